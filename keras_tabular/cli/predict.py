@@ -27,10 +27,10 @@ def main() -> None:
         predictor = Predictor(model, schema, declared_checks(schema, params.validate))
         numbered = args.rejects is not None
         output_schema = predictor.output_schema(names, args.explain, numbered=numbered)
-        style = (schema.delimiter, args.escape_formulas)
-        write, reject = stack.enter_context(open_writer(args.output, output_schema, *style)), None
+        delimiter, reject = schema.delimiter, None
+        write = stack.enter_context(open_writer(args.output, output_schema, delimiter))
         if args.rejects:
-            rejects = open_writer(args.rejects, rejected_schema(names), *style)
+            rejects = open_writer(args.rejects, rejected_schema(names), delimiter)
             reject = stack.enter_context(rejects)
         counts = predict_file(
             *(file, names, predictor, output_schema, write),
@@ -59,11 +59,7 @@ def parse_arguments() -> Namespace:
         "error")  # fmt: skip
     add("--explain", type=int, default=0, metavar="N",
         help="name the N columns that moved each prediction most; default: 0")  # fmt: skip
-    add("--escape-formulas", action="store_true",
-        help="put ' before texts that a spreadsheet would run as formulas")  # fmt: skip
     args = inputs.parse_model_and_rows(parser)
-    if args.explain < 0:
-        parser.error(f"--explain: expected 0 or more, got {args.explain}")
     named_paths = [args.rows, args.model]
     for path in filter(None, [args.output, args.rejects]):
         check_output(path, named_paths)

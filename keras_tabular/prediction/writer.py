@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from keras_tabular.core.errors import UserError
@@ -18,25 +17,18 @@ from keras_tabular.core.files import atomic_write
 from keras_tabular.core.process import BROKEN_PIPE
 
 Write = Callable[[pa.Table], None]
-# A spreadsheet takes a text that begins like this for a formula: OWASP, "CSV Injection".
-FORMULA = r"^([=+\-@\t\r])"
 
 
 def check_output(path: Path, other_paths: Iterable[Path]) -> None:
-    """Raise `UserError` if no table can be written to `path`, or it is one of the other paths."""
-    if path.is_dir() or not path.name.endswith((".csv", ".csv.gz", ".parquet")):
-        raise UserError(
-            f"{path}: expected a file whose name ends in .csv, .csv.gz or .parquet, got "
-            f"{'a folder' if path.is_dir() else repr(path.name)}"
-        )
+    """Raise `UserError` if `path` has an unknown ending, or is one of the other paths."""
+    if not path.name.endswith((".csv", ".csv.gz", ".parquet")):
+        raise UserError(f"{path}: expected a file whose name ends in .csv, .csv.gz or .parquet")
     if path.resolve() in [other.resolve() for other in other_paths]:
         raise UserError(f"{path}: this file is named twice. Name another file for each output.")
 
 
 @contextmanager
-def open_writer(
-    path: Path | None, schema: pa.Schema, delimiter: str, escape_formulas: bool = False
-) -> Iterator[Write]:
+def open_writer(path: Path | None, schema: pa.Schema, delimiter: str) -> Iterator[Write]:
     """Yield a function that appends tables of `schema` to a file or stdout.
 
     At the end, the file is complete or does not exist. A CSV is UTF-8, and its decimals are read
@@ -46,7 +38,6 @@ def open_writer(
 
     Args:
         path: The file; None for stdout.
-        escape_formulas: Whether to put ' before a text in a CSV that begins like a formula.
     """
     try:
         with ExitStack() as stack:
@@ -59,7 +50,7 @@ def open_writer(
                     return
                 compression = "gzip" if path.suffix == ".gz" else None
                 file = stack.enter_context(pa.output_stream(partial, compression=compression))
-            write = _csv_writer(file, schema, delimiter, escape_formulas)
+            write = _csv_writer(file, schema, delimiter)
             yield write
             write(schema.empty_table())
     except BrokenPipeError:
@@ -68,18 +59,14 @@ def open_writer(
         raise UserError(f"{path or 'stdout'}: cannot be written: {error}") from None
 
 
-def _csv_writer(file: Any, schema: pa.Schema, delimiter: str, escape_formulas: bool) -> Write:
-    def column_texts(column: pa.ChunkedArray) -> list[str | None]:
-        if escape_formulas and pa.types.is_string(column.type):
-            column = pc.replace_substring_regex(column, FORMULA, r"'\1")
-        return column.cast(pa.string()).to_pylist()
-
-    header = [column_texts(pa.chunked_array([schema.names]))]
+def _csv_writer(file: Any, schema: pa.Schema, delimiter: str) -> Write:
+    header = [schema.names]
 
     def write(table: pa.Table) -> None:
         lines = StringIO()
         writer = csv.writer(lines, delimiter=delimiter, lineterminator="\n")
-        writer.writerows([*header, *zip(*map(column_texts, table.columns), strict=True)])
+        columns = [column.cast(pa.string()).to_pylist() for column in table.columns]
+        writer.writerows([*header, *zip(*columns, strict=True)])
         header.clear()
         file.write(lines.getvalue().encode())
         file.flush()

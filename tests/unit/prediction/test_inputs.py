@@ -26,11 +26,18 @@ def test_whole_numbers_in_a_column_of_floats_are_written_as_integers() -> None:
     assert as_texts(values).to_pylist() == texts
 
 
-@pytest.mark.parametrize("name", ["id", "y"])
-def test_a_column_that_occurs_twice_is_an_error(tmp_path: Path, name: str) -> None:
-    (tmp_path / "n.csv").write_text(f"a,b,{name},{name}\n")
-    with pytest.raises(UserError, match=rf"n\.csv, line 1: .*once: {name}"):
-        row_columns(tmp_path / "n.csv", SCHEMA)
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("n.csv", "a,b,id,id\n", r"n\.csv, line 1: .*once: id"),
+        ("n.csv", "a,b,y,y\n", r"n\.csv, line 1: .*once: y"),
+        ("n.parquet", "x", r"n\.parquet: cannot be read as a Parquet file"),
+    ],
+)
+def test_a_wrong_header_is_an_error(name: str, content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        row_columns(tmp_path / name, SCHEMA)
 
 
 def test_numbers_of_parquet_do_not_need_the_format_of_a_csv(tmp_path: Path) -> None:

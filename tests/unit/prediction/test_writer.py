@@ -10,13 +10,11 @@ from keras_tabular.prediction.writer import check_output, open_writer
 
 
 def test_an_output_has_a_known_ending_and_a_file_of_its_own(tmp_path: Path) -> None:
-    (tmp_path / "folder.csv").mkdir()
     for name in ("a.csv", "a.csv.gz", "a.parquet"):
         check_output(tmp_path / name, [tmp_path / "b.csv"])
     for name, message in (
-        ("a.xlsx", r"expected a file whose name ends in \.csv, .* got 'a\.xlsx'"),
-        ("folder.csv", "got a folder"),
-        ("folder.csv/../b.csv", "named twice"),
+        ("a.xlsx", r"a\.xlsx: expected a file whose name ends in \.csv, "),
+        ("../" + tmp_path.name + "/b.csv", "named twice"),
     ):
         with pytest.raises(UserError, match=message):
             check_output(tmp_path / name, [tmp_path / "b.csv"])
