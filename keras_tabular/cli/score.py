@@ -14,27 +14,22 @@ from keras_tabular.experiments.comparison import compare_scores
 from keras_tabular.experiments.rerun import read_model
 from keras_tabular.experiments.run import WORKSPACE, Run
 from keras_tabular.prediction import inputs
-from keras_tabular.report.formats import (
-    baseline_values,
-    format_difference,
-    format_interval,
-    format_score,
-)
+from keras_tabular.report import formats
 
 if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
     from keras_tabular.evaluation.result import LabelledFile
 
+SPLIT = Path("data/split")  # the baselines learn from its training rows
+
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("--split", metavar="FOLDER", type=Path, default="data/split",
-        help="train the baselines on the training rows here; default: %(default)s")  # fmt: skip
-    add("-o", "--output", metavar="FILE", type=Path, help="also write the scores to this JSON file")
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path,
+        help="also write the scores to this JSON file")  # fmt: skip
     args = inputs.parse_model_and_rows(parser)
     content = read_model(args.model)
     schema, params = inputs.load_schema_and_params(args.model, content)
-    split = args.split if args.split.is_dir() else None
+    split = SPLIT if SPLIT.is_dir() else None
     evaluation = Run(WORKSPACE).evaluation if split else None
     thresholds = evaluation.baseline_thresholds if evaluation else {}
 
@@ -49,7 +44,7 @@ def main() -> None:
     print(f"{file.scores.model.rows:,} rows of {args.rows}")
     print(align_columns(score_lines(file.scores, schema.task)))
     if not split:
-        print(f"No baselines, because {args.split} does not exist", file=sys.stderr)
+        print(f"No baselines, because {SPLIT} does not exist", file=sys.stderr)
     if args.output:
         write_json(args.output, scores_json(file, schema.task))
 
@@ -63,12 +58,12 @@ def score_lines(scores: ScoreSet, task: str) -> list[list[str]]:
     lines = [["score", "model", "95% CI", *(BASELINES[name] for name in sorted(scores.baselines))]]
     for row in compare_scores(scores, keys=TASKS[task].scores).values():
         label = f"{row.label} ({row.average})" if row.average else row.label
-        value = format_score(row.value, *baseline_values(row))
-        cells = [label, value, format_interval(row.interval)]
+        value = formats.format_score(row.value, *formats.baseline_values(row))
+        cells = [label, value, formats.format_interval(row.interval)]
         for baseline in row.baselines.values():
-            text = format_score(baseline.value if baseline else None, row.value)
+            text = formats.format_score(baseline.value if baseline else None, row.value)
             compared = baseline and (baseline.interval or baseline.outcome == "same")
-            cells.append(f"{text}, {format_difference(baseline)}" if compared else text)
+            cells.append(f"{text}, {formats.format_difference(baseline)}" if compared else text)
         lines.append(cells)
     return lines
 

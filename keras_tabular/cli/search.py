@@ -13,6 +13,7 @@ from keras_tabular.core.metrics import metric
 from keras_tabular.table.parquet import count_rows
 from keras_tabular.training.folds import possible_folds
 
+TRAINING_ROWS = Path("data/split/train")
 MIN_TRIALS, MIN_FOLDS = 4, 2  # finished trials, and folds of a trial, before it may be pruned
 
 
@@ -22,8 +23,6 @@ def main() -> None:
     add("--trials", type=int, metavar="N",
         help="total number of trials, with those of earlier searches that had the same table and "
         "parameters; default: search.trials in params.yaml")  # fmt: skip
-    add("--train", metavar="FOLDER", type=Path, default="data/split/train",
-        help="the training rows; default: %(default)s")  # fmt: skip
     add("--storage", metavar="FILE", type=Path, default=".search/trials.log",
         help="the file that keeps the trials; default: %(default)s")  # fmt: skip
     args = parser.parse_args()
@@ -32,14 +31,12 @@ def main() -> None:
     search = params.search
     folds = search.folds or ("auto" if params.train.folds == 1 else params.train.folds)
     train = params.train.with_values({"folds": folds}).resolve_auto(
-        sum(count_rows(args.train)), schema.task, len(schema.features), possible_folds(args.train)
+        sum(count_rows(TRAINING_ROWS)),
+        schema.task,
+        len(schema.features),
+        possible_folds(TRAINING_ROWS),
     )
     check_space(search, train)
-    if not Path("network.py").is_file():
-        raise UserError(
-            "network.py: no such file here. It builds the layers of the networks. Copy it from a "
-            "clone of the library, or from a new project."
-        )
 
     import optuna
 
@@ -56,12 +53,12 @@ def main() -> None:
     study = optuna.create_study(
         storage=optuna.storages.JournalStorage(journal),
         pruner=optuna.pruners.MedianPruner(MIN_TRIALS, MIN_FOLDS),
-        study_name=identity(sections, [args.train], build, (*CODE, "search", "evaluation")),
+        study_name=identity(sections, [TRAINING_ROWS], build, (*CODE, "search", "evaluation")),
         direction="maximize" if metric(search.score).greater_is_better else "minimize",
         load_if_exists=True,
     )
     total = search.trials if args.trials is None else args.trials
-    run_trials(study, total, train, params, schema, build, args.train)
+    run_trials(study, total, train, params, schema, build, TRAINING_ROWS)
     print(summary(study, search.score))
 
 

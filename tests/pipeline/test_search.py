@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import check_output, run_command
+from tests.commands import check_output
 from tests.projects import change_settings, copy_project, read_scores
 
 # Trainings of about a second, which diverge with one of the learning rates.
@@ -29,10 +29,3 @@ def test_the_printed_command_gets_the_printed_score(short_run: Path, tmp_path: P
     check_output(project, "bash", "-c", command)
     loss = read_scores(project)["cross_validation"]["loss"]
     assert f"has the best cross-validated loss, {loss:.6f}." in first_line
-
-
-def test_a_project_without_network_py_gets_a_message(short_run: Path, tmp_path: Path) -> None:
-    project = copy_project(short_run, tmp_path / "project")
-    (project / "network.py").unlink()
-    error = run_command(project, *COMMAND).stderr
-    assert error.startswith("error: network.py: no such file here.")
