@@ -18,7 +18,7 @@ from keras_tabular.core.parallel import ordered_map
 from keras_tabular.experiments.rerun import read_model
 from keras_tabular.model_file.metadata import read_metadata, training_rows
 from keras_tabular.prediction import inputs
-from keras_tabular.prediction.drift import ColumnDrift, RowCounts, find_drift
+from keras_tabular.prediction.drift import ColumnDrift, RowCounts, count_rows, find_drift
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.csv import RawRows
 from keras_tabular.table.groups import mean_group_size, number_groups
@@ -48,7 +48,7 @@ def main() -> None:
 
         def count_batch(raw: RawRows) -> RowCounts:
             batch = check_rows(raw, schema.features, checks)
-            return RowCounts.from_batch(batch, bins, metadata.categories, schema)
+            return count_rows(batch, bins, metadata.categories, schema)
 
         batch_counts = list(ordered_map(count_batch, read_rows(file, schema, names)))
     if not any(counts.rows for counts in batch_counts):

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -84,33 +84,32 @@ class RowCounts(NamedTuple):
     failed: Counter[str]
     groups: list[np.ndarray]
 
-    @classmethod
-    def from_batch(
-        cls,
-        batch: CheckedRows,
-        bins: Mapping[str, Bins],
-        categories: Mapping[str, list[str]],
-        schema: Schema,
-    ) -> Self:
-        """Count the rows of a batch; `categories` are those that the model knows."""
-        features, is_grouped = batch.features, schema.group in batch.texts.column_names
-        return cls(
-            len(features),
-            {name: column_bins.counts(features[name]) for name, column_bins in bins.items()},
-            unknown_categories(features, categories, schema),
-            Counter(failure.column for failure in batch.failures),
-            [row_hashes([batch.texts.select([schema.group]) if is_grouped else features])],
-        )
-
-    def merge(self, other: Self) -> Self:
+    def merge(self, other: "RowCounts") -> "RowCounts":
         """Add the counts of other rows."""
-        return type(self)(
+        return RowCounts(
             self.rows + other.rows,
             {name: counts + other.bins[name] for name, counts in self.bins.items()},
             self.unknown + other.unknown,
             self.failed + other.failed,
             self.groups + other.groups,
         )
+
+
+def count_rows(
+    batch: CheckedRows,
+    bins: Mapping[str, Bins],
+    categories: Mapping[str, list[str]],
+    schema: Schema,
+) -> RowCounts:
+    """Count the rows of a batch; `categories` are those that the model knows."""
+    features, is_grouped = batch.features, schema.group in batch.texts.column_names
+    return RowCounts(
+        len(features),
+        {name: column_bins.counts(features[name]) for name, column_bins in bins.items()},
+        unknown_categories(features, categories, schema),
+        Counter(failure.column for failure in batch.failures),
+        [row_hashes([batch.texts.select([schema.group]) if is_grouped else features])],
+    )
 
 
 def find_drift(
@@ -127,16 +126,10 @@ def find_drift(
     Args:
         group_size: Number of rows that depend on each other, see `groups.mean_group_size`.
     """
-    columns = {
-        name: column_drift(name, trained_on, counts, schema, limits, group_size)
-        for name in schema.features
-    }
-
-    def order(name: str) -> tuple[bool, float]:  # columns with drift first, and what matters most
-        column = columns[name]
-        return not column.moved, -column.attribution * (column.distance if column.moved else 1)
-
-    columns = {name: columns[name] for name in sorted(columns, key=order)}
+    comparison = (trained_on, counts, schema, limits, group_size)
+    columns = {name: column_drift(name, *comparison) for name in schema.features}
+    by_importance = sorted(columns.items(), key=lambda c: (not c[1].moved, -c[1].attribution))
+    columns = dict(by_importance)
     moved = [name for name, column in columns.items() if column.moved]
     dates = [name for name in moved if schema.columns[name].feature_type == "datetime"]
     share = sum(columns[name].attribution for name in moved if name not in dates)
