@@ -149,20 +149,18 @@ def write_files(folder: Path, table: str, target: str) -> None:
         path.chmod(mode)
 
 
-def add_table(
-    run_in_project: Callable[..., None], folder: Path, args: Namespace, table: Path
-) -> None:
+def add_table(run: Callable[..., None], folder: Path, args: Namespace, table: Path) -> None:
     """Add the table to the project. DVC tracks a large table, and a table from a URL."""
     (folder / table).parent.mkdir(parents=True, exist_ok=True)
     if args.example:
         load = f"from sklearn.datasets import load_{args.example} as load"
         write = f"{load}; load(as_frame=True).frame.to_csv('{table}', index=False)"
-        run_in_project("python", "-c", write)
+        run("python", "-c", write)
     elif "://" in args.table:
-        run_in_project("dvc", "import-url", args.table, table)
+        run("dvc", "import-url", args.table, table)
     else:
         source, copied = Path(args.table), folder / table
         shutil.copytree(source, copied) if source.is_dir() else shutil.copy(source, copied)
         if sum(file.stat().st_size for file in [copied, *copied.rglob("*")]) > MAX_BYTES_IN_GIT:
-            run_in_project("dvc", "add", "--quiet", table)
+            run("dvc", "add", "--quiet", table)
             print(f"{table} is too large for git, so DVC tracks it. To share it, run `dvc push`.")

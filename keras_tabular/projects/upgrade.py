@@ -70,17 +70,13 @@ def upgraded_locks(folder: Path, old_wheel: Path, wheel: Path) -> dict[Path, str
             continue
         old_packages = locked_packages(old_files[name][0].decode())
         packages = locked_packages(files[name][0].decode())
-        # An upgrade that was interrupted may have written the pins of the new version already.
-        library_pins = {p.split()[0] for p in [*old_packages.values(), *packages.values()]}
+        old_pins = {lines.split()[0] for lines in old_packages.values()}
         text = path.read_text(encoding="utf-8")
         owner_packages = {
             package: lines
             for package, lines in locked_packages(text).items()
-            if lines.split()[0] not in library_pins and package != DISTRIBUTION
+            if lines.split()[0] not in old_pins and package != DISTRIBUTION
         }
-        for package in sorted(owner_packages.keys() & packages.keys()):
-            pinned = owner_packages[package].split()[0]
-            print(f"{path}: {pinned} stays, although the library was tested with another version")
         library = pin(wheel) if name == "requirements.txt" else {}
         locks[path] = lock_text(LOCKED_PACKAGE.sub("", text), packages | owner_packages | library)
     return locks

@@ -81,15 +81,13 @@ def run_command(
 
 def read_project_files(wheel: Path) -> dict[str, tuple[bytes, int]]:
     """Return the content and the mode of each file for a project in the wheel, by its path."""
+    files = {}
     with ZipFile(wheel) as archive:
-        return {
-            info.filename.removeprefix(PROJECT_FILES): (
-                archive.read(info),
-                info.external_attr >> 16 & 0o777,
-            )
-            for info in archive.infolist()
-            if info.filename.startswith(PROJECT_FILES) and not info.is_dir()
-        }
+        for info in archive.infolist():
+            if info.filename.startswith(PROJECT_FILES):
+                name = info.filename.removeprefix(PROJECT_FILES)
+                files[name] = (archive.read(info), info.external_attr >> 16 & 0o777)
+    return files
 
 
 def pin(wheel: Path) -> dict[str, str]:

@@ -3,8 +3,6 @@
 from pathlib import Path
 from zipfile import ZipFile
 
-import pytest
-
 from keras_tabular.projects.upgrade import CHANGES, new_changes, upgraded_locks
 from keras_tabular.projects.wheel import pin
 
@@ -24,9 +22,7 @@ def write_wheel(folder: Path, **files: str) -> Path:
     return wheel
 
 
-def test_packages_that_the_owner_added_or_changed_stay(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_packages_that_the_owner_added_or_changed_stay(tmp_path: Path) -> None:
     old = write_wheel(
         tmp_path / "old", **{"requirements.txt": lock("a==1", "b==1", "c==1", "d==1")}
     )
@@ -43,10 +39,8 @@ def test_packages_that_the_owner_added_or_changed_stay(
     (library,) = pin(new).values()
     upgraded = options + lock("a==2", "b==1.5", "d==1", "e==1") + library + lock("mine==3")
     assert upgraded_locks(project, old, new) == {file: upgraded}
-    capsys.readouterr()
     file.write_text(upgraded)  # and then the upgrade was interrupted
     assert upgraded_locks(project, old, new) == {file: upgraded}
-    assert "a==2" not in capsys.readouterr().out
 
 
 def test_only_new_lines_of_the_change_log_are_shown(tmp_path: Path) -> None:
