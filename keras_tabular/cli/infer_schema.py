@@ -20,8 +20,6 @@ def main() -> None:
     add("--rows", type=int, default=200_000, help="the number of rows to read")
     add("-o", "--output", type=Path, default=SCHEMA, help="the file to write; - for stdout")
     args = parser.parse_args()
-    if args.rows < 1:
-        raise UserError(f"--rows: expected 1 or more, got {args.rows}.")
     if not args.table.exists():
         raise UserError(f"{args.table}: no such file or folder.")
     policies = None
