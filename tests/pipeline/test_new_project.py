@@ -150,11 +150,18 @@ def test_a_wrong_argument_has_a_message_and_leaves_no_folder(
     assert not (tmp_path / "new").exists()
 
 
-def test_an_environment_without_the_library_is_refused(origin: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "bare")
-    completed = create_new(origin, tmp_path / "new", tmp_path / "bare", "--example", "wine")
-    assert f"make --silent check-environment VENV={tmp_path}/bare failed" in completed.stderr
-    assert not (tmp_path / "new").exists()
+def test_two_wheels_have_same_bytes(origin: Path, environment: Path, tmp_path: Path) -> None:
+    other = clone(origin, tmp_path / "another clone")
+    for path in other.rglob("*.py"):
+        os.utime(path, (10**9, 10**9))
+    check_output(other, sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", "built")
+    (wheel,), (other_wheel,) = environment.glob("*.whl"), other.glob("built/*.whl")
+    assert other_wheel.read_bytes() == wheel.read_bytes()
+
+
+def test_an_installed_library_prints_its_documentation(environment: Path) -> None:
+    page = check_output(environment, "bin/keras-tabular", "docs", "schema")
+    assert page == (PROJECT / "docs/schema.md").read_text()
 
 
 def test_installed_library_names_clone_that_is_needed(environment: Path, tmp_path: Path) -> None:
@@ -164,20 +171,13 @@ def test_installed_library_names_clone_that_is_needed(environment: Path, tmp_pat
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize(
-    ("file", "content", "names"),
-    [
-        ("t.csv", b'\xef\xbb\xbfage,"the, target"\n1,2\n', ["age", "the, target"]),
-        ("t.csv", b'"a ""b""";"two\nlines"\r\n1;2\r\n', ['a "b"', "two\nlines"]),
-        ("t.csv", "größe;y\n1;2\n".encode("latin-1"), []),
-        ("t.parquet", b"PAR1\0\0", []),
-    ],
-)
-def test_the_header_is_read_with_the_standard_library(
-    file: str, content: bytes, names: list[str], tmp_path: Path
-) -> None:
-    (tmp_path / file).write_bytes(content)
-    assert max(possible_headers(tmp_path / file), key=len, default=[]) == names
+def test_the_header_is_read_with_the_standard_library(tmp_path: Path) -> None:
+    for content, names in (
+        (b'\xef\xbb\xbf"a ""b""";"two\nlines"\r\n1;2\r\n', ['a "b"', "two\nlines"]),
+        ("größe;y\n1;2\n".encode("latin-1"), []),
+    ):
+        (tmp_path / "t.csv").write_bytes(content)
+        assert max(possible_headers(tmp_path / "t.csv"), key=len, default=[]) == names
 
 
 def test_a_project_has_the_constraints_and_groups_of_this_repository() -> None:

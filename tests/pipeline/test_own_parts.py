@@ -30,15 +30,6 @@ def replace_line(file: Path, start: str, lines: str) -> None:
     file.write_text(text)
 
 
-def test_the_page_states_the_number_of_lines_of_each_example() -> None:
-    table = re.findall(r"^\| \[.*\]\(#.*\) \|.*\| ([^|]+) \|$", PAGE, re.MULTILINE)
-    examples = [NETWORK], [CHECK], [METRIC, LIMIT], [SCRIPT, STAGE, SOURCE]
-    for cell, blocks in zip(table, examples, strict=True):
-        lines = [len(list(filter(None, block.splitlines()))) for block in blocks]
-        assert [int(number) for number in re.findall(r"\d+", cell)] == lines
-        assert lines[0] <= 12
-
-
 @pytest.mark.slow
 def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspace: Path) -> None:
     (workspace / "network.py").write_text(NETWORK)

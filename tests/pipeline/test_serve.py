@@ -168,18 +168,6 @@ def test_health_describes_the_model_and_metrics_count_rows(server: Server) -> No
     assert server.send("/nothing") == (404, {"errors": ["Not Found"]})
 
 
-def test_a_port_in_use_and_a_missing_model_have_a_message(
-    server: Server, short_run: Path, tmp_path: Path
-) -> None:
-    serve = ("python", "-m", "keras_tabular", "serve")
-    missing = run_command(tmp_path, *serve, "m.keras", PYTHONPATH=str(PROJECT))
-    assert (missing.returncode, missing.stderr[:22]) == (1, "error: m.keras: no mod")
-    port_in_use = run_command(short_run, *serve, "--port", str(server.port))
-    assert port_in_use.returncode == 1
-    assert port_in_use.stderr.startswith("error: [Errno 98] Address already in use")
-    assert str(server.port) in port_in_use.stderr
-
-
 LOAD_SAVED_MODEL = """
 import numpy as np, pandas as pd, tensorflow as tf
 rows = pd.read_csv("new.csv")

@@ -50,20 +50,6 @@ def test_help_describes_each_command_on_a_line(run_command: RunCommand) -> None:
     assert max(map(len, listing.splitlines())) <= 100
 
 
-def test_help_imports_only_the_standard_library() -> None:
-    code = (
-        "import sys\n"
-        "at_start = {*sys.modules}\n"
-        "from keras_tabular.__main__ import main\n"
-        "try:\n    main()\nfinally:\n    print(*{*sys.modules} - at_start)"
-    )
-    *_, imported = check_output(PROJECT, sys.executable, "-c", code, "--help").splitlines()
-    packages = {name.partition(".")[0] for name in imported.split()}
-    assert packages - sys.stdlib_module_names == {"keras_tabular"}
-    assert "keras_tabular.cli" in imported.split()
-    assert "keras_tabular.cli." not in imported
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_has_its_own_help(command: str, run_command: RunCommand) -> None:
     code, text, _ = run_command(command, "--help")
