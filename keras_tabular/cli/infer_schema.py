@@ -29,20 +29,15 @@ def main() -> None:
     if str(args.output) == "-":
         print(schema.text, end="")
     else:
-        write_schema(schema.text, args.output)
+        if args.output.is_file() and args.output.read_bytes() != schema.text.encode():
+            old_schema = args.output.with_suffix(f".old{args.output.suffix}")
+            args.output.replace(old_schema)
+            print(f"{old_schema} is the earlier schema.")
+        with atomic_write(args.output) as partial:
+            partial.write_text(schema.text, encoding="utf-8")
         print(f"{args.output} describes {args.table}. Check its comments.")
         if schema.question_lines:
             lines = format_list(map(str, schema.question_lines))
             print(f"There are questions in these lines: {lines}.")
     if schema.failed_checks:
         print("`dvc repro` will stop at validate. Decide:", *schema.failed_checks, sep="\n  ")
-
-
-def write_schema(text: str, output: Path) -> None:
-    """Write a schema, and keep an earlier one in another file."""
-    if output.is_file() and output.read_bytes() != text.encode():
-        old_schema = output.with_suffix(f".old{output.suffix}")
-        output.replace(old_schema)
-        print(f"{old_schema} is the earlier schema.")
-    with atomic_write(output) as partial:
-        partial.write_text(text, encoding="utf-8")

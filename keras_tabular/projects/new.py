@@ -60,8 +60,6 @@ def parse_arguments() -> Namespace:
     args.venv = args.venv and args.venv.expanduser().resolve()
     if args.remote and "://" not in args.remote:  # a relative path starts here, not in the project
         args.remote = Path(args.remote).expanduser().resolve()
-    if args.venv and not (args.venv / "bin/python").exists():
-        parser.error(f"--venv: {args.venv} is not a virtual environment: it has no bin/python")
     if args.example:
         args.table, args.target = f"{args.example}.csv", args.target or "target"
     elif not args.target:
@@ -89,8 +87,8 @@ def possible_headers(table: Path) -> list[list[str]]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             start = file.read(MAX_HEADER)
-        lines = (csv.reader(io.StringIO(start, newline=""), delimiter=d) for d in ",;\t|")
-        return [next(filter(None, rows), []) for rows in lines]
+        readers = (csv.reader(io.StringIO(start, newline=""), delimiter=d) for d in ",;\t|")
+        return [next(filter(None, reader), []) for reader in readers]
     except (UnicodeDecodeError, csv.Error):
         return []
 
