@@ -69,11 +69,7 @@ def test_a_data_frame_has_the_schema_of_its_file(binary_project: Path, frame: pd
     file_schema = keras_tabular.infer_schema(str(binary_project / "data/raw/t.csv"), "y")
     kinds = {name: column.kind for name, column in schema.columns.items()}
     assert kinds == {name: column.kind for name, column in file_schema.columns.items()}
-    assert (schema.source, schema.task, schema.classes) == (
-        "data frame",
-        "binary",
-        file_schema.classes,
-    )
+    assert (schema.source, schema.classes) == ("data frame", file_schema.classes)
     with pytest.raises(keras_tabular.UserError, match=r"^target: expected one of id, .*, got 'z'"):
         keras_tabular.infer_schema(rows, "z")
 

@@ -160,37 +160,27 @@ lines",00123,true,1
 """
 
 
-@pytest.fixture
-def project_with_limit(binary_project: Path, tmp_path: Path) -> Path:
-    """A copy of the project in which `count` is at most 100."""
-    folder = copy_project(binary_project, tmp_path / "project")
-    change_settings(folder, {"columns": {"count": {"max": 100}}})
-    return folder
-
-
-def test_a_row_that_fails_a_check_is_an_error(project_with_limit: Path, tmp_path: Path) -> None:
-    file = tmp_path / "bad.csv"
-    file.write_text(BAD)
+def test_rows_that_fail_a_check_are_an_error_or_set_aside(
+    binary_project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`row` counts the rows of the file from 0, as pandas does."""
+    project = copy_project(binary_project, tmp_path / "project")
+    change_settings(project, {"columns": {"count": {"max": 100}}})
+    bad, predictions, rejects = (tmp_path / name for name in ("bad.csv", "p.csv", "r.csv"))
+    bad.write_text(BAD)
     with pytest.raises(SystemExit) as end:
-        predict(project_with_limit, file, "-o", tmp_path / "predictions.csv")
+        predict(project, bad, "-o", predictions)
     first, *middle, more, last = str(end.value.code).splitlines()
     assert more == "There may be more."
-    assert first == f"error: {file}, line 3, column cast: expected a finite number, got '1e999'"
+    assert first == f"error: {bad}, line 3, column cast: expected a finite number, got '1e999'"
     assert [line.partition(": expected ")[0] for line in middle] == [
-        *(f"{file}, line 7, column {name}" for name in ("flag", "count", "zip/code")),
-        f"{file}, line 9, column count",
+        *(f"{bad}, line 7, column {name}" for name in ("flag", "count", "zip/code")),
+        f"{bad}, line 9, column count",
     ]
     assert last.startswith("With --rejects FILE, such rows are set aside")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "project"]
-
-
-def test_rejects_are_set_aside_and_the_other_rows_are_predicted(
-    project_with_limit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`row` counts the rows of the file from 0, as pandas does."""
-    bad, predictions, rejects = (tmp_path / name for name in ("bad.csv", "p.csv", "r.csv"))
     bad.write_text(f"{BAD}6,0.5\n7,0.5,red,00123,true,1,more\n")
-    predict(project_with_limit, bad, "-o", predictions, "--rejects", rejects)
+    predict(project, bad, "-o", predictions, "--rejects", rejects)
     unknown = r"1 of 2 rows have a category that the model does not know: 'two\n\nlines' (1)"
     aside = f"5 of 7 rows were set aside in {rejects}"
     assert capsys.readouterr().err == f"warn: colour: {unknown}\n{aside}\n"
@@ -209,16 +199,6 @@ def test_rejects_are_set_aside_and_the_other_rows_are_predicted(
         ["7", "0.5", "red", "00123", "true", "1", f"{bad}, line 11",
          "row: expected 6 cells, got 7; the header has no name for 'more'"],
     ]  # fmt: skip
-
-
-def test_extra_columns_are_an_error_or_left_out(binary_project: Path, tmp_path: Path) -> None:
-    header, first, *_ = ROWS.splitlines()
-    file, out = tmp_path / "new.csv", tmp_path / "p.csv"
-    file.write_text(f"{header},more\n{first},x\n")
-    with pytest.raises(SystemExit, match="neither in columns nor in ignore: more"):
-        predict(binary_project, file, "-o", out)
-    predict(binary_project, file, "--ignore-extra", "-o", out)
-    assert out.read_text().startswith("id,predicted,probability_pos\n007,")
 
 
 def test_a_model_of_another_table_or_positive_class_is_refused(

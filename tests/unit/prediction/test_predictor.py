@@ -82,7 +82,6 @@ def test_the_threshold_itself_is_predicted_as_positive() -> None:
         ("binary", "id", True, ["row", "id", "predicted", "probability_1"]),
         ("binary", "row", False, ["row", "predicted", "probability_1"]),
         ("binary", "row", True, None),
-        ("binary", "probability_1", False, None),
         ("regression", "id", False, ["id", "predicted", "low", "high"]),
         ("regression", "low", False, None),
     ],
