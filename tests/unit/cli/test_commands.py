@@ -47,7 +47,6 @@ def test_help_describes_each_command_on_a_line(run_command: RunCommand) -> None:
     assert code == 0
     for command in COMMANDS:
         assert re.search(rf"^  {command} +\w.+[.?]$", listing, re.MULTILINE)
-    assert max(map(len, listing.splitlines())) <= 100
 
 
 @pytest.mark.parametrize("command", COMMANDS)
