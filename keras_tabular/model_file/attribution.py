@@ -121,9 +121,8 @@ def describe_training_rows(model: "SavedModel", folder: Path, schema: Schema) ->
         model: The model that was trained on these rows.
         folder: Folder of the training rows.
     """
-    rows = read_first_rows(
-        folder, min(MAX_ROWS_SUMMARIZED, MAX_CELLS_SUMMARIZED // len(schema.columns))
-    )
+    limit = min(MAX_ROWS_SUMMARIZED, MAX_CELLS_SUMMARIZED // len(schema.columns))
+    rows = read_first_rows(folder, limit)
     summaries = {
         name: ColumnSummary.from_values(rows[name], column, model.metadata.categories.get(name))
         for name, column in schema.features.items()

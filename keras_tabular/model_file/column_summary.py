@@ -47,9 +47,9 @@ class ColumnSummary(Section, extra="ignore"):
         kind = column.feature_type
         count = CATEGORY_BINS if kind == "category" else NUMBER_BINS
         own_bins = Bins.from_values(values, column, count, outside=True)
-        unknown = (
-            0.0 if categories is None else bins.unknown_mask(values, categories, column).mean()
-        )
+        unknown = 0.0
+        if categories is not None:
+            unknown = bins.unknown_mask(values, categories, column).mean()
         return cls(
             feature_type=kind,
             edges=tuple(own_bins.edges.tolist()),

@@ -27,10 +27,12 @@ class ColumnSample(NamedTuple):
         values: The rows, float32, shape (n, width). Number columns, which may be put into bins,
             come first; then the columns of 0 and 1, then the encoded texts.
         n_numbers: Number of number columns.
+        n_rows: Number of all training rows.
     """
 
     values: np.ndarray
     n_numbers: int
+    n_rows: int
 
 
 def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Model:
@@ -49,7 +51,7 @@ def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Mod
         returns the numbers, shape (rows, numbers), their bins, shape (rows, numbers, bins), and the
         other columns, if there are any.
     """
-    values, n_numbers = columns
+    values, n_numbers, _ = columns
     inputs = scaled = keras.Input(values.shape[1:])
     if network.robust_scaling:
         median, scale = robust_statistics(values)

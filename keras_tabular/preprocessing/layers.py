@@ -79,9 +79,7 @@ def scale_numbers(
         has_sentinel = np.array([sentinel in values for values in sentinels])
         is_sentinel = ops.logical_and(ops.equal(numbers, sentinel), has_sentinel)
         is_missing = ops.logical_or(is_missing, is_sentinel)
-    fill, shift, scale = np.array(
-        [(scaling.fill, scaling.shift, scaling.scale) for scaling in statistics.scalings.values()]
-    ).T
+    fill, shift, scale = np.array(list(statistics.scalings.values())).T
     if train.imputation != "none":
         numbers = ops.where(is_missing, fill, numbers)
     if train.normalization != "none":

@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +23,7 @@ ReadParts = Callable[[list[str] | None], Iterable[pa.Table]]
 SCALED_AS = {"standard": "standardised", "min_max": "scaled to 0 to 1", "none": "as it is"}
 
 
-@dataclass(frozen=True)
-class Scaling:
+class Scaling(NamedTuple):
     """Scaling of a number column: (value - shift) / scale, with `fill` for a missing value."""
 
     fill: float
@@ -43,8 +42,7 @@ class Scaling:
         return cls(fill, 0.0, 1.0)
 
 
-@dataclass(frozen=True)
-class Date:
+class Date(NamedTuple):
     """How a datetime column becomes number columns.
 
     Attributes:

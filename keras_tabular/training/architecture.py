@@ -26,7 +26,6 @@ class Architecture:
         schema: The table.
         build: Builds the layers of a network.
         columns: Sample of the columns that networks read.
-        rows: Number of training rows of all folds.
 
     Attributes:
         params: The parameters of its networks.
@@ -39,13 +38,7 @@ class Architecture:
     """
 
     def __init__(
-        self,
-        name: str,
-        train: ResolvedTrain,
-        schema: Schema,
-        build: Build,
-        columns: ColumnSample,
-        rows: int,
+        self, name: str, train: ResolvedTrain, schema: Schema, build: Build, columns: ColumnSample
     ) -> None:
         self.name = name
         self.params = train.networks[name]
@@ -55,7 +48,7 @@ class Architecture:
         self.features.name = f"{name}-features"
         self.network = self._build()
         self.is_stackable = is_stackable(self.network)
-        learnt_rows = rows * max(train.folds - 1, 1) / train.folds
+        learnt_rows = columns.n_rows * max(train.folds - 1, 1) / train.folds
         self.max_steps = int(-(-learnt_rows // self.params.batch_size) * self.params.epochs)
         cycles = (self.max_steps // network.FIRST_CYCLE_STEPS + 1).bit_length() - 1
         self.max_cycles = max(cycles, 1) if self.params.trains_in_cycles else 0

@@ -18,8 +18,8 @@ first, and each cycle takes twice as many as the one before. This is what happen
 In the end, `ensemble.weigh_snapshots` decides which snapshots of which cycles are saved.
 
 With another learning rate schedule than `cosine_restarts` there are no cycles. Then a network
-trains for all its epochs, or until early stopping ends it (`train_epochs`), and has a single
-snapshot. A round is a cycle or an epoch.
+trains for all its epochs, or until early stopping ends it, and has a single snapshot. A round is a
+cycle or an epoch.
 
 No loss is NaN or infinite where losses are compared: `train_round` refuses such a loss.
 """
@@ -27,7 +27,6 @@ No loss is NaN or infinite where losses are compared: `train_round` refuses such
 import math
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -79,7 +78,7 @@ def fit(
     train = partial(train_to_snapshot, setup, checkpoints)
     lowest_losses: dict[str, float] = {}  # of each architecture in the cycles before
     epochs = sum(setup.train.networks[network.architecture].epochs for network in networks)
-    with closing(ProgressBar(epochs)) as bar:
+    with ProgressBar(epochs) as bar:
         report = bar.advance if show_progress else None
         while networks:
             snapshots = []
@@ -103,6 +102,8 @@ def fit(
 def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Snapshot) -> Snapshot:
     """Train a network until its next snapshot, or load that from its checkpoint.
 
+    That is for a cycle, or else for all its epochs, or until early stopping ends it.
+
     Args:
         network: The network's last snapshot, or a `Snapshot` without any rounds.
     """
@@ -117,8 +118,19 @@ def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Sn
             compiled = architecture.build_compiled(setup.train.seed + network.number, fold.learnt)
     if network.state:
         set_state(compiled, network.state)
-    train = train_round if architecture.max_cycles else train_epochs
-    network, predictions = train(setup, network, compiled, fold)
+    stopping = architecture.params.early_stopping if len(fold.y) else None
+    best = 0
+    for number in range(1 if architecture.max_cycles else architecture.params.epochs):
+        network, predictions = train_round(setup, network, compiled, fold)
+        if stopping:
+            if number == 0 or has_improved(network.history[best], network.history[-1], stopping):
+                best, best_state = number, get_state(compiled)
+            if number - best >= stopping.patience:
+                break
+    if stopping and stopping.restore_best_weights:
+        set_state(compiled, best_state)
+        predictions = architecture.trainer.predict(compiled, fold.held_out)
+        network = replace(network, epochs=best + 1)
     snapshot = replace(
         network,
         weights=learnt_weights(compiled),
@@ -161,32 +173,6 @@ def train_round(
     report_progress(epoch - architecture.epochs_after(number), f"{last}, loss {logs['loss']:.4f}")
     history = [*network.history, logs | {"epoch": epoch}]
     return replace(network, history=history, epochs=epoch), predictions
-
-
-def train_epochs(
-    setup: Setup, network: Snapshot, compiled: keras.Model, fold: FoldRows
-) -> tuple[Snapshot, np.ndarray]:
-    """Train a network for all its epochs, or until early stopping ends it.
-
-    Returns:
-        The network with the logs of its epochs in its history, and its predictions for the held-out
-        rows after the last epoch, or after the best one.
-    """
-    architecture = setup.architectures[network.architecture]
-    stopping = architecture.params.early_stopping if len(fold.y) else None
-    best = 0
-    for epoch in range(architecture.params.epochs):
-        network, predictions = train_round(setup, network, compiled, fold)
-        if stopping:
-            if epoch == 0 or has_improved(network.history[best], network.history[-1], stopping):
-                best, best_state = epoch, get_state(compiled)
-            if epoch - best >= stopping.patience:
-                break
-    if stopping and stopping.restore_best_weights:
-        set_state(compiled, best_state)
-        predictions = architecture.trainer.predict(compiled, fold.held_out)
-        network = replace(network, epochs=best + 1)
-    return network, predictions
 
 
 def has_improved(best: Logs, last: Logs, stopping: EarlyStopping) -> bool:

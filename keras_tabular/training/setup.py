@@ -98,9 +98,10 @@ class Setup:
             self._validation = TableDataset(validation[0], self.preprocessor, validation_labels)
 
         sample = np.asarray(self.dataset[0].x[:MAX_ROWS_FOR_QUANTILES])
-        columns = ColumnSample(sample, len(self.preprocessor.statistics.scalings))
+        n_numbers = len(self.preprocessor.statistics.scalings)
+        columns = ColumnSample(sample, n_numbers, n_rows=len(self.y))
         self.architectures = {
-            name: Architecture(name, params, schema, build, columns, rows=len(self.y))
+            name: Architecture(name, params, schema, build, columns)
             for name in [members.network for members in params.members]
         }
 
@@ -127,13 +128,9 @@ class Setup:
             learnt = [np.resize(learnt[0], len(self.folds[0]) - most)]
             held_out = [np.resize(held_out[0], most)]
         numbers = np.flatnonzero(np.concatenate(self.folds) == fold).astype(np.int32)
-        return FoldRows(
-            learnt=Subset(self.dataset, learnt),
-            held_out=Subset(self.dataset, held_out),
-            numbers=numbers,
-            y=self.dataset.y[numbers, 0],
-            weight=self.dataset.weight[numbers],
-        )
+        y, weight = self.dataset.y[numbers, 0], self.dataset.weight[numbers]
+        subsets = Subset(self.dataset, learnt), Subset(self.dataset, held_out)
+        return FoldRows(*subsets, numbers, y, weight)
 
     def losses(self, y: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """Compute the loss of each row by which networks are chosen: see `row_losses`."""

@@ -38,9 +38,7 @@ def resolve_params(**changes: Any) -> ResolvedTrain:
 
 
 def build_architecture(train: ResolvedTrain) -> Architecture:
-    return Architecture(
-        "plain", train, SCHEMA, build, network.ColumnSample(X, X.shape[1]), rows=len(X)
-    )
+    return Architecture("plain", train, SCHEMA, build, network.ColumnSample(X, X.shape[1], len(X)))
 
 
 def build_model(**changes: Any) -> keras.Model:
