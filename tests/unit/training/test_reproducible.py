@@ -86,21 +86,17 @@ def test_a_prediction_depends_on_no_other_row_and_no_other_member(
     """If rows were rounded together, the large values of the last row would change the others."""
     rng = np.random.default_rng(0)
     x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
-    products = reproducible.prediction_product(
-        equation, tf.constant(x), tf.constant(kernel)
-    ).numpy()
+
+    def predict(x: np.ndarray) -> np.ndarray:
+        return reproducible.prediction_product(equation, tf.constant(x), kernel).numpy()
+
+    products = predict(x)
     assert_close(products, np.einsum(equation, x.astype(np.float64), kernel))
-    large_row = np.concatenate([x[:-1], 1e6 * x[-1:]])
-    other = reproducible.prediction_product(
-        equation, tf.constant(large_row), tf.constant(kernel)
-    ).numpy()
+    other = predict(np.concatenate([x[:-1], 1e6 * x[-1:]]))
     assert other[:-1].tobytes() == products[:-1].tobytes()
     if equation in STACKED_SHAPES:
         kernel[-1] *= 1e6
-        other = reproducible.prediction_product(
-            equation, tf.constant(x), tf.constant(kernel)
-        ).numpy()
-        assert other[:, :-1].tobytes() == products[:, :-1].tobytes()
+        assert predict(x)[:, :-1].tobytes() == products[:, :-1].tobytes()
 
 
 def test_a_sum_has_the_same_bits_in_any_order() -> None:
@@ -110,10 +106,8 @@ def test_a_sum_has_the_same_bits_in_any_order() -> None:
     assert (values.sum(axis=0) != permuted.sum(axis=0)).any()
     for axis in (0, None):
         sums = reproducible.sum_on_grid(tf.constant(values), axis).numpy()
-        assert (
-            sums.tobytes()
-            == reproducible.sum_on_grid(tf.constant(permuted), axis).numpy().tobytes()
-        )
+        other = reproducible.sum_on_grid(tf.constant(permuted), axis).numpy()
+        assert sums.tobytes() == other.tobytes()
         expected = values.sum(axis=axis, keepdims=True, dtype=np.float64)
         np.testing.assert_allclose(sums, expected, rtol=1e-7, atol=1e-6)
 
