@@ -95,11 +95,6 @@ def misread_columns(folder: Path, table: Table) -> Iterator[str]:
             yield f"{name!r} ({column.kind}, {column.format}): {difference}"
 
 
-def refuse_constant(text: str) -> None:
-    """Raise an error for NaN and Infinity, which JSON does not have."""
-    raise ValueError(f"expected a finite number, got {text}")
-
-
 def run_commands(folder: Path, table: Table) -> Outcome:
     """Call the commands in a folder with the table, until one of them ends with an error."""
     first = ("keras_tabular.cli.infer_schema", ["data/raw/t.csv", f"--target={table.target}"])
@@ -110,7 +105,7 @@ def run_commands(folder: Path, table: Table) -> Outcome:
             try:
                 call_main(folder, stage, *arguments)
                 for file in (folder / "metrics").glob("*.json"):
-                    json.loads(file.read_text(), parse_constant=refuse_constant)
+                    json.loads(file.read_text(), parse_constant=int)  # refuses NaN and Infinity
                 if stage == "keras_tabular.cli.infer_schema":
                     is_announced = "will stop at validate" in output.getvalue()
                 elif stage == "stages.ingest":

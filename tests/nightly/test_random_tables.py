@@ -5,9 +5,6 @@ import os
 import pkgutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from importlib.util import find_spec
-from multiprocessing import get_context
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -20,7 +17,7 @@ from tests.tables import load_table
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ProcessPoolExecutor]:
     """Start a process for the tables, which is replaced before it needs much memory."""
-    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=20) as pool:
+    with ProcessPoolExecutor(1, max_tasks_per_child=20) as pool:
         yield pool
 
 
@@ -33,25 +30,19 @@ def test_random_table_ends_with_scores_or_one_message(seed: int, pool: ProcessPo
     assert not outcome.failed, outcome.detail
 
 
-SKLEARN = ("breast_cancer", "diabetes", "digits", "iris", "linnerud", "wine")
-
-
-@pytest.mark.parametrize("name", SKLEARN)
+@pytest.mark.parametrize(
+    "name", ["breast_cancer", "diabetes", "digits", "iris", "linnerud", "wine"]
+)
 def test_a_table_of_scikit_learn_ends_with_scores(name: str, pool: ProcessPoolExecutor) -> None:
     frame = load_table(name)
     outcome = pool.submit(run_table, Table.from_frame(frame, frame.columns[-1])).result()
     assert outcome.kind == SCORES, outcome.detail
 
 
-def statsmodels_tables() -> list[str]:
-    """Return the names of the tables, if statsmodels is installed."""
-    package = find_spec("statsmodels")
-    folders = package.submodule_search_locations if package else None
-    modules = pkgutil.iter_modules([str(Path(folder, "datasets")) for folder in folders or []])
-    return [module.name for module in modules if module.ispkg and module.name != "tests"]
+STATSMODELS = pkgutil.iter_modules(importlib.import_module("statsmodels.datasets").__path__)
 
 
-@pytest.mark.parametrize("name", statsmodels_tables())
+@pytest.mark.parametrize("name", sorted({p.name for p in STATSMODELS if p.ispkg} - {"tests"}))
 def test_a_table_of_statsmodels_ends_with_scores_or_one_message(
     name: str, pool: ProcessPoolExecutor
 ) -> None:
