@@ -1,7 +1,6 @@
 """Run commands in a folder, and wait for what they do in the background."""
 
 import importlib
-import json
 import os
 import re
 import signal
@@ -9,10 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, TypeVar
 
 import pytest
 
@@ -28,7 +25,6 @@ ENVIRONMENT = os.environ | {
 }
 
 CompletedCommand = subprocess.CompletedProcess[str]
-Value = TypeVar("Value")
 
 
 def check_output(folder: Path, *command: str, **environment: str) -> str:
@@ -45,9 +41,11 @@ def run_command(folder: Path, *command: str, **environment: str) -> CompletedCom
     The output goes through files: a process that the command leaves in the background would keep a
     pipe open.
     """
-    settings: dict[str, Any] = {"cwd": folder, "env": ENVIRONMENT | environment, "timeout": 300}
+    variables = ENVIRONMENT | environment
     with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
-        completed = subprocess.run(command, stdout=out, stderr=err, check=False, **settings)
+        completed = subprocess.run(
+            command, cwd=folder, env=variables, stdout=out, stderr=err, timeout=300
+        )
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(command, completed.returncode, out.read(), err.read())
@@ -81,36 +79,12 @@ def start_command(folder: Path, *command: str, **environment: str) -> subprocess
         signal.signal(signal.SIGINT, inherited)
 
 
-def wait_until(
-    read: Callable[[], Value],
-    is_accepted: Callable[[Value], bool] = bool,
-    seconds: float = 120,
-    pause: float = 0.02,
-) -> Value:
-    """Read a value again and again until it is accepted; fail after a number of seconds."""
-    deadline = time.monotonic() + seconds
-    while not is_accepted(value := read()):
-        assert time.monotonic() < deadline, f"after {seconds} s: {value!r}"
+def wait_until(is_true: Callable[[], object], pause: float = 0.02) -> None:
+    """Call a function until it returns a true value; fail after four minutes."""
+    deadline = time.monotonic() + 240
+    while not is_true():
+        assert time.monotonic() < deadline
         time.sleep(pause)
-    return value
-
-
-def wait_for_queue(folder: Path) -> None:
-    """Wait until each queued experiment has succeeded or failed."""
-
-    def has_ended(status: str) -> bool:
-        return not re.search("Queued|Running", status)
-
-    wait_until(lambda: check_output(folder, "dvc", "queue", "status"), has_ended, 240, pause=0.5)
-
-
-def stop_queue(folder: Path) -> None:
-    """Stop the workers that `dvc queue start` left in the background."""
-    for file in (folder / ".dvc/tmp/exps/celery").glob("dvc-exp-worker-*.json"):
-        worker = json.loads(file.read_text())
-        if worker["returncode"] is None:
-            with suppress(ProcessLookupError):  # the worker and its children are a process group
-                os.killpg(os.getpgid(worker["pid"]), signal.SIGKILL)
 
 
 def stages_that_ran(output: str) -> list[str]:

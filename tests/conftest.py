@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
-from tests.commands import check_output, stages_that_ran, stop_queue
+from tests.commands import check_output, stages_that_ran
 from tests.documentation import code_blocks, run_page_blocks
 from tests.helpers import PROJECT
 from tests.projects import (
@@ -117,19 +117,16 @@ def many_files(make_once: MakeOnce, origin: Path) -> Path:
 
     def make(folder: Path) -> None:
         clone(origin, folder)
-        table = pd.read_csv(folder / "data/raw/diabetes.csv")
-        rows = table.sample(900, replace=True, random_state=1)
+        rows = pd.read_csv(folder / "data/raw/diabetes.csv")
         (folder / "data/files").mkdir()
         for number in range(3):
             rows[number::3].to_csv(folder / f"data/files/{number}.csv", index=False)
         members = [{"network": "plain", "count": 2}]
         training = SHORT_TRAINING | {"members": members, "networks": {"plain": {"epochs": 20}}}
+        search = {"trials": 4, "space": {"networks.plain.units": [[16], [8], [4]]}}
+        ingest = {"rows_per_part": 200}
         change_settings(
-            folder,
-            {"source": "data/files"},
-            ingest={"rows_per_part": 200},
-            train=training,
-            search={"trials": 4, "space": {"networks.plain.units": [[16], [8], [4]]}},
+            folder, {"source": "data/files"}, ingest=ingest, train=training, search=search
         )
         commit_all(folder, "A table in files")
 
@@ -167,20 +164,13 @@ def experiment(make_once: MakeOnce, short_run: Path) -> Path:
 
 
 @pytest.fixture
-def workspace(short_run: Path, tmp_path: Path) -> Iterator[Path]:
+def workspace(short_run: Path, tmp_path: Path) -> Path:
     """A copy of `short_run` with its cache, for tests that change something."""
-    folder = copy_project(short_run, tmp_path / "workspace")
-    yield folder
-    stop_queue(folder)
+    return copy_project(short_run, tmp_path / "workspace")
 
 
 BOTH_ARCHITECTURES = {"folds": 2, "networks": {"realmlp": {"epochs": 3}, "plain": {"epochs": 3}}}
-TRAININGS: dict[str, dict[str, Any]] = {
-    "mixed_binary": BOTH_ARCHITECTURES,
-    "mixed_regression": BOTH_ARCHITECTURES,
-    "wine": SHORT_TRAINING,
-    "shops": LONGER_TRAINING,
-}
+TRAININGS = {"wine": SHORT_TRAINING, "shops": LONGER_TRAINING}
 
 
 @pytest.fixture(scope="session")
@@ -194,7 +184,7 @@ def trained_project(make_once: MakeOnce) -> Callable[[str], Path]:
     def project(name: str) -> Path:
         def make(folder: Path) -> None:
             create_project(folder, load_table(name))
-            change_settings(folder, train=TRAININGS[name])
+            change_settings(folder, train=TRAININGS.get(name, BOTH_ARCHITECTURES))
             if name == "shops":
                 change_settings(folder, {"time": "day"}, split={"by": "time"})
             run_stages(folder)
@@ -211,7 +201,7 @@ def binary_project(trained_project: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def browser() -> Iterator[Any]:
     """Headless Chromium without access to the network."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     programs = chromium, shutil.which("chromedriver")
@@ -221,11 +211,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = str(programs[0])
-    for flag in (
-        "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
-        "--disable-background-networking", "--disable-component-update",
-        "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path_factory.mktemp('b')}",
-    ):  # fmt: skip
+    for flag in ("--headless", "--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     service = webdriver.ChromeService(str(programs[1]))

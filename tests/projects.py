@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from pydantic.v1.utils import deep_update
 
 from tests.commands import call_main, check_output
 from tests.helpers import PROJECT
@@ -61,17 +62,8 @@ def change_settings(
             settings = yaml.safe_load((folder / path).read_text())
             if "space" in changes.get("search", {}):
                 del settings["search"]["space"]  # it is replaced as a whole
-            settings = merge_nested(settings, changes)
+            settings = deep_update(settings, changes)
             (folder / path).write_text(yaml.safe_dump(settings, sort_keys=False))
-
-
-def merge_nested(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Merge two nested mappings; where both have a value, the second's counts."""
-    result = dict(first)
-    for key, value in second.items():
-        are_mappings = isinstance(value, dict) and isinstance(first.get(key), dict)
-        result[key] = merge_nested(first[key], value) if are_mappings else value
-    return result
 
 
 def run_stages(folder: Path, first: str = "ingest", last: str = "gate") -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import check_output, stop_queue
+from tests.commands import check_output
 from tests.documentation import PAGES, code_blocks, run_page_blocks
 from tests.helpers import needs_committed_bytes
 from tests.projects import copy_project
@@ -21,7 +21,8 @@ def test_every_command_of_a_page_runs(page: str, reproduced: Path, tmp_path: Pat
     try:
         outputs = run_page_blocks(folder, page, blocks)
     finally:
-        stop_queue(folder)
+        if "queue start" in PAGES[page]:
+            check_output(folder, "dvc", "queue", "stop", "--kill")
     for code in code_blocks(page, "python"):
         check_output(folder, sys.executable, "-c", code)
     if page == "docs/experiments.md":
