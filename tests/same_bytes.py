@@ -7,7 +7,6 @@ of several sizes. The binary model is evaluated too.
 
 import hashlib
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,27 +18,31 @@ import pandas as pd
 from keras_tabular.config.sections import LOSSES, Activation, Optimizer
 from keras_tabular.networks import reproducible
 from keras_tabular.networks.backend import keras, tf
-from tests.projects import change_settings, create_project, run_stages
+from tests.projects import ONE_CYCLE_OF_BOTH, change_settings, create_project, run_stages
 from tests.tables import make_shop_sales
 
+ONLY_PLAIN = {"members": [{"network": "plain"}]}
 NETWORKS: dict[str, dict[str, Any]] = {
     "binary": {"networks": {"plain": {"units": [600]}}},
-    "multiclass": {"members": [{"network": "plain"}], "networks": {"plain": {"units": [200, 100]}}},
-    "regression": {
-        "members": [{"network": "plain"}],
-        "networks": {"plain": {"units": [64], "batch_size": 1024}},
-    },
+    "multiclass": ONLY_PLAIN | {"networks": {"plain": {"units": [200, 100]}}},
+    "regression": ONLY_PLAIN | {"networks": {"plain": {"units": [64], "batch_size": 1024}}},
 }
 OUTPUT_FOLDERS = ("models", "metrics", "data/oof", "data/predictions")
-SHORT_TRAINING = {"folds": 2, "networks": {"realmlp": {"epochs": 1}, "plain": {"epochs": 1}}}
 
 
-def hash_tensors(tensors: list[tf.Tensor]) -> str:
-    return hashlib.md5(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
+def print_hashes_of_operations() -> None:
+    """Print a hash of the value and the gradient of each operation, most compiled together."""
+    x = tf.constant(np.random.default_rng(0).standard_cauchy((5000, 3)), tf.float32)
+    y = tf.cast(x[:, :1] > 0, tf.float32)
+    outputs = {"binary": keras.activations.sigmoid, "multiclass": reproducible.softmax}
 
+    def loss(task: str, name: str, x: tf.Tensor) -> tf.Tensor:
+        x = x if task == "multiclass" else x[:, 1:2]
+        return reproducible.MeanLoss(name)(y, outputs.get(task, tf.identity)(x))
 
-def print_hashes(functions: dict[str, Callable[[tf.Tensor], tf.Tensor]], x: tf.Tensor) -> None:
-    """Print a hash of the value and the gradient of each function, all compiled together."""
+    functions = {name: keras.activations.get(name) for name in get_args(Activation)}
+    for task, names in LOSSES.items():
+        functions |= {f"{task} {name}": partial(loss, task, name) for name in names}
 
     @tf.function(jit_compile=True, autograph=False)
     def compute_all(x: tf.Tensor) -> list[list[tf.Tensor]]:
@@ -47,12 +50,14 @@ def print_hashes(functions: dict[str, Callable[[tf.Tensor], tf.Tensor]], x: tf.T
         for function in functions.values():
             with tf.GradientTape() as tape:
                 tape.watch(x)
-                y = function(x)
-            results.append([y, tape.gradient(y, x)])
+                value = function(x)
+            results.append([value, tape.gradient(value, x)])
         return results
 
     for name, tensors in zip(functions, compute_all(x), strict=True):
         print(name, hash_tensors(tensors))
+    for name in get_args(Optimizer):
+        print(name, hash_tensors([take_two_steps(keras.optimizers.get(name), x)]))
 
 
 def take_two_steps(optimizer: keras.optimizers.Optimizer, x: tf.Tensor) -> keras.Variable:
@@ -68,20 +73,8 @@ def take_two_steps(optimizer: keras.optimizers.Optimizer, x: tf.Tensor) -> keras
     return weight
 
 
-def print_hashes_of_operations() -> None:
-    x = tf.constant(np.random.default_rng(0).standard_cauchy((5000, 3)), tf.float32)
-    print_hashes({name: keras.activations.get(name) for name in get_args(Activation)}, x)
-    outputs = {"binary": keras.activations.sigmoid, "multiclass": reproducible.softmax}
-    y = tf.cast(x[:, :1] > 0, tf.float32)
-
-    def loss(task: str, name: str, x: tf.Tensor) -> tf.Tensor:
-        x = x if task == "multiclass" else x[:, 1:2]
-        return reproducible.MeanLoss(name)(y, outputs.get(task, tf.identity)(x))
-
-    tasks_and_losses = [(task, name) for task, names in LOSSES.items() for name in names]
-    print_hashes({" ".join(pair): partial(loss, *pair) for pair in tasks_and_losses}, x)
-    for name in get_args(Optimizer):
-        print(name, hash_tensors([take_two_steps(keras.optimizers.get(name), x)]))
+def hash_tensors(tensors: list[tf.Tensor]) -> str:
+    return hashlib.md5(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
 
 
 def draw_table(task: str) -> pd.DataFrame:
@@ -99,7 +92,7 @@ def main() -> None:
     for task in sys.argv[1:] or NETWORKS:
         with TemporaryDirectory() as parent:
             folder = create_project(Path(parent, task), draw_table(task))
-            change_settings(folder, train=SHORT_TRAINING)
+            change_settings(folder, train=ONE_CYCLE_OF_BOTH)
             change_settings(folder, train=NETWORKS[task])
             run_stages(folder, last="evaluate" if task == "binary" else "calibrate")
             files = [file for name in OUTPUT_FOLDERS for file in (folder / name).rglob("*")]

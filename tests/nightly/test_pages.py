@@ -22,18 +22,14 @@ def test_report_at_three_widths_light_and_dark(
     table: str, reproduced: Path, browser: Any, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     folder = copy_project(reproduced, tmp_path / table)
-    report = ("python", "-m", "keras_tabular", "report")
-    if table == "diabetes":
-        check_output(folder, *report)
-    else:
+    if table != "diabetes":
         frame = load_table(table)
         frame.to_csv(folder / "data/raw/other.csv", index=False)
         arguments = ("data/raw/other.csv", f"--target={frame.columns[-1]}")
         call_main(folder, "keras_tabular.cli.infer_schema", *arguments)
         check_output(folder, "dvc", "repro")
-        output = check_output(folder, *report)
-        assert output.startswith("report.html: workspace\nNot compared: ")
-        assert "is a run of another table: source data/raw/diabetes.csv, target Outcome" in output
+    output = check_output(folder, "python", "-m", "keras_tabular", "report")
+    assert ("Not compared: " in output) == (table != "diabetes")
     screenshots = pytestconfig.getoption("--keep-screenshots")
     for width in WIDTHS:
         for scheme in ("light", "dark"):

@@ -4,10 +4,9 @@ Ray runs in a network namespace that has only the loopback device, since it list
 """
 
 import importlib.util
-import os
-import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -66,15 +65,13 @@ def kill_a_worker(process: subprocess.Popen[str], script: str) -> None:
         assert process.poll() is None, f"{script} ended without a worker of Ray"
         titles = {}
         for child in psutil.Process(process.pid).children(recursive=True):
-            try:
-                titles[child.pid] = " ".join(child.cmdline())
-            except psutil.Error:  # it has ended
-                continue
-        workers = [pid for pid, title in titles.items() if title.startswith("ray::tabular.")]
-        is_running = any(script in title for title in titles.values())
-        if is_running and workers:
-            os.kill(workers[0], signal.SIGKILL)
-        return is_running and bool(workers)
+            with suppress(psutil.Error):  # it has ended
+                titles[" ".join(child.cmdline())] = child
+        workers = [child for title, child in titles.items() if title.startswith("ray::tabular.")]
+        if not workers or not any(script in title for title in titles):
+            return False
+        workers[0].kill()
+        return True
 
     wait_until(kill)
 
