@@ -87,10 +87,8 @@ def picture_titles(browser: Any) -> list[str]:
     browser.execute_script(UNFOLD_SCRIPT)
     pictures = list(browser.execute_script(PICTURES_SCRIPT))
     for picture in pictures:
-        assert picture["width"] > 280, picture
-        assert picture["height"] > 60, picture
-        assert picture["marks"] > 0, picture
-        assert picture["text"] >= 10.5, picture
+        least = {"width": 280, "height": 60, "marks": 1, "text": 10.5}
+        assert all(picture[key] >= value for key, value in least.items()), picture
     return [picture["title"] for picture in pictures]
 
 

@@ -3,11 +3,9 @@
 import re
 from pathlib import Path
 
-from keras_tabular.evaluation.evaluation import from_json
-from keras_tabular.evaluation.summary import format_scores
 from tests.documentation import PAGES, code_blocks, run_page_blocks
 from tests.helpers import needs_committed_bytes
-from tests.projects import copy_project, read_scores
+from tests.projects import copy_project
 
 
 @needs_committed_bytes
@@ -16,10 +14,8 @@ def test_every_command_of_the_readme_runs_and_prints_what_it_says(
 ) -> None:
     first_block, *other_blocks = code_blocks("README.md", "sh")
     assert first_block == "make repro\n"
-    evaluation = from_json(read_scores(reproduced))
-    assert evaluation
-    accuracy = format_scores(evaluation, "binary")
-    assert accuracy in reproduced.with_suffix(".output").read_text()
+    output = reproduced.with_suffix(".output").read_text()
+    (accuracy,) = re.findall(r"^Accuracy: .*", output, re.MULTILINE)
     assert accuracy in PAGES["README.md"]
 
     folder = copy_project(reproduced, tmp_path / "project")

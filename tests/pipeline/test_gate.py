@@ -3,17 +3,19 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from keras_tabular.core.numbers import format_number
-from tests.commands import check_output, run_command, stages_that_ran
+from tests.commands import call_main, check_output, run_command, stages_that_ran
 from tests.documentation import MAKE_VARIABLES
 from tests.projects import change_settings, copy_project, read_scores
 
 
 def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
-    experiment: Path, tmp_path: Path
+    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = copy_project(experiment, tmp_path / "project")
-    limits = {"test": {"accuracy": 0.6}, "cross_validation": {"roc_auc": 0.99, "brier": 0.01}}
+    limits = {"test": {"accuracy": 0.6}, "cross_validation": {"roc_auc": 0.99}}
     change_settings(folder, gate={"lowest": limits, "beat_baselines": []})
     assert stages_that_ran(check_output(folder, "dvc", "repro")) == ["gate"]
     verdict = (folder / "metrics/gate.json").read_bytes()
@@ -21,21 +23,18 @@ def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
     assert json.loads(verdict)["verdict"] == "fail"
     assert checks["lowest test.accuracy"]["verdict"] == "pass"
     assert checks["lowest cross_validation.roc_auc"]["verdict"] == "fail"
-    assert "has to be at least 0.99" in checks["lowest cross_validation.roc_auc"]["reason"]
-    assert checks["lowest cross_validation.brier"]["verdict"] == "pass"
     last = check_output(folder, "git", "log", "-1", "--format=%H", "--", "metrics/metrics.json")
     assert f"in {last[:7]}" in checks["worse_than_last test.loss"]["reason"]
 
     gate = run_command(folder, "make", "gate", **MAKE_VARIABLES)
     assert gate.returncode != 0
     assert "\nGate: fail. Nothing was learnt: on 254 test rows, the model is not " in gate.stdout
-    assert ". cross_validation.roc_auc is " in gate.stdout
     assert "Traceback" not in gate.stderr
     loss = format_number(read_scores(folder)["test"]["loss"])
     gate = run_command(folder, "make", "gate", "BASE=small", **MAKE_VARIABLES)
     assert f"worse than {loss} in small" in gate.stdout
     check_output(folder, "git", "commit", "-qam", "A shorter training")
-    command = ("python", "-m", "stages.gate", "--metrics", "metrics")
-    assert f"worse than {loss} in" in check_output(folder, *command, "HEAD")
+    call_main(folder, "stages.gate", "--metrics", "metrics", "HEAD")
+    assert f"worse than {loss} in" in capsys.readouterr().out
     check_output(folder, "dvc", "repro", "--force", "--single-item", "gate")
     assert (folder / "metrics/gate.json").read_bytes() == verdict

@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from keras_tabular.experiments.rerun import changed_files
-from keras_tabular.report.page import UNDECIDED_NOTE
 from tests.commands import check_output
 from tests.documentation import MAKE_VARIABLES
 from tests.helpers import PROJECT
@@ -17,11 +16,6 @@ from tests.helpers import PROJECT
 def test_comment_compares_with_the_base_and_reruns_the_commit(workspace: Path) -> None:
     check_output(workspace, "git", "checkout", "-qb", "shorter")
     check_output(workspace, "dvc", "exp", "run", "-S", "train.networks.plain.epochs=2")
-
-    changed = changed_files(workspace)  # by the experiment
-    assert {"data/oof", "metrics/scores.json", "models/model.keras"} <= {*changed}
-    assert not {"data/split", "dvc.lock", "metrics/gate.json"} & {*changed}
-
     check_output(workspace, "git", "commit", "-qam", "Two epochs")
     check_output(workspace, "make", "pr-report", "BASE=main", **MAKE_VARIABLES)
     report = (workspace / "pr.md").read_text()
@@ -29,7 +23,6 @@ def test_comment_compares_with_the_base_and_reruns_the_commit(workspace: Path) -
     assert len(report.splitlines()) < 45  # it fits on a screen
     assert re.search(r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|significant) \(", report)
     assert re.search(r"n 254 test rows, .*: loss [\d.]+ vs [\d.]+ \(.*; accuracy", report)
-    assert report.count(UNDECIDED_NOTE) == ("Gate: undecided" in report)
     assert "`train.networks.plain.epochs` 3 → 2" in report
     assert "The committed results are reproducible: a rerun of" in report
     assert check_output(workspace, "git", "status", "--porcelain") == ""
@@ -42,12 +35,10 @@ def test_outputs_that_a_rerun_changes_are_listed(workspace: Path) -> None:
     lock.write_text(lock.read_text().replace("seed: 9", "seed: 10"))
     assert changed_files(workspace) == ["dvc.lock"]
     content = yaml.safe_load(lock.read_text())
-    changed = [content["stages"][stage]["outs"][0] for stage in ("evaluate", "train", "gate")]
-    for output in changed:
-        output["md5"] = "0" * 32
+    for stage in ("train", "gate"):  # the outputs of the gate depend on the history
+        content["stages"][stage]["outs"][0]["md5"] = "0" * 32
     lock.write_text(yaml.safe_dump(content))
-    expected = sorted(output["path"] for output in changed[:2])  # the gate depends on the history
-    assert changed_files(workspace) == expected
+    assert changed_files(workspace) == [content["stages"]["train"]["outs"][0]["path"]]
 
 
 def test_jobs_with_write_permission_run_no_code_of_a_pull_request() -> None:

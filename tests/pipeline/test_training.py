@@ -1,24 +1,9 @@
-"""Keras has every choice of params.yaml, and learning rates follow their schedules."""
-
-from typing import get_args
+"""Learning rates follow their schedules."""
 
 import pytest
 
-from keras_tabular.config.sections import LOSSES, Activation, Initializer, Optimizer
-from keras_tabular.networks.backend import keras
 from keras_tabular.networks.network import build_optimizer
 from tests.helpers import load_train_params
-
-
-def test_keras_has_every_choice_of_the_params() -> None:
-    """`make check-cpu` computes with each of them."""
-    for names, get in (
-        (get_args(Optimizer), keras.optimizers.get),
-        (get_args(Activation), keras.activations.get),
-        (get_args(Initializer), keras.initializers.get),
-        ({name for losses in LOSSES.values() for name in losses}, keras.losses.get),
-    ):
-        assert [name for name in names if not callable(get(name)) and not get(name)] == []
 
 
 @pytest.mark.parametrize(("schedule", "cycles"), [("cosine", 0), ("cosine_restarts", 4)])
