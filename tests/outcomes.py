@@ -62,11 +62,6 @@ class Outcome(NamedTuple):
     kind: str
     detail: str
 
-    @property
-    def failed(self) -> bool:
-        """Whether this outcome is a fault of the pipeline for any table."""
-        return self.kind == FAULT
-
 
 def misread_columns(folder: Path, table: Table) -> Iterator[str]:
     """Yield the columns of numbers and dates whose ingested values differ from the true ones.

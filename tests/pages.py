@@ -76,8 +76,8 @@ def open_page(browser: Any, page: Path, width: int, scheme: str = "light") -> No
     """Open a page in a window of this width, and check that the browser reports no error."""
     size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    colors = {"name": "prefers-color-scheme", "value": scheme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [colors]})
+    colors = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": colors})
     browser.get(page.as_uri())
     assert browser.get_log("browser") == []
 

@@ -159,8 +159,8 @@ def test_warnings_of_the_evaluation_are_part_of_the_verdict() -> None:
 @pytest.mark.parametrize(
     ("rows", "rare"),
     [
-        ([90, 10], False), ([91, 9], True), ([9, 91], True), ([50, 40, 10], False),
-        ([50, 41, 9], True), ([10] * 20, False), ([10] * 20 + [4], True), ([], False),
+        ([90, 10], False), ([9, 91], True), ([50, 40, 10], False), ([50, 41, 9], True),
+        ([10] * 20, False), ([10] * 20 + [4], True), ([], False),
     ],
 )  # fmt: skip
 def test_class_is_rare_below_a_tenth_or_half_of_equal_share(rows: list[float], rare: bool) -> None:

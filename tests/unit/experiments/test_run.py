@@ -9,7 +9,7 @@ from keras_tabular.experiments.gate import make_base
 from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, content_at, mismatch
 from tests.commands import check_output
 from tests.projects import commit_all
-from tests.unit.experiments.conftest import SCHEMA, write_run
+from tests.unit.experiments.conftest import SCHEMA, commit_run
 
 
 def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
@@ -41,8 +41,7 @@ def test_run_of_another_table_is_not_compared(project: Path, schema: str, reason
     this = Run(WORKSPACE)
     assert mismatch(this, Run("HEAD~1")) == ""
     assert this.schema["target"] == "y"  # read before it changes
-    write_run(project, {"test": {"accuracy": 0.5}}, schema)
-    commit_all(project, "A run")
+    commit_run(project, 0.5, schema)
     base = make_base(this, Run("HEAD"))
     assert base.evaluation is None
     assert reason in base.name
