@@ -4,11 +4,9 @@ Nothing is trained: test rows and predictions are drawn, and the functions that 
 gate use do the rest. The figures in docs/scores.md are from these tests.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ from scipy.special import ndtr
 
 from keras_tabular.config.params import Params
 from keras_tabular.config.sections import Gate, Split
-from keras_tabular.core.files import write_points
+from keras_tabular.core.files import write_json, write_points
 from keras_tabular.core.metrics import TASKS
 from keras_tabular.evaluation import plot_data, uncertainty
 from keras_tabular.evaluation.evaluation import Evaluation, to_json
@@ -27,24 +25,16 @@ from keras_tabular.experiments.run import WORKSPACE, Run
 from tests.helpers import build_schema, load_train_params
 
 TRAINING_ROWS = 2  # for each test row, as with `split.test_size: 0.33`
-NO_BASE = Base("no earlier run", None)
 BEAT_ALL = Gate(beat_baselines=("constant", "linear", "boosted"))
+TRAIN_PARAMS = {loss: load_train_params(loss=loss) for loss in ("auto", "mean_absolute_error")}
+SPLIT = Split(test_size=0.33, validation_size=0.0, seed=9)
 
-
-class Shares(NamedTuple):
-    """How much of the variance of the target the model and its baselines know."""
-
-    model: float
-    linear: float
-    boosted: float
-
-
-# The boosted baseline is the stronger one.
+# How much of the variance of the target the model, the linear and the boosted baseline know.
 CASES = {
-    "worse": Shares(0.25, 0.3, 0.35),
-    "equal": Shares(0.35, 0.3, 0.35),
-    "slightly better": Shares(0.4, 0.3, 0.35),
-    "clearly better": Shares(0.5, 0.3, 0.35),
+    "worse": (0.25, 0.3, 0.35),
+    "equal": (0.35, 0.3, 0.35),
+    "slightly better": (0.4, 0.3, 0.35),
+    "clearly better": (0.5, 0.3, 0.35),
 }
 
 
@@ -55,7 +45,7 @@ def _without_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def draw_predictions(
-    rng: np.random.Generator, task: str, rows: int, shares: Shares, in_groups: bool = False
+    rng: np.random.Generator, task: str, rows: int, case: str, in_groups: bool = False
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Draw labels, and calibrated predictions that explain shares of their variance.
 
@@ -70,6 +60,7 @@ def draw_predictions(
         of_group, of_row = rng.normal(0, (variance / 2) ** 0.5, (2, rows))
         return of_group[np.arange(rows) // 10] + of_row
 
+    shares = CASES[case]
     common = 0.8 * min(shares)
     shared, parts = draw(common), [draw(share - common) for share in shares]
     target = shared + np.sum(parts, axis=0) + draw(1 - sum(shares) + 2 * common)
@@ -80,54 +71,42 @@ def draw_predictions(
     return (target > 0).astype(float), [ndtr(m / e) for m, e in zip(means, errors, strict=True)]
 
 
-TRAIN_PARAMS = {loss: load_train_params(loss=loss) for loss in ("auto", "mean_absolute_error")}
-
-
-def params_of(gate: Gate, loss: str = "auto") -> Params:
-    split = Split(test_size=0.33, validation_size=0.0, seed=9)
-    return Params(gate=gate, split=split, train=TRAIN_PARAMS[loss])
-
-
 def verdict_of(
     task: str,
     y: np.ndarray,
-    predictions: list[np.ndarray],
+    y_pred: list[np.ndarray],
     constant: float,
-    group: np.ndarray | None = None,
     loss: str = "auto",
+    group: np.ndarray | None = None,
 ) -> str:
     """Evaluate predictions, and return the verdict of a gate that asks for all baselines.
 
     Args:
-        predictions: Of the model, the linear and the boosted baseline.
+        y_pred: Of the model, the linear and the boosted baseline.
     """
-    schema, names = build_schema(task), list(TASKS[task].baselines.values())
-    assert names == [TASKS[task].baselines[kind] for kind in ("constant", "linear", "boosted")]
-    model, *baselines = (values[:, None] for values in predictions)
-    columns = [np.full(model.shape, constant), *baselines]
-    fitted = {name: {"test": column} for name, column in zip(names, columns, strict=True)}
-    scored = uncertainty.score_and_resample(
-        Predictions(y, model, np.ones(len(y)), group=group), schema
-    )
-    keys, thresholds = (TASKS[task].main,), dict.fromkeys(names, 0.5)
-    test = compare_with_baselines(scored, fitted, thresholds, keys, schema)
-    evaluation = Evaluation(keys, {"test": test})
-    verdict = evaluate_gate(evaluation, NO_BASE, params_of(BEAT_ALL, loss), schema, {})
+    schema, names, key = build_schema(task), TASKS[task].baselines, TASKS[task].main
+    model, linear, boosted = (values[:, None] for values in y_pred)
+    columns = {"constant": np.full(model.shape, constant), "linear": linear, "boosted": boosted}
+    fitted = {names[kind]: {"test": column} for kind, column in columns.items()}
+    rows = Predictions(y, model, np.ones(len(y)), group=group)
+    scored = uncertainty.score_and_resample(rows, schema)
+    test = compare_with_baselines(scored, fitted, dict.fromkeys(fitted, 0.5), (key,), schema)
+    params = Params(gate=BEAT_ALL, split=SPLIT, train=TRAIN_PARAMS[loss])
+    base = Base("no earlier run", None)
+    verdict = evaluate_gate(Evaluation((key,), {"test": test}), base, params, schema, {})
     nothing = verdict.headline == "Nothing was learnt"
     return "nothing learnt" if nothing else verdict.status
 
 
-def verdicts(
-    task: str, rows: int, shares: Shares, draws: int, in_groups: bool = False
-) -> Counter[str]:
+def count_verdicts(task: str, rows: int, case: str, draws: int, in_groups: bool) -> Counter[str]:
     """Count how often each verdict comes."""
     rng, counts = np.random.default_rng(0), Counter[str]()
     group = np.arange(rows) // 10 if in_groups else None
     middle, spread = (0.5, 0.5) if task == "binary" else (0.0, 1.0)
     for _ in range(draws):
         constant = rng.normal(middle, spread / (TRAINING_ROWS * rows) ** 0.5)
-        y, predictions = draw_predictions(rng, task, rows, shares, in_groups)
-        counts[verdict_of(task, y, predictions, constant, group)] += 1
+        y, y_pred = draw_predictions(rng, task, rows, case, in_groups)
+        counts[verdict_of(task, y, y_pred, constant, group=group)] += 1
     return counts
 
 
@@ -137,7 +116,7 @@ def test_how_often_each_verdict_comes(task: str, in_groups: bool) -> None:
     """400 draws for each number of rows, 100 for 10,000 rows. Groups have ten rows."""
     false_verdicts = draws = 0
     for rows, number in {100: 400, 250: 400, 1000: 400, 10_000: 100}.items():
-        counts = {name: verdicts(task, rows, k, number, in_groups) for name, k in CASES.items()}
+        counts = {case: count_verdicts(task, rows, case, number, in_groups) for case in CASES}
         print(task, rows, in_groups, number, counts)
         draws += number
         false_verdicts += counts["equal"]["pass"] + counts["equal"]["fail"]
@@ -191,33 +170,35 @@ def test_a_model_that_is_as_good_is_not_worse_than_the_last_one(
 ) -> None:
     """At most 5 % of 200 pairs of runs fail on the same test rows, and none on other test rows."""
     monkeypatch.chdir(tmp_path)
-    schema, shares = build_schema("binary"), CASES["equal"]
+    schema = build_schema("binary")
     Path("data").mkdir()
     Path("data/schema.yaml").write_text(schema.model_dump_json(exclude_none=True))
     gate = Gate.model_validate({"worse_than_last": {"test": {"loss": 0.0}}})
+    params = Params(gate=gate, split=SPLIT, train=TRAIN_PARAMS["auto"])
 
     def write_run(name: str, y: np.ndarray, y_pred: np.ndarray) -> Run:
         predictions = Predictions(y, y_pred[:, None], np.ones(len(y)))
         scored = uncertainty.score_and_resample(predictions, schema)
         test = compare_with_baselines(scored, {}, {}, ("accuracy",), schema)
         (tmp_path / name / "plots").mkdir(parents=True, exist_ok=True)
-        content = to_json(Evaluation(("accuracy",), {"test": test}))
-        (tmp_path / name / "scores.json").write_text(json.dumps(content))
+        write_json(
+            tmp_path / name / "scores.json", to_json(Evaluation(("accuracy",), {"test": test}))
+        )
         rows = plot_data.kept_test_rows(predictions, schema)
         write_points(tmp_path / name / "plots/test_rows.csv", rows, plot_data.MAX_KEPT_ROWS)
         return Run(WORKSPACE, tmp_path / name)
 
-    rng, counts = np.random.default_rng(0), {"same rows": Counter[str](), "others": Counter[str]()}
+    rng, counts = np.random.default_rng(0), {"same": Counter[str](), "other": Counter[str]()}
     for _ in range(200):
-        y, (first, _, second) = draw_predictions(rng, "binary", rows, shares)
-        other_y, (other, *_) = draw_predictions(rng, "binary", rows, shares)
-        run, same = write_run("run", y, first), write_run("same", y, second)
-        for name, base in (("same rows", same), ("others", write_run("other", other_y, other))):
+        y, (first, _, second) = draw_predictions(rng, "binary", rows, "equal")
+        other_y, (other, *_) = draw_predictions(rng, "binary", rows, "equal")
+        run = write_run("run", y, first)
+        for base in (write_run("same", y, second), write_run("other", other_y, other)):
             evaluation = run.require_evaluation()
-            verdict = evaluate_gate(evaluation, make_base(run, base), params_of(gate), schema, {})
-            counts[name][verdict.checks[0].status] += 1
+            verdict = evaluate_gate(evaluation, make_base(run, base), params, schema, {})
+            counts[base.metrics.name][verdict.checks[0].status] += 1
     print(rows, counts)
-    assert counts["same rows"]["fail"] <= 0.05 * 200
-    assert counts["same rows"]["skipped"] == 0
-    assert counts["others"]["fail"] == 0
-    assert counts["others"]["skipped"] > 0
+    assert counts["same"]["fail"] <= 0.05 * 200
+    assert counts["same"]["skipped"] == 0
+    assert counts["other"]["fail"] == 0
+    assert counts["other"]["skipped"] > 0

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from keras_tabular.config.sections import LOSSES
 from keras_tabular.evaluation import baselines
@@ -22,8 +21,8 @@ def write_split(folder: Path) -> Path:
     """Write 40 training rows in two parts, no validation rows, and 10 test rows."""
     y = (np.arange(40) % 4 == 0).astype(int)
     table = pa.table({"x": np.linspace(-1, 1, 40), "y": y})
-    write_part(folder / "train", 0, table[:25])
-    write_part(folder / "train", 1, table[25:])
+    for number, part in enumerate((table[:25], table[25:])):
+        write_part(folder / "train", number, part)
     write_part(folder / "validation", 0, table[:0])
     write_part(folder / "test", 0, table[:10])
     return folder
@@ -113,15 +112,3 @@ def test_the_constant_and_the_trees_minimise_absolute_errors_if_the_model_does()
         assert constant == (2 if absolute else 16 / 6)
         criterion = "absolute_error" if absolute else "squared_error"
         assert fitted["gradient_boosting"][-1].loss == criterion
-
-
-def test_the_trees_rank_a_very_rare_class_and_learn_where_a_class_has_one_row() -> None:
-    """One row of 500 is positive, more often where x is high."""
-    rng, schema = np.random.default_rng(0), build_schema("binary", x={"kind": "real"})
-    x = pd.DataFrame({"x": rng.normal(size=20_000)})
-    y = (rng.random(20_000) < 0.002 * np.exp(1.5 * x["x"] - 1.125)).astype(int)
-    trees = baselines.build_baselines(schema, "auto")["gradient_boosting"]
-    predicted = baselines.predict(trees.fit(x[:10_000], y[:10_000]), x[10_000:], schema)
-    assert roc_auc_score(y[10_000:], predicted[:, 0]) > 0.7
-    alone = np.arange(30) == 4
-    assert trees.fit(x[:30], alone).predict_proba(x[:30]).shape == (30, 2)

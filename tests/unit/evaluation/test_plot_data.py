@@ -58,8 +58,7 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
     assert max(sizes.values()) < 200_000
     rows = pd.read_csv(tmp_path / "confusion.csv")
     assert rows["rows"].sum() == len(y)
-    called = rows["rows"][rows["predicted class"] == 1].sum()
-    assert called == (predicted >= 0.7).sum()
+    assert rows["rows"][rows["predicted class"] == 1].sum() == (predicted >= 0.7).sum()
     assert rows.groupby("true class")["share"].sum().tolist() == pytest.approx([1, 1])
 
 
@@ -69,51 +68,43 @@ def test_the_cost_of_each_threshold_is_computed(tmp_path: Path) -> None:
     test = Predictions(y, p, np.ones(4))
     write_plot_data(tmp_path, test, {}, build_schema("binary"), costs)
     scores = pd.read_csv(tmp_path / "threshold.csv").set_index("threshold")
-    assert scores.loc[0.5, ["recall", "precision", "wrong", "cost"]].tolist() == [
-        *(0.5, 0.5, 0.5, (5 + 1) / 4)
-    ]
+    at_half = scores.loc[0.5, ["recall", "precision", "wrong", "cost"]].tolist()
+    assert at_half == [0.5, 0.5, 0.5, (5 + 1) / 4]
     assert np.isnan(scores.loc[0.95, "precision"])
 
 
+def permute(used: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
+    """Compute the importance of a column that is predicted exactly, and of an unused column."""
+    columns = {name: {"kind": "real"} for name in ("used", "unused", "weight")}
+    schema = build_schema("regression", **columns).model_copy(update={"weight": "weight"})
+    rows = pa.table({"used": used, "unused": used, "weight": weight.astype(float)})
+    return permutation_importance(lambda inputs: inputs["used"][:, None], rows, used, schema, 1)
+
+
 def test_only_columns_that_the_model_reads_are_important() -> None:
-    schema = build_schema("regression", used={"kind": "real"}, unused={"kind": "real"})
-    rng = np.random.default_rng(0)
-    rows = pa.table({name: rng.random(200) for name in schema.columns})
-    y = rows["used"].to_numpy()
-    importance = permutation_importance(
-        lambda columns: columns["used"][:, None], rows, y, schema, 1
-    )
+    values = np.random.default_rng(0).random(200)
+    importance = permute(values, np.ones(200))
     assert (importance["unused"] == 0).all()
     # The expected squared difference of two independent rows is twice the variance.
-    assert importance["used"].mean() == pytest.approx(2 * y.var(), rel=0.2)
+    assert importance["used"].mean() == pytest.approx(2 * values.var(), rel=0.2)
     assert len(importance["used"]) == REPEATS
 
 
 def test_a_weight_counts_like_repeated_rows() -> None:
-    schema = build_schema("regression", used={"kind": "real"}, weight={"kind": "real"})
-    schema = schema.model_copy(update={"weight": "weight"})
     rng = np.random.default_rng(0)
-    feature, repeats = rng.random(1000), rng.integers(0, 4, 1000)
+    feature, repeats, once = rng.random(1000), rng.integers(0, 4, 1000), np.ones(1000)
     repeats[feature > 0.5] = 9
-
-    def mean_importance(copies: np.ndarray, weight: np.ndarray) -> float:
-        values = np.repeat(feature, copies)
-        rows = pa.table({"used": values, "weight": weight.astype(float)})
-        importance = permutation_importance(
-            lambda columns: columns["used"][:, None], rows, values, schema, 1
-        )
-        return float(importance["used"].mean())
-
-    once = np.ones(1000, int)
-    repeated = mean_importance(repeats, np.ones(repeats.sum()))
-    assert mean_importance(once, repeats) == pytest.approx(repeated, rel=0.1)
-    assert mean_importance(once, once) > 1.3 * repeated
-
-    y, ones = (rng.random(1000) < feature).astype(float), np.ones(repeats.sum())
-    weighted = Predictions(y, feature[:, None], repeats.astype(float))
-    copies = weighted.select(np.repeat(np.arange(1000), repeats))._replace(weight=ones)
-    plots, expected = (
-        probability_plots(rows, build_schema("binary")) for rows in (weighted, copies)
+    copies, ones = np.repeat(np.arange(1000), repeats), np.ones(repeats.sum())
+    unweighted, weighted, repeated = (
+        permute(*rows)["used"].mean()
+        for rows in ((feature, once), (feature, repeats), (feature[copies], ones))
     )
+    assert weighted == pytest.approx(repeated, rel=0.1)
+    assert unweighted > 1.3 * repeated
+
+    y, schema = (rng.random(1000) < feature).astype(float), build_schema("binary")
+    rows = Predictions(y, feature[:, None], repeats.astype(float))
+    plots = probability_plots(rows, schema)
+    expected = probability_plots(rows.select(copies)._replace(weight=ones), schema)
     np.testing.assert_allclose(plots["calibration"][:2], expected["calibration"][:2])
     np.testing.assert_allclose(plots["roc"], expected["roc"])

@@ -1,8 +1,5 @@
 """Scores are those of scikit-learn, and undefined scores are left out."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 from sklearn import metrics
@@ -19,45 +16,34 @@ from tests.unit.evaluation.test_uncertainty import draw_predictions
 def expected_scores(task: str, predictions: Predictions) -> dict[str, float]:
     """Compute the scores of weighted rows with scikit-learn."""
     y, outputs, weight, threshold, *_ = predictions
-    weighted: Any = {"sample_weight": weight}
-
-    def compute(function: Callable[..., Any], predicted: np.ndarray, **options: Any) -> float:
-        return float(function(y, predicted, **weighted, **options))
-
-    losses = row_losses(y, outputs, build_schema(task))
-    expected = {"loss": float(np.average(losses, weights=weight))}
+    losses, weighted = row_losses(y, outputs, build_schema(task)), {"sample_weight": weight}
+    expected = {"loss": np.average(losses, weights=weight)}
+    value = outputs[:, 0]
     if task == "regression":
-        value = outputs[:, 0]
         return expected | {
-            "mae": compute(metrics.mean_absolute_error, value),
-            "mape": compute(metrics.mean_absolute_percentage_error, value),
-            "r2": compute(metrics.r2_score, value),
-            "rmse": compute(metrics.root_mean_squared_error, value),
-            "rmsle": compute(metrics.root_mean_squared_log_error, np.maximum(value, 0)),
+            "mae": metrics.mean_absolute_error(y, value, **weighted),
+            "mape": metrics.mean_absolute_percentage_error(y, value, **weighted),
+            "r2": metrics.r2_score(y, value, **weighted),
+            "rmse": metrics.root_mean_squared_error(y, value, **weighted),
+            "rmsle": metrics.root_mean_squared_log_error(y, np.maximum(value, 0), **weighted),
         }
-    binary = task == "binary"
-    classes = (outputs[:, 0] >= threshold).astype(int) if binary else outputs.argmax(axis=1)
-    expected |= {
-        "accuracy": compute(metrics.accuracy_score, classes),
-        "balanced_accuracy": compute(metrics.balanced_accuracy_score, classes),
+    truth, ranked, classes, prefix = np.eye(3)[y.astype(int)], outputs, outputs.argmax(1), "macro."
+    averages = {"macro.": "macro", "weighted.": "weighted"}
+    if task == "binary":
+        truth, ranked, classes, prefix, averages = y, value, value >= threshold, "", {"": "binary"}
+        expected["brier"] = metrics.brier_score_loss(y, value, **weighted)
+    for average_prefix, average in averages.items():
+        of_classes = metrics.precision_recall_fscore_support(
+            y, classes, average=average, zero_division=0, **weighted
+        )
+        names = [average_prefix + name for name in ("precision", "recall", "f1")]
+        expected |= dict(zip(names, of_classes[:3], strict=True))
+    return expected | {
+        "accuracy": metrics.accuracy_score(y, classes, **weighted),
+        "balanced_accuracy": metrics.balanced_accuracy_score(y, classes, **weighted),
+        f"{prefix}roc_auc": metrics.roc_auc_score(truth, ranked, **weighted),
+        f"{prefix}average_precision": metrics.average_precision_score(truth, ranked, **weighted),
     }
-    for average in ("binary",) if binary else ("macro", "weighted"):
-        prefix = "" if binary else f"{average}."
-        for name in ("precision", "recall", "f1"):
-            function = getattr(metrics, f"{name}_score")
-            expected[f"{prefix}{name}"] = compute(
-                function, classes, average=average, zero_division=0
-            )
-    ranks = {"roc_auc": metrics.roc_auc_score, "average_precision": metrics.average_precision_score}
-    for name, function in ranks.items():
-        of_class = [
-            function(y == k, column, **weighted)
-            for k, column in enumerate(outputs.T, start=int(binary))
-        ]
-        expected[name if binary else f"macro.{name}"] = float(np.mean(of_class))
-    if binary:
-        expected["brier"] = compute(metrics.brier_score_loss, outputs[:, 0])
-    return expected
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -63,17 +63,6 @@ def test_undefined_scores_are_left_out_or_a_dash() -> None:
     ]
 
 
-def test_the_error_of_a_regression_is_summarised() -> None:
-    test = {"rows": 50, "mae": 12345.678, "mae_low": 9000.0, "mae_high": 15000.0}
-    baselines = {"ridge": {"mae": 0.5}, "mean": {"mae": 1e6}, "gradient_boosting": {"mae": 0.25}}
-    assert format_scores(
-        build_evaluation(primary_metrics=["mae"], test=test, baseline=baselines), "regression"
-    ) == (
-        "Mean absolute error: 12,346 on 50 test rows (95% CI 9,000 to 15,000); "
-        "ridge regression 0.500, gradient boosting 0.250, the best constant 1,000,000"
-    )
-
-
 def test_coverage_columns_outside_training_and_classes_not_found_are_reported() -> None:
     coverage = {"asked": 0.9, "coverage": 0.88, "coverage_low": 0.85, "coverage_high": 0.91}
     evaluation = build_evaluation(
