@@ -18,30 +18,17 @@ from keras_tabular.evaluation.evaluation import (
     to_json,
 )
 
-SCORES = Scores(
-    20,
-    {
-        "accuracy": Estimate(0.5, (0.25, 0.75)),
-        "macro.roc_auc": Estimate(0.7),
-        "macro.f1": Estimate(0.1),
-        "custom.cost": Estimate(2.5, (2.0, 3.0)),
-    },
-)
+ESTIMATES = {"accuracy": Estimate(0.5, (0.25, 0.75)), "custom.cost": Estimate(2.5, (2.0, 3.0))}
+SCORES = Scores(20, ESTIMATES | {"macro.roc_auc": Estimate(0.7), "macro.f1": Estimate(0.1)})
 FEW = Scores(3, {"accuracy": Estimate(1.0)})
-COMPARED = ScoreSet(
-    SCORES,
-    {"majority": FEW},
-    {
-        "majority": {
-            "macro.f1": PairedDifference(0.25, -0.5, 1.0),
-            "custom.cost": PairedDifference(-2.0, -3.0, -1.0),
-        }
-    },
-)
+DIFFERENCES = {
+    "macro.f1": PairedDifference(0.25, -0.5, 1.0),
+    "custom.cost": PairedDifference(-2.0, -3.0, -1.0),
+}
 EVALUATION = Evaluation(
     ("macro.roc_auc", "accuracy"),
     {
-        "test": COMPARED,
+        "test": ScoreSet(SCORES, {"majority": FEW}, {"majority": DIFFERENCES}),
         "cross_validation": ScoreSet(FEW, {"majority": SCORES}, {"majority": {}}),
         "forward_chaining": ScoreSet(FEW),
         "validation": ScoreSet(Scores(0)),

@@ -91,19 +91,16 @@ def evaluate_function(
 def test_model_and_baselines_are_scored_on_all_rows_and_folds(task: str, tmp_path: Path) -> None:
     schema, names = SCHEMAS[task], TASKS[task]
     tables, predict = write_split(tmp_path, schema, factor=3), build_predict(schema)
-    oof = draw_oof(schema, 180)
-    evaluation = evaluate_function(
-        predict, tmp_path, schema, {"cross_validation": oof}, threshold=THRESHOLD
-    )
+    oof = {"cross_validation": draw_oof(schema, 180)}
+    evaluation = evaluate_function(predict, tmp_path, schema, oof, threshold=THRESHOLD)
     assert list(evaluation.score_sets) == ["test", "cross_validation", "train"]
     assert bool(evaluation.baseline_thresholds) == (task == "binary")
     assert evaluation.classes_not_found == (("c",) if task == "multiclass" else ())
     predictions = {name: predict({"x": table["x"].to_numpy()}) for name, table in tables.items()}
-    predictions["cross_validation"] = np.column_stack(oof.columns[:-1])
+    predictions["cross_validation"] = np.column_stack(oof["cross_validation"].columns[:-1])
     for name, scores in evaluation.score_sets.items():
         y = labels(tables["test" if name == "test" else "train"], schema)[:, 0]
-        rows = Predictions(y, predictions[name], np.ones(len(y)), THRESHOLD)
-        expected = score(rows, schema)
+        expected = score(Predictions(y, predictions[name], np.ones(len(y)), THRESHOLD), schema)
         assert scores.model.with_intervals({}) == expected
         if name == "train":
             assert scores == ScoreSet(expected)
@@ -118,28 +115,24 @@ def test_model_and_baselines_are_scored_on_all_rows_and_folds(task: str, tmp_pat
             assert score_values(baseline_scores).keys() == keys
             assert [key for key, score in baseline_scores.items() if score.interval] == [names.main]
             for key in (names.main, "loss"):
-                difference = scores.difference(baseline, key)
                 change = score_values(scores.model)[key] - score_values(baseline_scores)[key]
-                assert difference
-                assert difference.difference == pytest.approx(change)
-                assert difference.low < difference.high
+                difference, low, high = scores.differences[baseline][key]
+                assert difference == pytest.approx(change)
+                assert low < high
 
     summary = dict(flatten(summary_to_json(evaluation, task)))
     assert summary.items() <= dict(flatten(to_json(evaluation))).items()
     assert {"test.loss", f"test.{names.main}_low"} <= summary.keys()
 
 
-def test_forward_chaining_is_scored_and_chooses_thresholds_of_baselines(
-    tmp_path: Path,
-) -> None:
+def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> None:
     schema, choice = SCHEMAS["binary"], ThresholdRule(best="f1")
     y = labels(write_split(tmp_path, schema, factor=3)["train"], schema)[:, 0]
     chained = draw_oof(schema, 180)  # whose first fold is the block that is only learnt from
     chained = chained.set_column(1, "fold", pa.array(chained["fold"].to_numpy() - 1))
     oof = {"cross_validation": draw_oof(schema, 180), "forward_chaining": chained}
-    evaluation = evaluate_function(
-        build_predict(schema), tmp_path, schema, oof, threshold_choice=choice
-    )
+    predict = build_predict(schema)
+    evaluation = evaluate_function(predict, tmp_path, schema, oof, threshold_choice=choice)
     on_later_rows = evaluation.score_sets["forward_chaining"]
     assert on_later_rows.model.rows == 120
     assert on_later_rows.baselines.keys() == {*TASKS["binary"].baselines.values()}
@@ -158,9 +151,8 @@ def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_repo
     schema = SCHEMAS["binary"]
     write_split(tmp_path, schema, validation=30, factor=10, ends=[1.9])
     predict_low: Predict = lambda columns: (0.1 + 0.1 * (columns["x"] > 1))[:, None]  # noqa: E731
-    evaluation = evaluate_function(
-        predict_low, tmp_path, schema, {"cross_validation": draw_oof(schema, 0)}
-    )
+    oof = {"cross_validation": draw_oof(schema, 0)}
+    evaluation = evaluate_function(predict_low, tmp_path, schema, oof)
     assert list(evaluation.score_sets) == ["test", "validation", "train"]
     assert evaluation.score_sets["validation"].model.rows == 30
     assert evaluation.primary_metrics == ("roc_auc", "average_precision")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from sklearn.metrics import confusion_matrix
 
 from keras_tabular.config.sections import Evaluate, ThresholdRule
 from keras_tabular.evaluation.calibration import choose_threshold
@@ -27,9 +28,8 @@ def rate_threshold(
     rule: ThresholdRule, y: np.ndarray, y_pred: np.ndarray, weight: np.ndarray
 ) -> tuple[bool, float]:
     """Return whether the required share is reached, and the value to maximise."""
-    hits, alarms, misses, rest = (
-        float(weight[(y_pred == called) & (y == actual)].sum())
-        for called, actual in ((True, 1), (True, 0), (False, 1), (False, 0))
+    (rest, alarms), (misses, hits) = confusion_matrix(
+        y, y_pred, labels=[0, 1], sample_weight=weight
     )
     recall, precision = hits / max(hits + misses, 1), hits / max(hits + alarms, 1)
     if rule.recall:  # with the fewest false alarms
@@ -39,8 +39,7 @@ def rate_threshold(
         reached = precision >= rule.precision
         return reached, recall if reached else precision
     if rule.cost:
-        costs = rule.cost
-        return True, -(misses * costs.false_negative + alarms * costs.false_positive)
+        return True, -(misses * rule.cost.false_negative + alarms * rule.cost.false_positive)
     scores = {
         "accuracy": (hits + rest) / weight.sum(),
         "balanced_accuracy": (recall + rest / max(alarms + rest, 1)) / 2,
@@ -62,20 +61,16 @@ def test_no_other_threshold_is_better(rows: list[tuple[int, int, int]]) -> None:
 
 
 def test_a_number_is_used_as_it_is_and_a_rule_has_one_key() -> None:
-    y, probability = np.array([1, 0]), np.array([0.9, 0.2])
-    assert choose_threshold(0.3, y, probability, np.ones(2)) == 0.3
-    assert choose_threshold(
-        ThresholdRule(precision=0.9), y, probability, np.ones(2)
-    ) == pytest.approx(0.55)
+    y, probability, precise = np.array([1, 0]), np.array([0.9, 0.2]), ThresholdRule(precision=0.9)
+    for rule, threshold in ((0.3, 0.3), (precise, 0.55)):
+        assert choose_threshold(rule, y, probability, np.ones(2)) == pytest.approx(threshold)
     for wrong in ({"best": "f1", "recall": 0.9}, {}, {"best": "auc"}, {"recall": 1.5}, 1.0):
         with pytest.raises(ValidationError):
             Evaluate.model_validate({"threshold": wrong})
 
 
 def test_the_threshold_separates_neighbours_of_float32() -> None:
-    upper = np.float32(0.7)
+    upper, rule = np.float32(0.7), ThresholdRule(best="accuracy")
     probability = np.array([upper, np.nextafter(upper, np.float32(0))])
-    threshold = choose_threshold(
-        ThresholdRule(best="accuracy"), np.array([1, 0]), probability, np.ones(2)
-    )
+    threshold = choose_threshold(rule, np.array([1, 0]), probability, np.ones(2))
     assert (probability >= threshold).tolist() == [True, False]

@@ -22,10 +22,10 @@ RNG = np.random.default_rng(0)
 
 def write_rows(folder: Path, schema: Schema, y: np.ndarray) -> None:
     """Write rows with these targets in two parts."""
-    target = y.tolist() if schema.task == "regression" else y.astype(int).tolist()
+    target = y if schema.task == "regression" else y.astype(int)
     table = pa.table({"x": np.arange(ROWS) / ROWS, "y": target}, build_arrow_schema(schema))
-    write_part(folder, 0, table[:400])
-    write_part(folder, 1, table[400:])
+    for number, part in enumerate((table[:400], table[400:])):
+        write_part(folder, number, part)
 
 
 def build_oof(outputs: np.ndarray, fold: np.ndarray) -> pa.Table:
@@ -40,15 +40,14 @@ def test_the_temperature_minimises_the_class_weighted_loss(tmp_path: Path) -> No
     write_rows(tmp_path, schema, y)
     oof, params = {"cross_validation": build_oof(outputs, fold)}, Evaluate()
     temperatures = {}
-    for positive_weight in (None, 1.0, 19.0):
-        class_weights = None if positive_weight is None else [1.0, positive_weight]
-        metadata = ModelMetadata(class_weights=class_weights)
+    for positive_weight in (1.0, 19.0):
+        metadata = ModelMetadata(class_weights=[1.0, positive_weight])
         calibration = calibrate(metadata, oof, tmp_path, schema, params).calibration
-        weight = np.where(y == 1, positive_weight or 1, 1)
+        weight = np.where(y == 1, positive_weight, 1)
         predictions = Predictions(y, outputs[:, None].astype(np.float32), weight)
         assert calibration == choose_temperature(predictions, fold, schema)
         temperatures[positive_weight] = calibration["temperature"]
-    assert temperatures[19.0] > 2 > temperatures[1.0] == temperatures[None]
+    assert temperatures[19.0] > 2 > temperatures[1.0]
 
 
 @pytest.mark.parametrize("blocks", [1, 2])
