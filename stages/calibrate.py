@@ -11,11 +11,7 @@ from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.config.sections import Evaluate, ThresholdRule
 from keras_tabular.core.files import atomic_write
-from keras_tabular.evaluation.calibration import (
-    choose_temperature,
-    choose_threshold,
-    scale_by_temperature,
-)
+from keras_tabular.evaluation import calibration
 from keras_tabular.evaluation.scores import OutOfFold, Predictions, read_oof
 from keras_tabular.model_file.intervals import Intervals
 from keras_tabular.model_file.metadata import ModelMetadata, read_metadata, replace_metadata
@@ -60,20 +56,20 @@ def calibrate(
         intervals = Intervals.from_residuals(y - predicted, predicted, fold, coverage, disagreement)
         return metadata.model_copy(update={"intervals": intervals})
 
-    calibration = {"temperature": 1.0 if params.temperature == "auto" else params.temperature}
+    choice = {"temperature": 1.0 if params.temperature == "auto" else params.temperature}
     if params.temperature == "auto" and len(fold):
         groups = row_groups(train, schema)
         group = None if groups is None else groups[rows]
         class_weights = np.array(metadata.class_weights or np.ones(len(schema.classes)))
         loss_weight = weight * class_weights[y.astype(np.int64)]
         predictions = Predictions(y, y_pred, loss_weight, group=group)
-        calibration = choose_temperature(predictions, fold, schema)
-    update: dict[str, Any] = {"calibration": calibration}
+        choice = calibration.choose_temperature(predictions, fold, schema)
+    update: dict[str, Any] = {"calibration": choice}
     if schema.task == "binary":
-        probability = scale_by_temperature(y_pred, calibration["temperature"])[:, 0]
-        update["threshold"] = choose_threshold(params.threshold, y, probability, weight)
-        is_rule = isinstance(params.threshold, ThresholdRule)
-        update["threshold_choice"] = params.threshold if is_rule else None
+        rule = params.threshold
+        probability = calibration.scale_by_temperature(y_pred, choice["temperature"])[:, 0]
+        update["threshold"] = calibration.choose_threshold(rule, y, probability, weight)
+        update["threshold_choice"] = rule if isinstance(rule, ThresholdRule) else None
     return metadata.model_copy(update=update)
 
 

@@ -20,19 +20,18 @@ from tests.helpers import build_schema, score_values
 BINARY, REGRESSION = build_schema("binary"), build_schema("regression")
 
 
-def ranked_rows(
-    rng: np.random.Generator, y: np.ndarray, area: float, errors: np.ndarray | None = None
+def draw_ranked_rows(
+    rng: np.random.Generator, positive: int, area: float, rows: int = 200
 ) -> Predictions:
-    """Predictions for labels, whose area under the ROC curve is `area` in very many rows."""
-    errors = rng.normal(size=len(y)) if errors is None else errors
-    logits = 2**0.5 * ndtri(area) * (y - 0.5) + errors
+    """Draw predictions whose area under the ROC curve is `area` in very many rows."""
+    y = np.repeat([1.0, 0.0], [positive, rows - positive])
+    return predict_ranked(y, area, rng.normal(size=rows))
+
+
+def predict_ranked(y: np.ndarray, area: float, errors: np.ndarray) -> Predictions:
     share = y.mean()
-    probability = expit(logits + np.log(share / (1 - share)))
-    return Predictions(y, probability[:, None], np.ones(len(y)), share)
-
-
-def labels(rows: int, positive: int) -> np.ndarray:
-    return np.repeat([1.0, 0.0], [positive, rows - positive])
+    logits = 2**0.5 * ndtri(area) * (y - 0.5) + errors + np.log(share / (1 - share))
+    return Predictions(y, expit(logits)[:, None], np.ones(len(y)), share)
 
 
 @pytest.mark.parametrize(("positive", "least"), [(10, 0.88), (20, 0.9), (50, 0.9)])
@@ -43,11 +42,9 @@ def test_intervals_of_a_rare_class_hold_the_truth_for_noise_and_for_good_models(
     keys = ("roc_auc", "average_precision", "recall", "precision", "f1")
     for area in (0.5, 0.8, 0.95, 0.99):
         rng, inside = np.random.default_rng(0), {key: list[bool]() for key in keys}
-        truth = score_values(
-            score(ranked_rows(rng, labels(400_000, 2000 * positive), area), BINARY)
-        )
+        truth = score_values(score(draw_ranked_rows(rng, 2000 * positive, area, 400_000), BINARY))
         for _ in range(200):
-            rows = ranked_rows(rng, labels(200, positive), area)
+            rows = draw_ranked_rows(rng, positive, area)
             limits = score_and_resample(rows, BINARY).intervals(keys)
             for key in limits.keys() & inside.keys():
                 inside[key].append(limits[key][0] <= truth[key] <= limits[key][1])
@@ -61,8 +58,9 @@ def test_two_models_of_noise_are_level(positive: int) -> None:
     """ROC AUC is compared in 400 draws of 200 rows, but not with fewer than ten positive rows."""
     rng, different, draws = np.random.default_rng(0), 0, 400 if positive >= 10 else 10
     for _ in range(draws):
-        y = labels(200, positive)
-        first, second = (score_and_resample(ranked_rows(rng, y, 0.5), BINARY) for _ in range(2))
+        first, second = (
+            score_and_resample(draw_ranked_rows(rng, positive, 0.5), BINARY) for _ in range(2)
+        )
         difference = first.differences(second).get("roc_auc")
         assert (difference is None) == (positive < 10)
         assert ("roc_auc" in first.intervals()) == (positive >= 10)
@@ -79,12 +77,12 @@ def test_intervals_in_groups_contain_the_truth(groups: int, least: float, weight
     means = {"accuracy", "loss", "mae", "squared error"}
     group = np.repeat(np.arange(groups), 10)
     truth = {"mae": (2 / np.pi) ** 0.5, "rmse": 1.0, "squared error": 1.0}
-    truth |= score_values(score(ranked_rows(rng, labels(400_000, 200_000), 0.8), BINARY))
+    truth |= score_values(score(draw_ranked_rows(rng, 200_000, 0.8, 400_000), BINARY))
     inside = {key: list[bool]() for key in truth}
     for _ in range(200):
         weight = rng.choice([1.0, 3.0], groups)[group] if weighted else np.ones(rows)
         errors = (rng.normal(size=groups)[group] + rng.normal(size=rows)) / 2**0.5
-        classes = ranked_rows(rng, rng.permutation(labels(rows, rows // 2)), 0.8, errors)
+        classes = predict_ranked(rng.permutation(np.repeat([1.0, 0.0], rows // 2)), 0.8, errors)
         values = Predictions(errors, np.zeros((rows, 1)), weight)
         for predictions, schema in ((classes, BINARY), (values, REGRESSION)):
             in_groups = predictions._replace(weight=weight, group=group)
