@@ -56,12 +56,10 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
     try:
         params = check_params(read_yaml(path), schema, path)
     except UserError as error:
-        if "DVC_EXP_BASELINE_REV" in os.environ:  # `dvc exp run` sets it
-            raise UserError(
-                f"{error}\nThe values that you set with -S are still in {path}. To remove them, "
-                f"run `git restore {path}`."
-            ) from None
-        raise
+        if "DVC_EXP_BASELINE_REV" not in os.environ:  # `dvc exp run` sets it
+            raise
+        advice = f"What you set with -S is still in {path}. To undo it, run `git restore {path}`."
+        raise UserError(f"{error}\n{advice}") from None
     return Params(**{name: getattr(params, name) for name in names})
 
 
@@ -72,10 +70,8 @@ def check_params(content: Any, schema: Schema, path: Path) -> Params:
         UserError: There are mistakes. The message has one line for each.
     """
     params = Params(**dict(parse_section(content, ALL_SECTIONS, path)))
-    mistakes = [
-        *split_mistakes(params.split, schema),
-        *train_mistakes(params.train, params.split, schema),
-    ]
+    mistakes = [*split_mistakes(params.split, schema)]
+    mistakes += train_mistakes(params.train, params.split, schema)
     if not mistakes:  # otherwise they would be repeated for each value that a search may try
         mistakes += search_mistakes(params, schema)
     mistakes += gate_mistakes(params.gate, params.evaluate, schema)
@@ -178,11 +174,9 @@ def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Itera
             if column not in schema.features:
                 yield f"{where}: {expected_one_of(column, schema.features)}"
             elif not fits_kind(condition, kind := schema.columns[column].kind):
-                yield (
-                    f"{where}.{column}: expected {{low: 1, high: 2}} for a number, "
-                    "{low: 2024-01-31} for a date and a list of values for other kinds, got a "
-                    f"condition that does not fit the kind {kind}."
-                )
+                dates = "{low: 2024-01-31} for a date and a list of values for other kinds"
+                allowed = f"{{low: 1, high: 2}} for a number, {dates}"
+                yield f"{where}.{column}: expected {allowed}, got another condition for {kind}."
 
 
 def fits_kind(condition: Range | tuple[Any, ...], kind: Kind) -> bool:

@@ -53,16 +53,15 @@ def stage_inputs(name: str) -> dict[str, Any]:
     """
     pipeline = read_yaml(Path("dvc.yaml"))
     stage = pipeline.get("stages", {}).get(name.rpartition(":")[2], {})
-    inputs: dict[str, Any] = {}
-    for entry in stage.get("params", []):  # a key of params.yaml, or the keys of other files
-        for file, keys in ({"params.yaml": [entry]} if isinstance(entry, str) else entry).items():
-            for key, value in flatten(read_yaml(Path(file))):
-                if not keys or any(f"{key}.".startswith(f"{section}.") for section in keys):
-                    inputs[f"{key} in {file}"] = value
+    sections = tuple(f"{section}." for section in stage.get("params", []))
+    inputs = {
+        f"{key} in params.yaml": value
+        for key, value in flatten(read_yaml(Path("params.yaml")))
+        if f"{key}.".startswith(sections)
+    }
     variables: dict[str, Any] = {}
-    for entry in pipeline.get("vars", []):  # FILE, FILE:KEY or values
-        is_file = isinstance(entry, str)
-        variables |= read_yaml(Path(entry.partition(":")[0])) if is_file else entry
+    for entry in pipeline.get("vars", []):  # such as data/schema.yaml:source
+        variables |= read_yaml(Path(entry.partition(":")[0]))
     for dependency in stage.get("deps", []):
         root = Path(Template(dependency).safe_substitute(variables))
         for path in [root, *root.rglob("*")]:

@@ -59,17 +59,13 @@ def check_custom_metrics(metrics: Sequence[CustomMetric]) -> None:
     Raises:
         UserError: A name cannot be a key of the metrics files, or two metrics have the same name.
     """
-    names = [metric.name for metric in metrics]
+    where, names = "stages/evaluate.py: METRICS", [metric.name for metric in metrics]
     for name in names:
         if not re.fullmatch(r"[A-Za-z]\w*", name) or name.endswith(("_low", "_high")):
-            raise UserError(
-                "stages/evaluate.py: METRICS: expected a name of letters, digits and underscores "
-                f"that does not end in _low or _high, got {name!r}"
-            )
+            allowed = "a name of letters, digits and underscores that does not end in _low or _high"
+            raise UserError(f"{where}: expected {allowed}, got {name!r}")
         if names.count(name) > 1:
-            raise UserError(
-                f"stages/evaluate.py: METRICS: Two metrics are called {name}. Rename one of them."
-            )
+            raise UserError(f"{where}: Two metrics are called {name}. Rename one of them.")
 
 
 class Task(NamedTuple):

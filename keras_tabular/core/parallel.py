@@ -19,12 +19,14 @@ from keras_tabular.core import cluster
 from keras_tabular.core.cluster import IN_WORKER, uses_ray, workers_from_environment
 from keras_tabular.core.process import core_count
 
+Call = Future[Any] | cluster.RemoteCall
+Report = Callable[..., None] | None
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 MAX_CONCURRENT = 8  # items in threads; each may be a part of a table in memory
 SUBMITTED_PER_WORKER = 2  # so that a worker finds its next item at once
 SECONDS_BETWEEN_LOG_LINES = 10.0  # shorter work writes none
-PROGRESS: ContextVar[Callable[..., None] | None] = ContextVar("PROGRESS", default=None)
+PROGRESS: ContextVar[Report] = ContextVar("PROGRESS", default=None)
 
 
 def worker_count() -> int:
@@ -45,7 +47,7 @@ def ordered_map(
     items: Iterable[Item],
     *,
     max_concurrent: int = MAX_CONCURRENT,
-    report: Callable[..., None] | None = None,
+    report: Report = None,
     stop: Callable[[], None] = lambda: None,
     use_threads: bool = True,
 ) -> Iterator[Result]:
@@ -91,9 +93,7 @@ def ordered_map(
             yield from _results_in_order(submit, items, count, stop)
 
 
-def _run_in_worker(
-    function: Callable[[Item], Result], report: Callable[..., None] | None, item: Item
-) -> Result:
+def _run_in_worker(function: Callable[[Item], Result], report: Report, item: Item) -> Result:
     IN_WORKER.set(True)
     PROGRESS.set(report)
     return function(item)
@@ -105,13 +105,10 @@ def _run_and_record(function: Callable[[Item], Result], item: Item) -> tuple[Res
 
 
 def _results_in_order(
-    submit: Callable[[Any], Future[Any] | cluster.RemoteCall],
-    items: Iterable[Any],
-    count: int,
-    stop: Callable[[], None],
+    submit: Callable[[Any], Call], items: Iterable[Any], count: int, stop: Callable[[], None]
 ) -> Iterator[Any]:
     """Submit the items, a few at a time, and yield their results in order."""
-    calls: deque[Future[Any] | cluster.RemoteCall] = deque()
+    calls = deque[Call]()
     try:
         for item in items:
             calls.append(submit(item))

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
-from types import TracebackType
+from typing import Any
 
 from keras_tabular.core.errors import UserError
 
@@ -78,9 +78,7 @@ def install_excepthook() -> None:
     sys.excepthook = _show_error
 
 
-def _show_error(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
+def _show_error(kind: type[BaseException], error: BaseException, trace: Any) -> None:
     if message := explanation(error):
         print(message, file=sys.stderr)
     else:

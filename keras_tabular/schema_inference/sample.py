@@ -11,7 +11,7 @@ from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.table import csv
 from keras_tabular.table.rows import text_columns
-from keras_tabular.table.source import column_types, describe_unreadable, is_csv, read_rows
+from keras_tabular.table.source import column_types, is_csv, read_rows, readable_names
 
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
 BYTES_FOR_DIALECT = 2**20
@@ -30,8 +30,8 @@ class Sample:
     Attributes:
         dialect: How the table is written.
         delimiter: The delimiter of its files; empty if they are not CSV files.
-        columns: How often each text occurs in each column.
-        unreadable: The columns of a type that cannot be read, with a note about the type.
+        columns: How often each text occurs in each column. A type of Parquet that no kind of column
+            can hold, such as a list, counts as an empty text.
         raw_rows: The rows, with the columns that can be read.
         row_hashes: A hash of each different row.
         is_complete: Whether these are all rows of the table.
@@ -40,7 +40,6 @@ class Sample:
     dialect: Dialect
     delimiter: str
     columns: dict[str, Counter[str]] = field(default_factory=dict)
-    unreadable: dict[str, str] = field(default_factory=dict)
     raw_rows: list[csv.RawRows] = field(default_factory=list)
     row_hashes: set[int] = field(default_factory=set)
     is_complete: bool = True
@@ -70,10 +69,8 @@ def read_sample(files: list[Path], limit: int) -> Sample:
             problem = f"got {format_list(map(repr, repeated))} more than once.{hint}"
             raise UserError(f"{file}: expected different column names, {problem}")
         if sample.columns and (different := sorted(set(names) ^ set(sample.columns))):
-            raise UserError(
-                f"{file}: expected the columns of {files[0]}. Only one of the files has "
-                f"{format_list(different)}."
-            )
+            problem = f"Only one of the files has {format_list(different)}."
+            raise UserError(f"{file}: expected the columns of {files[0]}. {problem}")
         add_file(sample, file, math.ceil((limit - sample.rows) / (len(files) - number)))
     if not sample.rows:
         raise UserError(f"{files[0]}: expected rows after the header, got none.")
@@ -110,11 +107,9 @@ def infer_dialect(path: Path) -> Dialect:
 def add_file(sample: Sample, file: Path, max_rows: int) -> None:
     """Add the first rows of a file to a sample."""
     types = column_types(file, sample.dialect)
-    sample.unreadable |= describe_unreadable(types)
-    readable = [name for name in types.names if name not in sample.unreadable]
     for name in types.names:
         sample.columns.setdefault(name, Counter())
-    for raw in read_rows(file, sample.dialect, readable):
+    for raw in read_rows(file, sample.dialect, readable_names(types)):
         first_rows = raw._replace(cells=raw.cells[:max_rows])
         max_rows -= len(first_rows.cells)
         sample.raw_rows.append(first_rows)

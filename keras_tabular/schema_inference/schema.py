@@ -75,8 +75,6 @@ def infer_schema(
     sample = read_sample(files, limit)
     if target not in sample.columns:
         raise UserError(f"target: {expected_one_of(target, sample.columns)}")
-    if target in sample.unreadable:
-        raise UserError(f"target: column {target} has the type {sample.unreadable[target]}.")
     columns = infer_columns(sample, target)
     ask_questions(sample, columns, target)
     target_keys = infer_target(sample, columns, target)
@@ -103,8 +101,6 @@ def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: st
     for name, column in columns.items():
         if not column.is_ignored:
             column.questions += ask_about(name, column, is_target=name == target)
-    for name, type_note in sample.unreadable.items():
-        columns[name].description = f"The type is {type_note}"
 
 
 def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) -> dict[str, Value]:

@@ -224,10 +224,8 @@ def possible_kinds(arrow_type: pa.DataType) -> tuple[Kind, ...]:
     arrow_type = _value_type(arrow_type)
     if pa.types.is_null(arrow_type) or arrow_type in TEXT_TYPES or _is_number(arrow_type):
         return KINDS
-    if pa.types.is_boolean(arrow_type):
+    if pa.types.is_boolean(arrow_type) or pa.types.is_duration(arrow_type):
         return "real", "integer", "boolean", "category", "text"
-    if pa.types.is_duration(arrow_type):
-        return "real", "integer", "category", "text"
     if pa.types.is_date(arrow_type) or pa.types.is_timestamp(arrow_type):
         return "category", "datetime", "text"
     return ("category", "text") if pa.types.is_time(arrow_type) else ()

@@ -83,11 +83,8 @@ def regroup_rows(tables: Iterator[pa.Table], sizes: Iterable[int]) -> Iterator[p
 
 def write_parts(folder: Path, parts: Iterable[pa.Table]) -> int:
     """Write the parts of a table, several at the same time, and return their number."""
-
-    def write(numbered_part: tuple[int, pa.Table]) -> None:
-        write_part(folder, *numbered_part)
-
-    return sum(1 for _ in ordered_map(write, enumerate(parts)))
+    numbered_parts = enumerate(parts)
+    return sum(1 for _ in ordered_map(lambda part: write_part(folder, *part), numbered_parts))
 
 
 def write_part(folder: Path, number: int, part: pa.Table) -> None:

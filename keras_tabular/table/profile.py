@@ -54,11 +54,9 @@ def _describe_column(name: str, folder: Path, schema: Schema) -> dict[str, Any]:
             distinct.update(present[:MAX_DISTINCT].to_pylist())
     largest = max(summary.min, summary.max, key=abs)
     if summary.count and MAX_NUMBER < abs(largest) < np.inf:  # infinite for texts
-        raise UserError(
-            f"column {name}: expected numbers from {-MAX_NUMBER:g} to {MAX_NUMBER:g}, got "
-            f"{largest:g}. Write the column in another unit, or, if the number means that a value "
-            "is missing, list it in missing_values in data/schema.yaml."
-        )
+        problem = f"expected numbers from {-MAX_NUMBER:g} to {MAX_NUMBER:g}, got {largest:g}"
+        advice = "If it means missing, list it in missing_values in data/schema.yaml."
+        raise UserError(f"column {name}: {problem}. {advice}")
     description: dict[str, Any] = {
         "kind": "binary" if len(distinct) == 2 else SHOWN_KINDS.get(column.kind, column.kind),
         "missing": summary.missing,

@@ -97,11 +97,8 @@ def text_columns(raw: RawRows, columns: Mapping[str, Column]) -> pa.Table:
         try:
             texts[name] = as_texts(cells, columns[name].kind if name in columns else None)
         except pa.ArrowInvalid as error:
-            raise UserError(
-                f"{raw.file}, column {name}: expected text in UTF-8, got {cells.type} that is not: "
-                f"{error}. Write the column in UTF-8, or leave it out of columns in "
-                "data/schema.yaml."
-            ) from None
+            problem = f"expected text in UTF-8, got {cells.type} that is not: {error}"
+            raise UserError(f"{raw.file}, column {name}: {problem}") from None
     return pa.table(texts)
 
 
@@ -171,8 +168,7 @@ def rejected_rows(
     rows = sorted(reasons)
     failed = texts.take(pa.array(rows, pa.int64()))
     columns = [pc.fill_null(column.cast(pa.string()), "") for column in failed.columns]
-    columns.append(pa.array([lines[row] for row in rows], pa.string()))
-    columns.append(pa.array(["; ".join(reasons[row]) for row in rows], pa.string()))
+    columns += [[lines[row] for row in rows], ["; ".join(reasons[row]) for row in rows]]
     return pa.table(columns, schema=rejected_schema(texts.column_names))
 
 

@@ -78,11 +78,7 @@ def column_types(file: Path, dialect: Dialect) -> pa.Schema:
 
 
 def check_columns(
-    file: Path,
-    schema: Schema,
-    required: Iterable[str],
-    *,
-    allow_others: bool = False,
+    file: Path, schema: Schema, required: Iterable[str], *, allow_others: bool = False
 ) -> list[str]:
     """Check the columns of a file, and return the names of those that the schema declares.
 
@@ -113,12 +109,10 @@ def check_columns(
         column, kinds = schema.columns.get(field.name), possible_kinds(field.type)
         if column and column.kind not in kinds:
             advice = f"Set its kind to {' or '.join(kinds)}" if kinds else "Leave it out of columns"
-            raise UserError(
-                f"{file}, column {field.name}: expected {column.kind}, got "
-                f"{truncate(str(field.type))}. {advice} in data/schema.yaml."
-            )
-    unreadable = describe_unreadable(types)
-    return [name for name in types.names if name in declared_names and name not in unreadable]
+            problem = f"expected {column.kind}, got {truncate(str(field.type))}"
+            where = f"{file}, column {field.name}"
+            raise UserError(f"{where}: {problem}. {advice} in data/schema.yaml.")
+    return [name for name in readable_names(types) if name in declared_names]
 
 
 def _header_hint(header: list[str], schema: Schema) -> str:
@@ -130,13 +124,9 @@ def _header_hint(header: list[str], schema: Schema) -> str:
     return ""
 
 
-def describe_unreadable(types: pa.Schema) -> dict[str, str]:
-    """Return the columns that no kind can hold, with a note on their type."""
-    return {
-        field.name: f"{truncate(str(field.type))}, which no kind of column can hold"
-        for field in types
-        if not possible_kinds(field.type)
-    }
+def readable_names(types: pa.Schema) -> list[str]:
+    """Return the names of the columns that some kind can hold."""
+    return [field.name for field in types if possible_kinds(field.type)]
 
 
 def read_rows(

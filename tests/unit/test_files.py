@@ -40,9 +40,7 @@ def test_the_output_does_not_change_if_the_block_fails(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "new"]
 
 
-def test_a_plot_has_few_points_and_includes_the_first_and_the_last(
-    tmp_path: Path,
-) -> None:
+def test_a_plot_has_few_points_and_includes_the_first_and_the_last(tmp_path: Path) -> None:
     write_points(tmp_path / "p.csv", {"x": np.linspace(0, 1, 10**5)})
     lines = (tmp_path / "p.csv").read_text().splitlines()
     assert len(lines) == MAX_POINTS + 1

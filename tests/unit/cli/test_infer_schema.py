@@ -131,10 +131,7 @@ def test_different_texts_for_a_value_are_one_class(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (
-            "x,y\n1,a\n1,a\n",
-            "target: expected different values in column y, got ['a'].",
-        ),
+        ("x,y\n1,a\n1,a\n", "target: expected different values in column y, got ['a']."),
         ("x,z\n1,a\n", "target: expected one of x, z, got 'y'."),
         (
             "x,x,y\n1,1,a\n",

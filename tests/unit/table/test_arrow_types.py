@@ -81,7 +81,6 @@ def test_a_value_that_does_not_fit_the_declared_kind_is_an_error(
         read_column(tmp_path / "t.parquet", column, kind)
 
 
-NO_KIND = "which no kind of column can hold"
 LIST, UUID = pa.array([[1], [2], [1]]), pa.array([uuid4() for _ in range(3)], pa.uuid())
 
 
@@ -90,10 +89,8 @@ def test_columns_that_no_kind_can_hold_are_ignored_by_the_inferred_schema(tmp_pa
     table = {"tags": LIST, "id": UUID, "x": [0.5, 1.5, 1.0], "y": [0, 1, 1]}
     pq.write_table(pa.table(table), file)
     written = infer_schema(file, "y", 9).text
-    assert f"- tags # The type is list<element: int64>, {NO_KIND}.\n" in written
-    assert f"- id # The type is extension<arrow.uuid>, {NO_KIND}.\n" in written
-    with pytest.raises(UserError, match=f"target: column tags has the type list.*, {NO_KIND}"):
-        infer_schema(file, "tags", 9)
+    for name in ("tags", "id"):
+        assert f"- {name} # No readable value in any row.\n" in written
     schema = build_schema("binary").model_copy(update={"ignore": ("tags", "id")})
     (table,) = read_table(file, schema)
     (batch,) = read_checked_rows(file, schema, row_columns(file, schema))

@@ -67,10 +67,7 @@ BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
         (HEADER + ROW + "1,1,é,1\n").encode("latin-1"),
         ["line 3: ", "in utf-8, got byte 0xe9"],
     ),
-    "after line breaks": (
-        HEADER + '1,1,"x\n\ny",1\n\nx,1,x,1\n',
-        ["line 6, column a"],
-    ),
+    "after line breaks": (HEADER + '1,1,"x\n\ny",1\n\nx,1,x,1\n', ["line 6, column a"]),
     "two in one row, and one later": (
         HEADER + "x,1.5,x,1\n" + ROW + "1,1,x,no\n",
         [
@@ -79,10 +76,7 @@ BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
         ],
     ),
     "a short row after many": (HEADER + MANY + "1,1\n", ["line 200002: expected 4 cells, got 2"]),
-    "a last line longer than a buffer": (
-        HEADER + LONG,
-        ["line 2: expected at most 262144 char"],
-    ),
+    "a last line longer than a buffer": (HEADER + LONG, ["line 2: expected at most 262144 char"]),
 }
 
 
@@ -154,10 +148,7 @@ def test_a_source_is_a_file_or_the_sorted_files_of_a_folder(tmp_path: Path) -> N
     assert source_files(str(tmp_path)) == [tmp_path / "a.csv", tmp_path / "b.csv"]
     assert source_files(str(tmp_path / "b.csv")) == [tmp_path / "b.csv"]
     (tmp_path / "folder").mkdir()
-    messages = {
-        "none.csv": "No such file or directory",
-        "folder": "expected files, got an empty",
-    }
+    messages = {"none.csv": "No such file or directory", "folder": "expected files, got an empty"}
     for source, message in messages.items():
         with pytest.raises(UserError, match=rf"{source}: {message}.* \(source in data/"):
             source_files(str(tmp_path / source))

@@ -58,9 +58,7 @@ def test_a_number_that_only_identifies_a_group_is_not_a_leak() -> None:
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1])
-def test_a_code_of_the_class_is_a_leak_but_not_with_one_error_in_a_hundred(
-    share: float,
-) -> None:
+def test_a_code_of_the_class_is_a_leak_but_not_with_one_error_in_a_hundred(share: float) -> None:
     score = np.random.default_rng(3).permutation(np.linspace(-1, 1, 2000))
     positive = score > np.quantile(score, 1 - share)
     wrong = np.arange(2000) % 100 == 0
