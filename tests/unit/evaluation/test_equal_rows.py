@@ -15,17 +15,14 @@ from tests.helpers import build_schema
 SCHEMA = build_schema("binary", x={"kind": "real"})
 
 
-def write(folder: Path, x: list[float], y: list[int]) -> None:
-    write_part(folder, 0, pa.table({"x": x, SCHEMA.target: y}))
-
-
 def build_predictions(y: list[int], probabilities: list[float]) -> Predictions:
     return Predictions(np.array(y), np.array(probabilities)[:, None], np.ones(len(y)))
 
 
 def test_equal_rows_are_counted_between_test_and_training_and_between_folds(tmp_path: Path) -> None:
-    write(tmp_path / "train", [1.0, 2.0, 2.0, 3.0, 3.0], [0, 1, 0, 1, 1])
-    write(tmp_path / "test", [2.0, 3.0, -0.0, 4.0], [1, 0, 1, 0])
+    train = {"x": [1.0, 2.0, 2.0, 3.0, 3.0], "y": [0, 1, 0, 1, 1]}
+    write_part(tmp_path / "train", 0, pa.table(train))
+    write_part(tmp_path / "test", 0, pa.table({"x": [2.0, 3.0, -0.0, 4.0], "y": [1, 0, 1, 0]}))
     predictions = {
         "test": build_predictions([1, 0, 1, 0], [0.9, 0.1, 0.9, 0.8]),
         "cross_validation": build_predictions([0, 1, 0, 1, 1], [0.1, 0.9, 0.1, 0.9, 0.1]),
@@ -43,6 +40,6 @@ def test_equal_rows_are_counted_between_test_and_training_and_between_folds(tmp_
 
 
 def test_rows_without_an_equal_row_are_not_reported(tmp_path: Path) -> None:
-    write(tmp_path / "train", [1.0], [0])
-    write(tmp_path / "test", [2.0], [0])
+    for name, x in (("train", 1.0), ("test", 2.0)):
+        write_part(tmp_path / name, 0, pa.table({"x": [x], "y": [0]}))
     assert score_equal_rows(tmp_path, np.empty(0, np.int32), {}, SCHEMA) == {}

@@ -63,12 +63,11 @@ def test_a_difference_of_few_rows_agrees_with_mcnemar(
 ) -> None:
     first, second, weight = np.ones(254), np.ones(254), np.ones(254)
     second[:wins], first[wins : wins + losses] = 0, 0
-    difference = mean_difference(first, second, weight, None, is_share=True)
-    assert difference.difference == pytest.approx((wins - losses) / 254)
-    assert (difference.low > 0) == is_better
+    difference, low, high = mean_difference(first, second, weight, None, is_share=True)
+    assert difference == pytest.approx((wins - losses) / 254)
+    assert (low > 0) == is_better
     reverse = mean_difference(second, first, weight, None, is_share=True)
-    negated = -difference.difference, -difference.high, -difference.low
-    assert reverse == pytest.approx(negated)
+    assert reverse == pytest.approx((-difference, -high, -low))
     no_difference = mean_difference(first, first, weight, None, is_share=True)
     assert no_difference == pytest.approx((0, -2.78 / 256, 2.78 / 256), abs=2e-4)
 
@@ -165,36 +164,35 @@ def test_a_score_that_few_rows_of_a_class_decide_has_no_interval(
 
 
 def test_few_rows_few_groups_and_perfect_scores_have_no_interval() -> None:
-    predictions = draw_predictions("binary", 100)._replace(weight=np.ones(100))
-
-    def intervals(predictions: Predictions) -> dict[str, tuple[float, float]]:
-        return score_and_resample(predictions, BINARY).intervals()
-
-    assert not intervals(predictions.select(slice(9)))
-    in_nine_groups = intervals(predictions._replace(group=np.arange(100) // 12))
+    rows = draw_predictions("binary", 100)._replace(weight=np.ones(100))
+    few, in_nine_groups, in_one_group, perfect = (
+        score_and_resample(predictions, BINARY).intervals()
+        for predictions in (
+            rows.select(slice(9)),
+            rows._replace(group=np.arange(100) // 12),
+            rows._replace(group=np.zeros(100, int)),
+            rows._replace(y_pred=np.abs(rows.y - 0.1)[:, None]),
+        )
+    )
+    assert few == {}
     assert in_nine_groups.keys() == {"accuracy", "loss"}
-    in_one_group = intervals(predictions._replace(group=np.zeros(100, int)))
     assert in_one_group.keys() == {"accuracy"}
     assert in_one_group["accuracy"][1] - in_one_group["accuracy"][0] > 0.7
-    perfect = intervals(predictions._replace(y_pred=np.abs(predictions.y - 0.1)[:, None]))
     assert perfect.keys() == {"accuracy", "brier", "loss"}
     assert perfect["accuracy"][0] < 0.99
 
 
-@pytest.mark.parametrize("mean", ["error", "share", "share of 1"])
-def test_copies_of_a_row_in_a_group_count_as_one_row(mean: str) -> None:
-    rng, ones = np.random.default_rng(0), np.ones(48)
-    interval = error_interval if mean == "error" else share_interval
-    values = {
-        "error": rng.gamma(4, 0.5, 48),
-        "share": rng.integers(0, 2, 48).astype(float),
-        "share of 1": ones,
-    }[mean]
-    group = np.repeat(np.arange(48), 12)
-    copies, weight = values[group], ones[group]
-    assert interval(copies, weight, group) == pytest.approx(interval(values, ones), abs=0.01)
-    difference = mean_difference(copies, weight, weight, group, is_share=False)
-    assert difference == pytest.approx(mean_difference(values, ones, ones, None, is_share=False))
+def test_copies_of_a_row_in_a_group_count_as_one_row() -> None:
+    rng, ones, group = np.random.default_rng(0), np.ones(48), np.repeat(np.arange(48), 12)
+    weight, share = np.ones(len(group)), rng.integers(0, 2, 48).astype(float)
+    for values, interval in (
+        (rng.gamma(4, 0.5, 48), error_interval), (share, share_interval), (ones, share_interval),
+    ):  # fmt: skip
+        expected = interval(values, ones)
+        assert interval(values[group], weight, group) == pytest.approx(expected, abs=0.01)
+        difference = mean_difference(values[group], weight, weight, group, is_share=False)
+        paired = mean_difference(values, ones, ones, None, is_share=False)
+        assert difference == pytest.approx(paired)
 
 
 def test_many_rows_in_pairs_have_the_interval_of_the_pairs() -> None:
