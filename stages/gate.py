@@ -7,8 +7,8 @@ from pathlib import Path
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import write_json
-from keras_tabular.experiments.gate import evaluate_gate, find_last_base, make_base
-from keras_tabular.experiments.run import WORKSPACE, Run
+from keras_tabular.experiments.gate import evaluate_gate, make_base
+from keras_tabular.experiments.run import WORKSPACE, Run, last_run
 from keras_tabular.experiments.verdict import format_checks
 from stages import run
 
@@ -25,10 +25,8 @@ def main() -> None:
 
     this = Run(WORKSPACE, args.metrics)
     evaluation = this.require_evaluation()
-    base = find_last_base(this)
-    if args.base:
-        base = make_base(this, Run(args.base, args.metrics))
-    verdict = evaluate_gate(evaluation, base, params, schema, this.networks)
+    other = Run(args.base, args.metrics) if args.base else last_run(args.metrics)
+    verdict = evaluate_gate(evaluation, make_base(this, other), params, schema, this.networks)
     if args.verdict:
         write_json(args.verdict, verdict.to_json())
     for status, reason in format_checks(verdict.checks):

@@ -8,7 +8,7 @@ from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
 from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.experiments.rerun import cached_output
-from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, commit_before, mismatch
+from keras_tabular.experiments.run import WORKSPACE, Run, last_run, mismatch
 from keras_tabular.report.page import render
 
 
@@ -46,7 +46,6 @@ def choose_runs(base: str | None, rev: str | None) -> tuple[Run, Run | None, str
         if other.sha == this.sha:
             return this, None, "Both revisions are the same, so there is nothing to compare."
         return this, other, ""
-    commit = commit_before(METRICS / "metrics.json")
-    if commit is None:
-        return this, None, "There is no commit with other results to compare with."
-    return this, Run(commit), "This is the last commit that has other results."
+    if last := last_run():
+        return this, last, "This is the last commit that has other results."
+    return this, None, "There is no commit with other results to compare with."

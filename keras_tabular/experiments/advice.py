@@ -15,6 +15,7 @@ from keras_tabular.experiments.verdict import Check
 MAX_LOSS_RATIO = 0.7  # of training to cross-validated loss; below it, the networks overfit
 MORE_DROPOUT, MAX_DROPOUT = 0.2, 0.5
 TEST_ROWS = "data/split/test/part-00000.parquet"
+Networks = Mapping[str, Mapping[str, Any]]  # weight and parameters, by name of the architecture
 
 
 def next_steps(
@@ -23,7 +24,7 @@ def next_steps(
     strongest: Check | None,
     schema: Schema,
     params: Params,
-    networks: Mapping[str, Mapping[str, Any]],
+    networks: Networks,
 ) -> list[str]:
     """Collect what to try next.
 
@@ -93,9 +94,7 @@ def _compare_test_with_folds(evaluation: Evaluation) -> str:
     )
 
 
-def _advice_about_overfitting(
-    evaluation: Evaluation, networks: Mapping[str, Mapping[str, Any]]
-) -> Iterator[str]:
+def _advice_about_overfitting(evaluation: Evaluation, networks: Networks) -> Iterator[str]:
     train_loss, loss = (
         evaluation.score_sets.get(rows, NO_SCORES).model.value("loss")
         for rows in ("train", "cross_validation")

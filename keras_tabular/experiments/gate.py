@@ -1,7 +1,7 @@
 """The gate: has a run learnt something, does it keep its limits, and is it not worse?"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from keras_tabular.config.params import PARAMS, Params
 from keras_tabular.config.schema import Schema
@@ -10,8 +10,8 @@ from keras_tabular.core.metrics import BASELINES, CONSTANTS, TASKS, deciding_met
 from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation.evaluation import Evaluation, PairedDifference, ScoreSet, flat
 from keras_tabular.evaluation.summary import evaluation_warnings
-from keras_tabular.experiments.advice import next_steps
-from keras_tabular.experiments.run import Run, commit_before, mismatch
+from keras_tabular.experiments.advice import Networks, next_steps
+from keras_tabular.experiments.run import Run, mismatch
 from keras_tabular.experiments.verdict import SKIPPED, STATUSES, Check, Verdict
 
 
@@ -30,16 +30,10 @@ class Base(NamedTuple):
     compute_differences: Callable[[], Mapping[str, PairedDifference]] = dict
 
 
-def find_last_base(run: Run) -> Base:
-    """Return the last committed run with other metrics as the base."""
-    commit = commit_before(run.metrics / "metrics.json")
-    if commit is None:
-        return Base("no earlier run is committed", None)
-    return make_base(run, Run(commit, run.metrics))
-
-
-def make_base(run: Run, other: Run) -> Base:
+def make_base(run: Run, other: Run | None) -> Base:
     """Return another run as the base, if it has the same table and the same rule of the split."""
+    if other is None:
+        return Base("no earlier run is committed", None)
     reason = mismatch(run, other)
     split, other_split = ({"by": "random"} | r.load(PARAMS).get("split", {}) for r in (run, other))
     if not reason and split != other_split:
@@ -56,11 +50,7 @@ def make_base(run: Run, other: Run) -> Base:
 
 
 def evaluate_gate(
-    evaluation: Evaluation,
-    base: Base,
-    params: Params,
-    schema: Schema,
-    networks: Mapping[str, Mapping[str, Any]],
+    evaluation: Evaluation, base: Base, params: Params, schema: Schema, networks: Networks
 ) -> Verdict:
     """Check a run against the rules of the gate.
 

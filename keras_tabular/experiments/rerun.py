@@ -62,7 +62,7 @@ def rerun(commit: str) -> list[str]:
         if cloned is None or git("checkout", "--quiet", "--detach", commit, folder=clone) is None:
             raise UserError(f"git cannot clone {root} at {commit[:7]} into {folder}")
         project = clone / Path.cwd().resolve().relative_to(root.resolve())
-        if (local := Path(".dvc/config.local")).is_file():
+        if (local := Path(".dvc/config.local")).is_file():  # where DVC may unpickle its own files
             shutil.copy(local, project / ".dvc")
         dvc("config", "--local", "cache.dir", str(cache_dir().resolve()), folder=project)
         dvc("checkout", "--quiet", "--allow-missing", folder=project)

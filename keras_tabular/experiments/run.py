@@ -178,14 +178,16 @@ def resolve(name: str) -> tuple[str, str]:
     return commit[:7] if is_hash else name, commit
 
 
-def commit_before(path: Path) -> str | None:
-    """Find the last commit in which a file has other content than now; None if there is none.
+def last_run(metrics: Path = METRICS) -> Run | None:
+    """Find the run of the last commit in which metrics.json differs from now; None if none does.
 
-    The result is the same before and after the present content is committed.
+    The result is the same before and after the present results are committed.
     """
-    text = read_text(path)
-    log = git("log", "--first-parent", "--format=%H", "--", str(path)) or ""
-    return next((c for c in log.split() if content_at(c, path) not in (None, text)), None)
+    path = metrics / "metrics.json"
+    text, log = read_text(path), git("log", "--first-parent", "--format=%H", "--", str(path)) or ""
+    commits = (c for c in log.split() if content_at(c, path) not in (None, text))
+    commit = next(commits, None)
+    return Run(commit, metrics) if commit else None
 
 
 def content_at(commit: str, path: Path | str) -> str | None:
