@@ -26,11 +26,10 @@ def main() -> None:
     this, base = Run(WORKSPACE), Run(args.base)
     evaluation, reason = this.require_evaluation(), mismatch(this, base)
     verdict = evaluate_gate(evaluation, make_base(this, base), params, schema, this.networks)
-    comparison = Comparison(this, None if reason else base, verdict)
     task, head = TASKS[schema.task], Run("HEAD")
     text = render(
         "pull_request.md",
-        comparison,
+        Comparison(this, None if reason else base, verdict),
         summary_metrics={*evaluation.primary_metrics, task.main, task.second, "loss"},
         not_compared=reason,
         commit=head.label,

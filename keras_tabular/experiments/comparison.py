@@ -138,7 +138,7 @@ def compare_scores(
     for key, metric in metrics.items():
         if key not in all_keys:
             continue
-        estimate, value = scores.model.get(key), scores.model.value(key)
+        value, interval = scores.model.get(key) or (None, None)
         compare_value = partial(compare_score, value, greater_is_better=metric.greater_is_better)
         rows[key] = ScoreRow(
             key,
@@ -146,7 +146,7 @@ def compare_scores(
             AVERAGES.get(key.rpartition(".")[0], ""),
             metric.greater_is_better,
             value,
-            estimate.interval if estimate else None,
+            interval,
             compare_value(base.model.value(key), paired=(paired or {}).get(key)),
             {
                 name: compare_value(baseline.value(key), paired=scores.difference(name, key))
@@ -247,9 +247,8 @@ def _settings(run: Run) -> dict[str, Any]:
 
 def _changed_code(base: Run, run: Run) -> list[str]:
     """List the paths of code that the stages use and whose content differs."""
-    before, after = locked_inputs(base.lock), locked_inputs(run.lock)
-    paths = [path for path in before | after if before.get(path) != after.get(path)]
-    code = ("keras_tabular/", "requirements.txt")
+    changed = changed_values(locked_inputs(base.lock), locked_inputs(run.lock))
+    paths, code = [each.name for each in changed], ("keras_tabular/", "requirements.txt")
     return sorted(path for path in paths if path.startswith(code) or path.endswith(".py"))
 
 

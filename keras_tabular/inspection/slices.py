@@ -139,7 +139,7 @@ def weakest_slices(
     codes = {name: bins[name].codes(rows.table[name]) for name in bins}
     test_codes = {name: bins[name].codes(test.table[name]) for name in bins}
     greater_is_better = metric(rows.key).greater_is_better
-    slices, weakest = sort_slices(rows, codes, greater_is_better), []
+    slices, weakest = sort_slices(rows, codes), []
     for slice_bins in choose_distinct(slices, codes):
         scores = rows.score_slice(slice_mask(slice_bins, codes), ALPHA / len(slices))
         is_weak = scores["high"] < overall if greater_is_better else scores["low"] > overall
@@ -149,20 +149,18 @@ def weakest_slices(
     return {"looked_at": len(slices), "weakest": weakest}
 
 
-def sort_slices(
-    rows: ScoredRows, codes: Mapping[str, np.ndarray], greater_is_better: bool
-) -> list[SliceBins]:
+def sort_slices(rows: ScoredRows, codes: Mapping[str, np.ndarray]) -> list[SliceBins]:
     """Sort all slices with enough rows, the weakest slice first.
 
     The order is that of a test statistic: the difference between the mean scores of the slice and
     of the other rows, divided by its standard deviation if both had the same distribution.
     """
+    greater_is_better = metric(rows.key).greater_is_better
     scores, row_weight = rows.scores, rows.predictions.weight
     all_weight, all_scores = row_weight.sum(), (row_weight * scores).sum()
     variance = np.average(np.square(scores - all_scores / all_weight), weights=row_weight)
     slices: list[tuple[float, SliceBins]] = []
-    single = ((name,) for name in codes)
-    for names in (*single, *combinations(list(codes)[:MAX_PAIRED_COLUMNS], 2)):
+    for names in (*combinations(codes, 1), *combinations(list(codes)[:MAX_PAIRED_COLUMNS], 2)):
         shape = [int(codes[name].max(initial=0)) + 1 for name in names]
         cells = np.ravel_multi_index([codes[name] for name in names], shape)
         count, weight, total = (

@@ -36,13 +36,12 @@ def score_interval_pictures(comparison: Comparison) -> list[Picture]:
         (label, greater_is_better), rows = metric(key), []
         for row_set, place in (("test", "test rows"), ("cross_validation", "cross-validation")):
             score_set = comparison.evaluation.score_sets.get(row_set, NO_SCORES)
-            baselines = {BASELINES.get(k, k): scores for k, scores in score_set.baselines.items()}
-            for name, scores in ({MODEL: score_set.model} | baselines).items():
+            for name, scores in ({MODEL: score_set.model} | dict(score_set.baselines)).items():
                 estimate = scores.get(key)
                 if estimate and estimate.interval:
                     low, high = estimate.interval
-                    limits = {"value": estimate.value, "low": low, "high": high}
-                    rows.append({"name": name, "series": place} | limits)
+                    row = {"name": BASELINES.get(name, name), "series": place}
+                    rows.append(row | {"value": estimate.value, "low": low, "high": high})
         rows.sort(key=lambda row: row["name"] != MODEL)
         if rows:
             title = label if greater_is_better else f"{label} (lower is better)"
