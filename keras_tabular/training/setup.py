@@ -13,14 +13,8 @@ from keras_tabular.networks.backend import keras
 from keras_tabular.networks.network import Build, ColumnSample
 from keras_tabular.table.arrays import row_losses
 from keras_tabular.table.parquet import count_rows
+from keras_tabular.training import dataset
 from keras_tabular.training.architecture import Architecture
-from keras_tabular.training.dataset import (
-    Dataset,
-    Subset,
-    TableDataset,
-    fit_preprocessor,
-    read_labels,
-)
 from keras_tabular.training.folds import draw_folds, possible_folds, read_fold_keys
 
 MAX_ROWS_FOR_QUANTILES = 100_000  # training rows; each part has its rows in random order
@@ -37,8 +31,8 @@ class FoldRows(NamedTuple):
         weight: Weights of the held-out rows in training, shape (rows,).
     """
 
-    learnt: Dataset
-    held_out: Dataset
+    learnt: dataset.Dataset
+    held_out: dataset.Dataset
     numbers: np.ndarray
     y: np.ndarray
     weight: np.ndarray
@@ -77,7 +71,7 @@ class Setup:
         self.folder, self.schema, self.train = folder, schema, params
         self._arguments = tables, schema, params, build
 
-        labels = read_labels(folder, schema)
+        labels = dataset.read_labels(folder, schema)
         self.y, self.weight = labels
         classes = np.zeros(len(self.y)) if schema.task == "regression" else self.y[:, 0]
         part_classes = np.split(classes, np.cumsum([size for size in sizes if size])[:-1])
@@ -90,12 +84,12 @@ class Setup:
         text_folds = self.folds
         if params.folds == 1:  # else a row's own label would take part in encoding its texts
             text_folds = draw_folds(part_classes, keys, max(possible, default=1), params.seed)
-        self.preprocessor = fit_preprocessor(folder, schema, params, labels, text_folds)
-        self.dataset = TableDataset(folder, self.preprocessor, labels, text_folds)
+        self.preprocessor = dataset.fit_preprocessor(folder, schema, params, labels, text_folds)
+        self.dataset = dataset.TableDataset(folder, self.preprocessor, labels, text_folds)
         self._validation = None
         if validation and params.folds == 1:
-            validation_labels = read_labels(validation[0], schema)
-            self._validation = TableDataset(validation[0], self.preprocessor, validation_labels)
+            val_labels = dataset.read_labels(validation[0], schema)
+            self._validation = dataset.TableDataset(validation[0], self.preprocessor, val_labels)
 
         sample = np.asarray(self.dataset[0].x[:MAX_ROWS_FOR_QUANTILES])
         n_numbers = len(self.preprocessor.statistics.scalings)
@@ -129,7 +123,7 @@ class Setup:
             held_out = [np.resize(held_out[0], most)]
         numbers = np.flatnonzero(np.concatenate(self.folds) == fold).astype(np.int32)
         y, weight = self.dataset.y[numbers, 0], self.dataset.weight[numbers]
-        subsets = Subset(self.dataset, learnt), Subset(self.dataset, held_out)
+        subsets = dataset.Subset(self.dataset, learnt), dataset.Subset(self.dataset, held_out)
         return FoldRows(*subsets, numbers, y, weight)
 
     def losses(self, y: np.ndarray, y_pred: np.ndarray) -> np.ndarray:

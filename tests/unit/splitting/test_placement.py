@@ -12,18 +12,8 @@ from hypothesis import strategies as st
 
 from keras_tabular.config.sections import Split
 from keras_tabular.core.errors import UserError
+from keras_tabular.splitting import rules
 from keras_tabular.splitting.placement import write_subsets
-from keras_tabular.splitting.rules import (
-    SUBSETS,
-    TEST,
-    TRAIN,
-    VALIDATION,
-    Assignment,
-    by_hash,
-    by_name,
-    by_time,
-    hash_values,
-)
 from keras_tabular.table.parquet import FOLD_KEY, write_part
 
 TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=60)
@@ -33,18 +23,18 @@ SPLITS = st.builds(
 
 
 def hash_texts(texts: Sequence[str | None], seed: int = 3) -> np.ndarray:
-    return hash_values([pa.chunked_array([pa.array(texts, pa.string())])], seed)
+    return rules.hash_values([pa.chunked_array([pa.array(texts, pa.string())])], seed)
 
 
 @given(TEXTS, TEXTS, SPLITS)
 def test_a_group_is_in_one_subset_and_keeps_it_when_groups_are_added(
     groups: list[str | None], new_groups: list[str | None], split: Split
 ) -> None:
-    subset, fold_keys = by_hash(hash_texts(groups), split)
+    subset, fold_keys = rules.by_hash(hash_texts(groups), split)
     for group in set(groups):
         rows = [row for row, name in enumerate(groups) if name == group]
         assert len({(subset[row], fold_keys[row]) for row in rows}) == 1
-    grown_subset, grown_keys = by_hash(hash_texts([*new_groups, *groups]), split)
+    grown_subset, grown_keys = rules.by_hash(hash_texts([*new_groups, *groups]), split)
     np.testing.assert_array_equal(grown_subset[len(new_groups) :], subset)
     np.testing.assert_array_equal(grown_keys[len(new_groups) :], fold_keys)
     assert (fold_keys >= 0).all()
@@ -53,15 +43,15 @@ def test_a_group_is_in_one_subset_and_keeps_it_when_groups_are_added(
 @given(st.lists(st.integers(-9, 9), min_size=2, max_size=60), SPLITS)
 def test_each_subset_is_later_than_the_one_before(times: list[int], split: Split) -> None:
     values = np.array(times)
-    subset, fold_keys = by_time(values, split)
-    assume((subset == TRAIN).any())
+    subset, fold_keys = rules.by_time(values, split)
+    assume((subset == rules.TRAIN).any())
     latest = -10
-    for number in (TRAIN, VALIDATION, TEST):
+    for number in (rules.TRAIN, rules.VALIDATION, rules.TEST):
         assert (values[subset == number] > latest).all()
         latest = values[subset == number].max(initial=latest)
-    assert (subset == TEST).sum() >= split.test_size * len(values)
-    training_order = np.argsort(values[subset == TRAIN], kind="stable")
-    assert (np.diff(fold_keys[subset == TRAIN][training_order]) >= 0).all()
+    assert (subset == rules.TEST).sum() >= split.test_size * len(values)
+    training_order = np.argsort(values[subset == rules.TRAIN], kind="stable")
+    assert (np.diff(fold_keys[subset == rules.TRAIN][training_order]) >= 0).all()
     for time in set(times):
         assert len(set(fold_keys[values == time])) == 1
 
@@ -69,18 +59,19 @@ def test_each_subset_is_later_than_the_one_before(times: list[int], split: Split
 def test_many_groups_fill_each_subset_to_its_size_and_another_seed_draws_others() -> None:
     groups = [str(number) for number in range(20_000)]
     split = Split(test_size=0.3, validation_size=0.1, seed=1)
-    subset, fold_keys = by_hash(hash_texts(groups), split)
+    subset, fold_keys = rules.by_hash(hash_texts(groups), split)
     np.testing.assert_allclose(np.bincount(subset) / 20_000, [0.63, 0.07, 0.3], atol=0.01)
-    counts = np.bincount(fold_keys[subset == TRAIN] % 5)  # fold keys do not follow the subset
+    counts = np.bincount(fold_keys[subset == rules.TRAIN] % 5)  # fold keys do not follow the subset
     np.testing.assert_allclose(counts / counts.sum(), 0.2, atol=0.02)
-    other_subset, _ = by_hash(hash_texts(groups, seed=4), split)
+    other_subset, _ = rules.by_hash(hash_texts(groups, seed=4), split)
     assert (other_subset != subset).mean() > 0.3
 
 
 def test_a_column_names_the_subset_of_each_row() -> None:
-    assert by_name(["test", "train", "validation"], "s").tolist() == [TEST, TRAIN, VALIDATION]
+    names = ["test", "train", "validation"]
+    assert [rules.SUBSETS[number] for number in rules.by_name(names, "s")] == names
     with pytest.raises(UserError, match="column s: expected train, validation, test, got 'Test'"):
-        by_name(["Test", "train"], "s")
+        rules.by_name(["Test", "train"], "s")
 
 
 @pytest.mark.parametrize("has_keys", [False, True])
@@ -90,9 +81,9 @@ def test_rows_are_written_in_the_order_of_their_subset(has_keys: bool, tmp_path:
         write_part(tmp_path / "table", number, pa.table({"x": range(first, first + 10)}))
     order = np.random.default_rng(0).permutation(30).astype(np.int32)
     subset_rows = np.split(order, [17, 17])
-    assignment = Assignment(subset_rows, np.arange(30) % 7 if has_keys else None)
+    assignment = rules.Assignment(subset_rows, np.arange(30) % 7 if has_keys else None)
     write_subsets(tmp_path / "table", assignment, 7, tmp_path)
-    for subset, rows in zip(SUBSETS, subset_rows, strict=True):
+    for subset, rows in zip(rules.SUBSETS, subset_rows, strict=True):
         table = pq.read_table(tmp_path / subset)
         assert table["x"].to_pylist() == rows.tolist()
         if has_keys:

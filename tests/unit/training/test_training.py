@@ -117,26 +117,27 @@ def train(setup: Setup) -> Training:
         return Training(setup, list(fit(setup)))
 
 
+def train_on_table(
+    folder: Path, networks: dict[str, dict[str, Any]], part_sizes: tuple[int, ...] = ONE_PART
+) -> Training:
+    write_table(folder, part_sizes=part_sizes)
+    return train(set_up(folder, networks, folds=3))
+
+
 @pytest.fixture(scope="module")
 def trained_on_one_part(tmp_path_factory: pytest.TempPathFactory) -> Training:
     """Both architectures, on folds of 27, 27 and 26 rows."""
-    folder = tmp_path_factory.mktemp("one")
-    write_table(folder)
-    return train(set_up(folder, BOTH, folds=3))
+    return train_on_table(tmp_path_factory.mktemp("one"), BOTH)
 
 
 @pytest.fixture(scope="module")
 def trained_on_small_parts(tmp_path_factory: pytest.TempPathFactory) -> Training:
-    folder = tmp_path_factory.mktemp("parts")
-    write_table(folder, part_sizes=SMALL_PARTS)
-    return train(set_up(folder, {"plain": PLAIN}, folds=3))
+    return train_on_table(tmp_path_factory.mktemp("parts"), {"plain": PLAIN}, SMALL_PARTS)
 
 
 @pytest.fixture(scope="module")
 def trained_in_cycles(tmp_path_factory: pytest.TempPathFactory) -> Training:
-    folder = tmp_path_factory.mktemp("cycles")
-    write_table(folder)
-    return train(set_up(folder, IN_CYCLES, folds=3))
+    return train_on_table(tmp_path_factory.mktemp("cycles"), IN_CYCLES)
 
 
 def predict_layer_by_layer(setup: Setup, snapshot: Snapshot) -> np.ndarray:
