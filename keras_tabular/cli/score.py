@@ -41,7 +41,7 @@ def main() -> None:
         file = score_file(rows, model, schema, params.validate, split, thresholds)
     for warning in file.warnings:
         print(f"warn: {warning}", file=sys.stderr)
-    print(f"{file.scores.model.rows:,} rows of {args.rows}")
+    print(f"{file.scores.model.rows:,} rows of {rows.name}")
     print(align_columns(score_lines(file.scores, schema.task)))
     if not split:
         print(f"No baselines, because {SPLIT} does not exist", file=sys.stderr)
