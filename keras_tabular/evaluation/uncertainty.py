@@ -29,7 +29,7 @@ Sources:
 """
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -38,15 +38,18 @@ import numpy as np
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.metrics import TASKS
 from keras_tabular.evaluation.evaluation import PairedDifference, Scores
-from keras_tabular.evaluation.resampling import resampling_weights, rows_to_draw
 from keras_tabular.evaluation.scores import Predictions, row_scores, score, scores_by_weights
 from keras_tabular.table.arrays import predicted_classes, row_losses
+from keras_tabular.table.groups import rarest_classes
 
 ALPHA = 0.05  # probability that an interval misses the true value
 MIN_ROWS_FOR_INTERVAL = 10
 DRAWS, DRAWS_FOR_MANY_CLASSES = 1000, 200
 DRAWS_FOR_CUSTOM_METRICS = 200  # a function of the project is called for each draw
 MAX_FEW_CLASSES = 10
+MAX_DRAWN_ROWS = 10_000  # of a regression; a class has fewer, see `rows_to_draw`
+MIN_DRAWN_ROWS = 30  # of each class
+MAX_WEIGHTS = 2**21  # in memory at a time
 # Scores from 0 to 1 that a class with few rows may decide, without their average.
 CLASS_SCORES = {"average_precision", "balanced_accuracy", "f1", "precision", "recall", "roc_auc"}
 
@@ -143,6 +146,65 @@ def score_and_resample(predictions: Predictions, schema: Schema) -> ScoredPredic
         replicates |= sample.custom_scores(counts * sample.weight)
     scores, rows_by_key = score(predictions, schema), deciding_rows(predictions, schema)
     return ScoredPredictions(predictions, scores, row_values, replicates, rows_by_key)
+
+
+def rows_to_draw(
+    y: np.ndarray, schema: Schema, group: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the rows that are drawn: all rows, or a sample if there are many.
+
+    A sample consists of the first groups of each class, so that a rare class is complete. Each
+    group belongs to its rarest class, and without groups every row is a group of its own. If the
+    groups are so large that the sample still has many rows, only every n-th row is drawn.
+
+    Returns:
+        The indices of the rows, and how many rows each one represents; both of shape (drawn,).
+    """
+    classes = np.zeros(len(y)) if schema.task == "regression" else y
+    group = np.arange(len(y)) if group is None else np.unique(group, return_inverse=True)[1]
+    rarest, _ = rarest_classes(classes, group)
+    strata = [np.flatnonzero(rarest == k) for k in np.unique(rarest)]
+    # All classes are scored in every row, so the work grows with the square of their number.
+    limit = max(MAX_DRAWN_ROWS // len(strata) ** 2, MIN_DRAWN_ROWS)
+    if len(y) <= limit * len(strata):
+        return np.arange(len(y)), np.ones(len(y))
+    sizes, copies = np.bincount(group), np.zeros(len(rarest))
+    for groups in strata:
+        rows = np.cumsum(sizes[groups])
+        first = groups[: max(int(np.searchsorted(rows, limit, side="right")), MIN_DRAWN_ROWS)]
+        copies[first] = len(groups) / len(first)
+    drawn = np.flatnonzero(copies[group])
+    if (step := len(drawn) // (limit * len(strata))) > 1:
+        by_group_and_class = drawn[np.lexsort((classes[drawn], group[drawn]))]
+        drawn = np.sort(by_group_and_class[::step])
+    return drawn, copies[group[drawn]]
+
+
+def resampling_weights(
+    copies: np.ndarray, draws: int, group: np.ndarray | None
+) -> Iterator[np.ndarray]:
+    """Yield how often each row is drawn, for some of the draws at a time.
+
+    The counts follow a Poisson distribution, as in draws from many rows. A row that represents
+    others is drawn as often as all of these together, and the rows of a group are drawn together.
+    The seed is fixed.
+
+    Args:
+        copies: Number of rows that each row represents, shape (rows,).
+        draws: Number of draws.
+        group: Number of the group of each row, shape (rows,); None if the rows are independent.
+
+    Yields:
+        float64, shape (some draws, rows).
+    """
+    rng, draws_at_a_time = np.random.default_rng(0), max(MAX_WEIGHTS // len(copies), 1)
+    if group is not None:
+        _, first_rows, group = np.unique(group, return_index=True, return_inverse=True)
+        copies = copies[first_rows]
+    for start in range(0, draws, draws_at_a_time):
+        shape = (min(draws_at_a_time, draws - start), len(copies))
+        counts = rng.poisson(copies, shape).astype(np.float64)
+        yield counts if group is None else counts[:, group]
 
 
 def deciding_rows(predictions: Predictions, schema: Schema) -> dict[str, float]:

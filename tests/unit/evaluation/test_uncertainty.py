@@ -7,12 +7,12 @@ import pytest
 from scipy.stats import binomtest
 
 from keras_tabular.core.metrics import TASKS, CustomMetric
-from keras_tabular.evaluation.resampling import rows_to_draw
 from keras_tabular.evaluation.result import with_best_constant
 from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.evaluation.uncertainty import (
     error_interval,
     mean_difference,
+    rows_to_draw,
     score_and_resample,
     share_interval,
 )
