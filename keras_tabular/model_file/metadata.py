@@ -19,6 +19,7 @@ from keras_tabular.model_file.intervals import Intervals
 METADATA = "tabular.json"
 REPRODUCIBLE_MACHINES = ("x86_64", "AMD64", "aarch64")  # tests show that their bytes are equal
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can contain
+MAX_JSON_BYTES = 2**28  # in a .keras file
 
 
 class Ensemble(Section, extra="ignore"):
@@ -113,6 +114,9 @@ def read_metadata(path: Path, content: bytes) -> ModelMetadata:
     """
     try:
         with zipfile.ZipFile(BytesIO(content)) as file:
+            unpacked = sum(entry.file_size for entry in file.infolist())
+            if unpacked > 2 * len(content) + MAX_JSON_BYTES:  # Keras does not compress weights
+                raise ValueError(f"it unpacks from {len(content)} to {unpacked} bytes")
             entries = json.loads(file.read(METADATA)) if METADATA in file.namelist() else {}
     except Exception as error:  # a file can be wrong in any way
         raise UserError(f"{path}: not a .keras file of this project: {error}") from None
