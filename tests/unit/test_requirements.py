@@ -1,6 +1,5 @@
 """The lock files agree on one version of each package, so that all can be installed together."""
 
-import tomllib
 from collections import defaultdict
 
 from keras_tabular.projects.lock import locked_packages
@@ -19,9 +18,3 @@ def test_every_lock_file_has_the_same_version_of_a_package() -> None:
             versions[package].add(lines.split()[0])
     assert len(versions) > 150
     assert [package for package, locked in versions.items() if len(locked) > 1] == []
-
-
-def test_the_extras_of_the_package_are_the_groups_that_are_locked() -> None:
-    pyproject = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-    extras, groups = pyproject["project"]["optional-dependencies"], pyproject["dependency-groups"]
-    assert extras == {name: groups[name] for name in ("ray", "serve")}

@@ -1,19 +1,18 @@
 """The first schema of a table fits its columns, and asks about what cannot be known."""
 
-import csv
 import re
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, example, given, settings
+import yaml
+from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_tabular.config.schema import Schema, input_name, load_schema
-from keras_tabular.schema_inference.sample import infer_dialect, is_missing
+from keras_tabular.config.schema import Schema, load_schema
+from keras_tabular.schema_inference.schema import format_yaml
 from tests.commands import call_main
 from tests.helpers import PROJECT, read_table
 from tests.tables import make_mixed_table
@@ -162,48 +161,29 @@ TRICKY_TEXTS = st.sampled_from(
      "\x85", "\u2028", "\ufeffa", "\x7f", "2024-01-31", "1.5", "0b1", ".inf", ".nan", "1.", "+1",
      "source", "columns", "kind", "x" * 200]
 )  # fmt: skip
-TEXTS = st.one_of(
-    TRICKY_TEXTS,
-    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=6),
-)
-CLASSES = st.lists(
-    TEXTS.filter(lambda text: not is_missing(text)), min_size=2, max_size=4, unique=True
-)
+TEXTS = TRICKY_TEXTS | st.text(st.characters(codec="utf-8"), max_size=6)
 
 
-@settings(max_examples=50)
-@given(
-    names=st.lists(TEXTS, min_size=1, max_size=4, unique=True),
-    target=TEXTS.filter(lambda text: text != "--"),  # argparse does not take it as a value
-    classes=CLASSES,
-    categories=CLASSES,
-    file=st.sampled_from(["t.csv", "a: b.csv", "yes", "#.csv", "é '\".csv", "1e5", "a\nb"]),
-)
-@example(["?0", ","], "0?", ["0?", "?0"], ["[", "]"], "t.csv")
-@example(["=", "a\nb"], "yes", ["on", "off"], ["#", ": "], "t.csv")
-@example(["12:30"], "1e5", ["12:30", "1e5"], ["no", "yes"], "t.csv")
-def test_names_and_values_are_the_same_when_the_schema_is_loaded(
-    names: list[str], target: str, classes: list[str], categories: list[str], file: str
-) -> None:
-    header = [*names, target, "number"]
-    assume(len(set(map(input_name, header))) == len(header))
-    assume(not header[0].startswith("\ufeff"))
-    rows = [
-        [*(categories[(i + j) % len(categories)] for j in range(len(names))),
-         classes[i % len(classes)], f"{i % 5}.5"]
-        for i in range(60)
-    ]  # fmt: skip
-    with TemporaryDirectory() as folder:
-        table = Path(folder, file)
-        with table.open("w", newline="", encoding="utf-8") as content:
-            csv.writer(content).writerows([header, *rows])
-        assume(infer_dialect(table).delimiter == ",")
-        schema = run_and_load(Path(folder), file, target)
-    assert (schema.source, schema.target) == (file, target)
-    assert [name for name in header if name in schema.columns] == list(schema.columns)
-    assert sorted([*schema.columns, *schema.ignore]) == sorted(header)
-    if schema.columns[target].kind == "category":
-        assert set(schema.classes) == set(classes)
+@given(st.dictionaries(TEXTS, TEXTS | st.lists(TEXTS | st.booleans() | st.floats(-9, 9))))
+def test_a_value_is_written_in_one_line_of_yaml(value: dict[str, Any]) -> None:
+    line = format_yaml(value)
+    assert len(line.split("\n")) == 1
+    assert yaml.safe_load(f"key: {line} # comment") == {"key": value}
+    for name in value:
+        assert yaml.safe_load(f"{format_yaml(name)}: 1") == {name: 1}
+
+
+def test_names_and_values_are_the_same_when_the_schema_is_loaded(tmp_path: Path) -> None:
+    classes, categories = ["on", "1e5", "a\nb", "#"], ["[", "'", ": ", "- a"]
+    table = {
+        "12:30": np.repeat(categories, 15),
+        "yes": NUMBERS,
+        "a\nb: #": NUMBERS,
+        "y": classes * 15,
+    }
+    schema, _ = infer_from_frame(tmp_path, table)
+    assert [*schema.columns] == [*table]
+    assert {*schema.classes} == {*classes}
 
 
 def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
@@ -349,15 +329,12 @@ AMBIGUOUS = ["1,234", "-2,500", "12,345"] * 20  # thousands, or decimals
         # No thousands follow a leading zero.
         (";", COMMAS, LABELS, ",.", False),
         (",", COMMAS, LABELS, ",.", False),
-        (";", [f"{value:.4e}".replace(".", ",") for value in NUMBERS], LABELS, ",.", False),
         # The other columns tell, then the delimiter.
         (";", AMBIGUOUS, [f"{n},5" for n in range(60)], ",.", False),
         (";", AMBIGUOUS, [f"{n}.5" for n in range(60)], ",", False),
         (";", AMBIGUOUS, [*range(60)], ",.", False),
         (",", AMBIGUOUS, [*range(60)], ",", False),
         ("\t", AMBIGUOUS, [*range(60)], ",", True),
-        ("\t", AMBIGUOUS, [f"{n},25" for n in range(60)], ",.", False),
-        (";", [t.replace(",", ".") for t in AMBIGUOUS], [f"{n},5" for n in range(60)], ".", False),
         (";", [t.replace(",", ".") for t in AMBIGUOUS], LABELS, "..", True),
     ],
 )

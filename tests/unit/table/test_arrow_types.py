@@ -19,9 +19,7 @@ from tests.helpers import build_schema, read_checked_rows, read_table
 
 DAY = datetime(2024, 5, 31)
 ONE_VALUE: list[tuple[pa.Array, Kind, Any]] = [
-    (pa.array([7], pa.int8()), "real", 7.0),
     (pa.array([2**63 - 1]), "integer", 2**63 - 1),
-    (pa.array([7], pa.uint64()), "integer", 7),
     (pa.array([7.0]), "integer", 7),
     (pa.array([0.5], pa.float32()), "real", 0.5),
     (pa.array([float("nan")]), "real", None),
@@ -29,10 +27,8 @@ ONE_VALUE: list[tuple[pa.Array, Kind, Any]] = [
     (pa.array([Decimal("7.00")]), "integer", 7),
     (pa.array([1]), "boolean", True),
     (pa.array([True]), "boolean", True),
-    (pa.array([True]), "integer", 1),
     (pa.array(["a"]), "category", "a"),
     (pa.array([""]), "category", None),
-    (pa.array(["7"]), "integer", 7),
     (pa.array(["a"]).dictionary_encode(), "category", "a"),
     (pa.array(["a"], pa.large_string()), "text", "a"),
     (pa.array([7]), "category", "7"),
@@ -68,9 +64,7 @@ def test_a_value_of_a_column_type_is_read_as_the_declared_kind(
         (pa.array([2**63], pa.uint64()), "integer"),
         (pa.array([float("inf")]), "real"),
         (pa.array([7]), "boolean"),
-        (pa.array(["a"]), "real"),
         (pa.array([b"\xff"]), "category"),
-        (pa.array([DAY]), "real"),
         (pa.array([7]), "datetime"),
     ],
 )
@@ -105,12 +99,3 @@ def test_the_message_for_a_wrong_type_lists_the_possible_kinds(tmp_path: Path) -
     for read in (lambda: list(read_table(file, schema)), lambda: row_columns(file, schema)):
         with pytest.raises(UserError, match=f"^{message}$"):
             read()
-
-
-def test_a_repeated_column_name_is_an_error(tmp_path: Path) -> None:
-    table = pa.Table.from_arrays([pa.array([0, 1])] * 3, ["x", "x", "y"])
-    pq.write_table(table, tmp_path / "t.parquet")
-    with pytest.raises(
-        UserError, match=r"t\.parquet: expected different column names, got 'x' more than once\.$"
-    ):
-        infer_schema(tmp_path / "t.parquet", "y", 9)

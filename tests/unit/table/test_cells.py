@@ -1,17 +1,13 @@
 """The value of a text is the same wherever it is parsed."""
 
-import csv
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from keras_tabular.config.schema import Column
-from keras_tabular.core.errors import MAX_MISTAKES_SHOWN, UserError, quote
 from keras_tabular.schema_inference.formats import all_parse_as
 from keras_tabular.table.cells import MAX_CELL_LENGTH, parse
-from tests.helpers import build_schema, read_table
 
 KINDS = ("real", "integer", "boolean", "category")
 NEIGHBOUR = "\0"  # is invalid for every kind, so that its column is parsed the slow way
@@ -89,34 +85,6 @@ def test_a_text_has_the_same_value_alone_and_next_to_an_invalid_text(kind: str) 
     valid = [text for text, expected in EXPECTED[kind].items() if expected != WRONG]
     assert [text for text in TEXTS if all_parse_as([text], kind)] == valid
     assert all_parse_as(valid, kind)
-
-
-def write_and_read(file: Path, texts: list[str], kind: str, *, quoted: bool) -> list[Any]:
-    """Write texts to a column of a CSV file, and return the values that ingest reads."""
-    with file.open("w", newline="", encoding="utf-8") as content:
-        writer = csv.writer(content, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
-        writer.writerows([["cell", "y"], *([text, 1] for text in texts)])
-    schema = build_schema("binary", cell={"kind": kind, "nullable": True})
-    return pa.concat_tables(read_table(file, schema))["cell"].to_pylist()
-
-
-@pytest.mark.parametrize("quoted", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
-def test_ingest_reads_valid_texts_and_names_invalid_ones(
-    kind: str, quoted: bool, tmp_path: Path
-) -> None:
-    file = tmp_path / "t.csv"
-    valid = [text for text, expected in EXPECTED[kind].items() if expected != WRONG]
-    values = dict(zip(valid, write_and_read(file, valid, kind, quoted=quoted), strict=True))
-    invalid = [text for text in TEXTS if text not in valid]
-    for start in range(0, len(invalid), MAX_MISTAKES_SHOWN):
-        texts = invalid[start : start + MAX_MISTAKES_SHOWN]
-        with pytest.raises(UserError) as error:
-            write_and_read(file, texts, kind, quoted=quoted)
-        for text in texts:
-            assert f", got {quote(text)}\n" in f"{error.value}\n"
-            values[text] = WRONG
-    check_values(values, kind)
 
 
 def test_texts_in_missing_values_are_missing() -> None:

@@ -154,17 +154,6 @@ def test_a_source_is_a_file_or_the_sorted_files_of_a_folder(tmp_path: Path) -> N
             source_files(str(tmp_path / source))
 
 
-def test_a_row_is_located_by_its_file_and_the_line_in_which_it_begins(tmp_path: Path) -> None:
-    a, b = tmp_path / "a.csv", tmp_path / "b.csv"
-    rows = f'1,1,5" nail,1\n1,1,"a ""b""\nc",1\n\n{ROW}'
-    assert len(write_and_read(a, HEADER + rows)) == 3
-    b.write_text(HEADER + ROW)
-    lines = {0: f"{a}, line 2", 1: f"{a}, line 3", 2: f"{a}, line 6", 3: f"{b}, line 2"}
-    locate = row_locator([a, b], SCHEMA)
-    assert {row: locate(row) for row in [0, 0, 1, 2, 3]} == lines
-    assert row_locator([a, b], SCHEMA)(3) == lines[3]
-
-
 CELL = st.text('a1",\n\r é', max_size=5)
 ROWS = st.tuples(CELL, CELL) | st.lists(CELL, min_size=1, max_size=3)
 

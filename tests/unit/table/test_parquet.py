@@ -8,13 +8,8 @@ import pytest
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.prediction.inputs import row_columns
-from keras_tabular.table.parquet import FILE_SUBSET, FOLD_KEY, part_paths
+from keras_tabular.table.parquet import FILE_SUBSET, FOLD_KEY
 from tests.helpers import build_schema
-
-
-def test_a_folder_without_parts_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"expected Parquet files, got none\. Run `dvc repro`"):
-        part_paths(tmp_path)
 
 
 def test_a_part_of_the_split_can_be_predicted(tmp_path: Path) -> None:
