@@ -1,4 +1,4 @@
-"""Score the model and its baselines, look for weak slices, and explain the predictions."""
+"""Score the model and its baselines with confidence intervals, and explain the predictions."""
 
 import sys
 from argparse import ArgumentParser

@@ -294,8 +294,11 @@ def score_file(
         metrics: Metrics of the project.
 
     Raises:
-        UserError: All weights are 0, or the rows are not valid, see `write_valid_rows`.
+        UserError: The file is missing, all weights are 0, or the rows are not valid, see
+            `write_valid_rows`.
     """
+    if not file.exists():
+        raise UserError(f"{file} does not exist, but evaluate.tests in params.yaml lists it")
     training_rows, baselines = 0, Baselines()
     with TemporaryDirectory() as name:
         folder = Path(name)

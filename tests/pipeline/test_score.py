@@ -114,6 +114,10 @@ def test_evaluate_scores_files_of_data_tests_and_the_gate_limits_them(
     (workspace / "data/tests/newer.csv").write_text("Age,Outcome\n")
     with pytest.raises(SystemExit, match=r"newer\.csv, line 1: The header is not as declared"):
         run_stages(workspace, "evaluate")
-    change_settings(workspace, evaluate={"tests": ["../raw/diabetes.csv"]})
-    with pytest.raises(SystemExit, match=r"evaluate\.tests"):
-        run_stages(workspace, "evaluate")
+    for name, message in (
+        ("../raw/diabetes.csv", r"evaluate\.tests"),
+        ("old.csv", r"old\.csv does not exist, but evaluate\.tests in params\.yaml lists it"),
+    ):
+        change_settings(workspace, evaluate={"tests": [name]})
+        with pytest.raises(SystemExit, match=message):
+            run_stages(workspace, "evaluate")
