@@ -36,6 +36,9 @@ def main() -> None:
         help="the HTML page to write; default: %(default)s")  # fmt: skip
     add("--json", metavar="FILE", type=Path, help="also write the report to this JSON file")
     args = inputs.parse_model_and_rows(parser)
+    for path in filter(None, [args.output, args.json]):
+        if path.resolve() in (args.rows.resolve(), args.model.resolve()):
+            parser.error(f"{path}: this file is an input. Name another file to write to.")
     content = read_model(args.model)
     schema, params = inputs.load_schema_and_params(args.model, content)
     metadata = read_metadata(args.model, content)

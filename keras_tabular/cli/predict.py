@@ -27,10 +27,10 @@ def main() -> None:
         predictor = Predictor(model, schema, declared_checks(schema, params.validate))
         numbered = args.rejects is not None
         output_schema = predictor.output_schema(names, args.explain, numbered=numbered)
-        delimiter, reject = schema.delimiter, None
-        write = stack.enter_context(open_writer(args.output, output_schema, delimiter))
+        style, reject = (schema.delimiter, args.escape_formulas), None
+        write = stack.enter_context(open_writer(args.output, output_schema, *style))
         if args.rejects:
-            rejects = open_writer(args.rejects, rejected_schema(names), delimiter)
+            rejects = open_writer(args.rejects, rejected_schema(names), *style)
             reject = stack.enter_context(rejects)
         counts = predict_file(
             *(file, names, predictor, output_schema, write),
@@ -59,6 +59,8 @@ def parse_arguments() -> Namespace:
         "error")  # fmt: skip
     add("--explain", type=int, default=0, metavar="N",
         help="name the N columns that moved each prediction most; default: 0")  # fmt: skip
+    add("--escape-formulas", action="store_true",
+        help="put ' before texts that a spreadsheet would run as formulas")  # fmt: skip
     args = inputs.parse_model_and_rows(parser)
     named_paths = [args.rows, args.model]
     for path in filter(None, [args.output, args.rejects]):

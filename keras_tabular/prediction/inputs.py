@@ -27,11 +27,14 @@ def parse_model_and_rows(parser: ArgumentParser) -> Namespace:
         The arguments, among them the path `model`, and the path `rows`, which is "-" for stdin.
     """
     parser.add_argument("files", metavar="FILE", nargs="*", type=Path,
-        help=f"the model (a .keras file; default: {MODEL}), then the rows (a .csv, .jsonl or "
-        ".parquet file; default: stdin)")  # fmt: skip
+        help="the model (a .keras file; optional), then the rows (a .csv, .jsonl or .parquet file; "
+        "default: stdin)")  # fmt: skip
+    parser.add_argument("--model", metavar="FILE", type=Path, default=MODEL,
+        help="the model, a .keras file; default: %(default)s")  # fmt: skip
     args = parser.parse_args()
     files = args.files
-    args.model = files.pop(0) if files and files[0].suffix == ".keras" else MODEL
+    if files and files[0].suffix == ".keras":
+        args.model = files.pop(0)
     args.rows = files.pop(0) if files else Path("-")
     if files:
         parser.error(f"expected one file of rows, got also {files[0]}")

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,8 @@ from keras_tabular.core.files import atomic_write
 from keras_tabular.core.process import BROKEN_PIPE
 
 Write = Callable[[pa.Table], None]
+# A spreadsheet takes a text that begins like this for a formula: OWASP, "CSV Injection".
+FORMULA = re.compile(r"^([=+\-@\t\r])")
 
 
 def check_output(path: Path, other_paths: Iterable[Path]) -> None:
@@ -28,7 +31,9 @@ def check_output(path: Path, other_paths: Iterable[Path]) -> None:
 
 
 @contextmanager
-def open_writer(path: Path | None, schema: pa.Schema, delimiter: str) -> Iterator[Write]:
+def open_writer(
+    path: Path | None, schema: pa.Schema, delimiter: str, escape_formulas: bool = False
+) -> Iterator[Write]:
     """Yield a function that appends tables of `schema` to a file or stdout.
 
     At the end, the file is complete or does not exist. A CSV is UTF-8, and its decimals are read
@@ -38,6 +43,7 @@ def open_writer(path: Path | None, schema: pa.Schema, delimiter: str) -> Iterato
 
     Args:
         path: The file; None for stdout.
+        escape_formulas: Whether to put ' before a text in a CSV that begins like a formula.
     """
     try:
         with ExitStack() as stack:
@@ -50,7 +56,7 @@ def open_writer(path: Path | None, schema: pa.Schema, delimiter: str) -> Iterato
                     return
                 compression = "gzip" if path.suffix == ".gz" else None
                 file = stack.enter_context(pa.output_stream(partial, compression=compression))
-            write = _csv_writer(file, schema, delimiter)
+            write = _csv_writer(file, schema, delimiter, escape_formulas)
             yield write
             write(schema.empty_table())
     except BrokenPipeError:
@@ -59,13 +65,21 @@ def open_writer(path: Path | None, schema: pa.Schema, delimiter: str) -> Iterato
         raise UserError(f"{path or 'stdout'}: cannot be written: {error}") from None
 
 
-def _csv_writer(file: Any, schema: pa.Schema, delimiter: str) -> Write:
-    header = [schema.names]
+def _csv_writer(file: Any, schema: pa.Schema, delimiter: str, escape_formulas: bool) -> Write:
+    def escape(texts: list[str | None]) -> list[str | None]:
+        return [text and FORMULA.sub(r"'\1", text) for text in texts] if escape_formulas else texts
+
+    header = [escape(schema.names)]
 
     def write(table: pa.Table) -> None:
         lines = StringIO()
         writer = csv.writer(lines, delimiter=delimiter, lineterminator="\n")
-        columns = [column.cast(pa.string()).to_pylist() for column in table.columns]
+        columns = [
+            escape(column.to_pylist())
+            if pa.types.is_string(column.type)
+            else column.cast(pa.string()).to_pylist()
+            for column in table.columns
+        ]
         writer.writerows([*header, *zip(*columns, strict=True)])
         header.clear()
         file.write(lines.getvalue().encode())

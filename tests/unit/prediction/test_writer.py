@@ -28,3 +28,14 @@ def test_a_csv_has_the_delimiter_of_the_table(tmp_path: Path, name: str) -> None
         write(table[:1])
     with pa.input_stream(tmp_path / name) as file:
         assert file.read() == b"x\na, b\nc\na, b\n"
+
+
+def test_texts_that_a_spreadsheet_would_run_are_escaped_on_request(tmp_path: Path) -> None:
+    table = pa.table({"=x": ["=1+1", "@a", "a=1", None], "y": [-1.5, 2.0, 3.0, 4.0]})
+    for escape_formulas, content in (
+        (True, "'=x,y\n'=1+1,-1.5\n'@a,2\na=1,3\n,4\n"),
+        (False, "=x,y\n=1+1,-1.5\n@a,2\na=1,3\n,4\n"),
+    ):
+        with open_writer(tmp_path / "a.csv", table.schema, ",", escape_formulas) as write:
+            write(table)
+        assert (tmp_path / "a.csv").read_text() == content
