@@ -73,7 +73,7 @@ def test_only_the_files_that_the_schema_names_are_dependencies(workspace: Path) 
 def test_plain_keras_loads_the_model_and_takes_raw_rows(
     binary_project: Path, tmp_path: Path
 ) -> None:
-    """In a folder without this project, the code in the README predicts what `evaluate` scored.
+    """The code in the README predicts what `evaluate` scored, also without this project.
 
     The rows have categories and missing values.
     """

@@ -73,12 +73,12 @@ def test_the_cost_of_each_threshold_is_computed(tmp_path: Path) -> None:
     assert np.isnan(scores.loc[0.95, "precision"])
 
 
-def permute(used: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
+def permute(feature: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
     """Compute the importance of a column that is predicted exactly, and of an unused column."""
     columns = {name: {"kind": "real"} for name in ("used", "unused", "weight")}
     schema = build_schema("regression", **columns).model_copy(update={"weight": "weight"})
-    rows = pa.table({"used": used, "unused": used, "weight": weight.astype(float)})
-    return permutation_importance(lambda inputs: inputs["used"][:, None], rows, used, schema, 1)
+    rows = pa.table({"used": feature, "unused": feature, "weight": weight.astype(float)})
+    return permutation_importance(lambda inputs: inputs["used"][:, None], rows, feature, schema, 1)
 
 
 def test_a_weight_counts_like_repeated_rows_and_only_columns_that_are_read_are_important() -> None:
