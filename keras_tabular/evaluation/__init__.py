@@ -1,4 +1,9 @@
-"""How good predictions are, beside baselines and with the uncertainty of few rows."""
+"""How good predictions are: scores, their confidence intervals, and baselines.
+
+`result` evaluates a model on all its rows, `scores` computes the scores, `uncertainty` their
+intervals and differences, `baselines` trains the simple models, and `calibration` chooses the
+threshold and the temperature.
+"""
 
 import os
 

@@ -12,8 +12,8 @@
 the same rows, so an interval becomes narrower the more their errors agree.
 
 A weighted mean has the precision of a mean over fewer rows of equal weight, see
-`effective_sample_size`. The rows of a group depend on each other: only deviations of whole groups
-count in the standard errors, and groups are drawn as a whole. Scores that fewer than
+`effective_sample_size`. The rows of a group depend on each other: standard errors are computed from
+the sums of the deviations of each group, and groups are drawn as a whole. Scores that fewer than
 `MIN_ROWS_FOR_INTERVAL` rows decide have no interval, see `deciding_rows`.
 
 Sources:
@@ -245,7 +245,8 @@ def share_interval(
     """Compute the interval of a share, such as the accuracy, by Wilson's formula.
 
     With rows in groups, Wilson's formula gets the number n of independent rows for which the normal
-    interval, z sqrt(p (1 - p) / n), is as wide as Student's interval over the groups.
+    interval, p ± z sqrt(p (1 - p) / n), is as wide as Student's interval over the groups: at least
+    1, and at most the effective number of rows.
 
     Args:
         values: 1 for each row that belongs to the share, for example a correct one, and 0 for the
@@ -260,9 +261,9 @@ def share_interval(
     if group is not None:
         half = student_half_width(values, weight, group, alpha)
         variance = share * (1 - share)
-        if variance and half:
+        if variance and half > 1e-9:  # equal deviations may leave a rounding error
             rows = min(max(variance * (z / half) ** 2, 1), rows)
-        else:  # all groups are alike, so that their spread says nothing
+        else:  # all rows or all groups are alike, so that their spread says nothing
             rows = effective_sample_size(np.bincount(group, weight))
     if alpha < ALPHA:
         from scipy.special import betaincinv  # importing it takes 0.2 s

@@ -2,7 +2,7 @@
 
 The same inputs, parameters and locked packages give the same bytes for every output: in any folder,
 with any number of threads and workers, after a kill, under Linux on x86-64 and on ARM64. The
-exceptions are at the end of the list. This is every source of a difference, what removes it, and
+exceptions come after the list. This is every source of a difference, what removes it, and
 where (modules are those of `keras_tabular`):
 
 Arithmetic of the networks
@@ -17,11 +17,12 @@ Arithmetic of the networks
   - exp, log, tanh and powers, for which TensorFlow has other kernels on other CPUs. XLA compiles
     them: `training.trainer.Graph` for a whole step of training (its optimizer too), and
     `networks.reproducible.compile_by_xla` for a prediction.
-  - The rows that a saved model predicts in the same batch. Each row is rounded by itself, and one
-    graph serves all batch sizes: `networks.reproducible.prediction_product`,
+  - Which other rows are in a batch that a saved model predicts. Each row is rounded by itself, and
+    one graph serves all batch sizes: `networks.reproducible.prediction_product`,
     `model_file.saved_model.predict`.
   - Number of TensorFlow's and OpenBLAS's threads, oneDNN's kernels, and GPUs. The numbers are
-    fixed, oneDNN is off, and a GPU is hidden: `networks.backend`, `core.process`.
+    fixed, oneDNN is off, and a GPU is hidden unless `TABULAR_GPU` is 1: `networks.backend`,
+    `core.process`.
 Arithmetic of the preparation
   - Sums over the training rows. NumPy and Arrow have one order for them on all CPUs, and parts of a
     table are added in their order (`table.profile.Summary`). Products of matrices depend on the
@@ -30,8 +31,9 @@ Arithmetic of the preparation
   - Sines are read from a rounded table (`preprocessing.dates.cyclic_encoding`), and time zones from
     the package tzdata, whatever the system has (`table.cells.time_zone`).
 Randomness
-  - Initial weights and dropout. Each network has its own seed, `train.seed` plus its number, which
-    is set under a lock: `training.architecture.Architecture`, `training.fit.train_to_snapshot`.
+  - Initial weights and dropout. Each network of an architecture has its own seed, `train.seed` plus
+    its number, which is set under a lock: `training.architecture.Architecture`,
+    `training.fit.train_to_snapshot`.
     That TensorFlow then draws the same numbers on every CPU is checked by `make check-cpu`.
   - Order of the rows. NumPy draws it from the seed of the network and the number of the epoch or
     cycle: `training.trainer.Trainer`. All other draws, such as the folds, come from generators of
@@ -53,9 +55,9 @@ Files
     and its entries are sorted: `model_file.metadata.replace_metadata`.
   - The pages of a Parquet file depend on how a table is divided in memory. Each part is written as
     one piece: `table.parquet.regroup_rows`, `splitting.placement.write_parts`.
-  - JSON and CSV: sorted keys, six decimals, no negative zero, UTF-8 and "\\n" whatever the locale:
-    `core.files.write_json`, `core.files.write_points`. Some values in the curves of a training,
-    such as Keras's accuracy, are not exact, and are the same only after this rounding.
+  - JSON and CSV: six decimals, no negative zero, UTF-8 and "\\n" whatever the locale, and sorted
+    keys in JSON: `core.files.write_json`, `core.files.write_points`. Some values in the curves of a
+    training, such as Keras's accuracy, are not exact, and are the same only after this rounding.
   - Versions of code and packages. requirements.txt locks packages by hash, and dvc.lock the inputs,
     parameters and code of each stage.
 
@@ -214,7 +216,7 @@ def training_product(
 
 
 def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
-    """Compute the same as `training_product`, without gradients.
+    """Compute `einsum` as `training_product` does, but round each row and each column by itself.
 
     Each row of `x` and each column of the kernel is rounded by itself, so that no row depends on
     another one, and no member of stacked networks on the other members.

@@ -1,7 +1,8 @@
 """Assign each row of a table to train, validation or test: by a draw or by a rule.
 
-`assign_rows` returns the rows of each subset. Where rows belong together, it also returns a fold
-key for each row, from which training decides the row's fold (see `keras_tabular.training.folds`):
+`assign_rows` returns the rows of each subset. Except where training may deal the rows to folds one
+by one, it also returns a fold key for each row, from which training decides the row's fold (see
+`training.folds`):
 
 - A random split draws rows one by one (`draw_rows`). If rows repeat the features of an earlier row,
   they join its subset (`keep_together`), and the number of that earlier row is their fold key.
@@ -9,8 +10,8 @@ key for each row, from which training decides the row's fold (see `keras_tabular
   high half decides the subset (`by_hash`), and its low half is the fold key.
 - A split by time takes the latest rows for test (`by_time`). The fold key is the share of the
   training rows that are earlier.
-- A split by column or file reads the subset from the table (`by_name`). The fold key is the hash of
-  the group, if the schema declares one.
+- A split by column or file reads the subset from the table (`by_name`). The fold key is the
+  low half of the hash of the group, if the schema declares one.
 """
 
 import math
@@ -39,8 +40,8 @@ class Assignment(NamedTuple):
 
     Attributes:
         rows: Row numbers of train, validation and test, each int32 in the order to write them.
-        fold_keys: Fold key of every row of the table, see `FOLD_KEY`, shape (rows,); None if no
-            rows have to share a fold.
+        fold_keys: Fold key of every row of the table, see `FOLD_KEY`, shape (rows,); None if
+            training deals the rows one by one.
     """
 
     rows: list[np.ndarray]

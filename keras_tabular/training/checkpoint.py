@@ -1,9 +1,10 @@
 """Snapshots of the networks in training, and their files, from which a killed training continues.
 
 A checkpoint is the file of one snapshot. Its name says the architecture, the number of the network
-and the rounds before the snapshot. It contains the `identity` of the training, a hash of the
-parameters, the tables, the code and the versions of packages; a file with another identity is not
-read. The version of Python, the CPU and environment variables are not part of the identity.
+and the number of rounds that it had trained for before. It contains the `identity` of the training,
+a hash of the parameters, the tables, the code and the versions of packages; a file with another
+identity is not read. The version of Python, the CPU and environment variables are not part of the
+identity.
 """
 
 import hashlib
@@ -35,7 +36,7 @@ class Snapshot:
 
     Attributes:
         architecture: Key of the architecture in `train.networks`.
-        fold: The fold that the network does not learn from.
+        fold: The fold that the network does not learn from; 0 without folds.
         number: Number of the network among those of its architecture, which decides its seed.
         weights: Weights as `get_weights` returns them; empty before the first round.
         history: Logs of each round.

@@ -9,11 +9,11 @@ first, and each cycle takes twice as many as the one before. This is what happen
 3. `train_to_snapshot` returns a snapshot: the weights of the network after the cycle, the
    predictions for its held-out fold, and the state from which the training can continue. A
    checkpoint keeps the snapshot on disk, in case the training is killed.
-4. When all networks have ended the cycle, `held_out_loss` computes the loss of each architecture
-   over the rows of all folds, and `finished_architectures` decides for which of them another cycle
-   would not help.
-5. The networks of the other architectures train for another cycle, if the epochs that the
-   parameters allow (`Architecture.max_cycles`) are enough for it.
+4. When all networks have ended the cycle, `losses_after_cycle` computes the loss of each
+   architecture over the rows of all folds, and `finished_architectures` decides for which of them
+   another cycle would not help. Without held-out rows, it finds none.
+5. The networks of the other architectures train for another cycle, unless they have trained for
+   `Architecture.max_cycles` cycles, the number that fits into their epochs (at least one).
 
 In the end, `ensemble.weigh_snapshots` decides which snapshots of which cycles are saved.
 
@@ -57,7 +57,8 @@ def fit(
 
     Args:
         setup: The training rows, their folds and the architectures.
-        checkpoints: Snapshots of the same training, if it was killed before.
+        checkpoints: Files to which each snapshot is written, and from which it is read if the same
+            training was killed before.
         show_progress: Whether to show the progress on stderr.
 
     Yields:
@@ -102,7 +103,7 @@ def fit(
 def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Snapshot) -> Snapshot:
     """Train a network until its next snapshot, or load that from its checkpoint.
 
-    That is for a cycle, or else for all its epochs, or until early stopping ends it.
+    It trains for a cycle. Without cycles, it trains for all its epochs or until early stopping.
 
     Args:
         network: The network's last snapshot, or a `Snapshot` without any rounds.
@@ -251,9 +252,9 @@ def finished_architectures(losses: dict[str, float], lowest_losses: dict[str, fl
 
     No architecture is chosen after its first cycle. Later it has finished in one of two cases:
 
-    - The last cycle has lowered its loss by less than `MIN_GAIN`.
-    - Another cycle would not make it the best: even if the next cycle lowered its loss by twice as
-      much as the last one, another architecture would still be better.
+    - Its loss is less than `MIN_GAIN` below its lowest loss after the cycles before.
+    - Another cycle would not make it the best: even if the next cycle gained twice as much as the
+      last one, the lowest loss of another architecture would still be lower.
 
     Args:
         losses: Loss of each architecture after its last cycle, a finite number.

@@ -1,9 +1,10 @@
 """The folds of cross-validation: how each training row gets its fold.
 
-1. The stage `split` gives each row of the table a *fold key* where rows belong together:
-   `splitting.rules.assign_rows` says which. It is an integer that all rows of a group share, or, in
+1. The stage `split` gives each row of the table a *fold key*, except in a random split without
+   equal rows to keep together, and in a split by column or file without a group:
+   `splitting.rules.assign_rows`. It is an integer that all rows of a group share, or, in
    a split by time, the share of the training rows that are earlier. The key is the column
-   `FOLD_KEY`. There is no such column if no rows belong together.
+   `FOLD_KEY`.
 2. `read_fold_keys` reads that column.
 3. `draw_folds` turns keys into folds, numbers from 0: without keys it deals the rows to the folds
    (`deal_rows`), with integer keys it deals whole groups (`deal_groups`), and with times each fold
@@ -104,8 +105,9 @@ def deal_groups(classes: np.ndarray, group: np.ndarray, folds: int, seed: int) -
         classes: Class of each row, shape (rows,).
         group: Number of the group of each row from 0, shape (rows,).
     """
-    rarest_class, class_rows = rarest_classes(classes, group)
-    dealing_order = rarest_class - class_rows / (class_rows.max() + 1)
+    class_rank, class_rows = rarest_classes(classes, group)
+    # By the rank of the class, then most rows first: what is subtracted is below 1.
+    dealing_order = class_rank - class_rows / (class_rows.max() + 1)
     (group_folds,) = deal_rows([dealing_order], folds, seed)  # here, each group is one row
     return group_folds[group]
 
