@@ -24,9 +24,7 @@ from keras_tabular.report.formats import format_parameter
 DATA_CARD = "data/README.md"
 MAX_ERROR_COLUMNS = 8
 MAX_DRIFTED_PICTURES, MAX_OTHER_PICTURES = 24, 6
-UNDECIDED_NOTE = (
-    "The verdict is undecided, since the 95% confidence interval (CI) of the difference contains 0."
-)
+UNDECIDED_NOTE = "The verdict is undecided: the 95% confidence interval (CI) contains 0."
 MARKDOWN_ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&#64;"})
 
 

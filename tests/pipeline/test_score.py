@@ -118,6 +118,6 @@ def test_evaluate_scores_files_of_data_tests_and_the_gate_limits_them(
         ("../raw/diabetes.csv", r"evaluate\.tests"),
         ("old.csv", r"old\.csv does not exist, but evaluate\.tests in params\.yaml lists it"),
     ):
-        change_settings(workspace, evaluate={"tests": [name]})
+        change_settings(workspace, evaluate={"tests": [name, "newer.csv"]})
         with pytest.raises(SystemExit, match=message):
             run_stages(workspace, "evaluate")
