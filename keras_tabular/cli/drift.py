@@ -46,6 +46,7 @@ def main() -> None:
     summaries = trained_on.summaries
     bins = {name: summaries[name].bins(column) for name, column in schema.features.items()}
     with inputs.seekable_file(args.rows) as file:
+        file_name = file.name if file == args.rows else "stdin"
         names = inputs.row_columns(file, schema)
         checks = declared_checks(schema, params.validate)
 
@@ -59,7 +60,7 @@ def main() -> None:
     counts = reduce(RowCounts.merge, batch_counts)
     groups = number_groups(np.concatenate(counts.groups), declared=schema.group in names)
     report = find_drift(trained_on, counts, schema, params.drift, mean_group_size(groups))
-    print(f"{counts.rows:,} rows of {file.name} compared with {trained_on.rows:,} training rows")
+    print(f"{counts.rows:,} rows of {file_name} compared with {trained_on.rows:,} training rows")
     lines = [format_column(*item) for item in report.columns.items()]
     print(align_columns([HEADER, *lines[:MAX_COLUMNS_SHOWN]]))
     if (more := len(lines) - MAX_COLUMNS_SHOWN) > 0:
@@ -70,7 +71,7 @@ def main() -> None:
     from keras_tabular.report.page import render_drift_page  # the import takes a second
 
     with atomic_write(args.output) as page:
-        page.write_text(render_drift_page(report, file.name, schema), encoding="utf-8")
+        page.write_text(render_drift_page(report, file_name, schema), encoding="utf-8")
     print(f"Drift: {report.verdict}: {report.reason}")
     if report.verdict == "fail" and params.drift.policy == "error":
         sys.exit(1)

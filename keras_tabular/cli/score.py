@@ -38,10 +38,11 @@ def main() -> None:
 
     model = load_model(args.model, content, schema)
     with inputs.seekable_file(args.rows) as rows:
+        name = rows.name if rows == args.rows else "stdin"
         file = score_file(rows, model, schema, params.validate, split, thresholds)
     for warning in file.warnings:
         print(f"warn: {warning}", file=sys.stderr)
-    print(f"{file.scores.model.rows:,} rows of {rows.name}")
+    print(f"{file.scores.model.rows:,} rows of {name}")
     print(align_columns(score_lines(file.scores, schema.task)))
     if not split:
         print(f"No baselines, because {SPLIT} does not exist", file=sys.stderr)

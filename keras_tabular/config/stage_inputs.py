@@ -61,7 +61,8 @@ def stage_inputs(name: str) -> dict[str, Any]:
     }
     variables: dict[str, Any] = {}
     for entry in pipeline.get("vars", []):  # such as data/schema.yaml:source
-        variables |= read_yaml(Path(entry.partition(":")[0]))
+        is_file = isinstance(entry, str)
+        variables |= read_yaml(Path(entry.partition(":")[0])) if is_file else entry
     for dependency in stage.get("deps", []):
         root = Path(Template(dependency).safe_substitute(variables))
         for path in [root, *root.rglob("*")]:

@@ -26,6 +26,7 @@ EXPECTED_TYPES = {
     "dict": "keys with values",
     "float": "a number",
     "int": "an integer",
+    "invalid": "a name, in quotes if it is a number or a word such as yes",
     "model": "keys with values",
     "string": "a text",
     "tuple": "a list",

@@ -105,9 +105,10 @@ def _advice_about_overfitting(evaluation: Evaluation, networks: Networks) -> Ite
         f"The loss is {format_number(train_loss, loss)} on the training rows but "
         f"{format_number(loss, train_loss)} in cross-validation. More rows are likely to help"
     )
-    heaviest = max(networks, key=lambda name: networks[name]["weight"])
-    dropout = round(networks[heaviest]["params"].get("dropout", 0.0) + MORE_DROPOUT, 2)
-    if dropout <= MAX_DROPOUT:
+    heaviest = max(networks, key=lambda name: networks[name]["weight"], default="")
+    params = networks[heaviest]["params"] if networks else {}
+    dropout = round(params.get("dropout", 0.0) + MORE_DROPOUT, 2)
+    if networks and dropout <= MAX_DROPOUT:
         command = f"dvc exp run -S train.networks.{heaviest}.dropout={dropout:g}"
         advice += f", or more dropout: `{command}`"
     yield advice

@@ -212,7 +212,8 @@ def read_test_rows(run: Run) -> Predictions | None:
     columns = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
     y_pred = np.column_stack([columns[name] for name in columns if name.startswith("output_")])
     weight = columns.get("weight", np.ones(len(rows)))
-    threshold = run.require_evaluation().threshold or 0.5
+    threshold = run.require_evaluation().threshold
+    threshold = 0.5 if threshold is None else threshold
     group = columns["group"].astype(int) if "group" in columns else None
     return Predictions(columns["y"], y_pred, weight, threshold, group)
 

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from keras_tabular.core.errors import format_list
+from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.projects.lock import LOCKED_PACKAGE, lock_text, locked_packages
-from keras_tabular.projects.wheel import get_wheel, pin, read_project_files, run_command
+from keras_tabular.projects.wheel import ROOT, get_wheel, pin, read_project_files, run_command
 
 MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
 MAX_HEADER = 2**20  # characters of a table that are read to find its column names
@@ -101,6 +101,14 @@ def create_project(folder: Path, args: Namespace) -> None:
     run_in_project("git", "init", "--quiet", "--initial-branch=main")
     write_files(folder, str(table), args.target)
     if args.venv:
+        try:
+            run_in_project("python", "-m", "keras_tabular.projects.lock")
+        except (OSError, UserError):  # the project and its requirements.txt will be removed
+            pip, clone = shlex.quote(f"{args.venv}/bin/pip"), shlex.quote(str(ROOT))
+            raise UserError(
+                f"--venv: run `{pip} install --require-hashes -r {clone}/requirements.txt` and "
+                f"`{pip} install --no-deps {clone}`, or leave out --venv."
+            ) from None
         run_in_project("make", "--silent", "check-environment", f"VENV={args.venv}")
     else:
         run_in_project("make", "--silent", ".venv/installed", f"PYTHON={sys.executable}", "VENV=")

@@ -1,8 +1,8 @@
 """Upgrade a project to a later version of the library, and print what has changed.
 
 Run this command with a clone of the later version: `python3 CLONE/keras_tabular upgrade FOLDER`. It
-replaces the wheel in vendor and the packages in the lock files, and installs these packages into
-.venv. It changes no other file.
+replaces the wheel in vendor, the packages in the lock files, and the scripts in stages that you
+have not edited. It installs the packages into .venv, and changes no other file.
 """
 
 import re
@@ -37,15 +37,23 @@ def main() -> None:
         wheel = old_wheel.parent / new_wheel.name
         changes = new_changes(old_wheel, new_wheel)
         locks = upgraded_locks(folder, old_wheel, new_wheel)
+        scripts, edited = upgraded_stages(folder, old_wheel, new_wheel)
         # The wheel is replaced last, so that `upgrade` can be repeated if it was interrupted.
         for path, lock_lines in locks.items():
             with atomic_write(path) as partial:
                 partial.write_text(lock_lines, encoding="utf-8")
+        for path, content in scripts.items():
+            path.write_bytes(content)
         with atomic_write(wheel) as partial:
             shutil.copy(new_wheel, partial)
     if wheel != old_wheel:
         old_wheel.unlink()
     print(f"{wheel} replaces {old_wheel.name}. requirements.txt has its hash.")
+    for path in edited:
+        print(
+            f"You have edited {path}, and the library has a new version of it. Replace it by "
+            f"{path.relative_to(folder)} of the clone, and copy your edits into it."
+        )
     print(f"New lines of the change log:\n\n{changes or '(none)'}\n")
     install(folder, wheel)
 
@@ -68,7 +76,7 @@ def upgraded_locks(folder: Path, old_wheel: Path, wheel: Path) -> dict[Path, str
         path = folder / name
         if not re.fullmatch(r"requirements(/\w+)?\.txt", name) or not path.exists():
             continue
-        old_packages = locked_packages(old_files[name][0].decode())
+        old_packages = locked_packages(old_files.get(name, (b"", 0))[0].decode())
         packages = locked_packages(files[name][0].decode())
         old_pins = {lines.split()[0] for lines in old_packages.values()}
         text = path.read_text(encoding="utf-8")
@@ -80,6 +88,27 @@ def upgraded_locks(folder: Path, old_wheel: Path, wheel: Path) -> dict[Path, str
         library = pin(wheel) if name == "requirements.txt" else {}
         locks[path] = lock_text(LOCKED_PACKAGE.sub("", text), packages | owner_packages | library)
     return locks
+
+
+def upgraded_stages(
+    folder: Path, old_wheel: Path, wheel: Path
+) -> tuple[dict[Path, bytes], list[Path]]:
+    """Find the stage scripts that differ in the new version, since they import its functions.
+
+    Returns:
+        The new content of the scripts that the owner has not edited; and the edited scripts.
+    """
+    old_files = read_project_files(old_wheel)
+    scripts, edited = {}, []
+    for name, (content, _) in read_project_files(wheel).items():
+        path = folder / name
+        if not name.startswith("stages/") or not path.exists() or path.read_bytes() == content:
+            continue
+        if path.read_bytes() == old_files.get(name, (b"", 0))[0]:
+            scripts[path] = content
+        else:
+            edited.append(path)
+    return scripts, edited
 
 
 def install(folder: Path, wheel: Path) -> None:

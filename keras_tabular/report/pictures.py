@@ -158,7 +158,8 @@ def draw_calibration(comparison: Comparison) -> Picture:
 def draw_threshold(comparison: Comparison) -> Picture:
     """Draw the scores that depend on the threshold, and the threshold of the model."""
     scores = read_points(comparison.run, "threshold")
-    threshold = comparison.evaluation.threshold or 0.5
+    threshold = comparison.evaluation.threshold
+    threshold = 0.5 if threshold is None else threshold
     has_costs = scores[0]["cost"] is not None
     cost, cost_label = ("cost", "cost per row") if has_costs else ("wrong", "error rate")
     labels = {"recall": "recall", "precision": "precision", "f1": "F1", cost: cost_label}

@@ -191,7 +191,7 @@ class TableDataset:
         return len(self._parts)
 
     def __getitem__(self, index: int) -> Rows:
-        return self._read(index)
+        return self._read(int(index))  # a NumPy integer would be another key of the cache
 
     def _read_part(self, index: int) -> Rows:
         path, place = self._parts[index]

@@ -3,7 +3,12 @@
 from pathlib import Path
 from zipfile import ZipFile
 
-from keras_tabular.projects.upgrade import CHANGES, new_changes, upgraded_locks
+from keras_tabular.projects.upgrade import (
+    CHANGES,
+    new_changes,
+    upgraded_locks,
+    upgraded_stages,
+)
 from keras_tabular.projects.wheel import pin
 
 HASH = " \\\n    --hash=sha256:0\n"
@@ -41,6 +46,19 @@ def test_packages_that_the_owner_added_or_changed_stay(tmp_path: Path) -> None:
     assert upgraded_locks(project, old, new) == {file: upgraded}
     file.write_text(upgraded)  # and then the upgrade was interrupted
     assert upgraded_locks(project, old, new) == {file: upgraded}
+
+
+def test_stage_scripts_that_the_owner_has_not_edited_are_replaced(tmp_path: Path) -> None:
+    old_files = {"stages/a.py": "a = 1\n", "stages/b.py": "b = 1\n", "stages/c.py": "c = 1\n"}
+    old = write_wheel(tmp_path / "old", **old_files)
+    new_files = {name: text.replace("1", "2") for name, text in old_files.items()}
+    new = write_wheel(tmp_path / "new", **new_files, **{"stages/d.py": "d = 2\n"})
+    stages = tmp_path / "project/stages"
+    stages.mkdir(parents=True)
+    for name, text in (("a.py", "a = 1\n"), ("b.py", "b = 1  # edited\n"), ("c.py", "c = 2\n")):
+        (stages / name).write_text(text)
+    scripts, edited = upgraded_stages(tmp_path / "project", old, new)
+    assert (scripts, edited) == ({stages / "a.py": b"a = 2\n"}, [stages / "b.py"])
 
 
 def test_only_new_lines_of_the_change_log_are_shown(tmp_path: Path) -> None:
