@@ -57,8 +57,7 @@ def fit(
 
     Args:
         setup: The training rows, their folds and the architectures.
-        checkpoints: Files to which each snapshot is written, and from which it is read if the same
-            training was killed before.
+        checkpoints: Files for the snapshots, from which a killed training continues.
         show_progress: Whether to show the progress on stderr.
 
     Yields:
