@@ -31,7 +31,7 @@ def test_new_data_is_pulled_compared_and_trained_on(workspace: Path, tmp_path: P
     rows.assign(Age=rows["Age"] + 20).to_csv(source, index=False)
     with_drift = run_command(workspace, ".ci/nightly")
     assert with_drift.returncode == 1
-    assert "Drift: fail: Age moved" in with_drift.stdout
+    assert "Drift: fail: Age has drifted" in with_drift.stdout
     assert "Gate: " in with_drift.stdout  # the run went on
     assert with_drift.stdout == (workspace / "nightly.md").read_text()
     assert pd.read_csv(table)["Age"].min() == 41
