@@ -46,7 +46,7 @@ def main() -> None:
     summaries = trained_on.summaries
     bins = {name: summaries[name].bins(column) for name, column in schema.features.items()}
     with inputs.seekable_file(args.rows) as file:
-        file_name = file.name if file == args.rows else "stdin"
+        file_name = inputs.display_path(file, args.rows).name
         names = inputs.row_columns(file, schema)
         checks = declared_checks(schema, params.validate)
 

@@ -38,7 +38,7 @@ def main() -> None:
 
     model = load_model(args.model, content, schema)
     with inputs.seekable_file(args.rows) as rows:
-        name = rows.name if rows == args.rows else "stdin"
+        name = inputs.display_path(rows, args.rows).name
         file = score_file(rows, model, schema, params.validate, split, thresholds)
     for warning in file.warnings:
         print(f"warn: {warning}", file=sys.stderr)

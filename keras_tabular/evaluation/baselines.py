@@ -78,10 +78,10 @@ def predict_baselines(
         y_pred = dict(zip(jobs, ordered_map(work, jobs), strict=True))
     predictions = {name: {"test": y_pred[name, "test", 0]} for name in names}
     for name, (row_set, fold) in product(names, folds.items()):
-        of_folds = np.zeros((len(fold), schema.outputs))
+        fold_predictions = np.zeros((len(fold), schema.outputs))
         for number in numbers[row_set]:
-            of_folds[fold == number] = y_pred[name, row_set, number]
-        predictions[name][row_set] = of_folds[fold >= 0]
+            fold_predictions[fold == number] = y_pred[name, row_set, number]
+        predictions[name][row_set] = fold_predictions[fold >= 0]
     return predictions
 
 

@@ -255,12 +255,12 @@ def summary_to_json(evaluation: Evaluation, task_name: str) -> dict[str, Any]:
     task, primary = TASKS[task_name], evaluation.primary_metrics
     test_files = (f"tests.{name}" for name in evaluation.test_files)
     custom = [CUSTOM + name for name in evaluation.custom_metrics]
-    of_model = (task.main, task.second, "loss", *primary, *custom)
-    of_baselines = (task.main, *primary)
+    model_keys = (task.main, task.second, "loss", *primary, *custom)
+    baseline_keys = (task.main, *primary)
     row_sets = ("test", "cross_validation", "forward_chaining", *test_files)
     keys = {"threshold", f"test.{primary[0]}_low", f"test.{primary[0]}_high"}
-    keys |= {f"{row_set}.{key}" for row_set in row_sets for key in of_model}
-    keys |= {f"baseline.{name}.{key}" for name in task.baselines.values() for key in of_baselines}
+    keys |= {f"{row_set}.{key}" for row_set in row_sets for key in model_keys}
+    keys |= {f"baseline.{name}.{key}" for name in task.baselines.values() for key in baseline_keys}
     return nest({key: value for key, value in flatten(to_json(evaluation)) if key in keys})
 
 

@@ -126,14 +126,14 @@ def scores_by_weights(
         predicted = predicted_classes(predictions.y_pred, schema, predictions.threshold)
         total, classes = weights.sum(axis=1), np.arange(len(schema.classes))
         is_true, is_predicted = y == classes[:, None], predicted == classes[:, None]
-        hits, of_true, of_predicted = (  # shape (classes, n)
+        hits, true_rows, predicted_rows = (  # shape (classes, n)
             np.stack([(weights * mask).sum(axis=1) for mask in masks])
             for masks in (is_true & is_predicted, is_true, is_predicted)
         )
         by_class = {
-            "precision": hits / of_predicted,
-            "recall": hits / of_true,
-            "f1": 2 * hits / (of_true + of_predicted),
+            "precision": hits / predicted_rows,
+            "recall": hits / true_rows,
+            "f1": 2 * hits / (true_rows + predicted_rows),
         }
         has_rows, recall = np.isfinite(by_class["recall"]), np.nan_to_num(by_class["recall"])
         scores["accuracy"] = hits.sum(axis=0) / total
@@ -145,7 +145,7 @@ def scores_by_weights(
             return scores | {"roc_auc": area, "average_precision": average}
         for key, values in by_class.items():
             scores[f"macro.{key}"] = np.nan_to_num(values).mean(axis=0)
-            scores[f"weighted.{key}"] = (np.nan_to_num(values) * (of_true / total)).sum(axis=0)
+            scores[f"weighted.{key}"] = (np.nan_to_num(values) * (true_rows / total)).sum(axis=0)
         rankings = [auc_and_average_precision(y == k, y_pred[:, k], weights) for k in classes]
         areas, averages = np.mean(rankings, axis=0)
         return scores | {"macro.roc_auc": areas, "macro.average_precision": averages}

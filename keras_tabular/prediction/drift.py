@@ -128,8 +128,7 @@ def find_drift(
     """
     comparison = (trained_on, counts, schema, limits, group_size)
     columns = {name: column_drift(name, *comparison) for name in schema.features}
-    by_importance = sorted(columns.items(), key=lambda c: (not c[1].moved, -c[1].attribution))
-    columns = dict(by_importance)
+    columns = dict(sorted(columns.items(), key=lambda c: (not c[1].moved, -c[1].attribution)))
     moved = [name for name, column in columns.items() if column.moved]
     dates = [name for name in moved if schema.columns[name].feature_type == "datetime"]
     share = sum(columns[name].attribution for name in moved if name not in dates)
@@ -171,8 +170,8 @@ def column_drift(
     distance, by_chance = total_variation(train, new, group_size)
 
     def shares(bins: list[int]) -> Shares:
-        of_train, of_new = (float(n[bins].sum() / max(n.sum(), 1)) for n in (train, new))
-        return Shares(train=of_train, new=of_new)
+        in_training, in_new = (float(n[bins].sum() / max(n.sum(), 1)) for n in (train, new))
+        return Shares(train=in_training, new=in_new)
 
     optional: dict[str, Any] = {}
     if summary.feature_type == "category":

@@ -103,6 +103,11 @@ def seekable_file(file: Path) -> Iterator[Path]:
             raise UserError(str(error).replace(str(copy), "stdin")) from None
 
 
+def display_path(file: Path, rows: Path) -> Path:
+    """Return the path by which messages name a file of `seekable_file`; "stdin" for a copy."""
+    return file if file == rows else Path("stdin")
+
+
 def row_columns(file: Path, schema: Schema, *, ignore_extra: bool = False) -> list[str]:
     """List the columns of a file to read: all features, and other declared columns that it has.
 
