@@ -3,6 +3,7 @@
 The schema can be used without an answer to them.
 """
 
+import re
 from collections import Counter
 from itertools import pairwise
 from statistics import median
@@ -30,6 +31,19 @@ TAIL_QUANTILE = 0.99
 MIN_EXTREME_RATIO = 10  # of the distances of an extreme value and of the tail from the median
 MAX_MEAN_GROUP_ROWS = 50  # values with more rows are categories
 MAX_GROUP_SHARE = 0.05  # of the rows in one group
+PERSON = "(client|contact|customer|employee|guest|patient|person|student|user|kunden|patienten)"
+PERSON_NAME = f"({PERSON} ?)?((first|full|given|last|sur) ?name|(nach|vor)name)|{PERSON} ?name"
+PHONE_NAME = f"({PERSON} )?(home |work )?((tele|mobile |cell )?phone|telefon|mobile?|handy)"
+# What is personal, and patterns for the name of such a column and for its values. The names are in
+# lower case, with spaces between the words.
+PERSONAL_DATA = (
+    ("e-mail addresses", ".*", r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}"),
+    ("phone numbers", f"{PHONE_NAME}( ?(no|nr|number|nummer))?", r"\+?[\d ()/-]{7,20}"),
+    ("phone numbers", ".*", r"(?=(\D*\d){9,15}\D*$)(\+\d|\(|0\d+[ /-])[\d ()/-]+"),
+    ("names of people", PERSON_NAME, r"[^\W\d_][^\d@]+"),
+    ("names of people", "name", r"[^\d@,]+, [^\d@,]+|[A-ZÀ-Þ][\w'.-]+( [A-ZÀ-Þ][\w'.-]*){1,2}"),
+)
+MIN_PERSONAL_SHARE, MAX_PERSONAL_VALUES = 0.8, 1_000  # of the different values of a column
 
 
 def ask_about(name: str, column: InferredColumn, *, is_target: bool) -> list[str]:
@@ -40,18 +54,32 @@ def ask_about(name: str, column: InferredColumn, *, is_target: bool) -> list[str
         value = truncate(text) or "empty"
         return [f"{count} of {rows} rows are {value}. Is it useful? If not, move it to ignore."]
     present = Counter({text: counts[text] for text in column.present})
+    personal = [] if is_target else ask_personal_data(name, column.present)
     if column.kind in ("category", "text") and not is_target:
-        return ask_group(name, column, present)
+        return personal + ask_group(name, column, present)
     if column.kind not in ("real", "integer"):
         return []
     numbers: list[Any] = parse_texts([*present], column.kind, column.format)
     values = Counter[float]()
     for number, count in zip(numbers, present.values(), strict=True):
         values[float(number)] += count
-    questions = ask_numbers(values, rows)
+    questions = personal + ask_numbers(values, rows)
     if column.kind == "integer" and not questions and IDENTIFIER.search(name) and not is_target:
         return ask_group(name, column, values)
     return questions
+
+
+def ask_personal_data(name: str, texts: list[str]) -> list[str]:
+    """Ask whether the model needs a column of names, e-mail addresses or phone numbers."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", name).strip().lower()
+    texts = texts[:MAX_PERSONAL_VALUES]
+    for what, name_pattern, value_pattern in PERSONAL_DATA:
+        if re.fullmatch(name_pattern, words):
+            similar = sum(bool(re.fullmatch(value_pattern, text.strip())) for text in texts)
+            if similar >= MIN_PERSONAL_SHARE * len(texts):
+                advice = "Does the model need personal data? If not, add the column to ignore."
+                return [f"{similar} of {len(texts)} values look like {what}. {advice}"]
+    return []
 
 
 def ask_numbers(values: Counter[float], rows: int) -> list[str]:

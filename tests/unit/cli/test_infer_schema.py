@@ -298,6 +298,36 @@ def test_values_that_repeat_may_be_groups(tmp_path: Path) -> None:
     assert "Then add group: customer above" in comments["customer"]
 
 
+PEOPLE = [f"{first} {last}" for first in ("Anna", "José", "Ute") for last in ("Meyer", "Low")]
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "personal"),
+    [
+        ("login", [f"u{n}@example.org" for n in range(20)], "20 of 20 values look like e-mail"),
+        ("reach", ["+49 170 555-0142", "(030) 555 0199", "0171/5550188"], "look like phone"),
+        ("Phone Number", ["5550142", "5550199", "5550188"], "3 of 3 values look like phone numb"),
+        ("customerSurname", ["Meyer", "O'Neil", "Øst"], "look like names of people."),
+        ("Vorname", ["Anna", "José", "Ute"], "look like names of people."),
+        ("Name", PEOPLE, "6 of 6 values look like names of people."),
+        ("Name", ["Øst, Mr. Jan (Jr)", "Low, Miss. Ann"], "look like names of people."),
+        ("product_name", PEOPLE, ""),
+        ("filename", PEOPLE, ""),
+        ("diagnose_name", ["Anna", "José", "Ute"], ""),
+        ("name", ["chevrolet malibu", "ford pinto", "Iris-setosa"], ""),
+        ("phone_service", ["5550142", "5550199", "5550188"], ""),
+        ("telephone", ["yes", "none"], ""),
+        ("bin", ["0000-0999", "1000-1999", "2000-2999"], ""),
+    ],
+)
+def test_personal_data_are_asked_about(
+    name: str, texts: list[str], personal: str, tmp_path: Path
+) -> None:
+    _, comments = infer_from_frame(tmp_path, {name: np.resize(texts, 60), "y": LABELS})
+    assert ("Does the model need personal data?" in comments[name]) == bool(personal)
+    assert personal in comments[name]
+
+
 def test_spellings_and_nearly_constant_columns_are_asked_about(tmp_path: Path) -> None:
     table = {
         "colour": ["red", "Red", " red", "blue"] * 250,
