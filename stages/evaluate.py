@@ -77,6 +77,7 @@ def main() -> None:
     loss = read_metadata(args.model, content).loss
     baselines = run_in_background(fit_baselines, args.data, schema, loss)  # while TensorFlow starts
 
+    from keras_tabular.inspection.groups import add_groups
     from keras_tabular.model_file.saved_model import load_model
 
     model = load_model(args.model, content, schema)
@@ -92,6 +93,7 @@ def main() -> None:
         outside_training=outside_training(files["columns"], model.metadata.attribution),
     )
     test, choice = result.predictions["test"], model.metadata.threshold_choice
+    evaluation = add_groups(evaluation, args.data, test, schema, params.evaluate, model.metadata)
     files |= {"scores": to_json(evaluation), "metrics": summary_to_json(evaluation, schema.task)}
     for name, content in files.items():
         write_json(args.metrics / f"{name}.json", content)

@@ -15,7 +15,7 @@ from keras_tabular.config.schema import VALUE_TYPES, Kind, Schema
 from keras_tabular.config.sections import Evaluate, Gate, Range, Split, ThresholdRule, Train
 from keras_tabular.config.typed_yaml import Section, expected_one_of, parse_section, read_yaml
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.metrics import CUSTOM, ROW_SETS, TASKS
+from keras_tabular.core.metrics import CUSTOM, GROUP_MEASURES, ROW_SETS, TASKS
 
 PARAMS = Path("params.yaml")
 # A search may not change these keys: another seed is better by luck only, and with other folds the
@@ -152,6 +152,7 @@ def search_mistakes(params: Params, schema: Schema) -> Iterator[str]:
 def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[str]:
     """Yield limits for scores that the run does not have."""
     row_sets = [*ROW_SETS, *(f"tests.{file.partition('.')[0]}" for file in evaluate.tests)]
+    row_sets += [f"slices.{name}" for name in evaluate.slices]
     keys = [f"{row_set}.{score}" for row_set in row_sets for score in TASKS[schema.task].scores]
     for section in ("lowest", "highest", "worse_than_last"):
         for key in sorted(set(getattr(gate, section)) - set(keys)):
@@ -160,19 +161,32 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[st
                 continue  # the gate sees whether stages/evaluate.py has such a metric
             hint = "The keys lowest and highest also allow custom metrics."
             yield f"gate.{section}: {expected_one_of(key, keys)} {hint}"
+    group_keys = [f"{measure}_difference" for measure in GROUP_MEASURES[schema.task]]
+    for key in sorted(set(gate.groups) - set(group_keys)):
+        yield f"gate.groups: {expected_one_of(key, group_keys)}"
+    if gate.groups and not evaluate.groups:
+        yield "gate.groups requires evaluate.groups: [COLUMN], the columns whose groups differ."
 
 
 def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Iterator[str]:
-    """Yield a threshold that cannot be chosen, and slices that do not fit the columns."""
+    """Yield a threshold that cannot be chosen, and columns of groups and slices that do not fit."""
     if isinstance(evaluate.threshold, ThresholdRule) and schema.task != "binary":
         yield f"evaluate.threshold: a rule requires the task binary, got {schema.task}."
     elif isinstance(evaluate.threshold, ThresholdRule) and train.folds == 1:
         yield "evaluate.threshold: a rule requires train.folds above 1."
+    columns = [name for name in schema.columns if name != schema.target]
+    for name in evaluate.groups:
+        if name in set(schema.ignore) - schema.columns.keys():
+            ignored = "While it is also in ignore, the model does not read it."
+            yield f"evaluate.groups: add {name} to columns in data/schema.yaml. {ignored}"
+        elif name not in columns or schema.columns[name].kind == "text":
+            no_texts = [name for name in columns if schema.columns[name].kind != "text"]
+            yield f"evaluate.groups: {expected_one_of(name, no_texts)}"
     for name, conditions in evaluate.slices.items():
         for column, condition in conditions.items():
             where = f"evaluate.slices.{name}"
-            if column not in schema.features:
-                yield f"{where}: {expected_one_of(column, schema.features)}"
+            if column not in columns:
+                yield f"{where}: {expected_one_of(column, columns)}"
             elif not fits_kind(condition, kind := schema.columns[column].kind):
                 dates = "{low: 2024-01-31} for a date and a list of values for other kinds"
                 allowed = f"{{low: 1, high: 2}} for a number, {dates}"

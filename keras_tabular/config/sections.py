@@ -314,6 +314,7 @@ class Evaluate(Section):
     Attributes:
         tests: Files in data/tests. The name before the ending is the key of their scores.
         slices: Named sets of rows. The rows of a slice meet its condition for each column.
+        groups: Columns; the rows with the same value of a column are compared as a group.
     """
 
     threshold: Share | ThresholdRule = 0.5
@@ -321,6 +322,7 @@ class Evaluate(Section):
     coverage: Share = 0.9
     tests: tuple[Annotated[str, AfterValidator(_test_file)], ...] = ()
     slices: dict[str, Slice] = Field(default_factory=dict)
+    groups: tuple[str, ...] = ()
 
 
 # Limits by the dotted key of a score: {test: {accuracy: 0.7}} becomes {test.accuracy: 0.7}.
@@ -335,6 +337,7 @@ class Gate(Section):
 
     Attributes:
         margin: Share of a baseline's loss by which the loss of the model may be higher.
+        groups: Largest allowed differences between groups, such as `error_difference`.
     """
 
     lowest: Limits = Field(default_factory=dict)
@@ -342,6 +345,7 @@ class Gate(Section):
     worse_than_last: Limits = Field(default_factory=dict)
     beat_baselines: tuple[Literal["constant", "linear", "boosted"], ...] = ()
     margin: Share | None = None
+    groups: dict[str, NotNegative] = Field(default_factory=dict)
 
 
 class Drift(Section):

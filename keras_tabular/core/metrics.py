@@ -139,6 +139,13 @@ ROW_SETS = {
     "validation": "Validation rows",
     "train": "Training rows",
 }
+# What groups of test rows are compared by, in the order in which it is shown.
+GROUP_MEASURES = {
+    "binary": ("selection_rate", "true_positive_rate", "false_positive_rate", "error"),
+    "multiclass": ("error",),
+    "regression": ("mean_prediction", "error", "coverage"),
+}
+MIN_GROUP_ROWS = 30  # that decide a measure; groups with fewer rows are shown, but not compared
 # A class with a smaller share of the rows is rare. With more than five classes, the limit is half
 # the share that each class has in a balanced table.
 MAX_RARE_SHARE = 0.1

@@ -9,6 +9,7 @@ from collections.abc import Collection, ItemsView, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.metrics import CUSTOM, METRIC_KEYS, ROW_SETS, TASKS
 from keras_tabular.core.nested import flatten, nest
 
@@ -127,6 +128,51 @@ class EqualRows(NamedTuple):
     without: Scores
 
 
+class GroupMeasure(Section):
+    """A measure of a group of rows, such as its selection rate, with its 95% interval.
+
+    Attributes:
+        rows: Number of rows that decide it: those of the group, but only the positive ones for the
+            true positive rate, and only the negative ones for the false positive rate.
+        low, high: The ends of the interval; None if the rows say nothing about the spread.
+    """
+
+    value: float
+    rows: int
+    low: float | None = None
+    high: float | None = None
+
+
+class Group(Section):
+    """The test rows with the same value of a column. Undefined measures are left out."""
+
+    name: str
+    rows: int
+    measures: dict[str, GroupMeasure]
+
+
+class GroupDifference(Section):
+    """The largest difference between two groups in a measure, with its 95% interval.
+
+    Attributes:
+        highest, lowest: Names of the two groups.
+        low, high: The ends of the interval; None if the interval of a group is not known.
+    """
+
+    difference: float
+    highest: str
+    lowest: str
+    low: float | None = None
+    high: float | None = None
+
+
+class ColumnGroups(Section):
+    """The groups of a column, and the largest difference between them for each measure."""
+
+    groups: tuple[Group, ...]
+    differences: dict[str, GroupDifference]
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """The result of an evaluation of a model.
@@ -137,6 +183,8 @@ class Evaluation:
         score_sets: Scores of each row set that has rows, by the keys of `metrics.ROW_SETS`. The
             test rows are always among them.
         test_files: Scores of additional test files, by name without the ending.
+        slices: Scores of the model for the test rows of each declared slice, by its name.
+        groups: Groups of the test rows, by the column that forms them.
         threshold: The lowest probability that counts as positive; None unless there are two
             classes.
         baseline_thresholds: The thresholds of the baselines, by name.
@@ -154,6 +202,8 @@ class Evaluation:
     primary_metrics: tuple[str, ...]
     score_sets: Mapping[str, ScoreSet]
     test_files: Mapping[str, ScoreSet] = field(default_factory=dict)
+    slices: Mapping[str, Scores] = field(default_factory=dict)
+    groups: Mapping[str, ColumnGroups] = field(default_factory=dict)
     threshold: float | None = None
     baseline_thresholds: dict[str, float] = field(default_factory=dict)
     calibration: Mapping[str, float] = field(default_factory=dict)
@@ -178,7 +228,10 @@ PLAIN_FIELDS = (
     *("primary_metrics", "repeats", "threshold", "version"),
 )
 # Keys that are left out if they have no content.
-OPTIONAL = {"calibration", "custom_metrics", "interval", "tests", "threshold", "thresholds"}
+OPTIONAL = {
+    *("calibration", "custom_metrics", "groups", "interval", "slices"),
+    *("tests", "threshold", "thresholds"),
+}
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -189,7 +242,9 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
             name: rows._asdict() | {"without": scores_to_json(rows.without)}
             for name, rows in evaluation.equal_rows.items()
         },
+        "groups": {k: v.model_dump(exclude_none=True) for k, v in evaluation.groups.items()},
         "interval": coverage and dict(zip(COVERAGE_KEYS, coverage, strict=True)),
+        "slices": {name: scores_to_json(scores) for name, scores in evaluation.slices.items()},
         "tests": {k: _test_file_to_json(scores) for k, scores in evaluation.test_files.items()},
         "thresholds": evaluation.baseline_thresholds,
     }
@@ -294,6 +349,8 @@ def from_json(content: Mapping[str, Any]) -> Evaluation:
             name: _score_set(scores, scores["baseline"], scores["paired_difference"])
             for name, scores in content.get("tests", {}).items()
         },
+        slices={k: scores_from_json(v) for k, v in content.get("slices", {}).items()},
+        groups={k: ColumnGroups.model_validate(v) for k, v in content.get("groups", {}).items()},
         baseline_thresholds=content.get("thresholds", {}),
         interval_coverage=coverage and IntervalCoverage(*(coverage[key] for key in COVERAGE_KEYS)),
         equal_rows={

@@ -261,11 +261,16 @@ def compute_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverag
 
     All rows count alike: the intervals are for any row, whatever its weight.
     """
-    low, high = intervals.ends(test.y_pred[:, 0]).T.astype(np.float64)
-    is_inside = ((low <= test.y) & (test.y <= high)).astype(np.float64)
+    is_inside = inside_intervals(test, intervals)
     ends = share_interval(is_inside, np.ones(len(is_inside)), test.group)
-    mean_width = float((high - low).mean())
+    mean_width = float(np.diff(intervals.ends(test.y_pred[:, 0]).astype(np.float64)).mean())
     return IntervalCoverage(intervals.coverage, float(is_inside.mean()), *ends, mean_width)
+
+
+def inside_intervals(rows: Predictions, intervals: Intervals) -> np.ndarray:
+    """Return 1 for each row whose value lies in its interval, and 0 for the others: (rows,)."""
+    low, high = intervals.ends(rows.y_pred[:, 0]).T.astype(np.float64)
+    return ((low <= rows.y) & (rows.y <= high)).astype(np.float64)
 
 
 class LabelledFile(NamedTuple):

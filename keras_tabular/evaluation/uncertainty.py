@@ -285,9 +285,17 @@ def error_interval(
 
     The arguments are those of `share_interval`, with the error of each row as `values`.
     """
+    low, high = mean_interval(values, weight, group, alpha)
+    return max(low, 0.0), high
+
+
+def mean_interval(
+    values: np.ndarray, weight: np.ndarray, group: np.ndarray | None = None, alpha: float = ALPHA
+) -> tuple[float, float]:
+    """Compute Student's interval of the mean of any values. The arguments are the same."""
     mean = float(np.average(values, weights=weight))
     half = student_half_width(values, weight, group, alpha)
-    return max(mean - half, 0.0), mean + half
+    return mean - half, mean + half
 
 
 def mean_difference(

@@ -102,7 +102,7 @@ def slice_scores(
     found_in = "cross_validation" if "cross_validation" in row_sets else "test"
 
     def score_slice(conditions: Slice) -> dict[str, Any]:
-        masks = {name: select_rows(rows, conditions) for name, rows in row_sets.items()}
+        masks = {k: select_rows(rows.table, schema, conditions) for k, rows in row_sets.items()}
         return {name: rows.score_slice(masks[name], ALPHA) for name, rows in row_sets.items()}
 
     all_rows = score_slice({})
@@ -218,11 +218,11 @@ def describe_conditions(conditions: Slice) -> list[list[str]]:
     return descriptions
 
 
-def select_rows(rows: ScoredRows, conditions: Slice) -> np.ndarray:
+def select_rows(table: pa.Table, schema: Schema, conditions: Slice) -> np.ndarray:
     """Return whether each row is in a declared slice: bool, (rows,). Missing values are in none."""
-    selected = np.ones(len(rows.table), bool)
+    selected = np.ones(len(table), bool)
     for name, condition in conditions.items():
-        values, column = rows.table[name], rows.schema.columns[name]
+        values, column = table[name], schema.columns[name]
         mask = ~missing_mask(values, column)
         if isinstance(condition, Range):
             numbers, (low, high) = numeric_values(values, column), condition.ends

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import format_list
-from keras_tabular.core.metrics import BASELINES, ROW_SETS, TASKS
+from keras_tabular.core.metrics import BASELINES, GROUP_MEASURES, MIN_GROUP_ROWS, ROW_SETS, TASKS
 from keras_tabular.experiments.comparison import Comparison, read_points
 from keras_tabular.experiments.run import Run
 from keras_tabular.experiments.verdict import format_checks
@@ -119,3 +119,4 @@ for module in (sys.modules[__name__], formats, column_pictures, pictures):
 TEMPLATES.filters |= {"svg": vega.svg, "format_checks": format_checks, "format_list": format_list}
 TEMPLATES.filters["baseline_name"] = BASELINES.get
 TEMPLATES.globals["UNDECIDED_NOTE"] = UNDECIDED_NOTE
+TEMPLATES.globals |= {"GROUP_MEASURES": GROUP_MEASURES, "MIN_GROUP_ROWS": MIN_GROUP_ROWS}
