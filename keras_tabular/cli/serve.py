@@ -24,7 +24,7 @@ def main() -> None:
     try:
         import uvicorn
 
-        from keras_tabular.serving.app import build_app
+        from keras_tabular.serving.app import Service, build_app
     except ModuleNotFoundError as error:
         raise UserError(
             f"{error}. Run `pip install -r requirements/serve.txt` to install it."
@@ -40,7 +40,7 @@ def main() -> None:
     predictor = Predictor(model, schema, declared_checks(schema, params.validate))
     host = f"[{args.host}]" if ":" in args.host else args.host
     hosts = [LOOPBACK, "localhost", host, *args.allow_host]
-    app = build_app(predictor, int(args.max_body * MEGABYTE), hosts)
+    service = Service(predictor, int(args.max_body * MEGABYTE), args.model_version, args.log)
     if args.host != LOOPBACK:
         print(
             f"warn: anyone who can reach {args.host} can request predictions. Put a proxy in "
@@ -49,7 +49,7 @@ def main() -> None:
         )
     print(f"Serving {args.model} on http://{host}:{listening.getsockname()[1]}", flush=True)
     config = uvicorn.Config(
-        app,
+        build_app(service, hosts),
         ws="none",
         log_level="warning",
         access_log=False,
@@ -81,6 +81,10 @@ def parse_arguments() -> Namespace:
         help="maximum size of a request in megabytes; default: %(default)g")  # fmt: skip
     add("--max-connections", type=int, default=64, metavar="N",
         help="maximum number of open connections; default: %(default)s")  # fmt: skip
+    add("--log", metavar="FOLDER", type=Path,
+        help="append a JSON line for each predicted row to FOLDER/YYYY-MM-DD.jsonl")  # fmt: skip
+    add("--model-version", metavar="NAME",
+        help="version of the model in answers, in the log and in metrics")  # fmt: skip
     args = parser.parse_args()
     if not 0 <= args.port < 2**16:
         parser.error(f"--port: expected 0 to 65535, got {args.port}")

@@ -21,6 +21,7 @@ from keras_tabular.prediction.drift import unknown_by_column, unknown_categories
 from keras_tabular.prediction.predictor import Predictions, Predictor
 from keras_tabular.serving import measures
 from keras_tabular.serving import rows as json_rows
+from keras_tabular.serving.answer_log import AnswerLog
 from keras_tabular.serving.batcher import Batcher
 from keras_tabular.table.csv import RawRows
 from keras_tabular.table.rows import CheckedRows, check_rows, raise_failures
@@ -31,17 +32,15 @@ WARM_UP_ROWS = (1, 100)  # TensorFlow builds a graph for each of two batch sizes
 JSON = "application/json"
 
 
-def build_app(predictor: Predictor, max_body: int, hosts: Sequence[str]) -> FastAPI:
+def build_app(service: "Service", hosts: Sequence[str]) -> FastAPI:
     """Build the application, with the OpenAPI document of the model's table.
 
     Args:
-        max_body: Maximum number of bytes in the body of a request.
         hosts: Names by which clients may call the server; `*.DOMAIN`, or `*`, allows more.
     """
-    service = Service(predictor, max_body)
     errors = StarletteHTTPException, RequestValidationError, ClientDisconnect, UserError, Exception
     app = FastAPI(
-        title=f"Predictions of {predictor.schema.target}",
+        title=f"Predictions of {service.schema.target}",
         version="1",
         openapi_url="/schema",
         docs_url=None,
@@ -49,7 +48,7 @@ def build_app(predictor: Predictor, max_body: int, hosts: Sequence[str]) -> Fast
         exception_handlers=dict.fromkeys(errors, explain_refusal),
     )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
-    body = {JSON: {"schema": json_rows.request_schema(predictor.schema)}}
+    body = {JSON: {"schema": json_rows.request_schema(service.schema)}}
     app.post(
         "/predict",
         responses={"4XX": {"model": Refusal}},
@@ -68,14 +67,30 @@ class Service:
     The docstrings of the handlers are in the OpenAPI document.
     """
 
-    def __init__(self, predictor: Predictor, max_body: int) -> None:
+    def __init__(
+        self, predictor: Predictor, max_body: int, version: str | None, log: Path | None
+    ) -> None:
+        """Predict some rows, so that no request waits for TensorFlow.
+
+        Args:
+            max_body: Maximum number of bytes in the body of a request.
+            version: Name of the model's version in answers, in the log and in metrics.
+            log: Folder of the log of answers, if they are logged.
+
+        Raises:
+            UserError: The model's file cannot explain predictions, or the log cannot be written.
+        """
         self.predictor, self.max_body = predictor, max_body
         self.model, self.schema = predictor.model, predictor.schema
-        self.md5 = hashlib.md5(self.model.content, usedforsecurity=False).hexdigest()
+        md5 = hashlib.md5(self.model.content, usedforsecurity=False).hexdigest()
+        self.log = AnswerLog(log) if log else None
+        self.served = {"version": version, "md5": md5}
+        measures.MODEL.labels(self.model.path.name, md5, version or "").set(1)
+        self._observe = measures.prediction_metric(self.schema, self.model.metadata)
         self._batcher, self._explaining = Batcher(predictor.predict), asyncio.Lock()
-        for rows in WARM_UP_ROWS:  # so that no request waits for TensorFlow
+        for rows in WARM_UP_ROWS:
             predictor.predict(predictor.missing_values(rows))
-        predictor.output_schema([], 1)  # fails now if the model's file cannot explain predictions
+        predictor.output_schema([], 1)  # fails now if no prediction can be explained
 
     async def predict(
         self, request: Request, explain: Annotated[int, Query(ge=0, description=EXPLAIN)] = 0
@@ -92,28 +107,31 @@ class Service:
                 if len(body) > self.max_body:
                     message = f"the body: expected at most {self.max_body:,} bytes, got more"
                     raise HTTPException(413, message)
-            batch = await asyncio.to_thread(self._check, body)
-            rows = len(batch.features)
+            rows, batch = await asyncio.to_thread(self._check, body)
             if not explain:
                 predictions = await self._batcher.predict(batch.features)
-            elif rows > MAX_EXPLAINED_ROWS:
-                message = f"explain: expected at most {MAX_EXPLAINED_ROWS} rows, got {rows}"
+            elif len(rows) > MAX_EXPLAINED_ROWS:
+                message = f"explain: expected at most {MAX_EXPLAINED_ROWS} rows, got {len(rows)}"
                 raise HTTPException(413, message)
             else:  # one such request at a time, while others are predicted
                 async with self._explaining:
                     predictions = await asyncio.to_thread(
                         self.predictor.predict, batch.features, explain
                     )
-            return JSONResponse(self._answer(batch, predictions))
+            answer = self._answer(batch, predictions)
+            if self.log:
+                await self.log.write(self.served, rows, answer["rows"])
+            return JSONResponse(answer)
 
-    def _check(self, body: bytearray) -> CheckedRows:
-        texts = json_rows.texts_from_rows(json_rows.read_rows(body), self.schema)
+    def _check(self, body: bytearray) -> tuple[list[Any], CheckedRows]:
+        rows = json_rows.read_rows(body)
+        texts = json_rows.texts_from_rows(rows, self.schema)
         raw = RawRows(Path("the request"), 1, texts, {})
         batch = check_rows(raw, self.schema.features, self.predictor.checks)
         for failure in batch.failures:
             measures.FAILED.labels(failure.column, failure.check).inc()
         raise_failures((f for f in batch.failures if f.policy != "warn"), 1, "row {}".format)
-        return batch
+        return rows, batch
 
     def _answer(self, batch: CheckedRows, predictions: Predictions) -> dict[str, Any]:
         raise_failures(predictions.failures, 1, "row {}".format)
@@ -121,7 +139,8 @@ class Service:
         names = [name for name in self.schema.ignore if name in batch.texts.column_names]
         identifiers = {name: batch.texts[name] for name in names}
         answer: dict[str, Any] = {
-            "rows": json_rows.answers_from_columns(identifiers | predictions.columns)
+            "rows": json_rows.answers_from_columns(identifiers | predictions.columns),
+            "model": self.served,
         }
         failed = Counter(f"{failure.column}: {failure.check}" for failure in batch.failures)
         warnings = [f"{check}: {count} of {rows} rows fail" for check, count in failed.items()]
@@ -129,16 +148,18 @@ class Service:
         for name, counts in unknown_by_column(unknown).items():
             measures.UNKNOWN.labels(name).inc(sum(counts.values()))
         warnings += unknown_lines(unknown, rows)
+        for row in answer["rows"]:
+            self._observe(row["predicted"])
         measures.ROWS.inc(rows)
         measures.REQUESTS.labels("/predict", 200).inc()
         return answer | {"warnings": warnings} if warnings else answer
 
     async def health(self) -> dict[str, Any]:
-        """Return that the server is ready, and which model it serves."""
+        """Return that the server is ready, which model it serves, and if it logs the answers."""
         trained_on = self.model.metadata.trained_on
         provenance = trained_on and trained_on.model_dump(include={"rows", "md5", "packages"})
-        model = {"file": self.model.path.name, "md5": self.md5, "trained_on": provenance}
-        return {"status": "ok", "model": model}
+        model = {"file": self.model.path.name, **self.served, "trained_on": provenance}
+        return {"status": "ok", "model": model} | ({"log": self.log.state} if self.log else {})
 
     async def metrics(self) -> Response:
         """Return counters and times in the text format of Prometheus."""
