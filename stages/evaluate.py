@@ -88,12 +88,11 @@ def main() -> None:
     test_files = {name: score_file(tests / name, *options) for name in params.evaluate.tests}
     files, importance = inspect(model, args.data, result, schema, params)
     evaluation = replace(
-        result.evaluation,
+        add_groups(result, args.data, schema, params.evaluate, model.metadata),
         test_files={name.partition(".")[0]: file.scores for name, file in test_files.items()},
         outside_training=outside_training(files["columns"], model.metadata.attribution),
     )
     test, choice = result.predictions["test"], model.metadata.threshold_choice
-    evaluation = add_groups(evaluation, args.data, test, schema, params.evaluate, model.metadata)
     files |= {"scores": to_json(evaluation), "metrics": summary_to_json(evaluation, schema.task)}
     for name, content in files.items():
         write_json(args.metrics / f"{name}.json", content)

@@ -175,13 +175,9 @@ def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Itera
     elif isinstance(evaluate.threshold, ThresholdRule) and train.folds == 1:
         yield "evaluate.threshold: a rule requires train.folds above 1."
     columns = [name for name in schema.columns if name != schema.target]
-    for name in evaluate.groups:
-        if name in set(schema.ignore) - schema.columns.keys():
-            ignored = "While it is also in ignore, the model does not read it."
-            yield f"evaluate.groups: add {name} to columns in data/schema.yaml. {ignored}"
-        elif name not in columns or schema.columns[name].kind == "text":
-            no_texts = [name for name in columns if schema.columns[name].kind != "text"]
-            yield f"evaluate.groups: {expected_one_of(name, no_texts)}"
+    for name in sorted(set(evaluate.groups) - set(columns)):
+        hint = " To compare the groups of an ignored column, add it to columns in data/schema.yaml."
+        yield f"evaluate.groups: {expected_one_of(name, columns)}{hint * (name in schema.ignore)}"
     for name, conditions in evaluate.slices.items():
         for column, condition in conditions.items():
             where = f"evaluate.slices.{name}"

@@ -9,9 +9,9 @@ from collections.abc import Collection, ItemsView, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.metrics import CUSTOM, METRIC_KEYS, ROW_SETS, TASKS
 from keras_tabular.core.nested import flatten, nest
+from keras_tabular.evaluation.group_measures import ColumnGroups
 
 
 class Estimate(NamedTuple):
@@ -128,51 +128,6 @@ class EqualRows(NamedTuple):
     without: Scores
 
 
-class GroupMeasure(Section):
-    """A measure of a group of rows, such as its selection rate, with its 95% interval.
-
-    Attributes:
-        rows: Number of rows that decide it: those of the group, but only the positive ones for the
-            true positive rate, and only the negative ones for the false positive rate.
-        low, high: The ends of the interval; None if the rows say nothing about the spread.
-    """
-
-    value: float
-    rows: int
-    low: float | None = None
-    high: float | None = None
-
-
-class Group(Section):
-    """The test rows with the same value of a column. Undefined measures are left out."""
-
-    name: str
-    rows: int
-    measures: dict[str, GroupMeasure]
-
-
-class GroupDifference(Section):
-    """The largest difference between two groups in a measure, with its 95% interval.
-
-    Attributes:
-        highest, lowest: Names of the two groups.
-        low, high: The ends of the interval; None if the interval of a group is not known.
-    """
-
-    difference: float
-    highest: str
-    lowest: str
-    low: float | None = None
-    high: float | None = None
-
-
-class ColumnGroups(Section):
-    """The groups of a column, and the largest difference between them for each measure."""
-
-    groups: tuple[Group, ...]
-    differences: dict[str, GroupDifference]
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """The result of an evaluation of a model.
@@ -227,11 +182,7 @@ PLAIN_FIELDS = (
     *("calibration", "classes_not_found", "custom_metrics", "outside_training"),
     *("primary_metrics", "repeats", "threshold", "version"),
 )
-# Keys that are left out if they have no content.
-OPTIONAL = {
-    *("calibration", "custom_metrics", "groups", "interval", "slices"),
-    *("tests", "threshold", "thresholds"),
-}
+REQUIRED = {"equal_rows", "outside_training", "repeats", "version"}  # also without content
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -242,15 +193,14 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
             name: rows._asdict() | {"without": scores_to_json(rows.without)}
             for name, rows in evaluation.equal_rows.items()
         },
-        "groups": {k: v.model_dump(exclude_none=True) for k, v in evaluation.groups.items()},
+        "groups": {k: v.model_dump(exclude_defaults=True) for k, v in evaluation.groups.items()},
         "interval": coverage and dict(zip(COVERAGE_KEYS, coverage, strict=True)),
         "slices": {name: scores_to_json(scores) for name, scores in evaluation.slices.items()},
         "tests": {k: _test_file_to_json(scores) for k, scores in evaluation.test_files.items()},
         "thresholds": evaluation.baseline_thresholds,
     }
     content |= {name: getattr(evaluation, name) for name in PLAIN_FIELDS}
-    empty = [key for key in OPTIONAL if content[key] in (None, {})]
-    return {key: value for key, value in content.items() if key not in empty}
+    return {key: v for key, v in content.items() if key in REQUIRED or v not in (None, {})}
 
 
 def score_sets_to_json(score_sets: Mapping[str, ScoreSet]) -> dict[str, Any]:

@@ -285,17 +285,25 @@ def error_interval(
 
     The arguments are those of `share_interval`, with the error of each row as `values`.
     """
-    low, high = mean_interval(values, weight, group, alpha)
-    return max(low, 0.0), high
+    mean = float(np.average(values, weights=weight))
+    half = student_half_width(values, weight, group, alpha)
+    return max(mean - half, 0.0), mean + half
 
 
 def mean_interval(
     values: np.ndarray, weight: np.ndarray, group: np.ndarray | None = None, alpha: float = ALPHA
 ) -> tuple[float, float]:
-    """Compute Student's interval of the mean of any values. The arguments are the same."""
+    """Compute the interval of a share if all values are 0 or 1, and Student's interval otherwise.
+
+    Student's interval is infinite if the rows say nothing about the spread of the values: for a
+    single row, a single group, or equal values. The arguments are those of `share_interval`.
+    """
+    if np.isin(values, (0, 1)).all():
+        return share_interval(values, weight, group, alpha)
     mean = float(np.average(values, weights=weight))
-    half = student_half_width(values, weight, group, alpha)
-    return mean - half, mean + half
+    half = student_half_width(values, weight, group, alpha) or np.inf
+    lowest = 0.0 if half < np.inf and values.min() >= 0 else -np.inf
+    return max(mean - half, lowest), mean + half
 
 
 def mean_difference(

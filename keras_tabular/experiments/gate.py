@@ -7,22 +7,9 @@ from typing import NamedTuple
 from keras_tabular.config.params import PARAMS, Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Gate
-from keras_tabular.core.metrics import (
-    BASELINES,
-    CONSTANTS,
-    MIN_GROUP_ROWS,
-    TASKS,
-    deciding_metric,
-    metric,
-)
+from keras_tabular.core.metrics import BASELINES, CONSTANTS, TASKS, deciding_metric, metric
 from keras_tabular.core.numbers import format_number
-from keras_tabular.evaluation.evaluation import (
-    ColumnGroups,
-    Evaluation,
-    PairedDifference,
-    ScoreSet,
-    flat,
-)
+from keras_tabular.evaluation.evaluation import Evaluation, PairedDifference, ScoreSet, flat
 from keras_tabular.evaluation.summary import evaluation_warnings
 from keras_tabular.experiments.advice import Networks, next_steps
 from keras_tabular.experiments.run import Run, mismatch
@@ -80,8 +67,7 @@ def evaluate_gate(
     gate, test, names = params.gate, evaluation.test, TASKS[schema.task].baselines
     keys = list(dict.fromkeys([deciding_metric(params.train.loss), evaluation.primary_metrics[0]]))
     constant = check_constant(test, names["constant"], keys)
-    limits = [*check_limits(flat(evaluation), base, gate)]
-    limits += check_group_limits(evaluation.groups, gate.groups)
+    limits = [*check_limits(flat(evaluation), base, gate), *check_groups(evaluation, gate.groups)]
     comparisons = [
         check_baseline(test, names[kind], keys, gate.margin)
         for kind in gate.beat_baselines
@@ -227,44 +213,35 @@ def check_limits(scores: Mapping[str, float], base: Base, gate: Gate) -> Iterato
         greater, base_value = metric(key).greater_is_better, base_scores.get(key, 0.0)
         limit = round(base_value + (-share if greater else share) * abs(base_value), 6)
         source = f" ({share:.0%} worse than {format_number(base_value)} in {base.name})"
-        check = _check_limit(rule, value, limit, greater, source)
+        check = _check_limit(rule, value, limit, greater, "" if value is None else source)
         if check.status == "fail" and value is not None and key.startswith("test."):
             check = _check_significance(check, base)
         yield check
 
 
-def check_group_limits(
-    groups: Mapping[str, ColumnGroups], limits: Mapping[str, float]
-) -> Iterator[Check]:
+def check_groups(evaluation: Evaluation, limits: Mapping[str, float]) -> Iterator[Check]:
     """Check the largest differences between the groups of each column.
 
     As with all limits, the difference itself decides, and not its interval.
 
     Args:
-        groups: Groups by column.
         limits: Largest allowed differences, by keys such as `error_difference`.
     """
-    if limits and not groups:
-        reason = "these results have no groups. Take over stages/evaluate.py of this version"
-        yield Check(rule="groups", status="fail", reason=f"gate.groups has limits, but {reason}")
-    for (column, content), (key, limit) in product(groups.items(), limits.items()):
-        name, largest = f"{column}.{key}", content.differences.get(key.removesuffix("_difference"))
-        if largest is None:
-            reason = f"fewer than two groups have {MIN_GROUP_ROWS} rows that decide it"
-            reason = f"{name} cannot be checked: {reason}"
-            yield Check(rule=f"groups {name}", status="fail", reason=reason, allowed=limit)
-            continue
-        pair = f"highest: {largest.highest}, lowest: {largest.lowest}"
-        if (low := largest.low) is not None and (high := largest.high) is not None:
-            pair += f"; 95% CI {format_number(low, high)} to {format_number(high, low)}"
-        yield _check_limit(f"groups {name}", largest.difference, limit, False, f" ({pair})")
+    differences = {name: column.differences for name, column in evaluation.groups.items()}
+    for name, key in product(differences or ["evaluate.groups"], limits):
+        value, source = None, ", since no two groups have enough rows that decide it"
+        if largest := differences.get(name, {}).get(key.removesuffix("_difference")):
+            value, low, high = largest.value, largest.low, largest.high
+            source = f" (highest: {largest.highest}, lowest: {largest.lowest}; 95% CI "
+            source += f"{format_number(low, high)} to {format_number(high, low)})"
+        yield _check_limit(f"groups {name}.{key}", value, limits[key], False, source)
 
 
 def _check_limit(
     rule: str, value: float | None, limit: float, at_least: bool, source: str = ""
 ) -> Check:
     key = rule.partition(" ")[2]
-    status, reason = "fail", f"{key} is not among the scores of this run"
+    status, reason = "fail", f"{key} is not among the scores of this run{source}"
     if value is not None:
         is_met = value >= limit if at_least else value <= limit
         status, word = ("pass", "and") if is_met else ("fail", "but")
