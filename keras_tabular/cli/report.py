@@ -11,6 +11,8 @@ from keras_tabular.experiments.rerun import cached_output
 from keras_tabular.experiments.run import WORKSPACE, Run, last_run, mismatch
 from keras_tabular.report.page import render
 
+NOT_COMPARED = "Not compared"
+
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
@@ -19,23 +21,27 @@ def main() -> None:
     add("rev", nargs="?", help="the revision to report; else the workspace")
     add("-o", "--output", type=Path, default="report.html", help="the page to write")
     args = parser.parse_args()
-    this, base, note = choose_runs(args.base, args.rev)
+    comparison, note, html = build_report(args.base, args.rev)
+    with atomic_write(args.output) as file:
+        file.write_text(html, encoding="utf-8")
+    labels = [run.label for run in (comparison.run, comparison.base) if run]
+    print(f"{args.output}: {' compared with '.join(labels)}")
+    if note.startswith(NOT_COMPARED):
+        print(note)
+
+
+def build_report(base: str | None, rev: str | None) -> tuple[Comparison, str, str]:
+    """Compare a run with another one, and return the comparison, its reason and the page."""
+    this, other, note = choose_runs(base, rev)
     this.require_evaluation()
     if not this.sha:
         load_schema()  # it may be invalid
-    reason = mismatch(this, base) if base else ""
-    if reason:
-        base, note = None, f"Not compared: {reason}."
-    labels = [run.label for run in (this, base) if run]
+    if other and (reason := mismatch(this, other)):
+        other, note = None, f"{NOT_COMPARED}: {reason}."
+    comparison = Comparison(this, other)
     file = this.metrics / "errors.json"  # it is not in git
-    errors = this.read(file) or cached_output(file, this.lock)
-    errors = json.loads(errors or "{}")
-    html = render("page.html", Comparison(this, base), note=note, errors=errors)
-    with atomic_write(args.output) as file:
-        file.write_text(html, encoding="utf-8")
-    print(f"{args.output}: {' compared with '.join(labels)}")
-    if reason:
-        print(note)
+    errors = json.loads(this.read(file) or cached_output(file, this.lock) or "{}")
+    return comparison, note, render("page.html", comparison, note=note, errors=errors)
 
 
 def choose_runs(base: str | None, rev: str | None) -> tuple[Run, Run | None, str]:

@@ -1,0 +1,139 @@
+"""Log a committed run to an MLflow server, and register its model there."""
+
+import hashlib
+import os
+import re
+from argparse import ArgumentParser
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from keras_tabular.cli.report import build_report
+from keras_tabular.config.params import PARAMS
+from keras_tabular.config.schema import EPOCHS, ISO, SCHEMA, Column
+from keras_tabular.core.errors import UserError, format_list
+from keras_tabular.core.nested import flatten
+from keras_tabular.evaluation.evaluation import flat
+from keras_tabular.experiments.comparison import Comparison
+from keras_tabular.experiments.rerun import cached_output
+from keras_tabular.experiments.run import LOCK, WORKSPACE, Run, git, locked_outputs
+from keras_tabular.model_file.metadata import read_metadata, training_rows
+from keras_tabular.prediction.inputs import MODEL, read_schema_and_params, scratch_folder
+from keras_tabular.prediction.predictor import prediction_columns
+
+LIBRARY = Path(__file__).parents[1]
+SERVER, NAME = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
+COMMIT = "mlflow.source.git.commit"  # the tag in which MLflow's pages look for the commit
+TYPES = {"float": "float", "double": "double", "int64": "long", "bool": "boolean"}
+# A package in a lock file, with its marker; not the library, whose code the model contains.
+LOCKED = re.compile(r"^(?!keras-tabular=)[\w.-]+==.*?(?= *\\?$)", re.MULTILINE)
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("rev", nargs="?", default="HEAD", help="the commit; default: %(default)s")
+    rev = parser.parse_args().rev
+    if not os.environ.get(SERVER):
+        raise UserError(f"{SERVER}: expected the address of a server such as http://localhost:5000")
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 15 seconds instead of minutes
+    comparison, _, report = build_report(None, rev)
+    run, content = comparison.run, read_committed_model(comparison)
+    name = os.environ.get(NAME) or Path(run.source).stem
+    tags = {COMMIT: run.sha, "gate": str(comparison.verdict and comparison.verdict.status)}
+    try:
+        import mlflow
+
+        finished = f"attributes.status = 'FINISHED' and tags.`{COMMIT}` = '{run.sha}'"
+        experiment = mlflow.set_experiment(name).experiment_id
+        if runs := mlflow.search_runs([experiment], finished, output_format="list"):
+            print(f"{run.label} is logged already, as run {runs[0].info.run_id}")
+            return
+        with mlflow.start_run(run_name=run.label, tags=tags) as active:
+            mlflow.log_params(allowed_keys(flatten(run.load(PARAMS))))
+            mlflow.log_metrics(allowed_keys(flat(comparison.evaluation).items()))
+            mlflow.log_text(report, "report.html")
+            paths = (LOCK, str(PARAMS), str(SCHEMA), str(run.metrics))
+            files = git("ls-tree", "-r", "-z", "--name-only", run.sha, "--", *paths) or ""
+            for path in files.split("\0")[:-1]:
+                mlflow.log_text(run.read(path), path)
+            version = log_model(run, content, name)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error}. Run `pip install -r requirements/mlflow.txt`.") from None
+    except mlflow.MlflowException as error:
+        raise UserError(f"{SERVER}: {error}") from None
+    print(f"{run.label}: run {active.info.run_id}, version {version} of the model {name}")
+
+
+def allowed_keys(items: Iterable[tuple[str, object]]) -> dict[str, object]:
+    """Replace characters, such as those of column names, that MLflow does not allow in keys."""
+    return {re.sub(r"[^\w.\- ]", "_", key): value for key, value in items}
+
+
+def read_committed_model(comparison: Comparison) -> bytes:
+    """Return the model of a run from DVC's cache.
+
+    Raises:
+        UserError: The run is not that of a commit, or the model is not in the cache.
+    """
+    run, scores = comparison.run, comparison.run.metrics / "scores.json"
+    if not run.sha:
+        raise UserError(f"{WORKSPACE}: expected a commit, which can be found again later.")
+    md5 = hashlib.md5(run.read(scores).encode(), usedforsecurity=False).hexdigest()
+    locked = locked_outputs(run.lock).get(scores.as_posix(), {}).get("md5")
+    if changed := comparison.stale + [str(scores)] * (locked != md5):
+        files = format_list(changed)
+        raise UserError(f"{run.label}: {LOCK} is of another run, since {files} changed. Run "
+            "`dvc repro`, and commit the results.")  # fmt: skip
+    content = cached_output(MODEL, run.lock)
+    if content is None:
+        raise UserError(f"{MODEL}: DVC's cache does not have the version of {run.label}. Check the "
+            "commit out, and run `dvc pull`.")  # fmt: skip
+    if Run(WORKSPACE).uncommitted:
+        print(f"warn: there are uncommitted changes, which are not part of {run.label}")
+    return content
+
+
+def log_model(run: Run, content: bytes, name: str) -> int:
+    """Log a model with the code of the library, without pickle, and return its new version."""
+    import mlflow
+    import pandas as pd
+    from mlflow.types.schema import AnyType, ColSpec, Schema
+
+    schema, _ = read_schema_and_params(MODEL, content)
+    metadata = read_metadata(MODEL, content)
+    # A column may have integers in one data frame, and floats in the next one with a gap. MLflow
+    # would refuse one of them if the column had a type. The model itself checks every cell.
+    names = (*schema.features, *schema.ignore)
+    inputs = [ColSpec(AnyType(), name, required=name in schema.features) for name in names]
+    empty, ends = np.empty((0, schema.outputs), "f4"), np.empty((0, 2), "f4")
+    columns = prediction_columns(empty, schema, 0.5, ends if metadata.intervals else None)
+    outputs = [ColSpec(TYPES.get(str(cells.type), "string"), k) for k, cells in columns.items()]
+    summaries = training_rows(MODEL, metadata, schema).summaries
+    features = schema.features.items()
+    row = {name: example_cell(column, summaries[name].background) for name, column in features}
+    with scratch_folder() as folder:
+        file = Path(folder, MODEL.name)
+        file.write_bytes(content)
+        model = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=LIBRARY / "mlflow_model.py",
+            code_paths=[LIBRARY],
+            artifacts={"model": str(file)},
+            signature=mlflow.models.ModelSignature(Schema(inputs), Schema(outputs)),
+            input_example=pd.DataFrame([row]),
+            pip_requirements=[
+                f"mlflow-skinny=={mlflow.__version__}",
+                *LOCKED.findall(run.read("requirements.txt")),
+            ],
+            registered_model_name=name,
+        )
+    return model.registered_model_version
+
+
+def example_cell(column: Column, background: tuple[float | str | None, ...]) -> object:
+    if column.kind == "datetime" and column.formats[0] not in EPOCHS:
+        return date(2024, 5, 31).strftime(column.formats[0].replace(ISO, "%Y-%m-%d"))
+    return background[len(background) // 2] if background else "text"  # texts have none
