@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,41 +29,59 @@ class AnswerLog:
             the number of lines that were lost since the start.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, model: Row) -> None:
         """Create the folder if it does not exist; only the user of the server can then read it.
+
+        Args:
+            model: Version and hash of the model, which each line contains.
 
         Raises:
             UserError: Files in the folder cannot be written.
         """
         self.state: dict[str, Any] = {"folder": str(folder), "error": None, "lost_lines": 0}
-        self._folder, self._thread, self._waiting_rows = folder, ThreadPoolExecutor(1), 0
+        self._folder, self._model = folder, model
+        self._waiting, self._lock = list[tuple[Row, Row]](), asyncio.Lock()
+        self._next: asyncio.Task[None] | None = None
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._append(_now(), b"")
         except OSError as error:
             raise UserError(f"--log {folder}: cannot be written: {error.strerror}") from None
 
-    async def write(self, model: Row, rows: Sequence[Row], answers: Sequence[Row]) -> None:
-        """Write the lines of a request, and wait for that unless the last lines failed."""
-        if self._waiting_rows >= MAX_WAITING_ROWS:
+    async def write(self, rows: Sequence[Row], answers: Sequence[Row]) -> None:
+        """Write the lines of a request, and wait for that unless the last lines failed.
+
+        The lines of all waiting requests are written together.
+        """
+        if len(self._waiting) >= MAX_WAITING_ROWS:
             self._report_failure("the disk does not respond", len(rows))
             return
-        self._waiting_rows += len(rows)
-        loop = asyncio.get_running_loop()
-        writing = loop.run_in_executor(self._thread, self._write, model, rows, answers)
-        writing.add_done_callback(lambda _: self._finish(writing, len(rows)))
+        self._waiting += zip(rows, answers, strict=True)
+        self._next = self._next or asyncio.create_task(self._write_waiting())
         if self.state["error"] is None:
-            done, _ = await asyncio.wait([writing], timeout=MAX_SECONDS)
+            done, _ = await asyncio.wait([self._next], timeout=MAX_SECONDS)
             if not done:
                 self._report_failure("the disk does not respond", 0)
 
-    def _write(self, model: Row, rows: Sequence[Row], answers: Sequence[Row]) -> None:
-        time, lines = _now(), []
-        for row, answer in zip(rows, answers, strict=True):
-            line = {"time": time, "model": model, "inputs": row, "answer": answer}
-            lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+    async def _write_waiting(self) -> None:
+        async with self._lock:
+            rows, self._waiting, self._next = self._waiting, [], None
+            try:
+                await asyncio.to_thread(self._write_rows, rows)
+            except Exception as error:  # an answer is sent in any case
+                self._report_failure(getattr(error, "strerror", None) or str(error), len(rows))
+                return
+        if self.state["error"]:
+            self.state["error"] = None
+            lost = f"{self.state['lost_lines']} lines were lost since the start"
+            print(f"--log {self._folder}: is written again; {lost}", file=sys.stderr)
+
+    def _write_rows(self, rows: list[tuple[Row, Row]]) -> None:
+        line: dict[str, Any] = {"time": _now(), "model": self._model}
+        encode = json.JSONEncoder(ensure_ascii=False).encode
+        lines = [encode(line | {"inputs": row, "answer": answer}) + "\n" for row, answer in rows]
         # A lone surrogate, which is not valid in UTF-8, becomes its escape sequence in JSON.
-        self._append(time, "".join(lines).encode(errors="backslashreplace"))
+        self._append(line["time"], "".join(lines).encode(errors="backslashreplace"))
 
     def _append(self, time: str, content: bytes) -> None:
         """Append lines to the file of a day, or nothing if they do not fit.
@@ -72,8 +89,7 @@ class AnswerLog:
         The file is opened again each time: the day may have ended, or the folder was replaced. The
         lock lets several servers write to the same file.
         """
-        path = self._folder / f"{time[:10]}.jsonl"
-        with path.open("ab+", buffering=0) as file:
+        with (self._folder / f"{time[:10]}.jsonl").open("ab+", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             size = file.seek(0, os.SEEK_END)
             if size and os.pread(file.fileno(), 1, size - 1) != b"\n":  # a server was killed
@@ -84,15 +100,6 @@ class AnswerLog:
             except OSError:
                 file.truncate(size)
                 raise
-
-    def _finish(self, writing: asyncio.Future[None], rows: int) -> None:
-        self._waiting_rows -= rows
-        if error := writing.exception():
-            self._report_failure(getattr(error, "strerror", None) or str(error), rows)
-        elif self.state["error"]:
-            self.state["error"] = None
-            lost = f"{self.state['lost_lines']} lines were lost since the start"
-            print(f"--log {self._folder}: is written again; {lost}", file=sys.stderr)
 
     def _report_failure(self, error: str, lost: int) -> None:
         if not self.state["error"]:

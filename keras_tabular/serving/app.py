@@ -83,8 +83,8 @@ class Service:
         self.predictor, self.max_body = predictor, max_body
         self.model, self.schema = predictor.model, predictor.schema
         md5 = hashlib.md5(self.model.content, usedforsecurity=False).hexdigest()
-        self.log = AnswerLog(log) if log else None
         self.served = {"version": version, "md5": md5}
+        self.log = AnswerLog(log, self.served) if log else None
         measures.MODEL.labels(self.model.path.name, md5, version or "").set(1)
         self._observe = measures.prediction_metric(self.schema, self.model.metadata)
         self._batcher, self._explaining = Batcher(predictor.predict), asyncio.Lock()
@@ -120,7 +120,7 @@ class Service:
                     )
             answer = self._answer(batch, predictions)
             if self.log:
-                await self.log.write(self.served, rows, answer["rows"])
+                await self.log.write(rows, answer["rows"])
             return JSONResponse(answer)
 
     def _check(self, body: bytearray) -> tuple[list[Any], CheckedRows]:
