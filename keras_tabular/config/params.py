@@ -165,7 +165,7 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[st
     for key in sorted(set(gate.groups) - set(group_keys)):
         yield f"gate.groups: {expected_one_of(key, group_keys)}"
     if gate.groups and not evaluate.groups:
-        yield "gate.groups requires evaluate.groups: [COLUMN], the columns whose groups differ."
+        yield "gate.groups requires evaluate.groups: [COLUMN], the columns to compare groups by."
 
 
 def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Iterator[str]:

@@ -59,6 +59,14 @@ def change_value(key: str, value: Any) -> dict[str, str]:
          ".old.Age.low: expected a number or a day such as 2024-01-31, got 'x'."),
         ("gate.lowest", {"test": {"loss": "x"}}, ".test.loss: expected a number, got 'x'."),
         ("gate.highest", {"tset": {"custom": {"cost": 1}}}, ": expected one of test.accuracy, "),
+        ("gate.groups", {"errors_difference": 0.1},
+         ": expected one of selection_rate_difference, true_positive_rate_difference, "
+         "false_positive_rate_difference, error_difference, got 'errors_difference'. "
+         "Did you mean 'error_difference'?"),
+        ("gate.groups", {"error_difference": 0.1}, " requires evaluate.groups: [COLUMN]"),
+        ("gate.groups", {"error_difference": -1}, ".error_difference: expected a number of at le"),
+        ("evaluate.groups", "Age", ": expected a list, got 'Age'."),
+        ("evaluate.groups", ["Agee"], ": expected one of Pregnancies, "),
         ("search.score", "rmse", ": expected one of accuracy, average_precision, balanced_accura"),
         ("search.space", {"loss": ["huber"]}, ".loss: for the task binary, expected one of auto, "),
         ("search.space", {L2: [-1]}, f": {L2}: expected a number of at least 0, got -1."),
@@ -90,6 +98,12 @@ def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
         load_schema(tmp_path / "none.yaml")
     with pytest.raises(UserError, match=r"params\.yaml: not valid YAML: while parsing a flow"):
         write_and_load(tmp_path, TEXTS | {PARAMS: "split: ["})
+
+
+def test_ignored_column_of_groups_has_to_be_declared(tmp_path: Path) -> None:
+    texts = change_value("evaluate.groups", ["sex"])
+    with pytest.raises(UserError, match=r"groups: expected one of .* ignored column, add it to"):
+        write_and_load(tmp_path, texts | {SCHEMA: f"{TEXTS[SCHEMA]}\nignore: [sex]\n"})
 
 
 def test_only_the_requested_sections_are_returned(tmp_path: Path) -> None:

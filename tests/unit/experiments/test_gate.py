@@ -131,6 +131,28 @@ def test_limits_are_inclusive_and_missing_scores_fail() -> None:
 
 
 @pytest.mark.parametrize(
+    ("columns", "limits", "status", "reason"),
+    [
+        ("sex", {"error_difference": 0.1}, "pass", "sex.error_difference is 0.100 and has to be"),
+        ("sex", {"error_difference": 0.09}, "fail",
+         "sex.error_difference is 0.100 but has to be at most 0.0900 (highest: male, lowest: "
+         "female; 95% CI -0.0200 to 0.220)"),
+        ("sex", {"selection_rate_difference": 0.1}, "fail",
+         "sex.selection_rate_difference is not among the scores of this run, since no two groups"),
+        ("", {"error_difference": 0.1}, "fail", "evaluate.groups.error_difference is not among"),
+    ],
+)  # fmt: skip
+def test_largest_difference_between_groups_is_limited_even_if_it_is_not_significant(
+    columns: str, limits: dict[str, float], status: str, reason: str
+) -> None:
+    difference = {"value": 0.1, "rows": 90, "low": -0.02, "high": 0.22}
+    groups = {"differences": {"error": difference | {"highest": "male", "lowest": "female"}}}
+    content: dict[str, Any] = {column: groups | {"groups": []} for column in columns.split()}
+    (check,) = run_gate({"test": {"loss": 0.5}, "groups": content}, gate=Gate(groups=limits)).checks
+    assert (check.status, check.reason[: len(reason)]) == (status, reason)
+
+
+@pytest.mark.parametrize(
     ("loss", "difference", "status", "reason"),
     [
         (0.51, (0.01, 0.005, 0.015), "pass", "and has to be at most 0.520 (4% worse than 0.500 in"),
