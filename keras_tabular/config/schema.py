@@ -12,19 +12,15 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from keras_tabular.config.typed_yaml import (
-    Section,
-    Value,
-    expected_one_of,
-    parse_section,
-    read_yaml,
-)
+from keras_tabular.config import typed_yaml
+from keras_tabular.config.typed_yaml import Section, Value, expected_one_of
 from keras_tabular.core.errors import format_list
 
 SCHEMA = Path("data/schema.yaml")
 MAX_LENGTH = 2**14  # the number of characters of a text that a model can read
 Kind = Literal["real", "integer", "boolean", "category", "datetime", "text"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+Format = str | tuple[str, ...] | None
 NUMBER_KINDS = ("real", "integer")
 # The kinds of columns that may have a key, if not all of them may.
 KINDS_BY_KEY = {
@@ -68,7 +64,7 @@ class Column(Section):
     missing_values: tuple[Value, ...] = ()
     nullable: bool = False
     unique: bool = False
-    format: str | tuple[str, ...] | None = None
+    format: Format = None
     timezone: Annotated[str, AfterValidator(_timezone)] | None = None
 
     @model_validator(mode="after")
@@ -171,6 +167,9 @@ def _encoding(name: str) -> str:
     except (LookupError, ValueError):  # unknown, or not an encoding of texts, such as gzip
         raise ValueError("expected a text encoding such as utf-8 or latin-1") from None
     return name
+
+
+Columns = dict[str, Column]  # by name
 
 
 class Dialect(Section):
@@ -287,4 +286,4 @@ def load_schema(path: Path = SCHEMA) -> Schema:
         UserError: The file cannot be read, or a key or value is wrong. The message has one line
             for each mistake.
     """
-    return parse_section(read_yaml(path), Schema, path)
+    return typed_yaml.parse_section(typed_yaml.read_yaml(path), Schema, path)

@@ -77,9 +77,7 @@ def parse_section(content: Any, section_type: type[SectionT], source: Path | str
         raise UserError("\n".join(f"{source}: {line}" for line in lines)) from None
 
 
-def explain_errors(
-    errors: list[Any], content: dict[Any, Any], section_type: type[Section]
-) -> Iterator[str]:
+def explain_errors(errors: list[Any], content: Any, section_type: type[Section]) -> Iterator[str]:
     """Yield one line for each key whose value pydantic does not accept.
 
     A key may allow several types, such as a number and `auto`. Pydantic then reports an error for

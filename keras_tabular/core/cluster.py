@@ -70,12 +70,10 @@ class RemoteCall(NamedTuple):
             _connect().cancel(self.reference, force=True)
 
 
-def remote_function(
-    function: Callable[[Any], Any], max_concurrent: int
-) -> Callable[[Any], RemoteCall]:
+def remote_function(function: Callable[[Any], Any], limit: int) -> Callable[[Any], RemoteCall]:
     """Return a function that calls `function` with an item in a process of the cluster.
 
-    It waits while `max_concurrent` calls are running.
+    It waits while `limit` calls are running.
 
     Args:
         function: Takes an item. Ray pickles the function, the items and the results, and repeats
@@ -88,7 +86,7 @@ def remote_function(
     running: list[Any] = []
 
     def submit(item: Any) -> RemoteCall:
-        while len(running) >= max_concurrent:
+        while len(running) >= limit:
             running[:] = ray.wait(running)[1]
         pickled_item = ray.cloudpickle.dumps(item)
         running.append(task.remote(pickled_function, pickled_item, str(Path.cwd())))

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from keras_tabular.config.schema import ISO
+from keras_tabular.config.schema import ISO, Format
 from keras_tabular.config.typed_yaml import Value
 from keras_tabular.schema_inference import formats
 from keras_tabular.schema_inference.formats import all_parse_as, parse_texts
@@ -50,7 +50,7 @@ class InferredColumn:
     description: str = ""
     questions: list[str] = field(default_factory=list)
     is_ignored: bool = False
-    format: str | tuple[str, ...] | None = None
+    format: Format = None
     replace: dict[str, str] = field(default_factory=dict)
     is_constant: bool = False
     may_be_group: bool = False
@@ -120,9 +120,7 @@ def infer_column(
     column.replace = replacements
     present = column.present
     if len(present) < 2 and not (present and column.nullable):
-        column.description = (
-            "The same value in every row" if present else "No readable value in any row"
-        )
+        column.description = "The same value in every row" if present else "No value in any row"
         column.is_ignored = column.is_constant = True
         return column
     column.description = "1 value" if len(present) == 1 else f"{len(present)} different values"

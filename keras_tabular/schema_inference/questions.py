@@ -12,12 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_tabular.core.errors import truncate
-from keras_tabular.schema_inference.columns import (
-    IDENTIFIER,
-    MANY_DISTINCT,
-    MAX_CLASSES,
-    InferredColumn,
-)
+from keras_tabular.schema_inference.columns import IDENTIFIER, MAX_CLASSES, InferredColumn
 from keras_tabular.schema_inference.formats import parse_texts
 
 NEARLY_ALL = 0.99  # of the rows
@@ -29,6 +24,7 @@ MAX_ZERO_SHARE = 0.5  # of the rows; a 0 in more rows is an ordinary value
 MAX_MEDIAN_RATIO = 25  # of the median to the smallest other value, if 0 may mean missing
 TAIL_QUANTILE = 0.99
 MIN_EXTREME_RATIO = 10  # of the distances of an extreme value and of the tail from the median
+MIN_GROUPS = 51  # in a column without the name of an identifier
 MAX_MEAN_GROUP_ROWS = 50  # values with more rows are categories
 MAX_GROUP_SHARE = 0.05  # of the rows in one group
 PERSON = "(client|contact|customer|employee|guest|patient|person|student|user|kunden|patienten)"
@@ -152,7 +148,7 @@ def ask_group(name: str, column: InferredColumn, counts: Counter[Any]) -> list[s
     distinct, rows = len(counts), counts.total()
     is_identifier = distinct > MAX_CLASSES and (not name or IDENTIFIER.search(name))
     has_small_groups = (
-        distinct > MANY_DISTINCT
+        distinct >= MIN_GROUPS
         and rows <= MAX_MEAN_GROUP_ROWS * distinct
         and median(counts.values()) > 1
         and max(counts.values()) <= MAX_GROUP_SHARE * rows

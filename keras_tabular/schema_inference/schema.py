@@ -55,24 +55,22 @@ class OneLineDumper(yaml.SafeDumper):
         return '"' if style == "'" else style
 
 
-def infer_schema(
-    path: Path, target: str, limit: int, policies: Validate | None = None
-) -> FirstSchema:
-    """Infer the schema of a file, or of the files in a folder, from up to `limit` rows.
+def infer_schema(path: Path, target: str, rows: int, policy: Validate | None = None) -> FirstSchema:
+    """Infer the schema of a file, or of the files in a folder, from up to `rows` rows.
 
     Columns that nearly determine the target are ignored, with a question.
 
     Args:
         path: The file or folder.
         target: The column to predict.
-        limit: The number of rows to read.
-        policies: What happens if a check fails; the defaults if None.
+        rows: The number of rows to read.
+        policy: What happens if a check fails; the defaults if None.
 
     Raises:
         UserError: The file cannot be read, or `target` is not a column that can be predicted.
     """
     files = source_files(str(path))
-    sample = read_sample(files, limit)
+    sample = read_sample(files, rows)
     if target not in sample.columns:
         raise UserError(f"target: {expected_one_of(target, sample.columns)}")
     columns = infer_columns(sample, target)
@@ -81,7 +79,7 @@ def infer_schema(
     text, _ = write_yaml(path, sample, columns, target_keys)
     schema = parse_section(yaml.safe_load(text), Schema, path)
     parts = [parse_valid_rows(raw, schema) for raw in sample.raw_rows]
-    checks = check_table(parts, schema, policies or Validate())[1]
+    checks = check_table(parts, schema, policy or Validate())[1]
     ask_about_leaks(columns, target, checks)
     places = {row: f"row {row + 1}" for row in rows_to_locate(checks)}
     failures = describe_failures(sample.rows, checks, places)["error"]

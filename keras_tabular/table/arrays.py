@@ -10,7 +10,8 @@ from keras_tabular.config.schema import MAX_LENGTH, Column, Schema, input_name
 from keras_tabular.core.errors import UserError
 from keras_tabular.table.cells import as_float64
 
-Predict = Callable[[dict[str, np.ndarray]], np.ndarray]  # `feature_arrays` to (rows, outputs)
+Inputs = dict[str, np.ndarray]  # of the model, see `feature_arrays`
+Predict = Callable[[Inputs], np.ndarray]  # to (rows, outputs)
 NO_PREDICTION = (  # what is expected of a prediction, and what messages say if it is not finite
     "a number from the model",
     "none. Is a cell empty while train.imputation is none, or is a value far from those that the "
@@ -18,17 +19,14 @@ NO_PREDICTION = (  # what is expected of a prediction, and what messages say if 
 )
 
 
-def feature_arrays(part: pa.Table, schema: Schema) -> dict[str, np.ndarray]:
+def feature_arrays(part: pa.Table, schema: Schema) -> Inputs:
     """Return the columns as the model reads them.
 
     Returns:
         Arrays of shape (rows,) by `input_name`. Categories and texts are text, "" if missing. All
         others are float64, NaN if missing; a timestamp is in seconds since 1970 in UTC.
     """
-    return {
-        input_name(name): _feature_array(part[name], column)
-        for name, column in schema.features.items()
-    }
+    return {input_name(n): _feature_array(part[n], column) for n, column in schema.features.items()}
 
 
 def _feature_array(values: pa.ChunkedArray, column: Column) -> np.ndarray:

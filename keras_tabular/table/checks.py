@@ -1,7 +1,7 @@
 """Checks of a table, part by part: declared columns, equal rows, leaks and rare classes."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from keras_tabular.config.schema import Column, Schema
+from keras_tabular.config.schema import Column, Columns, Schema
 from keras_tabular.config.sections import RowPolicy, Validate
 from keras_tabular.config.typed_yaml import expected_one_of
 from keras_tabular.core.errors import UserError, format_list
@@ -101,7 +101,7 @@ def check_table(
         UserError: A check of the project is wrong, see `_run_row_checks`.
     """
 
-    def read(columns: Mapping[str, Column]) -> Iterator[pa.Table]:
+    def read(columns: Columns) -> Iterator[pa.Table]:
         for part in parts:
             yield _without_missing(_read_columns(part, list(columns)), columns)
 
@@ -161,9 +161,7 @@ def check_of_cell(checks: Checks, column: str, name: str) -> Check:
     return checks.get((column, name)) or checks[column, f"{name}_target"]
 
 
-def failed_cells(
-    part: pa.Table, columns: Mapping[str, Column]
-) -> Iterator[tuple[str, str, np.ndarray]]:
+def failed_cells(part: pa.Table, columns: Columns) -> Iterator[tuple[str, str, np.ndarray]]:
     """Find the rows of a part that fail `missing`, `range` or `values`.
 
     Yields:
@@ -224,7 +222,7 @@ def _read_columns(part: Path | pa.Table, names: list[str]) -> pa.Table:
     return pq.read_table(part, columns=names) if isinstance(part, Path) else part.select(names)
 
 
-def _without_missing(part: pa.Table, columns: Mapping[str, Column]) -> pa.Table:
+def _without_missing(part: pa.Table, columns: Columns) -> pa.Table:
     """Return `columns` of a part, with null for each value that means missing."""
     values = {name: part[name] for name in columns}
     for name, column in columns.items():
@@ -273,9 +271,7 @@ def _check_whole_columns(
 
 
 def _run_row_checks(
-    row_checks: Sequence[RowCheck],
-    schema: Schema,
-    read: Callable[[Mapping[str, Column]], Iterable[pa.Table]],
+    row_checks: Sequence[RowCheck], schema: Schema, read: Callable[[Columns], Iterable[pa.Table]]
 ) -> Checks:
     """Run the checks that the project adds.
 

@@ -1,13 +1,13 @@
 """The rows of files, parsed and checked cell by cell, and what is reported of failed checks."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keras_tabular.config.schema import Column, Schema
+from keras_tabular.config.schema import Columns, Schema
 from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.table.cells import as_texts, can_have_format, describe_expected, parse
 from keras_tabular.table.checks import Checks, check_of_cell, failed_cells
@@ -54,7 +54,7 @@ class CheckedRows(NamedTuple):
     failures: list[Failure]
 
 
-def check_rows(raw: RawRows, columns: Mapping[str, Column], checks: Checks) -> CheckedRows:
+def check_rows(raw: RawRows, columns: Columns, checks: Checks) -> CheckedRows:
     """Parse rows and check each cell of `columns` for kind, missing, range and values.
 
     Args:
@@ -80,7 +80,7 @@ def check_rows(raw: RawRows, columns: Mapping[str, Column], checks: Checks) -> C
     return CheckedRows(texts, features, sorted(failures, key=lambda failure: failure.row))
 
 
-def text_columns(raw: RawRows, columns: Mapping[str, Column]) -> pa.Table:
+def text_columns(raw: RawRows, columns: Columns) -> pa.Table:
     """Return all columns of some rows as the texts that a CSV would have.
 
     Args:
@@ -102,9 +102,7 @@ def text_columns(raw: RawRows, columns: Mapping[str, Column]) -> pa.Table:
     return pa.table(texts)
 
 
-def _parse_rows(
-    raw: RawRows, texts: pa.Table, columns: Mapping[str, Column]
-) -> tuple[pa.Table, list[Failure]]:
+def _parse_rows(raw: RawRows, texts: pa.Table, columns: Columns) -> tuple[pa.Table, list[Failure]]:
     """Return the values of `columns`, null where a cell is invalid, and the invalid cells."""
     values, failures = {}, []
     for name, column in columns.items():
@@ -152,9 +150,7 @@ def rejected_schema(names: Iterable[str]) -> pa.Schema:
     return pa.schema([(name, pa.string()) for name in [*names, *REJECTED_COLUMNS]])
 
 
-def rejected_rows(
-    texts: pa.Table, failures: Iterable[Failure], lines: Mapping[int, str]
-) -> pa.Table:
+def rejected_rows(texts: pa.Table, failures: list[Failure], lines: dict[int, str]) -> pa.Table:
     """Return the rows of a part that fail, in their order, each with its line and all reasons.
 
     Args:
