@@ -54,7 +54,10 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
             for each mistake.
     """
     try:
-        params = check_params(read_yaml(path), schema, path)
+        params = Params(**dict(parse_section(read_yaml(path), ALL_SECTIONS, path)))
+        mistakes = "\n".join(f"{path}: {mistake}" for mistake in find_mistakes(params, schema))
+        if mistakes:
+            raise UserError(mistakes)
     except UserError as error:
         if "DVC_EXP_BASELINE_REV" not in os.environ:  # `dvc exp run` sets it
             raise
@@ -63,22 +66,15 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
     return Params(**{name: getattr(params, name) for name in names})
 
 
-def check_params(content: Any, schema: Schema, path: Path) -> Params:
-    """Return all sections of a file, after a check that they fit each other and the table.
-
-    Raises:
-        UserError: There are mistakes. The message has one line for each.
-    """
-    params = Params(**dict(parse_section(content, ALL_SECTIONS, path)))
+def find_mistakes(params: Params, schema: Schema) -> Iterator[str]:
+    """Yield where the sections of a file do not fit each other or the table."""
     mistakes = [*split_mistakes(params.split, schema)]
     mistakes += train_mistakes(params.train, params.split, schema)
+    yield from mistakes
     if not mistakes:  # otherwise they would be repeated for each value that a search may try
-        mistakes += search_mistakes(params, schema)
-    mistakes += gate_mistakes(params.gate, params.evaluate, schema)
-    mistakes += evaluate_mistakes(params.evaluate, params.train, schema)
-    if mistakes:
-        raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
-    return params
+        yield from search_mistakes(params, schema)
+    yield from gate_mistakes(params.gate, params.evaluate, schema)
+    yield from evaluate_mistakes(params.evaluate, params.train, schema)
 
 
 def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:

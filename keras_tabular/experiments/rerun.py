@@ -28,9 +28,7 @@ def read_model(path: Path) -> bytes:
         return path.read_bytes()
     content = cached_output(Path(os.path.relpath(path)), Run(WORKSPACE).lock)
     if content is None:
-        raise UserError(
-            f"{path}: found no model; name a .keras file, or run `dvc repro` to train a model"
-        )
+        raise UserError(f"{path}: found no model; name a .keras file, or run `dvc repro` to train")
     print(f"{path} does not exist, so the version of {LOCK} is used", file=sys.stderr)
     return content
 

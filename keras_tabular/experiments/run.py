@@ -67,9 +67,7 @@ class Run:
         except (ValueError, yaml.YAMLError) as error:
             if self.sha:  # a commit cannot be fixed
                 return {}
-            raise UserError(
-                f"{path}: cannot be read: {error}. If a stage writes it, run `dvc repro`"
-            ) from None
+            raise UserError(f"{path}: {error}. If a stage writes it, run `dvc repro`") from None
         return value if isinstance(value, dict) else {}
 
     @cached_property

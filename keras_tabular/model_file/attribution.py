@@ -11,7 +11,7 @@ import numpy as np
 from keras_tabular.config.schema import Schema, input_name
 from keras_tabular.model_file.column_summary import BACKGROUND_SIZE, ColumnSummary
 from keras_tabular.model_file.metadata import Ensemble, TrainingRows
-from keras_tabular.table.arrays import Predict, feature_arrays
+from keras_tabular.table.arrays import Inputs, Predict, feature_arrays
 from keras_tabular.table.parquet import count_rows, part_paths, read_first_rows
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ class Permutations(NamedTuple):
 
     names: list[str]
     n_ranks: int
-    background: dict[str, np.ndarray]
-    ranks: dict[str, np.ndarray]
+    background: Inputs
+    ranks: Inputs
 
     @property
     def evaluations_per_row(self) -> int:
@@ -75,9 +75,7 @@ class Permutations(NamedTuple):
         return cls(list(names), n_ranks, background, ranks)
 
 
-def contributions(
-    predict: Predict, columns: dict[str, np.ndarray], permutations: Permutations
-) -> np.ndarray:
+def contributions(predict: Predict, columns: Inputs, permutations: Permutations) -> np.ndarray:
     """Compute what each explained column adds to the outputs, on average over the permutations.
 
     Args:

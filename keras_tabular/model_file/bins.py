@@ -145,9 +145,7 @@ def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
 
 def round_edges(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
     """Round edges to few digits or to the day, if the rounded edges also separate the values."""
-    candidates = [
-        np.array([float(f"{edge:.{digits}g}") for edge in edges]) for digits in ROUNDED_DIGITS
-    ]
+    candidates = [np.array([float(f"{edge:.{n}g}") for edge in edges]) for n in ROUNDED_DIGITS]
     if column.feature_type == "datetime":
         candidates = [edges // SECONDS_PER_DAY * SECONDS_PER_DAY]
     for rounded in map(np.unique, candidates):

@@ -62,12 +62,10 @@ class Intervals(Section):
         groups = int(np.clip((len(errors) - sizes.max()) // MIN_ROWS_PER_GROUP, 1, MAX_GROUPS))
         relative = np.zeros(len(errors))
         for number in folds:  # a row does not help to predict its own error
-            in_fold = fold == number
-            at, scale = _expected_errors(predicted[~in_fold], errors[~in_fold], groups)
-            expected = np.interp(predicted[in_fold], at, scale)
-            relative[in_fold] = np.divide(
-                errors[in_fold], expected, out=expected, where=expected > 0
-            )
+            rows = fold == number
+            at, scale = _expected_errors(predicted[~rows], errors[~rows], groups)
+            expected = np.interp(predicted[rows], at, scale)
+            relative[rows] = np.divide(errors[rows], expected, out=expected, where=expected > 0)
         # A new row is as likely as each of these rows to have the largest error of all.
         rank = min(int(np.ceil(coverage * (len(errors) + 1) - 1e-9)), len(errors))
         removed = disagreement * (1 - 1 / len(folds))

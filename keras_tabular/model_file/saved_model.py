@@ -15,7 +15,7 @@ from keras_tabular.core.errors import UserError, format_list, truncate
 from keras_tabular.model_file.metadata import ModelMetadata, read_metadata, replace_metadata
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.reproducible import OrderedMean, ReproducibleDense, make_reproducible
-from keras_tabular.table.arrays import input_type
+from keras_tabular.table.arrays import Inputs, input_type
 
 BATCH_SIZES = (16, 256, 1024)  # the first one is for a server, where it is 6 times faster than 256
 MAX_WORK_OF_LARGE_BATCHES = 1_000_000  # multiply-adds per row; above, 1024 rows leave the caches
@@ -56,22 +56,17 @@ class SavedModel:
         """Number of multiply-adds that take about as long as the prediction of a row."""
         return multiply_adds(self.network)
 
-    def predict(self, columns: dict[str, np.ndarray]) -> np.ndarray:
+    def predict(self, columns: Inputs) -> np.ndarray:
         """Predict the rows of raw columns with `predict`."""
         return predict(self.network, columns)
 
-    def predict_members(self, columns: dict[str, np.ndarray]) -> np.ndarray:
+    def predict_members(self, columns: Inputs) -> np.ndarray:
         """Predict the rows of raw columns, also by each member, with `predict`."""
         return predict(self.network, columns, members=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the bytes alone: Keras cannot pickle a `ReproducibleDense` layer."""
         return _load_once, (self.path, self.content)
-
-
-@lru_cache(1)
-def _load_once(path: Path, content: bytes) -> SavedModel:
-    return load_model(path, content)
 
 
 def load_model(path: Path, content: bytes, schema: Schema | None = None) -> SavedModel:
@@ -95,9 +90,7 @@ def load_model(path: Path, content: bytes, schema: Schema | None = None) -> Save
             shape = model.network.output_shape
         except Exception as error:  # a file can be wrong in any way
             problem = truncate(f"{error}".partition("\n")[0] or type(error).__name__, 500)
-            raise UserError(
-                f"{path}: Keras cannot load this model in safe mode: {problem}"
-            ) from None
+            raise UserError(f"{path}: Keras cannot load it in safe mode: {problem}") from None
     if schema is None:
         return model
     declared = {(input_name(name), input_type(c)) for name, c in schema.features.items()}
@@ -116,6 +109,9 @@ def load_model(path: Path, content: bytes, schema: Schema | None = None) -> Save
             f"declares: {format_list(problems)}. Run `dvc repro` to train a model for this table."
         )
     return model
+
+
+_load_once = lru_cache(1)(load_model)
 
 
 def export_model(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
@@ -211,9 +207,7 @@ def _compiled(network: keras.Model) -> tf.types.experimental.ConcreteFunction:
     return function.get_concrete_function()  # which halves the time for a single row
 
 
-def predict(
-    network: keras.Model, columns: dict[str, np.ndarray], *, members: bool = False
-) -> np.ndarray:
+def predict(network: keras.Model, columns: Inputs, *, members: bool = False) -> np.ndarray:
     """Predict the rows of raw columns.
 
     The outputs of a row do not depend on other rows, so that a batch can be filled up to one of a

@@ -185,9 +185,8 @@ class FlatModel(keras.layers.Layer):
         self.model: Callable[[], keras.Model] = lambda: model
         self._factors = factors
         pairs = zip(model.trainable_weights, factors, strict=True)
-        vector = np.concatenate(
-            [np.ravel(np.asarray(weight)) / np.float32(factor) for weight, factor in pairs]
-        )
+        weights = [np.ravel(np.asarray(weight)) / np.float32(factor) for weight, factor in pairs]
+        vector = np.concatenate(weights)
         self.vector = self.add_weight(
             shape=vector.shape, initializer=lambda shape, dtype: ops.cast(vector, dtype)
         )

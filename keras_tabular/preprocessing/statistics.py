@@ -111,7 +111,7 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
                 statistics.scalings[name] = scaling
             case "datetime":
                 first = summary.min // dates.SECONDS_PER_DAY * dates.SECONDS_PER_DAY
-                by_part = summarize_dates(parts, name, column, first)
+                by_part = summarize_dates(parts, column, first)
                 varying = [part for part, s in by_part.items() if s.max > s.min] or ["time"]
                 statistics.dates[name] = Date(round(summary.mean), first, tuple(varying))
                 for part in varying:
@@ -151,13 +151,11 @@ def summarize_parts(read_parts: ReadParts, schema: Schema, train: Train) -> dict
     return summaries
 
 
-def summarize_dates(
-    parts: Iterable[pa.Table], name: str, column: Column, first: float
-) -> dict[str, Summary]:
-    """Summarize each of the `dates.compute_parts` of a datetime column."""
+def summarize_dates(parts: Iterable[pa.Table], column: Column, first: float) -> dict[str, Summary]:
+    """Summarize each of the `dates.compute_parts` of a datetime column, which is read alone."""
     summaries = defaultdict[str, Summary](Summary)
     for table in parts:
-        seconds = numeric_values(table[name], column)[:, None]
+        seconds = numeric_values(table[0], column)[:, None]
         if len(seconds):
             tensor = keras.ops.convert_to_tensor(seconds)
             for part, value in dates.compute_parts(tensor, column.timezone, first).items():
@@ -171,14 +169,10 @@ def part_name(name: str, part: str) -> str:
     return f"{name}\x1f{part}"
 
 
-def describe_preprocessing(
-    statistics: Statistics, schema: Schema, train: ResolvedTrain
-) -> dict[str, str]:
+def describe_steps(statistics: Statistics, schema: Schema, train: ResolvedTrain) -> dict[str, str]:
     """Describe in words what the model does with each column."""
     scaled_as, descriptions = SCALED_AS[train.normalization], {}
-    embeddings = {
-        members.network: train.networks[members.network].embedding for members in train.members
-    }
+    embeddings = {m.network: train.networks[m.network].embedding for m in train.members}
     bins = [f"up to {e.bins} bins in {network}" for network, e in embeddings.items() if e]
     for name, column in schema.features.items():
         has_missing = name in statistics.columns_with_missing

@@ -38,9 +38,7 @@ def main() -> None:
         shutil.rmtree(folder)
         raise
     make = f"make repro VENV={shlex.quote(str(args.venv))}" if args.venv else "make repro"
-    print(
-        f"\nThe project {args.folder} is ready. Check the comments in its data/schema.yaml, then:"
-    )
+    print(f"\nThe project {args.folder} is ready. Check the comments in data/schema.yaml, then:")
     print(f"\n  cd {shlex.quote(str(args.folder))}\n  {make}")
 
 

@@ -74,9 +74,8 @@ def run_command(
         environment["PATH"] = f"{venv / 'bin'}{os.pathsep}{environment['PATH']}"
     stdout = subprocess.DEVNULL if quiet else None
     if subprocess.run(command, cwd=cwd, env=environment, stdout=stdout, check=False).returncode:
-        raise UserError(
-            f"{' '.join(map(str, command))} failed in {cwd or Path()}. The lines above say why."
-        )
+        words = " ".join(map(str, command))
+        raise UserError(f"{words} failed in {cwd or Path()}. The lines above say why.")
 
 
 def read_project_files(wheel: Path) -> dict[str, tuple[bytes, int]]:

@@ -133,9 +133,7 @@ def draw_precision_recall(comparison: Comparison) -> Picture:
     y = quantitative("precision", "Precision", scale=SHARE)
     guess = vega.dashed_line([{"x": 0, "y": share}, {"x": 1, "y": share}])
     spec = draw_lines(rows, x, y, names, [guess], interpolate="step-before")
-    note = (
-        f"The dashed line is the precision of a random guess, the share of the class: {share:.2g}."
-    )
+    note = f"The dashed line is the share of the class, the precision of a guess: {share:.2g}."
     return Picture("Precision and recall", spec, note)
 
 

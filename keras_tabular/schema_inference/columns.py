@@ -120,7 +120,7 @@ def infer_column(
     column.replace = replacements
     present = column.present
     if len(present) < 2 and not (present and column.nullable):
-        column.description = "The same value in every row" if present else "No value in any row"
+        column.description = "The same value in every row" if present else "No readable value"
         column.is_ignored = column.is_constant = True
         return column
     column.description = "1 value" if len(present) == 1 else f"{len(present)} different values"

@@ -28,24 +28,22 @@ def write_subsets(table: Path, assignment: Assignment, rows_per_part: int, folde
     ]
     step = max(MAX_TAKEN_ROWS // rows_per_part, 1)
     groups = [new_parts[start : start + step] for start in range(0, len(new_parts), step)]
-    write = partial(write_parts, table=table, fold_keys=assignment.fold_keys, folder=folder)
+    write = partial(write_parts, table=table, keys=assignment.fold_keys, folder=folder)
     for _ in ordered_map(write, groups):
         pass
 
 
-def write_parts(
-    new_parts: list[NewPart], table: Path, fold_keys: np.ndarray | None, folder: Path
-) -> None:
+def write_parts(parts: list[NewPart], table: Path, keys: np.ndarray | None, folder: Path) -> None:
     """Take the rows of some new parts from a table, and write each part with its fold keys."""
     from pyarrow.dataset import dataset  # takes a twentieth of a second
 
-    rows = pa.array(np.concatenate([part_rows for *_, part_rows in new_parts]))
+    rows = pa.array(np.concatenate([part_rows for *_, part_rows in parts]))
     source = dataset([str(path) for path in part_paths(table)])
     selected = source.take(rows, fragment_readahead=1, batch_readahead=2)  # for less memory
     end = 0
-    for subset, number, part_rows in new_parts:
+    for subset, number, part_rows in parts:
         start, end = end, end + len(part_rows)
         part = selected[start:end].combine_chunks()
-        if fold_keys is not None:
-            part = part.append_column(FOLD_KEY, pa.array(fold_keys[part_rows]))
+        if keys is not None:
+            part = part.append_column(FOLD_KEY, pa.array(keys[part_rows]))
         write_part(folder / subset, number, part)

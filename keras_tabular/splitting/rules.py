@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Split
-from keras_tabular.core.errors import UserError
+from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.table.arrays import labels
 from keras_tabular.table.groups import MAX_SHARE_REPEATED, equal_feature_rows
 from keras_tabular.table.parquet import FILE_SUBSET, count_rows, read_parts
@@ -64,19 +64,17 @@ def unused_declarations(split: Split, schema: Schema) -> Iterator[str]:
             )
 
 
-def find_equal_rows(
-    folder: Path, split: Split, schema: Schema
-) -> tuple[np.ndarray | None, str | None]:
+def find_equal_rows(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray | None, str]:
     """Find the rows that a random split keeps together because their features are equal.
 
     Returns:
         The first equal row of each row, see `equal_feature_rows`, or None if rows are drawn one by
-        one; and a message about equal rows, or None if there are none.
+        one; and a message about equal rows, empty if there are none.
     """
     keeps_together = split.by == "random" and split.equal_rows != "drawn"
     first_equal = equal_feature_rows(folder, schema) if keeps_together else None
     if first_equal is None:
-        return None, None
+        return None, ""
     repeated = int((first_equal != np.arange(len(first_equal))).sum())
     message = f"{repeated:,} of {len(first_equal):,} rows repeat the features of an earlier row."
     if split.equal_rows == "auto" and repeated > MAX_SHARE_REPEATED * len(first_equal):
@@ -84,23 +82,21 @@ def find_equal_rows(
     return first_equal, f"{message} They join its subset and its fold."
 
 
-def assign_rows(
-    folder: Path, split: Split, schema: Schema, first_equal: np.ndarray | None
-) -> Assignment:
+def assign_rows(folder: Path, split: Split, schema: Schema, first: np.ndarray | None) -> Assignment:
     """Assign the rows of a table to the subsets, each in an order that is drawn with the seed.
 
     Args:
         folder: Folder of the Parquet parts of the table.
-        first_equal: For each row the first row with equal features, shape (rows,); None if a random
+        first: For each row the first row with equal features, shape (rows,); None if a random
             split draws each row by itself.
 
     Raises:
         UserError: Train or test gets no row, or a row has no time or subset.
     """
     if split.by == "random":
-        rows, fold_keys = draw_rows(folder, split, schema), first_equal
-        if first_equal is not None:
-            rows = keep_together(rows, first_equal)
+        rows, fold_keys = draw_rows(folder, split, schema), first
+        if first is not None:
+            rows = keep_together(rows, first)
     else:
         subset, fold_keys = apply_rule(folder, split, schema)
         rng = np.random.RandomState(split.seed)
@@ -148,10 +144,8 @@ def random_split(rows: int, split: Split, classes: np.ndarray | None = None) -> 
         if classes is not None:
             from sklearn.model_selection import train_test_split
 
-            stratify = classes[rows]
-            return train_test_split(
-                rows, test_size=size, random_state=split.seed, stratify=stratify
-            )
+            strata = classes[rows]
+            return train_test_split(rows, test_size=size, random_state=split.seed, stratify=strata)
         # What train_test_split does; its import takes longer than to split a million rows.
         shuffled = np.random.RandomState(split.seed).permutation(rows)
         test_rows = math.ceil(size * len(rows))
@@ -201,9 +195,7 @@ def apply_rule(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray, 
     names = rule_columns(split, schema)
     if split.by in ("hash", "group"):
         return by_hash(hash_rows(folder, names, split), split)
-    values = pa.chunked_array(
-        [chunk for part in read_parts(folder, names) for chunk in part[0].chunks]
-    )
+    values = pa.concat_tables(read_parts(folder, names))[0]
     if values.null_count:
         raise UserError(
             f"split.by in params.yaml is {split.by}, but column {names[0]} is empty in "
@@ -298,7 +290,6 @@ def by_name(names: list[str], column: str) -> np.ndarray:
     """
     unknown = sorted({repr(name) for name in names} - {repr(name) for name in SUBSETS})
     if unknown:
-        raise UserError(
-            f"column {column}: expected {', '.join(SUBSETS)}, got {', '.join(unknown[:5])}"
-        )
+        expected = format_list(SUBSETS)
+        raise UserError(f"column {column}: expected {expected}, got {format_list(unknown)}")
     return np.array([SUBSETS.index(name) for name in names], np.int8)

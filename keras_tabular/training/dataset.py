@@ -65,9 +65,8 @@ def read_labels(folder: Path, schema: Schema) -> Labels:
     Raises:
         UserError: A row has no label, or no weight, or one below 0, or all weights are 0.
     """
-    parts = list(
-        read_parts(folder, [name for name in (schema.target, schema.weight) if name is not None])
-    )
+    columns = [name for name in (schema.target, schema.weight) if name is not None]
+    parts = list(read_parts(folder, columns))
     y = np.concatenate([arrays.labels(part, schema) for part in parts])
     weight = np.concatenate([arrays.row_weights(part, schema) for part in parts])
     if len(weight) and not weight.any():

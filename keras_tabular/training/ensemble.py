@@ -18,7 +18,7 @@ from keras_tabular.model_file.saved_model import SavedModel, load_model, write_m
 from keras_tabular.model_file.version import VERSION
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.stacking import stack
-from keras_tabular.preprocessing.statistics import describe_preprocessing
+from keras_tabular.preprocessing.statistics import describe_steps
 from keras_tabular.training.architecture import Architecture
 from keras_tabular.training.checkpoint import Snapshot
 from keras_tabular.training.fit import group_by, held_out_loss, out_of_fold
@@ -91,9 +91,7 @@ def best_names(setup: Setup, snapshots: list[Snapshot]) -> list[str]:
     return best
 
 
-def select_weights(
-    setup: Setup, predicted_rows: np.ndarray, oof: dict[str, np.ndarray]
-) -> dict[str, float]:
+def select_weights(setup: Setup, rows: np.ndarray, oof: dict[str, np.ndarray]) -> dict[str, float]:
     """Choose the weights of names by bagged ensemble selection.
 
     For each of `SAMPLES` random samples of the rows, names are picked one after the other, `PICKS`
@@ -103,25 +101,25 @@ def select_weights(
     Ksikes, "Ensemble selection from libraries of models" (2004).
 
     Args:
-        predicted_rows: Numbers of the training rows that were predicted, shape (rows,).
+        rows: Numbers of the training rows that were predicted, shape (rows,).
         oof: Out-of-fold predictions of each name, shape (rows, outputs).
     """
     if len(oof) == 1:
         return dict.fromkeys(oof, 1.0)
-    y, weight = setup.y[predicted_rows, 0], setup.dataset.weight[predicted_rows]
+    y, weight = setup.y[rows, 0], setup.dataset.weight[rows]
     rng = np.random.default_rng(setup.train.seed)
     picks = dict.fromkeys(oof, 0)
     for _ in range(SAMPLES):
-        rows = rng.integers(0, len(y), min(len(y), MAX_ROWS_OF_SAMPLE))
-        if not weight[rows].any():
-            rows = np.arange(len(y))
-        predictions = {name: values[rows].astype(np.float64) for name, values in oof.items()}
+        sample = rng.integers(0, len(y), min(len(y), MAX_ROWS_OF_SAMPLE))
+        if not weight[sample].any():
+            sample = np.arange(len(y))
+        predictions = {name: values[sample].astype(np.float64) for name, values in oof.items()}
         total = np.zeros(())
         for number in range(1, PICKS + 1):
             losses = {}
             for name, values in predictions.items():
-                row_losses = setup.losses(y[rows], (total + values) / number)
-                losses[name] = round_for_comparison(np.average(row_losses, weights=weight[rows]))
+                row_losses = setup.losses(y[sample], (total + values) / number)
+                losses[name] = round_for_comparison(np.average(row_losses, weights=weight[sample]))
             best = min(losses, key=losses.__getitem__)  # of equal ones the first
             total = total + predictions[best]
             picks[best] += 1
@@ -224,7 +222,7 @@ def describe(setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble
         name: describe_architecture(setup.architectures[name], same, ensemble)
         for name, same in group_by(snapshots, "architecture").items()
     }
-    columns = describe_preprocessing(setup.preprocessor.statistics, setup.schema, setup.train)
+    columns = describe_steps(setup.preprocessor.statistics, setup.schema, setup.train)
     curves = max(networks, key=lambda name: networks[name]["weight"])
     return {"folds": setup.train.folds, "networks": networks, "columns": columns, "curves": curves}
 

@@ -42,35 +42,33 @@ def possible_folds(folder: Path) -> range:
     return range(2, min(MAX_AUTO_FOLDS, groups) + 1)
 
 
-def draw_folds(
-    classes: list[np.ndarray], fold_keys: list[np.ndarray], folds: int, seed: int
-) -> Folds:
+def draw_folds(classes: list[np.ndarray], keys: list[np.ndarray], folds: int, seed: int) -> Folds:
     """Return the fold of each row of each part, int32.
 
     Args:
         classes: Class of each row of each part; for regression, all rows are of one class.
-        fold_keys: Result of `read_fold_keys`.
+        keys: Result of `read_fold_keys`.
         folds: Number of folds.
         seed: Seed of the draw.
 
     Raises:
         UserError: There are more folds than rows, groups or times.
     """
-    keys = np.concatenate(fold_keys or [np.arange(sum(map(len, classes)))])
-    distinct_keys, group = np.unique(keys, return_inverse=True)
+    all_keys = np.concatenate(keys or [np.arange(sum(map(len, classes)))])
+    distinct_keys, group = np.unique(all_keys, return_inverse=True)
     if folds > len(distinct_keys):
-        unit = "groups or times of training rows" if fold_keys else "training rows"
+        unit = "groups or times of training rows" if keys else "training rows"
         raise UserError(
             f"train.folds is {folds}, but there are only {len(distinct_keys)} {unit}. "
             f"Set train.folds to {len(distinct_keys)} or less, or to auto."
         )
-    if not fold_keys:
+    if not keys:
         return deal_rows(classes, folds, seed)
-    if keys.dtype.kind == "f":
-        row_folds = cut_periods(keys, group, folds)
+    if all_keys.dtype.kind == "f":
+        row_folds = cut_periods(all_keys, group, folds)
     else:
         row_folds = deal_groups(np.concatenate(classes), group, folds, seed)
-    return np.split(row_folds, np.cumsum([len(part) for part in fold_keys])[:-1])
+    return np.split(row_folds, np.cumsum([len(part) for part in keys])[:-1])
 
 
 def deal_rows(classes: list[np.ndarray], folds: int, seed: int) -> Folds:

@@ -46,17 +46,15 @@ def predict_later_blocks(
         UserError: The rows before a block have too few different times for the folds.
     """
     n_blocks = train.forward_chaining + 1
-    blocks = [
-        np.minimum(times * n_blocks, n_blocks - 1).astype(np.int32)
-        for times in read_fold_keys(folder)
-    ]
+    times = read_fold_keys(folder)
+    blocks = [np.minimum(part * n_blocks, n_blocks - 1).astype(np.int32) for part in times]
     oof = [np.full((len(block), schema.outputs), np.nan, np.float32) for block in blocks]
     for number in range(1, n_blocks):
         with TemporaryDirectory(dir=scratch) as earlier:
             for part, (rows, block) in enumerate(zip(read_parts(folder), blocks, strict=True)):
                 rows = rows.filter(pa.array(block < number))
-                times = pa.array(rows[FOLD_KEY].to_numpy() * (n_blocks / number))  # again up to 1
-                rows = rows.drop_columns(FOLD_KEY).append_column(FOLD_KEY, times)
+                keys = pa.array(rows[FOLD_KEY].to_numpy() * (n_blocks / number))  # again up to 1
+                rows = rows.drop_columns(FOLD_KEY).append_column(FOLD_KEY, keys)
                 write_part(Path(earlier), part, rows)
             network = _train(Path(earlier), schema, train, build)
         for rows, block, predictions in zip(read_parts(folder), blocks, oof, strict=True):

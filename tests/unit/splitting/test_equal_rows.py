@@ -50,7 +50,7 @@ def test_a_table_without_equal_rows_needs_no_message(tmp_path: Path) -> None:
     write_table(tmp_path, np.repeat(RNG.normal(size=50), 2), ["a", "b"] * 50)
     assert equal_feature_rows(tmp_path, SCHEMA) is None
     assert row_groups(tmp_path, SCHEMA) is None
-    assert find_equal_rows(tmp_path, SPLIT, SCHEMA) == (None, None)
+    assert find_equal_rows(tmp_path, SPLIT, SCHEMA) == (None, "")
 
 
 @pytest.mark.parametrize(
