@@ -29,8 +29,7 @@ Initializer = Literal[
     "lecun_uniform", "random_normal", "random_uniform", "truncated_normal",
 ]  # fmt: skip
 Optimizer = Literal[
-    "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion",
-    "nadam", "rmsprop", "sgd",
+    "adadelta", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion", "nadam", "rmsprop", "sgd",
 ]  # fmt: skip
 # The losses for each task. `auto` stands for the first.
 LOSSES = {

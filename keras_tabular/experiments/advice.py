@@ -77,9 +77,7 @@ def _compare_test_with_folds(evaluation: Evaluation) -> str:
     If there is forward chaining, the test score is compared with that.
     """
     key, sets = evaluation.primary_metrics[0], evaluation.score_sets
-    rows, place = "cross_validation", "in cross-validation"
-    if "forward_chaining" in sets:
-        rows, place = "forward_chaining", "in forward chaining"
+    rows = "forward_chaining" if "forward_chaining" in sets else "cross_validation"
     test, folds = evaluation.test.model.get(key), sets.get(rows, NO_SCORES).model.get(key)
     if not test or not folds or not test.interval or not folds.interval:
         return ""
@@ -87,18 +85,15 @@ def _compare_test_with_folds(evaluation: Evaluation) -> str:
     chance = math.hypot(*(high - low for low, high in (test.interval, folds.interval))) / 2
     if not is_worse or abs(folds.value - test.value) <= chance:
         return ""
-    return (
-        f"{metric(key).label} is significantly worse on the test rows "
-        f"({format_number(test.value, folds.value)}) than {place} "
-        f"({format_number(folds.value, test.value)})"
-    )
+    label, place = metric(key).label, rows.replace("_", " ")
+    value, other = format_number(test.value, folds.value), format_number(folds.value, test.value)
+    return f"{label} is significantly worse on the test rows ({value}) than in {place} ({other})"
 
 
 def _advice_about_overfitting(evaluation: Evaluation, networks: Networks) -> Iterator[str]:
-    train_loss, loss = (
-        evaluation.score_sets.get(rows, NO_SCORES).model.value("loss")
-        for rows in ("train", "cross_validation")
-    )
+    sets = evaluation.score_sets
+    train_loss = sets.get("train", NO_SCORES).model.value("loss")
+    loss = sets.get("cross_validation", NO_SCORES).model.value("loss")
     if train_loss is None or loss is None or train_loss >= MAX_LOSS_RATIO * loss:
         return
     advice = (

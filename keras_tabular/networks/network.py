@@ -221,12 +221,10 @@ class FlatModel(keras.layers.Layer):
 
 def learnt_weights(compiled: keras.Model) -> list[np.ndarray]:
     """Return the weights of the network that `compiled` trains, which is its last layer."""
-    model = compiled.layers[-1]
-    if isinstance(model, FlatModel):
-        for weight, value in model.split_weights():
-            weight.assign(value)
-        model = model.model()
-    return model.get_weights()
+    flat = compiled.layers[-1]
+    for weight, value in flat.split_weights():
+        weight.assign(value)
+    return flat.model().get_weights()
 
 
 def build_optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Optimizer:

@@ -62,7 +62,7 @@ Files
     parameters and code of each stage.
 
 For some models this is not enough, and only the same CPU gives the same bytes: those with
-`train.exact: false` (plain products), Adafactor, layers that cannot be stacked, a GPU, or another
+`train.exact: false` (plain products), layers that cannot be stacked, a GPU, or another
 kind of machine. `training.ensemble.build_metadata` records that in the model. The linear baseline
 is scikit-learn's, whose last digit may differ on another CPU. `make check-cpu` compares CPUs with
 tests/same_bytes.py.

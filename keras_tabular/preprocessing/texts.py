@@ -39,11 +39,6 @@ class Vocabulary(NamedTuple):
     ngrams: list[str]
     length: int
 
-    @property
-    def size(self) -> int:
-        """Number of different tokens, where 0 means none."""
-        return 1 + len(self.words) + len(self.ngrams)
-
     def token_model(self) -> keras.Model:
         """Build the model from texts, shape (rows, 1), to their distinct tokens and zeros.
 
@@ -161,7 +156,8 @@ def fit_encoder(
         y: The result of `regression_targets`: float64, shape (rows, outputs).
         folds: Fold of each row.
     """
-    model, size = vocabulary.token_model(), vocabulary.size
+    model = vocabulary.token_model()
+    size = 1 + len(vocabulary.words) + len(vocabulary.ngrams)  # where 0 means no token
     blocks: list[sparse.csr_array] = []
     count = 0
     batches = (part[n : n + BATCH_ROWS] for part in parts for n in range(0, len(part), BATCH_ROWS))

@@ -15,7 +15,7 @@ from pathlib import Path
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.projects.lock import DISTRIBUTION, LOCKED_PACKAGE, lock_text, locked_packages
-from keras_tabular.projects.wheel import PIP, get_wheel, pin, read_project_files, run_command
+from keras_tabular.projects.wheel import PIP, Files, get_wheel, pin, read_project_files, run_command
 
 CHANGES = "keras_tabular/CHANGELOG.md"  # in the wheel
 
@@ -36,8 +36,9 @@ def main() -> None:
         new_wheel = get_wheel(Path(scratch))
         wheel = old_wheel.parent / new_wheel.name
         changes = new_changes(old_wheel, new_wheel)
-        locks = upgraded_locks(folder, old_wheel, new_wheel)
-        scripts, edited = upgraded_stages(folder, old_wheel, new_wheel)
+        old_files, files = read_project_files(old_wheel), read_project_files(new_wheel)
+        locks = upgraded_locks(folder, old_files, files, pin(new_wheel))
+        scripts, edited = upgraded_stages(folder, old_files, files)
         # The wheel is replaced last, so that `upgrade` can be repeated if it was interrupted.
         for path, lock_lines in locks.items():
             with atomic_write(path) as partial:
@@ -65,12 +66,16 @@ def new_changes(old_wheel: Path, wheel: Path) -> str:
     return "\n".join(line for line in text.splitlines() if line not in old_lines)
 
 
-def upgraded_locks(folder: Path, old_wheel: Path, wheel: Path) -> dict[Path, str]:
+def upgraded_locks(
+    folder: Path, old_files: Files, files: Files, library: dict[str, str]
+) -> dict[Path, str]:
     """Return the lock files of the project with the packages that the new version needs.
 
     A package that the owner added, or whose version the owner changed, stays as it is.
+
+    Args:
+        library: The lines of the library for requirements.txt, by its name.
     """
-    old_files, files = read_project_files(old_wheel), read_project_files(wheel)
     locks = {}
     for name in files:
         path = folder / name
@@ -85,26 +90,23 @@ def upgraded_locks(folder: Path, old_wheel: Path, wheel: Path) -> dict[Path, str
             for package, lines in locked_packages(text).items()
             if lines.split()[0] not in old_pins and package != DISTRIBUTION
         }
-        library = pin(wheel) if name == "requirements.txt" else {}
-        locks[path] = lock_text(LOCKED_PACKAGE.sub("", text), packages | owner_packages | library)
+        packages |= owner_packages | (library if name == "requirements.txt" else {})
+        locks[path] = lock_text(LOCKED_PACKAGE.sub("", text), packages)
     return locks
 
 
-def upgraded_stages(
-    folder: Path, old_wheel: Path, wheel: Path
-) -> tuple[dict[Path, bytes], list[Path]]:
+def upgraded_stages(folder: Path, old: Files, new: Files) -> tuple[dict[Path, bytes], list[Path]]:
     """Find the stage scripts that differ in the new version, since they import its functions.
 
     Returns:
         The new content of the scripts that the owner has not edited; and the edited scripts.
     """
-    old_files = read_project_files(old_wheel)
     scripts, edited = {}, []
-    for name, (content, _) in read_project_files(wheel).items():
+    for name, (content, _) in new.items():
         path = folder / name
         if not name.startswith("stages/") or not path.exists() or path.read_bytes() == content:
             continue
-        if path.read_bytes() == old_files.get(name, (b"", 0))[0]:
+        if path.read_bytes() == old.get(name, (b"", 0))[0]:
             scripts[path] = content
         else:
             edited.append(path)

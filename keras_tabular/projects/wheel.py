@@ -17,6 +17,7 @@ from keras_tabular.projects.lock import DISTRIBUTION, version_differences
 ROOT = Path(__file__).resolve().parents[2]  # a clone, or site-packages
 PROJECT_FILES = "keras_tabular/projects/files/"  # in the wheel
 GIT = ("git", "-c", "advice.detachedHead=false", "-c", "init.defaultBranch=main")
+Files = dict[str, tuple[bytes, int]]  # the content and the mode of each file, by its path
 PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
@@ -78,8 +79,8 @@ def run_command(
         raise UserError(f"{words} failed in {cwd or Path()}. The lines above say why.")
 
 
-def read_project_files(wheel: Path) -> dict[str, tuple[bytes, int]]:
-    """Return the content and the mode of each file for a project in the wheel, by its path."""
+def read_project_files(wheel: Path) -> Files:
+    """Return the files for a project in the wheel."""
     files = {}
     with ZipFile(wheel) as archive:
         for info in archive.infolist():

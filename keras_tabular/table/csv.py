@@ -226,16 +226,12 @@ def describe_error(file: Path, dialect: Dialect, line: int, error: Exception) ->
     if isinstance(error, csv.Error):
         messages = (CSV_PROBLEMS[part] for part in CSV_PROBLEMS if part in problem)
         return f"{file}, line {line}: {next(messages, problem)}"
-    if isinstance(error, UnicodeDecodeError) and dialect.is_utf8:
-        with open_bytes(file) as content:
-            for number, text in enumerate(content, start=1):
-                try:
-                    text.decode()
-                except UnicodeDecodeError as decode_error:
-                    byte = f"0x{text[decode_error.start]:02x}"
-                    problem = f"expected text in utf-8, got byte {byte}"
-                    advice = "Set encoding in data/schema.yaml, for example to latin-1."
-                    return f"{file}, line {number}: {problem}. {advice}"
+    if isinstance(error, UnicodeDecodeError):
+        byte, advice = (
+            error.object[error.start],
+            "Set encoding in data/schema.yaml, such as latin-1",
+        )
+        problem = f"expected text in {dialect.encoding}, got byte 0x{byte:02x}. {advice}."
     if isinstance(error, OSError) and file.suffix in COMPRESSED:
         problem = "The compressed file is cut off or damaged. Copy it again."
     return f"{file}, line {line} or later: {problem}"

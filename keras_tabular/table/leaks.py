@@ -99,12 +99,7 @@ def _share_explained(values: np.ndarray, y: np.ndarray, ordered: bool) -> float:
     share = float(1 - np.square(actual - predicted).sum() / variance) if variance else 0.0
     present = ~np.isnan(values)
     if ordered and present.mean() >= MIN_PRESENT:
-        share = max(share, _squared_correlation(_rank(values[present]), y[present, 0]))
+        with np.errstate(invalid="ignore"):  # a constant has no correlation
+            correlation = np.corrcoef(_rank(values[present]), y[present, 0])[0, 1]
+        share = max(share, float(np.nan_to_num(correlation**2)))
     return share
-
-
-def _squared_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the square of the correlation; for ranks it is Spearman's; 0 for a constant."""
-    first, second = first - first.mean(), second - second.mean()
-    variances = np.square(first).sum() * np.square(second).sum()
-    return float(np.square((first * second).sum()) / variances) if variances else 0.0

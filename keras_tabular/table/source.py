@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -172,12 +173,10 @@ def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Callable
         name: Name of the file in messages, if there is one file and its path means nothing.
     """
     places = enumerate((file, place) for file in files for place in _row_places(file, dialect))
-    row, (file, place) = -1, (Path(), 0)
 
+    @cache
     def locate(number: int) -> str:
-        nonlocal row, file, place
-        while row < number:
-            row, (file, place) = next(places)
+        file, place = next(place for row, place in places if row == number)
         return f"{name or file}, {'row' if is_parquet(file) else 'line'} {place}"
 
     return locate

@@ -84,9 +84,8 @@ class Architecture:
             model.get_layer("scale").kernel.assign(scales)
         inputs = keras.Input(self.features.input_shape[1:])
         trained = make_reproducible(model, params.batch_size) if train.exact else model
-        if params.optimizer != "adafactor":  # which factors matrices, and cannot factor a vector
-            trained = network.FlatModel(trained, network.learning_rate_factors(model, params))
-        compiled = keras.Model(inputs, trained(self.features(inputs)))
+        flat = network.FlatModel(trained, network.learning_rate_factors(model, params))
+        compiled = keras.Model(inputs, flat(self.features(inputs)))
         is_regression = self._schema.task == "regression"
         metric = MeanAbsoluteError("mean_absolute_error") if is_regression else "accuracy"
         compiled.compile(

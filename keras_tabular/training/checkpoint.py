@@ -10,8 +10,8 @@ identity.
 import hashlib
 import inspect
 import json
+import shutil
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -101,11 +101,8 @@ class Checkpoints(NamedTuple):
         return Snapshot(**content) if content.pop("key") == self.key else None
 
     def remove(self) -> None:
-        """Remove all files, and the folder if nothing else is in it."""
-        for path in self.folder.glob("*.npz"):
-            path.unlink()
-        with suppress(OSError):
-            self.folder.rmdir()
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def identity(

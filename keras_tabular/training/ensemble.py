@@ -189,12 +189,9 @@ def build_metadata(
     setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble
 ) -> ModelMetadata:
     """Build the metadata of the model to save."""
-    is_exact = setup.train.exact and all(
-        # Adafactor computes means, whose last bits depend on the CPU.
-        architecture.is_stackable and architecture.params.optimizer != "adafactor"
-        for architecture in setup.architectures.values()
-    )
+    is_stacked = all(each.is_stackable for each in setup.architectures.values())
     on_cpu = not tf.config.get_visible_devices("GPU")
+    is_exact = setup.train.exact and is_stacked
     repeats = is_exact and on_cpu and platform.machine() in REPRODUCIBLE_MACHINES
     combination, statistics = None, setup.preprocessor.statistics
     if setup.schema.task == "regression" and setup.train.folds > 1:

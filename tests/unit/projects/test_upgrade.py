@@ -9,7 +9,7 @@ from keras_tabular.projects.upgrade import (
     upgraded_locks,
     upgraded_stages,
 )
-from keras_tabular.projects.wheel import pin
+from keras_tabular.projects.wheel import pin, read_project_files
 
 HASH = " \\\n    --hash=sha256:0\n"
 
@@ -42,10 +42,11 @@ def test_packages_that_the_owner_added_or_changed_stay(tmp_path: Path) -> None:
     pins = lock("a==1", "b==1.5", "c==1", "d==1").replace("d==1 ", "d==1 ; sys_platform == 'x' ")
     file.write_text(options + pins + lock("keras-tabular==0.9", "mine==3"))
     (library,) = pin(new).values()
+    files = read_project_files(old), read_project_files(new)
     upgraded = options + lock("a==2", "b==1.5", "d==1", "e==1") + library + lock("mine==3")
-    assert upgraded_locks(project, old, new) == {file: upgraded}
+    assert upgraded_locks(project, *files, pin(new)) == {file: upgraded}
     file.write_text(upgraded)  # and then the upgrade was interrupted
-    assert upgraded_locks(project, old, new) == {file: upgraded}
+    assert upgraded_locks(project, *files, pin(new)) == {file: upgraded}
 
 
 def test_stage_scripts_that_the_owner_has_not_edited_are_replaced(tmp_path: Path) -> None:
@@ -57,7 +58,8 @@ def test_stage_scripts_that_the_owner_has_not_edited_are_replaced(tmp_path: Path
     stages.mkdir(parents=True)
     for name, text in (("a.py", "a = 1\n"), ("b.py", "b = 1  # edited\n"), ("c.py", "c = 2\n")):
         (stages / name).write_text(text)
-    scripts, edited = upgraded_stages(tmp_path / "project", old, new)
+    files = read_project_files(old), read_project_files(new)
+    scripts, edited = upgraded_stages(tmp_path / "project", *files)
     assert (scripts, edited) == ({stages / "a.py": b"a = 2\n"}, [stages / "b.py"])
 
 

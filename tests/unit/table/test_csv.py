@@ -65,7 +65,7 @@ BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
     "a long row": (HEADER + "1,1,x,1,1\n", ["line 2: expected 4 cells, got 5"]),
     "Latin-1": (
         (HEADER + ROW + "1,1,é,1\n").encode("latin-1"),
-        ["line 3: ", "in utf-8, got byte 0xe9"],
+        ["line 1 or later: ", "in utf-8, got byte 0xe9"],
     ),
     "after line breaks": (HEADER + '1,1,"x\n\ny",1\n\nx,1,x,1\n', ["line 6, column a"]),
     "two in one row, and one later": (
