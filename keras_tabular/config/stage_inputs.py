@@ -32,10 +32,8 @@ def stage_runner(name: str | None) -> Callable[[Callable[[], None]], None]:
         after = stage_inputs(name) if name else {}
         keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
         if keys:
-            raise UserError(
-                f"these inputs changed while stage {name} ran: {format_list(keys)}. Its outputs do "
-                "not match them, so run `dvc repro` again."
-            )
+            problem = f"these inputs changed while stage {name} ran: {format_list(keys)}"
+            raise UserError(f"{problem}. Its outputs do not match them: run `dvc repro` again.")
 
     return lambda main: process.run(partial(run, main))
 

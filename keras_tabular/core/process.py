@@ -66,10 +66,8 @@ def explanation(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
         if package not in PROJECT_PACKAGES:
-            return (
-                f"error: {error.name} is not installed in {sys.executable}. Run `make repro` and "
-                "`. .venv/bin/activate`, or `pip install -r requirements.txt`."
-            )
+            advice = "`make repro` and `. .venv/bin/activate`, or `pip install -r requirements.txt`"
+            return f"error: {error.name} is not installed in {sys.executable}. Run {advice}."
     return None
 
 

@@ -135,10 +135,8 @@ class Run:
             UserError: The run has none.
         """
         if self.evaluation is None:
-            raise UserError(
-                f"{self.metrics / 'scores.json'}: {self.label} has no scores. Run `dvc repro` at "
-                "the root of the project first"
-            )
+            problem = f"{self.metrics / 'scores.json'}: {self.label} has no scores"
+            raise UserError(f"{problem}. Run `dvc repro` at the root of the project first")
         return self.evaluation
 
 
@@ -167,11 +165,8 @@ def resolve(name: str) -> tuple[str, str]:
     newest = ("--sort=-committerdate", "--count=1", "--format=%(objectname)")
     commit = (commit or git("for-each-ref", *newest, f"refs/exps/*/*/{name}") or "").strip()
     if not commit:
-        raise UserError(
-            f"found no revision {name!r}; expected a branch, a tag or a commit of `git log`, an "
-            f"experiment of `dvc exp list`, or {WORKSPACE}. If it is in another repository, "
-            "fetch it first"
-        )
+        expected = f"a branch, a tag, a commit, an experiment of `dvc exp list`, or {WORKSPACE}"
+        raise UserError(f"expected {expected}, got {name!r}. Fetch it if it is in another clone")
     is_hash = commit.startswith(name) or name.startswith("HEAD")
     return commit[:7] if is_hash else name, commit
 

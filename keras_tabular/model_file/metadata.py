@@ -136,10 +136,8 @@ def training_rows(path: Path, metadata: ModelMetadata, schema: Schema) -> Traini
     declared = {(name, column.feature_type) for name, column in schema.features.items()}
     if trained != declared:
         different = format_list(sorted({name for name, _ in trained ^ declared}))
-        raise UserError(
-            f"{path}: the model was trained for other columns than data/schema.yaml declares: "
-            f"{different}. Run `dvc repro` to train a model for the declared columns."
-        )
+        problem = "the model was trained for other columns than data/schema.yaml declares"
+        raise UserError(f"{path}: {problem}: {different}. Run `dvc repro` to train another model.")
     return trained_on
 
 

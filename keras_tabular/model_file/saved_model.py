@@ -104,10 +104,8 @@ def load_model(path: Path, content: bytes, schema: Schema | None = None) -> Save
         if trained != declared_value:
             problems.append(f"{key} {trained} in the model, {declared_value} in the schema")
     if problems:
-        raise UserError(
-            f"{path}: the model was trained for another table than data/schema.yaml "
-            f"declares: {format_list(problems)}. Run `dvc repro` to train a model for this table."
-        )
+        problem = f"another table than data/schema.yaml declares: {format_list(problems)}"
+        raise UserError(f"{path}: the model was trained for {problem}. Run `dvc repro`.")
     return model
 
 

@@ -138,16 +138,12 @@ def summarize_parts(read_parts: ReadParts, schema: Schema, train: Train) -> dict
             summaries[name] = summaries[name].merge(Summary.from_column(part[name], column))
             needs_filling = name in schema.features and not column.is_string
             if train.imputation == "none" and needs_filling and part[name].null_count:
-                raise UserError(
-                    f"column {name} has missing values in the training rows, but train.imputation "
-                    "is none. Set train.imputation to mean or median."
-                )
+                problem = f"column {name} has missing values, but train.imputation is none"
+                raise UserError(f"{problem}. Set train.imputation to mean or median.")
     for name, summary in summaries.items():
         if not summary.count:
-            raise UserError(
-                f"column {name} has no value in any training row. Remove it from columns in "
-                "data/schema.yaml."
-            )
+            problem = f"column {name} has no value in any training row"
+            raise UserError(f"{problem}. Remove it from columns in data/schema.yaml.")
     return summaries
 
 

@@ -27,10 +27,10 @@ def main() -> None:
     folder = parser.parse_args().folder
     wheels = sorted(folder.glob("vendor/keras_tabular-*.whl"))
     if len(wheels) != 1:
-        raise UserError(
-            f"{folder.resolve()} is not a project: expected one wheel of the library in vendor, "
-            f"got {len(wheels)}. To create a project, run `python3 CLONE/keras_tabular new`."
+        problem = (
+            f"expected one wheel of the library in {folder.resolve()}/vendor, got {len(wheels)}"
         )
+        raise UserError(f"{problem}. To create a project, run `python3 CLONE/keras_tabular new`.")
     old_wheel = wheels[0]
     with tempfile.TemporaryDirectory() as scratch:
         new_wheel = get_wheel(Path(scratch))
@@ -51,10 +51,8 @@ def main() -> None:
         old_wheel.unlink()
     print(f"{wheel} replaces {old_wheel.name}. requirements.txt has its hash.")
     for path in edited:
-        print(
-            f"You have edited {path}, and the library has a new version of it. Replace it by "
-            f"{path.relative_to(folder)} of the clone, and copy your edits into it."
-        )
+        print(f"You have edited {path}, and the library has a new version of it.")
+        print(f"Replace it by {path.relative_to(folder)} of the clone, and repeat your edits.")
     print(f"New lines of the change log:\n\n{changes or '(none)'}\n")
     install(folder, wheel)
 

@@ -35,11 +35,11 @@ def get_wheel(folder: Path) -> Path:
     """
     # A package may put a pyproject.toml into site-packages, but hardly these two.
     if not ((ROOT / "stages").is_dir() and (ROOT / "dvc.yaml").is_file()):
-        raise UserError(
-            "an installed library cannot create or upgrade a project, because there is no release "
-            "yet. Use a clone of its repository: `python3 CLONE/keras_tabular new ...`, or "
-            "`python3 CLONE/keras_tabular upgrade FOLDER`."
+        problem = "an installed library cannot create or upgrade a project. Use a clone"
+        commands = (
+            "`python3 CLONE/keras_tabular new ...` or `python3 CLONE/keras_tabular upgrade ...`"
         )
+        raise UserError(f"{problem}: {commands}")
     with tempfile.TemporaryDirectory() as scratch:
         source, python = ROOT, sys.executable
         if (ROOT / ".git").exists():

@@ -175,10 +175,8 @@ def infer_date(name: str, column: InferredColumn) -> bool:
     column.format = several or (None if forms == [ISO] else forms[0])
     dates: list[Any] = parse_texts(texts, "datetime", column.format)
     written = f", written as {' or '.join(forms)}" if several else ""
-    column.description = (
-        f"{len(texts)} different dates or times from {min(dates):%Y-%m-%d} to "
-        f"{max(dates):%Y-%m-%d}{written}"
-    )
+    ends = f"{min(dates):%Y-%m-%d} to {max(dates):%Y-%m-%d}"
+    column.description = f"{len(texts)} different dates or times from {ends}{written}"
     question = f"Will later rows be predicted from earlier ones? Then add time: {name} above, and"
     column.questions += [*questions, f"{question} set split.by: time in params.yaml."]
     return True

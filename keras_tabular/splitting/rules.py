@@ -58,10 +58,8 @@ def unused_declarations(split: Split, schema: Schema) -> Iterator[str]:
     }
     for key, (rules, consequence) in declarations.items():
         if getattr(schema, key) and split.by not in rules:
-            yield (
-                f"data/schema.yaml declares {key}, but split.by: {split.by} does not use it: "
-                f"{consequence}."
-            )
+            problem = f"data/schema.yaml declares {key}, but split.by: {split.by} does not use it"
+            yield f"{problem}: {consequence}."
 
 
 def find_equal_rows(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray | None, str]:
@@ -105,10 +103,8 @@ def assign_rows(folder: Path, split: Split, schema: Schema, first: np.ndarray | 
             for number in range(len(SUBSETS))
         ]
     if not len(rows[TRAIN]) or not len(rows[TEST]):
-        raise UserError(
-            f"split.by in params.yaml is {split.by}, which gives {len(rows[TRAIN])} training rows "
-            f"and {len(rows[TEST])} test rows. Expected at least one row in both."
-        )
+        sizes = f"{len(rows[TRAIN])} training rows and {len(rows[TEST])} test rows"
+        raise UserError(f"split.by: {split.by} gives {sizes}. Expected at least one row in both.")
     return Assignment(rows, fold_keys)
 
 
@@ -157,10 +153,7 @@ def random_split(rows: int, split: Split, classes: np.ndarray | None = None) -> 
         if split.validation_size:
             train, validation = draw(train, split.validation_size)
     except ValueError as error:
-        raise UserError(
-            f"cannot split {rows} rows with test_size {split.test_size}, validation_size "
-            f"{split.validation_size} and stratify {split.stratify} (split in params.yaml): {error}"
-        ) from None
+        raise UserError(f"{rows} rows cannot be split by split in params.yaml: {error}") from None
     return [train, validation, test]
 
 
@@ -197,10 +190,8 @@ def apply_rule(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray, 
         return by_hash(hash_rows(folder, names, split), split)
     values = pa.concat_tables(read_parts(folder, names))[0]
     if values.null_count:
-        raise UserError(
-            f"split.by in params.yaml is {split.by}, but column {names[0]} is empty in "
-            f"{values.null_count} rows. Expected a value in every row."
-        )
+        problem = f"expected a value in every row, got {values.null_count} empty cells"
+        raise UserError(f"column {names[0]}: {problem}. split.by: {split.by} needs them.")
     if split.by == "time":
         return by_time(values.to_numpy(), split)
     fold_keys = None

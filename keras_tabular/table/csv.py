@@ -227,11 +227,8 @@ def describe_error(file: Path, dialect: Dialect, line: int, error: Exception) ->
         messages = (CSV_PROBLEMS[part] for part in CSV_PROBLEMS if part in problem)
         return f"{file}, line {line}: {next(messages, problem)}"
     if isinstance(error, UnicodeDecodeError):
-        byte, advice = (
-            error.object[error.start],
-            "Set encoding in data/schema.yaml, such as latin-1",
-        )
-        problem = f"expected text in {dialect.encoding}, got byte 0x{byte:02x}. {advice}."
+        problem = f"expected text in {dialect.encoding}, got byte 0x{error.object[error.start]:02x}"
+        problem += ". Set encoding in data/schema.yaml, for example to latin-1."
     if isinstance(error, OSError) and file.suffix in COMPRESSED:
         problem = "The compressed file is cut off or damaged. Copy it again."
     return f"{file}, line {line} or later: {problem}"

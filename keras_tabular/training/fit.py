@@ -163,11 +163,8 @@ def train_round(
     epoch = architecture.epochs_after(number + 1)
     if not all(map(math.isfinite, logs.values())):
         scores = ", ".join(f"{name} {value}" for name, value in logs.items())
-        raise UserError(
-            f"training diverged in epoch {math.ceil(epoch)}, with a value that is NaN or infinite: "
-            f"{scores}. Try a smaller learning_rate or another activation in train.networks, or "
-            "normalization: standard."
-        )
+        advice = "Try a smaller learning_rate, another activation, or normalization: standard"
+        raise UserError(f"training diverged in epoch {math.ceil(epoch)}: {scores}. {advice}.")
     label = f"{network.architecture} {network.number + 1}"
     last = f"{label}, epoch {math.ceil(epoch)} of {architecture.params.epochs}"
     report_progress(epoch - architecture.epochs_after(number), f"{last}, loss {logs['loss']:.4f}")
