@@ -27,9 +27,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     wheels = sorted(folder.glob("vendor/keras_tabular-*.whl"))
     if len(wheels) != 1:
-        problem = (
-            f"expected one wheel of the library in {folder.resolve()}/vendor, got {len(wheels)}"
-        )
+        problem = f"{folder.resolve()}/vendor: expected one wheel of the library, got {len(wheels)}"
         raise UserError(f"{problem}. To create a project, run `python3 CLONE/keras_tabular new`.")
     old_wheel = wheels[0]
     with tempfile.TemporaryDirectory() as scratch:

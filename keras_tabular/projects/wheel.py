@@ -35,11 +35,8 @@ def get_wheel(folder: Path) -> Path:
     """
     # A package may put a pyproject.toml into site-packages, but hardly these two.
     if not ((ROOT / "stages").is_dir() and (ROOT / "dvc.yaml").is_file()):
-        problem = "an installed library cannot create or upgrade a project. Use a clone"
-        commands = (
-            "`python3 CLONE/keras_tabular new ...` or `python3 CLONE/keras_tabular upgrade ...`"
-        )
-        raise UserError(f"{problem}: {commands}")
+        advice = "Use a clone: `python3 CLONE/keras_tabular new ...` or `... upgrade FOLDER`."
+        raise UserError(f"an installed library cannot create or upgrade a project. {advice}")
     with tempfile.TemporaryDirectory() as scratch:
         source, python = ROOT, sys.executable
         if (ROOT / ".git").exists():

@@ -100,7 +100,7 @@ def test_base_is_revision_experiment_or_last_other_results(
     call_main(folder, REPORT)
     assert capsys.readouterr().out == f"report.html: workspace compared with {before}\n"
     assert "the last commit that has other results" in (folder / "report.html").read_text()
-    with pytest.raises(SystemExit, match="error: expected a branch, .*, got 'nope'"):
+    with pytest.raises(SystemExit, match=r"error: expected a branch, .*, got 'nope'"):
         call_main(folder, REPORT, "nope")
 
     monkeypatch.chdir(folder)
