@@ -68,10 +68,11 @@ def main() -> None:
     if args.json:
         write_json(args.json, report.model_dump(exclude_none=True))
 
-    from keras_tabular.report.page import render_drift_page  # the import takes a second
+    from keras_tabular.report.page import TEMPLATES  # the import takes a second
 
     with atomic_write(args.output) as page:
-        page.write_text(render_drift_page(report, file_name, schema), encoding="utf-8")
+        values = {"report": report, "file_name": file_name, "target": schema.target}
+        page.write_text(TEMPLATES.get_template("drift.html").render(values), encoding="utf-8")
     print(f"Drift: {report.verdict}: {report.reason}")
     if report.verdict == "fail" and params.drift.policy == "error":
         sys.exit(1)

@@ -3,11 +3,10 @@
 docs/params.md describes every key.
 """
 
-import calendar
 import math
 import re
 from collections.abc import Iterable
-from datetime import date
+from datetime import UTC, date, datetime, time
 from functools import reduce
 from operator import getitem
 from typing import Annotated, Any, Literal, Self
@@ -37,7 +36,6 @@ LOSSES = {
     "multiclass": ("sparse_categorical_crossentropy",),
     "regression": ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh"),
 }
-SECONDS_PER_DAY = 86_400
 Auto = Literal["auto"]
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -285,10 +283,9 @@ class Range(Section):
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         if isinstance(low, date):
-            low = float(calendar.timegm(low.timetuple()))
-        if isinstance(high, date):  # to the end of the day
-            seconds = calendar.timegm(high.timetuple()) + SECONDS_PER_DAY
-            high = math.nextafter(seconds, -math.inf)
+            low = datetime.combine(low, time.min, UTC).timestamp()
+        if isinstance(high, date):
+            high = datetime.combine(high, time.max, UTC).timestamp()
         return low, high
 
     @model_validator(mode="after")

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from markupsafe import Markup
-
 from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.prediction.drift import ColumnDrift
 from keras_tabular.report import vega
@@ -101,26 +99,3 @@ def drift_picture(name: str, column: ColumnDrift) -> Picture:
     ]
     note = f"Distance {column.distance:.3f}; sampling noise up to {column.by_chance:.3f}."
     return Picture(name, vega.named_chart([*train, *new], "bin", layers), note)
-
-
-def spark(column: Mapping[str, Any]) -> Markup:
-    """Draw a small histogram of a column: bars for training rows, and a line for test rows.
-
-    It is empty if the column has no counts.
-    """
-    train, test = (
-        [count / max(sum(column.get(name, [])), 1) for count in column.get(name, [])]
-        for name in ("train", "test")
-    )
-    top = max([*train, *test], default=0)
-    if not top:
-        return Markup()
-    width = 96 / len(train)
-    bars, step = (
-        "L".join(f"{n * width:.1f} {26 - 24 * share / top:.1f}h{width:.1f}" for n, share in shares)
-        for shares in (enumerate(train), enumerate(test))
-    )
-    return Markup(
-        '<svg viewBox="0 0 96 26" class="spark" aria-hidden="true">'
-        f'<path class="bars" d="M0 26L{bars}V26z"/><path class="step" d="M{step}"/></svg>'
-    )

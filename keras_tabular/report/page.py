@@ -11,19 +11,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import format_list
 from keras_tabular.core.metrics import BASELINES, GROUP_MEASURES, MIN_GROUP_ROWS, ROW_SETS, TASKS
 from keras_tabular.experiments.comparison import Comparison, read_points
 from keras_tabular.experiments.run import Run
 from keras_tabular.experiments.verdict import format_checks
-from keras_tabular.prediction.drift import DriftReport
 from keras_tabular.report import column_pictures, formats, pictures, vega
-from keras_tabular.report.formats import format_parameter
 
 DATA_CARD = "data/README.md"
 MAX_ERROR_COLUMNS = 8
-MAX_DRIFTED_PICTURES, MAX_OTHER_PICTURES = 24, 6
 UNDECIDED_NOTE = "The verdict is undecided: the 95% confidence interval (CI) contains 0."
 MARKDOWN_ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&#64;"})
 
@@ -38,19 +34,6 @@ def render(template: str, comparison: Comparison, **sections: Any) -> str:
         task=task.label if task else "A model",
         row_set_titles=ROW_SETS,
         **sections,
-    )
-
-
-def render_drift_page(report: DriftReport, file_name: str, schema: Schema) -> str:
-    """Render the page about the drift of the rows in a file."""
-    drifted = [name for name, column in report.columns.items() if column.moved]
-    pictured = drifted[:MAX_DRIFTED_PICTURES] or list(report.columns)[:MAX_OTHER_PICTURES]
-    return TEMPLATES.get_template("drift.html").render(
-        report=report,
-        file_name=file_name,
-        target=schema.target,
-        has_drift=bool(drifted),
-        pictures=[column_pictures.drift_picture(name, report.columns[name]) for name in pictured],
     )
 
 
@@ -83,18 +66,6 @@ def escape_advice(step: str) -> str:
 def markdown_row(cells: Iterable[Any]) -> str:
     """Format a row of a Markdown table."""
     return f"| {' | '.join(map(escape_markdown, cells))} |"
-
-
-def hyperparameter_rows(networks: dict[str, Any], run: Run) -> list[list[str]]:
-    """Return each hyperparameter with its value in each architecture, and whether it was `auto`."""
-    declared = run.params.get("train", {}).get("networks", {})
-
-    def describe(name: str, key: str) -> str:
-        value = format_parameter(networks[name]["params"].get(key))
-        return f"auto, {value}" if declared.get(name, {}).get(key) == "auto" else value
-
-    keys = dict.fromkeys(key for network in networks.values() for key in network["params"])
-    return [[key, *(describe(name, key) for name in networks)] for key in keys]
 
 
 def important_columns(names: Iterable[str], run: Run) -> list[str]:

@@ -110,17 +110,12 @@ def draw_confusion(comparison: Comparison) -> Picture:
 
 
 def draw_roc(comparison: Comparison) -> Picture:
-    """Draw the ROC curve with the area under it."""
-    layers = [vega.dashed_line([{"x": 0, "y": 0}, {"x": 1, "y": 1}])]
-    score = comparison.scores["test"].get("roc_auc")
-    if score and score.value is not None:
-        area = {"x": 0.97, "y": 0.06, "text": f"area {score.value:.3f}"}
-        encoding = {"x": quantitative("x"), "y": quantitative("y"), "text": {"field": "text"}}
-        layers.append(layer("text", encoding, [area], align="right"))
+    """Draw the ROC curve, and that of a random guess."""
+    guess = vega.dashed_line([{"x": 0, "y": 0}, {"x": 1, "y": 1}])
     x = quantitative("false positive rate", "False positive rate", scale=SHARE)
     y = quantitative("true positive rate", "True positive rate (recall)", scale=SHARE)
     rows, names = points_of_runs(comparison, "roc")
-    return Picture("ROC curve", draw_lines(rows, x, y, names, layers))
+    return Picture("ROC curve", draw_lines(rows, x, y, names, [guess]))
 
 
 def draw_precision_recall(comparison: Comparison) -> Picture:

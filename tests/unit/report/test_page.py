@@ -38,7 +38,7 @@ def test_names_in_the_data_stay_text() -> None:
     for html in (
         macros.table(["Column", HOSTILE], [[HOSTILE, HOSTILE]]),
         svg(draw_importance(HOSTILE), "a"),
-        column_pictures.spark({"train": [1, 2], "test": [2, 1]}) + Markup.escape(HOSTILE),
+        macros.spark({"train": [1, 2], "test": [2, 1]}) + Markup.escape(HOSTILE),
         page.render_markdown(f"{HOSTILE} <script>alert(1)</script> ![]({HOSTILE})"),
     ):
         parsed = Page(str(html))
