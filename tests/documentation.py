@@ -23,6 +23,8 @@ SHOWN_OUTPUT = {
     "dvc push": r"^.+",
 }
 
+SERVE = r"( serve\b[^&\n]*) &"  # a server in the background
+
 
 def code_blocks(page: str, language: str) -> list[str]:
     """Return the blocks of code in a language, such as `sh`, on a page."""
@@ -57,9 +59,9 @@ def is_queue_busy(folder: Path) -> bool:
 
 def use_free_port(block: str) -> str:
     """Let a server in a block use a free port, and stop it if the block fails."""
-    if "serve &" not in block:
+    if not re.search(SERVE, block):
         return block
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
-    block = block.replace("serve &", f"serve --port {port} &").replace("8000", port)
+    block = re.sub(SERVE, rf"\1 --port {port} &", block).replace("8000", port)
     return f"trap 'kill $(jobs -p)' ERR\n{block}"

@@ -1,15 +1,20 @@
-"""A server makes the same predictions as the command `predict`, within its limits."""
+"""A server makes the same predictions as `predict`, within its limits, and logs its answers."""
 
+import fcntl
+import hashlib
 import http.client
 import json
 import os
+import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,18 +22,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.commands import call_main, check_output, run_command, start_command
+from tests.commands import call_main, check_output, run_command, start_command, wait_until
 from tests.helpers import PROJECT
 
 LIMITS = ("--max-body", "0.05", "--allow-host", "*.example.org")
+LOG = ("--log", "answers", "--model-version", "v1.2.0")
 PORT = re.compile(r"http://127\.0\.0\.1:(\d+)$")
 
 
 class Server(NamedTuple):
-    """A running server."""
+    """A running server. Its log is in the folder `answers`."""
 
     port: int
     process: subprocess.Popen[str]
+    folder: Path
 
     def send(
         self, path: str, body: Any = None, method: str | None = None, **headers: str
@@ -44,17 +51,22 @@ class Server(NamedTuple):
         is_json = text and response.headers["content-type"] == "application/json"
         return response.status, json.loads(text) if is_json else text
 
+    def read_metrics(self, prefix: str) -> dict[str, float]:
+        """Return the metrics whose name and labels begin with a prefix."""
+        lines = [line.rpartition(" ") for line in self.send("/metrics")[1].splitlines()]
+        return {name: float(value) for name, _, value in lines if name.startswith(prefix)}
+
 
 @contextmanager
-def start_server(folder: Path, *arguments: str) -> Iterator[Server]:
+def start_server(folder: Path, *arguments: str, wrapper: tuple[str, ...] = ()) -> Iterator[Server]:
     """Serve the model in a folder until the end of the block."""
     command = ("python", "-m", "keras_tabular", "serve", *arguments, "--port", "0")
-    process = start_command(folder, *command, PYTHONPATH=str(PROJECT))
+    process = start_command(folder, *wrapper, *command, PYTHONPATH=str(PROJECT))
     try:
         assert process.stdout
         address = PORT.search(process.stdout.readline().strip())
         assert address, process.communicate()
-        yield Server(int(address[1]), process)
+        yield Server(int(address[1]), process, folder)
     finally:
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
@@ -66,8 +78,23 @@ def server(short_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Serve a model from a folder that contains only the model."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(short_run / "models/model.keras", folder / "m.keras")
-    with start_server(folder, "m.keras", *LIMITS) as server:
+    with start_server(folder, "m.keras", *LIMITS, *LOG) as server:
         yield server
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Return the complete lines of a log."""
+    lines = []
+    for file in sorted(folder.iterdir()):
+        for line in file.read_bytes().splitlines():
+            with suppress(ValueError):
+                lines.append(json.loads(line))
+    return lines
+
+
+def logged_answers(folder: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return the inputs and the answer of each line of a log."""
+    return [(line["inputs"], line["answer"]) for line in read_log(folder)]
 
 
 ROW = {
@@ -86,7 +113,7 @@ ROW = {
 def test_predictions_are_those_of_the_command_to_the_last_bit(
     trained_project: Callable[[str], Path], name: str, tmp_path: Path
 ) -> None:
-    """One request has all rows, and many clients send requests with one row each."""
+    """One request has all rows, and many clients send one row each. All answers are logged."""
     project, new, out = trained_project(name), tmp_path / "new.csv", tmp_path / "out.csv"
     raw = pd.read_csv(project / "data/raw/t.csv")[:100]
     frame = raw.drop(columns=raw.columns[-1])
@@ -94,10 +121,25 @@ def test_predictions_are_those_of_the_command_to_the_last_bit(
     call_main(project, "keras_tabular.cli.predict", str(new), "--explain", "2", "-o", str(out))
     expected = pd.read_csv(out)
     rows = json.loads(frame.to_json(orient="records", double_precision=15))
-    with start_server(project) as server, ThreadPoolExecutor(8) as clients:
+    log = tmp_path / "answers"
+    with start_server(project, "--log", str(log)) as server, ThreadPoolExecutor(8) as clients:
         status, explained = server.send("/predict?explain=2", {"rows": rows})
         single = list(clients.map(lambda row: server.send("/predict", [row]), rows[:40]))
+        counts = server.read_metrics("tabular_predicted_")
     assert status == 200
+    logged = logged_answers(log)
+    assert logged[:100] == list(zip(rows, explained["rows"], strict=True))
+    answered = [(row, answer["rows"][0]) for row, (_, answer) in zip(rows, single, strict=False)]
+    assert sorted(map(str, logged[100:])) == sorted(map(str, answered))
+    predicted = [answer["predicted"] for _, answer in logged]
+    if name == "mixed_regression":
+        assert counts["tabular_predicted_value_sum"] == pytest.approx(sum(predicted))
+        buckets = [v for metric, v in counts.items() if "_bucket" in metric]
+        assert buckets == sorted(buckets)
+        assert max(np.diff(buckets)) < len(predicted) / 2
+    else:
+        for value, count in Counter(predicted).items():
+            assert counts[f'tabular_predicted_total{{class="{value}"}}'] == count
     answers = pd.DataFrame(explained["rows"])
     assert list(answers) == list(expected)
     answers = answers.astype(expected.dtypes.to_dict())  # identifiers are texts in JSON
@@ -153,10 +195,16 @@ def test_health_describes_the_model_and_metrics_count_rows(server: Server) -> No
     status, health = server.send("/health")
     assert (status, health["status"], health["model"]["trained_on"]["rows"]) == (200, "ok", 514)
     assert server.send("/health", method="HEAD") == (200, "")
+    md5 = hashlib.md5((server.folder / "m.keras").read_bytes()).hexdigest()
+    model = {"version": "v1.2.0", "md5": md5}
+    assert server.send("/predict", [ROW])[1]["model"] == model
+    assert health["model"].items() >= model.items()
+    assert read_log(server.folder / "answers")[-1]["model"] == model
+    info = f'tabular_model_info{{file="m.keras",md5="{md5}",version="v1.2.0"}}'
+    assert server.read_metrics("tabular_model_info") == {info: 1}
 
     def count(name: str) -> float:
-        _, text = server.send("/metrics")
-        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+        return sum(server.read_metrics(name).values())
 
     rows, failed = "tabular_rows_total", 'tabular_failed_cells_total{check="range"'
     before = count(rows), count(failed)
@@ -166,6 +214,146 @@ def test_health_describes_the_model_and_metrics_count_rows(server: Server) -> No
     assert count('tabular_requests_total{path="/predict",status="422"}') >= 1
     assert server.send("/predict?explain=x", [ROW])[0] == 422
     assert server.send("/nothing") == (404, {"errors": ["Not Found"]})
+
+
+@contextmanager
+def limit_file_size(server: Server, log: Path) -> Iterator[None]:
+    limit = (log.stat().st_size + 100, resource.RLIM_INFINITY)  # a part of a line
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, limit)
+    yield
+    limit = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, limit)
+
+
+@contextmanager
+def remove_folder(_: Server, log: Path) -> Iterator[None]:
+    moved = log.parent.rename(log.parent.with_name("moved"))
+    yield
+    moved.rename(log.parent)
+
+
+@contextmanager
+def block_writes(_: Server, log: Path) -> Iterator[None]:
+    with log.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("break_log", "error", "lost"),
+    [
+        (limit_file_size, "File too large", 3),
+        (remove_folder, "No such file or directory", 3),
+        (block_writes, "the disk does not respond", 0),
+    ],
+)
+def test_answers_are_sent_while_the_log_cannot_be_written(
+    server: Server, break_log: Callable[..., Any], error: str, lost: int
+) -> None:
+    """The lines are lost and counted, or they wait. The next ones are complete again."""
+    expected = server.send("/predict", [ROW])
+    (log,) = (server.folder / "answers").iterdir()
+    before, lost_before = log.read_bytes(), server.send("/health")[1]["log"]["lost_lines"]
+    with break_log(server, log):
+        assert [server.send("/predict", [ROW]) for _ in range(3)] == [expected] * 3
+        wait_until(lambda: server.send("/health")[1]["log"]["lost_lines"] == lost_before + lost)
+        assert server.send("/health")[1]["log"]["error"] == error
+    assert server.send("/predict", [ROW]) == expected
+    wait_until(lambda: server.send("/health")[1]["log"]["error"] is None)
+    assert server.read_metrics("tabular_log_lost_lines_total") == {
+        "tabular_log_lost_lines_total": lost_before + lost
+    }
+    assert log.read_bytes().startswith(before)
+    new = log.read_bytes()[len(before) :].splitlines()
+    assert [json.loads(line)["answer"] for line in new] == expected[1]["rows"] * (4 - lost)
+
+
+def test_a_full_disk_and_its_repair_are_reported_once(short_run: Path, tmp_path: Path) -> None:
+    """The log is on a disk of 16 kB in a mount namespace."""
+    disk = "mount -t tmpfs -o size=16k tmpfs answers"
+    wrapper = ("unshare", "--map-root-user", "--mount", "sh", "-c", f'{disk} && exec "$@"', "sh")
+    (tmp_path / "answers").mkdir()
+    if run_command(tmp_path, *wrapper, "true").returncode:
+        pytest.skip("no mount namespaces")
+    model = str(short_run / "models/model.keras")
+    with start_server(tmp_path, model, *LOG, wrapper=wrapper) as server:
+        folder = Path(f"/proc/{server.process.pid}/root{tmp_path}/answers")
+        answers = [server.send("/predict", [ROW] * 3) for _ in range(30)]
+        health = server.send("/health")[1]["log"]
+        assert health["error"] == "No space left on device"
+        assert [status for status, _ in answers] == [200] * 30
+        (log,) = folder.iterdir()
+        assert log.read_bytes().endswith(b"\n")
+        assert len(read_log(folder)) == 90 - health["lost_lines"]
+        log.write_bytes(b"")
+        server.send("/predict", [ROW])
+        wait_until(lambda: server.send("/health")[1]["log"]["error"] is None)
+        assert len(read_log(folder)) == 1
+        server.process.kill()
+        _, messages = server.process.communicate()
+    assert (
+        messages.count("No space left on device") == messages.count("--log answers: is writ") == 1
+    )
+
+
+def test_a_folder_that_cannot_be_written_is_refused(short_run: Path) -> None:
+    log = "models/model.keras/answers"
+    with pytest.raises(SystemExit, match=f"--log {log}: cannot be written: Not a directory"):
+        call_main(short_run, "keras_tabular.cli.serve", "--log", log, "--port", "0")
+
+
+def distinct_rows(count: int) -> list[dict[str, Any]]:
+    """Return rows of the default table that differ in one column."""
+    rng = random.Random(3)
+    rows = []
+    for number in range(count):
+        digits = {"BMI": rng.uniform(18, 60), "DiabetesPedigreeFunction": number / count}
+        rows.append(ROW | digits | {"Age": rng.randint(18, 90), "Glucose": rng.randint(50, 199)})
+    return rows
+
+
+@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_no_answer_is_lost_or_wrong_with_eight_clients(
+    server: Server, count: int, tmp_path: Path
+) -> None:
+    rows = distinct_rows(count)
+    pd.DataFrame(rows).to_csv(tmp_path / "new.csv", index=False)
+    out = tmp_path / "out.csv"
+    model = str(server.folder / "m.keras")
+    call_main(tmp_path, "keras_tabular.cli.predict", model, "new.csv", "-o", str(out))
+    expected = pd.read_csv(out, float_precision="round_trip").to_dict("records")
+    before = len(read_log(server.folder / "answers"))
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda row: server.send("/predict", [row]), rows))
+    assert [answer["rows"][0] for _, answer in answers] == expected
+    logged = logged_answers(server.folder / "answers")[before:]
+    logged.sort(key=lambda line: line[0]["DiabetesPedigreeFunction"])
+    assert logged == list(zip(rows, expected, strict=True))
+
+
+def test_every_answer_before_a_kill_is_in_the_log(short_run: Path, tmp_path: Path) -> None:
+    """The server starts again with the same folder, and also completes a broken line."""
+    model, received = str(short_run / "models/model.keras"), []
+    with start_server(tmp_path, model, *LOG) as server, ThreadPoolExecutor(8) as clients:
+
+        def request(row: dict[str, Any]) -> None:
+            with suppress(OSError, http.client.HTTPException):
+                status, answer = server.send("/predict", [row])
+                assert status == 200
+                received.append((row, answer["rows"][0]))
+            if len(received) == 100:
+                server.process.kill()
+
+        list(clients.map(request, distinct_rows(400)))
+    assert 100 <= len(received) < 400
+    logged = logged_answers(tmp_path / "answers")
+    assert [line for line in received if line not in logged] == []
+    (log,) = (tmp_path / "answers").iterdir()
+    with log.open("ab") as file:
+        file.write(b'{"time": "2026')
+    with start_server(tmp_path, model, *LOG) as server:
+        _, answer = server.send("/predict", [ROW])
+    assert logged_answers(tmp_path / "answers") == [*logged, (ROW, answer["rows"][0])]
 
 
 LOAD_SAVED_MODEL = """

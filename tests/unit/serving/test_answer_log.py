@@ -1,0 +1,50 @@
+"""The log of answers has one complete line for each row, whoever writes to its files."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from keras_tabular.serving.answer_log import AnswerLog
+
+MODEL = {"version": None, "md5": "0"}
+
+
+def read_lines(folder: Path) -> list[bytes]:
+    (file,) = folder.glob("*-*-*.jsonl")
+    return file.read_bytes().splitlines(keepends=True)
+
+
+def test_two_servers_write_to_one_file_without_breaking_a_line(tmp_path: Path) -> None:
+    async def write(log: AnswerLog, name: str) -> None:
+        for number in range(20):
+            rows = [{"x": f"{name} {number}", "padding": "ä" * 10_000}] * 2
+            await log.write(rows, [{"predicted": 1.0}] * 2)
+
+    async def write_together() -> None:
+        logs = [AnswerLog(tmp_path / "log", MODEL) for _ in range(2)]
+        await asyncio.gather(*(write(log, f"{number}") for number, log in enumerate(logs * 2)))
+
+    asyncio.run(write_together())
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o700
+    names = [json.loads(line)["inputs"]["x"] for line in read_lines(tmp_path / "log")]
+    assert sorted(names) == sorted([f"{n} {row}" for n in range(4) for row in range(20)] * 2)
+
+
+def test_a_row_keeps_its_digits_and_a_broken_line_stays_alone(tmp_path: Path) -> None:
+    row: dict[str, Any] = {"a": 0.1, "b": 1e-7, "c": 2**70, "d": "\ud800Ä\n\u2028", "e": None}
+
+    async def write() -> None:
+        log = AnswerLog(tmp_path, MODEL)
+        await log.write([row], [{"predicted": 1}])
+        (file,) = tmp_path.iterdir()
+        with file.open("ab") as broken:  # what a server leaves that is killed while it writes
+            broken.write(b'{"time": "2026')
+        await log.write([row], [{"predicted": 2}])
+
+    asyncio.run(write())
+    first, broken, last = read_lines(tmp_path)
+    assert broken == b'{"time": "2026\n'
+    assert [json.loads(line)["answer"]["predicted"] for line in (first, last)] == [1, 2]
+    assert list(json.loads(last)) == ["time", "model", "inputs", "answer"]
+    assert json.loads(last)["inputs"] == row
