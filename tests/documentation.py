@@ -18,6 +18,7 @@ MAKE_VARIABLES = {"MAKEFLAGS": "-o .venv/installed -o .venv/installed-serve"}
 SHOWN_OUTPUT = {
     "README.md: make gate": r"^Gate: .*",
     "--example wine": r"^Accuracy: .*",
+    "gate.groups": r"^pass: Age\..*",
     "cat predictions.csv": r"^predicted,(?:.*\n)*",
     "curl ": r"^.+",
     "dvc push": r"^.+",

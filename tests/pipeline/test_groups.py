@@ -48,8 +48,9 @@ def test_groups_of_a_trained_model_equal_those_of_fairlearn(name: str, tmp_path:
     frame[target] = frame.pop(target)
     folder = create_project(tmp_path / "project", frame)
     ignore, limits = {"ignore": columns[:1]}, {"groups": {"error_difference": 0.001}}
-    groups = {"groups": columns}
-    change_settings(folder, ignore, train=LONGER_TRAINING, evaluate=groups, gate=limits)
+    value = frame[columns[0]].dropna().tolist()[0]
+    declared = {"groups": columns, "slices": {"first": {columns[0]: [value]}}}
+    change_settings(folder, ignore, train=LONGER_TRAINING, evaluate=declared, gate=limits)
     run_stages(folder)
     schema = load_schema(folder / "data/schema.yaml")
     assert columns[0] not in schema.features
@@ -61,6 +62,8 @@ def test_groups_of_a_trained_model_equal_those_of_fairlearn(name: str, tmp_path:
     for column in columns:
         values = test[column].astype("string").str.removesuffix(".0").fillna("missing")
         assert_equals_fairlearn(evaluation.groups[column], y, predicted, values, y * 0 + 1)
+    rows = (frame[columns[0]] == value).sum()
+    assert 0 < evaluation.slices["first"].rows == (test[columns[0]] == value).sum() < rows
     verdict = json.loads((folder / "metrics/gate.json").read_text())
     failed = [check["rule"] for check in verdict["checks"] if check["verdict"] == "fail"]
     assert {f"groups {column}.error_difference" for column in columns} <= {*failed}
