@@ -13,7 +13,8 @@ PAGES = {
     for path in (*PROJECT.glob("*.md"), *sorted((PROJECT / "docs").glob("*.md")))
 }
 # `make` does not install an environment: it uses the one that runs the tests.
-MAKE_VARIABLES = {"MAKEFLAGS": "-o .venv/installed -o .venv/installed-serve"}
+INSTALLED = ("", "-mlflow", "-serve")
+MAKE_VARIABLES = {"MAKEFLAGS": " ".join(f"-o .venv/installed{group}" for group in INSTALLED)}
 # Parts of commands, and the part of their output that the page has to show (the last match).
 SHOWN_OUTPUT = {
     "README.md: make gate": r"^Gate: .*",
@@ -37,8 +38,9 @@ def run_page_blocks(folder: Path, page: str, blocks: list[str], **environment: s
 
     Output that the page shows has to be the same.
     """
-    if not (folder / ".venv").exists():
-        (folder / ".venv").symlink_to(sys.prefix)
+    for name in (".venv", ".mlflow"):
+        if not (folder / name).exists():
+            (folder / name).symlink_to(sys.prefix)
     outputs = []
     for block in blocks:
         # A project that a block creates uses the library of the clone.
@@ -59,10 +61,15 @@ def is_queue_busy(folder: Path) -> bool:
 
 
 def use_free_port(block: str) -> str:
-    """Let a server in a block use a free port, and stop it if the block fails."""
-    if not re.search(SERVE, block):
-        return block
+    """Let the servers in a block use free ports, and stop them if the block fails."""
+    block = re.sub(SERVE, r"\1 --port 8000 &", block)
+    for port in re.findall(r"--port (\d+)", block):
+        block = block.replace(port, str(find_free_port()))
+    return f"trap 'kill $(jobs -p)' ERR\n{block}" if "--port" in block else block
+
+
+def find_free_port() -> int:
+    """Return a port on which no server listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = str(server.getsockname()[1])
-    block = re.sub(SERVE, rf"\1 --port {port} &", block).replace("8000", port)
-    return f"trap 'kill $(jobs -p)' ERR\n{block}"
+        port: int = server.getsockname()[1]
+    return port

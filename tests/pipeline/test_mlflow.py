@@ -1,0 +1,145 @@
+"""A committed run in MLflow: its scores, its files, and a model that predicts as `predict` does."""
+
+import json
+import re
+import shutil
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from keras_tabular.core.nested import flatten
+from tests.commands import call_main, check_output, start_command, wait_until
+from tests.documentation import find_free_port
+from tests.projects import SHORT_TRAINING, change_settings, clone, commit_all, read_scores
+from tests.tables import load_table
+
+SERVER_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
+SOURCES = {"short_run": "data/raw/diabetes.csv", "mixed": "data/raw/mixed.csv"}
+CLIENT = """
+import json, sys, mlflow, pandas
+model = mlflow.pyfunc.load_model(sys.argv[1])
+model.predict(pandas.read_parquet(sys.argv[2])).to_parquet(sys.argv[3])
+model.predict(model.input_example)
+signature = model.metadata.signature
+print(json.dumps([signature.inputs.to_dict(), signature.outputs.to_dict()]))
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run an MLflow server with an SQLite store, and return its address."""
+    folder, port = tmp_path_factory.mktemp("server"), find_free_port()
+    process = start_command(
+        folder,
+        *("bash", "-c", 'exec "$@" > log 2>&1', "sh", "mlflow", "server", "--workers", "1"),
+        *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination"),
+        *(str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)),
+        **SERVER_SETTINGS,
+    )
+
+    def is_ready() -> bool:
+        assert process.poll() is None, (folder / "log").read_text()
+        with suppress(OSError):
+            return urllib.request.urlopen(f"http://127.0.0.1:{port}/health").status == 200
+        return False
+
+    wait_until(is_ready, pause=0.2)
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def mixed(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A committed run of a regression with categories, gaps and an identifier."""
+    folder = clone(origin, tmp_path_factory.mktemp("mixed") / "project")
+    load_table("mixed_regression").to_csv(folder / "data/raw/mixed.csv", index=False)
+    call_main(folder, "keras_tabular.cli.infer_schema", "data/raw/mixed.csv", "--target=y")
+    slices = {"red (or /)": {"colour": ["red"]}}  # characters that MLflow does not allow
+    change_settings(folder, train=SHORT_TRAINING, evaluate={"slices": slices})
+    check_output(folder, "dvc", "repro")
+    commit_all(folder, "Another table")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("project", ["short_run", "mixed"])
+def test_a_run_and_its_model(
+    project: str, server: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    from mlflow import MlflowClient
+
+    folder: Path = request.getfixturevalue(project)
+    variables = {"MLFLOW_TRACKING_URI": server, "MLFLOW_EXPERIMENT_NAME": project}
+    command = ("python", "-m", "keras_tabular", "mlflow")
+    output = check_output(folder, *command, **variables)
+    assert output.endswith(f", version 1 of the model {project}\n")
+    if project == "short_run":
+        assert " is logged already, as run " in check_output(folder, *command, **variables)
+
+    client, head = MlflowClient(server), check_output(folder, "git", "rev-parse", "HEAD").strip()
+    (version,) = client.search_model_versions(f"name = '{project}'")
+    run = client.get_run(version.run_id)
+    assert (run.info.status, run.data.tags["mlflow.source.git.commit"]) == ("FINISHED", head)
+    scores = dict(flatten(read_scores(folder)))
+    numbers = {key: value for key, value in scores.items() if isinstance(value, int | float)}
+    assert run.data.metrics.items() >= numbers.items()
+    assert run.data.params["train.networks.plain.epochs"] == "3"
+    assert ("evaluate.slices.red _or __.colour" in run.data.params) == (project == "mixed")
+    for path in ("params.yaml", "dvc.lock", "data/schema.yaml", "metrics/scores.json"):
+        logged = client.download_artifacts(version.run_id, path, str(tmp_path))
+        assert Path(logged).read_bytes() == (folder / path).read_bytes()
+    assert "report.html" in {file.path for file in client.list_artifacts(version.run_id)}
+
+    rows = pd.read_csv(folder / SOURCES[project], dtype={"zip/code": str}, na_values="?").head(50)
+    rows = rows.drop(columns=rows.columns[-1])
+    if project == "mixed":
+        rows["colour"] = rows["colour"].astype("category")
+    rows.to_parquet(tmp_path / "rows.parquet")
+    arguments = (f"models:/{project}/1", "rows.parquet", "logged.parquet")
+    printed = check_output(tmp_path, "python", "-P", "-c", CLIENT, *arguments, **variables)
+    files = [str(tmp_path / name) for name in ("rows.parquet", "expected.parquet")]
+    call_main(folder, "keras_tabular.cli.predict", files[0], "-o", files[1])
+    expected = pd.read_parquet(files[1])
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "logged.parquet"), expected, check_exact=True
+    )
+    inputs, outputs = json.loads(printed)
+    assert {column["name"]: column["required"] for column in inputs} == {
+        name: name != "id" for name in rows
+    }
+    types = {"short_run": ["long", "float"], "mixed": ["float"] * 3}
+    assert {column["name"]: column["type"] for column in outputs} == dict(
+        zip((name for name in expected if name != "id"), types[project], strict=True)
+    )
+
+
+def test_refusals(workspace: Path) -> None:
+    """Nothing is sent to a server unless the run is that of a commit."""
+
+    def read_error(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as end:
+            call_main(workspace, "keras_tabular.cli.mlflow", *arguments)
+        return str(end.value)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert read_error().startswith("error: MLFLOW_TRACKING_URI: expected the address of a ")
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+        assert read_error("workspace").startswith("error: workspace: expected a commit")
+        shutil.move(workspace / ".dvc/cache", workspace / ".dvc/other")
+        assert "error: models/model.keras: DVC's cache does not have the " in read_error()
+        change_settings(workspace, split={"seed": 8})
+        (workspace / "metrics/scores.json").open("a").write("\n")
+        commit_all(workspace, "Another seed")
+        expected = (
+            r"error: \w{7}: dvc.lock is of another run, since split.seed, metrics/scores.json "
+        )
+        assert re.match(expected, read_error())
