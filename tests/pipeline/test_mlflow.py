@@ -13,14 +13,10 @@ import pytest
 
 from keras_tabular.core.nested import flatten
 from tests.commands import call_main, check_output, start_command, wait_until
-from tests.documentation import find_free_port
+from tests.documentation import MLFLOW_VARIABLES, find_free_port
 from tests.projects import SHORT_TRAINING, change_settings, clone, commit_all, read_scores
 from tests.tables import load_table
 
-SERVER_SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-}
 SOURCES = {"short_run": "data/raw/diabetes.csv", "mixed": "data/raw/mixed.csv"}
 CLIENT = """
 import json, sys, mlflow, pandas
@@ -41,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         *("bash", "-c", 'exec "$@" > log 2>&1', "sh", "mlflow", "server", "--workers", "1"),
         *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination"),
         *(str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)),
-        **SERVER_SETTINGS,
+        **MLFLOW_VARIABLES,
     )
 
     def is_ready() -> bool:
