@@ -1,4 +1,4 @@
-"""DVC's cache of outputs, and a rerun of the committed pipeline in a fresh clone."""
+"""DVC's cache of outputs, and a rerun of a committed pipeline in a clone."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.experiments.run import LOCK, WORKSPACE, Run, git, locked_outputs
+from keras_tabular.experiments.run import LOCK, WORKSPACE, Run, git, locked_outputs, read_text
 
 
 def read_model(path: Path) -> bytes:
@@ -47,11 +47,18 @@ def cache_dir() -> Path:
     return Path(dvc("cache", "dir").strip())
 
 
-def rerun(commit: str) -> list[str]:
-    """Run the pipeline in a fresh clone of a commit, and list the outputs that differ.
+def rerun(commit: str, model: Path | None = None) -> list[str]:
+    """Run the pipeline of a commit again in a clone, and list the outputs that differ.
+
+    The clone has a cache of its own, into which only the inputs are copied, so that every stage has
+    to run. DVC writes what the stages print to stderr.
+
+    Args:
+        commit: Hash of a commit.
+        model: A file to write the model to if no output differs; None to write none.
 
     Raises:
-        UserError: A stage failed. The message contains its output.
+        UserError: An input is missing, the packages cannot be installed, or a stage failed.
     """
     root = Path((git("rev-parse", "--show-toplevel") or "").strip())
     with TemporaryDirectory() as folder:
@@ -60,12 +67,44 @@ def rerun(commit: str) -> list[str]:
         if cloned is None or git("checkout", "--quiet", "--detach", commit, folder=clone) is None:
             raise UserError(f"git cannot clone {root} at {commit[:7]} into {folder}")
         project = clone / Path.cwd().resolve().relative_to(root.resolve())
-        if (local := Path(".dvc/config.local")).is_file():  # where DVC may unpickle its own files
+        if (local := Path(".dvc/config.local")).is_file():  # credentials, and a safe site cache
             shutil.copy(local, project / ".dvc")
-        dvc("config", "--local", "cache.dir", str(cache_dir().resolve()), folder=project)
-        dvc("checkout", "--quiet", "--allow-missing", folder=project)
-        dvc("repro", "--force", folder=project)
-        return changed_files(project)
+        python = locked_python(project, Path(folder) / "venv")
+        dvc("config", "--local", "cache.dir", f"{folder}/cache", folder=project)
+        pull_inputs(project)
+        run_module("dvc", "repro", "--force", folder=project, python=python, quiet=False)
+        changed = changed_files(project)
+        if model and not changed:
+            shutil.copy(project / "models/model.keras", model)
+        return changed
+
+
+def locked_python(project: Path, environment: Path) -> str:
+    """Return a Python with the packages that requirements.txt of a clone locks.
+
+    It is the present one if the present requirements.txt is the same. Otherwise, the packages are
+    installed into a new environment.
+    """
+    if read_text(project / "requirements.txt") == read_text("requirements.txt"):
+        return sys.executable
+    print("Installing the packages of the commit's requirements.txt", file=sys.stderr)
+    run_module("venv", str(environment))
+    python = f"{environment}/bin/python"
+    install = ("pip", "install", "--compile", "--require-hashes", "-r", "requirements.txt")
+    run_module(*install, folder=project, python=python)
+    return python
+
+
+def pull_inputs(project: Path) -> None:
+    """Copy the inputs of a clone that DVC tracks from the present cache, or download them."""
+    if files := (git("ls-files", "-z", "--", "*.dvc", folder=project) or "").split("\0")[:-1]:
+        # A cache has the folders of a remote.
+        cache = ("present-cache", str(cache_dir().resolve()))
+        dvc("remote", "add", "--local", *cache, folder=project)
+        try:
+            dvc("pull", "--remote", "present-cache", *files, folder=project)
+        except UserError:
+            dvc("pull", *files, folder=project)
 
 
 def changed_files(project: Path) -> list[str]:
@@ -88,15 +127,34 @@ def dvc(*arguments: str, folder: Path | None = None) -> str:
     Raises:
         UserError: The command failed. The message contains its output.
     """
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return run_module("dvc", *arguments, folder=folder)
+
+
+def run_module(
+    *command: str, folder: Path | None = None, python: str = sys.executable, quiet: bool = True
+) -> str:
+    """Run a module in a Python environment, and return what it prints.
+
+    Args:
+        command: The name of the module and its arguments.
+        folder: The folder to run it in; None for the current folder.
+        python: The Python of the environment, whose programs are found first.
+        quiet: Whether to collect the output. Otherwise it goes to stderr, and is not returned.
+
+    Raises:
+        UserError: The command failed. The message contains its output.
+    """
+    path = os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", "")])
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
+        [python, "-m", *command],
         cwd=folder,
         env=os.environ | {"PATH": path},
-        capture_output=True,
+        stdout=subprocess.PIPE if quiet else sys.stderr,
+        stderr=subprocess.PIPE,
         text=True,
         check=False,
     )
+    output = done.stdout or ""
     if done.returncode:
-        raise UserError(f"dvc {' '.join(arguments)}: failed\n{done.stdout}{done.stderr}".rstrip())
-    return done.stdout
+        raise UserError(f"{' '.join(command)}: failed\n{output}{done.stderr}".rstrip())
+    return output
