@@ -23,7 +23,7 @@ check: .venv/installed-dev  ## check format, types, imports between packages, la
 	lint-imports --no-logo
 	python -m docs.check_language
 	codespell $$(git ls-files '*.py' '*.md' '*.yaml' '*.toml' '*.html' Makefile)
-	zizmor --offline --quiet .github keras_tabular/projects/files/.github/workflows/ci.yml
+	zizmor --offline --quiet .github keras_tabular/projects/files/.github
 
 # The last digit of a baseline's score may differ: it depends on the kernels that OpenBLAS chooses.
 ARM64 := .arm64

@@ -11,24 +11,27 @@ from tests.projects import change_settings, commit_all
 
 @pytest.mark.slow
 def test_new_data_is_pulled_compared_and_trained_on(workspace: Path, tmp_path: Path) -> None:
-    """The table is imported from another place, which changes."""
+    """The table is the result of a query, and the rows of the database change."""
     (workspace / ".venv").mkdir()
     (workspace / ".venv/installed").touch()  # the job uses the environment of the tests
     # Rules that even a short training passes:
     rules = {"beat_baselines": [], "worse_than_last": {"test": {"loss": 0.9}}}
     change_settings(workspace, gate=rules)
-    table, source = workspace / "data/raw/diabetes.csv", tmp_path / "diabetes.csv"
-    table.rename(source)
+    table, database = workspace / "data/raw/diabetes.csv", f"sqlite:///{tmp_path}/warehouse.db"
+    rows = pd.read_csv(table)
+    rows.to_sql("outcomes", database, index=False)
+    table.unlink()
     check_output(workspace, "git", "rm", "-q", "--cached", str(table))
-    check_output(workspace, "dvc", "import-url", str(source), str(table))
+    check_output(workspace, "dvc", "config", "--local", "db.warehouse.url", database)
+    query = ("--conn", "warehouse", "--sql", "SELECT * FROM outcomes")
+    check_output(workspace, "dvc", "import-db", *query, "--out", str(table))
     commit_all(workspace, "Import the table")
     without_drift = run_command(workspace, ".ci/nightly")
     assert without_drift.returncode == 0, without_drift.stdout + without_drift.stderr
     assert "Drift: pass" in without_drift.stdout
     assert "Gate: pass" in without_drift.stdout
 
-    rows = pd.read_csv(source)
-    rows.assign(Age=rows["Age"] + 20).to_csv(source, index=False)
+    rows.assign(Age=rows["Age"] + 20).to_sql("outcomes", database, index=False, if_exists="replace")
     with_drift = run_command(workspace, ".ci/nightly")
     assert with_drift.returncode == 1
     assert "Drift: fail: Age has drifted" in with_drift.stdout

@@ -1,9 +1,15 @@
-"""A colleague pulls from a remote what another person has pushed, and no stage runs."""
+"""A remote has the outputs of each commit: colleagues pull them, and a server gets its version."""
 
+import sys
 from pathlib import Path
 
-from tests.commands import check_output, run_command
+import yaml
+
+from tests.commands import ENVIRONMENT, check_output, run_command
+from tests.helpers import PROJECT
 from tests.projects import clone, commit_all
+
+DEPLOY = PROJECT / "keras_tabular/projects/files/.github/workflows/deploy.yml"
 
 
 def test_colleague_pulls_what_was_pushed_and_no_stage_runs(workspace: Path, tmp_path: Path) -> None:
@@ -21,3 +27,45 @@ def test_colleague_pulls_what_was_pushed_and_no_stage_runs(workspace: Path, tmp_
     run_dvc(colleague, "pull")
     assert run_dvc(colleague, "repro").endswith("Data and pipelines are up to date.\n")
     assert check_output(colleague, "git", "status", "--porcelain") == ""
+
+
+def test_a_server_gets_the_version_that_a_tag_names(workspace: Path, tmp_path: Path) -> None:
+    model = workspace / "models/model.keras"
+    first, second = model.read_bytes(), b"another model"
+    check_output(
+        workspace, "dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage")
+    )
+    commit_all(workspace, "Add a remote")
+    for version in ("v1.0.0", "v1.1.0"):
+        check_output(workspace, "dvc", "push")
+        check_output(workspace, "gto", "register", "model", "--version", version)
+        check_output(workspace, "gto", "assign", "model", "--version", version, "--stage", "prod")
+        model.unlink()
+        model.write_bytes(second)
+        check_output(workspace, "dvc", "commit", "--force", "calibrate")
+        commit_all(workspace, "Another model")
+
+    def get(folder: Path, *version: str) -> bytes:
+        folder.mkdir()
+        check_output(folder, "dvc", "artifacts", "get", str(workspace), "model", *version)
+        return (folder / "model.keras").read_bytes()
+
+    assert get(tmp_path / "latest") == second
+    assert get(tmp_path / "first", "--rev", "v1.0.0") == first
+    check_output(workspace, "gto", "assign", "model", "--version", "v1.0.0", "--stage", "prod")
+    assert get(tmp_path / "rolled back", "--stage", "prod") == first
+
+    # The workflow, in which actions/checkout has replaced the annotated tag.
+    checkout = clone(workspace, tmp_path / "checkout")
+    check_output(checkout, "git", "checkout", "-q", "model#prod#3")
+    check_output(checkout, "git", "tag", "--force", "model#prod#3")
+    (checkout / ".venv").symlink_to(sys.prefix)
+    docker = tmp_path / "bin/docker"
+    docker.parent.mkdir()
+    docker.write_text("#!/bin/sh\necho docker $*\n")
+    docker.chmod(0o755)
+    script = yaml.safe_load(DEPLOY.read_text())["jobs"]["deploy"]["steps"][-1]["run"]
+    path = f"{docker.parent}:{ENVIRONMENT['PATH']}"
+    output = check_output(checkout, "bash", "-ec", script, PATH=path)
+    assert output.endswith("docker build --tag model:v1.0.0 .\n")
+    assert (checkout / "models/model.keras").read_bytes() == first

@@ -1,12 +1,17 @@
-"""`make verify` trains the model of a commit again, and compares every output."""
+"""A version is verified: its model is trained again, and its packages are listed."""
 
+import json
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
+from keras_tabular.projects.lock import locked_packages
 from tests.commands import check_output, run_command
 from tests.documentation import MAKE_VARIABLES
+from tests.helpers import PROJECT
 from tests.projects import commit_all, read_output_hashes
 
 MODEL = "models/model.keras"
@@ -50,3 +55,28 @@ def test_a_commit_is_verified_from_its_inputs_alone(workspace: Path, tmp_path: P
     assert code != 0
     assert "diabetes.csv" in output
     assert "Running stage" not in output
+
+
+@pytest.mark.slow
+def test_the_list_of_packages_is_that_of_the_lock_file(tmp_path: Path) -> None:
+    """This installs the locked packages of the group `release`."""
+    check_output(tmp_path, sys.executable, "-m", "venv", ".venv")
+    install = (".venv/bin/python", "-m", "pip", "install", "--quiet", "--require-hashes", "-r")
+    check_output(tmp_path, *install, str(PROJECT / "requirements/release.txt"))
+    shutil.copy(PROJECT / "requirements.txt", tmp_path)
+    shutil.copy(PROJECT / "keras_tabular/projects/files/Makefile", tmp_path)
+    check_output(tmp_path, "make", "sbom", MAKEFLAGS="-o .venv/installed-release")
+
+    content = json.loads((tmp_path / "sbom.json").read_text())
+    assert content["bomFormat"] == "CycloneDX"
+    hashes = {
+        component["purl"]: [
+            entry["content"] for entry in component["externalReferences"][0]["hashes"]
+        ]
+        for component in content["components"]
+    }
+    packages = locked_packages((tmp_path / "requirements.txt").read_text())
+    assert hashes == {
+        f"pkg:pypi/{lines.split()[0].replace('==', '@')}": re.findall("sha256:([0-9a-f]+)", lines)
+        for lines in packages.values()
+    }
