@@ -106,14 +106,16 @@ def compare_groups(
 ) -> ColumnGroups:
     """Measure the groups of a column, and find the largest difference between them.
 
-    Numbers, dates and lengths of texts with more than `MAX_GROUPS` values form four groups.
+    Numbers, dates and lengths of texts form four groups if they have more than `MAX_GROUPS` values,
+    or so many that their groups would have fewer than `MIN_GROUP_ROWS` rows on average.
 
     Args:
         values: Value of the column in each test row.
         measures: The result of `row_values`.
     """
-    is_short = column.feature_type == "category" or len(values.unique()) <= MAX_GROUPS
-    bins = Bins.from_values(values, column, MAX_GROUPS if is_short else MAX_NUMBER_BINS)
+    has_few = len(values.unique()) <= min(MAX_GROUPS, len(values) // MIN_GROUP_ROWS)
+    count = MAX_GROUPS if has_few or column.kind == "category" else MAX_NUMBER_BINS
+    bins = Bins.from_values(values, column, count)
     codes = bins.codes(values)
     masks = [(bins.names[code], codes == code) for code in np.unique(codes)]
     groups, differences = [], {}
@@ -133,8 +135,8 @@ def largest_difference(rows: RowValues, masks: list[tuple[str, np.ndarray]]) -> 
     Args:
         masks: Name and rows of each group, bool, shape (rows,).
     """
-    alpha = ALPHA / comb(len(masks), 2)
-    measured = [(rows.measure(mask, alpha), name) for name, mask in masks]
+    # The intervals hold for all pairs of groups (Bonferroni).
+    measured = [(rows.measure(mask, ALPHA / comb(len(masks), 2)), name) for name, mask in masks]
     (other, lowest), *_, (this, highest) = sorted(measured, key=lambda pair: pair[0].value)
     value = this.value - other.value
     low = value - hypot(this.value - this.low, other.high - other.value)
