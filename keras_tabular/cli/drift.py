@@ -6,7 +6,7 @@ predictions is its own. The exit code is 1 if the verdict is "fail" and drift.po
 """
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from functools import reduce
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from keras_tabular.core.errors import UserError, align_columns, format_list
 from keras_tabular.core.files import atomic_write, write_json
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.experiments.rerun import read_model
+from keras_tabular.experiments.run import find_evaluation
 from keras_tabular.model_file.metadata import read_metadata, training_rows
-from keras_tabular.prediction import inputs
-from keras_tabular.prediction.drift import ColumnDrift, RowCounts, count_rows, find_drift
+from keras_tabular.prediction import drift, inputs
+from keras_tabular.prediction.expected_score import compute_row_scores, summarize
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.csv import RawRows
 from keras_tabular.table.groups import mean_group_size, number_groups
@@ -30,41 +31,40 @@ HEADER = ["column", "share of attribution", "distance", "sampling noise", "drift
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("-o", "--output", metavar="FILE", type=Path, default="drift.html",
-        help="the HTML page to write; default: %(default)s")  # fmt: skip
-    add("--json", metavar="FILE", type=Path, help="also write the report to this JSON file")
-    args = inputs.parse_model_and_rows(parser)
-    for path in filter(None, [args.output, args.json]):
-        if path.resolve() in (args.rows.resolve(), args.model.resolve()):
-            parser.error(f"{path}: this file is an input. Name another file to write to.")
+    args = parse_arguments()
     content = read_model(args.model)
     schema, params = inputs.load_schema_and_params(args.model, content)
     metadata = read_metadata(args.model, content)
     trained_on = training_rows(args.model, metadata, schema)
     summaries = trained_on.summaries
     bins = {name: summaries[name].bins(column) for name, column in schema.features.items()}
+    model = None
+    if args.expected_score:
+        from keras_tabular.model_file.saved_model import load_model
+
+        model = load_model(args.model, content, schema)
     with inputs.seekable_file(args.rows) as file:
         file_name = inputs.display_path(file, args.rows).name
         names = inputs.row_columns(file, schema)
         checks = declared_checks(schema, params.validate)
 
-        def count_batch(raw: RawRows) -> RowCounts:
+        def count_batch(raw: RawRows) -> drift.RowCounts:
             batch = check_rows(raw, schema.features, checks)
-            return count_rows(batch, bins, metadata.categories, schema)
+            expected = [compute_row_scores(model, batch, schema)] if model else []
+            return drift.count_rows(batch, bins, metadata.categories, schema, expected)
 
         batch_counts = list(ordered_map(count_batch, read_rows(file, schema, names)))
     if not any(counts.rows for counts in batch_counts):
         raise UserError(f"{args.rows}: expected at least one row, got none")
-    counts = reduce(RowCounts.merge, batch_counts)
+    counts = reduce(drift.RowCounts.merge, batch_counts)
     groups = number_groups(np.concatenate(counts.groups), declared=schema.group in names)
-    report = find_drift(trained_on, counts, schema, params.drift, mean_group_size(groups))
-    print(f"{counts.rows:,} rows of {file_name} compared with {trained_on.rows:,} training rows")
-    lines = [format_column(*item) for item in report.columns.items()]
-    print(align_columns([HEADER, *lines[:MAX_COLUMNS_SHOWN]]))
-    if (more := len(lines) - MAX_COLUMNS_SHOWN) > 0:
-        print(f"{args.output} also shows {more:,} columns that matter less")
+    group_size = mean_group_size(groups)
+    report = drift.find_drift(trained_on, counts, schema, params.drift, group_size)
+    if model:
+        evaluation = find_evaluation(content)
+        expected = summarize(counts.expected, counts.rows, group_size, schema.task, evaluation)
+        report = report.model_copy(update={"expected": expected})
+    print_report(report, file_name, args.output)
     if args.json:
         write_json(args.json, report.model_dump(exclude_none=True))
 
@@ -73,12 +73,39 @@ def main() -> None:
     with atomic_write(args.output) as page:
         values = {"report": report, "file_name": file_name, "target": schema.target}
         page.write_text(TEMPLATES.get_template("drift.html").render(values), encoding="utf-8")
-    print(f"Drift: {report.verdict}: {report.reason}")
     if report.verdict == "fail" and params.drift.policy == "error":
         sys.exit(1)
 
 
-def format_column(name: str, column: ColumnDrift) -> list[str]:
+def parse_arguments() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("-o", "--output", metavar="FILE", type=Path, default="drift.html",
+        help="the HTML page to write; default: %(default)s")  # fmt: skip
+    add("--json", metavar="FILE", type=Path, help="also write the report to this JSON file")
+    add("--expected-score", action="store_true",
+        help="also predict the rows, and say which score the predictions imply; this starts "
+        "TensorFlow, which takes some seconds")  # fmt: skip
+    args = inputs.parse_model_and_rows(parser)
+    for path in filter(None, [args.output, args.json]):
+        if path.resolve() in (args.rows.resolve(), args.model.resolve()):
+            parser.error(f"{path}: this file is an input. Name another file to write to.")
+    return args
+
+
+def print_report(report: drift.DriftReport, file: str, page: Path) -> None:
+    """Print the columns that matter most, the expected score and the verdict."""
+    print(f"{report.rows:,} rows of {file} compared with {report.training_rows:,} training rows")
+    lines = [format_column(*item) for item in report.columns.items()]
+    print(align_columns([HEADER, *lines[:MAX_COLUMNS_SHOWN]]))
+    if (more := len(lines) - MAX_COLUMNS_SHOWN) > 0:
+        print(f"{page} also shows {more:,} columns that matter less")
+    if report.expected:
+        print(report.expected.message)
+    print(f"Drift: {report.verdict}: {report.reason}")
+
+
+def format_column(name: str, column: drift.ColumnDrift) -> list[str]:
     """Return the cells of a column's line in the table."""
     shares = {
         "missing": column.missing,

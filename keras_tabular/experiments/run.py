@@ -1,5 +1,6 @@
 """A run: the scores, the schema and the other files of a revision in git."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -138,6 +139,17 @@ class Run:
             problem = f"{self.metrics / 'scores.json'}: {self.label} has no scores"
             raise UserError(f"{problem}. Run `dvc repro` at the root of the project first")
         return self.evaluation
+
+
+def find_evaluation(model: bytes) -> Evaluation | None:
+    """Return the evaluation in the workspace, or None if it is that of another model.
+
+    Args:
+        model: Content of the model's file.
+    """
+    run, md5 = Run(WORKSPACE), hashlib.md5(model, usedforsecurity=False).hexdigest()
+    evaluate = run.lock.get("stages", {}).get("evaluate", {})
+    return run.evaluation if md5 in locked_inputs({"stages": {"": evaluate}}).values() else None
 
 
 def mismatch(run: Run, base: Run) -> str:

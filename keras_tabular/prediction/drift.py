@@ -14,6 +14,7 @@ from keras_tabular.core.errors import format_list, quote
 from keras_tabular.model_file.bins import Bins, unknown_mask
 from keras_tabular.model_file.column_summary import total_variation
 from keras_tabular.model_file.metadata import TrainingRows
+from keras_tabular.prediction.expected_score import ExpectedScore
 from keras_tabular.table.database import row_hashes
 from keras_tabular.table.rows import CheckedRows
 
@@ -65,6 +66,7 @@ class DriftReport(Section):
     training_rows: int
     limits: Drift
     columns: dict[str, ColumnDrift]
+    expected: ExpectedScore | None = None
 
 
 class RowCounts(NamedTuple):
@@ -76,6 +78,7 @@ class RowCounts(NamedTuple):
         unknown: Number of rows with a category that the model does not know.
         failed: Number of rows whose cell fails a check, by column.
         groups: Hashes of the group of each row, see `groups.row_groups`.
+        expected: Result of `compute_row_scores`, if the rows are predicted.
     """
 
     rows: int
@@ -83,6 +86,7 @@ class RowCounts(NamedTuple):
     unknown: UnknownCategories
     failed: Counter[str]
     groups: list[np.ndarray]
+    expected: list[np.ndarray]
 
     def merge(self, other: "RowCounts") -> "RowCounts":
         """Add the counts of other rows."""
@@ -92,6 +96,7 @@ class RowCounts(NamedTuple):
             self.unknown + other.unknown,
             self.failed + other.failed,
             self.groups + other.groups,
+            self.expected + other.expected,
         )
 
 
@@ -100,8 +105,13 @@ def count_rows(
     bins: Mapping[str, Bins],
     categories: Mapping[str, list[str]],
     schema: Schema,
+    expected: list[np.ndarray],
 ) -> RowCounts:
-    """Count the rows of a batch; `categories` are those that the model knows."""
+    """Count the rows of a batch; `categories` are those that the model knows.
+
+    Args:
+        expected: Result of `compute_row_scores`, if the rows are predicted.
+    """
     features, is_grouped = batch.features, schema.group in batch.texts.column_names
     return RowCounts(
         len(features),
@@ -109,6 +119,7 @@ def count_rows(
         unknown_categories(features, categories, schema),
         Counter(failure.column for failure in batch.failures),
         [row_hashes([batch.texts.select([schema.group]) if is_grouped else features])],
+        expected,
     )
 
 

@@ -1,5 +1,6 @@
 """New rows are compared with the summaries of the training rows in the model's file."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -10,7 +11,8 @@ import pandas as pd
 import pytest
 
 from tests.commands import call_main
-from tests.projects import change_settings
+from tests.pages import Page
+from tests.projects import change_settings, read_scores
 
 DRIFT = "keras_tabular.cli.drift"
 
@@ -91,3 +93,52 @@ def test_a_new_category_is_named_and_later_dates_are_only_a_warning(
         call_main(trained_project("shops"), DRIFT, str(tmp_path / "new.csv"), *out)
     assert "unknown category 50.0% (training 0.0%): Velo Express" in capsys.readouterr().out
     assert "Velo Express" in (tmp_path / "drift.html").read_text()
+
+
+def test_probabilities_imply_an_accuracy(
+    workspace: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row with an invalid cell is left out, and another model is not compared with this run."""
+    probability = pd.read_parquet(workspace / "data/predictions")["output_0"]
+    rows = pd.read_parquet(workspace / "data/split/test").drop(columns="Outcome").astype(str)
+    rows.loc[0, "Age"] = "old"
+    rows.to_csv(workspace / "new.csv", index=False)
+    options = ("new.csv", "--expected-score", "--json", "drift.json")
+    call_main(workspace, DRIFT, *options)
+    expected = json.loads((workspace / "drift.json").read_text())["expected"]
+    correct = np.maximum(probability, 1 - probability)[1:]
+    assert expected["value"] == pytest.approx(correct.mean(), abs=2e-6)
+    assert expected["low"] < expected["value"] < expected["high"] < 1
+    assert expected["left_out"] == 1
+    scores = read_scores(workspace)["test"]
+    names = {"value": "accuracy", "low": "accuracy_low", "high": "accuracy_high"}
+    assert expected["test"] == {name: scores[key] for name, key in names.items()}
+    output = capsys.readouterr().out
+    assert f"Expected accuracy: {expected['value']:.3f} (95% CI " in output
+    assert f"; test rows: {scores['accuracy']:.3f} (95% CI " in output
+    assert "1 rows cannot be predicted" in output
+    assert "Expected accuracy: " in Page((workspace / "drift.html").read_text()).text
+
+    call_main(workspace, DRIFT, str(model_folder / "m.keras"), *options)
+    assert "test" not in json.loads((workspace / "drift.json").read_text())["expected"]
+
+
+def test_prediction_intervals_imply_an_error(
+    trained_project: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """On the test rows it is their error; without an evaluation of the model it is not known."""
+    project = trained_project("mixed_regression")
+    for name in ("params.yaml", "data/schema.yaml", "models/model.keras", "metrics/scores.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(project / name, tmp_path / name)
+    rows = str(project / "data/split/test/part-00000.parquet")
+    options = (rows, "--expected-score", "--json", "drift.json")
+    with pytest.raises(SystemExit, match="its error on the test rows"):
+        call_main(tmp_path, DRIFT, *options)
+    md5 = hashlib.md5((tmp_path / "models/model.keras").read_bytes()).hexdigest()
+    lock = {"stages": {"evaluate": {"deps": [{"path": "models/model.keras", "md5": md5}]}}}
+    (tmp_path / "dvc.lock").write_text(json.dumps(lock))
+    call_main(tmp_path, DRIFT, *options)
+    expected = json.loads((tmp_path / "drift.json").read_text())["expected"]
+    assert expected["metric"] == "mae"
+    assert expected["value"] == pytest.approx(read_scores(tmp_path)["test"]["mae"], rel=1e-5)

@@ -1,0 +1,136 @@
+"""The score of rows without labels, as the predictions for them imply it.
+
+If the probabilities are calibrated, the probability of the predicted class is the probability that
+the prediction is right. Its mean over the rows is the expected accuracy, and the number of right
+predictions has a Poisson binomial distribution: Kivimäki, Białek, Nurminen and Kuberski,
+"Confidence-based Estimators for Predictive Performance in Model Monitoring" (2024).
+
+For regression, the expected error is the mean absolute error of the test rows, multiplied by the
+mean width of the prediction intervals of the new rows and divided by that of the test rows.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.typed_yaml import Section
+from keras_tabular.core.errors import UserError
+from keras_tabular.core.metrics import METRICS, TASKS
+from keras_tabular.core.numbers import format_number
+from keras_tabular.evaluation.evaluation import Evaluation
+from keras_tabular.evaluation.summary import format_interval
+from keras_tabular.table.arrays import feature_arrays, predicted_classes
+from keras_tabular.table.rows import CheckedRows
+
+if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
+    from keras_tabular.model_file.saved_model import SavedModel
+
+CONDITION = (
+    "This holds if only the mixture of rows has changed: rows with the same values must have the "
+    "same outcomes as before. Only labelled rows show whether they do; score some when you can."
+)
+NO_TEST_ERROR = (
+    "The expected error needs the model's prediction intervals and its error on the test rows. Run "
+    "this in the folder in which the model was evaluated, and with train.folds of 2 or more."
+)
+
+
+class Score(Section):
+    """A score with its 95% interval, if it has one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        ends = [end for end in (self.low, self.high) if end is not None]
+        return f"{format_number(self.value)} {format_interval(*ends) if ends else ''}".rstrip()
+
+
+class ExpectedScore(Score):
+    """The score that the predictions for new rows imply.
+
+    Its interval contains the score that the rows will have once they are labelled.
+
+    Attributes:
+        metric: `accuracy`, or `mae` for regression.
+        left_out: Number of rows of which it is not the score: those that fail a check whose policy
+            is not `warn`, and those for which the model has no prediction.
+        test: The score of the test rows, if it is known.
+    """
+
+    metric: str
+    left_out: int
+    test: Score | None = None
+
+    @property
+    def message(self) -> str:
+        """The scores, the condition, and the number of rows that are left out."""
+        text = f"Expected {METRICS[self.metric].label.lower()}: {self}"
+        text += f"; test rows: {self.test}. {CONDITION}" if self.test else f". {CONDITION}"
+        left_out = f" {self.left_out:,} rows cannot be predicted and are left out."
+        return text + left_out if self.left_out else text
+
+
+def compute_row_scores(model: "SavedModel", batch: CheckedRows, schema: Schema) -> np.ndarray:
+    """Compute the expected score of each row that can be predicted, float64, shape (rows,).
+
+    For classes, this is the probability that the predicted class is right. With weighted classes, a
+    model predicts the probabilities in a table with other shares of the classes, so they are
+    divided by the weights. For regression, it is the width of the prediction interval, which is
+    proportional to the mean absolute error of rows with similar predictions.
+    """
+    y_pred, metadata = model.predict(feature_arrays(batch.features, schema)), model.metadata
+    failed = [failure.row for failure in batch.failures if failure.policy != "warn"]
+    y_pred = np.delete(y_pred, failed, axis=0)
+    y_pred = y_pred[np.isfinite(y_pred).all(axis=1)]
+    if schema.task == "regression":
+        if not metadata.intervals:
+            raise UserError(NO_TEST_ERROR)
+        return np.diff(metadata.intervals.ends(y_pred[:, 0]).astype(np.float64))[:, 0]
+    predicted = predicted_classes(y_pred, schema, metadata.threshold)
+    probabilities = y_pred.astype(np.float64)
+    if schema.task == "binary":
+        probabilities = np.hstack([1 - probabilities, probabilities])
+    probabilities /= metadata.class_weights or 1
+    return probabilities[np.arange(len(predicted)), predicted] / probabilities.sum(axis=1)
+
+
+def summarize(
+    row_scores: list[np.ndarray],
+    rows: int,
+    group_size: float,
+    task: str,
+    evaluation: Evaluation | None,
+) -> ExpectedScore:
+    """Average the expected scores of rows.
+
+    Args:
+        row_scores: Result of `compute_row_scores` for each batch of rows.
+        rows: Number of rows, also of those that cannot be predicted.
+        group_size: Number of rows that depend on each other, see `groups.mean_group_size`.
+        evaluation: Evaluation of the same model, if it is known.
+
+    Raises:
+        UserError: No row can be predicted, or the error of the test rows is not known.
+    """
+    expected, metric = np.concatenate(row_scores), TASKS[task].main
+    if not len(expected):
+        raise UserError("There is no expected score, because no row can be predicted.")
+    test = evaluation.test.model.get(metric) if evaluation else None
+    limit, value, half = 1.0, expected.mean(), 0.0
+    if task != "regression":
+        half = 1.96 * np.sqrt((expected * (1 - expected)).mean() * group_size / len(expected))
+    elif evaluation and test and test.interval and evaluation.interval_coverage:
+        ratio = value / evaluation.interval_coverage.mean_width
+        noise = np.sqrt(1 + evaluation.test.model.rows / len(expected))
+        limit, value, half = np.inf, ratio * test.value, ratio * noise * np.ptp(test.interval) / 2
+    else:
+        raise UserError(NO_TEST_ERROR)
+    low, high = np.clip([value - half, value + half], 0, limit)
+    fields = {"value": value, "low": low, "high": high, "left_out": rows - len(expected)}
+    if test:
+        ends = zip(("low", "high"), test.interval or (), strict=False)
+        fields["test"] = Score(value=test.value, **dict(ends))
+    return ExpectedScore(metric=metric, **fields)
