@@ -125,10 +125,8 @@ def many_files(make_once: MakeOnce, origin: Path) -> Path:
         members = [{"network": "plain", "count": 2}]
         training = SHORT_TRAINING | {"members": members, "networks": {"plain": {"epochs": 20}}}
         search = {"trials": 4, "space": {"networks.plain.units": [[16], [8], [4]]}}
-        ingest = {"rows_per_part": 200}
-        change_settings(
-            folder, {"source": "data/files"}, ingest=ingest, train=training, search=search
-        )
+        change_settings(folder, train=training, search=search)
+        change_settings(folder, {"source": "data/files"}, ingest={"rows_per_part": 200})
         commit_all(folder, "A table in files")
 
     return make_once("many_files", make)
@@ -143,9 +141,8 @@ def one_worker_run(make_once: MakeOnce, many_files: Path) -> Path:
 
     def make(folder: Path) -> None:
         clone(many_files, folder)
-        check_output(folder, "dvc", "repro", "evaluate", TABULAR_WORKERS="1")
-        search = ("python", "-m", "keras_tabular", "search")
-        (folder / "searched").write_text(check_output(folder, *search, TABULAR_WORKERS="1"))
+        commands = "dvc repro evaluate; python -m keras_tabular search > searched"
+        check_output(folder, "bash", "-ec", commands, TABULAR_WORKERS="1")
 
     return make_once("one_worker_run", make)
 

@@ -35,14 +35,10 @@ def build_schema(task: str, **columns: dict[str, Any]) -> Schema:
         "multiclass": {"kind": "category", "values": ["a", "b", "c"]},
         "regression": {"kind": "real"},
     }
-    schema: dict[str, Any] = {
-        "source": "t.csv",
-        "task": task,
-        "target": "y",
-        "positive": 1 if task == "binary" else None,
-        "columns": (columns or {"x": {"kind": "real"}}) | {"y": targets[task]},
-    }
-    return Schema.model_validate(schema)
+    schema: dict[str, Any] = {"source": "t.csv", "task": task, "target": "y"}
+    schema |= {"positive": 1} if task == "binary" else {}
+    columns = (columns or {"x": {"kind": "real"}}) | {"y": targets[task]}
+    return Schema.model_validate(schema | {"columns": columns})
 
 
 def build_arrow_schema(schema: Schema) -> pa.Schema:

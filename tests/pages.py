@@ -9,43 +9,8 @@ from typing import Any
 WIDTHS = (1280, 768, 390)
 SECTIONS = ["Scores", "Where it is weak", "What drives it", "What changed"]
 SECTIONS += ["Plots", "Data", "Training", "Model card"]
-# For each picture: its title, size, number of marks, and smallest text in pixels.
-PICTURES_SCRIPT = """
-return [...document.querySelectorAll('figure:has(svg), .score-intervals')].map(figure => {
-  const svg = figure.querySelector('svg'), box = svg.getBoundingClientRect();
-  const scale = box.width / svg.viewBox.baseVal.width;
-  const texts = [...svg.querySelectorAll('text')].filter(t => t.textContent.trim());
-  return {
-    title: figure.querySelector('figcaption')?.firstChild.textContent ?? 'score intervals',
-    width: box.width, height: box.height,
-    marks: [...svg.querySelectorAll('.role-mark path, .role-mark line, .role-mark text')]
-      .filter(mark => Object.values(mark.getBoundingClientRect().toJSON()).some(n => n)).length,
-    text: Math.min(...texts.map(t => parseFloat(getComputedStyle(t).fontSize) * scale)),
-  };
-});
-"""
-# Texts that reach beyond the page or beyond a box that cuts them, or that end in an ellipsis.
-CUT_TEXTS_SCRIPT = """
-const width = document.documentElement.clientWidth, cut = [];
-const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-while (walker.nextNode()) {
-  const text = walker.currentNode, parent = text.parentElement;
-  if (!text.textContent.trim() || parent.closest('style')) continue;
-  const range = document.createRange();
-  range.selectNodeContents(text);
-  const box = range.getBoundingClientRect();
-  if (!box.width) continue;
-  const out = box.left < 0 || box.right > width;
-  const dots = parent.closest('figure') && text.textContent.includes('…');
-  if (out || dots) cut.push(text.textContent.trim());
-}
-for (const element of document.querySelectorAll('body *')) {
-  const style = getComputedStyle(element);
-  const clips = style.overflowX == 'hidden' || style.textOverflow == 'ellipsis';
-  if (clips && element.scrollWidth > element.clientWidth + 1) cut.push(element.className);
-}
-return cut;
-"""
+PICTURES_SCRIPT = Path(__file__).with_name("pictures.js").read_text()
+CUT_TEXTS_SCRIPT = Path(__file__).with_name("cut_texts.js").read_text()
 UNFOLD_SCRIPT = "document.querySelectorAll('details').forEach(details => { details.open = true; })"
 VISIBLE_SECTIONS_SCRIPT = """
 return [...document.querySelectorAll('.fold')].map(

@@ -26,9 +26,7 @@ LONGER_TRAINING = SHORT_TRAINING | {
 }
 
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
-STAGE_COMMANDS: dict[str, list[str]] = {
-    name: stage["cmd"].split() for name, stage in STAGES.items()
-}
+STAGE_COMMANDS = {name: str(stage["cmd"]).split() for name, stage in STAGES.items()}
 STAGE_OUTPUTS: dict[str, list[str]] = {
     name: [out if isinstance(out, str) else next(iter(out)) for out in stage["outs"]]
     for name, stage in STAGES.items()
@@ -47,9 +45,8 @@ def create_files(folder: Path, csv: str) -> None:
     """Create a folder with the code, the parameters and a table, but without a schema."""
     (folder / "data/raw").mkdir(parents=True)
     (folder / "data/raw/t.csv").write_bytes(csv.encode())
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(PROJECT / name, folder)
-    for name in ("network.py", "stages", "keras_tabular"):
+    shutil.copy(PROJECT / "params.yaml", folder)
+    for name in ("dvc.yaml", "network.py", "stages", "keras_tabular"):
         (folder / name).symlink_to(PROJECT / name)
 
 

@@ -40,24 +40,20 @@ def test_a_file_that_is_not_a_csv_is_an_error(tmp_path: Path, text: str, message
 def test_utf_16_as_excel_writes_it_is_read(tmp_path: Path) -> None:
     rows = ["Größe\ty", *(f"{n}\t{'ja' if n % 2 else 'nein'}" for n in range(50))]
     (tmp_path / "t.csv").write_text("\r\n".join(rows), encoding="utf-16", newline="")
-    schema = parse_section(
-        yaml.safe_load(infer_schema(tmp_path / "t.csv", "y", 99).text), Schema, tmp_path
-    )
+    written = yaml.safe_load(infer_schema(tmp_path / "t.csv", "y", 99).text)
+    schema = parse_section(written, Schema, tmp_path)
     (table,) = read_table(tmp_path / "t.csv", schema)
     assert table["Größe"].to_pylist() == list(range(50))
 
 
-CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+CONFIG, WEIGHTS, LAMBDA = "config.json", "model.weights.h5", {"class_name": "__lambda__"}
 # What replaces a file in the model, or keys of its layer.
 BROKEN_MODELS: dict[str, tuple[str, Any]] = {
     "config is a list": (CONFIG, b"[]"),
     "weights are text": (WEIGHTS, b"no weights"),
     "metadata is no JSON": (METADATA, b"{"),
     "metadata is a list": (METADATA, b"[1]"),
-    "a lambda": (
-        CONFIG,
-        {"class_name": "Lambda", "config": {"function": {"class_name": "__lambda__"}}},
-    ),
+    "a lambda": (CONFIG, {"class_name": "Lambda", "config": {"function": LAMBDA}}),
 }
 
 

@@ -27,11 +27,8 @@ def remove(folder: Path, outputs: list[str]) -> None:
 
 def partial_files(folder: Path) -> list[Path]:
     """Return the outputs that a process is writing, or has left behind."""
-    return [
-        path
-        for parent in (".", "data", "models", "metrics")
-        for path in (folder / parent).glob(".*.partial")
-    ]
+    parents = [folder, *(folder / name for name in ("data", "models", "metrics"))]
+    return [path for parent in parents for path in parent.glob(".*.partial")]
 
 
 def wait_until_it_writes(process: subprocess.Popen[str], folder: Path) -> bool:

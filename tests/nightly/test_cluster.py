@@ -4,13 +4,7 @@ from pathlib import Path
 
 from tests.commands import check_output, run_command
 from tests.documentation import PAGES
-from tests.pipeline.test_workers import (
-    GATE,
-    IN_NAMESPACE,
-    RAY_START_OPTIONS,
-    RAY_TOKEN,
-    needs_ray,
-)
+from tests.pipeline.test_workers import GATE, IN_NAMESPACE, RAY_START_OPTIONS, RAY_TOKEN, needs_ray
 from tests.projects import clone, read_output_hashes
 
 

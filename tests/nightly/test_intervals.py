@@ -9,11 +9,7 @@ import pytest
 from scipy.special import expit, ndtri
 
 from keras_tabular.evaluation.scores import Predictions, row_scores, score
-from keras_tabular.evaluation.uncertainty import (
-    error_interval,
-    score_and_resample,
-    share_interval,
-)
+from keras_tabular.evaluation.uncertainty import error_interval, score_and_resample, share_interval
 from keras_tabular.inspection.slices import ScoredRows, weakest_slices
 from tests.helpers import build_schema, score_values
 
@@ -123,8 +119,7 @@ def test_a_model_that_is_as_good_everywhere_has_no_weak_slice(share: float) -> N
     """At most 5 % of 200 tables of 1,500 rows, with a thousand slices each, have a weak slice."""
     names = [f"x{number}" for number in range(8)]
     schema = build_schema("binary", **{name: {"kind": "category"} for name in names})
-    rng, weak = np.random.default_rng(0), 0
-    letters = np.array(list("abcdef"))
+    rng, weak, letters = np.random.default_rng(0), 0, np.array(list("abcdef"))
     for _ in range(200):
         table = pa.table({name: rng.choice(letters, 1500) for name in names})
         y = rng.integers(0, 2, 1500).astype(float)

@@ -1,5 +1,6 @@
 """Tests of the layout of reports of each task; `--keep-screenshots FOLDER` saves screenshots."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,7 @@ def test_report_at_three_widths_light_and_dark(
     output = check_output(folder, "python", "-m", "keras_tabular", "report")
     assert ("Not compared: " in output) == (table != "diabetes")
     screenshots = pytestconfig.getoption("--keep-screenshots")
-    for width in WIDTHS:
-        for scheme in ("light", "dark"):
-            check_layout(
-                browser, folder / "report.html", width, scheme, screenshots and Path(screenshots)
-            )
-    check_content(folder / "report.html", browser, TABLES[table])
+    pictures, page = screenshots and Path(screenshots), folder / "report.html"
+    for width, scheme in product(WIDTHS, ("light", "dark")):
+        check_layout(browser, page, width, scheme, pictures)
+    check_content(page, browser, TABLES[table])

@@ -180,13 +180,12 @@ def test_a_model_that_is_as_good_is_not_worse_than_the_last_one(
         predictions = Predictions(y, y_pred[:, None], np.ones(len(y)))
         scored = uncertainty.score_and_resample(predictions, schema)
         test = compare_with_baselines(scored, {}, {}, ("accuracy",), schema)
-        (tmp_path / name / "plots").mkdir(parents=True, exist_ok=True)
-        write_json(
-            tmp_path / name / "scores.json", to_json(Evaluation(("accuracy",), {"test": test}))
-        )
+        folder, evaluation = tmp_path / name, Evaluation(("accuracy",), {"test": test})
+        (folder / "plots").mkdir(parents=True, exist_ok=True)
+        write_json(folder / "scores.json", to_json(evaluation))
         rows = plot_data.kept_test_rows(predictions, schema)
-        write_points(tmp_path / name / "plots/test_rows.csv", rows, plot_data.MAX_KEPT_ROWS)
-        return Run(WORKSPACE, tmp_path / name)
+        write_points(folder / "plots/test_rows.csv", rows, plot_data.MAX_KEPT_ROWS)
+        return Run(WORKSPACE, folder)
 
     rng, counts = np.random.default_rng(0), {"same": Counter[str](), "other": Counter[str]()}
     for _ in range(200):

@@ -14,13 +14,7 @@ import yaml
 from keras_tabular.projects.new import possible_headers
 from tests.commands import CompletedCommand, check_output, run_command
 from tests.helpers import PROJECT
-from tests.projects import (
-    change_settings,
-    clone,
-    commit_all,
-    copy_project,
-    read_output_hashes,
-)
+from tests.projects import change_settings, clone, commit_all, copy_project, read_output_hashes
 from tests.tables import load_table
 
 
@@ -40,19 +34,13 @@ def environment(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def library(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone of the library, with a file that is not committed."""
-    folder = clone(origin, tmp_path_factory.mktemp("clones") / "library")
-    (folder / "keras_tabular/not_committed.py").write_text("is not part of the library\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def project(library: Path, environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(origin: Path, environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which the pipeline has run, with a commit of the results."""
     parent = tmp_path_factory.mktemp("projects")
     project, table = parent / "of words", parent / "words.csv"
     load_table("mixed_binary").to_csv(table, index=False, sep=";")
+    library = clone(origin, parent / "library")
+    (library / "keras_tabular/not_committed.py").write_text("is not part of the library\n")
     arguments = ("--table", str(table), "--target", "y")
     completed = create_new(library, project, environment, *arguments)
     assert completed.returncode == 0, completed.stderr
@@ -91,17 +79,21 @@ def test_workflow_of_project_passes_and_leaves_git_clean(project: Path, environm
 
 @pytest.mark.slow
 def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project(
-    project: Path, library: Path, environment: Path, tmp_path: Path
+    project: Path, origin: Path, environment: Path, tmp_path: Path
 ) -> None:
-    library = clone(library, tmp_path / "library")
+    library = clone(origin, tmp_path / "library")
     project = copy_project(project, tmp_path / "project")
     installed = shutil.copytree(environment, project / ".venv", symlinks=True)
     (installed / "installed").touch()
     before = read_output_hashes(project)
-    edit(library / "CHANGELOG.md", "## Unreleased\n", "## Unreleased\n\n- Later: a new entry.\n")
-    makefile = library / "keras_tabular/projects/files/Makefile"
-    edit(makefile, "# The commands", "# Later: the commands")
-    edit(library / "keras_tabular/__init__.py", '"""', '"""Later: ')
+    for name, before_edit, after_edit in (
+        ("CHANGELOG.md", "## Unreleased\n", "## Unreleased\n\n- Later: a new entry.\n"),
+        ("keras_tabular/projects/files/Makefile", "# The commands", "# Later: the commands"),
+        ("keras_tabular/__init__.py", '"""', '"""Later: '),
+    ):
+        text = (library / name).read_text()
+        assert before_edit in text
+        (library / name).write_text(text.replace(before_edit, after_edit, 1))
     commit_all(library, "A later version")
     upgrade = (sys.executable, str(library / "keras_tabular"), "upgrade", str(project))
     output = check_output(tmp_path, *upgrade)
@@ -119,30 +111,20 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
     assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")
 
 
-def edit(file: Path, before: str, after: str) -> None:
-    """Replace the first occurrence of a text in a file."""
-    text = file.read_text()
-    assert before in text
-    file.write_text(text.replace(before, after, 1))
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--table", "none.csv", "--target", "y"], "--table: none.csv: no such file"),
-        (
-            ["--table", "t.csv", "--target", "Yes"],
-            "--target: expected one of 'x', 'y', got 'Yes'",
-        ),
-        (["--table", "t.csv"], "--target: name the column to predict; --table needs it"),
-        (["--example", "wine", "--target", "z"], "target: expected one of alcohol"),
+        ("--table none.csv --target y", "--table: none.csv: no such file"),
+        ("--table t.csv --target Yes", "--target: expected one of 'x', 'y', got 'Yes'"),
+        ("--table t.csv", "--target: name the column to predict; --table needs it"),
+        ("--example wine --target z", "target: expected one of alcohol"),
     ],
 )
 def test_a_wrong_argument_has_a_message_and_leaves_no_folder(
-    arguments: list[str], message: str, origin: Path, environment: Path, tmp_path: Path
+    arguments: str, message: str, origin: Path, environment: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "t.csv").write_text("x,y\n1,2\n")
-    completed = create_new(origin, tmp_path / "new", environment, *arguments)
+    completed = create_new(origin, tmp_path / "new", environment, *arguments.split())
     assert completed.returncode != 0
     assert message in completed.stderr
     assert not (tmp_path / "new").exists()

@@ -3,7 +3,6 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +15,6 @@ from tests.documentation import PAGES
 PAGE = PAGES["docs/own-parts.md"]
 NETWORK, CHECK, METRIC, SCRIPT = re.findall(r"(?ms)^```python\n(.*?)^```", PAGE)
 LIMIT, STAGE, SOURCE = re.findall(r"(?ms)^```yaml\n(.*?)^```", PAGE)
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(file.read_text())
-    return content
 
 
 def replace_line(file: Path, start: str, lines: str) -> None:
@@ -43,15 +37,16 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspa
     pipeline = yaml.safe_load((workspace / "dvc.yaml").read_text())
     assert stages_that_ran(output) == [*pipeline["stages"]]
 
-    metrics = workspace / "metrics"
-    assert not read_json(metrics / "networks.json")["networks"]["plain"]["stacked"]
-    validation = read_json(metrics / "validation.json")
+    files = (workspace / "metrics").glob("*.json")
+    metrics = {file.stem: json.loads(file.read_text()) for file in files}
+    assert not metrics["networks"]["networks"]["plain"]["stacked"]
+    validation = metrics["validation"]
     assert validation["rows"] == 763
     failed = validation["checks"]["Pregnancies and Age.pregnancies_for_age"]
     assert failed == {"verdict": "warn", "failed_rows": 1}
     assert ", got 8 and 22 (data/prepared.csv, line 728)" in output
 
-    scores = read_json(metrics / "scores.json")
+    scores = metrics["scores"]
     rows = read_first_rows(workspace / "data/predictions", 1000)
     actual = rows["actual"].to_numpy() == 1
     predicted = rows["output_0"].to_numpy() >= scores["threshold"]
@@ -61,8 +56,8 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspa
     assert costs["cost_low"] < costs["cost"] < costs["cost_high"]
     majority = scores["baseline"]["majority"]["custom"]["cost"]
     assert majority == pytest.approx(5 * actual.mean(), abs=1e-6)
-    assert read_json(metrics / "metrics.json")["test"]["custom"] == {"cost": costs["cost"]}
-    rules = {check["rule"]: check for check in read_json(metrics / "gate.json")["checks"]}
+    assert metrics["metrics"]["test"]["custom"] == {"cost": costs["cost"]}
+    rules = {check["rule"]: check for check in metrics["gate"]["checks"]}
     limit = rules["highest test.custom.cost"]
     assert (limit["found"], limit["allowed"]) == (costs["cost"], 0.9)
     assert limit["verdict"] == ("pass" if costs["cost"] <= 0.9 else "fail")

@@ -16,6 +16,7 @@ import pytest
 
 from keras_tabular.config.schema import load_schema
 from keras_tabular.evaluation.calibration import scale_by_temperature
+from keras_tabular.model_file.metadata import read_metadata
 from tests.commands import call_main, run_command
 from tests.helpers import PROJECT
 from tests.projects import change_settings, copy_project, read_scores, run_stages
@@ -71,20 +72,29 @@ def test_test_rows_get_the_predictions_that_evaluate_scored(
         assert interval["mean_width"] == pytest.approx((high - low).mean(), rel=1e-5)
 
 
-def test_a_temperature_is_in_the_saved_model_and_in_all_scores(
+def test_a_temperature_and_a_threshold_are_in_the_saved_model_and_in_all_scores(
     binary_project: Path, tmp_path: Path
 ) -> None:
-    """No class changes."""
     folder = copy_project(binary_project, tmp_path / "project")
     before, scores = read_scored_outputs(folder), read_scores(folder)
-    change_settings(folder, evaluate={"temperature": 2})
+    change_settings(folder, evaluate={"temperature": 2, "threshold": {"recall": 0.95}})
     run_stages(folder, first="calibrate", last="evaluate")
     after, cooler = read_scored_outputs(folder), read_scores(folder)
     np.testing.assert_allclose(after, scale_by_temperature(before, 2.0), atol=1e-6)
     assert cooler["calibration"] == {"temperature": 2.0}
     for rows in ("test", "cross_validation"):
         assert cooler[rows]["loss_low"] != scores[rows]["loss_low"]
-        assert cooler[rows]["balanced_accuracy"] == scores[rows]["balanced_accuracy"]
+        assert cooler[rows]["roc_auc"] == scores[rows]["roc_auc"]
+    assert cooler["cross_validation"]["recall"] >= 0.95  # the threshold is chosen on the folds
+    model = folder / "models/model.keras"
+    threshold = read_metadata(model, model.read_bytes()).threshold
+    assert threshold
+    assert cooler["threshold"] == pytest.approx(threshold, abs=1e-6)
+    assert threshold < 0.45
+    predict(folder, "data/raw/t.csv", "-o", "new.parquet")
+    predictions = pd.read_parquet(folder / "new.parquet")
+    expected = np.where(predictions["probability_pos"] >= threshold, "pos", "neg")
+    assert predictions["predicted"].tolist() == expected.tolist()
 
 
 ROWS = """y,count,flag,zip/code,id,colour,cast
@@ -101,9 +111,8 @@ def test_all_formats_give_the_same_predictions(binary_project: Path, tmp_path: P
     frame = pd.read_csv(tmp_path / "new.csv", dtype={"zip/code": str, "id": str}, na_values="?")
     frame.to_parquet(tmp_path / "new.parquet", index=False)
     for ending in ("csv", "csv.gz", "parquet"):
-        predict(
-            binary_project, tmp_path / f"new.{ending}", "-o", tmp_path / f"predictions.{ending}"
-        )
+        output = tmp_path / f"predictions.{ending}"
+        predict(binary_project, tmp_path / f"new.{ending}", "-o", output)
     text = (tmp_path / "predictions.csv").read_text()
     header, *rows = text.splitlines()
     assert header == "id,predicted,probability_pos"
@@ -114,10 +123,18 @@ def test_all_formats_give_the_same_predictions(binary_project: Path, tmp_path: P
     assert table["id"].to_pylist()[:2] == ["007", "a, b"]
     probabilities = table["probability_pos"].cast(pa.string()).to_pylist()
     assert probabilities == [row.rsplit(",", 1)[1] for row in rows]
-    piped = run_command(binary_project, "bash", "-c", f"{COMMAND} < {tmp_path}/new.csv.gz | cat")
+
+    # A copy of the model in another folder predicts the same and makes the same checks.
+    shutil.copy(binary_project / "models/model.keras", tmp_path / "m.keras")
+    command = f"{COMMAND} m.keras < new.csv.gz | cat"
+    piped = run_command(tmp_path, "bash", "-c", command, PYTHONPATH=str(PROJECT))
     unknown = "1 of 3 rows have a category that the model does not know:"
     warnings = f"warn: colour: {unknown} 'mauve' (1)\nwarn: zip/code: {unknown} '99999' (1)\n"
     assert (piped.stdout, piped.stderr) == (text, warnings)
+    (tmp_path / "new.csv").write_text(ROWS.replace("0.25", "cold"))
+    message = r"new\.csv, line 2, column cast: expected a finite number, got 'cold'"
+    with pytest.raises(SystemExit, match=message):
+        predict(tmp_path, "m.keras", "new.csv")
 
 
 def test_a_reader_that_stops_ends_the_command_without_a_message(
@@ -125,27 +142,10 @@ def test_a_reader_that_stops_ends_the_command_without_a_message(
 ) -> None:
     rows = (ROWS + ROWS.split("\n", 1)[1] * 5000).replace("99999", "00123")
     (tmp_path / "new.csv").write_text(rows)
-    command = f"cat {tmp_path}/new.csv | {COMMAND} --rejects {tmp_path}/rejects.csv"
-    done = run_command(
-        binary_project, "bash", "-c", f"{command} | head -1; echo ${{PIPESTATUS[1]}}"
-    )
+    command = f"cat {tmp_path}/new.csv | {COMMAND} --rejects {tmp_path}/rejects.csv | head -1"
+    done = run_command(binary_project, "bash", "-c", f"{command}; echo ${{PIPESTATUS[1]}}")
     assert (done.stdout, done.stderr) == ("row,id,predicted,probability_pos\n141\n", "")
     assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
-
-
-def test_the_model_file_is_enough(binary_project: Path, tmp_path: Path) -> None:
-    """A copy in an empty folder gives the same predictions and makes the same checks."""
-    (tmp_path / "rows.csv").write_text(ROWS.replace("99999", "00123").replace("mauve", "red"))
-    predict(binary_project, tmp_path / "rows.csv", "-o", tmp_path / "predictions.csv")
-    shutil.copy(binary_project / "models/model.keras", tmp_path / "m.keras")
-    command = ("python", "-m", "keras_tabular", "predict", "m.keras", "rows.csv")
-    done = run_command(tmp_path, *command, PYTHONPATH=str(PROJECT))
-    predictions = (tmp_path / "predictions.csv").read_text()
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", predictions)
-    (tmp_path / "rows.csv").write_text(ROWS.replace("0.25", "cold"))
-    message = r"rows\.csv, line 2, column cast: expected a finite number, got 'cold'"
-    with pytest.raises(SystemExit, match=message):
-        call_main(tmp_path, "keras_tabular.cli.predict", "m.keras", "rows.csv")
 
 
 BAD = """id,cast,colour,zip/code,flag,count

@@ -10,19 +10,9 @@ import pandas as pd
 import pytest
 
 from keras_tabular.config.schema import load_schema
-from keras_tabular.model_file.metadata import read_metadata
 from tests.commands import call_main
-from tests.projects import (
-    LONGER_TRAINING,
-    change_settings,
-    copy_project,
-    create_project,
-    read_scores,
-    run_stages,
-)
+from tests.projects import LONGER_TRAINING, change_settings, create_project, read_scores, run_stages
 from tests.tables import make_shop_sales
-
-PREDICT = "keras_tabular.cli.predict"
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +36,15 @@ def test_columns_of_every_kind_improve_the_scores(sales: Path) -> None:
 
 
 def test_predict_parses_dates_as_ingest_did(sales: Path, tmp_path: Path) -> None:
-    rows = pd.read_parquet(sales / "data/split/test")[["day", "review", "shop_id"]]
-    rows.to_parquet(tmp_path / "new.parquet")
-    rows["day"] = rows["day"].dt.strftime("%d.%m.%Y")
-    rows.to_csv(tmp_path / "new.csv", index=False)
+    part, new = sales / "data/split/test/part-00000.parquet", tmp_path / "new.csv"
+    rows = pd.read_parquet(part)[["day", "review", "shop_id"]]
+    rows.assign(day=rows["day"].dt.strftime("%d.%m.%Y")).to_csv(new, index=False)
     expected = pd.read_parquet(sales / "data/predictions")["output_0"].to_numpy()
     output = str(tmp_path / "predictions.parquet")
-    for name in ("new.csv", "new.parquet"):
-        call_main(sales, PREDICT, str(tmp_path / name), "-o", output)
+    for file in (new, part):
+        call_main(sales, "keras_tabular.cli.predict", str(file), "-o", output)
         predicted = pd.read_parquet(output)["predicted"].to_numpy(np.float32)
-        assert predicted.tobytes() == expected.tobytes(), name
+        assert predicted.tobytes() == expected.tobytes(), file
 
 
 def test_test_rows_can_be_in_separate_files(tmp_path: Path) -> None:
@@ -96,21 +85,3 @@ def test_rows_count_by_their_weights(tmp_path: Path) -> None:
     is_right = (predictions["output_0"] >= 0.5) == (predictions["actual"] == 1)
     accuracy = np.average(is_right, weights=rows["counts"])
     assert scores["test"]["accuracy"] == pytest.approx(accuracy, abs=1e-6)
-
-
-def test_the_threshold_is_chosen_on_the_folds_and_is_in_the_model(
-    binary_project: Path, tmp_path: Path
-) -> None:
-    folder = copy_project(binary_project, tmp_path / "project")
-    change_settings(folder, evaluate={"threshold": {"recall": 0.95}})
-    run_stages(folder, first="calibrate", last="evaluate")
-    scores, model = read_scores(folder), folder / "models/model.keras"
-    assert scores["cross_validation"]["recall"] >= 0.95
-    threshold = read_metadata(model, model.read_bytes()).threshold
-    assert threshold
-    assert scores["threshold"] == pytest.approx(threshold, abs=1e-6)
-    assert threshold < 0.4
-    call_main(folder, PREDICT, "data/raw/t.csv", "-o", "new.parquet")
-    predictions = pd.read_parquet(folder / "new.parquet")
-    expected = np.where(predictions["probability_pos"] >= threshold, "pos", "neg")
-    assert predictions["predicted"].tolist() == expected.tolist()

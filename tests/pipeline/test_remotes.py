@@ -3,39 +3,39 @@
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
-from tests.commands import ENVIRONMENT, check_output, run_command
+from tests.commands import ENVIRONMENT, check_output
 from tests.helpers import PROJECT
 from tests.projects import clone, commit_all
 
 DEPLOY = PROJECT / "keras_tabular/projects/files/.github/workflows/deploy.yml"
 
 
-def test_colleague_pulls_what_was_pushed_and_no_stage_runs(workspace: Path, tmp_path: Path) -> None:
-    def run_dvc(folder: Path, *arguments: str) -> str:
-        """Run DVC, which has to succeed without a warning, and return its output."""
-        completed = run_command(folder, "dvc", *arguments)
-        assert (completed.returncode, completed.stderr) == (0, "")
-        return completed.stdout
-
-    run_dvc(workspace, "remote", "add", "--default", "storage", str(tmp_path / "storage"))
-    assert "files pushed" in run_dvc(workspace, "push")
+@pytest.fixture
+def with_remote(workspace: Path, tmp_path: Path) -> Path:
+    """A project with a remote in a folder."""
+    storage = ("--default", "storage", str(tmp_path / "storage"))
+    check_output(workspace, "dvc", "remote", "add", *storage)
     commit_all(workspace, "Add a remote")
+    return workspace
 
-    colleague = clone(workspace, tmp_path / "colleague")
-    run_dvc(colleague, "pull")
-    assert run_dvc(colleague, "repro").endswith("Data and pipelines are up to date.\n")
+
+def test_colleague_pulls_what_was_pushed_and_no_stage_runs(
+    with_remote: Path, tmp_path: Path
+) -> None:
+    assert "files pushed" in check_output(with_remote, "dvc", "push")
+    colleague = clone(with_remote, tmp_path / "colleague")
+    check_output(colleague, "dvc", "pull")
+    up_to_date = "Data and pipelines are up to date.\n"
+    assert check_output(colleague, "dvc", "repro").endswith(up_to_date)
     assert check_output(colleague, "git", "status", "--porcelain") == ""
 
 
-def test_a_server_gets_the_version_that_a_tag_names(workspace: Path, tmp_path: Path) -> None:
-    model = workspace / "models/model.keras"
+def test_a_server_gets_the_version_that_a_tag_names(with_remote: Path, tmp_path: Path) -> None:
+    workspace, model = with_remote, with_remote / "models/model.keras"
     first, second = model.read_bytes(), b"another model"
-    check_output(
-        workspace, "dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage")
-    )
-    commit_all(workspace, "Add a remote")
     for version in ("v1.0.0", "v1.1.0"):
         check_output(workspace, "dvc", "push")
         check_output(workspace, "gto", "register", "model", "--version", version)

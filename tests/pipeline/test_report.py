@@ -11,7 +11,7 @@ import pytest
 from keras_tabular.experiments.comparison import Comparison, paired_differences
 from keras_tabular.experiments.run import WORKSPACE, Run
 from keras_tabular.report.page import UNDECIDED_NOTE
-from tests.commands import call_main, check_output, run_command
+from tests.commands import call_main, check_output
 from tests.pages import (
     CLASSIFICATION_PICTURES,
     CUT_TEXTS_SCRIPT,
@@ -31,10 +31,7 @@ REPORT = "keras_tabular.cli.report"
 def reported(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the experiment with its report."""
     folder = copy_project(experiment, tmp_path_factory.mktemp("reported") / "project")
-    done = run_command(folder, "python", "-m", "keras_tabular", "report")
-    head = check_output(folder, "git", "rev-parse", "HEAD")[:7]
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"report.html: workspace compared with {head}\n"
+    call_main(folder, REPORT)
     return folder
 
 

@@ -1,5 +1,6 @@
 """What a user relies on when the whole pipeline runs."""
 
+import doctest
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import keras_tabular
 from keras_tabular.core.nested import flatten
 from tests.commands import check_output, run_command, stages_that_ran
 from tests.documentation import code_blocks
@@ -40,6 +42,13 @@ def test_the_committed_results_are_those_of_a_fresh_clone(origin: Path, reproduc
     with_baselines = [f"metrics/{name}.json" for name in ("metrics", "scores", "gate")]
     committed = read_output_hashes(origin, *with_baselines)
     assert committed == read_output_hashes(reproduced, *with_baselines)
+
+
+def test_examples_in_docstrings_run(reproduced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(reproduced)
+    result = doctest.testmod(sys.modules[keras_tabular.load_model.__module__])
+    assert result.attempted >= 10
+    assert result.failed == 0
 
 
 def test_a_changed_parameter_reruns_only_the_stages_that_use_it(experiment: Path) -> None:
@@ -91,9 +100,8 @@ def test_plain_keras_loads_the_model_and_takes_raw_rows(
 
 
 def test_a_wrong_parameter_fails_through_dvc_without_a_traceback(workspace: Path) -> None:
-    completed = run_command(
-        workspace, "dvc", "exp", "run", "-S", "train.networks.plain.epochs=many"
-    )
+    change = "train.networks.plain.epochs=many"
+    completed = run_command(workspace, "dvc", "exp", "run", "-S", change)
     assert completed.returncode in (1, 255)
     output = completed.stdout + completed.stderr
     assert "params.yaml: train.networks.plain.epochs" in output

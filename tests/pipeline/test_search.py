@@ -8,7 +8,8 @@ from tests.commands import check_output
 from tests.projects import change_settings, copy_project, read_scores
 
 # Trainings of about a second, which diverge with one of the learning rates.
-PLAIN = {"epochs": 400, "learning_rate": 0.00001}
+PLAIN = {"epochs": 200, "learning_rate": 0.00001}
+TRAIN = {"members": [{"network": "plain", "count": 2}], "networks": {"plain": PLAIN}}
 SEARCH = {
     "trials": 4,
     "seed": 10,
@@ -23,7 +24,7 @@ COMMAND = ("python", "-m", "keras_tabular", "search")
 @pytest.mark.slow
 def test_the_printed_command_gets_the_printed_score(short_run: Path, tmp_path: Path) -> None:
     project = copy_project(short_run, tmp_path / "project")
-    change_settings(project, train={"networks": {"plain": PLAIN}}, search=SEARCH)
+    change_settings(project, train=TRAIN, search=SEARCH)
     first_line, *_, command = check_output(project, *COMMAND).splitlines()
     assert command.startswith("dvc exp run -S ")
     check_output(project, "bash", "-c", command)

@@ -3,22 +3,14 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from keras_tabular.table.parquet import FOLD_KEY
-from tests.commands import call_main, check_output, run_command
-from tests.projects import (
-    SHORT_TRAINING,
-    STAGE_COMMANDS,
-    change_settings,
-    create_project,
-    read_scores,
-    run_stages,
-)
+from tests.commands import call_main
+from tests.projects import SHORT_TRAINING, change_settings, create_project, read_scores, run_stages
 from tests.tables import load_table, make_mixed_table, make_shop_sales
 
 
@@ -34,9 +26,7 @@ def test_a_group_is_in_one_subset_and_in_one_fold(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["iris", "breast_cancer", "diabetes", "mixed_binary", "mixed_regression"]
-)
+@pytest.mark.parametrize("name", ["iris", "mixed_binary", "mixed_regression"])
 def test_a_table_gets_scores_that_beat_a_constant(name: str, tmp_path: Path) -> None:
     folder = create_project(tmp_path, load_table(name))
     change_settings(folder, train={"folds": 3})
@@ -70,7 +60,9 @@ def test_a_rare_class_goes_through_evaluate_gate_and_report(
     assert "each class" in (folder / "report.html").read_text()
 
 
-def test_rows_that_fail_a_check_stop_validate_or_are_dropped(tmp_path: Path) -> None:
+def test_rows_that_fail_a_check_stop_validate_or_are_dropped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Under the policy `error`, validate writes no table; under `drop`, it writes the others.
 
     tests/unit/table/test_checks.py reads the rows that are set aside.
@@ -79,8 +71,8 @@ def test_rows_that_fail_a_check_stop_validate_or_are_dropped(tmp_path: Path) -> 
     places = np.flatnonzero(frame["colour"] == "blue, dark")
     folder = create_project(tmp_path, frame)
     change_settings(folder, {"columns": {"colour": {"values": ["red", "green"]}}})
-    run_stages(folder, last="ingest")
-    completed = run_command(folder, *STAGE_COMMANDS["validate"])
+    with pytest.raises(SystemExit) as end:
+        run_stages(folder, last="validate")
     problem = f"colour: {len(places)} of 600 rows"
     line = places[0] + 2  # the header is line 1
     for message in (
@@ -88,13 +80,11 @@ def test_rows_that_fail_a_check_stop_validate_or_are_dropped(tmp_path: Path) -> 
         f"(data/raw/t.csv, line {line}; data/raw/t.csv, line {line + 1}; ",
         "Set validate.values in params.yaml to drop to set such rows aside, or to warn to keep",
     ):
-        assert message in completed.stderr
-    assert "Traceback" not in completed.stderr
-    assert completed.returncode == 1
+        assert message in str(end.value)
     assert not (folder / "data/validated").exists()
-
     change_settings(folder, validate={"values": "drop"})
-    assert f"drop: {problem}" in check_output(folder, *STAGE_COMMANDS["validate"])
+    run_stages(folder, "validate", "validate")
+    assert f"drop: {problem}" in capsys.readouterr().out
     valid = pd.read_parquet(folder / "data/validated")
     assert set(valid["colour"].dropna()) == {"red", "green"}
     rejected = pd.read_parquet(folder / "data/rejected")
@@ -106,8 +96,7 @@ def test_a_column_that_is_declared_and_ignored_is_checked_but_not_used(tmp_path:
     frame = make_mixed_table("binary").drop(columns="id")
     frame.insert(0, "leak", np.where(frame["y"] == "pos", 1.5, 0.5))
     folder = create_project(tmp_path, frame)
-    leak = {"kind": "real", "max": 1.0}
-    ignored: dict[str, Any] = {"ignore": ["leak"], "columns": {"leak": leak}}
+    ignored = {"ignore": ["leak"], "columns": {"leak": {"kind": "real", "max": 1.0}}}
     change_settings(folder, ignored, train=SHORT_TRAINING)
     with pytest.raises(SystemExit, match=r"leak: \d+ of 600 rows fail range"):
         run_stages(folder, last="validate")

@@ -13,17 +13,12 @@ GRAPH = grimp.build_graph("stages", "keras_tabular", exclude_type_checking_impor
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_deps_are_the_script_and_every_package_that_it_imports(stage: str) -> None:
+def test_a_stage_declares_the_code_that_it_imports_and_the_params_that_it_loads(stage: str) -> None:
     imported = GRAPH.find_upstream_modules(f"stages.{stage}") - {"stages", "keras_tabular"}
     packages = {"/".join(module.split(".")[:2]) for module in imported}
     deps = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("stages", "keras_tabular"))}
     assert deps == packages | {f"stages/{stage}.py"}
     script = (PROJECT / f"stages/{stage}.py").read_text()
     assert ("network.py" in STAGES[stage]["deps"]) is ("from network import" in script)
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_params_are_the_sections_that_the_script_loads(stage: str) -> None:
-    script = (PROJECT / f"stages/{stage}.py").read_text()
     loaded = re.findall(r'"(\w+)"', "".join(re.findall(r"load_params\(([^)]*)\)", script)))
     assert STAGES[stage].get("params", []) == sorted(loaded)

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 
 import pytest
 
@@ -59,17 +60,12 @@ def process_and_thread() -> tuple[int, bool]:
     return os.getpid(), threading.current_thread() is threading.main_thread()
 
 
-def kill_this_process() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def test_a_function_in_the_background_runs_in_another_process_if_there_are_two_cores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     process, is_main_thread = run_in_background(process_and_thread)()
-    assert process != os.getpid()
-    assert is_main_thread
+    assert (process != os.getpid(), is_main_thread) == (True, True)
     with pytest.raises(BrokenProcessPool):
-        run_in_background(kill_this_process)()
+        run_in_background(partial(signal.raise_signal, signal.SIGKILL))()
     monkeypatch.setenv(WORKERS, "1")
     assert run_in_background(process_and_thread)() == (os.getpid(), True)

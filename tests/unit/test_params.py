@@ -107,16 +107,11 @@ def test_ignored_column_of_groups_has_to_be_declared(tmp_path: Path) -> None:
 
 
 def test_only_the_requested_sections_are_returned(tmp_path: Path) -> None:
-    params = write_and_load(tmp_path, TEXTS, "split", "validate")
-    assert vars(params).keys() == {"split", "validate"}
-    assert (params.split.seed, params.validate.min_class_rows) == (9, 5)
-
-
-def test_numbers_may_be_written_with_an_exponent(tmp_path: Path) -> None:
     """YAML 1.1 reads 1e-3 as text; people and DVC read it as a number."""
     text = TEXTS[PARAMS].replace("learning_rate: 0.01", "learning_rate: 1e-3")
-    params = write_and_load(tmp_path, TEXTS | {PARAMS: text}, "train")
-    assert params.train.networks["plain"].learning_rate == 0.001
+    params = write_and_load(tmp_path, TEXTS | {PARAMS: text}, "split", "train")
+    assert vars(params).keys() == {"split", "train"}
+    assert (params.split.seed, params.train.networks["plain"].learning_rate) == (9, 0.001)
 
 
 def test_early_stopping_requires_validation_rows(tmp_path: Path) -> None:
@@ -157,12 +152,6 @@ def test_auto_depends_on_the_table_and_the_task(
 def test_other_values_than_auto_do_not_change() -> None:
     plain = {"learning_rate": 0.5, "epochs": 7, "batch_size": 9, "dropout": 0.0}
     train = load_train_params({"plain": plain}, folds=1)
-    for rows, task in ((10, "regression"), (10_000_000, "binary")):
-        resolved = train.resolve_auto(rows, task, 8)
-        assert (resolved.folds, resolved.members) == (1, train.members)
-        assert {key: resolved.value(f"networks.plain.{key}") for key in plain} == plain
-
-
-def test_the_gate_may_limit_a_metric_of_the_project(tmp_path: Path) -> None:
-    texts = change_value("gate.lowest", {"test": {"custom": {"cost": 1}}})
-    assert write_and_load(tmp_path, texts, "gate").gate.lowest == {"test.custom.cost": 1}
+    resolved = train.resolve_auto(10_000_000, "regression", 8)
+    assert (resolved.folds, resolved.members) == (1, train.members)
+    assert {key: resolved.value(f"networks.plain.{key}") for key in plain} == plain

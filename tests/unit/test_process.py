@@ -1,7 +1,9 @@
 """A command that fails ends with one message."""
 
+import re
 import sys
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +59,12 @@ def test_without_its_packages_a_script_says_how_to_install_them(
     (line,) = done.stderr.splitlines()
     assert f" is not installed in {bare_python}. Run `make repro` and " in line
     assert "`pip install -r requirements.txt`" in line
+
+
+def test_the_folder_runs_without_packages_from_another_folder(
+    bare_python: str, tmp_path: Path
+) -> None:
+    command = (bare_python, str(PROJECT / "keras_tabular"))
+    version = check_output(tmp_path, *command, "--version")
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+)?\n", version)
+    assert check_output(tmp_path, *command, "docs", "splits").startswith("# Splits\n")

@@ -26,17 +26,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def append_line(path: Path) -> None:
-    path.write_text(path.read_text() + "# another line\n")
-
-
 @pytest.mark.parametrize(
     ("stage", "edit", "changed"),
     [
         ("train", lambda at: change_settings(at, train={"seed": 2}), "train.seed in params.yaml. "),
         ("evaluate", lambda at: change_settings(at, evaluate={"threshold": {"best": "f1"}}),
          "evaluate.threshold in params.yaml, evaluate.threshold.best in params.yaml. "),
-        ("train", lambda at: append_line(at / NETWORK), f"{NETWORK}. "),
+        ("train", lambda at: (at / NETWORK).write_text("# another line"), f"{NETWORK}. "),
         ("train", lambda at: (at / FOLDER / "a.py").touch(), f"{FOLDER}/a.py. "),
         ("ingest", lambda at: (at / "data/raw/diabetes.csv").unlink(), "data/raw/diabetes.csv. "),
     ],
@@ -53,6 +49,6 @@ def test_a_changed_input_is_reported(
 def test_other_files_and_parameters_may_change(project: Path, stage: str | None) -> None:
     def edit() -> None:
         change_settings(project, train={"seed": 2})
-        append_line(project / NETWORK)
+        (project / NETWORK).write_text("# another line")
 
     stage_runner(stage)(edit)

@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
@@ -13,7 +12,6 @@ from keras_tabular.cli import COMMANDS
 from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Column, Schema
 from keras_tabular.config.sections import Network
-from tests.commands import check_output
 from tests.helpers import PROJECT
 
 RunCommand = Callable[..., tuple[int, str, str]]  # returns the exit code, stdout and stderr
@@ -47,22 +45,8 @@ def test_help_describes_each_command_on_a_line(run_command: RunCommand) -> None:
     assert code == 0
     for command in COMMANDS:
         assert re.search(rf"^  {command} +\w.+[.?]$", listing, re.MULTILINE)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_has_its_own_help(command: str, run_command: RunCommand) -> None:
-    code, text, _ = run_command(command, "--help")
-    assert code == 0
-    assert text.startswith(f"usage: keras-tabular {command} [-h]")
-
-
-def test_the_folder_runs_without_packages_from_another_folder(tmp_path: Path) -> None:
-    check_output(tmp_path, sys.executable, "-m", "venv", "--without-pip", "bare")
-    command = ("bare/bin/python", str(PROJECT / "keras_tabular"))
-    assert re.fullmatch(
-        r"\d+\.\d+\.\d+(\.dev\d+)?\n", check_output(tmp_path, *command, "--version")
-    )
-    assert check_output(tmp_path, *command, "docs", "splits").startswith("# Splits\n")
+        code, text, _ = run_command(command, "--help")
+        assert (code, text.partition("[")[0]) == (0, f"usage: keras-tabular {command} ")
 
 
 def test_docs_lists_and_prints_the_pages(run_command: RunCommand) -> None:

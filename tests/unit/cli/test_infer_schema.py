@@ -130,13 +130,9 @@ def test_different_texts_for_a_value_are_one_class(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x,y\n1,a\n1,a\n", "target: expected different values in column y, got ['a']."),
-        ("x,z\n1,a\n", "target: expected one of x, z, got 'y'."),
-        (
-            "x,x,y\n1,1,a\n",
-            "t.csv: expected different column names, got 'x' more than once. Is the header "
-            "missing?",
-        ),
+        ("x,y\n1,a\n1,a\n", r"target: expected different values in column y, got \['a'\]\."),
+        ("x,z\n1,a\n", r"target: expected one of x, z, got 'y'\."),
+        ("x,x,y\n1,1,a\n", "t.csv: expected different column names, got 'x' more than once. .*"),
         ("x,y\n", "t.csv: expected rows after the header, got none."),
         ("", "t.csv: expected a header line, got an empty file"),
         (None, "t.csv: no such file or folder."),
@@ -147,7 +143,7 @@ def test_no_schema_is_written_if_the_table_or_target_is_wrong(
 ) -> None:
     if text is not None:
         (tmp_path / "t.csv").write_text(text)
-    with pytest.raises(SystemExit, match=f"^error: {re.escape(message)}$"):
+    with pytest.raises(SystemExit, match=f"^error: {message}$"):
         run_and_load(tmp_path)
     assert not (tmp_path / "schema.yaml").exists()
 
@@ -174,14 +170,12 @@ def test_a_value_is_written_in_one_line_of_yaml(value: dict[str, Any]) -> None:
 
 
 def test_names_and_values_are_the_same_when_the_schema_is_loaded(tmp_path: Path) -> None:
+    """A name with a line break or commas does not hide the delimiter."""
     classes, categories = ["on", "1e5", "a\nb", "#"], ["[", "'", ": ", "- a"]
-    table = {
-        "12:30": np.repeat(categories, 15),
-        "yes": NUMBERS,
-        "a\nb: #": NUMBERS,
-        "y": classes * 15,
-    }
-    schema, _ = infer_from_frame(tmp_path, table)
+    table = {"12:30": np.repeat(categories, 15), "y": classes * 15}
+    table |= dict.fromkeys(["yes", "a\nb: #", "1,2,3"], NUMBERS)
+    schema, _ = infer_from_frame(tmp_path, table, ";")
+    assert schema.delimiter == ";"
     assert [*schema.columns] == [*table]
     assert {*schema.classes} == {*classes}
 
@@ -263,9 +257,8 @@ def test_values_far_from_the_others_may_be_missing_or_wrong(tmp_path: Path) -> N
     _, comments = infer_from_frame(tmp_path, table)
     missing, wrong = [*table][:7], [*table][7:9]
     assert columns_with_comment("mean missing", comments) == missing
-    assert (
-        columns_with_comment("?", comments) == missing + wrong
-    )  # once each: 999 is no extreme too
+    # There is one question for each: 999 is not an extreme value too.
+    assert columns_with_comment("?", comments) == missing + wrong
     assert "Is 1048 right? If not, set max" in comments["wind_speed"]
     assert "Is -5000 right? If not, set min" in comments["depth"]
 
@@ -340,9 +333,7 @@ def test_spellings_and_nearly_constant_columns_are_asked_about(tmp_path: Path) -
     schema, comments = infer_from_frame(tmp_path, table)
     assert columns_with_comment("?", comments) == ["colour", "flag", "y", "few"]
     assert "mean the same? If not, remove them from replace." in comments["colour"]
-    assert (
-        "999 of 1000 rows are False. Is it useful? If not, move it to ignore." in comments["flag"]
-    )
+    assert "999 of 1000 rows are False. Is it useful? If not, move it" in comments["flag"]
     assert comments["few"].startswith("2 of 1000 rows have a value. Can the model do without")
     assert (schema.classes, schema.ignore) == (("no", "yes"), ("few",))
     assert {*read_column(tmp_path, "colour")} == {"red", "blue"}
@@ -378,11 +369,6 @@ def test_decimal_commas_and_thousands_separators_are_told_apart(
     assert ("Or are the numbers written as 1.234,5? Both formats fit." in comments["x"]) == is_asked
 
 
-def test_a_name_with_a_line_break_or_commas_does_not_hide_the_delimiter(tmp_path: Path) -> None:
-    table = {"a\nb": NUMBERS, "1,2,3": NUMBERS, "y": LABELS}
-    assert infer_from_frame(tmp_path, table, ";")[0].delimiter == ";"
-
-
 def test_dates_may_have_several_formats_and_are_asked_about(tmp_path: Path) -> None:
     days = pd.date_range("2020-01-01", periods=60)
     table = {
@@ -407,12 +393,7 @@ def test_identifiers_are_recognised_by_their_name_or_values(name: str, tmp_path:
     frame = frame.assign(year=np.arange(1950, 2010), x=[*range(20)] * 3, y=LABELS)
     schema, comments = infer_from_frame(tmp_path, pd.concat([frame, frame[:5]]))
     assert schema.ignore == (name, "row", "code")
-    assert columns_with_comment("Is it an identifier", comments) == [
-        "customer",
-        name,
-        "row",
-        "code",
-    ]
+    assert columns_with_comment("Is it an identifier", comments) == ["customer", *schema.ignore]
 
 
 def test_checks_that_will_fail_are_reported(
@@ -427,12 +408,10 @@ def test_checks_that_will_fail_are_reported(
     infer_from_frame(tmp_path, {"x": [*range(41)] * 2, "y": animals})
     printed = capsys.readouterr().out
     assert "`dvc repro` will stop at validate. Decide:\n  y: 2 of 82 rows fail rare" in printed
-    assert "got 2 rows of emu" in printed
-    assert "validate.rare_class in params.yaml" in printed
+    assert re.search("got 2 rows of emu.* validate.rare_class in params.yaml", printed)
     person = np.repeat(np.arange(60), 10)
     labels = np.array(LABELS)[np.random.default_rng(0).permutation(60)][person]
     table = {"person": [f"p{n}" for n in person], "x": [*range(20)] * 30, "y": labels}
-    schema, comments = infer_from_frame(tmp_path, table)
-    assert "person" in schema.columns
+    _, comments = infer_from_frame(tmp_path, table)
     assert "Then add group: person above" in comments["person"]
     assert "person: 600 of 600 rows fail leak" in capsys.readouterr().out

@@ -15,17 +15,17 @@ from tests.helpers import build_schema
 SCHEMA = build_schema("binary", x={"kind": "real"})
 
 
-def build_predictions(y: list[int], probabilities: list[float]) -> Predictions:
-    return Predictions(np.array(y), np.array(probabilities)[:, None], np.ones(len(y)))
-
-
 def test_equal_rows_are_counted_between_test_and_training_and_between_folds(tmp_path: Path) -> None:
     train = {"x": [1.0, 2.0, 2.0, 3.0, 3.0], "y": [0, 1, 0, 1, 1]}
     write_part(tmp_path / "train", 0, pa.table(train))
     write_part(tmp_path / "test", 0, pa.table({"x": [2.0, 3.0, -0.0, 4.0], "y": [1, 0, 1, 0]}))
+    outputs = {
+        "test": ([1, 0, 1, 0], [0.9, 0.1, 0.9, 0.8]),
+        "cross_validation": ([0, 1, 0, 1, 1], [0.1, 0.9, 0.1, 0.9, 0.1]),
+    }
     predictions = {
-        "test": build_predictions([1, 0, 1, 0], [0.9, 0.1, 0.9, 0.8]),
-        "cross_validation": build_predictions([0, 1, 0, 1, 1], [0.1, 0.9, 0.1, 0.9, 0.1]),
+        name: Predictions(np.array(y), np.array(probabilities)[:, None], np.ones(len(y)))
+        for name, (y, probabilities) in outputs.items()
     }
     fold = np.array([0, 0, 1, 2, 2])
     equal_rows = score_equal_rows(tmp_path, fold, predictions, SCHEMA)
@@ -37,9 +37,3 @@ def test_equal_rows_are_counted_between_test_and_training_and_between_folds(tmp_
         "2 of 5 training rows are equal to one of another fold, 0 of them with the same target; "
         "Accuracy without these rows: 0.667",
     ]
-
-
-def test_rows_without_an_equal_row_are_not_reported(tmp_path: Path) -> None:
-    for name, x in (("train", 1.0), ("test", 2.0)):
-        write_part(tmp_path / name, 0, pa.table({"x": [x], "y": [0]}))
-    assert score_equal_rows(tmp_path, np.empty(0, np.int32), {}, SCHEMA) == {}

@@ -13,7 +13,6 @@ from keras_tabular.evaluation.evaluation import (
     PairedDifference,
     Scores,
     ScoreSet,
-    flat,
     from_json,
     to_json,
 )
@@ -51,15 +50,6 @@ EVALUATION = Evaluation(
 def test_an_evaluation_is_read_as_it_was_written() -> None:
     for evaluation in (EVALUATION, Evaluation(("accuracy",), {"test": ScoreSet(Scores(1))})):
         assert from_json(json.loads(json.dumps(to_json(evaluation)))) == evaluation
-
-
-def test_scores_have_dotted_keys() -> None:
-    scores = flat(EVALUATION)
-    assert scores["test.macro.roc_auc"] == 0.7
-    assert scores["test.accuracy_low"] == 0.25
-    assert scores["tests.newer.accuracy"] == scores["baseline.majority.accuracy"] == 1.0
-    assert scores["baseline.majority.cross_validation.macro.f1"] == 0.1
-    assert "test.macro.average_precision" not in scores
 
 
 def test_the_scores_of_an_older_commit_are_read() -> None:

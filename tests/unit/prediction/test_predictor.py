@@ -47,10 +47,8 @@ def test_every_row_is_predicted_and_failures_are_in_the_order_of_the_rows(
     batches = read_rows(file, schema, ["id", "a"])
     (first, columns), (second, _) = (predict_rows(raw, predictor) for raw in batches)
     assert columns["predicted"].to_pylist()[::2] == [0, 1, 1]
-    np.testing.assert_array_equal(
-        columns["probability_1"],
-        np.array([0.6, np.nan, 20, np.nan, 0.8], np.float32),
-    )
+    probabilities = np.array([0.6, np.nan, 20, np.nan, 0.8], np.float32)
+    np.testing.assert_array_equal(columns["probability_1"], probabilities)
     assert [(f.row, f.column, f.check, f.policy) for f in first.failures] == [
         (1, "a", "kind", "error"),
         (2, "a", "range", "warn"),

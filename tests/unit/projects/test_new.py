@@ -13,12 +13,12 @@ def test_names_are_quoted_in_the_pages_of_a_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def get_wheel(folder: Path) -> Path:
-        wheel = folder / "keras_tabular-1.0-py3-none-any.whl"
+        wheel, files = folder / "keras_tabular-1.0-py3-none-any.whl", "keras_tabular/projects/files"
         with ZipFile(wheel, "w") as archive:
-            for name in ("README.md", "data/README.md", "dvc.yaml", "requirements.txt"):
-                page = PROJECT / "keras_tabular/projects/files" / name
-                text = page.read_text() if page.exists() else ""
-                archive.writestr(f"keras_tabular/projects/files/{name}", text)
+            for name in ("README.md", "data/README.md"):
+                archive.write(PROJECT / files / name, f"{files}/{name}")
+            for name in ("dvc.yaml", "requirements.txt"):
+                archive.writestr(f"{files}/{name}", "")
         return wheel
 
     monkeypatch.setattr(new, "get_wheel", get_wheel)

@@ -28,9 +28,8 @@ def draw(picture: Callable[[Any], Picture | None], label: str, points: str) -> S
 def draw_importance(name: str) -> Spec:
     """Draw the importance of a column, of a run with the same name."""
     quoted = name.replace('"', '""')
-    return draw(
-        column_pictures.importance_picture, name, f'column,rise,low,high\n"{quoted}",1,0.5,2\n'
-    )
+    points = f'column,rise,low,high\n"{quoted}",1,0.5,2\n'
+    return draw(column_pictures.importance_picture, name, points)
 
 
 def test_names_in_the_data_stay_text() -> None:
@@ -50,6 +49,9 @@ def test_markdown_is_escaped_outside_of_commands() -> None:
     assert page.markdown_row(["a|b", "<b>\nc", 3]) == "| a\\|b | &lt;b> c | 3 |"
     assert page.escape_advice("Rows of <b>: `run [{a: b}]`") == "Rows of &lt;b>: `run [{a: b}]`"
     assert page.escape_advice("Rows of <b>") == "Rows of &lt;b>"
+    text = "a < b: `dvc exp run -S 'evaluate.threshold={best: f1}'`"
+    parsed = Page(str(formats.with_code(text)))
+    assert (parsed.text.strip(), "code" in parsed.tags) == (text.replace("`", ""), True)
 
 
 def test_pictures_have_unique_ids_that_repeat() -> None:
@@ -80,17 +82,9 @@ def test_formats_of_numbers_scores_and_parameters() -> None:
     assert [formats.format_score(-0.0123), formats.format_score(None, 0.5)] == ["−0.0123", "–"]
     change = ChangedValue("column.Year.max", 2024.0, 2023.0)
     assert formats.format_changes([change]) == "Year, max 2023 → 2024"
-    parameters = [
-        formats.format_parameter(value) for value in (None, "silu", 500000, True, [16, 8])
-    ]
-    assert parameters == ["–", "silu", "500000", "true", "[16, 8]"]
-
-
-def test_text_between_backticks_is_code() -> None:
-    text = "a < b: `dvc exp run -S 'evaluate.threshold={best: f1}'`"
-    parsed = Page(str(formats.with_code(text)))
-    assert parsed.text.strip() == text.replace("`", "")
-    assert "code" in parsed.tags
+    parameters = (None, "silu", 500000, True, [16, 8])
+    formatted = [formats.format_parameter(value) for value in parameters]
+    assert formatted == ["–", "silu", "500000", "true", "[16, 8]"]
 
 
 def test_years_on_an_axis_have_no_comma() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-import pyarrow as pa
 import pytest
 from optuna.trial import TrialState
 
@@ -17,21 +16,13 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.search import study as studies
 from keras_tabular.search.study import expected_gain, suggest_changes, summary
-from keras_tabular.table.parquet import write_part
-from keras_tabular.training.ensemble import weigh_snapshots
-from keras_tabular.training.fit import fit
-from keras_tabular.training.setup import Setup
 from network import build
-from tests.helpers import build_arrow_schema, build_schema, load_train_params, score_values
+from tests.helpers import build_schema, load_train_params, score_values
 
 FOLDS, ROWS = 3, 60
 TRAIN = load_train_params(folds=FOLDS).resolve_auto(ROWS, "binary", 8)
 KEY = "networks.plain.learning_rate"
 RATE = {KEY: {"low": 0.001, "high": 0.1, "log": True}}
-
-
-def make_search(space: dict[str, Any]) -> Search:
-    return Search.model_validate({"space": space})
 
 
 def test_a_search_continues_and_stops_bad_trials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +40,7 @@ def test_a_search_continues_and_stops_bad_trials(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(studies, "fold_predictions", predict)
     study = optuna.create_study(pruner=optuna.pruners.MedianPruner(4, 2))
-    params = Params(search=make_search(RATE), evaluate=Evaluate())
+    params = Params(search=Search.model_validate({"space": RATE}), evaluate=Evaluate())
     for total in (3, 20, 20):
         studies.run_trials(study, total, TRAIN, params, build_schema("binary"), build, Path("none"))
         assert len(study.trials) == total
@@ -64,14 +55,14 @@ def test_a_search_continues_and_stops_bad_trials(monkeypatch: pytest.MonkeyPatch
 
 def test_suggested_values_lie_in_the_space() -> None:
     """Decimals are rounded to three digits, but not to a value outside of the space."""
-    space = {
+    space: dict[str, Any] = {
         "imputation": ["mean", "median"],
         "networks.plain.units": [[8], [16]],
         "networks.plain.epochs": {"low": 5, "high": 200},
         "networks.plain.l2": {"low": 0, "high": 1},
         KEY: {"low": "1e-4", "high": 0.012355, "log": True},
     }
-    search = make_search(space)
+    search = Search.model_validate({"space": space})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(16):
         train = TRAIN.with_values(suggest_changes(study.ask(), TRAIN, search.space))
@@ -86,30 +77,13 @@ def test_suggested_values_lie_in_the_space() -> None:
 
 
 def test_a_space_of_networks_that_are_not_trained_is_refused() -> None:
-    search, train = make_search({"networks.plain.units": [[16], [8]]}), load_train_params()
+    search = Search.model_validate({"space": {"networks.plain.units": [[16], [8]]}})
+    train = load_train_params()
     check_space(search, train.resolve_auto(2_500, "binary", 8))
-    check_space(make_search({}), train.resolve_auto(2_501, "binary", 8))
+    check_space(Search(space={}), train.resolve_auto(2_501, "binary", 8))
     message = r"only has keys of networks\.plain, but train\.members trains networks\.realmlp here"
     with pytest.raises(UserError, match=message):
         check_space(search, train.resolve_auto(2_501, "binary", 8))
-
-
-def test_a_trial_has_the_score_that_train_and_evaluate_get(tmp_path: Path) -> None:
-    """Two networks of one architecture and one of another are trained in each fold."""
-    schema = build_schema("multiclass")
-    train = load_train_params({"plain": {"epochs": 1, "units": (4,), "batch_size": 40}}, folds=2)
-    members = [{"network": "plain", "count": 2}, {"network": "other"}]
-    changes = {"networks.other": train.value("networks.plain"), "members": members}
-    resolved = train.with_values(changes).resolve_auto(ROWS, "multiclass", 8)
-    x = np.random.default_rng(0).normal(size=ROWS)
-    labels = np.digitize(x, [-0.5, 0.5])
-    y = np.array(schema.classes)[labels]
-    write_part(tmp_path, 0, pa.table({"x": x, "y": y}, schema=build_arrow_schema(schema)))
-    predictions = studies.fold_predictions(resolved, tmp_path, schema, build, 0.5)
-    first, last = (score(partial_predictions, schema) for partial_predictions in predictions)
-    setup = Setup([tmp_path], schema, resolved, build)
-    ensemble = weigh_snapshots(setup, list(fit(setup)))
-    assert first != last == score(Predictions(labels, ensemble.oof, np.ones(ROWS)), schema)
 
 
 @pytest.mark.parametrize(("metric", "chance"), [("accuracy", 0.5), ("loss", 1.0)])

@@ -42,13 +42,10 @@ def predict_together(*requests: list[int]) -> tuple[list[Any], list[list[int]]]:
     return asyncio.run(request_all()), batches
 
 
-def test_waiting_requests_share_a_batch() -> None:
+def test_waiting_requests_share_a_batch_of_limited_size_and_its_error() -> None:
     answers, batches = predict_together([1], [2], [3, 0, 4], [5])
     assert answers == [([1], []), ([2], []), ([3, 0, 4], [1]), ([5], [])]
     assert batches == [[1], [2, 3, 0, 4, 5]]
-
-
-def test_a_batch_is_limited_and_an_error_only_reaches_its_requests() -> None:
     answers, batches = predict_together([1], [-1], [2] * 5000, [3])
     assert answers == [([1], []), "below 0", "below 0", ([3], [])]
     assert [len(values) for values in batches] == [1, 5001, 1]

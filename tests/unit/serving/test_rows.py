@@ -40,9 +40,9 @@ def test_numbers_are_converted_to_the_format_of_their_column() -> None:
         ({"kind": "category", "values": ["a"]}, "string", {"enum": ["a"]}),
         ({"kind": "boolean"}, "boolean", {}),
         (
-            {"kind": "datetime", "format": "epoch_ms", "nullable": True},
-            "string number null",
-            {"description": "as text epoch_ms"},
+            {"kind": "datetime", "format": "epoch"},
+            "string number",
+            {"description": "as text epoch"},
         ),
     ],
 )

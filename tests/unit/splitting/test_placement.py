@@ -9,12 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 
 from keras_tabular.config.sections import Split
 from keras_tabular.core.errors import UserError
 from keras_tabular.splitting import rules
 from keras_tabular.splitting.placement import write_subsets
 from keras_tabular.table.parquet import FOLD_KEY, write_part
+from tests.helpers import build_schema
 
 TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=60)
 SPLITS = st.builds(
@@ -88,3 +90,33 @@ def test_rows_are_written_in_the_order_of_their_subset(has_keys: bool, tmp_path:
         assert table["x"].to_pylist() == rows.tolist()
         if has_keys:
             assert table[FOLD_KEY].to_pylist() == (rows % 7).tolist()
+
+
+@pytest.mark.parametrize("stratify", [False, True])
+@pytest.mark.parametrize("validation_size", [0.0, 0.2])
+def test_validation_rows_are_drawn_from_the_rows_that_are_not_for_test(
+    stratify: bool, validation_size: float
+) -> None:
+    classes = np.random.default_rng(0).integers(0, 3, 103) if stratify else None
+    split = Split(test_size=0.33, validation_size=validation_size, seed=9, stratify=stratify)
+    train, test = train_test_split(np.arange(103), test_size=0.33, random_state=9, stratify=classes)
+    validation = train[:0]
+    if validation_size:
+        by = None if classes is None else classes[train]
+        train, validation = train_test_split(train, test_size=0.2, random_state=9, stratify=by)
+    rows = rules.random_split(103, split, classes)
+    for subset_rows, expected in zip(rows, (train, validation, test), strict=True):
+        np.testing.assert_array_equal(subset_rows, expected)
+
+
+def test_a_class_too_rare_to_stratify_is_an_error() -> None:
+    split = Split(test_size=0.5, validation_size=0.0, seed=1, stratify=True)
+    with pytest.raises(UserError, match=r"10 rows cannot be split by split in params.yaml: "):
+        rules.random_split(10, split, np.repeat([0, 1], [9, 1]))
+
+
+def test_the_hash_of_a_row_leaves_out_ignored_columns() -> None:
+    schema = build_schema("regression", x={"kind": "real"}, id={"kind": "integer"})
+    split = Split(by="hash", test_size=0.3, validation_size=0.0, seed=1, stratify=False)
+    assert rules.rule_columns(split, schema) == ["x", "id", "y"]
+    assert rules.rule_columns(split, schema.model_copy(update={"ignore": ("id",)})) == ["x", "y"]

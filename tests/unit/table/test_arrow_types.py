@@ -75,12 +75,13 @@ def test_a_value_that_does_not_fit_the_declared_kind_is_an_error(
         read_column(tmp_path / "t.parquet", column, kind)
 
 
-LIST, UUID = pa.array([[1], [2], [1]]), pa.array([uuid4() for _ in range(3)], pa.uuid())
-
-
 def test_columns_that_no_kind_can_hold_are_ignored_by_the_inferred_schema(tmp_path: Path) -> None:
     file = tmp_path / "t.parquet"
-    table = {"tags": LIST, "id": UUID, "x": [0.5, 1.5, 1.0], "y": [0, 1, 1]}
+    table: dict[str, Any] = {
+        "tags": [[1], [2], [1]],
+        "id": pa.array([uuid4() for _ in range(3)], pa.uuid()),
+    }
+    table |= {"x": [0.5, 1.5, 1.0], "y": [0, 1, 1]}
     pq.write_table(pa.table(table), file)
     written = infer_schema(file, "y", 9).text
     for name in ("tags", "id"):

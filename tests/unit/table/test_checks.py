@@ -116,10 +116,8 @@ A_ABOVE_B = RowCheck("a_above_b", ["a", "b"], lambda rows: rows["a"] <= rows["b"
 def test_a_check_of_the_project_gets_each_part_with_null_for_missing_values() -> None:
     whole, policies = build_table(GOOD | {"a": [1.0, 0.0, 1.5, 1.0]}), Validate(min_class_rows=1)
     lines = {row: f"line {row + 2}" for row in range(4)}
-    advice = (
-        ". Set the policy of a_above_b in stages/validate.py to drop to set such rows aside, or to "
-        "warn to keep them."
-    )
+    advice = ". Set the policy of a_above_b in stages/validate.py to drop to set such rows aside, "
+    advice += "or to warn to keep them."
     for policy, end in {"error": advice, "warn": "", "drop": ""}.items():
         check = A_ABOVE_B._replace(policy=policy)
         rows, checks = check_table([whole[:3], whole[3:]], SCHEMA, policies, [check])

@@ -41,10 +41,6 @@ def linear(columns: dict[str, np.ndarray]) -> np.ndarray:
     return (predictions + (columns["d_e"] != ""))[:, None]
 
 
-def product(columns: dict[str, np.ndarray]) -> np.ndarray:
-    return (columns["a"] * (columns["c"] == "x"))[:, None]
-
-
 def test_in_a_sum_each_column_contributes_its_term_minus_the_mean_of_this_term() -> None:
     effects = contributions(linear, ROWS, PERMUTATIONS)[:, :, 0]
     background = PERMUTATIONS.background
@@ -55,6 +51,9 @@ def test_in_a_sum_each_column_contributes_its_term_minus_the_mean_of_this_term()
 
 
 def test_contributions_add_up_to_the_prediction_and_do_not_depend_on_other_rows() -> None:
+    def product(columns: dict[str, np.ndarray]) -> np.ndarray:
+        return (columns["a"] * (columns["c"] == "x"))[:, None]
+
     effects = contributions(product, ROWS, PERMUTATIONS)
     mean_prediction = product(PERMUTATIONS.background).mean(axis=0)
     np.testing.assert_allclose(effects.sum(axis=1), product(ROWS) - mean_prediction, atol=1e-12)

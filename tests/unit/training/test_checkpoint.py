@@ -25,17 +25,14 @@ def test_the_identity_depends_on_rows_parameters_and_the_order_of_tables(tmp_pat
     assert len(identities) == 8
 
 
-def test_the_identity_depends_on_the_versions_of_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_identity_depends_on_versions_and_only_on_code_that_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     identities = set()
     for package in ("", "keras", "numpy", "pyarrow", "scipy", "tensorflow"):
         monkeypatch.setattr(checkpoint, "version", package.__eq__)
         identities.add(checkpoint.identity([], [], build))
     assert len(identities) == 6
-
-
-def test_the_identity_depends_only_on_code_that_trains(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     code = tmp_path / "keras_tabular"
     shutil.copytree(PROJECT / "keras_tabular", code, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(checkpoint, "__file__", str(code / "training/checkpoint.py"))

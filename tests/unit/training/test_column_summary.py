@@ -15,10 +15,7 @@ ROWS = 2000
 WORDS = ["the", "parcel", "came", "late", "and", "the", "box", "was", "broken", "to", "us"]
 
 
-def draw_texts(words: list[str]) -> list[str]:
-    return [" ".join(RNG.choice(words, 12)) for _ in range(ROWS)]
-
-
+TEXTS = [" ".join(RNG.choice(WORDS, 12)) for _ in range(ROWS)]
 TIMESTAMPS = pa.array(RNG.integers(0, 900, ROWS) * 86_400_000_000, pa.timestamp("us"))
 VALUES: dict[str, tuple[dict[str, Any], Any]] = {
     "real": ({"kind": "real", "missing_values": [-1.0]}, [*RNG.normal(9, 1, ROWS - 1), -1.0]),
@@ -26,7 +23,7 @@ VALUES: dict[str, tuple[dict[str, Any], Any]] = {
     "boolean": ({"kind": "boolean"}, RNG.random(ROWS) < 0.3),
     "category": ({"kind": "category"}, RNG.choice(["x", "y", "z"], ROWS, p=[0.7, 0.2, 0.1])),
     "datetime": ({"kind": "datetime"}, TIMESTAMPS),
-    "text": ({"kind": "text"}, draw_texts(WORDS)),
+    "text": ({"kind": "text"}, TEXTS),
     "rare": ({"kind": "real"}, np.where(RNG.random(ROWS) < 0.05, 1.0, 0.0)),
     "mostly 0": ({"kind": "real"}, RNG.uniform(1, 80, ROWS) * (RNG.random(ROWS) < 0.08)),
     "constant": ({"kind": "real"}, np.full(ROWS, 5.0)),
@@ -34,9 +31,10 @@ VALUES: dict[str, tuple[dict[str, Any], Any]] = {
 }
 
 
-def build_column(kind: str) -> tuple[Column, pa.ChunkedArray]:
+def build_summary(kind: str) -> tuple[Column, pa.ChunkedArray, ColumnSummary]:
     declared, values = VALUES[kind]
-    return Column(**declared), pa.chunked_array([pa.array(values)])
+    column, values = Column(**declared), pa.chunked_array([pa.array(values)])
+    return column, values, ColumnSummary.from_values(values, column)
 
 
 def excess_distance(summary: ColumnSummary, values: pa.ChunkedArray, column: Column) -> float:
@@ -48,8 +46,7 @@ def excess_distance(summary: ColumnSummary, values: pa.ChunkedArray, column: Col
 
 @pytest.mark.parametrize("kind", VALUES)
 def test_a_summary_can_be_read_back_and_halves_of_its_rows_have_not_moved(kind: str) -> None:
-    column, values = build_column(kind)
-    summary = ColumnSummary.from_values(values, column)
+    column, values, summary = build_summary(kind)
     content = summary.model_dump_json(exclude_defaults=True)
     assert len(content) < 1000
     assert ColumnSummary.model_validate_json(content) == summary
@@ -79,9 +76,8 @@ def test_a_summary_can_be_read_back_and_halves_of_its_rows_have_not_moved(kind: 
     ],
 )
 def test_rows_that_moved_are_further_away_than_chance_explains(kind: str, change: Any) -> None:
-    column, values = build_column(kind)
+    column, values, summary = build_summary(kind)
     new = pa.chunked_array([pa.array(change(values.to_numpy())[:500])])
-    summary = ColumnSummary.from_values(values, column)
     assert excess_distance(summary, new.cast(values.type), column) > 0.05
 
 

@@ -2,6 +2,7 @@
 
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -57,11 +58,9 @@ def test_a_gain_of_exactly_what_is_needed_is_enough_on_every_cpu() -> None:
     ],
 )
 def test_the_best_epoch_is_the_one_that_no_later_one_improves(
-    monitor: str, scores: list[float], min_delta: float, best_epoch: int
+    monitor: Any, scores: list[float], min_delta: float, best_epoch: int
 ) -> None:
-    stopping = EarlyStopping.model_validate(
-        {"monitor": monitor, "patience": 1, "min_delta": min_delta}
-    )
+    stopping = EarlyStopping(monitor=monitor, patience=1, min_delta=min_delta)
     for last_bits in product(*map(neighbours, scores)):
         logs, best = [{monitor: score} for score in last_bits], 0
         for epoch in range(1, len(logs)):

@@ -41,12 +41,8 @@ def test_an_interval_is_wide_where_errors_are_large() -> None:
 
 
 def test_the_prediction_of_a_fold_is_the_weighted_mean_of_its_own_networks() -> None:
-    ensemble = Ensemble(
-        folds={"b": (0, 1), "a": (0, 0, 1, 1)},
-        weights={"a": 0.25, "b": 0.75},
-        target_range=(0.0, 10.0),
-    )
+    folds, weights = {"b": (0, 1), "a": (0, 0, 1, 1)}, {"a": 0.25, "b": 0.75}
+    ensemble = Ensemble(folds=folds, weights=weights, target_range=(0.0, 10.0))
     members = np.array([[1.0, 3.0, 5.0, 7.0, 20.0, 4.0]])  # the members of a come first
-    assert fold_predictions(members, ensemble).tolist() == [
-        [0.25 * 2 + 0.75 * 10, 0.25 * 6 + 0.75 * 4]
-    ]
+    expected = [0.25 * 2 + 0.75 * 10, 0.25 * 6 + 0.75 * 4]
+    assert fold_predictions(members, ensemble).tolist() == [expected]

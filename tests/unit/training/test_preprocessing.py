@@ -1,6 +1,7 @@
 """The preprocessing is a part of the model, and is fitted to the training rows."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +24,11 @@ TABLE = pa.table({"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0
 
 def fit(rows: pa.Table, schema: Schema, train: Train) -> tuple[Statistics, keras.Model]:
     """Fit the preprocessing to training rows in two parts."""
-    parts = (rows[:2], rows[2:])
-    statistics = adapt(
-        lambda names: [part.select(names or part.column_names) for part in parts], schema, train
-    )
+
+    def read(names: list[str] | None) -> list[pa.Table]:
+        return [part.select(names or part.column_names) for part in (rows[:2], rows[2:])]
+
+    statistics = adapt(read, schema, train)
     return statistics, build_preprocessing(statistics, schema, train)
 
 
@@ -46,9 +48,8 @@ def test_missing_values_become_the_mean_and_are_marked() -> None:
 
 
 def test_median_and_min_max() -> None:
-    train = load_train_params(
-        imputation="median", normalization="min_max", missing_indicators=False
-    )
+    scaling: dict[str, Any] = {"imputation": "median", "normalization": "min_max"}
+    train = load_train_params(**scaling, missing_indicators=False)
     expected = np.column_stack([np.array([0, 2, 2, 7, 2]) / 7, np.arange(5) / 4])
     np.testing.assert_allclose(preprocess(train), expected, atol=1e-6)
 
@@ -74,9 +75,6 @@ def test_raw_columns_stay_as_they_are_and_may_not_have_missing_values() -> None:
         preprocess(train)
     raw = preprocess(train, TABLE[:4], TABLE[:4])
     np.testing.assert_array_equal(raw, [[1, 0], [0, 1], [3, 2], [8, 3]])
-
-
-def test_an_error_names_a_column_without_a_value() -> None:
     empty = TABLE.set_column(0, "a", pa.array([0.0, -1.0, None, None, 0.0]))
     with pytest.raises(UserError, match=r"column a has no value in any training row"):
         preprocess(load_train_params(), empty, empty)
@@ -92,8 +90,7 @@ def test_the_varying_parts_of_a_date_become_columns_and_a_missing_date_is_marked
     assert statistics.dates["day"].parts == varying
     prepared = np.asarray(model(feature_arrays(part, schema)))
     assert prepared.shape == (3, len(varying) + 2 * 2 + 1)
-    np.testing.assert_allclose(
-        prepared[:2, : len(varying)], [[-1, -1, 1, -1, 1], [1, 1, -1, 1, -1]]
-    )
+    expected = [[-1, -1, 1, -1, 1], [1, 1, -1, 1, -1]]
+    np.testing.assert_allclose(prepared[:2, : len(varying)], expected)
     assert prepared[:, -1].tolist() == [0, 0, 1]
     assert prepared[2, 0] == pytest.approx(0, abs=1e-6)

@@ -1,8 +1,5 @@
 """Products and sums have the same bits in any order, and equal those of Keras and NumPy."""
 
-import re
-from pkgutil import resolve_name
-
 import numpy as np
 import pytest
 
@@ -19,12 +16,6 @@ STACKED_SHAPES = {
     "bmk,mk->bmk": ((64, 3, 300), (3, 300)),
     "bc,mcu->bmcu": ((64, 7), (3, 7, 8)),
 }
-
-
-def test_the_overview_of_differences_names_functions_that_exist() -> None:
-    for name in re.findall(r"`((?:\w+\.)+\w+)`", reproducible.__doc__ or ""):
-        if not name.startswith(("train.", "split.")):  # parameters
-            resolve_name(f"keras_tabular.{name}")
 
 
 def draw_operands(equation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -53,9 +53,8 @@ def test_the_layers_of_a_temperature_may_have_the_names_of_other_layers(tmp_path
 
 def test_an_error_names_the_columns_that_differ_from_those_of_the_training() -> None:
     schema = build_schema("regression", x={"kind": "real"}, z={"kind": "real"})
-    column = ColumnSummary.from_values(pa.chunked_array([[1.0]]), schema.columns["x"])
-    summaries = {"x": column, "z": column}
-    shares = {"x": 0.5, "z": 0.5}
+    summary = ColumnSummary.from_values(pa.chunked_array([[1.0]]), schema.columns["x"])
+    summaries, shares = dict.fromkeys("xz", summary), dict.fromkeys("xz", 0.5)
     rows = TrainingRows(rows=1, md5="", packages={}, summaries=summaries, attribution=shares)
     metadata = ModelMetadata(trained_on=rows)
     changed = build_schema("regression", x={"kind": "category"}, z={"kind": "real"})

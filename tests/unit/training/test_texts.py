@@ -52,11 +52,10 @@ def draw_reviews(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Draw texts with words that tell the label, between words of noise; and the labels."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 2, rows)
-    noise = [f"w{number}" for number in range(300)]
-    reviews = [
-        " ".join([*rng.choice(noise, 3), rng.choice(GOOD if label else BAD), rng.choice(noise)])
-        for label in y
-    ]
+    noise, reviews = [f"w{number}" for number in range(300)], []
+    for label in y:
+        phrase = rng.choice(GOOD if label else BAD)
+        reviews.append(" ".join([*rng.choice(noise, 3), phrase, rng.choice(noise)]))
     return np.array(reviews, object), y.astype(float)
 
 

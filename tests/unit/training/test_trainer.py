@@ -28,13 +28,9 @@ def build_part(rows: slice = slice(None), weight: np.ndarray | None = None) -> R
 
 def resolve_params(**changes: Any) -> ResolvedTrain:
     """Return parameters with a small network, and changes of keys of the network or of `train`."""
-    section_changes = {
-        key: changes.pop(key) for key in [*changes] if key in ResolvedTrain.model_fields
-    }
+    of_section = {key: changes.pop(key) for key in [*changes] if key in ResolvedTrain.model_fields}
     network = {"units": (4,), "batch_size": 8, "learning_rate_schedule": "constant"} | changes
-    return load_train_params({"plain": network}, **section_changes).resolve_auto(
-        len(X), "binary", 8
-    )
+    return load_train_params({"plain": network}, **of_section).resolve_auto(len(X), "binary", 8)
 
 
 def build_architecture(train: ResolvedTrain) -> Architecture:
@@ -95,9 +91,8 @@ def test_an_epoch_uses_every_row_of_a_table_in_parts() -> None:
     for epoch in range(6):
         trainer.train(model, parts, [1, epoch])
     assert int(model.optimizer.iterations) == 6 * (4 * 4 + 1)
-    np.testing.assert_allclose(
-        trainer.predict(model, parts), model.predict(X, verbose=0), atol=1e-6
-    )
+    predictions = trainer.predict(model, parts)
+    np.testing.assert_allclose(predictions, model.predict(X, verbose=0), atol=1e-6)
 
 
 @pytest.mark.parametrize("cuts", [[slice(0, 103)], [slice(0, 60), slice(60, 103)]])

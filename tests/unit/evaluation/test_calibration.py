@@ -1,0 +1,202 @@
+"""A threshold and a temperature are chosen on predictions for rows that were not learnt from."""
+
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy.special import softmax
+from sklearn.metrics import confusion_matrix
+
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Evaluate, ThresholdRule
+from keras_tabular.evaluation import calibration
+from keras_tabular.evaluation.calibration import (
+    choose_temperature,
+    choose_threshold,
+    scale_by_temperature,
+)
+from keras_tabular.evaluation.scores import Predictions
+from keras_tabular.model_file.intervals import Intervals
+from keras_tabular.model_file.metadata import ModelMetadata
+from keras_tabular.table.arrays import row_losses
+from keras_tabular.table.parquet import write_part
+from stages.calibrate import calibrate
+from tests.helpers import build_arrow_schema, build_schema
+
+ROWS = 2000
+RNG = np.random.default_rng(0)
+FOLD = np.arange(ROWS) % 5
+
+
+def draw_predictions(task: str, factor: float) -> Predictions:
+    """Draw classes, and predict them with probabilities whose logits are multiplied by a factor."""
+    logits = RNG.normal(size=(ROWS, 3 if task == "multiclass" else 1)) * 1.5
+    if task == "binary":
+        logits = np.column_stack([np.zeros(ROWS), logits])
+    true, predicted = (softmax(scale * logits, axis=1) for scale in (1, factor))
+    y = (RNG.random((ROWS, 1)) > true.cumsum(axis=1)).sum(axis=1).astype(float)
+    predicted = predicted[:, 1:] if task == "binary" else predicted
+    return Predictions(y, predicted.astype(np.float32), np.ones(ROWS))
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+@pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
+def test_the_temperature_is_the_factor_of_the_logits(task: str, factor: float) -> None:
+    predictions = draw_predictions(task, factor)
+    calibration = choose_temperature(predictions, FOLD, build_schema(task))
+    temperature = calibration["temperature"]
+    if factor == 1:
+        assert temperature == 1
+    assert temperature == pytest.approx(factor, rel=0.15)
+    assert (calibration["loss_change_high"] < 0) == (factor != 1)
+    scaled = scale_by_temperature(predictions.y_pred, temperature)
+    assert scaled.dtype == np.float32
+    assert scaled.shape == predictions.y_pred.shape
+    np.testing.assert_array_equal(scaled.argmax(axis=1), predictions.y_pred.argmax(axis=1))
+    assert scale_by_temperature(np.array([[0.0], [1.0]]), 2.0).tolist() == [[0.0], [1.0]]
+
+
+@pytest.mark.parametrize("towards", [-np.inf, np.inf])
+def test_the_first_of_equally_good_temperatures_is_chosen_on_every_cpu(
+    towards: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The losses of two temperatures differ only in the last bits, in either direction."""
+    directions = cycle([-towards, towards])
+
+    def losses_of_a_cpu(*arguments: Any) -> np.ndarray:
+        return np.nextafter(row_losses(*arguments), next(directions))
+
+    monkeypatch.setattr(calibration, "row_losses", losses_of_a_cpu)
+    monkeypatch.setattr(calibration, "TEMPERATURES", np.array([2.0, np.nextafter(2.0, 3)]))
+    chosen = choose_temperature(draw_predictions("binary", 2.0), FOLD, build_schema("binary"))
+    assert chosen["temperature"] == 2.0
+
+
+RULES: list[dict[str, Any]] = [
+    *({"best": name} for name in ("accuracy", "balanced_accuracy", "f1")),
+    {"cost": {"false_negative": 5, "false_positive": 1}},
+    *({key: content} for key in ("recall", "precision") for content in (0.3, 0.9)),
+]
+
+
+def rate_threshold(
+    rule: ThresholdRule, y: np.ndarray, y_pred: np.ndarray, weight: np.ndarray
+) -> tuple[bool, float]:
+    """Return whether the required share is reached, and the value to maximise."""
+    matrix = confusion_matrix(y, y_pred, labels=[0, 1], sample_weight=weight)
+    (rest, alarms), (misses, hits) = matrix
+    recall, precision = hits / max(hits + misses, 1), hits / max(hits + alarms, 1)
+    if rule.recall:  # with the fewest false alarms
+        reached = recall >= rule.recall
+        return reached, -alarms if reached else recall
+    if rule.precision:
+        reached = precision >= rule.precision
+        return reached, recall if reached else precision
+    if rule.cost:
+        return True, -(misses * rule.cost.false_negative + alarms * rule.cost.false_positive)
+    scores = {
+        "accuracy": (hits + rest) / weight.sum(),
+        "balanced_accuracy": (recall + rest / max(alarms + rest, 1)) / 2,
+        "f1": 2 * hits / max(2 * hits + alarms + misses, 1),
+    }
+    return True, round(scores[str(rule.best)], 9)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 1), st.integers(0, 20), st.integers(1, 3)), min_size=1, max_size=40
+    )
+)
+def test_no_other_threshold_is_better(rows: list[tuple[int, int, int]]) -> None:
+    y, place, weight = np.array(rows).T
+    probability = place / 20
+    for content in RULES:
+        rule = ThresholdRule.model_validate(content)
+        threshold = choose_threshold(rule, y, probability, weight.astype(float))
+        rating = rate_threshold(rule, y, probability >= threshold, weight)
+        for other in [*np.unique(probability), 1.1]:
+            assert rating >= rate_threshold(rule, y, probability >= other, weight)
+
+
+def test_a_number_is_used_as_it_is_and_a_rule_has_one_key() -> None:
+    y, probability, precise = np.array([1, 0]), np.array([0.9, 0.2]), ThresholdRule(precision=0.9)
+    for rule, threshold in ((0.3, 0.3), (precise, 0.55)):
+        assert choose_threshold(rule, y, probability, np.ones(2)) == pytest.approx(threshold)
+    for wrong in ({"best": "f1", "recall": 0.9}, {}, {"best": "auc"}, {"recall": 1.5}, 1.0):
+        with pytest.raises(ValidationError):
+            Evaluate.model_validate({"threshold": wrong})
+
+
+def test_the_threshold_separates_neighbours_of_float32() -> None:
+    upper, rule = np.float32(0.7), ThresholdRule(best="accuracy")
+    probability = np.array([upper, np.nextafter(upper, np.float32(0))])
+    threshold = choose_threshold(rule, np.array([1, 0]), probability, np.ones(2))
+    assert (probability >= threshold).tolist() == [True, False]
+
+
+STAGE_ROWS = 900
+
+
+def write_rows(folder: Path, schema: Schema, y: np.ndarray) -> None:
+    """Write rows with these targets in two parts."""
+    target = y if schema.task == "regression" else y.astype(int)
+    table = pa.table(
+        {"x": np.arange(STAGE_ROWS) / STAGE_ROWS, "y": target}, build_arrow_schema(schema)
+    )
+    for number, part in enumerate((table[:400], table[400:])):
+        write_part(folder, number, part)
+
+
+def build_oof(outputs: np.ndarray, fold: np.ndarray) -> pa.Table:
+    return pa.table({"output_0": outputs.astype(np.float32), "fold": fold.astype(np.int32)})
+
+
+def test_the_temperature_minimises_the_class_weighted_loss(tmp_path: Path) -> None:
+    """The positive rows have bad predictions, so that their weight makes a temperature useful."""
+    schema, fold = build_schema("binary"), np.arange(STAGE_ROWS) % 3
+    y = (np.arange(STAGE_ROWS) % 20 == 0).astype(float)
+    outputs = np.where(y == 1, 0.03, 0.02) + RNG.random(STAGE_ROWS) / 100
+    write_rows(tmp_path, schema, y)
+    oof, params = {"cross_validation": build_oof(outputs, fold)}, Evaluate()
+    temperatures = {}
+    for positive_weight in (1.0, 19.0):
+        metadata = ModelMetadata(class_weights=[1.0, positive_weight])
+        calibration = calibrate(metadata, oof, tmp_path, schema, params).calibration
+        weight = np.where(y == 1, positive_weight, 1)
+        predictions = Predictions(y, outputs[:, None].astype(np.float32), weight)
+        assert calibration == choose_temperature(predictions, fold, schema)
+        temperatures[positive_weight] = calibration["temperature"]
+    assert temperatures[19.0] > 2 > temperatures[1.0]
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_only_predictions_of_forward_chaining_are_used_if_there_are_any(
+    tmp_path: Path, blocks: int
+) -> None:
+    """The halves of a single block are used as folds."""
+    block = np.arange(STAGE_ROWS) * (blocks + 1) // STAGE_ROWS - 1
+    later = block >= 0
+    fold = block[later] if blocks > 1 else np.arange(later.sum()) % 2
+    for task in ("regression", "binary"):
+        schema, folder = build_schema(task), tmp_path / task
+        y = RNG.normal(size=STAGE_ROWS)
+        y = (y > 0).astype(float) if task == "binary" else y
+        write_rows(folder, schema, y)
+        chained = np.where(later, RNG.random(STAGE_ROWS), np.nan).astype(np.float32)
+        oof = {"cross_validation": build_oof(y, np.arange(STAGE_ROWS) % 3)}  # much too good
+        oof |= {"forward_chaining": build_oof(chained, block)}
+        params = Evaluate(threshold=ThresholdRule(recall=0.9), temperature=1.0)
+        metadata = calibrate(ModelMetadata(), oof, folder, schema, params)
+        y, predicted, weight = y[later], chained[later], np.ones(later.sum())
+        if task == "binary":
+            expected_threshold = choose_threshold(params.threshold, y, predicted, weight)
+            assert metadata.threshold == expected_threshold
+        else:
+            expected = Intervals.from_residuals(y - predicted, predicted, fold, params.coverage)
+            assert metadata.intervals == expected
