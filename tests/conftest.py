@@ -124,7 +124,7 @@ def many_files(make_once: MakeOnce, origin: Path) -> Path:
             rows[number::3].to_csv(folder / f"data/files/{number}.csv", index=False)
         members = [{"network": "plain", "count": 2}]
         training = SHORT_TRAINING | {"members": members, "networks": {"plain": {"epochs": 20}}}
-        search = {"trials": 4, "space": {"networks.plain.units": [[16], [8], [4]]}}
+        search = {"trials": 3, "space": {"networks.plain.units": [[16], [8], [4]]}}
         change_settings(folder, train=training, search=search)
         change_settings(folder, {"source": "data/files"}, ingest={"rows_per_part": 200})
         commit_all(folder, "A table in files")

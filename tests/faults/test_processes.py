@@ -74,12 +74,13 @@ def test_a_full_disk_is_one_message_and_the_next_run_recovers(workspace: Path) -
 
 @pytest.mark.slow
 def test_an_interrupted_training_goes_on_to_the_same_bytes(workspace: Path) -> None:
-    change_settings(workspace, train={"networks": {"plain": {"epochs": 3_000}}})
+    """One worker trains one network after the other, and is interrupted in the second one."""
+    change_settings(workspace, train={"networks": {"plain": {"epochs": 500}}})
     command, outputs = STAGE_COMMANDS["train"], STAGE_OUTPUTS["train"]
     check_output(workspace, *command)
     expected = read_files(workspace, outputs)
     (workspace / "models/networks.keras").unlink()
-    process = start_command(workspace, *command)
+    process = start_command(workspace, *command, TABULAR_WORKERS="1")
     wait_until(lambda: [*workspace.rglob("*.npz")] or process.poll() is not None)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)

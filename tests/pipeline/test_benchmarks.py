@@ -1,10 +1,8 @@
 """Every benchmark starts."""
 
-import sys
-
 import pytest
 
-from tests.commands import check_output
+from tests.commands import call_main
 from tests.helpers import PROJECT
 
 MODULES = [file.stem for file in (PROJECT / "benchmarks").glob("[a-z]*.py")]
@@ -12,5 +10,7 @@ MODULES = [file.stem for file in (PROJECT / "benchmarks").glob("[a-z]*.py")]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
-def test_every_benchmark_starts(name: str) -> None:
-    assert "usage" in check_output(PROJECT, sys.executable, "-m", f"benchmarks.{name}", "--help")
+def test_every_benchmark_starts(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        call_main(PROJECT, f"benchmarks.{name}", "--help")
+    assert "usage" in capsys.readouterr().out

@@ -87,12 +87,10 @@ def test_a_text_has_the_same_value_alone_and_next_to_an_invalid_text(kind: str) 
     assert all_parse_as(valid, kind)
 
 
-def test_texts_in_missing_values_are_missing() -> None:
+def test_texts_may_mean_missing_or_be_too_long() -> None:
     values = parse_texts(["?", " ? ", "0", "? ", ""], "real", missing_values=[0, "?", " ? "])
     assert values == [None, None, 0.0, WRONG, None]
-
-
-def test_the_length_of_a_category_is_limited() -> None:
+    # The length of a category is limited.
     longest = "x" * MAX_CELL_LENGTH
     assert parse_texts([longest, f"{longest}x"], "category") == [longest, WRONG]
 
