@@ -1,5 +1,5 @@
-# pytest starts with the first files: the test of the README takes longest. MARKED=slow selects the tests
-# that CI also runs before a merge.
+# pytest starts with the first files: the test of the README takes longest. An empty MARKED= selects also
+# the slow tests, which CI runs before a merge.
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 MARKED ?= not slow
 TEST = $(PYTEST) -m "$(MARKED)"

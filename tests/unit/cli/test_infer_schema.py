@@ -41,7 +41,6 @@ def infer_from_frame(
 
 
 def columns_with_comment(words: str, comments: dict[str, str]) -> list[str]:
-    """Return the columns whose comments contain these words."""
     return [name for name, comment in comments.items() if words in comment]
 
 

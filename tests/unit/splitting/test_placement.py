@@ -1,11 +1,9 @@
 """No group, time or row is in two subsets, and old rows keep their subset when a table grows."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -14,8 +12,6 @@ from sklearn.model_selection import train_test_split
 from keras_tabular.config.sections import Split
 from keras_tabular.core.errors import UserError
 from keras_tabular.splitting import rules
-from keras_tabular.splitting.placement import write_subsets
-from keras_tabular.table.parquet import FOLD_KEY, write_part
 from tests.helpers import build_schema
 
 TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=60)
@@ -74,22 +70,6 @@ def test_a_column_names_the_subset_of_each_row() -> None:
     assert [rules.SUBSETS[number] for number in rules.by_name(names, "s")] == names
     with pytest.raises(UserError, match="column s: expected train, validation, test, got 'Test'"):
         rules.by_name(["Test", "train"], "s")
-
-
-@pytest.mark.parametrize("has_keys", [False, True])
-def test_rows_are_written_in_the_order_of_their_subset(has_keys: bool, tmp_path: Path) -> None:
-    for number in range(3):
-        first = 10 * number
-        write_part(tmp_path / "table", number, pa.table({"x": range(first, first + 10)}))
-    order = np.random.default_rng(0).permutation(30).astype(np.int32)
-    subset_rows = np.split(order, [17, 17])
-    assignment = rules.Assignment(subset_rows, np.arange(30) % 7 if has_keys else None)
-    write_subsets(tmp_path / "table", assignment, 7, tmp_path)
-    for subset, rows in zip(rules.SUBSETS, subset_rows, strict=True):
-        table = pq.read_table(tmp_path / subset)
-        assert table["x"].to_pylist() == rows.tolist()
-        if has_keys:
-            assert table[FOLD_KEY].to_pylist() == (rows % 7).tolist()
 
 
 @pytest.mark.parametrize("stratify", [False, True])

@@ -1,6 +1,5 @@
 """Columns of a Parquet file are read as their declared kind, or refused."""
 
-import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -90,13 +89,3 @@ def test_columns_that_no_kind_can_hold_are_ignored_by_the_inferred_schema(tmp_pa
     (table,) = read_table(file, schema)
     (batch,) = read_checked_rows(file, schema, row_columns(file, schema))
     assert table["x"].to_pylist() == batch.features["x"].to_pylist() == [0.5, 1.5, 1.0]
-
-
-def test_the_message_for_a_wrong_type_lists_the_possible_kinds(tmp_path: Path) -> None:
-    file, schema = tmp_path / "t.parquet", build_schema("binary", at={"kind": "real"})
-    pq.write_table(pa.table({"at": pa.array([1], pa.time32("ms")), "y": [0]}), file)
-    problem = "expected real, got time32[ms]. Set its kind to category or text in data/schema.yaml."
-    message = re.escape(f"{file}, column at: {problem}")
-    for read in (lambda: list(read_table(file, schema)), lambda: row_columns(file, schema)):
-        with pytest.raises(UserError, match=f"^{message}$"):
-            read()

@@ -131,7 +131,6 @@ def test_a_mistake_in_a_check_of_the_project_is_an_error() -> None:
     wrong = {
         "a_above_b: expected declared columns, got bb$": [A_ABOVE_B._replace(columns=["a", "bb"])],
         "a_above_b: policy: expected one of error, .*'eror'": [A_ABOVE_B._replace(policy="eror")],
-        "range: Another check has this name": [A_ABOVE_B._replace(name="range")],
         "a_above_b: Another check": [A_ABOVE_B, A_ABOVE_B],
     }
     for message, checks in wrong.items():

@@ -7,10 +7,9 @@ import pyarrow as pa
 import pytest
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.evaluation.calibration import scale_by_temperature
 from keras_tabular.model_file.column_summary import ColumnSummary
 from keras_tabular.model_file.metadata import ModelMetadata, TrainingRows, training_rows
-from keras_tabular.model_file.saved_model import add_temperature, load_model, write_model
+from keras_tabular.model_file.saved_model import load_model, write_model
 from keras_tabular.networks.backend import keras
 from tests.helpers import build_schema
 
@@ -36,19 +35,6 @@ def test_the_same_model_gives_the_same_file_and_plain_keras_loads_it(tmp_path: P
     assert model.metadata == METADATA
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(plain)
     assert load_model(plain, plain.read_bytes()).metadata == ModelMetadata()
-
-
-def test_the_layers_of_a_temperature_may_have_the_names_of_other_layers(tmp_path: Path) -> None:
-    keras.utils.clear_session()
-    inputs = keras.Input((3,))
-    powers = keras.ops.exp(inputs)
-    model = keras.Model(inputs, powers / keras.ops.sum(powers, axis=1, keepdims=True))
-    model.save(tmp_path / "m.keras")
-    keras.utils.clear_session()  # as in the process of calibrate, where names count from 1 again
-    rows = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, -1.0]])
-    probabilities = np.asarray(add_temperature(tmp_path / "m.keras", 2.0)(rows))
-    expected = scale_by_temperature(np.asarray(model(rows)), 2.0)
-    np.testing.assert_allclose(probabilities, expected, 1e-6)
 
 
 def test_an_error_names_the_columns_that_differ_from_those_of_the_training() -> None:

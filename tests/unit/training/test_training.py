@@ -3,7 +3,7 @@
 from contextlib import suppress
 from itertools import islice, pairwise, product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -105,15 +105,13 @@ def set_up(
     return Setup([folder, folder], schema, load_train_params(networks, **changes), build)
 
 
-class Training(NamedTuple):
-    setup: Setup
-    snapshots: list[Snapshot]
+Training = tuple[Setup, list[Snapshot]]
 
 
 def train(setup: Setup) -> Training:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(WORKERS, "2")
-        return Training(setup, list(fit(setup)))
+        return setup, list(fit(setup))
 
 
 def train_on_table(
@@ -246,15 +244,14 @@ def test_a_training_that_is_killed_between_cycles_continues_to_the_same_bytes(
     trained_in_cycles: Training, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """It is killed in the first, the second and the third cycle of its networks, with dropout."""
-    seeds: list[Any] = []
+    (setup, expected), seeds = trained_in_cycles, list[Any]()
     monkeypatch.setenv(WORKERS, "1")
     for round_number in (1, 4, 7, None):
         with monkeypatch.context() as patch, suppress(KilledError):
             kill_before(patch, seeds, round_number)
-            checkpoints = Checkpoints(tmp_path, "key")
-            snapshots = list(fit(trained_in_cycles.setup, checkpoints=checkpoints))
+            snapshots = list(fit(setup, checkpoints=Checkpoints(tmp_path, "key")))
         assert round_number is None or len(seeds) == round_number
-    assert_identical(snapshots, trained_in_cycles.snapshots)
+    assert_identical(snapshots, expected)
     assert len(seeds) == len(snapshots)  # no cycle was trained twice
 
 
@@ -310,11 +307,9 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_its_members(
     saved_model.write_model(assemble(setup, snapshots, weights), path, ModelMetadata())
     weighted = [weights[s.architecture] / 2 * predict_layer_by_layer(setup, s) for s in snapshots]
     expected = setup.in_units(np.sum(weighted, axis=0))
-    unseen = {
-        "a": np.array([1e30, -1e30, 0.0, 1e30]),
-        "b": np.array([1e30, -1e30, 0.0, -1e30]),
-        "town": np.array(["t1", "", "nowhere", "t2"], object),
-    }
+    large = np.array([[1e30, -1e30, 0.0, 1e30], [1e30, -1e30, 0.0, -1e30]])
+    unseen = dict(zip("ab", large, strict=True))
+    unseen["town"] = np.array(["t1", "", "nowhere", "t2"], object)
     seen = feature_arrays(table, schema)
     rows = {name: np.concatenate([seen[name], unseen[name]]) for name in seen}
     model = saved_model.load_model(path, path.read_bytes())
