@@ -34,11 +34,8 @@ def read_scored_outputs(folder: Path) -> np.ndarray:
     return pd.read_parquet(folder / "data/predictions").filter(like="output_").to_numpy()
 
 
-OUTPUTS = {
-    "mixed_binary": ["probability_pos"],
-    "wine": ["probability_0", "probability_1", "probability_2"],
-    "mixed_regression": ["predicted"],
-}
+OUTPUTS = {"mixed_binary": ["probability_pos"], "mixed_regression": ["predicted"]}
+OUTPUTS["wine"] = [f"probability_{number}" for number in range(3)]
 
 
 @pytest.mark.parametrize("name", OUTPUTS)

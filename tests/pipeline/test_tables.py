@@ -46,9 +46,8 @@ def test_a_rare_class_goes_through_evaluate_gate_and_report(
     subset = np.where(np.arange(900) % 3, "train", "test")
     frame = pd.DataFrame({"x": x.round(3), "subset": subset, "y": y})
     folder = create_project(tmp_path, frame)
-    limit = {"lowest": {"test": {"macro": {"roc_auc": 0.01}}}}
-    by_column = {"split": "subset"}
-    change_settings(folder, by_column, split={"by": "column"}, train=SHORT_TRAINING, gate=limit)
+    change_settings(folder, {"split": "subset"}, split={"by": "column"}, train=SHORT_TRAINING)
+    change_settings(folder, gate={"lowest": {"test": {"macro": {"roc_auc": 0.01}}}})
     run_stages(folder)
     call_main(folder, "keras_tabular.cli.report")
     output, scores = capsys.readouterr().out, read_scores(folder)

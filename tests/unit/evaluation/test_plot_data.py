@@ -63,8 +63,7 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
 
 def test_the_cost_of_each_threshold_is_computed(tmp_path: Path) -> None:
     y, p = np.array([0.0, 0.0, 1.0, 1.0]), np.array([[0.1], [0.6], [0.4], [0.9]])
-    costs = Costs(false_negative=5, false_positive=1)
-    test = Predictions(y, p, np.ones(4))
+    test, costs = Predictions(y, p, np.ones(4)), Costs(false_negative=5, false_positive=1)
     write_plot_data(tmp_path, test, {}, build_schema("binary"), costs)
     scores = pd.read_csv(tmp_path / "threshold.csv").set_index("threshold")
     at_half = scores.loc[0.5, ["recall", "precision", "wrong", "cost"]].tolist()

@@ -39,8 +39,7 @@ def test_an_architecture_ends_with_a_cycle_that_does_not_help() -> None:
     assert finished_architectures({"a": 0.8}, {"a": 0.9, "b": 0.5}) == {"a"}
     assert finished_architectures({}, {}) == set()  # no rows are held out
 
-
-def test_a_gain_of_exactly_what_is_needed_is_enough_on_every_cpu() -> None:
+    # A gain of exactly what is needed is enough on every CPU.
     for before, loss in product(neighbours(0.7), neighbours(0.99 * 0.7)):
         assert finished_architectures({"a": loss}, {"a": before}) == set()
     for before, loss, best in product(neighbours(0.9), neighbours(0.8), neighbours(0.6)):
