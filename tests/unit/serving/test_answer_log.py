@@ -1,10 +1,14 @@
 """The log of answers has one complete line for each row, whoever writes to its files."""
 
 import asyncio
+import fcntl
 import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from keras_tabular.serving import answer_log
 from keras_tabular.serving.answer_log import AnswerLog
 
 MODEL = {"version": None, "md5": "0"}
@@ -48,3 +52,27 @@ def test_a_row_keeps_its_digits_and_a_broken_line_stays_alone(tmp_path: Path) ->
     assert [json.loads(line)["answer"]["predicted"] for line in (first, last)] == [1, 2]
     assert list(json.loads(last)) == ["time", "model", "inputs", "answer"]
     assert json.loads(last)["inputs"] == row
+
+
+def test_a_limited_number_of_rows_waits_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(answer_log, "MAX_SECONDS", 0.1)
+    monkeypatch.setattr(answer_log, "MAX_WAITING_ROWS", 4)
+
+    async def write() -> None:
+        log = AnswerLog(tmp_path, MODEL)
+        (file,) = tmp_path.iterdir()
+        with file.open("rb") as locked:
+            fcntl.flock(locked, fcntl.LOCK_EX)
+            for number in range(4):
+                await log.write([{"x": number}] * 2, [{"predicted": 1}] * 2)
+            assert log.state["lost_lines"] == 2
+        while log.state["error"]:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(write())
+    assert [json.loads(line)["inputs"]["x"] for line in read_lines(tmp_path)] == [0, 0, 1, 1, 2, 2]
+    first, last = capsys.readouterr().err.splitlines()
+    assert "cannot be written: the disk does not respond" in first
+    assert last.endswith("is written again; 2 lines were lost since the start")
