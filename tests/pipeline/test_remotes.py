@@ -52,7 +52,8 @@ def test_a_server_gets_the_version_that_a_tag_names(with_remote: Path, tmp_path:
 
     assert get(tmp_path / "latest") == second
     assert get(tmp_path / "first", "--rev", "v1.0.0") == first
-    check_output(workspace, "gto", "assign", "model", "--version", "v1.0.0", "--stage", "prod")
+    assign = ("gto", "assign", "model", "--stage", "prod", "--force")
+    check_output(workspace, *assign, "--version", "v1.0.0")
     assert get(tmp_path / "rolled back", "--stage", "prod") == first
 
     # The workflow, in which actions/checkout has replaced the annotated tag.

@@ -43,7 +43,7 @@ def test_a_commit_is_verified_from_its_inputs_alone(workspace: Path, tmp_path: P
     assert check_output(workspace, "git", "status", "--porcelain") == ""
 
     lock = workspace / "dvc.lock"
-    lock.write_text(lock.read_text().replace(read_output_hashes(workspace)[MODEL], "0" * 32))
+    lock.write_text(lock.read_text().replace(read_output_hashes(workspace)[MODEL], "f" * 32))
     commit_all(workspace, "Name another model")
     code, output = verify("HEAD")
     assert code != 0
