@@ -104,7 +104,7 @@ def draw_shifted(values: np.ndarray, shift: float, rng: np.random.Generator) -> 
     low, high = 0.0, MAX_SLOPE
     for _ in range(40):
         slope = (low + high) / 2
-        probability = 1 / (1 + np.exp(-slope * np.sign(shift) * values))
+        probability = (1 + np.tanh(slope * np.sign(shift) * values)) / 2  # a logistic function
         mean = np.average(values, weights=probability)
         low, high = (slope, high) if abs(mean) < abs(shift) else (low, slope)
     return rng.random(len(values)) < probability
@@ -125,11 +125,8 @@ def measure(folder: Path, repeats: int) -> Iterator[Result]:
     deviation = np.nanstd(values)
     standardised = np.nan_to_num((values - np.nanmean(values)) / deviation)
     added = pa.array(values + deviation, from_pandas=True)
-    tables = {
-        "same": test,
-        "corrupted": test.set_column(test.column_names.index(name), name, added),
-    }
-    tables["shifted"] = test
+    corrupted = test.set_column(test.column_names.index(name), name, added)
+    tables = {"same": test, "shifted": test, "corrupted": corrupted}
     predictions, expected = dict[str, Predictions](), dict[str, np.ndarray]()
     for form, table in tables.items():
         y_pred = model.predict(feature_arrays(table, schema))
@@ -139,8 +136,8 @@ def measure(folder: Path, repeats: int) -> Iterator[Result]:
     rng = np.random.default_rng(0)
     for _ in range(repeats):
         half, other_half = np.array_split(rng.permutation(len(y)), 2)
-        for known, new in ((half, other_half), (other_half, half)):
-            evaluation = evaluate(predictions["same"].select(known), schema, metadata.intervals)
+        for reference, new in ((half, other_half), (other_half, half)):
+            evaluation = evaluate(predictions["same"].select(reference), schema, metadata.intervals)
             drawn = [new[draw_shifted(standardised[new], s, rng)] for s in (SHIFT, -SHIFT)]
             forms = [("same", new), *(("shifted", rows) for rows in drawn), ("corrupted", new)]
             for form, rows in forms:
