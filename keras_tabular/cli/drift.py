@@ -48,21 +48,21 @@ def main() -> None:
         names = inputs.row_columns(file, schema)
         checks = declared_checks(schema, params.validate)
 
-        def count_batch(raw: RawRows) -> drift.RowCounts:
+        def count_batch(raw: RawRows) -> tuple[drift.RowCounts, np.ndarray]:
             batch = check_rows(raw, schema.features, checks)
-            expected = [compute_row_scores(model, batch, schema)] if model else []
-            return drift.count_rows(batch, bins, metadata.categories, schema, expected)
+            counts = drift.count_rows(batch, bins, metadata.categories, schema)
+            return counts, compute_row_scores(model, batch, schema) if model else np.empty(0)
 
-        batch_counts = list(ordered_map(count_batch, read_rows(file, schema, names)))
-    if not any(counts.rows for counts in batch_counts):
+        batches = list(ordered_map(count_batch, read_rows(file, schema, names)))
+    if not any(counts.rows for counts, _ in batches):
         raise UserError(f"{args.rows}: expected at least one row, got none")
-    counts = reduce(drift.RowCounts.merge, batch_counts)
+    counts = reduce(drift.RowCounts.merge, (counts for counts, _ in batches))
     groups = number_groups(np.concatenate(counts.groups), declared=schema.group in names)
     group_size = mean_group_size(groups)
     report = drift.find_drift(trained_on, counts, schema, params.drift, group_size)
     if model:
-        evaluation = find_evaluation(content)
-        expected = summarize(counts.expected, counts.rows, group_size, schema.task, evaluation)
+        scores, evaluation = [scores for _, scores in batches], find_evaluation(content)
+        expected = summarize(scores, counts.rows, group_size, schema.task, evaluation)
         report = report.model_copy(update={"expected": expected})
     print_report(report, file_name, args.output)
     if args.json:

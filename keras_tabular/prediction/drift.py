@@ -78,7 +78,6 @@ class RowCounts(NamedTuple):
         unknown: Number of rows with a category that the model does not know.
         failed: Number of rows whose cell fails a check, by column.
         groups: Hashes of the group of each row, see `groups.row_groups`.
-        expected: Result of `compute_row_scores`, if the rows are predicted.
     """
 
     rows: int
@@ -86,7 +85,6 @@ class RowCounts(NamedTuple):
     unknown: UnknownCategories
     failed: Counter[str]
     groups: list[np.ndarray]
-    expected: list[np.ndarray]
 
     def merge(self, other: "RowCounts") -> "RowCounts":
         """Add the counts of other rows."""
@@ -96,7 +94,6 @@ class RowCounts(NamedTuple):
             self.unknown + other.unknown,
             self.failed + other.failed,
             self.groups + other.groups,
-            self.expected + other.expected,
         )
 
 
@@ -105,13 +102,8 @@ def count_rows(
     bins: Mapping[str, Bins],
     categories: Mapping[str, list[str]],
     schema: Schema,
-    expected: list[np.ndarray],
 ) -> RowCounts:
-    """Count the rows of a batch; `categories` are those that the model knows.
-
-    Args:
-        expected: Result of `compute_row_scores`, if the rows are predicted.
-    """
+    """Count the rows of a batch; `categories` are those that the model knows."""
     features, is_grouped = batch.features, schema.group in batch.texts.column_names
     return RowCounts(
         len(features),
@@ -119,7 +111,6 @@ def count_rows(
         unknown_categories(features, categories, schema),
         Counter(failure.column for failure in batch.failures),
         [row_hashes([batch.texts.select([schema.group]) if is_grouped else features])],
-        expected,
     )
 
 

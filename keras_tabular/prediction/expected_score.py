@@ -98,16 +98,12 @@ def compute_row_scores(model: "SavedModel", batch: CheckedRows, schema: Schema) 
 
 
 def summarize(
-    row_scores: list[np.ndarray],
-    rows: int,
-    group_size: float,
-    task: str,
-    evaluation: Evaluation | None,
+    scores: list[np.ndarray], rows: int, group_size: float, task: str, evaluation: Evaluation | None
 ) -> ExpectedScore:
     """Average the expected scores of rows.
 
     Args:
-        row_scores: Result of `compute_row_scores` for each batch of rows.
+        scores: Result of `compute_row_scores` for each batch of rows.
         rows: Number of rows, also of those that cannot be predicted.
         group_size: Number of rows that depend on each other, see `groups.mean_group_size`.
         evaluation: Evaluation of the same model, if it is known.
@@ -115,7 +111,7 @@ def summarize(
     Raises:
         UserError: No row can be predicted, or the error of the test rows is not known.
     """
-    expected, metric = np.concatenate(row_scores), TASKS[task].main
+    expected, metric = np.concatenate(scores), TASKS[task].main
     if not len(expected):
         raise UserError("There is no expected score, because no row can be predicted.")
     test = evaluation.test.model.get(metric) if evaluation else None
