@@ -25,5 +25,5 @@ def main() -> None:
     for path in changed:
         print(f"{path} differs from {label}")
     if changed:
-        raise UserError(f"{label} is not verified: {len(changed)} files differ")
+        raise UserError(f"{label} is not verified: the files above differ")
     print(f"{label} is verified: every output has the hash that is in its dvc.lock")
