@@ -163,9 +163,8 @@ def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_repo
     assert evaluation.primary_metrics == ("roc_auc", "average_precision")
     assert evaluation.classes_not_found == ("1",)
     assert evaluation.test.model.get("precision") is None
-    assert {"average_precision", "roc_auc_low"} < summary_to_json(evaluation, "binary")[
-        "test"
-    ].keys()
+    summary = summary_to_json(evaluation, "binary")["test"]
+    assert {"average_precision", "roc_auc_low"} < summary.keys()
 
 
 def test_a_prediction_that_is_not_a_number_is_an_error(tmp_path: Path) -> None:
