@@ -43,7 +43,7 @@ def main() -> None:
         from keras_tabular.model_file.saved_model import load_model
 
         model = load_model(args.model, content, schema)
-    with inputs.seekable_file(args.rows) as file:
+    with inputs.open_rows(args, content) as file:
         file_name = inputs.display_path(file, args.rows).name
         names = inputs.row_columns(file, schema)
         checks = declared_checks(schema, params.validate)

@@ -18,7 +18,7 @@ def main() -> None:
     args = parse_arguments()
     content = read_model(args.model)
     schema, params = inputs.load_schema_and_params(args.model, content)
-    with inputs.seekable_file(args.rows) as file, ExitStack() as stack:
+    with inputs.open_rows(args, content) as file, ExitStack() as stack:
         names = inputs.row_columns(file, schema, ignore_extra=args.ignore_extra)
 
         from keras_tabular.model_file.saved_model import load_model

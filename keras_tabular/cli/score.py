@@ -26,20 +26,29 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", metavar="FILE", type=Path,
         help="also write the scores to this JSON file")  # fmt: skip
+    parser.add_argument("--labels", metavar="FILE", type=Path,
+        help="a .csv, .jsonl or .parquet file with the target of the rows; with --key")  # fmt: skip
+    parser.add_argument("--key", metavar="COLUMN",
+        help="the column of the rows and of --labels by which they are joined")  # fmt: skip
     args = inputs.parse_model_and_rows(parser)
+    if (args.labels is None) != (args.key is None):
+        parser.error("--labels and --key need each other")
     content = read_model(args.model)
     schema, params = inputs.load_schema_and_params(args.model, content)
     split = SPLIT if SPLIT.is_dir() else None
     evaluation = Run(WORKSPACE).evaluation if split else None
     thresholds = evaluation.baseline_thresholds if evaluation else {}
 
+    from keras_tabular.evaluation.labels import find_labels
     from keras_tabular.evaluation.result import score_file
     from keras_tabular.model_file.saved_model import load_model
 
     model = load_model(args.model, content, schema)
-    with inputs.seekable_file(args.rows) as rows:
+    with inputs.open_rows(args, content) as rows:
         name = inputs.display_path(rows, args.rows).name
-        file = score_file(rows, model, schema, params.validate, split, thresholds)
+        options = schema, params.validate
+        labels = find_labels(rows, args.labels, args.key, *options) if args.labels else None
+        file = score_file(rows, model, *options, split, thresholds, labels=labels)
     for warning in file.warnings:
         print(f"warn: {warning}", file=sys.stderr)
     print(f"{file.scores.model.rows:,} rows of {name}")

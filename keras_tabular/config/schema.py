@@ -108,6 +108,11 @@ class Column(Section):
         return str(self.format) if is_number else None
 
     @property
+    def decimal_point(self) -> str:
+        """The decimal point of the numbers in this column."""
+        return NUMBER_FORMAT.sub(r"\3", self.number_format) if self.number_format else "."
+
+    @property
     def reads_texts(self) -> bool:
         """Whether cells are texts until `cells.parse` reads them, because of a format or words."""
         has_words = any(isinstance(value, str) for value in self.missing_values)

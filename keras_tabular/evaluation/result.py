@@ -19,6 +19,7 @@ from keras_tabular.core.parallel import ordered_map
 from keras_tabular.evaluation.calibration import choose_threshold, scale_by_temperature
 from keras_tabular.evaluation.equal_rows import hash_rows, score_equal_rows
 from keras_tabular.evaluation.evaluation import Evaluation, IntervalCoverage, ScoreSet
+from keras_tabular.evaluation.labels import Labels
 from keras_tabular.evaluation.scores import Baselines, OutOfFold, Predictions, read_oof, score
 from keras_tabular.evaluation.uncertainty import (
     MIN_ROWS_FOR_INTERVAL,
@@ -289,6 +290,7 @@ def score_file(
     split: Path | None,
     thresholds: dict[str, float],
     metrics: Sequence[CustomMetric] = (),
+    labels: Labels | None = None,
 ) -> LabelledFile:
     """Score the model and its baselines on the rows of a file, and count the training rows in it.
 
@@ -297,6 +299,7 @@ def score_file(
         split: Folder of the split, from which the baselines learn; None for no baselines.
         thresholds: Thresholds of the baselines; those that are missing are chosen.
         metrics: Metrics of the project.
+        labels: Labels of the rows, if the file itself does not contain them.
 
     Raises:
         UserError: The file is missing, all weights are 0, or the rows are not valid, see
@@ -307,7 +310,7 @@ def score_file(
     training_rows, baselines = 0, Baselines()
     with TemporaryDirectory() as name:
         folder = Path(name)
-        failures = write_valid_rows(file, schema, policies, folder)
+        failures = write_valid_rows(file, schema, policies, folder, labels)
         predictions = predict_table(model.predict, folder, schema, model.metadata.threshold)
         if split:
             from keras_tabular.evaluation.baselines import predict_baselines  # takes a second
@@ -320,6 +323,7 @@ def score_file(
     primary_metrics = choose_primary_metrics(predictions, scored, schema)
     scores = compare_with_baselines(scored, baselines, thresholds, primary_metrics, schema)
     warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]
+    warnings += labels.warnings if labels else []
     rows = scores.model.rows
     if training_rows:
         counts = f"{training_rows:,} of {rows:,} rows are training rows"
@@ -329,7 +333,9 @@ def score_file(
     return LabelledFile(primary_metrics, replace(scores, training_rows=training_rows), warnings)
 
 
-def write_valid_rows(file: Path, schema: Schema, policies: Validate, folder: Path) -> Counter[str]:
+def write_valid_rows(
+    file: Path, schema: Schema, policies: Validate, folder: Path, labels: Labels | None = None
+) -> Counter[str]:
     """Check the rows of a file, and write those that are not dropped as parts of a table.
 
     The features, the target, the weight and, if the file has it, the group are checked for their
@@ -338,6 +344,7 @@ def write_valid_rows(file: Path, schema: Schema, policies: Validate, folder: Pat
     Args:
         policies: The section `validate` of params.yaml.
         folder: Where to write the table.
+        labels: See `score_file`. Rows without a label are left out and not checked.
 
     Returns:
         The number of rows that failed a check with the policy drop or warn, by column and check.
@@ -347,16 +354,23 @@ def write_valid_rows(file: Path, schema: Schema, policies: Validate, folder: Pat
             of the schema, or no row is left.
     """
     required = [*schema.features, schema.target, *([schema.weight] if schema.weight else [])]
-    names = check_columns(file, schema, required)
-    needed = {*required, schema.group} & {*names}
+    added = labels.values.column_names if labels else []
+    names = check_columns(file, schema, [name for name in required if name not in added])
+    needed = {*required, schema.group} & {*names} - {*added}
     columns = {name: column for name, column in schema.columns.items() if name in needed}
     checks, counts, rows = declared_checks(schema, policies), Counter[str](), 0
     line = row_locator([file], schema)
     for number, raw in enumerate(read_rows(file, schema, list(columns))):
         table, failures = check_rows(raw, columns, checks)[1:]
+        is_valid = np.ones(len(table), bool)
+        if labels:
+            numbers = range(raw.first, raw.first + len(table))
+            positions = pa.array(map(labels.positions.get, numbers), pa.int64())
+            values, is_valid = labels.values.take(positions), np.array(positions.is_valid())
+            table = pa.table([*table.columns, *values.columns], [*columns, *added])
+            failures = [failure for failure in failures if is_valid[failure.row]]
         raise_failures([f for f in failures if f.policy == "error"], raw.first, line)
         counts.update(f"{f.column}: {f.check}: {f.policy}" for f in failures)
-        is_valid = np.ones(len(table), bool)
         is_valid[[failure.row for failure in failures if failure.policy == "drop"]] = False
         write_part(folder, number, table.filter(pa.array(is_valid)))
         rows += int(is_valid.sum())

@@ -1,8 +1,10 @@
 """Read what the commands that apply a model need: arguments, schema, parameters and rows."""
 
+import hashlib
 import shutil
 import sys
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +13,11 @@ from tempfile import TemporaryDirectory
 from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.schema import SCHEMA, Schema, load_schema
 from keras_tabular.core.cluster import uses_ray
-from keras_tabular.core.errors import UserError
+from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.core.files import atomic_write
 from keras_tabular.model_file.metadata import read_metadata
-from keras_tabular.table.source import check_columns
+from keras_tabular.table.json_lines import is_log, read_answers
+from keras_tabular.table.source import check_columns, is_json
 
 MODEL = Path("models/model.keras")  # the model that `dvc repro` writes
 GZIP = b"\x1f\x8b"  # the first bytes of a gzip file
@@ -27,8 +30,8 @@ def parse_model_and_rows(parser: ArgumentParser) -> Namespace:
         The arguments, among them the path `model`, and the path `rows`, which is "-" for stdin.
     """
     parser.add_argument("files", metavar="FILE", nargs="*", type=Path,
-        help="the model (a .keras file; optional), then the rows (a .csv, .jsonl or .parquet file; "
-        "default: stdin)")  # fmt: skip
+        help="the model (a .keras file; optional), then the rows (a .csv, .jsonl or .parquet file, "
+        "or the folder of a log of answers; default: stdin)")  # fmt: skip
     parser.add_argument("--model", metavar="FILE", type=Path, default=MODEL,
         help="the model, a .keras file; default: %(default)s")  # fmt: skip
     args = parser.parse_args()
@@ -77,20 +80,47 @@ def scratch_folder() -> TemporaryDirectory[str]:
 
 
 @contextmanager
+def open_rows(args: Namespace, content: bytes) -> Iterator[Path]:
+    """Yield the file of rows, the folder of a log of answers, or a copy of stdin or a pipe.
+
+    Warnings count the lines of a log that are incomplete, and the rows that another model answered.
+
+    Args:
+        args: Result of `parse_model_and_rows`.
+        content: Content of the model's file.
+
+    Raises:
+        UserError: The file cannot be opened, or a log has no answers.
+    """
+    with seekable_file(args.rows) as file:
+        if is_json(file) and is_log(file):
+            md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+            models = Counter(answer.model if answer else "" for *_, answer in read_answers(file))
+            if incomplete := models.pop("", 0):
+                print(f"warn: incomplete lines of the log: {incomplete:,} skipped", file=sys.stderr)
+            if not models:
+                raise UserError(f"{file}: expected .jsonl files with answers, got none")
+            if others := [f"{n:,} by {model}" for model, n in models.items() if md5 not in model]:
+                message = f"some rows were answered by other models than {args.model}"
+                print(f"warn: {message}: {format_list(others)}", file=sys.stderr)
+        yield file
+
+
+@contextmanager
 def seekable_file(file: Path) -> Iterator[Path]:
-    """Yield the file, or a copy of stdin ("-") or a pipe: to name a line, rows are read again.
+    """Yield the file or folder, or a copy of stdin ("-") or a pipe, which can be read repeatedly.
 
     Raises:
         UserError: The file cannot be opened.
     """
+    if file.is_file() or file.is_dir():
+        yield file
+        return
     try:
         content = sys.stdin.buffer if str(file) == "-" else file.open("rb")
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}") from None
     with content, scratch_folder() as folder:
-        if file.is_file():
-            yield file
-            return
         start = content.read(2)
         suffix = ".gz" if start == GZIP else ".jsonl" if start.startswith(b"{") else ""
         copy = Path(folder, f"stdin{suffix}")

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 from fastapi import HTTPException
 
-from keras_tabular.config.schema import EPOCHS, NUMBER_FORMAT, Column, Schema
+from keras_tabular.config.schema import EPOCHS, Column, Schema
 from keras_tabular.config.typed_yaml import suggestion
 from keras_tabular.core.errors import MAX_MISTAKES_SHOWN, UserError, format_list, quote
 from keras_tabular.table.cells import ARROW_TYPES
@@ -76,9 +76,7 @@ def texts_from_rows(rows: list[Any], schema: Schema) -> pa.Table:
     identifiers = [name for name in schema.ignore if any(name in row for row in rows)]
     columns = {}
     for name in [*schema.features, *identifiers]:
-        column = schema.columns.get(name)
-        number_format = column.number_format if column else None
-        point = NUMBER_FORMAT.sub(r"\3", number_format) if number_format else "."
+        point = schema.columns[name].decimal_point if name in schema.columns else "."
         columns[name] = pa.array([_cell_text(row.get(name), point) for row in rows], pa.string())
     return pa.table(columns)
 

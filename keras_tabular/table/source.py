@@ -56,8 +56,8 @@ def is_parquet(file: Path) -> bool:
 
 
 def is_json(file: Path) -> bool:
-    """Return whether a file is JSON lines, by its name."""
-    return bool(JSON_SUFFIXES & set(file.suffixes[-2:]))
+    """Return whether a file is JSON lines, by its name, or a folder, which is a log of answers."""
+    return bool(JSON_SUFFIXES & set(file.suffixes[-2:])) or file.is_dir()
 
 
 def is_csv(file: Path) -> bool:
@@ -144,7 +144,7 @@ def read_rows(
     if is_csv(file):
         yield from csv.read_csv(file, dialect, names, allow_ragged=allow_ragged)
     elif is_json(file):
-        yield from json_lines.read_json_lines(file, names)
+        yield from json_lines.read_json_lines(file, dialect, names)
     else:
         first = 0
         with parquet_errors(file), pq.ParquetFile(file) as parquet:
@@ -172,20 +172,21 @@ def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Callable
     Args:
         name: Name of the file in messages, if there is one file and its path means nothing.
     """
-    places = enumerate((file, place) for file in files for place in _row_places(file, dialect))
+    places = enumerate((file, *place) for file in files for place in _row_places(file, dialect))
 
     @cache
     def locate(number: int) -> str:
-        file, place = next(place for row, place in places if row == number)
-        return f"{name or file}, {'row' if is_parquet(file) else 'line'} {place}"
+        file, path, place = next(place for row, place in places if row == number)
+        shown = Path(name, path.relative_to(file)) if name else path
+        return f"{shown}, {'row' if is_parquet(path) else 'line'} {place}"
 
     return locate
 
 
-def _row_places(file: Path, dialect: Dialect) -> Iterable[int]:
-    """Return the line in which each row begins, or the number of each row of a Parquet file."""
+def _row_places(file: Path, dialect: Dialect) -> Iterable[tuple[Path, int]]:
+    """Return the file and the line in which each row begins, or its number in a Parquet file."""
     if is_parquet(file):
-        return range(pq.read_metadata(file).num_rows)
+        return ((file, row) for row in range(pq.read_metadata(file).num_rows))
     if is_json(file):
-        return (line for line, _ in json_lines.read_objects(file))
-    return (line for line, _ in islice(csv.read_records(file, dialect), 1, None))
+        return ((path, line) for path, line, _ in json_lines.read_objects(file))
+    return ((file, line) for line, _ in islice(csv.read_records(file, dialect), 1, None))

@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -121,3 +123,98 @@ def test_evaluate_scores_files_of_data_tests_and_the_gate_limits_them(
         change_settings(workspace, evaluate={"tests": [name, "newer.csv"]})
         with pytest.raises(SystemExit, match=message):
             run_stages(workspace, "evaluate")
+
+
+@pytest.fixture
+def answered(binary_project: Path, tmp_path: Path) -> tuple[pd.DataFrame, Path]:
+    """Rows with their target, and a log of two days beside a copy of the model.
+
+    The first five rows were answered twice. Each day ends with an incomplete line, as if the server
+    had been killed.
+    """
+    shutil.copy(binary_project / "models/model.keras", tmp_path / "m.keras")
+    frame = pd.read_csv(binary_project / "data/raw/t.csv", dtype={"zip/code": str})[:60]
+    rows = json.loads(frame.drop(columns="y").to_json(orient="records", double_precision=15))
+    outdated = [row | {"cast": 0.0} for row in rows[:5]]
+    for day, inputs in (("27", outdated + rows[5:40]), ("28", rows[:5] + rows[40:])):
+        lines = [log_line(f"2026-11-{day}T10:00:00.000000Z", row) for row in inputs]
+        (tmp_path / "answers").mkdir(exist_ok=True)
+        (tmp_path / f"answers/2026-11-{day}.jsonl").write_text("".join(lines) + lines[0][:-10])
+    return pd.concat([frame[5:40], frame[:5], frame[40:]]), tmp_path / "answers"
+
+
+def log_line(time: str, row: dict[str, Any]) -> str:
+    """Return a line of a server's log."""
+    model = {"version": "v1.0.0", "md5": "0" * 32}
+    return json.dumps({"time": time, "model": model, "inputs": row, "answer": {}}) + "\n"
+
+
+LABEL_WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
+    "csv": lambda frame, path: frame.to_csv(path, index=False),
+    "jsonl": lambda frame, path: frame.to_json(path, orient="records", lines=True),
+    "parquet": lambda frame, path: frame.to_parquet(path),
+}
+
+
+@pytest.mark.parametrize("suffix", LABEL_WRITERS)
+def test_labels_that_come_later_are_joined_by_a_key(
+    answered: tuple[pd.DataFrame, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    suffix: str,
+) -> None:
+    """The scores are those of the labelled rows, of a log and of a file without the target."""
+    frame, log = answered
+    labels, out = tmp_path / f"outcomes.{suffix}", tmp_path / "scores.json"
+    table = frame[["id", "y"]].assign(seen="later")[::-1]
+    table.loc[table["id"] >= 50, "y"] = None  # an outcome that is not known yet
+    LABEL_WRITERS[suffix](table[table["id"] != 7], labels)
+    for name, rows in {
+        "labelled.csv": frame[(frame["id"] < 50) & (frame["id"] != 7)],
+        "rows.csv": frame.drop(columns="y"),
+    }.items():
+        rows.to_csv(tmp_path / name, index=False)
+    scores = []
+    options = ("--labels", str(labels), "--key", "id")
+    for rows in ([tmp_path / "labelled.csv"], [tmp_path / "rows.csv", *options], [log, *options]):
+        call_main(tmp_path, SCORE, "m.keras", *map(str, rows), "-o", str(out))
+        scores.append(json.loads(out.read_text()))
+    assert scores[0]["test"] == scores[1]["test"] == scores[2]["test"]
+    assert scores[1]["warnings"][0] == "11 of 60 rows have no label"
+    assert scores[2]["warnings"][:2] == [
+        "11 of 65 rows have no label",
+        "5 of 65 rows are left out, because a later row has the same id",
+    ]
+    errors = capsys.readouterr().err
+    assert "warn: incomplete lines of the log: 2 skipped\n" in errors
+    assert f"than m.keras: 65 by v1.0.0 (md5 {'0' * 32})\n" in errors
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("id,y\n1,pos\n01,neg\n2,pos\n1,neg\n", r"s\.csv, line 5, column id: .* another for '1'"),
+        ("id,y\n1,pos\n2,maybe\n", r"s\.csv, line 3, column y: expected one of .*, got 'maybe'"),
+        ("id,y\n001,pos\n2,\n", r"s\.csv: the texts in column id are not those of any row of"),
+        ("patient,y\n1,pos\n", r"s\.csv, line 1: .* missing: id"),
+        ("id,y\n59,pos\n", r"answers/2026-11-28\.jsonl, line 27, column flag: expected true"),
+    ],
+)
+def test_wrong_labels_are_named_with_their_line(
+    answered: tuple[pd.DataFrame, Path], tmp_path: Path, labels: str, message: str
+) -> None:
+    (tmp_path / "s.csv").write_text(labels)
+    with (answered[1] / "2026-11-28.jsonl").open("a") as log:
+        row = json.loads(answered[0][-1:].to_json(orient="records"))[0] | {"flag": "maybe"}
+        log.write("\n" + log_line("2026-11-28T11:00:00.000000Z", row))
+    options = ("--labels", str(tmp_path / "s.csv"), "--key", "id")
+    with pytest.raises(SystemExit, match=message):
+        call_main(tmp_path, SCORE, "m.keras", str(answered[1]), *options)
+
+
+def test_a_folder_without_answers_is_no_log(short_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "2026-11-28.jsonl").touch()
+    with pytest.raises(SystemExit, match=r"expected \.jsonl files with answers, got none"):
+        call_main(short_run, SCORE, str(tmp_path))
+    with pytest.raises(SystemExit, match="2"):
+        call_main(short_run, SCORE, str(tmp_path), "--key", "Age")

@@ -27,12 +27,14 @@ def test_a_wrong_header_is_an_error(tmp_path: Path) -> None:
             row_columns(tmp_path / name, build_schema("binary"))
 
 
-def test_numbers_of_parquet_do_not_need_the_format_of_a_csv(tmp_path: Path) -> None:
+def test_numbers_of_parquet_and_json_do_not_need_the_format_of_a_csv(tmp_path: Path) -> None:
     schema = build_schema("binary", price={"kind": "real", "format": "1.234,5 €"})
     (tmp_path / "n.csv").write_text('price\n"1.234,50 €"\n"7,25"\n')
     pd.DataFrame({"price": [1234.5, 7.25]}).to_parquet(tmp_path / "n.parquet")
+    (tmp_path / "n.jsonl").write_text('{"price": "1.234,5"}\n{"price": 7.25}\n')
     pd.DataFrame({"price": ["1.234,5 €", "7.25"]}).to_parquet(tmp_path / "texts.parquet")
-    for name, second in {"n.csv": 7.25, "n.parquet": 7.25, "texts.parquet": None}.items():
+    seconds = {"n.csv": 7.25, "n.parquet": 7.25, "n.jsonl": 7.25, "texts.parquet": None}
+    for name, second in seconds.items():
         (batch,) = read_checked_rows(tmp_path / name, schema, ["price"])
         assert batch.features["price"].to_pylist() == [1234.5, second]
     assert "written as 1.234,5 €" in str(batch.failures[0])
