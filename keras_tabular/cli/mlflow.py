@@ -1,6 +1,5 @@
 """Log a committed run to an MLflow server, and register its model there."""
 
-import hashlib
 import os
 import re
 from argparse import ArgumentParser
@@ -18,7 +17,8 @@ from keras_tabular.core.nested import flatten
 from keras_tabular.evaluation.evaluation import flat
 from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.experiments.rerun import cached_output
-from keras_tabular.experiments.run import LOCK, WORKSPACE, Run, git, locked_outputs
+from keras_tabular.experiments.run import LOCK, WORKSPACE, Run, git
+from keras_tabular.model_file.column_summary import ColumnSummary
 from keras_tabular.model_file.metadata import read_metadata, training_rows
 from keras_tabular.prediction.inputs import MODEL, read_schema_and_params, scratch_folder
 from keras_tabular.prediction.predictor import prediction_columns
@@ -34,12 +34,12 @@ LOCKED = re.compile(r"^(?!keras-tabular=)[\w.-]+==.*?(?= *\\?$)", re.MULTILINE)
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("rev", nargs="?", default="HEAD", help="the commit; default: %(default)s")
-    rev = parser.parse_args().rev
+    args = parser.parse_args()
     if not os.environ.get(SERVER):
         raise UserError(f"{SERVER}: expected the address of a server such as http://localhost:5000")
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 15 seconds instead of minutes
-    comparison, _, report = build_report(None, rev)
+    comparison, _, report = build_report(None, args.rev)
     run, content = comparison.run, read_committed_model(comparison)
     name = os.environ.get(NAME) or Path(run.source).stem
     tags = {COMMIT: run.sha, "gate": str(comparison.verdict and comparison.verdict.status)}
@@ -78,14 +78,12 @@ def read_committed_model(comparison: Comparison) -> bytes:
     Raises:
         UserError: The run is not that of a commit, or the model is not in the cache.
     """
-    run, scores = comparison.run, comparison.run.metrics / "scores.json"
+    run = comparison.run
     if not run.sha:
         raise UserError(f"{WORKSPACE}: expected a commit, which can be found again later.")
-    md5 = hashlib.md5(run.read(scores).encode(), usedforsecurity=False).hexdigest()
-    locked = locked_outputs(run.lock).get(scores.as_posix(), {}).get("md5")
-    if changed := comparison.stale + [str(scores)] * (locked != md5):
-        files = format_list(changed)
-        raise UserError(f"{run.label}: {LOCK} is of another run, since {files} changed. Run "
+    if comparison.stale:
+        changed = format_list(comparison.stale)
+        raise UserError(f"{run.label}: {LOCK} is of another run, since {changed} changed. Run "
             "`dvc repro`, and commit the results.")  # fmt: skip
     content = cached_output(MODEL, run.lock)
     if content is None:
@@ -111,9 +109,9 @@ def log_model(run: Run, content: bytes, name: str) -> int:
     empty, ends = np.empty((0, schema.outputs), "f4"), np.empty((0, 2), "f4")
     columns = prediction_columns(empty, schema, 0.5, ends if metadata.intervals else None)
     outputs = [ColSpec(TYPES.get(str(cells.type), "string"), k) for k, cells in columns.items()]
-    summaries = training_rows(MODEL, metadata, schema).summaries
-    features = schema.features.items()
-    row = {name: example_cell(column, summaries[name].background) for name, column in features}
+    summaries = training_rows(MODEL, metadata, schema).summaries.items()
+    row = {name: example_cell(schema.columns[name], values) for name, values in summaries}
+    packages = LOCKED.findall(run.read("requirements.txt"))
     with scratch_folder() as folder:
         file = Path(folder, MODEL.name)
         file.write_bytes(content)
@@ -124,16 +122,13 @@ def log_model(run: Run, content: bytes, name: str) -> int:
             artifacts={"model": str(file)},
             signature=mlflow.models.ModelSignature(Schema(inputs), Schema(outputs)),
             input_example=pd.DataFrame([row]),
-            pip_requirements=[
-                f"mlflow-skinny=={mlflow.__version__}",
-                *LOCKED.findall(run.read("requirements.txt")),
-            ],
+            pip_requirements=[f"mlflow-skinny=={mlflow.__version__}", *packages],
             registered_model_name=name,
         )
     return model.registered_model_version
 
 
-def example_cell(column: Column, background: tuple[float | str | None, ...]) -> object:
+def example_cell(column: Column, summary: ColumnSummary) -> object:
     if column.kind == "datetime" and column.formats[0] not in EPOCHS:
         return date(2024, 5, 31).strftime(column.formats[0].replace(ISO, "%Y-%m-%d"))
-    return background[len(background) // 2] if background else "text"  # texts have none
+    return summary.background[len(summary.background) // 2] if summary.background else "text"

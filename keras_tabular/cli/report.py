@@ -31,27 +31,23 @@ def main() -> None:
 
 
 def build_report(base: str | None, rev: str | None) -> tuple[Comparison, str, str]:
-    """Compare a run with another one, and return the comparison, its reason and the page."""
-    this, other, note = choose_runs(base, rev)
+    """Compare a run with another one.
+
+    Returns:
+        The comparison, why it is with this run or with none, and the page.
+    """
+    this, other = Run(rev or WORKSPACE), Run(base) if base else last_run()
     this.require_evaluation()
     if not this.sha:
         load_schema()  # it may be invalid
-    if other and (reason := mismatch(this, other)):
+    note = "" if base else "This is the last commit that has other results."
+    if other is None:
+        note = "There is no commit with other results to compare with."
+    elif this.sha == other.sha:
+        other, note = None, "Both revisions are the same, so there is nothing to compare."
+    elif reason := mismatch(this, other):
         other, note = None, f"{NOT_COMPARED}: {reason}."
     comparison = Comparison(this, other)
     file = this.metrics / "errors.json"  # it is not in git
     errors = json.loads(this.read(file) or cached_output(file, this.lock) or "{}")
     return comparison, note, render("page.html", comparison, note=note, errors=errors)
-
-
-def choose_runs(base: str | None, rev: str | None) -> tuple[Run, Run | None, str]:
-    """Return the run to report, the one to compare with if there is one, and the reason."""
-    this = Run(rev or WORKSPACE)
-    if base:
-        other = Run(base)
-        if other.sha == this.sha:
-            return this, None, "Both revisions are the same, so there is nothing to compare."
-        return this, other, ""
-    if last := last_run():
-        return this, last, "This is the last commit that has other results."
-    return this, None, "There is no commit with other results to compare with."

@@ -84,7 +84,8 @@ class Comparison:
         tests: Scores by the names of the additional test files, then by metric key.
         code: Paths of code that differs.
         data: Differences of the profiles, None if a run has no profile.
-        stale: Parameters that were edited after the run, and the schema if it was.
+        stale: Parameters, and the paths of the schema and the scores, that were edited after the
+            run.
         files: Contents of the files of the run that are shown as they are, by `REPORT_FILES`.
 
     Raises:
@@ -260,11 +261,13 @@ def _locked_versions(run: Run) -> dict[str, str]:
 
 
 def _find_stale(run: Run) -> list[str]:
-    """List the parameters that were edited after the run, and the schema if it was."""
+    """List what was edited after the run: parameters, the schema or the scores."""
     current = run.load(PARAMS)
     current = {section: current.get(section) for section in run.params}
     names = [changed.name for changed in changed_values(run.params, current)]
-    md5 = hashlib.md5(run.read(SCHEMA).encode(), usedforsecurity=False).hexdigest()
-    if locked_inputs(run.lock).get(str(SCHEMA), md5) != md5:
-        names.append(str(SCHEMA))
+    scores = str(run.metrics / "scores.json")
+    locked = locked_inputs(run.lock) | {scores: locked_outputs(run.lock).get(scores, {}).get("md5")}
+    for path in (str(SCHEMA), scores):
+        md5 = hashlib.md5(run.read(path).encode(), usedforsecurity=False).hexdigest()
+        names += [path] if locked.get(path) not in (None, md5) else []
     return names
