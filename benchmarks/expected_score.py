@@ -22,6 +22,7 @@ one.
 import logging
 import sys
 from argparse import ArgumentParser
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -179,7 +180,7 @@ def main() -> None:
 
     columns = ["expected", "test", "covered"]
     lines = [["table", "metric", *(f"{form}: {name}" for form in FORMS for name in columns)]]
-    averages = []
+    averages: dict[str, list[np.ndarray]] = defaultdict(list)
     for table in load_tables(args, args.work):
         if args.only and table.name not in args.only:
             continue
@@ -188,10 +189,12 @@ def main() -> None:
             folder = args.work / table.name / str(seed)
             train(table._replace(path=table.path.resolve()), folder, seed)
             results += measure(folder, args.repeats)
-        averages.append(average(results))
-        lines.append([table.name, results[0].expected.metric, *format_averages(averages[-1])])
+        metric, averages_of_table = results[0].expected.metric, average(results)
+        averages[metric].append(averages_of_table)
+        lines.append([table.name, metric, *format_averages(averages_of_table)])
         print(*lines[-1], file=sys.stderr, flush=True)
-    lines.append(["mean", "", *format_averages(np.mean(averages, axis=0))])
+    for metric, by_table in averages.items():
+        lines.append(["mean", metric, *format_averages(np.mean(by_table, axis=0))])
     print(align_columns(lines))
 
 
