@@ -356,6 +356,35 @@ def test_every_answer_before_a_kill_is_in_the_log(short_run: Path, tmp_path: Pat
     assert logged_answers(tmp_path / "answers") == [*logged, (ROW, answer["rows"][0])]
 
 
+def test_the_commands_read_the_log_of_a_server(
+    binary_project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Logged rows get the logged predictions again, and are compared and scored like a file."""
+    shutil.copy(binary_project / "models/model.keras", tmp_path / "m.keras")
+    frame = pd.read_csv(binary_project / "data/raw/t.csv", dtype={"zip/code": str})[:200]
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    rows = json.loads(frame.drop(columns="y").to_json(orient="records", double_precision=15))
+    with start_server(tmp_path, "m.keras", "--log", "answers") as server:
+        for part in (rows[:150], rows[150:]):
+            assert server.send("/predict", part)[0] == 200
+    lines = [line for path in sorted(tmp_path.glob("answers/*")) for line in path.open()]
+    call_main(tmp_path, "keras_tabular.cli.predict", "m.keras", "answers", "-o", "again.csv")
+    expected = pd.read_csv(tmp_path / "again.csv")
+    answers = pd.DataFrame([json.loads(line)["answer"] for line in lines])
+    answers = answers.astype(expected.dtypes.to_dict())
+    pd.testing.assert_frame_equal(answers, expected, check_exact=True)
+
+    labels, outputs = ("--labels", "rows.csv", "--key", "id"), []
+    for file in ("answers", "rows.csv"):
+        call_main(tmp_path, "keras_tabular.cli.score", "m.keras", file, *labels)
+        call_main(tmp_path, "keras_tabular.cli.drift", "m.keras", file)
+        output = capsys.readouterr()
+        assert output.err == "No baselines, because data/split does not exist\n"
+        outputs.append(output.out.replace(file, "FILE"))
+    assert outputs[0] == outputs[1]
+    assert outputs[0].startswith("200 rows of FILE\n")
+
+
 LOAD_SAVED_MODEL = """
 import numpy as np, pandas as pd, tensorflow as tf
 rows = pd.read_csv("new.csv")
