@@ -177,8 +177,8 @@ def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Callable
     @cache
     def locate(number: int) -> str:
         file, path, place = next(place for row, place in places if row == number)
-        shown = Path(name, path.relative_to(file)) if name else path
-        return f"{shown}, {'row' if is_parquet(path) else 'line'} {place}"
+        displayed = Path(name, path.relative_to(file)) if name else path
+        return f"{displayed}, {'row' if is_parquet(path) else 'line'} {place}"
 
     return locate
 

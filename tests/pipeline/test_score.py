@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -149,45 +148,42 @@ def log_line(time: str, row: dict[str, Any]) -> str:
     return json.dumps({"time": time, "model": model, "inputs": row, "answer": {}}) + "\n"
 
 
-LABEL_WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
-    "csv": lambda frame, path: frame.to_csv(path, index=False),
-    "jsonl": lambda frame, path: frame.to_json(path, orient="records", lines=True),
-    "parquet": lambda frame, path: frame.to_parquet(path),
-}
-
-
-@pytest.mark.parametrize("suffix", LABEL_WRITERS)
 def test_labels_that_come_later_are_joined_by_a_key(
-    answered: tuple[pd.DataFrame, Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    suffix: str,
+    answered: tuple[pd.DataFrame, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The scores are those of the labelled rows, of a log and of a file without the target."""
+    """The scores are those of the labelled rows, of a log, of one file of a log, and of a CSV."""
     frame, log = answered
-    labels, out = tmp_path / f"outcomes.{suffix}", tmp_path / "scores.json"
     table = frame[["id", "y"]].assign(seen="later")[::-1]
     table.loc[table["id"] >= 50, "y"] = None  # an outcome that is not known yet
-    LABEL_WRITERS[suffix](table[table["id"] != 7], labels)
-    for name, rows in {
-        "labelled.csv": frame[(frame["id"] < 50) & (frame["id"] != 7)],
-        "rows.csv": frame.drop(columns="y"),
-    }.items():
-        rows.to_csv(tmp_path / name, index=False)
-    scores = []
-    options = ("--labels", str(labels), "--key", "id")
-    for rows in ([tmp_path / "labelled.csv"], [tmp_path / "rows.csv", *options], [log, *options]):
-        call_main(tmp_path, SCORE, "m.keras", *map(str, rows), "-o", str(out))
-        scores.append(json.loads(out.read_text()))
-    assert scores[0]["test"] == scores[1]["test"] == scores[2]["test"]
-    assert scores[1]["warnings"][0] == "11 of 60 rows have no label"
-    assert scores[2]["warnings"][:2] == [
-        "11 of 65 rows have no label",
-        "5 of 65 rows are left out, because a later row has the same id",
-    ]
-    errors = capsys.readouterr().err
-    assert "warn: incomplete lines of the log: 2 skipped\n" in errors
-    assert f"than m.keras: 65 by v1.0.0 (md5 {'0' * 32})\n" in errors
+    table = table[table["id"] != 7]
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    table.to_json(tmp_path / "labels.jsonl", orient="records", lines=True)
+    table.to_parquet(tmp_path / "labels.parquet")
+    frame[(frame["id"] < 50) & (frame["id"] != 7)].to_csv(tmp_path / "labelled.csv", index=False)
+    frame.drop(columns="y").to_csv(tmp_path / "rows.csv", index=False)
+    days = (path.read_text() for path in sorted(log.iterdir()))
+    (tmp_path / "days.jsonl").write_text("\n".join(days))
+
+    def score(*arguments: str) -> dict[str, Any]:
+        call_main(tmp_path, SCORE, "m.keras", *arguments, "-o", "scores.json")
+        scores: dict[str, Any] = json.loads((tmp_path / "scores.json").read_text())
+        return scores
+
+    expected = score("labelled.csv")["test"]
+    scores = score("rows.csv", "--labels", "labels.parquet", "--key", "id")
+    assert scores["test"] == expected
+    assert scores["warnings"] == ["11 of 60 rows have no label"]
+    for file, labels in {"answers": "labels.csv", "days.jsonl": "labels.jsonl"}.items():
+        capsys.readouterr()
+        scores = score(file, "--labels", labels, "--key", "id")
+        assert scores["test"] == expected
+        assert scores["warnings"] == [
+            "11 of 65 rows have no label",
+            "5 of 65 rows are left out, because a later row has the same id",
+        ]
+        errors = capsys.readouterr().err
+        assert "warn: incomplete lines of the log: 2 skipped\n" in errors
+        assert f"than m.keras: 65 by v1.0.0 (md5 {'0' * 32})\n" in errors
 
 
 @pytest.mark.parametrize(
