@@ -28,7 +28,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "multiclass": ONLY_PLAIN | {"networks": {"plain": {"units": [200, 100]}}},
     "regression": ONLY_PLAIN | {"networks": {"plain": {"units": [64], "batch_size": 1024}}},
 }
-ROWS = {"binary": 1500, "multiclass": 5000, "regression": 5000}
+ROWS = {"binary": 600, "multiclass": 5000, "regression": 5000}
 OUTPUT_FOLDERS = ("models", "metrics", "data/oof", "data/predictions")
 
 

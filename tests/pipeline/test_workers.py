@@ -45,12 +45,15 @@ def test_ray_with_workers_that_are_killed(
     """A worker is killed during ingest, train and a search."""
     folder, output = clone(many_files, tmp_path / "clone"), tmp_path / "output"
     environment = RAY_TOKEN | {"RAY_ADDRESS": "local", "TABULAR_WORKERS": "2"}
-    search = " ".join([*SEARCH, ".search/killed.log"])
-    script = f"exec > {output} 2>&1; dvc repro evaluate && exec {search}"
-    process = start_command(folder, *IN_NAMESPACE, "bash", "-c", script, **environment)
-    for command in ("stages.ingest", "stages.train", "keras_tabular search"):
-        kill_a_worker(process, command)
-    assert process.wait(timeout=200) == 0, output.read_text()
+    redirect = ("bash", "-c", f'exec "$@" > {output} 2>&1', "sh")
+    for command, scripts in (
+        (["dvc", "repro", "evaluate"], ["stages.ingest", "stages.train"]),
+        ([*SEARCH, ".search/killed.log"], ["keras_tabular search"]),
+    ):
+        process = start_command(folder, *redirect, *IN_NAMESPACE, *command, **environment)
+        for script in scripts:
+            kill_a_worker(process, script)
+        assert process.wait(timeout=200) == 0, output.read_text()
     assert read_output_hashes(folder, GATE) == read_output_hashes(one_worker_run, GATE)
     assert (one_worker_run / "searched").read_text() in output.read_text()
 
