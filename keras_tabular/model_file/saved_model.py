@@ -109,7 +109,10 @@ def load_model(path: Path, content: bytes, schema: Schema | None = None) -> Save
     return model
 
 
-_load_once = lru_cache(1)(load_model)
+@lru_cache(1)
+def _load_once(path: Path, content: bytes) -> SavedModel:
+    # Pickle looks up a function by its name, so it must not have the name of `load_model`.
+    return load_model(path, content)
 
 
 def export_model(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """A model always gives the same file, which plain Keras can load."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ def test_the_same_model_gives_the_same_file_and_plain_keras_loads_it(tmp_path: P
     model = load_model(path, content)
     np.testing.assert_array_equal(model.network.get_weights()[0], plain_model.get_weights()[0])
     assert model.metadata == METADATA
+    assert len(pickle.dumps(model)) < len(content) + 1000  # Ray sends only the bytes of the file
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(plain)
     assert load_model(plain, plain.read_bytes()).metadata == ModelMetadata()
 
