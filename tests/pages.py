@@ -100,4 +100,4 @@ def check_content(page: Path, browser: Any, titles: list[str]) -> None:
     assert "script" not in Page(html).tags
 
 
-CLASSIFICATION_PICTURES = ["Confusion matrix", "ROC curve", "Precision and recall", "Calibration"]
+CLASSIFICATION_PICTURES = ["Confusion matrix", "ROC curve", "Calibration"]

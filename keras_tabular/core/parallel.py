@@ -107,14 +107,10 @@ def _run_and_record(function: Callable[[Item], Result], item: Item) -> tuple[Res
 def _results_in_order(
     submit: Callable[[Any], Call], items: Iterable[Any], count: int, stop: Callable[[], None]
 ) -> Iterator[Any]:
-    """Submit the items, a few at a time, and yield their results in order.
-
-    An error of the items is raised after the results of the items before it, so that the same error
-    is raised with any number of workers.
-    """
-    calls, errors = deque[Call](), list[Exception]()
+    """Submit the items, a few at a time, and yield their results in order."""
+    calls = deque[Call]()
     try:
-        for item in _until_error(items, errors):
+        for item in items:
             calls.append(submit(item))
             if len(calls) >= SUBMITTED_PER_WORKER * count:
                 yield calls[0].result()
@@ -122,20 +118,11 @@ def _results_in_order(
         while calls:
             yield calls[0].result()
             calls.popleft()
-        if errors:
-            raise errors[0]
     finally:
         if calls:
             stop()
         for call in calls:
             call.cancel()
-
-
-def _until_error(items: Iterable[Item], errors: list[Exception]) -> Iterator[Item]:
-    try:
-        yield from items
-    except Exception as error:
-        errors.append(error)
 
 
 def report_progress(*arguments: Any) -> None:

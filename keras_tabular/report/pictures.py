@@ -76,7 +76,6 @@ def prediction_pictures(comparison: Comparison) -> list[Picture]:
     draw = {
         "confusion": draw_confusion,
         "roc": draw_roc,
-        "precision_recall": draw_precision_recall,
         "calibration": draw_calibration,
         "threshold": draw_threshold,
         "values": draw_values,
@@ -116,20 +115,6 @@ def draw_roc(comparison: Comparison) -> Picture:
     y = quantitative("true positive rate", "True positive rate (recall)", scale=SHARE)
     rows, names = points_of_runs(comparison, "roc")
     return Picture("ROC curve", draw_lines(rows, x, y, names, [guess]))
-
-
-def draw_precision_recall(comparison: Comparison) -> Picture:
-    """Draw precision by recall, and the precision of a random guess: the share of the class."""
-    rows, names = points_of_runs(comparison, "precision_recall")
-    rows = [row for row in rows if row["recall"] > 0]  # without recall, precision is undefined
-    bins = read_points(comparison.run, "calibration")
-    share = sum(b["actual"] * b["rows"] for b in bins) / sum(b["rows"] for b in bins)
-    x = quantitative("recall", "Recall", scale=SHARE)
-    y = quantitative("precision", "Precision", scale=SHARE)
-    guess = vega.dashed_line([{"x": 0, "y": share}, {"x": 1, "y": share}])
-    spec = draw_lines(rows, x, y, names, [guess], interpolate="step-before")
-    note = f"The dashed line is the share of the class, the precision of a guess: {share:.2g}."
-    return Picture("Precision and recall", spec, note)
 
 
 def draw_calibration(comparison: Comparison) -> Picture:

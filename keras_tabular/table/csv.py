@@ -19,8 +19,7 @@ from keras_tabular.table.parquet import regroup_rows
 
 ROWS_PER_BATCH = 32_768
 MIN_ROWS_PER_BATCH = 1024
-MAX_BATCH_BYTES = 2**25  # of a batch with more than `MIN_ROWS_PER_BATCH` rows
-SAMPLE_BYTES = 2**20  # of the first rows, whose mean length decides the number of rows of a batch
+MAX_BATCH_CELLS = 2**21  # of a batch with more than `MIN_ROWS_PER_BATCH` rows
 BLOCK_BYTES = 2**22
 OVERLAP_BYTES = 2**8
 NO_CELL = "\x1f\x1e\x1f"  # a text that no table has
@@ -139,10 +138,7 @@ def _read_with_duckdb(
     """
     import duckdb
 
-    with open_bytes(file) as content:
-        lines = content.readlines(SAMPLE_BYTES)
-    row_bytes = sum(map(len, lines)) // max(len(lines), 1) + 1
-    batch_rows = min(max(MAX_BATCH_BYTES // row_bytes, MIN_ROWS_PER_BATCH), ROWS_PER_BATCH)
+    batch_rows = min(max(MAX_BATCH_CELLS // len(header), MIN_ROWS_PER_BATCH), ROWS_PER_BATCH)
     types = {f"column{n}": "VARCHAR" for n in range(len(header))}
     relation = connect().read_csv(
         str(file),

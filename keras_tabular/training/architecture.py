@@ -74,8 +74,9 @@ class Architecture:
         keras.utils.set_random_seed(seed)
         train, params, model = self._train, self.params, self._build()
         if rows and params.learnt_scale and "scale" in [layer.name for layer in model.layers]:
-            sample = rows[0].indices[:MAX_ROWS_FOR_FIRST_SCALE]
-            x, y = np.asarray(rows[0].x)[sample], np.asarray(rows[0].y)[sample]
+            part = rows[0]()
+            sample = part.indices[:MAX_ROWS_FOR_FIRST_SCALE]
+            x, y = np.asarray(part.x)[sample], np.asarray(part.y)[sample]
             if self._schema.task == "multiclass":
                 y = np.eye(len(self._schema.classes))[y[:, 0].astype(int)]
             elif self._schema.task == "regression":

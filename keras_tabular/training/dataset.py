@@ -1,9 +1,10 @@
 """The rows of a table as networks learn from them: preprocessed and weighted, part by part."""
 
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from itertools import repeat
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -39,12 +40,7 @@ class Rows(NamedTuple):
     indices: np.ndarray
 
 
-class Dataset(Protocol):
-    """The parts of a table by their index: a list, or an object that reads a part when asked."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Rows: ...
+Dataset = Sequence[Callable[[], Rows]]  # for each part of a table a function that reads it
 
 
 class Labels(NamedTuple):
@@ -151,10 +147,9 @@ def class_weights(labels: Labels, train: ResolvedTrain, schema: Schema) -> np.nd
 
 
 class TableDataset:
-    """A table whose item `i` is part `i`, read and preprocessed when it is asked for.
+    """A table whose parts are read and preprocessed when they are asked for.
 
-    Parts without rows are left out. A table whose preprocessed rows take up to `MAX_CACHED_BYTES`
-    is read only once.
+    A table whose preprocessed rows take up to `MAX_CACHED_BYTES` is read only once.
 
     Args:
         folder: Folder of the Parquet parts.
@@ -163,6 +158,7 @@ class TableDataset:
         folds: For training rows, the fold of each row of each part.
 
     Attributes:
+        parts: The parts that have rows.
         y: Labels of all rows as the networks learn them, float64, shape (rows, 1).
         weight: Weights of all rows times the weights of their classes, float64, shape (rows,).
     """
@@ -171,12 +167,12 @@ class TableDataset:
         self, folder: Path, preprocessor: Preprocessor, labels: Labels, folds: Folds | None = None
     ) -> None:
         counts = count_rows(folder)
-        parts = zip(part_paths(folder), counts, np.cumsum(counts), strict=True)
-        self._parts = [(path, slice(end - count, end)) for path, count, end in parts if count]
+        places = zip(part_paths(folder), counts, np.cumsum(counts), strict=True)
+        self._places = [(path, slice(end - count, end)) for path, count, end in places if count]
         self._schema, target = preprocessor.schema, preprocessor.statistics.target
         layers = self._preprocess = preprocessor.layers
         has_texts = any(tensor.dtype == "string" for tensor in layers.inputs)  # not for XLA
-        if len(self._parts) >= MIN_PARTS_TO_COMPILE and not has_texts:
+        if len(self._places) >= MIN_PARTS_TO_COMPILE and not has_texts:
             # One pass over the rows instead of one for each operation.
             self._preprocess = tf.function(layers, jit_compile=True)
         self.y, self.weight = (labels.y - target.shift) / target.scale, labels.weight
@@ -184,16 +180,11 @@ class TableDataset:
             self.weight = self.weight * preprocessor.class_weights[labels.y[:, 0].astype(np.int64)]
         self._texts = preprocessor.encode_texts(folder, folds)
         is_small = len(self.y) * layers.outputs[0].shape[-1] * 4 <= MAX_CACHED_BYTES
-        self._read = cache(self._read_part) if is_small else self._read_part
-
-    def __len__(self) -> int:
-        return len(self._parts)
-
-    def __getitem__(self, index: int) -> Rows:
-        return self._read(int(index))  # a NumPy integer would be another key of the cache
+        read = cache(self._read_part) if is_small else self._read_part
+        self.parts: Dataset = [partial(read, index) for index in range(len(self._places))]
 
     def _read_part(self, index: int) -> Rows:
-        path, place = self._parts[index]
+        path, place = self._places[index]
         part = pq.read_table(path)
         x = self._preprocess(arrays.feature_arrays(part, self._schema))
         if self._texts:
@@ -203,21 +194,15 @@ class TableDataset:
         return Rows(x, y, weight, np.arange(len(part), dtype=np.int32))
 
 
-class Subset:
-    """A dataset of selected rows of another one, without parts that have no such rows.
+def select_rows(parts: Dataset, indices: list[np.ndarray]) -> Dataset:
+    """Return the parts with some of their rows, without parts that have no such rows.
 
     Args:
-        dataset: Dataset of all rows.
         indices: Rows to select from each part, int32.
     """
 
-    def __init__(self, dataset: Dataset, indices: list[np.ndarray]) -> None:
-        self._dataset = dataset
-        self._indices = [(part, rows) for part, rows in enumerate(indices) if len(rows)]
+    def read(part: Callable[[], Rows], rows: np.ndarray) -> Rows:
+        return part()._replace(indices=rows)
 
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, index: int) -> Rows:
-        part, indices = self._indices[index]
-        return self._dataset[part]._replace(indices=indices)
+    pairs = zip(parts, indices, strict=True)
+    return [partial(read, part, rows) for part, rows in pairs if len(rows)]

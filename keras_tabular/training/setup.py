@@ -91,7 +91,7 @@ class Setup:
             val_labels = dataset.read_labels(validation[0], schema)
             self._validation = dataset.TableDataset(validation[0], self.preprocessor, val_labels)
 
-        sample = np.asarray(self.dataset[0].x[:MAX_ROWS_FOR_QUANTILES])
+        sample = np.asarray(self.dataset.parts[0]().x[:MAX_ROWS_FOR_QUANTILES])
         n_numbers = len(self.preprocessor.statistics.scalings)
         columns = ColumnSample(sample, n_numbers, n_rows=len(self.y))
         self.architectures = {
@@ -107,10 +107,10 @@ class Setup:
         no_rows = np.empty(0, np.int32)
         if self.train.folds == 1:
             if self._validation is None:
-                return FoldRows(self.dataset, [], no_rows, no_rows, no_rows)
+                return FoldRows(self.dataset.parts, [], no_rows, no_rows, no_rows)
             y = self._validation.y[:, 0].astype(np.float32)
             weight = self._validation.weight.astype(np.float32)
-            return FoldRows(self.dataset, self._validation, no_rows, y, weight)
+            return FoldRows(self.dataset.parts, self._validation.parts, no_rows, y, weight)
         learnt = [np.flatnonzero(part != fold).astype(np.int32) for part in self.folds]
         held_out = [np.flatnonzero(part == fold).astype(np.int32) for part in self.folds]
         if len(self.folds) == 1 and not self._is_grouped:
@@ -123,8 +123,9 @@ class Setup:
             held_out = [np.resize(held_out[0], most)]
         numbers = np.flatnonzero(np.concatenate(self.folds) == fold).astype(np.int32)
         y, weight = self.dataset.y[numbers, 0], self.dataset.weight[numbers]
-        subsets = dataset.Subset(self.dataset, learnt), dataset.Subset(self.dataset, held_out)
-        return FoldRows(*subsets, numbers, y, weight)
+        learnt_parts = dataset.select_rows(self.dataset.parts, learnt)
+        held_out_parts = dataset.select_rows(self.dataset.parts, held_out)
+        return FoldRows(learnt_parts, held_out_parts, numbers, y, weight)
 
     def losses(self, y: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """Compute the loss of each row by which networks are chosen: see `row_losses`."""

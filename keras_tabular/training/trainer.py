@@ -205,4 +205,4 @@ def set_state(model: keras.Model, state: list[np.ndarray]) -> None:
 
 def _read_parts(dataset: Dataset, order: Sequence[int] | np.ndarray) -> Iterator[Rows]:
     """Yield the parts in this order; the next part is read while the caller works on one."""
-    return prefetch(dataset[index] for index in order)
+    return prefetch(dataset[index]() for index in order)

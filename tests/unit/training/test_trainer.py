@@ -1,5 +1,6 @@
 """The trainer gives the weights that Keras's `fit` gives, also for a table in parts."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -66,8 +67,7 @@ def test_one_epoch_gives_the_weights_of_fit(
         run_eagerly=True,
     )
     weight = np.where(Y[:, 0] == 1, 3, 1).astype(np.float32)
-    rows = build_part(weight=weight)
-    logs = Trainer(ours, 8).train(ours, [rows], seed=[0])
+    logs = Trainer(ours, 8).train(ours, [partial(build_part, weight=weight)], seed=[0])
     keys = {"shuffle": False, "class_weight": train.class_weight}
     fitted = reference.fit(X, Y, batch_size=8, epochs=1, verbose=0, **keys)
     for weight, expected in zip(network.learnt_weights(ours), reference.get_weights(), strict=True):
@@ -86,7 +86,7 @@ def test_balanced_class_weights_give_each_class_the_same_sum() -> None:
 
 def test_an_epoch_uses_every_row_of_a_table_in_parts() -> None:
     cuts = [*(slice(start, start + 25) for start in (0, 25, 50, 75)), slice(100, 103)]
-    parts, model = [build_part(cut) for cut in cuts], build_model()
+    parts, model = [partial(build_part, cut) for cut in cuts], build_model()
     trainer = Trainer(model, 8)
     for epoch in range(6):
         trainer.train(model, parts, [1, epoch])
@@ -97,7 +97,8 @@ def test_an_epoch_uses_every_row_of_a_table_in_parts() -> None:
 
 @pytest.mark.parametrize("cuts", [[slice(0, 103)], [slice(0, 60), slice(60, 103)]])
 def test_a_cycle_takes_whole_batches_until_there_are_enough(cuts: list[slice]) -> None:
-    parts, model = [build_part(cut) for cut in cuts], build_model(dropout=0.0, learning_rate=1e-9)
+    parts = [partial(build_part, cut) for cut in cuts]
+    model = build_model(dropout=0.0, learning_rate=1e-9)
     trainer = Trainer(model, 8)
     logs = [trainer.train(model, parts, [1, number], steps) for number, steps in enumerate((7, 45))]
     assert int(model.optimizer.iterations) == 7 + 45

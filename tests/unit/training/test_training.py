@@ -136,7 +136,7 @@ def predict_layer_by_layer(setup: Setup, snapshot: Snapshot) -> np.ndarray:
     """Return the predictions of a network with the weights of a snapshot for all training rows."""
     architecture = setup.architectures[snapshot.architecture]
     architecture.network.set_weights(snapshot.weights)
-    parts = [setup.dataset[part] for part in range(len(setup.dataset))]
+    parts = [read() for read in setup.dataset.parts]
     return np.concatenate([architecture.network(architecture.features(part.x)) for part in parts])
 
 
@@ -165,7 +165,7 @@ def test_each_row_is_predicted_by_networks_that_have_not_learnt_from_it(
     expected_order = [(name, fold) for fold in range(3) for name in names]
     assert [(s.architecture, s.fold) for s in snapshots] == expected_order
     assert np.ptp(np.bincount(folds)) <= 1
-    parts = [setup.dataset[part] for part in range(len(setup.dataset))]
+    parts = [read() for read in setup.dataset.parts]
     np.testing.assert_array_equal(np.concatenate([part.y for part in parts]), setup.y)
     for snapshot in snapshots:
         np.testing.assert_array_equal(snapshot.rows, np.flatnonzero(folds == snapshot.fold))
@@ -373,7 +373,7 @@ def test_the_ensemble_weights_minimise_the_class_weighted_loss(tmp_path: Path) -
     for steps, constant in constants.items():
         loss = log_loss(y, np.full(len(y), np.float32(constant)), sample_weight=weight)
         assert ensemble.losses[f"plain-{steps}"] == pytest.approx(loss)
-    np.testing.assert_array_equal(setup.dataset[0].weight, weight)
+    np.testing.assert_array_equal(setup.dataset.parts[0]().weight, weight)
 
 
 def test_ensemble_weights_minimise_loss_of_training(tmp_path: Path) -> None:
