@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from string import Template
 from typing import Any
 
+from keras_tabular.config.schema import SCHEMA
 from keras_tabular.config.typed_yaml import read_yaml
 from keras_tabular.core import process
 from keras_tabular.core.errors import UserError, format_list
@@ -57,12 +57,9 @@ def stage_inputs(name: str) -> dict[str, Any]:
         for key, value in flatten(read_yaml(Path("params.yaml")))
         if f"{key}.".startswith(sections)
     }
-    variables: dict[str, Any] = {}
-    for entry in pipeline.get("vars", []):  # such as data/schema.yaml:source
-        is_file = isinstance(entry, str)
-        variables |= read_yaml(Path(entry.partition(":")[0])) if is_file else entry
+    source = str(read_yaml(SCHEMA).get("source"))
     for dependency in stage.get("deps", []):
-        root = Path(Template(dependency).safe_substitute(variables))
+        root = Path(dependency.replace("${source}", source))
         for path in [root, *root.rglob("*")]:
             if "__pycache__" not in path.parts and path.is_file():
                 state = path.stat()

@@ -12,7 +12,7 @@ import numpy as np
 from keras_tabular.networks.backend import keras
 
 layers = keras.layers
-ROWS_TO_COMPARE = 16  # random rows that a stacked network and its members predict
+N_ROWS = 16  # random rows that a stacked network and its members predict
 
 
 def is_stackable(model: keras.Model) -> bool:
@@ -23,9 +23,7 @@ def is_stackable(model: keras.Model) -> bool:
     """
     rng = np.random.default_rng(0)
     members = [[rng.normal(0, 0.1, weight.shape) for weight in model.weights] for _ in range(2)]
-    rows = keras.tree.map_structure(
-        lambda tensor: rng.normal(size=(ROWS_TO_COMPARE, *tensor.shape[1:])), model.input
-    )
+    rows = keras.tree.map_structure(lambda x: rng.normal(size=(N_ROWS, *x.shape[1:])), model.input)
     try:
         predictions = np.asarray(stack(model, members)(rows))
         expected = []

@@ -62,23 +62,21 @@ def new_changes(old_wheel: Path, wheel: Path) -> str:
     return "\n".join(line for line in text.splitlines() if line not in old_lines)
 
 
-def upgraded_locks(
-    folder: Path, old_files: Files, files: Files, library: dict[str, str]
-) -> dict[Path, str]:
+def upgraded_locks(folder: Path, old: Files, new: Files, pins: dict[str, str]) -> dict[Path, str]:
     """Return the lock files of the project with the packages that the new version needs.
 
     A package that the owner added, or whose version the owner changed, stays as it is.
 
     Args:
-        library: The lines of the library for requirements.txt, by its name.
+        pins: The lines of the library for requirements.txt, by its name.
     """
     locks = {}
-    for name in files:
+    for name in new:
         path = folder / name
         if not re.fullmatch(r"requirements(/\w+)?\.txt", name) or not path.exists():
             continue
-        old_packages = locked_packages(old_files.get(name, (b"", 0))[0].decode())
-        packages = locked_packages(files[name][0].decode())
+        old_packages = locked_packages(old.get(name, (b"", 0))[0].decode())
+        packages = locked_packages(new[name][0].decode())
         old_pins = {lines.split()[0] for lines in old_packages.values()}
         text = path.read_text(encoding="utf-8")
         owner_packages = {
@@ -86,7 +84,7 @@ def upgraded_locks(
             for package, lines in locked_packages(text).items()
             if lines.split()[0] not in old_pins and package != DISTRIBUTION
         }
-        packages |= owner_packages | (library if name == "requirements.txt" else {})
+        packages |= owner_packages | (pins if name == "requirements.txt" else {})
         locks[path] = lock_text(LOCKED_PACKAGE.sub("", text), packages)
     return locks
 

@@ -130,7 +130,7 @@ class Service:
         batch = check_rows(raw, self.schema.features, self.predictor.checks)
         for failure in batch.failures:
             measures.FAILED.labels(failure.column, failure.check).inc()
-        raise_failures((f for f in batch.failures if f.policy != "warn"), 1, "row {}".format)
+        raise_failures([f for f in batch.failures if f.policy != "warn"], 1, "row {}".format)
         return rows, batch
 
     def _answer(self, batch: CheckedRows, predictions: Predictions) -> dict[str, Any]:

@@ -98,10 +98,8 @@ def assign_rows(folder: Path, split: Split, schema: Schema, first: np.ndarray | 
     else:
         subset, fold_keys = apply_rule(folder, split, schema)
         rng = np.random.RandomState(split.seed)
-        rows = [
-            rng.permutation(np.flatnonzero(subset == number).astype(np.int32))
-            for number in range(len(SUBSETS))
-        ]
+        in_order = (np.flatnonzero(subset == number) for number in range(len(SUBSETS)))
+        rows = [rng.permutation(subset_rows.astype(np.int32)) for subset_rows in in_order]
     if not len(rows[TRAIN]) or not len(rows[TEST]):
         sizes = f"{len(rows[TRAIN])} training rows and {len(rows[TEST])} test rows"
         raise UserError(f"split.by: {split.by} gives {sizes}. Expected at least one row in both.")

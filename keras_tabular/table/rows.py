@@ -1,6 +1,6 @@
 """The rows of files, parsed and checked cell by cell, and what is reported of failed checks."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.table.cells import as_texts, can_have_format, describe_expected, parse
 from keras_tabular.table.checks import Checks, check_of_cell, failed_cells
 from keras_tabular.table.csv import RawRows
-from keras_tabular.table.source import is_parquet, row_locator
+from keras_tabular.table.source import Locate, is_parquet, row_locator
 
 REJECTED_COLUMNS = ("rejected_line", "rejected_reason")
 
@@ -129,9 +129,7 @@ def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
     return values
 
 
-def raise_failures(
-    failures: Iterable[Failure], first: int, locate: Callable[[int], str], advice: str = ""
-) -> None:
+def raise_failures(failures: list[Failure], first: int, locate: Locate, advice: str = "") -> None:
     """Raise `UserError` if there is a failure; the message shows the first few.
 
     Args:

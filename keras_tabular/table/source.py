@@ -18,6 +18,7 @@ from keras_tabular.table.csv import RawRows
 from keras_tabular.table.parquet import FILE_SUBSET, FOLD_KEY
 
 JSON_SUFFIXES = {".jsonl", ".ndjson"}
+Locate = Callable[[int], str]  # says where the row with a number is, see `row_locator`
 
 
 def source_files(source: str, required: Iterable[str] = ()) -> list[Path]:
@@ -162,7 +163,7 @@ def parquet_errors(file: Path) -> Iterator[None]:
         raise UserError(f"{file}: cannot be read as a Parquet file: {error}") from None
 
 
-def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Callable[[int], str]:
+def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Locate:
     """Return a function that describes where a row is: the line in which it begins.
 
     Its argument is the number of the row, counted from 0 over all files. It has to be called for
