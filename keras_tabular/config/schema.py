@@ -92,8 +92,6 @@ class Column(Section):
         for value in (*self.replace, *self.replace.values()):
             if type(value) not in (str, *numbers):
                 raise ValueError(f"replace has {value!r}, which is not a text. Write it in quotes.")
-        if replaced := [old for old in self.replace if old in (self.values or ())]:
-            raise ValueError(f"values has {replaced[0]!r}, which replace turns into another value.")
         return self
 
     @property
@@ -220,8 +218,6 @@ class Schema(Dialect):
     def _columns_have_one_role(self) -> Self:
         if self.target not in self.columns:
             raise ValueError(f"target: {expected_one_of(self.target, self.columns)}")
-        if len(set(self.roles.values())) < len(self.roles):
-            raise ValueError(f"{format_list(self.roles)}: expected different columns.")
         candidates = [name for name in self.columns if name != self.target]
         for role, name in self.roles.items():
             if name not in candidates:

@@ -78,21 +78,20 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write `value` with sorted keys, an indent of two spaces and numbers rounded to 6 decimals.
 
     Raises:
-        ValueError: A number is NaN or infinite; the message names its key.
+        ValueError: A number is NaN or infinite.
     """
-    text = json.dumps(_rounded(value, ""), indent=2, sort_keys=True, ensure_ascii=False)
+    options: dict[str, Any] = {"indent": 2, "ensure_ascii": False, "allow_nan": False}
+    text = json.dumps(_rounded(value), sort_keys=True, **options)
     with atomic_write(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
-def _rounded(value: Any, key: str) -> Any:
+def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(k): _rounded(v, f"{key}.{k}".lstrip(".")) for k, v in value.items()}
+        return {str(key): _rounded(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(v, f"{key}[{i}]") for i, v in enumerate(value)]
+        return [_rounded(inner) for inner in value]
     if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(f"{key}: expected a finite number, got {value}")
         return round(value, DECIMALS) + 0.0  # turns -0.0 into 0.0
     return value
 
