@@ -59,7 +59,7 @@ def draw_folds(classes: list[np.ndarray], keys: list[np.ndarray], folds: int, se
     if folds > len(distinct_keys):
         unit = "groups or times of training rows" if keys else "training rows"
         problem = f"train.folds is {folds}, but there are only {len(distinct_keys)} {unit}"
-        raise UserError(f"{problem}. Set it to {len(distinct_keys)} or less, or to auto.")
+        raise UserError(f"{problem}. Set train.folds to {len(distinct_keys)} or less, or to auto.")
     if not keys:
         return deal_rows(classes, folds, seed)
     if all_keys.dtype.kind == "f":
