@@ -13,7 +13,8 @@ from keras_tabular.model_file.version import VERSION
 COMMANDS = {  # the package of each command's module
     **dict.fromkeys(("new", "upgrade"), "projects"),
     **dict.fromkeys(("infer-schema", "search", "report", "exp-show", "pr-report", "verify"), "cli"),
-    **dict.fromkeys(("predict", "score", "drift", "serve", "export", "mlflow", "docs"), "cli"),
+    **dict.fromkeys(("predict", "score", "drift", "serve", "export", "docs"), "cli"),
+    "mlflow": "tracking",
 }
 
 

@@ -124,7 +124,7 @@ def test_refusals(workspace: Path) -> None:
 
     def read_error(*arguments: str) -> str:
         with pytest.raises(SystemExit) as end:
-            call_main(workspace, "keras_tabular.cli.mlflow", *arguments)
+            call_main(workspace, "keras_tabular.tracking.mlflow", *arguments)
         return str(end.value)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -117,7 +117,7 @@ def log_model(run: Run, content: bytes, name: str) -> int:
         file.write_bytes(content)
         model = mlflow.pyfunc.log_model(
             name="model",
-            python_model=LIBRARY / "mlflow_model.py",
+            python_model=Path(__file__).with_name("mlflow_model.py"),
             code_paths=[LIBRARY],
             artifacts={"model": str(file)},
             signature=mlflow.models.ModelSignature(Schema(inputs), Schema(outputs)),

@@ -1,0 +1,1 @@
+"""Logs committed runs and their models to MLflow."""
