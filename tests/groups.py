@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from fairlearn import metrics
@@ -28,17 +27,12 @@ def assert_equals_fairlearn(
         values: Name of the group of each row.
     """
 
-    def by_group(rows: np.ndarray) -> Any:
-        parameters = {key: {"sample_weight": weight[rows]} for key in FUNCTIONS}
-        return metrics.MetricFrame(
-            metrics=FUNCTIONS,
-            y_true=y[rows],
-            y_pred=predicted[rows],
-            sensitive_features=values[rows],
-            sample_params=parameters,
-        )
+    def by_group(rows: Any) -> Any:
+        weights = {key: {"sample_weight": weight[rows]} for key in FUNCTIONS}
+        arrays = {"y_true": y[rows], "y_pred": predicted[rows], "sensitive_features": values[rows]}
+        return metrics.MetricFrame(metrics=FUNCTIONS, sample_params=weights, **arrays)
 
-    expected = by_group(np.ones(len(y), bool)).by_group
+    expected = by_group(slice(None)).by_group
     assert {group.name: group.rows for group in groups.groups} == values.value_counts().to_dict()
     for group in groups.groups:
         assert {*FUNCTIONS} - {*group.measures} <= {"true_positive_rate", "false_positive_rate"}

@@ -218,6 +218,8 @@ class Schema(Dialect):
     def _columns_have_one_role(self) -> Self:
         if self.target not in self.columns:
             raise ValueError(f"target: {expected_one_of(self.target, self.columns)}")
+        if len(set(self.roles.values())) < len(self.roles):
+            raise ValueError(f"{format_list(self.roles)}: expected different columns.")
         candidates = [name for name in self.columns if name != self.target]
         for role, name in self.roles.items():
             if name not in candidates:

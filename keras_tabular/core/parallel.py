@@ -118,6 +118,11 @@ def _results_in_order(
         while calls:
             yield calls[0].result()
             calls.popleft()
+    except Exception:  # as with one worker, the results and errors of earlier items come first
+        while calls:
+            yield calls[0].result()
+            calls.popleft()
+        raise
     finally:
         if calls:
             stop()

@@ -5,7 +5,7 @@ from math import inf
 from keras_tabular.config.typed_yaml import Section
 
 
-class GroupMeasure(Section, allow_inf_nan=True):
+class Measure(Section, allow_inf_nan=True):
     """A measure of a group of rows, such as its selection rate, with its 95% interval.
 
     Attributes:
@@ -20,7 +20,7 @@ class GroupMeasure(Section, allow_inf_nan=True):
     high: float = inf
 
 
-class GroupDifference(GroupMeasure):
+class GroupDifference(Measure):
     """The difference between the groups with the highest and the lowest value of a measure.
 
     Attributes:
@@ -37,7 +37,7 @@ class Group(Section):
 
     name: str
     rows: int
-    measures: dict[str, GroupMeasure]
+    measures: dict[str, Measure]
 
 
 class ColumnGroups(Section):

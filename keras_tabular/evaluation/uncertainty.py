@@ -301,7 +301,9 @@ def mean_interval(
     if np.isin(values, (0, 1)).all():
         return share_interval(values, weight, group, alpha)
     mean = float(np.average(values, weights=weight))
-    half = student_half_width(values, weight, group, alpha) or np.inf
+    half = student_half_width(values, weight, group, alpha)
+    if half <= 1e-12 * abs(mean):  # equal values may leave a rounding error
+        half = np.inf
     lowest = 0.0 if half < np.inf and values.min() >= 0 else -np.inf
     return max(mean - half, lowest), mean + half
 

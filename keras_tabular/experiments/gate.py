@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
+from math import inf
 from typing import NamedTuple
 
 from keras_tabular.config.params import PARAMS, Params
@@ -232,8 +233,10 @@ def check_groups(evaluation: Evaluation, limits: Mapping[str, float]) -> Iterato
         value, source = None, ", since no two groups have enough rows that decide it"
         if largest := differences.get(name, {}).get(key.removesuffix("_difference")):
             value, low, high = largest.value, largest.low, largest.high
-            source = f" (highest: {largest.highest}, lowest: {largest.lowest}; 95% CI "
-            source += f"{format_number(low, high)} to {format_number(high, low)})"
+            interval = "no interval"
+            if high < inf:
+                interval = f"95% CI {format_number(low, high)} to {format_number(high, low)}"
+            source = f" (highest: {largest.highest}, lowest: {largest.lowest}; {interval})"
         yield _check_limit(f"groups {name}.{key}", value, limits[key], False, source)
 
 

@@ -23,12 +23,7 @@ from keras_tabular.config.schema import Column, Schema
 from keras_tabular.config.sections import Evaluate
 from keras_tabular.core.metrics import MIN_GROUP_ROWS
 from keras_tabular.evaluation.evaluation import Evaluation
-from keras_tabular.evaluation.group_measures import (
-    ColumnGroups,
-    Group,
-    GroupDifference,
-    GroupMeasure,
-)
+from keras_tabular.evaluation.group_measures import ColumnGroups, Group, GroupDifference, Measure
 from keras_tabular.evaluation.result import Result, inside_intervals
 from keras_tabular.evaluation.scores import Predictions, row_scores, score
 from keras_tabular.evaluation.uncertainty import ALPHA, mean_interval
@@ -54,12 +49,12 @@ class RowValues(NamedTuple):
     weight: np.ndarray
     dependent: np.ndarray | None
 
-    def measure(self, mask: np.ndarray, alpha: float = ALPHA) -> GroupMeasure:
+    def measure(self, mask: np.ndarray, alpha: float = ALPHA) -> Measure:
         """Compute the mean over some rows and its interval, which misses with probability alpha."""
         weight = self.weight * mask
         value = float(np.average(self.values, weights=weight))
         low, high = mean_interval(self.values, weight, self.dependent, alpha)
-        return GroupMeasure(value=value, rows=int(np.count_nonzero(weight)), low=low, high=high)
+        return Measure(value=value, rows=int(np.count_nonzero(weight)), low=low, high=high)
 
 
 def add_groups(

@@ -151,7 +151,7 @@ def random_split(rows: int, split: Split, classes: np.ndarray | None = None) -> 
         if split.validation_size:
             train, validation = draw(train, split.validation_size)
     except ValueError as error:
-        raise UserError(f"{rows} rows cannot be split by split in params.yaml: {error}") from None
+        raise UserError(f"split in params.yaml does not fit {rows} rows: {error}") from None
     return [train, validation, test]
 
 

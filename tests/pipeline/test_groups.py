@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from keras_tabular.config.schema import load_schema
 from keras_tabular.evaluation.evaluation import from_json
 from tests.commands import call_main, check_output, stages_that_ran
 from tests.groups import assert_equals_fairlearn
@@ -47,13 +46,10 @@ def test_groups_of_a_trained_model_equal_those_of_fairlearn(name: str, tmp_path:
     frame, (target, columns) = load_public_table(name), TABLES[name]
     frame[target] = frame.pop(target)
     folder = create_project(tmp_path / "project", frame)
-    ignore, limits = {"ignore": columns[:1]}, {"groups": {"error_difference": 0.001}}
-    value = frame[columns[0]].dropna().tolist()[0]
+    value, ignore = frame[columns[0]].dropna().tolist()[0], {"ignore": columns[:1]}
     declared = {"groups": columns, "slices": {"first": {columns[0]: [value]}}}
-    change_settings(folder, ignore, train=LONGER_TRAINING, evaluate=declared, gate=limits)
+    change_settings(folder, ignore, train=LONGER_TRAINING, evaluate=declared)
     run_stages(folder)
-    schema = load_schema(folder / "data/schema.yaml")
-    assert columns[0] not in schema.features
 
     evaluation, test = from_json(read_scores(folder)), pd.read_parquet(folder / "data/split/test")
     predictions = pd.read_parquet(folder / "data/predictions")
@@ -64,9 +60,6 @@ def test_groups_of_a_trained_model_equal_those_of_fairlearn(name: str, tmp_path:
         assert_equals_fairlearn(evaluation.groups[column], y, predicted, values, y * 0 + 1)
     rows = (frame[columns[0]] == value).sum()
     assert 0 < evaluation.slices["first"].rows == (test[columns[0]] == value).sum() < rows
-    verdict = json.loads((folder / "metrics/gate.json").read_text())
-    failed = [check["rule"] for check in verdict["checks"] if check["verdict"] == "fail"]
-    assert {f"groups {column}.error_difference" for column in columns} <= {*failed}
     call_main(folder, "keras_tabular.cli.report")
     page = (folder / "report.html").read_text()
     assert all(f"Groups by {column}" in page for column in columns)
@@ -77,10 +70,8 @@ def test_groups_and_limits_of_slices_need_no_training_and_leave_other_results_as
 ) -> None:
     before, scores = read_output_hashes(workspace, "metrics/gate.json"), read_scores(workspace)
     older = {"slices": {"older": {"Age": {"low": 50}}}}
-    limits = {
-        "groups": {"selection_rate_difference": 1},
-        "lowest": {"slices": {"older": {"f1": 1}}},
-    }
+    rates, f1 = {"selection_rate_difference": 1}, {"slices": {"older": {"f1": 1}}}
+    limits = {"groups": rates, "lowest": f1}
     change_settings(workspace, evaluate={"groups": ["Age"]} | older, gate=limits)
     stages = stages_that_ran(check_output(workspace, "dvc", "repro"))
     assert stages == ["calibrate", "evaluate", "gate"]

@@ -100,7 +100,9 @@ def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
         write_and_load(tmp_path, TEXTS | {PARAMS: "split: ["})
 
 
-def test_ignored_column_of_groups_has_to_be_declared(tmp_path: Path) -> None:
+def test_columns_have_one_role_and_an_ignored_column_of_groups_is_declared(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"group, weight: expected different columns\."):
+        write_and_load(tmp_path, TEXTS | {SCHEMA: f"{TEXTS[SCHEMA]}\ngroup: Age\nweight: Age\n"})
     texts = change_value("evaluate.groups", ["sex"])
     with pytest.raises(UserError, match=r"groups: expected one of .* ignored column, add it to"):
         write_and_load(tmp_path, texts | {SCHEMA: f"{TEXTS[SCHEMA]}\nignore: [sex]\n"})

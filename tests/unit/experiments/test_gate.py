@@ -134,13 +134,17 @@ def test_limits_are_inclusive_and_missing_scores_fail() -> None:
         ("sex", {"selection_rate_difference": 0.1}, "fail",
          "sex.selection_rate_difference is not among the scores of this run, since no two groups"),
         ("", {"error_difference": 0.1}, "fail", "evaluate.groups.error_difference is not among"),
+        ("sex", {"coverage_difference": 0.1}, "pass",
+         "sex.coverage_difference is 0.100 and has to be at most 0.100 (highest: male, lowest: "
+         "female; no interval)"),
     ],
 )  # fmt: skip
 def test_largest_difference_between_groups_is_limited_even_if_it_is_not_significant(
     columns: str, limits: dict[str, float], status: str, reason: str
 ) -> None:
-    difference = {"value": 0.1, "rows": 90, "low": -0.02, "high": 0.22}
-    groups = {"differences": {"error": difference | {"highest": "male", "lowest": "female"}}}
+    difference = {"value": 0.1, "rows": 90, "highest": "male", "lowest": "female"}
+    error = difference | {"low": -0.02, "high": 0.22}
+    groups = {"differences": {"error": error, "coverage": difference}}
     content: dict[str, Any] = {column: groups | {"groups": []} for column in columns.split()}
     (check,) = run_gate({"test": {"loss": 0.5}, "groups": content}, gate=Gate(groups=limits)).checks
     assert (check.status, check.reason[: len(reason)]) == (status, reason)

@@ -35,10 +35,8 @@ def compare(
 @pytest.mark.parametrize("is_weighted", [False, True])
 def test_measures_and_differences_equal_those_of_fairlearn(is_weighted: bool) -> None:
     """Group b has no positive row, c has three rows, and some values are missing."""
-    rng, values = (
-        np.random.default_rng(0),
-        np.repeat(["a", "b", "c", None, "d"], [200, 60, 3, 50, 40]),
-    )
+    rng = np.random.default_rng(0)
+    values = np.repeat(["a", "b", "c", None, "d"], [200, 60, 3, 50, 40])
     y = (rng.random(len(values)) < 0.4) & (values != "b")
     y_pred, weight = rng.random((len(values), 1)), rng.integers(1, 5, len(values)) ** is_weighted
     predictions = Predictions(y.astype(float), y_pred, weight.astype(float), threshold=0.6)

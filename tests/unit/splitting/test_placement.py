@@ -91,7 +91,7 @@ def test_validation_rows_are_drawn_from_the_rows_that_are_not_for_test(
 
 def test_a_class_too_rare_to_stratify_is_an_error() -> None:
     split = Split(test_size=0.5, validation_size=0.0, seed=1, stratify=True)
-    with pytest.raises(UserError, match=r"10 rows cannot be split by split in params.yaml: "):
+    with pytest.raises(UserError, match=r"split in params\.yaml does not fit 10 rows: "):
         rules.random_split(10, split, np.repeat([0, 1], [9, 1]))
 
 
