@@ -75,6 +75,7 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
         run_module("dvc", "repro", "--force", folder=project, python=python, quiet=False)
         changed = changed_files(project)
         if model and not changed:
+            model.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(project / "models/model.keras", model)
         return changed
 

@@ -37,15 +37,14 @@ NO_TEST_ERROR = (
 
 
 class Score(Section):
-    """A score with its 95% interval, if it has one."""
+    """A score with the ends of its 95% interval."""
 
     value: float
-    low: float | None = None
-    high: float | None = None
+    low: float
+    high: float
 
     def __str__(self) -> str:
-        ends = [end for end in (self.low, self.high) if end is not None]
-        return f"{format_number(self.value)} {format_interval(*ends) if ends else ''}".rstrip()
+        return f"{format_number(self.value)} {format_interval(self.low, self.high)}"
 
 
 class ExpectedScore(Score):
@@ -57,7 +56,7 @@ class ExpectedScore(Score):
         metric: `accuracy`, or `mae` for regression.
         left_out: Number of rows of which it is not the score: those that fail a check whose policy
             is not `warn`, and those for which the model has no prediction.
-        test: The score of the test rows, if it is known.
+        test: The score of the test rows, if it and its interval are known.
     """
 
     metric: str
@@ -67,8 +66,8 @@ class ExpectedScore(Score):
     @property
     def message(self) -> str:
         """The scores, the condition, and the number of rows that are left out."""
-        text = f"Expected {METRICS[self.metric].label.lower()}: {self}"
-        text += f"; test rows: {self.test}. {CONDITION}" if self.test else f". {CONDITION}"
+        test = f"; test rows: {self.test}" if self.test else ""
+        text = f"Expected {METRICS[self.metric].label.lower()}: {self}{test}. {CONDITION}"
         left_out = f" {self.left_out:,} rows cannot be predicted and are left out."
         return text + left_out if self.left_out else text
 
@@ -114,19 +113,20 @@ def summarize(
     expected, metric = np.concatenate(scores), TASKS[task].main
     if not len(expected):
         raise UserError("There is no expected score, because no row can be predicted.")
-    test = evaluation.test.model.get(metric) if evaluation else None
-    limit, value, half = 1.0, expected.mean(), 0.0
+    value, limit, test = float(expected.mean()), 1.0, None
+    estimate = evaluation.test.model.get(metric) if evaluation else None
+    if estimate and estimate.interval:
+        test = Score(value=estimate.value, low=estimate.interval[0], high=estimate.interval[1])
     if task != "regression":
         half = 1.96 * np.sqrt((expected * (1 - expected)).mean() * group_size / len(expected))
-    elif evaluation and test and test.interval and evaluation.interval_coverage:
-        ratio = value / evaluation.interval_coverage.mean_width
+    elif evaluation and test and (coverage := evaluation.interval_coverage) and coverage.mean_width:
+        ratio = value / coverage.mean_width
         noise = np.sqrt(1 + evaluation.test.model.rows / len(expected))
-        limit, value, half = np.inf, ratio * test.value, ratio * noise * np.ptp(test.interval) / 2
+        value, limit, half = ratio * test.value, np.inf, ratio * noise * (test.high - test.low) / 2
     else:
         raise UserError(NO_TEST_ERROR)
     low, high = np.clip([value - half, value + half], 0, limit)
-    fields = {"value": value, "low": low, "high": high, "left_out": rows - len(expected)}
-    if test:
-        ends = zip(("low", "high"), test.interval or (), strict=False)
-        fields["test"] = Score(value=test.value, **dict(ends))
-    return ExpectedScore(metric=metric, **fields)
+    left_out = rows - len(expected)
+    return ExpectedScore(
+        metric=metric, value=value, low=low, high=high, left_out=left_out, test=test
+    )
