@@ -46,9 +46,9 @@ def main() -> None:
     try:
         import mlflow
 
+        mlflow.set_experiment(name)
         finished = f"attributes.status = 'FINISHED' and tags.`{COMMIT}` = '{run.sha}'"
-        experiment = mlflow.set_experiment(name).experiment_id
-        if runs := mlflow.search_runs([experiment], finished, output_format="list"):
+        if runs := mlflow.search_runs(filter_string=finished, output_format="list"):
             print(f"{run.label} is logged already, as run {runs[0].info.run_id}")
             return
         with mlflow.start_run(run_name=run.label, tags=tags) as active:
@@ -57,7 +57,7 @@ def main() -> None:
             mlflow.log_text(report, "report.html")
             paths = (LOCK, str(PARAMS), str(SCHEMA), str(run.metrics))
             files = git("ls-tree", "-r", "-z", "--name-only", run.sha, "--", *paths) or ""
-            for path in files.split("\0")[:-1]:
+            for path in filter(None, files.split("\0")):
                 mlflow.log_text(run.read(path), path)
             version = log_model(run, content, name)
     except ModuleNotFoundError as error:

@@ -3,21 +3,18 @@
 import json
 import re
 import shutil
-import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from keras_tabular.core.nested import flatten
-from tests.commands import call_main, check_output, start_command, wait_until
+from tests.commands import call_main, check_output, start_command
 from tests.documentation import MLFLOW_VARIABLES, find_free_port
 from tests.projects import SHORT_TRAINING, change_settings, clone, commit_all, read_scores
 from tests.tables import load_table
 
-SOURCES = {"short_run": "data/raw/diabetes.csv", "mixed": "data/raw/mixed.csv"}
 CLIENT = """
 import json, sys, mlflow, pandas
 model = mlflow.pyfunc.load_model(sys.argv[1])
@@ -32,6 +29,7 @@ print(json.dumps([signature.inputs.to_dict(), signature.outputs.to_dict()]))
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run an MLflow server with an SQLite store, and return its address."""
     folder, port = tmp_path_factory.mktemp("server"), find_free_port()
+    address = f"http://127.0.0.1:{port}"
     process = start_command(
         folder,
         *("bash", "-c", 'exec "$@" > log 2>&1', "sh", "mlflow", "server", "--workers", "1"),
@@ -39,21 +37,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         *(str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)),
         **MLFLOW_VARIABLES,
     )
-
-    def is_ready() -> bool:
-        assert process.poll() is None, (folder / "log").read_text()
-        with suppress(OSError):
-            return urllib.request.urlopen(f"http://127.0.0.1:{port}/health").status == 200
-        return False
-
-    wait_until(is_ready, pause=0.2)
-    yield f"http://127.0.0.1:{port}"
+    retry = ("--retry", "60", "--retry-connrefused", "--retry-delay", "1")
+    check_output(folder, "curl", "--silent", "--fail", *retry, f"{address}/health")
+    yield address
     process.terminate()
     process.wait(timeout=60)
 
 
 @pytest.fixture(scope="module")
-def mixed(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A committed run of a regression with categories, gaps and an identifier."""
     folder = clone(origin, tmp_path_factory.mktemp("mixed") / "project")
     load_table("mixed_regression").to_csv(folder / "data/raw/mixed.csv", index=False)
@@ -66,57 +58,46 @@ def mixed(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("project", ["short_run", "mixed"])
-def test_a_run_and_its_model(
-    project: str, server: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_run_and_its_model(project: Path, server: str, tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
-    folder: Path = request.getfixturevalue(project)
-    variables = {"MLFLOW_TRACKING_URI": server, "MLFLOW_EXPERIMENT_NAME": project}
+    variables = {"MLFLOW_TRACKING_URI": server}
     command = ("python", "-m", "keras_tabular", "mlflow")
-    output = check_output(folder, *command, **variables)
-    assert output.endswith(f", version 1 of the model {project}\n")
-    if project == "short_run":
-        assert " is logged already, as run " in check_output(folder, *command, **variables)
+    output = check_output(project, *command, **variables)
+    assert output.endswith(", version 1 of the model mixed\n")
+    assert " is logged already, as run " in check_output(project, *command, **variables)
 
-    client, head = MlflowClient(server), check_output(folder, "git", "rev-parse", "HEAD").strip()
-    (version,) = client.search_model_versions(f"name = '{project}'")
+    client, head = MlflowClient(server), check_output(project, "git", "rev-parse", "HEAD").strip()
+    (version,) = client.search_model_versions("name = 'mixed'")
     run = client.get_run(version.run_id)
     assert (run.info.status, run.data.tags["mlflow.source.git.commit"]) == ("FINISHED", head)
-    scores = dict(flatten(read_scores(folder)))
+    scores = dict(flatten(read_scores(project)))
     assert "test.loss" in scores
     for key, value in scores.items():
         if isinstance(value, int | float):
             assert run.data.metrics[key.replace("red (or /)", "red _or __")] == value
     assert run.data.params["train.networks.plain.epochs"] == "3"
-    assert ("evaluate.slices.red _or __.colour" in run.data.params) == (project == "mixed")
+    assert "evaluate.slices.red _or __.colour" in run.data.params
     for path in ("params.yaml", "dvc.lock", "data/schema.yaml", "metrics/scores.json"):
-        logged = client.download_artifacts(version.run_id, path, str(tmp_path))
-        assert Path(logged).read_bytes() == (folder / path).read_bytes()
+        copy = client.download_artifacts(version.run_id, path, str(tmp_path))
+        assert Path(copy).read_bytes() == (project / path).read_bytes()
     assert "report.html" in {file.path for file in client.list_artifacts(version.run_id)}
 
-    rows = pd.read_csv(folder / SOURCES[project], dtype={"zip/code": str}, na_values="?").head(50)
-    rows = rows.drop(columns=rows.columns[-1])
-    if project == "mixed":
-        rows["colour"] = rows["colour"].astype("category")
+    options = {"dtype": {"zip/code": str, "colour": "category"}, "na_values": "?", "nrows": 50}
+    rows = pd.read_csv(project / "data/raw/mixed.csv", **options).drop(columns="y")
     rows.to_parquet(tmp_path / "rows.parquet")
-    arguments = (f"models:/{project}/1", "rows.parquet", "logged.parquet")
+    arguments = ("models:/mixed/1", "rows.parquet", "logged.parquet")
     printed = check_output(tmp_path, "python", "-P", "-c", CLIENT, *arguments, **variables)
     files = [str(tmp_path / name) for name in ("rows.parquet", "expected.parquet")]
-    call_main(folder, "keras_tabular.cli.predict", files[0], "-o", files[1])
-    expected = pd.read_parquet(files[1])
-    pd.testing.assert_frame_equal(
-        pd.read_parquet(tmp_path / "logged.parquet"), expected, check_exact=True
-    )
+    call_main(project, "keras_tabular.cli.predict", files[0], "-o", files[1])
+    logged, expected = pd.read_parquet(tmp_path / "logged.parquet"), pd.read_parquet(files[1])
+    pd.testing.assert_frame_equal(logged, expected, check_exact=True)
     inputs, outputs = json.loads(printed)
     assert {column["name"]: column["required"] for column in inputs} == {
         name: name != "id" for name in rows
     }
-    types = {"short_run": ["long", "float"], "mixed": ["float"] * 3}
-    assert {column["name"]: column["type"] for column in outputs} == dict(
-        zip((name for name in expected if name != "id"), types[project], strict=True)
-    )
+    types = {column["name"]: column["type"] for column in outputs}
+    assert types == dict.fromkeys(("predicted", "low", "high"), "float")
 
 
 def test_refusals(workspace: Path) -> None:

@@ -67,13 +67,10 @@ def test_the_list_of_packages_is_that_of_the_lock_file(tmp_path: Path) -> None:
     shutil.copy(PROJECT / "keras_tabular/projects/files/Makefile", tmp_path)
     check_output(tmp_path, "make", "sbom", MAKEFLAGS="-o .venv/installed-release")
 
-    content = json.loads((tmp_path / "sbom.json").read_text())
-    assert content["bomFormat"] == "CycloneDX"
+    components = json.loads((tmp_path / "sbom.json").read_text())["components"]
     hashes = {
-        component["purl"]: [
-            entry["content"] for entry in component["externalReferences"][0]["hashes"]
-        ]
-        for component in content["components"]
+        part["purl"]: [entry["content"] for entry in part["externalReferences"][0]["hashes"]]
+        for part in components
     }
     packages = locked_packages((tmp_path / "requirements.txt").read_text())
     assert hashes == {
