@@ -223,6 +223,7 @@ def describe_error(file: Path, dialect: Dialect, line: int, error: Exception) ->
         messages = (CSV_PROBLEMS[part] for part in CSV_PROBLEMS if part in problem)
         return f"{file}, line {line}: {next(messages, problem)}"
     if isinstance(error, UnicodeDecodeError):
+        line += error.object[: error.start].count(b"\n")  # in the block that cannot be decoded
         problem = f"expected text in {dialect.encoding}, got byte 0x{error.object[error.start]:02x}"
         problem += ". Set encoding in data/schema.yaml, for example to latin-1."
     if isinstance(error, OSError) and file.suffix in COMPRESSED:

@@ -66,7 +66,7 @@ BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
     "an empty cell more": (HEADER + ROW + "1,1,x,1,\n" + ROW, ["line 3: expected 4 cells, got 5"]),
     "a quoted cell more": (HEADER + '1,1,x,1,""\n' + ROW, ["line 2: expected 4 cells, got 5"]),
     "two cells more": (HEADER + ROW + "1,1,x,,,\n" + ROW, ["line 3: expected 4 cells, got 6"]),
-    "Latin-1": ((HEADER + "1,1,é,1\n").encode("latin-1"), ["line 1 or later: ", "got byte 0xe9"]),
+    "Latin-1": ((HEADER + "1,1,é,1\n").encode("latin-1"), ["line 2 or later: ", "got byte 0xe9"]),
     "after line breaks": (HEADER + '1,1,"x\n\ny",1\n\nx,1,x,1\n', ["line 6, column a"]),
     "two in one row, and one later": (
         HEADER + "x,1.5,x,1\n" + ROW + "1,1,x,no\n",
