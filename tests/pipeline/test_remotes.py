@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.commands import ENVIRONMENT, check_output
+from tests.commands import check_output
 from tests.helpers import PROJECT
 from tests.projects import clone, commit_all
 
@@ -61,12 +61,7 @@ def test_a_server_gets_the_version_that_a_tag_names(with_remote: Path, tmp_path:
     check_output(checkout, "git", "checkout", "-q", "model#prod#3")
     check_output(checkout, "git", "tag", "--force", "model#prod#3")
     (checkout / ".venv").symlink_to(sys.prefix)
-    docker = tmp_path / "bin/docker"
-    docker.parent.mkdir()
-    docker.write_text("#!/bin/sh\necho docker $*\n")
-    docker.chmod(0o755)
     script = yaml.safe_load(DEPLOY.read_text())["jobs"]["deploy"]["steps"][-1]["run"]
-    path = f"{docker.parent}:{ENVIRONMENT['PATH']}"
-    output = check_output(checkout, "bash", "-ec", script, PATH=path)
+    output = check_output(checkout, "bash", "-ec", f"docker() {{ echo docker $*; }}\n{script}")
     assert output.endswith("docker build --tag model:v1.0.0 .\n")
     assert (checkout / "models/model.keras").read_bytes() == first
