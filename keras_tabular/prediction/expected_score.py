@@ -126,7 +126,5 @@ def summarize(
     else:
         raise UserError(NO_TEST_ERROR)
     low, high = np.clip([value - half, value + half], 0, limit)
-    left_out = rows - len(expected)
-    return ExpectedScore(
-        metric=metric, value=value, low=low, high=high, left_out=left_out, test=test
-    )
+    score = {"value": value, "low": low, "high": high}
+    return ExpectedScore(metric=metric, **score, left_out=rows - len(expected), test=test)
