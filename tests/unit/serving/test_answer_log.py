@@ -39,12 +39,11 @@ def test_a_row_keeps_its_digits_and_a_broken_line_stays_alone(tmp_path: Path) ->
     row: dict[str, Any] = {"a": 0.1, "b": 1e-7, "c": 2**70, "d": "\ud800Ä\n\u2028", "e": None}
 
     async def write() -> None:
-        log = AnswerLog(tmp_path, MODEL)
-        await log.write([row], [{"predicted": 1}])
+        await AnswerLog(tmp_path, MODEL).write([row], [{"predicted": 1}])
         (file,) = tmp_path.iterdir()
         with file.open("ab") as broken:  # what a server leaves that is killed while it writes
             broken.write(b'{"time": "2026')
-        await log.write([row], [{"predicted": 2}])
+        await AnswerLog(tmp_path, MODEL).write([row], [{"predicted": 2}])
 
     asyncio.run(write())
     first, broken, last = read_lines(tmp_path)
