@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Dialect, Schema
 from keras_tabular.core.errors import UserError, quote
-from keras_tabular.table.csv import ROWS_PER_BATCH, RawRows, describe_error, open_bytes
+from keras_tabular.table.csv import COMPRESSED, ROWS_PER_BATCH, RawRows, describe_error, open_bytes
 
 MAX_ROWS_FOR_NAMES = 100_000  # a column has to occur in one of the first rows
 MAX_LINES_TO_RECOGNISE_LOG = 10  # the first ones may be incomplete
@@ -101,7 +101,10 @@ def is_log(file: Path) -> bool:
 
 def _read_lines(path: Path) -> Iterator[tuple[Path, int, bytes]]:
     """Yield the file, the number and the text of each line of a file, or of the files of a log."""
-    for file in sorted(path.glob("[!.]*.jsonl*")) if path.is_dir() else [path]:
+    # Another ending, as in .jsonl~, may be that of a copy, whose rows would count twice.
+    names = [f"[!.]*.jsonl{ending}" for ending in ("", *COMPRESSED)]
+    files = sorted(file for name in names for file in path.glob(name)) if path.is_dir() else [path]
+    for file in files:
         line = 0
         try:
             with open_bytes(file) as content:

@@ -210,6 +210,7 @@ def test_wrong_labels_are_named_with_their_line(
 
 def test_a_folder_without_answers_is_no_log(short_run: Path, tmp_path: Path) -> None:
     (tmp_path / "2026-11-28.jsonl").touch()
+    (tmp_path / "2026-11-28.jsonl~").write_text(log_line("2026-11-28T10:00:00.000000Z", {}))
     with pytest.raises(SystemExit, match=r"expected \.jsonl files with answers, got none"):
         call_main(short_run, SCORE, str(tmp_path))
     with pytest.raises(SystemExit, match="2"):
