@@ -100,9 +100,9 @@ def open_rows(args: Namespace, content: bytes) -> Iterator[Path]:
                 print(f"warn: incomplete lines of the log: {incomplete:,} skipped", file=sys.stderr)
             if not models:
                 raise UserError(f"{file}: expected .jsonl files with answers, got none")
-            if others := [f"{n:,} by {model}" for model, n in models.items() if md5 not in model]:
+            if other_models := [f"{n:,} by {m}" for m, n in models.items() if md5 not in m]:
                 message = f"some rows were answered by other models than {args.model}"
-                print(f"warn: {message}: {format_list(others)}", file=sys.stderr)
+                print(f"warn: {message}: {format_list(other_models)}", file=sys.stderr)
         yield file
 
 
