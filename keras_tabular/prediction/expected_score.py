@@ -27,8 +27,8 @@ if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
     from keras_tabular.model_file.saved_model import SavedModel
 
 CONDITION = (
-    "This holds if only the mixture of rows has changed: rows with the same values must have the "
-    "same outcomes as before. Only labelled rows show whether they do; score some when you can."
+    "This holds if rows with the same values have the same outcomes as before (no concept drift). "
+    "Only labelled rows show whether they do; score some when you can."
 )
 NO_TEST_ERROR = (
     "The expected error needs the model's prediction intervals and its error on the test rows. Run "
