@@ -32,7 +32,14 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from benchmarks.quality import Table, create_project, load_tables, run_stages, write_params
+from benchmarks.quality import (
+    Table,
+    add_table_arguments,
+    create_project,
+    load_tables,
+    run_stages,
+    write_params,
+)
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.core.errors import align_columns
 from keras_tabular.core.metrics import TASKS
@@ -63,8 +70,7 @@ class Result(NamedTuple):
     @property
     def covered(self) -> bool:
         """Whether the interval of the expected score contains the real score."""
-        low, high = self.expected.low, self.expected.high
-        return low is not None and high is not None and low <= self.real <= high
+        return self.expected.low <= self.real <= self.expected.high
 
     def difference(self, score: float) -> float:
         """Return the difference of a score from the real one, in percent."""
@@ -167,13 +173,9 @@ def format_averages(averages: np.ndarray) -> list[str]:
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__.partition("\n")[0])
+    add_table_arguments(parser, splits=2)
     add = parser.add_argument
-    add("--tables", type=Path, help="a folder of CSV files; else those of scikit-learn")
-    add("--openml", nargs="*", help="names of tables at openml.org, which needs a network")
-    add("--only", nargs="*", help="only the tables of these names")
     add("--work", type=Path, required=True, help="folder for the projects; a trained one is reused")
-    add("--splits", type=int, default=2)
-    add("--first-seed", type=int, default=1000)
     add("--repeats", type=int, default=10, help="divisions of the test rows of each split")
     args = parser.parse_args()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns about new graphs
@@ -182,8 +184,6 @@ def main() -> None:
     lines = [["table", "metric", *(f"{form}: {name}" for form in FORMS for name in columns)]]
     averages: dict[str, list[np.ndarray]] = defaultdict(list)
     for table in load_tables(args, args.work):
-        if args.only and table.name not in args.only:
-            continue
         results: list[Result] = []
         for seed in range(args.first_seed, args.first_seed + args.splits):
             folder = args.work / table.name / str(seed)

@@ -83,8 +83,23 @@ class Result(NamedTuple):
         return 1 - self.scores.get("roc_auc", math.nan)
 
 
+def add_table_arguments(parser: ArgumentParser, splits: int) -> None:
+    """Add the arguments of `load_tables`, and those of the random splits of each table."""
+    add = parser.add_argument
+    add("--tables", type=Path, help="a folder of CSV files; else those of scikit-learn")
+    add("--openml", nargs="*", help="names of tables at openml.org, which needs a network")
+    add("--only", nargs="*", help="only the tables of these names")
+    add("--splits", type=int, default=splits)
+    add("--first-seed", type=int, default=1000)
+
+
 def load_tables(args: Namespace, scratch: Path) -> Iterator[Table]:
     """Yield the tables that the arguments select."""
+    tables = read_tables(args, scratch)
+    return (table for table in tables if not args.only or table.name in args.only)
+
+
+def read_tables(args: Namespace, scratch: Path) -> Iterator[Table]:
     if args.tables:
         readme = args.tables / "README.md"
         targets = read_targets(readme.read_text()) if readme.is_file() else {}
@@ -348,21 +363,14 @@ def draw_picture(by_table: dict[str, dict[str, list[Result]]], contenders: list[
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__.partition("\n")[0])
-    add = parser.add_argument
-    add("--tables", type=Path, help="a folder of CSV files; else those of scikit-learn")
-    add("--openml", nargs="*", help="names of tables at openml.org, which needs a network")
-    add("--only", nargs="*", help="only the tables of these names")
-    add("--splits", type=int, default=3)
-    add("--first-seed", type=int, default=1000)
-    add("--picture", type=Path, default="quality.svg", help="the SVG file to write")
+    add_table_arguments(parser, splits=3)
+    parser.add_argument("--picture", type=Path, default="quality.svg", help="the SVG file to write")
     args = parser.parse_args()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns about new graphs
 
     by_table: dict[str, dict[str, list[Result]]] = {}
     with TemporaryDirectory() as scratch:
         for table in load_tables(args, Path(scratch)):
-            if args.only and table.name not in args.only:
-                continue
             seeds = range(args.first_seed, args.first_seed + args.splits)
             by_table[table.name] = measure(table._replace(path=table.path.resolve()), seeds)
             ours = ratios(by_table[table.name], OURS, "error")

@@ -1,6 +1,7 @@
 """Files that are written completely or not at all, and how numbers are written to them."""
 
 import csv
+import hashlib
 import json
 import math
 import os
@@ -45,6 +46,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             _remove(partial)
+
+
+def md5_hash(content: bytes) -> str:
+    """Return the hash by which DVC knows a file with this content."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _remove(path: Path) -> None:

@@ -1,7 +1,6 @@
 """Comparison of a run with its baselines and with another run."""
 
 import csv
-import hashlib
 import io
 import math
 import re
@@ -13,6 +12,7 @@ import numpy as np
 
 from keras_tabular.config.params import PARAMS
 from keras_tabular.config.schema import SCHEMA, Schema
+from keras_tabular.core.files import md5_hash
 from keras_tabular.core.metrics import AVERAGES, Metric, metrics_by_key
 from keras_tabular.core.nested import flatten
 from keras_tabular.evaluation.evaluation import NO_SCORES, PairedDifference, ScoreSet
@@ -268,6 +268,6 @@ def _find_stale(run: Run) -> list[str]:
     scores = str(run.metrics / "scores.json")
     locked = locked_inputs(run.lock) | {scores: locked_outputs(run.lock).get(scores, {}).get("md5")}
     for path in (str(SCHEMA), scores):
-        md5 = hashlib.md5(run.read(path).encode(), usedforsecurity=False).hexdigest()
+        md5 = md5_hash(run.read(path).encode())
         names += [path] if locked.get(path) not in (None, md5) else []
     return names

@@ -1,6 +1,5 @@
 """A run: the scores, the schema and the other files of a revision in git."""
 
-import hashlib
 import json
 import os
 import subprocess
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 
 from keras_tabular.config.schema import SCHEMA
 from keras_tabular.core.errors import UserError
+from keras_tabular.core.files import md5_hash
 from keras_tabular.evaluation.evaluation import OTHER_SHAPE, Evaluation, from_json
 from keras_tabular.experiments.verdict import Verdict
 
@@ -147,9 +147,9 @@ def find_evaluation(model: bytes) -> Evaluation | None:
     Args:
         model: Content of the model's file.
     """
-    run, md5 = Run(WORKSPACE), hashlib.md5(model, usedforsecurity=False).hexdigest()
-    evaluate = run.lock.get("stages", {}).get("evaluate", {})
-    return run.evaluation if md5 in locked_inputs({"stages": {"": evaluate}}).values() else None
+    run, md5 = Run(WORKSPACE), md5_hash(model)
+    inputs = run.lock.get("stages", {}).get("evaluate", {}).get("deps", [])
+    return run.evaluation if any(file.get("md5") == md5 for file in inputs) else None
 
 
 def mismatch(run: Run, base: Run) -> str:

@@ -1,6 +1,5 @@
 """Read what the commands that apply a model need: arguments, schema, parameters and rows."""
 
-import hashlib
 import shutil
 import sys
 from argparse import ArgumentParser, Namespace
@@ -14,7 +13,7 @@ from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.schema import SCHEMA, Schema, load_schema
 from keras_tabular.core.cluster import uses_ray
 from keras_tabular.core.errors import UserError, format_list
-from keras_tabular.core.files import atomic_write
+from keras_tabular.core.files import atomic_write, md5_hash
 from keras_tabular.model_file.metadata import read_metadata
 from keras_tabular.table.json_lines import is_log, read_answers
 from keras_tabular.table.source import check_columns, is_json
@@ -94,13 +93,18 @@ def open_rows(args: Namespace, content: bytes) -> Iterator[Path]:
     """
     with seekable_file(args.rows) as file:
         if is_json(file) and is_log(file):
-            md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-            models = Counter(answer.model if answer else "" for *_, answer in read_answers(file))
-            if incomplete := models.pop("", 0):
+            models = Counter(answer and answer.model for *_, answer in read_answers(file))
+            if incomplete := models.pop(None, 0):
                 print(f"warn: incomplete lines of the log: {incomplete:,} skipped", file=sys.stderr)
             if not models:
                 raise UserError(f"{file}: expected .jsonl files with answers, got none")
-            if other_models := [f"{n:,} by {m}" for m, n in models.items() if md5 not in m]:
+            md5 = md5_hash(content)
+            other_models = [
+                f"{count:,} by {model[0] or 'no version'} (md5 {model[1]})"
+                for model, count in models.items()
+                if model and model[1] != md5
+            ]
+            if other_models:
                 message = f"some rows were answered by other models than {args.model}"
                 print(f"warn: {message}: {format_list(other_models)}", file=sys.stderr)
         yield file

@@ -1,7 +1,6 @@
 """The HTTP server of a model: its paths, the limits of a request and its OpenAPI document."""
 
 import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 
 from keras_tabular.core.errors import UserError, quote
+from keras_tabular.core.files import md5_hash
 from keras_tabular.prediction.drift import unknown_by_column, unknown_categories, unknown_lines
 from keras_tabular.prediction.predictor import Predictions, Predictor
 from keras_tabular.serving import measures
@@ -82,7 +82,7 @@ class Service:
         """
         self.predictor, self.max_body = predictor, max_body
         self.model, self.schema = predictor.model, predictor.schema
-        md5 = hashlib.md5(self.model.content, usedforsecurity=False).hexdigest()
+        md5 = md5_hash(self.model.content)
         self.served = {"version": version, "md5": md5}
         self.log = AnswerLog(log, self.served) if log else None
         measures.MODEL.labels(self.model.path.name, md5, version or "").set(1)

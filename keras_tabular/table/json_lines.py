@@ -30,11 +30,11 @@ class Answer(NamedTuple):
     """A line of a log, without the predictions.
 
     Attributes:
-        model: Version and MD5 hash of the model that answered.
+        model: Version, if it has one, and MD5 hash of the model that answered.
         inputs: The cells of the row that the client sent, by column.
     """
 
-    model: str
+    model: tuple[str | None, str]
     inputs: dict[str, str]
 
 
@@ -118,8 +118,8 @@ def _read_lines(path: Path) -> Iterator[tuple[Path, int, bytes]]:
 def _parse_answer(text: bytes, number: type[str] = str) -> Answer | None:
     try:
         answer = _parse_json(text, number)
-        version, md5 = answer["model"]["version"], answer["model"]["md5"]
-        return Answer(f"{version or 'no version'} (md5 {md5})", _cells(answer["inputs"]))
+        model = answer["model"]["version"], answer["model"]["md5"]
+        return Answer(model, _cells(answer["inputs"]))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
