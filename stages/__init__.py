@@ -1,11 +1,24 @@
 """One script for each stage of `dvc.yaml`."""
 
 import os
+from collections.abc import Callable
 
-from keras_tabular.core.process import install_excepthook
+from keras_tabular.core import process
 
-install_excepthook()  # first, for Ctrl-C during the imports of a stage
+process.install_excepthook()  # first, for Ctrl-C during the imports of a stage
 
-from keras_tabular.config.stage_inputs import stage_runner  # noqa: E402
+from keras_tabular.config.stage_inputs import StageInputs  # noqa: E402
 
-run = stage_runner(os.environ.get("DVC_STAGE"))
+inputs = StageInputs(os.environ.get("DVC_STAGE"))
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run the `main` of a stage; it fails if the inputs of the stage change while it runs."""
+    if inputs.name:
+        process.supervise(inputs.name)
+
+    def run_and_check() -> None:
+        main()
+        inputs.check()
+
+    process.run(run_and_check)

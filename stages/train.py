@@ -13,7 +13,7 @@ from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write, write_json, write_points
 from keras_tabular.table.parquet import write_part
-from stages import run
+from stages import inputs, run
 
 
 def write_curves(folder: Path, histories: list[list[dict[str, float]]]) -> None:
@@ -90,6 +90,7 @@ def main() -> None:
         if train.forward_chaining:
             oof, folds = predict_later_blocks(tables[0], schema, train, build, folder)
             write_oof(folder / "forward_chaining", oof, folds)
+    inputs.check()  # before the checkpoints are removed
     checkpoints.remove()
     print(f"Trained networks: {ensemble.summary()}")
 

@@ -4,6 +4,7 @@ On one machine, the items are worked on in threads: most of the time is spent in
 TensorFlow, which let other threads work. See `cluster` for Ray.
 """
 
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from keras_tabular.core import cluster
 from keras_tabular.core.cluster import IN_WORKER, uses_ray, workers_from_environment
-from keras_tabular.core.process import core_count
+from keras_tabular.core.process import core_count, end_with_parent
 
 Call = Future[Any] | cluster.RemoteCall
 Report = Callable[..., None] | None
@@ -163,14 +164,15 @@ def run_in_background(function: Callable[..., Result], *args: Any) -> Callable[[
     """Call a function in another process, and return a function that waits for its result.
 
     This is for work in Python itself, such as imports, which threads cannot do at the same time. On
-    one core, or with a cluster, the function is called when its result is asked for.
+    one core, or with a cluster, the function is called when its result is asked for. The other
+    process ends when this one does: otherwise it would keep the pipes of stdout and stderr open.
 
     Args:
         function: The function, its arguments, its result and its exceptions are pickled.
     """
     if worker_count() < 2 or uses_ray():
         return partial(function, *args)
-    process = ProcessPoolExecutor(1)
+    process = ProcessPoolExecutor(1, initializer=end_with_parent, initargs=(os.getpid(),))
     future = process.submit(function, *args)
     process.shutdown(wait=False)  # when the function has ended
     return future.result

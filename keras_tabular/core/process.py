@@ -4,6 +4,7 @@ The stages and the commands import this module first, so that Ctrl-C ends them w
 while they import their libraries. The module needs only the standard library.
 """
 
+import ctypes
 import os
 import signal
 import sys
@@ -25,6 +26,49 @@ OUT_OF_MEMORY = (
 # Errors of TensorFlow, and of a process that Linux has killed because it used too much memory.
 MEMORY_ERRORS = ("ResourceExhaustedError", "BrokenProcessPool")
 BROKEN_PIPE = 141  # the exit code of a Unix tool whose output nobody reads any more
+SIGNAL_REASONS = {
+    "SIGKILL": ", by which Linux also stops a process if memory is short",
+    **dict.fromkeys(("SIGSEGV", "SIGBUS", "SIGILL", "SIGABRT"), ", after a fault in a library"),
+}
+PR_SET_PDEATHSIG = 1  # of Linux
+
+
+def supervise(stage: str) -> None:
+    """Continue in a child process; this process waits for it, and explains a signal that ends it.
+
+    A process that a signal ends, such as SIGKILL or SIGSEGV, cannot say anything itself. On systems
+    other than Linux, this does nothing.
+    """
+    if sys.platform != "linux":
+        return
+    parent, on_interrupt = os.getpid(), signal.signal(signal.SIGINT, signal.SIG_IGN)
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGINT, on_interrupt)  # Ctrl-C reaches both processes
+        end_with_parent(parent)
+        return
+    signal.signal(signal.SIGTERM, lambda number, _: os.kill(child, number))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code < 0:
+        name = signal.Signals(-code).name
+        print(
+            f"error: The signal {name} ended stage {stage}{SIGNAL_REASONS.get(name, '')}. Run `dvc "
+            "repro` again: it repeats no finished stage, and train continues from its checkpoints.",
+            file=sys.stderr,
+        )
+    os._exit(1 if code < 0 else code)
+
+
+def end_with_parent(parent: int) -> None:
+    """Let Linux kill this process when its parent ends, whatever ends the parent.
+
+    Args:
+        parent: Process id of the parent, which may have ended already.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def run(main: Callable[[], None]) -> None:

@@ -27,6 +27,9 @@ XLA_FLAGS = (
     # These two halve the time of compiling.
     "--xla_cpu_use_fusion_emitters=false",
     "--xla_cpu_parallel_codegen_split_count=2",
+    # Hand no reduction to YNNPACK. It chooses kernels by the CPU, and XLA builds them without a
+    # lock when they are first executed: two threads that do so at once end the process (SIGSEGV).
+    "--xla_cpu_experimental_ynn_fusion_type=",
     # Run a step in one thread: a step of the tutorial's network takes 7 instead of 11 µs.
     "--xla_cpu_enable_concurrency_optimized_scheduler=false",
 )

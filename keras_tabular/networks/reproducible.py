@@ -12,8 +12,9 @@ Arithmetic of the networks
   - Order of the additions in losses, the absolute error, L2 penalties and softmax. Values are
     rounded to a grid on which sums are exact: `networks.reproducible.sum_on_grid`. The members of
     an ensemble are added in their order: `networks.reproducible.OrderedMean`.
-  - Fused multiply-adds, wide vectors, and estimates of 1 / sqrt(x). Flags of the compiler XLA turn
-    them off: `networks.backend.XLA_FLAGS`.
+  - Fused multiply-adds, wide vectors, estimates of 1 / sqrt(x), and reductions by YNNPACK, which
+    has other kernels on other CPUs. Flags of the compiler XLA turn them off:
+    `networks.backend.XLA_FLAGS`.
   - exp, log, tanh and powers, for which TensorFlow has other kernels on other CPUs. XLA compiles
     them: `training.trainer.Graph` for a whole step of training (its optimizer too), and
     `networks.reproducible.compile_by_xla` for a prediction.

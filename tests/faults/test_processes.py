@@ -1,5 +1,6 @@
 """Killed processes and full disks leave no output that is incomplete."""
 
+import os
 import random
 import shutil
 import signal
@@ -89,6 +90,31 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(workspace: Path) -> N
     assert not (workspace / "models/networks.keras").exists()
     check_output(workspace, *command)
     assert read_files(workspace, outputs) == expected
+
+
+def descendants(process: int) -> list[int]:
+    """Return the ids of the processes that a process has started, and of those they started."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [pid for child in map(int, children) for pid in (child, *descendants(child))]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+@pytest.mark.parametrize("victim", ["first", "second"])
+def test_nothing_keeps_the_output_open_after_a_kill(
+    workspace: Path, stage: str, victim: str
+) -> None:
+    """The first process of a stage waits for the second one, which does the work."""
+    process = start_command(workspace, *STAGE_COMMANDS[stage], DVC_STAGE=stage)
+    started = 2 if stage == "evaluate" else 1  # evaluate fits its baselines in another process
+    wait_until(lambda: len(descendants(process.pid)) == started or process.poll() is not None)
+    time.sleep(random.Random(victim).random())
+    os.kill(process.pid if victim == "first" else descendants(process.pid)[0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=10)
+    if victim == "second":
+        assert process.returncode == 1
+        assert f"The signal SIGKILL ended stage {stage}" in errors
+        assert "continues from its checkpoints" in errors
 
 
 def test_a_terminated_predict_leaves_nothing_behind(workspace: Path) -> None:

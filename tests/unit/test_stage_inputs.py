@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
-from keras_tabular.config.stage_inputs import stage_runner
+from keras_tabular.config.stage_inputs import StageInputs
+from keras_tabular.core.errors import UserError
 from tests.helpers import PROJECT
 from tests.projects import change_settings
 
@@ -40,15 +42,39 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_changed_input_is_reported(
     project: Path, stage: str, edit: Callable[[Path], None], changed: str
 ) -> None:
-    message = f"error: these inputs changed while stage {stage} ran: {changed}"
-    with pytest.raises(SystemExit, match=re.escape(message)):
-        stage_runner(stage)(lambda: edit(project))
+    inputs = StageInputs(stage)
+    edit(project)
+    message = f"these inputs changed while stage {stage} ran: {changed}"
+    with pytest.raises(UserError, match=re.escape(message)):
+        inputs.check()
 
 
 @pytest.mark.parametrize("stage", ["split", "stage-of-the-owner", None])
 def test_other_files_and_parameters_may_change(project: Path, stage: str | None) -> None:
-    def edit() -> None:
-        change_settings(project, train={"seed": 2})
-        (project / NETWORK).write_text("# another line")
+    inputs = StageInputs(stage)
+    change_settings(project, train={"seed": 2})
+    (project / NETWORK).write_text("# another line")
+    inputs.check()
 
-    stage_runner(stage)(edit)
+
+def test_a_file_that_is_written_again_with_the_same_content_has_not_changed(project: Path) -> None:
+    inputs = StageInputs("train")
+    (project / NETWORK).touch()
+    (project / NETWORK).write_bytes((project / NETWORK).read_bytes())
+    inputs.check()
+
+
+@pytest.mark.parametrize("name", ["train", "../dvc.yaml:train", "sub/dvc.yaml:train"])
+def test_the_dvc_yaml_of_a_parent_folder_may_run_the_stage_here(
+    project: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    stages = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
+    (project / "dvc.yaml").unlink()
+    stages = {"train": stages["train"] | {"wdir": project.name}}
+    (project.parent / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    monkeypatch.setenv("DVC_ROOT", str(project.parent))
+    inputs = StageInputs(name)
+    inputs.check()
+    change_settings(project, train={"seed": 2})
+    with pytest.raises(UserError, match=r"train\.seed in params\.yaml"):
+        inputs.check()

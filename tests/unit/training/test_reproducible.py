@@ -1,5 +1,7 @@
 """Products and sums have the same bits in any order, and equal those of Keras and NumPy."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -131,3 +133,11 @@ def test_a_loss_and_its_gradient_equal_those_of_keras(keras_loss: keras.losses.L
     (loss, gradient), (expected_loss, expected_gradient) = results
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-9)
+
+
+def test_xla_hands_no_reduction_to_a_library_that_is_built_at_the_first_execution() -> None:
+    """Two threads that built one at once ended the process; and its kernels depend on the CPU."""
+    compiled: Any = reproducible.compile_by_xla(reproducible.softmax)
+    ir = compiled.experimental_get_compiler_ir(tf.zeros((5000, 10, 19)))(stage="optimized_hlo")
+    assert "kind=kCustom" not in ir
+    assert "reduce(" in ir
