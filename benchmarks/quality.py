@@ -173,11 +173,13 @@ def run_ours() -> Result:
     """Train and evaluate on the split in the current folder."""
     seconds = run_stages("train")
     run_stages("calibrate", "evaluate")
-    rows = pa.concat_tables(read_parts(Path("data/predictions")))
-    outputs = np.column_stack([rows[name] for name in rows.column_names if name != "actual"])
+    rows, schema = pa.concat_tables(read_parts(Path("data/predictions"))), load_schema()
+    first = "predicted" if schema.task == "regression" else "probability_"
+    outputs = np.column_stack([rows[name] for name in rows.column_names if name.startswith(first)])
+    y = labels(pa.table({schema.target: rows["actual"]}), schema)[:, 0]
     interval = json.loads(Path("metrics/scores.json").read_text()).get("interval", {})
     coverage = {key: interval[key] for key in ("asked", "coverage") if key in interval}
-    return Result(score(rows["actual"].to_numpy(), outputs) | coverage, seconds)
+    return Result(score(y, outputs) | coverage, seconds)
 
 
 def score(y: np.ndarray, outputs: np.ndarray) -> dict[str, float]:

@@ -15,6 +15,7 @@ import pytest
 
 from keras_tabular.core import process
 
+os.environ["TABULAR_STRICT"] = "1"  # an explanation that fails is an error
 # Commands find the Python environment that runs the tests.
 ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

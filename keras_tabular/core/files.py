@@ -84,20 +84,21 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write `value` with sorted keys, an indent of two spaces and numbers rounded to 6 decimals.
 
     Raises:
-        ValueError: A number is NaN or infinite.
+        ValueError: A number is NaN or infinite. The message names its key.
     """
-    options: dict[str, Any] = {"indent": 2, "ensure_ascii": False, "allow_nan": False}
-    text = json.dumps(_rounded(value), sort_keys=True, **options)
+    text = json.dumps(_rounded(value, f"{path}:"), sort_keys=True, indent=2, ensure_ascii=False)
     with atomic_write(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: Any, key: str) -> Any:
     if isinstance(value, dict):
-        return {str(key): _rounded(inner) for key, inner in value.items()}
+        return {str(name): _rounded(inner, f"{key} {name}") for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(inner) for inner in value]
+        return [_rounded(inner, f"{key} {number}") for number, inner in enumerate(value)]
     if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{key}: expected a finite number, got {value}")
         return round(value, DECIMALS) + 0.0  # turns -0.0 into 0.0
     return value
 

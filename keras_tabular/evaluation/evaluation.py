@@ -7,8 +7,10 @@ of a baseline for other row sets than the test rows are nested in its scores for
 
 from collections.abc import Collection, ItemsView, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from keras_tabular.core.files import write_json
 from keras_tabular.core.metrics import CUSTOM, METRIC_KEYS, ROW_SETS, TASKS
 from keras_tabular.core.nested import flatten, nest
 from keras_tabular.evaluation.group_measures import ColumnGroups
@@ -149,6 +151,7 @@ class Evaluation:
         equal_rows: Rows that are equal to rows of the training, by row set.
         outside_training: Share of the test rows outside the training values, by column.
         classes_not_found: Classes with a recall of 0 on the test rows.
+        failed_explanations: Error of each explanation that could not be computed, by its name.
         custom_metrics: Whether greater is better, by the name of each metric of the project.
         version: Version of the pipeline that trained the model.
         repeats: On which machines a training has the same result.
@@ -166,6 +169,7 @@ class Evaluation:
     equal_rows: Mapping[str, EqualRows] = field(default_factory=dict)
     outside_training: Mapping[str, float] = field(default_factory=dict)
     classes_not_found: tuple[str, ...] = ()
+    failed_explanations: Mapping[str, str] = field(default_factory=dict)
     custom_metrics: Mapping[str, bool] = field(default_factory=dict)
     version: str | None = None
     repeats: str | None = None
@@ -176,13 +180,20 @@ class Evaluation:
         return self.score_sets["test"]
 
 
+EXPLANATION_LOG = Path("evaluate.log")  # has the tracebacks of `failed_explanations`
 COVERAGE_KEYS = ("asked", "coverage", "coverage_low", "coverage_high", "mean_width")
 # Fields of an evaluation that are written as they are.
 PLAIN_FIELDS = (
-    *("calibration", "classes_not_found", "custom_metrics", "outside_training"),
-    *("primary_metrics", "repeats", "threshold", "version"),
+    *("calibration", "classes_not_found", "custom_metrics", "failed_explanations"),
+    *("outside_training", "primary_metrics", "repeats", "threshold", "version"),
 )
 REQUIRED = {"equal_rows", "outside_training", "repeats", "version"}  # also without content
+
+
+def write_scores(metrics: Path, evaluation: Evaluation, task: str) -> None:
+    """Write all scores to `scores.json`, and those that readers compare to `metrics.json`."""
+    write_json(metrics / "scores.json", to_json(evaluation))
+    write_json(metrics / "metrics.json", summary_to_json(evaluation, task))
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:

@@ -42,14 +42,13 @@ HEADERS = {
 Plots = dict[str, tuple[Any, ...]]  # the columns of each file, as in its header
 
 
-def write_plot_data(
-    folder: Path,
+def compute_plots(
     test: Predictions,
     importance: dict[str, np.ndarray],
     schema: Schema,
     costs: Costs | None = None,
-) -> None:
-    """Write the points of every plot.
+) -> Plots:
+    """Compute the points of the plots that the task needs, by the name of their file.
 
     Args:
         importance: Increase of the loss in each repetition, by column.
@@ -68,6 +67,15 @@ def write_plot_data(
         plots["confusion"] = confusion(test, schema)
     if schema.task == "binary":
         plots["threshold"] = threshold_plot(test, costs)
+    return plots
+
+
+def write_plots(folder: Path, plots: Plots, test: Predictions, schema: Schema) -> None:
+    """Write the points of every plot, and the test rows that are kept.
+
+    Args:
+        plots: The result of `compute_plots`; empty if that failed.
+    """
     for name, header in HEADERS.items():
         columns = dict(zip(header, plots.get(name, [()] * len(header)), strict=True))
         max_points = MAX_CONFUSION_CELLS if name == "confusion" else MAX_POINTS

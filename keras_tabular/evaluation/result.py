@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
+from keras_tabular.core.files import atomic_write
 from keras_tabular.core.metrics import ROW_SETS, TASKS, CustomMetric, primary_metrics
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.evaluation.calibration import choose_threshold, scale_by_temperature
@@ -32,7 +33,7 @@ from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.table import arrays
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.groups import row_groups
-from keras_tabular.table.parquet import part_paths, write_part
+from keras_tabular.table.parquet import FILE, LINE, part_paths, read_parts, write_part
 from keras_tabular.table.rows import check_rows, raise_failures
 from keras_tabular.table.source import check_columns, read_rows, row_locator
 
@@ -140,6 +141,29 @@ def predict_table(
             )
         )
     return Predictions(y, y_pred, weight, threshold, row_groups(folder, schema))
+
+
+def write_test_predictions(
+    data: Path, test: Predictions, metadata: ModelMetadata, schema: Schema
+) -> None:
+    """Write the predictions for the test rows to `data/predictions`, in the order of the split.
+
+    The columns are the `file` and the `line` of each row, the columns that the schema ignores, the
+    `actual` target, and those that the command `predict` writes.
+
+    Args:
+        data: Folder with `split`.
+    """
+    available = pq.read_schema(part_paths(data / "split" / "test")[0]).names
+    new_names = {FILE: "file", LINE: "line", schema.target: "actual"}
+    identifiers = {*schema.ignore}.intersection(available).difference(new_names.values())
+    names = [FILE, LINE, *(name for name in schema.ignore if name in identifiers), schema.target]
+    rows = pa.concat_tables(read_parts(data / "split" / "test", names)).select(names)
+    ends = metadata.intervals.ends(test.y_pred[:, 0]) if metadata.intervals else None
+    columns = {new_names.get(name, name): rows[name] for name in names}
+    columns |= arrays.prediction_columns(test.y_pred, schema, test.threshold, ends)
+    with atomic_write(data / "predictions") as folder:
+        write_part(folder, 0, pa.table(columns))
 
 
 def fit_baselines(data: Path, schema: Schema, loss: str) -> Baselines:

@@ -7,7 +7,13 @@ from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.errors import format_list
 from keras_tabular.core.metrics import BASELINES, TASKS, metric
 from keras_tabular.core.numbers import UNDEFINED, format_number
-from keras_tabular.evaluation.evaluation import NO_SCORES, Evaluation, IntervalCoverage, ScoreSet
+from keras_tabular.evaluation.evaluation import (
+    EXPLANATION_LOG,
+    NO_SCORES,
+    Evaluation,
+    IntervalCoverage,
+    ScoreSet,
+)
 
 if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
     from keras_tabular.evaluation.result import LabelledFile
@@ -45,6 +51,10 @@ MIN_SUSPICIOUS_SCORE, MIN_SUSPICIOUS_LOWER_END = 0.999, 0.98
 def evaluation_warnings(evaluation: Evaluation, task: str) -> list[str]:
     """List the reasons why the scores may be too optimistic, or of little use for new rows."""
     warnings = format_equal_rows(evaluation)
+    warnings += [
+        f"{name}: this explanation is missing, because it failed ({EXPLANATION_LOG}): {error}"
+        for name, error in evaluation.failed_explanations.items()
+    ]
     if evaluation.classes_not_found:
         names = format_list(evaluation.classes_not_found)
         warnings.append(f"no test row of class {names} is predicted correctly: its recall is 0")

@@ -103,7 +103,7 @@ class ScoredPredictions(NamedTuple):
     def differences(self, other: "ScoredPredictions") -> dict[str, PairedDifference]:
         """Compare the scores that both have for the same rows: these minus the other ones.
 
-        Scores that too few rows decide are not compared.
+        Scores that too few rows decide, and those without a finite interval, are not compared.
         """
         weight, group = self.predictions.weight, self.predictions.group
         differences = {}
@@ -115,12 +115,14 @@ class ScoredPredictions(NamedTuple):
             if key in self.row_values:
                 values, other_values = self.row_values[key], other.row_values[key]
                 is_share = key == "accuracy"
-                differences[key] = mean_difference(values, other_values, weight, group, is_share)
+                paired = mean_difference(values, other_values, weight, group, is_share)
             else:
                 difference = value - other_value
                 replicates = self.replicates[key] - other.replicates[key]
                 interval = bootstrap_interval(replicates, difference, rows)
-                differences[key] = PairedDifference(difference, *interval)
+                paired = PairedDifference(difference, *interval)
+            if np.isfinite(paired).all():
+                differences[key] = paired
         return differences
 
 

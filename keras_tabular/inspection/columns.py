@@ -95,12 +95,12 @@ def outside_training(
     of attribution, the largest first.
 
     Args:
-        columns: The result of `describe_columns`.
+        columns: The result of `describe_columns`; empty if that failed.
         attribution: Share of attribution of each column.
     """
     shares = {
         name: columns[name]["outside"]
         for name, share in attribution.items()
-        if share >= MIN_ATTRIBUTION and columns[name]["outside"] >= MIN_SHARE_OUTSIDE
+        if columns and share >= MIN_ATTRIBUTION and columns[name]["outside"] >= MIN_SHARE_OUTSIDE
     }
     return dict(sorted(shares.items(), key=lambda item: -attribution[item[0]]))

@@ -48,6 +48,7 @@ class ScoredRows(NamedTuple):
     def score_slice(self, mask: np.ndarray, alpha: float) -> dict[str, Any]:
         """Return the `rows` of a slice, their `score` and its interval, `low` and `high`.
 
+        Rows of a single group say nothing about the spread of errors, so they have no interval.
         A slice may be weak because its rows are hard to predict, so the result has the score of the
         best `constant` for these rows, too. For two classes, it also has the `recall`.
         """
@@ -58,7 +59,8 @@ class ScoredRows(NamedTuple):
             return content
         content["score"] = float(np.average(values, weights=weight))
         interval = share_interval if self.key == "accuracy" else error_interval
-        content["low"], content["high"] = interval(values, weight, group, alpha)
+        low, high = interval(values, weight, group, alpha)
+        content |= {"low": low, "high": high} if math.isfinite(high) else {}
         if self.schema.task == "regression":
             errors = np.abs(y - np.median(y))
             return content | {"constant": float(np.average(errors, weights=weight))}
@@ -142,7 +144,8 @@ def weakest_slices(
     slices, weakest = sort_slices(rows, codes), []
     for slice_bins in choose_distinct(slices, codes):
         scores = rows.score_slice(slice_mask(slice_bins, codes), ALPHA / len(slices))
-        is_weak = scores["high"] < overall if greater_is_better else scores["low"] > overall
+        best_end = scores.get("high" if greater_is_better else "low", overall)
+        is_weak = best_end < overall if greater_is_better else best_end > overall
         test_scores = test.score_slice(slice_mask(slice_bins, test_codes), ALPHA)
         where = [[name, bins[name].names[code]] for name, code in slice_bins]
         weakest.append({"where": where, "weak": is_weak, "test": test_scores} | scores)

@@ -12,7 +12,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.model_file.attribution import MAX_EXPLAINED, Permutations, contributions
 from keras_tabular.model_file.metadata import training_rows
-from keras_tabular.table.arrays import NO_PREDICTION, feature_arrays, predicted_classes
+from keras_tabular.table.arrays import NO_PREDICTION, feature_arrays, prediction_columns
 from keras_tabular.table.cells import ARROW_TYPES
 from keras_tabular.table.checks import Checks
 from keras_tabular.table.rows import Failure
@@ -98,31 +98,6 @@ class Predictor:
         trained_on = training_rows(self.model.path, self.model.metadata, self.schema)
         names = sorted(self.schema.features, key=lambda name: -trained_on.attribution[name])
         return Permutations.from_summaries(trained_on.summaries, self.schema, names[:MAX_EXPLAINED])
-
-
-def prediction_columns(
-    outputs: np.ndarray, schema: Schema, threshold: float, ends: np.ndarray | None = None
-) -> dict[str, pa.Array]:
-    """Build the columns of the predictions by name.
-
-    For classes, these are `predicted` and `probability_CLASS` for each output; for regression,
-    `predicted`, and `low` and `high` if there are intervals.
-
-    Args:
-        outputs: Outputs of the model, float32, shape (rows, outputs).
-        threshold: Smallest probability of the positive class that is predicted as positive.
-        ends: Ends of the prediction interval of each row, float32, shape (rows, 2).
-    """
-    if schema.task == "regression":
-        columns = [outputs, ends] if ends is not None else [outputs]
-        names = ("predicted", "low", "high")
-        return dict(zip(names, map(pa.array, np.hstack(columns).T), strict=False))
-    classes = pa.array(schema.classes, ARROW_TYPES[schema.columns[schema.target].kind])
-    names = classes.cast(pa.string()).to_pylist()[-schema.outputs :]  # binary: the positive one
-    return {
-        "predicted": classes.take(pa.array(predicted_classes(outputs, schema, threshold))),
-        **{f"probability_{name}": pa.array(outputs[:, i]) for i, name in enumerate(names)},
-    }
 
 
 def reason_columns(

@@ -1,4 +1,4 @@
-"""Parts of a table as NumPy arrays for a model; classes and losses of predictions."""
+"""Parts of a table as NumPy arrays for a model; classes, columns and losses of predictions."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from keras_tabular.config.schema import MAX_LENGTH, Column, Schema, input_name
 from keras_tabular.core.errors import UserError
-from keras_tabular.table.cells import as_float64
+from keras_tabular.table.cells import ARROW_TYPES, as_float64
 
 Inputs = dict[str, np.ndarray]  # of the model, see `feature_arrays`
 Predict = Callable[[Inputs], np.ndarray]  # to (rows, outputs)
@@ -80,6 +80,31 @@ def predicted_classes(predicted: np.ndarray, schema: Schema, threshold: float) -
     if schema.task == "binary":
         return (predicted[:, 0] >= threshold).astype(np.int64)
     return predicted.argmax(axis=1)
+
+
+def prediction_columns(
+    outputs: np.ndarray, schema: Schema, threshold: float, ends: np.ndarray | None = None
+) -> dict[str, pa.Array]:
+    """Build the columns of the predictions by name.
+
+    For classes, these are `predicted` and `probability_CLASS` for each output; for regression,
+    `predicted`, and `low` and `high` if there are intervals.
+
+    Args:
+        outputs: Outputs of the model, float32, shape (rows, outputs).
+        threshold: Smallest probability of the positive class that is predicted as positive.
+        ends: Ends of the prediction interval of each row, float32, shape (rows, 2).
+    """
+    if schema.task == "regression":
+        columns = [outputs, ends] if ends is not None else [outputs]
+        names = ("predicted", "low", "high")
+        return dict(zip(names, map(pa.array, np.hstack(columns).T), strict=False))
+    classes = pa.array(schema.classes, ARROW_TYPES[schema.columns[schema.target].kind])
+    names = classes.cast(pa.string()).to_pylist()[-schema.outputs :]  # binary: the positive one
+    return {
+        "predicted": classes.take(pa.array(predicted_classes(outputs, schema, threshold))),
+        **{f"probability_{name}": pa.array(outputs[:, i]) for i, name in enumerate(names)},
+    }
 
 
 def row_losses(y: np.ndarray, y_pred: np.ndarray, schema: Schema, loss: str = "auto") -> np.ndarray:

@@ -19,6 +19,8 @@ Item = TypeVar("Item")
 # rows that are earlier (float64 from 0 to 1).
 FOLD_KEY = "__fold__"
 FILE_SUBSET = "__share__"  # column with train or test, depending on the file of the row
+FILE, LINE = "__file__", "__line__"  # columns of the test rows, see `origins.row_origins`
+ADDED_COLUMNS = {FOLD_KEY, FILE_SUBSET, FILE, LINE}
 
 
 def hide_pandas() -> None:

@@ -7,6 +7,7 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -15,7 +16,7 @@ from keras_tabular.core.errors import UserError, format_list, truncate
 from keras_tabular.table import csv, json_lines
 from keras_tabular.table.cells import possible_kinds
 from keras_tabular.table.csv import RawRows
-from keras_tabular.table.parquet import FILE_SUBSET, FOLD_KEY
+from keras_tabular.table.parquet import ADDED_COLUMNS
 
 JSON_SUFFIXES = {".jsonl", ".ndjson"}
 Locate = Callable[[int], str]  # says where the row with a number is, see `row_locator`
@@ -96,7 +97,7 @@ def check_columns(
     """
     types = column_types(file, schema)
     counts, declared_names = Counter(types.names), {*schema.columns, *schema.ignore}
-    unknown = counts.keys() - declared_names - {FOLD_KEY, FILE_SUBSET} if not allow_others else ()
+    unknown = counts.keys() - declared_names - ADDED_COLUMNS if not allow_others else ()
     problems = {
         "missing": [name for name in required if name not in counts],
         "neither in columns nor in ignore": [name for name in counts if name in unknown],
@@ -182,6 +183,11 @@ def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Locate:
         return f"{displayed}, {'row' if is_parquet(path) else 'line'} {place}"
 
     return locate
+
+
+def row_lines(file: Path, dialect: Dialect) -> np.ndarray:
+    """Return the line of each row of a file, or its number in a Parquet file: int64, (rows,)."""
+    return np.fromiter((place for _, place in _row_places(file, dialect)), np.int64)
 
 
 def _row_places(file: Path, dialect: Dialect) -> Iterable[tuple[Path, int]]:

@@ -21,7 +21,7 @@ from keras_tabular.experiments.run import LOCK, WORKSPACE, Run, git
 from keras_tabular.model_file.column_summary import ColumnSummary
 from keras_tabular.model_file.metadata import read_metadata, training_rows
 from keras_tabular.prediction.inputs import MODEL, read_schema_and_params, scratch_folder
-from keras_tabular.prediction.predictor import prediction_columns
+from keras_tabular.table.arrays import prediction_columns
 
 LIBRARY = Path(__file__).parents[1]
 SERVER, NAME = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"

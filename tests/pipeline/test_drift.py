@@ -99,7 +99,7 @@ def test_probabilities_imply_an_accuracy(
     workspace: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A row with an invalid cell is left out, and another model is not compared with this run."""
-    probability = pd.read_parquet(workspace / "data/predictions")["output_0"]
+    probability = pd.read_parquet(workspace / "data/predictions")["probability_1"]
     rows = pd.read_parquet(workspace / "data/split/test").drop(columns="Outcome").astype(str)
     rows.loc[0, "Age"] = "old"
     rows.to_csv(workspace / "new.csv", index=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from keras_tabular.config.schema import load_schema
 from keras_tabular.evaluation.evaluation import from_json
 from tests.commands import call_main, check_output, stages_that_ran
 from tests.groups import assert_equals_fairlearn
@@ -50,8 +51,10 @@ def test_groups_of_a_trained_model_equal_those_of_fairlearn(name: str, tmp_path:
 
     evaluation, test = from_json(read_scores(folder)), pd.read_parquet(folder / "data/split/test")
     predictions = pd.read_parquet(folder / "data/predictions")
-    y = predictions["actual"].to_numpy()
-    predicted = predictions["output_0"].to_numpy() >= evaluation.threshold
+    positive = load_schema(folder / "data/schema.yaml").positive
+    y, predicted = (
+        (predictions[name] == positive).to_numpy().astype(float) for name in ("actual", "predicted")
+    )
     for column in columns:
         values = test[column].astype("string").str.removesuffix(".0").fillna("missing")
         assert_equals_fairlearn(evaluation.groups[column], y, predicted, values, y * 0 + 1)

@@ -49,7 +49,7 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspa
     scores = metrics["scores"]
     rows = read_first_rows(workspace / "data/predictions", 1000)
     actual = rows["actual"].to_numpy() == 1
-    predicted = rows["output_0"].to_numpy() >= scores["threshold"]
+    predicted = rows["predicted"].to_numpy() == 1
     expected = np.mean(5.0 * (actual & ~predicted) + (~actual & predicted))
     costs = scores["test"]["custom"]
     assert costs["cost"] == pytest.approx(expected, abs=1e-6)

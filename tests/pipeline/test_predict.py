@@ -31,7 +31,9 @@ def predict(folder: Path, *arguments: str | Path) -> None:
 
 def read_scored_outputs(folder: Path) -> np.ndarray:
     """Read the outputs for the test rows that `evaluate` wrote; shape (rows, outputs)."""
-    return pd.read_parquet(folder / "data/predictions").filter(like="output_").to_numpy()
+    predictions = pd.read_parquet(folder / "data/predictions")
+    outputs = predictions.filter(like="probability_")
+    return (outputs if len(outputs.columns) else predictions[["predicted"]]).to_numpy()
 
 
 OUTPUTS = {"mixed_binary": ["probability_pos"], "mixed_regression": ["predicted"]}

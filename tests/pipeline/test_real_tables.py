@@ -39,7 +39,7 @@ def test_predict_parses_dates_as_ingest_did(sales: Path, tmp_path: Path) -> None
     part, new = sales / "data/split/test/part-00000.parquet", tmp_path / "new.csv"
     rows = pd.read_parquet(part)[["day", "review", "shop_id"]]
     rows.assign(day=rows["day"].dt.strftime("%d.%m.%Y")).to_csv(new, index=False)
-    expected = pd.read_parquet(sales / "data/predictions")["output_0"].to_numpy()
+    expected = pd.read_parquet(sales / "data/predictions")["predicted"].to_numpy()
     output = str(tmp_path / "predictions.parquet")
     for file in (new, part):
         call_main(sales, "keras_tabular.cli.predict", str(file), "-o", output)
@@ -82,6 +82,6 @@ def test_rows_count_by_their_weights(tmp_path: Path) -> None:
     assert scores["baseline"]["logistic_regression"]["accuracy"] > 0.85
     rows = pd.read_parquet(folder / "data/split/test")
     predictions = pd.read_parquet(folder / "data/predictions")
-    is_right = (predictions["output_0"] >= 0.5) == (predictions["actual"] == 1)
+    is_right = predictions["predicted"] == predictions["actual"]
     accuracy = np.average(is_right, weights=rows["counts"])
     assert scores["test"]["accuracy"] == pytest.approx(accuracy, abs=1e-6)

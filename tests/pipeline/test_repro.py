@@ -95,7 +95,7 @@ def test_plain_keras_loads_the_model_and_takes_raw_rows(
     code += "import sys\nassert 'keras_tabular' not in sys.modules"
     check_output(tmp_path, sys.executable, "-c", code)
     probabilities = np.fromfile(tmp_path / "probabilities", np.float32)
-    expected = pd.read_parquet(binary_project / "data/predictions")["output_0"]
+    expected = pd.read_parquet(binary_project / "data/predictions")["probability_pos"]
     np.testing.assert_allclose(probabilities, expected, rtol=1e-5)
 
 

@@ -12,9 +12,10 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from keras_tabular.config.sections import Costs
 from keras_tabular.evaluation.plot_data import (
     HEADERS,
+    compute_plots,
     probability_plots,
     ranking_plots,
-    write_plot_data,
+    write_plots,
 )
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.inspection.importance import REPEATS, permutation_importance
@@ -51,7 +52,8 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
     y = rng.integers(0, 2, 50_000).astype(float)
     predicted = rng.random((len(y), 1), dtype=np.float32)
     test = Predictions(y, predicted, np.ones(len(y)), 0.7)
-    write_plot_data(tmp_path, test, {"x": rng.random(10)}, build_schema("binary"))
+    schema = build_schema("binary")
+    write_plots(tmp_path, compute_plots(test, {"x": rng.random(10)}, schema), test, schema)
     sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
     assert sizes.keys() == {*HEADERS, "test_rows"}
     assert max(sizes.values()) < 200_000
@@ -61,11 +63,12 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
     assert rows.groupby("true class")["share"].sum().tolist() == pytest.approx([1, 1])
 
 
-def test_the_cost_of_each_threshold_is_computed(tmp_path: Path) -> None:
+def test_the_cost_of_each_threshold_is_computed() -> None:
     y, p = np.array([0.0, 0.0, 1.0, 1.0]), np.array([[0.1], [0.6], [0.4], [0.9]])
     test, costs = Predictions(y, p, np.ones(4)), Costs(false_negative=5, false_positive=1)
-    write_plot_data(tmp_path, test, {}, build_schema("binary"), costs)
-    scores = pd.read_csv(tmp_path / "threshold.csv").set_index("threshold")
+    columns = compute_plots(test, {}, build_schema("binary"), costs)["threshold"]
+    scores = pd.DataFrame(dict(zip(HEADERS["threshold"], columns, strict=True)))
+    scores = scores.set_index("threshold")
     at_half = scores.loc[0.5, ["recall", "precision", "wrong", "cost"]].tolist()
     assert at_half == [0.5, 0.5, 0.5, (5 + 1) / 4]
     assert np.isnan(scores.loc[0.95, "precision"])

@@ -15,8 +15,9 @@ from keras_tabular.model_file.intervals import Intervals
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.prediction.drift import unknown_categories
 from keras_tabular.prediction.predict import predict_rows
-from keras_tabular.prediction.predictor import Predictor, prediction_columns
+from keras_tabular.prediction.predictor import Predictor
 from keras_tabular.table import csv
+from keras_tabular.table.arrays import prediction_columns
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.source import read_rows
 from tests.helpers import build_schema
