@@ -44,12 +44,20 @@ def measure_seconds(folder: Path, *command: str) -> float:
 
 
 def clone(folder: Path, train: dict[str, object]) -> Path:
-    """Make a fresh clone with an empty cache, and change the section `train` of its params."""
+    """Make a fresh clone with an empty cache, and change the section `train` of its params.
+
+    Without imputation, no value means missing.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     measure_seconds(PROJECT, "git", "clone", "--quiet", str(PROJECT), str(folder))
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     params["train"] |= train
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    schema = yaml.safe_load((folder / "data/schema.yaml").read_text(encoding="utf-8"))
+    if params["train"]["imputation"] == "none":
+        schema["columns"] = {k: {"kind": v["kind"]} for k, v in schema["columns"].items()}
+        schema["columns"][schema["target"]]["values"] = [0, 1]
+    for path, content in {"params.yaml": params, "data/schema.yaml": schema}.items():
+        (folder / path).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return folder
 
 

@@ -2,7 +2,7 @@
 
 The tutorial is "6 steps to create your first deep neural network using Keras and Python". It trains
 one network on raw columns, and evaluates the test rows after every epoch. `PARAMS` are the
-parameters with which this project does the same.
+parameters with which this project does the same, if no value of the schema means missing.
 """
 
 from argparse import ArgumentParser

@@ -80,7 +80,9 @@ def scale_numbers(
         is_sentinel = ops.logical_and(ops.equal(numbers, sentinel), has_sentinel)
         is_missing = ops.logical_or(is_missing, is_sentinel)
     fill, shift, scale = np.array(list(statistics.scalings.values())).T
-    if train.imputation != "none":
+    if train.imputation == "none":  # a row with a missing value has no prediction
+        fill = np.full_like(fill, np.nan)
+    if train.imputation != "none" or any(sentinels):
         numbers = ops.where(is_missing, fill, numbers)
     if train.normalization != "none":
         # Keras loads both as float32, the scale squared, and divides by 1e-7 at least.

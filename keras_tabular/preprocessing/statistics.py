@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Column, Schema
 from keras_tabular.config.sections import ResolvedTrain, Train
-from keras_tabular.core.errors import UserError
+from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.model_file.bins import drop_missing, most_frequent, numeric_values
 from keras_tabular.networks.backend import keras
 from keras_tabular.preprocessing import dates, texts
@@ -137,9 +137,13 @@ def summarize_parts(read_parts: ReadParts, schema: Schema, train: Train) -> dict
         for name, column in columns.items():
             summaries[name] = summaries[name].merge(Summary.from_column(part[name], column))
             needs_filling = name in schema.features and not column.is_string
-            if train.imputation == "none" and needs_filling and part[name].null_count:
+            if train.imputation == "none" and needs_filling and summaries[name].missing:
                 problem = f"column {name} has missing values, but train.imputation is none"
-                raise UserError(f"{problem}. Set train.imputation to mean or median.")
+                advice = "Set train.imputation to mean or median."
+                if column.sentinels:
+                    values = format_list(map(str, column.sentinels))
+                    advice += f" In data/schema.yaml, its missing_values are {values}."
+                raise UserError(f"{problem}. {advice}")
     for name, summary in summaries.items():
         if not summary.count:
             problem = f"column {name} has no value in any training row"

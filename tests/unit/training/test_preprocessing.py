@@ -73,8 +73,10 @@ def test_raw_columns_stay_as_they_are_and_may_not_have_missing_values() -> None:
     train = load_train_params(imputation="none", normalization="none", missing_indicators=False)
     with pytest.raises(UserError, match=r"column a has missing values.*train\.imputation"):
         preprocess(train)
-    raw = preprocess(train, TABLE[:4], TABLE[:4])
-    np.testing.assert_array_equal(raw, [[1, 0], [0, 1], [3, 2], [8, 3]])
+    with pytest.raises(UserError, match=r"column a .* its missing_values are 0, -1\."):
+        preprocess(train, TABLE[:4], TABLE[:4])
+    raw = preprocess(train, TABLE[:4], TABLE[2:4])
+    np.testing.assert_array_equal(raw, [[1, 0], [np.nan, 1], [3, 2], [8, 3]])
     empty = TABLE.set_column(0, "a", pa.array([0.0, -1.0, None, None, 0.0]))
     with pytest.raises(UserError, match=r"column a has no value in any training row"):
         preprocess(load_train_params(), empty, empty)
