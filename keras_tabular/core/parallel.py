@@ -6,15 +6,15 @@ TensorFlow, which let other threads work. See `cluster` for Ray.
 
 import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextvars import ContextVar
 from functools import partial
 from itertools import chain, islice
+from time import monotonic
 from typing import Any, TypeVar
-
-from tqdm import tqdm
 
 from keras_tabular.core import cluster
 from keras_tabular.core.cluster import IN_WORKER, uses_ray, workers_from_environment
@@ -137,27 +137,58 @@ def report_progress(*arguments: Any) -> None:
         report(*arguments)
 
 
-class ProgressBar(tqdm):
-    """Bar on stderr with the amount of work done, what was done last, and the remaining time.
+class Progress:
+    """Progress of a long work on stderr, round by round.
 
-    Args:
-        total: Amount of work.
+    A terminal shows a line that changes. Elsewhere, a line is written every ten seconds.
     """
 
-    def __init__(self, total: float) -> None:
-        pause = 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LOG_LINES
-        super().__init__(
-            total=total,
-            leave=False,
-            mininterval=pause,
-            delay=pause,
-            bar_format="{percentage:3.0f}% |{bar}| {elapsed} of about {remaining} more{postfix}",
-        )
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_terminal = sys.stderr.isatty()
+        self._start = self._written = monotonic()
+
+    def start_round(self, title: str, total: float, parts: int) -> None:
+        """Begin a round.
+
+        Args:
+            total: Amount of work of the round.
+            parts: Number of consecutive parts of the round that take about equally long; 1 if this
+                is not known.
+        """
+        self._title, self._total, self._part = title, total, total / parts
+        self._points = [(monotonic(), 0.0)]  # times, and the amount of work done until then
 
     def advance(self, amount: float, last: str) -> None:
         """Add to the amount of work done, and show what was done last; from any thread."""
-        self.set_postfix_str(last, refresh=False)
-        self.update(amount)
+        with self._lock:
+            now = monotonic()
+            self._points.append((now, self._points[-1][1] + amount))
+            pause = 0.1 if self._is_terminal else SECONDS_BETWEEN_LOG_LINES
+            if now - self._written >= pause:
+                self._written = now
+                share, remaining = self._points[-1][1] / self._total, self._remaining_seconds()
+                more = "" if remaining is None else f", about {remaining:.0f} s more for it"
+                line = f"{now - self._start:.0f} s; {share:.0%} of {self._title}{more}; {last}"
+                start, end = ("\r\x1b[K", "") if self._is_terminal else ("", "\n")
+                print(f"{start}{line}", end=end, file=sys.stderr, flush=True)
+
+    def _remaining_seconds(self) -> float | None:
+        """Estimate the remaining time of the round from the time of its last part.
+
+        It is not known before the second part: in the first one, functions are compiled.
+        """
+        now, done = self._points[-1]
+        before = [point for point in self._points if point[1] <= done - self._part]
+        if not before or before[-1][1] < self._part:
+            return None
+        time, done_before = before[-1]
+        return (self._total - done) * (now - time) / (done - done_before)
+
+    def clear(self) -> None:
+        """Remove the line from a terminal."""
+        if self._is_terminal:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def run_in_background(function: Callable[..., Result], *args: Any) -> Callable[[], Result]:

@@ -1,11 +1,14 @@
 """An architecture: the layers that its networks share, and how long the networks train."""
 
 from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ResolvedTrain
+from keras_tabular.core.errors import UserError, truncate
 from keras_tabular.networks import network
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.network import Build, ColumnSample
@@ -35,6 +38,9 @@ class Architecture:
         max_steps: Number of steps in `params.epochs` epochs.
         max_cycles: Largest number of cycles; 0 if its networks train in epochs.
         trainer: The compiled graphs of all its networks.
+
+    Raises:
+        UserError: Keras cannot load the layers in safe mode.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class Architecture:
         self.features = network.build_features(columns, self.params)
         self.features.name = f"{name}-features"
         self.network = self._build()
+        check_safe_mode(self.network, name)
         self.is_stackable = is_stackable(self.network)
         learnt_rows = columns.n_rows * max(train.folds - 1, 1) / train.folds
         self.max_steps = int(-(-learnt_rows // self.params.batch_size) * self.params.epochs)
@@ -112,3 +119,29 @@ class Architecture:
         if not self.max_cycles:
             return rounds
         return self.steps_after(rounds) * self.params.epochs / self.max_steps
+
+
+def check_safe_mode(network: keras.Model, name: str) -> None:
+    """Save a network and load it as plain Keras does, before it is trained.
+
+    Args:
+        name: Name of the architecture, for the message.
+
+    Raises:
+        UserError: Keras cannot load it in safe mode.
+    """
+    custom_objects = keras.saving.get_custom_objects()
+    registered = custom_objects.copy()
+    custom_objects.clear()  # another process does not have the classes that network.py registers
+    try:
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "network.keras")
+            network.save(file)
+            keras.models.load_model(file, safe_mode=True)
+    except Exception as error:  # a layer can fail in any way
+        problem = str(error).rpartition("Exception encountered: ")[2].partition("\n")[0]
+        where = f"network.py: Keras cannot load the network {name} in safe mode"
+        advice = "Use only the layers and functions of keras."
+        raise UserError(f"{where}: {truncate(problem, 500)} {advice}") from None
+    finally:
+        custom_objects.update(registered)

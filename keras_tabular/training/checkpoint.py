@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import json
 import shutil
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -113,7 +114,8 @@ def identity(
     Args:
         sections: The schema and the parameters.
         tables: Folders of the tables that the training reads.
-        build: Builds the layers of a network. The file that defines it is hashed.
+        build: Builds the layers of a network. The file that defines it is hashed, and all modules
+            of the project that are imported.
         code: Packages of this library whose code is hashed.
     """
     packages = [f"{name} {version(name)}" for name in PACKAGES]
@@ -122,7 +124,25 @@ def identity(
     parts = [path for table in tables for path in part_paths(table)]
     library = Path(__file__).parents[1]
     modules = sorted(path for package in code for path in (library / package).rglob("*.py"))
-    for path in [*parts, *modules, Path(inspect.getfile(build))]:
+    for path in [*parts, *modules, Path(inspect.getfile(build)), *project_modules(library)]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def project_modules(library: Path) -> list[Path]:
+    """Return the files of the imported modules in the current folder, without installed ones.
+
+    Args:
+        library: Folder of this library, whose modules are left out.
+    """
+    names = [getattr(module, "__file__", None) for module in [*sys.modules.values()]]
+    files = {Path(name).absolute() for name in names if name}
+    return sorted(
+        file
+        for file in files
+        if file.is_relative_to(Path.cwd())
+        and file.is_file()
+        and "site-packages" not in file.parts
+        and not file.is_relative_to(library)
+    )

@@ -36,7 +36,7 @@ import numpy as np
 from keras_tabular.config.sections import EarlyStopping
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.numbers import round_for_comparison
-from keras_tabular.core.parallel import ProgressBar, ordered_map, report_progress
+from keras_tabular.core.parallel import Progress, ordered_map, report_progress
 from keras_tabular.networks.backend import keras
 from keras_tabular.networks.network import learnt_weights
 from keras_tabular.table.arrays import predicted_classes
@@ -44,6 +44,7 @@ from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
 from keras_tabular.training.setup import FoldRows, Setup
 from keras_tabular.training.trainer import TRACING, get_state, set_state
 
+MIN_PARTS = 5  # of a round, for the estimate of its remaining time
 MIN_GAIN = 0.01  # relative to the loss; a lower gain is not worth twice as many steps
 
 
@@ -77,26 +78,42 @@ def fit(
         architecture.trainer.cancelled = cancelled
     train = partial(train_to_snapshot, setup, checkpoints)
     lowest_losses: dict[str, float] = {}  # of each architecture in the cycles before
-    epochs = sum(setup.train.networks[network.architecture].epochs for network in networks)
-    with ProgressBar(epochs) as bar:
-        report = bar.advance if show_progress else None
-        while networks:
-            snapshots = []
-            for snapshot in ordered_map(
-                train, networks, max_concurrent=len(networks), report=report, stop=cancelled.set
-            ):
-                snapshots.append(snapshot)
-                yield replace(snapshot, state=[])  # only the next cycle needs the large state
-            losses = losses_after_cycle(setup, snapshots)
-            finished = finished_architectures(losses, lowest_losses)
-            for name, loss in losses.items():
-                lowest_losses[name] = min(loss, lowest_losses.get(name, loss))
-            networks = [
-                snapshot
-                for snapshot in snapshots
-                if snapshot.architecture not in finished
-                and len(snapshot.history) < setup.architectures[snapshot.architecture].max_cycles
-            ]
+    progress = Progress()
+    report = progress.advance if show_progress else None
+    while networks:
+        start_round(progress, setup, networks)
+        snapshots = []
+        for snapshot in ordered_map(
+            train, networks, max_concurrent=len(networks), report=report, stop=cancelled.set
+        ):
+            snapshots.append(snapshot)
+            yield replace(snapshot, state=[])  # only the next cycle needs the large state
+        losses = losses_after_cycle(setup, snapshots)
+        finished = finished_architectures(losses, lowest_losses)
+        for name, loss in losses.items():
+            lowest_losses[name] = min(loss, lowest_losses.get(name, loss))
+        networks = [
+            snapshot
+            for snapshot in snapshots
+            if snapshot.architecture not in finished
+            and len(snapshot.history) < setup.architectures[snapshot.architecture].max_cycles
+        ]
+    if show_progress:
+        progress.clear()
+
+
+def start_round(progress: Progress, setup: Setup, networks: list[Snapshot]) -> None:
+    """Begin to show the progress of a cycle or, without cycles, of the whole training."""
+    epochs, title, parts = 0.0, "the training", max(setup.train.folds, MIN_PARTS)
+    for network in networks:
+        architecture, rounds = setup.architectures[network.architecture], len(network.history)
+        if architecture.max_cycles:
+            epochs += architecture.epochs_after(rounds + 1) - architecture.epochs_after(rounds)
+            title = f"cycle {rounds + 1} (of at most {architecture.max_cycles})"
+        else:
+            epochs += architecture.params.epochs
+            parts = 1 if architecture.params.early_stopping else parts
+    progress.start_round(title, epochs, parts)
 
 
 def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Snapshot) -> Snapshot:
@@ -110,6 +127,7 @@ def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Sn
     architecture, fold = setup.architectures[network.architecture], setup.rows_of_fold(network.fold)
     file = f"{network.architecture}-{network.number}-{len(network.history)}"
     if checkpoints and (snapshot := checkpoints.load(file)):
+        report_progress(snapshot.epochs - network.epochs, f"{file}, from its checkpoint")
         return snapshot
     with TRACING:  # Keras's seed is global too
         if network.state and architecture.trainer.idle:

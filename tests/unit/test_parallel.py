@@ -1,6 +1,7 @@
 """`ordered_map` yields results in order, and `run_in_background` runs in another process."""
 
 import os
+import re
 import signal
 import threading
 from concurrent.futures.process import BrokenProcessPool
@@ -8,9 +9,10 @@ from functools import partial
 
 import pytest
 
+from keras_tabular.core import parallel
 from keras_tabular.core.cluster import WORKERS
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.parallel import ordered_map, run_in_background, worker_count
+from keras_tabular.core.parallel import Progress, ordered_map, run_in_background, worker_count
 
 TIMEOUT = 60  # seconds to wait for what should happen at once
 
@@ -68,3 +70,28 @@ def test_a_function_in_the_background_runs_in_another_process_if_there_are_two_c
         run_in_background(partial(signal.raise_signal, signal.SIGKILL))()
     monkeypatch.setenv(WORKERS, "1")
     assert run_in_background(process_and_thread)() == (os.getpid(), True)
+
+
+def test_the_remaining_time_is_shown_once_it_is_known_within_a_factor_of_two(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first part of the first round takes a minute, in which functions are compiled."""
+    seconds = [0.0]
+    monkeypatch.setattr(parallel, "monotonic", lambda: seconds[0])
+    progress = Progress()
+    for number in (1, 2):
+        progress.start_round(f"cycle {number}", total=40, parts=10)
+        for part in range(10):
+            for member in range(4):
+                seconds[0] += 10 if member else 2
+                seconds[0] += 30 if number == 1 and part == 0 and member < 2 else 0
+                progress.advance(1, f"network {part}-{member}")
+    progress.clear()
+    output = capsys.readouterr().err
+    assert "\r" not in output
+    ends, lines = {1: 60 + 10 * 32, 2: 60 + 20 * 32}, output.splitlines()
+    estimates = re.findall(r"(?m)^(\d+) s; \d+% of cycle (\d), about (\d+) s more for it; ", output)
+    assert len(estimates) >= 2 * len(lines) / 3
+    for now, cycle, remaining in estimates:
+        assert ends[int(cycle)] - int(now) == pytest.approx(int(remaining), rel=0.2, abs=10)
+    assert lines[0] == "32 s; 2% of cycle 1; network 0-0"

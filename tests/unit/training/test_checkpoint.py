@@ -1,6 +1,8 @@
 """A checkpoint belongs to one table, one set of parameters and the code that trains."""
 
+import importlib
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,26 @@ def test_the_identity_depends_on_versions_and_only_on_code_that_trains(
         identity = checkpoint.identity([], [], build)
         (code / package / "__init__.py").write_text("# an edit\n")
         assert (checkpoint.identity([], [], build) != identity) is changes_identity
+
+
+def test_the_identity_depends_on_the_modules_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as those that network.py imports."""
+    module = tmp_path / "project/my_blocks.py"
+    installed = tmp_path / "project/.venv/lib/site-packages/my_package.py"
+    monkeypatch.setattr(sys, "modules", sys.modules.copy())
+    for file in (module, installed):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("UNITS = 3\n")
+        monkeypatch.syspath_prepend(file.parent)
+        importlib.import_module(file.stem)
+    monkeypatch.chdir(module.parent)
+    identity = checkpoint.identity([], [], build)
+    installed.write_text("UNITS = 5\n")
+    assert checkpoint.identity([], [], build) == identity
+    module.write_text("UNITS = 5\n")
+    assert checkpoint.identity([], [], build) != identity
 
 
 def test_the_identity_depends_on_the_file_of_the_layers(tmp_path: Path) -> None:

@@ -1,9 +1,15 @@
-"""A learnt scale starts at the relevance of each column, and learning rates follow a schedule."""
+"""A learnt scale starts at the relevance of each column, and learning rates follow a schedule.
+
+Layers that plain Keras cannot load are refused before the training.
+"""
 
 import numpy as np
 import pytest
 
+from keras_tabular.core.errors import UserError
+from keras_tabular.networks.backend import keras
 from keras_tabular.networks.network import LEAST_SCALE, build_optimizer, relevance
+from keras_tabular.training.architecture import check_safe_mode
 from tests.helpers import load_train_params
 
 RNG = np.random.default_rng(1)
@@ -39,3 +45,26 @@ def test_a_learning_rate_may_follow_a_schedule(schedule: str, cycles: int) -> No
     assert rates[-1] == pytest.approx(0, abs=1e-6)
     neighbours = zip(rates, rates[1:], rates[2:], strict=False)
     assert sum(before < rate > after for before, rate, after in neighbours) == cycles
+
+
+class Twice(keras.layers.Layer):
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return 2 * x
+
+
+@keras.saving.register_keras_serializable()
+class RegisteredTwice(Twice):
+    """In the process that trains, Keras finds a registered class, but nowhere else."""
+
+
+@pytest.mark.parametrize(
+    "layer", [keras.layers.Lambda(lambda x: 2 * x), Twice(), RegisteredTwice()], ids=repr
+)
+def test_a_layer_that_keras_cannot_load_is_refused(layer: keras.layers.Layer) -> None:
+    inputs = keras.Input((3,))
+    network = keras.Model(inputs, keras.layers.Dense(1)(layer(inputs)))
+    where = r"^network\.py: Keras cannot load the network plain in safe mode: .*"
+    with pytest.raises(UserError, match=where + type(layer).__name__):
+        check_safe_mode(network, "plain")
+    check_safe_mode(keras.Model(inputs, keras.layers.Dense(1)(inputs)), "plain")
+    assert "Custom>RegisteredTwice" in keras.saving.get_custom_objects()
