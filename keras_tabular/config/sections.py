@@ -271,7 +271,7 @@ class ThresholdRule(Section):
 class Range(Section):
     """The values from `low` to `high`, including both. The ends of a range of dates are UTC days.
 
-    Without `low` or `high`, the range is open at that end.
+    Without `low` or `high`, the range is open at that end. One of them is required.
     """
 
     low: float | date | None = None
@@ -290,6 +290,8 @@ class Range(Section):
 
     @model_validator(mode="after")
     def _is_not_empty(self) -> Self:
+        if self.low is None and self.high is None:
+            raise ValueError("expected low, high or both, or a list of values")
         if self.ends[0] > self.ends[1]:
             raise ValueError("expected low below high")
         return self
