@@ -57,6 +57,8 @@ def change_value(key: str, value: Any) -> dict[str, str]:
          ".best: expected one of accuracy, balanced_accuracy, f1, got 'f2'."),
         ("evaluate.slices", {"old": {"Age": {"low": "x"}}},
          ".old.Age.low: expected a number or a day such as 2024-01-31, got 'x'."),
+        ("evaluate.tests", ["a.csv", "b.csv", "a.csv.gz"],
+         ": expected files with different names before the ending, got ['a.csv', 'b.csv', 'a.cs"),
         ("evaluate.slices", {"all": {"Age": {}}},
          ".all.Age: expected low, high or both, or a list of values, got {}."),
         ("gate.lowest", {"test": {"loss": "x"}}, ".test.loss: expected a number, got 'x'."),
