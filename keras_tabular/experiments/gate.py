@@ -231,6 +231,9 @@ def check_groups(evaluation: Evaluation, limits: Mapping[str, float]) -> Iterato
     differences = {name: column.differences for name, column in evaluation.groups.items()}
     for name, key in product(differences or ["evaluate.groups"], limits):
         value, source = None, ", since no two groups have enough rows that decide it"
+        if key == "coverage_difference" and not evaluation.interval_coverage:
+            source = ", since the model has no prediction intervals, which require "
+            source += "train.folds above 1"
         if largest := differences.get(name, {}).get(key.removesuffix("_difference")):
             value, low, high = largest.value, largest.low, largest.high
             interval = "no interval"

@@ -150,6 +150,17 @@ def test_largest_difference_between_groups_is_limited_even_if_it_is_not_signific
     assert (check.status, check.reason[: len(reason)]) == (status, reason)
 
 
+def test_limit_of_coverage_fails_without_prediction_intervals() -> None:
+    groups = {"sex": {"differences": {}, "groups": []}}
+    gate = Gate(groups={"coverage_difference": 0.1})
+    (check,) = run_gate({"test": {"loss": 0.5}, "groups": groups}, gate, task="regression").checks
+    assert (check.status, check.reason) == (
+        "fail",
+        "sex.coverage_difference is not among the scores of this run, since the model has no "
+        "prediction intervals, which require train.folds above 1",
+    )
+
+
 @pytest.mark.parametrize(
     ("loss", "difference", "status", "reason"),
     [
