@@ -16,6 +16,9 @@ from keras_tabular.experiments.advice import Networks, next_steps
 from keras_tabular.experiments.run import Run, mismatch
 from keras_tabular.experiments.verdict import SKIPPED, STATUSES, Check, Verdict
 
+NOTHING_LEARNT = "Nothing was learnt"
+KEEPS_RULES = "The run keeps every rule of the gate"
+
 
 class Base(NamedTuple):
     """The run that a run is compared with.
@@ -57,9 +60,10 @@ def evaluate_gate(
     """Check a run against the rules of the gate.
 
     First of all, the model has to be significantly better than a constant: otherwise it has learnt
-    nothing. Then the limits are checked, and the model is compared with the linear and the boosted
-    baseline by the paired difference of the loss on the test rows. Scores of cross-validation are
-    compared only with limits, since a search may have optimised them.
+    nothing, which is only a warning if `beat_baselines` does not contain `constant`. Then the
+    limits are checked, and the model is compared with the linear and the boosted baseline by the
+    paired difference of the loss on the test rows. Scores of cross-validation are compared only
+    with limits, since a search may have optimised them.
 
     Args:
         params: The sections `gate`, `split` and `train`.
@@ -82,14 +86,19 @@ def evaluate_gate(
     statuses = {check.status for check in checks}
     missed_limits = [check.reason for check in limits if check.status == "fail"]
     has_learnt = constant.status == "pass"
-    reasons = [*missed_limits] if has_learnt else [constant.reason, *missed_limits]
-    if has_learnt and strongest:
+    reasons, warnings = [*missed_limits], evaluation_warnings(evaluation, schema.task)
+    if required and not has_learnt:
+        reasons.insert(0, constant.reason)
+    elif strongest:
         reasons.append(strongest.reason)
+    if not required and not has_learnt:
+        warnings.insert(0, constant.reason.removeprefix(f"{NOTHING_LEARNT}: "))
+    decisive_constant = constant if required or has_learnt else None
     return Verdict(
         status=next((status for status in STATUSES if status in statuses), "pass"),
-        headline=_headline(constant, bool(missed_limits), strongest),
-        reason=". ".join(reasons or [constant.reason]),
-        warnings=evaluation_warnings(evaluation, schema.task),
+        headline=_headline(decisive_constant, bool(missed_limits), strongest),
+        reason=". ".join(reasons) or (constant.reason if has_learnt else KEEPS_RULES),
+        warnings=warnings,
         next_steps=next_steps(evaluation, constant, strongest, schema, params, networks),
         checks=checks,
     )
@@ -101,15 +110,16 @@ def _rank(check: Check) -> tuple[int, float]:
     return STATUSES.index(check.status), sign * (check.allowed or 0.0)
 
 
-def _headline(constant: Check, misses_limit: bool, strongest: Check | None) -> str:
-    if constant.score is None:
+def _headline(constant: Check | None, misses_limit: bool, strongest: Check | None) -> str:
+    if constant and constant.score is None:
         return "There are too few test rows to tell whether anything was learnt"
-    if constant.status != "pass":
-        return "Nothing was learnt"
+    if constant and constant.status != "pass":
+        return NOTHING_LEARNT
     if misses_limit:
         return "A score misses its limit"
     if strongest is None:
-        return f"The model is better than {CONSTANTS[constant.subject]}"
+        constant_name = constant and CONSTANTS[constant.subject]
+        return f"The model is better than {constant_name}" if constant_name else KEEPS_RULES
     if not strongest.is_significant:
         return f"No significant difference from {BASELINES[strongest.subject]}"
     outcome = "better" if strongest.status == "pass" else "worse"
@@ -131,7 +141,7 @@ def check_constant(scores: ScoreSet, name: str, keys: Sequence[str]) -> Check:
     reason = f"{rows} are too few to tell whether anything was learnt"
     if check.status != SKIPPED:
         reason = (
-            f"Nothing was learnt: on {rows}, the model is not significantly better than "
+            f"{NOTHING_LEARNT}: on {rows}, the model is not significantly better than "
             f"{CONSTANTS[name]}: {_format_comparison(scores, name, keys)}"
         )
     return check.model_copy(update={"status": "fail", "reason": reason})

@@ -28,7 +28,8 @@ def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
 
     gate = run_command(folder, "make", "gate", **MAKE_VARIABLES)
     assert gate.returncode != 0
-    assert "\nGate: fail. Nothing was learnt: on 254 test rows, the model is not " in gate.stdout
+    assert "\nwarn: on 254 test rows, the model is not significantly better than " in gate.stdout
+    assert "\nGate: fail. cross_validation.roc_auc is " in gate.stdout
     assert "Traceback" not in gate.stderr
     loss = format_number(read_scores(folder)["test"]["loss"])
     gate = run_command(folder, "make", "gate", "BASE=small", **MAKE_VARIABLES)

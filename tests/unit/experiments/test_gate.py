@@ -64,8 +64,29 @@ def test_model_not_better_than_constant_has_learnt_nothing(task: str, difference
     (step,) = verdict.next_steps
     assert step.startswith("Check that each row has the right target")
     assert "`" not in step  # nothing suggests using the model
-    without_constant = Gate(beat_baselines=("linear", "boosted"))
-    assert run_gate(scores, without_constant, task=task).headline == "Nothing was learnt"
+
+
+KEEPS_RULES = "The run keeps every rule of the gate"
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "headline", "reason"),
+    [
+        ({}, "pass", KEEPS_RULES, KEEPS_RULES),
+        ({"lowest": {"test.loss": 0.9}}, "fail", "A score misses its limit", "test.loss is 0.750"),
+        ({"beat_baselines": ("linear",)}, "undecided",
+         "No significant difference from logistic regression", "On 254 test rows, there is no sig"),
+    ],
+)  # fmt: skip
+def test_constant_that_is_not_required_is_a_warning(
+    settings: dict[str, Any], status: str, headline: str, reason: str
+) -> None:
+    scores = scores_with_differences(constant=NOT_SIGNIFICANT, linear=NOT_SIGNIFICANT)
+    verdict = run_gate(scores, Gate.model_validate(settings))
+    assert (verdict.status, verdict.headline) == (status, headline)
+    assert verdict.reason.startswith(reason)
+    (warning,) = verdict.warnings
+    assert warning.startswith("on 254 test rows, the model is not significantly better than always")
 
 
 UNDECIDED = "No significant difference from"
@@ -151,7 +172,7 @@ def test_largest_difference_between_groups_is_limited_even_if_it_is_not_signific
 
 
 def test_limit_of_coverage_fails_without_prediction_intervals() -> None:
-    groups = {"sex": {"differences": {}, "groups": []}}
+    groups: dict[str, Any] = {"sex": {"differences": {}, "groups": []}}
     gate = Gate(groups={"coverage_difference": 0.1})
     (check,) = run_gate({"test": {"loss": 0.5}, "groups": groups}, gate, task="regression").checks
     assert (check.status, check.reason) == (
