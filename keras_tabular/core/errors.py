@@ -1,6 +1,7 @@
 """The exception that is shown as a message without a traceback, and functions that format texts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 MAX_TEXT = 80  # characters of a cell or a name in a message
@@ -10,6 +11,19 @@ MAX_MISTAKES_SHOWN = 5
 
 class UserError(Exception):
     """Mistake that the user can fix: where it is, what is expected, what was found, what to do."""
+
+
+@contextmanager
+def code_of_project(where: str) -> Iterator[None]:
+    """Raise `RuntimeError` in place of any error in the block, so that its traceback is shown.
+
+    Args:
+        where: The file of the project and the name of its check or metric.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise RuntimeError(f"{where} raised {error!r}") from error
 
 
 def truncate(text: str, length: int = MAX_TEXT) -> str:

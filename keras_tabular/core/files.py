@@ -1,6 +1,7 @@
 """Files that are written completely or not at all, and how numbers are written to them."""
 
 import csv
+import errno
 import hashlib
 import json
 import math
@@ -16,6 +17,7 @@ from keras_tabular.core.errors import UserError
 
 MAX_POINTS = 1000  # of a plot; nobody can see more, and they would make git large
 DECIMALS = 6
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # on the disk, or in a limit
 
 
 @contextmanager
@@ -26,7 +28,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     process has left is removed by the next write to `path`.
 
     Raises:
-        UserError: The path cannot be written, or a file was written and `path` is a folder.
+        UserError: The path cannot be written, or a file was written and `path` is a folder. Other
+            errors of the block are raised as they are.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -38,14 +41,22 @@ def atomic_write(path: Path) -> Iterator[Path]:
         if partial.is_dir() and path.exists():
             _remove(path)
         partial.replace(path)
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        if not _is_about(error, path, partial):
+            raise
         reason = os.strerror(error.errno) if error.errno else error
         raise UserError(f"{path}: cannot be written: {reason}") from None
     finally:
         with suppress(OSError):
             _remove(partial)
+
+
+def _is_about(error: OSError, path: Path, partial: Path) -> bool:
+    """Return whether an error is about a path, its temporary path or a folder that it is in."""
+    if error.filename is None:  # so it is if a write fails
+        return error.errno in NO_SPACE
+    file = Path(str(error.filename))
+    return path.is_relative_to(file) or file.is_relative_to(path) or file.is_relative_to(partial)
 
 
 def md5_hash(content: bytes) -> str:

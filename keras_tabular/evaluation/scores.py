@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from keras_tabular.config.schema import Schema
+from keras_tabular.core.errors import code_of_project
 from keras_tabular.core.metrics import CUSTOM, CustomMetric
 from keras_tabular.evaluation.evaluation import Estimate, Scores
 from keras_tabular.table.arrays import predicted_classes, row_losses
@@ -48,12 +49,17 @@ class Predictions(NamedTuple):
         """Compute the metrics of the project under many weights, see `scores_by_weights`.
 
         Weights that are 0 for all rows are left out.
+
+        Raises:
+            RuntimeError: A metric raised an error.
         """
         weighted = [self._replace(weight=weight) for weight in weights if weight.any()]
-        return {
-            CUSTOM + metric.name: np.array([metric.compute(rows) for rows in weighted], float)
-            for metric in self.custom_metrics
-        }
+        scores = {}
+        for metric in self.custom_metrics:
+            with code_of_project(f"stages/evaluate.py: the metric {metric.name}"):
+                values = np.array([metric.compute(rows) for rows in weighted], float)
+            scores[CUSTOM + metric.name] = values
+        return scores
 
 
 OutOfFold = Mapping[str, pa.Table]  # the result of `read_oof`

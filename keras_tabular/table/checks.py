@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from keras_tabular.config.schema import Column, Columns, Schema
 from keras_tabular.config.sections import RowPolicy, Validate
 from keras_tabular.config.typed_yaml import expected_one_of
-from keras_tabular.core.errors import UserError, format_list
+from keras_tabular.core.errors import UserError, code_of_project, format_list
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table.cells import as_float64, is_missing
 from keras_tabular.table.database import row_hashes
@@ -281,6 +281,7 @@ def _run_row_checks(
     Raises:
         UserError: A check reads a column that the schema does not declare, or has an unknown policy
             or a name that is already used.
+        RuntimeError: A check raised an error.
     """
     checks: Checks = {}
     names = {*Validate.model_fields}
@@ -295,8 +296,9 @@ def _run_row_checks(
         names.add(row_check.name)
         check, first = Check(row_check.expected, row_check.policy), 0
         for part in read({name: schema.columns[name] for name in row_check.columns}):
-            fails = np.asarray(row_check.fails(part.to_pandas()), bool)
-            rows = np.flatnonzero(np.broadcast_to(fails, len(part)))
+            with code_of_project(f"stages/validate.py: the check {row_check.name}"):
+                fails = np.asarray(row_check.fails(part.to_pandas()), bool)
+                rows = np.flatnonzero(np.broadcast_to(fails, len(part)))
             examples = part.take(pa.array(rows[:MAX_EXAMPLES])).to_pylist()
             check.add_rows(first + rows, [" and ".join(map(str, row.values())) for row in examples])
             first += len(part)

@@ -1,5 +1,7 @@
 """Files are written completely or not at all, with rounded numbers."""
 
+import errno
+import re
 from pathlib import Path
 
 import pytest
@@ -33,3 +35,23 @@ def test_the_output_does_not_change_if_the_block_fails(tmp_path: Path) -> None:
         partial.mkdir()
         (partial / "new").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "new"]
+
+
+def test_only_errors_about_the_output_itself_say_that_it_cannot_be_written(tmp_path: Path) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    (tmp_path / "file").touch()
+    with pytest.raises(FileNotFoundError, match="other"), atomic_write(out):
+        other.read_text()
+    with pytest.raises(ConnectionError, match="timeout"), atomic_write(out):
+        raise ConnectionError("timeout")
+
+    message = f"^{re.escape(str(tmp_path))}/.*out: cannot be written: "
+    for output, inner, error in (
+        (out, ".", OSError(errno.ENOSPC, "Error writing bytes to file")),
+        (out, "none/a", None),
+        (tmp_path / "file/out", ".", None),
+    ):
+        with pytest.raises(UserError, match=message), atomic_write(output) as partial:  # noqa: PT012
+            if error:
+                raise error
+            (partial / inner).touch()

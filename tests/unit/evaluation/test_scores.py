@@ -1,5 +1,7 @@
 """Scores are those of scikit-learn, and undefined scores are left out."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn import metrics
@@ -86,3 +88,16 @@ def test_a_metric_name_that_cannot_be_a_key_is_an_error(names: list[str]) -> Non
     metrics = [CustomMetric(name, lambda rows: 0.0, greater_is_better=True) for name in names]
     with pytest.raises(UserError, match=r"^stages/evaluate\.py: METRICS: "):
         check_custom_metrics(metrics)
+
+
+def test_an_error_in_a_metric_names_the_metric() -> None:
+    """It is a RuntimeError, so that its traceback is shown."""
+
+    def read_costs(rows: Predictions) -> float:
+        return float(Path("none.txt").read_text())
+
+    cost = CustomMetric("cost", read_costs, greater_is_better=False)
+    predictions = Predictions(np.ones(3), np.ones((3, 1)), np.ones(3), custom_metrics=[cost])
+    with pytest.raises(RuntimeError, match=r"^stages/evaluate\.py: .* cost") as failure:
+        score(predictions, build_schema("binary"))
+    assert isinstance(failure.value.__cause__, FileNotFoundError)

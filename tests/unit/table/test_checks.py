@@ -136,6 +136,11 @@ def test_a_mistake_in_a_check_of_the_project_is_an_error() -> None:
     for message, checks in wrong.items():
         with pytest.raises(UserError, match=rf"^stages/validate\.py: {message}"):
             check_table([build_table(GOOD)], SCHEMA, policies, checks)
-    too_few = A_ABOVE_B._replace(fails=lambda rows: rows["a"].iloc[1:] > 0)
-    with pytest.raises(ValueError, match="broadcast"):
-        check_table([build_table(GOOD)], SCHEMA, policies, [too_few])
+    for fails, error in {
+        lambda rows: rows["a"].iloc[1:] > 0: ValueError,
+        lambda rows: rows["a"] > float(Path("none.txt").read_text()): FileNotFoundError,
+    }.items():
+        broken = A_ABOVE_B._replace(fails=fails)
+        with pytest.raises(RuntimeError, match=r"^stages/validate\.py: .* a_above_b") as failure:
+            check_table([build_table(GOOD)], SCHEMA, policies, [broken])
+        assert isinstance(failure.value.__cause__, error)
