@@ -30,7 +30,7 @@ class Labels(NamedTuple):
 def find_labels(file: Path, labels: Path, key: str, schema: Schema, policies: Validate) -> Labels:
     """Find the labels of the rows of a file by a column that both files have.
 
-    Keys are compared as texts. An empty cell of the target is no label. If several rows have the
+    Keys are compared as texts. A row with a missing target has no label. If several rows have the
     same key, the last one gets the label. The memory grows with the number of labels alone.
 
     Args:
@@ -51,8 +51,9 @@ def find_labels(file: Path, labels: Path, key: str, schema: Schema, policies: Va
     for raw in read_rows(labels, schema, [*{key, *columns}]):
         texts, values, failures = check_rows(raw, columns, checks)
         parts.append(values)
-        cells = zip(texts[key].to_pylist(), texts[schema.target].to_pylist(), strict=True)
-        keys = {row: text for row, (text, target) in enumerate(cells) if text and target}
+        unlabelled = {f.row for f in failures if (f.column, f.check) == (schema.target, "missing")}
+        cells = enumerate(texts[key].to_pylist())
+        keys = {row: text for row, text in cells if text and row not in unlabelled}
         errors = [f for f in failures if f.row in keys and f.policy != "warn"]
         raise_failures(errors, raw.first, line)
         for row, text in keys.items():

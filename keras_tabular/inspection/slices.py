@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow.dataset import dataset
 
 from keras_tabular.config.schema import Schema
@@ -18,7 +17,7 @@ from keras_tabular.evaluation.scores import Predictions, row_scores
 from keras_tabular.evaluation.uncertainty import ALPHA, error_interval, share_interval
 from keras_tabular.model_file.bins import Bins, is_among, missing_mask, numeric_values
 from keras_tabular.table.arrays import predicted_classes, row_losses
-from keras_tabular.table.cells import is_missing
+from keras_tabular.table.cells import without_missing
 from keras_tabular.table.parquet import part_paths
 
 MAX_NUMBER_BINS, MAX_CATEGORIES = 4, 8  # of a column
@@ -243,10 +242,7 @@ def largest_errors(folder: Path, test: Predictions, schema: Schema) -> list[dict
     classes = predicted_classes(test.y_pred, schema, test.threshold)
     table = dataset(part_paths(folder)).take(pa.array(largest))
     names = (schema.target, *schema.features)
-    present = {
-        name: pc.if_else(is_missing(table[name], schema.columns[name]), None, table[name])
-        for name in names
-    }
+    present = {name: without_missing(table[name], schema.columns[name]) for name in names}
     errors = []
     for row, cells in zip(largest.tolist(), pa.table(present).to_pylist(), strict=True):
         values = {name: _json_value(value) for name, value in cells.items()}

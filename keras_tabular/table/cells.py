@@ -219,6 +219,11 @@ def is_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     return missing
 
 
+def without_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+    """Return typed values with null for each of the column's `missing_values`."""
+    return pc.if_else(is_missing(values, column), None, values) if column.sentinels else values
+
+
 def possible_kinds(arrow_type: pa.DataType) -> tuple[Kind, ...]:
     """Return the kinds that a column of an Arrow type can have; none for lists and the like."""
     arrow_type = _value_type(arrow_type)

@@ -17,7 +17,7 @@ from keras_tabular.config.sections import RowPolicy, Validate
 from keras_tabular.config.typed_yaml import expected_one_of
 from keras_tabular.core.errors import UserError, code_of_project, format_list
 from keras_tabular.core.parallel import ordered_map
-from keras_tabular.table.cells import as_float64, is_missing
+from keras_tabular.table.cells import as_float64, is_missing, without_missing
 from keras_tabular.table.database import row_hashes
 from keras_tabular.table.leaks import sample_rows, shares_explained
 
@@ -224,11 +224,7 @@ def _read_columns(part: Path | pa.Table, names: list[str]) -> pa.Table:
 
 def _without_missing(part: pa.Table, columns: Columns) -> pa.Table:
     """Return `columns` of a part, with null for each value that means missing."""
-    values = {name: part[name] for name in columns}
-    for name, column in columns.items():
-        if column.sentinels:
-            values[name] = pc.if_else(is_missing(values[name], column), None, values[name])
-    return pa.table(values)
+    return pa.table({name: without_missing(part[name], columns[name]) for name in columns})
 
 
 def _extremes(values: pa.ChunkedArray) -> set[Any]:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from keras_tabular.config.schema import Column, Kind, Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.parallel import ordered_map
-from keras_tabular.table.cells import MAX_NUMBER, as_float64, is_missing
+from keras_tabular.table.cells import MAX_NUMBER, as_float64, is_missing, without_missing
 from keras_tabular.table.parquet import count_rows, read_parts
 
 MAX_DISTINCT = 10_000  # distinct values are not counted beyond
@@ -33,7 +33,8 @@ def describe_table(folder: Path, schema: Schema) -> dict[str, Any]:
     classes = Counter[str]()
     if schema.task != "regression":
         for part in read_parts(folder, [schema.target]):
-            counts = part[0].value_counts().to_pylist()
+            present = without_missing(part[0], schema.columns[schema.target]).drop_null()
+            counts = present.value_counts().to_pylist()
             classes.update({str(row["values"]): row["counts"] for row in counts})
     return {
         "rows": rows,

@@ -9,9 +9,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from keras_tabular.config.sections import Validate
 from keras_tabular.core.metrics import TASKS
+from keras_tabular.evaluation.labels import find_labels
 from tests.commands import call_main, run_command
-from tests.helpers import PROJECT
+from tests.helpers import PROJECT, build_schema
 from tests.projects import change_settings, read_scores, run_stages
 
 SCORE = "keras_tabular.cli.score"
@@ -206,6 +208,23 @@ def test_wrong_labels_are_named_with_their_line(
     options = ("--labels", str(tmp_path / "s.csv"), "--key", "id")
     with pytest.raises(SystemExit, match=message):
         call_main(tmp_path, SCORE, "m.keras", str(answered[1]), *options)
+
+
+@pytest.mark.parametrize("policy", ["drop", "error", "warn"])
+@pytest.mark.parametrize(
+    ("task", "missing", "labels"),
+    [("multiclass", "NA", "1,a\n2,NA\n3,\n"), ("regression", -1, "1,0.5\n2,-1.0\n3,\n")],
+)
+def test_a_declared_missing_value_is_no_label(
+    task: str, missing: Any, labels: str, policy: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_text("x,id\n0.5,2\n1.5,3\n2.5,1\n")
+    (tmp_path / "labels.csv").write_text(f"id,y\n{labels}")
+    files = tmp_path / "rows.csv", tmp_path / "labels.csv"
+    schema, policies = build_schema(task, missing), Validate(missing_target=policy)
+    schema = schema.model_copy(update={"ignore": ("id",)})
+    joined = find_labels(*files, "id", schema, policies)
+    assert (joined.positions, joined.warnings) == ({2: 0}, ["2 of 3 rows have no label"])
 
 
 def test_a_folder_without_answers_is_no_log(short_run: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Summaries of columns and the profile of a table."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +40,25 @@ def test_a_number_that_is_too_large_is_an_error(large: float, tmp_path: Path) ->
         describe_table(tmp_path / "undeclared", schema)
 
 
-def test_a_row_without_a_declared_class_is_an_error() -> None:
-    part = pa.table({"y": pa.array([1, None, 7])})
+@pytest.mark.parametrize(
+    ("task", "missing_labels", "targets"),
+    [
+        ("binary", (), [1, None, 7]),
+        ("binary", (9,), [1, None, 9]),
+        ("multiclass", ("NA", "?"), ["a", "NA", "?"]),
+        ("regression", (-999,), [0.5, -999.0, None]),
+    ],
+)
+def test_a_row_without_a_declared_class_or_value_is_an_error(
+    task: str, missing_labels: tuple[Any, ...], targets: list[Any]
+) -> None:
+    part = pa.table({"y": pa.array(targets)})
     with pytest.raises(UserError, match=r"column y: 2 of 3 rows .*\. Set validate\.missing_target"):
-        labels(part, build_schema("binary"))
+        labels(part, build_schema(task, *missing_labels))
+
+
+def test_a_missing_target_is_not_a_class_in_the_profile(tmp_path: Path) -> None:
+    part = pa.table({"x": [0.5] * 4, "y": ["a", "b", "NA", None]})
+    write_parts(tmp_path, [part])
+    profile = describe_table(tmp_path, build_schema("multiclass", "NA"))
+    assert profile["target"] == {name: {"rows": 1, "share": 0.25} for name in ("a", "b")}
