@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keras_tabular.config.schema import Dialect
-from keras_tabular.core.errors import UserError, format_list
+from keras_tabular.core.errors import UserError, format_list, truncate
 from keras_tabular.table import csv
 from keras_tabular.table.rows import text_columns
 from keras_tabular.table.source import column_types, is_csv, read_rows, readable_names
@@ -55,15 +55,17 @@ def read_sample(files: list[Path], limit: int) -> Sample:
 
     Raises:
         UserError: A file cannot be read, a header names a column twice, the files have different
-            columns, or there is no row.
+            columns, a column can be read in some of the files only, or there is no row.
     """
     dialects = [infer_dialect(file) if is_csv(file) else Dialect() for file in files]
     # A file with ASCII characters only may have the encoding of the others.
     encodings = [dialect.encoding for dialect in dialects if dialect.encoding != "utf-8"]
     dialect = dialects[0].model_copy(update={"encoding": [*encodings, "utf-8"][0]})
     sample = Sample(dialect, dialect.delimiter if is_csv(files[0]) else "")
+    first_types = column_types(files[0], dialect)
     for number, file in enumerate(files):
-        names = column_types(file, dialect).names
+        types = column_types(file, dialect)
+        names = types.names
         if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
             hint = " Is the header missing?" if is_csv(file) else ""
             problem = f"got {format_list(map(repr, repeated))} more than once.{hint}"
@@ -71,6 +73,10 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         if sample.columns and (different := sorted(set(names) ^ set(sample.columns))):
             problem = f"Only one of the files has {format_list(different)}."
             raise UserError(f"{file}: expected the columns of {files[0]}. {problem}")
+        for name in sorted({*readable_names(types)} ^ {*readable_names(first_types)}):
+            expected, got = (truncate(str(t.field(name).type)) for t in (first_types, types))
+            problem = f"expected {expected} as in {files[0]}, got {got}"
+            raise UserError(f"{file}, column {name}: {problem}. Write it with one type.")
         add_file(sample, file, math.ceil((limit - sample.rows) / (len(files) - number)))
     if not sample.rows:
         raise UserError(f"{files[0]}: expected rows after the header, got none.")

@@ -1,5 +1,6 @@
 """Columns of a Parquet file are read as their declared kind, or refused."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -9,8 +10,10 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
-from keras_tabular.config.schema import Kind
+from keras_tabular.config.schema import Kind, Schema
+from keras_tabular.config.typed_yaml import parse_section
 from keras_tabular.core.errors import UserError
 from keras_tabular.prediction.inputs import row_columns
 from keras_tabular.schema_inference.schema import infer_schema
@@ -72,6 +75,33 @@ def test_a_value_that_does_not_fit_the_declared_kind_is_an_error(
 ) -> None:
     with pytest.raises(UserError, match=r"column x: expected .*, got "):
         read_column(tmp_path / "t.parquet", column, kind)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kind", "value"),
+    [
+        (pa.array([1, 2, 1]), pa.array(["3", "1", "2"]), "integer", 3),
+        (pa.array([1, 2, 1]), pa.array([0.5, 1.5, 1.0]), "real", 0.5),
+        (pa.array([1, 2, 1]), pa.array(["a", "b", "a"]), "category", "a"),
+        (pa.array([1, 2, 1]), pa.array([{"a": 1}] * 3), None, "struct<a: int64>"),
+        (pa.array([{"a": 1}] * 3), pa.array([1, 2, 1]), None, "int64"),
+    ],
+)
+def test_a_column_may_have_another_type_in_each_file_if_a_kind_can_hold_both(
+    first: pa.Array, second: pa.Array, kind: Kind | None, value: Any, tmp_path: Path
+) -> None:
+    files = tmp_path / "1.parquet", tmp_path / "2.parquet"
+    for file, column in zip(files, (first, second), strict=True):
+        pq.write_table(pa.table({"x": column, "w": [1, 2, 3], "y": [0, 1, 1]}), file)
+    if kind is None:
+        message = f"{files[1]}, column x: expected {first.type} as in {files[0]}, got {value}"
+        with pytest.raises(UserError, match=f"^{re.escape(message)}"):
+            infer_schema(tmp_path, "y", 9)
+        return
+    schema = parse_section(yaml.safe_load(infer_schema(tmp_path, "y", 9).text), Schema, "s.yaml")
+    assert schema.columns["x"].kind == kind
+    (table,) = read_table(files[1], schema)
+    assert table["x"].to_pylist()[0] == value
 
 
 def test_columns_that_no_kind_can_hold_are_ignored_by_the_inferred_schema(tmp_path: Path) -> None:
