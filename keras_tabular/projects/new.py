@@ -25,7 +25,6 @@ MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
 MAX_HEADER = 2**20  # characters of a table that are read to find its column names
 EXAMPLES = ("breast_cancer", "diabetes", "iris", "wine")  # of scikit-learn, each with a `target`
 WITH_PLACEHOLDERS = ("README.md", "data/README.md", "pyproject.toml")
-LIBRARY_FOLDERS = re.compile(r"(?:^ +- keras_tabular/.*\n)+", re.MULTILINE)  # in dvc.yaml
 
 
 def main() -> None:
@@ -141,8 +140,6 @@ def write_files(folder: Path, table: str, target: str) -> None:
         if name in WITH_PLACEHOLDERS:
             text = content.decode()
             content = re.sub(r"\{\{ ?(\w+) ?\}\}", lambda match: values[match[1]], text).encode()
-        elif name == "dvc.yaml":  # the lock file has the hash of the library
-            content = LIBRARY_FOLDERS.sub("      - requirements.txt\n", content.decode()).encode()
         elif name == "requirements.txt":
             lock = content.decode()
             other_lines = f"{LOCKED_PACKAGE.sub('', lock)}--find-links vendor\n\n"

@@ -1,8 +1,9 @@
 """Upgrade a project to a later version of the library, and print what has changed.
 
 Run this command with a clone of the later version: `python3 CLONE/keras_tabular upgrade FOLDER`. It
-replaces the wheel in vendor, the packages in the lock files, and the scripts in stages that you
-have not edited. It installs the packages into .venv, and changes no other file.
+replaces the wheel in vendor, the packages in the lock files, and the stages that you have not
+edited: their scripts and their texts in dvc.yaml. It installs the packages into .venv, and changes
+no other file.
 """
 
 import re
@@ -10,7 +11,8 @@ import shutil
 import tempfile
 import zipfile
 from argparse import ArgumentParser
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
@@ -18,6 +20,16 @@ from keras_tabular.projects.lock import DISTRIBUTION, LOCKED_PACKAGE, lock_text,
 from keras_tabular.projects.wheel import PIP, Files, get_wheel, pin, read_project_files, run_command
 
 CHANGES = "keras_tabular/CHANGELOG.md"  # in the wheel
+# The stages in a dvc.yaml, and one of them, with blank lines and comments except at the end.
+STAGES = re.compile(rb"^stages:.*\n(?:(?: *(?:#.*)?\n)*  .*\n)*", re.MULTILINE)
+STAGE = re.compile(rb"^  ([\w-]+):.*\n(?:(?: *(?:#.*)?\n)*    .*\n)*", re.MULTILINE)
+
+
+class Stage(NamedTuple):
+    """The script of a stage and its text in dvc.yaml; empty if there is none."""
+
+    script: bytes = b""
+    text: bytes = b""
 
 
 def main() -> None:
@@ -36,21 +48,20 @@ def main() -> None:
         changes = new_changes(old_wheel, new_wheel)
         old_files, files = read_project_files(old_wheel), read_project_files(new_wheel)
         locks = upgraded_locks(folder, old_files, files, pin(new_wheel))
-        scripts, edited = upgraded_stages(folder, old_files, files)
+        stages, messages = upgraded_stages(folder, old_files, files)
         # The wheel is replaced last, so that `upgrade` can be repeated if it was interrupted.
         for path, lock_lines in locks.items():
             with atomic_write(path) as partial:
                 partial.write_text(lock_lines, encoding="utf-8")
-        for path, content in scripts.items():
+        for path, content in stages.items():
             path.write_bytes(content)
         with atomic_write(wheel) as partial:
             shutil.copy(new_wheel, partial)
     if wheel != old_wheel:
         old_wheel.unlink()
     print(f"{wheel} replaces {old_wheel.name}. requirements.txt has its hash.")
-    for path in edited:
-        print(f"You have edited {path}, and the library has a new version of it.")
-        print(f"Replace it by {path.relative_to(folder)} of the clone, and repeat your edits.")
+    for message in messages:
+        print(message)
     print(f"New lines of the change log:\n\n{changes or '(none)'}\n")
     install(folder, wheel)
 
@@ -89,22 +100,52 @@ def upgraded_locks(folder: Path, old: Files, new: Files, pins: dict[str, str]) -
     return locks
 
 
-def upgraded_stages(folder: Path, old: Files, new: Files) -> tuple[dict[Path, bytes], list[Path]]:
-    """Find the stage scripts that differ in the new version, since they import its functions.
+def upgraded_stages(folder: Path, old: Files, new: Files) -> tuple[dict[Path, bytes], list[str]]:
+    """Find the stages that differ in the new version.
+
+    A script needs the command in dvc.yaml that fits it. If the owner has edited one of the two, and
+    the new version has another one, both stay as they are.
 
     Returns:
-        The new content of the scripts that the owner has not edited; and the edited scripts.
+        The new content of scripts and of dvc.yaml; and a message about each stage that stays.
     """
-    scripts, edited = {}, []
-    for name, (content, _) in new.items():
-        path = folder / name
-        if not name.startswith("stages/") or not path.exists() or path.read_bytes() == content:
+    paths = [folder / "dvc.yaml", *folder.glob("stages/*.py")]
+    project_files = {path.relative_to(folder).as_posix(): (path.read_bytes(), 0) for path in paths}
+    old_stages, stages, project_stages = map(read_stages, (old, new, project_files))
+    contents, texts, messages = dict[Path, bytes](), dict[str, bytes](), list[str]()
+    for name in old_stages | stages:
+        versions = [each.get(name, Stage()) for each in (old_stages, stages, project_stages)]
+        _, stage, project_stage = versions
+        if project_stage == Stage() and name in old_stages:
+            continue  # the owner has removed it
+        has_new_script, has_new_text = (a != b != c for a, b, c in zip(*versions, strict=True))
+        if any(len({*parts}) == len(versions) for parts in zip(*versions, strict=True)):
+            places = [f"stages/{name}.py of the clone"] if has_new_script else []
+            places += [f"these lines of dvc.yaml:\n\n{stage.text.decode()}"] if has_new_text else []
+            message = f"You have edited the stage {name}, and the library has a new version of it."
+            messages.append(f"{message} Repeat your edits in {' and in '.join(places)}")
             continue
-        if path.read_bytes() == old.get(name, (b"", 0))[0]:
-            scripts[path] = content
-        else:
-            edited.append(path)
-    return scripts, edited
+        if has_new_script and stage.script:
+            contents[folder / f"stages/{name}.py"] = stage.script
+        if has_new_text:
+            texts[name] = stage.text
+    added = b"".join(texts[name] for name in texts if not project_stages.get(name, Stage()).text)
+
+    def upgrade(section: re.Match[bytes]) -> bytes:
+        return STAGE.sub(lambda stage: texts.get(stage[1].decode(), stage[0]), section[0]) + added
+
+    if texts:
+        contents[folder / "dvc.yaml"] = STAGES.sub(upgrade, project_files["dvc.yaml"][0])
+    return contents, messages
+
+
+def read_stages(files: Files) -> dict[str, Stage]:
+    """Return the stages in some files, by their names."""
+    section = b"".join(STAGES.findall(files["dvc.yaml"][0]))
+    texts = {match[1].decode(): match[0] for match in STAGE.finditer(section)}
+    paths = {PurePath(name): content for name, (content, _) in files.items()}
+    scripts = {path.stem: paths[path] for path in paths if path.match("stages/*.py")}
+    return {name: Stage(scripts.get(name, b""), texts.get(name, b"")) for name in texts | scripts}
 
 
 def install(folder: Path, wheel: Path) -> None:

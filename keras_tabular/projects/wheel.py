@@ -5,6 +5,7 @@ This module only needs the standard library, because it runs before any package 
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,8 @@ from keras_tabular.projects.lock import DISTRIBUTION, version_differences
 ROOT = Path(__file__).resolve().parents[2]  # a clone, or site-packages
 PROJECT_FILES = "keras_tabular/projects/files/"  # in the wheel
 GIT = ("git", "-c", "advice.detachedHead=false", "-c", "init.defaultBranch=main")
+# Dependencies in dvc.yaml. In a project, the lock file has the hash of the library instead.
+LIBRARY_FOLDERS = re.compile(rb"(?:^ +- keras_tabular/.*\n)+", re.MULTILINE)
 Files = dict[str, tuple[bytes, int]]  # the content and the mode of each file, by its path
 PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check")
 
@@ -82,8 +85,10 @@ def read_project_files(wheel: Path) -> Files:
     with ZipFile(wheel) as archive:
         for info in archive.infolist():
             if info.filename.startswith(PROJECT_FILES):
-                name = info.filename.removeprefix(PROJECT_FILES)
-                files[name] = (archive.read(info), info.external_attr >> 16 & 0o777)
+                name, content = info.filename.removeprefix(PROJECT_FILES), archive.read(info)
+                if name == "dvc.yaml":
+                    content = LIBRARY_FOLDERS.sub(b"      - requirements.txt\n", content)
+                files[name] = (content, info.external_attr >> 16 & 0o777)
     return files
 
 

@@ -90,6 +90,8 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
         ("CHANGELOG.md", "## Unreleased\n", "## Unreleased\n\n- Later: a new entry.\n"),
         ("keras_tabular/projects/files/Makefile", "# The commands", "# Later: the commands"),
         ("keras_tabular/__init__.py", '"""', '"""Later: '),
+        ("stages/validate.py", '"rejected", type', '"--rejected", type'),
+        ("dvc.yaml", "data/validated data/rejected", "--rejected data/rejected data/validated"),
     ):
         text = (library / name).read_text()
         assert before_edit in text
@@ -105,7 +107,8 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
     assert read_output_hashes(project) == before
     changed = check_output(project, "git", "diff", "--name-only", "HEAD").splitlines()
     (wheel,) = project.glob("vendor/*")
-    assert changed == ["dvc.lock", "requirements.txt", f"vendor/{wheel.name}"]
+    outputs = ["dvc.lock", "dvc.yaml", "requirements.txt", "stages/validate.py"]
+    assert changed == [*outputs, f"vendor/{wheel.name}"]
     os.utime(installed / "installed", (0, 0))  # as if pip had failed
     assert "New lines of the change log:\n\n(none)\n" in check_output(tmp_path, *upgrade)
     assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")

@@ -43,18 +43,71 @@ def test_packages_that_the_owner_added_or_changed_stay(tmp_path: Path) -> None:
     assert upgraded_locks(project, *files, pin(new)) == {file: upgraded}
 
 
-def test_stage_scripts_that_the_owner_has_not_edited_are_replaced(tmp_path: Path) -> None:
-    old_files = {"stages/a.py": "a = 1\n", "stages/b.py": "b = 1\n", "stages/c.py": "c = 1\n"}
-    old = write_wheel(tmp_path / "old", **old_files)
-    new_files = {name: text.replace("1", "2") for name, text in old_files.items()}
-    new = write_wheel(tmp_path / "new", **new_files, **{"stages/d.py": "d = 2\n"})
-    stages = tmp_path / "project/stages"
-    stages.mkdir(parents=True)
-    for name, text in (("a.py", "a = 1\n"), ("b.py", "b = 1  # edited\n"), ("c.py", "c = 2\n")):
-        (stages / name).write_text(text)
-    files = read_project_files(old), read_project_files(new)
-    scripts, edited = upgraded_stages(tmp_path / "project", *files)
-    assert (scripts, edited) == ({stages / "a.py": b"a = 2\n"}, [stages / "b.py"])
+LOCK = "requirements.txt"  # which `new` names in place of the library's folders
+
+
+def stage(name: str, version: int, deps: str = "keras_tabular/core") -> str:
+    """Return a stage of a dvc.yaml."""
+    return f"  {name}:\n    cmd: python -m {name} {version}\n    deps:\n      - {deps}\n"
+
+
+def upgrade_stages(
+    folder: Path, old: dict[str, str], new: dict[str, str], project: dict[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """Write a project, and return the files that an upgrade of its stages changes, and messages."""
+    for name, text in project.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    wheels = write_wheel(folder / "old", **old), write_wheel(folder / "new", **new)
+    contents, messages = upgraded_stages(folder, *map(read_project_files, wheels))
+    names = {str(path.relative_to(folder)): path for path in contents}
+    return {name: contents[path].decode() for name, path in names.items()}, messages
+
+
+def test_stages_that_the_owner_has_not_edited_are_replaced(tmp_path: Path) -> None:
+    """Their scripts and their texts in dvc.yaml; all other lines of dvc.yaml stay as they are."""
+    old, new = (
+        {f"stages/{name}.py": f"{name} = {version}\n" for name in "abcde"}
+        | {"dvc.yaml": "stages:\n" + "".join(stage(name, version) for name in "abcde")}
+        for version in (1, 2)
+    )
+    new["stages/e.py"] = old["stages/e.py"]
+    new |= {"stages/f.py": "f = 2\n", "dvc.yaml": new["dvc.yaml"] + stage("f", 2)}
+
+    def pipeline(a: str, e: str) -> str:
+        own_stage = "  mine:\n    cmd: true\n\n    # for tests\n    frozen: true\n"
+        edited = (
+            stage("c", 1, "mine") + f"\n{stage('d', 1, LOCK)}\n    # not yet\n    frozen: true\n"
+        )
+        end = "\n# The model\nartifacts:\n  a:\n    path: ä\n"
+        stages = [a, own_stage, stage("b", 1, LOCK), edited, e]
+        return f"# Mine\nstages:\n  # first\n{''.join(stages)}{end}"
+
+    project = old | {
+        "dvc.yaml": pipeline(stage("a", 1, LOCK), stage("e", 1, LOCK)),
+        **{f"stages/{name}.py": f"{name} = 1  # edited\n" for name in "be"},
+    }
+    contents, messages = upgrade_stages(tmp_path, old, new, project)
+    assert contents == {
+        "stages/a.py": "a = 2\n",
+        "stages/f.py": "f = 2\n",
+        "dvc.yaml": pipeline(stage("a", 2, LOCK), stage("e", 2, LOCK) + stage("f", 2, LOCK)),
+    }
+    for name, message in zip("bcd", messages, strict=True):
+        assert message.startswith(f"You have edited the stage {name}, and the library has a new ")
+        script, text = f"stages/{name}.py of the clone", stage(name, 2, LOCK)
+        assert message.endswith(f"in {script} and in these lines of dvc.yaml:\n\n{text}")
+
+
+def test_an_edit_of_a_stage_that_the_new_version_does_not_change_is_no_obstacle(
+    tmp_path: Path,
+) -> None:
+    """An interrupted upgrade goes on, too."""
+    old = {"dvc.yaml": "stages:\n" + stage("a", 1) + stage("b", 1), "stages/a.py": "a = 1\n"}
+    new = old | {"stages/a.py": "a = 2\n", "dvc.yaml": "stages:\n" + stage("a", 1) + stage("b", 2)}
+    pipeline = "stages:\n" + stage("a", 1, "mine")
+    project = {"dvc.yaml": pipeline + stage("b", 2, LOCK), "stages/a.py": "a = 1\n"}
+    assert upgrade_stages(tmp_path, old, new, project) == ({"stages/a.py": "a = 2\n"}, [])
 
 
 def test_missing_packages_and_other_versions_are_listed() -> None:
