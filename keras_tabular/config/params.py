@@ -13,7 +13,13 @@ from pydantic import create_model
 from keras_tabular.config import sections
 from keras_tabular.config.schema import VALUE_TYPES, Kind, Schema
 from keras_tabular.config.sections import Evaluate, Gate, Range, Split, ThresholdRule, Train
-from keras_tabular.config.typed_yaml import Section, expected_one_of, parse_section, read_yaml
+from keras_tabular.config.typed_yaml import (
+    Section,
+    expected_one_of,
+    parse_section,
+    read_yaml,
+    suggestion,
+)
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.metrics import CUSTOM, GROUP_MEASURES, ROW_SETS, TASKS
 
@@ -42,7 +48,9 @@ with warnings.catch_warnings(action="ignore"):  # models have a deprecated metho
 
 
 def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
-    """Load sections of `params.yaml`, after a check of the whole file.
+    """Load sections of `params.yaml`, after a check of all sections of the library.
+
+    Sections with other names belong to the owner, unless the name is a typo.
 
     Args:
         names: The sections to return.
@@ -54,7 +62,12 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
             for each mistake.
     """
     try:
-        params = Params(**dict(parse_section(read_yaml(path), ALL_SECTIONS, path)))
+        content = read_yaml(path)
+        if isinstance(content, dict):
+            missing = [name for name in FIELDS if name not in content]
+            names_or_typos = [k for k in content if k in FIELDS or suggestion(str(k), missing)]
+            content = {name: content[name] for name in names_or_typos}
+        params = Params(**dict(parse_section(content, ALL_SECTIONS, path)))
         mistakes = "\n".join(f"{path}: {mistake}" for mistake in find_mistakes(params, schema))
         if mistakes:
             raise UserError(mistakes)

@@ -78,7 +78,6 @@ def change_value(key: str, value: Any) -> dict[str, str]:
          f".{L2}: expected a list with at least one value, or low and high, got []."),
         ("search.space", {L2: {"low": 0, "high": 1, "log": True}},
          f".{L2}: expected low above 0, as log is true, got "),
-        ("evaluation", {}, ": unknown key. Did you mean 'evaluate'? Allowed keys: drift, "),
         ("target", "outcome", ": expected one of Pregnancies, Glucose, BloodPressure, "),
         ("ignore", ["Outcome"], ": expected other columns than the target 'Outcome'."),
         ("encoding", "gzip", ": expected a text encoding such as utf-8 or latin-1, got 'gzip'."),
@@ -118,6 +117,16 @@ def test_only_the_requested_sections_are_returned(tmp_path: Path) -> None:
     params = write_and_load(tmp_path, TEXTS | {PARAMS: text}, "split", "train")
     assert vars(params).keys() == {"split", "train"}
     assert (params.split.seed, params.train.networks["plain"].learning_rate) == (9, 0.001)
+
+
+def test_other_sections_belong_to_the_owner_unless_they_are_misspelt(tmp_path: Path) -> None:
+    own_sections = "training: {server: gpu1}\n2: [a]\ntrain2: 5\n"
+    params = write_and_load(tmp_path, TEXTS | {PARAMS: TEXTS[PARAMS] + own_sections}, "split")
+    assert vars(params).keys() == {"split"}
+    text = re.sub("^train:", "trian:", TEXTS[PARAMS] + own_sections, flags=re.MULTILINE)
+    with pytest.raises(UserError) as error:
+        write_and_load(tmp_path, TEXTS | {PARAMS: text})
+    assert f"{PARAMS}: trian: unknown key. Did you mean 'train'? Allowed keys: " in str(error.value)
 
 
 def test_early_stopping_requires_validation_rows(tmp_path: Path) -> None:
