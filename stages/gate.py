@@ -1,4 +1,8 @@
-"""Check the scores against the rules of `gate` in params.yaml, and give a verdict with reasons."""
+"""Check the scores against the rules of `gate` in params.yaml, and give a verdict with reasons.
+
+The stage writes the verdict that follows from its inputs. Without `--verdict`, as in `make gate`,
+the scores are also compared with those of a commit, by default the last one with other results.
+"""
 
 import sys
 from argparse import ArgumentParser
@@ -7,7 +11,7 @@ from pathlib import Path
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import write_json
-from keras_tabular.experiments.gate import evaluate_gate, make_base
+from keras_tabular.experiments.gate import compare_with_base, evaluate_gate, make_base
 from keras_tabular.experiments.run import WORKSPACE, Run, last_run
 from keras_tabular.experiments.verdict import format_checks
 from stages import run
@@ -25,10 +29,12 @@ def main() -> None:
 
     this = Run(WORKSPACE, args.metrics)
     evaluation = this.require_evaluation()
-    other = Run(args.base, args.metrics) if args.base else last_run(args.metrics)
-    verdict = evaluate_gate(evaluation, make_base(this, other), params, schema, this.networks)
+    verdict = evaluate_gate(evaluation, params, schema, this.networks)
     if args.verdict:
         write_json(args.verdict, verdict.to_json())
+    else:
+        base = make_base(this, Run(args.base, args.metrics) if args.base else last_run(this))
+        verdict = compare_with_base(verdict, evaluation, base, params.gate.worse_than_last)
     for status, reason in format_checks(verdict.checks):
         print(f"{status}: {reason}")
     for warning in verdict.warnings:

@@ -8,7 +8,7 @@ from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.metrics import TASKS
 from keras_tabular.experiments.comparison import Comparison
-from keras_tabular.experiments.gate import evaluate_gate, make_base
+from keras_tabular.experiments.gate import compare_with_base, evaluate_gate, make_base
 from keras_tabular.experiments.rerun import rerun
 from keras_tabular.experiments.run import WORKSPACE, Run, mismatch
 from keras_tabular.report.page import render
@@ -25,7 +25,9 @@ def main() -> None:
 
     this, base = Run(WORKSPACE), Run(args.base)
     evaluation, reason = this.require_evaluation(), mismatch(this, base)
-    verdict = evaluate_gate(evaluation, make_base(this, base), params, schema, this.networks)
+    verdict = evaluate_gate(evaluation, params, schema, this.networks)
+    limits = params.gate.worse_than_last
+    verdict = compare_with_base(verdict, evaluation, make_base(this, base), limits)
     task, head = TASKS[schema.task], Run("HEAD")
     text = render(
         "pull_request.md",

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
+from keras_tabular.core.nested import flatten
 from keras_tabular.experiments.comparison import Comparison
+from keras_tabular.experiments.gate import compare_with_base, make_base
 from keras_tabular.experiments.rerun import cached_output
 from keras_tabular.experiments.run import WORKSPACE, Run, last_run, mismatch
 from keras_tabular.report.page import render
@@ -36,8 +38,9 @@ def build_report(base: str | None, rev: str | None) -> tuple[Comparison, str, st
     Returns:
         The comparison, why it is with this run or with none, and the page.
     """
-    this, other = Run(rev or WORKSPACE), Run(base) if base else last_run()
-    this.require_evaluation()
+    this = Run(rev or WORKSPACE)
+    evaluation, verdict = this.require_evaluation(), this.verdict
+    other = Run(base) if base else last_run(this)
     if not this.sha:
         load_schema()  # it may be invalid
     note = "" if base else "This is the last commit that has other results."
@@ -47,7 +50,10 @@ def build_report(base: str | None, rev: str | None) -> tuple[Comparison, str, st
         other, note = None, "Both revisions are the same, so there is nothing to compare."
     elif reason := mismatch(this, other):
         other, note = None, f"{NOT_COMPARED}: {reason}."
-    comparison = Comparison(this, other)
+    if verdict and other:
+        limits = dict(flatten(this.params.get("gate", {}).get("worse_than_last", {})))
+        verdict = compare_with_base(verdict, evaluation, make_base(this, other), limits)
+    comparison = Comparison(this, other, verdict)
     file = this.metrics / "errors.json"  # it is not in git
     errors = json.loads(this.read(file) or cached_output(file, this.lock) or "{}")
     return comparison, note, render("page.html", comparison, note=note, errors=errors)

@@ -1,9 +1,13 @@
-"""The gate: has a run learnt something, does it keep its limits, and is it not worse?"""
+"""The gate: has a run learnt something, does it keep its limits, and is it not worse?
+
+`evaluate_gate` gives the verdict that follows from the scores of a run alone. Where somebody asks
+for it, `compare_with_base` adds the comparison with another run.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keras_tabular.config.params import PARAMS, Params
 from keras_tabular.config.schema import Schema
@@ -16,7 +20,7 @@ from keras_tabular.experiments.advice import Networks, next_steps
 from keras_tabular.experiments.run import Run, mismatch
 from keras_tabular.experiments.verdict import SKIPPED, STATUSES, Check, Verdict
 
-NOTHING_LEARNT = "Nothing was learnt"
+NOTHING_LEARNT, MISSES_LIMIT = "Nothing was learnt", "A score misses its limit"
 KEEPS_RULES = "The run keeps every rule of the gate"
 
 
@@ -55,7 +59,7 @@ def make_base(run: Run, other: Run | None) -> Base:
 
 
 def evaluate_gate(
-    evaluation: Evaluation, base: Base, params: Params, schema: Schema, networks: Networks
+    evaluation: Evaluation, params: Params, schema: Schema, networks: Networks
 ) -> Verdict:
     """Check a run against the rules of the gate.
 
@@ -72,7 +76,7 @@ def evaluate_gate(
     gate, test, names = params.gate, evaluation.test, TASKS[schema.task].baselines
     keys = list(dict.fromkeys([deciding_metric(params.train.loss), evaluation.primary_metrics[0]]))
     constant = check_constant(test, names["constant"], keys)
-    limits = [*check_limits(flat(evaluation), base, gate), *check_groups(evaluation, gate.groups)]
+    limits = [*check_limits(flat(evaluation), gate), *check_groups(evaluation, gate.groups)]
     comparisons = [
         check_baseline(test, names[kind], keys, gate.margin)
         for kind in gate.beat_baselines
@@ -104,6 +108,31 @@ def evaluate_gate(
     )
 
 
+def compare_with_base(
+    verdict: Verdict, evaluation: Evaluation, base: Base, limits: Mapping[str, float]
+) -> Verdict:
+    """Add the checks against another run to the verdict on a run.
+
+    Args:
+        evaluation: Scores of the run.
+        limits: The key `worse_than_last` of the section `gate`.
+    """
+    checks = [*check_base(flat(evaluation), base, limits)]
+    statuses = {verdict.status, *(check.status for check in checks)}
+    update: dict[str, Any] = {
+        "checks": [*verdict.checks, *checks],
+        "status": next(status for status in STATUSES if status in statuses),
+    }
+    if reasons := [check.reason for check in checks if check.status == "fail"]:
+        if verdict.status == "fail":
+            reasons.insert(0, verdict.reason)
+        else:
+            update["headline"] = MISSES_LIMIT
+            reasons += [verdict.reason] if verdict.reason != KEEPS_RULES else []
+        update["reason"] = ". ".join(reasons)
+    return verdict.model_copy(update=update)
+
+
 def _rank(check: Check) -> tuple[int, float]:
     """Sort by status, the worst first, then by the score of the baseline, the best first."""
     sign = -1 if metric(str(check.score)).greater_is_better else 1
@@ -116,7 +145,7 @@ def _headline(constant: Check | None, misses_limit: bool, strongest: Check | Non
     if constant and constant.status != "pass":
         return NOTHING_LEARNT
     if misses_limit:
-        return "A score misses its limit"
+        return MISSES_LIMIT
     if strongest is None:
         constant_name = constant and CONSTANTS[constant.subject]
         return f"The model is better than {constant_name}" if constant_name else KEEPS_RULES
@@ -206,8 +235,8 @@ def _format_comparison(scores: ScoreSet, name: str, keys: Sequence[str]) -> str:
     return "; ".join(texts)
 
 
-def check_limits(scores: Mapping[str, float], base: Base, gate: Gate) -> Iterator[Check]:
-    """Check the limits that params.yaml gives, and those that follow from the scores of the base.
+def check_limits(scores: Mapping[str, float], gate: Gate) -> Iterator[Check]:
+    """Check the limits that params.yaml gives.
 
     Args:
         scores: Scores by dotted key, as params.yaml names them.
@@ -215,8 +244,19 @@ def check_limits(scores: Mapping[str, float], base: Base, gate: Gate) -> Iterato
     for rule, limits, at_least in (("lowest", gate.lowest, True), ("highest", gate.highest, False)):
         for key, limit in limits.items():
             yield _check_limit(f"{rule} {key}", scores.get(key), limit, at_least)
+
+
+def check_base(
+    scores: Mapping[str, float], base: Base, limits: Mapping[str, float]
+) -> Iterator[Check]:
+    """Check that scores are not worse than those of another run by more than a share.
+
+    Args:
+        scores: Scores by dotted key, as params.yaml names them.
+        limits: The largest allowed share, by the key of the score.
+    """
     base_scores = flat(base.evaluation) if base.evaluation else {}
-    for key, share in gate.worse_than_last.items():
+    for key, share in limits.items():
         rule, value = f"worse_than_last {key}", scores.get(key)
         if value is not None and key not in base_scores:
             yield Check(rule=rule, status=SKIPPED, reason=base.name, value=value, allowed=None)

@@ -109,14 +109,9 @@ def pull_inputs(project: Path) -> None:
 
 
 def changed_files(project: Path) -> list[str]:
-    """List the outputs in dvc.lock that differ from the last commit; `dvc.lock` if only it does.
-
-    The verdict of the gate is left out, since it depends on the history.
-    """
+    """List the outputs in dvc.lock that differ from the last commit; `dvc.lock` if only it does."""
     texts = git("show", f"HEAD:./{LOCK}", folder=project), (project / LOCK).read_text("utf-8")
     committed, current = (yaml.safe_load(text or "") or {"stages": {}} for text in texts)
-    for lock in (committed, current):
-        lock["stages"].pop("gate", None)
     before, after = locked_outputs(committed), locked_outputs(current)
     files = sorted(path for path, output in after.items() if output != before.get(path))
     return files or ([LOCK] if committed != current else [])

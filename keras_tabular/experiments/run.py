@@ -183,16 +183,16 @@ def resolve(name: str) -> tuple[str, str]:
     return commit[:7] if is_hash else name, commit
 
 
-def last_run(metrics: Path = METRICS) -> Run | None:
-    """Find the run of the last commit in which metrics.json differs from now; None if none does.
+def last_run(run: Run) -> Run | None:
+    """Find the last commit up to a run in which metrics.json differs from the run's, if any does.
 
-    The result is the same before and after the present results are committed.
+    For the workspace, the result is the same before and after its results are committed.
     """
-    path = metrics / "metrics.json"
-    text, log = read_text(path), git("log", "--first-parent", "--format=%H", "--", str(path)) or ""
-    commits = (c for c in log.split() if content_at(c, path) not in (None, text))
+    path = run.metrics / "metrics.json"
+    log = git("log", "--first-parent", "--format=%H", run.sha or "HEAD", "--", str(path)) or ""
+    commits = (c for c in log.split() if content_at(c, path) not in (None, run.read(path)))
     commit = next(commits, None)
-    return Run(commit, metrics) if commit else None
+    return Run(commit, run.metrics) if commit else None
 
 
 def content_at(commit: str, path: Path | str) -> str | None:

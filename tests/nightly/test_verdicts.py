@@ -20,7 +20,7 @@ from keras_tabular.evaluation import plot_data, uncertainty
 from keras_tabular.evaluation.evaluation import Evaluation, to_json
 from keras_tabular.evaluation.result import compare_with_baselines
 from keras_tabular.evaluation.scores import Predictions
-from keras_tabular.experiments.gate import Base, evaluate_gate, make_base
+from keras_tabular.experiments.gate import compare_with_base, evaluate_gate, make_base
 from keras_tabular.experiments.run import WORKSPACE, Run
 from tests.helpers import build_schema, load_train_params
 
@@ -92,8 +92,7 @@ def verdict_of(
     scored = uncertainty.score_and_resample(rows, schema)
     test = compare_with_baselines(scored, fitted, dict.fromkeys(fitted, 0.5), (key,), schema)
     params = Params(gate=BEAT_ALL, split=SPLIT, train=TRAIN_PARAMS[loss])
-    base = Base("no earlier run", None)
-    verdict = evaluate_gate(Evaluation((key,), {"test": test}), base, params, schema, {})
+    verdict = evaluate_gate(Evaluation((key,), {"test": test}), params, schema, {})
     nothing = verdict.headline == "Nothing was learnt"
     return "nothing learnt" if nothing else verdict.status
 
@@ -194,7 +193,9 @@ def test_a_model_that_is_as_good_is_not_worse_than_the_last_one(
         run = write_run("run", y, first)
         for base in (write_run("same", y, second), write_run("other", other_y, other)):
             evaluation = run.require_evaluation()
-            verdict = evaluate_gate(evaluation, make_base(run, base), params, schema, {})
+            verdict = evaluate_gate(evaluation, params, schema, {})
+            limits = params.gate.worse_than_last
+            verdict = compare_with_base(verdict, evaluation, make_base(run, base), limits)
             counts[base.metrics.name][verdict.checks[0].status] += 1
     print(rows, counts)
     assert counts["same"]["fail"] <= 0.05 * 200

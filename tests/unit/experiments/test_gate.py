@@ -8,7 +8,7 @@ from keras_tabular.config.params import Params
 from keras_tabular.config.sections import Gate, Split
 from keras_tabular.core.metrics import CONSTANTS, TASKS, primary_metrics
 from keras_tabular.evaluation.evaluation import PairedDifference
-from keras_tabular.experiments.gate import Base, evaluate_gate
+from keras_tabular.experiments.gate import Base, compare_with_base, evaluate_gate
 from keras_tabular.experiments.verdict import Verdict
 from tests.helpers import build_evaluation, build_schema, load_train_params
 
@@ -19,12 +19,10 @@ ALL_BASELINES = Gate(beat_baselines=("constant", "linear", "boosted"))
 BETTER, WORSE, NOT_SIGNIFICANT = (-0.1, -0.15, -0.05), (0.1, 0.05, 0.15), (0.01, -0.02, 0.04)
 
 
-def run_gate(
-    scores: dict[str, Any], gate: Gate, base: Base = BASE, task: str = "binary", **train: Any
-) -> Verdict:
+def run_gate(scores: dict[str, Any], gate: Gate, task: str = "binary", **train: Any) -> Verdict:
     """Evaluate the gate for parts of scores.json, and check that its JSON can be read."""
     params = Params(gate=gate, split=SPLIT, train=load_train_params(**train))
-    verdict = evaluate_gate(build_evaluation(**scores), base, params, build_schema(task), {})
+    verdict = evaluate_gate(build_evaluation(**scores), params, build_schema(task), {})
     assert Verdict.model_validate(verdict.to_json()) == verdict
     return verdict
 
@@ -197,8 +195,16 @@ def test_worse_than_last_fails_only_if_the_difference_is_significant(
     gate = Gate.model_validate({"worse_than_last": {"test": {"loss": 0.04}}})
     differences = {"loss": PairedDifference(*difference)} if difference else {}
     base = BASE._replace(compute_differences=lambda: differences)
-    (check,) = run_gate({"test": {"loss": loss}}, gate, base).checks
+    verdict = run_gate({"test": {"loss": loss}}, gate)
+    assert (verdict.status, verdict.checks) == ("pass", [])
+    evaluation = build_evaluation(test={"loss": loss})
+    compared = compare_with_base(verdict, evaluation, base, gate.worse_than_last)
+    (check,) = compared.checks
     assert (check.status, reason in check.reason) == (status, True)
+    has_failed = status == "fail"
+    assert compared.status == ("fail" if has_failed else "pass")
+    assert compared.headline == ("A score misses its limit" if has_failed else verdict.headline)
+    assert compared.reason == (check.reason if has_failed else verdict.reason)
 
 
 def test_warnings_of_the_evaluation_are_part_of_the_verdict() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.experiments.gate import make_base
-from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, content_at, mismatch
+from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, content_at, last_run, mismatch
 from tests.commands import check_output
 from tests.projects import commit_all
 from tests.unit.experiments.conftest import SCHEMA, commit_run
@@ -57,6 +57,14 @@ def test_run_with_another_split_is_no_base(project: Path) -> None:
     assert make_base(run_with("{by: random, seed: 9}"), before).evaluation
     other = make_base(run_with("{by: group, seed: 9}"), before)
     assert (other.evaluation, "another split" in other.name) == (None, True)
+
+
+def test_last_run_is_one_before_the_run(project: Path) -> None:
+    """Not a later one, also if the run is an old commit."""
+    first, second = (Run(name).sha for name in ("HEAD~1", "HEAD"))
+    commit_run(project, 0.6)
+    bases = {"workspace": second, "HEAD": second, "HEAD~1": first, "HEAD~2": None}
+    assert {name: (last := last_run(Run(name))) and last.sha for name in bases} == bases
 
 
 def test_revision_without_scores(project: Path) -> None:
