@@ -32,13 +32,14 @@ def main() -> None:
     folder = args.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        create_project(folder, args)
+        commit = create_project(folder, args)
     except BaseException:
         shutil.rmtree(folder)
         raise
     make = f"make repro VENV={shlex.quote(str(args.venv))}" if args.venv else "make repro"
-    print(f"\nThe project {args.folder} is ready. Check the comments in data/schema.yaml, then:")
-    print(f"\n  cd {shlex.quote(str(args.folder))}\n  {make}")
+    print(f"\nThe project {args.folder} is ready. Check the comments in data/schema.yaml, then:\n")
+    print(*(f"  {command}" for command in [f"cd {shlex.quote(str(args.folder))}", *commit, make]),
+        sep="\n")  # fmt: skip
 
 
 def parse_arguments() -> Namespace:
@@ -90,12 +91,19 @@ def possible_headers(table: Path) -> list[list[str]]:
         return []
 
 
-def create_project(folder: Path, args: Namespace) -> None:
-    """Fill an empty folder with a project, and commit it."""
+def create_project(folder: Path, args: Namespace) -> list[str]:
+    """Fill an empty folder with a project, and commit it to a new repository.
+
+    Returns:
+        Commands that commit it instead, if the folder is already in a repository, and not ignored.
+    """
     name = args.table.rstrip("/").rpartition("/")[2].partition("?")[0]
     table = Path("data/raw", name)
     run_in_project = partial(run_command, cwd=folder, venv=args.venv or folder / ".venv")
-    run_in_project("git", "init", "--quiet", "--initial-branch=main")
+    is_in_repository = git_succeeds(folder, "rev-parse", "--show-toplevel")
+    is_in_repository &= not git_succeeds(folder, "check-ignore", "--quiet", ".")
+    if not is_in_repository:
+        run_in_project("git", "init", "--quiet", "--initial-branch=main")
     write_files(folder, str(table), args.target)
     if args.venv:
         try:
@@ -114,13 +122,22 @@ def create_project(folder: Path, args: Namespace) -> None:
     add_table(run_in_project, folder, args, table)
     infer_schema = ("python", "-m", "keras_tabular", "infer-schema")
     run_in_project(*infer_schema, table, f"--target={args.target}")
+    message = f"The table {name}"
+    if is_in_repository:
+        return ["git add .", f"git commit -m {shlex.quote(message)} ."]
     run_in_project("git", "add", "--all")
     identity = []
-    get_email = ("git", "-C", folder, "config", "user.email")
-    if subprocess.run(get_email, capture_output=True, check=False).returncode:
+    if not git_succeeds(folder, "config", "user.email"):
         user = os.environ.get("USER", "user")
         identity = ["-c", f"user.name={user}", "-c", f"user.email={user}@localhost"]
-    run_in_project("git", *identity, "commit", "--quiet", "-m", f"The table {name}")
+    run_in_project("git", *identity, "commit", "--quiet", "-m", message)
+    return []
+
+
+def git_succeeds(folder: Path, *arguments: str) -> bool:
+    """Return whether a git command in a folder ends with exit code 0."""
+    command = ["git", *arguments]
+    return not subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode
 
 
 def write_files(folder: Path, table: str, target: str) -> None:

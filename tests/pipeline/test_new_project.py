@@ -58,6 +58,53 @@ def create_new(library: Path, folder: Path, environment: Path, *arguments: str) 
     return run_command(folder.parent, *command, *arguments, "--venv", str(environment))
 
 
+@pytest.fixture(scope="module")
+def sub_folder(origin: Path, environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in a folder of a repository with other files, with the commit that `new` prints."""
+    repository = tmp_path_factory.mktemp("repository")
+    for name in ("committed.txt", "staged.txt", "untracked.txt"):
+        (repository / name).write_text(name)
+    check_output(repository, "git", "init", "--quiet")
+    check_output(repository, "git", "add", "committed.txt")
+    check_output(repository, "git", "commit", "--quiet", "-m", "First")
+    check_output(repository, "git", "add", "staged.txt")
+    before = check_output(repository, "git", "status", "--porcelain")
+
+    folder = repository / "models/my wine"
+    folder.parent.mkdir()
+    completed = create_new(origin, folder, environment, "--example", "wine")
+    assert completed.returncode == 0, completed.stderr
+    assert not (folder / ".git").exists()
+    status = check_output(repository, "git", "status", "--porcelain")
+    assert status == before.replace("?? untracked", "?? models/\n?? untracked")
+    commands = completed.stdout.partition("then:\n\n")[2].rpartition("\n  make")[0]
+    check_output(folder.parent, "bash", "-ec", commands)
+    assert check_output(repository, "git", "status", "--porcelain") == before
+    assert check_output(repository, "git", "log", "--format=%s") == "The table wine.csv\nFirst\n"
+    return folder
+
+
+def test_a_project_in_a_repository_adds_nothing_else_to_a_commit(sub_folder: Path) -> None:
+    names = check_output(sub_folder, "git", "show", "--name-only", "--format=", "HEAD").splitlines()
+    assert all(name.startswith("models/my wine/") for name in names)
+    assert "models/my wine/data/raw/wine.csv" in names
+
+
+@pytest.mark.slow
+def test_a_project_in_a_repository_runs_and_is_verified(
+    sub_folder: Path, environment: Path, tmp_path: Path
+) -> None:
+    project = copy_project(sub_folder.parents[1], tmp_path / "copy") / "models/my wine"
+    change_settings(project, train={"folds": 2, "members": [{"network": "plain"}]})
+    make = ("make", f"VENV={environment}")
+    check_output(project, *make, "repro")
+    commit_all(project, "A run")
+    outputs = check_output(project, *make, "gate"), check_output(project, *make, "report")
+    assert "Gate: " in outputs[0]
+    assert "report.html: workspace\n" in outputs[1]
+    assert "is verified: every output has the hash" in check_output(project, *make, "verify")
+
+
 def test_a_project_has_few_files_of_its_own(project: Path) -> None:
     before_the_run = ("git", "ls-tree", "-r", "--name-only", "HEAD~1")
     names = check_output(project, *before_the_run).splitlines()
