@@ -6,6 +6,7 @@ only Python, git and make; the other packages are installed into the new project
 
 import csv
 import io
+import json
 import os
 import re
 import shlex
@@ -119,7 +120,10 @@ def create_project(folder: Path, args: Namespace) -> list[str]:
         run_in_project("make", "--silent", ".venv/installed", f"PYTHON={sys.executable}", "VENV=")
     if args.remote:
         run_in_project("dvc", "remote", "add", "--quiet", "--default", "storage", args.remote)
+    schema = folder / "data/schema.yaml"
+    schema.write_text(f"source: {json.dumps(str(table))}\n")  # DVC reads dvc.yaml, which needs it
     add_table(run_in_project, folder, args, table)
+    schema.unlink()
     infer_schema = ("python", "-m", "keras_tabular", "infer-schema")
     run_in_project(*infer_schema, table, f"--target={args.target}")
     message = f"The table {name}"

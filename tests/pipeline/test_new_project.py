@@ -180,6 +180,21 @@ def test_a_wrong_argument_has_a_message_and_leaves_no_folder(
     assert not (tmp_path / "new").exists()
 
 
+def test_dvc_tracks_a_table_that_is_too_large_for_git(
+    origin: Path, environment: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "a: b.csv"
+    table.write_text("x,y\n" + "0.123456789,1\n0.987654321,0\n" * 400_000)
+    arguments = ("--table", str(table), "--target", "y")
+    completed = create_new(origin, tmp_path / "project", environment, *arguments)
+    assert completed.returncode == 0, completed.stderr
+    assert "data/raw/a: b.csv is too large for git, so DVC tracks it." in completed.stdout
+    names = check_output(tmp_path / "project", "git", "ls-files", "data").splitlines()
+    tracked = ["data/raw/.gitignore", "data/raw/a: b.csv.dvc", "data/schema.yaml"]
+    assert names == ["data/README.md", *tracked, "data/tests/.gitkeep"]
+    assert not (tmp_path / "project/data/schema.old.yaml").exists()
+
+
 def test_two_wheels_have_same_bytes(origin: Path, environment: Path, tmp_path: Path) -> None:
     other = clone(origin, tmp_path / "another clone")
     for path in other.rglob("*.py"):
