@@ -152,7 +152,7 @@ def load_model(path: str | Path) -> Model:
 
     from keras_tabular.model_file.saved_model import load_model as load_saved_model
 
-    model = load_saved_model(path, content, schema)
+    model = load_saved_model(path, content)
     return Model(Predictor(model, schema, declared_checks(schema, params.validate)))
 
 

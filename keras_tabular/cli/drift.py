@@ -33,16 +33,16 @@ HEADER = ["column", "share of attribution", "distance", "sampling noise", "drift
 def main() -> None:
     args = parse_arguments()
     content = read_model(args.model)
-    schema, params = inputs.load_schema_and_params(args.model, content)
+    schema, params = inputs.read_schema_and_params(args.model, content)
     metadata = read_metadata(args.model, content)
-    trained_on = training_rows(args.model, metadata, schema)
+    trained_on = training_rows(args.model, metadata)
     summaries = trained_on.summaries
     bins = {name: summaries[name].bins(column) for name, column in schema.features.items()}
     model = None
     if args.expected_score:
         from keras_tabular.model_file.saved_model import load_model
 
-        model = load_model(args.model, content, schema)
+        model = load_model(args.model, content)
     with inputs.open_rows(args, content) as file:
         file_name = inputs.display_path(file, args.rows).name
         names = inputs.row_columns(file, schema)

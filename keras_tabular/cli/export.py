@@ -6,7 +6,7 @@ from pathlib import Path
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.experiments.rerun import read_model
-from keras_tabular.prediction.inputs import MODEL, load_schema_and_params
+from keras_tabular.prediction.inputs import MODEL
 
 SIGNATURE = "predict_rows"
 
@@ -22,11 +22,10 @@ def main() -> None:
     if args.folder.exists():
         raise UserError(f"{args.folder}: this folder exists already. Name a new one.")
     content = read_model(args.model)
-    schema, _ = load_schema_and_params(args.model, content)
 
     from keras_tabular.model_file.saved_model import export_model, load_model
 
-    model = load_model(args.model, content, schema)
+    model = load_model(args.model, content)
     with atomic_write(args.folder) as folder:
         inputs = export_model(model, folder, SIGNATURE)
     print(f"{args.folder}: the signature {SIGNATURE} has an input for each column")

@@ -17,13 +17,13 @@ from keras_tabular.table.rows import rejected_schema
 def main() -> None:
     args = parse_arguments()
     content = read_model(args.model)
-    schema, params = inputs.load_schema_and_params(args.model, content)
+    schema, params = inputs.read_schema_and_params(args.model, content)
     with inputs.open_rows(args, content) as file, ExitStack() as stack:
         names = inputs.row_columns(file, schema, ignore_extra=args.ignore_extra)
 
         from keras_tabular.model_file.saved_model import load_model
 
-        model = load_model(args.model, content, schema)
+        model = load_model(args.model, content)
         predictor = Predictor(model, schema, declared_checks(schema, params.validate))
         numbered = args.rejects is not None
         output_schema = predictor.output_schema(names, args.explain, numbered=numbered)
@@ -55,7 +55,7 @@ def parse_arguments() -> Namespace:
         help="write rows that fail a check to this .csv, .csv.gz or .parquet file, and predict the "
         "others; by default, such a row is an error")  # fmt: skip
     add("--ignore-extra", action="store_true",
-        help="leave out columns that data/schema.yaml does not declare; by default, they are an "
+        help="leave out columns that the model's schema does not declare; by default, they are an "
         "error")  # fmt: skip
     add("--explain", type=int, default=0, metavar="N",
         help="name the N columns that moved each prediction most; default: 0")  # fmt: skip

@@ -34,7 +34,7 @@ def main() -> None:
     if (args.labels is None) != (args.key is None):
         parser.error("--labels and --key need each other")
     content = read_model(args.model)
-    schema, params = inputs.load_schema_and_params(args.model, content)
+    schema, params = inputs.read_schema_and_params(args.model, content)
     split = SPLIT if SPLIT.is_dir() else None
     evaluation = Run(WORKSPACE).evaluation if split else None
     thresholds = evaluation.baseline_thresholds if evaluation else {}
@@ -43,7 +43,7 @@ def main() -> None:
     from keras_tabular.evaluation.result import score_file
     from keras_tabular.model_file.saved_model import load_model
 
-    model = load_model(args.model, content, schema)
+    model = load_model(args.model, content)
     with inputs.open_rows(args, content) as rows:
         name = inputs.display_path(rows, args.rows).name
         options = schema, params.validate

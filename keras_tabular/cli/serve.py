@@ -9,7 +9,7 @@ from pathlib import Path
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.experiments.rerun import read_model
-from keras_tabular.prediction.inputs import MODEL, load_schema_and_params
+from keras_tabular.prediction.inputs import MODEL, read_schema_and_params
 from keras_tabular.prediction.predictor import Predictor
 from keras_tabular.table.checks import declared_checks
 
@@ -22,7 +22,7 @@ THREAD_SWITCH_SECONDS = 0.0005
 def main() -> None:
     args = parse_arguments()
     content = read_model(args.model)
-    schema, params = load_schema_and_params(args.model, content)
+    schema, params = read_schema_and_params(args.model, content)
     try:
         import uvicorn
 
@@ -39,7 +39,7 @@ def main() -> None:
 
     from keras_tabular.model_file.saved_model import load_model
 
-    model = load_model(args.model, content, schema)
+    model = load_model(args.model, content)
     predictor = Predictor(model, schema, declared_checks(schema, params.validate))
     host = f"[{args.host}]" if ":" in args.host else args.host
     hosts = [LOOPBACK, "localhost", host, *args.allow_host]

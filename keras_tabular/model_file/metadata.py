@@ -12,7 +12,7 @@ from pydantic import Field
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Drift, ThresholdRule, Validate
 from keras_tabular.config.typed_yaml import Section, Value, parse_section
-from keras_tabular.core.errors import UserError, format_list
+from keras_tabular.core.errors import UserError
 from keras_tabular.model_file.column_summary import ColumnSummary
 from keras_tabular.model_file.intervals import Intervals
 
@@ -68,8 +68,8 @@ class ModelMetadata(Section, extra="ignore"):
         categories: The categories that the model knows, for the columns where it knows only some.
         calibration: The `temperature` of the probabilities and how it changes the loss.
         threshold: The lowest probability that counts as positive, and how it was chosen.
-        table_schema, validate_params, drift_params: The sections of data/schema.yaml and
-            params.yaml with which the model can be used where these files are not.
+        table_schema, validate_params, drift_params: The schema and the sections of params.yaml
+            with which the commands apply the model.
     """
 
     task: str | None = None
@@ -123,22 +123,15 @@ def read_metadata(path: Path, content: bytes) -> ModelMetadata:
     return parse_section(entries, ModelMetadata, path)
 
 
-def training_rows(path: Path, metadata: ModelMetadata, schema: Schema) -> TrainingRows:
+def training_rows(path: Path, metadata: ModelMetadata) -> TrainingRows:
     """Return the summary of the training rows of the model at `path`.
 
     Raises:
-        UserError: There is no summary, or its columns are not the declared ones.
+        UserError: There is no summary.
     """
-    trained_on = metadata.trained_on
-    if trained_on is None:
+    if metadata.trained_on is None:
         raise UserError(f"{path}: found no summary of the training rows. Run `dvc repro`.")
-    trained = {(name, column.feature_type) for name, column in trained_on.summaries.items()}
-    declared = {(name, column.feature_type) for name, column in schema.features.items()}
-    if trained != declared:
-        different = format_list(sorted({name for name, _ in trained ^ declared}))
-        problem = "the model was trained for other columns than data/schema.yaml declares"
-        raise UserError(f"{path}: {problem}: {different}. Run `dvc repro` to train another model.")
-    return trained_on
+    return metadata.trained_on
 
 
 def replace_metadata(source: Path, target: Path, metadata: ModelMetadata) -> None:

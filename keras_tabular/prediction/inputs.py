@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from keras_tabular.config.params import Params, load_params
-from keras_tabular.config.schema import SCHEMA, Schema, load_schema
+from keras_tabular.config.params import Params
+from keras_tabular.config.schema import Schema
 from keras_tabular.core.cluster import uses_ray
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.core.files import atomic_write, md5_hash
@@ -43,31 +43,21 @@ def parse_model_and_rows(parser: ArgumentParser) -> Namespace:
     return args
 
 
-def load_schema_and_params(path: Path, content: bytes) -> tuple[Schema, Params]:
-    """Load the schema, and the sections `validate` and `drift` of the parameters.
-
-    They come from data/schema.yaml and params.yaml if these exist, otherwise from the model's file.
+def read_schema_and_params(path: Path, content: bytes) -> tuple[Schema, Params]:
+    """Read the schema, and the sections `validate` and `drift` of the parameters, from a model.
 
     Args:
-        path: Path of the model's file.
+        path: Name of the model's file in messages.
         content: Content of the model's file.
 
     Raises:
-        UserError: A file is wrong, or the model's file has no schema.
+        UserError: This is not a model's file, or it does not contain the schema.
     """
-    if not SCHEMA.is_file():
-        return read_schema_and_params(path, content)
-    schema = load_schema()
-    return schema, load_params("validate", "drift", schema=schema)
-
-
-def read_schema_and_params(path: Path, content: bytes) -> tuple[Schema, Params]:
-    """Read the schema, and the sections `validate` and `drift`, from a model's file."""
     metadata = read_metadata(path, content)
     if metadata.table_schema is None:
         raise UserError(
-            f"{path}: this model's file does not contain the schema of its table. Run the command "
-            "in the folder that contains data/schema.yaml and params.yaml."
+            f"{path}: the file does not contain the schema of the model's table. Name a model that "
+            f"the stage calibrate of `dvc repro` has written, such as {MODEL}."
         )
     params = Params(validate=metadata.validate_params, drift=metadata.drift_params)
     return metadata.table_schema, params

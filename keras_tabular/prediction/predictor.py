@@ -83,8 +83,8 @@ class Predictor:
         for name in identifiers:
             if name in predictions.names or (numbered and name == "row"):
                 raise UserError(
-                    f"data/schema.yaml: ignore: the output has a column {name!r} of its own. "
-                    "Rename the identifier here and in the file, or leave it out of the file."
+                    f"ignore of the schema: the output has a column {name!r} of its own. Leave the "
+                    "identifier out of the file, or rename it in both, and train the model again."
                 )
         return pa.schema([*first, *((name, pa.string()) for name in identifiers), *predictions])
 
@@ -95,7 +95,7 @@ class Predictor:
 
     @cached_property
     def _permutations(self) -> Permutations:
-        trained_on = training_rows(self.model.path, self.model.metadata, self.schema)
+        trained_on = training_rows(self.model.path, self.model.metadata)
         names = sorted(self.schema.features, key=lambda name: -trained_on.attribution[name])
         return Permutations.from_summaries(trained_on.summaries, self.schema, names[:MAX_EXPLAINED])
 

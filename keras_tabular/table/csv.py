@@ -225,7 +225,7 @@ def describe_error(file: Path, dialect: Dialect, line: int, error: Exception) ->
     if isinstance(error, UnicodeDecodeError):
         line += error.object[: error.start].count(b"\n")  # in the block that cannot be decoded
         problem = f"expected text in {dialect.encoding}, got byte 0x{error.object[error.start]:02x}"
-        problem += ". Set encoding in data/schema.yaml, for example to latin-1."
+        problem += ". Convert the file, or set encoding in the schema, for example to latin-1."
     if isinstance(error, OSError) and file.suffix in COMPRESSED:
         problem = "The compressed file is cut off or damaged. Copy it again."
     return f"{file}, line {line} or later: {problem}"

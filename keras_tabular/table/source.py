@@ -107,21 +107,21 @@ def check_columns(
         where = f"{file}, line 1: The header is" if is_csv(file) else f"{file}: The columns are"
         texts = (f"{problem}: {format_list(names)}" for problem, names in problems.items() if names)
         hint = _header_hint(types.names, schema) if is_csv(file) else ""
-        raise UserError(f"{where} not as declared in data/schema.yaml. {'; '.join(texts)}{hint}")
+        raise UserError(f"{where} not as declared in the schema. {'; '.join(texts)}{hint}")
     for field in types:
         column, kinds = schema.columns.get(field.name), possible_kinds(field.type)
         if column and column.kind not in kinds:
             advice = f"Set its kind to {' or '.join(kinds)}" if kinds else "Leave it out of columns"
             problem = f"expected {column.kind}, got {truncate(str(field.type))}"
             where = f"{file}, column {field.name}"
-            raise UserError(f"{where}: {problem}. {advice} in data/schema.yaml.")
+            raise UserError(f"{where}: {problem}. {advice} in the schema.")
     return [name for name in readable_names(types) if name in declared_names]
 
 
 def _header_hint(header: list[str], schema: Schema) -> str:
     """Return a sentence on why a header may be wrong, or an empty text."""
     if len(header) == 1 and len(schema.columns) > 1:
-        return f". The line has no {schema.delimiter!r}; is delimiter in data/schema.yaml right?"
+        return f". The line has no {schema.delimiter!r}; is delimiter in the schema right?"
     if not set(header) & set(schema.columns):
         return ". No declared column occurs; is the header missing?"
     return ""

@@ -109,7 +109,7 @@ def log_model(run: Run, content: bytes, name: str) -> int:
     empty, ends = np.empty((0, schema.outputs), "f4"), np.empty((0, 2), "f4")
     columns = prediction_columns(empty, schema, 0.5, ends if metadata.intervals else None)
     outputs = [ColSpec(TYPES.get(str(cells.type), "string"), k) for k, cells in columns.items()]
-    summaries = training_rows(MODEL, metadata, schema).summaries.items()
+    summaries = training_rows(MODEL, metadata).summaries.items()
     row = {name: example_cell(schema.columns[name], values) for name, values in summaries}
     packages = LOCKED.findall(run.read("requirements.txt"))
     with scratch_folder() as folder:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.commands import call_main
 from tests.pages import Page
-from tests.projects import change_settings, read_scores
+from tests.projects import change_settings, read_scores, run_stages
 
 DRIFT = "keras_tabular.cli.drift"
 
@@ -58,6 +58,7 @@ def test_missing_values_and_invalid_cells_are_reported(
     rows.loc[5, "Age"] = "old"
     rows.to_csv(workspace / "new.csv", index=False)
     change_settings(workspace, drift={"policy": "warn", "attribution": 0.0001})
+    run_stages(workspace, "calibrate", "calibrate")
     call_main(workspace, DRIFT, "new.csv")
     output, errors = capsys.readouterr()
     assert errors == ""
@@ -128,7 +129,7 @@ def test_prediction_intervals_imply_an_error(
 ) -> None:
     """On the test rows it is their error; without an evaluation of the model it is not known."""
     project = trained_project("mixed_regression")
-    for name in ("params.yaml", "data/schema.yaml", "models/model.keras", "metrics/scores.json"):
+    for name in ("models/model.keras", "metrics/scores.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(project / name, tmp_path / name)
     rows = str(project / "data/split/test/part-00000.parquet")

@@ -165,6 +165,7 @@ def test_rows_that_fail_a_check_are_an_error_or_set_aside(
     """`row` counts the rows of the file from 0, as pandas does."""
     project = copy_project(binary_project, tmp_path / "project")
     change_settings(project, {"columns": {"count": {"max": 100}}})
+    run_stages(project, "calibrate", "calibrate")
     bad, predictions, rejects = (tmp_path / name for name in ("bad.csv", "p.csv", "r.csv"))
     bad.write_text(BAD)
     with pytest.raises(SystemExit) as end:
@@ -200,14 +201,14 @@ def test_rows_that_fail_a_check_are_an_error_or_set_aside(
     ]  # fmt: skip
 
 
-def test_a_model_of_another_table_or_positive_class_is_refused(
+def test_evaluate_refuses_a_model_of_another_table_or_positive_class(
     trained_project: TrainedProject, tmp_path: Path
 ) -> None:
     """The probabilities of the other positive class would be those of the other class."""
     folder = copy_project(trained_project("mixed_binary"), tmp_path / "project")
-    (tmp_path / "new.csv").write_text("cast,colour,zip/code,flag,count\n")
-    with pytest.raises(SystemExit, match=r"input alcohol, .* 3 outputs for 1"):
-        predict(folder, trained_project("wine") / "models/model.keras", tmp_path / "new.csv")
     change_settings(folder, {"positive": "neg"})
     with pytest.raises(SystemExit, match=r"classes \['neg', 'pos'\] in the model"):
-        predict(folder, tmp_path / "new.csv")
+        run_stages(folder, "evaluate", "evaluate")
+    shutil.copy(trained_project("wine") / "models/model.keras", folder / "models")
+    with pytest.raises(SystemExit, match=r"input alcohol, .* 3 outputs for 1"):
+        run_stages(folder, "evaluate", "evaluate")

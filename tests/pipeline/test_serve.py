@@ -21,8 +21,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import keras_tabular
 from tests.commands import call_main, check_output, run_command, start_command, wait_until
 from tests.helpers import PROJECT
+from tests.projects import change_settings, copy_project
 
 LIMITS = ("--max-body", "0.05", "--allow-host", "*.example.org")
 LOG = ("--log", "answers", "--model-version", "v1.2.0")
@@ -148,6 +150,34 @@ def test_predictions_are_those_of_the_command_to_the_last_bit(
         for row in explained["rows"]
     ]
     assert [answer["rows"][0] for _, answer in single] == plain[:40]
+
+
+def test_a_changed_schema_changes_no_prediction_of_a_trained_model(
+    trained_project: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """The command, the API and the server use the schema and the policies in the model's file."""
+    project = copy_project(trained_project("shops"), tmp_path / "project")
+    frame = pd.read_csv(project / "data/raw/t.csv", dtype=str)[:50].drop(columns="sales")
+    frame.to_csv(project / "new.csv", index=False)
+    frame.assign(shop_id=None).to_csv(project / "incomplete.csv", index=False)
+
+    def predict(file: str) -> pd.DataFrame:
+        call_main(project, "keras_tabular.cli.predict", file, "-o", "out.parquet")
+        return pd.read_parquet(project / "out.parquet")
+
+    expected = predict("new.csv")
+    day, shop = {"timezone": "Asia/Tokyo"}, {"replace": {"1057": "1027"}}
+    columns = {"columns": {"day": day, "shop_id": shop}}
+    change_settings(project, columns, validate={"missing": "warn"})
+    assert predict("new.csv").equals(expected)
+    assert keras_tabular.load_model(project / "models/model.keras").predict(frame).equals(expected)
+    rows = json.loads(frame.to_json(orient="records"))
+    with start_server(project) as server:
+        _, answer = server.send("/predict", rows)
+        assert server.send("/predict", [rows[0] | {"shop_id": None}])[0] == 422
+    assert pd.DataFrame(answer["rows"]).astype(expected.dtypes.to_dict()).equals(expected)
+    with pytest.raises(SystemExit, match="column shop_id: expected a value in every row"):
+        predict("incomplete.csv")
 
 
 OTHER = {name: value for name, value in ROW.items() if name != "Age"} | {"Agee": 3}

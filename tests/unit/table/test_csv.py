@@ -60,7 +60,7 @@ BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
     "empty": ("", ["expected a header line, got an empty file"]),
     "no header": ("6,148,x,1\n", ["line 1", "missing: a, b, c, y", "is the header missing?"]),
     "other columns": ("a,a,c,y,z\n", ["missing: b; ", "in ignore: z; more than once: a"]),
-    "another delimiter": ("a;b;c;y\n1;1;x;1\n", ["is delimiter in data/schema.yaml right?"]),
+    "another delimiter": ("a;b;c;y\n1;1;x;1\n", ["is delimiter in the schema right?"]),
     "a short row": (HEADER + ROW + "1,1\n", ["line 3: expected 4 cells, got 2"]),
     "a long row": (HEADER + "1,1,x,1,1\n", ["line 2: expected 4 cells, got 5"]),
     "an empty cell more": (HEADER + ROW + "1,1,x,1,\n" + ROW, ["line 3: expected 4 cells, got 5"]),

@@ -4,14 +4,13 @@ import pickle
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.model_file.column_summary import ColumnSummary
-from keras_tabular.model_file.metadata import ModelMetadata, TrainingRows, training_rows
+from keras_tabular.model_file.metadata import ModelMetadata, training_rows
 from keras_tabular.model_file.saved_model import load_model, write_model
 from keras_tabular.networks.backend import keras
+from keras_tabular.prediction.inputs import read_schema_and_params
 from tests.helpers import build_schema
 
 METADATA = ModelMetadata.from_schema(build_schema("binary"), repeats="any_cpu")
@@ -39,14 +38,8 @@ def test_the_same_model_gives_the_same_file_and_plain_keras_loads_it(tmp_path: P
     assert load_model(plain, plain.read_bytes()).metadata == ModelMetadata()
 
 
-def test_an_error_names_the_columns_that_differ_from_those_of_the_training() -> None:
-    schema = build_schema("regression", x={"kind": "real"}, z={"kind": "real"})
-    summary = ColumnSummary.from_values(pa.chunked_array([[1.0]]), schema.columns["x"])
-    summaries, shares = dict.fromkeys("xz", summary), dict.fromkeys("xz", 0.5)
-    rows = TrainingRows(rows=1, md5="", packages={}, summaries=summaries, attribution=shares)
-    metadata = ModelMetadata(trained_on=rows)
-    changed = build_schema("regression", x={"kind": "category"}, z={"kind": "real"})
-    with pytest.raises(UserError, match=r"m\.keras: .* other columns than .* declares: x\. Run"):
-        training_rows(Path("m.keras"), metadata, changed)
-    with pytest.raises(UserError, match="found no summary of the training rows"):
-        training_rows(Path("m.keras"), ModelMetadata(), schema)
+def test_a_file_without_the_summary_or_the_schema_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"m\.keras: found no summary of the training rows"):
+        training_rows(Path("m.keras"), ModelMetadata())
+    with pytest.raises(UserError, match=r"m\.keras: .* does not contain the schema .*model\.keras"):
+        read_schema_and_params(Path("m.keras"), save_model(tmp_path))
