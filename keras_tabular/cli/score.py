@@ -12,9 +12,11 @@ from keras_tabular.core.nested import flatten, nest
 from keras_tabular.evaluation.evaluation import ScoreSet, score_sets_to_json
 from keras_tabular.experiments.comparison import compare_scores
 from keras_tabular.experiments.rerun import read_model
-from keras_tabular.experiments.run import WORKSPACE, Run
+from keras_tabular.experiments.run import find_evaluation
+from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.prediction import inputs
 from keras_tabular.report import formats
+from keras_tabular.table.parquet import hash_parts
 
 if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
     from keras_tabular.evaluation.result import LabelledFile
@@ -35,15 +37,14 @@ def main() -> None:
         parser.error("--labels and --key need each other")
     content = read_model(args.model)
     schema, params = inputs.read_schema_and_params(args.model, content)
-    split = SPLIT if SPLIT.is_dir() else None
-    evaluation = Run(WORKSPACE).evaluation if split else None
-    thresholds = evaluation.baseline_thresholds if evaluation else {}
 
     from keras_tabular.evaluation.labels import find_labels
     from keras_tabular.evaluation.result import score_file
     from keras_tabular.model_file.saved_model import load_model
 
-    model = load_model(args.model, content)
+    model, evaluation = load_model(args.model, content), find_evaluation(content)
+    thresholds = evaluation.baseline_thresholds if evaluation else {}
+    split = SPLIT if has_training_rows(SPLIT / "train", model.metadata) else None
     with inputs.open_rows(args, content) as rows:
         name = inputs.display_path(rows, args.rows).name
         options = schema, params.validate
@@ -54,9 +55,16 @@ def main() -> None:
     print(f"{file.scores.model.rows:,} rows of {name}")
     print(align_columns(score_lines(file.scores, schema.task)))
     if not split:
-        print(f"No baselines, because {SPLIT} does not exist", file=sys.stderr)
+        problem = f"{SPLIT / 'train'} does not contain the training rows of {args.model}"
+        print(f"No baselines, because {problem}", file=sys.stderr)
     if args.output:
         write_json(args.output, scores_json(file, schema.task))
+
+
+def has_training_rows(folder: Path, metadata: ModelMetadata) -> bool:
+    """Return whether a folder contains the rows that a model was trained on."""
+    trained_on = metadata.trained_on
+    return trained_on is not None and folder.is_dir() and hash_parts(folder) == trained_on.md5
 
 
 def score_lines(scores: ScoreSet, task: str) -> list[list[str]]:

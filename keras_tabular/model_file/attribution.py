@@ -1,6 +1,5 @@
 """Contributions of columns to predictions: Shapley values, and the share of each column."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +11,7 @@ from keras_tabular.config.schema import Schema, input_name
 from keras_tabular.model_file.column_summary import BACKGROUND_SIZE, ColumnSummary
 from keras_tabular.model_file.metadata import Ensemble, TrainingRows
 from keras_tabular.table.arrays import Inputs, Predict, feature_arrays
-from keras_tabular.table.parquet import count_rows, part_paths, read_first_rows
+from keras_tabular.table.parquet import count_rows, hash_parts, read_first_rows
 
 if TYPE_CHECKING:
     from keras_tabular.model_file.saved_model import SavedModel
@@ -137,12 +136,9 @@ def describe_training_rows(model: "SavedModel", folder: Path, schema: Schema) ->
         members = model.predict_members(feature_arrays(compared, schema))[:, 1:]
         variances = fold_predictions(members, ensemble).var(axis=1, ddof=1)
         disagreement = float(variances.mean())
-    digest = hashlib.md5(usedforsecurity=False)
-    for path in part_paths(folder):
-        digest.update(path.read_bytes())
     return TrainingRows(
         rows=sum(count_rows(folder)),
-        md5=digest.hexdigest(),
+        md5=hash_parts(folder),
         packages={name: version(name) for name in ("keras", "tensorflow", "pyarrow", "numpy")},
         summaries=summaries,
         attribution=dict(zip(schema.features, np.round(shares, 6).tolist(), strict=True)),

@@ -1,5 +1,6 @@
 """Tables between stages: folders of Parquet parts with the declared column types."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,6 +43,14 @@ def part_paths(folder: Path) -> list[Path]:
     if not paths:
         raise UserError(f"{folder}: expected Parquet files, got none. Run `dvc repro`.")
     return paths
+
+
+def hash_parts(folder: Path) -> str:
+    """Return the MD5 hash of the parts of a table, by which a model names its training rows."""
+    digest = hashlib.md5(usedforsecurity=False)
+    for path in part_paths(folder):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def read_first_rows(folder: Path, rows: int) -> pa.Table:

@@ -86,9 +86,34 @@ def test_a_model_alone_is_scored_without_baselines(
     command = f"python -m keras_tabular score m.keras < {rows}"
     done = run_command(tmp_path, "bash", "-c", command, PYTHONPATH=str(PROJECT))
     assert done.returncode == 0, done.stderr
-    assert "No baselines, because data/split does not exist" in done.stderr
+    assert "No baselines, because data/split/train does not contain the" in done.stderr
     accuracy = read_scores(short_run)["test"]["accuracy"]
     assert f"\nAccuracy           {accuracy:.3f}  " in done.stdout
+
+
+def test_baselines_belong_to_the_model_that_is_scored(
+    workspace: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another model has other thresholds, and a model of other training rows has no baselines."""
+
+    def score() -> dict[str, Any]:
+        call_main(workspace, SCORE, str(rows), "-o", str(tmp_path / "scores.json"))
+        scores: dict[str, Any] = json.loads((tmp_path / "scores.json").read_text())
+        return scores
+
+    change_settings(workspace, evaluate={"threshold": 0.8})
+    run_stages(workspace, "calibrate", "calibrate")  # dvc.lock contains the hash of the old model
+    scores = score()
+    run_stages(workspace, "evaluate", "evaluate")
+    for name, baseline in scores["baseline"].items():
+        expected = read_scores(workspace)["baseline"][name]
+        assert baseline == {key: expected[key] for key in baseline}
+    change_settings(workspace, split={"seed": 7})
+    run_stages(workspace, "split", "split")
+    capsys.readouterr()
+    assert "baseline" not in score()
+    message = "No baselines, because data/split/train does not contain the training rows of "
+    assert f"{message}models/model.keras\n" in capsys.readouterr().err
 
 
 def test_evaluate_scores_files_of_data_tests_and_the_gate_limits_them(
