@@ -44,7 +44,7 @@ def main() -> None:
 
         model = load_model(args.model, content)
     with inputs.open_rows(args, content) as file:
-        file_name = inputs.display_path(file, args.rows).name
+        file_name = inputs.display_path(args.rows).name
         names = inputs.row_columns(file, schema)
         checks = declared_checks(schema, params.validate)
 

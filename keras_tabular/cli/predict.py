@@ -34,7 +34,7 @@ def main() -> None:
             reject = stack.enter_context(rejects)
         counts = predict_file(
             *(file, names, predictor, output_schema, write),
-            display_name=str(inputs.display_path(file, args.rows)),
+            display_name=str(inputs.display_path(args.rows)),
             n_reasons=args.explain,
             reject=reject,
             advice="With --rejects FILE, such rows are set aside and the others are predicted.",

@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentParser
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +30,15 @@ def main() -> None:
     parser.add_argument("-o", "--output", metavar="FILE", type=Path,
         help="also write the scores to this JSON file")  # fmt: skip
     parser.add_argument("--labels", metavar="FILE", type=Path,
-        help="a .csv, .jsonl or .parquet file with the target of the rows; with --key")  # fmt: skip
+        help="a .csv, .jsonl or .parquet file, or - for stdin, with the target of the rows; with "
+        "--key")  # fmt: skip
     parser.add_argument("--key", metavar="COLUMN",
         help="the column of the rows and of --labels by which they are joined")  # fmt: skip
     args = inputs.parse_model_and_rows(parser)
     if (args.labels is None) != (args.key is None):
         parser.error("--labels and --key need each other")
+    if str(args.rows) == str(args.labels) == "-":
+        parser.error("the rows and --labels cannot both come from stdin")
     content = read_model(args.model)
     schema, params = inputs.read_schema_and_params(args.model, content)
 
@@ -45,14 +49,15 @@ def main() -> None:
     model, evaluation = load_model(args.model, content), find_evaluation(content)
     thresholds = evaluation.baseline_thresholds if evaluation else {}
     split = SPLIT if has_training_rows(SPLIT / "train", model.metadata) else None
-    with inputs.open_rows(args, content) as rows:
-        name = inputs.display_path(rows, args.rows).name
-        options = schema, params.validate
-        labels = find_labels(rows, args.labels, args.key, *options) if args.labels else None
+    options, labels = (schema, params.validate), None
+    with inputs.open_rows(args, content) as rows, ExitStack() as stack:
+        if args.labels:
+            labels_file = stack.enter_context(inputs.seekable_file(args.labels))
+            labels = find_labels(rows, labels_file, args.key, *options)
         file = score_file(rows, model, *options, split, thresholds, labels=labels)
     for warning in file.warnings:
         print(f"warn: {warning}", file=sys.stderr)
-    print(f"{file.scores.model.rows:,} rows of {name}")
+    print(f"{file.scores.model.rows:,} rows of {inputs.display_path(args.rows).name}")
     print(align_columns(score_lines(file.scores, schema.task)))
     if not split:
         problem = f"{SPLIT / 'train'} does not contain the training rows of {args.model}"

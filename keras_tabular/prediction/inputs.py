@@ -124,12 +124,13 @@ def seekable_file(file: Path) -> Iterator[Path]:
         try:
             yield copy
         except UserError as error:
-            raise UserError(str(error).replace(str(copy), "stdin")) from None
+            message = str(error).replace(str(copy), str(display_path(file)))
+            raise UserError(message) from None
 
 
-def display_path(file: Path, rows: Path) -> Path:
-    """Return the path by which messages name a file of `seekable_file`; "stdin" for a copy."""
-    return file if file == rows else Path("stdin")
+def display_path(file: Path) -> Path:
+    """Return the path by which messages name an argument of `seekable_file`."""
+    return Path("stdin") if str(file) == "-" else file
 
 
 def row_columns(file: Path, schema: Schema, *, ignore_extra: bool = False) -> list[str]:

@@ -252,6 +252,30 @@ def test_a_declared_missing_value_is_no_label(
     assert (joined.positions, joined.warnings) == ({2: 0}, ["2 of 3 rows have no label"])
 
 
+def test_labels_may_come_from_a_pipe(answered: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
+    """A message about the labels names the pipe. The rows cannot also come from stdin."""
+    frame, _ = answered
+    frame.drop(columns="y").to_csv(tmp_path / "rows.csv", index=False)
+    frame[["id", "y"]].to_csv(tmp_path / "labels.csv", index=False)
+
+    def score(command: str) -> Any:
+        return run_command(tmp_path, "bash", "-c", command, PYTHONPATH=str(PROJECT))
+
+    command = "python -m keras_tabular score m.keras"
+    expected = score(f"{command} rows.csv --key id --labels labels.csv")
+    assert expected.stdout.startswith("60 rows of rows.csv\n")
+    piped = score(f"{command} rows.csv --key id --labels - < labels.csv")
+    assert piped.stdout == expected.stdout, piped.stderr
+    pipes = f"mkfifo p q; cat rows.csv > p & cat labels.csv > q & {command} p --key id --labels q"
+    assert score(pipes).stdout == expected.stdout.replace("rows.csv", "p")
+    wrong = score(f"{command} rows.csv --key id --labels - <<< id,label")
+    assert "error: stdin, line 1: The header is not as declared" in wrong.stderr
+    wrong = score(f"echo id,label > q & {command} rows.csv --key id --labels q")
+    assert "error: q, line 1: The header is not as declared" in wrong.stderr
+    both = score(f"{command} --key id --labels - < labels.csv")
+    assert "the rows and --labels cannot both come from stdin" in both.stderr
+
+
 def test_a_folder_without_answers_is_no_log(short_run: Path, tmp_path: Path) -> None:
     (tmp_path / "2026-11-28.jsonl").touch()
     (tmp_path / "2026-11-28.jsonl~").write_text(log_line("2026-11-28T10:00:00.000000Z", {}))
