@@ -72,7 +72,7 @@ def scratch_folder() -> TemporaryDirectory[str]:
 def open_rows(args: Namespace, content: bytes) -> Iterator[Path]:
     """Yield the file of rows, the folder of a log of answers, or a copy of stdin or a pipe.
 
-    Warnings count the lines of a log that are incomplete, and the rows that another model answered.
+    Warnings count the lines of a log that cannot be read, and the rows that another model answered.
 
     Args:
         args: Result of `parse_model_and_rows`.
@@ -85,7 +85,8 @@ def open_rows(args: Namespace, content: bytes) -> Iterator[Path]:
         if is_json(file) and is_log(file):
             models = Counter(answer and answer.model for *_, answer in read_answers(file))
             if incomplete := models.pop(None, 0):
-                print(f"warn: incomplete lines of the log: {incomplete:,} skipped", file=sys.stderr)
+                problem = "incomplete or invalid lines of the log"
+                print(f"warn: {problem}: {incomplete:,} skipped", file=sys.stderr)
             if not models:
                 raise UserError(f"{file}: expected .jsonl files with answers, got none")
             md5 = md5_hash(content)

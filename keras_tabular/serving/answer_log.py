@@ -80,8 +80,7 @@ class AnswerLog:
         line: dict[str, Any] = {"time": _now(), "model": self._model}
         encode = json.JSONEncoder(ensure_ascii=False).encode
         lines = [encode(line | {"inputs": row, "answer": answer}) + "\n" for row, answer in rows]
-        # A lone surrogate, which is not valid in UTF-8, becomes its escape sequence in JSON.
-        self._append(line["time"], "".join(lines).encode(errors="backslashreplace"))
+        self._append(line["time"], "".join(lines).encode())
 
     def _append(self, time: str, content: bytes) -> None:
         """Append lines to the file of a day, or nothing if they do not fit.

@@ -10,7 +10,7 @@ from fastapi import HTTPException
 from keras_tabular.config.schema import EPOCHS, Column, Schema
 from keras_tabular.config.typed_yaml import suggestion
 from keras_tabular.core.errors import MAX_MISTAKES_SHOWN, UserError, format_list, quote
-from keras_tabular.table.cells import ARROW_TYPES
+from keras_tabular.table.cells import ARROW_TYPES, is_utf8
 
 JSON_TYPES = {"double": "number", "float": "number", "int64": "integer", "bool": "boolean"}
 JsonSchema = dict[str, Any]
@@ -96,6 +96,8 @@ def _row_mistakes(row: Any, schema: Schema) -> Iterator[str]:
         if isinstance(cell, dict | list):
             allowed = "a number, text, true, false or null"
             yield f", column {name}: expected {allowed}, got {quote(json.dumps(cell))}"
+        elif isinstance(cell, str) and not is_utf8(cell):
+            yield f", column {name}: expected text in UTF-8, got {quote(cell)}"
 
 
 def _cell_text(cell: str | float | bool | None, point: str) -> str:

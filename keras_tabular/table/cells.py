@@ -59,6 +59,15 @@ TEXT_TYPES = (
 )
 
 
+def is_utf8(text: str) -> bool:
+    """Return whether a text can be encoded in UTF-8, unlike the lone surrogates of JSON."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def describe_expected(column: Column) -> str:
     """Describe what a cell of a column has to be."""
     if column.format is not None:

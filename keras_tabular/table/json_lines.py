@@ -1,8 +1,8 @@
 """JSON lines: an object in each line, whose values are read as texts, like the cells of a CSV.
 
 A file may also be the log of a server's answers, or a folder of such files: each line is then an
-answer, and its inputs are the row. Lines of a log that are not a complete answer are skipped, since
-a server that is killed may leave part of a line.
+answer, and its inputs are the row. Lines of a log that are not a complete and valid answer are
+skipped, since a server that is killed may leave part of a line.
 """
 
 import json
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Dialect, Schema
 from keras_tabular.core.errors import UserError, quote
+from keras_tabular.table.cells import is_utf8
 from keras_tabular.table.csv import COMPRESSED, ROWS_PER_BATCH, RawRows, describe_error, open_bytes
 
 MAX_ROWS_FOR_NAMES = 100_000  # a column has to occur in one of the first rows
@@ -89,7 +90,7 @@ def read_objects(file: Path, number: type[str] = str) -> Iterator[tuple[Path, in
 
 
 def read_answers(log: Path) -> Iterator[tuple[Path, int, Answer | None]]:
-    """Yield the file and the number of each line, and its answer, or None if it is not complete."""
+    """Yield the file and the number of each line, and its answer, or None if it has none."""
     return ((path, line, _parse_answer(text)) for path, line, text in _read_lines(log))
 
 
@@ -119,7 +120,7 @@ def _parse_answer(text: bytes, number: type[str] = str) -> Answer | None:
     try:
         answer = _parse_json(text, number)
         model = answer["model"]["version"], answer["model"]["md5"]
-        return Answer(model, _cells(answer["inputs"]))
+        return Answer(model, _cells(answer["inputs"], text))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -128,7 +129,7 @@ def _parse_object(text: bytes, number: type[str]) -> dict[str, str]:
     """Parse a line to its cells.
 
     Raises:
-        ValueError: The line is not JSON or not an object, or has a list or an object as a value.
+        ValueError: The line is not JSON or not an object, or a value is not one cell.
     """
     try:
         row = _parse_json(text, number)
@@ -137,7 +138,7 @@ def _parse_object(text: bytes, number: type[str]) -> dict[str, str]:
         raise ValueError(f"{EXPECTED}, got {problem}") from None
     if not isinstance(row, dict):
         raise ValueError(f"{EXPECTED}, got {quote(text.decode().strip())}")
-    return _cells(row)
+    return _cells(row, text)
 
 
 def _parse_json(text: bytes, number: type[str]) -> Any:
@@ -145,9 +146,12 @@ def _parse_json(text: bytes, number: type[str]) -> Any:
     return json.loads(text.rstrip(), parse_float=number, parse_int=number, parse_constant=number)
 
 
-def _cells(row: dict[str, Any]) -> dict[str, str]:
+def _cells(row: dict[str, Any], line: bytes) -> dict[str, str]:
+    may_have_surrogates = b"\\u" in line or b"\xed" in line  # as an escape, or as bytes
     for name, value in row.items():
         if isinstance(value, list | dict):
             raise ValueError(f"column {name}: expected one value, got a list or an object")
         row[name] = {None: "", True: "true", False: "false"}.get(value, value)
+        if may_have_surrogates and not is_utf8(name + row[name]):
+            raise ValueError(f"column {name}: expected text in UTF-8, got {quote(row[name])}")
     return row

@@ -75,6 +75,21 @@ def test_a_file_without_rows_is_an_error(model_folder: Path, training_rows: pd.D
         call_main(model_folder, DRIFT, "m.keras", "none.csv")
 
 
+def test_lines_of_a_log_that_cannot_be_read_are_skipped(
+    model_folder: Path, training_rows: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = training_rows.astype(object).where(training_rows.notna(), None).to_dict("records")
+    rows[-1]["Outcome"] = "\ud800"  # a lone surrogate, which UTF-8 cannot encode
+    answer = {"model": {"version": None, "md5": "0" * 32}, "answer": {}}
+    lines = "\n".join(json.dumps(answer | {"inputs": row}) for row in rows)
+    raw = lines.rpartition("\n")[2].encode().replace(rb"\ud800", b"\xed\xa0\x80")
+    (model_folder / "log.jsonl").write_bytes(lines.encode() + b"\n" + raw)
+    call_main(model_folder, DRIFT, "m.keras", "log.jsonl")
+    output, errors = capsys.readouterr()
+    assert output.startswith(f"{len(rows) - 1} rows of log.jsonl compared with")
+    assert "warn: incomplete or invalid lines of the log: 2 skipped\n" in errors
+
+
 def test_a_new_category_is_named_and_later_dates_are_only_a_warning(
     trained_project: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -209,7 +209,7 @@ def test_labels_that_come_later_are_joined_by_a_key(
             "5 of 65 rows are left out, because a later row has the same id",
         ]
         errors = capsys.readouterr().err
-        assert "warn: incomplete lines of the log: 2 skipped\n" in errors
+        assert "warn: incomplete or invalid lines of the log: 2 skipped\n" in errors
         assert f"than m.keras: 65 by v1.0.0 (md5 {'0' * 32})\n" in errors
 
 

@@ -185,6 +185,9 @@ OUTSIDE = "row 2, column Age: expected 18 to 120, got '500'"
 NO_NUMBER = "row 3, column Glucose: expected a finite number, got 'high'"
 SIMILAR = "row 1: no column 'Agee' is declared. Did you mean 'Age'?"
 NO_ROW = "row 2: expected an object, got '3'"
+SURROGATE = json.dumps([ROW, ROW | {"Outcome": "\ud800"}]).encode()
+RAW_SURROGATE = SURROGATE.replace(rb"\ud800", b"\xed\xa0\x80")
+NO_TEXT = r"row 2, column Outcome: expected text in UTF-8, got '\ud800'"
 
 
 @pytest.mark.parametrize(
@@ -198,6 +201,8 @@ NO_ROW = "row 2: expected an object, got '3'"
         (b" " * 60_000, {}, 413, []),
         ([ROW, ROW | {"Age": 500}, ROW | {"Glucose": "high"}], {}, 422, [OUTSIDE, NO_NUMBER]),
         ({"rows": [OTHER, 3]}, {}, 422, ["row 1: missing: Age", SIMILAR, NO_ROW]),
+        (SURROGATE, {}, 422, [NO_TEXT]),
+        (RAW_SURROGATE, {}, 422, [NO_TEXT]),
     ],
 )
 def test_a_wrong_request_is_refused_with_a_line_for_each_mistake(

@@ -131,12 +131,15 @@ def test_json_lines_are_read_as_they_are_written(tmp_path: Path, suffix: str) ->
         ('{"a": {"b": 1}}', r"line 3: column a: expected one value, got a list or an object"),
         ('{"b": 1, "c": "", "y": "x"}', r"line 3, column y: expected a whole number .*, got 'x'"),
         ('{"d": 1}', r"The columns are not as declared .*neither in columns nor in ignore: d"),
+        (r'{"c": "\ud800"}', r"line 3: column c: expected text in UTF-8, got '\\ud800'"),
+        ('{"c": "\ud800"}', r"line 3: column c: expected text in UTF-8, got '\\ud800'"),
     ],
 )
 def test_an_invalid_line_of_json_is_named(tmp_path: Path, line: str, message: str) -> None:
-    rows = '{"a": 1, "b": 2, "c": "x", "y": 1}\n' * 2
+    rows = '{"a": 1, "b": 2, "c": "\\ud83d\\ude00", "y": 1}\n' * 2
+    content = f"{rows}{line}\n".encode(errors="surrogatepass")
     with pytest.raises(UserError, match=message):
-        write_and_read(tmp_path / "t.jsonl", f"{rows}{line}\n")
+        write_and_read(tmp_path / "t.jsonl", content)
 
 
 def test_a_source_is_a_file_or_the_sorted_files_of_a_folder(tmp_path: Path) -> None:
