@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 
-from keras_tabular.core.errors import UserError, quote
+from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.core.files import md5_hash
 from keras_tabular.prediction.drift import unknown_by_column, unknown_categories, unknown_lines
 from keras_tabular.prediction.predictor import Predictions, Predictor
@@ -23,8 +23,7 @@ from keras_tabular.serving import measures
 from keras_tabular.serving import rows as json_rows
 from keras_tabular.serving.answer_log import AnswerLog
 from keras_tabular.serving.batcher import Batcher
-from keras_tabular.table.csv import RawRows
-from keras_tabular.table.rows import CheckedRows, check_rows, raise_failures
+from keras_tabular.table.rows import CheckedRows, raise_failures
 
 EXPLAIN = "Number of columns to name that moved a prediction most, as reason_1, reason_1_effect, …"
 MAX_EXPLAINED_ROWS = 250  # in a request; with the default model they take some seconds
@@ -125,12 +124,11 @@ class Service:
 
     def _check(self, body: bytearray) -> tuple[list[Any], CheckedRows]:
         rows = json_rows.read_rows(body)
-        texts = json_rows.texts_from_rows(rows, self.schema)
-        raw = RawRows(Path("the request"), 1, texts, {})
-        batch = check_rows(raw, self.schema.features, self.predictor.checks)
+        batch, mistakes = json_rows.check_json_rows(rows, self.schema, self.predictor.checks)
         for failure in batch.failures:
             measures.FAILED.labels(failure.column, failure.check).inc()
-        raise_failures([f for f in batch.failures if f.policy != "warn"], 1, "row {}".format)
+        if mistakes:
+            raise UserError(join_mistakes(mistakes))
         return rows, batch
 
     def _answer(self, batch: CheckedRows, predictions: Predictions) -> dict[str, Any]:

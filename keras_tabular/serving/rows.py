@@ -1,7 +1,8 @@
-"""Convert rows from JSON and predictions to JSON, and describe a request as a JSON schema."""
+"""Check rows from JSON, convert predictions to JSON, and describe a request as a JSON schema."""
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -9,8 +10,11 @@ from fastapi import HTTPException
 
 from keras_tabular.config.schema import EPOCHS, Column, Schema
 from keras_tabular.config.typed_yaml import suggestion
-from keras_tabular.core.errors import MAX_MISTAKES_SHOWN, UserError, format_list, quote
+from keras_tabular.core.errors import format_list, quote
 from keras_tabular.table.cells import ARROW_TYPES, is_utf8
+from keras_tabular.table.checks import Checks
+from keras_tabular.table.csv import RawRows
+from keras_tabular.table.rows import CheckedRows, check_rows
 
 JSON_TYPES = {"double": "number", "float": "number", "int64": "integer", "bool": "boolean"}
 JsonSchema = dict[str, Any]
@@ -59,30 +63,39 @@ def read_rows(body: bytes | bytearray) -> list[Any]:
     return rows
 
 
-def texts_from_rows(rows: list[Any], schema: Schema) -> pa.Table:
-    """Convert rows to the texts that a CSV would contain, with numbers in their column's format.
+def check_json_rows(
+    rows: list[Any], schema: Schema, checks: Checks
+) -> tuple[CheckedRows, list[str]]:
+    """Check rows as the texts that a CSV would contain, with numbers in their column's format.
 
-    Raises:
-        UserError: A row has other columns than declared, or a cell is a list or an object. The
-            message has a line for each mistake.
+    Args:
+        checks: Result of `declared_checks`.
+
+    Returns:
+        The rows, and a line for each mistake for which they are refused, in the order of the rows.
     """
-    mistakes = [
-        f"row {number}{mistake}"
-        for number, row in enumerate(rows, 1)
-        for mistake in _row_mistakes(row, schema)
-    ]
-    if mistakes:
-        raise UserError("\n".join(mistakes[:MAX_MISTAKES_SHOWN]))
-    identifiers = [name for name in schema.ignore if any(name in row for row in rows)]
+    mistakes, cells = list[tuple[int, str]](), list[dict[str, Any]]()
+    for number, row in enumerate(rows):
+        row_mistakes = [(number, mistake) for mistake in _row_mistakes(row, schema)]
+        cells.append(_valid_cells(row) if row_mistakes else row)
+        mistakes += row_mistakes
+    identifiers = [name for name in schema.ignore if any(name in row for row in cells)]
     columns = {}
     for name in [*schema.features, *identifiers]:
         point = schema.columns[name].decimal_point if name in schema.columns else "."
-        columns[name] = pa.array([_cell_text(row.get(name), point) for row in rows], pa.string())
-    return pa.table(columns)
+        columns[name] = pa.array([_cell_text(row.get(name), point) for row in cells], pa.string())
+    batch = check_rows(
+        RawRows(Path("the request"), 0, pa.table(columns), {}), schema.features, checks
+    )
+    failures = [failure for failure in batch.failures if failure.column in cells[failure.row]]
+    mistakes += [(f.row, f", column {f}") for f in failures if f.policy != "warn"]
+    mistakes.sort(key=lambda mistake: mistake[0])
+    lines = [f"row {number + 1}{mistake}" for number, mistake in mistakes]
+    return batch._replace(failures=failures), lines
 
 
 def _row_mistakes(row: Any, schema: Schema) -> Iterator[str]:
-    """Yield the differences between a row and the declared columns."""
+    """Yield what is wrong with a row, except for the cells that `check_rows` checks."""
     if not isinstance(row, dict):
         yield f": expected an object, got {quote(json.dumps(row))}"
         return
@@ -90,14 +103,27 @@ def _row_mistakes(row: Any, schema: Schema) -> Iterator[str]:
         nullable = all(schema.columns[name].nullable for name in missing)
         hint = "; give null for an empty cell" if nullable else ""
         yield f": missing: {format_list(missing)}{hint}"
-    for name in sorted(row.keys() - {*schema.columns, *schema.ignore}):
+    declared_names = {*schema.columns, *schema.ignore}
+    for name in sorted(row.keys() - declared_names):
         yield f": no column {quote(name)} is declared.{suggestion(name, schema.features)}"
     for name, cell in row.items():
-        if isinstance(cell, dict | list):
-            allowed = "a number, text, true, false or null"
-            yield f", column {name}: expected {allowed}, got {quote(json.dumps(cell))}"
-        elif isinstance(cell, str) and not is_utf8(cell):
-            yield f", column {name}: expected text in UTF-8, got {quote(cell)}"
+        if name in declared_names and (problem := _cell_problem(cell)):
+            yield f", column {name}: {problem}"
+
+
+def _valid_cells(row: Any) -> dict[str, Any]:
+    items = row.items() if isinstance(row, dict) else ()
+    return {name: cell for name, cell in items if not _cell_problem(cell)}
+
+
+def _cell_problem(cell: Any) -> str:
+    """Return why a value is not a cell; empty if it is one."""
+    if isinstance(cell, dict | list):
+        allowed = "a number, text, true, false or null"
+        return f"expected {allowed}, got {quote(json.dumps(cell))}"
+    if isinstance(cell, str) and not is_utf8(cell):
+        return f"expected text in UTF-8, got {quote(cell)}"
+    return ""
 
 
 def _cell_text(cell: str | float | bool | None, point: str) -> str:
