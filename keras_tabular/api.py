@@ -6,7 +6,7 @@
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,20 +15,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from keras_tabular.config.schema import Schema
+from keras_tabular.config.schema import Columns, Schema
 from keras_tabular.config.typed_yaml import parse_section
-from keras_tabular.core.errors import UserError
+from keras_tabular.core.errors import UserError, quote
 from keras_tabular.model_file.version import VERSION
 from keras_tabular.prediction.inputs import read_schema_and_params, row_columns, scratch_folder
 from keras_tabular.prediction.predict import predict_file
 from keras_tabular.prediction.predictor import Predictor
 from keras_tabular.schema_inference.schema import infer_schema as infer_schema_of_file
+from keras_tabular.table.cells import TEXT_TYPES, as_texts, possible_kinds
 from keras_tabular.table.checks import declared_checks
 
 __all__ = ["Model", "UserError", "__version__", "infer_schema", "load_model"]
 
 __version__ = VERSION
 FRAME = "data frame"  # its name in messages
+CELL = "a number of at most 64 bits, a date, true, false or text in UTF-8"
+CONVERSION_ERRORS = (pa.ArrowException, TypeError, ValueError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class Model:
 
     def _predict(self, frame: pd.DataFrame, n_reasons: int, ignore_extra: bool) -> pd.DataFrame:
         tables: list[pa.Table] = []
-        with as_file(frame) as file:
+        with frame_as_file(frame, self.schema.features) as file:
             names = row_columns(file, self.schema, ignore_extra=ignore_extra)
             columns = self._predictor.output_schema(names, n_reasons)
             counts = predict_file(
@@ -181,34 +184,56 @@ def infer_schema(table: pd.DataFrame | str | Path, target: str, max_rows: int = 
         >>> schema.columns["BMI"].kind
         'real'
     """
-    with as_file(table) as file:
-        inferred = infer_schema_of_file(file, target, max_rows)
-        schema = parse_section(yaml.safe_load(inferred.text), Schema, file)
-    return schema if isinstance(table, str | Path) else schema.model_copy(update={"source": FRAME})
+    if not isinstance(table, str | Path):
+        with frame_as_file(table, {}) as file:
+            return infer_schema(file, target, max_rows).model_copy(update={"source": FRAME})
+    if not Path(table).exists():
+        raise UserError(f"{table}: no such file. Expected a table, or a folder of tables.")
+    inferred = infer_schema_of_file(Path(table), target, max_rows)
+    return parse_section(yaml.safe_load(inferred.text), Schema, Path(table))
 
 
 @contextmanager
-def as_file(table: pd.DataFrame | str | Path) -> Iterator[Path]:
-    """Yield the path of a table; a data frame is written to a temporary Parquet file.
+def frame_as_file(frame: pd.DataFrame, columns: Columns) -> Iterator[Path]:
+    """Yield a temporary Parquet file with the columns of a data frame.
+
+    Args:
+        columns: The columns whose kind is known, which need one value in each cell.
 
     Raises:
-        UserError: The file does not exist, or Arrow cannot convert the data frame. An error that
-            is raised in the block names the data frame instead of the temporary file.
+        UserError: This is not a data frame, or a cell is not one value. An error that is raised in
+            the block names the data frame instead of the file.
     """
-    if isinstance(table, str | Path):
-        if not Path(table).exists():
-            raise UserError(f"{table}: no such file. Expected a table, or a folder of tables.")
-        yield Path(table)
-        return
+    if not isinstance(frame, pd.DataFrame):
+        advice = "Use pandas.DataFrame([row]) for a row, or a list of rows."
+        raise UserError(f"expected a pandas DataFrame, got {type(frame).__name__}. {advice}")
     pa.table({}).to_pandas()  # makes Arrow look for pandas again, see `hide_pandas`
-    try:
-        rows = pa.Table.from_pandas(table, preserve_index=False)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise UserError(f"{FRAME}: {' '.join(map(str, error.args))}") from None
+    names = [str(name) for name in frame.columns]
+    cells = [_to_arrow(frame.iloc[:, n], name, columns) for n, name in enumerate(names)]
     with scratch_folder() as folder:
         file = Path(folder, "frame.parquet")
-        pq.write_table(rows, file)
+        pq.write_table(pa.table(cells, names), file)
         try:
             yield file
         except UserError as error:
             raise UserError(str(error).replace(str(file), FRAME)) from None
+
+
+def _to_arrow(cells: pd.Series, name: str, columns: Columns) -> pa.Array | pa.ChunkedArray:
+    """Convert a column of a data frame; to the texts of a CSV if its cells have several types."""
+    column = columns.get(name)
+    with suppress(*CONVERSION_ERRORS):
+        values = pa.array(cells, from_pandas=True)
+        if possible_kinds(values.type) or not column:
+            return values
+    kind, point = (column.kind, column.decimal_point) if column else (None, ".")
+    texts = []
+    for row, cell in enumerate(cells):
+        try:
+            value = pa.array([cell], from_pandas=True)
+            text = as_texts(value, kind)[0].as_py()
+        except CONVERSION_ERRORS:
+            problem = f"expected {CELL}, got {quote(str(cell))}"
+            raise UserError(f"{FRAME}, row {row}, column {name}: {problem}") from None
+        texts.append(text if value.type in TEXT_TYPES else text.replace(".", point))
+    return pa.array(texts, pa.string())

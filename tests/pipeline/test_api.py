@@ -4,12 +4,17 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import keras_tabular
+from keras_tabular.api import frame_as_file
 from keras_tabular.cli import predict
 from keras_tabular.config.schema import load_schema
 from tests.commands import call_main, check_output, run_command
+from tests.helpers import build_schema
+
+CELL = "a number of at most 64 bits, a date, true, false or text in UTF-8"
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +54,43 @@ def test_mistakes_name_the_row_and_the_column(binary_project: Path, frame: pd.Da
     with pytest.raises(keras_tabular.UserError, match=r"^data frame: .* nor in ignore: new$"):
         model.predict(frame.assign(new=1))
     assert len(model.predict(frame.assign(new=1), ignore_extra=True)) == 50
-    with pytest.raises(keras_tabular.UserError, match=r"^data frame: .* column cast "):
-        model.predict(frame.assign(cast=[1, {}, *["1"] * 48]))
+    for name, cells, expected, text in (
+        ("count", ["a", *range(49)], "a whole number of at most 64 bits", "a"),
+        ("cast", [{"a": 1}, *[0.5] * 49], CELL, "{'a': 1}"),
+        ("cast", [[1]] * 50, CELL, "[1]"),
+        ("colour", [["red"], *["red"] * 49], CELL, "['red']"),
+        ("colour", ["\ud800", *["red"] * 49], CELL, r"\ud800"),
+    ):
+        with pytest.raises(keras_tabular.UserError) as error:
+            model.predict(frame.assign(**{name: pd.Series(cells, frame.index, object)}))
+        message = f"data frame, row 0, column {name}: expected {expected}, got "
+        assert str(error.value).startswith(message)
+        assert text in str(error.value)
+    mixed = frame.assign(cast=["0.25", 1.5, *[2] * 48], id=[1, "a", 2.0, *[None] * 47])
+    texts = mixed.assign(cast=["0.25", "1.5", *["2"] * 48], id=["1", "a", "2", *[None] * 47])
+    pd.testing.assert_frame_equal(model.predict(mixed), model.predict(texts), check_exact=True)
     with pytest.warns(UserWarning, match="^colour: "):
         model.predict(frame.assign(colour="pink"))
+
+
+def test_numbers_among_texts_do_not_need_the_format_of_the_texts() -> None:
+    schema = build_schema("binary", price={"kind": "real", "format": "1.234,5"})
+    frame = pd.DataFrame({"price": [1.234, "1.234,5", 1e-7, None]})
+    with frame_as_file(frame, schema.features) as file:
+        assert pq.read_table(file)["price"].to_pylist() == ["1,234", "1.234,5", "1e-7", ""]
+
+
+def test_other_types_than_a_data_frame_are_refused(
+    binary_project: Path, frame: pd.DataFrame
+) -> None:
+    model = keras_tabular.load_model(binary_project / "models/model.keras")
+    for rows in ({"cast": 0.5}, frame.iloc[0], "rows.csv"):
+        kind = type(rows).__name__
+        message = rf"^expected a pandas DataFrame, got {kind}\. .*DataFrame\(\[row\]\)"
+        with pytest.raises(keras_tabular.UserError, match=message):
+            model.predict(rows)
+    with pytest.raises(keras_tabular.UserError, match=r"^expected a pandas DataFrame, got dict\."):
+        keras_tabular.infer_schema({"x": [1], "y": [0]}, "y")
 
 
 def test_a_data_frame_has_the_schema_of_its_file(binary_project: Path, frame: pd.DataFrame) -> None:
