@@ -54,7 +54,7 @@ class Twice(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable()
 class RegisteredTwice(Twice):
-    """In the process that trains, Keras finds a registered class, but nowhere else."""
+    """A class that Keras finds in the process that trains, but nowhere else."""
 
 
 @pytest.mark.parametrize(
