@@ -8,6 +8,7 @@ import pandas as pd
 from tests.outcomes import Outcome, Table, run_table
 
 MIN_ROWS, MAX_ROWS = 24, 700
+MIN_ROWS_OF_LONG_TABLES = 2500  # which have a column of text and a category with many values
 
 
 class Cells(NamedTuple):
@@ -174,16 +175,28 @@ NAMES = [
 STYLES = [(",", ".", ",'"), (";", ",", ". "), (";", ".", ","), ("\t", ".", ",")]
 
 
-def random_table(seed: int, max_rows: int) -> Table:
-    """Draw the table of a seed, with 24 to `max_rows` rows."""
+def draw_many_categories(rng: np.random.Generator, rows: int, _: NumberStyle) -> Cells:
+    """Draw names with more than a thousand distinct values, of which a few are frequent."""
+    names = np.array([f"n{number}" for number in range(rng.integers(1500, rows))])
+    shares = rng.dirichlet(np.full(len(names), rng.choice([1, 5])))
+    return Cells(rng.choice(names, rows, p=shares).tolist())
+
+
+def random_table(seed: int, max_rows: int, *, is_long: bool = False) -> Table:
+    """Draw the table of a seed, with 24 to `max_rows` rows, or a few thousand rows."""
     rng = np.random.default_rng(seed)
-    rows = int(np.exp(rng.uniform(np.log(MIN_ROWS), np.log(max_rows + 1))))
+    min_rows = MIN_ROWS
+    if is_long:
+        min_rows, max_rows = MIN_ROWS_OF_LONG_TABLES, 2 * MIN_ROWS_OF_LONG_TABLES
+    rows = int(np.exp(rng.uniform(np.log(min_rows), np.log(max_rows + 1))))
     delimiter, point, groups = STYLES[rng.integers(len(STYLES))]
     style = NumberStyle(point, str(rng.choice([*groups, "", ""])))
     signal = rng.normal(size=rows)
     columns = [style.write(signal, ".4f")]
-    for draw in rng.choice(len(COLUMNS), rng.integers(1, 9)):
-        cells = COLUMNS[draw](rng, rows, style)
+    draws = [COLUMNS[number] for number in rng.choice(len(COLUMNS), rng.integers(1, 9))]
+    draws += [draw_texts, draw_many_categories] if is_long else []
+    for draw in draws:
+        cells = draw(rng, rows, style)
         columns.append(remove_cells(rng, cells, 0.9) if rng.random() < 0.4 else cells)
     target = draw_target(rng, signal, style)
     columns.append(remove_cells(rng, target, 0.3) if rng.random() < 0.2 else target)
@@ -200,6 +213,6 @@ def random_table(seed: int, max_rows: int) -> Table:
     return Table(csv, names[-1], values)
 
 
-def run_seed(seed: int, max_rows: int = MAX_ROWS) -> Outcome:
+def run_seed(seed: int, max_rows: int = MAX_ROWS, *, is_long: bool = False) -> Outcome:
     """Run the table of a seed; every eighth seed trains both architectures."""
-    return run_table(random_table(seed, max_rows), both=seed % 8 == 0)
+    return run_table(random_table(seed, max_rows, is_long=is_long), both=seed % 8 == 0)
