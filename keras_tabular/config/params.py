@@ -10,16 +10,10 @@ from typing import Any, get_type_hints
 
 from pydantic import create_model
 
-from keras_tabular.config import sections
+from keras_tabular.config import sections, typed_yaml
 from keras_tabular.config.schema import VALUE_TYPES, Kind, Schema
 from keras_tabular.config.sections import Evaluate, Gate, Range, Split, ThresholdRule, Train
-from keras_tabular.config.typed_yaml import (
-    Section,
-    expected_one_of,
-    parse_section,
-    read_yaml,
-    suggestion,
-)
+from keras_tabular.config.typed_yaml import Section, expected_one_of, parse_section
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.metrics import CUSTOM, GROUP_MEASURES, ROW_SETS, TASKS
 
@@ -62,11 +56,11 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
             for each mistake.
     """
     try:
-        content = read_yaml(path)
+        content = typed_yaml.read_yaml(path)
         if isinstance(content, dict):
-            missing = [name for name in FIELDS if name not in content]
-            names_or_typos = [k for k in content if k in FIELDS or suggestion(str(k), missing)]
-            content = {name: content[name] for name in names_or_typos}
+            missing = FIELDS.keys() - content  # a section of the owner may be called training
+            typos = {key for key in content if typed_yaml.suggestion(str(key), missing)}
+            content = {key: content[key] for key in content if key in FIELDS.keys() | typos}
         params = Params(**dict(parse_section(content, ALL_SECTIONS, path)))
         mistakes = "\n".join(f"{path}: {mistake}" for mistake in find_mistakes(params, schema))
         if mistakes:
@@ -178,11 +172,14 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[st
 
 
 def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Iterator[str]:
-    """Yield a threshold that cannot be chosen, and columns of groups and slices that do not fit."""
+    """Yield a threshold that cannot be chosen, and files, groups and slices that do not fit."""
     if isinstance(evaluate.threshold, ThresholdRule) and schema.task != "binary":
         yield f"evaluate.threshold: a rule requires the task binary, got {schema.task}."
     elif isinstance(evaluate.threshold, ThresholdRule) and train.folds == 1:
         yield "evaluate.threshold: a rule requires train.folds above 1."
+    if len({file.partition(".")[0] for file in evaluate.tests}) < len(evaluate.tests):
+        problem = "expected files with different names before the ending"
+        yield f"evaluate.tests: {problem}, got {[*evaluate.tests]}."
     columns = [name for name in schema.columns if name != schema.target]
     for name in sorted(set(evaluate.groups) - set(columns)):
         hint = " To compare the groups of an ignored column, add it to columns in data/schema.yaml."

@@ -306,17 +306,6 @@ def _test_file(name: str) -> str:
     return name
 
 
-def _different_names(files: tuple[str, ...]) -> tuple[str, ...]:
-    if len({file.partition(".")[0] for file in files}) < len(files):
-        raise ValueError("expected files with different names before the ending")
-    return files
-
-
-TestFiles = Annotated[
-    tuple[Annotated[str, AfterValidator(_test_file)], ...], AfterValidator(_different_names)
-]
-
-
 class Evaluate(Section):
     """How predictions are turned into classes and intervals, and which rows have separate scores.
 
@@ -329,7 +318,7 @@ class Evaluate(Section):
     threshold: Share | ThresholdRule = 0.5
     temperature: Auto | Annotated[float, Field(ge=0.1, le=10)] = "auto"
     coverage: Share = 0.9
-    tests: TestFiles = ()
+    tests: tuple[Annotated[str, AfterValidator(_test_file)], ...] = ()
     slices: dict[str, Slice] = Field(default_factory=dict)
     groups: tuple[str, ...] = ()
 

@@ -12,7 +12,6 @@ import tempfile
 import zipfile
 from argparse import ArgumentParser
 from pathlib import Path, PurePath
-from typing import NamedTuple
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
@@ -23,13 +22,8 @@ CHANGES = "keras_tabular/CHANGELOG.md"  # in the wheel
 # The stages in a dvc.yaml, and one of them, with blank lines and comments except at the end.
 STAGES = re.compile(rb"^stages:.*\n(?:(?: *(?:#.*)?\n)*  .*\n)*", re.MULTILINE)
 STAGE = re.compile(rb"^  ([\w-]+):.*\n(?:(?: *(?:#.*)?\n)*    .*\n)*", re.MULTILINE)
-
-
-class Stage(NamedTuple):
-    """The script of a stage and its text in dvc.yaml; empty if there is none."""
-
-    script: bytes = b""
-    text: bytes = b""
+Stage = tuple[bytes, bytes]  # its script and its text in dvc.yaml; empty if there is none
+NO_STAGE: Stage = (b"", b"")
 
 
 def main() -> None:
@@ -114,28 +108,29 @@ def upgraded_stages(folder: Path, old: Files, new: Files) -> tuple[dict[Path, by
     old_stages, stages, project_stages = map(read_stages, (old, new, project_files))
     contents, texts, messages = dict[Path, bytes](), dict[str, bytes](), list[str]()
     for name in old_stages | stages:
-        versions = [each.get(name, Stage()) for each in (old_stages, stages, project_stages)]
-        _, stage, project_stage = versions
-        if project_stage == Stage() and name in old_stages:
+        versions = [each.get(name, NO_STAGE) for each in (old_stages, stages, project_stages)]
+        _, (script, text), project_stage = versions
+        if project_stage == NO_STAGE and name in old_stages:
             continue  # the owner has removed it
         has_new_script, has_new_text = (a != b != c for a, b, c in zip(*versions, strict=True))
         if any(len({*parts}) == len(versions) for parts in zip(*versions, strict=True)):
             places = [f"stages/{name}.py of the clone"] if has_new_script else []
-            places += [f"these lines of dvc.yaml:\n\n{stage.text.decode()}"] if has_new_text else []
+            places += [f"these lines of dvc.yaml:\n\n{text.decode()}"] if has_new_text else []
             message = f"You have edited the stage {name}, and the library has a new version of it."
             messages.append(f"{message} Repeat your edits in {' and in '.join(places)}")
             continue
-        if has_new_script and stage.script:
-            contents[folder / f"stages/{name}.py"] = stage.script
+        if has_new_script and script:
+            contents[folder / f"stages/{name}.py"] = script
         if has_new_text:
-            texts[name] = stage.text
-    added = b"".join(texts[name] for name in texts if not project_stages.get(name, Stage()).text)
-
-    def upgrade(section: re.Match[bytes]) -> bytes:
-        return STAGE.sub(lambda stage: texts.get(stage[1].decode(), stage[0]), section[0]) + added
-
+            texts[name] = text
     if texts:
-        contents[folder / "dvc.yaml"] = STAGES.sub(upgrade, project_files["dvc.yaml"][0])
+        added = b"".join(
+            t for name, t in texts.items() if not project_stages.get(name, NO_STAGE)[1]
+        )
+        contents[folder / "dvc.yaml"] = STAGES.sub(
+            lambda section: STAGE.sub(lambda s: texts.get(s[1].decode(), s[0]), section[0]) + added,
+            project_files["dvc.yaml"][0],
+        )
     return contents, messages
 
 
@@ -145,7 +140,7 @@ def read_stages(files: Files) -> dict[str, Stage]:
     texts = {match[1].decode(): match[0] for match in STAGE.finditer(section)}
     paths = {PurePath(name): content for name, (content, _) in files.items()}
     scripts = {path.stem: paths[path] for path in paths if path.match("stages/*.py")}
-    return {name: Stage(scripts.get(name, b""), texts.get(name, b"")) for name in texts | scripts}
+    return {name: (scripts.get(name, b""), texts.get(name, b"")) for name in texts | scripts}
 
 
 def install(folder: Path, wheel: Path) -> None:
