@@ -38,9 +38,9 @@ def main() -> None:
         shutil.rmtree(folder)
         raise
     make = f"make repro VENV={shlex.quote(str(args.venv))}" if args.venv else "make repro"
-    print(f"\nThe project {args.folder} is ready. Check the comments in data/schema.yaml, then:\n")
-    print(*(f"  {command}" for command in [f"cd {shlex.quote(str(args.folder))}", *commit, make]),
-        sep="\n")  # fmt: skip
+    commands = "\n  ".join([f"cd {shlex.quote(str(args.folder))}", *commit, make])
+    print(f"\nThe project {args.folder} is ready. Check the comments in data/schema.yaml, then:")
+    print(f"\n  {commands}")
 
 
 def parse_arguments() -> Namespace:
