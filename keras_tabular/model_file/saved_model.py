@@ -51,18 +51,71 @@ class SavedModel:
         """The model that predicts the same bits on any CPU: `make_reproducible`."""
         return make_reproducible(self.plain)
 
-    @property
+    @cached_property
     def multiply_adds(self) -> float:
         """Number of multiply-adds that take about as long as the prediction of a row."""
-        return multiply_adds(self.network)
+        return count_multiply_adds(self.network)
 
     def predict(self, columns: Inputs) -> np.ndarray:
-        """Predict the rows of raw columns with `predict`."""
-        return predict(self.network, columns)
+        """Predict the rows of raw columns.
+
+        The outputs of a row do not depend on other rows, so that a batch can be filled up to one of
+        a few sizes.
+
+        Args:
+            columns: Inputs of the model, shape (rows,) each.
+
+        Returns:
+            Float32, shape (rows, outputs).
+        """
+        return self._predict(columns, self.network.output_shape[-1])
 
     def predict_members(self, columns: Inputs) -> np.ndarray:
-        """Predict the rows of raw columns, also by each member, with `predict`."""
-        return predict(self.network, columns, members=True)
+        """Predict the rows of raw columns, also by each member.
+
+        Returns:
+            Float32, shape (rows, outputs * (1 + members)): the result of `predict`, then the
+            outputs of each member in the units of the target. Members are in the alphabetical order
+            of their architectures.
+        """
+        return self._predict(columns, None)
+
+    def _predict(self, columns: Inputs, outputs: int | None) -> np.ndarray:
+        rows, compiled = len(next(iter(columns.values()))), self._compiled
+        is_large = self.multiply_adds > MAX_WORK_OF_LARGE_BATCHES
+        sizes = BATCH_SIZES[:-1] if is_large else BATCH_SIZES
+        predictions = [] if rows else [np.empty((0, self.network.output_shape[-1]), np.float32)]
+        for start in range(0, rows, sizes[-1]):
+            count = min(rows - start, sizes[-1])
+            size = next(size for size in sizes if size >= count)
+            indices = np.minimum(np.arange(start, start + size), rows - 1)
+            batch = {name: values[indices] for name, values in columns.items()}
+            predictions.append(compiled(batch).numpy()[:count, :outputs])
+        return np.concatenate(predictions)
+
+    @cached_property
+    def _compiled(self) -> tf.types.experimental.ConcreteFunction:
+        """A function from raw columns to the outputs of the model and of each member.
+
+        It is one graph for batches of any size, since graphs for one size each differ in the last
+        bits.
+        """
+        network = self.network
+        specs = {tensor.name: tf.TensorSpec((None,), tensor.dtype) for tensor in network.inputs}
+        means = [layer for layer in network.layers if isinstance(layer, OrderedMean)]
+        means.sort(key=lambda mean: mean.name.removesuffix("-mean"))
+        members = [mean.input for mean in means]
+        for layer in network.layers:
+            if layer.name == "output-value":
+                members = [layer(tensor) for tensor in members]
+        whole = keras.Model(network.input, [network.output, *members])
+
+        def outputs_of_all(columns: dict[str, tf.Tensor]) -> tf.Tensor:
+            outputs = whole(columns, training=False)
+            return tf.concat([tf.reshape(y, (-1, math.prod(y.shape[1:]))) for y in outputs], axis=1)
+
+        function = tf.function(outputs_of_all, input_signature=[specs], autograph=False)
+        return function.get_concrete_function()  # which halves the time for a single row
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the bytes alone: Keras cannot pickle a `ReproducibleDense` layer."""
@@ -171,67 +224,14 @@ def add_temperature(path: Path, temperature: float) -> keras.Model:
     return keras.Model(network.inputs, scaled(network.output), name=network.name)
 
 
-@lru_cache(1)
-def multiply_adds(network: keras.Model) -> float:
-    """Return the number of multiply-adds that take about as long as the prediction of a row."""
+def count_multiply_adds(network: keras.Model) -> float:
+    """Count the multiply-adds that take about as long as the prediction of a row."""
     work = 0.0
     for layer in network.layers:
         if isinstance(layer, keras.Model):
-            work += multiply_adds(layer)
+            work += count_multiply_adds(layer)
         elif isinstance(layer, ReproducibleDense):
             work += layer.layer.count_params()
         elif isinstance(layer, keras.layers.TextVectorization):
             work += WORK_PER_CHARACTER * layer.output.shape[1]
     return work
-
-
-@lru_cache(1)
-def _compiled(network: keras.Model) -> tf.types.experimental.ConcreteFunction:
-    """Compile a function from raw columns to the outputs of the model and of each member.
-
-    It is one graph for batches of any size, since graphs for one size each differ in the last bits.
-    """
-    specs = {tensor.name: tf.TensorSpec((None,), tensor.dtype) for tensor in network.inputs}
-    means = [layer for layer in network.layers if isinstance(layer, OrderedMean)]
-    means.sort(key=lambda mean: mean.name.removesuffix("-mean"))
-    members = [mean.input for mean in means]
-    for layer in network.layers:
-        if layer.name == "output-value":
-            members = [layer(tensor) for tensor in members]
-    whole = keras.Model(network.input, [network.output, *members])
-
-    def outputs_of_all(columns: dict[str, tf.Tensor]) -> tf.Tensor:
-        outputs = whole(columns, training=False)
-        return tf.concat([tf.reshape(y, (-1, math.prod(y.shape[1:]))) for y in outputs], axis=1)
-
-    function = tf.function(outputs_of_all, input_signature=[specs], autograph=False)
-    return function.get_concrete_function()  # which halves the time for a single row
-
-
-def predict(network: keras.Model, columns: Inputs, *, members: bool = False) -> np.ndarray:
-    """Predict the rows of raw columns.
-
-    The outputs of a row do not depend on other rows, so that a batch can be filled up to one of a
-    few sizes.
-
-    Args:
-        network: The result of `make_reproducible`.
-        columns: Inputs of the model, shape (rows,) each.
-        members: Whether to return also the outputs of each member, in the units of the target.
-            Members are in the alphabetical order of their architectures.
-
-    Returns:
-        Float32, shape (rows, outputs), or (rows, outputs * (1 + members)).
-    """
-    rows, outputs = len(next(iter(columns.values()))), network.output_shape[-1]
-    is_large = multiply_adds(network) > MAX_WORK_OF_LARGE_BATCHES
-    sizes = BATCH_SIZES[:-1] if is_large else BATCH_SIZES
-    predictions = [] if rows else [np.empty((0, outputs), np.float32)]
-    compiled = _compiled(network)
-    for start in range(0, rows, sizes[-1]):
-        count = min(rows - start, sizes[-1])
-        size = next(size for size in sizes if size >= count)
-        indices = np.minimum(np.arange(start, start + size), rows - 1)
-        batch = {name: values[indices] for name, values in columns.items()}
-        predictions.append(compiled(batch).numpy()[:count, : None if members else outputs])
-    return np.concatenate(predictions)

@@ -20,7 +20,7 @@ Arithmetic of the networks
     `networks.reproducible.compile_by_xla` for a prediction.
   - Which other rows are in a batch that a saved model predicts. Each row is rounded by itself, and
     one graph serves all batch sizes: `networks.reproducible.prediction_product`,
-    `model_file.saved_model.predict`.
+    `model_file.saved_model.SavedModel`.
   - Number of TensorFlow's and OpenBLAS's threads, oneDNN's kernels, and GPUs. The numbers are
     fixed, oneDNN is off, and a GPU is hidden unless `TABULAR_GPU` is 1: `networks.backend`,
     `core.process`.
@@ -148,7 +148,7 @@ class ReproducibleDense(keras.layers.Layer):
         if not self._batch_size:
             x = sum(biases, prediction_product(self._equation, inputs, kernel))
             is_same = activation in ACTIVATIONS_WITHOUT_APPROXIMATION
-            return activation(x) if is_same else compile_by_xla(activation)(x)
+            return activation(x) if is_same else compile_activation(activation)(x)
         shape = self.compute_output_shape(inputs.shape)[1:]
         biases = [tf.broadcast_to(bias, shape) for bias in biases]
         kernel = keras.ops.convert_to_tensor(kernel)
@@ -174,10 +174,12 @@ class OrderedMean(keras.layers.Layer):
         return tf.add_n(tf.unstack(inputs, axis=1)) / inputs.shape[1]
 
 
-@cache
 def compile_by_xla(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function of tensors by XLA, whose bits do not depend on the CPU."""
     return tf.function(function, jit_compile=True, autograph=False)
+
+
+compile_activation = cache(compile_by_xla)  # for functions: a layer would stay in memory
 
 
 def training_product(

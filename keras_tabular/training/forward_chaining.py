@@ -10,10 +10,10 @@ import pyarrow as pa
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Train
 from keras_tabular.core.errors import UserError
-from keras_tabular.model_file.saved_model import predict
+from keras_tabular.model_file.metadata import ModelMetadata
+from keras_tabular.model_file.saved_model import SavedModel
 from keras_tabular.networks.backend import keras
 from keras_tabular.networks.network import Build
-from keras_tabular.networks.reproducible import make_reproducible
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import FOLD_KEY, read_parts, write_part
 from keras_tabular.training.ensemble import assemble, weigh_snapshots
@@ -56,14 +56,14 @@ def predict_later_blocks(
                 keys = pa.array(rows[FOLD_KEY].to_numpy() * (n_blocks / number))  # again up to 1
                 rows = rows.drop_columns(FOLD_KEY).append_column(FOLD_KEY, keys)
                 write_part(Path(earlier), part, rows)
-            network = _train(Path(earlier), schema, train, build)
+            model = _train(Path(earlier), schema, train, build)
         for rows, block, predictions in zip(read_parts(folder), blocks, oof, strict=True):
             rows = rows.filter(pa.array(block == number))
-            predictions[block == number] = predict(network, feature_arrays(rows, schema))
+            predictions[block == number] = model.predict(feature_arrays(rows, schema))
     return np.concatenate(oof), [block - 1 for block in blocks]
 
 
-def _train(folder: Path, schema: Schema, train: Train, build: Build) -> keras.Model:
+def _train(folder: Path, schema: Schema, train: Train, build: Build) -> SavedModel:
     """Train a model on the rows in a folder."""
     keras.utils.clear_session()
     gc.collect()
@@ -72,4 +72,5 @@ def _train(folder: Path, schema: Schema, train: Train, build: Build) -> keras.Mo
     except UserError as error:
         raise UserError(f"train.forward_chaining is too high: {error}") from None
     snapshots = list(fit(setup, show_progress=True))
-    return make_reproducible(assemble(setup, snapshots, weigh_snapshots(setup, snapshots).weights))
+    network = assemble(setup, snapshots, weigh_snapshots(setup, snapshots).weights)
+    return SavedModel(folder, network, ModelMetadata(), b"")

@@ -16,10 +16,9 @@ from keras_tabular.core.cluster import WORKERS
 from keras_tabular.core.errors import UserError
 from keras_tabular.model_file import saved_model
 from keras_tabular.model_file.metadata import ModelMetadata
-from keras_tabular.model_file.saved_model import predict
+from keras_tabular.model_file.saved_model import SavedModel
 from keras_tabular.networks.backend import keras
 from keras_tabular.networks.network import Build
-from keras_tabular.networks.reproducible import make_reproducible
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import write_part
 from keras_tabular.training.checkpoint import Checkpoints, Snapshot
@@ -313,7 +312,7 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_its_members(
     seen = feature_arrays(table, schema)
     rows = {name: np.concatenate([seen[name], unseen[name]]) for name in seen}
     model = saved_model.load_model(path, path.read_bytes())
-    predictions = saved_model.predict(model.network, rows)
+    predictions = model.predict(rows)
     by_keras = keras.models.load_model(path, safe_mode=True).predict(rows, verbose=0)
     atol = 1e-6 * setup.preprocessor.statistics.target.scale
     np.testing.assert_allclose(predictions[:-4], expected, rtol=0, atol=atol)
@@ -347,9 +346,10 @@ def test_other_layers_need_only_another_build(tmp_path: Path) -> None:
     assert not describe(setup, snapshots, ensemble)["networks"]["plain"]["stacked"]
     assert build_metadata(setup, snapshots, ensemble).repeats == "same_cpu"
     expected = np.mean([predict_layer_by_layer(setup, s) for s in snapshots], axis=0)
-    model = make_reproducible(assemble(setup, snapshots, {"plain": 1.0}))
-    for with_members in (False, True):
-        predictions = predict(model, feature_arrays(table, SCHEMA), members=with_members)
+    network = assemble(setup, snapshots, {"plain": 1.0})
+    model = SavedModel(tmp_path, network, ModelMetadata(), b"")
+    for predict in (model.predict, model.predict_members):
+        predictions = predict(feature_arrays(table, SCHEMA))
         np.testing.assert_allclose(predictions[:, :1], expected, atol=1e-6)
 
 
