@@ -11,7 +11,7 @@ from fastapi import HTTPException
 from keras_tabular.config.schema import EPOCHS, Column, Schema
 from keras_tabular.config.typed_yaml import suggestion
 from keras_tabular.core.errors import format_list, quote
-from keras_tabular.table.cells import ARROW_TYPES, is_utf8
+from keras_tabular.table.cells import ARROW_TYPES, LONE_SURROGATE
 from keras_tabular.table.checks import Checks
 from keras_tabular.table.csv import RawRows
 from keras_tabular.table.rows import CheckedRows, check_rows
@@ -84,9 +84,8 @@ def check_json_rows(
     for name in [*schema.features, *identifiers]:
         point = schema.columns[name].decimal_point if name in schema.columns else "."
         columns[name] = pa.array([_cell_text(row.get(name), point) for row in cells], pa.string())
-    batch = check_rows(
-        RawRows(Path("the request"), 0, pa.table(columns), {}), schema.features, checks
-    )
+    raw = RawRows(Path("the request"), 0, pa.table(columns), {})
+    batch = check_rows(raw, schema.features, checks)
     failures = [failure for failure in batch.failures if failure.column in cells[failure.row]]
     mistakes += [(f.row, f", column {f}") for f in failures if f.policy != "warn"]
     mistakes.sort(key=lambda mistake: mistake[0])
@@ -121,7 +120,7 @@ def _cell_problem(cell: Any) -> str:
     if isinstance(cell, dict | list):
         allowed = "a number, text, true, false or null"
         return f"expected {allowed}, got {quote(json.dumps(cell))}"
-    if isinstance(cell, str) and not is_utf8(cell):
+    if isinstance(cell, str) and LONE_SURROGATE.search(cell):
         return f"expected text in UTF-8, got {quote(cell)}"
     return ""
 

@@ -18,6 +18,7 @@ from keras_tabular.config.schema import EPOCHS, ISO, KINDS, NUMBER_FORMAT, Colum
 
 MAX_NUMBER = 1e37  # in a table; a model predicts float32, whose largest value is 3.4e38
 MAX_CELL_LENGTH = 2**18  # characters; a longer cell usually begins with a quote that never closes
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may contain one, but UTF-8 cannot encode it
 
 ARROW_TYPES: dict[Kind, pa.DataType] = {
     "real": pa.float64(),
@@ -57,15 +58,6 @@ TEXT_TYPES = (
     *(pa.string(), pa.large_string(), pa.string_view()),
     *(pa.binary(), pa.large_binary(), pa.binary_view()),
 )
-
-
-def is_utf8(text: str) -> bool:
-    """Return whether a text can be encoded in UTF-8, unlike the lone surrogates of JSON."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def describe_expected(column: Column) -> str:

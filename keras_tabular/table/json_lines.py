@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Dialect, Schema
 from keras_tabular.core.errors import UserError, quote
-from keras_tabular.table.cells import is_utf8
+from keras_tabular.table.cells import LONE_SURROGATE
 from keras_tabular.table.csv import COMPRESSED, ROWS_PER_BATCH, RawRows, describe_error, open_bytes
 
 MAX_ROWS_FOR_NAMES = 100_000  # a column has to occur in one of the first rows
@@ -152,6 +152,6 @@ def _cells(row: dict[str, Any], line: bytes) -> dict[str, str]:
         if isinstance(value, list | dict):
             raise ValueError(f"column {name}: expected one value, got a list or an object")
         row[name] = {None: "", True: "true", False: "false"}.get(value, value)
-        if may_have_surrogates and not is_utf8(name + row[name]):
+        if may_have_surrogates and LONE_SURROGATE.search(name + row[name]):
             raise ValueError(f"column {name}: expected text in UTF-8, got {quote(row[name])}")
     return row
