@@ -6,6 +6,7 @@ from pathlib import Path
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
+from keras_tabular.splitting.origins import row_origins
 from keras_tabular.splitting.placement import write_subsets
 from keras_tabular.splitting.rules import (
     TEST,
@@ -13,7 +14,6 @@ from keras_tabular.splitting.rules import (
     find_equal_rows,
     unused_declarations,
 )
-from keras_tabular.table.origins import row_origins
 from keras_tabular.table.parquet import hide_pandas
 from keras_tabular.table.source import source_files
 from stages import run

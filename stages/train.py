@@ -74,8 +74,7 @@ def main() -> None:
     tables = [args.split / name for name in ("train", "validation")]
     setup = Setup(tables, schema, train, build)
     checkpoints = Checkpoints(args.state, identity([schema, train], tables, build))
-    counts = [f"{m.count * setup.train.folds} of {m.network}" for m in setup.train.members]
-    print(f"Training networks on {len(setup.y)} rows: {', '.join(counts)}", file=sys.stderr)
+    print(f"Training networks on {setup.summary()}", file=sys.stderr)
     snapshots = list(fit(setup, checkpoints=checkpoints, show_progress=True))
     ensemble = weigh_snapshots(setup, snapshots)
     description = describe(setup, snapshots, ensemble)

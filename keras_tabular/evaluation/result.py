@@ -135,11 +135,8 @@ def predict_table(
     parts = list(ordered_map(predict_part, part_paths(folder), use_threads=False))
     y, y_pred, weight = map(np.concatenate, zip(*parts, strict=True))
     if count := int((~np.isfinite(y_pred)).any(axis=1).sum()):
-        raise UserError(
-            f"{folder}: {count} of {len(y)} rows: expected {{}}, got {{}}".format(
-                *arrays.NO_PREDICTION
-            )
-        )
+        expected, got = arrays.NO_PREDICTION
+        raise UserError(f"{folder}: {count} of {len(y)} rows: expected {expected}, got {got}")
     return Predictions(y, y_pred, weight, threshold, row_groups(folder, schema))
 
 

@@ -4,6 +4,7 @@ import os
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -85,52 +86,37 @@ def explain(
     explanations = Explanations(metrics)
     evaluation, predictions, split = result.evaluation, result.predictions, data / "split"
     test, work, metadata = predictions["test"], model.multiply_adds, model.metadata
-    rows = next(read_parts(split / "test"))
     max_rows = min(MAX_INSPECTED_CELLS // len(schema.columns), MAX_INSPECTED_ROWS)
     train, held_out = (read_first_rows(split / name, max_rows) for name in ("train", "test"))
     tables = {"cross_validation": train, "test": held_out}
     tables = {k: rows[: len(predictions[k].y)] for k, rows in tables.items() if k in predictions}
 
-    increases = explanations.compute(
-        "importance",
-        lambda: importance.permutation_importance(model.predict, rows, test.y, schema, work),
-        importance.Increases(),
-    )
+    shuffled = model.predict, next(read_parts(split / "test")), test.y, schema, work
+    measure = partial(importance.permutation_importance, *shuffled)
+    increases = explanations.compute("importance", measure, importance.Increases())
     order = importance.sort_by_importance(increases, schema)
-    explanations.write(
-        "slices",
-        lambda: slices.slice_scores(
-            *(tables, predictions, schema, evaluation.primary_metrics, order),
-            params.evaluate.slices,
-        ),
+    scored = tables, predictions, schema, evaluation.primary_metrics, order, params.evaluate.slices
+    varied = model.predict_members, held_out, schema, order, work
+    compared = train, held_out, schema, mean_group_size(test.group)
+    computations: dict[str, Callable[[], dict[str, Any]]] = {
+        "slices": partial(slices.slice_scores, *scored),
+        "effects": partial(effects.column_effects, *varied),
+        "columns": partial(columns.describe_columns, *compared),
+        "errors": partial(slices.largest_errors, split / "test", test, schema),
+    }
+    contents = {name: explanations.write(name, each) for name, each in computations.items()}
+    grouped = result, data, schema, params.evaluate, metadata
+    evaluation = explanations.compute("groups", partial(groups.add_groups, *grouped), evaluation)
+    rule = metadata.threshold_choice
+    compute_plots = partial(
+        plot_data.compute_plots, test, increases, schema, rule.cost if rule else None
     )
-    explanations.write(
-        "effects",
-        lambda: effects.column_effects(model.predict_members, held_out, schema, order, work),
-    )
-    columns_by_name = explanations.write(
-        "columns",
-        lambda: columns.describe_columns(train, held_out, schema, mean_group_size(test.group)),
-    )
-    explanations.write(
-        "errors", lambda: {"rows": slices.largest_errors(split / "test", test, schema)}
-    )
-    evaluation = explanations.compute(
-        "groups",
-        lambda: groups.add_groups(result, data, schema, params.evaluate, metadata),
-        evaluation,
-    )
-    rule, no_plots = metadata.threshold_choice, plot_data.Plots()
-    plots = explanations.compute(
-        "plots",
-        lambda: plot_data.compute_plots(test, increases, schema, rule.cost if rule else None),
-        no_plots,
-    )
+    plots = explanations.compute("plots", compute_plots, plot_data.Plots())
     with atomic_write(metrics / "plots") as folder:
         folder.mkdir()
         plot_data.write_plots(folder, plots, test, schema)
     return replace(
         evaluation,
-        outside_training=columns.outside_training(columns_by_name, metadata.attribution),
+        outside_training=columns.outside_training(contents["columns"], metadata.attribution),
         failed_explanations=explanations.failures,
     )

@@ -235,8 +235,12 @@ def select_rows(table: pa.Table, schema: Schema, conditions: Slice) -> np.ndarra
     return selected
 
 
-def largest_errors(folder: Path, test: Predictions, schema: Schema) -> list[dict[str, Any]]:
-    """Return the test rows with the largest loss, each with its `row`, prediction and columns."""
+def largest_errors(folder: Path, test: Predictions, schema: Schema) -> dict[str, Any]:
+    """Compute the content of `metrics/errors.json`.
+
+    It has under `rows` the test rows with the largest loss, each with its `row`, prediction and
+    columns.
+    """
     losses = row_losses(test.y, test.y_pred, schema)
     largest = np.argsort(-losses, kind="stable")[:MAX_ERRORS]
     classes = predicted_classes(test.y_pred, schema, test.threshold)
@@ -256,7 +260,7 @@ def largest_errors(folder: Path, test: Predictions, schema: Schema) -> list[dict
                 probabilities = np.r_[1 - probabilities, probabilities]
             error["probability_of_true"] = float(probabilities[int(test.y[row])])
         errors.append(error | {"columns": values})
-    return errors
+    return {"rows": errors}
 
 
 def _json_value(value: Any) -> Any:

@@ -127,6 +127,11 @@ class Setup:
         held_out_parts = dataset.select_rows(self.dataset.parts, held_out)
         return FoldRows(learnt_parts, held_out_parts, numbers, y, weight)
 
+    def summary(self) -> str:
+        """Format the number of rows, and how many networks of each architecture are trained."""
+        counts = [f"{m.count * self.train.folds} of {m.network}" for m in self.train.members]
+        return f"{len(self.y)} rows: {', '.join(counts)}"
+
     def losses(self, y: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """Compute the loss of each row by which networks are chosen: see `row_losses`."""
         return row_losses(y, y_pred, self.schema, self.train.loss)
