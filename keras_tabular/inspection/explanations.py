@@ -107,10 +107,8 @@ def explain(
     contents = {name: explanations.write(name, each) for name, each in computations.items()}
     grouped = result, data, schema, params.evaluate, metadata
     evaluation = explanations.compute("groups", partial(groups.add_groups, *grouped), evaluation)
-    rule = metadata.threshold_choice
-    compute_plots = partial(
-        plot_data.compute_plots, test, increases, schema, rule.cost if rule else None
-    )
+    costs = metadata.threshold_choice.cost if metadata.threshold_choice else None
+    compute_plots = partial(plot_data.compute_plots, test, increases, schema, costs)
     plots = explanations.compute("plots", compute_plots, plot_data.Plots())
     with atomic_write(metrics / "plots") as folder:
         folder.mkdir()

@@ -98,8 +98,7 @@ def fit(
             if snapshot.architecture not in finished
             and len(snapshot.history) < setup.architectures[snapshot.architecture].max_cycles
         ]
-    if show_progress:
-        progress.clear()
+    progress.clear()
 
 
 def start_round(progress: Progress, setup: Setup, networks: list[Snapshot]) -> None:
