@@ -90,8 +90,7 @@ def fit(
             yield replace(snapshot, state=[])  # only the next cycle needs the large state
         losses = losses_after_cycle(setup, snapshots)
         finished = finished_architectures(losses, lowest_losses)
-        for name, loss in losses.items():
-            lowest_losses[name] = min(loss, lowest_losses.get(name, loss))
+        lowest_losses |= {k: min(loss, lowest_losses.get(k, loss)) for k, loss in losses.items()}
         networks = [
             snapshot
             for snapshot in snapshots
