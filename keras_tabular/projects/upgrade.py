@@ -2,8 +2,8 @@
 
 Run this command with a clone of the later version: `python3 CLONE/keras_tabular upgrade FOLDER`. It
 replaces the wheel in vendor, the packages in the lock files, and the stages that you have not
-edited: their scripts and their texts in dvc.yaml. It installs the packages into .venv, and changes
-no other file.
+edited: their scripts and their texts in dvc.yaml. It also replaces tests/test_project.py unless you
+have edited it. It installs the packages into .venv, and changes no other file.
 """
 
 import re
@@ -19,6 +19,7 @@ from keras_tabular.projects.lock import DISTRIBUTION, LOCKED_PACKAGE, lock_text,
 from keras_tabular.projects.wheel import PIP, Files, get_wheel, pin, read_project_files, run_command
 
 CHANGES = "keras_tabular/CHANGELOG.md"  # in the wheel
+TEST = "tests/test_project.py"
 # The stages in a dvc.yaml, and one of them, with blank lines and comments except at the end.
 STAGES = re.compile(rb"^stages:.*\n(?:(?: *(?:#.*)?\n)*  .*\n)*", re.MULTILINE)
 STAGE = re.compile(rb"^  ([\w-]+):.*\n(?:(?: *(?:#.*)?\n)*    .*\n)*", re.MULTILINE)
@@ -101,12 +102,16 @@ def upgraded_stages(folder: Path, old: Files, new: Files) -> tuple[dict[Path, by
     the new version has another one, both stay as they are.
 
     Returns:
-        The new content of scripts and of dvc.yaml; and a message about each stage that stays.
+        The new content of scripts, of dvc.yaml and of the test of the project; and a message about
+        each stage that stays.
     """
     paths = [folder / "dvc.yaml", *folder.glob("stages/*.py")]
     project_files = {path.relative_to(folder).as_posix(): (path.read_bytes(), 0) for path in paths}
     old_stages, stages, project_stages = map(read_stages, (old, new, project_files))
     contents, texts, messages = dict[Path, bytes](), dict[str, bytes](), list[str]()
+    test, test_before = folder / TEST, old.get(TEST, (b"", 0))[0]
+    if TEST in new and test.is_file() and test.read_bytes() == test_before != new[TEST][0]:
+        contents[test] = new[TEST][0]
     for name in old_stages | stages:
         versions = [each.get(name, NO_STAGE) for each in (old_stages, stages, project_stages)]
         _, (script, text), project_stage = versions

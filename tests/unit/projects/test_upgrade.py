@@ -5,7 +5,13 @@ from pathlib import Path
 from zipfile import ZipFile
 
 from keras_tabular.projects.lock import version_differences
-from keras_tabular.projects.upgrade import CHANGES, new_changes, upgraded_locks, upgraded_stages
+from keras_tabular.projects.upgrade import (
+    CHANGES,
+    TEST,
+    new_changes,
+    upgraded_locks,
+    upgraded_stages,
+)
 from keras_tabular.projects.wheel import pin, read_project_files
 
 HASH = " \\\n    --hash=sha256:0\n"
@@ -72,6 +78,7 @@ def test_stages_that_the_owner_has_not_edited_are_replaced(tmp_path: Path) -> No
         for version in (1, 2)
     )
     new["stages/e.py"] = old["stages/e.py"]
+    old[TEST], new[TEST] = "test = 1\n", "test = 2\n"
     new |= {"stages/f.py": "f = 2\n", "dvc.yaml": new["dvc.yaml"] + stage("f", 2)}
 
     def pipeline(a: str, e: str) -> str:
@@ -91,6 +98,7 @@ def test_stages_that_the_owner_has_not_edited_are_replaced(tmp_path: Path) -> No
     assert contents == {
         "stages/a.py": "a = 2\n",
         "stages/f.py": "f = 2\n",
+        TEST: "test = 2\n",
         "dvc.yaml": pipeline(stage("a", 2, LOCK), stage("e", 2, LOCK) + stage("f", 2, LOCK)),
     }
     for name, message in zip("bcd", messages, strict=True):
