@@ -12,9 +12,8 @@ labels are hidden. The new rows come in three forms:
   the relation between the column and the target, which no method can see without labels.
 
 The table shows the mean absolute difference between the real score and the expected one, and
-between the real score and that of the test rows, in percentage points of accuracy or in percent of
-the real mean absolute error, and how often the interval of the expected score contains the real
-one.
+between the real score and that of the test rows, in percentage points of accuracy, and how often
+the interval of the expected score contains the real one. Tables of a regression are left out.
 
     python -m benchmarks.expected_score --tables FOLDER --work FOLDER
 """
@@ -22,7 +21,6 @@ one.
 import logging
 import sys
 from argparse import ArgumentParser
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -42,12 +40,9 @@ from benchmarks.quality import (
 )
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.core.errors import align_columns
-from keras_tabular.core.metrics import TASKS
 from keras_tabular.evaluation.evaluation import Estimate, Evaluation, Scores, ScoreSet
-from keras_tabular.evaluation.result import compute_coverage
 from keras_tabular.evaluation.scores import Predictions, row_scores
-from keras_tabular.evaluation.uncertainty import error_interval, share_interval
-from keras_tabular.model_file.intervals import Intervals
+from keras_tabular.evaluation.uncertainty import share_interval
 from keras_tabular.prediction.expected_score import ExpectedScore, compute_row_scores, summarize
 from keras_tabular.table.arrays import feature_arrays, labels
 from keras_tabular.table.cells import as_float64
@@ -73,9 +68,8 @@ class Result(NamedTuple):
         return self.expected.low <= self.real <= self.expected.high
 
     def difference(self, score: float) -> float:
-        """Return the difference of a score from the real one, in percent."""
-        unit = self.real if self.expected.metric == "mae" else 1.0
-        return 100 * abs(score - self.real) / unit
+        """Return the difference of a score from the real one, in percentage points."""
+        return 100 * abs(score - self.real)
 
 
 def train(table: Table, folder: Path, seed: int) -> None:
@@ -90,13 +84,12 @@ def train(table: Table, folder: Path, seed: int) -> None:
         run_stages("split", "train", "calibrate")
 
 
-def evaluate(predictions: Predictions, schema: Schema, intervals: Intervals | None) -> Evaluation:
-    """Return the score of some rows with its interval."""
-    values, metric = row_scores(predictions, schema), TASKS[schema.task].main
-    interval = (error_interval if intervals else share_interval)(values, predictions.weight)
-    scores = Scores(len(values), {metric: Estimate(float(values.mean()), interval)})
-    coverage = compute_coverage(predictions, intervals) if intervals else None
-    return Evaluation((metric,), {"test": ScoreSet(scores)}, interval_coverage=coverage)
+def evaluate(predictions: Predictions, schema: Schema) -> Evaluation:
+    """Return the accuracy of some rows with its interval."""
+    values = row_scores(predictions, schema)
+    interval = share_interval(values, predictions.weight)
+    scores = Scores(len(values), {"accuracy": Estimate(float(values.mean()), interval)})
+    return Evaluation(("accuracy",), {"test": ScoreSet(scores)})
 
 
 def draw_shifted(values: np.ndarray, shift: float, rng: np.random.Generator) -> np.ndarray:
@@ -144,11 +137,11 @@ def measure(folder: Path, repeats: int) -> Iterator[Result]:
     for _ in range(repeats):
         half, other_half = np.array_split(rng.permutation(len(y)), 2)
         for reference, new in ((half, other_half), (other_half, half)):
-            evaluation = evaluate(predictions["same"].select(reference), schema, metadata.intervals)
+            evaluation = evaluate(predictions["same"].select(reference), schema)
             drawn = [new[draw_shifted(standardised[new], s, rng)] for s in (SHIFT, -SHIFT)]
             forms = [("same", new), *(("shifted", rows) for rows in drawn), ("corrupted", new)]
             for form, rows in forms:
-                score = summarize([expected[form][rows]], len(rows), 1.0, schema.task, evaluation)
+                score = summarize([expected[form][rows]], len(rows), 1.0, evaluation)
                 real = row_scores(predictions[form].select(rows), schema).mean()
                 yield Result(form, score, score.test.value if score.test else 0.0, float(real))
 
@@ -181,20 +174,20 @@ def main() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns about new graphs
 
     columns = ["expected", "test", "covered"]
-    lines = [["table", "metric", *(f"{form}: {name}" for form in FORMS for name in columns)]]
-    averages: dict[str, list[np.ndarray]] = defaultdict(list)
+    lines = [["table", *(f"{form}: {name}" for form in FORMS for name in columns)]]
+    averages: list[np.ndarray] = []
     for table in load_tables(args, args.work):
         results: list[Result] = []
         for seed in range(args.first_seed, args.first_seed + args.splits):
             folder = args.work / table.name / str(seed)
             train(table._replace(path=table.path.resolve()), folder, seed)
-            results += measure(folder, args.repeats)
-        metric, averages_of_table = results[0].expected.metric, average(results)
-        averages[metric].append(averages_of_table)
-        lines.append([table.name, metric, *format_averages(averages_of_table)])
-        print(*lines[-1], file=sys.stderr, flush=True)
-    for metric, by_table in averages.items():
-        lines.append(["mean", metric, *format_averages(np.mean(by_table, axis=0))])
+            if load_schema(folder / "data/schema.yaml").task != "regression":
+                results += measure(folder, args.repeats)
+        if results:
+            averages.append(average(results))
+            lines.append([table.name, *format_averages(averages[-1])])
+            print(*lines[-1], file=sys.stderr, flush=True)
+    lines.append(["mean", *format_averages(np.mean(averages, axis=0))])
     print(align_columns(lines))
 
 

@@ -39,6 +39,8 @@ def main() -> None:
     summaries = trained_on.summaries
     bins = {name: summaries[name].bins(column) for name, column in schema.features.items()}
     model = None
+    if args.expected_score and schema.task == "regression":
+        raise UserError("--expected-score: expected a model of classes, got one of a regression.")
     if args.expected_score:
         from keras_tabular.model_file.saved_model import load_model
 
@@ -62,7 +64,7 @@ def main() -> None:
     report = drift.find_drift(trained_on, counts, schema, params.drift, group_size)
     if model:
         scores, evaluation = [scores for _, scores in batches], find_evaluation(content)
-        expected = summarize(scores, counts.rows, group_size, schema.task, evaluation)
+        expected = summarize(scores, counts.rows, group_size, evaluation)
         report = report.model_copy(update={"expected": expected})
     print_report(report, file_name, args.output)
     if args.json:
@@ -84,7 +86,7 @@ def parse_arguments() -> Namespace:
         help="the HTML page to write; default: %(default)s")  # fmt: skip
     add("--json", metavar="FILE", type=Path, help="also write the report to this JSON file")
     add("--expected-score", action="store_true",
-        help="also predict the rows, and say which score the predictions imply; this starts "
+        help="also predict the rows, and say which accuracy the predictions imply; this starts "
         "TensorFlow, which takes some seconds")  # fmt: skip
     args = inputs.parse_model_and_rows(parser)
     for path in filter(None, [args.output, args.json]):

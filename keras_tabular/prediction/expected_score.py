@@ -1,12 +1,9 @@
-"""The score of rows without labels, as the predictions for them imply it.
+"""The accuracy of rows without labels, as the predictions for them imply it.
 
 If the probabilities are calibrated, the probability of the predicted class is the probability that
 the prediction is right. Its mean over the rows is the expected accuracy, and the number of right
 predictions has a Poisson binomial distribution: Kivimäki, Białek, Nurminen and Kuberski,
 "Confidence-based Estimators for Predictive Performance in Model Monitoring" (2024).
-
-For regression, the expected error is the mean absolute error of the test rows, multiplied by the
-mean width of the prediction intervals of the new rows and divided by that of the test rows.
 """
 
 from typing import TYPE_CHECKING
@@ -16,7 +13,6 @@ import numpy as np
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.metrics import METRICS, TASKS
 from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation.evaluation import Evaluation
 from keras_tabular.evaluation.summary import format_interval
@@ -29,10 +25,6 @@ if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
 CONDITION = (
     "This holds if rows with the same values have the same outcomes as before (no concept drift). "
     "Only labelled rows show whether they do; score some when you can."
-)
-NO_TEST_ERROR = (
-    "The expected error needs the model's prediction intervals and its error on the test rows. Run "
-    "this in the folder in which the model was evaluated, and with train.folds of 2 or more."
 )
 
 
@@ -53,13 +45,11 @@ class ExpectedScore(Score):
     Its interval contains the score that the rows will have once they are labelled.
 
     Attributes:
-        metric: `accuracy`, or `mae` for regression.
         left_out: Number of rows of which it is not the score: those that fail a check whose policy
             is not `warn`, and those for which the model has no prediction.
         test: The score of the test rows, if it and its interval are known.
     """
 
-    metric: str
     left_out: int
     test: Score | None = None
 
@@ -67,7 +57,7 @@ class ExpectedScore(Score):
     def message(self) -> str:
         """The scores, the condition, and the number of rows that are left out."""
         test = f"; test rows: {self.test}" if self.test else ""
-        text = f"Expected {METRICS[self.metric].label.lower()}: {self}{test}. {CONDITION}"
+        text = f"Expected accuracy: {self}{test}. {CONDITION}"
         left_out = f" {self.left_out:,} rows cannot be predicted and are left out."
         return text + left_out if self.left_out else text
 
@@ -75,19 +65,14 @@ class ExpectedScore(Score):
 def compute_row_scores(model: "SavedModel", batch: CheckedRows, schema: Schema) -> np.ndarray:
     """Compute the expected score of each row that can be predicted, float64, shape (rows,).
 
-    For classes, this is the probability that the predicted class is right. With weighted classes, a
-    model predicts the probabilities in a table with other shares of the classes, so they are
-    divided by the weights. For regression, it is the width of the prediction interval, which is
-    proportional to the mean absolute error of rows with similar predictions.
+    This is the probability that the predicted class is right. With weighted classes, a model
+    predicts the probabilities in a table with other shares of the classes, so they are divided by
+    the weights.
     """
     y_pred, metadata = model.predict(feature_arrays(batch.features, schema)), model.metadata
     failed = [failure.row for failure in batch.failures if failure.policy != "warn"]
     y_pred = np.delete(y_pred, failed, axis=0)
     y_pred = y_pred[np.isfinite(y_pred).all(axis=1)]
-    if schema.task == "regression":
-        if not metadata.intervals:
-            raise UserError(NO_TEST_ERROR)
-        return np.diff(metadata.intervals.ends(y_pred[:, 0]).astype(np.float64))[:, 0]
     predicted = predicted_classes(y_pred, schema, metadata.threshold)
     probabilities = y_pred.astype(np.float64)
     if schema.task == "binary":
@@ -97,7 +82,7 @@ def compute_row_scores(model: "SavedModel", batch: CheckedRows, schema: Schema) 
 
 
 def summarize(
-    scores: list[np.ndarray], rows: int, group_size: float, task: str, evaluation: Evaluation | None
+    scores: list[np.ndarray], rows: int, group_size: float, evaluation: Evaluation | None
 ) -> ExpectedScore:
     """Average the expected scores of rows.
 
@@ -108,23 +93,16 @@ def summarize(
         evaluation: Evaluation of the same model, if it is known.
 
     Raises:
-        UserError: No row can be predicted, or the error of the test rows is not known.
+        UserError: No row can be predicted.
     """
-    expected, metric = np.concatenate(scores), TASKS[task].main
+    expected = np.concatenate(scores)
     if not len(expected):
         raise UserError("There is no expected score, because no row can be predicted.")
-    value, limit, test = float(expected.mean()), 1.0, None
-    estimate = evaluation.test.model.get(metric) if evaluation else None
+    value, test = float(expected.mean()), None
+    estimate = evaluation.test.model.get("accuracy") if evaluation else None
     if estimate and estimate.interval:
         test = Score(value=estimate.value, low=estimate.interval[0], high=estimate.interval[1])
-    if task != "regression":
-        half = 1.96 * np.sqrt((expected * (1 - expected)).mean() * group_size / len(expected))
-    elif evaluation and test and (coverage := evaluation.interval_coverage) and coverage.mean_width:
-        ratio = value / coverage.mean_width
-        noise = np.sqrt(1 + evaluation.test.model.rows / len(expected))
-        value, limit, half = ratio * test.value, np.inf, ratio * noise * (test.high - test.low) / 2
-    else:
-        raise UserError(NO_TEST_ERROR)
-    low, high = np.clip([value - half, value + half], 0, limit)
-    score = {"value": value, "low": low, "high": high}
-    return ExpectedScore(metric=metric, **score, left_out=rows - len(expected), test=test)
+    half = 1.96 * np.sqrt((expected * (1 - expected)).mean() * group_size / len(expected))
+    low, high = np.clip([value - half, value + half], 0, 1)
+    left_out = rows - len(expected)
+    return ExpectedScore(value=value, low=low, high=high, left_out=left_out, test=test)
