@@ -290,8 +290,7 @@ def from_json(content: Mapping[str, Any]) -> Evaluation:
     Raises:
         OTHER_SHAPE: The content has another format.
     """
-    # Commits before version 0.5 have the key `decides`.
-    primary_metrics = tuple(content.get("primary_metrics") or content["decides"])
+    primary_metrics = tuple(content["primary_metrics"])
     if not primary_metrics or not set(primary_metrics) <= set(METRIC_KEYS):
         raise ValueError
     all_differences, score_sets = content.get("paired_difference", {}), {}

@@ -1,20 +1,18 @@
 """What to try next: rules that each have a condition, an advice and a command."""
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import format_list
-from keras_tabular.core.metrics import BASELINES, TASKS, metric
+from keras_tabular.core.metrics import BASELINES, TASKS
 from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation.evaluation import NO_SCORES, Evaluation
 from keras_tabular.experiments.verdict import Check
 
 MAX_LOSS_RATIO = 0.7  # of training to cross-validated loss; below it, the networks overfit
 MORE_DROPOUT, MAX_DROPOUT = 0.2, 0.5
-TEST_ROWS = "data/split/test/part-00000.parquet"
 Networks = Mapping[str, Mapping[str, Any]]  # weight and parameters, by name of the architecture
 
 
@@ -62,32 +60,6 @@ def _advice_about_rows(evaluation: Evaluation, schema: Schema, params: Params) -
     if "test" in evaluation.equal_rows and by == "random":
         command = "dvc exp run -S split.equal_rows=together"
         yield f"Keep equal rows on the same side of the split: `{command}`"
-    if finding := _compare_test_with_folds(evaluation):
-        if by in ("random", "group", "hash"):
-            command = f"dvc exp run -S split.seed={params.split.seed + 1}"
-            yield f"{finding}. Check whether this is also so with other test rows: `{command}`"
-        else:
-            command = f"python -m keras_tabular drift {TEST_ROWS}"
-            yield f"{finding}. Check which columns differ from the training rows: `{command}`"
-
-
-def _compare_test_with_folds(evaluation: Evaluation) -> str:
-    """Format how much worse the test score is than in cross-validation; empty if within chance.
-
-    If there is forward chaining, the test score is compared with that.
-    """
-    key, sets = evaluation.primary_metrics[0], evaluation.score_sets
-    rows = "forward_chaining" if "forward_chaining" in sets else "cross_validation"
-    test, folds = evaluation.test.model.get(key), sets.get(rows, NO_SCORES).model.get(key)
-    if not test or not folds or not test.interval or not folds.interval:
-        return ""
-    is_worse = (test.value < folds.value) == metric(key).greater_is_better
-    chance = math.hypot(*(high - low for low, high in (test.interval, folds.interval))) / 2
-    if not is_worse or abs(folds.value - test.value) <= chance:
-        return ""
-    label, place = metric(key).label, rows.replace("_", " ")
-    value, other = format_number(test.value, folds.value), format_number(folds.value, test.value)
-    return f"{label} is significantly worse on the test rows ({value}) than in {place} ({other})"
 
 
 def _advice_about_overfitting(evaluation: Evaluation, networks: Networks) -> Iterator[str]:

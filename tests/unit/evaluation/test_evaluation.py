@@ -52,12 +52,6 @@ def test_an_evaluation_is_read_as_it_was_written() -> None:
         assert from_json(json.loads(json.dumps(to_json(evaluation)))) == evaluation
 
 
-def test_the_scores_of_an_older_commit_are_read() -> None:
-    content = json.loads(json.dumps(to_json(EVALUATION)))
-    content["decides"] = content.pop("primary_metrics")
-    assert from_json(content) == EVALUATION
-
-
 def test_content_in_another_format_raises_an_expected_error() -> None:
     content = to_json(EVALUATION)
     for other in (
