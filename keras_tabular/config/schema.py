@@ -131,10 +131,16 @@ class Column(Section):
         return self.feature_type in ("category", "text")
 
     @property
+    def missing_words(self) -> tuple[str, ...]:
+        """The `missing_values` that are texts, as all those of a category are."""
+        is_category = self.kind == "category"
+        return tuple(str(v) for v in self.missing_values if is_category or isinstance(v, str))
+
+    @property
     def sentinels(self) -> tuple[Value, ...]:
-        """The `missing_values` that the typed column can contain: no texts in a number column."""
+        """The `missing_values` that are values of the kind: no texts in a number column."""
         if self.kind == "category":
-            return tuple(map(str, self.missing_values))
+            return self.missing_words
         return tuple(value for value in self.missing_values if not isinstance(value, str))
 
 

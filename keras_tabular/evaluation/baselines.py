@@ -26,7 +26,7 @@ from keras_tabular.core.metrics import TASKS
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.evaluation.scores import Baselines
 from keras_tabular.table.arrays import labels, row_weights
-from keras_tabular.table.cells import as_float64, time_zone, without_missing
+from keras_tabular.table.cells import as_float64, time_zone
 from keras_tabular.table.parquet import read_parts, regroup_rows
 
 # Limits time and memory; more rows hardly improve a linear model.
@@ -166,7 +166,7 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
     """Build the columns that scikit-learn reads: float64 or text, without a value if missing."""
     columns = {}
     for name, column in schema.features.items():
-        values = without_missing(part[name], column)
+        values = part[name]
         match column.feature_type:
             case "text":
                 values = pc.utf8_slice_codeunits(values, 0, MAX_CHARACTERS)

@@ -45,7 +45,7 @@ def histogram(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> 
     """
     tables = {"train": train, "test": test}
     content: dict[str, Any] = {
-        "missing": {name: int(bins.missing_mask(v, column).sum()) for name, v in tables.items()},
+        "missing": {name: values.null_count for name, values in tables.items()},
         "rows": {name: len(values) for name, values in tables.items()},
     }
     if column.feature_type == "category":
@@ -76,7 +76,7 @@ def histogram(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> 
 
 def share_outside(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> float:
     """Compute the share of test values outside the training range, or of unknown categories."""
-    present = bins.drop_missing(test, column)
+    present = test.drop_null()
     if column.feature_type == "text" or not len(present):
         return 0.0
     if column.feature_type == "category":

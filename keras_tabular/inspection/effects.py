@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from keras_tabular.config.schema import Schema, input_name
-from keras_tabular.model_file.bins import Bins, missing_mask, numeric_values, quantiles
+from keras_tabular.model_file.bins import Bins, numeric_values, quantiles
 from keras_tabular.table.arrays import Predict, feature_arrays, row_weights
 
 MAX_COLUMNS, MAX_STEPS, MAX_CATEGORIES = 6, 20, 8
@@ -59,7 +59,7 @@ def column_effect(
     if len(bins.categories) < 2 and not len(bins.edges):
         return None
     if not is_category:
-        rows = rows.filter(pa.array(~missing_mask(rows[name], column)))
+        rows = rows.filter(rows[name].is_valid())
     arrays, weight = feature_arrays(rows, schema), row_weights(rows, schema)
 
     def predict_with(values: np.ndarray) -> np.ndarray:

@@ -17,7 +17,6 @@ from keras_tabular.evaluation.scores import Predictions, row_scores
 from keras_tabular.evaluation.uncertainty import ALPHA, error_interval, share_interval
 from keras_tabular.model_file.bins import Bins, is_among, missing_mask, numeric_values
 from keras_tabular.table.arrays import predicted_classes, row_losses
-from keras_tabular.table.cells import without_missing
 from keras_tabular.table.parquet import part_paths
 
 MAX_NUMBER_BINS, MAX_CATEGORIES = 4, 8  # of a column
@@ -225,7 +224,7 @@ def select_rows(table: pa.Table, schema: Schema, conditions: Slice) -> np.ndarra
     selected = np.ones(len(table), bool)
     for name, condition in conditions.items():
         values, column = table[name], schema.columns[name]
-        mask = ~missing_mask(values, column)
+        mask = ~missing_mask(values)
         if isinstance(condition, Range):
             numbers, (low, high) = numeric_values(values, column), condition.ends
             mask[mask] = (low <= numbers) & (numbers <= high)
@@ -246,9 +245,8 @@ def largest_errors(folder: Path, test: Predictions, schema: Schema) -> dict[str,
     classes = predicted_classes(test.y_pred, schema, test.threshold)
     table = dataset(part_paths(folder)).take(pa.array(largest))
     names = (schema.target, *schema.features)
-    present = {name: without_missing(table[name], schema.columns[name]) for name in names}
     errors = []
-    for row, cells in zip(largest.tolist(), pa.table(present).to_pylist(), strict=True):
+    for row, cells in zip(largest.tolist(), table.select(names).to_pylist(), strict=True):
         values = {name: _json_value(value) for name, value in cells.items()}
         error: dict[str, Any] = {"row": row, "loss": float(losses[row])}
         error["true"] = values.pop(schema.target)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from keras_tabular.config.schema import Column
 from keras_tabular.core.errors import truncate
-from keras_tabular.table.cells import YEAR_1, YEAR_10000, as_float64, is_missing
+from keras_tabular.table.cells import YEAR_1, YEAR_10000, as_float64
 
 MISSING, OTHERS = "missing", "others"
 SECONDS_PER_DAY = 86_400
@@ -44,7 +44,7 @@ class Bins(NamedTuple):
     ) -> Self:
         """Build about `count` bins with equally many values, or a bin for each of few values."""
         if column.feature_type == "category":
-            frequent = most_frequent(drop_missing(values, column))[:count]
+            frequent = most_frequent(values.drop_null())[:count]
             return cls(column, np.empty(0), tuple(category for category, _ in frequent))
         numbers = numeric_values(values, column)
         if not len(numbers):
@@ -67,7 +67,7 @@ class Bins(NamedTuple):
 
     def codes(self, values: pa.ChunkedArray) -> np.ndarray:
         """Return the number of the bin of each value: int16, shape (rows,)."""
-        missing = missing_mask(values, self.column)
+        missing = missing_mask(values)
         if self.column.feature_type == "category":
             indices = pc.index_in(values, value_set=pa.array(self.categories, pa.string()))
             codes = pc.fill_null(indices, len(self.categories)).to_numpy().astype(np.int16)
@@ -109,9 +109,9 @@ def quantiles(numbers: np.ndarray, count: int) -> np.ndarray:
     return np.quantile(numbers, np.linspace(0, 1, count + 1), method="nearest")
 
 
-def missing_mask(values: pa.ChunkedArray, column: Column) -> np.ndarray:
+def missing_mask(values: pa.ChunkedArray) -> np.ndarray:
     """Return where a value is missing: bool, shape (rows,)."""
-    return is_missing(values, column).to_numpy(zero_copy_only=False).astype(bool)
+    return pc.is_null(values).to_numpy(zero_copy_only=False)
 
 
 def is_among(values: pa.ChunkedArray, allowed: pa.Array) -> np.ndarray:
@@ -119,9 +119,9 @@ def is_among(values: pa.ChunkedArray, allowed: pa.Array) -> np.ndarray:
     return pc.is_in(values, value_set=allowed).to_numpy(zero_copy_only=False).astype(bool)
 
 
-def unknown_mask(values: pa.ChunkedArray, categories: list[str], column: Column) -> np.ndarray:
+def unknown_mask(values: pa.ChunkedArray, categories: list[str]) -> np.ndarray:
     """Return where a value is neither missing nor one of `categories`: bool, shape (rows,)."""
-    return ~missing_mask(values, column) & ~is_among(values, pa.array(categories, pa.string()))
+    return ~missing_mask(values) & ~is_among(values, pa.array(categories, pa.string()))
 
 
 def most_frequent(values: pa.ChunkedArray) -> list[tuple[Any, int]]:
@@ -130,14 +130,9 @@ def most_frequent(values: pa.ChunkedArray) -> list[tuple[Any, int]]:
     return sorted(counts, key=lambda pair: (-pair[1], pair[0]))
 
 
-def drop_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
-    """Return the values that are not missing."""
-    return values.filter(pc.invert(is_missing(values, column)))
-
-
 def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
     """Return the numbers, datetimes (seconds) or text lengths that are not missing: float64."""
-    present = drop_missing(values, column)
+    present = values.drop_null()
     if column.feature_type == "text":
         return pc.utf8_length(present).to_numpy().astype(np.float64)
     return np.asarray(as_float64(present, column).to_numpy(), np.float64)

@@ -49,7 +49,7 @@ class ColumnSummary(Section, extra="ignore"):
         own_bins = Bins.from_values(values, column, count, outside=True)
         unknown = 0.0
         if categories is not None:
-            unknown = bins.unknown_mask(values, categories, column).mean()
+            unknown = bins.unknown_mask(values, categories).mean()
         return cls(
             feature_type=kind,
             edges=tuple(own_bins.edges.tolist()),
@@ -67,7 +67,7 @@ class ColumnSummary(Section, extra="ignore"):
 def _evenly_spaced(values: pa.ChunkedArray, column: Column) -> tuple[float | str | None, ...]:
     """Take values at equal distances from the sorted rows; missing values come last."""
     if column.is_string:
-        counts = bins.most_frequent(bins.drop_missing(values, column))
+        counts = bins.most_frequent(values.drop_null())
         ordered = [value for value, count in counts for _ in range(count)]
     else:
         ordered = np.sort(bins.numeric_values(values, column)).tolist()

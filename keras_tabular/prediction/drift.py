@@ -108,7 +108,7 @@ def count_rows(
     return RowCounts(
         len(features),
         {name: column_bins.counts(features[name]) for name, column_bins in bins.items()},
-        unknown_categories(features, categories, schema),
+        unknown_categories(features, categories),
         Counter(failure.column for failure in batch.failures),
         [row_hashes([batch.texts.select([schema.group]) if is_grouped else features])],
     )
@@ -198,7 +198,7 @@ def column_drift(
 
 
 def unknown_categories(
-    features: pa.Table, categories: Mapping[str, list[str]], schema: Schema
+    features: pa.Table, categories: Mapping[str, list[str]]
 ) -> UnknownCategories:
     """Count the rows with each category that is not among those that the model knows.
 
@@ -208,7 +208,7 @@ def unknown_categories(
     counts = UnknownCategories()
     for name, known_categories in categories.items():
         values = features[name]
-        is_unknown = unknown_mask(values, known_categories, schema.columns[name])
+        is_unknown = unknown_mask(values, known_categories)
         unknown = values.filter(pa.array(is_unknown))
         counts.update((name, value) for value in unknown.to_pylist())
     return counts

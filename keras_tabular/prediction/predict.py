@@ -90,7 +90,7 @@ def predict_file(
         counts.rows += len(valid)
         counts.rejected += int((~valid).sum())
         counts.warned.update(f"{f.column}: {f.check}" for f in failures if valid[f.row])
-        counts.unknown += unknown_categories(features.filter(pa.array(valid)), categories, schema)
+        counts.unknown += unknown_categories(features.filter(pa.array(valid)), categories)
     return counts
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from keras_tabular.config.schema import Column, Schema
 from keras_tabular.config.sections import ResolvedTrain, Train
 from keras_tabular.core.errors import UserError, format_list
-from keras_tabular.model_file.bins import drop_missing, most_frequent, numeric_values
+from keras_tabular.model_file.bins import most_frequent, numeric_values
 from keras_tabular.networks.backend import keras
 from keras_tabular.preprocessing import dates, texts
 from keras_tabular.preprocessing.texts import Vocabulary
@@ -118,7 +118,7 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
                     scaling = Scaling.from_summary(by_part[part], train.normalization)
                     part_scalings[part_name(name, part)] = scaling
             case "category":
-                counts = most_frequent(drop_missing(pa.concat_tables(parts)[name], column))
+                counts = most_frequent(pa.concat_tables(parts)[name].drop_null())
                 frequent = counts[: train.max_categories]
                 statistics.vocabularies[name] = sorted(category for category, _ in frequent)
             case "text":

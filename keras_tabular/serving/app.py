@@ -142,7 +142,7 @@ class Service:
         }
         failed = Counter(f"{failure.column}: {failure.check}" for failure in batch.failures)
         warnings = [f"{check}: {count} of {rows} rows fail" for check, count in failed.items()]
-        unknown = unknown_categories(batch.features, self.model.metadata.categories, self.schema)
+        unknown = unknown_categories(batch.features, self.model.metadata.categories)
         for name, counts in unknown_by_column(unknown).items():
             measures.UNKNOWN.labels(name).inc(sum(counts.values()))
         warnings += unknown_lines(unknown, rows)

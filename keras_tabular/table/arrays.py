@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from keras_tabular.config.schema import MAX_LENGTH, Column, Schema, input_name
 from keras_tabular.core.errors import UserError
-from keras_tabular.table.cells import ARROW_TYPES, as_float64, without_missing
+from keras_tabular.table.cells import ARROW_TYPES, as_float64
 
 Inputs = dict[str, np.ndarray]  # of the model, see `feature_arrays`
 Predict = Callable[[Inputs], np.ndarray]  # to (rows, outputs)
@@ -49,7 +49,7 @@ def labels(part: pa.Table, schema: Schema) -> np.ndarray:
     Raises:
         UserError: A row has no target, or a class that the schema does not declare.
     """
-    target = without_missing(part[schema.target], schema.columns[schema.target])
+    target = part[schema.target]
     if schema.task != "regression":
         target = pc.index_in(target, value_set=pa.array(schema.classes, target.type))
     if target.null_count:

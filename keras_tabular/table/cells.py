@@ -1,5 +1,6 @@
 """The grammar of cells: how the text of a cell becomes a value, and which cells are missing.
 
+A missing value is null from here on, however the table writes it.
 Spaces and tabs around a number or a boolean are ignored. Quotes around a text make no difference.
 A typed cell, of Parquet, means the same as its text; `as_texts` returns the text of each type.
 """
@@ -73,7 +74,7 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
     """Parse the texts of a column to values of its type in `ARROW_TYPES`.
 
     Args:
-        cells: Texts; an empty text is missing.
+        cells: Texts; an empty text is missing, and so is one of the column's `missing_values`.
 
     Returns:
         The values, null where a cell is missing or invalid; and whether each cell is invalid, bool.
@@ -82,9 +83,8 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
         old, new = (pa.array(map(str, t)) for t in (column.replace, column.replace.values()))
         cells = pc.coalesce(new.take(pc.index_in(cells, old)), cells)
     missing = pc.equal(cells, "")
-    words = [value for value in column.missing_values if isinstance(value, str)]
-    if words and column.kind != "category":  # the model itself treats words as missing categories
-        missing = pc.or_(missing, pc.is_in(cells, pa.array(words)))
+    if column.missing_words:
+        missing = pc.or_(missing, pc.is_in(cells, pa.array(column.missing_words)))
     if column.is_string:
         too_long = pc.greater(pc.binary_length(cells), MAX_CELL_LENGTH)
         invalid = pc.or_(pc.match_substring(cells, "\0"), too_long)
@@ -97,7 +97,10 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
     else:
         form = column.number_format
         values = _parse_numbers(_plain_numbers(cells, form) if form else cells, column.kind)
-    return values, pc.and_not(pc.is_null(values), missing)
+    invalid = pc.and_not(pc.is_null(values), missing)
+    for sentinel in pa.array(column.sentinels, values.type):
+        values = pc.if_else(pc.equal(values, sentinel), None, values)
+    return values, invalid
 
 
 def _parse_numbers(texts: pa.Array, kind: Kind) -> pa.Array:
@@ -209,20 +212,6 @@ def as_float64(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
         micros = values.cast(pa.int64()).cast(pa.float64(), safe=False)
         return pc.divide(micros, 1e6)
     return values.cast(pa.float64(), safe=False)
-
-
-def is_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
-    """Return whether typed values are null or one of the column's `missing_values`, bool."""
-    missing = pc.is_null(values)
-    if column.sentinels:
-        for sentinel in pa.array(column.sentinels).cast(values.type):
-            missing = pc.or_kleene(missing, pc.equal(values, sentinel))
-    return missing
-
-
-def without_missing(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
-    """Return typed values with null for each of the column's `missing_values`."""
-    return pc.if_else(is_missing(values, column), None, values) if column.sentinels else values
 
 
 def possible_kinds(arrow_type: pa.DataType) -> tuple[Kind, ...]:

@@ -17,7 +17,7 @@ from keras_tabular.config.sections import RowPolicy, Validate
 from keras_tabular.config.typed_yaml import expected_one_of
 from keras_tabular.core.errors import UserError, code_of_project, format_list
 from keras_tabular.core.parallel import ordered_map
-from keras_tabular.table.cells import as_float64, is_missing, without_missing
+from keras_tabular.table.cells import as_float64
 from keras_tabular.table.database import row_hashes
 from keras_tabular.table.leaks import sample_rows, shares_explained
 
@@ -101,9 +101,9 @@ def check_table(
         UserError: A check of the project is wrong, see `_run_row_checks`.
     """
 
-    def read(columns: Columns) -> Iterator[pa.Table]:
+    def read(names: Iterable[str]) -> Iterator[pa.Table]:
         for part in parts:
-            yield _without_missing(_read_columns(part, list(columns)), columns)
+            yield _read_columns(part, list(names))
 
     checks = declared_checks(schema, policies)
     results = list(ordered_map(partial(_check_part, schema=schema, parts=len(parts)), parts))
@@ -115,7 +115,7 @@ def check_table(
     checks["table", "duplicate_rows"].add_rows(_repeated_rows(read(schema.columns)))
     for name, column in schema.columns.items():
         if column.unique:
-            values = pa.concat_tables(read({name: column}))
+            values = pa.concat_tables(read([name]))
             present = np.flatnonzero(values[0].is_valid())  # two missing values are not equal
             checks[name, "unique"].add_rows(present[_repeated_rows([values.drop_null()])])
     _check_whole_columns(checks, results, schema, policies)
@@ -170,7 +170,7 @@ def failed_cells(part: pa.Table, columns: Columns) -> Iterator[tuple[str, str, n
     """
     for name, column in columns.items():
         values = part[name]
-        missing = is_missing(values, column)
+        missing = pc.is_null(values)
         failed = {} if column.nullable else {"missing": missing}
         if column.min is not None or column.max is not None:
             numbers = as_float64(values, column)
@@ -210,21 +210,16 @@ def _check_part(part: Path | pa.Table, schema: Schema, parts: int) -> _PartResul
     for name, check_name, rows in failed_cells(part, schema.columns):
         values = part[name].take(pa.array(rows[:MAX_EXAMPLES])).to_pylist()
         failed.append((name, check_name, rows, [] if check_name == "missing" else values))
-    present, class_rows = _without_missing(part, schema.columns), Counter[Any]()
+    class_rows = Counter[Any]()
     if schema.task != "regression":
-        counts = present[schema.target].value_counts().to_pylist()
+        counts = part[schema.target].value_counts().to_pylist()
         class_rows.update({row["values"]: row["counts"] for row in counts})
-    extremes = {name: _extremes(present[name]) for name in schema.columns}
-    return _PartResult(len(part), failed, sample_rows(present, parts), extremes, class_rows)
+    extremes = {name: _extremes(part[name]) for name in schema.columns}
+    return _PartResult(len(part), failed, sample_rows(part, parts), extremes, class_rows)
 
 
 def _read_columns(part: Path | pa.Table, names: list[str]) -> pa.Table:
     return pq.read_table(part, columns=names) if isinstance(part, Path) else part.select(names)
-
-
-def _without_missing(part: pa.Table, columns: Columns) -> pa.Table:
-    """Return `columns` of a part, with null for each value that means missing."""
-    return pa.table({name: without_missing(part[name], columns[name]) for name in columns})
 
 
 def _extremes(values: pa.ChunkedArray) -> set[Any]:
@@ -267,12 +262,14 @@ def _check_whole_columns(
 
 
 def _run_row_checks(
-    row_checks: Sequence[RowCheck], schema: Schema, read: Callable[[Columns], Iterable[pa.Table]]
+    row_checks: Sequence[RowCheck],
+    schema: Schema,
+    read: Callable[[Iterable[str]], Iterable[pa.Table]],
 ) -> Checks:
     """Run the checks that the project adds.
 
     Args:
-        read: Reads some columns of all parts, with null for each value that means missing.
+        read: Reads some columns of all parts.
 
     Raises:
         UserError: A check reads a column that the schema does not declare, or has an unknown policy
@@ -291,7 +288,7 @@ def _run_row_checks(
             raise UserError(f"{where}: Another check has this name. Rename this one.")
         names.add(row_check.name)
         check, first = Check(row_check.expected, row_check.policy), 0
-        for part in read({name: schema.columns[name] for name in row_check.columns}):
+        for part in read(row_check.columns):
             with code_of_project(f"stages/validate.py: the check {row_check.name}"):
                 fails = np.asarray(row_check.fails(part.to_pandas()), bool)
                 rows = np.flatnonzero(np.broadcast_to(fails, len(part)))

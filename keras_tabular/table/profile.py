@@ -9,12 +9,11 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from keras_tabular.config.schema import Column, Kind, Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.parallel import ordered_map
-from keras_tabular.table.cells import MAX_NUMBER, as_float64, is_missing, without_missing
+from keras_tabular.table.cells import MAX_NUMBER, as_float64
 from keras_tabular.table.parquet import count_rows, read_parts
 
 MAX_DISTINCT = 10_000  # distinct values are not counted beyond
@@ -33,8 +32,7 @@ def describe_table(folder: Path, schema: Schema) -> dict[str, Any]:
     classes = Counter[str]()
     if schema.task != "regression":
         for part in read_parts(folder, [schema.target]):
-            present = without_missing(part[0], schema.columns[schema.target]).drop_null()
-            counts = present.value_counts().to_pylist()
+            counts = part[0].drop_null().value_counts().to_pylist()
             classes.update({str(row["values"]): row["counts"] for row in counts})
     return {
         "rows": rows,
@@ -50,9 +48,7 @@ def _describe_column(name: str, folder: Path, schema: Schema) -> dict[str, Any]:
         values = part[0]
         summary = summary.merge(Summary.from_column(values, column))
         if len(distinct) < MAX_DISTINCT:
-            unique = values.unique()
-            present = unique.filter(pc.invert(is_missing(unique, column)))
-            distinct.update(present[:MAX_DISTINCT].to_pylist())
+            distinct.update(values.drop_null().unique()[:MAX_DISTINCT].to_pylist())
     largest = max(summary.min, summary.max, key=abs)
     if summary.count and MAX_NUMBER < abs(largest) < np.inf:  # infinite for texts
         problem = f"expected numbers from {-MAX_NUMBER:g} to {MAX_NUMBER:g}, got {largest:g}"
@@ -101,8 +97,7 @@ class Summary:
     @classmethod
     def from_column(cls, values: pa.ChunkedArray, column: Column) -> Self:
         """Summarise one part of a column."""
-        present = values.filter(pc.invert(is_missing(values, column)))
-        missing = len(values) - len(present)
+        present, missing = values.drop_null(), values.null_count
         if not len(present) or column.is_string:
             return cls(count=len(present), missing=missing)
         return replace(cls.from_numbers(as_float64(present, column).to_numpy()), missing=missing)

@@ -60,10 +60,9 @@ def test_every_row_is_predicted_and_failures_are_in_the_order_of_the_rows(
 
 
 def test_a_column_of_missing_values_has_no_unknown_category() -> None:
-    schema = build_schema("binary", town={"kind": "category"}, sort={"kind": "category"})
     features = pa.table({"town": pa.array([None, None], pa.string()), "sort": ["a", "z"]})
     categories = {"town": ["x"], "sort": ["a", "b"]}
-    assert unknown_categories(features, categories, schema) == {("sort", "z"): 1}
+    assert unknown_categories(features, categories) == {("sort", "z"): 1}
 
 
 def test_the_threshold_itself_is_predicted_as_positive() -> None:

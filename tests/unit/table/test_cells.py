@@ -87,9 +87,12 @@ def test_a_text_has_the_same_value_alone_and_next_to_an_invalid_text(kind: str) 
     assert all_parse_as(valid, kind)
 
 
-def test_texts_may_mean_missing_or_be_too_long() -> None:
-    values = parse_texts(["?", " ? ", "0", "? ", ""], "real", missing_values=[0, "?", " ? "])
-    assert values == [None, None, 0.0, WRONG, None]
+def test_texts_and_numbers_may_mean_missing_and_texts_may_be_too_long() -> None:
+    texts = ["?", " ? ", "0", "-0.0", "? ", "", "1"]
+    values = parse_texts(texts, "real", missing_values=[0, "?", " ? "])
+    assert values == [None, None, None, None, WRONG, None, 1.0]
+    assert parse_texts(["false", "1"], "boolean", missing_values=[False]) == [None, True]
+    assert parse_texts(["NA", "9", "x"], "category", missing_values=["NA", 9]) == [None, None, "x"]
     # The length of a category is limited.
     longest = "x" * MAX_CELL_LENGTH
     assert parse_texts([longest, f"{longest}x"], "category") == [longest, WRONG]

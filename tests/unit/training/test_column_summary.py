@@ -18,7 +18,7 @@ WORDS = ["the", "parcel", "came", "late", "and", "the", "box", "was", "broken", 
 TEXTS = [" ".join(RNG.choice(WORDS, 12)) for _ in range(ROWS)]
 TIMESTAMPS = pa.array(RNG.integers(0, 900, ROWS) * 86_400_000_000, pa.timestamp("us"))
 VALUES: dict[str, tuple[dict[str, Any], Any]] = {
-    "real": ({"kind": "real", "missing_values": [-1.0]}, [*RNG.normal(9, 1, ROWS - 1), -1.0]),
+    "real": ({"kind": "real"}, [*RNG.normal(9, 1, ROWS - 1), None]),
     "integer": ({"kind": "integer"}, RNG.poisson(3, ROWS)),
     "boolean": ({"kind": "boolean"}, RNG.random(ROWS) < 0.3),
     "category": ({"kind": "category"}, RNG.choice(["x", "y", "z"], ROWS, p=[0.7, 0.2, 0.1])),

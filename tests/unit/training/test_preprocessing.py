@@ -19,7 +19,8 @@ from tests.helpers import build_schema, load_train_params
 SCHEMA = build_schema(
     "binary", a={"kind": "real", "missing_values": [0, -1], "nullable": True}, b={"kind": "integer"}
 )
-TABLE = pa.table({"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0, 1, 0, 1, 0]})
+RAW = pa.table({"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0, 1, 0, 1, 0]})
+TABLE = RAW.set_column(0, "a", pa.array([1.0, None, 3.0, 8.0, None]))  # as it is ingested
 
 
 def fit(rows: pa.Table, schema: Schema, train: Train) -> tuple[Statistics, keras.Model]:
@@ -32,7 +33,7 @@ def fit(rows: pa.Table, schema: Schema, train: Train) -> tuple[Statistics, keras
     return statistics, build_preprocessing(statistics, schema, train)
 
 
-def preprocess(train: Train, rows: pa.Table = TABLE, fitted_to: pa.Table = TABLE) -> np.ndarray:
+def preprocess(train: Train, rows: pa.Table = RAW, fitted_to: pa.Table = TABLE) -> np.ndarray:
     _, model = fit(fitted_to, SCHEMA, train)
     return np.asarray(model(feature_arrays(rows, SCHEMA)))
 
@@ -74,10 +75,10 @@ def test_raw_columns_stay_as_they_are_and_may_not_have_missing_values() -> None:
     with pytest.raises(UserError, match=r"column a has missing values.*train\.imputation"):
         preprocess(train)
     with pytest.raises(UserError, match=r"column a .* its missing_values are 0, -1\."):
-        preprocess(train, TABLE[:4], TABLE[:4])
-    raw = preprocess(train, TABLE[:4], TABLE[2:4])
+        preprocess(train, RAW[:4], TABLE[:4])
+    raw = preprocess(train, RAW[:4], TABLE[2:4])
     np.testing.assert_array_equal(raw, [[1, 0], [np.nan, 1], [3, 2], [8, 3]])
-    empty = TABLE.set_column(0, "a", pa.array([0.0, -1.0, None, None, 0.0]))
+    empty = TABLE.set_column(0, "a", pa.nulls(5, pa.float64()))
     with pytest.raises(UserError, match=r"column a has no value in any training row"):
         preprocess(load_train_params(), empty, empty)
 
