@@ -8,21 +8,14 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from keras_tabular.config.schema import SCHEMA
 from keras_tabular.config.typed_yaml import read_yaml
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.core.nested import flatten
-
-
-class FileState(NamedTuple):
-    """Size, time of the last change in nanoseconds, and hash of a file."""
-
-    size: int
-    time: int
-    digest: bytes
 
 
 class StageInputs:
@@ -36,46 +29,42 @@ class StageInputs:
     def __init__(self, name: str | None) -> None:
         self.name = name
         self._stage: dict[str, Any] = {}
-        self._params: dict[str, Any] = {}
-        self._files: dict[str, FileState] = {}
+        self._before: dict[str, Any] = {}
         with suppress(UserError, OSError):  # the stage itself reports them
             self._stage = find_stage(name) if name else {}
-            self._params, self._files = self._read_params(), self._read_files()
+            self._before = read_inputs(self._stage)
 
     def check(self) -> None:
-        """Compare the inputs with those at the start.
-
-        Only files whose size or time has changed are read, and a file with the same content as
-        before is the same input.
+        """Compare the inputs with those at the start; a file counts by its content.
 
         Raises:
             UserError: An input has changed. The message names it.
         """
-        inputs_before, inputs = self._params | self._files, self._read_params() | self._read_files()
-        names = {**inputs_before, **inputs}
-        if changed := [name for name in names if inputs_before.get(name) != inputs.get(name)]:
+        before, now = self._before, read_inputs(self._stage)
+        if changed := [name for name in before | now if before.get(name) != now.get(name)]:
             problem = f"these inputs changed while stage {self.name} ran: {format_list(changed)}"
             raise UserError(f"{problem}. Its outputs do not match them: run `dvc repro` again.")
 
-    def _read_params(self) -> dict[str, Any]:
-        """Return the parameters of the stage by dotted key."""
-        sections = tuple(f"{section}." for section in self._stage.get("params", []))
-        values = flatten(read_yaml(Path("params.yaml"))) if sections else ()
-        return {f"{k} in params.yaml": v for k, v in values if f"{k}.".startswith(sections)}
 
-    def _read_files(self) -> dict[str, FileState]:
-        """Return the state of each file that the stage depends on. Missing files are left out."""
-        states = {}
-        for path in dependencies(self._stage):
-            status, before = path.stat(), self._files.get(str(path))
-            if before and before[:2] == (status.st_size, status.st_mtime_ns):
-                states[str(path)] = before
-                continue
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "blake2b").digest()
-            state = FileState(status.st_size, status.st_mtime_ns, digest)
-            states[str(path)] = before if before and before.digest == digest else state
-        return states
+def read_inputs(stage: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a stage by dotted key, and the hash of each file it depends on.
+
+    Missing files are left out.
+    """
+    sections = tuple(f"{section}." for section in stage.get("params", []))
+    values = flatten(read_yaml(Path("params.yaml"))) if sections else ()
+    inputs = {f"{k} in params.yaml": v for k, v in values if f"{k}.".startswith(sections)}
+    for path in dependencies(stage):
+        status = path.stat()
+        inputs[str(path)] = hash_file(path, status.st_size, status.st_mtime_ns)
+    return inputs
+
+
+@cache
+def hash_file(path: Path, size: int, time: int) -> bytes:
+    """Hash a file; again only if its size or the time of its last change, in ns, is another."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").digest()
 
 
 def find_stage(name: str) -> dict[str, Any]:

@@ -15,13 +15,15 @@ class UserError(Exception):
 
 @contextmanager
 def code_of_project(where: str) -> Iterator[None]:
-    """Raise `RuntimeError` in place of any error in the block, so that its traceback is shown.
+    """Raise `RuntimeError` in place of an error in the block, so that its traceback is shown.
 
     Args:
         where: The file of the project and the name of its check or metric.
     """
     try:
         yield
+    except MemoryError:
+        raise
     except Exception as error:
         raise RuntimeError(f"{where} raised {error!r}") from error
 

@@ -52,9 +52,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def _is_about(error: OSError, path: Path, partial: Path) -> bool:
-    """Return whether an error is about a path, its temporary path or a folder that it is in."""
-    if error.filename is None:  # so it is if a write fails
-        return error.errno in NO_SPACE
+    """Return whether an error concerns the output, its temporary path or one of their folders."""
+    if error.filename is None:  # the error of a failed write has no file name, nor have Arrow's
+        return error.errno in NO_SPACE or str(partial) in str(error)
     file = Path(str(error.filename))
     return path.is_relative_to(file) or file.is_relative_to(path) or file.is_relative_to(partial)
 

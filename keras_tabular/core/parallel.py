@@ -4,12 +4,15 @@ On one machine, the items are worked on in threads: most of the time is spent in
 TensorFlow, which let other threads work. See `cluster` for Ray.
 """
 
+import multiprocessing
 import os
+import shutil
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial
 from itertools import chain, islice
@@ -18,7 +21,7 @@ from typing import Any, TypeVar
 
 from keras_tabular.core import cluster
 from keras_tabular.core.cluster import IN_WORKER, uses_ray, workers_from_environment
-from keras_tabular.core.process import core_count, end_with_parent
+from keras_tabular.core.process import core_count
 
 Call = Future[Any] | cluster.RemoteCall
 Report = Callable[..., None] | None
@@ -137,10 +140,11 @@ def report_progress(*arguments: Any) -> None:
         report(*arguments)
 
 
-class Progress:
+class Progress(AbstractContextManager["Progress"]):
     """Progress of a long work on stderr, round by round.
 
-    A terminal shows a line that changes. Elsewhere, a line is written every ten seconds.
+    A terminal shows a line that changes, and is removed at the end. Elsewhere, a line is written
+    every ten seconds.
     """
 
     def __init__(self) -> None:
@@ -168,10 +172,13 @@ class Progress:
             if now - self._written >= pause:
                 self._written = now
                 share, remaining = self._points[-1][1] / self._total, self._remaining_seconds()
-                more = "" if remaining is None else f", about {remaining:.0f} s more for it"
-                line = f"{now - self._start:.0f} s; {share:.0%} of {self._title}{more}; {last}"
-                start, end = ("\r\x1b[K", "") if self._is_terminal else ("", "\n")
-                print(f"{start}{line}", end=end, file=sys.stderr, flush=True)
+                more = "" if remaining is None else f", about {remaining:.0f} s left"
+                line = f"{now - self._start:.0f} s; {self._title}: {share:.0%}{more}; {last}"
+                if self._is_terminal:
+                    self.__exit__()
+                    line = line[: shutil.get_terminal_size().columns - 1]  # a row of the terminal
+                end = "" if self._is_terminal else "\n"
+                print(line, end=end, file=sys.stderr, flush=True)
 
     def _remaining_seconds(self) -> float | None:
         """Estimate the remaining time of the round from the time of its last part.
@@ -185,8 +192,7 @@ class Progress:
         time, done_before = before[-1]
         return (self._total - done) * (now - time) / (done - done_before)
 
-    def clear(self) -> None:
-        """Remove the line from a terminal."""
+    def __exit__(self, *_: object) -> None:
         if self._is_terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
@@ -195,15 +201,25 @@ def run_in_background(function: Callable[..., Result], *args: Any) -> Callable[[
     """Call a function in another process, and return a function that waits for its result.
 
     This is for work in Python itself, such as imports, which threads cannot do at the same time. On
-    one core, or with a cluster, the function is called when its result is asked for. The other
-    process ends when this one does: otherwise it would keep the pipes of stdout and stderr open.
+    one core, or with a cluster, the function is called when its result is asked for.
 
     Args:
         function: The function, its arguments, its result and its exceptions are pickled.
     """
     if worker_count() < 2 or uses_ray():
         return partial(function, *args)
-    process = ProcessPoolExecutor(1, initializer=end_with_parent, initargs=(os.getpid(),))
+    process = ProcessPoolExecutor(1, initializer=_end_with_parent)
     future = process.submit(function, *args)
     process.shutdown(wait=False)  # when the function has ended
     return future.result
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent ends; it would keep the pipes of stdout and stderr open."""
+
+    def wait() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -36,8 +36,8 @@ PR_SET_PDEATHSIG = 1  # of Linux
 def supervise(stage: str) -> None:
     """Continue in a child process; this process waits for it, and explains a signal that ends it.
 
-    A process that a signal ends, such as SIGKILL or SIGSEGV, cannot say anything itself. On systems
-    other than Linux, this does nothing.
+    A process that a signal ends, such as SIGKILL or SIGSEGV, cannot say anything itself. The child
+    ends when this process does, whatever ends it. On systems other than Linux, this does nothing.
     """
     if sys.platform != "linux":
         return
@@ -45,7 +45,9 @@ def supervise(stage: str) -> None:
     child = os.fork()
     if not child:
         signal.signal(signal.SIGINT, on_interrupt)  # Ctrl-C reaches both processes
-        end_with_parent(parent)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it has ended already
+            os.kill(os.getpid(), signal.SIGKILL)
         return
     signal.signal(signal.SIGTERM, lambda number, _: os.kill(child, number))
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -59,22 +61,10 @@ def supervise(stage: str) -> None:
     os._exit(1 if code < 0 else code)
 
 
-def end_with_parent(parent: int) -> None:
-    """Let Linux kill this process when its parent ends, whatever ends the parent.
-
-    Args:
-        parent: Process id of the parent, which may have ended already.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
 def run(main: Callable[[], None]) -> None:
     """Call `main`; if it fails, end with exit code 1 and the `explanation` on stderr."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _interrupt_once)
     try:
         main()
         sys.stdout.flush()  # may fail like any write
@@ -87,6 +77,12 @@ def run(main: Callable[[], None]) -> None:
         if message := explanation(error):
             sys.exit(message)
         raise
+
+
+def _interrupt_once(number: int, _: Any) -> None:
+    """Raise `KeyboardInterrupt`, whose cleanup a second signal must not interrupt."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _discard_stdout() -> None:

@@ -52,8 +52,7 @@ def find_labels(file: Path, labels: Path, key: str, schema: Schema, policies: Va
         texts, values, failures = check_rows(raw, columns, checks)
         parts.append(values)
         unlabelled = {f.row for f in failures if (f.column, f.check) == (schema.target, "missing")}
-        cells = enumerate(texts[key].to_pylist())
-        keys = {row: text for row, text in cells if text and row not in unlabelled}
+        keys = {r: t for r, t in enumerate(texts[key].to_pylist()) if t and r not in unlabelled}
         errors = [f for f in failures if f.row in keys and f.policy != "warn"]
         raise_failures(errors, raw.first, line)
         for row, text in keys.items():

@@ -16,7 +16,7 @@ import numpy as np
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Costs
 from keras_tabular.core.errors import truncate
-from keras_tabular.core.files import MAX_POINTS, write_points
+from keras_tabular.core.files import MAX_POINTS, atomic_write, write_points
 from keras_tabular.evaluation.scores import Predictions, hits_and_alarms
 from keras_tabular.evaluation.uncertainty import share_interval
 from keras_tabular.table.arrays import predicted_classes
@@ -76,11 +76,13 @@ def write_plots(folder: Path, plots: Plots, test: Predictions, schema: Schema) -
     Args:
         plots: The result of `compute_plots`; empty if that failed.
     """
-    for name, header in HEADERS.items():
-        columns = dict(zip(header, plots.get(name, [()] * len(header)), strict=True))
-        max_points = MAX_CONFUSION_CELLS if name == "confusion" else MAX_POINTS
-        write_points(folder / f"{name}.csv", columns, max_points)
-    write_points(folder / "test_rows.csv", kept_test_rows(test, schema), MAX_KEPT_ROWS)
+    with atomic_write(folder) as partial:
+        partial.mkdir()
+        for name, header in HEADERS.items():
+            columns = dict(zip(header, plots.get(name, [()] * len(header)), strict=True))
+            max_points = MAX_CONFUSION_CELLS if name == "confusion" else MAX_POINTS
+            write_points(partial / f"{name}.csv", columns, max_points)
+        write_points(partial / "test_rows.csv", kept_test_rows(test, schema), MAX_KEPT_ROWS)
 
 
 def kept_test_rows(test: Predictions, schema: Schema) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def write_test_predictions(
     new_names = {FILE: "file", LINE: "line", schema.target: "actual"}
     identifiers = {*schema.ignore}.intersection(available).difference(new_names.values())
     names = [FILE, LINE, *(name for name in schema.ignore if name in identifiers), schema.target]
-    rows = pa.concat_tables(read_parts(data / "split" / "test", names)).select(names)
+    rows = pa.concat_tables(read_parts(data / "split" / "test", names))
     ends = metadata.intervals.ends(test.y_pred[:, 0]) if metadata.intervals else None
     columns = {new_names.get(name, name): rows[name] for name in names}
     columns |= arrays.prediction_columns(test.y_pred, schema, test.threshold, ends)

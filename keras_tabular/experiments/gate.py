@@ -119,8 +119,9 @@ def compare_with_base(
     """
     checks = [*check_base(flat(evaluation), base, limits)]
     statuses = {verdict.status, *(check.status for check in checks)}
+    others = [check for check in verdict.checks if not check.rule.startswith("worse_than_last ")]
     update: dict[str, Any] = {
-        "checks": [*verdict.checks, *checks],
+        "checks": [*others, *checks],
         "status": next(status for status in STATUSES if status in statuses),
     }
     if reasons := [check.reason for check in checks if check.status == "fail"]:
@@ -140,15 +141,14 @@ def _rank(check: Check) -> tuple[int, float]:
 
 
 def _headline(constant: Check | None, misses_limit: bool, strongest: Check | None) -> str:
-    if constant and constant.score is None:
-        return "There are too few test rows to tell whether anything was learnt"
     if constant and constant.status != "pass":
-        return NOTHING_LEARNT
+        too_few = "There are too few test rows to tell whether anything was learnt"
+        return too_few if constant.score is None else NOTHING_LEARNT
     if misses_limit:
         return MISSES_LIMIT
     if strongest is None:
-        constant_name = constant and CONSTANTS[constant.subject]
-        return f"The model is better than {constant_name}" if constant_name else KEEPS_RULES
+        is_better = f"The model is better than {CONSTANTS[constant.subject]}" if constant else ""
+        return is_better or KEEPS_RULES
     if not strongest.is_significant:
         return f"No significant difference from {BASELINES[strongest.subject]}"
     outcome = "better" if strongest.status == "pass" else "worse"
@@ -281,7 +281,9 @@ def check_groups(evaluation: Evaluation, limits: Mapping[str, float]) -> Iterato
     differences = {name: column.differences for name, column in evaluation.groups.items()}
     for name, key in product(differences or ["evaluate.groups"], limits):
         value, source = None, ", since no two groups have enough rows that decide it"
-        if key == "coverage_difference" and not evaluation.interval_coverage:
+        if "groups" in evaluation.failed_explanations:
+            source = ", since they could not be computed"
+        elif key == "coverage_difference" and not evaluation.interval_coverage:
             source = ", since the model has no prediction intervals, which require "
             source += "train.folds above 1"
         if largest := differences.get(name, {}).get(key.removesuffix("_difference")):

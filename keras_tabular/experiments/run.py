@@ -190,7 +190,8 @@ def last_run(run: Run) -> Run | None:
     """
     path = run.metrics / "metrics.json"
     log = git("log", "--first-parent", "--format=%H", run.sha or "HEAD", "--", str(path)) or ""
-    commits = (c for c in log.split() if content_at(c, path) not in (None, run.read(path)))
+    text = run.read(path)
+    commits = (c for c in log.split() if content_at(c, path) not in (None, text))
     commit = next(commits, None)
     return Run(commit, run.metrics) if commit else None
 

@@ -1,17 +1,16 @@
-"""All explanations of a model, of which each is left out if it fails."""
+"""Compute the explanations of a model, and leave out those that fail."""
 
 import os
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import truncate
-from keras_tabular.core.files import atomic_write, write_json
+from keras_tabular.core.files import write_json
 from keras_tabular.evaluation import plot_data
 from keras_tabular.evaluation.evaluation import EXPLANATION_LOG, Evaluation
 from keras_tabular.evaluation.result import Result
@@ -56,16 +55,14 @@ class Explanations:
     def write(self, name: str, function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Write what a function computes to the JSON file of a name; if it fails, write {}."""
         path = self._metrics / f"{name}.json"
+        write_json(path, {})
 
         def compute_and_write() -> dict[str, Any]:
             content = function()
             write_json(path, content)
             return content
 
-        content = self.compute(name, compute_and_write, dict[str, Any]())
-        if name in self.failures:
-            write_json(path, {})
-        return content
+        return self.compute(name, compute_and_write, dict[str, Any]())
 
 
 def explain(
@@ -83,38 +80,64 @@ def explain(
         The evaluation with the groups, the declared slices, the columns with test rows outside of
         the training values, and the explanations that failed.
     """
-    explanations = Explanations(metrics)
-    evaluation, predictions, split = result.evaluation, result.predictions, data / "split"
-    test, work, metadata = predictions["test"], model.multiply_adds, model.metadata
+    explanations, test, metadata = Explanations(metrics), result.predictions["test"], model.metadata
+    split = data / "split"
+    increases, differences = _explain_columns(explanations, model, split, result, schema, params)
+    explanations.write("errors", lambda: slices.largest_errors(split / "test", test, schema))
+    evaluation = explanations.compute(
+        "groups",
+        lambda: groups.add_groups(result, data, schema, params.evaluate, metadata),
+        result.evaluation,
+    )
+    costs = metadata.threshold_choice.cost if metadata.threshold_choice else None
+    plots = explanations.compute(
+        "plots",
+        lambda: plot_data.compute_plots(test, increases, schema, costs),
+        plot_data.Plots(),
+    )
+    plot_data.write_plots(metrics / "plots", plots, test, schema)
+    return replace(
+        evaluation,
+        outside_training=columns.outside_training(differences, metadata.attribution),
+        failed_explanations=explanations.failures,
+    )
+
+
+def _explain_columns(
+    explanations: Explanations,
+    model: "SavedModel",
+    split: Path,
+    result: Result,
+    schema: Schema,
+    params: Params,
+) -> tuple[importance.Increases, dict[str, Any]]:
+    """Write the explanations that the importance of the columns orders.
+
+    Returns:
+        The importance of the columns, and the result of `describe_columns`.
+    """
+    predictions, keys = result.predictions, result.evaluation.primary_metrics
+    test, work = predictions["test"], model.multiply_adds
+    first_part = next(read_parts(split / "test"))
+    increases = explanations.compute(
+        "importance",
+        lambda: importance.permutation_importance(model.predict, first_part, test.y, schema, work),
+        importance.Increases(),
+    )
+    order = importance.sort_by_importance(increases, schema)
     max_rows = min(MAX_INSPECTED_CELLS // len(schema.columns), MAX_INSPECTED_ROWS)
     train, held_out = (read_first_rows(split / name, max_rows) for name in ("train", "test"))
     tables = {"cross_validation": train, "test": held_out}
     tables = {k: rows[: len(predictions[k].y)] for k, rows in tables.items() if k in predictions}
-
-    shuffled = model.predict, next(read_parts(split / "test")), test.y, schema, work
-    measure = partial(importance.permutation_importance, *shuffled)
-    increases = explanations.compute("importance", measure, importance.Increases())
-    order = importance.sort_by_importance(increases, schema)
-    scored = tables, predictions, schema, evaluation.primary_metrics, order, params.evaluate.slices
-    varied = model.predict_members, held_out, schema, order, work
-    compared = train, held_out, schema, mean_group_size(test.group)
-    computations: dict[str, Callable[[], dict[str, Any]]] = {
-        "slices": partial(slices.slice_scores, *scored),
-        "effects": partial(effects.column_effects, *varied),
-        "columns": partial(columns.describe_columns, *compared),
-        "errors": partial(slices.largest_errors, split / "test", test, schema),
-    }
-    contents = {name: explanations.write(name, each) for name, each in computations.items()}
-    grouped = result, data, schema, params.evaluate, metadata
-    evaluation = explanations.compute("groups", partial(groups.add_groups, *grouped), evaluation)
-    costs = metadata.threshold_choice.cost if metadata.threshold_choice else None
-    compute_plots = partial(plot_data.compute_plots, test, increases, schema, costs)
-    plots = explanations.compute("plots", compute_plots, plot_data.Plots())
-    with atomic_write(metrics / "plots") as folder:
-        folder.mkdir()
-        plot_data.write_plots(folder, plots, test, schema)
-    return replace(
-        evaluation,
-        outside_training=columns.outside_training(contents["columns"], metadata.attribution),
-        failed_explanations=explanations.failures,
+    declared, group_size = params.evaluate.slices, mean_group_size(test.group)
+    explanations.write(
+        "slices", lambda: slices.slice_scores(tables, predictions, schema, keys, order, declared)
     )
+    explanations.write(
+        "effects",
+        lambda: effects.column_effects(model.predict_members, held_out, schema, order, work),
+    )
+    differences = explanations.write(
+        "columns", lambda: columns.describe_columns(train, held_out, schema, group_size)
+    )
+    return increases, differences

@@ -83,8 +83,8 @@ class Predictor:
         for name in identifiers:
             if name in predictions.names or (numbered and name == "row"):
                 raise UserError(
-                    f"ignore of the schema: the output has a column {name!r} of its own. Leave the "
-                    "identifier out of the file, or rename it in both, and train the model again."
+                    f"The schema ignores a column {name!r}, but the output has one of this name. "
+                    "Leave it out of the file, or rename it in both, and train the model again."
                 )
         return pa.schema([*first, *((name, pa.string()) for name in identifiers), *predictions])
 

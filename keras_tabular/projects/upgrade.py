@@ -105,7 +105,7 @@ def upgraded_stages(folder: Path, old: Files, new: Files) -> tuple[dict[Path, by
         The new content of scripts, of dvc.yaml and of the test of the project; and a message about
         each stage that stays.
     """
-    paths = [folder / "dvc.yaml", *folder.glob("stages/*.py")]
+    paths = [*folder.glob("dvc.yaml"), *folder.glob("stages/*.py")]
     project_files = {path.relative_to(folder).as_posix(): (path.read_bytes(), 0) for path in paths}
     old_stages, stages, project_stages = map(read_stages, (old, new, project_files))
     contents, texts, messages = dict[Path, bytes](), dict[str, bytes](), list[str]()
@@ -141,7 +141,7 @@ def upgraded_stages(folder: Path, old: Files, new: Files) -> tuple[dict[Path, by
 
 def read_stages(files: Files) -> dict[str, Stage]:
     """Return the stages in some files, by their names."""
-    section = b"".join(STAGES.findall(files["dvc.yaml"][0]))
+    section = b"".join(STAGES.findall(files.get("dvc.yaml", (b"", 0))[0]))
     texts = {match[1].decode(): match[0] for match in STAGE.finditer(section)}
     paths = {PurePath(name): content for name, (content, _) in files.items()}
     scripts = {path.stem: paths[path] for path in paths if path.match("stages/*.py")}

@@ -74,11 +74,8 @@ def check_json_rows(
     Returns:
         The rows, and a line for each mistake for which they are refused, in the order of the rows.
     """
-    mistakes, cells = list[tuple[int, str]](), list[dict[str, Any]]()
-    for number, row in enumerate(rows):
-        row_mistakes = [(number, mistake) for mistake in _row_mistakes(row, schema)]
-        cells.append(_valid_cells(row) if row_mistakes else row)
-        mistakes += row_mistakes
+    mistakes = [(n, text) for n, row in enumerate(rows) for text in _row_mistakes(row, schema)]
+    cells = [_valid_cells(row) for row in rows]
     identifiers = [name for name in schema.ignore if any(name in row for row in cells)]
     columns = {}
     for name in [*schema.features, *identifiers]:

@@ -78,36 +78,36 @@ def fit(
         architecture.trainer.cancelled = cancelled
     train = partial(train_to_snapshot, setup, checkpoints)
     lowest_losses: dict[str, float] = {}  # of each architecture in the cycles before
-    progress = Progress()
-    report = progress.advance if show_progress else None
-    while networks:
-        start_round(progress, setup, networks)
-        snapshots = []
-        for snapshot in ordered_map(
-            train, networks, max_concurrent=len(networks), report=report, stop=cancelled.set
-        ):
-            snapshots.append(snapshot)
-            yield replace(snapshot, state=[])  # only the next cycle needs the large state
-        losses = losses_after_cycle(setup, snapshots)
-        finished = finished_architectures(losses, lowest_losses)
-        lowest_losses |= {k: min(loss, lowest_losses.get(k, loss)) for k, loss in losses.items()}
-        networks = [
-            snapshot
-            for snapshot in snapshots
-            if snapshot.architecture not in finished
-            and len(snapshot.history) < setup.architectures[snapshot.architecture].max_cycles
-        ]
-    progress.clear()
+    with Progress() as progress:
+        report = progress.advance if show_progress else None
+        while networks:
+            start_round(progress, setup, networks)
+            snapshots = []
+            for snapshot in ordered_map(
+                train, networks, max_concurrent=len(networks), report=report, stop=cancelled.set
+            ):
+                snapshots.append(snapshot)
+                yield replace(snapshot, state=[])  # only the next cycle needs the large state
+            losses = losses_after_cycle(setup, snapshots)
+            finished = finished_architectures(losses, lowest_losses)
+            for name, loss in losses.items():
+                lowest_losses[name] = min(loss, lowest_losses.get(name, loss))
+            networks = [
+                snapshot
+                for snapshot in snapshots
+                if snapshot.architecture not in finished
+                and len(snapshot.history) < setup.architectures[snapshot.architecture].max_cycles
+            ]
 
 
 def start_round(progress: Progress, setup: Setup, networks: list[Snapshot]) -> None:
     """Begin to show the progress of a cycle or, without cycles, of the whole training."""
-    epochs, title, parts = 0.0, "the training", max(setup.train.folds, MIN_PARTS)
+    epochs, title, parts = 0.0, "training", max(setup.train.folds, MIN_PARTS)
     for network in networks:
         architecture, rounds = setup.architectures[network.architecture], len(network.history)
         if architecture.max_cycles:
             epochs += architecture.epochs_after(rounds + 1) - architecture.epochs_after(rounds)
-            title = f"cycle {rounds + 1} (of at most {architecture.max_cycles})"
+            title = f"cycle {rounds + 1} of at most {architecture.max_cycles}"
         else:
             epochs += architecture.params.epochs
             parts = 1 if architecture.params.early_stopping else parts

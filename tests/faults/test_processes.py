@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,25 @@ def test_nothing_keeps_the_output_open_after_a_kill(
         assert process.returncode == 1
         assert f"The signal SIGKILL ended stage {stage}" in errors
         assert "continues from its checkpoints" in errors
+
+
+def test_a_signal_to_all_processes_of_a_stage_does_not_interrupt_the_cleanup(
+    workspace: Path,
+) -> None:
+    """As `timeout` and systemd send it: the first process also forwards it to the second one."""
+    command, outputs = STAGE_COMMANDS["split"], STAGE_OUTPUTS["split"]
+    for _ in range(10):
+        remove(workspace, outputs)
+        process = start_command(workspace, "setsid", *command, DVC_STAGE="split")
+        was_writing = wait_until_it_writes(process, workspace)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+        assert partial_files(workspace) == []
+        assert "Traceback" not in errors
+        if was_writing and process.returncode:
+            break
+    assert errors == "interrupted\n"
 
 
 def test_a_terminated_predict_leaves_nothing_behind(workspace: Path) -> None:

@@ -20,13 +20,13 @@ from tests.projects import (
 from tests.tables import make_mixed_table
 
 EXPLANATIONS = {
-    "importance": "importance.permutation_importance",
-    "slices": "slices.slice_scores",
-    "effects": "effects.column_effects",
-    "columns": "columns.describe_columns",
-    "errors": "slices.largest_errors",
-    "groups": "groups.add_groups",
-    "plots": "plot_data.compute_plots",
+    "importance": "inspection.importance.permutation_importance",
+    "slices": "inspection.slices.slice_scores",
+    "effects": "inspection.effects.column_effects",
+    "columns": "inspection.columns.describe_columns",
+    "errors": "inspection.slices.largest_errors",
+    "groups": "inspection.groups.add_groups",
+    "plots": "evaluation.plot_data.compute_plots",
 }
 
 
@@ -41,11 +41,10 @@ def test_an_explanation_that_fails_is_left_out_and_named(
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("a fault")
 
-    folder, module = copy_project(binary_project, tmp_path / "project"), "evaluation"
+    folder = copy_project(binary_project, tmp_path / "project")
     change_settings(folder, evaluate={"groups": ["colour"]})
-    module = "evaluation" if name == "plots" else "inspection"
     monkeypatch.delenv("TABULAR_STRICT")
-    monkeypatch.setattr(f"keras_tabular.{module}.{EXPLANATIONS[name]}", fail)
+    monkeypatch.setattr(f"keras_tabular.{EXPLANATIONS[name]}", fail)
     run_stages(folder, first="evaluate")
     call_main(folder, "keras_tabular.cli.report")
 

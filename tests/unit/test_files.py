@@ -4,6 +4,8 @@ import errno
 import re
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from keras_tabular.core.errors import UserError
@@ -46,6 +48,8 @@ def test_only_errors_about_the_output_itself_say_that_it_cannot_be_written(tmp_p
         raise ConnectionError("timeout")
 
     message = f"^{re.escape(str(tmp_path))}/.*out: cannot be written: "
+    with pytest.raises(UserError, match=message), atomic_write(out) as partial:
+        pq.write_table(pa.table({"x": [1]}), partial / "none/a.parquet")  # an error of Arrow
     for output, inner, error in (
         (out, ".", OSError(errno.ENOSPC, "Error writing bytes to file")),
         (out, "none/a", None),

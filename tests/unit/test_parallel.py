@@ -3,9 +3,11 @@
 import os
 import re
 import signal
+import sys
 import threading
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from itertools import count
 
 import pytest
 
@@ -86,12 +88,24 @@ def test_the_remaining_time_is_shown_once_it_is_known_within_a_factor_of_two(
                 seconds[0] += 10 if member else 2
                 seconds[0] += 30 if number == 1 and part == 0 and member < 2 else 0
                 progress.advance(1, f"network {part}-{member}")
-    progress.clear()
     output = capsys.readouterr().err
     assert "\r" not in output
     ends, lines = {1: 60 + 10 * 32, 2: 60 + 20 * 32}, output.splitlines()
-    estimates = re.findall(r"(?m)^(\d+) s; \d+% of cycle (\d), about (\d+) s more for it; ", output)
+    estimates = re.findall(r"(?m)^(\d+) s; cycle (\d): \d+%, about (\d+) s left; ", output)
     assert len(estimates) >= 2 * len(lines) / 3
     for now, cycle, remaining in estimates:
         assert ends[int(cycle)] - int(now) == pytest.approx(int(remaining), rel=0.2, abs=10)
-    assert lines[0] == "32 s; 2% of cycle 1; network 0-0"
+    assert lines[0] == "32 s; cycle 1: 2%; network 0-0"
+
+
+def test_the_progress_is_one_row_of_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(parallel, "monotonic", count().__next__)
+    with Progress() as progress:
+        progress.start_round("cycle 1", total=2, parts=1)
+        progress.advance(1, "a network with a long name")
+    _, row, end = capsys.readouterr().err.split("\r\x1b[K")
+    assert (row, end) == ("2 s; cycle 1: 50%; a network with a lon", "")

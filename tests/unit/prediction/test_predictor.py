@@ -91,7 +91,7 @@ def test_identifiers_come_before_predictions_and_have_other_names(
     metadata = ModelMetadata(intervals=INTERVALS if task == "regression" else None)
     predictor = make_predictor(schema, metadata)
     if names is None:
-        with pytest.raises(UserError, match=f"the output has a column '{ignore}' of its own"):
+        with pytest.raises(UserError, match=f"a column '{ignore}', but the output has one"):
             predictor.output_schema([ignore, "a"], numbered=numbered)
     else:
         assert predictor.output_schema([ignore, "a"], numbered=numbered).names == names
