@@ -119,9 +119,11 @@ def compare_with_base(
     """
     checks = [*check_base(flat(evaluation), base, limits)]
     statuses = {verdict.status, *(check.status for check in checks)}
-    others = [check for check in verdict.checks if not check.rule.startswith("worse_than_last ")]
+    own_checks = [
+        check for check in verdict.checks if not check.rule.startswith("worse_than_last ")
+    ]
     update: dict[str, Any] = {
-        "checks": [*others, *checks],
+        "checks": [*own_checks, *checks],
         "status": next(status for status in STATUSES if status in statuses),
     }
     if reasons := [check.reason for check in checks if check.status == "fail"]:

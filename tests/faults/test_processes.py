@@ -121,7 +121,7 @@ def test_nothing_keeps_the_output_open_after_a_kill(
 def test_a_signal_to_all_processes_of_a_stage_does_not_interrupt_the_cleanup(
     workspace: Path,
 ) -> None:
-    """As `timeout` and systemd send it: the first process also forwards it to the second one."""
+    """The first process forwards the signal to the second one, which has it already."""
     command, outputs = STAGE_COMMANDS["split"], STAGE_OUTPUTS["split"]
     for _ in range(10):
         remove(workspace, outputs)
