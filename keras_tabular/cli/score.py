@@ -14,7 +14,7 @@ from keras_tabular.evaluation.evaluation import ScoreSet, score_sets_to_json
 from keras_tabular.experiments.comparison import compare_scores
 from keras_tabular.experiments.rerun import read_model
 from keras_tabular.experiments.run import find_evaluation
-from keras_tabular.model_file.metadata import ModelMetadata
+from keras_tabular.model_file.metadata import ModelMetadata, read_metadata
 from keras_tabular.prediction import inputs
 from keras_tabular.report import formats
 from keras_tabular.table.parquet import hash_parts
@@ -44,16 +44,19 @@ def main() -> None:
 
     from keras_tabular.evaluation.labels import find_labels
     from keras_tabular.evaluation.result import score_file
-    from keras_tabular.model_file.saved_model import load_model
 
-    model, evaluation = load_model(args.model, content), find_evaluation(content)
+    evaluation, options, labels = find_evaluation(content), (schema, params.validate), None
     thresholds = evaluation.baseline_thresholds if evaluation else {}
-    split = SPLIT if has_training_rows(SPLIT / "train", model.metadata) else None
-    options, labels = (schema, params.validate), None
+    metadata = read_metadata(args.model, content)
+    split = SPLIT if has_training_rows(SPLIT / "train", metadata) else None
     with inputs.open_rows(args, content) as rows, ExitStack() as stack:
         if args.labels:
             labels_file = stack.enter_context(inputs.seekable_file(args.labels))
             labels = find_labels(rows, labels_file, args.key, *options)
+
+        from keras_tabular.model_file.saved_model import load_model  # starts TensorFlow
+
+        model = load_model(args.model, content)
         file = score_file(rows, model, *options, split, thresholds, labels=labels)
     for warning in file.warnings:
         print(f"warn: {warning}", file=sys.stderr)
