@@ -84,7 +84,7 @@ def find_stage(name: str) -> dict[str, Any]:
     above = [each for each in folder.parents if each.is_relative_to(root)]
     for file in (*(each / "dvc.yaml" for each in (folder, *above)), root / path, folder / path):
         if file.is_file():
-            stage: dict[str, Any] = read_yaml(file).get("stages", {}).get(stage_name, {})
+            stage: dict[str, Any] = (read_yaml(file).get("stages") or {}).get(stage_name, {})
             if stage and (file.parent / stage.get("wdir", ".")).resolve() == folder.resolve():
                 return stage
     return {}
