@@ -123,10 +123,10 @@ def test_other_sections_belong_to_the_owner_unless_they_are_misspelt(tmp_path: P
     own_sections = "training: {server: gpu1}\n2: [a]\ntrain2: 5\n"
     params = write_and_load(tmp_path, TEXTS | {PARAMS: TEXTS[PARAMS] + own_sections}, "split")
     assert vars(params).keys() == {"split"}
-    text = re.sub("^train:", "trian:", TEXTS[PARAMS] + own_sections, flags=re.MULTILINE)
+    text = re.sub("^train:", "trein:", TEXTS[PARAMS] + own_sections, flags=re.MULTILINE)
     with pytest.raises(UserError) as error:
         write_and_load(tmp_path, TEXTS | {PARAMS: text})
-    assert f"{PARAMS}: trian: unknown key. Did you mean 'train'? Allowed keys: " in str(error.value)
+    assert f"{PARAMS}: trein: unknown key. Did you mean 'train'? Allowed keys: " in str(error.value)
 
 
 def test_early_stopping_requires_validation_rows(tmp_path: Path) -> None:
