@@ -49,6 +49,9 @@ def test_after_an_edit_during_training_is_undone_training_continues_from_the_che
     params, command = workspace / "params.yaml", STAGE_COMMANDS["train"][2:]
     text, train_round = params.read_bytes(), fit.train_round
     model = (workspace / "models/networks.keras").read_bytes()
+    change_settings(workspace, train={"seed": 2})
+    edited_text = params.read_bytes()
+    params.write_bytes(text)
 
     def run_train(train_round: Any) -> None:
         keras.utils.clear_session()  # which counts the layers, as a new process does
@@ -58,7 +61,7 @@ def test_after_an_edit_during_training_is_undone_training_continues_from_the_che
         call_main(workspace, *command)
 
     def edit_and_train(*arguments: Any) -> Any:
-        change_settings(workspace, train={"seed": 2})
+        params.write_bytes(edited_text)  # from two threads
         return train_round(*arguments)
 
     def fail(*_: Any) -> Any:
