@@ -106,7 +106,10 @@ def upgraded_stages(folder: Path, old: Files, new: Files) -> tuple[dict[Path, by
         each stage that stays.
     """
     paths = [*folder.glob("dvc.yaml"), *folder.glob("stages/*.py")]
-    project_files = {path.relative_to(folder).as_posix(): (path.read_bytes(), 0) for path in paths}
+    project_files = {  # with a line end after the last line, which some editors leave out
+        path.relative_to(folder).as_posix(): (re.sub(rb"(.)\Z", rb"\1\n", path.read_bytes()), 0)
+        for path in paths
+    }
     old_stages, stages, project_stages = map(read_stages, (old, new, project_files))
     contents, texts, messages = dict[Path, bytes](), dict[str, bytes](), list[str]()
     test, test_before = folder / TEST, old.get(TEST, (b"", 0))[0]

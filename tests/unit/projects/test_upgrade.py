@@ -118,6 +118,14 @@ def test_an_edit_of_a_stage_that_the_new_version_does_not_change_is_no_obstacle(
     assert upgrade_stages(tmp_path, old, new, project) == ({"stages/a.py": "a = 2\n"}, [])
 
 
+def test_a_dvc_yaml_may_end_with_a_stage_and_without_a_line_end(tmp_path: Path) -> None:
+    old, new = ({"dvc.yaml": "stages:\n" + stage("a", version)} for version in (1, 2))
+    new["dvc.yaml"] += stage("b", 2)
+    project = {"dvc.yaml": "stages:\n" + stage("a", 1, LOCK).rstrip("\n")}
+    upgraded = "stages:\n" + stage("a", 2, LOCK) + stage("b", 2, LOCK)
+    assert upgrade_stages(tmp_path, old, new, project) == ({"dvc.yaml": upgraded}, [])
+
+
 def test_missing_packages_and_other_versions_are_listed() -> None:
     pins = ["pandas==0", f"numpy=={version('numpy')}", "none==1"]
     pins += ["pywin32==1 ; sys_platform == 'win32'"]
