@@ -40,10 +40,10 @@ from benchmarks.quality import (
 )
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.core.errors import align_columns
-from keras_tabular.evaluation.evaluation import Estimate, Evaluation, Scores, ScoreSet
-from keras_tabular.evaluation.scores import Predictions, row_scores
-from keras_tabular.evaluation.uncertainty import share_interval
 from keras_tabular.prediction.expected_score import ExpectedScore, compute_row_scores, summarize
+from keras_tabular.scoring.evaluation import Estimate, Evaluation, Scores, ScoreSet
+from keras_tabular.scoring.scores import Predictions, row_scores
+from keras_tabular.scoring.uncertainty import share_interval
 from keras_tabular.table.arrays import feature_arrays, labels
 from keras_tabular.table.cells import as_float64
 from keras_tabular.table.parquet import read_parts

@@ -45,11 +45,12 @@ import yaml
 from sklearn import datasets
 
 from keras_tabular.config.schema import Schema, load_schema
-from keras_tabular.core.metrics import BASELINES, TASKS
-from keras_tabular.evaluation import baselines, scores
+from keras_tabular.evaluation import baselines
 from keras_tabular.report.vega import VEGA_LITE
+from keras_tabular.scoring import scores
 from keras_tabular.table.arrays import labels
 from keras_tabular.table.parquet import read_parts
+from keras_tabular.tasks.metrics import BASELINES, TASKS
 
 PROJECT = Path(__file__).parents[1]
 OURS, CATBOOST = "this pipeline", "CatBoost"

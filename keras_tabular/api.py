@@ -18,7 +18,7 @@ import yaml
 from keras_tabular.config.schema import Columns, Schema
 from keras_tabular.config.typed_yaml import parse_section
 from keras_tabular.core.errors import UserError, quote
-from keras_tabular.model_file.version import VERSION
+from keras_tabular.core.version import VERSION
 from keras_tabular.prediction.inputs import read_schema_and_params, row_columns, scratch_folder
 from keras_tabular.prediction.predict import predict_file
 from keras_tabular.prediction.predictor import Predictor

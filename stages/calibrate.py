@@ -12,9 +12,9 @@ from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.config.sections import Evaluate, ThresholdRule
 from keras_tabular.core.files import atomic_write
 from keras_tabular.evaluation import calibration
-from keras_tabular.evaluation.scores import OutOfFold, Predictions, read_oof
 from keras_tabular.model_file.intervals import Intervals
 from keras_tabular.model_file.metadata import ModelMetadata, read_metadata, replace_metadata
+from keras_tabular.scoring.scores import OutOfFold, Predictions, read_oof
 from keras_tabular.table.arrays import labels, row_weights
 from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import read_parts

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
-from keras_tabular.core.metrics import CustomMetric, check_custom_metrics
 from keras_tabular.core.parallel import run_in_background
-from keras_tabular.evaluation.evaluation import write_scores
 from keras_tabular.evaluation.result import (
     evaluate,
     fit_baselines,
@@ -18,6 +16,8 @@ from keras_tabular.evaluation.result import (
 )
 from keras_tabular.evaluation.summary import summary_lines
 from keras_tabular.model_file.metadata import read_metadata
+from keras_tabular.scoring.evaluation import write_scores
+from keras_tabular.tasks.metrics import CustomMetric, check_custom_metrics
 from stages import run
 
 # Your own metrics; `keras-tabular docs own-parts` has an example.

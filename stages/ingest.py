@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from keras_tabular.column_statistics.profile import describe_table
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.core.errors import UserError
@@ -15,7 +16,6 @@ from keras_tabular.core.files import atomic_write, write_json
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table.csv import RawRows
 from keras_tabular.table.parquet import FILE_SUBSET, hide_pandas, regroup_rows, write_parts
-from keras_tabular.table.profile import describe_table
 from keras_tabular.table.rows import parse_valid_rows
 from keras_tabular.table.source import check_columns, read_rows, source_files
 from stages import run

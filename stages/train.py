@@ -64,8 +64,10 @@ def main() -> None:
     train = load_params("train", schema=schema).train
 
     # TensorFlow starts after the parameters are checked.
+    from keras_tabular.inspection.attribution import add_training_rows
+    from keras_tabular.model_file.saved_model import save_model
     from keras_tabular.training.checkpoint import Checkpoints, identity
-    from keras_tabular.training.ensemble import describe, save, weigh_snapshots
+    from keras_tabular.training.ensemble import build_model, describe, weigh_snapshots
     from keras_tabular.training.fit import fit
     from keras_tabular.training.forward_chaining import predict_later_blocks
     from keras_tabular.training.setup import Setup
@@ -82,8 +84,9 @@ def main() -> None:
     with atomic_write(args.metrics / "curves") as folder:
         same = [s for s in snapshots if s.architecture == description["curves"]]
         write_curves(folder, [s.history for s in same if s.name == same[-1].name])
+    model = build_model(setup, snapshots, ensemble, args.model)
     with atomic_write(args.model) as file:
-        save(setup, snapshots, ensemble, file)
+        save_model(add_training_rows(model, tables[0], schema), file)
     with atomic_write(args.oof) as folder:
         write_oof(folder, ensemble.oof, setup.folds)
         if train.forward_chaining:

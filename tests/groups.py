@@ -7,8 +7,8 @@ import pytest
 from fairlearn import metrics
 from sklearn.metrics import zero_one_loss
 
-from keras_tabular.core.metrics import MIN_GROUP_ROWS
-from keras_tabular.evaluation.group_measures import ColumnGroups
+from keras_tabular.scoring.subgroups import ColumnGroups
+from keras_tabular.tasks.metrics import MIN_GROUP_ROWS
 
 FUNCTIONS = {
     "selection_rate": metrics.selection_rate,

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from keras_tabular.core.errors import align_columns
-from keras_tabular.model_file.version import VERSION
+from keras_tabular.core.version import VERSION
 
 COMMANDS = {  # the package of each command's module
     **dict.fromkeys(("new", "upgrade"), "projects"),

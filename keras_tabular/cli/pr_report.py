@@ -6,12 +6,12 @@ from pathlib import Path
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
-from keras_tabular.core.metrics import TASKS
 from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.experiments.gate import compare_with_base, evaluate_gate, make_base
 from keras_tabular.experiments.rerun import rerun
 from keras_tabular.experiments.run import WORKSPACE, Run, mismatch
 from keras_tabular.report.page import render
+from keras_tabular.tasks.metrics import TASKS
 
 
 def main() -> None:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from keras_tabular.core.errors import align_columns
 from keras_tabular.core.files import write_json
-from keras_tabular.core.metrics import BASELINES, TASKS
 from keras_tabular.core.nested import flatten, nest
-from keras_tabular.evaluation.evaluation import ScoreSet, score_sets_to_json
 from keras_tabular.experiments.comparison import compare_scores
 from keras_tabular.experiments.rerun import read_model
 from keras_tabular.experiments.run import find_evaluation
 from keras_tabular.model_file.metadata import ModelMetadata, read_metadata
 from keras_tabular.prediction import inputs
 from keras_tabular.report import formats
+from keras_tabular.scoring.evaluation import ScoreSet, score_sets_to_json
 from keras_tabular.table.parquet import hash_parts
+from keras_tabular.tasks.metrics import BASELINES, TASKS
 
 if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
     from keras_tabular.evaluation.result import LabelledFile

@@ -9,8 +9,8 @@ from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.config.sections import ResolvedTrain, Search
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.metrics import metric
 from keras_tabular.table.parquet import count_rows
+from keras_tabular.tasks.metrics import metric
 from keras_tabular.training.folds import possible_folds
 
 TRAINING_ROWS = Path("data/split/train")

@@ -1,1 +1,1 @@
-"""`params.yaml` and `data/schema.yaml`, typed and checked."""
+"""The files params.yaml and data/schema.yaml, typed and checked; nothing that reads a table."""

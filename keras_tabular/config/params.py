@@ -15,7 +15,7 @@ from keras_tabular.config.schema import VALUE_TYPES, Kind, Schema
 from keras_tabular.config.sections import Evaluate, Gate, Range, Split, ThresholdRule, Train
 from keras_tabular.config.typed_yaml import Section, expected_one_of, parse_section
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.metrics import CUSTOM, GROUP_MEASURES, ROW_SETS, TASKS
+from keras_tabular.tasks.metrics import CUSTOM, GROUP_MEASURES, ROW_SETS, TASKS
 
 PARAMS = Path("params.yaml")
 # A search may not change these keys: another seed is better by luck only, and with other folds the

@@ -1,1 +1,4 @@
-"""What all stages and commands use: errors, files, parallel work, names of metrics."""
+"""What every room needs: errors, files, numbers, parallel work, and how a process ends.
+
+Nothing here knows tables, models or scores.
+"""

@@ -1,8 +1,6 @@
-"""How good predictions are: scores, their confidence intervals, and baselines.
+"""What the stages calibrate and evaluate compute: thresholds, baselines, and the result.
 
-`result` evaluates a model on all its rows, `scores` computes the scores, `uncertainty` their
-intervals and differences, `baselines` trains the simple models, and `calibration` chooses the
-threshold and the temperature.
+The scores themselves are in `scoring`, explanations in `inspection`.
 """
 
 import os

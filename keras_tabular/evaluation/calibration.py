@@ -6,8 +6,8 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.numbers import round_for_comparison
-from keras_tabular.evaluation.scores import Predictions, hits_and_alarms
-from keras_tabular.evaluation.uncertainty import mean_difference
+from keras_tabular.scoring.scores import Predictions, hits_and_alarms
+from keras_tabular.scoring.uncertainty import mean_difference
 from keras_tabular.table.arrays import row_losses
 
 # The temperatures to choose from, at most 5% apart; rounded, so that every CPU has the same ones.

@@ -17,8 +17,8 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Costs
 from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import MAX_POINTS, atomic_write, write_points
-from keras_tabular.evaluation.scores import Predictions, hits_and_alarms
-from keras_tabular.evaluation.uncertainty import share_interval
+from keras_tabular.scoring.scores import Predictions, hits_and_alarms
+from keras_tabular.scoring.uncertainty import share_interval
 from keras_tabular.table.arrays import predicted_classes
 
 CALIBRATION_BINS = 10  # of equal width

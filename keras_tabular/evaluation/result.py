@@ -15,27 +15,27 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
-from keras_tabular.core.metrics import ROW_SETS, TASKS, CustomMetric, primary_metrics
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.evaluation.calibration import choose_threshold, scale_by_temperature
 from keras_tabular.evaluation.equal_rows import hash_rows, score_equal_rows
-from keras_tabular.evaluation.evaluation import Evaluation, IntervalCoverage, ScoreSet
 from keras_tabular.evaluation.labels import Labels
-from keras_tabular.evaluation.scores import Baselines, OutOfFold, Predictions, read_oof, score
-from keras_tabular.evaluation.uncertainty import (
+from keras_tabular.model_file.intervals import Intervals
+from keras_tabular.model_file.metadata import ModelMetadata
+from keras_tabular.scoring.evaluation import Evaluation, IntervalCoverage, ScoreSet
+from keras_tabular.scoring.scores import Baselines, OutOfFold, Predictions, read_oof, score
+from keras_tabular.scoring.uncertainty import (
     MIN_ROWS_FOR_INTERVAL,
     ScoredPredictions,
     score_and_resample,
     share_interval,
 )
-from keras_tabular.model_file.intervals import Intervals
-from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.table import arrays
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import FILE, LINE, part_paths, read_parts, write_part
 from keras_tabular.table.rows import check_rows, raise_failures
 from keras_tabular.table.source import check_columns, read_rows, row_locator
+from keras_tabular.tasks.metrics import ROW_SETS, TASKS, CustomMetric, primary_metrics
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from keras_tabular.model_file.saved_model import SavedModel

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 
 from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.errors import format_list
-from keras_tabular.core.metrics import BASELINES, TASKS, metric
 from keras_tabular.core.numbers import UNDEFINED, format_number
-from keras_tabular.evaluation.evaluation import (
+from keras_tabular.scoring.evaluation import (
     EXPLANATION_LOG,
     NO_SCORES,
     Evaluation,
     IntervalCoverage,
     ScoreSet,
 )
+from keras_tabular.tasks.metrics import BASELINES, TASKS, metric
 
 if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
     from keras_tabular.evaluation.result import LabelledFile

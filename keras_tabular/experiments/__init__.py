@@ -1,1 +1,1 @@
-"""Runs of the pipeline in different revisions: their comparison, and the verdict of the gate."""
+"""Runs in revisions of a repository: read, compare, judge and repeat; pages are in `report`."""

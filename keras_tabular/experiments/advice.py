@@ -6,10 +6,10 @@ from typing import Any
 from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import format_list
-from keras_tabular.core.metrics import BASELINES, TASKS
 from keras_tabular.core.numbers import format_number
-from keras_tabular.evaluation.evaluation import NO_SCORES, Evaluation
 from keras_tabular.experiments.verdict import Check
+from keras_tabular.scoring.evaluation import NO_SCORES, Evaluation
+from keras_tabular.tasks.metrics import BASELINES, TASKS
 
 MAX_LOSS_RATIO = 0.7  # of training to cross-validated loss; below it, the networks overfit
 MORE_DROPOUT, MAX_DROPOUT = 0.2, 0.5

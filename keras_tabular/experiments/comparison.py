@@ -13,13 +13,13 @@ import numpy as np
 from keras_tabular.config.params import PARAMS
 from keras_tabular.config.schema import SCHEMA, Schema
 from keras_tabular.core.files import md5_hash
-from keras_tabular.core.metrics import AVERAGES, Metric, metrics_by_key
 from keras_tabular.core.nested import flatten
-from keras_tabular.evaluation.evaluation import NO_SCORES, PairedDifference, ScoreSet
-from keras_tabular.evaluation.scores import Predictions
-from keras_tabular.evaluation.uncertainty import score_and_resample
 from keras_tabular.experiments.run import Run, locked_inputs, locked_outputs
 from keras_tabular.experiments.verdict import Verdict
+from keras_tabular.scoring.evaluation import NO_SCORES, PairedDifference, ScoreSet
+from keras_tabular.scoring.scores import Predictions
+from keras_tabular.scoring.uncertainty import score_and_resample
+from keras_tabular.tasks.metrics import AVERAGES, Metric, metrics_by_key
 
 REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validation")
 TEXT_COLUMNS = {"true class", "predicted class", "column"}  # of the files with plot data

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 from keras_tabular.config.params import PARAMS, Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Gate
-from keras_tabular.core.metrics import BASELINES, CONSTANTS, TASKS, deciding_metric, metric
 from keras_tabular.core.numbers import format_number
-from keras_tabular.evaluation.evaluation import Evaluation, PairedDifference, ScoreSet, flat
 from keras_tabular.evaluation.summary import evaluation_warnings
 from keras_tabular.experiments.advice import Networks, next_steps
 from keras_tabular.experiments.run import Run, mismatch
 from keras_tabular.experiments.verdict import SKIPPED, STATUSES, Check, Verdict
+from keras_tabular.scoring.evaluation import Evaluation, PairedDifference, ScoreSet, flat
+from keras_tabular.tasks.metrics import BASELINES, CONSTANTS, TASKS, deciding_metric, metric
 
 NOTHING_LEARNT, MISSES_LIMIT = "Nothing was learnt", "A score misses its limit"
 KEEPS_RULES = "The run keeps every rule of the gate"

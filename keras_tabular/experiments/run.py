@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from keras_tabular.config.schema import SCHEMA
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
-from keras_tabular.evaluation.evaluation import OTHER_SHAPE, Evaluation, from_json
 from keras_tabular.experiments.verdict import Verdict
+from keras_tabular.scoring.evaluation import OTHER_SHAPE, Evaluation, from_json
 
 LOCK = "dvc.lock"
 METRICS = Path("metrics")  # the folder into which dvc.yaml lets the stages write

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from keras_tabular.core.metrics import BASELINES
+from keras_tabular.tasks.metrics import BASELINES
 
 STATUSES = ("fail", "undecided", "pass")  # the worst one first
 SKIPPED = "skipped"

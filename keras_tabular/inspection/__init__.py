@@ -1,1 +1,4 @@
-"""Inspection of a model: weak slices, largest errors, importance and effects of columns."""
+"""Explanations of a model: attribution, importance, effects, slices, subgroups, largest errors.
+
+None of them changes a score.
+"""

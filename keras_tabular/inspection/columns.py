@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from keras_tabular.column_statistics import bins
+from keras_tabular.column_statistics.summary import ColumnSummary, total_variation
 from keras_tabular.config.schema import Column, Schema
-from keras_tabular.model_file import bins
-from keras_tabular.model_file.column_summary import ColumnSummary, total_variation
 
 MAX_BARS, MAX_CATEGORIES = 12, 6  # of a histogram
 HISTOGRAM_QUANTILES = (0.005, 0.995)  # of the training rows: the ends of a histogram

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from keras_tabular.column_statistics.bins import Bins, numeric_values, quantiles
 from keras_tabular.config.schema import Schema, input_name
-from keras_tabular.model_file.bins import Bins, numeric_values, quantiles
 from keras_tabular.table.arrays import Predict, feature_arrays, row_weights
 
 MAX_COLUMNS, MAX_STEPS, MAX_CATEGORIES = 6, 20, 8

@@ -12,9 +12,10 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import write_json
 from keras_tabular.evaluation import plot_data
-from keras_tabular.evaluation.evaluation import EXPLANATION_LOG, Evaluation
 from keras_tabular.evaluation.result import Result
-from keras_tabular.inspection import columns, effects, groups, importance, slices
+from keras_tabular.inspection import columns, effects, importance, slices
+from keras_tabular.inspection import subgroups as groups
+from keras_tabular.scoring.evaluation import EXPLANATION_LOG, Evaluation
 from keras_tabular.table.groups import mean_group_size
 from keras_tabular.table.parquet import read_first_rows, read_parts
 

@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 from pyarrow.dataset import dataset
 
+from keras_tabular.column_statistics.bins import Bins, is_among, missing_mask, numeric_values
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Range, Slice
-from keras_tabular.core.metrics import TASKS, metric
-from keras_tabular.evaluation.scores import Predictions, row_scores
-from keras_tabular.evaluation.uncertainty import ALPHA, error_interval, share_interval
-from keras_tabular.model_file.bins import Bins, is_among, missing_mask, numeric_values
+from keras_tabular.scoring.scores import Predictions, row_scores
+from keras_tabular.scoring.uncertainty import ALPHA, error_interval, share_interval
 from keras_tabular.table.arrays import predicted_classes, row_losses
 from keras_tabular.table.parquet import part_paths
+from keras_tabular.tasks.metrics import TASKS, metric
 
 MAX_NUMBER_BINS, MAX_CATEGORIES = 4, 8  # of a column
 MAX_PAIRED_COLUMNS = 8  # the most important columns, which are also combined in pairs

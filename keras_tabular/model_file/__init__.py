@@ -1,1 +1,1 @@
-"""The file of a trained model: its networks, and everything that is needed to use them."""
+"""The `.keras` file of a model and its metadata; how a model is made or explained is elsewhere."""

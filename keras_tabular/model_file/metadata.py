@@ -9,11 +9,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field
 
+from keras_tabular.column_statistics.summary import ColumnSummary
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Drift, ThresholdRule, Validate
 from keras_tabular.config.typed_yaml import Section, Value, parse_section
 from keras_tabular.core.errors import UserError
-from keras_tabular.model_file.column_summary import ColumnSummary
 from keras_tabular.model_file.intervals import Intervals
 
 METADATA = "tabular.json"

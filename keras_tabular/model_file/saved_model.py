@@ -30,6 +30,16 @@ def write_model(model: keras.Model, path: Path, metadata: ModelMetadata) -> None
         replace_metadata(saved, path, metadata)
 
 
+def save_model(model: "SavedModel", path: Path) -> None:
+    """Save a model, and load it as a later stage does.
+
+    Raises:
+        UserError: Keras cannot load the file in safe mode.
+    """
+    write_model(model.plain, path, model.metadata)
+    load_model(Path("the model that was trained"), path.read_bytes())
+
+
 @dataclass(frozen=True)
 class SavedModel:
     """A model with the metadata in its file.

@@ -1,1 +1,1 @@
-"""Networks: what they read, how they learn, the same bits on every CPU, and stacked networks."""
+"""Numerical machinery: TensorFlow, exact products, stacked networks; nothing about tables."""

@@ -26,9 +26,10 @@ Arithmetic of the networks
     `core.process`.
 Arithmetic of the preparation
   - Sums over the training rows. NumPy and Arrow have one order for them on all CPUs, and parts of a
-    table are added in their order (`table.profile.Summary`). Products of matrices depend on the
-    CPU: correlations are sums of integers (`networks.network.relevance`), and the regressions on
-    texts multiply float32 values in float64, row by row (`preprocessing.texts.fit_ridge`).
+    table are added in their order (`column_statistics.profile.Summary`). Products of matrices
+    depend on the CPU: correlations are sums of integers (`preprocessing.features.relevance`), and
+    the regressions on texts multiply float32 values in float64, row by row
+    (`preprocessing.texts.fit_ridge`).
   - Sines are read from a rounded table (`preprocessing.dates.cyclic_encoding`), and time zones from
     the package tzdata, whatever the system has (`table.cells.time_zone`).
 Randomness

@@ -1,1 +1,1 @@
-"""New rows through a trained model."""
+"""New rows through a model: read, check, predict, drift; HTTP is in `serving`."""

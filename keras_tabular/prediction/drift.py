@@ -7,12 +7,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from keras_tabular.column_statistics.bins import Bins, unknown_mask
+from keras_tabular.column_statistics.summary import total_variation
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Drift
 from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.errors import format_list, quote
-from keras_tabular.model_file.bins import Bins, unknown_mask
-from keras_tabular.model_file.column_summary import total_variation
 from keras_tabular.model_file.metadata import TrainingRows
 from keras_tabular.prediction.expected_score import ExpectedScore
 from keras_tabular.table.database import row_hashes

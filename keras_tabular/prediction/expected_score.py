@@ -14,8 +14,8 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.numbers import format_number
-from keras_tabular.evaluation.evaluation import Evaluation
 from keras_tabular.evaluation.summary import format_interval
+from keras_tabular.scoring.evaluation import Evaluation
 from keras_tabular.table.arrays import feature_arrays, predicted_classes
 from keras_tabular.table.rows import CheckedRows
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
-from keras_tabular.model_file.attribution import MAX_EXPLAINED, Permutations, contributions
+from keras_tabular.inspection.attribution import MAX_EXPLAINED, Permutations, contributions
 from keras_tabular.model_file.metadata import training_rows
 from keras_tabular.table.arrays import NO_PREDICTION, feature_arrays, prediction_columns
 from keras_tabular.table.cells import ARROW_TYPES

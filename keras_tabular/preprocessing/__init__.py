@@ -1,1 +1,1 @@
-"""The preprocessing, from raw columns to what networks read."""
+"""From raw columns to what the layers of a network read, as Keras layers; labels are in `tasks`."""

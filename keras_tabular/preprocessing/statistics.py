@@ -9,14 +9,14 @@ from typing import NamedTuple, Self
 import numpy as np
 import pyarrow as pa
 
+from keras_tabular.column_statistics.bins import most_frequent, numeric_values
+from keras_tabular.column_statistics.profile import Summary
 from keras_tabular.config.schema import Column, Schema
 from keras_tabular.config.sections import ResolvedTrain, Train
 from keras_tabular.core.errors import UserError, format_list
-from keras_tabular.model_file.bins import most_frequent, numeric_values
 from keras_tabular.networks.backend import keras
 from keras_tabular.preprocessing import dates, texts
 from keras_tabular.preprocessing.texts import Vocabulary
-from keras_tabular.table.profile import Summary
 
 # Reads the parts of a table, with some of its columns; None stands for all of them.
 ReadParts = Callable[[list[str] | None], Iterable[pa.Table]]

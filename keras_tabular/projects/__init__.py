@@ -1,1 +1,1 @@
-"""Create and upgrade projects, which each have one table and a pinned version of the library."""
+"""Projects with a table of their own: create and upgrade; the stages themselves are in stages/."""

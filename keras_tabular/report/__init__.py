@@ -1,1 +1,1 @@
-"""Reports on a run: an HTML page, and a Markdown comment on a pull request."""
+"""Pages about a run, from what `experiments` has read; nothing is computed here but pictures."""

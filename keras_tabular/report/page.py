@@ -12,11 +12,11 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from keras_tabular.core.errors import format_list
-from keras_tabular.core.metrics import BASELINES, GROUP_MEASURES, MIN_GROUP_ROWS, ROW_SETS, TASKS
 from keras_tabular.experiments.comparison import Comparison, read_points
 from keras_tabular.experiments.run import Run
 from keras_tabular.experiments.verdict import format_checks
 from keras_tabular.report import column_pictures, formats, pictures, vega
+from keras_tabular.tasks.metrics import BASELINES, GROUP_MEASURES, MIN_GROUP_ROWS, ROW_SETS, TASKS
 
 DATA_CARD = "data/README.md"
 MAX_ERROR_COLUMNS = 8

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from keras_tabular.core.metrics import BASELINES, metric
-from keras_tabular.evaluation.evaluation import NO_SCORES
 from keras_tabular.experiments.comparison import Comparison, read_points
 from keras_tabular.report import vega
 from keras_tabular.report.vega import OTHER, SOFT, THIS, Rows, Spec, layer, nominal, quantitative
+from keras_tabular.scoring.evaluation import NO_SCORES
+from keras_tabular.tasks.metrics import BASELINES, metric
 
 MODEL = "this model"  # next to the names of baselines
 MAX_CLASSES_WITH_NUMBERS = 8

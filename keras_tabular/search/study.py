@@ -13,13 +13,13 @@ from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Candidates, ResolvedTrain
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.metrics import metric
 from keras_tabular.evaluation.calibration import choose_threshold
-from keras_tabular.evaluation.scores import Predictions, score, scores_by_weights
-from keras_tabular.evaluation.uncertainty import resampling_weights
 from keras_tabular.networks.backend import keras
-from keras_tabular.networks.network import Build
+from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
+from keras_tabular.scoring.uncertainty import resampling_weights
 from keras_tabular.table.groups import row_groups
+from keras_tabular.tasks.metrics import metric
+from keras_tabular.training.architecture import Build
 from keras_tabular.training.checkpoint import Snapshot
 from keras_tabular.training.ensemble import weigh_snapshots
 from keras_tabular.training.fit import fit

@@ -1,1 +1,1 @@
-"""A trained model behind HTTP."""
+"""A model behind HTTP: requests, limits, log and counters; rows are predicted in `prediction`."""

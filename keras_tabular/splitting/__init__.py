@@ -1,1 +1,1 @@
-"""Divide the rows of a table into train, validation and test."""
+"""Which row of a table is in train, validation or test; the folds are drawn in `training`."""

@@ -1,1 +1,1 @@
-"""Logs committed runs and their models to MLflow."""
+"""Committed runs and models on an MLflow server; DVC and git remain the record."""

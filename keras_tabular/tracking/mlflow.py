@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from keras_tabular.cli.report import build_report
+from keras_tabular.column_statistics.summary import ColumnSummary
 from keras_tabular.config.params import PARAMS
 from keras_tabular.config.schema import EPOCHS, ISO, SCHEMA, Column
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.core.nested import flatten
-from keras_tabular.evaluation.evaluation import flat
 from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.experiments.rerun import cached_output
 from keras_tabular.experiments.run import LOCK, WORKSPACE, Run, git
-from keras_tabular.model_file.column_summary import ColumnSummary
 from keras_tabular.model_file.metadata import read_metadata, training_rows
 from keras_tabular.prediction.inputs import MODEL, read_schema_and_params, scratch_folder
+from keras_tabular.scoring.evaluation import flat
 from keras_tabular.table.arrays import prediction_columns
 
 LIBRARY = Path(__file__).parents[1]

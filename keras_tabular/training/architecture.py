@@ -1,5 +1,6 @@
 """An architecture: the layers that its networks share, and how long the networks train."""
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -7,17 +8,20 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import ResolvedTrain
+from keras_tabular.config.sections import ResolvedNetwork, ResolvedTrain
 from keras_tabular.core.errors import UserError, truncate
-from keras_tabular.networks import network
 from keras_tabular.networks.backend import keras, tf
-from keras_tabular.networks.network import Build, ColumnSample
 from keras_tabular.networks.reproducible import MeanAbsoluteError, MeanLoss, make_reproducible
 from keras_tabular.networks.stacking import is_stackable
+from keras_tabular.preprocessing import features
+from keras_tabular.preprocessing.features import ColumnSample
+from keras_tabular.training import optimizer
 from keras_tabular.training.dataset import Dataset
 from keras_tabular.training.trainer import Trainer
 
 MAX_ROWS_FOR_FIRST_SCALE = 20_000
+# Builds the layers of a network from the outputs of `build_features`: network.py of a project.
+Build = Callable[[list[keras.KerasTensor], ResolvedNetwork, Schema], keras.KerasTensor]
 
 
 class Architecture:
@@ -50,14 +54,14 @@ class Architecture:
         self.params = train.networks[name]
         self._train, self._schema, self._columns = train, schema, columns
         self._build_layers = build
-        self.features = network.build_features(columns, self.params)
+        self.features = features.build_features(columns, self.params)
         self.features.name = f"{name}-features"
         self.network = self._build()
         check_safe_mode(self.network, name)
         self.is_stackable = is_stackable(self.network)
         learnt_rows = columns.n_rows * max(train.folds - 1, 1) / train.folds
         self.max_steps = int(-(-learnt_rows // self.params.batch_size) * self.params.epochs)
-        cycles = (self.max_steps // network.FIRST_CYCLE_STEPS + 1).bit_length() - 1
+        cycles = (self.max_steps // optimizer.FIRST_CYCLE_STEPS + 1).bit_length() - 1
         self.max_cycles = max(cycles, 1) if self.params.trains_in_cycles else 0
 
     @cached_property
@@ -72,7 +76,7 @@ class Architecture:
     def build_compiled(self, seed: int, rows: Dataset | None = None) -> keras.Model:
         """Build a compiled model that trains a new network, from prepared columns to its output.
 
-        `network.learnt_weights` returns the weights of the network.
+        `optimizer.learnt_weights` returns the weights of the network.
 
         Args:
             seed: Seed of the first weights and of dropout.
@@ -87,17 +91,17 @@ class Architecture:
             if self._schema.task == "multiclass":
                 y = np.eye(len(self._schema.classes))[y[:, 0].astype(int)]
             elif self._schema.task == "regression":
-                y = network.smooth_clip(y, np)
-            scales = network.initial_scales(self._columns, params, x, y)
+                y = features.smooth_clip(y, np)
+            scales = features.initial_scales(self._columns, params, x, y)
             model.get_layer("scale").kernel.assign(scales)
         inputs = keras.Input(self.features.input_shape[1:])
         trained = make_reproducible(model, params.batch_size) if train.exact else model
-        flat = network.FlatModel(trained, network.learning_rate_factors(model, params))
+        flat = optimizer.FlatModel(trained, optimizer.learning_rate_factors(model, params))
         compiled = keras.Model(inputs, flat(self.features(inputs)))
         is_regression = self._schema.task == "regression"
         metric = MeanAbsoluteError("mean_absolute_error") if is_regression else "accuracy"
         compiled.compile(
-            optimizer=network.build_optimizer(params, self.max_steps),
+            optimizer=optimizer.build_optimizer(params, self.max_steps),
             loss=MeanLoss(train.loss) if train.exact else train.loss,
             weighted_metrics=[metric],
             jit_compile=False,
@@ -112,7 +116,7 @@ class Architecture:
 
     def steps_after(self, cycles: int) -> int:
         """Return the number of steps of the first cycles together; 0 without cycles."""
-        return network.FIRST_CYCLE_STEPS * (2**cycles - 1) if self.max_cycles else 0
+        return optimizer.FIRST_CYCLE_STEPS * (2**cycles - 1) if self.max_cycles else 0
 
     def epochs_after(self, rounds: int) -> float:
         """Return the number of epochs of the first rounds together, which are cycles or epochs."""

@@ -22,12 +22,15 @@ import numpy as np
 
 from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.files import atomic_write
-from keras_tabular.networks.network import Build
 from keras_tabular.table.parquet import part_paths
+from keras_tabular.training.architecture import Build
 
 Logs = dict[str, float]
 # Packages of this library, and installed packages, whose code decides the snapshots.
-CODE = ("config", "core", "model_file", "networks", "preprocessing", "table", "training")
+CODE = (
+    *("column_statistics", "config", "core", "networks", "preprocessing"),
+    *("table", "tasks", "training"),
+)
 PACKAGES = ("keras", "numpy", "optuna", "pyarrow", "scipy", "tensorflow")
 
 

@@ -1,4 +1,4 @@
-"""The ensemble: choose the weights of snapshots, and save their weighted mean as one model.
+"""The ensemble: choose the weights of snapshots, and build their weighted mean as one model.
 
 The snapshots of all networks and folds that have the same name, which is the architecture and the
 number of steps, have one weight together. Those whose weight is not 0 are the members of the model.
@@ -12,10 +12,9 @@ import numpy as np
 
 from keras_tabular.config.schema import input_name
 from keras_tabular.core.numbers import round_for_comparison
-from keras_tabular.model_file.attribution import describe_training_rows
+from keras_tabular.core.version import VERSION
 from keras_tabular.model_file.metadata import REPRODUCIBLE_MACHINES, Ensemble, ModelMetadata
-from keras_tabular.model_file.saved_model import SavedModel, load_model, write_model
-from keras_tabular.model_file.version import VERSION
+from keras_tabular.model_file.saved_model import SavedModel
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.stacking import stack
 from keras_tabular.preprocessing.statistics import describe_steps
@@ -126,15 +125,16 @@ def select_weights(setup: Setup, rows: np.ndarray, oof: dict[str, np.ndarray]) -
     return {name: count / (SAMPLES * PICKS) for name, count in picks.items()}
 
 
-def save(setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble, file: Path) -> None:
-    """Save the weighted networks as one model, with a summary of the training rows."""
+def build_model(
+    setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble, path: Path
+) -> SavedModel:
+    """Build the weighted mean of the networks as one model, which is not saved yet.
+
+    Args:
+        path: Name of the model's file in messages.
+    """
     network = assemble(setup, snapshots, ensemble.weights)
-    metadata = build_metadata(setup, snapshots, ensemble)
-    model = SavedModel(file, network, metadata, b"")
-    trained_on = describe_training_rows(model, setup.folder, setup.schema)
-    write_model(network, file, metadata.model_copy(update={"trained_on": trained_on}))
-    # Raise here and not in a later stage if the model cannot be loaded.
-    load_model(Path("the model that was trained"), file.read_bytes())
+    return SavedModel(path, network, build_metadata(setup, snapshots, ensemble), b"")
 
 
 def assemble(setup: Setup, snapshots: list[Snapshot], weights: dict[str, float]) -> keras.Model:

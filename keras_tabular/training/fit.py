@@ -38,9 +38,9 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.numbers import round_for_comparison
 from keras_tabular.core.parallel import Progress, ordered_map, report_progress
 from keras_tabular.networks.backend import keras
-from keras_tabular.networks.network import learnt_weights
 from keras_tabular.table.arrays import predicted_classes
 from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
+from keras_tabular.training.optimizer import learnt_weights
 from keras_tabular.training.setup import FoldRows, Setup
 from keras_tabular.training.trainer import TRACING, get_state, set_state
 

@@ -13,9 +13,9 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.model_file.saved_model import SavedModel
 from keras_tabular.networks.backend import keras
-from keras_tabular.networks.network import Build
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import FOLD_KEY, read_parts, write_part
+from keras_tabular.training.architecture import Build
 from keras_tabular.training.ensemble import assemble, weigh_snapshots
 from keras_tabular.training.fit import fit
 from keras_tabular.training.folds import Folds, read_fold_keys

@@ -10,11 +10,11 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Train
 from keras_tabular.core.errors import UserError
 from keras_tabular.networks.backend import keras
-from keras_tabular.networks.network import Build, ColumnSample
+from keras_tabular.preprocessing.features import ColumnSample
 from keras_tabular.table.arrays import row_losses
 from keras_tabular.table.parquet import count_rows
 from keras_tabular.training import dataset
-from keras_tabular.training.architecture import Architecture
+from keras_tabular.training.architecture import Architecture, Build
 from keras_tabular.training.folds import draw_folds, possible_folds, read_fold_keys
 
 MAX_ROWS_FOR_QUANTILES = 100_000  # training rows; each part has its rows in random order

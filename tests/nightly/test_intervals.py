@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from scipy.special import expit, ndtri
 
-from keras_tabular.evaluation.scores import Predictions, row_scores, score
-from keras_tabular.evaluation.uncertainty import error_interval, score_and_resample, share_interval
 from keras_tabular.inspection.slices import ScoredRows, weakest_slices
+from keras_tabular.scoring.scores import Predictions, row_scores, score
+from keras_tabular.scoring.uncertainty import error_interval, score_and_resample, share_interval
 from tests.helpers import build_schema, score_values
 
 BINARY, REGRESSION = build_schema("binary"), build_schema("regression")

@@ -15,13 +15,14 @@ from scipy.special import ndtr
 from keras_tabular.config.params import Params
 from keras_tabular.config.sections import Gate, Split
 from keras_tabular.core.files import write_json, write_points
-from keras_tabular.core.metrics import TASKS
-from keras_tabular.evaluation import plot_data, uncertainty
-from keras_tabular.evaluation.evaluation import Evaluation, to_json
+from keras_tabular.evaluation import plot_data
 from keras_tabular.evaluation.result import compare_with_baselines
-from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.experiments.gate import compare_with_base, evaluate_gate, make_base
 from keras_tabular.experiments.run import WORKSPACE, Run
+from keras_tabular.scoring import uncertainty
+from keras_tabular.scoring.evaluation import Evaluation, to_json
+from keras_tabular.scoring.scores import Predictions
+from keras_tabular.tasks.metrics import TASKS
 from tests.helpers import build_schema, load_train_params
 
 TRAINING_ROWS = 2  # for each test row, as with `split.test_size: 0.33`

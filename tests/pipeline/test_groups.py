@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from keras_tabular.config.schema import load_schema
-from keras_tabular.evaluation.evaluation import from_json
+from keras_tabular.scoring.evaluation import from_json
 from tests.commands import call_main, check_output, stages_that_ran
 from tests.groups import assert_equals_fairlearn
 from tests.projects import (

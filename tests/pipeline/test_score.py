@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from keras_tabular.config.sections import Validate
-from keras_tabular.core.metrics import TASKS
 from keras_tabular.evaluation.labels import find_labels
+from keras_tabular.tasks.metrics import TASKS
 from tests.commands import call_main, run_command
 from tests.helpers import PROJECT, build_schema
 from tests.projects import change_settings, read_scores, run_stages

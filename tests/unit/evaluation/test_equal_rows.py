@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from keras_tabular.evaluation.equal_rows import score_equal_rows
-from keras_tabular.evaluation.evaluation import Evaluation, Scores, ScoreSet
-from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.summary import format_equal_rows
+from keras_tabular.scoring.evaluation import Evaluation, Scores, ScoreSet
+from keras_tabular.scoring.scores import Predictions
 from keras_tabular.table.parquet import write_part
 from tests.helpers import build_schema
 

@@ -17,8 +17,8 @@ from keras_tabular.evaluation.plot_data import (
     ranking_plots,
     write_plots,
 )
-from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.inspection.importance import REPEATS, permutation_importance
+from keras_tabular.scoring.scores import Predictions
 from tests.helpers import PROJECT, build_schema
 
 

@@ -11,21 +11,21 @@ import pytest
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.metrics import TASKS
 from keras_tabular.core.nested import flatten
 from keras_tabular.evaluation.calibration import choose_threshold
-from keras_tabular.evaluation.evaluation import (
+from keras_tabular.evaluation.result import evaluate, fit_baselines, predict_table
+from keras_tabular.model_file.metadata import ModelMetadata
+from keras_tabular.scoring.evaluation import (
     Evaluation,
     ScoreSet,
     from_json,
     summary_to_json,
     to_json,
 )
-from keras_tabular.evaluation.result import evaluate, fit_baselines, predict_table
-from keras_tabular.evaluation.scores import Predictions, score
-from keras_tabular.model_file.metadata import ModelMetadata
+from keras_tabular.scoring.scores import Predictions, score
 from keras_tabular.table.arrays import Predict, labels
 from keras_tabular.table.parquet import write_part
+from keras_tabular.tasks.metrics import TASKS
 from tests.helpers import build_arrow_schema, build_schema, score_values
 
 THRESHOLD = 0.6

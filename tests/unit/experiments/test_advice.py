@@ -6,9 +6,9 @@ import pytest
 
 from keras_tabular.config.params import Params
 from keras_tabular.config.sections import Split, SplitRule
-from keras_tabular.evaluation.evaluation import Evaluation
 from keras_tabular.experiments.advice import next_steps
 from keras_tabular.experiments.verdict import Check
+from keras_tabular.scoring.evaluation import Evaluation
 from tests.helpers import build_evaluation, build_schema, load_train_params
 
 NETWORKS = {

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import yaml
 
-from keras_tabular.evaluation.evaluation import PairedDifference
 from keras_tabular.experiments.comparison import (
     Comparison,
     ScoreComparison,
@@ -17,6 +16,7 @@ from keras_tabular.experiments.comparison import (
 )
 from keras_tabular.experiments.run import METRICS, WORKSPACE, Run
 from keras_tabular.report.formats import format_difference
+from keras_tabular.scoring.evaluation import PairedDifference
 from tests.helpers import build_evaluation
 from tests.projects import commit_all
 

@@ -6,10 +6,10 @@ import pytest
 
 from keras_tabular.config.params import Params
 from keras_tabular.config.sections import Gate, Split
-from keras_tabular.core.metrics import CONSTANTS, TASKS, primary_metrics
-from keras_tabular.evaluation.evaluation import PairedDifference
 from keras_tabular.experiments.gate import Base, compare_with_base, evaluate_gate
 from keras_tabular.experiments.verdict import Verdict
+from keras_tabular.scoring.evaluation import PairedDifference
+from keras_tabular.tasks.metrics import CONSTANTS, TASKS, primary_metrics
 from tests.helpers import build_evaluation, build_schema, load_train_params
 
 BASE = Base("abc", build_evaluation(test={"accuracy": 0.8, "loss": 0.5}))

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from keras_tabular.column_statistics.bins import Bins
 from keras_tabular.config.schema import Column
 from keras_tabular.config.sections import Range
-from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.inspection.slices import slice_scores
-from keras_tabular.model_file.bins import Bins
+from keras_tabular.scoring.scores import Predictions
 from tests.helpers import build_schema
 
 KINDS = {"age": "real", "town": "category", "day": "datetime", "noise": "real"}

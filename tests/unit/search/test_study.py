@@ -13,7 +13,7 @@ from keras_tabular.cli.search import check_space
 from keras_tabular.config.params import Params
 from keras_tabular.config.sections import Evaluate, ResolvedTrain, Search
 from keras_tabular.core.errors import UserError
-from keras_tabular.evaluation.scores import Predictions, score
+from keras_tabular.scoring.scores import Predictions, score
 from keras_tabular.search import study as studies
 from keras_tabular.search.study import expected_gain, suggest_changes, summary
 from network import build

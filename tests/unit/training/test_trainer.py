@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from keras_tabular.config.sections import ResolvedTrain
-from keras_tabular.networks import network
 from keras_tabular.networks.backend import keras, tf
+from keras_tabular.preprocessing.features import ColumnSample
 from keras_tabular.training.architecture import Architecture
 from keras_tabular.training.dataset import Labels, Rows, class_weights
+from keras_tabular.training.optimizer import build_optimizer, learnt_weights
 from keras_tabular.training.trainer import Trainer
 from network import build
 from tests.helpers import build_schema, load_train_params
@@ -35,7 +36,7 @@ def resolve_params(**changes: Any) -> ResolvedTrain:
 
 
 def build_architecture(train: ResolvedTrain) -> Architecture:
-    return Architecture("plain", train, SCHEMA, build, network.ColumnSample(X, X.shape[1], len(X)))
+    return Architecture("plain", train, SCHEMA, build, ColumnSample(X, X.shape[1], len(X)))
 
 
 def build_model(**changes: Any) -> keras.Model:
@@ -59,9 +60,9 @@ def test_one_epoch_gives_the_weights_of_fit(
         permutation=lambda rows: np.arange(len(rows) if np.ndim(rows) else rows)
     )
     monkeypatch.setattr(np.random, "default_rng", lambda seed: unshuffled)
-    reference.set_weights(network.learnt_weights(ours))
+    reference.set_weights(learnt_weights(ours))
     reference.compile(
-        network.build_optimizer(train.networks["plain"], steps=100),
+        build_optimizer(train.networks["plain"], steps=100),
         loss="binary_crossentropy",
         weighted_metrics=["accuracy"],
         run_eagerly=True,
@@ -70,7 +71,7 @@ def test_one_epoch_gives_the_weights_of_fit(
     logs = Trainer(ours, 8).train(ours, [partial(build_part, weight=weight)], seed=[0])
     keys = {"shuffle": False, "class_weight": train.class_weight}
     fitted = reference.fit(X, Y, batch_size=8, epochs=1, verbose=0, **keys)
-    for weight, expected in zip(network.learnt_weights(ours), reference.get_weights(), strict=True):
+    for weight, expected in zip(learnt_weights(ours), reference.get_weights(), strict=True):
         np.testing.assert_allclose(weight, expected, rtol=0, atol=1e-6)
     for name, (value,) in fitted.history.items():
         assert logs[name] == pytest.approx(value, abs=1e-5)

@@ -18,9 +18,9 @@ from keras_tabular.model_file import saved_model
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.model_file.saved_model import SavedModel
 from keras_tabular.networks.backend import keras
-from keras_tabular.networks.network import Build
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import write_part
+from keras_tabular.training.architecture import Build
 from keras_tabular.training.checkpoint import Checkpoints, Snapshot
 from keras_tabular.training.ensemble import (
     WeightedEnsemble,

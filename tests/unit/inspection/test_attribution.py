@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from keras_tabular.model_file.attribution import Permutations, contributions
-from keras_tabular.model_file.column_summary import ColumnSummary
+from keras_tabular.column_statistics.summary import ColumnSummary
+from keras_tabular.inspection.attribution import Permutations, contributions
 from keras_tabular.prediction.predictor import reason_columns
 from keras_tabular.table.arrays import feature_arrays
 from tests.helpers import build_schema

@@ -36,11 +36,11 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.core.metrics import TASKS
-from keras_tabular.evaluation.evaluation import PairedDifference, Scores
-from keras_tabular.evaluation.scores import Predictions, row_scores, score, scores_by_weights
+from keras_tabular.scoring.evaluation import PairedDifference, Scores
+from keras_tabular.scoring.scores import Predictions, row_scores, score, scores_by_weights
 from keras_tabular.table.arrays import predicted_classes, row_losses
 from keras_tabular.table.groups import rarest_classes
+from keras_tabular.tasks.metrics import TASKS
 
 ALPHA = 0.05  # probability that an interval misses the true value
 MIN_ROWS_FOR_INTERVAL = 10

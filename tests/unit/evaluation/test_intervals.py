@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_tabular.model_file.attribution import fold_predictions
+from keras_tabular.inspection.attribution import fold_predictions
 from keras_tabular.model_file.intervals import Intervals
 from keras_tabular.model_file.metadata import Ensemble
 

@@ -19,19 +19,19 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from keras_tabular.column_statistics.bins import Bins
 from keras_tabular.config.schema import Column, Schema
 from keras_tabular.config.sections import Evaluate
-from keras_tabular.core.metrics import MIN_GROUP_ROWS
-from keras_tabular.evaluation.evaluation import Evaluation
-from keras_tabular.evaluation.group_measures import ColumnGroups, Group, GroupDifference, Measure
 from keras_tabular.evaluation.result import Result, inside_intervals
-from keras_tabular.evaluation.scores import Predictions, row_scores, score
-from keras_tabular.evaluation.uncertainty import ALPHA, mean_interval
 from keras_tabular.inspection.slices import MAX_NUMBER_BINS, select_rows
-from keras_tabular.model_file.bins import Bins
 from keras_tabular.model_file.metadata import ModelMetadata
+from keras_tabular.scoring.evaluation import Evaluation
+from keras_tabular.scoring.scores import Predictions, row_scores, score
+from keras_tabular.scoring.subgroups import ColumnGroups, Group, GroupDifference, Measure
+from keras_tabular.scoring.uncertainty import ALPHA, mean_interval
 from keras_tabular.table.arrays import predicted_classes
 from keras_tabular.table.parquet import read_parts
+from keras_tabular.tasks.metrics import MIN_GROUP_ROWS
 
 MAX_GROUPS = 20  # of a column: its most frequent values; the other rows are one more group
 

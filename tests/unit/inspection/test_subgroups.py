@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from keras_tabular.config.schema import Column
-from keras_tabular.evaluation.group_measures import ColumnGroups
-from keras_tabular.evaluation.scores import Predictions
-from keras_tabular.inspection.groups import compare_groups, row_values
+from keras_tabular.inspection.subgroups import compare_groups, row_values
 from keras_tabular.model_file.intervals import Intervals
+from keras_tabular.scoring.scores import Predictions
+from keras_tabular.scoring.subgroups import ColumnGroups
 from tests.groups import assert_equals_fairlearn
 from tests.helpers import build_schema
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_tabular.core.files import write_json
-from keras_tabular.core.metrics import CUSTOM, METRIC_KEYS, ROW_SETS, TASKS
 from keras_tabular.core.nested import flatten, nest
-from keras_tabular.evaluation.group_measures import ColumnGroups
+from keras_tabular.scoring.subgroups import ColumnGroups
+from keras_tabular.tasks.metrics import CUSTOM, METRIC_KEYS, ROW_SETS, TASKS
 
 
 class Estimate(NamedTuple):

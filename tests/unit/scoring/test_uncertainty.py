@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from keras_tabular.core.metrics import TASKS
 from keras_tabular.evaluation.result import with_best_constant
-from keras_tabular.evaluation.scores import Predictions, score
-from keras_tabular.evaluation.uncertainty import (
+from keras_tabular.scoring.scores import Predictions, score
+from keras_tabular.scoring.uncertainty import (
     error_interval,
     mean_difference,
     score_and_resample,
     share_interval,
 )
 from keras_tabular.table.arrays import row_losses
+from keras_tabular.tasks.metrics import TASKS
 from tests.helpers import build_schema, score_values
 
 BINARY, REGRESSION = build_schema("binary"), build_schema("regression")

@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import code_of_project
-from keras_tabular.core.metrics import CUSTOM, CustomMetric
-from keras_tabular.evaluation.evaluation import Estimate, Scores
+from keras_tabular.scoring.evaluation import Estimate, Scores
 from keras_tabular.table.arrays import predicted_classes, row_losses
 from keras_tabular.table.parquet import read_parts
+from keras_tabular.tasks.metrics import CUSTOM, CustomMetric
 
 # A target is constant if its variance is at most this share of its squared mean; rounding leaves
 # some variance.

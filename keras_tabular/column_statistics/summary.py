@@ -5,10 +5,10 @@ from typing import Literal, Self
 import numpy as np
 import pyarrow as pa
 
+from keras_tabular.column_statistics import bins
+from keras_tabular.column_statistics.bins import Bins
 from keras_tabular.config.schema import Column
 from keras_tabular.config.typed_yaml import Section
-from keras_tabular.model_file import bins
-from keras_tabular.model_file.bins import Bins
 
 NUMBER_BINS, CATEGORY_BINS = 10, 20
 BACKGROUND_SIZE = 16  # values of a column

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from keras_tabular.column_statistics.summary import BACKGROUND_SIZE, ColumnSummary, total_variation
 from keras_tabular.config.schema import Column
-from keras_tabular.model_file.column_summary import BACKGROUND_SIZE, ColumnSummary, total_variation
 from keras_tabular.table.groups import mean_group_size
 
 RNG = np.random.default_rng(0)

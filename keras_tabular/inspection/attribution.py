@@ -1,14 +1,15 @@
 """Contributions of columns to predictions: Shapley values, and the share of each column."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
+from keras_tabular.column_statistics.summary import BACKGROUND_SIZE, ColumnSummary
 from keras_tabular.config.schema import Schema, input_name
-from keras_tabular.model_file.column_summary import BACKGROUND_SIZE, ColumnSummary
 from keras_tabular.model_file.metadata import Ensemble, TrainingRows
 from keras_tabular.table.arrays import Inputs, Predict, feature_arrays
 from keras_tabular.table.parquet import count_rows, hash_parts, read_first_rows
@@ -108,8 +109,8 @@ def contributions(predict: Predict, columns: Inputs, permutations: Permutations)
     return np.concatenate(batches)
 
 
-def describe_training_rows(model: "SavedModel", folder: Path, schema: Schema) -> TrainingRows:
-    """Summarize the training rows in a folder, and how the model predicts them.
+def add_training_rows(model: "SavedModel", folder: Path, schema: Schema) -> "SavedModel":
+    """Add a summary of the training rows in a folder to a model, and how it predicts them.
 
     The commit is not part of it, since a commit contains the hash of its own model. `git log -S`
     with the model's MD5 in dvc.lock finds the commit.
@@ -136,7 +137,7 @@ def describe_training_rows(model: "SavedModel", folder: Path, schema: Schema) ->
         members = model.predict_members(feature_arrays(compared, schema))[:, 1:]
         variances = fold_predictions(members, ensemble).var(axis=1, ddof=1)
         disagreement = float(variances.mean())
-    return TrainingRows(
+    trained_on = TrainingRows(
         rows=sum(count_rows(folder)),
         md5=hash_parts(folder),
         packages={name: version(name) for name in ("keras", "tensorflow", "pyarrow", "numpy")},
@@ -144,6 +145,7 @@ def describe_training_rows(model: "SavedModel", folder: Path, schema: Schema) ->
         attribution=dict(zip(schema.features, np.round(shares, 6).tolist(), strict=True)),
         disagreement=disagreement,
     )
+    return replace(model, metadata=model.metadata.model_copy(update={"trained_on": trained_on}))
 
 
 def fold_predictions(members: np.ndarray, ensemble: Ensemble) -> np.ndarray:

@@ -7,12 +7,12 @@ import pytest
 from sklearn import metrics
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.metrics import TASKS, CustomMetric, check_custom_metrics
-from keras_tabular.evaluation.evaluation import Scores
-from keras_tabular.evaluation.scores import Predictions, row_scores, score, scores_by_weights
+from keras_tabular.scoring.evaluation import Scores
+from keras_tabular.scoring.scores import Predictions, row_scores, score, scores_by_weights
 from keras_tabular.table.arrays import row_losses
+from keras_tabular.tasks.metrics import TASKS, CustomMetric, check_custom_metrics
 from tests.helpers import build_schema, score_values
-from tests.unit.evaluation.test_uncertainty import draw_predictions
+from tests.unit.scoring.test_uncertainty import draw_predictions
 
 
 def expected_scores(task: str, predictions: Predictions) -> dict[str, float]:

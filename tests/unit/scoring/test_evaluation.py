@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from keras_tabular.evaluation.evaluation import (
+from keras_tabular.scoring.evaluation import (
     OTHER_SHAPE,
     EqualRows,
     Estimate,

@@ -8,8 +8,9 @@ import pytest
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.networks.backend import keras
-from keras_tabular.networks.network import LEAST_SCALE, build_optimizer, relevance
+from keras_tabular.preprocessing.features import LEAST_SCALE, relevance
 from keras_tabular.training.architecture import check_safe_mode
+from keras_tabular.training.optimizer import build_optimizer
 from tests.helpers import load_train_params
 
 RNG = np.random.default_rng(1)

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from keras_tabular.column_statistics.profile import Summary, describe_table
 from keras_tabular.config.schema import Column
 from keras_tabular.core.errors import UserError
 from keras_tabular.table.arrays import labels
 from keras_tabular.table.parquet import write_parts
-from keras_tabular.table.profile import Summary, describe_table
 from tests.helpers import build_schema
 
 

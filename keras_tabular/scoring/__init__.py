@@ -1,0 +1,1 @@
+"""Scores of predictions, their intervals and differences, as records; no model is applied here."""
