@@ -45,11 +45,7 @@ def build(
         )(x)
         if network.dropout:
             x = layers.Dropout(network.dropout)(x)
-    units, activation, name = {
-        "binary": (1, "sigmoid", "output-probability"),
-        "multiclass": (len(schema.classes), "softmax", "output-probabilities"),
-        "regression": (1, "linear", "output-standardised"),
-    }[schema.task]
+    units, activation, name = schema.learning_task.output_layer
     initializer = "zeros" if ntk else network.kernel_initializer
     return layers.Dense(units, activation, kernel_initializer=initializer, name=name)(x)
 

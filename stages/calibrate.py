@@ -46,7 +46,7 @@ def calibrate(
     if len(fold) and not fold.any():  # forward chaining with a single block: two halves are folds
         fold = np.arange(len(fold)) % 2
 
-    if schema.task == "regression":
+    if not schema.classes:
         disagreement = metadata.trained_on.disagreement if metadata.trained_on else None
         if is_chained:  # each prediction is already the mean of a whole ensemble
             disagreement = 0.0
@@ -62,10 +62,10 @@ def calibrate(
         group = None if groups is None else groups[rows]
         class_weights = np.array(metadata.class_weights or np.ones(len(schema.classes)))
         loss_weight = weight * class_weights[y.astype(np.int64)]
-        predictions = Predictions(y, y_pred, loss_weight, group=group)
-        choice = calibration.choose_temperature(predictions, fold, schema)
+        predictions = Predictions(schema.learning_task, y, y_pred, loss_weight, group=group)
+        choice = calibration.choose_temperature(predictions, fold)
     update: dict[str, Any] = {"calibration": choice}
-    if schema.task == "binary":
+    if schema.learning_task.has_threshold:
         rule = params.threshold
         probability = calibration.scale_by_temperature(y_pred, choice["temperature"])[:, 0]
         update["threshold"] = calibration.choose_threshold(rule, y, probability, weight)
@@ -90,7 +90,7 @@ def main() -> None:
 
     if (temperature := metadata.temperature) != 1:
         print(f"Probabilities are scaled with a temperature of {temperature:g}")
-    if schema.task == "binary":
+    if schema.learning_task.has_threshold:
         print(f"A probability of {metadata.threshold:g} or more counts as {schema.positive}")
     with atomic_write(args.model) as file:
         if temperature == 1:

@@ -50,12 +50,12 @@ def main() -> None:
     result = result._replace(evaluation=replace(result.evaluation, test_files=scores))
 
     # The scores are written before the explanations, which may fail.
-    write_scores(args.metrics, result.evaluation, schema.task)
+    write_scores(args.metrics, result.evaluation, schema.learning_task)
     write_test_predictions(args.data, result.predictions["test"], model.metadata, schema)
     evaluation = explain(model, args.data, args.metrics, result, schema, params)
-    write_scores(args.metrics, evaluation, schema.task)
+    write_scores(args.metrics, evaluation, schema.learning_task)
     rule = model.metadata.threshold_choice
-    print(*summary_lines(evaluation, test_files, schema.task, rule), sep="\n")
+    print(*summary_lines(evaluation, test_files, schema.learning_task, rule), sep="\n")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def main() -> None:
     summaries = trained_on.summaries
     bins = {name: summaries[name].bins(column) for name, column in schema.features.items()}
     model = None
-    if args.expected_score and schema.task == "regression":
+    if args.expected_score and not schema.classes:
         raise UserError("--expected-score: expected a model of classes, got one of a regression.")
     if args.expected_score:
         from keras_tabular.model_file.saved_model import load_model

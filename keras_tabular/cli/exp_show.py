@@ -9,10 +9,10 @@ from keras_tabular.core.errors import align_columns
 from keras_tabular.core.nested import flatten
 from keras_tabular.experiments.rerun import dvc
 from keras_tabular.report.formats import format_parameter, format_value
-from keras_tabular.tasks.metrics import TASKS
+from keras_tabular.tasks.task import TASKS
 
 ROW_SETS = {"test": "test", "cross_validation": "cv"}
-SCORES = (*dict.fromkeys(task.main for task in TASKS.values()), "loss")
+SCORES = (*dict.fromkeys(task.main_metric for task in TASKS.values()), "loss")
 
 
 def main() -> None:

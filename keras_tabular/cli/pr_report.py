@@ -11,7 +11,6 @@ from keras_tabular.experiments.gate import compare_with_base, evaluate_gate, mak
 from keras_tabular.experiments.rerun import rerun
 from keras_tabular.experiments.run import WORKSPACE, Run, mismatch
 from keras_tabular.report.page import render
-from keras_tabular.tasks.metrics import TASKS
 
 
 def main() -> None:
@@ -28,11 +27,11 @@ def main() -> None:
     verdict = evaluate_gate(evaluation, params, schema, this.networks)
     limits = params.gate.worse_than_last
     verdict = compare_with_base(verdict, evaluation, make_base(this, base), limits)
-    task, head = TASKS[schema.task], Run("HEAD")
+    task, head = schema.learning_task, Run("HEAD")
     text = render(
         "pull_request.md",
         Comparison(this, None if reason else base, verdict),
-        summary_metrics={*evaluation.primary_metrics, task.main, task.second, "loss"},
+        summary_metrics={*evaluation.primary_metrics, task.main_metric, task.second_metric, "loss"},
         not_compared=reason,
         commit=head.label,
         changed_files=rerun(head.sha),

@@ -17,7 +17,8 @@ from keras_tabular.prediction import inputs
 from keras_tabular.report import formats
 from keras_tabular.scoring.evaluation import ScoreSet, score_sets_to_json
 from keras_tabular.table.parquet import hash_parts
-from keras_tabular.tasks.metrics import BASELINES, TASKS
+from keras_tabular.tasks.metrics import BASELINES
+from keras_tabular.tasks.task import Task
 
 if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
     from keras_tabular.evaluation.result import LabelledFile
@@ -61,12 +62,12 @@ def main() -> None:
     for warning in file.warnings:
         print(f"warn: {warning}", file=sys.stderr)
     print(f"{file.scores.model.rows:,} rows of {inputs.display_path(args.rows).name}")
-    print(align_columns(score_lines(file.scores, schema.task)))
+    print(align_columns(score_lines(file.scores, schema.learning_task)))
     if not split:
         problem = f"{SPLIT / 'train'} does not contain the training rows of {args.model}"
         print(f"No baselines, because {problem}", file=sys.stderr)
     if args.output:
-        write_json(args.output, scores_json(file, schema.task))
+        write_json(args.output, scores_json(file, schema.learning_task))
 
 
 def has_training_rows(folder: Path, metadata: ModelMetadata) -> bool:
@@ -75,14 +76,14 @@ def has_training_rows(folder: Path, metadata: ModelMetadata) -> bool:
     return trained_on is not None and folder.is_dir() and hash_parts(folder) == trained_on.md5
 
 
-def score_lines(scores: ScoreSet, task: str) -> list[list[str]]:
+def score_lines(scores: ScoreSet, task: Task) -> list[list[str]]:
     """Return a header and a line for each score of the task, also if it is undefined.
 
     The cells of a line are the score of the model, its interval, and for each baseline its score
     and the difference of the model from it.
     """
     lines = [["score", "model", "95% CI", *(BASELINES[name] for name in sorted(scores.baselines))]]
-    for row in compare_scores(scores, keys=TASKS[task].scores).values():
+    for row in compare_scores(scores, keys=task.metrics).values():
         label = f"{row.label} ({row.average})" if row.average else row.label
         value = formats.format_score(row.value, *formats.baseline_values(row))
         cells = [label, value, formats.format_interval(row.interval)]
@@ -94,9 +95,9 @@ def score_lines(scores: ScoreSet, task: str) -> list[list[str]]:
     return lines
 
 
-def scores_json(file: "LabelledFile", task: str) -> dict[str, Any]:
+def scores_json(file: "LabelledFile", task: Task) -> dict[str, Any]:
     """Return the content of the JSON file, in which an undefined score is null."""
-    undefined = dict.fromkeys(TASKS[task].scores)
+    undefined = dict.fromkeys(task.metrics)
     content = score_sets_to_json({"test": file.scores})
     return content | {
         "primary_metrics": list(file.primary_metrics),

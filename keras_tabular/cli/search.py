@@ -32,7 +32,7 @@ def main() -> None:
     folds = search.folds or ("auto" if params.train.folds == 1 else params.train.folds)
     train = params.train.with_values({"folds": folds}).resolve_auto(
         sum(count_rows(TRAINING_ROWS)),
-        schema.task,
+        schema.learning_task,
         len(schema.features),
         possible_folds(TRAINING_ROWS),
     )

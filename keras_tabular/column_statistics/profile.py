@@ -30,7 +30,7 @@ def describe_table(folder: Path, schema: Schema) -> dict[str, Any]:
     rows = sum(count_rows(folder))
     columns = ordered_map(partial(_describe_column, folder=folder, schema=schema), schema.columns)
     classes = Counter[str]()
-    if schema.task != "regression":
+    if schema.classes:
         for part in read_parts(folder, [schema.target]):
             counts = part[0].drop_null().value_counts().to_pylist()
             classes.update({str(row["values"]): row["counts"] for row in counts})

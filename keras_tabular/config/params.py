@@ -15,7 +15,7 @@ from keras_tabular.config.schema import VALUE_TYPES, Kind, Schema
 from keras_tabular.config.sections import Evaluate, Gate, Range, Split, ThresholdRule, Train
 from keras_tabular.config.typed_yaml import Section, expected_one_of, parse_section
 from keras_tabular.core.errors import UserError
-from keras_tabular.tasks.metrics import CUSTOM, GROUP_MEASURES, ROW_SETS, TASKS
+from keras_tabular.tasks.metrics import CUSTOM, ROW_SETS
 
 PARAMS = Path("params.yaml")
 # A search may not change these keys: another seed is better by luck only, and with other folds the
@@ -101,10 +101,10 @@ def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
         yield from network_mistakes(name, train, split)
     if train.forward_chaining and (split.by != "time" or train.folds == 1):
         yield "train.forward_chaining above 0 requires split.by: time and train.folds above 1."
-    losses = ("auto", *sections.LOSSES[schema.task])
+    losses = ("auto", *schema.learning_task.losses)
     if train.loss not in losses:
         yield f"train.loss: for the task {schema.task}, {expected_one_of(train.loss, losses)}"
-    if schema.task != "regression":
+    if schema.classes:
         weights = train.class_weight if isinstance(train.class_weight, dict) else {}
         unknown = [value for value in weights if value not in schema.classes]
         if unknown:
@@ -134,8 +134,8 @@ def network_mistakes(name: str, train: Train, split: Split) -> Iterator[str]:
 def search_mistakes(params: Params, schema: Schema) -> Iterator[str]:
     """Yield scores and keys that cannot be searched, and values that a key does not allow."""
     search = params.search
-    if search.score not in TASKS[schema.task].scores:
-        yield f"search.score: {expected_one_of(search.score, TASKS[schema.task].scores)}"
+    if search.score not in schema.learning_task.metrics:
+        yield f"search.score: {expected_one_of(search.score, schema.learning_task.metrics)}"
     keys = sorted({*Train.model_fields} - NOT_SEARCHED)
     for name in params.train.networks:
         keys += [f"networks.{name}.{key}" for key in sections.Network.model_fields]
@@ -156,7 +156,7 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[st
     """Yield limits for scores that the run does not have."""
     row_sets = [*ROW_SETS, *(f"tests.{file.partition('.')[0]}" for file in evaluate.tests)]
     row_sets += [f"slices.{name}" for name in evaluate.slices]
-    keys = [f"{row_set}.{score}" for row_set in row_sets for score in TASKS[schema.task].scores]
+    keys = [f"{row_set}.{score}" for row_set in row_sets for score in schema.learning_task.metrics]
     for section in ("lowest", "highest", "worse_than_last"):
         for key in sorted(set(getattr(gate, section)) - set(keys)):
             row_set, is_custom, _ = key.partition(f".{CUSTOM}")
@@ -164,7 +164,7 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[st
                 continue  # the gate sees whether stages/evaluate.py has such a metric
             hint = "The keys lowest and highest also allow custom metrics."
             yield f"gate.{section}: {expected_one_of(key, keys)} {hint}"
-    group_keys = [f"{measure}_difference" for measure in GROUP_MEASURES[schema.task]]
+    group_keys = [f"{measure}_difference" for measure in schema.learning_task.subgroup_measures]
     for key in sorted(set(gate.groups) - set(group_keys)):
         yield f"gate.groups: {expected_one_of(key, group_keys)}"
     if gate.groups and not evaluate.groups:
@@ -173,9 +173,10 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[st
 
 def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Iterator[str]:
     """Yield a threshold that cannot be chosen, and files, groups and slices that do not fit."""
-    if isinstance(evaluate.threshold, ThresholdRule) and schema.task != "binary":
+    has_rule = isinstance(evaluate.threshold, ThresholdRule)
+    if has_rule and not schema.learning_task.has_threshold:
         yield f"evaluate.threshold: a rule requires the task binary, got {schema.task}."
-    elif isinstance(evaluate.threshold, ThresholdRule) and train.folds == 1:
+    elif has_rule and train.folds == 1:
         yield "evaluate.threshold: a rule requires train.folds above 1."
     if len({file.partition(".")[0] for file in evaluate.tests}) < len(evaluate.tests):
         problem = "expected files with different names before the ending"

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 from keras_tabular.config import typed_yaml
 from keras_tabular.config.typed_yaml import Section, Value, expected_one_of
 from keras_tabular.core.errors import format_list
+from keras_tabular.tasks.task import TASKS, Task, TaskName
 
 SCHEMA = Path("data/schema.yaml")
 MAX_LENGTH = 2**14  # the number of characters of a text that a model can read
@@ -209,7 +210,7 @@ class Schema(Dialect):
     """
 
     source: Annotated[str, Field(min_length=1)]
-    task: Literal["binary", "multiclass", "regression"]
+    task: TaskName
     target: str
     positive: Value | None = None
     group: str | None = None
@@ -247,18 +248,14 @@ class Schema(Dialect):
         target, key = self.columns[self.target], f"columns.{self.target}"
         if target.nullable:
             raise ValueError(f"{key}.nullable: expected false, as this column is the target.")
-        kinds = NUMBER_KINDS if self.task == "regression" else ("integer", "boolean", "category")
+        kinds, classes = TASKS[self.task].target_kinds, target.values or ()
         if target.kind not in kinds:
             allowed = " or ".join(kinds)
             raise ValueError(f"{key}.kind: task {self.task} requires {allowed}, got {target.kind}.")
-        if self.task == "regression":
-            return self
-        classes, is_binary = target.values or (), self.task == "binary"
-        has_classes = len(classes) == 2 if is_binary else len(classes) > 2
-        if not has_classes or len(set(classes)) < len(classes):
-            number = "two" if is_binary else "three or more"
-            raise ValueError(f"{key}.values: expected {number} classes, got {[*classes]}.")
-        if is_binary and self.positive not in classes:
+        expected = TASKS[self.task].explain_classes(classes)
+        if expected:
+            raise ValueError(f"{key}.values: expected {expected} classes, got {[*classes]}.")
+        if TASKS[self.task].has_threshold and self.positive not in classes:
             raise ValueError(f"positive: expected one of {[*classes]}, got {self.positive!r}.")
         return self
 
@@ -275,17 +272,15 @@ class Schema(Dialect):
         return {role: name for role in roles if (name := getattr(self, role)) is not None}
 
     @property
-    def classes(self) -> tuple[Value, ...]:
-        """The values of the target in the order of the model's outputs, the positive one last."""
+    def learning_task(self) -> Task:
+        """The task with its classes, in the order of the model's outputs, the positive one last."""
         values = self.columns[self.target].values or ()
-        if self.task != "binary":
-            return values
-        return tuple(sorted(values, key=lambda value: value == self.positive))
+        return TASKS[self.task].from_values(values, self.positive)
 
     @property
-    def outputs(self) -> int:
-        """The number of the model's outputs for a row."""
-        return len(self.classes) if self.task == "multiclass" else 1
+    def classes(self) -> tuple[Value, ...]:
+        """The classes of the task; empty for a regression."""
+        return self.learning_task.classes
 
 
 def load_schema(path: Path = SCHEMA) -> Schema:

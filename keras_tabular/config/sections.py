@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from keras_tabular.config.schema import MAX_LENGTH
 from keras_tabular.config.typed_yaml import Count, Section, Seed, Share, Value, parse_section
 from keras_tabular.core.nested import flatten
+from keras_tabular.tasks.task import Task
 
 # The names that Keras gives them. A test trains with each.
 Activation = Literal[
@@ -30,12 +31,6 @@ Initializer = Literal[
 Optimizer = Literal[
     "adadelta", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion", "nadam", "rmsprop", "sgd",
 ]  # fmt: skip
-# The losses for each task. `auto` stands for the first.
-LOSSES = {
-    "binary": ("binary_crossentropy", "binary_focal_crossentropy", "mean_squared_error"),
-    "multiclass": ("sparse_categorical_crossentropy",),
-    "regression": ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh"),
-}
 Auto = Literal["auto"]
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -127,7 +122,7 @@ class Train(Section):
         return reduce(getitem, key.split("."), self.model_dump())
 
     def resolve_auto(
-        self, rows: int, task: str, columns: int, possible_folds: Iterable[int] = range(2, 11)
+        self, rows: int, task: Task, columns: int, possible_folds: Iterable[int] = range(2, 11)
     ) -> "ResolvedTrain":
         """Return the section with a value in place of every `auto`.
 
@@ -135,7 +130,7 @@ class Train(Section):
 
         Args:
             rows: Number of training rows.
-            task: The task of the schema.
+            task: What the model predicts.
             columns: Number of columns that the model reads.
             possible_folds: The numbers of folds for which no fold would be empty.
         """
@@ -143,12 +138,11 @@ class Train(Section):
         is_small, is_wide = rows <= 2_500, columns > 100
         one_of_each = [{"network": name} for name in self.networks]
         two_of_the_first = [{"network": name, "count": 2} for name in self.networks][:1]
-        learning_rate = 0.04 if task == "regression" else 0.02
         batch_size = 128 if is_small else 64 if rows <= 10_000 else 256 if rows <= 50_000 else 1024
         content = self.model_dump()
         fill_auto(
             content,
-            loss=LOSSES[task][0],
+            loss=task.losses[0],
             folds=max((n for n in possible_folds if n <= max_folds), default=1),
             members=one_of_each if is_small else two_of_the_first,
         )
@@ -157,7 +151,7 @@ class Train(Section):
                 network,
                 embedding=None if is_wide else {"bins": 48, "units": 8 if columns <= 20 else 4},
                 dropout=0.3 if is_small else 0.1,
-                learning_rate=learning_rate / 2 if is_small else learning_rate,
+                learning_rate=task.learning_rate / 2 if is_small else task.learning_rate,
                 batch_size=batch_size,
             )
             max_steps = 2_000 if is_wide or rows > 50_000 else 4_000  # six or seven cycles

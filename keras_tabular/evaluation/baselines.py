@@ -27,7 +27,6 @@ from keras_tabular.scoring.scores import Baselines
 from keras_tabular.table.arrays import labels, row_weights
 from keras_tabular.table.cells import as_float64, time_zone
 from keras_tabular.table.parquet import read_parts, regroup_rows
-from keras_tabular.tasks.metrics import TASKS
 
 # Limits time and memory; more rows hardly improve a linear model.
 MAX_TRAINING_ROWS = 200_000
@@ -78,7 +77,7 @@ def predict_baselines(
         y_pred = dict(zip(jobs, ordered_map(work, jobs), strict=True))
     predictions = {name: {"test": y_pred[name, "test", 0]} for name in names}
     for name, (row_set, fold) in product(names, folds.items()):
-        fold_predictions = np.zeros((len(fold), schema.outputs))
+        fold_predictions = np.zeros((len(fold), schema.learning_task.n_outputs))
         for number in numbers[row_set]:
             fold_predictions[fold == number] = y_pred[name, row_set, number]
         predictions[name][row_set] = fold_predictions[fold >= 0]
@@ -146,7 +145,7 @@ def build_baselines(schema: Schema, loss: str) -> dict[str, Any]:
     for_trees = make_column_transformer(("passthrough", numbers), (ordinal, categories))
     is_category = np.arange(len(numbers) + len(categories)) >= len(numbers)
     boosting = {**BOOSTING, "categorical_features": is_category, "random_state": 0}
-    if schema.task != "regression":
+    if schema.classes:
         constant, linear = DummyClassifier(strategy="prior"), LogisticRegression(max_iter=1000)
         trees = HistGradientBoostingClassifier(**boosting)
     else:
@@ -154,7 +153,7 @@ def build_baselines(schema: Schema, loss: str) -> dict[str, Any]:
         average, error = ("median", "absolute") if is_absolute else ("mean", "squared")
         constant, linear = DummyRegressor(strategy=average), Ridge()
         trees = HistGradientBoostingRegressor(loss=f"{error}_error", **boosting)
-    names = TASKS[schema.task].baselines
+    names = schema.learning_task.baselines
     return {
         names["constant"]: make_pipeline(constant),
         names["linear"]: make_pipeline(for_linear, linear),
@@ -213,8 +212,8 @@ def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> A
 
 def predict(fitted: Any, x: pd.DataFrame, schema: Schema) -> np.ndarray:
     """Predict rows with a fitted baseline, shape (rows, outputs), as the network does."""
-    if schema.task == "regression":
+    if not schema.classes:
         return np.asarray(fitted.predict(x))[:, None]
     probabilities = np.zeros((len(x), len(schema.classes)))
     probabilities[:, fitted.classes_.astype(int)] = fitted.predict_proba(x)
-    return probabilities[:, 1:] if schema.task == "binary" else probabilities
+    return probabilities[:, list(schema.learning_task.output_classes)]

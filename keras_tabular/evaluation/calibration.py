@@ -2,13 +2,11 @@
 
 import numpy as np
 
-from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.numbers import round_for_comparison
 from keras_tabular.scoring.scores import Predictions, hits_and_alarms
 from keras_tabular.scoring.uncertainty import mean_difference
-from keras_tabular.table.arrays import row_losses
 
 # The temperatures to choose from, at most 5% apart; rounded, so that every CPU has the same ones.
 TEMPERATURES = np.round(np.geomspace(0.25, 4, 112), 2)
@@ -94,9 +92,7 @@ def scale_by_temperature(y_pred: np.ndarray, temperature: float) -> np.ndarray:
     return scaled[:, 1:] if is_binary else scaled
 
 
-def choose_temperature(
-    predictions: Predictions, fold: np.ndarray, schema: Schema
-) -> dict[str, float]:
+def choose_temperature(predictions: Predictions, fold: np.ndarray) -> dict[str, float]:
     """Choose the temperature that minimises the loss of rows that the model has not learnt from.
 
     Whether a temperature helps is found by cross-validation: for the rows of each fold, one is
@@ -111,11 +107,15 @@ def choose_temperature(
         `temperature`, and the `loss_change` of the cross-validation with its 95% interval
         `loss_change_low` and `loss_change_high`.
     """
-    y, y_pred, weight, _, group, _ = predictions
+    y, y_pred, weight, group = (
+        *(predictions.y, predictions.y_pred),
+        *(predictions.weight, predictions.group),
+    )
     _, fold = np.unique(fold, return_inverse=True)
 
     def compute_losses(temperature: float, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-        return row_losses(y[rows], scale_by_temperature(y_pred[rows], temperature), schema)
+        scaled = scale_by_temperature(y_pred[rows], temperature)
+        return predictions.task.row_losses(y[rows], scaled)
 
     # Shape (temperatures, folds).
     fold_losses = np.array([np.bincount(fold, weight * compute_losses(t)) for t in TEMPERATURES])

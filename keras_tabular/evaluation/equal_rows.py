@@ -37,7 +37,7 @@ def score_equal_rows(
     for name, (equal_with_target, equal) in masks.items():
         if equal.any():
             counts = int(equal.sum()), int(equal_with_target.sum())
-            equal_rows[name] = EqualRows(*counts, score(predictions[name].select(~equal), schema))
+            equal_rows[name] = EqualRows(*counts, score(predictions[name].select(~equal)))
     return equal_rows
 
 

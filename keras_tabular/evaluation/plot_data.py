@@ -19,7 +19,6 @@ from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import MAX_POINTS, atomic_write, write_points
 from keras_tabular.scoring.scores import Predictions, hits_and_alarms
 from keras_tabular.scoring.uncertainty import share_interval
-from keras_tabular.table.arrays import predicted_classes
 
 CALIBRATION_BINS = 10  # of equal width
 MAX_COLUMNS = 30  # in the plot of importances; more would not be readable
@@ -59,13 +58,13 @@ def compute_plots(
         [summarize(importance[name]) for name in names] for summarize in (np.mean, np.min, np.max)
     )
     plots: Plots = {"importance": (names, mean, low, high)}
-    if schema.task == "regression":
+    if not test.task.classes:
         y, value = test.y, test.y_pred[:, 0].astype(np.float64)
         plots["values"] = (y, value, y - value)
     else:
         plots |= probability_plots(test, schema)
-        plots["confusion"] = confusion(test, schema)
-    if schema.task == "binary":
+        plots["confusion"] = confusion(test)
+    if test.task.has_threshold:
         plots["threshold"] = threshold_plot(test, costs)
     return plots
 
@@ -91,9 +90,10 @@ def kept_test_rows(test: Predictions, schema: Schema) -> dict[str, Any]:
     rows = np.arange(max_rows)
     if test.group is not None:  # whole groups
         rows = np.sort(np.argsort(test.group, kind="stable")[: min(max_rows, MAX_KEPT_ROWS)])
-    y, y_pred, weight, _, group, _ = test.select(rows)
+    kept = test.select(rows)
+    y, y_pred, weight, group = kept.y, kept.y_pred, kept.weight, kept.group
     return {
-        "y": y if schema.task == "regression" else y.astype(int),
+        "y": y.astype(int) if kept.task.classes else y,
         **{f"output_{k}": column for k, column in enumerate(y_pred.astype(np.float64).T)},
         **({"weight": weight} if schema.weight is not None else {}),
         **({} if group is None else {"group": group}),
@@ -102,8 +102,9 @@ def kept_test_rows(test: Predictions, schema: Schema) -> dict[str, Any]:
 
 def probability_plots(test: Predictions, schema: Schema) -> Plots:
     """Compute the calibration, and the ROC and precision-recall curves."""
-    classes = np.arange(1, 2) if schema.task == "binary" else np.arange(len(schema.classes))
+    classes = np.array(test.task.output_classes)
     pooled = Predictions(
+        test.task,
         (test.y[:, None] == classes).ravel(),
         test.y_pred.astype(np.float64).ravel(),
         np.repeat(test.weight, len(classes)),
@@ -118,7 +119,7 @@ def probability_plots(test: Predictions, schema: Schema) -> Plots:
     counts = [rows.weight.sum() if schema.weight else len(rows.y) for rows in filled]
     plots: Plots = {"calibration": (means, actual, means, *zip(*ends, strict=True), counts)}
     if len(np.unique(pooled.y)) == 2:
-        plots |= ranking_plots(*pooled[:3])
+        plots |= ranking_plots(pooled.y, pooled.y_pred, pooled.weight)
     return plots
 
 
@@ -135,10 +136,10 @@ def ranking_plots(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray
     }
 
 
-def confusion(test: Predictions, schema: Schema) -> tuple[np.ndarray, ...]:
+def confusion(test: Predictions) -> tuple[np.ndarray, ...]:
     """Count the rows of each true and predicted class, and their share of the true class."""
-    names = np.array([truncate(str(value)) for value in schema.classes])
-    predicted = predicted_classes(test.y_pred, schema, test.threshold)
+    names = np.array([truncate(str(value)) for value in test.task.classes])
+    predicted = test.predicted_classes
     size = len(names)
     counts = np.bincount(test.y.astype(int) * size + predicted, minlength=size * size)
     cells = np.sort(np.argsort(-counts, kind="stable")[:MAX_CONFUSION_CELLS])

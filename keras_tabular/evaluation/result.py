@@ -35,7 +35,7 @@ from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import FILE, LINE, part_paths, read_parts, write_part
 from keras_tabular.table.rows import check_rows, raise_failures
 from keras_tabular.table.source import check_columns, read_rows, row_locator
-from keras_tabular.tasks.metrics import ROW_SETS, TASKS, CustomMetric, primary_metrics
+from keras_tabular.tasks.metrics import ROW_SETS, CustomMetric
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from keras_tabular.model_file.saved_model import SavedModel
@@ -65,27 +65,27 @@ def evaluate(
     metadata, oof = model.metadata, read_oof(data / "oof")
     predictions = predict_row_sets(model, data, oof, schema, metrics)
     test, held_out = predictions["test"], [k for k in ("test", *oof) if k in predictions]
-    score_sets = {name: ScoreSet(score(rows, schema)) for name, rows in predictions.items()}
-    scored_sets = {name: score_and_resample(predictions[name], schema) for name in held_out}
-    primary_metrics = choose_primary_metrics(predictions["train"], scored_sets["test"], schema)
+    score_sets = {name: ScoreSet(score(rows)) for name, rows in predictions.items()}
+    scored_sets = {name: score_and_resample(predictions[name]) for name in held_out}
+    primary_metrics = choose_primary_metrics(
+        predictions["train"], scored_sets["test"], schema.weight
+    )
 
     fitted = baselines()
     thresholds = baseline_thresholds(fitted, predictions, metadata, schema)
     for name, scored in scored_sets.items():
-        score_sets[name] = compare_with_baselines(
-            scored, fitted, thresholds, primary_metrics, schema, name
-        )
-    fold, is_binary = oof["cross_validation"]["fold"].to_numpy(), schema.task == "binary"
+        score_sets[name] = compare_with_baselines(scored, fitted, thresholds, primary_metrics, name)
+    fold, has_threshold = oof["cross_validation"]["fold"].to_numpy(), test.task.has_threshold
     intervals = metadata.intervals
     evaluation = Evaluation(
         primary_metrics,
         score_sets,
-        threshold=metadata.threshold if is_binary else None,
-        baseline_thresholds=thresholds if is_binary else {},
+        threshold=metadata.threshold if has_threshold else None,
+        baseline_thresholds=thresholds if has_threshold else {},
         calibration=metadata.calibration or {},
         interval_coverage=compute_coverage(test, intervals) if intervals else None,
         equal_rows=score_equal_rows(data / "split", fold, predictions, schema),
-        classes_not_found=classes_not_found(test, schema),
+        classes_not_found=classes_not_found(test),
         custom_metrics={metric.name: metric.greater_is_better for metric in metrics},
         version=metadata.version,
         repeats=metadata.repeats,
@@ -137,7 +137,8 @@ def predict_table(
     if count := int((~np.isfinite(y_pred)).any(axis=1).sum()):
         expected, got = arrays.NO_PREDICTION
         raise UserError(f"{folder}: {count} of {len(y)} rows: expected {expected}, got {got}")
-    return Predictions(y, y_pred, weight, threshold, row_groups(folder, schema))
+    group = row_groups(folder, schema)
+    return Predictions(schema.learning_task, y, y_pred, weight, threshold, group)
 
 
 def write_test_predictions(
@@ -158,7 +159,7 @@ def write_test_predictions(
     rows = pa.concat_tables(read_parts(data / "split" / "test", names))
     ends = metadata.intervals.ends(test.y_pred[:, 0]) if metadata.intervals else None
     columns = {new_names.get(name, name): rows[name] for name in names}
-    columns |= arrays.prediction_columns(test.y_pred, schema, test.threshold, ends)
+    columns |= test.task.prediction_columns(test.y_pred, test.threshold, ends)
     with atomic_write(data / "predictions") as folder:
         write_part(folder, 0, pa.table(columns))
 
@@ -189,28 +190,29 @@ def baseline_thresholds(
         predictions: Predictions of the model, by row set.
         metadata: The threshold of the model, and how it was chosen.
     """
-    names = TASKS[schema.task].baselines
+    names = schema.learning_task.baselines
     thresholds = dict.fromkeys(baselines, metadata.threshold)
     thresholds[names["constant"]] = 0.5  # so that it predicts the most frequent class
     row_set = "forward_chaining" if "forward_chaining" in predictions else "cross_validation"
-    if metadata.threshold_choice and row_set in predictions:
+    rule = metadata.threshold_choice
+    if rule and row_set in predictions:
         for name in (names["linear"], names["boosted"]):
             probability = baselines[name][row_set][:, 0]
-            y, _, weight, *_ = predictions[row_set].select(slice(len(probability)))
-            thresholds[name] = choose_threshold(metadata.threshold_choice, y, probability, weight)
+            rows = predictions[row_set].select(slice(len(probability)))
+            thresholds[name] = choose_threshold(rule, rows.y, probability, rows.weight)
     return thresholds
 
 
 def choose_primary_metrics(
-    train: Predictions, test: ScoredPredictions, schema: Schema
+    train: Predictions, test: ScoredPredictions, weight: str | None
 ) -> tuple[str, ...]:
     """Choose the primary metrics: the main score if one has no interval on the test rows."""
     if not test.predictions.weight.any():
-        raise UserError(f"column {schema.weight}: every row to score has a weight of 0")
-    counts = [int((train.y == k).sum()) for k in range(len(schema.classes))]
-    keys = primary_metrics(schema.task, counts)
+        raise UserError(f"column {weight}: every row to score has a weight of 0")
+    counts = [int((train.y == k).sum()) for k in range(len(train.task.classes))]
+    keys = train.task.primary_metrics(counts)
     has_intervals = set(keys) <= test.intervals(keys).keys()
-    return keys if has_intervals else (TASKS[schema.task].main,)
+    return keys if has_intervals else (train.task.main_metric,)
 
 
 def compare_with_baselines(
@@ -218,7 +220,6 @@ def compare_with_baselines(
     baselines: Baselines,
     thresholds: Mapping[str, float],
     primary_metrics: tuple[str, ...],
-    schema: Schema,
     row_set: str = "test",
 ) -> ScoreSet:
     """Add intervals to the scores of the model, and compare it with the baselines on the same rows.
@@ -231,51 +232,46 @@ def compare_with_baselines(
             the main score.
         row_set: One of `metrics.ROW_SETS`.
     """
-    task = TASKS[schema.task]
+    task = scored.predictions.task
     model_scores = scored.scores.with_intervals(scored.intervals())
     baseline_scores, differences = {}, {}
     for name, y_pred in ((name, row_sets[row_set]) for name, row_sets in baselines.items()):
         rows = scored.predictions.select(slice(len(y_pred)))
         if len(rows.y) < len(scored.predictions.y):
-            scored = score_and_resample(rows, schema)
+            scored = score_and_resample(rows)
         rows = rows._replace(y_pred=y_pred, threshold=thresholds[name])
-        baseline = score_and_resample(rows, schema)
+        baseline = score_and_resample(rows)
         if name == task.baselines["constant"]:
-            baseline = with_best_constant(baseline, schema)
+            baseline = with_best_constant(baseline)
             if row_set != "test":  # each fold has another constant, and none ranks its rows
-                baseline = baseline._replace(scores=baseline.scores.select((task.main, "loss")))
-        intervals = baseline.intervals((task.main, *primary_metrics))
+                baseline = baseline._replace(
+                    scores=baseline.scores.select((task.main_metric, "loss"))
+                )
+        intervals = baseline.intervals((task.main_metric, *primary_metrics))
         baseline_scores[name] = baseline.scores.with_intervals(intervals)
         if baseline_differences := scored.differences(baseline):
             differences[name] = baseline_differences
     return ScoreSet(model_scores, baseline_scores, differences)
 
 
-def with_best_constant(constant: ScoredPredictions, schema: Schema) -> ScoredPredictions:
+def with_best_constant(constant: ScoredPredictions) -> ScoredPredictions:
     """Replace the loss of a constant by that of the best constant for the same rows.
 
     A model that has learnt nothing predicts a constant, too. It must not be better than the
     baseline only because its constant happens to suit these rows.
     """
-    y, y_pred, weight, *_ = constant.predictions
-    if schema.task == "regression":
-        best = np.average(y, weights=weight)
-    else:
-        shares = np.bincount(y.astype(int), weight, len(schema.classes)) / weight.sum()
-        best = shares[-y_pred.shape[1] :]  # the model has one output for two classes
-    losses = arrays.row_losses(y, np.broadcast_to(best, y_pred.shape), schema)
+    rows = constant.predictions
+    best, weight = rows.task.best_constant(rows.y, rows.weight), rows.weight
+    losses = rows._replace(y_pred=np.broadcast_to(best, rows.y_pred.shape)).row_losses
     scores = constant.scores.with_loss(float(np.average(losses, weights=weight)))
     return constant._replace(scores=scores, row_values=constant.row_values | {"loss": losses})
 
 
-def classes_not_found(test: Predictions, schema: Schema) -> tuple[str, ...]:
+def classes_not_found(test: Predictions) -> tuple[str, ...]:
     """Find the classes of which no test row is predicted correctly, although there are some."""
-    if schema.task == "regression":
-        return ()
-    y = test.y.astype(int)
-    correct = arrays.predicted_classes(test.y_pred, schema, test.threshold) == y
-    missing = set(y) - set(y[correct])
-    return tuple(str(schema.classes[k]) for k in sorted(missing))
+    correct = test.y[test.predicted_classes == test.y]
+    classes = enumerate(test.task.classes)
+    return tuple(str(name) for k, name in classes if k in test.y and k not in correct)
 
 
 def compute_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverage:
@@ -340,9 +336,9 @@ def score_file(
             training_rows = int(np.isin(hashes, hash_rows(split / "train", schema)[0]).sum())
             baselines = predict_baselines(split, {}, schema, model.metadata.loss, folder)
             thresholds = baseline_thresholds(baselines, {}, model.metadata, schema) | thresholds
-    scored = score_and_resample(predictions._replace(custom_metrics=metrics), schema)
-    primary_metrics = choose_primary_metrics(predictions, scored, schema)
-    scores = compare_with_baselines(scored, baselines, thresholds, primary_metrics, schema)
+    scored = score_and_resample(predictions._replace(custom_metrics=metrics))
+    primary_metrics = choose_primary_metrics(predictions, scored, schema.weight)
+    scores = compare_with_baselines(scored, baselines, thresholds, primary_metrics)
     warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]
     warnings += labels.warnings if labels else []
     rows = scores.model.rows

@@ -13,7 +13,8 @@ from keras_tabular.scoring.evaluation import (
     IntervalCoverage,
     ScoreSet,
 )
-from keras_tabular.tasks.metrics import BASELINES, TASKS, metric
+from keras_tabular.tasks.metrics import BASELINES, metric
+from keras_tabular.tasks.task import Task
 
 if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
     from keras_tabular.evaluation.result import LabelledFile
@@ -22,7 +23,7 @@ if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
 def summary_lines(
     evaluation: Evaluation,
     files: Mapping[str, "LabelledFile"],
-    task: str,
+    task: Task,
     rule: ThresholdRule | None,
 ) -> Iterator[str]:
     """Yield the scores of test files and of the test rows, and then warnings.
@@ -48,7 +49,7 @@ def summary_lines(
 MIN_SUSPICIOUS_SCORE, MIN_SUSPICIOUS_LOWER_END = 0.999, 0.98
 
 
-def evaluation_warnings(evaluation: Evaluation, task: str) -> list[str]:
+def evaluation_warnings(evaluation: Evaluation, task: Task) -> list[str]:
     """List the reasons why the scores may be too optimistic, or of little use for new rows."""
     warnings = format_equal_rows(evaluation)
     warnings += [
@@ -64,7 +65,7 @@ def evaluation_warnings(evaluation: Evaluation, task: str) -> list[str]:
     if shares := evaluation.outside_training:
         columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
         warnings.append(f"test rows are outside the range of the training rows in {columns}")
-    key = "r2" if task == "regression" else evaluation.primary_metrics[0]
+    key = task.leak_metric or evaluation.primary_metrics[0]
     value, interval = evaluation.test.model.get(key) or (0.0, None)
     if interval and value >= MIN_SUSPICIOUS_SCORE and interval[0] >= MIN_SUSPICIOUS_LOWER_END:
         score = f"{metric(key).label} is {format_number(value)} {format_interval(*interval)}"
@@ -77,7 +78,7 @@ def format_interval(low: float, high: float) -> str:
     return f"(95% CI {format_number(low)} to {format_number(high)})"
 
 
-def format_scores(evaluation: Evaluation, task: str) -> str:
+def format_scores(evaluation: Evaluation, task: Task) -> str:
     """Format the first primary metric, of the model with its interval and of the baselines."""
     key, test = evaluation.primary_metrics[0], evaluation.test
     on_test, on_folds, on_later_rows = (
@@ -92,7 +93,7 @@ def format_scores(evaluation: Evaluation, task: str) -> str:
         text += f", {on_folds['model']} cross-validated"
     if on_later_rows["model"] != UNDEFINED:
         text += f", {on_later_rows['model']} on later rows by models of earlier ones"
-    constant, *names = TASKS[task].baselines.values()
+    constant, *names = task.baselines.values()
     baselines = []
     for name in (*names, constant):
         baseline = f"{BASELINES[name]} {on_test.get(name, UNDEFINED)}"

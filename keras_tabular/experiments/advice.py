@@ -9,7 +9,8 @@ from keras_tabular.core.errors import format_list
 from keras_tabular.core.numbers import format_number
 from keras_tabular.experiments.verdict import Check
 from keras_tabular.scoring.evaluation import NO_SCORES, Evaluation
-from keras_tabular.tasks.metrics import BASELINES, TASKS
+from keras_tabular.tasks.metrics import BASELINES
+from keras_tabular.tasks.task import Task
 
 MAX_LOSS_RATIO = 0.7  # of training to cross-validated loss; below it, the networks overfit
 MORE_DROPOUT, MAX_DROPOUT = 0.2, 0.5
@@ -40,13 +41,13 @@ def next_steps(
     return [
         *_advice_about_rows(evaluation, schema, params),
         *_advice_about_overfitting(evaluation, networks),
-        *_advice_about_baseline(strongest, schema.task, params),
+        *_advice_about_baseline(strongest, schema.learning_task, params),
     ]
 
 
 def _advice_about_rows(evaluation: Evaluation, schema: Schema, params: Params) -> Iterator[str]:
     by, classes = params.split.by, format_list(evaluation.classes_not_found)
-    if classes and schema.task == "binary":
+    if classes and schema.learning_task.has_threshold:
         yield (
             f"With the threshold {format_number(evaluation.threshold)}, no test row of class "
             f"{classes} is predicted correctly. Choose a threshold on out-of-fold predictions: "
@@ -81,11 +82,11 @@ def _advice_about_overfitting(evaluation: Evaluation, networks: Networks) -> Ite
     yield advice
 
 
-def _advice_about_baseline(strongest: Check | None, task: str, params: Params) -> Iterator[str]:
+def _advice_about_baseline(strongest: Check | None, task: Task, params: Params) -> Iterator[str]:
     if strongest is None or strongest.status == "pass":
         return
     name = BASELINES[strongest.subject]
-    is_linear = strongest.subject == TASKS[task].baselines["linear"]
+    is_linear = strongest.subject == task.baselines["linear"]
     if is_linear and "plain" in params.train.networks:
         yield (
             f"{name.capitalize()} is simpler, and the model is not significantly better. Train a "

@@ -188,8 +188,8 @@ def paired_differences(run: Run, base: Run) -> dict[str, PairedDifference]:
     rows, base_rows = read_test_rows(run), read_test_rows(base)
     if rows is None or base_rows is None or not np.array_equal(rows.y, base_rows.y):
         return {}
-    base_rows, schema = base_rows._replace(group=rows.group), Schema.model_validate(run.schema)
-    scored, base_scored = (score_and_resample(each, schema) for each in (rows, base_rows))
+    base_rows = base_rows._replace(group=rows.group)
+    scored, base_scored = (score_and_resample(each) for each in (rows, base_rows))
     on_kept_rows = scored.differences(base_scored)
     scores, base_scores = (each.require_evaluation().test.model for each in (run, base))
     if scores.rows <= len(rows.y):
@@ -216,7 +216,8 @@ def read_test_rows(run: Run) -> Predictions | None:
     threshold = run.require_evaluation().threshold
     threshold = 0.5 if threshold is None else threshold
     group = columns["group"].astype(int) if "group" in columns else None
-    return Predictions(columns["y"], y_pred, weight, threshold, group)
+    task = Schema.model_validate(run.schema).learning_task
+    return Predictions(task, columns["y"], y_pred, weight, threshold, group)
 
 
 def read_points(run: Run, name: str, folder: str = "plots") -> list[dict[str, Any]]:

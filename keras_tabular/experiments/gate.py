@@ -18,7 +18,7 @@ from keras_tabular.experiments.advice import Networks, next_steps
 from keras_tabular.experiments.run import Run, mismatch
 from keras_tabular.experiments.verdict import SKIPPED, STATUSES, Check, Verdict
 from keras_tabular.scoring.evaluation import Evaluation, PairedDifference, ScoreSet, flat
-from keras_tabular.tasks.metrics import BASELINES, CONSTANTS, TASKS, deciding_metric, metric
+from keras_tabular.tasks.metrics import BASELINES, CONSTANTS, deciding_metric, metric
 
 NOTHING_LEARNT, MISSES_LIMIT = "Nothing was learnt", "A score misses its limit"
 KEEPS_RULES = "The run keeps every rule of the gate"
@@ -73,7 +73,8 @@ def evaluate_gate(
         params: The sections `gate`, `split` and `train`.
         networks: Weight and parameters of each architecture that was trained.
     """
-    gate, test, names = params.gate, evaluation.test, TASKS[schema.task].baselines
+    gate, test, task = params.gate, evaluation.test, schema.learning_task
+    names = task.baselines
     keys = list(dict.fromkeys([deciding_metric(params.train.loss), evaluation.primary_metrics[0]]))
     constant = check_constant(test, names["constant"], keys)
     limits = [*check_limits(flat(evaluation), gate), *check_groups(evaluation, gate.groups)]
@@ -90,7 +91,7 @@ def evaluate_gate(
     statuses = {check.status for check in checks}
     missed_limits = [check.reason for check in limits if check.status == "fail"]
     has_learnt = constant.status == "pass"
-    reasons, warnings = [*missed_limits], evaluation_warnings(evaluation, schema.task)
+    reasons, warnings = [*missed_limits], evaluation_warnings(evaluation, task)
     if required and not has_learnt:
         reasons.insert(0, constant.reason)
     elif strongest:

@@ -61,10 +61,11 @@ def column_effect(
     if not is_category:
         rows = rows.filter(rows[name].is_valid())
     arrays, weight = feature_arrays(rows, schema), row_weights(rows, schema)
+    task = schema.learning_task
 
     def predict_with(values: np.ndarray) -> np.ndarray:
         predictions = predict_members(arrays | {input_name(name): values}).astype(np.float64)
-        return predictions.reshape(len(values), -1, schema.outputs).transpose(0, 2, 1)
+        return predictions.reshape(len(values), -1, task.n_outputs).transpose(0, 2, 1)
 
     if is_category:
         curves = partial_dependence(predict_with, bins, bins.codes(rows[name]), weight)
@@ -78,8 +79,8 @@ def column_effect(
     curve, *members = curves[:, output].T
     low, high = np.quantile(members, MEMBER_QUANTILES, axis=0) if members else (curve, curve)
     effect: dict[str, Any] = {"column": name, "kind": column.kind, "values": values}
-    if schema.task != "regression":
-        effect["class"] = str(schema.classes[output if schema.outputs > 1 else 1])
+    if task.classes:
+        effect["class"] = str(task.classes[task.output_classes[output]])
     if len(bins.values) == 2 and column.feature_type != "datetime":  # no values between the two
         effect |= {"kind": "category", "values": bins.names[:2]}
     return effect | {"effect": curve.tolist(), "low": low.tolist(), "high": high.tolist()}

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Schema, input_name
 from keras_tabular.core.parallel import ordered_map
-from keras_tabular.table.arrays import Predict, feature_arrays, row_losses, row_weights
+from keras_tabular.table.arrays import Predict, feature_arrays, row_weights
 
 REPEATS = 10  # shuffles of each column
 MAX_ROWS, MIN_ROWS = 5000, 100
@@ -57,7 +57,7 @@ def loss_increases(
 ) -> Increases:
     """Compute the increase of the loss in each shuffle of each of these columns."""
     columns, weight = feature_arrays(rows, schema), row_weights(rows, schema)
-    rng = np.random.default_rng(0)
+    rng, task = np.random.default_rng(0), schema.learning_task
     # Each row occurs in proportion to its weight; with equal weights, each row occurs once.
     positions = np.arange(len(rows)) + 0.5
     donors = np.searchsorted(np.cumsum(weight) / weight.sum() * len(rows), positions)
@@ -69,10 +69,10 @@ def loss_increases(
         for table, name in enumerate(batch):
             tables[input_name(name)][table] = columns[input_name(name)][order]
         y_pred = predict({key: values.ravel() for key, values in tables.items()})
-        losses = row_losses(np.tile(y, len(batch) * repeats), y_pred, schema)
+        losses = task.row_losses(np.tile(y, len(batch) * repeats), y_pred)
         return np.average(losses.reshape(len(batch), repeats, len(y)), axis=2, weights=weight)
 
-    loss = np.average(row_losses(y, predict(columns), schema), weights=weight)
+    loss = np.average(task.row_losses(y, predict(columns)), weights=weight)
     batch_size = max(BATCH_ROWS // len(order), 1)
     batches = [names[start : start + batch_size] for start in range(0, len(names), batch_size)]
     losses = np.concatenate(list(ordered_map(shuffled_losses, batches, use_threads=False)))

@@ -13,11 +13,10 @@ from pyarrow.dataset import dataset
 from keras_tabular.column_statistics.bins import Bins, is_among, missing_mask, numeric_values
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Range, Slice
-from keras_tabular.scoring.scores import Predictions, row_scores
+from keras_tabular.scoring.scores import Predictions
 from keras_tabular.scoring.uncertainty import ALPHA, error_interval, share_interval
-from keras_tabular.table.arrays import predicted_classes, row_losses
 from keras_tabular.table.parquet import part_paths
-from keras_tabular.tasks.metrics import TASKS, metric
+from keras_tabular.tasks.metrics import metric
 
 MAX_NUMBER_BINS, MAX_CATEGORIES = 4, 8  # of a column
 MAX_PAIRED_COLUMNS = 8  # the most important columns, which are also combined in pairs
@@ -50,8 +49,8 @@ class ScoredRows(NamedTuple):
         A slice may be weak because its rows are hard to predict, so the result has the score of the
         best `constant` for these rows, too. For two classes, it also has the `recall`.
         """
-        y, y_pred, weight, threshold, group, _ = self.predictions.select(mask)
-        values = self.scores[mask]
+        rows, values = self.predictions.select(mask), self.scores[mask]
+        y, weight, group = rows.y, rows.weight, rows.group
         content: dict[str, Any] = {"rows": int(mask.sum())}
         if not weight.any():
             return content
@@ -59,14 +58,9 @@ class ScoredRows(NamedTuple):
         interval = share_interval if self.key == "accuracy" else error_interval
         low, high = interval(values, weight, group, alpha)
         content |= {"low": low, "high": high} if math.isfinite(high) else {}
-        if self.schema.task == "regression":
-            errors = np.abs(y - np.median(y))
-            return content | {"constant": float(np.average(errors, weights=weight))}
-        shares = np.bincount(y.astype(int), weight) / weight.sum()
-        entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
-        content["constant"] = float(entropy if self.key == "loss" else shares.max())
-        if self.schema.task == "binary" and weight[y == 1].any():
-            is_found = y_pred[y == 1, 0] >= threshold
+        content["constant"] = rows.task.constant_score(y, weight, self.key)
+        if rows.task.has_threshold and weight[y == 1].any():
+            is_found = rows.predicted_classes[y == 1]
             content["recall"] = float(np.average(is_found, weights=weight[y == 1]))
         return content
 
@@ -91,13 +85,12 @@ def slice_scores(
         important: Names of the columns, the most important one first.
         declared: Slices by name.
     """
-    main = TASKS[schema.task].main
+    main = schema.learning_task.main_metric
     key = main if primary_metrics[0] == main else "loss"
     row_sets = {}
     for name, table in tables.items():
         rows = predictions[name].select(slice(len(table)))
-        is_loss = key == "loss"
-        scores = row_losses(rows.y, rows.y_pred, schema) if is_loss else row_scores(rows, schema)
+        scores = rows.row_losses if key == "loss" else rows.row_scores
         row_sets[name] = ScoredRows(table, rows, schema, key, scores)
     found_in = "cross_validation" if "cross_validation" in row_sets else "test"
 
@@ -240,23 +233,21 @@ def largest_errors(folder: Path, test: Predictions, schema: Schema) -> dict[str,
     It has under `rows` the test rows with the largest loss, each with its `row`, prediction and
     columns.
     """
-    losses = row_losses(test.y, test.y_pred, schema)
+    losses = test.row_losses
     largest = np.argsort(-losses, kind="stable")[:MAX_ERRORS]
-    classes = predicted_classes(test.y_pred, schema, test.threshold)
+    largest_rows, task = test.select(largest), test.task
     table = dataset(part_paths(folder)).take(pa.array(largest))
     names = (schema.target, *schema.features)
     errors = []
-    for row, cells in zip(largest.tolist(), table.select(names).to_pylist(), strict=True):
+    for n, cells in enumerate(table.select(names).to_pylist()):
         values = {name: _json_value(value) for name, value in cells.items()}
-        error: dict[str, Any] = {"row": row, "loss": float(losses[row])}
+        error: dict[str, Any] = {"row": int(largest[n]), "loss": float(losses[largest[n]])}
         error["true"] = values.pop(schema.target)
-        error["predicted"] = float(test.y_pred[row, 0])
-        if schema.task != "regression":
-            error["predicted"] = str(schema.classes[classes[row]])
-            probabilities = test.y_pred[row].astype(np.float64)
-            if schema.task == "binary":
-                probabilities = np.r_[1 - probabilities, probabilities]
-            error["probability_of_true"] = float(probabilities[int(test.y[row])])
+        error["predicted"] = float(largest_rows.y_pred[n, 0])
+        if task.classes:
+            error["predicted"] = str(task.classes[largest_rows.predicted_classes[n]])
+            probabilities = task.probabilities(largest_rows.y_pred)[n]
+            error["probability_of_true"] = float(probabilities[int(largest_rows.y[n])])
         errors.append(error | {"columns": values})
     return {"rows": errors}
 

@@ -26,10 +26,9 @@ from keras_tabular.evaluation.result import Result, inside_intervals
 from keras_tabular.inspection.slices import MAX_NUMBER_BINS, select_rows
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.scoring.evaluation import Evaluation
-from keras_tabular.scoring.scores import Predictions, row_scores, score
+from keras_tabular.scoring.scores import Predictions, score
 from keras_tabular.scoring.subgroups import ColumnGroups, Group, GroupDifference, Measure
 from keras_tabular.scoring.uncertainty import ALPHA, mean_interval
-from keras_tabular.table.arrays import predicted_classes
 from keras_tabular.table.parquet import read_parts
 from keras_tabular.tasks.metrics import MIN_GROUP_ROWS
 
@@ -73,23 +72,23 @@ def add_groups(
         return result.evaluation
     names = {schema.target, *params.groups, *(name for each in slices.values() for name in each)}
     table = pa.concat_tables(read_parts(data / "split" / "test", sorted(names)))
-    measures, columns = row_values(test, schema, metadata), schema.columns
+    measures, columns = row_values(test, metadata), schema.columns
     groups = {k: compare_groups(table[k], columns[k], measures) for k in params.groups}
     masks = {name: select_rows(table, schema, conditions) for name, conditions in slices.items()}
-    slice_scores = {name: score(test.select(mask), schema) for name, mask in masks.items()}
+    slice_scores = {name: score(test.select(mask)) for name, mask in masks.items()}
     return replace(result.evaluation, groups=groups, slices=slice_scores)
 
 
-def row_values(test: Predictions, schema: Schema, metadata: ModelMetadata) -> dict[str, RowValues]:
-    """Return the values of all rows by the keys of `metrics.GROUP_MEASURES`."""
-    y, weight, scores = test.y, test.weight, row_scores(test, schema)
-    values = {"error": (1 - scores if schema.classes else scores, weight)}
-    if schema.task == "binary":
-        is_selected = predicted_classes(test.y_pred, schema, test.threshold).astype(np.float64)
+def row_values(test: Predictions, metadata: ModelMetadata) -> dict[str, RowValues]:
+    """Return the values of all rows by the keys of `Task.subgroup_measures`."""
+    y, weight, scores = test.y, test.weight, test.row_scores
+    values = {"error": (1 - scores if test.task.classes else scores, weight)}
+    if test.task.has_threshold:
+        is_selected = test.predicted_classes.astype(np.float64)
         values["selection_rate"] = is_selected, weight
         values["true_positive_rate"] = is_selected, weight * (y == 1)
         values["false_positive_rate"] = is_selected, weight * (y == 0)
-    if schema.task == "regression":
+    if not test.task.classes:
         values["mean_prediction"] = test.y_pred[:, 0].astype(np.float64), weight
     if metadata.intervals:  # they are for any row, whatever its weight
         values["coverage"] = inside_intervals(test, metadata.intervals), np.ones(len(y))

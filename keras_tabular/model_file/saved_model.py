@@ -159,8 +159,10 @@ def load_model(path: Path, content: bytes, schema: Schema | None = None) -> Save
     declared = {(input_name(name), input_type(c)) for name, c in schema.features.items()}
     inputs = {(tensor.name, tensor.dtype) for tensor in plain.inputs}
     problems = [f"input {name}" for name in sorted(dict(declared ^ inputs))]
-    if shape != (None, schema.outputs):
-        problems.append(f"{shape[-1] if shape else 'no'} outputs for {schema.outputs}")
+    if shape != (None, schema.learning_task.n_outputs):
+        problems.append(
+            f"{shape[-1] if shape else 'no'} outputs for {schema.learning_task.n_outputs}"
+        )
     declared_metadata = ModelMetadata.from_schema(schema)
     for key in ("task", "target", "classes") if metadata.task else ():
         trained, declared_value = getattr(metadata, key), getattr(declared_metadata, key)

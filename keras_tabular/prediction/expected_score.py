@@ -16,7 +16,7 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation.summary import format_interval
 from keras_tabular.scoring.evaluation import Evaluation
-from keras_tabular.table.arrays import feature_arrays, predicted_classes
+from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.rows import CheckedRows
 
 if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
@@ -73,11 +73,9 @@ def compute_row_scores(model: "SavedModel", batch: CheckedRows, schema: Schema) 
     failed = [failure.row for failure in batch.failures if failure.policy != "warn"]
     y_pred = np.delete(y_pred, failed, axis=0)
     y_pred = y_pred[np.isfinite(y_pred).all(axis=1)]
-    predicted = predicted_classes(y_pred, schema, metadata.threshold)
-    probabilities = y_pred.astype(np.float64)
-    if schema.task == "binary":
-        probabilities = np.hstack([1 - probabilities, probabilities])
-    probabilities /= metadata.class_weights or 1
+    predicted = schema.learning_task.predicted_classes(y_pred, metadata.threshold)
+    probabilities = schema.learning_task.probabilities(y_pred)
+    probabilities = probabilities / (metadata.class_weights or 1)
     return probabilities[np.arange(len(predicted)), predicted] / probabilities.sum(axis=1)
 
 

@@ -12,7 +12,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.inspection.attribution import MAX_EXPLAINED, Permutations, contributions
 from keras_tabular.model_file.metadata import training_rows
-from keras_tabular.table.arrays import NO_PREDICTION, feature_arrays, prediction_columns
+from keras_tabular.table.arrays import NO_PREDICTION, feature_arrays
 from keras_tabular.table.cells import ARROW_TYPES
 from keras_tabular.table.checks import Checks
 from keras_tabular.table.rows import Failure
@@ -55,11 +55,12 @@ class Predictor:
         outputs = self.model.predict(arrays)
         metadata = self.model.metadata
         ends = metadata.intervals.ends(outputs[:, 0]) if metadata.intervals else None
-        columns = prediction_columns(outputs, self.schema, metadata.threshold, ends)
+        task = self.schema.learning_task
+        columns = task.prediction_columns(outputs, metadata.threshold, ends)
         if n_reasons:
             effects = contributions(self.model.predict, arrays, self._permutations)
             names = self._permutations.names
-            columns |= reason_columns(effects, names, outputs, self.schema, n_reasons)
+            columns |= reason_columns(effects, names, outputs, n_reasons)
         invalid = np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()
         failure = Failure(0, "predicted", "finite", *NO_PREDICTION)
         return Predictions(columns, [failure._replace(row=row) for row in invalid])
@@ -101,7 +102,7 @@ class Predictor:
 
 
 def reason_columns(
-    effects: np.ndarray, names: list[str], outputs: np.ndarray, schema: Schema, n_reasons: int
+    effects: np.ndarray, names: list[str], outputs: np.ndarray, n_reasons: int
 ) -> dict[str, pa.Array]:
     """Build the columns that explain predictions, by name.
 
@@ -114,7 +115,7 @@ def reason_columns(
         outputs: Outputs of the model, shape (rows, outputs).
         n_reasons: Number of reasons for each row; at most one for each name.
     """
-    output = outputs.argmax(axis=1) if schema.task == "multiclass" else np.zeros(len(outputs), int)
+    output = outputs.argmax(axis=1)
     effects = np.take_along_axis(effects, output[:, None, None], axis=2)[:, :, 0]
     order = np.argsort(-np.abs(effects), axis=1, kind="stable")
     undefined = ~np.isfinite(effects).all(axis=1)

@@ -96,7 +96,7 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
     target = summaries[schema.target]
     statistics = Statistics(
         columns_with_missing={name for name in schema.features if summaries[name].missing},
-        target=Scaling.from_summary(target, "standard" if schema.task == "regression" else "none"),
+        target=Scaling.from_summary(target, "none" if schema.classes else "standard"),
         target_range=(target.min, target.max),
     )
     for name, column in schema.features.items():

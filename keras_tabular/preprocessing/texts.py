@@ -153,7 +153,7 @@ def fit_encoder(
 
     Args:
         parts: Texts of each part, shape (rows,).
-        y: The result of `regression_targets`: float64, shape (rows, outputs).
+        y: What each output should be, see `Task.indicators`: float64, shape (rows, outputs).
         folds: Fold of each row.
     """
     model = vocabulary.token_model()
@@ -195,19 +195,6 @@ def tfidf(tokens: sparse.csr_array, inverse_frequency: np.ndarray) -> sparse.csr
     lengths = np.sqrt(np.maximum(squares.sum(axis=1), GRID))
     data = round_to_float32(data / np.repeat(lengths, np.diff(tokens.indptr)))
     return sparse.csr_array((data, tokens.indices, tokens.indptr), shape=tokens.shape)
-
-
-def regression_targets(y: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return the targets of the regressions: float64, shape (rows, outputs).
-
-    Args:
-        y: The value, or the index of a class, shape (rows, 1).
-        n_classes: Number of classes; 0 for regression. Of two, only the second has an output.
-    """
-    if not n_classes:
-        return y
-    indicators = (y == np.arange(n_classes)).astype(np.float64)
-    return indicators[:, 1:] if n_classes == 2 else indicators
 
 
 def fit_ridge(matrix: sparse.csr_array, y: np.ndarray, learns: np.ndarray) -> np.ndarray:

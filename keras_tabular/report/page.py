@@ -16,7 +16,8 @@ from keras_tabular.experiments.comparison import Comparison, read_points
 from keras_tabular.experiments.run import Run
 from keras_tabular.experiments.verdict import format_checks
 from keras_tabular.report import column_pictures, formats, pictures, vega
-from keras_tabular.tasks.metrics import BASELINES, GROUP_MEASURES, MIN_GROUP_ROWS, ROW_SETS, TASKS
+from keras_tabular.tasks.metrics import BASELINES, MIN_GROUP_ROWS, ROW_SETS
+from keras_tabular.tasks.task import TASKS
 
 DATA_CARD = "data/README.md"
 MAX_ERROR_COLUMNS = 8
@@ -26,12 +27,12 @@ MARKDOWN_ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&
 
 def render(template: str, comparison: Comparison, **sections: Any) -> str:
     """Render a template with a comparison and the other sections that it names."""
-    task = TASKS.get(str(comparison.run.schema.get("task")))
+    task = TASKS[comparison.run.schema["task"]]
     return TEMPLATES.get_template(template).render(
         comparison=comparison,
         run=comparison.run,
         base=comparison.base,
-        task=task.label if task else "A model",
+        task=task,
         row_set_titles=ROW_SETS,
         **sections,
     )
@@ -90,4 +91,4 @@ for module in (sys.modules[__name__], formats, column_pictures, pictures):
 TEMPLATES.filters |= {"svg": vega.svg, "format_checks": format_checks, "format_list": format_list}
 TEMPLATES.filters["baseline_name"] = BASELINES.get
 TEMPLATES.globals["UNDECIDED_NOTE"] = UNDECIDED_NOTE
-TEMPLATES.globals |= {"GROUP_MEASURES": GROUP_MEASURES, "MIN_GROUP_ROWS": MIN_GROUP_ROWS}
+TEMPLATES.globals["MIN_GROUP_ROWS"] = MIN_GROUP_ROWS

@@ -18,6 +18,7 @@ from keras_tabular.schema_inference.sample import Sample, read_sample
 from keras_tabular.table.checks import Checks, check_table, describe_failures, rows_to_locate
 from keras_tabular.table.rows import parse_valid_rows
 from keras_tabular.table.source import source_files
+from keras_tabular.tasks.task import Binary, Multiclass, Regression, Task
 
 HINTS = {
     "task": " # binary, multiclass or regression",
@@ -123,39 +124,40 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
     if len(classes) < 2:
         raise UserError(f"target: expected different values in column {name}, got {[*classes]}.")
     task = infer_task(column.kind, classes)
-    if task == "multiclass" and len(classes) * MIN_CLASS_ROWS > sample.rows:
+    if task is Multiclass and len(classes) * MIN_CLASS_ROWS > sample.rows:
         expected = f"numbers, or classes of {MIN_CLASS_ROWS} rows on average, in column {name}"
         raise UserError(f"target: expected {expected}, got {len(classes)} different values.")
-    if task != "regression":
+    if task is not Regression:
         column.values = sorted(classes, key=lambda value: (len(str(value)), str(value)))
         column.kind = "category" if is_real else column.kind
         column.format = None if is_real else column.format
     if MAX_CERTAIN_CLASSES < len(classes) <= MAX_CLASSES and column.kind == "integer":
-        other = "multiclass" if task == "regression" else "regression"
-        column.questions.append(f"Is the task {task}? If not, change task above to {other}.")
+        other = Multiclass if task is Regression else Regression
+        question = f"Is the task {task.name}? If not, change task above to {other.name}."
+        column.questions.append(question)
     column.description += ". This is the target"
     column.description += ". Rows without a target are set aside" if column.nullable else ""
     column.nullable = column.is_ignored = False
-    keys: dict[str, Value] = {"task": task, "target": name}
-    if task == "binary":
+    keys: dict[str, Value] = {"task": task.name, "target": name}
+    if task is Binary:
         rarest = sorted(classes, key=lambda value: (classes[value], str(value)))
         usual = (value for value in rarest if str(value).lower() in POSITIVE)
         keys["positive"] = next(usual, rarest[0])
     return keys
 
 
-def infer_task(kind: str, classes: Counter[Value]) -> str:
+def infer_task(kind: str, classes: Counter[Value]) -> type[Task]:
     """Infer the task from the kind of the target and the number of rows of each value.
 
     Integers are classes only if there are few, none of them rare. The values of a count from 0 to
     18 are not: its largest values usually have one row each.
     """
     if len(classes) == 2:
-        return "binary"
+        return Binary
     are_few = len(classes) <= MAX_CLASSES and min(classes.values()) >= MIN_CLASS_ROWS
     if kind in ("boolean", "category") or (kind == "integer" and are_few):
-        return "multiclass"
-    return "regression"
+        return Multiclass
+    return Regression
 
 
 def ask_about_leaks(columns: dict[str, InferredColumn], target: str, checks: Checks) -> None:

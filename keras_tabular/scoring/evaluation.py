@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from keras_tabular.core.files import write_json
 from keras_tabular.core.nested import flatten, nest
 from keras_tabular.scoring.subgroups import ColumnGroups
-from keras_tabular.tasks.metrics import CUSTOM, METRIC_KEYS, ROW_SETS, TASKS
+from keras_tabular.tasks.metrics import CUSTOM, METRIC_KEYS, ROW_SETS
+from keras_tabular.tasks.task import Task
 
 
 class Estimate(NamedTuple):
@@ -190,7 +191,7 @@ PLAIN_FIELDS = (
 REQUIRED = {"equal_rows", "outside_training", "repeats", "version"}  # also without content
 
 
-def write_scores(metrics: Path, evaluation: Evaluation, task: str) -> None:
+def write_scores(metrics: Path, evaluation: Evaluation, task: Task) -> None:
     """Write all scores to `scores.json`, and those that readers compare to `metrics.json`."""
     write_json(metrics / "scores.json", to_json(evaluation))
     write_json(metrics / "metrics.json", summary_to_json(evaluation, task))
@@ -260,7 +261,7 @@ def flat(evaluation: Evaluation) -> dict[str, float]:
     return {key: value for key, value in leaves if isinstance(value, int | float)}
 
 
-def summary_to_json(evaluation: Evaluation, task_name: str) -> dict[str, Any]:
+def summary_to_json(evaluation: Evaluation, task: Task) -> dict[str, Any]:
     """Return the content of `metrics/metrics.json`: the scores that readers compare.
 
     - Of the model: the main score, the second one, the loss, the primary metrics and the metrics of
@@ -268,11 +269,11 @@ def summary_to_json(evaluation: Evaluation, task_name: str) -> dict[str, Any]:
     - Of each baseline: the main score and the primary metrics for the test rows.
     - The interval of the first primary metric, and the threshold.
     """
-    task, primary = TASKS[task_name], evaluation.primary_metrics
+    primary = evaluation.primary_metrics
     test_files = (f"tests.{name}" for name in evaluation.test_files)
     custom = [CUSTOM + name for name in evaluation.custom_metrics]
-    model_keys = (task.main, task.second, "loss", *primary, *custom)
-    baseline_keys = (task.main, *primary)
+    model_keys = (task.main_metric, task.second_metric, "loss", *primary, *custom)
+    baseline_keys = (task.main_metric, *primary)
     row_sets = ("test", "cross_validation", "forward_chaining", *test_files)
     keys = {"threshold", f"test.{primary[0]}_low", f"test.{primary[0]}_high"}
     keys |= {f"{row_set}.{key}" for row_set in row_sets for key in model_keys}

@@ -7,12 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import code_of_project
 from keras_tabular.scoring.evaluation import Estimate, Scores
-from keras_tabular.table.arrays import predicted_classes, row_losses
 from keras_tabular.table.parquet import read_parts
 from keras_tabular.tasks.metrics import CUSTOM, CustomMetric
+from keras_tabular.tasks.task import Binary, Regression, Task
 
 # A target is constant if its variance is at most this share of its squared mean; rounding leaves
 # some variance.
@@ -23,7 +22,8 @@ class Predictions(NamedTuple):
     """Predictions of a model for labelled rows.
 
     Attributes:
-        y: Index of the class in `schema.classes`, or the value; shape (rows,).
+        task: What was predicted.
+        y: Code of the class in `task.classes`, or the value; shape (rows,).
         y_pred: Predicted probabilities or values, shape (rows, outputs).
         weight: Weight of each row, shape (rows,).
         threshold: The lowest probability that counts as positive.
@@ -32,6 +32,7 @@ class Predictions(NamedTuple):
         custom_metrics: Metrics of the project, which are computed in addition to those of the task.
     """
 
+    task: Task
     y: np.ndarray
     y_pred: np.ndarray
     weight: np.ndarray
@@ -44,6 +45,21 @@ class Predictions(NamedTuple):
         group = None if self.group is None else self.group[rows]
         y, y_pred, weight = (self.y[rows], self.y_pred[rows], self.weight[rows])
         return self._replace(y=y, y_pred=y_pred, weight=weight, group=group)
+
+    @property
+    def predicted_classes(self) -> np.ndarray:
+        """The code of the predicted class of each row, int64, shape (rows,)."""
+        return self.task.predicted_classes(self.y_pred, self.threshold)
+
+    @property
+    def row_losses(self) -> np.ndarray:
+        """The loss of each row, float64, shape (rows,)."""
+        return self.task.row_losses(self.y, self.y_pred)
+
+    @property
+    def row_scores(self) -> np.ndarray:
+        """The values whose mean is the main metric, float64, shape (rows,)."""
+        return self.task.row_scores(self.y, self.y_pred, self.threshold)
 
     def custom_scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Compute the metrics of the project under many weights, see `scores_by_weights`.
@@ -82,7 +98,7 @@ def read_oof(folder: Path) -> OutOfFold:
     }
 
 
-def score(predictions: Predictions, schema: Schema) -> Scores:
+def score(predictions: Predictions) -> Scores:
     """Compute the scores of the task and of the project, without intervals.
 
     Undefined scores are left out: the precision if no row is predicted as positive, and the recall
@@ -90,27 +106,13 @@ def score(predictions: Predictions, schema: Schema) -> Scores:
     """
     if not predictions.weight.any():
         return Scores(len(predictions.y))
-    values = scores_by_weights(predictions, predictions.weight[None], schema)
+    values = scores_by_weights(predictions, predictions.weight[None])
     values |= predictions.custom_scores(predictions.weight[None])
     estimates = {key: Estimate(float(v[0])) for key, v in values.items() if np.isfinite(v[0])}
     return Scores(len(predictions.y), estimates)
 
 
-def row_scores(predictions: Predictions, schema: Schema) -> np.ndarray:
-    """Return the values whose mean is the main score, float64, shape (rows,).
-
-    A row has 1 if its class is predicted correctly, and 0 if not. For a regression, it is the
-    absolute error.
-    """
-    if schema.task == "regression":
-        return np.abs(predictions.y - predictions.y_pred[:, 0])
-    classes = predicted_classes(predictions.y_pred, schema, predictions.threshold)
-    return (classes == predictions.y).astype(np.float64)
-
-
-def scores_by_weights(
-    predictions: Predictions, weights: np.ndarray, schema: Schema
-) -> dict[str, np.ndarray]:
+def scores_by_weights(predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Compute the scores of the same rows under many weights at once, as scikit-learn defines them.
 
     With more than two classes, precision, recall and F1 have a `macro` average, in which all
@@ -124,13 +126,13 @@ def scores_by_weights(
     Returns:
         The scores by metric key, float64, shape (n,); NaN if a score is undefined.
     """
-    y, y_pred = predictions.y, predictions.y_pred.astype(np.float64)
+    task, y, y_pred = predictions.task, predictions.y, predictions.y_pred.astype(np.float64)
     with np.errstate(all="ignore"):
-        scores = {"loss": _mean(row_losses(y, y_pred, schema), weights)}
-        if schema.task == "regression":
+        scores = {"loss": _mean(task.row_losses(y, y_pred), weights)}
+        if isinstance(task, Regression):
             return scores | _regression_scores(y, y_pred[:, 0], weights)
-        predicted = predicted_classes(predictions.y_pred, schema, predictions.threshold)
-        total, classes = weights.sum(axis=1), np.arange(len(schema.classes))
+        predicted = predictions.predicted_classes
+        total, classes = weights.sum(axis=1), np.arange(len(task.classes))
         is_true, is_predicted = y == classes[:, None], predicted == classes[:, None]
         hits, true_rows, predicted_rows = (  # shape (classes, n)
             np.stack([(weights * mask).sum(axis=1) for mask in masks])
@@ -144,7 +146,7 @@ def scores_by_weights(
         has_rows, recall = np.isfinite(by_class["recall"]), np.nan_to_num(by_class["recall"])
         scores["accuracy"] = hits.sum(axis=0) / total
         scores["balanced_accuracy"] = recall.sum(axis=0) / has_rows.sum(axis=0)
-        if schema.task == "binary":
+        if isinstance(task, Binary):
             area, average = auc_and_average_precision(y == 1, y_pred[:, 0], weights)
             scores |= {key: values[1] for key, values in by_class.items()}
             scores["brier"] = _mean(np.square(y_pred[:, 0] - y), weights)

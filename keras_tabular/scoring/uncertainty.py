@@ -35,12 +35,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_tabular.config.schema import Schema
 from keras_tabular.scoring.evaluation import PairedDifference, Scores
-from keras_tabular.scoring.scores import Predictions, row_scores, score, scores_by_weights
-from keras_tabular.table.arrays import predicted_classes, row_losses
+from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
 from keras_tabular.table.groups import rarest_classes
-from keras_tabular.tasks.metrics import TASKS
 
 ALPHA = 0.05  # probability that an interval misses the true value
 MIN_ROWS_FOR_INTERVAL = 10
@@ -126,19 +123,19 @@ class ScoredPredictions(NamedTuple):
         return differences
 
 
-def score_and_resample(predictions: Predictions, schema: Schema) -> ScoredPredictions:
+def score_and_resample(predictions: Predictions) -> ScoredPredictions:
     """Score the rows, and score them again in bootstrap draws for the scores without a formula.
 
     The draws are the same for all predictions of the same rows.
     """
-    losses = row_losses(predictions.y, predictions.y_pred, schema)
-    row_values = {TASKS[schema.task].main: row_scores(predictions, schema), "loss": losses}
+    task = predictions.task
+    row_values = {task.main_metric: predictions.row_scores, "loss": predictions.row_losses}
 
-    rows, copies = rows_to_draw(predictions.y, schema, predictions.group)
+    rows, copies = rows_to_draw(task.strata(predictions.y), predictions.group)
     sample = predictions.select(rows)
-    draws = DRAWS if len(schema.classes) <= MAX_FEW_CLASSES else DRAWS_FOR_MANY_CLASSES
+    draws = DRAWS if len(task.classes) <= MAX_FEW_CLASSES else DRAWS_FOR_MANY_CLASSES
     batches = [
-        scores_by_weights(sample, counts * sample.weight, schema)
+        scores_by_weights(sample, counts * sample.weight)
         for counts in resampling_weights(copies, draws, sample.group)
     ]
     keys = batches[0].keys() - row_values.keys()
@@ -146,13 +143,11 @@ def score_and_resample(predictions: Predictions, schema: Schema) -> ScoredPredic
     if sample.custom_metrics:
         counts = next(resampling_weights(copies, DRAWS_FOR_CUSTOM_METRICS, sample.group))
         replicates |= sample.custom_scores(counts * sample.weight)
-    scores, rows_by_key = score(predictions, schema), deciding_rows(predictions, schema)
+    scores, rows_by_key = score(predictions), deciding_rows(predictions)
     return ScoredPredictions(predictions, scores, row_values, replicates, rows_by_key)
 
 
-def rows_to_draw(
-    y: np.ndarray, schema: Schema, group: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
+def rows_to_draw(classes: np.ndarray, group: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Choose the rows that are drawn: all rows, or a sample if there are many.
 
     A sample consists of the first groups of each class, so that a rare class is complete. Each
@@ -162,18 +157,18 @@ def rows_to_draw(
     Returns:
         The indices of the rows, and how many rows each one represents; both of shape (drawn,).
     """
-    classes = np.zeros(len(y)) if schema.task == "regression" else y
-    group = np.arange(len(y)) if group is None else np.unique(group, return_inverse=True)[1]
+    rows = len(classes)
+    group = np.arange(rows) if group is None else np.unique(group, return_inverse=True)[1]
     rarest, _ = rarest_classes(classes, group)
     strata = [np.flatnonzero(rarest == k) for k in np.unique(rarest)]
     # All classes are scored in every row, so the work grows with the square of their number.
     limit = max(MAX_DRAWN_ROWS // len(strata) ** 2, MIN_DRAWN_ROWS)
-    if len(y) <= limit * len(strata):
-        return np.arange(len(y)), np.ones(len(y))
+    if rows <= limit * len(strata):
+        return np.arange(rows), np.ones(rows)
     sizes, copies = np.bincount(group), np.zeros(len(rarest))
     for groups in strata:
-        rows = np.cumsum(sizes[groups])
-        first = groups[: max(int(np.searchsorted(rows, limit, side="right")), MIN_DRAWN_ROWS)]
+        ends = np.cumsum(sizes[groups])
+        first = groups[: max(int(np.searchsorted(ends, limit, side="right")), MIN_DRAWN_ROWS)]
         copies[first] = len(groups) / len(first)
     drawn = np.flatnonzero(copies[group])
     if (step := len(drawn) // (limit * len(strata))) > 1:
@@ -209,7 +204,7 @@ def resampling_weights(
         yield counts if group is None else counts[:, group]
 
 
-def deciding_rows(predictions: Predictions, schema: Schema) -> dict[str, float]:
+def deciding_rows(predictions: Predictions) -> dict[str, float]:
     """Count the rows that decide each score, by metric key.
 
     - The accuracy, the loss and the mean absolute error: all rows, even if they are in groups.
@@ -220,8 +215,7 @@ def deciding_rows(predictions: Predictions, schema: Schema) -> dict[str, float]:
 
     The rows of a group count as one row, except in the first case.
     """
-    y, y_pred, weight, threshold, group, _ = predictions
-    task = TASKS[schema.task]
+    task, y, weight, group = predictions.task, predictions.y, predictions.weight, predictions.group
 
     def count(mask: np.ndarray) -> float:
         weights = weight * mask
@@ -230,15 +224,15 @@ def deciding_rows(predictions: Predictions, schema: Schema) -> dict[str, float]:
 
     all_rows = count(np.ones(len(y)))
     rows: dict[str, float] = defaultdict(lambda: all_rows)
-    if schema.task != "regression":
-        rows_of_classes = [count(y == k) for k in range(len(schema.classes))]
-        macro = [key for key in task.scores if key.startswith("macro.")]
-        rows |= dict.fromkeys((*macro, *task.rare), min(rows_of_classes))
+    if task.classes:
+        rows_of_classes = [count(y == k) for k in range(len(task.classes))]
+        macro = [key for key in task.metrics if key.startswith("macro.")]
+        rows |= dict.fromkeys((*macro, *task.rare_metrics), min(rows_of_classes))
         rows["balanced_accuracy"] = min((n for n in rows_of_classes if n), default=0.0)
-    if schema.task == "binary":
+    if task.has_threshold:
         rows |= dict.fromkeys(("recall", "f1"), rows_of_classes[1])
-        rows["precision"] = count(predicted_classes(y_pred, schema, threshold) == 1)
-    return rows | dict.fromkeys((task.main, "loss"), effective_sample_size(weight))
+        rows["precision"] = count(predictions.predicted_classes == 1)
+    return rows | dict.fromkeys((task.main_metric, "loss"), effective_sample_size(weight))
 
 
 def share_interval(

@@ -58,7 +58,7 @@ def run_trials(
         folds = fold_predictions(changed, folder, schema, build, threshold)
         try:
             for fold, predictions in enumerate(folds, start=1):
-                value = score(predictions, schema).value(score_name)
+                value = score(predictions).value(score_name)
                 if value is not None:
                     trial.report(value, fold)
                 if fold < train.folds and trial.should_prune():
@@ -67,7 +67,7 @@ def run_trials(
             raise optuna.TrialPruned(str(error)) from None
         if value is None:
             raise optuna.TrialPruned(f"The {score_name} of the training rows is undefined.")
-        trial.set_user_attr("draws", bootstrap_scores(predictions, schema, score_name).tolist())
+        trial.set_user_attr("draws", bootstrap_scores(predictions, score_name).tolist())
         return value
 
     finished = len(study.get_trials(deepcopy=False, states=FINISHED))
@@ -115,7 +115,7 @@ def fold_predictions(
         y, weight = setup.y[ensemble.rows, 0], setup.weight[ensemble.rows]
         chosen = choose_threshold(threshold, y, ensemble.oof[:, 0], weight)
         group = None if groups is None else groups[ensemble.rows]
-        return Predictions(y, ensemble.oof, weight, chosen, group)
+        return Predictions(setup.task, y, ensemble.oof, weight, chosen, group)
 
     per_fold = sum(members.count for members in train.members)
     for snapshot in fit(setup):
@@ -125,7 +125,7 @@ def fold_predictions(
     yield ensemble_predictions()
 
 
-def bootstrap_scores(predictions: Predictions, schema: Schema, score_name: str) -> np.ndarray:
+def bootstrap_scores(predictions: Predictions, score_name: str) -> np.ndarray:
     """Compute the score of the rows in each bootstrap draw, and of the rows that it leaves out.
 
     The draws are the same for all trials. An undefined score is NaN.
@@ -136,7 +136,7 @@ def bootstrap_scores(predictions: Predictions, schema: Schema, score_name: str) 
     scores = []
     for counts in resampling_weights(np.ones(len(predictions.y)), N_DRAWS, predictions.group):
         weights = counts * predictions.weight, (counts == 0) * predictions.weight
-        scores.append([scores_by_weights(predictions, w, schema)[score_name] for w in weights])
+        scores.append([scores_by_weights(predictions, w)[score_name] for w in weights])
     return np.concatenate(scores, axis=1)
 
 

@@ -32,7 +32,7 @@ def prediction_metric(schema: Schema, metadata: ModelMetadata) -> Callable[[Any]
     The buckets of a regression end at ten equal steps of the range of the target in the training
     rows, and at the median prediction of each tenth of these rows, for a target that is skewed.
     """
-    if schema.task != "regression":
+    if schema.classes:
         names = {v: str(v).lower() if isinstance(v, bool) else v for v in schema.classes}
         counters = {value: PREDICTED.labels(name) for value, name in names.items()}
         return lambda value: counters[value].inc()

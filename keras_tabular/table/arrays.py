@@ -1,4 +1,4 @@
-"""Parts of a table as NumPy arrays for a model; classes, columns and losses of predictions."""
+"""Parts of a table as NumPy arrays: the inputs of a model, its labels and weights."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from keras_tabular.config.schema import MAX_LENGTH, Column, Schema, input_name
 from keras_tabular.core.errors import UserError
-from keras_tabular.table.cells import ARROW_TYPES, as_float64
+from keras_tabular.table.cells import as_float64
 
 Inputs = dict[str, np.ndarray]  # of the model, see `feature_arrays`
 Predict = Callable[[Inputs], np.ndarray]  # to (rows, outputs)
@@ -44,14 +44,12 @@ def input_type(column: Column) -> str:
 
 
 def labels(part: pa.Table, schema: Schema) -> np.ndarray:
-    """Return the target, float64, shape (rows, 1): indices in `schema.classes`, or the values.
+    """Return the target, float64, shape (rows, 1): codes of classes, or the values.
 
     Raises:
         UserError: A row has no target, or a class that the schema does not declare.
     """
-    target = part[schema.target]
-    if schema.task != "regression":
-        target = pc.index_in(target, value_set=pa.array(schema.classes, target.type))
+    target = schema.learning_task.encode(part[schema.target])
     if target.null_count:
         problem = f"{target.null_count} of {len(part)} rows have no declared value"
         advice = "Set validate.missing_target and validate.values in params.yaml to error or drop."
@@ -73,59 +71,3 @@ def row_weights(part: pa.Table, schema: Schema) -> np.ndarray:
         advice = "Set min: 0 in data/schema.yaml to see the lines."
         raise UserError(f"column {schema.weight}: {problem}. {advice}")
     return weights.to_numpy()
-
-
-def predicted_classes(predicted: np.ndarray, schema: Schema, threshold: float) -> np.ndarray:
-    """Return the index in `schema.classes` of the predicted class of each row, int64."""
-    if schema.task == "binary":
-        return (predicted[:, 0] >= threshold).astype(np.int64)
-    return predicted.argmax(axis=1)
-
-
-def prediction_columns(
-    outputs: np.ndarray, schema: Schema, threshold: float, ends: np.ndarray | None = None
-) -> dict[str, pa.Array]:
-    """Build the columns of the predictions by name.
-
-    For classes, these are `predicted` and `probability_CLASS` for each output; for regression,
-    `predicted`, and `low` and `high` if there are intervals.
-
-    Args:
-        outputs: Outputs of the model, float32, shape (rows, outputs).
-        threshold: Smallest probability of the positive class that is predicted as positive.
-        ends: Ends of the prediction interval of each row, float32, shape (rows, 2).
-    """
-    if schema.task == "regression":
-        columns = [outputs, ends] if ends is not None else [outputs]
-        names = ("predicted", "low", "high")
-        return dict(zip(names, map(pa.array, np.hstack(columns).T), strict=False))
-    classes = pa.array(schema.classes, ARROW_TYPES[schema.columns[schema.target].kind])
-    names = classes.cast(pa.string()).to_pylist()[-schema.outputs :]  # binary: the positive one
-    return {
-        "predicted": classes.take(pa.array(predicted_classes(outputs, schema, threshold))),
-        **{f"probability_{name}": pa.array(outputs[:, i]) for i, name in enumerate(names)},
-    }
-
-
-def row_losses(y: np.ndarray, y_pred: np.ndarray, schema: Schema, loss: str = "auto") -> np.ndarray:
-    """Compute the loss of each row: the cross-entropy, or the squared or absolute error.
-
-    Probabilities are clipped to 1e-7 from 0, as in Keras.
-
-    Args:
-        y: Indices in `schema.classes`, or the values, shape (rows,).
-        y_pred: Predictions, shape (rows, outputs).
-        loss: Value of `train.loss`. With mean_absolute_error, the errors are absolute.
-
-    Returns:
-        Float64, shape (rows,).
-    """
-    y_pred = y_pred.astype(np.float64)
-    if loss == "mean_absolute_error":
-        return np.abs(y_pred[:, 0] - y)
-    if schema.task == "regression":
-        return np.square(y_pred[:, 0] - y)
-    if schema.task == "binary":
-        y_pred = np.column_stack([1 - y_pred, y_pred])
-    probabilities = np.clip(y_pred, 1e-7, 1)
-    return -np.log(probabilities[np.arange(len(y)), y.astype(int)] / probabilities.sum(axis=1))

@@ -144,7 +144,7 @@ def declared_checks(schema: Schema, policies: Validate) -> Checks:
             limit = f"less than {limit} (validate.leak_threshold)"
             advice = f"If {name} is not known when {schema.target} is to be predicted, ignore it."
             checks[name, "leak"] = Check(limit, policies.leak, advice)
-        elif name == schema.target and schema.task != "regression":
+        elif name == schema.target and schema.classes:
             needed = f"at least {policies.min_class_rows} rows of each class {list(schema.classes)}"
             checks[name, "rare_class"] = Check(needed, policies.rare_class)
     return checks
@@ -211,7 +211,7 @@ def _check_part(part: Path | pa.Table, schema: Schema, parts: int) -> _PartResul
         values = part[name].take(pa.array(rows[:MAX_EXAMPLES])).to_pylist()
         failed.append((name, check_name, rows, [] if check_name == "missing" else values))
     class_rows = Counter[Any]()
-    if schema.task != "regression":
+    if schema.classes:
         counts = part[schema.target].value_counts().to_pylist()
         class_rows.update({row["values"]: row["counts"] for row in counts})
     extremes = {name: _extremes(part[name]) for name in schema.columns}

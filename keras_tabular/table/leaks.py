@@ -40,7 +40,7 @@ def shares_explained(sample: pa.Table, schema: Schema) -> dict[str, float]:
     sample = sample[: MAX_SAMPLE_CELLS // max(len(schema.classes), 1)]
     if len(sample) < MIN_ROWS:
         return {}
-    if schema.task == "regression":
+    if not schema.classes:
         numbers = as_float64(sample[schema.target], schema.columns[schema.target])
         y = _rank(numbers.to_numpy())[:, None]
     else:

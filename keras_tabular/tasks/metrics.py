@@ -1,4 +1,4 @@
-"""Names of metrics, tasks and baselines, the same in parameters, files and reports."""
+"""Names of metrics, baselines and row sets, the same in parameters, files and reports."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -68,57 +68,6 @@ def check_custom_metrics(metrics: Sequence[CustomMetric]) -> None:
             raise UserError(f"{where}: Two metrics are called {name}. Rename one of them.")
 
 
-class Task(NamedTuple):
-    """What a model predicts, with the keys of its scores and baselines in the metrics files.
-
-    Attributes:
-        label: How the report calls the task.
-        scores: Keys of the scores.
-        main: The primary metric, unless a class is rare; see `primary_metrics`.
-        second: The metric that a summary shows after `main`.
-        baselines: Names of the baselines by their complexity.
-        rare: The primary metrics if a class is rare.
-    """
-
-    label: str
-    scores: tuple[str, ...]
-    main: str
-    second: str
-    baselines: dict[str, str]
-    rare: tuple[str, ...] = ()
-
-
-_CLASSIFIERS = {
-    "constant": "majority", "linear": "logistic_regression", "boosted": "gradient_boosting",
-}  # fmt: skip
-TASKS = {
-    "binary": Task(
-        "Two classes",
-        ("accuracy", "average_precision", "balanced_accuracy", "brier", "f1", "loss", "precision",
-         "recall", "roc_auc"),
-        main="accuracy",
-        second="roc_auc",
-        baselines=_CLASSIFIERS,
-        rare=("roc_auc", "average_precision"),
-    ),
-    "multiclass": Task(
-        "Several classes",
-        ("accuracy", "balanced_accuracy", "loss", "macro.average_precision", "macro.f1",
-         "macro.precision", "macro.recall", "macro.roc_auc", "weighted.f1", "weighted.precision",
-         "weighted.recall"),
-        main="accuracy",
-        second="macro.roc_auc",
-        baselines=_CLASSIFIERS,
-        rare=("macro.roc_auc", "macro.average_precision"),
-    ),
-    "regression": Task(
-        "Regression",
-        ("loss", "mae", "mape", "r2", "rmse", "rmsle"),
-        main="mae",
-        second="r2",
-        baselines={"constant": "mean", "linear": "ridge", "boosted": "gradient_boosting"},
-    ),
-}  # fmt: skip
 BASELINES = {
     "majority": "majority class",
     "logistic_regression": "logistic regression",
@@ -139,29 +88,7 @@ ROW_SETS = {
     "validation": "Validation rows",
     "train": "Training rows",
 }
-# What groups of test rows are compared by, in the order in which it is shown.
-GROUP_MEASURES = {
-    "binary": ("selection_rate", "true_positive_rate", "false_positive_rate", "error"),
-    "multiclass": ("error",),
-    "regression": ("mean_prediction", "error", "coverage"),
-}
 MIN_GROUP_ROWS = 30  # that decide a measure; groups with fewer rows are shown, but not compared
-# A class with a smaller share of the rows is rare. With more than five classes, the limit is half
-# the share that each class has in a balanced table.
-MAX_RARE_SHARE = 0.1
-
-
-def primary_metrics(task: str, rows: Sequence[float]) -> tuple[str, ...]:
-    """Return the keys of the metrics by which a model is compared with its baselines.
-
-    This is `Task.main`. If a class is rare, accuracy hardly depends on it, and the primary metrics
-    are those that judge the ranking of the rows.
-
-    Args:
-        rows: Number of rows of each class; empty for a regression.
-    """
-    rare = rows and min(rows) < min(MAX_RARE_SHARE, 0.5 / len(rows)) * sum(rows)
-    return TASKS[task].rare if rare else (TASKS[task].main,)
 
 
 def deciding_metric(loss: str) -> str:

@@ -21,7 +21,6 @@ from keras_tabular.experiments.run import LOCK, WORKSPACE, Run, git
 from keras_tabular.model_file.metadata import read_metadata, training_rows
 from keras_tabular.prediction.inputs import MODEL, read_schema_and_params, scratch_folder
 from keras_tabular.scoring.evaluation import flat
-from keras_tabular.table.arrays import prediction_columns
 
 LIBRARY = Path(__file__).parents[1]
 SERVER, NAME = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
@@ -106,8 +105,9 @@ def log_model(run: Run, content: bytes, name: str) -> int:
     # would refuse one of them if the column had a type. The model itself checks every cell.
     names = (*schema.features, *schema.ignore)
     inputs = [ColSpec(AnyType(), name, required=name in schema.features) for name in names]
-    empty, ends = np.empty((0, schema.outputs), "f4"), np.empty((0, 2), "f4")
-    columns = prediction_columns(empty, schema, 0.5, ends if metadata.intervals else None)
+    task, ends = schema.learning_task, np.empty((0, 2), "f4")
+    empty = np.empty((0, task.n_outputs), "f4")
+    columns = task.prediction_columns(empty, 0.5, ends if metadata.intervals else None)
     outputs = [ColSpec(TYPES.get(str(cells.type), "string"), k) for k, cells in columns.items()]
     summaries = training_rows(MODEL, metadata).summaries.items()
     row = {name: example_cell(schema.columns[name], values) for name, values in summaries}

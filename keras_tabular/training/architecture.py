@@ -53,6 +53,7 @@ class Architecture:
         self.name = name
         self.params = train.networks[name]
         self._train, self._schema, self._columns = train, schema, columns
+        self._task = schema.learning_task
         self._build_layers = build
         self.features = features.build_features(columns, self.params)
         self.features.name = f"{name}-features"
@@ -88,18 +89,15 @@ class Architecture:
             part = rows[0]()
             sample = part.indices[:MAX_ROWS_FOR_FIRST_SCALE]
             x, y = np.asarray(part.x)[sample], np.asarray(part.y)[sample]
-            if self._schema.task == "multiclass":
-                y = np.eye(len(self._schema.classes))[y[:, 0].astype(int)]
-            elif self._schema.task == "regression":
-                y = features.smooth_clip(y, np)
+            y = self._task.indicators(y) if self._task.classes else features.smooth_clip(y, np)
             scales = features.initial_scales(self._columns, params, x, y)
             model.get_layer("scale").kernel.assign(scales)
         inputs = keras.Input(self.features.input_shape[1:])
         trained = make_reproducible(model, params.batch_size) if train.exact else model
         flat = optimizer.FlatModel(trained, optimizer.learning_rate_factors(model, params))
         compiled = keras.Model(inputs, flat(self.features(inputs)))
-        is_regression = self._schema.task == "regression"
-        metric = MeanAbsoluteError("mean_absolute_error") if is_regression else "accuracy"
+        name = self._task.training_metric
+        metric = MeanAbsoluteError(name) if name == "mean_absolute_error" else name
         compiled.compile(
             optimizer=optimizer.build_optimizer(params, self.max_steps),
             loss=MeanLoss(train.loss) if train.exact else train.loss,

@@ -125,7 +125,7 @@ def fit_preprocessor(
     statistics = adapt(partial(read_parts, folder), schema, train)
     layers = build_preprocessing(statistics, schema, train)
     standardised = (labels.y - statistics.target.shift) / statistics.target.scale
-    targets = texts.regression_targets(standardised, len(schema.classes))
+    targets = schema.learning_task.indicators(standardised)
     encoders = {}
     for name, vocabulary in statistics.texts.items():
         cells = texts.read_texts(read_parts(folder, [name]), name, train.text_length)

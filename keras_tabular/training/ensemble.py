@@ -165,7 +165,7 @@ def assemble(setup: Setup, snapshots: list[Snapshot], weights: dict[str, float])
             mean = keras.layers.Rescaling(weight, name=f"{name}-weight")(mean)
         means.append(mean)
     output = keras.layers.Add(name="weighted-mean")(means) if len(means) > 1 else means[0]
-    if setup.schema.task == "regression":
+    if not setup.task.classes:
         target = setup.preprocessor.statistics.target
         output = keras.layers.Rescaling(target.scale, target.shift, name="output-value")(output)
         output = keras.ops.clip(output, *setup.preprocessor.statistics.target_range)
@@ -194,7 +194,7 @@ def build_metadata(
     is_exact = setup.train.exact and is_stacked
     repeats = is_exact and on_cpu and platform.machine() in REPRODUCIBLE_MACHINES
     combination, statistics = None, setup.preprocessor.statistics
-    if setup.schema.task == "regression" and setup.train.folds > 1:
+    if not setup.task.classes and setup.train.folds > 1:
         named = group_by(snapshots, "name")
         combination = Ensemble(
             weights=ensemble.weights,

@@ -38,7 +38,6 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.numbers import round_for_comparison
 from keras_tabular.core.parallel import Progress, ordered_map, report_progress
 from keras_tabular.networks.backend import keras
-from keras_tabular.table.arrays import predicted_classes
 from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
 from keras_tabular.training.optimizer import learnt_weights
 from keras_tabular.training.setup import FoldRows, Setup
@@ -201,11 +200,9 @@ def held_out_scores(setup: Setup, fold: FoldRows, predictions: np.ndarray) -> Lo
         return {}
     predictions = predictions[: len(fold.y)]
     losses = setup.losses(fold.y, predictions)
-    if setup.schema.task == "regression":
-        name, scores = "val_mean_absolute_error", np.abs(predictions[:, 0] - fold.y)
-    else:
-        name, scores = "val_accuracy", predicted_classes(predictions, setup.schema, 0.5) == fold.y
+    scores = setup.task.row_scores(fold.y, predictions)
     mean_score = float(np.average(scores, weights=fold.weight))
+    name = f"val_{setup.task.training_metric}"
     return {"val_loss": float((fold.weight * losses).mean()), name: mean_score}
 
 

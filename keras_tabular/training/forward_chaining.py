@@ -48,7 +48,10 @@ def predict_later_blocks(
     n_blocks = train.forward_chaining + 1
     times = read_fold_keys(folder)
     blocks = [np.minimum(part * n_blocks, n_blocks - 1).astype(np.int32) for part in times]
-    oof = [np.full((len(block), schema.outputs), np.nan, np.float32) for block in blocks]
+    oof = [
+        np.full((len(block), schema.learning_task.n_outputs), np.nan, np.float32)
+        for block in blocks
+    ]
     for number in range(1, n_blocks):
         with TemporaryDirectory(dir=scratch) as earlier:
             for part, (rows, block) in enumerate(zip(read_parts(folder), blocks, strict=True)):

@@ -11,7 +11,6 @@ from keras_tabular.config.sections import Train
 from keras_tabular.core.errors import UserError
 from keras_tabular.networks.backend import keras
 from keras_tabular.preprocessing.features import ColumnSample
-from keras_tabular.table.arrays import row_losses
 from keras_tabular.table.parquet import count_rows
 from keras_tabular.training import dataset
 from keras_tabular.training.architecture import Architecture, Build
@@ -52,6 +51,7 @@ class Setup:
         folder: Folder of the training rows.
         schema: The table.
         train: The parameters, with a value for every `auto`.
+        task: What the model predicts.
         y: Labels of the training rows, float64, shape (rows, 1).
         weight: Weights of the training rows, 1 on average, without the weights of the classes,
             float64, shape (rows,).
@@ -67,13 +67,14 @@ class Setup:
     def __init__(self, tables: Sequence[Path], schema: Schema, train: Train, build: Build) -> None:
         folder, *validation = tables
         sizes, possible = count_rows(folder), possible_folds(folder)
-        params = train.resolve_auto(sum(sizes), schema.task, len(schema.features), possible)
-        self.folder, self.schema, self.train = folder, schema, params
+        task = schema.learning_task
+        params = train.resolve_auto(sum(sizes), task, len(schema.features), possible)
+        self.folder, self.schema, self.train, self.task = folder, schema, params, task
         self._arguments = tables, schema, params, build
 
         labels = dataset.read_labels(folder, schema)
         self.y, self.weight = labels
-        classes = np.zeros(len(self.y)) if schema.task == "regression" else self.y[:, 0]
+        classes = self.task.strata(self.y[:, 0])
         part_classes = np.split(classes, np.cumsum([size for size in sizes if size])[:-1])
         keys = read_fold_keys(folder)
         self._is_grouped = bool(keys)
@@ -133,8 +134,8 @@ class Setup:
         return f"{len(self.y)} rows: {', '.join(counts)}"
 
     def losses(self, y: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        """Compute the loss of each row by which networks are chosen: see `row_losses`."""
-        return row_losses(y, y_pred, self.schema, self.train.loss)
+        """Compute the loss of each row by which networks are chosen: see `Task.row_losses`."""
+        return self.task.row_losses(y, y_pred, self.train.loss)
 
     def mean_loss(self, rows: np.ndarray, y_pred: np.ndarray) -> float:
         """Compute the mean loss of predictions, in units of the target, for some training rows."""
@@ -146,7 +147,7 @@ class Setup:
 
         For regression, they are in units of the target, within the range of the training rows.
         """
-        if self.schema.task != "regression":
+        if self.task.classes:
             return outputs
         statistics = self.preprocessor.statistics
         values = outputs * statistics.target.scale + statistics.target.shift
