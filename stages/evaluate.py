@@ -2,26 +2,19 @@
 
 import sys
 from argparse import ArgumentParser
-from dataclasses import replace
 from pathlib import Path
 
+from custom import METRICS
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.parallel import run_in_background
-from keras_tabular.evaluation.result import (
-    evaluate,
-    fit_baselines,
-    score_file,
-    write_test_predictions,
-)
+from keras_tabular.evaluation.labelled_file import add_test_files, score_test_files
+from keras_tabular.evaluation.result import evaluate, fit_baselines, write_test_predictions
 from keras_tabular.evaluation.summary import summary_lines
 from keras_tabular.model_file.metadata import read_metadata
 from keras_tabular.scoring.evaluation import write_scores
-from keras_tabular.tasks.metrics import CustomMetric, check_custom_metrics
+from keras_tabular.tasks.metrics import check_custom_metrics
 from stages import run
-
-# Your own metrics; `keras-tabular docs own-parts` has an example.
-METRICS: list[CustomMetric] = []
 
 
 def main() -> None:
@@ -33,7 +26,7 @@ def main() -> None:
     schema = load_schema()
     params = load_params("evaluate", "validate", schema=schema)
     check_custom_metrics(METRICS)
-    content = args.model.read_bytes()
+    content, task = args.model.read_bytes(), schema.learning_task
     loss = read_metadata(args.model, content).loss
     baselines = run_in_background(fit_baselines, args.data, schema, loss)  # while TensorFlow starts
 
@@ -43,19 +36,16 @@ def main() -> None:
     model = load_model(args.model, content, schema)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
     result = evaluate(model, args.data, schema, baselines, METRICS)
-    tests, thresholds = args.data / "tests", result.evaluation.baseline_thresholds
-    options = (model, schema, params.validate, args.data / "split", thresholds, METRICS)
-    test_files = {name: score_file(tests / name, *options) for name in params.evaluate.tests}
-    scores = {name.partition(".")[0]: file.scores for name, file in test_files.items()}
-    result = result._replace(evaluation=replace(result.evaluation, test_files=scores))
+    test_files = score_test_files(model, args.data, schema, params, result.evaluation, METRICS)
+    result = result._replace(evaluation=add_test_files(result.evaluation, test_files))
 
     # The scores are written before the explanations, which may fail.
-    write_scores(args.metrics, result.evaluation, schema.learning_task)
+    write_scores(args.metrics, result.evaluation, task)
     write_test_predictions(args.data, result.predictions["test"], model.metadata, schema)
     evaluation = explain(model, args.data, args.metrics, result, schema, params)
-    write_scores(args.metrics, evaluation, schema.learning_task)
+    write_scores(args.metrics, evaluation, task)
     rule = model.metadata.threshold_choice
-    print(*summary_lines(evaluation, test_files, schema.learning_task, rule), sep="\n")
+    print(*summary_lines(evaluation, test_files, task, rule), sep="\n")
 
 
 if __name__ == "__main__":

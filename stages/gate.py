@@ -31,7 +31,7 @@ def main() -> None:
     evaluation = this.require_evaluation()
     verdict = evaluate_gate(evaluation, params, schema, this.networks)
     if args.verdict:
-        write_json(args.verdict, verdict.to_json())
+        write_json(args.verdict, verdict.model_dump(exclude_none=True))
     else:
         base = make_base(this, Run(args.base, args.metrics) if args.base else last_run(this))
         verdict = compare_with_base(verdict, evaluation, base, params.gate.worse_than_last)

@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from keras_tabular.core.errors import align_columns
 from keras_tabular.core.files import write_json
-from keras_tabular.core.nested import flatten, nest
 from keras_tabular.experiments.comparison import compare_scores
 from keras_tabular.experiments.rerun import read_model
 from keras_tabular.experiments.run import find_evaluation
 from keras_tabular.model_file.metadata import ModelMetadata, read_metadata
 from keras_tabular.prediction import inputs
 from keras_tabular.report import formats
-from keras_tabular.scoring.evaluation import ScoreSet, score_sets_to_json
+from keras_tabular.scoring.evaluation import Score
 from keras_tabular.table.parquet import hash_parts
 from keras_tabular.tasks.metrics import BASELINES
 from keras_tabular.tasks.task import Task
 
 if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
-    from keras_tabular.evaluation.result import LabelledFile
+    from keras_tabular.evaluation.labelled_file import LabelledFile
 
 SPLIT = Path("data/split")  # the baselines learn from its training rows
 
@@ -43,8 +42,7 @@ def main() -> None:
     content = read_model(args.model)
     schema, params = inputs.read_schema_and_params(args.model, content)
 
-    from keras_tabular.evaluation.labels import find_labels
-    from keras_tabular.evaluation.result import score_file
+    from keras_tabular.evaluation.labelled_file import find_labels, score_file
 
     evaluation, options, labels = find_evaluation(content), (schema, params.validate), None
     thresholds = evaluation.baseline_thresholds if evaluation else {}
@@ -61,13 +59,13 @@ def main() -> None:
         file = score_file(rows, model, *options, split, thresholds, labels=labels)
     for warning in file.warnings:
         print(f"warn: {warning}", file=sys.stderr)
-    print(f"{file.scores.model.rows:,} rows of {inputs.display_path(args.rows).name}")
+    print(f"{file.rows:,} rows of {inputs.display_path(args.rows).name}")
     print(align_columns(score_lines(file.scores, schema.learning_task)))
     if not split:
         problem = f"{SPLIT / 'train'} does not contain the training rows of {args.model}"
         print(f"No baselines, because {problem}", file=sys.stderr)
     if args.output:
-        write_json(args.output, scores_json(file, schema.learning_task))
+        write_json(args.output, scores_json(file))
 
 
 def has_training_rows(folder: Path, metadata: ModelMetadata) -> bool:
@@ -76,32 +74,30 @@ def has_training_rows(folder: Path, metadata: ModelMetadata) -> bool:
     return trained_on is not None and folder.is_dir() and hash_parts(folder) == trained_on.md5
 
 
-def score_lines(scores: ScoreSet, task: Task) -> list[list[str]]:
+def score_lines(scores: list[Score], task: Task) -> list[list[str]]:
     """Return a header and a line for each score of the task, also if it is undefined.
 
     The cells of a line are the score of the model, its interval, and for each baseline its score
     and the difference of the model from it.
     """
-    lines = [["score", "model", "95% CI", *(BASELINES[name] for name in sorted(scores.baselines))]]
-    for row in compare_scores(scores, keys=task.metrics).values():
+    rows = compare_scores(scores, keys=task.metrics)
+    lines = [["score", "model", "95% CI", *(BASELINES[name] for name in rows["loss"].baselines)]]
+    for row in rows.values():
         label = f"{row.label} ({row.average})" if row.average else row.label
-        value = formats.format_score(row.value, *formats.baseline_values(row))
-        cells = [label, value, formats.format_interval(row.interval)]
+        value = formats.format_value_of(row.model, *row.baselines.values())
+        interval = formats.format_interval(row.model.interval if row.model else None)
+        cells = [label, value, interval]
         for baseline in row.baselines.values():
-            text = formats.format_score(baseline.value if baseline else None, row.value)
-            compared = baseline and (baseline.interval or baseline.outcome == "same")
-            cells.append(f"{text}, {formats.format_difference(baseline)}" if compared else text)
+            text = formats.format_value_of(baseline, row.model)
+            compared = baseline and (baseline.difference or row.outcome(baseline) == "same")
+            cells.append(
+                f"{text}, {formats.format_difference(row, baseline)}" if compared else text
+            )
         lines.append(cells)
     return lines
 
 
-def scores_json(file: "LabelledFile", task: Task) -> dict[str, Any]:
-    """Return the content of the JSON file, in which an undefined score is null."""
-    undefined = dict.fromkeys(task.metrics)
-    content = score_sets_to_json({"test": file.scores})
-    return content | {
-        "primary_metrics": list(file.primary_metrics),
-        "test": nest(undefined | dict(flatten(content["test"]))),
-        "warnings": file.warnings,
-        "training_rows": file.scores.training_rows,
-    }
+def scores_json(file: "LabelledFile") -> dict[str, Any]:
+    """Return the content of the JSON file; undefined scores are left out."""
+    content = file._asdict()
+    return content | {"scores": [score.model_dump(exclude_none=True) for score in file.scores]}

@@ -12,7 +12,7 @@ from pydantic import create_model
 
 from keras_tabular.config import sections, typed_yaml
 from keras_tabular.config.schema import VALUE_TYPES, Kind, Schema
-from keras_tabular.config.sections import Evaluate, Gate, Range, Split, ThresholdRule, Train
+from keras_tabular.config.sections import Evaluate, Gate, Range, Split, Train
 from keras_tabular.config.typed_yaml import Section, expected_one_of, parse_section
 from keras_tabular.core.errors import UserError
 from keras_tabular.tasks.metrics import CUSTOM, ROW_SETS
@@ -161,7 +161,7 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[st
         for key in sorted(set(getattr(gate, section)) - set(keys)):
             row_set, is_custom, _ = key.partition(f".{CUSTOM}")
             if is_custom and row_set in row_sets and section != "worse_than_last":
-                continue  # the gate sees whether stages/evaluate.py has such a metric
+                continue  # the gate sees whether custom.py has such a metric
             hint = "The keys lowest and highest also allow custom metrics."
             yield f"gate.{section}: {expected_one_of(key, keys)} {hint}"
     group_keys = [f"{measure}_difference" for measure in schema.learning_task.subgroup_measures]
@@ -173,10 +173,9 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[st
 
 def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Iterator[str]:
     """Yield a threshold that cannot be chosen, and files, groups and slices that do not fit."""
-    has_rule = isinstance(evaluate.threshold, ThresholdRule)
-    if has_rule and not schema.learning_task.has_threshold:
+    if evaluate.threshold_rule and not schema.learning_task.has_threshold:
         yield f"evaluate.threshold: a rule requires the task binary, got {schema.task}."
-    elif has_rule and train.folds == 1:
+    elif evaluate.threshold_rule and train.folds == 1:
         yield "evaluate.threshold: a rule requires train.folds above 1."
     if len({file.partition(".")[0] for file in evaluate.tests}) < len(evaluate.tests):
         problem = "expected files with different names before the ending"

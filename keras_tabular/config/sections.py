@@ -316,6 +316,11 @@ class Evaluate(Section):
     slices: dict[str, Slice] = Field(default_factory=dict)
     groups: tuple[str, ...] = ()
 
+    @property
+    def threshold_rule(self) -> ThresholdRule | None:
+        """The rule by which the threshold is chosen, if it is."""
+        return self.threshold if isinstance(self.threshold, ThresholdRule) else None
+
 
 # Limits by the dotted key of a score: {test: {accuracy: 0.7}} becomes {test.accuracy: 0.7}.
 Limits = Annotated[

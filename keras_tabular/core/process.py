@@ -17,7 +17,13 @@ from keras_tabular.core.errors import UserError
 
 # OpenBLAS reads its number of threads when it is imported, and its sums depend on that number.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
-PROJECT_PACKAGES = ("", "stages", "network", "keras_tabular")  # "": the error names no module
+PROJECT_PACKAGES = (
+    "",
+    "custom",
+    "stages",
+    "network",
+    "keras_tabular",
+)  # "": the error names no module
 OUT_OF_MEMORY = (
     "error: There is not enough memory. Close other programs or raise the limit, or lower these "
     "values in params.yaml: units and batch_size of train.networks, or ingest.rows_per_part, the "

@@ -1,15 +1,113 @@
-"""The threshold and the temperature of probabilities, chosen on out-of-fold predictions."""
+"""What the stage calibrate chooses on predictions for rows that the model has not learnt from."""
+
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from keras_tabular.config.sections import ThresholdRule
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Evaluate, ThresholdRule
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.numbers import round_for_comparison
+from keras_tabular.evaluation.intervals import fit_intervals
+from keras_tabular.model_file.metadata import Intervals, ModelMetadata
+from keras_tabular.scoring.out_of_fold import OutOfFold
 from keras_tabular.scoring.scores import Predictions, hits_and_alarms
 from keras_tabular.scoring.uncertainty import mean_difference
+from keras_tabular.table.arrays import labels, row_weights
+from keras_tabular.table.groups import row_groups
+from keras_tabular.table.parquet import read_parts
 
 # The temperatures to choose from, at most 5% apart; rounded, so that every CPU has the same ones.
 TEMPERATURES = np.round(np.geomspace(0.25, 4, 112), 2)
+
+
+class UnseenRows(NamedTuple):
+    """Training rows with predictions of networks that have not learnt from them.
+
+    Attributes:
+        fold: Fold of each row, shape (rows,).
+        is_chained: Whether each prediction is the mean of a whole ensemble, as in forward chaining.
+    """
+
+    predictions: Predictions
+    fold: np.ndarray
+    is_chained: bool
+
+
+def read_unseen_rows(oof: OutOfFold, train: Path, schema: Schema) -> UnseenRows:
+    """Join out-of-fold predictions with the labels, weights and groups of their rows.
+
+    The predictions are those of forward chaining, if there are any, or those of cross-validation.
+
+    Args:
+        train: Folder of the training rows.
+    """
+    rows, fold = oof.unseen.rows, oof.unseen.fold[oof.unseen.rows]
+    names = [schema.target] if schema.weight is None else [schema.target, schema.weight]
+    labelled = pa.concat_tables(read_parts(train, names)).take(rows)
+    y, weight, group = labels(labelled, schema)[:, 0], row_weights(labelled, schema), None
+    if len(rows) and (groups := row_groups(train, schema)) is not None:
+        group = groups[rows]
+    if len(fold) and not fold.any():  # forward chaining with a single block: two halves are folds
+        fold = np.arange(len(fold)) % 2
+    task, is_chained = schema.learning_task, oof.forward_chaining is not None
+    predictions = Predictions(task, y, oof.unseen.y_pred, weight, group=group)
+    return UnseenRows(predictions, fold, is_chained)
+
+
+def calibrate_intervals(
+    rows: UnseenRows, params: Evaluate, metadata: ModelMetadata
+) -> Intervals | None:
+    """Fit the prediction intervals of a regression; None without rows that can tell their width.
+
+    Args:
+        params: The section `evaluate` of params.yaml.
+        metadata: Metadata of the trained model, with the disagreement of the folds' networks.
+    """
+    disagreement = metadata.trained_on.disagreement if metadata.trained_on else None
+    disagreement = 0.0 if rows.is_chained else disagreement
+    if not len(rows.fold) or disagreement is None:
+        return None
+    y, y_pred = rows.predictions.y, rows.predictions.y_pred[:, 0]
+    return fit_intervals(y - y_pred, y_pred, rows.fold, params.coverage, disagreement)
+
+
+def calibrate_temperature(
+    rows: UnseenRows, params: Evaluate, metadata: ModelMetadata
+) -> dict[str, float]:
+    """Choose the temperature of probabilities, or return that of params.yaml.
+
+    Args:
+        params: The section `evaluate` of params.yaml.
+        metadata: Metadata of the trained model, with the weights of the classes in the loss.
+
+    Returns:
+        `temperature`, and what `choose_temperature` says of it, if that has chosen it.
+    """
+    if params.temperature != "auto" or not len(rows.fold):
+        return {"temperature": 1.0 if params.temperature == "auto" else params.temperature}
+    predictions = rows.predictions
+    by_class = np.array(metadata.class_weights or np.ones(len(predictions.task.classes)))
+    weight = predictions.weight * by_class[predictions.y.astype(np.int64)]
+    return choose_temperature(predictions._replace(weight=weight), rows.fold)
+
+
+def calibrate_threshold(
+    rows: UnseenRows, params: Evaluate, metadata: ModelMetadata
+) -> ModelMetadata:
+    """Add the threshold that params.yaml gives, or the one that its rule chooses.
+
+    Args:
+        params: The section `evaluate` of params.yaml.
+        metadata: Metadata with the temperature of the probabilities.
+    """
+    y, weight = rows.predictions.y, rows.predictions.weight
+    probability = scale_by_temperature(rows.predictions.y_pred, metadata.temperature)[:, 0]
+    threshold = choose_threshold(params.threshold, y, probability, weight)
+    update = {"threshold": threshold, "threshold_choice": params.threshold_rule}
+    return metadata.model_copy(update=update)
 
 
 def choose_threshold(
@@ -107,10 +205,8 @@ def choose_temperature(predictions: Predictions, fold: np.ndarray) -> dict[str, 
         `temperature`, and the `loss_change` of the cross-validation with its 95% interval
         `loss_change_low` and `loss_change_high`.
     """
-    y, y_pred, weight, group = (
-        *(predictions.y, predictions.y_pred),
-        *(predictions.weight, predictions.group),
-    )
+    y, y_pred = predictions.y, predictions.y_pred
+    weight, group = predictions.weight, predictions.group
     _, fold = np.unique(fold, return_inverse=True)
 
     def compute_losses(temperature: float, rows: np.ndarray | slice = slice(None)) -> np.ndarray:

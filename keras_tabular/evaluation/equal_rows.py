@@ -36,8 +36,11 @@ def score_equal_rows(
     equal_rows = {}
     for name, (equal_with_target, equal) in masks.items():
         if equal.any():
-            counts = int(equal.sum()), int(equal_with_target.sum())
-            equal_rows[name] = EqualRows(*counts, score(predictions[name].select(~equal)))
+            equal_rows[name] = EqualRows(
+                equal=int(equal.sum()),
+                equal_with_target=int(equal_with_target.sum()),
+                without=score(predictions[name].select(~equal)),
+            )
     return equal_rows
 
 

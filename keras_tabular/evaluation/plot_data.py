@@ -90,10 +90,10 @@ def kept_test_rows(test: Predictions, schema: Schema) -> dict[str, Any]:
     rows = np.arange(max_rows)
     if test.group is not None:  # whole groups
         rows = np.sort(np.argsort(test.group, kind="stable")[: min(max_rows, MAX_KEPT_ROWS)])
-    kept = test.select(rows)
-    y, y_pred, weight, group = kept.y, kept.y_pred, kept.weight, kept.group
+    first_rows = test.select(rows)
+    y, y_pred, weight, group = first_rows.y, first_rows.y_pred, first_rows.weight, first_rows.group
     return {
-        "y": y.astype(int) if kept.task.classes else y,
+        "y": y.astype(int) if first_rows.task.classes else y,
         **{f"output_{k}": column for k, column in enumerate(y_pred.astype(np.float64).T)},
         **({"weight": weight} if schema.weight is not None else {}),
         **({} if group is None else {"group": group}),

@@ -1,10 +1,7 @@
 """The evaluation of a model and of its baselines, on the rows of a split or of a labelled file."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,29 +9,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.evaluation.calibration import choose_threshold, scale_by_temperature
-from keras_tabular.evaluation.equal_rows import hash_rows, score_equal_rows
-from keras_tabular.evaluation.labels import Labels
-from keras_tabular.model_file.intervals import Intervals
-from keras_tabular.model_file.metadata import ModelMetadata
-from keras_tabular.scoring.evaluation import Evaluation, IntervalCoverage, ScoreSet
-from keras_tabular.scoring.scores import Baselines, OutOfFold, Predictions, read_oof, score
+from keras_tabular.evaluation.equal_rows import score_equal_rows
+from keras_tabular.model_file.metadata import Intervals, ModelMetadata
+from keras_tabular.scoring.evaluation import (
+    MODEL,
+    Evaluation,
+    IntervalCoverage,
+    Score,
+    score_records,
+)
+from keras_tabular.scoring.out_of_fold import OutOfFold
+from keras_tabular.scoring.scores import Baselines, Predictions, score
 from keras_tabular.scoring.uncertainty import (
-    MIN_ROWS_FOR_INTERVAL,
     ScoredPredictions,
     score_and_resample,
     share_interval,
 )
 from keras_tabular.table import arrays
-from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import FILE, LINE, part_paths, read_parts, write_part
-from keras_tabular.table.rows import check_rows, raise_failures
-from keras_tabular.table.source import check_columns, read_rows, row_locator
 from keras_tabular.tasks.metrics import ROW_SETS, CustomMetric
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
@@ -62,29 +59,28 @@ def evaluate(
         baselines: Returns the result of `fit_baselines`.
         metrics: Metrics that the project adds to those of the task.
     """
-    metadata, oof = model.metadata, read_oof(data / "oof")
+    metadata, oof = model.metadata, OutOfFold.read(data / "oof")
     predictions = predict_row_sets(model, data, oof, schema, metrics)
-    test, held_out = predictions["test"], [k for k in ("test", *oof) if k in predictions]
-    score_sets = {name: ScoreSet(score(rows)) for name, rows in predictions.items()}
-    scored_sets = {name: score_and_resample(predictions[name]) for name in held_out}
-    primary_metrics = choose_primary_metrics(
-        predictions["train"], scored_sets["test"], schema.weight
-    )
-
+    test, held_out = predictions["test"], ("test", *oof.by_row_set)
+    scored = {k: score_and_resample(predictions[k]) for k in held_out if k in predictions}
+    primary = choose_primary_metrics(predictions["train"], scored["test"], schema.weight)
     fitted = baselines()
     thresholds = baseline_thresholds(fitted, predictions, metadata, schema)
-    for name, scored in scored_sets.items():
-        score_sets[name] = compare_with_baselines(scored, fitted, thresholds, primary_metrics, name)
-    fold, has_threshold = oof["cross_validation"]["fold"].to_numpy(), test.task.has_threshold
-    intervals = metadata.intervals
+    scores = []
+    for name, rows in predictions.items():
+        if name in scored:
+            scores += compare_with_baselines(scored[name], fitted, thresholds, primary, name)
+        else:
+            scores += score_records(name, MODEL, score(rows), len(rows.y))
+    intervals, has_threshold = metadata.intervals, test.task.has_threshold
     evaluation = Evaluation(
-        primary_metrics,
-        score_sets,
+        primary_metrics=primary,
+        scores=tuple(scores),
         threshold=metadata.threshold if has_threshold else None,
         baseline_thresholds=thresholds if has_threshold else {},
         calibration=metadata.calibration or {},
         interval_coverage=compute_coverage(test, intervals) if intervals else None,
-        equal_rows=score_equal_rows(data / "split", fold, predictions, schema),
+        equal_rows=score_equal_rows(data / "split", oof.cross_validation.fold, predictions, schema),
         classes_not_found=classes_not_found(test),
         custom_metrics={metric.name: metric.greater_is_better for metric in metrics},
         version=metadata.version,
@@ -106,11 +102,9 @@ def predict_row_sets(
         name: predict_table(model.predict, data / "split" / name, schema, threshold)
         for name in ("train", "validation", "test")
     }
-    for name, table in oof.items():
-        *columns, fold = (column.to_numpy() for column in table.columns)
-        rows = np.flatnonzero(fold >= 0)
-        y_pred = scale_by_temperature(np.column_stack(columns)[rows], temperature)
-        predictions[name] = predictions["train"].select(rows)._replace(y_pred=y_pred)
+    for name, folds in oof.by_row_set.items():
+        y_pred = scale_by_temperature(folds.y_pred, temperature)
+        predictions[name] = predictions["train"].select(folds.rows)._replace(y_pred=y_pred)
     return {
         name: predictions[name]._replace(custom_metrics=metrics)
         for name in ROW_SETS
@@ -173,7 +167,8 @@ def fit_baselines(data: Path, schema: Schema, loss: str) -> Baselines:
     """
     from keras_tabular.evaluation.baselines import predict_baselines  # scikit-learn takes a second
 
-    folds = {name: table["fold"].to_numpy() for name, table in read_oof(data / "oof").items()}
+    oof = OutOfFold.read(data / "oof").by_row_set
+    folds = {name: predictions.fold for name, predictions in oof.items()}
     return predict_baselines(data / "split", folds, schema, loss)
 
 
@@ -221,7 +216,7 @@ def compare_with_baselines(
     thresholds: Mapping[str, float],
     primary_metrics: tuple[str, ...],
     row_set: str = "test",
-) -> ScoreSet:
+) -> list[Score]:
     """Add intervals to the scores of the model, and compare it with the baselines on the same rows.
 
     Args:
@@ -231,27 +226,29 @@ def compare_with_baselines(
         primary_metrics: Metrics for which the scores of the baselines get intervals, in addition to
             the main score.
         row_set: One of `metrics.ROW_SETS`.
+
+    Returns:
+        The scores of the model, then those of each baseline with the differences from it.
     """
-    task = scored.predictions.task
-    model_scores = scored.scores.with_intervals(scored.intervals())
-    baseline_scores, differences = {}, {}
+    task, rows = scored.predictions.task, len(scored.predictions.y)
+    scores = score_records(row_set, MODEL, scored.values, rows, interval=scored.intervals())
     for name, y_pred in ((name, row_sets[row_set]) for name, row_sets in baselines.items()):
-        rows = scored.predictions.select(slice(len(y_pred)))
-        if len(rows.y) < len(scored.predictions.y):
-            scored = score_and_resample(rows)
-        rows = rows._replace(y_pred=y_pred, threshold=thresholds[name])
-        baseline = score_and_resample(rows)
+        predictions = scored.predictions.select(slice(len(y_pred)))
+        if len(predictions.y) < len(scored.predictions.y):
+            scored = score_and_resample(predictions)
+        predictions = predictions._replace(y_pred=y_pred, threshold=thresholds[name])
+        baseline = score_and_resample(predictions)
         if name == task.baselines["constant"]:
             baseline = with_best_constant(baseline)
             if row_set != "test":  # each fold has another constant, and none ranks its rows
-                baseline = baseline._replace(
-                    scores=baseline.scores.select((task.main_metric, "loss"))
-                )
-        intervals = baseline.intervals((task.main_metric, *primary_metrics))
-        baseline_scores[name] = baseline.scores.with_intervals(intervals)
-        if baseline_differences := scored.differences(baseline):
-            differences[name] = baseline_differences
-    return ScoreSet(model_scores, baseline_scores, differences)
+                keys = baseline.values.keys() & {task.main_metric, "loss"}
+                baseline = baseline._replace(values={k: baseline.values[k] for k in sorted(keys)})
+        scores += score_records(
+            *(row_set, name, baseline.values, len(y_pred)),
+            interval=baseline.intervals((task.main_metric, *primary_metrics)),
+            difference=scored.differences(baseline),
+        )
+    return scores
 
 
 def with_best_constant(constant: ScoredPredictions) -> ScoredPredictions:
@@ -261,10 +258,10 @@ def with_best_constant(constant: ScoredPredictions) -> ScoredPredictions:
     baseline only because its constant happens to suit these rows.
     """
     rows = constant.predictions
-    best, weight = rows.task.best_constant(rows.y, rows.weight), rows.weight
+    best = rows.task.best_constant(rows.y, rows.weight)
     losses = rows._replace(y_pred=np.broadcast_to(best, rows.y_pred.shape)).row_losses
-    scores = constant.scores.with_loss(float(np.average(losses, weights=weight)))
-    return constant._replace(scores=scores, row_values=constant.row_values | {"loss": losses})
+    values = constant.values | {"loss": float(np.average(losses, weights=rows.weight))}
+    return constant._replace(values=values, row_values=constant.row_values | {"loss": losses})
 
 
 def classes_not_found(test: Predictions) -> tuple[str, ...]:
@@ -282,115 +279,16 @@ def compute_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverag
     is_inside = inside_intervals(test, intervals)
     ends = share_interval(is_inside, np.ones(len(is_inside)), test.group)
     mean_width = float(np.diff(intervals.ends(test.y_pred[:, 0]).astype(np.float64)).mean())
-    return IntervalCoverage(intervals.coverage, float(is_inside.mean()), *ends, mean_width)
+    return IntervalCoverage(
+        nominal=intervals.coverage,
+        coverage=float(is_inside.mean()),
+        low=ends[0],
+        high=ends[1],
+        mean_width=mean_width,
+    )
 
 
 def inside_intervals(rows: Predictions, intervals: Intervals) -> np.ndarray:
     """Return 1 for each row whose value lies in its interval, and 0 for the others: (rows,)."""
     low, high = intervals.ends(rows.y_pred[:, 0]).T.astype(np.float64)
     return ((low <= rows.y) & (rows.y <= high)).astype(np.float64)
-
-
-class LabelledFile(NamedTuple):
-    """Scores for the rows of a file, and warnings about these rows."""
-
-    primary_metrics: tuple[str, ...]
-    scores: ScoreSet
-    warnings: list[str]
-
-
-def score_file(
-    file: Path,
-    model: "SavedModel",
-    schema: Schema,
-    policies: Validate,
-    split: Path | None,
-    thresholds: dict[str, float],
-    metrics: Sequence[CustomMetric] = (),
-    labels: Labels | None = None,
-) -> LabelledFile:
-    """Score the model and its baselines on the rows of a file, and count the training rows in it.
-
-    Args:
-        policies: The section `validate` of params.yaml.
-        split: Folder of the split, from which the baselines learn; None for no baselines.
-        thresholds: Thresholds of the baselines; those that are missing are chosen.
-        metrics: Metrics of the project.
-        labels: Labels of the rows, if the file itself does not contain them.
-
-    Raises:
-        UserError: The file is missing, all weights are 0, or the rows are not valid, see
-            `write_valid_rows`.
-    """
-    if not file.exists():
-        raise UserError(f"{file} does not exist, but evaluate.tests in params.yaml lists it")
-    training_rows, baselines = 0, Baselines()
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        failures = write_valid_rows(file, schema, policies, folder, labels)
-        predictions = predict_table(model.predict, folder, schema, model.metadata.threshold)
-        if split:
-            from keras_tabular.evaluation.baselines import predict_baselines  # takes a second
-
-            hashes, _ = hash_rows(folder, schema)
-            training_rows = int(np.isin(hashes, hash_rows(split / "train", schema)[0]).sum())
-            baselines = predict_baselines(split, {}, schema, model.metadata.loss, folder)
-            thresholds = baseline_thresholds(baselines, {}, model.metadata, schema) | thresholds
-    scored = score_and_resample(predictions._replace(custom_metrics=metrics))
-    primary_metrics = choose_primary_metrics(predictions, scored, schema.weight)
-    scores = compare_with_baselines(scored, baselines, thresholds, primary_metrics)
-    warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]
-    warnings += labels.warnings if labels else []
-    rows = scores.model.rows
-    if training_rows:
-        counts = f"{training_rows:,} of {rows:,} rows are training rows"
-        warnings.append(f"{counts}, so the scores are too optimistic")
-    if rows < MIN_ROWS_FOR_INTERVAL:
-        warnings.append(f"intervals need {MIN_ROWS_FOR_INTERVAL} rows or more, got {rows}")
-    return LabelledFile(primary_metrics, replace(scores, training_rows=training_rows), warnings)
-
-
-def write_valid_rows(
-    file: Path, schema: Schema, policies: Validate, folder: Path, labels: Labels | None = None
-) -> Counter[str]:
-    """Check the rows of a file, and write those that are not dropped as parts of a table.
-
-    The features, the target, the weight and, if the file has it, the group are checked for their
-    kind, missing values, ranges and values.
-
-    Args:
-        policies: The section `validate` of params.yaml.
-        folder: Where to write the table.
-        labels: See `score_file`. Rows without a label are left out and not checked.
-
-    Returns:
-        The number of rows that failed a check with the policy drop or warn, by column and check.
-
-    Raises:
-        UserError: A row fails a check with the policy error, the columns of the file are not those
-            of the schema, or no row is left.
-    """
-    required = [*schema.features, schema.target, *([schema.weight] if schema.weight else [])]
-    added = labels.values.column_names if labels else []
-    names = check_columns(file, schema, [name for name in required if name not in added])
-    needed = {*required, schema.group} & {*names} - {*added}
-    columns = {name: column for name, column in schema.columns.items() if name in needed}
-    checks, counts, rows = declared_checks(schema, policies), Counter[str](), 0
-    line = row_locator([file], schema)
-    for number, raw in enumerate(read_rows(file, schema, list(columns))):
-        table, failures = check_rows(raw, columns, checks)[1:]
-        is_valid = np.ones(len(table), bool)
-        if labels:
-            numbers = range(raw.first, raw.first + len(table))
-            positions = pa.array(map(labels.positions.get, numbers), pa.int64())
-            values, is_valid = labels.values.take(positions), np.array(positions.is_valid())
-            table = pa.table([*table.columns, *values.columns], [*columns, *added])
-            failures = [failure for failure in failures if is_valid[failure.row]]
-        raise_failures([f for f in failures if f.policy == "error"], raw.first, line)
-        counts.update(f"{f.column}: {f.check}: {f.policy}" for f in failures)
-        is_valid[[failure.row for failure in failures if failure.policy == "drop"]] = False
-        write_part(folder, number, table.filter(pa.array(is_valid)))
-        rows += int(is_valid.sum())
-    if not rows:
-        raise UserError(f"{file}: expected at least one valid row, got none")
-    return counts

@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING
 
 from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.errors import format_list
-from keras_tabular.core.numbers import UNDEFINED, format_number
+from keras_tabular.core.numbers import format_number
 from keras_tabular.scoring.evaluation import (
     EXPLANATION_LOG,
-    NO_SCORES,
+    MODEL,
     Evaluation,
+    Interval,
     IntervalCoverage,
-    ScoreSet,
 )
 from keras_tabular.tasks.metrics import BASELINES, metric
 from keras_tabular.tasks.task import Task
 
 if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
-    from keras_tabular.evaluation.result import LabelledFile
+    from keras_tabular.evaluation.labelled_file import LabelledFile
 
 
 def summary_lines(
@@ -32,10 +32,10 @@ def summary_lines(
         files: Scores of each file of `evaluate.tests`, by its name.
         rule: The rule by which the threshold was chosen, if it was.
     """
-    for name, (primary_metrics, scores, warnings) in files.items():
-        yield from (f"warn: {name}: {warning}" for warning in warnings)
-        file_evaluation = Evaluation(primary_metrics, {"test": scores})
-        yield f"{name}: {format_scores(file_evaluation, task)}"
+    for name, file in files.items():
+        yield from (f"warn: {name}: {warning}" for warning in file.warnings)
+        scores = Evaluation(primary_metrics=file.primary_metrics, scores=tuple(file.scores))
+        yield f"{name}: {format_scores(scores, task)}"
     yield format_scores(evaluation, task)
     if rule:
         yield format_threshold(evaluation)
@@ -47,6 +47,11 @@ def summary_lines(
 # A primary metric, or R², hints at a leak if the score and the lower end of its interval are at
 # least as high.
 MIN_SUSPICIOUS_SCORE, MIN_SUSPICIOUS_LOWER_END = 0.999, 0.98
+# The row sets whose scores follow those on the test rows, in words.
+OTHER_PLACES = {
+    "cross_validation": "cross-validated",
+    "forward_chaining": "on later rows by models of earlier ones",
+}
 
 
 def evaluation_warnings(evaluation: Evaluation, task: Task) -> list[str]:
@@ -66,11 +71,17 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> list[str]:
         columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
         warnings.append(f"test rows are outside the range of the training rows in {columns}")
     key = task.leak_metric or evaluation.primary_metrics[0]
-    value, interval = evaluation.test.model.get(key) or (0.0, None)
-    if interval and value >= MIN_SUSPICIOUS_SCORE and interval[0] >= MIN_SUSPICIOUS_LOWER_END:
-        score = f"{metric(key).label} is {format_number(value)} {format_interval(*interval)}"
-        warnings.append(f"{score}, which often means that a column leaks the target")
+    score = evaluation.score("test", key)
+    is_high = score is not None and score.value >= MIN_SUSPICIOUS_SCORE
+    if score and is_high and score.interval and score.interval[0] >= MIN_SUSPICIOUS_LOWER_END:
+        text = f"{metric(key).label} is {format_estimate(score.value, score.interval)}"
+        warnings.append(f"{text}, which often means that a column leaks the target")
     return warnings
+
+
+def format_estimate(value: float, interval: Interval) -> str:
+    """Format a score with its 95% interval."""
+    return f"{format_number(value)} {format_interval(*interval)}"
 
 
 def format_interval(low: float, high: float) -> str:
@@ -80,46 +91,38 @@ def format_interval(low: float, high: float) -> str:
 
 def format_scores(evaluation: Evaluation, task: Task) -> str:
     """Format the first primary metric, of the model with its interval and of the baselines."""
-    key, test = evaluation.primary_metrics[0], evaluation.test
-    on_test, on_folds, on_later_rows = (
-        _format_values(evaluation.score_sets.get(row_set, NO_SCORES), key)
-        for row_set in ("test", "cross_validation", "forward_chaining")
-    )
-    text = f"{metric(key).label}: {on_test['model']} on {test.model.rows:,} test rows"
-    estimate = test.model.get(key)
-    if estimate and estimate.interval:
-        text += f" {format_interval(*estimate.interval)}"
-    if on_folds["model"] != UNDEFINED:
-        text += f", {on_folds['model']} cross-validated"
-    if on_later_rows["model"] != UNDEFINED:
-        text += f", {on_later_rows['model']} on later rows by models of earlier ones"
-    constant, *names = task.baselines.values()
+    key, row_set = evaluation.primary_metrics[0], "test"
+    score, constant = evaluation.score(row_set, key), task.baselines["constant"]
+    text = f"{metric(key).label}: "
+    text += f"{_format_value(evaluation, row_set, key)} on {evaluation.rows(row_set):,} test rows"
+    text += f" {format_interval(*score.interval)}" if score and score.interval else ""
+    for place, words in OTHER_PLACES.items():
+        if evaluation.score(place, key):
+            text += f", {_format_value(evaluation, place, key)} {words}"
     baselines = []
-    for name in (*names, constant):
-        baseline = f"{BASELINES[name]} {on_test.get(name, UNDEFINED)}"
-        for values, place in ((on_folds, "cross-validated"), (on_later_rows, "on later rows")):
-            value = values.get(name, UNDEFINED)
-            if value != UNDEFINED and name != constant:
-                baseline += f" and {value} {place}"
-        baselines.append(baseline)
+    for name in sorted(task.baselines.values(), key=lambda name: name == constant):
+        values = [_format_value(evaluation, row_set, key, name)]
+        for place, words in OTHER_PLACES.items():
+            if name != constant and evaluation.score(place, key, name):
+                words = "on later rows" if place == "forward_chaining" else words
+                values.append(f"{_format_value(evaluation, place, key, name)} {words}")
+        baselines.append(f"{BASELINES[name]} {' and '.join(values)}")
     return f"{text}; {', '.join(baselines)}"
 
 
-def _format_values(scores: ScoreSet, key: str) -> dict[str, str]:
-    """Format a score of the model, with the key "model", and of each baseline by its name."""
-    model = scores.model.value(key)
-    values = {name: baseline.value(key) for name, baseline in scores.baselines.items()}
-    texts = {name: format_number(value, model) for name, value in values.items()}
-    return {"model": format_number(model, *values.values())} | texts
+def _format_value(evaluation: Evaluation, row_set: str, key: str, model: str = MODEL) -> str:
+    """Format a score with enough digits to tell it apart from those that it is compared with."""
+    compared = [MODEL] if model != MODEL else evaluation.baselines(row_set)
+    value = evaluation.value(row_set, key, model)
+    return format_number(value, *(evaluation.value(row_set, key, name) for name in compared))
 
 
 def format_threshold(evaluation: Evaluation) -> str:
     """Format the scores that depend on the threshold."""
     texts = []
     for row_set, place in (("test", "on the test rows"), ("cross_validation", "cross-validated")):
-        scores = evaluation.score_sets.get(row_set, NO_SCORES).model
         recall, precision, f1 = (
-            format_number(scores.value(key)) for key in ("recall", "precision", "f1")
+            format_number(evaluation.value(row_set, key)) for key in ("recall", "precision", "f1")
         )
         texts.append(f"recall {recall}, precision {precision}, F1 {f1} {place}")
     return f"Threshold {format_number(evaluation.threshold)}: {'; '.join(texts)}"
@@ -127,7 +130,7 @@ def format_threshold(evaluation: Evaluation) -> str:
 
 def format_coverage(coverage: IntervalCoverage) -> str:
     """Format the share of the test values that are inside of their prediction intervals."""
-    share = f"{format_number(coverage.coverage)} {format_interval(coverage.low, coverage.high)}"
+    share = format_estimate(coverage.coverage, (coverage.low, coverage.high))
     return f"{coverage.nominal:.0%} prediction intervals contain {share} of the test values"
 
 
@@ -139,10 +142,10 @@ def format_equal_rows(evaluation: Evaluation) -> list[str]:
         ("cross_validation", "training rows are equal to one of another fold"),
     ):
         if rows := evaluation.equal_rows.get(row_set):
-            row_count = evaluation.score_sets[row_set].model.rows
-            score = format_number(rows.without.value(key))
+            score = format_number(rows.without.get(key))
             texts.append(
-                f"{rows.equal:,} of {row_count:,} {place}, {rows.equal_with_target:,} of "
-                f"them with the same target; {metric(key).label} without these rows: {score}"
+                f"{rows.equal:,} of {evaluation.rows(row_set):,} {place}, "
+                f"{rows.equal_with_target:,} of them with the same target; "
+                f"{metric(key).label} without these rows: {score}"
             )
     return texts

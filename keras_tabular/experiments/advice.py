@@ -8,7 +8,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import format_list
 from keras_tabular.core.numbers import format_number
 from keras_tabular.experiments.verdict import Check
-from keras_tabular.scoring.evaluation import NO_SCORES, Evaluation
+from keras_tabular.scoring.evaluation import Evaluation
 from keras_tabular.tasks.metrics import BASELINES
 from keras_tabular.tasks.task import Task
 
@@ -64,9 +64,7 @@ def _advice_about_rows(evaluation: Evaluation, schema: Schema, params: Params) -
 
 
 def _advice_about_overfitting(evaluation: Evaluation, networks: Networks) -> Iterator[str]:
-    sets = evaluation.score_sets
-    train_loss = sets.get("train", NO_SCORES).model.value("loss")
-    loss = sets.get("cross_validation", NO_SCORES).model.value("loss")
+    train_loss, loss = (evaluation.value(rows, "loss") for rows in ("train", "cross_validation"))
     if train_loss is None or loss is None or train_loss >= MAX_LOSS_RATIO * loss:
         return
     advice = (

@@ -5,7 +5,7 @@ import io
 import math
 import re
 from collections.abc import Iterable, Mapping
-from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from keras_tabular.core.files import md5_hash
 from keras_tabular.core.nested import flatten
 from keras_tabular.experiments.run import Run, locked_inputs, locked_outputs
 from keras_tabular.experiments.verdict import Verdict
-from keras_tabular.scoring.evaluation import NO_SCORES, PairedDifference, ScoreSet
+from keras_tabular.scoring.evaluation import MODEL, Difference, Score
 from keras_tabular.scoring.scores import Predictions
 from keras_tabular.scoring.uncertainty import score_and_resample
 from keras_tabular.tasks.metrics import AVERAGES, Metric, metrics_by_key
@@ -27,39 +27,40 @@ METRICS_OF_TASKS = metrics_by_key({})
 MAX_RELATIVE_DIFFERENCE = 1e-4  # of scores that are shown as the same
 
 
-class ScoreComparison(NamedTuple):
-    """Another score, and the difference of this run from it.
-
-    Attributes:
-        value: The other score.
-        difference: The score of this run minus the other one.
-        outcome: `better`, `worse`, `same`, or `not_significant` if the interval contains 0; empty
-            if the score of this run is undefined.
-        interval: The 95% interval of the difference, if there is one.
-    """
-
-    value: float
-    difference: float
-    outcome: str
-    interval: tuple[float, float] | None = None
-
-
 class ScoreRow(NamedTuple):
-    """One score of a run, of its base and of its baselines.
+    """One metric of a run, of its base and of its baselines, for the same row set.
 
     Attributes:
         average: How the score is averaged over the classes, in words; empty if it is not.
-        value: The score of the run, None if it is undefined.
+        model: The score of the run; None if it is undefined, as for the other scores.
+        base: The score of the base, with the difference of the run from it.
+        baselines: The score of each baseline by its name.
     """
 
     key: str
     label: str
     average: str
     greater_is_better: bool
-    value: float | None
-    interval: tuple[float, float] | None
-    base: ScoreComparison | None
-    baselines: dict[str, ScoreComparison | None]
+    model: Score | None
+    base: Score | None
+    baselines: dict[str, Score | None]
+
+    def outcome(self, other: Score | None) -> str:
+        """Compare the run with another score.
+
+        Returns:
+            `better`, `worse`, `same`, or `not_significant` if the interval of the difference
+            contains 0; empty if one of the two scores is undefined.
+        """
+        if self.model is None or other is None:
+            return ""
+        value, difference = self.model.value, other.difference
+        is_close = math.isclose(value, other.value, rel_tol=MAX_RELATIVE_DIFFERENCE)
+        if is_close and not (difference and difference.value):
+            return "same"
+        if difference and difference.within_chance:
+            return "not_significant"
+        return "better" if (value > other.value) == self.greater_is_better else "worse"
 
 
 class ChangedValue(NamedTuple):
@@ -79,9 +80,8 @@ class Comparison:
 
     Attributes:
         verdict: The verdict of the gate, if the run has one.
-        scores: Scores by the keys of `metrics.ROW_SETS`, then by metric key; only those of the test
-            rows are compared with the base.
-        tests: Scores by the names of the additional test files, then by metric key.
+        scores: Scores by row set, then by metric key; only those of the test rows are compared
+            with the base.
         code: Paths of code that differs.
         data: Differences of the profiles, None if a run has no profile.
         stale: Parameters, and the paths of the schema and the scores, that were edited after the
@@ -105,80 +105,62 @@ class Comparison:
         self.data = changed_values(*profiles) if all(profiles) else None
         splits = [locked_outputs(each.lock).get("data/split") for each in runs]
         self.test_rows_differ = all(splits) and splits[0] != splits[1]
-        compare_set = partial(compare_scores, metrics=metrics_by_key(evaluation.custom_metrics))
-        self.scores = {name: compare_set(each) for name, each in evaluation.score_sets.items()}
-        self.tests = {name: compare_set(each) for name, each in evaluation.test_files.items()}
+        metrics, with_base = metrics_by_key(evaluation.custom_metrics), dict[str, Score]()
         if base:
-            base_test = base.require_evaluation().test
             paired = {} if self.test_rows_differ else paired_differences(run, base)
-            self.scores["test"] = compare_set(evaluation.test, base_test, paired)
+            with_base = base_scores(base, paired)
+        self.scores = {
+            row_set: compare_scores(
+                [score for score in evaluation.scores if score.row_set == row_set],
+                with_base if row_set == "test" else {},
+                metrics=metrics,
+            )
+            for row_set in evaluation.row_sets()
+        }
 
 
 def compare_scores(
-    scores: ScoreSet,
-    base: ScoreSet = NO_SCORES,
-    paired: Mapping[str, PairedDifference] | None = None,
+    scores: Iterable[Score],
+    base: Mapping[str, Score] = MappingProxyType({}),
     keys: Iterable[str] = (),
     metrics: Mapping[str, Metric] = METRICS_OF_TASKS,
 ) -> dict[str, ScoreRow]:
-    """Compare the scores for one set of rows with those of the base and of the baselines.
+    """Arrange the scores for one set of rows by metric.
 
     Args:
-        base: Scores of the base for the same set of rows.
-        paired: Differences from the base on the same rows, by metric key.
+        scores: Scores of the model and of the baselines.
+        base: Scores of the base for the same set of rows, by metric key.
         keys: Metric keys that have a row even if they are undefined everywhere.
         metrics: The metrics to compare, by their keys, in the order of the result.
 
     Returns:
         The rows by metric key.
     """
-    baselines = dict(sorted(scores.baselines.items()))
-    all_scores = (scores.model, base.model, *baselines.values())
-    all_keys = {*keys, *(key for each in all_scores for key, _ in each.items())}
-    rows = {}
-    for key, metric in metrics.items():
-        if key not in all_keys:
-            continue
-        value, interval = scores.model.get(key) or (None, None)
-        compare_value = partial(compare_score, value, greater_is_better=metric.greater_is_better)
-        rows[key] = ScoreRow(
-            key,
-            metric.label,
-            AVERAGES.get(key.rpartition(".")[0], ""),
-            metric.greater_is_better,
-            value,
-            interval,
-            compare_value(base.model.value(key), paired=(paired or {}).get(key)),
-            {
-                name: compare_value(baseline.value(key), paired=scores.difference(name, key))
-                for name, baseline in baselines.items()
-            },
+    by_metric: dict[str, dict[str, Score]] = {key: {} for key in (*keys, *base)}
+    for score in scores:
+        by_metric.setdefault(score.metric, {})[score.model] = score
+    names = sorted({name for models in by_metric.values() for name in models} - {MODEL})
+    return {
+        key: ScoreRow(
+            *(key, metric.label, AVERAGES.get(key.rpartition(".")[0], "")),
+            *(metric.greater_is_better, by_metric[key].get(MODEL), base.get(key)),
+            {name: by_metric[key].get(name) for name in names},
         )
-    return rows
+        for key, metric in metrics.items()
+        if key in by_metric
+    }
 
 
-def compare_score(
-    value: float | None,
-    other: float | None,
-    greater_is_better: bool,
-    paired: PairedDifference | None = None,
-) -> ScoreComparison | None:
-    """Compare a score with another one; return None if there is no other."""
-    if other is None:
-        return None
-    if value is None:
-        return ScoreComparison(other, 0.0, "")
-    is_close = math.isclose(value, other, rel_tol=MAX_RELATIVE_DIFFERENCE)
-    if is_close and not (paired and paired.difference):
-        return ScoreComparison(other, 0.0, "same")
-    outcome = "better" if (value > other) == greater_is_better else "worse"
-    if paired and paired.within_chance:
-        outcome = "not_significant"
-    interval = (paired.low, paired.high) if paired else None
-    return ScoreComparison(other, value - other, outcome, interval)
+def base_scores(base: Run, differences: Mapping[str, Difference]) -> dict[str, Score]:
+    """Return the scores of the base on its test rows by metric, with the differences from them."""
+    return {
+        score.metric: score.model_copy(update={"difference": differences.get(score.metric)})
+        for score in base.require_evaluation().scores
+        if (score.row_set, score.model) == ("test", MODEL)
+    }
 
 
-def paired_differences(run: Run, base: Run) -> dict[str, PairedDifference]:
+def paired_differences(run: Run, base: Run) -> dict[str, Difference]:
     """Compare the scores of two runs on the same test rows, by metric key.
 
     A run keeps only some of many test rows. The difference is then that on all rows, and the
@@ -191,17 +173,20 @@ def paired_differences(run: Run, base: Run) -> dict[str, PairedDifference]:
     base_rows = base_rows._replace(group=rows.group)
     scored, base_scored = (score_and_resample(each) for each in (rows, base_rows))
     on_kept_rows = scored.differences(base_scored)
-    scores, base_scores = (each.require_evaluation().test.model for each in (run, base))
-    if scores.rows <= len(rows.y):
+    evaluation, base_evaluation = (each.require_evaluation() for each in (run, base))
+    n_rows = evaluation.rows("test")
+    if n_rows <= len(rows.y):
         return on_kept_rows
-    width_ratio = (len(rows.y) / scores.rows) ** 0.5
+    width_ratio = (len(rows.y) / n_rows) ** 0.5
     differences = {}
-    for key, (kept_difference, low, high) in on_kept_rows.items():
-        value, base_value = scores.value(key), base_scores.value(key)
+    for key, kept in on_kept_rows.items():
+        value, base_value = (each.value("test", key) for each in (evaluation, base_evaluation))
         if value is not None and base_value is not None:
             difference = value - base_value
-            ends = (difference + width_ratio * (end - kept_difference) for end in (low, high))
-            differences[key] = PairedDifference(difference, *ends)
+            low, high = (
+                difference + width_ratio * (end - kept.value) for end in (kept.low, kept.high)
+            )
+            differences[key] = Difference(value=difference, low=low, high=high)
     return differences
 
 

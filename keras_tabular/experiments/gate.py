@@ -7,7 +7,7 @@ for it, `compare_with_base` adds the comparison with another run.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from keras_tabular.config.params import PARAMS, Params
 from keras_tabular.config.schema import Schema
@@ -16,8 +16,8 @@ from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation.summary import evaluation_warnings
 from keras_tabular.experiments.advice import Networks, next_steps
 from keras_tabular.experiments.run import Run, mismatch
-from keras_tabular.experiments.verdict import SKIPPED, STATUSES, Check, Verdict
-from keras_tabular.scoring.evaluation import Evaluation, PairedDifference, ScoreSet, flat
+from keras_tabular.experiments.verdict import STATUSES, Check, Status, Verdict, worst_status
+from keras_tabular.scoring.evaluation import Difference, Evaluation, model_values
 from keras_tabular.tasks.metrics import BASELINES, CONSTANTS, deciding_metric, metric
 
 NOTHING_LEARNT, MISSES_LIMIT = "Nothing was learnt", "A score misses its limit"
@@ -36,7 +36,7 @@ class Base(NamedTuple):
 
     name: str
     evaluation: Evaluation | None
-    compute_differences: Callable[[], Mapping[str, PairedDifference]] = dict
+    compute_differences: Callable[[], Mapping[str, Difference]] = dict
 
 
 def make_base(run: Run, other: Run | None) -> Base:
@@ -50,7 +50,7 @@ def make_base(run: Run, other: Run | None) -> Base:
     if reason:
         return Base(reason, None)
 
-    def compute_differences() -> dict[str, PairedDifference]:
+    def compute_differences() -> dict[str, Difference]:
         from keras_tabular.experiments.comparison import paired_differences  # NumPy takes 0.2 s
 
         return paired_differences(run, other)
@@ -73,22 +73,21 @@ def evaluate_gate(
         params: The sections `gate`, `split` and `train`.
         networks: Weight and parameters of each architecture that was trained.
     """
-    gate, test, task = params.gate, evaluation.test, schema.learning_task
-    names = task.baselines
+    gate, task = params.gate, schema.learning_task
+    names, scores = task.baselines, model_values(evaluation.scores)
     keys = list(dict.fromkeys([deciding_metric(params.train.loss), evaluation.primary_metrics[0]]))
-    constant = check_constant(test, names["constant"], keys)
-    limits = [*check_limits(flat(evaluation), gate), *check_groups(evaluation, gate.groups)]
+    constant = check_constant(evaluation, names["constant"], keys)
+    limits = [*check_limits(scores, gate), *check_subgroups(evaluation, gate.groups)]
     comparisons = [
-        check_baseline(test, names[kind], keys, gate.margin)
+        check_baseline(evaluation, names[kind], keys, gate.margin)
         for kind in gate.beat_baselines
         if kind != "constant"
     ]
-    compared = [check for check in comparisons if check.status != SKIPPED]
+    compared = [check for check in comparisons if check.status != "skipped"]
     strongest = min(compared, key=_rank, default=None)
 
     required = [constant] if "constant" in gate.beat_baselines else []
     checks = [*required, *limits, *comparisons]
-    statuses = {check.status for check in checks}
     missed_limits = [check.reason for check in limits if check.status == "fail"]
     has_learnt = constant.status == "pass"
     reasons, warnings = [*missed_limits], evaluation_warnings(evaluation, task)
@@ -100,12 +99,12 @@ def evaluate_gate(
         warnings.insert(0, constant.reason.removeprefix(f"{NOTHING_LEARNT}: "))
     decisive_constant = constant if required or has_learnt else None
     return Verdict(
-        status=next((status for status in STATUSES if status in statuses), "pass"),
+        status=worst_status([check.status for check in checks]),
         headline=_headline(decisive_constant, bool(missed_limits), strongest),
         reason=". ".join(reasons) or (constant.reason if has_learnt else KEEPS_RULES),
-        warnings=warnings,
-        next_steps=next_steps(evaluation, constant, strongest, schema, params, networks),
-        checks=checks,
+        warnings=tuple(warnings),
+        next_steps=tuple(next_steps(evaluation, constant, strongest, schema, params, networks)),
+        checks=tuple(checks),
     )
 
 
@@ -118,35 +117,34 @@ def compare_with_base(
         evaluation: Scores of the run.
         limits: The key `worse_than_last` of the section `gate`.
     """
-    checks = [*check_base(flat(evaluation), base, limits)]
-    statuses = {verdict.status, *(check.status for check in checks)}
-    own_checks = [
-        check for check in verdict.checks if not check.rule.startswith("worse_than_last ")
-    ]
-    update: dict[str, Any] = {
-        "checks": [*own_checks, *checks],
-        "status": next(status for status in STATUSES if status in statuses),
+    checks = [*check_base(model_values(evaluation.scores), base, limits)]
+    own_checks = [c for c in verdict.checks if not c.rule.startswith("worse_than_last ")]
+    reasons = [check.reason for check in checks if check.status == "fail"]
+    headline = verdict.headline
+    if reasons and verdict.status != "fail":
+        headline = MISSES_LIMIT
+        reasons += [verdict.reason] if verdict.reason != KEEPS_RULES else []
+    elif reasons:
+        reasons.insert(0, verdict.reason)
+    update = {
+        "checks": (*own_checks, *checks),
+        "status": worst_status([verdict.status, *(check.status for check in checks)]),
+        "headline": headline,
+        "reason": ". ".join(reasons) or verdict.reason,
     }
-    if reasons := [check.reason for check in checks if check.status == "fail"]:
-        if verdict.status == "fail":
-            reasons.insert(0, verdict.reason)
-        else:
-            update["headline"] = MISSES_LIMIT
-            reasons += [verdict.reason] if verdict.reason != KEEPS_RULES else []
-        update["reason"] = ". ".join(reasons)
     return verdict.model_copy(update=update)
 
 
 def _rank(check: Check) -> tuple[int, float]:
     """Sort by status, the worst first, then by the score of the baseline, the best first."""
-    sign = -1 if metric(str(check.score)).greater_is_better else 1
+    sign = -1 if metric(str(check.metric)).greater_is_better else 1
     return STATUSES.index(check.status), sign * (check.allowed or 0.0)
 
 
 def _headline(constant: Check | None, misses_limit: bool, strongest: Check | None) -> str:
     if constant and constant.status != "pass":
         too_few = "There are too few test rows to tell whether anything was learnt"
-        return too_few if constant.score is None else NOTHING_LEARNT
+        return too_few if constant.metric is None else NOTHING_LEARNT
     if misses_limit:
         return MISSES_LIMIT
     if strongest is None:
@@ -158,81 +156,82 @@ def _headline(constant: Check | None, misses_limit: bool, strongest: Check | Non
     return f"The model is {outcome} than {BASELINES[strongest.subject]}"
 
 
-def check_constant(scores: ScoreSet, name: str, keys: Sequence[str]) -> Check:
+def check_constant(evaluation: Evaluation, name: str, keys: Sequence[str]) -> Check:
     """Check that the model is significantly better than a constant.
 
     Args:
-        scores: Scores for the test rows.
         name: Name of the constant baseline.
         keys: Keys of the metrics to report; the first one decides.
     """
-    check = check_baseline(scores, name, keys, None)
+    check = check_baseline(evaluation, name, keys, None)
     if check.status == "pass":
         return check
-    rows = f"{scores.model.rows:,} test rows"
+    rows = f"{evaluation.rows('test'):,} test rows"
     reason = f"{rows} are too few to tell whether anything was learnt"
-    if check.status != SKIPPED:
+    if check.status != "skipped":
         reason = (
             f"{NOTHING_LEARNT}: on {rows}, the model is not significantly better than "
-            f"{CONSTANTS[name]}: {_format_comparison(scores, name, keys)}"
+            f"{CONSTANTS[name]}: {_format_comparison(evaluation, name, keys)}"
         )
     return check.model_copy(update={"status": "fail", "reason": reason})
 
 
-def check_baseline(scores: ScoreSet, name: str, keys: Sequence[str], margin: float | None) -> Check:
+def check_baseline(
+    evaluation: Evaluation, name: str, keys: Sequence[str], margin: float | None
+) -> Check:
     """Compare the model with a baseline by the paired difference of the deciding metric.
 
     Args:
-        scores: Scores for the test rows.
         name: Name of the baseline.
         keys: Keys of the metrics to report; the first one decides.
         margin: Share of the baseline's score by which the model may be worse.
     """
-    rule, key, baseline = f"beat_baselines {name}", keys[0], scores.baselines.get(name)
-    difference, value = scores.difference(name, key), scores.model.value(key)
-    baseline_value = baseline.value(key) if baseline else None
-    if difference is None or value is None or baseline_value is None:
+    rule, key = f"beat_baselines {name}", keys[0]
+    value, baseline = evaluation.value("test", key), evaluation.score("test", key, name)
+    difference = baseline.difference if baseline else None
+    if value is None or baseline is None or difference is None:
         reason = "there are too few test rows, or there is no score to compare with"
-        return Check(rule=rule, status=SKIPPED, reason=reason)
+        return Check(rule=rule, status="skipped", reason=reason)
     greater = metric(key).greater_is_better
+    status: Status
     most_worse = -difference.low if greater else difference.high  # that the interval contains
     if not difference.within_chance:
         better = (difference.low > 0) == greater
-        status, words = ("pass", "better") if better else ("fail", "worse")
-        words = f"the model is significantly {words} than"
+        status = "pass" if better else "fail"
+        words = f"the model is significantly {'better' if better else 'worse'} than"
     elif margin is None:
         status, words = "undecided", "there is no significant difference between the model and"
-    elif most_worse <= margin * abs(baseline_value):
+    elif most_worse <= margin * abs(baseline.value):
         status, words = "pass", f"the model is at most {margin:.0%} worse than"
     else:
         status, words = "fail", f"the model may be more than {margin:.0%} worse than"
     subject = CONSTANTS.get(name, BASELINES[name])
-    comparison = _format_comparison(scores, name, keys)
+    comparison = _format_comparison(evaluation, name, keys)
     return Check(
         rule=rule,
         status=status,
-        reason=f"On {scores.model.rows:,} test rows, {words} {subject}: {comparison}",
+        reason=f"On {evaluation.rows('test'):,} test rows, {words} {subject}: {comparison}",
         value=value,
-        allowed=baseline_value,
-        score=f"test.{key}",
-        **difference._asdict(),
+        allowed=baseline.value,
+        metric=key,
+        difference=difference,
     )
 
 
-def _format_comparison(scores: ScoreSet, name: str, keys: Sequence[str]) -> str:
+def _format_comparison(evaluation: Evaluation, name: str, keys: Sequence[str]) -> str:
     """Format the scores of the model and of a baseline, with the intervals of their differences."""
     texts = []
     for key in keys:
-        value, baseline_value = scores.model.value(key), scores.baselines[name].value(key)
-        difference, (label, greater_is_better) = scores.difference(name, key), metric(key)
-        if value is None or baseline_value is None or difference is None:
+        value, baseline = evaluation.value("test", key), evaluation.score("test", key, name)
+        if value is None or baseline is None or baseline.difference is None:
             continue
+        label, greater_is_better = metric(key)
         label = label if label[:2].isupper() else label.lower()  # but ROC AUC, R² and F1
-        low, high = difference.low, difference.high
+        low, high = baseline.difference.low, baseline.difference.high
         direction = "" if greater_is_better else "lower is better; "
         texts.append(
-            f"{label} {format_number(value, baseline_value)} vs "
-            f"{format_number(baseline_value, value)} ({direction}95% CI of the difference "
+            f"{label} {format_number(value, baseline.value)} vs "
+            f"{format_number(baseline.value, value)} ({direction}95% CI of the difference "
             f"{format_number(low, high)} to {format_number(high, low)})"
         )
     return "; ".join(texts)
@@ -258,11 +257,11 @@ def check_base(
         scores: Scores by dotted key, as params.yaml names them.
         limits: The largest allowed share, by the key of the score.
     """
-    base_scores = flat(base.evaluation) if base.evaluation else {}
+    base_scores = model_values(base.evaluation.scores) if base.evaluation else {}
     for key, share in limits.items():
         rule, value = f"worse_than_last {key}", scores.get(key)
         if value is not None and key not in base_scores:
-            yield Check(rule=rule, status=SKIPPED, reason=base.name, value=value, allowed=None)
+            yield Check(rule=rule, status="skipped", reason=base.name, value=value, allowed=None)
             continue
         greater, base_value = metric(key).greater_is_better, base_scores.get(key, 0.0)
         limit = round(base_value + (-share if greater else share) * abs(base_value), 6)
@@ -273,15 +272,15 @@ def check_base(
         yield check
 
 
-def check_groups(evaluation: Evaluation, limits: Mapping[str, float]) -> Iterator[Check]:
-    """Check the largest differences between the groups of each column.
+def check_subgroups(evaluation: Evaluation, limits: Mapping[str, float]) -> Iterator[Check]:
+    """Check the largest differences between the subgroups of each column.
 
     As with all limits, the difference itself decides, and not its interval.
 
     Args:
         limits: Largest allowed differences, by keys such as `error_difference`.
     """
-    differences = {name: column.differences for name, column in evaluation.groups.items()}
+    differences = {name: column.differences for name, column in evaluation.subgroups.items()}
     for name, key in product(differences or ["evaluate.groups"], limits):
         value, source = None, ", since no two groups have enough rows that decide it"
         if "groups" in evaluation.failed_explanations:
@@ -302,12 +301,13 @@ def _check_limit(
     rule: str, value: float | None, limit: float, at_least: bool, source: str = ""
 ) -> Check:
     key = rule.partition(" ")[2]
-    status, reason = "fail", f"{key} is not among the scores of this run{source}"
+    status: Status = "fail"
+    reason = f"{key} is not among the scores of this run{source}"
     if value is not None:
         is_met = value >= limit if at_least else value <= limit
-        status, word = ("pass", "and") if is_met else ("fail", "but")
+        status = "pass" if is_met else "fail"
         reason = (
-            f"{key} is {format_number(value, limit)} {word} has to be "
+            f"{key} is {format_number(value, limit)} {'and' if is_met else 'but'} has to be "
             f"{'at least' if at_least else 'at most'} {format_number(limit, value)}{source}"
         )
     return Check(rule=rule, status=status, reason=reason, value=value, allowed=limit)
@@ -321,7 +321,7 @@ def _check_significance(check: Check, base: Base) -> Check:
     difference = base.compute_differences().get(check.subject.removeprefix("test."))
     if difference is None:
         reason = f"{base.name} has different test rows, so its scores cannot be compared"
-        return check.model_copy(update={"status": SKIPPED, "reason": reason})
+        return check.model_copy(update={"status": "skipped", "reason": reason})
     if difference.within_chance:
         reason = f"{check.reason}; the difference on the same test rows is not significant"
         return check.model_copy(update={"status": "pass", "reason": reason})

@@ -16,7 +16,7 @@ from keras_tabular.config.schema import SCHEMA
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
 from keras_tabular.experiments.verdict import Verdict
-from keras_tabular.scoring.evaluation import OTHER_SHAPE, Evaluation, from_json
+from keras_tabular.scoring.evaluation import Evaluation
 
 LOCK = "dvc.lock"
 METRICS = Path("metrics")  # the folder into which dvc.yaml lets the stages write
@@ -74,8 +74,8 @@ class Run:
     @cached_property
     def evaluation(self) -> Evaluation | None:
         """The scores of the run; None if there are none in the present format."""
-        with suppress(*OTHER_SHAPE):
-            return from_json(self.load(self.metrics / "scores.json"))
+        with suppress(ValidationError):  # an old commit may have another format
+            return Evaluation.model_validate(self.load(self.metrics / "scores.json"))
         return None
 
     @cached_property

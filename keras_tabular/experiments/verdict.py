@@ -1,48 +1,35 @@
 """The verdict of the gate and the checks behind it: the content of `metrics/gate.json`."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from keras_tabular.config.typed_yaml import Section
+from keras_tabular.scoring.evaluation import Difference
 from keras_tabular.tasks.metrics import BASELINES
 
-STATUSES = ("fail", "undecided", "pass")  # the worst one first
-SKIPPED = "skipped"
-KEYS = {"status": "verdict", "value": "found", "next_steps": "next"}  # in the file
+Status = Literal["fail", "undecided", "pass", "skipped"]
+STATUSES: tuple[Status, ...] = ("fail", "undecided", "pass")  # of a verdict, the worst one first
 
 
-class _Record(BaseModel):
-    """A part of the file, whose keys may differ from the attributes."""
-
-    model_config = ConfigDict(
-        frozen=True, populate_by_name=True, alias_generator=lambda name: KEYS.get(name, name)
-    )
-
-
-class Check(_Record):
+class Check(Section):
     """The result of one rule of the gate.
 
     Attributes:
         rule: `lowest`, `highest`, `worse_than_last` or `beat_baselines`, and its subject: the
             dotted key of a score, or a baseline.
-        status: One of `STATUSES`, or `skipped`.
         value: The score of this run.
         allowed: The limit or the score of the baseline.
-        score: Dotted key such as `test.loss` of the score that is compared with a baseline.
-        difference: Score of the model minus that of the baseline, with its 95% interval `low` and
-            `high`.
+        metric: Key of the metric that is compared with a baseline on the test rows.
+        difference: Score of the model minus that of the baseline.
     """
 
     rule: str
-    status: str
+    status: Status
     reason: str
     value: float | None = None
     allowed: float | None = None
-    score: str | None = None
-    difference: float | None = None
-    low: float | None = None
-    high: float | None = None
+    metric: str | None = None
+    difference: Difference | None = None
 
     @property
     def subject(self) -> str:
@@ -52,10 +39,10 @@ class Check(_Record):
     @property
     def is_significant(self) -> bool:
         """Whether there is an interval of the difference that does not contain 0."""
-        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+        return self.difference is not None and not self.difference.within_chance
 
 
-class Verdict(_Record):
+class Verdict(Section):
     """The verdict of the gate on a run.
 
     Attributes:
@@ -66,23 +53,25 @@ class Verdict(_Record):
         next_steps: What to try next.
     """
 
-    status: str = Field(pattern=f"^({'|'.join(STATUSES)})$")
+    status: Status
     headline: str
     reason: str
-    warnings: list[str]
-    next_steps: list[str]
-    checks: list[Check]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the content of `metrics/gate.json`."""
-        return self.model_dump(by_alias=True, exclude_unset=True)
+    warnings: tuple[str, ...]
+    next_steps: tuple[str, ...]
+    checks: tuple[Check, ...]
 
 
-def format_checks(checks: Sequence[Check]) -> list[tuple[str, str]]:
+def worst_status(statuses: Sequence[Status]) -> Status:
+    """Return the worst of some statuses; `pass` if all were skipped."""
+    return next((status for status in STATUSES if status in statuses), "pass")
+
+
+def format_checks(checks: Sequence[Check]) -> list[tuple[Status, str]]:
     """Return the status and the reason of each check, which starts with what was skipped."""
     lines = []
     for check in checks:
         subject = BASELINES.get(check.subject, check.subject)
-        reason = f"{subject}: {check.reason}" if check.status == SKIPPED else check.reason
+        is_skipped = check.status == "skipped"
+        reason = f"{subject}: {check.reason}" if is_skipped else check.reason
         lines.append((check.status, reason))
     return lines

@@ -3,7 +3,6 @@
 import os
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,8 +12,7 @@ from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import write_json
 from keras_tabular.evaluation import plot_data
 from keras_tabular.evaluation.result import Result
-from keras_tabular.inspection import columns, effects, importance, slices
-from keras_tabular.inspection import subgroups as groups
+from keras_tabular.inspection import columns, effects, importance, slices, subgroups
 from keras_tabular.scoring.evaluation import EXPLANATION_LOG, Evaluation
 from keras_tabular.table.groups import mean_group_size
 from keras_tabular.table.parquet import read_first_rows, read_parts
@@ -87,7 +85,7 @@ def explain(
     explanations.write("errors", lambda: slices.largest_errors(split / "test", test, schema))
     evaluation = explanations.compute(
         "groups",
-        lambda: groups.add_groups(result, data, schema, params.evaluate, metadata),
+        lambda: subgroups.add_subgroups(result, data, schema, params.evaluate, metadata),
         result.evaluation,
     )
     costs = metadata.threshold_choice.cost if metadata.threshold_choice else None
@@ -97,11 +95,9 @@ def explain(
         plot_data.Plots(),
     )
     plot_data.write_plots(metrics / "plots", plots, test, schema)
-    return replace(
-        evaluation,
-        outside_training=columns.outside_training(differences, metadata.attribution),
-        failed_explanations=explanations.failures,
-    )
+    outside = columns.outside_training(differences, metadata.attribution)
+    update = {"outside_training": outside, "failed_explanations": explanations.failures}
+    return evaluation.model_copy(update=update)
 
 
 def _explain_columns(

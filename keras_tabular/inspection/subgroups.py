@@ -1,6 +1,6 @@
-"""Compare groups of test rows, such as women and men: how they are predicted, and how well.
+"""Compare subgroups of test rows, such as women and men: how they are predicted, and how well.
 
-A group consists of the rows with the same value of a column that `evaluate.groups` declares. The
+A subgroup consists of the rows with the same value of a column that `evaluate.groups` declares. The
 model need not read the column. These groups are not those of the schema's key `group`, whose rows
 depend on each other.
 
@@ -11,7 +11,6 @@ wide enough to hold for all pairs (Bonferroni's correction).
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from math import comb, hypot
 from pathlib import Path
 from typing import NamedTuple
@@ -25,9 +24,14 @@ from keras_tabular.config.sections import Evaluate
 from keras_tabular.evaluation.result import Result, inside_intervals
 from keras_tabular.inspection.slices import MAX_NUMBER_BINS, select_rows
 from keras_tabular.model_file.metadata import ModelMetadata
-from keras_tabular.scoring.evaluation import Evaluation
+from keras_tabular.scoring.evaluation import MODEL, SLICE, Evaluation, score_records
 from keras_tabular.scoring.scores import Predictions, score
-from keras_tabular.scoring.subgroups import ColumnGroups, Group, GroupDifference, Measure
+from keras_tabular.scoring.subgroups import (
+    ColumnSubgroups,
+    Measure,
+    Subgroup,
+    SubgroupDifference,
+)
 from keras_tabular.scoring.uncertainty import ALPHA, mean_interval
 from keras_tabular.table.parquet import read_parts
 from keras_tabular.tasks.metrics import MIN_GROUP_ROWS
@@ -56,10 +60,10 @@ class RowValues(NamedTuple):
         return Measure(value=value, rows=int(np.count_nonzero(weight)), low=low, high=high)
 
 
-def add_groups(
+def add_subgroups(
     result: Result, data: Path, schema: Schema, params: Evaluate, metadata: ModelMetadata
 ) -> Evaluation:
-    """Add the groups and the scores of the slices that params.yaml declares to an evaluation.
+    """Add the subgroups and the scores of the slices that params.yaml declares to an evaluation.
 
     Args:
         result: The evaluation, and the predictions for all test rows.
@@ -73,10 +77,15 @@ def add_groups(
     names = {schema.target, *params.groups, *(name for each in slices.values() for name in each)}
     table = pa.concat_tables(read_parts(data / "split" / "test", sorted(names)))
     measures, columns = row_values(test, metadata), schema.columns
-    groups = {k: compare_groups(table[k], columns[k], measures) for k in params.groups}
+    groups = {k: compare_subgroups(table[k], columns[k], measures) for k in params.groups}
     masks = {name: select_rows(table, schema, conditions) for name, conditions in slices.items()}
-    slice_scores = {name: score(test.select(mask)) for name, mask in masks.items()}
-    return replace(result.evaluation, groups=groups, slices=slice_scores)
+    slice_scores = [
+        record
+        for name, mask in masks.items()
+        for record in score_records(SLICE + name, MODEL, score(test.select(mask)), int(mask.sum()))
+    ]
+    scores = (*result.evaluation.scores, *slice_scores)
+    return result.evaluation.model_copy(update={"subgroups": groups, "scores": scores})
 
 
 def row_values(test: Predictions, metadata: ModelMetadata) -> dict[str, RowValues]:
@@ -95,9 +104,9 @@ def row_values(test: Predictions, metadata: ModelMetadata) -> dict[str, RowValue
     return {key: RowValues(*arrays, test.group) for key, arrays in values.items()}
 
 
-def compare_groups(
+def compare_subgroups(
     values: pa.ChunkedArray, column: Column, measures: Mapping[str, RowValues]
-) -> ColumnGroups:
+) -> ColumnSubgroups:
     """Measure the groups of a column, and find the largest difference between them.
 
     Numbers, dates and lengths of texts form four groups if they have more than `MAX_GROUPS` values,
@@ -115,15 +124,15 @@ def compare_groups(
     groups, differences = [], {}
     for name, mask in masks:
         defined = {k: rows.measure(mask) for k, rows in measures.items() if rows.weight[mask].any()}
-        groups.append(Group(name=name, rows=int(mask.sum()), measures=defined))
+        groups.append(Subgroup(name=name, rows=int(mask.sum()), measures=defined))
     for key, rows in measures.items():
         compared = [m for m in masks if np.count_nonzero(rows.weight[m[1]]) >= MIN_GROUP_ROWS]
         if len(compared) > 1:
             differences[key] = largest_difference(rows, compared)
-    return ColumnGroups(groups=tuple(groups), differences=differences)
+    return ColumnSubgroups(groups=tuple(groups), differences=differences)
 
 
-def largest_difference(rows: RowValues, masks: list[tuple[str, np.ndarray]]) -> GroupDifference:
+def largest_difference(rows: RowValues, masks: list[tuple[str, np.ndarray]]) -> SubgroupDifference:
     """Subtract the lowest from the highest value of a measure in some groups.
 
     Args:
@@ -136,4 +145,4 @@ def largest_difference(rows: RowValues, masks: list[tuple[str, np.ndarray]]) -> 
     low = value - hypot(this.value - this.low, other.high - other.value)
     high = value + hypot(this.high - this.value, other.value - other.low)
     count, names = this.rows + other.rows, {"highest": highest, "lowest": lowest}
-    return GroupDifference(value=value, low=low, high=high, rows=count, **names)
+    return SubgroupDifference(value=value, low=low, high=high, rows=count, **names)

@@ -7,14 +7,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+import numpy as np
 from pydantic import Field
 
 from keras_tabular.column_statistics.summary import ColumnSummary
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Drift, ThresholdRule, Validate
-from keras_tabular.config.typed_yaml import Section, Value, parse_section
+from keras_tabular.config.typed_yaml import Section, Share, Value, parse_section
 from keras_tabular.core.errors import UserError
-from keras_tabular.model_file.intervals import Intervals
 
 METADATA = "tabular.json"
 REPRODUCIBLE_MACHINES = ("x86_64", "AMD64", "aarch64")  # tests show that their bytes are equal
@@ -55,6 +55,31 @@ class TrainingRows(Section, extra="ignore"):
     summaries: dict[str, ColumnSummary]
     attribution: dict[str, float]
     disagreement: float | None = None
+
+
+class Intervals(Section):
+    """Prediction intervals of a regression.
+
+    Attributes:
+        coverage: Share of the rows whose value the intervals should contain.
+        at: Predictions in ascending order.
+        half: Half the width of the interval at each of them. It is interpolated between them, and
+            constant beyond the first and the last one.
+    """
+
+    coverage: Share
+    at: tuple[float, ...]
+    half: tuple[float, ...]
+
+    def ends(self, predicted: np.ndarray) -> np.ndarray:
+        """Return the lower and the upper end for each row: float32, shape (rows, 2).
+
+        Args:
+            predicted: Predictions of the model, shape (rows,).
+        """
+        values = predicted.astype(np.float64)
+        half = np.interp(values, self.at, self.half)
+        return np.column_stack([values - half, values + half]).astype(np.float32)
 
 
 class ModelMetadata(Section, extra="ignore"):

@@ -13,9 +13,8 @@ import numpy as np
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.numbers import format_number
-from keras_tabular.evaluation.summary import format_interval
-from keras_tabular.scoring.evaluation import Evaluation
+from keras_tabular.evaluation.summary import format_estimate
+from keras_tabular.scoring.evaluation import Evaluation, Interval, Score
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.rows import CheckedRows
 
@@ -28,36 +27,31 @@ CONDITION = (
 )
 
 
-class Score(Section):
-    """A score with the ends of its 95% interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{format_number(self.value)} {format_interval(self.low, self.high)}"
-
-
-class ExpectedScore(Score):
+class ExpectedScore(Section):
     """The score that the predictions for new rows imply.
 
-    Its interval contains the score that the rows will have once they are labelled.
-
     Attributes:
+        value: The score.
+        interval: The ends of the 95% interval of the score that the rows will have once they are
+            labelled.
         left_out: Number of rows of which it is not the score: those that fail a check whose policy
             is not `warn`, and those for which the model has no prediction.
         test: The score of the test rows, if it and its interval are known.
     """
 
+    value: float
+    interval: Interval
     left_out: int
     test: Score | None = None
 
     @property
     def message(self) -> str:
         """The scores, the condition, and the number of rows that are left out."""
-        test = f"; test rows: {self.test}" if self.test else ""
-        text = f"Expected accuracy: {self}{test}. {CONDITION}"
+        test = ""
+        if self.test and self.test.interval:
+            test = f"; test rows: {format_estimate(self.test.value, self.test.interval)}"
+        expected = format_estimate(self.value, self.interval)
+        text = f"Expected accuracy: {expected}{test}. {CONDITION}"
         left_out = f" {self.left_out:,} rows cannot be predicted and are left out."
         return text + left_out if self.left_out else text
 
@@ -96,11 +90,9 @@ def summarize(
     expected = np.concatenate(scores)
     if not len(expected):
         raise UserError("There is no expected score, because no row can be predicted.")
-    value, test = float(expected.mean()), None
-    estimate = evaluation.test.model.get("accuracy") if evaluation else None
-    if estimate and estimate.interval:
-        test = Score(value=estimate.value, low=estimate.interval[0], high=estimate.interval[1])
+    value = float(expected.mean())
+    test = evaluation.score("test", "accuracy") if evaluation else None
     half = 1.96 * np.sqrt((expected * (1 - expected)).mean() * group_size / len(expected))
     low, high = np.clip([value - half, value + half], 0, 1)
     left_out = rows - len(expected)
-    return ExpectedScore(value=value, low=low, high=high, left_out=left_out, test=test)
+    return ExpectedScore(value=value, interval=(low, high), left_out=left_out, test=test)

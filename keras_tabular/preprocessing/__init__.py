@@ -1,1 +1,1 @@
-"""From raw columns to what the layers of a network read, as Keras layers; labels are in `tasks`."""
+"""The way from raw columns to what the layers of a network read; labels are in `tasks`."""

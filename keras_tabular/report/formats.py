@@ -7,7 +7,8 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from keras_tabular.core.numbers import UNDEFINED, format_number
-from keras_tabular.experiments.comparison import ChangedValue, ScoreComparison, ScoreRow
+from keras_tabular.experiments.comparison import ChangedValue, ScoreRow
+from keras_tabular.scoring.evaluation import Score
 
 MIN_WITH_EXPONENT = 1e15
 MIN_WITH_COMMAS = 10_000  # smaller numbers may be years
@@ -44,20 +45,24 @@ def format_interval(interval: tuple[float, float] | None) -> str:
     return " to ".join(map(format_score, interval or ()))
 
 
-def format_difference(comparison: ScoreComparison | None) -> str:
-    """Format the difference from another score: its size, its outcome and its interval."""
-    if comparison is None or not comparison.outcome:
+def format_difference(row: ScoreRow, other: Score | None) -> str:
+    """Format the difference of a run from another score: its size, outcome and interval."""
+    outcome = row.outcome(other)
+    if row.model is None or other is None:
         return UNDEFINED
-    if comparison.outcome == "same" and not comparison.interval:
+    difference = other.difference
+    if outcome == "same" and difference is None:
         return "same"
-    sign = "+" if comparison.difference > 0 else ""
-    text = f"{sign}{format_score(comparison.difference)}, {comparison.outcome.replace('_', ' ')}"
-    return f"{text} ({format_interval(comparison.interval)})" if comparison.interval else text
+    value = difference.value if difference else row.model.value - other.value
+    text = f"{'+' if value > 0 else ''}{format_score(value)}, {outcome.replace('_', ' ')}"
+    interval = difference and format_interval((difference.low, difference.high))
+    return f"{text} ({interval})" if interval else text
 
 
-def baseline_values(score: ScoreRow) -> list[float]:
-    """Return the values of a score for the baselines that have it."""
-    return [baseline.value for baseline in score.baselines.values() if baseline]
+def format_value_of(score: Score | None, *compared_with: Score | None) -> str:
+    """Format a score, with enough digits to tell it apart from others."""
+    value, *others = (each.value if each else None for each in (score, *compared_with))
+    return format_score(value, *others)
 
 
 def slice_name(where: list[list[str]], name: str = "") -> str:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from keras_tabular.experiments.comparison import Comparison, read_points
 from keras_tabular.report import vega
 from keras_tabular.report.vega import OTHER, SOFT, THIS, Rows, Spec, layer, nominal, quantitative
-from keras_tabular.scoring.evaluation import NO_SCORES
+from keras_tabular.scoring.evaluation import MODEL
 from keras_tabular.tasks.metrics import BASELINES, metric
 
-MODEL = "this model"  # next to the names of baselines
+THIS_MODEL = "this model"  # next to the names of baselines
 MAX_CLASSES_WITH_NUMBERS = 8
 MAX_LETTERS_IN_ROW = 38  # of the class names above and beside a confusion matrix
 SHARE = {"domain": [0, 1]}
@@ -35,14 +35,13 @@ def score_interval_pictures(comparison: Comparison) -> list[Picture]:
     for key in comparison.evaluation.primary_metrics:
         (label, greater_is_better), rows = metric(key), []
         for row_set, place in (("test", "test rows"), ("cross_validation", "cross-validation")):
-            score_set = comparison.evaluation.score_sets.get(row_set, NO_SCORES)
-            for name, scores in ({MODEL: score_set.model} | dict(score_set.baselines)).items():
-                estimate = scores.get(key)
-                if estimate and estimate.interval:
-                    low, high = estimate.interval
-                    row = {"name": BASELINES.get(name, name), "series": place}
-                    rows.append(row | {"value": estimate.value, "low": low, "high": high})
-        rows.sort(key=lambda row: row["name"] != MODEL)
+            for name in (MODEL, *comparison.evaluation.baselines(row_set)):
+                score = comparison.evaluation.score(row_set, key, name)
+                if score and score.interval:
+                    low, high = score.interval
+                    row = {"name": BASELINES.get(name, THIS_MODEL), "series": place}
+                    rows.append(row | {"value": score.value, "low": low, "high": high})
+        rows.sort(key=lambda row: row["name"] != THIS_MODEL)
         if rows:
             title = label if greater_is_better else f"{label} (lower is better)"
             pictures.append(Picture(label, draw_score_intervals(rows, title)))

@@ -1,15 +1,11 @@
 """Scores of predictions, defined once for the rows themselves and for bootstrap draws of them."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from keras_tabular.core.errors import code_of_project
-from keras_tabular.scoring.evaluation import Estimate, Scores
-from keras_tabular.table.parquet import read_parts
 from keras_tabular.tasks.metrics import CUSTOM, CustomMetric
 from keras_tabular.tasks.task import Binary, Regression, Task
 
@@ -72,44 +68,28 @@ class Predictions(NamedTuple):
         weighted = [self._replace(weight=weight) for weight in weights if weight.any()]
         scores = {}
         for metric in self.custom_metrics:
-            with code_of_project(f"stages/evaluate.py: the metric {metric.name}"):
+            with code_of_project(f"custom.py: the metric {metric.name}"):
                 values = np.array([metric.compute(rows) for rows in weighted], float)
             scores[CUSTOM + metric.name] = values
         return scores
 
 
-OutOfFold = Mapping[str, pa.Table]  # the result of `read_oof`
 # Predictions by the name of the baseline and by row set, shape (rows, outputs). For many rows, they
 # are predictions for the first rows only.
 Baselines = dict[str, dict[str, np.ndarray]]
 
 
-def read_oof(folder: Path) -> OutOfFold:
-    """Read the out-of-fold predictions.
-
-    Returns:
-        The tables `cross_validation` and, if there is forward chaining, `forward_chaining`. They
-        have the predictions for the first training rows, and the `fold` of each row, which is -1 if
-        it has no prediction.
-    """
-    folders = {"cross_validation": folder, "forward_chaining": folder / "forward_chaining"}
-    return {
-        name: pa.concat_tables(read_parts(path)) for name, path in folders.items() if path.is_dir()
-    }
-
-
-def score(predictions: Predictions) -> Scores:
-    """Compute the scores of the task and of the project, without intervals.
+def score(predictions: Predictions) -> dict[str, float]:
+    """Compute the scores of the task and of the project by metric.
 
     Undefined scores are left out: the precision if no row is predicted as positive, and the recall
     if no row is positive. If all weights are 0, there are no scores.
     """
     if not predictions.weight.any():
-        return Scores(len(predictions.y))
+        return {}
     values = scores_by_weights(predictions, predictions.weight[None])
     values |= predictions.custom_scores(predictions.weight[None])
-    estimates = {key: Estimate(float(v[0])) for key, v in values.items() if np.isfinite(v[0])}
-    return Scores(len(predictions.y), estimates)
+    return {key: float(v[0]) for key, v in values.items() if np.isfinite(v[0])}
 
 
 def scores_by_weights(predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The groups of test rows in `metrics/scores.json`: their measures, and the largest differences."""
+"""Subgroups of test rows in `metrics/scores.json`: their measures, and the largest differences."""
 
 from math import inf
 
@@ -6,11 +6,11 @@ from keras_tabular.config.typed_yaml import Section
 
 
 class Measure(Section, allow_inf_nan=True):
-    """A measure of a group of rows, such as its selection rate, with its 95% interval.
+    """A measure of a subgroup of rows, such as its selection rate, with its 95% interval.
 
     Attributes:
-        rows: Number of rows that decide it: those of the group, but only the positive ones for the
-            true positive rate, and only the negative ones for the false positive rate.
+        rows: Number of rows that decide it: those of the subgroup, but only the positive ones for
+            the true positive rate, and only the negative ones for the false positive rate.
         low, high: The ends of the interval; infinite if the rows say nothing about the spread.
     """
 
@@ -20,19 +20,19 @@ class Measure(Section, allow_inf_nan=True):
     high: float = inf
 
 
-class GroupDifference(Measure):
-    """The difference between the groups with the highest and the lowest value of a measure.
+class SubgroupDifference(Measure):
+    """The difference between the subgroups with the highest and the lowest value of a measure.
 
     Attributes:
-        rows: Number of rows of both groups that decide it.
-        highest, lowest: Names of the groups.
+        rows: Number of rows of both subgroups that decide it.
+        highest, lowest: Names of the subgroups.
     """
 
     highest: str
     lowest: str
 
 
-class Group(Section):
+class Subgroup(Section):
     """The test rows with the same value of a column. Undefined measures are left out."""
 
     name: str
@@ -40,8 +40,8 @@ class Group(Section):
     measures: dict[str, Measure]
 
 
-class ColumnGroups(Section):
-    """The groups of a column, and the largest difference between them in each measure."""
+class ColumnSubgroups(Section):
+    """The subgroups of a column, and the largest difference between them in each measure."""
 
-    groups: tuple[Group, ...]
-    differences: dict[str, GroupDifference]
+    groups: tuple[Subgroup, ...]
+    differences: dict[str, SubgroupDifference]

@@ -35,7 +35,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_tabular.scoring.evaluation import PairedDifference, Scores
+from keras_tabular.scoring.evaluation import Difference, Interval
 from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
 from keras_tabular.table.groups import rarest_classes
 
@@ -55,7 +55,7 @@ class ScoredPredictions(NamedTuple):
     """Scores of predictions, and what their intervals are computed from.
 
     Attributes:
-        scores: The scores, without intervals.
+        values: The scores by metric.
         row_values: The value of each row in the scores that are means over the rows, by metric key.
         replicates: Every other score in each bootstrap draw, by metric key; float64, shape
             (draws,), NaN if the score of a draw is undefined.
@@ -63,12 +63,12 @@ class ScoredPredictions(NamedTuple):
     """
 
     predictions: Predictions
-    scores: Scores
+    values: dict[str, float]
     row_values: dict[str, np.ndarray]
     replicates: dict[str, np.ndarray]
     deciding_rows: dict[str, float]
 
-    def intervals(self, keys: Collection[str] | None = None) -> dict[str, tuple[float, float]]:
+    def intervals(self, keys: Collection[str] | None = None) -> dict[str, Interval]:
         """Compute the 95% confidence interval of each score.
 
         An interval that is only 0 or only 1 is left out, since other rows may well have another
@@ -79,7 +79,7 @@ class ScoredPredictions(NamedTuple):
         """
         weight, group = self.predictions.weight, self.predictions.group
         intervals = {}
-        for key, (value, _) in self.scores.items():
+        for key, value in self.values.items():
             rows = self.deciding_rows[key]
             if (keys is not None and key not in keys) or rows < MIN_ROWS_FOR_INTERVAL:
                 continue
@@ -97,29 +97,28 @@ class ScoredPredictions(NamedTuple):
                 intervals[key] = interval
         return intervals
 
-    def differences(self, other: "ScoredPredictions") -> dict[str, PairedDifference]:
+    def differences(self, other: "ScoredPredictions") -> dict[str, Difference]:
         """Compare the scores that both have for the same rows: these minus the other ones.
 
         Scores that too few rows decide, and those without a finite interval, are not compared.
         """
         weight, group = self.predictions.weight, self.predictions.group
         differences = {}
-        for key, (value, _) in self.scores.items():
+        for key in (key for key in self.values if key in other.values):
             rows = min(self.deciding_rows[key], other.deciding_rows[key])
-            other_value = other.scores.value(key)
-            if other_value is None or rows < MIN_ROWS_FOR_INTERVAL:
+            if rows < MIN_ROWS_FOR_INTERVAL:
                 continue
             if key in self.row_values:
                 values, other_values = self.row_values[key], other.row_values[key]
                 is_share = key == "accuracy"
                 paired = mean_difference(values, other_values, weight, group, is_share)
             else:
-                difference = value - other_value
+                difference = self.values[key] - other.values[key]
                 replicates = self.replicates[key] - other.replicates[key]
-                interval = bootstrap_interval(replicates, difference, rows)
-                paired = PairedDifference(difference, *interval)
+                paired = difference, *bootstrap_interval(replicates, difference, rows)
             if np.isfinite(paired).all():
-                differences[key] = paired
+                value, low, high = paired
+                differences[key] = Difference(value=value, low=low, high=high)
         return differences
 
 
@@ -143,8 +142,8 @@ def score_and_resample(predictions: Predictions) -> ScoredPredictions:
     if sample.custom_metrics:
         counts = next(resampling_weights(copies, DRAWS_FOR_CUSTOM_METRICS, sample.group))
         replicates |= sample.custom_scores(counts * sample.weight)
-    scores, rows_by_key = score(predictions), deciding_rows(predictions)
-    return ScoredPredictions(predictions, scores, row_values, replicates, rows_by_key)
+    values, rows_by_key = score(predictions), deciding_rows(predictions)
+    return ScoredPredictions(predictions, values, row_values, replicates, rows_by_key)
 
 
 def rows_to_draw(classes: np.ndarray, group: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -310,7 +309,7 @@ def mean_difference(
     weight: np.ndarray,
     group: np.ndarray | None,
     is_share: bool,
-) -> PairedDifference:
+) -> tuple[float, float, float]:
     """Compare two means over the same rows: the first minus the second, with Student's interval.
 
     For shares, the interval of Bonett and Price has two more rows: one that only the first model
@@ -324,19 +323,22 @@ def mean_difference(
         weight: Weight of each row, shape (rows,).
         group: Number of the group of each row, shape (rows,); None if the rows are independent.
         is_share: Whether all values are 0 or 1.
+
+    Returns:
+        The difference, and the ends of its interval.
     """
     differences = first - second
     mean = center = float(np.average(differences, weights=weight))
     weights = weight if group is None else np.bincount(group, weight)
     if effective_sample_size(weights) < 2 and (group is not None or not is_share):
-        return PairedDifference(mean, mean - abs(mean), mean + abs(mean))
+        return mean, mean - abs(mean), mean + abs(mean)
     if is_share:
         added = np.square(weight).sum() / weight.sum()  # weight of each added row
         differences, weight = np.r_[differences, 1, -1], np.r_[weight, added, added]
         group = None if group is None else np.r_[group, group.max() + 1, group.max() + 2]
         center = float(np.average(differences, weights=weight))
     half = student_half_width(differences, weight, group)
-    return PairedDifference(mean, center - half, center + half)
+    return mean, center - half, center + half
 
 
 def student_half_width(

@@ -58,7 +58,7 @@ def run_trials(
         folds = fold_predictions(changed, folder, schema, build, threshold)
         try:
             for fold, predictions in enumerate(folds, start=1):
-                value = score(predictions).value(score_name)
+                value = score(predictions).get(score_name)
                 if value is not None:
                     trial.report(value, fold)
                 if fold < train.folds and trial.should_prune():

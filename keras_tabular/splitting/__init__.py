@@ -1,1 +1,1 @@
-"""Which row of a table is in train, validation or test; the folds are drawn in `training`."""
+"""The subset of each row of a table: train, validation or test; `training` draws the folds."""

@@ -64,7 +64,7 @@ Checks = dict[tuple[str, str], Check]  # by column (or "table") and name of the 
 
 
 class RowCheck(NamedTuple):
-    """A check of some columns of each row that a project adds in `stages/validate.py`.
+    """A check of some columns of each row that a project adds in `custom.py`.
 
     Attributes:
         name: Name of the check in messages and in `metrics/validation.json`.
@@ -279,7 +279,7 @@ def _run_row_checks(
     checks: Checks = {}
     names = {*Validate.model_fields}
     for row_check in row_checks:
-        where = f"stages/validate.py: {row_check.name}"
+        where = f"custom.py: {row_check.name}"
         if undeclared := sorted({*row_check.columns} - {*schema.columns}):
             raise UserError(f"{where}: expected declared columns, got {', '.join(undeclared)}")
         if row_check.policy not in (policies := get_args(RowPolicy)):
@@ -289,7 +289,7 @@ def _run_row_checks(
         names.add(row_check.name)
         check, first = Check(row_check.expected, row_check.policy), 0
         for part in read(row_check.columns):
-            with code_of_project(f"stages/validate.py: the check {row_check.name}"):
+            with code_of_project(f"custom.py: the check {row_check.name}"):
                 fails = np.asarray(row_check.fails(part.to_pandas()), bool)
                 rows = np.flatnonzero(np.broadcast_to(fails, len(part)))
             examples = part.take(pa.array(rows[:MAX_EXAMPLES])).to_pylist()
@@ -326,7 +326,7 @@ def describe_failures(rows: int, checks: Checks, lines: dict[int, str]) -> dict[
         if check.policy == "error":
             key = f"validate.{name} in params.yaml"
             if name not in Validate.model_fields:
-                key = f"the policy of {name} in stages/validate.py"
+                key = f"the policy of {name} in custom.py"
             choice = "drop to set such rows aside, or to warn to keep them"
             sentences.append(f"Set {key} to {choice if len(check.rows) else 'warn to continue'}.")
         if sentences:

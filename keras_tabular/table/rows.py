@@ -1,6 +1,9 @@
 """The rows of files, parsed and checked cell by cell, and what is reported of failed checks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,10 +12,12 @@ import pyarrow.compute as pc
 
 from keras_tabular.config.schema import Columns, Schema
 from keras_tabular.core.errors import UserError, join_mistakes, quote
+from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table.cells import as_texts, can_have_format, describe_expected, parse
 from keras_tabular.table.checks import Checks, check_of_cell, failed_cells
 from keras_tabular.table.csv import RawRows
-from keras_tabular.table.source import Locate, is_parquet, row_locator
+from keras_tabular.table.parquet import FILE_SUBSET
+from keras_tabular.table.source import Locate, check_columns, is_parquet, read_rows, row_locator
 
 REJECTED_COLUMNS = ("rejected_line", "rejected_reason")
 
@@ -127,6 +132,28 @@ def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
     values, failures = _parse_rows(raw, text_columns(raw, schema.columns), schema.columns)
     raise_failures(failures, raw.first, row_locator([raw.file], schema))
     return values
+
+
+def parse_files(files: list[Path], schema: Schema) -> Iterator[pa.Table]:
+    """Yield the declared columns of all files as values, some rows at a time.
+
+    If the schema names test files, the column `FILE_SUBSET` says which rows are theirs.
+
+    Raises:
+        UserError: A file cannot be read, its columns are not as declared, or a cell is invalid.
+    """
+    for file in files:
+        check_columns(file, schema, schema.columns)
+    batches = chain.from_iterable(read_rows(file, schema, list(schema.columns)) for file in files)
+    yield from ordered_map(partial(_parse_with_subset, schema=schema), batches)
+
+
+def _parse_with_subset(raw: RawRows, schema: Schema) -> pa.Table:
+    table = parse_valid_rows(raw, schema)
+    if schema.test_files:
+        subset = "test" if raw.file.name in schema.test_files else "train"
+        table = table.append_column(FILE_SUBSET, pa.repeat(subset, len(table)))
+    return table
 
 
 def raise_failures(failures: list[Failure], first: int, locate: Locate, advice: str = "") -> None:

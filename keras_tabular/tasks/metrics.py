@@ -35,11 +35,11 @@ METRICS = {
 AVERAGES = {"macro": "each class alike", "weighted": "each row alike"}
 # Every key that a score may have, in the order in which scores are shown.
 METRIC_KEYS = (*METRICS, *(f"{average}.{name}" for average in AVERAGES for name in METRICS))
-CUSTOM = "custom."  # prefix of the keys of metrics that a project adds in stages/evaluate.py
+CUSTOM = "custom."  # prefix of the keys of metrics that a project adds in custom.py
 
 
 class CustomMetric(NamedTuple):
-    """A metric that a project adds in `stages/evaluate.py`.
+    """A metric that a project adds in `custom.py`.
 
     Attributes:
         name: Name of the metric; the key of its score is `custom.` and the name.
@@ -59,7 +59,7 @@ def check_custom_metrics(metrics: Sequence[CustomMetric]) -> None:
     Raises:
         UserError: A name cannot be a key of the metrics files, or two metrics have the same name.
     """
-    where, names = "stages/evaluate.py: METRICS", [metric.name for metric in metrics]
+    where, names = "custom.py: METRICS", [metric.name for metric in metrics]
     for name in names:
         if not re.fullmatch(r"[A-Za-z]\w*", name) or name.endswith(("_low", "_high")):
             allowed = "a name of letters, digits and underscores that does not end in _low or _high"

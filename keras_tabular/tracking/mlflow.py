@@ -20,7 +20,7 @@ from keras_tabular.experiments.rerun import cached_output
 from keras_tabular.experiments.run import LOCK, WORKSPACE, Run, git
 from keras_tabular.model_file.metadata import read_metadata, training_rows
 from keras_tabular.prediction.inputs import MODEL, read_schema_and_params, scratch_folder
-from keras_tabular.scoring.evaluation import flat
+from keras_tabular.scoring.evaluation import model_values
 
 LIBRARY = Path(__file__).parents[1]
 SERVER, NAME = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
@@ -52,7 +52,7 @@ def main() -> None:
             return
         with mlflow.start_run(run_name=run.label, tags=tags) as active:
             mlflow.log_params(allowed_keys(flatten(run.load(PARAMS))))
-            mlflow.log_metrics(allowed_keys(flat(comparison.evaluation).items()))
+            mlflow.log_metrics(allowed_keys(model_values(comparison.evaluation.scores).items()))
             mlflow.log_text(report, "report.html")
             paths = (LOCK, str(PARAMS), str(SCHEMA), str(run.metrics))
             files = git("ls-tree", "-r", "-z", "--name-only", run.sha, "--", *paths) or ""

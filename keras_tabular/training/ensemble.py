@@ -40,12 +40,14 @@ class WeightedEnsemble(NamedTuple):
         losses: Mean out-of-fold loss of each candidate, in units of the target; empty without
             folds.
         rows: Numbers of the rows that were predicted, sorted, shape (n,).
+        fold: Fold of these rows, int32, shape (n,).
         oof: Weighted predictions for these rows, float32, shape (n, outputs).
     """
 
     weights: dict[str, float]
     losses: dict[str, float]
     rows: np.ndarray
+    fold: np.ndarray
     oof: np.ndarray
 
     def summary(self) -> str:
@@ -65,17 +67,18 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
     """
     named = group_by(snapshots, "name")
     rows, _ = out_of_fold(setup, named[snapshots[0].name])
+    fold = np.concatenate(setup.folds)[rows]
     oof = {name: out_of_fold(setup, same)[1] for name, same in named.items()}
     if not len(rows):
         best = best_names(setup, snapshots)
-        return WeightedEnsemble(dict.fromkeys(best, 1 / len(best)), {}, rows, oof[best[0]])
+        return WeightedEnsemble(dict.fromkeys(best, 1 / len(best)), {}, rows, fold, oof[best[0]])
     weights = select_weights(setup, rows, oof)
     least = min(MIN_WEIGHT, max(weights.values()))  # if many names are alike, all weights are small
     weights = select_weights(setup, rows, {n: oof[n] for n in oof if weights[n] >= least})
     weights = {name: weight for name, weight in weights.items() if weight}
     losses = {name: setup.mean_loss(rows, predictions) for name, predictions in oof.items()}
     weighted = [np.float32(weight) * oof[name] for name, weight in weights.items()]
-    return WeightedEnsemble(weights, losses, rows, np.sum(weighted, axis=0))
+    return WeightedEnsemble(weights, losses, rows, fold, np.sum(weighted, axis=0))
 
 
 def best_names(setup: Setup, snapshots: list[Snapshot]) -> list[str]:

@@ -18,13 +18,13 @@ from keras_tabular.table.parquet import FOLD_KEY, read_parts, write_part
 from keras_tabular.training.architecture import Build
 from keras_tabular.training.ensemble import assemble, weigh_snapshots
 from keras_tabular.training.fit import fit
-from keras_tabular.training.folds import Folds, read_fold_keys
+from keras_tabular.training.folds import read_fold_keys
 from keras_tabular.training.setup import Setup
 
 
 def predict_later_blocks(
     folder: Path, schema: Schema, train: Train, build: Build, scratch: Path
-) -> tuple[np.ndarray, Folds]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Predict training rows with models that have learnt only from earlier rows.
 
     The rows are divided by their times into blocks from 0 to `train.forward_chaining` with equal
@@ -39,8 +39,8 @@ def predict_later_blocks(
         scratch: Folder for temporary files, which all workers can read.
 
     Returns:
-        The predictions, float32, shape (rows, outputs), NaN in block 0. For each part, the block of
-        each row minus 1, int32, so that rows without a prediction have -1.
+        The predictions, float32, shape (rows, outputs), NaN in block 0; and the block of each row
+        minus 1, int32, shape (rows,), so that rows without a prediction have -1.
 
     Raises:
         UserError: The rows before a block have too few different times for the folds.
@@ -63,7 +63,7 @@ def predict_later_blocks(
         for rows, block, predictions in zip(read_parts(folder), blocks, oof, strict=True):
             rows = rows.filter(pa.array(block == number))
             predictions[block == number] = model.predict(feature_arrays(rows, schema))
-    return np.concatenate(oof), [block - 1 for block in blocks]
+    return np.concatenate(oof), np.concatenate(blocks) - 1
 
 
 def _train(folder: Path, schema: Schema, train: Train, build: Build) -> SavedModel:

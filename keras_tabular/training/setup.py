@@ -100,6 +100,11 @@ class Setup:
             for name in [members.network for members in params.members]
         }
 
+    @property
+    def part_rows(self) -> list[int]:
+        """The number of rows of each part of the training rows that has some."""
+        return [len(part) for part in self.folds]
+
     def rows_of_fold(self, fold: int) -> FoldRows:
         """Find the rows that the networks of a fold learn from, and the rows that they predict.
 

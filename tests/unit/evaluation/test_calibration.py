@@ -20,8 +20,7 @@ from keras_tabular.evaluation.calibration import (
     choose_threshold,
     scale_by_temperature,
 )
-from keras_tabular.model_file.intervals import Intervals
-from keras_tabular.model_file.metadata import ModelMetadata
+from keras_tabular.model_file.metadata import Intervals, ModelMetadata
 from keras_tabular.scoring.scores import Predictions
 from keras_tabular.table.arrays import row_losses
 from keras_tabular.table.parquet import write_part

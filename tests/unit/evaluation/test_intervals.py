@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from keras_tabular.inspection.attribution import fold_predictions
-from keras_tabular.model_file.intervals import Intervals
-from keras_tabular.model_file.metadata import Ensemble
+from keras_tabular.model_file.metadata import Ensemble, Intervals
 
 
 def draw_rows(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import pytest
 
 from keras_tabular.config.schema import Column
 from keras_tabular.inspection.subgroups import compare_groups, row_values
-from keras_tabular.model_file.intervals import Intervals
+from keras_tabular.model_file.metadata import Intervals
 from keras_tabular.scoring.scores import Predictions
 from keras_tabular.scoring.subgroups import ColumnGroups
 from tests.groups import assert_equals_fairlearn

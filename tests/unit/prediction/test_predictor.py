@@ -11,8 +11,7 @@ import pytest
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
-from keras_tabular.model_file.intervals import Intervals
-from keras_tabular.model_file.metadata import ModelMetadata
+from keras_tabular.model_file.metadata import Intervals, ModelMetadata
 from keras_tabular.prediction.drift import unknown_categories
 from keras_tabular.prediction.predict import predict_rows
 from keras_tabular.prediction.predictor import Predictor
