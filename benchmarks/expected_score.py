@@ -38,11 +38,11 @@ from benchmarks.quality import (
     run_stages,
     write_params,
 )
-from keras_tabular.config.schema import Schema, load_schema
+from keras_tabular.config.schema import load_schema
 from keras_tabular.core.errors import align_columns
 from keras_tabular.prediction.expected_score import ExpectedScore, compute_row_scores, summarize
 from keras_tabular.scoring.evaluation import Estimate, Evaluation, Scores, ScoreSet
-from keras_tabular.scoring.scores import Predictions, row_scores
+from keras_tabular.scoring.scores import Predictions
 from keras_tabular.scoring.uncertainty import share_interval
 from keras_tabular.table.arrays import feature_arrays, labels
 from keras_tabular.table.cells import as_float64
@@ -84,9 +84,9 @@ def train(table: Table, folder: Path, seed: int) -> None:
         run_stages("split", "train", "calibrate")
 
 
-def evaluate(predictions: Predictions, schema: Schema) -> Evaluation:
+def evaluate(predictions: Predictions) -> Evaluation:
     """Return the accuracy of some rows with its interval."""
-    values = row_scores(predictions, schema)
+    values = predictions.row_scores
     interval = share_interval(values, predictions.weight)
     scores = Scores(len(values), {"accuracy": Estimate(float(values.mean()), interval)})
     return Evaluation(("accuracy",), {"test": ScoreSet(scores)})
@@ -118,7 +118,7 @@ def measure(folder: Path, repeats: int) -> Iterator[Result]:
         schema, path = load_schema(), Path("models/model.keras")
         model = load_model(path, path.read_bytes(), schema)
         test = pa.concat_tables(read_parts(Path("data/split/test")))
-    metadata, y = model.metadata, labels(test, schema)[:, 0]
+    metadata, task, y = model.metadata, schema.learning_task, labels(test, schema)[:, 0]
     numbers = [name for name, c in schema.features.items() if c.feature_type == "number"]
     name = max(numbers, key=metadata.attribution.__getitem__)
     values = as_float64(test[name], schema.columns[name]).to_numpy()
@@ -130,19 +130,19 @@ def measure(folder: Path, repeats: int) -> Iterator[Result]:
     predictions, expected = dict[str, Predictions](), dict[str, np.ndarray]()
     for form, table in tables.items():
         y_pred = model.predict(feature_arrays(table, schema))
-        predictions[form] = Predictions(y, y_pred, np.ones(len(y)), metadata.threshold)
+        predictions[form] = Predictions(task, y, y_pred, np.ones(len(y)), metadata.threshold)
         expected[form] = compute_row_scores(model, CheckedRows(table, table, []), schema)
 
     rng = np.random.default_rng(0)
     for _ in range(repeats):
         half, other_half = np.array_split(rng.permutation(len(y)), 2)
         for reference, new in ((half, other_half), (other_half, half)):
-            evaluation = evaluate(predictions["same"].select(reference), schema)
+            evaluation = evaluate(predictions["same"].select(reference))
             drawn = [new[draw_shifted(standardised[new], s, rng)] for s in (SHIFT, -SHIFT)]
             forms = [("same", new), *(("shifted", rows) for rows in drawn), ("corrupted", new)]
             for form, rows in forms:
                 score = summarize([expected[form][rows]], len(rows), 1.0, evaluation)
-                real = row_scores(predictions[form].select(rows), schema).mean()
+                real = predictions[form].select(rows).row_scores.mean()
                 yield Result(form, score, score.test.value if score.test else 0.0, float(real))
 
 

@@ -50,7 +50,8 @@ from keras_tabular.report.vega import VEGA_LITE
 from keras_tabular.scoring import scores
 from keras_tabular.table.arrays import labels
 from keras_tabular.table.parquet import read_parts
-from keras_tabular.tasks.metrics import BASELINES, TASKS
+from keras_tabular.tasks.metrics import BASELINES
+from keras_tabular.tasks.task import TASKS
 
 PROJECT = Path(__file__).parents[1]
 OURS, CATBOOST = "this pipeline", "CatBoost"
@@ -175,7 +176,7 @@ def run_ours() -> Result:
     seconds = run_stages("train")
     run_stages("calibrate", "evaluate")
     rows, schema = pa.concat_tables(read_parts(Path("data/predictions"))), load_schema()
-    first = "predicted" if schema.task == "regression" else "probability_"
+    first = "probability_" if schema.classes else "predicted"
     outputs = np.column_stack([rows[name] for name in rows.column_names if name.startswith(first)])
     y = labels(pa.table({schema.target: rows["actual"]}), schema)[:, 0]
     interval = json.loads(Path("metrics/scores.json").read_text()).get("interval", {})
@@ -184,10 +185,9 @@ def run_ours() -> Result:
 
 
 def score(y: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
-    predictions = scores.Predictions(y, outputs, np.ones(len(y)))
-    return {
-        key: estimate.value for key, estimate in scores.score(predictions, load_schema()).items()
-    }
+    task = load_schema().learning_task
+    predictions = scores.Predictions(task, y, outputs, np.ones(len(y)))
+    return {key: estimate.value for key, estimate in scores.score(predictions).items()}
 
 
 def build_peers(schema: Schema) -> dict[str, Any]:
@@ -195,10 +195,10 @@ def build_peers(schema: Schema) -> dict[str, Any]:
     from catboost import CatBoostClassifier, CatBoostRegressor
     from lightgbm import LGBMClassifier, LGBMRegressor
 
-    names = TASKS[schema.task].baselines
+    names = schema.learning_task.baselines
     estimators = baselines.build_baselines(schema, "auto")
     simple_models = {BASELINES[name]: estimators[name] for name in names.values()}
-    is_regression = schema.task == "regression"
+    is_regression = not schema.classes
     lightgbm = LGBMRegressor if is_regression else LGBMClassifier
     catboost = CatBoostRegressor if is_regression else CatBoostClassifier
     categories, texts = (

@@ -25,7 +25,6 @@ import pyarrow.parquet as pq
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import Column, Schema, load_schema
 from keras_tabular.config.sections import Train
-from keras_tabular.table.arrays import predicted_classes, row_losses
 
 PROJECT = Path(__file__).parents[1]
 TABLE = PROJECT / "data/raw/diabetes.csv"
@@ -95,7 +94,7 @@ def fit_ours(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
         {f"networks.plain.{k}": v for k, v in changes.items()}
     )
     params = params.with_values({"members": [{"network": "plain"}]})
-    resolved = params.resolve_auto(ROWS, schema.task, COLUMNS)
+    resolved = params.resolve_auto(ROWS, schema.learning_task, COLUMNS)
     columns = ColumnSample(np.zeros((1, COLUMNS)), COLUMNS, ROWS)
     architecture = Architecture("plain", resolved, schema, build, columns)
     compiled = architecture.build_compiled(seed=1)
@@ -104,8 +103,8 @@ def fit_ours(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
         trainer.train(compiled, train, [1, epoch])
         if validation:
             y, y_pred = np.asarray(validation[0].y)[:, 0], trainer.predict(compiled, validation)
-            row_losses(y, y_pred, schema).mean()
-            (predicted_classes(y_pred, schema, 0.5) == y).mean()
+            schema.learning_task.row_losses(y, y_pred).mean()
+            schema.learning_task.row_scores(y, y_pred).mean()
 
 
 def small_ours() -> Callable[[], Any]:

@@ -19,8 +19,11 @@ from keras_tabular.table.parquet import FILE_SUBSET
 from keras_tabular.table.rows import CheckedRows, check_rows, parse_valid_rows
 from keras_tabular.table.source import check_columns, read_rows
 from keras_tabular.tasks.metrics import ROW_SETS
+from keras_tabular.tasks.task import Binary, Multiclass, Regression
 
 PROJECT = Path(__file__).parents[1]
+# The tasks of the schemas that `build_schema` builds.
+BINARY, MULTICLASS, REGRESSION = Binary((0, 1)), Multiclass(("a", "b", "c")), Regression()
 
 needs_committed_bytes = pytest.mark.skipif(
     platform.machine() not in REPRODUCIBLE_MACHINES,

@@ -16,9 +16,10 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from keras_tabular.config.sections import LOSSES, Activation, Optimizer
+from keras_tabular.config.sections import Activation, Optimizer
 from keras_tabular.networks import reproducible
 from keras_tabular.networks.backend import keras, tf
+from keras_tabular.tasks.task import TASKS
 from tests.projects import ONE_CYCLE_OF_BOTH, change_settings, create_project, run_stages
 from tests.tables import make_shop_sales
 
@@ -43,8 +44,8 @@ def print_hashes_of_operations() -> None:
         return reproducible.MeanLoss(name)(y, outputs.get(task, tf.identity)(x))
 
     functions = {name: keras.activations.get(name) for name in get_args(Activation)}
-    for task, names in LOSSES.items():
-        functions |= {f"{task} {name}": partial(loss, task, name) for name in names}
+    for task in TASKS.values():
+        functions |= {f"{task.name} {name}": partial(loss, task.name, name) for name in task.losses}
 
     @tf.function(jit_compile=True, autograph=False)
     def compute_all(x: tf.Tensor) -> list[list[tf.Tensor]]:

@@ -9,11 +9,9 @@ import pytest
 from scipy.special import expit, ndtri
 
 from keras_tabular.inspection.slices import ScoredRows, weakest_slices
-from keras_tabular.scoring.scores import Predictions, row_scores, score
+from keras_tabular.scoring.scores import Predictions, score
 from keras_tabular.scoring.uncertainty import error_interval, score_and_resample, share_interval
-from tests.helpers import build_schema, score_values
-
-BINARY, REGRESSION = build_schema("binary"), build_schema("regression")
+from tests.helpers import BINARY, REGRESSION, build_schema, score_values
 
 
 def draw_ranked_rows(
@@ -27,7 +25,7 @@ def draw_ranked_rows(
 def predict_ranked(y: np.ndarray, area: float, errors: np.ndarray) -> Predictions:
     share = y.mean()
     logits = 2**0.5 * ndtri(area) * (y - 0.5) + errors + np.log(share / (1 - share))
-    return Predictions(y, expit(logits)[:, None], np.ones(len(y)), share)
+    return Predictions(BINARY, y, expit(logits)[:, None], np.ones(len(y)), share)
 
 
 @pytest.mark.parametrize(("positive", "least"), [(10, 0.88), (20, 0.9), (50, 0.9)])
@@ -38,10 +36,10 @@ def test_intervals_of_a_rare_class_hold_the_truth_for_noise_and_for_good_models(
     keys = ("roc_auc", "average_precision", "recall", "precision", "f1")
     for area in (0.5, 0.8, 0.95, 0.99):
         rng, inside = np.random.default_rng(0), {key: list[bool]() for key in keys}
-        truth = score_values(score(draw_ranked_rows(rng, 2000 * positive, area, 400_000), BINARY))
+        truth = score_values(score(draw_ranked_rows(rng, 2000 * positive, area, 400_000)))
         for _ in range(200):
             rows = draw_ranked_rows(rng, positive, area)
-            limits = score_and_resample(rows, BINARY).intervals(keys)
+            limits = score_and_resample(rows).intervals(keys)
             for key in limits.keys() & inside.keys():
                 inside[key].append(limits[key][0] <= truth[key] <= limits[key][1])
         coverage = {key: float(np.mean(each)) for key, each in inside.items() if len(each) >= 50}
@@ -54,9 +52,7 @@ def test_two_models_of_noise_are_level(positive: int) -> None:
     """ROC AUC is compared in 400 draws of 200 rows, but not with fewer than ten positive rows."""
     rng, different, draws = np.random.default_rng(0), 0, 400 if positive >= 10 else 10
     for _ in range(draws):
-        first, second = (
-            score_and_resample(draw_ranked_rows(rng, positive, 0.5), BINARY) for _ in range(2)
-        )
+        first, second = (score_and_resample(draw_ranked_rows(rng, positive, 0.5)) for _ in range(2))
         difference = first.differences(second).get("roc_auc")
         assert (difference is None) == (positive < 10)
         assert ("roc_auc" in first.intervals()) == (positive >= 10)
@@ -73,17 +69,17 @@ def test_intervals_in_groups_contain_the_truth(groups: int, least: float, weight
     means = {"accuracy", "loss", "mae", "squared error"}
     group = np.repeat(np.arange(groups), 10)
     truth = {"mae": (2 / np.pi) ** 0.5, "rmse": 1.0, "squared error": 1.0}
-    truth |= score_values(score(draw_ranked_rows(rng, 200_000, 0.8, 400_000), BINARY))
+    truth |= score_values(score(draw_ranked_rows(rng, 200_000, 0.8, 400_000)))
     inside = {key: list[bool]() for key in truth}
     for _ in range(200):
         weight = rng.choice([1.0, 3.0], groups)[group] if weighted else np.ones(rows)
         errors = (rng.normal(size=groups)[group] + rng.normal(size=rows)) / 2**0.5
         classes = predict_ranked(rng.permutation(np.repeat([1.0, 0.0], rows // 2)), 0.8, errors)
-        values = Predictions(errors, np.zeros((rows, 1)), weight)
-        for predictions, schema in ((classes, BINARY), (values, REGRESSION)):
+        values = Predictions(REGRESSION, errors, np.zeros((rows, 1)), weight)
+        for predictions in (classes, values):
             in_groups = predictions._replace(weight=weight, group=group)
-            for key, (low, high) in score_and_resample(in_groups, schema).intervals().items():
-                name = "squared error" if (schema, key) == (REGRESSION, "loss") else key
+            for key, (low, high) in score_and_resample(in_groups).intervals().items():
+                name = "squared error" if predictions is values and key == "loss" else key
                 if name in truth:
                     inside[name].append(low <= truth[name] <= high)
     coverage = {key: float(np.mean(each)) for key, each in inside.items() if each}
@@ -124,9 +120,8 @@ def test_a_model_that_is_as_good_everywhere_has_no_weak_slice(share: float) -> N
         table = pa.table({name: rng.choice(letters, 1500) for name in names})
         y = rng.integers(0, 2, 1500).astype(float)
         right = rng.random(1500) < share
-        predictions = Predictions(y, np.where(right, y, 1 - y)[:, None], np.ones(1500))
-        scores = row_scores(predictions, schema)
-        rows = ScoredRows(table, predictions, schema, "accuracy", scores)
+        predictions = Predictions(BINARY, y, np.where(right, y, 1 - y)[:, None], np.ones(1500))
+        rows = ScoredRows(table, predictions, schema, "accuracy", predictions.row_scores)
         slices = weakest_slices(rows, rows, names, float(right.mean()))
         assert slices["looked_at"] > 1000
         weak += any(each["weak"] for each in slices["weakest"])

@@ -22,8 +22,7 @@ from keras_tabular.experiments.run import WORKSPACE, Run
 from keras_tabular.scoring import uncertainty
 from keras_tabular.scoring.evaluation import Evaluation, to_json
 from keras_tabular.scoring.scores import Predictions
-from keras_tabular.tasks.metrics import TASKS
-from tests.helpers import build_schema, load_train_params
+from tests.helpers import BINARY, build_schema, load_train_params
 
 TRAINING_ROWS = 2  # for each test row, as with `split.test_size: 0.33`
 BEAT_ALL = Gate(beat_baselines=("constant", "linear", "boosted"))
@@ -85,13 +84,14 @@ def verdict_of(
     Args:
         y_pred: Of the model, the linear and the boosted baseline.
     """
-    schema, names, key = build_schema(task), TASKS[task].baselines, TASKS[task].main
+    schema = build_schema(task)
+    learning_task, key = schema.learning_task, schema.learning_task.main_metric
     model, linear, boosted = (values[:, None] for values in y_pred)
     columns = {"constant": np.full(model.shape, constant), "linear": linear, "boosted": boosted}
-    fitted = {names[kind]: {"test": column} for kind, column in columns.items()}
-    rows = Predictions(y, model, np.ones(len(y)), group=group)
-    scored = uncertainty.score_and_resample(rows, schema)
-    test = compare_with_baselines(scored, fitted, dict.fromkeys(fitted, 0.5), (key,), schema)
+    fitted = {learning_task.baselines[kind]: {"test": column} for kind, column in columns.items()}
+    rows = Predictions(learning_task, y, model, np.ones(len(y)), group=group)
+    scored = uncertainty.score_and_resample(rows)
+    test = compare_with_baselines(scored, fitted, dict.fromkeys(fitted, 0.5), (key,))
     params = Params(gate=BEAT_ALL, split=SPLIT, train=TRAIN_PARAMS[loss])
     verdict = evaluate_gate(Evaluation((key,), {"test": test}), params, schema, {})
     nothing = verdict.headline == "Nothing was learnt"
@@ -177,9 +177,9 @@ def test_a_model_that_is_as_good_is_not_worse_than_the_last_one(
     params = Params(gate=gate, split=SPLIT, train=TRAIN_PARAMS["auto"])
 
     def write_run(name: str, y: np.ndarray, y_pred: np.ndarray) -> Run:
-        predictions = Predictions(y, y_pred[:, None], np.ones(len(y)))
-        scored = uncertainty.score_and_resample(predictions, schema)
-        test = compare_with_baselines(scored, {}, {}, ("accuracy",), schema)
+        predictions = Predictions(BINARY, y, y_pred[:, None], np.ones(len(y)))
+        scored = uncertainty.score_and_resample(predictions)
+        test = compare_with_baselines(scored, {}, {}, ("accuracy",))
         folder, evaluation = tmp_path / name, Evaluation(("accuracy",), {"test": test})
         (folder / "plots").mkdir(parents=True, exist_ok=True)
         write_json(folder / "scores.json", to_json(evaluation))

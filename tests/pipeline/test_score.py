@@ -11,9 +11,8 @@ import pytest
 
 from keras_tabular.config.sections import Validate
 from keras_tabular.evaluation.labels import find_labels
-from keras_tabular.tasks.metrics import TASKS
 from tests.commands import call_main, run_command
-from tests.helpers import PROJECT, build_schema
+from tests.helpers import BINARY, PROJECT, build_schema
 from tests.projects import change_settings, read_scores, run_stages
 
 SCORE = "keras_tabular.cli.score"
@@ -39,7 +38,7 @@ def test_the_test_rows_get_the_scores_of_evaluate(
     assert scores["paired_difference"]["test"] == expected["paired_difference"]["test"]
     header, *lines = output.splitlines()[1:]
     assert header.split("  ")[0] == "score"
-    assert len(lines) == len(TASKS["binary"].scores)
+    assert len(lines) == len(BINARY.metrics)
     assert "not significant" in output
 
 
@@ -70,7 +69,7 @@ def test_few_rows_have_scores_without_intervals(
     output, scores = capsys.readouterr(), json.loads(file.read_text())
     assert f"warn: {scores['warnings'][-1]}\n" in output.err
     assert scores["primary_metrics"] == ["accuracy"]
-    assert scores["test"].keys() == {"rows", *TASKS["binary"].scores}
+    assert scores["test"].keys() == {"rows", *BINARY.metrics}
     assert not any("_low" in key for baseline in scores["baseline"].values() for key in baseline)
     assert scores["paired_difference"] == {"test": {}}
     undefined = {key for key, value in scores["test"].items() if value is None}

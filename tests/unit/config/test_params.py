@@ -12,7 +12,8 @@ import yaml
 from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.errors import UserError
-from tests.helpers import PROJECT, load_train_params
+from keras_tabular.tasks.task import Task
+from tests.helpers import BINARY, MULTICLASS, PROJECT, REGRESSION, load_train_params
 
 PARAMS, SCHEMA = "params.yaml", "data/schema.yaml"
 TEXTS = {name: (PROJECT / name).read_text() for name in (PARAMS, SCHEMA)}
@@ -144,17 +145,17 @@ EIGHT_UNITS, FOUR_UNITS = {"bins": 48, "units": 8}, {"bins": 48, "units": 4}
 @pytest.mark.parametrize(
     ("rows", "task", "columns", "folds", "counts", "network"),
     [
-        (500, "binary", 100, 10, [1, 1], (0.01, 1024, 128, 0.3, FOUR_UNITS)),
-        (500, "binary", 101, 10, [1, 1], (0.01, 512, 128, 0.3, None)),
-        (500, "regression", 20, 10, [1, 1], (0.02, 1024, 128, 0.3, EIGHT_UNITS)),
-        (5_000, "multiclass", 21, 10, [2], (0.02, 51, 64, 0.1, FOUR_UNITS)),
-        (50_000, "regression", 8, 5, [2], (0.04, 20, 256, 0.1, EIGHT_UNITS)),
-        (100_000, "binary", 8, 5, [2], (0.02, 20, 1024, 0.1, EIGHT_UNITS)),
-        (10_000_000, "regression", 8, 3, [2], (0.04, 16, 1024, 0.1, EIGHT_UNITS)),
+        (500, BINARY, 100, 10, [1, 1], (0.01, 1024, 128, 0.3, FOUR_UNITS)),
+        (500, BINARY, 101, 10, [1, 1], (0.01, 512, 128, 0.3, None)),
+        (500, REGRESSION, 20, 10, [1, 1], (0.02, 1024, 128, 0.3, EIGHT_UNITS)),
+        (5_000, MULTICLASS, 21, 10, [2], (0.02, 51, 64, 0.1, FOUR_UNITS)),
+        (50_000, REGRESSION, 8, 5, [2], (0.04, 20, 256, 0.1, EIGHT_UNITS)),
+        (100_000, BINARY, 8, 5, [2], (0.02, 20, 1024, 0.1, EIGHT_UNITS)),
+        (10_000_000, REGRESSION, 8, 3, [2], (0.04, 16, 1024, 0.1, EIGHT_UNITS)),
     ],
 )
 def test_auto_depends_on_the_table_and_the_task(
-    rows: int, task: str, columns: int, folds: int, counts: list[int], network: tuple[Any, ...]
+    rows: int, task: Task, columns: int, folds: int, counts: list[int], network: tuple[Any, ...]
 ) -> None:
     auto = load_train_params({"realmlp": dict.fromkeys(AUTO, "auto")}, members="auto", folds="auto")
     train = auto.resolve_auto(rows, task, columns)
@@ -167,6 +168,6 @@ def test_auto_depends_on_the_table_and_the_task(
 def test_other_values_than_auto_do_not_change() -> None:
     plain = {"learning_rate": 0.5, "epochs": 7, "batch_size": 9, "dropout": 0.0}
     train = load_train_params({"plain": plain}, folds=1)
-    resolved = train.resolve_auto(10_000_000, "regression", 8)
+    resolved = train.resolve_auto(10_000_000, REGRESSION, 8)
     assert (resolved.folds, resolved.members) == (1, train.members)
     assert {key: resolved.value(f"networks.plain.{key}") for key in plain} == plain

@@ -7,9 +7,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from keras_tabular.config.sections import LOSSES
 from keras_tabular.evaluation import baselines
 from keras_tabular.table.parquet import write_part
+from keras_tabular.tasks.task import Regression
 from tests.helpers import build_schema
 
 BINARY, MULTICLASS, REGRESSION = map(build_schema, ("binary", "multiclass", "regression"))
@@ -105,7 +105,7 @@ def test_a_date_of_any_year_is_divided_into_parts() -> None:
 def test_the_constant_and_the_trees_minimise_absolute_errors_if_the_model_does() -> None:
     """They minimise squared errors if the loss is Huber or log-cosh."""
     y, weight = np.array([0.0, 1, 2, 9]), np.array([1.0, 1, 3, 1])
-    for loss in LOSSES["regression"]:
+    for loss in Regression.losses:
         fitted = baselines.build_baselines(REGRESSION, loss)
         constant = baselines.fit(fitted["mean"], FRAME, y, weight).predict(FRAME[:1])
         absolute = loss == "mean_absolute_error"

@@ -22,10 +22,10 @@ from keras_tabular.evaluation.calibration import (
 )
 from keras_tabular.model_file.metadata import Intervals, ModelMetadata
 from keras_tabular.scoring.scores import Predictions
-from keras_tabular.table.arrays import row_losses
 from keras_tabular.table.parquet import write_part
+from keras_tabular.tasks.task import Task
 from stages.calibrate import calibrate
-from tests.helpers import build_arrow_schema, build_schema
+from tests.helpers import BINARY, build_arrow_schema, build_schema
 
 ROWS = 2000
 RNG = np.random.default_rng(0)
@@ -40,14 +40,15 @@ def draw_predictions(task: str, factor: float) -> Predictions:
     true, predicted = (softmax(scale * logits, axis=1) for scale in (1, factor))
     y = (RNG.random((ROWS, 1)) > true.cumsum(axis=1)).sum(axis=1).astype(float)
     predicted = predicted[:, 1:] if task == "binary" else predicted
-    return Predictions(y, predicted.astype(np.float32), np.ones(ROWS))
+    learning_task = build_schema(task).learning_task
+    return Predictions(learning_task, y, predicted.astype(np.float32), np.ones(ROWS))
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
 def test_the_temperature_is_the_factor_of_the_logits(task: str, factor: float) -> None:
     predictions = draw_predictions(task, factor)
-    calibration = choose_temperature(predictions, FOLD, build_schema(task))
+    calibration = choose_temperature(predictions, FOLD)
     temperature = calibration["temperature"]
     if factor == 1:
         assert temperature == 1
@@ -65,14 +66,14 @@ def test_the_first_of_equally_good_temperatures_is_chosen_on_every_cpu(
     towards: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The losses of two temperatures differ only in the last bits, in either direction."""
-    directions = cycle([-towards, towards])
+    row_losses, directions = Task.row_losses, cycle([-towards, towards])
 
     def losses_of_a_cpu(*arguments: Any) -> np.ndarray:
         return np.nextafter(row_losses(*arguments), next(directions))
 
-    monkeypatch.setattr(calibration, "row_losses", losses_of_a_cpu)
+    monkeypatch.setattr(Task, "row_losses", losses_of_a_cpu)
     monkeypatch.setattr(calibration, "TEMPERATURES", np.array([2.0, np.nextafter(2.0, 3)]))
-    chosen = choose_temperature(draw_predictions("binary", 2.0), FOLD, build_schema("binary"))
+    chosen = choose_temperature(draw_predictions("binary", 2.0), FOLD)
     assert chosen["temperature"] == 2.0
 
 
@@ -165,8 +166,8 @@ def test_the_temperature_minimises_the_class_weighted_loss(tmp_path: Path) -> No
         metadata = ModelMetadata(class_weights=[1.0, positive_weight])
         calibration = calibrate(metadata, oof, tmp_path, schema, params).calibration
         weight = np.where(y == 1, positive_weight, 1)
-        predictions = Predictions(y, outputs[:, None].astype(np.float32), weight)
-        assert calibration == choose_temperature(predictions, fold, schema)
+        predictions = Predictions(BINARY, y, outputs[:, None].astype(np.float32), weight)
+        assert calibration == choose_temperature(predictions, fold)
         temperatures[positive_weight] = calibration["temperature"]
     assert temperatures[19.0] > 2 > temperatures[1.0]
 

@@ -10,7 +10,7 @@ from keras_tabular.evaluation.summary import format_equal_rows
 from keras_tabular.scoring.evaluation import Evaluation, Scores, ScoreSet
 from keras_tabular.scoring.scores import Predictions
 from keras_tabular.table.parquet import write_part
-from tests.helpers import build_schema
+from tests.helpers import BINARY, build_schema
 
 SCHEMA = build_schema("binary", x={"kind": "real"})
 
@@ -24,7 +24,7 @@ def test_equal_rows_are_counted_between_test_and_training_and_between_folds(tmp_
         "cross_validation": ([0, 1, 0, 1, 1], [0.1, 0.9, 0.1, 0.9, 0.1]),
     }
     predictions = {
-        name: Predictions(np.array(y), np.array(probabilities)[:, None], np.ones(len(y)))
+        name: Predictions(BINARY, np.array(y), np.array(probabilities)[:, None], np.ones(len(y)))
         for name, (y, probabilities) in outputs.items()
     }
     fold = np.array([0, 0, 1, 2, 2])

@@ -19,7 +19,7 @@ from keras_tabular.evaluation.plot_data import (
 )
 from keras_tabular.inspection.importance import REPEATS, permutation_importance
 from keras_tabular.scoring.scores import Predictions
-from tests.helpers import PROJECT, build_schema
+from tests.helpers import BINARY, PROJECT, build_schema
 
 
 def test_dvc_plots_read_files_and_columns_that_are_written() -> None:
@@ -51,7 +51,7 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 50_000).astype(float)
     predicted = rng.random((len(y), 1), dtype=np.float32)
-    test = Predictions(y, predicted, np.ones(len(y)), 0.7)
+    test = Predictions(BINARY, y, predicted, np.ones(len(y)), 0.7)
     schema = build_schema("binary")
     write_plots(tmp_path, compute_plots(test, {"x": rng.random(10)}, schema), test, schema)
     sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
@@ -65,7 +65,7 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
 
 def test_the_cost_of_each_threshold_is_computed() -> None:
     y, p = np.array([0.0, 0.0, 1.0, 1.0]), np.array([[0.1], [0.6], [0.4], [0.9]])
-    test, costs = Predictions(y, p, np.ones(4)), Costs(false_negative=5, false_positive=1)
+    test, costs = Predictions(BINARY, y, p, np.ones(4)), Costs(false_negative=5, false_positive=1)
     columns = compute_plots(test, {}, build_schema("binary"), costs)["threshold"]
     scores = pd.DataFrame(dict(zip(HEADERS["threshold"], columns, strict=True)))
     scores = scores.set_index("threshold")
@@ -98,7 +98,7 @@ def test_a_weight_counts_like_repeated_rows_and_only_columns_that_are_read_are_i
     assert unweighted > 1.3 * repeated
 
     y, schema = (rng.random(1000) < feature).astype(float), build_schema("binary")
-    rows = Predictions(y, feature[:, None], repeats.astype(float))
+    rows = Predictions(BINARY, y, feature[:, None], repeats.astype(float))
     plots = probability_plots(rows, schema)
     expected = probability_plots(rows.select(copies)._replace(weight=ones), schema)
     np.testing.assert_allclose(plots["calibration"][:2], expected["calibration"][:2])

@@ -25,11 +25,11 @@ from keras_tabular.scoring.evaluation import (
 from keras_tabular.scoring.scores import Predictions, score
 from keras_tabular.table.arrays import Predict, labels
 from keras_tabular.table.parquet import write_part
-from keras_tabular.tasks.metrics import TASKS
-from tests.helpers import build_arrow_schema, build_schema, score_values
+from keras_tabular.tasks.task import TASKS
+from tests.helpers import BINARY, build_arrow_schema, build_schema, score_values
 
 THRESHOLD = 0.6
-SCHEMAS = {task: build_schema(task) for task in TASKS}
+SCHEMAS: dict[str, Schema] = {task: build_schema(task) for task in TASKS}
 
 
 def write_split(
@@ -68,8 +68,9 @@ def build_predict(schema: Schema) -> Predict:
 
 def draw_oof(schema: Schema, rows: int = 60) -> pa.Table:
     """Draw out-of-fold predictions of three folds; no rows mean a training without folds."""
-    outputs = np.random.default_rng(1).dirichlet(np.ones(3), rows)[:, : schema.outputs]
-    columns = {f"output_{i}": values for i, values in enumerate(outputs.astype(np.float32).T)}
+    outputs = np.random.default_rng(1).dirichlet(np.ones(3), rows).astype(np.float32).T
+    n_outputs = schema.learning_task.n_outputs
+    columns = {f"output_{i}": values for i, values in enumerate(outputs[:n_outputs])}
     return pa.table(columns | {"fold": (np.arange(rows) % 3).astype(np.int32)})
 
 
@@ -89,7 +90,8 @@ def evaluate_function(
 
 @pytest.mark.parametrize("task", TASKS)
 def test_model_and_baselines_are_scored_on_all_rows_and_folds(task: str, tmp_path: Path) -> None:
-    schema, names = SCHEMAS[task], TASKS[task]
+    schema, learning_task = SCHEMAS[task], SCHEMAS[task].learning_task
+    main = learning_task.main_metric
     tables, predict = write_split(tmp_path, schema, factor=3), build_predict(schema)
     oof = {"cross_validation": draw_oof(schema, 180)}
     evaluation = evaluate_function(predict, tmp_path, schema, oof, threshold=THRESHOLD)
@@ -100,7 +102,8 @@ def test_model_and_baselines_are_scored_on_all_rows_and_folds(task: str, tmp_pat
     predictions["cross_validation"] = np.column_stack(oof["cross_validation"].columns[:-1])
     for name, scores in evaluation.score_sets.items():
         y = labels(tables["test" if name == "test" else "train"], schema)[:, 0]
-        expected = score(Predictions(y, predictions[name], np.ones(len(y)), THRESHOLD), schema)
+        rows = Predictions(learning_task, y, predictions[name], np.ones(len(y)), THRESHOLD)
+        expected = score(rows)
         assert scores.model.with_intervals({}) == expected
         if name == "train":
             assert scores == ScoreSet(expected)
@@ -108,21 +111,21 @@ def test_model_and_baselines_are_scored_on_all_rows_and_folds(task: str, tmp_pat
         for key, (value, interval) in scores.model.items():
             assert bool(interval) == (value not in (0, 1)), key
             assert not interval or interval[0] <= value <= interval[1], key
-        assert scores.baselines.keys() == set(names.baselines.values())
+        assert scores.baselines.keys() == set(learning_task.baselines.values())
         for baseline, baseline_scores in scores.baselines.items():
-            ranks = name == "test" or baseline != names.baselines["constant"]
-            keys = score_values(expected).keys() if ranks else {names.main, "loss"}
+            ranks = name == "test" or baseline != learning_task.baselines["constant"]
+            keys = score_values(expected).keys() if ranks else {main, "loss"}
             assert score_values(baseline_scores).keys() == keys
-            assert [key for key, score in baseline_scores.items() if score.interval] == [names.main]
-            for key in (names.main, "loss"):
+            assert [key for key, score in baseline_scores.items() if score.interval] == [main]
+            for key in (main, "loss"):
                 change = score_values(scores.model)[key] - score_values(baseline_scores)[key]
                 difference, low, high = scores.differences[baseline][key]
                 assert difference == pytest.approx(change)
                 assert low < high
 
-    summary = dict(flatten(summary_to_json(evaluation, task)))
+    summary = dict(flatten(summary_to_json(evaluation, learning_task)))
     assert summary.items() <= dict(flatten(to_json(evaluation))).items()
-    assert {"test.loss", f"test.{names.main}_low"} <= summary.keys()
+    assert {"test.loss", f"test.{main}_low"} <= summary.keys()
 
 
 def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> None:
@@ -135,7 +138,7 @@ def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> Non
     evaluation = evaluate_function(predict, tmp_path, schema, oof, threshold_choice=choice)
     on_later_rows = evaluation.score_sets["forward_chaining"]
     assert on_later_rows.model.rows == 120
-    assert on_later_rows.baselines.keys() == {*TASKS["binary"].baselines.values()}
+    assert on_later_rows.baselines.keys() == {*BINARY.baselines.values()}
     assert on_later_rows.difference("logistic_regression", "loss")
     fitted = fit_baselines(tmp_path, schema, "auto")["gradient_boosting"]["forward_chaining"]
     later = chained["fold"].to_numpy() >= 0
@@ -163,7 +166,7 @@ def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_repo
     assert evaluation.primary_metrics == ("roc_auc", "average_precision")
     assert evaluation.classes_not_found == ("1",)
     assert evaluation.test.model.get("precision") is None
-    summary = summary_to_json(evaluation, "binary")["test"]
+    summary = summary_to_json(evaluation, BINARY)["test"]
     assert {"average_precision", "roc_auc_low"} < summary.keys()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation.summary import format_scores, summary_lines
-from tests.helpers import build_evaluation
+from tests.helpers import BINARY, MULTICLASS, build_evaluation
 
 
 def test_a_number_has_at_least_three_digits_and_enough_to_differ_from_others() -> None:
@@ -31,14 +31,14 @@ def test_scores_are_summarised_with_those_of_the_baselines() -> None:
     }
     scores: dict[str, Any] = {"test": test, "baseline": baselines}
     folds = {"accuracy": 0.770428}
-    assert format_scores(build_evaluation(**scores, cross_validation=folds), "binary") == (
+    assert format_scores(build_evaluation(**scores, cross_validation=folds), BINARY) == (
         "Accuracy: 0.728 on 254 test rows (95% CI 0.670 to 0.779), "
         "0.770 cross-validated; logistic regression 0.732 and 0.774 cross-validated, "
         "gradient boosting 0.750 and 0.760 cross-validated, majority class 0.650"
     )
     scores |= {"cross_validation": {"accuracy": 0.95}, "forward_chaining": {"accuracy": 0.74}}
     baselines["logistic_regression"]["forward_chaining"] = {"accuracy": 0.7}
-    text = format_scores(build_evaluation(**scores), "binary")
+    text = format_scores(build_evaluation(**scores), BINARY)
     assert "0.950 cross-validated, 0.740 on later rows by models of earlier ones; logistic" in text
     assert "0.774 cross-validated and 0.700 on later rows, gradient" in text
 
@@ -54,7 +54,7 @@ def test_undefined_scores_are_left_out_or_a_dash() -> None:
         threshold=0.5,
         equal_rows={"test": {"equal": 5, "equal_with_target": 5, "without": {"rows": 0}}},
     )
-    assert list(summary_lines(undefined, {}, "multiclass", ThresholdRule(best="f1"))) == [
+    assert list(summary_lines(undefined, {}, MULTICLASS, ThresholdRule(best="f1"))) == [
         "ROC AUC: – on 5 test rows; logistic regression –, gradient boosting –, majority class –",
         "Threshold 0.500: recall –, precision –, F1 – on the test rows; "
         "recall –, precision –, F1 – cross-validated",
@@ -70,7 +70,7 @@ def test_coverage_columns_outside_training_and_classes_not_found_are_reported() 
         classes_not_found=["rare"],
         outside_training={"month": 1.0, "hour.of.day": 0.25},
     )
-    assert list(summary_lines(evaluation, {}, "multiclass", None))[1:] == [
+    assert list(summary_lines(evaluation, {}, MULTICLASS, None))[1:] == [
         "90% prediction intervals contain 0.880 (95% CI 0.850 to 0.910) of the test values; "
         "mean width 2.50",
         "warn: no test row of class rare is predicted correctly: its recall is 0",

@@ -9,7 +9,8 @@ from keras_tabular.config.sections import Gate, Split
 from keras_tabular.experiments.gate import Base, compare_with_base, evaluate_gate
 from keras_tabular.experiments.verdict import Verdict
 from keras_tabular.scoring.evaluation import PairedDifference
-from keras_tabular.tasks.metrics import CONSTANTS, TASKS, primary_metrics
+from keras_tabular.tasks.metrics import CONSTANTS
+from keras_tabular.tasks.task import TASKS, Binary, Multiclass, Regression, TaskName
 from tests.helpers import build_evaluation, build_schema, load_train_params
 
 BASE = Base("abc", build_evaluation(test={"accuracy": 0.8, "loss": 0.5}))
@@ -28,13 +29,13 @@ def run_gate(scores: dict[str, Any], gate: Gate, task: str = "binary", **train: 
 
 
 def scores_with_differences(
-    task: str = "binary", key: str = "loss", **differences: Any
+    task: TaskName = "binary", key: str = "loss", **differences: Any
 ) -> dict[str, Any]:
     """Return scores with the given differences of the loss from the baselines, by their kinds.
 
     The loss is 0.75. The differences of accuracy or MAE are not significant.
     """
-    names, main = TASKS[task].baselines, TASKS[task].main
+    names, main = TASKS[task].baselines, TASKS[task].main_metric
     scores: dict[str, Any] = {"test": {main: 0.8, key: 0.75}, "primary_metrics": [main]}
     scores |= {"baseline": {}, "paired_difference": {"test": {}}}
     ends = ("difference", "low", "high")
@@ -48,7 +49,7 @@ def scores_with_differences(
 
 @pytest.mark.parametrize("difference", [WORSE, NOT_SIGNIFICANT, (0.0, 0.0, 0.0)])
 @pytest.mark.parametrize("task", TASKS)
-def test_model_not_better_than_constant_has_learnt_nothing(task: str, difference: Any) -> None:
+def test_model_not_better_than_constant_has_learnt_nothing(task: TaskName, difference: Any) -> None:
     gate = ALL_BASELINES.model_copy(update={"lowest": {"test.loss": 0.8}})
     baselines: dict[str, Any] = {"linear": WORSE, "boosted": NOT_SIGNIFICANT}
     scores = scores_with_differences(task, constant=difference, **baselines)
@@ -222,6 +223,5 @@ def test_warnings_of_the_evaluation_are_part_of_the_verdict() -> None:
     ],
 )  # fmt: skip
 def test_class_is_rare_below_a_tenth_or_half_of_equal_share(rows: list[float], rare: bool) -> None:
-    task = {0: "regression", 2: "binary"}.get(len(rows), "multiclass")
-    expected = TASKS[task].rare if rare else (TASKS[task].main,)
-    assert primary_metrics(task, rows) == expected
+    task = {0: Regression, 2: Binary}.get(len(rows), Multiclass)()
+    assert task.primary_metrics(rows) == (task.rare_metrics if rare else (task.main_metric,))

@@ -10,7 +10,7 @@ from keras_tabular.column_statistics.summary import ColumnSummary
 from keras_tabular.inspection.attribution import Permutations, contributions
 from keras_tabular.prediction.predictor import reason_columns
 from keras_tabular.table.arrays import feature_arrays
-from tests.helpers import build_schema
+from tests.helpers import BINARY, MULTICLASS, build_schema
 
 COLUMNS: dict[str, dict[str, Any]] = {
     "a": {"kind": "real"},
@@ -61,14 +61,13 @@ def test_contributions_add_up_to_the_prediction_and_do_not_depend_on_other_rows(
     np.testing.assert_array_equal(contributions(product, row, PERMUTATIONS)[0], effects[7])
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass"])
-def test_reasons_are_the_largest_effects_on_the_prediction(task: str) -> None:
-    schema = build_schema(task, **COLUMNS)
-    effects = np.zeros((3, 4, schema.outputs))
+@pytest.mark.parametrize("n_outputs", [BINARY.n_outputs, MULTICLASS.n_outputs])
+def test_reasons_are_the_largest_effects_on_the_prediction(n_outputs: int) -> None:
+    effects = np.zeros((3, 4, n_outputs))
     effects[0, :, -1] = [0.1, -0.4, 0.2, 0.0]
     effects[2] = np.nan
-    outputs = np.tile(np.arange(schema.outputs) / 9, (3, 1))
-    reasons = reason_columns(effects, list(COLUMNS), outputs, schema, 2)
+    outputs = np.tile(np.arange(n_outputs) / 9, (3, 1))
+    reasons = reason_columns(effects, list(COLUMNS), outputs, 2)
     assert reasons["reason_1"].to_pylist()[::2] == ["b", None]
     assert reasons["reason_2"][0].as_py() == "c"
     assert reasons["reason_1_effect"][0].as_py() == pytest.approx(-0.4)

@@ -12,7 +12,7 @@ from keras_tabular.config.schema import Column
 from keras_tabular.config.sections import Range
 from keras_tabular.inspection.slices import slice_scores
 from keras_tabular.scoring.scores import Predictions
-from tests.helpers import build_schema
+from tests.helpers import BINARY, build_schema
 
 KINDS = {"age": "real", "town": "category", "day": "datetime", "noise": "real"}
 SCHEMA = build_schema("binary", **{name: {"kind": kind} for name, kind in KINDS.items()})
@@ -31,7 +31,7 @@ def make_rows(rows: int, seed: int, error_rate: float) -> tuple[pa.Table, Predic
     table = table.append_column("y", pa.array(rng.integers(0, 2, rows)))
     wrong = rng.random(rows) < np.where((age > 65) & (town == "b"), error_rate, 0.1)
     y = table["y"].to_numpy().astype(float)
-    return table, Predictions(y, np.abs(y - wrong)[:, None], np.ones(rows))
+    return table, Predictions(BINARY, y, np.abs(y - wrong)[:, None], np.ones(rows))
 
 
 def score_slices(error_rate: float, **declared: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from keras_tabular.model_file.metadata import Intervals
 from keras_tabular.scoring.scores import Predictions
 from keras_tabular.scoring.subgroups import ColumnGroups
 from tests.groups import assert_equals_fairlearn
-from tests.helpers import build_schema
+from tests.helpers import BINARY, MULTICLASS, REGRESSION
 
 CATEGORY = Column(kind="category", nullable=True)
 
@@ -22,13 +22,12 @@ CATEGORY = Column(kind="category", nullable=True)
 def compare(
     predictions: Predictions,
     values: Any,
-    task: str = "binary",
     column: Column = CATEGORY,
     intervals: Intervals | None = None,
 ) -> ColumnGroups:
     """Compare the groups of rows with these values."""
     metadata: Any = SimpleNamespace(intervals=intervals)
-    measures = row_values(predictions, build_schema(task), metadata)
+    measures = row_values(predictions, metadata)
     return compare_groups(pa.chunked_array([pa.array(values)]), column, measures)
 
 
@@ -39,7 +38,7 @@ def test_measures_and_differences_equal_those_of_fairlearn(is_weighted: bool) ->
     values = np.repeat(["a", "b", "c", None, "d"], [200, 60, 3, 50, 40])
     y = (rng.random(len(values)) < 0.4) & (values != "b")
     y_pred, weight = rng.random((len(values), 1)), rng.integers(1, 5, len(values)) ** is_weighted
-    predictions = Predictions(y.astype(float), y_pred, weight.astype(float), threshold=0.6)
+    predictions = Predictions(BINARY, y.astype(float), y_pred, weight.astype(float), threshold=0.6)
     groups = compare(predictions, values.tolist())
     assert [group.name for group in groups.groups] == ["a", "b", "d", "c", "missing"]
     assert "true_positive_rate" not in groups.groups[1].measures
@@ -50,7 +49,7 @@ def test_measures_and_differences_equal_those_of_fairlearn(is_weighted: bool) ->
 def test_numbers_form_bins_and_rare_values_one_group() -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 1000).astype(float)
-    predictions = Predictions(y, rng.random((1000, 1)), np.ones(1000))
+    predictions = Predictions(BINARY, y, rng.random((1000, 1)), np.ones(1000))
     ages = compare(predictions, rng.integers(20, 80, 1000), column=Column(kind="integer"))
     assert [group.rows > 200 for group in ages.groups] == [True] * 4
     assert ages.groups[0].name.startswith("below ")
@@ -64,13 +63,13 @@ def test_numbers_form_bins_and_rare_values_one_group() -> None:
 def test_several_classes_have_errors_and_values_have_errors_means_and_coverage() -> None:
     rng, values = np.random.default_rng(0), np.repeat(["a", "b", "c"], [100, 40, 1])
     y = rng.integers(0, 3, 141).astype(float)
-    classes = compare(Predictions(y, rng.random((141, 3)), np.ones(141)), values, "multiclass")
+    classes = compare(Predictions(MULTICLASS, y, rng.random((141, 3)), np.ones(141)), values)
     assert [*classes.differences] == [*classes.groups[2].measures] == ["error"]
 
     y, y_pred = rng.normal(size=141), rng.normal(size=(141, 1))
     intervals = Intervals(coverage=0.9, at=(0.0,), half=(1.5,))
-    predictions = Predictions(y, y_pred, np.ones(141))
-    groups = compare(predictions, values, "regression", intervals=intervals)
+    predictions = Predictions(REGRESSION, y, y_pred, np.ones(141))
+    groups = compare(predictions, values, intervals=intervals)
     assert {*groups.differences} == {"error", "mean_prediction", "coverage"}
     measures, is_a = groups.groups[0].measures, values == "a"
     errors = np.abs(y - y_pred[:, 0])
@@ -84,9 +83,9 @@ def test_several_classes_have_errors_and_values_have_errors_means_and_coverage()
 def test_copies_of_rows_do_not_narrow_intervals() -> None:
     rng, values = np.random.default_rng(0), np.repeat(["a", "b"], 100)
     y, y_pred = rng.integers(0, 2, 200).astype(float), rng.random((200, 1))
-    once = compare(Predictions(y, y_pred, np.ones(200)), values)
+    once = compare(Predictions(BINARY, y, y_pred, np.ones(200)), values)
     twice = np.repeat(np.arange(200), 2)
-    copies = Predictions(y[twice], y_pred[twice], np.ones(400), group=twice)
+    copies = Predictions(BINARY, y[twice], y_pred[twice], np.ones(400), group=twice)
     repeated = compare(copies, values[twice])
     for key, difference in once.differences.items():
         copied = repeated.differences[key]
@@ -101,6 +100,6 @@ def test_interval_of_the_largest_difference_contains_0_if_all_groups_are_alike(g
     for _ in range(300):
         y = rng.integers(0, 2, len(values)).astype(float)
         selected = (rng.random((len(values), 1)) < 0.3).astype(float)
-        largest = compare(Predictions(y, selected, np.ones(len(y))), values).differences
+        largest = compare(Predictions(BINARY, y, selected, np.ones(len(y))), values).differences
         inside.append(largest["selection_rate"].low <= 0)
     assert 0.93 <= np.mean(inside) <= 1

@@ -16,7 +16,6 @@ from keras_tabular.prediction.drift import unknown_categories
 from keras_tabular.prediction.predict import predict_rows
 from keras_tabular.prediction.predictor import Predictor
 from keras_tabular.table import csv
-from keras_tabular.table.arrays import prediction_columns
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.source import read_rows
 from tests.helpers import build_schema
@@ -68,7 +67,7 @@ def test_the_threshold_itself_is_predicted_as_positive() -> None:
     probabilities = np.array([[0.6], [0.59]], np.float32)
     for positive, predicted in ((1, [1, 0]), (0, [0, 1])):
         schema = build_schema("binary").model_copy(update={"positive": positive})
-        columns = prediction_columns(probabilities, schema, 0.6)
+        columns = schema.learning_task.prediction_columns(probabilities, 0.6)
         assert columns["predicted"].equals(pa.array(predicted, pa.int64()))
         assert list(columns) == ["predicted", f"probability_{positive}"]
 

@@ -11,7 +11,7 @@ from keras_tabular.networks.backend import keras
 from keras_tabular.preprocessing.features import LEAST_SCALE, relevance
 from keras_tabular.training.architecture import check_safe_mode
 from keras_tabular.training.optimizer import build_optimizer
-from tests.helpers import load_train_params
+from tests.helpers import BINARY, load_train_params
 
 RNG = np.random.default_rng(1)
 
@@ -36,7 +36,7 @@ def test_the_relevance_of_columns_has_the_same_bits_in_any_order_of_rows() -> No
 def test_a_learning_rate_may_follow_a_schedule(schedule: str, cycles: int) -> None:
     rate, steps = 0.5, 450
     network = {"learning_rate": rate, "learning_rate_schedule": schedule}
-    train = load_train_params({"plain": network}).resolve_auto(100, "binary", 8)
+    train = load_train_params({"plain": network}).resolve_auto(100, BINARY, 8)
     optimizer = build_optimizer(train.networks["plain"], steps)
     rates = []
     for step in range(steps + 1):

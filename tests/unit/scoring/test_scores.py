@@ -8,17 +8,17 @@ from sklearn import metrics
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.scoring.evaluation import Scores
-from keras_tabular.scoring.scores import Predictions, row_scores, score, scores_by_weights
-from keras_tabular.table.arrays import row_losses
-from keras_tabular.tasks.metrics import TASKS, CustomMetric, check_custom_metrics
-from tests.helpers import build_schema, score_values
+from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
+from keras_tabular.tasks.metrics import CustomMetric, check_custom_metrics
+from keras_tabular.tasks.task import TASKS
+from tests.helpers import BINARY, score_values
 from tests.unit.scoring.test_uncertainty import draw_predictions
 
 
 def expected_scores(task: str, predictions: Predictions) -> dict[str, float]:
     """Compute the scores of weighted rows with scikit-learn."""
-    y, outputs, weight, threshold, *_ = predictions
-    losses, weighted = row_losses(y, outputs, build_schema(task)), {"sample_weight": weight}
+    _, y, outputs, weight, threshold, *_ = predictions
+    losses, weighted = predictions.row_losses, {"sample_weight": weight}
     expected = {"loss": np.average(losses, weights=weight)}
     value = outputs[:, 0]
     if task == "regression":
@@ -49,27 +49,25 @@ def expected_scores(task: str, predictions: Predictions) -> dict[str, float]:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> None:
-    predictions, schema = draw_predictions(task), build_schema(task)
+    predictions = draw_predictions(task)
     expected = expected_scores(task, predictions)
-    scores = score(predictions, schema)
+    scores = score(predictions)
     assert scores.rows == len(predictions.y)
     assert score_values(scores) == pytest.approx(expected)
-    assert score_values(scores).keys() == set(TASKS[task].scores)
+    assert score_values(scores).keys() == set(predictions.task.metrics)
     weights = np.stack([predictions.weight, 3 * predictions.weight])
-    many = scores_by_weights(predictions, weights, schema)
+    many = scores_by_weights(predictions, weights)
     assert many.keys() == expected.keys()
     for key, values in many.items():
         assert values == pytest.approx([expected[key]] * 2), key
-    mean = np.average(row_scores(predictions, schema), weights=predictions.weight)
-    assert mean == pytest.approx(expected[TASKS[task].main])
+    mean = np.average(predictions.row_scores, weights=predictions.weight)
+    assert mean == pytest.approx(expected[predictions.task.main_metric])
 
 
 def test_an_undefined_score_is_left_out() -> None:
-    binary = build_schema("binary")
-
     def scores(y: list[float], *probability: float) -> dict[str, float]:
         y_pred = np.array(probability)[:, None]
-        return score_values(score(Predictions(np.array(y), y_pred, np.ones(len(y))), binary))
+        return score_values(score(Predictions(BINARY, np.array(y), y_pred, np.ones(len(y)))))
 
     assert not {"roc_auc", "average_precision"} & scores([1, 1, 1], 0.1, 0.2, 1.0).keys()
     # Precision is undefined without a row that is predicted as positive.
@@ -80,7 +78,7 @@ def test_an_undefined_score_is_left_out() -> None:
     defined = {"loss", "accuracy", "balanced_accuracy", "brier"}
     assert scores([0, 0], 0.1, 0.2).keys() == defined
     assert scores([0, 0], 0.1, 0.9)["f1"] == 0
-    assert score(Predictions(np.ones(0), np.ones((0, 1)), np.ones(0)), binary) == Scores(0)
+    assert score(Predictions(BINARY, np.ones(0), np.ones((0, 1)), np.ones(0))) == Scores(0)
 
 
 @pytest.mark.parametrize("names", [["a.b"], ["cost_low"], ["2"], ["cost", "cost"]])
@@ -97,7 +95,7 @@ def test_an_error_in_a_metric_names_the_metric() -> None:
         return float(Path("none.txt").read_text())
 
     cost = CustomMetric("cost", read_costs, greater_is_better=False)
-    predictions = Predictions(np.ones(3), np.ones((3, 1)), np.ones(3), custom_metrics=[cost])
+    predictions = Predictions(BINARY, np.ones(3), np.ones((3, 1)), np.ones(3))
     with pytest.raises(RuntimeError, match=r"^stages/evaluate\.py: .* cost") as failure:
-        score(predictions, build_schema("binary"))
+        score(predictions._replace(custom_metrics=[cost]))
     assert isinstance(failure.value.__cause__, FileNotFoundError)

@@ -14,24 +14,24 @@ from keras_tabular.scoring.uncertainty import (
     score_and_resample,
     share_interval,
 )
-from keras_tabular.table.arrays import row_losses
-from keras_tabular.tasks.metrics import TASKS
-from tests.helpers import build_schema, score_values
-
-BINARY, REGRESSION = build_schema("binary"), build_schema("regression")
+from keras_tabular.tasks.task import TASKS
+from tests.helpers import BINARY, REGRESSION, build_schema, score_values
 
 
 def draw_predictions(task: str, rows: int = 300, seed: int = 0) -> Predictions:
     """Draw labels, weights, and predictions that depend on the labels."""
     rng = np.random.default_rng(seed)
-    classes = {"binary": 2, "multiclass": 3}.get(task)
-    if classes is None:
+    learning_task = build_schema(task).learning_task
+    classes = len(learning_task.classes)
+    if not classes:
         y = rng.exponential(size=rows)
-        return Predictions(y, (y + rng.normal(size=rows))[:, None], rng.random(rows))
+        y_pred = (y + rng.normal(size=rows))[:, None]
+        return Predictions(learning_task, y, y_pred, rng.random(rows))
     y = rng.integers(0, classes, rows).astype(float)
     p = rng.dirichlet(np.ones(classes), rows) + np.eye(classes)[y.astype(int)] / 2
     p = np.round(p / p.sum(axis=1, keepdims=True), 2)  # with ties
-    return Predictions(y, p if classes > 2 else p[:, 1:], rng.random(rows), 0.4)
+    y_pred = p[:, list(learning_task.output_classes)]
+    return Predictions(learning_task, y, y_pred, rng.random(rows), 0.4)
 
 
 def standard_error(interval: tuple[float, float]) -> float:
@@ -82,12 +82,12 @@ def test_r2_does_not_depend_on_the_mean_of_the_target() -> None:
     predictions = draw_predictions("regression")
     y, y_pred = predictions.y + 1e9, predictions.y_pred + 1e9
     near_0, far_from_0 = (
-        score_and_resample(rows, REGRESSION).intervals()["r2"]
+        score_and_resample(rows).intervals()["r2"]
         for rows in (predictions, predictions._replace(y=y, y_pred=y_pred))
     )
     assert far_from_0 == pytest.approx(near_0, abs=1e-4)
     constant = predictions._replace(y=np.full(300, 0.1))
-    assert score(constant, REGRESSION).get("r2") is None
+    assert score(constant).get("r2") is None
 
 
 @pytest.mark.parametrize(("positive", "negative"), [(100, 100), (40, 60_000)])
@@ -97,7 +97,7 @@ def test_the_interval_of_roc_auc_agrees_with_the_formula_of_hanley_and_mcneil(
     """The second case draws a sample of the rows, with every row of the rare class."""
     y = np.random.default_rng(2).permutation(np.repeat([1.0, 0.0], [positive, negative]))
     p = 1 / (1 + np.exp(-np.random.default_rng(1).normal(size=len(y)) - y))[:, None]
-    scored = score_and_resample(Predictions(y, p, np.ones(len(y))), BINARY)
+    scored = score_and_resample(Predictions(BINARY, y, p, np.ones(len(y))))
     intervals = scored.intervals()
     area = scored.scores.value("roc_auc") or 0.0
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
@@ -110,12 +110,12 @@ def test_the_interval_of_roc_auc_agrees_with_the_formula_of_hanley_and_mcneil(
 def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> None:
     predictions, noise = draw_predictions("binary"), draw_predictions("binary", seed=1).y_pred
     other = predictions._replace(y_pred=predictions.y_pred * 0.9 + 0.02 * noise)
-    scored, other_scored = (score_and_resample(each, BINARY) for each in (predictions, other))
+    scored, other_scored = (score_and_resample(each) for each in (predictions, other))
     differences = scored.differences(other_scored)
-    assert set(differences) == set(TASKS["binary"].scores)
+    assert set(differences) == set(BINARY.metrics)
     low, high = scored.intervals()["roc_auc"]
     assert differences["roc_auc"].high - differences["roc_auc"].low < (high - low) / 2
-    assert score_and_resample(predictions, BINARY).differences(other_scored) == differences
+    assert score_and_resample(predictions).differences(other_scored) == differences
     values, other_values = score_values(scored.scores), score_values(other_scored.scores)
     for key, difference in differences.items():
         assert difference.difference == pytest.approx(values[key] - other_values[key])
@@ -123,17 +123,17 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> Non
 
 @pytest.mark.parametrize("task", TASKS)
 def test_no_constant_is_better_than_the_best_constant(task: str) -> None:
-    schema, rows = build_schema(task), draw_predictions(task)
+    rows = draw_predictions(task)
     shares = np.bincount(rows.y.astype(int), rows.weight) / rows.weight.sum()
     mean = np.average(rows.y, weights=rows.weight)
     best = {"binary": shares[1:], "multiclass": shares}.get(task, np.array([mean]))
     worse = np.array([0.2, 0.2, 0.6]) if task == "multiclass" else best / 2
     first, second = (
-        score_and_resample(rows._replace(y_pred=np.tile(constant, (300, 1))), schema)
+        score_and_resample(rows._replace(y_pred=np.tile(constant, (300, 1))))
         for constant in (best, worse)
     )
     assert first.differences(second)["loss"].high < 0
-    difference = first.differences(with_best_constant(second, schema))["loss"]
+    difference = first.differences(with_best_constant(second))["loss"]
     assert difference == pytest.approx((0, 0, 0))
 
 
@@ -150,18 +150,18 @@ def test_a_score_that_few_rows_of_a_class_decide_has_no_interval(
 ) -> None:
     y = (np.arange(100) < positive).astype(float)
     predictions = draw_predictions("binary", 100)._replace(y=y, weight=np.ones(100))
-    scored = score_and_resample(predictions, BINARY)
-    expected = set(TASKS["binary"].scores) - without_interval
+    scored = score_and_resample(predictions)
+    expected = set(BINARY.metrics) - without_interval
     assert scored.intervals().keys() == expected
     assert scored.differences(scored).keys() == expected
     few_positive = predictions._replace(threshold=np.sort(predictions.y_pred[:, 0])[-9])
-    assert "precision" not in score_and_resample(few_positive, BINARY).intervals()
+    assert "precision" not in score_and_resample(few_positive).intervals()
 
 
 def test_few_rows_few_groups_and_perfect_scores_have_no_interval() -> None:
     rows = draw_predictions("binary", 100)._replace(weight=np.ones(100))
     few, in_nine_groups, in_one_group, perfect = (
-        score_and_resample(predictions, BINARY).intervals()
+        score_and_resample(predictions).intervals()
         for predictions in (
             rows.select(slice(9)),
             rows._replace(group=np.arange(100) // 12),
@@ -194,9 +194,9 @@ def test_many_rows_in_pairs_have_the_interval_of_the_pairs() -> None:
     rng = np.random.default_rng(3)
     group = rng.permutation(np.repeat(np.arange(30_000), 2))
     y = rng.normal(size=30_000)[group]
-    predictions = Predictions(y, np.zeros((60_000, 1)), np.ones(60_000), group=group)
-    intervals = score_and_resample(predictions, REGRESSION).intervals()
-    error = row_losses(y, predictions.y_pred, REGRESSION).std() / 30_000**0.5
+    predictions = Predictions(REGRESSION, y, np.zeros((60_000, 1)), np.ones(60_000), group=group)
+    intervals = score_and_resample(predictions).intervals()
+    error = predictions.row_losses.std() / 30_000**0.5
     assert standard_error(intervals["loss"]) == pytest.approx(error, rel=0.15)
     rmse_error = error / 2  # by the delta method: the derivative of the root is 1/2 at 1
     assert standard_error(intervals["rmse"]) == pytest.approx(rmse_error, rel=0.15)

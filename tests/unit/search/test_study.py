@@ -17,10 +17,10 @@ from keras_tabular.scoring.scores import Predictions, score
 from keras_tabular.search import study as studies
 from keras_tabular.search.study import expected_gain, suggest_changes, summary
 from network import build
-from tests.helpers import build_schema, load_train_params, score_values
+from tests.helpers import BINARY, build_schema, load_train_params, score_values
 
 FOLDS, ROWS = 3, 60
-TRAIN = load_train_params(folds=FOLDS).resolve_auto(ROWS, "binary", 8)
+TRAIN = load_train_params(folds=FOLDS).resolve_auto(ROWS, BINARY, 8)
 KEY = "networks.plain.learning_rate"
 RATE = {KEY: {"low": 0.001, "high": 0.1, "log": True}}
 
@@ -36,7 +36,7 @@ def test_a_search_continues_and_stops_bad_trials(monkeypatch: pytest.MonkeyPatch
         for fold in range(1, FOLDS + 1):
             labels = y[: ROWS * fold // FOLDS]
             probability = np.abs(labels - rate)[:, None].astype(np.float32)
-            yield Predictions(labels, probability, np.ones(len(labels)))
+            yield Predictions(BINARY, labels, probability, np.ones(len(labels)))
 
     monkeypatch.setattr(studies, "fold_predictions", predict)
     study = optuna.create_study(pruner=optuna.pruners.MedianPruner(4, 2))
@@ -79,11 +79,11 @@ def test_suggested_values_lie_in_the_space() -> None:
 def test_a_space_of_networks_that_are_not_trained_is_refused() -> None:
     search = Search.model_validate({"space": {"networks.plain.units": [[16], [8]]}})
     train = load_train_params()
-    check_space(search, train.resolve_auto(2_500, "binary", 8))
-    check_space(Search(space={}), train.resolve_auto(2_501, "binary", 8))
+    check_space(search, train.resolve_auto(2_500, BINARY, 8))
+    check_space(Search(space={}), train.resolve_auto(2_501, BINARY, 8))
     message = r"only has keys of networks\.plain, but train\.members trains networks\.realmlp here"
     with pytest.raises(UserError, match=message):
-        check_space(search, train.resolve_auto(2_501, "binary", 8))
+        check_space(search, train.resolve_auto(2_501, BINARY, 8))
 
 
 @pytest.mark.parametrize(("metric", "chance"), [("accuracy", 0.5), ("loss", 1.0)])
@@ -91,15 +91,15 @@ def test_the_best_of_many_random_trials_is_expected_to_be_as_good_as_chance(
     metric: str, chance: float
 ) -> None:
     """A trial that is much better than the others keeps its gain."""
-    rng, schema, greater = np.random.default_rng(1), build_schema("binary"), metric == "accuracy"
+    rng, greater = np.random.default_rng(1), metric == "accuracy"
     y = np.random.default_rng(0).integers(0, 2, 400).astype(float)
     good = np.clip(0.2 + 0.6 * y + rng.normal(0, 0.1, 400), 0.01, 0.99)
     trials = [
-        Predictions(y, probability[:, None].astype(np.float32), np.ones(400))
+        Predictions(BINARY, y, probability[:, None].astype(np.float32), np.ones(400))
         for probability in [*rng.uniform(size=(40, 400)), good]
     ]
-    scores = [score_values(score(trial, schema))[metric] for trial in trials]
-    draws = np.array([studies.bootstrap_scores(trial, schema, metric) for trial in trials])
+    scores = [score_values(score(trial))[metric] for trial in trials]
+    draws = np.array([studies.bootstrap_scores(trial, metric) for trial in trials])
     best = max(scores[:-1]) if greater else min(scores[:-1])
     expected = scores[0] + expected_gain(draws[:-1], 0, greater_is_better=greater)
     assert abs(expected - chance) < 0.35 * abs(best - chance)

@@ -9,7 +9,7 @@ import pytest
 from keras_tabular.core.errors import UserError
 from keras_tabular.table.parquet import FOLD_KEY, write_part
 from keras_tabular.training.folds import deal_rows, draw_folds, possible_folds
-from tests.helpers import load_train_params
+from tests.helpers import BINARY, load_train_params
 
 
 @pytest.mark.parametrize("sizes", [[1] * 12, [5, 5, 2], [3, 8, 1], [12]])
@@ -44,7 +44,7 @@ def test_auto_is_the_largest_number_of_folds_that_the_groups_fill(
 ) -> None:
     write_part(tmp_path, 0, pa.table({FOLD_KEY: keys}))
     possible = possible_folds(tmp_path)
-    train = load_train_params(folds="auto").resolve_auto(len(keys), "binary", 8, possible)
+    train = load_train_params(folds="auto").resolve_auto(len(keys), BINARY, 8, possible)
     assert train.folds == expected_folds
     classes = [np.zeros(len(keys))]
     for folds in possible:

@@ -15,7 +15,7 @@ from keras_tabular.training.dataset import Labels, Rows, class_weights
 from keras_tabular.training.optimizer import build_optimizer, learnt_weights
 from keras_tabular.training.trainer import Trainer
 from network import build
-from tests.helpers import build_schema, load_train_params
+from tests.helpers import BINARY, build_schema, load_train_params
 
 X = np.random.default_rng(0).normal(size=(103, 5)).astype(np.float32)
 Y = (X.sum(axis=1, keepdims=True) > 0).astype(np.float32)
@@ -32,7 +32,7 @@ def resolve_params(**changes: Any) -> ResolvedTrain:
     """Return parameters with a small network, and changes of keys of the network or of `train`."""
     of_section = {key: changes.pop(key) for key in [*changes] if key in ResolvedTrain.model_fields}
     network = {"units": (4,), "batch_size": 8, "learning_rate_schedule": "constant"} | changes
-    return load_train_params({"plain": network}, **of_section).resolve_auto(len(X), "binary", 8)
+    return load_train_params({"plain": network}, **of_section).resolve_auto(len(X), BINARY, 8)
 
 
 def build_architecture(train: ResolvedTrain) -> Architecture:
