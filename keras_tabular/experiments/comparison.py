@@ -179,12 +179,12 @@ def paired_differences(run: Run, base: Run) -> dict[str, Difference]:
         return on_kept_rows
     width_ratio = (len(rows.y) / n_rows) ** 0.5
     differences = {}
-    for key, kept in on_kept_rows.items():
+    for key, paired in on_kept_rows.items():
         value, base_value = (each.value("test", key) for each in (evaluation, base_evaluation))
         if value is not None and base_value is not None:
             difference = value - base_value
             low, high = (
-                difference + width_ratio * (end - kept.value) for end in (kept.low, kept.high)
+                difference + width_ratio * (end - paired.value) for end in (paired.low, paired.high)
             )
             differences[key] = Difference(value=difference, low=low, high=high)
     return differences

@@ -61,8 +61,8 @@ def format_difference(row: ScoreRow, other: Score | None) -> str:
 
 def format_value_of(score: Score | None, *compared_with: Score | None) -> str:
     """Format a score, with enough digits to tell it apart from others."""
-    value, *others = (each.value if each else None for each in (score, *compared_with))
-    return format_score(value, *others)
+    value, *other_values = (each.value if each else None for each in (score, *compared_with))
+    return format_score(value, *other_values)
 
 
 def slice_name(where: list[list[str]], name: str = "") -> str:
