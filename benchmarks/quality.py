@@ -253,7 +253,8 @@ def run_peers() -> Iterator[tuple[str, Result]]:
         start = time.perf_counter()
         fitted = estimator.fit(rows, y)
         seconds = time.perf_counter() - start
-        predicted = baselines.predict(fitted, adapt_frame(x_test, name, categories, texts), schema)
+        rows = adapt_frame(x_test, name, categories, texts)
+        predicted = baselines.predict(fitted, rows, schema.learning_task)
         yield name, Result(score(y_test, predicted), seconds)
 
 

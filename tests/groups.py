@@ -8,7 +8,7 @@ from fairlearn import metrics
 from sklearn.metrics import zero_one_loss
 
 from keras_tabular.scoring.subgroups import ColumnGroups
-from keras_tabular.tasks.metrics import MIN_GROUP_ROWS
+from keras_tabular.tasks.metrics import MIN_SUBGROUP_ROWS
 
 FUNCTIONS = {
     "selection_rate": metrics.selection_rate,
@@ -41,7 +41,7 @@ def assert_equals_fairlearn(
             assert measure.low - 1e-9 <= measure.value <= measure.high + 1e-9
     for key, difference in groups.differences.items():
         counts = {g.name: g.measures[key].rows for g in groups.groups if key in g.measures}
-        enough = [name for name, rows in counts.items() if rows >= MIN_GROUP_ROWS]
+        enough = [name for name, rows in counts.items() if rows >= MIN_SUBGROUP_ROWS]
         frame_of_enough = by_group(values.isin(enough).to_numpy())
         assert difference.value == pytest.approx(frame_of_enough.difference()[key], abs=1e-6)
         assert difference.low <= difference.value <= difference.high

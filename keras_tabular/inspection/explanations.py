@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Evaluate
 from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import write_json
 from keras_tabular.evaluation import plot_data
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
 MAX_INSPECTED_ROWS, MAX_INSPECTED_CELLS = 200_000, 20_000_000
 STRICT = "TABULAR_STRICT"  # if this environment variable is set, no explanation may fail
 Value = TypeVar("Value")
+JSON = dict[str, Any]
 
 
 class Explanations:
@@ -38,10 +39,12 @@ class Explanations:
         self._metrics = metrics
         EXPLANATION_LOG.unlink(missing_ok=True)
 
-    def compute(self, name: str, function: Callable[[], Value], default: Value) -> Value:
+    def compute(
+        self, name: str, default: Value, function: Callable[..., Value], *args: Any
+    ) -> Value:
         """Return what a function computes; if it fails, log the traceback, and return `default`."""
         try:
-            return function()
+            return function(*args)
         except Exception as error:
             if os.environ.get(STRICT):
                 raise
@@ -51,21 +54,21 @@ class Explanations:
             self.failures[name] = truncate(first_line)
             return default
 
-    def write(self, name: str, function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def write(self, name: str, function: Callable[..., JSON], *args: Any) -> JSON:
         """Write what a function computes to the JSON file of a name; if it fails, write {}."""
         path = self._metrics / f"{name}.json"
         write_json(path, {})
 
-        def compute_and_write() -> dict[str, Any]:
-            content = function()
+        def compute_and_write() -> JSON:
+            content = function(*args)
             write_json(path, content)
             return content
 
-        return self.compute(name, compute_and_write, dict[str, Any]())
+        return self.compute(name, JSON(), compute_and_write)
 
 
 def explain(
-    model: "SavedModel", data: Path, metrics: Path, result: Result, schema: Schema, params: Params
+    model: "SavedModel", data: Path, metrics: Path, result: Result, schema: Schema, params: Evaluate
 ) -> Evaluation:
     """Explain where the model is weak, what drives its predictions, and how the columns differ.
 
@@ -76,65 +79,36 @@ def explain(
         params: The section `evaluate` of params.yaml.
 
     Returns:
-        The evaluation with the groups, the declared slices, the columns with test rows outside of
-        the training values, and the explanations that failed.
+        The evaluation with the subgroups, the declared slices, the columns with test rows outside
+        of the training values, and the explanations that failed.
     """
-    explanations, test, metadata = Explanations(metrics), result.predictions["test"], model.metadata
-    split = data / "split"
-    increases, differences = _explain_columns(explanations, model, split, result, schema, params)
-    explanations.write("errors", lambda: slices.largest_errors(split / "test", test, schema))
-    evaluation = explanations.compute(
-        "groups",
-        lambda: subgroups.add_subgroups(result, data, schema, params.evaluate, metadata),
-        result.evaluation,
+    explanations, predictions = Explanations(metrics), result.predictions
+    test, metadata, work = predictions["test"], model.metadata, model.multiply_adds
+    compute, write = explanations.compute, explanations.write
+    first_rows = next(read_parts(data / "split" / "test"))
+    none = importance.Increases()
+    measure = importance.permutation_importance
+    increases = compute(
+        "importance", none, measure, model.predict, first_rows, test.y, schema, work
     )
+    order = importance.sort_by_importance(increases, schema)
+
+    max_rows = min(MAX_INSPECTED_CELLS // len(schema.columns), MAX_INSPECTED_ROWS)
+    train, held_out = (read_first_rows(data / "split" / k, max_rows) for k in ("train", "test"))
+    tables = {"cross_validation": train, "test": held_out}
+    tables = {k: rows[: len(predictions[k].y)] for k, rows in tables.items() if k in predictions}
+    keys, declared = result.evaluation.primary_metrics, params.slices
+    write("slices", slices.slice_scores, tables, predictions, schema, keys, order, declared)
+    write("effects", effects.column_effects, model.predict_members, held_out, schema, order, work)
+    group_size = mean_group_size(test.group)
+    differences = write("columns", columns.describe_columns, train, held_out, schema, group_size)
+    write("errors", slices.largest_errors, data / "split" / "test", test, schema)
+    add = subgroups.add_subgroups
+    arguments = (result, data, schema, params, metadata.intervals)
+    evaluation = compute("subgroups", result.evaluation, add, *arguments)
     costs = metadata.threshold_choice.cost if metadata.threshold_choice else None
-    plots = explanations.compute(
-        "plots",
-        lambda: plot_data.compute_plots(test, increases, schema, costs),
-        plot_data.Plots(),
-    )
-    plot_data.write_plots(metrics / "plots", plots, test, schema)
+    plots = compute("plots", plot_data.Plots(), plot_data.compute_plots, test, increases, costs)
+    plot_data.write_plots(metrics / "plots", plots, test)
     outside = columns.outside_training(differences, metadata.attribution)
     update = {"outside_training": outside, "failed_explanations": explanations.failures}
     return evaluation.model_copy(update=update)
-
-
-def _explain_columns(
-    explanations: Explanations,
-    model: "SavedModel",
-    split: Path,
-    result: Result,
-    schema: Schema,
-    params: Params,
-) -> tuple[importance.Increases, dict[str, Any]]:
-    """Write the explanations that the importance of the columns orders.
-
-    Returns:
-        The importance of the columns, and the result of `describe_columns`.
-    """
-    predictions, keys = result.predictions, result.evaluation.primary_metrics
-    test, work = predictions["test"], model.multiply_adds
-    first_part = next(read_parts(split / "test"))
-    increases = explanations.compute(
-        "importance",
-        lambda: importance.permutation_importance(model.predict, first_part, test.y, schema, work),
-        importance.Increases(),
-    )
-    order = importance.sort_by_importance(increases, schema)
-    max_rows = min(MAX_INSPECTED_CELLS // len(schema.columns), MAX_INSPECTED_ROWS)
-    train, held_out = (read_first_rows(split / name, max_rows) for name in ("train", "test"))
-    tables = {"cross_validation": train, "test": held_out}
-    tables = {k: rows[: len(predictions[k].y)] for k, rows in tables.items() if k in predictions}
-    declared, group_size = params.evaluate.slices, mean_group_size(test.group)
-    explanations.write(
-        "slices", lambda: slices.slice_scores(tables, predictions, schema, keys, order, declared)
-    )
-    explanations.write(
-        "effects",
-        lambda: effects.column_effects(model.predict_members, held_out, schema, order, work),
-    )
-    differences = explanations.write(
-        "columns", lambda: columns.describe_columns(train, held_out, schema, group_size)
-    )
-    return increases, differences

@@ -16,7 +16,7 @@ from keras_tabular.experiments.comparison import Comparison, read_points
 from keras_tabular.experiments.run import Run
 from keras_tabular.experiments.verdict import format_checks
 from keras_tabular.report import column_pictures, formats, pictures, vega
-from keras_tabular.tasks.metrics import BASELINES, MIN_GROUP_ROWS, ROW_SETS
+from keras_tabular.tasks.metrics import BASELINES, MIN_SUBGROUP_ROWS, ROW_SETS
 from keras_tabular.tasks.task import TASKS
 
 DATA_CARD = "data/README.md"
@@ -91,4 +91,4 @@ for module in (sys.modules[__name__], formats, column_pictures, pictures):
 TEMPLATES.filters |= {"svg": vega.svg, "format_checks": format_checks, "format_list": format_list}
 TEMPLATES.filters["baseline_name"] = BASELINES.get
 TEMPLATES.globals["UNDECIDED_NOTE"] = UNDECIDED_NOTE
-TEMPLATES.globals["MIN_GROUP_ROWS"] = MIN_GROUP_ROWS
+TEMPLATES.globals["MIN_SUBGROUP_ROWS"] = MIN_SUBGROUP_ROWS

@@ -43,5 +43,5 @@ class Subgroup(Section):
 class ColumnSubgroups(Section):
     """The subgroups of a column, and the largest difference between them in each measure."""
 
-    groups: tuple[Subgroup, ...]
+    subgroups: tuple[Subgroup, ...]
     differences: dict[str, SubgroupDifference]

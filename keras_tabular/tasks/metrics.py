@@ -88,7 +88,7 @@ ROW_SETS = {
     "validation": "Validation rows",
     "train": "Training rows",
 }
-MIN_GROUP_ROWS = 30  # that decide a measure; groups with fewer rows are shown, but not compared
+MIN_SUBGROUP_ROWS = 30  # that decide a measure; subgroups with fewer rows are not compared
 
 
 def deciding_metric(loss: str) -> str:
