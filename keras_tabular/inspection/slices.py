@@ -13,9 +13,8 @@ from pyarrow.dataset import dataset
 from keras_tabular.column_statistics.bins import Bins, is_among, missing_mask, numeric_values
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Range, Slice
-from keras_tabular.scoring.evaluation import MODEL, Score
 from keras_tabular.scoring.scores import Predictions
-from keras_tabular.scoring.uncertainty import ALPHA, mean_interval, share_interval
+from keras_tabular.scoring.uncertainty import ALPHA, score_mean
 from keras_tabular.table.parquet import part_paths
 from keras_tabular.tasks.metrics import METRICS
 
@@ -26,19 +25,6 @@ MAX_SLICES, MAX_SLICES_OF_BIN = 5, 2
 MAX_OVERLAP = 0.7  # intersection over union of the rows of two slices
 MAX_ERRORS, MAX_TEXT = 10, 200  # rows, and characters of a text
 SliceBins = tuple[tuple[str, int], ...]  # names of one or two columns, each with a bin
-
-
-class SliceScore(Score):
-    """The score of the model for the rows of a slice.
-
-    Attributes:
-        constant: The score of the best constant prediction for these rows. A slice may be weak
-            because its rows are hard to predict.
-        recall: The recall of two classes, if a row is positive.
-    """
-
-    constant: float
-    recall: float | None = None
 
 
 def slice_scores(
@@ -102,28 +88,26 @@ def slice_scores(
 def score_rows(
     row_set: str, rows: Predictions, metric: str, alpha: float = ALPHA
 ) -> dict[str, Any]:
-    """Return the `SliceScore` of the rows of a slice; empty if the weight of all rows is 0.
+    """Return the fields of the score of a slice, and how well its rows can be predicted.
 
-    Rows of a single group say nothing about the spread of errors, so they have no interval.
+    A slice may be weak because its rows are hard to predict, so the result has the score of the
+    best `constant` prediction for these rows, too. For two classes, it also has the `recall`. It is
+    empty if the weight of all rows is 0.
 
     Args:
         metric: The main metric, or `loss`.
         alpha: Probability that the interval misses the true value.
     """
-    values, weight, fields = rows.row_values[metric], rows.weight, dict[str, Any]()
+    weight, positive_weight = rows.weight, rows.weight * (rows.y == 1)
     if not weight.any():
         return {}
-    compute_interval = share_interval if metric == "accuracy" else mean_interval
-    interval = compute_interval(values, weight, rows.group, alpha)
-    fields["interval"] = interval if math.isfinite(interval[1]) else None
-    fields["value"] = np.average(values, weights=weight)
-    constant = rows.with_best_constant(metric)
-    fields["constant"] = np.average(constant.row_values[metric], weights=weight)
-    positive_weight = weight * (rows.y == 1)
+    score = score_mean(row_set, metric, rows.row_values[metric], weight, rows.group, alpha)
+    content = score.model_dump(exclude_none=True)
+    constant = rows.with_best_constant(metric).row_values[metric]
+    content["constant"] = float(np.average(constant, weights=weight))
     if rows.task.has_threshold and positive_weight.any():
-        fields["recall"] = np.average(rows.predicted_classes, weights=positive_weight)
-    score = SliceScore(row_set=row_set, model=MODEL, metric=metric, rows=len(rows.y), **fields)
-    return score.model_dump(exclude_none=True)
+        content["recall"] = float(np.average(rows.predicted_classes, weights=positive_weight))
+    return content
 
 
 def is_weak(score: Mapping[str, Any], all_rows: Mapping[str, Any]) -> bool:
