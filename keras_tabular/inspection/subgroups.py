@@ -125,9 +125,8 @@ def compare_subgroups(
         compared = [m for m in masks if np.count_nonzero(weight[m[1]]) >= MIN_SUBGROUP_ROWS]
         if len(compared) > 1:
             alpha = ALPHA / comb(len(compared), 2)  # for all pairs of subgroups (Bonferroni)
-            differences[key] = largest_difference(
-                [(k, measure(key, m, alpha)) for k, m in compared]
-            )
+            measured = [(subgroup, measure(key, mask, alpha)) for subgroup, mask in compared]
+            differences[key] = largest_difference(measured)
     return ColumnSubgroups(subgroups=tuple(subgroups), differences=differences)
 
 

@@ -31,7 +31,9 @@ def write_split(folder: Path) -> Path:
 def test_a_class_without_training_rows_has_probability_0() -> None:
     for name in ("logistic_regression", "gradient_boosting"):
         fitted = baselines.build_baselines(MULTICLASS, "auto")[name].fit(FRAME, [0, 0, 2, 2])
-        assert baselines.predict(fitted, FRAME, MULTICLASS)[:, 1].tolist() == [0.0] * 4
+        assert (
+            baselines.predict(fitted, FRAME, MULTICLASS.learning_task)[:, 1].tolist() == [0.0] * 4
+        )
 
 
 def test_the_trees_learn_from_missing_values_and_many_categories() -> None:
@@ -43,7 +45,7 @@ def test_the_trees_learn_from_missing_values_and_many_categories() -> None:
     y = 2.0 * (town < 20) + np.isnan(x)
     trees = baselines.build_baselines(schema, "auto")["gradient_boosting"].fit(frame, y)
     seen = pd.DataFrame({"x": [np.nan, 0.1, np.nan, 0.1], "town": ["t1", "t1", "t300", "new"]})
-    predictions = baselines.predict(trees, seen, schema)[:, 0]
+    predictions = baselines.predict(trees, seen, schema.learning_task)[:, 0]
     np.testing.assert_allclose(predictions[:3], [3, 2, 1], atol=0.3)
     assert np.isfinite(predictions[3])
 
@@ -57,8 +59,10 @@ def test_a_column_without_values_in_training_is_not_used(kind: str) -> None:
     value = 5.0 if kind == "real" else "a"
     for name, estimator in baselines.build_baselines(schema, "auto").items():
         fitted = baselines.fit(estimator, frame, y, np.ones(40))
-        without = baselines.predict(fitted, frame, schema)
-        with_values = baselines.predict(fitted, frame.assign(empty=[value] * 40), schema)
+        without, with_values = (
+            baselines.predict(fitted, rows, schema.learning_task)
+            for rows in (frame, frame.assign(empty=[value] * 40))
+        )
         assert np.isfinite(without).all()
         if name == "gradient_boosting":
             np.testing.assert_array_equal(with_values, without)
