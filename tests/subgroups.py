@@ -1,4 +1,4 @@
-"""Compare groups of rows with fairlearn."""
+"""Compare subgroups of rows with fairlearn."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from fairlearn import metrics
 from sklearn.metrics import zero_one_loss
 
-from keras_tabular.scoring.subgroups import ColumnGroups
+from keras_tabular.scoring.evaluation import ColumnSubgroups
 from keras_tabular.tasks.metrics import MIN_SUBGROUP_ROWS
 
 FUNCTIONS = {
@@ -19,29 +19,31 @@ FUNCTIONS = {
 
 
 def assert_equals_fairlearn(
-    groups: ColumnGroups, y: Any, predicted: Any, values: pd.Series, weight: Any
+    compared: ColumnSubgroups, y: Any, predicted: Any, values: pd.Series, weight: Any
 ) -> None:
-    """Compare all measures and differences of the groups of a column of two classes.
+    """Compare all measures and differences of the subgroups of a column of two classes.
 
     Args:
-        values: Name of the group of each row.
+        values: Name of the subgroup of each row.
     """
 
-    def by_group(rows: Any) -> Any:
+    def by_subgroup(rows: Any) -> Any:
         weights = {key: {"sample_weight": weight[rows]} for key in FUNCTIONS}
         arrays = {"y_true": y[rows], "y_pred": predicted[rows], "sensitive_features": values[rows]}
         return metrics.MetricFrame(metrics=FUNCTIONS, sample_params=weights, **arrays)
 
-    expected = by_group(slice(None)).by_group
-    assert {group.name: group.rows for group in groups.groups} == values.value_counts().to_dict()
-    for group in groups.groups:
-        assert {*FUNCTIONS} - {*group.measures} <= {"true_positive_rate", "false_positive_rate"}
-        for key, measure in group.measures.items():
-            assert measure.value == pytest.approx(expected.loc[group.name, key], abs=1e-6)
-            assert measure.low - 1e-9 <= measure.value <= measure.high + 1e-9
-    for key, difference in groups.differences.items():
-        counts = {g.name: g.measures[key].rows for g in groups.groups if key in g.measures}
+    expected, subgroups = by_subgroup(slice(None)).by_group, compared.subgroups
+    assert {each.name: each.rows for each in subgroups} == values.value_counts().to_dict()
+    for subgroup in subgroups:
+        assert {*FUNCTIONS} - {*subgroup.measures} <= {"true_positive_rate", "false_positive_rate"}
+        for key, score in subgroup.measures.items():
+            assert score.value == pytest.approx(expected.loc[subgroup.name, key], abs=1e-6)
+            assert score.interval
+            assert score.interval[0] - 1e-9 <= score.value <= score.interval[1] + 1e-9
+    for key, difference in compared.differences.items():
+        counts = {each.name: each.measures[key].rows for each in subgroups if key in each.measures}
         enough = [name for name, rows in counts.items() if rows >= MIN_SUBGROUP_ROWS]
-        frame_of_enough = by_group(values.isin(enough).to_numpy())
+        frame_of_enough = by_subgroup(values.isin(enough).to_numpy())
         assert difference.value == pytest.approx(frame_of_enough.difference()[key], abs=1e-6)
-        assert difference.low <= difference.value <= difference.high
+        assert difference.interval
+        assert difference.interval[0] <= difference.value <= difference.interval[1]

@@ -25,7 +25,7 @@ EXPLANATIONS = {
     "effects": "inspection.effects.column_effects",
     "columns": "inspection.columns.describe_columns",
     "errors": "inspection.slices.largest_errors",
-    "groups": "inspection.groups.add_groups",
+    "subgroups": "inspection.subgroups.add_subgroups",
     "plots": "evaluation.plot_data.compute_plots",
 }
 
@@ -56,8 +56,8 @@ def test_an_explanation_that_fails_is_left_out_and_named(
     assert ", in fail" in log
     before, after = read_scores(binary_project), read_scores(folder)
     assert after.pop("failed_explanations") == {name: "ZeroDivisionError: a fault"}
-    assert after["test"] == before["test"]
-    assert ("groups" in after) is (name != "groups")
+    assert after["scores"] == before["scores"]
+    assert ("subgroups" in after) is (name != "subgroups")
     assert "this explanation is missing" in (folder / "report.html").read_text()
     for output in STAGE_COMMANDS["evaluate"][3:]:
         assert (folder / output).exists()
@@ -80,7 +80,7 @@ def test_equal_rows_with_equal_targets_are_a_slice_without_an_interval(tmp_path:
     run_stages(folder)
     call_main(folder, "keras_tabular.cli.report")
     slices = json.loads((folder / "metrics/slices.json").read_text())
-    assert "high" not in slices["declared"]["alike"]["cross_validation"]
+    assert "interval" not in slices["declared"]["alike"]["score"]
 
 
 @pytest.mark.parametrize("name", ["mixed_binary", "mixed_regression", "wine", "shops"])

@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 
 from keras_tabular.config.schema import load_schema
-from keras_tabular.scoring.evaluation import from_json
+from keras_tabular.scoring.evaluation import Evaluation
 from tests.commands import call_main, check_output, stages_that_ran
-from tests.groups import assert_equals_fairlearn
 from tests.projects import (
     LONGER_TRAINING,
     change_settings,
@@ -19,6 +18,7 @@ from tests.projects import (
     read_scores,
     run_stages,
 )
+from tests.subgroups import assert_equals_fairlearn
 
 # The target of each table, and the columns of groups. The model does not read the first of these.
 TABLES: dict[str, tuple[str, list[str]]] = {
@@ -49,7 +49,8 @@ def test_groups_of_a_trained_model_equal_those_of_fairlearn(name: str, tmp_path:
     change_settings(folder, ignore, train=LONGER_TRAINING, evaluate=declared)
     run_stages(folder)
 
-    evaluation, test = from_json(read_scores(folder)), pd.read_parquet(folder / "data/split/test")
+    evaluation = Evaluation.model_validate(read_scores(folder))
+    test = pd.read_parquet(folder / "data/split/test")
     predictions = pd.read_parquet(folder / "data/predictions")
     positive = load_schema(folder / "data/schema.yaml").positive
     y, predicted = (
@@ -57,9 +58,9 @@ def test_groups_of_a_trained_model_equal_those_of_fairlearn(name: str, tmp_path:
     )
     for column in columns:
         values = test[column].astype("string").str.removesuffix(".0").fillna("missing")
-        assert_equals_fairlearn(evaluation.groups[column], y, predicted, values, y * 0 + 1)
+        assert_equals_fairlearn(evaluation.subgroups[column], y, predicted, values, y * 0 + 1)
     rows = (frame[columns[0]] == value).sum()
-    assert 0 < evaluation.slices["first"].rows == (test[columns[0]] == value).sum() < rows
+    assert 0 < evaluation.rows("slices.first") == (test[columns[0]] == value).sum() < rows
     call_main(folder, "keras_tabular.cli.report")
     page = (folder / "report.html").read_text()
     assert all(f"Groups by {column}" in page for column in columns)
@@ -83,5 +84,7 @@ def test_groups_and_limits_of_slices_need_no_training_and_leave_other_results_as
     changed = {path for path, md5 in after.items() if before[path] != md5}
     assert changed == {"metrics/scores.json", "metrics/slices.json"}
     added = read_scores(workspace)
-    assert (added.pop("slices").keys(), added.pop("groups").keys()) == ({"older"}, {"Age"})
-    assert added == scores
+    assert added.pop("subgroups").keys() == {"Age"}
+    names = {score["row_set"] for score in added["scores"] if score not in scores["scores"]}
+    assert names == {"slices.older"}
+    assert added == scores | {"scores": added["scores"]}

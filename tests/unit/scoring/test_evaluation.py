@@ -61,8 +61,9 @@ def test_readers_compare_the_main_scores_of_test_rows_and_of_test_files(tmp_path
 
 
 def test_a_score_is_found_by_row_set_metric_and_model() -> None:
-    difference = EVALUATION.score("test", "accuracy", "majority")
-    assert difference and difference.difference == DIFFERENCES["accuracy"]
+    score = EVALUATION.score("test", "accuracy", "majority")
+    assert score
+    assert score.difference == DIFFERENCES["accuracy"]
     assert EVALUATION.value("train", "custom.cost") == 2.5
     assert EVALUATION.value("train", "accuracy", "majority") is None
     assert (EVALUATION.rows("train"), EVALUATION.rows("validation")) == (40, 0)
