@@ -86,11 +86,9 @@ def explain(
     test, metadata, work = predictions["test"], model.metadata, model.multiply_adds
     compute, write = explanations.compute, explanations.write
     first_rows = next(read_parts(data / "split" / "test"))
-    none = importance.Increases()
-    measure = importance.permutation_importance
-    increases = compute(
-        "importance", none, measure, model.predict, first_rows, test.y, schema, work
-    )
+    measure, none = importance.permutation_importance, importance.Increases()
+    arguments = (model.predict, first_rows, test.y, schema, work)
+    increases = compute("importance", none, measure, *arguments)
     order = importance.sort_by_importance(increases, schema)
 
     max_rows = min(MAX_INSPECTED_CELLS // len(schema.columns), MAX_INSPECTED_ROWS)
@@ -104,8 +102,9 @@ def explain(
     differences = write("columns", columns.describe_columns, train, held_out, schema, group_size)
     write("errors", slices.largest_errors, data / "split" / "test", test, schema)
     add = subgroups.add_subgroups
-    arguments = (result, data, schema, params, metadata.intervals)
-    evaluation = compute("subgroups", result.evaluation, add, *arguments)
+    evaluation = compute(
+        "subgroups", result.evaluation, add, result, data, schema, params, metadata.intervals
+    )
     costs = metadata.threshold_choice.cost if metadata.threshold_choice else None
     plots = compute("plots", plot_data.Plots(), plot_data.compute_plots, test, increases, costs)
     plot_data.write_plots(metrics / "plots", plots, test)

@@ -77,7 +77,7 @@ def test_groups_and_limits_of_slices_need_no_training_and_leave_other_results_as
     stages = stages_that_ran(check_output(workspace, "dvc", "repro"))
     assert stages == ["calibrate", "evaluate", "gate"]
     checks = json.loads((workspace / "metrics/gate.json").read_text())["checks"]
-    verdicts = {check["rule"]: check["verdict"] for check in checks}
+    verdicts = {check["rule"]: check["status"] for check in checks}
     assert verdicts["groups Age.selection_rate_difference"] == "pass"
     assert verdicts["lowest slices.older.f1"] == "fail"
     after = read_output_hashes(workspace, "metrics/gate.json")

@@ -80,7 +80,7 @@ def evaluate_function(
 @pytest.mark.parametrize("task", TASKS)
 def test_model_and_baselines_are_scored_on_all_rows_and_folds(task: str, tmp_path: Path) -> None:
     schema, learning_task = SCHEMAS[task], SCHEMAS[task].learning_task
-    main = learning_task.main_metric
+    main, baselines = learning_task.main_metric, learning_task.baselines.values()
     tables, predict = write_split(tmp_path, schema, factor=3), build_predict(schema)
     oof = OutOfFold(draw_oof(schema, 180))
     evaluation = evaluate_function(predict, tmp_path, schema, oof, threshold=THRESHOLD)
@@ -92,30 +92,23 @@ def test_model_and_baselines_are_scored_on_all_rows_and_folds(task: str, tmp_pat
     for row_set in evaluation.row_sets():
         y = labels(tables["test" if row_set == "test" else "train"], schema)[:, 0]
         rows = Predictions(learning_task, y, y_pred[row_set], np.ones(len(y)), THRESHOLD)
-        expected = score(rows)
+        expected, has_intervals = score(rows), row_set != "train"
         scores = [each for each in evaluation.scores if each.row_set == row_set]
-        model_scores = {each.metric: each for each in scores if each.model == MODEL}
-        assert {key: each.value for key, each in model_scores.items()} == expected
-        assert {each.rows for each in scores} == {len(y)}
-        if row_set == "train":
-            assert len(scores) == len(expected)
-            continue
-        for each in model_scores.values():
-            assert bool(each.interval) == (each.value not in (0, 1)), each.metric
+        assert {each.metric: each.value for each in scores if each.model == MODEL} == expected
+        assert {*evaluation.baselines(row_set)} == ({*baselines} if has_intervals else set())
+        for each in scores:
+            assert each.rows == len(y)
+            is_shown = has_intervals and (each.model == MODEL or each.metric == main)
+            assert bool(each.interval) == (is_shown and each.value not in (0, 1)), each
             assert not each.interval or each.interval[0] <= each.value <= each.interval[1]
-        assert {*evaluation.baselines(row_set)} == {*learning_task.baselines.values()}
-        for baseline in evaluation.baselines(row_set):
-            of_baseline = [each for each in scores if each.model == baseline]
-            ranks = row_set == "test" or baseline != learning_task.baselines["constant"]
-            assert {each.metric for each in of_baseline} == (
-                expected.keys() if ranks else {main, "loss"}
-            )
-            assert [each.metric for each in of_baseline if each.interval] == [main]
-            for each in (each for each in of_baseline if each.metric in (main, "loss")):
+            if each.model != MODEL and each.metric in (main, "loss"):
                 assert each.difference
-                change = expected[each.metric] - each.value
-                assert each.difference.value == pytest.approx(change)
+                assert each.difference.value == pytest.approx(expected[each.metric] - each.value)
                 assert each.difference.low < each.difference.high
+        for name in evaluation.baselines(row_set):
+            ranks = row_set == "test" or name != learning_task.baselines["constant"]
+            metrics = {each.metric for each in scores if each.model == name}
+            assert metrics == (expected.keys() if ranks else {main, "loss"})
 
 
 def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> None:

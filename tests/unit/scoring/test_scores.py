@@ -18,8 +18,7 @@ def expected_scores(task: str, predictions: Predictions) -> dict[str, float]:
     """Compute the scores of weighted rows with scikit-learn."""
     _, y, outputs, weight, threshold, *_ = predictions
     losses, weighted = predictions.row_losses, {"sample_weight": weight}
-    expected = {"loss": np.average(losses, weights=weight)}
-    value = outputs[:, 0]
+    expected, value = {"loss": np.average(losses, weights=weight)}, outputs[:, 0]
     if task == "regression":
         return expected | {
             "mae": metrics.mean_absolute_error(y, value, **weighted),
@@ -58,8 +57,15 @@ def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> 
     assert many.keys() == expected.keys()
     for key, values in many.items():
         assert values == pytest.approx([expected[key]] * 2), key
-    mean = np.average(predictions.row_scores, weights=predictions.weight)
-    assert mean == pytest.approx(expected[predictions.task.main_metric])
+    for key, rows in predictions.row_values.items():
+        assert np.average(rows, weights=predictions.weight) == pytest.approx(expected[key])
+
+
+def test_r2_does_not_depend_on_the_mean_of_the_target_and_needs_values_that_differ() -> None:
+    rows = draw_predictions("regression")
+    far_from_0 = score(rows._replace(y=rows.y + 1e9, y_pred=rows.y_pred + 1e9))
+    assert far_from_0["r2"] == pytest.approx(score(rows)["r2"], abs=1e-4)
+    assert "r2" not in score(rows._replace(y=np.full(300, 0.1)))
 
 
 def test_an_undefined_score_is_left_out() -> None:
