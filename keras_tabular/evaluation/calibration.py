@@ -224,9 +224,9 @@ def choose_temperature(predictions: Predictions, fold: np.ndarray) -> dict[str, 
     change = mean_difference(scaled_losses, compute_losses(1), weight, group, is_share=False)
     # The last bits of a logarithm depend on the CPU: the decision is made with rounded numbers.
     names = ("loss_change", "loss_change_low", "loss_change_high")
-    calibration = {name: round(number, 6) for name, number in zip(names, change, strict=True)}
+    changes = {name: round(number, 6) for name, number in zip(names, change, strict=True)}
     best = float(TEMPERATURES[_first_minimum(total_losses)[0]])
-    return calibration | {"temperature": best if calibration["loss_change_high"] < 0 else 1.0}
+    return {"temperature": best if changes["loss_change_high"] < 0 else 1.0} | changes
 
 
 def _first_minimum(losses: np.ndarray) -> np.ndarray:

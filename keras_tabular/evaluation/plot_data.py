@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_tabular.config.sections import Costs
+from keras_tabular.config.sections import Costs, ThresholdRule
 from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import MAX_POINTS, atomic_write, write_points
 from keras_tabular.scoring.scores import Predictions, hits_and_alarms
@@ -41,13 +41,13 @@ Plots = dict[str, tuple[Any, ...]]  # the columns of each file, as in its header
 
 
 def compute_plots(
-    test: Predictions, importance: dict[str, np.ndarray], costs: Costs | None = None
+    test: Predictions, importance: dict[str, np.ndarray], rule: ThresholdRule | None = None
 ) -> Plots:
     """Compute the points of the plots that the task needs, by the name of their file.
 
     Args:
         importance: Increase of the loss in each repetition, by column.
-        costs: The costs by which the threshold was chosen, if it was.
+        rule: The rule by which the threshold was chosen, if it was.
     """
     names = sorted(importance, key=lambda name: -importance[name].mean())[:MAX_COLUMNS]
     mean, low, high = (
@@ -61,7 +61,7 @@ def compute_plots(
         plots |= probability_plots(test)
         plots["confusion"] = confusion(test)
     if test.task.has_threshold:
-        plots["threshold"] = threshold_plot(test, costs)
+        plots["threshold"] = threshold_plot(test, rule.cost if rule else None)
     return plots
 
 

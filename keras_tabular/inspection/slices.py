@@ -43,13 +43,14 @@ def slice_scores(
     `weak` if its interval does not reach the score of all rows.
 
     Args:
-        tables: Rows in the order of their predictions, by the keys of `metrics.ROW_SETS`: the rows
-            to search, which are those of cross-validation if there are some, and the test rows.
-        predictions: Predictions of the model for at least these rows.
+        tables: Rows in the order of their predictions, by the keys of `metrics.ROW_SETS`: those of
+            cross-validation, and the test rows. The first ones with predictions are searched.
+        predictions: Predictions of the model, which may be for more or fewer rows.
         primary_metrics: If a class is rare, slices are compared by the loss.
         important: Names of the columns, the most important one first.
         declared: Slices by name.
     """
+    tables = {k: rows[: len(predictions[k].y)] for k, rows in tables.items() if k in predictions}
     row_set, main = next(iter(tables)), schema.learning_task.main_metric
     metric = main if primary_metrics[0] == main else "loss"
     rows = {name: predictions[name].select(slice(len(table))) for name, table in tables.items()}

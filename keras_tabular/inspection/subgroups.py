@@ -49,20 +49,20 @@ Measures = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def add_subgroups(
-    result: Result, data: Path, schema: Schema, params: Evaluate, intervals: Intervals | None
+    result: Result, split: Path, schema: Schema, params: Evaluate, intervals: Intervals | None
 ) -> Evaluation:
     """Add the subgroups and the scores of the slices that params.yaml declares to an evaluation.
 
     Args:
         result: The evaluation, and the predictions for all test rows.
-        data: Folder with `split`.
+        split: Folder with the table `test`.
         params: The section `evaluate` of params.yaml.
         intervals: The prediction intervals of a regression.
     """
     test, scores, subgroups = result.predictions["test"], [*result.evaluation.scores], {}
     slices, measures = params.slices, row_values(test, intervals)
     names = {schema.target, *params.groups, *chain(*slices.values())}
-    table = pa.concat_tables(read_parts(data / "split" / "test", sorted(names)))
+    table = pa.concat_tables(read_parts(split / "test", sorted(names)))
     for name in params.groups:
         column = schema.columns[name]
         subgroups[name] = compare_subgroups(name, column, table[name], measures, test.group)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from keras_tabular.config.sections import Costs
+from keras_tabular.config.sections import Costs, ThresholdRule
 from keras_tabular.evaluation.plot_data import (
     HEADERS,
     compute_plots,
@@ -65,12 +65,11 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
 def test_the_cost_of_each_threshold_is_computed() -> None:
     y, p = np.array([0.0, 0.0, 1.0, 1.0]), np.array([[0.1], [0.6], [0.4], [0.9]])
     test, costs = Predictions(BINARY, y, p, np.ones(4)), Costs(false_negative=5, false_positive=1)
-    columns = compute_plots(test, {}, costs)["threshold"]
-    scores = pd.DataFrame(dict(zip(HEADERS["threshold"], columns, strict=True)))
-    scores = scores.set_index("threshold")
-    at_half = scores.loc[0.5, ["recall", "precision", "wrong", "cost"]].tolist()
-    assert at_half == [0.5, 0.5, 0.5, (5 + 1) / 4]
-    assert np.isnan(scores.loc[0.95, "precision"])
+    rule = ThresholdRule(cost=costs)
+    thresholds, *columns = compute_plots(test, {}, rule)["threshold"]
+    points = dict(zip(thresholds, zip(*columns, strict=True), strict=True))
+    assert points[0.5] == (0.5, 0.5, 0.5, 0.5, (5 + 1) / 4)
+    assert np.isnan(points[0.95][1])  # precision
 
 
 def permute(feature: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:

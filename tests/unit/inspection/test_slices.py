@@ -23,12 +23,9 @@ def make_rows(rows: int, seed: int, error_rate: float) -> tuple[pa.Table, Predic
     rng = np.random.default_rng(seed)
     age, town = rng.uniform(20, 80, rows), rng.choice(["a", "b"], rows)
     day = np.datetime64("2024-01-01T14", "us") + np.timedelta64(1, "D") * rng.integers(0, 100, rows)
-    ages, days = (
-        pa.array(age, mask=rng.random(rows) < 0.1),
-        pa.array(day, pa.timestamp("us", "UTC")),
-    )
-    table = pa.table({"age": ages, "town": town, "day": days, "noise": rng.normal(size=rows)})
-    table = table.append_column("y", pa.array(rng.integers(0, 2, rows)))
+    ages = pa.array(age, mask=rng.random(rows) < 0.1)
+    columns = {"age": ages, "town": town, "day": pa.array(day, pa.timestamp("us", "UTC"))}
+    table = pa.table(columns | {"noise": rng.normal(size=rows), "y": rng.integers(0, 2, rows)})
     wrong = rng.random(rows) < np.where((age > 65) & (town == "b"), error_rate, 0.1)
     y = table["y"].to_numpy().astype(float)
     return table, Predictions(BINARY, y, np.abs(y - wrong)[:, None], np.ones(rows))

@@ -29,15 +29,12 @@ EVALUATION = Evaluation(
     ),
     training_rows={"newer": 2},
     threshold=0.25,
-    calibration={"temperature": 1.5, "loss_change": -0.5},
     interval_coverage=IntervalCoverage(
         nominal=0.9, coverage=0.8, low=0.7, high=0.85, mean_width=12.0
     ),
     equal_rows={"test": EqualRows(equal=2, equal_with_target=1, without={"accuracy": 0.5})},
     outside_training={"time.of.day": 0.5},
-    classes_not_found=("a", "b.c"),
     custom_metrics={"cost": False},
-    version="1.0",
 )
 
 
@@ -64,9 +61,7 @@ def test_a_score_is_found_by_row_set_metric_and_model() -> None:
     score = EVALUATION.score("test", "accuracy", "majority")
     assert score
     assert score.difference == DIFFERENCES["accuracy"]
-    assert EVALUATION.value("train", "custom.cost") == 2.5
     assert EVALUATION.value("train", "accuracy", "majority") is None
     assert (EVALUATION.rows("train"), EVALUATION.rows("validation")) == (40, 0)
     assert (EVALUATION.baselines("test"), EVALUATION.baselines("train")) == (["majority"], [])
-    assert EVALUATION.row_sets(TEST_FILE) == ["tests.newer"]
     assert model_values(EVALUATION.scores)["tests.newer.custom.cost"] == 2.5
