@@ -132,14 +132,14 @@ def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_repo
 
     If the class has few test rows, accuracy is the primary metric.
     """
-    schema = SCHEMAS["binary"]
-    oof = OutOfFold(draw_oof(schema, 0))
+    schema, evaluations = SCHEMAS["binary"], []
     predict_low: Predict = lambda columns: (0.1 + 0.1 * (columns["x"] > 1))[:, None]  # noqa: E731
-    write_split(tmp_path / "few", schema, factor=3, ends=[1.9])
-    of_few_rows = evaluate_function(predict_low, tmp_path / "few", schema, oof)
+    for factor in (3, 10):
+        folder, oof = tmp_path / str(factor), OutOfFold(draw_oof(schema, 0))
+        write_split(folder, schema, validation=30, factor=factor, ends=[1.9])
+        evaluations.append(evaluate_function(predict_low, folder, schema, oof))
+    of_few_rows, evaluation = evaluations
     assert of_few_rows.primary_metrics == ("accuracy",)
-    write_split(tmp_path, schema, validation=30, factor=10, ends=[1.9])
-    evaluation = evaluate_function(predict_low, tmp_path, schema, oof)
     assert evaluation.row_sets() == ["test", "validation", "train"]
     assert evaluation.rows("validation") == 30
     assert evaluation.primary_metrics == ("roc_auc", "average_precision")

@@ -1,11 +1,9 @@
 """The summary of an evaluation has what is defined, and nothing else."""
 
-from typing import Any
-
 from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation.summary import format_scores, summary_lines
-from keras_tabular.scoring.evaluation import MODEL, Evaluation, Score
+from keras_tabular.scoring.evaluation import MODEL, Evaluation, score_records
 from tests.helpers import BINARY, MULTICLASS, build_evaluation
 
 
@@ -21,31 +19,27 @@ def test_a_number_has_at_least_three_digits_and_enough_to_differ_from_others() -
 
 
 def test_scores_are_summarised_with_those_of_the_baselines() -> None:
-    def score(row_set: str, model: str, value: float) -> Score:
-        interval = (0.6705, 0.7793) if (row_set, model) == ("test", MODEL) else None
-        fields: dict[str, Any] = {"metric": "accuracy", "rows": 254, "interval": interval}
-        return Score(row_set=row_set, model=model, value=value, **fields)
-
+    row_sets = ("test", "cross_validation", "forward_chaining")
+    values = {
+        MODEL: (185 / 254, 0.770428, 0.74),
+        "logistic_regression": (0.732283, 0.774319, 0.7),
+        "majority": (0.649606, 0.651751),
+        "gradient_boosting": (0.75, 0.76),
+    }
     scores = [
-        *(score("test", MODEL, 185 / 254), score("cross_validation", MODEL, 0.770428)),
-        *(score("test", "logistic_regression", 0.732283), score("test", "majority", 0.649606)),
-        *(score("test", "gradient_boosting", 0.75), score("cross_validation", "majority", 0.65)),
-        score("cross_validation", "logistic_regression", 0.774319),
-        score("cross_validation", "gradient_boosting", 0.76),
+        score
+        for model, of_model in values.items()
+        for row_set, value in zip(row_sets, of_model, strict=False)
+        for score in score_records(row_set, model, {"accuracy": value}, 254)
     ]
+    scores[0] = scores[0].model_copy(update={"interval": (0.6705, 0.7793)})
     evaluation = Evaluation(primary_metrics=("accuracy",), scores=tuple(scores))
     assert format_scores(evaluation, BINARY) == (
-        "Accuracy: 0.728 on 254 test rows (95% CI 0.670 to 0.779), "
-        "0.770 cross-validated; logistic regression 0.732 and 0.774 cross-validated, "
+        "Accuracy: 0.728 on 254 test rows (95% CI 0.670 to 0.779), 0.770 cross-validated, "
+        "0.740 on later rows by models of earlier ones; "
+        "logistic regression 0.732 and 0.774 cross-validated and 0.700 on later rows, "
         "gradient boosting 0.750 and 0.760 cross-validated, majority class 0.650"
     )
-    scores += [
-        score("forward_chaining", MODEL, 0.74),
-        score("forward_chaining", "logistic_regression", 0.7),
-    ]
-    text = format_scores(evaluation.model_copy(update={"scores": scores}), BINARY)
-    assert "0.770 cross-validated, 0.740 on later rows by models of earlier ones; logistic" in text
-    assert "0.774 cross-validated and 0.700 on later rows, gradient" in text
 
 
 def test_undefined_scores_are_left_out_or_a_dash() -> None:
