@@ -49,7 +49,7 @@ def histogram(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> 
         "rows": {name: len(values) for name, values in tables.items()},
     }
     if column.feature_type == "category":
-        bars = Bins.from_values(train, column, MAX_CATEGORIES)
+        bars = Bins.from_values(train, column, MAX_BARS, MAX_CATEGORIES)
         content["names"] = bars.names[:-1]
     else:
         numbers = numeric_values(train, column)

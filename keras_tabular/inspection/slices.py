@@ -64,7 +64,10 @@ def slice_scores(
         masks = {name: select_rows(table, schema, conditions) for name, table in tables.items()}
         return score_slice(masks) | {"where": describe_conditions(conditions)}
 
-    all_rows, bins = score_conditions({}), column_bins(tables[row_set], schema, important)
+    all_rows, bins = score_conditions({}), dict[str, Bins]()
+    for name in important:
+        column, values = schema.columns[name], tables[row_set][name]
+        bins[name] = Bins.from_values(values, column, MAX_NUMBER_BINS, MAX_CATEGORIES)
     codes = {
         name: {column: bins[column].codes(table[column]) for column in bins}
         for name, table in tables.items()
@@ -116,16 +119,6 @@ def is_weak(score: Mapping[str, Any], all_rows: Mapping[str, Any]) -> bool:
     low, high = score.get("interval", (-np.inf, np.inf))
     is_greater_better = METRICS[score["metric"]].greater_is_better
     return bool(high < all_rows["value"] if is_greater_better else low > all_rows["value"])
-
-
-def column_bins(table: pa.Table, schema: Schema, names: Sequence[str]) -> dict[str, Bins]:
-    """Divide the values of each column into the bins from which slices are formed."""
-    bins = {}
-    for name in names:
-        column = schema.columns[name]
-        count = MAX_CATEGORIES if column.feature_type == "category" else MAX_NUMBER_BINS
-        bins[name] = Bins.from_values(table[name], column, count)
-    return bins
 
 
 def sort_slices(rows: Predictions, metric: str, codes: Mapping[str, np.ndarray]) -> list[SliceBins]:

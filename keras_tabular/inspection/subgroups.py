@@ -107,8 +107,8 @@ def compare_subgroups(
         group: Number of the group of each row, whose rows depend on each other.
     """
     has_few = len(cells.unique()) <= min(MAX_SUBGROUPS, len(cells) // MIN_SUBGROUP_ROWS)
-    count = MAX_SUBGROUPS if has_few or column.kind == "category" else MAX_NUMBER_BINS
-    bins = Bins.from_values(cells, column, count)
+    count = MAX_SUBGROUPS if has_few else MAX_NUMBER_BINS
+    bins = Bins.from_values(cells, column, count, MAX_SUBGROUPS)
     codes = bins.codes(cells)
     masks = [(bins.names[code], codes == code) for code in np.unique(codes)]
 

@@ -84,10 +84,10 @@ def test_declared_slice_has_its_rows_without_missing_values(
 
 def test_names_of_bins() -> None:
     values = pa.chunked_array([[1.0, 2.0, 3.0, 4.0, None, None]])
-    bins = Bins.from_values(values, Column(kind="real"), 2)
+    bins = Bins.from_values(values, Column(kind="real"), 2, 2)
     assert bins.names == ["below 3", "3 or more", "missing"]
     assert bins.codes(values).tolist() == [0, 0, 1, 1, 2, 2]
     words = pa.chunked_array([["b", "a", "b", "c", None]])
-    bins = Bins.from_values(words, Column(kind="category"), 2)
+    bins = Bins.from_values(words, Column(kind="category"), 2, 2)
     assert bins.names == ["b", "a", "others", "missing"]
     assert bins.codes(words).tolist() == [0, 1, 0, 2, 3]

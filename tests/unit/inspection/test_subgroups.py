@@ -60,8 +60,8 @@ def test_numbers_form_bins_and_rare_values_one_group() -> None:
     assert [group.name for group in flags.subgroups] == ["false", "true"]
     assert "true_positive_rate" not in flags.differences
     many = compare(predictions, [str(n % 50) for n in range(1000)])
-    *_, others = many.subgroups
-    assert (len(many.subgroups), others.name, others.rows) == (21, "others", 600)
+    *_, rest = many.subgroups
+    assert (len(many.subgroups), rest.name, rest.rows) == (21, "others", 600)
 
 
 def test_several_classes_have_errors_and_values_have_errors_means_and_coverage() -> None:
