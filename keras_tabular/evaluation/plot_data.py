@@ -66,7 +66,7 @@ def compute_plots(
 
 
 def write_plots(folder: Path, plots: Plots, test: Predictions) -> None:
-    """Write the points of every plot, and the test rows that are kept_rows.
+    """Write the points of every plot, and the test rows that are kept.
 
     Args:
         plots: The result of `compute_plots`; empty if that failed.
@@ -81,18 +81,18 @@ def write_plots(folder: Path, plots: Plots, test: Predictions) -> None:
 
 
 def kept_test_rows(test: Predictions) -> dict[str, Any]:
-    """Return label, predictions, weight and group of the test rows that are kept_rows."""
+    """Return label, predictions, weight and group of the test rows that are kept."""
     max_rows = min(len(test.y), MAX_KEPT_PREDICTIONS // test.y_pred.shape[1])
     rows = np.arange(max_rows)
     if test.group is not None:  # whole groups
         rows = np.sort(np.argsort(test.group, kind="stable")[: min(max_rows, MAX_KEPT_ROWS)])
-    kept_rows = test.select(rows)
-    columns = {"y": kept_rows.y.astype(int) if kept_rows.task.classes else kept_rows.y}
-    columns |= {f"output_{k}": values for k, values in enumerate(kept_rows.y_pred.astype(float).T)}
+    first_rows = test.select(rows)
+    columns = {"y": first_rows.y.astype(int) if first_rows.task.classes else first_rows.y}
+    columns |= {f"output_{k}": values for k, values in enumerate(first_rows.y_pred.astype(float).T)}
     if test.is_weighted:
-        columns["weight"] = kept_rows.weight
-    if kept_rows.group is not None:
-        columns["group"] = kept_rows.group
+        columns["weight"] = first_rows.weight
+    if first_rows.group is not None:
+        columns["group"] = first_rows.group
     return columns
 
 

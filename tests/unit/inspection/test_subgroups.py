@@ -108,5 +108,5 @@ def test_interval_of_the_largest_difference_contains_0_if_all_groups_are_alike(g
         selected = (rng.random((len(values), 1)) < 0.3).astype(float)
         largest = compare(Predictions(BINARY, y, selected, np.ones(len(y))), values).differences
         interval = largest["selection_rate"].interval
-        inside.append(interval and interval[0] <= 0)
+        inside.append(interval is not None and interval[0] <= 0)
     assert 0.93 <= np.mean(inside) <= 1
