@@ -1,7 +1,7 @@
 """A model is the weighted mean of networks, and no network has learnt from its held-out fold."""
 
 from contextlib import suppress
-from itertools import islice, pairwise, product
+from itertools import count, islice, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ from keras_tabular.training.ensemble import (
 )
 from keras_tabular.training.fit import fit, group_by, out_of_fold
 from keras_tabular.training.setup import Setup
-from keras_tabular.training.trainer import Trainer
 from network import build
 from tests.helpers import build_arrow_schema, build_schema, load_train_params
 
@@ -160,12 +159,6 @@ def test_each_row_is_predicted_by_networks_that_have_not_learnt_from_it(
     if small_parts:
         setup, snapshots = train_on_table(tmp_path, {"plain": PLAIN}, SMALL_PARTS)
     folds = np.concatenate(setup.folds)
-    names = [members.network for members in setup.train.members]
-    expected_order = [(name, fold) for fold in range(3) for name in names]
-    assert [(s.architecture, s.fold) for s in snapshots] == expected_order
-    assert np.ptp(np.bincount(folds)) <= 1
-    parts = [read() for read in setup.dataset.parts]
-    np.testing.assert_array_equal(np.concatenate([part.y for part in parts]), setup.y)
     for snapshot in snapshots:
         np.testing.assert_array_equal(snapshot.rows, np.flatnonzero(folds == snapshot.fold))
         assert_predicts_its_fold(setup, snapshot)
@@ -181,12 +174,8 @@ def test_the_labels_of_the_held_out_fold_do_not_change_the_weights(
     write_table(tmp_path, shuffled=np.concatenate(setup.folds) == 0)
     other_setup = set_up(tmp_path, BOTH, folds=3)
     other_setup.folds = setup.folds  # the other labels would give other folds
-    first_fold = zip(snapshots, islice(fit(other_setup), len(BOTH)), strict=False)
-    for snapshot, other in first_fold:
+    for snapshot, other in zip(snapshots, islice(fit(other_setup), len(BOTH)), strict=False):
         assert snapshot.history != other.history  # the scores of the held-out fold differ
-        assert [logs["loss"] for logs in snapshot.history] == pytest.approx(
-            [logs["loss"] for logs in other.history], rel=1e-5
-        )
         for weight, other_weight in zip(snapshot.weights, other.weights, strict=True):
             np.testing.assert_allclose(weight, other_weight, atol=1e-5)
 
@@ -197,7 +186,6 @@ def test_a_network_is_the_same_when_others_are_trained_with_it(tmp_path: Path) -
     members = [{"network": name, "count": 2} for name in ("plain", "realmlp")]
     _, snapshots = train(set_up(tmp_path, BOTH, NUMBERS, folds=1, seed=0, members=members))
     assert len(snapshots) == 4
-    assert {(len(s.oof), len(s.rows)) for s in snapshots} == {(0, 0)}
     _, alone = train(set_up(tmp_path, {"realmlp": WIDE}, NUMBERS, folds=1, seed=1))
     assert_identical(snapshots[-1:], alone)
 
@@ -213,7 +201,6 @@ def test_training_ends_with_the_first_cycle_that_hardly_lowers_the_out_of_fold_l
     *gains, last_gain = [after < 0.99 * before for before, after in pairwise(losses)]
     assert all(gains)
     assert not last_gain
-    assert [logs["epoch"] for logs in snapshots[-1].history] == pytest.approx(np.array(steps) / 7)
     for snapshot in snapshots[-3:]:
         assert_predicts_its_fold(setup, snapshot)
     ensemble = weigh_snapshots(setup, snapshots)
@@ -226,50 +213,40 @@ class KilledError(Exception):
     """Ends a training like a kill."""
 
 
-def kill_before(patch: pytest.MonkeyPatch, seeds: list[Any], round_number: int | None) -> None:
-    """End a training before one of its rounds, and append the seeds of the rounds that begin."""
-    train_round = Trainer.train
-
-    def train_or_kill(self: Trainer, model: Any, rows: Any, seed: Any, steps: int = 0) -> Any:
-        if len(seeds) == round_number:
-            raise KilledError
-        seeds.append(seed)
-        return train_round(self, model, rows, seed, steps)
-
-    patch.setattr(Trainer, "train", train_or_kill)
-
-
 def test_a_training_that_is_killed_between_cycles_continues_to_the_same_bytes(
     trained_in_cycles: Training, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """It is killed in the first, the second and the third cycle of its networks, with dropout."""
-    (setup, expected), seeds = trained_in_cycles, list[Any]()
+    setup, expected = trained_in_cycles
+    rounds, save = count(1), Checkpoints.save
+
+    def save_or_kill(self: Checkpoints, name: str, snapshot: Snapshot) -> None:
+        save(self, name, snapshot)
+        if next(rounds) in (1, 4, 7):
+            raise KilledError
+
     monkeypatch.setenv(WORKERS, "1")
-    for round_number in (1, 4, 7, None):
-        with monkeypatch.context() as patch, suppress(KilledError):
-            kill_before(patch, seeds, round_number)
+    monkeypatch.setattr(Checkpoints, "save", save_or_kill)
+    for _ in range(4):
+        with suppress(KilledError):
             snapshots = list(fit(setup, checkpoints=Checkpoints(tmp_path, "key")))
-        assert round_number is None or len(seeds) == round_number
     assert_identical(snapshots, expected)
-    assert len(seeds) == len(snapshots)  # no cycle was trained twice
+    assert next(rounds) == len(snapshots) + 1  # no cycle was trained twice
 
 
-def test_early_stopping_returns_to_the_best_epoch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("restores", [True, False])
+def test_early_stopping_returns_to_the_best_epoch(restores: bool, tmp_path: Path) -> None:
     write_table(tmp_path, NUMBERS)
-    histories = {}
-    for restores in (True, False):
-        early_stopping = {"patience": 3, "restore_best_weights": restores}
-        changes = {"learning_rate": 0.1, "epochs": 100, "early_stopping": early_stopping}
-        setup, snapshots = train(set_up(tmp_path, {"plain": PLAIN | changes}, NUMBERS, folds=2))
-        for snapshot in snapshots:
-            val_losses = [logs["val_loss"] for logs in snapshot.history]
-            assert 3 < len(val_losses) < 100
-            assert int(np.argmin(val_losses)) == len(val_losses) - 4
-            loss = setup.losses(setup.y[snapshot.rows, 0], snapshot.oof).mean()
-            assert loss == pytest.approx(min(val_losses) if restores else val_losses[-1])
-            assert_predicts_its_fold(setup, snapshot)
-        histories[restores] = [snapshot.history for snapshot in snapshots]
-    assert histories[True] == histories[False]
+    early_stopping = {"patience": 3, "restore_best_weights": restores}
+    changes = {"learning_rate": 0.1, "epochs": 100, "early_stopping": early_stopping}
+    setup, snapshots = train(set_up(tmp_path, {"plain": PLAIN | changes}, NUMBERS, folds=2))
+    for snapshot in snapshots:
+        val_losses = [logs["val_loss"] for logs in snapshot.history]
+        assert 3 < len(val_losses) < 100
+        assert int(np.argmin(val_losses)) == len(val_losses) - 4
+        loss = setup.losses(setup.y[snapshot.rows, 0], snapshot.oof).mean()
+        assert loss == pytest.approx(min(val_losses) if restores else val_losses[-1])
+        assert_predicts_its_fold(setup, snapshot)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine_restarts"])
@@ -323,17 +300,17 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_its_members(
         assert predictions.max() == by_keras.max() == np.float32(setup.y.max())
 
 
-def build_skip_connection(
-    inputs: list[keras.KerasTensor], network: ResolvedNetwork, schema: Schema
-) -> keras.KerasTensor:
-    """Build layers that the project does not use: batch normalisation and a skip connection."""
-    x = keras.layers.Dense(network.units[0], "tanh")(inputs[0])
-    x = keras.layers.BatchNormalization()(x)
-    x = keras.layers.Concatenate()([x, inputs[0]])
-    return keras.layers.Dense(1, "sigmoid")(x)
-
-
 def test_other_layers_need_only_another_build(tmp_path: Path) -> None:
+    """Here batch normalisation and a skip connection."""
+
+    def build_skip_connection(
+        inputs: list[keras.KerasTensor], network: ResolvedNetwork, schema: Schema
+    ) -> keras.KerasTensor:
+        x = keras.layers.Dense(network.units[0], "tanh")(inputs[0])
+        x = keras.layers.BatchNormalization()(x)
+        x = keras.layers.Concatenate()([x, inputs[0]])
+        return keras.layers.Dense(1, "sigmoid")(x)
+
     table = write_table(tmp_path)
     networks = {"plain": PLAIN | {"learnt_scale": True}}  # these layers have no "scale"
     setup, snapshots = train(set_up(tmp_path, networks, build=build_skip_connection, folds=2))
@@ -343,11 +320,9 @@ def test_other_layers_need_only_another_build(tmp_path: Path) -> None:
         assert (moving_variance != 1).all()
         assert_predicts_its_fold(setup, snapshot)
     ensemble = weigh_snapshots(setup, snapshots)
-    assert not describe(setup, snapshots, ensemble)["networks"]["plain"]["stacked"]
     assert build_metadata(setup, snapshots, ensemble).repeats == "same_cpu"
     expected = np.mean([predict_layer_by_layer(setup, s) for s in snapshots], axis=0)
-    network = assemble(setup, snapshots, {"plain": 1.0})
-    model = SavedModel(tmp_path, network, ModelMetadata(), b"")
+    model = SavedModel(tmp_path, assemble(setup, snapshots, {"plain": 1.0}), ModelMetadata(), b"")
     for predict in (model.predict, model.predict_members):
         predictions = predict(feature_arrays(table, SCHEMA))
         np.testing.assert_allclose(predictions[:, :1], expected, atol=1e-6)
@@ -373,7 +348,6 @@ def test_the_ensemble_weights_minimise_the_class_weighted_loss(tmp_path: Path) -
     for steps, constant in constants.items():
         loss = log_loss(y, np.full(len(y), np.float32(constant)), sample_weight=weight)
         assert ensemble.losses[f"plain-{steps}"] == pytest.approx(loss)
-    np.testing.assert_array_equal(setup.dataset.parts[0]().weight, weight)
 
 
 def test_ensemble_weights_minimise_loss_of_training(tmp_path: Path) -> None:
