@@ -43,10 +43,9 @@ def test_auto_is_the_largest_number_of_folds_that_the_groups_fill(
     keys: np.ndarray, expected_folds: int, tmp_path: Path
 ) -> None:
     write_part(tmp_path, 0, pa.table({FOLD_KEY: keys}))
-    possible = possible_folds(tmp_path)
+    possible, classes = possible_folds(tmp_path), [np.zeros(len(keys))]
     train = load_train_params(folds="auto").resolve_auto(len(keys), "binary", 8, possible)
     assert train.folds == expected_folds
-    classes = [np.zeros(len(keys))]
     for folds in possible:
         assert set(draw_folds(classes, [keys], folds, 1)[0]) == set(range(folds))
     with pytest.raises(UserError, match=r"Set train\.folds to \d+ or less, or to auto"):
