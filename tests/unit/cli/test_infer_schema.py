@@ -210,111 +210,81 @@ def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
     assert run_and_load(tmp_path, target="cost").task == "regression"
 
 
-def test_values_far_from_the_others_may_be_missing_or_wrong(
+RNG, ROWS = np.random.default_rng(0), np.arange(500)
+MEASURED = RNG.normal(100, 10, 500).round()
+DAYS = pd.date_range("2020-01-01", periods=60)
+PEOPLE = [f"{first} {last}" for first in ("Anna", "José", "Ute") for last in ("Meyer", "Low")]
+PHONES = ["5550142", "5550199", "5550188"]
+QUESTIONS: list[tuple[str, Any, str | None]] = [
+    # A value far from the others stands for a missing value, or is wrong.
+    ("glucose", np.where(ROWS % 15 == 0, 0, MEASURED), "mean missing"),
+    ("insulin", np.where(RNG.random(500) < 0.45, 0, MEASURED), "mean missing"),
+    ("longitude", np.where(ROWS < 4, 0, -MEASURED), "mean missing"),
+    ("code", np.where(RNG.random(500) < 0.3, -9, RNG.integers(1, 6, 500)), "mean missing"),
+    ("grade", np.where(RNG.random(500) < 0.1, 9, RNG.integers(1, 5, 500)), "mean missing"),
+    ("age", np.where(ROWS < 5, 999, RNG.integers(18, 91, 500)), "mean missing"),
+    ("calls", np.where(RNG.random(500) < 0.1, -1, RNG.poisson(4, 500)), "mean missing"),
+    ("wind_speed", np.where(ROWS == 7, 1048, MEASURED), "1048 right? If not, set max"),
+    ("depth", np.where(ROWS == 5, -5000, MEASURED), "-5000 right? If not, set min"),
+    # But not no garage, no rain, -9 degrees and the end of a long tail.
+    ("garage", np.where(RNG.random(500) < 0.6, 0, MEASURED), None),
+    ("rain", np.where(RNG.random(500) < 0.4, 0, RNG.exponential(3, 500).round(1)), None),
+    ("fahrenheit", RNG.normal(20, 15, 500).round(), None),
+    ("out_of_9", RNG.integers(1, 10, 500), None),
+    ("income", RNG.lognormal(10, 1.5, 500).round(), None),
+    # Values that repeat may be groups.
+    ("customer", [f"C{number:04}" for number in RNG.integers(0, 695, 3000)], "group: customer"),
+    ("artist", RNG.choice([f"A {number}" for number in range(702)], 3000), "group: artist"),
+    ("state", [f"S{number}" for number in RNG.integers(0, 50, 3000)], None),
+    ("job", [f"J{number}" for number in RNG.zipf(1.5, 3000)], None),
+    ("amount", RNG.gamma(2, 100, 3000).round(), None),
+    ("price", RNG.choice(RNG.normal(size=700).round(3), 3000), None),
+    # Personal data.
+    ("login", [f"u{n}@example.org" for n in range(20)], "e-mail"),
+    ("reach", ["+49 170 555-0142", "(030) 555 0199", "0171/5550188"], "phone numbers"),
+    ("Phone Number", PHONES, "phone numbers"),
+    ("customerSurname", ["Meyer", "O'Neil", "Øst"], "names of people"),
+    ("Vorname", ["Anna", "José", "Ute"], "names of people"),
+    ("Name", PEOPLE, "names of people"),
+    ("Name", ["Øst, Mr. Jan (Jr)", "Low, Miss. Ann"], "names of people"),
+    ("product_name", PEOPLE, None),
+    ("filename", PEOPLE, None),
+    ("diagnose_name", ["Anna", "José", "Ute"], None),
+    ("name", ["chevrolet malibu", "ford pinto", "Iris-setosa"], None),
+    ("phone_service", PHONES, None),
+    ("bin", ["0000-0999", "1000-1999", "2000-2999"], None),
+    # Spellings, columns that are nearly constant, and dates.
+    ("colour", ["red", "Red", " red", "blue"] * 250, "mean the same?"),
+    ("names", ["ab", "ac"] * 500, None),
+    ("flag", np.arange(1000) == 5, "999 of 1000"),
+    ("few", [3.5, 4.5, *[None] * 998], "2 of 1000"),
+    ("rare", np.arange(1000) < 20, None),
+    ("compact", DAYS[:30].strftime("%Y%m%d").astype(int), "format: '%Y%m%d'"),
+    ("day", [f"{day:%m/%d/%Y}" if day.day % 2 else f"{day:%d/%m/%Y}" for day in DAYS], "%m/%d/%Y"),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "question"), QUESTIONS)
+def test_a_column_is_asked_about_once_or_not_at_all(
+    name: str, values: Any, question: str | None, tmp_path: Path
+) -> None:
+    rows = max(len(values), 60)
+    y = np.random.default_rng(1).permutation(np.resize(LABELS, rows))
+    table = {name: np.resize(values, rows), "x": np.resize(NUMBERS, rows), "y": y}
+    _, comments = infer_from_frame(tmp_path, table)
+    assert comments[name].count("?") == bool(question), comments[name]
+    assert (question or "") in comments[name]
+
+
+def test_spellings_of_a_value_become_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A 0 is no such value if it means no rain, nor are -9 degrees and the end of a long tail."""
-    rng, rows = np.random.default_rng(0), np.arange(500)
-    measured = rng.normal(100, 10, 500).round()
-    missing = {
-        "glucose": np.where(rows % 15 == 0, 0, measured),
-        "insulin": np.where(rng.random(500) < 0.45, 0, rng.lognormal(5, 0.5, 500).round() + 20),
-        "longitude": np.where(rows < 4, 0, -measured),
-        "code": np.where(rng.random(500) < 0.3, -9, rng.integers(1, 6, 500)),
-        "grade": np.where(rng.random(500) < 0.1, 9, rng.integers(1, 5, 500)),
-        "age": np.where(rows < 5, 999, rng.integers(18, 91, 500)),
-        "calls": np.where(rng.random(500) < 0.1, -1, rng.poisson(4, 500)),
-    }
-    wrong = {
-        "wind_speed": np.where(rows == 7, 1048, measured),
-        "depth": np.where(rows == 5, -5000, measured),
-    }
-    plausible = {
-        "garage": np.where(rng.random(500) < 0.6, 0, measured),
-        "rain": np.where(rng.random(500) < 0.4, 0, rng.exponential(3, 500).round(1)),
-        "fahrenheit": rng.normal(20, 15, 500).round(),
-        "out_of_9": rng.integers(1, 10, 500),
-        "income": rng.lognormal(10, 1.5, 500).round(),
-        "y": rng.integers(0, 2, 500),
-    }
-    _, comments = infer_from_frame(tmp_path, missing | wrong | plausible)
-    assert columns_with_comment("mean missing", comments) == [*missing]
-    # There is one question for each: 999 is not an extreme value too.
-    assert columns_with_comment("?", comments) == [*missing, *wrong]
-    lines = ", ".join(str(number) for number in range(7, 16))
-    assert f"questions in these lines: {lines}.\n" in capsys.readouterr().out
-    assert re.search("1048 .* set max", comments["wind_speed"])
-    assert re.search("-5000 .* set min", comments["depth"])
-
-
-def test_values_that_repeat_may_be_groups(tmp_path: Path) -> None:
-    rng, rows = np.random.default_rng(0), 3000
-    table = {
-        "customer": [f"C{number:04}" for number in rng.integers(0, 695, rows)],
-        "artist": rng.choice([f"A {number}" for number in range(702)], rows),
-        "state": [f"S{number}" for number in rng.integers(0, 50, rows)],
-        "job": [f"J{number}" for number in rng.zipf(1.5, rows)],
-        "amount": rng.gamma(2, 100, rows).round(),
-        "age": rng.integers(18, 91, rows),
-        "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 600, rows), unit="D"),
-        "price": rng.choice(rng.normal(size=700).round(3), rows),
-        "y": rng.integers(0, 700, rows),
-    }
-    _, comments = infer_from_frame(tmp_path, table)
-    assert columns_with_comment("belong together?", comments) == ["customer", "artist"]
-    assert "Then add group: customer above" in comments["customer"]
-
-
-PEOPLE = [f"{first} {last}" for first in ("Anna", "José", "Ute") for last in ("Meyer", "Low")]
-NUMBERS_OF_7_DIGITS = ["5550142", "5550199", "5550188"]
-
-
-@pytest.mark.parametrize(
-    ("name", "texts", "personal"),
-    [
-        ("login", [f"u{n}@example.org" for n in range(20)], "e-mail"),
-        ("reach", ["+49 170 555-0142", "(030) 555 0199", "0171/5550188"], "phone numbers"),
-        ("Phone Number", NUMBERS_OF_7_DIGITS, "phone numbers"),
-        ("customerSurname", ["Meyer", "O'Neil", "Øst"], "names of people"),
-        ("Vorname", ["Anna", "José", "Ute"], "names of people"),
-        ("Name", PEOPLE, "names of people"),
-        ("Name", ["Øst, Mr. Jan (Jr)", "Low, Miss. Ann"], "names of people"),
-        ("product_name", PEOPLE, None),
-        ("filename", PEOPLE, None),
-        ("diagnose_name", ["Anna", "José", "Ute"], None),
-        ("name", ["chevrolet malibu", "ford pinto", "Iris-setosa"], None),
-        ("phone_service", NUMBERS_OF_7_DIGITS, None),
-        ("bin", ["0000-0999", "1000-1999", "2000-2999"], None),
-    ],
-)
-def test_personal_data_are_asked_about(
-    name: str, texts: list[str], personal: str | None, tmp_path: Path
-) -> None:
-    _, comments = infer_from_frame(tmp_path, {name: np.resize(texts, 60), "y": LABELS})
-    assert ("personal data?" in comments[name]) == bool(personal)
-    assert (personal or "") in comments[name]
-
-
-def test_spellings_and_nearly_constant_columns_are_asked_about(tmp_path: Path) -> None:
-    table = {
-        "colour": ["red", "Red", " red", "blue"] * 250,
-        "names": ["ab", "ac"] * 500,
-        "flag": np.arange(1000) == 5,
-        "few": [3.5, 4.5, *[None] * 998],
-        "rare": np.arange(1000) < 20,
-        "y": ["yes", "Yes ", "no", "NO", "yes"] * 200,
-    }
-    schema, comments = infer_from_frame(tmp_path, table)
-    assert columns_with_comment("?", comments) == ["colour", "flag", "y", "few"]
-    for name, words in {
-        "colour": "mean the same?",
-        "flag": "999 of 1000",
-        "few": "2 of 1000",
-    }.items():
-        assert words in comments[name]
-    assert (schema.classes, schema.ignore) == (("no", "yes"), ("few",))
-    assert {*read_column(tmp_path, "colour")} == {"red", "blue"}
+    colours = ["red", "Red", " red", "blue", "red"] * 20
+    schema, _ = infer_from_frame(tmp_path, {"c": colours, "y": ["yes", "Yes ", "no", "NO"] * 25})
+    assert schema.classes == ("no", "yes")
+    assert {*read_column(tmp_path, "c")} == {"red", "blue"}
     assert {*read_column(tmp_path, "y")} == {"yes", "no"}
+    assert "questions in these lines: 7, 8." in capsys.readouterr().out
 
 
 COMMAS = [f"{value:.3f}".replace(".", ",") for value in 3 * NUMBERS]
@@ -346,20 +316,11 @@ def test_decimal_commas_and_thousands_separators_are_told_apart(
     assert ("Both formats fit." in comments["x"]) == is_asked
 
 
-def test_dates_may_have_several_formats_and_are_asked_about(tmp_path: Path) -> None:
-    days = pd.date_range("2020-01-01", periods=60)
-    table = {
-        "day": [day.strftime("%Y-%m-%d" if day.day % 3 else "%d.%m.%Y") for day in days],
-        "both": [day.strftime("%m/%d/%Y" if day.day % 2 else "%d/%m/%Y") for day in days],
-        "compact": days.strftime("%Y%m%d").astype(int),
-        "y": LABELS,
-    }
-    schema, comments = infer_from_frame(tmp_path, table)
+def test_dates_may_have_several_formats(tmp_path: Path) -> None:
+    days = [f"{day:%Y-%m-%d}" if day.day % 3 else f"{day:%d.%m.%Y}" for day in DAYS]
+    schema, _ = infer_from_frame(tmp_path, {"day": days, "y": LABELS})
     assert schema.columns["day"].format == ("ISO8601", "%d.%m.%Y")
-    assert read_column(tmp_path, "day") == [*days.tz_localize("UTC")]
-    assert schema.ignore == ("both",)
-    assert "written as %m/%d/%Y?" in comments["both"]
-    assert "format: '%Y%m%d'" in comments["compact"]
+    assert read_column(tmp_path, "day") == [*DAYS.tz_localize("UTC")]
 
 
 @pytest.mark.parametrize("name", ["customer_id", "Nr", "No", "key", "uuid", "orderNo"])
