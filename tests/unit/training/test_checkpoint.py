@@ -15,7 +15,7 @@ from tests.helpers import PROJECT
 
 
 def identify(**changes: Any) -> str:
-    arguments = {"sections": [], "tables": [], "build": build} | changes
+    arguments: dict[str, Any] = {"sections": [], "tables": [], "build": build} | changes
     return checkpoint.identity(*arguments.values())
 
 
