@@ -1,6 +1,6 @@
 """No decision in training depends on the last bit of a loss, which differs between CPUs."""
 
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -67,19 +67,13 @@ def test_the_best_epoch_is_the_one_that_no_later_one_improves(
 def test_of_two_equal_networks_the_first_gets_all_weight(
     last_bits: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    schema = build_schema("binary")
+    """Even if the losses of the first network have other last bits than those of the second."""
+    schema, losses, bits = build_schema("binary"), Setup.losses, cycle(last_bits)
     x = np.random.default_rng(0).normal(size=60)
-    y = [schema.classes[int(value > 0)] for value in x]
-    write_part(tmp_path, 0, pa.table({"x": x, "y": y}, build_arrow_schema(schema)))
+    part = pa.table({"x": x, "y": (x > 0).astype(int)}, build_arrow_schema(schema))
+    write_part(tmp_path, 0, part)
     setup = Setup([tmp_path], schema, load_train_params({"plain": {"epochs": 1}}, folds=2), build)
-    losses, calls = Setup.losses, []
-
-    def losses_of_a_cpu(self: Setup, y: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-        calls.append(len(y))
-        return np.nextafter(losses(self, y, outputs), last_bits[len(calls) % 2])
-
-    monkeypatch.setattr(Setup, "losses", losses_of_a_cpu)
+    monkeypatch.setattr(Setup, "losses", lambda *args: np.nextafter(losses(*args), next(bits)))
     good = np.clip(0.5 + x / 10, 0.1, 0.9).astype(np.float32)[:, None]
-    oof = {"first": good, "second": good.copy(), "bad": 1 - good}
-    weights = select_weights(setup, np.arange(60), oof)
+    weights = select_weights(setup, np.arange(60), {"first": good, "second": good, "bad": 1 - good})
     assert weights == {"first": 1.0, "second": 0.0, "bad": 0.0}
