@@ -3,6 +3,7 @@
 import importlib
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,7 @@ from keras_tabular.training import checkpoint
 from network import build
 from tests.helpers import PROJECT
 
-
-def identify(**changes: Any) -> str:
-    arguments: dict[str, Any] = {"sections": [], "tables": [], "build": build} | changes
-    return checkpoint.identity(*arguments.values())
+identify = partial(checkpoint.identity, sections=[], tables=[], build=build)
 
 
 def test_the_identity_depends_on_rows_parameters_layers_and_versions(
