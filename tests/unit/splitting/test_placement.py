@@ -68,7 +68,7 @@ def test_many_groups_fill_each_subset_to_its_size_and_another_seed_draws_others(
 def test_a_column_names_the_subset_of_each_row() -> None:
     names = ["test", "train", "validation"]
     assert [rules.SUBSETS[number] for number in rules.by_name(names, "s")] == names
-    with pytest.raises(UserError, match="column s: expected train, validation, test, got 'Test'"):
+    with pytest.raises(UserError, match=r"column s: .*got 'Test'"):
         rules.by_name(["Test", "train"], "s")
 
 
