@@ -93,7 +93,6 @@ def test_texts_and_numbers_may_mean_missing_and_texts_may_be_too_long() -> None:
     assert values == [None, None, None, None, WRONG, None, 1.0]
     assert parse_texts(["false", "1"], "boolean", missing_values=[False]) == [None, True]
     assert parse_texts(["NA", "9", "x"], "category", missing_values=["NA", 9]) == [None, None, "x"]
-    # The length of a category is limited.
     longest = "x" * MAX_CELL_LENGTH
     assert parse_texts([longest, f"{longest}x"], "category") == [longest, WRONG]
 
