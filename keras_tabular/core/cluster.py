@@ -113,7 +113,6 @@ def _connect() -> Any:
         UserError: Ray is not installed, or there is no such cluster.
     """
     address = os.environ[RAY_ADDRESS]
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address != "local" and (Path.home() / ".ray/auth_token").is_file():
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # `ray start` does the same
     try:

@@ -52,10 +52,11 @@ def ordered_map(
 ) -> Iterator[Result]:
     """Yield the results for the items in the order of the items; few results wait at a time.
 
-    An item is taken when there is a worker for it. An error of the items or of the function is
-    raised after the results of the earlier items, and no further item is taken. A single item is
-    worked on in this thread, and a map within it may use all workers. Within one of several items,
-    a map works on its items one after the other.
+    Two items for each worker are taken before the first result is yielded, and then one after each
+    result. An error of the items or of the function is raised after the results of the earlier
+    items, and no further item is taken. A single item is worked on in this thread, and a map within
+    it may use all workers. Within one of several items, a map works on its items one after the
+    other.
 
     Args:
         function: Takes an item. On Ray, see `cluster.remote_function`.

@@ -13,7 +13,7 @@ MONOTONIC = "keras_tabular.core.progress.monotonic"
 def test_the_remaining_time_is_shown_after_the_second_of_several_parts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each part trains two networks; in the first part, functions are compiled."""
+    """A part trains two networks; in the first part, functions are compiled."""
     seconds = [0]
     monkeypatch.setattr(MONOTONIC, lambda: seconds[0])
     with Progress() as progress:
