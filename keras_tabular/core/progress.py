@@ -63,10 +63,9 @@ class Progress:
             more = "" if remaining is None else f", about {remaining:.0f} s left"
             line = f"{now - self._start:.0f} s; {self._title}: {share:.0%}{more}; {last}"
             if self._is_terminal:
-                row = line[: shutil.get_terminal_size().columns - 1]
-                print(f"{CLEAR_ROW}{row}", end="", file=sys.stderr, flush=True)
-            else:
-                print(line, file=sys.stderr, flush=True)
+                line = CLEAR_ROW + line[: shutil.get_terminal_size().columns - 1]
+            end = "" if self._is_terminal else "\n"
+            print(line, end=end, file=sys.stderr, flush=True)
 
     def _remaining_seconds(self) -> float | None:
         """Estimate the remaining time of the round from the time of its last part.
