@@ -20,7 +20,7 @@ from keras_tabular.projects.lock import locked_packages, replace_packages
 from keras_tabular.projects.wheel import PIP, get_wheel, read_project_files, run_command
 
 CHANGES = "keras_tabular/CHANGELOG.md"  # in the wheel
-UPGRADED = re.compile(r"dvc\.yaml|requirements.*\.txt|stages/.*\.py|tests/test_project\.py")
+UPGRADED = re.compile(r"custom\.py|dvc\.yaml|requirements.*\.txt|stages/.*\.py|tests/test_project\.py")
 CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
 MAX_CONFLICTS = 127  # that `git merge-file` counts in its exit code; a higher one is an error
 
