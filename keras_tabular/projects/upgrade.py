@@ -2,7 +2,7 @@
 
 Run this command with a clone of the later version: `python3 CLONE/keras_tabular upgrade FOLDER`. It
 replaces the wheel in vendor and the packages in the lock files. It merges the changes of the
-library into dvc.yaml, the scripts in stages and tests/test_project.py. It installs the packages
+library into dvc.yaml, custom.py, the scripts in stages and tests/test_project.py. It installs the packages
 into .venv, and changes no other file.
 """
 
@@ -20,7 +20,9 @@ from keras_tabular.projects.lock import locked_packages, replace_packages
 from keras_tabular.projects.wheel import PIP, get_wheel, read_project_files, run_command
 
 CHANGES = "keras_tabular/CHANGELOG.md"  # in the wheel
-UPGRADED = re.compile(r"custom\.py|dvc\.yaml|requirements.*\.txt|stages/.*\.py|tests/test_project\.py")
+UPGRADED = re.compile(
+    r"custom\.py|dvc\.yaml|requirements.*\.txt|stages/.*\.py|tests/test_project\.py"
+)
 CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
 MAX_CONFLICTS = 127  # that `git merge-file` counts in its exit code; a higher one is an error
 
