@@ -2,8 +2,8 @@
 
 Run this command with a clone of the later version: `python3 CLONE/keras_tabular upgrade FOLDER`. It
 replaces the wheel in vendor and the packages in the lock files. It merges the changes of the
-library into dvc.yaml, custom.py, the scripts in stages and tests/test_project.py. It installs the packages
-into .venv, and changes no other file.
+library into dvc.yaml, custom.py, the scripts in stages and tests/test_project.py. It installs the
+packages into .venv, and changes no other file.
 """
 
 import re
