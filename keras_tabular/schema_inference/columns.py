@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from keras_tabular.config.schema import ISO, Format
+from keras_tabular.config.schema import ISO, Format, Kind
 from keras_tabular.config.typed_yaml import Value
 from keras_tabular.schema_inference import formats
 from keras_tabular.schema_inference.formats import all_parse_as, parse_texts
@@ -42,7 +42,7 @@ class InferredColumn:
         may_be_group: Whether the rows with the same value may belong together.
     """
 
-    kind: str
+    kind: Kind
     counts: Counter[str]
     missing_values: list[str]
     nullable: bool

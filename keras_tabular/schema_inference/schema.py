@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from keras_tabular.config.schema import Schema
+from keras_tabular.config.schema import Kind, Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.config.typed_yaml import Value, expected_one_of, parse_section
 from keras_tabular.core.errors import UserError
@@ -144,7 +144,7 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
     return keys
 
 
-def infer_task(kind: str, classes: Counter[Value]) -> str:
+def infer_task(kind: Kind, classes: Counter[Value]) -> str:
     """Infer the task from the kind of the target and the number of rows of each value.
 
     Integers are classes only if there are few, none of them rare. The values of a count from 0 to

@@ -8,15 +8,22 @@ from typing import Any
 import pyarrow as pa
 from fastapi import HTTPException
 
-from keras_tabular.config.schema import EPOCHS, Column, Schema
+from keras_tabular.config.schema import EPOCHS, ByKind, Column, Schema
 from keras_tabular.config.typed_yaml import suggestion
 from keras_tabular.core.errors import format_list, quote
-from keras_tabular.table.cells import ARROW_TYPES, LONE_SURROGATE
+from keras_tabular.table.cells import LONE_SURROGATE
 from keras_tabular.table.checks import Checks
 from keras_tabular.table.csv import RawRows
 from keras_tabular.table.rows import CheckedRows, check_rows
 
-JSON_TYPES = {"double": "number", "float": "number", "int64": "integer", "bool": "boolean"}
+JSON_TYPES = ByKind[str](
+    real="number",
+    integer="integer",
+    boolean="boolean",
+    category="string",
+    datetime="string",
+    text="string",
+)
 JsonSchema = dict[str, Any]
 
 
@@ -30,7 +37,7 @@ def request_schema(schema: Schema) -> JsonSchema:
 
 
 def _cell_schema(column: Column) -> JsonSchema:
-    types = [JSON_TYPES.get(str(ARROW_TYPES[column.kind]), "string")]
+    types = [JSON_TYPES[column.kind]]
     types += ["number"] if {*column.formats} & {*EPOCHS} else []
     types += ["string"] if column.reads_texts else []
     types += ["null"] if column.nullable else []

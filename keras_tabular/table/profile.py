@@ -10,15 +10,22 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from keras_tabular.config.schema import Column, Kind, Schema
+from keras_tabular.config.schema import ByKind, Column, Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table.cells import MAX_NUMBER, as_float64
 from keras_tabular.table.parquet import count_rows, read_parts
 
 MAX_DISTINCT = 10_000  # distinct values are not counted beyond
-# Names in the profile of kinds that have another name there.
-SHOWN_KINDS: dict[Kind, str] = {"boolean": "binary", "category": "string", "text": "string"}
+# Names of the kinds in the profile.
+SHOWN_KINDS = ByKind[str](
+    real="real",
+    integer="integer",
+    boolean="binary",
+    category="string",
+    datetime="datetime",
+    text="string",
+)
 
 
 def describe_table(folder: Path, schema: Schema) -> dict[str, Any]:
@@ -55,7 +62,7 @@ def _describe_column(name: str, folder: Path, schema: Schema) -> dict[str, Any]:
         advice = "If it means missing, list it in missing_values in data/schema.yaml."
         raise UserError(f"column {name}: {problem}. {advice}")
     description: dict[str, Any] = {
-        "kind": "binary" if len(distinct) == 2 else SHOWN_KINDS.get(column.kind, column.kind),
+        "kind": "binary" if len(distinct) == 2 else SHOWN_KINDS[column.kind],
         "missing": summary.missing,
         "distinct": min(len(distinct), MAX_DISTINCT),
     }
