@@ -62,7 +62,7 @@ TEXTS = list(dict.fromkeys(["", *WHOLE, *REAL, *TRUE, *FALSE, *NO_NUMBERS, *NUL]
 EXPECTED = {kind: {text: expected_values(text)[kind] for text in TEXTS} for kind in KINDS}
 
 
-def check_values(values: dict[str, Any], kind: str) -> None:
+def check_values(values: dict[str, Any], kind: Kind) -> None:
     """Check the type and each bit of the values, since -0.0 is not 0.0."""
     assert {text: repr(values[text]) for text in TEXTS} == {
         text: repr(value) for text, value in EXPECTED[kind].items()
