@@ -2,12 +2,12 @@
 
 import re
 from functools import cache
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_tabular.config.schema import ISO, NUMBER_FORMAT, Column, Format, Kind
-from keras_tabular.config.typed_yaml import Value
 from keras_tabular.core.errors import quote
 from keras_tabular.table.cells import ISO_8601, parse
 
@@ -45,10 +45,10 @@ def all_parse_as(texts: list[str], kind: Kind, form: str | None = None) -> bool:
     return not pc.any(parse(pa.array(texts, pa.string()), column)[1]).as_py()
 
 
-def parse_texts(texts: list[str], kind: Kind, form: Format = None) -> list[Value | None]:
+def parse_texts(texts: list[str], kind: Kind, form: Format = None) -> list[Any]:
     """Return the values of texts in a column of a kind. A text that is no such value gets None."""
     column = Column(kind=kind, format=form)
-    return list(parse(pa.array(texts, pa.string()), column)[0].to_pylist())
+    return parse(pa.array(texts, pa.string()), column)[0].to_pylist()
 
 
 def infer_number_formats(texts: list[str]) -> list[str | None]:
@@ -69,7 +69,7 @@ def infer_number_formats(texts: list[str]) -> list[str | None]:
         forms = [form for form in written if all_parse_as(texts, "real", form)]
     elif any("." in text for text in texts) and all_parse_as(texts, "real", "1.234,5"):
         forms.append("1.234,5")
-    formats_by_numbers: dict[tuple[Value | None, ...], str | None] = {}
+    formats_by_numbers: dict[tuple[Any, ...], str | None] = {}
     for form in forms:
         formats_by_numbers.setdefault(tuple(parse_texts(texts, "real", form)), form)
     return list(formats_by_numbers.values())

@@ -113,13 +113,13 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
     column = columns[name]
     if column.kind in ("datetime", "text"):
         column.kind, column.format = "category", None
-    texts = column.present
-    classes = Counter[Value]()
     # The texts true and TRUE are one class, but the real numbers 1 and 1.0 are two.
-    is_real = column.kind == "real"
-    values = texts if is_real else parse_texts(texts, column.kind, column.format)
-    for text, value in zip(texts, values, strict=True):
-        classes[str(value) if value is None else value] += column.counts[text]
+    is_real, values = column.kind == "real", [*column.present]
+    if not is_real:
+        values = parse_texts(values, column.kind, column.format)
+    classes = Counter[Value]()
+    for value, count in zip(values, column.present.values(), strict=True):
+        classes[value] += count
     if len(classes) < 2:
         raise UserError(f"target: expected different values in column {name}, got {[*classes]}.")
     task = infer_task(column.kind, classes)
