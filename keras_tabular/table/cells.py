@@ -127,21 +127,19 @@ def _parse_numbers(texts: pa.Array, kind: NumberKind) -> pa.Array:
             values = texts.cast(ARROW_TYPES[kind])
     if values is None:
         texts = pc.ascii_trim(texts, " \t")
-        valid = pc.match_substring_regex(texts, GRAMMARS[kind])
-        if kind == "integer":
-            texts = pc.replace_substring_regex(texts, r"\.0+$", "")
-            valid = _fits_64_bits(texts, valid)
-        values = pc.if_else(valid, texts, None).cast(ARROW_TYPES[kind])
+        texts = pc.if_else(pc.match_substring_regex(texts, GRAMMARS[kind]), texts, None)
+        values = _parse_integers(texts) if kind == "integer" else texts.cast(ARROW_TYPES[kind])
     return pc.if_else(pc.is_finite(values), values, None) if kind == "real" else values
 
 
-def _fits_64_bits(texts: pa.Array, is_whole: pa.Array) -> pa.Array:
-    """Return whether texts are whole numbers in the range of int64."""
-    texts = pc.replace_substring_regex(texts, "^(-?)0+([0-9])", r"\1\2")
-    is_short = pc.and_(is_whole, pc.less_equal(pc.binary_length(texts), MAX_INTEGER_LENGTH))
-    numbers = pc.if_else(is_short, texts, None).cast(pa.decimal128(MAX_INTEGER_LENGTH))
+def _parse_integers(texts: pa.Array) -> pa.Array:
+    """Parse whole numbers, which may end in .0; null for numbers that do not fit in 64 bits."""
+    digits = pc.replace_substring_regex(texts, r"^(-?)0*([0-9]+?)(\.0+)?$", r"\1\2")
+    is_short = pc.less_equal(pc.binary_length(digits), MAX_INTEGER_LENGTH)
+    numbers = pc.if_else(is_short, digits, None).cast(pa.decimal128(MAX_INTEGER_LENGTH))
     low, high = (pa.scalar(n).cast(numbers.type) for n in (-(2**63), 2**63 - 1))
-    return pc.and_(pc.greater_equal(numbers, low), pc.less_equal(numbers, high))
+    fits = pc.and_(pc.greater_equal(numbers, low), pc.less_equal(numbers, high))
+    return pc.if_else(fits, numbers, None).cast(pa.int64())
 
 
 def _plain_numbers(texts: pa.Array, form: str) -> pa.Array:
