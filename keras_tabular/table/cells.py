@@ -63,15 +63,11 @@ TEXT_TYPES = (
     *(pa.binary(), pa.large_binary(), pa.binary_view()),
 )
 # The Arrow types that a column of a kind may have, except for texts and numbers: any kind may.
-NUMBER_LIKE = (pa.types.is_boolean, pa.types.is_duration)
-DATE_LIKE = (pa.types.is_date, pa.types.is_timestamp)
+NUMERIC = (pa.types.is_boolean, pa.types.is_duration)
+TEMPORAL = (pa.types.is_date, pa.types.is_timestamp)
+SIMPLE = (*NUMERIC, *TEMPORAL, pa.types.is_time)
 OTHER_TYPES = ByKind[tuple[Callable[[pa.DataType], bool], ...]](
-    real=NUMBER_LIKE,
-    integer=NUMBER_LIKE,
-    boolean=NUMBER_LIKE,
-    category=(*NUMBER_LIKE, *DATE_LIKE, pa.types.is_time),
-    datetime=DATE_LIKE,
-    text=(*NUMBER_LIKE, *DATE_LIKE, pa.types.is_time),
+    real=NUMERIC, integer=NUMERIC, boolean=NUMERIC, category=SIMPLE, datetime=TEMPORAL, text=SIMPLE
 )
 
 

@@ -50,13 +50,12 @@ def shares_explained(sample: pa.Table, schema: Schema) -> dict[str, float]:
     for name, column in schema.features.items():
         match column.feature_type:
             case "number" | "datetime":
-                values = as_float64(sample[name], column).to_numpy()
-                shares[name] = _share_explained(values, y, True)
+                numbers, ordered = as_float64(sample[name], column), True
             case "category":
-                values = _codes(sample[name]).cast(pa.float64()).to_numpy(zero_copy_only=False)
-                shares[name] = _share_explained(values, y, False)
+                numbers, ordered = _codes(sample[name]).cast(pa.float64()), False
             case "text":
-                pass
+                continue
+        shares[name] = _share_explained(numbers.to_numpy(zero_copy_only=False), y, ordered)
     return shares
 
 
