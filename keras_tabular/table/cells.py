@@ -216,10 +216,12 @@ def time_zone(name: str) -> ZoneInfo:
 
 def as_float64(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     """Return values that are not texts as float64; timestamps as seconds since 1970 in UTC."""
-    if column.kind == "datetime":
-        micros = values.cast(pa.int64()).cast(pa.float64(), safe=False)
-        return pc.divide(micros, 1e6)
-    return values.cast(pa.float64(), safe=False)
+    match column.kind:
+        case "datetime":
+            micros = values.cast(pa.int64()).cast(pa.float64(), safe=False)
+            return pc.divide(micros, 1e6)
+        case "real" | "integer" | "boolean" | "category" | "text":
+            return values.cast(pa.float64(), safe=False)
 
 
 def possible_kinds(arrow_type: pa.DataType) -> tuple[Kind, ...]:
