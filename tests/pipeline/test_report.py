@@ -1,7 +1,7 @@
 """Tests of the report: its content, and its layout at a desk and on a phone."""
 
 import json
-from itertools import product
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from keras_tabular.report.page import UNDECIDED_NOTE
 from tests.commands import call_main, check_output
 from tests.pages import (
     CLASSIFICATION_PICTURES,
-    CUT_TEXTS_SCRIPT,
-    WIDTHS,
+    VIEWS,
     Page,
     check_content,
     check_layout,
+    check_texts,
     open_page,
     picture_titles,
 )
@@ -35,11 +35,29 @@ def reported(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def test_layout_at_a_desk_and_on_a_phone_in_the_dark(reported: Path, browser: Any) -> None:
-    page = reported / "report.html"
-    for width, scheme in ((1280, "light"), (390, "dark")):
-        check_layout(browser, page, width, scheme)
-    check_content(page, browser, [*CLASSIFICATION_PICTURES, "Threshold"])
+TASK_PICTURES = {
+    "diabetes": [*CLASSIFICATION_PICTURES, "Threshold"],
+    "wine": CLASSIFICATION_PICTURES,
+    "mixed_regression": ["Predicted and true values"],
+}
+
+
+@pytest.mark.parametrize("table", TASK_PICTURES)
+def test_layout_at_a_desk_and_on_a_phone(
+    table: str,
+    reproduced: Path,
+    trained_project: Callable[[str], Path],
+    browser: Any,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+) -> None:
+    page = tmp_path / f"{table}.html"
+    folder = reproduced if table == "diabetes" else trained_project(table)
+    call_main(folder, REPORT, "--output", str(page))
+    screenshots = pytestconfig.getoption("--keep-screenshots")
+    for width, scheme in VIEWS:
+        check_layout(browser, page, width, scheme, screenshots and Path(screenshots))
+    check_content(page, browser, TASK_PICTURES[table])
 
 
 def test_drift_page_shows_column_with_drift(short_run: Path, browser: Any, tmp_path: Path) -> None:
@@ -49,10 +67,9 @@ def test_drift_page_shows_column_with_drift(short_run: Path, browser: Any, tmp_p
     page = tmp_path / "drift.html"
     with pytest.raises(SystemExit, match="1"):
         call_main(short_run, "keras_tabular.cli.drift", str(tmp_path / "new.csv"), "-o", str(page))
-    for width, scheme in product(WIDTHS, ("light", "dark")):
+    for width, scheme in VIEWS:
         open_page(browser, page, width, scheme)
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-        assert browser.execute_script(CUT_TEXTS_SCRIPT) == []
+        check_texts(browser, width)
     assert picture_titles(browser) == ["Glucose"]
     assert Page(page.read_text()).loads == []
     assert "There is drift in columns that matter" in Page(page.read_text()).text
@@ -107,7 +124,7 @@ def test_base_is_revision_experiment_or_last_other_results(
     assert paired_differences(Run(WORKSPACE), Run(before)) == {}  # other labels
 
 
-def test_page_of_500_columns_is_small_and_folded(
+def test_page_of_a_comparison_with_500_columns_is_small_and_folded(
     reported: Path, browser: Any, tmp_path: Path
 ) -> None:
     """500 columns are added to the files of a run."""
@@ -122,4 +139,5 @@ def test_page_of_500_columns_is_small_and_folded(
     change_settings(folder, {"columns": {name: {"kind": "real"} for name in names}})
     call_main(folder, REPORT)
     assert (folder / "report.html").stat().st_size < 3_000_000
-    check_layout(browser, folder / "report.html", 390, "light")
+    for width, scheme in VIEWS:
+        check_layout(browser, folder / "report.html", width, scheme)
