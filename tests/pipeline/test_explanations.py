@@ -14,17 +14,14 @@ from tests.projects import (
     change_settings,
     copy_project,
     create_project,
+    read_json,
     read_scores,
     run_stages,
 )
 from tests.tables import make_mixed_table
 
 EXPLANATIONS = {
-    "importance": "inspection.importance.permutation_importance",
     "slices": "inspection.slices.slice_scores",
-    "effects": "inspection.effects.column_effects",
-    "columns": "inspection.columns.describe_columns",
-    "errors": "inspection.slices.largest_errors",
     "groups": "inspection.groups.add_groups",
     "plots": "evaluation.plot_data.compute_plots",
 }
@@ -51,9 +48,7 @@ def test_an_explanation_that_fails_is_left_out_and_named(
     warning = f"{name}: this explanation is missing, because it failed (evaluate.log)"
     lines = [line for line in capsys.readouterr().out.splitlines() if warning in line]
     assert lines == [f"warn: {warning}: ZeroDivisionError: a fault"] * 2  # evaluate and gate
-    log = (folder / "evaluate.log").read_text()
-    assert log.startswith(f"{name}: Traceback")
-    assert ", in fail" in log
+    assert (folder / "evaluate.log").read_text().startswith(f"{name}: Traceback")
     before, after = read_scores(binary_project), read_scores(folder)
     assert after.pop("failed_explanations") == {name: "ZeroDivisionError: a fault"}
     assert after["test"] == before["test"]
@@ -62,8 +57,7 @@ def test_an_explanation_that_fails_is_left_out_and_named(
     for output in STAGE_COMMANDS["evaluate"][3:]:
         assert (folder / output).exists()
     for file in ("slices", "effects", "columns", "errors"):
-        content = json.loads((folder / f"metrics/{file}.json").read_text())
-        assert bool(content) is (file != name)
+        assert bool(read_json(folder / f"metrics/{file}.json")) is (file != name)
 
 
 def test_equal_rows_with_equal_targets_are_a_slice_without_an_interval(tmp_path: Path) -> None:

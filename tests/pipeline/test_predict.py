@@ -5,18 +5,17 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
 from keras_tabular.config.schema import load_schema
 from keras_tabular.evaluation.calibration import scale_by_temperature
-from keras_tabular.model_file.metadata import read_metadata
 from tests.commands import call_main, run_command
 from tests.helpers import PROJECT
 from tests.projects import change_settings, copy_project, read_scores, run_stages
@@ -82,18 +81,14 @@ def test_a_temperature_and_a_threshold_are_in_the_saved_model_and_in_all_scores(
     np.testing.assert_allclose(after, scale_by_temperature(before, 2.0), atol=1e-6)
     assert cooler["calibration"] == {"temperature": 2.0}
     for rows in ("test", "cross_validation"):
-        assert cooler[rows]["loss_low"] != scores[rows]["loss_low"]
+        assert cooler[rows]["loss"] != scores[rows]["loss"]
         assert cooler[rows]["roc_auc"] == scores[rows]["roc_auc"]
     assert cooler["cross_validation"]["recall"] >= 0.95  # the threshold is chosen on the folds
-    model = folder / "models/model.keras"
-    threshold = read_metadata(model, model.read_bytes()).threshold
-    assert threshold
-    assert cooler["threshold"] == pytest.approx(threshold, abs=1e-6)
-    assert threshold < 0.45
-    predict(folder, "data/raw/t.csv", "-o", "new.parquet")
-    predictions = pd.read_parquet(folder / "new.parquet")
-    expected = np.where(predictions["probability_pos"] >= threshold, "pos", "neg")
-    assert predictions["predicted"].tolist() == expected.tolist()
+    assert cooler["threshold"] < 0.45
+    predict(folder, "data/raw/t.csv", "-o", "new.csv")
+    by_class = pd.read_csv(folder / "new.csv").groupby("predicted")["probability_pos"]
+    assert by_class.max()["neg"] < cooler["threshold"] + 1e-6
+    assert by_class.min()["pos"] > cooler["threshold"] - 1e-6
 
 
 ROWS = """y,count,flag,zip/code,id,colour,cast
@@ -113,26 +108,22 @@ def test_all_formats_give_the_same_predictions(binary_project: Path, tmp_path: P
         output = tmp_path / f"predictions.{ending}"
         predict(binary_project, tmp_path / f"new.{ending}", "-o", output)
     text = (tmp_path / "predictions.csv").read_text()
-    header, *rows = text.splitlines()
-    assert header == "id,predicted,probability_pos"
-    for row, identifier in zip(rows, ("007", '"a, b"', ""), strict=True):
-        assert re.fullmatch(rf"{identifier},(pos|neg),0\.\d+", row)
     assert gzip.decompress((tmp_path / "predictions.csv.gz").read_bytes()).decode() == text
-    table = pq.read_table(tmp_path / "predictions.parquet")
-    assert table["id"].to_pylist()[:2] == ["007", "a, b"]
-    probabilities = table["probability_pos"].cast(pa.string()).to_pylist()
-    assert probabilities == [row.rsplit(",", 1)[1] for row in rows]
+    predictions = pd.read_csv(StringIO(text), dtype={"id": str, "probability_pos": np.float32})
+    assert [*predictions] == ["id", "predicted", "probability_pos"]
+    assert predictions["id"].fillna("").tolist() == ["007", "a, b", ""]
+    parquet = pd.read_parquet(tmp_path / "predictions.parquet")
+    assert parquet.fillna("").values.tolist() == predictions.fillna("").values.tolist()
 
     # A copy of the model in another folder predicts the same and makes the same checks.
     shutil.copy(binary_project / "models/model.keras", tmp_path / "m.keras")
     command = f"{COMMAND} m.keras < new.csv.gz | cat"
     piped = run_command(tmp_path, "bash", "-c", command, PYTHONPATH=str(PROJECT))
-    unknown = "1 of 3 rows have a category that the model does not know:"
-    warnings = f"warn: colour: {unknown} 'mauve' (1)\nwarn: zip/code: {unknown} '99999' (1)\n"
-    assert (piped.stdout, piped.stderr) == (text, warnings)
+    assert piped.stdout == text
+    warnings = re.findall(r"^warn: (\S+): 1 of 3 rows .*('\w+') \(1\)$", piped.stderr, re.MULTILINE)
+    assert warnings == [("colour", "'mauve'"), ("zip/code", "'99999'")]
     (tmp_path / "new.csv").write_text(ROWS.replace("0.25", "cold"))
-    message = r"new\.csv, line 2, column cast: expected a finite number, got 'cold'"
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(SystemExit, match=r"new\.csv, line 2, column cast: .*'cold'"):
         predict(tmp_path, "m.keras", "new.csv")
 
 
@@ -170,35 +161,31 @@ def test_rows_that_fail_a_check_are_an_error_or_set_aside(
     bad.write_text(BAD)
     with pytest.raises(SystemExit) as end:
         predict(project, bad, "-o", predictions)
-    first, *middle, more, last = str(end.value.code).splitlines()
-    assert more == "There may be more."
-    assert first == f"error: {bad}, line 3, column cast: expected a finite number, got '1e999'"
-    assert [line.partition(": expected ")[0] for line in middle] == [
-        *(f"{bad}, line 7, column {name}" for name in ("flag", "count", "zip/code")),
-        f"{bad}, line 9, column count",
+    assert re.findall(r"bad\.csv, (line \d+, column [^:]+): ", str(end.value)) == [
+        "line 3, column cast",
+        *(f"line 7, column {name}" for name in ("flag", "count", "zip/code")),
+        "line 9, column count",
     ]
-    assert last.startswith("With --rejects FILE, such rows are set aside")
+    assert "\nThere may be more.\nWith --rejects FILE, such rows " in str(end.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "project"]
+
     bad.write_text(f"{BAD}6,0.5\n7,0.5,red,00123,true,1,more\n")
     predict(project, bad, "-o", predictions, "--rejects", rejects)
-    unknown = r"1 of 2 rows have a category that the model does not know: 'two\n\nlines' (1)"
-    aside = f"5 of 7 rows were set aside in {rejects}"
-    assert capsys.readouterr().err == f"warn: colour: {unknown}\n{aside}\n"
+    errors = capsys.readouterr().err
+    assert r"that the model does not know: 'two\n\nlines' (1)" in errors
+    assert errors.endswith(f"5 of 7 rows were set aside in {rejects}\n")
     assert pd.read_csv(predictions)[["row", "id"]].to_numpy().tolist() == [[0, 1], [2, 3]]
-    cells = pd.read_csv(rejects, dtype=str, keep_default_na=False).to_numpy().tolist()
-    assert cells == [
-        ["2", "1e999", "red", "00123", "true", "1", f"{bad}, line 3",
-         "cast: expected a finite number, got '1e999'"],
-        ["4", "0.5", "red", "", "maybe", "1.5", f"{bad}, line 7",
-         "flag: expected true, false, 1 or 0, got 'maybe'; "
-         "count: expected a whole number of at most 64 bits, got '1.5'; "
-         "zip/code: expected a value in every row, got ''"],
-        ["5", "0.5", "red", "00456", "true", "3000", f"{bad}, line 9",
-         "count: expected at most 100, got '3000'"],
-        ["6", "0.5", "", "", "", "", f"{bad}, line 10", "row: expected 6 cells, got 2"],
-        ["7", "0.5", "red", "00123", "true", "1", f"{bad}, line 11",
-         "row: expected 6 cells, got 7; the header has no name for 'more'"],
-    ]  # fmt: skip
+    expected = [
+        ("2,1e999,red,00123,true,1", 3, "cast: .*'1e999'"),
+        ("4,0.5,red,,maybe,1.5", 7, "flag: .*'maybe'; count: .*'1.5'; zip/code: .*''"),
+        ("5,0.5,red,00456,true,3000", 9, "count: .* 100, got '3000'"),
+        ("6,0.5,,,,", 10, "row: .* 6 .* 2"),
+        ("7,0.5,red,00123,true,1", 11, "row: .* 6 .* 7; .*'more'"),
+    ]
+    rejected = pd.read_csv(rejects, dtype=str, keep_default_na=False).to_numpy().tolist()
+    for (cells, line, reasons), (*texts, place, reason) in zip(expected, rejected, strict=True):
+        assert (",".join(texts), place) == (cells, f"{bad}, line {line}")
+        assert re.match(reasons, reason)
 
 
 def test_evaluate_refuses_a_model_of_another_table_or_positive_class(
