@@ -1,6 +1,5 @@
 """An explanation that fails costs neither the scores nor the verdict nor the report."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.commands import call_main
+from tests.commands import call_command
 from tests.projects import (
     STAGE_COMMANDS,
     change_settings,
@@ -18,7 +17,6 @@ from tests.projects import (
     read_scores,
     run_stages,
 )
-from tests.tables import make_mixed_table
 
 EXPLANATIONS = {
     "slices": "inspection.slices.slice_scores",
@@ -43,7 +41,7 @@ def test_an_explanation_that_fails_is_left_out_and_named(
     monkeypatch.delenv("TABULAR_STRICT")
     monkeypatch.setattr(f"keras_tabular.{EXPLANATIONS[name]}", fail)
     run_stages(folder, first="evaluate")
-    call_main(folder, "keras_tabular.cli.report")
+    call_command(folder, "report")
 
     warning = f"{name}: this explanation is missing, because it failed (evaluate.log)"
     lines = [line for line in capsys.readouterr().out.splitlines() if warning in line]
@@ -60,52 +58,12 @@ def test_an_explanation_that_fails_is_left_out_and_named(
         assert bool(read_json(folder / f"metrics/{file}.json")) is (file != name)
 
 
-def test_equal_rows_with_equal_targets_are_a_slice_without_an_interval(tmp_path: Path) -> None:
-    """They are one group, which says nothing about the spread of their errors."""
-    frame = make_mixed_table("regression").drop(columns="id")
-    frame.loc[:79, frame.columns] = frame.loc[0].to_numpy()
-    frame.loc[:79, "colour"] = "alike"
-    folder = create_project(tmp_path / "project", frame)
-    change_settings(
-        folder,
-        train={"members": [{"network": "plain"}], "folds": 2, "networks": {"plain": {"epochs": 1}}},
-        evaluate={"slices": {"alike": {"colour": ["alike"]}}},
-    )
-    run_stages(folder)
-    call_main(folder, "keras_tabular.cli.report")
-    slices = json.loads((folder / "metrics/slices.json").read_text())
-    assert "high" not in slices["declared"]["alike"]["cross_validation"]
-
-
-@pytest.mark.parametrize("name", ["mixed_binary", "mixed_regression", "wine", "shops"])
-def test_predictions_of_the_test_rows_name_file_line_and_identifiers(
-    trained_project: Any, name: str, tmp_path: Path
-) -> None:
-    folder = trained_project(name)
-    predictions = pd.read_parquet(folder / "data/predictions")
-    call_main(folder, "keras_tabular.cli.predict", "data/raw/t.csv", "-o", str(tmp_path / "p.csv"))
-    columns = pd.read_csv(tmp_path / "p.csv", nrows=0).columns
-    raw = pd.read_csv(folder / "data/raw/t.csv", dtype=str)
-    target = raw.columns[-1]
-    identifiers = [column for column in columns if column in raw.columns]
-    assert identifiers == (["id"] if name.startswith("mixed") else [])
-    assert [*predictions] == ["file", "line", *identifiers, "actual", *columns[len(identifiers) :]]
-    assert {*predictions["file"]} == {"data/raw/t.csv"}
-    rows = raw.iloc[predictions["line"] - 2]
-    for column in identifiers:
-        assert predictions[column].tolist() == rows[column].tolist()
-    actual, expected = predictions["actual"].astype(str), rows[target]
-    if predictions["actual"].dtype == float:
-        actual, expected = predictions["actual"], expected.astype(float)
-    np.testing.assert_array_equal(actual, expected)
-
-
-def test_rows_that_were_set_aside_do_not_shift_the_lines(tmp_path: Path) -> None:
+def test_predictions_of_the_test_rows_name_file_line_and_identifier(tmp_path: Path) -> None:
     """The table is in two files, whose cells have line breaks, and every third row is dropped."""
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"key": [f"k{n}" for n in range(300)], "x": rng.normal(size=300)})
     frame["words"] = rng.choice(["one\ntwo", "three"], 300)
-    frame["y"] = np.where(np.arange(300) % 3 == 1, "", (frame["x"] > 0).astype(int).astype(str))
+    frame["y"] = np.where(np.arange(300) % 3 == 1, "", np.where(frame["x"] > 0, "pos", "neg"))
     folder = create_project(tmp_path / "project", frame)
     change_settings(
         folder,
@@ -116,7 +74,11 @@ def test_rows_that_were_set_aside_do_not_shift_the_lines(tmp_path: Path) -> None
     frame[150:].to_csv(folder / "data/raw/u.csv", index=False)
     run_stages(folder, last="evaluate")
     predictions = pd.read_parquet(folder / "data/predictions")
+    names = ["file", "line", "key", "actual", "predicted", "probability_pos"]
+    assert [*predictions] == names
     assert {*predictions["file"]} == {"data/raw/t.csv", "data/raw/u.csv"}
+    rows = frame.set_index("key").loc[predictions["key"]]
+    assert predictions["actual"].tolist() == rows["y"].tolist()
     for file, line, key in predictions[["file", "line", "key"]].itertuples(index=False):
         text = (folder / file).read_text().splitlines()[line - 1]
         assert text.startswith(f"{key},")

@@ -7,7 +7,7 @@ from statsmodels.datasets import anes96
 
 from keras_tabular.config.schema import load_schema
 from keras_tabular.evaluation.evaluation import from_json
-from tests.commands import call_main, check_output, stages_that_ran
+from tests.commands import call_command, check_output, stages_that_ran
 from tests.groups import assert_equals_fairlearn
 from tests.projects import (
     LONGER_TRAINING,
@@ -40,7 +40,7 @@ def test_groups_of_a_trained_model_equal_those_of_fairlearn(tmp_path: Path) -> N
         values = test[column].astype("string").str.removesuffix(".0").fillna("missing")
         assert_equals_fairlearn(evaluation.groups[column], y, predicted, values, y * 0 + 1)
     assert evaluation.slices["first"].rows == (test["educ"] == value).sum() > 0
-    call_main(folder, "keras_tabular.cli.report")
+    call_command(folder, "report")
     page = (folder / "report.html").read_text()
     assert all(f"Groups by {column}" in page for column in columns)
 

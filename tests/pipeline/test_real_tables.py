@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from keras_tabular.config.schema import load_schema
-from tests.commands import call_main
+from tests.commands import call_command
 from tests.projects import LONGER_TRAINING, change_settings, create_project, read_scores, run_stages
 from tests.tables import make_shop_sales
 
@@ -42,7 +42,7 @@ def test_predict_parses_dates_as_ingest_did(sales: Path, tmp_path: Path) -> None
     expected = pd.read_parquet(sales / "data/predictions")["predicted"].to_numpy()
     output = str(tmp_path / "predictions.parquet")
     for file in (new, part):
-        call_main(sales, "keras_tabular.cli.predict", str(file), "-o", output)
+        call_command(sales, "predict", file, "-o", output)
         predicted = pd.read_parquet(output)["predicted"].to_numpy(np.float32)
         assert predicted.tobytes() == expected.tobytes(), file
 

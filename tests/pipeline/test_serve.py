@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 
 import keras_tabular
-from tests.commands import call_main, check_output, run_command, start_command, wait_until
+from tests.commands import call_command, check_output, run_command, start_command, wait_until
 from tests.helpers import PROJECT
 from tests.projects import change_settings, copy_project
 
@@ -119,7 +119,7 @@ def test_predictions_are_those_of_the_command_to_the_last_bit(
     raw, log = pd.read_csv(project / "data/raw/t.csv")[:100], tmp_path / "answers"
     frame = raw.drop(columns=raw.columns[-1])
     frame.to_csv(new, index=False)
-    call_main(project, "keras_tabular.cli.predict", str(new), "--explain", "2", "-o", str(out))
+    call_command(project, "predict", new, "--explain", "2", "-o", out)
     expected = pd.read_csv(out)
     rows = json.loads(frame.to_json(orient="records", double_precision=15))
     with start_server(project, "--log", str(log)) as server, ThreadPoolExecutor(8) as clients:
@@ -158,7 +158,7 @@ def test_a_changed_schema_changes_no_prediction_of_a_trained_model(
     frame.assign(shop_id=None).to_csv(project / "incomplete.csv", index=False)
 
     def predict(file: str) -> pd.DataFrame:
-        call_main(project, "keras_tabular.cli.predict", file, "-o", "out.parquet")
+        call_command(project, "predict", file, "-o", "out.parquet")
         return pd.read_parquet(project / "out.parquet")
 
     expected = predict("new.csv")
@@ -327,7 +327,7 @@ def test_a_full_disk_and_its_repair_are_reported_once(short_run: Path, tmp_path:
 def test_a_folder_that_cannot_be_written_is_refused(short_run: Path) -> None:
     log = "models/model.keras/answers"
     with pytest.raises(SystemExit, match=f"--log {log}: cannot be written: Not a directory"):
-        call_main(short_run, "keras_tabular.cli.serve", "--log", log, "--port", "0")
+        call_command(short_run, "serve", "--log", log, "--port", "0")
 
 
 def test_every_answer_before_a_kill_is_in_the_log(short_run: Path, tmp_path: Path) -> None:
@@ -361,7 +361,7 @@ def test_the_commands_read_the_log_of_a_server(
         for part in (rows[:150], rows[150:]):
             assert server.send("/predict", part)[0] == 200
     lines = [line for path in sorted(tmp_path.glob("answers/*")) for line in path.open()]
-    call_main(tmp_path, "keras_tabular.cli.predict", "m.keras", "answers", "-o", "again.csv")
+    call_command(tmp_path, "predict", "m.keras", "answers", "-o", "again.csv")
     expected = pd.read_csv(tmp_path / "again.csv")
     answers = pd.DataFrame([json.loads(line)["answer"] for line in lines])
     answers = answers.astype(expected.dtypes.to_dict())
@@ -370,8 +370,8 @@ def test_the_commands_read_the_log_of_a_server(
     outputs = []
     for file in ("answers", "rows.csv"):
         labels = ("--labels", "rows.csv", "--key", "id")
-        call_main(tmp_path, "keras_tabular.cli.score", "m.keras", file, *labels)
-        call_main(tmp_path, "keras_tabular.cli.drift", "m.keras", file)
+        call_command(tmp_path, "score", "m.keras", file, *labels)
+        call_command(tmp_path, "drift", "m.keras", file)
         outputs.append(capsys.readouterr().out.replace(file, "FILE"))
     assert outputs[0] == outputs[1]
     assert outputs[0].startswith("200 rows of FILE\n")
@@ -395,7 +395,7 @@ def test_tensorflow_loads_the_export(workspace: Path) -> None:
     assert output == "served/1: the signature predict_rows has an input for each column\n"
     again = run_command(workspace, "python", "-m", "keras_tabular", "export", "served/1")
     assert "served/1: this folder exists already" in again.stderr
-    call_main(workspace, "keras_tabular.cli.predict", "new.csv", "-o", "out.csv")
+    call_command(workspace, "predict", "new.csv", "-o", "out.csv")
     expected = pd.read_csv(workspace / "out.csv")["probability_1"].to_numpy()
     check_output(workspace, "python", "-c", LOAD_SAVED_MODEL)
     assert np.abs(np.load(workspace / "outputs.npy")[:, 0] - expected).max() < 1e-6

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from keras_tabular.table.parquet import FOLD_KEY
-from tests.commands import call_main
+from tests.commands import call_command
 from tests.projects import (
     SHORT_TRAINING,
     change_settings,
@@ -55,7 +55,7 @@ def test_a_rare_class_goes_through_evaluate_gate_and_report(
     change_settings(folder, {"split": "subset"}, split={"by": "column"}, train=SHORT_TRAINING)
     change_settings(folder, gate={"lowest": {"test": {"macro": {"roc_auc": 0.01}}}})
     run_stages(folder)
-    call_main(folder, "keras_tabular.cli.report")
+    call_command(folder, "report")
     output, scores, gate = capsys.readouterr().out, read_scores(folder), read_gate(folder)
     assert scores["primary_metrics"] == ["macro.roc_auc", "macro.average_precision"]
     assert "roc_auc" in scores["test"]["macro"]
@@ -106,11 +106,11 @@ def test_a_column_that_is_declared_and_ignored_is_checked_but_not_used(tmp_path:
     change_settings(folder, {"columns": {"leak": {"max": 2.0}}})
     run_stages(folder)
     assert read_scores(folder)["baseline"]["gradient_boosting"]["accuracy"] < 1
-    call_main(folder, "keras_tabular.cli.report")
+    call_command(folder, "report")
     assert (folder / "report.html").read_text().count("not read") == 1
     frame.drop(columns="leak").to_csv(folder / "new.csv", index=False)
     for command, *options in (["predict", "-o", "predictions.csv"], ["drift"], ["score"]):
-        call_main(folder, f"keras_tabular.cli.{command}", "new.csv", *options)
+        call_command(folder, command, "new.csv", *options)
 
 
 def test_a_header_without_rows_ends_ingest_without_an_output(tmp_path: Path) -> None:
