@@ -7,7 +7,7 @@ import pandas as pd
 
 from tests.outcomes import Outcome, Table, run_table
 
-# Numbers of rows; a long table has a column of texts and a category with many values.
+# Numbers of rows; a long table has a column of texts and one of categories.
 MIN_ROWS, MAX_ROWS = 24, 700
 MIN_LONG_ROWS, MAX_LONG_ROWS = 2500, 5000
 
@@ -66,7 +66,7 @@ WORDS = ["red", "Blue ", "blue", "a;b", "x,y", 'say "hi"', "Ä", "no", "007", "-
 def draw_categories(rng: np.random.Generator, rows: int, _: NumberStyle) -> Cells:
     """Draw names with one, two, few or many distinct values; often, most rows have the same."""
     few = rng.choice(WORDS, rng.integers(1, 5)).tolist()
-    many = [f"c{number}" for number in range(rng.integers(2, 300))]
+    many = [f"c{number}" for number in range(rng.integers(2, max(300, rows // 2)))]
     names = [few, many, [*PAIRS[rng.integers(len(PAIRS))]]][rng.integers(3)]
     shares = rng.dirichlet(np.full(len(names), rng.choice([0.5, 0.05])))
     return Cells(rng.choice(names, rows, p=shares).tolist())
@@ -176,13 +176,6 @@ NAMES = [
 STYLES = [(",", ".", ",'"), (";", ",", ". "), (";", ".", ","), ("\t", ".", ",")]
 
 
-def draw_many_categories(rng: np.random.Generator, rows: int, _: NumberStyle) -> Cells:
-    """Draw names with more than a thousand distinct values, of which a few are frequent."""
-    names = np.array([f"n{number}" for number in range(rng.integers(1500, rows))])
-    shares = rng.dirichlet(np.full(len(names), rng.choice([1, 5])))
-    return Cells(rng.choice(names, rows, p=shares).tolist())
-
-
 def random_table(seed: int, is_long: bool) -> Table:
     """Draw the table of a seed."""
     rng = np.random.default_rng(seed)
@@ -193,7 +186,7 @@ def random_table(seed: int, is_long: bool) -> Table:
     signal = rng.normal(size=rows)
     columns = [style.write(signal, ".4f")]
     draws = [COLUMNS[number] for number in rng.choice(len(COLUMNS), rng.integers(1, 9))]
-    draws += [draw_texts, draw_many_categories] if is_long else []
+    draws += [draw_texts, draw_categories] if is_long else []
     for draw in draws:
         cells = draw(rng, rows, style)
         columns.append(remove_cells(rng, cells, 0.9) if rng.random() < 0.4 else cells)

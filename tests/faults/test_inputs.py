@@ -5,7 +5,6 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
@@ -16,7 +15,6 @@ from keras_tabular.model_file.metadata import METADATA, ModelMetadata
 from keras_tabular.model_file.saved_model import load_model, write_model
 from keras_tabular.networks.backend import keras
 from keras_tabular.schema_inference.schema import infer_schema
-from keras_tabular.training.checkpoint import Checkpoints, Snapshot
 from tests.helpers import build_schema, read_table
 
 
@@ -74,16 +72,3 @@ def test_a_broken_model_ends_in_one_message(tmp_path: Path, changed: str, wrong:
     with pytest.raises(UserError, match=r"m\.keras: ") as error:
         load_model(path, path.read_bytes())
     assert len(str(error.value)) < 1000
-
-
-def test_a_broken_checkpoint_is_ignored(tmp_path: Path) -> None:
-    checkpoints, file = Checkpoints(tmp_path, "one"), tmp_path / "name.npz"
-    member = Snapshot("plain", 1, 2, weights=[np.ones((2, 3))], history=[{"loss": 0.1}], steps=30)
-    checkpoints.save("name", member)
-    whole = file.read_bytes()
-    for content in (b"", whole[:-100]):
-        file.write_bytes(content)
-        assert checkpoints.load("name") is None
-    file.write_bytes(whole)
-    assert str(checkpoints.load("name")) == str(member)
-    assert Checkpoints(tmp_path, "two").load("name") is None

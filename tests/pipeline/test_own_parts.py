@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
-from keras_tabular.table.parquet import read_first_rows
 from tests.commands import check_output, stages_that_ran
 from tests.documentation import PAGES
 from tests.projects import read_gate, read_json, read_scores
@@ -46,9 +46,8 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspa
     assert ", got 8 and 22 (data/prepared.csv, line 728)" in output
 
     scores = read_scores(workspace)
-    rows = read_first_rows(workspace / "data/predictions", 1000)
-    actual = rows["actual"].to_numpy() == 1
-    predicted = rows["predicted"].to_numpy() == 1
+    rows = pd.read_parquet(workspace / "data/predictions")
+    actual, predicted = rows["actual"] == 1, rows["predicted"] == 1
     expected = np.mean(5.0 * (actual & ~predicted) + (~actual & predicted))
     costs = scores["test"]["custom"]
     assert costs["cost"] == pytest.approx(expected, abs=1e-6)
