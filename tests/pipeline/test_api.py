@@ -49,10 +49,9 @@ def test_mistakes_name_the_row_and_the_column(binary_project: Path, frame: pd.Da
         ("colour", ["red"], "['red']"),
         ("colour", "\ud800", r"\ud800"),
     ):
-        wrong = frame.astype({name: object})
-        wrong[name] = [*wrong[name][:7], cell, *wrong[name][8:]]
+        cells = [*frame[name][:7], cell, *frame[name][8:]]
         with pytest.raises(keras_tabular.UserError) as error:
-            model.predict(wrong)
+            model.predict(frame.assign(**{name: pd.Series(cells, frame.index, object)}))
         assert str(error.value).startswith(f"data frame, row 7, column {name}: expected ")
         assert text in str(error.value)
     mixed = frame.assign(cast=["0.25", 1.5, *[2] * 48], id=[1, "a", 2.0, *[None] * 47])

@@ -87,14 +87,13 @@ def test_a_run_and_its_model(project: Path, server: str, tmp_path: Path) -> None
     rows.to_parquet(tmp_path / "rows.parquet")
     arguments = ("models:/mixed/1", "rows.parquet", "logged.parquet")
     printed = check_output(tmp_path, "python", "-P", "-c", CLIENT, *arguments, **variables)
-    files = [str(tmp_path / name) for name in ("rows.parquet", "expected.parquet")]
-    call_command(project, "predict", files[0], "-o", files[1])
-    logged, expected = pd.read_parquet(tmp_path / "logged.parquet"), pd.read_parquet(files[1])
+    file = tmp_path / "expected.parquet"
+    call_command(project, "predict", tmp_path / "rows.parquet", "-o", file)
+    logged, expected = pd.read_parquet(tmp_path / "logged.parquet"), pd.read_parquet(file)
     pd.testing.assert_frame_equal(logged, expected, check_exact=True)
     inputs, outputs = json.loads(printed)
-    assert [(column["name"], column["required"]) for column in inputs] == [
-        (name, name != "id") for name in rows
-    ]
+    required = {column["name"]: column["required"] for column in inputs}
+    assert required == {name: name != "id" for name in rows}
     assert [column["name"] for column in outputs] == ["predicted", "low", "high"]
 
 

@@ -16,16 +16,12 @@ import pytest
 
 from keras_tabular.config.schema import load_schema
 from keras_tabular.evaluation.calibration import scale_by_temperature
-from tests.commands import call_main, run_command
+from tests.commands import call_command, run_command
 from tests.helpers import PROJECT
 from tests.projects import change_settings, copy_project, read_scores, run_stages
 
 TrainedProject = Callable[[str], Path]
 COMMAND = f"{sys.executable} -m keras_tabular predict"
-
-
-def predict(folder: Path, *arguments: str | Path) -> None:
-    call_main(folder, "keras_tabular.cli.predict", *map(str, arguments))
 
 
 def select_outputs(predictions: pd.DataFrame) -> np.ndarray:
@@ -49,7 +45,7 @@ def test_test_rows_get_the_predictions_that_evaluate_scored(
     schema = load_schema(folder / "data/schema.yaml")
     rows = pq.read_table(folder / "data/split/test")
     pa_csv.write_csv(rows.select([*schema.features][::-1]), file)
-    predict(folder, file, "-o", out)
+    call_command(folder, "predict", file, "-o", out)
     predictions = pd.read_csv(out)
     numbers = select_outputs(predictions)
     assert numbers.tobytes() == read_scored_outputs(folder).tobytes()
@@ -58,7 +54,7 @@ def test_test_rows_get_the_predictions_that_evaluate_scored(
         assert predictions["predicted"].tolist() == np.array(schema.classes)[indices].tolist()
         reversed_rows = rows.take(np.arange(len(rows))[:0:-1])  # all but the first
         pa_csv.write_csv(reversed_rows.select([*schema.features]), file)
-        predict(folder, file, "-o", tmp_path / "predictions.parquet")
+        call_command(folder, "predict", file, "-o", tmp_path / "predictions.parquet")
         again = select_outputs(pd.read_parquet(tmp_path / "predictions.parquet"))
         assert again[::-1].tobytes() == numbers[1:].tobytes()
     else:  # the intervals are those that evaluate scored
@@ -86,7 +82,7 @@ def test_a_temperature_and_a_threshold_are_in_the_saved_model_and_in_all_scores(
         assert cooler[rows]["roc_auc"] == scores[rows]["roc_auc"]
     assert cooler["cross_validation"]["recall"] >= 0.95  # the threshold is chosen on the folds
     assert cooler["threshold"] < 0.45
-    predict(folder, "data/raw/t.csv", "-o", "new.csv")
+    call_command(folder, "predict", "data/raw/t.csv", "-o", "new.csv")
     by_class = pd.read_csv(folder / "new.csv").groupby("predicted")["probability_pos"]
     assert by_class.max()["neg"] < cooler["threshold"] + 1e-6
     assert by_class.min()["pos"] > cooler["threshold"] - 1e-6
@@ -107,7 +103,7 @@ def test_all_formats_give_the_same_predictions(binary_project: Path, tmp_path: P
     frame.to_parquet(tmp_path / "new.parquet", index=False)
     for ending in ("csv", "csv.gz", "parquet"):
         output = tmp_path / f"predictions.{ending}"
-        predict(binary_project, tmp_path / f"new.{ending}", "-o", output)
+        call_command(binary_project, "predict", tmp_path / f"new.{ending}", "-o", output)
     text = (tmp_path / "predictions.csv").read_text()
     assert gzip.decompress((tmp_path / "predictions.csv.gz").read_bytes()).decode() == text
     predictions = pd.read_csv(StringIO(text), dtype={"id": str, "probability_pos": np.float32})
@@ -125,7 +121,7 @@ def test_all_formats_give_the_same_predictions(binary_project: Path, tmp_path: P
     assert warnings == [("colour", "'mauve'"), ("zip/code", "'99999'")]
     (tmp_path / "new.csv").write_text(ROWS.replace("0.25", "cold"))
     with pytest.raises(SystemExit, match=r"new\.csv, line 2, column cast: .*'cold'"):
-        predict(tmp_path, "m.keras", "new.csv")
+        call_command(tmp_path, "predict", "m.keras", "new.csv")
 
 
 def test_a_reader_that_stops_ends_the_command_without_a_message(
@@ -152,7 +148,7 @@ lines",00123,true,1
 
 
 def test_rows_that_fail_a_check_are_an_error_or_set_aside(
-    binary_project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    binary_project: Path, tmp_path: Path
 ) -> None:
     """`row` counts the rows of the file from 0, as pandas does."""
     project = copy_project(binary_project, tmp_path / "project")
@@ -161,7 +157,7 @@ def test_rows_that_fail_a_check_are_an_error_or_set_aside(
     bad, predictions, rejects = (tmp_path / name for name in ("bad.csv", "p.csv", "r.csv"))
     bad.write_text(BAD)
     with pytest.raises(SystemExit) as end:
-        predict(project, bad, "-o", predictions)
+        call_command(project, "predict", bad, "-o", predictions)
     assert re.findall(r"bad\.csv, (line \d+, column [^:]+): ", str(end.value)) == [
         "line 3, column cast",
         *(f"line 7, column {name}" for name in ("flag", "count", "zip/code")),
@@ -171,10 +167,9 @@ def test_rows_that_fail_a_check_are_an_error_or_set_aside(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "project"]
 
     bad.write_text(f"{BAD}6,0.5\n7,0.5,red,00123,true,1,more\n")
-    predict(project, bad, "-o", predictions, "--rejects", rejects)
-    errors = capsys.readouterr().err
-    assert r"that the model does not know: 'two\n\nlines' (1)" in errors
-    assert errors.endswith(f"5 of 7 rows were set aside in {rejects}\n")
+    output = call_command(project, "predict", bad, "-o", predictions, "--rejects", rejects)
+    assert r"that the model does not know: 'two\n\nlines' (1)" in output
+    assert output.endswith(f"5 of 7 rows were set aside in {rejects}\n")
     assert pd.read_csv(predictions)[["row", "id"]].to_numpy().tolist() == [[0, 1], [2, 3]]
     expected = [
         ("2,1e999,red,00123,true,1", 3, "cast: .*'1e999'"),

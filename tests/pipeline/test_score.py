@@ -139,8 +139,8 @@ def test_evaluate_scores_files_of_data_tests_and_the_gate_limits_them(
 
 
 @pytest.fixture
-def answered(binary_project: Path, tmp_path: Path) -> tuple[pd.DataFrame, Path]:
-    """Rows with their target, and a log of two days beside a copy of the model.
+def answered(binary_project: Path, tmp_path: Path) -> pd.DataFrame:
+    """Rows with their target; a log of two days and a copy of the model are in `tmp_path`.
 
     The first five rows were answered twice. Each day ends with an incomplete line, as if the server
     had been killed.
@@ -153,7 +153,7 @@ def answered(binary_project: Path, tmp_path: Path) -> tuple[pd.DataFrame, Path]:
         lines = [log_line(f"2026-11-{day}T10:00:00.000000Z", row) for row in inputs]
         (tmp_path / "answers").mkdir(exist_ok=True)
         (tmp_path / f"answers/2026-11-{day}.jsonl").write_text("".join(lines) + lines[0][:-10])
-    return pd.concat([frame[5:40], frame[:5], frame[40:]]), tmp_path / "answers"
+    return pd.concat([frame[5:40], frame[:5], frame[40:]])
 
 
 def log_line(time: str, row: dict[str, Any]) -> str:
@@ -162,20 +162,18 @@ def log_line(time: str, row: dict[str, Any]) -> str:
     return json.dumps({"time": time, "model": model, "inputs": row, "answer": {}}) + "\n"
 
 
-def test_labels_that_come_later_are_joined_by_a_key(
-    answered: tuple[pd.DataFrame, Path], tmp_path: Path
-) -> None:
+def test_labels_that_come_later_are_joined_by_a_key(answered: pd.DataFrame, tmp_path: Path) -> None:
     """The scores are those of the labelled rows, of a log, of one file of a log, and of a CSV."""
-    frame, log = answered
-    table = frame[["id", "y"]].assign(seen="later")[::-1]
+    table = answered[["id", "y"]].assign(seen="later")[::-1]
     table.loc[table["id"] >= 50, "y"] = None  # an outcome that is not known yet
     table = table[table["id"] != 7]
     table.to_csv(tmp_path / "labels.csv", index=False)
     table.to_json(tmp_path / "labels.jsonl", orient="records", lines=True)
     table.to_parquet(tmp_path / "labels.parquet")
-    frame[(frame["id"] < 50) & (frame["id"] != 7)].to_csv(tmp_path / "labelled.csv", index=False)
-    frame.drop(columns="y").to_csv(tmp_path / "rows.csv", index=False)
-    days = (path.read_text() for path in sorted(log.iterdir()))
+    labelled = answered[(answered["id"] < 50) & (answered["id"] != 7)]
+    labelled.to_csv(tmp_path / "labelled.csv", index=False)
+    answered.drop(columns="y").to_csv(tmp_path / "rows.csv", index=False)
+    days = (path.read_text() for path in sorted(tmp_path.glob("answers/*")))
     (tmp_path / "days.jsonl").write_text("\n".join(days))
 
     expected, _ = score(tmp_path, "m.keras", "labelled.csv")
@@ -203,15 +201,14 @@ def test_labels_that_come_later_are_joined_by_a_key(
     ],
 )
 def test_wrong_labels_are_named_with_their_line(
-    answered: tuple[pd.DataFrame, Path], tmp_path: Path, labels: str, place: str
+    answered: pd.DataFrame, tmp_path: Path, labels: str, place: str
 ) -> None:
-    frame, log = answered
     (tmp_path / "s.csv").write_text(labels)
-    with (log / "2026-11-28.jsonl").open("a") as file:
-        row = json.loads(frame[-1:].to_json(orient="records"))[0] | {"flag": "maybe"}
+    with (tmp_path / "answers/2026-11-28.jsonl").open("a") as file:
+        row = json.loads(answered[-1:].to_json(orient="records"))[0] | {"flag": "maybe"}
         file.write("\n" + log_line("2026-11-28T11:00:00.000000Z", row))
     with pytest.raises(SystemExit, match=place):
-        score(tmp_path, "m.keras", log, "--labels", "s.csv", "--key", "id")
+        score(tmp_path, "m.keras", "answers", "--labels", "s.csv", "--key", "id")
 
 
 @pytest.mark.parametrize("policy", ["drop", "error", "warn"])
@@ -231,11 +228,10 @@ def test_a_declared_missing_value_is_no_label(
     assert (joined.positions, joined.warnings) == ({2: 0}, ["2 of 3 rows have no label"])
 
 
-def test_labels_may_come_from_a_pipe(answered: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
+def test_labels_may_come_from_a_pipe(answered: pd.DataFrame, tmp_path: Path) -> None:
     """A message about the labels names the pipe. The rows cannot also come from stdin."""
-    frame, _ = answered
-    frame.drop(columns="y").to_csv(tmp_path / "rows.csv", index=False)
-    frame[["id", "y"]].to_csv(tmp_path / "labels.csv", index=False)
+    answered.drop(columns="y").to_csv(tmp_path / "rows.csv", index=False)
+    answered[["id", "y"]].to_csv(tmp_path / "labels.csv", index=False)
 
     def run(command: str) -> Any:
         return run_command(tmp_path, "bash", "-c", command, PYTHONPATH=str(PROJECT))

