@@ -121,7 +121,7 @@ def test_all_formats_give_the_same_predictions(binary_project: Path, tmp_path: P
     assert warnings == [("colour", "'mauve'"), ("zip/code", "'99999'")]
     (tmp_path / "new.csv").write_text(ROWS.replace("0.25", "cold"))
     with pytest.raises(SystemExit, match=r"new\.csv, line 2, column cast: .*'cold'"):
-        call_command(tmp_path, "predict", "m.keras", "new.csv")
+        call_command(tmp_path, "predict", "m.keras", "new.csv", "-o", "out.csv")
 
 
 def test_a_reader_that_stops_ends_the_command_without_a_message(

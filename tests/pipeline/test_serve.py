@@ -166,7 +166,7 @@ def test_a_changed_schema_changes_no_prediction_of_a_trained_model(
         assert server.send("/predict", [rows[0] | {"shop_id": None}])[0] == 422
     assert pd.DataFrame(answer["rows"]).astype(expected.dtypes.to_dict()).equals(expected)
     with pytest.raises(SystemExit, match="column shop_id: expected a value in every row"):
-        call_command(project, "predict", "incomplete.csv")
+        call_command(project, "predict", "incomplete.csv", "-o", "after.parquet")
 
 
 OTHER = {name: value for name, value in ROW.items() if name != "Age"} | {"Agee": 3}
