@@ -23,7 +23,7 @@ def main() -> None:
 
     # TensorFlow starts after the parameters are checked.
     from keras_tabular.inspection.attribution import add_training_rows
-    from keras_tabular.model_file.saved_model import save_model
+    from keras_tabular.model_file.saved_model import write_model
     from keras_tabular.scoring.out_of_fold import FoldPredictions, OutOfFold
     from keras_tabular.training import curves, ensemble
     from keras_tabular.training.checkpoint import Checkpoints, identity
@@ -41,16 +41,16 @@ def main() -> None:
     description = ensemble.describe(setup, snapshots, weighted)
     write_json(args.metrics / "networks.json", description)
     curves.write_curves(args.metrics / "curves", snapshots, description["curves"])
-    model = ensemble.build_model(setup, snapshots, weighted, args.model)
+    model = ensemble.build_model(setup, snapshots, weighted)
+    model = add_training_rows(model, tables[0], schema)
     with atomic_write(args.model) as file:
-        save_model(add_training_rows(model, tables[0], schema), file)
+        write_model(model.plain, file, model.metadata)
+    oof = OutOfFold(FoldPredictions(weighted.oof, weighted.fold))
     with atomic_write(args.oof) as folder:
-        later = None
         if train.forward_chaining:
-            blocks = predict_later_blocks(tables[0], schema, train, build, folder)
-            later = FoldPredictions(*blocks)
-        oof = OutOfFold(FoldPredictions(weighted.oof, weighted.fold), later)
-        oof.write(folder, setup.part_rows)
+            later = predict_later_blocks(tables[0], schema, train, build, folder)
+            oof = oof._replace(forward_chaining=FoldPredictions(*later))
+        oof.write(folder, [len(part) for part in setup.folds])
     inputs.check()  # before the checkpoints are removed
     checkpoints.remove()
     print(f"Trained networks: {weighted.summary()}")

@@ -278,11 +278,6 @@ class Schema(Dialect):
         return TASKS[self.task].from_values(values, self.positive)
 
     @property
-    def outputs(self) -> int:
-        """The number of the model's outputs for a row."""
-        return self.learning_task.n_outputs
-
-    @property
     def classes(self) -> tuple[Value, ...]:
         """The classes of the task; empty for a regression."""
         return self.learning_task.classes

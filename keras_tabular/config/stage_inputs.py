@@ -5,7 +5,6 @@ them changes in the meantime, dvc.lock would claim that the outputs were made fr
 """
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -80,9 +79,8 @@ def find_stage(name: str) -> dict[str, Any]:
         UserError: A dvc.yaml cannot be read.
     """
     folder, (path, _, stage_name) = Path.cwd(), name.rpartition(":")
-    root = Path(os.environ.get("DVC_ROOT", folder)).resolve()
-    above = [each for each in folder.parents if each.is_relative_to(root)]
-    for file in (*(each / "dvc.yaml" for each in (folder, *above)), root / path, folder / path):
+    above = (folder, *folder.parents)
+    for file in [each / file for file in ("dvc.yaml", path) for each in above]:
         if file.is_file():
             stage: dict[str, Any] = (read_yaml(file).get("stages") or {}).get(stage_name, {})
             if stage and (file.parent / stage.get("wdir", ".")).resolve() == folder.resolve():

@@ -10,13 +10,12 @@ import pyarrow as pa
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Train
 from keras_tabular.core.errors import UserError
-from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.model_file.saved_model import SavedModel
 from keras_tabular.networks.backend import keras
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import FOLD_KEY, read_parts, write_part
 from keras_tabular.training.architecture import Build
-from keras_tabular.training.ensemble import assemble, weigh_snapshots
+from keras_tabular.training.ensemble import build_model, weigh_snapshots
 from keras_tabular.training.fit import fit
 from keras_tabular.training.folds import read_fold_keys
 from keras_tabular.training.setup import Setup
@@ -75,5 +74,4 @@ def _train(folder: Path, schema: Schema, train: Train, build: Build) -> SavedMod
     except UserError as error:
         raise UserError(f"train.forward_chaining is too high: {error}") from None
     snapshots = list(fit(setup, show_progress=True))
-    network = assemble(setup, snapshots, weigh_snapshots(setup, snapshots).weights)
-    return SavedModel(folder, network, ModelMetadata(), b"")
+    return build_model(setup, snapshots, weigh_snapshots(setup, snapshots))

@@ -49,7 +49,7 @@ def build_model() -> SavedModel:
     output = keras.layers.GlobalAveragePooling1D(name="a-mean")(
         keras.layers.Reshape((2, 1))(members)
     )
-    return SavedModel(Path("m.keras"), keras.Model({"x": column}, output), METADATA, b"")
+    return SavedModel(keras.Model({"x": column}, output), METADATA)
 
 
 def test_two_models_that_predict_in_turn_are_traced_once_and_their_memory_is_freed(

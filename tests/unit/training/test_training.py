@@ -29,7 +29,7 @@ from keras_tabular.training.ensemble import (
     describe,
     weigh_snapshots,
 )
-from keras_tabular.training.fit import fit, group_by, out_of_fold
+from keras_tabular.training.fit import find_candidates, fit
 from keras_tabular.training.setup import Setup
 from keras_tabular.training.trainer import Trainer
 from network import build
@@ -169,7 +169,7 @@ def test_each_row_is_predicted_by_networks_that_have_not_learnt_from_it(
     for snapshot in snapshots:
         np.testing.assert_array_equal(snapshot.rows, np.flatnonzero(folds == snapshot.fold))
         assert_predicts_its_fold(setup, snapshot)
-    rows, oof = out_of_fold(setup, group_by(snapshots, "architecture")["plain"])
+    _, rows, oof, _ = find_candidates(setup, snapshots)["plain"]
     np.testing.assert_array_equal(rows, np.arange(len(folds)))
     assert oof.shape == (len(folds), 1)
 
@@ -206,10 +206,10 @@ def test_training_ends_with_the_first_cycle_that_hardly_lowers_the_out_of_fold_l
     trained_in_cycles: Training,
 ) -> None:
     setup, snapshots = trained_in_cycles
-    named = group_by(snapshots, "name")
-    steps = [same[0].steps for same in named.values()]
+    candidates = find_candidates(setup, snapshots).values()
+    steps = [candidate.snapshots[0].steps for candidate in candidates]
     assert steps == [30 * (2**n - 1) for n in range(1, len(steps) + 1)]
-    losses = [setup.mean_loss(*out_of_fold(setup, same)) for same in named.values()]
+    losses = [setup.mean_loss(candidate.rows, candidate.oof) for candidate in candidates]
     *gains, last_gain = [after < 0.99 * before for before, after in pairwise(losses)]
     assert all(gains)
     assert not last_gain
@@ -347,7 +347,7 @@ def test_other_layers_need_only_another_build(tmp_path: Path) -> None:
     assert build_metadata(setup, snapshots, ensemble).repeats == "same_cpu"
     expected = np.mean([predict_layer_by_layer(setup, s) for s in snapshots], axis=0)
     network = assemble(setup, snapshots, {"plain": 1.0})
-    model = SavedModel(tmp_path, network, ModelMetadata(), b"")
+    model = SavedModel(network, ModelMetadata())
     for predict in (model.predict, model.predict_members):
         predictions = predict(feature_arrays(table, SCHEMA))
         np.testing.assert_allclose(predictions[:, :1], expected, atol=1e-6)
