@@ -21,8 +21,9 @@ class StageInputs:
     """The parameters of a stage, and the files that it depends on, as they are when it starts.
 
     Args:
-        name: The stage that DVC runs, as the environment variable `DVC_STAGE` names it; None
-            outside of DVC, where nothing is recorded.
+        name: The stage that DVC runs, as the environment variable `DVC_STAGE` names it, such as
+            `train` or `FOLDER/dvc.yaml:train`. It is read from the dvc.yaml of the current folder.
+            None outside of DVC, where nothing is recorded.
     """
 
     def __init__(self, name: str | None) -> None:
@@ -30,7 +31,9 @@ class StageInputs:
         self._stage: dict[str, Any] = {}
         self._before: dict[str, Any] = {}
         with suppress(UserError, OSError):  # the stage itself reports them
-            self._stage = find_stage(name) if name else {}
+            if name:
+                stages = read_yaml(Path("dvc.yaml")).get("stages") or {}
+                self._stage = stages.get(name.rpartition(":")[2], {})
             self._before = read_inputs(self._stage)
 
     def check(self) -> None:
@@ -64,28 +67,6 @@ def hash_file(path: Path, size: int, time: int) -> bytes:
     """Hash a file; again only if its size or the time of its last change, in ns, is another."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "blake2b").digest()
-
-
-def find_stage(name: str) -> dict[str, Any]:
-    """Return the entry of a stage in the dvc.yaml that runs it in the current folder.
-
-    That is the dvc.yaml of this folder, or one of another folder whose stage has this one as its
-    `wdir`. The entry is empty if there is none.
-
-    Args:
-        name: `STAGE`, or `PATH/dvc.yaml:STAGE` with a path from the folder in which DVC started.
-
-    Raises:
-        UserError: A dvc.yaml cannot be read.
-    """
-    folder, (path, _, stage_name) = Path.cwd(), name.rpartition(":")
-    above = (folder, *folder.parents)
-    for file in [each / file for file in ("dvc.yaml", path) for each in above]:
-        if file.is_file():
-            stage: dict[str, Any] = (read_yaml(file).get("stages") or {}).get(stage_name, {})
-            if stage and (file.parent / stage.get("wdir", ".")).resolve() == folder.resolve():
-                return stage
-    return {}
 
 
 def dependencies(stage: dict[str, Any]) -> Iterator[Path]:

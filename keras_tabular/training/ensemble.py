@@ -5,7 +5,7 @@ number of steps, have one weight together. Those whose weight is not 0 are the m
 """
 
 import platform
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from keras_tabular.model_file.metadata import REPRODUCIBLE_MACHINES, Ensemble, M
 from keras_tabular.model_file.saved_model import SavedModel
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.stacking import stack
-from keras_tabular.preprocessing.statistics import describe_steps
 from keras_tabular.training.architecture import Architecture
 from keras_tabular.training.checkpoint import Snapshot
 from keras_tabular.training.fit import find_candidates, group_by
@@ -196,38 +195,3 @@ def build_metadata(
         class_weights=class_weights if setup.train.class_weight else None,
         categories=statistics.vocabularies,
     )
-
-
-def describe(setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble) -> dict[str, Any]:
-    """Return the content of `metrics/networks.json`."""
-    networks = {
-        name: describe_architecture(setup.architectures[name], same, ensemble)
-        for name, same in group_by(snapshots, "architecture").items()
-    }
-    columns = describe_steps(setup.preprocessor.statistics, setup.schema, setup.train)
-    curves = max(networks, key=lambda name: networks[name]["weight"])
-    return {"folds": setup.train.folds, "networks": networks, "columns": columns, "curves": curves}
-
-
-def describe_architecture(
-    architecture: Architecture, snapshots: list[Snapshot], ensemble: WeightedEnsemble
-) -> dict[str, Any]:
-    """Describe the parameters of an architecture, and the loss and the weight of its snapshots."""
-    named = group_by(snapshots, "name")
-    weights = {name: ensemble.weights.get(name, 0.0) for name in named}
-    rounded = {name: round_for_comparison(ensemble.losses.get(name, 0)) for name in named}
-    best = min(named, key=lambda name: (rounded[name], -weights[name]))
-    content: dict[str, Any] = {
-        "weight": sum(weights.values()),
-        "members": sum(len(same) for name, same in named.items() if weights[name]),
-        "loss": ensemble.losses.get(best),
-        "stacked": architecture.is_stackable,
-        "params": architecture.params.model_dump(),
-        "epochs": [snapshot.epochs for snapshot in named[best]],
-    }
-    if architecture.max_cycles:
-        content["cycles"] = [
-            {"steps": same[0].steps, "loss": ensemble.losses.get(name), "weight": weights[name]}
-            for name, same in named.items()
-        ]
-    return content

@@ -87,20 +87,7 @@ def fit(
             ):
                 snapshots.append(snapshot)
                 yield replace(snapshot, state=[])  # only the next cycle needs the large state
-            losses = {
-                candidate.snapshots[0].architecture: candidate.loss
-                for candidate in find_candidates(setup, snapshots).values()
-                if candidate.snapshots[0].steps and candidate.loss is not None
-            }
-            finished = finished_architectures(losses, lowest_losses)
-            for name, loss in losses.items():
-                lowest_losses[name] = min(loss, lowest_losses.get(name, loss))
-            networks = [
-                snapshot
-                for snapshot in snapshots
-                if snapshot.architecture not in finished
-                and len(snapshot.history) < setup.architectures[snapshot.architecture].max_cycles
-            ]
+            networks = unfinished_networks(setup, snapshots, lowest_losses)
 
 
 def start_round(progress: Progress, setup: Setup, networks: list[Snapshot]) -> None:
@@ -177,11 +164,10 @@ def train_round(
     seed = [setup.train.seed + network.number, number]
     steps = architecture.steps_after(number + 1) - architecture.steps_after(number)
     logs = architecture.trainer.train(compiled, fold.learnt, seed, steps)
-    predictions = architecture.trainer.predict(compiled, fold.held_out)
-    if n_rows := len(fold.y):  # with Keras's names
-        losses = setup.losses(fold.y, predictions[:n_rows])
-        scores = setup.task.row_scores(fold.y, predictions[:n_rows])
-        logs["val_loss"] = float((fold.weight * losses).mean())
+    predictions = architecture.trainer.predict(compiled, fold.held_out)[: len(fold.y)]
+    if len(fold.y):  # with Keras's names
+        logs["val_loss"] = float((fold.weight * setup.losses(fold.y, predictions)).mean())
+        scores = setup.task.row_scores(fold.y, predictions)
         mean_score = float(np.average(scores, weights=fold.weight))
         logs[f"val_{setup.task.training_metric}"] = mean_score
     epoch = architecture.epochs_after(number + 1)
@@ -201,6 +187,30 @@ def has_improved(best: Logs, last: Logs, stopping: EarlyStopping) -> bool:
     before, after = (round_for_comparison(logs[stopping.monitor]) for logs in (best, last))
     gain = after - before if stopping.monitor == "val_accuracy" else before - after
     return round_for_comparison(gain) > stopping.min_delta
+
+
+def unfinished_networks(
+    setup: Setup, snapshots: list[Snapshot], lowest_losses: dict[str, float]
+) -> list[Snapshot]:
+    """Return the snapshots from which the training continues with another cycle.
+
+    Args:
+        snapshots: The last snapshots of all networks that have trained.
+        lowest_losses: Lowest loss of each architecture in the cycles before, which is updated.
+    """
+    losses = {}
+    for same, _, _, loss in find_candidates(setup, snapshots).values():
+        if loss is not None and same[0].steps:
+            losses[same[0].architecture] = loss
+    finished = finished_architectures(losses, lowest_losses)
+    for name, loss in losses.items():
+        lowest_losses[name] = min(loss, lowest_losses.get(name, loss))
+    return [
+        snapshot
+        for snapshot in snapshots
+        if snapshot.architecture not in finished
+        and len(snapshot.history) < setup.architectures[snapshot.architecture].max_cycles
+    ]
 
 
 def group_by(snapshots: list[Snapshot], attribute: str) -> dict[Any, list[Snapshot]]:
