@@ -25,7 +25,7 @@ def main() -> None:
     from keras_tabular.inspection.attribution import add_training_rows
     from keras_tabular.model_file.saved_model import write_model
     from keras_tabular.scoring.out_of_fold import FoldPredictions, OutOfFold
-    from keras_tabular.training import description, ensemble, forward_chaining
+    from keras_tabular.training import ensemble, forward_chaining
     from keras_tabular.training.checkpoint import Checkpoints, identity
     from keras_tabular.training.fit import fit
     from keras_tabular.training.setup import Setup
@@ -37,7 +37,7 @@ def main() -> None:
     print(f"Training networks on {setup.summary()}", file=sys.stderr)
     snapshots = list(fit(setup, checkpoints=checkpoints, show_progress=True))
     weighted = ensemble.weigh_snapshots(setup, snapshots)
-    description.write_description(args.metrics, setup, snapshots, weighted)
+    ensemble.write_description(args.metrics, setup, snapshots, weighted)
     model = add_training_rows(ensemble.build_model(setup, snapshots, weighted), tables[0], schema)
     with atomic_write(args.model) as file:
         write_model(model.plain, file, model.metadata)

@@ -1,23 +1,28 @@
-"""The ensemble: choose the weights of snapshots, and build their weighted mean as one model.
+"""The ensemble: weigh snapshots, build their weighted mean as one model, and describe both.
 
 The snapshots of all networks and folds that have the same name, which is the architecture and the
 number of steps, have one weight together. Those whose weight is not 0 are the members of the model.
 """
 
+import math
 import platform
-from typing import NamedTuple
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_tabular.config.schema import input_name
+from keras_tabular.core.files import atomic_write, write_json, write_points
 from keras_tabular.core.numbers import round_for_comparison
 from keras_tabular.core.version import VERSION
 from keras_tabular.model_file.metadata import REPRODUCIBLE_MACHINES, Ensemble, ModelMetadata
 from keras_tabular.model_file.saved_model import SavedModel
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.stacking import stack
+from keras_tabular.preprocessing.statistics import describe_steps
 from keras_tabular.training.architecture import Architecture
-from keras_tabular.training.checkpoint import Snapshot
+from keras_tabular.training.checkpoint import Logs, Snapshot
 from keras_tabular.training.fit import find_candidates, group_by
 from keras_tabular.training.setup import Setup
 
@@ -172,12 +177,9 @@ def build_metadata(
     setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble
 ) -> ModelMetadata:
     """Build the metadata of the model to save."""
-    repeats = (
-        setup.train.exact
-        and all(architecture.is_stackable for architecture in setup.architectures.values())
-        and not tf.config.get_visible_devices("GPU")
-        and platform.machine() in REPRODUCIBLE_MACHINES
-    )
+    is_exact = setup.train.exact and all(a.is_stackable for a in setup.architectures.values())
+    on_gpu = bool(tf.config.get_visible_devices("GPU"))
+    repeats = is_exact and not on_gpu and platform.machine() in REPRODUCIBLE_MACHINES
     combination, statistics = None, setup.preprocessor.statistics
     if not setup.task.classes and setup.train.folds > 1:
         named = group_by(snapshots, "name")
@@ -195,3 +197,76 @@ def build_metadata(
         class_weights=class_weights if setup.train.class_weight else None,
         categories=statistics.vocabularies,
     )
+
+
+def write_description(
+    folder: Path, setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble
+) -> None:
+    """Write `networks.json` and the learning curves to the folder `metrics`."""
+    description = describe(setup, snapshots, ensemble)
+    write_json(folder / "networks.json", description)
+    write_curves(folder / "curves", snapshots, description["curves"])
+
+
+def describe(setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble) -> dict[str, Any]:
+    """Return the content of `metrics/networks.json`."""
+    networks = {
+        name: describe_architecture(setup.architectures[name], same, ensemble)
+        for name, same in group_by(snapshots, "architecture").items()
+    }
+    columns = describe_steps(setup.preprocessor.statistics, setup.schema, setup.train)
+    curves = max(networks, key=lambda name: networks[name]["weight"])
+    return {"folds": setup.train.folds, "networks": networks, "columns": columns, "curves": curves}
+
+
+def describe_architecture(
+    architecture: Architecture, snapshots: list[Snapshot], ensemble: WeightedEnsemble
+) -> dict[str, Any]:
+    """Describe the parameters of an architecture, and the loss and the weight of its snapshots."""
+    named = group_by(snapshots, "name")
+    weights = {name: ensemble.weights.get(name, 0.0) for name in named}
+    rounded = {name: round_for_comparison(ensemble.losses.get(name, 0)) for name in named}
+    best = min(named, key=lambda name: (rounded[name], -weights[name]))
+    content: dict[str, Any] = {
+        "weight": sum(weights.values()),
+        "members": sum(len(same) for name, same in named.items() if weights[name]),
+        "loss": ensemble.losses.get(best),
+        "stacked": architecture.is_stackable,
+        "params": architecture.params.model_dump(),
+        "epochs": [snapshot.epochs for snapshot in named[best]],
+    }
+    if architecture.max_cycles:
+        content["cycles"] = [
+            {"steps": same[0].steps, "loss": ensemble.losses.get(name), "weight": weights[name]}
+            for name, same in named.items()
+        ]
+    return content
+
+
+def write_curves(folder: Path, snapshots: list[Snapshot], architecture: str) -> None:
+    """Write a learning curve of each metric: its mean over the networks after each round.
+
+    A file has the columns epoch, train and validation. Validation is empty if no rows are held out,
+    and the file of a metric of another task has no rows.
+
+    Args:
+        snapshots: All snapshots of the training.
+        architecture: The architecture whose longest trainings are shown.
+    """
+    same = [snapshot for snapshot in snapshots if snapshot.architecture == architecture]
+    histories = [snapshot.history for snapshot in same if snapshot.name == same[-1].name]
+    rounds = [[logs for logs in round_logs if logs] for round_logs in zip_longest(*histories)]
+    with atomic_write(folder) as partial:
+        for name in ("loss", "accuracy", "mean_absolute_error"):
+            points = [logs for logs in rounds if name in logs[0]]
+            columns = {
+                "epoch": [logs[0]["epoch"] for logs in points],
+                "train": [mean(logs, name) for logs in points],
+                "validation": [mean(logs, f"val_{name}") for logs in points],
+            }
+            write_points(partial / f"{name}.csv", columns)
+
+
+def mean(logs: list[Logs], key: str) -> float:
+    """Return the mean of a metric over some networks, NaN if they do not have it."""
+    return float(np.mean([log.get(key, math.nan) for log in logs]))

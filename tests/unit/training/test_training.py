@@ -22,11 +22,11 @@ from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import write_part
 from keras_tabular.training.architecture import Build
 from keras_tabular.training.checkpoint import Checkpoints, Snapshot
-from keras_tabular.training.description import describe
 from keras_tabular.training.ensemble import (
     WeightedEnsemble,
     assemble,
     build_metadata,
+    describe,
     weigh_snapshots,
 )
 from keras_tabular.training.fit import find_candidates, fit
