@@ -69,12 +69,11 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
         sys.stdout.flush()  # may fail like any write
-    except BrokenPipeError:
-        _discard_stdout()
-        sys.exit(BROKEN_PIPE)
     except (Exception, KeyboardInterrupt) as error:
         if isinstance(error, OSError):
-            _discard_stdout()  # which may be a file on a full disk
+            _discard_stdout()  # which may be a pipe that nobody reads, or a file on a full disk
+        if isinstance(error, BrokenPipeError):
+            sys.exit(BROKEN_PIPE)
         if message := explanation(error):
             sys.exit(message)
         raise
