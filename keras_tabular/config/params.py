@@ -99,7 +99,14 @@ def train_mistakes(train: Train, split: Split, task: Task) -> Iterator[str]:
     """Yield where the section `train` does not fit the split or the task."""
     members = () if train.members == "auto" else [member.network for member in train.members]
     for name in members or train.networks:
-        yield from network_mistakes(name, train, split)
+        if name not in train.networks:
+            yield f"train.members: {expected_one_of(name, train.networks)}"
+            continue
+        network, key = train.networks[name], f"train.networks.{name}.early_stopping"
+        if network.early_stopping and split.validation_size == 0 and train.folds == 1:
+            yield f"{key} requires split.validation_size above 0 or train.folds above 1."
+        elif network.early_stopping and network.trains_in_cycles:
+            yield f"{key} requires a learning_rate_schedule that is constant or cosine."
     if train.forward_chaining and (split.by != "time" or train.folds == 1):
         yield "train.forward_chaining above 0 requires split.by: time and train.folds above 1."
     losses = ("auto", *task.losses)
@@ -118,18 +125,6 @@ def train_mistakes(train: Train, split: Split, task: Task) -> Iterator[str]:
             only_for_classes.append(f"train.networks.{name}.early_stopping.monitor: val_accuracy")
     for key in only_for_classes:
         yield f"{key} requires classes, but the task in data/schema.yaml is regression. Remove it."
-
-
-def network_mistakes(name: str, train: Train, split: Split) -> Iterator[str]:
-    """Yield what is wrong with an architecture that is to be trained."""
-    if name not in train.networks:
-        yield f"train.members: {expected_one_of(name, train.networks)}"
-        return
-    network, key = train.networks[name], f"train.networks.{name}.early_stopping"
-    if network.early_stopping and split.validation_size == 0 and train.folds == 1:
-        yield f"{key} requires split.validation_size above 0 or train.folds above 1."
-    elif network.early_stopping and network.trains_in_cycles:
-        yield f"{key} requires a learning_rate_schedule that is constant or cosine."
 
 
 def search_mistakes(params: Params, task: Task) -> Iterator[str]:

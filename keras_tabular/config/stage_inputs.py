@@ -5,7 +5,6 @@ them changes in the meantime, dvc.lock would claim that the outputs were made fr
 """
 
 import hashlib
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -51,14 +50,18 @@ class StageInputs:
 def read_inputs(stage: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of a stage by dotted key, and the hash of each file it depends on.
 
-    Missing files are left out.
+    Missing files and Python's bytecode are left out.
     """
     sections = tuple(f"{section}." for section in stage.get("params", []))
     values = flatten(read_yaml(Path("params.yaml"))) if sections else ()
     inputs = {f"{k} in params.yaml": v for k, v in values if f"{k}.".startswith(sections)}
-    for path in dependencies(stage):
-        status = path.stat()
-        inputs[str(path)] = hash_file(path, status.st_size, status.st_mtime_ns)
+    source = str(read_yaml(SCHEMA).get("source")) if "deps" in stage else ""
+    for dependency in stage.get("deps", []):
+        root = Path(dependency.replace("${source}", source))
+        for path in [root, *root.rglob("*")]:
+            if "__pycache__" not in path.parts and path.is_file():
+                status = path.stat()
+                inputs[str(path)] = hash_file(path, status.st_size, status.st_mtime_ns)
     return inputs
 
 
@@ -67,13 +70,3 @@ def hash_file(path: Path, size: int, time: int) -> bytes:
     """Hash a file; again only if its size or the time of its last change, in ns, is another."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "blake2b").digest()
-
-
-def dependencies(stage: dict[str, Any]) -> Iterator[Path]:
-    """Yield each file that a stage depends on, except for Python's bytecode."""
-    source = str(read_yaml(SCHEMA).get("source")) if "deps" in stage else ""
-    for dependency in stage.get("deps", []):
-        root = Path(dependency.replace("${source}", source))
-        for path in [root, *root.rglob("*")]:
-            if "__pycache__" not in path.parts and path.is_file():
-                yield path

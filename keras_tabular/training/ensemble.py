@@ -188,8 +188,10 @@ def build_metadata(
             weights=ensemble.weights, folds=folds, target_range=statistics.target_range
         )
     class_weights = setup.preprocessor.class_weights.tolist()
-    return ModelMetadata.from_schema(
-        setup.schema,
+    return ModelMetadata(
+        task=setup.schema.task,
+        target=setup.schema.target,
+        classes=list(setup.task.classes),
         loss=setup.train.loss,
         version=VERSION,
         repeats="any_cpu" if repeats else "same_cpu",

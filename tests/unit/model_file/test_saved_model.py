@@ -15,9 +15,8 @@ from keras_tabular.model_file.saved_model import SavedModel, load_model, write_m
 from keras_tabular.networks.backend import keras
 from keras_tabular.networks.reproducible import ReproducibleDense
 from keras_tabular.prediction.inputs import read_schema_and_params
-from tests.helpers import build_schema
 
-METADATA = ModelMetadata.from_schema(build_schema("binary"), repeats="any_cpu")
+METADATA = ModelMetadata(task="binary", target="y", classes=[0, 1], repeats="any_cpu")
 
 
 def save_model(folder: Path) -> bytes:
