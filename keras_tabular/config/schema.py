@@ -97,10 +97,6 @@ class Column(Section):
                 if type(value) not in VALUE_TYPES[self.kind]:
                     hint = " Write it in quotes." if str in VALUE_TYPES[self.kind] else ""
                     raise ValueError(f"{key} has {value!r}, but the kind is {self.kind}.{hint}")
-        return self
-
-    @model_validator(mode="after")
-    def _replaces_texts(self) -> Self:
         numbers = (int, float) if self.kind in NUMBER_KINDS else ()
         for value in (*self.replace, *self.replace.values()):
             if type(value) not in (str, *numbers):
@@ -291,7 +287,7 @@ class Schema(Dialect):
 
     @property
     def outputs(self) -> int:
-        """The number of the model's outputs for a row."""
+        """The number of the model's outputs for a row, for network.py."""
         return self.learning_task.n_outputs
 
     @property

@@ -13,9 +13,8 @@ from keras_tabular.model_file.metadata import ModelMetadata, training_rows
 from keras_tabular.model_file.saved_model import SavedModel, load_model, write_model
 from keras_tabular.networks.backend import keras
 from keras_tabular.prediction.inputs import read_schema_and_params
-from tests.helpers import build_schema
 
-METADATA = ModelMetadata.from_schema(build_schema("binary"), repeats="any_cpu")
+METADATA = ModelMetadata(task="binary", target="y", classes=[0, 1], repeats="any_cpu")
 
 
 def save_model(folder: Path) -> bytes:
@@ -45,7 +44,7 @@ def test_the_memory_of_a_model_that_has_predicted_is_freed() -> None:
     members = keras.layers.Dense(2, "sigmoid")(keras.layers.Reshape((1,))(column))
     mean = keras.layers.GlobalAveragePooling1D(name="a-mean")
     output = mean(keras.layers.Reshape((2, 1))(members))
-    model = SavedModel(Path("m.keras"), keras.Model({"x": column}, output), METADATA, b"")
+    model = SavedModel(keras.Model({"x": column}, output), METADATA)
     model.predict({"x": np.linspace(0, 1, 5)})
     networks = [ref(network) for network in (model.network, *model.plain.layers)]
     del model, column, members, mean, output

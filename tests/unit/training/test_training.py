@@ -28,7 +28,7 @@ from keras_tabular.training.ensemble import (
     build_metadata,
     weigh_snapshots,
 )
-from keras_tabular.training.fit import fit, group_by, out_of_fold
+from keras_tabular.training.fit import find_candidates, fit
 from keras_tabular.training.setup import Setup
 from network import build
 from tests.helpers import build_arrow_schema, build_schema, load_train_params
@@ -147,7 +147,7 @@ def test_each_row_is_predicted_by_networks_that_have_not_learnt_from_it(
     for snapshot in snapshots:
         np.testing.assert_array_equal(snapshot.rows, np.flatnonzero(folds == snapshot.fold))
         assert_predicts_its_fold(setup, snapshot)
-    rows, oof = out_of_fold(setup, group_by(snapshots, "architecture")["plain"])
+    _, rows, oof, _ = find_candidates(setup, snapshots)["plain"]
     np.testing.assert_array_equal(rows, np.arange(len(folds)))
     assert oof.shape == (len(folds), 1)
 
@@ -179,11 +179,11 @@ def test_training_ends_with_the_first_cycle_that_hardly_lowers_the_out_of_fold_l
     trained_in_cycles: Training,
 ) -> None:
     setup, snapshots = trained_in_cycles
-    named = group_by(snapshots, "name")
-    steps = [same[0].steps for same in named.values()]
+    candidates = find_candidates(setup, snapshots).values()
+    steps = [candidate.snapshots[0].steps for candidate in candidates]
     assert steps == [30 * (2**n - 1) for n in range(1, len(steps) + 1)]
     assert [logs["epoch"] for logs in snapshots[-1].history] == pytest.approx(np.array(steps) / 7)
-    losses = [setup.mean_loss(*out_of_fold(setup, same)) for same in named.values()]
+    losses = [setup.mean_loss(candidate.rows, candidate.oof) for candidate in candidates]
     *gains, last_gain = [after < 0.99 * before for before, after in pairwise(losses)]
     assert all(gains)
     assert not last_gain
@@ -304,7 +304,7 @@ def test_other_layers_need_only_another_build(tmp_path: Path) -> None:
     ensemble = weigh_snapshots(setup, snapshots)
     assert build_metadata(setup, snapshots, ensemble).repeats == "same_cpu"
     expected = np.mean([predict_layer_by_layer(setup, s) for s in snapshots], axis=0)
-    model = SavedModel(tmp_path, assemble(setup, snapshots, {"plain": 1.0}), ModelMetadata(), b"")
+    model = SavedModel(assemble(setup, snapshots, {"plain": 1.0}), ModelMetadata())
     predictions = model.predict(feature_arrays(table, SCHEMA))
     np.testing.assert_allclose(predictions, expected, atol=1e-6)
 
