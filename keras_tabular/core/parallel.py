@@ -52,17 +52,15 @@ def ordered_map(
 ) -> Iterator[Result]:
     """Yield the results for the items in the order of the items; few results wait at a time.
 
-    Two items for each worker are taken before the first result is yielded, and then one after each
-    result. An error of the items or of the function is raised after the results of the earlier
-    items, and no further item is taken. A single item is worked on in this thread, and a map within
-    it may use all workers. Within one of several items, a map works on its items one after the
-    other.
+    Two items for each worker are taken first, and then one after each result. An error of the items
+    or of the function is raised after the results of the earlier items. A single item is worked on
+    in this thread, and a map within it may use all workers. Within one of several items, a map
+    works on its items one after the other.
 
     Args:
         function: Takes an item. On Ray, see `cluster.remote_function`.
         max_concurrent: Maximum number of items at the same time in threads, which share the memory.
-            If it is 1, and without Ray, the items are worked on one after the other in this thread,
-            and each may use all workers.
+            If it is 1, and without Ray, the items are worked on one after the other.
         cancelled: Is set if the results are not all taken, so that running calls may end early. On
             Ray, this map ends them itself.
     """
