@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_tabular.core.errors import UserError, align_columns, format_list
-from keras_tabular.core.files import atomic_write, write_json
+from keras_tabular.core.files import write_json, write_text
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.experiments.rerun import read_model
 from keras_tabular.experiments.run import find_evaluation
@@ -72,9 +72,8 @@ def main() -> None:
 
     from keras_tabular.report.page import TEMPLATES  # the import takes a second
 
-    with atomic_write(args.output) as page:
-        values = {"report": report, "file_name": file_name, "target": schema.target}
-        page.write_text(TEMPLATES.get_template("drift.html").render(values), encoding="utf-8")
+    values = {"report": report, "file_name": file_name, "target": schema.target}
+    write_text(args.output, TEMPLATES.get_template("drift.html").render(values))
     if report.verdict == "fail" and params.drift.policy == "error":
         sys.exit(1)
 

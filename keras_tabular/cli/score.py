@@ -80,7 +80,7 @@ def score_lines(scores: list[Score], task: Task) -> list[list[str]]:
     The cells of a line are the score of the model, its interval, and for each baseline its score
     and the difference of the model from it.
     """
-    rows = compare_scores(scores, keys=task.metrics)
+    rows = compare_scores(scores, {}, {}, task.metrics)
     lines = [["score", "model", "95% CI", *(BASELINES[name] for name in rows["loss"].baselines)]]
     for row in rows.values():
         label = f"{row.label} ({row.average})" if row.average else row.label

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from keras_tabular.core.errors import format_list
-from keras_tabular.experiments.comparison import Comparison, read_points
+from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.experiments.run import Run
 from keras_tabular.experiments.verdict import format_checks
 from keras_tabular.report import column_pictures, formats, pictures, vega
@@ -71,8 +71,7 @@ def markdown_row(cells: Iterable[Any]) -> str:
 
 def important_columns(names: Iterable[str], run: Run) -> list[str]:
     """Return the most important of these columns."""
-    points = read_points(run, "importance")
-    rank = {point["column"]: n for n, point in enumerate(points)}
+    rank = {point["column"]: n for n, point in enumerate(run.read_points("importance"))}
     return sorted(names, key=lambda name: rank.get(name, len(rank)))[:MAX_ERROR_COLUMNS]
 
 

@@ -38,7 +38,7 @@ def main() -> None:
         raise UserError(f"{SERVER}: expected the address of a server such as http://localhost:5000")
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 15 seconds instead of minutes
-    comparison, _, report = build_report(None, args.rev)
+    comparison, report = build_report(None, args.rev)
     run, content = comparison.run, read_committed_model(comparison)
     name = os.environ.get(NAME) or Path(run.source).stem
     tags = {COMMIT: run.sha, "gate": str(comparison.verdict and comparison.verdict.status)}
