@@ -13,7 +13,6 @@ from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import write_json
 from keras_tabular.experiments.gate import compare_with_base, evaluate_gate
 from keras_tabular.experiments.run import WORKSPACE, Run, last_run
-from keras_tabular.experiments.verdict import format_checks
 from stages import run
 
 
@@ -34,8 +33,8 @@ def main() -> None:
     else:
         base = Run(args.base, args.metrics) if args.base else last_run(this)
         verdict = compare_with_base(verdict, this, base, params.gate.worse_than_last)
-    for status, reason in format_checks(verdict.checks):
-        print(f"{status}: {reason}")
+    for check in verdict.checks:
+        print(f"{check.status}: {check.reason}")
     for warning in verdict.warnings:
         print(f"warn: {warning}")
     for step in verdict.next_steps:

@@ -11,7 +11,7 @@ from keras_tabular.core.files import write_json
 from keras_tabular.experiments.comparison import compare_scores
 from keras_tabular.experiments.rerun import read_model
 from keras_tabular.experiments.run import find_evaluation
-from keras_tabular.model_file.metadata import ModelMetadata, read_metadata
+from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.prediction import inputs
 from keras_tabular.report import formats
 from keras_tabular.scoring.evaluation import Score
@@ -40,13 +40,12 @@ def main() -> None:
     if str(args.rows) == str(args.labels) == "-":
         parser.error("the rows and --labels cannot both come from stdin")
     content = read_model(args.model)
-    schema, params = inputs.read_schema_and_params(args.model, content)
+    schema, metadata = inputs.read_schema(args.model, content)
 
     from keras_tabular.evaluation.labelled_file import find_labels, score_file
 
-    evaluation, options, labels = find_evaluation(content), (schema, params.validate), None
+    evaluation, options, labels = find_evaluation(content), (schema, metadata.validate_params), None
     thresholds = evaluation.baseline_thresholds if evaluation else {}
-    metadata = read_metadata(args.model, content)
     split = SPLIT if has_training_rows(SPLIT / "train", metadata) else None
     with inputs.open_rows(args, content) as rows, ExitStack() as stack:
         if args.labels:
@@ -84,11 +83,11 @@ def score_lines(scores: list[Score], task: Task) -> list[list[str]]:
     lines = [["score", "model", "95% CI", *(BASELINES[name] for name in rows["loss"].baselines)]]
     for row in rows.values():
         label = f"{row.label} ({row.average})" if row.average else row.label
-        value = formats.format_value_of(row.model, *row.baselines.values())
+        value = formats.format_score(row.model, *row.baselines.values())
         interval = formats.format_interval(row.model.interval if row.model else None)
         cells = [label, value, interval]
         for baseline in row.baselines.values():
-            text = formats.format_value_of(baseline, row.model)
+            text = formats.format_score(baseline, row.model)
             compared = baseline and (baseline.difference or row.outcome(baseline) == "same")
             cells.append(
                 f"{text}, {formats.format_difference(row, baseline)}" if compared else text

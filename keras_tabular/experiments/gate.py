@@ -154,7 +154,7 @@ def check_baseline(
     value, baseline = evaluation.value("test", key), evaluation.score("test", key, name)
     difference = baseline.difference if baseline else None
     if value is None or baseline is None or difference is None:
-        reason = "there are too few test rows, or there is no score to compare with"
+        reason = f"{BASELINES[name]}: there are too few test rows, or no score to compare with"
         return Check(rule=rule, status="skipped", reason=reason)
     greater = metric(key).greater_is_better
     status: Status
@@ -225,13 +225,14 @@ def check_base(run: Run, base: Run | None, limits: Mapping[str, float]) -> Itera
     reason = _explain_no_base(run, base)
     if base is None or reason:
         for key in limits:
-            yield Check(rule=f"worse_than_last {key}", status="skipped", reason=reason)
+            rule = f"worse_than_last {key}"
+            yield Check(rule=rule, status="skipped", reason=f"{key}: {reason}")
         return
     scores, base_scores = (model_values(each.require_evaluation().scores) for each in (run, base))
     for key, share in limits.items():
         rule, value, base_value = f"worse_than_last {key}", scores.get(key), base_scores.get(key)
         if base_value is None:
-            reason = f"{base.label} has no such score"
+            reason = f"{key}: {base.label} has no such score"
             yield Check(rule=rule, status="skipped", reason=reason)
             continue
         greater = metric(key).greater_is_better
@@ -256,7 +257,8 @@ def _check_significance(check: Check, run: Run, base: Run) -> Check:
 
     difference = paired_differences(run, base).get(check.subject.removeprefix("test."))
     if difference is None:
-        reason = f"{base.label} has different test rows, so its scores cannot be compared"
+        problem = f"{base.label} has different test rows, so its scores cannot be compared"
+        reason = f"{check.subject}: {problem}"
         return check.model_copy(update={"status": "skipped", "reason": reason})
     if difference.within_chance:
         reason = f"{check.reason}; the difference on the same test rows is not significant"

@@ -18,8 +18,8 @@ from keras_tabular.core.nested import flatten
 from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.experiments.rerun import cached_output
 from keras_tabular.experiments.run import LOCK, WORKSPACE, Run, git
-from keras_tabular.model_file.metadata import read_metadata, training_rows
-from keras_tabular.prediction.inputs import MODEL, read_schema_and_params, scratch_folder
+from keras_tabular.model_file.metadata import training_rows
+from keras_tabular.prediction.inputs import MODEL, read_schema, scratch_folder
 from keras_tabular.scoring.evaluation import model_values
 
 LIBRARY = Path(__file__).parents[1]
@@ -99,8 +99,7 @@ def log_model(run: Run, content: bytes, name: str) -> int:
     import pandas as pd
     from mlflow.types.schema import AnyType, ColSpec, Schema
 
-    schema, _ = read_schema_and_params(MODEL, content)
-    metadata = read_metadata(MODEL, content)
+    schema, metadata = read_schema(MODEL, content)
     # A column may have integers in one data frame, and floats in the next one with a gap. MLflow
     # would refuse one of them if the column had a type. The model itself checks every cell.
     names = (*schema.features, *schema.ignore)
