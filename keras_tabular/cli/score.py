@@ -4,23 +4,18 @@ import sys
 from argparse import ArgumentParser
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from keras_tabular.core.errors import align_columns
 from keras_tabular.core.files import write_json
 from keras_tabular.experiments.comparison import compare_scores
 from keras_tabular.experiments.rerun import read_model
 from keras_tabular.experiments.run import find_evaluation
-from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.prediction import inputs
 from keras_tabular.report import formats
 from keras_tabular.scoring.evaluation import Score
 from keras_tabular.table.parquet import hash_parts
 from keras_tabular.tasks.metrics import BASELINES
 from keras_tabular.tasks.task import Task
-
-if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
-    from keras_tabular.evaluation.labelled_file import LabelledFile
 
 SPLIT = Path("data/split")  # the baselines learn from its training rows
 
@@ -46,7 +41,9 @@ def main() -> None:
 
     evaluation, options, labels = find_evaluation(content), (schema, metadata.validate_params), None
     thresholds = evaluation.baseline_thresholds if evaluation else {}
-    split = SPLIT if has_training_rows(SPLIT / "train", metadata) else None
+    train, trained_on = SPLIT / "train", metadata.trained_on
+    has_training_rows = trained_on and train.is_dir() and hash_parts(train) == trained_on.md5
+    split = SPLIT if has_training_rows else None
     with inputs.open_rows(args, content) as rows, ExitStack() as stack:
         if args.labels:
             labels_file = stack.enter_context(inputs.seekable_file(args.labels))
@@ -61,16 +58,11 @@ def main() -> None:
     print(f"{file.rows:,} rows of {inputs.display_path(args.rows).name}")
     print(align_columns(score_lines(file.scores, schema.learning_task)))
     if not split:
-        problem = f"{SPLIT / 'train'} does not contain the training rows of {args.model}"
+        problem = f"{train} does not contain the training rows of {args.model}"
         print(f"No baselines, because {problem}", file=sys.stderr)
     if args.output:
-        write_json(args.output, scores_json(file))
-
-
-def has_training_rows(folder: Path, metadata: ModelMetadata) -> bool:
-    """Return whether a folder contains the rows that a model was trained on."""
-    trained_on = metadata.trained_on
-    return trained_on is not None and folder.is_dir() and hash_parts(folder) == trained_on.md5
+        scores = [score.model_dump(exclude_none=True) for score in file.scores]
+        write_json(args.output, file._asdict() | {"scores": scores})
 
 
 def score_lines(scores: list[Score], task: Task) -> list[list[str]]:
@@ -94,9 +86,3 @@ def score_lines(scores: list[Score], task: Task) -> list[list[str]]:
             )
         lines.append(cells)
     return lines
-
-
-def scores_json(file: "LabelledFile") -> dict[str, Any]:
-    """Return the content of the JSON file; undefined scores are left out."""
-    content = file._asdict()
-    return content | {"scores": [score.model_dump(exclude_none=True) for score in file.scores]}

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.report import vega
@@ -194,9 +194,7 @@ def learning_curve(comparison: Comparison) -> Picture | None:
     return Picture(name, draw_lines(rows, x, y, names, layers))
 
 
-def draw_lines(
-    rows: Rows, x: Spec, y: Spec, names: Sequence[str], layers: Sequence[Spec], **style: Any
-) -> Spec:
+def draw_lines(rows: Rows, x: Spec, y: Spec, names: Sequence[str], layers: list[Spec]) -> Spec:
     """Draw a line for each of the names below other layers; the second line is thinner."""
     encoding = {
         "x": x,
@@ -205,7 +203,7 @@ def draw_lines(
         "strokeWidth": vega.series(names, [2.5, 1.5]),
         "order": {"field": "n", "type": "quantitative"},
     }
-    return vega.chart(rows, [layer("line", encoding, clip=True, **style), *layers])
+    return vega.chart(rows, [layer("line", encoding, clip=True), *layers])
 
 
 def points_of_runs(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
