@@ -12,7 +12,7 @@ from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.config.sections import Train, Validate
 from keras_tabular.model_file.metadata import REPRODUCIBLE_MACHINES
-from keras_tabular.scoring.evaluation import MODEL, Evaluation, score_records
+from keras_tabular.scoring.evaluation import MODEL, Evaluation, Score, score_records
 from keras_tabular.table.cells import ARROW_TYPES
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import FILE_SUBSET
@@ -91,10 +91,10 @@ def build_evaluation(rows: int = 254, **content: Any) -> Evaluation:
             for the test rows, the `intervals` of these scores by metric, and the scores of
             `baselines` and their `differences` by baseline and metric; and fields of `Evaluation`.
     """
-    scores = []
-    intervals = {"test": content.pop("intervals", {})}
+    scores, intervals = list[Score](), content.pop("intervals", {})
     for row_set in ROW_SETS:
-        values, interval = content.pop(row_set, {}), intervals.get(row_set, {})
+        interval = intervals if row_set == "test" else {}
+        values = content.pop(row_set, {})
         scores += score_records(row_set, MODEL, values, rows, interval=interval)
     differences = content.pop("differences", {})
     for name, values in content.pop("baselines", {}).items():

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import check_output
+from tests.helpers import build_evaluation
 from tests.projects import commit_all
 
 SCHEMA = "source: data/raw/t.csv\ntarget: y\ntask: binary\n"
@@ -13,10 +14,9 @@ SCHEMA = "source: data/raw/t.csv\ntarget: y\ntask: binary\n"
 
 def commit_run(folder: Path, accuracy: float, schema: str = SCHEMA) -> None:
     """Commit the schema, and the metrics files of a run with this accuracy."""
-    test = {"rows": 10, "accuracy": accuracy}
     for path, text in {
-        "metrics/metrics.json": json.dumps({"test": test}),
-        "metrics/scores.json": json.dumps({"primary_metrics": ["accuracy"], "test": test}),
+        "metrics/metrics.json": json.dumps({"test": {"accuracy": accuracy}}),
+        "metrics/scores.json": build_evaluation(test={"accuracy": accuracy}).model_dump_json(),
         "data/schema.yaml": schema,
     }.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

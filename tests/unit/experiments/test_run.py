@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.experiments.gate import make_base
+from keras_tabular.experiments.gate import check_base
 from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, content_at, last_run, mismatch
 from tests.commands import check_output
 from tests.projects import commit_all
@@ -19,7 +19,7 @@ def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
     runs = {"workspace": 0.75, "main": 0.75, "HEAD~1": 0.5, "good": 0.5, "units-2": 0.5}
     for name, accuracy in runs.items():
         run = Run(name)
-        assert run.require_evaluation().test.model.value("accuracy") == accuracy
+        assert run.require_evaluation().value("test", "accuracy") == accuracy
         assert (run.label == name) == ("HEAD" not in name)
         assert (run.source, run.target) == ("t.csv", "y")
         assert not run.uncommitted
@@ -42,9 +42,8 @@ def test_run_of_another_table_is_not_compared(project: Path, schema: str, reason
     assert mismatch(this, Run("HEAD~1")) == ""
     assert this.schema["target"] == "y"  # read before it changes
     commit_run(project, 0.5, schema)
-    base = make_base(this, Run("HEAD"))
-    assert base.evaluation is None
-    assert reason in base.name
+    (check,) = check_base(this, Run("HEAD"), {"test.accuracy": 0.0})
+    assert (check.status, reason in check.reason) == ("skipped", True)
 
 
 def test_run_with_another_split_is_no_base(project: Path) -> None:
@@ -53,10 +52,11 @@ def test_run_with_another_split_is_no_base(project: Path) -> None:
         commit_all(project, "A run")
         return Run("HEAD")
 
-    before = run_with("{seed: 9}")
-    assert make_base(run_with("{by: random, seed: 9}"), before).evaluation
-    other = make_base(run_with("{by: group, seed: 9}"), before)
-    assert (other.evaluation, "another split" in other.name) == (None, True)
+    before, limits = run_with("{seed: 9}"), {"test.accuracy": 0.0}
+    (check,) = check_base(run_with("{by: random, seed: 9}"), before, limits)
+    assert check.status == "pass"
+    (check,) = check_base(run_with("{by: group, seed: 9}"), before, limits)
+    assert (check.status, "another split" in check.reason) == ("skipped", True)
 
 
 def test_last_run_is_one_before_the_run(project: Path) -> None:
