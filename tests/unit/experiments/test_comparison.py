@@ -30,7 +30,7 @@ def test_differences_are_better_worse_or_not_significant(
     key: str, value: float, base: float, ends: Any, expected: str
 ) -> None:
     difference = {key: Difference(value=0.05, low=ends[0], high=ends[1])} if ends else {}
-    baseline = {"baselines": {"ridge": {key: base}}, "differences": {"ridge": difference}}
+    baseline: Any = {"baselines": {"ridge": {key: base}}, "differences": {"ridge": difference}}
     evaluation = build_evaluation(test={key: value}, **baseline)
     row = compare_scores(evaluation.scores, {}, {})[key]
     assert format_difference(row, row.baselines["ridge"]) == expected
