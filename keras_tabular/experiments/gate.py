@@ -16,7 +16,7 @@ from keras_tabular.evaluation.summary import evaluation_warnings
 from keras_tabular.experiments.advice import Networks, next_steps
 from keras_tabular.experiments.run import Run, mismatch
 from keras_tabular.experiments.verdict import STATUSES, Check, Status, Verdict, worst_status
-from keras_tabular.scoring.evaluation import Evaluation, model_values
+from keras_tabular.scoring.evaluation import Difference, Evaluation, Score, model_values
 from keras_tabular.tasks.metrics import BASELINES, CONSTANTS, deciding_metric, metric
 
 NOTHING_LEARNT, MISSES_LIMIT = "Nothing was learnt", "A score misses its limit"
@@ -41,7 +41,7 @@ def evaluate_gate(
     gate, task = params.gate, schema.learning_task
     names, scores = task.baselines, model_values(evaluation.scores)
     keys = list(dict.fromkeys([deciding_metric(params.train.loss), evaluation.primary_metrics[0]]))
-    constant = check_constant(evaluation, names["constant"], keys)
+    constant = check_baseline(evaluation, names["constant"], keys, None)
     limits = [*check_limits(scores, gate), *check_subgroups(evaluation, gate.groups)]
     comparisons = [
         check_baseline(evaluation, names[kind], keys, gate.margin)
@@ -120,66 +120,59 @@ def _headline(constant: Check | None, misses_limit: bool, strongest: Check | Non
     return f"The model is {outcome} than {BASELINES[strongest.subject]}"
 
 
-def check_constant(evaluation: Evaluation, name: str, keys: Sequence[str]) -> Check:
-    """Check that the model is significantly better than a constant.
-
-    Args:
-        name: Name of the constant baseline.
-        keys: Keys of the metrics to report; the first one decides.
-    """
-    check = check_baseline(evaluation, name, keys, None)
-    if check.status == "pass":
-        return check
-    rows = f"{evaluation.rows('test'):,} test rows"
-    reason = f"{rows} are too few to tell whether anything was learnt"
-    if check.status != "skipped":
-        reason = (
-            f"{NOTHING_LEARNT}: on {rows}, the model is not significantly better than "
-            f"{CONSTANTS[name]}: {_format_comparison(evaluation, name, keys)}"
-        )
-    return check.model_copy(update={"status": "fail", "reason": reason})
-
-
 def check_baseline(
     evaluation: Evaluation, name: str, keys: Sequence[str], margin: float | None
 ) -> Check:
     """Compare the model with a baseline by the paired difference of the deciding metric.
+
+    The model has to be significantly better than a constant, but not than another baseline.
 
     Args:
         name: Name of the baseline.
         keys: Keys of the metrics to report; the first one decides.
         margin: Share of the baseline's score by which the model may be worse.
     """
-    rule, key = f"beat_baselines {name}", keys[0]
+    rule, key, is_constant = f"beat_baselines {name}", keys[0], name in CONSTANTS
     value, baseline = evaluation.value("test", key), evaluation.score("test", key, name)
     difference = baseline.difference if baseline else None
+    rows = f"{evaluation.rows('test'):,} test rows"
     if value is None or baseline is None or difference is None:
+        if is_constant:
+            reason = f"{rows} are too few to tell whether anything was learnt"
+            return Check(rule=rule, status="fail", reason=reason)
         reason = f"{BASELINES[name]}: there are too few test rows, or no score to compare with"
         return Check(rule=rule, status="skipped", reason=reason)
-    greater = metric(key).greater_is_better
-    status: Status
-    most_worse = -difference.low if greater else difference.high  # that the interval contains
-    if not difference.within_chance:
-        better = (difference.low > 0) == greater
-        status = "pass" if better else "fail"
-        words = f"the model is significantly {'better' if better else 'worse'} than"
-    elif margin is None:
-        status, words = "undecided", "there is no significant difference between the model and"
-    elif most_worse <= margin * abs(baseline.value):
-        status, words = "pass", f"the model is at most {margin:.0%} worse than"
-    else:
-        status, words = "fail", f"the model may be more than {margin:.0%} worse than"
-    subject = CONSTANTS.get(name, BASELINES[name])
-    comparison = _format_comparison(evaluation, name, keys)
+    status, words = _judge_difference(baseline, difference, margin)
+    reason = f"On {rows}, {words} {CONSTANTS.get(name, BASELINES[name])}"
+    if is_constant and status != "pass":
+        status, words = "fail", "the model is not significantly better than"
+        reason = f"{NOTHING_LEARNT}: on {rows}, {words} {CONSTANTS[name]}"
     return Check(
         rule=rule,
         status=status,
-        reason=f"On {evaluation.rows('test'):,} test rows, {words} {subject}: {comparison}",
+        reason=f"{reason}: {_format_comparison(evaluation, name, keys)}",
         value=value,
         allowed=baseline.value,
         metric=key,
         difference=difference,
     )
+
+
+def _judge_difference(
+    baseline: Score, difference: Difference, margin: float | None
+) -> tuple[Status, str]:
+    """Return the status of a comparison with a baseline, and its outcome in words."""
+    greater = metric(baseline.metric).greater_is_better
+    if not difference.within_chance:
+        if (difference.low > 0) == greater:
+            return "pass", "the model is significantly better than"
+        return "fail", "the model is significantly worse than"
+    if margin is None:
+        return "undecided", "there is no significant difference between the model and"
+    most_worse = -difference.low if greater else difference.high  # that the interval contains
+    if most_worse <= margin * abs(baseline.value):
+        return "pass", f"the model is at most {margin:.0%} worse than"
+    return "fail", f"the model may be more than {margin:.0%} worse than"
 
 
 def _format_comparison(evaluation: Evaluation, name: str, keys: Sequence[str]) -> str:

@@ -12,12 +12,12 @@ from tests.projects import commit_all
 SCHEMA = "source: data/raw/t.csv\ntarget: y\ntask: binary\n"
 
 
-def commit_run(folder: Path, accuracy: float, schema: str = SCHEMA) -> None:
+def commit_run(folder: Path, accuracy: float) -> None:
     """Commit the schema, and the metrics files of a run with this accuracy."""
     for path, text in {
         "metrics/metrics.json": json.dumps({"test": {"accuracy": accuracy}}),
         "metrics/scores.json": build_evaluation(test={"accuracy": accuracy}).model_dump_json(),
-        "data/schema.yaml": schema,
+        "data/schema.yaml": SCHEMA,
     }.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
