@@ -78,7 +78,8 @@ def draw_effect(effect: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
 
 def drift_picture(name: str, column: ColumnDrift) -> Picture:
     """Draw the share of the training rows and of the new rows in each bin of a column."""
-    train, new = list[Spec](), list[Spec]()
+    train: Rows = []
+    new: Rows = []
     n_train, n_new = sum(column.train), sum(column.new)
     for bin_name, train_rows, new_rows in zip(column.bins, column.train, column.new, strict=True):
         if train_rows or new_rows:
