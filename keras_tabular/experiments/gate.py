@@ -83,19 +83,15 @@ def compare_with_base(
         limits: The key `worse_than_last` of the section `gate`.
     """
     checks = [*check_base(run, base, limits)]
-    reasons = [check.reason for check in checks if check.status == "fail"]
-    headline = verdict.headline
-    if reasons and verdict.status != "fail":
-        headline = MISSES_LIMIT
-        reasons += [verdict.reason] if verdict.reason != KEEPS_RULES else []
-    elif reasons:
-        reasons.insert(0, verdict.reason)
-    update = {
-        "checks": (*verdict.checks, *checks),
-        "status": worst_status([verdict.status, *(check.status for check in checks)]),
-        "headline": headline,
-        "reason": ". ".join(reasons) or verdict.reason,
-    }
+    failed = [check.reason for check in checks if check.status == "fail"]
+    statuses = [verdict.status, *(check.status for check in checks)]
+    update: dict[str, object] = {"checks": (*verdict.checks, *checks)}
+    update["status"] = worst_status(statuses)
+    if failed and verdict.status == "fail":
+        update["reason"] = ". ".join([verdict.reason, *failed])
+    elif failed:
+        others = [verdict.reason] if verdict.reason != KEEPS_RULES else []
+        update |= {"headline": MISSES_LIMIT, "reason": ". ".join([*failed, *others])}
     return verdict.model_copy(update=update)
 
 
@@ -137,11 +133,10 @@ def check_baseline(
     difference = baseline.difference if baseline else None
     rows = f"{evaluation.rows('test'):,} test rows"
     if value is None or baseline is None or difference is None:
+        reason = f"{BASELINES[name]}: there are too few test rows, or no score to compare with"
         if is_constant:
             reason = f"{rows} are too few to tell whether anything was learnt"
-            return Check(rule=rule, status="fail", reason=reason)
-        reason = f"{BASELINES[name]}: there are too few test rows, or no score to compare with"
-        return Check(rule=rule, status="skipped", reason=reason)
+        return Check(rule=rule, status="fail" if is_constant else "skipped", reason=reason)
     status, words = _judge_difference(baseline, difference, margin)
     reason = f"On {rows}, {words} {CONSTANTS.get(name, BASELINES[name])}"
     if is_constant and status != "pass":

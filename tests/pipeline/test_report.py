@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from keras_tabular.experiments.comparison import Comparison, paired_differences
+from keras_tabular.experiments.comparison import Comparison
+from keras_tabular.experiments.paired import paired_differences
 from keras_tabular.experiments.run import WORKSPACE, Run
 from keras_tabular.report.page import UNDECIDED_NOTE
 from tests.commands import call_main, check_output

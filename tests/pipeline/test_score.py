@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from keras_tabular.config.sections import Validate
-from keras_tabular.evaluation.labels import find_labels
+from keras_tabular.evaluation.labelled_file import find_labels
 from tests.commands import call_main, run_command
 from tests.helpers import BINARY, PROJECT, build_schema
 from tests.projects import change_settings, read_scores, run_stages
