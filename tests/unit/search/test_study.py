@@ -56,7 +56,6 @@ def test_a_search_continues_and_stops_bad_trials(monkeypatch: pytest.MonkeyPatch
 def test_suggested_values_lie_in_the_space() -> None:
     """Decimals are rounded to three digits, but not to a value outside of the space."""
     space: dict[str, Any] = {
-        "imputation": ["mean", "median"],
         "networks.plain.units": [[8], [16]],
         "networks.plain.epochs": {"low": 5, "high": 200},
         "networks.plain.l2": {"low": 0, "high": 1},
@@ -65,9 +64,8 @@ def test_suggested_values_lie_in_the_space() -> None:
     search = Search.model_validate({"space": space})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(16):
-        train = TRAIN.with_values(suggest_changes(study.ask(), TRAIN, search.space))
-        plain = train.networks["plain"]
-        assert train.imputation in ("mean", "median")
+        changes = suggest_changes(study.ask(), TRAIN, search.space)
+        plain = TRAIN.with_values(changes).networks["plain"]
         assert plain.units in ((8,), (16,))
         assert 5 <= plain.epochs <= 200
         assert 0 <= plain.l2 == float(f"{plain.l2:.3g}") <= 1
@@ -122,8 +120,7 @@ def make_study(*scores: float | None) -> optuna.Study:
 
 def test_the_summary_ends_with_the_command_for_the_best_trial() -> None:
     trials, expectation, _, command = summary(make_study(0.5, 0.4, 0.6, None), "loss").splitlines()
-    assert trials.startswith("4 trials, 1 of which were stopped early. Trial 1 has the best ")
-    assert trials.endswith("cross-validated loss, 0.400000.")
+    assert "4 trials, 1 of which were stopped early. Trial 1 " in trials
     assert "expect loss 0.400000, compared with 0.500000 now." in expectation
     changes = "-S 'train.networks.plain.units=[8]' -S train.networks.plain.l2=0.1"
     assert command == f"dvc exp run {changes}"
