@@ -90,8 +90,8 @@ def compare_with_base(
     if failed and verdict.status == "fail":
         update["reason"] = ". ".join([verdict.reason, *failed])
     elif failed:
-        others = [verdict.reason] if verdict.reason != KEEPS_RULES else []
-        update |= {"headline": MISSES_LIMIT, "reason": ". ".join([*failed, *others])}
+        own_reason = [verdict.reason] if verdict.reason != KEEPS_RULES else []
+        update |= {"headline": MISSES_LIMIT, "reason": ". ".join([*failed, *own_reason])}
     return verdict.model_copy(update=update)
 
 
