@@ -12,7 +12,7 @@ from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
 from keras_tabular.table.checks import Check, RowCheck, check_table, describe_failures
 from keras_tabular.table.parquet import part_paths, write_part
-from keras_tabular.table.validation import set_aside
+from stages.validate import set_aside
 from tests.helpers import build_arrow_schema, build_schema
 
 SCHEMA = build_schema(
