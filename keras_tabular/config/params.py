@@ -11,13 +11,17 @@ from typing import Any, get_type_hints
 from pydantic import create_model
 
 from keras_tabular.config import sections, typed_yaml
-from keras_tabular.config.schema import VALUE_TYPES, Kind, Schema
+from keras_tabular.config.schema import VALUE_TYPES, ByKind, Kind, Schema
 from keras_tabular.config.sections import Evaluate, Gate, Range, Split, Train
 from keras_tabular.config.typed_yaml import Section, expected_one_of, parse_section
 from keras_tabular.core.errors import UserError
 from keras_tabular.tasks.metrics import CUSTOM, ROW_SETS
 
 PARAMS = Path("params.yaml")
+# The types of the ends of a `Range` of a column's values.
+RANGE_TYPES = ByKind[tuple[type, ...]](
+    real=(float,), integer=(float,), boolean=(), category=(), datetime=(date,), text=()
+)
 # A search may not change these keys: another seed is better by luck only, and with other folds the
 # scores of two trials cannot be compared.
 NOT_SEARCHED = {"seed", "folds", "forward_chaining", "exact", "networks"}
@@ -198,7 +202,6 @@ def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Itera
 def fits_kind(condition: Range | tuple[Any, ...], kind: Kind) -> bool:
     """Return whether the values of a condition have the type of a column of this kind."""
     if isinstance(condition, Range):
-        end_type = {"datetime": date, "integer": float, "real": float}.get(kind, str)
         ends = [end for end in (condition.low, condition.high) if end is not None]
-        return all(isinstance(end, end_type) for end in ends)
+        return all(isinstance(end, RANGE_TYPES[kind]) for end in ends)
     return kind != "text" and all(type(value) in VALUE_TYPES[kind] for value in condition)

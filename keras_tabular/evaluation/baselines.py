@@ -189,10 +189,15 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
 
 def number_names(name: str, column: Column) -> list[str]:
     """List the number columns that `feature_frame` makes of a column."""
-    if column.feature_type == "number":
-        return [name]
-    parts = {"datetime": ("days", *DATE_PARTS), "text": ("length",)}
-    return [f"{name}\x1f{part}" for part in parts.get(column.feature_type, ())]
+    match column.feature_type:
+        case "number":
+            return [name]
+        case "datetime":
+            return [f"{name}\x1f{part}" for part in ("days", *DATE_PARTS)]
+        case "text":
+            return [f"{name}\x1flength"]
+        case "category":
+            return []
 
 
 def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> Any:

@@ -54,10 +54,8 @@ def read_schema(path: Path, content: bytes) -> tuple[Schema, ModelMetadata]:
     """
     metadata = read_metadata(path, content)
     if metadata.table_schema is None:
-        raise UserError(
-            f"{path}: the file does not contain the schema of the model's table. Name a model that "
-            f"the stage calibrate of `dvc repro` has written, such as {MODEL}."
-        )
+        advice = f"Name a model that the stage calibrate has written, such as {MODEL}."
+        raise UserError(f"{path}: the file does not contain the schema of its table. {advice}")
     return metadata.table_schema, metadata
 
 

@@ -85,10 +85,9 @@ class Predictor:
         identifiers = [name for name in names if name in self.schema.ignore]
         for name in identifiers:
             if name in predictions.names or (numbered and name == "row"):
-                raise UserError(
-                    f"The schema ignores a column {name!r}, but the output has one of this name. "
-                    "Leave it out of the file, or rename it in both, and train the model again."
-                )
+                advice = "Leave it out of the file, or rename it in both, and train again."
+                problem = f"The schema ignores a column {name!r}, but the output has one, too."
+                raise UserError(f"{problem} {advice}")
         return pa.schema([*first, *((name, pa.string()) for name in identifiers), *predictions])
 
     def missing_values(self, rows: int) -> pa.Table:

@@ -27,6 +27,7 @@ No loss is NaN or infinite where losses are compared: `train_round` refuses such
 import math
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -36,7 +37,8 @@ import numpy as np
 from keras_tabular.config.sections import EarlyStopping
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.numbers import round_for_comparison
-from keras_tabular.core.parallel import Progress, ordered_map, report_progress
+from keras_tabular.core.parallel import ordered_map
+from keras_tabular.core.progress import Progress, report_progress
 from keras_tabular.networks.backend import keras
 from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
 from keras_tabular.training.optimizer import learnt_weights
@@ -77,13 +79,13 @@ def fit(
         architecture.trainer.cancelled = cancelled
     train = partial(train_to_snapshot, setup, checkpoints)
     lowest_losses: dict[str, float] = {}  # of each architecture in the cycles before
-    with Progress() as progress:
-        report = progress.advance if show_progress else None
+    progress = Progress()
+    with progress if show_progress else nullcontext():
         while networks:
             start_round(progress, setup, networks)
             snapshots = []
             for snapshot in ordered_map(
-                train, networks, max_concurrent=len(networks), report=report, stop=cancelled.set
+                train, networks, max_concurrent=len(networks), cancelled=cancelled
             ):
                 snapshots.append(snapshot)
                 yield replace(snapshot, state=[])  # only the next cycle needs the large state

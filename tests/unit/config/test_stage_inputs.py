@@ -31,21 +31,18 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("stage", "edit", "changed"),
     [
-        ("train", lambda at: change_settings(at, train={"seed": 2}), "train.seed in params.yaml. "),
-        ("evaluate", lambda at: change_settings(at, evaluate={"threshold": {"best": "f1"}}),
-         "evaluate.threshold in params.yaml, evaluate.threshold.best in params.yaml. "),
-        ("train", lambda at: (at / NETWORK).write_text("# another line"), f"{NETWORK}. "),
-        ("train", lambda at: (at / FOLDER / "a.py").touch(), f"{FOLDER}/a.py. "),
-        ("ingest", lambda at: (at / "data/raw/diabetes.csv").unlink(), "data/raw/diabetes.csv. "),
+        ("train", lambda at: change_settings(at, train={"seed": 2}), "train.seed in params.yaml"),
+        ("train", lambda at: (at / NETWORK).write_text("# another line"), NETWORK),
+        ("train", lambda at: (at / FOLDER / "a.py").touch(), f"{FOLDER}/a.py"),
+        ("ingest", lambda at: (at / "data/raw/diabetes.csv").unlink(), "data/raw/diabetes.csv"),
     ],
-)  # fmt: skip
+)
 def test_a_changed_input_is_reported(
     project: Path, stage: str, edit: Callable[[Path], None], changed: str
 ) -> None:
     inputs = StageInputs(stage)
     edit(project)
-    message = f"these inputs changed while stage {stage} ran: {changed}"
-    with pytest.raises(UserError, match=re.escape(message)):
+    with pytest.raises(UserError, match=re.escape(f"stage {stage} ran: {changed}. ")):
         inputs.check()
 
 

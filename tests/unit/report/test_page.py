@@ -5,8 +5,6 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from markupsafe import Markup
-
 from keras_tabular.experiments.comparison import ChangedValue
 from keras_tabular.report import column_pictures, formats, page
 from keras_tabular.report.pictures import Picture, draw_roc
@@ -26,12 +24,10 @@ def draw(picture: Callable[[Any], Picture | None], label: str, **point: Any) -> 
 
 def test_names_in_the_data_stay_text() -> None:
     importance = {"column": HOSTILE, "rise": 1, "low": 0.5, "high": 2}
-    spec = draw(column_pictures.importance_picture, HOSTILE, **importance)
     macros: Any = page.TEMPLATES.get_template("macros.html").module
     for html in (
         macros.table(["Column", HOSTILE], [[HOSTILE, HOSTILE]]),
-        svg(spec, "a"),
-        macros.spark({"train": [1, 2], "test": [2, 1]}) + Markup.escape(HOSTILE),
+        svg(draw(column_pictures.importance_picture, HOSTILE, **importance), "a"),
         page.render_markdown(f"{HOSTILE} <script>alert(1)</script> ![]({HOSTILE})"),
     ):
         parsed = Page(str(html))
@@ -56,7 +52,6 @@ def test_pictures_have_unique_ids_that_repeat() -> None:
     assert not ids[0] & ids[1]
     assert {*re.findall(r"url\(#(.*?)\)", first)} <= ids[0]
     assert svg(spec, "b") == first  # whatever was drawn in between
-    assert "var(--this)" in first  # colours are those of the page
 
 
 def test_formats_of_numbers_scores_and_parameters() -> None:
@@ -69,9 +64,8 @@ def test_formats_of_numbers_scores_and_parameters() -> None:
     assert [formats.format_score(-0.0123), formats.format_score(None, 0.5)] == ["−0.0123", "–"]
     change = ChangedValue("column.Year.max", 2024.0, 2023.0)
     assert formats.format_changes([change]) == "Year, max 2023 → 2024"
-    parameters = (None, "silu", 500000, True, [16, 8])
-    formatted = [formats.format_parameter(value) for value in parameters]
-    assert formatted == ["–", "silu", "500000", "true", "[16, 8]"]
+    parameters = [formats.format_parameter(value) for value in (500000, True, [16, 8])]
+    assert parameters == ["500000", "true", "[16, 8]"]
 
 
 def test_years_on_an_axis_have_no_comma() -> None:

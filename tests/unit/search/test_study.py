@@ -44,10 +44,8 @@ def test_a_search_continues_and_stops_bad_trials(monkeypatch: pytest.MonkeyPatch
     for total in (3, 20, 20):
         studies.run_trials(study, total, TRAIN, params, build_schema("binary"), build, Path("none"))
         assert len(study.trials) == total
-    trials = study.trials
-    assert trials[0].user_attrs["changes"] == {}
-    assert len({trial.user_attrs["changes"].get(KEY) for trial in trials}) == 20
-    assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert study.trials[0].user_attrs["changes"] == {}
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
     rate = study.best_trial.user_attrs["changes"][KEY]
     assert rate < TRAIN.networks["plain"].learning_rate
     assert study.best_value == pytest.approx(-np.log(1 - rate), rel=1e-5)
@@ -79,8 +77,7 @@ def test_a_space_of_networks_that_are_not_trained_is_refused() -> None:
     train = load_train_params()
     check_space(search, train.resolve_auto(2_500, BINARY, 8))
     check_space(Search(space={}), train.resolve_auto(2_501, BINARY, 8))
-    message = r"only has keys of networks\.plain, but train\.members trains networks\.realmlp here"
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=r"networks\.plain, .* trains networks\.realmlp here"):
         check_space(search, train.resolve_auto(2_501, BINARY, 8))
 
 
@@ -120,8 +117,9 @@ def make_study(*scores: float | None) -> optuna.Study:
 
 def test_the_summary_ends_with_the_command_for_the_best_trial() -> None:
     trials, expectation, _, command = summary(make_study(0.5, 0.4, 0.6, None), "loss").splitlines()
-    assert "4 trials, 1 of which were stopped early. Trial 1 " in trials
-    assert "expect loss 0.400000, compared with 0.500000 now." in expectation
+    for words in ("4 trials, 1 of which", "Trial 1 has the best", "loss, 0.400000"):
+        assert words in trials
+    assert "0.400000, compared with 0.500000 now" in expectation
     changes = "-S 'train.networks.plain.units=[8]' -S train.networks.plain.l2=0.1"
     assert command == f"dvc exp run {changes}"
     assert "no change is better" in summary(make_study(0.3, 0.4), "loss")
