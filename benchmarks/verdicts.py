@@ -40,7 +40,7 @@ from keras_tabular.core.errors import align_columns
 from keras_tabular.core.files import write_json, write_points
 from keras_tabular.evaluation import plot_data, uncertainty
 from keras_tabular.evaluation.result import compare_with_baselines
-from keras_tabular.experiments.gate import compare_with_base, evaluate_gate, make_base
+from keras_tabular.experiments.gate import compare_with_base, evaluate_gate
 from keras_tabular.experiments.run import WORKSPACE, Run
 
 PROJECT = Path(__file__).parents[1]
@@ -214,10 +214,9 @@ def measure_comparisons_with_the_last_run(draws: int = 200) -> Iterator[Measurem
                 other_y, (other, *_) = draw_predictions(rng, "binary", rows, "equal")
                 run = write_run("run", y, first)
                 for base in (write_run("same", y, second), write_run("other", other_y, other)):
-                    evaluation = run.require_evaluation()
-                    verdict = evaluate_gate(evaluation, params, schema, {})
+                    verdict = evaluate_gate(run.require_evaluation(), params, schema, {})
                     limits = params.gate.worse_than_last
-                    verdict = compare_with_base(verdict, evaluation, make_base(run, base), limits)
+                    verdict = compare_with_base(verdict, run, base, limits)
                     counts[base.metrics.name][verdict.checks[0].status] += 1
         for name, limit in (("same", 0.05), ("other", 0.0)):
             share = counts[name]["fail"] / draws

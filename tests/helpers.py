@@ -12,7 +12,7 @@ from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.config.sections import Train, Validate
 from keras_tabular.model_file.metadata import REPRODUCIBLE_MACHINES
-from keras_tabular.scoring.evaluation import Evaluation, Scores, from_json
+from keras_tabular.scoring.evaluation import MODEL, Evaluation, Score, score_records
 from keras_tabular.table.cells import ARROW_TYPES
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import FILE_SUBSET
@@ -83,22 +83,20 @@ def read_checked_rows(file: Path, schema: Schema, names: list[str]) -> list[Chec
     return [check_rows(raw, schema.features, checks) for raw in read_rows(file, schema, names)]
 
 
-def build_evaluation(**content: Any) -> Evaluation:
-    """Build an evaluation from parts of `metrics/scores.json`, with 254 rows in each set."""
+def build_evaluation(rows: int = 254, **content: Any) -> Evaluation:
+    """Build an evaluation whose sets of rows have the same number of rows.
 
-    def add_rows(scores: dict[str, Any]) -> dict[str, Any]:
-        nested = {key: add_rows(scores[key]) for key in ROW_SETS if key in scores}
-        return {"rows": 254} | scores | nested
-
-    content = {"primary_metrics": ["accuracy"], "test": {}} | content
-    baselines = content.get("baseline", {}).items()
-    content["baseline"] = {name: add_rows(scores) for name, scores in baselines}
-    content |= {key: add_rows(content[key]) for key in ROW_SETS if key in content}
-    evaluation = from_json(content)
-    assert evaluation
-    return evaluation
-
-
-def score_values(scores: Scores) -> dict[str, float]:
-    """Return the values of the scores, without their intervals."""
-    return {name: estimate.value for name, estimate in scores.items()}
+    Args:
+        content: Scores of the model by metric, for each set of rows, such as `test={"loss": 0.5}`;
+            for the test rows, the `intervals` of these scores by metric, and the scores of
+            `baselines` and their `differences` by baseline and metric; and fields of `Evaluation`.
+    """
+    scores, intervals = list[Score](), content.pop("intervals", {})
+    for row_set in ROW_SETS:
+        interval = intervals if row_set == "test" else {}
+        values = content.pop(row_set, {})
+        scores += score_records(row_set, MODEL, values, rows, interval=interval)
+    differences = content.pop("differences", {})
+    for name, values in content.pop("baselines", {}).items():
+        scores += score_records("test", name, values, rows, difference=differences.get(name, {}))
+    return Evaluation.model_validate({"primary_metrics": ["accuracy"], "scores": scores} | content)

@@ -8,7 +8,7 @@ import pytest
 from keras_tabular.core.numbers import format_number
 from tests.commands import call_main, check_output, run_command, stages_that_ran
 from tests.documentation import MAKE_VARIABLES
-from tests.projects import change_settings, copy_project, read_gate, read_scores
+from tests.projects import change_settings, copy_project, read_gate, read_json
 
 
 def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
@@ -21,9 +21,9 @@ def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
     verdict = (folder / "metrics/gate.json").read_bytes()
     gate = read_gate(folder)
     checks = gate["checks"]
-    assert gate["verdict"] == "fail"
-    assert checks["lowest test.accuracy"]["verdict"] == "pass"
-    assert checks["lowest cross_validation.roc_auc"]["verdict"] == "fail"
+    assert gate["status"] == "fail"
+    assert checks["lowest test.accuracy"]["status"] == "pass"
+    assert checks["lowest cross_validation.roc_auc"]["status"] == "fail"
     assert "worse_than_last test.loss" not in checks  # it depends on the history
 
     completed = run_command(folder, "make", "gate", **MAKE_VARIABLES)
@@ -33,7 +33,7 @@ def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
     assert "\nwarn: on 254 test rows, the model is not significantly " in completed.stdout
     assert "\nGate: fail. cross_validation.roc_auc is " in completed.stdout
     assert "Traceback" not in completed.stderr
-    loss = format_number(read_scores(folder)["test"]["loss"])
+    loss = format_number(read_json(folder / "metrics/metrics.json")["test"]["loss"])
     completed = run_command(folder, "make", "gate", "BASE=small", **MAKE_VARIABLES)
     assert f"worse than {loss} in small" in completed.stdout
     check_output(folder, "git", "commit", "-qam", "A shorter training")

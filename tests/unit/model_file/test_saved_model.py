@@ -12,7 +12,7 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.model_file.metadata import ModelMetadata, training_rows
 from keras_tabular.model_file.saved_model import SavedModel, load_model, write_model
 from keras_tabular.networks.backend import keras
-from keras_tabular.prediction.inputs import read_schema_and_params
+from keras_tabular.prediction.inputs import read_schema
 
 METADATA = ModelMetadata(task="binary", target="y", classes=[0, 1], repeats="any_cpu")
 
@@ -56,4 +56,4 @@ def test_a_file_without_the_summary_or_the_schema_is_an_error(tmp_path: Path) ->
     with pytest.raises(UserError, match=r"m\.keras: found no summary of the training rows"):
         training_rows(Path("m.keras"), ModelMetadata())
     with pytest.raises(UserError, match=r"m\.keras: .* does not contain the schema .*model\.keras"):
-        read_schema_and_params(Path("m.keras"), save_model(tmp_path))
+        read_schema(Path("m.keras"), save_model(tmp_path))

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from keras_tabular.experiments.comparison import ChangedValue
-from keras_tabular.experiments.run import METRICS
 from keras_tabular.report import column_pictures, formats, page
 from keras_tabular.report.pictures import Picture, draw_roc
 from keras_tabular.report.vega import Spec, svg
@@ -15,21 +14,20 @@ from tests.pages import Page
 HOSTILE = '<b>&"'
 
 
-def draw(picture: Callable[[Any], Picture | None], label: str, points: str) -> Spec:
-    """Draw a picture of a run with this label and this plot data."""
-    run = SimpleNamespace(label=label, metrics=METRICS, read=lambda _: points)
-    drawn = picture(SimpleNamespace(run=run, base=None, scores={"test": {}}))
+def draw(picture: Callable[[Any], Picture | None], label: str, **point: Any) -> Spec:
+    """Draw a picture of a run with this label and one point of plot data."""
+    run = SimpleNamespace(label=label, read_points=lambda _: [point])
+    drawn = picture(SimpleNamespace(run=run, base=None))
     assert drawn
     return drawn.spec
 
 
 def test_names_in_the_data_stay_text() -> None:
+    importance = {"column": HOSTILE, "rise": 1, "low": 0.5, "high": 2}
     macros: Any = page.TEMPLATES.get_template("macros.html").module
-    quoted = HOSTILE.replace('"', '""')
-    points = f'column,rise,low,high\n"{quoted}",1,0.5,2\n'
     for html in (
         macros.table(["Column", HOSTILE], [[HOSTILE, HOSTILE]]),
-        svg(draw(column_pictures.importance_picture, HOSTILE, points), "a"),
+        svg(draw(column_pictures.importance_picture, HOSTILE, **importance), "a"),
         page.render_markdown(f"{HOSTILE} <script>alert(1)</script> ![]({HOSTILE})"),
     ):
         parsed = Page(str(html))
@@ -47,7 +45,7 @@ def test_markdown_is_escaped_outside_of_commands() -> None:
 
 
 def test_pictures_have_unique_ids_that_repeat() -> None:
-    spec = draw(draw_roc, "a", "false positive rate,true positive rate\n0,1\n")
+    spec = draw(draw_roc, "a", **{"false positive rate": 0, "true positive rate": 1})
     first, second = (svg(spec, prefix) for prefix in ("b", "c"))
     ids = [{*re.findall(r' id="(.*?)"', picture)} for picture in (first, second)]
     assert ids[0]

@@ -17,7 +17,7 @@ from keras_tabular.scoring.scores import Predictions, score
 from keras_tabular.search import study as studies
 from keras_tabular.search.study import expected_gain, suggest_changes, summary
 from network import build
-from tests.helpers import BINARY, build_schema, load_train_params, score_values
+from tests.helpers import BINARY, build_schema, load_train_params
 
 FOLDS, ROWS = 3, 60
 TRAIN = load_train_params(folds=FOLDS).resolve_auto(ROWS, BINARY, 8)
@@ -62,8 +62,8 @@ def test_suggested_values_lie_in_the_space() -> None:
     search = Search.model_validate({"space": space})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(16):
-        train = TRAIN.with_values(suggest_changes(study.ask(), TRAIN, search.space))
-        plain = train.networks["plain"]
+        changes = suggest_changes(study.ask(), TRAIN, search.space)
+        plain = TRAIN.with_values(changes).networks["plain"]
         assert plain.units in ((8,), (16,))
         assert 5 <= plain.epochs <= 200
         assert 0 <= plain.l2 == float(f"{plain.l2:.3g}") <= 1
@@ -93,7 +93,7 @@ def test_the_best_of_many_random_trials_is_expected_to_be_as_good_as_chance(
         Predictions(BINARY, y, probability[:, None].astype(np.float32), np.ones(400))
         for probability in [*rng.uniform(size=(40, 400)), good]
     ]
-    scores = [score_values(score(trial))[metric] for trial in trials]
+    scores = [score(trial)[metric] for trial in trials]
     draws = np.array([studies.bootstrap_scores(trial, metric) for trial in trials])
     best = max(scores[:-1]) if greater else min(scores[:-1])
     expected = scores[0] + expected_gain(draws[:-1], 0, greater_is_better=greater)
