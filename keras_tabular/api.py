@@ -19,12 +19,11 @@ from keras_tabular.config.schema import Columns, Schema
 from keras_tabular.config.typed_yaml import parse_section
 from keras_tabular.core.errors import UserError, quote
 from keras_tabular.core.version import VERSION
-from keras_tabular.prediction.inputs import read_schema_and_params, row_columns, scratch_folder
+from keras_tabular.prediction.inputs import row_columns, scratch_folder
 from keras_tabular.prediction.predict import predict_file
-from keras_tabular.prediction.predictor import Predictor
+from keras_tabular.prediction.predictor import Predictor, load_predictor
 from keras_tabular.schema_inference.schema import infer_schema as infer_schema_of_file
 from keras_tabular.table.cells import TEXT_TYPES, as_texts, possible_kinds
-from keras_tabular.table.checks import declared_checks
 
 __all__ = ["Model", "UserError", "__version__", "infer_schema", "load_model"]
 
@@ -145,18 +144,12 @@ def load_model(path: str | Path) -> Model:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file. Run `dvc repro` to train a model.")
-    content = path.read_bytes()
-    schema, params = read_schema_and_params(path, content)
     if "tensorflow" in sys.modules and "keras_tabular.networks.backend" not in sys.modules:
         raise UserError(
             "TensorFlow was imported before keras_tabular, which has to set it up so that results "
             "repeat. Restart Python and load the model before you import tensorflow or keras."
         )
-
-    from keras_tabular.model_file.saved_model import load_model as load_saved_model
-
-    model = load_saved_model(path, content)
-    return Model(Predictor(model, schema, declared_checks(schema, params.validate)))
+    return Model(load_predictor(path, path.read_bytes()))
 
 
 def infer_schema(table: pd.DataFrame | str | Path, target: str, max_rows: int = 200_000) -> Schema:

@@ -1,11 +1,12 @@
 """One script for each stage of `dvc.yaml`."""
 
 import os
+import sys
 from collections.abc import Callable
 
 from keras_tabular.core import process
 
-process.install_excepthook()  # first, for Ctrl-C during the imports of a stage
+sys.excepthook = process.show_error  # first, for Ctrl-C during the imports of a stage
 
 from keras_tabular.config.stage_inputs import StageInputs  # noqa: E402
 

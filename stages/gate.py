@@ -11,9 +11,8 @@ from pathlib import Path
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import write_json
-from keras_tabular.experiments.gate import compare_with_base, evaluate_gate, make_base
+from keras_tabular.experiments.gate import compare_with_base, evaluate_gate
 from keras_tabular.experiments.run import WORKSPACE, Run, last_run
-from keras_tabular.experiments.verdict import format_checks
 from stages import run
 
 
@@ -28,15 +27,14 @@ def main() -> None:
     params = load_params("gate", "split", "train", schema=schema)
 
     this = Run(WORKSPACE, args.metrics)
-    evaluation = this.require_evaluation()
-    verdict = evaluate_gate(evaluation, params, schema, this.networks)
+    verdict = evaluate_gate(this.require_evaluation(), params, schema, this.networks)
     if args.verdict:
         write_json(args.verdict, verdict.model_dump(exclude_none=True))
     else:
-        base = make_base(this, Run(args.base, args.metrics) if args.base else last_run(this))
-        verdict = compare_with_base(verdict, evaluation, base, params.gate.worse_than_last)
-    for status, reason in format_checks(verdict.checks):
-        print(f"{status}: {reason}")
+        base = Run(args.base, args.metrics) if args.base else last_run(this)
+        verdict = compare_with_base(verdict, this, base, params.gate.worse_than_last)
+    for check in verdict.checks:
+        print(f"{check.status}: {check.reason}")
     for warning in verdict.warnings:
         print(f"warn: {warning}")
     for step in verdict.next_steps:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
-from keras_tabular.core.files import atomic_write, write_json
+from keras_tabular.core.files import atomic_write
 from stages import inputs, run
 
 
@@ -23,12 +23,11 @@ def main() -> None:
 
     # TensorFlow starts after the parameters are checked.
     from keras_tabular.inspection.attribution import add_training_rows
-    from keras_tabular.model_file.saved_model import save_model
+    from keras_tabular.model_file.saved_model import write_model
     from keras_tabular.scoring.out_of_fold import FoldPredictions, OutOfFold
-    from keras_tabular.training import curves, ensemble
+    from keras_tabular.training import ensemble, forward_chaining
     from keras_tabular.training.checkpoint import Checkpoints, identity
     from keras_tabular.training.fit import fit
-    from keras_tabular.training.forward_chaining import predict_later_blocks
     from keras_tabular.training.setup import Setup
     from network import build
 
@@ -38,19 +37,16 @@ def main() -> None:
     print(f"Training networks on {setup.summary()}", file=sys.stderr)
     snapshots = list(fit(setup, checkpoints=checkpoints, show_progress=True))
     weighted = ensemble.weigh_snapshots(setup, snapshots)
-    description = ensemble.describe(setup, snapshots, weighted)
-    write_json(args.metrics / "networks.json", description)
-    curves.write_curves(args.metrics / "curves", snapshots, description["curves"])
-    model = ensemble.build_model(setup, snapshots, weighted, args.model)
+    ensemble.write_description(args.metrics, setup, snapshots, weighted)
+    model = add_training_rows(ensemble.build_model(setup, snapshots, weighted), tables[0], schema)
     with atomic_write(args.model) as file:
-        save_model(add_training_rows(model, tables[0], schema), file)
+        write_model(model.plain, file, model.metadata)
+    oof = OutOfFold(FoldPredictions(weighted.oof, weighted.fold))
     with atomic_write(args.oof) as folder:
-        later = None
         if train.forward_chaining:
-            blocks = predict_later_blocks(tables[0], schema, train, build, folder)
-            later = FoldPredictions(*blocks)
-        oof = OutOfFold(FoldPredictions(weighted.oof, weighted.fold), later)
-        oof.write(folder, setup.part_rows)
+            later = forward_chaining.predict_later_blocks(tables[0], schema, train, build, folder)
+            oof = oof._replace(forward_chaining=FoldPredictions(*later))
+        oof.write(folder, [len(part) for part in setup.folds])
     inputs.check()  # before the checkpoints are removed
     checkpoints.remove()
     print(f"Trained networks: {weighted.summary()}")

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -58,6 +60,15 @@ def call_main(folder: Path, module: str, *arguments: str) -> None:
         patch.chdir(folder)
         patch.setattr(sys, "argv", [module, *arguments])
         process.run(importlib.import_module(module).main)
+
+
+def call_command(folder: Path, name: str, *arguments: str | Path, exit_code: int = 0) -> str:
+    """Call a command of the library in this process, and return what it prints."""
+    output = StringIO()
+    end = pytest.raises(SystemExit, match=f"^{exit_code}$") if exit_code else nullcontext()
+    with redirect_stdout(output), redirect_stderr(output), end:
+        call_main(folder, f"keras_tabular.cli.{name}", *map(str, arguments))
+    return output.getvalue()
 
 
 def start_command(folder: Path, *command: str, **environment: str) -> subprocess.Popen[str]:

@@ -78,15 +78,12 @@ def misread_columns(folder: Path, table: Table) -> Iterator[str]:
         if not column or column.kind not in kinds or is_asked:
             continue
         values = ingested[name].to_pandas()
-        if expected.dtype == float:
-            is_right = np.isclose(values.astype(float), expected, 1e-12, 0, equal_nan=True)
-        else:
-            values = values.dt.tz_localize(None)
-            is_right = (values == expected) | (values.isna() & np.isnat(expected))
-        if not is_right.all():
-            row = int(np.flatnonzero(~is_right)[0])
-            difference = f"row {row} is {values[row]}, not {expected[row]}"
-            yield f"{name!r} ({column.kind}, {column.format}): {difference}"
+        values = values.dt.tz_localize(None) if column.kind == "datetime" else values.astype(float)
+        try:
+            true_values = pd.Series(expected, name=name)
+            pd.testing.assert_series_equal(values, true_values, rtol=1e-12, atol=0)
+        except AssertionError as error:
+            yield f"{name!r} ({column.kind}, {column.format}): {error}"
 
 
 def run_commands(folder: Path, table: Table) -> Outcome:

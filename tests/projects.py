@@ -105,5 +105,16 @@ def read_output_hashes(folder: Path, *without: str) -> dict[str, str]:
 
 def read_scores(folder: Path) -> dict[str, Any]:
     """Read all scores of a project's last run."""
-    scores: dict[str, Any] = json.loads((folder / "metrics/scores.json").read_text())
-    return scores
+    return read_json(folder / "metrics/scores.json")
+
+
+def read_gate(folder: Path) -> dict[str, Any]:
+    """Read the verdict of a project's last run, with its checks by their rules."""
+    gate = read_json(folder / "metrics/gate.json")
+    return gate | {"checks": {check["rule"]: check for check in gate["checks"]}}
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a JSON file that contains an object."""
+    content: dict[str, Any] = json.loads(file.read_text())
+    return content

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from keras_tabular.core.errors import UserError, align_columns, format_list
-from keras_tabular.core.files import atomic_write, write_json
+from keras_tabular.core.files import write_json, write_text
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.experiments.rerun import read_model
 from keras_tabular.experiments.run import find_evaluation
-from keras_tabular.model_file.metadata import read_metadata, training_rows
+from keras_tabular.model_file.metadata import training_rows
 from keras_tabular.prediction import drift, inputs
 from keras_tabular.prediction.expected_score import compute_row_scores, summarize
 from keras_tabular.table.checks import declared_checks
@@ -33,8 +33,7 @@ HEADER = ["column", "share of attribution", "distance", "sampling noise", "drift
 def main() -> None:
     args = parse_arguments()
     content = read_model(args.model)
-    schema, params = inputs.read_schema_and_params(args.model, content)
-    metadata = read_metadata(args.model, content)
+    schema, metadata = inputs.read_schema(args.model, content)
     trained_on = training_rows(args.model, metadata)
     summaries = trained_on.summaries
     bins = {name: summaries[name].bins(column) for name, column in schema.features.items()}
@@ -48,7 +47,7 @@ def main() -> None:
     with inputs.open_rows(args, content) as file:
         file_name = inputs.display_path(args.rows).name
         names = inputs.row_columns(file, schema)
-        checks = declared_checks(schema, params.validate)
+        checks = declared_checks(schema, metadata.validate_params)
 
         def count_batch(raw: RawRows) -> tuple[drift.RowCounts, np.ndarray]:
             batch = check_rows(raw, schema.features, checks)
@@ -61,7 +60,7 @@ def main() -> None:
     counts = reduce(drift.RowCounts.merge, (counts for counts, _ in batches))
     groups = number_groups(np.concatenate(counts.groups), declared=schema.group in names)
     group_size = mean_group_size(groups)
-    report = drift.find_drift(trained_on, counts, schema, params.drift, group_size)
+    report = drift.find_drift(trained_on, counts, schema, metadata.drift_params, group_size)
     if model:
         scores, evaluation = [scores for _, scores in batches], find_evaluation(content)
         expected = summarize(scores, counts.rows, group_size, evaluation)
@@ -72,10 +71,9 @@ def main() -> None:
 
     from keras_tabular.report.page import TEMPLATES  # the import takes a second
 
-    with atomic_write(args.output) as page:
-        values = {"report": report, "file_name": file_name, "target": schema.target}
-        page.write_text(TEMPLATES.get_template("drift.html").render(values), encoding="utf-8")
-    if report.verdict == "fail" and params.drift.policy == "error":
+    values = {"report": report, "file_name": file_name, "target": schema.target}
+    write_text(args.output, TEMPLATES.get_template("drift.html").render(values))
+    if report.verdict == "fail" and metadata.drift_params.policy == "error":
         sys.exit(1)
 
 

@@ -8,7 +8,7 @@ from keras_tabular.config.schema import SCHEMA
 from keras_tabular.config.sections import Validate
 from keras_tabular.config.typed_yaml import parse_section, read_yaml
 from keras_tabular.core.errors import UserError, format_list
-from keras_tabular.core.files import atomic_write
+from keras_tabular.core.files import write_text
 from keras_tabular.schema_inference.schema import infer_schema
 
 
@@ -33,8 +33,7 @@ def main() -> None:
             old_schema = args.output.with_suffix(f".old{args.output.suffix}")
             args.output.replace(old_schema)
             print(f"{old_schema} is the earlier schema.")
-        with atomic_write(args.output) as partial:
-            partial.write_text(schema.text, encoding="utf-8")
+        write_text(args.output, schema.text)
         print(f"{args.output} describes {args.table}. Check its comments.")
         if schema.question_lines:
             lines = format_list(map(str, schema.question_lines))

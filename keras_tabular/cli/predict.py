@@ -8,23 +8,18 @@ from pathlib import Path
 from keras_tabular.experiments.rerun import read_model
 from keras_tabular.prediction import inputs
 from keras_tabular.prediction.predict import predict_file
-from keras_tabular.prediction.predictor import Predictor
+from keras_tabular.prediction.predictor import load_predictor
 from keras_tabular.prediction.writer import check_output, open_writer
-from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.rows import rejected_schema
 
 
 def main() -> None:
     args = parse_arguments()
     content = read_model(args.model)
-    schema, params = inputs.read_schema_and_params(args.model, content)
+    schema, _ = inputs.read_schema(args.model, content)
     with inputs.open_rows(args, content) as file, ExitStack() as stack:
         names = inputs.row_columns(file, schema, ignore_extra=args.ignore_extra)
-
-        from keras_tabular.model_file.saved_model import load_model
-
-        model = load_model(args.model, content)
-        predictor = Predictor(model, schema, declared_checks(schema, params.validate))
+        predictor = load_predictor(args.model, content)
         numbered = args.rejects is not None
         output_schema = predictor.output_schema(names, args.explain, numbered=numbered)
         style, reject = (schema.delimiter, args.escape_formulas), None

@@ -5,15 +5,11 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from keras_tabular.config.schema import load_schema
-from keras_tabular.core.files import atomic_write
-from keras_tabular.core.nested import flatten
+from keras_tabular.core.files import write_text
 from keras_tabular.experiments.comparison import Comparison
-from keras_tabular.experiments.gate import compare_with_base, make_base
 from keras_tabular.experiments.rerun import cached_output
-from keras_tabular.experiments.run import WORKSPACE, Run, last_run, mismatch
+from keras_tabular.experiments.run import WORKSPACE, Run, last_run
 from keras_tabular.report.page import render
-
-NOT_COMPARED = "Not compared"
 
 
 def main() -> None:
@@ -23,23 +19,22 @@ def main() -> None:
     add("rev", nargs="?", help="the revision to report; else the workspace")
     add("-o", "--output", type=Path, default="report.html", help="the page to write")
     args = parser.parse_args()
-    comparison, note, html = build_report(args.base, args.rev)
-    with atomic_write(args.output) as file:
-        file.write_text(html, encoding="utf-8")
+    comparison, html = build_report(args.base, args.rev)
+    write_text(args.output, html)
     labels = [run.label for run in (comparison.run, comparison.base) if run]
     print(f"{args.output}: {' compared with '.join(labels)}")
-    if note.startswith(NOT_COMPARED):
-        print(note)
+    if comparison.not_compared:
+        print(f"Not compared: {comparison.not_compared}.")
 
 
-def build_report(base: str | None, rev: str | None) -> tuple[Comparison, str, str]:
-    """Compare a run with another one.
+def build_report(base: str | None, rev: str | None) -> tuple[Comparison, str]:
+    """Compare a run with another one, and return the comparison and the page.
 
-    Returns:
-        The comparison, why it is with this run or with none, and the page.
+    Args:
+        base: The revision to compare with; None for the last one with other results.
+        rev: The revision of the run; None for the workspace.
     """
     this = Run(rev or WORKSPACE)
-    evaluation, verdict = this.require_evaluation(), this.verdict
     other = Run(base) if base else last_run(this)
     if not this.sha:
         load_schema()  # it may be invalid
@@ -48,12 +43,9 @@ def build_report(base: str | None, rev: str | None) -> tuple[Comparison, str, st
         note = "There is no commit with other results to compare with."
     elif this.sha == other.sha:
         other, note = None, "Both revisions are the same, so there is nothing to compare."
-    elif reason := mismatch(this, other):
-        other, note = None, f"{NOT_COMPARED}: {reason}."
-    if verdict and other:
-        limits = dict(flatten(this.params.get("gate", {}).get("worse_than_last", {})))
-        verdict = compare_with_base(verdict, evaluation, make_base(this, other), limits)
-    comparison = Comparison(this, other, verdict)
+    comparison = Comparison(this, other)
+    if comparison.not_compared:
+        note = f"Not compared: {comparison.not_compared}."
     file = this.metrics / "errors.json"  # it is not in git
     errors = json.loads(this.read(file) or cached_output(file, this.lock) or "{}")
-    return comparison, note, render("page.html", comparison, note=note, errors=errors)
+    return comparison, render("page.html", comparison, note=note, errors=errors)

@@ -4,23 +4,18 @@ import sys
 from argparse import ArgumentParser
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from keras_tabular.core.errors import align_columns
 from keras_tabular.core.files import write_json
 from keras_tabular.experiments.comparison import compare_scores
 from keras_tabular.experiments.rerun import read_model
 from keras_tabular.experiments.run import find_evaluation
-from keras_tabular.model_file.metadata import ModelMetadata, read_metadata
 from keras_tabular.prediction import inputs
 from keras_tabular.report import formats
 from keras_tabular.scoring.evaluation import Score
 from keras_tabular.table.parquet import hash_parts
 from keras_tabular.tasks.metrics import BASELINES
 from keras_tabular.tasks.task import Task
-
-if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
-    from keras_tabular.evaluation.labelled_file import LabelledFile
 
 SPLIT = Path("data/split")  # the baselines learn from its training rows
 
@@ -40,14 +35,15 @@ def main() -> None:
     if str(args.rows) == str(args.labels) == "-":
         parser.error("the rows and --labels cannot both come from stdin")
     content = read_model(args.model)
-    schema, params = inputs.read_schema_and_params(args.model, content)
+    schema, metadata = inputs.read_schema(args.model, content)
 
     from keras_tabular.evaluation.labelled_file import find_labels, score_file
 
-    evaluation, options, labels = find_evaluation(content), (schema, params.validate), None
+    evaluation, options, labels = find_evaluation(content), (schema, metadata.validate_params), None
     thresholds = evaluation.baseline_thresholds if evaluation else {}
-    metadata = read_metadata(args.model, content)
-    split = SPLIT if has_training_rows(SPLIT / "train", metadata) else None
+    train, trained_on = SPLIT / "train", metadata.trained_on
+    has_training_rows = trained_on and train.is_dir() and hash_parts(train) == trained_on.md5
+    split = SPLIT if has_training_rows else None
     with inputs.open_rows(args, content) as rows, ExitStack() as stack:
         if args.labels:
             labels_file = stack.enter_context(inputs.seekable_file(args.labels))
@@ -62,16 +58,11 @@ def main() -> None:
     print(f"{file.rows:,} rows of {inputs.display_path(args.rows).name}")
     print(align_columns(score_lines(file.scores, schema.learning_task)))
     if not split:
-        problem = f"{SPLIT / 'train'} does not contain the training rows of {args.model}"
+        problem = f"{train} does not contain the training rows of {args.model}"
         print(f"No baselines, because {problem}", file=sys.stderr)
     if args.output:
-        write_json(args.output, scores_json(file))
-
-
-def has_training_rows(folder: Path, metadata: ModelMetadata) -> bool:
-    """Return whether a folder contains the rows that a model was trained on."""
-    trained_on = metadata.trained_on
-    return trained_on is not None and folder.is_dir() and hash_parts(folder) == trained_on.md5
+        scores = [score.model_dump(exclude_none=True) for score in file.scores]
+        write_json(args.output, file._asdict() | {"scores": scores})
 
 
 def score_lines(scores: list[Score], task: Task) -> list[list[str]]:
@@ -80,24 +71,18 @@ def score_lines(scores: list[Score], task: Task) -> list[list[str]]:
     The cells of a line are the score of the model, its interval, and for each baseline its score
     and the difference of the model from it.
     """
-    rows = compare_scores(scores, keys=task.metrics)
+    rows = compare_scores(scores, {}, {}, task.metrics)
     lines = [["score", "model", "95% CI", *(BASELINES[name] for name in rows["loss"].baselines)]]
     for row in rows.values():
         label = f"{row.label} ({row.average})" if row.average else row.label
-        value = formats.format_value_of(row.model, *row.baselines.values())
+        value = formats.format_score(row.model, *row.baselines.values())
         interval = formats.format_interval(row.model.interval if row.model else None)
         cells = [label, value, interval]
         for baseline in row.baselines.values():
-            text = formats.format_value_of(baseline, row.model)
+            text = formats.format_score(baseline, row.model)
             compared = baseline and (baseline.difference or row.outcome(baseline) == "same")
             cells.append(
                 f"{text}, {formats.format_difference(row, baseline)}" if compared else text
             )
         lines.append(cells)
     return lines
-
-
-def scores_json(file: "LabelledFile") -> dict[str, Any]:
-    """Return the content of the JSON file; undefined scores are left out."""
-    content = file._asdict()
-    return content | {"scores": [score.model_dump(exclude_none=True) for score in file.scores]}

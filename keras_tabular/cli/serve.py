@@ -9,9 +9,8 @@ from pathlib import Path
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.experiments.rerun import read_model
-from keras_tabular.prediction.inputs import MODEL, read_schema_and_params
-from keras_tabular.prediction.predictor import Predictor
-from keras_tabular.table.checks import declared_checks
+from keras_tabular.prediction.inputs import MODEL
+from keras_tabular.prediction.predictor import load_predictor
 
 LOOPBACK = "127.0.0.1"
 MEGABYTE = 10**6
@@ -22,7 +21,6 @@ THREAD_SWITCH_SECONDS = 0.0005
 def main() -> None:
     args = parse_arguments()
     content = read_model(args.model)
-    schema, params = read_schema_and_params(args.model, content)
     try:
         import uvicorn
 
@@ -36,11 +34,7 @@ def main() -> None:
     # asyncio sets this only for sockets that it creates. Without it, each answer waits 40 ms.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
-
-    from keras_tabular.model_file.saved_model import load_model
-
-    model = load_model(args.model, content)
-    predictor = Predictor(model, schema, declared_checks(schema, params.validate))
+    predictor = load_predictor(args.model, content)
     host = f"[{args.host}]" if ":" in args.host else args.host
     hosts = [LOOPBACK, "localhost", host, *args.allow_host]
     service = Service(predictor, int(args.max_body * MEGABYTE), args.model_version, args.log)

@@ -10,15 +10,13 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from keras_tabular.config.schema import Column, Kind, Schema
+from keras_tabular.config.schema import Column, Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table.cells import MAX_NUMBER, as_float64
 from keras_tabular.table.parquet import count_rows, read_parts
 
 MAX_DISTINCT = 10_000  # distinct values are not counted beyond
-# Names in the profile of kinds that have another name there.
-SHOWN_KINDS: dict[Kind, str] = {"boolean": "binary", "category": "string", "text": "string"}
 
 
 def describe_table(folder: Path, schema: Schema) -> dict[str, Any]:
@@ -54,8 +52,9 @@ def _describe_column(name: str, folder: Path, schema: Schema) -> dict[str, Any]:
         problem = f"expected numbers from {-MAX_NUMBER:g} to {MAX_NUMBER:g}, got {largest:g}"
         advice = "If it means missing, list it in missing_values in data/schema.yaml."
         raise UserError(f"column {name}: {problem}. {advice}")
+    kind = "string" if column.is_string else column.kind
     description: dict[str, Any] = {
-        "kind": "binary" if len(distinct) == 2 else SHOWN_KINDS.get(column.kind, column.kind),
+        "kind": "binary" if kind == "boolean" or len(distinct) == 2 else kind,
         "missing": summary.missing,
         "distinct": min(len(distinct), MAX_DISTINCT),
     }

@@ -1,13 +1,13 @@
 """A summary of each column of the training rows, with which other rows are compared."""
 
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 
 from keras_tabular.column_statistics import bins
 from keras_tabular.column_statistics.bins import Bins
-from keras_tabular.config.schema import Column
+from keras_tabular.config.schema import Column, FeatureType
 from keras_tabular.config.typed_yaml import Section
 
 NUMBER_BINS, CATEGORY_BINS = 10, 20
@@ -28,7 +28,7 @@ class ColumnSummary(Section, extra="ignore"):
         unknown: Share of the rows whose category the model does not know.
     """
 
-    feature_type: Literal["number", "datetime", "category", "text"]
+    feature_type: FeatureType
     edges: tuple[float, ...]
     categories: tuple[str, ...]
     counts: tuple[int, ...]

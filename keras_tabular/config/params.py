@@ -11,13 +11,18 @@ from typing import Any, get_type_hints
 from pydantic import create_model
 
 from keras_tabular.config import sections, typed_yaml
-from keras_tabular.config.schema import VALUE_TYPES, Kind, Schema
+from keras_tabular.config.schema import VALUE_TYPES, ByKind, Kind, Schema
 from keras_tabular.config.sections import Evaluate, Gate, Range, Split, Train
 from keras_tabular.config.typed_yaml import Section, expected_one_of, parse_section
 from keras_tabular.core.errors import UserError
 from keras_tabular.tasks.metrics import CUSTOM, ROW_SETS
+from keras_tabular.tasks.task import Task
 
 PARAMS = Path("params.yaml")
+# The types of the ends of a `Range` of a column's values.
+RANGE_TYPES = ByKind[tuple[type, ...]](
+    real=(float,), integer=(float,), boolean=(), category=(), datetime=(date,), text=()
+)
 # A search may not change these keys: another seed is better by luck only, and with other folds the
 # scores of two trials cannot be compared.
 NOT_SEARCHED = {"seed", "folds", "forward_chaining", "exact", "networks"}
@@ -75,12 +80,12 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
 
 def find_mistakes(params: Params, schema: Schema) -> Iterator[str]:
     """Yield where the sections of a file do not fit each other or the table."""
-    mistakes = [*split_mistakes(params.split, schema)]
-    mistakes += train_mistakes(params.train, params.split, schema)
+    task, mistakes = schema.learning_task, [*split_mistakes(params.split, schema)]
+    mistakes += train_mistakes(params.train, params.split, task)
     yield from mistakes
     if not mistakes:  # otherwise they would be repeated for each value that a search may try
-        yield from search_mistakes(params, schema)
-    yield from gate_mistakes(params.gate, params.evaluate, schema)
+        yield from search_mistakes(params, task)
+    yield from gate_mistakes(params.gate, params.evaluate, task)
     yield from evaluate_mistakes(params.evaluate, params.train, schema)
 
 
@@ -94,21 +99,28 @@ def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
         yield f"split.stratify: true requires split.by: random, got {split.by}."
 
 
-def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
+def train_mistakes(train: Train, split: Split, task: Task) -> Iterator[str]:
     """Yield where the section `train` does not fit the split or the task."""
     members = () if train.members == "auto" else [member.network for member in train.members]
     for name in members or train.networks:
-        yield from network_mistakes(name, train, split)
+        if name not in train.networks:
+            yield f"train.members: {expected_one_of(name, train.networks)}"
+            continue
+        network, key = train.networks[name], f"train.networks.{name}.early_stopping"
+        if network.early_stopping and split.validation_size == 0 and train.folds == 1:
+            yield f"{key} requires split.validation_size above 0 or train.folds above 1."
+        elif network.early_stopping and network.trains_in_cycles:
+            yield f"{key} requires a learning_rate_schedule that is constant or cosine."
     if train.forward_chaining and (split.by != "time" or train.folds == 1):
         yield "train.forward_chaining above 0 requires split.by: time and train.folds above 1."
-    losses = ("auto", *schema.learning_task.losses)
+    losses = ("auto", *task.losses)
     if train.loss not in losses:
-        yield f"train.loss: for the task {schema.task}, {expected_one_of(train.loss, losses)}"
-    if schema.classes:
+        yield f"train.loss: for the task {task.name}, {expected_one_of(train.loss, losses)}"
+    if task.classes:
         weights = train.class_weight if isinstance(train.class_weight, dict) else {}
-        unknown = [value for value in weights if value not in schema.classes]
+        unknown = [value for value in weights if value not in task.classes]
         if unknown:
-            yield f"train.class_weight: expected classes of {[*schema.classes]}, got {unknown}."
+            yield f"train.class_weight: expected classes of {[*task.classes]}, got {unknown}."
         return
     only_for_classes = ["train.class_weight"] if train.class_weight is not None else []
     only_for_classes += ["split.stratify"] if split.stratify else []
@@ -119,23 +131,11 @@ def train_mistakes(train: Train, split: Split, schema: Schema) -> Iterator[str]:
         yield f"{key} requires classes, but the task in data/schema.yaml is regression. Remove it."
 
 
-def network_mistakes(name: str, train: Train, split: Split) -> Iterator[str]:
-    """Yield what is wrong with an architecture that is to be trained."""
-    if name not in train.networks:
-        yield f"train.members: {expected_one_of(name, train.networks)}"
-        return
-    network, key = train.networks[name], f"train.networks.{name}.early_stopping"
-    if network.early_stopping and split.validation_size == 0 and train.folds == 1:
-        yield f"{key} requires split.validation_size above 0 or train.folds above 1."
-    elif network.early_stopping and network.trains_in_cycles:
-        yield f"{key} requires a learning_rate_schedule that is constant or cosine."
-
-
-def search_mistakes(params: Params, schema: Schema) -> Iterator[str]:
+def search_mistakes(params: Params, task: Task) -> Iterator[str]:
     """Yield scores and keys that cannot be searched, and values that a key does not allow."""
     search = params.search
-    if search.score not in schema.learning_task.metrics:
-        yield f"search.score: {expected_one_of(search.score, schema.learning_task.metrics)}"
+    if search.score not in task.metrics:
+        yield f"search.score: {expected_one_of(search.score, task.metrics)}"
     keys = sorted({*Train.model_fields} - NOT_SEARCHED)
     for name in params.train.networks:
         keys += [f"networks.{name}.{key}" for key in sections.Network.model_fields]
@@ -146,17 +146,17 @@ def search_mistakes(params: Params, schema: Schema) -> Iterator[str]:
         for value in candidates.limits:
             try:
                 train = params.train.with_values({key: value})
-                mistakes = [*train_mistakes(train, params.split, schema)]
+                mistakes = [*train_mistakes(train, params.split, task)]
             except UserError as error:
                 mistakes = str(error).splitlines()
             yield from (f"search.space{mistake.removeprefix('train')}" for mistake in mistakes)
 
 
-def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[str]:
+def gate_mistakes(gate: Gate, evaluate: Evaluate, task: Task) -> Iterator[str]:
     """Yield limits for scores that the run does not have."""
     row_sets = [*ROW_SETS, *(f"tests.{file.partition('.')[0]}" for file in evaluate.tests)]
     row_sets += [f"slices.{name}" for name in evaluate.slices]
-    keys = [f"{row_set}.{score}" for row_set in row_sets for score in schema.learning_task.metrics]
+    keys = [f"{row_set}.{score}" for row_set in row_sets for score in task.metrics]
     for section in ("lowest", "highest", "worse_than_last"):
         for key in sorted(set(getattr(gate, section)) - set(keys)):
             row_set, is_custom, _ = key.partition(f".{CUSTOM}")
@@ -164,7 +164,7 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, schema: Schema) -> Iterator[st
                 continue  # the gate sees whether custom.py has such a metric
             hint = "The keys lowest and highest also allow custom metrics."
             yield f"gate.{section}: {expected_one_of(key, keys)} {hint}"
-    group_keys = [f"{measure}_difference" for measure in schema.learning_task.subgroup_measures]
+    group_keys = [f"{measure}_difference" for measure in task.subgroup_measures]
     for key in sorted(set(gate.groups) - set(group_keys)):
         yield f"gate.groups: {expected_one_of(key, group_keys)}"
     if gate.groups and not evaluate.groups:
@@ -198,7 +198,6 @@ def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Itera
 def fits_kind(condition: Range | tuple[Any, ...], kind: Kind) -> bool:
     """Return whether the values of a condition have the type of a column of this kind."""
     if isinstance(condition, Range):
-        end_type = {"datetime": date, "integer": float, "real": float}.get(kind, str)
         ends = [end for end in (condition.low, condition.high) if end is not None]
-        return all(isinstance(end, end_type) for end in ends)
+        return all(isinstance(end, RANGE_TYPES[kind]) for end in ends)
     return kind != "text" and all(type(value) in VALUE_TYPES[kind] for value in condition)

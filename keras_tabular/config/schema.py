@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Generic, Literal, Self, TypedDict, TypeVar, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -21,25 +21,37 @@ SCHEMA = Path("data/schema.yaml")
 MAX_LENGTH = 2**14  # the number of characters of a text that a model can read
 Kind = Literal["real", "integer", "boolean", "category", "datetime", "text"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+FeatureType = Literal["number", "datetime", "category", "text"]
 Format = str | tuple[str, ...] | None
 NUMBER_KINDS = ("real", "integer")
-# The kinds of columns that may have a key, if not all of them may.
-KINDS_BY_KEY = {
-    "min": NUMBER_KINDS,
-    "max": NUMBER_KINDS,
-    "values": (*NUMBER_KINDS, "boolean", "category"),
-    "format": (*NUMBER_KINDS, "datetime"),
-    "timezone": ("datetime",),
-}
+T = TypeVar("T")
+
+
+class ByKind(TypedDict, Generic[T]):
+    """A table with an entry for each kind of column. mypy refuses one that lacks a kind."""
+
+    real: T
+    integer: T
+    boolean: T
+    category: T
+    datetime: T
+    text: T
+
+
+NUMBER_KEYS = ("min", "max", "values", "format")
+# The keys that a column of a kind may have, of those that some kinds may not have.
+KEYS = ByKind[tuple[str, ...]](
+    real=NUMBER_KEYS,
+    integer=NUMBER_KEYS,
+    boolean=("values",),
+    category=("values",),
+    datetime=("format", "timezone"),
+    text=(),
+)
 # The types of the values of a column in this file. Dates cannot be listed.
-VALUE_TYPES: dict[Kind, tuple[type, ...]] = {
-    "real": (int, float),
-    "integer": (int,),
-    "boolean": (bool,),
-    "category": (str,),
-    "datetime": (),
-    "text": (str,),
-}
+VALUE_TYPES = ByKind[tuple[type, ...]](
+    real=(int, float), integer=(int,), boolean=(bool,), category=(str,), datetime=(), text=(str,)
+)
 # How a column writes 1234.5: prefix, thousands separator, decimal mark and suffix.
 NUMBER_FORMAT = re.compile(r"([^0-9+\-\0]*)1([.,' \u00a0\u202f]?)234([.,])5([^0-9+\-\0]*)")
 ISO = "ISO8601"  # pandas has the same name for ISO 8601
@@ -70,9 +82,9 @@ class Column(Section):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
-        for key, kinds in KINDS_BY_KEY.items():
-            if getattr(self, key) is not None and self.kind not in kinds:
-                allowed = " and ".join(kinds)
+        for key in (*NUMBER_KEYS, "timezone"):
+            if getattr(self, key) is not None and key not in KEYS[self.kind]:
+                allowed = " and ".join(kind for kind in KINDS if key in KEYS[kind])
                 raise ValueError(f"{key} is for {allowed} columns, but this one is {self.kind}.")
         if self.format is not None:
             _check_format(self.kind, self.format)
@@ -85,10 +97,6 @@ class Column(Section):
                 if type(value) not in VALUE_TYPES[self.kind]:
                     hint = " Write it in quotes." if str in VALUE_TYPES[self.kind] else ""
                     raise ValueError(f"{key} has {value!r}, but the kind is {self.kind}.{hint}")
-        return self
-
-    @model_validator(mode="after")
-    def _replaces_texts(self) -> Self:
         numbers = (int, float) if self.kind in NUMBER_KINDS else ()
         for value in (*self.replace, *self.replace.values()):
             if type(value) not in (str, *numbers):
@@ -118,7 +126,7 @@ class Column(Section):
         return has_words or bool(self.replace) or self.format is not None
 
     @property
-    def feature_type(self) -> Literal["number", "datetime", "category", "text"]:
+    def feature_type(self) -> FeatureType:
         """How the model treats the column. All kinds of numbers are the same to it."""
         match self.kind:
             case "real" | "integer" | "boolean":
@@ -279,7 +287,7 @@ class Schema(Dialect):
 
     @property
     def outputs(self) -> int:
-        """The number of the model's outputs for a row."""
+        """The number of the model's outputs for a row, for network.py."""
         return self.learning_task.n_outputs
 
     @property

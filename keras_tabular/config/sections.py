@@ -12,6 +12,7 @@ from operator import getitem
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic.types import NonNegativeFloat, PositiveFloat
 
 from keras_tabular.config.schema import MAX_LENGTH
 from keras_tabular.config.typed_yaml import Count, Section, Seed, Share, Value, parse_section
@@ -32,7 +33,6 @@ Optimizer = Literal[
     "adadelta", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion", "nadam", "rmsprop", "sgd",
 ]  # fmt: skip
 Auto = Literal["auto"]
-NotNegative = Annotated[float, Field(ge=0)]
 
 
 class EarlyStopping(Section):
@@ -40,7 +40,7 @@ class EarlyStopping(Section):
 
     monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
     patience: Count
-    min_delta: NotNegative = 0.0
+    min_delta: NonNegativeFloat = 0.0
     restore_best_weights: bool = True
 
 
@@ -61,11 +61,11 @@ class Network(Section):
     activation: Activation
     kernel_initializer: Initializer
     parametrization: Literal["standard", "ntk"] = "standard"
-    l2: NotNegative = 0.0
+    l2: NonNegativeFloat = 0.0
     dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = 0.0
     optimizer: Optimizer
-    weight_decay: NotNegative = 0.0
-    learning_rate: Annotated[float, Field(gt=0)] | Auto
+    weight_decay: NonNegativeFloat = 0.0
+    learning_rate: PositiveFloat | Auto
     learning_rate_schedule: Literal["constant", "cosine", "cosine_restarts"] = "constant"
     epochs: Annotated[Count, Field(le=1_000_000)] | Auto
     batch_size: Annotated[Count, Field(le=2**30)] | Auto
@@ -95,7 +95,7 @@ class Train(Section):
     text_length: Annotated[int, Field(strict=True, ge=16, le=MAX_LENGTH)] = 512
     normalization: Literal["standard", "min_max", "none"]
     loss: str = "auto"
-    class_weight: Literal["balanced"] | dict[Value, Annotated[float, Field(gt=0)]] | None = None
+    class_weight: Literal["balanced"] | dict[Value, PositiveFloat] | None = None
     exact: bool = True
     folds: Count | Auto
     forward_chaining: Annotated[int, Field(strict=True, ge=0, le=100)] = 0
@@ -236,8 +236,8 @@ class Split(Section):
 class Costs(Section):
     """The costs of a false negative and a false positive. Only their ratio matters."""
 
-    false_negative: Annotated[float, Field(gt=0)]
-    false_positive: Annotated[float, Field(gt=0)]
+    false_negative: PositiveFloat
+    false_positive: PositiveFloat
 
 
 class ThresholdRule(Section):
@@ -342,7 +342,7 @@ class Gate(Section):
     worse_than_last: Limits = Field(default_factory=dict)
     beat_baselines: tuple[Literal["constant", "linear", "boosted"], ...] = ()
     margin: Share | None = None
-    groups: dict[str, NotNegative] = Field(default_factory=dict)
+    groups: dict[str, NonNegativeFloat] = Field(default_factory=dict)
 
 
 class Drift(Section):

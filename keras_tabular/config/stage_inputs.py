@@ -5,8 +5,6 @@ them changes in the meantime, dvc.lock would claim that the outputs were made fr
 """
 
 import hashlib
-import os
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -22,8 +20,9 @@ class StageInputs:
     """The parameters of a stage, and the files that it depends on, as they are when it starts.
 
     Args:
-        name: The stage that DVC runs, as the environment variable `DVC_STAGE` names it; None
-            outside of DVC, where nothing is recorded.
+        name: The stage that DVC runs, as the environment variable `DVC_STAGE` names it, such as
+            `train` or `FOLDER/dvc.yaml:train`. It is read from the dvc.yaml of the current folder.
+            None outside of DVC, where nothing is recorded.
     """
 
     def __init__(self, name: str | None) -> None:
@@ -31,7 +30,9 @@ class StageInputs:
         self._stage: dict[str, Any] = {}
         self._before: dict[str, Any] = {}
         with suppress(UserError, OSError):  # the stage itself reports them
-            self._stage = find_stage(name) if name else {}
+            if name:
+                stages = read_yaml(Path("dvc.yaml")).get("stages") or {}
+                self._stage = stages.get(name.rpartition(":")[2], {})
             self._before = read_inputs(self._stage)
 
     def check(self) -> None:
@@ -49,14 +50,18 @@ class StageInputs:
 def read_inputs(stage: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of a stage by dotted key, and the hash of each file it depends on.
 
-    Missing files are left out.
+    Missing files and Python's bytecode are left out.
     """
     sections = tuple(f"{section}." for section in stage.get("params", []))
     values = flatten(read_yaml(Path("params.yaml"))) if sections else ()
     inputs = {f"{k} in params.yaml": v for k, v in values if f"{k}.".startswith(sections)}
-    for path in dependencies(stage):
-        status = path.stat()
-        inputs[str(path)] = hash_file(path, status.st_size, status.st_mtime_ns)
+    source = str(read_yaml(SCHEMA).get("source")) if "deps" in stage else ""
+    for dependency in stage.get("deps", []):
+        root = Path(dependency.replace("${source}", source))
+        for path in [root, *root.rglob("*")]:
+            if "__pycache__" not in path.parts and path.is_file():
+                status = path.stat()
+                inputs[str(path)] = hash_file(path, status.st_size, status.st_mtime_ns)
     return inputs
 
 
@@ -65,36 +70,3 @@ def hash_file(path: Path, size: int, time: int) -> bytes:
     """Hash a file; again only if its size or the time of its last change, in ns, is another."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "blake2b").digest()
-
-
-def find_stage(name: str) -> dict[str, Any]:
-    """Return the entry of a stage in the dvc.yaml that runs it in the current folder.
-
-    That is the dvc.yaml of this folder, or one of another folder whose stage has this one as its
-    `wdir`. The entry is empty if there is none.
-
-    Args:
-        name: `STAGE`, or `PATH/dvc.yaml:STAGE` with a path from the folder in which DVC started.
-
-    Raises:
-        UserError: A dvc.yaml cannot be read.
-    """
-    folder, (path, _, stage_name) = Path.cwd(), name.rpartition(":")
-    root = Path(os.environ.get("DVC_ROOT", folder)).resolve()
-    above = [each for each in folder.parents if each.is_relative_to(root)]
-    for file in (*(each / "dvc.yaml" for each in (folder, *above)), root / path, folder / path):
-        if file.is_file():
-            stage: dict[str, Any] = (read_yaml(file).get("stages") or {}).get(stage_name, {})
-            if stage and (file.parent / stage.get("wdir", ".")).resolve() == folder.resolve():
-                return stage
-    return {}
-
-
-def dependencies(stage: dict[str, Any]) -> Iterator[Path]:
-    """Yield each file that a stage depends on, except for Python's bytecode."""
-    source = str(read_yaml(SCHEMA).get("source")) if "deps" in stage else ""
-    for dependency in stage.get("deps", []):
-        root = Path(dependency.replace("${source}", source))
-        for path in [root, *root.rglob("*")]:
-            if "__pycache__" not in path.parts and path.is_file():
-                yield path

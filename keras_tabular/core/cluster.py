@@ -5,22 +5,23 @@ with its virtual environment, under the same path.
 """
 
 import os
-import re
 import signal
 import socket
+import threading
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from keras_tabular.core.errors import UserError
+from keras_tabular.core.progress import REPORT, Report, report_progress
 
 WORKERS, RAY_ADDRESS = "TABULAR_WORKERS", "RAY_ADDRESS"  # names of environment variables
 MAX_WORKERS = 1024
 MAX_RETRIES = 5  # of a call whose process or machine was lost
 CONNECT_TIMEOUT = 10  # seconds
+SECONDS_BETWEEN_CHECKS = 0.2  # whether a call is cancelled
 MAX_CALLS_PER_PROCESS = 40  # what XLA compiles stays in memory until the process ends
 # Whether this thread or process works on one of several items of a map.
 IN_WORKER: ContextVar[bool] = ContextVar("IN_WORKER", default=False)
@@ -45,16 +46,35 @@ def uses_ray() -> bool:
     return bool(os.environ.get(RAY_ADDRESS))
 
 
-class RemoteCall(NamedTuple):
-    """A call by a process of the cluster, with the interface of `concurrent.futures.Future`."""
+def enter_worker(report: Report) -> None:
+    """Mark this thread or process as a worker, whose progress is reported to `report`."""
+    IN_WORKER.set(True)
+    REPORT.set(report)
 
-    reference: Any
 
-    def result(self) -> Any:
-        """Wait for the call and return its result."""
-        ray = _connect()
+def remote_function(
+    function: Callable[[Any], Any], cancelled: threading.Event
+) -> Callable[[Any], Any]:
+    """Return a function that calls `function` in a process of the cluster, and waits for it.
+
+    Args:
+        function: Takes an item. The function, the items and the results are pickled. A call is
+            repeated if its process is lost.
+        cancelled: An event that ends the running calls, whose results nobody needs.
+    """
+    ray = _connect()
+    task = ray.remote(max_calls=MAX_CALLS_PER_PROCESS)(_call)
+    task = task.options(max_retries=MAX_RETRIES, name="tabular.call")
+    pickled_function = ray.put(ray.cloudpickle.dumps(function))
+
+    def call(item: Any) -> Any:
+        pickled_item = ray.cloudpickle.dumps(item)
+        reference = task.remote(pickled_function, pickled_item, str(Path.cwd()))
+        while not ray.wait([reference], timeout=SECONDS_BETWEEN_CHECKS)[0]:
+            if cancelled.is_set():
+                ray.cancel(reference, force=True)
         try:
-            return ray.get(self.reference)
+            result, reports = ray.get(reference)
         except ray.exceptions.RayTaskError as error:
             if "failed to import on the worker" in str(error.cause):
                 problem = f"A machine of the Ray cluster cannot import the code in {Path.cwd()}"
@@ -63,44 +83,21 @@ class RemoteCall(NamedTuple):
             raise error.cause if isinstance(error.cause, UserError | OSError) else error from None
         except ray.exceptions.RayError as error:
             raise UserError(f"Ray: {error}") from None
+        for arguments in reports:
+            report_progress(*arguments)
+        return result
 
-    def cancel(self) -> None:
-        """Stop the call, whose result nobody needs."""
-        with suppress(Exception):
-            _connect().cancel(self.reference, force=True)
-
-
-def remote_function(function: Callable[[Any], Any], limit: int) -> Callable[[Any], RemoteCall]:
-    """Return a function that calls `function` with an item in a process of the cluster.
-
-    It waits while `limit` calls are running.
-
-    Args:
-        function: Takes an item. Ray pickles the function, the items and the results, and repeats
-            the call if its process is lost.
-    """
-    ray = _connect()
-    task = ray.remote(max_calls=MAX_CALLS_PER_PROCESS)(_call)
-    task = task.options(max_retries=MAX_RETRIES, name="tabular.call")
-    pickled_function = ray.put(ray.cloudpickle.dumps(function))
-    running: list[Any] = []
-
-    def submit(item: Any) -> RemoteCall:
-        while len(running) >= limit:
-            running[:] = ray.wait(running)[1]
-        pickled_item = ray.cloudpickle.dumps(item)
-        running.append(task.remote(pickled_function, pickled_item, str(Path.cwd())))
-        return RemoteCall(running[-1])
-
-    return submit
+    return call
 
 
-def _call(pickled_function: bytes, pickled_item: bytes, project: str) -> Any:
+def _call(pickled_function: bytes, pickled_item: bytes, project: str) -> tuple[Any, list[Any]]:
     from ray import cloudpickle
 
     os.chdir(project)
-    IN_WORKER.set(True)  # before the function is unpickled, which may run code of the project
-    return cloudpickle.loads(pickled_function)(cloudpickle.loads(pickled_item))
+    reports: list[Any] = []
+    # Unpickling the function may run code of the project, which has to know that it is in a worker.
+    enter_worker(lambda *arguments: reports.append(arguments))
+    return cloudpickle.loads(pickled_function)(cloudpickle.loads(pickled_item)), reports
 
 
 def core_count() -> int:
@@ -116,7 +113,6 @@ def _connect() -> Any:
         UserError: Ray is not installed, or there is no such cluster.
     """
     address = os.environ[RAY_ADDRESS]
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address != "local" and (Path.home() / ".ray/auth_token").is_file():
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # `ray start` does the same
     try:
@@ -124,18 +120,16 @@ def _connect() -> Any:
     except ModuleNotFoundError:
         advice = f"Run `make .venv/installed-ray`, or unset {RAY_ADDRESS}."
         raise UserError(f"{RAY_ADDRESS} is set, but Ray is not installed. {advice}") from None
-    options: dict[str, Any] = {}
-    if address == "local":
-        options = {"num_cpus": workers_from_environment(), "include_dashboard": False}
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    cores = workers_from_environment() if address == "local" else None
+    on_termination = signal.getsignal(signal.SIGTERM)
     try:
-        if host_and_port := re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", address):
-            host, port = host_and_port.groups()
+        host, _, port = address.rpartition(":")
+        if port.isdecimal() and "/" not in host:
             # Ray itself waits minutes for an address that does not answer.
-            socket.create_connection((host, int(port)), CONNECT_TIMEOUT).close()
-        ray.init(address, log_to_driver=False, logging_level="error", **options)
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT).close()
+        options = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+        ray.init(address, num_cpus=cores, **options)
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise UserError(f"{RAY_ADDRESS} in the environment: {address}: {error}") from None
-    for number, handler in handlers.items():  # Ray has replaced them
-        signal.signal(number, handler)
+    signal.signal(signal.SIGTERM, on_termination)  # Ray has replaced it
     return ray

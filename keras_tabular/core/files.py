@@ -98,8 +98,13 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
         ValueError: A number is NaN or infinite. The message names its key.
     """
     text = json.dumps(_rounded(value, f"{path}:"), sort_keys=True, indent=2, ensure_ascii=False)
+    write_text(path, text + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8, with `atomic_write`."""
     with atomic_write(path) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
 
 
 def _rounded(value: Any, key: str) -> Any:

@@ -17,13 +17,8 @@ from keras_tabular.core.errors import UserError
 
 # OpenBLAS reads its number of threads when it is imported, and its sums depend on that number.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
-PROJECT_PACKAGES = (
-    "",
-    "custom",
-    "stages",
-    "network",
-    "keras_tabular",
-)  # "": the error names no module
+# Their modules are not missing for lack of an installation; "": the error names no module.
+PROJECT_PACKAGES = ("", "custom", "stages", "network", "keras_tabular")
 OUT_OF_MEMORY = (
     "error: There is not enough memory. Close other programs or raise the limit, or lower these "
     "values in params.yaml: units and batch_size of train.networks, or ingest.rows_per_part, the "
@@ -74,12 +69,11 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
         sys.stdout.flush()  # may fail like any write
-    except BrokenPipeError:
-        _discard_stdout()
-        sys.exit(BROKEN_PIPE)
     except (Exception, KeyboardInterrupt) as error:
         if isinstance(error, OSError):
-            _discard_stdout()  # which may be a file on a full disk
+            _discard_stdout()  # which may be a pipe that nobody reads, or a file on a full disk
+        if isinstance(error, BrokenPipeError):
+            sys.exit(BROKEN_PIPE)
         if message := explanation(error):
             sys.exit(message)
         raise
@@ -117,12 +111,8 @@ def explanation(error: BaseException) -> str | None:
     return None
 
 
-def install_excepthook() -> None:
-    """Show the `explanation` of an error instead of its traceback, also outside of `run`."""
-    sys.excepthook = _show_error
-
-
-def _show_error(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+def show_error(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Show the `explanation` of an error instead of its traceback: a `sys.excepthook`."""
     if message := explanation(error):
         print(message, file=sys.stderr)
     else:

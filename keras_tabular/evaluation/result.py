@@ -127,7 +127,7 @@ def predict_table(
         y_pred = predict(arrays.feature_arrays(part, schema))
         return arrays.labels(part, schema)[:, 0], y_pred, arrays.row_weights(part, schema)
 
-    parts = list(ordered_map(predict_part, part_paths(folder), use_threads=False))
+    parts = list(ordered_map(predict_part, part_paths(folder), max_concurrent=1))
     y, y_pred, weight = map(np.concatenate, zip(*parts, strict=True))
     if count := int((~np.isfinite(y_pred)).any(axis=1).sum()):
         expected, got = arrays.NO_PREDICTION

@@ -1,29 +1,21 @@
 """Comparison of a run with its baselines and with another run."""
 
-import csv
-import io
 import math
 import re
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from keras_tabular.config.params import PARAMS
-from keras_tabular.config.schema import SCHEMA, Schema
+from keras_tabular.config.schema import SCHEMA
 from keras_tabular.core.files import md5_hash
 from keras_tabular.core.nested import flatten
-from keras_tabular.experiments.run import Run, locked_inputs, locked_outputs
-from keras_tabular.experiments.verdict import Verdict
-from keras_tabular.scoring.evaluation import MODEL, Difference, Score
-from keras_tabular.scoring.scores import Predictions
-from keras_tabular.scoring.uncertainty import score_and_resample
-from keras_tabular.tasks.metrics import AVERAGES, Metric, metrics_by_key
+from keras_tabular.experiments.gate import compare_with_base
+from keras_tabular.experiments.paired import paired_differences
+from keras_tabular.experiments.run import Run, locked_inputs, locked_outputs, mismatch
+from keras_tabular.scoring.evaluation import MODEL, Score
+from keras_tabular.tasks.metrics import AVERAGES, metrics_by_key
 
 REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validation")
-TEXT_COLUMNS = {"true class", "predicted class", "column"}  # of the files with plot data
-METRICS_OF_TASKS = metrics_by_key({})
 MAX_RELATIVE_DIFFERENCE = 1e-4  # of scores that are shown as the same
 
 
@@ -75,11 +67,12 @@ class Comparison:
     """Everything that the page or the comment shows about a run and its base.
 
     Args:
-        base: Another run of the same table, if there is one.
-        verdict: The verdict to show instead of that of the run.
+        other: Another run, if there is one.
 
     Attributes:
-        verdict: The verdict of the gate, if the run has one.
+        base: The other run, if it has the same table and target.
+        not_compared: Why the other run cannot be compared; empty if it can.
+        verdict: The verdict of the gate, if the run has one, with the checks against the base.
         scores: Scores by row set, then by metric key; only those of the test rows are compared
             with the base.
         code: Paths of code that differs.
@@ -92,9 +85,13 @@ class Comparison:
         UserError: The run has no scores.
     """
 
-    def __init__(self, run: Run, base: Run | None, verdict: Verdict | None = None) -> None:
-        self.run, self.base, self.verdict = run, base, verdict or run.verdict
-        self.evaluation = evaluation = run.require_evaluation()
+    def __init__(self, run: Run, other: Run | None) -> None:
+        self.run, self.evaluation, self.verdict = run, run.require_evaluation(), run.verdict
+        self.not_compared = mismatch(run, other) if other else ""
+        self.base = base = None if self.not_compared else other
+        if base and self.verdict:
+            limits = dict(flatten(run.params.get("gate", {}).get("worse_than_last", {})))
+            self.verdict = compare_with_base(self.verdict, run, base, limits)
         self.files = {name: run.load(run.metrics / f"{name}.json") for name in REPORT_FILES}
         self.stale = _find_stale(run)
         runs = base or run, run  # without a base, nothing differs
@@ -105,36 +102,38 @@ class Comparison:
         self.data = changed_values(*profiles) if all(profiles) else None
         splits = [locked_outputs(each.lock).get("data/split") for each in runs]
         self.test_rows_differ = all(splits) and splits[0] != splits[1]
-        metrics, with_base = metrics_by_key(evaluation.custom_metrics), dict[str, Score]()
-        if base:
-            paired = {} if self.test_rows_differ else paired_differences(run, base)
-            with_base = base_scores(base, paired)
+        paired = paired_differences(run, base) if base and not self.test_rows_differ else {}
+        base_scores = {
+            score.metric: score.model_copy(update={"difference": paired.get(score.metric)})
+            for score in (base.require_evaluation().scores if base else ())
+            if (score.row_set, score.model) == ("test", MODEL)
+        }
         self.scores = {
             row_set: compare_scores(
-                [score for score in evaluation.scores if score.row_set == row_set],
-                with_base if row_set == "test" else {},
-                metrics=metrics,
+                [score for score in self.evaluation.scores if score.row_set == row_set],
+                base_scores if row_set == "test" else {},
+                self.evaluation.custom_metrics,
             )
-            for row_set in evaluation.row_sets()
+            for row_set in self.evaluation.row_sets()
         }
 
 
 def compare_scores(
     scores: Iterable[Score],
-    base: Mapping[str, Score] = MappingProxyType({}),
+    base: Mapping[str, Score],
+    custom_metrics: Mapping[str, bool],
     keys: Iterable[str] = (),
-    metrics: Mapping[str, Metric] = METRICS_OF_TASKS,
 ) -> dict[str, ScoreRow]:
     """Arrange the scores for one set of rows by metric.
 
     Args:
         scores: Scores of the model and of the baselines.
         base: Scores of the base for the same set of rows, by metric key.
+        custom_metrics: Whether greater is better, by the name of each metric of the project.
         keys: Metric keys that have a row even if they are undefined everywhere.
-        metrics: The metrics to compare, by their keys, in the order of the result.
 
     Returns:
-        The rows by metric key.
+        The rows by metric key, in the order in which metrics are shown.
     """
     by_metric: dict[str, dict[str, Score]] = {key: {} for key in (*keys, *base)}
     for score in scores:
@@ -146,75 +145,9 @@ def compare_scores(
             *(metric.greater_is_better, by_metric[key].get(MODEL), base.get(key)),
             {name: by_metric[key].get(name) for name in names},
         )
-        for key, metric in metrics.items()
+        for key, metric in metrics_by_key(custom_metrics).items()
         if key in by_metric
     }
-
-
-def base_scores(base: Run, differences: Mapping[str, Difference]) -> dict[str, Score]:
-    """Return the scores of the base on its test rows by metric, with the differences from them."""
-    return {
-        score.metric: score.model_copy(update={"difference": differences.get(score.metric)})
-        for score in base.require_evaluation().scores
-        if (score.row_set, score.model) == ("test", MODEL)
-    }
-
-
-def paired_differences(run: Run, base: Run) -> dict[str, Difference]:
-    """Compare the scores of two runs on the same test rows, by metric key.
-
-    A run keeps only some of many test rows. The difference is then that on all rows, and the
-    interval that on the kept rows, moved and narrowed to the number of all rows. The result is
-    empty if a run has kept no rows, or if the labels of the rows differ.
-    """
-    rows, base_rows = read_test_rows(run), read_test_rows(base)
-    if rows is None or base_rows is None or not np.array_equal(rows.y, base_rows.y):
-        return {}
-    base_rows = base_rows._replace(group=rows.group)
-    scored, base_scored = (score_and_resample(each) for each in (rows, base_rows))
-    on_kept_rows = scored.differences(base_scored)
-    evaluation, base_evaluation = (each.require_evaluation() for each in (run, base))
-    n_rows = evaluation.rows("test")
-    if n_rows <= len(rows.y):
-        return on_kept_rows
-    width_ratio = (len(rows.y) / n_rows) ** 0.5
-    differences = {}
-    for key, paired in on_kept_rows.items():
-        value, base_value = (each.value("test", key) for each in (evaluation, base_evaluation))
-        if value is not None and base_value is not None:
-            difference = value - base_value
-            low, high = (
-                difference + width_ratio * (end - paired.value) for end in (paired.low, paired.high)
-            )
-            differences[key] = Difference(value=difference, low=low, high=high)
-    return differences
-
-
-def read_test_rows(run: Run) -> Predictions | None:
-    """Read the test rows that a run has kept, see `kept_test_rows`; None if there are none."""
-    rows = read_points(run, "test_rows")
-    if not rows:
-        return None
-    columns = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
-    y_pred = np.column_stack([columns[name] for name in columns if name.startswith("output_")])
-    weight = columns.get("weight", np.ones(len(rows)))
-    threshold = run.require_evaluation().threshold
-    threshold = 0.5 if threshold is None else threshold
-    group = columns["group"].astype(int) if "group" in columns else None
-    task = Schema.model_validate(run.schema).learning_task
-    return Predictions(task, columns["y"], y_pred, weight, threshold, group)
-
-
-def read_points(run: Run, name: str, folder: str = "plots") -> list[dict[str, Any]]:
-    """Read a file of plot data in `metrics/`; an empty cell is None, others are numbers or text."""
-    text = run.read(run.metrics / folder / f"{name}.csv")
-    return [
-        {
-            key: cell if key in TEXT_COLUMNS else float(cell) if cell else None
-            for key, cell in row.items()
-        }
-        for row in csv.DictReader(io.StringIO(text))
-    ]
 
 
 def changed_values(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> list[ChangedValue]:

@@ -4,9 +4,8 @@
 for it, `compare_with_base` adds the comparison with another run.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
 
 from keras_tabular.config.params import PARAMS, Params
 from keras_tabular.config.schema import Schema
@@ -16,45 +15,11 @@ from keras_tabular.evaluation.summary import evaluation_warnings
 from keras_tabular.experiments.advice import Networks, next_steps
 from keras_tabular.experiments.run import Run, mismatch
 from keras_tabular.experiments.verdict import STATUSES, Check, Status, Verdict, worst_status
-from keras_tabular.scoring.evaluation import Difference, Evaluation, model_values
+from keras_tabular.scoring.evaluation import Difference, Evaluation, Score, model_values
 from keras_tabular.tasks.metrics import BASELINES, CONSTANTS, deciding_metric, metric
 
 NOTHING_LEARNT, MISSES_LIMIT = "Nothing was learnt", "A score misses its limit"
 KEEPS_RULES = "The run keeps every rule of the gate"
-
-
-class Base(NamedTuple):
-    """The run that a run is compared with.
-
-    Attributes:
-        name: Label of the run or, if there is none to compare with, the reason.
-        evaluation: Scores of the run, if there is one to compare with.
-        compute_differences: Returns the scores minus those of the base on the same test rows, by
-            metric key; empty if the test rows differ.
-    """
-
-    name: str
-    evaluation: Evaluation | None
-    compute_differences: Callable[[], Mapping[str, Difference]] = dict
-
-
-def make_base(run: Run, other: Run | None) -> Base:
-    """Return another run as the base, if it has the same table and the same rule of the split."""
-    if other is None:
-        return Base("no earlier run is committed", None)
-    reason = mismatch(run, other)
-    split, other_split = ({"by": "random"} | r.load(PARAMS).get("split", {}) for r in (run, other))
-    if not reason and split != other_split:
-        reason = f"{other.label} has another split in params.yaml, so its test rows differ"
-    if reason:
-        return Base(reason, None)
-
-    def compute_differences() -> dict[str, Difference]:
-        from keras_tabular.experiments.comparison import paired_differences  # NumPy takes 0.2 s
-
-        return paired_differences(run, other)
-
-    return Base(other.label, other.evaluation, compute_differences)
 
 
 def evaluate_gate(
@@ -75,7 +40,7 @@ def evaluate_gate(
     gate, task = params.gate, schema.learning_task
     names, scores = task.baselines, model_values(evaluation.scores)
     keys = list(dict.fromkeys([deciding_metric(params.train.loss), evaluation.primary_metrics[0]]))
-    constant = check_constant(evaluation, names["constant"], keys)
+    constant = check_baseline(evaluation, names["constant"], keys, None)
     limits = [*check_limits(scores, gate), *check_subgroups(evaluation, gate.groups)]
     comparisons = [
         check_baseline(evaluation, names[kind], keys, gate.margin)
@@ -108,29 +73,24 @@ def evaluate_gate(
 
 
 def compare_with_base(
-    verdict: Verdict, evaluation: Evaluation, base: Base, limits: Mapping[str, float]
+    verdict: Verdict, run: Run, base: Run | None, limits: Mapping[str, float]
 ) -> Verdict:
     """Add the checks against another run to the verdict on a run.
 
     Args:
-        evaluation: Scores of the run.
+        base: The other run; None if there is none.
         limits: The key `worse_than_last` of the section `gate`.
     """
-    checks = [*check_base(model_values(evaluation.scores), base, limits)]
-    own_checks = [c for c in verdict.checks if not c.rule.startswith("worse_than_last ")]
-    reasons = [check.reason for check in checks if check.status == "fail"]
-    headline = verdict.headline
-    if reasons and verdict.status != "fail":
-        headline = MISSES_LIMIT
-        reasons += [verdict.reason] if verdict.reason != KEEPS_RULES else []
-    elif reasons:
-        reasons.insert(0, verdict.reason)
-    update = {
-        "checks": (*own_checks, *checks),
-        "status": worst_status([verdict.status, *(check.status for check in checks)]),
-        "headline": headline,
-        "reason": ". ".join(reasons) or verdict.reason,
-    }
+    checks = [*check_base(run, base, limits)]
+    failed = [check.reason for check in checks if check.status == "fail"]
+    statuses = [verdict.status, *(check.status for check in checks)]
+    update: dict[str, object] = {"checks": (*verdict.checks, *checks)}
+    update["status"] = worst_status(statuses)
+    if failed and verdict.status == "fail":
+        update["reason"] = ". ".join([verdict.reason, *failed])
+    elif failed:
+        own_reason = [verdict.reason] if verdict.reason != KEEPS_RULES else []
+        update |= {"headline": MISSES_LIMIT, "reason": ". ".join([*failed, *own_reason])}
     return verdict.model_copy(update=update)
 
 
@@ -155,66 +115,58 @@ def _headline(constant: Check | None, misses_limit: bool, strongest: Check | Non
     return f"The model is {outcome} than {BASELINES[strongest.subject]}"
 
 
-def check_constant(evaluation: Evaluation, name: str, keys: Sequence[str]) -> Check:
-    """Check that the model is significantly better than a constant.
-
-    Args:
-        name: Name of the constant baseline.
-        keys: Keys of the metrics to report; the first one decides.
-    """
-    check = check_baseline(evaluation, name, keys, None)
-    if check.status == "pass":
-        return check
-    rows = f"{evaluation.rows('test'):,} test rows"
-    reason = f"{rows} are too few to tell whether anything was learnt"
-    if check.status != "skipped":
-        reason = (
-            f"{NOTHING_LEARNT}: on {rows}, the model is not significantly better than "
-            f"{CONSTANTS[name]}: {_format_comparison(evaluation, name, keys)}"
-        )
-    return check.model_copy(update={"status": "fail", "reason": reason})
-
-
 def check_baseline(
     evaluation: Evaluation, name: str, keys: Sequence[str], margin: float | None
 ) -> Check:
     """Compare the model with a baseline by the paired difference of the deciding metric.
+
+    The model has to be significantly better than a constant, but not than another baseline.
 
     Args:
         name: Name of the baseline.
         keys: Keys of the metrics to report; the first one decides.
         margin: Share of the baseline's score by which the model may be worse.
     """
-    rule, key = f"beat_baselines {name}", keys[0]
+    rule, key, is_constant = f"beat_baselines {name}", keys[0], name in CONSTANTS
     value, baseline = evaluation.value("test", key), evaluation.score("test", key, name)
     difference = baseline.difference if baseline else None
+    rows = f"{evaluation.rows('test'):,} test rows"
     if value is None or baseline is None or difference is None:
-        reason = "there are too few test rows, or there is no score to compare with"
-        return Check(rule=rule, status="skipped", reason=reason)
-    greater = metric(key).greater_is_better
-    status: Status
-    most_worse = -difference.low if greater else difference.high  # that the interval contains
-    if not difference.within_chance:
-        better = (difference.low > 0) == greater
-        status = "pass" if better else "fail"
-        words = f"the model is significantly {'better' if better else 'worse'} than"
-    elif margin is None:
-        status, words = "undecided", "there is no significant difference between the model and"
-    elif most_worse <= margin * abs(baseline.value):
-        status, words = "pass", f"the model is at most {margin:.0%} worse than"
-    else:
-        status, words = "fail", f"the model may be more than {margin:.0%} worse than"
-    subject = CONSTANTS.get(name, BASELINES[name])
-    comparison = _format_comparison(evaluation, name, keys)
+        reason = f"{BASELINES[name]}: there are too few test rows, or no score to compare with"
+        if is_constant:
+            reason = f"{rows} are too few to tell whether anything was learnt"
+        return Check(rule=rule, status="fail" if is_constant else "skipped", reason=reason)
+    status, words = _judge_difference(baseline, difference, margin)
+    reason = f"On {rows}, {words} {CONSTANTS.get(name, BASELINES[name])}"
+    if is_constant and status != "pass":
+        status, words = "fail", "the model is not significantly better than"
+        reason = f"{NOTHING_LEARNT}: on {rows}, {words} {CONSTANTS[name]}"
     return Check(
         rule=rule,
         status=status,
-        reason=f"On {evaluation.rows('test'):,} test rows, {words} {subject}: {comparison}",
+        reason=f"{reason}: {_format_comparison(evaluation, name, keys)}",
         value=value,
         allowed=baseline.value,
         metric=key,
         difference=difference,
     )
+
+
+def _judge_difference(
+    baseline: Score, difference: Difference, margin: float | None
+) -> tuple[Status, str]:
+    """Return the status of a comparison with a baseline, and its outcome in words."""
+    greater = metric(baseline.metric).greater_is_better
+    if not difference.within_chance:
+        if (difference.low > 0) == greater:
+            return "pass", "the model is significantly better than"
+        return "fail", "the model is significantly worse than"
+    if margin is None:
+        return "undecided", "there is no significant difference between the model and"
+    most_worse = -difference.low if greater else difference.high  # that the interval contains
+    if most_worse <= margin * abs(baseline.value):
+        return "pass", f"the model is at most {margin:.0%} worse than"
+    return "fail", f"the model may be more than {margin:.0%} worse than"
 
 
 def _format_comparison(evaluation: Evaluation, name: str, keys: Sequence[str]) -> str:
@@ -247,28 +199,58 @@ def check_limits(scores: Mapping[str, float], gate: Gate) -> Iterator[Check]:
             yield _check_limit(f"{rule} {key}", scores.get(key), limit, at_least)
 
 
-def check_base(
-    scores: Mapping[str, float], base: Base, limits: Mapping[str, float]
-) -> Iterator[Check]:
+def check_base(run: Run, base: Run | None, limits: Mapping[str, float]) -> Iterator[Check]:
     """Check that scores are not worse than those of another run by more than a share.
 
+    A score of the test rows fails only if the difference on the same test rows is significant.
+
     Args:
-        scores: Scores by dotted key, as params.yaml names them.
+        base: The other run. The checks are skipped if there is none, or if it has another table or
+            another rule of the split.
         limits: The largest allowed share, by the key of the score.
     """
-    base_scores = model_values(base.evaluation.scores) if base.evaluation else {}
+    reason = _explain_no_base(run, base)
+    if base is None or reason:
+        for key in limits:
+            rule = f"worse_than_last {key}"
+            yield Check(rule=rule, status="skipped", reason=f"{key}: {reason}")
+        return
+    scores, base_scores = (model_values(each.require_evaluation().scores) for each in (run, base))
     for key, share in limits.items():
-        rule, value = f"worse_than_last {key}", scores.get(key)
-        if value is not None and key not in base_scores:
-            yield Check(rule=rule, status="skipped", reason=base.name, value=value, allowed=None)
+        rule, value, base_value = f"worse_than_last {key}", scores.get(key), base_scores.get(key)
+        if base_value is None:
+            reason = f"{key}: {base.label} has no such score"
+            yield Check(rule=rule, status="skipped", reason=reason)
             continue
-        greater, base_value = metric(key).greater_is_better, base_scores.get(key, 0.0)
+        greater = metric(key).greater_is_better
         limit = round(base_value + (-share if greater else share) * abs(base_value), 6)
-        source = f" ({share:.0%} worse than {format_number(base_value)} in {base.name})"
+        source = f" ({share:.0%} worse than {format_number(base_value)} in {base.label})"
         check = _check_limit(rule, value, limit, greater, "" if value is None else source)
         if check.status == "fail" and value is not None and key.startswith("test."):
-            check = _check_significance(check, base)
+            check = _check_significance(check, run, base)
         yield check
+
+
+def _explain_no_base(run: Run, base: Run | None) -> str:
+    if base is None:
+        return "no earlier run is committed"
+    split, base_split = ({"by": "random"} | r.load(PARAMS).get("split", {}) for r in (run, base))
+    other_split = f"{base.label} has another split in params.yaml, so its test rows differ"
+    return mismatch(run, base) or (other_split if split != base_split else "")
+
+
+def _check_significance(check: Check, run: Run, base: Run) -> Check:
+    from keras_tabular.experiments.paired import paired_differences  # SciPy takes 0.5 s
+
+    difference = paired_differences(run, base).get(check.subject.removeprefix("test."))
+    if difference is None:
+        problem = f"{base.label} has different test rows, so its scores cannot be compared"
+        reason = f"{check.subject}: {problem}"
+        return check.model_copy(update={"status": "skipped", "reason": reason})
+    if difference.within_chance:
+        reason = f"{check.reason}; the difference on the same test rows is not significant"
+        return check.model_copy(update={"status": "pass", "reason": reason})
+    return check
 
 
 def check_subgroups(evaluation: Evaluation, limits: Mapping[str, float]) -> Iterator[Check]:
@@ -310,18 +292,3 @@ def _check_limit(
             f"{'at least' if at_least else 'at most'} {format_number(limit, value)}{source}"
         )
     return Check(rule=rule, status=status, reason=reason, value=value, allowed=limit)
-
-
-def _check_significance(check: Check, base: Base) -> Check:
-    """Let a score that is worse than that of the base fail only if the difference is significant.
-
-    The scores are compared on the same test rows; if the base has others, the check is skipped.
-    """
-    difference = base.compute_differences().get(check.subject.removeprefix("test."))
-    if difference is None:
-        reason = f"{base.name} has different test rows, so its scores cannot be compared"
-        return check.model_copy(update={"status": "skipped", "reason": reason})
-    if difference.within_chance:
-        reason = f"{check.reason}; the difference on the same test rows is not significant"
-        return check.model_copy(update={"status": "pass", "reason": reason})
-    return check

@@ -1,5 +1,7 @@
 """A run: the scores, the schema and the other files of a revision in git."""
 
+import csv
+import io
 import json
 import os
 import subprocess
@@ -13,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from keras_tabular.config.schema import SCHEMA
+from keras_tabular.config.typed_yaml import SectionT
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
 from keras_tabular.experiments.verdict import Verdict
@@ -21,6 +24,7 @@ from keras_tabular.scoring.evaluation import Evaluation
 LOCK = "dvc.lock"
 METRICS = Path("metrics")  # the folder into which dvc.yaml lets the stages write
 WORKSPACE = "workspace"
+TEXT_COLUMNS = {"true class", "predicted class", "column"}  # of the files with plot data
 
 
 class Commit(NamedTuple):
@@ -71,18 +75,30 @@ class Run:
             raise UserError(f"{path}: {error}. If a stage writes it, run `dvc repro`") from None
         return value if isinstance(value, dict) else {}
 
+    def read_points(self, name: str, folder: str = "plots") -> list[dict[str, Any]]:
+        """Read a file of plot data; an empty cell is None, and other cells are numbers or text."""
+        text = self.read(self.metrics / folder / f"{name}.csv")
+        return [
+            {
+                key: cell if key in TEXT_COLUMNS else float(cell) if cell else None
+                for key, cell in row.items()
+            }
+            for row in csv.DictReader(io.StringIO(text))
+        ]
+
     @cached_property
     def evaluation(self) -> Evaluation | None:
         """The scores of the run; None if there are none in the present format."""
-        with suppress(ValidationError):  # an old commit may have another format
-            return Evaluation.model_validate(self.load(self.metrics / "scores.json"))
-        return None
+        return self._read_section("scores.json", Evaluation)
 
     @cached_property
     def verdict(self) -> Verdict | None:
         """The verdict of the gate; None if there is none in the present format."""
+        return self._read_section("gate.json", Verdict)
+
+    def _read_section(self, name: str, section_type: type[SectionT]) -> SectionT | None:
         with suppress(ValidationError):  # an old commit may have another format
-            return Verdict.model_validate(self.load(self.metrics / "gate.json"))
+            return section_type.model_validate(self.load(self.metrics / name))
         return None
 
     @cached_property

@@ -5,7 +5,6 @@ from typing import Literal
 
 from keras_tabular.config.typed_yaml import Section
 from keras_tabular.scoring.evaluation import Difference
-from keras_tabular.tasks.metrics import BASELINES
 
 Status = Literal["fail", "undecided", "pass", "skipped"]
 STATUSES: tuple[Status, ...] = ("fail", "undecided", "pass")  # of a verdict, the worst one first
@@ -64,14 +63,3 @@ class Verdict(Section):
 def worst_status(statuses: Sequence[Status]) -> Status:
     """Return the worst of some statuses; `pass` if all were skipped."""
     return next((status for status in STATUSES if status in statuses), "pass")
-
-
-def format_checks(checks: Sequence[Check]) -> list[tuple[Status, str]]:
-    """Return the status and the reason of each check, which starts with what was skipped."""
-    lines = []
-    for check in checks:
-        subject = BASELINES.get(check.subject, check.subject)
-        is_skipped = check.status == "skipped"
-        reason = f"{subject}: {check.reason}" if is_skipped else check.reason
-        lines.append((check.status, reason))
-    return lines

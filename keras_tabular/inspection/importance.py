@@ -75,7 +75,7 @@ def loss_increases(
     loss = np.average(task.row_losses(y, predict(columns)), weights=weight)
     batch_size = max(BATCH_ROWS // len(order), 1)
     batches = [names[start : start + batch_size] for start in range(0, len(names), batch_size)]
-    losses = np.concatenate(list(ordered_map(shuffled_losses, batches, use_threads=False)))
+    losses = np.concatenate(list(ordered_map(shuffled_losses, batches, max_concurrent=1)))
     return dict(zip(names, losses - loss, strict=True))
 
 

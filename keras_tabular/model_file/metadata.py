@@ -5,7 +5,7 @@ import re
 import zipfile
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
@@ -124,11 +124,6 @@ class ModelMetadata(Section, extra="ignore"):
     def attribution(self) -> dict[str, float]:
         """Share of attribution of each column; empty without a summary of the training rows."""
         return self.trained_on.attribution if self.trained_on else {}
-
-    @classmethod
-    def from_schema(cls, schema: Schema, **fields: Any) -> Self:
-        """Build the metadata of a model that is trained on this table."""
-        return cls(task=schema.task, target=schema.target, classes=list(schema.classes), **fields)
 
 
 def read_metadata(path: Path, content: bytes) -> ModelMetadata:

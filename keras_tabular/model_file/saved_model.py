@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_tabular.config.schema import Schema, input_name
-from keras_tabular.core.errors import UserError, format_list, truncate
+from keras_tabular.config.schema import Schema
+from keras_tabular.core.errors import UserError, truncate
 from keras_tabular.model_file.metadata import ModelMetadata, read_metadata, replace_metadata
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.reproducible import OrderedMean, ReproducibleDense, make_reproducible
-from keras_tabular.table.arrays import Inputs, input_type
+from keras_tabular.table.arrays import Inputs
 
 BATCH_SIZES = (16, 256, 1024)  # the first one is for a server, where it is 6 times faster than 256
 MAX_WORK_OF_LARGE_BATCHES = 1_000_000  # multiply-adds per row; above, 1024 rows leave the caches
@@ -30,31 +30,21 @@ def write_model(model: keras.Model, path: Path, metadata: ModelMetadata) -> None
         replace_metadata(saved, path, metadata)
 
 
-def save_model(model: "SavedModel", path: Path) -> None:
-    """Save a model, and load it as a later stage does.
-
-    Raises:
-        UserError: Keras cannot load the file in safe mode.
-    """
-    write_model(model.plain, path, model.metadata)
-    load_model(Path("the model that was trained"), path.read_bytes())
-
-
 @dataclass(frozen=True)
 class SavedModel:
     """A model with the metadata in its file.
 
     Attributes:
-        path: Name of the file in messages.
         plain: The model as Keras loads it.
         metadata: Metadata in the file.
-        content: All bytes of the file.
+        path: Name of the file in messages.
+        content: All bytes of the file; empty before the model is saved.
     """
 
-    path: Path
     plain: keras.Model
     metadata: ModelMetadata
-    content: bytes
+    path: Path = Path("model.keras")
+    content: bytes = b""
 
     @cached_property
     def network(self) -> keras.Model:
@@ -149,28 +139,15 @@ def load_model(path: Path, content: bytes, schema: Schema | None = None) -> Save
         copy.write_bytes(content)
         try:
             plain = keras.models.load_model(copy, safe_mode=True)
-            model = SavedModel(path, plain, metadata, content)
-            shape = model.network.output_shape
+            model = SavedModel(plain, metadata, path, content)
+            model.network  # noqa: B018  which can fail for layers from elsewhere
         except Exception as error:  # a file can be wrong in any way
             problem = truncate(f"{error}".partition("\n")[0] or type(error).__name__, 500)
             raise UserError(f"{path}: Keras cannot load it in safe mode: {problem}") from None
-    if schema is None:
-        return model
-    declared = {(input_name(name), input_type(c)) for name, c in schema.features.items()}
-    inputs = {(tensor.name, tensor.dtype) for tensor in plain.inputs}
-    problems = [f"input {name}" for name in sorted(dict(declared ^ inputs))]
-    if shape != (None, schema.learning_task.n_outputs):
-        problems.append(
-            f"{shape[-1] if shape else 'no'} outputs for {schema.learning_task.n_outputs}"
-        )
-    declared_metadata = ModelMetadata.from_schema(schema)
-    for key in ("task", "target", "classes") if metadata.task else ():
-        trained, declared_value = getattr(metadata, key), getattr(declared_metadata, key)
-        if trained != declared_value:
-            problems.append(f"{key} {trained} in the model, {declared_value} in the schema")
-    if problems:
-        problem = f"another table than data/schema.yaml declares: {format_list(problems)}"
-        raise UserError(f"{path}: the model was trained for {problem}. Run `dvc repro`.")
+    own_schema = metadata.table_schema
+    if schema and not (own_schema and schema.model_dump_json() == own_schema.model_dump_json()):
+        problem = "the model was trained for another table than data/schema.yaml declares"
+        raise UserError(f"{path}: {problem}. Run `dvc repro`.")
     return model
 
 

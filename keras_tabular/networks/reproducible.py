@@ -332,10 +332,6 @@ class MeanLoss(keras.losses.Loss):
 class MeanAbsoluteError(keras.metrics.Mean):
     """Keras's metric of this name, added up by `sum_on_grid`."""
 
-    def update_state(
-        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
-    ) -> None:
-        errors, rows = tf.abs(y_true - y_pred)[:, 0], tf.cast(tf.size(y_true), tf.float32)
-        if sample_weight is not None:
-            errors, rows = errors * sample_weight, tf.reduce_sum(sample_weight)
+    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor) -> None:
+        errors, rows = tf.abs(y_true - y_pred)[:, 0] * sample_weight, tf.reduce_sum(sample_weight)
         super().update_state(tf.math.divide_no_nan(tf.squeeze(sum_on_grid(errors)), rows), rows)

@@ -138,11 +138,9 @@ def find_drift(
     reason = "no column has drifted by more than sampling noise and the limit allow"
     if moved:
         verdict = "fail" if share >= limits.attribution else "warn"
-        have_drifted = "have drifted; they have" if len(moved) > 1 else "has drifted; it has"
-        reason = (
-            f"{format_list(moved)} {have_drifted} {share:.1%} of the attribution, which is the "
-            "effect of all columns on the predictions"
-        )
+        have = "have drifted; they have" if len(moved) > 1 else "has drifted; it has"
+        effect = f"{share:.1%} of the attribution, which is the effect of columns on predictions"
+        reason = f"{format_list(moved)} {have} {effect}"
     if dates:
         reason += "; dates do not count, because new rows are usually later"
     if failed := sum(counts.failed.values()):

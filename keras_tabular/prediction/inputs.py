@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.cluster import uses_ray
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.core.files import atomic_write, md5_hash
-from keras_tabular.model_file.metadata import read_metadata
+from keras_tabular.model_file.metadata import ModelMetadata, read_metadata
 from keras_tabular.table.json_lines import is_log, read_answers
 from keras_tabular.table.source import check_columns, is_json
 
@@ -43,8 +42,8 @@ def parse_model_and_rows(parser: ArgumentParser) -> Namespace:
     return args
 
 
-def read_schema_and_params(path: Path, content: bytes) -> tuple[Schema, Params]:
-    """Read the schema, and the sections `validate` and `drift` of the parameters, from a model.
+def read_schema(path: Path, content: bytes) -> tuple[Schema, ModelMetadata]:
+    """Read the schema of the model's table, and all metadata, from a model.
 
     Args:
         path: Name of the model's file in messages.
@@ -55,12 +54,9 @@ def read_schema_and_params(path: Path, content: bytes) -> tuple[Schema, Params]:
     """
     metadata = read_metadata(path, content)
     if metadata.table_schema is None:
-        raise UserError(
-            f"{path}: the file does not contain the schema of the model's table. Name a model that "
-            f"the stage calibrate of `dvc repro` has written, such as {MODEL}."
-        )
-    params = Params(validate=metadata.validate_params, drift=metadata.drift_params)
-    return metadata.table_schema, params
+        advice = f"Name a model that the stage calibrate has written, such as {MODEL}."
+        raise UserError(f"{path}: the file does not contain the schema of its table. {advice}")
+    return metadata.table_schema, metadata
 
 
 def scratch_folder() -> TemporaryDirectory[str]:

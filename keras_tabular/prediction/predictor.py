@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,9 +13,10 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.inspection.attribution import MAX_EXPLAINED, Permutations, contributions
 from keras_tabular.model_file.metadata import training_rows
+from keras_tabular.prediction.inputs import read_schema
 from keras_tabular.table.arrays import NO_PREDICTION, feature_arrays
 from keras_tabular.table.cells import ARROW_TYPES
-from keras_tabular.table.checks import Checks
+from keras_tabular.table.checks import Checks, declared_checks
 from keras_tabular.table.rows import Failure
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
@@ -83,10 +85,9 @@ class Predictor:
         identifiers = [name for name in names if name in self.schema.ignore]
         for name in identifiers:
             if name in predictions.names or (numbered and name == "row"):
-                raise UserError(
-                    f"The schema ignores a column {name!r}, but the output has one of this name. "
-                    "Leave it out of the file, or rename it in both, and train the model again."
-                )
+                advice = "Leave it out of the file, or rename it in both, and train again."
+                problem = f"The schema ignores a column {name!r}, but the output has one, too."
+                raise UserError(f"{problem} {advice}")
         return pa.schema([*first, *((name, pa.string()) for name in identifiers), *predictions])
 
     def missing_values(self, rows: int) -> pa.Table:
@@ -99,6 +100,24 @@ class Predictor:
         trained_on = training_rows(self.model.path, self.model.metadata)
         names = sorted(self.schema.features, key=lambda name: -trained_on.attribution[name])
         return Permutations.from_summaries(trained_on.summaries, self.schema, names[:MAX_EXPLAINED])
+
+
+def load_predictor(path: Path, content: bytes) -> Predictor:
+    """Load a model with the schema and the checks that its file contains; TensorFlow starts.
+
+    Args:
+        path: Name of the model's file in messages.
+        content: Content of the model's file.
+
+    Raises:
+        UserError: This is not a model's file, or it does not contain the schema.
+    """
+    schema, metadata = read_schema(path, content)
+
+    from keras_tabular.model_file.saved_model import load_model
+
+    checks = declared_checks(schema, metadata.validate_params)
+    return Predictor(load_model(path, content), schema, checks)
 
 
 def reason_columns(

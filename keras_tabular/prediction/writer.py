@@ -69,18 +69,16 @@ def _csv_writer(file: Any, schema: pa.Schema, delimiter: str, escape_formulas: b
     def escape(texts: list[str | None]) -> list[str | None]:
         return [text and FORMULA.sub(r"'\1", text) for text in texts] if escape_formulas else texts
 
+    def format_cells(cells: pa.ChunkedArray) -> list[str | None]:
+        texts = cells.cast(pa.string()).to_pylist()
+        return escape(texts) if pa.types.is_string(cells.type) else texts
+
     header = [escape(schema.names)]
 
     def write(table: pa.Table) -> None:
         lines = StringIO()
         writer = csv.writer(lines, delimiter=delimiter, lineterminator="\n")
-        columns = [
-            escape(column.to_pylist())
-            if pa.types.is_string(column.type)
-            else column.cast(pa.string()).to_pylist()
-            for column in table.columns
-        ]
-        writer.writerows([*header, *zip(*columns, strict=True)])
+        writer.writerows([*header, *zip(*map(format_cells, table.columns), strict=True)])
         header.clear()
         file.write(lines.getvalue().encode())
         file.flush()

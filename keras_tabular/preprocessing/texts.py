@@ -7,9 +7,9 @@ encoded by a regression that was fitted without the row's fold, so its own targe
 its encoding.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from scipy import sparse
 from keras_tabular.networks.backend import keras
 
 ops = keras.ops
+Item = TypeVar("Item")
 NGRAM_LENGTH = 5  # characters
 MAX_WORD_LENGTH = 8  # characters on average, with the space between two words
 MAX_CHARACTERS_COUNTED = 5_000_000  # of the texts in which words are counted: bounded memory
@@ -62,13 +63,7 @@ def fit_vocabulary(parts: Iterable[np.ndarray], max_tokens: int, length: int) ->
         max_tokens: Largest number of words, and of n-grams, in the vocabulary.
         length: Largest number of n-grams of a text to read.
     """
-    texts: list[str] = []
-    characters = 0
-    for text in chain.from_iterable(parts):
-        texts.append(text)
-        characters += len(text)
-        if characters > MAX_CHARACTERS_COUNTED:
-            break
+    texts = list(first_items(chain.from_iterable(parts), len, MAX_CHARACTERS_COUNTED))
     tensor = ops.convert_to_tensor(np.array(texts, object)[:, None])
     vocabularies = []
     for tokens in ("words", "ngrams"):
@@ -79,6 +74,16 @@ def fit_vocabulary(parts: Iterable[np.ndarray], max_tokens: int, length: int) ->
     words, ngrams = vocabularies
     longest = max([16, *map(len, texts)])
     return Vocabulary(words, ngrams, min(1 << (longest - 1).bit_length(), length))
+
+
+def first_items(items: Iterable[Item], size: Callable[[Item], int], limit: int) -> Iterator[Item]:
+    """Yield the first items, until the sum of their sizes is at least `limit`."""
+    total = 0
+    for item in items:
+        yield item
+        total += size(item)
+        if total >= limit:
+            return
 
 
 def vectorizer(tokens: str, **options: Any) -> keras.layers.TextVectorization:
@@ -158,15 +163,10 @@ def fit_encoder(
     """
     model = vocabulary.token_model()
     size = 1 + len(vocabulary.words) + len(vocabulary.ngrams)  # where 0 means no token
-    blocks: list[sparse.csr_array] = []
-    count = 0
     batches = (part[n : n + BATCH_ROWS] for part in parts for n in range(0, len(part), BATCH_ROWS))
-    for texts in batches:
-        blocks.append(token_matrix(model, texts, size))
-        count += blocks[-1].nnz
-        if count >= MAX_TOKENS_TO_FIT:
-            break
-    tokens = sparse.vstack(blocks, format="csr")
+    blocks = (token_matrix(model, texts, size) for texts in batches)
+    fitted_blocks = first_items(blocks, lambda block: block.nnz, MAX_TOKENS_TO_FIT)
+    tokens = sparse.vstack(list(fitted_blocks), format="csr")
     rows = tokens.shape[0]
     rows_with_token = np.bincount(tokens.indices, minlength=size)
     inverse_frequency = np.log((1 + rows) / (1 + rows_with_token)) + 1

@@ -8,7 +8,6 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-DISTRIBUTION = "keras-tabular"  # the name of the library for pip
 # A package in a lock file: its name, its version and perhaps a marker, and a line for each hash.
 LOCKED_PACKAGE = re.compile(r"^([\w.-]+)==.*\n(?: +--hash=.*\n)+", re.MULTILINE)
 
@@ -42,14 +41,14 @@ def locked_packages(lock: str) -> dict[str, str]:
     return {match[1]: match[0] for match in LOCKED_PACKAGE.finditer(lock)}
 
 
-def lock_text(other_lines: str, packages: dict[str, str]) -> str:
-    """Build a lock file with the packages in the order of `uv pip compile`.
+def replace_packages(lock: str, packages: dict[str, str]) -> str:
+    """Return a lock file with other packages, in the order of `uv pip compile`.
 
     Args:
-        other_lines: Comments and options at the top.
+        lock: The lock file, whose comments and options stay.
         packages: The lines of each package, by its name.
     """
-    return other_lines + "".join(packages[name] for name in sorted(packages))
+    return LOCKED_PACKAGE.sub("", lock) + "".join(packages[name] for name in sorted(packages))
 
 
 if __name__ == "__main__":

@@ -19,8 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from keras_tabular.core.errors import UserError, format_list
-from keras_tabular.projects.lock import LOCKED_PACKAGE, lock_text, locked_packages
-from keras_tabular.projects.wheel import ROOT, get_wheel, pin, read_project_files, run_command
+from keras_tabular.projects.wheel import ROOT, get_wheel, read_project_files, run_command
 
 MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
 MAX_HEADER = 2**20  # characters of a table that are read to find its column names
@@ -156,19 +155,14 @@ def write_files(folder: Path, table: str, target: str) -> None:
         "target_in_table": target.replace("|", r"\|"),
     }
     (folder / "vendor").mkdir()
-    wheel = get_wheel(folder / "vendor")
-    for name, (content, mode) in read_project_files(wheel).items():
+    for name, text in read_project_files(get_wheel(folder / "vendor")).items():
         if name in WITH_PLACEHOLDERS:
-            text = content.decode()
-            content = re.sub(r"\{\{ ?(\w+) ?\}\}", lambda match: values[match[1]], text).encode()
-        elif name == "requirements.txt":
-            lock = content.decode()
-            other_lines = f"{LOCKED_PACKAGE.sub('', lock)}--find-links vendor\n\n"
-            content = lock_text(other_lines, locked_packages(lock) | pin(wheel)).encode()
+            text = re.sub(r"\{\{ ?(\w+) ?\}\}", lambda match: values[match[1]], text)
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        path.chmod(mode)
+        path.write_text(text, encoding="utf-8")
+        if text.startswith("#!"):
+            path.chmod(0o755)
 
 
 def add_table(run: Callable[..., None], folder: Path, args: Namespace, table: Path) -> None:

@@ -1,30 +1,30 @@
 """Upgrade a project to a later version of the library, and print what has changed.
 
 Run this command with a clone of the later version: `python3 CLONE/keras_tabular upgrade FOLDER`. It
-replaces the wheel in vendor, the packages in the lock files, and the stages that you have not
-edited: their scripts and their texts in dvc.yaml. It also replaces tests/test_project.py unless you
-have edited it. It installs the packages into .venv, and changes no other file.
+replaces the wheel in vendor and the packages in the lock files. It merges the changes of the
+library into dvc.yaml, custom.py, the scripts in stages and tests/test_project.py. It installs the
+packages into .venv, and changes no other file.
 """
 
 import re
 import shutil
+import subprocess
 import tempfile
 import zipfile
 from argparse import ArgumentParser
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
-from keras_tabular.projects.lock import DISTRIBUTION, LOCKED_PACKAGE, lock_text, locked_packages
-from keras_tabular.projects.wheel import PIP, Files, get_wheel, pin, read_project_files, run_command
+from keras_tabular.projects.lock import locked_packages, replace_packages
+from keras_tabular.projects.wheel import PIP, get_wheel, read_project_files, run_command
 
 CHANGES = "keras_tabular/CHANGELOG.md"  # in the wheel
-TEST = "tests/test_project.py"
-# The stages in a dvc.yaml, and one of them, with blank lines and comments except at the end.
-STAGES = re.compile(rb"^stages:.*\n(?:(?: *(?:#.*)?\n)*  .*\n)*", re.MULTILINE)
-STAGE = re.compile(rb"^  ([\w-]+):.*\n(?:(?: *(?:#.*)?\n)*    .*\n)*", re.MULTILINE)
-Stage = tuple[bytes, bytes]  # its script and its text in dvc.yaml; empty if there is none
-NO_STAGE: Stage = (b"", b"")
+UPGRADED = re.compile(
+    r"custom\.py|dvc\.yaml|requirements.*\.txt|stages/.*\.py|tests/test_project\.py"
+)
+CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
+MAX_CONFLICTS = 127  # that `git merge-file` counts in its exit code; a higher one is an error
 
 
 def main() -> None:
@@ -41,22 +41,21 @@ def main() -> None:
         new_wheel = get_wheel(Path(scratch))
         wheel = old_wheel.parent / new_wheel.name
         changes = new_changes(old_wheel, new_wheel)
-        old_files, files = read_project_files(old_wheel), read_project_files(new_wheel)
-        locks = upgraded_locks(folder, old_files, files, pin(new_wheel))
-        stages, messages = upgraded_stages(folder, old_files, files)
+        files = upgraded_files(folder, *map(read_project_files, (old_wheel, new_wheel)))
         # The wheel is replaced last, so that `upgrade` can be repeated if it was interrupted.
-        for path, lock_lines in locks.items():
+        for path, text in files.items():
             with atomic_write(path) as partial:
-                partial.write_text(lock_lines, encoding="utf-8")
-        for path, content in stages.items():
-            path.write_bytes(content)
+                partial.write_text(text, encoding="utf-8")
         with atomic_write(wheel) as partial:
             shutil.copy(new_wheel, partial)
     if wheel != old_wheel:
         old_wheel.unlink()
     print(f"{wheel} replaces {old_wheel.name}. requirements.txt has its hash.")
-    for message in messages:
-        print(message)
+    for path in (path for path, text in files.items() if CONFLICT.search(text)):
+        print(
+            f"{path}: you and the library have changed the same lines. Both versions are in the "
+            "file, between <<<<<<< and >>>>>>>. Choose or combine them, and remove these markers."
+        )
     print(f"New lines of the change log:\n\n{changes or '(none)'}\n")
     install(folder, wheel)
 
@@ -68,87 +67,67 @@ def new_changes(old_wheel: Path, wheel: Path) -> str:
     return "\n".join(line for line in text.splitlines() if line not in old_lines)
 
 
-def upgraded_locks(folder: Path, old: Files, new: Files, pins: dict[str, str]) -> dict[Path, str]:
-    """Return the lock files of the project with the packages that the new version needs.
+def upgraded_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> dict[Path, str]:
+    """Merge the changes of the library into the files of a project.
 
-    A package that the owner added, or whose version the owner changed, stays as it is.
+    A file that the owner has removed stays removed.
 
     Args:
-        pins: The lines of the library for requirements.txt, by its name.
-    """
-    locks = {}
-    for name in new:
-        path = folder / name
-        if not re.fullmatch(r"requirements(/\w+)?\.txt", name) or not path.exists():
-            continue
-        old_packages = locked_packages(old.get(name, (b"", 0))[0].decode())
-        packages = locked_packages(new[name][0].decode())
-        old_pins = {lines.split()[0] for lines in old_packages.values()}
-        text = path.read_text(encoding="utf-8")
-        owner_packages = {
-            package: lines
-            for package, lines in locked_packages(text).items()
-            if lines.split()[0] not in old_pins and package != DISTRIBUTION
-        }
-        packages |= owner_packages | (pins if name == "requirements.txt" else {})
-        locks[path] = lock_text(LOCKED_PACKAGE.sub("", text), packages)
-    return locks
-
-
-def upgraded_stages(folder: Path, old: Files, new: Files) -> tuple[dict[Path, bytes], list[str]]:
-    """Find the stages that differ in the new version.
-
-    A script needs the command in dvc.yaml that fits it. If the owner has edited one of the two, and
-    the new version has another one, both stay as they are.
+        folder: The project.
+        old: The text of each file of the library's old version, by its path in a project.
+        new: The text of each file of its new version.
 
     Returns:
-        The new content of scripts, of dvc.yaml and of the test of the project; and a message about
-        each stage that stays.
+        The text of each file to write.
     """
-    paths = [*folder.glob("dvc.yaml"), *folder.glob("stages/*.py")]
-    project_files = {  # with a line end after the last line, which some editors leave out
-        path.relative_to(folder).as_posix(): (re.sub(rb"(.)\Z", rb"\1\n", path.read_bytes()), 0)
-        for path in paths
+    upgraded = {}
+    for name in filter(UPGRADED.fullmatch, new):
+        path, text = folder / name, new[name]
+        if path.exists() and text != old.get(name):
+            merge = merge_packages if name.startswith("requirements") else merge_lines
+            upgraded[path] = merge(path, old.get(name, ""), text)
+        elif name not in old:
+            upgraded[path] = text
+    return upgraded
+
+
+def merge_packages(path: Path, old: str, new: str) -> str:
+    """Return a lock file of the project with the packages of the new version.
+
+    A package that the owner added, or whose version the owner changed, stays as it is.
+    """
+    lock = path.read_text(encoding="utf-8")
+    old_pins = [lines.split()[0] for lines in locked_packages(old).values()]
+    owner_packages = {
+        name: lines
+        for name, lines in locked_packages(lock).items()
+        if lines.split()[0] not in old_pins
     }
-    old_stages, stages, project_stages = map(read_stages, (old, new, project_files))
-    contents, texts, messages = dict[Path, bytes](), dict[str, bytes](), list[str]()
-    test, test_before = folder / TEST, old.get(TEST, (b"", 0))[0]
-    if TEST in new and test.is_file() and test.read_bytes() == test_before != new[TEST][0]:
-        contents[test] = new[TEST][0]
-    for name in old_stages | stages:
-        versions = [each.get(name, NO_STAGE) for each in (old_stages, stages, project_stages)]
-        _, (script, text), project_stage = versions
-        if project_stage == NO_STAGE and name in old_stages:
-            continue  # the owner has removed it
-        has_new_script, has_new_text = (a != b != c for a, b, c in zip(*versions, strict=True))
-        if any(len({*parts}) == len(versions) for parts in zip(*versions, strict=True)):
-            places = [f"stages/{name}.py of the clone"] if has_new_script else []
-            places += [f"these lines of dvc.yaml:\n\n{text.decode()}"] if has_new_text else []
-            message = f"You have edited the stage {name}, and the library has a new version of it."
-            messages.append(f"{message} Repeat your edits in {' and in '.join(places)}")
-            continue
-        if has_new_script and script:
-            contents[folder / f"stages/{name}.py"] = script
-        if has_new_text:
-            texts[name] = text
-    if texts:
-        added = b"".join(
-            t for name, t in texts.items() if not project_stages.get(name, NO_STAGE)[1]
-        )
-        contents[folder / "dvc.yaml"] = STAGES.sub(
-            lambda section: STAGE.sub(lambda s: texts.get(s[1].decode(), s[0]), section[0]) + added,
-            project_files["dvc.yaml"][0],
-        )
-    return contents, messages
+    return replace_packages(lock, locked_packages(new) | owner_packages)
 
 
-def read_stages(files: Files) -> dict[str, Stage]:
-    """Return the stages in some files, by their names."""
-    section = b"".join(STAGES.findall(files.get("dvc.yaml", (b"", 0))[0]))
-    texts = {match[1].decode(): match[0] for match in STAGE.finditer(section)}
-    paths = {PurePath(name): content for name, (content, _) in files.items()}
-    scripts = {path.stem: paths[path] for path in paths if path.match("stages/*.py")}
-    return {name: (scripts.get(name, b""), texts.get(name, b"")) for name in texts | scripts}
+def merge_lines(path: Path, old: str, new: str) -> str:
+    """Return the text of a file with the changes from `old` to `new`.
+
+    Where the owner has changed the same lines, the text has both versions between git's markers.
+
+    Raises:
+        UserError: The file still has conflicts of an earlier upgrade.
+    """
+    text = path.read_text(encoding="utf-8").rstrip("\n") + "\n"
+    if CONFLICT.search(text):
+        raise UserError(f"{path}: resolve the conflicts of the last upgrade (<<<<<<<) first.")
+    versions = {"your version": text, "version before": old, "new version": new}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, version in versions.items():
+            Path(scratch, name).write_text(version, encoding="utf-8")
+        command = ["git", "merge-file", "--stdout", *versions]
+        git = subprocess.run(
+            command, cwd=scratch, stdout=subprocess.PIPE, encoding="utf-8", check=False
+        )
+    if git.returncode > MAX_CONFLICTS:
+        raise UserError(f"{path}: git cannot merge this file. The lines above say why.")
+    return git.stdout
 
 
 def install(folder: Path, wheel: Path) -> None:

@@ -13,14 +13,13 @@ from pathlib import Path
 from zipfile import ZipFile
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.projects.lock import DISTRIBUTION, version_differences
+from keras_tabular.projects.lock import locked_packages, replace_packages, version_differences
 
 ROOT = Path(__file__).resolve().parents[2]  # a clone, or site-packages
 PROJECT_FILES = "keras_tabular/projects/files/"  # in the wheel
-GIT = ("git", "-c", "advice.detachedHead=false", "-c", "init.defaultBranch=main")
+GIT = ("git", "-c", "advice.detachedHead=false", "-c", "init.defaultBranch=main")  # without hints
 # Dependencies in dvc.yaml. In a project, the lock file has the hash of the library instead.
-LIBRARY_FOLDERS = re.compile(rb"(?:^ +- keras_tabular/.*\n)+", re.MULTILINE)
-Files = dict[str, tuple[bytes, int]]  # the content and the mode of each file, by its path
+LIBRARY_FOLDERS = re.compile(r"(?:^ +- keras_tabular/.*\n)+", re.MULTILINE)
 PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
@@ -28,7 +27,7 @@ def get_wheel(folder: Path) -> Path:
     """Build a wheel of the commit that is checked out in this clone.
 
     Args:
-        folder: An existing folder without another wheel of the library.
+        folder: The absolute path of an existing folder without another wheel of the library.
 
     Returns:
         The path of the wheel in the folder.
@@ -50,22 +49,19 @@ def get_wheel(folder: Path) -> Path:
             run_command(python, "-m", "venv", f"{scratch}/venv")
             python = f"{scratch}/venv/bin/python"
             run_command(python, *PIP, "install", "--require-hashes", "-r", lock)
-        build = ("-m", "hatchling", "build", "--target", "wheel", "--directory", folder.resolve())
-        run_command(python, *build, cwd=source, quiet=True)
+        build = f"import hatchling.build; hatchling.build.build_wheel({str(folder)!r})"
+        run_command(python, "-c", build, cwd=source)
     (wheel,) = folder.glob("keras_tabular-*.whl")
     return wheel
 
 
-def run_command(
-    *command: str | Path, cwd: Path | None = None, venv: Path | None = None, quiet: bool = False
-) -> None:
+def run_command(*command: str | Path, cwd: Path | None = None, venv: Path | None = None) -> None:
     """Run a command.
 
     Args:
         command: The program and its arguments.
         cwd: The folder to run it in.
         venv: A virtual environment whose programs are found first.
-        quiet: Whether to hide what the command writes to stdout.
 
     Raises:
         UserError: The command failed. Its own message is on stderr.
@@ -73,27 +69,25 @@ def run_command(
     environment = os.environ.copy()
     if venv:
         environment["PATH"] = f"{venv / 'bin'}{os.pathsep}{environment['PATH']}"
-    stdout = subprocess.DEVNULL if quiet else None
-    if subprocess.run(command, cwd=cwd, env=environment, stdout=stdout, check=False).returncode:
+    if subprocess.run(command, cwd=cwd, env=environment, check=False).returncode:
         words = " ".join(map(str, command))
         raise UserError(f"{words} failed in {cwd or Path()}. The lines above say why.")
 
 
-def read_project_files(wheel: Path) -> Files:
-    """Return the files for a project in the wheel."""
-    files = {}
+def read_project_files(wheel: Path) -> dict[str, str]:
+    """Return the text of each file for a project in the wheel, by its path in the project.
+
+    Its requirements.txt also has the wheel.
+    """
     with ZipFile(wheel) as archive:
-        for info in archive.infolist():
-            if info.filename.startswith(PROJECT_FILES):
-                name, content = info.filename.removeprefix(PROJECT_FILES), archive.read(info)
-                if name == "dvc.yaml":
-                    content = LIBRARY_FOLDERS.sub(b"      - requirements.txt\n", content)
-                files[name] = (content, info.external_attr >> 16 & 0o777)
+        files = {
+            name.removeprefix(PROJECT_FILES): archive.read(name).decode()
+            for name in archive.namelist()
+            if name.startswith(PROJECT_FILES)
+        }
+    files["dvc.yaml"] = LIBRARY_FOLDERS.sub("      - requirements.txt\n", files["dvc.yaml"])
+    lock, digest = files["requirements.txt"], hashlib.sha256(wheel.read_bytes()).hexdigest()
+    pin = f"keras-tabular=={wheel.name.split('-')[1]} \\\n    --hash=sha256:{digest}\n"
+    packages = locked_packages(lock) | {"keras-tabular": pin}
+    files["requirements.txt"] = replace_packages(f"{lock}--find-links vendor\n\n", packages)
     return files
-
-
-def pin(wheel: Path) -> dict[str, str]:
-    """Return the lines that a wheel of the library has in a lock file, by its name."""
-    version = wheel.name.split("-")[1]
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    return {DISTRIBUTION: f"{DISTRIBUTION}=={version} \\\n    --hash=sha256:{digest}\n"}

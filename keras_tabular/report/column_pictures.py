@@ -78,17 +78,14 @@ def draw_effect(effect: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
 
 def drift_picture(name: str, column: ColumnDrift) -> Picture:
     """Draw the share of the training rows and of the new rows in each bin of a column."""
-    counts_of_bins = zip(column.bins, column.train, column.new, strict=True)
-    empty = {bin_name for bin_name, *counts in counts_of_bins if not any(counts)}
-
-    def shares(series: str, counts: list[int]) -> Rows:
-        return [
-            {"bin": bin_name, "share": count / sum(counts), "series": series}
-            for bin_name, count in zip(column.bins, counts, strict=True)
-            if bin_name not in empty
-        ]
-
-    train, new = shares("training rows", column.train), shares("new rows", column.new)
+    train: Rows = []
+    new: Rows = []
+    n_train, n_new = sum(column.train), sum(column.new)
+    for bin_name, train_rows, new_rows in zip(column.bins, column.train, column.new, strict=True):
+        if train_rows or new_rows:
+            point = {"bin": bin_name}
+            train.append(point | {"share": train_rows / n_train, "series": "training rows"})
+            new.append(point | {"share": new_rows / n_new, "series": "new rows"})
     share = {
         "x": quantitative("share", "Share of the rows", axis={"format": "~%"}),
         "color": vega.colors(["training rows", "new rows"], (OTHER, THIS)),

@@ -35,9 +35,10 @@ def format_parameter(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def format_score(value: float | None, *compared_with: float | None) -> str:
+def format_score(score: Score | float | None, *compared_with: Score | float | None) -> str:
     """Format a score by `format_number`, with a minus sign instead of a hyphen."""
-    return format_number(value, *compared_with).replace("-", "−")
+    values = [each.value if isinstance(each, Score) else each for each in (score, *compared_with)]
+    return format_number(*values).replace("-", "−")
 
 
 def format_interval(interval: tuple[float, float] | None) -> str:
@@ -57,12 +58,6 @@ def format_difference(row: ScoreRow, other: Score | None) -> str:
     text = f"{'+' if value > 0 else ''}{format_score(value)}, {outcome.replace('_', ' ')}"
     interval = difference and format_interval((difference.low, difference.high))
     return f"{text} ({interval})" if interval else text
-
-
-def format_value_of(score: Score | None, *compared_with: Score | None) -> str:
-    """Format a score, with enough digits to tell it apart from others."""
-    value, *other_values = (each.value if each else None for each in (score, *compared_with))
-    return format_score(value, *other_values)
 
 
 def slice_name(where: list[list[str]], name: str = "") -> str:

@@ -12,9 +12,8 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from keras_tabular.core.errors import format_list
-from keras_tabular.experiments.comparison import Comparison, read_points
+from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.experiments.run import Run
-from keras_tabular.experiments.verdict import format_checks
 from keras_tabular.report import column_pictures, formats, pictures, vega
 from keras_tabular.tasks.metrics import BASELINES, MIN_SUBGROUP_ROWS, ROW_SETS
 from keras_tabular.tasks.task import TASKS
@@ -71,8 +70,7 @@ def markdown_row(cells: Iterable[Any]) -> str:
 
 def important_columns(names: Iterable[str], run: Run) -> list[str]:
     """Return the most important of these columns."""
-    points = read_points(run, "importance")
-    rank = {point["column"]: n for n, point in enumerate(points)}
+    rank = {point["column"]: n for n, point in enumerate(run.read_points("importance"))}
     return sorted(names, key=lambda name: rank.get(name, len(rank)))[:MAX_ERROR_COLUMNS]
 
 
@@ -88,7 +86,5 @@ TEMPLATES = Environment(
 # Templates can call every function of these modules.
 for module in (sys.modules[__name__], formats, column_pictures, pictures):
     TEMPLATES.filters |= dict(getmembers(module, isfunction))
-TEMPLATES.filters |= {"svg": vega.svg, "format_checks": format_checks, "format_list": format_list}
-TEMPLATES.filters["baseline_name"] = BASELINES.get
-TEMPLATES.globals["UNDECIDED_NOTE"] = UNDECIDED_NOTE
-TEMPLATES.globals["MIN_SUBGROUP_ROWS"] = MIN_SUBGROUP_ROWS
+TEMPLATES.filters |= {"svg": vega.svg, "format_list": format_list, "baseline_name": BASELINES.get}
+TEMPLATES.globals |= {"UNDECIDED_NOTE": UNDECIDED_NOTE, "MIN_SUBGROUP_ROWS": MIN_SUBGROUP_ROWS}

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from keras_tabular.experiments.comparison import Comparison, read_points
+from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.report import vega
 from keras_tabular.report.vega import OTHER, SOFT, THIS, Rows, Spec, layer, nominal, quantitative
 from keras_tabular.scoring.evaluation import MODEL
@@ -79,7 +79,7 @@ def prediction_pictures(comparison: Comparison) -> list[Picture]:
         "threshold": draw_threshold,
         "values": draw_values,
     }
-    return [draw[name](comparison) for name in draw if read_points(comparison.run, name)]
+    return [draw[name](comparison) for name in draw if comparison.run.read_points(name)]
 
 
 def draw_confusion(comparison: Comparison) -> Picture:
@@ -87,7 +87,7 @@ def draw_confusion(comparison: Comparison) -> Picture:
 
     Many classes have no numbers in their cells.
     """
-    rows = read_points(comparison.run, "confusion")
+    rows = comparison.run.read_points("confusion")
     names = list(dict.fromkeys(row["true class"] for row in rows))
     are_wide = (max(len(names), 3) + 1) * max(map(len, names)) > MAX_LETTERS_IN_ROW
     labels = {"labelLimit": 190, "labelOverlap": len(names) > MAX_CLASSES_WITH_NUMBERS}
@@ -134,7 +134,7 @@ def draw_calibration(comparison: Comparison) -> Picture:
 
 def draw_threshold(comparison: Comparison) -> Picture:
     """Draw the scores that depend on the threshold, and the threshold of the model."""
-    scores = read_points(comparison.run, "threshold")
+    scores = comparison.run.read_points("threshold")
     threshold = comparison.evaluation.threshold
     threshold = 0.5 if threshold is None else threshold
     has_costs = scores[0]["cost"] is not None
@@ -160,7 +160,7 @@ def draw_threshold(comparison: Comparison) -> Picture:
 
 def draw_values(comparison: Comparison) -> Picture:
     """Draw a point for each row of a regression, and the line of perfect predictions."""
-    rows = read_points(comparison.run, "values")
+    rows = comparison.run.read_points("values")
     not_from_zero = {"scale": {"zero": False}}
     x = quantitative("true value", f"True {comparison.run.target}") | not_from_zero
     y = quantitative("predicted value", "Predicted") | not_from_zero
@@ -175,7 +175,7 @@ def learning_curve(comparison: Comparison) -> Picture | None:
     rows = [
         {"epoch": point["epoch"], "value": point[key], "series": label, "n": point["epoch"]}
         for key, label in (("train", "training rows"), ("validation", "held-out rows"))
-        for point in read_points(comparison.run, "loss", "curves")
+        for point in comparison.run.read_points("loss", "curves")
         if point[key] is not None
     ]
     if not rows:
@@ -194,9 +194,7 @@ def learning_curve(comparison: Comparison) -> Picture | None:
     return Picture(name, draw_lines(rows, x, y, names, layers))
 
 
-def draw_lines(
-    rows: Rows, x: Spec, y: Spec, names: Sequence[str], layers: Sequence[Spec], **style: Any
-) -> Spec:
+def draw_lines(rows: Rows, x: Spec, y: Spec, names: Sequence[str], layers: list[Spec]) -> Spec:
     """Draw a line for each of the names below other layers; the second line is thinner."""
     encoding = {
         "x": x,
@@ -205,7 +203,7 @@ def draw_lines(
         "strokeWidth": vega.series(names, [2.5, 1.5]),
         "order": {"field": "n", "type": "quantitative"},
     }
-    return vega.chart(rows, [layer("line", encoding, clip=True, **style), *layers])
+    return vega.chart(rows, [layer("line", encoding, clip=True), *layers])
 
 
 def points_of_runs(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
@@ -218,7 +216,7 @@ def points_of_runs(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
     rows: Rows = []
     labels: list[str] = []
     for run in filter(None, (comparison.run, comparison.base)):
-        run_rows = read_points(run, name)
+        run_rows = run.read_points(name)
         if not run_rows:
             break
         labels.append(run.label)

@@ -3,9 +3,8 @@
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
-from keras_tabular.config.schema import ISO, Format
+from keras_tabular.config.schema import ISO, Format, Kind
 from keras_tabular.config.typed_yaml import Value
 from keras_tabular.schema_inference import formats
 from keras_tabular.schema_inference.formats import all_parse_as, parse_texts
@@ -42,7 +41,7 @@ class InferredColumn:
         may_be_group: Whether the rows with the same value may belong together.
     """
 
-    kind: str
+    kind: Kind
     counts: Counter[str]
     missing_values: list[str]
     nullable: bool
@@ -56,9 +55,10 @@ class InferredColumn:
     may_be_group: bool = False
 
     @property
-    def present(self) -> list[str]:
-        """The different texts that are not missing."""
-        return [text for text in self.counts if text and text not in self.missing_values]
+    def present(self) -> Counter[str]:
+        """How often each text occurs that is not missing."""
+        missing = {"", *self.missing_values}
+        return Counter({text: n for text, n in self.counts.items() if text not in missing})
 
     def ignore(self, description: str, question: str, also: str = "") -> None:
         """Exclude the column from the model, and ask whether that is right.
@@ -89,12 +89,12 @@ def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
         if not infer_date(name, column) and name != target:
             infer_identifier(name, column, sample)
         if name != target and not column.is_ignored:
-            n_values = sum(column.counts[text] for text in column.present)
+            n_values = column.present.total()
             if n_values < min(MIN_VALUES, sample.rows / 2):
                 has_values = f"{n_values} of {sample.rows} rows have a value"
                 column.ignore(has_values, "Can the model do without this column?")
         if column.kind == "category" and not column.is_ignored:
-            infer_text(column, [] if forms else formats.ask_format(column.present))
+            infer_text(column, [] if forms else formats.ask_format([*column.present]))
     return columns
 
 
@@ -118,7 +118,7 @@ def infer_column(
     missing = sorted(text for text in counts if is_missing(text))
     column = InferredColumn("category", counts, missing, bool(counts[""] or missing))
     column.replace = replacements
-    present = column.present
+    present = [*column.present]
     if len(present) < 2 and not (present and column.nullable):
         column.description = "The same value in every row" if present else "No readable value"
         column.is_ignored = column.is_constant = True
@@ -129,7 +129,7 @@ def infer_column(
         form, question = formats.choose_number_format(number_formats, marks, delimiter)
         is_whole = all_parse_as(present, "integer", form) and (form or "." not in "".join(present))
         column.kind, column.format = "integer" if is_whole else "real", form
-        numbers: list[Any] = parse_texts(present, column.kind, form)
+        numbers = parse_texts(present, column.kind, form)
         written = f", written as {form}" if form else ""
         column.description += f" from {min(numbers):g} to {max(numbers):g}{written}"
         column.questions += question
@@ -159,7 +159,7 @@ def merge_spellings(counts: Counter[str], texts: list[str]) -> dict[str, str]:
 
 def infer_date(name: str, column: InferredColumn) -> bool:
     """Make a column a datetime column if all its texts are dates, and return whether they are."""
-    texts, forms, questions = column.present, list[str](), list[str]()
+    texts, forms, questions = [*column.present], list[str](), list[str]()
     if column.kind == "category":
         forms, questions = formats.infer_date_formats(texts)
     elif column.kind == "integer" and not column.format and DATE_NAME.search(name):
@@ -173,7 +173,7 @@ def infer_date(name: str, column: InferredColumn) -> bool:
     several = tuple(forms) if len(forms) > 1 else None
     column.kind, column.replace = "datetime", {}
     column.format = several or (None if forms == [ISO] else forms[0])
-    dates: list[Any] = parse_texts(texts, "datetime", column.format)
+    dates = parse_texts(texts, "datetime", column.format)
     written = f", written as {' or '.join(forms)}" if several else ""
     ends = f"{min(dates):%Y-%m-%d} to {max(dates):%Y-%m-%d}"
     column.description = f"{len(texts)} different dates or times from {ends}{written}"
@@ -198,7 +198,7 @@ def infer_identifier(name: str, column: InferredColumn, sample: Sample) -> None:
     is_unique = len(present) == len(sample.row_hashes) > sample.rows / 2
     is_identifier = False
     if column.kind == "integer":
-        numbers: list[Any] = parse_texts(present, "integer", column.format)
+        numbers = parse_texts([*present], "integer", column.format)
         n_integers = max(numbers) - min(numbers) + 1
         are_years = YEARS[0] <= min(numbers) and max(numbers) <= YEARS[1]
         if is_unique and len(present) >= MIN_COUNTING_SHARE * n_integers and not are_years:
@@ -221,11 +221,11 @@ def infer_text(column: InferredColumn, questions: list[str]) -> None:
         questions: Questions about texts most of which are dates or numbers.
     """
     texts = column.present
-    rows, distinct = sum(column.counts[text] for text in texts), len(texts)
+    rows, distinct = texts.total(), len(texts)
     reading = ""
     if distinct > MANY_DISTINCT:
         mean_words = sum(len(text.split()) for text in texts) / distinct
-        mark, labels = find_labels(texts)
+        mark, labels = find_labels([*texts])
         if mark:
             reading = f", lists of {len(labels)} labels between {mark}, which are read as words"
         elif mean_words >= MIN_MEAN_WORDS and rows < MAX_ROWS_PER_TEXT * distinct:
@@ -236,8 +236,8 @@ def infer_text(column: InferredColumn, questions: list[str]) -> None:
             return
     if reading:
         column.kind, column.replace = "text", {}
-    frequent = sorted(texts, key=lambda text: -column.counts[text])[:MAX_EXAMPLES]
-    examples = ", ".join(frequent)[:MAX_EXAMPLES_LENGTH]
+    frequent = texts.most_common(MAX_EXAMPLES)
+    examples = ", ".join(text for text, _ in frequent)[:MAX_EXAMPLES_LENGTH]
     column.description += f"{reading}{': ' if distinct <= MAX_EXAMPLES else ', such as '}{examples}"
     column.questions += questions
     if column.replace:

@@ -2,12 +2,12 @@
 
 import re
 from functools import cache
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keras_tabular.config.schema import ISO, NUMBER_FORMAT, Column, Format
-from keras_tabular.config.typed_yaml import Value
+from keras_tabular.config.schema import ISO, NUMBER_FORMAT, Column, Format, Kind
 from keras_tabular.core.errors import quote
 from keras_tabular.table.cells import ISO_8601, parse
 
@@ -39,16 +39,16 @@ MAX_OTHER_SHARE = 0.1  # of texts that are no dates or numbers, in a column that
 MAX_TEXTS_TO_ASK = 50
 
 
-def all_parse_as(texts: list[str], kind: str, form: str | None = None) -> bool:
+def all_parse_as(texts: list[str], kind: Kind, form: str | None = None) -> bool:
     """Return whether all texts are values of a kind."""
-    column = Column.model_validate({"kind": kind, "format": form})
+    column = Column(kind=kind, format=form)
     return not pc.any(parse(pa.array(texts, pa.string()), column)[1]).as_py()
 
 
-def parse_texts(texts: list[str], kind: str, form: Format = None) -> list[Value | None]:
+def parse_texts(texts: list[str], kind: Kind, form: Format = None) -> list[Any]:
     """Return the values of texts in a column of a kind. A text that is no such value gets None."""
-    column = Column.model_validate({"kind": kind, "format": form})
-    return list(parse(pa.array(texts, pa.string()), column)[0].to_pylist())
+    column = Column(kind=kind, format=form)
+    return parse(pa.array(texts, pa.string()), column)[0].to_pylist()
 
 
 def infer_number_formats(texts: list[str]) -> list[str | None]:
@@ -69,7 +69,7 @@ def infer_number_formats(texts: list[str]) -> list[str | None]:
         forms = [form for form in written if all_parse_as(texts, "real", form)]
     elif any("." in text for text in texts) and all_parse_as(texts, "real", "1.234,5"):
         forms.append("1.234,5")
-    formats_by_numbers: dict[tuple[Value | None, ...], str | None] = {}
+    formats_by_numbers: dict[tuple[Any, ...], str | None] = {}
     for form in forms:
         formats_by_numbers.setdefault(tuple(parse_texts(texts, "real", form)), form)
     return list(formats_by_numbers.values())

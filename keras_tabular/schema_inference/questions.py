@@ -49,13 +49,13 @@ def ask_about(name: str, column: InferredColumn, *, is_target: bool) -> list[str
     if count >= NEARLY_ALL * rows and not is_target:
         value = truncate(text) or "empty"
         return [f"{count} of {rows} rows are {value}. Is it useful? If not, move it to ignore."]
-    present = Counter({text: counts[text] for text in column.present})
-    personal = [] if is_target else ask_personal_data(name, column.present)
+    present = column.present
+    personal = [] if is_target else ask_personal_data(name, [*present])
     if column.kind in ("category", "text") and not is_target:
         return personal + ask_group(name, column, present)
     if column.kind not in ("real", "integer"):
         return []
-    numbers: list[Any] = parse_texts([*present], column.kind, column.format)
+    numbers = parse_texts([*present], column.kind, column.format)
     values = Counter[float]()
     for number, count in zip(numbers, present.values(), strict=True):
         values[float(number)] += count

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from keras_tabular.config.schema import Schema
+from keras_tabular.config.schema import Kind, Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.config.typed_yaml import Value, expected_one_of, parse_section
 from keras_tabular.core.errors import UserError
@@ -114,13 +114,13 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
     column = columns[name]
     if column.kind in ("datetime", "text"):
         column.kind, column.format = "category", None
-    texts = column.present
-    classes = Counter[Value]()
     # The texts true and TRUE are one class, but the real numbers 1 and 1.0 are two.
-    is_real = column.kind == "real"
-    values = texts if is_real else parse_texts(texts, column.kind, column.format)
-    for text, value in zip(texts, values, strict=True):
-        classes[str(value) if value is None else value] += column.counts[text]
+    is_real, values = column.kind == "real", [*column.present]
+    if not is_real:
+        values = parse_texts(values, column.kind, column.format)
+    classes = Counter[Value]()
+    for value, count in zip(values, column.present.values(), strict=True):
+        classes[value] += count
     if len(classes) < 2:
         raise UserError(f"target: expected different values in column {name}, got {[*classes]}.")
     task = infer_task(column.kind, classes)
@@ -146,7 +146,7 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
     return keys
 
 
-def infer_task(kind: str, classes: Counter[Value]) -> type[Task]:
+def infer_task(kind: Kind, classes: Counter[Value]) -> type[Task]:
     """Infer the task from the kind of the target and the number of rows of each value.
 
     Integers are classes only if there are few, none of them rare. The values of a count from 0 to

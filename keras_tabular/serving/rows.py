@@ -1,22 +1,29 @@
 """Check rows from JSON, convert predictions to JSON, and describe a request as a JSON schema."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from fastapi import HTTPException
 
-from keras_tabular.config.schema import EPOCHS, Column, Schema
+from keras_tabular.config.schema import EPOCHS, ByKind, Column, Schema
 from keras_tabular.config.typed_yaml import suggestion
 from keras_tabular.core.errors import format_list, quote
-from keras_tabular.table.cells import ARROW_TYPES, LONE_SURROGATE
+from keras_tabular.table.cells import LONE_SURROGATE
 from keras_tabular.table.checks import Checks
 from keras_tabular.table.csv import RawRows
 from keras_tabular.table.rows import CheckedRows, check_rows
 
-JSON_TYPES = {"double": "number", "float": "number", "int64": "integer", "bool": "boolean"}
+JSON_TYPES = ByKind[str](
+    real="number",
+    integer="integer",
+    boolean="boolean",
+    category="string",
+    datetime="string",
+    text="string",
+)
 JsonSchema = dict[str, Any]
 
 
@@ -30,7 +37,7 @@ def request_schema(schema: Schema) -> JsonSchema:
 
 
 def _cell_schema(column: Column) -> JsonSchema:
-    types = [JSON_TYPES.get(str(ARROW_TYPES[column.kind]), "string")]
+    types = [JSON_TYPES[column.kind]]
     types += ["number"] if {*column.formats} & {*EPOCHS} else []
     types += ["string"] if column.reads_texts else []
     types += ["null"] if column.nullable else []
@@ -74,13 +81,11 @@ def check_json_rows(
     Returns:
         The rows, and a line for each mistake for which they are refused, in the order of the rows.
     """
-    mistakes = [(n, text) for n, row in enumerate(rows) for text in _row_mistakes(row, schema)]
-    cells = [_valid_cells(row) for row in rows]
+    cells, mistakes_by_row = zip(*(_read_row(row, schema) for row in rows), strict=True)
+    mistakes = [(n, text) for n, texts in enumerate(mistakes_by_row) for text in texts]
     identifiers = [name for name in schema.ignore if any(name in row for row in cells)]
-    columns = {}
-    for name in [*schema.features, *identifiers]:
-        point = schema.columns[name].decimal_point if name in schema.columns else "."
-        columns[name] = pa.array([_cell_text(row.get(name), point) for row in cells], pa.string())
+    names = [*schema.features, *identifiers]
+    columns = {name: pa.array([row.get(name, "") for row in cells], pa.string()) for name in names}
     raw = RawRows(Path("the request"), 0, pa.table(columns), {})
     batch = check_rows(raw, schema.features, checks)
     failures = [failure for failure in batch.failures if failure.column in cells[failure.row]]
@@ -90,51 +95,39 @@ def check_json_rows(
     return batch._replace(failures=failures), lines
 
 
-def _row_mistakes(row: Any, schema: Schema) -> Iterator[str]:
-    """Yield what is wrong with a row, except for the cells that `check_rows` checks."""
+def _read_row(row: Any, schema: Schema) -> tuple[dict[str, str], list[str]]:
+    """Return the valid cells of a row as texts, and what is wrong with the row and other cells."""
     if not isinstance(row, dict):
-        yield f": expected an object, got {quote(json.dumps(row))}"
-        return
+        return {}, [f": expected an object, got {quote(json.dumps(row))}"]
+    cells, mistakes = {}, list[str]()
     if missing := [name for name in schema.features if name not in row]:
         nullable = all(schema.columns[name].nullable for name in missing)
         hint = "; give null for an empty cell" if nullable else ""
-        yield f": missing: {format_list(missing)}{hint}"
-    declared_names = {*schema.columns, *schema.ignore}
-    for name in sorted(row.keys() - declared_names):
-        yield f": no column {quote(name)} is declared.{suggestion(name, schema.features)}"
-    for name, cell in row.items():
-        if name in declared_names and (problem := _cell_problem(cell)):
-            yield f", column {name}: {problem}"
-
-
-def _valid_cells(row: Any) -> dict[str, Any]:
-    items = row.items() if isinstance(row, dict) else ()
-    return {name: cell for name, cell in items if not _cell_problem(cell)}
-
-
-def _cell_problem(cell: Any) -> str:
-    """Return why a value is not a cell; empty if it is one."""
-    if isinstance(cell, dict | list):
-        allowed = "a number, text, true, false or null"
-        return f"expected {allowed}, got {quote(json.dumps(cell))}"
-    if isinstance(cell, str) and LONE_SURROGATE.search(cell):
-        return f"expected text in UTF-8, got {quote(cell)}"
-    return ""
-
-
-def _cell_text(cell: str | float | bool | None, point: str) -> str:
-    if isinstance(cell, str):
-        return cell
-    return "" if cell is None else json.dumps(cell).replace(".", point)
+        mistakes.append(f": missing: {format_list(missing)}{hint}")
+    undeclared = row.keys() - {*schema.columns, *schema.ignore}
+    for name in sorted(undeclared):
+        hint = suggestion(name, schema.features)
+        mistakes.append(f": no column {quote(name)} is declared.{hint}")
+    for name in (name for name in row if name not in undeclared):
+        cell = row[name]
+        if isinstance(cell, dict | list):
+            allowed = "a number, text, true, false or null"
+            mistakes.append(f", column {name}: expected {allowed}, got {quote(json.dumps(cell))}")
+        elif not isinstance(cell, str):
+            column, text = schema.columns.get(name), json.dumps(cell)
+            point = column.decimal_point if column else "."
+            cells[name] = "" if cell is None else text.replace(".", point)
+        elif LONE_SURROGATE.search(cell):
+            mistakes.append(f", column {name}: expected text in UTF-8, got {quote(cell)}")
+        else:
+            cells[name] = cell
+    return cells, mistakes
 
 
 def answers_from_columns(columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> list[dict[str, Any]]:
     """Convert columns to JSON rows. A float32 gets the fewest digits that identify it."""
-    values = {
-        name: column.cast(pa.string()).cast(pa.float64())
-        if pa.types.is_float32(column.type)
-        else column
-        for name, column in columns.items()
-    }
-    answers: list[dict[str, Any]] = pa.table(values).to_pylist()
-    return answers
+    values = dict(columns)
+    for name, column in columns.items():
+        if pa.types.is_float32(column.type):
+            values[name] = column.cast(pa.string()).cast(pa.float64())
+    return pa.table(values).to_pylist()

@@ -1,5 +1,6 @@
 """Where the rows of a table come from: their file, their line, and their identifiers."""
 
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +24,18 @@ def row_origins(rows: np.ndarray, rejected: Path, files: list[Path], schema: Sch
         The columns `FILE`, `LINE` (of a Parquet file, the number of the row), and as texts the
         columns that the schema ignores without a description, if all files have them.
     """
-    lines = {str(file): row_lines(file, schema) for file in files}
-    starts = dict(zip(lines, np.cumsum([0, *map(len, lines.values())]).tolist(), strict=False))
-    is_valid = np.ones(sum(map(len, lines.values())), bool)
+    rejected_lines = defaultdict[str, list[int]](list)
     for part in read_parts(rejected, ["rejected_line"]):
         for place in part[0].to_pylist():
             file, _, line = place.rpartition(", ")
-            row = int(np.searchsorted(lines[file], int(line.split()[1])))
-            is_valid[starts[file] + row] = False
-    source_rows = np.flatnonzero(is_valid)[rows]
+            rejected_lines[file].append(int(line.split()[1]))
+    lines = {str(file): row_lines(file, schema) for file in files}
+    is_rejected = [np.isin(numbers, rejected_lines[file]) for file, numbers in lines.items()]
+    source_rows = np.flatnonzero(~np.concatenate(is_rejected))[rows]
 
-    file_numbers = np.searchsorted([*starts.values()], source_rows, side="right") - 1
+    file_numbers = np.repeat(np.arange(len(lines), dtype=np.int32), [*map(len, is_rejected)])
     columns = {
-        FILE: pa.DictionaryArray.from_arrays(file_numbers.astype(np.int32), [*lines]),
+        FILE: pa.DictionaryArray.from_arrays(file_numbers[source_rows], [*lines]),
         LINE: np.concatenate([*lines.values()])[source_rows],
     }
     ignored = [name for name in schema.ignore if name not in schema.columns]

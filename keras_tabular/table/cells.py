@@ -6,41 +6,44 @@ A typed cell, of Parquet, means the same as its text; `as_texts` returns the tex
 """
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keras_tabular.config.schema import EPOCHS, ISO, KINDS, NUMBER_FORMAT, Column, Kind
+from keras_tabular.config.schema import EPOCHS, ISO, KINDS, NUMBER_FORMAT, ByKind, Column, Kind
 
+NumberKind = Literal["real", "integer", "boolean"]
 MAX_NUMBER = 1e37  # in a table; a model predicts float32, whose largest value is 3.4e38
 MAX_CELL_LENGTH = 2**18  # characters; a longer cell usually begins with a quote that never closes
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may contain one, but UTF-8 cannot encode it
 
-ARROW_TYPES: dict[Kind, pa.DataType] = {
-    "real": pa.float64(),
-    "integer": pa.int64(),
-    "boolean": pa.bool_(),
-    "category": pa.string(),
-    "datetime": pa.timestamp("us", "UTC"),
-    "text": pa.large_string(),  # a part may have more than 2 GiB of text
-}
-EXPECTED: dict[Kind, str] = {
-    "real": "a finite number",
-    "integer": "a whole number of at most 64 bits",
-    "boolean": "true, false, 1 or 0",
-    "category": f"text without NUL bytes, of at most {MAX_CELL_LENGTH} bytes",
-    "datetime": "a date or a time",
-    "text": f"text without NUL bytes, of at most {MAX_CELL_LENGTH} bytes",
-}
+ARROW_TYPES = ByKind[pa.DataType](
+    real=pa.float64(),
+    integer=pa.int64(),
+    boolean=pa.bool_(),
+    category=pa.string(),
+    datetime=pa.timestamp("us", "UTC"),
+    text=pa.large_string(),  # a part may have more than 2 GiB of text
+)
+EXPECTED = ByKind[str](
+    real="a finite number",
+    integer="a whole number of at most 64 bits",
+    boolean="true, false, 1 or 0",
+    category=f"text without NUL bytes, of at most {MAX_CELL_LENGTH} bytes",
+    datetime="a date or a time",
+    text=f"text without NUL bytes, of at most {MAX_CELL_LENGTH} bytes",
+)
 DATETIME_EXAMPLES = "such as 2024-05-31 or 2024-05-31T14:30:00+02:00"
 # Cells without spaces around them. The regular expressions here are those of RE2, which takes a
 # time that is linear in the length of a text.
-GRAMMARS: dict[Kind, str] = {
+GRAMMARS: dict[NumberKind, str] = {
     "real": r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$",
     "integer": r"^-?[0-9]+(\.0+)?$",  # pandas writes 41.0 if the column has missing values
     "boolean": r"^(?i:true|false|1|0)$",
@@ -58,6 +61,13 @@ YEAR_1, YEAR_10000 = -62_135_596_800.0, 253_402_300_800.0  # seconds since 1970
 TEXT_TYPES = (
     *(pa.string(), pa.large_string(), pa.string_view()),
     *(pa.binary(), pa.large_binary(), pa.binary_view()),
+)
+# The Arrow types that a column of a kind may have, except for texts and numbers: any kind may.
+NUMERIC = (pa.types.is_boolean, pa.types.is_duration)
+TEMPORAL = (pa.types.is_date, pa.types.is_timestamp)
+SIMPLE = (*NUMERIC, *TEMPORAL, pa.types.is_time)
+OTHER_TYPES = ByKind[tuple[Callable[[pa.DataType], bool], ...]](
+    real=NUMERIC, integer=NUMERIC, boolean=NUMERIC, category=SIMPLE, datetime=TEMPORAL, text=SIMPLE
 )
 
 
@@ -85,25 +95,25 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
     missing = pc.equal(cells, "")
     if column.missing_words:
         missing = pc.or_(missing, pc.is_in(cells, pa.array(column.missing_words)))
-    if column.is_string:
-        too_long = pc.greater(pc.binary_length(cells), MAX_CELL_LENGTH)
-        invalid = pc.or_(pc.match_substring(cells, "\0"), too_long)
-        values = pc.if_else(pc.or_(missing, invalid), None, cells)
-        return values.cast(ARROW_TYPES[column.kind]), invalid
     if pc.any(missing).as_py():
         cells = pc.if_else(missing, None, cells)
-    if column.kind == "datetime":
-        values = _parse_datetimes(cells, column)
-    else:
-        form = column.number_format
-        values = _parse_numbers(_plain_numbers(cells, form) if form else cells, column.kind)
+    match column.kind:
+        case "category" | "text":
+            too_long = pc.greater(pc.binary_length(cells), MAX_CELL_LENGTH)
+            invalid = pc.or_(pc.match_substring(cells, "\0"), too_long)
+            values = pc.if_else(invalid, None, cells).cast(ARROW_TYPES[column.kind])
+        case "datetime":
+            values = _parse_datetimes(cells, column)
+        case "real" | "integer" | "boolean":
+            form = column.number_format
+            values = _parse_numbers(_plain_numbers(cells, form) if form else cells, column.kind)
     invalid = pc.and_not(pc.is_null(values), missing)
     for sentinel in pa.array(column.sentinels, values.type):
         values = pc.if_else(pc.equal(values, sentinel), None, values)
     return values, invalid
 
 
-def _parse_numbers(texts: pa.Array, kind: Kind) -> pa.Array:
+def _parse_numbers(texts: pa.Array, kind: NumberKind) -> pa.Array:
     """Parse numbers or booleans; null for texts that are not in the grammar."""
     # Arrow's own parser accepts the grammar, without spaces around a cell, and more: 0x10 as a
     # whole number, and nan and 1e999 as numbers.
@@ -113,21 +123,19 @@ def _parse_numbers(texts: pa.Array, kind: Kind) -> pa.Array:
             values = texts.cast(ARROW_TYPES[kind])
     if values is None:
         texts = pc.ascii_trim(texts, " \t")
-        valid = pc.match_substring_regex(texts, GRAMMARS[kind])
-        if kind == "integer":
-            texts = pc.replace_substring_regex(texts, r"\.0+$", "")
-            valid = _fits_64_bits(texts, valid)
-        values = pc.if_else(valid, texts, None).cast(ARROW_TYPES[kind])
+        texts = pc.if_else(pc.match_substring_regex(texts, GRAMMARS[kind]), texts, None)
+        values = _parse_integers(texts) if kind == "integer" else texts.cast(ARROW_TYPES[kind])
     return pc.if_else(pc.is_finite(values), values, None) if kind == "real" else values
 
 
-def _fits_64_bits(texts: pa.Array, is_whole: pa.Array) -> pa.Array:
-    """Return whether texts are whole numbers in the range of int64."""
-    texts = pc.replace_substring_regex(texts, "^(-?)0+([0-9])", r"\1\2")
-    is_short = pc.and_(is_whole, pc.less_equal(pc.binary_length(texts), MAX_INTEGER_LENGTH))
-    numbers = pc.if_else(is_short, texts, None).cast(pa.decimal128(MAX_INTEGER_LENGTH))
+def _parse_integers(texts: pa.Array) -> pa.Array:
+    """Parse whole numbers, which may end in .0; null for numbers that do not fit in 64 bits."""
+    digits = pc.replace_substring_regex(texts, r"^(-?)0*([0-9]+?)(\.0+)?$", r"\1\2")
+    is_short = pc.less_equal(pc.binary_length(digits), MAX_INTEGER_LENGTH)
+    numbers = pc.if_else(is_short, digits, None).cast(pa.decimal128(MAX_INTEGER_LENGTH))
     low, high = (pa.scalar(n).cast(numbers.type) for n in (-(2**63), 2**63 - 1))
-    return pc.and_(pc.greater_equal(numbers, low), pc.less_equal(numbers, high))
+    fits = pc.and_(pc.greater_equal(numbers, low), pc.less_equal(numbers, high))
+    return pc.if_else(fits, numbers, None).cast(pa.int64())
 
 
 def _plain_numbers(texts: pa.Array, form: str) -> pa.Array:
@@ -208,10 +216,12 @@ def time_zone(name: str) -> ZoneInfo:
 
 def as_float64(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     """Return values that are not texts as float64; timestamps as seconds since 1970 in UTC."""
-    if column.kind == "datetime":
-        micros = values.cast(pa.int64()).cast(pa.float64(), safe=False)
-        return pc.divide(micros, 1e6)
-    return values.cast(pa.float64(), safe=False)
+    match column.kind:
+        case "datetime":
+            micros = values.cast(pa.int64()).cast(pa.float64(), safe=False)
+            return pc.divide(micros, 1e6)
+        case "real" | "integer" | "boolean" | "category" | "text":
+            return values.cast(pa.float64(), safe=False)
 
 
 def possible_kinds(arrow_type: pa.DataType) -> tuple[Kind, ...]:
@@ -219,11 +229,7 @@ def possible_kinds(arrow_type: pa.DataType) -> tuple[Kind, ...]:
     arrow_type = _value_type(arrow_type)
     if pa.types.is_null(arrow_type) or arrow_type in TEXT_TYPES or _is_number(arrow_type):
         return KINDS
-    if pa.types.is_boolean(arrow_type) or pa.types.is_duration(arrow_type):
-        return "real", "integer", "boolean", "category", "text"
-    if pa.types.is_date(arrow_type) or pa.types.is_timestamp(arrow_type):
-        return "category", "datetime", "text"
-    return ("category", "text") if pa.types.is_time(arrow_type) else ()
+    return tuple(k for k in KINDS if any(is_type(arrow_type) for is_type in OTHER_TYPES[k]))
 
 
 def can_have_format(arrow_type: pa.DataType, kind: Kind) -> bool:

@@ -21,6 +21,7 @@ from keras_tabular.table.cells import as_float64
 from keras_tabular.table.database import row_hashes
 from keras_tabular.table.leaks import sample_rows, shares_explained
 
+Parts = Sequence[Path] | Sequence[pa.Table]  # of a table: their files, or the parts themselves
 MAX_EXAMPLES = 3
 
 
@@ -83,15 +84,11 @@ class RowCheck(NamedTuple):
 
 
 def check_table(
-    parts: Sequence[Path] | Sequence[pa.Table],
-    schema: Schema,
-    policies: Validate,
-    row_checks: Sequence[RowCheck] = (),
+    parts: Parts, schema: Schema, policies: Validate, row_checks: Sequence[RowCheck] = ()
 ) -> tuple[int, Checks]:
     """Run all checks on a table.
 
     Args:
-        parts: Parts of the table, or their files.
         row_checks: Checks that the project adds.
 
     Returns:
@@ -100,11 +97,6 @@ def check_table(
     Raises:
         UserError: A check of the project is wrong, see `_run_row_checks`.
     """
-
-    def read(names: Iterable[str]) -> Iterator[pa.Table]:
-        for part in parts:
-            yield _read_columns(part, list(names))
-
     checks = declared_checks(schema, policies)
     results = list(ordered_map(partial(_check_part, schema=schema, parts=len(parts)), parts))
     rows = 0
@@ -112,14 +104,14 @@ def check_table(
         for name, check_name, failed, values in result.failed:
             check_of_cell(checks, name, check_name).add_rows(rows + failed, values)
         rows += result.rows
-    checks["table", "duplicate_rows"].add_rows(_repeated_rows(read(schema.columns)))
+    checks["table", "duplicate_rows"].add_rows(_repeated_rows(_read_parts(parts, schema.columns)))
     for name, column in schema.columns.items():
         if column.unique:
-            values = pa.concat_tables(read([name]))
+            values = pa.concat_tables(_read_parts(parts, [name]))
             present = np.flatnonzero(values[0].is_valid())  # two missing values are not equal
             checks[name, "unique"].add_rows(present[_repeated_rows([values.drop_null()])])
     _check_whole_columns(checks, results, schema, policies)
-    return rows, checks | _run_row_checks(row_checks, schema, read)
+    return rows, checks | _run_row_checks(row_checks, schema, parts)
 
 
 def declared_checks(schema: Schema, policies: Validate) -> Checks:
@@ -205,7 +197,7 @@ class _PartResult(NamedTuple):
 
 def _check_part(part: Path | pa.Table, schema: Schema, parts: int) -> _PartResult:
     """Collect what the checks need from one of the parts of a table, or from its file."""
-    part = _read_columns(part, list(schema.columns))
+    (part,) = _read_parts([part], schema.columns)
     failed = []
     for name, check_name, rows in failed_cells(part, schema.columns):
         values = part[name].take(pa.array(rows[:MAX_EXAMPLES])).to_pylist()
@@ -218,13 +210,15 @@ def _check_part(part: Path | pa.Table, schema: Schema, parts: int) -> _PartResul
     return _PartResult(len(part), failed, sample_rows(part, parts), extremes, class_rows)
 
 
-def _read_columns(part: Path | pa.Table, names: list[str]) -> pa.Table:
-    return pq.read_table(part, columns=names) if isinstance(part, Path) else part.select(names)
+def _read_parts(parts: Parts, columns: Iterable[str]) -> Iterator[pa.Table]:
+    """Yield some columns of each part."""
+    names = list(columns)
+    for part in parts:
+        yield pq.read_table(part, columns=names) if isinstance(part, Path) else part.select(names)
 
 
 def _extremes(values: pa.ChunkedArray) -> set[Any]:
-    missing = {None} if values.null_count else set()
-    return missing | (set(pc.min_max(values).as_py().values()) - {None})
+    return {*pc.min_max(values).as_py().values(), *([None] if values.null_count else [])}
 
 
 def _repeated_rows(parts: Iterable[pa.Table]) -> np.ndarray:
@@ -261,15 +255,8 @@ def _check_whole_columns(
         check.examples = [f"{count} rows of {value}" for value, count in rare.items()]
 
 
-def _run_row_checks(
-    row_checks: Sequence[RowCheck],
-    schema: Schema,
-    read: Callable[[Iterable[str]], Iterable[pa.Table]],
-) -> Checks:
+def _run_row_checks(row_checks: Sequence[RowCheck], schema: Schema, parts: Parts) -> Checks:
     """Run the checks that the project adds.
-
-    Args:
-        read: Reads some columns of all parts.
 
     Raises:
         UserError: A check reads a column that the schema does not declare, or has an unknown policy
@@ -288,7 +275,7 @@ def _run_row_checks(
             raise UserError(f"{where}: Another check has this name. Rename this one.")
         names.add(row_check.name)
         check, first = Check(row_check.expected, row_check.policy), 0
-        for part in read(row_check.columns):
+        for part in _read_parts(parts, row_check.columns):
             with code_of_project(f"custom.py: the check {row_check.name}"):
                 fails = np.asarray(row_check.fails(part.to_pandas()), bool)
                 rows = np.flatnonzero(np.broadcast_to(fails, len(part)))

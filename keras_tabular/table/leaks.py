@@ -48,11 +48,14 @@ def shares_explained(sample: pa.Table, schema: Schema) -> dict[str, float]:
         y = np.eye(codes.max() + 1)[codes]
     shares = {}
     for name, column in schema.features.items():
-        if column.feature_type == "category":
-            values = _codes(sample[name]).cast(pa.float64()).to_numpy(zero_copy_only=False)
-            shares[name] = _share_explained(values, y, False)
-        elif column.feature_type != "text":
-            shares[name] = _share_explained(as_float64(sample[name], column).to_numpy(), y, True)
+        match column.feature_type:
+            case "number" | "datetime":
+                numbers, ordered = as_float64(sample[name], column), True
+            case "category":
+                numbers, ordered = _codes(sample[name]).cast(pa.float64()), False
+            case "text":
+                continue
+        shares[name] = _share_explained(numbers.to_numpy(zero_copy_only=False), y, ordered)
     return shares
 
 

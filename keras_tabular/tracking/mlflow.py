@@ -18,9 +18,10 @@ from keras_tabular.core.nested import flatten
 from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.experiments.rerun import cached_output
 from keras_tabular.experiments.run import LOCK, WORKSPACE, Run, git
-from keras_tabular.model_file.metadata import read_metadata, training_rows
-from keras_tabular.prediction.inputs import MODEL, read_schema_and_params, scratch_folder
-from keras_tabular.scoring.evaluation import model_values
+from keras_tabular.model_file.metadata import training_rows
+from keras_tabular.prediction.inputs import MODEL as MODEL_FILE
+from keras_tabular.prediction.inputs import read_schema, scratch_folder
+from keras_tabular.scoring.evaluation import MODEL, model_values
 
 LIBRARY = Path(__file__).parents[1]
 SERVER, NAME = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
@@ -38,7 +39,7 @@ def main() -> None:
         raise UserError(f"{SERVER}: expected the address of a server such as http://localhost:5000")
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 15 seconds instead of minutes
-    comparison, _, report = build_report(None, args.rev)
+    comparison, report = build_report(None, args.rev)
     run, content = comparison.run, read_committed_model(comparison)
     name = os.environ.get(NAME) or Path(run.source).stem
     tags = {COMMIT: run.sha, "gate": str(comparison.verdict and comparison.verdict.status)}
@@ -52,7 +53,7 @@ def main() -> None:
             return
         with mlflow.start_run(run_name=run.label, tags=tags) as active:
             mlflow.log_params(allowed_keys(flatten(run.load(PARAMS))))
-            mlflow.log_metrics(allowed_keys(model_values(comparison.evaluation.scores).items()))
+            mlflow.log_metrics(allowed_keys(metrics_to_log(run).items()))
             mlflow.log_text(report, "report.html")
             paths = (LOCK, str(PARAMS), str(SCHEMA), str(run.metrics))
             files = git("ls-tree", "-r", "-z", "--name-only", run.sha, "--", *paths) or ""
@@ -71,6 +72,16 @@ def allowed_keys(items: Iterable[tuple[str, object]]) -> dict[str, object]:
     return {re.sub(r"[^\w.\- ]", "_", key): value for key, value in items}
 
 
+def metrics_to_log(run: Run) -> dict[str, float]:
+    """Return the content of metrics.json, and all scores of the model with their intervals."""
+    scores = [score for score in run.require_evaluation().scores if score.model == MODEL]
+    metrics = dict(flatten(run.load(run.metrics / "metrics.json"))) | model_values(scores)
+    for score in scores:
+        if score.interval:
+            metrics[f"{score.key}_low"], metrics[f"{score.key}_high"] = score.interval
+    return metrics
+
+
 def read_committed_model(comparison: Comparison) -> bytes:
     """Return the model of a run from DVC's cache.
 
@@ -84,10 +95,12 @@ def read_committed_model(comparison: Comparison) -> bytes:
         changed = format_list(comparison.stale)
         raise UserError(f"{run.label}: {LOCK} is of another run, since {changed} changed. Run "
             "`dvc repro`, and commit the results.")  # fmt: skip
-    content = cached_output(MODEL, run.lock)
+    content = cached_output(MODEL_FILE, run.lock)
     if content is None:
-        raise UserError(f"{MODEL}: DVC's cache does not have the version of {run.label}. Check the "
-            "commit out, and run `dvc pull`.")  # fmt: skip
+        raise UserError(
+            f"{MODEL_FILE}: DVC's cache does not have the version of {run.label}. Check the commit "
+            "out, and run `dvc pull`."
+        )
     if Run(WORKSPACE).uncommitted:
         print(f"warn: there are uncommitted changes, which are not part of {run.label}")
     return content
@@ -99,8 +112,7 @@ def log_model(run: Run, content: bytes, name: str) -> int:
     import pandas as pd
     from mlflow.types.schema import AnyType, ColSpec, Schema
 
-    schema, _ = read_schema_and_params(MODEL, content)
-    metadata = read_metadata(MODEL, content)
+    schema, metadata = read_schema(MODEL_FILE, content)
     # A column may have integers in one data frame, and floats in the next one with a gap. MLflow
     # would refuse one of them if the column had a type. The model itself checks every cell.
     names = (*schema.features, *schema.ignore)
@@ -109,11 +121,11 @@ def log_model(run: Run, content: bytes, name: str) -> int:
     empty = np.empty((0, task.n_outputs), "f4")
     columns = task.prediction_columns(empty, 0.5, ends if metadata.intervals else None)
     outputs = [ColSpec(TYPES.get(str(cells.type), "string"), k) for k, cells in columns.items()]
-    summaries = training_rows(MODEL, metadata).summaries.items()
+    summaries = training_rows(MODEL_FILE, metadata).summaries.items()
     row = {name: example_cell(schema.columns[name], values) for name, values in summaries}
     packages = LOCKED.findall(run.read("requirements.txt"))
     with scratch_folder() as folder:
-        file = Path(folder, MODEL.name)
+        file = Path(folder, MODEL_FILE.name)
         file.write_bytes(content)
         model = mlflow.pyfunc.log_model(
             name="model",

@@ -6,6 +6,6 @@ How a model is scored or explained is not here.
 - `fit`: train the networks of each architecture on every fold, cycle by cycle, until another cycle
   does not help. A `trainer` runs the steps, an `optimizer` says how a network learns, and a
   `checkpoint` keeps each snapshot of a network.
-- `ensemble`: weigh the snapshots, and assemble them into one model.
+- `ensemble`: weigh the snapshots, assemble them into one model, and describe both.
 - `forward_chaining`: do the same for earlier rows only, to predict later rows.
 """

@@ -108,7 +108,7 @@ class Architecture:
         compiled.optimizer.build(compiled.trainable_variables)
         y, y_pred = tf.zeros((1, 1)), tf.zeros((1, *compiled.output_shape[1:]))
         compiled.compute_loss(y=y, y_pred=y_pred)
-        compiled.compute_metrics(None, y, y_pred)
+        compiled.compute_metrics(None, y, y_pred, tf.ones(1))
         compiled.reset_metrics()
         return compiled
 

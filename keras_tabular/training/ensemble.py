@@ -1,16 +1,19 @@
-"""The ensemble: choose the weights of snapshots, and build their weighted mean as one model.
+"""The ensemble: weigh snapshots, build their weighted mean as one model, and describe both.
 
 The snapshots of all networks and folds that have the same name, which is the architecture and the
 number of steps, have one weight together. Those whose weight is not 0 are the members of the model.
 """
 
+import math
 import platform
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_tabular.config.schema import input_name
+from keras_tabular.core.files import atomic_write, write_json, write_points
 from keras_tabular.core.numbers import round_for_comparison
 from keras_tabular.core.version import VERSION
 from keras_tabular.model_file.metadata import REPRODUCIBLE_MACHINES, Ensemble, ModelMetadata
@@ -19,8 +22,8 @@ from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.stacking import stack
 from keras_tabular.preprocessing.statistics import describe_steps
 from keras_tabular.training.architecture import Architecture
-from keras_tabular.training.checkpoint import Snapshot
-from keras_tabular.training.fit import group_by, held_out_loss, out_of_fold
+from keras_tabular.training.checkpoint import Logs, Snapshot
+from keras_tabular.training.fit import find_candidates, group_by
 from keras_tabular.training.setup import Setup
 
 SAMPLES = 20  # of rows, for each of which `select_weights` chooses an ensemble
@@ -31,9 +34,6 @@ MIN_WEIGHT = 0.1  # of a candidate that is saved
 
 class WeightedEnsemble(NamedTuple):
     """The ensemble weights, and what decided them.
-
-    A candidate is all snapshots of one architecture after the same number of steps. Its name is
-    `Snapshot.name`.
 
     Attributes:
         weights: Weight of each candidate that is saved, by name; they add up to 1.
@@ -63,34 +63,26 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
     """Choose the weights of snapshots that have the lowest loss for the out-of-fold predictions.
 
     Candidates with a small weight are left out, so that the model stays small. Without folds, the
-    best snapshots of each architecture get the same weight.
+    candidates with the lowest validation loss of each architecture get the same weight. Without
+    validation rows, these are the last ones.
     """
-    named = group_by(snapshots, "name")
-    rows, _ = out_of_fold(setup, named[snapshots[0].name])
+    candidates = find_candidates(setup, snapshots)
+    losses = {name: candidate.loss or 0.0 for name, candidate in candidates.items()}
+    oof = {name: candidate.oof for name, candidate in candidates.items()}
+    rows = candidates[snapshots[0].name].rows  # the same for all candidates
     fold = np.concatenate(setup.folds)[rows]
-    oof = {name: out_of_fold(setup, same)[1] for name, same in named.items()}
     if not len(rows):
-        best = best_names(setup, snapshots)
+        best = []
+        for same in group_by(snapshots, "architecture").values():
+            names = reversed(group_by(same, "name"))  # of equal ones, the last is best
+            best.append(min(names, key=lambda name: round_for_comparison(losses[name])))
         return WeightedEnsemble(dict.fromkeys(best, 1 / len(best)), {}, rows, fold, oof[best[0]])
     weights = select_weights(setup, rows, oof)
-    least = min(MIN_WEIGHT, max(weights.values()))  # if many names are alike, all weights are small
+    least = min(MIN_WEIGHT, max(weights.values()))  # if many are alike, all weights are small
     weights = select_weights(setup, rows, {n: oof[n] for n in oof if weights[n] >= least})
     weights = {name: weight for name, weight in weights.items() if weight}
-    losses = {name: setup.mean_loss(rows, predictions) for name, predictions in oof.items()}
     weighted = [np.float32(weight) * oof[name] for name, weight in weights.items()]
     return WeightedEnsemble(weights, losses, rows, fold, np.sum(weighted, axis=0))
-
-
-def best_names(setup: Setup, snapshots: list[Snapshot]) -> list[str]:
-    """Name each architecture's snapshots with the lowest validation loss, else its last ones."""
-    best = []
-    for same_architecture in group_by(snapshots, "architecture").values():
-        losses = {
-            name: round_for_comparison(held_out_loss(setup, same) or 0.0)
-            for name, same in group_by(same_architecture, "name").items()
-        }
-        best.append(min(reversed(losses), key=losses.__getitem__))  # of equal ones the last
-    return best
 
 
 def select_weights(setup: Setup, rows: np.ndarray, oof: dict[str, np.ndarray]) -> dict[str, float]:
@@ -128,16 +120,10 @@ def select_weights(setup: Setup, rows: np.ndarray, oof: dict[str, np.ndarray]) -
     return {name: count / (SAMPLES * PICKS) for name, count in picks.items()}
 
 
-def build_model(
-    setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble, path: Path
-) -> SavedModel:
-    """Build the weighted mean of the networks as one model, which is not saved yet.
-
-    Args:
-        path: Name of the model's file in messages.
-    """
+def build_model(setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble) -> SavedModel:
+    """Build the weighted mean of the networks as one model, which is not saved yet."""
     network = assemble(setup, snapshots, ensemble.weights)
-    return SavedModel(path, network, build_metadata(setup, snapshots, ensemble), b"")
+    return SavedModel(network, build_metadata(setup, snapshots, ensemble))
 
 
 def assemble(setup: Setup, snapshots: list[Snapshot], weights: dict[str, float]) -> keras.Model:
@@ -147,9 +133,8 @@ def assemble(setup: Setup, snapshots: list[Snapshot], weights: dict[str, float])
         weights: Weight of each name of snapshots that are members.
     """
     inputs, columns = setup.preprocessor.layers.input, setup.preprocessor.layers.output
-    if setup.preprocessor.text_encoders:
-        encoders = setup.preprocessor.text_encoders.items()
-        texts = [encoder.build_layers(inputs[input_name(name)]) for name, encoder in encoders]
+    encoders = setup.preprocessor.text_encoders.items()
+    if texts := [encoder.build_layers(inputs[input_name(name)]) for name, encoder in encoders]:
         columns = keras.layers.Concatenate()([columns, *texts])
     means, features = [], dict[str, keras.KerasTensor]()
     for name, weight in weights.items():
@@ -192,21 +177,21 @@ def build_metadata(
     setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble
 ) -> ModelMetadata:
     """Build the metadata of the model to save."""
-    is_stacked = all(each.is_stackable for each in setup.architectures.values())
-    on_cpu = not tf.config.get_visible_devices("GPU")
-    is_exact = setup.train.exact and is_stacked
-    repeats = is_exact and on_cpu and platform.machine() in REPRODUCIBLE_MACHINES
+    is_exact = setup.train.exact and all(a.is_stackable for a in setup.architectures.values())
+    on_gpu = bool(tf.config.get_visible_devices("GPU"))
+    repeats = is_exact and not on_gpu and platform.machine() in REPRODUCIBLE_MACHINES
     combination, statistics = None, setup.preprocessor.statistics
     if not setup.task.classes and setup.train.folds > 1:
         named = group_by(snapshots, "name")
+        folds = {name: tuple(s.fold for s in named[name]) for name in ensemble.weights}
         combination = Ensemble(
-            weights=ensemble.weights,
-            folds={name: tuple(s.fold for s in named[name]) for name in ensemble.weights},
-            target_range=statistics.target_range,
+            weights=ensemble.weights, folds=folds, target_range=statistics.target_range
         )
     class_weights = setup.preprocessor.class_weights.tolist()
-    return ModelMetadata.from_schema(
-        setup.schema,
+    return ModelMetadata(
+        task=setup.schema.task,
+        target=setup.schema.target,
+        classes=list(setup.task.classes),
         loss=setup.train.loss,
         version=VERSION,
         repeats="any_cpu" if repeats else "same_cpu",
@@ -214,6 +199,15 @@ def build_metadata(
         class_weights=class_weights if setup.train.class_weight else None,
         categories=statistics.vocabularies,
     )
+
+
+def write_description(
+    folder: Path, setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble
+) -> None:
+    """Write `networks.json` and the learning curves to the folder `metrics`."""
+    description = describe(setup, snapshots, ensemble)
+    write_json(folder / "networks.json", description)
+    write_curves(folder / "curves", snapshots, description["curves"])
 
 
 def describe(setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble) -> dict[str, Any]:
@@ -249,3 +243,32 @@ def describe_architecture(
             for name, same in named.items()
         ]
     return content
+
+
+def write_curves(folder: Path, snapshots: list[Snapshot], architecture: str) -> None:
+    """Write a learning curve of each metric: its mean over the networks after each round.
+
+    A file has the columns epoch, train and validation. Validation is empty if no rows are held out,
+    and the file of a metric of another task has no rows.
+
+    Args:
+        snapshots: All snapshots of the training.
+        architecture: The architecture whose longest trainings are shown.
+    """
+    same = [snapshot for snapshot in snapshots if snapshot.architecture == architecture]
+    histories = [snapshot.history for snapshot in same if snapshot.name == same[-1].name]
+    rounds = [[logs for logs in round_logs if logs] for round_logs in zip_longest(*histories)]
+    with atomic_write(folder) as partial:
+        for name in ("loss", "accuracy", "mean_absolute_error"):
+            points = [logs for logs in rounds if name in logs[0]]
+            columns = {
+                "epoch": [logs[0]["epoch"] for logs in points],
+                "train": [mean(logs, name) for logs in points],
+                "validation": [mean(logs, f"val_{name}") for logs in points],
+            }
+            write_points(partial / f"{name}.csv", columns)
+
+
+def mean(logs: list[Logs], key: str) -> float:
+    """Return the mean of a metric over some networks, NaN if they do not have it."""
+    return float(np.mean([log.get(key, math.nan) for log in logs]))

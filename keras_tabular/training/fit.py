@@ -9,9 +9,9 @@ first, and each cycle takes twice as many as the one before. This is what happen
 3. `train_to_snapshot` returns a snapshot: the weights of the network after the cycle, the
    predictions for its held-out fold, and the state from which the training can continue. A
    checkpoint keeps the snapshot on disk, in case the training is killed.
-4. When all networks have ended the cycle, `losses_after_cycle` computes the loss of each
-   architecture over the rows of all folds, and `finished_architectures` decides for which of them
-   another cycle would not help. Without held-out rows, it finds none.
+4. When all networks have ended the cycle, `find_candidates` computes the loss of each architecture
+   over the rows of all folds, and `finished_architectures` decides for which of them another cycle
+   would not help. Without held-out rows, it finds none.
 5. The networks of the other architectures train for another cycle, unless they have trained for
    `Architecture.max_cycles` cycles, the number that fits into their epochs (at least one).
 
@@ -27,16 +27,18 @@ No loss is NaN or infinite where losses are compared: `train_round` refuses such
 import math
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_tabular.config.sections import EarlyStopping
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.numbers import round_for_comparison
-from keras_tabular.core.parallel import Progress, ordered_map, report_progress
+from keras_tabular.core.parallel import ordered_map
+from keras_tabular.core.progress import Progress, report_progress
 from keras_tabular.networks.backend import keras
 from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
 from keras_tabular.training.optimizer import learnt_weights
@@ -77,26 +79,17 @@ def fit(
         architecture.trainer.cancelled = cancelled
     train = partial(train_to_snapshot, setup, checkpoints)
     lowest_losses: dict[str, float] = {}  # of each architecture in the cycles before
-    with Progress() as progress:
-        report = progress.advance if show_progress else None
+    progress = Progress()
+    with progress if show_progress else nullcontext():
         while networks:
             start_round(progress, setup, networks)
             snapshots = []
             for snapshot in ordered_map(
-                train, networks, max_concurrent=len(networks), report=report, stop=cancelled.set
+                train, networks, max_concurrent=len(networks), cancelled=cancelled
             ):
                 snapshots.append(snapshot)
                 yield replace(snapshot, state=[])  # only the next cycle needs the large state
-            losses = losses_after_cycle(setup, snapshots)
-            finished = finished_architectures(losses, lowest_losses)
-            for name, loss in losses.items():
-                lowest_losses[name] = min(loss, lowest_losses.get(name, loss))
-            networks = [
-                snapshot
-                for snapshot in snapshots
-                if snapshot.architecture not in finished
-                and len(snapshot.history) < setup.architectures[snapshot.architecture].max_cycles
-            ]
+            networks = unfinished_networks(setup, snapshots, lowest_losses)
 
 
 def start_round(progress: Progress, setup: Setup, networks: list[Snapshot]) -> None:
@@ -173,13 +166,17 @@ def train_round(
     seed = [setup.train.seed + network.number, number]
     steps = architecture.steps_after(number + 1) - architecture.steps_after(number)
     logs = architecture.trainer.train(compiled, fold.learnt, seed, steps)
-    predictions = architecture.trainer.predict(compiled, fold.held_out)
-    logs |= held_out_scores(setup, fold, predictions)
+    predictions = architecture.trainer.predict(compiled, fold.held_out)[: len(fold.y)]
+    if len(fold.y):  # with Keras's names
+        logs["val_loss"] = float((fold.weight * setup.losses(fold.y, predictions)).mean())
+        scores = setup.task.row_scores(fold.y, predictions)
+        mean_score = float(np.average(scores, weights=fold.weight))
+        logs[f"val_{setup.task.training_metric}"] = mean_score
     epoch = architecture.epochs_after(number + 1)
     if not all(map(math.isfinite, logs.values())):
-        scores = ", ".join(f"{name} {value}" for name, value in logs.items())
+        values = ", ".join(f"{name} {value}" for name, value in logs.items())
         advice = "Try a smaller learning_rate, another activation, or normalization: standard"
-        raise UserError(f"training diverged in epoch {math.ceil(epoch)}: {scores}. {advice}.")
+        raise UserError(f"training diverged in epoch {math.ceil(epoch)}: {values}. {advice}.")
     label = f"{network.architecture} {network.number + 1}"
     last = f"{label}, epoch {math.ceil(epoch)} of {architecture.params.epochs}"
     report_progress(epoch - architecture.epochs_after(number), f"{last}, loss {logs['loss']:.4f}")
@@ -194,26 +191,28 @@ def has_improved(best: Logs, last: Logs, stopping: EarlyStopping) -> bool:
     return round_for_comparison(gain) > stopping.min_delta
 
 
-def held_out_scores(setup: Setup, fold: FoldRows, predictions: np.ndarray) -> Logs:
-    """Compute the scores of the held-out rows, with Keras's names; none without such rows."""
-    if not len(fold.y):
-        return {}
-    predictions = predictions[: len(fold.y)]
-    losses = setup.losses(fold.y, predictions)
-    scores = setup.task.row_scores(fold.y, predictions)
-    mean_score = float(np.average(scores, weights=fold.weight))
-    name = f"val_{setup.task.training_metric}"
-    return {"val_loss": float((fold.weight * losses).mean()), name: mean_score}
+def unfinished_networks(
+    setup: Setup, snapshots: list[Snapshot], lowest_losses: dict[str, float]
+) -> list[Snapshot]:
+    """Return the snapshots from which the training continues with another cycle.
 
-
-def losses_after_cycle(setup: Setup, snapshots: list[Snapshot]) -> dict[str, float]:
-    """Compute the loss of each architecture that trains in cycles, if rows are held out."""
+    Args:
+        snapshots: The last snapshots of all networks that have trained.
+        lowest_losses: Lowest loss of each architecture in the cycles before, which is updated.
+    """
     losses = {}
-    for name, same in group_by(snapshots, "architecture").items():
-        loss = held_out_loss(setup, same)
-        if setup.architectures[name].max_cycles and loss is not None:
-            losses[name] = loss
-    return losses
+    for same, _, _, loss in find_candidates(setup, snapshots).values():
+        if loss is not None and same[0].steps:
+            losses[same[0].architecture] = loss
+    finished = finished_architectures(losses, lowest_losses)
+    for name, loss in losses.items():
+        lowest_losses[name] = min(loss, lowest_losses.get(name, loss))
+    return [
+        snapshot
+        for snapshot in snapshots
+        if snapshot.architecture not in finished
+        and len(snapshot.history) < setup.architectures[snapshot.architecture].max_cycles
+    ]
 
 
 def group_by(snapshots: list[Snapshot], attribute: str) -> dict[Any, list[Snapshot]]:
@@ -224,36 +223,40 @@ def group_by(snapshots: list[Snapshot], attribute: str) -> dict[Any, list[Snapsh
     return groups
 
 
-def held_out_loss(setup: Setup, snapshots: list[Snapshot]) -> float | None:
-    """Compute the mean loss of an architecture after a cycle for the held-out rows of all folds.
+class Candidate(NamedTuple):
+    """The snapshots of an architecture after the same number of steps, which get one weight.
 
-    Args:
-        snapshots: Its snapshots after that cycle, of all folds.
-
-    Returns:
-        The loss of all out-of-fold predictions; without folds the mean loss of the validation rows;
-        None if there are no such rows.
+    Attributes:
+        snapshots: The snapshots of all folds.
+        rows: Numbers of the held-out rows among the training rows, sorted, shape (n,); empty
+            without folds.
+        oof: Predictions for these rows in units of the target, the mean over the networks of a
+            fold, float32, shape (n, outputs).
+        loss: Mean loss of these predictions; without folds that of the validation rows; None if
+            there are no such rows.
     """
-    rows, oof = out_of_fold(setup, snapshots)
-    if len(rows):
-        return setup.mean_loss(rows, oof)
-    logs = [snapshot.history[-1] for snapshot in snapshots]
-    losses = [last["val_loss"] for last in logs if "val_loss" in last]
-    return float(np.mean(losses)) if losses else None
+
+    snapshots: list[Snapshot]
+    rows: np.ndarray
+    oof: np.ndarray
+    loss: float | None
 
 
-def out_of_fold(setup: Setup, snapshots: list[Snapshot]) -> tuple[np.ndarray, np.ndarray]:
-    """Average the predictions of an architecture after a cycle in each fold, for its rows.
-
-    Returns:
-        The rows, sorted, shape (n,); and predictions in units of the target, float32, shape
-        (n, outputs).
-    """
-    folds = group_by(snapshots, "fold").values()
-    rows = np.concatenate([fold[0].rows for fold in folds])
-    means = [np.mean([s.oof for s in fold], axis=0, dtype=np.float64) for fold in folds]
-    order = np.argsort(rows)
-    return rows[order], setup.in_units(np.concatenate(means).astype(np.float32)[order])
+def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> dict[str, Candidate]:
+    """Group snapshots into candidates by `Snapshot.name`, in their order."""
+    candidates = {}
+    for name, same in group_by(snapshots, "name").items():
+        folds = group_by(same, "fold").values()
+        rows = np.concatenate([fold[0].rows for fold in folds])
+        means = [np.mean([s.oof for s in fold], axis=0, dtype=np.float64) for fold in folds]
+        order = np.argsort(rows)
+        rows, oof = rows[order], setup.in_units(np.concatenate(means).astype(np.float32)[order])
+        losses = [logs["val_loss"] for s in same for logs in s.history[-1:] if "val_loss" in logs]
+        loss = float(np.mean(losses)) if losses else None
+        if len(rows):
+            loss = setup.mean_loss(rows, oof)
+        candidates[name] = Candidate(same, rows, oof, loss)
+    return candidates
 
 
 def finished_architectures(losses: dict[str, float], lowest_losses: dict[str, float]) -> set[str]:

@@ -10,15 +10,13 @@ import pyarrow as pa
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Train
 from keras_tabular.core.errors import UserError
-from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.model_file.saved_model import SavedModel
 from keras_tabular.networks.backend import keras
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import FOLD_KEY, read_parts, write_part
 from keras_tabular.training.architecture import Build
-from keras_tabular.training.ensemble import assemble, weigh_snapshots
+from keras_tabular.training.ensemble import build_model, weigh_snapshots
 from keras_tabular.training.fit import fit
-from keras_tabular.training.folds import read_fold_keys
 from keras_tabular.training.setup import Setup
 
 
@@ -46,24 +44,24 @@ def predict_later_blocks(
         UserError: The rows before a block have too few different times for the folds.
     """
     n_blocks = train.forward_chaining + 1
-    times = read_fold_keys(folder)
-    blocks = [np.minimum(part * n_blocks, n_blocks - 1).astype(np.int32) for part in times]
-    oof = [
-        np.full((len(block), schema.learning_task.n_outputs), np.nan, np.float32)
-        for block in blocks
-    ]
+
+    def row_blocks(rows: pa.Table) -> np.ndarray:
+        return np.minimum(rows[FOLD_KEY].to_numpy() * n_blocks, n_blocks - 1).astype(np.int32)
+
+    blocks = np.concatenate([row_blocks(rows) for rows in read_parts(folder, [FOLD_KEY])])
+    oof = np.full((len(blocks), schema.learning_task.n_outputs), np.nan, np.float32)
     for number in range(1, n_blocks):
         with TemporaryDirectory(dir=scratch) as earlier:
-            for part, (rows, block) in enumerate(zip(read_parts(folder), blocks, strict=True)):
-                rows = rows.filter(pa.array(block < number))
+            for part, rows in enumerate(read_parts(folder)):
+                rows = rows.filter(pa.array(row_blocks(rows) < number))
                 keys = pa.array(rows[FOLD_KEY].to_numpy() * (n_blocks / number))  # again up to 1
                 rows = rows.drop_columns(FOLD_KEY).append_column(FOLD_KEY, keys)
                 write_part(Path(earlier), part, rows)
             model = _train(Path(earlier), schema, train, build)
-        for rows, block, predictions in zip(read_parts(folder), blocks, oof, strict=True):
-            rows = rows.filter(pa.array(block == number))
-            predictions[block == number] = model.predict(feature_arrays(rows, schema))
-    return np.concatenate(oof), np.concatenate(blocks) - 1
+        later = (rows.filter(pa.array(row_blocks(rows) == number)) for rows in read_parts(folder))
+        predictions = [model.predict(feature_arrays(rows, schema)) for rows in later]
+        oof[blocks == number] = np.concatenate(predictions)
+    return oof, blocks - 1
 
 
 def _train(folder: Path, schema: Schema, train: Train, build: Build) -> SavedModel:
@@ -75,5 +73,4 @@ def _train(folder: Path, schema: Schema, train: Train, build: Build) -> SavedMod
     except UserError as error:
         raise UserError(f"train.forward_chaining is too high: {error}") from None
     snapshots = list(fit(setup, show_progress=True))
-    network = assemble(setup, snapshots, weigh_snapshots(setup, snapshots).weights)
-    return SavedModel(folder, network, ModelMetadata(), b"")
+    return build_model(setup, snapshots, weigh_snapshots(setup, snapshots))

@@ -48,7 +48,6 @@ class Setup:
         build: Builds the layers of a network. It is pickled by its name.
 
     Attributes:
-        folder: Folder of the training rows.
         schema: The table.
         train: The parameters, with a value for every `auto`.
         task: What the model predicts.
@@ -69,14 +68,13 @@ class Setup:
         sizes, possible = count_rows(folder), possible_folds(folder)
         task = schema.learning_task
         params = train.resolve_auto(sum(sizes), task, len(schema.features), possible)
-        self.folder, self.schema, self.train, self.task = folder, schema, params, task
+        self.schema, self.train, self.task = schema, params, task
         self._arguments = tables, schema, params, build
 
         labels = dataset.read_labels(folder, schema)
         self.y, self.weight = labels
-        classes = self.task.strata(self.y[:, 0])
+        classes, keys = task.strata(self.y[:, 0]), read_fold_keys(folder)
         part_classes = np.split(classes, np.cumsum([size for size in sizes if size])[:-1])
-        keys = read_fold_keys(folder)
         self._is_grouped = bool(keys)
         self.folds = draw_folds(part_classes, keys, params.folds, params.seed)
         if schema.weight and not np.bincount(np.concatenate(self.folds), self.weight).all():
@@ -99,11 +97,6 @@ class Setup:
             name: Architecture(name, params, schema, build, columns)
             for name in [members.network for members in params.members]
         }
-
-    @property
-    def part_rows(self) -> list[int]:
-        """The number of rows of each part of the training rows that has some."""
-        return [len(part) for part in self.folds]
 
     def rows_of_fold(self, fold: int) -> FoldRows:
         """Find the rows that the networks of a fold learn from, and the rows that they predict.

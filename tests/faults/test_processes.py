@@ -75,22 +75,38 @@ def test_a_full_disk_is_one_message_and_the_next_run_recovers(workspace: Path) -
 
 
 @pytest.mark.slow
-def test_an_interrupted_training_goes_on_to_the_same_bytes(workspace: Path) -> None:
-    """One worker trains one network after the other, and is interrupted in the second one."""
+@pytest.mark.parametrize("stage", [{}, {"DVC_STAGE": "train"}])
+def test_a_training_that_stops_goes_on_to_the_same_bytes(
+    workspace: Path, stage: dict[str, str]
+) -> None:
+    """One worker trains one network after the other, and is interrupted in the second one.
+
+    As a stage of DVC, it is not interrupted, but a parameter is edited meanwhile. The stage then
+    fails at its end and keeps the checkpoints. A checkpoint that is cut off is not used.
+    """
     change_settings(workspace, train={"networks": {"plain": {"epochs": 500}}})
     command, outputs = STAGE_COMMANDS["train"], STAGE_OUTPUTS["train"]
     check_output(workspace, *command)
-    expected = read_files(workspace, outputs)
+    expected, params = read_files(workspace, outputs), workspace / "params.yaml"
+    text, checkpoints = params.read_text(), workspace / ".training"
     (workspace / "models/networks.keras").unlink()
-    process = start_command(workspace, *command, TABULAR_WORKERS="1")
-    wait_until(lambda: [*workspace.rglob("*.npz")] or process.poll() is not None)
-    process.send_signal(signal.SIGINT)
+    process = start_command(workspace, *command, **stage, TABULAR_WORKERS="1")
+    wait_until(lambda: [*checkpoints.rglob("*.npz")] or process.poll() is not None)
+    if stage:
+        change_settings(workspace, train={"seed": 2})
+    else:
+        process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "Traceback" not in errors
-    assert not (workspace / "models/networks.keras").exists()
+    assert ("train.seed in params.yaml" in errors) == bool(stage)
+    if stage:
+        cut_off, _ = checkpoints.rglob("*.npz")
+        cut_off.write_bytes(cut_off.read_bytes()[:-100])
+    params.write_text(text)
     check_output(workspace, *command)
     assert read_files(workspace, outputs) == expected
+    assert not checkpoints.exists()
 
 
 def descendants(process: int) -> list[int]:

@@ -44,5 +44,5 @@ def test_a_machine_that_does_not_see_the_folder_is_named(many_files: Path, tmp_p
     )
     completed = run_command(many_files, *IN_NAMESPACE, "bash", "-ec", script, **RAY_TOKEN)
     assert completed.returncode == 1
-    assert f"cannot import the code in {many_files}. Put the project, with" in completed.stderr
+    assert f"cannot import the code in {many_files}. Mount the project's folder" in completed.stderr
     assert "Traceback" not in completed.stderr

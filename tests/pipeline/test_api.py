@@ -4,17 +4,11 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 import keras_tabular
-from keras_tabular.api import frame_as_file
-from keras_tabular.cli import predict
 from keras_tabular.config.schema import load_schema
-from tests.commands import call_main, check_output, run_command
-from tests.helpers import build_schema
-
-CELL = "a number of at most 64 bits, a date, true, false or text in UTF-8"
+from tests.commands import call_command, check_output, run_command
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +28,9 @@ def test_predictions_and_reasons_are_those_of_the_command(
     model = keras_tabular.load_model(binary_project / "models/model.keras")
     assert model.schema == load_schema(binary_project / "data/schema.yaml")
     explained = model.explain(frame, columns=2)
-    call_main(binary_project, predict.__name__, str(tmp_path / "rows.csv"), "--explain=2",
-         "-o", str(tmp_path / "out.parquet"))  # fmt: skip
-    expected = pd.read_parquet(tmp_path / "out.parquet").set_axis(frame.index)
+    out = tmp_path / "out.parquet"
+    call_command(binary_project, "predict", tmp_path / "rows.csv", "--explain=2", "-o", out)
+    expected = pd.read_parquet(out).set_axis(frame.index)
     pd.testing.assert_frame_equal(explained, expected, check_exact=True)
     names = [name for name in expected if not name.startswith("reason_")]
     pd.testing.assert_frame_equal(model.predict(frame), expected[names], check_exact=True)
@@ -45,26 +39,20 @@ def test_predictions_and_reasons_are_those_of_the_command(
 
 def test_mistakes_name_the_row_and_the_column(binary_project: Path, frame: pd.DataFrame) -> None:
     model = keras_tabular.load_model(binary_project / "models/model.keras")
-    wrong = frame.assign(cast=["0.5", "much", *["1"] * 48])
-    with pytest.raises(keras_tabular.UserError) as error:
-        model.predict(wrong)
-    assert (
-        str(error.value) == "data frame, row 1, column cast: expected a finite number, got 'much'"
-    )
     with pytest.raises(keras_tabular.UserError, match=r"^data frame: .* nor in ignore: new$"):
         model.predict(frame.assign(new=1))
     assert len(model.predict(frame.assign(new=1), ignore_extra=True)) == 50
-    for name, cells, expected, text in (
-        ("count", ["a", *range(49)], "a whole number of at most 64 bits", "a"),
-        ("cast", [{"a": 1}, *[0.5] * 49], CELL, "{'a': 1}"),
-        ("cast", [[1]] * 50, CELL, "[1]"),
-        ("colour", [["red"], *["red"] * 49], CELL, "['red']"),
-        ("colour", ["\ud800", *["red"] * 49], CELL, r"\ud800"),
+    for name, cell, text in (
+        ("cast", "much", "'much'"),
+        ("cast", {"a": 1}, "{'a': 1}"),
+        ("count", "a", "'a'"),
+        ("colour", ["red"], "['red']"),
+        ("colour", "\ud800", r"\ud800"),
     ):
+        cells = [*frame[name][:7], cell, *frame[name][8:]]
         with pytest.raises(keras_tabular.UserError) as error:
             model.predict(frame.assign(**{name: pd.Series(cells, frame.index, object)}))
-        message = f"data frame, row 0, column {name}: expected {expected}, got "
-        assert str(error.value).startswith(message)
+        assert str(error.value).startswith(f"data frame, row 7, column {name}: expected ")
         assert text in str(error.value)
     mixed = frame.assign(cast=["0.25", 1.5, *[2] * 48], id=[1, "a", 2.0, *[None] * 47])
     texts = mixed.assign(cast=["0.25", "1.5", *["2"] * 48], id=["1", "a", "2", *[None] * 47])
@@ -73,23 +61,15 @@ def test_mistakes_name_the_row_and_the_column(binary_project: Path, frame: pd.Da
         model.predict(frame.assign(colour="pink"))
 
 
-def test_numbers_among_texts_do_not_need_the_format_of_the_texts() -> None:
-    schema = build_schema("binary", price={"kind": "real", "format": "1.234,5"})
-    frame = pd.DataFrame({"price": [1.234, "1.234,5", 1e-7, None]})
-    with frame_as_file(frame, schema.features) as file:
-        assert pq.read_table(file)["price"].to_pylist() == ["1,234", "1.234,5", "1e-7", ""]
-
-
 def test_other_types_than_a_data_frame_are_refused(
     binary_project: Path, frame: pd.DataFrame
 ) -> None:
     model = keras_tabular.load_model(binary_project / "models/model.keras")
     for rows in ({"cast": 0.5}, frame.iloc[0], "rows.csv"):
-        kind = type(rows).__name__
-        message = rf"^expected a pandas DataFrame, got {kind}\. .*DataFrame\(\[row\]\)"
+        message = rf"DataFrame, got {type(rows).__name__}\. .*DataFrame\(\[row\]\)"
         with pytest.raises(keras_tabular.UserError, match=message):
             model.predict(rows)
-    with pytest.raises(keras_tabular.UserError, match=r"^expected a pandas DataFrame, got dict\."):
+    with pytest.raises(keras_tabular.UserError, match=r"DataFrame, got dict\."):
         keras_tabular.infer_schema({"x": [1], "y": [0]}, "y")
 
 

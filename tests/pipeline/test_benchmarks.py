@@ -1,7 +1,10 @@
-"""Every benchmark starts."""
+"""Every benchmark starts, and the claims of the simulations hold in fewer draws."""
 
 import pytest
 
+from benchmarks.intervals import measure_weak_slices
+from benchmarks.verdicts import CASES, count_verdicts
+from keras_tabular.scoring import uncertainty
 from tests.commands import call_main
 from tests.helpers import PROJECT
 
@@ -14,3 +17,13 @@ def test_every_benchmark_starts(name: str, capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit, match="0"):
         call_main(PROJECT, f"benchmarks.{name}", "--help")
     assert "usage" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_verdicts_and_weak_slices_are_rarely_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uncertainty, "DRAWS", 2)  # not needed for the verdicts
+    counts = {case: count_verdicts("binary", 1000, case, draws=40) for case in CASES}
+    assert counts["worse"]["fail"] >= 32
+    assert counts["equal"]["undecided"] >= 38
+    assert counts["clearly better"]["pass"] >= 32
+    assert all(measurement.is_kept for measurement in measure_weak_slices(10))

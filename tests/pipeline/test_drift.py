@@ -10,11 +10,9 @@ import pandas as pd
 import pytest
 
 from keras_tabular.scoring.evaluation import Evaluation, Score
-from tests.commands import call_main
+from tests.commands import call_command
 from tests.pages import Page
-from tests.projects import change_settings, read_scores, run_stages
-
-DRIFT = "keras_tabular.cli.drift"
+from tests.projects import change_settings, read_json, read_scores, run_stages
 
 
 @pytest.fixture(scope="module")
@@ -31,97 +29,82 @@ def training_rows(reproduced: Path) -> pd.DataFrame:
     return pd.read_parquet(reproduced / "data/split/train").drop(columns="Outcome")
 
 
-def test_only_a_shifted_column_has_drifted(
-    model_folder: Path, training_rows: pd.DataFrame, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows, file = training_rows.sample(frac=0.5, random_state=1), model_folder / "new.csv"
-    rows.to_csv(file, index=False)
-    call_main(model_folder, DRIFT, "m.keras", "new.csv")
-    assert "\nDrift: pass: " in capsys.readouterr().out
+def test_only_a_shifted_column_has_drifted(model_folder: Path, training_rows: pd.DataFrame) -> None:
+    rows, arguments = training_rows.sample(frac=0.5, random_state=1), ("m.keras", "new.csv")
+    rows.to_csv(model_folder / "new.csv", index=False)
+    assert "\nDrift: pass: " in call_command(model_folder, "drift", *arguments)
     rows["Pregnancies"] += rows["Pregnancies"].std().astype(int)
-    rows.to_csv(file, index=False)
-    with pytest.raises(SystemExit, match="1"):
-        call_main(model_folder, DRIFT, "m.keras", "new.csv", "--json", "drift.json")
-    assert "\nDrift: fail: Pregnancies has drifted; it has " in capsys.readouterr().out
-    columns = json.loads((model_folder / "drift.json").read_text())["columns"]
+    rows.to_csv(model_folder / "new.csv", index=False)
+    output = call_command(model_folder, "drift", *arguments, "--json", "drift.json", exit_code=1)
+    assert "\nDrift: fail: Pregnancies has drifted; it has " in output
+    columns = read_json(model_folder / "drift.json")["columns"]
     assert [name for name in columns if columns[name]["moved"]] == ["Pregnancies"]
     assert columns["Pregnancies"]["distance"] > columns["Pregnancies"]["by_chance"]
 
 
 def test_missing_values_and_invalid_cells_are_reported(
-    workspace: Path, training_rows: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+    workspace: Path, training_rows: pd.DataFrame
 ) -> None:
     """With the policy `warn`, the exit code is 0 although the verdict is `fail`."""
-    rows = training_rows.copy()
+    rows = training_rows.astype({"Age": str})
     rows.loc[::2, "Glucose"] = np.nan
-    rows["Age"] = rows["Age"].astype(str)
     rows.loc[5, "Age"] = "old"
     rows.to_csv(workspace / "new.csv", index=False)
     change_settings(workspace, drift={"policy": "warn", "attribution": 0.0001})
     run_stages(workspace, "calibrate", "calibrate")
-    call_main(workspace, DRIFT, "new.csv")
-    output, errors = capsys.readouterr()
-    assert errors == ""
+    output = call_command(workspace, "drift", "new.csv")
     (glucose,) = [line for line in output.splitlines() if line.startswith("Glucose")]
     assert "missing 50.2% (training 0.8%)" in glucose
     assert "failed checks: 1" in output
     assert "Drift: fail: Glucose has drifted" in output
-    assert "Glucose" in (workspace / "drift.html").read_text()
 
 
 def test_a_file_without_rows_is_an_error(model_folder: Path, training_rows: pd.DataFrame) -> None:
     training_rows[:0].to_csv(model_folder / "none.csv", index=False)
     with pytest.raises(SystemExit, match=r"^error: none\.csv: expected at least one row"):
-        call_main(model_folder, DRIFT, "m.keras", "none.csv")
+        call_command(model_folder, "drift", "m.keras", "none.csv")
 
 
 def test_lines_of_a_log_that_cannot_be_read_are_skipped(
-    model_folder: Path, training_rows: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+    model_folder: Path, training_rows: pd.DataFrame
 ) -> None:
     rows = training_rows.astype(object).where(training_rows.notna(), None).to_dict("records")
     rows[-1]["Outcome"] = "\ud800"  # a lone surrogate, which UTF-8 cannot encode
     answer = {"model": {"version": None, "md5": "0" * 32}, "answer": {}}
-    lines = "\n".join(json.dumps(answer | {"inputs": row}) for row in rows)
-    raw = lines.rpartition("\n")[2].encode().replace(rb"\ud800", b"\xed\xa0\x80")
-    (model_folder / "log.jsonl").write_bytes(lines.encode() + b"\n" + raw)
-    call_main(model_folder, DRIFT, "m.keras", "log.jsonl")
-    output, errors = capsys.readouterr()
-    assert output.startswith(f"{len(rows) - 1} rows of log.jsonl compared with")
-    assert "warn: incomplete or invalid lines of the log: 2 skipped\n" in errors
+    lines = [json.dumps(answer | {"inputs": row}).encode() for row in rows]
+    lines.append(lines[-1].replace(rb"\ud800", b"\xed\xa0\x80"))
+    (model_folder / "log.jsonl").write_bytes(b"\n".join(lines))
+    output = call_command(model_folder, "drift", "m.keras", "log.jsonl")
+    assert f"{len(rows) - 1} rows of log.jsonl compared with" in output
+    assert "warn: incomplete or invalid lines of the log: 2 skipped\n" in output
 
 
 def test_a_new_category_is_named_and_later_dates_are_only_a_warning(
-    trained_project: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained_project: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    new = pd.read_parquet(trained_project("shops") / "data/split/train")[
-        ["day", "review", "shop_id"]
-    ]
+    project, file, page = trained_project("shops"), tmp_path / "new.csv", tmp_path / "drift.html"
+    new = pd.read_parquet(project / "data/split/train")[["day", "review", "shop_id"]]
     new["day"] = (new["day"] + pd.Timedelta(2000, "D")).dt.strftime("%d.%m.%Y")
-    out = ("-o", str(tmp_path / "drift.html"))
-    new.to_csv(tmp_path / "later.csv", index=False)
-    call_main(trained_project("shops"), DRIFT, str(tmp_path / "later.csv"), *out)
-    later = capsys.readouterr().out
+    new.to_csv(file, index=False)
+    later = call_command(project, "drift", file, "-o", page)
     assert "Drift: warn: day has drifted" in later
     assert "dates do not count, because new rows are usually later" in later
     new.loc[::2, "shop_id"] = "Velo Express"
-    new.to_csv(tmp_path / "new.csv", index=False)
-    with pytest.raises(SystemExit, match="1"):
-        call_main(trained_project("shops"), DRIFT, str(tmp_path / "new.csv"), *out)
-    assert "unknown category 50.0% (training 0.0%): Velo Express" in capsys.readouterr().out
-    assert "Velo Express" in (tmp_path / "drift.html").read_text()
+    new.to_csv(file, index=False)
+    output = call_command(project, "drift", file, "-o", page, exit_code=1)
+    assert "unknown category 50.0% (training 0.0%): Velo Express" in output
+    assert "Velo Express" in page.read_text()
 
 
-def test_probabilities_imply_an_accuracy(
-    workspace: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_probabilities_imply_an_accuracy(workspace: Path, model_folder: Path) -> None:
     """A row with an invalid cell is left out, and another model is not compared with this run."""
     probability = pd.read_parquet(workspace / "data/predictions")["probability_1"]
     rows = pd.read_parquet(workspace / "data/split/test").drop(columns="Outcome").astype(str)
     rows.loc[0, "Age"] = "old"
     rows.to_csv(workspace / "new.csv", index=False)
     options = ("new.csv", "--expected-score", "--json", "drift.json")
-    call_main(workspace, DRIFT, *options)
-    expected = json.loads((workspace / "drift.json").read_text())["expected"]
+    output = call_command(workspace, "drift", *options)
+    expected = read_json(workspace / "drift.json")["expected"]
     correct = np.maximum(probability, 1 - probability)[1:]
     assert expected["value"] == pytest.approx(correct.mean(), abs=2e-6)
     assert expected["interval"][0] < expected["value"] < expected["interval"][1] < 1
@@ -129,17 +112,16 @@ def test_probabilities_imply_an_accuracy(
     score = Evaluation.model_validate(read_scores(workspace)).score("test", "accuracy")
     assert score
     assert Score.model_validate(expected["test"]) == score
-    output = capsys.readouterr().out
     assert f"Expected accuracy: {expected['value']:.3f} (95% CI " in output
     assert f"; test rows: {score.value:.3f} (95% CI " in output
     assert "1 rows cannot be predicted" in output
     assert "Expected accuracy: " in Page((workspace / "drift.html").read_text()).text
 
-    call_main(workspace, DRIFT, str(model_folder / "m.keras"), *options)
-    assert "test" not in json.loads((workspace / "drift.json").read_text())["expected"]
+    call_command(workspace, "drift", model_folder / "m.keras", *options)
+    assert "test" not in read_json(workspace / "drift.json")["expected"]
 
 
 def test_predictions_of_a_regression_imply_no_error(trained_project: Callable[[str], Path]) -> None:
     rows = "data/split/test/part-00000.parquet"
     with pytest.raises(SystemExit, match="expected a model of classes"):
-        call_main(trained_project("mixed_regression"), DRIFT, rows, "--expected-score")
+        call_command(trained_project("mixed_regression"), "drift", rows, "--expected-score")

@@ -1,16 +1,15 @@
 """The examples of docs/own-parts.md work: a network, a check, a metric and a stage."""
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-import yaml
 
-from keras_tabular.table.parquet import read_first_rows
 from tests.commands import check_output, stages_that_ran
 from tests.documentation import PAGES
+from tests.projects import STAGE_COMMANDS, read_gate, read_json, read_scores
 
 PAGE = PAGES["docs/own-parts.md"]
 NETWORK, CHECK, METRIC, SCRIPT = re.findall(r"(?ms)^```python\n(.*?)^```", PAGE)
@@ -34,31 +33,27 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspa
     replace_line(workspace / "dvc.yaml", "stages:", f"stages:\n{STAGE}")
     replace_line(workspace / "data/schema.yaml", "source: ", SOURCE)
     output = check_output(workspace, "dvc", "repro")
-    pipeline = yaml.safe_load((workspace / "dvc.yaml").read_text())
-    assert stages_that_ran(output) == [*pipeline["stages"]]
+    assert stages_that_ran(output) == ["prepare", *STAGE_COMMANDS]
 
-    files = (workspace / "metrics").glob("*.json")
-    metrics = {file.stem: json.loads(file.read_text()) for file in files}
-    assert not metrics["networks"]["networks"]["plain"]["stacked"]
-    validation = metrics["validation"]
+    metrics = workspace / "metrics"
+    assert not read_json(metrics / "networks.json")["networks"]["plain"]["stacked"]
+    validation = read_json(metrics / "validation.json")
     assert validation["rows"] == 763
     failed = validation["checks"]["Pregnancies and Age.pregnancies_for_age"]
     assert failed == {"verdict": "warn", "failed_rows": 1}
     assert ", got 8 and 22 (data/prepared.csv, line 728)" in output
 
-    scores = metrics["scores"]
-    rows = read_first_rows(workspace / "data/predictions", 1000)
-    actual = rows["actual"].to_numpy() == 1
-    predicted = rows["predicted"].to_numpy() == 1
+    scores = read_scores(workspace)
+    rows = pd.read_parquet(workspace / "data/predictions")
+    actual, predicted = rows["actual"] == 1, rows["predicted"] == 1
     expected = np.mean(5.0 * (actual & ~predicted) + (~actual & predicted))
     costs = scores["test"]["custom"]
     assert costs["cost"] == pytest.approx(expected, abs=1e-6)
     assert costs["cost_low"] < costs["cost"] < costs["cost_high"]
     majority = scores["baseline"]["majority"]["custom"]["cost"]
     assert majority == pytest.approx(5 * actual.mean(), abs=1e-6)
-    assert metrics["metrics"]["test"]["custom"] == {"cost": costs["cost"]}
-    rules = {check["rule"]: check for check in metrics["gate"]["checks"]}
-    limit = rules["highest test.custom.cost"]
+    assert read_json(metrics / "metrics.json")["test"]["custom"] == {"cost": costs["cost"]}
+    limit = read_gate(workspace)["checks"]["highest test.custom.cost"]
     assert (limit["found"], limit["allowed"]) == (costs["cost"], 0.9)
     assert limit["verdict"] == ("pass" if costs["cost"] <= 0.9 else "fail")
     check_output(workspace, "python", "-m", "keras_tabular", "report")

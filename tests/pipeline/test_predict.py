@@ -5,19 +5,18 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
 from keras_tabular.config.schema import load_schema
 from keras_tabular.evaluation.calibration import scale_by_temperature
-from keras_tabular.model_file.metadata import read_metadata
-from tests.commands import call_main, run_command
+from tests.commands import call_command, run_command
 from tests.helpers import PROJECT
 from tests.projects import change_settings, copy_project, read_scores, run_stages
 
@@ -25,22 +24,19 @@ TrainedProject = Callable[[str], Path]
 COMMAND = f"{sys.executable} -m keras_tabular predict"
 
 
-def predict(folder: Path, *arguments: str | Path) -> None:
-    call_main(folder, "keras_tabular.cli.predict", *map(str, arguments))
+def select_outputs(predictions: pd.DataFrame) -> np.ndarray:
+    """Return the outputs of the model; shape (rows, outputs)."""
+    outputs = predictions.filter(like="probability_")
+    outputs = outputs if len(outputs.columns) else predictions[["predicted"]]
+    return outputs.to_numpy(np.float32)
 
 
 def read_scored_outputs(folder: Path) -> np.ndarray:
     """Read the outputs for the test rows that `evaluate` wrote; shape (rows, outputs)."""
-    predictions = pd.read_parquet(folder / "data/predictions")
-    outputs = predictions.filter(like="probability_")
-    return (outputs if len(outputs.columns) else predictions[["predicted"]]).to_numpy()
+    return select_outputs(pd.read_parquet(folder / "data/predictions"))
 
 
-OUTPUTS = {"mixed_binary": ["probability_pos"], "mixed_regression": ["predicted"]}
-OUTPUTS["wine"] = [f"probability_{number}" for number in range(3)]
-
-
-@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("name", ["mixed_binary", "mixed_regression", "wine"])
 def test_test_rows_get_the_predictions_that_evaluate_scored(
     trained_project: TrainedProject, name: str, tmp_path: Path
 ) -> None:
@@ -49,17 +45,17 @@ def test_test_rows_get_the_predictions_that_evaluate_scored(
     schema = load_schema(folder / "data/schema.yaml")
     rows = pq.read_table(folder / "data/split/test")
     pa_csv.write_csv(rows.select([*schema.features][::-1]), file)
-    predict(folder, file, "-o", out)
+    call_command(folder, "predict", file, "-o", out)
     predictions = pd.read_csv(out)
-    numbers = predictions[OUTPUTS[name]].to_numpy(np.float32)
+    numbers = select_outputs(predictions)
     assert numbers.tobytes() == read_scored_outputs(folder).tobytes()
     if name != "mixed_regression":
         indices = numbers.argmax(axis=1) if name == "wine" else (numbers[:, 0] >= 0.5).astype(int)
         assert predictions["predicted"].tolist() == np.array(schema.classes)[indices].tolist()
         reversed_rows = rows.take(np.arange(len(rows))[:0:-1])  # all but the first
         pa_csv.write_csv(reversed_rows.select([*schema.features]), file)
-        predict(folder, file, "-o", tmp_path / "predictions.parquet")
-        again = pd.read_parquet(tmp_path / "predictions.parquet")[OUTPUTS[name]].to_numpy()
+        call_command(folder, "predict", file, "-o", tmp_path / "predictions.parquet")
+        again = select_outputs(pd.read_parquet(tmp_path / "predictions.parquet"))
         assert again[::-1].tobytes() == numbers[1:].tobytes()
     else:  # the intervals are those that evaluate scored
         low, high = predictions["low"], predictions["high"]
@@ -82,18 +78,14 @@ def test_a_temperature_and_a_threshold_are_in_the_saved_model_and_in_all_scores(
     np.testing.assert_allclose(after, scale_by_temperature(before, 2.0), atol=1e-6)
     assert cooler["calibration"] == {"temperature": 2.0}
     for rows in ("test", "cross_validation"):
-        assert cooler[rows]["loss_low"] != scores[rows]["loss_low"]
+        assert cooler[rows]["loss"] != scores[rows]["loss"]
         assert cooler[rows]["roc_auc"] == scores[rows]["roc_auc"]
     assert cooler["cross_validation"]["recall"] >= 0.95  # the threshold is chosen on the folds
-    model = folder / "models/model.keras"
-    threshold = read_metadata(model, model.read_bytes()).threshold
-    assert threshold
-    assert cooler["threshold"] == pytest.approx(threshold, abs=1e-6)
-    assert threshold < 0.45
-    predict(folder, "data/raw/t.csv", "-o", "new.parquet")
-    predictions = pd.read_parquet(folder / "new.parquet")
-    expected = np.where(predictions["probability_pos"] >= threshold, "pos", "neg")
-    assert predictions["predicted"].tolist() == expected.tolist()
+    assert cooler["threshold"] < 0.45
+    call_command(folder, "predict", "data/raw/t.csv", "-o", "new.csv")
+    by_class = pd.read_csv(folder / "new.csv").groupby("predicted")["probability_pos"]
+    assert by_class.max()["neg"] < cooler["threshold"] + 1e-6
+    assert by_class.min()["pos"] > cooler["threshold"] - 1e-6
 
 
 ROWS = """y,count,flag,zip/code,id,colour,cast
@@ -111,29 +103,25 @@ def test_all_formats_give_the_same_predictions(binary_project: Path, tmp_path: P
     frame.to_parquet(tmp_path / "new.parquet", index=False)
     for ending in ("csv", "csv.gz", "parquet"):
         output = tmp_path / f"predictions.{ending}"
-        predict(binary_project, tmp_path / f"new.{ending}", "-o", output)
+        call_command(binary_project, "predict", tmp_path / f"new.{ending}", "-o", output)
     text = (tmp_path / "predictions.csv").read_text()
-    header, *rows = text.splitlines()
-    assert header == "id,predicted,probability_pos"
-    for row, identifier in zip(rows, ("007", '"a, b"', ""), strict=True):
-        assert re.fullmatch(rf"{identifier},(pos|neg),0\.\d+", row)
     assert gzip.decompress((tmp_path / "predictions.csv.gz").read_bytes()).decode() == text
-    table = pq.read_table(tmp_path / "predictions.parquet")
-    assert table["id"].to_pylist()[:2] == ["007", "a, b"]
-    probabilities = table["probability_pos"].cast(pa.string()).to_pylist()
-    assert probabilities == [row.rsplit(",", 1)[1] for row in rows]
+    predictions = pd.read_csv(StringIO(text), dtype={"id": str, "probability_pos": np.float32})
+    assert [*predictions] == ["id", "predicted", "probability_pos"]
+    assert predictions["id"].fillna("").tolist() == ["007", "a, b", ""]
+    parquet = pd.read_parquet(tmp_path / "predictions.parquet")
+    assert parquet.fillna("").values.tolist() == predictions.fillna("").values.tolist()
 
     # A copy of the model in another folder predicts the same and makes the same checks.
     shutil.copy(binary_project / "models/model.keras", tmp_path / "m.keras")
     command = f"{COMMAND} m.keras < new.csv.gz | cat"
     piped = run_command(tmp_path, "bash", "-c", command, PYTHONPATH=str(PROJECT))
-    unknown = "1 of 3 rows have a category that the model does not know:"
-    warnings = f"warn: colour: {unknown} 'mauve' (1)\nwarn: zip/code: {unknown} '99999' (1)\n"
-    assert (piped.stdout, piped.stderr) == (text, warnings)
+    assert piped.stdout == text
+    warnings = re.findall(r"^warn: (\S+): 1 of 3 rows .*('\w+') \(1\)$", piped.stderr, re.MULTILINE)
+    assert warnings == [("colour", "'mauve'"), ("zip/code", "'99999'")]
     (tmp_path / "new.csv").write_text(ROWS.replace("0.25", "cold"))
-    message = r"new\.csv, line 2, column cast: expected a finite number, got 'cold'"
-    with pytest.raises(SystemExit, match=message):
-        predict(tmp_path, "m.keras", "new.csv")
+    with pytest.raises(SystemExit, match=r"new\.csv, line 2, column cast: .*'cold'"):
+        call_command(tmp_path, "predict", "m.keras", "new.csv", "-o", "out.csv")
 
 
 def test_a_reader_that_stops_ends_the_command_without_a_message(
@@ -160,7 +148,7 @@ lines",00123,true,1
 
 
 def test_rows_that_fail_a_check_are_an_error_or_set_aside(
-    binary_project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    binary_project: Path, tmp_path: Path
 ) -> None:
     """`row` counts the rows of the file from 0, as pandas does."""
     project = copy_project(binary_project, tmp_path / "project")
@@ -169,36 +157,31 @@ def test_rows_that_fail_a_check_are_an_error_or_set_aside(
     bad, predictions, rejects = (tmp_path / name for name in ("bad.csv", "p.csv", "r.csv"))
     bad.write_text(BAD)
     with pytest.raises(SystemExit) as end:
-        predict(project, bad, "-o", predictions)
-    first, *middle, more, last = str(end.value.code).splitlines()
-    assert more == "There may be more."
-    assert first == f"error: {bad}, line 3, column cast: expected a finite number, got '1e999'"
-    assert [line.partition(": expected ")[0] for line in middle] == [
-        *(f"{bad}, line 7, column {name}" for name in ("flag", "count", "zip/code")),
-        f"{bad}, line 9, column count",
+        call_command(project, "predict", bad, "-o", predictions)
+    assert re.findall(r"bad\.csv, (line \d+, column [^:]+): ", str(end.value)) == [
+        "line 3, column cast",
+        *(f"line 7, column {name}" for name in ("flag", "count", "zip/code")),
+        "line 9, column count",
     ]
-    assert last.startswith("With --rejects FILE, such rows are set aside")
+    assert "\nThere may be more.\nWith --rejects FILE, such rows " in str(end.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "project"]
+
     bad.write_text(f"{BAD}6,0.5\n7,0.5,red,00123,true,1,more\n")
-    predict(project, bad, "-o", predictions, "--rejects", rejects)
-    unknown = r"1 of 2 rows have a category that the model does not know: 'two\n\nlines' (1)"
-    aside = f"5 of 7 rows were set aside in {rejects}"
-    assert capsys.readouterr().err == f"warn: colour: {unknown}\n{aside}\n"
+    output = call_command(project, "predict", bad, "-o", predictions, "--rejects", rejects)
+    assert r"that the model does not know: 'two\n\nlines' (1)" in output
+    assert output.endswith(f"5 of 7 rows were set aside in {rejects}\n")
     assert pd.read_csv(predictions)[["row", "id"]].to_numpy().tolist() == [[0, 1], [2, 3]]
-    cells = pd.read_csv(rejects, dtype=str, keep_default_na=False).to_numpy().tolist()
-    assert cells == [
-        ["2", "1e999", "red", "00123", "true", "1", f"{bad}, line 3",
-         "cast: expected a finite number, got '1e999'"],
-        ["4", "0.5", "red", "", "maybe", "1.5", f"{bad}, line 7",
-         "flag: expected true, false, 1 or 0, got 'maybe'; "
-         "count: expected a whole number of at most 64 bits, got '1.5'; "
-         "zip/code: expected a value in every row, got ''"],
-        ["5", "0.5", "red", "00456", "true", "3000", f"{bad}, line 9",
-         "count: expected at most 100, got '3000'"],
-        ["6", "0.5", "", "", "", "", f"{bad}, line 10", "row: expected 6 cells, got 2"],
-        ["7", "0.5", "red", "00123", "true", "1", f"{bad}, line 11",
-         "row: expected 6 cells, got 7; the header has no name for 'more'"],
-    ]  # fmt: skip
+    expected = [
+        ("2,1e999,red,00123,true,1", 3, "cast: .*'1e999'"),
+        ("4,0.5,red,,maybe,1.5", 7, "flag: .*'maybe'; count: .*'1.5'; zip/code: .*''"),
+        ("5,0.5,red,00456,true,3000", 9, "count: .* 100, got '3000'"),
+        ("6,0.5,,,,", 10, "row: .* 6 .* 2"),
+        ("7,0.5,red,00123,true,1", 11, "row: .* 6 .* 7; .*'more'"),
+    ]
+    rejected = pd.read_csv(rejects, dtype=str, keep_default_na=False).to_numpy().tolist()
+    for (cells, line, reasons), (*texts, place, reason) in zip(expected, rejected, strict=True):
+        assert (",".join(texts), place) == (cells, f"{bad}, line {line}")
+        assert re.match(reasons, reason)
 
 
 def test_evaluate_refuses_a_model_of_another_table_or_positive_class(

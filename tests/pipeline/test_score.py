@@ -8,138 +8,125 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from keras_tabular.evaluation.labels import find_labels
 
 from keras_tabular.config.sections import Validate
-from tests.commands import call_main, run_command
+from keras_tabular.evaluation.labelled_file import find_labels
+from tests.commands import call_command, run_command
 from tests.helpers import BINARY, PROJECT, build_schema
-from tests.projects import change_settings, read_scores, run_stages
-
-SCORE = "keras_tabular.cli.score"
+from tests.projects import (
+    change_settings,
+    copy_project,
+    read_gate,
+    read_json,
+    read_scores,
+    run_stages,
+)
 
 
 @pytest.fixture(scope="module")
-def rows(short_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The test rows of the run as a CSV."""
-    file = tmp_path_factory.mktemp("rows") / "rows.csv"
-    pd.read_parquet(short_run / "data/split/test").to_csv(file, index=False)
-    return file
+def project(short_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of `short_run` with its test rows in the file `rows.csv`."""
+    folder = copy_project(short_run, tmp_path_factory.mktemp("scored") / "project")
+    pd.read_parquet(folder / "data/split/test").to_csv(folder / "rows.csv", index=False)
+    return folder
 
 
-def test_the_test_rows_get_the_scores_of_evaluate(
-    short_run: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    call_main(short_run, SCORE, str(rows), "-o", str(tmp_path / "scores.json"))
-    output = capsys.readouterr().out
-    scores, expected = json.loads((tmp_path / "scores.json").read_text()), read_scores(short_run)
-    assert scores["test"] == expected["test"]
+def score(folder: Path, *arguments: str | Path) -> tuple[dict[str, Any], str]:
+    """Call the command in a folder, and return the scores that it writes and what it prints."""
+    output = call_command(folder, "score", *arguments, "-o", "written.json")
+    return read_json(folder / "written.json"), output
+
+
+def assert_baselines_are_those_of(scores: dict[str, Any], folder: Path) -> None:
+    """Check that the scores of all baselines are those of the last run in a folder."""
+    expected = read_scores(folder)["baseline"]
     for name, baseline in scores["baseline"].items():
-        assert baseline == {key: expected["baseline"][name][key] for key in baseline}
+        assert baseline == {key: expected[name][key] for key in baseline}
+
+
+def test_the_test_rows_get_the_scores_of_evaluate(project: Path) -> None:
+    (scores, output), expected = score(project, "rows.csv"), read_scores(project)
+    assert scores["test"] == expected["test"]
+    assert_baselines_are_those_of(scores, project)
     assert scores["paired_difference"]["test"] == expected["paired_difference"]["test"]
-    header, *lines = output.splitlines()[1:]
-    assert header.split("  ")[0] == "score"
-    assert len(lines) == len(BINARY.metrics)
+    assert len(output.splitlines()) == len(BINARY.metrics) + 2
     assert "not significant" in output
 
 
-def test_training_rows_are_a_warning_and_bad_rows_an_error(
-    short_run: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    call_main(short_run, SCORE, "data/raw/diabetes.csv")
-    assert "warn: 514 of 768 rows are training rows" in capsys.readouterr().err
-    frame, bad = pd.read_csv(rows), tmp_path / "bad.csv"
+def test_training_rows_are_a_warning_and_bad_rows_an_error(project: Path) -> None:
+    _, output = score(project, "data/raw/diabetes.csv")
+    assert "warn: 514 of 768 rows are training rows" in output
+    frame = pd.read_csv(project / "rows.csv")
     frame.loc[3, "Age"] = 500
-    frame.to_csv(bad, index=False)
-    with pytest.raises(SystemExit, match=r"bad\.csv, line 5, column Age: "):
-        call_main(short_run, SCORE, str(bad))
-    frame.drop(columns="Outcome").to_csv(bad, index=False)
-    with pytest.raises(SystemExit, match="missing: Outcome"):
-        call_main(short_run, SCORE, str(bad))
+    for rows, message in (
+        (frame, r"bad\.csv, line 5, column Age: "),
+        (frame.drop(columns="Outcome"), "missing: Outcome"),
+    ):
+        rows.to_csv(project / "bad.csv", index=False)
+        with pytest.raises(SystemExit, match=message):
+            score(project, "bad.csv")
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("count", [1, 9])
-def test_few_rows_have_scores_without_intervals(
-    short_run: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int
-) -> None:
+def test_few_rows_have_scores_without_intervals(project: Path, count: int) -> None:
     """All rows are negative here, so the recall is undefined and not 0."""
-    frame, few, file = pd.read_csv(rows), tmp_path / "few.csv", tmp_path / "scores.json"
-    frame[frame["Outcome"] == 0][:count].to_csv(few, index=False)
-    call_main(short_run, SCORE, str(few), "-o", str(file))
-    output, scores = capsys.readouterr(), json.loads(file.read_text())
-    assert f"warn: {scores['warnings'][-1]}\n" in output.err
-    assert scores["primary_metrics"] == ["accuracy"]
-    assert scores["test"].keys() == {"rows", *BINARY.metrics}
-    assert not any("_low" in key for baseline in scores["baseline"].values() for key in baseline)
+    frame = pd.read_csv(project / "rows.csv")
+    frame[frame["Outcome"] == 0][:count].to_csv(project / "few.csv", index=False)
+    scores, output = score(project, "few.csv")
+    assert f"warn: {scores['warnings'][-1]}\n" in output
+    assert "_low" not in json.dumps(scores)
     assert scores["paired_difference"] == {"test": {}}
-    undefined = {key for key, value in scores["test"].items() if value is None}
-    assert undefined >= {"recall", "roc_auc", "average_precision"}
-    assert re.search(r"^Recall +– ", output.out, re.MULTILINE)
-    assert not any(word in output.out for word in (" to ", "better", "worse", "chance"))
+    assert scores["test"]["recall"] is scores["test"]["roc_auc"] is None
+    assert re.search(r"^Recall +– ", output, re.MULTILINE)
+    assert not re.search(r"^\w.*(\d to |better|worse|chance)", output, re.MULTILINE)
 
 
-def test_a_model_alone_is_scored_without_baselines(
-    short_run: Path, rows: Path, tmp_path: Path
-) -> None:
-    shutil.copy(short_run / "models/model.keras", tmp_path / "m.keras")
-    command = f"python -m keras_tabular score m.keras < {rows}"
+def test_a_model_alone_is_scored_without_baselines(project: Path, tmp_path: Path) -> None:
+    shutil.copy(project / "models/model.keras", tmp_path / "m.keras")
+    command = f"python -m keras_tabular score m.keras < {project}/rows.csv"
     done = run_command(tmp_path, "bash", "-c", command, PYTHONPATH=str(PROJECT))
     assert done.returncode == 0, done.stderr
     assert "No baselines, because data/split/train does not contain the" in done.stderr
-    accuracy = read_scores(short_run)["test"]["accuracy"]
+    accuracy = read_scores(project)["test"]["accuracy"]
     assert f"\nAccuracy           {accuracy:.3f}  " in done.stdout
 
 
-def test_baselines_belong_to_the_model_that_is_scored(
-    workspace: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_baselines_belong_to_the_model_that_is_scored(workspace: Path, project: Path) -> None:
     """Another model has other thresholds, and a model of other training rows has no baselines."""
-
-    def score() -> dict[str, Any]:
-        call_main(workspace, SCORE, str(rows), "-o", str(tmp_path / "scores.json"))
-        scores: dict[str, Any] = json.loads((tmp_path / "scores.json").read_text())
-        return scores
-
+    rows = project / "rows.csv"
     change_settings(workspace, evaluate={"threshold": 0.8})
     run_stages(workspace, "calibrate", "calibrate")  # dvc.lock contains the hash of the old model
-    scores = score()
+    scores, _ = score(workspace, rows)
     run_stages(workspace, "evaluate", "evaluate")
-    for name, baseline in scores["baseline"].items():
-        expected = read_scores(workspace)["baseline"][name]
-        assert baseline == {key: expected[key] for key in baseline}
+    assert_baselines_are_those_of(scores, workspace)
     change_settings(workspace, split={"seed": 7})
     run_stages(workspace, "split", "split")
-    capsys.readouterr()
-    assert "baseline" not in score()
-    message = "No baselines, because data/split/train does not contain the training rows of "
-    assert f"{message}models/model.keras\n" in capsys.readouterr().err
+    scores, output = score(workspace, rows)
+    assert "baseline" not in scores
+    assert "No baselines, because data/split/train does not " in output
 
 
 def test_evaluate_scores_files_of_data_tests_and_the_gate_limits_them(
-    workspace: Path, rows: Path, tmp_path: Path
+    workspace: Path, project: Path
 ) -> None:
     """The scores are those of the command. A wrong header or path is an error."""
-    pd.read_csv(rows)[::2].to_csv(workspace / "data/tests/newer.csv", index=False)
+    file = workspace / "data/tests/newer.csv"
+    pd.read_csv(project / "rows.csv")[::2].to_csv(file, index=False)
     limits = {"tests": {"newer": {"accuracy": 0.99}}}
     change_settings(workspace, evaluate={"tests": ["newer.csv"]}, gate={"lowest": limits})
     run_stages(workspace, "evaluate")
-    scores = read_scores(workspace)
-    tested = scores["tests"]["newer"]
+    tested, (expected, _) = read_scores(workspace)["tests"]["newer"], score(workspace, file)
     assert (tested["rows"], tested["training_rows"]) == (127, 0)
-    file = tmp_path / "scores.json"
-    call_main(workspace, SCORE, "data/tests/newer.csv", "-o", str(file))
-    expected = json.loads(file.read_text())
     assert {key: tested[key] for key in expected["test"]} == expected["test"]
     assert tested["paired_difference"] == expected["paired_difference"]["test"]
-    metrics = json.loads((workspace / "metrics/metrics.json").read_text())
+    metrics = read_json(workspace / "metrics/metrics.json")
     assert metrics["tests"]["newer"]["accuracy"] == tested["accuracy"]
-    gate = json.loads((workspace / "metrics/gate.json").read_text())
-    assert gate["verdict"] == "fail"
-    accuracy = f"tests.newer.accuracy is {tested['accuracy']:.3f}"
-    assert f"{accuracy} but has to be at least 0.990" in gate["reason"]
+    gate = read_gate(workspace)
+    assert gate["verdict"] == gate["checks"]["lowest tests.newer.accuracy"]["verdict"] == "fail"
 
-    (workspace / "data/tests/newer.csv").write_text("Age,Outcome\n")
-    with pytest.raises(SystemExit, match=r"newer\.csv, line 1: The header is not as declared"):
+    file.write_text("Age,Outcome\n")
+    with pytest.raises(SystemExit, match=r"newer\.csv, line 1: "):
         run_stages(workspace, "evaluate")
     for name, message in (
         ("../raw/diabetes.csv", r"evaluate\.tests"),
@@ -151,8 +138,8 @@ def test_evaluate_scores_files_of_data_tests_and_the_gate_limits_them(
 
 
 @pytest.fixture
-def answered(binary_project: Path, tmp_path: Path) -> tuple[pd.DataFrame, Path]:
-    """Rows with their target, and a log of two days beside a copy of the model.
+def answered(binary_project: Path, tmp_path: Path) -> pd.DataFrame:
+    """Rows with their target; a log of two days and a copy of the model are in `tmp_path`.
 
     The first five rows were answered twice. Each day ends with an incomplete line, as if the server
     had been killed.
@@ -165,7 +152,7 @@ def answered(binary_project: Path, tmp_path: Path) -> tuple[pd.DataFrame, Path]:
         lines = [log_line(f"2026-11-{day}T10:00:00.000000Z", row) for row in inputs]
         (tmp_path / "answers").mkdir(exist_ok=True)
         (tmp_path / f"answers/2026-11-{day}.jsonl").write_text("".join(lines) + lines[0][:-10])
-    return pd.concat([frame[5:40], frame[:5], frame[40:]]), tmp_path / "answers"
+    return pd.concat([frame[5:40], frame[:5], frame[40:]])
 
 
 def log_line(time: str, row: dict[str, Any]) -> str:
@@ -174,64 +161,53 @@ def log_line(time: str, row: dict[str, Any]) -> str:
     return json.dumps({"time": time, "model": model, "inputs": row, "answer": {}}) + "\n"
 
 
-def test_labels_that_come_later_are_joined_by_a_key(
-    answered: tuple[pd.DataFrame, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_labels_that_come_later_are_joined_by_a_key(answered: pd.DataFrame, tmp_path: Path) -> None:
     """The scores are those of the labelled rows, of a log, of one file of a log, and of a CSV."""
-    frame, log = answered
-    table = frame[["id", "y"]].assign(seen="later")[::-1]
+    table = answered[["id", "y"]].assign(seen="later")[::-1]
     table.loc[table["id"] >= 50, "y"] = None  # an outcome that is not known yet
     table = table[table["id"] != 7]
     table.to_csv(tmp_path / "labels.csv", index=False)
     table.to_json(tmp_path / "labels.jsonl", orient="records", lines=True)
     table.to_parquet(tmp_path / "labels.parquet")
-    frame[(frame["id"] < 50) & (frame["id"] != 7)].to_csv(tmp_path / "labelled.csv", index=False)
-    frame.drop(columns="y").to_csv(tmp_path / "rows.csv", index=False)
-    days = (path.read_text() for path in sorted(log.iterdir()))
+    labelled = answered[(answered["id"] < 50) & (answered["id"] != 7)]
+    labelled.to_csv(tmp_path / "labelled.csv", index=False)
+    answered.drop(columns="y").to_csv(tmp_path / "rows.csv", index=False)
+    days = (path.read_text() for path in sorted(tmp_path.glob("answers/*")))
     (tmp_path / "days.jsonl").write_text("\n".join(days))
 
-    def score(*arguments: str) -> dict[str, Any]:
-        call_main(tmp_path, SCORE, "m.keras", *arguments, "-o", "scores.json")
-        scores: dict[str, Any] = json.loads((tmp_path / "scores.json").read_text())
-        return scores
-
-    expected = score("labelled.csv")["test"]
-    scores = score("rows.csv", "--labels", "labels.parquet", "--key", "id")
-    assert scores["test"] == expected
-    assert scores["warnings"] == ["11 of 60 rows have no label"]
-    for file, labels in {"answers": "labels.csv", "days.jsonl": "labels.jsonl"}.items():
-        capsys.readouterr()
-        scores = score(file, "--labels", labels, "--key", "id")
-        assert scores["test"] == expected
-        assert scores["warnings"] == [
-            "11 of 65 rows have no label",
-            "5 of 65 rows are left out, because a later row has the same id",
-        ]
-        errors = capsys.readouterr().err
-        assert "warn: incomplete or invalid lines of the log: 2 skipped\n" in errors
-        assert f"than m.keras: 65 by v1.0.0 (md5 {'0' * 32})\n" in errors
+    expected, _ = score(tmp_path, "m.keras", "labelled.csv")
+    repeated = "5 of 65 rows are left out, because a later row has the same id"
+    for file, labels, warnings in (
+        ("rows.csv", "labels.parquet", ["11 of 60 rows have no label"]),
+        ("answers", "labels.csv", ["11 of 65 rows have no label", repeated]),
+        ("days.jsonl", "labels.jsonl", ["11 of 65 rows have no label", repeated]),
+    ):
+        scores, output = score(tmp_path, "m.keras", file, "--labels", labels, "--key", "id")
+        assert (scores["test"], scores["warnings"]) == (expected["test"], warnings)
+        is_log = file != "rows.csv"
+        assert ("incomplete or invalid lines of the log: 2 skipped\n" in output) == is_log
+        assert (f"than m.keras: 65 by v1.0.0 (md5 {'0' * 32})\n" in output) == is_log
 
 
 @pytest.mark.parametrize(
-    ("labels", "message"),
+    ("labels", "place"),
     [
-        ("id,y\n1,pos\n01,neg\n2,pos\n1,neg\n", r"s\.csv, line 5, column id: .* another for '1'"),
-        ("id,y\n1,pos\n2,maybe\n", r"s\.csv, line 3, column y: expected one of .*, got 'maybe'"),
+        ("id,y\n1,pos\n01,neg\n2,pos\n1,neg\n", r"s\.csv, line 5, column id: .*'1'"),
+        ("id,y\n1,pos\n2,maybe\n", r"s\.csv, line 3, column y: .*'maybe'"),
         ("id,y\n001,pos\n2,\n", r"s\.csv: the texts in column id are not those of any row of"),
         ("patient,y\n1,pos\n", r"s\.csv, line 1: .* missing: id"),
-        ("id,y\n59,pos\n", r"answers/2026-11-28\.jsonl, line 27, column flag: expected true"),
+        ("id,y\n59,pos\n", r"answers/2026-11-28\.jsonl, line 27, column flag: "),
     ],
 )
 def test_wrong_labels_are_named_with_their_line(
-    answered: tuple[pd.DataFrame, Path], tmp_path: Path, labels: str, message: str
+    answered: pd.DataFrame, tmp_path: Path, labels: str, place: str
 ) -> None:
     (tmp_path / "s.csv").write_text(labels)
-    with (answered[1] / "2026-11-28.jsonl").open("a") as log:
-        row = json.loads(answered[0][-1:].to_json(orient="records"))[0] | {"flag": "maybe"}
-        log.write("\n" + log_line("2026-11-28T11:00:00.000000Z", row))
-    options = ("--labels", str(tmp_path / "s.csv"), "--key", "id")
-    with pytest.raises(SystemExit, match=message):
-        call_main(tmp_path, SCORE, "m.keras", str(answered[1]), *options)
+    with (tmp_path / "answers/2026-11-28.jsonl").open("a") as file:
+        row = json.loads(answered[-1:].to_json(orient="records"))[0] | {"flag": "maybe"}
+        file.write("\n" + log_line("2026-11-28T11:00:00.000000Z", row))
+    with pytest.raises(SystemExit, match=place):
+        score(tmp_path, "m.keras", "answers", "--labels", "s.csv", "--key", "id")
 
 
 @pytest.mark.parametrize("policy", ["drop", "error", "warn"])
@@ -251,34 +227,33 @@ def test_a_declared_missing_value_is_no_label(
     assert (joined.positions, joined.warnings) == ({2: 0}, ["2 of 3 rows have no label"])
 
 
-def test_labels_may_come_from_a_pipe(answered: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
+def test_labels_may_come_from_a_pipe(answered: pd.DataFrame, tmp_path: Path) -> None:
     """A message about the labels names the pipe. The rows cannot also come from stdin."""
-    frame, _ = answered
-    frame.drop(columns="y").to_csv(tmp_path / "rows.csv", index=False)
-    frame[["id", "y"]].to_csv(tmp_path / "labels.csv", index=False)
+    answered.drop(columns="y").to_csv(tmp_path / "rows.csv", index=False)
+    answered[["id", "y"]].to_csv(tmp_path / "labels.csv", index=False)
 
-    def score(command: str) -> Any:
+    def run(command: str) -> Any:
         return run_command(tmp_path, "bash", "-c", command, PYTHONPATH=str(PROJECT))
 
     command = "python -m keras_tabular score m.keras"
-    expected = score(f"{command} rows.csv --key id --labels labels.csv")
+    expected = run(f"{command} rows.csv --key id --labels labels.csv")
     assert expected.stdout.startswith("60 rows of rows.csv\n")
-    piped = score(f"{command} rows.csv --key id --labels - < labels.csv")
+    piped = run(f"{command} rows.csv --key id --labels - < labels.csv")
     assert piped.stdout == expected.stdout, piped.stderr
     pipes = f"mkfifo p q; cat rows.csv > p & cat labels.csv > q & {command} p --key id --labels q"
-    assert score(pipes).stdout == expected.stdout.replace("rows.csv", "p")
-    wrong = score(f"{command} rows.csv --key id --labels - <<< id,label")
-    assert "error: stdin, line 1: The header is not as declared" in wrong.stderr
-    wrong = score(f"echo id,label > q & {command} rows.csv --key id --labels q")
-    assert "error: q, line 1: The header is not as declared" in wrong.stderr
-    both = score(f"{command} --key id --labels - < labels.csv")
+    assert run(pipes).stdout == expected.stdout.replace("rows.csv", "p")
+    wrong = run(f"{command} rows.csv --key id --labels - <<< id,label")
+    assert "error: stdin, line 1: " in wrong.stderr
+    wrong = run(f"echo id,label > q & {command} rows.csv --key id --labels q")
+    assert "error: q, line 1: " in wrong.stderr
+    both = run(f"{command} --key id --labels - < labels.csv")
     assert "the rows and --labels cannot both come from stdin" in both.stderr
 
 
-def test_a_folder_without_answers_is_no_log(short_run: Path, tmp_path: Path) -> None:
+def test_a_folder_without_answers_is_no_log(project: Path, tmp_path: Path) -> None:
     (tmp_path / "2026-11-28.jsonl").touch()
     (tmp_path / "2026-11-28.jsonl~").write_text(log_line("2026-11-28T10:00:00.000000Z", {}))
     with pytest.raises(SystemExit, match=r"expected \.jsonl files with answers, got none"):
-        call_main(short_run, SCORE, str(tmp_path))
-    with pytest.raises(SystemExit, match="2"):
-        call_main(short_run, SCORE, str(tmp_path), "--key", "Age")
+        score(project, tmp_path)
+    with pytest.raises(SystemExit, match="2"):  # a key without labels
+        score(project, tmp_path, "--key", "Age")

@@ -18,14 +18,14 @@ SEARCH = {
         "networks.plain.learning_rate": [0.001, 0.002, 1e30],
     },
 }
-COMMAND = ("python", "-m", "keras_tabular", "search")
 
 
 @pytest.mark.slow
 def test_the_printed_command_gets_the_printed_score(short_run: Path, tmp_path: Path) -> None:
     project = copy_project(short_run, tmp_path / "project")
     change_settings(project, train=TRAIN, search=SEARCH)
-    first_line, *_, command = check_output(project, *COMMAND).splitlines()
+    output = check_output(project, "python", "-m", "keras_tabular", "search")
+    first_line, *_, command = output.splitlines()
     assert command.startswith("dvc exp run -S ")
     check_output(project, "bash", "-c", command)
     loss = read_scores(project)["cross_validation"]["loss"]

@@ -1,17 +1,99 @@
-"""Other tables go from `infer_schema` to scores without a change of the schema."""
+"""Tables of many kinds go from `infer_schema` to scores, with several splits and files."""
 
-import json
 import re
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from keras_tabular.config.schema import load_schema
 from keras_tabular.table.parquet import FOLD_KEY
-from tests.commands import call_main
-from tests.projects import SHORT_TRAINING, change_settings, create_project, read_scores, run_stages
+from tests.commands import call_command
+from tests.projects import (
+    LONGER_TRAINING,
+    SHORT_TRAINING,
+    change_settings,
+    create_project,
+    read_gate,
+    read_scores,
+    run_stages,
+)
 from tests.tables import load_table, make_mixed_table, make_shop_sales
+
+
+@pytest.fixture(scope="module")
+def sales(trained_project: Callable[[str], Path]) -> Path:
+    return trained_project("shops")
+
+
+def test_columns_of_every_kind_improve_the_scores(sales: Path) -> None:
+    columns = load_schema(sales / "data/schema.yaml").columns
+    kinds = {"day": "datetime", "review": "text", "shop_id": "category", "sales": "real"}
+    assert {name: column.kind for name, column in columns.items()} == kinds
+    scores = read_scores(sales)
+    assert scores["test"]["mae"] < scores["baseline"]["gradient_boosting"]["mae"]
+    importance = pd.read_csv(sales / "metrics/plots/importance.csv").set_index("column")
+    assert set(importance.index) == {"day", "review", "shop_id"}
+    assert (importance["low"] > 0).all()
+    train, test = (pd.read_parquet(sales / f"data/split/{name}") for name in ("train", "test"))
+    assert train["day"].max() < test["day"].min()
+    with zipfile.ZipFile(sales / "models/model.keras") as file:  # all layers are those of Keras
+        assert not re.search(r'"registered_name": "[^"]*>', file.read("config.json").decode())
+
+
+def test_predict_parses_dates_as_ingest_did(sales: Path, tmp_path: Path) -> None:
+    part, new = sales / "data/split/test/part-00000.parquet", tmp_path / "new.csv"
+    rows = pd.read_parquet(part)[["day", "review", "shop_id"]]
+    rows.assign(day=rows["day"].dt.strftime("%d.%m.%Y")).to_csv(new, index=False)
+    expected = pd.read_parquet(sales / "data/predictions")["predicted"].to_numpy()
+    output = str(tmp_path / "predictions.parquet")
+    for file in (new, part):
+        call_command(sales, "predict", file, "-o", output)
+        predicted = pd.read_parquet(output)["predicted"].to_numpy(np.float32)
+        assert predicted.tobytes() == expected.tobytes(), file
+
+
+def test_test_rows_can_be_in_separate_files(tmp_path: Path) -> None:
+    frame = make_shop_sales()
+    folder, source = create_project(tmp_path, frame), tmp_path / "data/raw/shops"
+    source.mkdir()
+    frame[:700].to_csv(source / "a.csv", index=False)
+    frame[700:900].to_csv(source / "last.csv", index=False)
+    frame[900:].astype({"shop_id": str}).to_parquet(source / "z.parquet")
+    test_files = {"source": "data/raw/shops", "test_files": ["last.csv"]}
+    change_settings(folder, test_files, split={"by": "file"})
+    run_stages(folder, last="split")
+    test = pd.read_parquet(folder / "data/split/test")
+    assert sorted(test["sales"]) == sorted(frame["sales"][700:900])
+    assert len(pd.read_parquet(folder / "data/split/train")) == 1000
+    change_settings(folder, {"test_files": ["other.csv"]})
+    with pytest.raises(SystemExit, match=r"test_files in data/schema\.yaml needs other\.csv"):
+        run_stages(folder, last="ingest")
+
+
+def test_rows_count_by_their_weights(tmp_path: Path) -> None:
+    """With equal weights, the model would learn the opposite: most labels are wrong."""
+    rng = np.random.default_rng(1)
+    x, is_wrong = rng.normal(size=900), rng.random(900) < 0.6
+    is_positive = x + rng.normal(size=900) / 4 > 0.5
+    counts = np.where(is_wrong, 0, rng.integers(1, 4, 900))
+    label = np.where(is_positive ^ is_wrong, "yes", "no")
+    frame = pd.DataFrame({"x": x.round(4), "counts": counts, "label": label})
+    folder = create_project(tmp_path, frame)
+    change_settings(folder, {"weight": "counts"}, train=LONGER_TRAINING)
+    run_stages(folder)
+    assert "counts" not in load_schema(folder / "data/schema.yaml").features
+    scores = read_scores(folder)
+    assert scores["test"]["accuracy"] > 0.85
+    assert scores["baseline"]["logistic_regression"]["accuracy"] > 0.85
+    rows = pd.read_parquet(folder / "data/split/test")
+    predictions = pd.read_parquet(folder / "data/predictions")
+    is_right = predictions["predicted"] == predictions["actual"]
+    accuracy = np.average(is_right, weights=rows["counts"])
+    assert scores["test"]["accuracy"] == pytest.approx(accuracy, abs=1e-6)
 
 
 def test_a_group_is_in_one_subset_and_in_one_fold(tmp_path: Path) -> None:
@@ -31,9 +113,9 @@ def test_a_table_gets_scores_that_beat_a_constant(name: str, tmp_path: Path) -> 
     folder = create_project(tmp_path, load_table(name))
     change_settings(folder, train={"folds": 3})
     run_stages(folder)
-    checks = json.loads((folder / "metrics/gate.json").read_text())["checks"]
-    constants = ("beat_baselines majority", "beat_baselines mean")
-    assert [check["verdict"] for check in checks if check["rule"] in constants] == ["pass"]
+    checks = read_gate(folder)["checks"]
+    constants = checks.keys() & {"beat_baselines majority", "beat_baselines mean"}
+    assert [checks[rule]["verdict"] for rule in constants] == ["pass"]
 
 
 def test_a_rare_class_goes_through_evaluate_gate_and_report(
@@ -49,14 +131,11 @@ def test_a_rare_class_goes_through_evaluate_gate_and_report(
     change_settings(folder, {"split": "subset"}, split={"by": "column"}, train=SHORT_TRAINING)
     change_settings(folder, gate={"lowest": {"test": {"macro": {"roc_auc": 0.01}}}})
     run_stages(folder)
-    call_main(folder, "keras_tabular.cli.report")
-    output, scores = capsys.readouterr().out, read_scores(folder)
-    gate = json.loads((folder / "metrics/gate.json").read_text())
+    call_command(folder, "report")
+    output, scores, gate = capsys.readouterr().out, read_scores(folder), read_gate(folder)
     assert scores["primary_metrics"] == ["macro.roc_auc", "macro.average_precision"]
-    assert "roc_auc" in scores["test"]["macro"]
     assert re.search(r"^ROC AUC: .* test rows \(95% CI 0\.", output, re.MULTILINE)
     assert f"\nGate: {gate['verdict']}. {gate['reason']}.\n" in output
-    assert "each class" in (folder / "report.html").read_text()
 
 
 def test_rows_that_fail_a_check_stop_validate_or_are_dropped(
@@ -67,19 +146,15 @@ def test_rows_that_fail_a_check_stop_validate_or_are_dropped(
     tests/unit/table/test_checks.py reads the rows that are set aside.
     """
     frame = make_mixed_table("binary").sort_values("colour", ascending=False)  # valid rows first
-    places = np.flatnonzero(frame["colour"] == "blue, dark")
+    places = np.flatnonzero(frame["colour"] == "blue, dark") + 2  # line 1 is the header
     folder = create_project(tmp_path, frame)
     change_settings(folder, {"columns": {"colour": {"values": ["red", "green"]}}})
     with pytest.raises(SystemExit) as end:
         run_stages(folder, last="validate")
     problem = f"colour: {len(places)} of 600 rows"
-    line = places[0] + 2  # the header is line 1
-    for message in (
-        f"{problem} fail values: expected one of ['red', 'green'], got blue, dark, blue, dark",
-        f"(data/raw/t.csv, line {line}; data/raw/t.csv, line {line + 1}; ",
-        "Set validate.values in params.yaml to drop to set such rows aside, or to warn to keep",
-    ):
-        assert message in str(end.value)
+    lines = f"(data/raw/t.csv, line {places[0]}; data/raw/t.csv, line {places[1]}; "
+    for part in (problem, "['red', 'green'], got blue, dark", lines, "validate.values"):
+        assert part in str(end.value)
     assert not (folder / "data/validated").exists()
     change_settings(folder, validate={"values": "drop"})
     run_stages(folder, "validate", "validate")
@@ -102,11 +177,11 @@ def test_a_column_that_is_declared_and_ignored_is_checked_but_not_used(tmp_path:
     change_settings(folder, {"columns": {"leak": {"max": 2.0}}})
     run_stages(folder)
     assert read_scores(folder)["baseline"]["gradient_boosting"]["accuracy"] < 1
-    call_main(folder, "keras_tabular.cli.report")
+    call_command(folder, "report")
     assert (folder / "report.html").read_text().count("not read") == 1
     frame.drop(columns="leak").to_csv(folder / "new.csv", index=False)
     for command, *options in (["predict", "-o", "predictions.csv"], ["drift"], ["score"]):
-        call_main(folder, f"keras_tabular.cli.{command}", "new.csv", *options)
+        call_command(folder, command, "new.csv", *options)
 
 
 def test_a_header_without_rows_ends_ingest_without_an_output(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from keras_tabular.column_statistics.summary import BACKGROUND_SIZE, ColumnSummary, total_variation
-from keras_tabular.config.schema import Column
+from keras_tabular.column_statistics.summary import ColumnSummary, total_variation
+from keras_tabular.config.schema import Column, Kind
 from keras_tabular.table.groups import mean_group_size
 
 RNG = np.random.default_rng(0)
@@ -17,23 +17,23 @@ WORDS = ["the", "parcel", "came", "late", "and", "the", "box", "was", "broken", 
 
 TEXTS = [" ".join(RNG.choice(WORDS, 12)) for _ in range(ROWS)]
 TIMESTAMPS = pa.array(RNG.integers(0, 900, ROWS) * 86_400_000_000, pa.timestamp("us"))
-VALUES: dict[str, tuple[dict[str, Any], Any]] = {
-    "real": ({"kind": "real"}, [*RNG.normal(9, 1, ROWS - 1), None]),
-    "integer": ({"kind": "integer"}, RNG.poisson(3, ROWS)),
-    "boolean": ({"kind": "boolean"}, RNG.random(ROWS) < 0.3),
-    "category": ({"kind": "category"}, RNG.choice(["x", "y", "z"], ROWS, p=[0.7, 0.2, 0.1])),
-    "datetime": ({"kind": "datetime"}, TIMESTAMPS),
-    "text": ({"kind": "text"}, TEXTS),
-    "rare": ({"kind": "real"}, np.where(RNG.random(ROWS) < 0.05, 1.0, 0.0)),
-    "mostly 0": ({"kind": "real"}, RNG.uniform(1, 80, ROWS) * (RNG.random(ROWS) < 0.08)),
-    "constant": ({"kind": "real"}, np.full(ROWS, 5.0)),
-    "far from 0": ({"kind": "real"}, 1.7e9 + np.arange(ROWS)),
+VALUES: dict[str, tuple[Kind, Any]] = {
+    "real": ("real", [*RNG.normal(9, 1, ROWS - 1), None]),
+    "integer": ("integer", RNG.poisson(3, ROWS)),
+    "boolean": ("boolean", RNG.random(ROWS) < 0.3),
+    "category": ("category", RNG.choice(["x", "y", "z"], ROWS, p=[0.7, 0.2, 0.1])),
+    "datetime": ("datetime", TIMESTAMPS),
+    "text": ("text", TEXTS),
+    "rare": ("real", np.where(RNG.random(ROWS) < 0.05, 1.0, 0.0)),
+    "mostly 0": ("real", RNG.uniform(1, 80, ROWS) * (RNG.random(ROWS) < 0.08)),
+    "constant": ("real", np.full(ROWS, 5.0)),
+    "far from 0": ("real", 1.7e9 + np.arange(ROWS)),
 }
 
 
-def build_summary(kind: str) -> tuple[Column, pa.ChunkedArray, ColumnSummary]:
-    declared, values = VALUES[kind]
-    column, values = Column(**declared), pa.chunked_array([pa.array(values)])
+def build_summary(name: str) -> tuple[Column, pa.ChunkedArray, ColumnSummary]:
+    kind, values = VALUES[name]
+    column, values = Column(kind=kind), pa.chunked_array([pa.array(values)])
     return column, values, ColumnSummary.from_values(values, column)
 
 
@@ -44,22 +44,20 @@ def excess_distance(summary: ColumnSummary, values: pa.ChunkedArray, column: Col
     return distance - by_chance
 
 
-@pytest.mark.parametrize("kind", VALUES)
-def test_a_summary_can_be_read_back_and_halves_of_its_rows_have_not_moved(kind: str) -> None:
-    column, values, summary = build_summary(kind)
+@pytest.mark.parametrize("name", VALUES)
+def test_a_summary_can_be_read_back_and_halves_of_its_rows_have_not_moved(name: str) -> None:
+    column, values, summary = build_summary(name)
     content = summary.model_dump_json(exclude_defaults=True)
     assert len(content) < 1000
     assert ColumnSummary.model_validate_json(content) == summary
     assert sum(summary.counts) == ROWS
-    assert len(summary.bins(column).names) == len(summary.counts)
-    assert len(summary.background) == (0 if kind == "text" else BACKGROUND_SIZE)
     for _ in range(5):
         half = values.take(RNG.permutation(ROWS)[: ROWS // 2])
-        assert excess_distance(summary, half, column) < (1e-9 if kind == "constant" else 0)
+        assert excess_distance(summary, half, column) <= 0
 
 
 @pytest.mark.parametrize(
-    ("kind", "change"),
+    ("name", "change"),
     [
         ("real", lambda v: v + 0.5),
         ("integer", lambda v: v + 1),
@@ -74,8 +72,8 @@ def test_a_summary_can_be_read_back_and_halves_of_its_rows_have_not_moved(kind: 
         ("far from 0", lambda v: v + ROWS / 2),
     ],
 )
-def test_rows_that_moved_are_further_away_than_chance_explains(kind: str, change: Any) -> None:
-    column, values, summary = build_summary(kind)
+def test_rows_that_moved_are_further_away_than_chance_explains(name: str, change: Any) -> None:
+    column, values, summary = build_summary(name)
     new = pa.chunked_array([pa.array(change(values.to_numpy())[:500])])
     assert excess_distance(summary, new.cast(values.type), column) > 0.05
 

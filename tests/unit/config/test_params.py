@@ -39,61 +39,42 @@ def change_value(key: str, value: Any) -> dict[str, str]:
     return {name: yaml.safe_dump(content, sort_keys=False) for name, content in contents.items()}
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("split.by", "group", ": group requires the key group: COLUMN in data/schema.yaml."),
-        ("split.test_size", 1.5, ": expected a number below 1, got 1.5."),
-        ("train.members", [{"count": 2}], ".0.network: this key is missing."),
-        ("train.members", [{"network": "plane"}],
-         ": expected one of realmlp, plain, got 'plane'. Did you mean 'plain'?"),
-        ("train.class_weight", {0: 1, 1: -1}, ".1: expected a number above 0, got -1."),
-        (f"{PLAIN}.epoch", 5, ": unknown key. Did you mean 'epochs'? Allowed keys: activation, "),
-        (f"{PLAIN}.epochs", 0, ": expected auto or a number of at least 1, got 0."),
-        (f"{PLAIN}.kernel_initializer", "he_norm",
-         ": expected one of glorot_normal, glorot_uniform, he_normal, he_uniform, lecun_normal, "
-         "lecun_uniform, random_normal, random_uniform, truncated_normal, got 'he_norm'. "
-         "Did you mean 'he_normal'?"),
-        ("evaluate.threshold", {"best": "f2"},
-         ".best: expected one of accuracy, balanced_accuracy, f1, got 'f2'."),
-        ("evaluate.slices", {"old": {"Age": {"low": "x"}}},
-         ".old.Age.low: expected a number or a day such as 2024-01-31, got 'x'."),
-        ("evaluate.tests", ["a.csv", "b.csv", "a.csv.gz"],
-         ": expected files with different names before the ending, got ['a.csv', 'b.csv', 'a.cs"),
-        ("evaluate.slices", {"all": {"Age": {}}},
-         ".all.Age: expected low, high or both, or a list of values, got {}."),
-        ("gate.lowest", {"test": {"loss": "x"}}, ".test.loss: expected a number, got 'x'."),
-        ("gate.highest", {"tset": {"custom": {"cost": 1}}}, ": expected one of test.accuracy, "),
-        ("gate.groups", {"errors_difference": 0.1},
-         ": expected one of selection_rate_difference, true_positive_rate_difference, "
-         "false_positive_rate_difference, error_difference, got 'errors_difference'. "
-         "Did you mean 'error_difference'?"),
-        ("gate.groups", {"error_difference": 0.1}, " requires evaluate.groups: [COLUMN]"),
-        ("gate.groups", {"error_difference": -1}, ".error_difference: expected a number of at le"),
-        ("evaluate.groups", "Age", ": expected a list, got 'Age'."),
-        ("evaluate.groups", ["Agee"], ": expected one of Pregnancies, "),
-        ("search.score", "rmse", ": expected one of accuracy, average_precision, balanced_accura"),
-        ("search.space", {"loss": ["huber"]}, ".loss: for the task binary, expected one of auto, "),
-        ("search.space", {L2: [-1]}, f": {L2}: expected a number of at least 0, got -1."),
-        ("search.space", {L2: []},
-         f".{L2}: expected a list with at least one value, or low and high, got []."),
-        ("search.space", {L2: {"low": 0, "high": 1, "log": True}},
-         f".{L2}: expected low above 0, as log is true, got "),
-        ("target", "outcome", ": expected one of Pregnancies, Glucose, BloodPressure, "),
-        ("ignore", ["Outcome"], ": expected other columns than the target 'Outcome'."),
-        ("encoding", "gzip", ": expected a text encoding such as utf-8 or latin-1, got 'gzip'."),
-        ("columns.Outcome", {"kind": "integer", "values": [0, 2.5]},
-         ": values has 2.5, but the kind is integer."),
-        ("columns.Age", {"kind": "integer", "min": 0, "max": -5}, ": min 0 is above max -5."),
-        ("columns.min", {"kind": "real", "maximum": 3},
-         ".maximum: unknown key. Did you mean 'max'? Allowed keys: format, "),
-    ],
-)  # fmt: skip
+MISTAKES: list[tuple[str, Any, str]] = [
+    ("split.by", "group", ".*requires the key group"),
+    ("split.test_size", 1.5, ": expected a number below 1, got 1.5"),
+    ("train.members", [{}], ".0.network: .* missing"),
+    ("train.members", [{"network": "plane"}], ": .*got 'plane'. Did you mean 'plain'"),
+    ("train.class_weight", {0: 1, 1: -1}, ".1: expected a number above 0, got -1"),
+    (f"{PLAIN}.epoch", 5, ": unknown key. Did you mean 'epochs'?.*: activation, "),
+    (f"{PLAIN}.epochs", 0, ": expected auto or a number of at least 1, got 0"),
+    ("evaluate.threshold", {"best": "f2"}, ".best: .* f1, got 'f2'"),
+    ("evaluate.slices", {"old": {"Age": {"low": "x"}}}, ".old.Age.low: .* a day .*, got 'x'"),
+    ("evaluate.tests", ["a.csv", "b.csv", "a.csv.gz"], ": expected files with different names"),
+    ("evaluate.slices", {"all": {"Age": {}}}, ".all.Age: expected low, high or both, .*got {}"),
+    ("evaluate.groups", "Age", ": expected a list, got 'Age'"),
+    ("gate.lowest", {"test": {"loss": "x"}}, ".test.loss: expected a number, got 'x'"),
+    ("gate.highest", {"tset": {"custom": {"cost": 1}}}, ": expected one of test.accuracy, "),
+    ("gate.groups", {"errors_difference": 1}, ": .*Did you mean 'error_difference'"),
+    ("gate.groups", {"error_difference": 0.1}, " requires evaluate.groups"),
+    ("search.space", {"loss": ["huber"]}, ".loss: for the task binary, expected one of auto, "),
+    ("search.space", {L2: [-1]}, f": {L2}: expected .* at least 0, got -1"),
+    ("search.space", {L2: []}, f".{L2}: expected a list with at least one value, .*got "),
+    ("search.space", {L2: {"low": 0, "high": 1, "log": True}}, f".{L2}: expected low above 0"),
+    ("target", "outcome", ": expected one of Pregnancies, Glucose, BloodPressure, "),
+    ("ignore", ["Outcome"], ": expected other columns than the target 'Outcome'"),
+    ("encoding", "gzip", ": expected a text encoding .*, got 'gzip'"),
+    ("columns.Outcome", {"kind": "integer", "values": [0, 2.5]}, ": values has 2.5"),
+    ("columns.Age", {"kind": "integer", "min": 0, "max": -5}, ": min 0 is above max -5"),
+    ("columns.min", {"kind": "real", "maximum": 3}, ".maximum: unknown key. Did you mean 'max'"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), MISTAKES)
 def test_a_mistake_is_reported_with_its_file_and_key(
     key: str, value: Any, message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / (SCHEMA if key.startswith(SCHEMA_KEYS) else PARAMS)
-    with pytest.raises(UserError, match=f"^{re.escape(f'{path}: {key}{message}')}"):
+    with pytest.raises(UserError, match=f"^{re.escape(f'{path}: {key}')}{message}"):
         write_and_load(tmp_path, change_value(key, value), "split")
 
 
@@ -125,9 +106,8 @@ def test_other_sections_belong_to_the_owner_unless_they_are_misspelt(tmp_path: P
     params = write_and_load(tmp_path, TEXTS | {PARAMS: TEXTS[PARAMS] + own_sections}, "split")
     assert vars(params).keys() == {"split"}
     text = re.sub("^train:", "trein:", TEXTS[PARAMS] + own_sections, flags=re.MULTILINE)
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UserError, match=r"trein: unknown key\. Did you mean 'train'"):
         write_and_load(tmp_path, TEXTS | {PARAMS: text})
-    assert f"{PARAMS}: trein: unknown key. Did you mean 'train'? Allowed keys: " in str(error.value)
 
 
 def test_early_stopping_requires_validation_rows(tmp_path: Path) -> None:

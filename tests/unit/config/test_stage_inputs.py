@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from keras_tabular.config.stage_inputs import StageInputs
 from keras_tabular.core.errors import UserError
@@ -31,21 +30,18 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("stage", "edit", "changed"),
     [
-        ("train", lambda at: change_settings(at, train={"seed": 2}), "train.seed in params.yaml. "),
-        ("evaluate", lambda at: change_settings(at, evaluate={"threshold": {"best": "f1"}}),
-         "evaluate.threshold in params.yaml, evaluate.threshold.best in params.yaml. "),
-        ("train", lambda at: (at / NETWORK).write_text("# another line"), f"{NETWORK}. "),
-        ("train", lambda at: (at / FOLDER / "a.py").touch(), f"{FOLDER}/a.py. "),
-        ("ingest", lambda at: (at / "data/raw/diabetes.csv").unlink(), "data/raw/diabetes.csv. "),
+        ("train", lambda at: change_settings(at, train={"seed": 2}), "train.seed in params.yaml"),
+        ("train", lambda at: (at / NETWORK).write_text("# another line"), NETWORK),
+        ("train", lambda at: (at / FOLDER / "a.py").touch(), f"{FOLDER}/a.py"),
+        ("ingest", lambda at: (at / "data/raw/diabetes.csv").unlink(), "data/raw/diabetes.csv"),
     ],
-)  # fmt: skip
+)
 def test_a_changed_input_is_reported(
     project: Path, stage: str, edit: Callable[[Path], None], changed: str
 ) -> None:
     inputs = StageInputs(stage)
     edit(project)
-    message = f"these inputs changed while stage {stage} ran: {changed}"
-    with pytest.raises(UserError, match=re.escape(message)):
+    with pytest.raises(UserError, match=re.escape(f"stage {stage} ran: {changed}. ")):
         inputs.check()
 
 
@@ -62,19 +58,3 @@ def test_a_file_that_is_written_again_with_the_same_content_has_not_changed(proj
     (project / NETWORK).touch()
     (project / NETWORK).write_bytes((project / NETWORK).read_bytes())
     inputs.check()
-
-
-@pytest.mark.parametrize("name", ["train", "../dvc.yaml:train", "sub/dvc.yaml:train"])
-def test_the_dvc_yaml_of_a_parent_folder_may_run_the_stage_here(
-    project: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    stages = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
-    (project / "dvc.yaml").unlink()
-    stages = {"train": stages["train"] | {"wdir": project.name}}
-    (project.parent / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
-    monkeypatch.setenv("DVC_ROOT", str(project.parent))
-    inputs = StageInputs(name)
-    inputs.check()
-    change_settings(project, train={"seed": 2})
-    with pytest.raises(UserError, match=r"train\.seed in params\.yaml"):
-        inputs.check()

@@ -1,7 +1,6 @@
 """Files are written completely or not at all, with rounded numbers."""
 
 import errno
-import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,22 +39,19 @@ def test_the_output_does_not_change_if_the_block_fails(tmp_path: Path) -> None:
 
 
 def test_only_errors_about_the_output_itself_say_that_it_cannot_be_written(tmp_path: Path) -> None:
-    out, other = tmp_path / "out", tmp_path / "other"
-    (tmp_path / "file").touch()
+    out = tmp_path / "out"
     with pytest.raises(FileNotFoundError, match="other"), atomic_write(out):
-        other.read_text()
+        (tmp_path / "other").read_text()
     with pytest.raises(ConnectionError, match="timeout"), atomic_write(out):
         raise ConnectionError("timeout")
 
-    message = f"^{re.escape(str(tmp_path))}/.*out: cannot be written: "
-    with pytest.raises(UserError, match=message), atomic_write(out) as partial:
+    (tmp_path / "file").touch()
+    cannot_write = pytest.raises(UserError, match=r"out: cannot be written: ")
+    with cannot_write, atomic_write(out) as partial:
         pq.write_table(pa.table({"x": [1]}), partial / "none/a.parquet")  # an error of Arrow
-    for output, inner, error in (
-        (out, ".", OSError(errno.ENOSPC, "Error writing bytes to file")),
-        (out, "none/a", None),
-        (tmp_path / "file/out", ".", None),
-    ):
-        with pytest.raises(UserError, match=message), atomic_write(output) as partial:  # noqa: PT012
-            if error:
-                raise error
-            (partial / inner).touch()
+    with cannot_write, atomic_write(out):
+        raise OSError(errno.ENOSPC, "Error writing bytes to file")
+    with cannot_write, atomic_write(out) as partial:
+        (partial / "none/a").touch()
+    with cannot_write, atomic_write(tmp_path / "file/out") as partial:
+        partial.touch()

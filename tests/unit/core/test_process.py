@@ -20,7 +20,7 @@ INTERRUPTED.__context__ = KeyboardInterrupt()
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (OSError(28, "No space left", "m.json"), "error: [Errno 28] No space left: 'm.json'"),
+        (OSError(28, "No space left", "m.json"), "error: .*No space left: 'm.json'"),
         (MemoryError(), process.OUT_OF_MEMORY),
         (BrokenProcessPool(), process.OUT_OF_MEMORY),
         (INTERRUPTED, "interrupted"),
@@ -30,9 +30,8 @@ def test_an_error_that_is_not_a_bug_ends_with_one_message(error: Exception, mess
     def main() -> None:
         raise error
 
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(SystemExit, match=message):
         process.run(main)
-    assert end.value.code == message
 
 
 @pytest.fixture(scope="module")

@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 
 from tests.commands import check_output
+from tests.helpers import build_evaluation
 from tests.projects import commit_all
 
 SCHEMA = "source: data/raw/t.csv\ntarget: y\ntask: binary\n"
 
 
-def commit_run(folder: Path, accuracy: float, schema: str = SCHEMA) -> None:
+def commit_run(folder: Path, accuracy: float) -> None:
     """Commit the schema, and the metrics files of a run with this accuracy."""
-    test = {"rows": 10, "accuracy": accuracy}
     for path, text in {
-        "metrics/metrics.json": json.dumps({"test": test}),
-        "metrics/scores.json": json.dumps({"primary_metrics": ["accuracy"], "test": test}),
-        "data/schema.yaml": schema,
+        "metrics/metrics.json": json.dumps({"test": {"accuracy": accuracy}}),
+        "metrics/scores.json": build_evaluation(test={"accuracy": accuracy}).model_dump_json(),
+        "data/schema.yaml": SCHEMA,
     }.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)

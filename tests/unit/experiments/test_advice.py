@@ -17,7 +17,7 @@ NETWORKS = {
 }
 
 
-def baseline_check(status: str, baseline: str = "gradient_boosting") -> Check:
+def baseline_check(status: Any, baseline: str = "gradient_boosting") -> Check:
     return Check(rule=f"beat_baselines {baseline}", status=status, reason="a reason")
 
 
@@ -26,7 +26,7 @@ PASS = baseline_check("pass")
 
 def scores_of(train_loss: float = 0.45, **content: Any) -> Evaluation:
     """Build an evaluation with a cross-validated loss of 0.5."""
-    scores = {"cross_validation": {"loss": 0.5, "rows": 500}, "train": {"loss": train_loss}}
+    scores = {"cross_validation": {"loss": 0.5}, "train": {"loss": train_loss}}
     return build_evaluation(**scores | content)
 
 
@@ -45,7 +45,7 @@ def advise(
 
 LINEAR = "logistic_regression"
 MISSED = scores_of(threshold=0.5, classes_not_found=["yes"])
-EQUAL_ROWS = {"equal": 136, "equal_with_target": 130, "without": {"rows": 0}}
+EQUAL_ROWS = {"equal": 136, "equal_with_target": 130, "without": {}}
 WITH_EQUAL_ROWS = scores_of(equal_rows={"test": EQUAL_ROWS})
 TRAIN_LINEAR = "-S 'train.members=[{network: plain}]' -S 'train.networks.plain.units=[]'`"
 
@@ -56,11 +56,7 @@ TRAIN_LINEAR = "-S 'train.members=[{network: plain}]' -S 'train.networks.plain.u
         (scores_of(), {}, ""),
         (scores_of(), {"strongest": baseline_check("undecided")}, ""),
         (build_evaluation(), {"strongest": None}, ""),
-        (
-            *(scores_of(train_loss=0.1), {}),
-            "The loss is 0.100 on the training rows but 0.500 in cross-validation. More rows are "
-            "likely to help, or more dropout: `dvc exp run -S train.networks.realmlp.dropout=0.5`",
-        ),
+        (scores_of(train_loss=0.1), {}, "`dvc exp run -S train.networks.realmlp.dropout=0.5`"),
         (scores_of(), {"strongest": baseline_check("fail")}, "Use gradient boosting, or search"),
         (scores_of(), {"strongest": baseline_check("fail", LINEAR)}, TRAIN_LINEAR),
         (scores_of(), {"strongest": baseline_check("undecided", LINEAR)}, TRAIN_LINEAR),

@@ -7,59 +7,53 @@ from typing import Any
 import pytest
 import yaml
 
-from keras_tabular.experiments.comparison import (
-    Comparison,
-    ScoreComparison,
-    ScoreRow,
-    compare_score,
-    compare_scores,
-)
+from keras_tabular.experiments.comparison import Comparison, compare_scores
 from keras_tabular.experiments.run import METRICS, WORKSPACE, Run
 from keras_tabular.report.formats import format_difference
-from keras_tabular.scoring.evaluation import PairedDifference
+from keras_tabular.scoring.evaluation import Difference
 from tests.helpers import build_evaluation
 from tests.projects import commit_all
 
 
 @pytest.mark.parametrize(
-    ("value", "base", "greater_is_better", "interval", "expected"),
+    ("key", "value", "base", "ends", "expected"),
     [
-        (0.8, 0.75, True, None, "+0.0500, better"),
-        (0.8, 0.75, False, None, "+0.0500, worse"),
-        (0.1, 0.25, False, None, "−0.150, better"),
-        (0.75001, 0.75, True, None, "same"),
-        (0.8, None, True, None, "–"),
-        (0.8, 0.75, True, (0.01, 0.09), "+0.0500, better (0.0100 to 0.0900)"),
-        (0.8, 0.75, True, (-0.01, 0.11), "+0.0500, not significant (−0.0100 to 0.110)"),
+        ("accuracy", 0.8, 0.75, (), "+0.0500, better"),
+        ("loss", 0.8, 0.75, (), "+0.0500, worse"),
+        ("loss", 0.1, 0.25, (), "−0.150, better"),
+        ("accuracy", 0.75001, 0.75, (), "same"),
+        ("accuracy", 0.8, 0.75, (0.01, 0.09), "+0.0500, better (0.0100 to 0.0900)"),
+        ("accuracy", 0.8, 0.75, (-0.01, 0.11), "+0.0500, not significant (−0.0100 to 0.110)"),
     ],
 )
 def test_differences_are_better_worse_or_not_significant(
-    value: float, base: float | None, greater_is_better: bool, interval: Any, expected: str
+    key: str, value: float, base: float, ends: Any, expected: str
 ) -> None:
-    paired = PairedDifference(0.05, *interval) if interval else None
-    assert format_difference(compare_score(value, base, greater_is_better, paired)) == expected
+    difference = {key: Difference(value=0.05, low=ends[0], high=ends[1])} if ends else {}
+    baseline: Any = {"baselines": {"ridge": {key: base}}, "differences": {"ridge": difference}}
+    evaluation = build_evaluation(test={key: value}, **baseline)
+    row = compare_scores(evaluation.scores, {}, {})[key]
+    assert format_difference(row, row.baselines["ridge"]) == expected
+    assert format_difference(row, None) == "–"
 
 
 def test_scores_are_compared_with_base_and_baselines() -> None:
-    difference = {"difference": 0.25, "low": 0.1, "high": 0.4}
     evaluation = build_evaluation(
-        test={"accuracy": 0.875, "accuracy_low": 0.85, "accuracy_high": 0.95, "loss": 0.5},
-        baseline={"majority": {"accuracy": 0.625}, "ridge": {"loss": 0.25, "precision": 0.5}},
-        paired_difference={"test": {"majority": {"accuracy": difference}}},
+        test={"accuracy": 0.875, "loss": 0.5},
+        baselines={"majority": {"accuracy": 0.625}, "ridge": {"loss": 0.25, "precision": 0.5}},
     )
-    base = build_evaluation(test={"accuracy": 0.75, "loss": 0.25})
-    test = compare_scores(evaluation.test, base.test, keys=["recall"])
-    majority = {"majority": ScoreComparison(0.625, 0.25, "better", (0.1, 0.4)), "ridge": None}
-    ridge = {"majority": None, "ridge": ScoreComparison(0.25, 0.25, "worse")}
-    undefined = {"majority": None, "ridge": ScoreComparison(0.5, 0.0, "")}  # of this run
-    accuracy, before = (0.875, (0.85, 0.95)), ScoreComparison(0.75, 0.125, "better")
-    none = dict.fromkeys(majority)
-    assert list(test.values()) == [
-        ScoreRow("accuracy", "Accuracy", "", True, *accuracy, before, majority),
-        ScoreRow("precision", "Precision", "", True, None, None, None, undefined),
-        ScoreRow("recall", "Recall", "", True, None, None, None, none),
-        ScoreRow("loss", "Loss", "", False, 0.5, None, ScoreComparison(0.25, 0.25, "worse"), ridge),
-    ]
+    base = {score.metric: score for score in build_evaluation(test={"loss": 0.25}).scores}
+    rows = compare_scores(evaluation.scores, base, {}, keys=["recall"])
+    values = {
+        key: [score and score.value for score in (row.model, row.base, *row.baselines.values())]
+        for key, row in rows.items()
+    }
+    assert values == {
+        "accuracy": [0.875, None, 0.625, None],
+        "precision": [None, None, None, 0.5],
+        "recall": [None] * 4,
+        "loss": [0.5, 0.25, None, 0.25],
+    }
 
 
 def test_changes_of_parameters_data_code_and_packages(project: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.experiments.gate import make_base
-from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, content_at, last_run, mismatch
+from keras_tabular.experiments.gate import check_base
+from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, content_at, last_run
 from tests.commands import check_output
 from tests.projects import commit_all
 from tests.unit.experiments.conftest import SCHEMA, commit_run
@@ -19,7 +19,7 @@ def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
     runs = {"workspace": 0.75, "main": 0.75, "HEAD~1": 0.5, "good": 0.5, "units-2": 0.5}
     for name, accuracy in runs.items():
         run = Run(name)
-        assert run.require_evaluation().test.model.value("accuracy") == accuracy
+        assert run.require_evaluation().value("test", "accuracy") == accuracy
         assert (run.label == name) == ("HEAD" not in name)
         assert (run.source, run.target) == ("t.csv", "y")
         assert not run.uncommitted
@@ -29,34 +29,25 @@ def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "reason"),
+    ("file", "text", "reason"),
     [
-        (SCHEMA.replace("t.csv", "b.csv"), "source data/raw/b.csv, target y, task binary"),
-        (SCHEMA.replace("y\n", "z\n", 1), "target z"),
-        (SCHEMA.replace("binary", "regression"), "task regression"),
-        ("[", "has no data/schema.yaml in the present format"),
+        ("data/schema.yaml", SCHEMA.replace("t.csv", "b.csv"), "source data/raw/b.csv, target y"),
+        ("data/schema.yaml", SCHEMA.replace("y\n", "z\n", 1), "target z"),
+        ("data/schema.yaml", SCHEMA.replace("binary", "regression"), "task regression"),
+        ("data/schema.yaml", "[", "has no data/schema.yaml in the present format"),
+        ("metrics/scores.json", "{", "has no scores in the present format"),
+        ("params.yaml", "split: {by: group}", "another split"),
+        ("params.yaml", "split: {by: random}", ""),  # the default
     ],
 )
-def test_run_of_another_table_is_not_compared(project: Path, schema: str, reason: str) -> None:
-    this = Run(WORKSPACE)
-    assert mismatch(this, Run("HEAD~1")) == ""
-    assert this.schema["target"] == "y"  # read before it changes
-    commit_run(project, 0.5, schema)
-    base = make_base(this, Run("HEAD"))
-    assert base.evaluation is None
-    assert reason in base.name
-
-
-def test_run_with_another_split_is_no_base(project: Path) -> None:
-    def run_with(split: str) -> Run:
-        (project / "params.yaml").write_text(f"split: {split}\n")
-        commit_all(project, "A run")
-        return Run("HEAD")
-
-    before = run_with("{seed: 9}")
-    assert make_base(run_with("{by: random, seed: 9}"), before).evaluation
-    other = make_base(run_with("{by: group, seed: 9}"), before)
-    assert (other.evaluation, "another split" in other.name) == (None, True)
+def test_run_of_another_table_or_split_is_not_compared(
+    project: Path, file: str, text: str, reason: str
+) -> None:
+    this = Run("HEAD")
+    (project / file).write_text(text)
+    commit_all(project, "Another run")
+    (check,) = check_base(this, Run("HEAD"), {"test.accuracy": 0.0})
+    assert (check.status, reason in check.reason) == ("skipped" if reason else "pass", True)
 
 
 def test_last_run_is_one_before_the_run(project: Path) -> None:
@@ -68,13 +59,9 @@ def test_last_run_is_one_before_the_run(project: Path) -> None:
 
 
 def test_revision_without_scores(project: Path) -> None:
-    this = Run(WORKSPACE)
-    assert this.evaluation
     (project / METRICS / "scores.json").write_text("{")
     commit_all(project, "A run")
-    broken = Run("HEAD")
-    assert mismatch(this, broken) == f"{broken.label} has no scores in the present format"
     with pytest.raises(UserError, match=r"has no scores\. Run `dvc repro`"):
-        broken.require_evaluation()
+        Run("HEAD").require_evaluation()
     with pytest.raises(UserError, match=r"metrics/scores.json: .* `dvc repro`"):
         Run(WORKSPACE).require_evaluation()

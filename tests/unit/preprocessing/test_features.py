@@ -23,7 +23,6 @@ def test_columns_of_noise_start_with_a_lower_scale_than_columns_that_explain_the
     assert (scales[:2] == 1).all()
     assert np.mean(scales[2:-1]) < 0.25
     assert scales[-1] == LEAST_SCALE
-    assert scales.dtype == np.float32
 
 
 def test_the_relevance_of_columns_has_the_same_bits_in_any_order_of_rows() -> None:

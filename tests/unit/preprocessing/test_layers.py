@@ -74,12 +74,12 @@ def test_raw_columns_stay_as_they_are_and_may_not_have_missing_values() -> None:
     train = load_train_params(imputation="none", normalization="none", missing_indicators=False)
     with pytest.raises(UserError, match=r"column a has missing values.*train\.imputation"):
         preprocess(train)
-    with pytest.raises(UserError, match=r"column a .* its missing_values are 0, -1\."):
+    with pytest.raises(UserError, match=r"column a .* missing_values are 0, -1"):
         preprocess(train, RAW[:4], TABLE[:4])
     raw = preprocess(train, RAW[:4], TABLE[2:4])
     np.testing.assert_array_equal(raw, [[1, 0], [np.nan, 1], [3, 2], [8, 3]])
     empty = TABLE.set_column(0, "a", pa.nulls(5, pa.float64()))
-    with pytest.raises(UserError, match=r"column a has no value in any training row"):
+    with pytest.raises(UserError, match=r"column a has no value"):
         preprocess(load_train_params(), empty, empty)
 
 
@@ -89,11 +89,9 @@ def test_the_varying_parts_of_a_date_become_columns_and_a_missing_date_is_marked
     moments = pa.array(["2024-05-31", "2024-06-03", None]).cast(pa.timestamp("us"))
     part = pa.table({"day": moments.cast(pa.timestamp("us", "UTC")), "y": [0, 1, 0]})
     statistics, model = fit(part, schema, load_train_params())
-    varying = ("time", "month", "day", "day of the year", "weekday")
-    assert statistics.dates["day"].parts == varying
+    assert statistics.dates["day"].parts == ("time", "month", "day", "day of the year", "weekday")
     prepared = np.asarray(model(feature_arrays(part, schema)))
-    assert prepared.shape == (3, len(varying) + 2 * 2 + 1)
-    expected = [[-1, -1, 1, -1, 1], [1, 1, -1, 1, -1]]
-    np.testing.assert_allclose(prepared[:2, : len(varying)], expected)
+    assert prepared.shape == (3, 5 + 2 * 2 + 1)
+    np.testing.assert_allclose(prepared[:2, :5], [[-1, -1, 1, -1, 1], [1, 1, -1, 1, -1]])
     assert prepared[:, -1].tolist() == [0, 0, 1]
     assert prepared[2, 0] == pytest.approx(0, abs=1e-6)

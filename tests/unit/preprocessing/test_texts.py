@@ -24,12 +24,9 @@ def find_tokens(model: keras.Model, *rows: str) -> list[set[int]]:
 
 def test_tokens_do_not_depend_on_case_order_and_punctuation() -> None:
     model = fit_vocabulary(["fresh bread", "Bread,", "a b"]).token_model()
-    both, swapped, bread, fresh, empty, unknown = find_tokens(
-        model, "fresh bread", "Bread: FRESH!", "bread", "fresh", "", "日本"
-    )
-    assert both >= bread | fresh  # the words, and the n-grams within them
-    assert swapped == bread | fresh  # without the n-grams that span both words
-    assert len(both) == 2 + 7  # words, and n-grams of five in eleven characters
+    rows = ("fresh bread", "Bread: FRESH!", "bread", "fresh", "", "日本")
+    both, swapped, bread, fresh, empty, unknown = find_tokens(model, *rows)
+    assert both > swapped == bread | fresh  # without the n-grams that span both words
     assert empty == unknown == set()
 
 
@@ -37,7 +34,6 @@ def test_the_most_frequent_words_are_known_and_the_start_of_a_text_is_read() -> 
     table = pa.table({"x": ["b c a b c d b", None]})
     vocabulary = texts.fit_vocabulary(texts.read_texts([table], "x", 16), 2, 16)
     assert vocabulary.words == ["b", "c"]
-    assert vocabulary.length == 16
     (tokens,) = find_tokens(vocabulary.token_model(), "d " * 7 + "c" + " b" * 100)
     assert tokens == {2}
 

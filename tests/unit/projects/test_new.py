@@ -1,7 +1,6 @@
 """Names and paths of a new project may contain any characters."""
 
 from pathlib import Path
-from zipfile import ZipFile
 
 import pytest
 
@@ -12,16 +11,10 @@ from tests.helpers import PROJECT
 def test_names_are_quoted_in_the_pages_of_a_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def get_wheel(folder: Path) -> Path:
-        wheel, files = folder / "keras_tabular-1.0-py3-none-any.whl", "keras_tabular/projects/files"
-        with ZipFile(wheel, "w") as archive:
-            for name in ("README.md", "data/README.md"):
-                archive.write(PROJECT / files / name, f"{files}/{name}")
-            for name in ("dvc.yaml", "requirements.txt"):
-                archive.writestr(f"{files}/{name}", "")
-        return wheel
-
-    monkeypatch.setattr(new, "get_wheel", get_wheel)
+    folder, names = PROJECT / "keras_tabular/projects/files", ("README.md", "data/README.md")
+    files = {name: (folder / name).read_text() for name in names}
+    monkeypatch.setattr(new, "get_wheel", lambda folder: folder)
+    monkeypatch.setattr(new, "read_project_files", lambda wheel: files)
     new.write_files(tmp_path, "data/raw/my table.csv", 'a|b\'s "c"')
     page = (tmp_path / "README.md").read_text()
     assert "keras-tabular drift 'data/raw/my table.csv'\n" in page

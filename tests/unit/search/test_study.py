@@ -17,7 +17,7 @@ from keras_tabular.scoring.scores import Predictions, score
 from keras_tabular.search import study as studies
 from keras_tabular.search.study import expected_gain, suggest_changes, summary
 from network import build
-from tests.helpers import BINARY, build_schema, load_train_params, score_values
+from tests.helpers import BINARY, build_schema, load_train_params
 
 FOLDS, ROWS = 3, 60
 TRAIN = load_train_params(folds=FOLDS).resolve_auto(ROWS, BINARY, 8)
@@ -44,10 +44,8 @@ def test_a_search_continues_and_stops_bad_trials(monkeypatch: pytest.MonkeyPatch
     for total in (3, 20, 20):
         studies.run_trials(study, total, TRAIN, params, build_schema("binary"), build, Path("none"))
         assert len(study.trials) == total
-    trials = study.trials
-    assert trials[0].user_attrs["changes"] == {}
-    assert len({trial.user_attrs["changes"].get(KEY) for trial in trials}) == 20
-    assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert study.trials[0].user_attrs["changes"] == {}
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
     rate = study.best_trial.user_attrs["changes"][KEY]
     assert rate < TRAIN.networks["plain"].learning_rate
     assert study.best_value == pytest.approx(-np.log(1 - rate), rel=1e-5)
@@ -56,7 +54,6 @@ def test_a_search_continues_and_stops_bad_trials(monkeypatch: pytest.MonkeyPatch
 def test_suggested_values_lie_in_the_space() -> None:
     """Decimals are rounded to three digits, but not to a value outside of the space."""
     space: dict[str, Any] = {
-        "imputation": ["mean", "median"],
         "networks.plain.units": [[8], [16]],
         "networks.plain.epochs": {"low": 5, "high": 200},
         "networks.plain.l2": {"low": 0, "high": 1},
@@ -65,9 +62,8 @@ def test_suggested_values_lie_in_the_space() -> None:
     search = Search.model_validate({"space": space})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(16):
-        train = TRAIN.with_values(suggest_changes(study.ask(), TRAIN, search.space))
-        plain = train.networks["plain"]
-        assert train.imputation in ("mean", "median")
+        changes = suggest_changes(study.ask(), TRAIN, search.space)
+        plain = TRAIN.with_values(changes).networks["plain"]
         assert plain.units in ((8,), (16,))
         assert 5 <= plain.epochs <= 200
         assert 0 <= plain.l2 == float(f"{plain.l2:.3g}") <= 1
@@ -81,8 +77,7 @@ def test_a_space_of_networks_that_are_not_trained_is_refused() -> None:
     train = load_train_params()
     check_space(search, train.resolve_auto(2_500, BINARY, 8))
     check_space(Search(space={}), train.resolve_auto(2_501, BINARY, 8))
-    message = r"only has keys of networks\.plain, but train\.members trains networks\.realmlp here"
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=r"networks\.plain, .* trains networks\.realmlp here"):
         check_space(search, train.resolve_auto(2_501, BINARY, 8))
 
 
@@ -98,7 +93,7 @@ def test_the_best_of_many_random_trials_is_expected_to_be_as_good_as_chance(
         Predictions(BINARY, y, probability[:, None].astype(np.float32), np.ones(400))
         for probability in [*rng.uniform(size=(40, 400)), good]
     ]
-    scores = [score_values(score(trial))[metric] for trial in trials]
+    scores = [score(trial)[metric] for trial in trials]
     draws = np.array([studies.bootstrap_scores(trial, metric) for trial in trials])
     best = max(scores[:-1]) if greater else min(scores[:-1])
     expected = scores[0] + expected_gain(draws[:-1], 0, greater_is_better=greater)
@@ -122,9 +117,9 @@ def make_study(*scores: float | None) -> optuna.Study:
 
 def test_the_summary_ends_with_the_command_for_the_best_trial() -> None:
     trials, expectation, _, command = summary(make_study(0.5, 0.4, 0.6, None), "loss").splitlines()
-    assert trials.startswith("4 trials, 1 of which were stopped early. Trial 1 has the best ")
-    assert trials.endswith("cross-validated loss, 0.400000.")
-    assert "expect loss 0.400000, compared with 0.500000 now." in expectation
+    for words in ("4 trials, 1 of which", "Trial 1 has the best", "loss, 0.400000"):
+        assert words in trials
+    assert "0.400000, compared with 0.500000 now" in expectation
     changes = "-S 'train.networks.plain.units=[8]' -S train.networks.plain.l2=0.1"
     assert command == f"dvc exp run {changes}"
     assert "no change is better" in summary(make_study(0.3, 0.4), "loss")

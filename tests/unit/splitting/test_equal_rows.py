@@ -30,19 +30,17 @@ def test_equal_rows_share_a_subset_and_a_fold_key_whatever_their_targets(tmp_pat
     write_table(tmp_path, np.append(x, x[copies]), ["a"] * 520)
     first_equal, message = find_equal_rows(tmp_path, SPLIT, SCHEMA)
     assert first_equal is not None
-    assert message
-    assert "120 of 520 rows repeat the features of an earlier row" in message
+    assert "120 of 520 rows repeat" in message
     np.testing.assert_array_equal(first_equal[400:], copies)
     subset_rows, fold_keys = assign_rows(tmp_path, SPLIT, SCHEMA, first_equal)
     assert fold_keys is not None
+    np.testing.assert_array_equal(fold_keys, fold_keys[first_equal])
     subset = np.empty(520, int)
     for number, rows in enumerate(subset_rows):
         subset[rows] = number
     np.testing.assert_array_equal(subset, subset[first_equal])
-    np.testing.assert_array_equal(fold_keys, fold_keys[first_equal])
     np.testing.assert_array_equal(np.sort(np.concatenate(subset_rows)), np.arange(520))
     group = row_groups(tmp_path, SCHEMA)
-    assert group is not None
     np.testing.assert_array_equal(np.unique(first_equal, return_inverse=True)[1], group)
 
 

@@ -68,25 +68,22 @@ def test_many_groups_fill_each_subset_to_its_size_and_another_seed_draws_others(
 def test_a_column_names_the_subset_of_each_row() -> None:
     names = ["test", "train", "validation"]
     assert [rules.SUBSETS[number] for number in rules.by_name(names, "s")] == names
-    with pytest.raises(UserError, match="column s: expected train, validation, test, got 'Test'"):
+    with pytest.raises(UserError, match=r"column s: .*got 'Test'"):
         rules.by_name(["Test", "train"], "s")
 
 
 @pytest.mark.parametrize("stratify", [False, True])
-@pytest.mark.parametrize("validation_size", [0.0, 0.2])
-def test_validation_rows_are_drawn_from_the_rows_that_are_not_for_test(
-    stratify: bool, validation_size: float
-) -> None:
+def test_validation_rows_are_drawn_from_the_rows_that_are_not_for_test(stratify: bool) -> None:
     classes = np.random.default_rng(0).integers(0, 3, 103) if stratify else None
-    split = Split(test_size=0.33, validation_size=validation_size, seed=9, stratify=stratify)
     train, test = train_test_split(np.arange(103), test_size=0.33, random_state=9, stratify=classes)
-    validation = train[:0]
-    if validation_size:
-        by = None if classes is None else classes[train]
-        train, validation = train_test_split(train, test_size=0.2, random_state=9, stratify=by)
-    rows = rules.random_split(103, split, classes)
-    for subset_rows, expected in zip(rows, (train, validation, test), strict=True):
-        np.testing.assert_array_equal(subset_rows, expected)
+    by = None if classes is None else classes[train]
+    halves = train_test_split(train, test_size=0.2, random_state=9, stratify=by)
+    for validation_size, expected in {0.0: (train, train[:0]), 0.2: halves}.items():
+        split = Split(test_size=0.33, validation_size=validation_size, seed=9, stratify=stratify)
+        for rows, expected_rows in zip(
+            rules.random_split(103, split, classes), (*expected, test), strict=True
+        ):
+            np.testing.assert_array_equal(rows, expected_rows)
 
 
 def test_a_class_too_rare_to_stratify_is_an_error() -> None:

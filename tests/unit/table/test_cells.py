@@ -5,11 +5,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from keras_tabular.config.schema import Column
+from keras_tabular.config.schema import Column, Kind
 from keras_tabular.schema_inference.formats import all_parse_as
 from keras_tabular.table.cells import MAX_CELL_LENGTH, parse
 
-KINDS = ("real", "integer", "boolean", "category")
+KINDS: tuple[Kind, ...] = ("real", "integer", "boolean", "category")
 NEIGHBOUR = "\0"  # is invalid for every kind, so that its column is parsed the slow way
 WRONG = "wrong"
 HUGE = "9" * 400
@@ -62,7 +62,7 @@ TEXTS = list(dict.fromkeys(["", *WHOLE, *REAL, *TRUE, *FALSE, *NO_NUMBERS, *NUL]
 EXPECTED = {kind: {text: expected_values(text)[kind] for text in TEXTS} for kind in KINDS}
 
 
-def check_values(values: dict[str, Any], kind: str) -> None:
+def check_values(values: dict[str, Any], kind: Kind) -> None:
     """Check the type and each bit of the values, since -0.0 is not 0.0."""
     assert {text: repr(values[text]) for text in TEXTS} == {
         text: repr(value) for text, value in EXPECTED[kind].items()
@@ -78,7 +78,7 @@ def parse_texts(texts: list[str], kind: str, **keys: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_text_has_the_same_value_alone_and_next_to_an_invalid_text(kind: str) -> None:
+def test_a_text_has_the_same_value_alone_and_next_to_an_invalid_text(kind: Kind) -> None:
     """And `infer_schema` accepts the same texts."""
     check_values({text: parse_texts([text], kind)[0] for text in TEXTS}, kind)
     check_values({text: parse_texts([text, NEIGHBOUR], kind)[0] for text in TEXTS}, kind)
@@ -93,7 +93,6 @@ def test_texts_and_numbers_may_mean_missing_and_texts_may_be_too_long() -> None:
     assert values == [None, None, None, None, WRONG, None, 1.0]
     assert parse_texts(["false", "1"], "boolean", missing_values=[False]) == [None, True]
     assert parse_texts(["NA", "9", "x"], "category", missing_values=["NA", 9]) == [None, None, "x"]
-    # The length of a category is limited.
     longest = "x" * MAX_CELL_LENGTH
     assert parse_texts([longest, f"{longest}x"], "category") == [longest, WRONG]
 

@@ -44,49 +44,36 @@ def test_columns_are_typed_and_in_declared_order(tmp_path: Path) -> None:
     assert table.equals(pa.table(expected, schema=build_arrow_schema(SCHEMA)))
 
 
-def test_line_ends_a_byte_order_mark_and_gzip_make_no_difference(tmp_path: Path) -> None:
-    text = HEADER + "1,2,é,1\n"
-    plain = write_and_read(tmp_path / "t.csv", text)
-    assert plain["c"].to_pylist() == ["é"]
-    for header in ("\ufeffa,b,c,y\r\n", '\ufeff"a",b,c,y\n', "\ufeff\na,b,c,y\n"):  # of Excel
-        assert write_and_read(tmp_path / "t.csv", f"{header}1,2,é,1\n").equals(plain)
-    assert write_and_read(tmp_path / "t.csv.gz", gzip.compress(text.encode())).equals(plain)
+@pytest.mark.parametrize("header", ["\ufeffa,b,c,y\r\n", '\ufeff"a",b,c,y\n', "\ufeff\na,b,c,y\n"])
+def test_line_ends_and_a_byte_order_mark_make_no_difference(header: str, tmp_path: Path) -> None:
+    plain, file = write_and_read(tmp_path / "t.csv", f"{HEADER}1,2,é,1\n"), tmp_path / "excel.csv"
+    assert write_and_read(file, f"{header}1,2,é,1\n").equals(plain)
 
 
 ROW = "1,1,x,1\n"
 MANY = ROW * 200_000  # more than DuckDB reads at a time
 LONG = f"1,1,{'x' * 40_000_000},1\n"
-BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
-    "empty": ("", ["expected a header line, got an empty file"]),
-    "no header": ("6,148,x,1\n", ["line 1", "missing: a, b, c, y", "is the header missing?"]),
-    "other columns": ("a,a,c,y,z\n", ["missing: b; ", "in ignore: z; more than once: a"]),
-    "another delimiter": ("a;b;c;y\n1;1;x;1\n", ["is delimiter in the schema right?"]),
-    "a short row": (HEADER + ROW + "1,1\n", ["line 3: expected 4 cells, got 2"]),
-    "a long row": (HEADER + "1,1,x,1,1\n", ["line 2: expected 4 cells, got 5"]),
-    "an empty cell more": (HEADER + ROW + "1,1,x,1,\n" + ROW, ["line 3: expected 4 cells, got 5"]),
-    "a quoted cell more": (HEADER + '1,1,x,1,""\n' + ROW, ["line 2: expected 4 cells, got 5"]),
-    "two cells more": (HEADER + ROW + "1,1,x,,,\n" + ROW, ["line 3: expected 4 cells, got 6"]),
-    "Latin-1": ((HEADER + "1,1,é,1\n").encode("latin-1"), ["line 2 or later: ", "got byte 0xe9"]),
-    "after line breaks": (HEADER + '1,1,"x\n\ny",1\n\nx,1,x,1\n', ["line 6, column a"]),
-    "two in one row, and one later": (
-        HEADER + "x,1.5,x,1\n" + ROW + "1,1,x,no\n",
-        [
-            "line 2, column a: expected a finite number, got 'x'",
-            "line 4, column y: expected a whole number of at most 64 bits, got 'no'",
-        ],
-    ),
-    "a short row after many": (HEADER + MANY + "1,1\n", ["line 200002: expected 4 cells, got 2"]),
-    "a last line longer than a buffer": (HEADER + LONG, ["line 2: expected at most 262144 char"]),
-}
+BAD_FILES: list[tuple[str | bytes, str]] = [
+    ("", r": .* empty file"),
+    ("6,148,x,1\n", r", line 1: .*missing: a, b, c, y.* is the header missing\?"),
+    ("a,a,c,y,z\n", ", line 1: .*missing: b; .*in ignore: z; more than once: a"),
+    ("a;b;c;y\n1;1;x;1\n", r", line 1: .*is delimiter in the schema right\?"),
+    (HEADER + ROW + "1,1\n", ", line 3: expected 4 cells, got 2"),
+    (HEADER + ROW + "1,1,x,1,\n" + ROW, ", line 3: expected 4 cells, got 5"),
+    (HEADER + '1,1,x,1,""\n' + ROW, ", line 2: expected 4 cells, got 5"),
+    (HEADER + ROW + "1,1,x,,,\n" + ROW, ", line 3: expected 4 cells, got 6"),
+    ((HEADER + "1,1,é,1\n").encode("latin-1"), ", line 2 or later: .*got byte 0xe9"),
+    (HEADER + '1,1,"x\n\ny",1\n\nx,1,x,1\n', ", line 6, column a"),
+    (HEADER + "x,1.5,x,1\n" + ROW + "1,1,x,no\n", ", line 2, column a(?s:.*), line 4, column y"),
+    (HEADER + MANY + "1,1\n", ", line 200002: expected 4 cells, got 2"),
+    (HEADER + LONG, ", line 2: expected at most 262144 char"),
+]
 
 
-@pytest.mark.parametrize("name", BAD_FILES)
-def test_a_mistake_is_named_with_its_line(tmp_path: Path, name: str) -> None:
-    text, messages = BAD_FILES[name]
-    with pytest.raises(UserError) as error:
+@pytest.mark.parametrize(("text", "message"), BAD_FILES, ids=[text for _, text in BAD_FILES])
+def test_a_mistake_is_named_with_its_line(text: str | bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"t\.csv{message}") as error:
         write_and_read(tmp_path / "t.csv", text)
-    for message in ["t.csv", *messages]:
-        assert message in str(error.value)
     assert len(str(error.value)) < 1000
 
 
@@ -126,11 +113,11 @@ def test_json_lines_are_read_as_they_are_written(tmp_path: Path, suffix: str) ->
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("[1]", r"line 3: expected an object of texts, .* and null, got '\[1\]'"),
-        ('{"a": 1', r"line 3: expected an object .*, got no JSON at character 8: Expecting"),
-        ('{"a": {"b": 1}}', r"line 3: column a: expected one value, got a list or an object"),
-        ('{"b": 1, "c": "", "y": "x"}', r"line 3, column y: expected a whole number .*, got 'x'"),
-        ('{"d": 1}', r"The columns are not as declared .*neither in columns nor in ignore: d"),
+        ("[1]", r"line 3: expected an object .*, got '\[1\]'"),
+        ('{"a": 1', "line 3: expected an object .*, got no JSON at character 8"),
+        ('{"a": {"b": 1}}', "line 3: column a: expected one value"),
+        ('{"b": 1, "c": "", "y": "x"}', "line 3, column y: expected a whole number .*, got 'x'"),
+        ('{"d": 1}', "neither in columns nor in ignore: d"),
         (r'{"c": "\ud800"}', r"line 3: column c: expected text in UTF-8, got '\\ud800'"),
         ('{"c": "\ud800"}', r"line 3: column c: expected text in UTF-8, got '\\ud800'"),
     ],
@@ -148,9 +135,8 @@ def test_a_source_is_a_file_or_the_sorted_files_of_a_folder(tmp_path: Path) -> N
     assert source_files(str(tmp_path)) == [tmp_path / "a.csv", tmp_path / "b.csv"]
     assert source_files(str(tmp_path / "b.csv")) == [tmp_path / "b.csv"]
     (tmp_path / "folder").mkdir()
-    messages = {"none.csv": "No such file or directory", "folder": "expected files, got an empty"}
-    for source, message in messages.items():
-        with pytest.raises(UserError, match=rf"{source}: {message}.* \(source in data/"):
+    for source, problem in {"none.csv": "No such file", "folder": "expected files"}.items():
+        with pytest.raises(UserError, match=f"{source}: {problem}.* .source in data/"):
             source_files(str(tmp_path / source))
 
 
@@ -176,8 +162,8 @@ def test_rows_and_lines_are_those_of_the_csv_module(
         for cells, empty_line in [(("a", "b"), False), *rows]:
             writer.writerow(cells)
             text.write(end if empty_line else "")
-        content = (text.getvalue() if ended else text.getvalue().rstrip("\r\n")).encode()
-        file.write_bytes(gzip.compress(content) if suffix == ".csv.gz" else content)
+        content = text.getvalue() if ended else text.getvalue().rstrip("\r\n")
+        file.write_bytes(compress(content.encode(), file.suffix))
         expected = list(csv_files.read_records(file, SCHEMA))[1:]
         locate = row_locator([file], SCHEMA)
         for number, (line, _) in enumerate(expected):

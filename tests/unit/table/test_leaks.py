@@ -22,21 +22,16 @@ def share_explained(x: list[str] | np.ndarray, y: np.ndarray, kind: str = "real"
 
 
 @pytest.mark.parametrize("rows", [1000, 30_000])
-@pytest.mark.parametrize(
-    "leak",
-    [
-        lambda y: y,
-        lambda y: y + 0.05 * RNG.normal(size=len(y)),
-        lambda y: -np.exp(3 * y),
-        lambda y: np.where(y > 0, y, y + 10),  # not monotonic
-        lambda y: np.where(RNG.random(len(y)) < 0.2, np.nan, y),
-    ],
-)
-def test_a_function_of_the_target_with_little_noise_is_a_leak(
-    leak: Callable[[np.ndarray], np.ndarray], rows: int
-) -> None:
+def test_a_function_of_the_target_with_little_noise_is_a_leak(rows: int) -> None:
     y = np.random.default_rng(1).normal(size=rows)
-    assert share_explained(leak(y), y) >= THRESHOLD
+    for leak in (
+        y,
+        y + 0.05 * RNG.normal(size=rows),
+        -np.exp(3 * y),
+        np.where(y > 0, y, y + 10),  # not monotonic
+        np.where(RNG.random(rows) < 0.2, np.nan, y),
+    ):
+        assert share_explained(leak, y) >= THRESHOLD
 
 
 @pytest.mark.parametrize("draw", [RNG.normal, RNG.lognormal, lambda size: RNG.poisson(4, size)])

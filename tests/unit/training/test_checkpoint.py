@@ -3,6 +3,7 @@
 import importlib
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +14,40 @@ from keras_tabular.training import checkpoint
 from network import build
 from tests.helpers import PROJECT
 
+identify = partial(checkpoint.identity, sections=[], tables=[], build=build)
 
-def test_the_identity_depends_on_rows_parameters_and_the_order_of_tables(tmp_path: Path) -> None:
-    one, two = tmp_path / "1", tmp_path / "2"
+
+def test_the_identity_depends_on_rows_parameters_layers_and_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, layers = tmp_path / "1", tmp_path / "2", tmp_path / "network.py"
     for folder in (one, two):
         folder.mkdir()
         (folder / "part-00000.parquet").write_text(folder.name)
-    identities = {
-        checkpoint.identity([Ingest(rows_per_part=rows)], tables, build)
-        for rows in (10, 20)
-        for tables in ([one], [two], [one, two], [two, one])
-    }
-    assert len(identities) == 8
+    identities = [identify(tables=tables) for tables in ([], [one], [two], [one, two], [two, one])]
+    identities += [identify(sections=[Ingest(rows_per_part=rows)]) for rows in (10, 20)]
+    for units in (3, 4):
+        layers.write_text(f"UNITS = {units}\ndef build(): ...\n")
+        namespace: dict[str, Any] = {}
+        exec(compile(layers.read_text(), layers, "exec"), namespace)
+        identities.append(identify(build=namespace["build"]))
+    for package in ("keras", "numpy", "pyarrow", "scipy", "tensorflow"):
+        monkeypatch.setattr(checkpoint, "version", package.__eq__)
+        identities.append(identify())
+    assert len(set(identities)) == 5 + 2 + 2 + 5
 
 
-def test_the_identity_depends_on_versions_and_only_on_code_that_trains(
+def test_the_identity_depends_only_on_code_that_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    identities = set()
-    for package in ("", "keras", "numpy", "pyarrow", "scipy", "tensorflow"):
-        monkeypatch.setattr(checkpoint, "version", package.__eq__)
-        identities.add(checkpoint.identity([], [], build))
-    assert len(identities) == 6
     code = tmp_path / "keras_tabular"
     shutil.copytree(PROJECT / "keras_tabular", code, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(checkpoint, "__file__", str(code / "training/checkpoint.py"))
     trains = {"evaluation": False, "report": False, "core": True, "table": True}
     for package, changes_identity in trains.items():
-        identity = checkpoint.identity([], [], build)
+        identity = identify()
         (code / package / "__init__.py").write_text("# an edit\n")
-        assert (checkpoint.identity([], [], build) != identity) is changes_identity
+        assert (identify() != identity) is changes_identity
 
 
 def test_the_identity_depends_on_the_modules_of_the_project(
@@ -58,18 +63,8 @@ def test_the_identity_depends_on_the_modules_of_the_project(
         monkeypatch.syspath_prepend(file.parent)
         importlib.import_module(file.stem)
     monkeypatch.chdir(module.parent)
-    identity = checkpoint.identity([], [], build)
+    identity = identify()
     installed.write_text("UNITS = 5\n")
-    assert checkpoint.identity([], [], build) == identity
+    assert identify() == identity
     module.write_text("UNITS = 5\n")
-    assert checkpoint.identity([], [], build) != identity
-
-
-def test_the_identity_depends_on_the_file_of_the_layers(tmp_path: Path) -> None:
-    file, identities = tmp_path / "network.py", set()
-    for text in ("UNITS = 3\ndef build(): ...\n", "UNITS = 4\ndef build(): ...\n"):
-        file.write_text(text)
-        namespace: dict[str, Any] = {}
-        exec(compile(text, file, "exec"), namespace)
-        identities.add(checkpoint.identity([], [], namespace["build"]))
-    assert len(identities) == 2
+    assert identify() != identity

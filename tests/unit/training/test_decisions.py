@@ -1,6 +1,6 @@
 """No decision in training depends on the last bit of a loss, which differs between CPUs."""
 
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 
 from keras_tabular.config.sections import EarlyStopping
-from keras_tabular.core.numbers import round_for_comparison
 from keras_tabular.table.parquet import write_part
 from keras_tabular.training.ensemble import select_weights
 from keras_tabular.training.fit import finished_architectures, has_improved
@@ -23,27 +22,24 @@ def neighbours(value: float) -> list[float]:
     return [float(np.nextafter(value, -np.inf)), value, float(np.nextafter(value, np.inf))]
 
 
-def test_neighbours_are_equal_once_they_are_rounded() -> None:
-    for value in np.random.default_rng(0).random(1000):
-        assert len({round_for_comparison(number) for number in neighbours(float(value))}) == 1
-    assert round_for_comparison(0.4241) < round_for_comparison(0.4241 * (1 + 1e-9))
-
-
-def test_an_architecture_ends_with_a_cycle_that_does_not_help() -> None:
-    assert finished_architectures({"a": 0.9, "b": 0.5}, {}) == set()  # the first cycle
-    assert finished_architectures({"a": 0.8}, {"a": 0.9}) == set()
-    assert finished_architectures({"a": 0.895}, {"a": 0.9}) == {"a"}  # gained less than 1 %
-    assert finished_architectures({"a": 0.95}, {"a": 0.9}) == {"a"}
-    # Another cycle of a would lead to 0.6 at best, and b has reached 0.5.
-    assert finished_architectures({"a": 0.8, "b": 0.5}, {"a": 0.9, "b": 0.6}) == {"a"}
-    assert finished_architectures({"a": 0.8}, {"a": 0.9, "b": 0.5}) == {"a"}
-    assert finished_architectures({}, {}) == set()  # no rows are held out
-
-    # A gain of exactly what is needed is enough on every CPU.
-    for before, loss in product(neighbours(0.7), neighbours(0.99 * 0.7)):
-        assert finished_architectures({"a": loss}, {"a": before}) == set()
-    for before, loss, best in product(neighbours(0.9), neighbours(0.8), neighbours(0.6)):
-        assert finished_architectures({"a": loss}, {"a": before, "b": best}) == set()
+@pytest.mark.parametrize(
+    ("losses", "earlier", "finished"),
+    [
+        ({"a": 0.9, "b": 0.5}, {}, set()),  # the first cycle
+        ({"a": 0.8}, {"a": 0.9}, set()),
+        ({"a": 0.895}, {"a": 0.9}, {"a"}),  # gained less than 1 %
+        ({"a": 0.99 * 0.7}, {"a": 0.7}, set()),  # gained exactly what is needed
+        ({"a": 0.8, "b": 0.5}, {"a": 0.9, "b": 0.6}, {"a"}),  # it leads to 0.6 at best
+        ({"a": 0.8}, {"a": 0.9, "b": 0.6}, set()),
+        ({}, {}, set()),  # no rows are held out
+    ],
+)
+def test_an_architecture_ends_with_a_cycle_that_does_not_help(
+    losses: dict[str, float], earlier: dict[str, float], finished: set[str]
+) -> None:
+    for last_bits in product(*map(neighbours, losses.values())):
+        current = dict(zip(losses, last_bits, strict=True))
+        assert finished_architectures(current, earlier) == finished
 
 
 @pytest.mark.parametrize(
@@ -53,7 +49,6 @@ def test_an_architecture_ends_with_a_cycle_that_does_not_help() -> None:
         ("val_loss", [0.5, 0.49, 0.42, 0.41], 0.05, 2),
         ("val_accuracy", [0.5, 0.6, 0.55, 0.7], 0.0, 3),
         ("val_accuracy", [0.5, 0.6], 0.1, 0),  # no more than min_delta
-        ("val_loss", [0.5], 0.0, 0),
     ],
 )
 def test_the_best_epoch_is_the_one_that_no_later_one_improves(
@@ -72,19 +67,13 @@ def test_the_best_epoch_is_the_one_that_no_later_one_improves(
 def test_of_two_equal_networks_the_first_gets_all_weight(
     last_bits: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    schema = build_schema("binary")
+    """Even if the losses of the first network have other last bits than those of the second."""
+    schema, losses, bits = build_schema("binary"), Setup.losses, cycle(last_bits)
     x = np.random.default_rng(0).normal(size=60)
-    y = [schema.classes[int(value > 0)] for value in x]
-    write_part(tmp_path, 0, pa.table({"x": x, "y": y}, build_arrow_schema(schema)))
+    part = pa.table({"x": x, "y": (x > 0).astype(int)}, build_arrow_schema(schema))
+    write_part(tmp_path, 0, part)
     setup = Setup([tmp_path], schema, load_train_params({"plain": {"epochs": 1}}, folds=2), build)
-    losses, calls = Setup.losses, []
-
-    def losses_of_a_cpu(self: Setup, y: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-        calls.append(len(y))
-        return np.nextafter(losses(self, y, outputs), last_bits[len(calls) % 2])
-
-    monkeypatch.setattr(Setup, "losses", losses_of_a_cpu)
+    monkeypatch.setattr(Setup, "losses", lambda *args: np.nextafter(losses(*args), next(bits)))
     good = np.clip(0.5 + x / 10, 0.1, 0.9).astype(np.float32)[:, None]
-    oof = {"first": good, "second": good.copy(), "bad": 1 - good}
-    weights = select_weights(setup, np.arange(60), oof)
+    weights = select_weights(setup, np.arange(60), {"first": good, "second": good, "bad": 1 - good})
     assert weights == {"first": 1.0, "second": 0.0, "bad": 0.0}

@@ -43,10 +43,9 @@ def test_auto_is_the_largest_number_of_folds_that_the_groups_fill(
     keys: np.ndarray, expected_folds: int, tmp_path: Path
 ) -> None:
     write_part(tmp_path, 0, pa.table({FOLD_KEY: keys}))
-    possible = possible_folds(tmp_path)
+    possible, classes = possible_folds(tmp_path), [np.zeros(len(keys))]
     train = load_train_params(folds="auto").resolve_auto(len(keys), BINARY, 8, possible)
     assert train.folds == expected_folds
-    classes = [np.zeros(len(keys))]
     for folds in possible:
         assert set(draw_folds(classes, [keys], folds, 1)[0]) == set(range(folds))
     with pytest.raises(UserError, match=r"Set train\.folds to \d+ or less, or to auto"):
@@ -64,10 +63,7 @@ def test_groups_stay_together_and_each_fold_has_its_share_of_the_classes(
     keys: np.ndarray, max_size_difference: int
 ) -> None:
     y = np.random.default_rng(1).permutation((np.arange(1000) < 40).astype(float))
-    key_parts = np.array_split(keys, 3)
-    folds = draw_folds(np.array_split(y, 3), key_parts, 5, 1)
-    assert [len(part) for part in folds] == [len(part) for part in key_parts]
-    fold = np.concatenate(folds)
+    fold = np.concatenate(draw_folds(np.array_split(y, 3), np.array_split(keys, 3), 5, 1))
     assert len(np.unique(np.column_stack([keys, fold]), axis=0)) == len(np.unique(keys))
     assert np.ptp(np.bincount(fold[y == 1])) <= 2
     assert np.ptp(np.bincount(fold)) <= max_size_difference

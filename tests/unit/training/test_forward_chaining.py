@@ -34,9 +34,8 @@ def test_later_rows_do_not_change_a_prediction(tmp_path: Path) -> None:
     changed = np.where(times < 2 / 3, y, y + 100)
     for name, values in (("before", y), ("after", changed)):
         write_rows(tmp_path / name, times, values)
-    predictions, blocks = predict_later_blocks(tmp_path / "before", SCHEMA, TRAIN, build, tmp_path)
+    predictions, block = predict_later_blocks(tmp_path / "before", SCHEMA, TRAIN, build, tmp_path)
     other_predictions, _ = predict_later_blocks(tmp_path / "after", SCHEMA, TRAIN, build, tmp_path)
-    block = np.concatenate(blocks)
     assert np.bincount(block + 1).tolist() == [32, 32, 32]
     assert np.isnan(predictions[block < 0]).all()
     assert np.isfinite(predictions[block >= 0]).all()

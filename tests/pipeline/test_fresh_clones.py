@@ -1,18 +1,18 @@
-"""A version is verified: its model is trained again, and its packages are listed."""
+"""A commit is run again in a fresh clone: for a pull request, or to verify a version."""
 
-import json
 import re
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from keras_tabular.projects.lock import locked_packages
 from tests.commands import check_output, run_command
 from tests.documentation import MAKE_VARIABLES
 from tests.helpers import PROJECT
-from tests.projects import commit_all, read_output_hashes
+from tests.projects import commit_all, read_json, read_output_hashes
 
 MODEL = "models/model.keras"
 
@@ -29,13 +29,13 @@ def test_a_commit_is_verified_from_its_inputs_alone(workspace: Path, tmp_path: P
     model.unlink()
     objects = sorted(cache.rglob("*"))
 
-    def verify(revision: str, **environment: str) -> tuple[int, str]:
-        command = ("make", "verify", f"REV={revision}")
-        completed = run_command(workspace, *command, **MAKE_VARIABLES | environment)
-        return completed.returncode, completed.stdout + completed.stderr
+    def verify_head() -> str:
+        completed = run_command(workspace, "make", "verify", "REV=HEAD", **MAKE_VARIABLES)
+        assert completed.returncode != 0
+        return completed.stdout + completed.stderr
 
-    code, output = verify("model@v1.0.0", OUT=str(tmp_path / "new.keras"))
-    assert code == 0, output
+    options = {"REV": "model@v1.0.0", "OUT": str(tmp_path / "new.keras")}
+    output = check_output(workspace, "make", "verify", **MAKE_VARIABLES, **options)
     assert "model@v1.0.0 is verified" in output
     assert (tmp_path / "new.keras").read_bytes() == expected
     assert not model.exists()
@@ -45,14 +45,12 @@ def test_a_commit_is_verified_from_its_inputs_alone(workspace: Path, tmp_path: P
     lock = workspace / "dvc.lock"
     lock.write_text(lock.read_text().replace(read_output_hashes(workspace)[MODEL], "f" * 32))
     commit_all(workspace, "Name another model")
-    code, output = verify("HEAD")
-    assert code != 0
+    output = verify_head()
     assert f"\n{MODEL} differs from " in output
     assert "data/oof differs" not in output
 
     shutil.rmtree(cache)
-    code, output = verify("HEAD")
-    assert code != 0
+    output = verify_head()
     assert "diabetes.csv" in output
     assert "Running stage" not in output
 
@@ -67,13 +65,37 @@ def test_the_list_of_packages_is_that_of_the_lock_file(tmp_path: Path) -> None:
     shutil.copy(PROJECT / "keras_tabular/projects/files/Makefile", tmp_path)
     check_output(tmp_path, "make", "sbom", MAKEFLAGS="-o .venv/installed-release")
 
-    components = json.loads((tmp_path / "sbom.json").read_text())["components"]
     hashes = {
         part["purl"]: [entry["content"] for entry in part["externalReferences"][0]["hashes"]]
-        for part in components
+        for part in read_json(tmp_path / "sbom.json")["components"]
     }
     packages = locked_packages((tmp_path / "requirements.txt").read_text())
     assert hashes == {
         f"pkg:pypi/{lines.split()[0].replace('==', '@')}": re.findall("sha256:([0-9a-f]+)", lines)
         for lines in packages.values()
     }
+
+
+@pytest.mark.slow
+def test_comment_compares_with_the_base_and_reruns_the_commit(workspace: Path) -> None:
+    check_output(workspace, "git", "checkout", "-qb", "shorter")
+    check_output(workspace, "dvc", "exp", "run", "-S", "train.networks.plain.epochs=2")
+    check_output(workspace, "git", "commit", "-qam", "Two epochs")
+    check_output(workspace, "make", "pr-report", "BASE=main", **MAKE_VARIABLES)
+    report = (workspace / "pr.md").read_text()
+    assert report.startswith("<!-- pr-report -->\n\n## Gate: ")
+    assert len(report.splitlines()) < 45  # it fits on a screen
+    assert re.search(r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|significant) \(", report)
+    assert re.search(r"n 254 test rows, .*: loss [\d.]+ vs [\d.]+ \(.*; accuracy", report)
+    assert "`train.networks.plain.epochs` 3 → 2" in report
+    assert "The committed results are reproducible: a rerun of" in report
+    assert check_output(workspace, "git", "status", "--porcelain") == ""
+
+
+def test_jobs_with_write_permission_run_no_code_of_a_pull_request() -> None:
+    """`make check` runs zizmor, which finds other dangers in workflows."""
+    folders = (PROJECT, PROJECT / "keras_tabular/projects/files")
+    for file in (file for folder in folders for file in folder.glob(".github/workflows/*.yml")):
+        for job in yaml.safe_load(file.read_text())["jobs"].values():
+            if "write" in job.get("permissions", {}).values():
+                assert not any("checkout" in step.get("uses", "") for step in job["steps"])

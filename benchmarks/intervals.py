@@ -1,0 +1,216 @@
+"""Measure how often intervals contain the true value, in simulations of random tables.
+
+Nothing is trained: labels and predictions are drawn from distributions whose true scores are known.
+Each line of the output is a measured share with its limit. The names of the lines begin with the
+simulation:
+
+- `rare class`: 200 draws of 200 rows, for a model of noise and for three good ones. An interval
+  has to contain the score of very many rows. A perfect score has no interval.
+- `noise`: two models of pure noise predict the same 200 rows, in 400 draws. The share is that of
+  significant differences in ROC AUC.
+- `groups`: 200 draws of rows in groups of ten. Half of the variance of the errors is common to a
+  group. Five groups have intervals of means over the rows only.
+- `mean`: 1,000 draws of rows that are right with a probability of 0.98, or of lognormal errors. The
+  logarithm of these has a standard deviation of 1.25, so the interval of few rows is too narrow.
+- `slices`: 200 tables of 1,500 rows and about a thousand slices each, and a model that is as good
+  everywhere. The share is that of tables with a slice that is called weak.
+
+The figures in docs/scores.md are from this script. The exit code is 1 if a limit is exceeded.
+
+    python -m benchmarks.intervals
+"""
+
+import sys
+from argparse import ArgumentParser
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import chain, product
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from scipy.special import expit, ndtri
+
+from keras_tabular.config.schema import Schema
+from keras_tabular.inspection.slices import slice_scores
+from keras_tabular.scoring.scores import Predictions, score
+from keras_tabular.scoring.uncertainty import mean_interval, score_and_resample, share_interval
+from keras_tabular.tasks.task import Binary, Regression
+
+MANY_ROWS = 400_000
+CLASS_SCORES = ("roc_auc", "average_precision", "recall", "precision", "f1")
+MAX_SHARE_OF_DIFFERENCES = 0.08
+MAX_SHARE_OF_WEAK_TABLES = 0.05
+
+
+class Measurement(NamedTuple):
+    """A share that was measured in a simulation, and the limit that it has to keep.
+
+    Attributes:
+        is_minimum: Whether the share has to be at least the limit, and not at most.
+    """
+
+    name: str
+    share: float
+    limit: float
+    is_minimum: bool
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the share keeps its limit."""
+        return self.share >= self.limit if self.is_minimum else self.share <= self.limit
+
+
+def build_schema(task: str, **columns: dict[str, Any]) -> Schema:
+    """Build a schema with a target `y` and some columns, or one real column `x`."""
+    content: dict[str, Any] = {"source": "t.csv", "task": task, "target": "y"}
+    target: dict[str, Any] = {"kind": "real"}
+    if task == "binary":
+        content["positive"], target = 1, {"kind": "integer", "values": [0, 1]}
+    columns = columns or {"x": {"kind": "real"}}
+    return Schema.model_validate(content | {"columns": columns | {"y": target}})
+
+
+BINARY, REGRESSION = Binary((0, 1)), Regression()
+
+
+def predict_ranked(y: np.ndarray, area: float, errors: np.ndarray) -> Predictions:
+    """Predict labels so that the area under the ROC curve is `area` in very many rows.
+
+    Args:
+        y: Labels 0 or 1; shape (rows,).
+        errors: Standard normal errors of the logits; shape (rows,).
+    """
+    share = y.mean()
+    logits = 2**0.5 * ndtri(area) * (y - 0.5) + errors + np.log(share / (1 - share))
+    return Predictions(BINARY, y, expit(logits)[:, None], np.ones(len(y)), share)
+
+
+def draw_ranked_rows(
+    rng: np.random.Generator, positive: int, area: float, rows: int = 200
+) -> Predictions:
+    """Draw predictions for rows of which a number is positive."""
+    y = np.repeat([1.0, 0.0], [positive, rows - positive])
+    return predict_ranked(y, area, rng.normal(size=rows))
+
+
+def true_scores(rng: np.random.Generator, positive_share: float, area: float) -> dict[str, float]:
+    """Return the scores of very many rows."""
+    return score(draw_ranked_rows(rng, int(positive_share * MANY_ROWS), area, MANY_ROWS))
+
+
+def measure_rare_classes(draws: int = 200) -> Iterator[Measurement]:
+    for (positive, least), area in product(
+        ((10, 0.88), (20, 0.9), (50, 0.9)), (0.5, 0.8, 0.95, 0.99)
+    ):
+        rng, inside = np.random.default_rng(0), defaultdict[str, list[bool]](list)
+        truth = true_scores(rng, positive / 200, area)
+        for _ in range(draws):
+            rows = draw_ranked_rows(rng, positive, area)
+            limits = score_and_resample(rows).intervals(CLASS_SCORES)
+            for key in limits.keys() & {*CLASS_SCORES}:
+                inside[key].append(limits[key][0] <= truth[key] <= limits[key][1])
+        for key, each in sorted(inside.items()):
+            if len(each) >= draws / 4:
+                name = f"rare class, {positive} positive, ROC AUC {area}: {key}"
+                yield Measurement(name, float(np.mean(each)), least, is_minimum=True)
+
+
+def measure_differences_of_noise(draws: int = 400) -> Iterator[Measurement]:
+    for positive in (10, 20, 50):
+        rng, different = np.random.default_rng(0), 0
+        for _ in range(draws):
+            first, second = (
+                score_and_resample(draw_ranked_rows(rng, positive, 0.5)) for _ in range(2)
+            )
+            different += not first.differences(second)["roc_auc"].within_chance
+        name = f"noise, {positive} positive: ROC AUC differs"
+        yield Measurement(name, different / draws, MAX_SHARE_OF_DIFFERENCES, is_minimum=False)
+
+
+def measure_groups(draws: int = 200) -> Iterator[Measurement]:
+    settings = product(((5, 0.83), (20, 0.87), (100, 0.9)), (False, True))
+    for (groups, least), is_weighted in settings:
+        rng, rows = np.random.default_rng(0), 10 * groups
+        group, inside = np.repeat(np.arange(groups), 10), defaultdict[str, list[bool]](list)
+        truth = {"mae": (2 / np.pi) ** 0.5, "rmse": 1.0, "squared error": 1.0}
+        truth |= true_scores(rng, 0.5, 0.8)
+        for _ in range(draws):
+            weight = rng.choice([1.0, 3.0], groups)[group] if is_weighted else np.ones(rows)
+            errors = (rng.normal(size=groups)[group] + rng.normal(size=rows)) / 2**0.5
+            classes = predict_ranked(rng.permutation(np.repeat([1.0, 0.0], rows // 2)), 0.8, errors)
+            values = Predictions(REGRESSION, errors, np.zeros((rows, 1)), weight)
+            for predictions in (classes, values):
+                in_groups = predictions._replace(weight=weight, group=group)
+                for key, (low, high) in score_and_resample(in_groups).intervals().items():
+                    name = "squared error" if predictions is values and key == "loss" else key
+                    if name in truth:
+                        inside[name].append(low <= truth[name] <= high)
+        for key, each in sorted(inside.items()):
+            name = f"groups, {groups}{', weighted' if is_weighted else ''}: {key}"
+            yield Measurement(name, float(np.mean(each)), least, is_minimum=True)
+
+
+def measure_means(draws: int = 1000) -> Iterator[Measurement]:
+    errors, shares = {20: 0.78, 100: 0.88, 1000: 0.93}, {20: 0.92, 50: 0.92, 200: 0.92}
+    for rows, least in errors.items():
+        rng, truth, inside = np.random.default_rng(0), np.exp(1.25**2 / 2), 0
+        for _ in range(draws):
+            low, high = mean_interval(rng.lognormal(0, 1.25, rows), np.ones(rows))
+            inside += low <= truth <= high
+        yield Measurement(f"mean, {rows} lognormal errors", inside / draws, least, is_minimum=True)
+    for rows, least in shares.items():
+        rng, inside = np.random.default_rng(0), 0
+        for _ in range(draws):
+            low, high = share_interval((rng.random(rows) < 0.98) * 1.0, np.ones(rows))
+            inside += low <= 0.98 <= high
+        name = f"mean, {rows} rows with an accuracy of 0.98"
+        yield Measurement(name, inside / draws, least, is_minimum=True)
+
+
+def measure_weak_slices(draws: int = 200) -> Iterator[Measurement]:
+    names = [f"x{number}" for number in range(8)]
+    schema = build_schema("binary", **{name: {"kind": "category"} for name in names})
+    letters = np.array(list("abcdef"))
+    for accuracy in (0.8, 0.95, 0.99):
+        rng, weak = np.random.default_rng(0), 0
+        for _ in range(draws):
+            table = pa.table({name: rng.choice(letters, 1500) for name in names})
+            y = rng.integers(0, 2, 1500).astype(float)
+            right = rng.random(1500) < accuracy
+            y_pred = np.where(right, y, 1 - y)[:, None]
+            rows = {"test": Predictions(BINARY, y, y_pred, np.ones(1500))}
+            slices = slice_scores({"test": table}, rows, schema, ["accuracy"], names, {})
+            weak += any(each["weak"] for each in slices["weakest"])
+        name = f"slices, accuracy {accuracy}: a weak slice"
+        yield Measurement(name, weak / draws, MAX_SHARE_OF_WEAK_TABLES, is_minimum=False)
+
+
+def print_measurements(measurements: Iterable[Measurement]) -> None:
+    """Print each measurement with its limit, and exit with 1 if a limit is exceeded."""
+    missed = 0
+    for measurement in measurements:
+        missed += not measurement.is_kept
+        verdict = "pass" if measurement.is_kept else "FAIL"
+        word = "at least" if measurement.is_minimum else "at most"
+        limit = f"{word} {measurement.limit:g}"
+        print(f"{verdict}  {measurement.name:58}{measurement.share:8.3f}  {limit}", flush=True)
+    if missed:
+        sys.exit(f"\n{missed} limits exceeded")
+
+
+def main() -> None:
+    ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
+    print_measurements(
+        chain(
+            measure_rare_classes(),
+            measure_differences_of_noise(),
+            measure_groups(),
+            measure_means(),
+            measure_weak_slices(),
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
