@@ -12,12 +12,12 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.numbers import round_for_comparison
 from keras_tabular.evaluation.intervals import fit_intervals
 from keras_tabular.model_file.metadata import Intervals, ModelMetadata
-from keras_tabular.scoring.out_of_fold import OutOfFold
 from keras_tabular.scoring.scores import Predictions, hits_and_alarms
 from keras_tabular.scoring.uncertainty import mean_difference
 from keras_tabular.table.arrays import labels, row_weights
 from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import read_parts
+from keras_tabular.training.out_of_fold import OutOfFold
 
 # The temperatures to choose from, at most 5% apart; rounded, so that every CPU has the same ones.
 TEMPERATURES = np.round(np.geomspace(0.25, 4, 112), 2)

@@ -22,7 +22,6 @@ from keras_tabular.scoring.evaluation import (
     Score,
     score_records,
 )
-from keras_tabular.scoring.out_of_fold import OutOfFold
 from keras_tabular.scoring.scores import Baselines, Predictions, score
 from keras_tabular.scoring.uncertainty import (
     ScoredPredictions,
@@ -34,6 +33,7 @@ from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import FILE, LINE, part_paths, read_parts, write_part
 from keras_tabular.tasks.metrics import ROW_SETS, CustomMetric
 from keras_tabular.tasks.task import Task
+from keras_tabular.training.out_of_fold import OutOfFold
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from keras_tabular.model_file.saved_model import SavedModel

@@ -37,10 +37,9 @@ def slice_scores(
 ) -> dict[str, Any]:
     """Compute the content of `metrics/slices.json`: declared slices and the weakest slices.
 
-    Every slice has a `score`, which is that of the first row set, and a score of the `test` rows.
-    The weakest slices are searched in the first row set. Their intervals are simultaneous: they are
-    wide enough to hold for all slices that are searched (Bonferroni's correction). A slice is
-    `weak` if its interval does not reach the score of all rows.
+    Every slice has a `score`, that of the first row set, and a score of the `test` rows. The
+    intervals of the weakest slices hold for all slices that are searched (Bonferroni's correction).
+    A slice is `weak` if its interval does not reach the score of all rows.
 
     Args:
         tables: Rows in the order of their predictions, by the keys of `metrics.ROW_SETS`: those of
@@ -64,10 +63,7 @@ def slice_scores(
         masks = {name: select_rows(table, schema, conditions) for name, table in tables.items()}
         return score_slice(masks) | {"where": describe_conditions(conditions)}
 
-    all_rows, bins = score_conditions({}), dict[str, Bins]()
-    for name in important:
-        column, values = schema.columns[name], tables[row_set][name]
-        bins[name] = Bins.from_values(values, column, MAX_NUMBER_BINS, MAX_CATEGORIES)
+    all_rows, bins = score_conditions({}), bin_columns(tables[row_set], schema, important)
     codes = {
         name: {column: bins[column].codes(table[column]) for column in bins}
         for name, table in tables.items()
@@ -87,6 +83,15 @@ def slice_scores(
         "weakest": weakest,
         "declared": {name: score_conditions(conditions) for name, conditions in declared.items()},
     }
+
+
+def bin_columns(rows: pa.Table, schema: Schema, names: Sequence[str]) -> dict[str, Bins]:
+    """Build the bins of columns, which are the conditions of slices."""
+    bins = {}
+    for name in names:
+        column = schema.columns[name]
+        bins[name] = Bins.from_values(rows[name], column, MAX_NUMBER_BINS, MAX_CATEGORIES)
+    return bins
 
 
 def score_rows(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_tabular.scoring.evaluation import Evaluation, Score
+from keras_tabular.scoring.evaluation import Score
 from tests.commands import call_command
 from tests.pages import Page
 from tests.projects import change_settings, read_json, read_scores, run_stages
@@ -109,7 +109,7 @@ def test_probabilities_imply_an_accuracy(workspace: Path, model_folder: Path) ->
     assert expected["value"] == pytest.approx(correct.mean(), abs=2e-6)
     assert expected["interval"][0] < expected["value"] < expected["interval"][1] < 1
     assert expected["left_out"] == 1
-    score = Evaluation.model_validate(read_scores(workspace)).score("test", "accuracy")
+    score = read_scores(workspace).score("test", "accuracy")
     assert score
     assert Score.model_validate(expected["test"]) == score
     assert f"Expected accuracy: {expected['value']:.3f} (95% CI " in output

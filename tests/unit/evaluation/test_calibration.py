@@ -26,10 +26,10 @@ from keras_tabular.evaluation.calibration import (
 )
 from keras_tabular.evaluation.intervals import fit_intervals
 from keras_tabular.model_file.metadata import ModelMetadata
-from keras_tabular.scoring.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.scoring.scores import Predictions
 from keras_tabular.table.parquet import write_parts
 from keras_tabular.tasks.task import Task
+from keras_tabular.training.out_of_fold import FoldPredictions, OutOfFold
 from tests.helpers import build_arrow_schema, build_schema
 
 ROWS = 2000

@@ -15,11 +15,11 @@ from keras_tabular.evaluation.calibration import choose_threshold
 from keras_tabular.evaluation.result import evaluate, fit_baselines, predict_table
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.scoring.evaluation import MODEL, Evaluation
-from keras_tabular.scoring.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.scoring.scores import Predictions, score
 from keras_tabular.table.arrays import Predict, labels
 from keras_tabular.table.parquet import write_parts
 from keras_tabular.tasks.task import TASKS
+from keras_tabular.training.out_of_fold import FoldPredictions, OutOfFold
 from tests.helpers import BINARY, build_arrow_schema, build_schema
 
 THRESHOLD = 0.6
