@@ -42,8 +42,7 @@ def slice_scores(
     A slice is `weak` if its interval does not reach the score of all rows.
 
     Args:
-        tables: Rows in the order of their predictions, by the keys of `metrics.ROW_SETS`: those of
-            cross-validation, and the test rows. The first ones with predictions are searched.
+        tables: Rows of cross-validation and test rows. The first table with rows is searched.
         predictions: Predictions of the model, which may be for more or fewer rows.
         primary_metrics: If a class is rare, slices are compared by the loss.
         important: Names of the columns, the most important one first.
@@ -71,18 +70,13 @@ def slice_scores(
     slices, weakest = sort_slices(rows[row_set], metric, codes[row_set]), []
     for slice_bins in choose_distinct(slices, codes[row_set]):
         masks = {name: slice_mask(slice_bins, codes[name]) for name in tables}
-        content = score_slice(masks, ALPHA / len(slices))
-        content["where"] = [(column, bins[column].names[code]) for column, code in slice_bins]
-        content["weak"] = is_weak(content["score"], all_rows["score"])
-        weakest.append(content)
-    return {
-        "metric": metric,
-        "row_set": row_set,
-        "all_rows": all_rows,
-        "compared": len(slices),
-        "weakest": weakest,
-        "declared": {name: score_conditions(conditions) for name, conditions in declared.items()},
-    }
+        weak = score_slice(masks, ALPHA / len(slices))
+        weak["where"] = [(column, bins[column].names[code]) for column, code in slice_bins]
+        weak["weak"] = is_weak(weak["score"], all_rows["score"])
+        weakest.append(weak)
+    declared_scores = {name: score_conditions(where) for name, where in declared.items()}
+    content = {"metric": metric, "row_set": row_set, "all_rows": all_rows, "compared": len(slices)}
+    return content | {"weakest": weakest, "declared": declared_scores}
 
 
 def bin_columns(rows: pa.Table, schema: Schema, names: Sequence[str]) -> dict[str, Bins]:
