@@ -128,14 +128,11 @@ def build_baselines(schema: Schema, loss: str) -> dict[str, Any]:
     categories = [name for name, column in features if column.feature_type == "category"]
     texts = [name for name, column in features if column.feature_type == "text"]
     numbers = make_column_selector(dtype_include="number")
-    imputed = make_pipeline(
-        SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler()
-    )
+    imputer = SimpleImputer(add_indicator=True, keep_empty_features=True)
+    imputed = make_pipeline(imputer, StandardScaler())
     one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MAX_CATEGORIES)
-    words = make_pipeline(
-        HashingVectorizer(n_features=HASH_BUCKETS, alternate_sign=False, norm=None),
-        TfidfTransformer(),
-    )
+    hashed = HashingVectorizer(n_features=HASH_BUCKETS, alternate_sign=False, norm=None)
+    words = make_pipeline(hashed, TfidfTransformer())
     for_linear = make_column_transformer(
         (imputed, numbers), (one_hot, categories), *((words, name) for name in texts)
     )
