@@ -176,7 +176,7 @@ def _format_comparison(evaluation: Evaluation, name: str, keys: Sequence[str]) -
         value, baseline = evaluation.value("test", key), evaluation.score("test", key, name)
         if value is None or baseline is None or baseline.difference is None:
             continue
-        label, greater_is_better = metric(key)
+        label, greater_is_better, _ = metric(key)
         label = label if label[:2].isupper() else label.lower()  # but ROC AUC, R² and F1
         low, high = baseline.difference.low, baseline.difference.high
         direction = "" if greater_is_better else "lower is better; "

@@ -38,7 +38,7 @@ import numpy as np
 from keras_tabular.scoring.evaluation import MODEL, Difference, Interval, Score
 from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
 from keras_tabular.table.groups import rarest_classes
-from keras_tabular.tasks.metrics import CUSTOM
+from keras_tabular.tasks.metrics import CUSTOM, metric
 
 ALPHA = 0.05  # probability that an interval misses the true value
 MIN_ROWS_FOR_INTERVAL = 10
@@ -48,8 +48,6 @@ MAX_FEW_CLASSES = 10
 MAX_DRAWN_ROWS = 10_000  # of a regression; a class has fewer, see `rows_to_draw`
 MIN_DRAWN_ROWS = 30  # of each class
 MAX_WEIGHTS = 2**21  # in memory at a time
-# Scores from 0 to 1 that a class with few rows may decide, without their average.
-CLASS_SCORES = {"average_precision", "balanced_accuracy", "f1", "precision", "recall", "roc_auc"}
 
 
 class ScoredPredictions(NamedTuple):
@@ -89,8 +87,7 @@ class ScoredPredictions(NamedTuple):
             elif key in self.row_values:
                 interval = mean_interval(self.row_values[key], weight, group)
             else:
-                name = "" if key.startswith(CUSTOM) else key.rpartition(".")[2]
-                on_logit_scale = name in CLASS_SCORES
+                on_logit_scale = not key.startswith(CUSTOM) and metric(key).is_share
                 interval = bootstrap_interval(self.replicates[key], value, rows, on_logit_scale)
             is_certain = tuple(np.round(interval, 9)) in ((0, 0), (1, 1))
             if np.isfinite(interval).all() and not is_certain:
