@@ -32,7 +32,7 @@ def main() -> None:
         write_json(args.verdict, verdict.model_dump(exclude_none=True))
     else:
         base = Run(args.base, args.metrics) if args.base else last_run(this)
-        verdict = compare_with_base(verdict, this, base, params.gate.worse_than_last)
+        verdict = compare_with_base(verdict, this, base, params.gate)
     for check in verdict.checks:
         print(f"{check.status}: {check.reason}")
     for warning in verdict.warnings:

@@ -72,16 +72,13 @@ def evaluate_gate(
     )
 
 
-def compare_with_base(
-    verdict: Verdict, run: Run, base: Run | None, limits: Mapping[str, float]
-) -> Verdict:
+def compare_with_base(verdict: Verdict, run: Run, base: Run | None, gate: Gate) -> Verdict:
     """Add the checks against another run to the verdict on a run.
 
     Args:
         base: The other run; None if there is none.
-        limits: The key `worse_than_last` of the section `gate`.
     """
-    checks = [*check_base(run, base, limits)]
+    checks = [*check_base(run, base, gate.worse_than_last)]
     failed = [check.reason for check in checks if check.status == "fail"]
     statuses = [verdict.status, *(check.status for check in checks)]
     update: dict[str, object] = {"checks": (*verdict.checks, *checks)}

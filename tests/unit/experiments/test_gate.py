@@ -168,9 +168,9 @@ def test_worse_than_last_fails_only_if_the_difference_is_significant(
         return SimpleNamespace(label="abc", schema={"target": "y"}, load=lambda _: {}, **run)
 
     monkeypatch.setattr(paired, "paired_differences", lambda *_: differences)
-    run = make_run(loss)
+    run, gate = make_run(loss), Gate(worse_than_last={"test.loss": 0.04})
     verdict = run_gate(run.evaluation, Gate())
-    compared = compare_with_base(verdict, run, make_run(0.5), {"test.loss": 0.04})
+    compared = compare_with_base(verdict, run, make_run(0.5), gate)
     (check,) = compared.checks
     assert (check.status, reason in check.reason) == (status, True)
     expected = verdict.status, verdict.headline, verdict.reason
