@@ -219,8 +219,7 @@ def measure_comparisons_with_the_last_run(draws: int = 200) -> Iterator[Measurem
                 run = write_run("run", y, first)
                 for base in (write_run("same", y, second), write_run("other", other_y, other)):
                     verdict = evaluate_gate(run.require_evaluation(), params, schema, {})
-                    limits = params.gate.worse_than_last
-                    verdict = compare_with_base(verdict, run, base, limits)
+                    verdict = compare_with_base(verdict, run, base, params.gate)
                     counts[base.metrics.name][verdict.checks[0].status] += 1
         for name, limit in (("same", 0.05), ("other", 0.0)):
             share = counts[name]["fail"] / draws
