@@ -43,6 +43,7 @@ def main() -> None:
         write_model(model.plain, file, model.metadata)
     oof = OutOfFold(FoldPredictions(weighted.oof, weighted.fold))
     with atomic_write(args.oof) as folder:
+        folder.mkdir()
         if train.forward_chaining:
             later = forward_chaining.predict_later_blocks(tables[0], schema, train, build, folder)
             oof = oof._replace(forward_chaining=later)

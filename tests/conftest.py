@@ -168,7 +168,7 @@ def workspace(short_run: Path, tmp_path: Path) -> Path:
 
 
 BOTH_ARCHITECTURES = {"folds": 2, "networks": {"realmlp": {"epochs": 3}, "plain": {"epochs": 3}}}
-TRAININGS = {"wine": LONGER_TRAINING, "shops": LONGER_TRAINING}
+TRAININGS = {"wine": LONGER_TRAINING, "shops": LONGER_TRAINING | {"forward_chaining": 1}}
 
 
 @pytest.fixture(scope="session")

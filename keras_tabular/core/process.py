@@ -18,7 +18,7 @@ from keras_tabular.core.errors import UserError
 # OpenBLAS reads its number of threads when it is imported, and its sums depend on that number.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 # Their modules are not missing for lack of an installation; "": the error names no module.
-PROJECT_PACKAGES = ("", "custom", "stages", "network", "keras_tabular")
+PROJECT_PACKAGES = ("", "stages", "network", "keras_tabular")
 OUT_OF_MEMORY = (
     "error: There is not enough memory. Close other programs or raise the limit, or lower these "
     "values in params.yaml: units and batch_size of train.networks, or ingest.rows_per_part, the "
@@ -103,6 +103,8 @@ def explanation(error: BaseException) -> str | None:
         return OUT_OF_MEMORY
     if isinstance(error, UserError | OSError):  # also a full disk, a folder that is not writable
         return f"error: {error}"
+    if isinstance(error, ImportError) and error.name == "custom":
+        return f"error: custom.py: expected this file with the lists CHECKS and METRICS: {error}."
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
         if package not in PROJECT_PACKAGES:

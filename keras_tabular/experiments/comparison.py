@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from keras_tabular.config.params import PARAMS
 from keras_tabular.config.schema import SCHEMA
-from keras_tabular.config.sections import Gate
 from keras_tabular.core.files import md5_hash
 from keras_tabular.core.nested import flatten
 from keras_tabular.experiments.gate import compare_with_base
@@ -91,8 +90,7 @@ class Comparison:
         self.not_compared = mismatch(run, other) if other else ""
         self.base = base = None if self.not_compared else other
         if base and self.verdict:
-            gate = Gate.model_validate(run.params.get("gate", {}))
-            self.verdict = compare_with_base(self.verdict, run, base, gate)
+            self.verdict = compare_with_base(self.verdict, run, base, run.gate)
         self.files = {name: run.load(run.metrics / f"{name}.json") for name in REPORT_FILES}
         self.stale = _find_stale(run)
         runs = base or run, run  # without a base, nothing differs

@@ -206,24 +206,23 @@ def check_base(run: Run, base: Run | None, limits: Mapping[str, float]) -> Itera
             another rule of the split.
         limits: The largest allowed share, by the key of the score.
     """
-    reason = _explain_no_base(run, base)
-    if base is None or reason:
-        for key in limits:
-            rule = f"worse_than_last {key}"
-            yield Check(rule=rule, status="skipped", reason=f"{key}: {reason}")
-        return
-    scores, base_scores = (model_values(each.require_evaluation().scores) for each in (run, base))
+    no_base = _explain_no_base(run, base)
+    scores = model_values(run.require_evaluation().scores)
+    base_scores = model_values(base.require_evaluation().scores) if base and not no_base else {}
     for key, share in limits.items():
         rule, value, base_value = f"worse_than_last {key}", scores.get(key), base_scores.get(key)
-        if base_value is None:
-            reason = f"{key}: {base.label} has no such score"
+        if value is None:
+            yield _check_limit(rule, None, 0.0, True)
+            continue
+        if base is None or base_value is None:
+            reason = f"{key}: {no_base or f'{base and base.label} has no such score'}"
             yield Check(rule=rule, status="skipped", reason=reason)
             continue
         greater = metric(key).greater_is_better
         limit = round(base_value + (-share if greater else share) * abs(base_value), 6)
         source = f" ({share:.0%} worse than {format_number(base_value)} in {base.label})"
-        check = _check_limit(rule, value, limit, greater, "" if value is None else source)
-        if check.status == "fail" and value is not None and key.startswith("test."):
+        check = _check_limit(rule, value, limit, greater, source)
+        if check.status == "fail" and key.startswith("test."):
             check = _check_significance(check, run, base)
         yield check
 
@@ -261,7 +260,7 @@ def check_subgroups(evaluation: Evaluation, limits: Mapping[str, float]) -> Iter
     differences = {name: column.differences for name, column in evaluation.subgroups.items()}
     for name, key in product(differences or ["evaluate.groups"], limits):
         value, source = None, ", since no two groups have enough rows that decide it"
-        if "subgroups" in evaluation.failed_explanations:
+        if "groups" in evaluation.failed_explanations:
             source = ", since they could not be computed"
         elif key == "coverage_difference" and not evaluation.interval_coverage:
             source = ", since the model has no prediction intervals, which require "

@@ -15,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from keras_tabular.config.schema import SCHEMA
+from keras_tabular.config.sections import Gate
 from keras_tabular.config.typed_yaml import SectionT
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
@@ -89,17 +90,17 @@ class Run:
     @cached_property
     def evaluation(self) -> Evaluation | None:
         """The scores of the run; None if there are none in the present format."""
-        return self._read_section("scores.json", Evaluation)
+        return _parse(self.load(self.metrics / "scores.json"), Evaluation)
 
     @cached_property
     def verdict(self) -> Verdict | None:
         """The verdict of the gate; None if there is none in the present format."""
-        return self._read_section("gate.json", Verdict)
+        return _parse(self.load(self.metrics / "gate.json"), Verdict)
 
-    def _read_section(self, name: str, section_type: type[SectionT]) -> SectionT | None:
-        with suppress(ValidationError):  # an old commit may have another format
-            return section_type.model_validate(self.load(self.metrics / name))
-        return None
+    @cached_property
+    def gate(self) -> Gate:
+        """The section `gate` with which the verdict was given, or else the default one."""
+        return _parse(self.params.get("gate"), Gate) or Gate()
 
     @cached_property
     def networks(self) -> dict[str, Any]:
@@ -155,6 +156,12 @@ class Run:
             problem = f"{self.metrics / 'scores.json'}: {self.label} has no scores"
             raise UserError(f"{problem}. Run `dvc repro` at the root of the project first")
         return self.evaluation
+
+
+def _parse(content: Any, section_type: type[SectionT]) -> SectionT | None:
+    with suppress(ValidationError):  # an old commit may have another format
+        return section_type.model_validate(content)
+    return None
 
 
 def find_evaluation(model: bytes) -> Evaluation | None:

@@ -69,7 +69,7 @@ def explain(
         write_json(files["columns"], differences)
     with log_failure("errors", failures):
         write_json(files["errors"], slices.largest_errors(split / "test", test, schema))
-    with log_failure("subgroups", failures):
+    with log_failure("groups", failures):
         evaluation = subgroups.add_subgroups(result, split, schema, params, metadata.intervals)
     with log_failure("plots", failures):
         plots = plot_data.compute_plots(test, increases, metadata.threshold_choice)

@@ -36,7 +36,7 @@ class ExpectedScore(Section):
             labelled.
         left_out: Number of rows of which it is not the score: those that fail a check whose policy
             is not `warn`, and those for which the model has no prediction.
-        test: The score of the test rows, if it and its interval are known.
+        test: The score of the test rows, if it is known.
     """
 
     value: float

@@ -101,7 +101,7 @@ def merge_packages(path: Path, old: str, new: str) -> str:
     owner_packages = {
         name: lines
         for name, lines in locked_packages(lock).items()
-        if lines.split()[0] not in old_pins
+        if lines.split()[0] not in old_pins and name != "keras-tabular"
     }
     return replace_packages(lock, locked_packages(new) | owner_packages)
 

@@ -51,9 +51,9 @@ def format_difference(row: ScoreRow, other: Score | None) -> str:
     outcome = row.outcome(other)
     if row.model is None or other is None:
         return UNDEFINED
-    difference = other.difference
-    if outcome == "same" and difference is None:
+    if outcome == "same":
         return "same"
+    difference = other.difference
     value = difference.value if difference else row.model.value - other.value
     text = f"{'+' if value > 0 else ''}{format_score(value)}, {outcome.replace('_', ' ')}"
     interval = difference and format_interval((difference.low, difference.high))

@@ -11,7 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from keras_tabular.core.errors import format_list
+from keras_tabular.config.schema import SCHEMA
+from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.experiments.run import Run
 from keras_tabular.report import column_pictures, formats, pictures, vega
@@ -26,12 +27,14 @@ MARKDOWN_ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&
 
 def render(template: str, comparison: Comparison, **sections: Any) -> str:
     """Render a template with a comparison and the other sections that it names."""
-    task = TASKS[comparison.run.schema["task"]]
+    name = comparison.run.schema.get("task")
+    if name not in TASKS:
+        raise UserError(f"{SCHEMA}: task: expected one of {format_list(TASKS)}, got {name}")
     return TEMPLATES.get_template(template).render(
         comparison=comparison,
         run=comparison.run,
         base=comparison.base,
-        task=task,
+        task=TASKS[name],
         row_set_titles=ROW_SETS,
         **sections,
     )

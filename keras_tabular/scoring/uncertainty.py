@@ -68,7 +68,7 @@ class ScoredPredictions(NamedTuple):
     deciding_rows: dict[str, float]
 
     def intervals(self, keys: Collection[str] | None = None) -> dict[str, Interval]:
-        """Compute the 95% confidence interval of each score.
+        """Compute the 95% confidence interval of each score, by its metric key.
 
         An interval that is only 0 or only 1 is left out, since other rows may well have another
         score. That happens with a bootstrap or Student's interval, but never with Wilson's.

@@ -86,7 +86,7 @@ class Task:
     @classmethod
     def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
         """Build the task from the values of the target column, and the positive one of two."""
-        return cls(tuple(sorted(values, key=lambda value: value == positive)))
+        return cls(tuple(values))
 
     @classmethod
     def explain_classes(cls, classes: Sequence[Label]) -> str:
@@ -206,6 +206,10 @@ class Binary(Task):
     rare_metrics = ("roc_auc", "average_precision")
     subgroup_measures = ("selection_rate", "true_positive_rate", "false_positive_rate", "error")
     has_threshold = True
+
+    @classmethod
+    def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
+        return cls(tuple(sorted(values, key=lambda value: value == positive)))
 
     @classmethod
     def explain_classes(cls, classes: Sequence[Label]) -> str:

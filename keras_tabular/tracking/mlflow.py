@@ -21,7 +21,7 @@ from keras_tabular.experiments.run import LOCK, WORKSPACE, Run, git
 from keras_tabular.model_file.metadata import training_rows
 from keras_tabular.prediction.inputs import MODEL as MODEL_FILE
 from keras_tabular.prediction.inputs import read_schema, scratch_folder
-from keras_tabular.scoring.evaluation import MODEL, model_values
+from keras_tabular.scoring.evaluation import MODEL
 
 LIBRARY = Path(__file__).parents[1]
 SERVER, NAME = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
@@ -73,12 +73,19 @@ def allowed_keys(items: Iterable[tuple[str, object]]) -> dict[str, object]:
 
 
 def metrics_to_log(run: Run) -> dict[str, float]:
-    """Return the content of metrics.json, and all scores of the model with their intervals."""
-    scores = [score for score in run.require_evaluation().scores if score.model == MODEL]
-    metrics = dict(flatten(run.load(run.metrics / "metrics.json"))) | model_values(scores)
-    for score in scores:
+    """Return all numbers of scores.json by keys as in metrics.json."""
+    evaluation = run.require_evaluation()
+    fields = flatten(evaluation.model_dump(exclude={"scores"}, exclude_defaults=True))
+    metrics = {key: value for key, value in fields if type(value) in (int, float)}
+    for score in evaluation.scores:
+        key = score.key
+        if score.model != MODEL:
+            key = f"baseline.{score.model}.{key.removeprefix('test.')}"
+        metrics[key] = score.value
         if score.interval:
-            metrics[f"{score.key}_low"], metrics[f"{score.key}_high"] = score.interval
+            metrics[f"{key}_low"], metrics[f"{key}_high"] = score.interval
+        if score.difference:
+            metrics |= {f"{key}_difference.{name}": end for name, end in score.difference}
     return metrics
 
 

@@ -141,11 +141,12 @@ def project_modules(library: Path) -> list[Path]:
     """
     names = [getattr(module, "__file__", None) for module in [*sys.modules.values()]]
     files = {Path(name).absolute() for name in names if name}
+    outside = (library, *map(Path, (sys.prefix, sys.base_prefix)))
     return sorted(
         file
         for file in files
         if file.is_relative_to(Path.cwd())
         and file.is_file()
         and "site-packages" not in file.parts
-        and not file.is_relative_to(library)
+        and not any(map(file.is_relative_to, outside))
     )

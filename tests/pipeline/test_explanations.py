@@ -21,7 +21,7 @@ from tests.projects import (
 
 EXPLANATIONS = {
     "slices": "inspection.slices.slice_scores",
-    "subgroups": "inspection.subgroups.add_subgroups",
+    "groups": "inspection.subgroups.add_subgroups",
     "plots": "evaluation.plot_data.compute_plots",
 }
 
@@ -51,7 +51,7 @@ def test_an_explanation_that_fails_is_left_out_and_named(
     before, after = read_scores(binary_project), read_scores(folder)
     assert after.failed_explanations == {name: "ZeroDivisionError: a fault"}
     assert after.scores == before.scores
-    assert bool(after.subgroups) is (name != "subgroups")
+    assert bool(after.subgroups) is (name != "groups")
     assert "this explanation is missing" in (folder / "report.html").read_text()
     for output in STAGE_COMMANDS["evaluate"][3:]:
         assert (folder / output).exists()

@@ -72,7 +72,9 @@ def test_a_run_and_its_model(project: Path, server: str, tmp_path: Path) -> None
     assert (run.info.status, run.data.tags["mlflow.source.git.commit"]) == ("FINISHED", head)
     metrics = run.data.metrics
     assert metrics.items() >= dict(flatten(read_json(project / "metrics/metrics.json"))).items()
-    assert {"test.loss_low", "train.mae", "slices.red _or __.mae"} <= metrics.keys()
+    model_keys = {"test.loss_low", "train.mae", "slices.red _or __.mae"}
+    baseline_keys = {"baseline.ridge.cross_validation.mae", "baseline.ridge.loss_difference.low"}
+    assert model_keys | baseline_keys <= metrics.keys()
     assert run.data.params["train.networks.plain.epochs"] == "3"
     assert "evaluate.slices.red _or __.colour" in run.data.params
     for path in ("params.yaml", "dvc.lock", "data/schema.yaml", "metrics/scores.json"):

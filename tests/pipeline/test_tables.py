@@ -38,6 +38,7 @@ def test_columns_of_every_kind_improve_the_scores(sales: Path) -> None:
     assert mae
     assert baseline
     assert mae < baseline
+    assert scores.value("forward_chaining", "mae")
     importance = pd.read_csv(sales / "metrics/plots/importance.csv").set_index("column")
     assert set(importance.index) == {"day", "review", "shop_id"}
     assert (importance["low"] > 0).all()

@@ -60,6 +60,16 @@ def test_without_its_packages_a_script_says_how_to_install_them(
     assert "`pip install -r requirements.txt`" in line
 
 
+@pytest.mark.parametrize("text", [None, "CHECKS = []\n"])
+def test_a_stage_says_what_custom_py_has_to_define(text: str | None, tmp_path: Path) -> None:
+    for name in ("keras_tabular", "stages"):
+        (tmp_path / name).symlink_to(PROJECT / name)
+    if text:
+        (tmp_path / "custom.py").write_text(text)
+    done = run_command(tmp_path, sys.executable, "-m", "stages.evaluate", PYTHONPATH="")
+    assert done.stderr.startswith("error: custom.py: expected this file with the lists CHECKS and ")
+
+
 def test_the_folder_runs_without_packages_from_another_folder(
     bare_python: str, tmp_path: Path
 ) -> None:

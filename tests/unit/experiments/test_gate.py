@@ -8,7 +8,7 @@ import pytest
 from keras_tabular.config.params import Params
 from keras_tabular.config.sections import Gate, Split
 from keras_tabular.experiments import paired
-from keras_tabular.experiments.gate import compare_with_base, evaluate_gate
+from keras_tabular.experiments.gate import check_base, compare_with_base, evaluate_gate
 from keras_tabular.experiments.verdict import Verdict
 from keras_tabular.scoring.evaluation import Difference, EqualRows, Evaluation
 from keras_tabular.tasks.metrics import CONSTANTS
@@ -177,6 +177,13 @@ def test_worse_than_last_fails_only_if_the_difference_is_significant(
     if status == "fail":
         expected = "fail", MISSES_LIMIT, check.reason
     assert (compared.status, compared.headline, compared.reason) == expected
+
+
+def test_worse_than_last_fails_without_the_score_even_if_there_is_no_other_run() -> None:
+    evaluation = build_evaluation(test={"loss": 0.5})
+    run: Any = SimpleNamespace(require_evaluation=lambda: evaluation)
+    checks = [*check_base(run, None, {"test.loss": 0.1, "test.mae": 0.1})]
+    assert [check.status for check in checks] == ["skipped", "fail"]
 
 
 def test_warnings_of_the_evaluation_are_part_of_the_verdict() -> None:
