@@ -257,8 +257,8 @@ def draw_file(seed: int) -> tuple[str, MessyFile]:
     place, kind = KINDS[number]
     file, chosen = MessyFile(seed), {place: kind}
     if rounds % 2 == 1:
-        other_place = file.pick([other for other in FAULTS if other not in (place, "nothing")])
-        chosen[other_place] = file.pick([*FAULTS[other_place]])
+        others = [other for other in KINDS if other[0] not in (place, "nothing")]
+        chosen |= dict([file.pick(others)])
     for place in FAULTS:  # in this order, since lines contain all columns
         if place in chosen:
             FAULTS[place][chosen[place]](file)
