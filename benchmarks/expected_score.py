@@ -41,9 +41,9 @@ from benchmarks.quality import (
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.errors import align_columns
 from keras_tabular.prediction.expected_score import ExpectedScore, compute_row_scores, summarize
-from keras_tabular.scoring.evaluation import Estimate, Evaluation, Scores, ScoreSet
+from keras_tabular.scoring.evaluation import Evaluation
 from keras_tabular.scoring.scores import Predictions
-from keras_tabular.scoring.uncertainty import share_interval
+from keras_tabular.scoring.uncertainty import score_mean
 from keras_tabular.table.arrays import feature_arrays, labels
 from keras_tabular.table.cells import as_float64
 from keras_tabular.table.parquet import read_parts
@@ -65,7 +65,8 @@ class Result(NamedTuple):
     @property
     def covered(self) -> bool:
         """Whether the interval of the expected score contains the real score."""
-        return self.expected.low <= self.real <= self.expected.high
+        low, high = self.expected.interval
+        return low <= self.real <= high
 
     def difference(self, score: float) -> float:
         """Return the difference of a score from the real one, in percentage points."""
@@ -86,10 +87,8 @@ def train(table: Table, folder: Path, seed: int) -> None:
 
 def evaluate(predictions: Predictions) -> Evaluation:
     """Return the accuracy of some rows with its interval."""
-    values = predictions.row_scores
-    interval = share_interval(values, predictions.weight)
-    scores = Scores(len(values), {"accuracy": Estimate(float(values.mean()), interval)})
-    return Evaluation(("accuracy",), {"test": ScoreSet(scores)})
+    score = score_mean("test", "accuracy", predictions.row_scores, predictions.weight, None)
+    return Evaluation(primary_metrics=("accuracy",), scores=(score,))
 
 
 def draw_shifted(values: np.ndarray, shift: float, rng: np.random.Generator) -> np.ndarray:

@@ -29,12 +29,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from keras_tabular.evaluation.scores import Predictions, row_scores, score
-from keras_tabular.evaluation.uncertainty import error_interval, score_and_resample, share_interval
 from scipy.special import expit, ndtri
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.inspection.slices import ScoredRows, weakest_slices
+from keras_tabular.inspection.slices import slice_scores
+from keras_tabular.scoring.scores import Predictions, score
+from keras_tabular.scoring.uncertainty import mean_interval, score_and_resample, share_interval
+from keras_tabular.tasks.task import Binary, Regression
 
 MANY_ROWS = 400_000
 CLASS_SCORES = ("roc_auc", "average_precision", "recall", "precision", "f1")
@@ -70,7 +71,7 @@ def build_schema(task: str, **columns: dict[str, Any]) -> Schema:
     return Schema.model_validate(content | {"columns": columns | {"y": target}})
 
 
-BINARY, REGRESSION = build_schema("binary"), build_schema("regression")
+BINARY, REGRESSION = Binary((0, 1)), Regression()
 
 
 def predict_ranked(y: np.ndarray, area: float, errors: np.ndarray) -> Predictions:
@@ -82,7 +83,7 @@ def predict_ranked(y: np.ndarray, area: float, errors: np.ndarray) -> Prediction
     """
     share = y.mean()
     logits = 2**0.5 * ndtri(area) * (y - 0.5) + errors + np.log(share / (1 - share))
-    return Predictions(y, expit(logits)[:, None], np.ones(len(y)), share)
+    return Predictions(BINARY, y, expit(logits)[:, None], np.ones(len(y)), share)
 
 
 def draw_ranked_rows(
@@ -95,8 +96,7 @@ def draw_ranked_rows(
 
 def true_scores(rng: np.random.Generator, positive_share: float, area: float) -> dict[str, float]:
     """Return the scores of very many rows."""
-    rows = draw_ranked_rows(rng, int(positive_share * MANY_ROWS), area, MANY_ROWS)
-    return {key: estimate.value for key, estimate in score(rows, BINARY).items()}
+    return score(draw_ranked_rows(rng, int(positive_share * MANY_ROWS), area, MANY_ROWS))
 
 
 def measure_rare_classes(draws: int = 200) -> Iterator[Measurement]:
@@ -107,7 +107,7 @@ def measure_rare_classes(draws: int = 200) -> Iterator[Measurement]:
         truth = true_scores(rng, positive / 200, area)
         for _ in range(draws):
             rows = draw_ranked_rows(rng, positive, area)
-            limits = score_and_resample(rows, BINARY).intervals(CLASS_SCORES)
+            limits = score_and_resample(rows).intervals(CLASS_SCORES)
             for key in limits.keys() & {*CLASS_SCORES}:
                 inside[key].append(limits[key][0] <= truth[key] <= limits[key][1])
         for key, each in sorted(inside.items()):
@@ -121,7 +121,7 @@ def measure_differences_of_noise(draws: int = 400) -> Iterator[Measurement]:
         rng, different = np.random.default_rng(0), 0
         for _ in range(draws):
             first, second = (
-                score_and_resample(draw_ranked_rows(rng, positive, 0.5), BINARY) for _ in range(2)
+                score_and_resample(draw_ranked_rows(rng, positive, 0.5)) for _ in range(2)
             )
             different += not first.differences(second)["roc_auc"].within_chance
         name = f"noise, {positive} positive: ROC AUC differs"
@@ -139,11 +139,11 @@ def measure_groups(draws: int = 200) -> Iterator[Measurement]:
             weight = rng.choice([1.0, 3.0], groups)[group] if is_weighted else np.ones(rows)
             errors = (rng.normal(size=groups)[group] + rng.normal(size=rows)) / 2**0.5
             classes = predict_ranked(rng.permutation(np.repeat([1.0, 0.0], rows // 2)), 0.8, errors)
-            values = Predictions(errors, np.zeros((rows, 1)), weight)
-            for predictions, schema in ((classes, BINARY), (values, REGRESSION)):
+            values = Predictions(REGRESSION, errors, np.zeros((rows, 1)), weight)
+            for predictions in (classes, values):
                 in_groups = predictions._replace(weight=weight, group=group)
-                for key, (low, high) in score_and_resample(in_groups, schema).intervals().items():
-                    name = "squared error" if (schema, key) == (REGRESSION, "loss") else key
+                for key, (low, high) in score_and_resample(in_groups).intervals().items():
+                    name = "squared error" if predictions is values and key == "loss" else key
                     if name in truth:
                         inside[name].append(low <= truth[name] <= high)
         for key, each in sorted(inside.items()):
@@ -156,7 +156,7 @@ def measure_means(draws: int = 1000) -> Iterator[Measurement]:
     for rows, least in errors.items():
         rng, truth, inside = np.random.default_rng(0), np.exp(1.25**2 / 2), 0
         for _ in range(draws):
-            low, high = error_interval(rng.lognormal(0, 1.25, rows), np.ones(rows))
+            low, high = mean_interval(rng.lognormal(0, 1.25, rows), np.ones(rows))
             inside += low <= truth <= high
         yield Measurement(f"mean, {rows} lognormal errors", inside / draws, least, is_minimum=True)
     for rows, least in shares.items():
@@ -178,10 +178,9 @@ def measure_weak_slices(draws: int = 200) -> Iterator[Measurement]:
             table = pa.table({name: rng.choice(letters, 1500) for name in names})
             y = rng.integers(0, 2, 1500).astype(float)
             right = rng.random(1500) < accuracy
-            predictions = Predictions(y, np.where(right, y, 1 - y)[:, None], np.ones(1500))
-            scores = row_scores(predictions, schema)
-            rows = ScoredRows(table, predictions, schema, "accuracy", scores)
-            slices = weakest_slices(rows, rows, names, float(right.mean()))
+            y_pred = np.where(right, y, 1 - y)[:, None]
+            rows = {"test": Predictions(BINARY, y, y_pred, np.ones(1500))}
+            slices = slice_scores({"test": table}, rows, schema, ["accuracy"], names, {})
             weak += any(each["weak"] for each in slices["weakest"])
         name = f"slices, accuracy {accuracy}: a weak slice"
         yield Measurement(name, weak / draws, MAX_SHARE_OF_WEAK_TABLES, is_minimum=False)

@@ -179,15 +179,15 @@ def run_ours() -> Result:
     first = "probability_" if schema.classes else "predicted"
     outputs = np.column_stack([rows[name] for name in rows.column_names if name.startswith(first)])
     y = labels(pa.table({schema.target: rows["actual"]}), schema)[:, 0]
-    interval = json.loads(Path("metrics/scores.json").read_text()).get("interval", {})
-    coverage = {key: interval[key] for key in ("asked", "coverage") if key in interval}
+    content = json.loads(Path("metrics/scores.json").read_text()).get("interval_coverage", {})
+    coverage = {key: content[key] for key in ("nominal", "coverage") if key in content}
     return Result(score(y, outputs) | coverage, seconds)
 
 
 def score(y: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
     task = load_schema().learning_task
     predictions = scores.Predictions(task, y, outputs, np.ones(len(y)))
-    return {key: estimate.value for key, estimate in scores.score(predictions).items()}
+    return scores.score(predictions)
 
 
 def build_peers(schema: Schema) -> dict[str, Any]:
@@ -253,7 +253,8 @@ def run_peers() -> Iterator[tuple[str, Result]]:
         start = time.perf_counter()
         fitted = estimator.fit(rows, y)
         seconds = time.perf_counter() - start
-        predicted = baselines.predict(fitted, adapt_frame(x_test, name, categories, texts), schema)
+        rows = adapt_frame(x_test, name, categories, texts)
+        predicted = baselines.predict(fitted, rows, schema.learning_task)
         yield name, Result(score(y_test, predicted), seconds)
 
 
@@ -324,7 +325,7 @@ def print_report(by_table: dict[str, dict[str, list[Result]]], contenders: list[
         scores_of_splits = [result.scores for result in results[OURS]]
         if "coverage" in scores_of_splits[0]:
             coverage = np.mean([scores["coverage"] for scores in scores_of_splits])
-            level = scores_of_splits[0]["asked"]
+            level = scores_of_splits[0]["nominal"]
             print(f"{table:24}{coverage:.1%} of values in intervals of {level:.0%}")
 
 

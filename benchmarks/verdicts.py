@@ -27,9 +27,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from keras_tabular.core.metrics import TASKS
-from keras_tabular.evaluation.evaluation import Evaluation, to_json
-from keras_tabular.evaluation.scores import Predictions
 from scipy.special import ndtr
 
 from benchmarks.intervals import Measurement, build_schema, print_measurements
@@ -38,10 +35,13 @@ from keras_tabular.config.schema import load_schema
 from keras_tabular.config.sections import Gate, Split
 from keras_tabular.core.errors import align_columns
 from keras_tabular.core.files import write_json, write_points
-from keras_tabular.evaluation import plot_data, uncertainty
+from keras_tabular.evaluation import plot_data
 from keras_tabular.evaluation.result import compare_with_baselines
 from keras_tabular.experiments.gate import compare_with_base, evaluate_gate
 from keras_tabular.experiments.run import WORKSPACE, Run
+from keras_tabular.scoring import uncertainty
+from keras_tabular.scoring.evaluation import Evaluation
+from keras_tabular.scoring.scores import Predictions
 
 PROJECT = Path(__file__).parents[1]
 TRAINING_ROWS = 2  # for each test row, as with `split.test_size: 0.33`
@@ -111,15 +111,18 @@ def compute_verdict(
     Args:
         y_pred: Predictions of the model, the linear and the boosted baseline.
     """
-    schema, names, key = build_schema(task), TASKS[task].baselines, TASKS[task].main
+    schema = build_schema(task)
+    learning_task = schema.learning_task
+    names, key = learning_task.baselines, learning_task.main_metric
     model, linear, boosted = (values[:, None] for values in y_pred)
     columns = {"constant": np.full(model.shape, constant), "linear": linear, "boosted": boosted}
     fitted = {names[kind]: {"test": column} for kind, column in columns.items()}
-    rows = Predictions(y, model, np.ones(len(y)), group=group)
-    scored = uncertainty.score_and_resample(rows, schema)
-    test = compare_with_baselines(scored, fitted, dict.fromkeys(fitted, 0.5), (key,), schema)
+    rows = Predictions(learning_task, y, model, np.ones(len(y)), group=group)
+    scored = uncertainty.score_and_resample(rows)
+    scores = compare_with_baselines(scored, fitted, dict.fromkeys(fitted, 0.5), (key,))
     params = Params(gate=BEAT_ALL, split=SPLIT, train=TRAIN_PARAMS[loss])
-    verdict = evaluate_gate(Evaluation((key,), {"test": test}), params, schema, {})
+    evaluation = Evaluation(primary_metrics=(key,), scores=tuple(scores))
+    verdict = evaluate_gate(evaluation, params, schema, {})
     return NOTHING_LEARNT if verdict.headline == "Nothing was learnt" else verdict.status
 
 
@@ -194,13 +197,14 @@ def measure_comparisons_with_the_last_run(draws: int = 200) -> Iterator[Measurem
     params = Params(gate=gate, split=SPLIT, train=TRAIN_PARAMS["auto"])
 
     def write_run(name: str, y: np.ndarray, y_pred: np.ndarray) -> Run:
-        predictions = Predictions(y, y_pred[:, None], np.ones(len(y)))
-        scored = uncertainty.score_and_resample(predictions, schema)
-        test = compare_with_baselines(scored, {}, {}, ("accuracy",), schema)
+        predictions = Predictions(schema.learning_task, y, y_pred[:, None], np.ones(len(y)))
+        scored = uncertainty.score_and_resample(predictions)
+        scores = compare_with_baselines(scored, {}, {}, ("accuracy",))
+        evaluation = Evaluation(primary_metrics=("accuracy",), scores=tuple(scores))
         folder = Path(name)
         (folder / "plots").mkdir(parents=True, exist_ok=True)
-        write_json(folder / "scores.json", to_json(Evaluation(("accuracy",), {"test": test})))
-        rows = plot_data.kept_test_rows(predictions, schema)
+        write_json(folder / "scores.json", evaluation.model_dump(exclude_defaults=True))
+        rows = plot_data.kept_test_rows(predictions)
         write_points(folder / "plots/test_rows.csv", rows, plot_data.MAX_KEPT_ROWS)
         return Run(WORKSPACE, folder)
 

@@ -9,7 +9,7 @@ from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
 from keras_tabular.evaluation import calibration
 from keras_tabular.model_file.metadata import read_metadata, replace_metadata
-from keras_tabular.scoring.out_of_fold import OutOfFold
+from keras_tabular.training.out_of_fold import OutOfFold
 from stages import run
 
 

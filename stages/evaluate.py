@@ -42,7 +42,7 @@ def main() -> None:
     # The scores are written before the explanations, which may fail.
     write_scores(args.metrics, result.evaluation, task)
     write_test_predictions(args.data, result.predictions["test"], model.metadata, schema)
-    evaluation = explain(model, args.data, args.metrics, result, schema, params)
+    evaluation = explain(model, args.data, args.metrics, result, schema, params.evaluate)
     write_scores(args.metrics, evaluation, task)
     rule = model.metadata.threshold_choice
     print(*summary_lines(evaluation, test_files, task, rule), sep="\n")

@@ -24,10 +24,10 @@ def main() -> None:
     # TensorFlow starts after the parameters are checked.
     from keras_tabular.inspection.attribution import add_training_rows
     from keras_tabular.model_file.saved_model import write_model
-    from keras_tabular.scoring.out_of_fold import FoldPredictions, OutOfFold
     from keras_tabular.training import ensemble, forward_chaining
     from keras_tabular.training.checkpoint import Checkpoints, identity
     from keras_tabular.training.fit import fit
+    from keras_tabular.training.out_of_fold import FoldPredictions, OutOfFold
     from keras_tabular.training.setup import Setup
     from network import build
 
@@ -45,7 +45,7 @@ def main() -> None:
     with atomic_write(args.oof) as folder:
         if train.forward_chaining:
             later = forward_chaining.predict_later_blocks(tables[0], schema, train, build, folder)
-            oof = oof._replace(forward_chaining=FoldPredictions(*later))
+            oof = oof._replace(forward_chaining=later)
         oof.write(folder, [len(part) for part in setup.folds])
     inputs.check()  # before the checkpoints are removed
     checkpoints.remove()

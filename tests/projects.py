@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 from pydantic.v1.utils import deep_update
 
+from keras_tabular.scoring.evaluation import Evaluation
 from tests.commands import call_main, check_output
 from tests.helpers import PROJECT
 
@@ -103,9 +104,9 @@ def read_output_hashes(folder: Path, *without: str) -> dict[str, str]:
     return {path: md5 for path, md5 in hashes.items() if path not in without}
 
 
-def read_scores(folder: Path) -> dict[str, Any]:
-    """Read all scores of a project's last run."""
-    return read_json(folder / "metrics/scores.json")
+def read_scores(folder: Path) -> Evaluation:
+    """Read the evaluation of a project's last run."""
+    return Evaluation.model_validate(read_json(folder / "metrics/scores.json"))
 
 
 def read_gate(folder: Path) -> dict[str, Any]:

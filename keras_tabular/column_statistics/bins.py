@@ -40,11 +40,21 @@ class Bins(NamedTuple):
 
     @classmethod
     def from_values(
-        cls, values: pa.ChunkedArray, column: Column, count: int, *, outside: bool = False
+        cls,
+        values: pa.ChunkedArray,
+        column: Column,
+        count: int,
+        categories: int,
+        *,
+        outside: bool = False,
     ) -> Self:
-        """Build about `count` bins with equally many values, or a bin for each of few values."""
+        """Build about `count` bins with equally many values, or a bin for each of few values.
+
+        Args:
+            categories: Number of the most frequent categories that get a bin each.
+        """
         if column.feature_type == "category":
-            frequent = most_frequent(values.drop_null())[:count]
+            frequent = most_frequent(values.drop_null())[:categories]
             return cls(column, np.empty(0), tuple(category for category, _ in frequent))
         numbers = numeric_values(values, column)
         if not len(numbers):

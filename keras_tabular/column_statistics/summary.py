@@ -45,11 +45,8 @@ class ColumnSummary(Section, extra="ignore"):
             categories: The categories that the model knows; None if it knows all of them.
         """
         kind = column.feature_type
-        count = CATEGORY_BINS if kind == "category" else NUMBER_BINS
-        own_bins = Bins.from_values(values, column, count, outside=True)
-        unknown = 0.0
-        if categories is not None:
-            unknown = bins.unknown_mask(values, categories).mean()
+        own_bins = Bins.from_values(values, column, NUMBER_BINS, CATEGORY_BINS, outside=True)
+        unknown = 0.0 if categories is None else bins.unknown_mask(values, categories).mean()
         return cls(
             feature_type=kind,
             edges=tuple(own_bins.edges.tolist()),

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.base import clone, is_classifier
-from sklearn.compose import make_column_transformer
+from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
@@ -21,12 +21,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from keras_tabular.config.schema import Column, Schema
+from keras_tabular.config.schema import Schema
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.scoring.scores import Baselines
 from keras_tabular.table.arrays import labels, row_weights
 from keras_tabular.table.cells import as_float64, time_zone
 from keras_tabular.table.parquet import read_parts, regroup_rows
+from keras_tabular.tasks.task import Task
 
 # Limits time and memory; more rows hardly improve a linear model.
 MAX_TRAINING_ROWS = 200_000
@@ -88,7 +89,7 @@ def fit_and_predict(
     job: Job, rows: TrainingRows, folds: Folds, schema: Schema, loss: str, tests: Path
 ) -> np.ndarray:
     """Fit one baseline, and predict the rows of one fold, or the test rows."""
-    (name, row_set, number), (x, y, weight) = job, rows
+    (name, row_set, number), (x, y, weight), task = job, rows, schema.learning_task
     estimator = build_baselines(schema, loss)[name]
     with threadpool_limits(1, "openmp"):  # of this thread; other jobs run at the same time
         if row_set in folds:
@@ -96,10 +97,10 @@ def fit_and_predict(
             is_training = fold < number if row_set == "forward_chaining" else fold != number
             training, held_out = np.flatnonzero(is_training), np.flatnonzero(fold == number)
             fitted = fit(estimator, x.iloc[training], y[training], weight[training])
-            return predict(fitted, x.iloc[held_out], schema)
+            return predict(fitted, x.iloc[held_out], task)
         fitted = fit(estimator, x, y, weight)
         parts = (feature_frame(part, schema) for part in read_parts(tests))
-        return np.concatenate([predict(fitted, part, schema) for part in parts])
+        return np.concatenate([predict(fitted, part, task) for part in parts])
 
 
 def read_training_rows(split: Path, schema: Schema, limit: int) -> TrainingRows:
@@ -126,15 +127,12 @@ def build_baselines(schema: Schema, loss: str) -> dict[str, Any]:
     features = schema.features.items()
     categories = [name for name, column in features if column.feature_type == "category"]
     texts = [name for name, column in features if column.feature_type == "text"]
-    numbers = [name for key, column in features for name in number_names(key, column)]
-    imputed = make_pipeline(
-        SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler()
-    )
+    numbers = make_column_selector(dtype_include="number")
+    imputer = SimpleImputer(add_indicator=True, keep_empty_features=True)
+    imputed = make_pipeline(imputer, StandardScaler())
     one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MAX_CATEGORIES)
-    words = make_pipeline(
-        HashingVectorizer(n_features=HASH_BUCKETS, alternate_sign=False, norm=None),
-        TfidfTransformer(),
-    )
+    hashed = HashingVectorizer(n_features=HASH_BUCKETS, alternate_sign=False, norm=None)
+    words = make_pipeline(hashed, TfidfTransformer())
     for_linear = make_column_transformer(
         (imputed, numbers), (one_hot, categories), *((words, name) for name in texts)
     )
@@ -142,9 +140,10 @@ def build_baselines(schema: Schema, loss: str) -> dict[str, Any]:
     ordinal = OrdinalEncoder(
         handle_unknown="use_encoded_value", unknown_value=np.nan, max_categories=254
     )
-    for_trees = make_column_transformer(("passthrough", numbers), (ordinal, categories))
-    is_category = np.arange(len(numbers) + len(categories)) >= len(numbers)
-    boosting = {**BOOSTING, "categorical_features": is_category, "random_state": 0}
+    for_trees = make_column_transformer(
+        ("passthrough", numbers), (ordinal, categories), verbose_feature_names_out=False
+    ).set_output(transform="pandas")
+    boosting = {**BOOSTING, "categorical_features": categories, "random_state": 0}
     if schema.classes:
         constant, linear = DummyClassifier(strategy="prior"), LogisticRegression(max_iter=1000)
         trees = HistGradientBoostingClassifier(**boosting)
@@ -170,34 +169,20 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
             case "text":
                 values = pc.utf8_slice_codeunits(values, 0, MAX_CHARACTERS)
                 columns[name] = values.fill_null("").to_numpy(zero_copy_only=False)
-                (length,) = number_names(name, column)
-                columns[length] = pc.fill_null(pc.utf8_length(values), 0).to_numpy()
+                lengths = pc.fill_null(pc.utf8_length(values), 0)
+                columns[f"{name}\x1flength"] = lengths.to_numpy()
             case "datetime":
                 days = pc.divide(as_float64(values, column), 86_400.0)
+                columns[f"{name}\x1fdays"] = days.to_numpy(zero_copy_only=False)
                 local = values.to_pandas().dt.tz_convert(time_zone(column.timezone or "UTC"))
-                parts = [days.to_numpy(zero_copy_only=False)]
-                for part_name in DATE_PARTS:
-                    numbers = getattr(local.dt, part_name)
-                    parts.append(numbers.to_numpy(np.float64, na_value=np.nan))
-                columns |= dict(zip(number_names(name, column), parts, strict=True))
+                for date_part in DATE_PARTS:
+                    numbers = getattr(local.dt, date_part).to_numpy(np.float64, na_value=np.nan)
+                    columns[f"{name}\x1f{date_part}"] = numbers
             case "number":
                 columns[name] = as_float64(values, column).to_numpy(zero_copy_only=False)
             case "category":
                 columns[name] = values.to_numpy(zero_copy_only=False)
     return pd.DataFrame(columns)
-
-
-def number_names(name: str, column: Column) -> list[str]:
-    """List the number columns that `feature_frame` makes of a column."""
-    match column.feature_type:
-        case "number":
-            return [name]
-        case "datetime":
-            return [f"{name}\x1f{part}" for part in ("days", *DATE_PARTS)]
-        case "text":
-            return [f"{name}\x1flength"]
-        case "category":
-            return []
 
 
 def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> Any:
@@ -215,10 +200,10 @@ def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> A
     return clone(estimator).fit(x, y, **{f"{estimator.steps[-1][0]}__sample_weight": weight})
 
 
-def predict(fitted: Any, x: pd.DataFrame, schema: Schema) -> np.ndarray:
+def predict(fitted: Any, x: pd.DataFrame, task: Task) -> np.ndarray:
     """Predict rows with a fitted baseline, shape (rows, outputs), as the network does."""
-    if not schema.classes:
+    if not task.classes:
         return np.asarray(fitted.predict(x))[:, None]
-    probabilities = np.zeros((len(x), len(schema.classes)))
+    probabilities = np.zeros((len(x), len(task.classes)))
     probabilities[:, fitted.classes_.astype(int)] = fitted.predict_proba(x)
-    return probabilities[:, list(schema.learning_task.output_classes)]
+    return probabilities[:, list(task.output_classes)]

@@ -12,12 +12,12 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.numbers import round_for_comparison
 from keras_tabular.evaluation.intervals import fit_intervals
 from keras_tabular.model_file.metadata import Intervals, ModelMetadata
-from keras_tabular.scoring.out_of_fold import OutOfFold
 from keras_tabular.scoring.scores import Predictions, hits_and_alarms
 from keras_tabular.scoring.uncertainty import mean_difference
 from keras_tabular.table.arrays import labels, row_weights
 from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import read_parts
+from keras_tabular.training.out_of_fold import OutOfFold
 
 # The temperatures to choose from, at most 5% apart; rounded, so that every CPU has the same ones.
 TEMPERATURES = np.round(np.geomspace(0.25, 4, 112), 2)
@@ -223,14 +223,10 @@ def choose_temperature(predictions: Predictions, fold: np.ndarray) -> dict[str, 
         scaled_losses[rows] = compute_losses(TEMPERATURES[number], rows)
     change = mean_difference(scaled_losses, compute_losses(1), weight, group, is_share=False)
     # The last bits of a logarithm depend on the CPU: the decision is made with rounded numbers.
-    loss_change, low, high = (round(number, 6) for number in change)
+    names = ("loss_change", "loss_change_low", "loss_change_high")
+    changes = {name: round(number, 6) for name, number in zip(names, change, strict=True)}
     best = float(TEMPERATURES[_first_minimum(total_losses)[0]])
-    return {
-        "temperature": best if high < 0 else 1.0,
-        "loss_change": loss_change,
-        "loss_change_low": low,
-        "loss_change_high": high,
-    }
+    return {"temperature": best if changes["loss_change_high"] < 0 else 1.0} | changes
 
 
 def _first_minimum(losses: np.ndarray) -> np.ndarray:

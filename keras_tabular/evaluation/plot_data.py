@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Costs
+from keras_tabular.config.sections import Costs, ThresholdRule
 from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import MAX_POINTS, atomic_write, write_points
 from keras_tabular.scoring.scores import Predictions, hits_and_alarms
@@ -42,16 +41,13 @@ Plots = dict[str, tuple[Any, ...]]  # the columns of each file, as in its header
 
 
 def compute_plots(
-    test: Predictions,
-    importance: dict[str, np.ndarray],
-    schema: Schema,
-    costs: Costs | None = None,
+    test: Predictions, importance: dict[str, np.ndarray], rule: ThresholdRule | None = None
 ) -> Plots:
     """Compute the points of the plots that the task needs, by the name of their file.
 
     Args:
         importance: Increase of the loss in each repetition, by column.
-        costs: The costs by which the threshold was chosen, if it was.
+        rule: The rule by which the threshold was chosen, if it was.
     """
     names = sorted(importance, key=lambda name: -importance[name].mean())[:MAX_COLUMNS]
     mean, low, high = (
@@ -62,14 +58,14 @@ def compute_plots(
         y, value = test.y, test.y_pred[:, 0].astype(np.float64)
         plots["values"] = (y, value, y - value)
     else:
-        plots |= probability_plots(test, schema)
+        plots |= probability_plots(test)
         plots["confusion"] = confusion(test)
     if test.task.has_threshold:
-        plots["threshold"] = threshold_plot(test, costs)
+        plots["threshold"] = threshold_plot(test, rule.cost if rule else None)
     return plots
 
 
-def write_plots(folder: Path, plots: Plots, test: Predictions, schema: Schema) -> None:
+def write_plots(folder: Path, plots: Plots, test: Predictions) -> None:
     """Write the points of every plot, and the test rows that are kept.
 
     Args:
@@ -81,26 +77,26 @@ def write_plots(folder: Path, plots: Plots, test: Predictions, schema: Schema) -
             columns = dict(zip(header, plots.get(name, [()] * len(header)), strict=True))
             max_points = MAX_CONFUSION_CELLS if name == "confusion" else MAX_POINTS
             write_points(partial / f"{name}.csv", columns, max_points)
-        write_points(partial / "test_rows.csv", kept_test_rows(test, schema), MAX_KEPT_ROWS)
+        write_points(partial / "test_rows.csv", kept_test_rows(test), MAX_KEPT_ROWS)
 
 
-def kept_test_rows(test: Predictions, schema: Schema) -> dict[str, Any]:
+def kept_test_rows(test: Predictions) -> dict[str, Any]:
     """Return label, predictions, weight and group of the test rows that are kept."""
     max_rows = min(len(test.y), MAX_KEPT_PREDICTIONS // test.y_pred.shape[1])
     rows = np.arange(max_rows)
     if test.group is not None:  # whole groups
         rows = np.sort(np.argsort(test.group, kind="stable")[: min(max_rows, MAX_KEPT_ROWS)])
     first_rows = test.select(rows)
-    y, y_pred, weight, group = first_rows.y, first_rows.y_pred, first_rows.weight, first_rows.group
-    return {
-        "y": y.astype(int) if first_rows.task.classes else y,
-        **{f"output_{k}": column for k, column in enumerate(y_pred.astype(np.float64).T)},
-        **({"weight": weight} if schema.weight is not None else {}),
-        **({} if group is None else {"group": group}),
-    }
+    columns = {"y": first_rows.y.astype(int) if first_rows.task.classes else first_rows.y}
+    columns |= {f"output_{k}": values for k, values in enumerate(first_rows.y_pred.astype(float).T)}
+    if test.is_weighted:
+        columns["weight"] = first_rows.weight
+    if first_rows.group is not None:
+        columns["group"] = first_rows.group
+    return columns
 
 
-def probability_plots(test: Predictions, schema: Schema) -> Plots:
+def probability_plots(test: Predictions) -> Plots:
     """Compute the calibration, and the ROC and precision-recall curves."""
     classes = np.array(test.task.output_classes)
     pooled = Predictions(
@@ -116,7 +112,7 @@ def probability_plots(test: Predictions, schema: Schema) -> Plots:
     means = [np.average(rows.y_pred, weights=rows.weight) for rows in filled]
     actual = [np.average(rows.y, weights=rows.weight) for rows in filled]
     ends = [share_interval(rows.y, rows.weight, rows.group) for rows in filled]
-    counts = [rows.weight.sum() if schema.weight else len(rows.y) for rows in filled]
+    counts = [rows.weight.sum() if test.is_weighted else len(rows.y) for rows in filled]
     plots: Plots = {"calibration": (means, actual, means, *zip(*ends, strict=True), counts)}
     if len(np.unique(pooled.y)) == 2:
         plots |= ranking_plots(pooled.y, pooled.y_pred, pooled.weight)

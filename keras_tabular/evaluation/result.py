@@ -22,7 +22,6 @@ from keras_tabular.scoring.evaluation import (
     Score,
     score_records,
 )
-from keras_tabular.scoring.out_of_fold import OutOfFold
 from keras_tabular.scoring.scores import Baselines, Predictions, score
 from keras_tabular.scoring.uncertainty import (
     ScoredPredictions,
@@ -33,6 +32,8 @@ from keras_tabular.table import arrays
 from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import FILE, LINE, part_paths, read_parts, write_part
 from keras_tabular.tasks.metrics import ROW_SETS, CustomMetric
+from keras_tabular.tasks.task import Task
+from keras_tabular.training.out_of_fold import OutOfFold
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from keras_tabular.model_file.saved_model import SavedModel
@@ -65,7 +66,7 @@ def evaluate(
     scored = {k: score_and_resample(predictions[k]) for k in held_out if k in predictions}
     primary = choose_primary_metrics(predictions["train"], scored["test"], schema.weight)
     fitted = baselines()
-    thresholds = baseline_thresholds(fitted, predictions, metadata, schema)
+    thresholds = baseline_thresholds(fitted, predictions, metadata, test.task)
     scores = []
     for name, rows in predictions.items():
         if name in scored:
@@ -176,7 +177,7 @@ def baseline_thresholds(
     baselines: Baselines,
     predictions: dict[str, Predictions],
     metadata: ModelMetadata,
-    schema: Schema,
+    task: Task,
 ) -> dict[str, float]:
     """Choose the threshold of each baseline in the way in which that of the model was chosen.
 
@@ -185,13 +186,13 @@ def baseline_thresholds(
         predictions: Predictions of the model, by row set.
         metadata: The threshold of the model, and how it was chosen.
     """
-    names = schema.learning_task.baselines
     thresholds = dict.fromkeys(baselines, metadata.threshold)
-    thresholds[names["constant"]] = 0.5  # so that it predicts the most frequent class
+    thresholds[task.baselines["constant"]] = 0.5  # so that it predicts the most frequent class
     row_set = "forward_chaining" if "forward_chaining" in predictions else "cross_validation"
     rule = metadata.threshold_choice
     if rule and row_set in predictions:
-        for name in (names["linear"], names["boosted"]):
+        for key in ("linear", "boosted"):
+            name = task.baselines[key]
             probability = baselines[name][row_set][:, 0]
             rows = predictions[row_set].select(slice(len(probability)))
             thresholds[name] = choose_threshold(rule, rows.y, probability, rows.weight)
@@ -232,7 +233,8 @@ def compare_with_baselines(
     """
     task, rows = scored.predictions.task, len(scored.predictions.y)
     scores = score_records(row_set, MODEL, scored.values, rows, interval=scored.intervals())
-    for name, y_pred in ((name, row_sets[row_set]) for name, row_sets in baselines.items()):
+    for name, baseline_predictions in baselines.items():
+        y_pred = baseline_predictions[row_set]
         predictions = scored.predictions.select(slice(len(y_pred)))
         if len(predictions.y) < len(scored.predictions.y):
             scored = score_and_resample(predictions)
@@ -257,9 +259,8 @@ def with_best_constant(constant: ScoredPredictions) -> ScoredPredictions:
     A model that has learnt nothing predicts a constant, too. It must not be better than the
     baseline only because its constant happens to suit these rows.
     """
-    rows = constant.predictions
-    best = rows.task.best_constant(rows.y, rows.weight)
-    losses = rows._replace(y_pred=np.broadcast_to(best, rows.y_pred.shape)).row_losses
+    rows = constant.predictions.with_best_constant("loss")
+    losses = rows.row_losses
     values = constant.values | {"loss": float(np.average(losses, weights=rows.weight))}
     return constant._replace(values=values, row_values=constant.row_values | {"loss": losses})
 

@@ -6,7 +6,6 @@ for it, `compare_with_base` adds the comparison with another run.
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from math import inf
 
 from keras_tabular.config.params import PARAMS, Params
 from keras_tabular.config.schema import Schema
@@ -177,7 +176,7 @@ def _format_comparison(evaluation: Evaluation, name: str, keys: Sequence[str]) -
         value, baseline = evaluation.value("test", key), evaluation.score("test", key, name)
         if value is None or baseline is None or baseline.difference is None:
             continue
-        label, greater_is_better = metric(key)
+        label, greater_is_better, _ = metric(key)
         label = label if label[:2].isupper() else label.lower()  # but ROC AUC, R² and F1
         low, high = baseline.difference.low, baseline.difference.high
         direction = "" if greater_is_better else "lower is better; "
@@ -265,15 +264,15 @@ def check_subgroups(evaluation: Evaluation, limits: Mapping[str, float]) -> Iter
     differences = {name: column.differences for name, column in evaluation.subgroups.items()}
     for name, key in product(differences or ["evaluate.groups"], limits):
         value, source = None, ", since no two groups have enough rows that decide it"
-        if "groups" in evaluation.failed_explanations:
+        if "subgroups" in evaluation.failed_explanations:
             source = ", since they could not be computed"
         elif key == "coverage_difference" and not evaluation.interval_coverage:
             source = ", since the model has no prediction intervals, which require "
             source += "train.folds above 1"
         if largest := differences.get(name, {}).get(key.removesuffix("_difference")):
-            value, low, high = largest.value, largest.low, largest.high
-            interval = "no interval"
-            if high < inf:
+            value, interval = largest.value, "no interval"
+            if largest.interval:
+                low, high = largest.interval
                 interval = f"95% CI {format_number(low, high)} to {format_number(high, low)}"
             source = f" (highest: {largest.highest}, lowest: {largest.lowest}; {interval})"
         yield _check_limit(f"groups {name}.{key}", value, limits[key], False, source)

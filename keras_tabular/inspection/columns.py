@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from keras_tabular.column_statistics import bins
+from keras_tabular.column_statistics.bins import Bins, format_value, is_among, numeric_values
 from keras_tabular.column_statistics.summary import ColumnSummary, total_variation
 from keras_tabular.config.schema import Column, Schema
 
@@ -49,29 +49,28 @@ def histogram(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> 
         "rows": {name: len(values) for name, values in tables.items()},
     }
     if column.feature_type == "category":
-        categories = bins.Bins.from_values(train, column, MAX_CATEGORIES)
-        counts = {name: categories.counts(values)[:-1] for name, values in tables.items()}
-        has_others = any(rows[-1] for rows in counts.values())
-        bars = len(categories.categories) + has_others
-        content["names"] = categories.names[:bars]
-        return content | {name: rows[:bars].tolist() for name, rows in counts.items()}
-    numbers = {name: bins.numeric_values(values, column) for name, values in tables.items()}
-    if not len(numbers["train"]):
-        return content
-    distinct = np.unique(numbers["train"])
-    if len(distinct) <= MAX_BARS:
-        edges = (distinct[1:] + distinct[:-1]) / 2
-        content["names"] = [bins.format_value(value, column) for value in distinct]
+        bars = Bins.from_values(train, column, MAX_BARS, MAX_CATEGORIES)
+        content["names"] = bars.names[:-1]
     else:
-        low, high = np.quantile(numbers["train"], HISTOGRAM_QUANTILES, method="nearest")
-        if low == high:
-            low, high = distinct[0], distinct[-1]
-        edges = np.linspace(low, high, MAX_BARS + 1)[1:-1]
-        content |= {"from": float(low), "to": float(high)}
-    for name, values in numbers.items():
-        bars_of_rows = np.searchsorted(edges, values, side="right")
-        content[name] = np.bincount(bars_of_rows, minlength=len(edges) + 1).tolist()
-    return content
+        numbers = numeric_values(train, column)
+        if not len(numbers):
+            return content
+        distinct = np.unique(numbers)
+        if len(distinct) <= MAX_BARS:
+            edges = (distinct[1:] + distinct[:-1]) / 2
+            content["names"] = [format_value(value, column) for value in distinct]
+        else:
+            low, high = np.quantile(numbers, HISTOGRAM_QUANTILES, method="nearest")
+            if low == high:
+                low, high = distinct[0], distinct[-1]
+            edges = np.linspace(low, high, MAX_BARS + 1)[1:-1]
+            content |= {"from": float(low), "to": float(high)}
+        bars = Bins(column, edges, ())
+    counts = {name: bars.counts(values)[:-1].tolist() for name, values in tables.items()}
+    if column.feature_type == "category" and not any(rows[-1] for rows in counts.values()):
+        content["names"].pop()  # no other categories
+        counts = {name: rows[:-1] for name, rows in counts.items()}
+    return content | counts
 
 
 def share_outside(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> float:
@@ -80,8 +79,8 @@ def share_outside(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column)
     if column.feature_type == "text" or not len(present):
         return 0.0
     if column.feature_type == "category":
-        return 1 - float(bins.is_among(present, train.unique()).mean())
-    values, train_values = (bins.numeric_values(each, column) for each in (present, train))
+        return 1 - float(is_among(present, train.unique()).mean())
+    values, train_values = (numeric_values(each, column) for each in (present, train))
     low, high = train_values.min(initial=np.inf), train_values.max(initial=-np.inf)
     return float(np.mean((values < low) | (values > high)))
 

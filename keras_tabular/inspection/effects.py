@@ -55,7 +55,7 @@ def column_effect(
 ) -> dict[str, Any] | None:
     """Compute the effect of one column; None if all rows have the same value."""
     column, is_category = schema.columns[name], schema.columns[name].feature_type == "category"
-    bins = Bins.from_values(rows[name], column, MAX_CATEGORIES)
+    bins = Bins.from_values(rows[name], column, MAX_STEPS, MAX_CATEGORIES)
     if len(bins.categories) < 2 and not len(bins.edges):
         return None
     if not is_category:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +14,9 @@ from keras_tabular.column_statistics.bins import Bins, is_among, missing_mask, n
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Range, Slice
 from keras_tabular.scoring.scores import Predictions
-from keras_tabular.scoring.uncertainty import ALPHA, error_interval, share_interval
+from keras_tabular.scoring.uncertainty import ALPHA, score_mean
 from keras_tabular.table.parquet import part_paths
-from keras_tabular.tasks.metrics import metric
+from keras_tabular.tasks.metrics import METRICS
 
 MAX_NUMBER_BINS, MAX_CATEGORIES = 4, 8  # of a column
 MAX_PAIRED_COLUMNS = 8  # the most important columns, which are also combined in pairs
@@ -25,44 +25,6 @@ MAX_SLICES, MAX_SLICES_OF_BIN = 5, 2
 MAX_OVERLAP = 0.7  # intersection over union of the rows of two slices
 MAX_ERRORS, MAX_TEXT = 10, 200  # rows, and characters of a text
 SliceBins = tuple[tuple[str, int], ...]  # names of one or two columns, each with a bin
-
-
-class ScoredRows(NamedTuple):
-    """Rows with their predictions and a score for each row.
-
-    Attributes:
-        table: The rows.
-        key: The metric whose mean over the rows is the score of the rows.
-        scores: Score of each row, float64, (rows,).
-    """
-
-    table: pa.Table
-    predictions: Predictions
-    schema: Schema
-    key: str
-    scores: np.ndarray
-
-    def score_slice(self, mask: np.ndarray, alpha: float) -> dict[str, Any]:
-        """Return the `rows` of a slice, their `score` and its interval, `low` and `high`.
-
-        Rows of a single group say nothing about the spread of errors, so they have no interval.
-        A slice may be weak because its rows are hard to predict, so the result has the score of the
-        best `constant` for these rows, too. For two classes, it also has the `recall`.
-        """
-        rows, values = self.predictions.select(mask), self.scores[mask]
-        y, weight, group = rows.y, rows.weight, rows.group
-        content: dict[str, Any] = {"rows": int(mask.sum())}
-        if not weight.any():
-            return content
-        content["score"] = float(np.average(values, weights=weight))
-        interval = share_interval if self.key == "accuracy" else error_interval
-        low, high = interval(values, weight, group, alpha)
-        content |= {"low": low, "high": high} if math.isfinite(high) else {}
-        content["constant"] = rows.task.constant_score(y, weight, self.key)
-        if rows.task.has_threshold and weight[y == 1].any():
-            is_found = rows.predicted_classes[y == 1]
-            content["recall"] = float(np.average(is_found, weights=weight[y == 1]))
-        return content
 
 
 def slice_scores(
@@ -75,82 +37,97 @@ def slice_scores(
 ) -> dict[str, Any]:
     """Compute the content of `metrics/slices.json`: declared slices and the weakest slices.
 
-    The weakest slices are searched among the rows of cross-validation, if there are some, since
-    these are more than the test rows. Their scores on the test rows are added.
+    Every slice has a `score`, that of the first row set, and a score of the `test` rows. The
+    intervals of the weakest slices hold for all slices that are searched (Bonferroni's correction).
+    A slice is `weak` if its interval does not reach the score of all rows.
 
     Args:
-        tables: Rows in the order of their predictions, by the keys of `metrics.ROW_SETS`.
-        predictions: Predictions of the model for at least these rows.
+        tables: Rows of cross-validation and test rows. The first table with rows is searched.
+        predictions: Predictions of the model, which may be for more or fewer rows.
         primary_metrics: If a class is rare, slices are compared by the loss.
         important: Names of the columns, the most important one first.
         declared: Slices by name.
     """
-    main = schema.learning_task.main_metric
-    key = main if primary_metrics[0] == main else "loss"
-    row_sets = {}
-    for name, table in tables.items():
-        rows = predictions[name].select(slice(len(table)))
-        scores = rows.row_losses if key == "loss" else rows.row_scores
-        row_sets[name] = ScoredRows(table, rows, schema, key, scores)
-    found_in = "cross_validation" if "cross_validation" in row_sets else "test"
+    tables = {k: rows[: len(predictions[k].y)] for k, rows in tables.items() if k in predictions}
+    row_set, main = next(iter(tables)), schema.learning_task.main_metric
+    metric = main if primary_metrics[0] == main else "loss"
+    rows = {name: predictions[name].select(slice(len(table))) for name, table in tables.items()}
 
-    def score_slice(conditions: Slice) -> dict[str, Any]:
-        masks = {k: select_rows(rows.table, schema, conditions) for k, rows in row_sets.items()}
-        return {name: rows.score_slice(masks[name], ALPHA) for name, rows in row_sets.items()}
+    def score_slice(masks: Mapping[str, np.ndarray], alpha: float = ALPHA) -> dict[str, Any]:
+        searched, test = (rows[name].select(masks[name]) for name in (row_set, "test"))
+        score = score_rows(row_set, searched, metric, alpha)
+        return {"score": score, "test": score_rows("test", test, metric)}
 
-    all_rows = score_slice({})
-    overall = all_rows[found_in]["score"]
-    return {
-        "score": key,
-        "found_in": found_in,
-        "all_rows": all_rows,
-        **weakest_slices(row_sets[found_in], row_sets["test"], important, overall),
-        "declared": {
-            name: {"where": describe_conditions(conditions)} | score_slice(conditions)
-            for name, conditions in declared.items()
-        },
+    def score_conditions(conditions: Slice) -> dict[str, Any]:
+        masks = {name: select_rows(table, schema, conditions) for name, table in tables.items()}
+        return score_slice(masks) | {"where": describe_conditions(conditions)}
+
+    all_rows, bins = score_conditions({}), bin_columns(tables[row_set], schema, important)
+    codes = {
+        name: {column: bins[column].codes(table[column]) for column in bins}
+        for name, table in tables.items()
     }
+    slices, weakest = sort_slices(rows[row_set], metric, codes[row_set]), []
+    for slice_bins in choose_distinct(slices, codes[row_set]):
+        masks = {name: slice_mask(slice_bins, codes[name]) for name in tables}
+        weak = score_slice(masks, ALPHA / len(slices))
+        weak["where"] = [(column, bins[column].names[code]) for column, code in slice_bins]
+        weak["weak"] = is_weak(weak["score"], all_rows["score"])
+        weakest.append(weak)
+    declared_scores = {name: score_conditions(where) for name, where in declared.items()}
+    content = {"metric": metric, "row_set": row_set, "all_rows": all_rows, "compared": len(slices)}
+    return content | {"weakest": weakest, "declared": declared_scores}
 
 
-def weakest_slices(
-    rows: ScoredRows, test: ScoredRows, important: Sequence[str], overall: float
+def bin_columns(rows: pa.Table, schema: Schema, names: Sequence[str]) -> dict[str, Bins]:
+    """Build the bins of columns, which are the conditions of slices."""
+    bins = {}
+    for name in names:
+        column = schema.columns[name]
+        bins[name] = Bins.from_values(rows[name], column, MAX_NUMBER_BINS, MAX_CATEGORIES)
+    return bins
+
+
+def score_rows(
+    row_set: str, rows: Predictions, metric: str, alpha: float = ALPHA
 ) -> dict[str, Any]:
-    """Count the slices of one or two columns, and score the weakest ones.
+    """Return the fields of the score of a slice, and how well its rows can be predicted.
 
-    The intervals are simultaneous: they are wide enough to hold for all slices that were searched
-    (Bonferroni's correction). A slice is `weak` if its interval does not reach the score of all
-    rows. The test rows have no part in the search.
+    A slice may be weak because its rows are hard to predict, so the result has the score of the
+    best `constant` prediction for these rows, too. For two classes, it also has the `recall`. It is
+    empty if the weight of all rows is 0.
 
     Args:
-        overall: The score of all rows.
+        metric: The main metric, or `loss`.
+        alpha: Probability that the interval misses the true value.
     """
-    bins = {}
-    for name in important:
-        column = rows.schema.columns[name]
-        count = MAX_CATEGORIES if column.feature_type == "category" else MAX_NUMBER_BINS
-        bins[name] = Bins.from_values(rows.table[name], column, count)
-    codes = {name: bins[name].codes(rows.table[name]) for name in bins}
-    test_codes = {name: bins[name].codes(test.table[name]) for name in bins}
-    greater_is_better = metric(rows.key).greater_is_better
-    slices, weakest = sort_slices(rows, codes), []
-    for slice_bins in choose_distinct(slices, codes):
-        scores = rows.score_slice(slice_mask(slice_bins, codes), ALPHA / len(slices))
-        best_end = scores.get("high" if greater_is_better else "low", overall)
-        is_weak = best_end < overall if greater_is_better else best_end > overall
-        test_scores = test.score_slice(slice_mask(slice_bins, test_codes), ALPHA)
-        where = [[name, bins[name].names[code]] for name, code in slice_bins]
-        weakest.append({"where": where, "weak": is_weak, "test": test_scores} | scores)
-    return {"looked_at": len(slices), "weakest": weakest}
+    weight, positive_weight = rows.weight, rows.weight * (rows.y == 1)
+    if not weight.any():
+        return {}
+    score = score_mean(row_set, metric, rows.row_values[metric], weight, rows.group, alpha)
+    content = score.model_dump(exclude_none=True)
+    constant = rows.with_best_constant(metric).row_values[metric]
+    content["constant"] = float(np.average(constant, weights=weight))
+    if rows.task.has_threshold and positive_weight.any():
+        content["recall"] = float(np.average(rows.predicted_classes, weights=positive_weight))
+    return content
 
 
-def sort_slices(rows: ScoredRows, codes: Mapping[str, np.ndarray]) -> list[SliceBins]:
+def is_weak(score: Mapping[str, Any], all_rows: Mapping[str, Any]) -> bool:
+    """Return whether the interval of a slice does not reach the score of all rows."""
+    low, high = score.get("interval", (-np.inf, np.inf))
+    is_greater_better = METRICS[score["metric"]].greater_is_better
+    return bool(high < all_rows["value"] if is_greater_better else low > all_rows["value"])
+
+
+def sort_slices(rows: Predictions, metric: str, codes: Mapping[str, np.ndarray]) -> list[SliceBins]:
     """Sort all slices with enough rows, the weakest slice first.
 
     The order is that of a test statistic: the difference between the mean scores of the slice and
     of the other rows, divided by its standard deviation if both had the same distribution.
     """
-    greater_is_better = metric(rows.key).greater_is_better
-    scores, row_weight = rows.scores, rows.predictions.weight
+    scores, row_weight = rows.row_values[metric], rows.weight
+    sign = -1 if METRICS[metric].greater_is_better else 1
     all_weight, all_scores = row_weight.sum(), (row_weight * scores).sum()
     variance = np.average(np.square(scores - all_scores / all_weight), weights=row_weight)
     slices: list[tuple[float, SliceBins]] = []
@@ -162,15 +139,15 @@ def sort_slices(rows: ScoredRows, codes: Mapping[str, np.ndarray]) -> list[Slice
             for values in (np.ones(len(scores)), row_weight, row_weight * scores)
         )
         enough = (count >= MIN_ROWS) & (count < len(scores)) & (weight > 0) & (weight < all_weight)
-        for cell in np.flatnonzero(enough):
-            mean_of_others = (all_scores - total[cell]) / (all_weight - weight[cell])
-            difference = total[cell] / weight[cell] - mean_of_others
-            deviation = (variance * (1 / count[cell] + 1 / (len(scores) - count[cell]))) ** 0.5
-            weakness = (-difference if greater_is_better else difference) / (deviation or np.inf)
-            bins = map(int, np.unravel_index(cell, shape))
-            slices.append((weakness, tuple(zip(names, bins, strict=True))))
-    slices.sort(key=lambda pair: (-round(pair[0], 9), pair[1]))
-    return [slice_bins for _, slice_bins in slices]
+        chosen = np.flatnonzero(enough)
+        count, weight, total = count[chosen], weight[chosen], total[chosen]
+        difference = total / weight - (all_scores - total) / (all_weight - weight)
+        deviation = np.sqrt(variance * (1 / count + 1 / (len(scores) - count)))
+        weakness = sign * difference / np.where(deviation > 0, deviation, np.inf)
+        bins = np.transpose(np.unravel_index(chosen, shape)).tolist()
+        where = (tuple(zip(names, each, strict=True)) for each in bins)
+        slices += zip(np.round(-weakness, 9).tolist(), where, strict=True)
+    return [slice_bins for _, slice_bins in sorted(slices)]
 
 
 def choose_distinct(

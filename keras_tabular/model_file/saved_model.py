@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.core.errors import UserError, truncate
+from keras_tabular.core.errors import UserError, format_list, truncate
 from keras_tabular.model_file.metadata import ModelMetadata, read_metadata, replace_metadata
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.reproducible import OrderedMean, ReproducibleDense, make_reproducible
@@ -144,10 +144,10 @@ def load_model(path: Path, content: bytes, schema: Schema | None = None) -> Save
         except Exception as error:  # a file can be wrong in any way
             problem = truncate(f"{error}".partition("\n")[0] or type(error).__name__, 500)
             raise UserError(f"{path}: Keras cannot load it in safe mode: {problem}") from None
-    own_schema = metadata.table_schema
-    if schema and not (own_schema and schema.model_dump_json() == own_schema.model_dump_json()):
+    own_schema = dict(metadata.table_schema or ())
+    if schema and (changed := [key for key, value in schema if own_schema.get(key) != value]):
         problem = "the model was trained for another table than data/schema.yaml declares"
-        raise UserError(f"{path}: {problem}. Run `dvc repro`.")
+        raise UserError(f"{path}: {problem}: {format_list(changed)} differ. Run `dvc repro`.")
     return model
 
 

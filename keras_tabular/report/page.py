@@ -15,7 +15,7 @@ from keras_tabular.core.errors import format_list
 from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.experiments.run import Run
 from keras_tabular.report import column_pictures, formats, pictures, vega
-from keras_tabular.tasks.metrics import BASELINES, MIN_GROUP_ROWS, ROW_SETS
+from keras_tabular.tasks.metrics import BASELINES, MIN_SUBGROUP_ROWS, ROW_SETS
 from keras_tabular.tasks.task import TASKS
 
 DATA_CARD = "data/README.md"
@@ -87,4 +87,4 @@ TEMPLATES = Environment(
 for module in (sys.modules[__name__], formats, column_pictures, pictures):
     TEMPLATES.filters |= dict(getmembers(module, isfunction))
 TEMPLATES.filters |= {"svg": vega.svg, "format_list": format_list, "baseline_name": BASELINES.get}
-TEMPLATES.globals |= {"UNDECIDED_NOTE": UNDECIDED_NOTE, "MIN_GROUP_ROWS": MIN_GROUP_ROWS}
+TEMPLATES.globals |= {"UNDECIDED_NOTE": UNDECIDED_NOTE, "MIN_SUBGROUP_ROWS": MIN_SUBGROUP_ROWS}

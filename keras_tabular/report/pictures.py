@@ -33,7 +33,8 @@ def score_interval_pictures(comparison: Comparison) -> list[Picture]:
     """
     pictures = []
     for key in comparison.evaluation.primary_metrics:
-        (label, greater_is_better), rows = metric(key), []
+        label, greater_is_better, _ = metric(key)
+        rows = []
         for row_set, place in (("test", "test rows"), ("cross_validation", "cross-validation")):
             for name in (MODEL, *comparison.evaluation.baselines(row_set)):
                 score = comparison.evaluation.score(row_set, key, name)

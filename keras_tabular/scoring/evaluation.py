@@ -9,12 +9,11 @@ from pydantic import Field
 from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.files import write_json
 from keras_tabular.core.nested import nest
-from keras_tabular.scoring.subgroups import ColumnSubgroups
 from keras_tabular.tasks.metrics import CUSTOM
 from keras_tabular.tasks.task import Task
 
 MODEL = "model"  # next to the names of the baselines
-TEST_FILE, SLICE = "tests.", "slices."  # how the names of some row sets begin
+TEST_FILE, SLICE, SUBGROUP = "tests.", "slices.", "subgroups."  # how some row sets begin
 EXPLANATION_LOG = Path("evaluate.log")  # has the tracebacks of `failed_explanations`
 COMPARED_ROW_SETS = ("test", "cross_validation", "forward_chaining")  # in metrics.json
 Interval = tuple[float, float]
@@ -38,10 +37,12 @@ class Score(Section):
 
     Attributes:
         row_set: A key of `metrics.ROW_SETS`; `tests.` and the name of an additional test file
-            without its ending; or `slices.` and the name of a declared slice.
+            without its ending; `slices.` and the name of a declared slice; or `subgroups.` and the
+            column that forms the subgroup of test rows.
         model: `MODEL`, or the name of a baseline.
-        metric: Key of the metric, such as `accuracy`, `macro.roc_auc` or `custom.` and a name.
-        rows: Number of rows.
+        metric: Key of the metric, such as `accuracy`, `macro.roc_auc` or `custom.` and a name; of
+            a subgroup, one of `Task.subgroup_measures`.
+        rows: Number of rows; of a subgroup, of those that decide the measure.
         interval: The ends of the 95% confidence interval, if there is one.
         difference: The score of the model minus that of this baseline.
     """
@@ -58,6 +59,35 @@ class Score(Section):
     def key(self) -> str:
         """Row set and metric, joined by a dot as in params.yaml."""
         return f"{self.row_set}.{self.metric}"
+
+
+class Subgroup(Section):
+    """The test rows with the same value of a column, and their defined measures."""
+
+    name: str
+    rows: int
+    measures: dict[str, Score]
+
+
+class SubgroupDifference(Section):
+    """The difference between the subgroups with the highest and the lowest value of a measure.
+
+    Attributes:
+        interval: Its 95% interval; None if the rows say nothing about the spread.
+        highest, lowest: Names of the subgroups.
+    """
+
+    value: float
+    interval: Interval | None = None
+    highest: str
+    lowest: str
+
+
+class ColumnSubgroups(Section):
+    """The subgroups of a column, and the largest difference between them in each measure."""
+
+    subgroups: tuple[Subgroup, ...]
+    differences: dict[str, SubgroupDifference]
 
 
 class IntervalCoverage(Section):

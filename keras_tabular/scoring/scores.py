@@ -48,6 +48,11 @@ class Predictions(NamedTuple):
         return self.task.predicted_classes(self.y_pred, self.threshold)
 
     @property
+    def is_weighted(self) -> bool:
+        """Whether a row has another weight than 1."""
+        return bool((self.weight != 1).any())
+
+    @property
     def row_losses(self) -> np.ndarray:
         """The loss of each row, float64, shape (rows,)."""
         return self.task.row_losses(self.y, self.y_pred)
@@ -56,6 +61,20 @@ class Predictions(NamedTuple):
     def row_scores(self) -> np.ndarray:
         """The values whose mean is the main metric, float64, shape (rows,)."""
         return self.task.row_scores(self.y, self.y_pred, self.threshold)
+
+    @property
+    def row_values(self) -> dict[str, np.ndarray]:
+        """The values of the rows in the scores that are means over rows, by metric."""
+        return {self.task.main_metric: self.row_scores, "loss": self.row_losses}
+
+    def with_best_constant(self, metric: str) -> "Predictions":
+        """Replace the predictions by the constant with the best score for these rows.
+
+        Args:
+            metric: The main metric, or `loss`.
+        """
+        best = self.task.best_constant(self.y, self.weight, metric)
+        return self._replace(y_pred=np.broadcast_to(best, self.y_pred.shape), threshold=0.5)
 
     def custom_scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Compute the metrics of the project under many weights, see `scores_by_weights`.

@@ -4,7 +4,7 @@
 
 - The accuracy is the share of correct rows and has Wilson's interval, see `share_interval`.
 - The loss and the mean absolute error are means over the rows. They have Student's interval, see
-  `error_interval`.
+  `mean_interval`.
 - The other scores have no formula. The same rows are drawn again with replacement, and the
   standard deviation of the score over these draws is its standard error, see `bootstrap_interval`.
 
@@ -35,9 +35,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_tabular.scoring.evaluation import Difference, Interval
+from keras_tabular.scoring.evaluation import MODEL, Difference, Interval, Score
 from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
 from keras_tabular.table.groups import rarest_classes
+from keras_tabular.tasks.metrics import CUSTOM, metric
 
 ALPHA = 0.05  # probability that an interval misses the true value
 MIN_ROWS_FOR_INTERVAL = 10
@@ -47,8 +48,6 @@ MAX_FEW_CLASSES = 10
 MAX_DRAWN_ROWS = 10_000  # of a regression; a class has fewer, see `rows_to_draw`
 MIN_DRAWN_ROWS = 30  # of each class
 MAX_WEIGHTS = 2**21  # in memory at a time
-# Scores from 0 to 1 that a class with few rows may decide, without their average.
-CLASS_SCORES = {"average_precision", "balanced_accuracy", "f1", "precision", "recall", "roc_auc"}
 
 
 class ScoredPredictions(NamedTuple):
@@ -86,11 +85,9 @@ class ScoredPredictions(NamedTuple):
             if key == "accuracy":
                 interval = share_interval(self.row_values[key], weight, group)
             elif key in self.row_values:
-                interval = error_interval(self.row_values[key], weight, group)
+                interval = mean_interval(self.row_values[key], weight, group)
             else:
-                on_logit_scale = (
-                    key.removeprefix("macro.").removeprefix("weighted.") in CLASS_SCORES
-                )
+                on_logit_scale = not key.startswith(CUSTOM) and metric(key).is_share
                 interval = bootstrap_interval(self.replicates[key], value, rows, on_logit_scale)
             is_certain = tuple(np.round(interval, 9)) in ((0, 0), (1, 1))
             if np.isfinite(interval).all() and not is_certain:
@@ -111,13 +108,12 @@ class ScoredPredictions(NamedTuple):
             if key in self.row_values:
                 values, other_values = self.row_values[key], other.row_values[key]
                 is_share = key == "accuracy"
-                paired = mean_difference(values, other_values, weight, group, is_share)
+                value, low, high = mean_difference(values, other_values, weight, group, is_share)
             else:
-                difference = self.values[key] - other.values[key]
+                value = self.values[key] - other.values[key]
                 replicates = self.replicates[key] - other.replicates[key]
-                paired = difference, *bootstrap_interval(replicates, difference, rows)
-            if np.isfinite(paired).all():
-                value, low, high = paired
+                low, high = bootstrap_interval(replicates, value, rows)
+            if np.isfinite((value, low, high)).all():
                 differences[key] = Difference(value=value, low=low, high=high)
         return differences
 
@@ -127,9 +123,7 @@ def score_and_resample(predictions: Predictions) -> ScoredPredictions:
 
     The draws are the same for all predictions of the same rows.
     """
-    task = predictions.task
-    row_values = {task.main_metric: predictions.row_scores, "loss": predictions.row_losses}
-
+    task, row_values = predictions.task, predictions.row_values
     rows, copies = rows_to_draw(task.strata(predictions.y), predictions.group)
     sample = predictions.select(rows)
     draws = DRAWS if len(task.classes) <= MAX_FEW_CLASSES else DRAWS_FOR_MANY_CLASSES
@@ -234,9 +228,34 @@ def deciding_rows(predictions: Predictions) -> dict[str, float]:
     return rows | dict.fromkeys((task.main_metric, "loss"), effective_sample_size(weight))
 
 
+def score_mean(
+    row_set: str,
+    metric: str,
+    values: np.ndarray,
+    weight: np.ndarray,
+    group: np.ndarray | None,
+    alpha: float = ALPHA,
+) -> Score:
+    """Return the mean of some rows as a score of the model, with its interval if that is finite.
+
+    The interval is that of a share if all values are 0 or 1, and Student's interval otherwise. The
+    arguments are those of `share_interval`. Rows of weight 0 are not counted.
+    """
+    compute_interval = share_interval if np.isin(values, (0, 1)).all() else mean_interval
+    low, high = compute_interval(values, weight, group, alpha)
+    return Score(
+        row_set=row_set,
+        model=MODEL,
+        metric=metric,
+        value=float(np.average(values, weights=weight)),
+        rows=int(np.count_nonzero(weight)),
+        interval=(low, high) if np.isfinite(high) else None,
+    )
+
+
 def share_interval(
     values: np.ndarray, weight: np.ndarray, group: np.ndarray | None = None, alpha: float = ALPHA
-) -> tuple[float, float]:
+) -> Interval:
     """Compute the interval of a share, such as the accuracy, by Wilson's formula.
 
     With rows in groups, Wilson's formula gets the number n of independent rows for which the normal
@@ -273,34 +292,19 @@ def share_interval(
     return max((center - spread) / scale, 0.0), min((center + spread) / scale, 1.0)
 
 
-def error_interval(
-    values: np.ndarray, weight: np.ndarray, group: np.ndarray | None = None, alpha: float = ALPHA
-) -> tuple[float, float]:
-    """Compute Student's interval of the mean of errors or losses, which are at least 0.
-
-    The arguments are those of `share_interval`, with the error of each row as `values`.
-    """
-    mean = float(np.average(values, weights=weight))
-    half = student_half_width(values, weight, group, alpha)
-    return max(mean - half, 0.0), mean + half
-
-
 def mean_interval(
     values: np.ndarray, weight: np.ndarray, group: np.ndarray | None = None, alpha: float = ALPHA
-) -> tuple[float, float]:
-    """Compute the interval of a share if all values are 0 or 1, and Student's interval otherwise.
+) -> Interval:
+    """Compute Student's interval of a mean; it ends at 0 if no value is negative.
 
-    Student's interval is infinite if the rows say nothing about the spread of the values: for a
-    single row, a single group, or equal values. The arguments are those of `share_interval`.
+    It is infinite if the rows say nothing about the spread of the values: for a single row, a
+    single group, or equal values. The arguments are those of `share_interval`.
     """
-    if np.isin(values, (0, 1)).all():
-        return share_interval(values, weight, group, alpha)
     mean = float(np.average(values, weights=weight))
     half = student_half_width(values, weight, group, alpha)
-    if half <= 1e-12 * abs(mean):  # equal values may leave a rounding error
-        half = np.inf
-    lowest = 0.0 if half < np.inf and values.min() >= 0 else -np.inf
-    return max(mean - half, lowest), mean + half
+    if half == np.inf or half <= 1e-12 * abs(mean):  # equal values may leave a rounding error
+        return -np.inf, np.inf
+    return max(mean - half, 0.0 if values.min() >= 0 else -np.inf), mean + half
 
 
 def mean_difference(
@@ -366,7 +370,7 @@ def effective_sample_size(weight: np.ndarray) -> float:
 
 def bootstrap_interval(
     replicates: np.ndarray, value: float, rows: float, on_logit_scale: bool = False
-) -> tuple[float, float]:
+) -> Interval:
     """Compute Student's interval of a score, or of a difference, from its values in the draws.
 
     Percentiles of the draws would be too narrow if few rows decide the score.

@@ -86,7 +86,7 @@ class Task:
     @classmethod
     def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
         """Build the task from the values of the target column, and the positive one of two."""
-        return cls(tuple(values))
+        return cls(tuple(sorted(values, key=lambda value: value == positive)))
 
     @classmethod
     def explain_classes(cls, classes: Sequence[Label]) -> str:
@@ -159,20 +159,14 @@ class Task:
         """
         return (self.predicted_classes(y_pred, threshold) == y).astype(np.float64)
 
-    def best_constant(self, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Return the constant prediction with the lowest loss for some rows, shape (outputs,)."""
-        shares = np.bincount(y.astype(int), weight, len(self.classes)) / weight.sum()
-        return shares[list(self.output_classes)]
-
-    def constant_score(self, y: np.ndarray, weight: np.ndarray, metric: str) -> float:
-        """Compute the mean score of the best constant prediction for some rows.
+    def best_constant(self, y: np.ndarray, weight: np.ndarray, metric: str) -> np.ndarray:
+        """Return the constant prediction with the best score for some rows, shape (outputs,).
 
         Args:
             metric: The main metric, or `loss`.
         """
-        shares = np.bincount(y.astype(int), weight) / weight.sum()
-        entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
-        return float(entropy if metric == "loss" else shares.max())
+        shares = np.bincount(y.astype(int), weight, len(self.classes)) / weight.sum()
+        return shares[list(self.output_classes)]
 
     def prediction_columns(
         self, y_pred: np.ndarray, threshold: float, ends: np.ndarray | None = None
@@ -212,10 +206,6 @@ class Binary(Task):
     rare_metrics = ("roc_auc", "average_precision")
     subgroup_measures = ("selection_rate", "true_positive_rate", "false_positive_rate", "error")
     has_threshold = True
-
-    @classmethod
-    def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
-        return cls(tuple(sorted(values, key=lambda value: value == positive)))
 
     @classmethod
     def explain_classes(cls, classes: Sequence[Label]) -> str:
@@ -297,11 +287,8 @@ class Regression(Task):
     def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: float = 0.5) -> np.ndarray:
         return np.abs(y - y_pred[:, 0])
 
-    def best_constant(self, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        return np.array([np.average(y, weights=weight)])
-
-    def constant_score(self, y: np.ndarray, weight: np.ndarray, metric: str) -> float:
-        return float(np.average(np.abs(y - np.median(y)), weights=weight))
+    def best_constant(self, y: np.ndarray, weight: np.ndarray, metric: str) -> np.ndarray:
+        return np.array([np.median(y) if metric == "mae" else np.average(y, weights=weight)])
 
     def prediction_columns(
         self, y_pred: np.ndarray, threshold: float, ends: np.ndarray | None = None

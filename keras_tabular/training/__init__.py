@@ -7,5 +7,6 @@ How a model is scored or explained is not here.
   does not help. A `trainer` runs the steps, an `optimizer` says how a network learns, and a
   `checkpoint` keeps each snapshot of a network.
 - `ensemble`: weigh the snapshots, assemble them into one model, and describe both.
+- `out_of_fold`: write and read the predictions of networks that have not learnt from the row.
 - `forward_chaining`: do the same for earlier rows only, to predict later rows.
 """

@@ -17,12 +17,13 @@ from keras_tabular.table.parquet import FOLD_KEY, read_parts, write_part
 from keras_tabular.training.architecture import Build
 from keras_tabular.training.ensemble import build_model, weigh_snapshots
 from keras_tabular.training.fit import fit
+from keras_tabular.training.out_of_fold import FoldPredictions
 from keras_tabular.training.setup import Setup
 
 
 def predict_later_blocks(
     folder: Path, schema: Schema, train: Train, build: Build, scratch: Path
-) -> tuple[np.ndarray, np.ndarray]:
+) -> FoldPredictions:
     """Predict training rows with models that have learnt only from earlier rows.
 
     The rows are divided by their times into blocks from 0 to `train.forward_chaining` with equal
@@ -37,8 +38,7 @@ def predict_later_blocks(
         scratch: Folder for temporary files, which all workers can read.
 
     Returns:
-        The predictions, float32, shape (rows, outputs), NaN in block 0; and the block of each row
-        minus 1, int32, shape (rows,), so that rows without a prediction have -1.
+        The predictions, NaN in block 0; the fold of a row is its block minus 1.
 
     Raises:
         UserError: The rows before a block have too few different times for the folds.
@@ -61,7 +61,7 @@ def predict_later_blocks(
         later = (rows.filter(pa.array(row_blocks(rows) == number)) for rows in read_parts(folder))
         predictions = [model.predict(feature_arrays(rows, schema)) for rows in later]
         oof[blocks == number] = np.concatenate(predictions)
-    return oof, blocks - 1
+    return FoldPredictions(oof, blocks - 1)
 
 
 def _train(folder: Path, schema: Schema, train: Train, build: Build) -> SavedModel:

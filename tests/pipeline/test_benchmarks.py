@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.intervals import measure_weak_slices
 from benchmarks.verdicts import CASES, count_verdicts
-from keras_tabular.evaluation import uncertainty
+from keras_tabular.scoring import uncertainty
 from tests.commands import call_main
 from tests.helpers import PROJECT
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from keras_tabular.scoring.evaluation import Score
 from tests.commands import call_command
 from tests.pages import Page
 from tests.projects import change_settings, read_json, read_scores, run_stages
@@ -106,12 +107,13 @@ def test_probabilities_imply_an_accuracy(workspace: Path, model_folder: Path) ->
     expected = read_json(workspace / "drift.json")["expected"]
     correct = np.maximum(probability, 1 - probability)[1:]
     assert expected["value"] == pytest.approx(correct.mean(), abs=2e-6)
-    assert expected["low"] < expected["value"] < expected["high"] < 1
+    assert expected["interval"][0] < expected["value"] < expected["interval"][1] < 1
     assert expected["left_out"] == 1
-    accuracy = read_scores(workspace)["test"]["accuracy"]
-    assert expected["test"]["value"] == accuracy
+    score = read_scores(workspace).score("test", "accuracy")
+    assert score
+    assert Score.model_validate(expected["test"]) == score
     assert f"Expected accuracy: {expected['value']:.3f} (95% CI " in output
-    assert f"; test rows: {accuracy:.3f} (95% CI " in output
+    assert f"; test rows: {score.value:.3f} (95% CI " in output
     assert "1 rows cannot be predicted" in output
     assert "Expected accuracy: " in Page((workspace / "drift.html").read_text()).text
 

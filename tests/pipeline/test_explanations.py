@@ -21,7 +21,7 @@ from tests.projects import (
 
 EXPLANATIONS = {
     "slices": "inspection.slices.slice_scores",
-    "groups": "inspection.groups.add_groups",
+    "subgroups": "inspection.subgroups.add_subgroups",
     "plots": "evaluation.plot_data.compute_plots",
 }
 
@@ -49,9 +49,9 @@ def test_an_explanation_that_fails_is_left_out_and_named(
     assert lines == [f"warn: {warning}: ZeroDivisionError: a fault"] * 2  # evaluate and gate
     assert (folder / "evaluate.log").read_text().startswith(f"{name}: Traceback")
     before, after = read_scores(binary_project), read_scores(folder)
-    assert after.pop("failed_explanations") == {name: "ZeroDivisionError: a fault"}
-    assert after["test"] == before["test"]
-    assert ("groups" in after) is (name != "groups")
+    assert after.failed_explanations == {name: "ZeroDivisionError: a fault"}
+    assert after.scores == before.scores
+    assert bool(after.subgroups) is (name != "subgroups")
     assert "this explanation is missing" in (folder / "report.html").read_text()
     for output in STAGE_COMMANDS["evaluate"][3:]:
         assert (folder / output).exists()

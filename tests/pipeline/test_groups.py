@@ -3,12 +3,10 @@
 from pathlib import Path
 
 import pandas as pd
-from keras_tabular.evaluation.evaluation import from_json
 from statsmodels.datasets import anes96
 
 from keras_tabular.config.schema import load_schema
 from tests.commands import call_command, check_output, stages_that_ran
-from tests.groups import assert_equals_fairlearn
 from tests.projects import (
     LONGER_TRAINING,
     change_settings,
@@ -18,6 +16,7 @@ from tests.projects import (
     read_scores,
     run_stages,
 )
+from tests.subgroups import assert_equals_fairlearn
 
 
 def test_groups_of_a_trained_model_equal_those_of_fairlearn(tmp_path: Path) -> None:
@@ -30,7 +29,8 @@ def test_groups_of_a_trained_model_equal_those_of_fairlearn(tmp_path: Path) -> N
     change_settings(folder, {"ignore": ["educ"]}, train=LONGER_TRAINING, evaluate=declared)
     run_stages(folder)
 
-    evaluation, test = from_json(read_scores(folder)), pd.read_parquet(folder / "data/split/test")
+    evaluation = read_scores(folder)
+    test = pd.read_parquet(folder / "data/split/test")
     predictions = pd.read_parquet(folder / "data/predictions")
     positive = load_schema(folder / "data/schema.yaml").positive
     y, predicted = (
@@ -38,8 +38,8 @@ def test_groups_of_a_trained_model_equal_those_of_fairlearn(tmp_path: Path) -> N
     )
     for column in columns:
         values = test[column].astype("string").str.removesuffix(".0").fillna("missing")
-        assert_equals_fairlearn(evaluation.groups[column], y, predicted, values, y * 0 + 1)
-    assert evaluation.slices["first"].rows == (test["educ"] == value).sum() > 0
+        assert_equals_fairlearn(evaluation.subgroups[column], y, predicted, values, y * 0 + 1)
+    assert evaluation.rows("slices.first") == (test["educ"] == value).sum() > 0
     call_command(folder, "report")
     page = (folder / "report.html").read_text()
     assert all(f"Groups by {column}" in page for column in columns)
@@ -56,11 +56,13 @@ def test_groups_and_limits_of_slices_need_no_training_and_leave_other_results_as
     stages = stages_that_ran(check_output(workspace, "dvc", "repro"))
     assert stages == ["calibrate", "evaluate", "gate"]
     checks = read_gate(workspace)["checks"]
-    assert checks["groups Age.selection_rate_difference"]["verdict"] == "pass"
-    assert checks["lowest slices.older.f1"]["verdict"] == "fail"
+    assert checks["groups Age.selection_rate_difference"]["status"] == "pass"
+    assert checks["lowest slices.older.f1"]["status"] == "fail"
     after = read_output_hashes(workspace, "metrics/gate.json")
     changed = {path for path, md5 in after.items() if before[path] != md5}
     assert changed == {"metrics/scores.json", "metrics/slices.json"}
     added = read_scores(workspace)
-    assert (added.pop("slices").keys(), added.pop("groups").keys()) == ({"older"}, {"Age"})
-    assert added == scores
+    assert added.subgroups.keys() == {"Age"}
+    assert {s.row_set for s in added.scores if s not in scores.scores} == {"slices.older"}
+    update = {"subgroups": {}, "scores": scores.scores}
+    assert added.model_copy(update=update) == scores

@@ -26,8 +26,8 @@ def replace_line(file: Path, start: str, lines: str) -> None:
 @pytest.mark.slow
 def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspace: Path) -> None:
     (workspace / "network.py").write_text(NETWORK)
-    replace_line(workspace / "stages/validate.py", "CHECKS: ", CHECK)
-    replace_line(workspace / "stages/evaluate.py", "METRICS: ", METRIC)
+    replace_line(workspace / "custom.py", "CHECKS: ", CHECK)
+    replace_line(workspace / "custom.py", "METRICS: ", METRIC)
     replace_line(workspace / "params.yaml", "  highest: ", LIMIT)
     (workspace / "stages/prepare.py").write_text(SCRIPT)
     replace_line(workspace / "dvc.yaml", "stages:", f"stages:\n{STAGE}")
@@ -47,14 +47,16 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspa
     rows = pd.read_parquet(workspace / "data/predictions")
     actual, predicted = rows["actual"] == 1, rows["predicted"] == 1
     expected = np.mean(5.0 * (actual & ~predicted) + (~actual & predicted))
-    costs = scores["test"]["custom"]
-    assert costs["cost"] == pytest.approx(expected, abs=1e-6)
-    assert costs["cost_low"] < costs["cost"] < costs["cost_high"]
-    majority = scores["baseline"]["majority"]["custom"]["cost"]
+    cost = scores.score("test", "custom.cost")
+    assert cost
+    assert cost.interval
+    assert cost.value == pytest.approx(expected, abs=1e-6)
+    assert cost.interval[0] < cost.value < cost.interval[1]
+    majority = scores.value("test", "custom.cost", "majority")
     assert majority == pytest.approx(5 * actual.mean(), abs=1e-6)
-    assert read_json(metrics / "metrics.json")["test"]["custom"] == {"cost": costs["cost"]}
+    assert read_json(metrics / "metrics.json")["test"]["custom"] == {"cost": cost.value}
     limit = read_gate(workspace)["checks"]["highest test.custom.cost"]
-    assert (limit["found"], limit["allowed"]) == (costs["cost"], 0.9)
-    assert limit["verdict"] == ("pass" if costs["cost"] <= 0.9 else "fail")
+    assert (limit["value"], limit["allowed"]) == (cost.value, 0.9)
+    assert limit["status"] == ("pass" if cost.value <= 0.9 else "fail")
     check_output(workspace, "python", "-m", "keras_tabular", "report")
     assert ">cost<" in (workspace / "report.html").read_text()

@@ -124,7 +124,7 @@ def test_edit_of_code_that_no_stage_uses_reruns_nothing(workspace: Path) -> None
     add_comments(workspace, *(f"keras_tabular/{package}/**/*.py" for package in packages))
     add_comments(workspace, "keras_tabular/experiments/gate.py")
     assert outdated_stages(workspace) == ["gate"]
-    add_comments(workspace, "keras_tabular/evaluation/scores.py")
+    add_comments(workspace, "keras_tabular/scoring/scores.py")
     assert outdated_stages(workspace) == ["calibrate", "evaluate", "gate"]
 
 

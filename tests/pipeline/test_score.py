@@ -37,18 +37,15 @@ def score(folder: Path, *arguments: str | Path) -> tuple[dict[str, Any], str]:
     return read_json(folder / "written.json"), output
 
 
-def assert_baselines_are_those_of(scores: dict[str, Any], folder: Path) -> None:
-    """Check that the scores of all baselines are those of the last run in a folder."""
-    expected = read_scores(folder)["baseline"]
-    for name, baseline in scores["baseline"].items():
-        assert baseline == {key: expected[name][key] for key in baseline}
+def scores_of_rows(folder: Path, row_set: str = "test") -> list[dict[str, Any]]:
+    """Return the scores of the last run in a folder for a set of rows, as those of test rows."""
+    scores = read_json(folder / "metrics/scores.json")["scores"]
+    return [each | {"row_set": "test"} for each in scores if each["row_set"] == row_set]
 
 
 def test_the_test_rows_get_the_scores_of_evaluate(project: Path) -> None:
-    (scores, output), expected = score(project, "rows.csv"), read_scores(project)
-    assert scores["test"] == expected["test"]
-    assert_baselines_are_those_of(scores, project)
-    assert scores["paired_difference"]["test"] == expected["paired_difference"]["test"]
+    scores, output = score(project, "rows.csv")
+    assert scores["scores"] == scores_of_rows(project)
     assert len(output.splitlines()) == len(BINARY.metrics) + 2
     assert "not significant" in output
 
@@ -75,9 +72,8 @@ def test_few_rows_have_scores_without_intervals(project: Path, count: int) -> No
     frame[frame["Outcome"] == 0][:count].to_csv(project / "few.csv", index=False)
     scores, output = score(project, "few.csv")
     assert f"warn: {scores['warnings'][-1]}\n" in output
-    assert "_low" not in json.dumps(scores)
-    assert scores["paired_difference"] == {"test": {}}
-    assert scores["test"]["recall"] is scores["test"]["roc_auc"] is None
+    assert all(each.keys() & {"interval", "difference"} == set() for each in scores["scores"])
+    assert {"recall", "roc_auc"}.isdisjoint(each["metric"] for each in scores["scores"])
     assert re.search(r"^Recall +– ", output, re.MULTILINE)
     assert not re.search(r"^\w.*(\d to |better|worse|chance)", output, re.MULTILINE)
 
@@ -88,7 +84,7 @@ def test_a_model_alone_is_scored_without_baselines(project: Path, tmp_path: Path
     done = run_command(tmp_path, "bash", "-c", command, PYTHONPATH=str(PROJECT))
     assert done.returncode == 0, done.stderr
     assert "No baselines, because data/split/train does not contain the" in done.stderr
-    accuracy = read_scores(project)["test"]["accuracy"]
+    accuracy = read_scores(project).value("test", "accuracy")
     assert f"\nAccuracy           {accuracy:.3f}  " in done.stdout
 
 
@@ -99,11 +95,11 @@ def test_baselines_belong_to_the_model_that_is_scored(workspace: Path, project: 
     run_stages(workspace, "calibrate", "calibrate")  # dvc.lock contains the hash of the old model
     scores, _ = score(workspace, rows)
     run_stages(workspace, "evaluate", "evaluate")
-    assert_baselines_are_those_of(scores, workspace)
+    assert scores["scores"] == scores_of_rows(workspace)
     change_settings(workspace, split={"seed": 7})
     run_stages(workspace, "split", "split")
     scores, output = score(workspace, rows)
-    assert "baseline" not in scores
+    assert {each["model"] for each in scores["scores"]} == {"model"}
     assert "No baselines, because data/split/train does not " in output
 
 
@@ -116,14 +112,13 @@ def test_evaluate_scores_files_of_data_tests_and_the_gate_limits_them(
     limits = {"tests": {"newer": {"accuracy": 0.99}}}
     change_settings(workspace, evaluate={"tests": ["newer.csv"]}, gate={"lowest": limits})
     run_stages(workspace, "evaluate")
-    tested, (expected, _) = read_scores(workspace)["tests"]["newer"], score(workspace, file)
-    assert (tested["rows"], tested["training_rows"]) == (127, 0)
-    assert {key: tested[key] for key in expected["test"]} == expected["test"]
-    assert tested["paired_difference"] == expected["paired_difference"]["test"]
+    evaluation, (expected, _) = read_scores(workspace), score(workspace, file)
+    assert expected["scores"] == scores_of_rows(workspace, "tests.newer")
+    assert (evaluation.rows("tests.newer"), evaluation.training_rows["newer"]) == (127, 0)
     metrics = read_json(workspace / "metrics/metrics.json")
-    assert metrics["tests"]["newer"]["accuracy"] == tested["accuracy"]
+    assert metrics["tests"]["newer"]["accuracy"] == evaluation.value("tests.newer", "accuracy")
     gate = read_gate(workspace)
-    assert gate["verdict"] == gate["checks"]["lowest tests.newer.accuracy"]["verdict"] == "fail"
+    assert gate["status"] == gate["checks"]["lowest tests.newer.accuracy"]["status"] == "fail"
 
     file.write_text("Age,Outcome\n")
     with pytest.raises(SystemExit, match=r"newer\.csv, line 1: "):
@@ -183,7 +178,7 @@ def test_labels_that_come_later_are_joined_by_a_key(answered: pd.DataFrame, tmp_
         ("days.jsonl", "labels.jsonl", ["11 of 65 rows have no label", repeated]),
     ):
         scores, output = score(tmp_path, "m.keras", file, "--labels", labels, "--key", "id")
-        assert (scores["test"], scores["warnings"]) == (expected["test"], warnings)
+        assert (scores["scores"], scores["warnings"]) == (expected["scores"], warnings)
         is_log = file != "rows.csv"
         assert ("incomplete or invalid lines of the log: 2 skipped\n" in output) == is_log
         assert (f"than m.keras: 65 by v1.0.0 (md5 {'0' * 32})\n" in output) == is_log

@@ -28,5 +28,5 @@ def test_the_printed_command_gets_the_printed_score(short_run: Path, tmp_path: P
     first_line, *_, command = output.splitlines()
     assert command.startswith("dvc exp run -S ")
     check_output(project, "bash", "-c", command)
-    loss = read_scores(project)["cross_validation"]["loss"]
+    loss = read_scores(project).value("cross_validation", "loss")
     assert f"has the best cross-validated loss, {loss:.6f}." in first_line

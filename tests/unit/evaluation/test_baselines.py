@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from keras_tabular.evaluation import baselines
-from keras_tabular.table.parquet import write_part
+from keras_tabular.table.parquet import write_parts
 from keras_tabular.tasks.task import Regression
 from tests.helpers import build_schema
 
@@ -21,17 +21,18 @@ def write_split(folder: Path) -> Path:
     """Write 40 training rows in two parts, no validation rows, and 10 test rows."""
     y = (np.arange(40) % 4 == 0).astype(int)
     table = pa.table({"x": np.linspace(-1, 1, 40), "y": y})
-    for number, part in enumerate((table[:25], table[25:])):
-        write_part(folder / "train", number, part)
-    write_part(folder / "validation", 0, table[:0])
-    write_part(folder / "test", 0, table[:10])
+    write_parts(folder / "train", [table[:25], table[25:]])
+    write_parts(folder / "validation", [table[:0]])
+    write_parts(folder / "test", [table[:10]])
     return folder
 
 
 def test_a_class_without_training_rows_has_probability_0() -> None:
     for name in ("logistic_regression", "gradient_boosting"):
         fitted = baselines.build_baselines(MULTICLASS, "auto")[name].fit(FRAME, [0, 0, 2, 2])
-        assert baselines.predict(fitted, FRAME, MULTICLASS)[:, 1].tolist() == [0.0] * 4
+        assert (
+            baselines.predict(fitted, FRAME, MULTICLASS.learning_task)[:, 1].tolist() == [0.0] * 4
+        )
 
 
 def test_the_trees_learn_from_missing_values_and_many_categories() -> None:
@@ -43,7 +44,7 @@ def test_the_trees_learn_from_missing_values_and_many_categories() -> None:
     y = 2.0 * (town < 20) + np.isnan(x)
     trees = baselines.build_baselines(schema, "auto")["gradient_boosting"].fit(frame, y)
     seen = pd.DataFrame({"x": [np.nan, 0.1, np.nan, 0.1], "town": ["t1", "t1", "t300", "new"]})
-    predictions = baselines.predict(trees, seen, schema)[:, 0]
+    predictions = baselines.predict(trees, seen, schema.learning_task)[:, 0]
     np.testing.assert_allclose(predictions[:3], [3, 2, 1], atol=0.3)
     assert np.isfinite(predictions[3])
 
@@ -57,29 +58,30 @@ def test_a_column_without_values_in_training_is_not_used(kind: str) -> None:
     value = 5.0 if kind == "real" else "a"
     for name, estimator in baselines.build_baselines(schema, "auto").items():
         fitted = baselines.fit(estimator, frame, y, np.ones(40))
-        without = baselines.predict(fitted, frame, schema)
-        with_values = baselines.predict(fitted, frame.assign(empty=[value] * 40), schema)
+        without, with_values = (
+            baselines.predict(fitted, rows, schema.learning_task)
+            for rows in (frame, frame.assign(empty=[value] * 40))
+        )
         assert np.isfinite(without).all()
         if name == "gradient_boosting":
             np.testing.assert_array_equal(with_values, without)
 
 
-def test_the_rows_of_a_fold_are_predicted_by_a_baseline_of_the_other_folds(tmp_path: Path) -> None:
+def test_the_rows_of_a_fold_are_predicted_by_a_baseline_of_other_or_earlier_rows(
+    tmp_path: Path,
+) -> None:
     fold = (np.arange(40) // 10).astype(np.int32)  # the share of ones is 3 or 2 of 10 rows
-    predictions = baselines.predict_baselines(write_split(tmp_path), {CV: fold}, BINARY, "auto")
+    block = np.repeat([-1, 0, 1], [10, 14, 16]).astype(np.int32)
+    folds = {CV: fold, "forward_chaining": block}
+    predictions = baselines.predict_baselines(write_split(tmp_path), folds, BINARY, "auto")
     of_others = (10 - np.array([3, 2, 3, 2])) / 30
-    np.testing.assert_allclose(predictions["majority"][CV][:, 0], np.repeat(of_others, 10))
-    np.testing.assert_allclose(predictions["majority"]["test"], np.full((10, 1), 0.25))
-    assert {other[CV].shape for other in predictions.values()} == {(40, 1)}
-
-
-def test_with_forward_chaining_a_baseline_learns_from_earlier_rows(tmp_path: Path) -> None:
-    fold = np.repeat([-1, 0, 1], [10, 14, 16]).astype(np.int32)
-    chained = {"forward_chaining": fold}
-    predictions = baselines.predict_baselines(write_split(tmp_path), chained, BINARY, "auto")
-    expected = np.repeat([3 / 10, 6 / 24], [14, 16])  # the shares of ones before each block
-    np.testing.assert_allclose(predictions["majority"]["forward_chaining"][:, 0], expected)
-    assert {y_pred["forward_chaining"].shape for y_pred in predictions.values()} == {(30, 1)}
+    of_earlier = np.array([3 / 10, 6 / 24])
+    constant = predictions["majority"]
+    np.testing.assert_allclose(constant[CV][:, 0], np.repeat(of_others, 10))
+    np.testing.assert_allclose(constant["forward_chaining"][:, 0], np.repeat(of_earlier, [14, 16]))
+    np.testing.assert_allclose(constant["test"], np.full((10, 1), 0.25))
+    for other in predictions.values():
+        assert (len(other[CV]), len(other["forward_chaining"])) == (40, 30)
 
 
 def test_the_number_of_training_rows_is_limited_and_that_of_test_rows_is_not(

@@ -12,20 +12,25 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.special import softmax
 
-from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Evaluate, ThresholdRule
 from keras_tabular.evaluation import calibration
 from keras_tabular.evaluation.calibration import (
+    UnseenRows,
+    calibrate_intervals,
+    calibrate_temperature,
+    calibrate_threshold,
     choose_temperature,
     choose_threshold,
+    read_unseen_rows,
     scale_by_temperature,
 )
-from keras_tabular.model_file.metadata import Intervals, ModelMetadata
+from keras_tabular.evaluation.intervals import fit_intervals
+from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.scoring.scores import Predictions
-from keras_tabular.table.parquet import write_part
+from keras_tabular.table.parquet import write_parts
 from keras_tabular.tasks.task import Task
-from stages.calibrate import calibrate
-from tests.helpers import BINARY, build_arrow_schema, build_schema
+from keras_tabular.training.out_of_fold import FoldPredictions, OutOfFold
+from tests.helpers import build_arrow_schema, build_schema
 
 ROWS = 2000
 RNG = np.random.default_rng(0)
@@ -50,13 +55,10 @@ def test_the_temperature_is_the_factor_of_the_logits(task: str, factor: float) -
     predictions = draw_predictions(task, factor)
     calibration = choose_temperature(predictions, FOLD)
     temperature = calibration["temperature"]
-    if factor == 1:
-        assert temperature == 1
-    assert temperature == pytest.approx(factor, rel=0.15)
+    assert temperature == pytest.approx(factor, rel=0.15 if factor != 1 else 0)
     assert (calibration["loss_change_high"] < 0) == (factor != 1)
     scaled = scale_by_temperature(predictions.y_pred, temperature)
     assert scaled.dtype == np.float32
-    assert scaled.shape == predictions.y_pred.shape
     np.testing.assert_array_equal(scaled.argmax(axis=1), predictions.y_pred.argmax(axis=1))
     assert scale_by_temperature(np.array([[0.0], [1.0]]), 2.0).tolist() == [[0.0], [1.0]]
 
@@ -90,12 +92,12 @@ def rate_threshold(
     """Return whether the required share is reached, and the value to maximise."""
     rest, alarms, misses, hits = np.bincount(2 * y + y_pred, weight, 4)
     recall, precision = hits / max(hits + misses, 1), hits / max(hits + alarms, 1)
-    if rule.recall:  # with the fewest false alarms
-        reached = recall >= rule.recall
-        return reached, -alarms if reached else recall
-    if rule.precision:
-        reached = precision >= rule.precision
-        return reached, recall if reached else precision
+    for share, required, other in (
+        (recall, rule.recall, -alarms),  # with the fewest false alarms
+        (precision, rule.precision, recall),
+    ):
+        if required:
+            return share >= required, other if share >= required else share
     if rule.cost:
         return True, -(misses * rule.cost.false_negative + alarms * rule.cost.false_positive)
     scores = {
@@ -125,7 +127,7 @@ def test_a_number_is_used_as_it_is_and_a_rule_has_one_key() -> None:
     y, probability, precise = np.array([1, 0]), np.array([0.9, 0.2]), ThresholdRule(precision=0.9)
     for rule, threshold in ((0.3, 0.3), (precise, 0.55)):
         assert choose_threshold(rule, y, probability, np.ones(2)) == pytest.approx(threshold)
-    for wrong in ({"best": "f1", "recall": 0.9}, {}, {"best": "auc"}, {"recall": 1.5}, 1.0):
+    for wrong in ({"best": "f1", "recall": 0.9}, {}, {"recall": 1.5}, 1.0):
         with pytest.raises(ValidationError):
             Evaluate.model_validate({"threshold": wrong})
 
@@ -140,36 +142,30 @@ def test_the_threshold_separates_neighbours_of_float32() -> None:
 STAGE_ROWS = 900
 
 
-def write_rows(folder: Path, schema: Schema, y: np.ndarray) -> None:
-    """Write rows with these targets in two parts."""
-    target = y if schema.task == "regression" else y.astype(int)
-    table = pa.table(
-        {"x": np.arange(STAGE_ROWS) / STAGE_ROWS, "y": target}, build_arrow_schema(schema)
-    )
-    for number, part in enumerate((table[:400], table[400:])):
-        write_part(folder, number, part)
+def read_rows(folder: Path, task: str, y: np.ndarray, **predictions: FoldPredictions) -> UnseenRows:
+    """Write training rows with these targets, and join predictions by row set with them."""
+    schema = build_schema(task)
+    target = y if task == "regression" else y.astype(int)
+    table = pa.table({"x": np.arange(STAGE_ROWS) / 9, "y": target}, build_arrow_schema(schema))
+    write_parts(folder, [table[:400], table[400:]])
+    return read_unseen_rows(OutOfFold(**predictions), folder, schema)
 
 
-def build_oof(outputs: np.ndarray, fold: np.ndarray) -> pa.Table:
-    return pa.table({"output_0": outputs.astype(np.float32), "fold": fold.astype(np.int32)})
+def build_oof(y_pred: np.ndarray, fold: np.ndarray) -> FoldPredictions:
+    return FoldPredictions(y_pred.astype(np.float32)[:, None], fold.astype(np.int32))
 
 
 def test_the_temperature_minimises_the_class_weighted_loss(tmp_path: Path) -> None:
     """The positive rows have bad predictions, so that their weight makes a temperature useful."""
-    schema, fold = build_schema("binary"), np.arange(STAGE_ROWS) % 3
     y = (np.arange(STAGE_ROWS) % 20 == 0).astype(float)
-    outputs = np.where(y == 1, 0.03, 0.02) + RNG.random(STAGE_ROWS) / 100
-    write_rows(tmp_path, schema, y)
-    oof, params = {"cross_validation": build_oof(outputs, fold)}, Evaluate()
-    temperatures = {}
-    for positive_weight in (1.0, 19.0):
-        metadata = ModelMetadata(class_weights=[1.0, positive_weight])
-        calibration = calibrate(metadata, oof, tmp_path, schema, params).calibration
-        weight = np.where(y == 1, positive_weight, 1)
-        predictions = Predictions(BINARY, y, outputs[:, None].astype(np.float32), weight)
-        assert calibration == choose_temperature(predictions, fold)
-        temperatures[positive_weight] = calibration["temperature"]
-    assert temperatures[19.0] > 2 > temperatures[1.0]
+    y_pred = np.where(y == 1, 0.03, 0.02) + RNG.random(STAGE_ROWS) / 100
+    oof = build_oof(y_pred, np.arange(STAGE_ROWS) % 3)
+    rows = read_rows(tmp_path, "binary", y, cross_validation=oof)
+    light, heavy = (
+        calibrate_temperature(rows, Evaluate(), ModelMetadata(class_weights=[1.0, weight]))
+        for weight in (1.0, 19.0)
+    )
+    assert heavy["temperature"] > 2 > light["temperature"]
 
 
 @pytest.mark.parametrize("blocks", [1, 2])
@@ -180,20 +176,17 @@ def test_only_predictions_of_forward_chaining_are_used_if_there_are_any(
     block = np.arange(STAGE_ROWS) * (blocks + 1) // STAGE_ROWS - 1
     later = block >= 0
     fold = block[later] if blocks > 1 else np.arange(later.sum()) % 2
-    for task in ("regression", "binary"):
-        schema, folder = build_schema(task), tmp_path / task
-        y = RNG.normal(size=STAGE_ROWS)
-        y = (y > 0).astype(float) if task == "binary" else y
-        write_rows(folder, schema, y)
-        chained = np.where(later, RNG.random(STAGE_ROWS), np.nan).astype(np.float32)
-        oof = {"cross_validation": build_oof(y, np.arange(STAGE_ROWS) % 3)}  # much too good
-        oof |= {"forward_chaining": build_oof(chained, block)}
-        params = Evaluate(threshold=ThresholdRule(recall=0.9), temperature=1.0)
-        metadata = calibrate(ModelMetadata(), oof, folder, schema, params)
-        y, predicted, weight = y[later], chained[later], np.ones(later.sum())
-        if task == "binary":
-            expected_threshold = choose_threshold(params.threshold, y, predicted, weight)
-            assert metadata.threshold == expected_threshold
-        else:
-            expected = Intervals.from_residuals(y - predicted, predicted, fold, params.coverage)
-            assert metadata.intervals == expected
+    y = RNG.normal(size=STAGE_ROWS)
+    chained = build_oof(np.where(later, RNG.random(STAGE_ROWS), np.nan), block)
+    y_pred = chained.y_pred[:, 0]
+    folds = build_oof(y, np.arange(STAGE_ROWS) % 3)  # much too good
+    oof = {"cross_validation": folds, "forward_chaining": chained}
+    params = Evaluate(threshold=ThresholdRule(recall=0.9))
+    is_positive = (y > 0).astype(float)
+    rows = read_rows(tmp_path / "binary", "binary", is_positive, **oof)
+    threshold = calibrate_threshold(rows, params, ModelMetadata()).threshold
+    weight = np.ones(later.sum())
+    assert threshold == choose_threshold(params.threshold, is_positive[later], y_pred, weight)
+    rows = read_rows(tmp_path / "regression", "regression", y, **oof)
+    expected = fit_intervals(y[later] - y_pred, y_pred, fold, params.coverage)
+    assert calibrate_intervals(rows, params, ModelMetadata()) == expected

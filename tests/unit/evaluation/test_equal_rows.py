@@ -7,8 +7,9 @@ import pyarrow as pa
 
 from keras_tabular.evaluation.equal_rows import score_equal_rows
 from keras_tabular.evaluation.summary import format_equal_rows
-from keras_tabular.scoring.evaluation import Evaluation, Scores, ScoreSet
+from keras_tabular.scoring.evaluation import Evaluation
 from keras_tabular.scoring.scores import Predictions
+from keras_tabular.scoring.uncertainty import score_mean
 from keras_tabular.table.parquet import write_part
 from tests.helpers import BINARY, build_schema
 
@@ -29,8 +30,13 @@ def test_equal_rows_are_counted_between_test_and_training_and_between_folds(tmp_
     }
     fold = np.array([0, 0, 1, 2, 2])
     equal_rows = score_equal_rows(tmp_path, fold, predictions, SCHEMA)
-    score_sets = {name: ScoreSet(Scores(len(rows.y))) for name, rows in predictions.items()}
-    evaluation = Evaluation(("accuracy",), score_sets, equal_rows=equal_rows)
+    scores = [
+        score_mean(name, "accuracy", rows.row_scores, rows.weight, None)
+        for name, rows in predictions.items()
+    ]
+    evaluation = Evaluation(
+        primary_metrics=("accuracy",), scores=tuple(scores), equal_rows=equal_rows
+    )
     assert format_equal_rows(evaluation) == [
         "2 of 4 test rows are equal to a training row, 1 of them with the same target; "
         "Accuracy without these rows: 0.500",

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from keras_tabular.evaluation.intervals import fit_intervals
 from keras_tabular.inspection.attribution import fold_predictions
-from keras_tabular.model_file.metadata import Ensemble, Intervals
+from keras_tabular.model_file.metadata import Ensemble
 
 
 def draw_rows(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -22,7 +23,7 @@ def test_intervals_contain_the_requested_share_of_new_values(coverage: float, ro
         x, y, fold = draw_rows(rng, rows)
         bias = 0.25 * rng.normal(size=5)
         predicted = 2 * x + bias[fold]
-        intervals = Intervals.from_residuals(y - predicted, predicted, fold, coverage, 0.25**2)
+        intervals = fit_intervals(y - predicted, predicted, fold, coverage, 0.25**2)
         new_x, new_y, _ = draw_rows(rng, 300)
         low, high = intervals.ends(2 * new_x + bias.mean()).T
         covered.append(np.mean((low <= new_y) & (new_y <= high)))
@@ -31,7 +32,7 @@ def test_intervals_contain_the_requested_share_of_new_values(coverage: float, ro
 
 def test_an_interval_is_wide_where_errors_are_large() -> None:
     x, y, fold = draw_rows(np.random.default_rng(1), 2000)
-    intervals = Intervals.from_residuals(y - 2 * x, 2 * x, fold, 0.9)
+    intervals = fit_intervals(y - 2 * x, 2 * x, fold, 0.9)
     low, high = intervals.ends(np.array([0.1, 5.9])).T
     narrow, wide = high - low
     assert wide > 5 * narrow

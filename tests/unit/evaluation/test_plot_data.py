@@ -9,7 +9,7 @@ import pytest
 import yaml
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from keras_tabular.config.sections import Costs
+from keras_tabular.config.sections import Costs, ThresholdRule
 from keras_tabular.evaluation.plot_data import (
     HEADERS,
     compute_plots,
@@ -52,8 +52,7 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
     y = rng.integers(0, 2, 50_000).astype(float)
     predicted = rng.random((len(y), 1), dtype=np.float32)
     test = Predictions(BINARY, y, predicted, np.ones(len(y)), 0.7)
-    schema = build_schema("binary")
-    write_plots(tmp_path, compute_plots(test, {"x": rng.random(10)}, schema), test, schema)
+    write_plots(tmp_path, compute_plots(test, {"x": rng.random(10)}), test)
     sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
     assert sizes.keys() == {*HEADERS, "test_rows"}
     assert max(sizes.values()) < 200_000
@@ -66,12 +65,11 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
 def test_the_cost_of_each_threshold_is_computed() -> None:
     y, p = np.array([0.0, 0.0, 1.0, 1.0]), np.array([[0.1], [0.6], [0.4], [0.9]])
     test, costs = Predictions(BINARY, y, p, np.ones(4)), Costs(false_negative=5, false_positive=1)
-    columns = compute_plots(test, {}, build_schema("binary"), costs)["threshold"]
-    scores = pd.DataFrame(dict(zip(HEADERS["threshold"], columns, strict=True)))
-    scores = scores.set_index("threshold")
-    at_half = scores.loc[0.5, ["recall", "precision", "wrong", "cost"]].tolist()
-    assert at_half == [0.5, 0.5, 0.5, (5 + 1) / 4]
-    assert np.isnan(scores.loc[0.95, "precision"])
+    rule = ThresholdRule(cost=costs)
+    thresholds, *columns = compute_plots(test, {}, rule)["threshold"]
+    points = dict(zip(thresholds, zip(*columns, strict=True), strict=True))
+    assert points[0.5] == (0.5, 0.5, 0.5, 0.5, (5 + 1) / 4)
+    assert np.isnan(points[0.95][1])  # precision
 
 
 def permute(feature: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
@@ -97,9 +95,9 @@ def test_a_weight_counts_like_repeated_rows_and_only_columns_that_are_read_are_i
     assert permute(feature, repeats)["used"].mean() == pytest.approx(repeated, rel=0.1)
     assert unweighted > 1.3 * repeated
 
-    y, schema = (rng.random(1000) < feature).astype(float), build_schema("binary")
+    y = (rng.random(1000) < feature).astype(float)
     rows = Predictions(BINARY, y, feature[:, None], repeats.astype(float))
-    plots = probability_plots(rows, schema)
-    expected = probability_plots(rows.select(copies)._replace(weight=ones), schema)
+    plots = probability_plots(rows)
+    expected = probability_plots(rows.select(copies)._replace(weight=ones))
     np.testing.assert_allclose(plots["calibration"][:2], expected["calibration"][:2])
     np.testing.assert_allclose(plots["roc"], expected["roc"])

@@ -1,10 +1,9 @@
 """The summary of an evaluation has what is defined, and nothing else."""
 
-from typing import Any
-
 from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation.summary import format_scores, summary_lines
+from keras_tabular.scoring.evaluation import MODEL, Evaluation, score_records
 from tests.helpers import BINARY, MULTICLASS, build_evaluation
 
 
@@ -20,39 +19,38 @@ def test_a_number_has_at_least_three_digits_and_enough_to_differ_from_others() -
 
 
 def test_scores_are_summarised_with_those_of_the_baselines() -> None:
-    test = {"rows": 254, "accuracy": 185 / 254, "accuracy_low": 0.6705, "accuracy_high": 0.7793}
-    baselines: dict[str, Any] = {
-        name: {"accuracy": on_test, "cross_validation": {"accuracy": on_folds}}
-        for name, on_test, on_folds in (
-            ("logistic_regression", 0.732283, 0.774319),
-            ("majority", 0.649606, 0.651751),
-            ("gradient_boosting", 0.75, 0.76),
-        )
+    row_sets = ("test", "cross_validation", "forward_chaining")
+    values = {
+        MODEL: (185 / 254, 0.770428, 0.74),
+        "logistic_regression": (0.732283, 0.774319, 0.7),
+        "majority": (0.649606, 0.651751),
+        "gradient_boosting": (0.75, 0.76),
     }
-    scores: dict[str, Any] = {"test": test, "baseline": baselines}
-    folds = {"accuracy": 0.770428}
-    assert format_scores(build_evaluation(**scores, cross_validation=folds), BINARY) == (
-        "Accuracy: 0.728 on 254 test rows (95% CI 0.670 to 0.779), "
-        "0.770 cross-validated; logistic regression 0.732 and 0.774 cross-validated, "
+    scores = [
+        score
+        for model, of_model in values.items()
+        for row_set, value in zip(row_sets, of_model, strict=False)
+        for score in score_records(row_set, model, {"accuracy": value}, 254)
+    ]
+    scores[0] = scores[0].model_copy(update={"interval": (0.6705, 0.7793)})
+    evaluation = Evaluation(primary_metrics=("accuracy",), scores=tuple(scores))
+    assert format_scores(evaluation, BINARY) == (
+        "Accuracy: 0.728 on 254 test rows (95% CI 0.670 to 0.779), 0.770 cross-validated, "
+        "0.740 on later rows by models of earlier ones; "
+        "logistic regression 0.732 and 0.774 cross-validated and 0.700 on later rows, "
         "gradient boosting 0.750 and 0.760 cross-validated, majority class 0.650"
     )
-    scores |= {"cross_validation": {"accuracy": 0.95}, "forward_chaining": {"accuracy": 0.74}}
-    baselines["logistic_regression"]["forward_chaining"] = {"accuracy": 0.7}
-    text = format_scores(build_evaluation(**scores), BINARY)
-    assert "0.950 cross-validated, 0.740 on later rows by models of earlier ones; logistic" in text
-    assert "0.774 cross-validated and 0.700 on later rows, gradient" in text
 
 
 def test_undefined_scores_are_left_out_or_a_dash() -> None:
-    later = {"rows": 5, "accuracy": 0.5}
     undefined = build_evaluation(
+        rows=5,
         primary_metrics=["macro.roc_auc"],
-        test={"rows": 5, "accuracy": 0.5},
-        cross_validation=later,
-        forward_chaining=later,
-        baseline={"majority": {"accuracy": 0.5}},
+        test={"accuracy": 0.5},
+        cross_validation={"accuracy": 0.5},
+        baselines={"majority": {"accuracy": 0.5}},
         threshold=0.5,
-        equal_rows={"test": {"equal": 5, "equal_with_target": 5, "without": {"rows": 0}}},
+        equal_rows={"test": {"equal": 5, "equal_with_target": 5, "without": {}}},
     )
     assert list(summary_lines(undefined, {}, MULTICLASS, ThresholdRule(best="f1"))) == [
         "ROC AUC: – on 5 test rows; logistic regression –, gradient boosting –, majority class –",
@@ -64,9 +62,9 @@ def test_undefined_scores_are_left_out_or_a_dash() -> None:
 
 
 def test_coverage_columns_outside_training_and_classes_not_found_are_reported() -> None:
-    coverage = {"asked": 0.9, "coverage": 0.88, "coverage_low": 0.85, "coverage_high": 0.91}
+    coverage = {"nominal": 0.9, "coverage": 0.88, "low": 0.85, "high": 0.91, "mean_width": 2.5}
     evaluation = build_evaluation(
-        interval=coverage | {"mean_width": 2.5},
+        interval_coverage=coverage,
         classes_not_found=["rare"],
         outside_training={"month": 1.0, "hour.of.day": 0.25},
     )

@@ -141,9 +141,9 @@ def test_limits_are_inclusive_and_missing_scores_fail() -> None:
 def test_largest_difference_between_groups_is_limited_even_if_it_is_not_significant(
     columns: str, key: str, limit: float, reason: str
 ) -> None:
-    largest = {"value": 0.1, "rows": 90, "highest": "male", "lowest": "female"}
-    error = largest | {"low": -0.02, "high": 0.22}
-    subgroups = {"groups": [], "differences": {"error": error, "mean_prediction": largest}}
+    largest = {"value": 0.1, "highest": "male", "lowest": "female"}
+    error = largest | {"interval": (-0.02, 0.22)}
+    subgroups = {"subgroups": [], "differences": {"error": error, "mean_prediction": largest}}
     evaluation = build_evaluation(subgroups=dict.fromkeys(columns.split(), subgroups))
     (check,) = run_gate(evaluation, gate=Gate(groups={f"{key}_difference": limit})).checks
     assert (check.status == "pass") == (check.value is not None and check.value <= limit)

@@ -43,21 +43,22 @@ def test_weak_pair_is_found_and_also_scored_on_test_rows() -> None:
     slices = score_slices(0.6)
     first = slices["weakest"][0]
     (column, ages), town = first["where"]
-    assert (column, ages.split()[1:], town) == ("age", ["or", "more"], ["town", "b"])
+    assert (column, ages.split()[1:], town) == ("age", ["or", "more"], ("town", "b"))
     assert first["weak"]
-    overall = slices["all_rows"]["cross_validation"]["score"]
-    assert first["low"] < first["score"] < first["high"] < overall
-    assert 0.4 < first["constant"] < 0.7  # both classes have half of the rows
-    assert first["test"]["score"] > 0.7  # no slice of the test rows is weak
+    score, (low, high) = first["score"], first["score"]["interval"]
+    assert low < score["value"] < high < slices["all_rows"]["score"]["value"]
+    assert 0.4 < score["constant"] < 0.7  # both classes have half of the rows
+    assert first["test"]["value"] > 0.7  # no slice of the test rows is weak
 
 
 def test_slices_are_compared_by_the_loss_if_a_class_is_rare() -> None:
     table, predictions = make_rows(400, 0, 0.6)
     row_sets = {"test": table}, {"test": predictions}
     slices = slice_scores(*row_sets, SCHEMA, ["roc_auc"], ["age", "town"], {})
-    assert (slices["score"], slices["found_in"]) == ("loss", "test")
-    assert slices["weakest"][0]["score"] > slices["all_rows"]["test"]["score"]
-    assert slices["weakest"][0]["constant"] == pytest.approx(np.log(2), abs=0.1)
+    assert (slices["metric"], slices["row_set"]) == ("loss", "test")
+    score = slices["weakest"][0]["score"]
+    assert score["value"] > slices["all_rows"]["score"]["value"]
+    assert score["constant"] == pytest.approx(np.log(2), abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -73,18 +74,19 @@ def test_declared_slice_has_its_rows_without_missing_values(
     conditions: dict[str, Any], expected: str
 ) -> None:
     scores = score_slices(0.1, mine=conditions)["declared"]["mine"]
-    for name, (rows, seed) in {"cross_validation": (2000, 0), "test": (500, 9)}.items():
+    for name, (rows, seed) in {"score": (2000, 0), "test": (500, 9)}.items():
         frame = make_rows(rows, seed, 0.1)[0].to_pandas()
         assert scores[name]["rows"] == len(frame.query(expected))
-        assert scores[name]["low"] < scores[name]["score"] < scores[name]["high"]
+        low, high = scores[name]["interval"]
+        assert low < scores[name]["value"] < high
 
 
 def test_names_of_bins() -> None:
     values = pa.chunked_array([[1.0, 2.0, 3.0, 4.0, None, None]])
-    bins = Bins.from_values(values, Column(kind="real"), 2)
+    bins = Bins.from_values(values, Column(kind="real"), 2, 2)
     assert bins.names == ["below 3", "3 or more", "missing"]
     assert bins.codes(values).tolist() == [0, 0, 1, 1, 2, 2]
     words = pa.chunked_array([["b", "a", "b", "c", None]])
-    bins = Bins.from_values(words, Column(kind="category"), 2)
+    bins = Bins.from_values(words, Column(kind="category"), 2, 2)
     assert bins.names == ["b", "a", "others", "missing"]
     assert bins.codes(words).tolist() == [0, 1, 0, 2, 3]

@@ -44,7 +44,7 @@ def test_interval_is_that_of_a_poisson_binomial_distribution() -> None:
     for group_size, half in ((1.0, 1.96 * deviation), (4.0, 3.92 * deviation)):
         score = summarize([probabilities[:9], probabilities[9:]], 410, group_size, None)
         assert score.left_out == 10
-        assert score.low == pytest.approx(probabilities.mean() - half)
-        assert score.high == pytest.approx(probabilities.mean() + half)
+        mean = probabilities.mean()
+        assert score.interval == pytest.approx((mean - half, mean + half))
     with pytest.raises(UserError, match="no row can be predicted"):
         summarize([probabilities[:0]], 1, 1.0, None)

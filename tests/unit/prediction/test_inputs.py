@@ -45,7 +45,12 @@ ROWS = b"a,b\n1,2\n"
 
 @pytest.mark.parametrize(
     ("content", "suffix"),
-    [(ROWS, ""), (gzip.compress(ROWS), ".gz"), (b'{"a": 1, "b": 2}\n', ".jsonl"), (b"", "")],
+    [
+        (ROWS, ""),
+        (gzip.compress(ROWS, mtime=0), ".gz"),
+        (b'{"a": 1, "b": 2}\n', ".jsonl"),
+        (b"", ""),
+    ],
 )
 def test_the_copy_of_stdin_has_the_suffix_of_its_format(
     content: bytes, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

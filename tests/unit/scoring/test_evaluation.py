@@ -1,66 +1,67 @@
-"""Scores are written as JSON and read again; other formats are recognised."""
+"""Scores are written as JSON and read again."""
 
 import json
-
-import pytest
+from pathlib import Path
 
 from keras_tabular.scoring.evaluation import (
-    OTHER_SHAPE,
+    MODEL,
+    TEST_FILE,
+    Difference,
     EqualRows,
-    Estimate,
     Evaluation,
     IntervalCoverage,
-    PairedDifference,
-    Scores,
-    ScoreSet,
-    from_json,
-    to_json,
+    model_values,
+    score_records,
+    write_scores,
 )
+from tests.helpers import BINARY
 
-ESTIMATES = {"accuracy": Estimate(0.5, (0.25, 0.75)), "custom.cost": Estimate(2.5, (2.0, 3.0))}
-SCORES = Scores(20, ESTIMATES | {"macro.roc_auc": Estimate(0.7), "macro.f1": Estimate(0.1)})
-FEW = Scores(3, {"accuracy": Estimate(1.0)})
-DIFFERENCES = {
-    "macro.f1": PairedDifference(0.25, -0.5, 1.0),
-    "custom.cost": PairedDifference(-2.0, -3.0, -1.0),
-}
+VALUES = {"accuracy": 0.5, "loss": 0.25, "custom.cost": 2.5}
+INTERVALS = {"accuracy": (0.25, 0.75)}
+DIFFERENCES = {"accuracy": Difference(value=0.25, low=-0.5, high=1.0)}
 EVALUATION = Evaluation(
-    ("macro.roc_auc", "accuracy"),
-    {
-        "test": ScoreSet(SCORES, {"majority": FEW}, {"majority": DIFFERENCES}),
-        "cross_validation": ScoreSet(FEW, {"majority": SCORES}, {"majority": {}}),
-        "forward_chaining": ScoreSet(FEW),
-        "validation": ScoreSet(Scores(0)),
-        "train": ScoreSet(SCORES),
-    },
-    test_files={"newer": ScoreSet(FEW, {"majority": FEW}, {}, training_rows=2)},
+    primary_metrics=("accuracy",),
+    scores=(
+        *score_records("test", MODEL, VALUES, 20, interval=INTERVALS),
+        *score_records("test", "majority", {"accuracy": 0.25}, 20, difference=DIFFERENCES),
+        *score_records("train", MODEL, VALUES, 40),
+        *score_records(TEST_FILE + "newer", MODEL, VALUES, 3),
+    ),
+    training_rows={"newer": 2},
     threshold=0.25,
-    baseline_thresholds={"majority": 0.5},
-    calibration={"temperature": 1.5, "loss_change": -0.5},
-    interval_coverage=IntervalCoverage(0.9, 0.8, 0.7, 0.85, 12.0),
-    equal_rows={"test": EqualRows(2, 1, FEW), "cross_validation": EqualRows(3, 3, Scores(0))},
+    interval_coverage=IntervalCoverage(
+        nominal=0.9, coverage=0.8, low=0.7, high=0.85, mean_width=12.0
+    ),
+    equal_rows={"test": EqualRows(equal=2, equal_with_target=1, without={"accuracy": 0.5})},
     outside_training={"time.of.day": 0.5},
-    classes_not_found=("a", "b.c"),
     custom_metrics={"cost": False},
-    version="1.0",
-    repeats="any_cpu",
 )
 
 
-def test_an_evaluation_is_read_as_it_was_written() -> None:
-    for evaluation in (EVALUATION, Evaluation(("accuracy",), {"test": ScoreSet(Scores(1))})):
-        assert from_json(json.loads(json.dumps(to_json(evaluation)))) == evaluation
+def test_an_evaluation_is_read_as_it_was_written(tmp_path: Path) -> None:
+    write_scores(tmp_path, EVALUATION, BINARY)
+    content = (tmp_path / "scores.json").read_text()
+    assert Evaluation.model_validate_json(content) == EVALUATION
 
 
-def test_content_in_another_format_raises_an_expected_error() -> None:
-    content = to_json(EVALUATION)
-    for other in (
-        *({}, {"rows": 3}),
-        *(content | {"primary_metrics": []}, content | {"primary_metrics": ["unknown"]}),
-        *(content | {"test": None}, content | {"test": {"rows": 3, "accuracy": "high"}}),
-        content | {"equal_rows": {"test": 3}},
-    ):
-        with pytest.raises(OTHER_SHAPE):
-            from_json(other)
-    required = {key: content[key] for key in ("primary_metrics", "test")}
-    assert from_json(required)  # other parts may be missing
+def test_readers_compare_the_main_scores_of_test_rows_and_of_test_files(tmp_path: Path) -> None:
+    write_scores(tmp_path, EVALUATION, BINARY)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {
+        "baseline": {"majority": {"accuracy": 0.25}},
+        "test": {
+            **{"accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75},
+            **{"loss": 0.25, "custom": {"cost": 2.5}},
+        },
+        "tests": {"newer": {"accuracy": 0.5, "loss": 0.25, "custom": {"cost": 2.5}}},
+        "threshold": 0.25,
+    }
+
+
+def test_a_score_is_found_by_row_set_metric_and_model() -> None:
+    score = EVALUATION.score("test", "accuracy", "majority")
+    assert score
+    assert score.difference == DIFFERENCES["accuracy"]
+    assert EVALUATION.value("train", "accuracy", "majority") is None
+    assert (EVALUATION.rows("train"), EVALUATION.rows("validation")) == (40, 0)
+    assert (EVALUATION.baselines("test"), EVALUATION.baselines("train")) == (["majority"], [])
+    assert model_values(EVALUATION.scores)["tests.newer.custom.cost"] == 2.5

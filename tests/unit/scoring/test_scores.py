@@ -7,11 +7,10 @@ import pytest
 from sklearn import metrics
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.scoring.evaluation import Scores
 from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
 from keras_tabular.tasks.metrics import CustomMetric, check_custom_metrics
 from keras_tabular.tasks.task import TASKS
-from tests.helpers import BINARY, score_values
+from tests.helpers import BINARY
 from tests.unit.scoring.test_uncertainty import draw_predictions
 
 
@@ -19,8 +18,7 @@ def expected_scores(task: str, predictions: Predictions) -> dict[str, float]:
     """Compute the scores of weighted rows with scikit-learn."""
     _, y, outputs, weight, threshold, *_ = predictions
     losses, weighted = predictions.row_losses, {"sample_weight": weight}
-    expected = {"loss": np.average(losses, weights=weight)}
-    value = outputs[:, 0]
+    expected, value = {"loss": np.average(losses, weights=weight)}, outputs[:, 0]
     if task == "regression":
         return expected | {
             "mae": metrics.mean_absolute_error(y, value, **weighted),
@@ -52,22 +50,28 @@ def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> 
     predictions = draw_predictions(task)
     expected = expected_scores(task, predictions)
     scores = score(predictions)
-    assert scores.rows == len(predictions.y)
-    assert score_values(scores) == pytest.approx(expected)
-    assert score_values(scores).keys() == set(predictions.task.metrics)
+    assert scores == pytest.approx(expected)
+    assert scores.keys() == set(predictions.task.metrics)
     weights = np.stack([predictions.weight, 3 * predictions.weight])
     many = scores_by_weights(predictions, weights)
     assert many.keys() == expected.keys()
     for key, values in many.items():
         assert values == pytest.approx([expected[key]] * 2), key
-    mean = np.average(predictions.row_scores, weights=predictions.weight)
-    assert mean == pytest.approx(expected[predictions.task.main_metric])
+    for key, rows in predictions.row_values.items():
+        assert np.average(rows, weights=predictions.weight) == pytest.approx(expected[key])
+
+
+def test_r2_does_not_depend_on_the_mean_of_the_target_and_needs_values_that_differ() -> None:
+    rows = draw_predictions("regression")
+    far_from_0 = score(rows._replace(y=rows.y + 1e9, y_pred=rows.y_pred + 1e9))
+    assert far_from_0["r2"] == pytest.approx(score(rows)["r2"], abs=1e-4)
+    assert "r2" not in score(rows._replace(y=np.full(300, 0.1)))
 
 
 def test_an_undefined_score_is_left_out() -> None:
     def scores(y: list[float], *probability: float) -> dict[str, float]:
         y_pred = np.array(probability)[:, None]
-        return score_values(score(Predictions(BINARY, np.array(y), y_pred, np.ones(len(y)))))
+        return score(Predictions(BINARY, np.array(y), y_pred, np.ones(len(y))))
 
     assert not {"roc_auc", "average_precision"} & scores([1, 1, 1], 0.1, 0.2, 1.0).keys()
     # Precision is undefined without a row that is predicted as positive.
@@ -78,13 +82,13 @@ def test_an_undefined_score_is_left_out() -> None:
     defined = {"loss", "accuracy", "balanced_accuracy", "brier"}
     assert scores([0, 0], 0.1, 0.2).keys() == defined
     assert scores([0, 0], 0.1, 0.9)["f1"] == 0
-    assert score(Predictions(BINARY, np.ones(0), np.ones((0, 1)), np.ones(0))) == Scores(0)
+    assert score(Predictions(BINARY, np.ones(0), np.ones((0, 1)), np.ones(0))) == {}
 
 
 @pytest.mark.parametrize("names", [["a.b"], ["cost_low"], ["2"], ["cost", "cost"]])
 def test_a_metric_name_that_cannot_be_a_key_is_an_error(names: list[str]) -> None:
     metrics = [CustomMetric(name, lambda rows: 0.0, greater_is_better=True) for name in names]
-    with pytest.raises(UserError, match=r"^stages/evaluate\.py: METRICS: "):
+    with pytest.raises(UserError, match=r"^custom\.py: METRICS: "):
         check_custom_metrics(metrics)
 
 
@@ -96,6 +100,6 @@ def test_an_error_in_a_metric_names_the_metric() -> None:
 
     cost = CustomMetric("cost", read_costs, greater_is_better=False)
     predictions = Predictions(BINARY, np.ones(3), np.ones((3, 1)), np.ones(3))
-    with pytest.raises(RuntimeError, match=r"^stages/evaluate\.py: .* cost") as failure:
+    with pytest.raises(RuntimeError, match=r"^custom\.py: .* cost") as failure:
         score(predictions._replace(custom_metrics=[cost]))
     assert isinstance(failure.value.__cause__, FileNotFoundError)

@@ -93,7 +93,6 @@ def test_dropped_rows_are_set_aside_as_text_with_line_and_reasons(tmp_path: Path
     dropping = dict.fromkeys(("values", "range", "missing", "duplicate_rows"), "drop")
     policies = Validate.model_validate({"min_class_rows": 1} | dropping)
     _, checks = check_table(paths, SCHEMA, policies)
-    (tmp_path / "valid").mkdir()
     lines = {row: f"t.csv, line {row + 2}" for row in range(1, 4)}
     set_aside(paths, checks, lines, tmp_path / "valid", tmp_path / "rejected")
     assert pq.read_table(tmp_path / "valid").equals(whole[:1])
