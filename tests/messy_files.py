@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.messy_outcomes import OUTCOMES, WRONG, judge
 from tests.messy_table import MessyFile
+from tests.workbooks import PERCENT
 
 Fault = Callable[[MessyFile], None]
 YES_NO = [
@@ -165,7 +166,7 @@ def set_to(**attributes: Any) -> Fault:
 
 def as_workbook(**options: Any) -> Fault:
     """Write an Excel file."""
-    return set_to(workbook_options=options, hint="(?i)sheet")
+    return set_to(workbook_options=options)
 
 
 FAULTS: dict[str, dict[str, Fault]] = {
@@ -241,11 +242,13 @@ FAULTS: dict[str, dict[str, Fault]] = {
         "CR LF": set_to(newline="\r\n"),
         "all in quotes": lambda f: f.csv_options.update(quoting=csv.QUOTE_ALL),
         "workbook": as_workbook(),
-        "workbook with percent": as_workbook(styles={1: "percent"}),
-        "workbook with formulas": as_workbook(styles={1: "formula"}),
-        "workbook with title": as_workbook(title=True),
-        "workbook with two sheets": as_workbook(notes="after"),
-        "workbook with notes first": as_workbook(notes="before"),
+        "workbook with percent": as_workbook(style=PERCENT),
+        "workbook with formulas": as_workbook(formula="<f>1*1</f>"),
+        "workbook with title": set_to(workbook_options={"merged": "A1:D1"}, top=["Report", ""]),
+        "workbook with two sheets": set_to(workbook_options={}, sheets_after=[[["Read me"]]]),
+        "workbook with notes first": set_to(
+            workbook_options={}, sheets_before=[[["Read me"]]], hint="(?i)sheet"
+        ),
     },
 }
 KINDS = [(place, kind) for place, faults in FAULTS.items() for kind in faults]
@@ -257,8 +260,8 @@ def draw_file(seed: int) -> tuple[str, MessyFile]:
     place, kind = KINDS[number]
     file, chosen = MessyFile(seed), {place: kind}
     if rounds % 2 == 1:
-        others = [other for other in KINDS if other[0] not in (place, "nothing")]
-        chosen |= dict([file.pick(others)])
+        candidates = [other for other in KINDS if other[0] not in (place, "nothing")]
+        chosen |= dict([file.pick(candidates)])
     for place in FAULTS:  # in this order, since lines contain all columns
         if place in chosen:
             FAULTS[place][chosen[place]](file)

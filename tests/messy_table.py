@@ -53,6 +53,7 @@ class MessyFile:
         self.csv_options = {"delimiter": self.pick([*",;\t|"]), "lineterminator": "\n"}
         self.encoding, self.newline, self.hint = "utf-8", "\n", "(?!)"
         self.workbook_options: dict[str, Any] | None = None
+        self.sheets_before, self.sheets_after = list[Any](), list[Any]()
         self.top, self.below, self.bottom = list[Record](), list[Record](), list[Record]()
         self.inside, self.padding, self.bad_rows = dict[int, Record](), list[str](), set[int]()
         self.questions = dict[str, str]()
@@ -134,9 +135,12 @@ class MessyFile:
         """Return the content of the file, and the numbers of the lines with a fault."""
         records = self.records()
         if self.workbook_options is not None:
-            rows = [[record] if isinstance(record, str) else record for record, _ in records]
+            rows: list[Any] = [
+                [record] if isinstance(record, str) else record for record, _ in records
+            ]
             bad_rows = {number for number, (_, is_bad) in enumerate(records, 1) if is_bad}
-            return write_workbook(rows, **self.workbook_options), bad_rows
+            sheets = [*self.sheets_before, rows, *self.sheets_after]
+            return write_workbook(*sheets, **self.workbook_options), bad_rows
         lines, bad_lines = list[str](), set[int]()
         for record, is_bad in records:
             bad_lines |= {len(lines) + 1} if is_bad else set()

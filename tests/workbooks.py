@@ -1,63 +1,53 @@
 """Write small Excel files with the parts that readers need."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from io import BytesIO
 from typing import Any
 from xml.sax.saxutils import escape
 from zipfile import ZipFile
 
+RELATION = '<Relationship Id="r{}" Type="{}/{}" Target="{}"/>'
 RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
-STYLES = {"number": 0, "date": 14, "percent": 10}  # the formats of Excel
-EPOCH = datetime(1899, 12, 30)
-
-
-def write_cell(place: str, value: str | float | datetime, style: str) -> str:
-    """Return the XML of a cell; a date is a number of days with a style."""
-    if isinstance(value, str):
-        return f'<c r="{place}" t="inlineStr"><is><t>{escape(value)}</t></is></c>' if value else ""
-    if isinstance(value, datetime):
-        value, style = (value - EPOCH).days, "date"
-    formula = f"<f>{value}*1</f>" if style == "formula" else ""
-    number = [*STYLES].index(style) if style in STYLES else 0
-    return f'<c r="{place}" s="{number}">{formula}<v>{value}</v></c>'
+NUMBER, DATE, PERCENT = range(3)  # styles of cells
+STYLES = "".join(f'<xf numFmtId="{number}" applyNumberFormat="1"/>' for number in (0, 14, 10))
 
 
 def write_workbook(
-    rows: list[list[Any]], *, styles: Mapping[int, str] = {}, title: bool = False, notes: str = ""
+    *sheets: list[list[Any]], style: int = NUMBER, formula: str = "", merged: str = ""
 ) -> bytes:
-    """Write rows as a sheet of an Excel file.
+    """Write an Excel file.
 
     Args:
-        styles: The style of the numbers of some columns: `percent` or `formula`.
-        title: Whether the first cells of the first row are merged.
-        notes: Where a sheet with a note is: `before` or `after`; empty if there is none.
+        sheets: The rows of each sheet, with texts, dates and numbers.
+        style: The style of the numbers.
+        formula: The formula whose stored values the numbers are.
+        merged: The merged cells, such as A1:D1.
     """
-    table = []
-    for number, row in enumerate(rows, 1):
-        cells = [
-            write_cell(f"{chr(65 + column)}{number}", value, styles.get(column, "number"))
-            for column, value in enumerate(row)
-        ]
-        table.append(f'<row r="{number}">{"".join(cells)}</row>')
-    note = f'<row r="1">{write_cell("A1", "Read me", "number")}</row>'
-    sheets = ["".join(table)]
-    sheets = [note] * (notes == "before") + sheets + [note] * (notes == "after")
-    merged = '<mergeCells count="1"><mergeCell ref="A1:D1"/></mergeCells>' if title else ""
-    xfs = "".join(f'<xf numFmtId="{n}" applyNumberFormat="1"/>' for n in STYLES.values())
+
+    def cell(value: str | float | datetime) -> str:
+        if isinstance(value, str):
+            return f'<c t="inlineStr"><is><t>{escape(value)}</t></is></c>' if value else "<c/>"
+        if isinstance(value, datetime):
+            return f'<c s="{DATE}"><v>{(value - datetime(1899, 12, 30)).days}</v></c>'
+        return f'<c s="{style}">{formula}<v>{value}</v></c>'
+
     names = links = ""
-    files = {"xl/styles.xml": f"<styleSheet {MAIN}><cellXfs>{xfs}</cellXfs></styleSheet>"}
-    for n, content in enumerate(sheets, 1):
+    files = {"xl/styles.xml": f"<styleSheet {MAIN}><cellXfs>{STYLES}</cellXfs></styleSheet>"}
+    merge = f'<mergeCells><mergeCell ref="{merged}"/></mergeCells>' if merged else ""
+    for n, rows in enumerate(sheets, 1):
         names += f'<sheet name="Sheet{n}" sheetId="{n}" r:id="r{n}"/>'
         links += (
             f'<Relationship Id="r{n}" Type="{RELATIONS}/worksheet" Target="worksheets/{n}.xml"/>'
         )
-        data = f"<sheetData>{content}</sheetData>{merged}"
+        lines = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
+        data = f"<sheetData>{lines}</sheetData>{merge}"
         files[f"xl/worksheets/{n}.xml"] = f"<worksheet {MAIN}>{data}</worksheet>"
-    sheet_list = f"<sheets>{names}</sheets>"
-    files["xl/workbook.xml"] = f'<workbook {MAIN} xmlns:r="{RELATIONS}">{sheet_list}</workbook>'
+    tables = f"<sheets>{names}</sheets>"
+    files["xl/workbook.xml"] = f'<workbook {MAIN} xmlns:r="{RELATIONS}">{tables}</workbook>'
     files["xl/_rels/workbook.xml.rels"] = f"<Relationships>{links}</Relationships>"
+    link = RELATION.format(1, RELATIONS, "officeDocument", "xl/workbook.xml")
+    files["_rels/.rels"] = f"<Relationships>{link}</Relationships>"
     buffer = BytesIO()
     with ZipFile(buffer, "w") as archive:
         for name, xml in files.items():
