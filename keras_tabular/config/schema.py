@@ -183,18 +183,32 @@ def _encoding(name: str) -> str:
     try:
         "".encode(name)
     except (LookupError, ValueError):  # unknown, or not an encoding of texts, such as gzip
-        raise ValueError("expected a text encoding such as utf-8 or latin-1") from None
+        raise ValueError("expected a text encoding such as utf-8 or cp1252") from None
     return name
+
+
+def _line_number(number: int) -> int:
+    if not number:
+        raise ValueError("expected 1 for the first line, or -1 for the last one")
+    return number
 
 
 Columns = dict[str, Column]  # by name
 
 
 class Dialect(Section):
-    """How a CSV file is written."""
+    """How a CSV file or a spreadsheet is written.
+
+    Attributes:
+        skip_lines: Numbers of the lines that are no rows, from 1. Negative numbers count the lines
+            that are not empty from the end, from -1.
+        sheet: Name of the sheet of a spreadsheet; None for the first one that is not empty.
+    """
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+    skip_lines: tuple[Annotated[int, AfterValidator(_line_number)], ...] = ()
+    sheet: str | None = None
 
     @property
     def is_utf8(self) -> bool:

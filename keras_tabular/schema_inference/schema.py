@@ -190,8 +190,12 @@ def write_yaml(
     rows = f"{'all' if sample.is_complete else 'the first'} {sample.rows} rows"
     lines, question_lines = [f"# Inferred from {rows}. Check every comment."], list[int]()
     dialect = sample.dialect.model_dump(exclude_defaults=True)
-    values = {"source": path.as_posix(), **dialect, **target_keys}
-    lines += [f"{key}: {format_yaml(value)}{HINTS.get(key, '')}" for key, value in values.items()]
+    dialect |= {key: dialect.get(key, ()) for key in sample.questions}
+    hints = HINTS | {key: f" # {question}" for key, question in sample.questions.items()}
+    for key, value in {"source": path.as_posix(), **dialect, **target_keys}.items():
+        lines.append(f"{key}: {format_yaml(value)}{hints.get(key, '')}")
+        if key in sample.questions:
+            question_lines.append(len(lines))
     for key, is_ignored in (("columns", False), ("ignore", True)):
         selected = {n: column for n, column in columns.items() if column.is_ignored == is_ignored}
         lines += [f"{key}:"] if selected else []
