@@ -10,6 +10,7 @@
 import math
 import re
 import tempfile
+import traceback
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ def judge(file: MessyFile) -> Result:
             result, problem = judge_schema(path, yaml.safe_load(inferred.text), questions, file)
         except UserError as error:
             result, problem = WRONG, str(error)
+        except Exception:
+            return WRONG, traceback.format_exc()
     line_numbers = {int(number) for number in re.findall(r"(?:line|row) (\d+)", problem)}
     if result == WRONG and (line_numbers & bad_lines or re.search(file.hint, problem)):
         result = REFUSED
