@@ -46,10 +46,6 @@ def negate(form: str) -> Fault:
     return write("amount", form, share=0.2, truth=lambda value: -value)
 
 
-def mistype(file: MessyFile) -> None:
-    file.edit("amount", file.pick(TYPOS).format, 0, lambda value: (value, None))
-
-
 def swap_marks(file: MessyFile) -> None:
     file.edit("amount", lambda text: text.translate(SWAPPED_MARKS), 0.02, lambda v: (v, None))
 
@@ -69,7 +65,7 @@ def mix_units(*units: str) -> Fault:
 
     def change(file: MessyFile) -> None:
         file.edit("amount", lambda text: f"{text} {file.pick(units)}")
-        file.questions["amount"] = "(?i)unit|currenc"
+        file.questions["amount"] = "(?i)unit|currenc|Are these numbers"
 
     return change
 
@@ -164,11 +160,6 @@ def set_to(**attributes: Any) -> Fault:
     return change
 
 
-def as_workbook(**options: Any) -> Fault:
-    """Write an Excel file."""
-    return set_to(workbook_options=options)
-
-
 FAULTS: dict[str, dict[str, Fault]] = {
     "nothing": {"clean": lambda _: None},
     "side": {
@@ -176,7 +167,7 @@ FAULTS: dict[str, dict[str, Fault]] = {
         "row numbers": number_rows,
     },
     "amount": {
-        "typo": mistype,
+        "typo": write("amount", *TYPOS, share=0, truth=lambda value: (value, None)),
         "word for missing": lose("amount", *MISSING_WORDS),
         "other decimal mark": swap_marks,
         "accounting": negate("({})"),
@@ -241,9 +232,9 @@ FAULTS: dict[str, dict[str, Fault]] = {
         "CR": set_to(newline="\r"),
         "CR LF": set_to(newline="\r\n"),
         "all in quotes": lambda f: f.csv_options.update(quoting=csv.QUOTE_ALL),
-        "workbook": as_workbook(),
-        "workbook with percent": as_workbook(style=PERCENT),
-        "workbook with formulas": as_workbook(formula="<f>1*1</f>"),
+        "workbook": set_to(workbook_options={}),
+        "workbook with percent": set_to(workbook_options={"style": PERCENT}),
+        "workbook with formulas": set_to(workbook_options={"formula": "<f>1*1</f>"}),
         "workbook with title": set_to(workbook_options={"merged": "A1:D1"}, top=["Report", ""]),
         "workbook with two sheets": set_to(workbook_options={}, sheets_after=[[["Read me"]]]),
         "workbook with notes first": set_to(

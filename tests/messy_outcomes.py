@@ -27,11 +27,13 @@ from keras_tabular.table.source import source_files
 from tests.messy_table import MessyFile
 
 OUTCOMES = RIGHT, ASKED, REFUSED, WRONG = "right", "asked", "refused", "wrong"
-KEYS = (
-    "kind|missing_values|replace|format|nullable|timezone|positive"
-    "|skip_lines|delimiter|encoding|sheet"
+TABLE_KEYS = "positive|skip_lines|delimiter|encoding|sheet"
+COLUMN_KEYS = "kind|missing_values|replace|format|nullable|timezone"
+# A key in a comment with its value: a list, a mapping, a text in quotes, or the next words.
+PROPOSAL = (
+    r"\b({}): (\[[^\]]*\]|\{{[^}}]*\}}|'[^']*'|\"[^\"]*\"|"
+    r"[^,;}}]+?(?=[,;}}?]|[.] |[.]$| above| or | and |$))"
 )
-PROPOSAL = re.compile(rf"\b({KEYS}): (\[[^\]]*\]|\{{[^}}]*\}}|'[^']*'|\"[^\"]*\"|[^\s,;}}]+)")
 ROWS = 200_000
 
 
@@ -63,10 +65,11 @@ def judge_schema(
     path: Path, keys: dict[str, Any], questions: list[list[str]], file: MessyFile
 ) -> Result:
     """Judge the columns, with the keys of the table and with those that its questions propose."""
-    about_table = [comment for key, comment in questions if not key.startswith(" ")]
+    proposals = find_proposals(" ".join(comment for _, comment in questions), TABLE_KEYS)
+    is_asked = len(proposals) > 1 or any(not key.startswith(" ") for key, _ in questions)
     best = WRONG, ""
-    for proposal in find_proposals(" ".join(about_table)):
-        results = [(ASKED if about_table else RIGHT, "")]
+    for proposal in proposals:
+        results = [(ASKED if is_asked else RIGHT, "")]
         changed = merge_keys(keys, proposal)
         if str(changed.get("positive")).lower() != str(file.positive).lower():
             results.append((WRONG, f"positive is {changed.get('positive')}"))
@@ -84,7 +87,7 @@ def judge_column(
     path: Path, keys: dict[str, Any], comment: str, file: MessyFile, role: str
 ) -> Result:
     """Judge the values of a column, with its keys and with those that its comment proposes."""
-    name, proposals, problems = file.names[role], find_proposals(comment), list[str]()
+    name, proposals, problems = file.names[role], find_proposals(comment, COLUMN_KEYS), list[str]()
     if role in file.questions and re.search(file.questions[role], comment):
         return ASKED, ""
     for proposal in proposals:
@@ -99,14 +102,14 @@ def judge_column(
     return WRONG, problems[0]
 
 
-def find_proposals(comment: str) -> list[dict[str, Any]]:
-    """Return the keys that a comment proposes: none of them, each of them, and all of them."""
+def find_proposals(comment: str, keys: str) -> list[dict[str, Any]]:
+    """Return what a comment proposes for some keys: nothing, each proposal, and all of them."""
     proposals = []
-    for key, text in PROPOSAL.findall(comment):
-        value = yaml.safe_load(text if text[0] in "[{'\"" else text.rstrip(".?"))
-        proposals.append({key: value})
+    for key, text in re.findall(PROPOSAL.format(keys), comment):
+        proposals.append({key: yaml.safe_load(text)})
     merged = {key: value for proposal in proposals for key, value in proposal.items()}
-    return [{}, *proposals, merged] if proposals else [{}]
+    missing = {key: value for key, value in merged.items() if key != "replace"}
+    return [{}, *proposals, merged, missing] if proposals else [{}]
 
 
 def merge_keys(keys: dict[str, Any], proposal: dict[str, Any]) -> dict[str, Any]:
