@@ -202,7 +202,7 @@ class Dialect(Section):
     Attributes:
         skip_lines: Numbers of the lines that are no rows, from 1. Negative numbers count the lines
             that are not empty from the end, from -1.
-        sheet: Name of the sheet of a spreadsheet; None for the first one that is not empty.
+        sheet: Name of the sheet of a spreadsheet; None for the first one that has a table.
     """
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","

@@ -79,14 +79,14 @@ def find_extra_lines(head: list[Record], tail: list[list[str]]) -> list[ExtraLin
     rows_at_end = [row for row in rows_at_end if _texts(row)]
     # If few have the length of the header, the last lines were not split at the right places.
     for number in range(1, MAX_LINES_AT_END + 1):
-        *others, last = rows_at_end or [[]]
-        if 2 * sum(len(row) >= len(header) for row in others) <= max(len(others), 2 * MIN_ROWS - 1):
+        *above, last = rows_at_end or [[]]
+        if 2 * sum(len(row) >= len(header) for row in above) <= max(len(above), 2 * MIN_ROWS - 1):
             break
-        form, is_certain = _form_at_end(last, others, {*columns} - numbers)
+        form, is_certain = _form_at_end(last, above, {*columns} - numbers)
         if not form:
             break
         lines.append(ExtraLine(-number, last, form, is_certain))
-        rows_at_end = others
+        rows_at_end = above
     return lines
 
 

@@ -17,17 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keras_tabular.config.schema import (
-    EPOCHS,
-    ISO,
-    KINDS,
-    NUMBER_FORMAT,
-    ByKind,
-    Column,
-    Dialect,
-    Kind,
-    Schema,
-)
+from keras_tabular.config.schema import EPOCHS, ISO, KINDS, NUMBER_FORMAT, ByKind, Column, Kind
 
 NumberKind = Literal["real", "integer", "boolean"]
 MAX_NUMBER = 1e37  # in a table; a model predicts float32, whose largest value is 3.4e38
@@ -296,18 +286,3 @@ def as_texts(values: pa.Array, kind: Kind | None = None) -> pa.Array:
 
 class Number(str):
     """A number of a typed file, whose decimal point is a dot, whatever the column's format is."""
-
-
-def set_decimal_points(columns: dict[str, list[str]], dialect: Dialect) -> None:
-    """Give the numbers of typed files the decimal point that the format of their column has.
-
-    Args:
-        columns: The cells by column, of which those of type `Number` change.
-        dialect: The schema; nothing changes if it is none.
-    """
-    declared = dialect.columns if isinstance(dialect, Schema) else {}
-    for name in declared.keys() & columns.keys():
-        if declared[name].number_format:
-            point = declared[name].decimal_point
-            cells = columns[name]
-            columns[name] = [c.replace(".", point) if isinstance(c, Number) else c for c in cells]

@@ -16,11 +16,11 @@ from typing import IO, NamedTuple
 
 import pyarrow as pa
 
-from keras_tabular.config.schema import Dialect
+from keras_tabular.config.schema import Dialect, Schema
 from keras_tabular.core.database import connect
 from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.table import excel
-from keras_tabular.table.cells import MAX_CELL_LENGTH, set_decimal_points
+from keras_tabular.table.cells import MAX_CELL_LENGTH, Number
 from keras_tabular.table.parquet import regroup_rows
 
 ROWS_PER_BATCH = 32_768
@@ -114,6 +114,21 @@ def read_csv(
         cells = pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()})
         yield RawRows(file, first, cells, ragged)
         first += len(batch)
+
+
+def set_decimal_points(columns: dict[str, list[str]], dialect: Dialect) -> None:
+    """Give the numbers of typed files the decimal point that the format of their column has.
+
+    Args:
+        columns: The cells by column, of which those of type `Number` change.
+        dialect: The schema; nothing changes if it is none.
+    """
+    declared = dialect.columns if isinstance(dialect, Schema) else {}
+    for name in declared.keys() & columns.keys():
+        if declared[name].number_format:
+            point = declared[name].decimal_point
+            cells = columns[name]
+            columns[name] = [c.replace(".", point) if isinstance(c, Number) else c for c in cells]
 
 
 def _describe_ragged(row: list[str], header: list[str]) -> tuple[str, str]:

@@ -20,13 +20,21 @@ def is_excel(file: Path) -> bool:
 def list_sheets(file: Path) -> list[str]:
     """Return the names of the visible sheets that are not empty.
 
+    Those with one row or one column, such as a cover, come last.
+
     Raises:
         UserError: The file cannot be read.
     """
+    from python_calamine import SheetTypeEnum, SheetVisibleEnum
+
+    form = SheetTypeEnum.WorkSheet, SheetVisibleEnum.Visible
     with _open(file) as workbook:
-        sheets = [sheet for sheet in workbook.sheets_metadata if sheet.visible.name == "Visible"]
-        names = [sheet.name for sheet in sheets if sheet.typ.name == "WorkSheet"]
-        return [name for name in names if workbook.get_sheet_by_name(name).height]
+        metadata = [
+            sheet for sheet in workbook.sheets_metadata if (sheet.typ, sheet.visible) == form
+        ]
+        sheets = [workbook.get_sheet_by_name(sheet.name) for sheet in metadata]
+    sheets.sort(key=lambda sheet: min(sheet.height, sheet.width) < 2)
+    return [sheet.name for sheet in sheets if sheet.height]
 
 
 def read_sheet(file: Path, name: str | None) -> Iterator[tuple[int, list[str]]]:
@@ -36,7 +44,7 @@ def read_sheet(file: Path, name: str | None) -> Iterator[tuple[int, list[str]]]:
     an empty cell.
 
     Args:
-        name: Name of the sheet; None for the first one that `list_sheets` returns.
+        name: Name of the sheet; None for the first one of `list_sheets`.
 
     Raises:
         UserError: The file cannot be read, or it does not have the sheet.

@@ -15,8 +15,15 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, quote
-from keras_tabular.table.cells import LONE_SURROGATE, Number, set_decimal_points
-from keras_tabular.table.csv import COMPRESSED, ROWS_PER_BATCH, RawRows, describe_error, open_bytes
+from keras_tabular.table.cells import LONE_SURROGATE, Number
+from keras_tabular.table.csv import (
+    COMPRESSED,
+    ROWS_PER_BATCH,
+    RawRows,
+    describe_error,
+    open_bytes,
+    set_decimal_points,
+)
 
 MAX_ROWS_FOR_NAMES = 100_000  # a column has to occur in one of the first rows
 MAX_LINES_TO_RECOGNISE_LOG = 10  # the first ones may be incomplete

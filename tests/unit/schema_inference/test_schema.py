@@ -164,6 +164,38 @@ def test_a_name_with_a_line_break_or_commas_does_not_hide_the_delimiter(tmp_path
     assert {*schema.classes} == {"on", "1e5", "a\nb", "#"}
 
 
+LINES = "".join(f"{'NS'[n % 2]};{n},5;{n * 7 % 11};{'yn'[n % 3 > 0]}\n" for n in range(40))
+HEADER = "region;weight;price;y\n"
+EXTRA_LINES: list[tuple[str, list[int]]] = [
+    (HEADER + LINES + "\n;;;\n", []),
+    (f"Sales, by region\nJune, 2024\n\n{HEADER}{LINES}", [1, 2]),
+    (f"Sales;;;\n;;;\n{HEADER}-;[kg];EUR;\n{LINES}", [1, 4]),
+    (f"{HEADER}{LINES}Total;123,4;56;\nSource: the office, 2024\n", [-1, -2]),
+    (f'{HEADER}{LINES}Summe;123,4;56;\n\n"These are figures of June.";;;\n', [-1, -2]),
+]
+
+
+@pytest.mark.parametrize(("text", "skip_lines"), EXTRA_LINES)
+def test_lines_that_are_no_rows_are_found(tmp_path: Path, text: str, skip_lines: list[int]) -> None:
+    (tmp_path / "t.csv").write_bytes(b"\xff\xfe" + text.encode("utf-16-le"))
+    schema = run_and_load(tmp_path)
+    assert (schema.delimiter, schema.encoding) == (";", "utf-16")
+    assert [*schema.skip_lines] == skip_lines
+    assert [column.kind for column in schema.columns.values()] == [
+        *("category", "real", "integer", "category"),
+    ]
+    assert len(read_column(tmp_path, "y")) == 40
+
+
+@pytest.mark.parametrize("line", ["Summe;123,4;56;y\n", ";123,4;56;\n"])
+def test_a_line_that_may_be_a_row_is_kept_with_a_question(tmp_path: Path, line: str) -> None:
+    (tmp_path / "t.csv").write_text(HEADER + LINES + line)
+    assert run_and_load(tmp_path).skip_lines == ()
+    text = (tmp_path / "schema.yaml").read_text()
+    assert "skip_lines: [] # Is the last line" in text
+    assert "a total) a row? If not, add -1." in text
+
+
 def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
     """A column without a kind is ignored."""
     rng, rows = np.random.default_rng(0), 600
