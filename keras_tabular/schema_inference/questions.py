@@ -11,10 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from keras_tabular.config.typed_yaml import format_yaml
 from keras_tabular.core.errors import truncate
 from keras_tabular.schema_inference.columns import IDENTIFIER, MAX_CLASSES, InferredColumn
 from keras_tabular.schema_inference.formats import parse_texts
+from keras_tabular.schema_inference.sample import MISSING
 
+MAX_WORDS = 5  # in a question
+LETTERS_LIKE_DIGITS = str.maketrans("oOlI", "0011")
 NEARLY_ALL = 0.99  # of the rows
 SENTINELS = {-1, -9, -99, -999, -9999, 9, 99, 999, 9999, 99999}
 MIN_SENTINEL_ROWS = 3
@@ -51,10 +55,11 @@ def ask_about(name: str, column: InferredColumn, *, is_target: bool) -> list[str
         return [f"{count} of {rows} rows are {value}. Is it useful? If not, move it to ignore."]
     present = column.present
     personal = [] if is_target else ask_personal_data(name, [*present])
+    personal += ask_missing(column)
     if column.kind in ("category", "text") and not is_target:
         return personal + ask_group(name, column, present)
     if column.kind not in ("real", "integer"):
-        return []
+        return personal
     numbers = parse_texts([*present], column.kind, column.format)
     values = Counter[float]()
     for number, count in zip(numbers, present.values(), strict=True):
@@ -63,6 +68,36 @@ def ask_about(name: str, column: InferredColumn, *, is_target: bool) -> list[str
     if column.kind == "integer" and not questions and IDENTIFIER.search(name) and not is_target:
         return ask_group(name, column, values)
     return questions
+
+
+def ask_missing(column: InferredColumn) -> list[str]:
+    """Ask about words that probably mean missing."""
+    known = MISSING - {"?", "-", "."}
+    words = [text for text in column.missing_values if text not in known and not text.isspace()]
+    if not words:
+        return []
+    listed = ", ".join(f"{text!r} {column.counts[text]} times" for text in words[:MAX_WORDS])
+    key = format_yaml({words[0]: "NEW"})
+    advice = f"If not, move it from missing_values to replace: {key}"
+    return [f"{listed}{', …' if len(words) > MAX_WORDS else ''}: missing? {advice}."]
+
+
+def ask_mistakes(column: InferredColumn, found: list[str]) -> str:
+    """Ask what texts mean that are no values of the kind of their column.
+
+    Args:
+        found: Some of these texts, with their lines.
+    """
+    texts, n_others = column.mistakes, len(column.mistakes) - len(found)
+    more = f" and {n_others} more" if n_others else ""
+    corrected = [text.translate(LETTERS_LIKE_DIGITS) for text in texts]
+    values = parse_texts(corrected, column.kind, column.format)
+    new = ("NEW" if v is None else text for text, v in zip(corrected, values, strict=True))
+    replace = format_yaml(column.replace | dict(zip(texts, new, strict=True)))
+    missing = format_yaml([*column.missing_values, *texts])
+    nullable = "" if column.nullable else ", nullable: true"
+    keys = f"replace: {replace} or missing_values: {missing}{nullable}"
+    return f"Is {', '.join(found)}{more} a mistake? Add {keys}, or dvc repro stops there."
 
 
 def ask_personal_data(name: str, texts: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_tabular.config.schema import Schema, load_schema
-from keras_tabular.schema_inference.schema import format_yaml
+from keras_tabular.config.typed_yaml import format_yaml
 from tests.commands import call_main
 from tests.helpers import read_table
 from tests.tables import make_mixed_table
@@ -209,7 +209,11 @@ def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
         "weight": ([f"{n} kg" for n in rng.integers(1, 900, rows)], "integer", "1,234.5 kg"),
         "cost": ([f"${10_000 + 7 * n:,}" for n in range(rows)], "integer", "$1,234.5"),
         "user_id": ([f"{1000 + number % 70:,}" for number in range(rows)], "category", None),
-        "some": ([*(f"{value} to" for value in range(rows - 2)), "?5", "~6"], "text", None),
+        "some": (
+            [*(f"{value} to" for value in range(rows - 2)), "?5", "~6"],
+            "integer",
+            "1,234.5 to",
+        ),
         "day": (days.strftime("%m/%d/%Y"), "datetime", "%m/%d/%Y"),
         "created_at": (1_600_000_000 + 40_000 * np.arange(rows), "datetime", "epoch"),
         "month": (days.strftime("%b-%Y"), "datetime", "%b-%Y"),
@@ -233,7 +237,7 @@ def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
         "group: customer_id": "customer_id",
         "time: day": "day",
         "lists of 7 labels between |": "genres",
-        "as plain numbers": "some",
+        "1 × '?5' (t.csv, line 600), 1 × '~6' (t.csv, line 601)": "some",
         "known before y is?": "near",
         "a copy of y?": "log",
         "written as %d/%m/%Y?": "either",
@@ -287,7 +291,7 @@ QUESTIONS: list[tuple[str, Any, str | None]] = [
     ("flag", np.arange(1000) == 5, "999 of 1000"),
     ("few", [3.5, 4.5, *[None] * 998], "2 of 1000"),
     ("rare", np.arange(1000) < 20, None),
-    ("compact", DAYS[:30].strftime("%Y%m%d").astype(int), "format: '%Y%m%d'"),
+    ("compact", DAYS[:30].strftime("%Y%m%d").astype(int), 'format: "%Y%m%d"'),
     ("day", [f"{day:%m/%d/%Y}" if day.day % 2 else f"{day:%d/%m/%Y}" for day in DAYS], "%m/%d/%Y"),
 ]
 
