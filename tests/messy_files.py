@@ -48,6 +48,7 @@ def negate(form: str) -> Fault:
 
 def swap_marks(file: MessyFile) -> None:
     file.edit("amount", lambda text: text.translate(SWAPPED_MARKS), 0.02, lambda v: (v, None))
+    file.questions["amount"] = "Are these numbers"
 
 
 def group_thousands(*marks: str) -> Fault:

@@ -30,10 +30,9 @@ OUTCOMES = RIGHT, ASKED, REFUSED, WRONG = "right", "asked", "refused", "wrong"
 TABLE_KEYS = "positive|skip_lines|delimiter|encoding|sheet"
 COLUMN_KEYS = "kind|missing_values|replace|format|nullable|timezone"
 # A key in a comment with its value: a list, a mapping, a text in quotes, or the next words.
-PROPOSAL = (
-    r"\b({}): (\[[^\]]*\]|\{{[^}}]*\}}|'[^']*'|\"[^\"]*\"|"
-    r"[^,;}}]+?(?=[,;}}?]|[.] |[.]$| above| or | and |$))"
-)
+QUOTED = r'"(?:\\.|[^"])*"'
+VALUE = rf"\[(?:{QUOTED}|[^\]])*\]|{{(?:{QUOTED}|[^}}])*}}|{QUOTED}"
+WORDS = r"[^,;}\]]+?(?=[,;}?]|[.] |[.]$| above| or | and |$)"
 ROWS = 200_000
 
 
@@ -105,7 +104,7 @@ def judge_column(
 def find_proposals(comment: str, keys: str) -> list[dict[str, Any]]:
     """Return what a comment proposes for some keys: nothing, each proposal, and all of them."""
     proposals = []
-    for key, text in re.findall(PROPOSAL.format(keys), comment):
+    for key, text in re.findall(rf"\b({keys}): ({VALUE}|{WORDS})", comment):
         proposals.append({key: yaml.safe_load(text)})
     merged = {key: value for proposal in proposals for key, value in proposal.items()}
     missing = {key: value for key, value in merged.items() if key != "replace"}
