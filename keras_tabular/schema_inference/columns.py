@@ -150,11 +150,10 @@ def infer_column(
     column.replace = replacements
     column.questions += reading.questions
     is_number = bool(reading.formats) and not are_codes(name, texts, reading.misfits)
-    if is_number and has_codes(texts, reading.misfits):
-        is_number = False
-        column.questions.append(formats.ask_kind("real", reading.formats[0], reading.misfits))
-    elif is_number:
+    if is_number:
         column.set_misfits(reading.misfits)
+    elif reading.misfits:
+        column.questions.append(formats.ask_kind("real", reading.formats[0], reading.misfits))
     present = [*column.present]
     if len(present) < 2 and not (present and column.nullable):
         column.description = "The same value in every row" if present else "No readable value"
@@ -175,15 +174,12 @@ def infer_column(
 
 
 def are_codes(name: str, texts: list[str], misfits: Sequence[str]) -> bool:
-    """Return whether texts nearly all of which are numbers are codes: 00123, or K1A among 90210."""
-    has_zeros = any(re.fullmatch(r"\s*-?0\d+", text) for text in texts)
-    return has_zeros or bool(misfits and CODE_NAME.search(name))
-
-
-def has_codes(texts: list[str], misfits: Sequence[str]) -> bool:
-    """Return whether so many texts with digits are no numbers that they may be codes."""
+    """Return whether texts that are nearly all numbers are codes: 00123, or 90210 and 90210B."""
+    if any(re.fullmatch(r"\s*-?0\d+", text) for text in texts):
+        return True
     n_codes = sum(bool(re.search(r"\d", text)) for text in misfits)
-    return n_codes > max(MAX_CODES, MAX_CODE_SHARE * len(texts))
+    has_name = bool(misfits and CODE_NAME.search(name))
+    return has_name or n_codes > max(MAX_CODES, MAX_CODE_SHARE * len(texts))
 
 
 def merge_spellings(counts: Counter[str], texts: list[str]) -> dict[str, str]:
@@ -226,34 +222,29 @@ def infer_date(name: str, column: InferredColumn) -> bool:
     column.set_misfits(reading.misfits)
     texts = [*column.present]
     dates = parse_texts(texts, "datetime", column.format)
-    if forms[0].startswith(("%H", "%I")):
-        ends = f"{min(dates):%H:%M} to {max(dates):%H:%M}"
-        column.description = f"{len(texts)} different times of day from {ends}"
-        column.questions.append("Are these times of day? If not, set kind: category, no format.")
-        return True
+    is_clock = forms[0].startswith(("%H", "%I"))
+    shown = "%H:%M" if is_clock else "%Y-%m-%d"
     written = f", written as {' or '.join(forms)}" if several else ""
-    ends = f"{min(dates):%Y-%m-%d} to {max(dates):%Y-%m-%d}"
+    ends = f"{min(dates):{shown}} to {max(dates):{shown}}"
     column.description = f"{len(texts)} different dates or times from {ends}{written}"
     question = f"Will later rows be predicted from earlier ones? Then add time: {name} above, and"
-    column.questions.append(f"{question} set split.by: time in params.yaml.")
+    question += " set split.by: time in params.yaml."
+    is_time = "Are these times of day? If not, declare {kind: category}."
+    column.questions.append(is_time if is_clock else question)
     return True
 
 
 def infer_timestamps(name: str, texts: list[str]) -> Reading:
     """Infer whether numbers are dates, from their range and the name of their column."""
-    is_named, form = bool(DATE_NAME.search(name)), ""
-    if are_compact_dates(texts):
-        form = "%Y%m%d"
-    elif is_named:
-        numbers = [float(text) for text in texts]
-        ranges = TIMESTAMP_RANGES.items()
-        fitting = (f for f, (low, high) in ranges if low <= min(numbers) and max(numbers) < high)
-        form = next(fitting, "")
-    if is_named and form != "excel":
-        return Reading([form] if form else ())
-    key = format_yaml(form)
-    question = f"Are these dates? Then set kind: datetime, format: {key}."
-    return Reading(questions=[question] if form else ())
+    is_named = bool(DATE_NAME.search(name))
+    numbers = [float(text) for text in texts] if is_named else []
+    forms = ["%Y%m%d"] if are_compact_dates(texts) else []
+    for form, (low, high) in TIMESTAMP_RANGES.items() if is_named else ():
+        forms += [form] if low <= min(numbers) and max(numbers) < high else []
+    if not forms or (is_named and forms != ["excel"]):
+        return Reading(forms)
+    key = format_yaml({"kind": "datetime", "format": forms[0]})
+    return Reading(questions=[f"Are these dates? Then declare {key} in columns."])
 
 
 def are_compact_dates(texts: list[str]) -> bool:

@@ -49,15 +49,13 @@ MIN_SHARE_TO_TRY = 0.25  # of some of the texts, in which a format may be that o
 MAX_TEXTS_TO_TRY = 100
 # Words for a missing value, in lower case, with a space in place of other characters.
 WORDS_FOR_MISSING = {
-    "", "k a", "ka", "n a", "na", "n b", "n d", "nd", "s d", "n v", "n r", "nan", "nil", "null",
-    "none", "unknown", "unk", "missing", "not available", "not known", "no data", "no answer",
-    "empty", "blank", "tbd", "keine angabe", "keine angaben", "keine daten", "unbekannt", "fehlt",
-    "fehlend", "leer", "entfällt", "inconnu", "inconnue", "non disponible", "manquant", "vide",
-    "sin dato", "sin datos", "desconocido", "no disponible", "vacío", "sconosciuto", "mancante",
-    "desconhecido", "sem dados", "onbekend", "okänd", "ukendt", "ukjent", "tuntematon", "puuttuu",
-    "brak", "brak danych", "nieznany", "neznámý", "neuvedeno", "ismeretlen", "nincs adat",
-    "necunoscut", "bilinmiyor", "άγνωστο", "неизвестно", "нет данных", "div 0", "ref", "value",
-    "00 00 0000", "0000 00 00", "0000 00 00 00 00 00",
+    "", "k a", "ka", "n a", "na", "n d", "nd", "s d", "n v", "nan", "nil", "null", "none", "unk",
+    "unknown", "missing", "not available", "no data", "empty", "div 0", "ref", "value", "tbd",
+    "keine angabe", "keine angaben", "keine daten", "unbekannt", "fehlt", "leer", "inconnu", "vide",
+    "inconnue", "non disponible", "manquant", "sin dato", "sin datos", "desconocido", "vacío",
+    "sconosciuto", "mancante", "desconhecido", "sem dados", "onbekend", "okänd", "ukendt", "ukjent",
+    "tuntematon", "brak", "brak danych", "nieznany", "neznámý", "ismeretlen", "necunoscut",
+    "bilinmiyor", "неизвестно", "нет данных", "00 00 0000", "0000 00 00", "0000 00 00 00 00 00",
 }  # fmt: skip
 
 
@@ -153,19 +151,16 @@ def ask_about_signs(form: str, texts: list[str]) -> list[str]:
     Args:
         form: A number format of nearly all texts.
     """
-    questions, numbers = [], parse_texts(texts, "real", form)
+    numbers = parse_texts(texts, "real", form)
     texts = [text for text, number in zip(texts, numbers, strict=True) if number is not None]
     before, after = (affix.strip() for affix in NUMBER_FORMAT.sub(r"\1\n\4", form).split("\n"))
-    affixes = [affix for affix in (before, after) if affix]
-    bare = [text for text in texts if not any(affix in text for affix in affixes)]
-    if affixes and bare:
-        key = format_yaml({bare[0]: f"{before}NUMBER{after}"})
-        questions.append(f"Is {bare[0]!r} in {before}{after} too? If not, add replace: {key}.")
-    if negative := [text for text in texts if text.strip()[-1:] in ")-"]:
-        key = format_yaml({negative[0]: negative[0].strip("() -")})
-        question = f"Is {negative[0]!r} negative? If not, add replace: {key}."
-        questions.append(question)
-    return questions
+    bare = [text for text in texts if before not in text or after not in text]
+    negative = [text for text in texts if text.strip()[-1:] in ")-"]
+    return [
+        f"Is {odd[0]!r} {what}? If not, add replace: {format_yaml({odd[0]: 'NEW'})}."
+        for odd, what in ((bare, f"in {before}{after} too"), (negative, "negative"))
+        if odd
+    ]
 
 
 def ask_kind(kind: Kind, form: str | None, misfits: Sequence[str]) -> str:

@@ -82,22 +82,20 @@ def ask_missing(column: InferredColumn) -> list[str]:
     return [f"{listed}{', …' if len(words) > MAX_WORDS else ''}: missing? {advice}."]
 
 
-def ask_mistakes(column: InferredColumn, found: list[str]) -> str:
+def ask_mistakes(column: InferredColumn, cell: str) -> str:
     """Ask what texts mean that are no values of the kind of their column.
 
     Args:
-        found: Some of these texts, with their lines.
+        cell: The first of them, and its line.
     """
-    texts, n_others = column.mistakes, len(column.mistakes) - len(found)
-    more = f" and {n_others} more" if n_others else ""
-    corrected = [text.translate(LETTERS_LIKE_DIGITS) for text in texts]
+    corrected = [text.translate(LETTERS_LIKE_DIGITS) for text in column.mistakes]
     values = parse_texts(corrected, column.kind, column.format)
     new = ("NEW" if v is None else text for text, v in zip(corrected, values, strict=True))
-    replace = format_yaml(column.replace | dict(zip(texts, new, strict=True)))
-    missing = format_yaml([*column.missing_values, *texts])
-    nullable = "" if column.nullable else ", nullable: true"
-    keys = f"replace: {replace} or missing_values: {missing}{nullable}"
-    return f"Is {', '.join(found)}{more} a mistake? Add {keys}, or dvc repro stops there."
+    replace = column.replace | dict(zip(column.mistakes, new, strict=True))
+    missing = format_yaml([*column.missing_values, *column.mistakes])
+    missing += "" if column.nullable else ", nullable: true"
+    advice = f"Add replace: {format_yaml(replace)} or missing_values: {missing}"
+    return f"Is {cell} a mistake? {advice}. Otherwise, dvc repro stops there."
 
 
 def ask_personal_data(name: str, texts: list[str]) -> list[str]:

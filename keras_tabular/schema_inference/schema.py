@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow.compute as pc
+import pyarrow as pa
 import yaml
 
 from keras_tabular.config.schema import Kind, Schema
@@ -27,21 +27,18 @@ HINTS = {
 }
 # Usual first words of the positive class and of the other one.
 CLASS_WORDS = """
-    1/0 yes/no true/false pos/neg positive/negative with/without is/not sick/healthy bad/good
-    default/paid churn/stay churned/stayed case/control impaired/control spam/ham dead/alive
-    died/survived malignant/benign abnormal/normal failed/passed fail/pass fraud/legitimate
-    ja/nein wahr/falsch positiv/negativ mit/ohne krank/gesund ja/nee waar/onwaar met/zonder
-    oui/non vrai/faux positif/négatif avec/sans malade/sain sí/no si/no verdadero/falso con/sin
-    positivo/negativo sim/não sim/nao verdadeiro/falso com/sem sì/no vero/falso con/senza
+    1/0 yes/no y/n true/false t/f pos/neg positive/negative with/without is/not sick/healthy
+    bad/good default/paid churn/stay churned/stayed case/control impaired/control dead/alive
+    died/survived malignant/benign abnormal/normal failed/passed fail/pass fraud/legitimate spam/ham
+    ja/nein j/n wahr/falsch positiv/negativ mit/ohne krank/gesund ja/nee waar/onwaar met/zonder
+    oui/non vrai/faux positif/négatif avec/sans malade/sain sí/no si/no s/n verdadero/falso con/sin
+    positivo/negativo sim/não sim/nao verdadeiro/falso com/sem sì/no vero/falso con/senza po/jo
     ja/nej sant/falskt sand/falsk med/utan med/uden ja/nei já/nei sann/usann med/uten kyllä/ei
     tosi/epätosi jah/ei jā/nē taip/ne tak/nie prawda/fałsz ano/ne áno/nie pravda/nepravda da/ne
-    igen/nem igaz/hamis da/nu adevărat/fals evet/hayır evet/hayir doğru/yanlış po/jo
-    ναι/όχι αληθές/ψευδές да/нет да/не так/ні истина/ложь
+    igen/nem da/nu evet/hayır evet/hayir doğru/yanlış ναι/όχι да/нет да/не так/ні истина/ложь
 """  # noqa: RUF001
 WORD_PAIRS = [pair.split("/") for pair in CLASS_WORDS.split()]
 POSITIVE, NEGATIVE = ({pair[i] for pair in WORD_PAIRS} for i in (0, 1))
-LETTER_PAIRS = {("y", "n"), ("t", "f"), ("j", "n"), ("o", "n"), ("s", "n")}
-MAX_MISTAKES = 3  # of a column that a comment names
 MIN_LEAK_SHARE_TO_ASK = 0.95  # of the target, that a column explains by itself
 MIN_CLASS_ROWS = 5  # on average; and of the rarest class, if classes are integers
 MAX_CERTAIN_CLASSES = 5  # of an integer target; with more values, it may be a count
@@ -82,15 +79,11 @@ def infer_schema(path: Path, target: str, rows: int, policy: Validate | None = N
     columns = infer_columns(sample, target)
     ask_questions(sample, columns, target)
     target_keys = infer_target(sample, columns, target)
-    ask_about_mistakes(sample, columns)
     text, _ = write_yaml(path, sample, columns, target_keys)
     schema = parse_section(yaml.safe_load(text), Schema, path)
-    declared = schema.columns
-    parts = [parse_rows(r, text_columns(r, declared), declared)[0] for r in sample.raw_rows]
-    checks = check_table(parts, schema, policy or Validate())[1]
-    for name, column in columns.items():
-        if column.mistakes:  # which are null in `parts`
-            checks.pop((name, "missing"), None)
+    checks = check_table(parse_sample(sample, schema, columns), schema, policy or Validate())[1]
+    for name in (name for name, column in columns.items() if column.mistakes):
+        checks.pop((name, "missing"), None)  # its mistakes are null
     ask_about_leaks(columns, target, checks)
     places = {row: f"row {row + 1}" for row in rows_to_locate(checks)}
     failures = describe_failures(sample.rows, checks, places)["error"]
@@ -163,13 +156,11 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
 def choose_positive(rarer: Value, other: Value) -> tuple[Value, Value, bool]:
     """Return the positive and the negative class, and whether their names tell which is which."""
     first, second = (re.split(r"[\W_]+", str(value).casefold())[0] for value in (rarer, other))
-    rarer_is_positive, other_is_positive = (
-        2 if words in LETTER_PAIRS else (words[0] in POSITIVE) + (words[1] in NEGATIVE)
-        for words in ((first, second), (second, first))
-    )
-    if other_is_positive > rarer_is_positive:
-        return other, rarer, other_is_positive == 2
-    return rarer, other, rarer_is_positive == 2
+    evidence = (first in POSITIVE) + (second in NEGATIVE)
+    other_evidence = (second in POSITIVE) + (first in NEGATIVE)
+    if other_evidence > evidence:
+        return other, rarer, other_evidence == 2
+    return rarer, other, evidence == 2
 
 
 def infer_task(kind: Kind, classes: Counter[Value]) -> type[Task]:
@@ -184,6 +175,26 @@ def infer_task(kind: Kind, classes: Counter[Value]) -> type[Task]:
     if kind in ("boolean", "category") or (kind == "integer" and are_few):
         return Multiclass
     return Regression
+
+
+def parse_sample(
+    sample: Sample, schema: Schema, columns: dict[str, InferredColumn]
+) -> list[pa.Table]:
+    """Parse the rows, and ask about cells that are no values of the kind of their column."""
+    parts, first_cells = list[pa.Table](), dict[str, str]()
+    locate = row_locator([], sample.dialect)
+    for raw in sample.raw_rows:
+        if raw.first == 0:
+            locate = row_locator([raw.file], sample.dialect)
+        part, failures = parse_rows(raw, text_columns(raw, schema.columns), schema.columns)
+        parts.append(part)
+        for failure in sorted(failures):
+            if failure.column not in first_cells:
+                place = locate(raw.first + failure.row)
+                first_cells[failure.column] = f"{failure.got} ({place})"
+    for name, cell in first_cells.items():
+        columns[name].questions.append(ask_mistakes(columns[name], cell))
+    return parts
 
 
 def ask_about_leaks(columns: dict[str, InferredColumn], target: str, checks: Checks) -> None:
@@ -205,26 +216,6 @@ def ask_about_leaks(columns: dict[str, InferredColumn], target: str, checks: Che
             column.questions.append(
                 f"The column {explains}. Is it known before {target} is? If not, move it to ignore."
             )
-
-
-def ask_about_mistakes(sample: Sample, columns: dict[str, InferredColumn]) -> None:
-    """Ask about texts that are no values of the kind of their column, and name their lines."""
-    found = {n: dict[str, str]() for n, c in columns.items() if c.mistakes and not c.is_ignored}
-    locate = row_locator([], sample.dialect)
-    for raw in sample.raw_rows:
-        if raw.first == 0:
-            locate = row_locator([raw.file], sample.dialect)
-        rows = []
-        for name in found:
-            cells = text_columns(raw._replace(cells=raw.cells.select([name])), {})[name]
-            some = columns[name].mistakes[:MAX_MISTAKES]
-            rows += [(pc.index(cells, text).as_py(), name, text) for text in some]
-        for row, name, text in sorted(rows):
-            if row >= 0 and text not in found[name]:
-                place = locate(raw.first + row)
-                found[name][text] = f"{columns[name].counts[text]} × {text!r} ({place})"
-    for name, descriptions in found.items():
-        columns[name].questions.append(ask_mistakes(columns[name], [*descriptions.values()]))
 
 
 def write_yaml(

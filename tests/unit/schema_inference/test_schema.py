@@ -237,7 +237,7 @@ def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
         "group: customer_id": "customer_id",
         "time: day": "day",
         "lists of 7 labels between |": "genres",
-        "1 × '?5' (t.csv, line 600), 1 × '~6' (t.csv, line 601)": "some",
+        "Is '?5' (t.csv, line 600) a mistake? Add replace: {\"?5\": NEW": "some",
         "known before y is?": "near",
         "a copy of y?": "log",
         "written as %d/%m/%Y?": "either",
@@ -353,6 +353,87 @@ def test_dates_may_have_several_formats(tmp_path: Path) -> None:
     schema, _ = infer_from_frame(tmp_path, {"day": days, "y": LABELS})
     assert schema.columns["day"].format == ("ISO8601", "%d.%m.%Y")
     assert read_column(tmp_path, "day") == [*DAYS.tz_localize("UTC")]
+
+
+AMOUNTS = [f"{value:.1f}" for value in np.random.default_rng(2).gamma(3, 40, 240) + 1]
+CLOCK = [f"{hour:02}:{minute:02}" for hour in range(24) for minute in range(10)]
+
+
+def insert(text: str, step: int = 240, texts: list[str] = AMOUNTS) -> list[str]:
+    """Return a column in which every `step`-th text from the second on is another one."""
+    return [text if row % step == 1 else other for row, other in enumerate(texts)]
+
+
+@pytest.mark.parametrize(
+    ("values", "form", "question"),
+    [
+        (insert("12o"), None, "Is '12o' (t.csv, line 3) a mistake? Add replace: {12o: \"120\"}"),
+        (insert("<5", 20), None, "(t.csv, line 3) a mistake? Add replace: {<5: NEW}"),
+        (insert("k.A.", 3), None, "'k.A.' 80 times: missing?"),
+        (insert("huge", 24), None, "'huge' 10 times: missing?"),
+        (insert("-", 9), None, "'-' 27 times: missing?"),
+        (insert("n. d.", 9, CLOCK), "%H:%M", "missing? If not"),
+        (CLOCK, "%H:%M", "Are these times of day?"),
+        (insert("3", texts=[f"{a}%" for a in AMOUNTS]), "1,234.5%", "Is '3' in % too?"),
+        (insert("(7)"), "1,234.5", "Is '(7)' negative?"),
+        ([f"{a}kWh" for a in AMOUNTS], "1,234.5kWh", ""),
+        ([f"{a} km/h" for a in AMOUNTS], "1,234.5 km/h", ""),
+        ([f"Fr. 1\u2019{a:0>5}" for a in AMOUNTS], "Fr. 1\u2019234.5", ""),
+        ([f"{float(a):.3e}".replace(".", ",") for a in AMOUNTS], "1.234,5", ""),
+    ],
+)
+def test_a_column_is_nearly_or_in_other_clothes_a_number(
+    values: list[str], form: str | None, question: str, tmp_path: Path
+) -> None:
+    schema, comments = infer_from_frame(tmp_path, {"x": values, "y": LABELS * 4})
+    assert schema.columns["x"].kind in ("real", "integer", "datetime")
+    assert schema.columns["x"].format == form
+    assert question in comments["x"]
+    if "mistake" not in question:
+        assert len(read_column(tmp_path, "x")) == 240
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("x", [f"A{n % 50}" for n in range(240)]),
+        ("x", [f"{n % 60}" if n % 11 else f"{n % 60},{n % 7},2" for n in range(240)]),
+        ("x", [f"{n % 60}" if n % 11 else f"{n % 60}b" for n in range(240)]),
+        ("x", [f"{a} kg" if n % 2 else f"{a}0 g" for n, a in enumerate(AMOUNTS)]),
+        ("zip_code", insert("K1A 0B1", texts=[f"{10_000 + n % 99}" for n in range(240)])),
+    ],
+)
+def test_codes_and_several_units_are_no_numbers(
+    name: str, values: list[str], tmp_path: Path
+) -> None:
+    schema, comments = infer_from_frame(tmp_path, {name: values, "z": AMOUNTS, "y": LABELS * 4})
+    assert schema.columns[name].kind in ("category", "text")
+    assert ("Are these numbers? Then declare" in comments[name]) == ("A" not in values[0])
+
+
+def test_days_of_excel_are_asked_about(tmp_path: Path) -> None:
+    days = np.random.default_rng(0).permutation(np.arange(45_000, 45_060))
+    _, comments = infer_from_frame(tmp_path, {"date": days, "x": NUMBERS, "y": LABELS})
+    assert "declare {kind: datetime, format: excel}" in comments["date"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "positive", "is_asked"),
+    [
+        (("nein", "ja", "ja"), "ja", False),
+        (("mit Befund", "mit Befund", "ohne Befund"), "mit Befund", False),
+        (("ei", "kyllä", "kyllä"), "kyllä", False),
+        (("TRUE", "1", "FALSE", "0", "1"), True, False),
+        (("disease", "disease", "no disease"), "disease", True),
+        (("a", "a", "b"), "b", True),
+    ],
+)
+def test_the_positive_class_is_yes_or_the_rarer_one(
+    classes: tuple[str, ...], positive: str | bool, is_asked: bool, tmp_path: Path
+) -> None:
+    schema, comments = infer_from_frame(tmp_path, {"x": NUMBERS, "y": np.resize(classes, 60)})
+    assert schema.positive == positive
+    assert ("If not, set positive: " in comments["y"]) == is_asked
 
 
 @pytest.mark.parametrize("name", ["customer_id", "Nr", "No", "key", "uuid", "orderNo"])
