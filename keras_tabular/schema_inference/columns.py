@@ -65,6 +65,7 @@ class InferredColumn:
     format: Format = None
     replace: dict[str, str] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)
+    is_target: bool = False
     is_constant: bool = False
     may_be_group: bool = False
 
@@ -89,6 +90,11 @@ class InferredColumn:
         values = {key: getattr(self, key) for key in keys if getattr(self, key)}
         return {"kind": self.kind, **values}
 
+    def with_missing(self, values: Sequence[Value]) -> str:
+        """Return the keys of the column in the schema if other values are missing too."""
+        keys = f"missing_values: {format_yaml([*self.missing_values, *values])}"
+        return keys if self.nullable or self.is_target else f"{keys}, nullable: true"
+
     def ignore(self, description: str, question: str, also: str = "") -> None:
         """Exclude the column from the model, and ask whether that is right.
 
@@ -112,7 +118,7 @@ def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
     for name, counts in sample.columns.items():
         reading = readings[name]
         column = infer_column(name, counts, reading, marks, sample.delimiter)
-        columns[name] = column
+        columns[name], column.is_target = column, name == target
         if column.is_constant:
             continue
         if not infer_date(name, column) and name != target:
@@ -223,9 +229,9 @@ def infer_date(name: str, column: InferredColumn) -> bool:
     texts = [*column.present]
     dates = parse_texts(texts, "datetime", column.format)
     is_clock = forms[0].startswith(("%H", "%I"))
-    shown = "%H:%M" if is_clock else "%Y-%m-%d"
+    day = "%H:%M" if is_clock else "%Y-%m-%d"
     written = f", written as {' or '.join(forms)}" if several else ""
-    ends = f"{min(dates):{shown}} to {max(dates):{shown}}"
+    ends = f"{min(dates):{day}} to {max(dates):{day}}"
     column.description = f"{len(texts)} different dates or times from {ends}{written}"
     question = f"Will later rows be predicted from earlier ones? Then add time: {name} above, and"
     question += " set split.by: time in params.yaml."

@@ -82,10 +82,10 @@ def may_mean_missing(text: str) -> bool:
 
 def are_mistakes(misfits: Sequence[str], counts: Counter[str]) -> bool:
     """Return whether so few texts do not fit that they are mistakes or missing values."""
-    others = [text for text in misfits if not may_mean_missing(text)]
-    n_others, n_fitting = sum(counts[text] for text in others), len(counts) - len(misfits)
-    is_rare = n_fitting >= MIN_FITTING_TEXTS and n_others <= MAX_MISTAKES * counts.total()
-    return not misfits or (n_fitting > 1 and (not others or is_rare))
+    n_mistakes = sum(counts[text] for text in misfits if not may_mean_missing(text))
+    n_fitting = len(counts) - len(misfits)
+    is_rare = n_fitting >= MIN_FITTING_TEXTS and n_mistakes <= MAX_MISTAKES * counts.total()
+    return not misfits or (n_fitting > 1 and (not n_mistakes or is_rare))
 
 
 def all_parse_as(texts: list[str], kind: Kind, form: str | None = None) -> bool:
@@ -168,9 +168,9 @@ def ask_kind(kind: Kind, form: str | None, misfits: Sequence[str]) -> str:
     noun = "dates" if kind == "datetime" else "numbers"
     keys = format_yaml({"kind": kind} | ({"format": form} if form else {}))
     replace, missing = format_yaml({misfits[0]: "NEW"}), format_yaml([misfits[0]])
-    others = f"{len(misfits)} other texts, such as {misfits[0]!r}"
+    rest = f"{len(misfits)} other texts, such as {misfits[0]!r}"
     advice = f"replace: {replace} or missing_values: {missing}"
-    return f"Are these {noun}? Then declare {keys} in columns, and for {others}, {advice}."
+    return f"Are these {noun}? Then declare {keys} in columns, and for {rest}, {advice}."
 
 
 def decimal_mark(form: str | None, texts: list[str]) -> str:

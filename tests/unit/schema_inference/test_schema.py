@@ -259,8 +259,16 @@ QUESTIONS: list[tuple[str, Any, str | None]] = [
     ("grade", np.where(RNG.random(500) < 0.1, 9, RNG.integers(1, 5, 500)), "mean missing"),
     ("age", np.where(ROWS < 5, 999, RNG.integers(18, 91, 500)), "mean missing"),
     ("calls", np.where(RNG.random(500) < 0.1, -1, RNG.poisson(4, 500)), "mean missing"),
-    ("wind_speed", np.where(ROWS == 7, 1048, MEASURED), "1048 right? If not, set max"),
-    ("depth", np.where(ROWS == 5, -5000, MEASURED), "-5000 right? If not, set min"),
+    (
+        "wind_speed",
+        np.where(ROWS == 7, 1048, MEASURED),
+        "1048 right? If not, add missing_values: [1048], nullable: true, or set max",
+    ),
+    (
+        "depth",
+        np.where(ROWS == 5, -5000, MEASURED),
+        "-5000 right? If not, add missing_values: [-5000], nullable: true, or set min",
+    ),
     # But no rain, -9 degrees and the end of a long tail are plausible.
     ("rain", np.where(RNG.random(500) < 0.4, 0, RNG.exponential(3, 500).round(1)), None),
     ("fahrenheit", RNG.normal(20, 15, 500).round(), None),
