@@ -131,9 +131,8 @@ def mix_booleans(file: MessyFile) -> None:
 
 
 def add_totals(file: MessyFile) -> None:
-    amounts = [value for value in file.values["amount"] if value is not None]
     texts = {"quantity": "99999", file.pick(["date", "city"]): file.total}
-    file.bottom = [file.line(amount=file.number(sum(amounts)), **texts)]
+    file.bottom = [file.line(amount=file.number(1234567.89), **texts)]
 
 
 def add_source(file: MessyFile) -> None:
