@@ -53,9 +53,8 @@ VALUE_TYPES = ByKind[tuple[type, ...]](
     real=(int, float), integer=(int,), boolean=(bool,), category=(str,), datetime=(), text=(str,)
 )
 # How a column writes 1234.5: prefix, thousands separator, decimal mark and suffix.
-NUMBER_FORMAT = re.compile(
-    r"([^0-9+\-\0]*)1([.,'\u2019 \u00a0\u202f]?)234([.,])5((?:[^0-9+\-\0][^+\-\0]*)?)"
-)
+AFFIX, GROUP = r"[^0-9+\-\0]", r"[.,'\u2019 \u00a0\u202f]"
+NUMBER_FORMAT = re.compile(rf"({AFFIX}*)1({GROUP}?)234([.,])5((?:{AFFIX}[^+\-\0]*)?)")
 ISO = "ISO8601"  # pandas has the same name for ISO 8601
 # The number that stands for the beginning of 1970, and the microseconds of one unit.
 EPOCHS = {"epoch": (0.0, 1e6), "epoch_ms": (0.0, 1e3), "excel": (25_569.0, 86_400e6)}

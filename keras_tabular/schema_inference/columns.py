@@ -14,18 +14,12 @@ from keras_tabular.schema_inference.sample import Sample, is_missing
 
 DATE_NAME = re.compile(r"(?i)(date|time|stamp|day|created|updated|at)$|^(date|time)")
 # The numbers that a column of timestamps may contain: from 1979 to 2103, or from 1954 to 2064.
-TIMESTAMP_RANGES = {
-    **{"epoch": (300_000_000, 4_200_000_000), "epoch_ms": (3e11, 4.2e12)},
-    "excel": (20_000, 60_000),
-}
+TIMESTAMP_RANGES = {"epoch": (3e8, 4.2e9), "epoch_ms": (3e11, 4.2e12), "excel": (2e4, 6e4)}
 IDENTIFIER = re.compile(
     r"(?i:(^|[^a-z])(id|ids|nr|no|num|key|uuid|guid))$|[a-z](Id|ID|Nr|No|Key|UUID|Uuid)$"
 )
 # Names of columns of codes, which are no numbers if one of their texts is none.
-CODE_NAME = re.compile(
-    r"(?i)(^|[^a-z])(id|ids|nr|no|num|key|zip|plz|pin|sku)([^a-z]|$)"
-    r"|post|code|uuid|guid|isbn|iban|phone|mobil|fax"
-)
+CODE_NAME = re.compile(rf"{IDENTIFIER.pattern}|(?i:zip|plz|post|code|phone|mobil|fax|isbn|iban)")
 MAX_CODES, MAX_CODE_SHARE = 3, 0.02  # of the texts; more that are no numbers, but have digits
 MIN_WORD_ROWS = 3  # of a word among numbers or dates that may mean missing
 MIN_COUNTING_SHARE = 0.9  # of the integers from the smallest to the largest value of a counter

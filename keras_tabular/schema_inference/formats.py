@@ -14,13 +14,12 @@ from keras_tabular.config.typed_yaml import format_yaml
 from keras_tabular.table.cells import ISO_8601, parse
 
 # What may precede and follow a number: currencies, percent and units. Letters in front need a
-# space, since p12 is a code, and so does a single letter behind.
-CURRENCY = r"[^\W\d_]{0,3}[$£¥¢\u20a0-\u20bf]"
-SPACE = "[ \u00a0\u202f]"
+# space, since p12 is a code, and so do most single letters behind.
+CURRENCY, SPACE = r"[^\W\d_]{0,3}[$£¥¢\u20a0-\u20bf]", "[ \u00a0\u202f]"
 AFFIXES = re.compile(
     rf"((?:{CURRENCY}{SPACE}?|(?:[A-Z]{{2,3}}|Fr|Kč|Rs|SFr|kr|zł)\.?{SPACE}))?"
     r"\d[\d.,'\u2019 \u00a0\u202f]*?(?:[eE][+-]?\d+)?"
-    rf"({SPACE}?(?:{CURRENCY}|[%‰]|°\w?|[^\W\d_]{{2}}[\w./·]*)|{SPACE}[^\W\d_][\w./·]*)?"
+    rf"({SPACE}?(?:{CURRENCY}|[%‰kKMBghlms]|°\w?|[^\W\d_]{{2}}[\w./·]*)|{SPACE}[^\W\d_][\w./·]*)?"
 )
 # The thousands separator and the decimal mark.
 SEPARATORS = (
@@ -38,10 +37,8 @@ DATES = (
     "%b-%Y", "%b %Y", "%B %Y", "%Y %b", "%Y-%b", "%Y-%m", "%m/%Y", "%Y/%m", "%m.%Y", "%b-%y",
 )  # fmt: skip
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
-DIRECTIVE_PATTERNS = {
-    **{"Y": r"\d{4}", "M": r"\d\d", "f": r"\d{1,9}"},
-    **dict.fromkeys("aAbBp", "[A-Za-z]+"),
-}
+DIRECTIVE_PATTERNS = {"Y": r"\d{4}", "M": r"\d\d", "f": r"\d{1,9}"}
+DIRECTIVE_PATTERNS |= dict.fromkeys("aAbBp", "[A-Za-z]+")
 MAX_DATE_FORMATS = 3  # in one column
 MAX_MISTAKES = 0.1  # share of the cells of a column that may be no numbers or dates
 MIN_FITTING_TEXTS = 10  # if there are mistakes

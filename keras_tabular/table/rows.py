@@ -130,11 +130,9 @@ def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
         UserError: A cell is invalid; the message names lines and columns.
     """
     values, failures = parse_rows(raw, text_columns(raw, schema.columns), schema.columns)
-    advice = ""
-    if failures:
-        cell = failures[0].got
-        advice = f"To go on, add replace: {{{cell}: NEW}} or missing_values: [{cell}] to the column"
-        advice += f" {failures[0].column} in data/schema.yaml, or correct the file."
+    cell = failures[0].got if failures else ""
+    keys = f"replace: {{{cell}: NEW}} or missing_values: [{cell}]"
+    advice = f"Correct the file, or add {keys} to the column in data/schema.yaml."
     raise_failures(failures, raw.first, row_locator([raw.file], schema), advice)
     return values
 
