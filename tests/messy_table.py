@@ -141,11 +141,12 @@ class MessyFile:
             bad_rows = {number for number, (_, is_bad) in enumerate(records, 1) if is_bad}
             sheets = [*self.sheets_before, rows, *self.sheets_after]
             return write_workbook(*sheets, **self.workbook_options), bad_rows
-        lines, bad_lines = list[str](), set[int]()
+        texts, bad_lines, line = list[str](), set[int](), 1
         for record, is_bad in records:
-            bad_lines |= {len(lines) + 1} if is_bad else set()
-            lines += (record if isinstance(record, str) else self.write(record)).split("\n")
-        return self.newline.join([*lines, ""]).encode(self.encoding, "replace"), bad_lines
+            texts.append(record if isinstance(record, str) else self.write(record))
+            bad_lines |= {line} if is_bad else set()
+            line += 1 + texts[-1].count("\n")
+        return self.newline.join([*texts, ""]).encode(self.encoding, "replace"), bad_lines
 
     def write(self, cells: list[str]) -> str:
         """Write cells as a line, which may contain line breaks in quotes."""
