@@ -11,10 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from keras_tabular.config.typed_yaml import format_yaml
 from keras_tabular.core.errors import truncate
 from keras_tabular.schema_inference.columns import IDENTIFIER, MAX_CLASSES, InferredColumn
-from keras_tabular.schema_inference.formats import parse_texts
+from keras_tabular.schema_inference.formats import may_mean_missing, parse_texts
+from keras_tabular.schema_inference.sample import MISSING
 
+MAX_WORDS = 5  # in a question
+LETTERS_LIKE_DIGITS = str.maketrans("oOlI", "0011")
 NEARLY_ALL = 0.99  # of the rows
 SENTINELS = {-1, -9, -99, -999, -9999, 9, 99, 999, 9999, 99999}
 MIN_SENTINEL_ROWS = 3
@@ -51,18 +55,50 @@ def ask_about(name: str, column: InferredColumn, *, is_target: bool) -> list[str
         return [f"{count} of {rows} rows are {value}. Is it useful? If not, move it to ignore."]
     present = column.present
     personal = [] if is_target else ask_personal_data(name, [*present])
+    personal += ask_missing(column)
     if column.kind in ("category", "text") and not is_target:
         return personal + ask_group(name, column, present)
     if column.kind not in ("real", "integer"):
-        return []
+        return personal
     numbers = parse_texts([*present], column.kind, column.format)
     values = Counter[float]()
     for number, count in zip(numbers, present.values(), strict=True):
         values[float(number)] += count
-    questions = personal + ask_numbers(values, rows)
+    questions = personal + ask_numbers(column, values)
     if column.kind == "integer" and not questions and IDENTIFIER.search(name) and not is_target:
         return ask_group(name, column, values)
     return questions
+
+
+def ask_missing(column: InferredColumn) -> list[str]:
+    """Ask about words that probably mean missing."""
+    certain = MISSING - {"?", "-", "."}
+    words = [text for text in column.missing_values if text not in certain and not text.isspace()]
+    texts = [*column.present][:MAX_PERSONAL_VALUES] if column.kind == "category" else []
+    if categories := [text for text in texts if len(text) > 2 and may_mean_missing(text)]:
+        key = column.with_missing(categories)
+        return [f"Does {categories[0]!r} mean missing? Then add {key}."]
+    if not words:
+        return []
+    listed = ", ".join(f"{text!r} {column.counts[text]} times" for text in words[:MAX_WORDS])
+    key = format_yaml({words[0]: "NEW"})
+    advice = f"If not, move it from missing_values to replace: {key}"
+    return [f"{listed}{', …' if len(words) > MAX_WORDS else ''}: missing? {advice}."]
+
+
+def ask_mistakes(column: InferredColumn, cell: str) -> str:
+    """Ask what texts mean that are no values of the kind of their column.
+
+    Args:
+        cell: The first of them, and its line.
+    """
+    corrected = [text.translate(LETTERS_LIKE_DIGITS) for text in column.mistakes]
+    values = parse_texts(corrected, column.kind, column.format)
+    new = ("NEW" if v is None else text for text, v in zip(corrected, values, strict=True))
+    replace = column.replace | dict(zip(column.mistakes, new, strict=True))
+    missing = column.with_missing(column.mistakes)
+    advice = f"Add replace: {format_yaml(replace)} or {missing}"
+    return f"Is {cell} a mistake? {advice}. Otherwise, dvc repro stops there."
 
 
 def ask_personal_data(name: str, texts: list[str]) -> list[str]:
@@ -78,13 +114,13 @@ def ask_personal_data(name: str, texts: list[str]) -> list[str]:
     return []
 
 
-def ask_numbers(values: Counter[float], rows: int) -> list[str]:
+def ask_numbers(column: InferredColumn, values: Counter[float]) -> list[str]:
     """Ask about values that may mean missing, and about extreme values.
 
     Args:
         values: How often each value occurs.
-        rows: The number of rows, including those without a value.
     """
+    rows = column.counts.total()
     other_values = sorted({*values} - SENTINELS - {0})
     sentinels = sorted(SENTINELS & {*values})
     suspects = [value for value in sentinels if stands_apart(value, other_values)]
@@ -99,9 +135,11 @@ def ask_numbers(values: Counter[float], rows: int) -> list[str]:
     questions = []
     if missing:
         candidates = " or ".join(f"{value} ({values[value]} rows)" for value in missing)
-        questions.append(f"Does {candidates} mean missing? Then add missing_values: {missing}.")
+        questions.append(
+            f"Does {candidates} mean missing? Then add {column.with_missing(missing)}."
+        )
     present = {value: count for value, count in values.items() if value not in missing}
-    return questions + ask_extremes(np.repeat([*present], [*present.values()]))
+    return questions + ask_extremes(column, np.repeat([*present], [*present.values()]))
 
 
 def stands_apart(value: int, other_values: list[float]) -> bool:
@@ -121,7 +159,7 @@ def stands_apart(value: int, other_values: list[float]) -> bool:
     return distance > MIN_GAPS * widest_gap or value < 0 <= other_values[0]
 
 
-def ask_extremes(values: np.ndarray) -> list[str]:
+def ask_extremes(column: InferredColumn, values: np.ndarray) -> list[str]:
     """Ask whether the largest and the smallest value are correct, if most values are far away.
 
     Args:
@@ -132,9 +170,11 @@ def ask_extremes(values: np.ndarray) -> list[str]:
     for extreme, tail, key in ((values.max(), high, "max"), (values.min(), low, "min")):
         if abs(extreme - middle) > MIN_EXTREME_RATIO * abs(tail - middle) > 0:
             bound = "at most" if key == "max" else "at least"
+            number = int(extreme) if extreme == int(extreme) else float(extreme)
             questions.append(
                 f"{TAIL_QUANTILE:.0%} of the values are {bound} {tail:.6g}. Is {extreme:.6g} right?"
-                f" If not, set {key}, and validate.range in params.yaml to drop or warn."
+                f" If not, add {column.with_missing([number])}, or set {key}, and validate.range"
+                " in params.yaml to drop or warn."
             )
     return questions
 

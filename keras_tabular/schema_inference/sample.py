@@ -5,17 +5,23 @@ import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, format_list, truncate
+from keras_tabular.schema_inference.extra_lines import ExtraLine, find_extra_lines
 from keras_tabular.table import csv
+from keras_tabular.table.excel import is_excel, list_sheets
 from keras_tabular.table.rows import text_columns
 from keras_tabular.table.source import column_types, is_csv, read_rows, readable_names
 
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
 BYTES_FOR_DIALECT = 2**20
 MAX_BYTES_PER_LETTER = 4
+MAX_LINES, ROWS_FOR_DELIMITER = 20, 3  # in which titles end, and that have the same delimiters
+LINES_FOR_FORM = 100
 
 
 def is_missing(text: str) -> bool:
@@ -35,6 +41,7 @@ class Sample:
         raw_rows: The rows, with the columns that can be read.
         row_hashes: A hash of each different row.
         is_complete: Whether these are all rows of the table.
+        questions: Questions about keys of the dialect, by the key.
     """
 
     dialect: Dialect
@@ -43,6 +50,7 @@ class Sample:
     raw_rows: list[csv.RawRows] = field(default_factory=list)
     row_hashes: set[int] = field(default_factory=set)
     is_complete: bool = True
+    questions: dict[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -62,6 +70,7 @@ def read_sample(files: list[Path], limit: int) -> Sample:
     encodings = [dialect.encoding for dialect in dialects if dialect.encoding != "utf-8"]
     dialect = dialects[0].model_copy(update={"encoding": [*encodings, "utf-8"][0]})
     sample = Sample(dialect, dialect.delimiter if is_csv(files[0]) else "")
+    dialect = ask_about_dialect(sample, files)
     first_types = column_types(files[0], dialect)
     for number, file in enumerate(files):
         types = column_types(file, dialect)
@@ -93,21 +102,61 @@ def infer_dialect(path: Path) -> Dialect:
         raise UserError(csv.describe_error(path, Dialect(), 1, error)) from None
     encoding = "utf-16" if start[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8"
     if encoding == "utf-8" and b"\0" in start:
-        raise UserError(f"{path}: expected a CSV file in UTF-8 or latin-1, got NUL bytes.")
+        raise UserError(f"{path}: expected a CSV file in UTF-8, UTF-16 or cp1252, got NUL bytes.")
     try:
         start.decode(encoding)
     except UnicodeDecodeError as error:
         if error.end < len(start) - MAX_BYTES_PER_LETTER:  # not the letter at the end of `start`
-            encoding = "latin-1"
+            encoding = "cp1252"
     # A cell in quotes may contain a delimiter or a line break.
-    header, *rows = re.sub('"[^"]*"', "", start.decode(encoding, "replace")).split("\n", 2)[:2]
+    text = re.sub('"[^"]*"', "", start.decode(encoding, "replace"))
+    return Dialect(delimiter=infer_delimiter(text), encoding=encoding)
 
-    def fitness(delimiter: str) -> tuple[bool, int]:
-        count = header.count(delimiter)
-        return all(row.count(delimiter) == count for row in rows if row), count
 
-    candidates = [mark for mark in ",;\t|" if mark in header]
-    return Dialect(delimiter=max(candidates, key=fitness, default=","), encoding=encoding)
+def infer_delimiter(text: str) -> str:
+    """Infer the delimiter from the first lines of a file, of which the first ones may be titles."""
+    if match := re.match("\ufeff?sep=(.)\r?\n", text, re.IGNORECASE):
+        return match[1]
+    lines = [line for line in text.split("\n", MAX_LINES)[:MAX_LINES] if line.strip()]
+    places = [(n, mark) for n, line in enumerate(lines) for mark in ",;\t|" if mark in line]
+
+    def fitness(place: tuple[int, str]) -> tuple[bool, int, int, int]:
+        n_titles, mark = place
+        count = lines[n_titles].count(mark)
+        fits = [line.count(mark) == count for line in lines[n_titles + 1 :][:ROWS_FOR_DELIMITER]]
+        is_sure = all(fits) and (n_titles == 0 or len(fits) == ROWS_FOR_DELIMITER)
+        return is_sure, -n_titles, sum(fits), count
+
+    return max(places, key=fitness, default=(0, ","))[1]
+
+
+def ask_about_dialect(sample: Sample, files: list[Path]) -> Dialect:
+    """Add the lines that are no rows and the sheet to the dialect, with a question about each.
+
+    Lines that only some of the files have are read as rows, with a question.
+    """
+    changes: dict[str, Any] = {}
+    if is_excel(files[0]) and len(sheets := list_sheets(files[0])) > 1:
+        changes["sheet"] = sheets[0]
+        sample.questions["sheet"] = f"Is this the right sheet? There are {format_list(sheets)}."
+    lines = dict[int, list[ExtraLine]]()
+    for file in files:
+        if is_csv(file) or is_excel(file):
+            head = [*islice(csv.read_records(file, sample.dialect), LINES_FOR_FORM)]
+            for line in find_extra_lines(head, csv.read_last_lines(file, sample.dialect)):
+                lines.setdefault(line.number, []).append(line)
+    skipped, doubtful = list[ExtraLine](), list[ExtraLine]()
+    for same in lines.values():
+        is_certain = len(same) == len(files) and all(line.is_certain for line in same)
+        (skipped if is_certain else doubtful).append(same[0])
+    if lines:
+        changes["skip_lines"] = tuple(line.number for line in skipped)
+        questions = [f"Is {line} a row? If not, add {line.number}." for line in doubtful]
+        if skipped:
+            questions.insert(0, f"Not rows: {'; '.join(map(str, skipped))}. Is this right?")
+        sample.questions["skip_lines"] = " ".join(questions)
+    sample.dialect = sample.dialect.model_copy(update=changes)
+    return sample.dialect
 
 
 def add_file(sample: Sample, file: Path, max_rows: int) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_tabular.config.schema import Schema, load_schema
-from keras_tabular.schema_inference.schema import format_yaml
+from keras_tabular.config.typed_yaml import format_yaml
 from tests.commands import call_main
 from tests.helpers import read_table
 from tests.tables import make_mixed_table
@@ -164,6 +164,38 @@ def test_a_name_with_a_line_break_or_commas_does_not_hide_the_delimiter(tmp_path
     assert {*schema.classes} == {"on", "1e5", "a\nb", "#"}
 
 
+LINES = "".join(f"{'NS'[n % 2]};{n},5;{n * 7 % 11};{'yn'[n % 3 > 0]}\n" for n in range(40))
+HEADER = "region;weight;price;y\n"
+EXTRA_LINES: list[tuple[str, list[int]]] = [
+    (HEADER + LINES + "\n;;;\n", []),
+    (f"Sales, by region\nJune, 2024\n\n{HEADER}{LINES}", [1, 2]),
+    (f"Sales;;;\n;;;\n{HEADER}-;[kg];EUR;\n{LINES}", [1, 4]),
+    (f"{HEADER}{LINES}Total;123,4;56;\nSource: the office, 2024\n", [-1, -2]),
+    (f'{HEADER}{LINES}Summe;123,4;56;\n\n"These are figures of June.";;;\n', [-1, -2]),
+]
+
+
+@pytest.mark.parametrize(("text", "skip_lines"), EXTRA_LINES)
+def test_lines_that_are_no_rows_are_found(tmp_path: Path, text: str, skip_lines: list[int]) -> None:
+    (tmp_path / "t.csv").write_bytes(b"\xff\xfe" + text.encode("utf-16-le"))
+    schema = run_and_load(tmp_path)
+    assert (schema.delimiter, schema.encoding) == (";", "utf-16")
+    assert [*schema.skip_lines] == skip_lines
+    assert [column.kind for column in schema.columns.values()] == [
+        *("category", "real", "integer", "category"),
+    ]
+    assert len(read_column(tmp_path, "y")) == 40
+
+
+@pytest.mark.parametrize("line", ["Summe;123,4;56;y\n", ";123,4;56;\n"])
+def test_a_line_that_may_be_a_row_is_kept_with_a_question(tmp_path: Path, line: str) -> None:
+    (tmp_path / "t.csv").write_text(HEADER + LINES + line)
+    assert run_and_load(tmp_path).skip_lines == ()
+    text = (tmp_path / "schema.yaml").read_text()
+    assert "skip_lines: [] # Is the last line" in text
+    assert "a total) a row? If not, add -1." in text
+
+
 def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
     """A column without a kind is ignored."""
     rng, rows = np.random.default_rng(0), 600
@@ -177,7 +209,11 @@ def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
         "weight": ([f"{n} kg" for n in rng.integers(1, 900, rows)], "integer", "1,234.5 kg"),
         "cost": ([f"${10_000 + 7 * n:,}" for n in range(rows)], "integer", "$1,234.5"),
         "user_id": ([f"{1000 + number % 70:,}" for number in range(rows)], "category", None),
-        "some": ([*(f"{value} to" for value in range(rows - 2)), "?5", "~6"], "text", None),
+        "some": (
+            [*(f"{value} to" for value in range(rows - 2)), "?5", "~6"],
+            "integer",
+            "1,234.5 to",
+        ),
         "day": (days.strftime("%m/%d/%Y"), "datetime", "%m/%d/%Y"),
         "created_at": (1_600_000_000 + 40_000 * np.arange(rows), "datetime", "epoch"),
         "month": (days.strftime("%b-%Y"), "datetime", "%b-%Y"),
@@ -201,7 +237,7 @@ def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
         "group: customer_id": "customer_id",
         "time: day": "day",
         "lists of 7 labels between |": "genres",
-        "as plain numbers": "some",
+        "Is '?5' (t.csv, line 600) a mistake? Add replace: {\"?5\": NEW": "some",
         "known before y is?": "near",
         "a copy of y?": "log",
         "written as %d/%m/%Y?": "either",
@@ -223,8 +259,16 @@ QUESTIONS: list[tuple[str, Any, str | None]] = [
     ("grade", np.where(RNG.random(500) < 0.1, 9, RNG.integers(1, 5, 500)), "mean missing"),
     ("age", np.where(ROWS < 5, 999, RNG.integers(18, 91, 500)), "mean missing"),
     ("calls", np.where(RNG.random(500) < 0.1, -1, RNG.poisson(4, 500)), "mean missing"),
-    ("wind_speed", np.where(ROWS == 7, 1048, MEASURED), "1048 right? If not, set max"),
-    ("depth", np.where(ROWS == 5, -5000, MEASURED), "-5000 right? If not, set min"),
+    (
+        "wind_speed",
+        np.where(ROWS == 7, 1048, MEASURED),
+        "1048 right? If not, add missing_values: [1048], nullable: true, or set max",
+    ),
+    (
+        "depth",
+        np.where(ROWS == 5, -5000, MEASURED),
+        "-5000 right? If not, add missing_values: [-5000], nullable: true, or set min",
+    ),
     # But no rain, -9 degrees and the end of a long tail are plausible.
     ("rain", np.where(RNG.random(500) < 0.4, 0, RNG.exponential(3, 500).round(1)), None),
     ("fahrenheit", RNG.normal(20, 15, 500).round(), None),
@@ -255,7 +299,7 @@ QUESTIONS: list[tuple[str, Any, str | None]] = [
     ("flag", np.arange(1000) == 5, "999 of 1000"),
     ("few", [3.5, 4.5, *[None] * 998], "2 of 1000"),
     ("rare", np.arange(1000) < 20, None),
-    ("compact", DAYS[:30].strftime("%Y%m%d").astype(int), "format: '%Y%m%d'"),
+    ("compact", DAYS[:30].strftime("%Y%m%d").astype(int), 'format: "%Y%m%d"'),
     ("day", [f"{day:%m/%d/%Y}" if day.day % 2 else f"{day:%d/%m/%Y}" for day in DAYS], "%m/%d/%Y"),
 ]
 
@@ -317,6 +361,87 @@ def test_dates_may_have_several_formats(tmp_path: Path) -> None:
     schema, _ = infer_from_frame(tmp_path, {"day": days, "y": LABELS})
     assert schema.columns["day"].format == ("ISO8601", "%d.%m.%Y")
     assert read_column(tmp_path, "day") == [*DAYS.tz_localize("UTC")]
+
+
+AMOUNTS = [f"{value:.1f}" for value in np.random.default_rng(2).gamma(3, 40, 240) + 1]
+CLOCK = [f"{hour:02}:{minute:02}" for hour in range(24) for minute in range(10)]
+
+
+def insert(text: str, step: int = 240, texts: list[str] = AMOUNTS) -> list[str]:
+    """Return a column in which every `step`-th text from the second on is another one."""
+    return [text if row % step == 1 else other for row, other in enumerate(texts)]
+
+
+@pytest.mark.parametrize(
+    ("values", "form", "question"),
+    [
+        (insert("12o"), None, "Is '12o' (t.csv, line 3) a mistake? Add replace: {12o: \"120\"}"),
+        (insert("<5", 20), None, "(t.csv, line 3) a mistake? Add replace: {<5: NEW}"),
+        (insert("k.A.", 3), None, "'k.A.' 80 times: missing?"),
+        (insert("huge", 24), None, "'huge' 10 times: missing?"),
+        (insert("-", 9), None, "'-' 27 times: missing?"),
+        (insert("n. d.", 9, CLOCK), "%H:%M", "missing? If not"),
+        (CLOCK, "%H:%M", "Are these times of day?"),
+        (insert("3", texts=[f"{a}%" for a in AMOUNTS]), "1,234.5%", "Is '3' in % too?"),
+        (insert("(7)"), "1,234.5", "Is '(7)' negative?"),
+        ([f"{a}kWh" for a in AMOUNTS], "1,234.5kWh", ""),
+        ([f"{a} km/h" for a in AMOUNTS], "1,234.5 km/h", ""),
+        ([f"Fr. 1\u2019{a:0>5}" for a in AMOUNTS], "Fr. 1\u2019234.5", ""),
+        ([f"{float(a):.3e}".replace(".", ",") for a in AMOUNTS], "1.234,5", ""),
+    ],
+)
+def test_a_column_is_nearly_or_in_other_clothes_a_number(
+    values: list[str], form: str | None, question: str, tmp_path: Path
+) -> None:
+    schema, comments = infer_from_frame(tmp_path, {"x": values, "y": LABELS * 4})
+    assert schema.columns["x"].kind in ("real", "integer", "datetime")
+    assert schema.columns["x"].format == form
+    assert question in comments["x"]
+    if "mistake" not in question:
+        assert len(read_column(tmp_path, "x")) == 240
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("x", [f"A{n % 50}" for n in range(240)]),
+        ("x", [f"{n % 60}" if n % 11 else f"{n % 60},{n % 7},2" for n in range(240)]),
+        ("x", [f"{n % 60}" if n % 11 else f"{n % 60}b" for n in range(240)]),
+        ("x", [f"{a} kg" if n % 2 else f"{a}0 g" for n, a in enumerate(AMOUNTS)]),
+        ("zip_code", insert("K1A 0B1", texts=[f"{10_000 + n % 99}" for n in range(240)])),
+    ],
+)
+def test_codes_and_several_units_are_no_numbers(
+    name: str, values: list[str], tmp_path: Path
+) -> None:
+    schema, comments = infer_from_frame(tmp_path, {name: values, "z": AMOUNTS, "y": LABELS * 4})
+    assert schema.columns[name].kind in ("category", "text")
+    assert ("Are these numbers? Then declare" in comments[name]) == ("A" not in values[0])
+
+
+def test_days_of_excel_are_asked_about(tmp_path: Path) -> None:
+    days = np.random.default_rng(0).permutation(np.arange(45_000, 45_060))
+    _, comments = infer_from_frame(tmp_path, {"date": days, "x": NUMBERS, "y": LABELS})
+    assert "declare {kind: datetime, format: excel}" in comments["date"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "positive", "is_asked"),
+    [
+        (("nein", "ja", "ja"), "ja", False),
+        (("mit Befund", "mit Befund", "ohne Befund"), "mit Befund", False),
+        (("ei", "kyllä", "kyllä"), "kyllä", False),
+        (("TRUE", "1", "FALSE", "0", "1"), True, False),
+        (("disease", "disease", "no disease"), "disease", True),
+        (("a", "a", "b"), "b", True),
+    ],
+)
+def test_the_positive_class_is_yes_or_the_rarer_one(
+    classes: tuple[str, ...], positive: str | bool, is_asked: bool, tmp_path: Path
+) -> None:
+    schema, comments = infer_from_frame(tmp_path, {"x": NUMBERS, "y": np.resize(classes, 60)})
+    assert schema.positive == positive
+    assert ("If not, set positive: " in comments["y"]) == is_asked
 
 
 @pytest.mark.parametrize("name", ["customer_id", "Nr", "No", "key", "uuid", "orderNo"])
