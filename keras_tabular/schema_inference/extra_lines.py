@@ -1,6 +1,8 @@
 """Find the lines of a file that are no rows, by their form: titles, units, totals and notes."""
 
 import re
+from collections.abc import Iterator
+from itertools import chain, islice
 from statistics import median
 from typing import NamedTuple
 
@@ -10,8 +12,10 @@ from keras_tabular.table.csv import Record
 MIN_ROWS = 3
 MIN_NUMBER_SHARE = 0.9  # of the cells of a column of numbers
 MAX_LINES_AT_END = 5
+MAX_ODD_LINES, MAX_ODD_SHARE = 10, 0.1  # of the rows; with more, the header may be wrong
+LINES_FOR_FORM = 100
 LONG_TEXT = re.compile(r"(\S+\s+){3}\S")  # at least four words
-NUMBER = re.compile(r"[^A-Za-z]*\d[^A-Za-z]*")  # or a date
+NUMBER = re.compile(r"[^A-Za-z]*\d[^A-Za-z]*(E[+-]?\d+|[A-Za-z/²³]{1,5})?")  # or a date
 UNIT = re.compile(
     r"[\[(].+[\])]|[%‰$€£°]|°?[CFK]|[A-Z]{2,3}[$]?|[kMGmµμcd]?(g|m|s|l|L|W|Wh|V|A|Hz|Pa|bar|mol|J|€)"
     r"[23²³]?|\w{1,3}/\w{1,3}[23²³]?|t|h|d|a|lbs?|oz|ft|in|mi|min|ha|kcal|mmHg|ppm|pcs|Stk\.?|Stück"
@@ -49,13 +53,16 @@ class ExtraLine(NamedTuple):
         return f"{place} ({quote(' '.join(filter(None, self.cells)))}, {self.form})"
 
 
-def find_extra_lines(head: list[Record], tail: list[list[str]]) -> list[ExtraLine]:
-    """Find the lines above and below the header and at the end that are no rows.
+def find_extra_lines(records: Iterator[Record], tail: list[list[str]]) -> list[ExtraLine]:
+    """Find the lines that are no rows: titles, units, a second header, and lines at the end.
+
+    Rows with too many or too few cells are such lines too, if there are few.
 
     Args:
-        head: The first lines of the file.
+        records: The lines of the file, or the first ones.
         tail: The last lines, which are perhaps the same.
     """
+    head = [*islice(records, LINES_FOR_FORM)]
     counts = [len(_texts(cells)) for _, cells in head]
     width = median(counts[len(counts) // 2 :]) if counts else 0
     n_titles = next((n for n, count in enumerate(counts) if count > width / 2), 0)
@@ -66,12 +73,13 @@ def find_extra_lines(head: list[Record], tail: list[list[str]]) -> list[ExtraLin
     may_be_row = any(map(_is_number, names)) and (
         _is_number(names[0]) or max(counts[:n_titles], default=0) > width - 2
     )
-    if len(rows) < MIN_ROWS or len(names) < max(width, len({*names})) or (lines and may_be_row):
+    n_names = len(names) + (header[:1] == [""])  # pandas writes the numbers of rows without a name
+    if len(rows) < MIN_ROWS or n_names < width or (lines and may_be_row):
         return []
     columns = range(len(header))
     numbers = {n for n in columns if _are_numbers([_cell(row, n) for _, row in rows[1:]])}
     units = [text for n in numbers if (text := _cell(rows[0][1], n))]
-    if units and not any(map(_is_number, units)):
+    if units and rows[0][1] != header and not any(map(_is_number, units)):
         are_units = all(map(UNIT.fullmatch, units))
         if are_units or len({*units}) > 1:
             lines.append(ExtraLine(*rows[0], "units", are_units))
@@ -83,11 +91,26 @@ def find_extra_lines(head: list[Record], tail: list[list[str]]) -> list[ExtraLin
         if 2 * sum(len(row) >= len(header) for row in above) <= max(len(above), 2 * MIN_ROWS - 1):
             break
         form, is_certain = _form_at_end(last, above, {*columns} - numbers)
-        if not form:
+        if not form or (not is_certain and len(last) < len(header)):  # perhaps cut off
             break
         lines.append(ExtraLine(-number, last, form, is_certain))
         rows_at_end = above
-    return lines
+    return lines + _find_odd_lines(chain(rows, records), header, lines)
+
+
+def _find_odd_lines(
+    rows: Iterator[Record], header: list[str], lines: list[ExtraLine]
+) -> list[ExtraLine]:
+    """Find the rows that repeat the header or do not have its length, except for `lines`."""
+    known_texts, n_rows, odd = [_texts(line.cells) for line in lines], 0, list[ExtraLine]()
+    for number, cells in rows:
+        n_rows += 1
+        if cells == header:
+            odd.append(ExtraLine(number, cells, "the header again"))
+        elif len(cells) != len(header) and _texts(cells) not in known_texts:
+            form = f"{len(cells)} cells instead of {len(header)}"
+            odd.append(ExtraLine(number, cells, form))
+    return odd if len(odd) <= min(MAX_ODD_LINES, MAX_ODD_SHARE * n_rows) else []
 
 
 def _form_at_end(
@@ -102,6 +125,8 @@ def _form_at_end(
     texts, width = _texts(cells), len(rows[0])
     are_long = [any(map(LONG_TEXT.match, _texts(line))) for line in (cells, *rows)]
     is_note = len(texts) <= width / 2 and are_long[0] and not any(are_long[1:])
+    rows_above = rows[:-MAX_LINES_AT_END] or rows
+    is_note |= len(texts) == 1 and all(len(_texts(row)) > 2 for row in rows_above)
     if is_note or (len(texts) < width and NOTE.match(texts[0])):
         return "a note", True
     labels = {n for n in range(len(cells)) if TOTAL.fullmatch(_cell(cells, n))}

@@ -21,7 +21,7 @@ MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "no
 BYTES_FOR_DIALECT = 2**20
 MAX_BYTES_PER_LETTER = 4
 MAX_LINES, ROWS_FOR_DELIMITER = 20, 3  # in which titles end, and that have the same delimiters
-LINES_FOR_FORM = 100
+MIN_NUL_SHARE = 0.25  # of every other byte, in UTF-16 without a byte order mark
 
 
 def is_missing(text: str) -> bool:
@@ -70,15 +70,18 @@ def read_sample(files: list[Path], limit: int) -> Sample:
     encodings = [dialect.encoding for dialect in dialects if dialect.encoding != "utf-8"]
     dialect = dialects[0].model_copy(update={"encoding": [*encodings, "utf-8"][0]})
     sample = Sample(dialect, dialect.delimiter if is_csv(files[0]) else "")
-    dialect = ask_about_dialect(sample, files)
+    dialect = ask_about_dialect(sample, files, limit)
     first_types = column_types(files[0], dialect)
     for number, file in enumerate(files):
         types = column_types(file, dialect)
         names = types.names
         if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
-            hint = " Is the header missing?" if is_csv(file) else ""
-            problem = f"got {format_list(map(repr, repeated))} more than once.{hint}"
-            raise UserError(f"{file}: expected different column names, {problem}")
+            is_text = is_csv(file) or is_excel(file)
+            line = csv.read_header(file, dialect)[0] if is_text else 0
+            place = csv.describe_place(file, line) if is_text else file
+            problem = f"got {format_list(map(repr, repeated))} more than once"
+            advice = "Rename them in the file, or add the header if it is missing."
+            raise UserError(f"{place}: expected different column names, {problem}. {advice}")
         if sample.columns and (different := sorted(set(names) ^ set(sample.columns))):
             problem = f"Only one of the files has {format_list(different)}."
             raise UserError(f"{file}: expected the columns of {files[0]}. {problem}")
@@ -102,14 +105,18 @@ def infer_dialect(path: Path) -> Dialect:
         raise UserError(csv.describe_error(path, Dialect(), 1, error)) from None
     encoding = "utf-16" if start[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8"
     if encoding == "utf-8" and b"\0" in start:
-        raise UserError(f"{path}: expected a CSV file in UTF-8, UTF-16 or cp1252, got NUL bytes.")
+        counts = [start[n::2].count(0) for n in (0, 1)]  # of the NUL bytes
+        encoding = "utf-16-be" if counts[0] > counts[1] else "utf-16-le"
+        if 2 * max(counts) < MIN_NUL_SHARE * len(start) or 10 * min(counts) > max(counts):
+            problem = "expected a CSV file in UTF-8, UTF-16 or cp1252, got NUL bytes."
+            raise UserError(f"{path}: {problem}")
     try:
         start.decode(encoding)
     except UnicodeDecodeError as error:
         if error.end < len(start) - MAX_BYTES_PER_LETTER:  # not the letter at the end of `start`
             encoding = "cp1252"
     # A cell in quotes may contain a delimiter or a line break.
-    text = re.sub('"[^"]*"', "", start.decode(encoding, "replace"))
+    text = re.sub('"[^"]*"', "cell", start.decode(encoding, "replace"))
     return Dialect(delimiter=infer_delimiter(text), encoding=encoding)
 
 
@@ -130,7 +137,7 @@ def infer_delimiter(text: str) -> str:
     return max(places, key=fitness, default=(0, ","))[1]
 
 
-def ask_about_dialect(sample: Sample, files: list[Path]) -> Dialect:
+def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
     """Add the lines that are no rows and the sheet to the dialect, with a question about each.
 
     Lines that only some of the files have are read as rows, with a question.
@@ -142,16 +149,20 @@ def ask_about_dialect(sample: Sample, files: list[Path]) -> Dialect:
     lines = dict[int, list[ExtraLine]]()
     for file in files:
         if is_csv(file) or is_excel(file):
-            head = [*islice(csv.read_records(file, sample.dialect), LINES_FOR_FORM)]
-            for line in find_extra_lines(head, csv.read_last_lines(file, sample.dialect)):
+            records = islice(csv.read_records(file, sample.dialect), limit // len(files))
+            for line in find_extra_lines(records, csv.read_last_lines(file, sample.dialect)):
                 lines.setdefault(line.number, []).append(line)
     skipped, doubtful = list[ExtraLine](), list[ExtraLine]()
     for same in lines.values():
         is_certain = len(same) == len(files) and all(line.is_certain for line in same)
         (skipped if is_certain else doubtful).append(same[0])
     if lines:
-        changes["skip_lines"] = tuple(line.number for line in skipped)
-        questions = [f"Is {line} a row? If not, add {line.number}." for line in doubtful]
+        numbers = [line.number for line in skipped]
+        changes["skip_lines"] = tuple(numbers)
+        questions = [
+            f"Is {line} a row? If not, set skip_lines: {[*numbers, line.number]}."
+            for line in doubtful
+        ]
         if skipped:
             questions.insert(0, f"Not rows: {'; '.join(map(str, skipped))}. Is this right?")
         sample.questions["skip_lines"] = " ".join(questions)

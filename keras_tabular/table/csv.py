@@ -45,6 +45,7 @@ OTHER_FORMATS = {  # by a pattern of the first bytes
     rb"\xd0\xcf\x11\xe0": "an old Excel file. Let its name end in .xls.",
 }
 SEPARATOR_LINE = re.compile("sep=.?", re.IGNORECASE)  # Excel's first line that names the delimiter
+DECIMAL_COMMA = re.compile(r"\d,\d{1,2}(\D|$)")
 LAST_BYTES, MAX_LAST_LINES = 2**16, 100  # that `read_last_lines` reads
 MAX_ROWS_TO_FIND_UNNAMED = 1000  # in which a column without a name at the end is empty
 
@@ -110,25 +111,38 @@ def read_csv(
             name: [row[n] if n < len(row) else "" for _, row in batch]
             for name, n in zip(names, positions, strict=True)
         }
-        set_decimal_points(columns, dialect)
+        set_decimal_points(columns, dialect, is_sheet=excel.is_excel(file))
         cells = pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()})
         yield RawRows(file, first, cells, ragged)
         first += len(batch)
 
 
-def set_decimal_points(columns: dict[str, list[str]], dialect: Dialect) -> None:
+def set_decimal_points(
+    columns: dict[str, list[str]], dialect: Dialect, *, is_sheet: bool = False
+) -> None:
     """Give the numbers of typed files the decimal point that the format of their column has.
 
     Args:
         columns: The cells by column, of which those of type `Number` change.
-        dialect: The schema; nothing changes if it is none.
+        dialect: The schema. If it is none, the other texts of a column show its decimal point.
+        is_sheet: Whether 12.5% may be stored as 0.125. In a column of percentages, the numbers
+            become texts that cannot be read.
     """
-    declared = dialect.columns if isinstance(dialect, Schema) else {}
-    for name in declared.keys() & columns.keys():
-        if declared[name].number_format:
-            point = declared[name].decimal_point
-            cells = columns[name]
-            columns[name] = [c.replace(".", point) if isinstance(c, Number) else c for c in cells]
+    for name, cells in columns.items():
+        point, form = ".", ""
+        if isinstance(dialect, Schema):
+            if column := dialect.columns.get(name):
+                point, form = column.decimal_point, column.number_format or ""
+        elif any(isinstance(cell, Number) for cell in cells):
+            texts = [c for c in cells if re.search(r"\d", c) and not isinstance(c, Number)]
+            with_comma = [text for text in texts if DECIMAL_COMMA.search(text)]
+            point = "," if 2 * len(with_comma) > len(texts) else "."
+        is_percent = is_sheet and "%" in form
+        if is_percent or point != ".":
+            for row, cell in enumerate(cells):
+                if isinstance(cell, Number):
+                    question = f" (or {100 * float(cell):g}%? Write a text)" if is_percent else ""
+                    cells[row] = cell.replace(".", point) + question
 
 
 def _describe_ragged(row: list[str], header: list[str]) -> tuple[str, str]:

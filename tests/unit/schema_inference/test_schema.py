@@ -120,7 +120,7 @@ def test_different_texts_for_a_value_are_one_class(
     [
         ("x,y\n1,a\n1,a\n", r"target: .* column y, got \['a'\]"),
         ("x,z\n1,a\n", "target: expected one of x, z, got 'y'"),
-        ("x,x,y\n1,1,a\n", "t.csv: .* 'x' more than once"),
+        ("x,x,y\n1,1,a\n", "t.csv, line 1: .* 'x' more than once. Rename"),
         ("x,y\n", "t.csv: expected rows"),
         ("", "t.csv: .* empty file"),
         (None, "t.csv: no such file"),
@@ -171,6 +171,8 @@ EXTRA_LINES: list[tuple[str, list[int]]] = [
     (f"Sales, by region\nJune, 2024\n\n{HEADER}{LINES}", [1, 2]),
     (f"Sales;;;\n;;;\n{HEADER}-;[kg];EUR;\n{LINES}", [1, 4]),
     (f"{HEADER}{LINES}Total;123,4;56;\nSource: the office, 2024\n", [-1, -2]),
+    (f"{HEADER}{LINES}(40 rows);;;\n", [-1]),
+    (f"{HEADER}{HEADER}{LINES}N;12\n", [2, 43]),
     (f'{HEADER}{LINES}Summe;123,4;56;\n\n"These are figures of June.";;;\n', [-1, -2]),
 ]
 
@@ -193,7 +195,7 @@ def test_a_line_that_may_be_a_row_is_kept_with_a_question(tmp_path: Path, line: 
     assert run_and_load(tmp_path).skip_lines == ()
     text = (tmp_path / "schema.yaml").read_text()
     assert "skip_lines: [] # Is the last line" in text
-    assert "a total) a row? If not, add -1." in text
+    assert "a total) a row? If not, set skip_lines: [-1]." in text
 
 
 def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
