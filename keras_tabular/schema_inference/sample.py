@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, format_list, truncate
-from keras_tabular.schema_inference.extra_lines import ExtraLine, find_extra_lines
+from keras_tabular.schema_inference.extra_lines import LINES_FOR_FORM, ExtraLine, find_extra_lines
 from keras_tabular.table import csv
 from keras_tabular.table.excel import is_excel, list_sheets
 from keras_tabular.table.rows import text_columns
@@ -76,9 +76,9 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         types = column_types(file, dialect)
         names = types.names
         if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
-            is_text = is_csv(file) or is_excel(file)
-            line = csv.read_header(file, dialect)[0] if is_text else 0
-            place = csv.describe_place(file, line) if is_text else file
+            has_lines = is_csv(file) or is_excel(file)
+            line = csv.read_header(file, dialect)[0] if has_lines else 0
+            place = csv.describe_place(file, line) if has_lines else file
             problem = f"got {format_list(map(repr, repeated))} more than once"
             advice = "Rename them in the file, or add the header if it is missing."
             raise UserError(f"{place}: expected different column names, {problem}. {advice}")
@@ -147,9 +147,10 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
         changes["sheet"] = sheets[0]
         sample.questions["sheet"] = f"Is this the right sheet? There are {format_list(sheets)}."
     lines = dict[int, list[ExtraLine]]()
+    max_lines = LINES_FOR_FORM + limit // len(files)
     for file in files:
         if is_csv(file) or is_excel(file):
-            records = islice(csv.read_records(file, sample.dialect), limit // len(files))
+            records = islice(csv.read_records(file, sample.dialect), max_lines)
             for line in find_extra_lines(records, csv.read_last_lines(file, sample.dialect)):
                 lines.setdefault(line.number, []).append(line)
     skipped, doubtful = list[ExtraLine](), list[ExtraLine]()

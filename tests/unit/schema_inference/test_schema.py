@@ -198,6 +198,17 @@ def test_a_line_that_may_be_a_row_is_kept_with_a_question(tmp_path: Path, line: 
     assert "a total) a row? If not, set skip_lines: [-1]." in text
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_tabs_between_quotes_and_utf_16_without_a_mark_are_recognised(
+    encoding: str, tmp_path: Path
+) -> None:
+    text = (HEADER + LINES).replace(";", '"\t"').replace("\n", '"\n"').removesuffix('"')
+    (tmp_path / "t.csv").write_text(f'"{text}', encoding)
+    schema = run_and_load(tmp_path)
+    assert (schema.delimiter, schema.encoding) == ("\t", encoding)
+    assert len(read_column(tmp_path, "weight")) == 40
+
+
 def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
     """A column without a kind is ignored."""
     rng, rows = np.random.default_rng(0), 600

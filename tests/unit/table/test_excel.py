@@ -95,6 +95,21 @@ def test_a_text_among_numbers_is_named_with_its_row(tmp_path: Path) -> None:
         next(read_table(file, schema))
 
 
+def test_a_fraction_is_no_percentage(tmp_path: Path) -> None:
+    schema = build_schema("binary", x={"kind": "real", "format": "1234.5%"})
+    file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], ["12.5%", 1], [typed(0.125, 3), 0]])
+    with pytest.raises(UserError, match=r"row 3, column x: .*got '0\.125 \(or 12\.5%\? Write"):
+        next(read_table(file, schema))
+
+
+def test_numbers_get_the_decimal_mark_of_the_texts_in_their_column(tmp_path: Path) -> None:
+    rows = [[f"({n},50)" if n % 3 else n + 0.25, "yes" if n % 4 else "no"] for n in range(60)]
+    file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], *rows])
+    schema = Schema.model_validate(yaml.safe_load(infer_schema(file, "y", 1000).text))
+    values = [-n - 0.5 if n % 3 else n + 0.25 for n in range(60)]
+    assert next(read_table(file, schema))["x"].to_pylist() == values
+
+
 def test_a_file_that_is_no_table_is_named(tmp_path: Path) -> None:
     file = write_xlsx(tmp_path / "t.csv", data=[["x"]])
     (tmp_path / "~$t.csv").touch()  # Excel has the file open
