@@ -14,7 +14,6 @@ MIN_NUMBER_SHARE = 0.9  # of the cells of a column of numbers
 MAX_LINES_AT_END = 5
 MAX_ODD_LINES, MAX_ODD_SHARE = 10, 0.1  # of the rows; with more, the header may be wrong
 LINES_FOR_FORM = 100
-LONG_TEXT = re.compile(r"(\S+\s+){3}\S")  # at least four words
 NUMBER = re.compile(r"[^A-Za-z]*\d[^A-Za-z]*(E[+-]?\d+|[A-Za-z/²³]{1,5})?")  # or a date
 UNIT = re.compile(
     r"[\[(].+[\])]|[%‰$€£°]|°?[CFK]|[A-Z]{2,3}[$]?|[kMGmµμcd]?(g|m|s|l|L|W|Wh|V|A|Hz|Pa|bar|mol|J|€)"
@@ -105,11 +104,11 @@ def _find_odd_lines(
     known_texts, n_rows, odd = [_texts(line.cells) for line in lines], 0, list[ExtraLine]()
     for number, cells in rows:
         n_rows += 1
+        is_unnamed = len(cells) != len(header) or (cells[-1] and not header[-1])
         if cells == header:
             odd.append(ExtraLine(number, cells, "the header again"))
-        elif len(cells) != len(header) and _texts(cells) not in known_texts:
-            form = f"{len(cells)} cells instead of {len(header)}"
-            odd.append(ExtraLine(number, cells, form))
+        elif is_unnamed and _texts(cells) not in known_texts:
+            odd.append(ExtraLine(number, cells, "too many or too few cells"))
     return odd if len(odd) <= min(MAX_ODD_LINES, MAX_ODD_SHARE * n_rows) else []
 
 
@@ -122,12 +121,9 @@ def _form_at_end(
         rows: The lines above it.
         text_columns: The columns that are no numbers.
     """
-    texts, width = _texts(cells), len(rows[0])
-    are_long = [any(map(LONG_TEXT.match, _texts(line))) for line in (cells, *rows)]
-    is_note = len(texts) <= width / 2 and are_long[0] and not any(are_long[1:])
-    rows_above = rows[:-MAX_LINES_AT_END] or rows
-    is_note |= len(texts) == 1 and all(len(_texts(row)) > 2 for row in rows_above)
-    if is_note or (len(texts) < width and NOTE.match(texts[0])):
+    texts, rows_above = _texts(cells), rows[:-MAX_LINES_AT_END] or rows
+    is_lone = len(texts) == 1 and all(len(_texts(row)) > 2 for row in rows_above)
+    if is_lone or (len(texts) < len(rows[0]) and NOTE.match(texts[0])):
         return "a note", True
     labels = {n for n in range(len(cells)) if TOTAL.fullmatch(_cell(cells, n))}
     is_row = any(_cell(row, n) == _cell(cells, n) for row in rows for n in labels)

@@ -102,6 +102,13 @@ def test_a_fraction_is_no_percentage(tmp_path: Path) -> None:
         next(read_table(file, schema))
 
 
+def test_a_cell_without_a_column_name_is_asked_about(tmp_path: Path) -> None:
+    rows: list[list[str | float]] = [[n / 4, "yes" if n % 3 else "no"] for n in range(40)]
+    rows[7].append("more")
+    file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], *rows])
+    assert "skip_lines: [9] # Not rows: line 9" in infer_schema(file, "y", 1000).text
+
+
 def test_numbers_get_the_decimal_mark_of_the_texts_in_their_column(tmp_path: Path) -> None:
     rows = [[f"({n},50)" if n % 3 else n + 0.25, "yes" if n % 4 else "no"] for n in range(60)]
     file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], *rows])
