@@ -42,11 +42,10 @@ def main() -> None:
     with atomic_write(args.model) as file:
         write_model(model.plain, file, model.metadata)
     oof = OutOfFold(FoldPredictions(weighted.oof, weighted.fold))
+    if train.forward_chaining:
+        later = forward_chaining.predict_later_blocks(tables[0], schema, train, build, args.state)
+        oof = oof._replace(forward_chaining=later)
     with atomic_write(args.oof) as folder:
-        folder.mkdir()
-        if train.forward_chaining:
-            later = forward_chaining.predict_later_blocks(tables[0], schema, train, build, folder)
-            oof = oof._replace(forward_chaining=later)
         oof.write(folder, [len(part) for part in setup.folds])
     inputs.check()  # before the checkpoints are removed
     checkpoints.remove()

@@ -158,7 +158,8 @@ def score_file(
     warnings += labels.warnings if labels else []
     if training_rows:
         counts = f"{training_rows:,} of {rows:,} rows are training rows"
-        warnings.append(f"{counts}, so the scores are too optimistic")
+        flattered = "often most of all those of gradient boosting"
+        warnings.append(f"{counts}, so the scores are too optimistic, {flattered}")
     if rows < MIN_ROWS_FOR_INTERVAL:
         warnings.append(f"intervals need {MIN_ROWS_FOR_INTERVAL} rows or more, got {rows}")
     return LabelledFile(primary, scores, rows, training_rows, warnings)

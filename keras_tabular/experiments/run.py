@@ -132,9 +132,10 @@ class Run:
 
     @cached_property
     def uncommitted(self) -> bool:
-        """Whether this is the workspace, and a file of git differs from the commit."""
-        status = ("status", "--porcelain", "--untracked-files=no", "--", ".")
-        return not self.sha and bool(git(*status))
+        """Whether this is the workspace, and dvc.lock or a file of git differs from the commit."""
+        status = git("status", "--porcelain", "--untracked-files=all", "--", ".") or ""
+        changes = (line for line in status.splitlines() if line[:2] != "??" or LOCK in line)
+        return not self.sha and any(changes)
 
     @property
     def source(self) -> str:
@@ -209,10 +210,12 @@ def resolve(name: str) -> tuple[str, str]:
 def last_run(run: Run) -> Run | None:
     """Find the last commit up to a run in which metrics.json differs from the run's, if any does.
 
-    For the workspace, the result is the same before and after its results are committed.
+    For the workspace, the result is the same before and after its results are committed. Of commits
+    with the same metrics.json, it is the one with the latest scores.json, whose format is readable.
     """
-    path = run.metrics / "metrics.json"
-    log = git("log", "--first-parent", "--format=%H", run.sha or "HEAD", "--", str(path)) or ""
+    path, scores = run.metrics / "metrics.json", run.metrics / "scores.json"
+    arguments = ("--first-parent", "--format=%H", run.sha or "HEAD", "--", str(path), str(scores))
+    log = git("log", *arguments) or ""
     text = run.read(path)
     commits = (c for c in log.split() if content_at(c, path) not in (None, text))
     commit = next(commits, None)

@@ -51,20 +51,22 @@ def main() -> None:
     if wheel != old_wheel:
         old_wheel.unlink()
     print(f"{wheel} replaces {old_wheel.name}. requirements.txt has its hash.")
+    print(f"New entries of the change log:\n\n{changes or '(none)'}\n")
     for path in (path for path, text in files.items() if CONFLICT.search(text)):
         print(
             f"{path}: you and the library have changed the same lines. Both versions are in the "
             "file, between <<<<<<< and >>>>>>>. Choose or combine them, and remove these markers."
         )
-    print(f"New lines of the change log:\n\n{changes or '(none)'}\n")
     install(folder, wheel)
 
 
 def new_changes(old_wheel: Path, wheel: Path) -> str:
-    """Return the lines of the change log that an older version does not have."""
-    old_text, text = (zipfile.Path(file, CHANGES).read_text("utf-8") for file in (old_wheel, wheel))
-    old_lines = old_text.splitlines()
-    return "\n".join(line for line in text.splitlines() if line not in old_lines)
+    """Return the entries of the change log that an older version does not have."""
+    old, new = (
+        re.split(r"\n+(?=[-#])", zipfile.Path(file, CHANGES).read_text("utf-8").strip())
+        for file in (old_wheel, wheel)
+    )
+    return "\n".join(entry for entry in new if entry not in old)
 
 
 def upgraded_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> dict[Path, str]:

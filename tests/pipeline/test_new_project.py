@@ -145,7 +145,7 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
     commit_all(library, "A later version")
     upgrade = (sys.executable, str(library / "keras_tabular"), "upgrade", str(project))
     output = check_output(tmp_path, *upgrade)
-    assert output.endswith("New lines of the change log:\n\n- Later: a new entry.\n\n")
+    assert output.endswith("New entries of the change log:\n\n- Later: a new entry.\n\n")
     (module,) = installed.glob("lib/*/site-packages/keras_tabular/__init__.py")
     assert module.read_text().startswith('"""Later: ')
     assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")
@@ -156,7 +156,7 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
     outputs = ["dvc.lock", "dvc.yaml", "requirements.txt", "stages/validate.py"]
     assert changed == [*outputs, f"vendor/{wheel.name}"]
     os.utime(installed / "installed", (0, 0))  # as if pip had failed
-    assert "New lines of the change log:\n\n(none)\n" in check_output(tmp_path, *upgrade)
+    assert "New entries of the change log:\n\n(none)\n" in check_output(tmp_path, *upgrade)
     assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")
 
 

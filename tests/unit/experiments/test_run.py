@@ -58,6 +58,24 @@ def test_last_run_is_one_before_the_run(project: Path) -> None:
     assert {name: (last := last_run(Run(name))) and last.sha for name in bases} == bases
 
 
+def test_last_run_has_the_latest_format_of_its_scores(project: Path) -> None:
+    scores = project / METRICS / "scores.json"
+    scores.write_text(scores.read_text() + " ")
+    commit_all(project, "Another format")
+    last = Run("HEAD").sha
+    commit_run(project, 0.6)
+    base = last_run(Run(WORKSPACE))
+    assert base
+    assert base.sha == last
+
+
+def test_first_run_is_uncommitted_before_its_files_are_in_git(project: Path) -> None:
+    (project / "new.csv").write_text("another file")
+    assert not Run(WORKSPACE).uncommitted
+    (project / "dvc.lock").write_text("{}")
+    assert Run(WORKSPACE).uncommitted
+
+
 def test_revision_without_scores(project: Path) -> None:
     (project / METRICS / "scores.json").write_text("{")
     commit_all(project, "A run")

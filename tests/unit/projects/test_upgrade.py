@@ -103,7 +103,7 @@ def test_missing_packages_and_other_versions_are_listed() -> None:
     ]
 
 
-def test_only_new_lines_of_the_change_log_are_shown(tmp_path: Path) -> None:
+def test_only_new_entries_of_the_change_log_are_shown(tmp_path: Path) -> None:
     logs = "## 0.1\n\n- One.\n", "## 0.2\n\n- Two,\n  long.\n- One.\n\n## 0.1\n\n- One.\n"
     old, new = tmp_path / "old.whl", tmp_path / "new.whl"
     for wheel, log in zip((old, new), logs, strict=True):
