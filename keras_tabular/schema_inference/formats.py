@@ -122,8 +122,9 @@ def infer_number_formats(counts: Counter[str]) -> Reading:
     form, texts = best[0], misfits[best[0]]
     if are_mistakes(texts, counts):
         return Reading(best, texts, ask_about_signs(form, [*counts]) if form else ())
-    has_unit = form and NUMBER_FORMAT.sub(r"\1\4", form)
-    return Reading(questions=[ask_kind("real", form, texts)] if has_unit else ())
+    has_unit = bool(form and NUMBER_FORMAT.sub(r"\1\4", form))
+    is_asked = has_unit or 2 * n_misfits[form] <= counts.total()
+    return Reading(questions=[ask_kind("real", form, texts)] if is_asked else ())
 
 
 def candidate_formats(texts: list[str]) -> list[str | None]:

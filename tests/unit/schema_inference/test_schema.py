@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.config.typed_yaml import format_yaml
+from keras_tabular.core.errors import UserError
 from tests.commands import call_main
 from tests.helpers import read_table
 from tests.tables import make_mixed_table
@@ -417,6 +418,17 @@ def test_codes_and_several_units_are_no_numbers(
     schema, comments = infer_from_frame(tmp_path, {name: values, "z": AMOUNTS, "y": LABELS * 4})
     assert schema.columns[name].kind in ("category", "text")
     assert ("Are these numbers? Then declare" in comments[name]) == ("A" not in values[0])
+
+
+def test_the_first_run_stops_at_a_mistake_until_a_key_is_pasted(tmp_path: Path) -> None:
+    infer_from_frame(tmp_path, {"x": insert("12o"), "y": LABELS * 4})
+    with pytest.raises(UserError, match=r"line 3, column x: .*\n.*replace: \{'12o': NEW\}"):
+        read_column(tmp_path, "x")
+    file = tmp_path / "schema.yaml"
+    keys = 'replace: {12o: "120"}'
+    assert keys in file.read_text()
+    file.write_text(file.read_text().replace("x: {kind: real", f"x: {{kind: real, {keys}"))
+    assert read_column(tmp_path, "x")[1] == 120
 
 
 def test_days_of_excel_are_asked_about(tmp_path: Path) -> None:
