@@ -30,7 +30,6 @@ MIN_VALUES = 8  # that a feature needs, so that some are in the training rows
 MANY_DISTINCT = 50  # different texts; if there are more, they may be names, labels or free text
 MIN_MEAN_WORDS = 1.5  # of free texts; names and codes have fewer
 MAX_ROWS_PER_TEXT = 5  # of free texts; categories have more
-MAX_REPLACEMENTS = 20
 MAX_EXAMPLES, MAX_EXAMPLES_LENGTH = 4, 60  # values in a comment, and their characters
 
 
@@ -111,8 +110,13 @@ def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
     columns = {}
     for name, counts in sample.columns.items():
         reading = readings[name]
-        column = infer_column(name, counts, reading, marks, sample.delimiter)
+        missing = [text for text in counts if is_missing(text)]
+        if name == target and not reading.formats:
+            missing += find_missing_classes(name, counts, missing)
+        is_nullable = bool(counts[""] or missing)
+        column = InferredColumn("category", counts, sorted(missing), is_nullable)
         columns[name], column.is_target = column, name == target
+        infer_kind(name, column, reading, marks, sample.delimiter)
         if column.is_constant:
             continue
         if not infer_date(name, column) and name != target:
@@ -127,27 +131,33 @@ def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
     return columns
 
 
-def infer_column(
-    name: str, counts: Counter[str], reading: Reading, marks: set[str], delimiter: str
-) -> InferredColumn:
+def find_missing_classes(name: str, counts: Counter[str], missing: list[str]) -> list[str]:
+    """Return the texts of a target that may mean missing, if classes are left without them.
+
+    The name of the column is one, from a header in the middle of a table.
+    """
+    classes = {*counts} - {"", *missing}
+    words = [text for text in counts if text == name or formats.may_mean_missing_category(text)]
+    return words if 2 <= len(classes.difference(words)) <= MAX_CLASSES else []
+
+
+def infer_kind(
+    name: str, column: InferredColumn, reading: Reading, marks: set[str], delimiter: str
+) -> None:
     """Infer whether a column contains numbers, booleans or categories.
 
     Args:
-        counts: How often each text of the column occurs.
         reading: The formats in which nearly all texts are numbers.
         marks: The decimal marks of other columns.
         delimiter: The delimiter of the file; empty if it is not a CSV.
     """
-    missing = sorted(text for text in counts if is_missing(text))
-    not_present = {"", *missing}
-    texts = [text for text in counts if text not in not_present]
+    texts = [*column.present]
     are_booleans = all_parse_as(texts, "boolean")
-    replacements = {} if reading.formats or are_booleans else merge_spellings(counts, texts)
-    for old, new in replacements.items():
-        counts = counts + Counter({new: counts[old]})
-        del counts[old]
-    column = InferredColumn("category", counts, missing, bool(counts[""] or missing))
-    column.replace = replacements
+    if not reading.formats and not are_booleans:
+        column.replace = merge_spellings(column.counts, texts)
+    for old, new in column.replace.items():
+        column.counts = column.counts + Counter({new: column.counts[old]})
+        del column.counts[old]
     column.questions += reading.questions
     is_number = bool(reading.formats) and not are_codes(name, texts, reading.misfits)
     if is_number:
@@ -158,7 +168,7 @@ def infer_column(
     if len(present) < 2 and not (present and column.nullable):
         column.description = "The same value in every row" if present else "No readable value"
         column.is_ignored = column.is_constant = True
-        return column
+        return
     column.description = "1 value" if len(present) == 1 else f"{len(present)} different values"
     if is_number:
         form, question = formats.choose_number_format(reading.formats, marks, delimiter)
@@ -170,7 +180,6 @@ def infer_column(
         column.questions += question
     elif are_booleans:
         column.kind = "boolean"
-    return column
 
 
 def are_codes(name: str, texts: list[str], misfits: Sequence[str]) -> bool:
@@ -187,7 +196,7 @@ def merge_spellings(counts: Counter[str], texts: list[str]) -> dict[str, str]:
 
     Returns:
         The new text for each other spelling. It is empty if only one value would be left, and if
-        there are so many values or spellings that they may be names.
+        there are so many values that they may be names.
     """
     spellings: dict[str, list[str]] = {}
     for text in texts:
@@ -197,8 +206,7 @@ def merge_spellings(counts: Counter[str], texts: list[str]) -> dict[str, str]:
         if len(same) > 1:
             best = max(same, key=lambda text: (counts[text], text)).strip()
             replacements |= {text: best for text in same if text != best}
-    is_clear = len(replacements) <= MAX_REPLACEMENTS and 1 < len(spellings) <= MANY_DISTINCT
-    return replacements if is_clear else {}
+    return replacements if 1 < len(spellings) <= MANY_DISTINCT else {}
 
 
 def infer_date(name: str, column: InferredColumn) -> bool:

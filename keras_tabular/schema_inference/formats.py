@@ -24,7 +24,7 @@ AFFIXES = re.compile(
 # The thousands separator and the decimal mark.
 SEPARATORS = (
     (",", "."), ("'", "."), ("\u2019", "."), (" ", "."), (".", ","), (" ", ","), ("\u00a0", ","),
-    ("\u202f", ","),
+    ("\u202f", ","), ("'", ","), ("\u2019", ","),
 )  # fmt: skip
 MAX_NUMBER_LENGTH = 40
 # The formats of dates other than ISO 8601, and those of times that may follow. If several fit, the
@@ -39,11 +39,13 @@ DATES = (
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
 DIRECTIVE_PATTERNS = {"Y": r"\d{4}", "M": r"\d\d", "f": r"\d{1,9}"}
 DIRECTIVE_PATTERNS |= dict.fromkeys("aAbBp", "[A-Za-z]+")
+DAY_AND_MONTH_SWAPPED = str.maketrans("dm", "md")
 MAX_DATE_FORMATS = 3  # in one column
 MAX_MISTAKES = 0.1  # share of the cells of a column that may be no numbers or dates
 MIN_FITTING_TEXTS = 10  # if there are mistakes
 MIN_SHARE_TO_TRY = 0.25  # of some of the texts, in which a format may be that of the column
 MAX_TEXTS_TO_TRY = 100
+NULL_OF_DATABASES = r"\N"
 # Words for a missing value, in lower case, with a space in place of other characters.
 WORDS_FOR_MISSING = {
     "", "k a", "ka", "n a", "na", "n d", "nd", "s d", "n v", "nan", "nil", "null", "none", "unk",
@@ -74,7 +76,13 @@ class Reading(NamedTuple):
 
 def may_mean_missing(text: str) -> bool:
     """Return whether a text stands for a missing value if the other cells are numbers or dates."""
-    return re.sub(r"[\W_]+", " ", text.casefold()).strip() in WORDS_FOR_MISSING
+    words = re.sub(r"[^\w+]+|_+", " ", text.casefold()).strip()
+    return words in WORDS_FOR_MISSING or text == NULL_OF_DATABASES
+
+
+def may_mean_missing_category(text: str) -> bool:
+    """Return whether a text stands for a missing value among categories, which # may be."""
+    return may_mean_missing(text) and len(text) > (2 if text.isalpha() else 1)
 
 
 def are_mistakes(misfits: Sequence[str], counts: Counter[str]) -> bool:
@@ -217,7 +225,7 @@ def infer_date_formats(counts: Counter[str]) -> Reading:
     Args:
         counts: How often each text occurs.
     """
-    remaining, forms, questions = [*counts], list[str](), list[str]()
+    remaining, forms, alternatives = [*counts], list[str](), dict[str, str]()
     while remaining and len(forms) < MAX_DATE_FORMATS:
         some = [text.strip() for text in remaining[:: len(remaining) // MAX_TEXTS_TO_TRY + 1]]
         rests = {}
@@ -230,15 +238,17 @@ def infer_date_formats(counts: Counter[str]) -> Reading:
         if not best or len(rests[best]) == len(remaining):
             break
         remaining = rests[best]
+        forms.append(best)
         for form, rest in rests.items():
             if swap_day_and_month(best, form) and len(rest) == len(remaining):
-                question = f"Or are the dates written as {form}? Both formats fit."
-                questions = [f"{question} Then set format: {format_yaml(form)}."]
-        forms.append(best)
+                alternatives[best] = form
     if not forms:
         return Reading()
     if are_mistakes(remaining, counts):
-        return Reading(forms, remaining, questions)
+        swapped = [alternatives.get(form, form) for form in forms]
+        question = f"Or are the dates written as {' or '.join(swapped)}? Both fit. Then set format:"
+        question += f" {format_yaml(swapped if len(swapped) > 1 else swapped[0])}."
+        return Reading(forms, remaining, [question] if alternatives else ())
     return Reading(questions=[ask_kind("datetime", forms[0], remaining)])
 
 
@@ -253,8 +263,8 @@ def date_patterns() -> dict[str, re.Pattern[str]]:
 
 
 def swap_day_and_month(form: str, other: str) -> bool:
-    """Return whether two formats have the same directives in another order."""
-    return form != other and sorted(form) == sorted(other)
+    """Return whether two formats differ only in the order of day and month."""
+    return form != other and form.translate(DAY_AND_MONTH_SWAPPED) == other
 
 
 def texts_without_dates(texts: list[str], form: str) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 from keras_tabular.config.typed_yaml import format_yaml
 from keras_tabular.core.errors import truncate
 from keras_tabular.schema_inference.columns import IDENTIFIER, MAX_CLASSES, InferredColumn
-from keras_tabular.schema_inference.formats import may_mean_missing, parse_texts
+from keras_tabular.schema_inference.formats import may_mean_missing_category, parse_texts
 from keras_tabular.schema_inference.sample import MISSING
 
 MAX_WORDS = 5  # in a question
@@ -46,17 +46,17 @@ PERSONAL_DATA = (
 MIN_PERSONAL_SHARE, MAX_PERSONAL_VALUES = 0.8, 1_000  # of the different values of a column
 
 
-def ask_about(name: str, column: InferredColumn, *, is_target: bool) -> list[str]:
+def ask_about(name: str, column: InferredColumn) -> list[str]:
     """Return the questions about the values of a column. There are fewer about the target."""
     counts, rows = column.counts, column.counts.total()
     text, count = counts.most_common(1)[0]
-    if count >= NEARLY_ALL * rows and not is_target:
+    if count >= NEARLY_ALL * rows and not column.is_target:
         value = truncate(text) or "empty"
         return [f"{count} of {rows} rows are {value}. Is it useful? If not, move it to ignore."]
     present = column.present
-    personal = [] if is_target else ask_personal_data(name, [*present])
+    personal = [] if column.is_target else ask_personal_data(name, [*present])
     personal += ask_missing(column)
-    if column.kind in ("category", "text") and not is_target:
+    if column.kind in ("category", "text") and not column.is_target:
         return personal + ask_group(name, column, present)
     if column.kind not in ("real", "integer"):
         return personal
@@ -65,7 +65,7 @@ def ask_about(name: str, column: InferredColumn, *, is_target: bool) -> list[str
     for number, count in zip(numbers, present.values(), strict=True):
         values[float(number)] += count
     questions = personal + ask_numbers(column, values)
-    if column.kind == "integer" and not questions and IDENTIFIER.search(name) and not is_target:
+    if column.kind == "integer" and not (questions or column.is_target) and IDENTIFIER.search(name):
         return ask_group(name, column, values)
     return questions
 
@@ -75,14 +75,14 @@ def ask_missing(column: InferredColumn) -> list[str]:
     certain = MISSING - {"?", "-", "."}
     words = [text for text in column.missing_values if text not in certain and not text.isspace()]
     texts = [*column.present][:MAX_PERSONAL_VALUES] if column.kind == "category" else []
-    if categories := [text for text in texts if len(text) > 2 and may_mean_missing(text)]:
+    if categories := [text for text in texts if may_mean_missing_category(text)]:
         key = column.with_missing(categories)
         return [f"Does {categories[0]!r} mean missing? Then add {key}."]
     if not words:
         return []
     listed = ", ".join(f"{text!r} {column.counts[text]} times" for text in words[:MAX_WORDS])
-    key = format_yaml({words[0]: "NEW"})
-    advice = f"If not, move it from missing_values to replace: {key}"
+    key = "values" if column.kind == "category" else f"replace: {format_yaml({words[0]: 'NEW'})}"
+    advice = f"If not, move it from missing_values to {key}"
     return [f"{listed}{', …' if len(words) > MAX_WORDS else ''}: missing? {advice}."]
 
 

@@ -102,7 +102,7 @@ def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: st
             column.questions = []
     for name, column in columns.items():
         if not column.is_ignored:
-            column.questions += ask_about(name, column, is_target=name == target)
+            column.questions += ask_about(name, column)
 
 
 def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) -> dict[str, Value]:

@@ -320,7 +320,7 @@ def test_a_column_is_asked_about_once_or_not_at_all(
 def test_spellings_of_a_value_become_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    colours = ["red", "Red", " red", "blue", "red"] * 20
+    colours = [*["red", "Red", " red", "blue", "red"] * 14, *(" " * n + "Red" for n in range(30))]
     schema, _ = infer_from_frame(tmp_path, {"c": colours, "y": ["yes", "Yes ", "no", "NO"] * 25})
     assert schema.classes == ("no", "yes")
     assert {*read_column(tmp_path, "c")} == {"red", "blue"}
@@ -357,10 +357,12 @@ def test_decimal_commas_and_thousands_separators_are_told_apart(
     assert ("Both formats fit." in comments["x"]) == is_asked
 
 
-def test_dates_may_have_several_formats(tmp_path: Path) -> None:
-    days = [f"{day:%Y-%m-%d}" if day.day % 3 else f"{day:%d.%m.%Y}" for day in DAYS]
+@pytest.mark.parametrize("forms", [("ISO8601", "%d.%m.%Y"), ("%d/%m/%Y", "%Y/%m/%d")])
+def test_dates_may_have_several_formats(forms: tuple[str, str], tmp_path: Path) -> None:
+    first, second = (form.replace("ISO8601", "%Y-%m-%d") for form in forms)
+    days = [f"{day:{first if day.day % 3 else second}}" for day in DAYS]
     schema, _ = infer_from_frame(tmp_path, {"day": days, "y": LABELS})
-    assert schema.columns["day"].format == ("ISO8601", "%d.%m.%Y")
+    assert schema.columns["day"].format == forms
     assert read_column(tmp_path, "day") == [*DAYS.tz_localize("UTC")]
 
 
@@ -387,6 +389,7 @@ def insert(text: str, step: int = 240, texts: list[str] = AMOUNTS) -> list[str]:
         (insert("(7)"), "1,234.5", "Is '(7)' negative?"),
         ([f"{a}kWh" for a in AMOUNTS], "1,234.5kWh", ""),
         ([f"{a} km/h" for a in AMOUNTS], "1,234.5 km/h", ""),
+        ([f"1'{a:0>5}".replace(".", ",") for a in AMOUNTS], "1'234,5", ""),
         ([f"Fr. 1\u2019{a:0>5}" for a in AMOUNTS], "Fr. 1\u2019234.5", ""),
         ([f"{float(a):.3e}".replace(".", ",") for a in AMOUNTS], "1.234,5", ""),
     ],
@@ -446,6 +449,7 @@ def test_days_of_excel_are_asked_about(tmp_path: Path) -> None:
         (("TRUE", "1", "FALSE", "0", "1"), True, False),
         (("disease", "disease", "no disease"), "disease", True),
         (("a", "a", "b"), "b", True),
+        (("oui", "non", "\\N", "inconnu", "y"), "oui", False),  # the last one is the column's name
     ],
 )
 def test_the_positive_class_is_yes_or_the_rarer_one(
