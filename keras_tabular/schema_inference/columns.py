@@ -137,7 +137,7 @@ def find_missing_classes(name: str, counts: Counter[str], missing: list[str]) ->
     The name of the column is one, from a header in the middle of a table.
     """
     classes = {*counts} - {"", *missing}
-    words = [text for text in counts if text == name or formats.may_mean_missing_category(text)]
+    words = [text for text in classes if text == name or formats.may_mean_missing_category(text)]
     return words if 2 <= len(classes.difference(words)) <= MAX_CLASSES else []
 
 

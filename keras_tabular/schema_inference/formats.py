@@ -21,11 +21,8 @@ AFFIXES = re.compile(
     r"\d[\d.,'\u2019 \u00a0\u202f]*?(?:[eE][+-]?\d+)?"
     rf"({SPACE}?(?:{CURRENCY}|[%‰kKMBghlms]|°\w?|[^\W\d_]{{2}}[\w./·]*)|{SPACE}[^\W\d_][\w./·]*)?"
 )
-# The thousands separator and the decimal mark.
-SEPARATORS = (
-    (",", "."), ("'", "."), ("\u2019", "."), (" ", "."), (".", ","), (" ", ","), ("\u00a0", ","),
-    ("\u202f", ","), ("'", ","), ("\u2019", ","),
-)  # fmt: skip
+# The thousands separators of each decimal mark.
+SEPARATORS = {".": ",'\u2019 \u00a0\u202f", ",": ".'\u2019 \u00a0\u202f"}
 MAX_NUMBER_LENGTH = 40
 # The formats of dates other than ISO 8601, and those of times that may follow. If several fit, the
 # first is taken.
@@ -145,7 +142,8 @@ def candidate_formats(texts: list[str]) -> list[str | None]:
     before, after = max(affixes, key=lambda pair: (any(pair), affixes.count(pair)))
     letters = {*"".join(texts), *",."}
     forms: list[str | None] = [None]
-    forms += [f"{before}1{s}234{mark}5{after}" for s, mark in SEPARATORS if s in letters]
+    for mark, separators in SEPARATORS.items():
+        forms += [f"{before}1{s}234{mark}5{after}" for s in separators if s in letters]
     fitting = {form: len(some) - parse_texts(some, "real", form).count(None) for form in forms}
     needed = max(fitting.values()) - MAX_MISTAKES * len(some)
     return [form for form in forms if fitting[form] >= max(needed, MIN_SHARE_TO_TRY * len(some))]

@@ -389,6 +389,7 @@ def insert(text: str, step: int = 240, texts: list[str] = AMOUNTS) -> list[str]:
         (insert("(7)"), "1,234.5", "Is '(7)' negative?"),
         ([f"{a}kWh" for a in AMOUNTS], "1,234.5kWh", ""),
         ([f"{a} km/h" for a in AMOUNTS], "1,234.5 km/h", ""),
+        ([f"1\u00a0{a:0>5}" for a in AMOUNTS], "1\u00a0234.5", ""),
         ([f"1'{a:0>5}".replace(".", ",") for a in AMOUNTS], "1'234,5", ""),
         ([f"Fr. 1\u2019{a:0>5}" for a in AMOUNTS], "Fr. 1\u2019234.5", ""),
         ([f"{float(a):.3e}".replace(".", ",") for a in AMOUNTS], "1.234,5", ""),
