@@ -48,10 +48,9 @@ WORDS_FOR_MISSING = {
     "", "k a", "ka", "n a", "na", "n d", "nd", "s d", "n v", "nan", "nil", "null", "none", "unk",
     "unknown", "missing", "not available", "no data", "empty", "div 0", "ref", "value", "tbd",
     "keine angabe", "keine angaben", "keine daten", "unbekannt", "fehlt", "leer", "inconnu", "vide",
-    "inconnue", "non disponible", "manquant", "sin dato", "sin datos", "desconocido", "vacío",
-    "sconosciuto", "mancante", "desconhecido", "sem dados", "onbekend", "okänd", "ukendt", "ukjent",
-    "tuntematon", "brak", "brak danych", "nieznany", "neznámý", "ismeretlen", "necunoscut",
-    "bilinmiyor", "неизвестно", "нет данных", "00 00 0000", "0000 00 00", "0000 00 00 00 00 00",
+    "non disponible", "manquant", "sin dato", "sin datos", "desconocido", "sconosciuto", "mancante",
+    "desconhecido", "sem dados", "onbekend", "okänd", "ukendt", "ukjent", "tuntematon", "brak",
+    "brak danych", "00 00 0000", "0000 00 00", "0000 00 00 00 00 00",
 }  # fmt: skip
 
 
@@ -200,18 +199,12 @@ def choose_number_format(
     with_point, *alternatives = number_formats
     if not alternatives:
         return with_point, []
-    with_comma, known_marks = alternatives[0], marks - {""}
-    if len(known_marks) == 1:
+    with_comma, usual_marks = alternatives[0], {",": ".", ";": "," if with_point else ""}
+    known_marks = marks - {""} or {usual_marks.get(delimiter, "")}
+    if known_marks in ({"."}, {","}):
         return (with_point if "." in known_marks else with_comma), []
-    if not known_marks and delimiter == ",":
-        return with_point, []
-    if not known_marks and delimiter == ";" and with_point is not None:
-        return with_comma, []
-    key = format_yaml(with_comma)
-    question = (
-        f"Or are the numbers written as {with_comma}? Both formats fit. Then set format: {key}."
-    )
-    return with_point, [question]
+    question = f"Or are the numbers written as {with_comma}? Both formats fit. Then set format:"
+    return with_point, [f"{question} {format_yaml(with_comma)}."]
 
 
 def infer_date_formats(counts: Counter[str]) -> Reading:

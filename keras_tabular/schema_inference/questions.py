@@ -17,7 +17,6 @@ from keras_tabular.schema_inference.columns import IDENTIFIER, MAX_CLASSES, Infe
 from keras_tabular.schema_inference.formats import may_mean_missing_category, parse_texts
 from keras_tabular.schema_inference.sample import MISSING
 
-MAX_WORDS = 5  # in a question
 LETTERS_LIKE_DIGITS = str.maketrans("oOlI", "0011")
 NEARLY_ALL = 0.99  # of the rows
 SENTINELS = {-1, -9, -99, -999, -9999, 9, 99, 999, 9999, 99999}
@@ -80,10 +79,10 @@ def ask_missing(column: InferredColumn) -> list[str]:
         return [f"Does {categories[0]!r} mean missing? Then add {key}."]
     if not words:
         return []
-    listed = ", ".join(f"{text!r} {column.counts[text]} times" for text in words[:MAX_WORDS])
+    listed = ", ".join(f"{text!r} {column.counts[text]} times" for text in words)
     key = "values" if column.kind == "category" else f"replace: {format_yaml({words[0]: 'NEW'})}"
     advice = f"If not, move it from missing_values to {key}"
-    return [f"{listed}{', …' if len(words) > MAX_WORDS else ''}: missing? {advice}."]
+    return [f"{listed}: missing? {advice}."]
 
 
 def ask_mistakes(column: InferredColumn, cell: str) -> str:

@@ -139,8 +139,8 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
         question = f"Is the task {task.name}? If not, change task above to {other.name}."
         column.questions.append(question)
     column.description += ". This is the target"
-    column.description += ". Rows without a target are set aside" if column.nullable else ""
-    column.nullable = column.is_ignored = False
+    column.description += ". Rows without a target are set aside" if column.has_missing else ""
+    column.is_ignored = False
     keys: dict[str, Value] = {"task": task.name, "target": name}
     if task is Binary:
         rarest = sorted(classes, key=lambda value: (classes[value], str(value)))
