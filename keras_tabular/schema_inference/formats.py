@@ -42,7 +42,6 @@ MAX_MISTAKES = 0.1  # share of the cells of a column that may be no numbers or d
 MIN_FITTING_TEXTS = 10  # if there are mistakes
 MIN_SHARE_TO_TRY = 0.25  # of some of the texts, in which a format may be that of the column
 MAX_TEXTS_TO_TRY = 100
-NULL_OF_DATABASES = r"\N"
 # Words for a missing value, in lower case, with a space in place of other characters.
 WORDS_FOR_MISSING = {
     "", "k a", "ka", "n a", "na", "n d", "nd", "s d", "n v", "nan", "nil", "null", "none", "unk",
@@ -73,7 +72,7 @@ class Reading(NamedTuple):
 def may_mean_missing(text: str) -> bool:
     """Return whether a text stands for a missing value if the other cells are numbers or dates."""
     words = re.sub(r"[^\w+]+|_+", " ", text.casefold()).strip()
-    return words in WORDS_FOR_MISSING or text == NULL_OF_DATABASES
+    return words in WORDS_FOR_MISSING or text == r"\N"  # of databases
 
 
 def may_mean_missing_category(text: str) -> bool:

@@ -71,7 +71,7 @@ def ask_about(name: str, column: InferredColumn) -> list[str]:
 
 def ask_missing(column: InferredColumn) -> list[str]:
     """Ask about words that probably mean missing."""
-    certain = MISSING - {"?", "-", "."}
+    certain = MISSING - {"?", "-", ".", *(["none", "None"] if column.is_target else [])}
     words = [text for text in column.missing_values if text not in certain and not text.isspace()]
     texts = [*column.present][:MAX_PERSONAL_VALUES] if column.kind == "category" else []
     if categories := [text for text in texts if may_mean_missing_category(text)]:
@@ -134,9 +134,8 @@ def ask_numbers(column: InferredColumn, values: Counter[float]) -> list[str]:
     questions = []
     if missing:
         candidates = " or ".join(f"{value} ({values[value]} rows)" for value in missing)
-        questions.append(
-            f"Does {candidates} mean missing? Then add {column.with_missing(missing)}."
-        )
+        question = f"Does {candidates} mean missing?"
+        questions.append(f"{question} Then add {column.with_missing(missing)}.")
     present = {value: count for value, count in values.items() if value not in missing}
     return questions + ask_extremes(column, np.repeat([*present], [*present.values()]))
 

@@ -435,6 +435,13 @@ def test_the_first_run_stops_at_a_mistake_until_a_key_is_pasted(tmp_path: Path) 
     assert read_column(tmp_path, "x")[1] == 120
 
 
+def test_a_missing_class_is_asked_about(tmp_path: Path) -> None:
+    classes = np.resize(["mild", "severe", "none", "fehlt"], 60)
+    schema, comments = infer_from_frame(tmp_path, {"x": NUMBERS, "y": classes})
+    assert {*schema.classes} == {"mild", "severe"}
+    assert "'none' 15 times, 'fehlt' 15 times: missing? If not, move it from" in comments["y"]
+
+
 def test_days_of_excel_are_asked_about(tmp_path: Path) -> None:
     days = np.random.default_rng(0).permutation(np.arange(45_000, 45_060))
     _, comments = infer_from_frame(tmp_path, {"date": days, "x": NUMBERS, "y": LABELS})
