@@ -30,7 +30,6 @@ MIN_VALUES = 8  # that a feature needs, so that some are in the training rows
 MANY_DISTINCT = 50  # different texts; if there are more, they may be names, labels or free text
 MIN_MEAN_WORDS = 1.5  # of free texts; names and codes have fewer
 MAX_ROWS_PER_TEXT = 5  # of free texts; categories have more
-MAX_REPLACEMENTS = 20
 MAX_EXAMPLES, MAX_EXAMPLES_LENGTH = 4, 60  # values in a comment, and their characters
 
 
@@ -48,10 +47,9 @@ class InferredColumn:
         may_be_group: Whether the rows with the same value may belong together.
     """
 
-    kind: Kind
     counts: Counter[str]
     missing_values: list[str]
-    nullable: bool
+    kind: Kind = "category"
     values: list[Value] = field(default_factory=list)
     description: str = ""
     questions: list[str] = field(default_factory=list)
@@ -62,6 +60,16 @@ class InferredColumn:
     is_target: bool = False
     is_constant: bool = False
     may_be_group: bool = False
+
+    @property
+    def has_missing(self) -> bool:
+        """Whether a cell is empty or a missing value."""
+        return bool(self.counts[""] or self.missing_values)
+
+    @property
+    def nullable(self) -> bool:
+        """Whether cells may be missing; rows without a target are set aside."""
+        return self.has_missing and not self.is_target
 
     @property
     def present(self) -> Counter[str]:
@@ -76,7 +84,6 @@ class InferredColumn:
             is_missing_value = is_word or formats.may_mean_missing(text)
             (self.missing_values if is_missing_value else self.mistakes).append(text)
         self.missing_values.sort()
-        self.nullable = self.nullable or bool(self.missing_values)
 
     def declare(self) -> dict[str, Any]:
         """Return the keys of the column in the schema."""
@@ -102,17 +109,17 @@ class InferredColumn:
 
 def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
     """Infer what each column of a table contains."""
-    readings, marks = {}, set[str]()
+    columns, readings, marks = dict[str, InferredColumn](), {}, set[str]()
     for name, counts in sample.columns.items():
-        texts = Counter({text: n for text, n in counts.items() if text and not is_missing(text)})
-        reading = readings[name] = formats.infer_number_formats(texts)
+        missing = sorted(filter(is_missing, counts))
+        column = columns[name] = InferredColumn(counts, missing, is_target=name == target)
+        reading = readings[name] = formats.infer_number_formats(column.present)
         if len(reading.formats) == 1:
-            marks.add(formats.decimal_mark(reading.formats[0], [*texts]))
-    columns = {}
-    for name, counts in sample.columns.items():
-        reading = readings[name]
-        column = infer_column(name, counts, reading, marks, sample.delimiter)
-        columns[name], column.is_target = column, name == target
+            marks.add(formats.decimal_mark(reading.formats[0], [*column.present]))
+        if name == target and not reading.formats:
+            column.missing_values += find_missing_classes(name, column.present)
+    for name, column in columns.items():
+        infer_kind(name, column, readings[name], marks, sample.delimiter)
         if column.is_constant:
             continue
         if not infer_date(name, column) and name != target:
@@ -127,27 +134,32 @@ def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
     return columns
 
 
-def infer_column(
-    name: str, counts: Counter[str], reading: Reading, marks: set[str], delimiter: str
-) -> InferredColumn:
+def find_missing_classes(name: str, classes: Counter[str]) -> list[str]:
+    """Return the texts of a target that may mean missing, if classes are left without them.
+
+    The name of the column is one, from a header in the middle of a table.
+    """
+    words = [text for text in classes if text == name or formats.may_mean_missing_category(text)]
+    return words if 2 <= len(classes) - len(words) <= MAX_CLASSES else []
+
+
+def infer_kind(
+    name: str, column: InferredColumn, reading: Reading, marks: set[str], delimiter: str
+) -> None:
     """Infer whether a column contains numbers, booleans or categories.
 
     Args:
-        counts: How often each text of the column occurs.
         reading: The formats in which nearly all texts are numbers.
         marks: The decimal marks of other columns.
         delimiter: The delimiter of the file; empty if it is not a CSV.
     """
-    missing = sorted(text for text in counts if is_missing(text))
-    not_present = {"", *missing}
-    texts = [text for text in counts if text not in not_present]
+    texts = [*column.present]
     are_booleans = all_parse_as(texts, "boolean")
-    replacements = {} if reading.formats or are_booleans else merge_spellings(counts, texts)
-    for old, new in replacements.items():
-        counts = counts + Counter({new: counts[old]})
-        del counts[old]
-    column = InferredColumn("category", counts, missing, bool(counts[""] or missing))
-    column.replace = replacements
+    if not reading.formats and not are_booleans:
+        column.replace = merge_spellings(column.counts, texts)
+    for old, new in column.replace.items():
+        column.counts = column.counts + Counter({new: column.counts[old]})
+        del column.counts[old]
     column.questions += reading.questions
     is_number = bool(reading.formats) and not are_codes(name, texts, reading.misfits)
     if is_number:
@@ -155,10 +167,10 @@ def infer_column(
     elif reading.misfits:
         column.questions.append(formats.ask_kind("real", reading.formats[0], reading.misfits))
     present = [*column.present]
-    if len(present) < 2 and not (present and column.nullable):
+    if len(present) < 2 and not (present and column.has_missing):
         column.description = "The same value in every row" if present else "No readable value"
         column.is_ignored = column.is_constant = True
-        return column
+        return
     column.description = "1 value" if len(present) == 1 else f"{len(present)} different values"
     if is_number:
         form, question = formats.choose_number_format(reading.formats, marks, delimiter)
@@ -170,16 +182,14 @@ def infer_column(
         column.questions += question
     elif are_booleans:
         column.kind = "boolean"
-    return column
 
 
 def are_codes(name: str, texts: list[str], misfits: Sequence[str]) -> bool:
     """Return whether texts that are nearly all numbers are codes: 00123, or 90210 and 90210B."""
-    if any(re.fullmatch(r"\s*-?0\d+", text) for text in texts):
-        return True
+    has_zeros = any(re.fullmatch(r"\s*-?0\d+", text) for text in texts)
     n_codes = sum(bool(re.search(r"\d", text)) for text in misfits)
-    has_name = bool(misfits and CODE_NAME.search(name))
-    return has_name or n_codes > max(MAX_CODES, MAX_CODE_SHARE * len(texts))
+    is_named = bool(misfits and CODE_NAME.search(name))
+    return has_zeros or is_named or n_codes > max(MAX_CODES, MAX_CODE_SHARE * len(texts))
 
 
 def merge_spellings(counts: Counter[str], texts: list[str]) -> dict[str, str]:
@@ -187,7 +197,7 @@ def merge_spellings(counts: Counter[str], texts: list[str]) -> dict[str, str]:
 
     Returns:
         The new text for each other spelling. It is empty if only one value would be left, and if
-        there are so many values or spellings that they may be names.
+        there are so many values that they may be names.
     """
     spellings: dict[str, list[str]] = {}
     for text in texts:
@@ -197,8 +207,7 @@ def merge_spellings(counts: Counter[str], texts: list[str]) -> dict[str, str]:
         if len(same) > 1:
             best = max(same, key=lambda text: (counts[text], text)).strip()
             replacements |= {text: best for text in same if text != best}
-    is_clear = len(replacements) <= MAX_REPLACEMENTS and 1 < len(spellings) <= MANY_DISTINCT
-    return replacements if is_clear else {}
+    return replacements if 1 < len(spellings) <= MANY_DISTINCT else {}
 
 
 def infer_date(name: str, column: InferredColumn) -> bool:
@@ -216,17 +225,16 @@ def infer_date(name: str, column: InferredColumn) -> bool:
     if not forms:
         column.questions += reading.questions
         return bool(reading.questions)
-    several = tuple(forms) if len(forms) > 1 else None
     column.kind, column.replace, column.questions = "datetime", {}, [*reading.questions]
-    column.format = several or (None if forms == [ISO] else forms[0])
+    one_form = None if forms == [ISO] else forms[0]
+    column.format = tuple(forms) if len(forms) > 1 else one_form
     column.set_misfits(reading.misfits)
     texts = [*column.present]
     dates = parse_texts(texts, "datetime", column.format)
     is_clock = forms[0].startswith(("%H", "%I"))
     day = "%H:%M" if is_clock else "%Y-%m-%d"
-    written = f", written as {' or '.join(forms)}" if several else ""
     ends = f"{min(dates):{day}} to {max(dates):{day}}"
-    column.description = f"{len(texts)} different dates or times from {ends}{written}"
+    column.description = f"{len(texts)} different dates or times from {ends}"
     question = f"Will later rows be predicted from earlier ones? Then add time: {name} above, and"
     question += " set split.by: time in params.yaml."
     is_time = "Are these times of day? If not, declare {kind: category}."
@@ -269,9 +277,7 @@ def infer_identifier(name: str, column: InferredColumn, sample: Sample) -> None:
         if is_unique and len(present) >= MIN_COUNTING_SHARE * n_integers and not are_years:
             is_identifier = True
         elif is_unique and not has_name and not are_years and sample.rows >= MIN_ROWS_FOR_UNIQUE:
-            column.questions.append(
-                "Is it an identifier, different in every row? Then move it to ignore."
-            )
+            column.questions.append("Is it an identifier? Then move it to ignore.")
     if has_name and column.kind in ("integer", "category"):
         is_identifier = is_identifier or 2 * len(present) > sample.rows
         if column.kind == "integer" and not is_identifier and len(present) > MAX_CLASSES:

@@ -21,11 +21,8 @@ AFFIXES = re.compile(
     r"\d[\d.,'\u2019 \u00a0\u202f]*?(?:[eE][+-]?\d+)?"
     rf"({SPACE}?(?:{CURRENCY}|[%‰kKMBghlms]|°\w?|[^\W\d_]{{2}}[\w./·]*)|{SPACE}[^\W\d_][\w./·]*)?"
 )
-# The thousands separator and the decimal mark.
-SEPARATORS = (
-    (",", "."), ("'", "."), ("\u2019", "."), (" ", "."), (".", ","), (" ", ","), ("\u00a0", ","),
-    ("\u202f", ","),
-)  # fmt: skip
+# The thousands separators of each decimal mark.
+SEPARATORS = {".": ",'\u2019 \u00a0\u202f", ",": ".'\u2019 \u00a0\u202f"}
 MAX_NUMBER_LENGTH = 40
 # The formats of dates other than ISO 8601, and those of times that may follow. If several fit, the
 # first is taken.
@@ -39,6 +36,7 @@ DATES = (
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
 DIRECTIVE_PATTERNS = {"Y": r"\d{4}", "M": r"\d\d", "f": r"\d{1,9}"}
 DIRECTIVE_PATTERNS |= dict.fromkeys("aAbBp", "[A-Za-z]+")
+DAY_AND_MONTH_SWAPPED = str.maketrans("dm", "md")
 MAX_DATE_FORMATS = 3  # in one column
 MAX_MISTAKES = 0.1  # share of the cells of a column that may be no numbers or dates
 MIN_FITTING_TEXTS = 10  # if there are mistakes
@@ -49,10 +47,9 @@ WORDS_FOR_MISSING = {
     "", "k a", "ka", "n a", "na", "n d", "nd", "s d", "n v", "nan", "nil", "null", "none", "unk",
     "unknown", "missing", "not available", "no data", "empty", "div 0", "ref", "value", "tbd",
     "keine angabe", "keine angaben", "keine daten", "unbekannt", "fehlt", "leer", "inconnu", "vide",
-    "inconnue", "non disponible", "manquant", "sin dato", "sin datos", "desconocido", "vacío",
-    "sconosciuto", "mancante", "desconhecido", "sem dados", "onbekend", "okänd", "ukendt", "ukjent",
-    "tuntematon", "brak", "brak danych", "nieznany", "neznámý", "ismeretlen", "necunoscut",
-    "bilinmiyor", "неизвестно", "нет данных", "00 00 0000", "0000 00 00", "0000 00 00 00 00 00",
+    "non disponible", "manquant", "sin dato", "sin datos", "desconocido", "sconosciuto", "mancante",
+    "desconhecido", "sem dados", "onbekend", "okänd", "ukendt", "ukjent", "tuntematon", "brak",
+    "brak danych", "00 00 0000", "0000 00 00", "0000 00 00 00 00 00",
 }  # fmt: skip
 
 
@@ -74,7 +71,13 @@ class Reading(NamedTuple):
 
 def may_mean_missing(text: str) -> bool:
     """Return whether a text stands for a missing value if the other cells are numbers or dates."""
-    return re.sub(r"[\W_]+", " ", text.casefold()).strip() in WORDS_FOR_MISSING
+    words = re.sub(r"[^\w+]+|_+", " ", text.casefold()).strip()
+    return words in WORDS_FOR_MISSING or text == r"\N"  # of databases
+
+
+def may_mean_missing_category(text: str) -> bool:
+    """Return whether a text stands for a missing value among categories, which # may be."""
+    return may_mean_missing(text) and len(text) > (2 if text.isalpha() else 1)
 
 
 def are_mistakes(misfits: Sequence[str], counts: Counter[str]) -> bool:
@@ -122,8 +125,9 @@ def infer_number_formats(counts: Counter[str]) -> Reading:
     form, texts = best[0], misfits[best[0]]
     if are_mistakes(texts, counts):
         return Reading(best, texts, ask_about_signs(form, [*counts]) if form else ())
-    has_unit = form and NUMBER_FORMAT.sub(r"\1\4", form)
-    return Reading(questions=[ask_kind("real", form, texts)] if has_unit else ())
+    has_unit = bool(form and NUMBER_FORMAT.sub(r"\1\4", form))
+    is_asked = has_unit or 2 * n_misfits[form] <= counts.total()
+    return Reading(questions=[ask_kind("real", form, texts)] if is_asked else ())
 
 
 def candidate_formats(texts: list[str]) -> list[str | None]:
@@ -136,7 +140,8 @@ def candidate_formats(texts: list[str]) -> list[str | None]:
     before, after = max(affixes, key=lambda pair: (any(pair), affixes.count(pair)))
     letters = {*"".join(texts), *",."}
     forms: list[str | None] = [None]
-    forms += [f"{before}1{s}234{mark}5{after}" for s, mark in SEPARATORS if s in letters]
+    for mark, separators in SEPARATORS.items():
+        forms += [f"{before}1{s}234{mark}5{after}" for s in separators if s in letters]
     fitting = {form: len(some) - parse_texts(some, "real", form).count(None) for form in forms}
     needed = max(fitting.values()) - MAX_MISTAKES * len(some)
     return [form for form in forms if fitting[form] >= max(needed, MIN_SHARE_TO_TRY * len(some))]
@@ -193,18 +198,12 @@ def choose_number_format(
     with_point, *alternatives = number_formats
     if not alternatives:
         return with_point, []
-    with_comma, known_marks = alternatives[0], marks - {""}
-    if len(known_marks) == 1:
+    with_comma, usual_marks = alternatives[0], {",": ".", ";": "," if with_point else ""}
+    known_marks = marks - {""} or {usual_marks.get(delimiter, "")}
+    if known_marks in ({"."}, {","}):
         return (with_point if "." in known_marks else with_comma), []
-    if not known_marks and delimiter == ",":
-        return with_point, []
-    if not known_marks and delimiter == ";" and with_point is not None:
-        return with_comma, []
-    key = format_yaml(with_comma)
-    question = (
-        f"Or are the numbers written as {with_comma}? Both formats fit. Then set format: {key}."
-    )
-    return with_point, [question]
+    question = f"Or are the numbers written as {with_comma}? Both formats fit. Then set format:"
+    return with_point, [f"{question} {format_yaml(with_comma)}."]
 
 
 def infer_date_formats(counts: Counter[str]) -> Reading:
@@ -216,7 +215,7 @@ def infer_date_formats(counts: Counter[str]) -> Reading:
     Args:
         counts: How often each text occurs.
     """
-    remaining, forms, questions = [*counts], list[str](), list[str]()
+    remaining, forms, alternatives = [*counts], list[str](), dict[str, str]()
     while remaining and len(forms) < MAX_DATE_FORMATS:
         some = [text.strip() for text in remaining[:: len(remaining) // MAX_TEXTS_TO_TRY + 1]]
         rests = {}
@@ -229,15 +228,17 @@ def infer_date_formats(counts: Counter[str]) -> Reading:
         if not best or len(rests[best]) == len(remaining):
             break
         remaining = rests[best]
+        forms.append(best)
         for form, rest in rests.items():
             if swap_day_and_month(best, form) and len(rest) == len(remaining):
-                question = f"Or are the dates written as {form}? Both formats fit."
-                questions = [f"{question} Then set format: {format_yaml(form)}."]
-        forms.append(best)
+                alternatives[best] = form
     if not forms:
         return Reading()
     if are_mistakes(remaining, counts):
-        return Reading(forms, remaining, questions)
+        swapped = [alternatives.get(form, form) for form in forms]
+        question = f"Or are the dates written as {' or '.join(swapped)}? Both fit. Then set format:"
+        question += f" {format_yaml(swapped if len(swapped) > 1 else swapped[0])}."
+        return Reading(forms, remaining, [question] if alternatives else ())
     return Reading(questions=[ask_kind("datetime", forms[0], remaining)])
 
 
@@ -252,8 +253,8 @@ def date_patterns() -> dict[str, re.Pattern[str]]:
 
 
 def swap_day_and_month(form: str, other: str) -> bool:
-    """Return whether two formats have the same directives in another order."""
-    return form != other and sorted(form) == sorted(other)
+    """Return whether two formats differ only in the order of day and month."""
+    return form != other and form.translate(DAY_AND_MONTH_SWAPPED) == other
 
 
 def texts_without_dates(texts: list[str], form: str) -> list[str]:

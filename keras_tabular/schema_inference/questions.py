@@ -14,10 +14,9 @@ import numpy as np
 from keras_tabular.config.typed_yaml import format_yaml
 from keras_tabular.core.errors import truncate
 from keras_tabular.schema_inference.columns import IDENTIFIER, MAX_CLASSES, InferredColumn
-from keras_tabular.schema_inference.formats import may_mean_missing, parse_texts
+from keras_tabular.schema_inference.formats import may_mean_missing_category, parse_texts
 from keras_tabular.schema_inference.sample import MISSING
 
-MAX_WORDS = 5  # in a question
 LETTERS_LIKE_DIGITS = str.maketrans("oOlI", "0011")
 NEARLY_ALL = 0.99  # of the rows
 SENTINELS = {-1, -9, -99, -999, -9999, 9, 99, 999, 9999, 99999}
@@ -46,17 +45,17 @@ PERSONAL_DATA = (
 MIN_PERSONAL_SHARE, MAX_PERSONAL_VALUES = 0.8, 1_000  # of the different values of a column
 
 
-def ask_about(name: str, column: InferredColumn, *, is_target: bool) -> list[str]:
+def ask_about(name: str, column: InferredColumn) -> list[str]:
     """Return the questions about the values of a column. There are fewer about the target."""
     counts, rows = column.counts, column.counts.total()
     text, count = counts.most_common(1)[0]
-    if count >= NEARLY_ALL * rows and not is_target:
+    if count >= NEARLY_ALL * rows and not column.is_target:
         value = truncate(text) or "empty"
         return [f"{count} of {rows} rows are {value}. Is it useful? If not, move it to ignore."]
     present = column.present
-    personal = [] if is_target else ask_personal_data(name, [*present])
+    personal = [] if column.is_target else ask_personal_data(name, [*present])
     personal += ask_missing(column)
-    if column.kind in ("category", "text") and not is_target:
+    if column.kind in ("category", "text") and not column.is_target:
         return personal + ask_group(name, column, present)
     if column.kind not in ("real", "integer"):
         return personal
@@ -65,25 +64,25 @@ def ask_about(name: str, column: InferredColumn, *, is_target: bool) -> list[str
     for number, count in zip(numbers, present.values(), strict=True):
         values[float(number)] += count
     questions = personal + ask_numbers(column, values)
-    if column.kind == "integer" and not questions and IDENTIFIER.search(name) and not is_target:
+    if column.kind == "integer" and not (questions or column.is_target) and IDENTIFIER.search(name):
         return ask_group(name, column, values)
     return questions
 
 
 def ask_missing(column: InferredColumn) -> list[str]:
     """Ask about words that probably mean missing."""
-    certain = MISSING - {"?", "-", "."}
+    certain = MISSING - {"?", "-", ".", *(["none", "None"] if column.is_target else [])}
     words = [text for text in column.missing_values if text not in certain and not text.isspace()]
     texts = [*column.present][:MAX_PERSONAL_VALUES] if column.kind == "category" else []
-    if categories := [text for text in texts if len(text) > 2 and may_mean_missing(text)]:
+    if categories := [text for text in texts if may_mean_missing_category(text)]:
         key = column.with_missing(categories)
         return [f"Does {categories[0]!r} mean missing? Then add {key}."]
     if not words:
         return []
-    listed = ", ".join(f"{text!r} {column.counts[text]} times" for text in words[:MAX_WORDS])
-    key = format_yaml({words[0]: "NEW"})
-    advice = f"If not, move it from missing_values to replace: {key}"
-    return [f"{listed}{', …' if len(words) > MAX_WORDS else ''}: missing? {advice}."]
+    listed = ", ".join(f"{text!r} {column.counts[text]} times" for text in words)
+    key = "values" if column.kind == "category" else f"replace: {format_yaml({words[0]: 'NEW'})}"
+    advice = f"If not, move it from missing_values to {key}"
+    return [f"{listed}: missing? {advice}."]
 
 
 def ask_mistakes(column: InferredColumn, cell: str) -> str:
@@ -135,9 +134,8 @@ def ask_numbers(column: InferredColumn, values: Counter[float]) -> list[str]:
     questions = []
     if missing:
         candidates = " or ".join(f"{value} ({values[value]} rows)" for value in missing)
-        questions.append(
-            f"Does {candidates} mean missing? Then add {column.with_missing(missing)}."
-        )
+        question = f"Does {candidates} mean missing?"
+        questions.append(f"{question} Then add {column.with_missing(missing)}.")
     present = {value: count for value, count in values.items() if value not in missing}
     return questions + ask_extremes(column, np.repeat([*present], [*present.values()]))
 

@@ -32,10 +32,9 @@ CLASS_WORDS = """
     died/survived malignant/benign abnormal/normal failed/passed fail/pass fraud/legitimate spam/ham
     ja/nein j/n wahr/falsch positiv/negativ mit/ohne krank/gesund ja/nee waar/onwaar met/zonder
     oui/non vrai/faux positif/négatif avec/sans malade/sain sí/no si/no s/n verdadero/falso con/sin
-    positivo/negativo sim/não sim/nao verdadeiro/falso com/sem sì/no vero/falso con/senza po/jo
-    ja/nej sant/falskt sand/falsk med/utan med/uden ja/nei já/nei sann/usann med/uten kyllä/ei
-    tosi/epätosi jah/ei jā/nē taip/ne tak/nie prawda/fałsz ano/ne áno/nie pravda/nepravda da/ne
-    igen/nem da/nu evet/hayır evet/hayir doğru/yanlış ναι/όχι да/нет да/не так/ні истина/ложь
+    positivo/negativo sim/não sim/nao verdadeiro/falso com/sem sì/no vero/falso con/senza ja/nej
+    sant/falskt sand/falsk med/utan med/uden ja/nei sann/usann med/uten kyllä/ei tak/nie ano/ne
+    prawda/fałsz áno/nie pravda/nepravda da/ne igen/nem da/nu evet/hayır да/нет истина/ложь
 """  # noqa: RUF001
 WORD_PAIRS = [pair.split("/") for pair in CLASS_WORDS.split()]
 POSITIVE, NEGATIVE = ({pair[i] for pair in WORD_PAIRS} for i in (0, 1))
@@ -102,7 +101,7 @@ def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: st
             column.questions = []
     for name, column in columns.items():
         if not column.is_ignored:
-            column.questions += ask_about(name, column, is_target=name == target)
+            column.questions += ask_about(name, column)
 
 
 def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) -> dict[str, Value]:
@@ -139,8 +138,8 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
         question = f"Is the task {task.name}? If not, change task above to {other.name}."
         column.questions.append(question)
     column.description += ". This is the target"
-    column.description += ". Rows without a target are set aside" if column.nullable else ""
-    column.nullable = column.is_ignored = False
+    column.description += ". Rows without a target are set aside" if column.has_missing else ""
+    column.is_ignored = False
     keys: dict[str, Value] = {"task": task.name, "target": name}
     if task is Binary:
         rarest = sorted(classes, key=lambda value: (classes[value], str(value)))
@@ -213,9 +212,8 @@ def ask_about_leaks(columns: dict[str, InferredColumn], target: str, checks: Che
             column.ignore(f"This column {explains}", f"Is it a copy of {target}?", also)
             del checks[name, "leak"]
         elif leak.failed_rows or leak.share >= MIN_LEAK_SHARE_TO_ASK:
-            column.questions.append(
-                f"The column {explains}. Is it known before {target} is? If not, move it to ignore."
-            )
+            question = f"The column {explains}. Is it known before {target} is?"
+            column.questions.append(f"{question} If not, move it to ignore.")
 
 
 def write_yaml(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.config.typed_yaml import format_yaml
+from keras_tabular.core.errors import UserError
 from tests.commands import call_main
 from tests.helpers import read_table
 from tests.tables import make_mixed_table
@@ -332,7 +333,7 @@ def test_a_column_is_asked_about_once_or_not_at_all(
 def test_spellings_of_a_value_become_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    colours = ["red", "Red", " red", "blue", "red"] * 20
+    colours = [*["red", "Red", " red", "blue", "red"] * 14, *(" " * n + "Red" for n in range(30))]
     schema, _ = infer_from_frame(tmp_path, {"c": colours, "y": ["yes", "Yes ", "no", "NO"] * 25})
     assert schema.classes == ("no", "yes")
     assert {*read_column(tmp_path, "c")} == {"red", "blue"}
@@ -369,10 +370,12 @@ def test_decimal_commas_and_thousands_separators_are_told_apart(
     assert ("Both formats fit." in comments["x"]) == is_asked
 
 
-def test_dates_may_have_several_formats(tmp_path: Path) -> None:
-    days = [f"{day:%Y-%m-%d}" if day.day % 3 else f"{day:%d.%m.%Y}" for day in DAYS]
+@pytest.mark.parametrize("forms", [("ISO8601", "%d.%m.%Y"), ("%d/%m/%Y", "%Y/%m/%d")])
+def test_dates_may_have_several_formats(forms: tuple[str, str], tmp_path: Path) -> None:
+    first, second = (form.replace("ISO8601", "%Y-%m-%d") for form in forms)
+    days = [f"{day:{first if day.day % 3 else second}}" for day in DAYS]
     schema, _ = infer_from_frame(tmp_path, {"day": days, "y": LABELS})
-    assert schema.columns["day"].format == ("ISO8601", "%d.%m.%Y")
+    assert schema.columns["day"].format == forms
     assert read_column(tmp_path, "day") == [*DAYS.tz_localize("UTC")]
 
 
@@ -399,6 +402,8 @@ def insert(text: str, step: int = 240, texts: list[str] = AMOUNTS) -> list[str]:
         (insert("(7)"), "1,234.5", "Is '(7)' negative?"),
         ([f"{a}kWh" for a in AMOUNTS], "1,234.5kWh", ""),
         ([f"{a} km/h" for a in AMOUNTS], "1,234.5 km/h", ""),
+        ([f"1\u00a0{a:0>5}" for a in AMOUNTS], "1\u00a0234.5", ""),
+        ([f"1'{a:0>5}".replace(".", ",") for a in AMOUNTS], "1'234,5", ""),
         ([f"Fr. 1\u2019{a:0>5}" for a in AMOUNTS], "Fr. 1\u2019234.5", ""),
         ([f"{float(a):.3e}".replace(".", ",") for a in AMOUNTS], "1.234,5", ""),
     ],
@@ -432,6 +437,24 @@ def test_codes_and_several_units_are_no_numbers(
     assert ("Are these numbers? Then declare" in comments[name]) == ("A" not in values[0])
 
 
+def test_the_first_run_stops_at_a_mistake_until_a_key_is_pasted(tmp_path: Path) -> None:
+    infer_from_frame(tmp_path, {"x": insert("12o"), "y": LABELS * 4})
+    with pytest.raises(UserError, match=r"line 3, column x: .*\n.*replace: \{'12o': NEW\}"):
+        read_column(tmp_path, "x")
+    file = tmp_path / "schema.yaml"
+    keys = 'replace: {12o: "120"}'
+    assert keys in file.read_text()
+    file.write_text(file.read_text().replace("x: {kind: real", f"x: {{kind: real, {keys}"))
+    assert read_column(tmp_path, "x")[1] == 120
+
+
+def test_a_missing_class_is_asked_about(tmp_path: Path) -> None:
+    classes = np.resize(["mild", "severe", "none", "fehlt"], 60)
+    schema, comments = infer_from_frame(tmp_path, {"x": NUMBERS, "y": classes})
+    assert {*schema.classes} == {"mild", "severe"}
+    assert "'none' 15 times, 'fehlt' 15 times: missing? If not, move it from" in comments["y"]
+
+
 def test_days_of_excel_are_asked_about(tmp_path: Path) -> None:
     days = np.random.default_rng(0).permutation(np.arange(45_000, 45_060))
     _, comments = infer_from_frame(tmp_path, {"date": days, "x": NUMBERS, "y": LABELS})
@@ -447,6 +470,7 @@ def test_days_of_excel_are_asked_about(tmp_path: Path) -> None:
         (("TRUE", "1", "FALSE", "0", "1"), True, False),
         (("disease", "disease", "no disease"), "disease", True),
         (("a", "a", "b"), "b", True),
+        (("oui", "non", "\\N", "inconnu", "y"), "oui", False),  # the last one is the column's name
     ],
 )
 def test_the_positive_class_is_yes_or_the_rarer_one(
