@@ -146,7 +146,10 @@ class MessyFile:
             texts.append(record if isinstance(record, str) else self.write(record))
             bad_lines |= {line} if is_bad else set()
             line += 1 + texts[-1].count("\n")
-        return self.newline.join([*texts, ""]).encode(self.encoding, "replace"), bad_lines
+        text = self.newline.join([*texts, ""])
+        if self.encoding == "cp1252":  # which has neither of these characters
+            text = text.translate({ord("\u202f"): "\u00a0", ord("\u2212"): "-"})
+        return text.encode(self.encoding), bad_lines
 
     def write(self, cells: list[str]) -> str:
         """Write cells as a line, which may contain line breaks in quotes."""
