@@ -185,9 +185,13 @@ def infer_kind(
 
 
 def are_codes(name: str, texts: list[str], misfits: Sequence[str]) -> bool:
-    """Return whether texts that are nearly all numbers are codes: 00123, or 90210 and 90210B."""
+    """Return whether texts that are nearly all numbers are codes: 00123, or 90210 and 90210B.
+
+    Numbers with another decimal mark are none.
+    """
     has_zeros = any(re.fullmatch(r"\s*-?0\d+", text) for text in texts)
-    n_codes = sum(bool(re.search(r"\d", text)) for text in misfits)
+    odd = [text for text in misfits if not re.fullmatch(r"\s*-?\d+[.,]\d+\s*", text)]
+    n_codes = sum(bool(re.search(r"\d", text)) for text in odd)
     is_named = bool(misfits and CODE_NAME.search(name))
     return has_zeros or is_named or n_codes > max(MAX_CODES, MAX_CODE_SHARE * len(texts))
 

@@ -5,7 +5,7 @@ The schema can be used without an answer to them.
 
 import re
 from collections import Counter
-from itertools import pairwise
+from itertools import pairwise, product
 from statistics import median
 from typing import Any
 
@@ -17,7 +17,8 @@ from keras_tabular.schema_inference.columns import IDENTIFIER, MAX_CLASSES, Infe
 from keras_tabular.schema_inference.formats import may_mean_missing_category, parse_texts
 from keras_tabular.schema_inference.sample import MISSING
 
-LETTERS_LIKE_DIGITS = str.maketrans("oOlI", "0011")
+# Letters that look like digits, and the decimal marks of other countries.
+CORRECTIONS = str.maketrans("oOlI", "0011"), str.maketrans(".,", ",.")
 NEARLY_ALL = 0.99  # of the rows
 SENTINELS = {-1, -9, -99, -999, -9999, 9, 99, 999, 9999, 99999}
 MIN_SENTINEL_ROWS = 3
@@ -91,10 +92,11 @@ def ask_mistakes(column: InferredColumn, cell: str) -> str:
     Args:
         cell: The first of them, and its line.
     """
-    corrected = [text.translate(LETTERS_LIKE_DIGITS) for text in column.mistakes]
-    values = parse_texts(corrected, column.kind, column.format)
-    new = ("NEW" if v is None else text for text, v in zip(corrected, values, strict=True))
-    replace = column.replace | dict(zip(column.mistakes, new, strict=True))
+    replace = column.replace | dict.fromkeys(column.mistakes, "NEW")
+    for text, corrections in product(column.mistakes, CORRECTIONS):
+        corrected = text.translate(corrections)
+        if parse_texts([corrected], column.kind, column.format)[0] is not None:
+            replace[text] = corrected
     missing = column.with_missing(column.mistakes)
     advice = f"Add replace: {format_yaml(replace)} or {missing}"
     return f"Is {cell} a mistake? {advice}. Otherwise, dvc repro stops there."

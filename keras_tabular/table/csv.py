@@ -106,7 +106,8 @@ def read_csv(
                 f"{describe_place(file, batch[number][0])}: expected {expected}, got {got}"
                 for number, (expected, got) in ragged.items()
             )
-            raise UserError(join_mistakes(mistakes))
+            advice = "If a line is no row, list it in skip_lines of data/schema.yaml."
+            raise UserError(f"{join_mistakes(mistakes)}\n{advice}")
         columns = {
             name: [row[n] if n < len(row) else "" for _, row in batch]
             for name, n in zip(names, positions, strict=True)
