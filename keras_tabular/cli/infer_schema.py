@@ -15,7 +15,7 @@ from keras_tabular.schema_inference.schema import infer_schema
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("table", type=Path, help="a CSV, JSON Lines or Parquet file, or a folder of such files")
+    add("table", type=Path, help="a CSV, Excel, JSON Lines or Parquet file, or a folder of them")
     add("--target", required=True, help="the column to predict")
     add("--rows", type=int, default=200_000, help="the number of rows to read")
     add("-o", "--output", type=Path, default=SCHEMA, help="the file to write; - for stdout")

@@ -25,8 +25,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", metavar="FILE", type=Path,
         help="also write the scores to this JSON file")  # fmt: skip
     parser.add_argument("--labels", metavar="FILE", type=Path,
-        help="a .csv, .jsonl or .parquet file, or - for stdin, with the target of the rows; with "
-        "--key")  # fmt: skip
+        help="a .csv, .xlsx, .ods, .jsonl or .parquet file, or - for stdin, with the target of the "
+        "rows; with --key")  # fmt: skip
     parser.add_argument("--key", metavar="COLUMN",
         help="the column of the rows and of --labels by which they are joined")  # fmt: skip
     args = inputs.parse_model_and_rows(parser)

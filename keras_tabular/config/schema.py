@@ -53,11 +53,14 @@ VALUE_TYPES = ByKind[tuple[type, ...]](
     real=(int, float), integer=(int,), boolean=(bool,), category=(str,), datetime=(), text=(str,)
 )
 # How a column writes 1234.5: prefix, thousands separator, decimal mark and suffix.
-NUMBER_FORMAT = re.compile(r"([^0-9+\-\0]*)1([.,' \u00a0\u202f]?)234([.,])5([^0-9+\-\0]*)")
+AFFIX, GROUP = r"[^0-9+\-\0]", r"[.,'\u2019 \u00a0\u202f]"
+NUMBER_FORMAT = re.compile(rf"({AFFIX}*)1({GROUP}?)234([.,])5((?:{AFFIX}[^+\-\0]*)?)")
 ISO = "ISO8601"  # pandas has the same name for ISO 8601
-EPOCHS = {"epoch": 1, "epoch_ms": 1000}  # the units of one second since 1970
-# These directives of strptime are supported. One of them has to be a year.
-DATE_FORMAT = re.compile(r"(?=.*%[Yy])([^%\0-\x1f]|%[YymdbBjHIMSfpzaA%])+")
+# The number that stands for the beginning of 1970, and the microseconds of one unit.
+EPOCHS = {"epoch": (0.0, 1e6), "epoch_ms": (0.0, 1e3), "excel": (25_569.0, 86_400e6)}
+# These directives of strptime are supported. A format has a year, or only a time of day.
+DATE_FORMAT = re.compile(r"([^%\0-\x1f]|%[YymdbBjHIMSfpzaA%])+")
+YEARS, HOURS, TIMES = {"%Y", "%y"}, {"%H", "%I"}, {"%H", "%I", "%M", "%S", "%f", "%p"}
 
 
 def _timezone(name: str) -> str:
@@ -171,7 +174,9 @@ def _check_format(kind: Kind, column_format: str | tuple[str, ...]) -> None:
 def _is_date_format(text: str) -> bool:
     directives = re.findall("%[^%]", text)
     is_repeated = len({*directives}) < len(directives)
-    return text == ISO or (not is_repeated and DATE_FORMAT.fullmatch(text) is not None)
+    has_year, is_time = YEARS & {*directives}, HOURS & {*directives} and {*directives} <= TIMES
+    is_date = bool(has_year or is_time) and not is_repeated
+    return text == ISO or (is_date and DATE_FORMAT.fullmatch(text) is not None)
 
 
 def input_name(column: str) -> str:
@@ -183,18 +188,32 @@ def _encoding(name: str) -> str:
     try:
         "".encode(name)
     except (LookupError, ValueError):  # unknown, or not an encoding of texts, such as gzip
-        raise ValueError("expected a text encoding such as utf-8 or latin-1") from None
+        raise ValueError("expected a text encoding such as utf-8 or cp1252") from None
     return name
+
+
+def _line_number(number: int) -> int:
+    if not number:
+        raise ValueError("expected 1 for the first line, or -1 for the last one")
+    return number
 
 
 Columns = dict[str, Column]  # by name
 
 
 class Dialect(Section):
-    """How a CSV file is written."""
+    """How a CSV file or a spreadsheet is written.
+
+    Attributes:
+        skip_lines: Numbers of the lines that are no rows, from 1. Negative numbers count the lines
+            that are not empty from the end, from -1.
+        sheet: Name of the sheet of a spreadsheet; None for the first one that has a table.
+    """
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+    skip_lines: tuple[Annotated[int, AfterValidator(_line_number)], ...] = ()
+    sheet: str | None = None
 
     @property
     def is_utf8(self) -> bool:

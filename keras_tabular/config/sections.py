@@ -295,8 +295,10 @@ Slice = dict[str, Range | tuple[Value, ...]]  # conditions by column
 
 
 def _test_file(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]+\.(csv|csv\.gz|parquet)", name):
-        raise ValueError("expected letters, digits, _ or -, then .csv, .csv.gz or .parquet")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+\.(csv|csv\.gz|xlsx|ods|parquet)", name):
+        raise ValueError(
+            "expected letters, digits, _ or -, then .csv, .csv.gz, .xlsx, .ods or .parquet"
+        )
     return name
 
 

@@ -1,10 +1,11 @@
-"""Read YAML files, and check their content against typed sections.
+"""Read and write YAML, and check the content of files against typed sections.
 
 Each mistake becomes one line of a `UserError`: the key, what is expected there and what the file
 contains. For a misspelt name, the line suggests the closest correct one.
 """
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -43,6 +44,15 @@ class Section(BaseModel):
 SectionT = TypeVar("SectionT", bound=Section)
 
 
+class OneLineDumper(yaml.SafeDumper):
+    """Writes texts without quotes or in double quotes, between which a line break is `\\n`."""
+
+    def choose_scalar_style(self) -> str:
+        """Return the style of a text: double quotes in place of single ones."""
+        style: str = super().choose_scalar_style()
+        return '"' if style == "'" else style
+
+
 def read_yaml(path: Path) -> Any:
     """Read a YAML file with the fast safe loader. An empty file is an empty mapping.
 
@@ -55,6 +65,13 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}: {error.strerror}. Run this in the project folder.") from None
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path}: not valid YAML: {error}") from None
+
+
+def format_yaml(value: Any) -> str:
+    """Return a value in one line of YAML. Texts are in quotes if YAML would read something else."""
+    options: dict[str, Any] = {"default_flow_style": True, "allow_unicode": True}
+    text: str = yaml.dump([value], Dumper=OneLineDumper, width=math.inf, sort_keys=False, **options)
+    return text[1:-2]
 
 
 def parse_section(content: Any, section_type: type[SectionT], source: Path | str) -> SectionT:

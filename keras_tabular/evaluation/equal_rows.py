@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from keras_tabular.config.schema import Schema
+from keras_tabular.core.database import row_hashes
 from keras_tabular.scoring.evaluation import EqualRows
 from keras_tabular.scoring.scores import Predictions, score
-from keras_tabular.table.database import row_hashes
 from keras_tabular.table.parquet import read_parts
 
 

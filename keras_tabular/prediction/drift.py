@@ -12,10 +12,10 @@ from keras_tabular.column_statistics.summary import total_variation
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Drift
 from keras_tabular.config.typed_yaml import Section
+from keras_tabular.core.database import row_hashes
 from keras_tabular.core.errors import format_list, quote
 from keras_tabular.model_file.metadata import TrainingRows
 from keras_tabular.prediction.expected_score import ExpectedScore
-from keras_tabular.table.database import row_hashes
 from keras_tabular.table.rows import CheckedRows
 
 MAX_UNKNOWN_SHOWN = 5  # unknown categories of a column in the report

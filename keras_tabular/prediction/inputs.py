@@ -11,14 +11,16 @@ from tempfile import TemporaryDirectory
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.cluster import uses_ray
-from keras_tabular.core.errors import UserError, format_list
+from keras_tabular.core.errors import UserError, format_list, quote
 from keras_tabular.core.files import atomic_write, md5_hash
 from keras_tabular.model_file.metadata import ModelMetadata, read_metadata
+from keras_tabular.table.csv import skipped_lines
+from keras_tabular.table.excel import is_excel
 from keras_tabular.table.json_lines import is_log, read_answers
-from keras_tabular.table.source import check_columns, is_json
+from keras_tabular.table.source import check_columns, is_csv, is_json
 
 MODEL = Path("models/model.keras")  # the model that `dvc repro` writes
-GZIP = b"\x1f\x8b"  # the first bytes of a gzip file
+SUFFIXES = {b"\x1f\x8b": ".gz", b"PK": ".xlsx"}  # by the first bytes of a file
 
 
 def parse_model_and_rows(parser: ArgumentParser) -> Namespace:
@@ -28,8 +30,8 @@ def parse_model_and_rows(parser: ArgumentParser) -> Namespace:
         The arguments, among them the path `model`, and the path `rows`, which is "-" for stdin.
     """
     parser.add_argument("files", metavar="FILE", nargs="*", type=Path,
-        help="the model (a .keras file; optional), then the rows (a .csv, .jsonl or .parquet file, "
-        "or the folder of a log of answers; default: stdin)")  # fmt: skip
+        help="the model (a .keras file; optional), then the rows (a .csv, .xlsx, .ods, .jsonl or "
+        ".parquet file, or the folder of a log of answers; default: stdin)")  # fmt: skip
     parser.add_argument("--model", metavar="FILE", type=Path, default=MODEL,
         help="the model, a .keras file; default: %(default)s")  # fmt: skip
     args = parser.parse_args()
@@ -68,7 +70,8 @@ def scratch_folder() -> TemporaryDirectory[str]:
 def open_rows(args: Namespace, content: bytes) -> Iterator[Path]:
     """Yield the file of rows, the folder of a log of answers, or a copy of stdin or a pipe.
 
-    Warnings count the lines of a log that cannot be read, and the rows that another model answered.
+    Warnings name the lines that the schema skips, and count the lines of a log that cannot be read
+    and the rows that another model answered.
 
     Args:
         args: Result of `parse_model_and_rows`.
@@ -94,6 +97,11 @@ def open_rows(args: Namespace, content: bytes) -> Iterator[Path]:
             if other_models:
                 message = f"some rows were answered by other models than {args.model}"
                 print(f"warn: {message}: {format_list(other_models)}", file=sys.stderr)
+        schema, _ = read_schema(args.model, content)
+        if schema.skip_lines and (is_csv(file) or is_excel(file)):
+            lines = skipped_lines(file, schema).items()
+            texts = format_list(f"{line} ({quote(' '.join(cells))})" for line, cells in lines)
+            print(f"warn: lines that skip_lines leaves out: {texts}", file=sys.stderr)
         yield file
 
 
@@ -113,7 +121,7 @@ def seekable_file(file: Path) -> Iterator[Path]:
         raise UserError(f"{file}: {error.strerror}") from None
     with content, scratch_folder() as folder:
         start = content.read(2)
-        suffix = ".gz" if start == GZIP else ".jsonl" if start.startswith(b"{") else ""
+        suffix = SUFFIXES.get(start, ".jsonl" if start.startswith(b"{") else "")
         copy = Path(folder, f"stdin{suffix}")
         with atomic_write(copy) as partial, partial.open("wb") as target:
             target.write(start)

@@ -16,6 +16,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from keras_tabular.core.errors import UserError, format_list
@@ -23,6 +24,7 @@ from keras_tabular.projects.wheel import ROOT, get_wheel, read_project_files, ru
 
 MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
 MAX_HEADER = 2**20  # characters of a table that are read to find its column names
+MAX_TITLES = 20  # lines of a table among which the header is
 EXAMPLES = ("breast_cancer", "diabetes", "iris", "wine")  # of scikit-learn, each with a `target`
 WITH_PLACEHOLDERS = ("README.md", "data/README.md", "pyproject.toml")
 
@@ -46,8 +48,8 @@ def parse_arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="the new folder for the project")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--table", metavar="TABLE", help="your table: a CSV, JSON lines or Parquet "
-        "file, a folder of such files, or a URL")  # fmt: skip
+    source.add_argument("--table", metavar="TABLE", help="your table: a CSV, Excel, JSON lines or "
+        "Parquet file, a folder of such files, or a URL")  # fmt: skip
     source.add_argument("--example", choices=EXAMPLES, help="use a table of scikit-learn")
     parser.add_argument("--target", metavar="COLUMN", help="the column to predict")
     parser.add_argument("--remote", metavar="URL", help="where `dvc push` stores the results: a "
@@ -67,8 +69,8 @@ def parse_arguments() -> Namespace:
             parser.error(f"--table: {args.table}: no such file")
         headers = possible_headers(Path(args.table))
         if headers and not any(args.target in names for names in headers):
-            longest: list[str] = max(headers, key=len)
-            columns = format_list(map(repr, longest))
+            header = max(headers, key=lambda names: sum(not name[:1].isdigit() for name in names))
+            columns = format_list(map(repr, header))
             parser.error(f"--target: expected one of {columns}, got {args.target!r}")
     if args.folder.exists() and any(args.folder.iterdir()):
         parser.error(f"{args.folder}: this folder is not empty. Name a new one")
@@ -76,9 +78,10 @@ def parse_arguments() -> Namespace:
 
 
 def possible_headers(table: Path) -> list[list[str]]:
-    """Return the column names of a CSV file, once for each delimiter that it may have.
+    """Return the first lines of a CSV file, as the names for each delimiter that it may have.
 
-    The list is empty for a table in another format or encoding, which `infer-schema` reads.
+    The header may be below titles. The list is empty for a table in another format or encoding,
+    which `infer-schema` reads.
     """
     if table.suffix.lower() != ".csv" or not table.is_file():
         return []
@@ -86,7 +89,7 @@ def possible_headers(table: Path) -> list[list[str]]:
         with table.open(encoding="utf-8-sig", newline="") as file:
             start = file.read(MAX_HEADER)
         readers = (csv.reader(io.StringIO(start, newline=""), delimiter=d) for d in ",;\t|")
-        return [next(filter(None, reader), []) for reader in readers]
+        return [names for reader in readers for names in islice(reader, MAX_TITLES) if names]
     except (UnicodeDecodeError, csv.Error):
         return []
 

@@ -2,20 +2,26 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from keras_tabular.config.schema import ISO, Format, Kind
-from keras_tabular.config.typed_yaml import Value
+from keras_tabular.config.schema import ISO, NUMBER_KINDS, Format, Kind
+from keras_tabular.config.typed_yaml import Value, format_yaml
 from keras_tabular.schema_inference import formats
-from keras_tabular.schema_inference.formats import all_parse_as, parse_texts
+from keras_tabular.schema_inference.formats import Reading, all_parse_as, parse_texts
 from keras_tabular.schema_inference.sample import Sample, is_missing
 
 DATE_NAME = re.compile(r"(?i)(date|time|stamp|day|created|updated|at)$|^(date|time)")
-# The numbers that a column of timestamps may contain: from 1979 to 2103.
-TIMESTAMP_RANGES = {"epoch": (300_000_000, 4_200_000_000), "epoch_ms": (3e11, 4.2e12)}
+# The numbers that a column of timestamps may contain: from 1979 to 2103, or from 1954 to 2064.
+TIMESTAMP_RANGES = {"epoch": (3e8, 4.2e9), "epoch_ms": (3e11, 4.2e12), "excel": (2e4, 6e4)}
 IDENTIFIER = re.compile(
     r"(?i:(^|[^a-z])(id|ids|nr|no|num|key|uuid|guid))$|[a-z](Id|ID|Nr|No|Key|UUID|Uuid)$"
 )
+# Names of columns of codes, which are no numbers if one of their texts is none.
+CODE_NAME = re.compile(rf"{IDENTIFIER.pattern}|(?i:zip|plz|post|code|phone|mobil|fax|isbn|iban)")
+MAX_CODES, MAX_CODE_SHARE = 3, 0.02  # of the texts; more that are no numbers, but have digits
+MIN_WORD_ROWS = 3  # of a word among numbers or dates that may mean missing
 MIN_COUNTING_SHARE = 0.9  # of the integers from the smallest to the largest value of a counter
 YEARS = (1800, 2100)
 MIN_ROWS_FOR_UNIQUE = 50  # with fewer rows, the numbers may differ by chance
@@ -24,7 +30,6 @@ MIN_VALUES = 8  # that a feature needs, so that some are in the training rows
 MANY_DISTINCT = 50  # different texts; if there are more, they may be names, labels or free text
 MIN_MEAN_WORDS = 1.5  # of free texts; names and codes have fewer
 MAX_ROWS_PER_TEXT = 5  # of free texts; categories have more
-MAX_REPLACEMENTS = 20
 MAX_EXAMPLES, MAX_EXAMPLES_LENGTH = 4, 60  # values in a comment, and their characters
 
 
@@ -34,6 +39,7 @@ class InferredColumn:
 
     Attributes:
         counts: How often each text occurs, after `replace`.
+        mistakes: Texts that are no values of the kind, and have to be replaced.
         values: The classes, if the column is the target of a classification.
         description: A summary of the values.
         questions: Questions to a person, and what to change in the schema.
@@ -41,24 +47,54 @@ class InferredColumn:
         may_be_group: Whether the rows with the same value may belong together.
     """
 
-    kind: Kind
     counts: Counter[str]
     missing_values: list[str]
-    nullable: bool
+    kind: Kind = "category"
     values: list[Value] = field(default_factory=list)
     description: str = ""
     questions: list[str] = field(default_factory=list)
     is_ignored: bool = False
     format: Format = None
     replace: dict[str, str] = field(default_factory=dict)
+    mistakes: list[str] = field(default_factory=list)
+    is_target: bool = False
     is_constant: bool = False
     may_be_group: bool = False
 
     @property
+    def has_missing(self) -> bool:
+        """Whether a cell is empty or a missing value."""
+        return bool(self.counts[""] or self.missing_values)
+
+    @property
+    def nullable(self) -> bool:
+        """Whether cells may be missing; rows without a target are set aside."""
+        return self.has_missing and not self.is_target
+
+    @property
     def present(self) -> Counter[str]:
         """How often each text occurs that is not missing."""
-        missing = {"", *self.missing_values}
+        missing = {"", *self.missing_values, *self.mistakes}
         return Counter({text: n for text, n in self.counts.items() if text not in missing})
+
+    def set_misfits(self, misfits: Sequence[str]) -> None:
+        """Divide the texts that are no values of the kind into missing values and mistakes."""
+        for text in misfits:
+            is_word = self.counts[text] >= MIN_WORD_ROWS and not re.search(r"\d", text)
+            is_missing_value = is_word or formats.may_mean_missing(text)
+            (self.missing_values if is_missing_value else self.mistakes).append(text)
+        self.missing_values.sort()
+
+    def declare(self) -> dict[str, Any]:
+        """Return the keys of the column in the schema."""
+        keys = ("nullable", "values", "replace", "missing_values", "format")
+        values = {key: getattr(self, key) for key in keys if getattr(self, key)}
+        return {"kind": self.kind, **values}
+
+    def with_missing(self, values: Sequence[Value]) -> str:
+        """Return the keys of the column in the schema if other values are missing too."""
+        keys = f"missing_values: {format_yaml([*self.missing_values, *values])}"
+        return keys if self.nullable or self.is_target else f"{keys}, nullable: true"
 
     def ignore(self, description: str, question: str, also: str = "") -> None:
         """Exclude the column from the model, and ask whether that is right.
@@ -67,23 +103,23 @@ class InferredColumn:
             also: What else to change if it is not.
         """
         self.is_ignored, self.description = True, description
-        nullable = ", nullable: true" if self.nullable else ""
-        declaration = f"{{kind: {self.kind}{nullable}}}"
+        declaration = format_yaml(self.declare())
         self.questions = [f"{question} If not, move it to columns as {declaration}{also}."]
 
 
 def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
     """Infer what each column of a table contains."""
-    number_formats, marks = {}, set[str]()
+    columns, readings, marks = dict[str, InferredColumn](), {}, set[str]()
     for name, counts in sample.columns.items():
-        texts = [text for text in counts if text and not is_missing(text)]
-        forms = number_formats[name] = formats.infer_number_formats(texts)
-        if len(forms) == 1:
-            marks.add(formats.decimal_mark(forms[0], texts))
-    columns = {}
-    for name, counts in sample.columns.items():
-        forms = number_formats[name]
-        column = columns[name] = infer_column(counts, forms, marks, sample.delimiter)
+        missing = sorted(filter(is_missing, counts))
+        column = columns[name] = InferredColumn(counts, missing, is_target=name == target)
+        reading = readings[name] = formats.infer_number_formats(column.present)
+        if len(reading.formats) == 1:
+            marks.add(formats.decimal_mark(reading.formats[0], [*column.present]))
+        if name == target and not reading.formats:
+            column.missing_values += find_missing_classes(name, column.present)
+    for name, column in columns.items():
+        infer_kind(name, column, readings[name], marks, sample.delimiter)
         if column.is_constant:
             continue
         if not infer_date(name, column) and name != target:
@@ -94,39 +130,50 @@ def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
                 has_values = f"{n_values} of {sample.rows} rows have a value"
                 column.ignore(has_values, "Can the model do without this column?")
         if column.kind == "category" and not column.is_ignored:
-            infer_text(column, [] if forms else formats.ask_format([*column.present]))
+            infer_text(column)
     return columns
 
 
-def infer_column(
-    counts: Counter[str], number_formats: list[str | None], marks: set[str], delimiter: str
-) -> InferredColumn:
+def find_missing_classes(name: str, classes: Counter[str]) -> list[str]:
+    """Return the texts of a target that may mean missing, if classes are left without them.
+
+    The name of the column is one, from a header in the middle of a table.
+    """
+    words = [text for text in classes if text == name or formats.may_mean_missing_category(text)]
+    return words if 2 <= len(classes) - len(words) <= MAX_CLASSES else []
+
+
+def infer_kind(
+    name: str, column: InferredColumn, reading: Reading, marks: set[str], delimiter: str
+) -> None:
     """Infer whether a column contains numbers, booleans or categories.
 
     Args:
-        counts: How often each text of the column occurs.
-        number_formats: The formats in which all texts are numbers.
+        reading: The formats in which nearly all texts are numbers.
         marks: The decimal marks of other columns.
         delimiter: The delimiter of the file; empty if it is not a CSV.
     """
-    texts = [text for text in counts if text and not is_missing(text)]
+    texts = [*column.present]
     are_booleans = all_parse_as(texts, "boolean")
-    replacements = {} if number_formats or are_booleans else merge_spellings(counts, texts)
-    for old, new in replacements.items():
-        counts = counts + Counter({new: counts[old]})
-        del counts[old]
-    missing = sorted(text for text in counts if is_missing(text))
-    column = InferredColumn("category", counts, missing, bool(counts[""] or missing))
-    column.replace = replacements
+    if not reading.formats and not are_booleans:
+        column.replace = merge_spellings(column.counts, texts)
+    for old, new in column.replace.items():
+        column.counts = column.counts + Counter({new: column.counts[old]})
+        del column.counts[old]
+    column.questions += reading.questions
+    is_number = bool(reading.formats) and not are_codes(name, texts, reading.misfits)
+    if is_number:
+        column.set_misfits(reading.misfits)
+    elif reading.misfits:
+        column.questions.append(formats.ask_kind("real", reading.formats[0], reading.misfits))
     present = [*column.present]
-    if len(present) < 2 and not (present and column.nullable):
+    if len(present) < 2 and not (present and column.has_missing):
         column.description = "The same value in every row" if present else "No readable value"
         column.is_ignored = column.is_constant = True
-        return column
+        return
     column.description = "1 value" if len(present) == 1 else f"{len(present)} different values"
-    is_code = any(re.fullmatch(r"\s*-?0\d+", text) for text in present)  # such as 00123
-    if number_formats and not is_code:
-        form, question = formats.choose_number_format(number_formats, marks, delimiter)
+    if is_number:
+        form, question = formats.choose_number_format(reading.formats, marks, delimiter)
         is_whole = all_parse_as(present, "integer", form) and (form or "." not in "".join(present))
         column.kind, column.format = "integer" if is_whole else "real", form
         numbers = parse_texts(present, column.kind, form)
@@ -135,7 +182,18 @@ def infer_column(
         column.questions += question
     elif are_booleans:
         column.kind = "boolean"
-    return column
+
+
+def are_codes(name: str, texts: list[str], misfits: Sequence[str]) -> bool:
+    """Return whether texts that are nearly all numbers are codes: 00123, or 90210 and 90210B.
+
+    Numbers with another decimal mark are none.
+    """
+    has_zeros = any(re.fullmatch(r"\s*-?0\d+", text) for text in texts)
+    odd = [text for text in misfits if not re.fullmatch(r"\s*-?\d+[.,]\d+\s*", text)]
+    n_codes = sum(bool(re.search(r"\d", text)) for text in odd)
+    is_named = bool(misfits and CODE_NAME.search(name))
+    return has_zeros or is_named or n_codes > max(MAX_CODES, MAX_CODE_SHARE * len(texts))
 
 
 def merge_spellings(counts: Counter[str], texts: list[str]) -> dict[str, str]:
@@ -143,7 +201,7 @@ def merge_spellings(counts: Counter[str], texts: list[str]) -> dict[str, str]:
 
     Returns:
         The new text for each other spelling. It is empty if only one value would be left, and if
-        there are so many values or spellings that they may be names.
+        there are so many values that they may be names.
     """
     spellings: dict[str, list[str]] = {}
     for text in texts:
@@ -153,33 +211,52 @@ def merge_spellings(counts: Counter[str], texts: list[str]) -> dict[str, str]:
         if len(same) > 1:
             best = max(same, key=lambda text: (counts[text], text)).strip()
             replacements |= {text: best for text in same if text != best}
-    is_clear = len(replacements) <= MAX_REPLACEMENTS and 1 < len(spellings) <= MANY_DISTINCT
-    return replacements if is_clear else {}
+    return replacements if 1 < len(spellings) <= MANY_DISTINCT else {}
 
 
 def infer_date(name: str, column: InferredColumn) -> bool:
-    """Make a column a datetime column if all its texts are dates, and return whether they are."""
-    texts, forms, questions = [*column.present], list[str](), list[str]()
+    """Make a column a datetime column if nearly all its texts are dates.
+
+    Returns:
+        Whether they are, or may be.
+    """
+    reading = Reading()
     if column.kind == "category":
-        forms, questions = formats.infer_date_formats(texts)
-    elif column.kind == "integer" and not column.format and DATE_NAME.search(name):
-        for form, (low, high) in TIMESTAMP_RANGES.items():
-            forms += [form] if all(low <= float(text) < high for text in texts) else []
-        forms = ["%Y%m%d"] if are_compact_dates(texts) else forms
-    elif column.kind == "integer" and are_compact_dates(texts):
-        column.questions.append("Are these dates? Then set kind: datetime and format: '%Y%m%d'.")
+        reading = formats.infer_date_formats(column.present)
+    elif column.kind in NUMBER_KINDS and not column.format:
+        reading = infer_timestamps(name, [*column.present])
+    forms = [form for form in reading.formats if form]
     if not forms:
-        return False
-    several = tuple(forms) if len(forms) > 1 else None
-    column.kind, column.replace = "datetime", {}
-    column.format = several or (None if forms == [ISO] else forms[0])
+        column.questions += reading.questions
+        return bool(reading.questions)
+    column.kind, column.replace, column.questions = "datetime", {}, [*reading.questions]
+    one_form = None if forms == [ISO] else forms[0]
+    column.format = tuple(forms) if len(forms) > 1 else one_form
+    column.set_misfits(reading.misfits)
+    texts = [*column.present]
     dates = parse_texts(texts, "datetime", column.format)
-    written = f", written as {' or '.join(forms)}" if several else ""
-    ends = f"{min(dates):%Y-%m-%d} to {max(dates):%Y-%m-%d}"
-    column.description = f"{len(texts)} different dates or times from {ends}{written}"
+    is_clock = forms[0].startswith(("%H", "%I"))
+    day = "%H:%M" if is_clock else "%Y-%m-%d"
+    ends = f"{min(dates):{day}} to {max(dates):{day}}"
+    column.description = f"{len(texts)} different dates or times from {ends}"
     question = f"Will later rows be predicted from earlier ones? Then add time: {name} above, and"
-    column.questions += [*questions, f"{question} set split.by: time in params.yaml."]
+    question += " set split.by: time in params.yaml."
+    is_time = "Are these times of day? If not, declare {kind: category}."
+    column.questions.append(is_time if is_clock else question)
     return True
+
+
+def infer_timestamps(name: str, texts: list[str]) -> Reading:
+    """Infer whether numbers are dates, from their range and the name of their column."""
+    is_named = bool(DATE_NAME.search(name))
+    numbers = [float(text) for text in texts] if is_named else []
+    forms = ["%Y%m%d"] if are_compact_dates(texts) else []
+    for form, (low, high) in TIMESTAMP_RANGES.items() if is_named else ():
+        forms += [form] if low <= min(numbers) and max(numbers) < high else []
+    if not forms or (is_named and forms != ["excel"]):
+        return Reading(forms)
+    key = format_yaml({"kind": "datetime", "format": forms[0]})
+    return Reading(questions=[f"Are these dates? Then declare {key} in columns."])
 
 
 def are_compact_dates(texts: list[str]) -> bool:
@@ -204,7 +281,7 @@ def infer_identifier(name: str, column: InferredColumn, sample: Sample) -> None:
         if is_unique and len(present) >= MIN_COUNTING_SHARE * n_integers and not are_years:
             is_identifier = True
         elif is_unique and not has_name and not are_years and sample.rows >= MIN_ROWS_FOR_UNIQUE:
-            column.questions.append("Is it an identifier, different in every row? Then ignore it.")
+            column.questions.append("Is it an identifier? Then move it to ignore.")
     if has_name and column.kind in ("integer", "category"):
         is_identifier = is_identifier or 2 * len(present) > sample.rows
         if column.kind == "integer" and not is_identifier and len(present) > MAX_CLASSES:
@@ -214,13 +291,9 @@ def infer_identifier(name: str, column: InferredColumn, sample: Sample) -> None:
         column.ignore(description, "Is it an identifier?")
 
 
-def infer_text(column: InferredColumn, questions: list[str]) -> None:
-    """Tell categories, free texts and names apart, and ignore names.
-
-    Args:
-        questions: Questions about texts most of which are dates or numbers.
-    """
-    texts = column.present
+def infer_text(column: InferredColumn) -> None:
+    """Tell categories, free texts and names apart, and ignore names."""
+    texts, questions = column.present, column.questions
     rows, distinct = texts.total(), len(texts)
     reading = ""
     if distinct > MANY_DISTINCT:
@@ -237,9 +310,10 @@ def infer_text(column: InferredColumn, questions: list[str]) -> None:
     if reading:
         column.kind, column.replace = "text", {}
     frequent = texts.most_common(MAX_EXAMPLES)
-    examples = ", ".join(text for text, _ in frequent)[:MAX_EXAMPLES_LENGTH]
+    examples = ", ".join(text for text, _ in frequent)
+    if len(examples) > MAX_EXAMPLES_LENGTH:
+        examples = f"{examples[:MAX_EXAMPLES_LENGTH]}…"
     column.description += f"{reading}{': ' if distinct <= MAX_EXAMPLES else ', such as '}{examples}"
-    column.questions += questions
     if column.replace:
         old, new = next(iter(column.replace.items()))
         same = f"Do {old!r} and {new!r} mean the same? If not, remove them from replace."

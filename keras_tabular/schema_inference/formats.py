@@ -1,25 +1,28 @@
 """Infer the formats in which the texts of a column write numbers and dates."""
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_tabular.config.schema import ISO, NUMBER_FORMAT, Column, Format, Kind
-from keras_tabular.core.errors import quote
+from keras_tabular.config.typed_yaml import format_yaml
 from keras_tabular.table.cells import ISO_8601, parse
 
-# What may precede and follow a number. Letters need a space, since p12 is a code.
+# What may precede and follow a number: currencies, percent and units. Letters in front need a
+# space, since p12 is a code, and so do most single letters behind.
+CURRENCY, SPACE = r"[^\W\d_]{0,3}[$£¥¢\u20a0-\u20bf]", "[ \u00a0\u202f]"
 AFFIXES = re.compile(
-    r"([$€£¥₹] ?|[A-Z]{2,3} )?[+-]?\d[\d.,' \u00a0\u202f]*?(?:[eE][+-]?\d+)?"
-    r"( ?[$€£¥₹%°]| [a-zA-Z]{1,3})?"
+    rf"((?:{CURRENCY}{SPACE}?|(?:[A-Z]{{2,3}}|Fr|Kč|Rs|SFr|kr|zł)\.?{SPACE}))?"
+    r"\d[\d.,'\u2019 \u00a0\u202f]*?(?:[eE][+-]?\d+)?"
+    rf"({SPACE}?(?:{CURRENCY}|[%‰kKMBghlms]|°\w?|[^\W\d_]{{2}}[\w./·]*)|{SPACE}[^\W\d_][\w./·]*)?"
 )
-# The thousands separator and the decimal mark.
-SEPARATORS = (
-    (",", "."), ("'", "."), (" ", "."), (".", ","), (" ", ","), ("\u00a0", ","), ("\u202f", ","),
-)  # fmt: skip
+# The thousands separators of each decimal mark.
+SEPARATORS = {".": ",'\u2019 \u00a0\u202f", ",": ".'\u2019 \u00a0\u202f"}
 MAX_NUMBER_LENGTH = 40
 # The formats of dates other than ISO 8601, and those of times that may follow. If several fit, the
 # first is taken.
@@ -31,12 +34,58 @@ DATES = (
     "%b-%Y", "%b %Y", "%B %Y", "%Y %b", "%Y-%b", "%Y-%m", "%m/%Y", "%Y/%m", "%m.%Y", "%b-%y",
 )  # fmt: skip
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
-DIRECTIVE_PATTERNS = {"Y": r"\d{4}", "f": r"\d{1,9}", **dict.fromkeys("aAbBp", "[A-Za-z]+")}
+DIRECTIVE_PATTERNS = {"Y": r"\d{4}", "M": r"\d\d", "f": r"\d{1,9}"}
+DIRECTIVE_PATTERNS |= dict.fromkeys("aAbBp", "[A-Za-z]+")
+DAY_AND_MONTH_SWAPPED = str.maketrans("dm", "md")
 MAX_DATE_FORMATS = 3  # in one column
-MAX_DATE_LENGTH = 60
-NUMBER_WITH_UNIT = re.compile(r"[^\w\s]?-?\d[\d.,']*( ?[^\w\s]| ?[A-Za-z]{1,3})?")
-MAX_OTHER_SHARE = 0.1  # of texts that are no dates or numbers, in a column that is asked about
-MAX_TEXTS_TO_ASK = 50
+MAX_MISTAKES = 0.1  # share of the cells of a column that may be no numbers or dates
+MIN_FITTING_TEXTS = 10  # if there are mistakes
+MIN_SHARE_TO_TRY = 0.25  # of some of the texts, in which a format may be that of the column
+MAX_TEXTS_TO_TRY = 100
+# Words for a missing value, in lower case, with a space in place of other characters.
+WORDS_FOR_MISSING = {
+    "", "k a", "ka", "n a", "na", "n d", "nd", "s d", "n v", "nan", "nil", "null", "none", "unk",
+    "unknown", "missing", "not available", "no data", "empty", "div 0", "ref", "value", "tbd",
+    "keine angabe", "keine angaben", "keine daten", "unbekannt", "fehlt", "leer", "inconnu", "vide",
+    "non disponible", "manquant", "sin dato", "sin datos", "desconocido", "sconosciuto", "mancante",
+    "desconhecido", "sem dados", "onbekend", "okänd", "ukendt", "ukjent", "tuntematon", "brak",
+    "brak danych", "00 00 0000", "0000 00 00", "0000 00 00 00 00 00",
+}  # fmt: skip
+
+
+class Reading(NamedTuple):
+    """The formats in which nearly all texts of a column are numbers, or dates.
+
+    Attributes:
+        formats: The formats; none if too many texts fit none. There are up to two of numbers, since
+            2,846 may be 2846 or 2.846: the one with a decimal point comes first, and None is
+            1234.5. There are up to `MAX_DATE_FORMATS` of dates, each of some of the texts.
+        misfits: The texts that are in none of the formats.
+        questions: Questions about the formats.
+    """
+
+    formats: Sequence[str | None] = ()
+    misfits: Sequence[str] = ()
+    questions: Sequence[str] = ()
+
+
+def may_mean_missing(text: str) -> bool:
+    """Return whether a text stands for a missing value if the other cells are numbers or dates."""
+    words = re.sub(r"[^\w+]+|_+", " ", text.casefold()).strip()
+    return words in WORDS_FOR_MISSING or text == r"\N"  # of databases
+
+
+def may_mean_missing_category(text: str) -> bool:
+    """Return whether a text stands for a missing value among categories, which # may be."""
+    return may_mean_missing(text) and len(text) > (2 if text.isalpha() else 1)
+
+
+def are_mistakes(misfits: Sequence[str], counts: Counter[str]) -> bool:
+    """Return whether so few texts do not fit that they are mistakes or missing values."""
+    n_mistakes = sum(counts[text] for text in misfits if not may_mean_missing(text))
+    n_fitting = len(counts) - len(misfits)
+    is_rare = n_fitting >= MIN_FITTING_TEXTS and n_mistakes <= MAX_MISTAKES * counts.total()
+    return not misfits or (n_fitting > 1 and (not n_mistakes or is_rare))
 
 
 def all_parse_as(texts: list[str], kind: Kind, form: str | None = None) -> bool:
@@ -51,28 +100,79 @@ def parse_texts(texts: list[str], kind: Kind, form: Format = None) -> list[Any]:
     return parse(pa.array(texts, pa.string()), column)[0].to_pylist()
 
 
-def infer_number_formats(texts: list[str]) -> list[str | None]:
-    """Return the formats in which all texts are numbers, if the numbers differ between them.
+def infer_number_formats(counts: Counter[str]) -> Reading:
+    """Infer the formats in which nearly all texts are numbers, if the numbers differ between them.
 
-    There are up to two: 2,846 may be 2846 or 2.846. The format with a decimal point comes first. It
-    is None if 1234.5 is written as 1234.5.
+    Args:
+        counts: How often each text occurs.
     """
-    if not texts:
-        return []
-    forms: list[str | None] = [None]
-    if not all_parse_as(texts, "real"):
-        match = AFFIXES.fullmatch(texts[0].strip()[:MAX_NUMBER_LENGTH])
-        if not match:
-            return []
-        before, after = match[1] or "", match[2] or ""
-        written = [f"{before}1{group}234{mark}5{after}" for group, mark in SEPARATORS]
-        forms = [form for form in written if all_parse_as(texts, "real", form)]
-    elif any("." in text for text in texts) and all_parse_as(texts, "real", "1.234,5"):
+    cells, forms = pa.array([*counts], pa.string()), list[str | None]([None])
+    plain = parse(cells, Column(kind="real"))
+    if pc.any(plain[1]).as_py():
+        forms = candidate_formats([*counts])
+    elif any("." in text for text in counts):
         forms.append("1.234,5")
-    formats_by_numbers: dict[tuple[Any, ...], str | None] = {}
+    misfits, numbers = dict[str | None, list[str]](), list[pa.Array]()
     for form in forms:
-        formats_by_numbers.setdefault(tuple(parse_texts(texts, "real", form)), form)
-    return list(formats_by_numbers.values())
+        values, invalid = parse(cells, Column(kind="real", format=form)) if form else plain
+        if not any(values.equals(other) for other in numbers):
+            numbers.append(values)
+            misfits[form] = cells.filter(invalid).to_pylist()
+    n_misfits = {form: sum(counts[text] for text in misfits[form]) for form in misfits}
+    best = [form for form in misfits if n_misfits[form] == min(n_misfits.values())]
+    if not best:
+        return Reading()
+    form, texts = best[0], misfits[best[0]]
+    if are_mistakes(texts, counts):
+        return Reading(best, texts, ask_about_signs(form, [*counts]) if form else ())
+    has_unit = bool(form and NUMBER_FORMAT.sub(r"\1\4", form))
+    is_asked = has_unit or 2 * n_misfits[form] <= counts.total()
+    return Reading(questions=[ask_kind("real", form, texts)] if is_asked else ())
+
+
+def candidate_formats(texts: list[str]) -> list[str | None]:
+    """Return the formats in which some of the texts are numbers, as far as they may be the best."""
+    some = texts[:: len(texts) // MAX_TEXTS_TO_TRY + 1]
+    starts = [text.strip(" \t()+-−")[:MAX_NUMBER_LENGTH] for text in some]
+    affixes = [match.groups("") for start in starts if (match := AFFIXES.fullmatch(start))]
+    if len(affixes) < MIN_SHARE_TO_TRY * len(some):
+        return []
+    before, after = max(affixes, key=lambda pair: (any(pair), affixes.count(pair)))
+    letters = {*"".join(texts), *",."}
+    forms: list[str | None] = [None]
+    for mark, separators in SEPARATORS.items():
+        forms += [f"{before}1{s}234{mark}5{after}" for s in separators if s in letters]
+    fitting = {form: len(some) - parse_texts(some, "real", form).count(None) for form in forms}
+    needed = max(fitting.values()) - MAX_MISTAKES * len(some)
+    return [form for form in forms if fitting[form] >= max(needed, MIN_SHARE_TO_TRY * len(some))]
+
+
+def ask_about_signs(form: str, texts: list[str]) -> list[str]:
+    """Ask about numbers without the unit that others have, and with a minus behind.
+
+    Args:
+        form: A number format of nearly all texts.
+    """
+    numbers = parse_texts(texts, "real", form)
+    texts = [text for text, number in zip(texts, numbers, strict=True) if number is not None]
+    before, after = (affix.strip() for affix in NUMBER_FORMAT.sub(r"\1\n\4", form).split("\n"))
+    bare = [text for text in texts if before not in text or after not in text]
+    negative = [text for text in texts if text.strip()[-1:] in ")-"]
+    return [
+        f"Is {odd[0]!r} {what}? If not, add replace: {format_yaml({odd[0]: 'NEW'})}."
+        for odd, what in ((bare, f"in {before}{after} too"), (negative, "negative"))
+        if odd
+    ]
+
+
+def ask_kind(kind: Kind, form: str | None, misfits: Sequence[str]) -> str:
+    """Ask whether a column is one of numbers or dates although some texts do not fit."""
+    noun = "dates" if kind == "datetime" else "numbers"
+    keys = format_yaml({"kind": kind} | ({"format": form} if form else {}))
+    replace, missing = format_yaml({misfits[0]: "NEW"}), format_yaml([misfits[0]])
+    rest = f"{len(misfits)} other texts, such as {misfits[0]!r}"
+    advice = f"replace: {replace} or missing_values: {missing}"
+    return f"Are these {noun}? Then declare {keys} in columns, and for {rest}, {advice}."
 
 
 def decimal_mark(form: str | None, texts: list[str]) -> str:
@@ -83,7 +183,7 @@ def decimal_mark(form: str | None, texts: list[str]) -> str:
 
 
 def choose_number_format(
-    number_formats: list[str | None], marks: set[str], delimiter: str
+    number_formats: Sequence[str | None], marks: set[str], delimiter: str
 ) -> tuple[str | None, list[str]]:
     """Choose the format of a column, and ask about it if it is uncertain.
 
@@ -98,84 +198,66 @@ def choose_number_format(
     with_point, *alternatives = number_formats
     if not alternatives:
         return with_point, []
-    with_comma, known_marks = alternatives[0], marks - {""}
-    if len(known_marks) == 1:
+    with_comma, usual_marks = alternatives[0], {",": ".", ";": "," if with_point else ""}
+    known_marks = marks - {""} or {usual_marks.get(delimiter, "")}
+    if known_marks in ({"."}, {","}):
         return (with_point if "." in known_marks else with_comma), []
-    if not known_marks and delimiter == ",":
-        return with_point, []
-    if not known_marks and delimiter == ";" and with_point is not None:
-        return with_comma, []
-    return with_point, [f"Or are the numbers written as {with_comma}? Both formats fit."]
+    question = f"Or are the numbers written as {with_comma}? Both formats fit. Then set format:"
+    return with_point, [f"{question} {format_yaml(with_comma)}."]
 
 
-def infer_date_formats(texts: list[str]) -> tuple[list[str], list[str]]:
-    """Return up to `MAX_DATE_FORMATS` formats in which all texts are dates or times.
+def infer_date_formats(counts: Counter[str]) -> Reading:
+    """Infer up to `MAX_DATE_FORMATS` formats in which nearly all texts are dates or times.
 
     Formats that differ only in the order of day and month are not combined, since 03/04/2020 would
     fit both.
 
     Args:
-        texts: Different texts.
-
-    Returns:
-        The formats, each of some of the texts, and questions. Both are empty if a text is no date.
+        counts: How often each text occurs.
     """
-    remaining = [text.strip(" \t") for text in texts]
-    forms, questions = list[str](), list[str]()
-    while remaining:
-        remaining_by_form = {}
+    remaining, forms, alternatives = [*counts], list[str](), dict[str, str]()
+    while remaining and len(forms) < MAX_DATE_FORMATS:
+        some = [text.strip() for text in remaining[:: len(remaining) // MAX_TEXTS_TO_TRY + 1]]
+        rests = {}
         for form, pattern in date_patterns().items():
             is_allowed = not any(swap_day_and_month(form, other) for other in forms)
-            if is_allowed and pattern.fullmatch(remaining[0]):
-                rest = texts_without_dates(remaining, form)
-                if remaining[0] not in rest[:1]:
-                    remaining_by_form[form] = rest
-        if not remaining_by_form or len(forms) == MAX_DATE_FORMATS:
-            return [], []
-        best = min(remaining_by_form, key=lambda form: len(remaining_by_form[form]))
-        remaining = remaining_by_form[best]
-        for form, rest in remaining_by_form.items():
-            if swap_day_and_month(best, form) and len(rest) == len(remaining):
-                questions = [f"Or are the dates written as {form}? Both formats fit."]
+            n_similar = sum(bool(pattern.fullmatch(text)) for text in some) if is_allowed else 0
+            if n_similar > MIN_SHARE_TO_TRY * len(some):
+                rests[form] = texts_without_dates(remaining, form)
+        best = min(rests, key=lambda form: len(rests[form]), default="")
+        if not best or len(rests[best]) == len(remaining):
+            break
+        remaining = rests[best]
         forms.append(best)
-    return forms, questions
+        for form, rest in rests.items():
+            if swap_day_and_month(best, form) and len(rest) == len(remaining):
+                alternatives[best] = form
+    if not forms:
+        return Reading()
+    if are_mistakes(remaining, counts):
+        swapped = [alternatives.get(form, form) for form in forms]
+        question = f"Or are the dates written as {' or '.join(swapped)}? Both fit. Then set format:"
+        question += f" {format_yaml(swapped if len(swapped) > 1 else swapped[0])}."
+        return Reading(forms, remaining, [question] if alternatives else ())
+    return Reading(questions=[ask_kind("datetime", forms[0], remaining)])
 
 
 @cache
 def date_patterns() -> dict[str, re.Pattern[str]]:
     """Return the formats of dates, with and without times, and patterns for their texts."""
     patterns = {ISO: re.compile(ISO_8601)}
-    for form in (date + time for date in DATES for time in TIMES):
+    for form in ((date + time).strip() for date in ("", *DATES) for time in TIMES):
         parts = [DIRECTIVE_PATTERNS.get(name, r"\d{1,2}") for name in re.findall("%(.)", form)]
         patterns[form] = re.compile(re.sub("%.", "{}", re.escape(form)).format(*parts))
     return patterns
 
 
 def swap_day_and_month(form: str, other: str) -> bool:
-    """Return whether two formats have the same directives in another order."""
-    return form != other and sorted(form) == sorted(other)
+    """Return whether two formats differ only in the order of day and month."""
+    return form != other and form.translate(DAY_AND_MONTH_SWAPPED) == other
 
 
 def texts_without_dates(texts: list[str], form: str) -> list[str]:
     """Return the texts that are not dates in a format."""
     dates = parse_texts([text.strip() for text in texts], "datetime", form)
     return [text for text, date in zip(texts, dates, strict=True) if date is None]
-
-
-def ask_format(texts: list[str]) -> list[str]:
-    """Ask about texts most of which are dates or numbers. There is no question about others."""
-    step = len(texts) // MAX_TEXTS_TO_ASK + 1
-    some = [text.strip()[:MAX_DATE_LENGTH] for text in texts[::step]]
-
-    def fits(pattern: re.Pattern[str]) -> bool:
-        misfits = sum(not pattern.fullmatch(text) for text in some)
-        return misfits <= MAX_OTHER_SHARE * len(some)
-
-    forms = [form for form, pattern in date_patterns().items() if fits(pattern)]
-    best = min(forms, key=lambda form: len(texts_without_dates(some, form)), default="")
-    if best and (unparsed := texts_without_dates(texts, best)):
-        change = f"change cells such as {quote(unparsed[0])}, or list them in replace"
-        return [f"Are these dates written as {best}? Then {change} or missing_values."]
-    if fits(NUMBER_WITH_UNIT):
-        return ["Are these numbers with signs or units? Then write them as plain numbers."]
-    return []

@@ -5,16 +5,20 @@ The schema can be used without an answer to them.
 
 import re
 from collections import Counter
-from itertools import pairwise
+from itertools import pairwise, product
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from keras_tabular.config.typed_yaml import format_yaml
 from keras_tabular.core.errors import truncate
 from keras_tabular.schema_inference.columns import IDENTIFIER, MAX_CLASSES, InferredColumn
-from keras_tabular.schema_inference.formats import parse_texts
+from keras_tabular.schema_inference.formats import may_mean_missing_category, parse_texts
+from keras_tabular.schema_inference.sample import MISSING
 
+# Letters that look like digits, and the decimal marks of other countries.
+CORRECTIONS = str.maketrans("oOlI", "0011"), str.maketrans(".,", ",.")
 NEARLY_ALL = 0.99  # of the rows
 SENTINELS = {-1, -9, -99, -999, -9999, 9, 99, 999, 9999, 99999}
 MIN_SENTINEL_ROWS = 3
@@ -42,27 +46,60 @@ PERSONAL_DATA = (
 MIN_PERSONAL_SHARE, MAX_PERSONAL_VALUES = 0.8, 1_000  # of the different values of a column
 
 
-def ask_about(name: str, column: InferredColumn, *, is_target: bool) -> list[str]:
+def ask_about(name: str, column: InferredColumn) -> list[str]:
     """Return the questions about the values of a column. There are fewer about the target."""
     counts, rows = column.counts, column.counts.total()
     text, count = counts.most_common(1)[0]
-    if count >= NEARLY_ALL * rows and not is_target:
+    if count >= NEARLY_ALL * rows and not column.is_target:
         value = truncate(text) or "empty"
         return [f"{count} of {rows} rows are {value}. Is it useful? If not, move it to ignore."]
     present = column.present
-    personal = [] if is_target else ask_personal_data(name, [*present])
-    if column.kind in ("category", "text") and not is_target:
+    personal = [] if column.is_target else ask_personal_data(name, [*present])
+    personal += ask_missing(column)
+    if column.kind in ("category", "text") and not column.is_target:
         return personal + ask_group(name, column, present)
     if column.kind not in ("real", "integer"):
-        return []
+        return personal
     numbers = parse_texts([*present], column.kind, column.format)
     values = Counter[float]()
     for number, count in zip(numbers, present.values(), strict=True):
         values[float(number)] += count
-    questions = personal + ask_numbers(values, rows)
-    if column.kind == "integer" and not questions and IDENTIFIER.search(name) and not is_target:
+    questions = personal + ask_numbers(column, values)
+    if column.kind == "integer" and not (questions or column.is_target) and IDENTIFIER.search(name):
         return ask_group(name, column, values)
     return questions
+
+
+def ask_missing(column: InferredColumn) -> list[str]:
+    """Ask about words that probably mean missing."""
+    certain = MISSING - {"?", "-", ".", *(["none", "None"] if column.is_target else [])}
+    words = [text for text in column.missing_values if text not in certain and not text.isspace()]
+    texts = [*column.present][:MAX_PERSONAL_VALUES] if column.kind == "category" else []
+    if categories := [text for text in texts if may_mean_missing_category(text)]:
+        key = column.with_missing(categories)
+        return [f"Does {categories[0]!r} mean missing? Then add {key}."]
+    if not words:
+        return []
+    listed = ", ".join(f"{text!r} {column.counts[text]} times" for text in words)
+    key = "values" if column.kind == "category" else f"replace: {format_yaml({words[0]: 'NEW'})}"
+    advice = f"If not, move it from missing_values to {key}"
+    return [f"{listed}: missing? {advice}."]
+
+
+def ask_mistakes(column: InferredColumn, cell: str) -> str:
+    """Ask what texts mean that are no values of the kind of their column.
+
+    Args:
+        cell: The first of them, and its line.
+    """
+    replace = column.replace | dict.fromkeys(column.mistakes, "NEW")
+    for text, corrections in product(column.mistakes, CORRECTIONS):
+        corrected = text.translate(corrections)
+        if parse_texts([corrected], column.kind, column.format)[0] is not None:
+            replace[text] = corrected
+    missing = column.with_missing(column.mistakes)
+    advice = f"Add replace: {format_yaml(replace)} or {missing}"
+    return f"Is {cell} a mistake? {advice}. Otherwise, dvc repro stops there."
 
 
 def ask_personal_data(name: str, texts: list[str]) -> list[str]:
@@ -78,13 +115,13 @@ def ask_personal_data(name: str, texts: list[str]) -> list[str]:
     return []
 
 
-def ask_numbers(values: Counter[float], rows: int) -> list[str]:
+def ask_numbers(column: InferredColumn, values: Counter[float]) -> list[str]:
     """Ask about values that may mean missing, and about extreme values.
 
     Args:
         values: How often each value occurs.
-        rows: The number of rows, including those without a value.
     """
+    rows = column.counts.total()
     other_values = sorted({*values} - SENTINELS - {0})
     sentinels = sorted(SENTINELS & {*values})
     suspects = [value for value in sentinels if stands_apart(value, other_values)]
@@ -99,9 +136,10 @@ def ask_numbers(values: Counter[float], rows: int) -> list[str]:
     questions = []
     if missing:
         candidates = " or ".join(f"{value} ({values[value]} rows)" for value in missing)
-        questions.append(f"Does {candidates} mean missing? Then add missing_values: {missing}.")
+        question = f"Does {candidates} mean missing?"
+        questions.append(f"{question} Then add {column.with_missing(missing)}.")
     present = {value: count for value, count in values.items() if value not in missing}
-    return questions + ask_extremes(np.repeat([*present], [*present.values()]))
+    return questions + ask_extremes(column, np.repeat([*present], [*present.values()]))
 
 
 def stands_apart(value: int, other_values: list[float]) -> bool:
@@ -121,7 +159,7 @@ def stands_apart(value: int, other_values: list[float]) -> bool:
     return distance > MIN_GAPS * widest_gap or value < 0 <= other_values[0]
 
 
-def ask_extremes(values: np.ndarray) -> list[str]:
+def ask_extremes(column: InferredColumn, values: np.ndarray) -> list[str]:
     """Ask whether the largest and the smallest value are correct, if most values are far away.
 
     Args:
@@ -132,9 +170,11 @@ def ask_extremes(values: np.ndarray) -> list[str]:
     for extreme, tail, key in ((values.max(), high, "max"), (values.min(), low, "min")):
         if abs(extreme - middle) > MIN_EXTREME_RATIO * abs(tail - middle) > 0:
             bound = "at most" if key == "max" else "at least"
+            number = int(extreme) if extreme == int(extreme) else float(extreme)
             questions.append(
                 f"{TAIL_QUANTILE:.0%} of the values are {bound} {tail:.6g}. Is {extreme:.6g} right?"
-                f" If not, set {key}, and validate.range in params.yaml to drop or warn."
+                f" If not, add {column.with_missing([number])}, or set {key}, and validate.range"
+                " in params.yaml to drop or warn."
             )
     return questions
 

@@ -5,17 +5,23 @@ import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, format_list, truncate
+from keras_tabular.schema_inference.extra_lines import LINES_FOR_FORM, ExtraLine, find_extra_lines
 from keras_tabular.table import csv
+from keras_tabular.table.excel import is_excel, list_sheets
 from keras_tabular.table.rows import text_columns
 from keras_tabular.table.source import column_types, is_csv, read_rows, readable_names
 
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
 BYTES_FOR_DIALECT = 2**20
 MAX_BYTES_PER_LETTER = 4
+MAX_LINES, ROWS_FOR_DELIMITER = 20, 3  # in which titles end, and that have the same delimiters
+MIN_NUL_SHARE = 0.25  # of every other byte, in UTF-16 without a byte order mark
 
 
 def is_missing(text: str) -> bool:
@@ -35,6 +41,7 @@ class Sample:
         raw_rows: The rows, with the columns that can be read.
         row_hashes: A hash of each different row.
         is_complete: Whether these are all rows of the table.
+        questions: Questions about keys of the dialect, by the key.
     """
 
     dialect: Dialect
@@ -43,6 +50,7 @@ class Sample:
     raw_rows: list[csv.RawRows] = field(default_factory=list)
     row_hashes: set[int] = field(default_factory=set)
     is_complete: bool = True
+    questions: dict[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -62,14 +70,18 @@ def read_sample(files: list[Path], limit: int) -> Sample:
     encodings = [dialect.encoding for dialect in dialects if dialect.encoding != "utf-8"]
     dialect = dialects[0].model_copy(update={"encoding": [*encodings, "utf-8"][0]})
     sample = Sample(dialect, dialect.delimiter if is_csv(files[0]) else "")
+    dialect = ask_about_dialect(sample, files, limit)
     first_types = column_types(files[0], dialect)
     for number, file in enumerate(files):
         types = column_types(file, dialect)
         names = types.names
         if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
-            hint = " Is the header missing?" if is_csv(file) else ""
-            problem = f"got {format_list(map(repr, repeated))} more than once.{hint}"
-            raise UserError(f"{file}: expected different column names, {problem}")
+            has_lines = is_csv(file) or is_excel(file)
+            line = csv.read_header(file, dialect)[0] if has_lines else 0
+            place = csv.describe_place(file, line) if has_lines else file
+            problem = f"got {format_list(map(repr, repeated))} more than once"
+            advice = "Rename them in the file, or add the header if it is missing."
+            raise UserError(f"{place}: expected different column names, {problem}. {advice}")
         if sample.columns and (different := sorted(set(names) ^ set(sample.columns))):
             problem = f"Only one of the files has {format_list(different)}."
             raise UserError(f"{file}: expected the columns of {files[0]}. {problem}")
@@ -93,21 +105,70 @@ def infer_dialect(path: Path) -> Dialect:
         raise UserError(csv.describe_error(path, Dialect(), 1, error)) from None
     encoding = "utf-16" if start[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8"
     if encoding == "utf-8" and b"\0" in start:
-        raise UserError(f"{path}: expected a CSV file in UTF-8 or latin-1, got NUL bytes.")
+        counts = [start[n::2].count(0) for n in (0, 1)]  # of the NUL bytes
+        encoding = "utf-16-be" if counts[0] > counts[1] else "utf-16-le"
+        if 2 * max(counts) < MIN_NUL_SHARE * len(start) or 10 * min(counts) > max(counts):
+            problem = "expected a CSV file in UTF-8, UTF-16 or cp1252, got NUL bytes."
+            raise UserError(f"{path}: {problem}")
     try:
         start.decode(encoding)
     except UnicodeDecodeError as error:
         if error.end < len(start) - MAX_BYTES_PER_LETTER:  # not the letter at the end of `start`
-            encoding = "latin-1"
+            encoding = "cp1252"
     # A cell in quotes may contain a delimiter or a line break.
-    header, *rows = re.sub('"[^"]*"', "", start.decode(encoding, "replace")).split("\n", 2)[:2]
+    text = re.sub('"[^"]*"', "cell", start.decode(encoding, "replace"))
+    return Dialect(delimiter=infer_delimiter(text), encoding=encoding)
 
-    def fitness(delimiter: str) -> tuple[bool, int]:
-        count = header.count(delimiter)
-        return all(row.count(delimiter) == count for row in rows if row), count
 
-    candidates = [mark for mark in ",;\t|" if mark in header]
-    return Dialect(delimiter=max(candidates, key=fitness, default=","), encoding=encoding)
+def infer_delimiter(text: str) -> str:
+    """Infer the delimiter from the first lines of a file, of which the first ones may be titles."""
+    if match := re.match("\ufeff?sep=(.)\r?\n", text, re.IGNORECASE):
+        return match[1]
+    lines = [line for line in text.split("\n", MAX_LINES)[:MAX_LINES] if line.strip()]
+    places = [(n, mark) for n, line in enumerate(lines) for mark in ",;\t|" if mark in line]
+
+    def fitness(place: tuple[int, str]) -> tuple[bool, int, int, int]:
+        n_titles, mark = place
+        count = lines[n_titles].count(mark)
+        fits = [line.count(mark) == count for line in lines[n_titles + 1 :][:ROWS_FOR_DELIMITER]]
+        is_sure = all(fits) and (n_titles == 0 or len(fits) == ROWS_FOR_DELIMITER)
+        return is_sure, -n_titles, sum(fits), count
+
+    return max(places, key=fitness, default=(0, ","))[1]
+
+
+def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
+    """Add the lines that are no rows and the sheet to the dialect, with a question about each.
+
+    Lines that only some of the files have are read as rows, with a question.
+    """
+    changes: dict[str, Any] = {}
+    if is_excel(files[0]) and len(sheets := list_sheets(files[0])) > 1:
+        changes["sheet"] = sheets[0]
+        sample.questions["sheet"] = f"Is this the right sheet? There are {format_list(sheets)}."
+    lines = dict[int, list[ExtraLine]]()
+    max_lines = LINES_FOR_FORM + limit // len(files)
+    for file in files:
+        if is_csv(file) or is_excel(file):
+            records = islice(csv.read_records(file, sample.dialect), max_lines)
+            for line in find_extra_lines(records, csv.read_last_lines(file, sample.dialect)):
+                lines.setdefault(line.number, []).append(line)
+    skipped, doubtful = list[ExtraLine](), list[ExtraLine]()
+    for same in lines.values():
+        is_certain = len(same) == len(files) and all(line.is_certain for line in same)
+        (skipped if is_certain else doubtful).append(same[0])
+    if lines:
+        numbers = [line.number for line in skipped]
+        changes["skip_lines"] = tuple(numbers)
+        questions = [
+            f"Is {line} a row? If not, set skip_lines: {[*numbers, line.number]}."
+            for line in doubtful
+        ]
+        if skipped:
+            questions.insert(0, f"Not rows: {'; '.join(map(str, skipped))}. Is this right?")
+        sample.questions["skip_lines"] = " ".join(questions)
+    sample.dialect = sample.dialect.model_copy(update=changes)
+    return sample.dialect
 
 
 def add_file(sample: Sample, file: Path, max_rows: int) -> None:

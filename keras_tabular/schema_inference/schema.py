@@ -1,33 +1,43 @@
 """Write the first schema of a table, with questions to a person as comments."""
 
-import math
+import re
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import pyarrow as pa
 import yaml
 
 from keras_tabular.config.schema import Kind, Schema
 from keras_tabular.config.sections import Validate
-from keras_tabular.config.typed_yaml import Value, expected_one_of, parse_section
+from keras_tabular.config.typed_yaml import Value, expected_one_of, format_yaml, parse_section
 from keras_tabular.core.errors import UserError
 from keras_tabular.schema_inference.columns import MAX_CLASSES, InferredColumn, infer_columns
 from keras_tabular.schema_inference.formats import parse_texts
-from keras_tabular.schema_inference.questions import ask_about
+from keras_tabular.schema_inference.questions import ask_about, ask_mistakes
 from keras_tabular.schema_inference.sample import Sample, read_sample
 from keras_tabular.table.checks import Checks, check_table, describe_failures, rows_to_locate
-from keras_tabular.table.rows import parse_valid_rows
-from keras_tabular.table.source import source_files
+from keras_tabular.table.rows import parse_rows, text_columns
+from keras_tabular.table.source import row_locator, source_files
 from keras_tabular.tasks.task import Binary, Multiclass, Regression, Task
 
 HINTS = {
     "task": " # binary, multiclass or regression",
     "positive": " # the class whose probability is predicted",
 }
-# Usual texts of the positive class.
-POSITIVE = {
-    "1", "1.0", "yes", "y", "true", "t", "pos", "positive", "sick", "bad", "default", "churn",
-}  # fmt: skip
+# Usual first words of the positive class and of the other one.
+CLASS_WORDS = """
+    1/0 yes/no y/n true/false t/f pos/neg positive/negative with/without is/not sick/healthy
+    bad/good default/paid churn/stay churned/stayed case/control impaired/control dead/alive
+    died/survived malignant/benign abnormal/normal failed/passed fail/pass fraud/legitimate spam/ham
+    ja/nein j/n wahr/falsch positiv/negativ mit/ohne krank/gesund ja/nee waar/onwaar met/zonder
+    oui/non vrai/faux positif/négatif avec/sans malade/sain sí/no si/no s/n verdadero/falso con/sin
+    positivo/negativo sim/não sim/nao verdadeiro/falso com/sem sì/no vero/falso con/senza ja/nej
+    sant/falskt sand/falsk med/utan med/uden ja/nei sann/usann med/uten kyllä/ei tak/nie ano/ne
+    prawda/fałsz áno/nie pravda/nepravda da/ne igen/nem da/nu evet/hayır да/нет истина/ложь
+"""  # noqa: RUF001
+WORD_PAIRS = [pair.split("/") for pair in CLASS_WORDS.split()]
+POSITIVE, NEGATIVE = ({pair[i] for pair in WORD_PAIRS} for i in (0, 1))
 MIN_LEAK_SHARE_TO_ASK = 0.95  # of the target, that a column explains by itself
 MIN_CLASS_ROWS = 5  # on average; and of the rarest class, if classes are integers
 MAX_CERTAIN_CLASSES = 5  # of an integer target; with more values, it may be a count
@@ -45,15 +55,6 @@ class FirstSchema(NamedTuple):
     text: str
     question_lines: list[int]
     failed_checks: list[str]
-
-
-class OneLineDumper(yaml.SafeDumper):
-    """Writes texts without quotes or in double quotes, between which a line break is `\\n`."""
-
-    def choose_scalar_style(self) -> str:
-        """Return the style of a text: double quotes in place of single ones."""
-        style: str = super().choose_scalar_style()
-        return '"' if style == "'" else style
 
 
 def infer_schema(path: Path, target: str, rows: int, policy: Validate | None = None) -> FirstSchema:
@@ -79,8 +80,9 @@ def infer_schema(path: Path, target: str, rows: int, policy: Validate | None = N
     target_keys = infer_target(sample, columns, target)
     text, _ = write_yaml(path, sample, columns, target_keys)
     schema = parse_section(yaml.safe_load(text), Schema, path)
-    parts = [parse_valid_rows(raw, schema) for raw in sample.raw_rows]
-    checks = check_table(parts, schema, policy or Validate())[1]
+    checks = check_table(parse_sample(sample, schema, columns), schema, policy or Validate())[1]
+    for name in (name for name, column in columns.items() if column.mistakes):
+        checks.pop((name, "missing"), None)  # its mistakes are null
     ask_about_leaks(columns, target, checks)
     places = {row: f"row {row + 1}" for row in rows_to_locate(checks)}
     failures = describe_failures(sample.rows, checks, places)["error"]
@@ -99,7 +101,7 @@ def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: st
             column.questions = []
     for name, column in columns.items():
         if not column.is_ignored:
-            column.questions += ask_about(name, column, is_target=name == target)
+            column.questions += ask_about(name, column)
 
 
 def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) -> dict[str, Value]:
@@ -113,7 +115,7 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
     """
     column = columns[name]
     if column.kind in ("datetime", "text"):
-        column.kind, column.format = "category", None
+        column.kind, column.format, column.mistakes = "category", None, []
     # The texts true and TRUE are one class, but the real numbers 1 and 1.0 are two.
     is_real, values = column.kind == "real", [*column.present]
     if not is_real:
@@ -136,14 +138,28 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
         question = f"Is the task {task.name}? If not, change task above to {other.name}."
         column.questions.append(question)
     column.description += ". This is the target"
-    column.description += ". Rows without a target are set aside" if column.nullable else ""
-    column.nullable = column.is_ignored = False
+    column.description += ". Rows without a target are set aside" if column.has_missing else ""
+    column.is_ignored = False
     keys: dict[str, Value] = {"task": task.name, "target": name}
     if task is Binary:
         rarest = sorted(classes, key=lambda value: (classes[value], str(value)))
-        usual = (value for value in rarest if str(value).lower() in POSITIVE)
-        keys["positive"] = next(usual, rarest[0])
+        positive, negative, is_usual = choose_positive(*rarest)
+        keys["positive"] = positive
+        if not is_usual:
+            question = f"Is {positive} the class to predict the probability of?"
+            advice = f"If not, set positive: {format_yaml(negative)} above."
+            column.questions.append(f"{question} {advice}")
     return keys
+
+
+def choose_positive(rarer: Value, other: Value) -> tuple[Value, Value, bool]:
+    """Return the positive and the negative class, and whether their names tell which is which."""
+    first, second = (re.split(r"[\W_]+", str(value).casefold())[0] for value in (rarer, other))
+    evidence = (first in POSITIVE) + (second in NEGATIVE)
+    other_evidence = (second in POSITIVE) + (first in NEGATIVE)
+    if other_evidence > evidence:
+        return other, rarer, other_evidence == 2
+    return rarer, other, evidence == 2
 
 
 def infer_task(kind: Kind, classes: Counter[Value]) -> type[Task]:
@@ -158,6 +174,26 @@ def infer_task(kind: Kind, classes: Counter[Value]) -> type[Task]:
     if kind in ("boolean", "category") or (kind == "integer" and are_few):
         return Multiclass
     return Regression
+
+
+def parse_sample(
+    sample: Sample, schema: Schema, columns: dict[str, InferredColumn]
+) -> list[pa.Table]:
+    """Parse the rows, and ask about cells that are no values of the kind of their column."""
+    parts, first_cells = list[pa.Table](), dict[str, str]()
+    locate = row_locator([], sample.dialect)
+    for raw in sample.raw_rows:
+        if raw.first == 0:
+            locate = row_locator([raw.file], sample.dialect)
+        part, failures = parse_rows(raw, text_columns(raw, schema.columns), schema.columns)
+        parts.append(part)
+        for failure in sorted(failures):
+            if failure.column not in first_cells:
+                place = locate(raw.first + failure.row)
+                first_cells[failure.column] = f"{failure.got} ({place})"
+    for name, cell in first_cells.items():
+        columns[name].questions.append(ask_mistakes(columns[name], cell))
+    return parts
 
 
 def ask_about_leaks(columns: dict[str, InferredColumn], target: str, checks: Checks) -> None:
@@ -176,7 +212,8 @@ def ask_about_leaks(columns: dict[str, InferredColumn], target: str, checks: Che
             column.ignore(f"This column {explains}", f"Is it a copy of {target}?", also)
             del checks[name, "leak"]
         elif leak.failed_rows or leak.share >= MIN_LEAK_SHARE_TO_ASK:
-            column.questions.append(f"The column {explains}. Is it known before {target} is?")
+            question = f"The column {explains}. Is it known before {target} is?"
+            column.questions.append(f"{question} If not, move it to ignore.")
 
 
 def write_yaml(
@@ -190,30 +227,20 @@ def write_yaml(
     rows = f"{'all' if sample.is_complete else 'the first'} {sample.rows} rows"
     lines, question_lines = [f"# Inferred from {rows}. Check every comment."], list[int]()
     dialect = sample.dialect.model_dump(exclude_defaults=True)
-    values = {"source": path.as_posix(), **dialect, **target_keys}
-    lines += [f"{key}: {format_yaml(value)}{HINTS.get(key, '')}" for key, value in values.items()]
+    dialect |= {key: dialect.get(key, ()) for key in sample.questions}
+    hints = HINTS | {key: f" # {question}" for key, question in sample.questions.items()}
+    for key, value in {"source": path.as_posix(), **dialect, **target_keys}.items():
+        lines.append(f"{key}: {format_yaml(value)}{hints.get(key, '')}")
+        if key in sample.questions:
+            question_lines.append(len(lines))
     for key, is_ignored in (("columns", False), ("ignore", True)):
         selected = {n: column for n, column in columns.items() if column.is_ignored == is_ignored}
         lines += [f"{key}:"] if selected else []
         for name, column in selected.items():
             comment = " ".join([f"{column.description}.", *column.questions])
             comment = "".join(letter if letter.isprintable() else " " for letter in comment)
-            declared = f"{format_yaml(name)}: {format_yaml(declare(column))}"
+            declared = f"{format_yaml(name)}: {format_yaml(column.declare())}"
             lines.append(f"  {f'- {format_yaml(name)}' if is_ignored else declared} # {comment}")
             if column.questions:
                 question_lines.append(len(lines))
     return "\n".join([*lines, ""]), question_lines
-
-
-def declare(column: InferredColumn) -> dict[str, Any]:
-    """Return the keys of a column in the schema."""
-    keys = ("nullable", "values", "replace", "missing_values", "format")
-    values = {key: getattr(column, key) for key in keys if getattr(column, key)}
-    return {"kind": column.kind, **values}
-
-
-def format_yaml(value: Any) -> str:
-    """Return a value in one line of YAML. Texts are in quotes if YAML would read something else."""
-    options: dict[str, Any] = {"default_flow_style": True, "allow_unicode": True}
-    text: str = yaml.dump([value], Dumper=OneLineDumper, width=math.inf, sort_keys=False, **options)
-    return text[1:-2]

@@ -48,6 +48,8 @@ GRAMMARS: dict[NumberKind, str] = {
     "integer": r"^-?[0-9]+(\.0+)?$",  # pandas writes 41.0 if the column has missing values
     "boolean": r"^(?i:true|false|1|0)$",
 }
+NEGATIVE = r"^([^0-9()+-]*)\(([^()+-]+)\)$|^([^()+-]+)-$"  # (5), $(5) or 5-
+SPACES = "[ \u00a0\u202f]*"
 MAX_INTEGER_LENGTH = 20  # digits and sign of a whole number of 64 bits
 # A date, and optionally a time and an offset from UTC.
 ISO_8601 = (
@@ -141,16 +143,24 @@ def _parse_integers(texts: pa.Array) -> pa.Array:
 def _plain_numbers(texts: pa.Array, form: str) -> pa.Array:
     """Rewrite numbers in the format of a column, such as $1,234.5, as 1234.5.
 
-    The prefix and the suffix may be absent. Thousands are separated everywhere or nowhere, and
-    never after a leading zero: 0,950 is not 950. Other texts become a text that is not a number.
+    The prefix and the suffix may be absent, and spaces beside them do not count. Thousands are
+    separated everywhere or nowhere, and never after a leading zero: 0,950 is not 950. ($5) and 5-
+    are negative, as in accounting. Other texts become a text that is not a number.
     """
     prefix, separator, point, suffix = re.fullmatch(NUMBER_FORMAT, form).groups()  # type: ignore[union-attr]
-    prefix, separated, mark, suffix = map(re.escape, (prefix, separator, point, suffix))
+    affixes = (prefix.strip(), separator, point, suffix.strip())
+    prefix, separated, mark, suffix = map(re.escape, affixes)
     whole = f"[1-9][0-9]{{0,2}}(?:{separated}[0-9]{{3}})+|[0-9]+" if separator else "[0-9]+"
     sign, decimals, exponent = "([+-]?)", f"(?:({mark})([0-9]+))?", "([eE][+-]?[0-9]+)?"
-    pattern = f"^{sign}(?:{prefix})?{sign}({whole}){decimals}{exponent}(?:{suffix})?$"
+    prefix, suffix = f"(?:{prefix}{SPACES})?", f"(?:{SPACES}{suffix})?"
+    pattern = f"^{sign}{prefix}{sign}({whole}){decimals}{exponent}{suffix}$"
     texts = pc.ascii_trim(texts, " \t")
+    texts = pc.replace_substring(texts, "−", "-")
+    texts = pc.replace_substring_regex(texts, NEGATIVE, r"-\1\2\3")
     valid = pc.match_substring_regex(texts, pattern)
+    if separator:  # 1,234e5 is no number with thousands
+        with_exponent = f"{separated}[0-9]{{3}}(?:{mark}[0-9]+)?[eE][+-]?[0-9]+{suffix}$"
+        valid = pc.and_not(valid, pc.match_substring_regex(texts, with_exponent))
     # A control character marks the place of the point while the separators are removed.
     plain = pc.replace_substring_regex(texts, pattern, r"\1\2\3" + "\x1f" + r"\5\6")
     plain = pc.replace_substring(plain, separator, "") if separator else plain
@@ -170,8 +180,10 @@ def _parse_datetimes(texts: pa.Array, column: Column) -> pa.Array:
 def _parse_one_format(texts: pa.Array, form: str, column: Column) -> pa.Array:
     """Parse the texts in one format; a time without offset is in the column's time zone."""
     if form in EPOCHS:
-        seconds = pc.divide(_parse_numbers(texts, "real"), float(EPOCHS[form]))
-        micros = pc.round(pc.multiply(pc.if_else(_has_year(seconds), seconds, None), 1e6))
+        start, micros_per_unit = EPOCHS[form]
+        units = pc.subtract(_parse_numbers(texts, "real"), start)
+        micros = pc.multiply(units, micros_per_unit)
+        micros = pc.if_else(_has_year(pc.divide(micros, 1e6)), pc.round(micros), None)
         return micros.cast(pa.int64()).cast(ARROW_TYPES["datetime"])
     import pandas as pd  # takes half a second
 
@@ -282,3 +294,7 @@ def as_texts(values: pa.Array, kind: Kind | None = None) -> pa.Array:
     elif pa.types.is_timestamp(arrow_type) and arrow_type.tz:
         texts = pc.binary_join_element_wise(texts, "Z", "")
     return pc.fill_null(texts, "")
+
+
+class Number(str):
+    """A number of a typed file, whose decimal point is a dot, whatever the column's format is."""

@@ -1,20 +1,26 @@
-"""CSV files: DuckDB reads them, and Python reads what DuckDB refuses and names the wrong line."""
+"""CSV files: DuckDB reads them, and Python reads what DuckDB refuses and names the wrong line.
+
+Python also reads sheets, whose rows are lines here, and leaves out what is no row of a table.
+"""
 
 import csv
 import re
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from io import BufferedReader, TextIOWrapper
+from functools import partial
+from io import BufferedReader, StringIO, TextIOWrapper
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import pyarrow as pa
 
-from keras_tabular.config.schema import Dialect
+from keras_tabular.config.schema import Dialect, Schema
+from keras_tabular.core.database import connect
 from keras_tabular.core.errors import UserError, join_mistakes, quote
-from keras_tabular.table.cells import MAX_CELL_LENGTH
-from keras_tabular.table.database import connect
+from keras_tabular.table import excel
+from keras_tabular.table.cells import MAX_CELL_LENGTH, Number
 from keras_tabular.table.parquet import regroup_rows
 
 ROWS_PER_BATCH = 32_768
@@ -32,11 +38,19 @@ CSV_PROBLEMS = {  # by a part of Python's message
     "expected after": "expected the end of the cell after a closing quote, got more text. Write a "
     "quote inside a quoted cell twice.",
 }
-OTHER_FORMATS = {
-    b"PAR1": "a Parquet file. Let its name end in .parquet.",
-    b"PK\3\4": "an Excel file or another zip file. Export the table as CSV.",
-    b"\xd0\xcf\x11\xe0": "an old Excel file. Export the table as CSV.",
+OTHER_FORMATS = {  # by a pattern of the first bytes
+    rb"PAR1": "a Parquet file. Let its name end in .parquet.",
+    rb"PK\x03\x04.*opendocument\.spreadsheet": "an OpenDocument file. Let its name end in .ods.",
+    rb"PK\x03\x04": "an Excel or another zip file. Let the name of an Excel file end in .xlsx.",
+    rb"\xd0\xcf\x11\xe0": "an old Excel file. Let its name end in .xls.",
 }
+SEPARATOR_LINE = re.compile("sep=.?", re.IGNORECASE)  # Excel's first line that names the delimiter
+DECIMAL_COMMA = re.compile(r"\d,\d{1,2}(\D|$)")
+LAST_BYTES, MAX_LAST_LINES = 2**16, 100  # that `read_last_lines` reads
+MAX_ROWS_TO_FIND_UNNAMED = 1000  # in which a column without a name at the end is empty
+
+
+Record = tuple[int, list[str]]  # the number of the line, from 1, and its cells
 
 
 class RawRows(NamedTuple):
@@ -45,7 +59,7 @@ class RawRows(NamedTuple):
     Attributes:
         file: The file.
         first: Number of the first of these rows in the file, from 0.
-        cells: Columns of text if the file is a CSV, of any type if it is Parquet.
+        cells: Columns of any type if the file is Parquet, otherwise of text.
         ragged: Rows of a CSV that have more or fewer cells than the header, by their number in
             `cells`: how many cells are expected and how many there are. Missing cells are empty in
             `cells`.
@@ -70,7 +84,7 @@ def read_csv(
     """
     import duckdb
 
-    header = read_header(file, dialect)
+    _, header = read_header(file, dialect)
     first = 0
     with suppress(duckdb.Error, pa.ArrowException, OSError):
         if _duckdb_reads_the_same_rows(file, dialect, header):
@@ -89,14 +103,47 @@ def read_csv(
         }
         if ragged and not allow_ragged:
             mistakes = (
-                f"{file}, line {batch[number][0]}: expected {expected}, got {got}"
+                f"{describe_place(file, batch[number][0])}: expected {expected}, got {got}"
                 for number, (expected, got) in ragged.items()
             )
-            raise UserError(join_mistakes(mistakes))
-        columns = [[row[n] if n < len(row) else "" for _, row in batch] for n in positions]
-        cells = pa.table([pa.array(column, pa.string()) for column in columns], names)
+            advice = "If a line is no row, list it in skip_lines of data/schema.yaml."
+            raise UserError(f"{join_mistakes(mistakes)}\n{advice}")
+        columns = {
+            name: [row[n] if n < len(row) else "" for _, row in batch]
+            for name, n in zip(names, positions, strict=True)
+        }
+        set_decimal_points(columns, dialect, is_sheet=excel.is_excel(file))
+        cells = pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()})
         yield RawRows(file, first, cells, ragged)
         first += len(batch)
+
+
+def set_decimal_points(
+    columns: dict[str, list[str]], dialect: Dialect, *, is_sheet: bool = False
+) -> None:
+    """Give the numbers of typed files the decimal point that the format of their column has.
+
+    Args:
+        columns: The cells by column, of which those of type `Number` change.
+        dialect: The schema. If it is none, the other texts of a column show its decimal point.
+        is_sheet: Whether 12.5% may be stored as 0.125. In a column of percentages, the numbers
+            become texts that cannot be read.
+    """
+    for name, cells in columns.items():
+        point, form = ".", ""
+        if isinstance(dialect, Schema):
+            if column := dialect.columns.get(name):
+                point, form = column.decimal_point, column.number_format or ""
+        elif any(isinstance(cell, Number) for cell in cells):
+            texts = [c for c in cells if re.search(r"\d", c) and not isinstance(c, Number)]
+            with_comma = [text for text in texts if DECIMAL_COMMA.search(text)]
+            point = "," if 2 * len(with_comma) > len(texts) else "."
+        is_percent = is_sheet and "%" in form
+        if is_percent or point != ".":
+            for row, cell in enumerate(cells):
+                if isinstance(cell, Number):
+                    question = f" (or {100 * float(cell):g}%? Write a text)" if is_percent else ""
+                    cells[row] = cell.replace(".", point) + question
 
 
 def _describe_ragged(row: list[str], header: list[str]) -> tuple[str, str]:
@@ -110,9 +157,11 @@ def _duckdb_reads_the_same_rows(file: Path, dialect: Dialect, header: list[str])
 
     DuckDB reads ` "a"` as `a`, while Python keeps the space and the quotes, and refuses `"a" `.
     DuckDB leaves out a last line that is longer than its buffer. An empty line in a file with one
-    column is a row to DuckDB, and a name with one of *?[ is a pattern of several files.
+    column is a row to DuckDB, and so is a last line that has only delimiters. A name with one of
+    *?[ is a pattern of several files.
     """
-    if not dialect.is_utf8 or len(header) == 1 or set(str(file)) & set("*?["):
+    may_skip = dialect.skip_lines or excel.is_excel(file)
+    if may_skip or not dialect.is_utf8 or len(header) == 1 or set(str(file)) & set("*?["):
         return False
     ends = rb"[\r\n" + re.escape(dialect.delimiter.encode()) + b"]"
     pattern = re.compile(rb'" +(?:' + ends + rb"|$)|(?:^|" + ends + rb') +"')
@@ -125,7 +174,8 @@ def _duckdb_reads_the_same_rows(file: Path, dialect: Dialect, header: list[str])
             if is_long_line or (may_match and pattern.search(block)):
                 return False
             tail = block[-OVERLAP_BYTES:]
-    return True
+    last_line = re.split(rb"[\r\n]", tail.rstrip(b"\r\n"))[-1]
+    return bool(last_line.strip(dialect.delimiter.encode() + b'" \t'))
 
 
 def _read_with_duckdb(
@@ -163,23 +213,80 @@ def _read_with_duckdb(
     yield from tables
 
 
-def read_header(file: Path, dialect: Dialect) -> list[str]:
-    """Return the names in the first line of a file.
+def read_header(file: Path, dialect: Dialect) -> tuple[int, list[str]]:
+    """Return the number of the header's line, and the names in it.
 
     Raises:
         UserError: The file is not a CSV, or it is empty.
     """
-    for _, header in read_records(file, dialect):
-        return header
+    for record in read_records(file, dialect):
+        return record
     raise UserError(f"{file}: expected a header line, got an empty file")
 
 
-def read_records(file: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
-    """Yield the header and the rows, each with the number of the line in which it begins.
+def read_records(file: Path, dialect: Dialect) -> Iterator[Record]:
+    """Yield the header and the rows of a file, each with the number of the line in which it begins.
+
+    Empty lines, the lines `skip_lines` and a first line such as `sep=;` are left out, and above the
+    header and at the end also lines with delimiters alone. The last columns are left out if they
+    have no names; a single one only if it is empty in the first rows.
 
     Raises:
         UserError: The file cannot be read any further; the message names the line.
     """
+    records = _read_all_records(file, dialect)
+    if dialect.skip_lines:
+        skipped = skipped_lines(file, dialect)
+        records = (record for record in records if record[0] not in skipped)
+    records = _leave_out_empty_ends(records)
+    first = list(islice(records, 1))
+    if first and not first[0][1][-1]:
+        first += islice(records, MAX_ROWS_TO_FIND_UNNAMED)
+        width = max(n for n, name in enumerate(first[0][1], start=1) if name)
+        n_unnamed = len(first[0][1]) - width
+        if n_unnamed > 1 or not any(any(cells[width:]) for _, cells in first):
+            all_records, first = chain(first, records), []
+            records = ((n, row if any(row[width:]) else row[:width]) for n, row in all_records)
+    yield from chain(first, records)
+
+
+def skipped_lines(file: Path, dialect: Dialect) -> dict[int, list[str]]:
+    """Return the cells of the lines `skip_lines` by the number of the line, from 1.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    skip_lines = dialect.skip_lines
+    first, last = dict[int, list[str]](), deque[Record](maxlen=-min(0, *skip_lines))
+    for line, cells in _read_all_records(file, dialect):
+        if line in skip_lines:
+            first[line] = cells
+        if not is_empty(cells):
+            last.append((line, cells))
+    return first | dict(last[n] for n in skip_lines if -len(last) <= n < 0)
+
+
+def is_empty(cells: list[str]) -> bool:
+    """Return whether a line contains no text."""
+    return not "".join(cells).strip(" \t") and cells != [""]  # a missing cell, in quotes
+
+
+def _leave_out_empty_ends(records: Iterator[Record]) -> Iterator[Record]:
+    """Leave out lines without text above the header and at the end."""
+    empty: list[Record] | None = None
+    for record in records:
+        if not is_empty(record[1]):
+            yield from empty or ()
+            yield record
+            empty = []
+        elif empty is not None:
+            empty.append(record)
+
+
+def _read_all_records(file: Path, dialect: Dialect) -> Iterator[Record]:
+    if excel.is_excel(file):
+        yield from excel.read_sheet(file, dialect.sheet)
+        return
     csv.field_size_limit(MAX_CELL_LENGTH)
     encoding = "utf-8-sig" if dialect.is_utf8 else dialect.encoding  # skips a byte order mark
     line = 1
@@ -188,20 +295,45 @@ def read_records(file: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]
         with TextIOWrapper(open_bytes(file), encoding=encoding, newline="") as text:
             reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)
             for cells in reader:
-                if cells:
+                is_separator = line == 1 and SEPARATOR_LINE.fullmatch(dialect.delimiter.join(cells))
+                if cells and not is_separator:
                     yield line, cells
                 line = reader.line_num + 1
     except CSV_ERRORS as error:
         raise UserError(describe_error(file, dialect, line, error)) from None
 
 
+def read_last_lines(file: Path, dialect: Dialect) -> list[list[str]]:
+    """Return the cells of the last lines of a file, perhaps of all but the first one.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    if excel.is_excel(file):
+        return [cells for _, cells in deque(read_records(file, dialect), MAX_LAST_LINES)]
+    try:
+        with open_bytes(file) as content:
+            if file.suffix not in COMPRESSED:
+                content.seek(max(0, file.stat().st_size - LAST_BYTES))
+            blocks = deque(iter(partial(content.read, LAST_BYTES), b""), maxlen=2)
+        text = b"".join(blocks).decode(dialect.encoding, "replace")
+        return list(csv.reader(StringIO(text, newline=""), delimiter=dialect.delimiter))[1:]
+    except CSV_ERRORS:  # which `read_records` describes
+        return []
+
+
 def check_format(file: Path) -> None:
     """Raise `UserError` if the first bytes of a file are those of another format."""
     with open_bytes(file) as content:
-        start = content.read(8)
-    for magic, description in OTHER_FORMATS.items():
-        if start.startswith(magic):
+        start = content.read(100)
+    for pattern, description in OTHER_FORMATS.items():
+        if re.match(pattern, start, re.DOTALL):
             raise UserError(f"{file}: expected a CSV file, got {description}")
+
+
+def describe_place(file: Path, line: int) -> str:
+    """Return the file and the line of a CSV file, or the row of a sheet."""
+    return f"{file}, {'row' if excel.is_excel(file) else 'line'} {line}"
 
 
 def open_bytes(file: Path) -> IO[bytes]:
@@ -225,7 +357,7 @@ def describe_error(file: Path, dialect: Dialect, line: int, error: Exception) ->
     if isinstance(error, UnicodeDecodeError):
         line += error.object[: error.start].count(b"\n")  # in the block that cannot be decoded
         problem = f"expected text in {dialect.encoding}, got byte 0x{error.object[error.start]:02x}"
-        problem += ". Convert the file, or set encoding in the schema, for example to latin-1."
+        problem += ". Convert the file, or set encoding in the schema, for example to cp1252."
     if isinstance(error, OSError) and file.suffix in COMPRESSED:
         problem = "The compressed file is cut off or damaged. Copy it again."
     return f"{file}, line {line} or later: {problem}"

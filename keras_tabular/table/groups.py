@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.table.database import row_hashes
+from keras_tabular.core.database import row_hashes
 from keras_tabular.table.parquet import part_paths, read_parts
 
 # If a larger share of the rows repeat others, the columns have so few values that rows are equal by

@@ -13,18 +13,21 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from keras_tabular.config.schema import Dialect, Schema
+from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, quote
-from keras_tabular.table.cells import LONE_SURROGATE
-from keras_tabular.table.csv import COMPRESSED, ROWS_PER_BATCH, RawRows, describe_error, open_bytes
+from keras_tabular.table.cells import LONE_SURROGATE, Number
+from keras_tabular.table.csv import (
+    COMPRESSED,
+    ROWS_PER_BATCH,
+    RawRows,
+    describe_error,
+    open_bytes,
+    set_decimal_points,
+)
 
 MAX_ROWS_FOR_NAMES = 100_000  # a column has to occur in one of the first rows
 MAX_LINES_TO_RECOGNISE_LOG = 10  # the first ones may be incomplete
 EXPECTED = "expected an object of texts, numbers, true, false and null"
-
-
-class Number(str):
-    """A number in JSON as it is written."""
 
 
 class Answer(NamedTuple):
@@ -47,14 +50,10 @@ def read_json_lines(file: Path, dialect: Dialect, names: list[str]) -> Iterator[
     Raises:
         UserError: The file is not valid; the message names the line.
     """
-    declared = dialect.columns.items() if isinstance(dialect, Schema) else ()
-    points = {k: c.decimal_point for k, c in declared if c.number_format and k in names}
-    first, objects = 0, read_objects(file, Number if points else str)
+    first, objects = 0, read_objects(file, Number)
     while rows := [row for *_, row in islice(objects, ROWS_PER_BATCH)]:
         columns = {name: [row.get(name, "") for row in rows] for name in names}
-        for name, point in points.items():
-            cells = columns[name]
-            columns[name] = [c.replace(".", point) if isinstance(c, Number) else c for c in cells]
+        set_decimal_points(columns, dialect)
         yield RawRows(file, first, pa.table(columns), {})
         first += len(rows)
 

@@ -69,7 +69,7 @@ def check_rows(raw: RawRows, columns: Columns, checks: Checks) -> CheckedRows:
         UserError: A column of a Parquet file is not text in UTF-8.
     """
     texts = text_columns(raw, columns)
-    features, failures = _parse_rows(raw, texts, columns)
+    features, failures = parse_rows(raw, texts, columns)
     invalid = {(failure.column, failure.row) for failure in failures}  # null, but not missing
     for name, check_name, rows in failed_cells(features, columns):
         check = check_of_cell(checks, name, check_name)
@@ -107,7 +107,7 @@ def text_columns(raw: RawRows, columns: Columns) -> pa.Table:
     return pa.table(texts)
 
 
-def _parse_rows(raw: RawRows, texts: pa.Table, columns: Columns) -> tuple[pa.Table, list[Failure]]:
+def parse_rows(raw: RawRows, texts: pa.Table, columns: Columns) -> tuple[pa.Table, list[Failure]]:
     """Return the values of `columns`, null where a cell is invalid, and the invalid cells."""
     values, failures = {}, []
     for name, column in columns.items():
@@ -129,8 +129,11 @@ def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
     Raises:
         UserError: A cell is invalid; the message names lines and columns.
     """
-    values, failures = _parse_rows(raw, text_columns(raw, schema.columns), schema.columns)
-    raise_failures(failures, raw.first, row_locator([raw.file], schema))
+    values, failures = parse_rows(raw, text_columns(raw, schema.columns), schema.columns)
+    cell = failures[0].got if failures else ""
+    keys = f"replace: {{{cell}: NEW}} or missing_values: [{cell}]"
+    advice = f"Correct the file, or add {keys} to the column in data/schema.yaml."
+    raise_failures(failures, raw.first, row_locator([raw.file], schema), advice)
     return values
 
 

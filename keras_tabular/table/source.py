@@ -1,4 +1,4 @@
-"""The files of a table (CSV, JSON lines or Parquet): their names, columns and rows."""
+"""The files of a table (CSV, sheets, JSON lines or Parquet): their names, columns and rows."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +16,7 @@ from keras_tabular.core.errors import UserError, format_list, truncate
 from keras_tabular.table import csv, json_lines
 from keras_tabular.table.cells import possible_kinds
 from keras_tabular.table.csv import RawRows
+from keras_tabular.table.excel import is_excel
 from keras_tabular.table.parquet import ADDED_COLUMNS
 
 JSON_SUFFIXES = {".jsonl", ".ndjson"}
@@ -25,7 +26,7 @@ Locate = Callable[[int], str]  # says where the row with a number is, see `row_l
 def source_files(source: str, required: Iterable[str] = ()) -> list[Path]:
     """Return the file that `source` of the schema names, or the sorted files in that folder.
 
-    Hidden files and the .dvc files of `dvc add` are left out.
+    Hidden files, the .dvc files of `dvc add` and the ~ files of open Excel files are left out.
 
     Args:
         required: Names of files that must exist, in addition to at least one other file.
@@ -35,7 +36,7 @@ def source_files(source: str, required: Iterable[str] = ()) -> list[Path]:
     """
     path = Path(source)
     try:
-        paths = path.glob("[!.]*") if path.is_dir() else [path]
+        paths = path.glob("[!.~]*") if path.is_dir() else [path]
         files = sorted(file for file in paths if file.suffix != ".dvc")
         for file in files:
             csv.open_bytes(file).close()
@@ -64,7 +65,7 @@ def is_json(file: Path) -> bool:
 
 def is_csv(file: Path) -> bool:
     """Return whether a file is a CSV, which is every file whose name is not of another format."""
-    return not is_parquet(file) and not is_json(file)
+    return not is_parquet(file) and not is_json(file) and not is_excel(file)
 
 
 def column_types(file: Path, dialect: Dialect) -> pa.Schema:
@@ -76,7 +77,7 @@ def column_types(file: Path, dialect: Dialect) -> pa.Schema:
     if is_parquet(file):
         with parquet_errors(file):
             return pq.read_schema(file)
-    names = json_lines.read_names(file) if is_json(file) else csv.read_header(file, dialect)
+    names = json_lines.read_names(file) if is_json(file) else csv.read_header(file, dialect)[1]
     return pa.schema([(name, pa.string()) for name in names])
 
 
@@ -104,9 +105,12 @@ def check_columns(
         "more than once": sorted(name for name in declared_names if counts[name] > 1),
     }
     if any(problems.values()):
-        where = f"{file}, line 1: The header is" if is_csv(file) else f"{file}: The columns are"
+        where, hint = f"{file}: The columns are", ""
+        if is_csv(file) or is_excel(file):
+            line, header = csv.read_header(file, schema)
+            where = f"{csv.describe_place(file, line)}: The header is"
+            hint = _header_hint(header, schema)
         texts = (f"{problem}: {format_list(names)}" for problem, names in problems.items() if names)
-        hint = _header_hint(types.names, schema) if is_csv(file) else ""
         raise UserError(f"{where} not as declared in the schema. {'; '.join(texts)}{hint}")
     for field in types:
         column, kinds = schema.columns.get(field.name), possible_kinds(field.type)
@@ -120,11 +124,12 @@ def check_columns(
 
 def _header_hint(header: list[str], schema: Schema) -> str:
     """Return a sentence on why a header may be wrong, or an empty text."""
+    if set(header) & set(schema.columns):
+        return ""
+    advice = "List the lines above it in skip_lines of the schema."
     if len(header) == 1 and len(schema.columns) > 1:
-        return f". The line has no {schema.delimiter!r}; is delimiter in the schema right?"
-    if not set(header) & set(schema.columns):
-        return ". No declared column occurs; is the header missing?"
-    return ""
+        return f". The line has no {schema.delimiter!r}; is delimiter in the schema right? {advice}"
+    return f". No declared column occurs; is the header missing? {advice}"
 
 
 def readable_names(types: pa.Schema) -> list[str]:
@@ -143,10 +148,10 @@ def read_rows(
     Raises:
         UserError: The file is broken; the message names the line if it is not Parquet.
     """
-    if is_csv(file):
-        yield from csv.read_csv(file, dialect, names, allow_ragged=allow_ragged)
-    elif is_json(file):
+    if is_json(file):
         yield from json_lines.read_json_lines(file, dialect, names)
+    elif not is_parquet(file):
+        yield from csv.read_csv(file, dialect, names, allow_ragged=allow_ragged)
     else:
         first = 0
         with parquet_errors(file), pq.ParquetFile(file) as parquet:
@@ -168,8 +173,8 @@ def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Locate:
     """Return a function that describes where a row is: the line in which it begins.
 
     Its argument is the number of the row, counted from 0 over all files. It has to be called for
-    rows in ascending order, since it reads the files once. A row of a Parquet file is described by
-    its number in the file, from 0.
+    rows in ascending order, since it reads the files once. A row of a sheet is described by the
+    number that Excel shows, and a row of a Parquet file by its number in the file, from 0.
 
     Args:
         name: Name of the file in messages, if there is one file and its path means nothing.
@@ -180,7 +185,7 @@ def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Locate:
     def locate(number: int) -> str:
         file, path, place = next(place for row, place in places if row == number)
         displayed = Path(name, path.relative_to(file)) if name else path
-        return f"{displayed}, {'row' if is_parquet(path) else 'line'} {place}"
+        return f"{displayed}, {'row' if is_parquet(path) or is_excel(path) else 'line'} {place}"
 
     return locate
 

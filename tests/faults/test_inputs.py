@@ -22,7 +22,7 @@ from tests.helpers import build_schema, read_table
     ("text", "message"),
     [
         ("PAR1\x15\x04", ": expected a CSV file, got a Parquet file"),
-        ("PK\x03\x04\x14\0", ": expected a CSV file, got an Excel file"),
+        ("PK\x03\x04\x14\0", ": expected a CSV file, got an Excel or another"),
         ('x,y\n"re"d,1\n', ", line 2: expected the end of the cell after a closing quote"),
         ('x,y\n1,0\n1,0\n"', ", line 4: expected a quote that closes the cell"),
     ],

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_tabular.config.schema import Schema, load_schema
-from keras_tabular.schema_inference.schema import format_yaml
+from keras_tabular.config.typed_yaml import format_yaml
+from keras_tabular.core.errors import UserError
 from tests.commands import call_main
 from tests.helpers import read_table
 from tests.tables import make_mixed_table
@@ -120,7 +121,7 @@ def test_different_texts_for_a_value_are_one_class(
     [
         ("x,y\n1,a\n1,a\n", r"target: .* column y, got \['a'\]"),
         ("x,z\n1,a\n", "target: expected one of x, z, got 'y'"),
-        ("x,x,y\n1,1,a\n", "t.csv: .* 'x' more than once"),
+        ("x,x,y\n1,1,a\n", "t.csv, line 1: .* 'x' more than once. Rename"),
         ("x,y\n", "t.csv: expected rows"),
         ("", "t.csv: .* empty file"),
         (None, "t.csv: no such file"),
@@ -164,6 +165,51 @@ def test_a_name_with_a_line_break_or_commas_does_not_hide_the_delimiter(tmp_path
     assert {*schema.classes} == {"on", "1e5", "a\nb", "#"}
 
 
+LINES = "".join(f"{'NS'[n % 2]};{n},5;{n * 7 % 11};{'yn'[n % 3 > 0]}\n" for n in range(40))
+HEADER = "region;weight;price;y\n"
+EXTRA_LINES: list[tuple[str, list[int]]] = [
+    (HEADER + LINES + "\n;;;\n", []),
+    (f"Sales, by region\nJune, 2024\n\n{HEADER}{LINES}", [1, 2]),
+    (f"Sales;;;\n;;;\n{HEADER}-;[kg];EUR;\n{LINES}", [1, 4]),
+    (f"{HEADER}{LINES}Total;123,4;56;\nSource: the office, 2024\n", [-1, -2]),
+    (f"{HEADER}{LINES}(40 rows);;;\n", [-1]),
+    (f"{HEADER}{HEADER}{LINES}N;12\n", [2, 43]),
+    (f'{HEADER}{LINES}Summe;123,4;56;\n\n"These are figures of June.";;;\n', [-1, -2]),
+]
+
+
+@pytest.mark.parametrize(("text", "skip_lines"), EXTRA_LINES)
+def test_lines_that_are_no_rows_are_found(tmp_path: Path, text: str, skip_lines: list[int]) -> None:
+    (tmp_path / "t.csv").write_bytes(b"\xff\xfe" + text.encode("utf-16-le"))
+    schema = run_and_load(tmp_path)
+    assert (schema.delimiter, schema.encoding) == (";", "utf-16")
+    assert [*schema.skip_lines] == skip_lines
+    assert [column.kind for column in schema.columns.values()] == [
+        *("category", "real", "integer", "category"),
+    ]
+    assert len(read_column(tmp_path, "y")) == 40
+
+
+@pytest.mark.parametrize("line", ["Summe;123,4;56;y\n", ";123,4;56;\n"])
+def test_a_line_that_may_be_a_row_is_kept_with_a_question(tmp_path: Path, line: str) -> None:
+    (tmp_path / "t.csv").write_text(HEADER + LINES + line)
+    assert run_and_load(tmp_path).skip_lines == ()
+    text = (tmp_path / "schema.yaml").read_text()
+    assert "skip_lines: [] # Is the last line" in text
+    assert "a total) a row? If not, set skip_lines: [-1]." in text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_tabs_between_quotes_and_utf_16_without_a_mark_are_recognised(
+    encoding: str, tmp_path: Path
+) -> None:
+    text = (HEADER + LINES).replace(";", '"\t"').replace("\n", '"\n"').removesuffix('"')
+    (tmp_path / "t.csv").write_text(f'"{text}', encoding)
+    schema = run_and_load(tmp_path)
+    assert (schema.delimiter, schema.encoding) == ("\t", encoding)
+    assert len(read_column(tmp_path, "weight")) == 40
+
+
 def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
     """A column without a kind is ignored."""
     rng, rows = np.random.default_rng(0), 600
@@ -177,7 +223,11 @@ def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
         "weight": ([f"{n} kg" for n in rng.integers(1, 900, rows)], "integer", "1,234.5 kg"),
         "cost": ([f"${10_000 + 7 * n:,}" for n in range(rows)], "integer", "$1,234.5"),
         "user_id": ([f"{1000 + number % 70:,}" for number in range(rows)], "category", None),
-        "some": ([*(f"{value} to" for value in range(rows - 2)), "?5", "~6"], "text", None),
+        "some": (
+            [*(f"{value} to" for value in range(rows - 2)), "?5", "~6"],
+            "integer",
+            "1,234.5 to",
+        ),
         "day": (days.strftime("%m/%d/%Y"), "datetime", "%m/%d/%Y"),
         "created_at": (1_600_000_000 + 40_000 * np.arange(rows), "datetime", "epoch"),
         "month": (days.strftime("%b-%Y"), "datetime", "%b-%Y"),
@@ -201,7 +251,7 @@ def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
         "group: customer_id": "customer_id",
         "time: day": "day",
         "lists of 7 labels between |": "genres",
-        "as plain numbers": "some",
+        "Is '?5' (t.csv, line 600) a mistake? Add replace: {\"?5\": NEW": "some",
         "known before y is?": "near",
         "a copy of y?": "log",
         "written as %d/%m/%Y?": "either",
@@ -223,8 +273,16 @@ QUESTIONS: list[tuple[str, Any, str | None]] = [
     ("grade", np.where(RNG.random(500) < 0.1, 9, RNG.integers(1, 5, 500)), "mean missing"),
     ("age", np.where(ROWS < 5, 999, RNG.integers(18, 91, 500)), "mean missing"),
     ("calls", np.where(RNG.random(500) < 0.1, -1, RNG.poisson(4, 500)), "mean missing"),
-    ("wind_speed", np.where(ROWS == 7, 1048, MEASURED), "1048 right? If not, set max"),
-    ("depth", np.where(ROWS == 5, -5000, MEASURED), "-5000 right? If not, set min"),
+    (
+        "wind_speed",
+        np.where(ROWS == 7, 1048, MEASURED),
+        "1048 right? If not, add missing_values: [1048], nullable: true, or set max",
+    ),
+    (
+        "depth",
+        np.where(ROWS == 5, -5000, MEASURED),
+        "-5000 right? If not, add missing_values: [-5000], nullable: true, or set min",
+    ),
     # But no rain, -9 degrees and the end of a long tail are plausible.
     ("rain", np.where(RNG.random(500) < 0.4, 0, RNG.exponential(3, 500).round(1)), None),
     ("fahrenheit", RNG.normal(20, 15, 500).round(), None),
@@ -255,7 +313,7 @@ QUESTIONS: list[tuple[str, Any, str | None]] = [
     ("flag", np.arange(1000) == 5, "999 of 1000"),
     ("few", [3.5, 4.5, *[None] * 998], "2 of 1000"),
     ("rare", np.arange(1000) < 20, None),
-    ("compact", DAYS[:30].strftime("%Y%m%d").astype(int), "format: '%Y%m%d'"),
+    ("compact", DAYS[:30].strftime("%Y%m%d").astype(int), 'format: "%Y%m%d"'),
     ("day", [f"{day:%m/%d/%Y}" if day.day % 2 else f"{day:%d/%m/%Y}" for day in DAYS], "%m/%d/%Y"),
 ]
 
@@ -275,7 +333,7 @@ def test_a_column_is_asked_about_once_or_not_at_all(
 def test_spellings_of_a_value_become_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    colours = ["red", "Red", " red", "blue", "red"] * 20
+    colours = [*["red", "Red", " red", "blue", "red"] * 14, *(" " * n + "Red" for n in range(30))]
     schema, _ = infer_from_frame(tmp_path, {"c": colours, "y": ["yes", "Yes ", "no", "NO"] * 25})
     assert schema.classes == ("no", "yes")
     assert {*read_column(tmp_path, "c")} == {"red", "blue"}
@@ -312,11 +370,116 @@ def test_decimal_commas_and_thousands_separators_are_told_apart(
     assert ("Both formats fit." in comments["x"]) == is_asked
 
 
-def test_dates_may_have_several_formats(tmp_path: Path) -> None:
-    days = [f"{day:%Y-%m-%d}" if day.day % 3 else f"{day:%d.%m.%Y}" for day in DAYS]
+@pytest.mark.parametrize("forms", [("ISO8601", "%d.%m.%Y"), ("%d/%m/%Y", "%Y/%m/%d")])
+def test_dates_may_have_several_formats(forms: tuple[str, str], tmp_path: Path) -> None:
+    first, second = (form.replace("ISO8601", "%Y-%m-%d") for form in forms)
+    days = [f"{day:{first if day.day % 3 else second}}" for day in DAYS]
     schema, _ = infer_from_frame(tmp_path, {"day": days, "y": LABELS})
-    assert schema.columns["day"].format == ("ISO8601", "%d.%m.%Y")
+    assert schema.columns["day"].format == forms
     assert read_column(tmp_path, "day") == [*DAYS.tz_localize("UTC")]
+
+
+AMOUNTS = [f"{value:.1f}" for value in np.random.default_rng(2).gamma(3, 40, 240) + 1]
+CLOCK = [f"{hour:02}:{minute:02}" for hour in range(24) for minute in range(10)]
+
+
+def insert(text: str, step: int = 240, texts: list[str] = AMOUNTS) -> list[str]:
+    """Return a column in which every `step`-th text from the second on is another one."""
+    return [text if row % step == 1 else other for row, other in enumerate(texts)]
+
+
+@pytest.mark.parametrize(
+    ("values", "form", "question"),
+    [
+        (insert("12o"), None, "Is '12o' (t.csv, line 3) a mistake? Add replace: {12o: \"120\"}"),
+        (insert("140,4", 20), None, "Is '140,4' (t.csv, line 3) a mistake? Add replace: {\"140,4\":"),
+        (insert("<5", 20), None, "(t.csv, line 3) a mistake? Add replace: {<5: NEW}"),
+        (insert("k.A.", 3), None, "'k.A.' 80 times: missing?"),
+        (insert("huge", 24), None, "'huge' 10 times: missing?"),
+        (insert("-", 9), None, "'-' 27 times: missing?"),
+        (insert("n. d.", 9, CLOCK), "%H:%M", "missing? If not"),
+        (CLOCK, "%H:%M", "Are these times of day?"),
+        (insert("3", texts=[f"{a}%" for a in AMOUNTS]), "1,234.5%", "Is '3' in % too?"),
+        (insert("(7)"), "1,234.5", "Is '(7)' negative?"),
+        ([f"{a}kWh" for a in AMOUNTS], "1,234.5kWh", ""),
+        ([f"{a} km/h" for a in AMOUNTS], "1,234.5 km/h", ""),
+        ([f"1\u00a0{a:0>5}" for a in AMOUNTS], "1\u00a0234.5", ""),
+        ([f"1'{a:0>5}".replace(".", ",") for a in AMOUNTS], "1'234,5", ""),
+        ([f"Fr. 1\u2019{a:0>5}" for a in AMOUNTS], "Fr. 1\u2019234.5", ""),
+        ([f"{float(a):.3e}".replace(".", ",") for a in AMOUNTS], "1.234,5", ""),
+    ],
+)
+def test_a_column_is_nearly_or_in_other_clothes_a_number(
+    values: list[str], form: str | None, question: str, tmp_path: Path
+) -> None:
+    schema, comments = infer_from_frame(tmp_path, {"x": values, "y": LABELS * 4})
+    assert schema.columns["x"].kind in ("real", "integer", "datetime")
+    assert schema.columns["x"].format == form
+    assert question in comments["x"]
+    if "mistake" not in question:
+        assert len(read_column(tmp_path, "x")) == 240
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("x", [f"A{n % 50}" for n in range(240)]),
+        ("x", [f"{n % 60}" if n % 11 else f"{n % 60},{n % 7},2" for n in range(240)]),
+        ("x", [f"{n % 60}" if n % 11 else f"{n % 60}b" for n in range(240)]),
+        ("x", [f"{a} kg" if n % 2 else f"{a}0 g" for n, a in enumerate(AMOUNTS)]),
+        ("zip_code", insert("K1A 0B1", texts=[f"{10_000 + n % 99}" for n in range(240)])),
+    ],
+)
+def test_codes_and_several_units_are_no_numbers(
+    name: str, values: list[str], tmp_path: Path
+) -> None:
+    schema, comments = infer_from_frame(tmp_path, {name: values, "z": AMOUNTS, "y": LABELS * 4})
+    assert schema.columns[name].kind in ("category", "text")
+    assert ("Are these numbers? Then declare" in comments[name]) == ("A" not in values[0])
+
+
+def test_the_first_run_stops_at_a_mistake_until_a_key_is_pasted(tmp_path: Path) -> None:
+    infer_from_frame(tmp_path, {"x": insert("12o"), "y": LABELS * 4})
+    with pytest.raises(UserError, match=r"line 3, column x: .*\n.*replace: \{'12o': NEW\}"):
+        read_column(tmp_path, "x")
+    file = tmp_path / "schema.yaml"
+    keys = 'replace: {12o: "120"}'
+    assert keys in file.read_text()
+    file.write_text(file.read_text().replace("x: {kind: real", f"x: {{kind: real, {keys}"))
+    assert read_column(tmp_path, "x")[1] == 120
+
+
+def test_a_missing_class_is_asked_about(tmp_path: Path) -> None:
+    classes = np.resize(["mild", "severe", "none", "fehlt"], 60)
+    schema, comments = infer_from_frame(tmp_path, {"x": NUMBERS, "y": classes})
+    assert {*schema.classes} == {"mild", "severe"}
+    assert "'none' 15 times, 'fehlt' 15 times: missing? If not, move it from" in comments["y"]
+
+
+def test_days_of_excel_are_asked_about(tmp_path: Path) -> None:
+    days = np.random.default_rng(0).permutation(np.arange(45_000, 45_060))
+    _, comments = infer_from_frame(tmp_path, {"date": days, "x": NUMBERS, "y": LABELS})
+    assert "declare {kind: datetime, format: excel}" in comments["date"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "positive", "is_asked"),
+    [
+        (("nein", "ja", "ja"), "ja", False),
+        (("mit Befund", "mit Befund", "ohne Befund"), "mit Befund", False),
+        (("ei", "kyllä", "kyllä"), "kyllä", False),
+        (("TRUE", "1", "FALSE", "0", "1"), True, False),
+        (("disease", "disease", "no disease"), "disease", True),
+        (("a", "a", "b"), "b", True),
+        (("oui", "non", "\\N", "inconnu", "y"), "oui", False),  # the last one is the column's name
+    ],
+)
+def test_the_positive_class_is_yes_or_the_rarer_one(
+    classes: tuple[str, ...], positive: str | bool, is_asked: bool, tmp_path: Path
+) -> None:
+    schema, comments = infer_from_frame(tmp_path, {"x": NUMBERS, "y": np.resize(classes, 60)})
+    assert schema.positive == positive
+    assert ("If not, set positive: " in comments["y"]) == is_asked
 
 
 @pytest.mark.parametrize("name", ["customer_id", "Nr", "No", "key", "uuid", "orderNo"])

@@ -62,7 +62,7 @@ BAD_FILES: list[tuple[str | bytes, str]] = [
     (HEADER + ROW + "1,1,x,1,\n" + ROW, ", line 3: expected 4 cells, got 5"),
     (HEADER + '1,1,x,1,""\n' + ROW, ", line 2: expected 4 cells, got 5"),
     (HEADER + ROW + "1,1,x,,,\n" + ROW, ", line 3: expected 4 cells, got 6"),
-    ((HEADER + "1,1,é,1\n").encode("latin-1"), ", line 2 or later: .*got byte 0xe9"),
+    ((HEADER + "1,1,é,1\n").encode("cp1252"), ", line 2 or later: .*got byte 0xe9"),
     (HEADER + '1,1,"x\n\ny",1\n\nx,1,x,1\n', ", line 6, column a"),
     (HEADER + "x,1.5,x,1\n" + ROW + "1,1,x,no\n", ", line 2, column a(?s:.*), line 4, column y"),
     (HEADER + MANY + "1,1\n", ", line 200002: expected 4 cells, got 2"),
@@ -194,3 +194,31 @@ def test_a_space_outside_quotes_is_part_of_the_cell(tmp_path: Path) -> None:
     late = HEADER + MANY + '1,1, "x",1\n'
     for text in (HEADER + '1,1, "x",1\n', late, late.replace("\n", "\r\n", 1)):
         assert write_and_read(tmp_path / "t.csv", text)["c"][-1].as_py() == ' "x"'
+
+
+def test_lines_that_are_no_rows_are_left_out(tmp_path: Path) -> None:
+    text = "Sales\n,,,\na,b,c,y,,\nkg,,,,,\n1,1,x,1,,\n,,,,,\n1,2,z,0,,\n"
+    text += "Total,3,,,,\n,,,\n\nSource: x\n"
+    schema = SCHEMA.model_copy(update={"skip_lines": (1, 4, -1, -2)})
+    (tmp_path / "t.csv").write_text(text)
+    records = list(csv_files.read_records(tmp_path / "t.csv", schema))
+    assert records == [
+        (3, ["a", "b", "c", "y"]),
+        (5, ["1", "1", "x", "1"]),
+        (6, ["", "", "", ""]),
+        (7, ["1", "2", "z", "0"]),
+    ]
+    assert sorted(csv_files.skipped_lines(tmp_path / "t.csv", schema)) == [1, 4, 8, 11]
+    text = text.replace(",,,,,\n1,2", "1,x,x,1,,\n1,2")
+    with pytest.raises(UserError, match=r"t\.csv, line 6, column b"):
+        write_and_read(tmp_path / "t.csv", text, schema)
+    with pytest.raises(UserError, match=r"line 2: expected 4 cells, got 6; .* no name for '', 'x'"):
+        write_and_read(tmp_path / "t.csv", "a,b,c,y,,\n1,1,x,1,,x\n")
+
+
+@pytest.mark.parametrize("end", [",,,\n,,,\n", "\n\n,,,", '"",,,\n   \n'])
+def test_delimiters_at_the_end_of_a_file_are_no_rows(end: str, tmp_path: Path) -> None:
+    table = write_and_read(tmp_path / "t.csv", HEADER + ROW + end)
+    assert len(table) == 1
+    table = write_and_read(tmp_path / "t.csv", f"sep=,\n{HEADER}{ROW}{end}")
+    assert len(table) == 1

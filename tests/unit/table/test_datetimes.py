@@ -62,6 +62,8 @@ BERLIN = {
         ({"format": "%m/%d/%Y %I:%M %p %z"}, TWELVE_HOURS),
         ({"format": "epoch"}, EPOCH),
         ({"format": "epoch_ms"}, {"1260759144000": "2009-12-14T02:52:24", "x": WRONG}),
+        ({"format": "excel"}, {"45292.25": "2024-01-01T06:00:00", "0": "1899-12-30T00:00:00"}),
+        ({"format": "%H:%M"}, {"08:15": "1900-01-01T08:15:00", "24:15": WRONG}),
         ({"timezone": "Europe/Berlin"}, BERLIN),
         ({"timezone": "America/Sao_Paulo"}, {"2018-11-04": "2018-11-04T03:00:00"}),
         ({"timezone": "America/New_York"}, {"9999-12-31T23:00": WRONG}),

@@ -1,0 +1,85 @@
+"""Sheets of Excel and OpenDocument files, whose cells become the texts that a CSV would have."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, time, timedelta
+from pathlib import Path
+from typing import Any
+
+from keras_tabular.core.errors import UserError, format_list
+from keras_tabular.table.cells import Number
+
+SUFFIXES = {".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"}
+
+
+def is_excel(file: Path) -> bool:
+    """Return whether a file is a spreadsheet, by its name."""
+    return file.suffix.lower() in SUFFIXES
+
+
+def list_sheets(file: Path) -> list[str]:
+    """Return the names of the visible sheets that are not empty.
+
+    Those with one row or one column, such as a cover, come last.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    from python_calamine import SheetTypeEnum, SheetVisibleEnum
+
+    form = SheetTypeEnum.WorkSheet, SheetVisibleEnum.Visible
+    with _open(file) as workbook:
+        metadata = [
+            sheet for sheet in workbook.sheets_metadata if (sheet.typ, sheet.visible) == form
+        ]
+        sheets = [workbook.get_sheet_by_name(sheet.name) for sheet in metadata]
+    sheets.sort(key=lambda sheet: min(sheet.height, sheet.width) < 2)
+    return [sheet.name for sheet in sheets if sheet.height]
+
+
+def read_sheet(file: Path, name: str | None) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a sheet that are not empty, each with its number, from 1.
+
+    A formula is its stored value, a percentage is the stored fraction, and an error such as #N/A is
+    an empty cell.
+
+    Args:
+        name: Name of the sheet; None for the first one of `list_sheets`.
+
+    Raises:
+        UserError: The file cannot be read, or it does not have the sheet.
+    """
+    names = [name] if name is not None else list_sheets(file)[:1]
+    with _open(file) as workbook:
+        if missing := {*names} - {*workbook.sheet_names}:
+            problem = f"expected a sheet {missing.pop()!r} (sheet in data/schema.yaml)"
+            raise UserError(f"{file}: {problem}, got {format_list(workbook.sheet_names)}")
+        for sheet in map(workbook.get_sheet_by_name, names):
+            for number, values in enumerate(sheet.iter_rows(), start=1):
+                cells = [value if type(value) is str else _as_text(value) for value in values]
+                if any(cells):
+                    yield number, cells
+
+
+@contextmanager
+def _open(file: Path) -> Iterator[Any]:
+    from python_calamine import CalamineError, CalamineWorkbook
+
+    try:
+        with file.open("rb") as content:
+            yield CalamineWorkbook.from_filelike(content)
+    except (CalamineError, OSError) as error:
+        raise UserError(f"{file}: cannot be read as a spreadsheet: {error}") from None
+
+
+def _as_text(value: bool | float | date | time | timedelta) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return Number(int(value) if value == int(value) else value)
+        case timedelta():
+            minutes, seconds = divmod(round(value.total_seconds()), 60)
+            return f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
+        case _:
+            return value.isoformat()
