@@ -392,7 +392,7 @@ def insert(text: str, step: int = 240, texts: list[str] = AMOUNTS) -> list[str]:
     ("values", "form", "question"),
     [
         (insert("12o"), None, "Is '12o' (t.csv, line 3) a mistake? Add replace: {12o: \"120\"}"),
-        (insert("140,4", 20), None, "Is '140,4' (t.csv, line 3) a mistake? Add replace: {\"140,4\":"),
+        (insert("140,4", 20), None, 'a mistake? Add replace: {"140,4": "140.4"}'),
         (insert("<5", 20), None, "(t.csv, line 3) a mistake? Add replace: {<5: NEW}"),
         (insert("k.A.", 3), None, "'k.A.' 80 times: missing?"),
         (insert("huge", 24), None, "'huge' 10 times: missing?"),
