@@ -9,14 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pyarrow as pa
+
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.cluster import uses_ray
 from keras_tabular.core.errors import UserError, format_list, quote
 from keras_tabular.core.files import atomic_write, md5_hash
 from keras_tabular.model_file.metadata import ModelMetadata, read_metadata
-from keras_tabular.table.csv import skipped_lines
+from keras_tabular.table import csv
 from keras_tabular.table.excel import is_excel
 from keras_tabular.table.json_lines import is_log, read_answers
+from keras_tabular.table.rows import parse_rows, text_columns
 from keras_tabular.table.source import check_columns, is_csv, is_json
 
 MODEL = Path("models/model.keras")  # the model that `dvc repro` writes
@@ -70,15 +73,14 @@ def scratch_folder() -> TemporaryDirectory[str]:
 def open_rows(args: Namespace, content: bytes) -> Iterator[Path]:
     """Yield the file of rows, the folder of a log of answers, or a copy of stdin or a pipe.
 
-    Warnings name the lines that the schema skips, and count the lines of a log that cannot be read
-    and the rows that another model answered.
+    Warnings count the lines of a log that cannot be read and the rows that another model answered.
 
     Args:
         args: Result of `parse_model_and_rows`.
         content: Content of the model's file.
 
     Raises:
-        UserError: The file cannot be opened, or a log has no answers.
+        UserError: The file cannot be opened, a log has no answers, or the schema skips a row.
     """
     with seekable_file(args.rows) as file:
         if is_json(file) and is_log(file):
@@ -97,12 +99,25 @@ def open_rows(args: Namespace, content: bytes) -> Iterator[Path]:
             if other_models:
                 message = f"some rows were answered by other models than {args.model}"
                 print(f"warn: {message}: {format_list(other_models)}", file=sys.stderr)
-        schema, _ = read_schema(args.model, content)
-        if schema.skip_lines and (is_csv(file) or is_excel(file)):
-            lines = skipped_lines(file, schema).items()
-            texts = format_list(f"{line} ({quote(' '.join(cells))})" for line, cells in lines)
-            print(f"warn: lines that skip_lines leaves out: {texts}", file=sys.stderr)
+        check_skipped_lines(file, read_schema(args.model, content)[0])
         yield file
+
+
+def check_skipped_lines(file: Path, schema: Schema) -> None:
+    """Raise `UserError` if a line of new rows that `skip_lines` leaves out looks like a row."""
+    if not schema.skip_lines or not (is_csv(file) or is_excel(file)):
+        return
+    _, header = csv.read_header(file, schema)
+    for line, cells in csv.skipped_lines(file, schema).items():
+        if len(cells) != len(header) or not all(cells) or cells == header:
+            continue
+        row = csv.RawRows(file, 0, pa.table([[cell] for cell in cells], header), {})
+        columns = {name: schema.columns[name] for name in header if name in schema.features}
+        if columns and not parse_rows(row, text_columns(row, columns), columns)[1]:
+            place = csv.describe_place(file, line)
+            problem = f"skip_lines of the model leaves out {quote(' '.join(cells))}, perhaps a row"
+            advice = "Have a line there that is no row, as in the table of the training"
+            raise UserError(f"{place}: {problem}. {advice}.")
 
 
 @contextmanager

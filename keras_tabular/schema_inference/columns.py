@@ -21,6 +21,7 @@ IDENTIFIER = re.compile(
 # Names of columns of codes, which are no numbers if one of their texts is none.
 CODE_NAME = re.compile(rf"{IDENTIFIER.pattern}|(?i:zip|plz|post|code|phone|mobil|fax|isbn|iban)")
 MAX_CODES, MAX_CODE_SHARE = 3, 0.02  # of the texts; more that are no numbers, but have digits
+MAX_MISSING_CLASSES = 0.1  # of the rows; a word in more rows is a class
 MIN_WORD_ROWS = 3  # of a word among numbers or dates that may mean missing
 MIN_COUNTING_SHARE = 0.9  # of the integers from the smallest to the largest value of a counter
 YEARS = (1800, 2100)
@@ -140,7 +141,8 @@ def find_missing_classes(name: str, classes: Counter[str]) -> list[str]:
     The name of the column is one, from a header in the middle of a table.
     """
     words = [text for text in classes if text == name or formats.may_mean_missing_category(text)]
-    return words if 2 <= len(classes) - len(words) <= MAX_CLASSES else []
+    is_rare = sum(classes[text] for text in words) <= MAX_MISSING_CLASSES * classes.total()
+    return words if is_rare and 2 <= len(classes) - len(words) <= MAX_CLASSES else []
 
 
 def infer_kind(

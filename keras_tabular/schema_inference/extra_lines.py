@@ -7,6 +7,7 @@ from statistics import median
 from typing import NamedTuple
 
 from keras_tabular.core.errors import quote
+from keras_tabular.schema_inference import formats
 from keras_tabular.table.csv import Record
 
 MIN_ROWS = 3
@@ -20,10 +21,12 @@ UNIT = re.compile(
     r"[23²³]?|\w{1,3}/\w{1,3}[23²³]?|t|h|d|a|lbs?|oz|ft|in|mi|min|ha|kcal|mmHg|ppm|pcs|Stk\.?|Stück"
     r"|(year|yr|month|day|hour|minute|second)s?|Jahre?|Monate?|Tage?|Stunden?|ans|años|anni"
 )
+# A word that may also be an ordinary value.
+DOUBTFUL = r"sum|suma|soma|mean|average|mittelwert|durchschnitt|moyenne|media|promedio"
+DOUBTFUL_TOTAL = re.compile(rf"({DOUBTFUL}):?", re.IGNORECASE)
 TOTAL = re.compile(
-    r"((grand |sub)?totals?|gesamt(summe)?|(zwischen)?summe|insgesamt|sum|summa|somme|totale?|suma"
-    r"|soma|totaal|totalt|razem|celkem|összesen|total g[eé]n[eé]ral|mean|average|mittelwert"
-    r"|durchschnitt|moyenne|media|promedio):?",
+    r"((grand |sub)?totals?|gesamt(summe)?|(zwischen)?summe|insgesamt|summa|somme|totale?"
+    rf"|totaal|totalt|razem|celkem|összesen|total g[eé]n[eé]ral|{DOUBTFUL}):?",
     re.IGNORECASE,
 )
 NOTE = re.compile(
@@ -78,7 +81,8 @@ def find_extra_lines(records: Iterator[Record], tail: list[list[str]]) -> list[E
     columns = range(len(header))
     numbers = {n for n in columns if _are_numbers([_cell(row, n) for _, row in rows[1:]])}
     units = [text for n in numbers if (text := _cell(rows[0][1], n))]
-    if units and rows[0][1] != header and not any(map(_is_number, units)):
+    may_be_gaps = any(formats.may_mean_missing(re.sub("[%‰$€£°]", "unit", text)) for text in units)
+    if units and rows[0][1] != header and not may_be_gaps and not any(map(_is_number, units)):
         are_units = all(map(UNIT.fullmatch, units))
         if are_units or len({*units}) > 1:
             lines.append(ExtraLine(*rows[0], "units", are_units))
@@ -109,7 +113,8 @@ def _find_odd_lines(
             odd.append(ExtraLine(number, cells, "the header again"))
         elif is_unnamed and _texts(cells) not in known_texts:
             odd.append(ExtraLine(number, cells, "too many or too few cells"))
-    return odd if len(odd) <= min(MAX_ODD_LINES, MAX_ODD_SHARE * n_rows) else []
+    are_few = len(odd) <= min(MAX_ODD_LINES, MAX_ODD_SHARE * n_rows)
+    return odd if are_few else [line for line in odd if line.cells == header]
 
 
 def _form_at_end(
@@ -123,15 +128,17 @@ def _form_at_end(
     """
     texts, rows_above = _texts(cells), rows[:-MAX_LINES_AT_END] or rows
     is_lone = len(texts) == 1 and all(len(_texts(row)) > 2 for row in rows_above)
-    if is_lone or (len(texts) < len(rows[0]) and NOTE.match(texts[0])):
-        return "a note", True
+    if is_lone or (2 * len(texts) < len(rows[0]) and NOTE.match(texts[0])):
+        return "a note", cells[0].strip() == texts[0] and not _is_number(texts[0])
     labels = {n for n in range(len(cells)) if TOTAL.fullmatch(_cell(cells, n))}
     is_row = any(_cell(row, n) == _cell(cells, n) for row in rows for n in labels)
     others_are_empty = not any(_cell(cells, n) for n in text_columns - labels)
     if is_row or not any(map(_is_number, texts)):
         return "", False
     if labels:
-        return "a total", others_are_empty
+        return "a total", others_are_empty and not any(
+            DOUBTFUL_TOTAL.fullmatch(text) for text in texts
+        )
     are_never_empty = all(_cell(row, n) for row in rows for n in text_columns)
     return "a total" if text_columns and others_are_empty and are_never_empty else "", False
 

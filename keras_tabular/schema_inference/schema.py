@@ -31,7 +31,7 @@ CLASS_WORDS = """
     bad/good default/paid churn/stay churned/stayed case/control impaired/control dead/alive
     died/survived malignant/benign abnormal/normal failed/passed fail/pass fraud/legitimate spam/ham
     ja/nein j/n wahr/falsch positiv/negativ mit/ohne krank/gesund ja/nee waar/onwaar met/zonder
-    oui/non vrai/faux positif/négatif avec/sans malade/sain sí/no si/no s/n verdadero/falso con/sin
+    oui/non vrai/faux positif/négatif avec/sans malade/sain sí/no si/no verdadero/falso con/sin
     positivo/negativo sim/não sim/nao verdadeiro/falso com/sem sì/no vero/falso con/senza ja/nej
     sant/falskt sand/falsk med/utan med/uden ja/nei sann/usann med/uten kyllä/ei tak/nie ano/ne
     prawda/fałsz áno/nie pravda/nepravda da/ne igen/nem da/nu evet/hayır да/нет истина/ложь
@@ -155,11 +155,16 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
 def choose_positive(rarer: Value, other: Value) -> tuple[Value, Value, bool]:
     """Return the positive and the negative class, and whether their names tell which is which."""
     first, second = (re.split(r"[\W_]+", str(value).casefold())[0] for value in (rarer, other))
-    evidence = (first in POSITIVE) + (second in NEGATIVE)
-    other_evidence = (second in POSITIVE) + (first in NEGATIVE)
-    if other_evidence > evidence:
-        return other, rarer, other_evidence == 2
-    return rarer, other, evidence == 2
+    if [second, first] in WORD_PAIRS:
+        return other, rarer, True
+    words = [
+        word for word in (first, second) if word.isdigit() or len(word) > 1
+    ]  # n is no, or north
+    is_other = any(word in words for word in ({second} & POSITIVE) | ({first} & NEGATIVE))
+    is_rarer = any(word in words for word in ({first} & POSITIVE) | ({second} & NEGATIVE))
+    if is_other and not is_rarer:
+        return other, rarer, False
+    return rarer, other, [first, second] in WORD_PAIRS
 
 
 def infer_task(kind: Kind, classes: Counter[Value]) -> type[Task]:

@@ -236,7 +236,8 @@ def read_records(file: Path, dialect: Dialect) -> Iterator[Record]:
     """
     records = _read_all_records(file, dialect)
     if dialect.skip_lines:
-        skipped = skipped_lines(file, dialect)
+        are_known = min(dialect.skip_lines) > 0  # without the end of the file
+        skipped = dialect.skip_lines if are_known else skipped_lines(file, dialect)
         records = (record for record in records if record[0] not in skipped)
     records = _leave_out_empty_ends(records)
     first = list(islice(records, 1))
@@ -357,7 +358,8 @@ def describe_error(file: Path, dialect: Dialect, line: int, error: Exception) ->
     if isinstance(error, UnicodeDecodeError):
         line += error.object[: error.start].count(b"\n")  # in the block that cannot be decoded
         problem = f"expected text in {dialect.encoding}, got byte 0x{error.object[error.start]:02x}"
-        problem += ". Convert the file, or set encoding in the schema, for example to cp1252."
+        example = "cp1251" if dialect.encoding == "cp1252" else "cp1252"
+        problem += f". Convert the file, or set encoding in the schema, for example to {example}."
     if isinstance(error, OSError) and file.suffix in COMPRESSED:
         problem = "The compressed file is cut off or damaged. Copy it again."
     return f"{file}, line {line} or later: {problem}"

@@ -1,5 +1,6 @@
 """The files of a table (CSV, sheets, JSON lines or Parquet): their names, columns and rows."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Dialect, Schema
-from keras_tabular.core.errors import UserError, format_list, truncate
+from keras_tabular.core.errors import UserError, format_list, quote, truncate
 from keras_tabular.table import csv, json_lines
 from keras_tabular.table.cells import possible_kinds
 from keras_tabular.table.csv import RawRows
@@ -86,7 +87,8 @@ def check_columns(
 ) -> list[str]:
     """Check the columns of a file, and return the names of those that the schema declares.
 
-    Columns that have a type that no kind can hold are left out.
+    Columns that have a type that no kind can hold are left out. A warning names the lines that the
+    schema skips.
 
     Args:
         required: Names that must occur.
@@ -119,6 +121,11 @@ def check_columns(
             problem = f"expected {column.kind}, got {truncate(str(field.type))}"
             where = f"{file}, column {field.name}"
             raise UserError(f"{where}: {problem}. {advice} in the schema.")
+    if schema.skip_lines and (is_csv(file) or is_excel(file)):
+        lines = csv.skipped_lines(file, schema).items()
+        skipped = format_list(f"{line} ({quote(' '.join(cells))})" for line, cells in lines)
+        if skipped:
+            print(f"warn: {file}: skip_lines leaves out {skipped}", file=sys.stderr)
     return [name for name in readable_names(types) if name in declared_names]
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.prediction.inputs import row_columns, seekable_file
+from keras_tabular.prediction.inputs import check_skipped_lines, row_columns, seekable_file
 from keras_tabular.table.cells import as_texts
 from tests.helpers import build_schema, read_checked_rows
 
@@ -59,3 +59,17 @@ def test_the_copy_of_stdin_has_the_suffix_of_its_format(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
     with seekable_file(Path("-")) as file:
         assert (file.suffix, file.read_bytes()) == (suffix, content)
+
+
+def test_a_row_of_a_new_file_is_never_left_out_as_a_total(tmp_path: Path) -> None:
+    """The table of the training had a total in its last line."""
+    columns = {"region": {"kind": "category"}, "x": {"kind": "real"}}
+    schema = build_schema("binary", **columns).model_copy(update={"skip_lines": (-1,)})
+    file = tmp_path / "new.csv"
+    file.write_text("region,x\nNorth,1\nSouth,2\nTotal,\n")
+    check_skipped_lines(file, schema)
+    file.write_text("region,x\nNorth,1\nSouth,2\n")
+    with pytest.raises(
+        UserError, match=r"new\.csv, line 3: skip_lines .* 'South 2', perhaps a row"
+    ):
+        check_skipped_lines(file, schema)

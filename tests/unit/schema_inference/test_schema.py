@@ -174,6 +174,8 @@ EXTRA_LINES: list[tuple[str, list[int]]] = [
     (f"{HEADER}{LINES}Total;123,4;56;\nSource: the office, 2024\n", [-1, -2]),
     (f"{HEADER}{LINES}(40 rows);;;\n", [-1]),
     (f"{HEADER}{HEADER}{LINES}N;12\n", [2, 43]),
+    (f"{HEADER}N;N/A;(missing);y\n{LINES[len('N;0,5;0;y') :]}", []),
+    ("".join(f"{HEADER}{line}\n" for line in LINES.splitlines()), [*range(3, 81, 2)]),
     (f'{HEADER}{LINES}Summe;123,4;56;\n\n"These are figures of June.";;;\n', [-1, -2]),
 ]
 
@@ -190,7 +192,7 @@ def test_lines_that_are_no_rows_are_found(tmp_path: Path, text: str, skip_lines:
     assert len(read_column(tmp_path, "y")) == 40
 
 
-@pytest.mark.parametrize("line", ["Summe;123,4;56;y\n", ";123,4;56;\n"])
+@pytest.mark.parametrize("line", ["Total;123,4;56;y\n", "Media;123,4;56;\n", ";123,4;56;\n"])
 def test_a_line_that_may_be_a_row_is_kept_with_a_question(tmp_path: Path, line: str) -> None:
     (tmp_path / "t.csv").write_text(HEADER + LINES + line)
     assert run_and_load(tmp_path).skip_lines == ()
@@ -450,10 +452,16 @@ def test_the_first_run_stops_at_a_mistake_until_a_key_is_pasted(tmp_path: Path) 
 
 
 def test_a_missing_class_is_asked_about(tmp_path: Path) -> None:
-    classes = np.resize(["mild", "severe", "none", "fehlt"], 60)
+    classes = [*np.resize(["mild", "severe"], 55), *["none"] * 3, *["fehlt"] * 2]
     schema, comments = infer_from_frame(tmp_path, {"x": NUMBERS, "y": classes})
     assert {*schema.classes} == {"mild", "severe"}
-    assert "'none' 15 times, 'fehlt' 15 times: missing? If not, move it from" in comments["y"]
+    assert "'none' 3 times, 'fehlt' 2 times: missing? If not, move it from" in comments["y"]
+
+
+@pytest.mark.parametrize("classes", [("y", "spam", "ham"), ("empty", "half", "full")])
+def test_a_frequent_class_is_never_missing(classes: tuple[str, ...], tmp_path: Path) -> None:
+    schema, _ = infer_from_frame(tmp_path, {"x": NUMBERS, "y": np.resize(classes, 60)})
+    assert {*schema.classes} == {*classes}
 
 
 def test_days_of_excel_are_asked_about(tmp_path: Path) -> None:
@@ -471,7 +479,9 @@ def test_days_of_excel_are_asked_about(tmp_path: Path) -> None:
         (("TRUE", "1", "FALSE", "0", "1"), True, False),
         (("disease", "disease", "no disease"), "disease", True),
         (("a", "a", "b"), "b", True),
-        (("oui", "non", "\\N", "inconnu", "y"), "oui", False),  # the last one is the column's name
+        (("N", "N", "S"), "S", True),  # not no
+        # The last one is the name of the column.
+        ((*("oui", "non") * 13, "\\N", "inconnu", "y"), "oui", False),
     ],
 )
 def test_the_positive_class_is_yes_or_the_rarer_one(
