@@ -5,7 +5,7 @@ import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "no
 BYTES_FOR_DIALECT = 2**20
 MAX_BYTES_PER_LETTER = 4
 MAX_LINES, ROWS_FOR_DELIMITER = 20, 3  # in which titles end, and that have the same delimiters
+# What words of other alphabets look like in cp1252.
+ODD_LETTERS = re.compile("[À-ÿ]{3}|[a-zà-ÿ][£¥¯³¹¼¾¿][a-zà-ÿ]|£[a-zà-ÿ]{2}")
 MIN_NUL_SHARE = 0.25  # of every other byte, in UTF-16 without a byte order mark
 
 
@@ -92,6 +94,11 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         add_file(sample, file, math.ceil((limit - sample.rows) / (len(files) - number)))
     if not sample.rows:
         raise UserError(f"{files[0]}: expected rows after the header, got none.")
+    if dialect.encoding == "cp1252":
+        texts = chain(sample.columns, *sample.columns.values())
+        if odd := next(filter(ODD_LETTERS.search, texts), ""):
+            advice = "If not, set encoding: cp1250 (Central Europe) or encoding: cp1251 (Cyrillic)."
+            sample.questions["encoding"] = f"Is {truncate(odd)} right? {advice}"
     return sample
 
 

@@ -192,6 +192,23 @@ def test_lines_that_are_no_rows_are_found(tmp_path: Path, text: str, skip_lines:
     assert len(read_column(tmp_path, "y")) == 40
 
 
+@pytest.mark.parametrize(
+    ("word", "encoding", "is_asked"),
+    [("москва", "cp1251", True), ("Łódź", "cp1250", True), ("żółty", "cp1250", True)]
+    + [
+        (word, "cp1252", False) for word in ("Málaga – 5 m³", "¿Qué?", "naïve nº 1", "Crème brûlée")
+    ],
+)
+def test_letters_of_another_encoding_are_asked_about(
+    word: str, encoding: str, is_asked: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_bytes((HEADER + LINES.replace("N;", f"{word};")).encode(encoding))
+    schema = run_and_load(tmp_path)
+    assert schema.encoding == "cp1252"
+    text = (tmp_path / "schema.yaml").read_text()
+    assert ("set encoding: cp1250" in text) == is_asked
+
+
 @pytest.mark.parametrize("line", ["Total;123,4;56;y\n", "Media;123,4;56;\n", ";123,4;56;\n"])
 def test_a_line_that_may_be_a_row_is_kept_with_a_question(tmp_path: Path, line: str) -> None:
     (tmp_path / "t.csv").write_text(HEADER + LINES + line)
