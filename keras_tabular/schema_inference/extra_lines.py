@@ -26,7 +26,8 @@ DOUBTFUL = r"sum|suma|soma|mean|average|mittelwert|durchschnitt|moyenne|media|pr
 DOUBTFUL_TOTAL = re.compile(rf"({DOUBTFUL}):?", re.IGNORECASE)
 TOTAL = re.compile(
     r"((grand |sub)?totals?|gesamt(summe)?|(zwischen)?summe|insgesamt|summa|somme|totale?"
-    rf"|totaal|totalt|razem|celkem|összesen|total g[eé]n[eé]ral|{DOUBTFUL}):?",
+    r"|totaal|totalt|i alt|yhteensä|razem|ogółem|celkem|spolu|ukupno|toplam|итого|összesen"
+    rf"|total g[eé]n[eé]ral|{DOUBTFUL}):?",
     re.IGNORECASE,
 )
 NOTE = re.compile(
