@@ -44,7 +44,7 @@ def main() -> None:
         from keras_tabular.model_file.saved_model import load_model
 
         model = load_model(args.model, content)
-    with inputs.open_rows(args, content) as file:
+    with inputs.open_rows(args, content, schema) as file:
         file_name = inputs.display_path(args.rows).name
         names = inputs.row_columns(file, schema)
         checks = declared_checks(schema, metadata.validate_params)

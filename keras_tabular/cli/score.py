@@ -44,7 +44,7 @@ def main() -> None:
     train, trained_on = SPLIT / "train", metadata.trained_on
     has_training_rows = trained_on and train.is_dir() and hash_parts(train) == trained_on.md5
     split = SPLIT if has_training_rows else None
-    with inputs.open_rows(args, content) as rows, ExitStack() as stack:
+    with inputs.open_rows(args, content, schema) as rows, ExitStack() as stack:
         if args.labels:
             labels_file = stack.enter_context(inputs.seekable_file(args.labels))
             labels = find_labels(rows, labels_file, args.key, *options)

@@ -70,7 +70,7 @@ def scratch_folder() -> TemporaryDirectory[str]:
 
 
 @contextmanager
-def open_rows(args: Namespace, content: bytes) -> Iterator[Path]:
+def open_rows(args: Namespace, content: bytes, schema: Schema) -> Iterator[Path]:
     """Yield the file of rows, the folder of a log of answers, or a copy of stdin or a pipe.
 
     Warnings count the lines of a log that cannot be read and the rows that another model answered.
@@ -78,6 +78,7 @@ def open_rows(args: Namespace, content: bytes) -> Iterator[Path]:
     Args:
         args: Result of `parse_model_and_rows`.
         content: Content of the model's file.
+        schema: The schema in it.
 
     Raises:
         UserError: The file cannot be opened, a log has no answers, or the schema skips a row.
@@ -99,7 +100,7 @@ def open_rows(args: Namespace, content: bytes) -> Iterator[Path]:
             if other_models:
                 message = f"some rows were answered by other models than {args.model}"
                 print(f"warn: {message}: {format_list(other_models)}", file=sys.stderr)
-        check_skipped_lines(file, read_schema(args.model, content)[0])
+        check_skipped_lines(file, schema)
         yield file
 
 
@@ -116,7 +117,7 @@ def check_skipped_lines(file: Path, schema: Schema) -> None:
         if columns and not parse_rows(row, text_columns(row, columns), columns)[1]:
             place = csv.describe_place(file, line)
             problem = f"skip_lines of the model leaves out {quote(' '.join(cells))}, perhaps a row"
-            advice = "Have a line there that is no row, as in the table of the training"
+            advice = "Add a line that is no row at this place, as in the training table"
             raise UserError(f"{place}: {problem}. {advice}.")
 
 

@@ -155,16 +155,16 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
 def choose_positive(rarer: Value, other: Value) -> tuple[Value, Value, bool]:
     """Return the positive and the negative class, and whether their names tell which is which."""
     first, second = (re.split(r"[\W_]+", str(value).casefold())[0] for value in (rarer, other))
-    if [second, first] in WORD_PAIRS:
-        return other, rarer, True
-    words = [
-        word for word in (first, second) if word.isdigit() or len(word) > 1
-    ]  # n is no, or north
-    is_other = any(word in words for word in ({second} & POSITIVE) | ({first} & NEGATIVE))
-    is_rarer = any(word in words for word in ({first} & POSITIVE) | ({second} & NEGATIVE))
-    if is_other and not is_rarer:
-        return other, rarer, False
+    if [second, first] in WORD_PAIRS or sign(second) > sign(first):
+        return other, rarer, [second, first] in WORD_PAIRS
     return rarer, other, [first, second] in WORD_PAIRS
+
+
+def sign(word: str) -> int:
+    """Return 1 for a word of the positive class, -1 for one of the other class, or else 0."""
+    if len(word) == 1 and not word.isdigit():  # n is no, or north
+        return 0
+    return (word in POSITIVE) - (word in NEGATIVE)
 
 
 def infer_task(kind: Kind, classes: Counter[Value]) -> type[Task]:

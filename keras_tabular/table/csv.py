@@ -236,9 +236,8 @@ def read_records(file: Path, dialect: Dialect) -> Iterator[Record]:
     """
     records = _read_all_records(file, dialect)
     if dialect.skip_lines:
-        are_known = min(dialect.skip_lines) > 0  # without the end of the file
-        skipped = dialect.skip_lines if are_known else skipped_lines(file, dialect)
-        records = (record for record in records if record[0] not in skipped)
+        marked = _mark_skipped(records, dialect.skip_lines)
+        records = (record for record, is_skipped in marked if not is_skipped)
     records = _leave_out_empty_ends(records)
     first = list(islice(records, 1))
     if first and not first[0][1][-1]:
@@ -257,14 +256,26 @@ def skipped_lines(file: Path, dialect: Dialect) -> dict[int, list[str]]:
     Raises:
         UserError: The file cannot be read.
     """
-    skip_lines = dialect.skip_lines
-    first, last = dict[int, list[str]](), deque[Record](maxlen=-min(0, *skip_lines))
-    for line, cells in _read_all_records(file, dialect):
-        if line in skip_lines:
-            first[line] = cells
-        if not is_empty(cells):
-            last.append((line, cells))
-    return first | dict(last[n] for n in skip_lines if -len(last) <= n < 0)
+    marked = _mark_skipped(_read_all_records(file, dialect), dialect.skip_lines)
+    return dict(record for record, is_skipped in marked if is_skipped)
+
+
+def _mark_skipped(
+    records: Iterator[Record], skip_lines: tuple[int, ...]
+) -> Iterator[tuple[Record, bool]]:
+    """Yield each line with whether it is skipped; hold back those that may count from the end."""
+    held_back, n_texts = deque[Record](), 0  # lines, and how many of them contain a text
+    for record in records:
+        held_back.append(record)
+        n_texts += not is_empty(record[1])
+        while n_texts > -min(0, *skip_lines):
+            oldest = held_back.popleft()
+            n_texts -= not is_empty(oldest[1])
+            yield oldest, oldest[0] in skip_lines
+    for record in held_back:
+        has_text = not is_empty(record[1])
+        yield record, record[0] in skip_lines or (has_text and -n_texts in skip_lines)
+        n_texts -= has_text
 
 
 def is_empty(cells: list[str]) -> bool:

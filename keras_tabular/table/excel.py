@@ -25,16 +25,8 @@ def list_sheets(file: Path) -> list[str]:
     Raises:
         UserError: The file cannot be read.
     """
-    from python_calamine import SheetTypeEnum, SheetVisibleEnum
-
-    form = SheetTypeEnum.WorkSheet, SheetVisibleEnum.Visible
     with _open(file) as workbook:
-        metadata = [
-            sheet for sheet in workbook.sheets_metadata if (sheet.typ, sheet.visible) == form
-        ]
-        sheets = [workbook.get_sheet_by_name(sheet.name) for sheet in metadata]
-    sheets.sort(key=lambda sheet: min(sheet.height, sheet.width) < 2)
-    return [sheet.name for sheet in sheets if sheet.height]
+        return [sheet.name for sheet in _visible_sheets(workbook)]
 
 
 def read_sheet(file: Path, name: str | None) -> Iterator[tuple[int, list[str]]]:
@@ -49,16 +41,26 @@ def read_sheet(file: Path, name: str | None) -> Iterator[tuple[int, list[str]]]:
     Raises:
         UserError: The file cannot be read, or it does not have the sheet.
     """
-    names = [name] if name is not None else list_sheets(file)[:1]
     with _open(file) as workbook:
-        if missing := {*names} - {*workbook.sheet_names}:
-            problem = f"expected a sheet {missing.pop()!r} (sheet in data/schema.yaml)"
+        if name is not None and name not in workbook.sheet_names:
+            problem = f"expected a sheet {name!r} (sheet in data/schema.yaml)"
             raise UserError(f"{file}: {problem}, got {format_list(workbook.sheet_names)}")
-        for sheet in map(workbook.get_sheet_by_name, names):
+        named = [] if name is None else [workbook.get_sheet_by_name(name)]
+        for sheet in named or _visible_sheets(workbook)[:1]:
             for number, values in enumerate(sheet.iter_rows(), start=1):
                 cells = [value if type(value) is str else _as_text(value) for value in values]
                 if any(cells):
                     yield number, cells
+
+
+def _visible_sheets(workbook: Any) -> list[Any]:
+    from python_calamine import SheetTypeEnum, SheetVisibleEnum
+
+    form = SheetTypeEnum.WorkSheet, SheetVisibleEnum.Visible
+    metadata = [sheet for sheet in workbook.sheets_metadata if (sheet.typ, sheet.visible) == form]
+    sheets = [workbook.get_sheet_by_name(sheet.name) for sheet in metadata]
+    sheets.sort(key=lambda sheet: min(sheet.height, sheet.width) < 2)
+    return [sheet for sheet in sheets if sheet.height]
 
 
 @contextmanager
