@@ -1,17 +1,18 @@
 """Measure how often the gate gives each verdict, for predictions of known quality.
 
 Nothing is trained: test rows and predictions are drawn, and the functions that evaluate and the
-gate use do the rest. There are three simulations:
+gate use do the rest. These are the simulations:
 
 - How often each verdict comes: 400 draws for each number of test rows, 100 for 10,000 rows. The
   predictions of the model and of its baselines explain given shares of the variance of the target.
-  Groups have ten rows. The table shows percents of draws: nothing learnt / worse / no significant
-  difference / better.
+  Groups have ten rows.
+- `margin`, `limit`, `lowest`: models that are just good enough or fair, and models that are not.
+- `baseline`: a healthy boosted baseline, and one whose test rows are others.
 - `noise`: a model that predicts a constant, or noise around it, has to have learnt nothing. The
   constant of the model is the best one for four fifths of the training rows. The baselines learn
   from all training rows, as if the others were validation rows. There are 400 draws.
-- `last run`: a model that is as good as the last one is not worse, in 200 pairs of runs on the same
-  test rows, and never on other test rows.
+- `last run`: 200 pairs of runs, the second one of a table that has grown, with a model that is as
+  good as the last one or has a loss that is a fifth higher.
 
 The figures in docs/scores.md are from this script. The exit code is 1 if a limit is exceeded.
 
@@ -27,20 +28,28 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pyarrow as pa
 from scipy.special import ndtr
 
-from benchmarks.intervals import Measurement, build_schema, print_measurements
+from benchmarks.intervals import (
+    BINARY,
+    REGRESSION,
+    Measurement,
+    build_schema,
+    print_measurements,
+)
 from keras_tabular.config.params import Params, load_params
-from keras_tabular.config.schema import load_schema
+from keras_tabular.config.schema import Column, load_schema
 from keras_tabular.config.sections import Gate, Split
-from keras_tabular.core.errors import align_columns
 from keras_tabular.core.files import write_json, write_points
 from keras_tabular.evaluation import plot_data
 from keras_tabular.evaluation.result import compare_with_baselines
+from keras_tabular.experiments import gate
 from keras_tabular.experiments.gate import compare_with_base, evaluate_gate
 from keras_tabular.experiments.run import WORKSPACE, Run
+from keras_tabular.inspection.subgroups import compare_subgroups
 from keras_tabular.scoring import uncertainty
-from keras_tabular.scoring.evaluation import Evaluation
+from keras_tabular.scoring.evaluation import Evaluation, Score
 from keras_tabular.scoring.scores import Predictions
 
 PROJECT = Path(__file__).parents[1]
@@ -58,9 +67,9 @@ CASES = {
     "slightly better": (0.4, 0.3, 0.35),
     "clearly better": (0.5, 0.3, 0.35),
 }
+A_FIFTH_WORSE = {"binary": 0.05, "regression": 0.22}  # a loss that is 1.2 times that of 0.35
 DRAWS = {100: 400, 250: 400, 1000: 400, 10_000: 100}  # by the number of test rows
-NOTHING_LEARNT = "nothing learnt"
-VERDICTS = (NOTHING_LEARNT, "fail", "undecided", "pass")
+VERDICTS = (gate.NOTHING_LEARNT, gate.TOO_FEW_ROWS, "fail", "undecided", "pass")
 # A target of noise, by its name and the loss of the model.
 TARGETS: dict[tuple[str, str], Callable[[np.random.Generator, int], np.ndarray]] = {
     ("binary", "auto"): lambda rng, rows: (rng.random(rows) < 0.5).astype(float),
@@ -87,7 +96,7 @@ def draw_predictions(
         of_group, of_row = rng.normal(0, (variance / 2) ** 0.5, (2, rows))
         return of_group[np.arange(rows) // 10] + of_row
 
-    shares = CASES[case]
+    shares = (A_FIFTH_WORSE[task], 0.3, 0.35) if case == "a fifth worse" else CASES[case]
     common = 0.8 * min(shares)
     shared, parts = draw(common), [draw(share - common) for share in shares]
     target = shared + np.sum(parts, axis=0) + draw(1 - sum(shares) + 2 * common)
@@ -105,8 +114,9 @@ def compute_verdict(
     constant: float,
     loss: str = "auto",
     group: np.ndarray | None = None,
+    rules: Gate = BEAT_ALL,
 ) -> str:
-    """Evaluate predictions, and return the verdict of a gate that asks for all baselines.
+    """Evaluate predictions, and return the verdict of a gate.
 
     Args:
         y_pred: Predictions of the model, the linear and the boosted baseline.
@@ -120,14 +130,21 @@ def compute_verdict(
     rows = Predictions(learning_task, y, model, np.ones(len(y)), group=group)
     scored = uncertainty.score_and_resample(rows)
     scores = compare_with_baselines(scored, fitted, dict.fromkeys(fitted, 0.5), (key,))
-    params = Params(gate=BEAT_ALL, split=SPLIT, train=TRAIN_PARAMS[loss])
+    params = Params(gate=rules, split=SPLIT, train=TRAIN_PARAMS[loss])
     evaluation = Evaluation(primary_metrics=(key,), scores=tuple(scores))
     verdict = evaluate_gate(evaluation, params, schema, {})
-    return NOTHING_LEARNT if verdict.headline == "Nothing was learnt" else verdict.status
+    endings = (gate.NOTHING_LEARNT, gate.TOO_FEW_ROWS)
+    ending = next((text for text in endings if verdict.headline.endswith(text)), "")
+    return ending or verdict.status
 
 
 def count_verdicts(
-    task: str, rows: int, case: str, draws: int, in_groups: bool = False
+    task: str,
+    rows: int,
+    case: str,
+    draws: int,
+    in_groups: bool = False,
+    rules: Gate = BEAT_ALL,
 ) -> Counter[str]:
     """Count how often each verdict comes."""
     rng, counts = np.random.default_rng(0), Counter[str]()
@@ -136,40 +153,109 @@ def count_verdicts(
     for _ in range(draws):
         constant = rng.normal(middle, spread / (TRAINING_ROWS * rows) ** 0.5)
         y, y_pred = draw_predictions(rng, task, rows, case, in_groups)
-        counts[compute_verdict(task, y, y_pred, constant, group=group)] += 1
+        counts[compute_verdict(task, y, y_pred, constant, group=group, rules=rules)] += 1
     return counts
 
 
 def measure_verdicts() -> Iterator[Measurement]:
-    """Print a table of all verdicts, and yield how often they are wrong."""
+    """Yield how often verdicts on models of known quality are wrong, and how often right."""
     for task, in_groups in product(("binary", "regression"), (False, True)):
         setting = f"{task}{', groups of ten' if in_groups else ''}"
-        counts = {
-            case: {
-                rows: count_verdicts(task, rows, case, n, in_groups) for rows, n in DRAWS.items()
-            }
-            for case in CASES
-        }
-        lines = [[setting, *(f"{rows:,} rows" for rows in DRAWS)]]
-        for case, by_rows in counts.items():
-            cells = [
-                " / ".join(f"{100 * verdicts[name] / DRAWS[rows]:.0f}" for name in VERDICTS)
-                for rows, verdicts in by_rows.items()
-            ]
-            lines.append([case, *cells])
-        print(align_columns(lines), flush=True)
-
-        equal = sum((each for each in counts["equal"].values()), Counter[str]())
-        share = (equal["pass"] + equal["fail"]) / equal.total()
-        yield Measurement(f"{setting}, equal: better or worse", share, 0.05, is_minimum=False)
+        equal = Counter[str]()
         for rows, draws in DRAWS.items():
-            worse, better = counts["worse"][rows], counts["clearly better"][rows]
+            counts = {case: count_verdicts(task, rows, case, draws, in_groups) for case in CASES}
+            equal += counts["equal"]
+            worse, better = counts["worse"], counts["clearly better"]
             name = f"{setting}, {rows} rows"
             wrong = max(worse["pass"], better["fail"]) / draws
             yield Measurement(f"{name}: the opposite verdict", wrong, 0.02, is_minimum=False)
-            if rows >= 1000 and not in_groups:
-                right = min(worse["fail"], better["pass"]) / draws
-                yield Measurement(f"{name}: the right verdict", right, 0.8, is_minimum=True)
+            null = max(each[gate.NOTHING_LEARNT] for each in counts.values()) / draws
+            yield Measurement(f"{name}: {gate.NOTHING_LEARNT}", null, 0.05, is_minimum=False)
+            few, limit = better[gate.TOO_FEW_ROWS] / draws, 0.5 if in_groups else 0.1
+            yield Measurement(f"{name}: too few to tell", few, limit, is_minimum=False)
+            if rows >= 1000:
+                right, least = min(worse["fail"], better["pass"]) / draws, 0.6 if in_groups else 0.8
+                yield Measurement(f"{name}: the right verdict", right, least, is_minimum=True)
+        share = (equal["pass"] + equal["fail"]) / equal.total()
+        yield Measurement(f"{setting}, equal: better or worse", share, 0.05, is_minimum=False)
+
+
+def measure_margins(draws: int = 400) -> Iterator[Measurement]:
+    """Yield how often a model fails or passes a margin of 5%."""
+    rules = BEAT_ALL.model_copy(update={"margin": 0.05})
+    for task, rows in product(("binary", "regression"), (250, 1000, 4000)):
+        equal, worse = (
+            count_verdicts(task, rows, case, draws, rules=rules)
+            for case in ("equal", "a fifth worse")
+        )
+        name = f"margin of 5%, {task}, {rows} rows"
+        yield Measurement(f"{name}: equal fails", equal["fail"] / draws, 0.05, is_minimum=False)
+        yield Measurement(f"{name}: equal passes", equal["pass"] / draws, 0.05, is_minimum=True)
+        share_found = 1 - (worse["pass"] + worse["undecided"]) / draws
+        yield Measurement(f"{name}: a fifth worse fails", share_found, 0.5, is_minimum=True)
+
+
+def measure_limits(draws: int = 400) -> Iterator[Measurement]:
+    """Yield how often a limit is missed by a model that is just good enough, or fair."""
+    names = np.repeat(list("abcde"), 100)
+    column = Column(kind="category")
+    for difference in (0.0, 0.3):
+        rng, failed = np.random.default_rng(0), 0
+        for _ in range(draws):
+            error = (rng.random(500) < 0.2 + difference * (names == "a")).astype(float)
+            measures = {"error": (error, np.ones(500))}
+            cells = pa.chunked_array([names])
+            subgroups = compare_subgroups("x", column, cells, measures, None)
+            evaluation = Evaluation(
+                primary_metrics=("accuracy",), scores=(), subgroups={"x": subgroups}
+            )
+            (check,) = gate.check_subgroups(evaluation, {"error_difference": 0.1})
+            failed += check.status == "fail"
+        name = f"limit of 0.1, five groups of 100 with a difference of {difference:g}: fails"
+        yield Measurement(name, failed / draws, 0.7 if difference else 0.05, bool(difference))
+    limits = Gate.model_validate({"lowest": {"test": {"accuracy": 0.8}}})
+    for accuracy, rows in product((0.8, 0.7), (250, 1000)):
+        rng, failed = np.random.default_rng(0), 0
+        for _ in range(draws):
+            y_pred = np.where(rng.random(rows) < accuracy, 0.9, 0.1)[:, None]
+            predictions = Predictions(BINARY, np.ones(rows), y_pred, np.ones(rows))
+            scored = uncertainty.score_and_resample(predictions)
+            scores = compare_with_baselines(scored, {}, {}, ("accuracy",))
+            evaluation = Evaluation(primary_metrics=("accuracy",), scores=tuple(scores))
+            (check,) = gate.check_limits(evaluation, limits)
+            failed += check.status == "fail"
+        name = f"lowest accuracy 0.8, true {accuracy:g}, {rows} rows: fails"
+        is_bad = accuracy < 0.8
+        yield Measurement(name, failed / draws, 0.9 if is_bad else 0.05, is_bad)
+
+
+def measure_broken_baselines(draws: int = 400) -> Iterator[Measurement]:
+    """Yield how often a baseline is called broken: one that learnt little, and one that broke.
+
+    The broken one predicts the test rows as badly as in a table whose later rows are others.
+    """
+    task, key = REGRESSION, "loss"
+    for (name, factor), rows in product((("healthy", 1.0), ("broken", 8 / 3)), (100, 250, 1000)):
+        rng, broken = np.random.default_rng(0), 0
+        for _ in range(draws):
+            y, (_, _, boosted) = draw_predictions(rng, "regression", rows, "equal")
+            held_out = np.mean((y - boosted) ** 2) if factor == 1 else 0.65
+            boosted = boosted + rng.normal(0, (0.65 * (factor - 1)) ** 0.5, rows)
+            columns = {"mean": np.full(rows, y.mean()), "gradient_boosting": boosted}
+            fitted = {each: {"test": values[:, None]} for each, values in columns.items()}
+            scored = uncertainty.score_and_resample(
+                Predictions(task, y, boosted[:, None], np.ones(rows))
+            )
+            scores = compare_with_baselines(scored, fitted, dict.fromkeys(fitted, 0.5), ("mae",))
+            train = Score(
+                row_set="cross_validation", model="gradient_boosting", metric=key,
+                value=float(held_out), rows=rows,
+            )  # fmt: skip
+            evaluation = Evaluation(primary_metrics=("mae",), scores=(*scores, train))
+            broken += bool(gate.find_breakdown(evaluation, task, "gradient_boosting", key))
+        title = f"baseline, {name}, {rows} rows: called broken"
+        is_broken = name == "broken"
+        yield Measurement(title, broken / draws, 0.8 if is_broken else 0.05, is_broken)
 
 
 def measure_noise(draws: int = 400) -> Iterator[Measurement]:
@@ -185,53 +271,72 @@ def measure_noise(draws: int = 400) -> Iterator[Measurement]:
             y_pred = [value + errors[n] for n, value in enumerate((of_model, constant, constant))]
             if task == "binary":
                 y_pred = [np.clip(values, 0.001, 0.999) for values in y_pred]
-            learnt += compute_verdict(task, y, y_pred, constant, loss=loss) != NOTHING_LEARNT
+            learnt += compute_verdict(task, y, y_pred, constant, loss=loss) not in VERDICTS[:2]
         name = f"noise {noise:g}, {target}, loss {loss}, {rows} rows"
         yield Measurement(name, learnt / draws, 0.05, is_minimum=False)
 
 
 def measure_comparisons_with_the_last_run(draws: int = 200) -> Iterator[Measurement]:
-    """Yield how often a model that is as good as the last one is called worse."""
-    schema = build_schema("binary")
-    gate = Gate.model_validate({"worse_than_last": {"test": {"loss": 0.0}}})
-    params = Params(gate=gate, split=SPLIT, train=TRAIN_PARAMS["auto"])
+    """Yield how often a model is called worse than the last one, whose table was smaller."""
+    schema = build_schema("regression")
+    rules = Gate.model_validate({"worse_than_last": {"test": {"loss": 0.05}}})
+    params = Params(gate=rules, split=SPLIT, train=TRAIN_PARAMS["auto"])
 
-    def write_run(name: str, y: np.ndarray, y_pred: np.ndarray) -> Run:
+    def write_run(name: str, y: np.ndarray, y_pred: np.ndarray, keys: np.ndarray) -> Run:
         predictions = Predictions(schema.learning_task, y, y_pred[:, None], np.ones(len(y)))
         scored = uncertainty.score_and_resample(predictions)
-        scores = compare_with_baselines(scored, {}, {}, ("accuracy",))
-        evaluation = Evaluation(primary_metrics=("accuracy",), scores=tuple(scores))
+        scores = compare_with_baselines(scored, {}, {}, ("mae",))
+        evaluation = Evaluation(primary_metrics=("mae",), scores=tuple(scores))
         folder = Path(name)
         (folder / "plots").mkdir(parents=True, exist_ok=True)
         write_json(folder / "scores.json", evaluation.model_dump(exclude_defaults=True))
-        rows = plot_data.kept_test_rows(predictions)
+        rows = plot_data.kept_test_rows(predictions, keys)
         write_points(folder / "plots/test_rows.csv", rows, plot_data.MAX_KEPT_ROWS)
         return Run(WORKSPACE, folder)
 
-    for rows in (250, 4000):
-        rng, counts = np.random.default_rng(0), {"same": Counter[str](), "other": Counter[str]()}
-        with TemporaryDirectory() as scratch, chdir(scratch):
-            Path("data").mkdir()
-            Path("data/schema.yaml").write_text(schema.model_dump_json(exclude_none=True))
+    def choose_test_rows(by: str, rng: np.random.Generator, keys: np.ndarray) -> np.ndarray:
+        """Choose a third of the rows; `time` takes the last ones."""
+        rows = len(keys)
+        if by == "hash":
+            return np.flatnonzero(keys < plot_data.MAX_KEY // 3)
+        return (
+            np.arange(rows * 2 // 3, rows) if by == "time" else rng.permutation(rows)[: rows // 3]
+        )
+
+    settings = product((768, 4000), (0.01, 0.3), ("random", "hash", "time"))
+    with TemporaryDirectory() as scratch, chdir(scratch):
+        Path("data").mkdir()
+        Path("data/schema.yaml").write_text(schema.model_dump_json(exclude_none=True))
+        for (table_rows, growth, by), case in product(settings, ("equal", "a fifth worse")):
+            rng, failed = np.random.default_rng(0), 0
             for _ in range(draws):
-                y, (first, _, second) = draw_predictions(rng, "binary", rows, "equal")
-                other_y, (other, *_) = draw_predictions(rng, "binary", rows, "equal")
-                run = write_run("run", y, first)
-                for base in (write_run("same", y, second), write_run("other", other_y, other)):
-                    verdict = evaluate_gate(run.require_evaluation(), params, schema, {})
-                    verdict = compare_with_base(verdict, run, base, params.gate)
-                    counts[base.metrics.name][verdict.checks[0].status] += 1
-        for name, limit in (("same", 0.05), ("other", 0.0)):
-            share = counts[name]["fail"] / draws
-            title = f"last run, {name} {rows} test rows: worse"
-            yield Measurement(title, share, limit, is_minimum=False)
+                rows = round(table_rows * (1 + growth))
+                y, (model, _, last) = draw_predictions(rng, "regression", rows, case)
+                keys = rng.integers(0, plot_data.MAX_KEY, rows)
+                test, old = (choose_test_rows(by, rng, keys[:n]) for n in (rows, table_rows))
+                run = write_run("run", y[test], model[test], keys[test])
+                base = write_run("base", y[old], last[old], keys[old])
+                verdict = evaluate_gate(run.require_evaluation(), params, schema, {})
+                verdict = compare_with_base(verdict, run, base, params.gate)
+                failed += verdict.checks[-1].status == "fail"
+            name = f"last run, {table_rows} rows, {growth:.0%} more, {by}, {case}: worse"
+            is_worse = case != "equal"
+            limit = (0.2 if table_rows < 1000 else 0.85) if is_worse else 0.05
+            yield Measurement(name, failed / draws, limit, is_worse)
 
 
 def main() -> None:
     ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     uncertainty.DRAWS = 2  # saves minutes: the intervals of the errors that decide have formulas
     print_measurements(
-        chain(measure_verdicts(), measure_noise(), measure_comparisons_with_the_last_run())
+        chain(
+            measure_noise(),
+            measure_margins(),
+            measure_limits(),
+            measure_broken_baselines(),
+            measure_comparisons_with_the_last_run(),
+            measure_verdicts(),
+        )
     )
 
 

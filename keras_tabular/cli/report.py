@@ -8,14 +8,14 @@ from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import write_text
 from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.experiments.rerun import cached_output
-from keras_tabular.experiments.run import WORKSPACE, Run, last_run
+from keras_tabular.experiments.run import WORKSPACE, Run, base_run
 from keras_tabular.report.page import render
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("base", nargs="?", help="the revision to compare with; else the last with other results")
+    add("base", nargs="?", help="the revision to compare with; else gate.base")
     add("rev", nargs="?", help="the revision to report; else the workspace")
     add("-o", "--output", type=Path, default="report.html", help="the page to write")
     args = parser.parse_args()
@@ -35,10 +35,11 @@ def build_report(base: str | None, rev: str | None) -> tuple[Comparison, str]:
         rev: The revision of the run; None for the workspace.
     """
     this = Run(rev or WORKSPACE)
-    other = Run(base) if base else last_run(this)
+    other = Run(base) if base else base_run(this, this.gate.base)
     if not this.sha:
         load_schema()  # it may be invalid
-    note = "" if base else "This is the last commit that has other results."
+    is_last = not base and this.gate.base == "last"
+    note = "This is the last commit that has other results." if is_last else ""
     if other is None:
         note = "There is no commit with other results to compare with."
     elif this.sha == other.sha:

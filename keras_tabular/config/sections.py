@@ -335,6 +335,7 @@ class Gate(Section):
     """The conditions under which the gate accepts a run.
 
     Attributes:
+        base: The run to compare with: `last`, or a revision such as `model#prod`.
         margin: Share of a baseline's loss by which the loss of the model may be higher.
         groups: Largest allowed differences between groups, such as `error_difference`.
     """
@@ -342,6 +343,7 @@ class Gate(Section):
     lowest: Limits = Field(default_factory=dict)
     highest: Limits = Field(default_factory=dict)
     worse_than_last: Limits = Field(default_factory=dict)
+    base: str = "last"
     beat_baselines: tuple[Literal["constant", "linear", "boosted"], ...] = ()
     margin: Share | None = None
     groups: dict[str, NonNegativeFloat] = Field(default_factory=dict)

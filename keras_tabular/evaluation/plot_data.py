@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Costs, ThresholdRule
 from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import MAX_POINTS, atomic_write, write_points
 from keras_tabular.scoring.scores import Predictions, hits_and_alarms
 from keras_tabular.scoring.uncertainty import share_interval
+from keras_tabular.splitting.rules import hash_rows
 
 CALIBRATION_BINS = 10  # of equal width
 MAX_COLUMNS = 30  # in the plot of importances; more would not be readable
@@ -26,6 +28,7 @@ EVEN_THRESHOLDS = np.arange(1, 100) / 100
 THRESHOLD_QUANTILES = 50  # of the predictions, in addition to the even thresholds
 # Test rows that are kept so that later runs can be compared on them.
 MAX_KEPT_ROWS, MAX_KEPT_PREDICTIONS = 2000, 20_000
+MAX_KEY = 2**52  # which a float of a CSV file holds
 
 HEADERS = {
     "roc": ("false positive rate", "true positive rate"),
@@ -65,11 +68,12 @@ def compute_plots(
     return plots
 
 
-def write_plots(folder: Path, plots: Plots, test: Predictions) -> None:
+def write_plots(folder: Path, plots: Plots, test: Predictions, keys: np.ndarray) -> None:
     """Write the points of every plot, and the test rows that are kept.
 
     Args:
         plots: The result of `compute_plots`; empty if that failed.
+        keys: The result of `row_keys` for the test rows.
     """
     with atomic_write(folder) as partial:
         partial.mkdir()
@@ -77,22 +81,46 @@ def write_plots(folder: Path, plots: Plots, test: Predictions) -> None:
             columns = dict(zip(header, plots.get(name, [()] * len(header)), strict=True))
             max_points = MAX_CONFUSION_CELLS if name == "confusion" else MAX_POINTS
             write_points(partial / f"{name}.csv", columns, max_points)
-        write_points(partial / "test_rows.csv", kept_test_rows(test), MAX_KEPT_ROWS)
+        write_points(partial / "test_rows.csv", kept_test_rows(test, keys), MAX_KEPT_ROWS)
 
 
-def kept_test_rows(test: Predictions) -> dict[str, Any]:
-    """Return label, predictions, weight and group of the test rows that are kept."""
-    max_rows = min(len(test.y), MAX_KEPT_PREDICTIONS // test.y_pred.shape[1])
-    rows = np.arange(max_rows)
-    if test.group is not None:  # whole groups
-        rows = np.sort(np.argsort(test.group, kind="stable")[: min(max_rows, MAX_KEPT_ROWS)])
-    first_rows = test.select(rows)
-    columns = {"y": first_rows.y.astype(int) if first_rows.task.classes else first_rows.y}
-    columns |= {f"output_{k}": values for k, values in enumerate(first_rows.y_pred.astype(float).T)}
+def row_keys(folder: Path, schema: Schema) -> np.ndarray:
+    """Return a number for each row by which it is found in another table: int64, (rows,).
+
+    It is a hash of the target and of the columns that the model reads. Equal rows are counted, so
+    that no two rows of a table have the same number.
+    """
+    hashes = hash_rows(folder, [schema.target, *schema.features], seed=0) % MAX_KEY
+    _, codes = np.unique(hashes, return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    copies = np.empty(len(hashes), np.int64)
+    copies[order] = np.arange(len(hashes)) - np.searchsorted(codes[order], codes[order])
+    return (hashes.astype(np.int64) + copies) % MAX_KEY
+
+
+def kept_test_rows(test: Predictions, keys: np.ndarray) -> dict[str, Any]:
+    """Return key, label, predictions, weight and group of the test rows that are kept.
+
+    These are the rows with the smallest keys, so that a later run of a table with more rows keeps
+    many of the same ones. Groups are kept as a whole, by the smallest key of their rows.
+
+    Args:
+        keys: The result of `row_keys`.
+    """
+    max_rows = min(MAX_KEPT_ROWS, MAX_KEPT_PREDICTIONS // test.y_pred.shape[1])
+    order = np.argsort(keys)
+    if test.group is not None:
+        smallest = np.full(test.group.max() + 1, MAX_KEY)
+        np.minimum.at(smallest, test.group, keys)
+        order = np.lexsort((keys, smallest[test.group]))
+    rows = np.sort(order[:max_rows])
+    test = test.select(rows)
+    columns = {"row": keys[rows], "y": test.y.astype(int) if test.task.classes else test.y}
+    columns |= {f"output_{k}": values for k, values in enumerate(test.y_pred.astype(float).T)}
     if test.is_weighted:
-        columns["weight"] = first_rows.weight
-    if first_rows.group is not None:
-        columns["group"] = first_rows.group
+        columns["weight"] = test.weight
+    if test.group is not None:
+        columns["group"] = test.group
     return columns
 
 

@@ -247,7 +247,7 @@ def compare_with_baselines(
                 baseline = baseline._replace(values={k: baseline.values[k] for k in sorted(keys)})
         scores += score_records(
             *(row_set, name, baseline.values, len(y_pred)),
-            interval=baseline.intervals((task.main_metric, *primary_metrics)),
+            interval=baseline.intervals((task.main_metric, "loss", *primary_metrics)),
             difference=scored.differences(baseline),
         )
     return scores

@@ -10,7 +10,7 @@ from keras_tabular.config.schema import SCHEMA
 from keras_tabular.core.files import md5_hash
 from keras_tabular.core.nested import flatten
 from keras_tabular.experiments.gate import compare_with_base
-from keras_tabular.experiments.paired import paired_differences
+from keras_tabular.experiments.paired import paired_scores
 from keras_tabular.experiments.run import Run, locked_inputs, locked_outputs, mismatch
 from keras_tabular.scoring.evaluation import MODEL, Score
 from keras_tabular.tasks.metrics import AVERAGES, metrics_by_key
@@ -101,9 +101,11 @@ class Comparison:
         self.data = changed_values(*profiles) if all(profiles) else None
         splits = [locked_outputs(each.lock).get("data/split") for each in runs]
         self.test_rows_differ = all(splits) and splits[0] != splits[1]
-        paired = paired_differences(run, base) if base and not self.test_rows_differ else {}
+        paired = paired_scores(run, base) if base else {}
+        self.shared_rows = max((score.rows for score in paired.values()), default=0)
+        differences = {metric: score.difference for metric, score in paired.items()}
         base_scores = {
-            score.metric: score.model_copy(update={"difference": paired.get(score.metric)})
+            score.metric: score.model_copy(update={"difference": differences.get(score.metric)})
             for score in (base.require_evaluation().scores if base else ())
             if (score.row_set, score.model) == ("test", MODEL)
         }

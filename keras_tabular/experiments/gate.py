@@ -2,24 +2,46 @@
 
 `evaluate_gate` gives the verdict that follows from the scores of a run alone. Where somebody asks
 for it, `compare_with_base` adds the comparison with another run.
+
+A rule judges the 95% interval of a score or of a difference, see `judge`: it passes if the interval
+keeps the limit, fails if the interval misses it, and is undecided if the limit lies inside, or if
+the rule cannot be checked.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
-from keras_tabular.config.params import PARAMS, Params
+from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Gate
 from keras_tabular.core.numbers import format_number
-from keras_tabular.evaluation.summary import evaluation_warnings
+from keras_tabular.evaluation.summary import (
+    OTHER_PLACES,
+    evaluation_warnings,
+    format_interval,
+)
 from keras_tabular.experiments.advice import Networks, next_steps
-from keras_tabular.experiments.run import Run, mismatch
+from keras_tabular.experiments.run import Run, is_shallow, mismatch
 from keras_tabular.experiments.verdict import STATUSES, Check, Status, Verdict, worst_status
-from keras_tabular.scoring.evaluation import Difference, Evaluation, Score, model_values
+from keras_tabular.scoring.evaluation import (
+    MODEL,
+    Difference,
+    Evaluation,
+    Interval,
+    Score,
+    model_values,
+)
 from keras_tabular.tasks.metrics import BASELINES, CONSTANTS, deciding_metric, metric
+from keras_tabular.tasks.task import Task
 
-NOTHING_LEARNT, MISSES_LIMIT = "Nothing was learnt", "A score misses its limit"
+NOTHING_LEARNT = "nothing was learnt"
+TOO_FEW_ROWS = "too few rows to tell if anything was learnt"
+NOT_SETTLED = "not settled by these rows"
+LEARNT = {"pass": "", "fail": f"; {NOTHING_LEARNT}", "undecided": f"; {TOO_FEW_ROWS}"}
 KEEPS_RULES = "The run keeps every rule of the gate"
+MIN_USEFUL_GAIN = 0.05  # share of the loss of a constant; a model without it is of no use
+MAX_LOSS_RATIO = 2.0  # of a baseline's loss on test rows to the cross-validated one
+POWER = (1.96 + 0.84) / 1.96  # half widths of a difference that is found in 80% of draws
 
 
 def evaluate_gate(
@@ -27,49 +49,43 @@ def evaluate_gate(
 ) -> Verdict:
     """Check a run against the rules of the gate.
 
-    First of all, the model has to be significantly better than a constant: otherwise it has learnt
-    nothing, which is only a warning if `beat_baselines` does not contain `constant`. Then the
-    limits are checked, and the model is compared with the linear and the boosted baseline by the
-    paired difference of the loss on the test rows. Scores of cross-validation are compared only
-    with limits, since a search may have optimised them.
+    First of all, the model has to be significantly better than a constant. If it is not, that is
+    only a warning if `beat_baselines` does not contain `constant`. Then the limits are checked, and
+    the model is compared with the linear and the boosted baseline by the paired difference of the
+    loss on the test rows.
 
     Args:
         params: The sections `gate`, `split` and `train`.
         networks: Weight and parameters of each architecture that was trained.
     """
     gate, task = params.gate, schema.learning_task
-    names, scores = task.baselines, model_values(evaluation.scores)
     keys = list(dict.fromkeys([deciding_metric(params.train.loss), evaluation.primary_metrics[0]]))
-    constant = check_baseline(evaluation, names["constant"], keys, None)
-    limits = [*check_limits(scores, gate), *check_subgroups(evaluation, gate.groups)]
-    comparisons = [
-        check_baseline(evaluation, names[kind], keys, gate.margin)
-        for kind in gate.beat_baselines
-        if kind != "constant"
-    ]
-    compared = [check for check in comparisons if check.status != "skipped"]
-    strongest = min(compared, key=_rank, default=None)
-
+    constant = check_constant(evaluation, task, keys)
+    limits = [*check_limits(evaluation, gate), *check_subgroups(evaluation, gate.groups)]
+    names = [task.baselines[kind] for kind in gate.beat_baselines if kind != "constant"]
+    breakdowns = {name: find_breakdown(evaluation, task, name, keys[0]) for name in names}
+    margin = gate.margin or 0.0
+    comparisons = [check_baseline(evaluation, name, keys, margin, breakdowns) for name in names]
     required = [constant] if "constant" in gate.beat_baselines else []
-    checks = [*required, *limits, *comparisons]
-    missed_limits = [check.reason for check in limits if check.status == "fail"]
-    has_learnt = constant.status == "pass"
-    reasons, warnings = [*missed_limits], evaluation_warnings(evaluation, task)
-    if required and not has_learnt:
-        reasons.insert(0, constant.reason)
-    elif strongest:
-        reasons.append(strongest.reason)
+    has_learnt, warnings = constant.status == "pass", evaluation_warnings(evaluation, task)
+    if has_learnt:
+        broken = [text for text in breakdowns.values() if text]
+        warnings += [f"{text}, so that beating it shows nothing" for text in broken]
+    strongest = min(comparisons, key=_rank, default=None)
+    decisive = [strongest] if strongest else []
+    if not has_learnt:
+        decisive = required
     if not required and not has_learnt:
-        warnings.insert(0, constant.reason.removeprefix(f"{NOTHING_LEARNT}: "))
-    decisive_constant = constant if required or has_learnt else None
-    return Verdict(
-        status=worst_status([check.status for check in checks]),
-        headline=_headline(decisive_constant, bool(missed_limits), strongest),
-        reason=". ".join(reasons) or (constant.reason if has_learnt else KEEPS_RULES),
+        warnings.insert(0, constant.reason)
+    verdict = Verdict(
+        status="pass",
+        headline=_headline(evaluation, constant, keys[0], task),
+        reason=KEEPS_RULES,
         warnings=tuple(warnings),
         next_steps=tuple(next_steps(evaluation, constant, strongest, schema, params, networks)),
-        checks=tuple(checks),
+        checks=(),
     )
+    return _add_checks(verdict, [*required, *limits, *comparisons], [*limits, *decisive])
 
 
 def compare_with_base(verdict: Verdict, run: Run, base: Run | None, gate: Gate) -> Verdict:
@@ -78,213 +94,297 @@ def compare_with_base(verdict: Verdict, run: Run, base: Run | None, gate: Gate) 
     Args:
         base: The other run; None if there is none.
     """
-    checks = [*check_base(run, base, gate.worse_than_last)]
-    failed = [check.reason for check in checks if check.status == "fail"]
-    statuses = [verdict.status, *(check.status for check in checks)]
-    update: dict[str, object] = {"checks": (*verdict.checks, *checks)}
-    update["status"] = worst_status(statuses)
-    if failed and verdict.status == "fail":
-        update["reason"] = ". ".join([verdict.reason, *failed])
-    elif failed:
-        own_reason = [verdict.reason] if verdict.reason != KEEPS_RULES else []
-        update |= {"headline": MISSES_LIMIT, "reason": ". ".join([*failed, *own_reason])}
-    return verdict.model_copy(update=update)
+    checks = [*check_base(run, base, gate)]
+    return _add_checks(verdict, checks, checks)
+
+
+def _add_checks(verdict: Verdict, checks: Sequence[Check], reasons: Sequence[Check]) -> Verdict:
+    """Add checks to a verdict. Some of them explain it, unless they are limits that are kept."""
+    status = worst_status([verdict.status, *(check.status for check in checks)])
+    texts = [verdict.reason] if verdict.reason != KEEPS_RULES else []
+    for check in reasons:
+        if check.status == "fail" and check.metric is None:
+            texts.insert(0, check.reason)
+        elif check.status == "undecided" or check.metric is not None:
+            texts.append(check.reason)
+    update = {"status": status, "reason": ". ".join(texts) or KEEPS_RULES}
+    return verdict.model_copy(update=update | {"checks": (*verdict.checks, *checks)})
+
+
+def judge(low: float, high: float, limit: float) -> Status:
+    """Judge by an interval whether a value is at most a limit."""
+    if high <= limit:
+        return "pass"
+    return "fail" if low > limit else "undecided"
 
 
 def _rank(check: Check) -> tuple[int, float]:
-    """Sort by status, the worst first, then by the score of the baseline, the best first."""
-    sign = -1 if metric(str(check.metric)).greater_is_better else 1
-    return STATUSES.index(check.status), sign * (check.allowed or 0.0)
+    """Sort by status, the worst first, then by the loss of the baseline, the best first."""
+    return STATUSES.index(check.status), float("inf") if check.allowed is None else check.allowed
 
 
-def _headline(constant: Check | None, misses_limit: bool, strongest: Check | None) -> str:
-    if constant and constant.status != "pass":
-        too_few = "There are too few test rows to tell whether anything was learnt"
-        return too_few if constant.metric is None else NOTHING_LEARNT
-    if misses_limit:
-        return MISSES_LIMIT
-    if strongest is None:
-        is_better = f"The model is better than {CONSTANTS[constant.subject]}" if constant else ""
-        return is_better or KEEPS_RULES
-    if not strongest.is_significant:
-        return f"No significant difference from {BASELINES[strongest.subject]}"
-    outcome = "better" if strongest.status == "pass" else "worse"
-    return f"The model is {outcome} than {BASELINES[strongest.subject]}"
+def _headline(evaluation: Evaluation, constant: Check, key: str, task: Task) -> str:
+    """Say how large the loss is, how sure that is, and how much the model gains."""
+    rows, score = f"{evaluation.rows('test'):,} test rows", evaluation.score("test", key)
+    if score is None or constant.difference is None or constant.allowed is None:
+        return f"There are {TOO_FEW_ROWS}"
+    interval = f" {format_interval(*score.interval)}" if score.interval else ""
+    gain = format_relative(constant.difference, constant.allowed)
+    label = task.loss_label if key == "loss" else metric(key).label
+    text = f"{label} {format_number(score.value)} on {rows}{interval}, {gain} than no model"
+    return text + LEARNT[constant.status]
+
+
+def check_constant(evaluation: Evaluation, task: Task, keys: Sequence[str]) -> Check:
+    """Compare the model with the constant baseline.
+
+    It passes if the model is significantly better, and fails if the interval excludes a useful
+    gain. Otherwise, the rows are too few to tell.
+
+    Args:
+        keys: Keys of the metrics to report; the first one is a loss, which decides.
+    """
+    name = task.baselines["constant"]
+    score = evaluation.score("test", keys[0], name)
+    if score is None or score.difference is None:
+        reason = f"There are {TOO_FEW_ROWS}: {evaluation.rows('test'):,}"
+        return Check(rule=f"beat_baselines {name}", status="undecided", reason=reason)
+    status: Status = "pass"
+    if score.difference.high >= 0:
+        is_excluded = score.difference.low > -MIN_USEFUL_GAIN * abs(score.value)
+        status = "fail" if is_excluded else "undecided"
+    return _comparison(evaluation, score, keys, status, "")
 
 
 def check_baseline(
-    evaluation: Evaluation, name: str, keys: Sequence[str], margin: float | None
+    evaluation: Evaluation,
+    name: str,
+    keys: Sequence[str],
+    margin: float,
+    breakdowns: Mapping[str, str],
 ) -> Check:
-    """Compare the model with a baseline by the paired difference of the deciding metric.
-
-    The model has to be significantly better than a constant, but not than another baseline.
+    """Compare the model with another baseline by the paired difference of the loss.
 
     Args:
-        name: Name of the baseline.
-        keys: Keys of the metrics to report; the first one decides.
-        margin: Share of the baseline's score by which the model may be worse.
+        keys: As for `check_constant`.
+        margin: Share of the baseline's loss by which the model may be worse. With 0, it passes if
+            it is significantly better, and fails if it is significantly worse.
+        breakdowns: The result of `find_breakdown` for each baseline. If all broke down, the model
+            cannot pass.
     """
-    rule, key, is_constant = f"beat_baselines {name}", keys[0], name in CONSTANTS
-    value, baseline = evaluation.value("test", key), evaluation.score("test", key, name)
-    difference = baseline.difference if baseline else None
-    rows = f"{evaluation.rows('test'):,} test rows"
-    if value is None or baseline is None or difference is None:
-        reason = f"{BASELINES[name]}: there are too few test rows, or no score to compare with"
-        if is_constant:
-            reason = f"{rows} are too few to tell whether anything was learnt"
-        return Check(rule=rule, status="fail" if is_constant else "skipped", reason=reason)
-    status, words = _judge_difference(baseline, difference, margin)
-    reason = f"On {rows}, {words} {CONSTANTS.get(name, BASELINES[name])}"
-    if is_constant and status != "pass":
-        status, words = "fail", "the model is not significantly better than"
-        reason = f"{NOTHING_LEARNT}: on {rows}, {words} {CONSTANTS[name]}"
+    score = evaluation.score("test", keys[0], name)
+    if score is None or score.difference is None:
+        problem = "there are too few test rows, or no score to compare with"
+        reason = f"Compared with {BASELINES[name]}: {problem}"
+        return Check(rule=f"beat_baselines {name}", status="undecided", reason=reason)
+    difference, unit = score.difference, abs(score.value)
+    status, words = judge(difference.low, difference.high, margin * unit), ""
+    if not margin and difference.within_chance:  # two equal models, too
+        status = "undecided"
+    if status == "undecided":
+        words = f"; {NOT_SETTLED}"
+    elif margin and difference.high > 0:
+        inside = "equivalent within" if difference.low >= -margin * unit else "within"
+        words = f"; {inside if status == 'pass' else 'worse than'} the margin of {margin:.0%}"
+    if status == "pass" and breakdowns[name]:
+        status = "undecided" if all(breakdowns.values()) else "pass"
+        words = f"; but {breakdowns[name]}"
+    return _comparison(evaluation, score, keys, status, words)
+
+
+def _comparison(
+    evaluation: Evaluation, score: Score, keys: Sequence[str], status: Status, words: str
+) -> Check:
+    """Build the check of a comparison with the score of a baseline."""
+    name, difference, details = score.model, score.difference, []
+    if difference is None:
+        raise ValueError(f"{score.key}: there is no difference from {name}")
+    for key in keys:
+        value, baseline = evaluation.value("test", key), evaluation.value("test", key, name)
+        label = metric(key).label
+        label = label if label[:2].isupper() else label.lower()  # but ROC AUC, R² and F1
+        scores = format_number(value, baseline), format_number(baseline, value)
+        details.append(f"{label} {' vs '.join(scores)}")
+    for place, where in OTHER_PLACES.items():
+        if (other := evaluation.score(place, keys[0], name)) and other.difference:
+            outcome = "better" if other.difference.high < 0 else "worse"
+            outcome = "not settled" if other.difference.within_chance else outcome
+            details.append(f"{where}: {outcome}")
+    title = f"Compared with {CONSTANTS.get(name, BASELINES[name])}"
+    relative = format_relative(difference, score.value)
     return Check(
-        rule=rule,
+        rule=f"beat_baselines {name}",
         status=status,
-        reason=f"{reason}: {_format_comparison(evaluation, name, keys)}",
-        value=value,
-        allowed=baseline.value,
-        metric=key,
+        reason=f"{title}: {relative}{words} ({'; '.join(details)})",
+        value=evaluation.value("test", score.metric),
+        allowed=score.value,
+        metric=score.metric,
         difference=difference,
     )
 
 
-def _judge_difference(
-    baseline: Score, difference: Difference, margin: float | None
-) -> tuple[Status, str]:
-    """Return the status of a comparison with a baseline, and its outcome in words."""
-    greater = metric(baseline.metric).greater_is_better
-    if not difference.within_chance:
-        if (difference.low > 0) == greater:
-            return "pass", "the model is significantly better than"
-        return "fail", "the model is significantly worse than"
-    if margin is None:
-        return "undecided", "there is no significant difference between the model and"
-    most_worse = -difference.low if greater else difference.high  # that the interval contains
-    if most_worse <= margin * abs(baseline.value):
-        return "pass", f"the model is at most {margin:.0%} worse than"
-    return "fail", f"the model may be more than {margin:.0%} worse than"
+def find_breakdown(evaluation: Evaluation, task: Task, name: str, key: str) -> str:
+    """Say whether a baseline broke down on the test rows; empty if it did not.
 
-
-def _format_comparison(evaluation: Evaluation, name: str, keys: Sequence[str]) -> str:
-    """Format the scores of the model and of a baseline, with the intervals of their differences."""
-    texts = []
-    for key in keys:
-        value, baseline = evaluation.value("test", key), evaluation.score("test", key, name)
-        if value is None or baseline is None or baseline.difference is None:
-            continue
-        label, greater_is_better, _ = metric(key)
-        label = label if label[:2].isupper() else label.lower()  # but ROC AUC, R² and F1
-        low, high = baseline.difference.low, baseline.difference.high
-        direction = "" if greater_is_better else "lower is better; "
-        texts.append(
-            f"{label} {format_number(value, baseline.value)} vs "
-            f"{format_number(baseline.value, value)} ({direction}95% CI of the difference "
-            f"{format_number(low, high)} to {format_number(high, low)})"
-        )
-    return "; ".join(texts)
-
-
-def check_limits(scores: Mapping[str, float], gate: Gate) -> Iterator[Check]:
-    """Check the limits that params.yaml gives.
+    Its loss is then higher than that of a constant, or the whole interval of its loss is above
+    `MAX_LOSS_RATIO` times its loss in cross-validation.
 
     Args:
-        scores: Scores by dotted key, as params.yaml names them.
+        key: Key of the loss.
     """
-    for rule, limits, at_least in (("lowest", gate.lowest, True), ("highest", gate.highest, False)):
+    constant = evaluation.value("test", key, task.baselines["constant"])
+    score, label = evaluation.score("test", key, name), BASELINES[name]
+    if score is None:
+        return ""
+    if constant is not None and score.value > constant:
+        loss, other = format_number(score.value, constant), format_number(constant, score.value)
+        return f"{label} is worse than no model (loss {loss} vs {other})"
+    for place, where in OTHER_PLACES.items():
+        held_out = evaluation.value(place, key, name)
+        if held_out and score.interval and score.interval[0] > MAX_LOSS_RATIO * held_out:
+            loss, other = format_number(score.value), format_number(held_out)
+            return f"{label} broke down (loss {loss}, and {other} {where})"
+    return ""
+
+
+def smallest_difference(difference: Difference, base: float) -> str:
+    """Return the share of a loss that a difference must have to be found in 80% of draws.
+
+    Args:
+        difference: A difference with the width of its interval.
+    """
+    return _percent(POWER * (difference.high - difference.low) / 2, base)
+
+
+def format_relative(difference: Difference, base: float) -> str:
+    """Say in percent of a base how much better or worse a loss is, from end to end.
+
+    Returns:
+        For example "1.7% to 6.2% better", or "between 3.3% better and 0.3% worse".
+    """
+    low, high = (_percent(abs(end), base) for end in (difference.low, difference.high))
+    if difference.low < 0 < difference.high:
+        return f"between {low} better and {high} worse"
+    is_better = difference.high <= 0
+    first, last = (high, low) if is_better else (low, high)
+    span = first if first == last else f"{first} to {last}"
+    return f"{span} {'better' if is_better else 'worse'}"
+
+
+def _percent(value: float, base: float) -> str:
+    """Format a value in percent of a base; as it is if the base is 0."""
+    if not base:
+        return format_number(value)
+    share = 100 * value / abs(base)
+    return f"{share:.{0 if share >= 10 else 1}f}%"
+
+
+def check_limits(evaluation: Evaluation, gate: Gate) -> Iterator[Check]:
+    """Check the limits that params.yaml gives. A score without an interval is judged by itself."""
+    scores = {score.key: score for score in evaluation.scores if score.model == MODEL}
+    for rule, limits in (("lowest", gate.lowest), ("highest", gate.highest)):
         for key, limit in limits.items():
-            yield _check_limit(f"{rule} {key}", scores.get(key), limit, at_least)
-
-
-def check_base(run: Run, base: Run | None, limits: Mapping[str, float]) -> Iterator[Check]:
-    """Check that scores are not worse than those of another run by more than a share.
-
-    A score of the test rows fails only if the difference on the same test rows is significant.
-
-    Args:
-        base: The other run. The checks are skipped if there is none, or if it has another table or
-            another rule of the split.
-        limits: The largest allowed share, by the key of the score.
-    """
-    no_base = _explain_no_base(run, base)
-    scores = model_values(run.require_evaluation().scores)
-    base_scores = model_values(base.require_evaluation().scores) if base and not no_base else {}
-    for key, share in limits.items():
-        rule, value, base_value = f"worse_than_last {key}", scores.get(key), base_scores.get(key)
-        if value is None:
-            yield _check_limit(rule, None, 0.0, True)
-            continue
-        if base is None or base_value is None:
-            reason = f"{key}: {no_base or f'{base and base.label} has no such score'}"
-            yield Check(rule=rule, status="skipped", reason=reason)
-            continue
-        greater = metric(key).greater_is_better
-        limit = round(base_value + (-share if greater else share) * abs(base_value), 6)
-        source = f" ({share:.0%} worse than {format_number(base_value)} in {base.label})"
-        check = _check_limit(rule, value, limit, greater, source)
-        if check.status == "fail" and key.startswith("test."):
-            check = _check_significance(check, run, base)
-        yield check
-
-
-def _explain_no_base(run: Run, base: Run | None) -> str:
-    if base is None:
-        return "no earlier run is committed"
-    split, base_split = ({"by": "random"} | r.load(PARAMS).get("split", {}) for r in (run, base))
-    other_split = f"{base.label} has another split in params.yaml, so its test rows differ"
-    return mismatch(run, base) or (other_split if split != base_split else "")
-
-
-def _check_significance(check: Check, run: Run, base: Run) -> Check:
-    from keras_tabular.experiments.paired import paired_differences  # SciPy takes 0.5 s
-
-    difference = paired_differences(run, base).get(check.subject.removeprefix("test."))
-    if difference is None:
-        problem = f"{base.label} has different test rows, so its scores cannot be compared"
-        reason = f"{check.subject}: {problem}"
-        return check.model_copy(update={"status": "skipped", "reason": reason})
-    if difference.within_chance:
-        reason = f"{check.reason}; the difference on the same test rows is not significant"
-        return check.model_copy(update={"status": "pass", "reason": reason})
-    return check
+            score = scores.get(key)
+            if score is None:
+                reason = f"{key} is not among the scores of this run"
+                yield Check(rule=f"{rule} {key}", status="fail", reason=reason, allowed=limit)
+                continue
+            low, high = score.interval or (score.value, score.value)
+            status = judge(low, high, limit) if rule == "highest" else judge(-high, -low, -limit)
+            yield _limit_check(f"{rule} {key}", status, score.value, limit, score.interval)
 
 
 def check_subgroups(evaluation: Evaluation, limits: Mapping[str, float]) -> Iterator[Check]:
     """Check the largest differences between the subgroups of each column.
-
-    As with all limits, the difference itself decides, and not its interval.
 
     Args:
         limits: Largest allowed differences, by keys such as `error_difference`.
     """
     differences = {name: column.differences for name, column in evaluation.subgroups.items()}
     for name, key in product(differences or ["evaluate.groups"], limits):
-        value, source = None, ", since no two groups have enough rows that decide it"
-        if "groups" in evaluation.failed_explanations:
-            source = ", since they could not be computed"
-        elif key == "coverage_difference" and not evaluation.interval_coverage:
-            source = ", since the model has no prediction intervals, which require "
-            source += "train.folds above 1"
+        rule, limit = f"groups {name}.{key}", limits[key]
         if largest := differences.get(name, {}).get(key.removesuffix("_difference")):
-            value, interval = largest.value, "no interval"
-            if largest.interval:
-                low, high = largest.interval
-                interval = f"95% CI {format_number(low, high)} to {format_number(high, low)}"
-            source = f" (highest: {largest.highest}, lowest: {largest.lowest}; {interval})"
-        yield _check_limit(f"groups {name}.{key}", value, limits[key], False, source)
+            status = judge(*(largest.interval or (0.0, float("inf"))), limit)
+            check = _limit_check(rule, status, largest.value, limit, largest.interval)
+            source = f" (highest: {largest.highest}, lowest: {largest.lowest})"
+            yield check.model_copy(update={"reason": check.reason + source})
+            continue
+        problem = "no two groups have enough rows that decide it"
+        if "groups" in evaluation.failed_explanations:
+            problem = "they could not be computed"
+        elif key == "coverage_difference" and not evaluation.interval_coverage:
+            problem = "the model has no prediction intervals, which require train.folds above 1"
+        reason = f"{name}.{key} is not among the scores of this run, since {problem}"
+        yield Check(rule=rule, status="undecided", reason=reason, allowed=limit)
 
 
-def _check_limit(
-    rule: str, value: float | None, limit: float, at_least: bool, source: str = ""
+def _limit_check(
+    rule: str, status: Status, value: float, limit: float, interval: Interval | None
 ) -> Check:
-    key = rule.partition(" ")[2]
-    status: Status = "fail"
-    reason = f"{key} is not among the scores of this run{source}"
-    if value is not None:
-        is_met = value >= limit if at_least else value <= limit
-        status = "pass" if is_met else "fail"
-        reason = (
-            f"{key} is {format_number(value, limit)} {'and' if is_met else 'but'} has to be "
-            f"{'at least' if at_least else 'at most'} {format_number(limit, value)}{source}"
-        )
+    """Build the check of a limit."""
+    name, _, key = rule.partition(" ")
+    bound = f"{'at least' if name == 'lowest' else 'at most'} {format_number(limit, value)}"
+    text = format_number(value, limit)
+    text += f" {format_interval(*interval)}" if interval else ""
+    word, ending = {"pass": ("and", ""), "fail": ("but", "")}.get(
+        status, ("and", f"; {NOT_SETTLED}")
+    )
+    reason = f"{key} is {text} {word} has to be {bound}{ending}"
     return Check(rule=rule, status=status, reason=reason, value=value, allowed=limit)
+
+
+def check_base(run: Run, base: Run | None, gate: Gate) -> Iterator[Check]:
+    """Check that scores are not worse than those of another run by more than a share.
+
+    Scores of the test rows are compared on the rows that both runs have, see `paired_scores`.
+
+    Args:
+        base: The other run; None if there is none.
+    """
+    scores = model_values(run.require_evaluation().scores)
+    no_base = mismatch(run, base) if base else ""
+    base_scores = model_values(base.require_evaluation().scores) if base and not no_base else {}
+    for key, share in gate.worse_than_last.items():
+        rule = f"worse_than_last {key}"
+        if base is None:
+            yield _check_without_base(rule, gate)
+        elif no_base or key not in scores or key not in base_scores:
+            reason = f"{key}: {no_base or f'not among the scores of this run and of {base.label}'}"
+            yield Check(rule=rule, status="undecided", reason=reason)
+        else:
+            yield _compare_with_base(rule, share, run, base, scores[key], base_scores[key])
+
+
+def _check_without_base(rule: str, gate: Gate) -> Check:
+    """Pass before the first run is committed, but not if the last one cannot be found."""
+    key, status, problem = rule.partition(" ")[2], "pass", "no earlier run is committed"
+    if gate.base != "last":
+        status, problem = "undecided", f"gate.base: there is no {gate.base} in this clone"
+    elif is_shallow():
+        status, problem = "undecided", "this clone has no history; run `git fetch --unshallow`"
+    return Check.model_validate({"rule": rule, "status": status, "reason": f"{key}: {problem}"})
+
+
+def _compare_with_base(
+    rule: str, share: float, run: Run, base: Run, value: float, base_value: float
+) -> Check:
+    key, rows, change = rule.partition(" ")[2], "", value - base_value
+    difference = Difference(value=change, low=change, high=change)
+    if key.startswith("test."):
+        from keras_tabular.experiments.paired import paired_scores  # SciPy takes 0.5 s
+
+        paired = paired_scores(run, base).get(key.removeprefix("test."))
+        if paired is None:
+            problem = f"{base.label} has other test rows, and its model cannot predict these"
+            return Check(rule=rule, status="undecided", reason=f"{key}: {problem}")
+        difference, base_value = paired.difference, paired.base
+        rows = f" on {paired.rows:,} test rows"
+    difference = difference.as_loss(metric(key).greater_is_better)
+    limit = share * abs(base_value)
+    status = judge(difference.low, difference.high, limit)
+    if difference.low > 0 and difference.value > limit:  # worse, and probably by too much
+        status = "fail"
+    ending = f"; {NOT_SETTLED}" if status == "undecided" else ""
+    relative = format_relative(difference, base_value)
+    reason = f"{key} is {relative} than in {base.label}{rows}, and may be {share:.0%} worse{ending}"
+    return Check(rule=rule, status=status, reason=reason, value=value, allowed=base_value)

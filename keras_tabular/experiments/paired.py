@@ -1,50 +1,101 @@
-"""Differences between the scores of two runs on the same test rows."""
+"""Scores of two runs on the same test rows, although the table may have grown between them."""
 
+from contextlib import suppress
 from functools import cache
+from math import hypot
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from keras_tabular.config.schema import Schema
+from keras_tabular.core.errors import UserError
+from keras_tabular.experiments.rerun import cached_output
 from keras_tabular.experiments.run import Run
 from keras_tabular.scoring.evaluation import Difference
 from keras_tabular.scoring.scores import Predictions
-from keras_tabular.scoring.uncertainty import score_and_resample
+from keras_tabular.scoring.uncertainty import MIN_ROWS_FOR_INTERVAL, score_and_resample
+
+MODEL_FILE, TEST_ROWS = Path("models/model.keras"), Path("data/split/test")
+Z = 1.96  # standard deviations in each half of a 95% interval
+
+
+class PairedScore(NamedTuple):
+    """The score of a base on the test rows that a run shares with it, and the run's difference.
+
+    Attributes:
+        rows: Number of these rows.
+        base: Score of the base on them.
+        difference: Score of the run minus that of the base. Its interval also contains how much two
+            trainings with other random numbers differ.
+    """
+
+    rows: int
+    base: float
+    difference: Difference
+
+
+class TestRows(NamedTuple):
+    """Predictions for test rows of a run, with their keys of `plot_data.row_keys`: (rows,)."""
+
+    keys: np.ndarray
+    predictions: Predictions
 
 
 @cache
-def paired_differences(run: Run, base: Run) -> dict[str, Difference]:
-    """Compare the scores of two runs on the same test rows, by metric key.
+def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
+    """Compare the scores of two runs on the test rows that both have, by metric key.
 
-    A run keeps only some of many test rows. The difference is then that on all rows, and the
-    interval that on the kept rows, moved and narrowed to the number of all rows. The result is
-    empty if a run has kept no rows, or if the labels of the rows differ.
+    If they share too few of them, the model of the base predicts the test rows of the run, which
+    has to be the workspace then. The result is empty if that is not possible either.
+
+    A run keeps only some of many test rows. If all test rows are the same, the difference is that
+    on all of them, and its interval is moved and narrowed to their number.
     """
     rows, base_rows = read_test_rows(run), read_test_rows(base)
-    if rows is None or base_rows is None or not np.array_equal(rows.y, base_rows.y):
+    if rows is None:
         return {}
-    base_rows = base_rows._replace(group=rows.group)
-    on_kept_rows = score_and_resample(rows).differences(score_and_resample(base_rows))
-    evaluation, base_evaluation = run.require_evaluation(), base.require_evaluation()
-    n_rows = evaluation.rows("test")
-    if n_rows <= len(rows.y):
-        return on_kept_rows
-    width_ratio = (len(rows.y) / n_rows) ** 0.5
-    differences = {}
-    for key, paired in on_kept_rows.items():
-        value, base_value = evaluation.value("test", key), base_evaluation.value("test", key)
-        if value is not None and base_value is not None:
-            difference = value - base_value
+    if base_rows is None or len(np.intersect1d(rows.keys, base_rows.keys)) < MIN_ROWS_FOR_INTERVAL:
+        base_rows = predict_test_rows(run, base)
+    if base_rows is None or base_rows.predictions.task != rows.predictions.task:
+        return {}
+    shared, first, second = np.intersect1d(rows.keys, base_rows.keys, return_indices=True)
+    if len(shared) < MIN_ROWS_FOR_INTERVAL:
+        return {}
+    predictions, base_predictions = rows.predictions.select(first), base_rows.predictions
+    base_predictions = base_predictions.select(second)._replace(group=predictions.group)
+    scored, base_scored = map(score_and_resample, (predictions, base_predictions))
+    evaluations = run.require_evaluation(), base.require_evaluation()
+    counts = [evaluation.rows("test") for evaluation in evaluations]
+    are_same = counts[0] == counts[1] and len(rows.keys) == len(base_rows.keys) == len(shared)
+    scores = {}
+    for key, difference in scored.differences(base_scored).items():
+        paired = PairedScore(len(shared), base_scored.values[key], difference)
+        value, base_value = (evaluation.value("test", key) for evaluation in evaluations)
+        if are_same and value is not None and base_value is not None:
+            ratio, change = (len(shared) / counts[0]) ** 0.5, value - base_value
             low, high = (
-                difference + width_ratio * (end - paired.value) for end in (paired.low, paired.high)
+                change + ratio * (end - difference.value)
+                for end in (difference.low, difference.high)
             )
-            differences[key] = Difference(value=difference, low=low, high=high)
-    return differences
+            difference = Difference(value=change, low=low, high=high)
+            paired = PairedScore(counts[0], base_value, difference)
+        deviations = (each.training_deviation.get(key, 0.0) for each in evaluations)
+        scores[key] = paired._replace(difference=widen(difference, hypot(*deviations)))
+    return scores
 
 
-def read_test_rows(run: Run) -> Predictions | None:
+def widen(difference: Difference, deviation: float) -> Difference:
+    """Add an independent standard deviation to the interval of a difference."""
+    value = difference.value
+    low, high = (hypot(end - value, Z * deviation) for end in (difference.low, difference.high))
+    return Difference(value=value, low=value - low, high=value + high)
+
+
+def read_test_rows(run: Run) -> TestRows | None:
     """Read the test rows that a run has kept, see `kept_test_rows`; None if there are none."""
     rows = run.read_points("test_rows")
-    if not rows:
+    if not rows or "row" not in rows[0]:  # before version 0.5
         return None
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     y_pred = np.column_stack([columns[name] for name in columns if name.startswith("output_")])
@@ -53,4 +104,29 @@ def read_test_rows(run: Run) -> Predictions | None:
     threshold = 0.5 if threshold is None else threshold
     group = columns["group"].astype(int) if "group" in columns else None
     task = Schema.model_validate(run.schema).learning_task
-    return Predictions(task, columns["y"], y_pred, weight, threshold, group)
+    predictions = Predictions(task, columns["y"], y_pred, weight, threshold, group)
+    return TestRows(columns["row"].astype(np.int64), predictions)
+
+
+def predict_test_rows(run: Run, base: Run) -> TestRows | None:
+    """Predict the test rows of the workspace with the model of a base.
+
+    Returns:
+        None if the model is not in DVC's cache or cannot read the rows, or if the test rows are not
+        those of the run.
+    """
+    content = cached_output(MODEL_FILE, base.lock)
+    if run.sha or content is None or not TEST_ROWS.is_dir():
+        return None
+    from keras_tabular.evaluation.plot_data import row_keys  # these imports take seconds
+    from keras_tabular.evaluation.result import predict_table
+    from keras_tabular.model_file.saved_model import load_model
+
+    schema = Schema.model_validate(run.schema)
+    with suppress(UserError, KeyError):  # an old model may be of any kind
+        model = load_model(MODEL_FILE, content)
+        metadata = model.metadata
+        columns = metadata.table_schema or schema
+        predictions = predict_table(model.predict, TEST_ROWS, columns, metadata.threshold)
+        return TestRows(row_keys(TEST_ROWS, schema), predictions)
+    return None

@@ -191,15 +191,18 @@ def mismatch(run: Run, base: Run) -> str:
 def resolve(name: str) -> tuple[str, str]:
     """Find a branch, a tag, a commit or an experiment, and return its label and its hash.
 
-    DVC keeps an experiment in the ref refs/exps/BA/SELINE.../NAME. If several have the same name,
-    the newest one is returned.
+    DVC keeps an experiment in the ref refs/exps/BA/SELINE.../NAME, and gto writes a tag such as
+    `model#prod#2` whenever a stage gets another version. Of several refs, the newest one counts.
 
     Raises:
         UserError: There is no such revision.
     """
     commit = git("rev-parse", "--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
-    newest = ("--sort=-committerdate", "--count=1", "--format=%(objectname)")
-    commit = (commit or git("for-each-ref", *newest, f"refs/exps/*/*/{name}") or "").strip()
+    newest = ("--sort=-creatordate", "--count=1", "--format=%(objectname)")
+    patterns = f"refs/exps/*/*/{name}", f"refs/tags/{name}#*"
+    if not commit and (ref := (git("for-each-ref", *newest, *patterns) or "").strip()):
+        commit = git("rev-parse", "--verify", f"{ref}^{{commit}}")
+    commit = (commit or "").strip()
     if not commit:
         expected = f"a branch, a tag, a commit, an experiment of `dvc exp list`, or {WORKSPACE}"
         raise UserError(f"expected {expected}, got {name!r}. Fetch it if it is in another clone")
@@ -220,6 +223,25 @@ def last_run(run: Run) -> Run | None:
     commits = (c for c in log.split() if content_at(c, path) not in (None, text))
     commit = next(commits, None)
     return Run(commit, run.metrics) if commit else None
+
+
+def base_run(run: Run, name: str) -> Run | None:
+    """Return the run that `gate.base` names: the last one, or that of a revision.
+
+    Returns:
+        None if there is no such run.
+    """
+    if name == "last":
+        return last_run(run)
+    try:
+        return Run(name, run.metrics)
+    except UserError:  # there is no such revision yet
+        return None
+
+
+def is_shallow() -> bool:
+    """Return whether the clone lacks a part of the history."""
+    return (git("rev-parse", "--is-shallow-repository") or "").strip() == "true"
 
 
 def content_at(commit: str, path: Path | str) -> str | None:

@@ -6,8 +6,8 @@ from typing import Literal
 from keras_tabular.config.typed_yaml import Section
 from keras_tabular.scoring.evaluation import Difference
 
-Status = Literal["fail", "undecided", "pass", "skipped"]
-STATUSES: tuple[Status, ...] = ("fail", "undecided", "pass")  # of a verdict, the worst one first
+Status = Literal["fail", "undecided", "pass"]
+STATUSES: tuple[Status, ...] = ("fail", "undecided", "pass")  # the worst one first
 
 
 class Check(Section):
@@ -35,19 +35,14 @@ class Check(Section):
         """The dotted key of the score, or the baseline."""
         return self.rule.partition(" ")[2]
 
-    @property
-    def is_significant(self) -> bool:
-        """Whether there is an interval of the difference that does not contain 0."""
-        return self.difference is not None and not self.difference.within_chance
-
 
 class Verdict(Section):
     """The verdict of the gate on a run.
 
     Attributes:
         status: One of `STATUSES`.
-        headline: The verdict in a few words.
-        reason: The comparisons behind it, in sentences.
+        headline: How large the loss is, how sure that is, and whether anything was learnt.
+        reason: The comparison with the strongest baseline, and the limits that are not kept.
         warnings: Why the scores may be wrong or of little use.
         next_steps: What to try next.
     """
@@ -61,5 +56,5 @@ class Verdict(Section):
 
 
 def worst_status(statuses: Sequence[Status]) -> Status:
-    """Return the worst of some statuses; `pass` if all were skipped."""
+    """Return the worst of some statuses; `pass` if there are none."""
     return next((status for status in STATUSES if status in statuses), "pass")

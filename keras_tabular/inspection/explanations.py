@@ -73,7 +73,8 @@ def explain(
         evaluation = subgroups.add_subgroups(result, split, schema, params, metadata.intervals)
     with log_failure("plots", failures):
         plots = plot_data.compute_plots(test, increases, metadata.threshold_choice)
-    plot_data.write_plots(metrics / "plots", plots, test)
+    keys = plot_data.row_keys(split / "test", schema)
+    plot_data.write_plots(metrics / "plots", plots, test, keys)
     outside = columns.outside_training(differences, metadata.attribution)
     update = {"outside_training": outside, "failed_explanations": failures}
     return evaluation.model_copy(update=update)

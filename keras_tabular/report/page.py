@@ -14,6 +14,7 @@ from markupsafe import Markup
 from keras_tabular.config.schema import SCHEMA
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.experiments.comparison import Comparison
+from keras_tabular.experiments.gate import smallest_difference
 from keras_tabular.experiments.run import Run
 from keras_tabular.report import column_pictures, formats, pictures, vega
 from keras_tabular.tasks.metrics import BASELINES, MIN_SUBGROUP_ROWS, ROW_SETS
@@ -21,7 +22,6 @@ from keras_tabular.tasks.task import TASKS
 
 DATA_CARD = "data/README.md"
 MAX_ERROR_COLUMNS = 8
-UNDECIDED_NOTE = "The verdict is undecided: the 95% confidence interval (CI) contains 0."
 MARKDOWN_ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&#64;"})
 
 
@@ -90,4 +90,5 @@ TEMPLATES = Environment(
 for module in (sys.modules[__name__], formats, column_pictures, pictures):
     TEMPLATES.filters |= dict(getmembers(module, isfunction))
 TEMPLATES.filters |= {"svg": vega.svg, "format_list": format_list, "baseline_name": BASELINES.get}
-TEMPLATES.globals |= {"UNDECIDED_NOTE": UNDECIDED_NOTE, "MIN_SUBGROUP_ROWS": MIN_SUBGROUP_ROWS}
+TEMPLATES.filters["smallest_difference"] = smallest_difference
+TEMPLATES.globals["MIN_SUBGROUP_ROWS"] = MIN_SUBGROUP_ROWS

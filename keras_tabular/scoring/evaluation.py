@@ -31,6 +31,12 @@ class Difference(Section):
         """Whether the interval contains 0."""
         return self.low <= 0 <= self.high
 
+    def as_loss(self, greater_is_better: bool) -> "Difference":
+        """Return the difference so that more is worse."""
+        if not greater_is_better:
+            return self
+        return Difference(value=-self.value, low=-self.high, high=-self.low)
+
 
 class Score(Section):
     """One score of the model, or of a baseline, for a set of rows. Undefined scores have none.
@@ -138,6 +144,8 @@ class Evaluation(Section):
         equal_rows: Rows that are equal to rows of the training, by row set.
         outside_training: Share of the test rows outside the training values, by column.
         classes_not_found: Classes with a recall of 0 on the test rows.
+        training_deviation: Standard deviation of scores of the test rows between trainings that
+            differ in their random numbers, by metric.
         failed_explanations: Error of each explanation that could not be computed, by its name.
         custom_metrics: Whether greater is better, by the name of each metric of the project.
         version: Version of the pipeline that trained the model.
@@ -155,6 +163,7 @@ class Evaluation(Section):
     equal_rows: dict[str, EqualRows] = Field(default_factory=dict)
     outside_training: dict[str, float] = Field(default_factory=dict)
     classes_not_found: tuple[str, ...] = ()
+    training_deviation: dict[str, float] = Field(default_factory=dict)
     failed_explanations: dict[str, str] = Field(default_factory=dict)
     custom_metrics: dict[str, bool] = Field(default_factory=dict)
     version: str | None = None

@@ -185,7 +185,7 @@ def apply_rule(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray, 
     """
     names = rule_columns(split, schema)
     if split.by in ("hash", "group"):
-        return by_hash(hash_rows(folder, names, split), split)
+        return by_hash(hash_rows(folder, names, split.seed), split)
     values = pa.concat_tables(read_parts(folder, names))[0]
     if values.null_count:
         problem = f"expected a value in every row, got {values.null_count} empty cells"
@@ -194,7 +194,7 @@ def apply_rule(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray, 
         return by_time(values.to_numpy(), split)
     fold_keys = None
     if schema.group is not None:
-        _, fold_keys = by_hash(hash_rows(folder, [schema.group], split), split)
+        _, fold_keys = by_hash(hash_rows(folder, [schema.group], split.seed), split)
     return by_name(values.to_pylist(), names[0]), fold_keys
 
 
@@ -224,10 +224,9 @@ def by_hash(hashes: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
     return subset, (hashes % HALF).astype(np.int64)
 
 
-def hash_rows(folder: Path, names: list[str], split: Split) -> np.ndarray:
-    """Hash some columns of each row of a table with `split.seed`: uint64, shape (rows,)."""
-    parts = read_parts(folder, names)
-    return np.concatenate([hash_values(part.columns, split.seed) for part in parts])
+def hash_rows(folder: Path, names: list[str], seed: int) -> np.ndarray:
+    """Hash some columns of each row of a table: uint64, shape (rows,)."""
+    return np.concatenate([hash_values(part.columns, seed) for part in read_parts(folder, names)])
 
 
 def hash_values(columns: Sequence[pa.ChunkedArray], seed: int) -> np.ndarray:

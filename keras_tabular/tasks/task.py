@@ -39,6 +39,7 @@ class Task:
         main_metric: The primary metric, unless a class is rare; see `primary_metrics`.
         second_metric: The metric that a summary shows after the main one.
         rare_metrics: The primary metrics if a class is rare.
+        loss_label: Name of the loss that is reported.
         leak_metric: The metric that shows a leak if it is not the primary one.
         baselines: Names of the baselines in the metrics files, by their complexity.
         subgroup_measures: What subgroups of test rows are compared by, in the order of the report.
@@ -56,6 +57,7 @@ class Task:
     output_name: ClassVar[str]
     training_metric: ClassVar[str] = "accuracy"
     metrics: ClassVar[tuple[str, ...]]
+    loss_label: ClassVar[str] = "Log loss"
     main_metric: ClassVar[str] = "accuracy"
     second_metric: ClassVar[str]
     rare_metrics: ClassVar[tuple[str, ...]] = ()
@@ -249,6 +251,7 @@ class Regression(Task):
 
     name = "regression"
     label = "Regression"
+    loss_label = "Mean squared error"
     target_kinds = ("real", "integer")
     losses = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh")
     learning_rate = 0.04

@@ -78,7 +78,7 @@ def test_page_shows_both_runs(reported: Path) -> None:
 
 
 def test_base_is_revision_experiment_or_last_other_results(reported: Path, tmp_path: Path) -> None:
-    """Two runs have intervals of their differences only if the test rows are the same."""
+    """Two runs have intervals of their differences only if they share test rows."""
     folder = copy_project(reported, tmp_path / "project")
     call_command(folder, "report", "HEAD", "small", "-o", "one.html")
     report = ("python", "-m", "keras_tabular", "report", "HEAD", "small")
@@ -97,7 +97,7 @@ def test_base_is_revision_experiment_or_last_other_results(reported: Path, tmp_p
     with_base = intervals.findall((folder / "report.html").read_text())
     test_rows = folder / "metrics/plots/test_rows.csv"
     rows = pd.read_csv(test_rows)
-    rows.assign(y=1 - rows["y"]).to_csv(test_rows, index=False)
+    rows.assign(row=rows["row"] + 1).to_csv(test_rows, index=False)
     call_command(folder, "report")
     assert len(intervals.findall((folder / "report.html").read_text())) < len(with_base)
 

@@ -52,7 +52,7 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
     y = rng.integers(0, 2, 50_000).astype(float)
     predicted = rng.random((len(y), 1), dtype=np.float32)
     test = Predictions(BINARY, y, predicted, np.ones(len(y)), 0.7)
-    write_plots(tmp_path, compute_plots(test, {"x": rng.random(10)}), test)
+    write_plots(tmp_path, compute_plots(test, {"x": rng.random(10)}), test, np.arange(len(y)))
     sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
     assert sizes.keys() == {*HEADERS, "test_rows"}
     assert max(sizes.values()) < 200_000

@@ -98,7 +98,7 @@ def test_model_and_baselines_are_scored_on_all_rows_and_folds(task: str, tmp_pat
         assert {*evaluation.baselines(row_set)} == ({*baselines} if has_intervals else set())
         for each in scores:
             assert each.rows == len(y)
-            is_shown = has_intervals and (each.model == MODEL or each.metric == main)
+            is_shown = has_intervals and (each.model == MODEL or each.metric in (main, "loss"))
             assert bool(each.interval) == (is_shown and each.value not in (0, 1)), each
             assert not each.interval or each.interval[0] <= each.value <= each.interval[1]
             if each.model != MODEL and each.metric in (main, "loss"):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from keras_tabular.config.sections import Gate
 from keras_tabular.core.errors import UserError
 from keras_tabular.experiments.gate import check_base
 from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, content_at, last_run
@@ -36,18 +37,17 @@ def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
         ("data/schema.yaml", SCHEMA.replace("binary", "regression"), "task regression"),
         ("data/schema.yaml", "[", "has no data/schema.yaml in the present format"),
         ("metrics/scores.json", "{", "has no scores in the present format"),
-        ("params.yaml", "split: {by: group}", "another split"),
-        ("params.yaml", "split: {by: random}", ""),  # the default
+        ("README.md", "", "has other test rows, and its model cannot predict these"),
     ],
 )
-def test_run_of_another_table_or_split_is_not_compared(
+def test_run_of_another_table_is_not_compared(
     project: Path, file: str, text: str, reason: str
 ) -> None:
     this = Run("HEAD")
     (project / file).write_text(text)
     commit_all(project, "Another run")
-    (check,) = check_base(this, Run("HEAD"), {"test.accuracy": 0.0})
-    assert (check.status, reason in check.reason) == ("skipped" if reason else "pass", True)
+    (check,) = check_base(this, Run("HEAD"), Gate(worse_than_last={"test.accuracy": 0.0}))
+    assert (check.status, reason in check.reason) == ("undecided", True)
 
 
 def test_last_run_is_one_before_the_run(project: Path) -> None:
