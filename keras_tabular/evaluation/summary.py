@@ -64,6 +64,7 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> list[str]:
     if evaluation.classes_not_found:
         names = format_list(evaluation.classes_not_found)
         warnings.append(f"no test row of class {names} is predicted correctly: its recall is 0")
+    warnings += evaluation.threshold_warnings
     coverage = evaluation.interval_coverage
     if coverage and coverage.high < coverage.nominal:
         warnings.append(format_coverage(coverage))

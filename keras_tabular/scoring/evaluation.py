@@ -132,6 +132,7 @@ class Evaluation(Section):
         threshold: The lowest probability that counts as positive; None unless there are two
             classes.
         baseline_thresholds: The thresholds of the baselines, by name.
+        threshold_warnings: What the rule of the threshold may not achieve.
         calibration: The temperature of the probabilities, see `calibration.choose_temperature`;
             empty for a regression.
         interval_coverage: Coverage of the prediction intervals, if the model has any.
@@ -150,6 +151,7 @@ class Evaluation(Section):
     subgroups: dict[str, ColumnSubgroups] = Field(default_factory=dict)
     threshold: float | None = None
     baseline_thresholds: dict[str, float] = Field(default_factory=dict)
+    threshold_warnings: tuple[str, ...] = ()
     calibration: dict[str, float] = Field(default_factory=dict)
     interval_coverage: IntervalCoverage | None = None
     equal_rows: dict[str, EqualRows] = Field(default_factory=dict)

@@ -128,12 +128,13 @@ class Task:
         """Return the probability of each class: float64, shape (rows, classes)."""
         return y_pred.astype(np.float64)
 
-    def predicted_classes(self, y_pred: np.ndarray, threshold: float) -> np.ndarray:
+    def predicted_classes(self, y_pred: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
         """Return the code of the predicted class of each row: int64, shape (rows,).
 
         Args:
             y_pred: Predictions, shape (rows, outputs).
-            threshold: Lowest probability of the positive class that is predicted as positive.
+            threshold: Lowest probability of the positive class that is predicted as positive, of
+                all rows or of each row, shape (rows,).
         """
         return y_pred.argmax(axis=1)
 
@@ -151,7 +152,9 @@ class Task:
         clipped = np.clip(self.probabilities(y_pred), MIN_PROBABILITY, 1)
         return -np.log(clipped[np.arange(len(y)), y.astype(int)] / clipped.sum(axis=1))
 
-    def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    def row_scores(
+        self, y: np.ndarray, y_pred: np.ndarray, threshold: float | np.ndarray = 0.5
+    ) -> np.ndarray:
         """Return the values whose mean is the main metric: float64, shape (rows,).
 
         A row has 1 if its class is predicted correctly, and 0 if not. For a regression, it is the
@@ -169,7 +172,7 @@ class Task:
         return shares[list(self.output_classes)]
 
     def prediction_columns(
-        self, y_pred: np.ndarray, threshold: float, ends: np.ndarray | None = None
+        self, y_pred: np.ndarray, threshold: float | np.ndarray, ends: np.ndarray | None = None
     ) -> dict[str, "pa.Array"]:
         """Build the columns of predictions by name.
 
@@ -223,7 +226,7 @@ class Binary(Task):
         y_pred = y_pred.astype(np.float64)
         return np.column_stack([1 - y_pred, y_pred])
 
-    def predicted_classes(self, y_pred: np.ndarray, threshold: float) -> np.ndarray:
+    def predicted_classes(self, y_pred: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
         return (y_pred[:, 0] >= threshold).astype(np.int64)
 
 
@@ -288,14 +291,16 @@ class Regression(Task):
         errors = y_pred[:, 0].astype(np.float64) - y
         return np.abs(errors) if loss == "mean_absolute_error" else np.square(errors)
 
-    def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    def row_scores(
+        self, y: np.ndarray, y_pred: np.ndarray, threshold: float | np.ndarray = 0.5
+    ) -> np.ndarray:
         return np.abs(y - y_pred[:, 0])
 
     def best_constant(self, y: np.ndarray, weight: np.ndarray, metric: str) -> np.ndarray:
         return np.array([np.median(y) if metric == "mae" else np.average(y, weights=weight)])
 
     def prediction_columns(
-        self, y_pred: np.ndarray, threshold: float, ends: np.ndarray | None = None
+        self, y_pred: np.ndarray, threshold: float | np.ndarray, ends: np.ndarray | None = None
     ) -> dict[str, "pa.Array"]:
         import pyarrow as pa
 
