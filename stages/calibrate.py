@@ -37,8 +37,6 @@ def main() -> None:
         print(f"Probabilities are scaled with a temperature of {metadata.temperature:g}")
     if schema.learning_task.has_threshold:
         metadata = calibration.calibrate_threshold(rows, params.evaluate, metadata)
-        for warning in calibration.warn_about_threshold(metadata, {}):
-            print(f"warn: {warning}")
         print(f"A probability of {metadata.threshold:g} or more counts as {schema.positive}")
 
     with atomic_write(args.model) as file:

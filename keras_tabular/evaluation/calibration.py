@@ -1,6 +1,5 @@
 """What the stage calibrate chooses on predictions for rows that the model has not learnt from."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,17 +13,14 @@ from keras_tabular.core.numbers import round_for_comparison
 from keras_tabular.evaluation.intervals import fit_intervals
 from keras_tabular.model_file.metadata import Intervals, ModelMetadata
 from keras_tabular.scoring.scores import Predictions, hits_and_alarms
-from keras_tabular.scoring.uncertainty import ScoredPredictions, mean_difference
+from keras_tabular.scoring.uncertainty import mean_difference
 from keras_tabular.table.arrays import labels, row_weights
-from keras_tabular.table.groups import row_groups
+from keras_tabular.table.groups import mean_group_size, row_groups
 from keras_tabular.table.parquet import read_parts
-from keras_tabular.tasks.metrics import ROW_SETS
 from keras_tabular.training.out_of_fold import OutOfFold
 
 # The temperatures to choose from, at most 5% apart; rounded, so that every CPU has the same ones.
 TEMPERATURES = np.round(np.geomspace(0.25, 4, 112), 2)
-
-MIN_PREDICTED_POSITIVES = 30  # below, the precision at a threshold is hardly known
 
 
 class UnseenRows(NamedTuple):
@@ -106,19 +102,16 @@ def calibrate_threshold(
         metadata: Metadata with the temperature of the probabilities.
     """
     y_pred = scale_by_temperature(rows.predictions.y_pred, metadata.temperature)
-    predictions = rows.predictions._replace(y_pred=y_pred)
-    threshold, reaches_rule = choose_threshold(params.threshold, predictions)
-    update = {"threshold": threshold, "reaches_rule": reaches_rule}
-    return metadata.model_copy(update=update | {"threshold_choice": params.threshold_rule})
+    predictions, rule = rows.predictions._replace(y_pred=y_pred), params.threshold_rule
+    threshold, is_reached = choose_threshold(params.threshold, predictions)
+    update = {"threshold": threshold, "reaches_rule": is_reached, "threshold_choice": rule}
+    return metadata.model_copy(update=update)
 
 
-def cross_fit_threshold(
-    rule: ThresholdRule | None, rows: Predictions, fold: np.ndarray
-) -> Predictions:
+def cross_fit(rule: ThresholdRule | None, rows: Predictions, fold: np.ndarray) -> Predictions:
     """Give each row a threshold that is chosen on the rows of the other folds.
 
-    Scores of rows on which a threshold was chosen are too good: 0.94 instead of 0.75 for the
-    precision of a rule that asks for 0.9, see docs/scores.md.
+    The scores of the rows on which a threshold is chosen are too good, see docs/scores.md.
 
     Args:
         rule: The rule by which to choose; None to keep the threshold.
@@ -130,27 +123,6 @@ def cross_fit_threshold(
     for number in np.unique(fold):
         thresholds[fold == number], _ = choose_threshold(rule, rows.select(fold != number))
     return rows._replace(threshold=thresholds)
-
-
-def warn_about_threshold(
-    metadata: ModelMetadata, scored: Mapping[str, ScoredPredictions]
-) -> tuple[str, ...]:
-    """Say that the threshold does not reach its rule, or that its precision is hardly known.
-
-    Args:
-        metadata: The threshold of the model, and how it was chosen.
-        scored: Scores by row set.
-    """
-    rule, warnings = metadata.threshold_choice, []
-    if rule and not metadata.reaches_rule:
-        goal = f"a {'recall' if rule.recall else 'precision'} of {rule.recall or rule.precision:g}"
-        goal += f" with {rule.confidence:.0%} confidence" if rule.confidence else ""
-        warnings.append(f"no threshold reaches {goal} on the out-of-fold predictions")
-    for row_set, rows in scored.items() if rule else ():
-        if (positive := rows.deciding_rows["precision"]) < MIN_PREDICTED_POSITIVES:
-            text = f"{ROW_SETS[row_set]}: {positive:.0f} rows are predicted as positive"
-            warnings.append(f"{text}. Below {MIN_PREDICTED_POSITIVES}, precision is hardly known")
-    return tuple(warnings)
 
 
 def choose_threshold(rule: float | ThresholdRule, rows: Predictions) -> tuple[float, bool]:
@@ -217,7 +189,7 @@ def rate_thresholds(
         share, gain = (recall, 1 - false_alarms) if rule.recall else (precision, recall)
         is_reached = share >= required
         if rule.confidence:
-            share, is_reached = find_certain_thresholds(rule, share, hits + alarms, rows)
+            share, is_reached = find_certain_thresholds(rule, share, hits, alarms, rows)
         return np.where(is_reached, 2 + gain, share)
     return {
         "accuracy": hits + negative - alarms,
@@ -227,63 +199,43 @@ def rate_thresholds(
 
 
 def find_certain_thresholds(
-    rule: ThresholdRule, share: np.ndarray, above: np.ndarray, rows: Predictions
+    rule: ThresholdRule, share: np.ndarray, hits: np.ndarray, alarms: np.ndarray, rows: Predictions
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the thresholds at which new rows reach a recall or a precision with some confidence.
+    """Test at which thresholds new rows reach a recall or a precision with some confidence.
 
-    The exact binomial test (Clopper and Pearson 1934) of each threshold counts effective rows. The
-    recall only falls with the threshold, so that the tests of lower thresholds cost nothing. The
-    precision is tested in a fixed sequence (Angelopoulos et al. 2021, "Learn then Test"): it begins
-    at the threshold where the probabilities promise the highest lower bound, goes on to lower ones,
-    and ends at the first that fails. The labels have no say in where it begins.
+    The test is the exact binomial one (Clopper and Pearson 1934) of the effective number of rows
+    (Kish 1965); the rows of a group count as one. The recall only falls with the threshold, so that
+    the best threshold that passes is certain. The precision is tested in a fixed sequence
+    (Angelopoulos et al. 2021, "Learn then Test"). It begins at the threshold for which the
+    probabilities promise most, as if there were three more false alarms. It goes on to lower
+    thresholds, and ends at the first that fails. The labels have no say in where it begins.
 
     Args:
         rule: A rule with a confidence.
         share: Recall or precision of each threshold, shape (thresholds,).
-        above: Weight of the rows above each threshold.
-        rows: The rows. Those of a group count as one row.
+        hits, alarms: See `rate_thresholds`.
 
     Returns:
-        What to maximise if no threshold is certain, and whether each one is: shape (thresholds,).
+        What to maximise if no threshold passes, and whether each one does: shape (thresholds,).
     """
-    from scipy.special import betainc, ndtri  # importing it takes 0.2 s
+    from scipy.special import betainc  # importing it takes 0.2 s
 
-    required, confidence = rule.recall or rule.precision, rule.confidence or 0.0
-    weight = rows.weight * (rows.y == 1) if rule.recall else rows.weight
-    probability = rows.y_pred[:, 0].astype(np.float64)
-    weights = np.stack([_added_squares(rows._replace(weight=weight)), weight * probability])
-    _, *sums = hits_and_alarms(rows.y == 1, rows.y_pred[:, 0], weights)
-    squares, expected = np.maximum(sum(sums), 1e-300)
+    probability, is_positive = rows.y_pred[:, 0], rows.y == 1
+    weights = rows.weight * np.stack([rows.weight, probability])
+    _, hit_sums, alarm_sums = hits_and_alarms(is_positive, probability, weights)
     if rule.recall:
-        size = weight.sum() ** 2 / squares[-1]
+        counted, squares, rows = hits[-1], hit_sums[0, -1], rows.select(is_positive)
     else:
-        size = np.maximum(above**2 / squares, 1e-9)
-    chance = betainc(share * size, size - share * size + 1, required)
-    is_certain = np.round(chance, 9) <= 1 - confidence  # False for NaN, without a hit
+        counted, (squares, expected) = hits + alarms, hit_sums + alarm_sums
+    size = np.maximum(counted, 1e-9) ** 2 / np.maximum(squares, 1e-9) / mean_group_size(rows.group)
+    chance = betainc(share * size, (1 - share) * size + 1, rule.recall or rule.precision)
+    passes = np.round(chance, 9) <= 1 - (rule.confidence or 0)  # False for NaN, without a hit
     if rule.precision:
-        expected, z2 = expected / np.maximum(above, 1e-300), ndtri(confidence) ** 2
-        spread = np.sqrt(z2 * expected * (1 - expected) / size + (z2 / size) ** 2 / 4)
-        share = (expected + z2 / size / 2 - spread) / (1 + z2 / size)  # Wilson's lower bound
-        first = int(share.argmax())
-        is_certain[:first] = False
-        is_certain[first:] = np.logical_and.accumulate(is_certain[first:])
-    return share, is_certain
-
-
-def _added_squares(rows: Predictions) -> np.ndarray:
-    """Compute by how much each row increases the sum of the squared weights of the groups.
-
-    The rows are added in the order of descending probability. The squared sum of all weights
-    divided by that sum is the effective number of rows (Kish).
-    """
-    if rows.group is None:
-        return np.square(rows.weight)
-    order = np.lexsort((-rows.y_pred[:, 0], rows.group))
-    weight, group, added = rows.weight[order], rows.group[order], np.empty(len(order))
-    total = np.concatenate([[0.0], weight.cumsum()])
-    first = total[np.searchsorted(group, group)]
-    added[order] = (total[1:] - first) ** 2 - (total[:-1] - first) ** 2
-    return added
+        share = expected / np.maximum(counted, 1e-9) * size / (size + 3)
+        first = share.argmax()
+        passes &= np.arange(len(passes)) >= first
+        passes[first:] = np.logical_and.accumulate(passes[first:])
+    return share, passes
 
 
 def scale_by_temperature(y_pred: np.ndarray, temperature: float) -> np.ndarray:

@@ -12,12 +12,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.parallel import ordered_map
-from keras_tabular.evaluation.calibration import (
-    choose_threshold,
-    cross_fit_threshold,
-    scale_by_temperature,
-    warn_about_threshold,
-)
+from keras_tabular.evaluation.calibration import choose_threshold, cross_fit, scale_by_temperature
 from keras_tabular.evaluation.equal_rows import score_equal_rows
 from keras_tabular.model_file.metadata import Intervals, ModelMetadata
 from keras_tabular.scoring.evaluation import (
@@ -80,12 +75,14 @@ def evaluate(
         else:
             scores += score_records(name, MODEL, score(rows), len(rows.y))
     intervals, has_threshold = metadata.intervals, test.task.has_threshold
+    positives = {name: rows.deciding_rows["precision"] for name, rows in scored.items()}
     evaluation = Evaluation(
         primary_metrics=primary,
         scores=tuple(scores),
         threshold=metadata.threshold if has_threshold else None,
         baseline_thresholds=thresholds["test"] if has_threshold else {},
-        threshold_warnings=warn_about_threshold(metadata, scored),
+        reaches_rule=metadata.reaches_rule,
+        predicted_positives=positives if metadata.threshold_choice else {},
         calibration=metadata.calibration or {},
         interval_coverage=compute_coverage(test, intervals) if intervals else None,
         equal_rows=score_equal_rows(data / "split", oof.cross_validation.fold, predictions, schema),
@@ -113,8 +110,7 @@ def predict_row_sets(
     for name, folds in oof.by_row_set.items():
         y_pred = scale_by_temperature(folds.y_pred, temperature)
         rows = predictions["train"].select(folds.rows)._replace(y_pred=y_pred)
-        rule = model.metadata.threshold_choice
-        predictions[name] = cross_fit_threshold(rule, rows, folds.row_folds)
+        predictions[name] = cross_fit(model.metadata.threshold_choice, rows, folds.row_folds)
     return {
         name: predictions[name]._replace(custom_metrics=metrics)
         for name in ROW_SETS
@@ -199,7 +195,7 @@ def baseline_thresholds(
 
     Returns:
         The thresholds by row set and baseline: numbers for the test rows, and for each row set of
-        `folds` one for each row, see `cross_fit_threshold`.
+        `folds` one for each row, see `calibration.cross_fit`.
     """
     numbers: dict[str, Any] = dict.fromkeys(baselines, metadata.threshold)
     numbers[task.baselines["constant"]] = 0.5  # so that it predicts the most frequent class
@@ -209,8 +205,7 @@ def baseline_thresholds(
             for name in (task.baselines["linear"], task.baselines["boosted"]):
                 y_pred = baselines[name][row_set]
                 rows = predictions[row_set].select(slice(len(y_pred)))._replace(y_pred=y_pred)
-                cross_fitted = cross_fit_threshold(rule, rows, fold[: len(y_pred)])
-                thresholds[row_set][name] = cross_fitted.threshold
+                thresholds[row_set][name] = cross_fit(rule, rows, fold[: len(y_pred)]).threshold
                 thresholds["test"][name], _ = choose_threshold(rule, rows)
     return thresholds
 

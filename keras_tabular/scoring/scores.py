@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_tabular.core.errors import code_of_project
 from keras_tabular.tasks.metrics import CUSTOM, CustomMetric
-from keras_tabular.tasks.task import Binary, Regression, Task
+from keras_tabular.tasks.task import Binary, Floats, Regression, Task
 
 # A target is constant if its variance is at most this share of its squared mean; rounding leaves
 # some variance.
@@ -33,7 +33,7 @@ class Predictions(NamedTuple):
     y: np.ndarray
     y_pred: np.ndarray
     weight: np.ndarray
-    threshold: float | np.ndarray = 0.5
+    threshold: Floats = 0.5
     group: np.ndarray | None = None
     custom_metrics: Sequence[CustomMetric] = ()
 
