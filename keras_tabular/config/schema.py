@@ -80,7 +80,7 @@ class Column(Section):
     missing_values: tuple[Value, ...] = ()
     nullable: bool = False
     unique: bool = False
-    known: bool = False
+    known_before_target: bool = False
     format: Format = None
     timezone: Annotated[str, AfterValidator(_timezone)] | None = None
 

@@ -83,7 +83,7 @@ def infer_schema(path: Path, target: str, rows: int, policy: Validate | None = N
     for (name, key), check in checks.items():
         if key == "leak" and check.failed_rows:
             question = f"The column explains {check.examples[0]} of {target} by itself. Is it known"
-            advice = "If so, set known: true. If not, move it to ignore."
+            advice = "If so, set known_before_target: true. If not, move it to ignore."
             columns[name].questions.append(f"{question} before {target} is? {advice}")
     places = {row: f"row {row + 1}" for row in rows_to_locate(checks)}
     failures = describe_failures(sample.rows, checks, places)["error"]

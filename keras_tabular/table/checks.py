@@ -135,7 +135,7 @@ def declared_checks(schema: Schema, policies: Validate) -> Checks:
             checks[name, "constant_column"] = Check("different values", policies.constant_column)
             limit = min(policies.leak_threshold, MIN_LEAK_SHARE_TO_WARN)
             expected = f"less than {100 * limit:g}% of {schema.target} explained by the column"
-            advice = f"If it is known before {schema.target}, set known: true. If not, ignore it."
+            advice = f"Known before {schema.target}? Set known_before_target: true, or ignore it."
             checks[name, "leak"] = Check(expected, policies.leak, advice)
         elif name == schema.target and schema.classes:
             needed = f"at least {policies.min_class_rows} rows of each class {list(schema.classes)}"
@@ -247,7 +247,7 @@ def _check_whole_columns(
         leak = checks[name, "leak"]
         leak.passed = "not checked" if share is None else "pass"
         limit = min(policies.leak_threshold, MIN_LEAK_SHARE_TO_WARN)
-        if share is not None and share >= limit and not schema.columns[name].known:
+        if share is not None and share >= limit and not schema.columns[name].known_before_target:
             leak.column_rows, leak.examples = rows, [f"{share:.2%}"]
             leak.policy = policies.leak if share >= policies.leak_threshold else "warn"
     class_rows = sum((result.class_rows for result in results), Counter[Any]())

@@ -88,7 +88,7 @@ def test_a_column_that_explains_the_target_is_a_leak() -> None:
     ("column", "verdict"),
     [
         ({"kind": "real"}, "error"),
-        ({"kind": "real", "known": True}, "pass"),
+        ({"kind": "real", "known_before_target": True}, "pass"),
         ({"kind": "text"}, "not checked"),
     ],
 )
