@@ -63,7 +63,7 @@ def draw_copies(rng: np.random.Generator, y: np.ndarray) -> dict[str, np.ndarray
 def measure_copies(draws: int = 50) -> Iterator[Measurement]:
     for positive, rows in product((0.01, 0.001, 0.0005), (5_000, 20_000, 100_000, 1_000_000)):
         rng, reported = np.random.default_rng(0), Counter[str]()
-        count = draws if rows < 1_000_000 else draws // 5
+        count = draws if rows < 1_000_000 else max(draws // 5, 1)
         for _ in range(count):
             y = rng.permutation(np.arange(rows) < round(positive * rows))
             for name, share in explained_shares(draw_copies(rng, y), y).items():

@@ -152,12 +152,10 @@ def choose_threshold(rule: float | ThresholdRule, rows: Predictions) -> tuple[fl
     probability, weight = rows.y_pred[:, 0], rows.weight
     borders, (hits,), (alarms,) = hits_and_alarms(rows.y == 1, probability, weight[None])
     borders[0] = max(1.0, borders[1] + 2e-6)  # above a probability of 1
-    borders = np.append(borders, 0.0)
-    thresholds = (borders[:-1] + borders[1:]) / 2
+    upper, lower = borders, np.append(borders[1:], 0.0)
+    middle = (upper + lower) / 2
     # Predictions are float32: rounded to it, a threshold between two neighbours is one of them.
-    thresholds[1:-1] = np.where(
-        thresholds[1:-1].astype(np.float32) > borders[2:-1], thresholds[1:-1], borders[1:-2]
-    )
+    thresholds = np.where(middle.astype(np.float32) > lower, middle, upper)
     value = rate_thresholds(rule, hits, alarms, rows)
     best = np.flatnonzero(value >= value.max() - 1e-12)
     reaches_rule = not (rule.recall or rule.precision) or bool(value.max() >= 2)
