@@ -70,7 +70,7 @@ def _timezone(name: str) -> str:
 
 
 class Column(Section):
-    """One column of the table."""
+    """One column of the table; docs/schema.md describes the keys."""
 
     kind: Kind
     min: float | None = None
@@ -80,6 +80,7 @@ class Column(Section):
     missing_values: tuple[Value, ...] = ()
     nullable: bool = False
     unique: bool = False
+    known_before_target: bool = False
     format: Format = None
     timezone: Annotated[str, AfterValidator(_timezone)] | None = None
 

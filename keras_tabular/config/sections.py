@@ -241,24 +241,28 @@ class Costs(Section):
 
 
 class ThresholdRule(Section):
-    """How the threshold is chosen: by the one key that is not None.
+    """How the threshold is chosen: by the one key besides `confidence` that is not None.
 
     Attributes:
         best: The score to maximize.
         recall: The smallest recall that is accepted.
         precision: The smallest precision that is accepted.
         cost: The costs to minimize.
+        confidence: Probability with which the recall or precision of new rows has to be reached.
     """
 
     best: Literal["accuracy", "balanced_accuracy", "f1"] | None = None
     recall: Share | None = None
     precision: Share | None = None
     cost: Costs | None = None
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] | None = None
 
     @model_validator(mode="after")
     def _has_one_key(self) -> Self:
-        if len(self.model_dump(exclude_none=True)) != 1:
+        if len(self.model_dump(exclude_none=True, exclude={"confidence"})) != 1:
             raise ValueError("expected a number or one of best, recall, precision and cost")
+        if self.confidence and not (self.recall or self.precision):
+            raise ValueError("confidence requires recall or precision")
         return self
 
 

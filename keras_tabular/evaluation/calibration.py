@@ -15,7 +15,7 @@ from keras_tabular.model_file.metadata import Intervals, ModelMetadata
 from keras_tabular.scoring.scores import Predictions, hits_and_alarms
 from keras_tabular.scoring.uncertainty import mean_difference
 from keras_tabular.table.arrays import labels, row_weights
-from keras_tabular.table.groups import row_groups
+from keras_tabular.table.groups import mean_group_size, row_groups
 from keras_tabular.table.parquet import read_parts
 from keras_tabular.training.out_of_fold import OutOfFold
 
@@ -44,14 +44,12 @@ def read_unseen_rows(oof: OutOfFold, train: Path, schema: Schema) -> UnseenRows:
     Args:
         train: Folder of the training rows.
     """
-    rows, fold = oof.unseen.rows, oof.unseen.fold[oof.unseen.rows]
+    rows, fold = oof.unseen.rows, oof.unseen.row_folds
     names = [schema.target] if schema.weight is None else [schema.target, schema.weight]
     labelled = pa.concat_tables(read_parts(train, names)).take(rows)
     y, weight, group = labels(labelled, schema)[:, 0], row_weights(labelled, schema), None
     if len(rows) and (groups := row_groups(train, schema)) is not None:
         group = groups[rows]
-    if len(fold) and not fold.any():  # forward chaining with a single block: two halves are folds
-        fold = np.arange(len(fold)) % 2
     task, is_chained = schema.learning_task, oof.forward_chaining is not None
     predictions = Predictions(task, y, oof.unseen.y_pred, weight, group=group)
     return UnseenRows(predictions, fold, is_chained)
@@ -103,58 +101,81 @@ def calibrate_threshold(
         params: The section `evaluate` of params.yaml.
         metadata: Metadata with the temperature of the probabilities.
     """
-    y, weight = rows.predictions.y, rows.predictions.weight
-    probability = scale_by_temperature(rows.predictions.y_pred, metadata.temperature)[:, 0]
-    threshold = choose_threshold(params.threshold, y, probability, weight)
-    update = {"threshold": threshold, "threshold_choice": params.threshold_rule}
+    y_pred = scale_by_temperature(rows.predictions.y_pred, metadata.temperature)
+    predictions, rule = rows.predictions._replace(y_pred=y_pred), params.threshold_rule
+    threshold, is_reached = choose_threshold(params.threshold, predictions)
+    update = {"threshold": threshold, "reaches_rule": is_reached, "threshold_choice": rule}
     return metadata.model_copy(update=update)
 
 
-def choose_threshold(
-    rule: float | ThresholdRule, y: np.ndarray, probability: np.ndarray, weight: np.ndarray
-) -> float:
+def cross_fit(rule: ThresholdRule | None, rows: Predictions, fold: np.ndarray) -> Predictions:
+    """Give each row a threshold that is chosen on the rows of the other folds.
+
+    The scores of the rows on which a threshold is chosen are too good, see docs/scores.md.
+
+    Args:
+        rule: The rule by which to choose; None to keep the threshold.
+        fold: Fold of each row, shape (rows,); there are two or more.
+    """
+    if rule is None:
+        return rows
+    thresholds = np.empty(len(fold))
+    for number in np.unique(fold):
+        thresholds[fold == number], _ = choose_threshold(rule, rows.select(fold != number))
+    return rows._replace(threshold=thresholds)
+
+
+def choose_threshold(rule: float | ThresholdRule, rows: Predictions) -> tuple[float, bool]:
     """Choose the threshold by a rule, midway between two probabilities that occur.
 
     Of several thresholds that are equally good, the one nearest to 0.5 is chosen. If no threshold
     reaches the recall or the precision that is asked for, the one with the highest recall or
-    precision is chosen.
+    precision is chosen; with a confidence, the one whose precision is expected to be highest.
 
     Args:
         rule: The rule by which to choose, or the threshold itself.
-        y: 1 for positive rows, 0 for negative ones; shape (rows,).
-        probability: Predictions for rows that the model has not learnt from, shape (rows,).
-        weight: Weight of each row, shape (rows,).
+        rows: Predictions for rows that the model has not learnt from, with two classes.
+
+    Returns:
+        The threshold, and whether it reaches the recall or precision of the rule.
 
     Raises:
         UserError: There is a rule, and there are no rows.
     """
     if not isinstance(rule, ThresholdRule):
-        return rule
-    if not len(y):
+        return rule, True
+    if not len(rows.y):
         raise UserError(
             "evaluate.threshold: there are no out-of-fold predictions to choose it on; set a "
             "number, or train.folds to 2 or more"
         )
-    borders, (hits,), (alarms,) = hits_and_alarms(y == 1, probability, weight[None])
+    probability, weight = rows.y_pred[:, 0], rows.weight
+    borders, (hits,), (alarms,) = hits_and_alarms(rows.y == 1, probability, weight[None])
     borders[0] = max(1.0, borders[1] + 2e-6)  # above a probability of 1
-    borders = np.append(borders, 0.0)
-    thresholds = (borders[:-1] + borders[1:]) / 2
+    upper, lower = borders, np.append(borders[1:], 0.0)
+    middle = (upper + lower) / 2
     # Predictions are float32: rounded to it, a threshold between two neighbours is one of them.
-    thresholds[1:-1] = np.where(
-        thresholds[1:-1].astype(np.float32) > borders[2:-1], thresholds[1:-1], borders[1:-2]
-    )
-    value = rate_thresholds(rule, hits, alarms)
+    thresholds = np.where(middle.astype(np.float32) > lower, middle, upper)
+    value = rate_thresholds(rule, hits, alarms, rows)
     best = np.flatnonzero(value >= value.max() - 1e-12)
-    return float(thresholds[best[np.argmin(np.abs(thresholds[best] - 0.5))]])
+    reaches_rule = not (rule.recall or rule.precision) or bool(value.max() >= 2)
+    return float(thresholds[best[np.argmin(np.abs(thresholds[best] - 0.5))]]), reaches_rule
 
 
-def rate_thresholds(rule: ThresholdRule, hits: np.ndarray, alarms: np.ndarray) -> np.ndarray:
+def rate_thresholds(
+    rule: ThresholdRule, hits: np.ndarray, alarms: np.ndarray, rows: Predictions
+) -> np.ndarray:
     """Compute how good each threshold is by a rule; higher is better.
 
     Args:
         rule: The rule by which to choose.
         hits: Weight of the positive rows above each threshold; for the last one, of all rows.
         alarms: Weight of the negative rows above each threshold.
+        rows: The rows, for a rule with a confidence.
+
+    Returns:
+        The ratings, shape (thresholds,). If the rule has a smallest recall or precision, they are 2
+        or more for the thresholds that reach it, and at most 1 for the other ones.
     """
     positive, negative = hits[-1], alarms[-1]
     recall, false_alarms = hits / max(positive, 1e-300), alarms / max(negative, 1e-300)
@@ -162,15 +183,57 @@ def rate_thresholds(rule: ThresholdRule, hits: np.ndarray, alarms: np.ndarray) -
     if rule.cost:
         missed = rule.cost.false_negative * (positive - hits)
         return -(missed + rule.cost.false_positive * alarms)
-    if rule.recall:  # the fewest false alarms among the thresholds that reach it
-        return np.where(recall >= rule.recall, 2 - false_alarms, recall)
-    if rule.precision:
-        return np.where(precision >= rule.precision, 2 + recall, precision)
+    if required := rule.recall or rule.precision:
+        share, gain = (recall, 1 - false_alarms) if rule.recall else (precision, recall)
+        is_reached = share >= required
+        if rule.confidence:
+            share, is_reached = find_certain_thresholds(rule, share, hits, alarms, rows)
+        return np.where(is_reached, 2 + gain, share)
     return {
         "accuracy": hits + negative - alarms,
         "balanced_accuracy": recall - false_alarms,
         "f1": 2 * hits / (hits + alarms + max(positive, 1e-300)),
     }[str(rule.best)]
+
+
+def find_certain_thresholds(
+    rule: ThresholdRule, share: np.ndarray, hits: np.ndarray, alarms: np.ndarray, rows: Predictions
+) -> tuple[np.ndarray, np.ndarray]:
+    """Test at which thresholds new rows reach a recall or a precision with some confidence.
+
+    The test is the exact binomial one (Clopper and Pearson 1934) of the effective number of rows
+    (Kish 1965); the rows of a group count as one. The recall only falls with the threshold, so that
+    the best threshold that passes is certain. The precision is tested in a fixed sequence
+    (Angelopoulos et al. 2021, "Learn then Test"). It begins at the threshold for which the
+    probabilities promise most, as if there were three more false alarms. It goes on to lower
+    thresholds, and ends at the first that fails. The labels have no say in where it begins.
+
+    Args:
+        rule: A rule with a confidence.
+        share: Recall or precision of each threshold, shape (thresholds,).
+        hits, alarms: See `rate_thresholds`.
+
+    Returns:
+        What to maximise if no threshold passes, and whether each one does: shape (thresholds,).
+    """
+    from scipy.special import betainc  # importing it takes 0.2 s
+
+    probability, is_positive = rows.y_pred[:, 0], rows.y == 1
+    weights = rows.weight * np.stack([rows.weight, probability])
+    _, hit_sums, alarm_sums = hits_and_alarms(is_positive, probability, weights)
+    if rule.recall:
+        counted, squares, rows = hits[-1], hit_sums[0, -1], rows.select(is_positive)
+    else:
+        counted, (squares, expected) = hits + alarms, hit_sums + alarm_sums
+    size = np.maximum(counted, 1e-9) ** 2 / np.maximum(squares, 1e-9) / mean_group_size(rows.group)
+    chance = betainc(share * size, (1 - share) * size + 1, rule.recall or rule.precision)
+    passes = np.round(chance, 9) <= 1 - (rule.confidence or 0)  # False for NaN, without a hit
+    if rule.precision:
+        share = expected / np.maximum(counted, 1e-9) * size / (size + 3)
+        first = share.argmax()
+        passes &= np.arange(len(passes)) >= first
+        passes[first:] = np.logical_and.accumulate(passes[first:])
+    return share, passes
 
 
 def scale_by_temperature(y_pred: np.ndarray, temperature: float) -> np.ndarray:

@@ -149,8 +149,8 @@ def score_file(
             hashes, _ = hash_rows(folder, schema)
             training_rows = int(np.isin(hashes, hash_rows(split / "train", schema)[0]).sum())
             baselines = predict_baselines(split, {}, schema, model.metadata.loss, folder)
-            chosen = baseline_thresholds(baselines, {}, model.metadata, predictions.task)
-            thresholds = chosen | thresholds
+            chosen = baseline_thresholds(baselines, {}, {}, model.metadata, predictions.task)
+            thresholds = chosen["test"] | thresholds
     scored = score_and_resample(predictions._replace(custom_metrics=metrics))
     primary, rows = choose_primary_metrics(predictions, scored, schema.weight), len(predictions.y)
     scores = compare_with_baselines(scored, baselines, thresholds, primary)

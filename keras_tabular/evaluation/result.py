@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.parallel import ordered_map
-from keras_tabular.evaluation.calibration import choose_threshold, scale_by_temperature
+from keras_tabular.evaluation.calibration import choose_threshold, cross_fit, scale_by_temperature
 from keras_tabular.evaluation.equal_rows import score_equal_rows
 from keras_tabular.model_file.metadata import Intervals, ModelMetadata
 from keras_tabular.scoring.evaluation import (
@@ -66,19 +66,23 @@ def evaluate(
     scored = {k: score_and_resample(predictions[k]) for k in held_out if k in predictions}
     primary = choose_primary_metrics(predictions["train"], scored["test"], schema.weight)
     fitted = baselines()
-    thresholds = baseline_thresholds(fitted, predictions, metadata, test.task)
+    folds = {name: rows.row_folds for name, rows in oof.by_row_set.items() if name in predictions}
+    thresholds = baseline_thresholds(fitted, predictions, folds, metadata, test.task)
     scores = []
     for name, rows in predictions.items():
         if name in scored:
-            scores += compare_with_baselines(scored[name], fitted, thresholds, primary, name)
+            scores += compare_with_baselines(scored[name], fitted, thresholds[name], primary, name)
         else:
             scores += score_records(name, MODEL, score(rows), len(rows.y))
     intervals, has_threshold = metadata.intervals, test.task.has_threshold
+    positives = {name: rows.deciding_rows["precision"] for name, rows in scored.items()}
     evaluation = Evaluation(
         primary_metrics=primary,
         scores=tuple(scores),
         threshold=metadata.threshold if has_threshold else None,
-        baseline_thresholds=thresholds if has_threshold else {},
+        baseline_thresholds=thresholds["test"] if has_threshold else {},
+        reaches_rule=metadata.reaches_rule,
+        predicted_positives=positives if metadata.threshold_choice else {},
         calibration=metadata.calibration or {},
         interval_coverage=compute_coverage(test, intervals) if intervals else None,
         equal_rows=score_equal_rows(data / "split", oof.cross_validation.fold, predictions, schema),
@@ -96,7 +100,7 @@ def predict_row_sets(
     """Predict every row set that has rows, in the order of `metrics.ROW_SETS`.
 
     The predictions for the training rows in cross-validation and forward chaining are those of
-    `oof`.
+    `oof`. A threshold that a rule has chosen is chosen again for each fold, on the other folds.
     """
     threshold, temperature = model.metadata.threshold, model.metadata.temperature
     predictions = {
@@ -105,7 +109,8 @@ def predict_row_sets(
     }
     for name, folds in oof.by_row_set.items():
         y_pred = scale_by_temperature(folds.y_pred, temperature)
-        predictions[name] = predictions["train"].select(folds.rows)._replace(y_pred=y_pred)
+        rows = predictions["train"].select(folds.rows)._replace(y_pred=y_pred)
+        predictions[name] = cross_fit(model.metadata.threshold_choice, rows, folds.row_folds)
     return {
         name: predictions[name]._replace(custom_metrics=metrics)
         for name in ROW_SETS
@@ -176,26 +181,32 @@ def fit_baselines(data: Path, schema: Schema, loss: str) -> Baselines:
 def baseline_thresholds(
     baselines: Baselines,
     predictions: dict[str, Predictions],
+    folds: dict[str, np.ndarray],
     metadata: ModelMetadata,
     task: Task,
-) -> dict[str, float]:
+) -> dict[str, dict[str, Any]]:
     """Choose the threshold of each baseline in the way in which that of the model was chosen.
 
     Args:
         baselines: Predictions of the baselines.
         predictions: Predictions of the model, by row set.
+        folds: Fold of each row, by each row set on which thresholds are chosen.
         metadata: The threshold of the model, and how it was chosen.
+
+    Returns:
+        The thresholds by row set and baseline: numbers for the test rows, and for each row set of
+        `folds` one for each row, see `calibration.cross_fit`.
     """
-    thresholds = dict.fromkeys(baselines, metadata.threshold)
-    thresholds[task.baselines["constant"]] = 0.5  # so that it predicts the most frequent class
-    row_set = "forward_chaining" if "forward_chaining" in predictions else "cross_validation"
-    rule = metadata.threshold_choice
-    if rule and row_set in predictions:
-        for key in ("linear", "boosted"):
-            name = task.baselines[key]
-            probability = baselines[name][row_set][:, 0]
-            rows = predictions[row_set].select(slice(len(probability)))
-            thresholds[name] = choose_threshold(rule, rows.y, probability, rows.weight)
+    numbers: dict[str, Any] = dict.fromkeys(baselines, metadata.threshold)
+    numbers[task.baselines["constant"]] = 0.5  # so that it predicts the most frequent class
+    thresholds = {row_set: dict(numbers) for row_set in ("test", *folds)}
+    if rule := metadata.threshold_choice:
+        for row_set, fold in folds.items():  # if there is forward chaining, it is the last one
+            for name in (task.baselines["linear"], task.baselines["boosted"]):
+                y_pred = baselines[name][row_set]
+                rows = predictions[row_set].select(slice(len(y_pred)))._replace(y_pred=y_pred)
+                thresholds[row_set][name] = cross_fit(rule, rows, fold[: len(y_pred)]).threshold
+                thresholds["test"][name], _ = choose_threshold(rule, rows)
     return thresholds
 
 
@@ -214,7 +225,7 @@ def choose_primary_metrics(
 def compare_with_baselines(
     scored: ScoredPredictions,
     baselines: Baselines,
-    thresholds: Mapping[str, float],
+    thresholds: Mapping[str, float | np.ndarray],
     primary_metrics: tuple[str, ...],
     row_set: str = "test",
 ) -> list[Score]:
@@ -223,7 +234,7 @@ def compare_with_baselines(
     Args:
         scored: Scores of the model.
         baselines: Predictions of the baselines.
-        thresholds: Threshold of each baseline.
+        thresholds: Threshold of each baseline, see `Predictions`.
         primary_metrics: Metrics for which the scores of the baselines get intervals, in addition to
             the main score.
         row_set: One of `metrics.ROW_SETS`.

@@ -13,7 +13,7 @@ from keras_tabular.scoring.evaluation import (
     Interval,
     IntervalCoverage,
 )
-from keras_tabular.tasks.metrics import BASELINES, metric
+from keras_tabular.tasks.metrics import BASELINES, MIN_SUBGROUP_ROWS, ROW_SETS, metric
 from keras_tabular.tasks.task import Task
 
 if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
@@ -64,6 +64,12 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> list[str]:
     if evaluation.classes_not_found:
         names = format_list(evaluation.classes_not_found)
         warnings.append(f"no test row of class {names} is predicted correctly: its recall is 0")
+    if not evaluation.reaches_rule:
+        warnings.append("no threshold reaches the rule on the out-of-fold predictions")
+    for row_set, rows in evaluation.predicted_positives.items():
+        if rows < MIN_SUBGROUP_ROWS:
+            words = "rows are predicted as positive: the precision is hardly known"
+            warnings.append(f"{ROW_SETS[row_set]}: {rows:.0f} {words}")
     coverage = evaluation.interval_coverage
     if coverage and coverage.high < coverage.nominal:
         warnings.append(format_coverage(coverage))

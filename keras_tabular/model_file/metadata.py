@@ -93,6 +93,7 @@ class ModelMetadata(Section, extra="ignore"):
         categories: The categories that the model knows, for the columns where it knows only some.
         calibration: The `temperature` of the probabilities and how it changes the loss.
         threshold: The lowest probability that counts as positive, and how it was chosen.
+        reaches_rule: Whether the threshold reaches the recall or precision of its rule.
         table_schema, validate_params, drift_params: The schema and the sections of params.yaml
             with which the commands apply the model.
     """
@@ -111,6 +112,7 @@ class ModelMetadata(Section, extra="ignore"):
     intervals: Intervals | None = None
     threshold: Annotated[float, Field(ge=0, le=2)] = 0.5
     threshold_choice: ThresholdRule | None = None
+    reaches_rule: bool = True
     table_schema: Schema | None = None
     validate_params: Validate = Validate()
     drift_params: Drift = Drift()

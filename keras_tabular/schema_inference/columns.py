@@ -45,7 +45,6 @@ class InferredColumn:
         description: A summary of the values.
         questions: Questions to a person, and what to change in the schema.
         is_constant: Whether there are no two different values.
-        may_be_group: Whether the rows with the same value may belong together.
     """
 
     counts: Counter[str]
@@ -60,7 +59,6 @@ class InferredColumn:
     mistakes: list[str] = field(default_factory=list)
     is_target: bool = False
     is_constant: bool = False
-    may_be_group: bool = False
 
     @property
     def has_missing(self) -> bool:
@@ -97,15 +95,11 @@ class InferredColumn:
         keys = f"missing_values: {format_yaml([*self.missing_values, *values])}"
         return keys if self.nullable or self.is_target else f"{keys}, nullable: true"
 
-    def ignore(self, description: str, question: str, also: str = "") -> None:
-        """Exclude the column from the model, and ask whether that is right.
-
-        Args:
-            also: What else to change if it is not.
-        """
+    def ignore(self, description: str, question: str) -> None:
+        """Exclude the column from the model, and ask whether that is right."""
         self.is_ignored, self.description = True, description
         declaration = format_yaml(self.declare())
-        self.questions = [f"{question} If not, move it to columns as {declaration}{also}."]
+        self.questions = [f"{question} If not, move it to columns as {declaration}."]
 
 
 def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:

@@ -183,7 +183,7 @@ def ask_group(name: str, column: InferredColumn, counts: Counter[Any]) -> list[s
     """Ask whether the rows with the same value belong together, such as those of a customer.
 
     The question is about identifiers, and about columns with many values most of which occur more
-    than once, but none often. It sets `may_be_group`.
+    than once, but none often.
     """
     distinct, rows = len(counts), counts.total()
     is_identifier = distinct > MAX_CLASSES and (not name or IDENTIFIER.search(name))
@@ -193,8 +193,7 @@ def ask_group(name: str, column: InferredColumn, counts: Counter[Any]) -> list[s
         and median(counts.values()) > 1
         and max(counts.values()) <= MAX_GROUP_SHARE * rows
     )
-    column.may_be_group = rows >= 2 * distinct and bool(is_identifier or has_small_groups)
-    if not column.may_be_group:
+    if rows < 2 * distinct or not (is_identifier or has_small_groups):
         return []
     question = f"Do rows with the same {name} belong together? Then add group: {name} above, and"
     return [f"{question} set split.by: group in params.yaml."]

@@ -16,7 +16,7 @@ from keras_tabular.schema_inference.columns import MAX_CLASSES, InferredColumn, 
 from keras_tabular.schema_inference.formats import parse_texts
 from keras_tabular.schema_inference.questions import ask_about, ask_mistakes
 from keras_tabular.schema_inference.sample import Sample, read_sample
-from keras_tabular.table.checks import Checks, check_table, describe_failures, rows_to_locate
+from keras_tabular.table.checks import check_table, describe_failures, rows_to_locate
 from keras_tabular.table.rows import parse_rows, text_columns
 from keras_tabular.table.source import row_locator, source_files
 from keras_tabular.tasks.task import Binary, Multiclass, Regression, Task
@@ -38,7 +38,6 @@ CLASS_WORDS = """
 """  # noqa: RUF001
 WORD_PAIRS = [pair.split("/") for pair in CLASS_WORDS.split()]
 POSITIVE, NEGATIVE = ({pair[i] for pair in WORD_PAIRS} for i in (0, 1))
-MIN_LEAK_SHARE_TO_ASK = 0.95  # of the target, that a column explains by itself
 MIN_CLASS_ROWS = 5  # on average; and of the rarest class, if classes are integers
 MAX_CERTAIN_CLASSES = 5  # of an integer target; with more values, it may be a count
 
@@ -59,8 +58,6 @@ class FirstSchema(NamedTuple):
 
 def infer_schema(path: Path, target: str, rows: int, policy: Validate | None = None) -> FirstSchema:
     """Infer the schema of a file, or of the files in a folder, from up to `rows` rows.
-
-    Columns that nearly determine the target are ignored, with a question.
 
     Args:
         path: The file or folder.
@@ -83,7 +80,11 @@ def infer_schema(path: Path, target: str, rows: int, policy: Validate | None = N
     checks = check_table(parse_sample(sample, schema, columns), schema, policy or Validate())[1]
     for name in (name for name, column in columns.items() if column.mistakes):
         checks.pop((name, "missing"), None)  # its mistakes are null
-    ask_about_leaks(columns, target, checks)
+    for (name, key), check in checks.items():
+        if key == "leak" and check.failed_rows:
+            question = f"The column explains {check.examples[0]} of {target} by itself. Is it known"
+            advice = "If so, set known_before_target: true. If not, move it to ignore."
+            columns[name].questions.append(f"{question} before {target} is? {advice}")
     places = {row: f"row {row + 1}" for row in rows_to_locate(checks)}
     failures = describe_failures(sample.rows, checks, places)["error"]
     return FirstSchema(*write_yaml(path, sample, columns, target_keys), failures)
@@ -199,26 +200,6 @@ def parse_sample(
     for name, cell in first_cells.items():
         columns[name].questions.append(ask_mistakes(columns[name], cell))
     return parts
-
-
-def ask_about_leaks(columns: dict[str, InferredColumn], target: str, checks: Checks) -> None:
-    """Ask about columns that explain the target by themselves.
-
-    A column that fails the check `leak` is ignored, and its check is removed. It is kept if no
-    other column is left, or if it may be the group: if all rows of a person have the same label,
-    the person explains it without being a copy of it.
-    """
-    leaks = {name: check for (name, key), check in checks.items() if key == "leak"}
-    all_fail = all(check.failed_rows for check in leaks.values())
-    for name, leak in leaks.items():
-        column, explains = columns[name], f"explains {leak.share:.2%} of {target} by itself"
-        if leak.failed_rows and not all_fail and not column.may_be_group:
-            also = ", and set validate.leak in params.yaml to warn"
-            column.ignore(f"This column {explains}", f"Is it a copy of {target}?", also)
-            del checks[name, "leak"]
-        elif leak.failed_rows or leak.share >= MIN_LEAK_SHARE_TO_ASK:
-            question = f"The column {explains}. Is it known before {target} is?"
-            column.questions.append(f"{question} If not, move it to ignore.")
 
 
 def write_yaml(

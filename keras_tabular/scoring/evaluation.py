@@ -138,6 +138,9 @@ class Evaluation(Section):
         threshold: The lowest probability that counts as positive; None unless there are two
             classes.
         baseline_thresholds: The thresholds of the baselines, by name.
+        reaches_rule: Whether the threshold reaches the recall or precision of its rule.
+        predicted_positives: If a rule has chosen the threshold, the number of independent rows that
+            are predicted as positive, by row set.
         calibration: The temperature of the probabilities, see `calibration.choose_temperature`;
             empty for a regression.
         interval_coverage: Coverage of the prediction intervals, if the model has any.
@@ -158,6 +161,8 @@ class Evaluation(Section):
     subgroups: dict[str, ColumnSubgroups] = Field(default_factory=dict)
     threshold: float | None = None
     baseline_thresholds: dict[str, float] = Field(default_factory=dict)
+    reaches_rule: bool = True
+    predicted_positives: dict[str, float] = Field(default_factory=dict)
     calibration: dict[str, float] = Field(default_factory=dict)
     interval_coverage: IntervalCoverage | None = None
     equal_rows: dict[str, EqualRows] = Field(default_factory=dict)

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_tabular.core.errors import code_of_project
 from keras_tabular.tasks.metrics import CUSTOM, CustomMetric
-from keras_tabular.tasks.task import Binary, Regression, Task
+from keras_tabular.tasks.task import Binary, Floats, Regression, Task
 
 # A target is constant if its variance is at most this share of its squared mean; rounding leaves
 # some variance.
@@ -22,7 +22,8 @@ class Predictions(NamedTuple):
         y: Code of the class in `task.classes`, or the value; shape (rows,).
         y_pred: Predicted probabilities or values, shape (rows, outputs).
         weight: Weight of each row, shape (rows,).
-        threshold: The lowest probability that counts as positive.
+        threshold: The lowest probability that counts as positive; or one for each row, shape
+            (rows,), if it was chosen on the other folds of the row.
         group: Number of the group of each row, int64 from 0, shape (rows,). Rows of one group
             depend on each other. None if the rows are independent.
         custom_metrics: Metrics of the project, which are computed in addition to those of the task.
@@ -32,15 +33,17 @@ class Predictions(NamedTuple):
     y: np.ndarray
     y_pred: np.ndarray
     weight: np.ndarray
-    threshold: float = 0.5
+    threshold: Floats = 0.5
     group: np.ndarray | None = None
     custom_metrics: Sequence[CustomMetric] = ()
 
     def select(self, rows: slice | np.ndarray) -> "Predictions":
         """Return the predictions for some of the rows."""
         group = None if self.group is None else self.group[rows]
+        threshold = self.threshold
+        threshold = threshold[rows] if isinstance(threshold, np.ndarray) else threshold
         y, y_pred, weight = (self.y[rows], self.y_pred[rows], self.weight[rows])
-        return self._replace(y=y, y_pred=y_pred, weight=weight, group=group)
+        return self._replace(y=y, y_pred=y_pred, weight=weight, threshold=threshold, group=group)
 
     @property
     def predicted_classes(self) -> np.ndarray:

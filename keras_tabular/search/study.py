@@ -113,9 +113,9 @@ def fold_predictions(
     def ensemble_predictions() -> Predictions:
         ensemble = weigh_snapshots(setup, snapshots)
         y, weight = setup.y[ensemble.rows, 0], setup.weight[ensemble.rows]
-        chosen = choose_threshold(threshold, y, ensemble.oof[:, 0], weight)
         group = None if groups is None else groups[ensemble.rows]
-        return Predictions(setup.task, y, ensemble.oof, weight, chosen, group)
+        predictions = Predictions(setup.task, y, ensemble.oof, weight, group=group)
+        return predictions._replace(threshold=choose_threshold(threshold, predictions)[0])
 
     per_fold = sum(members.count for members in train.members)
     for snapshot in fit(setup):

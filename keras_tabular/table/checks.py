@@ -23,6 +23,7 @@ from keras_tabular.table.leaks import sample_rows, shares_explained
 
 Parts = Sequence[Path] | Sequence[pa.Table]  # of a table: their files, or the parts themselves
 MAX_EXAMPLES = 3
+MIN_LEAK_SHARE_TO_WARN = 0.95  # of the target, that a column explains by itself
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Check:
         rows: Numbers of the failed rows in the table; empty if the check is about a whole column.
         column_rows: Number of the failed rows if the check is about a whole column.
         examples: Some of the values that failed.
-        share: Share of the target that the column explains, if the check is for leaks.
+        passed: Verdict if no row fails.
     """
 
     expected: str
@@ -45,7 +46,7 @@ class Check:
     rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     column_rows: int = 0
     examples: list[Any] = field(default_factory=list)
-    share: float = 0.0
+    passed: str = "pass"
 
     def add_rows(self, rows: np.ndarray, values: Iterable[Any] = ()) -> None:
         """Add rows that failed, and the values in the first of them."""
@@ -58,7 +59,7 @@ class Check:
 
     @property
     def verdict(self) -> str:
-        return self.policy if self.failed_rows else "pass"
+        return self.policy if self.failed_rows else self.passed
 
 
 Checks = dict[tuple[str, str], Check]  # by column (or "table") and name of the check
@@ -132,10 +133,10 @@ def declared_checks(schema: Schema, policies: Validate) -> Checks:
             checks[name, "unique"] = Check("no value twice", policies.unique)
         if name in schema.features:
             checks[name, "constant_column"] = Check("different values", policies.constant_column)
-            limit = f"{100 * policies.leak_threshold:g}% of {schema.target} explained by the column"
-            limit = f"less than {limit} (validate.leak_threshold)"
-            advice = f"If {name} is not known when {schema.target} is to be predicted, ignore it."
-            checks[name, "leak"] = Check(limit, policies.leak, advice)
+            limit = min(policies.leak_threshold, MIN_LEAK_SHARE_TO_WARN)
+            expected = f"less than {100 * limit:g}% of {schema.target} explained by the column"
+            advice = f"Known before {schema.target}? Set known_before_target: true, or ignore it."
+            checks[name, "leak"] = Check(expected, policies.leak, advice)
         elif name == schema.target and schema.classes:
             needed = f"at least {policies.min_class_rows} rows of each class {list(schema.classes)}"
             checks[name, "rare_class"] = Check(needed, policies.rare_class)
@@ -207,7 +208,7 @@ def _check_part(part: Path | pa.Table, schema: Schema, parts: int) -> _PartResul
         counts = part[schema.target].value_counts().to_pylist()
         class_rows.update({row["values"]: row["counts"] for row in counts})
     extremes = {name: _extremes(part[name]) for name in schema.columns}
-    return _PartResult(len(part), failed, sample_rows(part, parts), extremes, class_rows)
+    return _PartResult(len(part), failed, sample_rows(part, schema, parts), extremes, class_rows)
 
 
 def _read_parts(parts: Parts, columns: Iterable[str]) -> Iterator[pa.Table]:
@@ -244,9 +245,11 @@ def _check_whole_columns(
     sample = pa.concat_tables([result.sample for result in results])
     for name, share in shares_explained(sample, schema).items():
         leak = checks[name, "leak"]
-        leak.share = share
-        if share >= policies.leak_threshold:
+        leak.passed = "not checked" if share is None else "pass"
+        limit = min(policies.leak_threshold, MIN_LEAK_SHARE_TO_WARN)
+        if share is not None and share >= limit and not schema.columns[name].known_before_target:
             leak.column_rows, leak.examples = rows, [f"{share:.2%}"]
+            leak.policy = policies.leak if share >= policies.leak_threshold else "warn"
     class_rows = sum((result.class_rows for result in results), Counter[Any]())
     rare = {v: class_rows[v] for v in schema.classes if class_rows[v] < policies.min_class_rows}
     if rare:

@@ -1,9 +1,13 @@
 """How much of the target each column explains by itself; a leak explains nearly all of it.
 
-The target is learnt from half of the values of a column and predicted for the other half, so that a
-column of names explains nothing. Numbers are predicted from the nearest numbers, so that any
-function of the target is found, also with a little noise. For a regression, the ranks of the target
-are predicted, so that a few extreme values do not matter.
+The target is learnt from half of the values of a column and predicted for the other half, and the
+other way round, so that a column of names explains nothing. A number is predicted from the nearest
+one, so that any function of the target is found, also with a little noise. For a regression, the
+ranks of the target are predicted, so that a few extreme values do not matter.
+
+Classes have equal shares of the sample, so that it has enough rows of a rare class. A row of the
+sample weighs as much as the rows of its class that it represents, so that the share is that of the
+whole table.
 """
 
 import numpy as np
@@ -16,37 +20,51 @@ MAX_SAMPLE_ROWS, MAX_SAMPLE_CELLS = 20_000, 4_000_000
 MIN_ROWS = 20
 MIN_ERRORS = 10  # a column may avoid fewer errors by chance
 MAX_SHARED_VALUES = 20  # with so few values, each value is learnt from and predicted
-NEIGHBOURS = 2  # on each side of a number
+REPRESENTED = "__rows__"  # column of a sample
 MIN_PRESENT = 0.5  # share of the rows that have a value
 
 
-def sample_rows(part: pa.Table, parts: int) -> pa.Table:
-    """Return evenly spaced rows of a part, few enough that the samples of all `parts` fit."""
+def sample_rows(part: pa.Table, schema: Schema, parts: int) -> pa.Table:
+    """Return evenly spaced rows of each class of a part, few enough that all `parts` fit.
+
+    The last column is the number of rows that each row represents.
+    """
     limit = min(MAX_SAMPLE_ROWS, MAX_SAMPLE_CELLS // part.num_columns) // parts + 1
-    return part.take(pa.array(np.arange(0, len(part), max(-(-len(part) // limit), 1))))
+    codes, represented = np.zeros(len(part)), np.zeros(len(part))
+    if schema.classes:
+        codes = _codes(part[schema.target]).to_numpy(zero_copy_only=False)
+    classes = np.unique(codes[~np.isnan(codes)])
+    for code in classes:
+        rows = np.flatnonzero(codes == code)
+        step = -(-len(rows) * len(classes) // limit)
+        represented[rows[::step]] = step
+    part = part.append_column(REPRESENTED, pa.array(represented))
+    return part.filter(pa.array(represented > 0))
 
 
-def shares_explained(sample: pa.Table, schema: Schema) -> dict[str, float]:
-    """Compute how much of the target each feature explains by itself, without texts.
+def shares_explained(sample: pa.Table, schema: Schema) -> dict[str, float | None]:
+    """Compute how much of the target each feature explains by itself.
 
     Args:
-        sample: Rows of the table, with null where a value is missing.
+        sample: Rows of the table, from `sample_rows`.
 
     Returns:
         By column, a share of at most 1: of the variance of the target's ranks, or of the errors of
-        predicting the most frequent class. Empty if there are too few rows.
+        predicting the most frequent class. None if it is not checked: for texts, and if there are
+        too few rows or errors.
     """
+    shares: dict[str, float | None] = dict.fromkeys(schema.features)
     sample = sample.filter(sample[schema.target].is_valid())
     sample = sample[: MAX_SAMPLE_CELLS // max(len(schema.classes), 1)]
     if len(sample) < MIN_ROWS:
-        return {}
+        return shares
     if not schema.classes:
         numbers = as_float64(sample[schema.target], schema.columns[schema.target])
         y = _rank(numbers.to_numpy())[:, None]
     else:
         codes = _codes(sample[schema.target]).to_numpy()
         y = np.eye(codes.max() + 1)[codes]
-    shares = {}
+    weight = sample[REPRESENTED].to_numpy()
     for name, column in schema.features.items():
         match column.feature_type:
             case "number" | "datetime":
@@ -55,7 +73,8 @@ def shares_explained(sample: pa.Table, schema: Schema) -> dict[str, float]:
                 numbers, ordered = _codes(sample[name]).cast(pa.float64()), False
             case "text":
                 continue
-        shares[name] = _share_explained(numbers.to_numpy(zero_copy_only=False), y, ordered)
+        values = numbers.to_numpy(zero_copy_only=False)
+        shares[name] = _share_explained(values, y, weight, ordered)
     return shares
 
 
@@ -70,36 +89,41 @@ def _rank(values: np.ndarray) -> np.ndarray:
     return ((counts.cumsum() - counts / 2) / len(values))[codes]
 
 
-def _share_explained(values: np.ndarray, y: np.ndarray, ordered: bool) -> float:
+def _share_explained(
+    values: np.ndarray, y: np.ndarray, weight: np.ndarray, ordered: bool
+) -> float | None:
     """Compute how much of the target one column explains, see `shares_explained`.
 
     Args:
         values: Float64, shape (rows,); NaN where a value is missing, which is treated as a value.
         y: Ranks of the target, shape (rows, 1), or one-hot classes, shape (rows, classes).
+        weight: Number of rows of the table that each row represents, shape (rows,).
         ordered: Whether values that are close to each other may have a similar target.
     """
     distinct, codes = np.unique(values, return_inverse=True)
     by_value = ordered & (len(distinct) > MAX_SHARED_VALUES) & ~np.isnan(values)
     shuffled = np.random.default_rng(0).permutation(len(values))  # the order may have a pattern
-    is_learnt = np.where(by_value, codes, shuffled) % 2 == 1
-    order = np.argsort(codes[is_learnt], kind="stable")
-    learnt_codes = codes[is_learnt][order]
-    sums = np.vstack([np.zeros(y.shape[1]), y[is_learnt][order].cumsum(axis=0)])
-    first, last = (np.searchsorted(learnt_codes, codes[~is_learnt], s) for s in ("left", "right"))
-    if ordered:
+    half = np.where(by_value, codes, shuffled) % 2
+    key, key_in_other_half = (codes + len(distinct) * number for number in (half, 1 - half))
+    order = np.argsort(key, kind="stable")
+    weighted = np.column_stack([y, np.ones(len(y))]) * weight[:, None]
+    sums = np.vstack([np.zeros(weighted.shape[1]), weighted[order].cumsum(axis=0)])
+    first, last = (np.searchsorted(key[order], key_in_other_half, s) for s in ("left", "right"))
+    if ordered:  # the nearest number replaces one that the other half does not have
+        ends = np.concatenate([[-np.inf], values[order], [np.inf]])
+        is_right = np.abs(ends[last + 1] - values) < np.abs(values - ends[first])
         unseen = first == last
-        first = np.where(unseen, np.maximum(first - NEIGHBOURS, 0), first)
-        last = np.where(unseen, np.minimum(last + NEIGHBOURS, len(learnt_codes)), last)
-    constant, counts = y[is_learnt].mean(axis=0), (last - first)[:, None]
-    means = (sums[last] - sums[first]) / np.maximum(counts, 1)
-    predicted, actual = np.where(counts > 0, means, constant), y[~is_learnt]
+        first, last = first - (unseen & ~is_right), last + (unseen & is_right)
+    constant = np.average(y, axis=0, weights=weight)
+    total = sums[last] - sums[first] + 1e-9 * np.append(constant, 1)  # the constant if unseen
+    predicted = total[:, :-1] / total[:, -1:]
     if y.shape[1] > 1:
-        classes = actual.argmax(axis=1)
-        errors = (classes != predicted.argmax(axis=1)).sum()
-        avoidable = (classes != constant.argmax()).sum()
-        return float(1 - errors / avoidable) if avoidable >= MIN_ERRORS else 0.0
-    variance = np.square(actual - constant).sum()
-    share = float(1 - np.square(actual - predicted).sum() / variance) if variance else 0.0
+        wrong, avoidable = (
+            weight[each.argmax(axis=-1) != y.argmax(axis=1)] for each in (predicted, constant)
+        )
+        return float(1 - wrong.sum() / avoidable.sum()) if len(avoidable) >= MIN_ERRORS else None
+    variance = np.square(y - constant).sum()
+    share = float(1 - np.square(y - predicted).sum() / variance) if variance else 0.0
     present = ~np.isnan(values)
     if ordered and present.mean() >= MIN_PRESENT:
         with np.errstate(invalid="ignore"):  # a constant has no correlation

@@ -20,7 +20,7 @@ def build_report(rows: int, checks: Checks) -> dict[str, Any]:
     """
     return {
         "rows": rows,
-        "failed_checks": sum(check.verdict != "pass" for check in checks.values()),
+        "failed_checks": sum(check.failed_rows > 0 for check in checks.values()),
         "checks": {
             f"{column}.{name}": {"verdict": check.verdict, "failed_rows": check.failed_rows}
             for (column, name), check in checks.items()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # Arrow takes 0.2 s, which the stage gate does without
 
 TaskName = Literal["binary", "multiclass", "regression"]
 Label = bool | int | float | str
+Floats = float | np.ndarray  # one for all rows, or one for each: shape (rows,)
 MIN_PROBABILITY = 1e-7  # to which probabilities are clipped in a loss, as in Keras
 # A class with a smaller share of the rows is rare. With more than five classes, the limit is half
 # the share that each class has in a balanced table.
@@ -130,12 +131,13 @@ class Task:
         """Return the probability of each class: float64, shape (rows, classes)."""
         return y_pred.astype(np.float64)
 
-    def predicted_classes(self, y_pred: np.ndarray, threshold: float) -> np.ndarray:
+    def predicted_classes(self, y_pred: np.ndarray, threshold: Floats) -> np.ndarray:
         """Return the code of the predicted class of each row: int64, shape (rows,).
 
         Args:
             y_pred: Predictions, shape (rows, outputs).
-            threshold: Lowest probability of the positive class that is predicted as positive.
+            threshold: Lowest probability of the positive class that is predicted as positive, of
+                all rows or of each row, shape (rows,).
         """
         return y_pred.argmax(axis=1)
 
@@ -153,7 +155,7 @@ class Task:
         clipped = np.clip(self.probabilities(y_pred), MIN_PROBABILITY, 1)
         return -np.log(clipped[np.arange(len(y)), y.astype(int)] / clipped.sum(axis=1))
 
-    def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: Floats = 0.5) -> np.ndarray:
         """Return the values whose mean is the main metric: float64, shape (rows,).
 
         A row has 1 if its class is predicted correctly, and 0 if not. For a regression, it is the
@@ -171,7 +173,7 @@ class Task:
         return shares[list(self.output_classes)]
 
     def prediction_columns(
-        self, y_pred: np.ndarray, threshold: float, ends: np.ndarray | None = None
+        self, y_pred: np.ndarray, threshold: Floats, ends: np.ndarray | None = None
     ) -> dict[str, "pa.Array"]:
         """Build the columns of predictions by name.
 
@@ -225,7 +227,7 @@ class Binary(Task):
         y_pred = y_pred.astype(np.float64)
         return np.column_stack([1 - y_pred, y_pred])
 
-    def predicted_classes(self, y_pred: np.ndarray, threshold: float) -> np.ndarray:
+    def predicted_classes(self, y_pred: np.ndarray, threshold: Floats) -> np.ndarray:
         return (y_pred[:, 0] >= threshold).astype(np.int64)
 
 
@@ -291,14 +293,14 @@ class Regression(Task):
         errors = y_pred[:, 0].astype(np.float64) - y
         return np.abs(errors) if loss == "mean_absolute_error" else np.square(errors)
 
-    def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: Floats = 0.5) -> np.ndarray:
         return np.abs(y - y_pred[:, 0])
 
     def best_constant(self, y: np.ndarray, weight: np.ndarray, metric: str) -> np.ndarray:
         return np.array([np.median(y) if metric == "mae" else np.average(y, weights=weight)])
 
     def prediction_columns(
-        self, y_pred: np.ndarray, threshold: float, ends: np.ndarray | None = None
+        self, y_pred: np.ndarray, threshold: Floats, ends: np.ndarray | None = None
     ) -> dict[str, "pa.Array"]:
         import pyarrow as pa
 

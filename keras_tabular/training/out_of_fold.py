@@ -33,6 +33,12 @@ class FoldPredictions(NamedTuple):
         """The predictions for these rows, shape (n, outputs)."""
         return self.all_rows[self.rows]
 
+    @property
+    def row_folds(self) -> np.ndarray:
+        """The fold of each of these rows, shape (n,); two halves if there is a single fold."""
+        fold = self.fold[self.rows]
+        return fold if fold.any() else np.arange(len(fold)) % 2
+
     def write(self, folder: Path, part_rows: Sequence[int]) -> None:
         """Write the columns `output_0`, ... and `fold`, in parts with these numbers of rows."""
         ends = np.cumsum(part_rows)[:-1]

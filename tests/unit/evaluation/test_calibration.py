@@ -21,6 +21,7 @@ from keras_tabular.evaluation.calibration import (
     calibrate_threshold,
     choose_temperature,
     choose_threshold,
+    cross_fit,
     read_unseen_rows,
     scale_by_temperature,
 )
@@ -30,7 +31,7 @@ from keras_tabular.scoring.scores import Predictions
 from keras_tabular.table.parquet import write_parts
 from keras_tabular.tasks.task import Task
 from keras_tabular.training.out_of_fold import FoldPredictions, OutOfFold
-from tests.helpers import build_arrow_schema, build_schema
+from tests.helpers import BINARY, build_arrow_schema, build_schema
 
 ROWS = 2000
 RNG = np.random.default_rng(0)
@@ -108,6 +109,10 @@ def rate_threshold(
     return True, round(scores[str(rule.best)], 9)
 
 
+def build_predictions(y: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> Predictions:
+    return Predictions(BINARY, y, probability[:, None], weight)
+
+
 ROW = st.tuples(st.integers(0, 1), st.integers(0, 20), st.integers(1, 3))
 
 
@@ -117,8 +122,10 @@ def test_no_other_threshold_is_better(rows: list[tuple[int, int, int]]) -> None:
     probability = place / 20
     for content in RULES:
         rule = ThresholdRule.model_validate(content)
-        threshold = choose_threshold(rule, y, probability, weight.astype(float))
+        rows_to_rate = build_predictions(y, probability, weight.astype(float))
+        threshold, is_reached = choose_threshold(rule, rows_to_rate)
         rating = rate_threshold(rule, y, probability >= threshold, weight)
+        assert is_reached == rating[0]
         for other in [*np.unique(probability), 1.1]:
             assert rating >= rate_threshold(rule, y, probability >= other, weight)
 
@@ -126,8 +133,15 @@ def test_no_other_threshold_is_better(rows: list[tuple[int, int, int]]) -> None:
 def test_a_number_is_used_as_it_is_and_a_rule_has_one_key() -> None:
     y, probability, precise = np.array([1, 0]), np.array([0.9, 0.2]), ThresholdRule(precision=0.9)
     for rule, threshold in ((0.3, 0.3), (precise, 0.55)):
-        assert choose_threshold(rule, y, probability, np.ones(2)) == pytest.approx(threshold)
-    for wrong in ({"best": "f1", "recall": 0.9}, {}, {"recall": 1.5}, 1.0):
+        rows = build_predictions(y, probability, np.ones(2))
+        assert choose_threshold(rule, rows)[0] == pytest.approx(threshold)
+    for wrong in (
+        {"best": "f1", "recall": 0.9},
+        {"best": "f1", "confidence": 0.95},
+        {},
+        {"recall": 1.5},
+        1.0,
+    ):
         with pytest.raises(ValidationError):
             Evaluate.model_validate({"threshold": wrong})
 
@@ -135,8 +149,56 @@ def test_a_number_is_used_as_it_is_and_a_rule_has_one_key() -> None:
 def test_the_threshold_separates_neighbours_of_float32() -> None:
     upper, rule = np.float32(0.7), ThresholdRule(best="accuracy")
     probability = np.array([upper, np.nextafter(upper, np.float32(0))])
-    threshold = choose_threshold(rule, np.array([1, 0]), probability, np.ones(2))
+    rows = build_predictions(np.array([1, 0]), probability, np.ones(2))
+    threshold, _ = choose_threshold(rule, rows)
     assert (probability >= threshold).tolist() == [True, False]
+
+
+def test_a_cross_fitted_threshold_is_chosen_on_the_other_folds() -> None:
+    rows, rule = draw_predictions("binary", 1.0), ThresholdRule(precision=0.7)
+    cross_fitted = cross_fit(rule, rows, FOLD)
+    for number in range(5):
+        is_in_fold = np.isin(FOLD, number)
+        threshold, _ = choose_threshold(rule, rows.select(~is_in_fold))
+        in_fold = cross_fitted.select(is_in_fold)
+        assert np.unique(in_fold.threshold).tolist() == [threshold]
+        np.testing.assert_array_equal(
+            in_fold.predicted_classes, cross_fitted.predicted_classes[is_in_fold]
+        )
+    assert cross_fit(None, rows, FOLD).threshold == 0.5
+
+
+@pytest.mark.parametrize("key", ["precision", "recall"])
+def test_more_rows_are_needed_for_confidence_than_for_a_score(key: str) -> None:
+    """Weights count as fewer rows, and the rows of a group as one."""
+    rows = draw_predictions("binary", 1.0)
+    content = {key: 0.75}
+    threshold, _ = choose_threshold(ThresholdRule.model_validate(content), rows)
+    certain_rule = ThresholdRule.model_validate(content | {"confidence": 0.95})
+    grouped = rows._replace(group=np.arange(ROWS) // 4)
+    weighted = rows._replace(weight=np.where(np.arange(ROWS) % 4, 0.1, 1.0))
+    thresholds = [threshold]
+    for each in (rows, grouped):
+        certain, is_reached = choose_threshold(certain_rule, each)
+        assert is_reached
+        thresholds.append(certain)
+    expected = sorted(thresholds, reverse=key == "recall")
+    assert thresholds == expected
+    assert len({*thresholds}) == 3
+    assert choose_threshold(certain_rule, weighted)[1]
+    assert not choose_threshold(certain_rule, rows.select(slice(10)))[1]
+
+
+def test_a_confident_threshold_has_the_bound_of_clopper_and_pearson() -> None:
+    """29 of 29 rows are needed for a share of 0.9 with 95% confidence."""
+    for rows in (28, 29):
+        y = np.repeat([1, 0], rows)
+        predictions = build_predictions(y, np.where(y == 1, 0.99, 0.01), np.ones(2 * rows))
+        for key in ("precision", "recall"):
+            rule = ThresholdRule.model_validate({key: 0.9, "confidence": 0.95})
+            assert choose_threshold(rule, predictions) == (0.5, rows == 29)
+            repeated = predictions._replace(group=np.arange(2 * rows) // 2)
+            assert choose_threshold(rule, repeated) == (0.5, False)
 
 
 STAGE_ROWS = 900
@@ -185,8 +247,8 @@ def test_only_predictions_of_forward_chaining_are_used_if_there_are_any(
     is_positive = (y > 0).astype(float)
     rows = read_rows(tmp_path / "binary", "binary", is_positive, **oof)
     threshold = calibrate_threshold(rows, params, ModelMetadata()).threshold
-    weight = np.ones(later.sum())
-    assert threshold == choose_threshold(params.threshold, is_positive[later], y_pred, weight)
+    chained_rows = build_predictions(is_positive[later], y_pred, np.ones(later.sum()))
+    assert threshold == choose_threshold(params.threshold, chained_rows)[0]
     rows = read_rows(tmp_path / "regression", "regression", y, **oof)
     expected = fit_intervals(y[later] - y_pred, y_pred, fold, params.coverage)
     assert calibrate_intervals(rows, params, ModelMetadata()) == expected

@@ -121,7 +121,8 @@ def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> Non
     assert evaluation.rows("forward_chaining") == 120
     assert {*evaluation.baselines("forward_chaining")} == {*BINARY.baselines.values()}
     fitted = fit_baselines(tmp_path, schema, "auto")["gradient_boosting"]["forward_chaining"]
-    threshold = choose_threshold(choice, y[chained.rows], fitted[:, 0], np.ones(120))
+    rows = Predictions(BINARY, y[chained.rows], fitted, np.ones(120))
+    threshold, _ = choose_threshold(choice, rows)
     assert evaluation.baseline_thresholds["gradient_boosting"] == threshold
 
 

@@ -50,6 +50,8 @@ def test_undefined_scores_are_left_out_or_a_dash() -> None:
         cross_validation={"accuracy": 0.5},
         baselines={"majority": {"accuracy": 0.5}},
         threshold=0.5,
+        reaches_rule=False,
+        predicted_positives={"test": 12.0, "cross_validation": 30.0},
         equal_rows={"test": {"equal": 5, "equal_with_target": 5, "without": {}}},
     )
     assert list(summary_lines(undefined, {}, MULTICLASS, ThresholdRule(best="f1"))) == [
@@ -58,6 +60,8 @@ def test_undefined_scores_are_left_out_or_a_dash() -> None:
         "recall –, precision –, F1 – cross-validated",
         "warn: 5 of 5 test rows are equal to a training row, 5 of them with the same target; "
         "ROC AUC without these rows: –",
+        "warn: no threshold reaches the rule on the out-of-fold predictions",
+        "warn: Test rows: 12 rows are predicted as positive: the precision is hardly known",
     ]
 
 

@@ -256,7 +256,7 @@ def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
         "genres": (genres, "text", None),
         "plate": ([f"X{number}Y" for number in range(rows)],),
         "code": ([f"c{number}" for number in rng.integers(0, 90, rows)], "category", None),
-        "log": (np.log(y).round(4),),
+        "log": (np.log(y).round(4), "real", None),
         "near": (y + rng.normal(0, 0.3, rows), "real", None),
         "y": (y, "real", None),
     }
@@ -265,17 +265,16 @@ def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
     )
     expected = {name: (*kind,) for name, (_, *kind) in columns.items() if kind}
     assert {name: (c.kind, c.format) for name, c in schema.columns.items()} == expected
-    assert schema.ignore == ("row", "plate", "log")
+    assert schema.ignore == ("row", "plate")
     for words_in_comment, column in {
         "group: customer_id": "customer_id",
         "time: day": "day",
         "lists of 7 labels between |": "genres",
         "Is '?5' (t.csv, line 600) a mistake? Add replace: {\"?5\": NEW": "some",
-        "known before y is?": "near",
-        "a copy of y?": "log",
         "written as %d/%m/%Y?": "either",
     }.items():
         assert columns_with_comment(words_in_comment, comments) == [column]
+    assert columns_with_comment("known before y is?", comments) == ["log", "near"]
     assert run_and_load(tmp_path, target="cost").task == "regression"
 
 

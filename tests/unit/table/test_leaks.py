@@ -1,6 +1,7 @@
 """A column that explains nearly all of the target is a leak, and a good honest column is not."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,9 @@ def share_explained(x: list[str] | np.ndarray, y: np.ndarray, kind: str = "real"
     task = "binary" if y.dtype == bool else "regression"
     table = pa.table({"x": pa.array(x, from_pandas=True), "y": y * 1})
     schema = build_schema(task, x={"kind": kind, "nullable": True})
-    return shares_explained(sample_rows(table, 1), schema)["x"]
+    share = shares_explained(sample_rows(table, schema, 1), schema)["x"]
+    assert share is not None
+    return share
 
 
 @pytest.mark.parametrize("rows", [1000, 30_000])
@@ -70,3 +73,29 @@ def test_names_and_constants_explain_nothing() -> None:
     names = [f"n{row}" for row in range(500)]
     assert share_explained(names, positive, "category") == 0
     assert share_explained(np.zeros(500), positive) == 0
+
+
+@pytest.mark.parametrize("positive", [8, 10, 200])
+@pytest.mark.parametrize("rows", [10_000, 200_000])
+def test_a_copy_of_a_rare_class_is_found_if_it_has_ten_rows(rows: int, positive: int) -> None:
+    y = np.random.default_rng(5).permutation(np.arange(rows) < positive)
+    flag = np.random.default_rng(6).permutation(np.arange(rows) < 3 * positive) | y
+    columns: dict[str, tuple[str, Any]] = {
+        "copy": ("category", np.where(y, "c1", "c2")),
+        "number": ("real", y + 0.05 * RNG.normal(size=rows)),
+        "flag": ("category", np.where(flag, "yes", "no")),  # also of many rows of the other class
+        "noise": ("real", RNG.normal(size=rows)),
+        "comment": ("text", np.where(y, "this one", "another one")),
+    }
+    schema = build_schema("binary", **{name: {"kind": kind} for name, (kind, _) in columns.items()})
+    table = pa.table({name: values for name, (_, values) in columns.items()} | {"y": y * 1})
+    parts = [table[: rows // 2], table[rows // 2 :]]
+    sample = pa.concat_tables([sample_rows(part, schema, 2) for part in parts])
+    assert len(sample) <= 20_010
+    shares = shares_explained(sample, schema)
+    if positive < 10:
+        assert shares == dict.fromkeys(columns)
+        return
+    assert shares.pop("comment") is None
+    assert [name for name, share in shares.items() if share and share > 0.5] == ["copy", "number"]
+    assert shares["copy"] == 1
