@@ -134,6 +134,8 @@ class Evaluation(Section):
         baseline_thresholds: The thresholds of the baselines, by name.
         calibration: The temperature of the probabilities, see `calibration.choose_temperature`;
             empty for a regression.
+        expected_accuracy_error: Accuracy of the test rows minus their expected accuracy, which is
+            the mean of `Task.expected_scores`; None for a regression, or with too few test rows.
         interval_coverage: Coverage of the prediction intervals, if the model has any.
         equal_rows: Rows that are equal to rows of the training, by row set.
         outside_training: Share of the test rows outside the training values, by column.
@@ -151,6 +153,7 @@ class Evaluation(Section):
     threshold: float | None = None
     baseline_thresholds: dict[str, float] = Field(default_factory=dict)
     calibration: dict[str, float] = Field(default_factory=dict)
+    expected_accuracy_error: Difference | None = None
     interval_coverage: IntervalCoverage | None = None
     equal_rows: dict[str, EqualRows] = Field(default_factory=dict)
     outside_training: dict[str, float] = Field(default_factory=dict)
