@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks import drift
 from benchmarks.intervals import measure_weak_slices
 from benchmarks.verdicts import CASES, count_verdicts
 from keras_tabular.scoring import uncertainty
@@ -27,3 +28,10 @@ def test_verdicts_and_weak_slices_are_rarely_wrong(monkeypatch: pytest.MonkeyPat
     assert counts["equal"]["undecided"] >= 38
     assert counts["clearly better"]["pass"] >= 32
     assert all(measurement.is_kept for measurement in measure_weak_slices(10))
+
+
+@pytest.mark.slow
+def test_drift_is_found_and_alarms_are_rarely_false() -> None:
+    assert all(measurement.share <= 0.2 for measurement in drift.measure_false_alarms(10))
+    assert all(measurement.is_kept for measurement in drift.measure_power(40))
+    assert all(measurement.share >= 0.85 for measurement in drift.measure_expected_accuracy(40))
