@@ -1,8 +1,9 @@
 """Compare new rows with the training rows: a verdict, a table and an HTML page.
 
 The distance of a column is the share of its rows that would have to change for it to be distributed
-as in training. Its share of the attribution says how much of the effect of all columns on the
-predictions is its own. The exit code is 1 if the verdict is "fail" and drift.policy is "error".
+as in training. The p-value is the probability that rows without drift differ as much in any column.
+The share of attribution of a column says how much of the effect of all columns on the predictions
+it has. The exit code is 1 if the verdict is "fail" and drift.policy is "error".
 """
 
 import sys
@@ -27,7 +28,7 @@ from keras_tabular.table.rows import check_rows
 from keras_tabular.table.source import read_rows
 
 MAX_COLUMNS_SHOWN = 20
-HEADER = ["column", "share of attribution", "distance", "sampling noise", "drift", "notes"]
+HEADER = ["column", "share of attribution", "distance", "p-value", "drift", "notes"]
 
 
 def main() -> None:
@@ -35,8 +36,7 @@ def main() -> None:
     content = read_model(args.model)
     schema, metadata = inputs.read_schema(args.model, content)
     trained_on = training_rows(args.model, metadata)
-    summaries = trained_on.summaries
-    bins = {name: summaries[name].bins(column) for name, column in schema.features.items()}
+    bins = {name: each.bins(schema.columns[name]) for name, each in trained_on.summaries.items()}
     model = None
     if args.expected_score and not schema.classes:
         raise UserError("--expected-score: expected a model of classes, got one of a regression.")
@@ -54,16 +54,23 @@ def main() -> None:
             counts = drift.count_rows(batch, bins, metadata.categories, schema)
             return counts, compute_row_scores(model, batch, schema) if model else np.empty(0)
 
-        batches = list(ordered_map(count_batch, read_rows(file, schema, names)))
+        rows = read_rows(file, schema, names)
+        if args.without:
+            rows = inputs.leave_out(rows, args.without, schema)
+            file_name += f" that are not in {args.without}"
+        batches = list(ordered_map(count_batch, rows))
+    if args.without and not batches:
+        print("Drift: pass: no row is new")
+        return
     if not any(counts.rows for counts, _ in batches):
         raise UserError(f"{args.rows}: expected at least one row, got none")
-    counts = reduce(drift.RowCounts.merge, (counts for counts, _ in batches))
+    batch_counts, scores = zip(*batches, strict=True)
+    counts = reduce(drift.RowCounts.merge, batch_counts)
     groups = number_groups(np.concatenate(counts.groups), declared=schema.group in names)
     group_size = mean_group_size(groups)
     report = drift.find_drift(trained_on, counts, schema, metadata.drift_params, group_size)
     if model:
-        scores, evaluation = [scores for _, scores in batches], find_evaluation(content)
-        expected = summarize(scores, counts.rows, group_size, evaluation)
+        expected = summarize([*scores], counts.rows, group_size, find_evaluation(content))
         report = report.model_copy(update={"expected": expected})
     print_report(report, file_name, args.output)
     if args.json:
@@ -83,6 +90,8 @@ def parse_arguments() -> Namespace:
     add("-o", "--output", metavar="FILE", type=Path, default="drift.html",
         help="the HTML page to write; default: %(default)s")  # fmt: skip
     add("--json", metavar="FILE", type=Path, help="also write the report to this JSON file")
+    add("--without", metavar="FOLDER", type=Path,
+        help="leave out the rows of the table in this folder, such as data/ingested")  # fmt: skip
     add("--expected-score", action="store_true",
         help="also predict the rows, and say which accuracy the predictions imply; this starts "
         "TensorFlow, which takes some seconds")  # fmt: skip
@@ -112,14 +121,10 @@ def format_column(name: str, column: drift.ColumnDrift) -> list[str]:
         "out of range": column.outside,
         "unknown category": column.unknown,
     }
-    notes = [
-        f"{label} {share.new:.1%} (training {share.train:.1%})"
-        for label, share in shares.items()
-        if share and share.new
-    ]
+    notes = [f"{label} {share}" for label, share in shares.items() if share and share.new]
     if column.unknown_values:
         notes[-1] += f": {format_list(column.unknown_values)}"
     if column.failed_checks:
         notes.append(f"failed checks: {column.failed_checks:,}")
-    numbers = [f"{column.attribution:.1%}", f"{column.distance:.3f}", f"{column.by_chance:.3f}"]
+    numbers = [f"{column.attribution:.1%}", f"{column.distance:.3f}", f"{column.p_value:.3f}"]
     return [name, *numbers, "yes" if column.moved else "no", ", ".join(notes)]

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from keras_tabular.column_statistics.bins import Bins, format_value, is_among, numeric_values
-from keras_tabular.column_statistics.summary import ColumnSummary, total_variation
+from keras_tabular.column_statistics.summary import MAX_P_VALUE, ColumnSummary, compare_counts
 from keras_tabular.config.schema import Column, Schema
 
 MAX_BARS, MAX_CATEGORIES = 12, 6  # of a histogram
@@ -16,22 +16,26 @@ MIN_ATTRIBUTION, MIN_SHARE_OUTSIDE = 0.02, 0.1  # for a warning
 
 
 def describe_columns(
-    train: pa.Table, test: pa.Table, schema: Schema, group_size: float = 1.0
+    train: pa.Table, test: pa.Table, schema: Schema, limit: float, group_size: float = 1.0
 ) -> dict[str, Any]:
     """Compute the content of `metrics/columns.json` for the target and the features.
 
-    A column has `moved` if its `distance` is larger than chance explains (see `total_variation`).
+    A column has `moved` if its `distance` is above the limit, and larger than chance explains.
+
+    Args:
+        limit: The key `drift.distance` of params.yaml.
+        group_size: Number of rows that depend on each other, see `groups.mean_group_size`.
     """
-    description = {}
-    for name in (schema.target, *schema.features):
+    description, names = {}, (schema.target, *schema.features)
+    for name in names:
         column, values = schema.columns[name], (train[name], test[name])
         summary = ColumnSummary.from_values(train[name], column)
-        test_counts = summary.bins(column).counts(test[name])
-        distance, by_chance = total_variation(np.array(summary.counts), test_counts, group_size)
+        counts = np.array(summary.counts), summary.bins(column).counts(test[name])
+        distance, p_value = compare_counts(*counts, len(names), group_size)
         description[name] = histogram(*values, column) | {
             "distance": distance,
-            "by_chance": by_chance,
-            "moved": distance > by_chance,
+            "p_value": p_value,
+            "moved": distance > limit and p_value < MAX_P_VALUE,
             "outside": share_outside(*values, column),
         }
     return description

@@ -64,8 +64,8 @@ def explain(
         predict = model.predict_members
         write_json(files["effects"], effects.column_effects(predict, held_out, schema, order, work))
     with log_failure("columns", failures):
-        group_size = mean_group_size(test.group)
-        differences = columns.describe_columns(train, held_out, schema, group_size)
+        limit, group_size = metadata.drift_params.distance, mean_group_size(test.group)
+        differences = columns.describe_columns(train, held_out, schema, limit, group_size)
         write_json(files["columns"], differences)
     with log_failure("errors", failures):
         write_json(files["errors"], slices.largest_errors(split / "test", test, schema))

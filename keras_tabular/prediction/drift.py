@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from operator import add
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from keras_tabular.column_statistics.bins import Bins, unknown_mask
-from keras_tabular.column_statistics.summary import total_variation
+from keras_tabular.column_statistics.summary import MAX_P_VALUE, compare_counts
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Drift
 from keras_tabular.config.typed_yaml import Section
@@ -28,6 +29,9 @@ class Shares(Section):
     train: float
     new: float
 
+    def __str__(self) -> str:
+        return f"{self.new:.1%} (training {self.train:.1%})"
+
 
 class ColumnDrift(Section):
     """How much the new rows differ from the training rows in one column.
@@ -35,8 +39,9 @@ class ColumnDrift(Section):
     Attributes:
         attribution: Share of the attribution of predictions to columns, see `TrainingRows`.
         distance: Total variation distance between the two distributions.
-        by_chance: Distance up to which sampling noise explains the difference.
-        moved: Whether the column has drifted: the distance is above `by_chance` and the limit.
+        p_value: Probability that chance alone makes any of the columns differ as much.
+        moved: Whether the column has drifted: the distance is above the limit, and the p-value is
+            below `MAX_P_VALUE`.
         missing, outside, unknown: Shares of missing values, of values outside the range of the
             training rows, and of categories that the model does not know.
         failed_checks: Number of new rows whose cell fails a check.
@@ -45,7 +50,7 @@ class ColumnDrift(Section):
 
     attribution: float
     distance: float
-    by_chance: float
+    p_value: float
     moved: bool
     missing: Shares
     outside: Shares | None = None
@@ -74,27 +79,21 @@ class RowCounts(NamedTuple):
 
     Attributes:
         rows: Number of rows.
-        bins: Number of rows in each bin of the training rows, shape (bins,), by column.
+        bins: Number of rows by column and number of the bin of the training rows.
         unknown: Number of rows with a category that the model does not know.
         failed: Number of rows whose cell fails a check, by column.
         groups: Hashes of the group of each row, see `groups.row_groups`.
     """
 
     rows: int
-    bins: dict[str, np.ndarray]
+    bins: Counter[tuple[str, int]]
     unknown: UnknownCategories
     failed: Counter[str]
     groups: list[np.ndarray]
 
     def merge(self, other: "RowCounts") -> "RowCounts":
         """Add the counts of other rows."""
-        return RowCounts(
-            self.rows + other.rows,
-            {name: counts + other.bins[name] for name, counts in self.bins.items()},
-            self.unknown + other.unknown,
-            self.failed + other.failed,
-            self.groups + other.groups,
-        )
+        return RowCounts(*map(add, self, other))
 
 
 def count_rows(
@@ -105,9 +104,12 @@ def count_rows(
 ) -> RowCounts:
     """Count the rows of a batch; `categories` are those that the model knows."""
     features, is_grouped = batch.features, schema.group in batch.texts.column_names
+    rows_by_bin = {name: each.counts(features[name]).tolist() for name, each in bins.items()}
     return RowCounts(
         len(features),
-        {name: column_bins.counts(features[name]) for name, column_bins in bins.items()},
+        Counter(
+            {(name, n): rows[n] for name, rows in rows_by_bin.items() for n in range(len(rows))}
+        ),
         unknown_categories(features, categories),
         Counter(failure.column for failure in batch.failures),
         [row_hashes([batch.texts.select([schema.group]) if is_grouped else features])],
@@ -119,11 +121,12 @@ def find_drift(
 ) -> DriftReport:
     """Compare new rows with the training rows.
 
-    A column has drifted if its distance from the training rows is above `limits.distance` and above
-    what sampling noise explains. The verdict is `pass` if no column has drifted, `fail` if these
-    columns have at least the share `limits.attribution` of the attribution, and `warn` otherwise.
-    Datetimes do not count for that, because new rows are usually later. Cells that fail a check
-    turn `pass` into `warn`.
+    A column has drifted if its distance from the training rows is above `limits.distance` and not
+    explained by chance, see `compare_counts`. The verdict is `pass` if no column has drifted,
+    `fail` if these columns have at least the share `limits.attribution` of the attribution, and
+    `warn` otherwise. Datetimes do not count for that, because new rows are usually later. Columns
+    that are above the limit by chance are named, since more rows may show drift. Cells that fail a
+    check turn `pass` into `warn`.
 
     Args:
         group_size: Number of rows that depend on each other, see `groups.mean_group_size`.
@@ -135,12 +138,14 @@ def find_drift(
     dates = [name for name in moved if schema.columns[name].feature_type == "datetime"]
     share = sum(columns[name].attribution for name in moved if name not in dates)
     verdict: Literal["pass", "warn", "fail"] = "pass"
-    reason = "no column has drifted by more than sampling noise and the limit allow"
+    reason = "no column has drifted"
     if moved:
         verdict = "fail" if share >= limits.attribution else "warn"
         have = "have drifted; they have" if len(moved) > 1 else "has drifted; it has"
         effect = f"{share:.1%} of the attribution, which is the effect of columns on predictions"
         reason = f"{format_list(moved)} {have} {effect}"
+    if unsettled := [n for n, c in columns.items() if c.distance > limits.distance and not c.moved]:
+        reason += f"; the rows are too few to tell for {format_list(unsettled)}"
     if dates:
         reason += "; dates do not count, because new rows are usually later"
     if failed := sum(counts.failed.values()):
@@ -166,32 +171,31 @@ def column_drift(
 ) -> ColumnDrift:
     """Compare the new rows with the training rows in one column."""
     summary = trained_on.summaries[name]
-    train, new = np.array(summary.counts), counts.bins[name]
-    distance, by_chance = total_variation(train, new, group_size)
+    train = np.array(summary.counts)
+    new = np.array([counts.bins[name, n] for n in range(len(train))])
+    distance, p_value = compare_counts(train, new, len(schema.features), group_size)
 
     def shares(bins: list[int]) -> Shares:
         in_training, in_new = (float(n[bins].sum() / max(n.sum(), 1)) for n in (train, new))
         return Shares(train=in_training, new=in_new)
 
-    optional: dict[str, Any] = {}
-    if summary.feature_type == "category":
-        unknown = unknown_by_column(counts.unknown).get(name, {})
-        new_share = sum(unknown.values()) / max(counts.rows, 1)
-        optional["unknown"] = Shares(train=summary.unknown, new=new_share)
-        optional["unknown_values"] = dict(list(unknown.items())[:MAX_UNKNOWN_SHOWN])
-    elif summary.feature_type != "text" and summary.edges:
-        optional["outside"] = shares([0, -2])  # the last bin is for missing values
+    is_category = summary.feature_type == "category"
+    unknown = unknown_by_column(counts.unknown).get(name, {})
+    new_share = sum(unknown.values()) / max(counts.rows, 1)
     return ColumnDrift(
         attribution=trained_on.attribution[name],
         distance=distance,
-        by_chance=by_chance,
-        moved=distance > max(by_chance, limits.distance),
+        p_value=p_value,
+        moved=distance > limits.distance and p_value < MAX_P_VALUE,
         missing=shares([-1]),
+        # The last bin is for missing values.
+        outside=shares([0, -2]) if summary.edges and summary.feature_type != "text" else None,
+        unknown=Shares(train=summary.unknown, new=new_share) if is_category else None,
+        unknown_values=dict([*unknown.items()][:MAX_UNKNOWN_SHOWN]) if is_category else None,
         failed_checks=counts.failed[name],
         bins=summary.bins(schema.columns[name]).names,
         train=train.tolist(),
         new=new.tolist(),
-        **optional,
     )
 
 
@@ -206,8 +210,7 @@ def unknown_categories(
     counts = UnknownCategories()
     for name, known_categories in categories.items():
         values = features[name]
-        is_unknown = unknown_mask(values, known_categories)
-        unknown = values.filter(pa.array(is_unknown))
+        unknown = values.filter(pa.array(unknown_mask(values, known_categories)))
         counts.update((name, value) for value in unknown.to_pylist())
     return counts
 

@@ -94,5 +94,5 @@ def drift_picture(name: str, column: ColumnDrift) -> Picture:
         layer("bar", share, new, opacity=0.6, height=BAR_HEIGHT),
         layer("tick", dict(share), train, thickness=3, height=BAR_HEIGHT),
     ]
-    note = f"Distance {column.distance:.3f}; sampling noise up to {column.by_chance:.3f}."
+    note = f"Distance {column.distance:.3f}; p-value {column.p_value:.3f}."
     return Picture(name, vega.named_chart([*train, *new], "bin", layers), note)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks import drift
 from benchmarks.intervals import measure_weak_slices
 from benchmarks.leaks import measure_copies, measure_innocent_columns, measure_near_copies
 from benchmarks.thresholds import measure_confidence
@@ -37,3 +38,10 @@ def test_leaks_are_found_and_confident_thresholds_rarely_miss() -> None:
         assert all(measurement.is_kept for measurement in measurements)
     missed = [each.share for each in measure_confidence(20) if each.name.endswith("missed")]
     assert sum(missed) / len(missed) <= 0.05
+
+
+@pytest.mark.slow
+def test_drift_is_found_and_alarms_are_rarely_false() -> None:
+    assert all(measurement.share <= 0.2 for measurement in drift.measure_false_alarms(10))
+    assert all(measurement.is_kept for measurement in drift.measure_power(40))
+    assert all(measurement.share >= 0.85 for measurement in drift.measure_expected_accuracy(40))

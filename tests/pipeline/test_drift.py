@@ -39,7 +39,27 @@ def test_only_a_shifted_column_has_drifted(model_folder: Path, training_rows: pd
     assert "\nDrift: fail: Pregnancies has drifted; it has " in output
     columns = read_json(model_folder / "drift.json")["columns"]
     assert [name for name in columns if columns[name]["moved"]] == ["Pregnancies"]
-    assert columns["Pregnancies"]["distance"] > columns["Pregnancies"]["by_chance"]
+    assert columns["Pregnancies"]["distance"] > 0.1
+    assert columns["Pregnancies"]["p_value"] < 0.001
+
+
+def test_rows_that_the_last_run_had_are_left_out(workspace: Path) -> None:
+    """Few extreme rows are invisible among the others; a row that is there twice is new once."""
+    table, new, options = "data/raw/diabetes.csv", workspace / "new.csv", ["--json", "drift.json"]
+    rows = pd.read_csv(workspace / table)
+    extreme = rows.head(70).assign(Glucose=rows["Glucose"] + 100)
+    pd.concat([rows, extreme]).to_csv(new, index=False)
+    assert "Drift: pass: no column has drifted\n" in call_command(workspace, "drift", new)
+    options += ["--without", "data/ingested"]
+    output = call_command(workspace, "drift", new, *options, exit_code=1)
+    assert "70 rows of new.csv that are not in data/ingested compared with 514" in output
+    assert "Drift: fail: Glucose has drifted" in output
+    assert read_json(workspace / "drift.json")["columns"]["Glucose"]["distance"] > 0.8
+    assert "Drift: pass: no row is new\n" in call_command(workspace, "drift", table, *options)
+    pd.concat([rows, rows.head(1)]).to_csv(new, index=False)
+    output = call_command(workspace, "drift", new, *options, "--expected-score")
+    assert output.startswith("1 rows of new.csv that are not in data/ingested")
+    assert "Drift: pass: no column has drifted; the rows are too few to tell for " in output
 
 
 def test_missing_values_and_invalid_cells_are_reported(
@@ -105,12 +125,17 @@ def test_probabilities_imply_an_accuracy(workspace: Path, model_folder: Path) ->
     options = ("new.csv", "--expected-score", "--json", "drift.json")
     output = call_command(workspace, "drift", *options)
     expected = read_json(workspace / "drift.json")["expected"]
-    correct = np.maximum(probability, 1 - probability)[1:]
-    assert expected["value"] == pytest.approx(correct.mean(), abs=2e-6)
+    correct, evaluation = np.maximum(probability, 1 - probability)[1:], read_scores(workspace)
+    error = evaluation.expected_accuracy_error
+    assert error
+    assert expected["value"] == pytest.approx(correct.mean() + error.value, abs=2e-6)
     assert expected["interval"][0] < expected["value"] < expected["interval"][1] < 1
     assert expected["left_out"] == 1
-    score = read_scores(workspace).score("test", "accuracy")
+    score = evaluation.score("test", "accuracy")
     assert score
+    assert error.value == pytest.approx(
+        score.value - np.maximum(probability, 1 - probability).mean(), abs=2e-6
+    )
     assert Score.model_validate(expected["test"]) == score
     assert f"Expected accuracy: {expected['value']:.3f} (95% CI " in output
     assert f"; test rows: {score.value:.3f} (95% CI " in output
@@ -118,7 +143,8 @@ def test_probabilities_imply_an_accuracy(workspace: Path, model_folder: Path) ->
     assert "Expected accuracy: " in Page((workspace / "drift.html").read_text()).text
 
     call_command(workspace, "drift", model_folder / "m.keras", *options)
-    assert "test" not in read_json(workspace / "drift.json")["expected"]
+    alone = read_json(workspace / "drift.json")["expected"]
+    assert alone.keys() == {"value", "left_out"}
 
 
 def test_predictions_of_a_regression_imply_no_error(trained_project: Callable[[str], Path]) -> None:

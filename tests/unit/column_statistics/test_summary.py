@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from keras_tabular.column_statistics.summary import ColumnSummary, total_variation
+from keras_tabular.column_statistics.summary import ColumnSummary, compare_counts
 from keras_tabular.config.schema import Column, Kind
 from keras_tabular.table.groups import mean_group_size
 
@@ -37,11 +37,10 @@ def build_summary(name: str) -> tuple[Column, pa.ChunkedArray, ColumnSummary]:
     return column, values, ColumnSummary.from_values(values, column)
 
 
-def excess_distance(summary: ColumnSummary, values: pa.ChunkedArray, column: Column) -> float:
-    """Return the distance of the values from the summary minus the distance by chance."""
+def compare(summary: ColumnSummary, values: pa.ChunkedArray, column: Column) -> tuple[float, float]:
+    """Return the distance of the values from the summary and the p-value among 30 columns."""
     counts = summary.bins(column).counts(values)
-    distance, by_chance = total_variation(np.array(summary.counts), counts)
-    return distance - by_chance
+    return compare_counts(np.array(summary.counts), counts, columns=30)
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -53,7 +52,7 @@ def test_a_summary_can_be_read_back_and_halves_of_its_rows_have_not_moved(name: 
     assert sum(summary.counts) == ROWS
     for _ in range(5):
         half = values.take(RNG.permutation(ROWS)[: ROWS // 2])
-        assert excess_distance(summary, half, column) <= 0
+        assert compare(summary, half, column)[1] > 0.05
 
 
 @pytest.mark.parametrize(
@@ -75,7 +74,9 @@ def test_a_summary_can_be_read_back_and_halves_of_its_rows_have_not_moved(name: 
 def test_rows_that_moved_are_further_away_than_chance_explains(name: str, change: Any) -> None:
     column, values, summary = build_summary(name)
     new = pa.chunked_array([pa.array(change(values.to_numpy())[:500])])
-    assert excess_distance(summary, new.cast(values.type), column) > 0.05
+    distance, p_value = compare(summary, new.cast(values.type), column)
+    assert distance > 0.15
+    assert p_value < 1e-6
 
 
 def test_bins_count_values_outside_of_the_range_of_the_training_rows() -> None:
@@ -86,11 +87,32 @@ def test_bins_count_values_outside_of_the_range_of_the_training_rows() -> None:
     assert bins.counts(new).tolist() == [1, 1, 0, 1, 2, 1]
 
 
-def test_rows_in_groups_are_further_apart_by_chance() -> None:
+@pytest.mark.parametrize("training_rows", [1000, 1_000_000])
+@pytest.mark.parametrize(
+    ("shares", "new"),
+    [
+        ([1.0, 0.0], [47, 3]),  # a missing value or a new category, of which there was none
+        ([0.0, 1.0, 0.0, 0.0], [0, 0, 50, 0]),  # a constant has another value
+        ([0.1] * 10, [0, 0, 0, 0, 0, 5, 5, 10, 15, 15]),
+    ],
+)
+def test_few_new_rows_are_compared_with_many(
+    training_rows: int, shares: list[float], new: list[int]
+) -> None:
+    train = np.array(shares) * training_rows
+    assert compare_counts(train, np.array(new), columns=10)[1] < 0.005
+    equal = np.round(np.array(shares) * 50)
+    assert compare_counts(train, equal, columns=10) == (0, 1)
+
+
+def test_rows_in_groups_differ_by_chance() -> None:
     """Fifty groups of a hundred equal rows vary as much as fifty rows."""
     rng = np.random.default_rng(0)
     first, second = (100 * np.bincount(rng.integers(0, 10, 50), minlength=10) for _ in range(2))
     group_size = mean_group_size(np.repeat(np.arange(50), 100))
     assert (group_size, mean_group_size(None)) == (100, 1)
-    distance, by_chance = total_variation(first, second)
-    assert by_chance < distance < total_variation(first, second, group_size)[1]
+    distance, p_value = compare_counts(first, second, 1)
+    assert p_value < 1e-9
+    in_groups = compare_counts(first, second, 1, group_size)
+    assert in_groups[0] == distance
+    assert in_groups[1] > 0.01
