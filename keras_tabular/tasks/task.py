@@ -164,7 +164,7 @@ class Task:
         return (self.predicted_classes(y_pred, threshold) == y).astype(np.float64)
 
     def expected_scores(
-        self, y_pred: np.ndarray, threshold: float, class_weights: Sequence[float] | None
+        self, y_pred: np.ndarray, threshold: Floats, class_weights: Sequence[float] | None
     ) -> np.ndarray:
         """Return the probability that the predicted class is right: float64, shape (rows,).
 
