@@ -59,18 +59,15 @@ class ExpectedScore(Section):
 def compute_row_scores(model: "SavedModel", batch: CheckedRows, schema: Schema) -> np.ndarray:
     """Compute the expected score of each row that can be predicted, float64, shape (rows,).
 
-    This is the probability that the predicted class is right. With weighted classes, a model
-    predicts the probabilities in a table with other shares of the classes, so they are divided by
-    the weights.
+    This is the probability that the predicted class is right.
     """
     y_pred, metadata = model.predict(feature_arrays(batch.features, schema)), model.metadata
     failed = [failure.row for failure in batch.failures if failure.policy != "warn"]
     y_pred = np.delete(y_pred, failed, axis=0)
     y_pred = y_pred[np.isfinite(y_pred).all(axis=1)]
     predicted = schema.learning_task.predicted_classes(y_pred, metadata.threshold)
-    probabilities = schema.learning_task.probabilities(y_pred)
-    probabilities = probabilities / (metadata.class_weights or 1)
-    return probabilities[np.arange(len(predicted)), predicted] / probabilities.sum(axis=1)
+    probabilities = schema.learning_task.true_probabilities(y_pred, metadata.class_weights)
+    return probabilities[np.arange(len(predicted)), predicted]
 
 
 def summarize(

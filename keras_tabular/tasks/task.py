@@ -128,6 +128,19 @@ class Task:
         """Return the probability of each class: float64, shape (rows, classes)."""
         return y_pred.astype(np.float64)
 
+    def true_probabilities(self, y_pred: np.ndarray, weights: list[float] | None) -> np.ndarray:
+        """Return the probability of each class in the table itself: float64, (rows, classes).
+
+        With weighted classes, a model predicts the probabilities in a table with other shares of
+        the classes, so they are divided by the weights.
+
+        Args:
+            y_pred: Predictions, shape (rows, outputs).
+            weights: Weight of each class in the loss that the model was trained with.
+        """
+        probabilities = self.probabilities(y_pred) / (weights or 1)
+        return probabilities / probabilities.sum(axis=1, keepdims=True)
+
     def predicted_classes(self, y_pred: np.ndarray, threshold: float) -> np.ndarray:
         """Return the code of the predicted class of each row: int64, shape (rows,).
 
@@ -158,15 +171,6 @@ class Task:
         absolute error.
         """
         return (self.predicted_classes(y_pred, threshold) == y).astype(np.float64)
-
-    def best_constant(self, y: np.ndarray, weight: np.ndarray, metric: str) -> np.ndarray:
-        """Return the constant prediction with the best score for some rows, shape (outputs,).
-
-        Args:
-            metric: The main metric, or `loss`.
-        """
-        shares = np.bincount(y.astype(int), weight, len(self.classes)) / weight.sum()
-        return shares[list(self.output_classes)]
 
     def prediction_columns(
         self, y_pred: np.ndarray, threshold: float, ends: np.ndarray | None = None
@@ -290,9 +294,6 @@ class Regression(Task):
 
     def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: float = 0.5) -> np.ndarray:
         return np.abs(y - y_pred[:, 0])
-
-    def best_constant(self, y: np.ndarray, weight: np.ndarray, metric: str) -> np.ndarray:
-        return np.array([np.median(y) if metric == "mae" else np.average(y, weights=weight)])
 
     def prediction_columns(
         self, y_pred: np.ndarray, threshold: float, ends: np.ndarray | None = None
