@@ -17,7 +17,6 @@ from keras_tabular.evaluation.result import Result
 from keras_tabular.scoring.scores import Predictions
 from keras_tabular.scoring.uncertainty import ALPHA, score_mean
 from keras_tabular.table.parquet import part_paths
-from keras_tabular.tasks.task import MIN_PROBABILITY
 
 MAX_NUMBER_BINS, MAX_CATEGORIES = 4, 8  # of a column
 MAX_PAIRED_COLUMNS = 8  # the most important columns, which are also combined in pairs
@@ -34,9 +33,9 @@ class RowSet(NamedTuple):
     """The rows that are searched for slices, or the test rows.
 
     Attributes:
-        metric: What the mean of the errors is: the share of wrong classes (`error`), the `loss` if
-            a class is rare, or the mean absolute error (`mae`).
-        errors, expected: The error of each row, and the one that is expected of it; (rows,).
+        metric: What the mean of the errors is: the share of wrong classes (`error`) or `mae`.
+        errors: Error of each row, shape (rows,).
+        expected: The error that is expected of each row, by the key of the reference; (rows,).
     """
 
     name: str
@@ -44,7 +43,7 @@ class RowSet(NamedTuple):
     predictions: Predictions
     metric: str
     errors: np.ndarray
-    expected: np.ndarray
+    expected: dict[str, np.ndarray]
 
 
 def slice_scores(
@@ -55,12 +54,12 @@ def slice_scores(
     important: Sequence[str],
     declared: Mapping[str, Slice],
 ) -> dict[str, Any]:
-    """Compute the content of `metrics/slices.json`: declared, weak and difficult slices.
+    """Compute the content of `metrics/slices.json`: declared slices, and those with large errors.
 
-    Every slice has a `score`, that of the first row set, and a score of the `test` rows. A slice is
-    weak if its errors are significantly larger than expected, see `expect_errors`. Another slice is
-    difficult if its errors are significantly larger than those of all rows. The intervals of both
-    hold for all slices that are searched (Bonferroni's correction).
+    Every slice has a `score`, that of the first row set, and a score of the `test` rows. Slices are
+    searched whose errors are significantly larger than expected by one of the references of
+    `expect_errors`; `worse_than` is the first of them. The intervals hold for all slices and
+    references (Bonferroni's correction).
 
     Args:
         tables: Rows of cross-validation and test rows. The first table with rows is searched.
@@ -86,69 +85,67 @@ def slice_scores(
         masks = [select_rows(rows.table, schema, conditions) for rows in row_sets]
         return score_slice(masks, describe_conditions(conditions), ALPHA)
 
-    def find_worse(slices: Sequence[SliceBins], key: str, limit: float) -> dict[SliceBins, Any]:
-        worse = {}
-        for slice_bins in choose_distinct(slices, codes[0]):
+    worse, slices = dict[SliceBins, dict[str, Any]](), list[SliceBins]()
+    for reference, expected in searched.expected.items():
+        excess = searched.predictions.weight * (searched.errors - expected)
+        slices = sort_slices(excess, codes[0])
+        alpha = ALPHA / max(len(slices) * len(searched.expected), 1)
+        for slice_bins in choose_distinct([*worse, *slices], codes[0]):
             masks = [slice_mask(slice_bins, each) for each in codes]
             where = [(name, bins[name].names[code]) for name, code in slice_bins]
-            content = score_slice(masks, where, ALPHA / len(slices))
-            low, _ = content["score"].get(key) or (-np.inf, np.inf)
-            if low > limit + MAX_ROUNDING:
-                worse[slice_bins] = content
-        return worse
-
-    all_rows, weight = score_conditions({}), searched.predictions.weight
-    mean = all_rows["score"]["value"]
-    by_weakness = sort_slices(weight * (searched.errors - searched.expected), codes[0])
-    by_difficulty = sort_slices(weight * (searched.errors - mean), codes[0])
-    weak = find_worse(by_weakness, "excess_interval", 0)
-    difficult = find_worse([*weak, *by_difficulty], "interval", mean)
-    content = {"metric": searched.metric, "row_set": searched.name, "compared": len(by_weakness)}
-    content |= {"all_rows": all_rows, "weak": [*weak.values()]}
-    content["difficult"] = [difficult[each] for each in difficult if each not in weak]
+            scores = score_slice(masks, where, alpha) | {"worse_than": reference}
+            low, _ = scores["score"]["expected"][reference]["interval"] or (0, 0)
+            if low > MAX_ROUNDING:
+                worse.setdefault(slice_bins, scores)
+    content: dict[str, Any] = {"all_rows": score_conditions({}), "worse": [*worse.values()]}
+    content |= {"metric": searched.metric, "row_set": searched.name, "compared": len(slices)}
     return content | {"declared": {name: score_conditions(each) for name, each in declared.items()}}
 
 
 def expect_errors(
     name: str, table: pa.Table, result: Result, class_weights: list[float] | None
 ) -> RowSet:
-    """Return the rows of a table that have predictions, and what is expected of their errors.
+    """Return the rows of a table that have predictions, and the errors that are expected of them.
 
-    Rows differ in how well they can be predicted at all. For classes, the expected error is the one
-    that the predicted probabilities imply. For a regression, it is the error of the boosted
-    baseline, which noise makes as large as that of the model.
+    Rows differ in how well they can be predicted at all. There are several references:
+
+    - `probabilities`: The share of wrong classes that the predicted probabilities imply.
+    - `gradient_boosting`: The errors of the boosted baseline, which noise makes as large as those
+      of the model.
+    - `all_rows`: The mean error of all rows. A slice with larger errors is only difficult.
 
     A model may have larger errors than expected everywhere, for example if its probabilities are
-    too far from 0.5. Not all slices are weak then: the same number is added to the expected errors
-    of all rows; or for a regression, they are multiplied by the same number.
+    too far from 0.5. Not all slices are weak then: all shares are increased by the same number, and
+    all errors of the baseline are multiplied by the same number.
     """
-    rows = result.predictions[name].select(slice(len(table)))
-    task, metric = rows.task, rows.task.main_metric
-    if task.classes:
-        probabilities = task.true_probabilities(rows.y_pred, class_weights)
-        metric, errors = "error", 1 - rows.row_scores
-        expected = 1 - probabilities[np.arange(len(errors)), rows.predicted_classes]
-        if result.evaluation.primary_metrics[0] != task.main_metric:  # a class is rare
-            metric, errors = "loss", rows.row_losses
-            predicted = np.clip(task.probabilities(rows.y_pred), MIN_PROBABILITY, 1)
-            expected = -(probabilities * np.log(predicted)).sum(axis=1)
-        expected = expected + max(np.average(errors - expected, weights=rows.weight), 0)
-    else:
-        boosted = result.baselines[task.baselines["boosted"]][name][: len(rows.y)]
-        rows = rows.select(slice(len(boosted)))
-        errors, expected = rows.row_scores, rows._replace(y_pred=boosted).row_scores
-        mean = np.average(expected, weights=rows.weight) or 1.0
-        expected = expected * max(np.average(errors, weights=rows.weight) / mean, 1)
+    boosted = result.predictions[name].task.baselines["boosted"]
+    y_pred = result.baselines[boosted][name]
+    rows = result.predictions[name].select(slice(min(len(table), len(y_pred))))
+    threshold = result.evaluation.baseline_thresholds.get(boosted, rows.threshold)
+    baseline = rows._replace(y_pred=y_pred[: len(rows.y)], threshold=threshold)
+    errors, baseline_errors = rows.row_errors, baseline.row_errors
+    mean, baseline_mean = (
+        float(np.average(each, weights=rows.weight)) for each in (errors, baseline_errors)
+    )
+    expected, metric = dict[str, np.ndarray](), rows.task.main_metric
+    if rows.task.classes:
+        probabilities = rows.task.true_probabilities(rows.y_pred, class_weights)
+        shares, metric = 1 - probabilities[np.arange(len(errors)), rows.predicted_classes], "error"
+        more_errors = max(mean - float(np.average(shares, weights=rows.weight)), 0)
+        expected["probabilities"] = shares + more_errors
+    expected["gradient_boosting"] = baseline_errors * max(mean / (baseline_mean or 1), 1)
+    expected["all_rows"] = np.full(len(errors), mean)
     return RowSet(name, table[: len(errors)], rows, metric, errors, expected)
 
 
 def score_rows(rows: RowSet, mask: np.ndarray, alpha: float = ALPHA) -> dict[str, Any]:
-    """Return the fields of the score of a slice, its `expected` value, and what it is in `excess`.
+    """Return the fields of the score of a slice, and what is `expected` by each reference.
 
-    The interval of the excess of a share is the exact interval of the share, minus the expected
-    value. It is too wide rather than too narrow: the number of wrong predictions varies less than
-    if all rows had the same expected error (Hoeffding, "On the distribution of the number of
-    successes in independent trials", 1956).
+    For each reference, this is the `value` that is expected, and the interval of the difference
+    from it. If the score is a share, the exact interval of the share minus the expected share is
+    too wide rather than too narrow: the number of wrong predictions varies less than if all rows
+    had the same expected error (Hoeffding, "On the distribution of the number of successes in
+    independent trials", 1956).
 
     The result is empty if the weight of all rows is 0.
 
@@ -159,15 +156,15 @@ def score_rows(rows: RowSet, mask: np.ndarray, alpha: float = ALPHA) -> dict[str
     weight, group = rows.predictions.weight * mask, rows.predictions.group
     if not weight.any():
         return {}
-    score, excess = (
-        score_mean(rows.name, rows.metric, values, weight, group, alpha)
-        for values in (rows.errors, rows.errors - rows.expected)
-    )
-    expected, interval = score.value - excess.value, excess.interval
-    if rows.metric == "error" and score.interval:
-        interval = score.interval[0] - expected, score.interval[1] - expected
-    content = {"expected": expected, "excess": excess.value, "excess_interval": interval}
-    return score.model_dump(exclude_none=True) | content
+    score = score_mean(rows.name, rows.metric, rows.errors, weight, group, alpha)
+    references = dict[str, dict[str, Any]]()
+    for name, expected in rows.expected.items():
+        excess = score_mean(rows.name, rows.metric, rows.errors - expected, weight, group, alpha)
+        value, interval = score.value - excess.value, excess.interval
+        if rows.metric == "error" and name != "gradient_boosting" and score.interval:
+            interval = score.interval[0] - value, score.interval[1] - value
+        references[name] = {"value": value, "excess": excess.value, "interval": interval}
+    return score.model_dump(exclude_none=True) | {"expected": references}
 
 
 def sort_slices(errors: np.ndarray, codes: Codes) -> list[SliceBins]:

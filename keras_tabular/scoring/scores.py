@@ -63,6 +63,11 @@ class Predictions(NamedTuple):
         return self.task.row_scores(self.y, self.y_pred, self.threshold)
 
     @property
+    def row_errors(self) -> np.ndarray:
+        """The error of each row, 0 or 1 for a class, and absolute for a regression: (rows,)."""
+        return 1 - self.row_scores if self.task.classes else self.row_scores
+
+    @property
     def row_values(self) -> dict[str, np.ndarray]:
         """The values of the rows in the scores that are means over rows, by metric."""
         return {self.task.main_metric: self.row_scores, "loss": self.row_losses}

@@ -1,6 +1,6 @@
 """Tests of declared, weak and difficult slices, and of the names of bins."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -14,7 +14,7 @@ from keras_tabular.config.sections import Range
 from keras_tabular.evaluation.result import Result
 from keras_tabular.inspection.slices import slice_scores
 from keras_tabular.scoring.scores import Predictions
-from tests.helpers import BINARY, MULTICLASS, REGRESSION, build_evaluation, build_schema
+from tests.helpers import BINARY, REGRESSION, build_evaluation, build_schema
 
 KINDS = {"age": "real", "town": "category", "day": "datetime", "noise": "real"}
 COLUMNS = {name: {"kind": kind} for name, kind in KINDS.items()}
@@ -49,15 +49,15 @@ def make_rows(
 def score_test_rows(
     table: pa.Table,
     predictions: Predictions,
-    primary_metric: str = "accuracy",
     boosted: np.ndarray | None = None,
     class_weights: list[float] | None = None,
 ) -> dict[str, Any]:
-    """Score the slices of test rows by age and town."""
+    """Score the slices of test rows by age and town; the baseline predicts them like the model."""
     schema = build_schema(predictions.task.name, **COLUMNS)
-    baselines = {} if boosted is None else {"gradient_boosting": {"test": boosted[:, None]}}
-    evaluation = build_evaluation(primary_metrics=[primary_metric])
-    result = Result(evaluation, {"test": predictions}, baselines)
+    boosted = predictions.y_pred if boosted is None else boosted
+    result = Result(
+        build_evaluation(), {"test": predictions}, {"gradient_boosting": {"test": boosted}}
+    )
     return slice_scores({"test": table}, result, class_weights, schema, ["age", "town"], {})
 
 
@@ -66,41 +66,47 @@ def score_slices(error_rate: float, **declared: Any) -> dict[str, Any]:
     folds, test = make_rows(2000, 0, error_rate), make_rows(500, 9, 0.1)
     tables = {"cross_validation": folds[0], "test": test[0]}
     predictions = {"cross_validation": folds[1], "test": test[1]}
-    result = Result(build_evaluation(), predictions, {})
+    boosted = {name: rows.y_pred for name, rows in predictions.items()}
+    result = Result(build_evaluation(), predictions, {"gradient_boosting": boosted})
     return slice_scores(tables, result, None, SCHEMA, [*SCHEMA.features], declared)
 
 
-def is_old_in_b(where: Sequence[Sequence[str]]) -> bool:
+def is_old_in_b(scores: Mapping[str, Any]) -> bool:
     """Return whether a slice is that of the oldest bin in town b."""
-    columns, values = zip(*where, strict=True)
+    columns, values = zip(*scores["where"], strict=True)
     return columns == ("age", "town") and values[0].endswith("or more") and values[1] == "b"
 
 
 def test_weak_pair_is_found_and_also_scored_on_test_rows() -> None:
     slices = score_slices(0.6)
     assert (slices["metric"], slices["row_set"]) == ("error", "cross_validation")
-    first = slices["weak"][0]
-    assert is_old_in_b(first["where"])
+    first = slices["worse"][0]
+    assert is_old_in_b(first)
+    assert first["worse_than"] == "probabilities"
     score, (low, high) = first["score"], first["score"]["interval"]
     assert slices["all_rows"]["score"]["value"] < low < score["value"] < high
-    assert 0.1 < score["expected"] < 0.2  # all rows are a little worse than expected
-    assert score["excess"] == pytest.approx(score["value"] - score["expected"])
-    assert 0 < score["excess_interval"][0] < score["excess"] < score["excess_interval"][1]
+    expected = score["expected"]["probabilities"]
+    assert 0.1 < expected["value"] < 0.2  # all rows are a little worse than expected
+    assert expected["excess"] == pytest.approx(score["value"] - expected["value"])
+    assert 0 < expected["interval"][0] < expected["excess"] < expected["interval"][1]
     assert first["test"]["value"] < 0.3  # no slice of the test rows is weak
-    assert first["test"]["excess_interval"][0] < 0
+    assert first["test"]["expected"]["probabilities"]["interval"][0] < 0
 
 
-@pytest.mark.parametrize("primary_metric", ["accuracy", "roc_auc"])
-def test_a_slice_whose_probabilities_are_right_is_difficult_but_not_weak(
-    primary_metric: str,
-) -> None:
-    slices = score_test_rows(*make_rows(2000, 0, 0.4, expected=0.4), primary_metric)
-    assert slices["metric"] == ("error" if primary_metric == "accuracy" else "loss")
-    assert slices["weak"] == []
-    assert is_old_in_b(slices["difficult"][0]["where"])
-    score = slices["difficult"][0]["score"]
-    assert score["value"] > slices["all_rows"]["score"]["value"]
-    assert score["expected"] == pytest.approx(score["value"], abs=0.1)
+def test_a_slice_whose_probabilities_are_right_is_only_difficult() -> None:
+    slices = score_test_rows(*make_rows(2000, 0, 0.4, expected=0.4))
+    assert {each["worse_than"] for each in slices["worse"]} == {"all_rows"}
+    assert is_old_in_b(slices["worse"][0])
+    expected = slices["worse"][0]["score"]["expected"]
+    assert expected["probabilities"]["value"] == pytest.approx(0.4, abs=0.1)
+    assert expected["all_rows"]["value"] == slices["all_rows"]["score"]["value"]
+
+
+def test_classes_that_boosting_predicts_better_are_weak() -> None:
+    table, predictions = make_rows(2000, 0, 0.4, expected=0.4)
+    slices = score_test_rows(table, predictions, make_rows(2000, 0, 0.1)[1].y_pred)
+    assert is_old_in_b(slices["worse"][0])
+    assert slices["worse"][0]["worse_than"] == "gradient_boosting"
 
 
 def test_probabilities_are_divided_by_class_weights() -> None:
@@ -111,8 +117,8 @@ def test_probabilities_are_divided_by_class_weights() -> None:
         score_test_rows(table, predictions),
         score_test_rows(table, weighted, class_weights=[1.0, 3.0]),
     ]
-    first, second = (each["all_rows"]["score"]["expected"] for each in slices)
-    assert first == pytest.approx(second)
+    first, second = (each["all_rows"]["score"]["expected"]["probabilities"] for each in slices)
+    assert first["value"] == pytest.approx(second["value"])
 
 
 @pytest.mark.parametrize("is_worse_everywhere", [False, True])
@@ -121,30 +127,29 @@ def test_errors_of_a_regression_are_compared_with_those_of_boosting(
 ) -> None:
     rng = np.random.default_rng(0)
     table, is_slice = make_table(rng, 2000)
-    noise = np.where(is_slice, 3.0, 1.0)  # as large for the baseline as for the model
-    y, boosted = noise * rng.normal(size=(2, 2000))
-    y_pred = boosted + is_worse_everywhere * noise * rng.normal(size=2000)
-    predictions = Predictions(REGRESSION, y, y_pred[:, None], np.ones(2000))
-    slices = score_test_rows(table, predictions, "mae", boosted)
-    assert (slices["metric"], slices["weak"]) == ("mae", [])
-    assert is_old_in_b(slices["difficult"][0]["where"])
+    noise = np.where(is_slice, 3.0, 1.0)[:, None]  # as large for the baseline as for the model
+    y, boosted, other = noise * rng.normal(size=(3, 2000, 1))
+    y_pred = boosted + is_worse_everywhere * other
+    predictions = Predictions(REGRESSION, y[:, 0], y_pred, np.ones(2000))
+    slices = score_test_rows(table, predictions, boosted)
+    assert slices["metric"] == "mae"
+    assert {each["worse_than"] for each in slices["worse"]} == {"all_rows"}
+    assert is_old_in_b(slices["worse"][0])
 
-    shifted = predictions._replace(y_pred=predictions.y_pred + 10 * is_slice[:, None])
-    slices = score_test_rows(table, shifted, "mae", boosted[:1900])
-    assert is_old_in_b(slices["weak"][0]["where"])
+    shifted = predictions._replace(y_pred=y_pred + 10 * is_slice[:, None])
+    slices = score_test_rows(table, shifted, boosted[:1900])
+    assert is_old_in_b(slices["worse"][0])
+    assert slices["worse"][0]["worse_than"] == "gradient_boosting"
     assert slices["all_rows"]["score"]["rows"] == 1900  # the baseline has predicted fewer rows
 
 
-def test_equal_losses_say_nothing_about_their_spread() -> None:
+def test_equal_errors_say_nothing_about_their_spread() -> None:
     table, _ = make_table(np.random.default_rng(0), 400)
-    y_pred = np.tile([0.8, 0.1, 0.1], (400, 1))
-    is_wrong = np.array(table["town"].to_pylist()) == "b"
-    predictions = Predictions(MULTICLASS, is_wrong.astype(float), y_pred, np.ones(400))
-    slices = score_test_rows(table, predictions, "macro.roc_auc")
-    assert slices["all_rows"]["score"]["excess_interval"]
-    assert not any(("town", "b") in each["where"] for each in slices["weak"])
-    slices = score_test_rows(table, predictions)  # the exact interval of a share needs no spread
-    assert any(("town", "b") in each["where"] for each in slices["weak"])
+    is_in_b = np.array(table["town"].to_pylist()) == "b"
+    y, boosted = np.where(is_in_b, 2.0, np.arange(400) % 2), np.zeros((400, 1))
+    predictions = Predictions(REGRESSION, y, boosted + is_in_b[:, None] * -1.0, np.ones(400))
+    slices = score_test_rows(table, predictions, boosted)
+    assert not any(("town", "b") in each["where"] for each in slices["worse"])
 
 
 @pytest.mark.parametrize(
