@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.intervals import measure_weak_slices
+from benchmarks.slices import measure_false_alarms, measure_power
 from benchmarks.verdicts import CASES, count_verdicts
 from keras_tabular.scoring import uncertainty
 from tests.commands import call_main
@@ -20,10 +20,15 @@ def test_every_benchmark_starts(name: str, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.slow
-def test_verdicts_and_weak_slices_are_rarely_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verdicts_are_rarely_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uncertainty, "DRAWS", 2)  # not needed for the verdicts
     counts = {case: count_verdicts("binary", 1000, case, draws=40) for case in CASES}
     assert counts["worse"]["fail"] >= 32
     assert counts["equal"]["undecided"] >= 38
     assert counts["clearly better"]["pass"] >= 32
-    assert all(measurement.is_kept for measurement in measure_weak_slices(10))
+
+
+@pytest.mark.slow
+def test_weak_slices_are_rarely_wrong_and_often_found() -> None:
+    measurements = [*measure_false_alarms(10, (1500,)), *measure_power(10, (5000,))]
+    assert [each for each in measurements if not each.is_kept] == []
