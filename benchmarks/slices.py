@@ -5,21 +5,21 @@ trained. Tables have four columns of numbers and four of categories, so that up 
 are searched. Each line of the output is a measured share of tables with its limit. The names of the
 lines begin with the simulation:
 
-- `ideal`: 200 tables of 500, 1,500 and 5,000 rows. The model predicts the true probabilities or the
-  true mean, but rows differ in how well they can be predicted. The share is that of tables with a
-  slice that is called weak. `rare` has 5 % positive rows. In `groups`, ten rows have the same
-  columns, and a part of the target in common that no column explains. `weighted` has row weights,
-  and a model that was trained with class weights. The errors of a regression are constant, or they
-  grow with the `price`, depend on a `hidden` column that the price does not, or are `lognormal`.
-  The logits or the mean of the baseline have small errors.
+- `ideal`: 200, 100 and 40 tables of 500, 1,500 and 5,000 rows. The model predicts the true
+  probabilities or the true mean, but rows differ in how well they can be predicted. The share is
+  that of tables with a slice that is called weak. `rare` has 5 % positive rows. In `groups`, ten
+  rows have the same columns, and a part of the target in common that no column explains. `weighted`
+  has row weights, and a model that was trained with class weights. The errors of a regression are
+  constant, or they grow with the `price`, depend on a `hidden` column that the price does not, or
+  are `lognormal`. The logits or the mean of the baseline have small errors.
 - `as good`: the same, but the model has errors as large as those of the baseline.
 - `worse`: the same, but the model is worse than the baseline in all rows, by the same factor; the
   logits of classes are one and a half times too large.
 - `difficult`: as `ideal`, with rows that are all as difficult. The share is that of tables with a
   slice that is called difficult.
-- `broken`: 80 tables. The model is wrong in an eighth of the rows. Its logits are `shifted` by 2
-  there, or it ignores the most important columns. The share is that of tables in which a slice with
-  these rows is called weak.
+- `broken`: 80 and 40 tables of 1,500 and 5,000 rows. The model is wrong in an eighth of the rows.
+  Its logits are `shifted` by 2 there (rare: by -2), or it ignores the most important columns. The
+  share is that of tables in which a slice with these rows is called weak.
 
 The figures in docs/scores.md are from this script. The exit code is 1 if a limit is exceeded.
 
@@ -27,7 +27,7 @@ The figures in docs/scores.md are from this script. The exit code is 1 if a limi
 """
 
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import chain, product
 from typing import Any, NamedTuple
 
@@ -49,7 +49,8 @@ COLUMNS = {name: {"kind": kind} for name, kind in KINDS.items()}
 LETTERS = np.array(list("abcdefgh"))
 CLASSES = ("binary", "rare", "multiclass", "groups", "weighted")
 NOISES = ("constant", "price", "hidden", "lognormal", "groups")
-SIZES = (500, 1500, 5000)
+DRAWS = {500: 200, 1500: 100, 5000: 40}  # by the number of rows
+DRAWS_OF_BROKEN = {1500: 80, 5000: 40}
 MAX_SHARE_OF_FALSE_ALARMS = 0.05
 # For each kind of broken model, the smallest share of tables in which it is found, by rows.
 MIN_POWER = {
@@ -147,7 +148,7 @@ def draw_classes(rng: np.random.Generator, count: int, form: str, model: str = "
         predicted *= 1.5
     if model == "shifted":
         shifted = predicted if predicted.ndim == 1 else predicted[:, 0]
-        shifted += 2 * rows.is_broken
+        shifted += (-2 if form == "rare" else 2) * rows.is_broken
     if model == "ignored":  # the probabilities are right for a model that lacks these columns
         rest = rows.signal - rows.important - (2.5 if form == "rare" else 0)
         predicted = np.where(rows.is_broken, logit(ndtr(rest / 2.2**0.5)), predicted)
@@ -223,61 +224,64 @@ def search_slices(drawn: Drawn) -> list[dict[str, Any]]:
     return list(slices["worse"])
 
 
-def is_weak(found: dict[str, Any]) -> bool:
+def is_weak(content: dict[str, Any]) -> bool:
     """Return whether a slice is called weak, and not just difficult."""
-    return bool(found["worse_than"] != "all_rows")
+    return bool(content["worse_than"] != "all_rows")
 
 
-def measure_false_alarms(draws: int = 200, sizes: Sequence[int] = SIZES) -> Iterator[Measurement]:
+def measure_false_alarms(draws: Mapping[int, int] = DRAWS) -> Iterator[Measurement]:
     """Yield how often a slice is called weak."""
     models = {"ideal": (*CLASSES, *NOISES), "as good": NOISES, "worse": (*CLASSES, *NOISES)}
     cases = [(model, form) for model, forms in models.items() for form in forms]
     # `groups` is a form of classes and of noise.
     tasks = [("classes", CLASSES, draw_classes), ("regression", NOISES, draw_regression)]
-    for (task, forms, draw), (model, form), rows in product(tasks, dict.fromkeys(cases), sizes):
+    for (task, forms, draw), (model, form), rows in product(tasks, dict.fromkeys(cases), draws):
         if form in forms and not (task == "classes" and model == "as good"):
             rng = np.random.default_rng(0)
             weak = sum(
-                any(map(is_weak, search_slices(draw(rng, rows, form, model)))) for _ in range(draws)
+                any(map(is_weak, search_slices(draw(rng, rows, form, model))))
+                for _ in range(draws[rows])
             )
             name = f"{model}, {task}, {form}, {rows} rows: weak"
-            yield Measurement(name, weak / draws, MAX_SHARE_OF_FALSE_ALARMS, is_minimum=False)
+            yield Measurement(name, weak / draws[rows], MAX_SHARE_OF_FALSE_ALARMS, is_minimum=False)
 
 
-def measure_difficult_slices(
-    draws: int = 200, sizes: Sequence[int] = SIZES
-) -> Iterator[Measurement]:
+def measure_difficult_slices(draws: Mapping[int, int] = DRAWS) -> Iterator[Measurement]:
     """Yield how often a slice is called difficult, although all rows are as difficult."""
     targets = {f"accuracy {share:g}": share for share in (0.8, 0.95, 0.99)}
     targets |= dict.fromkeys(("constant", "lognormal"), 0)
-    for (target, accuracy), rows in product(targets.items(), sizes):
+    for (target, accuracy), rows in product(targets.items(), draws):
         rng, difficult = np.random.default_rng(0), 0
-        for _ in range(draws):
+        for _ in range(draws[rows]):
             if accuracy:
                 drawn = draw_equal_classes(rng, rows, accuracy)
             else:
                 drawn = draw_regression(rng, rows, target, "ideal")
             difficult += not all(map(is_weak, search_slices(drawn)))
         name = f"difficult, {target}, {rows} rows"
-        yield Measurement(name, difficult / draws, MAX_SHARE_OF_FALSE_ALARMS, is_minimum=False)
+        yield Measurement(
+            name, difficult / draws[rows], MAX_SHARE_OF_FALSE_ALARMS, is_minimum=False
+        )
 
 
-def measure_power(draws: int = 80, sizes: Sequence[int] = (1500, 5000)) -> Iterator[Measurement]:
+def measure_power(draws: Mapping[int, int] = DRAWS_OF_BROKEN) -> Iterator[Measurement]:
     """Yield how often a broken slice is found."""
     forms = {
         ("classes", "shifted"): ("binary", "rare", "multiclass"),
         ("classes", "ignored"): ("binary",),
         ("regression", "ignored"): ("constant", "price", "hidden", "lognormal"),
     }
-    for (task, model), rows in product(forms, sizes):
+    for (task, model), rows in product(forms, draws):
         draw = draw_classes if task == "classes" else draw_regression
         for form in forms[task, model]:
             rng, times = np.random.default_rng(0), 0
-            for _ in range(draws):
+            for _ in range(draws[rows]):
                 weak = filter(is_weak, search_slices(draw(rng, rows, form, model)))
                 times += any(("c0", "a") in each["where"] for each in weak)
             name = f"broken, {task}, {model}, {form}, {rows} rows: weak"
-            yield Measurement(name, times / draws, MIN_POWER[task, model][rows], is_minimum=True)
+            yield Measurement(
+                name, times / draws[rows], MIN_POWER[task, model][rows], is_minimum=True
+            )
 
 
 def main() -> None:
