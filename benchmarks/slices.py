@@ -1,9 +1,9 @@
 """Measure how often slices are called weak or difficult, in simulations of random tables.
 
 Labels are drawn from distributions that the model knows; only the boosted baseline of `trained`
-and `broken` is trained. Tables have four columns of numbers and four of categories, so that up to a thousand slices
-are searched. Each line of the output is a measured share of tables with its limit. The names of the
-lines begin with the simulation:
+and `broken` is trained. Tables have four columns of numbers and four of categories, so that up to a
+thousand slices are searched. Each line of the output is a measured share of tables with its limit.
+The names of the lines begin with the simulation:
 
 - `ideal`: 200, 100 and 40 tables of 500, 1,500 and 5,000 rows. The model predicts the true
   probabilities or the true mean, but rows differ in how well they can be predicted. The share is
