@@ -30,5 +30,5 @@ def test_verdicts_are_rarely_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_weak_slices_are_rarely_wrong_and_often_found() -> None:
-    measurements = [*measure_false_alarms({1500: 5}), *measure_power({5000: 5})]
-    assert [each for each in measurements if not each.is_kept] == []
+    assert [each for each in measure_false_alarms({1500: 5}) if not each.is_kept] == []
+    assert [each for each in measure_power({5000: 5}) if each.share < 0.6] == []
