@@ -71,20 +71,15 @@ def slice_scores(
     """
     names = [name for name in tables if name in result.predictions]
     row_sets = [expect_errors(name, tables[name], result, class_weights) for name in names]
-    searched, test = row_sets[0], row_sets[-1]
-    bins = {}
+    searched, bins = row_sets[0], dict[str, Bins]()
     for name in important:
         column, values = schema.columns[name], searched.table[name]
         bins[name] = Bins.from_values(values, column, MAX_NUMBER_BINS, MAX_CATEGORIES)
     codes = [{name: bins[name].codes(rows.table[name]) for name in bins} for rows in row_sets]
 
-    def score_slice(masks: Sequence[np.ndarray], where: Any, alpha: float) -> dict[str, Any]:
-        score, test_score = score_rows(searched, masks[0], alpha), score_rows(test, masks[-1])
-        return {"score": score, "test": test_score, "where": where}
-
     def score_conditions(conditions: Slice) -> dict[str, Any]:
         masks = [select_rows(rows.table, schema, conditions) for rows in row_sets]
-        return score_slice(masks, describe_conditions(conditions), ALPHA)
+        return score_slice(row_sets, masks) | {"where": describe_conditions(conditions)}
 
     worse, slices = dict[SliceBins, dict[str, Any]](), list[SliceBins]()
     for reference, expected in searched.expected.items():
@@ -94,10 +89,10 @@ def slice_scores(
         for slice_bins in choose_distinct([*worse, *slices], codes[0]):
             masks = [slice_mask(slice_bins, each) for each in codes]
             where = [(name, bins[name].names[code]) for name, code in slice_bins]
-            scores = score_slice(masks, where, alpha) | {"worse_than": reference}
+            scores = score_slice(row_sets, masks, alpha)
             low, _ = scores["score"]["expected"][reference]["interval"] or (0, 0)
             if low > MAX_ROUNDING:
-                worse.setdefault(slice_bins, scores)
+                worse.setdefault(slice_bins, scores | {"where": where, "worse_than": reference})
     content: dict[str, Any] = {"all_rows": score_conditions({}), "worse": [*worse.values()]}
     content |= {"metric": searched.metric, "row_set": searched.name, "compared": len(slices)}
     return content | {"declared": {name: score_conditions(each) for name, each in declared.items()}}
@@ -137,6 +132,19 @@ def expect_errors(
     expected["gradient_boosting"] = baseline_errors * max(mean / (baseline_mean or 1), 1)
     expected["all_rows"] = np.full(len(errors), mean)
     return RowSet(name, table[: len(errors)], rows, metric, errors, expected)
+
+
+def score_slice(
+    row_sets: Sequence[RowSet], masks: Sequence[np.ndarray], alpha: float = ALPHA
+) -> dict[str, Any]:
+    """Score a slice of the rows that are searched, and of the test rows, which are the last ones.
+
+    Args:
+        masks: Whether each row is in the slice, for each row set.
+        alpha: Probability that the interval of the rows that are searched misses the true value.
+    """
+    score = score_rows(row_sets[0], masks[0], alpha)
+    return {"score": score, "test": score_rows(row_sets[-1], masks[-1])}
 
 
 def score_rows(rows: RowSet, mask: np.ndarray, alpha: float = ALPHA) -> dict[str, Any]:
