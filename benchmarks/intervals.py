@@ -12,8 +12,6 @@ simulation:
   group. Five groups have intervals of means over the rows only.
 - `mean`: 1,000 draws of rows that are right with a probability of 0.98, or of lognormal errors. The
   logarithm of these has a standard deviation of 1.25, so the interval of few rows is too narrow.
-- `slices`: 200 tables of 1,500 rows and about a thousand slices each, and a model that is as good
-  everywhere. The share is that of tables with a slice that is called weak.
 
 The figures in docs/scores.md are from this script. The exit code is 1 if a limit is exceeded.
 
@@ -28,11 +26,9 @@ from itertools import chain, product
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from scipy.special import expit, ndtri
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.inspection.slices import slice_scores
 from keras_tabular.scoring.scores import Predictions, score
 from keras_tabular.scoring.uncertainty import mean_interval, score_and_resample, share_interval
 from keras_tabular.tasks.task import Binary, Regression
@@ -40,7 +36,6 @@ from keras_tabular.tasks.task import Binary, Regression
 MANY_ROWS = 400_000
 CLASS_SCORES = ("roc_auc", "average_precision", "recall", "precision", "f1")
 MAX_SHARE_OF_DIFFERENCES = 0.08
-MAX_SHARE_OF_WEAK_TABLES = 0.05
 
 
 class Measurement(NamedTuple):
@@ -67,6 +62,8 @@ def build_schema(task: str, **columns: dict[str, Any]) -> Schema:
     target: dict[str, Any] = {"kind": "real"}
     if task == "binary":
         content["positive"], target = 1, {"kind": "integer", "values": [0, 1]}
+    if task == "multiclass":
+        target = {"kind": "category", "values": list("abcde")}
     columns = columns or {"x": {"kind": "real"}}
     return Schema.model_validate(content | {"columns": columns | {"y": target}})
 
@@ -168,24 +165,6 @@ def measure_means(draws: int = 1000) -> Iterator[Measurement]:
         yield Measurement(name, inside / draws, least, is_minimum=True)
 
 
-def measure_weak_slices(draws: int = 200) -> Iterator[Measurement]:
-    names = [f"x{number}" for number in range(8)]
-    schema = build_schema("binary", **{name: {"kind": "category"} for name in names})
-    letters = np.array(list("abcdef"))
-    for accuracy in (0.8, 0.95, 0.99):
-        rng, weak = np.random.default_rng(0), 0
-        for _ in range(draws):
-            table = pa.table({name: rng.choice(letters, 1500) for name in names})
-            y = rng.integers(0, 2, 1500).astype(float)
-            right = rng.random(1500) < accuracy
-            y_pred = np.where(right, y, 1 - y)[:, None]
-            rows = {"test": Predictions(BINARY, y, y_pred, np.ones(1500))}
-            slices = slice_scores({"test": table}, rows, schema, ["accuracy"], names, {})
-            weak += any(each["weak"] for each in slices["weakest"])
-        name = f"slices, accuracy {accuracy}: a weak slice"
-        yield Measurement(name, weak / draws, MAX_SHARE_OF_WEAK_TABLES, is_minimum=False)
-
-
 def print_measurements(measurements: Iterable[Measurement]) -> None:
     """Print each measurement with its limit, and exit with 1 if a limit is exceeded."""
     missed = 0
@@ -207,7 +186,6 @@ def main() -> None:
             measure_differences_of_noise(),
             measure_groups(),
             measure_means(),
-            measure_weak_slices(),
         )
     )
 

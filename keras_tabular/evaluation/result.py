@@ -41,10 +41,11 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
 
 
 class Result(NamedTuple):
-    """An evaluation, and the predictions of the model by row set."""
+    """An evaluation, and the predictions of the model by row set, and those of its baselines."""
 
     evaluation: Evaluation
     predictions: dict[str, Predictions]
+    baselines: Baselines
 
 
 def evaluate(
@@ -93,7 +94,7 @@ def evaluate(
         version=metadata.version,
         repeats=metadata.repeats,
     )
-    return Result(evaluation, predictions)
+    return Result(evaluation, predictions, fitted)
 
 
 def predict_row_sets(
@@ -272,8 +273,9 @@ def with_best_constant(constant: ScoredPredictions) -> ScoredPredictions:
     A model that has learnt nothing predicts a constant, too. It must not be better than the
     baseline only because its constant happens to suit these rows.
     """
-    rows = constant.predictions.with_best_constant("loss")
-    losses = rows.row_losses
+    rows = constant.predictions
+    best = np.average(rows.task.indicators(rows.y[:, None]), axis=0, weights=rows.weight)
+    losses = rows._replace(y_pred=np.broadcast_to(best, rows.y_pred.shape)).row_losses
     values = constant.values | {"loss": float(np.average(losses, weights=rows.weight))}
     return constant._replace(values=values, row_values=constant.row_values | {"loss": losses})
 

@@ -42,7 +42,7 @@ def explain(
         The evaluation with the subgroups, the declared slices, the columns with test rows outside
         of the training values, and the explanations that failed.
     """
-    predictions, test, metadata = result.predictions, result.predictions["test"], model.metadata
+    test, metadata = result.predictions["test"], model.metadata
     evaluation, split, work = result.evaluation, data / "split", model.multiply_adds
     failures, increases, differences = dict[str, str](), importance.Increases(), dict[str, Any]()
     plots = plot_data.Plots()
@@ -58,8 +58,8 @@ def explain(
     train, held_out = (read_first_rows(split / name, max_rows) for name in ("train", "test"))
     tables = {"cross_validation": train, "test": held_out}
     with log_failure("slices", failures):
-        options = (evaluation.primary_metrics, order, params.slices)
-        write_json(files["slices"], slices.slice_scores(tables, predictions, schema, *options))
+        options = (metadata.class_weights, schema, order, params.slices)
+        write_json(files["slices"], slices.slice_scores(tables, result, *options))
     with log_failure("effects", failures):
         predict = model.predict_members
         write_json(files["effects"], effects.column_effects(predict, held_out, schema, order, work))

@@ -1,10 +1,10 @@
-"""Where a model is weak: slices that params.yaml declares, the weakest slices, largest errors."""
+"""Where a model is weak: declared, weak and difficult slices, and the largest errors."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,146 +13,195 @@ from pyarrow.dataset import dataset
 from keras_tabular.column_statistics.bins import Bins, is_among, missing_mask, numeric_values
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Range, Slice
+from keras_tabular.evaluation.result import Result
 from keras_tabular.scoring.scores import Predictions
 from keras_tabular.scoring.uncertainty import ALPHA, score_mean
 from keras_tabular.table.parquet import part_paths
-from keras_tabular.tasks.metrics import METRICS
 
 MAX_NUMBER_BINS, MAX_CATEGORIES = 4, 8  # of a column
 MAX_PAIRED_COLUMNS = 8  # the most important columns, which are also combined in pairs
 MIN_ROWS = 30  # of a slice
 MAX_SLICES, MAX_SLICES_OF_BIN = 5, 2
 MAX_OVERLAP = 0.7  # intersection over union of the rows of two slices
+MAX_ROUNDING, SMALLEST_SQUARE = 1e-9, 1e-300  # of an end of an interval, and of an error
 MAX_ERRORS, MAX_TEXT = 10, 200  # rows, and characters of a text
 SliceBins = tuple[tuple[str, int], ...]  # names of one or two columns, each with a bin
+Codes = Mapping[str, np.ndarray]  # bin of each row in some columns; (rows,)
+
+
+class RowSet(NamedTuple):
+    """The rows that are searched for slices, or the test rows.
+
+    Attributes:
+        metric: What the mean of the errors is: the share of wrong classes (`error`) or `mae`.
+        errors: Error of each row, shape (rows,).
+        expected: The error that is expected of each row, by the key of the reference; (rows,).
+    """
+
+    name: str
+    table: pa.Table
+    predictions: Predictions
+    metric: str
+    errors: np.ndarray
+    expected: dict[str, np.ndarray]
 
 
 def slice_scores(
     tables: Mapping[str, pa.Table],
-    predictions: Mapping[str, Predictions],
+    result: Result,
+    class_weights: list[float] | None,
     schema: Schema,
-    primary_metrics: Sequence[str],
     important: Sequence[str],
     declared: Mapping[str, Slice],
 ) -> dict[str, Any]:
-    """Compute the content of `metrics/slices.json`: declared slices and the weakest slices.
+    """Compute the content of `metrics/slices.json`: declared slices, and those with large errors.
 
-    Every slice has a `score`, that of the first row set, and a score of the `test` rows. The
-    intervals of the weakest slices hold for all slices that are searched (Bonferroni's correction).
-    A slice is `weak` if its interval does not reach the score of all rows.
+    Every slice has a `score`, that of the first row set, and a score of the `test` rows. Slices are
+    searched whose errors are significantly larger than expected by one of the references of
+    `expect_errors`; `worse_than` is the first of them. The intervals hold for all slices
+    (Bonferroni's correction). As only one end of an interval decides, a slice is called weak by
+    chance in at most 2.5 % of the tables for each reference.
 
     Args:
         tables: Rows of cross-validation and test rows. The first table with rows is searched.
-        predictions: Predictions of the model, which may be for more or fewer rows.
-        primary_metrics: If a class is rare, slices are compared by the loss.
+        result: Predictions of the model and of its baselines, which may be for more or fewer rows.
+        class_weights: Weight of each class in the loss that the model was trained with.
         important: Names of the columns, the most important one first.
         declared: Slices by name.
     """
-    tables = {k: rows[: len(predictions[k].y)] for k, rows in tables.items() if k in predictions}
-    row_set, main = next(iter(tables)), schema.learning_task.main_metric
-    metric = main if primary_metrics[0] == main else "loss"
-    rows = {name: predictions[name].select(slice(len(table))) for name, table in tables.items()}
-
-    def score_slice(masks: Mapping[str, np.ndarray], alpha: float = ALPHA) -> dict[str, Any]:
-        searched, test = (rows[name].select(masks[name]) for name in (row_set, "test"))
-        score = score_rows(row_set, searched, metric, alpha)
-        return {"score": score, "test": score_rows("test", test, metric)}
+    names = [name for name in tables if name in result.predictions]
+    row_sets = [expect_errors(name, tables[name], result, class_weights) for name in names]
+    searched, bins = row_sets[0], dict[str, Bins]()
+    for name in important:
+        column, values = schema.columns[name], searched.table[name]
+        bins[name] = Bins.from_values(values, column, MAX_NUMBER_BINS, MAX_CATEGORIES)
+    codes = [{name: bins[name].codes(rows.table[name]) for name in bins} for rows in row_sets]
 
     def score_conditions(conditions: Slice) -> dict[str, Any]:
-        masks = {name: select_rows(table, schema, conditions) for name, table in tables.items()}
-        return score_slice(masks) | {"where": describe_conditions(conditions)}
+        masks = [select_rows(rows.table, schema, conditions) for rows in row_sets]
+        return score_slice(row_sets, masks) | {"where": describe_conditions(conditions)}
 
-    all_rows, bins = score_conditions({}), bin_columns(tables[row_set], schema, important)
-    codes = {
-        name: {column: bins[column].codes(table[column]) for column in bins}
-        for name, table in tables.items()
-    }
-    slices, weakest = sort_slices(rows[row_set], metric, codes[row_set]), []
-    for slice_bins in choose_distinct(slices, codes[row_set]):
-        masks = {name: slice_mask(slice_bins, codes[name]) for name in tables}
-        weak = score_slice(masks, ALPHA / len(slices))
-        weak["where"] = [(column, bins[column].names[code]) for column, code in slice_bins]
-        weak["weak"] = is_weak(weak["score"], all_rows["score"])
-        weakest.append(weak)
-    declared_scores = {name: score_conditions(where) for name, where in declared.items()}
-    content = {"metric": metric, "row_set": row_set, "all_rows": all_rows, "compared": len(slices)}
-    return content | {"weakest": weakest, "declared": declared_scores}
-
-
-def bin_columns(rows: pa.Table, schema: Schema, names: Sequence[str]) -> dict[str, Bins]:
-    """Build the bins of columns, which are the conditions of slices."""
-    bins = {}
-    for name in names:
-        column = schema.columns[name]
-        bins[name] = Bins.from_values(rows[name], column, MAX_NUMBER_BINS, MAX_CATEGORIES)
-    return bins
+    worse, slices = dict[SliceBins, dict[str, Any]](), list[SliceBins]()
+    for reference, expected in searched.expected.items():
+        excess = searched.predictions.weight * (searched.errors - expected)
+        slices = sort_slices(excess, codes[0])
+        alpha = ALPHA / max(len(slices), 1)
+        for slice_bins in choose_distinct([*worse, *slices], codes[0]):
+            masks = [slice_mask(slice_bins, each) for each in codes]
+            where = [(name, bins[name].names[code]) for name, code in slice_bins]
+            scores = score_slice(row_sets, masks, alpha)
+            low, _ = scores["score"]["expected"][reference]["interval"] or (0, 0)
+            if low > MAX_ROUNDING:
+                worse.setdefault(slice_bins, scores | {"where": where, "worse_than": reference})
+    content: dict[str, Any] = {"all_rows": score_conditions({}), "worse": [*worse.values()]}
+    content |= {"metric": searched.metric, "row_set": searched.name, "compared": len(slices)}
+    return content | {"declared": {name: score_conditions(each) for name, each in declared.items()}}
 
 
-def score_rows(
-    row_set: str, rows: Predictions, metric: str, alpha: float = ALPHA
+def expect_errors(
+    name: str, table: pa.Table, result: Result, class_weights: list[float] | None
+) -> RowSet:
+    """Return the rows of a table that have predictions, and the errors that are expected of them.
+
+    Rows differ in how well they can be predicted at all. There are several references:
+
+    - `probabilities`: The share of wrong classes that the predicted probabilities imply.
+    - `gradient_boosting`: The errors of the boosted baseline, which noise makes as large as those
+      of the model.
+    - `all_rows`: The mean error of all rows. A slice with larger errors is only difficult.
+
+    A model may have larger errors than expected everywhere, for example if its probabilities are
+    too far from 0.5. Not all slices are weak then: all shares are increased by the same number, and
+    all errors of the baseline are multiplied by the same number.
+    """
+    boosted = result.predictions[name].task.baselines["boosted"]
+    y_pred = result.baselines[boosted][name]
+    rows = result.predictions[name].select(slice(min(len(table), len(y_pred))))
+    threshold = result.evaluation.baseline_thresholds.get(boosted, rows.threshold)
+    baseline = rows._replace(y_pred=y_pred[: len(rows.y)], threshold=threshold)
+    errors, baseline_errors = rows.row_errors, baseline.row_errors
+    mean, baseline_mean = (
+        float(np.average(each, weights=rows.weight)) for each in (errors, baseline_errors)
+    )
+    expected, metric = dict[str, np.ndarray](), rows.task.main_metric
+    if rows.task.classes:
+        right = rows.task.expected_scores(rows.y_pred, rows.threshold, class_weights)
+        shares, metric = 1 - right, "error"
+        more_errors = max(mean - float(np.average(shares, weights=rows.weight)), 0)
+        expected["probabilities"] = shares + more_errors
+    expected["gradient_boosting"] = baseline_errors * max(mean / (baseline_mean or 1), 1)
+    expected["all_rows"] = np.full(len(errors), mean)
+    return RowSet(name, table[: len(errors)], rows, metric, errors, expected)
+
+
+def score_slice(
+    row_sets: Sequence[RowSet], masks: Sequence[np.ndarray], alpha: float = ALPHA
 ) -> dict[str, Any]:
-    """Return the fields of the score of a slice, and how well its rows can be predicted.
-
-    A slice may be weak because its rows are hard to predict, so the result has the score of the
-    best `constant` prediction for these rows, too. For two classes, it also has the `recall`. It is
-    empty if the weight of all rows is 0.
+    """Score a slice of the rows that are searched, and of the test rows, which are the last ones.
 
     Args:
-        metric: The main metric, or `loss`.
+        masks: Whether each row is in the slice, for each row set.
+        alpha: Probability that the interval of the rows that are searched misses the true value.
+    """
+    score = score_rows(row_sets[0], masks[0], alpha)
+    return {"score": score, "test": score_rows(row_sets[-1], masks[-1])}
+
+
+def score_rows(rows: RowSet, mask: np.ndarray, alpha: float = ALPHA) -> dict[str, Any]:
+    """Return the fields of the score of a slice, and what is `expected` by each reference.
+
+    For each reference, this is the `value` that is expected, and the interval of the difference
+    from it. If the score is a share, the exact interval of the share minus the expected share is
+    too wide rather than too narrow: the number of wrong predictions varies less than if all rows
+    had the same expected error (Hoeffding, "On the distribution of the number of successes in
+    independent trials", 1956).
+
+    The result is empty if the weight of all rows is 0.
+
+    Args:
+        mask: Whether each row is in the slice, shape (rows,).
         alpha: Probability that the interval misses the true value.
     """
-    weight, positive_weight = rows.weight, rows.weight * (rows.y == 1)
+    weight, group = rows.predictions.weight * mask, rows.predictions.group
     if not weight.any():
         return {}
-    score = score_mean(row_set, metric, rows.row_values[metric], weight, rows.group, alpha)
-    content = score.model_dump(exclude_none=True)
-    constant = rows.with_best_constant(metric).row_values[metric]
-    content["constant"] = float(np.average(constant, weights=weight))
-    if rows.task.has_threshold and positive_weight.any():
-        content["recall"] = float(np.average(rows.predicted_classes, weights=positive_weight))
-    return content
+    score = score_mean(rows.name, rows.metric, rows.errors, weight, group, alpha)
+    references = dict[str, dict[str, Any]]()
+    for name, expected in rows.expected.items():
+        excess = score_mean(rows.name, rows.metric, rows.errors - expected, weight, group, alpha)
+        value, interval = score.value - excess.value, excess.interval
+        if rows.metric == "error" and name != "gradient_boosting" and score.interval:
+            interval = score.interval[0] - value, score.interval[1] - value
+        references[name] = {"value": value, "excess": excess.value, "interval": interval}
+    return score.model_dump(exclude_none=True) | {"expected": references}
 
 
-def is_weak(score: Mapping[str, Any], all_rows: Mapping[str, Any]) -> bool:
-    """Return whether the interval of a slice does not reach the score of all rows."""
-    low, high = score.get("interval", (-np.inf, np.inf))
-    is_greater_better = METRICS[score["metric"]].greater_is_better
-    return bool(high < all_rows["value"] if is_greater_better else low > all_rows["value"])
+def sort_slices(errors: np.ndarray, codes: Codes) -> list[SliceBins]:
+    """Sort all slices with enough rows, the one with the most significant errors first.
 
+    The order is that of a test statistic: the sum of the errors, divided by its standard deviation
+    if their mean is 0.
 
-def sort_slices(rows: Predictions, metric: str, codes: Mapping[str, np.ndarray]) -> list[SliceBins]:
-    """Sort all slices with enough rows, the weakest slice first.
-
-    The order is that of a test statistic: the difference between the mean scores of the slice and
-    of the other rows, divided by its standard deviation if both had the same distribution.
+    Args:
+        errors: Weighted error of each row, negative if it is smaller than usual; shape (rows,).
     """
-    scores, row_weight = rows.row_values[metric], rows.weight
-    sign = -1 if METRICS[metric].greater_is_better else 1
-    all_weight, all_scores = row_weight.sum(), (row_weight * scores).sum()
-    variance = np.average(np.square(scores - all_scores / all_weight), weights=row_weight)
     slices: list[tuple[float, SliceBins]] = []
     for names in (*combinations(codes, 1), *combinations(list(codes)[:MAX_PAIRED_COLUMNS], 2)):
         shape = [int(codes[name].max(initial=0)) + 1 for name in names]
         cells = np.ravel_multi_index([codes[name] for name in names], shape)
-        count, weight, total = (
+        count, total, squares = (
             np.bincount(cells, values, math.prod(shape))
-            for values in (np.ones(len(scores)), row_weight, row_weight * scores)
+            for values in (np.ones(len(errors)), errors, np.square(errors))
         )
-        enough = (count >= MIN_ROWS) & (count < len(scores)) & (weight > 0) & (weight < all_weight)
-        chosen = np.flatnonzero(enough)
-        count, weight, total = count[chosen], weight[chosen], total[chosen]
-        difference = total / weight - (all_scores - total) / (all_weight - weight)
-        deviation = np.sqrt(variance * (1 / count + 1 / (len(scores) - count)))
-        weakness = sign * difference / np.where(deviation > 0, deviation, np.inf)
+        chosen = np.flatnonzero((count >= MIN_ROWS) & (count < len(errors)))
+        statistic = total[chosen] / np.sqrt(np.maximum(squares[chosen], SMALLEST_SQUARE))
         bins = np.transpose(np.unravel_index(chosen, shape)).tolist()
         where = (tuple(zip(names, each, strict=True)) for each in bins)
-        slices += zip(np.round(-weakness, 9).tolist(), where, strict=True)
+        slices += zip(np.round(-statistic, 9).tolist(), where, strict=True)
     return [slice_bins for _, slice_bins in sorted(slices)]
 
 
-def choose_distinct(
-    slices: Sequence[SliceBins], codes: Mapping[str, np.ndarray]
-) -> Iterator[SliceBins]:
+def choose_distinct(slices: Sequence[SliceBins], codes: Codes) -> Iterator[SliceBins]:
     """Yield the first slices that do not consist mostly of the rows of a slice before them.
 
     No bin is in more than `MAX_SLICES_OF_BIN` of them.
@@ -170,7 +219,7 @@ def choose_distinct(
             return
 
 
-def slice_mask(slice_bins: SliceBins, codes: Mapping[str, np.ndarray]) -> np.ndarray:
+def slice_mask(slice_bins: SliceBins, codes: Codes) -> np.ndarray:
     """Return whether each row lies in all these bins: bool, (rows,)."""
     return np.logical_and.reduce([codes[name] == code for name, code in slice_bins])
 

@@ -74,8 +74,8 @@ def add_subgroups(
 
 def row_values(test: Predictions, intervals: Intervals | None) -> Measures:
     """Return the values of all rows by the keys of `Task.subgroup_measures`."""
-    y, weight, scores = test.y, test.weight, test.row_scores
-    values = {"error": (1 - scores if test.task.classes else scores, weight)}
+    y, weight = test.y, test.weight
+    values = {"error": (test.row_errors, weight)}
     if test.task.has_threshold:
         is_selected = test.predicted_classes.astype(np.float64)
         values["selection_rate"] = is_selected, weight

@@ -66,18 +66,14 @@ class Predictions(NamedTuple):
         return self.task.row_scores(self.y, self.y_pred, self.threshold)
 
     @property
+    def row_errors(self) -> np.ndarray:
+        """The error of each row, 0 or 1 for a class, and absolute for a regression: (rows,)."""
+        return 1 - self.row_scores if self.task.classes else self.row_scores
+
+    @property
     def row_values(self) -> dict[str, np.ndarray]:
         """The values of the rows in the scores that are means over rows, by metric."""
         return {self.task.main_metric: self.row_scores, "loss": self.row_losses}
-
-    def with_best_constant(self, metric: str) -> "Predictions":
-        """Replace the predictions by the constant with the best score for these rows.
-
-        Args:
-            metric: The main metric, or `loss`.
-        """
-        best = self.task.best_constant(self.y, self.weight, metric)
-        return self._replace(y_pred=np.broadcast_to(best, self.y_pred.shape), threshold=0.5)
 
     def custom_scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Compute the metrics of the project under many weights, see `scores_by_weights`.

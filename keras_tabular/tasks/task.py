@@ -178,15 +178,6 @@ class Task:
         probabilities = self.probabilities(y_pred) / (class_weights or 1)
         return probabilities[np.arange(len(predicted)), predicted] / probabilities.sum(axis=1)
 
-    def best_constant(self, y: np.ndarray, weight: np.ndarray, metric: str) -> np.ndarray:
-        """Return the constant prediction with the best score for some rows, shape (outputs,).
-
-        Args:
-            metric: The main metric, or `loss`.
-        """
-        shares = np.bincount(y.astype(int), weight, len(self.classes)) / weight.sum()
-        return shares[list(self.output_classes)]
-
     def prediction_columns(
         self, y_pred: np.ndarray, threshold: Floats, ends: np.ndarray | None = None
     ) -> dict[str, "pa.Array"]:
@@ -310,9 +301,6 @@ class Regression(Task):
 
     def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: Floats = 0.5) -> np.ndarray:
         return np.abs(y - y_pred[:, 0])
-
-    def best_constant(self, y: np.ndarray, weight: np.ndarray, metric: str) -> np.ndarray:
-        return np.array([np.median(y) if metric == "mae" else np.average(y, weights=weight)])
 
     def prediction_columns(
         self, y_pred: np.ndarray, threshold: Floats, ends: np.ndarray | None = None

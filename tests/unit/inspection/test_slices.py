@@ -1,5 +1,6 @@
-"""Tests of declared slices, of the weakest slices, and of the names of bins."""
+"""Tests of declared, weak and difficult slices, and of the names of bins."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -10,25 +11,54 @@ import pytest
 from keras_tabular.column_statistics.bins import Bins
 from keras_tabular.config.schema import Column
 from keras_tabular.config.sections import Range
+from keras_tabular.evaluation.result import Result
 from keras_tabular.inspection.slices import slice_scores
 from keras_tabular.scoring.scores import Predictions
-from tests.helpers import BINARY, build_schema
+from tests.helpers import BINARY, REGRESSION, build_evaluation, build_schema
 
 KINDS = {"age": "real", "town": "category", "day": "datetime", "noise": "real"}
-SCHEMA = build_schema("binary", **{name: {"kind": kind} for name, kind in KINDS.items()})
+COLUMNS = {name: {"kind": kind} for name, kind in KINDS.items()}
+SCHEMA = build_schema("binary", **COLUMNS)
 
 
-def make_rows(rows: int, seed: int, error_rate: float) -> tuple[pa.Table, Predictions]:
-    """Make rows with an error rate of 0.1, and of `error_rate` for old people in town b."""
-    rng = np.random.default_rng(seed)
+def make_table(rng: np.random.Generator, rows: int) -> tuple[pa.Table, np.ndarray]:
+    """Make rows, and return whether each one is about an old person in town b."""
     age, town = rng.uniform(20, 80, rows), rng.choice(["a", "b"], rows)
     day = np.datetime64("2024-01-01T14", "us") + np.timedelta64(1, "D") * rng.integers(0, 100, rows)
     columns = {"age": pa.array(age, mask=rng.random(rows) < 0.1), "town": town}
     columns |= {"day": pa.array(day, pa.timestamp("us", "UTC")), "noise": rng.normal(size=rows)}
+    return pa.table(columns), (age > 65) & (town == "b")
+
+
+def make_rows(
+    rows: int, seed: int, error_rate: float, expected: float = 0.1
+) -> tuple[pa.Table, Predictions]:
+    """Make rows with an error rate of 0.1, and of `error_rate` for old people in town b.
+
+    Args:
+        expected: The error rate in this slice that the probabilities predict.
+    """
+    rng = np.random.default_rng(seed)
+    table, is_slice = make_table(rng, rows)
     y = rng.integers(0, 2, rows).astype(float)
-    wrong = rng.random(rows) < np.where((age > 65) & (town == "b"), error_rate, 0.1)
-    predictions = Predictions(BINARY, y, np.abs(y - wrong)[:, None], np.ones(rows))
-    return pa.table(columns | {"y": y.astype(int)}), predictions
+    predicted = np.abs(y - (rng.random(rows) < np.where(is_slice, error_rate, 0.1)))
+    y_pred = np.abs(predicted - np.where(is_slice, expected, 0.1))
+    return table, Predictions(BINARY, y, y_pred[:, None], np.ones(rows))
+
+
+def score_test_rows(
+    table: pa.Table,
+    predictions: Predictions,
+    boosted: np.ndarray | None = None,
+    class_weights: list[float] | None = None,
+) -> dict[str, Any]:
+    """Score the slices of test rows by age and town; the baseline predicts them like the model."""
+    schema = build_schema(predictions.task.name, **COLUMNS)
+    boosted = predictions.y_pred if boosted is None else boosted
+    result = Result(
+        build_evaluation(), {"test": predictions}, {"gradient_boosting": {"test": boosted}}
+    )
+    return slice_scores({"test": table}, result, class_weights, schema, ["age", "town"], {})
 
 
 def score_slices(error_rate: float, **declared: Any) -> dict[str, Any]:
@@ -36,29 +66,90 @@ def score_slices(error_rate: float, **declared: Any) -> dict[str, Any]:
     folds, test = make_rows(2000, 0, error_rate), make_rows(500, 9, 0.1)
     tables = {"cross_validation": folds[0], "test": test[0]}
     predictions = {"cross_validation": folds[1], "test": test[1]}
-    return slice_scores(tables, predictions, SCHEMA, ["accuracy"], [*SCHEMA.features], declared)
+    boosted = {name: rows.y_pred for name, rows in predictions.items()}
+    result = Result(build_evaluation(), predictions, {"gradient_boosting": boosted})
+    return slice_scores(tables, result, None, SCHEMA, [*SCHEMA.features], declared)
+
+
+def is_old_in_b(scores: Mapping[str, Any]) -> bool:
+    """Return whether a slice is that of the oldest bin in town b."""
+    columns, values = zip(*scores["where"], strict=True)
+    return columns == ("age", "town") and values[0].endswith("or more") and values[1] == "b"
 
 
 def test_weak_pair_is_found_and_also_scored_on_test_rows() -> None:
     slices = score_slices(0.6)
-    first = slices["weakest"][0]
-    (column, ages), town = first["where"]
-    assert (column, ages.split()[1:], town) == ("age", ["or", "more"], ("town", "b"))
-    assert first["weak"]
+    assert (slices["metric"], slices["row_set"]) == ("error", "cross_validation")
+    first = slices["worse"][0]
+    assert is_old_in_b(first)
+    assert first["worse_than"] == "probabilities"
     score, (low, high) = first["score"], first["score"]["interval"]
-    assert low < score["value"] < high < slices["all_rows"]["score"]["value"]
-    assert 0.4 < score["constant"] < 0.7  # both classes have half of the rows
-    assert first["test"]["value"] > 0.7  # no slice of the test rows is weak
+    assert slices["all_rows"]["score"]["value"] < low < score["value"] < high
+    expected = score["expected"]["probabilities"]
+    assert 0.1 < expected["value"] < 0.2  # all rows are a little worse than expected
+    assert expected["excess"] == pytest.approx(score["value"] - expected["value"])
+    assert 0 < expected["interval"][0] < expected["excess"] < expected["interval"][1]
+    assert first["test"]["value"] < 0.3  # no slice of the test rows is weak
+    assert first["test"]["expected"]["probabilities"]["interval"][0] < 0
 
 
-def test_slices_are_compared_by_the_loss_if_a_class_is_rare() -> None:
-    table, predictions = make_rows(400, 0, 0.6)
-    row_sets = {"test": table}, {"test": predictions}
-    slices = slice_scores(*row_sets, SCHEMA, ["roc_auc"], ["age", "town"], {})
-    assert (slices["metric"], slices["row_set"]) == ("loss", "test")
-    score = slices["weakest"][0]["score"]
-    assert score["value"] > slices["all_rows"]["score"]["value"]
-    assert score["constant"] == pytest.approx(np.log(2), abs=0.1)
+def test_a_slice_whose_probabilities_are_right_is_only_difficult() -> None:
+    slices = score_test_rows(*make_rows(2000, 0, 0.4, expected=0.4))
+    assert {each["worse_than"] for each in slices["worse"]} == {"all_rows"}
+    assert is_old_in_b(slices["worse"][0])
+    expected = slices["worse"][0]["score"]["expected"]
+    assert expected["probabilities"]["value"] == pytest.approx(0.4, abs=0.1)
+    assert expected["all_rows"]["value"] == slices["all_rows"]["score"]["value"]
+
+
+def test_classes_that_boosting_predicts_better_are_weak() -> None:
+    table, predictions = make_rows(2000, 0, 0.4, expected=0.4)
+    slices = score_test_rows(table, predictions, make_rows(2000, 0, 0.1)[1].y_pred)
+    assert is_old_in_b(slices["worse"][0])
+    assert slices["worse"][0]["worse_than"] == "gradient_boosting"
+
+
+def test_probabilities_are_divided_by_class_weights() -> None:
+    table, predictions = make_rows(2000, 0, 0.1)
+    odds = predictions.y_pred / (1 - predictions.y_pred)
+    weighted = predictions._replace(y_pred=3 * odds / (1 + 3 * odds), threshold=0.75)
+    slices = [
+        score_test_rows(table, predictions),
+        score_test_rows(table, weighted, class_weights=[1.0, 3.0]),
+    ]
+    first, second = (each["all_rows"]["score"]["expected"]["probabilities"] for each in slices)
+    assert first["value"] == pytest.approx(second["value"])
+
+
+@pytest.mark.parametrize("is_worse_everywhere", [False, True])
+def test_errors_of_a_regression_are_compared_with_those_of_boosting(
+    is_worse_everywhere: bool,
+) -> None:
+    rng = np.random.default_rng(0)
+    table, is_slice = make_table(rng, 2000)
+    noise = np.where(is_slice, 3.0, 1.0)[:, None]  # as large for the baseline as for the model
+    y, boosted, other = noise * rng.normal(size=(3, 2000, 1))
+    y_pred = boosted + is_worse_everywhere * other
+    predictions = Predictions(REGRESSION, y[:, 0], y_pred, np.ones(2000))
+    slices = score_test_rows(table, predictions, boosted)
+    assert slices["metric"] == "mae"
+    assert {each["worse_than"] for each in slices["worse"]} == {"all_rows"}
+    assert is_old_in_b(slices["worse"][0])
+
+    shifted = predictions._replace(y_pred=y_pred + 10 * is_slice[:, None])
+    slices = score_test_rows(table, shifted, boosted[:1900])
+    assert is_old_in_b(slices["worse"][0])
+    assert slices["worse"][0]["worse_than"] == "gradient_boosting"
+    assert slices["all_rows"]["score"]["rows"] == 1900  # the baseline has predicted fewer rows
+
+
+def test_equal_errors_say_nothing_about_their_spread() -> None:
+    table, _ = make_table(np.random.default_rng(0), 400)
+    is_in_b = np.array(table["town"].to_pylist()) == "b"
+    y, boosted = np.where(is_in_b, 2.0, np.arange(400) % 2), np.zeros((400, 1))
+    predictions = Predictions(REGRESSION, y, boosted + is_in_b[:, None] * -1.0, np.ones(400))
+    slices = score_test_rows(table, predictions, boosted)
+    assert not any(("town", "b") in each["where"] for each in slices["worse"])
 
 
 @pytest.mark.parametrize(
