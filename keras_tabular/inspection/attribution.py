@@ -10,7 +10,8 @@ import numpy as np
 
 from keras_tabular.column_statistics.summary import BACKGROUND_SIZE, ColumnSummary
 from keras_tabular.config.schema import Schema, input_name
-from keras_tabular.model_file.metadata import Ensemble, TrainingRows
+from keras_tabular.inspection.members import fold_means
+from keras_tabular.model_file.metadata import TrainingRows
 from keras_tabular.table.arrays import Inputs, Predict, feature_arrays
 from keras_tabular.table.parquet import count_rows, hash_parts, read_first_rows
 
@@ -132,11 +133,11 @@ def add_training_rows(model: "SavedModel", folder: Path, schema: Schema) -> "Sav
     values = np.nan_to_num(contributions(model.predict, explained, permutations))
     sizes = np.abs(values).mean(axis=(0, 2))
     shares = sizes / sizes.sum() if sizes.any() else sizes
-    if ensemble := model.metadata.ensemble:
+    if (ensemble := model.metadata.ensemble) and not schema.classes:
         compared = rows[: max(min(MAX_ROWS_COMPARED, int(MAX_MULTIPLY_ADDS / work)), 10)]
-        members = model.predict_members(feature_arrays(compared, schema))[:, 1:]
-        variances = fold_predictions(members, ensemble).var(axis=1, ddof=1)
-        disagreement = float(variances.mean())
+        members = model.predict_members(feature_arrays(compared, schema))
+        means, weights = fold_means(members, ensemble, 1)
+        disagreement = float(np.average(means, axis=0, weights=weights).var(axis=0, ddof=1).mean())
     trained_on = TrainingRows(
         rows=sum(count_rows(folder)),
         md5=hash_parts(folder),
@@ -146,24 +147,3 @@ def add_training_rows(model: "SavedModel", folder: Path, schema: Schema) -> "Sav
         disagreement=disagreement,
     )
     return replace(model, metadata=model.metadata.model_copy(update={"trained_on": trained_on}))
-
-
-def fold_predictions(members: np.ndarray, ensemble: Ensemble) -> np.ndarray:
-    """Compute the predictions of each fold's networks for rows of a regression.
-
-    Args:
-        members: Predictions of the members in the order of `predict_members`: (rows, members).
-
-    Returns:
-        Float64, shape (rows, folds).
-    """
-    n_folds = 1 + max(max(folds) for folds in ensemble.folds.values())
-    predictions, first = np.zeros((len(members), n_folds)), 0
-    clipped = np.clip(members.astype(np.float64), *ensemble.target_range)
-    for name, folds in sorted(ensemble.folds.items()):
-        outputs = clipped[:, first : first + len(folds)]
-        for fold in range(n_folds):
-            mean = outputs[:, np.equal(folds, fold)].mean(axis=1)
-            predictions[:, fold] += ensemble.weights[name] * mean
-        first += len(folds)
-    return predictions
