@@ -2,15 +2,15 @@
 
 Nothing is trained: networks are random functions around a common function, which is the truth plus
 an error that all trainings share. A model is the weighted mean of 20 networks of one architecture
-and of ten of another one. There are 100 pairs of models for each task and number of test rows. The
+and of ten of another one. There are 200 pairs of models for each task and number of test rows. The
 names of the lines end with the rule:
 
 - `interval`: the 95% interval of the paired difference of the loss does not contain 0. This rule
   ignores the training, and has no limit.
-- `interval and deviation`: the difference is also larger than twice the root of the sum of the
+- `interval and deviation`: the difference is also larger than 2.1 times the root of the sum of the
   variances of both trainings, see `inspection.members`.
-- `added variances`: the difference is larger than 1.96 times the root of the sum of three
-  variances: that of the paired difference and those of both trainings.
+- `added variances`: the difference is larger than 2.1 times the root of the sum of three variances:
+  that of the paired difference and those of both trainings.
 - `better`: the share of pairs in which the rule `added variances` finds a model whose function has
   a smaller error.
 - `deviation`: the estimated standard deviation as a share of the true one.
@@ -42,7 +42,8 @@ METADATA = ModelMetadata(ensemble=ENSEMBLE)
 COLUMNS, WAVES = 5, 30
 SPREAD = 0.6  # deviation of the networks from each other
 ERROR, SMALLER_ERROR = 0.6, 0.5  # deviation of the common error of all networks
-MAX_SHARE_OF_DIFFERENCES = 0.07
+QUANTILE = 2.1  # Student's t for the ten folds of both models
+MAX_SHARE_OF_DIFFERENCES = 0.06
 
 
 class Table:
@@ -92,7 +93,7 @@ def compare(
 
 
 def measure_trainings(
-    pairs: int = 100, counts: tuple[int, ...] = (250, 1000, 5000)
+    pairs: int = 200, counts: tuple[int, ...] = (250, 1000, 5000)
 ) -> Iterator[Measurement]:
     for task, rows in product(("binary", "regression"), counts):
         rng = np.random.default_rng(0)
@@ -106,9 +107,9 @@ def measure_trainings(
         is_outside = value > 1.96 * error
         shares = {
             "interval": (is_outside, 1.0),
-            "interval and deviation": (is_outside & (value > 2 * deviation), 0.1),
+            "interval and deviation": (is_outside & (value > QUANTILE * deviation), 0.07),
             "added variances": (
-                value > 1.96 * np.hypot(error, deviation),
+                value > QUANTILE * np.hypot(error, deviation),
                 MAX_SHARE_OF_DIFFERENCES,
             ),
         }
@@ -117,7 +118,7 @@ def measure_trainings(
             share = float(is_different.mean())
             yield Measurement(f"{name}: {rule}", share, limit, is_minimum=False)
         value, error, deviation_of_better = np.array(better).T
-        is_better = value > 1.96 * np.hypot(error, deviation_of_better)
+        is_better = value > QUANTILE * np.hypot(error, deviation_of_better)
         yield Measurement(f"{name}: better", float(is_better.mean()), 0.0, is_minimum=True)
         ratio = float((np.square(deviation).mean() / np.square(np.array(same)[:, 0]).mean()) ** 0.5)
         yield Measurement(f"{name}: deviation", ratio, 0.8, is_minimum=True)
