@@ -33,15 +33,11 @@ def explain(
 ) -> Evaluation:
     """Explain where the model is weak, what drives its predictions, and how the columns differ.
 
-    Args:
-        data: Folder with `split`.
-        metrics: Folder for the files slices, effects, columns and errors, and for the plots.
-        result: The evaluation, and the predictions by row set.
-        params: The section `evaluate` of params.yaml.
+    The result is the evaluation with what the explanations add to it, and with those that failed.
 
-    Returns:
-        The evaluation with the subgroups, the declared slices, the columns with test rows outside
-        of the training values, the deviation between trainings, and the explanations that failed.
+    Args:
+        data, metrics: Folder with `split`, and folder for the files and plots.
+        result: The evaluation, and the predictions by row set.
     """
     predictions, test, metadata = result.predictions, result.predictions["test"], model.metadata
     evaluation, split, work = result.evaluation, data / "split", model.multiply_adds

@@ -6,8 +6,7 @@ from keras_tabular.evaluation.calibration import scale_by_temperature
 from keras_tabular.model_file.metadata import Ensemble, ModelMetadata
 from keras_tabular.scoring.scores import Predictions, score
 
-DRAWS = 50
-PICKS = 10  # of an architecture and a number of steps, for the weights of a draw
+DRAWS, PICKS = 50, 10  # of folds; and of architectures and steps, for the weights of a draw
 
 
 def training_deviation(
@@ -58,12 +57,10 @@ def fold_means(
         The means of each architecture and number of steps, float64, shape (names, folds, rows,
         outputs); and their weights in the ensemble, shape (names,).
     """
-    fold_numbers = range(1 + max(max(folds) for folds in ensemble.folds.values()))
-    clipped = np.clip(members.astype(np.float64), *ensemble.target_range)
-    clipped = clipped.reshape(len(members), -1, n_outputs)
+    clipped = np.clip(members, *ensemble.target_range).reshape(len(members), -1, n_outputs)
     means, first = [], 1  # after the predictions of the model
     for _, folds in sorted(ensemble.folds.items()):
-        outputs = clipped[:, first : first + len(folds)]
-        means.append([outputs[:, np.equal(folds, k)].mean(axis=1) for k in fold_numbers])
+        outputs = clipped[:, first : first + len(folds)].astype(np.float64)
+        means.append([outputs[:, np.equal(folds, k)].mean(axis=1) for k in sorted({*folds})])
         first += len(folds)
     return np.array(means), np.array([weight for _, weight in sorted(ensemble.weights.items())])

@@ -105,9 +105,8 @@ class ScoredPredictions(NamedTuple):
             if rows < MIN_ROWS_FOR_INTERVAL:
                 continue
             if key in self.row_values:
-                values, other_values = self.row_values[key], other.row_values[key]
-                is_share = key == "accuracy"
-                value, low, high = mean_difference(values, other_values, weight, group, is_share)
+                values = self.row_values[key], other.row_values[key]
+                value, low, high = mean_difference(*values, weight, group, key == "accuracy")
             else:
                 value = self.values[key] - other.values[key]
                 replicates = self.replicates[key] - other.replicates[key]
@@ -325,15 +324,14 @@ def mean_difference(
     """
     differences = first - second
     mean = center = float(np.average(differences, weights=weight))
-    weights = weight if group is None else np.bincount(group, weight)
-    if effective_sample_size(weights) < 2 and (group is not None or not is_share):
-        return mean, mean - abs(mean), mean + abs(mean)
     if is_share:
         added = np.square(weight).sum() / weight.sum()  # weight of each added row
         differences, weight = np.r_[differences, 1, -1], np.r_[weight, added, added]
         group = None if group is None else np.r_[group, group.max() + 1, group.max() + 2]
         center = float(np.average(differences, weights=weight))
     below, above = student_widths(differences, weight, group)
+    if below == np.inf:
+        return mean, mean - abs(mean), mean + abs(mean)
     return mean, center - below, center + above
 
 
@@ -344,7 +342,8 @@ def student_widths(
 
     If the values are skewed, the end on the side of their long tail is moved outwards to where
     Hall's transformation of Student's t puts it. It would also move the other end inwards, which is
-    not done: a sample may show only one of two long tails. A single group has infinite widths.
+    not done: a sample may show only one of two long tails. A single row or group has infinite
+    widths.
 
     Returns:
         Both widths, shape (2,).
@@ -356,12 +355,11 @@ def student_widths(
     if group is not None:
         deviations, weight = np.bincount(group, deviations), np.bincount(group, weight)
     rows = effective_sample_size(weight)
-    if group is not None and rows < 2:
+    if rows < 2:
         return np.full(2, np.inf)
-    degrees_of_freedom = max(rows - 1, 1.0)
-    quantile = float(stdtrit(degrees_of_freedom, 1 - alpha / 2))
+    quantile = float(stdtrit(rows - 1, 1 - alpha / 2))  # with rows - 1 degrees of freedom
     norm = float(np.square(deviations).sum()) ** 0.5
-    error = norm * (rows / degrees_of_freedom) ** 0.5
+    error = norm * (rows / (rows - 1)) ** 0.5
     skewness = np.power(deviations / (norm or 1.0), 3).sum() * np.array([-1, 1])  # as each end sees
     corrected = quantile + skewness / 6
     root = np.cbrt(1 - skewness * corrected)
