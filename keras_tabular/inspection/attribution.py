@@ -10,8 +10,7 @@ import numpy as np
 
 from keras_tabular.column_statistics.summary import BACKGROUND_SIZE, ColumnSummary
 from keras_tabular.config.schema import Schema, input_name
-from keras_tabular.inspection.members import fold_means
-from keras_tabular.model_file.metadata import TrainingRows
+from keras_tabular.model_file.metadata import Ensemble, TrainingRows
 from keras_tabular.table.arrays import Inputs, Predict, feature_arrays
 from keras_tabular.table.parquet import count_rows, hash_parts, read_first_rows
 
@@ -147,3 +146,26 @@ def add_training_rows(model: "SavedModel", folder: Path, schema: Schema) -> "Sav
         disagreement=disagreement,
     )
     return replace(model, metadata=model.metadata.model_copy(update={"trained_on": trained_on}))
+
+
+def fold_means(
+    members: np.ndarray, ensemble: Ensemble, n_outputs: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the mean predictions of the networks of each fold.
+
+    Args:
+        members: Predictions of the model and of its members, as `SavedModel.predict_members`
+            returns them.
+        n_outputs: Number of outputs of the model.
+
+    Returns:
+        The means of each architecture and number of steps, float64, shape (names, folds, rows,
+        outputs); and their weights in the ensemble, shape (names,).
+    """
+    clipped = np.clip(members, *ensemble.target_range).reshape(len(members), -1, n_outputs)
+    means, first = [], 1  # after the predictions of the model
+    for _, folds in sorted(ensemble.folds.items()):
+        outputs = clipped[:, first : first + len(folds)].astype(np.float64)
+        means.append([outputs[:, np.equal(folds, k)].mean(axis=1) for k in sorted({*folds})])
+        first += len(folds)
+    return np.array(means), np.array([weight for _, weight in sorted(ensemble.weights.items())])

@@ -1,9 +1,10 @@
-"""Predictions of the folds' networks: how much the scores vary between trainings."""
+"""How much the scores vary between trainings, estimated from the members of one model."""
 
 import numpy as np
 
 from keras_tabular.evaluation.calibration import scale_by_temperature
-from keras_tabular.model_file.metadata import Ensemble, ModelMetadata
+from keras_tabular.inspection.attribution import fold_means
+from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.scoring.scores import Predictions, score
 
 DRAWS, PICKS = 50, 10  # of folds; and of architectures and steps, for the weights of a draw
@@ -41,26 +42,3 @@ def training_deviation(
         scores.append(score(rows._replace(y_pred=y_pred)))
     keys = set.intersection(*map(set, scores))
     return {key: float(np.std([values[key] for values in scores])) for key in sorted(keys)}
-
-
-def fold_means(
-    members: np.ndarray, ensemble: Ensemble, n_outputs: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the mean predictions of the networks of each fold.
-
-    Args:
-        members: Predictions of the model and of its members, as `SavedModel.predict_members`
-            returns them.
-        n_outputs: Number of outputs of the model.
-
-    Returns:
-        The means of each architecture and number of steps, float64, shape (names, folds, rows,
-        outputs); and their weights in the ensemble, shape (names,).
-    """
-    clipped = np.clip(members, *ensemble.target_range).reshape(len(members), -1, n_outputs)
-    means, first = [], 1  # after the predictions of the model
-    for _, folds in sorted(ensemble.folds.items()):
-        outputs = clipped[:, first : first + len(folds)].astype(np.float64)
-        means.append([outputs[:, np.equal(folds, k)].mean(axis=1) for k in sorted({*folds})])
-        first += len(folds)
-    return np.array(means), np.array([weight for _, weight in sorted(ensemble.weights.items())])

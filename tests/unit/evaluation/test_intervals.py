@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_tabular.evaluation.intervals import fit_intervals
-from keras_tabular.inspection.members import fold_means
+from keras_tabular.inspection.attribution import fold_means
 from keras_tabular.model_file.metadata import Ensemble
 
 
