@@ -12,6 +12,10 @@ simulation:
   group. Five groups have intervals of means over the rows only.
 - `mean`: 1,000 draws of rows that are right with a probability of 0.98, or of lognormal errors. The
   logarithm of these has a standard deviation of 1.25, so the interval of few rows is too narrow.
+- `skewed`: 2,000 draws of the losses of two equally good models with errors of other shapes. The
+  share is that of draws in which the first model is significantly worse, or that of draws in which
+  it is significantly better, whichever is larger. It should be 0.025. Three better models follow,
+  with the share of draws in which they are significantly better.
 
 The figures in docs/scores.md are from this script. The exit code is 1 if a limit is exceeded.
 
@@ -20,7 +24,7 @@ The figures in docs/scores.md are from this script. The exit code is 1 if a limi
 
 import sys
 from argparse import ArgumentParser
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain, product
 from typing import Any, NamedTuple
@@ -30,7 +34,12 @@ from scipy.special import expit, ndtri
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.scoring.scores import Predictions, score
-from keras_tabular.scoring.uncertainty import mean_interval, score_and_resample, share_interval
+from keras_tabular.scoring.uncertainty import (
+    mean_difference,
+    mean_interval,
+    score_and_resample,
+    share_interval,
+)
 from keras_tabular.tasks.task import Binary, Regression
 
 MANY_ROWS = 400_000
@@ -149,7 +158,7 @@ def measure_groups(draws: int = 200) -> Iterator[Measurement]:
 
 
 def measure_means(draws: int = 1000) -> Iterator[Measurement]:
-    errors, shares = {20: 0.78, 100: 0.88, 1000: 0.93}, {20: 0.92, 50: 0.92, 200: 0.92}
+    errors, shares = {20: 0.89, 100: 0.93, 1000: 0.94}, {20: 0.92, 50: 0.92, 200: 0.92}
     for rows, least in errors.items():
         rng, truth, inside = np.random.default_rng(0), np.exp(1.25**2 / 2), 0
         for _ in range(draws):
@@ -163,6 +172,82 @@ def measure_means(draws: int = 1000) -> Iterator[Measurement]:
             inside += low <= 0.98 <= high
         name = f"mean, {rows} rows with an accuracy of 0.98"
         yield Measurement(name, inside / draws, least, is_minimum=True)
+
+
+def draw_losses(rng: np.random.Generator, case: str, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the losses of two models for the same rows.
+
+    Except for classes and normal errors, the target is the product of two lognormal factors. They
+    are features of the models, and the first one is common to the ten rows of a group. The standard
+    deviation of the logarithm of the target is 1.
+
+    Args:
+        case: A key of `PAIRS_OF_MODELS`.
+    """
+    is_grouped = case.endswith("in groups")
+    first = rng.lognormal(0, 0.5**0.5, rows // 10 if is_grouped else rows)
+    first = np.repeat(first, 10) if is_grouped else first
+    second = rng.lognormal(0, 0.5**0.5, rows)
+    y, mean = first * second, np.exp(0.25)  # of each factor
+    match case.removesuffix(", in groups"):
+        case "too low or too high, squared errors":
+            return np.square(y - 0.7 * mean**2), np.square(y - 1.3 * mean**2)
+        case "too low or too high, absolute errors":
+            return np.abs(y - 0.5), np.abs(y - 1.59781)  # the expected errors are 1.24374
+        case "a feature each, squared errors":
+            return np.square(y - first * mean), np.square(y - second * mean)
+        case "too low or too high, log loss":  # 4.5 % of the rows are positive
+            probability = expit(rng.normal(-3.5, 1, rows))
+            positive = rng.random(rows) < probability
+            pair = np.clip(np.outer((0.4, 1.92508), probability), 0, 0.99)  # loss 0.17751
+            low, high = -np.log(np.where(positive, pair, 1 - pair))
+            return low, high
+        case "normal errors, squared":
+            errors = rng.normal(size=rows) + rng.normal(0, 0.5, (2, rows))
+            return np.square(errors[0]), np.square(errors[1])
+        case "normal and lognormal errors, squared":
+            return np.square(rng.normal(size=rows)), rng.lognormal(-1.125, 1.5, rows)
+        case "a feature better than none, squared errors":
+            return np.square(y - first * mean), np.square(y - mean**2)
+        case "too low better than too high, squared errors":
+            return np.square(y - 0.7 * mean**2), np.square(y - 1.5 * mean**2)
+        case _:  # "less noise, squared errors"
+            errors = rng.normal(size=rows) + np.outer((0.4, 0.6), rng.normal(size=rows))
+            return np.square(errors[0]), np.square(errors[1])
+
+
+# The largest allowed share of each side with up to 100 rows, and with more.
+EQUAL_MODELS = {
+    "too low or too high, squared errors": (0.06, 0.04),
+    "too low or too high, squared errors, in groups": (0.1, 0.045),
+    "too low or too high, absolute errors": (0.04, 0.04),
+    "a feature each, squared errors": (0.04, 0.04),
+    "too low or too high, log loss": (0.13, 0.04),
+    "normal errors, squared": (0.04, 0.04),
+    "normal and lognormal errors, squared": (0.09, 0.06),
+}
+BETTER_MODELS = (
+    "a feature better than none, squared errors",
+    "too low better than too high, squared errors",
+    "less noise, squared errors",
+)
+
+
+def measure_skewed_errors(draws: int = 2000) -> Iterator[Measurement]:
+    for case, rows in product((*EQUAL_MODELS, *BETTER_MODELS), (50, 100, 250, 1000, 4000)):
+        rng, weight, counts = np.random.default_rng(0), np.ones(rows), Counter[str]()
+        group = np.arange(rows) // 10 if case.endswith("in groups") else None
+        for _ in range(draws):
+            losses = draw_losses(rng, case, rows)
+            _, low, high = mean_difference(*losses, weight, group, is_share=False)
+            counts["worse"] += low > 0
+            counts["better"] += high < 0
+        name = f"skewed, {rows} rows, {case}"
+        if case in EQUAL_MODELS:
+            limit = EQUAL_MODELS[case][rows > 100]
+            yield Measurement(name, max(counts.values()) / draws, limit, is_minimum=False)
+        else:
+            yield Measurement(name, counts["better"] / draws, 0.1, is_minimum=True)
 
 
 def print_measurements(measurements: Iterable[Measurement]) -> None:
@@ -186,6 +271,7 @@ def main() -> None:
             measure_differences_of_noise(),
             measure_groups(),
             measure_means(),
+            measure_skewed_errors(),
         )
     )
 

@@ -65,19 +65,16 @@ def _advice_about_rows(evaluation: Evaluation, schema: Schema, params: Params) -
 
 def _advice_about_overfitting(evaluation: Evaluation, networks: Networks) -> Iterator[str]:
     train_loss, loss = (evaluation.value(rows, "loss") for rows in ("train", "cross_validation"))
-    if train_loss is None or loss is None or train_loss >= MAX_LOSS_RATIO * loss:
+    if train_loss is None or loss is None or train_loss >= MAX_LOSS_RATIO * loss or not networks:
         return
-    advice = (
-        f"The loss is {format_number(train_loss, loss)} on the training rows but "
-        f"{format_number(loss, train_loss)} in cross-validation. More rows are likely to help"
-    )
-    heaviest = max(networks, key=lambda name: networks[name]["weight"], default="")
-    params = networks[heaviest]["params"] if networks else {}
-    dropout = round(params.get("dropout", 0.0) + MORE_DROPOUT, 2)
-    if networks and dropout <= MAX_DROPOUT:
-        command = f"dvc exp run -S train.networks.{heaviest}.dropout={dropout:g}"
-        advice += f", or more dropout: `{command}`"
-    yield advice
+    heaviest = max(networks, key=lambda name: networks[name]["weight"])
+    dropout = round(networks[heaviest]["params"].get("dropout", 0.0) + MORE_DROPOUT, 2)
+    if dropout <= MAX_DROPOUT:
+        yield (
+            f"The networks overfit: the loss is {format_number(train_loss, loss)} on the training "
+            f"rows but {format_number(loss, train_loss)} in cross-validation. Try more dropout: "
+            f"`dvc exp run -S train.networks.{heaviest}.dropout={dropout:g}`"
+        )
 
 
 def _advice_about_baseline(strongest: Check | None, task: Task, params: Params) -> Iterator[str]:

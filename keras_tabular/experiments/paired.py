@@ -17,7 +17,8 @@ from keras_tabular.scoring.scores import Predictions
 from keras_tabular.scoring.uncertainty import MIN_ROWS_FOR_INTERVAL, score_and_resample
 
 MODEL_FILE, TEST_ROWS = Path("models/model.keras"), Path("data/split/test")
-Z = 1.96  # standard deviations in each half of a 95% interval
+# In each half of a 95% interval; Student's t, since about ten folds of each run estimate them.
+TRAINING_DEVIATIONS = 2.1
 
 
 class PairedScore(NamedTuple):
@@ -88,7 +89,8 @@ def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
 def widen(difference: Difference, deviation: float) -> Difference:
     """Add an independent standard deviation to the interval of a difference."""
     value = difference.value
-    low, high = (hypot(end - value, Z * deviation) for end in (difference.low, difference.high))
+    spread = TRAINING_DEVIATIONS * deviation
+    low, high = (hypot(end - value, spread) for end in (difference.low, difference.high))
     return Difference(value=value, low=value - low, high=value + high)
 
 

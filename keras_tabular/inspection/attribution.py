@@ -132,11 +132,11 @@ def add_training_rows(model: "SavedModel", folder: Path, schema: Schema) -> "Sav
     values = np.nan_to_num(contributions(model.predict, explained, permutations))
     sizes = np.abs(values).mean(axis=(0, 2))
     shares = sizes / sizes.sum() if sizes.any() else sizes
-    if ensemble := model.metadata.ensemble:
+    if (ensemble := model.metadata.ensemble) and not schema.classes:
         compared = rows[: max(min(MAX_ROWS_COMPARED, int(MAX_MULTIPLY_ADDS / work)), 10)]
-        members = model.predict_members(feature_arrays(compared, schema))[:, 1:]
-        variances = fold_predictions(members, ensemble).var(axis=1, ddof=1)
-        disagreement = float(variances.mean())
+        members = model.predict_members(feature_arrays(compared, schema))
+        means, weights = fold_means(members, ensemble, 1)
+        disagreement = float(np.average(means, axis=0, weights=weights).var(axis=0, ddof=1).mean())
     trained_on = TrainingRows(
         rows=sum(count_rows(folder)),
         md5=hash_parts(folder),
@@ -148,22 +148,24 @@ def add_training_rows(model: "SavedModel", folder: Path, schema: Schema) -> "Sav
     return replace(model, metadata=model.metadata.model_copy(update={"trained_on": trained_on}))
 
 
-def fold_predictions(members: np.ndarray, ensemble: Ensemble) -> np.ndarray:
-    """Compute the predictions of each fold's networks for rows of a regression.
+def fold_means(
+    members: np.ndarray, ensemble: Ensemble, n_outputs: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the mean predictions of the networks of each fold.
 
     Args:
-        members: Predictions of the members in the order of `predict_members`: (rows, members).
+        members: Predictions of the model and of its members, as `SavedModel.predict_members`
+            returns them.
+        n_outputs: Number of outputs of the model.
 
     Returns:
-        Float64, shape (rows, folds).
+        The means of each architecture and number of steps, float64, shape (names, folds, rows,
+        outputs); and their weights in the ensemble, shape (names,).
     """
-    n_folds = 1 + max(max(folds) for folds in ensemble.folds.values())
-    predictions, first = np.zeros((len(members), n_folds)), 0
-    clipped = np.clip(members.astype(np.float64), *ensemble.target_range)
-    for name, folds in sorted(ensemble.folds.items()):
-        outputs = clipped[:, first : first + len(folds)]
-        for fold in range(n_folds):
-            mean = outputs[:, np.equal(folds, fold)].mean(axis=1)
-            predictions[:, fold] += ensemble.weights[name] * mean
+    clipped = np.clip(members, *ensemble.target_range).reshape(len(members), -1, n_outputs)
+    means, first = [], 1  # after the predictions of the model
+    for _, folds in sorted(ensemble.folds.items()):
+        outputs = clipped[:, first : first + len(folds)].astype(np.float64)
+        means.append([outputs[:, np.equal(folds, k)].mean(axis=1) for k in sorted({*folds})])
         first += len(folds)
-    return predictions
+    return np.array(means), np.array([weight for _, weight in sorted(ensemble.weights.items())])

@@ -13,8 +13,9 @@ from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import write_json
 from keras_tabular.evaluation import plot_data
 from keras_tabular.evaluation.result import Result
-from keras_tabular.inspection import columns, effects, importance, slices, subgroups
+from keras_tabular.inspection import columns, effects, importance, members, slices, subgroups
 from keras_tabular.scoring.evaluation import EXPLANATION_LOG, Evaluation
+from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.groups import mean_group_size
 from keras_tabular.table.parquet import read_first_rows, read_parts
 
@@ -32,15 +33,11 @@ def explain(
 ) -> Evaluation:
     """Explain where the model is weak, what drives its predictions, and how the columns differ.
 
-    Args:
-        data: Folder with `split`.
-        metrics: Folder for the files slices, effects, columns and errors, and for the plots.
-        result: The evaluation, and the predictions by row set.
-        params: The section `evaluate` of params.yaml.
+    The result is the evaluation with what the explanations add to it, and with those that failed.
 
-    Returns:
-        The evaluation with the subgroups, the declared slices, the columns with test rows outside
-        of the training values, and the explanations that failed.
+    Args:
+        data, metrics: Folder with `split`, and folder for the files and plots.
+        result: The evaluation, and the predictions by row set.
     """
     test, metadata = result.predictions["test"], model.metadata
     evaluation, split, work = result.evaluation, data / "split", model.multiply_adds
@@ -71,6 +68,10 @@ def explain(
         write_json(files["errors"], slices.largest_errors(split / "test", test, schema))
     with log_failure("groups", failures):
         evaluation = subgroups.add_subgroups(result, split, schema, params, metadata.intervals)
+    with log_failure("training", failures):
+        rows = feature_arrays(held_out[: effects.MAX_ROWS], schema)
+        deviation = members.training_deviation(model.predict_members(rows), test, metadata)
+        evaluation = evaluation.model_copy(update={"training_deviation": deviation})
     with log_failure("plots", failures):
         plots = plot_data.compute_plots(test, increases, metadata.threshold_choice)
     keys = plot_data.row_keys(split / "test", schema)

@@ -23,12 +23,13 @@ MAX_JSON_BYTES = 2**28  # in a .keras file
 
 
 class Ensemble(Section, extra="ignore"):
-    """How the predictions of a regression's networks are combined, by architecture and epochs.
+    """How the predictions of the folds' networks are combined, by architecture and steps.
 
     Attributes:
         weights: Weight of the mean of these members.
         folds: The fold that each member was not trained on.
-        target_range: The lowest and the highest target value of the training rows.
+        target_range: The lowest and the highest target value of the training rows; 0 and 1, the
+            ends of a probability, for classes.
     """
 
     weights: dict[str, float]

@@ -148,9 +148,9 @@ class Evaluation(Section):
         interval_coverage: Coverage of the prediction intervals, if the model has any.
         equal_rows: Rows that are equal to rows of the training, by row set.
         outside_training: Share of the test rows outside the training values, by column.
+        training_deviation: Standard deviation of the scores of the test rows between trainings
+            that differ in their seed, by metric; empty if the model has a single network.
         classes_not_found: Classes with a recall of 0 on the test rows.
-        training_deviation: Standard deviation of scores of the test rows between trainings that
-            differ in their random numbers, by metric.
         failed_explanations: Error of each explanation that could not be computed, by its name.
         custom_metrics: Whether greater is better, by the name of each metric of the project.
         version: Version of the pipeline that trained the model.
@@ -170,8 +170,8 @@ class Evaluation(Section):
     interval_coverage: IntervalCoverage | None = None
     equal_rows: dict[str, EqualRows] = Field(default_factory=dict)
     outside_training: dict[str, float] = Field(default_factory=dict)
-    classes_not_found: tuple[str, ...] = ()
     training_deviation: dict[str, float] = Field(default_factory=dict)
+    classes_not_found: tuple[str, ...] = ()
     failed_explanations: dict[str, str] = Field(default_factory=dict)
     custom_metrics: dict[str, bool] = Field(default_factory=dict)
     version: str | None = None

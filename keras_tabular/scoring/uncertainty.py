@@ -3,8 +3,8 @@
 `ScoredPredictions.intervals` chooses a method for each score:
 
 - The accuracy is the share of correct rows and has Wilson's interval, see `share_interval`.
-- The loss and the mean absolute error are means over the rows. They have Student's interval, see
-  `mean_interval`.
+- The loss and the mean absolute error are means over the rows. They have Student's interval, which
+  is corrected for skewed errors, see `student_widths`.
 - The other scores have no formula. The same rows are drawn again with replacement, and the
   standard deviation of the score over these draws is its standard error, see `bootstrap_interval`.
 
@@ -19,12 +19,11 @@ the sums of the deviations of each group, and groups are drawn as a whole. Score
 Sources:
 
 - Wilson, "Probable inference, the law of succession, and statistical inference", 1927
-- Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the
-  binomial", 1934
+- Clopper and Pearson, "The use of confidence or fiducial limits", 1934
 - Kish, "Survey Sampling", 1965: the effective sample size
-- Efron and Tibshirani, "An introduction to the bootstrap", 1993
 - Bonett and Price, "Adjusted Wald confidence interval for a difference of binomial proportions
   based on paired data", 2012
+- Hall, "On the removal of skewness by transformation", 1992
 - Cameron and Miller, "A practitioner's guide to cluster-robust inference", 2015: rows in groups
 """
 
@@ -106,9 +105,8 @@ class ScoredPredictions(NamedTuple):
             if rows < MIN_ROWS_FOR_INTERVAL:
                 continue
             if key in self.row_values:
-                values, other_values = self.row_values[key], other.row_values[key]
-                is_share = key == "accuracy"
-                value, low, high = mean_difference(values, other_values, weight, group, is_share)
+                values = self.row_values[key], other.row_values[key]
+                value, low, high = mean_difference(*values, weight, group, key == "accuracy")
             else:
                 value = self.values[key] - other.values[key]
                 replicates = self.replicates[key] - other.replicates[key]
@@ -143,9 +141,9 @@ def score_and_resample(predictions: Predictions) -> ScoredPredictions:
 def rows_to_draw(classes: np.ndarray, group: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Choose the rows that are drawn: all rows, or a sample if there are many.
 
-    A sample consists of the first groups of each class, so that a rare class is complete. Each
-    group belongs to its rarest class, and without groups every row is a group of its own. If the
-    groups are so large that the sample still has many rows, only every n-th row is drawn.
+    A sample has the first groups of each class, so that a rare class is complete. Each group
+    belongs to its rarest class, and without groups every row is a group. If the groups are so large
+    that the sample still has many rows, only every n-th row is drawn.
 
     Returns:
         The indices of the rows, and how many rows each one represents; both of shape (drawn,).
@@ -176,8 +174,7 @@ def resampling_weights(
     """Yield how often each row is drawn, for some of the draws at a time.
 
     The counts follow a Poisson distribution, as in draws from many rows. A row that represents
-    others is drawn as often as all of these together, and the rows of a group are drawn together.
-    The seed is fixed.
+    others is drawn as often as all of these, and rows of a group are drawn together.
 
     Args:
         copies: Number of rows that each row represents, shape (rows,).
@@ -238,8 +235,8 @@ def score_mean(
 ) -> Score:
     """Return the mean of some rows as a score of the model, with its interval if that is finite.
 
-    The interval is that of a share if all values are 0 or 1, and Student's interval otherwise. The
-    arguments are those of `share_interval`. Rows of weight 0 are not counted.
+    The interval is that of a share if all values are 0 or 1, and that of a mean otherwise. Rows of
+    weight 0 are not counted. The arguments are those of `share_interval`.
     """
     compute_interval = share_interval if np.isin(values, (0, 1)).all() else mean_interval
     low, high = compute_interval(values, weight, group, alpha)
@@ -273,7 +270,7 @@ def share_interval(
     share, rows = float(np.average(values, weights=weight)), effective_sample_size(weight)
     z = NormalDist().inv_cdf(1 - alpha / 2)
     if group is not None:
-        half = student_half_width(values, weight, group, alpha)
+        half = min(student_widths(values, weight, group, alpha))
         variance = share * (1 - share)
         if variance and half > 1e-9:  # equal deviations may leave a rounding error
             rows = min(max(variance * (z / half) ** 2, 1), rows)
@@ -295,16 +292,16 @@ def share_interval(
 def mean_interval(
     values: np.ndarray, weight: np.ndarray, group: np.ndarray | None = None, alpha: float = ALPHA
 ) -> Interval:
-    """Compute Student's interval of a mean; it ends at 0 if no value is negative.
+    """Compute the interval of a mean, see `student_widths`; it ends at 0 if no value is negative.
 
     It is infinite if the rows say nothing about the spread of the values: for a single row, a
     single group, or equal values. The arguments are those of `share_interval`.
     """
     mean = float(np.average(values, weights=weight))
-    half = student_half_width(values, weight, group, alpha)
-    if half == np.inf or half <= 1e-12 * abs(mean):  # equal values may leave a rounding error
+    below, above = student_widths(values, weight, group, alpha)
+    if below == np.inf or below <= 1e-12 * abs(mean):  # equal values may leave a rounding error
         return -np.inf, np.inf
-    return max(mean - half, 0.0 if values.min() >= 0 else -np.inf), mean + half
+    return max(mean - below, 0.0 if values.min() >= 0 else -np.inf), mean + above
 
 
 def mean_difference(
@@ -314,41 +311,43 @@ def mean_difference(
     group: np.ndarray | None,
     is_share: bool,
 ) -> tuple[float, float, float]:
-    """Compare two means over the same rows: the first minus the second, with Student's interval.
+    """Return the first mean minus the second one over the same rows, and the ends of its interval.
 
     For shares, the interval of Bonett and Price has two more rows: one that only the first model
-    predicts correctly, and one that only the second does. It is thus not too narrow if few rows
-    differ, and agrees with McNemar's exact test. A single row or group says nothing, so the
-    interval of its difference contains 0.
+    predicts correctly, and one that only the second does. It is not too narrow if few rows differ,
+    and agrees with McNemar's exact test. The interval of a single row or group contains 0.
 
     Args:
-        first: Value of each row in the first mean, shape (rows,).
-        second: Value of each row in the second mean, shape (rows,).
-        weight: Weight of each row, shape (rows,).
-        group: Number of the group of each row, shape (rows,); None if the rows are independent.
+        first, second: Value of each row in the first and in the second mean, shape (rows,) each.
+        weight, group: Weight and group of each row, as in `share_interval`.
         is_share: Whether all values are 0 or 1.
-
-    Returns:
-        The difference, and the ends of its interval.
     """
     differences = first - second
     mean = center = float(np.average(differences, weights=weight))
-    weights = weight if group is None else np.bincount(group, weight)
-    if effective_sample_size(weights) < 2 and (group is not None or not is_share):
-        return mean, mean - abs(mean), mean + abs(mean)
     if is_share:
         added = np.square(weight).sum() / weight.sum()  # weight of each added row
         differences, weight = np.r_[differences, 1, -1], np.r_[weight, added, added]
         group = None if group is None else np.r_[group, group.max() + 1, group.max() + 2]
         center = float(np.average(differences, weights=weight))
-    half = student_half_width(differences, weight, group)
-    return mean, center - half, center + half
+    below, above = student_widths(differences, weight, group)
+    if below == np.inf:
+        return mean, mean - abs(mean), mean + abs(mean)
+    return mean, center - below, center + above
 
 
-def student_half_width(
+def student_widths(
     values: np.ndarray, weight: np.ndarray, group: np.ndarray | None, alpha: float = ALPHA
-) -> float:
-    """Compute half the width of Student's interval of a mean; infinite for a single group."""
+) -> np.ndarray:
+    """Compute how far Student's interval of a mean reaches below and above it.
+
+    If the values are skewed, the end on the side of their long tail is moved outwards to where
+    Hall's transformation of Student's t puts it. It would also move the other end inwards, which is
+    not done: a sample may show only one of two long tails. A single row or group has infinite
+    widths.
+
+    Returns:
+        Both widths, shape (2,).
+    """
     from scipy.special import stdtrit  # importing it takes 0.2 s
 
     relative_weight = weight / weight.sum()
@@ -356,11 +355,15 @@ def student_half_width(
     if group is not None:
         deviations, weight = np.bincount(group, deviations), np.bincount(group, weight)
     rows = effective_sample_size(weight)
-    if group is not None and rows < 2:
-        return np.inf
-    degrees_of_freedom = max(rows - 1, 1.0)
-    error = float(np.square(deviations).sum() * rows / degrees_of_freedom) ** 0.5
-    return float(stdtrit(degrees_of_freedom, 1 - alpha / 2)) * error
+    if rows < 2:
+        return np.full(2, np.inf)
+    quantile = float(stdtrit(rows - 1, 1 - alpha / 2))  # with rows - 1 degrees of freedom
+    norm = float(np.square(deviations).sum()) ** 0.5
+    error = norm * (rows / (rows - 1)) ** 0.5
+    skewness = np.power(deviations / (norm or 1.0), 3).sum() * np.array([-1, 1])  # as each end sees
+    corrected = quantile + skewness / 6
+    root = np.cbrt(1 - skewness * corrected)
+    return np.maximum(quantile, 3 * corrected / (root**2 + root + 1)) * error
 
 
 def effective_sample_size(weight: np.ndarray) -> float:

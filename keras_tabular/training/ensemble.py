@@ -181,12 +181,11 @@ def build_metadata(
     on_gpu = bool(tf.config.get_visible_devices("GPU"))
     repeats = is_exact and not on_gpu and platform.machine() in REPRODUCIBLE_MACHINES
     combination, statistics = None, setup.preprocessor.statistics
-    if not setup.task.classes and setup.train.folds > 1:
+    if setup.train.folds > 1:
         named = group_by(snapshots, "name")
         folds = {name: tuple(s.fold for s in named[name]) for name in ensemble.weights}
-        combination = Ensemble(
-            weights=ensemble.weights, folds=folds, target_range=statistics.target_range
-        )
+        target_range = (0.0, 1.0) if setup.task.classes else statistics.target_range
+        combination = Ensemble(weights=ensemble.weights, folds=folds, target_range=target_range)
     class_weights = setup.preprocessor.class_weights.tolist()
     return ModelMetadata(
         task=setup.schema.task,

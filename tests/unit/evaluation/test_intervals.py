@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_tabular.evaluation.intervals import fit_intervals
-from keras_tabular.inspection.attribution import fold_predictions
+from keras_tabular.inspection.attribution import fold_means
 from keras_tabular.model_file.metadata import Ensemble
 
 
@@ -41,6 +41,8 @@ def test_an_interval_is_wide_where_errors_are_large() -> None:
 def test_the_prediction_of_a_fold_is_the_weighted_mean_of_its_own_networks() -> None:
     folds, weights = {"b": (0, 1), "a": (0, 0, 1, 1)}, {"a": 0.25, "b": 0.75}
     ensemble = Ensemble(folds=folds, weights=weights, target_range=(0.0, 10.0))
-    members = np.array([[1.0, 3.0, 5.0, 7.0, 20.0, 4.0]])  # the members of a come first
+    members = np.array([[9.0, 1.0, 3.0, 5.0, 7.0, 20.0, 4.0]])  # after the model, those of a
     expected = [0.25 * 2 + 0.75 * 10, 0.25 * 6 + 0.75 * 4]
-    assert fold_predictions(members, ensemble).tolist() == [expected]
+    means, weights_by_name = fold_means(members, ensemble, 1)
+    predictions = np.average(means, axis=0, weights=weights_by_name)
+    assert predictions.ravel().tolist() == expected

@@ -86,7 +86,7 @@ def test_an_interval_contains_the_difference_between_trainings(folder: Path) -> 
     ]
     difference = paired_scores(*runs)["loss"].difference
     assert difference.within_chance
-    assert difference.high - difference.value == pytest.approx(1.96 * 0.5, rel=0.01)
+    assert difference.high - difference.value == pytest.approx(2.1 * 0.5, rel=0.01)
 
 
 def test_runs_without_common_rows_are_not_compared(folder: Path) -> None:

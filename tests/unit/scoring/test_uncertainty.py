@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, skew
+from scipy.stats import t as student_t
 
 from keras_tabular.evaluation.result import with_best_constant
 from keras_tabular.scoring.scores import Predictions
@@ -51,6 +52,19 @@ def test_the_interval_of_a_mean_ends_at_0_and_equal_values_have_none() -> None:
     assert interval == pytest.approx((0.4003, 0.5997), abs=1e-4)
     assert mean_interval(np.array([0.0, 0.0, 9.0]), np.ones(3))[0] == 0.0
     assert mean_interval(np.array([0.1] * 3), np.ones(3)) == (-np.inf, np.inf)
+
+
+def test_the_end_on_the_side_of_a_long_tail_solves_the_equation_of_hall() -> None:
+    values, weight = np.random.default_rng(0).lognormal(size=30), np.ones(30)
+    low, high = mean_interval(values, weight)
+    error, s = values.std(ddof=1) / 30**0.5, skew(values) / 30**0.5
+    t = (values.mean() - high) / error
+    assert ((1 + s * t / 3) ** 3 - 1) / s + s / 6 == pytest.approx(-student_t.ppf(0.975, 29))
+    assert low == pytest.approx(values.mean() - student_t.ppf(0.975, 29) * error)
+    reverse = mean_difference(np.zeros(30), values, weight, None, is_share=False)
+    assert reverse == pytest.approx((-values.mean(), -high, -low))
+    in_groups = mean_interval(np.repeat(values, 3), np.ones(90), np.repeat(np.arange(30), 3))
+    assert in_groups == pytest.approx((low, high))
 
 
 # McNemar's p-values are 0.062, 0.031 and 0.065.

@@ -1,0 +1,133 @@
+"""Measure how often two trainings that differ only in their seed are called different.
+
+Nothing is trained: networks are random functions around a common function, which is the truth plus
+an error that all trainings share. A model is the weighted mean of 20 networks of one architecture
+and of ten of another one. There are 200 pairs of models for each task and number of test rows. The
+names of the lines end with the rule:
+
+- `interval`: the 95% interval of the paired difference of the loss does not contain 0. This rule
+  ignores the training, and has no limit.
+- `interval and deviation`: the difference is also larger than 2.1 times the root of the sum of the
+  variances of both trainings, see `inspection.members`.
+- `added variances`: the difference is larger than 2.1 times the root of the sum of three variances:
+  that of the paired difference and those of both trainings.
+- `better`: the share of pairs in which the rule `added variances` finds a model whose function has
+  a smaller error.
+- `deviation`: the estimated standard deviation as a share of the true one.
+
+The figures in docs/scores.md are from this script. The exit code is 1 if a limit is exceeded.
+
+    python -m benchmarks.trainings
+"""
+
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+from scipy.special import expit
+
+from benchmarks.intervals import BINARY, REGRESSION, Measurement, print_measurements
+from keras_tabular.inspection.members import training_deviation
+from keras_tabular.model_file.metadata import Ensemble, ModelMetadata
+from keras_tabular.scoring.scores import Predictions
+from keras_tabular.scoring.uncertainty import mean_difference
+
+ENSEMBLE = Ensemble(
+    weights={"realmlp": 0.8, "plain": 0.2},
+    folds={"realmlp": (*range(10), *range(10)), "plain": tuple(range(10))},
+    target_range=(-100.0, 100.0),
+)
+METADATA = ModelMetadata(ensemble=ENSEMBLE)
+COLUMNS, WAVES = 5, 30
+SPREAD = 0.6  # deviation of the networks from each other
+ERROR, SMALLER_ERROR = 0.6, 0.5  # deviation of the common error of all networks
+QUANTILE = 2.1  # Student's t for the ten folds of both models
+MAX_SHARE_OF_DIFFERENCES = 0.06
+
+
+class Table:
+    """Random rows, and random functions of their columns."""
+
+    def __init__(self, rng: np.random.Generator, task: str, rows: int) -> None:
+        self.rng, self.task = rng, BINARY if task == "binary" else REGRESSION
+        x = rng.normal(size=(rows, COLUMNS))
+        phases = rng.uniform(0, 2 * np.pi, WAVES)
+        self.waves = np.cos(x @ rng.normal(size=(COLUMNS, WAVES)) + phases) * (2 / WAVES) ** 0.5
+        self.truth = x[:, 0] + x[:, 1] ** 2 / 2 - 0.5 + x[:, 2] * x[:, 3] / 2
+        self.error = self.draw_functions(1)[:, 0]
+        is_positive = rng.random(rows) < expit(self.truth)
+        self.y = is_positive * 1.0 if task == "binary" else self.truth + rng.normal(size=rows)
+
+    def draw_functions(self, count: int) -> np.ndarray:
+        """Draw functions with a standard deviation of 1: float64, shape (rows, functions)."""
+        return self.waves @ self.rng.normal(size=(WAVES, count))
+
+    def train(self, error: float = ERROR) -> tuple[Predictions, dict[str, float]]:
+        """Draw a model; return its predictions and the deviation of its scores."""
+        common = self.truth + error * self.error
+        means, members = np.zeros(len(common)), []
+        for name, folds in sorted(ENSEMBLE.folds.items()):
+            outputs = common[:, None] + SPREAD * self.draw_functions(len(folds))
+            outputs = outputs if self.task is REGRESSION else expit(outputs)
+            means += ENSEMBLE.weights[name] * outputs.mean(axis=1)
+            members.append(outputs)
+        rows = Predictions(self.task, self.y, means[:, None], np.ones(len(self.y)))
+        return rows, training_deviation(np.hstack([means[:, None], *members]), rows, METADATA)
+
+
+def compare(
+    first: tuple[Predictions, dict[str, float]], second: tuple[Predictions, dict[str, float]]
+) -> tuple[float, float, float]:
+    """Compare the losses of two models.
+
+    Returns:
+        The difference, its standard error for the trained models, and the standard deviation of the
+        difference between two trainings.
+    """
+    losses, other_losses = (rows.row_losses for rows, _ in (first, second))
+    value, low, high = mean_difference(losses, other_losses, first[0].weight, None, is_share=False)
+    # The end that is nearer to 0 decides.
+    error = (value - low if value > 0 else high - value) / 1.96
+    return value, error, (first[1]["loss"] ** 2 + second[1]["loss"] ** 2) ** 0.5
+
+
+def measure_trainings(
+    pairs: int = 200, counts: tuple[int, ...] = (250, 1000, 5000)
+) -> Iterator[Measurement]:
+    for task, rows in product(("binary", "regression"), counts):
+        rng = np.random.default_rng(0)
+        same, better = [], []
+        for _ in range(pairs):
+            table = Table(rng, task, rows)
+            model = table.train()
+            same.append(compare(model, table.train()))
+            better.append(compare(model, table.train(SMALLER_ERROR)))
+        value, error, deviation = np.abs(np.array(same)).T
+        is_outside = value > 1.96 * error
+        shares = {
+            "interval": (is_outside, 1.0),
+            "interval and deviation": (is_outside & (value > QUANTILE * deviation), 0.07),
+            "added variances": (
+                value > QUANTILE * np.hypot(error, deviation),
+                MAX_SHARE_OF_DIFFERENCES,
+            ),
+        }
+        name = f"{task}, {rows} rows"
+        for rule, (is_different, limit) in shares.items():
+            share = float(is_different.mean())
+            yield Measurement(f"{name}: {rule}", share, limit, is_minimum=False)
+        value, error, deviation_of_better = np.array(better).T
+        is_better = value > QUANTILE * np.hypot(error, deviation_of_better)
+        yield Measurement(f"{name}: better", float(is_better.mean()), 0.0, is_minimum=True)
+        ratio = float((np.square(deviation).mean() / np.square(np.array(same)[:, 0]).mean()) ** 0.5)
+        yield Measurement(f"{name}: deviation", ratio, 0.8, is_minimum=True)
+
+
+def main() -> None:
+    ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
+    print_measurements(measure_trainings())
+
+
+if __name__ == "__main__":
+    main()
