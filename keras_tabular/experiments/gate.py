@@ -40,6 +40,7 @@ NOT_SETTLED = "not settled by these rows"
 LEARNT = {"pass": "", "fail": f"; {NOTHING_LEARNT}", "undecided": f"; {TOO_FEW_ROWS}"}
 KEEPS_RULES = "The run keeps every rule of the gate"
 MIN_USEFUL_GAIN = 0.05  # share of the loss of a constant; a model without it is of no use
+RANDOM_AUC = 0.5  # area under the ROC curve of an order by chance
 MAX_LOSS_RATIO = 2.0  # of a baseline's loss on test rows to the cross-validated one
 POWER = (1.96 + 0.84) / 1.96  # half widths of a difference that is found in 80% of draws
 
@@ -132,13 +133,17 @@ def _headline(evaluation: Evaluation, constant: Check, key: str, task: Task) -> 
     gain = format_relative(constant.difference, constant.allowed)
     label = task.loss_label if key == "loss" else metric(key).label
     text = f"{label} {format_number(score.value)} on {rows}{interval}, {gain} than no model"
+    ranking = find_ranking(evaluation, task)
+    if constant.status == "pass" and constant.difference.within_chance and ranking:
+        return f"{text}; {metric(ranking.metric).label} {format_number(ranking.value)}"
     return text + LEARNT[constant.status]
 
 
 def check_constant(evaluation: Evaluation, task: Task, keys: Sequence[str]) -> Check:
     """Compare the model with the constant baseline.
 
-    It passes if the model is significantly better, and fails if the interval excludes a useful
+    It passes if the model is significantly better, or if it is better and the order of its
+    probabilities is significantly better than chance. It fails if the interval excludes a useful
     gain. Otherwise, the rows are too few to tell.
 
     Args:
@@ -150,10 +155,18 @@ def check_constant(evaluation: Evaluation, task: Task, keys: Sequence[str]) -> C
         reason = f"There are {TOO_FEW_ROWS}: {evaluation.rows('test'):,}"
         return Check(rule=f"beat_baselines {name}", status="undecided", reason=reason)
     status: Status = "pass"
-    if score.difference.high >= 0:
-        is_excluded = score.difference.low > -MIN_USEFUL_GAIN * abs(score.value)
+    difference = score.difference
+    has_gained = difference.value < 0 and find_ranking(evaluation, task) is not None
+    if difference.high >= 0 and not has_gained:
+        is_excluded = difference.low > -MIN_USEFUL_GAIN * abs(score.value)
         status = "fail" if is_excluded else "undecided"
     return _comparison(evaluation, score, keys, status, "")
+
+
+def find_ranking(evaluation: Evaluation, task: Task) -> Score | None:
+    """Return the ROC AUC of the test rows if it is significantly better than chance."""
+    score = evaluation.score("test", task.second_metric) if task.classes else None
+    return score if score and score.interval and score.interval[0] > RANDOM_AUC else None
 
 
 def check_baseline(

@@ -12,7 +12,7 @@ from keras_tabular.experiments import paired
 from keras_tabular.experiments.gate import check_base, compare_with_base, evaluate_gate
 from keras_tabular.experiments.paired import PairedScore
 from keras_tabular.experiments.verdict import Verdict
-from keras_tabular.scoring.evaluation import Difference, EqualRows, Evaluation
+from keras_tabular.scoring.evaluation import Difference, EqualRows, Evaluation, Score
 from keras_tabular.tasks.metrics import CONSTANTS
 from keras_tabular.tasks.task import TASKS, Binary, Multiclass, Regression, TaskName
 from tests.helpers import build_evaluation, build_schema, load_train_params
@@ -75,6 +75,27 @@ def test_nothing_was_learnt_if_a_useful_gain_is_excluded(
     assert verdict.reason.count("Compared with") == 1
     (step,) = verdict.next_steps
     assert "`" not in step  # nothing suggests using the model
+
+
+@pytest.mark.parametrize(
+    ("constant", "low", "ending"),
+    [
+        (TOO_FEW, 0.6, "; ROC AUC 0.700"),
+        (TOO_FEW, 0.4, "; too few rows to tell if anything was learnt"),
+        (NOT_SIGNIFICANT, 0.6, "; nothing was learnt"),  # its probabilities are no better
+    ],
+)
+def test_an_order_that_is_better_than_chance_shows_that_something_was_learnt(
+    constant: Difference, low: float, ending: str
+) -> None:
+    evaluation = build_differences(constant=constant)
+    area = Score(
+        row_set="test", model="model", metric="roc_auc", value=0.7, rows=254, interval=(low, 0.8)
+    )
+    evaluation = evaluation.model_copy(update={"scores": (*evaluation.scores, area)})
+    verdict = run_gate(evaluation, Gate(beat_baselines=("constant",)))
+    assert verdict.headline.endswith(ending)
+    assert (verdict.status == "pass") == ("ROC" in ending)
 
 
 @pytest.mark.parametrize(
