@@ -15,34 +15,22 @@ from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Gate
 from keras_tabular.core.numbers import format_number
-from keras_tabular.evaluation.summary import (
-    OTHER_PLACES,
-    evaluation_warnings,
-    format_interval,
-)
+from keras_tabular.evaluation.summary import evaluation_warnings, format_interval
 from keras_tabular.experiments.advice import Networks, next_steps
+from keras_tabular.experiments.losses import NOT_SETTLED, Losses, format_relative
 from keras_tabular.experiments.run import Run, is_shallow, mismatch
-from keras_tabular.experiments.verdict import STATUSES, Check, Status, Verdict, worst_status
-from keras_tabular.scoring.evaluation import (
-    MODEL,
-    Difference,
-    Evaluation,
-    Interval,
-    Score,
-    model_values,
+from keras_tabular.experiments.verdict import (
+    STATUSES,
+    Check,
+    Status,
+    Verdict,
+    judge,
+    worst_status,
 )
-from keras_tabular.tasks.metrics import BASELINES, CONSTANTS, deciding_metric, metric
-from keras_tabular.tasks.task import Task
+from keras_tabular.scoring.evaluation import MODEL, Difference, Evaluation, Interval, model_values
+from keras_tabular.tasks.metrics import deciding_metric, metric
 
-NOTHING_LEARNT = "nothing was learnt"
-TOO_FEW_ROWS = "too few rows to tell if anything was learnt"
-NOT_SETTLED = "not settled by these rows"
-LEARNT = {"pass": "", "fail": f"; {NOTHING_LEARNT}", "undecided": f"; {TOO_FEW_ROWS}"}
 KEEPS_RULES = "The run keeps every rule of the gate"
-MIN_USEFUL_GAIN = 0.05  # share of the loss of a constant; a model without it is of no use
-RANDOM_AUC = 0.5  # area under the ROC curve of an order by chance
-MAX_LOSS_RATIO = 2.0  # of a baseline's loss on test rows to the cross-validated one
-POWER = (1.96 + 0.84) / 1.96  # half widths of a difference that is found in 80% of draws
 
 
 def evaluate_gate(
@@ -60,17 +48,17 @@ def evaluate_gate(
         networks: Weight and parameters of each architecture that was trained.
     """
     gate, task = params.gate, schema.learning_task
-    keys = list(dict.fromkeys([deciding_metric(params.train.loss), evaluation.primary_metrics[0]]))
-    constant = check_constant(evaluation, task, keys)
+    keys = dict.fromkeys([deciding_metric(params.train.loss), evaluation.primary_metrics[0]])
+    losses = Losses(evaluation, task, (*keys,))
+    constant = losses.compare_with_constant()
     limits = [*check_limits(evaluation, gate), *check_subgroups(evaluation, gate.groups)]
     names = [task.baselines[kind] for kind in gate.beat_baselines if kind != "constant"]
-    breakdowns = {name: find_breakdown(evaluation, task, name, keys[0]) for name in names}
-    margin = gate.margin or 0.0
-    comparisons = [check_baseline(evaluation, name, keys, margin, breakdowns) for name in names]
+    broken = [text for name in names if (text := losses.find_breakdown(name))]
+    margin, all_broke_down = gate.margin or 0.0, len(broken) == len(names)
+    comparisons = [losses.compare_with(name, margin, all_broke_down) for name in names]
     required = [constant] if "constant" in gate.beat_baselines else []
     has_learnt, warnings = constant.status == "pass", evaluation_warnings(evaluation, task)
     if has_learnt:
-        broken = [text for text in breakdowns.values() if text]
         warnings += [f"{text}, so that beating it shows nothing" for text in broken]
     strongest = min(comparisons, key=_rank, default=None)
     decisive = [strongest] if strongest else []
@@ -80,7 +68,7 @@ def evaluate_gate(
         warnings.insert(0, constant.reason)
     verdict = Verdict(
         status="pass",
-        headline=_headline(evaluation, constant, keys[0], task),
+        headline=losses.headline(constant),
         reason=KEEPS_RULES,
         warnings=tuple(warnings),
         next_steps=tuple(next_steps(evaluation, constant, strongest, schema, params, networks)),
@@ -112,184 +100,9 @@ def _add_checks(verdict: Verdict, checks: Sequence[Check], reasons: Sequence[Che
     return verdict.model_copy(update=update | {"checks": (*verdict.checks, *checks)})
 
 
-def judge(low: float, high: float, limit: float) -> Status:
-    """Judge by an interval whether a value is at most a limit."""
-    if high <= limit:
-        return "pass"
-    return "fail" if low > limit else "undecided"
-
-
 def _rank(check: Check) -> tuple[int, float]:
     """Sort by status, the worst first, then by the loss of the baseline, the best first."""
     return STATUSES.index(check.status), float("inf") if check.allowed is None else check.allowed
-
-
-def _headline(evaluation: Evaluation, constant: Check, key: str, task: Task) -> str:
-    """Say how large the loss is, how sure that is, and how much the model gains."""
-    rows, score = f"{evaluation.rows('test'):,} test rows", evaluation.score("test", key)
-    if score is None or constant.difference is None or constant.allowed is None:
-        return f"There are {TOO_FEW_ROWS}"
-    interval = f" {format_interval(*score.interval)}" if score.interval else ""
-    gain = format_relative(constant.difference, constant.allowed)
-    label = task.loss_label if key == "loss" else metric(key).label
-    text = f"{label} {format_number(score.value)} on {rows}{interval}, {gain} than no model"
-    ranking = find_ranking(evaluation, task)
-    if constant.status == "pass" and constant.difference.within_chance and ranking:
-        return f"{text}; {metric(ranking.metric).label} {format_number(ranking.value)}"
-    return text + LEARNT[constant.status]
-
-
-def check_constant(evaluation: Evaluation, task: Task, keys: Sequence[str]) -> Check:
-    """Compare the model with the constant baseline.
-
-    It passes if the model is significantly better, or if it is better and the order of its
-    probabilities is significantly better than chance. It fails if the interval excludes a useful
-    gain. Otherwise, the rows are too few to tell.
-
-    Args:
-        keys: Keys of the metrics to report; the first one is a loss, which decides.
-    """
-    name = task.baselines["constant"]
-    score = evaluation.score("test", keys[0], name)
-    if score is None or score.difference is None:
-        reason = f"There are {TOO_FEW_ROWS}: {evaluation.rows('test'):,}"
-        return Check(rule=f"beat_baselines {name}", status="undecided", reason=reason)
-    status: Status = "pass"
-    difference = score.difference
-    has_gained = difference.value < 0 and find_ranking(evaluation, task) is not None
-    if difference.high >= 0 and not has_gained:
-        is_excluded = difference.low > -MIN_USEFUL_GAIN * abs(score.value)
-        status = "fail" if is_excluded else "undecided"
-    return _comparison(evaluation, score, keys, status, "")
-
-
-def find_ranking(evaluation: Evaluation, task: Task) -> Score | None:
-    """Return the ROC AUC of the test rows if it is significantly better than chance."""
-    score = evaluation.score("test", task.second_metric) if task.classes else None
-    return score if score and score.interval and score.interval[0] > RANDOM_AUC else None
-
-
-def check_baseline(
-    evaluation: Evaluation,
-    name: str,
-    keys: Sequence[str],
-    margin: float,
-    breakdowns: Mapping[str, str],
-) -> Check:
-    """Compare the model with another baseline by the paired difference of the loss.
-
-    Args:
-        keys: As for `check_constant`.
-        margin: Share of the baseline's loss by which the model may be worse. With 0, it passes if
-            it is significantly better, and fails if it is significantly worse.
-        breakdowns: The result of `find_breakdown` for each baseline. If all broke down, the model
-            cannot pass.
-    """
-    score = evaluation.score("test", keys[0], name)
-    if score is None or score.difference is None:
-        problem = "there are too few test rows, or no score to compare with"
-        reason = f"Compared with {BASELINES[name]}: {problem}"
-        return Check(rule=f"beat_baselines {name}", status="undecided", reason=reason)
-    difference, unit = score.difference, abs(score.value)
-    status, words = judge(difference.low, difference.high, margin * unit), ""
-    if not margin and difference.within_chance:  # two equal models, too
-        status = "undecided"
-    if status == "undecided":
-        words = f"; {NOT_SETTLED}"
-    elif margin and difference.high > 0:
-        inside = "equivalent within" if difference.low >= -margin * unit else "within"
-        words = f"; {inside if status == 'pass' else 'worse than'} the margin of {margin:.0%}"
-    if status == "pass" and breakdowns[name]:
-        status = "undecided" if all(breakdowns.values()) else "pass"
-        words = f"; but {breakdowns[name]}"
-    return _comparison(evaluation, score, keys, status, words)
-
-
-def _comparison(
-    evaluation: Evaluation, score: Score, keys: Sequence[str], status: Status, words: str
-) -> Check:
-    """Build the check of a comparison with the score of a baseline."""
-    name, difference, details = score.model, score.difference, []
-    if difference is None:
-        raise ValueError(f"{score.key}: there is no difference from {name}")
-    for key in keys:
-        value, baseline = evaluation.value("test", key), evaluation.value("test", key, name)
-        label = metric(key).label
-        label = label if label[:2].isupper() else label.lower()  # but ROC AUC, R² and F1
-        scores = format_number(value, baseline), format_number(baseline, value)
-        details.append(f"{label} {' vs '.join(scores)}")
-    for place, where in OTHER_PLACES.items():
-        if (other := evaluation.score(place, keys[0], name)) and other.difference:
-            outcome = "better" if other.difference.high < 0 else "worse"
-            outcome = "not settled" if other.difference.within_chance else outcome
-            details.append(f"{where}: {outcome}")
-    title = f"Compared with {CONSTANTS.get(name, BASELINES[name])}"
-    relative = format_relative(difference, score.value)
-    return Check(
-        rule=f"beat_baselines {name}",
-        status=status,
-        reason=f"{title}: {relative}{words} ({'; '.join(details)})",
-        value=evaluation.value("test", score.metric),
-        allowed=score.value,
-        metric=score.metric,
-        difference=difference,
-    )
-
-
-def find_breakdown(evaluation: Evaluation, task: Task, name: str, key: str) -> str:
-    """Say whether a baseline broke down on the test rows; empty if it did not.
-
-    Its loss is then higher than that of a constant, or the whole interval of its loss is above
-    `MAX_LOSS_RATIO` times its loss in cross-validation.
-
-    Args:
-        key: Key of the loss.
-    """
-    constant = evaluation.value("test", key, task.baselines["constant"])
-    score, label = evaluation.score("test", key, name), BASELINES[name]
-    if score is None:
-        return ""
-    if constant is not None and score.value > constant:
-        loss, other = format_number(score.value, constant), format_number(constant, score.value)
-        return f"{label} is worse than no model (loss {loss} vs {other})"
-    for place, where in OTHER_PLACES.items():
-        held_out = evaluation.value(place, key, name)
-        if held_out and score.interval and score.interval[0] > MAX_LOSS_RATIO * held_out:
-            loss, other = format_number(score.value), format_number(held_out)
-            return f"{label} broke down (loss {loss}, and {other} {where})"
-    return ""
-
-
-def smallest_difference(difference: Difference, base: float) -> str:
-    """Return the share of a loss that a difference must have to be found in 80% of draws.
-
-    Args:
-        difference: A difference with the width of its interval.
-    """
-    return _percent(POWER * (difference.high - difference.low) / 2, base)
-
-
-def format_relative(difference: Difference, base: float) -> str:
-    """Say in percent of a base how much better or worse a loss is, from end to end.
-
-    Returns:
-        For example "1.7% to 6.2% better", or "between 3.3% better and 0.3% worse".
-    """
-    low, high = (_percent(abs(end), base) for end in (difference.low, difference.high))
-    if difference.low < 0 < difference.high:
-        return f"between {low} better and {high} worse"
-    is_better = difference.high <= 0
-    first, last = (high, low) if is_better else (low, high)
-    span = first if first == last else f"{first} to {last}"
-    return f"{span} {'better' if is_better else 'worse'}"
-
-
-def _percent(value: float, base: float) -> str:
-    """Format a value in percent of a base; as it is if the base is 0."""
-    if not base:
-        return format_number(value)
-    share = 100 * value / abs(base)
-    return f"{share:.{0 if share >= 10 else 1}f}%"
 
 
 def check_limits(evaluation: Evaluation, gate: Gate) -> Iterator[Check]:

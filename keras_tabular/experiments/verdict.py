@@ -58,3 +58,10 @@ class Verdict(Section):
 def worst_status(statuses: Sequence[Status]) -> Status:
     """Return the worst of some statuses; `pass` if there are none."""
     return next((status for status in STATUSES if status in statuses), "pass")
+
+
+def judge(low: float, high: float, limit: float) -> Status:
+    """Judge by an interval whether a value is at most a limit."""
+    if high <= limit:
+        return "pass"
+    return "fail" if low > limit else "undecided"

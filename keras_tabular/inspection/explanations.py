@@ -12,6 +12,7 @@ from keras_tabular.config.sections import Evaluate
 from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import write_json
 from keras_tabular.evaluation import plot_data
+from keras_tabular.evaluation.plot_data import row_keys
 from keras_tabular.evaluation.result import Result
 from keras_tabular.inspection import columns, effects, importance, members, slices, subgroups
 from keras_tabular.scoring.evaluation import EXPLANATION_LOG, Evaluation
@@ -74,8 +75,7 @@ def explain(
         evaluation = evaluation.model_copy(update={"training_deviation": deviation})
     with log_failure("plots", failures):
         plots = plot_data.compute_plots(test, increases, metadata.threshold_choice)
-    keys = plot_data.row_keys(split / "test", schema)
-    plot_data.write_plots(metrics / "plots", plots, test, keys)
+    plot_data.write_plots(metrics / "plots", plots, test, row_keys(split / "test", schema))
     outside = columns.outside_training(differences, metadata.attribution)
     update = {"outside_training": outside, "failed_explanations": failures}
     return evaluation.model_copy(update=update)

@@ -1,0 +1,191 @@
+"""The comparisons of a model with its baselines by the loss on the test rows, and their words."""
+
+from typing import NamedTuple
+
+from keras_tabular.core.numbers import format_number
+from keras_tabular.evaluation.summary import OTHER_PLACES, format_interval
+from keras_tabular.experiments.verdict import Check, Status, judge
+from keras_tabular.scoring.evaluation import MODEL, Difference, Evaluation, Score
+from keras_tabular.tasks.metrics import BASELINES, CONSTANTS, metric
+from keras_tabular.tasks.task import Task
+
+NOTHING_LEARNT = "nothing was learnt"
+TOO_FEW_ROWS = "too few rows to tell if anything was learnt"
+LEARNT = {"pass": "", "fail": f"; {NOTHING_LEARNT}", "undecided": f"; {TOO_FEW_ROWS}"}
+NOT_SETTLED = "not settled by these rows"
+MIN_USEFUL_GAIN = 0.05  # share of the loss of a constant; a model without it is of no use
+RANDOM_AUC = 0.5  # area under the ROC curve of an order by chance
+MAX_LOSS_RATIO = 2.0  # of a baseline's loss on test rows to the cross-validated one
+POWER = (1.96 + 0.84) / 1.96  # half widths of a difference that is found in 80% of draws
+
+
+class Losses(NamedTuple):
+    """The loss of a model on the test rows, next to the losses of its baselines.
+
+    Attributes:
+        key: Key of the loss, which decides every comparison.
+        keys: Keys of the metrics to report, the loss first.
+    """
+
+    evaluation: Evaluation
+    task: Task
+    keys: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        return self.keys[0]
+
+    @property
+    def constant(self) -> str:
+        """The name of the constant baseline."""
+        return self.task.baselines["constant"]
+
+    @property
+    def ranking(self) -> Score | None:
+        """The ROC AUC if it is significantly better than chance."""
+        score = (
+            self.evaluation.score("test", self.task.second_metric) if self.task.classes else None
+        )
+        return score if score and score.interval and score.interval[0] > RANDOM_AUC else None
+
+    def headline(self, learnt: Check) -> str:
+        """Say how large the loss is, how sure that is, and how much the model gains.
+
+        Args:
+            learnt: The comparison with the constant.
+        """
+        score = self.evaluation.score("test", self.key)
+        if score is None or learnt.difference is None or learnt.allowed is None:
+            return f"There are {TOO_FEW_ROWS}"
+        interval = f" {format_interval(*score.interval)}" if score.interval else ""
+        label = self.task.loss_label if self.key == "loss" else metric(self.key).label
+        text = f"{label} {format_number(score.value)} on {score.rows:,} test rows{interval}"
+        text += f", {format_relative(learnt.difference, learnt.allowed)} than no model"
+        if learnt.status == "pass" and learnt.difference.within_chance and self.ranking:
+            return (
+                f"{text}; {metric(self.ranking.metric).label} {format_number(self.ranking.value)}"
+            )
+        return text + LEARNT[learnt.status]
+
+    def compare_with_constant(self) -> Check:
+        """Check whether the model has learnt something.
+
+        It passes if it is significantly better than the constant, or if it is better and the order
+        of its probabilities is significantly better than chance. It fails if the interval excludes
+        a useful gain. Otherwise, the rows are too few to tell.
+        """
+        loss, difference = self._baseline(self.constant)
+        status: Status = "undecided"
+        if difference and (difference.high < 0 or (difference.value < 0 and self.ranking)):
+            status = "pass"
+        elif difference and difference.low > -MIN_USEFUL_GAIN * loss:
+            status = "fail"
+        return self._check(self.constant, status, "")
+
+    def compare_with(self, name: str, margin: float, all_broke_down: bool) -> Check:
+        """Check whether the model is not worse than another baseline.
+
+        Args:
+            margin: Share of the baseline's loss by which the model may be worse. With 0, it passes
+                if it is significantly better, and fails if it is significantly worse.
+            all_broke_down: Whether no baseline can show that the model is good.
+        """
+        loss, difference = self._baseline(name)
+        status: Status = "undecided"
+        words = ""
+        if difference and (margin or not difference.within_chance):
+            status = judge(difference.low, difference.high, margin * loss)
+        if status == "undecided":
+            words = f"; {NOT_SETTLED}"
+        elif margin and difference and difference.high > 0:
+            inside = "equivalent within" if difference.low >= -margin * loss else "within"
+            words = f"; {inside if status == 'pass' else 'worse than'} the margin of {margin:.0%}"
+        if status == "pass" and self.find_breakdown(name):
+            status = "undecided" if all_broke_down else "pass"
+            words = "; this shows nothing, because it broke down"
+        return self._check(name, status, words)
+
+    def find_breakdown(self, name: str) -> str:
+        """Say whether a baseline broke down on the test rows; empty if it did not.
+
+        Its loss is then higher than that of the constant, or the whole interval of its loss is
+        above `MAX_LOSS_RATIO` times its loss in cross-validation.
+        """
+        constant = self.evaluation.value("test", self.key, self.constant)
+        score, label = self.evaluation.score("test", self.key, name), BASELINES[name]
+        if score is None:
+            return ""
+        if constant is not None and score.value > constant:
+            losses = format_number(score.value, constant), format_number(constant, score.value)
+            return f"{label} is worse than no model (loss {' vs '.join(losses)})"
+        for place, where in OTHER_PLACES.items():
+            held_out = self.evaluation.value(place, self.key, name)
+            if held_out and score.interval and score.interval[0] > MAX_LOSS_RATIO * held_out:
+                loss, other = format_number(score.value), format_number(held_out)
+                return f"{label} broke down (loss {loss}, and {other} {where})"
+        return ""
+
+    def _baseline(self, name: str) -> tuple[float, Difference | None]:
+        """Return the loss of a baseline, and the difference of the model from it."""
+        score = self.evaluation.score("test", self.key, name)
+        return (abs(score.value), score.difference) if score else (0.0, None)
+
+    def _check(self, name: str, status: Status, words: str) -> Check:
+        rule, title = f"beat_baselines {name}", CONSTANTS.get(name, BASELINES[name])
+        loss, difference = self._baseline(name)
+        if difference is None:
+            reason = f"There are too few test rows to compare the model with {title}"
+            return Check(rule=rule, status="undecided", reason=reason)
+        details = []
+        for key in self.keys:
+            values = [self.evaluation.value("test", key, model) for model in (MODEL, name)]
+            label = metric(key).label
+            label = label if label[:2].isupper() else label.lower()  # but ROC AUC, R² and F1
+            details.append(f"{label} {' vs '.join(format_number(v, *values) for v in values)}")
+        for place, where in OTHER_PLACES.items():
+            if (other := self.evaluation.score(place, self.key, name)) and other.difference:
+                outcome = "better" if other.difference.high < 0 else "worse"
+                outcome = "not settled" if other.difference.within_chance else outcome
+                details.append(f"{where}: {outcome}")
+        relative = format_relative(difference, loss)
+        return Check(
+            rule=rule,
+            status=status,
+            reason=f"Compared with {title}: {relative}{words} ({'; '.join(details)})",
+            value=self.evaluation.value("test", self.key),
+            allowed=loss,
+            metric=self.key,
+            difference=difference,
+        )
+
+
+def smallest_difference(difference: Difference, base: float) -> str:
+    """Return the share of a loss that a difference must have to be found in 80% of draws.
+
+    Args:
+        difference: A difference with the width of its interval.
+    """
+    return _percent(POWER * (difference.high - difference.low) / 2, base)
+
+
+def format_relative(difference: Difference, base: float) -> str:
+    """Say in percent of a base how much better or worse a loss is, from end to end.
+
+    Returns:
+        For example "1.7% to 6.2% better", or "between 3.3% better and 0.3% worse".
+    """
+    low, high = (_percent(abs(end), base) for end in (difference.low, difference.high))
+    if difference.low < 0 < difference.high:
+        return f"between {low} better and {high} worse"
+    is_better = difference.high <= 0
+    first, last = (high, low) if is_better else (low, high)
+    span = first if first == last else f"{first} to {last}"
+    return f"{span} {'better' if is_better else 'worse'}"
+
+
+def _percent(value: float, base: float) -> str:
+    """Format a value in percent of a base; as it is if the base is 0."""
+    if not base:
+        return format_number(value)
+    share = 100 * value / abs(base)
+    return f"{share:.{0 if share >= 10 else 1}f}%"
