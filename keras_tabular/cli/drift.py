@@ -10,9 +10,11 @@ import sys
 from argparse import ArgumentParser, Namespace
 from functools import reduce
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError, align_columns, format_list
 from keras_tabular.core.files import write_json, write_text
 from keras_tabular.core.parallel import ordered_map
@@ -27,6 +29,9 @@ from keras_tabular.table.groups import mean_group_size, number_groups
 from keras_tabular.table.rows import check_rows
 from keras_tabular.table.source import read_rows
 
+if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
+    from keras_tabular.model_file.saved_model import SavedModel
+
 MAX_COLUMNS_SHOWN = 20
 HEADER = ["column", "share of attribution", "distance", "p-value", "drift", "notes"]
 
@@ -37,13 +42,7 @@ def main() -> None:
     schema, metadata = inputs.read_schema(args.model, content)
     trained_on = training_rows(args.model, metadata)
     bins = {name: each.bins(schema.columns[name]) for name, each in trained_on.summaries.items()}
-    model = None
-    if args.expected_score and not schema.classes:
-        raise UserError("--expected-score: expected a model of classes, got one of a regression.")
-    if args.expected_score:
-        from keras_tabular.model_file.saved_model import load_model
-
-        model = load_model(args.model, content)
+    model = load_classifier(args.model, content, schema) if args.expected_score else None
     with inputs.open_rows(args, content, schema) as file:
         file_name = inputs.display_path(args.rows).name
         names = inputs.row_columns(file, schema)
@@ -66,8 +65,8 @@ def main() -> None:
         raise UserError(f"{args.rows}: expected at least one row, got none")
     batch_counts, scores = zip(*batches, strict=True)
     counts = reduce(drift.RowCounts.merge, batch_counts)
-    groups = number_groups(np.concatenate(counts.groups), declared=schema.group in names)
-    group_size = mean_group_size(groups)
+    group_hashes = np.concatenate(counts.groups)
+    group_size = mean_group_size(number_groups(group_hashes, declared=schema.group in names))
     report = drift.find_drift(trained_on, counts, schema, metadata.drift_params, group_size)
     if model:
         expected = summarize([*scores], counts.rows, group_size, find_evaluation(content))
@@ -82,6 +81,15 @@ def main() -> None:
     write_text(args.output, TEMPLATES.get_template("drift.html").render(values))
     if report.verdict == "fail" and metadata.drift_params.policy == "error":
         sys.exit(1)
+
+
+def load_classifier(path: Path, content: bytes, schema: Schema) -> "SavedModel":
+    """Load a model of classes, whose predictions imply an accuracy."""
+    if not schema.classes:
+        raise UserError("--expected-score: expected a model of classes, got one of a regression.")
+    from keras_tabular.model_file.saved_model import load_model
+
+    return load_model(path, content)
 
 
 def parse_arguments() -> Namespace:

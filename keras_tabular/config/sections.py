@@ -244,10 +244,8 @@ class ThresholdRule(Section):
     """How the threshold is chosen: by the one key besides `confidence` that is not None.
 
     Attributes:
-        best: The score to maximize.
-        recall: The smallest recall that is accepted.
-        precision: The smallest precision that is accepted.
-        cost: The costs to minimize.
+        best, cost: The score to maximize, or the costs to minimize.
+        recall, precision: The smallest value that is accepted.
         confidence: Probability with which the recall or precision of new rows has to be reached.
     """
 
