@@ -19,7 +19,7 @@ from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import MAX_POINTS, atomic_write, write_points
 from keras_tabular.scoring.scores import Predictions, hits_and_alarms
 from keras_tabular.scoring.uncertainty import share_interval
-from keras_tabular.splitting.rules import hash_rows
+from keras_tabular.table.groups import hash_rows
 
 CALIBRATION_BINS = 10  # of equal width
 MAX_COLUMNS = 30  # in the plot of importances; more would not be readable

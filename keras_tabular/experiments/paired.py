@@ -87,7 +87,12 @@ def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
 
 
 def widen(difference: Difference, deviation: float) -> Difference:
-    """Add an independent standard deviation to the interval of a difference."""
+    """Add an independent standard deviation to the interval of a difference, if it has a width.
+
+    The interval of a model and the same one has none.
+    """
+    if difference.low == difference.high:
+        return difference
     value = difference.value
     spread = TRAINING_DEVIATIONS * deviation
     low, high = (hypot(end - value, spread) for end in (difference.low, difference.high))

@@ -41,7 +41,7 @@ Randomness
     cycle: `training.trainer.Trainer`. All other draws, such as the folds, come from generators of
     NumPy whose seeds are parameters or constants.
   - Python's hash of a string, which is another one in each process. A split by hash uses SipHash
-    with `split.seed` as its key: `splitting.rules.hash_values`.
+    with `split.seed` as its key: `table.groups.hash_values`.
 Order of work
   - Number of workers, and which one ends first. Results come in the order of their items, and no
     item depends on another: `core.parallel.ordered_map`.

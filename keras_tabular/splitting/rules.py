@@ -15,19 +15,18 @@ by one, it also returns a fold key for each row, from which training decides the
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Split
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.table.arrays import labels
-from keras_tabular.table.groups import MAX_SHARE_REPEATED, equal_feature_rows
+from keras_tabular.table.groups import MAX_SHARE_REPEATED, equal_feature_rows, hash_rows
 from keras_tabular.table.parquet import FILE_SUBSET, count_rows, read_parts
 
 SUBSETS = ("train", "validation", "test")
@@ -222,25 +221,6 @@ def by_hash(hashes: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
     subset[fraction < validation_end] = VALIDATION
     subset[fraction < split.test_size] = TEST
     return subset, (hashes % HALF).astype(np.int64)
-
-
-def hash_rows(folder: Path, names: list[str], seed: int) -> np.ndarray:
-    """Hash some columns of each row of a table: uint64, shape (rows,)."""
-    return np.concatenate([hash_values(part.columns, seed) for part in read_parts(folder, names)])
-
-
-def hash_values(columns: Sequence[pa.ChunkedArray], seed: int) -> np.ndarray:
-    """Hash the values of each row: uint64, shape (rows,); a missing value is hashed too.
-
-    The hash is SipHash of the values as text, so a row has the same hash in every table.
-    """
-    texts = [pc.fill_null(column.cast(pa.large_string()), "\0") for column in columns]
-    separator = pa.scalar("\x1f", pa.large_string())
-    joined = pc.binary_join_element_wise(*texts, separator) if len(texts) > 1 else texts[0]
-    import pandas as pd  # takes half a second
-
-    values = joined.to_numpy(zero_copy_only=False)
-    return pd.util.hash_array(values, hash_key=f"{seed:016d}"[-16:], categorize=True)
 
 
 def by_time(times: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:

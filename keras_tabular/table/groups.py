@@ -1,8 +1,11 @@
-"""Groups of rows that depend on each other: the declared groups, or rows with equal features."""
+"""Groups of rows that depend on each other, and hashes by which rows are found in other tables."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Schema
@@ -86,3 +89,22 @@ def rarest_classes(classes: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, 
     rarest = np.zeros(group.max(initial=-1) + 1, np.int64)
     np.maximum.at(rarest, group, ranks)
     return rarest, np.bincount(group, ranks == rarest[group])
+
+
+def hash_rows(folder: Path, names: list[str], seed: int) -> np.ndarray:
+    """Hash some columns of each row of a table: uint64, shape (rows,)."""
+    return np.concatenate([hash_values(part.columns, seed) for part in read_parts(folder, names)])
+
+
+def hash_values(columns: Sequence[pa.ChunkedArray], seed: int) -> np.ndarray:
+    """Hash the values of each row: uint64, shape (rows,); a missing value is hashed too.
+
+    The hash is SipHash of the values as text, so a row has the same hash in every table.
+    """
+    texts = [pc.fill_null(column.cast(pa.large_string()), "\0") for column in columns]
+    separator = pa.scalar("\x1f", pa.large_string())
+    joined = pc.binary_join_element_wise(*texts, separator) if len(texts) > 1 else texts[0]
+    import pandas as pd  # takes half a second
+
+    values = joined.to_numpy(zero_copy_only=False)
+    return pd.util.hash_array(values, hash_key=f"{seed:016d}"[-16:], categorize=True)

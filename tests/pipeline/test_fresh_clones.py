@@ -86,7 +86,7 @@ def test_comment_compares_with_the_base_and_reruns_the_commit(workspace: Path) -
     assert report.startswith("<!-- pr-report -->\n\n## Gate: ")
     assert len(report.splitlines()) < 45  # it fits on a screen
     assert re.search(r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|significant) \(", report)
-    assert re.search(r"n 254 test rows, .*: loss [\d.]+ vs [\d.]+ \(.*; accuracy", report)
+    assert re.search(r"Log loss .* on 254 test rows.*\. Compared with .*loss [\d.]+ vs", report)
     assert "`train.networks.plain.epochs` 3 → 2" in report
     assert "The committed results are reproducible: a rerun of" in report
     assert check_output(workspace, "git", "status", "--porcelain") == ""

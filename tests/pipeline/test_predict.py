@@ -83,7 +83,7 @@ def test_a_temperature_and_a_threshold_are_in_the_saved_model_and_in_all_scores(
         assert cooler.value(rows, "roc_auc") == scores.value(rows, "roc_auc")
     recall, threshold = cooler.value("cross_validation", "recall"), cooler.threshold
     assert recall
-    assert recall >= 0.95  # the threshold is chosen on the folds
+    assert recall >= 0.85  # the threshold of each row is chosen on other folds
     assert threshold
     assert threshold < 0.45
     call_command(folder, "predict", "data/raw/t.csv", "-o", "new.csv")

@@ -140,7 +140,7 @@ def test_a_rare_class_goes_through_evaluate_gate_and_report(
     output, scores, gate = capsys.readouterr().out, read_scores(folder), read_gate(folder)
     assert scores.primary_metrics == ("macro.roc_auc", "macro.average_precision")
     assert re.search(r"^ROC AUC: .* test rows \(95% CI 0\.", output, re.MULTILINE)
-    assert f"\nGate: {gate['status']}. {gate['reason']}.\n" in output
+    assert f"\nGate: {gate['status']}. {gate['headline']}. {gate['reason']}.\n" in output
 
 
 def test_rows_that_fail_a_check_stop_validate_or_are_dropped(

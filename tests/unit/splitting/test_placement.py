@@ -12,6 +12,7 @@ from sklearn.model_selection import train_test_split
 from keras_tabular.config.sections import Split
 from keras_tabular.core.errors import UserError
 from keras_tabular.splitting import rules
+from keras_tabular.table.groups import hash_values
 from tests.helpers import build_schema
 
 TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=60)
@@ -21,7 +22,7 @@ SPLITS = st.builds(
 
 
 def hash_texts(texts: Sequence[str | None], seed: int = 3) -> np.ndarray:
-    return rules.hash_values([pa.chunked_array([pa.array(texts, pa.string())])], seed)
+    return hash_values([pa.chunked_array([pa.array(texts, pa.string())])], seed)
 
 
 @given(TEXTS, TEXTS, SPLITS)
