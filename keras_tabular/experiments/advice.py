@@ -36,7 +36,7 @@ def next_steps(
     if constant.status != "pass":
         return [
             "Check that each row has the right target, and that the columns can say anything about "
-            "it. The model needs more rows or other columns before it is of use"
+            "it. More rows or other columns may help"
         ]
     return [
         *_advice_about_rows(evaluation, schema, params),
@@ -80,11 +80,14 @@ def _advice_about_overfitting(evaluation: Evaluation, networks: Networks) -> Ite
 def _advice_about_baseline(strongest: Check | None, task: Task, params: Params) -> Iterator[str]:
     if strongest is None or strongest.status == "pass":
         return
+    if strongest.difference and strongest.difference.high < 0:  # better than one that broke down
+        return
     name = BASELINES[strongest.subject]
     is_linear = strongest.subject == task.baselines["linear"]
     if is_linear and "plain" in params.train.networks:
         yield (
-            f"{name.capitalize()} is simpler, and the model is not significantly better. Train a "
+            f"{name.capitalize()} is simpler, and the model is "
+            f"{'worse' if strongest.status == 'fail' else 'not significantly better'}. Train a "
             "linear model with Keras: `dvc exp run -S 'train.members=[{network: plain}]' "
             "-S 'train.networks.plain.units=[]'`"
         )

@@ -89,8 +89,8 @@ class Comparison:
         self.run, self.evaluation, self.verdict = run, run.require_evaluation(), run.verdict
         self.not_compared = mismatch(run, other) if other else ""
         self.base = base = None if self.not_compared else other
-        if base and self.verdict:
-            self.verdict = compare_with_base(self.verdict, run, base, run.gate)
+        if other and self.verdict:
+            self.verdict = compare_with_base(self.verdict, run, other, run.gate)
         self.files = {name: run.load(run.metrics / f"{name}.json") for name in REPORT_FILES}
         self.stale = _find_stale(run)
         runs = base or run, run  # without a base, nothing differs

@@ -30,6 +30,7 @@ from keras_tabular.experiments.verdict import (
 from keras_tabular.scoring.evaluation import MODEL, Difference, Evaluation, Interval, model_values
 from keras_tabular.tasks.metrics import deciding_metric, metric
 
+HELD_OUT = ("test", "cross_validation", "forward_chaining")  # row sets with intervals
 KEEPS_RULES = "The run keeps every rule of the gate"
 
 
@@ -60,12 +61,12 @@ def evaluate_gate(
     has_learnt, warnings = constant.status == "pass", evaluation_warnings(evaluation, task)
     if has_learnt:
         warnings += [f"{text}, so that beating it shows nothing" for text in broken]
-    strongest = min(comparisons, key=_rank, default=None)
-    decisive = [strongest] if strongest else []
-    if not has_learnt:
-        decisive = required
-    if not required and not has_learnt:
+    elif not required:
         warnings.insert(0, constant.reason)
+    strongest = min(comparisons, key=_rank, default=None)
+    decisive = [] if has_learnt else required
+    if strongest and (not decisive or (strongest.status == "fail" and constant.status != "fail")):
+        decisive = [*decisive, strongest]
     verdict = Verdict(
         status="pass",
         headline=losses.headline(constant),
@@ -117,6 +118,8 @@ def check_limits(evaluation: Evaluation, gate: Gate) -> Iterator[Check]:
                 continue
             low, high = score.interval or (score.value, score.value)
             status = judge(low, high, limit) if rule == "highest" else judge(-high, -low, -limit)
+            if score.row_set in HELD_OUT and not score.interval and score.value not in (0, 1):
+                status = "undecided"  # too few rows decide it
             yield _limit_check(f"{rule} {key}", status, score.value, limit, score.interval)
 
 
@@ -201,7 +204,7 @@ def _compare_with_base(
 
         paired = paired_scores(run, base).get(key.removeprefix("test."))
         if paired is None:
-            problem = f"{base.label} has other test rows, and its model cannot predict these"
+            problem = f"this run and {base.label} share too few test rows that decide it"
             return Check(rule=rule, status="undecided", reason=f"{key}: {problem}")
         difference, base_value = paired.difference, paired.base
         rows = f" on {paired.rows:,} test rows"
@@ -212,5 +215,5 @@ def _compare_with_base(
         status = "fail"
     ending = f"; {NOT_SETTLED}" if status == "undecided" else ""
     relative = format_relative(difference, base_value)
-    reason = f"{key} is {relative} than in {base.label}{rows}, and may be {share:.0%} worse{ending}"
+    reason = f"{key} is {relative} than in {base.label}{rows} (allowed: {share:.0%} worse){ending}"
     return Check(rule=rule, status=status, reason=reason, value=value, allowed=base_value)

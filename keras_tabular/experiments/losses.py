@@ -61,22 +61,21 @@ class Losses(NamedTuple):
         label = self.task.loss_label if self.key == "loss" else metric(self.key).label
         text = f"{label} {format_number(score.value)} on {score.rows:,} test rows{interval}"
         text += f", {format_relative(learnt.difference, learnt.allowed)} than no model"
-        if learnt.status == "pass" and learnt.difference.within_chance and self.ranking:
-            return (
-                f"{text}; {metric(self.ranking.metric).label} {format_number(self.ranking.value)}"
-            )
+        if learnt.difference.high >= 0 and self.ranking:
+            label, value = metric(self.ranking.metric).label, format_number(self.ranking.value)
+            return f"{text}; {label} {value} shows that something was learnt"
         return text + LEARNT[learnt.status]
 
     def compare_with_constant(self) -> Check:
         """Check whether the model has learnt something.
 
-        It passes if it is significantly better than the constant, or if it is better and the order
-        of its probabilities is significantly better than chance. It fails if the interval excludes
-        a useful gain. Otherwise, the rows are too few to tell.
+        It passes if it is significantly better than the constant, or if the order of its
+        probabilities is significantly better than chance. It fails if the interval excludes a
+        useful gain. Otherwise, the rows are too few to tell.
         """
         loss, difference = self._baseline(self.constant)
         status: Status = "undecided"
-        if difference and (difference.high < 0 or (difference.value < 0 and self.ranking)):
+        if difference and (difference.high < 0 or self.ranking):
             status = "pass"
         elif difference and difference.low > -MIN_USEFUL_GAIN * loss:
             status = "fail"
@@ -108,21 +107,25 @@ class Losses(NamedTuple):
     def find_breakdown(self, name: str) -> str:
         """Say whether a baseline broke down on the test rows; empty if it did not.
 
-        Its loss is then higher than that of the constant, or the whole interval of its loss is
-        above `MAX_LOSS_RATIO` times its loss in cross-validation.
+        The whole interval of its loss is then above the loss of the constant, or above
+        `MAX_LOSS_RATIO` times the one that its loss in cross-validation lets expect. Test rows on
+        which the model has a larger loss than in cross-validation, too, are only harder.
         """
-        constant = self.evaluation.value("test", self.key, self.constant)
         score, label = self.evaluation.score("test", self.key, name), BASELINES[name]
-        if score is None:
+        if score is None or score.interval is None:
             return ""
-        if constant is not None and score.value > constant:
-            losses = format_number(score.value, constant), format_number(constant, score.value)
-            return f"{label} is worse than no model (loss {' vs '.join(losses)})"
+        loss, (lowest, _) = format_number(score.value), score.interval
+        constant = self.evaluation.value("test", self.key, self.constant)
+        if constant is not None and lowest > constant:
+            return f"{label} is worse than no model (loss {loss} vs {format_number(constant)})"
+        of_model = self.evaluation.value("test", self.key) or 0.0
         for place, where in OTHER_PLACES.items():
-            held_out = self.evaluation.value(place, self.key, name)
-            if held_out and score.interval and score.interval[0] > MAX_LOSS_RATIO * held_out:
-                loss, other = format_number(score.value), format_number(held_out)
-                return f"{label} broke down (loss {loss}, and {other} {where})"
+            held_out = self.evaluation.value(place, self.key, name) or 0.0
+            harder = max(
+                of_model / (self.evaluation.value(place, self.key) or of_model or 1.0), 1.0
+            )
+            if lowest > MAX_LOSS_RATIO * held_out * harder > 0:
+                return f"{label} broke down (loss {loss}, and {format_number(held_out)} {where})"
         return ""
 
     def _baseline(self, name: str) -> tuple[float, Difference | None]:

@@ -10,13 +10,13 @@ import numpy as np
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
-from keras_tabular.experiments.rerun import cached_output
+from keras_tabular.experiments.rerun import cached_files, cached_output
 from keras_tabular.experiments.run import Run
 from keras_tabular.scoring.evaluation import Difference
 from keras_tabular.scoring.scores import Predictions
 from keras_tabular.scoring.uncertainty import MIN_ROWS_FOR_INTERVAL, score_and_resample
 
-MODEL_FILE, TEST_ROWS = Path("models/model.keras"), Path("data/split/test")
+MODEL_FILE, SPLIT = Path("models/model.keras"), Path("data/split")
 # In each half of a 95% interval; Student's t, since about ten folds of each run estimate them.
 TRAINING_DEVIATIONS = 2.1
 
@@ -47,8 +47,9 @@ class TestRows(NamedTuple):
 def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
     """Compare the scores of two runs on the test rows that both have, by metric key.
 
-    If they share too few of them, the model of the base predicts the test rows of the run, which
-    has to be the workspace then. The result is empty if that is not possible either.
+    If they share too few of them, the model of the base predicts the test rows of the run that it
+    has not learnt from; the run has to be the workspace then. The result is empty if that is not
+    possible either.
 
     A run keeps only some of many test rows. If all test rows are the same, the difference is that
     on all of them, and its interval is moved and narrowed to their number.
@@ -116,24 +117,37 @@ def read_test_rows(run: Run) -> TestRows | None:
 
 
 def predict_test_rows(run: Run, base: Run) -> TestRows | None:
-    """Predict the test rows of the workspace with the model of a base.
+    """Predict test rows of the workspace that the model of a base has not learnt from.
 
     Returns:
-        None if the model is not in DVC's cache or cannot read the rows, or if the test rows are not
-        those of the run.
+        None if the model or its training rows are not in DVC's cache, if it cannot read the rows,
+        or if the test rows are not those of the run.
     """
-    content = cached_output(MODEL_FILE, base.lock)
-    if run.sha or content is None or not TEST_ROWS.is_dir():
+    content, files = cached_output(MODEL_FILE, base.lock), cached_files(SPLIT, base.lock)
+    if run.sha or content is None or not files or not (SPLIT / "test").is_dir():
         return None
-    from keras_tabular.evaluation.plot_data import row_keys  # these imports take seconds
+    import pyarrow.parquet as pq  # these imports take seconds
+
+    from keras_tabular.evaluation.plot_data import row_keys
     from keras_tabular.evaluation.result import predict_table
     from keras_tabular.model_file.saved_model import load_model
+    from keras_tabular.table.groups import hash_rows, hash_values
 
     schema = Schema.model_validate(run.schema)
-    with suppress(UserError, KeyError):  # an old model may be of any kind
+    names = [schema.target, *schema.features]
+    with suppress(UserError, KeyError, ValueError):  # an old model may be of any kind
         model = load_model(MODEL_FILE, content)
-        metadata = model.metadata
-        columns = metadata.table_schema or schema
-        predictions = predict_table(model.predict, TEST_ROWS, columns, metadata.threshold)
-        return TestRows(row_keys(TEST_ROWS, schema), predictions)
+        columns = model.metadata.table_schema or schema
+        if any(columns.columns[name].kind != schema.columns[name].kind for name in names):
+            return None
+        learnt = [
+            hash_values(pq.read_table(file, names).columns, seed=0)
+            for path, file in files.items()
+            if not path.startswith("test/")
+        ]
+        is_new = ~np.isin(hash_rows(SPLIT / "test", names, seed=0), np.concatenate(learnt))
+        predictions = predict_table(
+            model.predict, SPLIT / "test", columns, model.metadata.threshold
+        )
+        return TestRows(row_keys(SPLIT / "test", schema)[is_new], predictions.select(is_new))
     return None

@@ -1,5 +1,6 @@
 """DVC's cache of outputs, and a rerun of a committed pipeline in a clone."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -40,6 +41,19 @@ def cached_output(path: Path, lock: Mapping[str, Any]) -> bytes | None:
         return None
     file = cache_dir() / "files" / "md5" / md5[:2] / md5[2:]
     return file.read_bytes() if file.is_file() else None
+
+
+def cached_files(folder: Path, lock: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the files in DVC's cache of a folder in a dvc.lock, by their path in the folder.
+
+    The result is empty if one is not there.
+    """
+    content = cached_output(folder, lock)
+    if content is None:
+        return {}
+    cache, listing = cache_dir() / "files" / "md5", json.loads(content)
+    files = {each["relpath"]: cache / each["md5"][:2] / each["md5"][2:] for each in listing}
+    return files if all(file.is_file() for file in files.values()) else {}
 
 
 def cache_dir() -> Path:

@@ -193,7 +193,7 @@ def sort_slices(errors: np.ndarray, codes: Codes) -> list[SliceBins]:
             np.bincount(cells, values, math.prod(shape))
             for values in (np.ones(len(errors)), errors, np.square(errors))
         )
-        chosen = np.flatnonzero((count >= MIN_ROWS) & (count < len(errors)))
+        chosen = np.flatnonzero((count >= MIN_ROWS) & (count < len(errors)) & (squares > 0))
         statistic = total[chosen] / np.sqrt(np.maximum(squares[chosen], SMALLEST_SQUARE))
         bins = np.transpose(np.unravel_index(chosen, shape)).tolist()
         where = (tuple(zip(names, each, strict=True)) for each in bins)

@@ -37,7 +37,7 @@ class FoldPredictions(NamedTuple):
     def row_folds(self) -> np.ndarray:
         """The fold of each of these rows, shape (n,); two halves if there is a single fold."""
         fold = self.fold[self.rows]
-        return fold if fold.any() else np.arange(len(fold)) % 2
+        return fold if len(np.unique(fold)) > 1 else np.arange(len(fold)) % 2
 
     def write(self, folder: Path, part_rows: Sequence[int]) -> None:
         """Write the columns `output_0`, ... and `fold`, in parts with these numbers of rows."""

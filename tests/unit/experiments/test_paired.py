@@ -89,10 +89,16 @@ def test_an_interval_contains_the_difference_between_trainings(folder: Path) -> 
     assert difference.high - difference.value == pytest.approx(2.1 * 0.5, rel=0.01)
 
 
-def test_runs_without_common_rows_are_not_compared(folder: Path) -> None:
+@pytest.mark.parametrize(("shared", "is_compared"), [(12, True), (9, False)])
+def test_runs_that_share_too_few_rows_are_not_compared(
+    folder: Path, shared: int, is_compared: bool
+) -> None:
+    """Nine rows are fewer than an interval needs."""
     errors = np.random.default_rng(0).normal(size=100)
-    base, run = (write_run(name, np.arange(100) + n, errors) for n, name in ((0, "a"), (95, "b")))
-    assert paired_scores(run, base) == {}
+    base, run = (
+        write_run(name, np.arange(100) + n, errors) for n, name in ((0, "a"), (100 - shared, "b"))
+    )
+    assert bool(paired_scores(run, base)) == is_compared
 
 
 def test_equal_rows_have_keys_of_their_own(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
         ("data/schema.yaml", SCHEMA.replace("binary", "regression"), "task regression"),
         ("data/schema.yaml", "[", "has no data/schema.yaml in the present format"),
         ("metrics/scores.json", "{", "has no scores in the present format"),
-        ("README.md", "", "has other test rows, and its model cannot predict these"),
+        ("README.md", "", "share too few test rows that decide it"),
     ],
 )
 def test_run_of_another_table_is_not_compared(
