@@ -141,7 +141,7 @@ def predict_test_rows(run: Run, base: Run) -> TestRows | None:
         if any(columns.columns[name].kind != schema.columns[name].kind for name in names):
             return None
         learnt = [
-            hash_values(pq.read_table(file, names).columns, seed=0)
+            hash_values(pq.read_table(file, columns=names).select(names).columns, seed=0)
             for path, file in files.items()
             if not path.startswith("test/")
         ]
