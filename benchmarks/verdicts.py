@@ -49,7 +49,7 @@ from keras_tabular.experiments.gate import compare_with_base, evaluate_gate
 from keras_tabular.experiments.run import WORKSPACE, Run
 from keras_tabular.inspection.subgroups import compare_subgroups
 from keras_tabular.scoring import uncertainty
-from keras_tabular.scoring.evaluation import Evaluation, Score
+from keras_tabular.scoring.evaluation import MODEL, Evaluation, score_records
 from keras_tabular.scoring.scores import Predictions
 
 PROJECT = Path(__file__).parents[1]
@@ -230,34 +230,42 @@ def measure_limits(draws: int = 400) -> Iterator[Measurement]:
 
 
 def measure_broken_baselines(draws: int = 400) -> Iterator[Measurement]:
-    """Yield how often a baseline is called broken: one that learnt little, and one that broke.
+    """Yield how often a baseline is called broken: a healthy one, and one that broke down.
 
-    The broken one predicts the test rows as badly as in a table whose later rows are others.
+    The healthy one has true probabilities or expected values, which explain a tenth or a third of
+    the variance. The errors of the broken one have 2.7 times the variance on the test rows that
+    they have in cross-validation, on twice as many rows.
     """
-    task, key = REGRESSION, "loss"
-    for (name, factor), rows in product((("healthy", 1.0), ("broken", 8 / 3)), (100, 250, 1000)):
-        rng, broken = np.random.default_rng(0), 0
+    cases = [(task, share, 1.0) for task in (BINARY, REGRESSION) for share in (0.1, 0.35)]
+    for (task, share, factor), rows in product(
+        [*cases, (REGRESSION, 0.35, 8 / 3)], (100, 250, 1000)
+    ):
+        rng, broken, boosted = np.random.default_rng(0), 0, task.baselines["boosted"]
+        is_test = np.arange(3 * rows) < rows
         for _ in range(draws):
-            y, (_, _, boosted) = draw_predictions(rng, "regression", rows, "equal")
-            held_out = np.mean((y - boosted) ** 2) if factor == 1 else 0.65
-            boosted = boosted + rng.normal(0, (0.65 * (factor - 1)) ** 0.5, rows)
-            columns = {"mean": np.full(rows, y.mean()), "gradient_boosting": boosted}
-            fitted = {each: {"test": values[:, None]} for each, values in columns.items()}
-            scored = uncertainty.score_and_resample(
-                Predictions(task, y, boosted[:, None], np.ones(rows))
+            mean = rng.normal(0, share**0.5, 3 * rows)
+            y = mean + rng.normal(0, (1 - share) ** 0.5, 3 * rows)
+            if task.classes:
+                y, mean = (y > 0).astype(float), ndtr(mean / (1 - share) ** 0.5)
+            errors = rng.normal(0, ((factor - 1) * (1 - share)) ** 0.5, rows)
+            all_rows = Predictions(task, y, mean[:, None], np.ones(3 * rows))
+            test, loss = all_rows.select(is_test), float(all_rows.row_losses[~is_test].mean())
+            constant = np.full((rows, 1), test.y.mean())
+            fitted = {
+                task.baselines["constant"]: {"test": constant},
+                boosted: {"test": test.y_pred + errors[:, None]},
+            }
+            scored = uncertainty.score_and_resample(test)
+            scores = compare_with_baselines(
+                scored, fitted, dict.fromkeys(fitted, 0.5), (task.main_metric,)
             )
-            scores = compare_with_baselines(scored, fitted, dict.fromkeys(fitted, 0.5), ("mae",))
-            train = Score(
-                row_set="cross_validation", model="gradient_boosting", metric=key,
-                value=float(held_out), rows=rows,
-            )  # fmt: skip
-            evaluation = Evaluation(primary_metrics=("mae",), scores=(*scores, train))
-            broken += bool(
-                losses.Losses(evaluation, task, (key,)).find_breakdown("gradient_boosting")
-            )
-        title = f"baseline, {name}, {rows} rows: called broken"
-        is_broken = name == "broken"
-        yield Measurement(title, broken / draws, 0.8 if is_broken else 0.05, is_broken)
+            for model in (MODEL, boosted):
+                scores += score_records("cross_validation", model, {"loss": loss}, 2 * rows)
+            evaluation = Evaluation(primary_metrics=(task.main_metric,), scores=tuple(scores))
+            broken += bool(losses.Losses(evaluation, task, ("loss",)).find_breakdown(boosted))
+        words = f"{share:g} of the variance, errors x {factor:.1f}"
+        title = f"baseline, {task.name}, {words}, {rows} rows: broken"
+        yield Measurement(title, broken / draws, 0.8 if factor > 1 else 0.05, factor > 1)
 
 
 def measure_noise(draws: int = 400) -> Iterator[Measurement]:

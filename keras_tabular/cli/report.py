@@ -41,7 +41,8 @@ def build_report(base: str | None, rev: str | None) -> tuple[Comparison, str]:
     is_last = not base and this.gate.base == "last"
     note = "This is the last commit that has other results." if is_last else ""
     if other is None:
-        note = "There is no commit with other results to compare with."
+        missing = "commit with other results" if this.gate.base == "last" else this.gate.base
+        note = f"There is no {missing} to compare with."
     elif this.sha == other.sha:
         other, note = None, "Both revisions are the same, so there is nothing to compare."
     comparison = Comparison(this, other)

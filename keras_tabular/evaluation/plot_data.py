@@ -102,7 +102,7 @@ def kept_test_rows(test: Predictions, keys: np.ndarray) -> dict[str, Any]:
     """Return key, label, predictions, weight and group of the test rows that are kept.
 
     These are the rows with the smallest keys, so that a later run of a table with more rows keeps
-    many of the same ones. Groups are kept as a whole, by the smallest key of their rows.
+    many of the same ones. Groups are kept together, by the smallest key of their rows.
 
     Args:
         keys: The result of `row_keys`.

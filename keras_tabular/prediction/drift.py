@@ -145,7 +145,7 @@ def find_drift(
         effect = f"{share:.1%} of the attribution, which is the effect of columns on predictions"
         reason = f"{format_list(moved)} {have} {effect}"
     if unsettled := [n for n, c in columns.items() if c.distance > limits.distance and not c.moved]:
-        reason += f"; the rows are too few to tell for {format_list(unsettled)}"
+        reason += f"; {len(unsettled)} differ by more than {limits.distance:g}, which may be chance"
     if dates:
         reason += "; dates do not count, because new rows are usually later"
     if failed := sum(counts.failed.values()):
