@@ -85,35 +85,25 @@ def write_plots(folder: Path, plots: Plots, test: Predictions, keys: np.ndarray)
 
 
 def row_keys(folder: Path, schema: Schema) -> np.ndarray:
-    """Return a number for each row by which it is found in another table: int64, (rows,).
+    """Return a hash of each row, by which it is found in another table: int64, (rows,).
 
-    It is a hash of the target and of the columns that the model reads. Equal rows are counted, so
-    that no two rows of a table have the same number.
+    It depends on the target and on the columns that the model reads.
     """
-    hashes = hash_rows(folder, [schema.target, *schema.features], seed=0) % MAX_KEY
-    _, codes = np.unique(hashes, return_inverse=True)
-    order = np.argsort(codes, kind="stable")
-    copies = np.empty(len(hashes), np.int64)
-    copies[order] = np.arange(len(hashes)) - np.searchsorted(codes[order], codes[order])
-    return (hashes.astype(np.int64) + copies) % MAX_KEY
+    hashes = hash_rows(folder, [schema.target, *schema.features], seed=0)
+    return (hashes % MAX_KEY).astype(np.int64)
 
 
 def kept_test_rows(test: Predictions, keys: np.ndarray) -> dict[str, Any]:
     """Return key, label, predictions, weight and group of the test rows that are kept.
 
     These are the rows with the smallest keys, so that a later run of a table with more rows keeps
-    many of the same ones. Groups are kept together, by the smallest key of their rows.
+    many of the same ones.
 
     Args:
         keys: The result of `row_keys`.
     """
     max_rows = min(MAX_KEPT_ROWS, MAX_KEPT_PREDICTIONS // test.y_pred.shape[1])
-    order = np.argsort(keys)
-    if test.group is not None:
-        smallest = np.full(test.group.max() + 1, MAX_KEY)
-        np.minimum.at(smallest, test.group, keys)
-        order = np.lexsort((keys, smallest[test.group]))
-    rows = np.sort(order[:max_rows])
+    rows = np.sort(np.argsort(keys, kind="stable")[:max_rows])
     test = test.select(rows)
     columns = {"row": keys[rows], "y": test.y.astype(int) if test.task.classes else test.y}
     columns |= {f"output_{k}": values for k, values in enumerate(test.y_pred.astype(float).T)}

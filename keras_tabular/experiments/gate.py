@@ -176,7 +176,8 @@ def check_base(run: Run, base: Run | None, gate: Gate) -> Iterator[Check]:
     for key, share in gate.worse_than_last.items():
         rule = f"worse_than_last {key}"
         if base is None:
-            yield _check_without_base(rule, gate)
+            status, problem = _explain_no_base(gate)
+            yield Check(rule=rule, status=status, reason=f"{key}: {problem}")
         elif no_base or key not in scores or key not in base_scores:
             reason = f"{key}: {no_base or f'not among the scores of this run and of {base.label}'}"
             yield Check(rule=rule, status="undecided", reason=reason)
@@ -184,14 +185,13 @@ def check_base(run: Run, base: Run | None, gate: Gate) -> Iterator[Check]:
             yield _compare_with_base(rule, share, run, base, scores[key], base_scores[key])
 
 
-def _check_without_base(rule: str, gate: Gate) -> Check:
-    """Pass before the first run is committed, but not if the last one cannot be found."""
-    key, status, problem = rule.partition(" ")[2], "pass", "no earlier run is committed"
+def _explain_no_base(gate: Gate) -> tuple[Status, str]:
+    """Pass before the first run is committed, but not if the base cannot be found."""
     if gate.base != "last":
-        status, problem = "undecided", f"gate.base: there is no {gate.base} in this clone"
-    elif is_shallow():
-        status, problem = "undecided", "this clone has no history; run `git fetch --unshallow`"
-    return Check.model_validate({"rule": rule, "status": status, "reason": f"{key}: {problem}"})
+        return "undecided", f"gate.base: there is no {gate.base} in this clone"
+    if is_shallow():
+        return "undecided", "this clone has no history; run `git fetch --unshallow`"
+    return "pass", "no earlier run is committed"
 
 
 def _compare_with_base(

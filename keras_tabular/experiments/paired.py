@@ -61,21 +61,23 @@ def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
         base_rows = predict_test_rows(run, base)
     if base_rows is None or base_rows.predictions.task != rows.predictions.task:
         return {}
-    shared, first, second = np.intersect1d(rows.keys, base_rows.keys, return_indices=True)
-    if len(shared) < MIN_ROWS_FOR_INTERVAL:
+    first, second = np.arange(len(rows.keys)), np.arange(len(base_rows.keys))
+    evaluations = run.require_evaluation(), base.require_evaluation()
+    counts = [evaluation.rows("test") for evaluation in evaluations]
+    are_same = counts[0] == counts[1] and np.array_equal(rows.keys, base_rows.keys)
+    if not are_same:
+        _, first, second = np.intersect1d(rows.keys, base_rows.keys, return_indices=True)
+    if len(first) < MIN_ROWS_FOR_INTERVAL:
         return {}
     predictions, base_predictions = rows.predictions.select(first), base_rows.predictions
     base_predictions = base_predictions.select(second)._replace(group=predictions.group)
     scored, base_scored = map(score_and_resample, (predictions, base_predictions))
-    evaluations = run.require_evaluation(), base.require_evaluation()
-    counts = [evaluation.rows("test") for evaluation in evaluations]
-    are_same = counts[0] == counts[1] and len(rows.keys) == len(base_rows.keys) == len(shared)
     scores = {}
     for key, difference in scored.differences(base_scored).items():
-        paired = PairedScore(len(shared), base_scored.values[key], difference)
+        paired = PairedScore(len(first), base_scored.values[key], difference)
         value, base_value = (evaluation.value("test", key) for evaluation in evaluations)
         if are_same and value is not None and base_value is not None:
-            ratio, change = (len(shared) / counts[0]) ** 0.5, value - base_value
+            ratio, change = (len(first) / counts[0]) ** 0.5, value - base_value
             low, high = (
                 change + ratio * (end - difference.value)
                 for end in (difference.low, difference.high)

@@ -77,6 +77,13 @@ def test_page_shows_both_runs(reported: Path) -> None:
         assert part in text
 
 
+def test_page_of_a_run_without_a_verdict_says_so(reported: Path, tmp_path: Path) -> None:
+    folder = copy_project(reported, tmp_path / "project")
+    (folder / "metrics/gate.json").unlink()
+    call_command(folder, "report")
+    assert "The gate was not evaluated" in (folder / "report.html").read_text()
+
+
 def test_base_is_revision_experiment_or_last_other_results(reported: Path, tmp_path: Path) -> None:
     """Two runs have intervals of their differences only if they share test rows."""
     folder = copy_project(reported, tmp_path / "project")

@@ -18,7 +18,6 @@ from tests.projects import (
     change_settings,
     create_project,
     read_gate,
-    read_json,
     read_scores,
     run_stages,
 )
@@ -168,18 +167,6 @@ def test_rows_that_fail_a_check_stop_validate_or_are_dropped(
     assert set(valid["colour"].dropna()) == {"red", "green"}
     rejected = pd.read_parquet(folder / "data/rejected")
     assert (len(valid), len(rejected)) == (600 - len(places), len(places))
-
-
-def test_a_leak_stops_at_validate_until_the_schema_says_that_it_is_known(tmp_path: Path) -> None:
-    frame = make_mixed_table("binary")
-    frame.insert(0, "copy", np.where(frame["y"] == "pos", 1.5, 0.5))
-    folder = create_project(tmp_path, frame)
-    with pytest.raises(SystemExit, match=r"copy: 600 of 600 rows fail leak: .* got 100\.00%"):
-        run_stages(folder, last="validate")
-    change_settings(folder, {"columns": {"copy": {"known_before_target": True}}})
-    run_stages(folder, last="validate")
-    checks = read_json(folder / "metrics/validation.json")["checks"]
-    assert checks["copy.leak"]["verdict"] == "pass"
 
 
 def test_a_threshold_with_confidence_that_no_row_reaches_is_a_warning(

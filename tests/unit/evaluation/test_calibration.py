@@ -168,6 +168,12 @@ def test_a_cross_fitted_threshold_is_chosen_on_the_other_folds() -> None:
     assert cross_fit(None, rows, FOLD).threshold == 0.5
 
 
+def test_rows_of_a_single_fold_are_two_halves() -> None:
+    """With ties in the time, all later rows may be in the second block of forward chaining."""
+    rows = FoldPredictions(np.zeros((6, 1)), np.array([-1, -1, 1, 1, 1, 1]))
+    assert rows.row_folds.tolist() == [0, 1, 0, 1]
+
+
 @pytest.mark.parametrize("key", ["precision", "recall"])
 def test_more_rows_are_needed_for_confidence_than_for_a_score(key: str) -> None:
     """Weights count as fewer rows, and the rows of a group as one."""

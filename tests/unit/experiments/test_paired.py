@@ -4,15 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from keras_tabular.core.files import write_json, write_points
-from keras_tabular.evaluation.plot_data import MAX_KEPT_ROWS, kept_test_rows, row_keys
+from keras_tabular.evaluation.plot_data import MAX_KEPT_ROWS, kept_test_rows
 from keras_tabular.experiments.paired import paired_scores
 from keras_tabular.experiments.run import WORKSPACE, Run
 from keras_tabular.scoring.scores import Predictions, score
-from keras_tabular.table.parquet import write_part
 from keras_tabular.tasks.task import Regression
 from tests.helpers import build_evaluation, build_schema
 
@@ -99,15 +97,3 @@ def test_runs_that_share_too_few_rows_are_not_compared(
         write_run(name, np.arange(100) + n, errors) for n, name in ((0, "a"), (100 - shared, "b"))
     )
     assert bool(paired_scores(run, base)) == is_compared
-
-
-def test_equal_rows_have_keys_of_their_own(tmp_path: Path) -> None:
-    table = pa.table({"x": [1.0, 2.0, 1.0, None, 1.0], "y": [0.0, 0.0, 0.0, 0.0, 1.0]})
-    schema = build_schema("regression")
-    for name, rows in (("all", table), ("later", table[1:])):
-        (tmp_path / name).mkdir()
-        write_part(tmp_path / name, 0, rows)
-    keys, later = row_keys(tmp_path / "all", schema), row_keys(tmp_path / "later", schema)
-    assert len(np.unique(keys)) == 5
-    assert keys[2] == keys[0] + 1  # the second copy of the first row
-    assert later.tolist() == [keys[1], keys[0], keys[3], keys[4]]

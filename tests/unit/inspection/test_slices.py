@@ -152,6 +152,13 @@ def test_equal_errors_say_nothing_about_their_spread() -> None:
     assert not any(("town", "b") in each["where"] for each in slices["worse"])
 
 
+def test_rows_without_weight_are_no_slice() -> None:
+    table, predictions = make_rows(2000, 0, 0.4)
+    weight = np.where(table["town"].to_numpy(zero_copy_only=False) == "b", 0.0, 1.0)
+    slices = score_test_rows(table, predictions._replace(weight=weight))
+    assert slices["worse"] == []
+
+
 @pytest.mark.parametrize(
     ("conditions", "expected"),
     [
