@@ -171,7 +171,7 @@ def measure_verdicts() -> Iterator[Measurement]:
             yield Measurement(f"{name}: the opposite verdict", wrong, 0.02, is_minimum=False)
             null = max(each[losses.NOTHING_LEARNT] for each in counts.values()) / draws
             yield Measurement(f"{name}: {losses.NOTHING_LEARNT}", null, 0.05, is_minimum=False)
-            few, limit = better[losses.TOO_FEW_ROWS] / draws, 0.5 if in_groups else 0.1
+            few, limit = better[losses.TOO_FEW_ROWS] / draws, 0.6 if in_groups else 0.1
             yield Measurement(f"{name}: too few to tell", few, limit, is_minimum=False)
             if rows >= 1000:
                 right, least = min(worse["fail"], better["pass"]) / draws, 0.6 if in_groups else 0.8
