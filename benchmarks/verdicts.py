@@ -262,7 +262,7 @@ def measure_broken_baselines(draws: int = 400) -> Iterator[Measurement]:
             for model in (MODEL, boosted):
                 scores += score_records("cross_validation", model, {"loss": loss}, 2 * rows)
             evaluation = Evaluation(primary_metrics=(task.main_metric,), scores=tuple(scores))
-            broken += bool(losses.Losses(evaluation, task, ("loss",)).find_breakdown(boosted))
+            broken += bool(losses.Losses(evaluation, task, "loss").find_breakdown(boosted))
         words = f"{share:g} of the variance, errors x {factor:.1f}"
         title = f"baseline, {task.name}, {words}, {rows} rows: broken"
         yield Measurement(title, broken / draws, 0.8 if factor > 1 else 0.05, factor > 1)

@@ -20,8 +20,7 @@ def main() -> None:
     with inputs.open_rows(args, content, schema) as file, ExitStack() as stack:
         names = inputs.row_columns(file, schema, ignore_extra=args.ignore_extra)
         predictor = load_predictor(args.model, content)
-        numbered = args.rejects is not None
-        output_schema = predictor.output_schema(names, args.explain, numbered=numbered)
+        output_schema = predictor.output_schema(names, args.explain, numbered=bool(args.rejects))
         style, reject = (schema.delimiter, args.escape_formulas), None
         write = stack.enter_context(open_writer(args.output, output_schema, *style))
         if args.rejects:

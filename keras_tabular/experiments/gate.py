@@ -19,14 +19,7 @@ from keras_tabular.evaluation.summary import evaluation_warnings, format_interva
 from keras_tabular.experiments.advice import Networks, next_steps
 from keras_tabular.experiments.losses import NOT_SETTLED, Losses, format_relative
 from keras_tabular.experiments.run import Run, is_shallow, mismatch
-from keras_tabular.experiments.verdict import (
-    STATUSES,
-    Check,
-    Status,
-    Verdict,
-    judge,
-    worst_status,
-)
+from keras_tabular.experiments.verdict import STATUSES, Check, Status, Verdict, judge
 from keras_tabular.scoring.evaluation import MODEL, Difference, Evaluation, Interval, model_values
 from keras_tabular.tasks.metrics import deciding_metric, metric
 
@@ -49,8 +42,7 @@ def evaluate_gate(
         networks: Weight and parameters of each architecture that was trained.
     """
     gate, task = params.gate, schema.learning_task
-    keys = dict.fromkeys([deciding_metric(params.train.loss), evaluation.primary_metrics[0]])
-    losses = Losses(evaluation, task, (*keys,))
+    losses = Losses(evaluation, task, deciding_metric(params.train.loss))
     constant = losses.compare_with_constant()
     limits = [*check_limits(evaluation, gate), *check_subgroups(evaluation, gate.groups)]
     names = [task.baselines[kind] for kind in gate.beat_baselines if kind != "constant"]
@@ -90,7 +82,7 @@ def compare_with_base(verdict: Verdict, run: Run, base: Run | None, gate: Gate) 
 
 def _add_checks(verdict: Verdict, checks: Sequence[Check], reasons: Sequence[Check]) -> Verdict:
     """Add checks to a verdict. Some of them explain it, unless they are limits that are kept."""
-    status = worst_status([verdict.status, *(check.status for check in checks)])
+    status = min([verdict.status, *(check.status for check in checks)], key=STATUSES.index)
     texts = [verdict.reason] if verdict.reason != KEEPS_RULES else []
     for check in reasons:
         if check.status == "fail" and check.metric is None:
@@ -155,9 +147,8 @@ def _limit_check(
     bound = f"{'at least' if name == 'lowest' else 'at most'} {format_number(limit, value)}"
     text = format_number(value, limit)
     text += f" {format_interval(*interval)}" if interval else ""
-    word, ending = {"pass": ("and", ""), "fail": ("but", "")}.get(
-        status, ("and", f"; {NOT_SETTLED}")
-    )
+    word = "but" if status == "fail" else "and"
+    ending = f"; {NOT_SETTLED}" if status == "undecided" else ""
     reason = f"{key} is {text} {word} has to be {bound}{ending}"
     return Check(rule=rule, status=status, reason=reason, value=value, allowed=limit)
 
@@ -208,7 +199,9 @@ def _compare_with_base(
             return Check(rule=rule, status="undecided", reason=f"{key}: {problem}")
         difference, base_value = paired.difference, paired.base
         rows = f" on {paired.rows:,} test rows"
-    difference = difference.as_loss(metric(key).greater_is_better)
+    if metric(key).greater_is_better:  # from here on, more is worse
+        low, high = -difference.high, -difference.low
+        difference = Difference(value=-difference.value, low=low, high=high)
     limit = share * abs(base_value)
     status = judge(difference.low, difference.high, limit)
     if difference.low > 0 and difference.value > limit:  # worse, and probably by too much

@@ -24,29 +24,18 @@ class Losses(NamedTuple):
 
     Attributes:
         key: Key of the loss, which decides every comparison.
-        keys: Keys of the metrics to report, the loss first.
     """
 
     evaluation: Evaluation
     task: Task
-    keys: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        return self.keys[0]
-
-    @property
-    def constant(self) -> str:
-        """The name of the constant baseline."""
-        return self.task.baselines["constant"]
+    key: str
 
     @property
     def ranking(self) -> Score | None:
         """The ROC AUC if it is significantly better than chance."""
-        score = (
-            self.evaluation.score("test", self.task.second_metric) if self.task.classes else None
-        )
-        return score if score and score.interval and score.interval[0] > RANDOM_AUC else None
+        score = self.evaluation.score("test", self.task.second_metric)
+        is_better = score and score.interval and score.interval[0] > RANDOM_AUC
+        return score if self.task.classes and is_better else None
 
     def headline(self, learnt: Check) -> str:
         """Say how large the loss is, how sure that is, and how much the model gains.
@@ -73,13 +62,14 @@ class Losses(NamedTuple):
         probabilities is significantly better than chance. It fails if the interval excludes a
         useful gain. Otherwise, the rows are too few to tell.
         """
-        loss, difference = self._baseline(self.constant)
+        name = self.task.baselines["constant"]
+        loss, difference = self._baseline(name)
         status: Status = "undecided"
         if difference and (difference.high < 0 or self.ranking):
             status = "pass"
         elif difference and difference.low > -MIN_USEFUL_GAIN * loss:
             status = "fail"
-        return self._check(self.constant, status, "")
+        return self._check(name, status, "")
 
     def compare_with(self, name: str, margin: float, all_broke_down: bool) -> Check:
         """Check whether the model is not worse than another baseline.
@@ -115,15 +105,14 @@ class Losses(NamedTuple):
         if score is None or score.interval is None:
             return ""
         loss, (lowest, _) = format_number(score.value), score.interval
-        constant = self.evaluation.value("test", self.key, self.constant)
+        constant = self.evaluation.value("test", self.key, self.task.baselines["constant"])
         if constant is not None and lowest > constant:
             return f"{label} is worse than no model (loss {loss} vs {format_number(constant)})"
-        of_model = self.evaluation.value("test", self.key) or 0.0
+        model_loss = self.evaluation.value("test", self.key) or 0.0
         for place, where in OTHER_PLACES.items():
             held_out = self.evaluation.value(place, self.key, name) or 0.0
-            harder = max(
-                of_model / (self.evaluation.value(place, self.key) or of_model or 1.0), 1.0
-            )
+            model_held_out = self.evaluation.value(place, self.key) or model_loss or 1.0
+            harder = max(model_loss / model_held_out, 1.0)
             if lowest > MAX_LOSS_RATIO * held_out * harder > 0:
                 return f"{label} broke down (loss {loss}, and {format_number(held_out)} {where})"
         return ""
@@ -140,7 +129,7 @@ class Losses(NamedTuple):
             reason = f"There are too few test rows to compare the model with {title}"
             return Check(rule=rule, status="undecided", reason=reason)
         details = []
-        for key in self.keys:
+        for key in dict.fromkeys([self.key, self.evaluation.primary_metrics[0]]):
             values = [self.evaluation.value("test", key, model) for model in (MODEL, name)]
             label = metric(key).label
             label = label if label[:2].isupper() else label.lower()  # but ROC AUC, R² and F1

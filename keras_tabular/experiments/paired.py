@@ -19,6 +19,8 @@ from keras_tabular.scoring.uncertainty import MIN_ROWS_FOR_INTERVAL, score_and_r
 MODEL_FILE, SPLIT = Path("models/model.keras"), Path("data/split")
 # In each half of a 95% interval; Student's t, since about ten folds of each run estimate them.
 TRAINING_DEVIATIONS = 2.1
+# The keys of rows, see `plot_data.row_keys`, with shape (rows,), and the predictions for them.
+TestRows = tuple[np.ndarray, Predictions]
 
 
 class PairedScore(NamedTuple):
@@ -36,13 +38,6 @@ class PairedScore(NamedTuple):
     difference: Difference
 
 
-class TestRows(NamedTuple):
-    """Predictions for test rows of a run, with their keys of `plot_data.row_keys`: (rows,)."""
-
-    keys: np.ndarray
-    predictions: Predictions
-
-
 @cache
 def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
     """Compare the scores of two runs on the test rows that both have, by metric key.
@@ -57,31 +52,30 @@ def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
     rows, base_rows = read_test_rows(run), read_test_rows(base)
     if rows is None:
         return {}
-    if base_rows is None or len(np.intersect1d(rows.keys, base_rows.keys)) < MIN_ROWS_FOR_INTERVAL:
+    keys, predictions = rows
+    if base_rows is None or len(np.intersect1d(keys, base_rows[0])) < MIN_ROWS_FOR_INTERVAL:
         base_rows = predict_test_rows(run, base)
-    if base_rows is None or base_rows.predictions.task != rows.predictions.task:
+    if base_rows is None or base_rows[1].task != predictions.task:
         return {}
-    first, second = np.arange(len(rows.keys)), np.arange(len(base_rows.keys))
+    base_keys, base_predictions = base_rows
     evaluations = run.require_evaluation(), base.require_evaluation()
     counts = [evaluation.rows("test") for evaluation in evaluations]
-    are_same = counts[0] == counts[1] and np.array_equal(rows.keys, base_rows.keys)
+    are_same = counts[0] == counts[1] and np.array_equal(keys, base_keys)
     if not are_same:
-        _, first, second = np.intersect1d(rows.keys, base_rows.keys, return_indices=True)
-    if len(first) < MIN_ROWS_FOR_INTERVAL:
+        keys, first, second = np.intersect1d(keys, base_keys, return_indices=True)
+        predictions, base_predictions = predictions.select(first), base_predictions.select(second)
+    if len(keys) < MIN_ROWS_FOR_INTERVAL:
         return {}
-    predictions, base_predictions = rows.predictions.select(first), base_rows.predictions
-    base_predictions = base_predictions.select(second)._replace(group=predictions.group)
-    scored, base_scored = map(score_and_resample, (predictions, base_predictions))
+    scored = score_and_resample(predictions)
+    base_scored = score_and_resample(base_predictions._replace(group=predictions.group))
     scores = {}
     for key, difference in scored.differences(base_scored).items():
-        paired = PairedScore(len(first), base_scored.values[key], difference)
+        paired = PairedScore(len(keys), base_scored.values[key], difference)
         value, base_value = (evaluation.value("test", key) for evaluation in evaluations)
         if are_same and value is not None and base_value is not None:
-            ratio, change = (len(first) / counts[0]) ** 0.5, value - base_value
-            low, high = (
-                change + ratio * (end - difference.value)
-                for end in (difference.low, difference.high)
-            )
+            ratio, change = (len(keys) / counts[0]) ** 0.5, value - base_value
+            ends = difference.low, difference.high
+            low, high = (change + ratio * (end - difference.value) for end in ends)
             difference = Difference(value=change, low=low, high=high)
             paired = PairedScore(counts[0], base_value, difference)
         deviations = (each.training_deviation.get(key, 0.0) for each in evaluations)
@@ -115,7 +109,7 @@ def read_test_rows(run: Run) -> TestRows | None:
     group = columns["group"].astype(int) if "group" in columns else None
     task = Schema.model_validate(run.schema).learning_task
     predictions = Predictions(task, columns["y"], y_pred, weight, threshold, group)
-    return TestRows(columns["row"].astype(np.int64), predictions)
+    return columns["row"].astype(np.int64), predictions
 
 
 def predict_test_rows(run: Run, base: Run) -> TestRows | None:
@@ -126,7 +120,8 @@ def predict_test_rows(run: Run, base: Run) -> TestRows | None:
         or if the test rows are not those of the run.
     """
     content, files = cached_output(MODEL_FILE, base.lock), cached_files(SPLIT, base.lock)
-    if run.sha or content is None or not files or not (SPLIT / "test").is_dir():
+    test = SPLIT / "test"
+    if run.sha or content is None or not files or not test.is_dir():
         return None
     import pyarrow.parquet as pq  # these imports take seconds
 
@@ -147,9 +142,7 @@ def predict_test_rows(run: Run, base: Run) -> TestRows | None:
             for path, file in files.items()
             if not path.startswith("test/")
         ]
-        is_new = ~np.isin(hash_rows(SPLIT / "test", names, seed=0), np.concatenate(learnt))
-        predictions = predict_table(
-            model.predict, SPLIT / "test", columns, model.metadata.threshold
-        )
-        return TestRows(row_keys(SPLIT / "test", schema)[is_new], predictions.select(is_new))
+        is_new = ~np.isin(hash_rows(test, names, seed=0), np.concatenate(learnt))
+        predictions = predict_table(model.predict, test, columns, model.metadata.threshold)
+        return row_keys(test, schema)[is_new], predictions.select(is_new)
     return None

@@ -220,9 +220,8 @@ def last_run(run: Run) -> Run | None:
     arguments = ("--first-parent", "--format=%H", run.sha or "HEAD", "--", str(path), str(scores))
     log = git("log", *arguments) or ""
     text = run.read(path)
-    commits = (c for c in log.split() if content_at(c, path) not in (None, text))
-    commit = next(commits, None)
-    return Run(commit, run.metrics) if commit else None
+    runs = (Run(c, run.metrics) for c in log.split() if content_at(c, path) not in (None, text))
+    return next(runs, None)
 
 
 def base_run(run: Run, name: str) -> Run | None:

@@ -1,6 +1,5 @@
 """The verdict of the gate and the checks behind it: the content of `metrics/gate.json`."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 from keras_tabular.config.typed_yaml import Section
@@ -53,11 +52,6 @@ class Verdict(Section):
     warnings: tuple[str, ...]
     next_steps: tuple[str, ...]
     checks: tuple[Check, ...]
-
-
-def worst_status(statuses: Sequence[Status]) -> Status:
-    """Return the worst of some statuses; `pass` if there are none."""
-    return next((status for status in STATUSES if status in statuses), "pass")
 
 
 def judge(low: float, high: float, limit: float) -> Status:

@@ -1,7 +1,7 @@
 """Compare new rows with the summaries of the training rows in a model's file."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from operator import add
 from typing import Literal, NamedTuple
 
@@ -78,22 +78,23 @@ class RowCounts(NamedTuple):
     """Counts of new rows. The counts of two batches can be merged.
 
     Attributes:
+        bins: Number of rows in each bin of the training rows, shape (bins,), by column.
         rows: Number of rows.
-        bins: Number of rows by column and number of the bin of the training rows.
         unknown: Number of rows with a category that the model does not know.
         failed: Number of rows whose cell fails a check, by column.
         groups: Hashes of the group of each row, see `groups.row_groups`.
     """
 
+    bins: dict[str, np.ndarray]
     rows: int
-    bins: Counter[tuple[str, int]]
     unknown: UnknownCategories
     failed: Counter[str]
     groups: list[np.ndarray]
 
     def merge(self, other: "RowCounts") -> "RowCounts":
         """Add the counts of other rows."""
-        return RowCounts(*map(add, self, other))
+        bins = {name: rows + other.bins[name] for name, rows in self.bins.items()}
+        return RowCounts(bins, *map(add, self[1:], other[1:]))
 
 
 def count_rows(
@@ -104,12 +105,9 @@ def count_rows(
 ) -> RowCounts:
     """Count the rows of a batch; `categories` are those that the model knows."""
     features, is_grouped = batch.features, schema.group in batch.texts.column_names
-    rows_by_bin = {name: each.counts(features[name]).tolist() for name, each in bins.items()}
     return RowCounts(
+        {name: each.counts(features[name]) for name, each in bins.items()},
         len(features),
-        Counter(
-            {(name, n): rows[n] for name, rows in rows_by_bin.items() for n in range(len(rows))}
-        ),
         unknown_categories(features, categories),
         Counter(failure.column for failure in batch.failures),
         [row_hashes([batch.texts.select([schema.group]) if is_grouped else features])],
@@ -171,8 +169,7 @@ def column_drift(
 ) -> ColumnDrift:
     """Compare the new rows with the training rows in one column."""
     summary = trained_on.summaries[name]
-    train = np.array(summary.counts)
-    new = np.array([counts.bins[name, n] for n in range(len(train))])
+    train, new = np.array(summary.counts), counts.bins[name]
     distance, p_value = compare_counts(train, new, len(schema.features), group_size)
 
     def shares(bins: list[int]) -> Shares:
@@ -223,11 +220,9 @@ def unknown_by_column(unknown: UnknownCategories) -> dict[str, dict[str, int]]:
     return by_column
 
 
-def unknown_lines(unknown: UnknownCategories, rows: int) -> list[str]:
-    """Return a line about the unknown categories of each column."""
-    lines = []
+def unknown_lines(unknown: UnknownCategories, rows: int) -> Iterator[str]:
+    """Yield a line about the unknown categories of each column."""
     for name, counts in unknown_by_column(unknown).items():
         examples = format_list(f"{quote(value)} ({count})" for value, count in counts.items())
         text = f"{sum(counts.values())} of {rows} rows have a category that the model does not know"
-        lines.append(f"{name}: {text}: {examples}")
-    return lines
+        yield f"{name}: {text}: {examples}"

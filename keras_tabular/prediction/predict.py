@@ -35,11 +35,9 @@ class PredictionCounts:
 
     def warnings(self) -> list[str]:
         """Return a line for each column with unknown categories, and for each failed check."""
-        predicted = self.rows - self.rejected
-        checks = [
-            f"{check}: {count} of {predicted} rows fail" for check, count in self.warned.items()
-        ]
-        return [*unknown_lines(self.unknown, predicted), *checks]
+        rows = self.rows - self.rejected
+        checks = [f"{check}: {count} of {rows} rows fail" for check, count in self.warned.items()]
+        return [*unknown_lines(self.unknown, rows), *checks]
 
 
 def predict_file(

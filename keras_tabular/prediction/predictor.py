@@ -61,11 +61,10 @@ class Predictor:
         columns = task.prediction_columns(outputs, metadata.threshold, ends)
         if n_reasons:
             effects = contributions(self.model.predict, arrays, self._permutations)
-            names = self._permutations.names
-            columns |= reason_columns(effects, names, outputs, n_reasons)
+            columns |= reason_columns(effects, self._permutations.names, outputs, n_reasons)
         invalid = np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()
-        failure = Failure(0, "predicted", "finite", *NO_PREDICTION)
-        return Predictions(columns, [failure._replace(row=row) for row in invalid])
+        failures = [Failure(row, "predicted", "finite", *NO_PREDICTION) for row in invalid]
+        return Predictions(columns, failures)
 
     def output_schema(
         self, names: Iterable[str], n_reasons: int = 0, *, numbered: bool = False

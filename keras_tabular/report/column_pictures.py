@@ -8,7 +8,7 @@ from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.prediction.drift import ColumnDrift
 from keras_tabular.report import vega
 from keras_tabular.report.pictures import Picture, points_of_runs
-from keras_tabular.report.vega import BAR_HEIGHT, OTHER, SOFT, THIS, Rows, Spec, layer, quantitative
+from keras_tabular.report.vega import BAR_HEIGHT, OTHER, SOFT, THIS, Spec, layer, quantitative
 
 
 def importance_picture(comparison: Comparison) -> Picture | None:
@@ -78,17 +78,15 @@ def draw_effect(effect: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
 
 def drift_picture(name: str, column: ColumnDrift) -> Picture:
     """Draw the share of the training rows and of the new rows in each bin of a column."""
-    train: Rows = []
-    new: Rows = []
-    n_train, n_new = sum(column.train), sum(column.new)
-    for bin_name, train_rows, new_rows in zip(column.bins, column.train, column.new, strict=True):
-        if train_rows or new_rows:
-            point = {"bin": bin_name}
-            train.append(point | {"share": train_rows / n_train, "series": "training rows"})
-            new.append(point | {"share": new_rows / n_new, "series": "new rows"})
+    labels = ["training rows", "new rows"]
+    bins = [n for n in range(len(column.bins)) if column.train[n] or column.new[n]]
+    train, new = (
+        [{"bin": column.bins[n], "share": rows[n] / sum(rows), "series": label} for n in bins]
+        for label, rows in zip(labels, (column.train, column.new), strict=True)
+    )
     share = {
         "x": quantitative("share", "Share of the rows", axis={"format": "~%"}),
-        "color": vega.colors(["training rows", "new rows"], (OTHER, THIS)),
+        "color": vega.colors(labels, (OTHER, THIS)),
     }
     layers = [
         layer("bar", share, new, opacity=0.6, height=BAR_HEIGHT),

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.core.files import md5_hash
-from keras_tabular.prediction.drift import unknown_by_column, unknown_categories, unknown_lines
+from keras_tabular.prediction.drift import unknown_categories, unknown_lines
 from keras_tabular.prediction.predictor import Predictions, Predictor
 from keras_tabular.serving import measures
 from keras_tabular.serving import rows as json_rows
@@ -143,8 +143,8 @@ class Service:
         failed = Counter(f"{failure.column}: {failure.check}" for failure in batch.failures)
         warnings = [f"{check}: {count} of {rows} rows fail" for check, count in failed.items()]
         unknown = unknown_categories(batch.features, self.model.metadata.categories)
-        for name, counts in unknown_by_column(unknown).items():
-            measures.UNKNOWN.labels(name).inc(sum(counts.values()))
+        for (name, _), count in unknown.items():
+            measures.UNKNOWN.labels(name).inc(count)
         warnings += unknown_lines(unknown, rows)
         for row in answer["rows"]:
             self._observe(row["predicted"])
