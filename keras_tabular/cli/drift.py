@@ -10,11 +10,9 @@ import sys
 from argparse import ArgumentParser, Namespace
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError, align_columns, format_list
 from keras_tabular.core.files import write_json, write_text
 from keras_tabular.core.parallel import ordered_map
@@ -29,9 +27,6 @@ from keras_tabular.table.groups import mean_group_size, number_groups
 from keras_tabular.table.rows import check_rows
 from keras_tabular.table.source import read_rows
 
-if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
-    from keras_tabular.model_file.saved_model import SavedModel
-
 MAX_COLUMNS_SHOWN = 20
 HEADER = ["column", "share of attribution", "distance", "p-value", "drift", "notes"]
 
@@ -41,8 +36,13 @@ def main() -> None:
     content = read_model(args.model)
     schema, metadata = inputs.read_schema(args.model, content)
     trained_on = training_rows(args.model, metadata)
-    bins = {name: each.bins(schema.columns[name]) for name, each in trained_on.summaries.items()}
-    model = load_classifier(args.model, content, schema) if args.expected_score else None
+    model = None
+    if args.expected_score and not schema.classes:
+        raise UserError("--expected-score: expected a model of classes, got one of a regression.")
+    if args.expected_score:
+        from keras_tabular.model_file.saved_model import load_model  # starts TensorFlow
+
+        model = load_model(args.model, content)
     with inputs.open_rows(args, content, schema) as file:
         file_name = inputs.display_path(args.rows).name
         names = inputs.row_columns(file, schema)
@@ -50,7 +50,7 @@ def main() -> None:
 
         def count_batch(raw: RawRows) -> tuple[drift.RowCounts, np.ndarray]:
             batch = check_rows(raw, schema.features, checks)
-            counts = drift.count_rows(batch, bins, metadata.categories, schema)
+            counts = drift.count_rows(batch, trained_on, metadata.categories, schema)
             return counts, compute_row_scores(model, batch, schema) if model else np.empty(0)
 
         rows = read_rows(file, schema, names)
@@ -81,15 +81,6 @@ def main() -> None:
     write_text(args.output, TEMPLATES.get_template("drift.html").render(values))
     if report.verdict == "fail" and metadata.drift_params.policy == "error":
         sys.exit(1)
-
-
-def load_classifier(path: Path, content: bytes, schema: Schema) -> "SavedModel":
-    """Load a model of classes, whose predictions imply an accuracy."""
-    if not schema.classes:
-        raise UserError("--expected-score: expected a model of classes, got one of a regression.")
-    from keras_tabular.model_file.saved_model import load_model
-
-    return load_model(path, content)
 
 
 def parse_arguments() -> Namespace:

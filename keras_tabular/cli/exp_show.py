@@ -32,8 +32,7 @@ def experiment_lines(entries: list[dict[str, Any]]) -> list[list[str]]:
     metrics = {name: flat_values(entry, "metrics") for name, entry in runs.items()}
     keys = [(rows, score) for rows in ROW_SETS for score in SCORES]
     keys = [key for key in keys if any(".".join(key) in scores for scores in metrics.values())]
-    header = ["experiment", *(f"{ROW_SETS[rows]} {score}" for rows, score in keys), "changed"]
-    lines = [header]
+    lines = [["experiment", *(f"{ROW_SETS[rows]} {score}" for rows, score in keys), "changed"]]
     for name, entry in runs.items():
         changed = [
             f"{key}={format_parameter(value)}"

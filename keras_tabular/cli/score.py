@@ -80,9 +80,8 @@ def score_lines(scores: list[Score], task: Task) -> list[list[str]]:
         cells = [label, value, interval]
         for baseline in row.baselines.values():
             text = formats.format_score(baseline, row.model)
-            compared = baseline and (baseline.difference or row.outcome(baseline) == "same")
-            cells.append(
-                f"{text}, {formats.format_difference(row, baseline)}" if compared else text
-            )
+            if baseline and (baseline.difference or row.outcome(baseline) == "same"):
+                text += f", {formats.format_difference(row, baseline)}"
+            cells.append(text)
         lines.append(cells)
     return lines

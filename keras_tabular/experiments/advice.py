@@ -92,5 +92,4 @@ def _advice_about_baseline(strongest: Check | None, task: Task, params: Params) 
             "-S 'train.networks.plain.units=[]'`"
         )
     elif strongest.status == "fail":
-        command = "python -m keras_tabular search"
-        yield f"Use {name}, or search for better parameters: `{command}`"
+        yield f"Use {name}, or search for better parameters: `python -m keras_tabular search`"

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from keras_tabular.column_statistics.bins import Bins, unknown_mask
+from keras_tabular.column_statistics.bins import unknown_mask
 from keras_tabular.column_statistics.summary import MAX_P_VALUE, compare_counts
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Drift
@@ -98,13 +98,11 @@ class RowCounts(NamedTuple):
 
 
 def count_rows(
-    batch: CheckedRows,
-    bins: Mapping[str, Bins],
-    categories: Mapping[str, list[str]],
-    schema: Schema,
+    batch: CheckedRows, trained_on: TrainingRows, categories: dict[str, list[str]], schema: Schema
 ) -> RowCounts:
     """Count the rows of a batch; `categories` are those that the model knows."""
     features, is_grouped = batch.features, schema.group in batch.texts.column_names
+    bins = {name: each.bins(schema.columns[name]) for name, each in trained_on.summaries.items()}
     return RowCounts(
         {name: each.counts(features[name]) for name, each in bins.items()},
         len(features),

@@ -147,8 +147,7 @@ def seekable_file(file: Path) -> Iterator[Path]:
         try:
             yield copy
         except UserError as error:
-            message = str(error).replace(str(copy), str(display_path(file)))
-            raise UserError(message) from None
+            raise UserError(str(error).replace(str(copy), str(display_path(file)))) from None
 
 
 def display_path(file: Path) -> Path:

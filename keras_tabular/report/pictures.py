@@ -181,9 +181,8 @@ def learning_curve(comparison: Comparison) -> Picture | None:
     ]
     if not rows:
         return None
-    networks = comparison.files["networks"]
-    architecture = networks.get("curves")
-    epochs = networks.get("networks", {}).get(architecture, {}).get("epochs")
+    architecture = comparison.files["networks"].get("curves", "")
+    epochs = comparison.run.networks.get(architecture, {}).get("epochs")
     title, layers = "Epoch", []
     if epochs:
         title = f"Epoch (weights kept from {median(epochs):.4g})"

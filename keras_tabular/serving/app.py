@@ -136,20 +136,18 @@ class Service:
         rows = len(batch.features)
         names = [name for name in self.schema.ignore if name in batch.texts.column_names]
         identifiers = {name: batch.texts[name] for name in names}
-        answer: dict[str, Any] = {
-            "rows": json_rows.answers_from_columns(identifiers | predictions.columns),
-            "model": self.served,
-        }
+        answers = json_rows.answers_from_columns(identifiers | predictions.columns)
         failed = Counter(f"{failure.column}: {failure.check}" for failure in batch.failures)
         warnings = [f"{check}: {count} of {rows} rows fail" for check, count in failed.items()]
         unknown = unknown_categories(batch.features, self.model.metadata.categories)
         for (name, _), count in unknown.items():
             measures.UNKNOWN.labels(name).inc(count)
         warnings += unknown_lines(unknown, rows)
-        for row in answer["rows"]:
+        for row in answers:
             self._observe(row["predicted"])
         measures.ROWS.inc(rows)
         measures.REQUESTS.labels("/predict", 200).inc()
+        answer = {"rows": answers, "model": self.served}
         return answer | {"warnings": warnings} if warnings else answer
 
     async def health(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from keras_tabular.experiments import paired
 from keras_tabular.experiments.gate import check_base, compare_with_base, evaluate_gate
 from keras_tabular.experiments.paired import PairedScore
 from keras_tabular.experiments.verdict import Verdict
-from keras_tabular.scoring.evaluation import Difference, EqualRows, Evaluation, Score
+from keras_tabular.scoring.evaluation import MODEL, Difference, EqualRows, Evaluation, score_records
 from keras_tabular.tasks.metrics import CONSTANTS
 from keras_tabular.tasks.task import TASKS, Binary, Multiclass, Regression, TaskName
 from tests.helpers import build_evaluation, build_schema, load_train_params
@@ -90,10 +90,8 @@ def test_an_order_that_is_better_than_chance_shows_that_something_was_learnt(
     constant: Difference, low: float, ending: str
 ) -> None:
     evaluation = build_differences(constant=constant)
-    area = Score(
-        row_set="test", model="model", metric="roc_auc", value=0.7, rows=254, interval=(low, 0.8)
-    )
-    evaluation = evaluation.model_copy(update={"scores": (*evaluation.scores, area)})
+    areas = score_records("test", MODEL, {"roc_auc": 0.7}, 254, interval={"roc_auc": (low, 0.8)})
+    evaluation = evaluation.model_copy(update={"scores": (*evaluation.scores, *areas)})
     verdict = run_gate(evaluation, Gate(beat_baselines=("constant",)))
     assert verdict.headline.endswith(ending)
     assert (verdict.status == "pass") == ("ROC" in ending)
@@ -230,14 +228,17 @@ def test_largest_difference_between_groups_is_limited(
     assert (check.status, reason in check.reason) == (status, True)
 
 
+def make_run(row_set: str, loss: float) -> Any:
+    scores: Any = {row_set: {"loss": loss}}
+    evaluation = build_evaluation(**scores)
+    run = {"evaluation": evaluation, "require_evaluation": lambda: evaluation}
+    return SimpleNamespace(label="abc", schema={"target": "y"}, **run)
+
+
 @pytest.mark.parametrize(
     ("ends", "status", "reason"),
     [
-        (
-            (0.005, -0.01, 0.02),
-            "pass",
-            "between 2.0% better and 4.0% worse than in abc on 99",
-        ),
+        ((0.005, -0.01, 0.02), "pass", "between 2.0% better and 4.0% worse than in abc on 99"),
         ((0.01, -0.01, 0.03), "undecided", "(allowed: 4% worse); not settled by these rows"),
         ((0.015, 0.01, 0.03), "undecided", "2.0% to 6.0% worse than in abc"),
         ((0.025, 0.01, 0.04), "fail", "2.0% to 8.0% worse than in abc"),
@@ -247,16 +248,11 @@ def test_largest_difference_between_groups_is_limited(
 def test_worse_than_last_compares_on_the_rows_of_both(
     ends: Any, status: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def make_run(loss: float) -> Any:
-        evaluation = build_evaluation(test={"loss": loss})
-        run = {"evaluation": evaluation, "require_evaluation": lambda: evaluation}
-        return SimpleNamespace(label="abc", schema={"target": "y"}, **run)
-
     scores = {"loss": PairedScore(99, 0.5, difference(*ends))} if ends else {}
     monkeypatch.setattr(paired, "paired_scores", lambda *_: scores)
-    run, gate = make_run(0.9), Gate(worse_than_last={"test.loss": 0.04})
+    run, gate = make_run("test", 0.9), Gate(worse_than_last={"test.loss": 0.04})
     verdict = run_gate(run.evaluation, Gate())
-    compared = compare_with_base(verdict, run, make_run(0.5), gate)
+    compared = compare_with_base(verdict, run, make_run("test", 0.5), gate)
     (check,) = compared.checks
     assert (check.status, reason in check.reason) == (status, True)
     expected = verdict.reason if status == "pass" else check.reason
@@ -264,18 +260,10 @@ def test_worse_than_last_compares_on_the_rows_of_both(
 
 
 def test_a_score_without_an_interval_is_compared_with_the_last_one_by_itself() -> None:
-    def make_run(loss: float) -> Any:
-        evaluation = build_evaluation(train={"loss": loss})
-        run = {"evaluation": evaluation, "require_evaluation": lambda: evaluation}
-        return SimpleNamespace(label="abc", schema={"target": "y"}, **run)
-
     gate = Gate(worse_than_last={"train.loss": 0.04})
-    statuses = [
-        check.status
-        for loss in (0.51, 0.53)
-        for check in check_base(make_run(loss), make_run(0.5), gate)
-    ]
-    assert statuses == ["pass", "fail"]
+    for loss, status in ((0.51, "pass"), (0.53, "fail")):
+        (check,) = check_base(make_run("train", loss), make_run("train", 0.5), gate)
+        assert check.status == status
 
 
 @pytest.mark.parametrize(
@@ -287,8 +275,8 @@ def test_a_base_that_cannot_be_found_is_no_silent_pass(
 ) -> None:
     """Before the first commit, there is nothing to compare with."""
     monkeypatch.setattr(gate_module, "is_shallow", lambda: shallow)
-    run: Any = SimpleNamespace(require_evaluation=lambda: build_evaluation(test={"loss": 0.5}))
-    (check,) = check_base(run, None, Gate(worse_than_last={"test.loss": 0.1}, base=base))
+    gate = Gate(worse_than_last={"test.loss": 0.1}, base=base)
+    (check,) = check_base(make_run("test", 0.5), None, gate)
     assert check.status == status
 
 
