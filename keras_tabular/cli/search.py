@@ -66,10 +66,8 @@ def check_space(search: Search, train: ResolvedTrain) -> None:
     """Raise `UserError` if a value is `auto`, or no key belongs to a network that is trained."""
     for key, candidates in search.space.items():
         if "auto" in candidates.limits:
-            raise UserError(
-                f"search.space.{key}: expected values to try, got auto. For this table, auto is "
-                f"{train.value(key)}, and the first trial has it."
-            )
+            hint = f"For this table, auto is {train.value(key)}, and the first trial has it."
+            raise UserError(f"search.space.{key}: expected values to try, got auto. {hint}")
     trained = [f"networks.{members.network}" for members in train.members]
     sections = sorted({".".join(key.split(".")[:2]) for key in search.space})
     if sections and all(s.startswith("networks.") and s not in trained for s in sections):

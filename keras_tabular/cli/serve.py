@@ -26,9 +26,8 @@ def main() -> None:
 
         from keras_tabular.serving.app import Service, build_app
     except ModuleNotFoundError as error:
-        raise UserError(
-            f"{error}. Run `pip install -r requirements/serve.txt` to install it."
-        ) from None
+        advice = "Run `pip install -r requirements/serve.txt` to install it."
+        raise UserError(f"{error}. {advice}") from None
     family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     listening = socket.create_server((args.host, args.port), family=family)
     # asyncio sets this only for sockets that it creates. Without it, each answer waits 40 ms.
@@ -39,11 +38,9 @@ def main() -> None:
     hosts = [LOOPBACK, "localhost", host, *args.allow_host]
     service = Service(predictor, int(args.max_body * MEGABYTE), args.model_version, args.log)
     if args.host != LOOPBACK:
-        print(
-            f"warn: anyone who can reach {args.host} can request predictions. Put a proxy in "
-            "front of the server, with TLS, a password and timeouts.",
-            file=sys.stderr,
-        )
+        problem = f"anyone who can reach {args.host} can request predictions"
+        advice = "Put a proxy in front of the server, with TLS, a password and timeouts."
+        print(f"warn: {problem}. {advice}", file=sys.stderr)
     print(f"Serving {args.model} on http://{host}:{listening.getsockname()[1]}", flush=True)
     config = uvicorn.Config(
         build_app(service, hosts),

@@ -73,8 +73,7 @@ def predict_file(
     predict = partial(predict_rows, predictor=predictor, n_reasons=n_reasons)
     for (texts, features, failures), predictions in ordered_map(predict, raw_batches):
         errors = [failure for failure in failures if failure.policy != "warn"]
-        valid = np.ones(len(features), bool)
-        valid[[failure.row for failure in errors]] = False
+        valid = ~np.isin(np.arange(len(features)), [failure.row for failure in errors])
         if reject and errors:
             lines = {row: locate(counts.rows + row) for row in np.flatnonzero(~valid).tolist()}
             reject(rejected_rows(texts, errors, lines))

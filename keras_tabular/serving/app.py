@@ -107,16 +107,15 @@ class Service:
                     message = f"the body: expected at most {self.max_body:,} bytes, got more"
                     raise HTTPException(413, message)
             rows, batch = await asyncio.to_thread(self._check, body)
+            features = batch.features
             if not explain:
-                predictions = await self._batcher.predict(batch.features)
+                predictions = await self._batcher.predict(features)
             elif len(rows) > MAX_EXPLAINED_ROWS:
                 message = f"explain: expected at most {MAX_EXPLAINED_ROWS} rows, got {len(rows)}"
                 raise HTTPException(413, message)
             else:  # one such request at a time, while others are predicted
                 async with self._explaining:
-                    predictions = await asyncio.to_thread(
-                        self.predictor.predict, batch.features, explain
-                    )
+                    predictions = await asyncio.to_thread(self.predictor.predict, features, explain)
             answer = self._answer(batch, predictions)
             if self.log:
                 await self.log.write(rows, answer["rows"])

@@ -104,10 +104,8 @@ def read_committed_model(comparison: Comparison) -> bytes:
             "`dvc repro`, and commit the results.")  # fmt: skip
     content = cached_output(MODEL_FILE, run.lock)
     if content is None:
-        raise UserError(
-            f"{MODEL_FILE}: DVC's cache does not have the version of {run.label}. Check the commit "
-            "out, and run `dvc pull`."
-        )
+        problem = f"DVC's cache does not have the version of {run.label}"
+        raise UserError(f"{MODEL_FILE}: {problem}. Check the commit out, and run `dvc pull`.")
     if Run(WORKSPACE).uncommitted:
         print(f"warn: there are uncommitted changes, which are not part of {run.label}")
     return content
