@@ -40,7 +40,7 @@ def main() -> None:
 
     import optuna
 
-    from keras_tabular.search.study import run_trials, summary
+    from keras_tabular.search.study import fold_predictions, run_trials, summary
     from keras_tabular.training.checkpoint import CODE, identity
 
     sys.path.insert(0, str(Path.cwd()))  # the project, where `keras-tabular` does not look
@@ -58,7 +58,8 @@ def main() -> None:
         load_if_exists=True,
     )
     total = search.trials if args.trials is None else args.trials
-    run_trials(study, total, train, params, schema, build, TRAINING_ROWS)
+    options = (TRAINING_ROWS, schema, build, params.evaluate.threshold)
+    run_trials(study, total, train, search, lambda changed: fold_predictions(changed, *options))
     print(summary(study, search.score))
 
 

@@ -2,16 +2,15 @@
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 
-from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Candidates, ResolvedTrain
+from keras_tabular.config.sections import Candidates, ResolvedTrain, Search
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.calibration import choose_threshold
 from keras_tabular.networks.backend import keras
@@ -33,10 +32,8 @@ def run_trials(
     study: optuna.Study,
     total: int,
     train: ResolvedTrain,
-    params: Params,
-    schema: Schema,
-    build: Build,
-    folder: Path,
+    search: Search,
+    predict_folds: Callable[[ResolvedTrain], Iterator[Predictions]],
 ) -> None:
     """Run trials until the study has finished `total` of them.
 
@@ -44,20 +41,17 @@ def run_trials(
 
     Args:
         train: The current parameters.
-        params: The sections `search` and `evaluate`.
-        build: Builds the layers of a network.
-        folder: Folder of the training rows.
+        predict_folds: Returns the result of `fold_predictions` with the parameters of a trial.
     """
-    score_name, threshold = params.search.score, params.evaluate.threshold
+    score_name = search.score
 
     def objective(trial: optuna.Trial) -> float:
         is_first = not study.get_trials(deepcopy=False, states=FINISHED)
-        changes = {} if is_first else suggest_changes(trial, train, params.search.space)
+        changes = {} if is_first else suggest_changes(trial, train, search.space)
         trial.set_user_attr("changes", changes)
         changed = train.with_values(changes)
-        folds = fold_predictions(changed, folder, schema, build, threshold)
         try:
-            for fold, predictions in enumerate(folds, start=1):
+            for fold, predictions in enumerate(predict_folds(changed), start=1):
                 value = score(predictions).get(score_name)
                 if value is not None:
                     trial.report(value, fold)
@@ -71,7 +65,7 @@ def run_trials(
         return value
 
     finished = len(study.get_trials(deepcopy=False, states=FINISHED))
-    study.sampler = optuna.samplers.TPESampler(seed=params.search.seed + finished)
+    study.sampler = optuna.samplers.TPESampler(seed=search.seed + finished)
     study.optimize(objective, n_trials=max(total - finished, 0), gc_after_trial=True)
 
 
@@ -101,6 +95,11 @@ def fold_predictions(
 
     With `cosine_restarts`, they are predictions after the first cycle. Only the last ones, for all
     rows, are predictions after all cycles.
+
+    Args:
+        folder: Folder of the training rows.
+        build: Builds the layers of a network.
+        threshold: The rule of `evaluate.threshold`.
 
     Raises:
         UserError: The training diverges to NaN or infinity, or a column cannot be preprocessed.

@@ -1,7 +1,6 @@
 """A search tries values in its space, and estimates what the best trial is worth."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,14 +9,17 @@ import pytest
 from optuna.trial import TrialState
 
 from keras_tabular.cli.search import check_space
-from keras_tabular.config.params import Params
-from keras_tabular.config.sections import Evaluate, ResolvedTrain, Search
+from keras_tabular.config.sections import ResolvedTrain, Search
 from keras_tabular.core.errors import UserError
 from keras_tabular.scoring.scores import Predictions, score
-from keras_tabular.search import study as studies
-from keras_tabular.search.study import expected_gain, suggest_changes, summary
-from network import build
-from tests.helpers import BINARY, build_schema, load_train_params
+from keras_tabular.search.study import (
+    bootstrap_scores,
+    expected_gain,
+    run_trials,
+    suggest_changes,
+    summary,
+)
+from tests.helpers import BINARY, load_train_params
 
 FOLDS, ROWS = 3, 60
 TRAIN = load_train_params(folds=FOLDS).resolve_auto(ROWS, BINARY, 8)
@@ -25,11 +27,11 @@ KEY = "networks.plain.learning_rate"
 RATE = {KEY: {"low": 0.001, "high": 0.1, "log": True}}
 
 
-def test_a_search_continues_and_stops_bad_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_continues_and_stops_bad_trials() -> None:
     """The error of each trial is its learning rate."""
     y = np.tile([0.0, 1.0], ROWS // 2)
 
-    def predict(train: ResolvedTrain, *_: Any) -> Iterator[Predictions]:
+    def predict(train: ResolvedTrain) -> Iterator[Predictions]:
         rate = train.networks["plain"].learning_rate
         if rate > 0.05:
             raise UserError("the training diverges")
@@ -38,11 +40,10 @@ def test_a_search_continues_and_stops_bad_trials(monkeypatch: pytest.MonkeyPatch
             probability = np.abs(labels - rate)[:, None].astype(np.float32)
             yield Predictions(BINARY, labels, probability, np.ones(len(labels)))
 
-    monkeypatch.setattr(studies, "fold_predictions", predict)
     study = optuna.create_study(pruner=optuna.pruners.MedianPruner(4, 2))
-    params = Params(search=Search.model_validate({"space": RATE}), evaluate=Evaluate())
+    search = Search.model_validate({"space": RATE})
     for total in (3, 20, 20):
-        studies.run_trials(study, total, TRAIN, params, build_schema("binary"), build, Path("none"))
+        run_trials(study, total, TRAIN, search, predict)
         assert len(study.trials) == total
     assert study.trials[0].user_attrs["changes"] == {}
     assert {trial.state for trial in study.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
@@ -94,7 +95,7 @@ def test_the_best_of_many_random_trials_is_expected_to_be_as_good_as_chance(
         for probability in [*rng.uniform(size=(40, 400)), good]
     ]
     scores = [score(trial)[metric] for trial in trials]
-    draws = np.array([studies.bootstrap_scores(trial, metric) for trial in trials])
+    draws = np.array([bootstrap_scores(trial, metric) for trial in trials])
     best = max(scores[:-1]) if greater else min(scores[:-1])
     expected = scores[0] + expected_gain(draws[:-1], 0, greater_is_better=greater)
     assert abs(expected - chance) < 0.35 * abs(best - chance)
