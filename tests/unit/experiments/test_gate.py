@@ -40,14 +40,19 @@ def run_gate(evaluation: Evaluation, gate: Gate, task: str = "binary", **train: 
     return verdict
 
 
-def build_differences(task: TaskName = "binary", key: str = "loss", **kinds: Any) -> Evaluation:
+def build_differences(
+    task: TaskName = "binary", key: str = "loss", interval: Any = None, **kinds: Any
+) -> Evaluation:
     """Build an evaluation with differences of the loss from the baselines, by their kinds.
 
     The loss is 0.75. The differences of accuracy or MAE are not significant.
+
+    Args:
+        interval: The interval of the loss, if it has one.
     """
     names, main = TASKS[task].baselines, TASKS[task].main_metric
     content: dict[str, Any] = {"primary_metrics": [main], "test": {main: 0.8, key: 0.75}}
-    content |= {"baselines": {}, "differences": {}}
+    content |= {"baselines": {}, "differences": {}, "intervals": {key: interval}}
     for kind, of_loss in ({"constant": BETTER} | kinds).items():
         content["baselines"][names[kind]] = {main: 0.79, key: 0.75 - of_loss.value}
         content["differences"][names[kind]] = {main: NOT_SIGNIFICANT, key: of_loss}
@@ -131,12 +136,7 @@ def test_loss_decides_and_strongest_required_baseline_is_named(
 
 
 def test_headline_has_the_size_of_the_loss_its_interval_and_the_gain() -> None:
-    evaluation = build_differences(linear=BETTER, boosted=BETTER)
-    scores = [
-        score.model_copy(update={"interval": (0.7, 0.8)}) if score.metric == "loss" else score
-        for score in evaluation.scores
-    ]
-    evaluation = evaluation.model_copy(update={"scores": tuple(scores)})
+    evaluation = build_differences(interval=(0.7, 0.8), linear=BETTER, boosted=BETTER)
     assert run_gate(evaluation, ALL_BASELINES).headline == (
         "Log loss 0.750 on 254 test rows (95% CI 0.700 to 0.800), 5.9% to 18% better than no model"
     )
