@@ -24,8 +24,7 @@ def main() -> None:
         style, reject = (schema.delimiter, args.escape_formulas), None
         write = stack.enter_context(open_writer(args.output, output_schema, *style))
         if args.rejects:
-            rejects = open_writer(args.rejects, rejected_schema(names), *style)
-            reject = stack.enter_context(rejects)
+            reject = stack.enter_context(open_writer(args.rejects, rejected_schema(names), *style))
         counts = predict_file(
             *(file, names, predictor, output_schema, write),
             display_name=str(inputs.display_path(args.rows)),

@@ -99,9 +99,8 @@ def read_committed_model(comparison: Comparison) -> bytes:
     if not run.sha:
         raise UserError(f"{WORKSPACE}: expected a commit, which can be found again later.")
     if comparison.stale:
-        changed = format_list(comparison.stale)
-        raise UserError(f"{run.label}: {LOCK} is of another run, since {changed} changed. Run "
-            "`dvc repro`, and commit the results.")  # fmt: skip
+        problem = f"{LOCK} is of another run, since {format_list(comparison.stale)} changed"
+        raise UserError(f"{run.label}: {problem}. Run `dvc repro`, and commit the results.")
     content = cached_output(MODEL_FILE, run.lock)
     if content is None:
         problem = f"DVC's cache does not have the version of {run.label}"
