@@ -184,11 +184,10 @@ def score_test_files(
     Raises:
         UserError: See `score_file`.
     """
-    thresholds, files = evaluation.baseline_thresholds, {}
+    thresholds = evaluation.baseline_thresholds
     options = (model, schema, params.validate, data / "split", thresholds, metrics)
-    for file in params.evaluate.tests:
-        files[file.partition(".")[0]] = score_file(data / "tests" / file, *options)
-    return files
+    files = params.evaluate.tests
+    return {file.partition(".")[0]: score_file(data / "tests" / file, *options) for file in files}
 
 
 def add_test_files(evaluation: Evaluation, files: Mapping[str, LabelledFile]) -> Evaluation:
