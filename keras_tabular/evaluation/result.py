@@ -24,11 +24,7 @@ from keras_tabular.scoring.evaluation import (
     score_records,
 )
 from keras_tabular.scoring.scores import Baselines, Predictions, score
-from keras_tabular.scoring.uncertainty import (
-    ScoredPredictions,
-    score_and_resample,
-    share_interval,
-)
+from keras_tabular.scoring.uncertainty import ScoredPredictions, score_and_resample, share_interval
 from keras_tabular.table import arrays
 from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import FILE, LINE, part_paths, read_parts, write_part

@@ -89,11 +89,7 @@ def row_values(test: Predictions, intervals: Intervals | None) -> Measures:
 
 
 def compare_subgroups(
-    name: str,
-    column: Column,
-    cells: pa.ChunkedArray,
-    measures: Measures,
-    group: np.ndarray | None,
+    name: str, column: Column, cells: pa.ChunkedArray, measures: Measures, group: np.ndarray | None
 ) -> ColumnSubgroups:
     """Measure the subgroups of a column, and find the largest difference between them.
 
