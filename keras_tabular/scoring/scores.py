@@ -39,9 +39,8 @@ class Predictions(NamedTuple):
 
     def select(self, rows: slice | np.ndarray) -> "Predictions":
         """Return the predictions for some of the rows."""
-        fields = self._asdict().items()
-        arrays = {name: each[rows] for name, each in fields if isinstance(each, np.ndarray)}
-        return self._replace(**arrays)
+        selected = (each[rows] if isinstance(each, np.ndarray) else each for each in self)
+        return Predictions._make(selected)
 
     @property
     def predicted_classes(self) -> np.ndarray:

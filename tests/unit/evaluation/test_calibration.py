@@ -83,12 +83,9 @@ def rate_threshold(
     """Return whether the required share is reached, and the value to maximise."""
     rest, alarms, misses, hits = np.bincount(2 * y + y_pred, weight, 4)
     recall, precision = hits / max(hits + misses, 1), hits / max(hits + alarms, 1)
-    for share, required, other in (
-        (recall, rule.recall, -alarms),  # with the fewest false alarms
-        (precision, rule.precision, recall),
-    ):
-        if required:
-            return share >= required, other if share >= required else share
+    if required := rule.recall or rule.precision:
+        share, gain = (recall, -alarms) if rule.recall else (precision, recall)
+        return share >= required, gain if share >= required else share
     if rule.cost:
         return True, -(misses * rule.cost.false_negative + alarms * rule.cost.false_positive)
     scores = {
@@ -168,14 +165,10 @@ def test_more_rows_are_needed_for_confidence_than_for_a_score(key: str) -> None:
     certain_rule = ThresholdRule.model_validate(content | {"confidence": 0.95})
     grouped = rows._replace(group=np.arange(ROWS) // 4)
     weighted = rows._replace(weight=np.where(np.arange(ROWS) % 4, 0.1, 1.0))
-    thresholds = [threshold]
-    for each in (rows, grouped):
-        certain, is_reached = choose_threshold(certain_rule, each)
-        assert is_reached
-        thresholds.append(certain)
-    expected = sorted(thresholds, reverse=key == "recall")
-    assert thresholds == expected
-    assert len({*thresholds}) == 3
+    certain = [choose_threshold(certain_rule, each) for each in (rows, grouped)]
+    assert all(is_reached for _, is_reached in certain)
+    thresholds = [threshold, *(each for each, _ in certain)]
+    assert thresholds == sorted({*thresholds}, reverse=key == "recall")
     assert choose_threshold(certain_rule, weighted)[1]
     assert not choose_threshold(certain_rule, rows.select(slice(10)))[1]
 
