@@ -44,8 +44,7 @@ def main() -> None:
     write_test_predictions(args.data, result.predictions["test"], model.metadata, schema)
     evaluation = explain(model, args.data, args.metrics, result, schema, params.evaluate)
     write_scores(args.metrics, evaluation, task)
-    rule = model.metadata.threshold_choice
-    print(*summary_lines(evaluation, test_files, task, rule), sep="\n")
+    print(*summary_lines(evaluation, test_files, task), sep="\n")
 
 
 if __name__ == "__main__":

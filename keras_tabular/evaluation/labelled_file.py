@@ -13,13 +13,8 @@ from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError, quote
+from keras_tabular.evaluation import result
 from keras_tabular.evaluation.equal_rows import hash_rows
-from keras_tabular.evaluation.result import (
-    baseline_thresholds,
-    choose_primary_metrics,
-    compare_with_baselines,
-    predict_table,
-)
 from keras_tabular.scoring.evaluation import TEST_FILE, Evaluation, Score
 from keras_tabular.scoring.scores import Baselines
 from keras_tabular.scoring.uncertainty import MIN_ROWS_FOR_INTERVAL, score_and_resample
@@ -142,18 +137,19 @@ def score_file(
     with TemporaryDirectory() as name:
         folder = Path(name)
         failures = write_valid_rows(file, schema, policies, folder, labels)
-        predictions = predict_table(model.predict, folder, schema, model.metadata.threshold)
+        predictions = result.predict_table(model.predict, folder, schema, model.metadata.threshold)
         if split:
             from keras_tabular.evaluation.baselines import predict_baselines  # takes a second
 
             hashes, _ = hash_rows(folder, schema)
             training_rows = int(np.isin(hashes, hash_rows(split / "train", schema)[0]).sum())
             baselines = predict_baselines(split, {}, schema, model.metadata.loss, folder)
-            chosen = baseline_thresholds(baselines, {}, {}, model.metadata, predictions.task)
+            chosen = result.baseline_thresholds(baselines, {}, {}, model.metadata, predictions.task)
             thresholds = chosen["test"] | thresholds
     scored = score_and_resample(predictions._replace(custom_metrics=metrics))
-    primary, rows = choose_primary_metrics(predictions, scored, schema.weight), len(predictions.y)
-    scores = compare_with_baselines(scored, baselines, thresholds, primary)
+    primary = result.choose_primary_metrics(predictions, scored, schema.weight)
+    rows = len(predictions.y)
+    scores = result.compare_with_baselines(scored, baselines, thresholds, primary)
     warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]
     warnings += labels.warnings if labels else []
     if training_rows:
@@ -184,11 +180,10 @@ def score_test_files(
     Raises:
         UserError: See `score_file`.
     """
-    thresholds, files = evaluation.baseline_thresholds, {}
+    thresholds = evaluation.baseline_thresholds
     options = (model, schema, params.validate, data / "split", thresholds, metrics)
-    for file in params.evaluate.tests:
-        files[file.partition(".")[0]] = score_file(data / "tests" / file, *options)
-    return files
+    files = params.evaluate.tests
+    return {file.partition(".")[0]: score_file(data / "tests" / file, *options) for file in files}
 
 
 def add_test_files(evaluation: Evaluation, files: Mapping[str, LabelledFile]) -> Evaluation:

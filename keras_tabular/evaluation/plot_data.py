@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_tabular.column_statistics.bins import quantiles
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Costs, ThresholdRule
 from keras_tabular.core.errors import truncate
@@ -165,10 +166,8 @@ def confusion(test: Predictions) -> tuple[np.ndarray, ...]:
 def threshold_plot(test: Predictions, costs: Costs | None) -> tuple[np.ndarray, ...]:
     """Score the test rows at many thresholds, with the chosen one; undefined scores are NaN."""
     probability = test.y_pred[:, 0].astype(np.float64)
-    quantiles = np.quantile(
-        probability, np.linspace(0, 1, THRESHOLD_QUANTILES + 1), method="nearest"
-    )
-    thresholds = np.unique(np.r_[EVEN_THRESHOLDS, np.round(quantiles, 6), test.threshold])
+    predicted = np.round(quantiles(probability, THRESHOLD_QUANTILES), 6)
+    thresholds = np.unique(np.r_[EVEN_THRESHOLDS, predicted, test.threshold])
     borders, (hits,), (alarms,) = hits_and_alarms(test.y == 1, probability, test.weight[None])
     positive, negative = hits[-1], alarms[-1]
     last_border = np.searchsorted(-borders, -thresholds, side="right") - 1

@@ -24,11 +24,7 @@ from keras_tabular.scoring.evaluation import (
     score_records,
 )
 from keras_tabular.scoring.scores import Baselines, Predictions, score
-from keras_tabular.scoring.uncertainty import (
-    ScoredPredictions,
-    score_and_resample,
-    share_interval,
-)
+from keras_tabular.scoring.uncertainty import ScoredPredictions, score_and_resample, share_interval
 from keras_tabular.table import arrays
 from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import FILE, LINE, part_paths, read_parts, write_part
@@ -312,15 +308,10 @@ def compute_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverag
     All rows count alike: the intervals are for any row, whatever its weight.
     """
     is_inside = inside_intervals(test, intervals)
-    ends = share_interval(is_inside, np.ones(len(is_inside)), test.group)
-    mean_width = float(np.diff(intervals.ends(test.y_pred[:, 0]).astype(np.float64)).mean())
-    return IntervalCoverage(
-        nominal=intervals.coverage,
-        coverage=float(is_inside.mean()),
-        low=ends[0],
-        high=ends[1],
-        mean_width=mean_width,
-    )
+    low, high = share_interval(is_inside, np.ones(len(is_inside)), test.group)
+    share, nominal = float(is_inside.mean()), intervals.coverage
+    width = float(np.diff(intervals.ends(test.y_pred[:, 0]).astype(np.float64)).mean())
+    return IntervalCoverage(nominal=nominal, coverage=share, low=low, high=high, mean_width=width)
 
 
 def inside_intervals(rows: Predictions, intervals: Intervals) -> np.ndarray:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.errors import format_list
 from keras_tabular.core.numbers import format_number
 from keras_tabular.scoring.evaluation import (
@@ -21,23 +20,19 @@ if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
 
 
 def summary_lines(
-    evaluation: Evaluation,
-    files: Mapping[str, "LabelledFile"],
-    task: Task,
-    rule: ThresholdRule | None,
+    evaluation: Evaluation, files: Mapping[str, "LabelledFile"], task: Task
 ) -> Iterator[str]:
     """Yield the scores of test files and of the test rows, and then warnings.
 
     Args:
         files: Scores of each file of `evaluate.tests`, by its name.
-        rule: The rule by which the threshold was chosen, if it was.
     """
     for name, file in files.items():
         yield from (f"warn: {name}: {warning}" for warning in file.warnings)
         scores = Evaluation(primary_metrics=file.primary_metrics, scores=tuple(file.scores))
         yield f"{name}: {format_scores(scores, task)}"
     yield format_scores(evaluation, task)
-    if rule:
+    if evaluation.predicted_positives:  # a rule has chosen the threshold
         yield format_threshold(evaluation)
     if coverage := evaluation.interval_coverage:
         yield f"{format_coverage(coverage)}; mean width {format_number(coverage.mean_width)}"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,9 +78,14 @@ def slice_scores(
         bins[name] = Bins.from_values(values, column, MAX_NUMBER_BINS, MAX_CATEGORIES)
     codes = [{name: bins[name].codes(rows.table[name]) for name in bins} for rows in row_sets]
 
+    def score_slice(masks: Sequence[np.ndarray], alpha: float = ALPHA) -> dict[str, Any]:
+        """Score a slice of the rows that are searched, and of the test rows: the last row set."""
+        score = score_rows(searched, masks[0], alpha)
+        return {"score": score, "test": score_rows(row_sets[-1], masks[-1])}
+
     def score_conditions(conditions: Slice) -> dict[str, Any]:
         masks = [select_rows(rows.table, schema, conditions) for rows in row_sets]
-        return score_slice(row_sets, masks) | {"where": describe_conditions(conditions)}
+        return score_slice(masks) | {"where": describe_conditions(conditions)}
 
     worse, slices = dict[SliceBins, dict[str, Any]](), list[SliceBins]()
     for reference, expected in searched.expected.items():
@@ -89,7 +95,7 @@ def slice_scores(
         for slice_bins in choose_distinct([*worse, *slices], codes[0]):
             masks = [slice_mask(slice_bins, each) for each in codes]
             where = [(name, bins[name].names[code]) for name, code in slice_bins]
-            scores = score_slice(row_sets, masks, alpha)
+            scores = score_slice(masks, alpha)
             low, _ = scores["score"]["expected"][reference]["interval"] or (0, 0)
             if low > MAX_ROUNDING:
                 worse.setdefault(slice_bins, scores | {"where": where, "worse_than": reference})
@@ -120,31 +126,16 @@ def expect_errors(
     threshold = result.evaluation.baseline_thresholds.get(boosted, rows.threshold)
     baseline = rows._replace(y_pred=y_pred[: len(rows.y)], threshold=threshold)
     errors, baseline_errors = rows.row_errors, baseline.row_errors
-    mean, baseline_mean = (
-        float(np.average(each, weights=rows.weight)) for each in (errors, baseline_errors)
-    )
+    average = partial(np.average, weights=rows.weight)
+    mean, baseline_mean = average(errors), average(baseline_errors)
     expected, metric = dict[str, np.ndarray](), rows.task.main_metric
     if rows.task.classes:
         right = rows.task.expected_scores(rows.y_pred, rows.threshold, class_weights)
         shares, metric = 1 - right, "error"
-        more_errors = max(mean - float(np.average(shares, weights=rows.weight)), 0)
-        expected["probabilities"] = shares + more_errors
+        expected["probabilities"] = shares + max(mean - average(shares), 0)
     expected["gradient_boosting"] = baseline_errors * max(mean / (baseline_mean or 1), 1)
     expected["all_rows"] = np.full(len(errors), mean)
     return RowSet(name, table[: len(errors)], rows, metric, errors, expected)
-
-
-def score_slice(
-    row_sets: Sequence[RowSet], masks: Sequence[np.ndarray], alpha: float = ALPHA
-) -> dict[str, Any]:
-    """Score a slice of the rows that are searched, and of the test rows, which are the last ones.
-
-    Args:
-        masks: Whether each row is in the slice, for each row set.
-        alpha: Probability that the interval of the rows that are searched misses the true value.
-    """
-    score = score_rows(row_sets[0], masks[0], alpha)
-    return {"score": score, "test": score_rows(row_sets[-1], masks[-1])}
 
 
 def score_rows(rows: RowSet, mask: np.ndarray, alpha: float = ALPHA) -> dict[str, Any]:

@@ -89,11 +89,7 @@ def row_values(test: Predictions, intervals: Intervals | None) -> Measures:
 
 
 def compare_subgroups(
-    name: str,
-    column: Column,
-    cells: pa.ChunkedArray,
-    measures: Measures,
-    group: np.ndarray | None,
+    name: str, column: Column, cells: pa.ChunkedArray, measures: Measures, group: np.ndarray | None
 ) -> ColumnSubgroups:
     """Measure the subgroups of a column, and find the largest difference between them.
 
@@ -136,8 +132,7 @@ def largest_difference(scores: Sequence[tuple[str, Score]]) -> SubgroupDifferenc
     value, interval = this.value - other.value, None
     if this.interval and other.interval:
         (low, high), (other_low, other_high) = this.interval, other.interval
-        interval = (
-            value - hypot(this.value - low, other_high - other.value),
-            value + hypot(high - this.value, other.value - other_low),
-        )
+        below = hypot(this.value - low, other_high - other.value)
+        above = hypot(high - this.value, other.value - other_low)
+        interval = value - below, value + above
     return SubgroupDifference(value=value, interval=interval, highest=highest, lowest=lowest)

@@ -15,7 +15,6 @@ from keras_tabular.tasks.task import Task
 MODEL = "model"  # next to the names of the baselines
 TEST_FILE, SLICE, SUBGROUP = "tests.", "slices.", "subgroups."  # how some row sets begin
 EXPLANATION_LOG = Path("evaluate.log")  # has the tracebacks of `failed_explanations`
-COMPARED_ROW_SETS = ("test", "cross_validation", "forward_chaining")  # in metrics.json
 Interval = tuple[float, float]
 
 
@@ -235,7 +234,7 @@ def summary_metrics(evaluation: Evaluation, task: Task) -> dict[str, Any]:
     primary = evaluation.primary_metrics
     custom = [CUSTOM + name for name in evaluation.custom_metrics]
     model_metrics = {task.main_metric, task.second_metric, "loss", *primary, *custom}
-    row_sets = {*COMPARED_ROW_SETS, *evaluation.row_sets(TEST_FILE)}
+    row_sets = {"test", "cross_validation", "forward_chaining", *evaluation.row_sets(TEST_FILE)}
     content = {}
     for score in evaluation.scores:
         is_baseline = score.model != MODEL

@@ -39,11 +39,8 @@ class Predictions(NamedTuple):
 
     def select(self, rows: slice | np.ndarray) -> "Predictions":
         """Return the predictions for some of the rows."""
-        group = None if self.group is None else self.group[rows]
-        threshold = self.threshold
-        threshold = threshold[rows] if isinstance(threshold, np.ndarray) else threshold
-        y, y_pred, weight = (self.y[rows], self.y_pred[rows], self.weight[rows])
-        return self._replace(y=y, y_pred=y_pred, weight=weight, threshold=threshold, group=group)
+        selected = (each[rows] if isinstance(each, np.ndarray) else each for each in self)
+        return Predictions._make(selected)
 
     @property
     def predicted_classes(self) -> np.ndarray:
@@ -69,11 +66,6 @@ class Predictions(NamedTuple):
     def row_errors(self) -> np.ndarray:
         """The error of each row, 0 or 1 for a class, and absolute for a regression: (rows,)."""
         return 1 - self.row_scores if self.task.classes else self.row_scores
-
-    @property
-    def row_values(self) -> dict[str, np.ndarray]:
-        """The values of the rows in the scores that are means over rows, by metric."""
-        return {self.task.main_metric: self.row_scores, "loss": self.row_losses}
 
     def custom_scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Compute the metrics of the project under many weights, see `scores_by_weights`.

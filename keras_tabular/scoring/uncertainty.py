@@ -121,7 +121,8 @@ def score_and_resample(predictions: Predictions) -> ScoredPredictions:
 
     The draws are the same for all predictions of the same rows.
     """
-    task, row_values = predictions.task, predictions.row_values
+    task = predictions.task
+    row_values = {task.main_metric: predictions.row_scores, "loss": predictions.row_losses}
     rows, copies = rows_to_draw(task.strata(predictions.y), predictions.group)
     sample = predictions.select(rows)
     draws = DRAWS if len(task.classes) <= MAX_FEW_CLASSES else DRAWS_FOR_MANY_CLASSES

@@ -14,17 +14,7 @@ from scipy.special import softmax
 
 from keras_tabular.config.sections import Evaluate, ThresholdRule
 from keras_tabular.evaluation import calibration
-from keras_tabular.evaluation.calibration import (
-    UnseenRows,
-    calibrate_intervals,
-    calibrate_temperature,
-    calibrate_threshold,
-    choose_temperature,
-    choose_threshold,
-    cross_fit,
-    read_unseen_rows,
-    scale_by_temperature,
-)
+from keras_tabular.evaluation.calibration import UnseenRows, choose_threshold, scale_by_temperature
 from keras_tabular.evaluation.intervals import fit_intervals
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.scoring.scores import Predictions
@@ -54,10 +44,10 @@ def draw_predictions(task: str, factor: float) -> Predictions:
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
 def test_the_temperature_is_the_factor_of_the_logits(task: str, factor: float) -> None:
     predictions = draw_predictions(task, factor)
-    calibration = choose_temperature(predictions, FOLD)
-    temperature = calibration["temperature"]
+    chosen = calibration.choose_temperature(predictions, FOLD)
+    temperature = chosen["temperature"]
     assert temperature == pytest.approx(factor, rel=0.15 if factor != 1 else 0)
-    assert (calibration["loss_change_high"] < 0) == (factor != 1)
+    assert (chosen["loss_change_high"] < 0) == (factor != 1)
     scaled = scale_by_temperature(predictions.y_pred, temperature)
     assert scaled.dtype == np.float32
     np.testing.assert_array_equal(scaled.argmax(axis=1), predictions.y_pred.argmax(axis=1))
@@ -76,7 +66,7 @@ def test_the_first_of_equally_good_temperatures_is_chosen_on_every_cpu(
 
     monkeypatch.setattr(Task, "row_losses", losses_of_a_cpu)
     monkeypatch.setattr(calibration, "TEMPERATURES", np.array([2.0, np.nextafter(2.0, 3)]))
-    chosen = choose_temperature(draw_predictions("binary", 2.0), FOLD)
+    chosen = calibration.choose_temperature(draw_predictions("binary", 2.0), FOLD)
     assert chosen["temperature"] == 2.0
 
 
@@ -93,12 +83,9 @@ def rate_threshold(
     """Return whether the required share is reached, and the value to maximise."""
     rest, alarms, misses, hits = np.bincount(2 * y + y_pred, weight, 4)
     recall, precision = hits / max(hits + misses, 1), hits / max(hits + alarms, 1)
-    for share, required, other in (
-        (recall, rule.recall, -alarms),  # with the fewest false alarms
-        (precision, rule.precision, recall),
-    ):
-        if required:
-            return share >= required, other if share >= required else share
+    if required := rule.recall or rule.precision:
+        share, gain = (recall, -alarms) if rule.recall else (precision, recall)
+        return share >= required, gain if share >= required else share
     if rule.cost:
         return True, -(misses * rule.cost.false_negative + alarms * rule.cost.false_positive)
     scores = {
@@ -135,13 +122,8 @@ def test_a_number_is_used_as_it_is_and_a_rule_has_one_key() -> None:
     for rule, threshold in ((0.3, 0.3), (precise, 0.55)):
         rows = build_predictions(y, probability, np.ones(2))
         assert choose_threshold(rule, rows)[0] == pytest.approx(threshold)
-    for wrong in (
-        {"best": "f1", "recall": 0.9},
-        {"best": "f1", "confidence": 0.95},
-        {},
-        {"recall": 1.5},
-        1.0,
-    ):
+    two_keys = [{"best": "f1", "recall": 0.9}, {"best": "f1", "confidence": 0.95}]
+    for wrong in (*two_keys, {}, {"recall": 1.5}, 1.0):
         with pytest.raises(ValidationError):
             Evaluate.model_validate({"threshold": wrong})
 
@@ -156,7 +138,7 @@ def test_the_threshold_separates_neighbours_of_float32() -> None:
 
 def test_a_cross_fitted_threshold_is_chosen_on_the_other_folds() -> None:
     rows, rule = draw_predictions("binary", 1.0), ThresholdRule(precision=0.7)
-    cross_fitted = cross_fit(rule, rows, FOLD)
+    cross_fitted = calibration.cross_fit(rule, rows, FOLD)
     for number in range(5):
         is_in_fold = np.isin(FOLD, number)
         threshold, _ = choose_threshold(rule, rows.select(~is_in_fold))
@@ -165,7 +147,7 @@ def test_a_cross_fitted_threshold_is_chosen_on_the_other_folds() -> None:
         np.testing.assert_array_equal(
             in_fold.predicted_classes, cross_fitted.predicted_classes[is_in_fold]
         )
-    assert cross_fit(None, rows, FOLD).threshold == 0.5
+    assert calibration.cross_fit(None, rows, FOLD).threshold == 0.5
 
 
 def test_rows_of_a_single_fold_are_two_halves() -> None:
@@ -183,14 +165,10 @@ def test_more_rows_are_needed_for_confidence_than_for_a_score(key: str) -> None:
     certain_rule = ThresholdRule.model_validate(content | {"confidence": 0.95})
     grouped = rows._replace(group=np.arange(ROWS) // 4)
     weighted = rows._replace(weight=np.where(np.arange(ROWS) % 4, 0.1, 1.0))
-    thresholds = [threshold]
-    for each in (rows, grouped):
-        certain, is_reached = choose_threshold(certain_rule, each)
-        assert is_reached
-        thresholds.append(certain)
-    expected = sorted(thresholds, reverse=key == "recall")
-    assert thresholds == expected
-    assert len({*thresholds}) == 3
+    certain = [choose_threshold(certain_rule, each) for each in (rows, grouped)]
+    assert all(is_reached for _, is_reached in certain)
+    thresholds = [threshold, *(each for each, _ in certain)]
+    assert thresholds == sorted({*thresholds}, reverse=key == "recall")
     assert choose_threshold(certain_rule, weighted)[1]
     assert not choose_threshold(certain_rule, rows.select(slice(10)))[1]
 
@@ -216,7 +194,7 @@ def read_rows(folder: Path, task: str, y: np.ndarray, **predictions: FoldPredict
     target = y if task == "regression" else y.astype(int)
     table = pa.table({"x": np.arange(STAGE_ROWS) / 9, "y": target}, build_arrow_schema(schema))
     write_parts(folder, [table[:400], table[400:]])
-    return read_unseen_rows(OutOfFold(**predictions), folder, schema)
+    return calibration.read_unseen_rows(OutOfFold(**predictions), folder, schema)
 
 
 def build_oof(y_pred: np.ndarray, fold: np.ndarray) -> FoldPredictions:
@@ -230,8 +208,8 @@ def test_the_temperature_minimises_the_class_weighted_loss(tmp_path: Path) -> No
     oof = build_oof(y_pred, np.arange(STAGE_ROWS) % 3)
     rows = read_rows(tmp_path, "binary", y, cross_validation=oof)
     light, heavy = (
-        calibrate_temperature(rows, Evaluate(), ModelMetadata(class_weights=[1.0, weight]))
-        for weight in (1.0, 19.0)
+        calibration.calibrate_temperature(rows, Evaluate(), ModelMetadata(class_weights=weights))
+        for weights in ([1.0, 1.0], [1.0, 19.0])
     )
     assert heavy["temperature"] > 2 > light["temperature"]
 
@@ -252,9 +230,9 @@ def test_only_predictions_of_forward_chaining_are_used_if_there_are_any(
     params = Evaluate(threshold=ThresholdRule(recall=0.9))
     is_positive = (y > 0).astype(float)
     rows = read_rows(tmp_path / "binary", "binary", is_positive, **oof)
-    threshold = calibrate_threshold(rows, params, ModelMetadata()).threshold
+    threshold = calibration.calibrate_threshold(rows, params, ModelMetadata()).threshold
     chained_rows = build_predictions(is_positive[later], y_pred, np.ones(later.sum()))
     assert threshold == choose_threshold(params.threshold, chained_rows)[0]
     rows = read_rows(tmp_path / "regression", "regression", y, **oof)
     expected = fit_intervals(y[later] - y_pred, y_pred, fold, params.coverage)
-    assert calibrate_intervals(rows, params, ModelMetadata()) == expected
+    assert calibration.calibrate_intervals(rows, params, ModelMetadata()) == expected

@@ -10,13 +10,7 @@ import yaml
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from keras_tabular.config.sections import Costs, ThresholdRule
-from keras_tabular.evaluation.plot_data import (
-    HEADERS,
-    compute_plots,
-    probability_plots,
-    ranking_plots,
-    write_plots,
-)
+from keras_tabular.evaluation import plot_data
 from keras_tabular.inspection.importance import REPEATS, permutation_importance
 from keras_tabular.scoring.scores import Predictions
 from tests.helpers import BINARY, PROJECT, build_schema
@@ -28,7 +22,7 @@ def test_dvc_plots_read_files_and_columns_that_are_written() -> None:
         ((file, y),) = plot["y"].items()
         if file != "curves/loss.csv":
             columns = {plot["x"], *([y] if isinstance(y, str) else y)}
-            assert columns <= {*HEADERS[Path(file).stem]}
+            assert columns <= {*plot_data.HEADERS[Path(file).stem]}
 
 
 @pytest.mark.parametrize("digits", [1, 9])
@@ -36,7 +30,7 @@ def test_the_curves_are_those_of_scikit_learn(digits: int) -> None:
     rng = np.random.default_rng(0)
     truth, probability = rng.random(200) < 0.3, rng.random(200).round(digits)
     weight = rng.integers(1, 4, 200).astype(float)
-    plots = ranking_plots(truth, probability, weight)
+    plots = plot_data.ranking_plots(truth, probability, weight)
     expected = np.column_stack(roc_curve(truth, probability, sample_weight=weight)[:2])
     computed = np.column_stack(plots["roc"])
     assert {*map(tuple, computed.round(12))} <= {*map(tuple, expected.round(12))}
@@ -52,9 +46,10 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
     y = rng.integers(0, 2, 50_000).astype(float)
     predicted = rng.random((len(y), 1), dtype=np.float32)
     test = Predictions(BINARY, y, predicted, np.ones(len(y)), 0.7)
-    write_plots(tmp_path, compute_plots(test, {"x": rng.random(10)}), test, np.arange(len(y)))
+    plots = plot_data.compute_plots(test, {"x": rng.random(10)})
+    plot_data.write_plots(tmp_path, plots, test, np.arange(len(y)))
     sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
-    assert sizes.keys() == {*HEADERS, "test_rows"}
+    assert sizes.keys() == {*plot_data.HEADERS, "test_rows"}
     assert max(sizes.values()) < 200_000
     rows = pd.read_csv(tmp_path / "confusion.csv")
     assert rows["rows"].sum() == len(y)
@@ -66,7 +61,7 @@ def test_the_cost_of_each_threshold_is_computed() -> None:
     y, p = np.array([0.0, 0.0, 1.0, 1.0]), np.array([[0.1], [0.6], [0.4], [0.9]])
     test, costs = Predictions(BINARY, y, p, np.ones(4)), Costs(false_negative=5, false_positive=1)
     rule = ThresholdRule(cost=costs)
-    thresholds, *columns = compute_plots(test, {}, rule)["threshold"]
+    thresholds, *columns = plot_data.compute_plots(test, {}, rule)["threshold"]
     points = dict(zip(thresholds, zip(*columns, strict=True), strict=True))
     assert points[0.5] == (0.5, 0.5, 0.5, 0.5, (5 + 1) / 4)
     assert np.isnan(points[0.95][1])  # precision
@@ -97,7 +92,7 @@ def test_a_weight_counts_like_repeated_rows_and_only_columns_that_are_read_are_i
 
     y = (rng.random(1000) < feature).astype(float)
     rows = Predictions(BINARY, y, feature[:, None], repeats.astype(float))
-    plots = probability_plots(rows)
-    expected = probability_plots(rows.select(copies)._replace(weight=ones))
+    plots = plot_data.probability_plots(rows)
+    expected = plot_data.probability_plots(rows.select(copies)._replace(weight=ones))
     np.testing.assert_allclose(plots["calibration"][:2], expected["calibration"][:2])
     np.testing.assert_allclose(plots["roc"], expected["roc"])

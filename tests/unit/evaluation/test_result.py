@@ -11,13 +11,8 @@ import pytest
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.errors import UserError
+from keras_tabular.evaluation import result
 from keras_tabular.evaluation.calibration import choose_threshold
-from keras_tabular.evaluation.result import (
-    compare_with_expected,
-    evaluate,
-    fit_baselines,
-    predict_table,
-)
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.scoring.evaluation import MODEL, Difference, Evaluation
 from keras_tabular.scoring.scores import Predictions, score
@@ -79,8 +74,8 @@ def evaluate_function(
     """Evaluate a function in place of a model, on the split in `data`."""
     oof.write(data / "oof", [len(oof.cross_validation.fold)])
     model: Any = SimpleNamespace(predict=predict, metadata=ModelMetadata(**metadata))
-    result = evaluate(model, data, schema, lambda: fit_baselines(data, schema, "auto"))
-    return result.evaluation
+    baselines = result.fit_baselines(data, schema, "auto")
+    return result.evaluate(model, data, schema, lambda: baselines).evaluation
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -126,7 +121,7 @@ def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> Non
     evaluation = evaluate_function(predict, tmp_path, schema, oof, threshold_choice=choice)
     assert evaluation.rows("forward_chaining") == 120
     assert {*evaluation.baselines("forward_chaining")} == {*BINARY.baselines.values()}
-    fitted = fit_baselines(tmp_path, schema, "auto")["gradient_boosting"]["forward_chaining"]
+    fitted = result.fit_baselines(tmp_path, schema, "auto")["gradient_boosting"]["forward_chaining"]
     rows = Predictions(BINARY, y[chained.rows], fitted, np.ones(120))
     threshold, _ = choose_threshold(choice, rows)
     assert evaluation.baseline_thresholds["gradient_boosting"] == threshold
@@ -159,14 +154,14 @@ def test_a_prediction_that_is_not_a_number_is_an_error(tmp_path: Path) -> None:
     write_split(tmp_path, schema)
     predict_gaps = lambda columns: np.where(columns["x"] > 1, np.nan, 1.0)[:, None]  # noqa: E731
     with pytest.raises(UserError, match=r"train: \d+ of 60 rows: expected a number"):
-        predict_table(predict_gaps, tmp_path / "split/train", schema, THRESHOLD)
+        result.predict_table(predict_gaps, tmp_path / "split/train", schema, THRESHOLD)
 
 
 def test_accuracy_is_compared_with_the_expected_accuracy() -> None:
     """Copies of rows in groups say as much as the rows, and rows of weight 0 say nothing."""
 
     def compare(rows: Predictions, **metadata: Any) -> Difference:
-        error = compare_with_expected(score_and_resample(rows), ModelMetadata(**metadata))
+        error = result.compare_with_expected(score_and_resample(rows), ModelMetadata(**metadata))
         assert error
         return error
 
@@ -184,4 +179,4 @@ def test_accuracy_is_compared_with_the_expected_accuracy() -> None:
     assert compare(weighted, class_weights=[1.0, 3.0]).value == pytest.approx(1 - expected)
     regression = Predictions(TASKS["regression"](), y, y_pred, np.ones(40))
     for unknown in (rows.select(slice(9)), regression):
-        assert compare_with_expected(score_and_resample(unknown), ModelMetadata()) is None
+        assert result.compare_with_expected(score_and_resample(unknown), ModelMetadata()) is None

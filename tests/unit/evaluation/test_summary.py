@@ -1,6 +1,5 @@
 """The summary of an evaluation has what is defined, and nothing else."""
 
-from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation.summary import format_scores, summary_lines
 from keras_tabular.scoring.evaluation import MODEL, Evaluation, score_records
@@ -54,7 +53,7 @@ def test_undefined_scores_are_left_out_or_a_dash() -> None:
         predicted_positives={"test": 12.0, "cross_validation": 30.0},
         equal_rows={"test": {"equal": 5, "equal_with_target": 5, "without": {}}},
     )
-    assert list(summary_lines(undefined, {}, MULTICLASS, ThresholdRule(best="f1"))) == [
+    assert list(summary_lines(undefined, {}, MULTICLASS)) == [
         "ROC AUC: – on 5 test rows; logistic regression –, gradient boosting –, majority class –",
         "Threshold 0.500: recall –, precision –, F1 – on the test rows; "
         "recall –, precision –, F1 – cross-validated",
@@ -72,7 +71,7 @@ def test_coverage_columns_outside_training_and_classes_not_found_are_reported() 
         classes_not_found=["rare"],
         outside_training={"month": 1.0, "hour.of.day": 0.25},
     )
-    assert list(summary_lines(evaluation, {}, MULTICLASS, None))[1:] == [
+    assert list(summary_lines(evaluation, {}, MULTICLASS))[1:] == [
         "90% prediction intervals contain 0.880 (95% CI 0.850 to 0.910) of the test values; "
         "mean width 2.50",
         "warn: no test row of class rare is predicted correctly: its recall is 0",

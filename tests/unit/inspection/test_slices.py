@@ -46,43 +46,40 @@ def make_rows(
     return table, Predictions(BINARY, y, y_pred[:, None], np.ones(rows))
 
 
-def score_test_rows(
-    table: pa.Table,
-    predictions: Predictions,
+def score_slices(
+    rows: Mapping[str, tuple[pa.Table, Predictions]],
     boosted: np.ndarray | None = None,
     class_weights: list[float] | None = None,
+    **declared: Any,
 ) -> dict[str, Any]:
-    """Score the slices of test rows by age and town; the baseline predicts them like the model."""
-    schema = build_schema(predictions.task.name, **COLUMNS)
-    boosted = predictions.y_pred if boosted is None else boosted
-    result = Result(
-        build_evaluation(), {"test": predictions}, {"gradient_boosting": {"test": boosted}}
-    )
-    return slice_scores({"test": table}, result, class_weights, schema, ["age", "town"], {})
+    """Score the slices of row sets; the baseline predicts test rows as `boosted` or the model."""
+    tables, predictions = ({name: each[i] for name, each in rows.items()} for i in (0, 1))
+    baseline = {name: each.y_pred for name, each in predictions.items()}
+    baseline |= {} if boosted is None else {"test": boosted}
+    schema = build_schema(predictions["test"].task.name, **COLUMNS)
+    result = Result(build_evaluation(), predictions, {"gradient_boosting": baseline})
+    return slice_scores(tables, result, class_weights, schema, [*COLUMNS], declared)
 
 
-def score_slices(error_rate: float, **declared: Any) -> dict[str, Any]:
-    """Score slices of such rows of cross-validation, and of test rows without a weak slice."""
-    folds, test = make_rows(2000, 0, error_rate), make_rows(500, 9, 0.1)
-    tables = {"cross_validation": folds[0], "test": test[0]}
-    predictions = {"cross_validation": folds[1], "test": test[1]}
-    boosted = {name: rows.y_pred for name, rows in predictions.items()}
-    result = Result(build_evaluation(), predictions, {"gradient_boosting": boosted})
-    return slice_scores(tables, result, None, SCHEMA, [*SCHEMA.features], declared)
+def make_row_sets(error_rate: float) -> dict[str, tuple[pa.Table, Predictions]]:
+    """Make rows of cross-validation, and test rows without a weak slice."""
+    return {"cross_validation": make_rows(2000, 0, error_rate), "test": make_rows(500, 9, 0.1)}
 
 
-def is_old_in_b(scores: Mapping[str, Any]) -> bool:
-    """Return whether a slice is that of the oldest bin in town b."""
-    columns, values = zip(*scores["where"], strict=True)
-    return columns == ("age", "town") and values[0].endswith("or more") and values[1] == "b"
+def find_reference(slices: Mapping[str, Any]) -> str:
+    """Return what the first slice is worse than, which is the oldest bin in town b."""
+    first = slices["worse"][0]
+    columns, (age, town) = zip(*first["where"], strict=True)
+    assert (columns, town) == (("age", "town"), "b")
+    assert age.endswith("or more")
+    return first["worse_than"]
 
 
 def test_weak_pair_is_found_and_also_scored_on_test_rows() -> None:
-    slices = score_slices(0.6)
+    slices = score_slices(make_row_sets(0.6))
     assert (slices["metric"], slices["row_set"]) == ("error", "cross_validation")
+    assert find_reference(slices) == "probabilities"
     first = slices["worse"][0]
-    assert is_old_in_b(first)
-    assert first["worse_than"] == "probabilities"
     score, (low, high) = first["score"], first["score"]["interval"]
     assert slices["all_rows"]["score"]["value"] < low < score["value"] < high
     expected = score["expected"]["probabilities"]
@@ -93,20 +90,15 @@ def test_weak_pair_is_found_and_also_scored_on_test_rows() -> None:
     assert first["test"]["expected"]["probabilities"]["interval"][0] < 0
 
 
-def test_a_slice_whose_probabilities_are_right_is_only_difficult() -> None:
-    slices = score_test_rows(*make_rows(2000, 0, 0.4, expected=0.4))
-    assert {each["worse_than"] for each in slices["worse"]} == {"all_rows"}
-    assert is_old_in_b(slices["worse"][0])
+def test_a_slice_is_only_difficult_if_probabilities_are_right_and_boosting_is_no_better() -> None:
+    rows = {"test": make_rows(2000, 0, 0.4, expected=0.4)}
+    slices = score_slices(rows)
+    assert find_reference(slices) == "all_rows"
     expected = slices["worse"][0]["score"]["expected"]
     assert expected["probabilities"]["value"] == pytest.approx(0.4, abs=0.1)
     assert expected["all_rows"]["value"] == slices["all_rows"]["score"]["value"]
-
-
-def test_classes_that_boosting_predicts_better_are_weak() -> None:
-    table, predictions = make_rows(2000, 0, 0.4, expected=0.4)
-    slices = score_test_rows(table, predictions, make_rows(2000, 0, 0.1)[1].y_pred)
-    assert is_old_in_b(slices["worse"][0])
-    assert slices["worse"][0]["worse_than"] == "gradient_boosting"
+    slices = score_slices(rows, make_rows(2000, 0, 0.1)[1].y_pred)
+    assert find_reference(slices) == "gradient_boosting"
 
 
 def test_probabilities_are_divided_by_class_weights() -> None:
@@ -114,8 +106,8 @@ def test_probabilities_are_divided_by_class_weights() -> None:
     odds = predictions.y_pred / (1 - predictions.y_pred)
     weighted = predictions._replace(y_pred=3 * odds / (1 + 3 * odds), threshold=0.75)
     slices = [
-        score_test_rows(table, predictions),
-        score_test_rows(table, weighted, class_weights=[1.0, 3.0]),
+        score_slices({"test": (table, predictions)}),
+        score_slices({"test": (table, weighted)}, class_weights=[1.0, 3.0]),
     ]
     first, second = (each["all_rows"]["score"]["expected"]["probabilities"] for each in slices)
     assert first["value"] == pytest.approx(second["value"])
@@ -131,15 +123,13 @@ def test_errors_of_a_regression_are_compared_with_those_of_boosting(
     y, boosted, other = noise * rng.normal(size=(3, 2000, 1))
     y_pred = boosted + is_worse_everywhere * other
     predictions = Predictions(REGRESSION, y[:, 0], y_pred, np.ones(2000))
-    slices = score_test_rows(table, predictions, boosted)
+    slices = score_slices({"test": (table, predictions)}, boosted)
     assert slices["metric"] == "mae"
-    assert {each["worse_than"] for each in slices["worse"]} == {"all_rows"}
-    assert is_old_in_b(slices["worse"][0])
+    assert find_reference(slices) == "all_rows"
 
     shifted = predictions._replace(y_pred=y_pred + 10 * is_slice[:, None])
-    slices = score_test_rows(table, shifted, boosted[:1900])
-    assert is_old_in_b(slices["worse"][0])
-    assert slices["worse"][0]["worse_than"] == "gradient_boosting"
+    slices = score_slices({"test": (table, shifted)}, boosted[:1900])
+    assert find_reference(slices) == "gradient_boosting"
     assert slices["all_rows"]["score"]["rows"] == 1900  # the baseline has predicted fewer rows
 
 
@@ -148,14 +138,14 @@ def test_equal_errors_say_nothing_about_their_spread() -> None:
     is_in_b = np.array(table["town"].to_pylist()) == "b"
     y, boosted = np.where(is_in_b, 2.0, np.arange(400) % 2), np.zeros((400, 1))
     predictions = Predictions(REGRESSION, y, boosted + is_in_b[:, None] * -1.0, np.ones(400))
-    slices = score_test_rows(table, predictions, boosted)
+    slices = score_slices({"test": (table, predictions)}, boosted)
     assert not any(("town", "b") in each["where"] for each in slices["worse"])
 
 
 def test_rows_without_weight_are_no_slice() -> None:
     table, predictions = make_rows(2000, 0, 0.4)
     weight = np.where(table["town"].to_numpy(zero_copy_only=False) == "b", 0.0, 1.0)
-    slices = score_test_rows(table, predictions._replace(weight=weight))
+    slices = score_slices({"test": (table, predictions._replace(weight=weight))})
     assert slices["worse"] == []
 
 
@@ -171,7 +161,7 @@ def test_rows_without_weight_are_no_slice() -> None:
 def test_declared_slice_has_its_rows_without_missing_values(
     conditions: dict[str, Any], expected: str
 ) -> None:
-    scores = score_slices(0.1, mine=conditions)["declared"]["mine"]
+    scores = score_slices(make_row_sets(0.1), mine=conditions)["declared"]["mine"]
     for name, (rows, seed) in {"score": (2000, 0), "test": (500, 9)}.items():
         frame = make_rows(rows, seed, 0.1)[0].to_pandas()
         assert scores[name]["rows"] == len(frame.query(expected))

@@ -8,6 +8,7 @@ from sklearn import metrics
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
+from keras_tabular.scoring.uncertainty import score_and_resample
 from keras_tabular.tasks.metrics import CustomMetric, check_custom_metrics
 from keras_tabular.tasks.task import TASKS
 from tests.helpers import BINARY
@@ -57,7 +58,7 @@ def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> 
     assert many.keys() == expected.keys()
     for key, values in many.items():
         assert values == pytest.approx([expected[key]] * 2), key
-    for key, rows in predictions.row_values.items():
+    for key, rows in score_and_resample(predictions).row_values.items():
         assert np.average(rows, weights=predictions.weight) == pytest.approx(expected[key])
 
 
