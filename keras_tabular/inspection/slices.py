@@ -78,14 +78,9 @@ def slice_scores(
         bins[name] = Bins.from_values(values, column, MAX_NUMBER_BINS, MAX_CATEGORIES)
     codes = [{name: bins[name].codes(rows.table[name]) for name in bins} for rows in row_sets]
 
-    def score_slice(masks: Sequence[np.ndarray], alpha: float = ALPHA) -> dict[str, Any]:
-        """Score a slice of the rows that are searched, and of the test rows: the last row set."""
-        score = score_rows(searched, masks[0], alpha)
-        return {"score": score, "test": score_rows(row_sets[-1], masks[-1])}
-
     def score_conditions(conditions: Slice) -> dict[str, Any]:
         masks = [select_rows(rows.table, schema, conditions) for rows in row_sets]
-        return score_slice(masks) | {"where": describe_conditions(conditions)}
+        return score_slice(row_sets, masks) | {"where": describe_conditions(conditions)}
 
     worse, slices = dict[SliceBins, dict[str, Any]](), list[SliceBins]()
     for reference, expected in searched.expected.items():
@@ -95,7 +90,7 @@ def slice_scores(
         for slice_bins in choose_distinct([*worse, *slices], codes[0]):
             masks = [slice_mask(slice_bins, each) for each in codes]
             where = [(name, bins[name].names[code]) for name, code in slice_bins]
-            scores = score_slice(masks, alpha)
+            scores = score_slice(row_sets, masks, alpha)
             low, _ = scores["score"]["expected"][reference]["interval"] or (0, 0)
             if low > MAX_ROUNDING:
                 worse.setdefault(slice_bins, scores | {"where": where, "worse_than": reference})
@@ -136,6 +131,14 @@ def expect_errors(
     expected["gradient_boosting"] = baseline_errors * max(mean / (baseline_mean or 1), 1)
     expected["all_rows"] = np.full(len(errors), mean)
     return RowSet(name, table[: len(errors)], rows, metric, errors, expected)
+
+
+def score_slice(
+    row_sets: Sequence[RowSet], masks: Sequence[np.ndarray], alpha: float = ALPHA
+) -> dict[str, Any]:
+    """Score a slice of the rows that are searched, and of the test rows: the last row set."""
+    score = score_rows(row_sets[0], masks[0], alpha)
+    return {"score": score, "test": score_rows(row_sets[-1], masks[-1])}
 
 
 def score_rows(rows: RowSet, mask: np.ndarray, alpha: float = ALPHA) -> dict[str, Any]:
