@@ -108,6 +108,9 @@ class LabelledFile(NamedTuple):
     warnings: list[str]
 
 
+FLATTERED = "so the scores are too optimistic, often most of all those of gradient boosting"
+
+
 def score_file(
     file: Path,
     model: "SavedModel",
@@ -148,14 +151,13 @@ def score_file(
             thresholds = chosen["test"] | thresholds
     scored = score_and_resample(predictions._replace(custom_metrics=metrics))
     primary = result.choose_primary_metrics(predictions, scored, schema.weight)
-    rows = len(predictions.y)
     scores = result.compare_with_baselines(scored, baselines, thresholds, primary)
+    rows = len(predictions.y)
     warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]
     warnings += labels.warnings if labels else []
     if training_rows:
         counts = f"{training_rows:,} of {rows:,} rows are training rows"
-        flattered = "often most of all those of gradient boosting"
-        warnings.append(f"{counts}, so the scores are too optimistic, {flattered}")
+        warnings.append(f"{counts}, {FLATTERED}")
     if rows < MIN_ROWS_FOR_INTERVAL:
         warnings.append(f"intervals need {MIN_ROWS_FOR_INTERVAL} rows or more, got {rows}")
     return LabelledFile(primary, scores, rows, training_rows, warnings)
