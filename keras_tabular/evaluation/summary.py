@@ -60,7 +60,8 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> list[str]:
         names = format_list(evaluation.classes_not_found)
         warnings.append(f"no test row of class {names} is predicted correctly: its recall is 0")
     if not evaluation.reaches_rule:
-        warnings.append("no threshold reaches the rule on the out-of-fold predictions")
+        best = "the best one for its precision or recall was chosen"
+        warnings.append(f"no threshold reaches the rule of evaluate.threshold; {best}")
     for row_set, rows in evaluation.predicted_positives.items():
         if rows < MIN_SUBGROUP_ROWS:
             words = "rows are predicted as positive: the precision is hardly known"

@@ -47,7 +47,8 @@ def next_steps(
 
 def _advice_about_rows(evaluation: Evaluation, schema: Schema, params: Params) -> Iterator[str]:
     by, classes = params.split.by, format_list(evaluation.classes_not_found)
-    if classes and schema.learning_task.has_threshold:
+    has_rule = bool(evaluation.predicted_positives)  # then DVC cannot set another rule with -S
+    if classes and schema.learning_task.has_threshold and not has_rule:
         yield (
             f"With the threshold {format_number(evaluation.threshold)}, no test row of class "
             f"{classes} is predicted correctly. Choose a threshold on out-of-fold predictions: "
@@ -86,8 +87,8 @@ def _advice_about_baseline(strongest: Check | None, task: Task, params: Params) 
     is_linear = strongest.subject == task.baselines["linear"]
     if is_linear and "plain" in params.train.networks:
         yield (
-            f"{name.capitalize()} is simpler, and the model is "
-            f"{'worse' if strongest.status == 'fail' else 'not significantly better'}. Train a "
+            f"{name.capitalize()} is simpler, and the loss of the model is "
+            f"{'higher' if strongest.status == 'fail' else 'not significantly lower'}. Train a "
             "linear model with Keras: `dvc exp run -S 'train.members=[{network: plain}]' "
             "-S 'train.networks.plain.units=[]'`"
         )

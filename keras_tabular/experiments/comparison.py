@@ -52,7 +52,9 @@ class ScoreRow(NamedTuple):
             return "same"
         if difference and difference.within_chance:
             return "not_significant"
-        return "better" if (value > other.value) == self.greater_is_better else "worse"
+        # Without an interval, the scores may even be those of other rows.
+        change = difference.value if difference else value - other.value
+        return "better" if (change > 0) == self.greater_is_better else "worse"
 
 
 class ChangedValue(NamedTuple):

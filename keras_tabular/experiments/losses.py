@@ -166,7 +166,8 @@ def format_relative(difference: Difference, base: float) -> str:
     Returns:
         For example "1.7% to 6.2% better", or "between 3.3% better and 0.3% worse".
     """
-    low, high = (_percent(abs(end), base) for end in (difference.low, difference.high))
+    ends = (max(difference.low, -abs(base)), difference.high)  # no loss falls by more than 100%
+    low, high = (_percent(abs(end), base) for end in ends)
     if difference.low < 0 < difference.high:
         return f"between {low} better and {high} worse"
     is_better = difference.high <= 0

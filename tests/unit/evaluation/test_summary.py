@@ -59,7 +59,8 @@ def test_undefined_scores_are_left_out_or_a_dash() -> None:
         "recall –, precision –, F1 – cross-validated",
         "warn: 5 of 5 test rows are equal to a training row, 5 of them with the same target; "
         "ROC AUC without these rows: –",
-        "warn: no threshold reaches the rule on the out-of-fold predictions",
+        "warn: no threshold reaches the rule of evaluate.threshold; the best one for its precision "
+        "or recall was chosen",
         "warn: Test rows: 12 rows are predicted as positive: the precision is hardly known",
     ]
 

@@ -37,6 +37,14 @@ def test_differences_are_better_worse_or_not_significant(
     assert format_difference(row, None) == "–"
 
 
+def test_the_difference_on_shared_rows_decides_which_run_is_better() -> None:
+    """The scores of the two runs are those of other rows."""
+    evaluation = build_evaluation(test={"loss": 0.8})
+    base = build_evaluation(test={"loss": 0.7}).scores[0]
+    base = base.model_copy(update={"difference": Difference(value=-0.3, low=-0.4, high=-0.2)})
+    assert compare_scores(evaluation.scores, {"loss": base}, {})["loss"].outcome(base) == "better"
+
+
 def test_scores_are_compared_with_base_and_baselines() -> None:
     evaluation = build_evaluation(
         test={"accuracy": 0.875, "loss": 0.5},
