@@ -90,7 +90,11 @@ def row_keys(folder: Path, schema: Schema) -> np.ndarray:
 
     It depends on the target and on the columns that the model reads.
     """
-    hashes = hash_rows(folder, [schema.target, *schema.features], seed=0)
+    return as_keys(hash_rows(folder, [schema.target, *schema.features], seed=0))
+
+
+def as_keys(hashes: np.ndarray) -> np.ndarray:
+    """Shorten the hashes of rows to the keys that a CSV file can hold: int64, (rows,)."""
     return (hashes % MAX_KEY).astype(np.int64)
 
 

@@ -32,10 +32,10 @@ def evaluate_gate(
 ) -> Verdict:
     """Check a run against the rules of the gate.
 
-    First of all, the model has to be significantly better than a constant. If it is not, that is
-    only a warning if `beat_baselines` does not contain `constant`. Then the limits are checked, and
-    the model is compared with the linear and the boosted baseline by the paired difference of the
-    loss on the test rows.
+    First of all, the model has to have learnt something, see `Losses.compare_with_constant`. If it
+    has not, that is only a warning if `beat_baselines` does not contain `constant`. Then the limits
+    are checked, and the model is compared with the linear and the boosted baseline by the paired
+    difference of the loss on the test rows.
 
     Args:
         params: The sections `gate`, `split` and `train`.
@@ -46,12 +46,13 @@ def evaluate_gate(
     constant = losses.compare_with_constant()
     limits = [*check_limits(evaluation, gate), *check_subgroups(evaluation, gate.groups)]
     names = [task.baselines[kind] for kind in gate.beat_baselines if kind != "constant"]
-    broken = [text for name in names if (text := losses.find_breakdown(name))]
-    margin, all_broke_down = gate.margin or 0.0, len(broken) == len(names)
-    comparisons = [losses.compare_with(name, margin, all_broke_down) for name in names]
+    breakdowns = {name: losses.find_breakdown(name) for name in names}
+    margin = gate.margin or 0.0
+    comparisons = [losses.compare_with(name, margin, breakdowns) for name in names]
     required = [constant] if "constant" in gate.beat_baselines else []
     has_learnt, warnings = constant.status == "pass", evaluation_warnings(evaluation, task)
     if has_learnt:
+        broken = filter(None, breakdowns.values())
         warnings += [f"{text}, so that beating it shows nothing" for text in broken]
     elif not required:
         warnings.insert(0, constant.reason)
@@ -99,7 +100,11 @@ def _rank(check: Check) -> tuple[int, float]:
 
 
 def check_limits(evaluation: Evaluation, gate: Gate) -> Iterator[Check]:
-    """Check the limits that params.yaml gives. A score without an interval is judged by itself."""
+    """Check the limits that params.yaml gives.
+
+    A score without an interval is judged by itself if its row set has no intervals. Otherwise, too
+    few rows decide it.
+    """
     scores = {score.key: score for score in evaluation.scores if score.model == MODEL}
     for rule, limits in (("lowest", gate.lowest), ("highest", gate.highest)):
         for key, limit in limits.items():

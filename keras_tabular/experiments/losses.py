@@ -1,5 +1,6 @@
 """The comparisons of a model with its baselines by the loss on the test rows, and their words."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from keras_tabular.core.numbers import format_number
@@ -71,13 +72,14 @@ class Losses(NamedTuple):
             status = "fail"
         return self._check(name, status, "")
 
-    def compare_with(self, name: str, margin: float, all_broke_down: bool) -> Check:
+    def compare_with(self, name: str, margin: float, breakdowns: Mapping[str, str]) -> Check:
         """Check whether the model is not worse than another baseline.
 
         Args:
             margin: Share of the baseline's loss by which the model may be worse. With 0, it passes
                 if it is significantly better, and fails if it is significantly worse.
-            all_broke_down: Whether no baseline can show that the model is good.
+            breakdowns: The result of `find_breakdown` for each baseline that is compared. If all
+                broke down, none can show that the model is good.
         """
         loss, difference = self._baseline(name)
         status: Status = "undecided"
@@ -89,8 +91,8 @@ class Losses(NamedTuple):
         elif margin and difference and difference.high > 0:
             inside = "equivalent within" if difference.low >= -margin * loss else "within"
             words = f"; {inside if status == 'pass' else 'worse than'} the margin of {margin:.0%}"
-        if status == "pass" and self.find_breakdown(name):
-            status = "undecided" if all_broke_down else "pass"
+        if status == "pass" and breakdowns[name]:
+            status = "undecided" if all(breakdowns.values()) else "pass"
             words = "; this shows nothing, because it broke down"
         return self._check(name, status, words)
 

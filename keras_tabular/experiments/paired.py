@@ -125,10 +125,10 @@ def predict_test_rows(run: Run, base: Run) -> TestRows | None:
         return None
     import pyarrow.parquet as pq  # these imports take seconds
 
-    from keras_tabular.evaluation.plot_data import row_keys
+    from keras_tabular.evaluation.plot_data import as_keys, row_keys
     from keras_tabular.evaluation.result import predict_table
     from keras_tabular.model_file.saved_model import load_model
-    from keras_tabular.table.groups import hash_rows, hash_values
+    from keras_tabular.table.groups import hash_values
 
     schema = Schema.model_validate(run.schema)
     names = [schema.target, *schema.features]
@@ -142,7 +142,8 @@ def predict_test_rows(run: Run, base: Run) -> TestRows | None:
             for path, file in files.items()
             if not path.startswith("test/")
         ]
-        is_new = ~np.isin(hash_rows(test, names, seed=0), np.concatenate(learnt))
+        keys = row_keys(test, schema)
+        is_new = ~np.isin(keys, as_keys(np.concatenate(learnt)))
         predictions = predict_table(model.predict, test, columns, model.metadata.threshold)
-        return row_keys(test, schema)[is_new], predictions.select(is_new)
+        return keys[is_new], predictions.select(is_new)
     return None
