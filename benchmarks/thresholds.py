@@ -31,7 +31,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, ndtri
 
 from benchmarks.intervals import BINARY, Measurement, print_measurements
-from keras_tabular.config.sections import Costs, ThresholdRule
+from keras_tabular.config.thresholds import Costs, ThresholdRule
 from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
 from keras_tabular.scoring.scores import Predictions, score
 from keras_tabular.tasks.metrics import MIN_SUBGROUP_ROWS
@@ -114,6 +114,7 @@ def measure_shown_scores(draws: int = 500) -> Iterator[Measurement]:
         values, predicted = [], []
         for _ in range(draws):
             drawn = draw_rows(rng, rows, positive, spread=1.5).rows
+            drawn = drawn._replace(costs=rule.cost_matrix((0, 1)) if rule.cost else None)
             same_rows = drawn._replace(threshold=choose_threshold(rule, drawn)[0])
             cross_fitted = cross_fit(rule, drawn, np.arange(rows) % 10)
             true = truth.at(same_rows.threshold)

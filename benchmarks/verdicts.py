@@ -44,7 +44,7 @@ from keras_tabular.config.sections import Gate, Split
 from keras_tabular.core.files import write_json, write_points
 from keras_tabular.evaluation import plot_data
 from keras_tabular.evaluation.result import compare_with_baselines
-from keras_tabular.experiments import gate, losses
+from keras_tabular.experiments import deciding, gate
 from keras_tabular.experiments.gate import compare_with_base, evaluate_gate
 from keras_tabular.experiments.run import WORKSPACE, Run
 from keras_tabular.inspection.subgroups import compare_subgroups
@@ -69,7 +69,7 @@ CASES = {
 }
 A_FIFTH_WORSE = {"binary": 0.05, "regression": 0.22}  # a loss that is 1.2 times that of 0.35
 DRAWS = {100: 400, 250: 400, 1000: 400, 10_000: 100}  # by the number of test rows
-VERDICTS = (losses.NOTHING_LEARNT, losses.TOO_FEW_ROWS, "fail", "undecided", "pass")
+VERDICTS = (deciding.NOTHING_LEARNT, deciding.TOO_FEW_ROWS, "fail", "undecided", "pass")
 # A target of noise, by its name and the loss of the model.
 TARGETS: dict[tuple[str, str], Callable[[np.random.Generator, int], np.ndarray]] = {
     ("binary", "auto"): lambda rng, rows: (rng.random(rows) < 0.5).astype(float),
@@ -133,7 +133,7 @@ def compute_verdict(
     params = Params(gate=rules, split=SPLIT, train=TRAIN_PARAMS[loss])
     evaluation = Evaluation(primary_metrics=(key,), scores=tuple(scores))
     verdict = evaluate_gate(evaluation, params, schema, {})
-    endings = (losses.NOTHING_LEARNT, losses.TOO_FEW_ROWS)
+    endings = (deciding.NOTHING_LEARNT, deciding.TOO_FEW_ROWS)
     ending = next((text for text in endings if verdict.headline.endswith(text)), "")
     return ending or verdict.status
 
@@ -169,9 +169,9 @@ def measure_verdicts() -> Iterator[Measurement]:
             name = f"{setting}, {rows} rows"
             wrong = max(worse["pass"], better["fail"]) / draws
             yield Measurement(f"{name}: the opposite verdict", wrong, 0.02, is_minimum=False)
-            null = max(each[losses.NOTHING_LEARNT] for each in counts.values()) / draws
-            yield Measurement(f"{name}: {losses.NOTHING_LEARNT}", null, 0.05, is_minimum=False)
-            few, limit = better[losses.TOO_FEW_ROWS] / draws, 0.6 if in_groups else 0.1
+            null = max(each[deciding.NOTHING_LEARNT] for each in counts.values()) / draws
+            yield Measurement(f"{name}: {deciding.NOTHING_LEARNT}", null, 0.05, is_minimum=False)
+            few, limit = better[deciding.TOO_FEW_ROWS] / draws, 0.6 if in_groups else 0.1
             yield Measurement(f"{name}: too few to tell", few, limit, is_minimum=False)
             if rows >= 1000:
                 right, least = min(worse["fail"], better["pass"]) / draws, 0.6 if in_groups else 0.8
@@ -262,7 +262,7 @@ def measure_broken_baselines(draws: int = 400) -> Iterator[Measurement]:
             for model in (MODEL, boosted):
                 scores += score_records("cross_validation", model, {"loss": loss}, 2 * rows)
             evaluation = Evaluation(primary_metrics=(task.main_metric,), scores=tuple(scores))
-            broken += bool(losses.Losses(evaluation, task, "loss").find_breakdown(boosted))
+            broken += bool(deciding.DecidingScores(evaluation, task).find_breakdown(boosted))
         words = f"{share:g} of the variance, errors x {factor:.1f}"
         title = f"baseline, {task.name}, {words}, {rows} rows: broken"
         yield Measurement(title, broken / draws, 0.8 if factor > 1 else 0.05, factor > 1)

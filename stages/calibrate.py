@@ -35,8 +35,8 @@ def main() -> None:
     metadata = metadata.model_copy(update=chosen)
     if metadata.temperature != 1:
         print(f"Probabilities are scaled with a temperature of {metadata.temperature:g}")
+    metadata = calibration.calibrate_threshold(rows, params.evaluate, metadata)
     if schema.learning_task.has_threshold:
-        metadata = calibration.calibrate_threshold(rows, params.evaluate, metadata)
         print(f"A probability of {metadata.threshold:g} or more counts as {schema.positive}")
 
     with atomic_write(args.model) as file:

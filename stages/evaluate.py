@@ -25,7 +25,7 @@ def main() -> None:
     args = parser.parse_args()
     schema = load_schema()
     params = load_params("evaluate", "validate", schema=schema)
-    check_custom_metrics(METRICS)
+    check_custom_metrics(METRICS, params.evaluate.metric)
     content, task = args.model.read_bytes(), schema.learning_task
     loss = read_metadata(args.model, content).loss
     baselines = run_in_background(fit_baselines, args.data, schema, loss)  # while TensorFlow starts

@@ -10,7 +10,7 @@ from keras_tabular.config.schema import load_schema
 from keras_tabular.config.sections import ResolvedTrain, Search
 from keras_tabular.core.errors import UserError
 from keras_tabular.table.parquet import count_rows
-from keras_tabular.tasks.metrics import metric
+from keras_tabular.tasks.metrics import check_custom_metrics, deciding_metric, metrics_by_key
 from keras_tabular.training.folds import possible_folds
 
 TRAINING_ROWS = Path("data/split/train")
@@ -28,7 +28,7 @@ def main() -> None:
     args = parser.parse_args()
     schema = load_schema()
     params = load_params("train", "evaluate", "search", schema=schema)
-    search = params.search
+    search, evaluate = params.search, params.evaluate
     folds = search.folds or ("auto" if params.train.folds == 1 else params.train.folds)
     train = params.train.with_values({"folds": folds}).resolve_auto(
         sum(count_rows(TRAINING_ROWS)),
@@ -37,6 +37,9 @@ def main() -> None:
         possible_folds(TRAINING_ROWS),
     )
     check_space(search, train)
+    choice = evaluate.metric if search.score == "auto" else search.score
+    has_costs = evaluate.costs(schema.learning_task) is not None
+    score_name = deciding_metric(choice, train.loss, has_costs=has_costs)
 
     import optuna
 
@@ -44,23 +47,28 @@ def main() -> None:
     from keras_tabular.training.checkpoint import CODE, identity
 
     sys.path.insert(0, str(Path.cwd()))  # the project, where `keras-tabular` does not look
+    from custom import METRICS
     from network import build
 
+    check_custom_metrics(METRICS, score_name)
+    greater_is_better = {metric.name: metric.greater_is_better for metric in METRICS}
+    maximize = metrics_by_key(greater_is_better)[score_name].greater_is_better
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns that each trial has a graph
     args.storage.parent.mkdir(parents=True, exist_ok=True)
-    sections = [schema, train, params.evaluate, search.model_copy(update={"trials": 1})]
+    search = search.model_copy(update={"trials": 1, "score": score_name})
+    sections = [schema, train, evaluate, search]
     journal = optuna.storages.journal.JournalFileBackend(str(args.storage))
     study = optuna.create_study(
         storage=optuna.storages.JournalStorage(journal),
         pruner=optuna.pruners.MedianPruner(MIN_TRIALS, MIN_FOLDS),
         study_name=identity(sections, [TRAINING_ROWS], build, (*CODE, "search", "evaluation")),
-        direction="maximize" if metric(search.score).greater_is_better else "minimize",
+        direction="maximize" if maximize else "minimize",
         load_if_exists=True,
     )
-    total = search.trials if args.trials is None else args.trials
-    options = (TRAINING_ROWS, schema, build, params.evaluate.threshold)
+    total = params.search.trials if args.trials is None else args.trials
+    options = (TRAINING_ROWS, schema, build, evaluate, METRICS)
     run_trials(study, total, train, search, lambda changed: fold_predictions(changed, *options))
-    print(summary(study, search.score))
+    print(summary(study, score_name))
 
 
 def check_space(search: Search, train: ResolvedTrain) -> None:

@@ -15,7 +15,7 @@ from keras_tabular.config.schema import VALUE_TYPES, ByKind, Kind, Schema
 from keras_tabular.config.sections import Evaluate, Gate, Range, Split, Train
 from keras_tabular.config.typed_yaml import Section, expected_one_of, parse_section
 from keras_tabular.core.errors import UserError
-from keras_tabular.tasks.metrics import CUSTOM, ROW_SETS
+from keras_tabular.tasks.metrics import COST, CUSTOM, ROW_SETS
 from keras_tabular.tasks.task import Task
 
 PARAMS = Path("params.yaml")
@@ -134,8 +134,7 @@ def train_mistakes(train: Train, split: Split, task: Task) -> Iterator[str]:
 def search_mistakes(params: Params, task: Task) -> Iterator[str]:
     """Yield scores and keys that cannot be searched, and values that a key does not allow."""
     search = params.search
-    if search.score not in task.metrics:
-        yield f"search.score: {expected_one_of(search.score, task.metrics)}"
+    yield from metric_mistakes("search.score", search.score, params.evaluate, task)
     keys = sorted({*Train.model_fields} - NOT_SEARCHED)
     for name in params.train.networks:
         keys += [f"networks.{name}.{key}" for key in sections.Network.model_fields]
@@ -156,7 +155,7 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, task: Task) -> Iterator[str]:
     """Yield limits for scores that the run does not have."""
     row_sets = [*ROW_SETS, *(f"tests.{file.partition('.')[0]}" for file in evaluate.tests)]
     row_sets += [f"slices.{name}" for name in evaluate.slices]
-    keys = [f"{row_set}.{score}" for row_set in row_sets for score in task.metrics]
+    keys = [f"{row_set}.{score}" for row_set in row_sets for score in metric_keys(evaluate, task)]
     for section in ("lowest", "highest", "worse_than_last"):
         for key in sorted(set(getattr(gate, section)) - set(keys)):
             row_set, is_custom, _ = key.partition(f".{CUSTOM}")
@@ -171,11 +170,43 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, task: Task) -> Iterator[str]:
         yield "gate.groups requires evaluate.groups: [COLUMN], the columns to compare groups by."
 
 
+def metric_keys(evaluate: Evaluate, task: Task) -> list[str]:
+    """Return the keys of the scores of the task, and of the cost if there are costs."""
+    return [*task.metrics, *([COST] if evaluate.costs(task) else [])]
+
+
+def metric_mistakes(key: str, choice: str, evaluate: Evaluate, task: Task) -> Iterator[str]:
+    """Yield a metric that the run does not have; custom metrics are checked by the stage."""
+    allowed = ["auto", *metric_keys(evaluate, task)]
+    if choice == COST and COST not in allowed:
+        yield f"{key}: cost requires costs, such as evaluate.threshold: {{cost: ...}}."
+    elif choice not in allowed and not choice.startswith(CUSTOM):
+        yield f"{key}: {expected_one_of(choice, [*allowed, f'{CUSTOM}NAME'])}"
+
+
+def cost_mistakes(
+    costs: dict[Any, dict[Any, float]], train: Train, task: Task
+) -> Iterator[str]:
+    """Yield costs that do not fit the classes of the table."""
+    names = {*costs, *(name for row in costs.values() for name in row)}
+    if unknown := names.difference(task.classes):
+        got = f"got {sorted(unknown, key=str)}"
+        yield f"evaluate.threshold.cost: expected classes of {[*task.classes]}, {got}."
+    if not task.has_threshold and train.class_weight is not None:
+        problem = "costs already say how much each class matters; remove train.class_weight"
+        yield f"evaluate.threshold.cost: {problem}."
+
+
 def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Iterator[str]:
     """Yield a threshold that cannot be chosen, and files, groups and slices that do not fit."""
-    if evaluate.threshold_rule and not schema.learning_task.has_threshold:
-        yield f"evaluate.threshold: a rule requires the task binary, got {schema.task}."
-    elif evaluate.threshold_rule and train.folds == 1:
+    task, rule = schema.learning_task, evaluate.threshold_rule
+    yield from metric_mistakes("evaluate.metric", evaluate.metric, evaluate, task)
+    if rule and task.classes and isinstance(rule.cost, dict):
+        yield from cost_mistakes(rule.cost, train, task)
+    elif rule and not task.has_threshold:
+        hint = " Several classes allow {cost: {ACTUAL: {PREDICTED: 5}}}." if task.classes else ""
+        yield f"evaluate.threshold: this rule requires the task binary, got {schema.task}.{hint}"
+    if rule and task.has_threshold and train.folds == 1:
         yield "evaluate.threshold: a rule requires train.folds above 1."
     if len({file.partition(".")[0] for file in evaluate.tests}) < len(evaluate.tests):
         problem = "expected files with different names before the ending"

@@ -15,9 +15,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.types import NonNegativeFloat, PositiveFloat
 
 from keras_tabular.config.schema import MAX_LENGTH
+from keras_tabular.config.thresholds import ThresholdRule
 from keras_tabular.config.typed_yaml import Count, Section, Seed, Share, Value, parse_section
 from keras_tabular.core.nested import flatten
-from keras_tabular.tasks.task import Task
+from keras_tabular.tasks.task import CostMatrix, Task
 
 # The names that Keras gives them. A test trains with each.
 Activation = Literal[
@@ -233,37 +234,6 @@ class Split(Section):
         return {"group": "group", "time": "time", "column": "split"}.get(self.by)
 
 
-class Costs(Section):
-    """The costs of a false negative and a false positive. Only their ratio matters."""
-
-    false_negative: PositiveFloat
-    false_positive: PositiveFloat
-
-
-class ThresholdRule(Section):
-    """How the threshold is chosen: by the one key besides `confidence` that is not None.
-
-    Attributes:
-        best, cost: The score to maximize, or the costs to minimize.
-        recall, precision: The smallest value that is accepted.
-        confidence: Probability with which the recall or precision of new rows has to be reached.
-    """
-
-    best: Literal["accuracy", "balanced_accuracy", "f1"] | None = None
-    recall: Share | None = None
-    precision: Share | None = None
-    cost: Costs | None = None
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] | None = None
-
-    @model_validator(mode="after")
-    def _has_one_key(self) -> Self:
-        if len(self.model_dump(exclude_none=True, exclude={"confidence"})) != 1:
-            raise ValueError("expected a number or one of best, recall, precision and cost")
-        if self.confidence and not (self.recall or self.precision):
-            raise ValueError("confidence requires recall or precision")
-        return self
-
-
 class Range(Section):
     """The values from `low` to `high`, including both. The ends of a range of dates are UTC days.
 
@@ -308,11 +278,14 @@ class Evaluate(Section):
     """How predictions are turned into classes and intervals, and which rows have separate scores.
 
     Attributes:
+        metric: The metric that decides: `auto`, a key of `Task.metrics`, `cost`, or `custom.` and
+            a name.
         tests: Files in data/tests. The name before the ending is the key of their scores.
         slices: Named sets of rows. The rows of a slice meet its condition for each column.
         groups: Columns; the rows with the same value of a column are compared as a group.
     """
 
+    metric: str = "auto"
     threshold: Share | ThresholdRule = 0.5
     temperature: Auto | Annotated[float, Field(ge=0.1, le=10)] = "auto"
     coverage: Share = 0.9
@@ -324,6 +297,11 @@ class Evaluate(Section):
     def threshold_rule(self) -> ThresholdRule | None:
         """The rule by which the threshold is chosen, if it is."""
         return self.threshold if isinstance(self.threshold, ThresholdRule) else None
+
+    def costs(self, task: Task) -> CostMatrix | None:
+        """Return the costs by which classes are predicted, if there are any."""
+        rule = self.threshold_rule
+        return rule.cost_matrix(task.classes) if rule and rule.cost else None
 
 
 # Limits by the dotted key of a score: {test: {accuracy: 0.7}} becomes {test.accuracy: 0.7}.
@@ -395,6 +373,6 @@ class Search(Section):
 
     trials: Count = 30
     seed: Seed = 1
-    score: str = "loss"
+    score: str = "auto"
     folds: Annotated[int, Field(strict=True, ge=2)] | None = None
     space: dict[str, Candidates]

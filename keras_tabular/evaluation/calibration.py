@@ -1,13 +1,14 @@
 """What the stage calibrate chooses on predictions for rows that the model has not learnt from."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Evaluate, ThresholdRule
+from keras_tabular.config.sections import Evaluate
+from keras_tabular.config.thresholds import ThresholdRule
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.numbers import round_for_comparison
 from keras_tabular.evaluation.intervals import fit_intervals
@@ -17,6 +18,7 @@ from keras_tabular.scoring.uncertainty import mean_difference
 from keras_tabular.table.arrays import labels, row_weights
 from keras_tabular.table.groups import mean_group_size, row_groups
 from keras_tabular.table.parquet import read_parts
+from keras_tabular.tasks.task import CostMatrix
 from keras_tabular.training.out_of_fold import OutOfFold
 
 # The temperatures to choose from, at most 5% apart; rounded, so that every CPU has the same ones.
@@ -95,16 +97,20 @@ def calibrate_temperature(
 def calibrate_threshold(
     rows: UnseenRows, params: Evaluate, metadata: ModelMetadata
 ) -> ModelMetadata:
-    """Add the threshold that params.yaml gives, or the one that its rule chooses.
+    """Add the threshold that params.yaml gives, or the one that its rule chooses, and the costs.
 
     Args:
         params: The section `evaluate` of params.yaml.
         metadata: Metadata with the temperature of the probabilities.
     """
-    y_pred = scale_by_temperature(rows.predictions.y_pred, metadata.temperature)
-    predictions, rule = rows.predictions._replace(y_pred=y_pred), params.threshold_rule
-    threshold, is_reached = choose_threshold(params.threshold, predictions)
-    update = {"threshold": threshold, "reaches_rule": is_reached, "threshold_choice": rule}
+    predictions, rule = rows.predictions, params.threshold_rule
+    costs = params.costs(predictions.task)
+    update: dict[str, Any] = {"metric": params.metric, "costs": costs}
+    if predictions.task.has_threshold:
+        y_pred = scale_by_temperature(predictions.y_pred, metadata.temperature)
+        predictions = predictions._replace(y_pred=y_pred, costs=costs)
+        threshold, is_reached = choose_threshold(params.threshold, predictions)
+        update |= {"threshold": threshold, "reaches_rule": is_reached, "threshold_choice": rule}
     return metadata.model_copy(update=update)
 
 
@@ -171,7 +177,7 @@ def rate_thresholds(
         rule: The rule by which to choose.
         hits: Weight of the positive rows above each threshold; for the last one, of all rows.
         alarms: Weight of the negative rows above each threshold.
-        rows: The rows, for a rule with a confidence.
+        rows: The rows, with their costs.
 
     Returns:
         The ratings, shape (thresholds,). If the rule has a smallest recall or precision, they are 2
@@ -180,9 +186,8 @@ def rate_thresholds(
     positive, negative = hits[-1], alarms[-1]
     recall, false_alarms = hits / max(positive, 1e-300), alarms / max(negative, 1e-300)
     precision = np.divide(hits, hits + alarms, out=np.zeros_like(hits), where=hits + alarms > 0)
-    if rule.cost:
-        missed = rule.cost.false_negative * (positive - hits)
-        return -(missed + rule.cost.false_positive * alarms)
+    if rows.costs:
+        return -total_costs(rows.costs, hits, alarms)
     if required := rule.recall or rule.precision:
         share, gain = (recall, 1 - false_alarms) if rule.recall else (precision, recall)
         is_reached = share >= required
@@ -194,6 +199,17 @@ def rate_thresholds(
         "balanced_accuracy": recall - false_alarms,
         "f1": 2 * hits / (hits + alarms + max(positive, 1e-300)),
     }[str(rule.best)]
+
+
+def total_costs(costs: CostMatrix, hits: np.ndarray, alarms: np.ndarray) -> np.ndarray:
+    """Add up the costs of two classes at each threshold: float64, shape (thresholds,).
+
+    Args:
+        hits, alarms: See `rate_thresholds`.
+    """
+    (true_negative, false_positive), (false_negative, true_positive) = costs
+    of_positive = false_negative * (hits[-1] - hits) + true_positive * hits
+    return of_positive + true_negative * (alarms[-1] - alarms) + false_positive * alarms
 
 
 def find_certain_thresholds(

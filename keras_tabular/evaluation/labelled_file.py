@@ -140,7 +140,7 @@ def score_file(
     with TemporaryDirectory() as name:
         folder = Path(name)
         failures = write_valid_rows(file, schema, policies, folder, labels)
-        predictions = result.predict_table(model.predict, folder, schema, model.metadata.threshold)
+        predictions = result.predict_table(model.predict, folder, schema, model.metadata)
         if split:
             from keras_tabular.evaluation.baselines import predict_baselines  # takes a second
 
@@ -150,7 +150,8 @@ def score_file(
             chosen = result.baseline_thresholds(baselines, {}, {}, model.metadata, predictions.task)
             thresholds = chosen["test"] | thresholds
     scored = score_and_resample(predictions._replace(custom_metrics=metrics))
-    primary = result.choose_primary_metrics(predictions, scored, schema.weight)
+    primary = result.choose_primary_metrics(predictions, scored, model.metadata, schema.weight)
+    primary = tuple(key for key in primary if key in scored.values) or primary[1:]
     scores = result.compare_with_baselines(scored, baselines, thresholds, primary)
     rows = len(predictions.y)
     warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]

@@ -15,9 +15,9 @@ import numpy as np
 
 from keras_tabular.column_statistics.bins import quantiles
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Costs, ThresholdRule
 from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import MAX_POINTS, atomic_write, write_points
+from keras_tabular.evaluation.calibration import total_costs
 from keras_tabular.scoring.scores import Predictions, hits_and_alarms
 from keras_tabular.scoring.uncertainty import share_interval
 from keras_tabular.table.groups import hash_rows
@@ -44,14 +44,11 @@ HEADERS = {
 Plots = dict[str, tuple[Any, ...]]  # the columns of each file, as in its header
 
 
-def compute_plots(
-    test: Predictions, importance: dict[str, np.ndarray], rule: ThresholdRule | None = None
-) -> Plots:
+def compute_plots(test: Predictions, importance: dict[str, np.ndarray]) -> Plots:
     """Compute the points of the plots that the task needs, by the name of their file.
 
     Args:
         importance: Increase of the loss in each repetition, by column.
-        rule: The rule by which the threshold was chosen, if it was.
     """
     names = sorted(importance, key=lambda name: -importance[name].mean())[:MAX_COLUMNS]
     mean, low, high = (
@@ -65,7 +62,7 @@ def compute_plots(
         plots |= probability_plots(test)
         plots["confusion"] = confusion(test)
     if test.task.has_threshold:
-        plots["threshold"] = threshold_plot(test, rule.cost if rule else None)
+        plots["threshold"] = threshold_plot(test)
     return plots
 
 
@@ -167,7 +164,7 @@ def confusion(test: Predictions) -> tuple[np.ndarray, ...]:
     return names[true], names[predicted], counts[cells], counts[cells] / class_rows[true]
 
 
-def threshold_plot(test: Predictions, costs: Costs | None) -> tuple[np.ndarray, ...]:
+def threshold_plot(test: Predictions) -> tuple[np.ndarray, ...]:
     """Score the test rows at many thresholds, with the chosen one; undefined scores are NaN."""
     probability = test.y_pred[:, 0].astype(np.float64)
     predicted = np.round(quantiles(probability, THRESHOLD_QUANTILES), 6)
@@ -175,12 +172,10 @@ def threshold_plot(test: Predictions, costs: Costs | None) -> tuple[np.ndarray, 
     borders, (hits,), (alarms,) = hits_and_alarms(test.y == 1, probability, test.weight[None])
     positive, negative = hits[-1], alarms[-1]
     last_border = np.searchsorted(-borders, -thresholds, side="right") - 1
-    hits, alarms = hits[last_border], alarms[last_border]
+    cost = total_costs(test.costs, hits, alarms) if test.costs else np.full(len(hits), np.nan)
+    hits, alarms, cost = hits[last_border], alarms[last_border], cost[last_border]
     with np.errstate(all="ignore"):
         recall, precision = hits / positive, hits / (hits + alarms)
         f1 = 2 * hits / (hits + alarms + positive)
     missed, rows = positive - hits, positive + negative
-    cost = np.full(len(thresholds), np.nan)
-    if costs:
-        cost = (costs.false_negative * missed + costs.false_positive * alarms) / rows
-    return thresholds, recall, precision, f1, (missed + alarms) / rows, cost
+    return thresholds, recall, precision, f1, (missed + alarms) / rows, cost / rows

@@ -28,8 +28,8 @@ from keras_tabular.scoring.uncertainty import ScoredPredictions, score_and_resam
 from keras_tabular.table import arrays
 from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import FILE, LINE, part_paths, read_parts, write_part
-from keras_tabular.tasks.metrics import ROW_SETS, CustomMetric
-from keras_tabular.tasks.task import Task
+from keras_tabular.tasks.metrics import COST, ROW_SETS, CustomMetric
+from keras_tabular.tasks.task import Task, Threshold
 from keras_tabular.training.out_of_fold import OutOfFold
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
@@ -62,7 +62,7 @@ def evaluate(
     predictions = predict_row_sets(model, data, oof, schema, metrics)
     test, held_out = predictions["test"], ("test", *oof.by_row_set)
     scored = {k: score_and_resample(predictions[k]) for k in held_out if k in predictions}
-    primary = choose_primary_metrics(predictions["train"], scored["test"], schema.weight)
+    primary = choose_primary_metrics(predictions["train"], scored["test"], metadata, schema.weight)
     fitted = baselines()
     folds = {name: rows.row_folds for name, rows in oof.by_row_set.items() if name in predictions}
     thresholds = baseline_thresholds(fitted, predictions, folds, metadata, test.task)
@@ -76,6 +76,8 @@ def evaluate(
     positives = {name: rows.deciding_rows["precision"] for name, rows in scored.items()}
     evaluation = Evaluation(
         primary_metrics=primary,
+        costs=metadata.costs,
+        constant_costs=constant_costs(test),
         scores=tuple(scores),
         threshold=metadata.threshold if has_threshold else None,
         baseline_thresholds=thresholds["test"] if has_threshold else {},
@@ -101,13 +103,12 @@ def predict_row_sets(
     The predictions for the training rows in cross-validation and forward chaining are those of
     `oof`. A threshold that a rule has chosen is chosen again for each fold, on the other folds.
     """
-    threshold, temperature = model.metadata.threshold, model.metadata.temperature
     predictions = {
-        name: predict_table(model.predict, data / "split" / name, schema, threshold)
+        name: predict_table(model.predict, data / "split" / name, schema, model.metadata)
         for name in ("train", "validation", "test")
     }
     for name, folds in oof.by_row_set.items():
-        y_pred = scale_by_temperature(folds.y_pred, temperature)
+        y_pred = scale_by_temperature(folds.y_pred, model.metadata.temperature)
         rows = predictions["train"].select(folds.rows)._replace(y_pred=y_pred)
         predictions[name] = cross_fit(model.metadata.threshold_choice, rows, folds.row_folds)
     return {
@@ -118,9 +119,12 @@ def predict_row_sets(
 
 
 def predict_table(
-    predict: arrays.Predict, folder: Path, schema: Schema, threshold: float
+    predict: arrays.Predict, folder: Path, schema: Schema, metadata: ModelMetadata
 ) -> Predictions:
     """Read the labels of a table, and predict its rows.
+
+    Args:
+        metadata: How probabilities become classes.
 
     Raises:
         UserError: A prediction is not finite.
@@ -137,7 +141,8 @@ def predict_table(
         expected, got = arrays.NO_PREDICTION
         raise UserError(f"{folder}: {count} of {len(y)} rows: expected {expected}, got {got}")
     group = row_groups(folder, schema)
-    return Predictions(schema.learning_task, y, y_pred, weight, threshold, group)
+    task, decision = schema.learning_task, metadata.decision
+    return Predictions(task, y, y_pred, weight, decision, group, costs=metadata.costs)
 
 
 def write_test_predictions(
@@ -196,7 +201,7 @@ def baseline_thresholds(
         The thresholds by row set and baseline: numbers for the test rows, and for each row set of
         `folds` one for each row, see `calibration.cross_fit`.
     """
-    numbers: dict[str, Any] = dict.fromkeys(baselines, metadata.threshold)
+    numbers: dict[str, Any] = dict.fromkeys(baselines, metadata.decision)
     numbers[task.baselines["constant"]] = 0.5  # so that it predicts the most frequent class
     thresholds = {row_set: dict(numbers) for row_set in ("test", *folds)}
     if rule := metadata.threshold_choice:
@@ -210,21 +215,28 @@ def baseline_thresholds(
 
 
 def choose_primary_metrics(
-    train: Predictions, test: ScoredPredictions, weight: str | None
+    train: Predictions, test: ScoredPredictions, metadata: ModelMetadata, weight: str | None
 ) -> tuple[str, ...]:
-    """Choose the primary metrics: the main score if one has no interval on the test rows."""
+    """Choose the primary metrics: the one that decides, and those of the task.
+
+    The latter are replaced by the main score if one has no interval on the test rows.
+
+    Raises:
+        UserError: No row has a weight, or the project does not define the metric that decides.
+    """
     if not test.predictions.weight.any():
         raise UserError(f"column {weight}: every row to score has a weight of 0")
     counts = [int((train.y == k).sum()) for k in range(len(train.task.classes))]
     keys = train.task.primary_metrics(counts)
     has_intervals = set(keys) <= test.intervals(keys).keys()
-    return keys if has_intervals else (train.task.main_metric,)
+    keys = keys if has_intervals else (train.task.main_metric,)
+    return tuple(dict.fromkeys((metadata.deciding_metric, *keys)))
 
 
 def compare_with_baselines(
     scored: ScoredPredictions,
     baselines: Baselines,
-    thresholds: Mapping[str, float | np.ndarray],
+    thresholds: Mapping[str, Threshold],
     primary_metrics: tuple[str, ...],
     row_set: str = "test",
 ) -> list[Score]:
@@ -253,7 +265,7 @@ def compare_with_baselines(
         if name == task.baselines["constant"]:
             baseline = with_best_constant(baseline)
             if row_set != "test":  # each fold has another constant, and none ranks its rows
-                keys = baseline.values.keys() & {task.main_metric, "loss"}
+                keys = baseline.values.keys() & {task.main_metric, "loss", COST}
                 baseline = baseline._replace(values={k: baseline.values[k] for k in sorted(keys)})
         scores += score_records(
             *(row_set, name, baseline.values, len(y_pred)),
@@ -264,7 +276,7 @@ def compare_with_baselines(
 
 
 def with_best_constant(constant: ScoredPredictions) -> ScoredPredictions:
-    """Replace the loss of a constant by that of the best constant for the same rows.
+    """Replace the loss and the cost of a constant by those of the best constant for the rows.
 
     A model that has learnt nothing predicts a constant, too. It must not be better than the
     baseline only because its constant happens to suit these rows.
@@ -272,8 +284,24 @@ def with_best_constant(constant: ScoredPredictions) -> ScoredPredictions:
     rows = constant.predictions
     best = np.average(rows.task.indicators(rows.y[:, None]), axis=0, weights=rows.weight)
     losses = rows._replace(y_pred=np.broadcast_to(best, rows.y_pred.shape)).row_losses
-    values = constant.values | {"loss": float(np.average(losses, weights=rows.weight))}
-    return constant._replace(values=values, row_values=constant.row_values | {"loss": losses})
+    row_values = {"loss": losses}
+    if rows.costs:
+        costs = [rows.row_costs(np.array(code)) for code in range(len(rows.task.classes))]
+        row_values[COST] = min(costs, key=lambda each: round(rows.mean(each), 9))
+    means = {key: rows.mean(values) for key, values in row_values.items()}
+    row_values, values = constant.row_values | row_values, constant.values | means
+    return constant._replace(values=values, row_values=row_values)
+
+
+def constant_costs(rows: Predictions) -> dict[str, float]:
+    """Return the mean cost of always predicting each class, in words; empty without costs."""
+    if not rows.costs:
+        return {}
+    names = [f"always {name}" for name in rows.task.classes]
+    if rows.task.has_threshold:
+        names[0] = f"never {rows.task.classes[1]}"
+    costs = (rows.row_costs(np.array(code)) for code in range(len(names)))
+    return dict(zip(names, map(rows.mean, costs), strict=True))
 
 
 def compare_with_expected(scored: ScoredPredictions, metadata: ModelMetadata) -> Difference | None:

@@ -12,7 +12,7 @@ from keras_tabular.scoring.evaluation import (
     Interval,
     IntervalCoverage,
 )
-from keras_tabular.tasks.metrics import BASELINES, MIN_SUBGROUP_ROWS, ROW_SETS, metric
+from keras_tabular.tasks.metrics import BASELINES, COST, MIN_SUBGROUP_ROWS, ROW_SETS
 from keras_tabular.tasks.task import Task
 
 if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
@@ -29,9 +29,10 @@ def summary_lines(
     """
     for name, file in files.items():
         yield from (f"warn: {name}: {warning}" for warning in file.warnings)
-        scores = Evaluation(primary_metrics=file.primary_metrics, scores=tuple(file.scores))
-        yield f"{name}: {format_scores(scores, task)}"
-    yield format_scores(evaluation, task)
+        update = {"primary_metrics": file.primary_metrics, "scores": tuple(file.scores)}
+        scores = evaluation.model_copy(update=update | {"constant_costs": {}})
+        yield f"{name}: {format_scores(scores, task, scores.deciding_metric)}"
+    yield from (format_scores(evaluation, task, key) for key in evaluation.primary_metrics[:2])
     if evaluation.predicted_positives:  # a rule has chosen the threshold
         yield format_threshold(evaluation)
     if coverage := evaluation.interval_coverage:
@@ -72,11 +73,12 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> list[str]:
     if shares := evaluation.outside_training:
         columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
         warnings.append(f"test rows are outside the range of the training rows in {columns}")
-    key = task.leak_metric or evaluation.primary_metrics[0]
+    is_rare = task.main_metric not in evaluation.primary_metrics
+    key = task.leak_metric or (task.rare_metrics[0] if is_rare else task.main_metric)
     score = evaluation.score("test", key)
     is_high = score is not None and score.value >= MIN_SUSPICIOUS_SCORE
     if score and is_high and score.interval and score.interval[0] >= MIN_SUSPICIOUS_LOWER_END:
-        text = f"{metric(key).label} is {format_estimate(score.value, score.interval)}"
+        text = f"{evaluation.metric(key).label} is {format_estimate(score.value, score.interval)}"
         warnings.append(f"{text}, which often means that a column leaks the target")
     return warnings
 
@@ -91,11 +93,16 @@ def format_interval(low: float, high: float) -> str:
     return f"(95% CI {format_number(low)} to {format_number(high)})"
 
 
-def format_scores(evaluation: Evaluation, task: Task) -> str:
-    """Format the first primary metric, of the model with its interval and of the baselines."""
-    key, row_set = evaluation.primary_metrics[0], "test"
+def metric_label(evaluation: Evaluation, task: Task, key: str) -> str:
+    """Return the label of a metric; that of the loss says which loss it is."""
+    return task.loss_label if key == "loss" else evaluation.metric(key).label
+
+
+def format_scores(evaluation: Evaluation, task: Task, key: str) -> str:
+    """Format a primary metric, of the model with its interval and of the baselines."""
+    row_set = "test"
     score, constant = evaluation.score(row_set, key), task.baselines["constant"]
-    text = f"{metric(key).label}: "
+    text = f"{metric_label(evaluation, task, key)}: "
     text += f"{_format_value(evaluation, row_set, key)} on {evaluation.rows(row_set):,} test rows"
     text += f" {format_interval(*score.interval)}" if score and score.interval else ""
     for place, words in OTHER_PLACES.items():
@@ -109,6 +116,9 @@ def format_scores(evaluation: Evaluation, task: Task) -> str:
                 words = "on later rows" if place == "forward_chaining" else words
                 values.append(f"{_format_value(evaluation, place, key, name)} {words}")
         baselines.append(f"{BASELINES[name]} {' and '.join(values)}")
+    if key == COST and evaluation.constant_costs:
+        costs = evaluation.constant_costs.items()
+        baselines[-1:] = [f"{words} {format_number(cost)}" for words, cost in costs]
     return f"{text}; {', '.join(baselines)}"
 
 
@@ -148,6 +158,6 @@ def format_equal_rows(evaluation: Evaluation) -> list[str]:
             texts.append(
                 f"{rows.equal:,} of {evaluation.rows(row_set):,} {place}, "
                 f"{rows.equal_with_target:,} of them with the same target; "
-                f"{metric(key).label} without these rows: {score}"
+                f"{evaluation.metric(key).label} without these rows: {score}"
             )
     return texts

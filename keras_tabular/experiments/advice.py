@@ -87,8 +87,8 @@ def _advice_about_baseline(strongest: Check | None, task: Task, params: Params) 
     is_linear = strongest.subject == task.baselines["linear"]
     if is_linear and "plain" in params.train.networks:
         yield (
-            f"{name.capitalize()} is simpler, and the loss of the model is "
-            f"{'higher' if strongest.status == 'fail' else 'not significantly lower'}. Train a "
+            f"{name.capitalize()} is simpler, and the model is "
+            f"{'worse' if strongest.status == 'fail' else 'not significantly better'}. Train a "
             "linear model with Keras: `dvc exp run -S 'train.members=[{network: plain}]' "
             "-S 'train.networks.plain.units=[]'`"
         )

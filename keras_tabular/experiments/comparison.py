@@ -116,6 +116,7 @@ class Comparison:
                 [score for score in self.evaluation.scores if score.row_set == row_set],
                 base_scores if row_set == "test" else {},
                 self.evaluation.custom_metrics,
+                first=self.evaluation.primary_metrics,
             )
             for row_set in self.evaluation.row_sets()
         }
@@ -126,6 +127,7 @@ def compare_scores(
     base: Mapping[str, Score],
     custom_metrics: Mapping[str, bool],
     keys: Iterable[str] = (),
+    first: Iterable[str] = (),
 ) -> dict[str, ScoreRow]:
     """Arrange the scores for one set of rows by metric.
 
@@ -134,6 +136,7 @@ def compare_scores(
         base: Scores of the base for the same set of rows, by metric key.
         custom_metrics: Whether greater is better, by the name of each metric of the project.
         keys: Metric keys that have a row even if they are undefined everywhere.
+        first: Metric keys whose rows come first.
 
     Returns:
         The rows by metric key, in the order in which metrics are shown.
@@ -141,14 +144,15 @@ def compare_scores(
     by_metric: dict[str, dict[str, Score]] = {key: {} for key in (*keys, *base)}
     for score in scores:
         by_metric.setdefault(score.metric, {})[score.model] = score
+    metrics = metrics_by_key(custom_metrics)
     names = sorted({name for models in by_metric.values() for name in models} - {MODEL})
     return {
         key: ScoreRow(
-            *(key, metric.label, AVERAGES.get(key.rpartition(".")[0], "")),
-            *(metric.greater_is_better, by_metric[key].get(MODEL), base.get(key)),
+            *(key, metrics[key].label, AVERAGES.get(key.rpartition(".")[0], "")),
+            *(metrics[key].greater_is_better, by_metric[key].get(MODEL), base.get(key)),
             {name: by_metric[key].get(name) for name in names},
         )
-        for key, metric in metrics_by_key(custom_metrics).items()
+        for key in dict.fromkeys((*first, *metrics))
         if key in by_metric
     }
 

@@ -17,11 +17,11 @@ from keras_tabular.config.sections import Gate
 from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation.summary import evaluation_warnings, format_interval
 from keras_tabular.experiments.advice import Networks, next_steps
-from keras_tabular.experiments.losses import NOT_SETTLED, Losses, format_relative
+from keras_tabular.experiments.deciding import NOT_SETTLED, DecidingScores, format_relative
 from keras_tabular.experiments.run import Run, is_shallow, mismatch
 from keras_tabular.experiments.verdict import STATUSES, Check, Status, Verdict, judge
 from keras_tabular.scoring.evaluation import MODEL, Difference, Evaluation, Interval, model_values
-from keras_tabular.tasks.metrics import deciding_metric, metric
+from keras_tabular.tasks.metrics import metric
 
 HELD_OUT = ("test", "cross_validation", "forward_chaining")  # row sets with intervals
 KEEPS_RULES = "The run keeps every rule of the gate"
@@ -32,23 +32,24 @@ def evaluate_gate(
 ) -> Verdict:
     """Check a run against the rules of the gate.
 
-    First of all, the model has to have learnt something, see `Losses.compare_with_constant`. If it
-    has not, that is only a warning if `beat_baselines` does not contain `constant`. Then the limits
-    are checked, and the model is compared with the linear and the boosted baseline by the paired
-    difference of the loss on the test rows.
+    First of all, the model has to have learnt something, see
+    `DecidingScores.compare_with_constant`. If it has not, that is only a warning if
+    `beat_baselines` does not contain `constant`. Then the limits are checked, and the model is
+    compared with the linear and the boosted baseline by the paired difference of the metric that
+    decides, on the test rows.
 
     Args:
         params: The sections `gate`, `split` and `train`.
         networks: Weight and parameters of each architecture that was trained.
     """
     gate, task = params.gate, schema.learning_task
-    losses = Losses(evaluation, task, deciding_metric(params.train.loss))
-    constant = losses.compare_with_constant()
+    deciding = DecidingScores(evaluation, task)
+    constant = deciding.compare_with_constant()
     limits = [*check_limits(evaluation, gate), *check_subgroups(evaluation, gate.groups)]
     names = [task.baselines[kind] for kind in gate.beat_baselines if kind != "constant"]
-    breakdowns = {name: losses.find_breakdown(name) for name in names}
+    breakdowns = {name: deciding.find_breakdown(name) for name in names}
     margin = gate.margin or 0.0
-    comparisons = [losses.compare_with(name, margin, breakdowns) for name in names]
+    comparisons = [deciding.compare_with(name, margin, breakdowns) for name in names]
     required = [constant] if "constant" in gate.beat_baselines else []
     has_learnt, warnings = constant.status == "pass", evaluation_warnings(evaluation, task)
     if has_learnt:
@@ -62,7 +63,7 @@ def evaluate_gate(
         decisive = [*decisive, strongest]
     verdict = Verdict(
         status="pass",
-        headline=losses.headline(constant),
+        headline=deciding.headline(constant),
         reason=KEEPS_RULES,
         warnings=tuple(warnings),
         next_steps=tuple(next_steps(evaluation, constant, strongest, schema, params, networks)),
@@ -95,8 +96,9 @@ def _add_checks(verdict: Verdict, checks: Sequence[Check], reasons: Sequence[Che
 
 
 def _rank(check: Check) -> tuple[int, float]:
-    """Sort by status, the worst first, then by the loss of the baseline, the best first."""
-    return STATUSES.index(check.status), float("inf") if check.allowed is None else check.allowed
+    """Sort by status, the worst first, then by the baseline, the best first."""
+    difference = check.difference
+    return STATUSES.index(check.status), -difference.value if difference else float("inf")
 
 
 def check_limits(evaluation: Evaluation, gate: Gate) -> Iterator[Check]:

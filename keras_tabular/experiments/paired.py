@@ -104,11 +104,12 @@ def read_test_rows(run: Run) -> TestRows | None:
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     y_pred = np.column_stack([columns[name] for name in columns if name.startswith("output_")])
     weight = columns.get("weight", np.ones(len(rows)))
-    threshold = run.require_evaluation().threshold
-    threshold = 0.5 if threshold is None else threshold
+    evaluation = run.require_evaluation()
+    costs, threshold = evaluation.costs, 0.5 if evaluation.threshold is None else evaluation.threshold
     group = columns["group"].astype(int) if "group" in columns else None
     task = Schema.model_validate(run.schema).learning_task
-    predictions = Predictions(task, columns["y"], y_pred, weight, threshold, group)
+    decision = costs if costs and not task.has_threshold else threshold
+    predictions = Predictions(task, columns["y"], y_pred, weight, decision, group, costs=costs)
     return columns["row"].astype(np.int64), predictions
 
 
@@ -144,6 +145,6 @@ def predict_test_rows(run: Run, base: Run) -> TestRows | None:
         ]
         keys = row_keys(test, schema)
         is_new = ~np.isin(keys, as_keys(np.concatenate(learnt)))
-        predictions = predict_table(model.predict, test, columns, model.metadata.threshold)
+        predictions = predict_table(model.predict, test, columns, model.metadata)
         return keys[is_new], predictions.select(is_new)
     return None

@@ -17,8 +17,9 @@ class Check(Section):
             dotted key of a score, or a baseline.
         value: The score of this run.
         allowed: The limit or the score of the baseline.
+        base: The score of which the difference is shown in percent; 0 if it is shown as it is.
         metric: Key of the metric that is compared with a baseline on the test rows.
-        difference: Score of the model minus that of the baseline.
+        difference: Score of the model minus that of the baseline, turned so that more is worse.
     """
 
     rule: str
@@ -26,6 +27,7 @@ class Check(Section):
     reason: str
     value: float | None = None
     allowed: float | None = None
+    base: float = 0.0
     metric: str | None = None
     difference: Difference | None = None
 

@@ -74,7 +74,7 @@ def explain(
         deviation = members.training_deviation(model.predict_members(rows), test, metadata)
         evaluation = evaluation.model_copy(update={"training_deviation": deviation})
     with log_failure("plots", failures):
-        plots = plot_data.compute_plots(test, increases, metadata.threshold_choice)
+        plots = plot_data.compute_plots(test, increases)
     plot_data.write_plots(metrics / "plots", plots, test, row_keys(split / "test", schema))
     outside = columns.outside_training(differences, metadata.attribution)
     update = {"outside_training": outside, "failed_explanations": failures}

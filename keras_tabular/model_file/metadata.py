@@ -12,9 +12,12 @@ from pydantic import Field
 
 from keras_tabular.column_statistics.summary import ColumnSummary
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Drift, ThresholdRule, Validate
+from keras_tabular.config.sections import Drift, Validate
+from keras_tabular.config.thresholds import ThresholdRule
 from keras_tabular.config.typed_yaml import Section, Share, Value, parse_section
 from keras_tabular.core.errors import UserError
+from keras_tabular.tasks.metrics import deciding_metric
+from keras_tabular.tasks.task import CostMatrix, Threshold
 
 METADATA = "tabular.json"
 REPRODUCIBLE_MACHINES = ("x86_64", "AMD64", "aarch64")  # tests show that their bytes are equal
@@ -93,7 +96,9 @@ class ModelMetadata(Section, extra="ignore"):
         class_weights: Weight of each class in the loss, if `train.class_weight` is set.
         categories: The categories that the model knows, for the columns where it knows only some.
         calibration: The `temperature` of the probabilities and how it changes the loss.
+        metric: The value of `evaluate.metric`.
         threshold: The lowest probability that counts as positive, and how it was chosen.
+        costs: The costs by which classes are predicted, if there are any.
         reaches_rule: Whether the threshold reaches the recall or precision of its rule.
         table_schema, validate_params, drift_params: The schema and the sections of params.yaml
             with which the commands apply the model.
@@ -111,6 +116,8 @@ class ModelMetadata(Section, extra="ignore"):
     trained_on: TrainingRows | None = None
     calibration: dict[str, float] | None = None
     intervals: Intervals | None = None
+    metric: str = "auto"
+    costs: CostMatrix | None = None
     threshold: Annotated[float, Field(ge=0, le=2)] = 0.5
     threshold_choice: ThresholdRule | None = None
     reaches_rule: bool = True
@@ -122,6 +129,16 @@ class ModelMetadata(Section, extra="ignore"):
     def temperature(self) -> float:
         """Temperature of the probabilities; 1 if they were not calibrated."""
         return (self.calibration or {}).get("temperature", 1.0)
+
+    @property
+    def decision(self) -> Threshold:
+        """What turns probabilities into classes: the costs of several classes, or the threshold."""
+        return self.costs if self.costs and len(self.costs) > 2 else self.threshold
+
+    @property
+    def deciding_metric(self) -> str:
+        """Key of the metric that decides all comparisons."""
+        return deciding_metric(self.metric, self.loss, has_costs=self.costs is not None)
 
     @property
     def attribution(self) -> dict[str, float]:

@@ -71,7 +71,7 @@ def compute_row_scores(model: "SavedModel", batch: CheckedRows, schema: Schema) 
     failed = [failure.row for failure in batch.failures if failure.policy != "warn"]
     y_pred = np.delete(y_pred, failed, axis=0)
     y_pred = y_pred[np.isfinite(y_pred).all(axis=1)]
-    return schema.learning_task.expected_scores(y_pred, metadata.threshold, metadata.class_weights)
+    return schema.learning_task.expected_scores(y_pred, metadata.decision, metadata.class_weights)
 
 
 def summarize(

@@ -58,7 +58,7 @@ class Predictor:
         metadata = self.model.metadata
         ends = metadata.intervals.ends(outputs[:, 0]) if metadata.intervals else None
         task = self.schema.learning_task
-        columns = task.prediction_columns(outputs, metadata.threshold, ends)
+        columns = task.prediction_columns(outputs, metadata.decision, ends)
         if n_reasons:
             effects = contributions(self.model.predict, arrays, self._permutations)
             columns |= reason_columns(effects, self._permutations.names, outputs, n_reasons)

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from keras_tabular.config.schema import SCHEMA
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.experiments.comparison import Comparison
-from keras_tabular.experiments.losses import smallest_difference
+from keras_tabular.experiments.deciding import smallest_difference
 from keras_tabular.experiments.run import Run
 from keras_tabular.report import column_pictures, formats, pictures, vega
 from keras_tabular.tasks.metrics import BASELINES, MIN_SUBGROUP_ROWS, ROW_SETS

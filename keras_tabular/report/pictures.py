@@ -9,7 +9,7 @@ from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.report import vega
 from keras_tabular.report.vega import OTHER, SOFT, THIS, Rows, Spec, layer, nominal, quantitative
 from keras_tabular.scoring.evaluation import MODEL
-from keras_tabular.tasks.metrics import BASELINES, metric
+from keras_tabular.tasks.metrics import BASELINES
 
 THIS_MODEL = "this model"  # next to the names of baselines
 MAX_CLASSES_WITH_NUMBERS = 8
@@ -32,8 +32,8 @@ def score_interval_pictures(comparison: Comparison) -> list[Picture]:
     without an interval are left out.
     """
     pictures = []
-    for key in comparison.evaluation.primary_metrics:
-        label, greater_is_better, _ = metric(key)
+    for key in comparison.evaluation.primary_metrics[:2]:
+        label, greater_is_better, _ = comparison.evaluation.metric(key)
         rows = []
         for row_set, place in (("test", "test rows"), ("cross_validation", "cross-validation")):
             for name in (MODEL, *comparison.evaluation.baselines(row_set)):

@@ -9,8 +9,8 @@ from pydantic import Field
 from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.files import write_json
 from keras_tabular.core.nested import nest
-from keras_tabular.tasks.metrics import CUSTOM
-from keras_tabular.tasks.task import Task
+from keras_tabular.tasks.metrics import CUSTOM, Metric, metrics_by_key
+from keras_tabular.tasks.task import CostMatrix, Task
 
 MODEL = "model"  # next to the names of the baselines
 TEST_FILE, SLICE, SUBGROUP = "tests.", "slices.", "subgroups."  # how some row sets begin
@@ -124,7 +124,11 @@ class Evaluation(Section):
     """The result of an evaluation of a model.
 
     Attributes:
-        primary_metrics: Keys of the metrics by which the model is compared with its baselines.
+        primary_metrics: Keys of the metrics by which the model is compared with its baselines. The
+            first one decides.
+        costs: The costs by which classes are predicted, if there are any.
+        constant_costs: Mean cost of the test rows if the same class is always predicted, by words
+            such as "always 1".
         scores: All defined scores. Some of them are of the test rows.
         training_rows: Number of rows that the model was trained on, by additional test file.
         subgroups: Subgroups of the test rows, by the column that forms them.
@@ -152,6 +156,8 @@ class Evaluation(Section):
 
     primary_metrics: tuple[str, ...] = Field(min_length=1)
     scores: tuple[Score, ...]
+    costs: CostMatrix | None = None
+    constant_costs: dict[str, float] = Field(default_factory=dict)
     training_rows: dict[str, int] = Field(default_factory=dict)
     subgroups: dict[str, ColumnSubgroups] = Field(default_factory=dict)
     threshold: float | None = None
@@ -169,6 +175,15 @@ class Evaluation(Section):
     custom_metrics: dict[str, bool] = Field(default_factory=dict)
     version: str | None = None
     repeats: str | None = None
+
+    @property
+    def deciding_metric(self) -> str:
+        """Key of the metric that decides all comparisons."""
+        return self.primary_metrics[0]
+
+    def metric(self, key: str) -> Metric:
+        """Return the metric of a key, which may be one of the project."""
+        return metrics_by_key(self.custom_metrics)[key]
 
     def score(self, row_set: str, metric: str, model: str = MODEL) -> Score | None:
         """Return a score of the model or of a baseline; None if it is undefined."""
@@ -229,7 +244,7 @@ def summary_metrics(evaluation: Evaluation, task: Task) -> dict[str, Any]:
     - Of the model: the main score, the second one, the loss, the primary metrics and the metrics of
       the project, for the test rows, the folds and additional test files.
     - Of each baseline: the main score and the primary metrics for the test rows.
-    - The interval of the first primary metric, and the threshold.
+    - The intervals of the first two primary metrics, and the threshold.
     """
     primary = evaluation.primary_metrics
     custom = [CUSTOM + name for name in evaluation.custom_metrics]
@@ -242,9 +257,10 @@ def summary_metrics(evaluation: Evaluation, task: Task) -> dict[str, Any]:
         if score.metric in metrics and score.row_set in ({"test"} if is_baseline else row_sets):
             key = f"baseline.{score.model}.{score.metric}" if is_baseline else score.key
             content[key] = score.value
-    first = evaluation.score("test", primary[0])
-    if first and first.interval:
-        content[f"{first.key}_low"], content[f"{first.key}_high"] = first.interval
+    for name in primary[:2]:
+        first = evaluation.score("test", name)
+        if first and first.interval:
+            content[f"{first.key}_low"], content[f"{first.key}_high"] = first.interval
     if evaluation.threshold is not None:
         content["threshold"] = evaluation.threshold
     return nest(content)

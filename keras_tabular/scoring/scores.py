@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_tabular.core.errors import code_of_project
-from keras_tabular.tasks.metrics import CUSTOM, CustomMetric
-from keras_tabular.tasks.task import Binary, Floats, Regression, Task
+from keras_tabular.tasks.metrics import COST, CUSTOM, CustomMetric
+from keras_tabular.tasks.task import Binary, CostMatrix, Regression, Task, Threshold
 
 # A target is constant if its variance is at most this share of its squared mean; rounding leaves
 # some variance.
@@ -22,20 +22,22 @@ class Predictions(NamedTuple):
         y: Code of the class in `task.classes`, or the value; shape (rows,).
         y_pred: Predicted probabilities or values, shape (rows, outputs).
         weight: Weight of each row, shape (rows,).
-        threshold: The lowest probability that counts as positive; or one for each row, shape
-            (rows,), if it was chosen on the other folds of the row.
+        threshold: What turns probabilities into classes. It differs by row if it was chosen on the
+            other folds of the row.
         group: Number of the group of each row, int64 from 0, shape (rows,). Rows of one group
             depend on each other. None if the rows are independent.
         custom_metrics: Metrics of the project, which are computed in addition to those of the task.
+        costs: The costs by which classes are predicted, if there are any.
     """
 
     task: Task
     y: np.ndarray
     y_pred: np.ndarray
     weight: np.ndarray
-    threshold: Floats = 0.5
+    threshold: Threshold = 0.5
     group: np.ndarray | None = None
     custom_metrics: Sequence[CustomMetric] = ()
+    costs: CostMatrix | None = None
 
     def select(self, rows: slice | np.ndarray) -> "Predictions":
         """Return the predictions for some of the rows."""
@@ -66,6 +68,20 @@ class Predictions(NamedTuple):
     def row_errors(self) -> np.ndarray:
         """The error of each row, 0 or 1 for a class, and absolute for a regression: (rows,)."""
         return 1 - self.row_scores if self.task.classes else self.row_scores
+
+    def mean(self, values: np.ndarray) -> float:
+        """Return the weighted mean of a value of each row, shape (rows,)."""
+        return float(np.average(values, weights=self.weight))
+
+    def row_costs(self, predicted: np.ndarray | None = None) -> np.ndarray:
+        """Return the cost of each row, float64, shape (rows,).
+
+        Args:
+            predicted: Codes of predicted classes, shape (rows,) or (); by default those of the
+                threshold.
+        """
+        predicted = self.predicted_classes if predicted is None else predicted
+        return np.array(self.costs)[self.y.astype(int), predicted]
 
     def custom_scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Compute the metrics of the project under many weights, see `scores_by_weights`.
@@ -135,6 +151,8 @@ def scores_by_weights(predictions: Predictions, weights: np.ndarray) -> dict[str
         }
         has_rows, recall = np.isfinite(by_class["recall"]), np.nan_to_num(by_class["recall"])
         scores["accuracy"] = hits.sum(axis=0) / total
+        if predictions.costs:
+            scores[COST] = _mean(predictions.row_costs(), weights)
         scores["balanced_accuracy"] = recall.sum(axis=0) / has_rows.sum(axis=0)
         if isinstance(task, Binary):
             area, average = auc_and_average_precision(y == 1, y_pred[:, 0], weights)

@@ -3,7 +3,7 @@
 `ScoredPredictions.intervals` chooses a method for each score:
 
 - The accuracy is the share of correct rows and has Wilson's interval, see `share_interval`.
-- The loss and the mean absolute error are means over the rows. They have Student's interval, which
+- The loss, the cost and the mean absolute error are means over the rows. They have Student's interval, which
   is corrected for skewed errors, see `student_widths`.
 - The other scores have no formula. The same rows are drawn again with replacement, and the
   standard deviation of the score over these draws is its standard error, see `bootstrap_interval`.
@@ -37,7 +37,7 @@ import numpy as np
 from keras_tabular.scoring.evaluation import MODEL, Difference, Interval, Score
 from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
 from keras_tabular.table.groups import rarest_classes
-from keras_tabular.tasks.metrics import CUSTOM, metric
+from keras_tabular.tasks.metrics import COST, CUSTOM, metric
 
 ALPHA = 0.05  # probability that an interval misses the true value
 MIN_ROWS_FOR_INTERVAL = 10
@@ -123,6 +123,8 @@ def score_and_resample(predictions: Predictions) -> ScoredPredictions:
     """
     task = predictions.task
     row_values = {task.main_metric: predictions.row_scores, "loss": predictions.row_losses}
+    if predictions.costs:
+        row_values[COST] = predictions.row_costs()
     rows, copies = rows_to_draw(task.strata(predictions.y), predictions.group)
     sample = predictions.select(rows)
     draws = DRAWS if len(task.classes) <= MAX_FEW_CLASSES else DRAWS_FOR_MANY_CLASSES
@@ -198,7 +200,7 @@ def resampling_weights(
 def deciding_rows(predictions: Predictions) -> dict[str, float]:
     """Count the rows that decide each score, by metric key.
 
-    - The accuracy, the loss and the mean absolute error: all rows, even if they are in groups.
+    - The accuracy, the loss, the cost and the mean absolute error: all rows, even if they are in groups.
       Their formulas hold for a few groups, too.
     - Scores that treat all classes alike: the rows of the smallest class.
     - Recall and F1 of two classes: the positive rows. Precision: the rows predicted as positive.
@@ -223,7 +225,7 @@ def deciding_rows(predictions: Predictions) -> dict[str, float]:
     if task.has_threshold:
         rows |= dict.fromkeys(("recall", "f1"), rows_of_classes[1])
         rows["precision"] = count(predictions.predicted_classes == 1)
-    return rows | dict.fromkeys((task.main_metric, "loss"), effective_sample_size(weight))
+    return rows | dict.fromkeys((task.main_metric, "loss", COST), effective_sample_size(weight))
 
 
 def score_mean(

@@ -2,7 +2,8 @@
 
 import json
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ import numpy as np
 import optuna
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Candidates, ResolvedTrain, Search
+from keras_tabular.config.sections import Candidates, Evaluate, ResolvedTrain, Search
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.calibration import choose_threshold
 from keras_tabular.networks.backend import keras
 from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
 from keras_tabular.scoring.uncertainty import resampling_weights
 from keras_tabular.table.groups import row_groups
-from keras_tabular.tasks.metrics import metric
+from keras_tabular.tasks.metrics import CUSTOM, CustomMetric
+from keras_tabular.tasks.task import Threshold
 from keras_tabular.training.architecture import Build
 from keras_tabular.training.checkpoint import Snapshot
 from keras_tabular.training.ensemble import weigh_snapshots
@@ -89,7 +91,12 @@ def suggest_changes(
 
 
 def fold_predictions(
-    train: ResolvedTrain, folder: Path, schema: Schema, build: Build, threshold: Any
+    train: ResolvedTrain,
+    folder: Path,
+    schema: Schema,
+    build: Build,
+    params: Evaluate,
+    metrics: Sequence[CustomMetric],
 ) -> Iterator[Predictions]:
     """Yield the out-of-fold predictions for the first fold, the first two folds, and so on.
 
@@ -99,7 +106,8 @@ def fold_predictions(
     Args:
         folder: Folder of the training rows.
         build: Builds the layers of a network.
-        threshold: The rule of `evaluate.threshold`.
+        params: The section `evaluate` of params.yaml.
+        metrics: Metrics of the project.
 
     Raises:
         UserError: The training diverges to NaN or infinity, or a column cannot be preprocessed.
@@ -107,14 +115,19 @@ def fold_predictions(
     keras.utils.clear_session()
     setup = Setup([folder], schema, train, build)
     groups = row_groups(folder, schema)
-    snapshots: list[Snapshot] = []
+    snapshots, costs = list[Snapshot](), params.costs(setup.task)
 
     def ensemble_predictions() -> Predictions:
         ensemble = weigh_snapshots(setup, snapshots)
         y, weight = setup.y[ensemble.rows, 0], setup.weight[ensemble.rows]
         group = None if groups is None else groups[ensemble.rows]
         predictions = Predictions(setup.task, y, ensemble.oof, weight, group=group)
-        return predictions._replace(threshold=choose_threshold(threshold, predictions)[0])
+        predictions = predictions._replace(costs=costs, custom_metrics=metrics)
+        if setup.task.has_threshold:
+            decision: Threshold = choose_threshold(params.threshold, predictions)[0]
+        else:
+            decision = costs or predictions.threshold
+        return predictions._replace(threshold=decision)
 
     per_fold = sum(members.count for members in train.members)
     for snapshot in fit(setup):
@@ -132,10 +145,11 @@ def bootstrap_scores(predictions: Predictions, score_name: str) -> np.ndarray:
     Returns:
         Scores of the drawn and of the other rows, float64, shape (2, draws).
     """
-    scores = []
+    is_custom, scores = score_name.startswith(CUSTOM), []
+    compute = predictions.custom_scores if is_custom else partial(scores_by_weights, predictions)
     for counts in resampling_weights(np.ones(len(predictions.y)), N_DRAWS, predictions.group):
         weights = counts * predictions.weight, (counts == 0) * predictions.weight
-        scores.append([scores_by_weights(predictions, w)[score_name] for w in weights])
+        scores.append([compute(w)[score_name] for w in weights])
     return np.concatenate(scores, axis=1)
 
 
@@ -149,7 +163,7 @@ def summary(study: optuna.Study, score_name: str) -> str:
     complete = [trial for trial in trials if trial.state == FINISHED[0]]
     if not complete:
         raise UserError(f"No trial has a {score_name}. The lines above say why.")
-    greater_is_better = metric(score_name).greater_is_better
+    greater_is_better = study.direction == optuna.study.StudyDirection.MAXIMIZE
     best = (max if greater_is_better else min)(complete, key=lambda trial: trial.value)
     text = (
         f"{len(trials)} trials, {len(trials) - len(complete)} of which were stopped early. Trial "

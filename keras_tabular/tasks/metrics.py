@@ -19,6 +19,7 @@ class Metric(NamedTuple):
     is_share: bool = False
 
 
+COST = "cost"  # key of the mean cost of the predicted classes, see `evaluate.threshold`
 # All metrics, in the order in which they are shown.
 METRICS = {
     "accuracy": Metric("Accuracy"),
@@ -35,6 +36,7 @@ METRICS = {
     "mape": Metric("Mean absolute percentage error", greater_is_better=False),
     "rmsle": Metric("Root mean squared log error", greater_is_better=False),
     "loss": Metric("Loss", greater_is_better=False),
+    COST: Metric("Cost per row", greater_is_better=False),
 }
 # How a metric is averaged over classes, by the prefix of its key.
 AVERAGES = {"macro": "each class alike", "weighted": "each row alike"}
@@ -58,11 +60,15 @@ class CustomMetric(NamedTuple):
     greater_is_better: bool
 
 
-def check_custom_metrics(metrics: Sequence[CustomMetric]) -> None:
+def check_custom_metrics(metrics: Sequence[CustomMetric], deciding: str) -> None:
     """Check the names of the metrics that a project adds.
 
+    Args:
+        deciding: The value of `evaluate.metric` or `search.score`, which may be one of them.
+
     Raises:
-        UserError: A name cannot be a key of the metrics files, or two metrics have the same name.
+        UserError: A name cannot be a key of the metrics files, two metrics have the same name, or
+            the one that decides is missing.
     """
     where, names = "custom.py: METRICS", [metric.name for metric in metrics]
     for name in names:
@@ -71,6 +77,9 @@ def check_custom_metrics(metrics: Sequence[CustomMetric]) -> None:
             raise UserError(f"{where}: expected {allowed}, got {name!r}")
         if names.count(name) > 1:
             raise UserError(f"{where}: Two metrics are called {name}. Rename one of them.")
+    if deciding.startswith(CUSTOM) and deciding.removeprefix(CUSTOM) not in names:
+        problem = f"expected a metric of custom.py: METRICS, which has {names}, got {deciding}"
+        raise UserError(f"evaluate.metric in params.yaml: {problem}")
 
 
 BASELINES = {
@@ -96,13 +105,18 @@ ROW_SETS = {
 MIN_SUBGROUP_ROWS = 30  # that decide a measure; subgroups with fewer rows are not compared
 
 
-def deciding_metric(loss: str) -> str:
-    """Return the key of the metric that decides comparisons: the loss that was minimised.
+def deciding_metric(choice: str, loss: str, *, has_costs: bool) -> str:
+    """Return the key of the metric that decides all comparisons.
 
     Args:
+        choice: The value of `evaluate.metric`. With `auto`, the cost decides if there are costs,
+            and otherwise the loss that was minimised.
         loss: The value of `train.loss`.
+        has_costs: Whether classes are predicted by their costs.
     """
-    return "mae" if loss == "mean_absolute_error" else "loss"
+    if choice != "auto":
+        return choice
+    return COST if has_costs else "mae" if loss == "mean_absolute_error" else "loss"
 
 
 def metric(key: str) -> Metric:

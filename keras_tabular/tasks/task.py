@@ -14,7 +14,11 @@ if TYPE_CHECKING:  # Arrow takes 0.2 s, which the stage gate does without
 
 TaskName = Literal["binary", "multiclass", "regression"]
 Label = bool | int | float | str
-Floats = float | np.ndarray  # one for all rows, or one for each: shape (rows,)
+CostMatrix = tuple[tuple[float, ...], ...]  # cost of each predicted class, by actual class
+# What turns probabilities into classes. Of two classes, the lowest probability that counts as
+# positive: one for all rows, or one for each, shape (rows,). Of several classes, their costs, or a
+# number, with which the most probable class is predicted.
+Threshold = float | np.ndarray | CostMatrix
 MIN_PROBABILITY = 1e-7  # to which probabilities are clipped in a loss, as in Keras
 # A class with a smaller share of the rows is rare. With more than five classes, the limit is half
 # the share that each class has in a balanced table.
@@ -131,15 +135,21 @@ class Task:
         """Return the probability of each class: float64, shape (rows, classes)."""
         return y_pred.astype(np.float64)
 
-    def predicted_classes(self, y_pred: np.ndarray, threshold: Floats) -> np.ndarray:
+    def predicted_classes(self, y_pred: np.ndarray, threshold: Threshold) -> np.ndarray:
         """Return the code of the predicted class of each row: int64, shape (rows,).
+
+        With costs, this is the class with the lowest expected cost.
 
         Args:
             y_pred: Predictions, shape (rows, outputs).
-            threshold: Lowest probability of the positive class that is predicted as positive, of
-                all rows or of each row, shape (rows,).
+            threshold: See `Threshold`.
         """
-        return y_pred.argmax(axis=1)
+        if not isinstance(threshold, tuple):
+            return y_pred.argmax(axis=1)
+        # A product of matrices would not add in the same order on every CPU.
+        by_class, costs = y_pred.astype(np.float64).T, np.array(threshold)
+        expected = [sum(by_class * column[:, None]) for column in costs.T]
+        return np.argmin(expected, axis=0)
 
     def row_losses(self, y: np.ndarray, y_pred: np.ndarray, loss: str = "auto") -> np.ndarray:
         """Compute the loss of each row: the cross-entropy, or the squared or absolute error.
@@ -155,7 +165,7 @@ class Task:
         clipped = np.clip(self.probabilities(y_pred), MIN_PROBABILITY, 1)
         return -np.log(clipped[np.arange(len(y)), y.astype(int)] / clipped.sum(axis=1))
 
-    def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: Floats = 0.5) -> np.ndarray:
+    def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: Threshold = 0.5) -> np.ndarray:
         """Return the values whose mean is the main metric: float64, shape (rows,).
 
         A row has 1 if its class is predicted correctly, and 0 if not. For a regression, it is the
@@ -164,7 +174,7 @@ class Task:
         return (self.predicted_classes(y_pred, threshold) == y).astype(np.float64)
 
     def expected_scores(
-        self, y_pred: np.ndarray, threshold: Floats, class_weights: Sequence[float] | None
+        self, y_pred: np.ndarray, threshold: Threshold, class_weights: Sequence[float] | None
     ) -> np.ndarray:
         """Return the probability that the predicted class is right: float64, shape (rows,).
 
@@ -179,7 +189,7 @@ class Task:
         return probabilities[np.arange(len(predicted)), predicted] / probabilities.sum(axis=1)
 
     def prediction_columns(
-        self, y_pred: np.ndarray, threshold: Floats, ends: np.ndarray | None = None
+        self, y_pred: np.ndarray, threshold: Threshold, ends: np.ndarray | None = None
     ) -> dict[str, "pa.Array"]:
         """Build the columns of predictions by name.
 
@@ -188,7 +198,7 @@ class Task:
 
         Args:
             y_pred: Predictions, float32, shape (rows, outputs).
-            threshold: See `predicted_classes`.
+            threshold: See `Threshold`.
             ends: Ends of the prediction interval of each row, float32, shape (rows, 2).
         """
         import pyarrow as pa
@@ -233,8 +243,8 @@ class Binary(Task):
         y_pred = y_pred.astype(np.float64)
         return np.column_stack([1 - y_pred, y_pred])
 
-    def predicted_classes(self, y_pred: np.ndarray, threshold: Floats) -> np.ndarray:
-        return (y_pred[:, 0] >= threshold).astype(np.int64)
+    def predicted_classes(self, y_pred: np.ndarray, threshold: Threshold) -> np.ndarray:
+        return (y_pred[:, 0] >= np.asarray(threshold)).astype(np.int64)
 
 
 class Multiclass(Task):
@@ -299,11 +309,11 @@ class Regression(Task):
         errors = y_pred[:, 0].astype(np.float64) - y
         return np.abs(errors) if loss == "mean_absolute_error" else np.square(errors)
 
-    def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: Floats = 0.5) -> np.ndarray:
+    def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: Threshold = 0.5) -> np.ndarray:
         return np.abs(y - y_pred[:, 0])
 
     def prediction_columns(
-        self, y_pred: np.ndarray, threshold: Floats, ends: np.ndarray | None = None
+        self, y_pred: np.ndarray, threshold: Threshold, ends: np.ndarray | None = None
     ) -> dict[str, "pa.Array"]:
         import pyarrow as pa
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.special import softmax
 
-from keras_tabular.config.sections import Evaluate, ThresholdRule
+from keras_tabular.config.sections import Evaluate
+from keras_tabular.config.thresholds import ThresholdRule
 from keras_tabular.evaluation import calibration
 from keras_tabular.evaluation.calibration import UnseenRows, choose_threshold, scale_by_temperature
 from keras_tabular.evaluation.intervals import fit_intervals
@@ -73,6 +74,7 @@ def test_the_first_of_equally_good_temperatures_is_chosen_on_every_cpu(
 RULES: list[dict[str, Any]] = [
     *({"best": name} for name in ("accuracy", "balanced_accuracy", "f1")),
     {"cost": {"false_negative": 5, "false_positive": 1}},
+    {"cost": {1: {0: 5, 1: -2}, 0: {0: -1, 1: 3}}},
     *({key: content} for key in ("recall", "precision") for content in (0.3, 0.9)),
 ]
 
@@ -87,7 +89,8 @@ def rate_threshold(
         share, gain = (recall, -alarms) if rule.recall else (precision, recall)
         return share >= required, gain if share >= required else share
     if rule.cost:
-        return True, -(misses * rule.cost.false_negative + alarms * rule.cost.false_positive)
+        (of_rest, of_alarm), (of_miss, of_hit) = rule.cost_matrix((0, 1))
+        return True, -(rest * of_rest + alarms * of_alarm + misses * of_miss + hits * of_hit)
     scores = {
         "accuracy": (hits + rest) / weight.sum(),
         "balanced_accuracy": (recall + rest / max(alarms + rest, 1)) / 2,
@@ -110,6 +113,8 @@ def test_no_other_threshold_is_better(rows: list[tuple[int, int, int]]) -> None:
     for content in RULES:
         rule = ThresholdRule.model_validate(content)
         rows_to_rate = build_predictions(y, probability, weight.astype(float))
+        costs = rule.cost_matrix((0, 1)) if rule.cost else None
+        rows_to_rate = rows_to_rate._replace(costs=costs)
         threshold, is_reached = choose_threshold(rule, rows_to_rate)
         rating = rate_threshold(rule, y, probability >= threshold, weight)
         assert is_reached == rating[0]

@@ -9,7 +9,6 @@ import pytest
 import yaml
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from keras_tabular.config.sections import Costs, ThresholdRule
 from keras_tabular.evaluation import plot_data
 from keras_tabular.inspection.importance import REPEATS, permutation_importance
 from keras_tabular.scoring.scores import Predictions
@@ -59,9 +58,8 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
 
 def test_the_cost_of_each_threshold_is_computed() -> None:
     y, p = np.array([0.0, 0.0, 1.0, 1.0]), np.array([[0.1], [0.6], [0.4], [0.9]])
-    test, costs = Predictions(BINARY, y, p, np.ones(4)), Costs(false_negative=5, false_positive=1)
-    rule = ThresholdRule(cost=costs)
-    thresholds, *columns = plot_data.compute_plots(test, {}, rule)["threshold"]
+    test = Predictions(BINARY, y, p, np.ones(4), costs=((0, 1), (5, 0)))
+    thresholds, *columns = plot_data.compute_plots(test, {})["threshold"]
     points = dict(zip(thresholds, zip(*columns, strict=True), strict=True))
     assert points[0.5] == (0.5, 0.5, 0.5, 0.5, (5 + 1) / 4)
     assert np.isnan(points[0.95][1])  # precision

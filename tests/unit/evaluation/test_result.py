@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import ThresholdRule
+from keras_tabular.config.thresholds import ThresholdRule
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import result
 from keras_tabular.evaluation.calibration import choose_threshold
@@ -141,10 +141,10 @@ def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_repo
         write_split(folder, schema, validation=30, factor=factor, ends=[1.9])
         evaluations.append(evaluate_function(predict_low, folder, schema, oof))
     of_few_rows, evaluation = evaluations
-    assert of_few_rows.primary_metrics == ("accuracy",)
+    assert of_few_rows.primary_metrics == ("loss", "accuracy")
     assert evaluation.row_sets() == ["test", "validation", "train"]
     assert evaluation.rows("validation") == 30
-    assert evaluation.primary_metrics == ("roc_auc", "average_precision")
+    assert evaluation.primary_metrics == ("loss", "roc_auc", "average_precision")
     assert evaluation.classes_not_found == ("1",)
     assert evaluation.score("test", "precision") is None
 
@@ -154,7 +154,7 @@ def test_a_prediction_that_is_not_a_number_is_an_error(tmp_path: Path) -> None:
     write_split(tmp_path, schema)
     predict_gaps = lambda columns: np.where(columns["x"] > 1, np.nan, 1.0)[:, None]  # noqa: E731
     with pytest.raises(UserError, match=r"train: \d+ of 60 rows: expected a number"):
-        result.predict_table(predict_gaps, tmp_path / "split/train", schema, THRESHOLD)
+        result.predict_table(predict_gaps, tmp_path / "split/train", schema, ModelMetadata())
 
 
 def test_accuracy_is_compared_with_the_expected_accuracy() -> None:

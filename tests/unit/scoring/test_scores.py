@@ -90,7 +90,7 @@ def test_an_undefined_score_is_left_out() -> None:
 def test_a_metric_name_that_cannot_be_a_key_is_an_error(names: list[str]) -> None:
     metrics = [CustomMetric(name, lambda rows: 0.0, greater_is_better=True) for name in names]
     with pytest.raises(UserError, match=r"^custom\.py: METRICS: "):
-        check_custom_metrics(metrics)
+        check_custom_metrics(metrics, "auto")
 
 
 def test_an_error_in_a_metric_names_the_metric() -> None:

@@ -1,35 +1,49 @@
-"""The comparisons of a model with its baselines by the loss on the test rows, and their words."""
+"""The comparisons of a model with its baselines by the metric that decides, and their words."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from keras_tabular.core.numbers import format_number
-from keras_tabular.evaluation.summary import OTHER_PLACES, format_interval
+from keras_tabular.evaluation.summary import OTHER_PLACES, format_interval, metric_label
 from keras_tabular.experiments.verdict import Check, Status, judge
 from keras_tabular.scoring.evaluation import MODEL, Difference, Evaluation, Score
-from keras_tabular.tasks.metrics import BASELINES, CONSTANTS, metric
+from keras_tabular.tasks.metrics import BASELINES, CONSTANTS, COST, CUSTOM
 from keras_tabular.tasks.task import Task
 
 NOTHING_LEARNT = "nothing was learnt"
 TOO_FEW_ROWS = "too few rows to tell if anything was learnt"
 LEARNT = {"pass": "", "fail": f"; {NOTHING_LEARNT}", "undecided": f"; {TOO_FEW_ROWS}"}
 NOT_SETTLED = "not settled by these rows"
-MIN_USEFUL_GAIN = 0.05  # share of the loss of a constant; a model without it is of no use
+MIN_USEFUL_GAIN = 0.05  # share of the score of a constant; a model without it is of no use
 RANDOM_AUC = 0.5  # area under the ROC curve of an order by chance
 MAX_LOSS_RATIO = 2.0  # of a baseline's loss on test rows to the cross-validated one
 POWER = (1.96 + 0.84) / 1.96  # half widths of a difference that is found in 80% of draws
 
 
-class Losses(NamedTuple):
-    """The loss of a model on the test rows, next to the losses of its baselines.
+class DecidingScores(NamedTuple):
+    """The scores on the test rows by which a model is compared with its baselines.
 
-    Attributes:
-        key: Key of the loss, which decides every comparison.
+    They are those of the deciding metric of the evaluation. All differences are turned so that more
+    is worse, as for a loss.
     """
 
     evaluation: Evaluation
     task: Task
-    key: str
+
+    @property
+    def key(self) -> str:
+        """Key of the metric that decides."""
+        return self.evaluation.deciding_metric
+
+    @property
+    def label(self) -> str:
+        """Label of the metric that decides."""
+        return metric_label(self.evaluation, self.task, self.key)
+
+    @property
+    def greater_is_better(self) -> bool:
+        """Whether a greater score is better."""
+        return self.evaluation.metric(self.key).greater_is_better
 
     @property
     def ranking(self) -> Score | None:
@@ -39,34 +53,34 @@ class Losses(NamedTuple):
         return score if self.task.classes and is_better else None
 
     def headline(self, learnt: Check) -> str:
-        """Say how large the loss is, how sure that is, and how much the model gains.
+        """Say how good the score is, how sure that is, and how much the model gains.
 
         Args:
             learnt: The comparison with the constant.
         """
         score = self.evaluation.score("test", self.key)
-        if score is None or learnt.difference is None or learnt.allowed is None:
+        if score is None or learnt.difference is None:
             return f"There are {TOO_FEW_ROWS}"
         interval = f" {format_interval(*score.interval)}" if score.interval else ""
-        label = self.task.loss_label if self.key == "loss" else metric(self.key).label
-        text = f"{label} {format_number(score.value)} on {score.rows:,} test rows{interval}"
-        text += f", {format_relative(learnt.difference, learnt.allowed)} than no model"
+        text = f"{self.label} {format_number(score.value)} on {score.rows:,} test rows{interval}"
+        text += f", {format_relative(learnt.difference, learnt.base)} than no model"
         if learnt.difference.high >= 0 and self.ranking:
-            label, value = metric(self.ranking.metric).label, format_number(self.ranking.value)
+            label = self.evaluation.metric(self.ranking.metric).label
+            value = format_number(self.ranking.value)
             return f"{text}; {label} {value} shows that something was learnt"
         return text + LEARNT[learnt.status]
 
     def compare_with_constant(self) -> Check:
         """Check whether the model has learnt something.
 
-        It passes if it is significantly better than the constant, or if the order of its
-        probabilities is significantly better than chance. It fails if the interval excludes a
-        useful gain. Otherwise, the rows are too few to tell.
+        It passes if it is significantly better than the constant. If the loss decides, it also
+        passes if the order of its probabilities is significantly better than chance. It fails if
+        the interval excludes a useful gain. Otherwise, the rows are too few to tell.
         """
         name = self.task.baselines["constant"]
         loss, difference = self._baseline(name)
         status: Status = "undecided"
-        if difference and (difference.high < 0 or self.ranking):
+        if difference and (difference.high < 0 or (self.ranking and self.key == "loss")):
             status = "pass"
         elif difference and difference.low > -MIN_USEFUL_GAIN * loss:
             status = "fail"
@@ -76,8 +90,8 @@ class Losses(NamedTuple):
         """Check whether the model is not worse than another baseline.
 
         Args:
-            margin: Share of the baseline's loss by which the model may be worse. With 0, it passes
-                if it is significantly better, and fails if it is significantly worse.
+            margin: Share of the baseline's score by which the model may be worse. With 0, it
+                passes if it is significantly better, and fails if it is significantly worse.
             breakdowns: The result of `find_breakdown` for each baseline that is compared. If all
                 broke down, none can show that the model is good.
         """
@@ -99,76 +113,106 @@ class Losses(NamedTuple):
     def find_breakdown(self, name: str) -> str:
         """Say whether a baseline broke down on the test rows; empty if it did not.
 
-        The whole interval of its loss is then above the loss of the constant, or above
-        `MAX_LOSS_RATIO` times the one that its loss in cross-validation lets expect. Test rows on
-        which the model has a larger loss than in cross-validation, too, are only harder.
+        The whole interval of its score is then worse than the constant, or its loss is above
+        `MAX_LOSS_RATIO` times the one that cross-validation lets expect. Test rows on which the
+        model has a larger loss than in cross-validation, too, are only harder.
         """
         score, label = self.evaluation.score("test", self.key, name), BASELINES[name]
         if score is None or score.interval is None:
             return ""
-        loss, (lowest, _) = format_number(score.value), score.interval
+        (lowest, highest), value = score.interval, format_number(score.value)
         constant = self.evaluation.value("test", self.key, self.task.baselines["constant"])
-        if constant is not None and lowest > constant:
-            return f"{label} is worse than no model (loss {loss} vs {format_number(constant)})"
+        name_and_value = f"{self.short_label(self.key)} {value}"
+        is_greater = self.greater_is_better
+        if constant is not None and (highest < constant if is_greater else lowest > constant):
+            values = f"{name_and_value} vs {format_number(constant)}"
+            return f"{label} is worse than no model ({values})"
+        if is_greater:
+            return ""
         model_loss = self.evaluation.value("test", self.key) or 0.0
         for place, where in OTHER_PLACES.items():
             held_out = self.evaluation.value(place, self.key, name) or 0.0
             model_held_out = self.evaluation.value(place, self.key) or model_loss or 1.0
             harder = max(model_loss / model_held_out, 1.0)
             if lowest > MAX_LOSS_RATIO * held_out * harder > 0:
-                return f"{label} broke down (loss {loss}, and {format_number(held_out)} {where})"
+                values = f"{name_and_value}, and {format_number(held_out)} {where}"
+                return f"{label} broke down ({values})"
         return ""
 
+    def short_label(self, key: str) -> str:
+        """Return the label of a metric within a sentence."""
+        label = self.evaluation.metric(key).label
+        is_name = label[:2].isupper() or key.startswith(CUSTOM)  # such as ROC AUC, R² and F1
+        return label if is_name else label.lower()
+
     def _baseline(self, name: str) -> tuple[float, Difference | None]:
-        """Return the loss of a baseline, and the difference of the model from it."""
+        """Return the size of a baseline's score, and the difference of the model from it."""
         score = self.evaluation.score("test", self.key, name)
-        return (abs(score.value), score.difference) if score else (0.0, None)
+        return (abs(score.value), self._turn(score.difference)) if score else (0.0, None)
+
+    def _turn(self, difference: Difference | None) -> Difference | None:
+        """Turn a difference so that more is worse."""
+        if difference is None or not self.greater_is_better:
+            return difference
+        value, low, high = -difference.value, -difference.high, -difference.low
+        return Difference(value=value, low=low, high=high)
 
     def _check(self, name: str, status: Status, words: str) -> Check:
         rule, title = f"beat_baselines {name}", CONSTANTS.get(name, BASELINES[name])
-        loss, difference = self._baseline(name)
+        costs = self.evaluation.constant_costs
+        if self.key == COST and name == self.task.baselines["constant"] and costs:
+            title = f"the best constant ({min(costs, key=lambda words: costs[words])})"
+        allowed, difference = self._baseline(name)
         if difference is None:
             reason = f"There are too few test rows to compare the model with {title}"
             return Check(rule=rule, status="undecided", reason=reason)
         details = []
-        for key in dict.fromkeys([self.key, self.evaluation.primary_metrics[0]]):
+        for key in self.evaluation.primary_metrics[:2]:
             values = [self.evaluation.value("test", key, model) for model in (MODEL, name)]
-            label = metric(key).label
-            label = label if label[:2].isupper() else label.lower()  # but ROC AUC, R² and F1
-            details.append(f"{label} {' vs '.join(format_number(v, *values) for v in values)}")
+            details.append(f"{self.short_label(key)} {' vs '.join(format_number(v, *values) for v in values)}")
         for place, where in OTHER_PLACES.items():
-            if (other := self.evaluation.score(place, self.key, name)) and other.difference:
-                outcome = "better" if other.difference.high < 0 else "worse"
-                outcome = "not settled" if other.difference.within_chance else outcome
+            score = self.evaluation.score(place, self.key, name)
+            if other := self._turn(score.difference if score else None):
+                outcome = "better" if other.high < 0 else "worse"
+                outcome = "not settled" if other.within_chance else outcome
                 details.append(f"{where}: {outcome}")
-        relative = format_relative(difference, loss)
+        base = 0.0 if self.greater_is_better else allowed
+        relative = format_relative(difference, base)
         return Check(
             rule=rule,
             status=status,
             reason=f"Compared with {title}: {relative}{words} ({'; '.join(details)})",
             value=self.evaluation.value("test", self.key),
-            allowed=loss,
+            allowed=allowed,
+            base=base,
             metric=self.key,
             difference=difference,
         )
 
 
-def smallest_difference(difference: Difference, base: float) -> str:
-    """Return the share of a loss that a difference must have to be found in 80% of draws.
+def smallest_difference(check: Check) -> str:
+    """Return how large a difference from a baseline must be to be found in 80% of draws.
 
     Args:
-        difference: A difference with the width of its interval.
+        check: The comparison with the baseline.
     """
-    return _percent(POWER * (difference.high - difference.low) / 2, base)
+    difference = check.difference
+    width = difference.high - difference.low if difference else 0.0
+    return _percent(POWER * width / 2, check.base)
 
 
 def format_relative(difference: Difference, base: float) -> str:
-    """Say in percent of a base how much better or worse a loss is, from end to end.
+    """Say in percent of a base how much better or worse a score is, from end to end.
+
+    Args:
+        difference: A difference of which more is worse.
+        base: The score to compare with; 0 to say the difference itself.
 
     Returns:
         For example "1.7% to 6.2% better", or "between 3.3% better and 0.3% worse".
     """
-    ends = (max(difference.low, -abs(base)), difference.high)  # no loss falls by more than 100%
+    lowest = -abs(base) if base else difference.low  # no loss falls by more than 100%
+    ends = (max(difference.low, lowest), difference.high)
     low, high = (_percent(abs(end), base) for end in ends)
     if difference.low < 0 < difference.high:
         return f"between {low} better and {high} worse"
