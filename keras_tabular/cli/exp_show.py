@@ -1,14 +1,20 @@
-"""List the experiments on the last commit, with their scores and changed parameters."""
+"""List the experiments on the last commit, the best one by cross-validation first.
+
+The scores on the test rows are not shown, because the best of many would look better than it is.
+"""
 
 import json
+import math
 from argparse import ArgumentParser
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_tabular.core.errors import align_columns
 from keras_tabular.core.nested import flatten
 from keras_tabular.experiments.rerun import dvc
+from keras_tabular.experiments.run import WORKSPACE, Run
 from keras_tabular.report.formats import format_parameter, format_value
+from keras_tabular.scoring.evaluation import Evaluation
 from keras_tabular.tasks.task import TASKS
 
 ROW_SETS = {"test": "test", "cross_validation": "cv"}
@@ -16,23 +22,38 @@ SCORES = (*dict.fromkeys(task.main_metric for task in TASKS.values()), "loss")
 
 
 def main() -> None:
-    ArgumentParser(description=__doc__).parse_args()
-    print(align_columns(experiment_lines(json.loads(dvc("exp", "show", "--json")))))
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--test", action="store_true", help="also show the scores on test rows")
+    row_sets = ["cross_validation", *(["test"] if parser.parse_args().test else [])]
+    evaluation = Run(WORKSPACE).evaluation
+    entries = json.loads(dvc("exp", "show", "--json"))
+    print(align_columns(experiment_lines(entries, evaluation, row_sets)))
 
 
-def experiment_lines(entries: list[dict[str, Any]]) -> list[list[str]]:
+def experiment_lines(
+    entries: list[dict[str, Any]], evaluation: Evaluation | None, row_sets: Sequence[str]
+) -> list[list[str]]:
     """Return a header, and a line for each run with its scores and its first changed parameter.
 
-    Each further parameter that differs from the commit has a line of its own.
+    Each further parameter that differs from the commit has a line of its own. The runs are sorted
+    by the metric that decides, on the first set of rows.
 
     Args:
         entries: The output of `dvc exp show --json`.
+        evaluation: The evaluation in the workspace, which names the metric that decides.
+        row_sets: Keys of `ROW_SETS`, whose scores are shown.
     """
     runs, committed = named_runs(entries), flat_values(entries[1], "params")
     metrics = {name: flat_values(entry, "metrics") for name, entry in runs.items()}
-    keys = [(rows, score) for rows in ROW_SETS for score in SCORES]
+    names = dict.fromkeys((*(evaluation.primary_metrics if evaluation else ()), *SCORES))
+    keys = [(rows, score) for rows in row_sets for score in names]
     keys = [key for key in keys if any(".".join(key) in scores for scores in metrics.values())]
     lines = [["experiment", *(f"{ROW_SETS[rows]} {score}" for rows, score in keys), "changed"]]
+    if keys and evaluation:
+        deciding, metric = ".".join(keys[0]), evaluation.metric(keys[0][1])
+        sign = -1 if metric.greater_is_better else 1
+        order = {name: sign * metrics[name].get(deciding, sign * math.inf) for name in runs}
+        runs = dict(sorted(runs.items(), key=lambda run: order[run[0]]))
     for name, entry in runs.items():
         changed = [
             f"{key}={format_parameter(value)}"

@@ -184,9 +184,7 @@ def metric_mistakes(key: str, choice: str, evaluate: Evaluate, task: Task) -> It
         yield f"{key}: {expected_one_of(choice, [*allowed, f'{CUSTOM}NAME'])}"
 
 
-def cost_mistakes(
-    costs: dict[Any, dict[Any, float]], train: Train, task: Task
-) -> Iterator[str]:
+def cost_mistakes(costs: dict[Any, dict[Any, float]], train: Train, task: Task) -> Iterator[str]:
     """Yield costs that do not fit the classes of the table."""
     names = {*costs, *(name for row in costs.values() for name in row)}
     if unknown := names.difference(task.classes):

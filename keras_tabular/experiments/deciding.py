@@ -169,7 +169,9 @@ class DecidingScores(NamedTuple):
         details = []
         for key in self.evaluation.primary_metrics[:2]:
             values = [self.evaluation.value("test", key, model) for model in (MODEL, name)]
-            details.append(f"{self.short_label(key)} {' vs '.join(format_number(v, *values) for v in values)}")
+            details.append(
+                f"{self.short_label(key)} {' vs '.join(format_number(v, *values) for v in values)}"
+            )
         for place, where in OTHER_PLACES.items():
             score = self.evaluation.score(place, self.key, name)
             if other := self._turn(score.difference if score else None):

@@ -3,8 +3,8 @@
 `ScoredPredictions.intervals` chooses a method for each score:
 
 - The accuracy is the share of correct rows and has Wilson's interval, see `share_interval`.
-- The loss, the cost and the mean absolute error are means over the rows. They have Student's interval, which
-  is corrected for skewed errors, see `student_widths`.
+- The loss, the cost and the mean absolute error are means over the rows. They have Student's
+  interval, which is corrected for skewed errors, see `student_widths`.
 - The other scores have no formula. The same rows are drawn again with replacement, and the
   standard deviation of the score over these draws is its standard error, see `bootstrap_interval`.
 
@@ -200,8 +200,8 @@ def resampling_weights(
 def deciding_rows(predictions: Predictions) -> dict[str, float]:
     """Count the rows that decide each score, by metric key.
 
-    - The accuracy, the loss, the cost and the mean absolute error: all rows, even if they are in groups.
-      Their formulas hold for a few groups, too.
+    - The accuracy, the loss, the cost and the mean absolute error: all rows, even if they are in
+      groups. Their formulas hold for a few groups, too.
     - Scores that treat all classes alike: the rows of the smallest class.
     - Recall and F1 of two classes: the positive rows. Precision: the rows predicted as positive.
     - All other scores: all rows.

@@ -51,7 +51,8 @@ def build_differences(
         interval: The interval of the loss, if it has one.
     """
     names, main = TASKS[task].baselines, TASKS[task].main_metric
-    content: dict[str, Any] = {"primary_metrics": [main], "test": {main: 0.8, key: 0.75}}
+    primary = [*dict.fromkeys((key, main))]
+    content: dict[str, Any] = {"primary_metrics": primary, "test": {main: 0.8, key: 0.75}}
     content |= {"baselines": {}, "differences": {}, "intervals": {key: interval}}
     for kind, of_loss in ({"constant": BETTER} | kinds).items():
         content["baselines"][names[kind]] = {main: 0.79, key: 0.75 - of_loss.value}

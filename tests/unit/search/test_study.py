@@ -41,7 +41,7 @@ def test_a_search_continues_and_stops_bad_trials() -> None:
             yield Predictions(BINARY, labels, probability, np.ones(len(labels)))
 
     study = optuna.create_study(pruner=optuna.pruners.MedianPruner(4, 2))
-    search = Search.model_validate({"space": RATE})
+    search = Search.model_validate({"score": "loss", "space": RATE})
     for total in (3, 20, 20):
         run_trials(study, total, TRAIN, search, predict)
         assert len(study.trials) == total
@@ -60,7 +60,7 @@ def test_suggested_values_lie_in_the_space() -> None:
         "networks.plain.l2": {"low": 0, "high": 1},
         KEY: {"low": "1e-4", "high": 0.012355, "log": True},
     }
-    search = Search.model_validate({"space": space})
+    search = Search.model_validate({"score": "loss", "space": space})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(16):
         changes = suggest_changes(study.ask(), TRAIN, search.space)
