@@ -19,7 +19,7 @@ Networks = Mapping[str, Mapping[str, Any]]  # weight and parameters, by name of 
 
 def next_steps(
     evaluation: Evaluation,
-    constant: Check,
+    has_learnt: bool,
     strongest: Check | None,
     schema: Schema,
     params: Params,
@@ -28,12 +28,12 @@ def next_steps(
     """Collect what to try next.
 
     Args:
-        constant: The comparison with the constant baseline.
+        has_learnt: Whether the model has learnt something.
         strongest: The comparison with the strongest of the other baselines.
         params: The sections `split` and `train`.
         networks: Weight and parameters of each architecture that was trained.
     """
-    if constant.status != "pass":
+    if not has_learnt:
         return [
             "Check that each row has the right target, and that the columns can say anything about "
             "it. More rows or other columns may help"

@@ -58,7 +58,7 @@ def evaluate_gate(
     elif not required:
         warnings.insert(0, constant.reason)
     strongest = min(comparisons, key=_rank, default=None)
-    decisive = [] if has_learnt else required
+    decisive, learnt = [] if has_learnt else required, has_learnt or bool(deciding.ranking)
     if strongest and (not decisive or (strongest.status == "fail" and constant.status != "fail")):
         decisive = [*decisive, strongest]
     verdict = Verdict(
@@ -66,7 +66,7 @@ def evaluate_gate(
         headline=deciding.headline(constant),
         reason=KEEPS_RULES,
         warnings=tuple(warnings),
-        next_steps=tuple(next_steps(evaluation, constant, strongest, schema, params, networks)),
+        next_steps=tuple(next_steps(evaluation, learnt, strongest, schema, params, networks)),
         checks=(),
     )
     return _add_checks(verdict, [*required, *limits, *comparisons], [*limits, *decisive])
