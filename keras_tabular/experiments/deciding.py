@@ -46,6 +46,12 @@ class DecidingScores(NamedTuple):
         return self.evaluation.metric(self.key).greater_is_better
 
     @property
+    def is_loss(self) -> bool:
+        """Whether the metric is a loss that cannot be negative, so that percentages make sense."""
+        lowest = min(map(min, self.evaluation.costs or [[0.0]]))
+        return not (self.greater_is_better or self.key.startswith(CUSTOM) or lowest < 0)
+
+    @property
     def ranking(self) -> Score | None:
         """The ROC AUC if it is significantly better than chance."""
         score = self.evaluation.score("test", self.task.second_metric)
@@ -178,7 +184,7 @@ class DecidingScores(NamedTuple):
                 outcome = "better" if other.high < 0 else "worse"
                 outcome = "not settled" if other.within_chance else outcome
                 details.append(f"{where}: {outcome}")
-        base = 0.0 if self.greater_is_better else allowed
+        base = allowed if self.is_loss else 0.0
         relative = format_relative(difference, base)
         return Check(
             rule=rule,
