@@ -1,0 +1,80 @@
+"""One measure decides: the owner of a table names it, and everything that is said speaks of it."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.commands import call_command, check_output
+from tests.projects import change_settings, copy_project, read_gate, read_scores, run_stages
+
+PROFIT = """
+
+import numpy as np
+
+
+def profit(rows):
+    gain = np.where(rows.y == 1, 3.0, -1.0) * rows.predicted_classes
+    return float(np.average(gain, weights=rows.weight))
+
+
+METRICS.append(CustomMetric("profit", profit, greater_is_better=True))
+"""
+COSTS = {"cost": {"false_negative": 5, "false_positive": 1}}
+OWNERS: dict[str, tuple[dict[str, Any], str]] = {
+    "cost": ({"threshold": COSTS}, "Cost per row"),
+    "roc_auc": ({"metric": "roc_auc"}, "ROC AUC"),
+    "custom.profit": ({"metric": "custom.profit"}, "profit"),
+}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [pytest.param(key, marks=() if "custom" in key else pytest.mark.slow) for key in OWNERS],
+)
+def test_all_that_is_said_speaks_of_the_metric_that_decides(workspace: Path, key: str) -> None:
+    settings, label = OWNERS[key]
+    change_settings(workspace, evaluate=settings, search={"trials": 1})
+    with (workspace / "custom.py").open("a") as file:
+        file.write(PROFIT)
+    output = check_output(workspace, "dvc", "repro", "--no-commit")
+    assert re.search(rf"^{label}: [\d.]+ on 254 test rows", output, re.MULTILINE)
+    gate = read_gate(workspace)
+    assert gate["headline"].startswith(f"{label} ")
+    for check in gate["checks"].values():
+        assert check["metric"] == key
+        assert f"({label.lower()} " in check["reason"].lower()
+    command = ("python", "-m", "keras_tabular")
+    assert re.match(rf"experiment +cv {key}  ", check_output(workspace, *command, "exp-show"))
+    check_output(workspace, *command, "report", "-o", "page.html")
+    first_row = re.compile(rf'<tbody>\s*<tr><th scope="row">\s*{label}')
+    assert first_row.search((workspace / "page.html").read_text())
+    value = read_scores(workspace).value("cross_validation", key)
+    assert f"has the best cross-validated {key}, " in check_output(workspace, *command, "search")
+    assert value is not None
+
+
+def test_the_class_with_the_lowest_expected_cost_is_predicted(
+    trained_project: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """With a utility matrix over three classes, in which it is very expensive to miss class 0."""
+    project = copy_project(trained_project("wine"), tmp_path / "wine")
+    costs = {0: {1: 1000, 2: 1000}, 1: {0: 1}, 2: {0: 1, 1: 1, 2: -1}}
+    change_settings(project, evaluate={"threshold": {"cost": costs}})
+    run_stages(project, first="calibrate")
+    rows = pd.read_parquet(project / "data/predictions")
+    probabilities = rows[[f"probability_{k}" for k in range(3)]].to_numpy(float)
+    matrix = np.array([[0, 1000, 1000], [1, 0, 0], [1, 1, -1]])
+    assert (rows["predicted"] == (probabilities @ matrix).argmin(axis=1)).all()
+    assert (rows["predicted"] != probabilities.argmax(axis=1)).any()
+    cost, scores = matrix[rows["actual"], rows["predicted"]].mean(), read_scores(project)
+    assert scores.value("test", "cost") == pytest.approx(cost, abs=1e-6)
+    assert scores.constant_costs["always 0"] == pytest.approx((rows["actual"] > 0).mean(), abs=1e-6)
+    assert read_gate(project)["headline"].startswith("Cost per row ")
+    new, predicted = project / "data/split/test/part-00000.parquet", project / "new.parquet"
+    call_command(project, "predict", new, "-o", str(predicted))
+    assert (pd.read_parquet(predicted)["predicted"] == rows["predicted"]).all()
