@@ -50,10 +50,9 @@ def experiment_lines(
     keys = [key for key in keys if any(".".join(key) in scores for scores in metrics.values())]
     lines = [["experiment", *(f"{ROW_SETS[rows]} {score}" for rows, score in keys), "changed"]]
     if keys and evaluation:
-        deciding, metric = ".".join(keys[0]), evaluation.metric(keys[0][1])
-        sign = -1 if metric.greater_is_better else 1
-        order = {name: sign * metrics[name].get(deciding, sign * math.inf) for name in runs}
-        runs = dict(sorted(runs.items(), key=lambda run: order[run[0]]))
+        deciding, sign = ".".join(keys[0]), evaluation.metric(keys[0][1]).greater_is_better or -1
+        ranks = {name: sign * metrics[name].get(deciding, -sign * math.inf) for name in runs}
+        runs = {name: runs[name] for name in sorted(runs, key=ranks.__getitem__, reverse=True)}
     for name, entry in runs.items():
         changed = [
             f"{key}={format_parameter(value)}"

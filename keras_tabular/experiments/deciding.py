@@ -36,11 +36,6 @@ class DecidingScores(NamedTuple):
         return self.evaluation.deciding_metric
 
     @property
-    def label(self) -> str:
-        """Label of the metric that decides."""
-        return metric_label(self.evaluation, self.task, self.key)
-
-    @property
     def greater_is_better(self) -> bool:
         """Whether a greater score is better."""
         return self.evaluation.metric(self.key).greater_is_better
@@ -68,7 +63,8 @@ class DecidingScores(NamedTuple):
         if score is None or learnt.difference is None:
             return f"There are {TOO_FEW_ROWS}"
         interval = f" {format_interval(*score.interval)}" if score.interval else ""
-        text = f"{self.label} {format_number(score.value)} on {score.rows:,} test rows{interval}"
+        label = metric_label(self.evaluation, self.task, self.key)
+        text = f"{label} {format_number(score.value)} on {score.rows:,} test rows{interval}"
         text += f", {format_relative(learnt.difference, learnt.base)} than no model"
         if learnt.difference.high >= 0 and self.ranking:
             label = self.evaluation.metric(self.ranking.metric).label
@@ -154,14 +150,13 @@ class DecidingScores(NamedTuple):
     def _baseline(self, name: str) -> tuple[float, Difference | None]:
         """Return the size of a baseline's score, and the difference of the model from it."""
         score = self.evaluation.score("test", self.key, name)
-        return (abs(score.value), self._turn(score.difference)) if score else (0.0, None)
+        return (abs(score.value), self._difference("test", name)) if score else (0.0, None)
 
-    def _turn(self, difference: Difference | None) -> Difference | None:
-        """Turn a difference so that more is worse."""
-        if difference is None or not self.greater_is_better:
-            return difference
-        value, low, high = -difference.value, -difference.high, -difference.low
-        return Difference(value=value, low=low, high=high)
+    def _difference(self, row_set: str, name: str) -> Difference | None:
+        """Return the difference of the model from a baseline, if there is one; more is worse."""
+        score = self.evaluation.score(row_set, self.key, name)
+        difference = score.difference if score else None
+        return difference and difference.as_loss(greater_is_better=self.greater_is_better)
 
     def _check(self, name: str, status: Status, words: str) -> Check:
         rule, title = f"beat_baselines {name}", CONSTANTS.get(name, BASELINES[name])
@@ -179,8 +174,7 @@ class DecidingScores(NamedTuple):
                 f"{self.short_label(key)} {' vs '.join(format_number(v, *values) for v in values)}"
             )
         for place, where in OTHER_PLACES.items():
-            score = self.evaluation.score(place, self.key, name)
-            if other := self._turn(score.difference if score else None):
+            if other := self._difference(place, name):
                 outcome = "better" if other.high < 0 else "worse"
                 outcome = "not settled" if other.within_chance else outcome
                 details.append(f"{where}: {outcome}")

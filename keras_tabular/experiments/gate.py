@@ -206,9 +206,7 @@ def _compare_with_base(
             return Check(rule=rule, status="undecided", reason=f"{key}: {problem}")
         difference, base_value = paired.difference, paired.base
         rows = f" on {paired.rows:,} test rows"
-    if metric(key).greater_is_better:  # from here on, more is worse
-        low, high = -difference.high, -difference.low
-        difference = Difference(value=-difference.value, low=low, high=high)
+    difference = difference.as_loss(greater_is_better=metric(key).greater_is_better)
     limit = share * abs(base_value)
     status = judge(difference.low, difference.high, limit)
     if difference.low > 0 and difference.value > limit:  # worse, and probably by too much

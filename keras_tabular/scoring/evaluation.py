@@ -30,6 +30,12 @@ class Difference(Section):
         """Whether the interval contains 0."""
         return self.low <= 0 <= self.high
 
+    def as_loss(self, *, greater_is_better: bool) -> "Difference":
+        """Return the difference with the sign by which more is worse."""
+        if not greater_is_better:
+            return self
+        return Difference(value=-self.value, low=-self.high, high=-self.low)
+
 
 class Score(Section):
     """One score of the model, or of a baseline, for a set of rows. Undefined scores have none.
