@@ -12,6 +12,8 @@ simulation:
   group. Five groups have intervals of means over the rows only.
 - `mean`: 1,000 draws of rows that are right with a probability of 0.98, or of lognormal errors. The
   logarithm of these has a standard deviation of 1.25, so the interval of few rows is too narrow.
+- `cost`: 1,000 draws for a model with a ROC AUC of 0.85 and for an equal one on the same rows, when
+  it is 20 times as bad to miss a positive row as to raise a false alarm.
 - `skewed`: 2,000 draws of the losses of two equally good models with errors of other shapes. The
   share is that of draws in which the first model is significantly worse, or that of draws in which
   it is significantly better, whichever is larger. It should be 0.025. Three better models follow,
@@ -174,6 +176,28 @@ def measure_means(draws: int = 1000) -> Iterator[Measurement]:
         yield Measurement(name, inside / draws, least, is_minimum=True)
 
 
+def measure_costs(draws: int = 1000) -> Iterator[Measurement]:
+    matrix = ((0.0, 1.0), (20.0, 0.0))  # with the best threshold for calibrated probabilities
+    for (rows, positive), least in {
+        (100, 20): 0.91, (250, 25): 0.91, (1000, 50): 0.92, (4000, 200): 0.93,
+    }.items():  # fmt: skip
+        rng, inside, different = np.random.default_rng(0), 0, 0
+        many = draw_ranked_rows(rng, positive * MANY_ROWS // rows, 0.85, MANY_ROWS)
+        truth = many._replace(threshold=1 / 21, costs=matrix).row_costs().mean()
+        for _ in range(draws):
+            pair = []
+            for _ in range(2):
+                predictions = draw_ranked_rows(rng, positive, 0.85, rows)
+                pair.append(predictions._replace(threshold=1 / 21, costs=matrix))
+            first, second = map(score_and_resample, pair)
+            low, high = first.intervals(["cost"])["cost"]
+            inside += low <= truth <= high
+            different += not first.differences(second)["cost"].within_chance
+        name = f"cost 20:1, {rows} rows, {positive} positive"
+        yield Measurement(name, inside / draws, least, is_minimum=True)
+        yield Measurement(f"{name}: equal models differ", different / draws, 0.06, is_minimum=False)
+
+
 def draw_losses(rng: np.random.Generator, case: str, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw the losses of two models for the same rows.
 
@@ -271,6 +295,7 @@ def main() -> None:
             measure_differences_of_noise(),
             measure_groups(),
             measure_means(),
+            measure_costs(),
             measure_skewed_errors(),
         )
     )

@@ -3,8 +3,9 @@
 `ScoredPredictions.intervals` chooses a method for each score:
 
 - The accuracy is the share of correct rows and has Wilson's interval, see `share_interval`.
-- The loss, the cost and the mean absolute error are means over the rows. They have Student's
-  interval, which is corrected for skewed errors, see `student_widths`.
+- The loss and the mean absolute error are means over the rows. They have Student's interval, which
+  is corrected for skewed errors, see `student_widths`. The cost is a mean of few different numbers,
+  see `cost_interval`.
 - The other scores have no formula. The same rows are drawn again with replacement, and the
   standard deviation of the score over these draws is its standard error, see `bootstrap_interval`.
 
@@ -23,20 +24,21 @@ Sources:
 - Kish, "Survey Sampling", 1965: the effective sample size
 - Bonett and Price, "Adjusted Wald confidence interval for a difference of binomial proportions
   based on paired data", 2012
+- Zou and Donner, "Construction of confidence limits about effect measures", 2008
 - Hall, "On the removal of skewness by transformation", 1992
 - Cameron and Miller, "A practitioner's guide to cluster-robust inference", 2015: rows in groups
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
 from keras_tabular.scoring.evaluation import MODEL, Difference, Interval, Score
+from keras_tabular.scoring.resampling import resampling_weights, rows_to_draw
 from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
-from keras_tabular.table.groups import rarest_classes
 from keras_tabular.tasks.metrics import COST, CUSTOM, metric
 
 ALPHA = 0.05  # probability that an interval misses the true value
@@ -44,9 +46,6 @@ MIN_ROWS_FOR_INTERVAL = 10
 DRAWS, DRAWS_FOR_MANY_CLASSES = 1000, 200
 DRAWS_FOR_CUSTOM_METRICS = 200  # a function of the project is called for each draw
 MAX_FEW_CLASSES = 10
-MAX_DRAWN_ROWS = 10_000  # of a regression; a class has fewer, see `rows_to_draw`
-MIN_DRAWN_ROWS = 30  # of each class
-MAX_WEIGHTS = 2**21  # in memory at a time
 
 
 class ScoredPredictions(NamedTuple):
@@ -83,6 +82,9 @@ class ScoredPredictions(NamedTuple):
                 continue
             if key == "accuracy":
                 interval = share_interval(self.row_values[key], weight, group)
+            elif key == COST:
+                costs = np.unique(np.array(self.predictions.costs))
+                interval = cost_interval(self.row_values[key], costs, weight, group)
             elif key in self.row_values:
                 interval = mean_interval(self.row_values[key], weight, group)
             else:
@@ -139,62 +141,6 @@ def score_and_resample(predictions: Predictions) -> ScoredPredictions:
         replicates |= sample.custom_scores(counts * sample.weight)
     values, rows_by_key = score(predictions), deciding_rows(predictions)
     return ScoredPredictions(predictions, values, row_values, replicates, rows_by_key)
-
-
-def rows_to_draw(classes: np.ndarray, group: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the rows that are drawn: all rows, or a sample if there are many.
-
-    A sample has the first groups of each class, so that a rare class is complete. Each group
-    belongs to its rarest class, and without groups every row is a group. If the groups are so large
-    that the sample still has many rows, only every n-th row is drawn.
-
-    Returns:
-        The indices of the rows, and how many rows each one represents; both of shape (drawn,).
-    """
-    rows = len(classes)
-    group = np.arange(rows) if group is None else np.unique(group, return_inverse=True)[1]
-    rarest, _ = rarest_classes(classes, group)
-    strata = [np.flatnonzero(rarest == k) for k in np.unique(rarest)]
-    # All classes are scored in every row, so the work grows with the square of their number.
-    limit = max(MAX_DRAWN_ROWS // len(strata) ** 2, MIN_DRAWN_ROWS)
-    if rows <= limit * len(strata):
-        return np.arange(rows), np.ones(rows)
-    sizes, copies = np.bincount(group), np.zeros(len(rarest))
-    for groups in strata:
-        ends = np.cumsum(sizes[groups])
-        first = groups[: max(int(np.searchsorted(ends, limit, side="right")), MIN_DRAWN_ROWS)]
-        copies[first] = len(groups) / len(first)
-    drawn = np.flatnonzero(copies[group])
-    if (step := len(drawn) // (limit * len(strata))) > 1:
-        by_group_and_class = drawn[np.lexsort((classes[drawn], group[drawn]))]
-        drawn = np.sort(by_group_and_class[::step])
-    return drawn, copies[group[drawn]]
-
-
-def resampling_weights(
-    copies: np.ndarray, draws: int, group: np.ndarray | None
-) -> Iterator[np.ndarray]:
-    """Yield how often each row is drawn, for some of the draws at a time.
-
-    The counts follow a Poisson distribution, as in draws from many rows. A row that represents
-    others is drawn as often as all of these, and rows of a group are drawn together.
-
-    Args:
-        copies: Number of rows that each row represents, shape (rows,).
-        draws: Number of draws.
-        group: Number of the group of each row, shape (rows,); None if the rows are independent.
-
-    Yields:
-        float64, shape (some draws, rows).
-    """
-    rng, draws_at_a_time = np.random.default_rng(0), max(MAX_WEIGHTS // len(copies), 1)
-    if group is not None:
-        _, first_rows, group = np.unique(group, return_index=True, return_inverse=True)
-        copies = copies[first_rows]
-    for start in range(0, draws, draws_at_a_time):
-        shape = (min(draws_at_a_time, draws - start), len(copies))
-        counts = rng.poisson(copies, shape).astype(np.float64)
-        yield counts if group is None else counts[:, group]
 
 
 def deciding_rows(predictions: Predictions) -> dict[str, float]:
@@ -290,6 +236,30 @@ def share_interval(
     spread = z * (share * (1 - share) / rows + z**2 / (4 * rows * rows)) ** 0.5
     scale = 1 + z**2 / rows
     return max((center - spread) / scale, 0.0), min((center + spread) / scale, 1.0)
+
+
+def cost_interval(
+    values: np.ndarray, costs: np.ndarray, weight: np.ndarray, group: np.ndarray | None = None
+) -> Interval:
+    """Compute the interval of a mean cost from the intervals of the shares of all costs.
+
+    Student's interval would end too early if an expensive mistake is so rare that these rows may
+    not contain it. The square of each half width is the sum of the squares of those of the shares,
+    times the costs (Zou and Donner 2008).
+
+    Args:
+        values: Cost of each row, shape (rows,).
+        costs: All costs that a row can have, in ascending order.
+        weight, group: See `share_interval`.
+    """
+    squares = np.zeros(2)
+    for extra in costs - costs[0]:
+        has_cost = np.isclose(values - costs[0], extra).astype(np.float64)
+        share = np.average(has_cost, weights=weight)
+        squares += np.square(extra * (np.array(share_interval(has_cost, weight, group)) - share))
+    below, above = np.sqrt(squares)
+    mean = float(np.average(values, weights=weight))
+    return mean - float(below), mean + float(above)
 
 
 def mean_interval(

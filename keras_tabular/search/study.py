@@ -15,8 +15,8 @@ from keras_tabular.config.sections import Candidates, Evaluate, ResolvedTrain, S
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.calibration import choose_threshold
 from keras_tabular.networks.backend import keras
+from keras_tabular.scoring.resampling import resampling_weights
 from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
-from keras_tabular.scoring.uncertainty import resampling_weights
 from keras_tabular.table.groups import row_groups
 from keras_tabular.tasks.metrics import CUSTOM, CustomMetric
 from keras_tabular.tasks.task import Threshold
