@@ -299,3 +299,24 @@ def test_warnings_of_the_evaluation_are_part_of_the_verdict() -> None:
 def test_class_is_rare_below_a_tenth_or_half_of_equal_share(rows: list[float], rare: bool) -> None:
     task = {0: Regression, 2: Binary}.get(len(rows), Multiclass)()
     assert task.primary_metrics(rows) == (task.rare_metrics if rare else (task.main_metric,))
+
+
+def test_a_metric_that_should_be_high_can_decide() -> None:
+    """Its differences are shown as they are, and a positive one is better."""
+    better = Difference(value=0.1, low=0.05, high=0.15)
+    worse = Difference(value=-0.03, low=-0.05, high=-0.01)
+    differences = {"majority": better, "logistic_regression": worse, "gradient_boosting": better}
+    evaluation = build_evaluation(
+        primary_metrics=["roc_auc", "accuracy"],
+        test={"roc_auc": 0.8, "accuracy": 0.7},
+        intervals={"roc_auc": (0.75, 0.85)},
+        baselines={name: {"roc_auc": 0.8 - each.value} for name, each in differences.items()},
+        differences={name: {"roc_auc": each} for name, each in differences.items()},
+    )
+    verdict = run_gate(evaluation, ALL_BASELINES)
+    assert verdict.headline.startswith("ROC AUC 0.800 on 254 test rows")
+    assert verdict.headline.endswith("0.0500 to 0.150 better than no model")
+    assert verdict.status == "fail"
+    assert "logistic regression: 0.0100 to 0.0500 worse (ROC AUC 0.800 vs 0.830" in verdict.reason
+    within_margin = ALL_BASELINES.model_copy(update={"margin": 0.1})
+    assert run_gate(evaluation, within_margin).status == "pass"
