@@ -38,5 +38,6 @@ def main() -> None:
         if schema.question_lines:
             lines = format_list(map(str, schema.question_lines))
             print(f"There are questions in these lines: {lines}.")
+        print(f"split.by: I would choose {schema.split}.")
     if schema.failed_checks:
         print("`dvc repro` will stop at validate. Decide:", *schema.failed_checks, sep="\n  ")

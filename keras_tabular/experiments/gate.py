@@ -18,12 +18,16 @@ from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation.summary import evaluation_warnings, format_interval
 from keras_tabular.experiments.advice import Networks, next_steps
 from keras_tabular.experiments.deciding import NOT_SETTLED, DecidingScores, format_relative
-from keras_tabular.experiments.run import Run, is_shallow, mismatch
+from keras_tabular.experiments.run import Run, count_runs, is_shallow, mismatch
 from keras_tabular.experiments.verdict import STATUSES, Check, Status, Verdict, judge
 from keras_tabular.scoring.evaluation import MODEL, Difference, Evaluation, Interval, model_values
 from keras_tabular.tasks.metrics import metric
 
 HELD_OUT = ("test", "cross_validation", "forward_chaining")  # row sets with intervals
+# How often the best of so many equal models is called better than an equal baseline, in percent of
+# the simulations in benchmarks/looks.py: if the models are as similar as variants of one network,
+# and if they differ from each other as much as from the baseline. A single model is in 2 or 3.
+LUCKY_VERDICTS = {10: "5 to 16", 20: "7 to 22", 50: "9 to 33"}
 KEEPS_RULES = "The run keeps every rule of the gate"
 
 
@@ -80,6 +84,22 @@ def compare_with_base(verdict: Verdict, run: Run, base: Run | None, gate: Gate) 
     """
     checks = [*check_base(run, base, gate)]
     return _add_checks(verdict, checks, checks)
+
+
+def add_looks(verdict: Verdict, run: Run) -> Verdict:
+    """Add the number of runs on the test rows to the verdict on a run, and warn if there are many.
+
+    The stage `gate` leaves it out, since its result depends on its inputs alone.
+    """
+    runs, warnings = count_runs(run), verdict.warnings
+    if number := max((number for number in LUCKY_VERDICTS if number <= runs), default=0):
+        luck = f"the best of {number} equal models is called better than an equal baseline in"
+        luck += f" {LUCKY_VERDICTS[number]}% of cases, not in 3%; these rows scored {runs:,} runs"
+        advice = "Choose by cross-validation, and confirm with a new file in data/tests"
+        warnings += (f"{luck}. {advice}; another split.seed does not make seen rows new",)
+    count = f"These test rows have scored {runs:,} run{'s' if runs > 1 else ''}"
+    count += " in this shallow clone" if is_shallow() else ""
+    return verdict.model_copy(update={"runs_on_test_rows": count, "warnings": warnings})
 
 
 def _add_checks(verdict: Verdict, checks: Sequence[Check], reasons: Sequence[Check]) -> Verdict:

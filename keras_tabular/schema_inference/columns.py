@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from keras_tabular.config.schema import ISO, NUMBER_KINDS, Format, Kind
@@ -15,6 +16,8 @@ from keras_tabular.schema_inference.sample import Sample, is_missing
 DATE_NAME = re.compile(r"(?i)(date|time|stamp|day|created|updated|at)$|^(date|time)")
 # The numbers that a column of timestamps may contain: from 1979 to 2103, or from 1954 to 2064.
 TIMESTAMP_RANGES = {"epoch": (3e8, 4.2e9), "epoch_ms": (3e11, 4.2e12), "excel": (2e4, 6e4)}
+BIRTH_NAME = re.compile(r"(?i)birth|born|dob$|geburt|geboren|naiss|nacim|nasc")
+MAX_REVERSALS = 0.05  # of the changes of a date, in rows that are in its order
 IDENTIFIER = re.compile(
     r"(?i:(^|[^a-z])(id|ids|nr|no|num|key|uuid|guid))$|[a-z](Id|ID|Nr|No|Key|UUID|Uuid)$"
 )
@@ -45,6 +48,7 @@ class InferredColumn:
         description: A summary of the values.
         questions: Questions to a person, and what to change in the schema.
         is_constant: Whether there are no two different values.
+        split: The rule of the split that the column suggests, and why; empty if it suggests none.
     """
 
     counts: Counter[str]
@@ -59,6 +63,7 @@ class InferredColumn:
     mistakes: list[str] = field(default_factory=list)
     is_target: bool = False
     is_constant: bool = False
+    split: str = ""
 
     @property
     def has_missing(self) -> bool:
@@ -239,6 +244,12 @@ def infer_date(name: str, column: InferredColumn) -> bool:
     question += " set split.by: time in params.yaml."
     is_time = "Are these times of day? If not, declare {kind: category}."
     column.questions.append(is_time if is_clock else question)
+    # Each date has the place of the first row with it.
+    n_later, n_changes = sum(a < b for a, b in pairwise(dates)), len(dates) - 1
+    is_in_order = min(n_later, n_changes - n_later) <= MAX_REVERSALS * n_changes
+    orders_rows = n_changes >= MIN_VALUES and not (is_clock or column.nullable or column.is_target)
+    if is_in_order and orders_rows and not BIRTH_NAME.search(name):
+        column.split = f"time, since the rows are in the order of {name}; see its comment"
     return True
 
 
@@ -246,19 +257,15 @@ def infer_timestamps(name: str, texts: list[str]) -> Reading:
     """Infer whether numbers are dates, from their range and the name of their column."""
     is_named = bool(DATE_NAME.search(name))
     numbers = [float(text) for text in texts] if is_named else []
-    forms = ["%Y%m%d"] if are_compact_dates(texts) else []
+    # 20240531, in the years from 1900 to 2099
+    are_compact = all(re.fullmatch(r"\s*(19|20)\d{6}\s*", text) for text in texts)
+    forms = ["%Y%m%d"] if are_compact and all_parse_as(texts, "datetime", "%Y%m%d") else []
     for form, (low, high) in TIMESTAMP_RANGES.items() if is_named else ():
         forms += [form] if low <= min(numbers) and max(numbers) < high else []
     if not forms or (is_named and forms != ["excel"]):
         return Reading(forms)
     key = format_yaml({"kind": "datetime", "format": forms[0]})
     return Reading(questions=[f"Are these dates? Then declare {key} in columns."])
-
-
-def are_compact_dates(texts: list[str]) -> bool:
-    """Return whether all texts are dates such as 20240531, in the years from 1900 to 2099."""
-    are_recent = all(re.fullmatch(r"\s*(19|20)\d{6}\s*", text) for text in texts)
-    return are_recent and all_parse_as(texts, "datetime", "%Y%m%d")
 
 
 def infer_identifier(name: str, column: InferredColumn, sample: Sample) -> None:

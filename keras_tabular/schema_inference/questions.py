@@ -195,5 +195,6 @@ def ask_group(name: str, column: InferredColumn, counts: Counter[Any]) -> list[s
     )
     if rows < 2 * distinct or not (is_identifier or has_small_groups):
         return []
+    column.split = f"group, since rows share {name}; see its comment" if is_identifier else ""
     question = f"Do rows with the same {name} belong together? Then add group: {name} above, and"
     return [f"{question} set split.by: group in params.yaml."]

@@ -38,6 +38,7 @@ CLASS_WORDS = """
 """  # noqa: RUF001
 WORD_PAIRS = [pair.split("/") for pair in CLASS_WORDS.split()]
 POSITIVE, NEGATIVE = ({pair[i] for pair in WORD_PAIRS} for i in (0, 1))
+RANDOM_SPLIT = "random, since the rows are in the order of no date, and no column identifies groups"
 MIN_CLASS_ROWS = 5  # on average; and of the rarest class, if classes are integers
 MAX_CERTAIN_CLASSES = 5  # of an integer target; with more values, it may be a count
 
@@ -49,11 +50,13 @@ class FirstSchema(NamedTuple):
         text: The schema as YAML, with comments.
         question_lines: The numbers of the lines with a question.
         failed_checks: A message for each check of the table that fails and stops the pipeline.
+        split: A proposal for `split.by` in params.yaml, and the reason.
     """
 
     text: str
     question_lines: list[int]
     failed_checks: list[str]
+    split: str
 
 
 def infer_schema(path: Path, target: str, rows: int, policy: Validate | None = None) -> FirstSchema:
@@ -87,7 +90,8 @@ def infer_schema(path: Path, target: str, rows: int, policy: Validate | None = N
             columns[name].questions.append(f"{question} before {target} is? {advice}")
     places = {row: f"row {row + 1}" for row in rows_to_locate(checks)}
     failures = describe_failures(sample.rows, checks, places)["error"]
-    return FirstSchema(*write_yaml(path, sample, columns, target_keys), failures)
+    split = max(column.split for column in columns.values()) or RANDOM_SPLIT  # time before group
+    return FirstSchema(*write_yaml(path, sample, columns, target_keys), failures, split)
 
 
 def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: str) -> None:

@@ -538,3 +538,45 @@ def test_checks_that_will_fail_are_reported(
     _, comments = infer_from_frame(tmp_path, table)
     assert "add group: person" in comments["person"]
     assert "person: 600 of 600 rows fail leak" in capsys.readouterr().out
+
+
+DAYS_IN_2024 = pd.date_range("2024-01-01", periods=60).astype(str)
+PEOPLE = [f"p{n // 2}" for n in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "proposal"),
+    [
+        (
+            {"day": DAYS_IN_2024, "person_id": PEOPLE},
+            "time, since the rows are in the order of day;",
+        ),
+        ({"day": DAYS_IN_2024[::-1]}, "time,"),
+        ({"shop": [*"ab"] * 60, "day": DAYS_IN_2024.repeat(2)}, "time,"),
+        (
+            {
+                "day": [
+                    *DAYS_IN_2024[:30],
+                    *DAYS_IN_2024[31:32],
+                    *DAYS_IN_2024[30:31],
+                    *DAYS_IN_2024[32:],
+                ]
+            },
+            "time,",
+        ),  # one is late
+        (
+            {"birth_date": DAYS_IN_2024, "person_id": PEOPLE},
+            "group, since rows share person_id;",
+        ),
+        ({"day": DAYS_IN_2024[np.random.default_rng(0).permutation(60)]}, "random,"),
+        ({"day": DAYS_IN_2024[[0] * 50 + [5, 1, 9, 3, 7, 2, 8, 6, 4, 10]]}, "random,"),
+        ({"day": [*DAYS_IN_2024[:59], None]}, "random,"),  # the split needs the time of each row
+        ({"opening": [f"{n // 60 + 8:02}:{n % 60:02}" for n in range(60)]}, "random,"),
+    ],
+)
+def test_the_split_is_proposed(
+    columns: dict[str, Any], proposal: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = len(next(iter(columns.values())))
+    infer_from_frame(tmp_path, {**columns, "y": [*"ab"] * (rows // 2)})
+    assert f"\nsplit.by: I would choose {proposal}" in capsys.readouterr().out
