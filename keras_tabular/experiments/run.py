@@ -283,7 +283,7 @@ def count_runs(run: Run) -> int:
     These are commits, experiments, and what is in DVC's run cache in the folder of the project,
     such as a run that was not committed. They have the same test rows if they have the same hash of
     these rows, which changes with the columns of the schema, or the same table and parameters of
-    the split. Locks that were written before version 0.6 have only the hash of all rows.
+    the split. Locks that were written before version 0.5 have only the hash of all rows.
     """
     lock, source = run.read(LOCK), re.escape(str(run.schema.get("source")))
     keys = [[md5] for md5 in re.findall(HASH.format("data/split(?:/test)?"), lock)]
