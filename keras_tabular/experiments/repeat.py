@@ -36,7 +36,7 @@ FOLDER, SCORES, VALIDATED = Path(".repeats"), METRICS / "scores.json", Path("dat
 STAGES = ("split", "train", "calibrate", "evaluate")
 # Files and folders that a repeat has itself. It reads the other ones of the project.
 OWN = {"data", "metrics", "models", "oof", "params.yaml", "predictions", "split"}
-MIN_REPEATS = 3  # two differences of accuracies are often equal
+MIN_REPEATS = 5  # with fewer, the differences of accuracies are often equal by chance
 # What a repeat is, if not another split.
 REPEATED = {"time": "period", "column": "training", "file": "training"}
 
@@ -91,9 +91,8 @@ def main() -> None:
     run, evaluations = Run(WORKSPACE), list[Evaluation]()
     run_hash = md5_hash(run.read(SCORES).encode())
     time = schema.time if split.by == "time" else None
-    folder = FOLDER / (
-        f"{run_hash}-{total}" if time else run_hash
-    )  # periods depend on their number
+    # The periods depend on their number.
+    folder = FOLDER / (f"{run_hash}-{total}" if time else run_hash)
     with Progress() as progress:
         progress.start_round("repeats", total, total)
         repeat = partial(run_repeat, folder, time, total)
