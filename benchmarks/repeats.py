@@ -12,6 +12,9 @@ say what is measured for the first N splits:
 - `lucky or unlucky`: one more split is called lucky or unlucky.
 - `best of 10 is lucky`: the best of ten more splits is called lucky. It has no limit.
 
+With `periods`, the test rows of the N repeats are the N periods of the later half of the rows, as
+with `split.by: time`, and the models learn from the rows before. The rows are independent.
+
 The figures in docs/experiments.md are from this script. The exit code is 1 if a limit is missed.
 
     python -m benchmarks.repeats
@@ -20,7 +23,7 @@ The figures in docs/experiments.md are from this script. The exit code is 1 if a
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -31,7 +34,8 @@ from keras_tabular.experiments.repeat import half_width
 
 COLUMNS, NEIGHBOURS, MAX_SPLITS, CHOSEN = 5, 15, 20, 10
 NUMBERS = (5, 10, 20)
-MIN_COVERAGE, MAX_BETTER, MAX_LUCK = 0.93, 0.05, 0.07
+MEASURES = ("linear, accuracy", "linear, Brier score", "neighbours, accuracy")
+MIN_COVERAGE, MAX_BETTER, MAX_LUCK = 0.93, 0.05, 0.085
 
 
 def score_model(measure: str, x: np.ndarray, y: np.ndarray, test: np.ndarray) -> float:
@@ -56,65 +60,106 @@ def score_model(measure: str, x: np.ndarray, y: np.ndarray, test: np.ndarray) ->
     return float(((predicted > 0.5) == y[test]).mean())
 
 
-def draw_scores(measure: str, rows: int, test_size: float, draws: int) -> np.ndarray:
-    """Score models on random splits of random tables.
+def draw_scores(measure: str, rows: int, masks: list[np.ndarray], draws: int) -> np.ndarray:
+    """Score models on splits of random tables.
+
+    Args:
+        masks: Whether each row is a test row, by split: 1, and 0 for training; others are unused.
 
     Returns:
         Scores of a model without noise, with half of the noise, with the other half and with all of
         it; shape (draws, splits, 4).
     """
     rng = np.random.default_rng(rows)
-    scores = np.empty((draws, MAX_SPLITS + CHOSEN, 4))
+    scores = np.empty((draws, len(masks), 4))
     for draw in range(draws):
         x = rng.normal(size=(rows, 3 * COLUMNS))
         y = (rng.random(rows) < expit(x[:, :COLUMNS].sum(axis=1))).astype(np.float64)
         halves = x[:, : 2 * COLUMNS], np.delete(x, slice(COLUMNS, 2 * COLUMNS), axis=1)
-        for split in range(MAX_SPLITS + CHOSEN):
-            test = rng.permutation(rows) < round(test_size * rows)
+        for split, mask in enumerate(masks):
+            used = mask >= 0
             for number, columns in enumerate((x[:, :COLUMNS], *halves, x)):
-                scores[draw, split, number] = score_model(measure, columns, y, test)
+                score = score_model(measure, columns[used], y[used], mask[used] == 1)
+                scores[draw, split, number] = score
     return scores
 
 
-def measure_repeats(measure: str, rows: int, test_size: float, draws: int) -> Iterator[Measurement]:
-    """Measure all shares for one model, size of the table and share of the test rows."""
-    scores = draw_scores(measure, rows, test_size, draws)
-    better, equal = scores[..., 0] - scores[..., 3], scores[..., 1] - scores[..., 2]
-    truth, test_share = better.mean(), test_size / (1 - test_size)
+def measure_differences(scores: np.ndarray, name: str, test_share: float) -> Iterator[Measurement]:
+    """Measure how often the interval of the difference is right.
+
+    Args:
+        scores: Result of `draw_scores`; shape (draws, N, 4).
+        name: The simulation.
+        test_share: Number of test rows divided by the number of training rows.
+    """
+    number = scores.shape[1]
+    changes = scores[..., 0] - scores[..., 3], scores[..., 1] - scores[..., 2]
+    truths, suffixes = (float(changes[0].mean()), 0.0), ("contains", "contains, equal")
+    for differences, truth, suffix in zip(changes, truths, suffixes, strict=True):
+        variance = 1 / number + test_share
+        errors = np.array([half_width(values.tolist(), variance) for values in differences])
+        means = differences.mean(axis=1)
+        inside = (abs(means - truth) <= errors).mean()
+        yield Measurement(f"{name}: {suffix}", float(inside), MIN_COVERAGE, True)
+    yield Measurement(f"{name}: better", float((means > errors).mean()), MAX_BETTER, False)
+
+
+def measure_luck(scores: np.ndarray, name: str) -> Iterator[Measurement]:
+    """Measure how often a split is called lucky or unlucky.
+
+    Args:
+        scores: Scores of a model, of which the last `CHOSEN` are those of present splits; shape
+            (draws, N + CHOSEN).
+        name: The simulation.
+    """
+    repeats, present = scores[:, :-CHOSEN], scores[:, -CHOSEN:]
+    variance, means = 1 + 1 / repeats.shape[1], repeats.mean(axis=1)
+    limits = np.array([half_width(values.tolist(), variance) for values in repeats])
+    extreme = float((abs(present[:, 0] - means) > limits).mean())
+    best = float((present.max(axis=1) - means > limits).mean())
+    yield Measurement(f"{name}: lucky or unlucky", extreme, MAX_LUCK, False)
+    yield Measurement(f"{name}: best of 10 is lucky", best, 1.0, False)
+
+
+def measure_splits(measure: str, rows: int, test_size: float, draws: int) -> Iterator[Measurement]:
+    """Measure all shares for random splits."""
+    rng, n_test = np.random.default_rng(0), round(test_size * rows)
+    splits = [(rng.permutation(rows) < n_test).astype(int) for _ in range(MAX_SPLITS + CHOSEN)]
+    scores = draw_scores(measure, rows, splits, draws)
     for number in NUMBERS:
         name = f"{measure}, {rows} rows, test_size {test_size}, N={number}"
-        inside, inside_equal, called_better, extreme, lucky = (np.empty(draws) for _ in range(5))
-        for draw in range(draws):
-            for differences, true, is_inside in (
-                (better, truth, inside),
-                (equal, 0.0, inside_equal),
-            ):
-                values = differences[draw, :number].tolist()
-                error = half_width(values, 1 / number + test_share)
-                is_inside[draw] = abs(np.mean(values) - true) <= error
-            called_better[draw] = np.mean(values) > error
-            values, others = scores[draw, :number, 0].tolist(), scores[draw, MAX_SPLITS:, 0]
-            error = half_width(values, 1 + 1 / number)
-            extreme[draw] = abs(others[0] - np.mean(values)) > error
-            lucky[draw] = others.max() - np.mean(values) > error
-        yield Measurement(f"{name}: contains", inside.mean(), MIN_COVERAGE, True)
-        yield Measurement(f"{name}: contains, equal", inside_equal.mean(), MIN_COVERAGE, True)
-        yield Measurement(f"{name}: better", called_better.mean(), MAX_BETTER, False)
-        yield Measurement(f"{name}: lucky or unlucky", extreme.mean(), MAX_LUCK, False)
-        yield Measurement(f"{name}: best of 10 is lucky", lucky.mean(), 1.0, False)
+        yield from measure_differences(scores[:, :number], name, n_test / (rows - n_test))
+        yield from measure_luck(np.delete(scores[..., 0], slice(number, MAX_SPLITS), axis=1), name)
+
+
+def measure_periods(measure: str, rows: int, number: int, draws: int) -> Iterator[Measurement]:
+    """Measure how often the interval of the difference is right for periods."""
+    size, order = rows // (2 * number), np.arange(rows)
+    starts = rows - size * np.arange(1, number + 1)
+    periods = [
+        np.where(order < start, 0, np.where(order < start + size, 1, -1)) for start in starts
+    ]
+    scores = draw_scores(measure, rows, masks, draws)
+    name = f"{measure}, {rows} rows, periods, N={number}"
+    yield from measure_differences(scores, name, number * size / sum(starts))
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=400, help="tables of each kind")
     args = parser.parse_args()
-    measures = ("linear, accuracy", "linear, Brier score", "neighbours, accuracy")
+    splits = (
+        measure_splits(*case, args.draws)
+        for case in product(MEASURES, (100, 300, 1000), (0.1, 0.33))
+    )
+    periods = (
+        measure_periods(*case, args.draws) for case in product(MEASURES, (300, 1000), (5, 10))
+    )
     is_kept = True
-    for measure, rows, test_size in product(measures, (100, 300, 1000), (0.1, 0.33)):
-        for measurement in measure_repeats(measure, rows, test_size, args.draws):
-            is_kept &= measurement.is_kept
-            limit = f"{'at least' if measurement.is_minimum else 'at most'} {measurement.limit}"
-            print(f"{measurement.name}: {measurement.share:.3f} ({limit})", flush=True)
+    for measurement in chain.from_iterable(chain(periods, splits)):
+        is_kept &= measurement.is_kept
+        limit = f"{'at least' if measurement.is_minimum else 'at most'} {measurement.limit}"
+        print(f"{measurement.name}: {measurement.share:.3f} ({limit})", flush=True)
     sys.exit(not is_kept)
 
 

@@ -13,15 +13,15 @@ from importlib import import_module
 from pathlib import Path
 from statistics import mean, stdev
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 from pyarrow.parquet import read_table
 
 from keras_tabular.config.params import PARAMS, load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.config.typed_yaml import Section, read_yaml
-from keras_tabular.core.errors import UserError, align_columns
+from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash, write_json, write_text
 from keras_tabular.core.numbers import format_number
 from keras_tabular.core.parallel import map_in_processes
@@ -30,7 +30,7 @@ from keras_tabular.experiments.rerun import dvc
 from keras_tabular.experiments.run import METRICS, WORKSPACE, Run
 from keras_tabular.scoring.evaluation import MODEL, Difference, Evaluation
 from keras_tabular.table.parquet import part_paths, read_parts, write_part
-from keras_tabular.tasks.metrics import BASELINES, CONSTANTS, metrics_by_key
+from keras_tabular.tasks.metrics import BASELINES, metrics_by_key
 
 FOLDER, SCORES, VALIDATED = Path(".repeats"), METRICS / "scores.json", Path("data/validated")
 STAGES = ("split", "train", "calibrate", "evaluate")
@@ -49,7 +49,8 @@ class ModelRepeats(Section):
         range: The lowest and the highest value.
         present: The value of the present run, which is not one of the repeats.
         wins: Share of the repeats in which the model is better than this baseline.
-        difference: Mean of the model minus that of this baseline, with the corrected interval.
+        difference: Mean of the model minus that of this baseline, with the interval of
+            `half_width`; None if all repeats have the same test rows.
     """
 
     values: tuple[float, ...]
@@ -58,7 +59,7 @@ class ModelRepeats(Section):
     range: tuple[float, float]
     present: float
     wins: float
-    difference: Difference
+    difference: Difference | None
 
 
 class Repeats(Section):
@@ -68,20 +69,18 @@ class Repeats(Section):
         run: Hash of the scores of the present run, which was repeated.
         label: Name of the deciding measure for readers.
         models: The model and the baselines for which the measure is defined, by name.
-        better_than: Number of repeats than which the present run is better.
         conclusion: What the repeats say about the model, the best baseline and the present run.
     """
 
     run: str
     label: str
     models: dict[str, ModelRepeats]
-    better_than: int
     conclusion: str
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("-n", "--number", metavar="N", type=int, default=10, help="of repeats")
+    parser.add_argument("-n", "--number", type=int, default=10, help="of repeats; default: 10")
     total, schema = parser.parse_args().number, load_schema()
     split = load_params("split", schema=schema).split
     if total < MIN_REPEATS:
@@ -102,11 +101,7 @@ def main() -> None:
     repeated = REPEATED.get(split.by, "split")
     repeats = summarize(run_hash, repeated, run.require_evaluation(), evaluations)
     write_json(METRICS / "repeats.json", repeats.model_dump())
-    lines = [["", "mean", "deviation", "lowest", "highest", "present run"]]
-    for name, each in repeats.models.items():
-        numbers = (each.mean, each.deviation, *each.range, each.present)
-        lines.append([BASELINES.get(name, name), *map(format_number, numbers)])
-    print(align_columns(lines), repeats.conclusion, sep="\n")
+    print(repeats.conclusion)
 
 
 def run_repeat(folder: Path, time: str | None, total: int, number: int) -> Evaluation:
@@ -158,14 +153,15 @@ def write_period(rows: Path, time: str, total: int, number: int) -> float:
     Raises:
         UserError: No row is in the period.
     """
-    times = np.sort(pa.concat_tables(read_parts(VALIDATED, [time]))[0].to_numpy())
-    start, end = times[-1 - len(times) // (2 * total) * np.array([number, number - 1])]
-    n_before, n_rows = np.searchsorted(times, [start, end], side="right").tolist()
+    times = pa.concat_tables(read_parts(VALIDATED, [time])).sort_by(time)[0]
+    size = len(times) // (2 * total)
+    start, end = (times[len(times) - 1 - size * period] for period in (number, number - 1))
+    n_before, n_rows = (pc.sum(pc.less_equal(times, last)).as_py() for last in (start, end))
     if n_before == n_rows:
         problem = f"the later half of the rows cannot be divided into N={total} periods"
         raise UserError(f"split.by: time: {problem}. Choose a lower N.")
     rows.unlink()
-    write_part(rows, 0, read_table(part_paths(VALIDATED), filters=[(time, "<=", end)]))
+    write_part(rows, 0, read_table(part_paths(VALIDATED), filters=pc.field(time) <= end))
     return (n_rows - n_before - 0.5) / n_rows  # which the split rounds up
 
 
@@ -186,10 +182,8 @@ def summarize(
     key, number = present.primary_metrics[0], len(evaluations)
     label, greater_is_better, _ = metrics_by_key(present.custom_metrics)[key]
     sign = 1 if greater_is_better else -1
-    n_test, n_train, n_validation = (
-        sum(each.rows(name) for each in evaluations) for name in ("test", "train", "validation")
-    )
-    variance = 1 / number + n_test / (n_train + n_validation)
+    learnt = [each.rows("train") + each.rows("validation") for each in evaluations]
+    variance = 1 / number + sum(each.rows("test") for each in evaluations) / sum(learnt)
     models = dict[str, ModelRepeats]()
     for name in (MODEL, *BASELINES):
         scores = [each.score("test", key, name) for each in (present, *evaluations)]
@@ -199,6 +193,7 @@ def summarize(
         model_values = models[MODEL].values if models else values
         differences = [a - b for a, b in zip(model_values, values, strict=True)]
         change, error = mean(differences), half_width(differences, variance)
+        difference = Difference(value=change, low=change - error, high=change + error)
         models[name] = ModelRepeats(
             values=tuple(values),
             mean=mean(values),
@@ -206,30 +201,39 @@ def summarize(
             range=(min(values), max(values)),
             present=present_value,
             wins=mean(sign * difference > 0 for difference in differences),
-            difference=Difference(value=change, low=change - error, high=change + error),
+            difference=None if repeated == "training" else difference,
         )
-    if MODEL not in models:
+    if len(models) < 2 or MODEL not in models:
         raise UserError(f"The {label} is undefined on the test rows of a repeat. Choose a lower N.")
-    model = models[MODEL]
-    better_than = sum(sign * (model.present - value) > 0 for value in model.values)
-    text = f"{label} is {format_number(model.mean)} on average over {number} other {repeated}s"
-    if baselines := {n: each for n, each in models.items() if n not in {MODEL, *CONSTANTS}}:
-        name = max(baselines, key=lambda name: sign * baselines[name].mean)
-        best, difference = baselines[name], baselines[name].difference
-        text += f", and better than that of {BASELINES[name]} ("
-        text += f"{format_number(best.mean, model.mean)}) in {best.wins:.0%} of them"
-        outcome = "better" if sign * difference.value > 0 else "worse"
-        outcome = f"the model is significantly {outcome} on average"
-        outcome = "the difference is not settled" if difference.within_chance else outcome
-        text += f": {outcome}" if repeated != "training" else ""  # with the same test rows
-    text += f". With {format_number(model.present)}, the present {repeated} is better than "
-    text += f"{better_than} of {number}"
+    conclusion = format_conclusion(models, label, sign, repeated)
+    return Repeats(run=run, label=label, models=models, conclusion=conclusion)
+
+
+def format_conclusion(models: dict[str, ModelRepeats], label: str, sign: int, repeated: str) -> str:
+    """Compare the model with the best baseline, and the present run with its repeats.
+
+    Args:
+        sign: 1 if a greater value of the measure is better, else -1.
+    """
+    model, number = models[MODEL], len(models[MODEL].values)
+    name = max([*models][1:], key=lambda name: sign * models[name].mean)
+    best, outcome, luck = models[name], "", ""
+    if best.difference:
+        outcome = "better" if sign * best.difference.value > 0 else "worse"
+        outcome = f": the model is significantly {outcome} on average"
+        outcome = ": the difference is not settled" if best.difference.within_chance else outcome
     if repeated != "period":  # the present one is longer
-        gain = sign * (model.present - model.mean)
-        is_usual = abs(gain) <= half_width(model.values, 1 + 1 / number)
-        text += f", which is {'within chance' if is_usual else 'lucky' if gain > 0 else 'unlucky'}"
-    return Repeats(
-        run=run, label=label, models=models, better_than=better_than, conclusion=f"{text}."
+        is_usual = abs(model.present - model.mean) <= half_width(model.values, 1 + 1 / number)
+        luck = "lucky" if sign * (model.present - model.mean) > 0 else "unlucky"
+        luck = f", which is {'within chance' if is_usual else luck}"
+    n_worse = sum(sign * (model.present - value) > 0 for value in model.values)
+    numbers = (model.mean, model.deviation, *model.range, model.present)
+    average, deviation, low, high, present = map(format_number, numbers)
+    return (
+        f"{label} is {average} on average over {number} other {repeated}s (standard deviation "
+        f"{deviation}, from {low} to {high}). It is better than that of {BASELINES[name]}, "
+        f"{format_number(best.mean, model.mean)} on average, in {best.wins:.0%} of them{outcome}. "
+        f"With {present}, the present {repeated} is better than {n_worse} of {number}{luck}."
     )
 
 
