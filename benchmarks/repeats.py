@@ -77,9 +77,9 @@ def draw_scores(measure: str, rows: int, masks: list[np.ndarray], draws: int) ->
         y = (rng.random(rows) < expit(x[:, :COLUMNS].sum(axis=1))).astype(np.float64)
         halves = x[:, : 2 * COLUMNS], np.delete(x, slice(COLUMNS, 2 * COLUMNS), axis=1)
         for split, mask in enumerate(masks):
-            used = mask >= 0
+            in_split = mask >= 0
             for number, columns in enumerate((x[:, :COLUMNS], *halves, x)):
-                score = score_model(measure, columns[used], y[used], mask[used] == 1)
+                score = score_model(measure, columns[in_split], y[in_split], mask[in_split] == 1)
                 scores[draw, split, number] = score
     return scores
 
@@ -136,9 +136,7 @@ def measure_periods(measure: str, rows: int, number: int, draws: int) -> Iterato
     """Measure how often the interval of the difference is right for periods."""
     size, order = rows // (2 * number), np.arange(rows)
     starts = rows - size * np.arange(1, number + 1)
-    periods = [
-        np.where(order < start, 0, np.where(order < start + size, 1, -1)) for start in starts
-    ]
+    masks = [np.where(order >= start + size, -1, order >= start) for start in starts]
     scores = draw_scores(measure, rows, masks, draws)
     name = f"{measure}, {rows} rows, periods, N={number}"
     yield from measure_differences(scores, name, number * size / sum(starts))

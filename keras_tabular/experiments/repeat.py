@@ -114,9 +114,9 @@ def run_repeat(folder: Path, time: str | None, total: int, number: int) -> Evalu
         number: Number of this repeat, which is added to the seeds. Number 0 is the present run.
     """
     project, work, scores = Path.cwd(), folder / str(number), folder / f"{number}.json"
+    shutil.rmtree(work, ignore_errors=True)  # a killed repeat has left it
     if not scores.is_file():
         sys.path.insert(0, str(project))
-        shutil.rmtree(work, ignore_errors=True)  # a killed repeat has left it
         for path in [*project.glob("[!.]*"), *project.glob("data/*")]:
             if path.name not in OWN:
                 (link := work / path.relative_to(project)).parent.mkdir(parents=True, exist_ok=True)

@@ -73,15 +73,15 @@ def draw_score_intervals(rows: Rows, title: str) -> Spec:
 
 
 def repeats_picture(comparison: Comparison) -> Picture | None:
-    """Draw the deciding measure of the model and of the baselines on every split, if repeated."""
+    """Draw the deciding measure of the model and of the baselines on all splits, if repeated."""
     rows, repeats = [], comparison.files["repeats"]
-    for name, each in repeats.get("models", {}).items():
-        values = [(value, "repeats") for value in each["values"]] + [(each["present"], "this run")]
-        for value, place in values:
-            row = {"name": BASELINES.get(name, THIS_MODEL), "series": place}
-            rows.append(row | {"value": value, "low": value, "high": value})
-    if not rows:
+    if not repeats:
         return None
+    for name, each in sorted(repeats["models"].items(), key=lambda model: model[0] != MODEL):
+        values = [(value, "repeats") for value in each["values"]] + [(each["present"], "this run")]
+        for value, series in values:
+            row = {"name": BASELINES.get(name, THIS_MODEL), "series": series}
+            rows.append(row | {"value": value, "low": value, "high": value})
     scores = comparison.run.read(comparison.run.metrics / "scores.json")
     note = repeats["conclusion"]
     if md5_hash(scores.encode()) != repeats["run"]:
