@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="the .keras file to score")
     parser.add_argument("data", type=Path, help="folder with split, oof and tests")
     parser.add_argument("metrics", type=Path, help="folder for scores and plot data")
+    parser.add_argument("--scores-only", action="store_true", help="explain no predictions")
     args = parser.parse_args()
     schema = load_schema()
     params = load_params("evaluate", "validate", schema=schema)
@@ -42,8 +43,10 @@ def main() -> None:
     # The scores are written before the explanations, which may fail.
     write_scores(args.metrics, result.evaluation, task)
     write_test_predictions(args.data, result.predictions["test"], model.metadata, schema)
-    evaluation = explain(model, args.data, args.metrics, result, schema, params.evaluate)
-    write_scores(args.metrics, evaluation, task)
+    evaluation = result.evaluation
+    if not args.scores_only:
+        evaluation = explain(model, args.data, args.metrics, result, schema, params.evaluate)
+        write_scores(args.metrics, evaluation, task)
     print(*summary_lines(evaluation, test_files, task), sep="\n")
 
 

@@ -14,6 +14,7 @@ COMMANDS = {  # the package of each command's module
     **dict.fromkeys(("new", "upgrade"), "projects"),
     **dict.fromkeys(("infer-schema", "search", "report", "exp-show", "pr-report", "verify"), "cli"),
     **dict.fromkeys(("predict", "score", "drift", "serve", "export", "docs"), "cli"),
+    "repeat": "experiments",
     "mlflow": "tracking",
 }
 

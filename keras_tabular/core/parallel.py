@@ -11,12 +11,14 @@ not repeat the call of a lost process.
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 from keras_tabular.core import cluster, process
@@ -26,6 +28,7 @@ from keras_tabular.core.progress import REPORT
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 MAX_CONCURRENT = 8  # items in threads; each may be a part of a table in memory
+ITEMS_PER_PROCESS = 10  # of `map_in_processes`; a process keeps what XLA compiles
 SUBMITTED_PER_WORKER = 2  # so that a worker finds its next item at once
 
 
@@ -110,6 +113,30 @@ def run_in_background(function: Callable[..., Result], *args: Any) -> Callable[[
     future = process.submit(function, *args)
     process.shutdown(wait=False)  # when the function has ended
     return future.result
+
+
+def map_in_processes(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Yield the results for the items in their order, each worked on in a process by one thread.
+
+    This is for work that changes the state of its process, such as the current folder. What it
+    prints is not shown. With a cluster, the processes are those of `ordered_map`.
+
+    Args:
+        function: Takes an item. The function, the items and the results are pickled.
+    """
+    if uses_ray():
+        yield from ordered_map(function, items)
+        return
+    size = worker_count() * ITEMS_PER_PROCESS
+    for batch in (items[start : start + size] for start in range(0, len(items), size)):
+        with ProcessPoolExecutor(min(worker_count(), len(batch)), initializer=_be_worker) as pool:
+            yield from pool.map(function, batch)
+
+
+def _be_worker() -> None:
+    _end_with_parent()
+    enter_worker(None)
+    sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends
 
 
 def _end_with_parent() -> None:

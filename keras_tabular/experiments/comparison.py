@@ -15,7 +15,7 @@ from keras_tabular.experiments.run import Run, locked_inputs, locked_outputs, mi
 from keras_tabular.scoring.evaluation import MODEL, Score
 from keras_tabular.tasks.metrics import AVERAGES, metrics_by_key
 
-REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validation")
+REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "repeats", "validation")
 MAX_RELATIVE_DIFFERENCE = 1e-4  # of scores that are shown as the same
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
+from keras_tabular.core.files import md5_hash
 from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.report import vega
 from keras_tabular.report.vega import OTHER, SOFT, THIS, Rows, Spec, layer, nominal, quantitative
@@ -69,6 +70,24 @@ def draw_score_intervals(rows: Rows, title: str) -> Spec:
         layer("point", point | position, size=70, filled=True, opacity=1),
     ]
     return vega.chart(rows, layers, height=len(names) * (18 * len(places) + 8))
+
+
+def repeats_picture(comparison: Comparison) -> Picture | None:
+    """Draw the deciding measure of the model and of the baselines on all splits, if repeated."""
+    rows, repeats = [], comparison.files["repeats"]
+    if not repeats:
+        return None
+    for name, each in sorted(repeats["models"].items(), key=lambda model: model[0] != MODEL):
+        values = [(value, "repeats") for value in each["values"]] + [(each["present"], "this run")]
+        for value, series in values:
+            row = {"name": BASELINES.get(name, THIS_MODEL), "series": series}
+            rows.append(row | {"value": value, "low": value, "high": value})
+    scores = comparison.run.read(comparison.run.metrics / "scores.json")
+    note = repeats["conclusion"]
+    if md5_hash(scores.encode()) != repeats["run"]:
+        note = "These are repeats of a run with other parameters, rows or code. Run `make repeat`."
+    spec = draw_score_intervals(rows, repeats["label"])
+    return Picture(f"How much is luck: {repeats['label']}", spec, note)
 
 
 def prediction_pictures(comparison: Comparison) -> list[Picture]:
