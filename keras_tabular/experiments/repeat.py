@@ -26,11 +26,13 @@ from keras_tabular.core.files import md5_hash, write_json, write_text
 from keras_tabular.core.numbers import format_number
 from keras_tabular.core.parallel import map_in_processes
 from keras_tabular.core.progress import Progress
+from keras_tabular.evaluation.summary import metric_label
 from keras_tabular.experiments.rerun import dvc
 from keras_tabular.experiments.run import METRICS, WORKSPACE, Run
 from keras_tabular.scoring.evaluation import MODEL, Difference, Evaluation
 from keras_tabular.table.parquet import part_paths, read_parts, write_part
-from keras_tabular.tasks.metrics import BASELINES, metrics_by_key
+from keras_tabular.tasks.metrics import BASELINES
+from keras_tabular.tasks.task import Task
 
 FOLDER, SCORES, VALIDATED = Path(".repeats"), METRICS / "scores.json", Path("data/validated")
 STAGES = ("split", "train", "calibrate", "evaluate")
@@ -42,7 +44,7 @@ REPEATED = {"time": "period", "column": "training", "file": "training"}
 
 
 class ModelRepeats(Section):
-    """The deciding measure of the model or of a baseline on the test rows of all repeats.
+    """A measure of the model or of a baseline on the test rows of all repeats.
 
     Attributes:
         values: The value of each repeat.
@@ -62,20 +64,30 @@ class ModelRepeats(Section):
     difference: Difference | None
 
 
+class MeasureRepeats(Section):
+    """A measure on all repeats.
+
+    Attributes:
+        label: Name of the measure for readers.
+        models: The model and the baselines for which the measure is defined, by name.
+        conclusion: What the repeats say about the model, the best baseline and the present run.
+    """
+
+    label: str
+    models: dict[str, ModelRepeats]
+    conclusion: str
+
+
 class Repeats(Section):
     """The content of `metrics/repeats.json`.
 
     Attributes:
         run: Hash of the scores of the present run, which was repeated.
-        label: Name of the deciding measure for readers.
-        models: The model and the baselines for which the measure is defined, by name.
-        conclusion: What the repeats say about the model, the best baseline and the present run.
+        measures: The first two primary metrics, of which the first one decides.
     """
 
     run: str
-    label: str
-    models: dict[str, ModelRepeats]
-    conclusion: str
+    measures: tuple[MeasureRepeats, ...]
 
 
 def main() -> None:
@@ -98,10 +110,11 @@ def main() -> None:
         for evaluation in map_in_processes(repeat, range(1, total + 1)):
             evaluations.append(evaluation)
             progress.advance(1, f"{len(evaluations)} of {total}")
-    repeated = REPEATED.get(split.by, "split")
-    repeats = summarize(run_hash, repeated, run.require_evaluation(), evaluations)
-    write_json(METRICS / "repeats.json", repeats.model_dump())
-    print(repeats.conclusion)
+    repeated, present = REPEATED.get(split.by, "split"), run.require_evaluation()
+    keys, task = present.primary_metrics[:2], schema.learning_task
+    measures = tuple(summarize(key, task, repeated, present, evaluations) for key in keys)
+    write_json(METRICS / "repeats.json", Repeats(run=run_hash, measures=measures).model_dump())
+    print(*(measure.conclusion for measure in measures), sep="\n")
 
 
 def run_repeat(folder: Path, time: str | None, total: int, number: int) -> Evaluation:
@@ -166,22 +179,21 @@ def write_period(rows: Path, time: str, total: int, number: int) -> float:
 
 
 def summarize(
-    run: str, repeated: str, present: Evaluation, evaluations: Sequence[Evaluation]
-) -> Repeats:
-    """Summarize the scores of two or more repeats.
+    key: str, task: Task, repeated: str, present: Evaluation, evaluations: Sequence[Evaluation]
+) -> MeasureRepeats:
+    """Summarize a measure on two or more repeats.
 
     Args:
-        run: Hash of the scores of the present run.
+        key: Key of the measure.
         repeated: What a repeat is: a `split`, a `training` or a `period`.
-        present: Scores of the present run, whose first primary metric decides.
+        present: Scores of the present run.
         evaluations: Scores of the repeats.
 
     Raises:
-        UserError: The deciding measure of the model is undefined in a repeat.
+        UserError: The measure of the model is undefined in a repeat.
     """
-    key, number = present.primary_metrics[0], len(evaluations)
-    label, greater_is_better, _ = metrics_by_key(present.custom_metrics)[key]
-    sign = 1 if greater_is_better else -1
+    label, number = metric_label(present, task, key), len(evaluations)
+    sign = 1 if present.metric(key).greater_is_better else -1
     learnt = [each.rows("train") + each.rows("validation") for each in evaluations]
     variance = 1 / number + sum(each.rows("test") for each in evaluations) / sum(learnt)
     models = dict[str, ModelRepeats]()
@@ -206,7 +218,7 @@ def summarize(
     if len(models) < 2 or MODEL not in models:
         raise UserError(f"The {label} is undefined on the test rows of a repeat. Choose a lower N.")
     conclusion = format_conclusion(models, label, sign, repeated)
-    return Repeats(run=run, label=label, models=models, conclusion=conclusion)
+    return MeasureRepeats(label=label, models=models, conclusion=conclusion)
 
 
 def format_conclusion(models: dict[str, ModelRepeats], label: str, sign: int, repeated: str) -> str:

@@ -72,22 +72,23 @@ def draw_score_intervals(rows: Rows, title: str) -> Spec:
     return vega.chart(rows, layers, height=len(names) * (18 * len(places) + 8))
 
 
-def repeats_picture(comparison: Comparison) -> Picture | None:
-    """Draw the deciding measure of the model and of the baselines on all splits, if repeated."""
-    rows, repeats = [], comparison.files["repeats"]
-    if not repeats:
-        return None
-    for name, each in sorted(repeats["models"].items(), key=lambda model: model[0] != MODEL):
-        values = [(value, "repeats") for value in each["values"]] + [(each["present"], "this run")]
-        for value, series in values:
-            row = {"name": BASELINES.get(name, THIS_MODEL), "series": series}
-            rows.append(row | {"value": value, "low": value, "high": value})
+def repeat_pictures(comparison: Comparison) -> list[Picture]:
+    """Draw the primary metrics of the model and of the baselines on all splits, if repeated."""
+    pictures, repeats = [], comparison.files["repeats"]
     scores = comparison.run.read(comparison.run.metrics / "scores.json")
-    note = repeats["conclusion"]
-    if md5_hash(scores.encode()) != repeats["run"]:
+    is_stale = md5_hash(scores.encode()) != repeats.get("run")
+    for measure in repeats.get("measures", []):
+        rows = []
+        for name, each in sorted(measure["models"].items(), key=lambda model: model[0] != MODEL):
+            values = [(value, "repeats") for value in each["values"]]
+            for value, series in [*values, (each["present"], "this run")]:
+                row = {"name": BASELINES.get(name, THIS_MODEL), "series": series}
+                rows.append(row | {"value": value, "low": value, "high": value})
         note = "These are repeats of a run with other parameters, rows or code. Run `make repeat`."
-    spec = draw_score_intervals(rows, repeats["label"])
-    return Picture(f"How much is luck: {repeats['label']}", spec, note)
+        note = note if is_stale else measure["conclusion"]
+        spec = draw_score_intervals(rows, measure["label"])
+        pictures.append(Picture(f"How much is luck: {measure['label']}", spec, note))
+    return pictures
 
 
 def prediction_pictures(comparison: Comparison) -> list[Picture]:
