@@ -77,7 +77,8 @@ def explain(
         plots = plot_data.compute_plots(test, increases, metadata.threshold_choice)
     plot_data.write_plots(metrics / "plots", plots, test, row_keys(split / "test", schema))
     outside = columns.outside_training(differences, metadata.attribution)
-    update = {"outside_training": outside, "failed_explanations": failures}
+    advice = tuple(text for name, text in metadata.unread.advice.items() if name in outside)
+    update = {"outside_training": outside, "advice": advice, "failed_explanations": failures}
     return evaluation.model_copy(update=update)
 
 
