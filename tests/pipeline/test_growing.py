@@ -1,4 +1,4 @@
-"""In a split by time, the model does not read what only grows, and the gate names other columns."""
+"""Tests that a model does not read what only grows with time, and of the advice about columns."""
 
 import re
 import shlex
