@@ -40,7 +40,9 @@ from keras_tabular.training.setup import Setup
 from network import build
 
 SPLIT = Split(by="time", test_size=0.33, validation_size=0, seed=9)
-MAX_RATIO = 1.02  # of the error with auto to that with keep; two trainings differ by about as much
+# Limits of the error with auto to that with keep. Two trainings differ by about 2 %. In forward
+# chaining, a model of few earlier rows may decide wrongly.
+MAX_RATIOS = {"test": 1.02, "later": 1.15}
 
 
 class Table(NamedTuple):
@@ -173,10 +175,10 @@ def measure_growing(tables: Iterator[Table], drop: bool) -> Iterator[Measurement
             result = results[growing] = measure(table, train.with_values({"growing": growing}))
             numbers = " ".join(f"{value:8.3f}" for value in result[1:])
             print(f"{table.name:24}{growing:6}{numbers}  {', '.join(result.unread)}", flush=True)
-        for key in ("test", "later"):
+        for key, limit in MAX_RATIOS.items():
             auto, keep = (getattr(results[name], key) for name in ("auto", "keep"))
             name = f"{table.name}, {key} rows: error with auto / keep"
-            yield Measurement(name, auto / keep, MAX_RATIO, is_minimum=False)
+            yield Measurement(name, auto / keep, limit, is_minimum=False)
 
 
 def main() -> None:
