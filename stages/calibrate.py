@@ -26,7 +26,7 @@ def main() -> None:
     # Everything is chosen on predictions for rows that the networks have not learnt from.
     metadata = read_metadata(args.trained, args.trained.read_bytes())
     rows = calibration.read_unseen_rows(OutOfFold.read(args.oof), args.train, schema)
-    chosen: dict[str, Any] = {"table_schema": schema}
+    chosen: dict[str, Any] = {"table_schema": schema.without(metadata.unread.names)}
     chosen |= {"validate_params": params.validate, "drift_params": params.drift}
     if schema.classes:
         chosen["calibration"] = calibration.calibrate_temperature(rows, params.evaluate, metadata)

@@ -28,7 +28,8 @@ def main() -> None:
     params = load_params("evaluate", "validate", schema=schema)
     check_custom_metrics(METRICS, params.evaluate.metric)
     content, task = args.model.read_bytes(), schema.learning_task
-    loss = read_metadata(args.model, content).loss
+    trained = read_metadata(args.model, content)
+    schema, loss = schema.without(trained.unread.names), trained.loss
     baselines = run_in_background(fit_baselines, args.data, schema, loss)  # while TensorFlow starts
 
     from keras_tabular.inspection.explanations import explain

@@ -148,6 +148,18 @@ def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
     return np.asarray(as_float64(present, column).to_numpy(), np.float64)
 
 
+def share_outside(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> float:
+    """Compute the share of test values outside the training range, or of unknown categories."""
+    present = test.drop_null()
+    if column.feature_type == "text" or not len(present):
+        return 0.0
+    if column.feature_type == "category":
+        return 1 - float(is_among(present, train.unique()).mean())
+    values, train_values = (numeric_values(each, column) for each in (present, train))
+    low, high = train_values.min(initial=np.inf), train_values.max(initial=-np.inf)
+    return float(np.mean((values < low) | (values > high)))
+
+
 def round_edges(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
     """Round edges to few digits or to the day, if the rounded edges also separate the values."""
     candidates = [np.array([float(f"{edge:.{n}g}") for edge in edges]) for n in ROUNDED_DIGITS]

@@ -14,7 +14,7 @@ from keras_tabular.config import sections, typed_yaml
 from keras_tabular.config.schema import VALUE_TYPES, ByKind, Kind, Schema
 from keras_tabular.config.sections import Evaluate, Gate, Range, Split, Train
 from keras_tabular.config.typed_yaml import Section, expected_one_of, parse_section
-from keras_tabular.core.errors import UserError
+from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.tasks.metrics import COST, CUSTOM, ROW_SETS
 from keras_tabular.tasks.task import Task
 
@@ -25,7 +25,7 @@ RANGE_TYPES = ByKind[tuple[type, ...]](
 )
 # A search may not change these keys: another seed is better by luck only, and with other folds the
 # scores of two trials cannot be compared.
-NOT_SEARCHED = {"seed", "folds", "forward_chaining", "exact", "networks"}
+NOT_SEARCHED = {"seed", "growing", "folds", "forward_chaining", "exact", "networks"}
 
 
 class Params(SimpleNamespace):
@@ -82,6 +82,9 @@ def find_mistakes(params: Params, schema: Schema) -> Iterator[str]:
     """Yield where the sections of a file do not fit each other or the table."""
     task, mistakes = schema.learning_task, [*split_mistakes(params.split, schema)]
     mistakes += train_mistakes(params.train, params.split, task)
+    if not {*params.train.ignore} < {*schema.features}:
+        expected = f"expected some of the columns {format_list(schema.features)}, but not all"
+        mistakes.append(f"train.ignore: {expected}, got {format_list(params.train.ignore)}.")
     yield from mistakes
     if not mistakes:  # otherwise they would be repeated for each value that a search may try
         yield from search_mistakes(params, task)

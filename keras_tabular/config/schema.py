@@ -6,6 +6,7 @@ docs/schema.md describes every key.
 import codecs
 import re
 from collections import Counter
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Generic, Literal, Self, TypedDict, TypeVar, get_args
@@ -292,6 +293,10 @@ class Schema(Dialect):
         """The columns that the model reads, in the order of the file."""
         unread = {self.target, self.group, self.split, self.weight, *self.ignore}
         return {name: column for name, column in self.columns.items() if name not in unread}
+
+    def without(self, names: Iterable[str]) -> Self:
+        """Return the schema with more names in `ignore`, also parts of datetime columns."""
+        return self.model_copy(update={"ignore": tuple(dict.fromkeys((*self.ignore, *names)))})
 
     @property
     def roles(self) -> dict[str, str]:

@@ -91,6 +91,8 @@ class Train(Section):
     seed: Seed
     imputation: Literal["mean", "median", "none"]
     missing_indicators: bool
+    ignore: tuple[str, ...] = ()
+    growing: Auto | Literal["drop", "keep"] = "auto"
     max_categories: Count = 200
     max_tokens: Annotated[int, Field(strict=True, ge=16, le=2**20)] = 2**15
     text_length: Annotated[int, Field(strict=True, ge=16, le=MAX_LENGTH)] = 512
@@ -197,8 +199,7 @@ RowPolicy = Literal["error", "drop", "warn"]
 class Validate(Section):
     """What happens if a check of the table fails.
 
-    `error` stops the pipeline, `drop` moves the rows to data/rejected, and `warn` records the
-    failure.
+    `error` stops the pipeline, `drop` moves the rows to data/rejected, `warn` records the failure.
     """
 
     missing: RowPolicy = "error"
@@ -268,9 +269,8 @@ Slice = dict[str, Range | tuple[Value, ...]]  # conditions by column
 
 def _test_file(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+\.(csv|csv\.gz|xlsx|ods|parquet)", name):
-        raise ValueError(
-            "expected letters, digits, _ or -, then .csv, .csv.gz, .xlsx, .ods or .parquet"
-        )
+        endings = ".csv, .csv.gz, .xlsx, .ods or .parquet"
+        raise ValueError(f"expected letters, digits, _ or -, then {endings}")
     return name
 
 

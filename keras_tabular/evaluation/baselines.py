@@ -161,7 +161,10 @@ def build_baselines(schema: Schema, loss: str) -> dict[str, Any]:
 
 
 def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
-    """Build the columns that scikit-learn reads: float64 or text, without a value if missing."""
+    """Build the columns that scikit-learn reads: float64 or text, without a value if missing.
+
+    The schema may also ignore parts of a datetime column, by `statistics.part_name`.
+    """
     columns = {}
     for name, column in schema.features.items():
         values = part[name]
@@ -173,7 +176,7 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
                 columns[f"{name}\x1flength"] = lengths.to_numpy()
             case "datetime":
                 days = pc.divide(as_float64(values, column), 86_400.0)
-                columns[f"{name}\x1fdays"] = days.to_numpy(zero_copy_only=False)
+                columns[f"{name}\x1ftime"] = days.to_numpy(zero_copy_only=False)
                 local = values.to_pandas().dt.tz_convert(time_zone(column.timezone or "UTC"))
                 for date_part in DATE_PARTS:
                     numbers = getattr(local.dt, date_part).to_numpy(np.float64, na_value=np.nan)
@@ -182,7 +185,7 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
                 columns[name] = as_float64(values, column).to_numpy(zero_copy_only=False)
             case "category":
                 columns[name] = values.to_numpy(zero_copy_only=False)
-    return pd.DataFrame(columns)
+    return pd.DataFrame({n: values for n, values in columns.items() if n not in schema.ignore})
 
 
 def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> Any:

@@ -39,6 +39,7 @@ def next_steps(
             "it. More rows or other columns may help"
         ]
     return [
+        *evaluation.advice,
         *_advice_about_rows(evaluation, schema, params),
         *_advice_about_overfitting(evaluation, networks),
         *_advice_about_baseline(strongest, schema.learning_task, params),

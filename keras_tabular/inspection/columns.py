@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from keras_tabular.column_statistics.bins import Bins, format_value, is_among, numeric_values
+from keras_tabular.column_statistics.bins import Bins, format_value, numeric_values, share_outside
 from keras_tabular.column_statistics.summary import MAX_P_VALUE, ColumnSummary, compare_counts
 from keras_tabular.config.schema import Column, Schema
 
@@ -75,18 +75,6 @@ def histogram(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> 
         content["names"].pop()  # no other categories
         counts = {name: rows[:-1] for name, rows in counts.items()}
     return content | counts
-
-
-def share_outside(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> float:
-    """Compute the share of test values outside the training range, or of unknown categories."""
-    present = test.drop_null()
-    if column.feature_type == "text" or not len(present):
-        return 0.0
-    if column.feature_type == "category":
-        return 1 - float(is_among(present, train.unique()).mean())
-    values, train_values = (numeric_values(each, column) for each in (present, train))
-    low, high = train_values.min(initial=np.inf), train_values.max(initial=-np.inf)
-    return float(np.mean((values < low) | (values > high)))
 
 
 def outside_training(

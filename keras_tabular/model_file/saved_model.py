@@ -63,7 +63,7 @@ class SavedModel:
         a few sizes.
 
         Args:
-            columns: Inputs of the model, shape (rows,) each.
+            columns: Inputs of the model, shape (rows,) each. There may be others.
 
         Returns:
             Float32, shape (rows, outputs).
@@ -89,7 +89,7 @@ class SavedModel:
             count = min(rows - start, sizes[-1])
             size = next(size for size in sizes if size >= count)
             indices = np.minimum(np.arange(start, start + size), rows - 1)
-            batch = {name: values[indices] for name, values in columns.items()}
+            batch = {tensor.name: columns[tensor.name][indices] for tensor in self.network.inputs}
             predictions.append(compiled(batch).numpy()[:count, :outputs])
         return np.concatenate(predictions)
 

@@ -9,8 +9,10 @@ import numpy as np
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Train
 from keras_tabular.core.errors import UserError
+from keras_tabular.model_file.metadata import Unread
 from keras_tabular.networks.backend import keras
 from keras_tabular.preprocessing.features import ColumnSample
+from keras_tabular.preprocessing.growing import find_unread
 from keras_tabular.table.parquet import count_rows
 from keras_tabular.training import dataset
 from keras_tabular.training.architecture import Architecture, Build
@@ -48,7 +50,8 @@ class Setup:
         build: Builds the layers of a network. It is pickled by its name.
 
     Attributes:
-        schema: The table.
+        schema: The table, whose `ignore` also has what the model does not read.
+        unread: What the model does not read, although the given schema declares it as features.
         train: The parameters, with a value for every `auto`.
         task: What the model predicts.
         y: Labels of the training rows, float64, shape (rows, 1).
@@ -64,16 +67,20 @@ class Setup:
     """
 
     def __init__(self, tables: Sequence[Path], schema: Schema, train: Train, build: Build) -> None:
+        self._arguments = tables, schema, train, build
         folder, *validation = tables
+        keys, self.unread = read_fold_keys(folder), Unread(names=train.ignore)
+        if keys and keys[0].dtype.kind == "f":  # rows were split by time
+            self.unread = find_unread(folder, schema.without(train.ignore), train)
+        schema = schema.without(self.unread.names)
         sizes, possible = count_rows(folder), possible_folds(folder)
         task = schema.learning_task
         params = train.resolve_auto(sum(sizes), task, len(schema.features), possible)
         self.schema, self.train, self.task = schema, params, task
-        self._arguments = tables, schema, params, build
 
         labels = dataset.read_labels(folder, schema)
         self.y, self.weight = labels
-        classes, keys = task.strata(self.y[:, 0]), read_fold_keys(folder)
+        classes = task.strata(self.y[:, 0])
         part_classes = np.split(classes, np.cumsum([size for size in sizes if size])[:-1])
         self._is_grouped = bool(keys)
         self.folds = draw_folds(part_classes, keys, params.folds, params.seed)

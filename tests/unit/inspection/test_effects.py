@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from keras_tabular.column_statistics.bins import share_outside
 from keras_tabular.config.schema import Column
-from keras_tabular.inspection.columns import describe_columns, outside_training, share_outside
+from keras_tabular.inspection.columns import describe_columns, outside_training
 from keras_tabular.inspection.effects import column_effects
 from tests.helpers import build_schema
 
