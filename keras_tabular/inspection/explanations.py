@@ -76,11 +76,10 @@ def explain(
     with log_failure("plots", failures):
         plots = plot_data.compute_plots(test, increases)
     plot_data.write_plots(metrics / "plots", plots, test, row_keys(split / "test", schema))
-    read = {n: a for n, a in metadata.attribution.items() if f"{n}\x1ftime" not in schema.ignore}
-    outside = columns.outside_training(differences, read)
+    outside = columns.outside_training(differences, metadata.attribution)
     advice = tuple(text for name, text in metadata.unread.advice.items() if name in outside)
-    update = {"outside_training": outside, "advice": advice, "failed_explanations": failures}
-    return evaluation.model_copy(update=update)
+    update = {"outside_training": outside, "advice": advice}
+    return evaluation.model_copy(update=update | {"failed_explanations": failures})
 
 
 @contextmanager

@@ -134,9 +134,9 @@ class Setup:
         return FoldRows(learnt_parts, held_out_parts, numbers, y, weight)
 
     def summary(self) -> str:
-        """Format the number of rows, and how many networks of each architecture are trained."""
+        """Format the number of rows, the networks of each architecture, and what is not read."""
         counts = [f"{m.count * self.train.folds} of {m.network}" for m in self.train.members]
-        return f"{len(self.y)} rows: {', '.join(counts)}"
+        return f"{len(self.y)} rows: {', '.join(counts)}. {self.unread.message}".rstrip(". ")
 
     def losses(self, y: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """Compute the loss of each row by which networks are chosen: see `Task.row_losses`."""

@@ -81,7 +81,7 @@ def test_what_grows_is_read_if_asked_for(
     change_settings(seasonal_sales, train={"ignore": []})
     run_stages(seasonal_sales, first="train", last="train")
     message = "What only grows with time is not read: date: time, date: year, invoice"
-    assert message in capsys.readouterr().out
+    assert message in capsys.readouterr().err
     change_settings(seasonal_sales, train={"growing": "keep"})
     run_stages(seasonal_sales, first="train", last="train")
     steps = read_steps(seasonal_sales)
