@@ -28,6 +28,11 @@ NUMBER_KINDS = ("real", "integer")
 T = TypeVar("T")
 
 
+def part_name(name: str, part: str) -> str:
+    """Return the name of a part of a datetime column, which no column of a table can have."""
+    return f"{name}\x1f{part}"
+
+
 class ByKind(TypedDict, Generic[T]):
     """A table with an entry for each kind of column. mypy refuses one that lacks a kind."""
 

@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from keras_tabular.config.schema import Schema
+from keras_tabular.config.schema import Schema, part_name
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.scoring.scores import Baselines
 from keras_tabular.table.arrays import labels, row_weights
@@ -163,7 +163,7 @@ def build_baselines(schema: Schema, loss: str) -> dict[str, Any]:
 def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
     """Build the columns that scikit-learn reads: float64 or text, without a value if missing.
 
-    The schema may also ignore parts of a datetime column, by `statistics.part_name`.
+    The schema may also ignore parts of a datetime column, by `part_name`.
     """
     columns = {}
     for name, column in schema.features.items():
@@ -176,11 +176,11 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
                 columns[f"{name}\x1flength"] = lengths.to_numpy()
             case "datetime":
                 days = pc.divide(as_float64(values, column), 86_400.0)
-                columns[f"{name}\x1ftime"] = days.to_numpy(zero_copy_only=False)
+                columns[part_name(name, "time")] = days.to_numpy(zero_copy_only=False)
                 local = values.to_pandas().dt.tz_convert(time_zone(column.timezone or "UTC"))
                 for date_part in DATE_PARTS:
                     numbers = getattr(local.dt, date_part).to_numpy(np.float64, na_value=np.nan)
-                    columns[f"{name}\x1f{date_part}"] = numbers
+                    columns[part_name(name, date_part)] = numbers
             case "number":
                 columns[name] = as_float64(values, column).to_numpy(zero_copy_only=False)
             case "category":

@@ -8,8 +8,7 @@ import pyarrow as pa
 
 from keras_tabular.column_statistics.bins import Bins, format_value, numeric_values, share_outside
 from keras_tabular.column_statistics.summary import MAX_P_VALUE, ColumnSummary, compare_counts
-from keras_tabular.config.schema import Column, Schema
-from keras_tabular.preprocessing.statistics import part_name
+from keras_tabular.config.schema import Column, Schema, part_name
 
 MAX_BARS, MAX_CATEGORIES = 12, 6  # of a histogram
 HISTOGRAM_QUANTILES = (0.005, 0.995)  # of the training rows: the ends of a histogram

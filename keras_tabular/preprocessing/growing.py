@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from keras_tabular.column_statistics.bins import share_outside
-from keras_tabular.config.schema import Schema
+from keras_tabular.config.schema import Schema, part_name
 from keras_tabular.config.sections import Train
 from keras_tabular.model_file.metadata import Unread
 from keras_tabular.preprocessing.layers import build_preprocessing
-from keras_tabular.preprocessing.statistics import adapt, part_name
+from keras_tabular.preprocessing.statistics import adapt
 from keras_tabular.table.arrays import feature_arrays, labels
 from keras_tabular.table.parquet import FOLD_KEY, read_first_rows
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from keras_tabular.config.schema import Column, Schema, input_name
+from keras_tabular.config.schema import Column, Schema, input_name, part_name
 from keras_tabular.config.sections import Train
 from keras_tabular.networks.backend import keras
 from keras_tabular.preprocessing import dates
-from keras_tabular.preprocessing.statistics import Statistics, part_name
+from keras_tabular.preprocessing.statistics import Statistics
 from keras_tabular.table.arrays import input_type
 
 ops = keras.ops

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from keras_tabular.column_statistics.bins import most_frequent, numeric_values
 from keras_tabular.column_statistics.profile import Summary
-from keras_tabular.config.schema import Column, Schema
+from keras_tabular.config.schema import Column, Schema, part_name
 from keras_tabular.config.sections import ResolvedTrain, Train
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.networks.backend import keras
@@ -163,11 +163,6 @@ def summarize_dates(parts: Iterable[pa.Table], column: Column, first: float) -> 
                 summary = Summary.from_numbers(np.asarray(value)[:, 0])
                 summaries[part] = summaries[part].merge(summary)
     return summaries
-
-
-def part_name(name: str, part: str) -> str:
-    """Return the name of a part of a datetime column, which no column of a table can have."""
-    return f"{name}\x1f{part}"
 
 
 def describe_steps(statistics: Statistics, schema: Schema, train: ResolvedTrain) -> dict[str, str]:

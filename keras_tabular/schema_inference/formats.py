@@ -90,7 +90,8 @@ def are_mistakes(misfits: Sequence[str], counts: Counter[str]) -> bool:
 
 def all_parse_as(texts: list[str], kind: Kind, form: str | None = None) -> bool:
     """Return whether all texts are values of a kind."""
-    return None not in parse_texts(texts, kind, form)
+    column = Column(kind=kind, format=form)
+    return not pc.any(parse(pa.array(texts, pa.string()), column)[1]).as_py()
 
 
 def parse_texts(texts: list[str], kind: Kind, form: Format = None) -> list[Any]:
