@@ -4,11 +4,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
@@ -23,6 +22,7 @@ from keras_tabular.serving import measures
 from keras_tabular.serving import rows as json_rows
 from keras_tabular.serving.answer_log import AnswerLog
 from keras_tabular.serving.batcher import Batcher
+from keras_tabular.serving.connections import HostCheck
 from keras_tabular.table.rows import CheckedRows, raise_failures
 
 EXPLAIN = "Number of columns to name that moved a prediction most, as reason_1, reason_1_effect, …"
@@ -46,7 +46,7 @@ def build_app(service: "Service", hosts: Sequence[str]) -> FastAPI:
         redoc_url=None,
         exception_handlers=dict.fromkeys(errors, explain_refusal),
     )
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    app.add_middleware(HostCheck, allowed_hosts=hosts, www_redirect=False)
     body = {JSON: {"schema": json_rows.request_schema(service.schema)}}
     app.post(
         "/predict",
@@ -60,6 +60,18 @@ def build_app(service: "Service", hosts: Sequence[str]) -> FastAPI:
     return app
 
 
+class Limits(NamedTuple):
+    """Limits of requests to `/predict`.
+
+    Attributes:
+        max_body: Maximum number of bytes in the body of a request.
+        max_concurrency: Maximum number of requests that are received or predicted at the same time.
+    """
+
+    max_body: int
+    max_concurrency: int
+
+
 class Service:
     """The handlers of requests. They check and predict rows like the command `predict`.
 
@@ -67,19 +79,18 @@ class Service:
     """
 
     def __init__(
-        self, predictor: Predictor, max_body: int, version: str | None, log: Path | None
+        self, predictor: Predictor, limits: Limits, version: str | None, log: Path | None
     ) -> None:
         """Predict some rows, so that no request waits for TensorFlow.
 
         Args:
-            max_body: Maximum number of bytes in the body of a request.
             version: Name of the model's version in answers, in the log and in metrics.
             log: Folder of the log of answers, if they are logged.
 
         Raises:
             UserError: The model's file cannot explain predictions, or the log cannot be written.
         """
-        self.predictor, self.max_body = predictor, max_body
+        self.predictor, self.limits = predictor, limits
         self.model, self.schema = predictor.model, predictor.schema
         md5 = md5_hash(self.model.content)
         self.served = {"version": version, "md5": md5}
@@ -87,6 +98,7 @@ class Service:
         measures.MODEL.labels(self.model.path.name, md5, version or "").set(1)
         self._observe = measures.prediction_metric(self.schema, self.model.metadata)
         self._batcher, self._explaining = Batcher(predictor.predict), asyncio.Lock()
+        self._free = asyncio.Semaphore(limits.max_concurrency)
         for rows in WARM_UP_ROWS:
             predictor.predict(predictor.missing_values(rows))
         predictor.output_schema([], 1)  # fails now if no prediction can be explained
@@ -99,12 +111,18 @@ class Service:
         if content_type.partition(";")[0].strip().lower() != JSON:
             message = f"Content-Type: expected {JSON}, got {quote(content_type)}"
             raise HTTPException(415, message)
+        if self._free.locked():
+            raise HTTPException(503, "too many requests at the same time; try again later")
+        async with self._free:
+            return await self._predict(request, explain)
+
+    async def _predict(self, request: Request, explain: int) -> Response:
         with measures.WAITING.track_inprogress(), measures.SECONDS.time():
             body = bytearray()
             async for part in request.stream():
                 body += part
-                if len(body) > self.max_body:
-                    message = f"the body: expected at most {self.max_body:,} bytes, got more"
+                if len(body) > self.limits.max_body:
+                    message = f"the body: expected at most {self.limits.max_body:,} bytes, got more"
                     raise HTTPException(413, message)
             rows, batch = await asyncio.to_thread(self._check, body)
             features = batch.features
@@ -176,6 +194,6 @@ async def explain_refusal(request: Request, error: Exception) -> Response:
         message = f"explain: {error.errors()[0]['msg']}"
     elif not isinstance(error, UserError | ClientDisconnect):
         status, message = 500, "an unexpected error; see the log of the server"
-    if request.url.path == "/predict":
+    if request.url.path.endswith("/predict"):  # also after a prefix
         measures.REQUESTS.labels("/predict", status).inc()
     return JSONResponse({"errors": message.split("\n")}, status)
