@@ -6,7 +6,6 @@ import sys
 from argparse import ArgumentParser, Namespace
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.experiments.rerun import read_model
@@ -26,8 +25,7 @@ def main() -> None:
         import uvicorn
         from starlette.middleware.base import BaseHTTPMiddleware
 
-        from keras_tabular.serving.app import Limits, Service, build_app
-        from keras_tabular.serving.connections import Connection, log_request
+        from keras_tabular.serving.app import Connection, Limits, Service, build_app, log_request
     except ModuleNotFoundError as error:
         advice = "Run `pip install -r requirements/serve.txt` to install it."
         raise UserError(f"{error}. {advice}") from None
@@ -36,7 +34,7 @@ def main() -> None:
     host = f"[{args.host}]" if ":" in args.host else args.host
     limits = Limits(int(args.max_body * MEGABYTE), args.max_concurrency)
     service = Service(predictor, limits, args.model_version, args.log)
-    app: Any = build_app(service, ["localhost", host, *args.allow_host])
+    app = build_app(service, ["localhost", host, *args.allow_host])
     if args.host != LOOPBACK:
         problem = f"anyone who can reach {args.host} can request predictions"
         advice = "Put a proxy in front of the server, with TLS, a password and timeouts."
@@ -51,7 +49,6 @@ def main() -> None:
         BaseHTTPMiddleware(app, log_request) if args.access_log else app,
         http=Connection,
         ws="none",
-        lifespan="off",
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -81,13 +78,11 @@ def parse_arguments() -> Namespace:
     add("--max-body", type=float, default=8.0, metavar="MB",
         help="maximum size of a request in megabytes; default: %(default)g")  # fmt: skip
     add("--max-concurrency", "--max-connections", type=int, default=64, metavar="N",
-        help="maximum number of requests to /predict at the same time; default: %(default)s. Its "
-        "older name is --max-connections")  # fmt: skip
+        help="maximum number of requests to /predict at once; default: %(default)s")  # fmt: skip
     add("--root-path", default="", metavar="PREFIX",
         help="prefix that a proxy removes from paths, such as /models/churn")  # fmt: skip
     add("--access-log", action="store_true",
-        help="print a JSON line for each request, with an identifier that the response has as its "
-        "header X-Request-ID")  # fmt: skip
+        help="print a JSON line for each request, with its X-Request-ID")  # fmt: skip
     add("--log", metavar="FOLDER", type=Path,
         help="append a JSON line for each predicted row to FOLDER/YYYY-MM-DD.jsonl")  # fmt: skip
     add("--model-version", metavar="NAME",

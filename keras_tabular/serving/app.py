@@ -1,18 +1,26 @@
-"""The HTTP server of a model: its paths, the limits of a request and its OpenAPI document."""
+"""The HTTP server of a model: paths, limits, idle connections, access log, OpenAPI document."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from time import perf_counter
 from typing import Annotated, Any, NamedTuple
+from uuid import uuid4
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.middleware.base import RequestResponseEndpoint
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.core.files import md5_hash
@@ -22,7 +30,6 @@ from keras_tabular.serving import measures
 from keras_tabular.serving import rows as json_rows
 from keras_tabular.serving.answer_log import AnswerLog
 from keras_tabular.serving.batcher import Batcher
-from keras_tabular.serving.connections import HostCheck
 from keras_tabular.table.rows import CheckedRows, raise_failures
 
 EXPLAIN = "Number of columns to name that moved a prediction most, as reason_1, reason_1_effect, …"
@@ -47,12 +54,9 @@ def build_app(service: "Service", hosts: Sequence[str]) -> FastAPI:
         exception_handlers=dict.fromkeys(errors, explain_refusal),
     )
     app.add_middleware(HostCheck, allowed_hosts=hosts, www_redirect=False)
-    body = {JSON: {"schema": json_rows.request_schema(service.schema)}}
-    app.post(
-        "/predict",
-        responses={"4XX": {"model": Refusal}},
-        openapi_extra={"requestBody": {"content": body, "required": True}},
-    )(service.predict)
+    content = {JSON: {"schema": json_rows.request_schema(service.schema)}}
+    body = {"requestBody": {"content": content, "required": True}}
+    app.post("/predict", responses={"4XX": {"model": Refusal}}, openapi_extra=body)(service.predict)
     app.get("/health")(service.health)
     app.head("/health", include_in_schema=False)(service.health)
     app.get("/metrics", response_class=PlainTextResponse)(service.metrics)
@@ -197,3 +201,42 @@ async def explain_refusal(request: Request, error: Exception) -> Response:
     if request.url.path.endswith("/predict"):  # also after a prefix
         measures.REQUESTS.labels("/predict", status).inc()
     return JSONResponse({"errors": message.split("\n")}, status)
+
+
+class HostCheck(TrustedHostMiddleware):
+    """Refuses requests by a name that is not allowed. An IP address is always allowed.
+
+    The check is against pages of other sites whose name leads to this server (DNS rebinding), since
+    a browser then sends that name. Probes of Kubernetes and Prometheus send an address.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        host = Request(scope).url.hostname or ""
+        is_address = ":" in host or host.replace(".", "").isdecimal()  # as no name is
+        await (self.app if is_address else super().__call__)(scope, receive, send)
+
+
+class Connection(H11Protocol):
+    """A connection that is closed if it is idle, also if it never had a request.
+
+    uvicorn itself closes an idle connection only after a request.
+    """
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.on_response_complete()  # starts the timer that closes an idle connection
+
+
+async def log_request(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    """Print a JSON line about a request. Its identifier is also a header of the response.
+
+    The identifier is the header `X-Request-ID` of the request, which a proxy may set, or a new one.
+    """
+    start, identifier = perf_counter(), request.headers.get("x-request-id") or uuid4().hex
+    response = await call_next(request)
+    response.headers["x-request-id"] = identifier
+    line = dict[str, Any](request=identifier, method=request.method, path=request.url.path)
+    line.update(status=response.status_code, seconds=round(perf_counter() - start, 6))
+    with suppress(OSError):  # the response is sent in any case
+        print(json.dumps(line), flush=True)
+    return response
