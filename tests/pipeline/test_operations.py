@@ -144,13 +144,13 @@ def test_a_read_only_file_system_needs_a_temporary_folder(short_run: Path, tmp_p
 def test_the_image_has_every_package_that_is_imported(short_run: Path, tmp_path: Path) -> None:
     """A server and `predict` run with the packages of requirements/image.txt alone."""
     locked = {*locked_packages((PROJECT / "requirements/image.txt").read_text()), "tensorflow"}
-    others = [
+    left_out = [
         module
         for module, names in packages_distributions().items()
         if not any(name.lower().replace("_", "-") in locked for name in names)
     ]
-    assert {"dvc", "duckdb", "sklearn", "botocore", "sqlalchemy", "vl_convert"} < {*others}
-    wrapper = ("python", "-c", RUN_WITHOUT_PACKAGES, ",".join(others))
+    assert {"dvc", "duckdb", "sklearn", "botocore", "sqlalchemy", "vl_convert"} < {*left_out}
+    wrapper = ("python", "-c", RUN_WITHOUT_PACKAGES, ",".join(left_out))
     model, rows = str(short_run / MODEL), tmp_path / "rows.jsonl"
     rows.write_text(json.dumps(ROW))
     with start_server(tmp_path, model, "--log", "answers", wrapper=wrapper) as server:
