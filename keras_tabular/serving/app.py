@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -211,8 +212,8 @@ class HostCheck(TrustedHostMiddleware):
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        host = Request(scope).url.hostname or ""
-        is_address = ":" in host or host.replace(".", "").isdecimal()  # as no name is
+        # No name has the form of an address.
+        is_address = re.fullmatch(r"([\d.]+|\[.*\])(:\d+)?", Request(scope).headers.get("host", ""))
         await (self.app if is_address else super().__call__)(scope, receive, send)
 
 

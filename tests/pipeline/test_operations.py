@@ -42,7 +42,9 @@ def test_probes_are_answered_by_address_with_100_idle_connections(short_run: Pat
         for path in ("/health", "/metrics", "/predict"):
             body = [ROW] if path == "/predict" else None
             assert server.send(path, body, **BY_ADDRESS)[0] == 200
-        assert server.send("/health", Host="evil.example")[0] == 400
+        for name in ("evil.example", "evil_!.example", "10.1.2.3.evil.example", "1.2.3.4@evil", ""):
+            assert server.send("/health", Host=name)[0] == 400
+        assert server.send("/health", Host="[2001:db8::1]:8000")[0] == 200
         assert [connection.recv(1) for connection in idle] == [CLOSED] * 100
 
 
