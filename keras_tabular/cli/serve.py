@@ -23,32 +23,36 @@ def main() -> None:
     content = read_model(args.model)
     try:
         import uvicorn
+        from starlette.middleware.base import BaseHTTPMiddleware
 
-        from keras_tabular.serving.app import Service, build_app
+        from keras_tabular.serving.app import Connection, Limits, Service, build_app, log_request
     except ModuleNotFoundError as error:
         advice = "Run `pip install -r requirements/serve.txt` to install it."
         raise UserError(f"{error}. {advice}") from None
-    family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
-    listening = socket.create_server((args.host, args.port), family=family)
-    # asyncio sets this only for sockets that it creates. Without it, each answer waits 40 ms.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     predictor = load_predictor(args.model, content)
     host = f"[{args.host}]" if ":" in args.host else args.host
-    hosts = [LOOPBACK, "localhost", host, *args.allow_host]
-    service = Service(predictor, int(args.max_body * MEGABYTE), args.model_version, args.log)
+    limits = Limits(int(args.max_body * MEGABYTE), args.max_concurrency)
+    service = Service(predictor, limits, args.model_version, args.log)
+    app = build_app(service, ["localhost", host, *args.allow_host])
     if args.host != LOOPBACK:
         problem = f"anyone who can reach {args.host} can request predictions"
         advice = "Put a proxy in front of the server, with TLS, a password and timeouts."
         print(f"warn: {problem}. {advice}", file=sys.stderr)
+    family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
+    # Clients can connect as soon as there is this socket.
+    listening = socket.create_server((args.host, args.port), family=family)
+    # asyncio sets this only for sockets that it creates. Without it, each answer waits 40 ms.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     print(f"Serving {args.model} on http://{host}:{listening.getsockname()[1]}", flush=True)
     config = uvicorn.Config(
-        build_app(service, hosts),
+        BaseHTTPMiddleware(app, log_request) if args.access_log else app,
+        http=Connection,
         ws="none",
         log_level="warning",
         access_log=False,
         server_header=False,
-        limit_concurrency=args.max_connections + 1,  # uvicorn refuses at the limit, not above
+        root_path=args.root_path,
         timeout_keep_alive=5,  # seconds
         timeout_graceful_shutdown=30,  # seconds
     )
@@ -73,8 +77,12 @@ def parse_arguments() -> Namespace:
         "%(default)s")  # fmt: skip
     add("--max-body", type=float, default=8.0, metavar="MB",
         help="maximum size of a request in megabytes; default: %(default)g")  # fmt: skip
-    add("--max-connections", type=int, default=64, metavar="N",
-        help="maximum number of open connections; default: %(default)s")  # fmt: skip
+    add("--max-concurrency", "--max-connections", type=int, default=64, metavar="N",
+        help="maximum number of requests to /predict at once; default: %(default)s")  # fmt: skip
+    add("--root-path", default="", metavar="PREFIX",
+        help="prefix that a proxy removes from paths, such as /models/churn")  # fmt: skip
+    add("--access-log", action="store_true",
+        help="print a JSON line for each request, with its X-Request-ID")  # fmt: skip
     add("--log", metavar="FOLDER", type=Path,
         help="append a JSON line for each predicted row to FOLDER/YYYY-MM-DD.jsonl")  # fmt: skip
     add("--model-version", metavar="NAME",

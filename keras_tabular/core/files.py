@@ -25,16 +25,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path for a file or a folder, and rename it to `path` at the end.
 
     If the block raises, `path` stays as it was, and what was written is removed. What a killed
-    process has left is removed by the next write to `path`.
+    process has left is removed by the next write to `path`. Under Linux, several processes may
+    write the same path.
 
     Raises:
         UserError: The path cannot be written, or a file was written and `path` is a folder. Other
             errors of the block are raised as they are.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(partial)
+        for file in path.parent.glob(f".{path.name}.*.partial"):
+            if not Path("/proc", file.suffixes[-2][1:]).exists():  # its process has ended
+                _remove(file)
         yield partial
         for file in list(partial.rglob(".*.partial")):  # left by a worker that was killed
             _remove(file)

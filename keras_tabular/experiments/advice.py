@@ -86,7 +86,7 @@ def _advice_about_baseline(strongest: Check | None, task: Task, params: Params) 
         return
     name = BASELINES[strongest.subject]
     is_linear = strongest.subject == task.baselines["linear"]
-    if is_linear and "plain" in params.train.networks:
+    if is_linear and (plain := params.train.networks.get("plain")) and plain.units:
         yield (
             f"{name.capitalize()} is simpler, and the model is "
             f"{'worse' if strongest.status == 'fail' else 'not significantly better'}. Train a "

@@ -1,10 +1,15 @@
-"""The HTTP server of a model: its paths, the limits of a request and its OpenAPI document."""
+"""The HTTP server of a model: paths, limits, idle connections, access log, OpenAPI document."""
 
 import asyncio
+import json
+import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from time import perf_counter
+from typing import Annotated, Any, NamedTuple
+from uuid import uuid4
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,7 +18,10 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.middleware.base import RequestResponseEndpoint
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.core.files import md5_hash
@@ -46,18 +54,27 @@ def build_app(service: "Service", hosts: Sequence[str]) -> FastAPI:
         redoc_url=None,
         exception_handlers=dict.fromkeys(errors, explain_refusal),
     )
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
-    body = {JSON: {"schema": json_rows.request_schema(service.schema)}}
-    app.post(
-        "/predict",
-        responses={"4XX": {"model": Refusal}},
-        openapi_extra={"requestBody": {"content": body, "required": True}},
-    )(service.predict)
+    app.add_middleware(HostCheck, allowed_hosts=hosts, www_redirect=False)
+    content = {JSON: {"schema": json_rows.request_schema(service.schema)}}
+    body = {"requestBody": {"content": content, "required": True}}
+    app.post("/predict", responses={"4XX": {"model": Refusal}}, openapi_extra=body)(service.predict)
     app.get("/health")(service.health)
     app.head("/health", include_in_schema=False)(service.health)
     app.get("/metrics", response_class=PlainTextResponse)(service.metrics)
     app.get("/", include_in_schema=False)(app.openapi)
     return app
+
+
+class Limits(NamedTuple):
+    """Limits of requests to `/predict`.
+
+    Attributes:
+        max_body: Maximum number of bytes in the body of a request.
+        max_concurrency: Maximum number of requests that are received or predicted at the same time.
+    """
+
+    max_body: int
+    max_concurrency: int
 
 
 class Service:
@@ -67,19 +84,18 @@ class Service:
     """
 
     def __init__(
-        self, predictor: Predictor, max_body: int, version: str | None, log: Path | None
+        self, predictor: Predictor, limits: Limits, version: str | None, log: Path | None
     ) -> None:
         """Predict some rows, so that no request waits for TensorFlow.
 
         Args:
-            max_body: Maximum number of bytes in the body of a request.
             version: Name of the model's version in answers, in the log and in metrics.
             log: Folder of the log of answers, if they are logged.
 
         Raises:
             UserError: The model's file cannot explain predictions, or the log cannot be written.
         """
-        self.predictor, self.max_body = predictor, max_body
+        self.predictor, self.limits = predictor, limits
         self.model, self.schema = predictor.model, predictor.schema
         md5 = md5_hash(self.model.content)
         self.served = {"version": version, "md5": md5}
@@ -87,6 +103,7 @@ class Service:
         measures.MODEL.labels(self.model.path.name, md5, version or "").set(1)
         self._observe = measures.prediction_metric(self.schema, self.model.metadata)
         self._batcher, self._explaining = Batcher(predictor.predict), asyncio.Lock()
+        self._free = asyncio.Semaphore(limits.max_concurrency)
         for rows in WARM_UP_ROWS:
             predictor.predict(predictor.missing_values(rows))
         predictor.output_schema([], 1)  # fails now if no prediction can be explained
@@ -99,12 +116,18 @@ class Service:
         if content_type.partition(";")[0].strip().lower() != JSON:
             message = f"Content-Type: expected {JSON}, got {quote(content_type)}"
             raise HTTPException(415, message)
+        if self._free.locked():
+            raise HTTPException(503, "too many requests at the same time; try again later")
+        async with self._free:
+            return await self._predict(request, explain)
+
+    async def _predict(self, request: Request, explain: int) -> Response:
         with measures.WAITING.track_inprogress(), measures.SECONDS.time():
             body = bytearray()
             async for part in request.stream():
                 body += part
-                if len(body) > self.max_body:
-                    message = f"the body: expected at most {self.max_body:,} bytes, got more"
+                if len(body) > self.limits.max_body:
+                    message = f"the body: expected at most {self.limits.max_body:,} bytes, got more"
                     raise HTTPException(413, message)
             rows, batch = await asyncio.to_thread(self._check, body)
             features = batch.features
@@ -176,6 +199,45 @@ async def explain_refusal(request: Request, error: Exception) -> Response:
         message = f"explain: {error.errors()[0]['msg']}"
     elif not isinstance(error, UserError | ClientDisconnect):
         status, message = 500, "an unexpected error; see the log of the server"
-    if request.url.path == "/predict":
+    if request.url.path.endswith("/predict"):  # also after a prefix
         measures.REQUESTS.labels("/predict", status).inc()
     return JSONResponse({"errors": message.split("\n")}, status)
+
+
+class HostCheck(TrustedHostMiddleware):
+    """Refuses requests by a name that is not allowed. An IP address is always allowed.
+
+    The check is against pages of other sites whose name leads to this server (DNS rebinding), since
+    a browser then sends that name. Probes of Kubernetes and Prometheus send an address.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # No name has the form of an address.
+        is_address = re.fullmatch(r"([\d.]+|\[.*\])(:\d+)?", Request(scope).headers.get("host", ""))
+        await (self.app if is_address else super().__call__)(scope, receive, send)
+
+
+class Connection(H11Protocol):
+    """A connection that is closed if it is idle, also if it never had a request.
+
+    uvicorn itself closes an idle connection only after a request.
+    """
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.on_response_complete()  # starts the timer that closes an idle connection
+
+
+async def log_request(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    """Print a JSON line about a request. Its identifier is also a header of the response.
+
+    The identifier is the header `X-Request-ID` of the request, which a proxy may set, or a new one.
+    """
+    start, identifier = perf_counter(), request.headers.get("x-request-id") or uuid4().hex
+    response = await call_next(request)
+    response.headers["x-request-id"] = identifier
+    line = dict[str, Any](request=identifier, method=request.method, path=request.url.path)
+    line.update(status=response.status_code, seconds=round(perf_counter() - start, 6))
+    with suppress(OSError):  # the response is sent in any case
+        print(json.dumps(line), flush=True)
+    return response

@@ -11,16 +11,12 @@ from keras_tabular.model_file.metadata import ModelMetadata
 
 REGISTRY = CollectorRegistry()
 OPTIONS: Any = {"registry": REGISTRY, "namespace": "tabular"}
-REQUESTS = Counter(
-    "requests", "Answered requests to /predict, by status", ["path", "status"], **OPTIONS
-)
+REQUESTS = Counter("requests", "Answers of /predict, by status", ["path", "status"], **OPTIONS)
 SECONDS = Histogram("predict_seconds", "Time of requests to /predict", **OPTIONS)
 WAITING = Gauge("predict_waiting", "Requests to /predict without an answer", **OPTIONS)
 ROWS = Counter("rows", "Predicted rows", **OPTIONS)
 FAILED = Counter("failed_cells", "Cells that fail a check", ["column", "check"], **OPTIONS)
-UNKNOWN = Counter(
-    "unknown_categories", "Rows whose category the model does not know", ["column"], **OPTIONS
-)
+UNKNOWN = Counter("unknown_categories", "Rows with a new category", ["column"], **OPTIONS)
 PREDICTED = Counter("predicted", "Predicted rows, by class", ["class"], **OPTIONS)
 MODEL = Gauge("model_info", "1 for the model that is served", ["file", "md5", "version"], **OPTIONS)
 LOST = Counter("log_lost_lines", "Lines of --log that could not be written", **OPTIONS)

@@ -15,15 +15,8 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, quote
+from keras_tabular.table import csv
 from keras_tabular.table.cells import LONE_SURROGATE, Number
-from keras_tabular.table.csv import (
-    COMPRESSED,
-    ROWS_PER_BATCH,
-    RawRows,
-    describe_error,
-    open_bytes,
-    set_decimal_points,
-)
 
 MAX_ROWS_FOR_NAMES = 100_000  # a column has to occur in one of the first rows
 MAX_LINES_TO_RECOGNISE_LOG = 10  # the first ones may be incomplete
@@ -42,7 +35,7 @@ class Answer(NamedTuple):
     inputs: dict[str, str]
 
 
-def read_json_lines(file: Path, dialect: Dialect, names: list[str]) -> Iterator[RawRows]:
+def read_json_lines(file: Path, dialect: Dialect, names: list[str]) -> Iterator[csv.RawRows]:
     """Yield the columns `names` of a file as text; a missing or null value is an empty text.
 
     Numbers get the decimal point of their column, if `dialect` is a schema.
@@ -51,10 +44,10 @@ def read_json_lines(file: Path, dialect: Dialect, names: list[str]) -> Iterator[
         UserError: The file is not valid; the message names the line.
     """
     first, objects = 0, read_objects(file, Number)
-    while rows := [row for *_, row in islice(objects, ROWS_PER_BATCH)]:
+    while rows := [row for *_, row in islice(objects, csv.ROWS_PER_BATCH)]:
         columns = {name: [row.get(name, "") for row in rows] for name in names}
-        set_decimal_points(columns, dialect)
-        yield RawRows(file, first, pa.table(columns), {})
+        csv.set_decimal_points(columns, dialect)
+        yield csv.RawRows(file, first, pa.table(columns), {})
         first += len(rows)
 
 
@@ -102,17 +95,17 @@ def is_log(file: Path) -> bool:
 def _read_lines(path: Path) -> Iterator[tuple[Path, int, bytes]]:
     """Yield the file, the number and the text of each line of a file, or of the files of a log."""
     # Another ending, as in .jsonl~, may be that of a copy, whose rows would count twice.
-    names = [f"[!.]*.jsonl{ending}" for ending in ("", *COMPRESSED)]
+    names = [f"[!.]*.jsonl{ending}" for ending in ("", *csv.COMPRESSED)]
     files = sorted(file for name in names for file in path.glob(name)) if path.is_dir() else [path]
     for file in files:
         line = 0
         try:
-            with open_bytes(file) as content:
-                for line, text in enumerate(content, start=1):
+            with csv.open_bytes(file) as content:
+                for line, text in enumerate(csv.read_lines(content), start=1):
                     if not text.isspace():
                         yield file, line, text
-        except OSError as error:
-            raise UserError(describe_error(file, Dialect(), line + 1, error)) from None
+        except csv.CSV_ERRORS as error:
+            raise UserError(csv.describe_error(file, Dialect(), line + 1, error)) from None
 
 
 def _parse_answer(text: bytes, number: type[str] = str) -> Answer | None:
@@ -120,7 +113,7 @@ def _parse_answer(text: bytes, number: type[str] = str) -> Answer | None:
         answer = _parse_json(text, number)
         model = answer["model"]["version"], answer["model"]["md5"]
         return Answer(model, _cells(answer["inputs"], text))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -135,6 +128,8 @@ def _parse_object(text: bytes, number: type[str]) -> dict[str, str]:
     except json.JSONDecodeError as error:
         problem = f"no JSON at character {error.colno}: {error.msg}"
         raise ValueError(f"{EXPECTED}, got {problem}") from None
+    except RecursionError:
+        raise ValueError(f"{EXPECTED}, got too many brackets within each other") from None
     if not isinstance(row, dict):
         raise ValueError(f"{EXPECTED}, got {quote(text.decode().strip())}")
     return _cells(row, text)

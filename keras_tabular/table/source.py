@@ -16,7 +16,6 @@ from keras_tabular.config.schema import Dialect, Schema
 from keras_tabular.core.errors import UserError, format_list, quote, truncate
 from keras_tabular.table import csv, json_lines
 from keras_tabular.table.cells import possible_kinds
-from keras_tabular.table.csv import RawRows
 from keras_tabular.table.excel import is_excel
 from keras_tabular.table.parquet import ADDED_COLUMNS
 
@@ -40,6 +39,8 @@ def source_files(source: str, required: Iterable[str] = ()) -> list[Path]:
         paths = path.glob("[!.~]*") if path.is_dir() else [path]
         files = sorted(file for file in paths if file.suffix != ".dvc")
         for file in files:
+            if file.is_fifo():
+                raise UserError(f"{file}: expected a file, got a pipe (source in data/schema.yaml)")
             csv.open_bytes(file).close()
     except OSError as error:
         problem = f"{error.filename}: {error.strerror}"
@@ -146,7 +147,7 @@ def readable_names(types: pa.Schema) -> list[str]:
 
 def read_rows(
     file: Path, dialect: Dialect, names: list[str], *, allow_ragged: bool = False
-) -> Iterator[RawRows]:
+) -> Iterator[csv.RawRows]:
     """Yield the columns `names` of a file, some rows at a time.
 
     Args:
@@ -163,7 +164,7 @@ def read_rows(
         first = 0
         with parquet_errors(file), pq.ParquetFile(file) as parquet:
             for batch in parquet.iter_batches(csv.ROWS_PER_BATCH, columns=names):
-                yield RawRows(file, first, pa.Table.from_batches([batch]).select(names), {})
+                yield csv.RawRows(file, first, pa.Table.from_batches([batch]).select(names), {})
                 first += len(batch)
 
 

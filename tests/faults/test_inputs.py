@@ -1,10 +1,12 @@
 """A broken file ends in one message that names it."""
 
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -16,6 +18,7 @@ from keras_tabular.model_file.saved_model import load_model, write_model
 from keras_tabular.networks.backend import keras
 from keras_tabular.schema_inference.schema import infer_schema
 from tests.helpers import build_schema, read_table
+from tests.workbooks import write_workbook
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,42 @@ def test_a_file_that_is_not_a_csv_is_an_error(tmp_path: Path, text: str, message
     for read in (lambda: [*read_table(file, schema)], lambda: infer_schema(file, "y", 1000)):
         with pytest.raises(UserError, match=rf"t\.csv{message}"):
             read()
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "text", "problem"),
+    [
+        ("t.csv.zst", "x,y\n", "0" * 2**27, "less than 67,108,864 characters, got more"),
+        ("t.jsonl.zst", '{"x": 1, "y": 0}\n', "0" * 2**27, "less than 67,108,864 characters"),
+        ("t.jsonl", '{"x": 1, "y": 0}\n', "[" * 200_000, "an object .*, got too many brackets"),
+    ],
+)
+def test_a_line_that_would_fill_the_memory_is_an_error(
+    tmp_path: Path, name: str, start: str, text: str, problem: str
+) -> None:
+    """The compressed files have only some kilobytes."""
+    file = tmp_path / name
+    compression = "zstd" if file.suffix == ".zst" else None
+    with pa.output_stream(file, compression=compression) as content:
+        content.write(f"{start}{text}\n".encode())
+    with pytest.raises(UserError, match=f"{name}, line 2: expected {problem}"):
+        infer_schema(file, "y", 1000)
+
+
+def test_a_spreadsheet_that_would_fill_the_memory_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "t.xlsx"
+    file.write_bytes(write_workbook([["x", "y"], [1, 0]]))
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.getinfo("xl/worksheets/1.xml").file_size = 2**31
+        archive.writestr("changed", "")
+    with pytest.raises(UserError, match=r"t\.xlsx: is unpacked to 2,147,48\d,\d{3} bytes"):
+        infer_schema(file, "y", 1000)
+
+
+def test_a_pipe_is_no_source(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(UserError, match=r"t\.csv: expected a file, got a pipe"):
+        infer_schema(tmp_path / "t.csv", "y", 1000)
 
 
 def test_utf_16_as_excel_writes_it_is_read(tmp_path: Path) -> None:

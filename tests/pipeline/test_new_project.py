@@ -1,6 +1,8 @@
 """A project is created for a table, and is upgraded to a later version of the library."""
 
+import hashlib
 import os
+import re
 import shutil
 import sys
 import tomllib
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+from keras_tabular.projects.lock import locked_packages
 from tests.commands import CompletedCommand, check_output, run_command
 from tests.helpers import PROJECT
 from tests.projects import change_settings, clone, commit_all, copy_project, read_output_hashes
@@ -113,6 +116,18 @@ def test_a_project_has_few_files_of_its_own(project: Path) -> None:
     for stage in yaml.safe_load((project / "dvc.yaml").read_text())["stages"].values():
         assert stage["deps"].count("requirements.txt") == 1
         assert not [path for path in stage["deps"] if path.startswith("keras_tabular")]
+
+
+def test_the_image_gets_the_library_by_the_hash_of_the_wheel(project: Path) -> None:
+    (wheel,) = (project / "vendor").iterdir()
+    command = re.search(
+        r"^RUN (grep .+) > library\.txt", (project / "Dockerfile").read_text(), re.M
+    )
+    assert command
+    library = check_output(project, "bash", "-ec", command[1])
+    assert [*locked_packages(library)] == ["keras-tabular"]
+    assert hashlib.sha256(wheel.read_bytes()).hexdigest() in library
+    assert "keras-tabular" not in (project / "requirements/image.txt").read_text()
 
 
 def test_workflow_of_project_passes_and_leaves_git_clean(project: Path, environment: Path) -> None:

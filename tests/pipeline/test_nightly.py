@@ -1,11 +1,13 @@
 """The nightly job pulls new data, looks for drift, trains, and prints the gate's verdict."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from tests.commands import check_output, run_command
+from tests.helpers import PROJECT
 from tests.projects import change_settings, commit_all
 
 
@@ -43,3 +45,21 @@ def test_new_data_is_pulled_compared_and_trained_on(workspace: Path, tmp_path: P
     assert pd.read_csv(table)["Age"].max() > 81
     for name in ("report.html", "drift.html", "drift.json"):
         assert (workspace / name).is_file()
+
+
+def test_the_nightly_job_uses_the_environment_that_venv_names(tmp_path: Path) -> None:
+    """Its programs are replaced by one that records how it is called."""
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / "env/bin").mkdir(parents=True)
+    shutil.copy(PROJECT / ".ci/nightly", tmp_path / ".ci")
+    shutil.copy(PROJECT / "keras_tabular/projects/files/Makefile", tmp_path)
+    for name in ("python", "dvc"):
+        program = tmp_path / "env/bin" / name
+        program.write_text(f'#!/bin/sh\necho "{name} $*" >> "{tmp_path}/calls"\n')
+        program.chmod(0o755)
+    run_command(tmp_path, ".ci/nightly", VENV="env", XDG_CACHE_HOME=str(tmp_path))
+    calls = (tmp_path / "calls").read_text()
+    assert calls.startswith("python -m keras_tabular.projects.lock\n")
+    assert "dvc repro" in calls
+    assert "python -m stages.gate" in calls
+    assert not (tmp_path / ".venv").exists()

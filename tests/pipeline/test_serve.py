@@ -3,78 +3,25 @@
 import hashlib
 import http.client
 import json
-import os
-import re
 import shutil
-import signal
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import keras_tabular
-from tests.commands import call_command, check_output, run_command, start_command, wait_until
-from tests.helpers import PROJECT
+from tests.commands import call_command, check_output, run_command, wait_until
 from tests.projects import change_settings, copy_project
+from tests.servers import ROW, Server, start_server
 
 LIMITS = ("--max-body", "0.05", "--allow-host", "*.example.org")
 LOG = ("--log", "answers", "--model-version", "v1.2.0")
-PORT = re.compile(r"http://127\.0\.0\.1:(\d+)$")
-
-
-class Server(NamedTuple):
-    """A running server. Its log is in the folder `answers`."""
-
-    port: int
-    process: subprocess.Popen[str]
-    folder: Path
-
-    def send(
-        self, path: str, body: Any = None, method: str | None = None, **headers: str
-    ) -> tuple[int, Any]:
-        """Send a request; return the status of the response, and its JSON or its text."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"} | headers
-        connection.request(method or ("GET" if body is None else "POST"), path, content, headers)
-        response = connection.getresponse()
-        text = response.read().decode()
-        connection.close()
-        is_json = text and response.headers["content-type"] == "application/json"
-        return response.status, json.loads(text) if is_json else text
-
-    def read_metrics(self, prefix: str) -> dict[str, float]:
-        """Return the metrics whose name and labels begin with a prefix."""
-        lines = [line.rpartition(" ") for line in self.send("/metrics")[1].splitlines()]
-        return {name: float(value) for name, _, value in lines if name.startswith(prefix)}
-
-    def read_log_state(self) -> dict[str, Any]:
-        """Return what `/health` says about the log."""
-        state: dict[str, Any] = self.send("/health")[1]["log"]
-        return state
-
-
-@contextmanager
-def start_server(folder: Path, *arguments: str, wrapper: tuple[str, ...] = ()) -> Iterator[Server]:
-    """Serve the model in a folder until the end of the block."""
-    command = ("python", "-m", "keras_tabular", "serve", *arguments, "--port", "0")
-    process = start_command(folder, *wrapper, *command, PYTHONPATH=str(PROJECT))
-    try:
-        assert process.stdout
-        address = PORT.search(process.stdout.readline().strip())
-        assert address, process.communicate()
-        yield Server(int(address[1]), process, folder)
-    finally:
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +38,6 @@ def read_log(folder: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     lines = [line for file in sorted(folder.iterdir()) for line in file.open("rb")]
     answers = [json.loads(line) for line in lines if line.endswith(b"\n")]
     return [(answer["inputs"], answer["answer"]) for answer in answers]
-
-
-ROW = {
-    **{"Pregnancies": 6, "Glucose": 148, "BloodPressure": 72, "SkinThickness": 35},
-    **{"Insulin": None, "BMI": 33.6, "DiabetesPedigreeFunction": 0.627, "Age": 50},
-}
 
 
 @pytest.mark.parametrize(

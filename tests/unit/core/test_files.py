@@ -1,6 +1,8 @@
 """Files are written completely or not at all, with rounded numbers."""
 
 import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +11,7 @@ import pytest
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, write_json
+from tests.helpers import PROJECT
 
 
 def test_json_is_sorted_rounded_and_finite(tmp_path: Path) -> None:
@@ -24,7 +27,7 @@ def test_the_output_does_not_change_if_the_block_fails(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "old").touch()
-    (tmp_path / ".out.partial").touch()  # left by a process that was killed
+    (tmp_path / ".out.4194305.partial").touch()  # left by a process that was killed
 
     with pytest.raises(RuntimeError), atomic_write(out) as partial:  # noqa: PT012
         partial.mkdir()
@@ -36,6 +39,20 @@ def test_the_output_does_not_change_if_the_block_fails(tmp_path: Path) -> None:
         partial.mkdir()
         (partial / "new").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "new"]
+
+
+def test_two_processes_may_write_the_same_path(tmp_path: Path) -> None:
+    """If only DVC is killed, its stage goes on while the next `dvc repro` runs the stage again."""
+    out, module = tmp_path / "out", "keras_tabular.core.files"
+    write = f"from pathlib import Path; import {module} as f; f.write_text(Path({str(out)!r}), 'b')"
+    with atomic_write(out) as partial:
+        partial.write_text("a")
+        subprocess.run([sys.executable, "-c", write], cwd=PROJECT, check=True)
+        assert out.read_text() == "b"
+        with partial.open("a") as file:
+            file.write("a")
+    assert out.read_text() == "aa"
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_only_errors_about_the_output_itself_say_that_it_cannot_be_written(tmp_path: Path) -> None:

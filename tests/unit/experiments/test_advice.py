@@ -46,6 +46,7 @@ LINEAR = "logistic_regression"
 MISSED = scores_of(threshold=0.5, classes_not_found=["yes"])
 EQUAL_ROWS = {"equal": 136, "equal_with_target": 130, "without": {}}
 WITH_EQUAL_ROWS = scores_of(equal_rows={"test": EQUAL_ROWS})
+IS_LINEAR: dict[str, Any] = {"networks": {"plain": {"units": []}}}
 TRAIN_LINEAR = "-S 'train.members=[{network: plain}]' -S 'train.networks.plain.units=[]'`"
 
 
@@ -59,6 +60,7 @@ TRAIN_LINEAR = "-S 'train.members=[{network: plain}]' -S 'train.networks.plain.u
         (scores_of(), {"strongest": baseline_check("fail")}, "Use gradient boosting, or search"),
         (scores_of(), {"strongest": baseline_check("fail", LINEAR)}, TRAIN_LINEAR),
         (scores_of(), {"strongest": baseline_check("undecided", LINEAR)}, TRAIN_LINEAR),
+        (scores_of(), IS_LINEAR | {"strongest": baseline_check("fail", LINEAR)}, "Use logistic"),
         (MISSED, {}, "threshold 0.500, no test row of class yes"),
         (MISSED, {"task": "multiclass"}, "train.class_weight=balanced"),
         (MISSED, {"task": "multiclass", "class_weight": "balanced"}, ""),
