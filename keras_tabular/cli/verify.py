@@ -1,8 +1,8 @@
 """Train the model of a commit again, and compare every output with its dvc.lock.
 
 The command clones the commit into a temporary folder. It takes the tables from DVC's cache or from
-the remote, and runs all stages with the packages of the commit's requirements.txt. The results in git
-have to be those of this run, too.
+the remote, and runs all stages with the packages of the commit's requirements.txt. The results that
+are in git have to be the same, too.
 """
 
 from argparse import ArgumentParser
