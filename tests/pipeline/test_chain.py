@@ -81,6 +81,9 @@ def test_a_verified_model_is_released_and_deployed(folder: Path) -> None:
     assert release.summary.startswith("Gate: pass. ")
     assert (checkout / "model.keras").read_bytes() == (folder / "project" / MODEL).read_bytes()
 
+    audit = run_job(checkout, services, "audit", "audit")
+    assert re.search(r"pip-audit .*--require-hashes .*-r requirements\.txt\n$", audit.output)
+
     assert run_ci(folder)[0] == ""
     # The release still runs when the deployment starts.
     shutil.move(services / "attested", services / "attested-later")
@@ -137,7 +140,7 @@ def test_falsified_results_are_seen_by_every_check(folder: Path) -> None:
 
     failed_step, output = run_ci(folder)
     assert failed_step.startswith("changed=")
-    assert {*names} <= {*re.findall(r"[\w/.]+", output.rpartition("::error::")[2])}
+    assert {*names} <= {*re.findall(r"[\w/.]+\w", output.rpartition("::error::")[2])}
 
     failed_step, output = run_deployment(folder)
     assert failed_step == "make check-files"
@@ -213,36 +216,39 @@ def test_an_edited_lock_file_is_seen_by_every_check(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("attributes", ["", "dvc.lock !merge\nmetrics/** !merge\n"])
-def test_two_retrained_branches_are_merged_as_the_page_says(folder: Path, attributes: str) -> None:
-    """Without .gitattributes, as in an older project, `make repro` says what to do first."""
+def test_two_retrained_branches_are_merged_as_the_page_says(folder: Path) -> None:
     project = folder / "project"
-    (project / ".git/info/attributes").write_text(attributes)
     epochs = {"networks": {"plain": {"epochs": 2}}}
     for branch, change in (("other-branch", {"folds": 3}), ("main", epochs)):
         check_output(project, "git", "switch", "-q", "-C", branch, "main")
         change_settings(project, train=change)
         check_output(project, "dvc", "repro")
         commit_all(project, "Retrained")
-
-    (block,) = [
-        block for block in code_blocks("docs/experiments.md", "console") if "merge" in block
-    ]
+    blocks = code_blocks("docs/experiments.md", "console")
+    (block,) = [block for block in blocks if "git merge" in block]
     merge, *resolve = block.replace("$ ", "").splitlines()
+
+    # As in a project of an earlier version, without .gitattributes.
+    attributes = project / ".git/info/attributes"
+    attributes.write_text("dvc.lock !merge\nmetrics/** !merge\n")
     merged = run_command(project, *merge.split())
-    assert merged.returncode == 1
-    assert "CONFLICT (content): Merge conflict in dvc.lock" in merged.stdout
-    assert "params.yaml" not in check_output(
-        project, "git", "diff", "--name-only", "--diff-filter=U"
-    )
-    if attributes:
-        repro = run_command(project, "make", "repro", **MAKE_VARIABLES)
-        assert repro.returncode != 0
-        advice = re.match(r"dvc.lock: two branches .* Run: (.*?) && make repro", repro.stdout)
-        assert advice
-        assert f"`{advice[1]}`" in PAGES["docs/experiments.md"]
-        check_output(project, *advice[1].split())
+    assert "Merge conflict in dvc.lock" in merged.stdout
+    repro = run_command(project, "make", "repro", **MAKE_VARIABLES)
+    assert repro.returncode != 0
+    advice = re.match(r"dvc.lock: two branches .* Run: (.*?) && make repro", repro.stdout)
+    assert advice
+    assert f"`{advice[1]}`" in PAGES["docs/experiments.md"]
+    check_output(project, *advice[1].split())
     check_output(project, "bash", "-ec", "\n".join(resolve), **MAKE_VARIABLES)
+    outputs = read_output_hashes(project)
+
+    attributes.unlink()
+    check_output(project, "git", "reset", "-q", "--hard", "HEAD~1")
+    merged = run_command(project, *merge.split())
+    assert "Merge conflict in dvc.lock" in merged.stdout
+    assert "Merge conflict in params.yaml" not in merged.stdout
+    check_output(project, "bash", "-ec", "\n".join(resolve), **MAKE_VARIABLES)
+    assert read_output_hashes(project) == outputs
     assert len(check_output(project, "git", "log", "-1", "--format=%P").split()) == 2
     assert check_output(project, "git", "status", "--porcelain") == ""
     assert "up to date" in check_output(project, "dvc", "status")
