@@ -139,12 +139,18 @@ def changed_files(project: Path) -> list[str]:
 
     Returns:
         Paths in the project; only `dvc.lock` if it differs, but no output does.
+
+    Raises:
+        UserError: git cannot compare the outputs, for example one outside of the repository.
     """
     texts = git("show", f"HEAD:./{LOCK}", folder=project), (project / LOCK).read_text("utf-8")
     committed, current = (yaml.safe_load(text or "") or {"stages": {}} for text in texts)
     before, after = locked_outputs(committed), locked_outputs(current)
     list_changed = ("ls-files", "-z", "--modified", "--others", "--exclude-standard", "--", *after)
-    files = {*(git(*list_changed, folder=project) or "").split("\0")} - {""}
+    listed = git("--literal-pathspecs", *list_changed, folder=project)
+    if listed is None:
+        raise UserError(f"{project}: git cannot compare the outputs in {LOCK} with the commit")
+    files = {*listed.split("\0")} - {""}
     files |= {path for path, output in after.items() if output != before.get(path)}
     return sorted(files) or ([LOCK] if committed != current else [])
 
