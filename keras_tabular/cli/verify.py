@@ -1,15 +1,16 @@
 """Train the model of a commit again, and compare every output with its dvc.lock.
 
 The command clones the commit into a temporary folder. It takes the tables from DVC's cache or from
-the remote, and runs all stages with the packages of the commit's requirements.txt.
+the remote, and runs all stages with the packages of the commit's requirements.txt. The results that
+are in git have to be the same, too.
 """
 
 from argparse import ArgumentParser
 from pathlib import Path
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.experiments.rerun import rerun
-from keras_tabular.experiments.run import resolve
+from keras_tabular.experiments.rerun import modified_outputs, rerun
+from keras_tabular.experiments.run import LOCK, resolve
 
 
 def main() -> None:
@@ -18,12 +19,20 @@ def main() -> None:
     add("revision", nargs="?", default="HEAD", help="a tag, a branch or a commit; default: HEAD")
     add("-o", "--output", type=Path, metavar="FILE",
         help="a file to write the new model to, if no output differs")  # fmt: skip
+    add("--files", action="store_true",
+        help=f"run nothing; compare the outputs in this folder with {LOCK}")  # fmt: skip
     args = parser.parse_args()
-    label, commit = resolve(args.revision)
-    print(f"Running all stages of {label} in a temporary folder", flush=True)
-    changed = rerun(commit, args.output)
+    if args.files:
+        label, changed = LOCK, modified_outputs()
+    else:
+        label, commit = resolve(args.revision)
+        print(f"Running all stages of {label} in a temporary folder", flush=True)
+        changed = rerun(commit, args.output)
     for path in changed:
         print(f"{path} differs from {label}")
     if changed:
         raise UserError(f"{label} is not verified: the files above differ")
-    print(f"{label} is verified: every output has the hash that is in its dvc.lock")
+    if args.files:
+        print(f"The outputs in this folder have the hashes that are in {LOCK}")
+    else:
+        print(f"{label} is verified: every output has the hash that is in its dvc.lock")

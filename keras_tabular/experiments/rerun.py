@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from keras_tabular.core.errors import UserError
+from keras_tabular.core.files import md5_hash
 from keras_tabular.experiments.run import LOCK, WORKSPACE, Run, git, locked_outputs, read_text
 
 
@@ -35,12 +36,20 @@ def read_model(path: Path) -> bytes:
 
 
 def cached_output(path: Path, lock: Mapping[str, Any]) -> bytes | None:
-    """Read the version of an output in a dvc.lock from DVC's cache; None if it is not there."""
+    """Read the version of an output in a dvc.lock from DVC's cache; None if it is not there.
+
+    Raises:
+        UserError: The file in the cache does not have the hash that is in dvc.lock.
+    """
     md5 = locked_outputs(lock).get(path.as_posix(), {}).get("md5")
     if md5 is None:
         return None
     file = cache_dir() / "files" / "md5" / md5[:2] / md5[2:]
-    return file.read_bytes() if file.is_file() else None
+    content = file.read_bytes() if file.is_file() else None
+    if content is not None and md5_hash(content) != md5.removesuffix(".dir"):
+        problem = f"{file}: this copy of {path} in DVC's cache has changed since it was stored"
+        raise UserError(f"{problem}. Remove it, and run `dvc pull` or `dvc repro`")
+    return content
 
 
 def cached_files(folder: Path, lock: Mapping[str, Any]) -> dict[str, Path]:
@@ -123,12 +132,45 @@ def pull_inputs(project: Path) -> None:
 
 
 def changed_files(project: Path) -> list[str]:
-    """List the outputs in dvc.lock that differ from the last commit; `dvc.lock` if only it does."""
+    """List the outputs that a run has changed since the last commit.
+
+    An output has changed if dvc.lock has another hash. If git tracks it, it has also changed if its
+    content differs from the commit, whose files and hashes need not come from the same run.
+
+    Returns:
+        Paths in the project; only `dvc.lock` if it differs, but no output does.
+
+    Raises:
+        UserError: git cannot compare the outputs, for example one outside of the repository.
+    """
     texts = git("show", f"HEAD:./{LOCK}", folder=project), (project / LOCK).read_text("utf-8")
     committed, current = (yaml.safe_load(text or "") or {"stages": {}} for text in texts)
     before, after = locked_outputs(committed), locked_outputs(current)
-    files = sorted(path for path, output in after.items() if output != before.get(path))
-    return files or ([LOCK] if committed != current else [])
+    list_changed = ("ls-files", "-z", "--modified", "--others", "--exclude-standard", "--", *after)
+    listed = git("--literal-pathspecs", *list_changed, folder=project)
+    if listed is None:
+        raise UserError(f"{project}: git cannot compare the outputs in {LOCK} with the commit")
+    files = {*listed.split("\0")} - {""}
+    files |= {path for path, output in after.items() if output != before.get(path)}
+    return sorted(files) or ([LOCK] if committed != current else [])
+
+
+def modified_outputs() -> list[str]:
+    """List the outputs in the present folder that do not have the hash that is in dvc.lock.
+
+    The list also has tables that DVC tracks, but no output that is missing. DVC trusts the hash of
+    a file that it has downloaded, so an empty cache of hashes lets it read each file.
+    """
+    with TemporaryDirectory() as empty:
+        text = run_module("dvc", "status", "--json", DVC_SITE_CACHE_DIR=empty)
+    outputs, modified = locked_outputs(Run(WORKSPACE).lock), set[str]()
+    changes = [change for stage in json.loads(text).values() for change in stage]
+    for change in filter(lambda change: isinstance(change, dict), changes):
+        # Without the file in DVC's cache, only a stage that depends on the output shows its change.
+        for kind, states in change.items():
+            files = {path for path, state in states.items() if state == "modified"}
+            modified |= files if kind == "changed outs" else files & outputs.keys()
+    return sorted(modified)
 
 
 def dvc(*arguments: str, folder: Path | None = None) -> str:
@@ -141,7 +183,11 @@ def dvc(*arguments: str, folder: Path | None = None) -> str:
 
 
 def run_module(
-    *command: str, folder: Path | None = None, python: str = sys.executable, quiet: bool = True
+    *command: str,
+    folder: Path | None = None,
+    python: str = sys.executable,
+    quiet: bool = True,
+    **variables: str,
 ) -> str:
     """Run a module in a Python environment, and return what it prints.
 
@@ -150,6 +196,7 @@ def run_module(
         folder: The folder to run it in; None for the current folder.
         python: The Python of the environment, whose programs are found first.
         quiet: Whether to collect the output. Otherwise it goes to stderr, and is not returned.
+        variables: Environment variables for the module.
 
     Raises:
         UserError: The command failed. The message contains its output.
@@ -158,7 +205,7 @@ def run_module(
     done = subprocess.run(
         [python, "-m", *command],
         cwd=folder,
-        env=os.environ | {"PATH": path},
+        env=os.environ | {"PATH": path} | variables,
         stdout=subprocess.PIPE if quiet else sys.stderr,
         stderr=subprocess.PIPE,
         text=True,

@@ -99,3 +99,18 @@ def test_jobs_with_write_permission_run_no_code_of_a_pull_request() -> None:
         for job in yaml.safe_load(file.read_text())["jobs"].values():
             if "write" in job.get("permissions", {}).values():
                 assert not any("checkout" in step.get("uses", "") for step in job["steps"])
+
+
+def test_steps_with_credentials_run_no_code_of_a_pull_request() -> None:
+    """The credentials are comments, which the owner of a remote uncomments."""
+    folders, names = (PROJECT, PROJECT / "keras_tabular/projects/files"), list[str]()
+    for file in (file for folder in folders for file in folder.glob(".github/workflows/*.yml")):
+        text = re.sub(r"^( +)# (env:|  \w+: \$)", r"\1\2", file.read_text(), flags=re.MULTILINE)
+        for job in yaml.safe_load(text)["jobs"].values():
+            assert "secrets." not in str(job.get("env"))
+            for step in (step for step in job["steps"] if "secrets." in str(step)):
+                names.append(file.name)
+                if "\n  pull_request:" in text:
+                    commands = re.findall(r"^(?:\[.*?\] \|\| )?(\S+)", step["run"], re.MULTILINE)
+                    assert commands == [".", "dvc"]
+    assert sorted(names) == ["ci.yml", "deploy.yml", "nightly.yml", "release.yml", "report.yml"]

@@ -61,7 +61,8 @@ def test_a_server_gets_the_version_that_a_tag_names(with_remote: Path, tmp_path:
     check_output(checkout, "git", "checkout", "-q", "model#prod#3")
     check_output(checkout, "git", "tag", "--force", "model#prod#3")
     (checkout / ".venv").symlink_to(sys.prefix)
-    script = yaml.safe_load(DEPLOY.read_text())["jobs"]["deploy"]["steps"][-1]["run"]
-    output = check_output(checkout, "bash", "-ec", f"docker() {{ echo docker $*; }}\n{script}")
-    assert output.endswith("docker build --tag model:v1.0.0 .\n")
+    steps = yaml.safe_load(DEPLOY.read_text())["jobs"]["check"]["steps"]
+    (script,) = [step["run"] for step in steps if step.get("id") == "model"]
+    check_output(checkout, "bash", "-ec", script, GITHUB_OUTPUT=str(tmp_path / "output"))
+    assert (tmp_path / "output").read_text() == "version=v1.0.0\n"
     assert (checkout / "models/model.keras").read_bytes() == first

@@ -1,0 +1,103 @@
+"""Run the steps of workflows as GitHub does, with programs that stand for its services."""
+
+import hashlib
+import re
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from tests.commands import ENVIRONMENT, run_command
+from tests.documentation import MAKE_VARIABLES
+
+# `make` installs no packages, and `make test` runs nothing, because other tests do that.
+MAKEFLAGS = f"{MAKE_VARIABLES['MAKEFLAGS']} -o .venv/installed-release"
+VARIABLES = {"MAKEFLAGS": MAKEFLAGS, "TEST": "true"}
+# Programs that need the network. `gh` verifies a file whose hash is in the file `attested`.
+PROGRAMS = {
+    "gh": """
+case "$1 $2" in
+  "attestation verify") grep -q "$(sha256sum < "$3")" "$SERVICES/attested" ;;
+  "run list") cat "$SERVICES/running"; echo 0 > "$SERVICES/running" ;;
+  "repo clone") git clone --quiet "$SERVICES/repository" "$4" ;;
+  "issue list") if [ -e "$SERVICES/requests" ]; then echo 3; fi ;;
+  "pr list") if [ -e "$SERVICES/requests" ]; then echo 7; fi ;;
+  "pr "* | "issue "* | "api --silent") printf '%s\\n' "$*" >> "$SERVICES/requests" ;;
+esac""",
+    "docker": 'echo "docker $*"',
+    "pip-audit": 'echo "pip-audit $*"',
+    "cyclonedx-py": "echo {} > sbom.json",
+    "sleep": 'echo sleeping; mv "$SERVICES/attested-later" "$SERVICES/attested"',
+}
+
+
+class JobRun(NamedTuple):
+    """The run of a job.
+
+    Attributes:
+        failed_step: The commands of the step that failed; empty if all steps succeeded.
+        output: What the steps printed.
+        summary: What they wrote to the summary of the run.
+    """
+
+    failed_step: str
+    output: str
+    summary: str
+
+
+def create_services(folder: Path) -> Path:
+    """Create a folder with the programs that stand for services."""
+    (folder / "bin").mkdir(parents=True)
+    for name, script in PROGRAMS.items():
+        (folder / "bin" / name).write_text(f"#!/usr/bin/env bash\n{script}\n")
+        (folder / "bin" / name).chmod(0o755)
+    (folder / "running").write_text("0\n")
+    (folder / "attested").touch()
+    return folder
+
+
+def attest(services: Path, *files: Path) -> None:
+    """Let `gh attestation verify` succeed for the content of files."""
+    with (services / "attested").open("a") as attested:
+        attested.writelines(f"{hashlib.sha256(f.read_bytes()).hexdigest()}  -\n" for f in files)
+
+
+def run_job(
+    folder: Path, services: Path, workflow: str, job: str, steps: int | None = None, **values: str
+) -> JobRun:
+    """Run the commands of a job in a folder, until one fails.
+
+    Args:
+        folder: A clone, in which `.venv` becomes the environment that runs the tests.
+        services: The folder with the programs that stand for services.
+        workflow: Name of the workflow's file in the folder.
+        job: Name of the job.
+        steps: How many steps with commands to run; None for all of them.
+        values: Environment variables that the workflow takes from expressions, such as an input.
+    """
+    content = yaml.safe_load((folder / ".github/workflows" / f"{workflow}.yml").read_text())
+    description = content["jobs"][job]
+    if not (folder / ".venv").exists():
+        (folder / ".venv").symlink_to(sys.prefix)
+    files = {name: services / f"{folder.name}.{name}" for name in ("summary", "output", "env")}
+    for file in files.values():
+        file.write_text("")
+    variables = VARIABLES | {
+        "SERVICES": str(services),
+        "PATH": f"{services}/bin:{ENVIRONMENT['PATH']}",
+        "GITHUB_STEP_SUMMARY": str(files["summary"]),
+        "GITHUB_OUTPUT": str(files["output"]),
+        "GITHUB_ENV": str(files["env"]),
+    }
+    output = ""
+    for step in [step for step in description["steps"] if "run" in step][:steps]:
+        declared: dict[str, Any] = description.get("env", {}) | step.get("env", {})
+        texts = {name: re.sub(r"\$\{\{.*?\}\}", "", text) for name, text in declared.items()}
+        written = dict(line.split("=", 1) for line in files["env"].read_text().splitlines())
+        environment = variables | texts | written | values
+        completed = run_command(folder, "bash", "-ec", step["run"], **environment)
+        output += completed.stdout + completed.stderr
+        if completed.returncode:
+            return JobRun(step["run"], output, files["summary"].read_text())
+    return JobRun("", output, files["summary"].read_text())
