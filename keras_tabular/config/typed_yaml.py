@@ -6,6 +6,7 @@ contains. For a misspelt name, the line suggests the closest correct one.
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -27,7 +28,7 @@ EXPECTED_TYPES = {
     "dict": "keys with values",
     "float": "a number",
     "int": "an integer",
-    "invalid": "a name, in quotes if it is a number or a word such as yes",
+    "invalid": "a name, in quotes if it is a number or a word such as true",
     "model": "keys with values",
     "string": "a text",
     "tuple": "a list",
@@ -53,14 +54,28 @@ class OneLineDumper(yaml.SafeDumper):
         return '"' if style == "'" else style
 
 
+class Loader(yaml.CSafeLoader):
+    """Reads yes, no, on, off and 12:30 as texts, like YAML 1.2, in which DVC writes params.yaml."""
+
+
+BOOLEAN, INTEGER = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:int"
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (BOOLEAN, INTEGER)]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+Loader.add_implicit_resolver(BOOLEAN, re.compile("(true|True|TRUE|false|False|FALSE)$"), [*"tTfF"])
+integer = re.compile(r"[-+]?(0|[1-9][0-9_]*|0b[01_]+|0[0-7_]+|0x[0-9a-fA-F_]+)$")
+Loader.add_implicit_resolver(INTEGER, integer, [*"-+0123456789"])
+
+
 def read_yaml(path: Path) -> Any:
-    """Read a YAML file with the fast safe loader. An empty file is an empty mapping.
+    """Read a YAML file with a safe loader. An empty file is an empty mapping.
 
     Raises:
         UserError: The file is missing or is not valid YAML.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader) or {}
+        return yaml.load(path.read_text(encoding="utf-8"), Loader) or {}
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}. Run this in the project folder.") from None
     except (yaml.YAMLError, ValueError) as error:

@@ -11,6 +11,7 @@ import yaml
 
 from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.schema import load_schema
+from keras_tabular.config.typed_yaml import read_yaml
 from keras_tabular.core.errors import UserError
 from keras_tabular.tasks.task import Task
 from tests.helpers import BINARY, MULTICLASS, PROJECT, REGRESSION, load_train_params
@@ -151,3 +152,9 @@ def test_other_values_than_auto_do_not_change() -> None:
     resolved = train.resolve_auto(10_000_000, REGRESSION, 8)
     assert (resolved.folds, resolved.members) == (1, train.members)
     assert {key: resolved.value(f"networks.plain.{key}") for key in plain} == plain
+
+
+def test_yes_and_no_are_texts_as_in_the_files_that_dvc_writes(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("{yes: no, on: 12:30, true: false, 007: 1_000}")
+    assert read_yaml(path) == {"yes": "no", "on": "12:30", True: False, 7: 1000}
