@@ -38,8 +38,7 @@ def main() -> None:
     )
     check_space(search, train)
     choice = evaluate.metric if search.score == "auto" else search.score
-    has_costs = evaluate.costs(schema.learning_task) is not None
-    score_name = deciding_metric(choice, train.loss, has_costs=has_costs)
+    score_name = deciding_metric(choice, train.loss, evaluate.costs(schema.learning_task))
 
     import optuna
 
@@ -51,8 +50,7 @@ def main() -> None:
     from network import build
 
     check_custom_metrics(METRICS, score_name)
-    greater_is_better = {metric.name: metric.greater_is_better for metric in METRICS}
-    maximize = metrics_by_key(greater_is_better)[score_name].greater_is_better
+    metric = metrics_by_key({each.name: each.greater_is_better for each in METRICS})[score_name]
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns that each trial has a graph
     args.storage.parent.mkdir(parents=True, exist_ok=True)
     search = search.model_copy(update={"trials": 1, "score": score_name})
@@ -62,7 +60,7 @@ def main() -> None:
         storage=optuna.storages.JournalStorage(journal),
         pruner=optuna.pruners.MedianPruner(MIN_TRIALS, MIN_FOLDS),
         study_name=identity(sections, [TRAINING_ROWS], build, (*CODE, "search", "evaluation")),
-        direction="maximize" if maximize else "minimize",
+        direction="maximize" if metric.greater_is_better else "minimize",
         load_if_exists=True,
     )
     total = params.search.trials if args.trials is None else args.trials

@@ -155,7 +155,7 @@ class ModelMetadata(Section, extra="ignore"):
     @property
     def deciding_metric(self) -> str:
         """Key of the metric that decides all comparisons."""
-        return deciding_metric(self.metric, self.loss, has_costs=self.costs is not None)
+        return deciding_metric(self.metric, self.loss, self.costs)
 
     @property
     def attribution(self) -> dict[str, float]:

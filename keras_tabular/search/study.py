@@ -19,7 +19,6 @@ from keras_tabular.scoring.resampling import resampling_weights
 from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
 from keras_tabular.table.groups import row_groups
 from keras_tabular.tasks.metrics import CUSTOM, CustomMetric
-from keras_tabular.tasks.task import Threshold
 from keras_tabular.training.architecture import Build
 from keras_tabular.training.checkpoint import Snapshot
 from keras_tabular.training.ensemble import weigh_snapshots
@@ -115,19 +114,17 @@ def fold_predictions(
     keras.utils.clear_session()
     setup = Setup([folder], schema, train, build)
     groups = row_groups(folder, schema)
-    snapshots, costs = list[Snapshot](), params.costs(setup.task)
+    snapshots, task, costs = list[Snapshot](), setup.task, params.costs(setup.task)
 
     def ensemble_predictions() -> Predictions:
         ensemble = weigh_snapshots(setup, snapshots)
-        y, weight = setup.y[ensemble.rows, 0], setup.weight[ensemble.rows]
-        group = None if groups is None else groups[ensemble.rows]
-        predictions = Predictions(setup.task, y, ensemble.oof, weight, group=group)
-        predictions = predictions._replace(costs=costs, custom_metrics=metrics)
-        if setup.task.has_threshold:
-            decision: Threshold = choose_threshold(params.threshold, predictions)[0]
-        else:
-            decision = costs or predictions.threshold
-        return predictions._replace(threshold=decision)
+        rows, oof = ensemble.rows, ensemble.oof
+        y, weight = setup.y[rows, 0], setup.weight[rows]
+        group = None if groups is None else groups[rows]
+        predictions = Predictions(task, y, oof, weight, costs or 0.5, group, metrics, costs)
+        if not task.has_threshold:
+            return predictions
+        return predictions._replace(threshold=choose_threshold(params.threshold, predictions)[0])
 
     per_fold = sum(members.count for members in train.members)
     for snapshot in fit(setup):
