@@ -67,9 +67,8 @@ class DecidingScores(NamedTuple):
         text = f"{label} {format_number(score.value)} on {score.rows:,} test rows{interval}"
         text += f", {format_relative(learnt.difference, learnt.base)} than no model"
         if learnt.difference.high >= 0 and self.ranking:
-            label = self.evaluation.metric(self.ranking.metric).label
-            value = format_number(self.ranking.value)
-            return f"{text}; {label} {value} shows that something was learnt"
+            ranking = f"{self.short_label(self.ranking.metric)} {format_number(self.ranking.value)}"
+            return f"{text}; {ranking} shows that something was learnt"
         return text + LEARNT[learnt.status]
 
     def compare_with_constant(self) -> Check:
@@ -170,14 +169,11 @@ class DecidingScores(NamedTuple):
         details = []
         for key in self.evaluation.primary_metrics[:2]:
             values = [self.evaluation.value("test", key, model) for model in (MODEL, name)]
-            details.append(
-                f"{self.short_label(key)} {' vs '.join(format_number(v, *values) for v in values)}"
-            )
+            numbers = " vs ".join(format_number(value, *values) for value in values)
+            details.append(f"{self.short_label(key)} {numbers}")
         for place, where in OTHER_PLACES.items():
             if other := self._difference(place, name):
-                outcome = "better" if other.high < 0 else "worse"
-                outcome = "not settled" if other.within_chance else outcome
-                details.append(f"{where}: {outcome}")
+                details.append(f"{where}: {other.outcome}")
         base = allowed if self.is_loss else 0.0
         relative = format_relative(difference, base)
         return Check(
