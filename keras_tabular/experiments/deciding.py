@@ -41,12 +41,6 @@ class DecidingScores(NamedTuple):
         return self.evaluation.metric(self.key).greater_is_better
 
     @property
-    def is_loss(self) -> bool:
-        """Whether the metric is a loss that cannot be negative, so that percentages make sense."""
-        lowest = min(map(min, self.evaluation.costs or [[0.0]]))
-        return not (self.greater_is_better or self.key.startswith(CUSTOM) or lowest < 0)
-
-    @property
     def ranking(self) -> Score | None:
         """The ROC AUC if it is significantly better than chance."""
         score = self.evaluation.score("test", self.task.second_metric)
@@ -121,13 +115,12 @@ class DecidingScores(NamedTuple):
         score, label = self.evaluation.score("test", self.key, name), BASELINES[name]
         if score is None or score.interval is None:
             return ""
-        (lowest, highest), value = score.interval, format_number(score.value)
+        lowest, highest = score.interval
         constant = self.evaluation.value("test", self.key, self.task.baselines["constant"])
-        name_and_value = f"{self.short_label(self.key)} {value}"
+        text = f"{self.short_label(self.key)} {format_number(score.value)}"
         is_greater = self.greater_is_better
         if constant is not None and (highest < constant if is_greater else lowest > constant):
-            values = f"{name_and_value} vs {format_number(constant)}"
-            return f"{label} is worse than no model ({values})"
+            return f"{label} is worse than no model ({text} vs {format_number(constant)})"
         if is_greater:
             return ""
         model_loss = self.evaluation.value("test", self.key) or 0.0
@@ -136,8 +129,7 @@ class DecidingScores(NamedTuple):
             model_held_out = self.evaluation.value(place, self.key) or model_loss or 1.0
             harder = max(model_loss / model_held_out, 1.0)
             if lowest > MAX_LOSS_RATIO * held_out * harder > 0:
-                values = f"{name_and_value}, and {format_number(held_out)} {where}"
-                return f"{label} broke down ({values})"
+                return f"{label} broke down ({text}, and {format_number(held_out)} {where})"
         return ""
 
     def short_label(self, key: str) -> str:
@@ -173,8 +165,12 @@ class DecidingScores(NamedTuple):
             details.append(f"{self.short_label(key)} {numbers}")
         for place, where in OTHER_PLACES.items():
             if other := self._difference(place, name):
-                details.append(f"{where}: {other.outcome}")
-        base = allowed if self.is_loss else 0.0
+                outcome = "better" if other.high < 0 else "worse"
+                details.append(f"{where}: {'not settled' if other.within_chance else outcome}")
+        # Percentages make sense for a loss that cannot be negative.
+        has_gains = min(map(min, self.evaluation.costs or [[0.0]])) < 0
+        is_loss = not (self.greater_is_better or self.key.startswith(CUSTOM) or has_gains)
+        base = allowed if is_loss else 0.0
         relative = format_relative(difference, base)
         return Check(
             rule=rule,

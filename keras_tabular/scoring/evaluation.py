@@ -30,11 +30,6 @@ class Difference(Section):
         """Whether the interval contains 0."""
         return self.low <= 0 <= self.high
 
-    @property
-    def outcome(self) -> str:
-        """Whether the model is better or worse, if more is worse; `not settled` if by chance."""
-        return "not settled" if self.within_chance else "better" if self.high < 0 else "worse"
-
     def as_loss(self, *, greater_is_better: bool) -> "Difference":
         """Return the difference with the sign by which more is worse."""
         if not greater_is_better:
