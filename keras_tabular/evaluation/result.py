@@ -28,7 +28,7 @@ from keras_tabular.scoring.uncertainty import ScoredPredictions, score_and_resam
 from keras_tabular.table import arrays
 from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import FILE, LINE, part_paths, read_parts, write_part
-from keras_tabular.tasks.metrics import COST, ROW_SETS, CustomMetric
+from keras_tabular.tasks.metrics import COST, ROW_SETS, CustomMetric, deciding_metric
 from keras_tabular.tasks.task import Task, Threshold
 from keras_tabular.training.out_of_fold import OutOfFold
 
@@ -230,7 +230,8 @@ def choose_primary_metrics(
     keys = train.task.primary_metrics(counts)
     has_intervals = set(keys) <= test.intervals(keys).keys()
     keys = keys if has_intervals else (train.task.main_metric,)
-    return tuple(dict.fromkeys((metadata.deciding_metric, *keys)))
+    deciding = deciding_metric(metadata.metric, metadata.loss, metadata.costs)
+    return tuple(dict.fromkeys((deciding, *keys)))
 
 
 def compare_with_baselines(
