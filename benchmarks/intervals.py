@@ -263,7 +263,7 @@ def measure_skewed_errors(draws: int = 2000) -> Iterator[Measurement]:
         group = np.arange(rows) // 10 if case.endswith("in groups") else None
         for _ in range(draws):
             losses = draw_losses(rng, case, rows)
-            _, low, high = mean_difference(*losses, weight, group, is_share=False)
+            _, low, high = mean_difference(losses[0] - losses[1], weight, group, False)
             counts["worse"] += low > 0
             counts["better"] += high < 0
         name = f"skewed, {rows} rows, {case}"

@@ -104,7 +104,7 @@ def fit_ours(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
         if validation:
             y, y_pred = np.asarray(validation[0].y)[:, 0], trainer.predict(compiled, validation)
             schema.learning_task.row_losses(y, y_pred).mean()
-            schema.learning_task.row_scores(y, y_pred).mean()
+            schema.learning_task.row_scores(y, y_pred, threshold=0.5).mean()
 
 
 def small_ours() -> Callable[[], Any]:

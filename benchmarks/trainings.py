@@ -86,7 +86,7 @@ def compare(
         difference between two trainings.
     """
     losses, other_losses = (rows.row_losses for rows, _ in (first, second))
-    value, low, high = mean_difference(losses, other_losses, first[0].weight, None, is_share=False)
+    value, low, high = mean_difference(losses - other_losses, first[0].weight, None, False)
     # The end that is nearer to 0 decides.
     error = (value - low if value > 0 else high - value) / 1.96
     return value, error, (first[1]["loss"] ** 2 + second[1]["loss"] ** 2) ** 0.5

@@ -25,9 +25,8 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--test", action="store_true", help="also show the scores on test rows")
     row_sets = ["cross_validation", *(["test"] if parser.parse_args().test else [])]
-    evaluation = Run(WORKSPACE).evaluation
     entries = json.loads(dvc("exp", "show", "--json"))
-    print(align_columns(experiment_lines(entries, evaluation, row_sets)))
+    print(align_columns(experiment_lines(entries, Run(WORKSPACE).evaluation, row_sets)))
 
 
 def experiment_lines(
@@ -46,12 +45,13 @@ def experiment_lines(
     runs, committed = named_runs(entries), flat_values(entries[1], "params")
     metrics = {name: flat_values(entry, "metrics") for name, entry in runs.items()}
     names = dict.fromkeys((*(evaluation.primary_metrics if evaluation else ()), *SCORES))
-    keys = [(rows, score) for rows in row_sets for score in names]
-    keys = [key for key in keys if any(".".join(key) in scores for scores in metrics.values())]
-    lines = [["experiment", *(f"{ROW_SETS[rows]} {score}" for rows, score in keys), "changed"]]
+    titles = {f"{rows}.{name}": f"{ROW_SETS[rows]} {name}" for rows in row_sets for name in names}
+    keys = [key for key in titles if any(key in scores for scores in metrics.values())]
+    lines = [["experiment", *(titles[key] for key in keys), "changed"]]
     if keys and evaluation:
-        deciding, sign = ".".join(keys[0]), evaluation.metric(keys[0][1]).greater_is_better or -1
-        ranks = {name: sign * metrics[name].get(deciding, -sign * math.inf) for name in runs}
+        _, _, deciding = keys[0].partition(".")
+        sign = 1 if evaluation.metric(deciding).greater_is_better else -1
+        ranks = {name: sign * metrics[name].get(keys[0], -sign * math.inf) for name in runs}
         runs = {name: runs[name] for name in sorted(runs, key=ranks.__getitem__, reverse=True)}
     for name, entry in runs.items():
         changed = [
@@ -60,7 +60,7 @@ def experiment_lines(
             if key not in committed or committed[key] != value
         ]
         first, *more = changed or [""]
-        scores = [format_value(metrics[name].get(".".join(key))) for key in keys]
+        scores = [format_value(metrics[name].get(key)) for key in keys]
         lines.append([name, *scores, first])
         lines += [[""] * (1 + len(keys)) + [change] for change in more]
     return lines

@@ -2,23 +2,19 @@
 
 import sys
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from keras_tabular.core.errors import align_columns
 from keras_tabular.core.files import write_json
-from keras_tabular.experiments.comparison import compare_scores
+from keras_tabular.experiments.comparison import ScoreRow, compare_scores
 from keras_tabular.experiments.rerun import read_model
 from keras_tabular.experiments.run import find_evaluation
 from keras_tabular.prediction import inputs
 from keras_tabular.report import formats
 from keras_tabular.table.parquet import hash_parts
 from keras_tabular.tasks.metrics import BASELINES
-from keras_tabular.tasks.task import Task
-
-if TYPE_CHECKING:  # TensorFlow starts after the arguments are checked
-    from keras_tabular.evaluation.labelled_file import LabelledFile
 
 SPLIT = Path("data/split")  # the baselines learn from its training rows
 
@@ -59,7 +55,8 @@ def main() -> None:
     for warning in file.warnings:
         print(f"warn: {warning}", file=sys.stderr)
     print(f"{file.rows:,} rows of {inputs.display_path(args.rows).name}")
-    print(align_columns(score_lines(file, schema.learning_task)))
+    keys = schema.learning_task.metrics, file.primary_metrics
+    print(align_columns(score_lines(compare_scores(file.scores, {}, {}, *keys))))
     if not split:
         problem = f"{train} does not contain the training rows of {args.model}"
         print(f"No baselines, because {problem}", file=sys.stderr)
@@ -68,13 +65,12 @@ def main() -> None:
         write_json(args.output, file._asdict() | {"scores": scores})
 
 
-def score_lines(file: "LabelledFile", task: Task) -> list[list[str]]:
-    """Return a header and a line for each score of the task, also if it is undefined.
+def score_lines(rows: Mapping[str, ScoreRow]) -> list[list[str]]:
+    """Return a header and a line for each metric.
 
     The cells of a line are the score of the model, its interval, and for each baseline its score
     and the difference of the model from it.
     """
-    rows = compare_scores(file.scores, {}, {}, task.metrics, file.primary_metrics)
     lines = [["score", "model", "95% CI", *(BASELINES[name] for name in rows["loss"].baselines)]]
     for row in rows.values():
         label = f"{row.label} ({row.average})" if row.average else row.label

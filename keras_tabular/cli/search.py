@@ -3,18 +3,20 @@
 import logging
 import sys
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from pathlib import Path
 
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.config.sections import ResolvedTrain, Search
 from keras_tabular.core.errors import UserError
+from keras_tabular.scoring.scores import Predictions
+from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import count_rows
 from keras_tabular.tasks.metrics import check_custom_metrics, deciding_metric, metrics_by_key
 from keras_tabular.training.folds import possible_folds
 
 TRAINING_ROWS = Path("data/split/train")
-MIN_TRIALS, MIN_FOLDS = 4, 2  # finished trials, and folds of a trial, before it may be pruned
 
 
 def main() -> None:
@@ -38,36 +40,31 @@ def main() -> None:
     )
     check_space(search, train)
     choice = evaluate.metric if search.score == "auto" else search.score
-    has_costs = evaluate.costs(schema.learning_task) is not None
-    score_name = deciding_metric(choice, train.loss, has_costs=has_costs)
+    score_name = deciding_metric(choice, train.loss, evaluate.costs(schema.learning_task))
 
-    import optuna
-
-    from keras_tabular.search.study import fold_predictions, run_trials, summary
+    from keras_tabular.search.study import fold_predictions, open_study, run_trials, summary
     from keras_tabular.training.checkpoint import CODE, identity
+    from keras_tabular.training.setup import Setup
 
     sys.path.insert(0, str(Path.cwd()))  # the project, where `keras-tabular` does not look
     from custom import METRICS
     from network import build
 
     check_custom_metrics(METRICS, score_name)
-    greater_is_better = {metric.name: metric.greater_is_better for metric in METRICS}
-    maximize = metrics_by_key(greater_is_better)[score_name].greater_is_better
+    metric = metrics_by_key({each.name: each.greater_is_better for each in METRICS})[score_name]
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns that each trial has a graph
-    args.storage.parent.mkdir(parents=True, exist_ok=True)
     search = search.model_copy(update={"trials": 1, "score": score_name})
     sections = [schema, train, evaluate, search]
-    journal = optuna.storages.journal.JournalFileBackend(str(args.storage))
-    study = optuna.create_study(
-        storage=optuna.storages.JournalStorage(journal),
-        pruner=optuna.pruners.MedianPruner(MIN_TRIALS, MIN_FOLDS),
-        study_name=identity(sections, [TRAINING_ROWS], build, (*CODE, "search", "evaluation")),
-        direction="maximize" if maximize else "minimize",
-        load_if_exists=True,
-    )
+    name = identity(sections, [TRAINING_ROWS], build, (*CODE, "search", "evaluation"))
+    study = open_study(args.storage, name, maximize=metric.greater_is_better)
+    groups = row_groups(TRAINING_ROWS, schema)
+
+    def predict_folds(changed: ResolvedTrain) -> Iterator[Predictions]:
+        setup = Setup([TRAINING_ROWS], schema, changed, build)
+        return fold_predictions(setup, groups, evaluate, METRICS)
+
     total = params.search.trials if args.trials is None else args.trials
-    options = (TRAINING_ROWS, schema, build, evaluate, METRICS)
-    run_trials(study, total, train, search, lambda changed: fold_predictions(changed, *options))
+    run_trials(study, total, train, search, predict_folds)
     print(summary(study, score_name))
 
 

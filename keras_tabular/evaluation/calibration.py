@@ -300,7 +300,7 @@ def choose_temperature(predictions: Predictions, fold: np.ndarray) -> dict[str, 
     for number in np.unique(chosen):
         rows = chosen[fold] == number
         scaled_losses[rows] = compute_losses(TEMPERATURES[number], rows)
-    change = mean_difference(scaled_losses, compute_losses(1), weight, group, is_share=False)
+    change = mean_difference(scaled_losses - compute_losses(1), weight, group, is_share=False)
     # The last bits of a logarithm depend on the CPU: the decision is made with rounded numbers.
     names = ("loss_change", "loss_change_low", "loss_change_high")
     changes = {name: round(number, 6) for name, number in zip(names, change, strict=True)}

@@ -28,7 +28,7 @@ from keras_tabular.scoring.uncertainty import ScoredPredictions, score_and_resam
 from keras_tabular.table import arrays
 from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import FILE, LINE, part_paths, read_parts, write_part
-from keras_tabular.tasks.metrics import COST, ROW_SETS, CustomMetric
+from keras_tabular.tasks.metrics import COST, ROW_SETS, CustomMetric, deciding_metric
 from keras_tabular.tasks.task import Task, Threshold
 from keras_tabular.training.out_of_fold import OutOfFold
 
@@ -230,7 +230,8 @@ def choose_primary_metrics(
     keys = train.task.primary_metrics(counts)
     has_intervals = set(keys) <= test.intervals(keys).keys()
     keys = keys if has_intervals else (train.task.main_metric,)
-    return tuple(dict.fromkeys((metadata.deciding_metric, *keys)))
+    deciding = deciding_metric(metadata.metric, metadata.loss, metadata.costs)
+    return tuple(dict.fromkeys((deciding, *keys)))
 
 
 def compare_with_baselines(
@@ -284,13 +285,12 @@ def with_best_constant(constant: ScoredPredictions) -> ScoredPredictions:
     rows = constant.predictions
     best = np.average(rows.task.indicators(rows.y[:, None]), axis=0, weights=rows.weight)
     losses = rows._replace(y_pred=np.broadcast_to(best, rows.y_pred.shape)).row_losses
-    row_values = {"loss": losses}
+    row_values = constant.row_values | {"loss": losses}
     if rows.costs:
-        costs = [rows.row_costs(np.array(code)) for code in range(len(rows.task.classes))]
+        costs = map(rows.row_costs, range(len(rows.task.classes)))
         row_values[COST] = min(costs, key=lambda each: round(rows.mean(each), 9))
-    means = {key: rows.mean(values) for key, values in row_values.items()}
-    row_values, values = constant.row_values | row_values, constant.values | means
-    return constant._replace(values=values, row_values=row_values)
+    means = {key: rows.mean(row_values[key]) for key in ("loss", COST) if key in row_values}
+    return constant._replace(values=constant.values | means, row_values=row_values)
 
 
 def constant_costs(rows: Predictions) -> dict[str, float]:
@@ -300,8 +300,7 @@ def constant_costs(rows: Predictions) -> dict[str, float]:
     names = [f"always {name}" for name in rows.task.classes]
     if rows.task.has_threshold:
         names[0] = f"never {rows.task.classes[1]}"
-    costs = (rows.row_costs(np.array(code)) for code in range(len(names)))
-    return dict(zip(names, map(rows.mean, costs), strict=True))
+    return {words: rows.mean(rows.row_costs(code)) for code, words in enumerate(names)}
 
 
 def compare_with_expected(scored: ScoredPredictions, metadata: ModelMetadata) -> Difference | None:

@@ -8,6 +8,7 @@ from keras_tabular.core.numbers import format_number
 from keras_tabular.scoring.evaluation import (
     EXPLANATION_LOG,
     MODEL,
+    TEST_FILE,
     Evaluation,
     Interval,
     IntervalCoverage,
@@ -29,9 +30,8 @@ def summary_lines(
     """
     for name, file in files.items():
         yield from (f"warn: {name}: {warning}" for warning in file.warnings)
-        update = {"primary_metrics": file.primary_metrics, "scores": tuple(file.scores)}
-        scores = evaluation.model_copy(update=update | {"constant_costs": {}})
-        yield f"{name}: {format_scores(scores, task, scores.deciding_metric)}"
+        scores = format_scores(evaluation, task, file.primary_metrics[0], TEST_FILE + name)
+        yield f"{name}: {scores}"
     yield from (format_scores(evaluation, task, key) for key in evaluation.primary_metrics[:2])
     if evaluation.predicted_positives:  # a rule has chosen the threshold
         yield format_threshold(evaluation)
@@ -98,25 +98,25 @@ def metric_label(evaluation: Evaluation, task: Task, key: str) -> str:
     return task.loss_label if key == "loss" else evaluation.metric(key).label
 
 
-def format_scores(evaluation: Evaluation, task: Task, key: str) -> str:
+def format_scores(evaluation: Evaluation, task: Task, key: str, row_set: str = "test") -> str:
     """Format a primary metric, of the model with its interval and of the baselines."""
-    row_set = "test"
+    places = OTHER_PLACES if row_set == "test" else {}
     score, constant = evaluation.score(row_set, key), task.baselines["constant"]
     text = f"{metric_label(evaluation, task, key)}: "
     text += f"{_format_value(evaluation, row_set, key)} on {evaluation.rows(row_set):,} test rows"
     text += f" {format_interval(*score.interval)}" if score and score.interval else ""
-    for place, words in OTHER_PLACES.items():
+    for place, words in places.items():
         if evaluation.score(place, key):
             text += f", {_format_value(evaluation, place, key)} {words}"
     baselines = []
     for name in sorted(task.baselines.values(), key=lambda name: name == constant):
         values = [_format_value(evaluation, row_set, key, name)]
-        for place, words in OTHER_PLACES.items():
+        for place, words in places.items():
             if name != constant and evaluation.score(place, key, name):
                 words = "on later rows" if place == "forward_chaining" else words
                 values.append(f"{_format_value(evaluation, place, key, name)} {words}")
         baselines.append(f"{BASELINES[name]} {' and '.join(values)}")
-    if key == COST and evaluation.constant_costs:
+    if key == COST and row_set == "test" and evaluation.constant_costs:
         costs = evaluation.constant_costs.items()
         baselines[-1:] = [f"{words} {format_number(cost)}" for words, cost in costs]
     return f"{text}; {', '.join(baselines)}"

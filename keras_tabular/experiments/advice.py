@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keras_tabular.config.params import Params
-from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import format_list
 from keras_tabular.core.numbers import format_number
 from keras_tabular.experiments.verdict import Check
@@ -14,42 +13,35 @@ from keras_tabular.tasks.task import Task
 
 MAX_LOSS_RATIO = 0.7  # of training to cross-validated loss; below it, the networks overfit
 MORE_DROPOUT, MAX_DROPOUT = 0.2, 0.5
+CHECK_TARGETS = (  # the advice on a model that has learnt nothing
+    "Check that each row has the right target, and that the columns can say anything about it. "
+    "More rows or other columns may help"
+)
 Networks = Mapping[str, Mapping[str, Any]]  # weight and parameters, by name of the architecture
 
 
 def next_steps(
-    evaluation: Evaluation,
-    has_learnt: bool,
-    strongest: Check | None,
-    schema: Schema,
-    params: Params,
-    networks: Networks,
+    evaluation: Evaluation, strongest: Check | None, task: Task, params: Params, networks: Networks
 ) -> list[str]:
-    """Collect what to try next.
+    """Collect what to try next with a model that has learnt something.
 
     Args:
-        has_learnt: Whether the model has learnt something.
         strongest: The comparison with the strongest of the other baselines.
         params: The sections `split` and `train`.
         networks: Weight and parameters of each architecture that was trained.
     """
-    if not has_learnt:
-        return [
-            "Check that each row has the right target, and that the columns can say anything about "
-            "it. More rows or other columns may help"
-        ]
     return [
         *evaluation.advice,
-        *_advice_about_rows(evaluation, schema, params),
+        *_advice_about_rows(evaluation, task, params),
         *_advice_about_overfitting(evaluation, networks),
-        *_advice_about_baseline(strongest, schema.learning_task, params),
+        *_advice_about_baseline(strongest, task, params),
     ]
 
 
-def _advice_about_rows(evaluation: Evaluation, schema: Schema, params: Params) -> Iterator[str]:
+def _advice_about_rows(evaluation: Evaluation, task: Task, params: Params) -> Iterator[str]:
     by, classes = params.split.by, format_list(evaluation.classes_not_found)
     has_rule = bool(evaluation.predicted_positives)  # then DVC cannot set another rule with -S
-    if classes and schema.learning_task.has_threshold and not has_rule:
+    if classes and task.has_threshold and not has_rule:
         yield (
             f"With the threshold {format_number(evaluation.threshold)}, no test row of class "
             f"{classes} is predicted correctly. Choose a threshold on out-of-fold predictions: "

@@ -41,12 +41,6 @@ class DecidingScores(NamedTuple):
         return self.evaluation.metric(self.key).greater_is_better
 
     @property
-    def is_loss(self) -> bool:
-        """Whether the metric is a loss that cannot be negative, so that percentages make sense."""
-        lowest = min(map(min, self.evaluation.costs or [[0.0]]))
-        return not (self.greater_is_better or self.key.startswith(CUSTOM) or lowest < 0)
-
-    @property
     def ranking(self) -> Score | None:
         """The ROC AUC if it is significantly better than chance."""
         score = self.evaluation.score("test", self.task.second_metric)
@@ -67,9 +61,8 @@ class DecidingScores(NamedTuple):
         text = f"{label} {format_number(score.value)} on {score.rows:,} test rows{interval}"
         text += f", {format_relative(learnt.difference, learnt.base)} than no model"
         if learnt.difference.high >= 0 and self.ranking:
-            label = self.evaluation.metric(self.ranking.metric).label
-            value = format_number(self.ranking.value)
-            return f"{text}; {label} {value} shows that something was learnt"
+            ranking = f"{self.short_label(self.ranking.metric)} {format_number(self.ranking.value)}"
+            return f"{text}; {ranking} shows that something was learnt"
         return text + LEARNT[learnt.status]
 
     def compare_with_constant(self) -> Check:
@@ -122,13 +115,12 @@ class DecidingScores(NamedTuple):
         score, label = self.evaluation.score("test", self.key, name), BASELINES[name]
         if score is None or score.interval is None:
             return ""
-        (lowest, highest), value = score.interval, format_number(score.value)
+        lowest, highest = score.interval
         constant = self.evaluation.value("test", self.key, self.task.baselines["constant"])
-        name_and_value = f"{self.short_label(self.key)} {value}"
+        text = f"{self.short_label(self.key)} {format_number(score.value)}"
         is_greater = self.greater_is_better
         if constant is not None and (highest < constant if is_greater else lowest > constant):
-            values = f"{name_and_value} vs {format_number(constant)}"
-            return f"{label} is worse than no model ({values})"
+            return f"{label} is worse than no model ({text} vs {format_number(constant)})"
         if is_greater:
             return ""
         model_loss = self.evaluation.value("test", self.key) or 0.0
@@ -137,8 +129,7 @@ class DecidingScores(NamedTuple):
             model_held_out = self.evaluation.value(place, self.key) or model_loss or 1.0
             harder = max(model_loss / model_held_out, 1.0)
             if lowest > MAX_LOSS_RATIO * held_out * harder > 0:
-                values = f"{name_and_value}, and {format_number(held_out)} {where}"
-                return f"{label} broke down ({values})"
+                return f"{label} broke down ({text}, and {format_number(held_out)} {where})"
         return ""
 
     def short_label(self, key: str) -> str:
@@ -170,15 +161,16 @@ class DecidingScores(NamedTuple):
         details = []
         for key in self.evaluation.primary_metrics[:2]:
             values = [self.evaluation.value("test", key, model) for model in (MODEL, name)]
-            details.append(
-                f"{self.short_label(key)} {' vs '.join(format_number(v, *values) for v in values)}"
-            )
+            numbers = " vs ".join(format_number(value, *values) for value in values)
+            details.append(f"{self.short_label(key)} {numbers}")
         for place, where in OTHER_PLACES.items():
             if other := self._difference(place, name):
                 outcome = "better" if other.high < 0 else "worse"
-                outcome = "not settled" if other.within_chance else outcome
-                details.append(f"{where}: {outcome}")
-        base = allowed if self.is_loss else 0.0
+                details.append(f"{where}: {'not settled' if other.within_chance else outcome}")
+        # Percentages make sense for a loss that cannot be negative.
+        has_gains = min(map(min, self.evaluation.costs or [[0.0]])) < 0
+        is_loss = not (self.greater_is_better or self.key.startswith(CUSTOM) or has_gains)
+        base = allowed if is_loss else 0.0
         relative = format_relative(difference, base)
         return Check(
             rule=rule,

@@ -16,7 +16,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Gate
 from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation.summary import evaluation_warnings, format_interval
-from keras_tabular.experiments.advice import Networks, next_steps
+from keras_tabular.experiments.advice import CHECK_TARGETS, Networks, next_steps
 from keras_tabular.experiments.deciding import NOT_SETTLED, DecidingScores, format_relative
 from keras_tabular.experiments.run import Run, count_runs, is_shallow, mismatch
 from keras_tabular.experiments.verdict import STATUSES, Check, Status, Verdict, judge
@@ -65,12 +65,13 @@ def evaluate_gate(
     decisive, learnt = [] if has_learnt else required, has_learnt or bool(deciding.ranking)
     if strongest and (not decisive or (strongest.status == "fail" and constant.status != "fail")):
         decisive = [*decisive, strongest]
+    steps = next_steps(evaluation, strongest, task, params, networks) if learnt else [CHECK_TARGETS]
     verdict = Verdict(
         status="pass",
         headline=deciding.headline(constant),
         reason=KEEPS_RULES,
         warnings=tuple(warnings),
-        next_steps=tuple(next_steps(evaluation, learnt, strongest, schema, params, networks)),
+        next_steps=tuple(steps),
         checks=(),
     )
     return _add_checks(verdict, [*required, *limits, *comparisons], [*limits, *decisive])

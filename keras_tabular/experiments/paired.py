@@ -105,14 +105,10 @@ def read_test_rows(run: Run) -> TestRows | None:
     y_pred = np.column_stack([columns[name] for name in columns if name.startswith("output_")])
     weight = columns.get("weight", np.ones(len(rows)))
     evaluation = run.require_evaluation()
-    costs, threshold = (
-        evaluation.costs,
-        0.5 if evaluation.threshold is None else evaluation.threshold,
-    )
+    costs, threshold = evaluation.costs, evaluation.threshold
     group = columns["group"].astype(int) if "group" in columns else None
     task = Schema.model_validate(run.schema).learning_task
-    decision = costs if task.classes and threshold is None else threshold
-    decision = 0.5 if decision is None else decision
+    decision = (costs or 0.5) if threshold is None else threshold
     predictions = Predictions(task, columns["y"], y_pred, weight, decision, group, costs=costs)
     return columns["row"].astype(np.int64), predictions
 

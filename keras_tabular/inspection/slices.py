@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -121,13 +120,12 @@ def expect_errors(
     threshold = result.evaluation.baseline_thresholds.get(boosted, rows.threshold)
     baseline = rows._replace(y_pred=y_pred[: len(rows.y)], threshold=threshold)
     errors, baseline_errors = rows.row_errors, baseline.row_errors
-    average = partial(np.average, weights=rows.weight)
-    mean, baseline_mean = average(errors), average(baseline_errors)
+    mean, baseline_mean = rows.mean(errors), rows.mean(baseline_errors)
     expected, metric = dict[str, np.ndarray](), rows.task.main_metric
     if rows.task.classes:
         right = rows.task.expected_scores(rows.y_pred, rows.threshold, class_weights)
         shares, metric = 1 - right, "error"
-        expected["probabilities"] = shares + max(mean - average(shares), 0)
+        expected["probabilities"] = shares + max(mean - rows.mean(shares), 0)
     expected["gradient_boosting"] = baseline_errors * max(mean / (baseline_mean or 1), 1)
     expected["all_rows"] = np.full(len(errors), mean)
     return RowSet(name, table[: len(errors)], rows, metric, errors, expected)

@@ -16,7 +16,6 @@ from keras_tabular.config.sections import Drift, Validate
 from keras_tabular.config.thresholds import ThresholdRule
 from keras_tabular.config.typed_yaml import Section, Share, Value, parse_section
 from keras_tabular.core.errors import UserError
-from keras_tabular.tasks.metrics import deciding_metric
 from keras_tabular.tasks.task import CostMatrix, Threshold
 
 METADATA = "tabular.json"
@@ -151,11 +150,6 @@ class ModelMetadata(Section, extra="ignore"):
     def decision(self) -> Threshold:
         """What turns probabilities into classes: the costs of several classes, or the threshold."""
         return self.costs if self.costs and len(self.costs) > 2 else self.threshold
-
-    @property
-    def deciding_metric(self) -> str:
-        """Key of the metric that decides all comparisons."""
-        return deciding_metric(self.metric, self.loss, has_costs=self.costs is not None)
 
     @property
     def attribution(self) -> dict[str, float]:

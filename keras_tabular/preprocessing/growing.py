@@ -39,15 +39,18 @@ def find_unread(folder: Path, schema: Schema, train: Train) -> Unread:
         folder: Folder of the training rows.
         schema: The table, without the columns in `train.ignore`.
     """
-    rows, features = read_first_rows(folder, MAX_ROWS).sort_by(FOLD_KEY), schema.features
+    rows = read_first_rows(folder, MAX_ROWS).sort_by(FOLD_KEY)
     if len(rows) < MIN_ROWS or train.growing == "keep":
         return Unread(names=schema.ignore)
-    start, message, advice = len(rows) * (N_PERIODS - 1) // N_PERIODS, "", {}
-    shares = {n: share_outside(rows[n][:start], rows[n][start:], c) for n, c in features.items()}
-    growing = list[str]()
-    for name in (name for name, share in shares.items() if share >= MIN_SHARE_GROWING):
-        is_date = features[name].kind == "datetime"
-        growing += [part_name(name, part) for part in GROWING_PARTS] if is_date else [name]
+    start, growing, outside = len(rows) * (N_PERIODS - 1) // N_PERIODS, list[str](), list[str]()
+    for name, column in schema.features.items():
+        share = share_outside(rows[name][:start], rows[name][start:], column)
+        if share >= MIN_SHARE_GROWING:
+            is_date = column.kind == "datetime"
+            growing += [part_name(name, part) for part in GROWING_PARTS] if is_date else [name]
+        elif share >= MIN_SHARE_OUTSIDE:
+            outside.append(name)
+    message, advice = "", dict[str, str]()
     if growing and schema.without(growing).features:
         gain = gain_without(growing, rows, schema, train)
         is_read = train.growing == "auto" and gain < 0
@@ -58,7 +61,6 @@ def find_unread(folder: Path, schema: Schema, train: Train) -> Unread:
             f"the opposite, set train.growing to {'drop' if is_read else 'keep'}."
         )
         schema = schema if is_read else schema.without(growing)
-    outside = [n for n, s in shares.items() if MIN_SHARE_OUTSIDE <= s < MIN_SHARE_GROWING]
     for name in outside if len(schema.features) > 1 else ():
         if (gain := gain_without([name], rows, schema, train)) >= MIN_GAIN:
             setting = shlex.quote(f"train.ignore={json.dumps([*train.ignore, name])}")

@@ -76,7 +76,7 @@ def infer_schema(path: Path, target: str, rows: int, policy: Validate | None = N
     if target not in sample.columns:
         raise UserError(f"target: {expected_one_of(target, sample.columns)}")
     columns = infer_columns(sample, target)
-    ask_questions(sample, columns, target)
+    ask_questions(columns, target)
     target_keys = infer_target(sample, columns, target)
     text, _ = write_yaml(path, sample, columns, target_keys)
     schema = parse_section(yaml.safe_load(text), Schema, path)
@@ -94,7 +94,7 @@ def infer_schema(path: Path, target: str, rows: int, policy: Validate | None = N
     return FirstSchema(*write_yaml(path, sample, columns, target_keys), failures, split)
 
 
-def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: str) -> None:
+def ask_questions(columns: dict[str, InferredColumn], target: str) -> None:
     """Add questions to the columns.
 
     If no feature would be left, only constant columns are ignored.

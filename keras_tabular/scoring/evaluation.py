@@ -62,8 +62,12 @@ class Score(Section):
 
     @property
     def key(self) -> str:
-        """Row set and metric, joined by a dot as in params.yaml."""
-        return f"{self.row_set}.{self.metric}"
+        """Row set and metric, joined by a dot as in params.yaml.
+
+        That of a baseline begins with `baseline.` and its name, and leaves out `test.`.
+        """
+        key, is_model = f"{self.row_set}.{self.metric}", self.model == MODEL
+        return key if is_model else f"baseline.{self.model}.{key.removeprefix('test.')}"
 
 
 class Subgroup(Section):
@@ -258,13 +262,12 @@ def summary_metrics(evaluation: Evaluation, task: Task) -> dict[str, Any]:
     custom = [CUSTOM + name for name in evaluation.custom_metrics]
     model_metrics = {task.main_metric, task.second_metric, "loss", *primary, *custom}
     row_sets = {"test", "cross_validation", "forward_chaining", *evaluation.row_sets(TEST_FILE)}
-    content = {}
+    baseline_metrics, content = {task.main_metric, *primary}, {}
     for score in evaluation.scores:
-        is_baseline = score.model != MODEL
-        metrics = {task.main_metric, *primary} if is_baseline else model_metrics
-        if score.metric in metrics and score.row_set in ({"test"} if is_baseline else row_sets):
-            key = f"baseline.{score.model}.{score.metric}" if is_baseline else score.key
-            content[key] = score.value
+        is_model = score.model == MODEL
+        metrics, places = (model_metrics, row_sets) if is_model else (baseline_metrics, {"test"})
+        if score.metric in metrics and score.row_set in places:
+            content[score.key] = score.value
     for name in primary[:2]:
         first = evaluation.score("test", name)
         if first and first.interval:

@@ -73,12 +73,12 @@ class Predictions(NamedTuple):
         """Return the weighted mean of a value of each row, shape (rows,)."""
         return float(np.average(values, weights=self.weight))
 
-    def row_costs(self, predicted: np.ndarray | None = None) -> np.ndarray:
+    def row_costs(self, predicted: np.ndarray | int | None = None) -> np.ndarray:
         """Return the cost of each row, float64, shape (rows,).
 
         Args:
-            predicted: Codes of predicted classes, shape (rows,) or (); by default those of the
-                threshold.
+            predicted: Codes of predicted classes, shape (rows,), or one for all rows; by default
+                those of the threshold.
         """
         predicted = self.predicted_classes if predicted is None else predicted
         return np.array(self.costs)[self.y.astype(int), predicted]

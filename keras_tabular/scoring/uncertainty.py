@@ -107,8 +107,8 @@ class ScoredPredictions(NamedTuple):
             if rows < MIN_ROWS_FOR_INTERVAL:
                 continue
             if key in self.row_values:
-                values = self.row_values[key], other.row_values[key]
-                value, low, high = mean_difference(*values, weight, group, key == "accuracy")
+                changes = self.row_values[key] - other.row_values[key]
+                value, low, high = mean_difference(changes, weight, group, key == "accuracy")
             else:
                 value = self.values[key] - other.values[key]
                 replicates = self.replicates[key] - other.replicates[key]
@@ -278,24 +278,19 @@ def mean_interval(
 
 
 def mean_difference(
-    first: np.ndarray,
-    second: np.ndarray,
-    weight: np.ndarray,
-    group: np.ndarray | None,
-    is_share: bool,
+    differences: np.ndarray, weight: np.ndarray, group: np.ndarray | None, is_share: bool
 ) -> tuple[float, float, float]:
-    """Return the first mean minus the second one over the same rows, and the ends of its interval.
+    """Return the difference between two means over the same rows, and the ends of its interval.
 
     For shares, the interval of Bonett and Price has two more rows: one that only the first model
     predicts correctly, and one that only the second does. It is not too narrow if few rows differ,
     and agrees with McNemar's exact test. The interval of a single row or group contains 0.
 
     Args:
-        first, second: Value of each row in the first and in the second mean, shape (rows,) each.
+        differences: Value of each row in the first mean minus that in the second, shape (rows,).
         weight, group: Weight and group of each row, as in `share_interval`.
         is_share: Whether all values are 0 or 1.
     """
-    differences = first - second
     mean = center = float(np.average(differences, weights=weight))
     if is_share:
         added = np.square(weight).sum() / weight.sum()  # weight of each added row

@@ -10,17 +10,13 @@ from typing import Any
 import numpy as np
 import optuna
 
-from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Candidates, Evaluate, ResolvedTrain, Search
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.calibration import choose_threshold
 from keras_tabular.networks.backend import keras
 from keras_tabular.scoring.resampling import resampling_weights
 from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
-from keras_tabular.table.groups import row_groups
 from keras_tabular.tasks.metrics import CUSTOM, CustomMetric
-from keras_tabular.tasks.task import Threshold
-from keras_tabular.training.architecture import Build
 from keras_tabular.training.checkpoint import Snapshot
 from keras_tabular.training.ensemble import weigh_snapshots
 from keras_tabular.training.fit import fit
@@ -28,6 +24,20 @@ from keras_tabular.training.setup import Setup
 
 FINISHED = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 N_DRAWS = 200  # bootstrap draws behind the expected gain
+MIN_TRIALS, MIN_FOLDS = 4, 2  # finished trials, and folds of a trial, before it may be pruned
+
+
+def open_study(storage: Path, name: str, *, maximize: bool) -> optuna.Study:
+    """Open the study of a name in the file that keeps the trials, or begin a new one."""
+    storage.parent.mkdir(parents=True, exist_ok=True)
+    journal = optuna.storages.journal.JournalFileBackend(str(storage))
+    return optuna.create_study(
+        storage=optuna.storages.JournalStorage(journal),
+        pruner=optuna.pruners.MedianPruner(MIN_TRIALS, MIN_FOLDS),
+        study_name=name,
+        direction="maximize" if maximize else "minimize",
+        load_if_exists=True,
+    )
 
 
 def run_trials(
@@ -43,11 +53,13 @@ def run_trials(
 
     Args:
         train: The current parameters.
-        predict_folds: Returns the result of `fold_predictions` with the parameters of a trial.
+        predict_folds: Returns the result of `fold_predictions` with the parameters of a trial. An
+            error that it raises stops the trial.
     """
     score_name = search.score
 
     def objective(trial: optuna.Trial) -> float:
+        keras.utils.clear_session()
         is_first = not study.get_trials(deepcopy=False, states=FINISHED)
         changes = {} if is_first else suggest_changes(trial, train, search.space)
         trial.set_user_attr("changes", changes)
@@ -91,12 +103,7 @@ def suggest_changes(
 
 
 def fold_predictions(
-    train: ResolvedTrain,
-    folder: Path,
-    schema: Schema,
-    build: Build,
-    params: Evaluate,
-    metrics: Sequence[CustomMetric],
+    setup: Setup, groups: np.ndarray | None, params: Evaluate, metrics: Sequence[CustomMetric]
 ) -> Iterator[Predictions]:
     """Yield the out-of-fold predictions for the first fold, the first two folds, and so on.
 
@@ -104,35 +111,30 @@ def fold_predictions(
     rows, are predictions after all cycles.
 
     Args:
-        folder: Folder of the training rows.
-        build: Builds the layers of a network.
+        groups: Number of the group of each training row, shape (rows,); None if the rows are
+            independent.
         params: The section `evaluate` of params.yaml.
         metrics: Metrics of the project.
 
     Raises:
-        UserError: The training diverges to NaN or infinity, or a column cannot be preprocessed.
+        UserError: The training diverges to NaN or infinity.
     """
-    keras.utils.clear_session()
-    setup = Setup([folder], schema, train, build)
-    groups = row_groups(folder, schema)
-    snapshots, costs = list[Snapshot](), params.costs(setup.task)
+    snapshots, task, costs = list[Snapshot](), setup.task, params.costs(setup.task)
 
     def ensemble_predictions() -> Predictions:
         ensemble = weigh_snapshots(setup, snapshots)
-        y, weight = setup.y[ensemble.rows, 0], setup.weight[ensemble.rows]
-        group = None if groups is None else groups[ensemble.rows]
-        predictions = Predictions(setup.task, y, ensemble.oof, weight, group=group)
-        predictions = predictions._replace(costs=costs, custom_metrics=metrics)
-        if setup.task.has_threshold:
-            decision: Threshold = choose_threshold(params.threshold, predictions)[0]
-        else:
-            decision = costs or predictions.threshold
-        return predictions._replace(threshold=decision)
+        rows, oof = ensemble.rows, ensemble.oof
+        y, weight = setup.y[rows, 0], setup.weight[rows]
+        group = None if groups is None else groups[rows]
+        predictions = Predictions(task, y, oof, weight, costs or 0.5, group, metrics, costs)
+        if not task.has_threshold:
+            return predictions
+        return predictions._replace(threshold=choose_threshold(params.threshold, predictions)[0])
 
-    per_fold = sum(members.count for members in train.members)
+    per_fold = sum(members.count for members in setup.train.members)
     for snapshot in fit(setup):
         snapshots.append(snapshot)
-        if len(snapshots) in range(per_fold, per_fold * train.folds, per_fold):
+        if len(snapshots) in range(per_fold, per_fold * setup.train.folds, per_fold):
             yield ensemble_predictions()
     yield ensemble_predictions()
 

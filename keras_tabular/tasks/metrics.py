@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from keras_tabular.core.errors import UserError
+from keras_tabular.tasks.task import CostMatrix
 
 
 class Metric(NamedTuple):
@@ -105,18 +106,18 @@ ROW_SETS = {
 MIN_SUBGROUP_ROWS = 30  # that decide a measure; subgroups with fewer rows are not compared
 
 
-def deciding_metric(choice: str, loss: str, *, has_costs: bool) -> str:
+def deciding_metric(choice: str, loss: str, costs: CostMatrix | None) -> str:
     """Return the key of the metric that decides all comparisons.
 
     Args:
         choice: The value of `evaluate.metric`. With `auto`, the cost decides if there are costs,
             and otherwise the loss that was minimised.
         loss: The value of `train.loss`.
-        has_costs: Whether classes are predicted by their costs.
+        costs: The costs by which classes are predicted, if there are any.
     """
     if choice != "auto":
         return choice
-    return COST if has_costs else "mae" if loss == "mean_absolute_error" else "loss"
+    return COST if costs else "mae" if loss == "mean_absolute_error" else "loss"
 
 
 def metric(key: str) -> Metric:

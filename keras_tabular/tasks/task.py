@@ -165,9 +165,7 @@ class Task:
         clipped = np.clip(self.probabilities(y_pred), MIN_PROBABILITY, 1)
         return -np.log(clipped[np.arange(len(y)), y.astype(int)] / clipped.sum(axis=1))
 
-    def row_scores(
-        self, y: np.ndarray, y_pred: np.ndarray, threshold: Threshold = 0.5
-    ) -> np.ndarray:
+    def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: Threshold) -> np.ndarray:
         """Return the values whose mean is the main metric: float64, shape (rows,).
 
         A row has 1 if its class is predicted correctly, and 0 if not. For a regression, it is the
@@ -311,9 +309,7 @@ class Regression(Task):
         errors = y_pred[:, 0].astype(np.float64) - y
         return np.abs(errors) if loss == "mean_absolute_error" else np.square(errors)
 
-    def row_scores(
-        self, y: np.ndarray, y_pred: np.ndarray, threshold: Threshold = 0.5
-    ) -> np.ndarray:
+    def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: Threshold) -> np.ndarray:
         return np.abs(y - y_pred[:, 0])
 
     def prediction_columns(

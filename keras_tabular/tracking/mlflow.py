@@ -21,7 +21,6 @@ from keras_tabular.experiments.run import LOCK, WORKSPACE, Run, git
 from keras_tabular.model_file.metadata import training_rows
 from keras_tabular.prediction.inputs import MODEL as MODEL_FILE
 from keras_tabular.prediction.inputs import read_schema, scratch_folder
-from keras_tabular.scoring.evaluation import MODEL
 
 LIBRARY = Path(__file__).parents[1]
 SERVER, NAME = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
@@ -79,8 +78,6 @@ def metrics_to_log(run: Run) -> dict[str, float]:
     metrics = {key: value for key, value in fields if type(value) in (int, float)}
     for score in evaluation.scores:
         key = score.key
-        if score.model != MODEL:
-            key = f"baseline.{score.model}.{key.removeprefix('test.')}"
         metrics[key] = score.value
         if score.interval:
             metrics[f"{key}_low"], metrics[f"{key}_high"] = score.interval

@@ -169,7 +169,7 @@ def train_round(
     predictions = architecture.trainer.predict(compiled, fold.held_out)[: len(fold.y)]
     if len(fold.y):  # with Keras's names
         logs["val_loss"] = float((fold.weight * setup.losses(fold.y, predictions)).mean())
-        scores = setup.task.row_scores(fold.y, predictions)
+        scores = setup.task.row_scores(fold.y, predictions, threshold=0.5)
         mean_score = float(np.average(scores, weights=fold.weight))
         logs[f"val_{setup.task.training_metric}"] = mean_score
     epoch = architecture.epochs_after(number + 1)

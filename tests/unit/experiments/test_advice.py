@@ -37,9 +37,10 @@ def advise(
     task: str = "binary",
     **train: Any,
 ) -> list[str]:
+    learning_task = build_schema(task).learning_task
     split = Split(by=by, test_size=0.33, validation_size=0.0, seed=9)
     params = Params(split=split, train=load_train_params(**train))
-    return next_steps(evaluation, True, strongest, build_schema(task), params, NETWORKS)
+    return next_steps(evaluation, strongest, learning_task, params, NETWORKS)
 
 
 LINEAR = "logistic_regression"

@@ -8,11 +8,11 @@ import pytest
 
 from keras_tabular.core.files import write_json, write_points
 from keras_tabular.evaluation.plot_data import MAX_KEPT_ROWS, kept_test_rows
-from keras_tabular.experiments.paired import paired_scores
+from keras_tabular.experiments.paired import paired_scores, read_test_rows
 from keras_tabular.experiments.run import WORKSPACE, Run
 from keras_tabular.scoring.scores import Predictions, score
 from keras_tabular.tasks.task import Regression
-from tests.helpers import build_evaluation, build_schema
+from tests.helpers import MULTICLASS, build_evaluation, build_schema
 
 
 def write_run(
@@ -26,7 +26,11 @@ def write_run(
     rows = Predictions(
         Regression(), np.zeros(len(keys)), errors[:, None], np.ones(len(keys)), group=group
     )
-    evaluation = build_evaluation(len(keys), primary_metrics=["mae"], test=score(rows), **content)
+    return write_rows(name, rows, keys, primary_metrics=["mae"], **content)
+
+
+def write_rows(name: str, rows: Predictions, keys: np.ndarray, **content: object) -> Run:
+    evaluation = build_evaluation(len(keys), test=score(rows), **content)
     write_json(Path(name, "scores.json"), evaluation.model_dump(exclude_defaults=True))
     columns = kept_test_rows(rows, keys)
     Path(name, "plots").mkdir()
@@ -85,6 +89,20 @@ def test_an_interval_contains_the_difference_between_trainings(folder: Path) -> 
     difference = paired_scores(*runs)["loss"].difference
     assert difference.within_chance
     assert difference.high - difference.value == pytest.approx(2.1 * 0.5, rel=0.01)
+
+
+def test_the_rows_of_a_run_with_costs_have_the_classes_of_the_lowest_expected_cost(
+    folder: Path,
+) -> None:
+    rng, costs = np.random.default_rng(0), ((0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (50.0, 50.0, 0.0))
+    y, y_pred = rng.integers(3, size=40).astype(float), rng.dirichlet((5, 5, 1), 40)
+    rows = Predictions(MULTICLASS, y, y_pred, np.ones(40), costs, costs=costs)
+    schema = build_schema("multiclass").model_dump_json(exclude_none=True)
+    (folder / "data/schema.yaml").write_text(schema)
+    run = write_rows("run", rows, np.arange(40), costs=costs)
+    _, read_rows = read_test_rows(run) or pytest.fail("no row was kept")
+    assert (read_rows.predicted_classes == rows.predicted_classes).all()
+    assert (read_rows.predicted_classes != y_pred.argmax(axis=1)).any()
 
 
 @pytest.mark.parametrize(("shared", "is_compared"), [(12, True), (9, False)])
