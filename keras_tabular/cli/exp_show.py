@@ -26,7 +26,10 @@ def main() -> None:
     parser.add_argument("--test", action="store_true", help="also show the scores on test rows")
     row_sets = ["cross_validation", *(["test"] if parser.parse_args().test else [])]
     entries = json.loads(dvc("exp", "show", "--json"))
-    print(align_columns(experiment_lines(entries, Run(WORKSPACE).evaluation, row_sets)))
+    lines = experiment_lines(entries, Run(WORKSPACE).evaluation, row_sets)
+    print(align_columns(lines))
+    if len(lines[0]) == 2:
+        print("No run has cross-validated scores. Add --test for those of the test rows.")
 
 
 def experiment_lines(

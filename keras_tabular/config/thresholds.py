@@ -1,13 +1,15 @@
 """The rules of `evaluate.threshold`, by which probabilities become classes."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic.types import PositiveFloat
 
 from keras_tabular.config.typed_yaml import Section, Share, Value
 from keras_tabular.tasks.task import CostMatrix, Label
+
+Matrix = dict[Value, dict[Value, float]]  # cost by actual, then by predicted class
 
 
 class Costs(Section):
@@ -15,6 +17,11 @@ class Costs(Section):
 
     false_negative: PositiveFloat
     false_positive: PositiveFloat
+
+
+def _form_of_costs(costs: Any) -> str:
+    """Return which form costs have, so that a mistake is explained for this form alone."""
+    return "pair" if isinstance(costs, Costs) or {*Costs.model_fields} & {*costs} else "matrix"
 
 
 class ThresholdRule(Section):
@@ -32,13 +39,22 @@ class ThresholdRule(Section):
     best: Literal["accuracy", "balanced_accuracy", "f1"] | None = None
     recall: Share | None = None
     precision: Share | None = None
-    cost: Costs | dict[Value, dict[Value, float]] | None = None
+    cost: (
+        Annotated[
+            Annotated[Costs, Tag("pair")] | Annotated[Matrix, Tag("matrix")],
+            Discriminator(_form_of_costs),
+        ]
+        | None
+    ) = None
     confidence: Annotated[float, Field(ge=0.5, lt=1)] | None = None
 
     @model_validator(mode="after")
     def _has_one_key(self) -> Self:
         if len(self.model_dump(exclude_none=True, exclude={"confidence"})) != 1:
             raise ValueError("expected a number or one of best, recall, precision and cost")
+        rows = self.cost.values() if isinstance(self.cost, dict) else ()
+        if isinstance(self.cost, dict) and not any(cost for row in rows for cost in row.values()):
+            raise ValueError("expected a cost other than 0, such as {ACTUAL: {PREDICTED: 5}}")
         if self.confidence and not (self.recall or self.precision):
             raise ValueError("confidence requires recall or precision")
         return self

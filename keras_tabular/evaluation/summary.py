@@ -68,8 +68,9 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> list[str]:
             words = "rows are predicted as positive: the precision is hardly known"
             warnings.append(f"{ROW_SETS[row_set]}: {rows:.0f} {words}")
     coverage = evaluation.interval_coverage
-    if coverage and coverage.high < coverage.nominal:
-        warnings.append(format_coverage(coverage))
+    if coverage and not coverage.low <= coverage.nominal <= coverage.high:
+        too = "narrow" if coverage.high < coverage.nominal else "wide"
+        warnings.append(f"{format_coverage(coverage)}: they are too {too}")
     if shares := evaluation.outside_training:
         columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
         warnings.append(f"test rows are outside the range of the training rows in {columns}")

@@ -17,6 +17,10 @@ CHECK_TARGETS = (  # the advice on a model that has learnt nothing
     "Check that each row has the right target, and that the columns can say anything about it. "
     "More rows or other columns may help"
 )
+SAME_DECISION = (  # the advice on a model that ranks rows well, but does not gain by what decides
+    "By the metric that decides, the same prediction for every row may be as good as this model. "
+    "More rows or other columns may help"
+)
 Networks = Mapping[str, Mapping[str, Any]]  # weight and parameters, by name of the architecture
 
 
@@ -72,9 +76,9 @@ def _advice_about_overfitting(evaluation: Evaluation, networks: Networks) -> Ite
 
 
 def _advice_about_baseline(strongest: Check | None, task: Task, params: Params) -> Iterator[str]:
-    if strongest is None or strongest.status == "pass":
+    if strongest is None or strongest.status == "pass" or strongest.difference is None:
         return
-    if strongest.difference and strongest.difference.high < 0:  # better than one that broke down
+    if strongest.difference.high < 0:  # better than one that broke down
         return
     name = BASELINES[strongest.subject]
     is_linear = strongest.subject == task.baselines["linear"]

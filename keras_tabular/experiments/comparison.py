@@ -13,10 +13,11 @@ from keras_tabular.experiments.gate import add_looks, compare_with_base
 from keras_tabular.experiments.paired import paired_scores
 from keras_tabular.experiments.run import Run, locked_inputs, locked_outputs, mismatch
 from keras_tabular.scoring.evaluation import MODEL, Score
-from keras_tabular.tasks.metrics import AVERAGES, metrics_by_key
+from keras_tabular.tasks.metrics import AVERAGES, COST, metrics_by_key
 
 REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "repeats", "validation")
 MAX_RELATIVE_DIFFERENCE = 1e-4  # of scores that are shown as the same
+MAX_ROUNDING = 1e-9  # of a difference
 
 
 class ScoreRow(NamedTuple):
@@ -48,7 +49,7 @@ class ScoreRow(NamedTuple):
             return ""
         value, difference = self.model.value, other.difference
         is_close = math.isclose(value, other.value, rel_tol=MAX_RELATIVE_DIFFERENCE)
-        if is_close and not (difference and difference.value):
+        if is_close and (difference is None or abs(difference.value) < MAX_ROUNDING):
             return "same"
         if difference and difference.within_chance:
             return "not_significant"
@@ -108,10 +109,13 @@ class Comparison:
         paired = paired_scores(run, base) if base else {}
         self.shared_rows = max((score.rows for score in paired.values()), default=0)
         differences = {metric: score.difference for metric, score in paired.items()}
+        base_evaluation = base.require_evaluation() if base else None
+        has_same_costs = base_evaluation and base_evaluation.costs == self.evaluation.costs
         base_scores = {
             score.metric: score.model_copy(update={"difference": differences.get(score.metric)})
-            for score in (base.require_evaluation().scores if base else ())
+            for score in (base_evaluation.scores if base_evaluation else ())
             if (score.row_set, score.model) == ("test", MODEL)
+            and (score.metric != COST or has_same_costs)
         }
         self.scores = {
             row_set: compare_scores(

@@ -41,6 +41,12 @@ class DecidingScores(NamedTuple):
         return self.evaluation.metric(self.key).greater_is_better
 
     @property
+    def is_loss(self) -> bool:
+        """Whether the metric is a loss that cannot be negative, so that percentages make sense."""
+        has_gains = self.key == COST and min(map(min, self.evaluation.costs or [[0.0]])) < 0
+        return not (self.greater_is_better or self.key.startswith(CUSTOM) or has_gains)
+
+    @property
     def ranking(self) -> Score | None:
         """The ROC AUC if it is significantly better than chance."""
         score = self.evaluation.score("test", self.task.second_metric)
@@ -54,10 +60,12 @@ class DecidingScores(NamedTuple):
             learnt: The comparison with the constant.
         """
         score = self.evaluation.score("test", self.key)
-        if score is None or learnt.difference is None:
+        label = metric_label(self.evaluation, self.task, self.key)
+        if score is None:
+            return f"{label} is undefined on the test rows"
+        if learnt.difference is None:
             return f"There are {TOO_FEW_ROWS}"
         interval = f" {format_interval(*score.interval)}" if score.interval else ""
-        label = metric_label(self.evaluation, self.task, self.key)
         text = f"{label} {format_number(score.value)} on {score.rows:,} test rows{interval}"
         text += f", {format_relative(learnt.difference, learnt.base)} than no model"
         if learnt.difference.high >= 0 and self.ranking:
@@ -121,7 +129,7 @@ class DecidingScores(NamedTuple):
         is_greater = self.greater_is_better
         if constant is not None and (highest < constant if is_greater else lowest > constant):
             return f"{label} is worse than no model ({text} vs {format_number(constant)})"
-        if is_greater:
+        if not self.is_loss:
             return ""
         model_loss = self.evaluation.value("test", self.key) or 0.0
         for place, where in OTHER_PLACES.items():
@@ -157,6 +165,9 @@ class DecidingScores(NamedTuple):
         allowed, difference = self._baseline(name)
         if difference is None:
             reason = f"There are too few test rows to compare the model with {title}"
+            if self.evaluation.score("test", self.key) is None:
+                label = metric_label(self.evaluation, self.task, self.key)
+                reason = f"The model is not compared with {title}: {label} is undefined"
             return Check(rule=rule, status="undecided", reason=reason)
         details = []
         for key in self.evaluation.primary_metrics[:2]:
@@ -167,10 +178,7 @@ class DecidingScores(NamedTuple):
             if other := self._difference(place, name):
                 outcome = "better" if other.high < 0 else "worse"
                 details.append(f"{where}: {'not settled' if other.within_chance else outcome}")
-        # Percentages make sense for a loss that cannot be negative.
-        has_gains = min(map(min, self.evaluation.costs or [[0.0]])) < 0
-        is_loss = not (self.greater_is_better or self.key.startswith(CUSTOM) or has_gains)
-        base = allowed if is_loss else 0.0
+        base = allowed if self.is_loss else 0.0
         relative = format_relative(difference, base)
         return Check(
             rule=rule,
@@ -195,17 +203,18 @@ def smallest_difference(check: Check) -> str:
     return _percent(POWER * width / 2, check.base)
 
 
-def format_relative(difference: Difference, base: float) -> str:
+def format_relative(difference: Difference, base: float, *, is_loss: bool = True) -> str:
     """Say in percent of a base how much better or worse a score is, from end to end.
 
     Args:
         difference: A difference of which more is worse.
         base: The score to compare with; 0 to say the difference itself.
+        is_loss: Whether the score cannot be negative, so that it falls by 100% at most.
 
     Returns:
         For example "1.7% to 6.2% better", or "between 3.3% better and 0.3% worse".
     """
-    lowest = -abs(base) if base else difference.low  # no loss falls by more than 100%
+    lowest = -abs(base) if base and is_loss else difference.low
     ends = (max(difference.low, lowest), difference.high)
     low, high = (_percent(abs(end), base) for end in ends)
     if difference.low < 0 < difference.high:

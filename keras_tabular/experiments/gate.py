@@ -16,12 +16,12 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Gate
 from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation.summary import evaluation_warnings, format_interval
-from keras_tabular.experiments.advice import CHECK_TARGETS, Networks, next_steps
+from keras_tabular.experiments.advice import CHECK_TARGETS, SAME_DECISION, Networks, next_steps
 from keras_tabular.experiments.deciding import NOT_SETTLED, DecidingScores, format_relative
 from keras_tabular.experiments.run import Run, count_runs, is_shallow, mismatch
 from keras_tabular.experiments.verdict import STATUSES, Check, Status, Verdict, judge
 from keras_tabular.scoring.evaluation import MODEL, Difference, Evaluation, Interval, model_values
-from keras_tabular.tasks.metrics import metric
+from keras_tabular.tasks.metrics import COST, metric
 
 HELD_OUT = ("test", "cross_validation", "forward_chaining")  # row sets with intervals
 # How often the best of so many equal models is called better than an equal baseline, in percent of
@@ -65,7 +65,8 @@ def evaluate_gate(
     decisive, learnt = [] if has_learnt else required, has_learnt or bool(deciding.ranking)
     if strongest and (not decisive or (strongest.status == "fail" and constant.status != "fail")):
         decisive = [*decisive, strongest]
-    steps = next_steps(evaluation, strongest, task, params, networks) if learnt else [CHECK_TARGETS]
+    steps = [] if has_learnt else [SAME_DECISION if learnt else CHECK_TARGETS]
+    steps += next_steps(evaluation, strongest, task, params, networks) if learnt else []
     verdict = Verdict(
         status="pass",
         headline=deciding.headline(constant),
@@ -189,14 +190,21 @@ def check_base(run: Run, base: Run | None, gate: Gate) -> Iterator[Check]:
     Args:
         base: The other run; None if there is none.
     """
-    scores = model_values(run.require_evaluation().scores)
+    evaluation = run.require_evaluation()
+    scores = model_values(evaluation.scores)
     no_base = mismatch(run, base) if base else ""
-    base_scores = model_values(base.require_evaluation().scores) if base and not no_base else {}
+    base_scores, costs = dict[str, float](), None
+    if base and not no_base:
+        base_evaluation = base.require_evaluation()
+        base_scores, costs = model_values(base_evaluation.scores), base_evaluation.costs
     for key, share in gate.worse_than_last.items():
         rule = f"worse_than_last {key}"
         if base is None:
             status, problem = _explain_no_base(gate)
             yield Check(rule=rule, status=status, reason=f"{key}: {problem}")
+        elif not no_base and key.endswith(f".{COST}") and costs != evaluation.costs:
+            reason = f"{key}: {base.label} has other costs"
+            yield Check(rule=rule, status="undecided", reason=reason)
         elif no_base or key not in scores or key not in base_scores:
             reason = f"{key}: {no_base or f'not among the scores of this run and of {base.label}'}"
             yield Check(rule=rule, status="undecided", reason=reason)
@@ -233,6 +241,7 @@ def _compare_with_base(
     if difference.low > 0 and difference.value > limit:  # worse, and probably by too much
         status = "fail"
     ending = f"; {NOT_SETTLED}" if status == "undecided" else ""
-    relative = format_relative(difference, base_value)
+    is_loss = not metric(key).greater_is_better and base_value > 0
+    relative = format_relative(difference, base_value, is_loss=is_loss)
     reason = f"{key} is {relative} than in {base.label}{rows} (allowed: {share:.0%} worse){ending}"
     return Check(rule=rule, status=status, reason=reason, value=value, allowed=base_value)

@@ -100,6 +100,9 @@ def main() -> None:
     if json.loads(dvc("status", "--json", "--with-deps", "evaluate")):
         raise UserError(f"{SCORES} is out of date. Run `dvc repro` first.")
     run, evaluations = Run(WORKSPACE), list[Evaluation]()
+    present = run.require_evaluation()
+    if present.score("test", present.deciding_metric) is None:
+        raise UserError(f"{present.deciding_metric} is undefined on the test rows. See {SCORES}.")
     run_hash = md5_hash(run.read(SCORES).encode())
     time = schema.time if split.by == "time" else None
     # The periods depend on their number.
@@ -110,9 +113,12 @@ def main() -> None:
         for evaluation in map_in_processes(repeat, range(1, total + 1)):
             evaluations.append(evaluation)
             progress.advance(1, f"{len(evaluations)} of {total}")
-    repeated, present = REPEATED.get(split.by, "split"), run.require_evaluation()
-    keys, task = present.primary_metrics[:2], schema.learning_task
-    measures = tuple(summarize(key, task, repeated, present, evaluations) for key in keys)
+    repeated = REPEATED.get(split.by, "split")
+    task, keys = schema.learning_task, present.primary_metrics[:2]
+    summaries = (summarize(key, task, repeated, present, evaluations) for key in keys)
+    measures = tuple(filter(None, summaries))
+    if not measures:
+        raise UserError(f"{' and '.join(keys)} are undefined on the test rows of some repeats.")
     write_json(METRICS / "repeats.json", Repeats(run=run_hash, measures=measures).model_dump())
     print(*(measure.conclusion for measure in measures), sep="\n")
 
@@ -142,7 +148,8 @@ def run_repeat(folder: Path, time: str | None, total: int, number: int) -> Evalu
         write_text(work / PARAMS, yaml.safe_dump(params))
         with chdir(work):
             for name in STAGES:
-                _, _, module, *sys.argv[1:] = shlex.split(stages[name]["cmd"])
+                _, _, command = stages[name]["cmd"].partition(" -m ")
+                module, *sys.argv[1:] = shlex.split(command)
                 sys.argv += ["--scores-only"] if name == "evaluate" else []
                 import_module(module).main()
         import_module("keras_tabular.networks.backend").keras.utils.clear_session()
@@ -180,17 +187,14 @@ def write_period(rows: Path, time: str, total: int, number: int) -> float:
 
 def summarize(
     key: str, task: Task, repeated: str, present: Evaluation, evaluations: Sequence[Evaluation]
-) -> MeasureRepeats:
-    """Summarize a measure on two or more repeats.
+) -> MeasureRepeats | None:
+    """Summarize a measure on two or more repeats; None if it is undefined in one of them.
 
     Args:
         key: Key of the measure.
         repeated: What a repeat is: a `split`, a `training` or a `period`.
         present: Scores of the present run.
         evaluations: Scores of the repeats.
-
-    Raises:
-        UserError: The measure of the model is undefined in a repeat.
     """
     label, number = metric_label(present, task, key), len(evaluations)
     sign = 1 if present.metric(key).greater_is_better else -1
@@ -216,7 +220,7 @@ def summarize(
             difference=None if repeated == "training" else difference,
         )
     if len(models) < 2 or MODEL not in models:
-        raise UserError(f"The {label} is undefined on the test rows of a repeat. Choose a lower N.")
+        return None
     conclusion = format_conclusion(models, label, sign, repeated)
     return MeasureRepeats(label=label, models=models, conclusion=conclusion)
 
@@ -238,11 +242,12 @@ def format_conclusion(models: dict[str, ModelRepeats], label: str, sign: int, re
         is_usual = abs(model.present - model.mean) <= half_width(model.values, 1 + 1 / number)
         luck = "lucky" if sign * (model.present - model.mean) > 0 else "unlucky"
         luck = f", which is {'within chance' if is_usual else luck}"
+    others = "periods of the later half" if repeated == "period" else f"other {repeated}s"
     n_worse = sum(sign * (model.present - value) > 0 for value in model.values)
     numbers = (model.mean, model.deviation, *model.range, model.present)
     average, deviation, low, high, present = map(format_number, numbers)
     return (
-        f"{label} is {average} on average over {number} other {repeated}s (standard deviation "
+        f"{label} is {average} on average over {number} {others} (standard deviation "
         f"{deviation}, from {low} to {high}). It is better than that of {BASELINES[name]}, "
         f"{format_number(best.mean, model.mean)} on average, in {best.wins:.0%} of them{outcome}. "
         f"With {present}, the present {repeated} is better than {n_worse} of {number}{luck}."

@@ -57,8 +57,8 @@ def find_unread(folder: Path, schema: Schema, train: Train) -> Unread:
         columns = ", ".join(growing).replace("\x1f", ": ")
         message = (
             f"What only grows with time is {'' if is_read else 'not '}read: {columns}. Without it, "
-            f"the error of gradient boosting for later training rows changes by {-gain:+.0%}. For "
-            f"the opposite, set train.growing to {'drop' if is_read else 'keep'}."
+            f"the error of gradient boosting for later training rows changes by {0.0 - gain:+.1%}. "
+            f"For the opposite, set train.growing to {'drop' if is_read else 'keep'}."
         )
         schema = schema if is_read else schema.without(growing)
     for name in outside if len(schema.features) > 1 else ():
@@ -66,8 +66,8 @@ def find_unread(folder: Path, schema: Schema, train: Train) -> Unread:
             setting = shlex.quote(f"train.ignore={json.dumps([*train.ignore, name])}")
             advice[name] = (
                 f"Leave out column {name}, whose test values are outside of the training values. "
-                f"Without it, the error of gradient boosting for later training rows (forward "
-                f"chaining) is {gain:.0%} lower: `dvc exp run -S {setting}`"
+                "Without it, the error of gradient boosting for later periods of the training rows "
+                f"is {gain:.0%} lower: `dvc exp run -S {setting}`"
             )
     return Unread(names=schema.ignore, message=message, advice=advice)
 

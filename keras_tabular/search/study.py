@@ -12,7 +12,7 @@ import optuna
 
 from keras_tabular.config.sections import Candidates, Evaluate, ResolvedTrain, Search
 from keras_tabular.core.errors import UserError
-from keras_tabular.evaluation.calibration import choose_threshold
+from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
 from keras_tabular.networks.backend import keras
 from keras_tabular.scoring.resampling import resampling_weights
 from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
@@ -129,6 +129,8 @@ def fold_predictions(
         predictions = Predictions(task, y, oof, weight, costs or 0.5, group, metrics, costs)
         if not task.has_threshold:
             return predictions
+        if (rule := params.threshold_rule) and len(np.unique(ensemble.fold)) > 1:
+            return cross_fit(rule, predictions, ensemble.fold)
         return predictions._replace(threshold=choose_threshold(params.threshold, predictions)[0])
 
     per_fold = sum(members.count for members in setup.train.members)
@@ -173,7 +175,7 @@ def summary(study: optuna.Study, score_name: str) -> str:
     )
     changes = best.user_attrs["changes"]
     if not changes:
-        return f"{text}\nIt has the current parameters, so no change is better."
+        return f"{text}\nIt has the current parameters: none of these trials is better."
     current = next((trial for trial in complete if not trial.user_attrs["changes"]), best)
     draws = np.array([trial.user_attrs["draws"] for trial in complete])
     gain = expected_gain(draws, complete.index(current), greater_is_better=greater_is_better)

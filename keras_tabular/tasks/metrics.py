@@ -80,7 +80,7 @@ def check_custom_metrics(metrics: Sequence[CustomMetric], deciding: str) -> None
             raise UserError(f"{where}: Two metrics are called {name}. Rename one of them.")
     if deciding.startswith(CUSTOM) and deciding.removeprefix(CUSTOM) not in names:
         problem = f"expected a metric of custom.py: METRICS, which has {names}, got {deciding}"
-        raise UserError(f"evaluate.metric in params.yaml: {problem}")
+        raise UserError(f"evaluate.metric or search.score in params.yaml: {problem}")
 
 
 BASELINES = {

@@ -158,3 +158,15 @@ def test_yes_and_no_are_texts_as_in_the_files_that_dvc_writes(tmp_path: Path) ->
     path = tmp_path / "params.yaml"
     path.write_text("{yes: no, on: 12:30, true: false, 007: 1_000}")
     assert read_yaml(path) == {"yes": "no", "on": "12:30", True: False, 7: 1000}
+
+
+def test_costs_without_a_number_are_a_mistake_of_their_own_form(tmp_path: Path) -> None:
+    for cost, message in (
+        ({}, r"cost other than 0"),
+        ({0: {1: 0}}, r"cost other than 0"),
+        ({0: {1: "x"}}, r"cost\.0\.1: expected a number, got 'x'"),
+        ({"false_negative": 5, "fp": 1}, r"unknown key"),
+    ):
+        with pytest.raises(UserError, match=message) as error:
+            write_and_load(tmp_path, change_value("evaluate.threshold", {"cost": cost}), "evaluate")
+        assert ("false_positive" in str(error.value)) == ("false_negative" in cost)

@@ -8,7 +8,7 @@ from keras_tabular.config.params import Params
 from keras_tabular.config.sections import Split, SplitRule
 from keras_tabular.experiments.advice import next_steps
 from keras_tabular.experiments.verdict import Check
-from keras_tabular.scoring.evaluation import Evaluation
+from keras_tabular.scoring.evaluation import Difference, Evaluation
 from tests.helpers import build_evaluation, build_schema, load_train_params
 
 NETWORKS = {
@@ -18,7 +18,9 @@ NETWORKS = {
 
 
 def baseline_check(status: Any, baseline: str = "gradient_boosting") -> Check:
-    return Check(rule=f"beat_baselines {baseline}", status=status, reason="a reason")
+    difference = Difference(value=0.0, low=-0.1, high=0.1)
+    rule, reason = f"beat_baselines {baseline}", "a reason"
+    return Check(rule=rule, status=status, reason=reason, difference=difference)
 
 
 PASS = baseline_check("pass")

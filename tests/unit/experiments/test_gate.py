@@ -333,3 +333,11 @@ def test_a_metric_that_should_be_high_can_decide() -> None:
     assert "logistic regression: 0.0100 to 0.0500 worse (ROC AUC 0.800 vs 0.830" in verdict.reason
     within_margin = ALL_BASELINES.model_copy(update={"margin": 0.1})
     assert run_gate(evaluation, within_margin).status == "pass"
+
+
+def test_a_metric_that_is_undefined_is_named() -> None:
+    evaluation = build_evaluation(primary_metrics=["roc_auc", "accuracy"], test={"accuracy": 0.7})
+    verdict = run_gate(evaluation, ALL_BASELINES)
+    assert verdict.headline == "ROC AUC is undefined on the test rows"
+    assert verdict.status == "undecided"
+    assert "ROC AUC is undefined" in verdict.reason

@@ -123,6 +123,6 @@ def test_the_summary_ends_with_the_command_for_the_best_trial() -> None:
     assert "0.400000, compared with 0.500000 now" in expectation
     changes = "-S 'train.networks.plain.units=[8]' -S train.networks.plain.l2=0.1"
     assert command == f"dvc exp run {changes}"
-    assert "no change is better" in summary(make_study(0.3, 0.4), "loss")
+    assert "none of these trials is better" in summary(make_study(0.3, 0.4), "loss")
     with pytest.raises(UserError, match="No trial has a loss"):
         summary(make_study(None, None), "loss")
