@@ -242,12 +242,12 @@ def format_conclusion(models: dict[str, ModelRepeats], label: str, sign: int, re
         is_usual = abs(model.present - model.mean) <= half_width(model.values, 1 + 1 / number)
         luck = "lucky" if sign * (model.present - model.mean) > 0 else "unlucky"
         luck = f", which is {'within chance' if is_usual else luck}"
-    others = "periods of the later half" if repeated == "period" else f"other {repeated}s"
+    repeats = "periods of the later half" if repeated == "period" else f"other {repeated}s"
     n_worse = sum(sign * (model.present - value) > 0 for value in model.values)
     numbers = (model.mean, model.deviation, *model.range, model.present)
     average, deviation, low, high, present = map(format_number, numbers)
     return (
-        f"{label} is {average} on average over {number} {others} (standard deviation "
+        f"{label} is {average} on average over {number} {repeats} (standard deviation "
         f"{deviation}, from {low} to {high}). It is better than that of {BASELINES[name]}, "
         f"{format_number(best.mean, model.mean)} on average, in {best.wins:.0%} of them{outcome}. "
         f"With {present}, the present {repeated} is better than {n_worse} of {number}{luck}."

@@ -90,8 +90,8 @@ def test_each_rule_of_a_split(rule: str, tmp_path: Path, monkeypatch: pytest.Mon
     repeated = {"time": "period", "column": "training"}.get(rule, "split")
     repeats = summarize("mae", REGRESSION, repeated, present, evaluations)
     assert repeats
-    others = "periods of the later half" if rule == "time" else f"other {repeated}s"
-    assert f"over 2 {others}" in repeats.conclusion
+    words = "periods of the later half" if rule == "time" else f"other {repeated}s"
+    assert f"over 2 {words}" in repeats.conclusion
     model, linear = repeats.models["model"], repeats.models["ridge"]
     assert len({*model.values, model.present}) == 3
     rows = [each.rows("test") for each in (present, *evaluations)]
