@@ -151,7 +151,6 @@ def score_file(
             thresholds = chosen["test"] | thresholds
     scored = score_and_resample(predictions._replace(custom_metrics=metrics))
     primary = result.choose_primary_metrics(predictions, scored, model.metadata, schema.weight)
-    primary = tuple(key for key in primary if key in scored.values) or primary[1:]
     scores = result.compare_with_baselines(scored, baselines, thresholds, primary)
     rows = len(predictions.y)
     warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]

@@ -28,7 +28,7 @@ from keras_tabular.scoring.uncertainty import ScoredPredictions, score_and_resam
 from keras_tabular.table import arrays
 from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import FILE, LINE, part_paths, read_parts, write_part
-from keras_tabular.tasks.metrics import COST, ROW_SETS, CustomMetric, deciding_metric
+from keras_tabular.tasks.metrics import COST, CUSTOM, ROW_SETS, CustomMetric, deciding_metric
 from keras_tabular.tasks.task import Task, Threshold
 from keras_tabular.training.out_of_fold import OutOfFold
 
@@ -222,7 +222,7 @@ def choose_primary_metrics(
     The latter are replaced by the main score if one has no interval on the test rows.
 
     Raises:
-        UserError: No row has a weight, or the project does not define the metric that decides.
+        UserError: No row has a weight.
     """
     if not test.predictions.weight.any():
         raise UserError(f"column {weight}: every row to score has a weight of 0")
@@ -231,7 +231,9 @@ def choose_primary_metrics(
     has_intervals = set(keys) <= test.intervals(keys).keys()
     keys = keys if has_intervals else (train.task.main_metric,)
     deciding = deciding_metric(metadata.metric, metadata.loss, metadata.costs)
-    return tuple(dict.fromkeys((deciding, *keys)))
+    # The command `score` does not compute the metrics of a project.
+    is_known = not deciding.startswith(CUSTOM) or test.predictions.custom_metrics
+    return tuple(dict.fromkeys((deciding, *keys) if is_known else keys))
 
 
 def compare_with_baselines(

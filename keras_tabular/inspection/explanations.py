@@ -77,8 +77,7 @@ def explain(
         plots = plot_data.compute_plots(test, increases)
     plot_data.write_plots(metrics / "plots", plots, test, row_keys(split / "test", schema))
     outside = columns.outside_training(differences, metadata.attribution)
-    advice = tuple(text for name, text in metadata.unread.advice.items() if name in outside)
-    update = {"outside_training": outside, "advice": advice}
+    update = {"outside_training": outside, "advice": metadata.unread.advice}
     return evaluation.model_copy(update=update | {"failed_explanations": failures})
 
 
