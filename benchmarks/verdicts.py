@@ -131,7 +131,8 @@ def compute_verdict(
     scored = uncertainty.score_and_resample(rows)
     scores = compare_with_baselines(scored, fitted, dict.fromkeys(fitted, 0.5), (key,))
     params = Params(gate=rules, split=SPLIT, train=TRAIN_PARAMS[loss])
-    evaluation = Evaluation(primary_metrics=(key,), scores=tuple(scores))
+    primary_metrics = deciding_metric("auto", loss, None), key
+    evaluation = Evaluation(primary_metrics=primary_metrics, scores=tuple(scores))
     verdict = evaluate_gate(evaluation, params, schema, {})
     endings = (deciding.NOTHING_LEARNT, deciding.TOO_FEW_ROWS)
     ending = next((text for text in endings if verdict.headline.endswith(text)), "")
@@ -261,7 +262,7 @@ def measure_broken_baselines(draws: int = 400) -> Iterator[Measurement]:
             )
             for model in (MODEL, boosted):
                 scores += score_records("cross_validation", model, {"loss": loss}, 2 * rows)
-            evaluation = Evaluation(primary_metrics=(task.main_metric,), scores=tuple(scores))
+            evaluation = Evaluation(primary_metrics=("loss",), scores=tuple(scores))
             broken += bool(deciding.DecidingScores(evaluation, task).find_breakdown(boosted))
         words = f"{share:g} of the variance, errors x {factor:.1f}"
         title = f"baseline, {task.name}, {words}, {rows} rows: broken"
