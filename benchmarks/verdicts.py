@@ -51,6 +51,7 @@ from keras_tabular.inspection.subgroups import compare_subgroups
 from keras_tabular.scoring import uncertainty
 from keras_tabular.scoring.evaluation import MODEL, Evaluation, score_records
 from keras_tabular.scoring.scores import Predictions
+from keras_tabular.tasks.metrics import deciding_metric
 
 PROJECT = Path(__file__).parents[1]
 TRAINING_ROWS = 2  # for each test row, as with `split.test_size: 0.33`
