@@ -29,7 +29,7 @@ def test_a_second_run_has_nothing_to_do_and_leaves_git_clean(
     assert check_output(folder, "git", "status", "--porcelain") == ""
     metrics = json.loads(check_output(folder, "dvc", "metrics", "show", "--json"))[""]["data"]
     assert [*metrics] == ["metrics/metrics.json"]
-    assert len(dict(flatten(metrics["metrics/metrics.json"]["data"]))) <= 12
+    assert len(dict(flatten(metrics["metrics/metrics.json"]["data"]))) <= 17
 
 
 @needs_committed_bytes

@@ -137,7 +137,7 @@ def test_a_rare_class_goes_through_evaluate_gate_and_report(
     run_stages(folder)
     call_command(folder, "report")
     output, scores, gate = capsys.readouterr().out, read_scores(folder), read_gate(folder)
-    assert scores.primary_metrics == ("macro.roc_auc", "macro.average_precision")
+    assert scores.primary_metrics == ("loss", "macro.roc_auc", "macro.average_precision")
     assert re.search(r"^ROC AUC: .* test rows \(95% CI 0\.", output, re.MULTILINE)
     assert f"\nGate: {gate['status']}. {gate['headline']}. {gate['reason']}.\n" in output
 
