@@ -64,8 +64,8 @@ Loader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
 Loader.add_implicit_resolver(BOOLEAN, re.compile("(true|True|TRUE|false|False|FALSE)$"), [*"tTfF"])
-integer = re.compile(r"[-+]?(0|[1-9][0-9_]*|0b[01_]+|0[0-7_]+|0x[0-9a-fA-F_]+)$")
-Loader.add_implicit_resolver(INTEGER, integer, [*"-+0123456789"])
+INTEGER_PATTERN = re.compile(r"[-+]?(0|[1-9][0-9_]*|0b[01_]+|0[0-7_]+|0x[0-9a-fA-F_]+)$")
+Loader.add_implicit_resolver(INTEGER, INTEGER_PATTERN, [*"-+0123456789"])
 
 
 def read_yaml(path: Path) -> Any:

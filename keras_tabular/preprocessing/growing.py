@@ -51,8 +51,10 @@ def find_unread(folder: Path, schema: Schema, train: Train) -> Unread:
         elif share >= MIN_SHARE_OUTSIDE:
             outside.append(name)
     message, advice = "", dict[str, str]()
+    error = later_error(rows, schema, train) if growing or outside else 0.0
     if growing and schema.without(growing).features:
-        gain = gain_without(growing, rows, schema, train)
+        error_without = later_error(rows, schema.without(growing), train)
+        gain = relative_gain(error, error_without)
         is_read = train.growing == "auto" and gain < 0
         columns = ", ".join(growing).replace("\x1f", ": ")
         message = (
@@ -60,9 +62,11 @@ def find_unread(folder: Path, schema: Schema, train: Train) -> Unread:
             f"the error of gradient boosting for later training rows changes by {0.0 - gain:+.1%}. "
             f"For the opposite, set train.growing to {'drop' if is_read else 'keep'}."
         )
-        schema = schema if is_read else schema.without(growing)
+        if not is_read:
+            schema, error = schema.without(growing), error_without
     for name in outside if len(schema.features) > 1 else ():
-        if (gain := gain_without([name], rows, schema, train)) >= MIN_GAIN:
+        gain = relative_gain(error, later_error(rows, schema.without([name]), train))
+        if gain >= MIN_GAIN:
             setting = shlex.quote(f"train.ignore={json.dumps([*train.ignore, name])}")
             advice[name] = (
                 f"Leave out column {name}, whose test values are outside of the training values. "
@@ -72,9 +76,8 @@ def find_unread(folder: Path, schema: Schema, train: Train) -> Unread:
     return Unread(names=schema.ignore, message=message, advice=advice)
 
 
-def gain_without(names: list[str], rows: pa.Table, schema: Schema, train: Train) -> float:
-    """Return the share by which `later_error` is lower without some columns, rounded."""
-    error, error_without = (later_error(rows, s, train) for s in (schema, schema.without(names)))
+def relative_gain(error: float, error_without: float) -> float:
+    """Return the share by which an error is lower without some columns, rounded."""
     return round(1 - error_without / max(error, 1e-300), 6)
 
 

@@ -67,7 +67,6 @@ class Setup:
     """
 
     def __init__(self, tables: Sequence[Path], schema: Schema, train: Train, build: Build) -> None:
-        self._arguments = tables, schema, train, build
         folder, *validation = tables
         keys, self.unread = read_fold_keys(folder), Unread(names=train.ignore)
         if keys and keys[0].dtype.kind == "f":  # rows were split by time
@@ -77,6 +76,8 @@ class Setup:
         task = schema.learning_task
         params = train.resolve_auto(sum(sizes), task, len(schema.features), possible)
         self.schema, self.train, self.task = schema, params, task
+        # A worker that gets this object does not find again what the model does not read.
+        self._arguments = tables, schema, params.model_copy(update={"growing": "keep"}), build
 
         labels = dataset.read_labels(folder, schema)
         self.y, self.weight = labels
