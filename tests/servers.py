@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.commands import start_command
+import pytest
+
+from tests.commands import run_command, start_command
 from tests.helpers import PROJECT
 
 PORT = re.compile(r"http://[\d.]+:(\d+)$")
@@ -19,6 +21,19 @@ ROW = {
     **{"Pregnancies": 6, "Glucose": 148, "BloodPressure": 72, "SkinThickness": 35},
     **{"Insulin": None, "BMI": 33.6, "DiabetesPedigreeFunction": 0.627, "Age": 50},
 }
+
+
+def run_after_mounts(folder: Path, mounts: str) -> tuple[str, ...]:
+    """Return the start of a command that sees other file systems; skip the test without them.
+
+    Args:
+        folder: The folder of the command.
+        mounts: Commands of a shell that mount them, in a namespace of their own.
+    """
+    start = ("unshare", "--map-root-user", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh")
+    if run_command(folder, *start, "true").returncode:
+        pytest.skip("no mount namespaces")
+    return start
 
 
 class Server(NamedTuple):

@@ -12,12 +12,10 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from threading import Thread
 
-import pytest
-
 from keras_tabular.projects.lock import locked_packages
 from tests.commands import check_output, run_command, start_command, wait_until
 from tests.helpers import PROJECT
-from tests.servers import ROW, Server, start_server
+from tests.servers import ROW, Server, run_after_mounts, start_server
 
 MODEL = "models/model.keras"
 PREFIX = "/models/diabetes"
@@ -130,10 +128,8 @@ def test_a_server_can_be_reached_when_it_is_ready(short_run: Path) -> None:
 def test_a_read_only_file_system_needs_a_temporary_folder(short_run: Path, tmp_path: Path) -> None:
     """The root is read-only in a mount namespace, except for a folder that TMPDIR names."""
     mounts = "mount -t tmpfs tmpfs scratch && mount -o remount,bind,ro /"
-    wrapper = ("unshare", "--map-root-user", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh")
     (tmp_path / "scratch").mkdir()
-    if run_command(tmp_path, *wrapper, "true").returncode:
-        pytest.skip("no mount namespaces")
+    wrapper = run_after_mounts(tmp_path, mounts)
     model, environment = str(short_run / MODEL), ("env", f"TMPDIR={tmp_path}/scratch")
     assert "Read-only" in run_command(tmp_path, *wrapper, "touch", "new").stderr
     with start_server(tmp_path, model, wrapper=(*wrapper, *environment)) as server:

@@ -18,7 +18,7 @@ import pytest
 import keras_tabular
 from tests.commands import call_command, check_output, run_command, wait_until
 from tests.projects import change_settings, copy_project
-from tests.servers import ROW, Server, start_server
+from tests.servers import ROW, Server, run_after_mounts, start_server
 
 LIMITS = ("--max-body", "0.05", "--allow-host", "*.example.org")
 LOG = ("--log", "answers", "--model-version", "v1.2.0")
@@ -212,10 +212,8 @@ def test_answers_are_sent_while_the_log_cannot_be_written(server: Server) -> Non
 def test_a_full_disk_and_its_repair_are_reported_once(short_run: Path, tmp_path: Path) -> None:
     """The log is on a disk of 16 kB in a mount namespace."""
     disk = "mount -t tmpfs -o size=16k tmpfs answers"
-    wrapper = ("unshare", "--map-root-user", "--mount", "sh", "-c", f'{disk} && exec "$@"', "sh")
     (tmp_path / "answers").mkdir()
-    if run_command(tmp_path, *wrapper, "true").returncode:
-        pytest.skip("no mount namespaces")
+    wrapper = run_after_mounts(tmp_path, disk)
     model = str(short_run / "models/model.keras")
     with start_server(tmp_path, model, *LOG, wrapper=wrapper) as server:
         folder = Path(f"/proc/{server.process.pid}/root{tmp_path}/answers")
