@@ -101,23 +101,26 @@ def make_reproducible(model: keras.Model, batch_size: int | None = None) -> kera
         batch_size: Number of rows of a training step; None for a model that only predicts.
     """
 
-    def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, keras.Model):
-            return make_reproducible(layer, batch_size)
-        if isinstance(layer, keras.layers.GlobalAveragePooling1D):
-            return OrderedMean(name=layer.name)
-        if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
-            return ReproducibleDense(layer, batch_size)
-        if batch_size:  # XLA compiles the whole step
-            return layer
-        name = type(layer).__name__
-        if name in APPROXIMATED_LAYERS:
-            return Substitute(layer, compile_by_xla(layer.call))
-        if name == "Sum" and layer.axis == [1] and layer.keepdims:  # see `add_temperature`
-            return Substitute(layer, partial(sum_on_grid, axis=1))
-        return layer
-
+    replace = partial(replace_layer, batch_size=batch_size)
     return keras.models.clone_model(model, clone_function=replace)
+
+
+def replace_layer(layer: keras.layers.Layer, batch_size: int | None) -> keras.layers.Layer:
+    """Return a layer with the same weights that has the same bits on any CPU."""
+    if isinstance(layer, keras.Model):
+        return make_reproducible(layer, batch_size)
+    if isinstance(layer, keras.layers.GlobalAveragePooling1D):
+        return OrderedMean(name=layer.name)
+    if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
+        return ReproducibleDense(layer, batch_size)
+    if batch_size:  # XLA compiles the whole step
+        return ThreefryDropout(layer) if type(layer) is keras.layers.Dropout else layer
+    name = type(layer).__name__
+    if name in APPROXIMATED_LAYERS:
+        return Substitute(layer, compile_by_xla(layer.call))
+    if name == "Sum" and layer.axis == [1] and layer.keepdims:  # see `add_temperature`
+        return Substitute(layer, partial(sum_on_grid, axis=1))
+    return layer
 
 
 class ReproducibleDense(keras.layers.Layer):
@@ -126,11 +129,14 @@ class ReproducibleDense(keras.layers.Layer):
     Args:
         layer: The layer with the weights.
         batch_size: Number of rows of a training step; None for a layer that only predicts.
+        left_out: The inputs that it does not read in training: rows of the kernel.
     """
 
-    def __init__(self, layer: keras.layers.Layer, batch_size: int | None) -> None:
+    def __init__(
+        self, layer: keras.layers.Layer, batch_size: int | None, left_out: slice = slice(0, 0)
+    ) -> None:
         super().__init__(name=layer.name)
-        self.layer, self._batch_size = layer, batch_size
+        self.layer, self.batch_size, self.left_out = layer, batch_size, left_out
         self._equation = getattr(layer, "equation", "bk,kn->bn")
         penalty = layer.kernel.regularizer
         if batch_size and type(penalty) is keras.regularizers.L2:
@@ -142,19 +148,47 @@ class ReproducibleDense(keras.layers.Layer):
         return self.layer.compute_output_shape(input_shape)
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        kernel, activation = self.layer.kernel, self.layer.activation
+        activation = self.layer.activation
         if activation is keras.activations.softmax:
             activation = softmax
         biases = [] if self.layer.bias is None else [keras.ops.convert_to_tensor(self.layer.bias)]
-        if not self._batch_size:
-            x = sum(biases, prediction_product(self._equation, inputs, kernel))
+        if not self.batch_size:
+            x = sum(biases, prediction_product(self._equation, inputs, self.layer.kernel))
             is_same = activation in ACTIVATIONS_WITHOUT_APPROXIMATION
             return activation(x) if is_same else compile_activation(activation)(x)
-        shape = self.compute_output_shape(inputs.shape)[1:]
-        biases = [tf.broadcast_to(bias, shape) for bias in biases]
-        kernel = keras.ops.convert_to_tensor(kernel)
-        x = training_product(self._equation, inputs, kernel, self._batch_size, *biases)
-        return activation(x)
+        shape = self.compute_output_shape(keras.tree.map_structure(lambda x: x.shape, inputs))
+        biases = [tf.broadcast_to(bias, shape[1:]) for bias in biases]
+        return activation(self.multiply(inputs, *biases))
+
+    def multiply(self, inputs: Any, *bias: tf.Tensor) -> tf.Tensor:
+        """Compute the product of a training step, and add the bias, if there is one."""
+        kernel, left_out = keras.ops.convert_to_tensor(self.layer.kernel), self.left_out
+        if left_out.stop > left_out.start:
+            kernel = tf.concat([kernel[: left_out.start], kernel[left_out.stop :]], axis=0)
+        return training_product(self._equation, inputs, kernel, self.batch_size, *bias)
+
+
+class ThreefryDropout(keras.layers.Layer):
+    """A `Dropout` whose random numbers take a third of the time, with the same seeds.
+
+    They are the generator Threefry of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"
+    (2011). XLA's code for Philox, which Keras uses, is slower.
+    """
+
+    def __init__(self, layer: keras.layers.Dropout) -> None:
+        super().__init__(name=layer.name)
+        self.layer = layer
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def call(self, inputs: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
+        if not training or not self.layer.rate:
+            return inputs
+        seed = self.layer.seed_generator.next()
+        return tf.nn.experimental.stateless_dropout(
+            inputs, self.layer.rate, seed, "threefry", self.layer.noise_shape
+        )
 
 
 class Substitute(keras.Operation):
@@ -194,7 +228,7 @@ def training_product(
         bias: One tensor to add to each row, or none.
     """
     x_axes, kernel_axes, product_axes = equation.replace("->", ",").split(",")
-    bits = _operand_bits(max(batch_size, *kernel.shape))
+    bits = operand_bits(max(batch_size, *kernel.shape))
 
     def float32_einsum(equation: str, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.einsum(equation, a, b), tf.float32)
@@ -204,10 +238,7 @@ def training_product(
         x, kernel = (round_to_bits(a, bits, tf.reduce_max(tf.abs(a))) for a in (x, kernel))
 
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
-            # With absolute values, XLA would compute `upstream` again for each use, which takes 0.5
-            # of the 1.6 ms of a step with 1,024 rows and 600 units.
-            largest = tf.maximum(tf.reduce_max(upstream), -tf.reduce_min(upstream))
-            upstream = round_to_bits(upstream, bits, largest)
+            upstream = round_to_bits(upstream, bits, largest_magnitude(upstream))
             return [
                 float32_einsum(f"{product_axes},{kernel_axes}->{x_axes}", upstream, kernel),
                 float32_einsum(f"{x_axes},{product_axes}->{kernel_axes}", x, upstream),
@@ -243,7 +274,7 @@ def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
         values = _arrange_axes(values, axes, order)
         summed = [order.index(axis) for axis in summed_axes]
         largest = tf.reduce_max(tf.abs(values), summed, keepdims=True)
-        return round_to_bits(values, _operand_bits(terms), largest)
+        return round_to_bits(values, operand_bits(terms), largest)
 
     with tf.init_scope():  # once: in each call it would take half of the time of a single row
         weights = round_operand(keras.ops.convert_to_tensor(kernel), kernel_axes, kernel_order)
@@ -258,9 +289,16 @@ def _arrange_axes(values: tf.Tensor, axes: str, wanted: str) -> tf.Tensor:
     return values[tuple(slice(None) if axis in axes else None for axis in wanted)]
 
 
-def _operand_bits(terms: int) -> int:
+def operand_bits(terms: int) -> int:
     """Return to how many bits operands are rounded, so that a sum of products is exact."""
     return (FLOAT64_BITS - math.ceil(math.log2(max(terms, 2)))) // 2
+
+
+def largest_magnitude(values: tf.Tensor) -> tf.Tensor:
+    """Return the largest absolute value of a tensor."""
+    # With absolute values, XLA would compute `values` again for each use, which takes 0.5 of the
+    # 1.6 ms of a step with 1,024 rows and 600 units.
+    return tf.maximum(tf.reduce_max(values), -tf.reduce_min(values))
 
 
 def round_to_bits(values: tf.Tensor, bits: int, largest: tf.Tensor) -> tf.Tensor:

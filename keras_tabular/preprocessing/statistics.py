@@ -78,6 +78,15 @@ class Statistics:
     target: Scaling
     target_range: tuple[float, float]
 
+    @property
+    def one_hot_sizes(self) -> dict[str, int]:
+        """Number of one-hot columns of each category column, the smallest first."""
+        sizes = {
+            name: len(vocabulary) + (name in self.columns_with_missing)
+            for name, vocabulary in self.vocabularies.items()
+        }
+        return dict(sorted(sizes.items(), key=lambda item: item[1]))
+
 
 def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
     """Compute the statistics of the training rows.

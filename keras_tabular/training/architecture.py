@@ -11,7 +11,8 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ResolvedNetwork, ResolvedTrain
 from keras_tabular.core.errors import UserError, truncate
 from keras_tabular.networks.backend import keras, tf
-from keras_tabular.networks.reproducible import MeanAbsoluteError, MeanLoss, make_reproducible
+from keras_tabular.networks.lookups import add_lookups
+from keras_tabular.networks.reproducible import MeanAbsoluteError, MeanLoss
 from keras_tabular.networks.stacking import is_stackable
 from keras_tabular.preprocessing import features
 from keras_tabular.preprocessing.features import ColumnSample
@@ -70,6 +71,10 @@ class Architecture:
         """The compiled graphs of all its networks, made before the first one trains."""
         return Trainer(self.build_compiled(self._train.seed), self.params.batch_size)
 
+    @cached_property
+    def _compact_features(self) -> keras.Model:
+        return features.build_features(self._columns, self.params, is_compact=True)
+
     def _build(self) -> keras.Model:
         inputs = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
         return keras.Model(inputs, self._build_layers(inputs, self.params, self._schema))
@@ -93,9 +98,12 @@ class Architecture:
             scales = features.initial_scales(self._columns, params, x, y)
             model.get_layer("scale").kernel.assign(scales)
         inputs = keras.Input(self.features.input_shape[1:])
-        trained = make_reproducible(model, params.batch_size) if train.exact else model
+        trained, read = model, self.features
+        if train.exact:
+            one_hot = features.find_one_hot(self._columns, params)
+            trained, read = add_lookups(model, params.batch_size, one_hot), self._compact_features
         flat = optimizer.FlatModel(trained, optimizer.learning_rate_factors(model, params))
-        compiled = keras.Model(inputs, flat(self.features(inputs)))
+        compiled = keras.Model(inputs, flat(read(inputs)))
         name = self._task.training_metric
         metric = MeanAbsoluteError(name) if name == "mean_absolute_error" else name
         compiled.compile(

@@ -18,6 +18,7 @@ from keras_tabular.training import dataset
 from keras_tabular.training.architecture import Architecture, Build
 from keras_tabular.training.folds import draw_folds, possible_folds, read_fold_keys
 
+MIN_CATEGORIES = 16  # of a column that is looked up; a product with fewer zeros is faster
 MAX_ROWS_FOR_QUANTILES = 100_000  # training rows; each part has its rows in random order
 
 
@@ -99,8 +100,11 @@ class Setup:
             self._validation = dataset.TableDataset(validation[0], self.preprocessor, val_labels)
 
         sample = np.asarray(self.dataset.parts[0]().x[:MAX_ROWS_FOR_QUANTILES])
-        n_numbers = len(self.preprocessor.statistics.scalings)
-        columns = ColumnSample(sample, n_numbers, n_rows=len(self.y))
+        statistics = self.preprocessor.statistics
+        sizes = [size for size in statistics.one_hot_sizes.values() if size >= MIN_CATEGORIES]
+        # Behind the columns of the largest category columns, there is only one for each text.
+        start = self.preprocessor.layers.output.shape[1] - len(statistics.texts) - sum(sizes)
+        columns = ColumnSample(sample, len(statistics.scalings), len(self.y), start, tuple(sizes))
         self.architectures = {
             name: Architecture(name, params, schema, build, columns)
             for name in [members.network for members in params.members]

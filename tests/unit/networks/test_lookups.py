@@ -1,0 +1,72 @@
+"""A network that trains by lookups has the outputs and the gradients of the plain network."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from keras_tabular.config.sections import ResolvedNetwork
+from keras_tabular.networks.backend import keras, tf
+from keras_tabular.networks.lookups import add_lookups
+from keras_tabular.preprocessing.features import ColumnSample, build_features, find_one_hot
+from network import build
+from tests.helpers import REGRESSION, build_schema, load_train_params
+
+layers = keras.layers
+N_ROWS, SIZES = 50, (17, 30)
+RNG = np.random.default_rng(0)
+
+
+def make_columns(n_numbers: int, n_others: int) -> ColumnSample:
+    """Return numbers, other columns, two one-hot columns that may lack a 1, and a text's column."""
+    codes = [RNG.integers(0, size + 1, N_ROWS) for size in SIZES]
+    one_hot = [np.eye(size + 1)[code, :size] for size, code in zip(SIZES, codes, strict=True)]
+    numbers, others = RNG.normal(size=(N_ROWS, n_numbers)), RNG.normal(size=(N_ROWS, n_others))
+    if n_numbers:
+        numbers[:, 0] = numbers[:, 0].round()  # fewer bins than other columns
+    text = RNG.normal(size=(N_ROWS, 1 if n_others else 0))
+    values = np.concatenate([numbers, others, *one_hot, text], axis=1).astype(np.float32)
+    return ColumnSample(values, n_numbers, N_ROWS, n_numbers + n_others, SIZES)
+
+
+def build_with_skip_connection(
+    inputs: list[keras.KerasTensor], network: ResolvedNetwork, schema: Any
+) -> keras.KerasTensor:
+    """Read every input in several ways, also in some that no lookup exists for."""
+    flat = layers.Concatenate()([layers.Flatten()(tensor) for tensor in inputs])
+    scaled = layers.EinsumDense("bd,d->bd", inputs[-1].shape[1:], name="scale")(inputs[-1])
+    hidden = layers.Dense(5, "tanh")(layers.Concatenate()([scaled, inputs[-1]]))
+    both = layers.Add()([layers.Dense(5)(scaled), layers.Dense(5)(inputs[-1] * 2), hidden])
+    return layers.Dense(1)(layers.Concatenate()([flat, both]))
+
+
+@pytest.mark.parametrize("build_layers", [build, build_with_skip_connection])
+@pytest.mark.parametrize("n_others", [3, 0])
+@pytest.mark.parametrize("architecture", ["realmlp", "plain", "realmlp without numbers"])
+def test_lookups_change_neither_outputs_nor_gradients(
+    architecture: str, n_others: int, build_layers: Callable[..., keras.KerasTensor]
+) -> None:
+    columns = make_columns(0 if "without" in architecture else 4, n_others)
+    train = load_train_params().resolve_auto(N_ROWS, REGRESSION, 6)
+    network = train.networks[architecture.split()[0]]
+    features = build_features(columns, network)
+    inputs = [keras.Input(tensor.shape[1:]) for tensor in features.outputs]
+    plain = keras.Model(inputs, build_layers(inputs, network, build_schema("regression")))
+    for weight in plain.trainable_weights:
+        weight.assign(RNG.normal(size=weight.shape))
+    compact = build_features(columns, network, is_compact=True)
+    trained = add_lookups(plain, N_ROWS, find_one_hot(columns, network))
+
+    def gradients(model: keras.Model, read: keras.Model) -> list[tf.Tensor]:
+        weights = [tf.convert_to_tensor(weight) for weight in plain.trainable_weights]
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            with keras.StatelessScope(zip(plain.trainable_weights, weights, strict=True)):
+                output = model(read(columns.values))
+            loss = tf.reduce_sum(tf.square(output))
+        return [output, *tape.gradient(loss, weights)]
+
+    for ours, expected in zip(gradients(trained, compact), gradients(plain, features), strict=True):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5 * scale)
