@@ -54,7 +54,7 @@ try:
 
     hide_pandas()
     # TensorFlow splits a sum into a piece for each thread, so their number is the same everywhere.
-    tf.config.threading.set_intra_op_parallelism_threads(4)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
     if os.environ.get("TABULAR_GPU") != "1":
         tf.config.set_visible_devices([], "GPU")  # a GPU adds up in another order
     tf.config.list_logical_devices()  # starts the devices, which also write messages

@@ -135,10 +135,8 @@ def add_lookups(model: keras.Model, batch_size: int, one_hot: OneHot | None) -> 
                 return output
             if isinstance(layer, keras.layers.Dense):
                 return LookupDense(layer, batch_size, one_hot, scale)([columns, codes])
-        is_short = [id(tensor) in places or id(tensor) in compact for tensor in tensors]
-        tensors = [
-            expand(id(t)) if short else t for t, short in zip(tensors, is_short, strict=True)
-        ]
+        known = places | compact
+        tensors = [expand(id(tensor)) if id(tensor) in known else tensor for tensor in tensors]
         args = keras.tree.pack_sequence_as(args, tensors)
         return replace_layer(layer, batch_size)(*args, **kwargs)
 
@@ -248,17 +246,15 @@ def bin_product(
     @tf.custom_gradient
     def forward(kernel: tf.Tensor, *bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
         kernel = round_to_bits(kernel, bits, largest_magnitude(kernel))
-        before = tf.cumsum(kernel, axis=1, exclusive=True)
-        tables = tf.reshape(tf.concat([before, kernel], axis=2), [-1, 2 * shape[2]])
-        before, at_place = tf.split(tf.gather(tables, row), 2, axis=2)
+        tables = (tf.cumsum(kernel, axis=1, exclusive=True), kernel)
+        before, at_place = (tf.gather(tf.reshape(t, [-1, shape[2]]), row) for t in tables)
 
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             upstream = round_to_bits(upstream, bits, largest_magnitude(upstream))
-            terms = tf.reshape(
-                tf.concat([upstream, share * upstream], axis=2), [-1, tables.shape[1]]
+            whole, shares = (
+                tf.reshape(tf.math.unsorted_segment_sum(t, row, shape[0] * shape[1]), shape)
+                for t in (upstream, share * upstream)
             )
-            sums = tf.math.unsorted_segment_sum(terms, tf.reshape(row, [-1]), tables.shape[0])
-            whole, shares = tf.split(tf.reshape(sums, [*shape[:2], -1]), 2, axis=2)
             of_kernel = tf.cumsum(whole, axis=1, exclusive=True, reverse=True) + shares
             sums = [of_kernel, *(tf.reduce_sum(upstream, axis=0) for _ in bias)]
             return [tf.cast(values, tf.float32) for values in sums]
