@@ -10,6 +10,7 @@ that are 0, and are as exact.
 compact inputs, as `features.build_features` computes them.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -171,12 +172,13 @@ class LookupDense(ReproducibleDense):
     ) -> None:
         super().__init__(layer, batch_size, one_hot.columns)
         self._values = one_hot.values[:, None]
-        self._scale = lambda: scale  # a function, or Keras would take it for a part of this layer
+        # A function, or Keras would take it for a part of this layer.
+        self._scale: Callable[[], keras.layers.Layer | None] = lambda: scale
 
-    def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
+    def compute_output_shape(self, input_shape: Any) -> Shape:
         return super().compute_output_shape(input_shape[0])
 
-    def multiply(self, inputs: list[tf.Tensor], *bias: tf.Tensor) -> tf.Tensor:
+    def multiply(self, inputs: Any, *bias: tf.Tensor) -> tf.Tensor:
         columns, codes = inputs
         rows = ops.convert_to_tensor(self.layer.kernel)[self.left_out] * self._values
         if scale := self._scale():

@@ -138,7 +138,7 @@ class ReproducibleDense(keras.layers.Layer):
         self, layer: keras.layers.Layer, batch_size: int | None, left_out: slice = slice(0, 0)
     ) -> None:
         super().__init__(name=layer.name)
-        self.layer, self.batch_size, self.left_out = layer, batch_size, left_out
+        self.layer, self.batch_size, self.left_out = layer, batch_size or 0, left_out
         self._equation = getattr(layer, "equation", "bk,kn->bn")
         penalty = layer.kernel.regularizer
         if batch_size and type(penalty) is keras.regularizers.L2:

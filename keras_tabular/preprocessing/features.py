@@ -76,7 +76,7 @@ def build_features(
         scaled = keras.layers.Rescaling(scale.tolist(), (-median * scale).tolist())(scaled)
         scaled = smooth_clip(scaled, ops)
         values = smooth_clip((values - median) * scale, np)
-    if not has_bins(columns, network):
+    if not network.embedding or not n_numbers:
         return keras.Model(inputs, [ops.concatenate([scaled, *codes], axis=1) if codes else scaled])
     numbers, other_columns = scaled[:, :n_numbers], scaled[:, n_numbers:]
     low, slope = quantile_bins(values[:, :n_numbers], network.embedding.bins)
@@ -99,13 +99,8 @@ def find_one_hot(columns: ColumnSample, network: ResolvedNetwork) -> OneHot | No
     values = np.ones(sum(columns.sizes), np.float32)
     if network.robust_scaling:
         values = smooth_clip(robust_statistics(columns)[1][columns.one_hot], np)
-    start = columns.start - (columns.n_numbers if has_bins(columns, network) else 0)
+    start = columns.start - (columns.n_numbers if network.embedding else 0)
     return OneHot(start, values, len(columns.sizes))
-
-
-def has_bins(columns: ColumnSample, network: ResolvedNetwork) -> bool:
-    """Return whether a network embeds numbers by their bins."""
-    return bool(network.embedding and columns.n_numbers)
 
 
 def robust_statistics(columns: ColumnSample) -> tuple[np.ndarray, np.ndarray]:
