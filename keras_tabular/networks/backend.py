@@ -54,6 +54,8 @@ try:
 
     hide_pandas()
     # TensorFlow splits a sum into a piece for each thread, so their number is the same everywhere.
+    # Networks and parts of a table are worked on at the same time. With more threads for each, a
+    # step of training would take a third longer.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     if os.environ.get("TABULAR_GPU") != "1":
         tf.config.set_visible_devices([], "GPU")  # a GPU adds up in another order

@@ -8,7 +8,8 @@ where (modules are those of `keras_tabular`):
 Arithmetic of the networks
   - Order of the additions in a matrix product, which depends on the CPU and on the threads.
     Operands are rounded so that every sum of products is exact in float64, in any order:
-    `networks.reproducible.training_product`, `networks.reproducible.prediction_product`.
+    `networks.reproducible.training_product`, `networks.reproducible.prediction_product`, and
+    `networks.lookups` for one-hot columns and bins.
   - Order of the additions in losses, the absolute error, L2 penalties and softmax. Values are
     rounded to a grid on which sums are exact: `networks.reproducible.sum_on_grid`. The members of
     an ensemble are added in their order: `networks.reproducible.OrderedMean`.
@@ -21,8 +22,8 @@ Arithmetic of the networks
   - Which other rows are in a batch that a saved model predicts. Each row is rounded by itself, and
     one graph serves all batch sizes: `networks.reproducible.prediction_product`,
     `model_file.saved_model.SavedModel`.
-  - Number of TensorFlow's and OpenBLAS's threads, oneDNN's kernels, and GPUs. The numbers are
-    fixed, oneDNN is off, and a GPU is hidden unless `TABULAR_GPU` is 1: `networks.backend`,
+  - Number of TensorFlow's and OpenBLAS's threads, oneDNN's kernels, and GPUs. An operation has one
+    thread, oneDNN is off, and a GPU is hidden unless `TABULAR_GPU` is 1: `networks.backend`,
     `core.process`.
 Arithmetic of the preparation
   - Sums over the training rows. NumPy and Arrow have one order for them on all CPUs, and parts of a

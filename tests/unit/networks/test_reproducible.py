@@ -135,6 +135,26 @@ def test_a_loss_and_its_gradient_equal_those_of_keras(keras_loss: keras.losses.L
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-9)
 
 
+def test_dropout_keeps_its_share_of_values_anew_in_each_step() -> None:
+    layer = keras.layers.Dropout(0.3, seed=5)
+    dropout, values = reproducible.HashDropout(layer), np.ones((400, 500), np.float32)
+    steps = np.array([dropout(values, training=True) for _ in range(3)])
+    kept = steps != 0
+    np.testing.assert_allclose(steps[kept], 1 / 0.7, rtol=1e-6)
+    for axis in (1, 2):  # of a column and of a row
+        spread = np.sqrt(0.3 * 0.7 / kept.shape[axis])
+        assert abs(kept.mean(axis=axis) - 0.7).max() < 5 * spread
+    for one, other in [
+        (kept[0], kept[1]),
+        (kept[0, 1:], kept[0, :-1]),
+        (kept[0].T[1:], kept[0].T[:-1]),
+    ]:
+        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] == pytest.approx(0, abs=0.01)
+    layer.seed_generator.state.assign([5, 0])
+    np.testing.assert_array_equal(dropout(values, training=True), steps[0])
+    np.testing.assert_array_equal(dropout(values), values)
+
+
 def test_xla_hands_no_reduction_to_a_library_that_is_built_at_the_first_execution() -> None:
     """Two threads that built one at once ended the process; and its kernels depend on the CPU."""
     compiled: Any = reproducible.compile_by_xla(reproducible.softmax)
