@@ -132,15 +132,12 @@ class ReproducibleDense(keras.layers.Layer):
     Args:
         layer: The layer with the weights.
         batch_size: Number of rows of a training step; None for a layer that only predicts.
-        left_out: The inputs that it does not read in training: rows of the kernel.
     """
 
-    def __init__(
-        self, layer: keras.layers.Layer, batch_size: int | None, left_out: slice = slice(0, 0)
-    ) -> None:
+    def __init__(self, layer: keras.layers.Layer, batch_size: int | None) -> None:
         super().__init__(name=layer.name)
-        self.layer, self.batch_size, self.left_out = layer, batch_size or 0, left_out
-        self._equation = getattr(layer, "equation", "bk,kn->bn")
+        self.layer, self.batch_size = layer, batch_size or 0
+        self.equation = getattr(layer, "equation", "bk,kn->bn")
         penalty = layer.kernel.regularizer
         if batch_size and type(penalty) is keras.regularizers.L2:
             layer.kernel.regularizer = lambda kernel: (
@@ -151,24 +148,21 @@ class ReproducibleDense(keras.layers.Layer):
         return self.layer.compute_output_shape(input_shape)
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        activation = self.layer.activation
+        kernel, activation = self.layer.kernel, self.layer.activation
         if activation is keras.activations.softmax:
             activation = softmax
         biases = [] if self.layer.bias is None else [keras.ops.convert_to_tensor(self.layer.bias)]
         if not self.batch_size:
-            x = sum(biases, prediction_product(self._equation, inputs, self.layer.kernel))
+            x = sum(biases, prediction_product(self.equation, inputs, kernel))
             is_same = activation in ACTIVATIONS_WITHOUT_APPROXIMATION
             return activation(x) if is_same else compile_activation(activation)(x)
-        shape = self.compute_output_shape(keras.tree.map_structure(lambda x: x.shape, inputs))
-        biases = [tf.broadcast_to(bias, shape[1:]) for bias in biases]
-        return activation(self.multiply(inputs, *biases))
+        shape = self.compute_output_shape(inputs.shape)[1:]
+        biases = [tf.broadcast_to(bias, shape) for bias in biases]
+        return activation(self.multiply(inputs, keras.ops.convert_to_tensor(kernel), *biases))
 
-    def multiply(self, inputs: Any, *bias: tf.Tensor) -> tf.Tensor:
-        """Compute the product of a training step, and add the bias, if there is one."""
-        kernel, left_out = keras.ops.convert_to_tensor(self.layer.kernel), self.left_out
-        if left_out.stop > left_out.start:
-            kernel = tf.concat([kernel[: left_out.start], kernel[left_out.stop :]], axis=0)
-        return training_product(self._equation, inputs, kernel, self.batch_size, *bias)
+    def multiply(self, x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tf.Tensor:
+        """Compute the product of a training step."""
+        return training_product(self.equation, x, kernel, self.batch_size, *bias)
 
 
 class HashDropout(keras.layers.Layer):

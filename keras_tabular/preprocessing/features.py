@@ -7,7 +7,6 @@ import numpy as np
 
 from keras_tabular.config.sections import ResolvedNetwork
 from keras_tabular.networks.backend import keras
-from keras_tabular.networks.lookups import OneHot
 
 ops = keras.ops
 LEAST_SCALE = 0.05  # first scale of a column of noise
@@ -24,8 +23,8 @@ class ColumnSample(NamedTuple):
             come first; then the columns of 0 and 1, then the encoded texts.
         n_numbers: Number of number columns.
         n_rows: Number of all training rows.
-        start: Number of columns before the one-hot columns of large category columns.
-        sizes: Number of one-hot columns of each of these.
+        start: Number of columns before the one-hot columns that a training step looks up.
+        sizes: Number of one-hot columns of each column of the table that is looked up.
     """
 
     values: np.ndarray
@@ -36,13 +35,11 @@ class ColumnSample(NamedTuple):
 
     @property
     def one_hot(self) -> slice:
-        """The one-hot columns of large category columns, which are neighbours."""
+        """The one-hot columns that a training step looks up, which are neighbours."""
         return slice(self.start, self.start + sum(self.sizes))
 
 
-def build_features(
-    columns: ColumnSample, network: ResolvedNetwork, *, is_compact: bool = False
-) -> keras.Model:
+def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Model:
     """Build the model that turns prepared columns into what the layers of a network read.
 
     It has no weights. Its constants are statistics of the sample:
@@ -53,61 +50,42 @@ def build_features(
       numerical features in tabular deep learning", 2022, arXiv 2203.05556):
       clip((z - low) / (high - low), 0, 1) for each bin.
 
-    Args:
-        is_compact: Whether to return what `networks.lookups.add_lookups` reads: `bin_places` in
-            place of bins, and `category_codes`, behind the other columns, in place of the one-hot
-            columns.
-
     Returns:
         A model from columns, shape (rows, width), to the same shape. With an embedding, the model
         returns the numbers, shape (rows, numbers), their bins, shape (rows, numbers, bins), and the
         other columns, if there are any.
     """
-    values, n_numbers = columns.values, columns.n_numbers
+    values, n_numbers, one_hot = columns.values, columns.n_numbers, columns.one_hot
     inputs = scaled = keras.Input(values.shape[1:])
-    median, scale = robust_statistics(columns)
-    codes = []
-    if is_compact and columns.sizes:
-        one_hot = columns.one_hot
-        codes = [category_codes(inputs[:, one_hot], columns.sizes)]
-        scaled = ops.concatenate([inputs[:, : one_hot.start], inputs[:, one_hot.stop :]], axis=1)
-        values, median, scale = (np.delete(a, one_hot, axis=-1) for a in (values, median, scale))
     if network.robust_scaling:
-        scaled = keras.layers.Rescaling(scale.tolist(), (-median * scale).tolist())(scaled)
-        scaled = smooth_clip(scaled, ops)
+        median, scale = robust_statistics(columns)
+        scaled = scale_columns(inputs, median, scale)
+        if columns.sizes:  # lookups need no others of the scaled columns
+            ends = slice(one_hot.start), slice(one_hot.stop, None)
+            before, after = (scale_columns(inputs[:, s], median[s], scale[s]) for s in ends)
+            looked_up = inputs[:, one_hot] * smooth_clip(scale[one_hot], np)
+            scaled = ops.concatenate([before, looked_up, after], axis=1)
         values = smooth_clip((values - median) * scale, np)
     if not network.embedding or not n_numbers:
-        return keras.Model(inputs, [ops.concatenate([scaled, *codes], axis=1) if codes else scaled])
+        return keras.Model(inputs, [scaled])
     numbers, other_columns = scaled[:, :n_numbers], scaled[:, n_numbers:]
     low, slope = quantile_bins(values[:, :n_numbers], network.embedding.bins)
-    if is_compact:
-        bins = bin_places(numbers, low, slope)
-    else:
-        bins = ops.clip((ops.expand_dims(numbers, 2) - low) * slope, 0, 1)
-    outputs = [numbers, bins]
-    if codes:
-        outputs.append(ops.concatenate([other_columns, *codes], axis=1))
-    elif other_columns.shape[1]:
+    outputs = [numbers, ops.clip((ops.expand_dims(numbers, 2) - low) * slope, 0, 1)]
+    if other_columns.shape[1]:
         outputs.append(other_columns)
     return keras.Model(inputs, outputs)
 
 
-def find_one_hot(columns: ColumnSample, network: ResolvedNetwork) -> OneHot | None:
-    """Find the one-hot columns in the last output of `build_features`."""
-    if not columns.sizes:
-        return None
-    values = np.ones(sum(columns.sizes), np.float32)
-    if network.robust_scaling:
-        values = smooth_clip(robust_statistics(columns)[1][columns.one_hot], np)
-    start = columns.start - (columns.n_numbers if network.embedding else 0)
-    return OneHot(start, values, len(columns.sizes))
+def scale_columns(x: Any, median: np.ndarray, scale: np.ndarray) -> Any:
+    """Build the layers of the robust scaling of columns, shape (rows, width)."""
+    return smooth_clip(keras.layers.Rescaling(scale.tolist(), (-median * scale).tolist())(x), ops)
 
 
 def robust_statistics(columns: ColumnSample) -> tuple[np.ndarray, np.ndarray]:
     """Return the median and the scale of each column: float32, shape (width,).
 
     The scale is 1 / IQR, or 2 / (max - min) where the quartiles are equal, or 0 for a constant
-    column. The median of one-hot columns is taken as 0, so that they stay 0 for most rows.
+    column. The median of one-hot columns that are looked up is taken as 0, so that a 0 stays 0.
     """
     sample = columns.values
     low, median, high = np.quantile(sample, [0.25, 0.5, 0.75], axis=0)
@@ -139,41 +117,6 @@ def quantile_bins(sample: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarra
         low[column, :n_bins] = edges[:-1]
         slope[column, :n_bins] = 1 / np.diff(edges)
     return low, slope
-
-
-def bin_places(numbers: Any, low: np.ndarray, slope: np.ndarray) -> Any:
-    """Compute which bin a number is in, and which share of it is below the number.
-
-    Args:
-        numbers: Shape (rows, numbers).
-        low: Lower edges, shape (numbers, bins).
-        slope: 1 / width of each bin, or 0 for a bin that a column does not have.
-
-    Returns:
-        A tensor of shape (rows, numbers, 2).
-    """
-    # Edges of bins that a column does not have are infinite, and the first edge is not compared.
-    edges = np.where(slope > 0, low, np.inf)[:, 1:]
-    place = ops.sum(ops.cast(ops.expand_dims(numbers, 2) >= edges, "int32"), axis=2)
-    index = place + np.arange(len(low)) * low.shape[1]
-    share = (numbers - ops.take(low.ravel(), index)) * ops.take(slope.ravel(), index)
-    return ops.stack([ops.cast(place, "float32"), ops.clip(share, 0, 1)], axis=2)
-
-
-def category_codes(one_hot: Any, sizes: tuple[int, ...]) -> Any:
-    """Return the number of the column that is 1 among those of each size, or n for none.
-
-    Args:
-        one_hot: Columns of 0 and 1, shape (rows, n), of which those of each size are neighbours.
-
-    Returns:
-        A tensor of float32, shape (rows, sizes).
-    """
-    width = sum(sizes)
-    # A product with at most one number that is not 0 is exact.
-    group = np.repeat(np.arange(len(sizes)), sizes)
-    numbers = (np.arange(width) - width)[:, None] * (group[:, None] == np.arange(len(sizes)))
-    return ops.matmul(one_hot, numbers.astype(np.float32)) + width
 
 
 def initial_scales(

@@ -56,8 +56,7 @@ def preprocess_columns(
         outputs += [dates.cyclic_encoding(parts[part], part) for part in cyclic]
         if train.missing_indicators and name in statistics.columns_with_missing:
             outputs.append(ops.cast(is_missing[name], "float32"))
-    for name in statistics.one_hot_sizes:
-        vocabulary = statistics.vocabularies[name]
+    for name, vocabulary in statistics.vocabularies.items():
         has_missing = name in statistics.columns_with_missing
         outputs.append(one_hot(inputs[name], vocabulary, has_missing, columns[name]))
     outputs += [one_hot(inputs[name], [], True, columns[name]) for name in statistics.texts]

@@ -80,12 +80,9 @@ class Statistics:
 
     @property
     def one_hot_sizes(self) -> dict[str, int]:
-        """Number of one-hot columns of each category column, the smallest first."""
-        sizes = {
-            name: len(vocabulary) + (name in self.columns_with_missing)
-            for name, vocabulary in self.vocabularies.items()
-        }
-        return dict(sorted(sizes.items(), key=lambda item: item[1]))
+        """Number of one-hot columns of each category column."""
+        missing = self.columns_with_missing
+        return {name: len(known) + (name in missing) for name, known in self.vocabularies.items()}
 
 
 def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
@@ -136,6 +133,9 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
                 vocabulary = texts.fit_vocabulary(cells, train.max_tokens, train.text_length)
                 statistics.texts[name] = vocabulary
     statistics.scalings.update(part_scalings)  # after all number columns
+    # Those with most one-hot columns come last, so that those that are looked up are neighbours.
+    for name, _ in sorted(statistics.one_hot_sizes.items(), key=lambda item: item[1]):
+        statistics.vocabularies[name] = statistics.vocabularies.pop(name)
     return statistics
 
 

@@ -11,7 +11,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ResolvedNetwork, ResolvedTrain
 from keras_tabular.core.errors import UserError, truncate
 from keras_tabular.networks.backend import keras, tf
-from keras_tabular.networks.lookups import add_lookups
+from keras_tabular.networks.lookups import MarkLookups, add_lookups
 from keras_tabular.networks.reproducible import MeanAbsoluteError, MeanLoss
 from keras_tabular.networks.stacking import is_stackable
 from keras_tabular.preprocessing import features
@@ -71,10 +71,6 @@ class Architecture:
         """The compiled graphs of all its networks, made before the first one trains."""
         return Trainer(self.build_compiled(self._train.seed), self.params.batch_size)
 
-    @cached_property
-    def _compact_features(self) -> keras.Model:
-        return features.build_features(self._columns, self.params, is_compact=True)
-
     def _build(self) -> keras.Model:
         inputs = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
         return keras.Model(inputs, self._build_layers(inputs, self.params, self._schema))
@@ -98,12 +94,14 @@ class Architecture:
             scales = features.initial_scales(self._columns, params, x, y)
             model.get_layer("scale").kernel.assign(scales)
         inputs = keras.Input(self.features.input_shape[1:])
-        trained, read = model, self.features
+        trained, tensors = model, self.features(inputs)
         if train.exact:
-            one_hot = features.find_one_hot(self._columns, params)
-            trained, read = add_lookups(model, params.batch_size, one_hot), self._compact_features
+            trained = add_lookups(model, params.batch_size)
+            n_numbers = self._columns.n_numbers if params.embedding else 0  # in other tensors
+            mark = MarkLookups(self._columns.start - n_numbers, self._columns.sizes)
+            tensors = mark(tensors)
         flat = optimizer.FlatModel(trained, optimizer.learning_rate_factors(model, params))
-        compiled = keras.Model(inputs, flat(read(inputs)))
+        compiled = keras.Model(inputs, flat(tensors))
         name = self._task.training_metric
         metric = MeanAbsoluteError(name) if name == "mean_absolute_error" else name
         compiled.compile(

@@ -18,7 +18,7 @@ from keras_tabular.training import dataset
 from keras_tabular.training.architecture import Architecture, Build
 from keras_tabular.training.folds import draw_folds, possible_folds, read_fold_keys
 
-MIN_CATEGORIES = 16  # of a column that is looked up; a product with fewer zeros is faster
+MAX_MULTIPLIED = 15  # one-hot columns of a column of the table; more of them are looked up
 MAX_ROWS_FOR_QUANTILES = 100_000  # training rows; each part has its rows in random order
 
 
@@ -101,10 +101,10 @@ class Setup:
 
         sample = np.asarray(self.dataset.parts[0]().x[:MAX_ROWS_FOR_QUANTILES])
         statistics = self.preprocessor.statistics
-        sizes = [size for size in statistics.one_hot_sizes.values() if size >= MIN_CATEGORIES]
-        # Behind the columns of the largest category columns, there is only one for each text.
-        start = self.preprocessor.layers.output.shape[1] - len(statistics.texts) - sum(sizes)
-        columns = ColumnSample(sample, len(statistics.scalings), len(self.y), start, tuple(sizes))
+        looked_up = tuple(n for n in statistics.one_hot_sizes.values() if n > MAX_MULTIPLIED)
+        # Behind the one-hot columns, there is only a column for each text.
+        start = self.preprocessor.layers.output.shape[1] - len(statistics.texts) - sum(looked_up)
+        columns = ColumnSample(sample, len(statistics.scalings), len(self.y), start, looked_up)
         self.architectures = {
             name: Architecture(name, params, schema, build, columns)
             for name in [members.network for members in params.members]

@@ -11,8 +11,8 @@ import pytest
 
 from keras_tabular.config.sections import ResolvedNetwork
 from keras_tabular.networks.backend import keras, tf
-from keras_tabular.networks.lookups import add_lookups
-from keras_tabular.preprocessing.features import ColumnSample, build_features, find_one_hot
+from keras_tabular.networks.lookups import MarkLookups, add_lookups
+from keras_tabular.preprocessing.features import ColumnSample, build_features
 from network import build
 from tests.helpers import REGRESSION, build_schema, load_train_params
 
@@ -58,22 +58,22 @@ def test_lookups_change_neither_outputs_nor_gradients(
     plain = keras.Model(inputs, build_layers(inputs, network, build_schema("regression")))
     for weight in plain.trainable_weights:
         weight.assign(RNG.normal(size=weight.shape))
-    compact = build_features(columns, network, is_compact=True)
-    trained = add_lookups(plain, N_ROWS, find_one_hot(columns, network))
+    in_others = columns.start - (columns.n_numbers if network.embedding else 0)
+    mark, trained = MarkLookups(in_others, columns.sizes), add_lookups(plain, N_ROWS)
 
-    def gradients(model: keras.Model, read: keras.Model, values: np.ndarray) -> list[tf.Tensor]:
+    def gradients(model: keras.Model, values: np.ndarray) -> list[tf.Tensor]:
         weights = [tf.convert_to_tensor(weight) for weight in plain.trainable_weights]
         with tf.GradientTape() as tape:
             tape.watch(weights)
             with keras.StatelessScope(zip(plain.trainable_weights, weights, strict=True)):
-                output = model(read(values))
+                output = model(mark(features(values)) if model is trained else features(values))
             loss = tf.reduce_sum(tf.square(output))
         return [output, *tape.gradient(loss, weights)]
 
-    ours = gradients(trained, compact, columns.values)
-    for ours_of_one, expected in zip(ours, gradients(plain, features, columns.values), strict=True):
+    ours = gradients(trained, columns.values)
+    for ours_of_one, expected in zip(ours, gradients(plain, columns.values), strict=True):
         scale = np.abs(expected).max()
         np.testing.assert_allclose(ours_of_one, expected, rtol=1e-4, atol=1e-5 * scale)
-    _, *in_another_order = gradients(trained, compact, columns.values[::-1])
+    _, *in_another_order = gradients(trained, columns.values[::-1])
     for gradient, same in zip(ours[1:], in_another_order, strict=True):
         np.testing.assert_array_equal(gradient, same)
