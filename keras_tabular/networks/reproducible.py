@@ -84,8 +84,6 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
-import numpy as np
-
 from keras_tabular.networks.backend import keras, tf
 
 FLOAT64_BITS = 53  # of the mantissa
@@ -97,104 +95,48 @@ APPROXIMATED_LAYERS = ("Activation", "ELU", "Exp", "Gelu", "Power", "Sigmoid", "
 Shape = tuple[int | None, ...]
 
 
-def make_reproducible(model: keras.Model, batch_size: int | None = None) -> keras.Model:
-    """Clone a model, with the same weights, into one that has the same bits on any CPU.
+def make_reproducible(model: keras.Model) -> keras.Model:
+    """Clone a model, with the same weights, into one that predicts the same bits on any CPU."""
 
-    Args:
-        batch_size: Number of rows of a training step; None for a model that only predicts.
-    """
+    def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.Model):
+            return make_reproducible(layer)
+        if isinstance(layer, keras.layers.GlobalAveragePooling1D):
+            return OrderedMean(name=layer.name)
+        if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
+            return ReproducibleDense(layer)
+        name = type(layer).__name__
+        if name in APPROXIMATED_LAYERS:
+            return Substitute(layer, compile_by_xla(layer.call))
+        if name == "Sum" and layer.axis == [1] and layer.keepdims:  # see `add_temperature`
+            return Substitute(layer, partial(sum_on_grid, axis=1))
+        return layer
 
-    replace = partial(replace_layer, batch_size=batch_size)
     return keras.models.clone_model(model, clone_function=replace)
 
 
-def replace_layer(layer: keras.layers.Layer, batch_size: int | None) -> keras.layers.Layer:
-    """Return a layer with the same weights that has the same bits on any CPU."""
-    if isinstance(layer, keras.Model):
-        return make_reproducible(layer, batch_size)
-    if isinstance(layer, keras.layers.GlobalAveragePooling1D):
-        return OrderedMean(name=layer.name)
-    if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
-        return ReproducibleDense(layer, batch_size)
-    if batch_size:  # XLA compiles the whole step
-        return HashDropout(layer) if type(layer) is keras.layers.Dropout else layer
-    name = type(layer).__name__
-    if name in APPROXIMATED_LAYERS:
-        return Substitute(layer, compile_by_xla(layer.call))
-    if name == "Sum" and layer.axis == [1] and layer.keepdims:  # see `add_temperature`
-        return Substitute(layer, partial(sum_on_grid, axis=1))
-    return layer
-
-
 class ReproducibleDense(keras.layers.Layer):
-    """A layer that shares the weights of a `Dense` or `EinsumDense` layer, with exact products.
+    """A layer that shares the weights of a `Dense` or `EinsumDense` layer, with exact products."""
 
-    Args:
-        layer: The layer with the weights.
-        batch_size: Number of rows of a training step; None for a layer that only predicts.
-    """
-
-    def __init__(self, layer: keras.layers.Layer, batch_size: int | None) -> None:
+    def __init__(self, layer: keras.layers.Layer) -> None:
         super().__init__(name=layer.name)
-        self.layer, self.batch_size = layer, batch_size or 0
-        self.equation = getattr(layer, "equation", "bk,kn->bn")
-        penalty = layer.kernel.regularizer
-        if batch_size and type(penalty) is keras.regularizers.L2:
-            layer.kernel.regularizer = lambda kernel: (
-                penalty.l2 * tf.squeeze(sum_on_grid(tf.square(kernel)))
-            )
+        self.layer, self.equation = layer, getattr(layer, "equation", "bk,kn->bn")
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return self.layer.compute_output_shape(input_shape)
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        kernel, activation = self.layer.kernel, self.layer.activation
+        activation = self.layer.activation
         if activation is keras.activations.softmax:
             activation = softmax
+        if activation not in ACTIVATIONS_WITHOUT_APPROXIMATION:
+            activation = compile_activation(activation)
+        return activation(self.multiply(inputs))
+
+    def multiply(self, x: tf.Tensor) -> tf.Tensor:
+        """Compute the product with the kernel, and add the bias."""
         biases = [] if self.layer.bias is None else [keras.ops.convert_to_tensor(self.layer.bias)]
-        if not self.batch_size:
-            x = sum(biases, prediction_product(self.equation, inputs, kernel))
-            is_same = activation in ACTIVATIONS_WITHOUT_APPROXIMATION
-            return activation(x) if is_same else compile_activation(activation)(x)
-        shape = self.compute_output_shape(inputs.shape)[1:]
-        biases = [tf.broadcast_to(bias, shape) for bias in biases]
-        return activation(self.multiply(inputs, keras.ops.convert_to_tensor(kernel), *biases))
-
-    def multiply(self, x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tf.Tensor:
-        """Compute the product of a training step."""
-        return training_product(self.equation, x, kernel, self.batch_size, *bias)
-
-
-class HashDropout(keras.layers.Layer):
-    """A `Dropout` that drops the values whose hash with the step's seed is low.
-
-    XLA's code for Philox, from which Keras draws, takes 15 ns for a number, and this hash 1 ns. It
-    is the finalizer of MurmurHash3 (Appleby, 2011), which mixes all bits of a number.
-    """
-
-    def __init__(self, layer: keras.layers.Dropout) -> None:
-        super().__init__(name=layer.name)
-        self.layer = layer
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape
-
-    def call(self, inputs: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
-        if not training or not self.layer.rate:
-            return inputs
-        seed, step = tf.unstack(tf.cast(self.layer.seed_generator.next(), tf.uint32))
-        number = tf.reshape(tf.cast(tf.range(tf.size(inputs)), tf.uint32), tf.shape(inputs))
-        random = mix_bits(number + mix_bits(step + mix_bits(seed)))
-        is_kept = random >= np.uint32(self.layer.rate * 2**32)
-        return tf.where(is_kept, inputs / (1 - self.layer.rate), 0)
-
-
-def mix_bits(values: tf.Tensor) -> tf.Tensor:
-    """Hash uint32 values, so that neighbouring values have unrelated hashes."""
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
-        values = tf.bitwise.bitwise_xor(values, tf.bitwise.right_shift(values, np.uint32(shift)))
-        values *= np.uint32(factor)
-    return values
+        return sum(biases, prediction_product(self.equation, x, self.layer.kernel))
 
 
 class Substitute(keras.Operation):

@@ -81,8 +81,10 @@ class Statistics:
     @property
     def one_hot_sizes(self) -> dict[str, int]:
         """Number of one-hot columns of each category column."""
-        missing = self.columns_with_missing
-        return {name: len(known) + (name in missing) for name, known in self.vocabularies.items()}
+        return {
+            name: len(vocabulary) + (name in self.columns_with_missing)
+            for name, vocabulary in self.vocabularies.items()
+        }
 
 
 def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:

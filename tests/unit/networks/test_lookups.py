@@ -5,11 +5,13 @@ Its gradients have the same bits in any order of the rows.
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from keras_tabular.config.sections import ResolvedNetwork
+from keras_tabular.networks import lookups
 from keras_tabular.networks.backend import keras, tf
 from keras_tabular.networks.lookups import MarkLookups, add_lookups
 from keras_tabular.preprocessing.features import ColumnSample, build_features
@@ -21,16 +23,19 @@ N_ROWS, SIZES = 50, (17, 30)
 RNG = np.random.default_rng(0)
 
 
-def make_columns(n_numbers: int, n_others: int) -> ColumnSample:
-    """Return numbers, other columns, two one-hot columns that may lack a 1, and a text's column."""
+def make_columns(n_numbers: int, n_indicators: int) -> ColumnSample:
+    """Return numbers, indicators, the one-hot columns of two columns, and the column of a text."""
     codes = [RNG.integers(0, size + 1, N_ROWS) for size in SIZES]
     one_hot = [np.eye(size + 1)[code, :size] for size, code in zip(SIZES, codes, strict=True)]
-    numbers, others = RNG.normal(size=(N_ROWS, n_numbers)), RNG.normal(size=(N_ROWS, n_others))
+    numbers, indicators = (
+        RNG.normal(size=(N_ROWS, n_numbers)),
+        RNG.normal(size=(N_ROWS, n_indicators)),
+    )
     if n_numbers:
-        numbers[:, 0] = numbers[:, 0].round()  # fewer bins than other columns
-    text = RNG.normal(size=(N_ROWS, 1 if n_others else 0))
-    values = np.concatenate([numbers, others, *one_hot, text], axis=1).astype(np.float32)
-    return ColumnSample(values, n_numbers, N_ROWS, n_numbers + n_others, SIZES)
+        numbers[:, 0] = numbers[:, 0].round()  # fewer bins than the others
+    text = RNG.normal(size=(N_ROWS, 1 if n_indicators else 0))
+    values = np.concatenate([numbers, indicators, *one_hot, text], axis=1).astype(np.float32)
+    return ColumnSample(values, n_numbers, N_ROWS, n_numbers + n_indicators, SIZES)
 
 
 def build_with_skip_connection(
@@ -45,12 +50,17 @@ def build_with_skip_connection(
 
 
 @pytest.mark.parametrize("build_layers", [build, build_with_skip_connection])
-@pytest.mark.parametrize("n_others", [3, 0])
+@pytest.mark.parametrize("n_indicators", [3, 0])
 @pytest.mark.parametrize("architecture", ["realmlp", "plain", "realmlp without numbers"])
 def test_lookups_change_neither_outputs_nor_gradients(
-    architecture: str, n_others: int, build_layers: Callable[..., keras.KerasTensor]
+    architecture: str,
+    n_indicators: int,
+    build_layers: Callable[..., keras.KerasTensor],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    columns = make_columns(0 if "without" in architecture else 4, n_others)
+    row_sums = Mock(side_effect=lookups.row_sums)
+    monkeypatch.setattr(lookups, "row_sums", row_sums)
+    columns = make_columns(0 if "without" in architecture else 4, n_indicators)
     train = load_train_params().resolve_auto(N_ROWS, REGRESSION, 6)
     network = train.networks[architecture.split()[0]]
     features = build_features(columns, network)
@@ -58,8 +68,8 @@ def test_lookups_change_neither_outputs_nor_gradients(
     plain = keras.Model(inputs, build_layers(inputs, network, build_schema("regression")))
     for weight in plain.trainable_weights:
         weight.assign(RNG.normal(size=weight.shape))
-    in_others = columns.start - (columns.n_numbers if network.embedding else 0)
-    mark, trained = MarkLookups(in_others, columns.sizes), add_lookups(plain, N_ROWS)
+    in_indicators = columns.start - (columns.n_numbers if network.embedding else 0)
+    mark, trained = MarkLookups(in_indicators, columns.sizes), add_lookups(plain, N_ROWS)
 
     def gradients(model: keras.Model, values: np.ndarray) -> list[tf.Tensor]:
         weights = [tf.convert_to_tensor(weight) for weight in plain.trainable_weights]
@@ -71,6 +81,7 @@ def test_lookups_change_neither_outputs_nor_gradients(
         return [output, *tape.gradient(loss, weights)]
 
     ours = gradients(trained, columns.values)
+    assert row_sums.call_count == (1 if build_layers is build else 3)  # one for each `Dense` layer
     for ours_of_one, expected in zip(ours, gradients(plain, columns.values), strict=True):
         scale = np.abs(expected).max()
         np.testing.assert_allclose(ours_of_one, expected, rtol=1e-4, atol=1e-5 * scale)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keras_tabular.networks import reproducible
+from keras_tabular.networks import lookups, reproducible
 from keras_tabular.networks.backend import keras, tf
 
 # Shapes of x and kernel.
@@ -137,17 +137,17 @@ def test_a_loss_and_its_gradient_equal_those_of_keras(keras_loss: keras.losses.L
 
 def test_dropout_keeps_its_share_of_values_anew_in_each_step() -> None:
     layer = keras.layers.Dropout(0.3, seed=5)
-    dropout, values = reproducible.HashDropout(layer), np.ones((400, 500), np.float32)
+    dropout, values = lookups.HashDropout(layer), np.ones((400, 500), np.float32)
     steps = np.array([dropout(values, training=True) for _ in range(3)])
-    kept = steps != 0
-    np.testing.assert_allclose(steps[kept], 1 / 0.7, rtol=1e-6)
+    is_kept = steps != 0
+    np.testing.assert_allclose(steps[is_kept], 1 / 0.7, rtol=1e-6)
     for axis in (1, 2):  # of a column and of a row
-        spread = np.sqrt(0.3 * 0.7 / kept.shape[axis])
-        assert abs(kept.mean(axis=axis) - 0.7).max() < 5 * spread
+        spread = np.sqrt(0.3 * 0.7 / is_kept.shape[axis])
+        assert abs(is_kept.mean(axis=axis) - 0.7).max() < 5 * spread
     for one, other in [
-        (kept[0], kept[1]),
-        (kept[0, 1:], kept[0, :-1]),
-        (kept[0].T[1:], kept[0].T[:-1]),
+        (is_kept[0], is_kept[1]),
+        (is_kept[0, 1:], is_kept[0, :-1]),
+        (is_kept[0].T[1:], is_kept[0].T[:-1]),
     ]:
         assert np.corrcoef(one.ravel(), other.ravel())[0, 1] == pytest.approx(0, abs=0.01)
     layer.seed_generator.state.assign([5, 0])
