@@ -9,7 +9,7 @@ from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, write_json
-from keras_tabular.table.parquet import hide_pandas, regroup_rows, write_parts
+from keras_tabular.table.parquet import regroup_rows, write_parts
 from keras_tabular.table.rows import parse_files
 from keras_tabular.table.source import source_files
 from stages import run
@@ -23,7 +23,6 @@ def main() -> None:
     schema = load_schema()
     params = load_params("ingest", schema=schema)
 
-    hide_pandas()
     files = source_files(schema.source, schema.test_files)
     with atomic_write(args.ingested) as folder:
         parts = regroup_rows(parse_files(files, schema), repeat(params.ingest.rows_per_part))

@@ -14,7 +14,6 @@ from keras_tabular.splitting.rules import (
     find_equal_rows,
     unused_declarations,
 )
-from keras_tabular.table.parquet import hide_pandas
 from keras_tabular.table.source import source_files
 from stages import run
 
@@ -28,7 +27,6 @@ def main() -> None:
     schema = load_schema()
     params = load_params("ingest", "split", schema=schema)
 
-    hide_pandas()
     for warning in unused_declarations(params.split, schema):
         print(f"warn: {warning}")
     first_equal, message = find_equal_rows(args.validated, params.split, schema)

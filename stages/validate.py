@@ -9,7 +9,7 @@ from keras_tabular.config.schema import load_schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, write_json
 from keras_tabular.table.checks import check_table, describe_failures, rows_to_locate
-from keras_tabular.table.parquet import hide_pandas, part_paths
+from keras_tabular.table.parquet import part_paths
 from keras_tabular.table.source import row_locator, source_files
 from keras_tabular.table.validation import build_report, set_aside
 from stages import run
@@ -25,7 +25,6 @@ def main() -> None:
     schema = load_schema()
     params = load_params("validate", schema=schema)
 
-    hide_pandas()
     paths = part_paths(args.ingested)
     rows, checks = check_table(paths, schema, params.validate, CHECKS)
     write_json(args.report, build_report(rows, checks))

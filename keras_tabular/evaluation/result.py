@@ -12,6 +12,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.parallel import ordered_map
+from keras_tabular.core.process import quick_imports
 from keras_tabular.evaluation.calibration import choose_threshold, cross_fit, scale_by_temperature
 from keras_tabular.evaluation.equal_rows import score_equal_rows
 from keras_tabular.model_file.metadata import Intervals, ModelMetadata
@@ -175,7 +176,8 @@ def fit_baselines(data: Path, schema: Schema, loss: str) -> Baselines:
         data: Folder with `split` and `oof`.
         loss: The loss that the model was trained with.
     """
-    from keras_tabular.evaluation.baselines import predict_baselines  # scikit-learn takes a second
+    with quick_imports():  # scikit-learn takes a second
+        from keras_tabular.evaluation.baselines import predict_baselines
 
     oof = OutOfFold.read(data / "oof").by_row_set
     folds = {name: predictions.fold for name, predictions in oof.items()}

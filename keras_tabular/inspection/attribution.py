@@ -11,7 +11,7 @@ import numpy as np
 from keras_tabular.column_statistics.summary import BACKGROUND_SIZE, ColumnSummary
 from keras_tabular.config.schema import Schema, input_name
 from keras_tabular.model_file.metadata import Ensemble, TrainingRows
-from keras_tabular.table.arrays import Inputs, Predict, feature_arrays
+from keras_tabular.table.arrays import Inputs, Predict, feature_arrays, predict_distinct_rows
 from keras_tabular.table.parquet import count_rows, hash_parts, read_first_rows
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def contributions(predict: Predict, columns: Inputs, permutations: Permutations)
             own_values = columns[name][start : start + batch_size]
             table = np.where(has_own_value, own_values, background[name][:, None, None])
             inputs[name] = table.ravel()
-        after = predict(inputs).astype(np.float64)
+        after = predict_distinct_rows(predict, inputs).astype(np.float64)
         after = after.reshape(n_permutations, n_ranks, -1, n_outputs)
         before = np.broadcast_to(first[:, None, None], (n_permutations, 1, *after.shape[2:]))
         changes = np.diff(after, axis=1, prepend=before)

@@ -4,11 +4,10 @@ All code takes `keras` and `tf` from here, and only after the parameters were ch
 costs seconds. `networks.reproducible` lists everything else that makes two runs equal.
 """
 
-import gc
 import os
 import sys
 
-from keras_tabular.core.process import without_packages
+from keras_tabular.core.process import quick_imports
 from keras_tabular.table.parquet import hide_pandas
 
 # Options of LLVM, which generates XLA's machine code, and of XLA's own math functions.
@@ -38,17 +37,13 @@ os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # oneDNN chooses its kernels by the C
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-
-# The objects of the imports stay until the process ends. Searching them for garbage, during the
-# imports and once more at the end, would take 1.5 of 3.6 seconds.
-gc.disable()
 # Native code writes messages to stderr when it starts.
 sys.stderr.flush()
 stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
 os.dup2(devnull, 2)
 try:
     # Keras imports these, in 0.7 of 2.1 seconds, only to ask whether an object is one of theirs.
-    with without_packages("pandas", "scipy", "sklearn"):
+    with quick_imports("pandas", "scipy", "sklearn"):
         import keras
         import tensorflow as tf
 
@@ -64,7 +59,5 @@ finally:
     os.dup2(stderr, 2)
     os.close(devnull)
     os.close(stderr)
-gc.freeze()
-gc.enable()
 
 __all__ = ["keras", "tf"]

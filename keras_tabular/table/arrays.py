@@ -38,6 +38,25 @@ def _feature_array(values: pa.ChunkedArray, column: Column) -> np.ndarray:
     return pc.fill_null(values, "").to_numpy(zero_copy_only=False)
 
 
+def predict_distinct_rows(predict: Predict, columns: Inputs) -> np.ndarray:
+    """Predict rows of which many are equal; the model predicts only one of equal rows.
+
+    Args:
+        predict: The model, whose prediction of a row does not depend on other rows.
+        columns: Inputs of the model as `feature_arrays` returns them, shape (rows,) each.
+
+    Returns:
+        The predictions of all rows, shape (rows, outputs).
+    """
+    row = np.zeros(len(next(iter(columns.values()))), np.int64)  # the same number for equal rows
+    for values in columns.values():
+        if values.dtype == object:  # to compare the identity of texts is faster
+            values = np.fromiter(map(id, values), np.int64, len(values))
+        codes = np.unique(values, return_inverse=True)[1]
+        _, first, row = np.unique(row * len(row) + codes, return_index=True, return_inverse=True)
+    return predict({name: values[first] for name, values in columns.items()})[row]
+
+
 def input_type(column: Column) -> str:
     """Return the dtype of the model's input for a column."""
     return "string" if column.is_string else "float64"

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_file
 from keras_tabular.core.parallel import ordered_map
-from keras_tabular.core.process import without_packages
+from keras_tabular.core.process import quick_imports
 
 Item = TypeVar("Item")
 # Column of the split tables. Training rows with the same value get the same fold. It is an integer
@@ -29,7 +29,7 @@ def hide_pandas() -> None:
 
     A call of `to_pandas()` ends this. Do not give objects of pandas to `pa.array` before it.
     """
-    with without_packages("pandas"):
+    with quick_imports("pandas"):
         pa.array([])
 
 
