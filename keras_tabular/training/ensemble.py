@@ -23,10 +23,10 @@ from keras_tabular.networks.stacking import stack
 from keras_tabular.preprocessing.statistics import describe_steps
 from keras_tabular.training.architecture import Architecture
 from keras_tabular.training.checkpoint import Logs, Snapshot
-from keras_tabular.training.fit import find_candidates, group_by
 from keras_tabular.training.setup import Setup
 
 SAMPLES = 20  # of rows, for each of which `select_weights` chooses an ensemble
+SAMPLES_AFTER_A_CYCLE = 4
 PICKS = 20  # of candidates for each sample
 MAX_ROWS_OF_SAMPLE = 20_000
 MIN_WEIGHT = 0.1  # of a candidate that is saved
@@ -81,14 +81,78 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
     least = min(MIN_WEIGHT, max(weights.values()))  # if many are alike, all weights are small
     weights = select_weights(setup, rows, {n: oof[n] for n in oof if weights[n] >= least})
     weights = {name: weight for name, weight in weights.items() if weight}
-    weighted = [np.float32(weight) * oof[name] for name, weight in weights.items()]
-    return WeightedEnsemble(weights, losses, rows, fold, np.sum(weighted, axis=0))
+    return WeightedEnsemble(weights, losses, rows, fold, weigh(oof, weights))
 
 
-def select_weights(setup: Setup, rows: np.ndarray, oof: dict[str, np.ndarray]) -> dict[str, float]:
+def group_by(snapshots: list[Snapshot], attribute: str) -> dict[Any, list[Snapshot]]:
+    """Group snapshots by an attribute; groups and snapshots stay in their order."""
+    groups: dict[Any, list[Snapshot]] = {}
+    for snapshot in snapshots:
+        groups.setdefault(getattr(snapshot, attribute), []).append(snapshot)
+    return groups
+
+
+class Candidate(NamedTuple):
+    """The snapshots of an architecture after the same number of steps, which get one weight.
+
+    Attributes:
+        snapshots: The snapshots of all folds.
+        rows: Numbers of the held-out rows among the training rows, sorted, shape (n,); empty
+            without folds.
+        oof: Predictions for these rows in units of the target, the mean over the networks of a
+            fold, float32, shape (n, outputs).
+        loss: Mean loss of these predictions; without folds that of the validation rows; None if
+            there are no such rows.
+    """
+
+    snapshots: list[Snapshot]
+    rows: np.ndarray
+    oof: np.ndarray
+    loss: float | None
+
+
+def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> dict[str, Candidate]:
+    """Group snapshots into candidates by `Snapshot.name`, in their order."""
+    candidates = {}
+    for name, same in group_by(snapshots, "name").items():
+        folds = group_by(same, "fold").values()
+        rows = np.concatenate([fold[0].rows for fold in folds])
+        means = [np.mean([s.oof for s in fold], axis=0, dtype=np.float64) for fold in folds]
+        order = np.argsort(rows)
+        rows, oof = rows[order], setup.in_units(np.concatenate(means).astype(np.float32)[order])
+        losses = [logs["val_loss"] for s in same for logs in s.history[-1:] if "val_loss" in logs]
+        loss = float(np.mean(losses)) if losses else None
+        if len(rows):
+            loss = setup.mean_loss(rows, oof)
+        candidates[name] = Candidate(same, rows, oof, loss)
+    return candidates
+
+
+def ensemble_loss(setup: Setup, candidates: dict[str, Candidate]) -> float | None:
+    """Compute the loss of an ensemble of candidates that is selected on few samples.
+
+    Without folds it is the lowest validation loss, and None without validation rows.
+    """
+    losses = [candidate.loss for candidate in candidates.values() if candidate.loss is not None]
+    rows = next(iter(candidates.values())).rows
+    if not losses or not len(rows):
+        return min(losses, default=None)
+    oof = {name: candidate.oof for name, candidate in candidates.items()}
+    weights = select_weights(setup, rows, oof, SAMPLES_AFTER_A_CYCLE)
+    return setup.mean_loss(rows, weigh(oof, weights))
+
+
+def weigh(oof: dict[str, np.ndarray], weights: dict[str, float]) -> np.ndarray:
+    """Add up the predictions of names with their weights."""
+    return np.sum([np.float32(weight) * oof[name] for name, weight in weights.items()], axis=0)
+
+
+def select_weights(
+    setup: Setup, rows: np.ndarray, oof: dict[str, np.ndarray], samples: int = SAMPLES
+) -> dict[str, float]:
     """Choose the weights of names by bagged ensemble selection.
 
-    For each of `SAMPLES` random samples of the rows, names are picked one after the other, `PICKS`
+    For each of some random samples of the rows, names are picked one after the other, `PICKS`
     times, with replacement. Each pick is the name that gives the mean of the picks so far the
     lowest loss. The weight of a name is its share of all picks. On few rows, where chance decides
     which name is better, the weights come out nearly equal: Caruana, Niculescu-Mizil, Crew and
@@ -97,13 +161,14 @@ def select_weights(setup: Setup, rows: np.ndarray, oof: dict[str, np.ndarray]) -
     Args:
         rows: Numbers of the training rows that were predicted, shape (rows,).
         oof: Out-of-fold predictions of each name, shape (rows, outputs).
+        samples: Number of samples.
     """
     if len(oof) == 1:
         return dict.fromkeys(oof, 1.0)
     y, weight = setup.y[rows, 0], setup.dataset.weight[rows]
     rng = np.random.default_rng(setup.train.seed)
     picks = dict.fromkeys(oof, 0)
-    for _ in range(SAMPLES):
+    for _ in range(samples):
         sample = rng.integers(0, len(y), min(len(y), MAX_ROWS_OF_SAMPLE))
         if not weight[sample].any():
             sample = np.arange(len(y))
@@ -117,7 +182,7 @@ def select_weights(setup: Setup, rows: np.ndarray, oof: dict[str, np.ndarray]) -
             best = min(losses, key=losses.__getitem__)  # of equal ones the first
             total = total + predictions[best]
             picks[best] += 1
-    return {name: count / (SAMPLES * PICKS) for name, count in picks.items()}
+    return {name: count / (samples * PICKS) for name, count in picks.items()}
 
 
 def build_model(setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble) -> SavedModel:

@@ -9,9 +9,9 @@ first, and each cycle takes twice as many as the one before. This is what happen
 3. `train_to_snapshot` returns a snapshot: the weights of the network after the cycle, the
    predictions for its held-out fold, and the state from which the training can continue. A
    checkpoint keeps the snapshot on disk, in case the training is killed.
-4. When all networks have ended the cycle, `find_candidates` computes the loss of each architecture
-   over the rows of all folds, and `finished_architectures` decides for which of them another cycle
-   would not help. Without held-out rows, it finds none.
+4. When all networks have ended the cycle, `ensemble_loss` computes the loss of an ensemble of all
+   snapshots, and `finished_architectures` decides for which architectures another cycle would not
+   help. Without held-out rows, it finds none.
 5. The networks of the other architectures train for another cycle, unless they have trained for
    `Architecture.max_cycles` cycles, the number that fits into their epochs (at least one).
 
@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from itertools import chain
 
 import numpy as np
 
@@ -41,12 +41,13 @@ from keras_tabular.core.parallel import ordered_map
 from keras_tabular.core.progress import Progress, report_progress
 from keras_tabular.networks.backend import keras
 from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
+from keras_tabular.training.ensemble import ensemble_loss, find_candidates
 from keras_tabular.training.optimizer import learnt_weights
 from keras_tabular.training.setup import FoldRows, Setup
 from keras_tabular.training.trainer import TRACING, get_state, set_state
 
 MIN_PARTS = 5  # of a round, for the estimate of its remaining time
-MIN_GAIN = 0.01  # relative to the loss; a lower gain is not worth twice as many steps
+MIN_GAIN = 0.02  # relative to the loss; a lower gain is not worth twice as many steps
 
 
 def fit(
@@ -78,7 +79,7 @@ def fit(
     for architecture in setup.architectures.values():
         architecture.trainer.cancelled = cancelled
     train = partial(train_to_snapshot, setup, checkpoints)
-    lowest_losses: dict[str, float] = {}  # of each architecture in the cycles before
+    trained, ensemble_losses = list[Snapshot](), list[float]()
     progress = Progress()
     with progress if show_progress else nullcontext():
         while networks:
@@ -88,8 +89,9 @@ def fit(
                 train, networks, max_concurrent=len(networks), cancelled=cancelled
             ):
                 snapshots.append(snapshot)
-                yield replace(snapshot, state=[])  # only the next cycle needs the large state
-            networks = unfinished_networks(setup, snapshots, lowest_losses)
+                trained.append(replace(snapshot, state=[]))  # only the next cycle needs the state
+                yield trained[-1]
+            networks = unfinished_networks(setup, snapshots, trained, ensemble_losses)
 
 
 def start_round(progress: Progress, setup: Setup, networks: list[Snapshot]) -> None:
@@ -192,94 +194,53 @@ def has_improved(best: Logs, last: Logs, stopping: EarlyStopping) -> bool:
 
 
 def unfinished_networks(
-    setup: Setup, snapshots: list[Snapshot], lowest_losses: dict[str, float]
+    setup: Setup, last: list[Snapshot], trained: list[Snapshot], ensemble_losses: list[float]
 ) -> list[Snapshot]:
     """Return the snapshots from which the training continues with another cycle.
 
     Args:
-        snapshots: The last snapshots of all networks that have trained.
-        lowest_losses: Lowest loss of each architecture in the cycles before, which is updated.
+        last: The snapshots of the last cycle.
+        trained: All snapshots.
+        ensemble_losses: The `ensemble_loss` after each cycle, to which the last one is added.
     """
-    losses = {}
-    for same, _, _, loss in find_candidates(setup, snapshots).values():
-        if loss is not None and same[0].steps:
-            losses[same[0].architecture] = loss
-    finished = finished_architectures(losses, lowest_losses)
-    for name, loss in losses.items():
-        lowest_losses[name] = min(loss, lowest_losses.get(name, loss))
+    candidates = find_candidates(setup, trained)
+    if (loss := ensemble_loss(setup, candidates)) is not None:
+        ensemble_losses.append(loss)
+    losses: dict[str, list[float]] = {}
+    for same, _, _, loss in candidates.values():
+        if loss is not None:
+            losses.setdefault(same[0].architecture, []).append(loss)
+    finished = finished_architectures(losses, ensemble_losses)
     return [
         snapshot
-        for snapshot in snapshots
+        for snapshot in last
         if snapshot.architecture not in finished
         and len(snapshot.history) < setup.architectures[snapshot.architecture].max_cycles
     ]
 
 
-def group_by(snapshots: list[Snapshot], attribute: str) -> dict[Any, list[Snapshot]]:
-    """Group snapshots by an attribute; groups and snapshots stay in their order."""
-    groups: dict[Any, list[Snapshot]] = {}
-    for snapshot in snapshots:
-        groups.setdefault(getattr(snapshot, attribute), []).append(snapshot)
-    return groups
-
-
-class Candidate(NamedTuple):
-    """The snapshots of an architecture after the same number of steps, which get one weight.
-
-    Attributes:
-        snapshots: The snapshots of all folds.
-        rows: Numbers of the held-out rows among the training rows, sorted, shape (n,); empty
-            without folds.
-        oof: Predictions for these rows in units of the target, the mean over the networks of a
-            fold, float32, shape (n, outputs).
-        loss: Mean loss of these predictions; without folds that of the validation rows; None if
-            there are no such rows.
-    """
-
-    snapshots: list[Snapshot]
-    rows: np.ndarray
-    oof: np.ndarray
-    loss: float | None
-
-
-def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> dict[str, Candidate]:
-    """Group snapshots into candidates by `Snapshot.name`, in their order."""
-    candidates = {}
-    for name, same in group_by(snapshots, "name").items():
-        folds = group_by(same, "fold").values()
-        rows = np.concatenate([fold[0].rows for fold in folds])
-        means = [np.mean([s.oof for s in fold], axis=0, dtype=np.float64) for fold in folds]
-        order = np.argsort(rows)
-        rows, oof = rows[order], setup.in_units(np.concatenate(means).astype(np.float32)[order])
-        losses = [logs["val_loss"] for s in same for logs in s.history[-1:] if "val_loss" in logs]
-        loss = float(np.mean(losses)) if losses else None
-        if len(rows):
-            loss = setup.mean_loss(rows, oof)
-        candidates[name] = Candidate(same, rows, oof, loss)
-    return candidates
-
-
-def finished_architectures(losses: dict[str, float], lowest_losses: dict[str, float]) -> set[str]:
+def finished_architectures(
+    losses: dict[str, list[float]], ensemble_losses: list[float]
+) -> set[str]:
     """Choose the architectures for which another cycle does not help.
 
     No architecture is chosen after its first cycle. Later it has finished in one of two cases:
 
-    - Its loss is less than `MIN_GAIN` below its lowest loss after the cycles before.
+    - The last cycle lowered the loss of the ensemble by less than `MIN_GAIN`.
     - Another cycle would not make it the best: even if the next cycle gained twice as much as the
       last one, the lowest loss of another architecture would still be lower.
 
     Args:
-        losses: Loss of each architecture after its last cycle, a finite number.
-        lowest_losses: Lowest loss of each architecture after the cycles before.
+        losses: Loss of each architecture after each of its cycles, finite numbers.
+        ensemble_losses: Loss of the ensemble after each cycle.
     """
-    losses = {name: round_for_comparison(loss) for name, loss in losses.items()}
-    lowest_losses = {name: round_for_comparison(loss) for name, loss in lowest_losses.items()}
-    best_loss = min([*losses.values(), *lowest_losses.values()], default=0.0)
+    *_, before, after = (math.inf, math.inf, *ensemble_losses)
+    if round_for_comparison(after) > round_for_comparison((1 - MIN_GAIN) * before):
+        return set(losses)
+    best_loss = min(map(round_for_comparison, chain(*losses.values())), default=0.0)
     finished = set()
-    for name in losses.keys() & lowest_losses.keys():
-        loss, lowest_before = losses[name], lowest_losses[name]
-        gained_too_little = loss > round_for_comparison((1 - MIN_GAIN) * lowest_before)
-        lowest_possible_loss = round_for_comparison(loss - 2 * (lowest_before - loss))
-        if gained_too_little or lowest_possible_loss > best_loss:
+    for name, (*earlier, last) in losses.items():
+        lowest_possible_loss = last - 2 * (min(earlier, default=math.inf) - last)
+        if round_for_comparison(lowest_possible_loss) > best_loss:
             finished.add(name)
     return finished

@@ -26,9 +26,11 @@ from keras_tabular.training.ensemble import (
     WeightedEnsemble,
     assemble,
     build_metadata,
+    ensemble_loss,
+    find_candidates,
     weigh_snapshots,
 )
-from keras_tabular.training.fit import find_candidates, fit
+from keras_tabular.training.fit import fit
 from keras_tabular.training.setup import Setup
 from network import build
 from tests.helpers import build_arrow_schema, build_schema, load_train_params
@@ -175,16 +177,17 @@ def test_a_network_is_the_same_when_others_are_trained_with_it(tmp_path: Path) -
     assert_identical(snapshots[-1:], alone)
 
 
-def test_training_ends_with_the_first_cycle_that_hardly_lowers_the_out_of_fold_loss(
+def test_training_ends_with_the_first_cycle_that_hardly_lowers_the_loss_of_the_ensemble(
     trained_in_cycles: Training,
 ) -> None:
     setup, snapshots = trained_in_cycles
-    candidates = find_candidates(setup, snapshots).values()
-    steps = [candidate.snapshots[0].steps for candidate in candidates]
+    candidates = find_candidates(setup, snapshots)
+    steps = [candidate.snapshots[0].steps for candidate in candidates.values()]
     assert steps == [30 * (2**n - 1) for n in range(1, len(steps) + 1)]
     assert [logs["epoch"] for logs in snapshots[-1].history] == pytest.approx(np.array(steps) / 7)
-    losses = [setup.mean_loss(candidate.rows, candidate.oof) for candidate in candidates]
-    *gains, last_gain = [after < 0.99 * before for before, after in pairwise(losses)]
+    ends = range(1, len(candidates) + 1)
+    losses = [ensemble_loss(setup, dict(list(candidates.items())[:end])) or 0 for end in ends]
+    *gains, last_gain = [after < 0.98 * before for before, after in pairwise(losses)]
     assert all(gains)
     assert not last_gain
     for snapshot in snapshots[-3:]:
