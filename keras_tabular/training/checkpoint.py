@@ -22,6 +22,7 @@ import numpy as np
 
 from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.files import atomic_write
+from keras_tabular.networks.backend import tf
 from keras_tabular.table.parquet import part_paths
 from keras_tabular.training.architecture import Build
 
@@ -31,7 +32,7 @@ CODE = (
     *("column_statistics", "config", "core", "networks", "preprocessing"),
     *("table", "tasks", "training"),
 )
-PACKAGES = ("keras", "numpy", "optuna", "pyarrow", "scipy", "tensorflow")
+PACKAGES = ("keras", "numpy", "optuna", "pyarrow", "scipy")  # and TensorFlow
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def identity(
         code: Packages of this library whose code is hashed.
     """
     packages = [f"{name} {version(name)}" for name in PACKAGES]
+    packages.append(f"tensorflow {tf.__version__}")  # the package may be tensorflow-cpu
     params = [section.model_dump_json() for section in sections]
     digest = hashlib.sha256("\n".join([*params, *packages]).encode())
     parts = [path for table in tables for path in part_paths(table)]

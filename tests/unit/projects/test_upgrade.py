@@ -7,6 +7,7 @@ from zipfile import ZipFile
 import pytest
 
 from keras_tabular.core.errors import UserError
+from keras_tabular.networks.backend import tf
 from keras_tabular.projects.lock import version_differences
 from keras_tabular.projects.upgrade import CHANGES, new_changes, upgraded_files
 
@@ -101,6 +102,18 @@ def test_missing_packages_and_other_versions_are_listed() -> None:
         f"pandas: expected 0, got {version('pandas')}",
         "none: expected 1, got nothing",
     ]
+
+
+def test_a_lock_names_two_packages_of_tensorflow_and_one_is_installed() -> None:
+    pins = (
+        "tensorflow=={0} ; sys_platform != 'linux'",
+        "tensorflow-cpu=={0} ; sys_platform == 'linux'",
+    )
+    text = lock(*(pin.format(tf.__version__) for pin in pins))
+    assert version_differences(text) == []
+    one, other = version_differences(lock(*(pin.format("1.0") for pin in pins)))
+    assert one.endswith(f"tensorflow: expected 1.0, got {tf.__version__}")
+    assert other.endswith(f"tensorflow-cpu: expected 1.0, got {tf.__version__}")
 
 
 def test_only_new_entries_of_the_change_log_are_shown(tmp_path: Path) -> None:
