@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -120,8 +120,6 @@ def add_training_rows(model: "SavedModel", folder: Path, schema: Schema) -> "Sav
         folder: Folder of the training rows.
         schema: The table; what the model does not read is left out.
     """
-    from keras_tabular.networks.backend import keras, tf  # the model has imported them
-
     schema = schema.without(model.metadata.unread.names)
     limit = min(MAX_ROWS_SUMMARIZED, MAX_CELLS_SUMMARIZED // len(schema.columns))
     rows = read_first_rows(folder, limit)
@@ -141,13 +139,11 @@ def add_training_rows(model: "SavedModel", folder: Path, schema: Schema) -> "Sav
         members = model.predict_members(feature_arrays(compared, schema))
         means, weights = fold_means(members, ensemble, 1)
         disagreement = float(np.average(means, axis=0, weights=weights).var(axis=0, ddof=1).mean())
-    # TensorFlow is in several packages, such as tensorflow-cpu.
-    packages = {"keras": keras.__version__, "tensorflow": tf.__version__}
-    packages |= {name: version(name) for name in ("pyarrow", "numpy")}
+    names = ("keras", "tensorflow", "pyarrow", "numpy")  # modules that are imported already
     trained_on = TrainingRows(
         rows=sum(count_rows(folder)),
         md5=hash_parts(folder),
-        packages=packages,
+        packages={name: import_module(name).__version__ for name in names},
         summaries=summaries,
         attribution=dict(zip(schema.features, np.round(shares, 6).tolist(), strict=True)),
         disagreement=disagreement,
