@@ -120,9 +120,9 @@ def create_project(folder: Path, args: Namespace) -> list[str]:
                 f"--venv: run `{pip} install --require-hashes -r {clone}/requirements.txt` and "
                 f"`{pip} install --no-deps {clone}`, or leave out --venv."
             ) from None
+        run_in_project("make", "--silent", "check-environment", f"VENV={args.venv}")
     elif not link_environment(folder):
         run_in_project("make", "--silent", ".venv/installed", f"PYTHON={sys.executable}", "VENV=")
-    run_in_project("make", "--silent", "check-environment", f"VENV={args.venv or '.venv'}")
     if args.remote:
         run_in_project("dvc", "remote", "add", "--quiet", "--default", "storage", args.remote)
     schema = folder / "data/schema.yaml"
@@ -195,6 +195,7 @@ def link_environment(folder: Path) -> bool:
     copy_programs(python, new_python)
     install = ("install", "--compile", "--force-reinstall", "--no-deps")
     run_command(new_python, *PIP, *install, *folder.glob("vendor/*.whl"))
+    run_command("make", "--silent", "check-environment", "VENV=.venv", cwd=folder)
     (venv / "installed").touch()
     print(
         f"The packages in .venv are hard links to those in {source}, so they need no disk space. "

@@ -27,12 +27,13 @@ from keras_tabular.table.parquet import part_paths
 from keras_tabular.training.architecture import Build
 
 Logs = dict[str, float]
-# Packages of this library, and installed packages, whose code decides the snapshots.
+# Packages of this library, and installed packages, whose code decides the snapshots. TensorFlow's
+# version comes from its module, since its package may be tensorflow-cpu.
 CODE = (
     *("column_statistics", "config", "core", "networks", "preprocessing"),
     *("table", "tasks", "training"),
 )
-PACKAGES = ("keras", "numpy", "optuna", "pyarrow", "scipy")  # and TensorFlow
+PACKAGES = ("keras", "numpy", "optuna", "pyarrow", "scipy")
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,7 @@ def identity(
             of the project that are imported.
         code: Packages of this library whose code is hashed.
     """
-    packages = [f"{name} {version(name)}" for name in PACKAGES]
-    packages.append(f"tensorflow {tf.__version__}")  # the package may be tensorflow-cpu
+    packages = [*(f"{name} {version(name)}" for name in PACKAGES), f"tensorflow {tf.__version__}"]
     params = [section.model_dump_json() for section in sections]
     digest = hashlib.sha256("\n".join([*params, *packages]).encode())
     parts = [path for table in tables for path in part_paths(table)]
