@@ -179,8 +179,8 @@ def link_environment(folder: Path) -> bool:
     removed without any effect on the other one.
 
     Returns:
-        False if the clone has no .venv, or one that differs from its requirements.txt or that is in
-        another file system. Then, .venv in the project may be incomplete.
+        False if the clone has no .venv, or one without pip, with other packages than in its
+        requirements.txt or in another file system. Then, .venv in the project may be incomplete.
     """
     source, venv = (ROOT / ".venv").resolve(), folder / ".venv"
     python, new_python = source / "bin/python", venv / "bin/python"
@@ -190,11 +190,11 @@ def link_environment(folder: Path) -> bool:
         for packages in source.glob("lib/*/site-packages"):
             target = venv / packages.relative_to(source)
             shutil.copytree(packages, target, copy_function=os.link, dirs_exist_ok=True)
+        copy_programs(python.parent, new_python)
+        install = ("install", "--compile", "--force-reinstall", "--no-deps")
+        run_command(new_python, *PIP, *install, *folder.glob("vendor/*.whl"))
     except (OSError, UserError):
         return False
-    copy_programs(python, new_python)
-    install = ("install", "--compile", "--force-reinstall", "--no-deps")
-    run_command(new_python, *PIP, *install, *folder.glob("vendor/*.whl"))
     run_command("make", "--silent", "check-environment", "VENV=.venv", cwd=folder)
     (venv / "installed").touch()
     print(
@@ -204,13 +204,13 @@ def link_environment(folder: Path) -> bool:
     return True
 
 
-def copy_programs(python: Path, new_python: Path) -> None:
-    """Copy the Python programs of an environment, such as dvc, to run with a new Python."""
+def copy_programs(folder: Path, new_python: Path) -> None:
+    """Copy the Python programs in a folder, such as dvc, to run with a new Python next to them."""
     header = HEADER.format(python=shlex.quote(str(new_python))).encode()
-    for program in filter(Path.is_file, python.parent.iterdir()):
+    for program in filter(Path.is_file, folder.iterdir()):
         target, content = new_python.parent / program.name, program.read_bytes()
         code = content.partition(b"\n' '''\n")[2] or content.partition(b"\n")[2]
-        if bytes(python) in content.removesuffix(code) and not target.exists():
+        if re.match(rb"#!.*python", content.removesuffix(code), re.DOTALL) and not target.exists():
             target.write_bytes(header + code)
             target.chmod(0o755)
 
