@@ -15,9 +15,10 @@ apt install --download-only --yes --no-install-recommends python3 libstdc++6 lib
 for package in apt/archives/*.deb; do dpkg-deb --extract "$package" root; done
 for link in bin lib; do [ -e root/$link ] || ln -s usr/$link root/$link; done
 version=$(basename root/usr/bin/python3.[0-9]*)
-# What stages need and a test: antlr4, of DVC, has no wheel.
+# What stages need and a test: antlr4, of DVC, has no wheel. pip would compare markers with this CPU.
 awk 'FNR == 1 { file++ }
-    /^[a-z]/ { keep = file == 1 ? !/^antlr4/ : /^(pytest|pluggy|iniconfig)==/ }
+    /^[a-z]/ { keep = file == 1 ? !/^(antlr4|tensorflow-cpu)/ : /^(pytest|pluggy|iniconfig)==/ }
+    /^tensorflow==/ { sub(/;[^\\]*/, "") }
     keep' "$lock/requirements.txt" "$lock/requirements/dev.txt" > requirements.txt
 python -m pip install --quiet --target site --no-deps --no-compile --only-binary :all: \
     --python-version "${version#python}" --platform manylinux2014_aarch64 \

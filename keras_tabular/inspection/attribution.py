@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -139,10 +139,11 @@ def add_training_rows(model: "SavedModel", folder: Path, schema: Schema) -> "Sav
         members = model.predict_members(feature_arrays(compared, schema))
         means, weights = fold_means(members, ensemble, 1)
         disagreement = float(np.average(means, axis=0, weights=weights).var(axis=0, ddof=1).mean())
+    names = ("keras", "tensorflow", "pyarrow", "numpy")  # modules that are imported already
     trained_on = TrainingRows(
         rows=sum(count_rows(folder)),
         md5=hash_parts(folder),
-        packages={name: version(name) for name in ("keras", "tensorflow", "pyarrow", "numpy")},
+        packages={name: import_module(name).__version__ for name in names},
         summaries=summaries,
         attribution=dict(zip(schema.features, np.round(shares, 6).tolist(), strict=True)),
         disagreement=disagreement,

@@ -20,13 +20,15 @@ from itertools import islice
 from pathlib import Path
 
 from keras_tabular.core.errors import UserError, format_list
-from keras_tabular.projects.wheel import ROOT, get_wheel, read_project_files, run_command
+from keras_tabular.projects.wheel import PIP, ROOT, get_wheel, read_project_files, run_command
 
 MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
 MAX_HEADER = 2**20  # characters of a table that are read to find its column names
 MAX_TITLES = 20  # lines of a table among which the header is
 EXAMPLES = ("breast_cancer", "diabetes", "iris", "wine")  # of scikit-learn, each with a `target`
 WITH_PLACEHOLDERS = ("README.md", "data/README.md", "pyproject.toml")
+# The first lines of a program that runs with a Python whose path may be long or contain spaces.
+HEADER = "#!/bin/sh\n'''exec' {python} \"$0\" \"$@\"\n' '''\n"
 
 
 def main() -> None:
@@ -55,7 +57,8 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--remote", metavar="URL", help="where `dvc push` stores the results: a "
         "URL such as s3://bucket/path, or a folder")  # fmt: skip
     parser.add_argument("--venv", metavar="FOLDER", type=Path, help="use this virtual environment, "
-        "which has the locked packages and the library; default: a new one, .venv")  # fmt: skip
+        "which has the locked packages and the library; default: a new one, .venv, with hard links "
+        "to the packages in the clone's .venv, if there is one")  # fmt: skip
     args = parser.parse_args()
     args.venv = args.venv and args.venv.expanduser().resolve()
     if args.remote and "://" not in args.remote:  # a relative path starts here, not in the project
@@ -118,7 +121,7 @@ def create_project(folder: Path, args: Namespace) -> list[str]:
                 f"`{pip} install --no-deps {clone}`, or leave out --venv."
             ) from None
         run_in_project("make", "--silent", "check-environment", f"VENV={args.venv}")
-    else:
+    elif not link_environment(folder):
         run_in_project("make", "--silent", ".venv/installed", f"PYTHON={sys.executable}", "VENV=")
     if args.remote:
         run_in_project("dvc", "remote", "add", "--quiet", "--default", "storage", args.remote)
@@ -166,6 +169,50 @@ def write_files(folder: Path, table: str, target: str) -> None:
         path.write_text(text, encoding="utf-8")
         if text.startswith("#!"):
             path.chmod(0o755)
+
+
+def link_environment(folder: Path) -> bool:
+    """Create .venv in a project with hard links to the packages in the clone's .venv.
+
+    The library itself comes from the project's wheel. To install another version of a package, pip
+    removes its files and writes new ones. Therefore, each of the two environments can be changed or
+    removed without any effect on the other one.
+
+    Returns:
+        False if the clone has no .venv, or one without pip, with other packages than in its
+        requirements.txt or in another file system. Then, .venv in the project may be incomplete.
+    """
+    source, venv = (ROOT / ".venv").resolve(), folder / ".venv"
+    python, new_python = source / "bin/python", venv / "bin/python"
+    try:
+        run_command(python, "-m", "keras_tabular.projects.lock", cwd=ROOT)
+        run_command(python, "-m", "venv", "--without-pip", venv)
+        for packages in source.glob("lib/*/site-packages"):
+            target = venv / packages.relative_to(source)
+            shutil.copytree(packages, target, copy_function=os.link, dirs_exist_ok=True)
+        copy_programs(python.parent, new_python)
+        install = ("install", "--compile", "--force-reinstall", "--no-deps")
+        run_command(new_python, *PIP, *install, *folder.glob("vendor/*.whl"))
+    except (OSError, UserError):
+        return False
+    run_command("make", "--silent", "check-environment", "VENV=.venv", cwd=folder)
+    (venv / "installed").touch()
+    print(
+        f"The packages in .venv are hard links to those in {source}, so they need no disk space. "
+        "To install copies instead, run `rm -r .venv` before `make repro`."
+    )
+    return True
+
+
+def copy_programs(folder: Path, new_python: Path) -> None:
+    """Copy the Python programs in a folder, such as dvc, to run with a new Python next to them."""
+    header = HEADER.format(python=shlex.quote(str(new_python))).encode()
+    for program in filter(Path.is_file, folder.iterdir()):
+        target, content = new_python.parent / program.name, program.read_bytes()
+        code = content.partition(b"\n' '''\n")[2] or content.partition(b"\n")[2]
+        if re.match(rb"#!.*python", content.removesuffix(code), re.DOTALL) and not target.exists():
+            target.write_bytes(header + code)
+            target.chmod(0o755)
 
 
 def add_table(run: Callable[..., None], folder: Path, args: Namespace, table: Path) -> None:

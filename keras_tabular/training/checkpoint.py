@@ -22,16 +22,18 @@ import numpy as np
 
 from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.files import atomic_write
+from keras_tabular.networks.backend import tf
 from keras_tabular.table.parquet import part_paths
 from keras_tabular.training.architecture import Build
 
 Logs = dict[str, float]
-# Packages of this library, and installed packages, whose code decides the snapshots.
+# Packages of this library, and installed packages, whose code decides the snapshots. TensorFlow's
+# version comes from its module, since its package may be tensorflow-cpu.
 CODE = (
     *("column_statistics", "config", "core", "networks", "preprocessing"),
     *("table", "tasks", "training"),
 )
-PACKAGES = ("keras", "numpy", "optuna", "pyarrow", "scipy", "tensorflow")
+PACKAGES = ("keras", "numpy", "optuna", "pyarrow", "scipy")
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def identity(
             of the project that are imported.
         code: Packages of this library whose code is hashed.
     """
-    packages = [f"{name} {version(name)}" for name in PACKAGES]
+    packages = [*(f"{name} {version(name)}" for name in PACKAGES), f"tensorflow {tf.__version__}"]
     params = [section.model_dump_json() for section in sections]
     digest = hashlib.sha256("\n".join([*params, *packages]).encode())
     parts = [path for table in tables for path in part_paths(table)]

@@ -1,9 +1,11 @@
 """A commit is run again in a fresh clone: for a pull request, or to verify a version."""
 
+import hashlib
 import re
 import shutil
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import yaml
@@ -74,6 +76,46 @@ def test_the_list_of_packages_is_that_of_the_lock_file(tmp_path: Path) -> None:
         f"pkg:pypi/{lines.split()[0].replace('==', '@')}": re.findall("sha256:([0-9a-f]+)", lines)
         for lines in packages.values()
     }
+
+
+@pytest.mark.parametrize(
+    ("uv", "hash_differs"), [("", True), ("false", False), ("uv", True), ("uv", False)]
+)
+def test_make_installs_locked_packages_with_uv_or_else_with_pip(
+    uv: str, hash_differs: bool, tmp_path: Path
+) -> None:
+    if uv and not shutil.which(uv):
+        pytest.skip("no uv")
+    project = tmp_path / "my project"
+    wheel = create_wheel(project / "vendor")
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(PROJECT / "keras_tabular/projects/files" / name, project)
+    check_output(project, "dvc", "init", "--quiet", "--no-scm")
+    digest = "0" * 64 if hash_differs else hashlib.sha256(wheel.read_bytes()).hexdigest()
+    lock = f"--no-index\n--find-links vendor\ntiny==1.0 --hash=sha256:{digest}\n"
+    (project / "requirements.txt").write_text(lock)
+    make = ("make", ".venv/installed", f"UV={uv}", f"PYTHON={sys.executable}")
+    completed = run_command(project, *make)
+    assert (completed.returncode != 0) is hash_differs, completed.stderr
+    uv_fails = uv == "false" or (uv == "uv" and hash_differs)
+    assert ("uv failed. pip installs" in completed.stderr) is uv_fails
+    compiled = [*project.glob(".venv/lib/*/site-packages/__pycache__/tiny.*.pyc")]
+    assert bool(compiled) is not hash_differs
+
+
+def create_wheel(folder: Path) -> Path:
+    """Create a folder with a wheel of one module, and return the path of the wheel."""
+    folder.mkdir(parents=True)
+    metadata = {
+        "METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
+        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files = {"tiny.py": ""} | {f"tiny-1.0.dist-info/{name}": metadata[name] for name in metadata}
+    files["tiny-1.0.dist-info/RECORD"] = "".join(f"{name},,\n" for name in files)
+    with ZipFile(folder / "tiny-1.0-py3-none-any.whl", "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+    return folder / "tiny-1.0-py3-none-any.whl"
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from keras_tabular.projects.lock import locked_packages
+from keras_tabular.projects.new import HEADER
 from tests.commands import CompletedCommand, check_output, run_command
 from tests.helpers import PROJECT
 from tests.projects import change_settings, clone, commit_all, copy_project, read_output_hashes
@@ -178,6 +179,46 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
     os.utime(installed / "installed", (0, 0))  # as if pip had failed
     assert "New entries of the change log:\n\n(none)\n" in check_output(tmp_path, *upgrade)
     assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")
+
+
+def test_a_project_has_links_to_the_packages_of_the_clone_and_its_own_library(
+    origin: Path, environment: Path, tmp_path: Path
+) -> None:
+    library, project = clone(origin, tmp_path / "library"), tmp_path / "my wine"
+    shutil.copytree(environment, library / ".venv", symlinks=True)
+    (module,) = library.glob(".venv/lib/*/site-packages/keras_tabular/__init__.py")
+    module.write_text("raise RuntimeError('another version of the library')\n")
+    python = f"{library}/.venv/bin/python"
+    for name, header in ("short", f"#!{python}\n"), ("long", HEADER.format(python=f'"{python}"')):
+        (library / ".venv/bin" / name).write_text(f"{header}import sys\nprint(sys.prefix)\n")
+    new = (sys.executable, str(library / "keras_tabular"), "new", "my wine", "--example", "wine")
+    output = check_output(tmp_path, *new)
+    assert f"The packages in .venv are hard links to those in {library}/.venv, so they" in output
+    packages, linked = (next(path.glob(".venv/lib/*/site-packages")) for path in (library, project))
+    assert (packages / "tests.pth").samefile(linked / "tests.pth")
+    assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")
+    assert check_output(project, "git", "status", "--porcelain") == ""
+
+    shutil.rmtree(library)
+    for program in ("short", "long"):
+        assert check_output(project, f".venv/bin/{program}") == f"{project}/.venv\n"
+    assert "schema" in check_output(project, ".venv/bin/keras-tabular", "docs")
+
+
+def test_a_project_has_no_links_to_packages_that_differ_from_the_lock_file(
+    origin: Path, environment: Path, tmp_path: Path
+) -> None:
+    library = clone(origin, tmp_path / "library")
+    (library / ".venv").symlink_to(environment)
+    lock = (library / "requirements.txt").read_text()
+    (library / "requirements.txt").write_text(lock.replace("\nnumpy==", "\nnumpy==0."))
+    new = (sys.executable, str(library / "keras_tabular"), "new", "new", "--example", "wine")
+    variables = {"MAKEFLAGS": "-o .venv/installed", "PYTHONPATH": str(library)}
+    completed = run_command(tmp_path, *new, **variables)
+    assert completed.returncode == 0, completed.stderr
+    assert "differs from requirements.txt: numpy: expected 0." in completed.stderr
+    assert "hard links" not in completed.stdout
+    assert not (tmp_path / "new/.venv").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """An upgrade of a project keeps what its owner has changed."""
 
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from zipfile import ZipFile
@@ -7,6 +8,7 @@ from zipfile import ZipFile
 import pytest
 
 from keras_tabular.core.errors import UserError
+from keras_tabular.networks.backend import tf
 from keras_tabular.projects.lock import version_differences
 from keras_tabular.projects.upgrade import CHANGES, new_changes, upgraded_files
 
@@ -101,6 +103,19 @@ def test_missing_packages_and_other_versions_are_listed() -> None:
         f"pandas: expected 0, got {version('pandas')}",
         "none: expected 1, got nothing",
     ]
+
+
+def test_one_of_the_packages_of_tensorflow_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    def differences(version: str) -> list[str]:
+        pins = f"tensorflow=={version} ; 1 < 2", f"tensorflow-cpu=={version} ; 1 > 2"
+        return version_differences(lock(*pins))
+
+    assert differences(tf.__version__) == []
+    (difference,) = differences("1.0")
+    assert difference.endswith(f": expected 1.0, got {tf.__version__}")
+    monkeypatch.setattr("sys.path", [])
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    assert len(differences(tf.__version__)) == 2
 
 
 def test_only_new_entries_of_the_change_log_are_shown(tmp_path: Path) -> None:
