@@ -1,6 +1,8 @@
 """What the layers of a network read: columns scaled by quartiles, and numbers put into bins."""
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,11 +25,13 @@ class ColumnSample(NamedTuple):
             come first; then the columns of 0 and 1, then the encoded texts.
         n_numbers: Number of number columns.
         n_rows: Number of all training rows.
+        categories: Where the 0/1 columns of each category column begin and end.
     """
 
     values: np.ndarray
     n_numbers: int
     n_rows: int
+    categories: Mapping[str, tuple[int, int]] = MappingProxyType({})
 
 
 def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Model:
@@ -46,7 +50,7 @@ def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Mod
         returns the numbers, shape (rows, numbers), their bins, shape (rows, numbers, bins), and the
         other columns, if there are any.
     """
-    values, n_numbers, _ = columns
+    values, n_numbers = columns.values, columns.n_numbers
     inputs = scaled = keras.Input(values.shape[1:])
     if network.robust_scaling:
         median, scale = robust_statistics(values)

@@ -72,7 +72,11 @@ class Architecture:
 
     def _build(self) -> keras.Model:
         inputs = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
-        return keras.Model(inputs, self._build_layers(inputs, self.params, self._schema))
+        columns = self._columns
+        before = columns.n_numbers if len(inputs) > 1 else 0  # numbers are in tensors of their own
+        positions = {n: (a - before, b - before) for n, (a, b) in columns.categories.items()}
+        network = self.params.model_copy(update={"categories": positions})
+        return keras.Model(inputs, self._build_layers(inputs, network, self._schema))
 
     def build_compiled(self, seed: int, rows: Dataset | None = None) -> keras.Model:
         """Build a compiled model that trains a new network, from prepared columns to its output.

@@ -13,6 +13,7 @@ from keras_tabular.model_file.metadata import Unread
 from keras_tabular.networks.backend import keras
 from keras_tabular.preprocessing.features import ColumnSample
 from keras_tabular.preprocessing.growing import find_unread
+from keras_tabular.preprocessing.layers import category_positions
 from keras_tabular.table.parquet import count_rows
 from keras_tabular.training import dataset
 from keras_tabular.training.architecture import Architecture, Build
@@ -100,7 +101,9 @@ class Setup:
 
         sample = np.asarray(self.dataset.parts[0]().x[:MAX_ROWS_FOR_QUANTILES])
         n_numbers = len(self.preprocessor.statistics.scalings)
-        columns = ColumnSample(sample, n_numbers, n_rows=len(self.y))
+        width = self.preprocessor.layers.output_shape[1]
+        positions = category_positions(self.preprocessor.statistics, width)
+        columns = ColumnSample(sample, n_numbers, len(self.y), positions)
         self.architectures = {
             name: Architecture(name, params, schema, build, columns)
             for name in [members.network for members in params.members]
