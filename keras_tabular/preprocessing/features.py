@@ -1,8 +1,6 @@
 """What the layers of a network read: columns scaled by quartiles, and numbers put into bins."""
 
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +29,7 @@ class ColumnSample(NamedTuple):
     values: np.ndarray
     n_numbers: int
     n_rows: int
-    categories: Mapping[str, tuple[int, int]] = MappingProxyType({})
+    categories: dict[str, tuple[int, int]]
 
 
 def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Model:

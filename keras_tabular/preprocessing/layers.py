@@ -63,13 +63,13 @@ def preprocess_columns(
     return outputs[0] if len(outputs) == 1 else keras.layers.Concatenate()(outputs)
 
 
-def category_positions(statistics: Statistics, width: int) -> dict[str, tuple[int, int]]:
+def category_positions(statistics: Statistics, model: keras.Model) -> dict[str, tuple[int, int]]:
     """Return where the 0/1 columns of each category column begin and end.
 
     Args:
-        width: Number of columns that the preprocessing returns.
+        model: The result of `build_preprocessing`, whose output has these columns.
     """
-    positions, end = {}, width - len(statistics.texts)
+    positions, end = {}, model.output_shape[1] - len(statistics.texts)
     for name, categories in reversed(statistics.vocabularies.items()):
         first = end - len(categories) - (name in statistics.columns_with_missing)
         positions[name], end = (first, end), first

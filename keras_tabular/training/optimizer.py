@@ -110,8 +110,7 @@ def build_optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Op
     try:
         return optimizer_class(learning_rate=rate, **decay, **network.optimizer_arguments)
     except (TypeError, ValueError) as error:
-        where = f"train.networks: optimizer_arguments of {network.optimizer}"
-        raise UserError(f"{where}: {error}") from None
+        raise UserError(f"optimizer_arguments of {network.optimizer}: {error}") from None
 
 
 class CosineRestarts(keras.optimizers.schedules.LearningRateSchedule):

@@ -101,8 +101,7 @@ class Setup:
 
         sample = np.asarray(self.dataset.parts[0]().x[:MAX_ROWS_FOR_QUANTILES])
         n_numbers = len(self.preprocessor.statistics.scalings)
-        width = self.preprocessor.layers.output_shape[1]
-        positions = category_positions(self.preprocessor.statistics, width)
+        positions = category_positions(self.preprocessor.statistics, self.preprocessor.layers)
         columns = ColumnSample(sample, n_numbers, len(self.y), positions)
         self.architectures = {
             name: Architecture(name, params, schema, build, columns)

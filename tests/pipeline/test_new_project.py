@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+from keras_tabular.core.version import VERSION
 from keras_tabular.projects.lock import locked_packages
 from tests.commands import CompletedCommand, check_output, run_command
 from tests.documentation import MAKE_VARIABLES
@@ -246,6 +247,13 @@ def test_two_wheels_have_same_bytes(origin: Path, environment: Path, tmp_path: P
     assert output == f"{other_wheel}\n"
     assert check_output(other, "git", "status", "--porcelain") == ""
     assert other_wheel.read_bytes() == wheel.read_bytes()
+
+
+def test_pip_installs_the_library_from_a_git_address(origin: Path, tmp_path: Path) -> None:
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation")
+    check_output(tmp_path, *pip, "--target=installed", f"git+file://{origin}")
+    python = (sys.executable, "-m", "keras_tabular", "--version")
+    assert check_output(tmp_path / "installed", *python) == f"{VERSION}\n"
 
 
 def test_an_installed_library_names_the_clone_that_is_needed(

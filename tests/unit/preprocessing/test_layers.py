@@ -57,7 +57,7 @@ def test_the_columns_of_a_category_are_found() -> None:
     rows = pa.table(values | {"note": ["one", "two", None], "y": [0, 1, 0]})
     statistics, model = fit(rows, schema, load_train_params())
     x = np.asarray(model(feature_arrays(rows, schema)))
-    positions = category_positions(statistics, x.shape[1])
+    positions = category_positions(statistics, model)
     parts = {name: x[:, first:end].tolist() for name, (first, end) in positions.items()}
     blue, red, missing = np.eye(3).tolist()
     assert parts == {"colour": [red, missing, blue], "size": [[0, 1], [1, 0], [0, 1]]}

@@ -40,7 +40,7 @@ def resolve_params(**changes: Any) -> ResolvedTrain:
 
 
 def build_architecture(train: ResolvedTrain) -> Architecture:
-    return Architecture("plain", train, SCHEMA, build, ColumnSample(X, X.shape[1], len(X)))
+    return Architecture("plain", train, SCHEMA, build, ColumnSample(X, X.shape[1], len(X), {}))
 
 
 @pytest.mark.parametrize(
