@@ -6,7 +6,7 @@ TEST = $(PYTEST) -m "$(MARKED)"
 GROUPS := benchmarks build dev image mlflow ray release serve
 include keras_tabular/projects/files/Makefile
 
-.PHONY: test-unit test-all check check-cpu architecture
+.PHONY: test-unit test-all check check-cpu architecture wheel
 
 test-unit: .venv/installed-dev  ## the unit tests; half a minute
 	$(PYTEST) tests/unit
@@ -40,6 +40,10 @@ check-cpu: .venv/installed-dev  ## check that one core, an emulated Haswell and 
 		"qemu-aarch64 (Debian: apt install qemu-user) is missing"; fi; \
 	wait $$here; wait $$haswell; for output in $$folder/*; do diff $$folder/here $$output; done; \
 	cd $$folder; echo "the same bytes:" *
+
+wheel:  ## build the library from the last commit, as a wheel in dist/: the same bytes in any clone
+	@rm -rf dist && mkdir dist
+	@$(PYTHON) -c "from pathlib import Path; from keras_tabular.projects import wheel; print(wheel.get_wheel(Path('dist').resolve()))"
 
 architecture: .venv/installed-dev  ## draw docs/architecture.svg from the imports
 	python -m docs.draw_architecture docs/architecture.svg

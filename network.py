@@ -18,7 +18,8 @@ def build(
         inputs: The prepared columns, shape (rows, width). If `network.embedding` is set and there
             are number columns, there are two or three tensors instead: the numbers, shape
             (rows, numbers), their bins, shape (rows, numbers, bins), and the other columns, if any.
-        network: The parameters of an element of `train.networks`, with a value for every `auto`.
+        network: The parameters of an element of `train.networks`, with a value for every `auto`;
+            `network.options` has keys of your own.
         schema: The table, with its task and classes.
 
     Returns:

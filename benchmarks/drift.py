@@ -15,8 +15,8 @@ simulations:
   about 1.35. Its temperature is chosen on 500 training rows, and there are 250 test rows. Groups
   have ten rows, of which half of the noise is common. The accuracy is about 0.67, 0.9 or 0.99.
 
-The figures in docs/serving.md and docs/production.md are from this script. The exit code is 1 if a
-limit is exceeded.
+The figures in docs/serving.md and docs/expected-scores.md are from this script. The exit code is
+1 if a limit is exceeded.
 
     python -m benchmarks.drift
 """

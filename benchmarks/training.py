@@ -95,7 +95,7 @@ def fit_ours(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
     )
     params = params.with_values({"members": [{"network": "plain"}]})
     resolved = params.resolve_auto(ROWS, schema.learning_task, COLUMNS)
-    columns = ColumnSample(np.zeros((1, COLUMNS)), COLUMNS, ROWS)
+    columns = ColumnSample(np.zeros((1, COLUMNS)), COLUMNS, ROWS, {})
     architecture = Architecture("plain", resolved, schema, build, columns)
     compiled = architecture.build_compiled(seed=1)
     trainer = Trainer(compiled, batch_size)

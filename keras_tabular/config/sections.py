@@ -11,7 +11,7 @@ from functools import reduce
 from operator import getitem
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 from pydantic.types import NonNegativeFloat, PositiveFloat
 
 from keras_tabular.config.schema import MAX_LENGTH
@@ -33,6 +33,12 @@ Initializer = Literal[
 Optimizer = Literal[
     "adadelta", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion", "nadam", "rmsprop", "sgd",
 ]  # fmt: skip
+# Arguments of Keras's optimizers that change each weight by itself. A norm of all gradients, as for
+# `global_clipnorm`, is a sum that depends on the CPU.
+OptimizerArgument = Literal[
+    "amsgrad", "beta_1", "beta_2", "centered", "clipvalue", "epsilon", "momentum", "nesterov",
+    "rho",
+]  # fmt: skip
 Auto = Literal["auto"]
 
 
@@ -53,7 +59,11 @@ class Embedding(Section):
 
 
 class Network(Section):
-    """The architecture of a network, and how it is trained."""
+    """The architecture of a network, and how it is trained.
+
+    Attributes:
+        options: Keys of its owner, which `build` in network.py reads.
+    """
 
     robust_scaling: bool = False
     embedding: Embedding | Auto | None = None
@@ -65,12 +75,14 @@ class Network(Section):
     l2: NonNegativeFloat = 0.0
     dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = 0.0
     optimizer: Optimizer
+    optimizer_arguments: dict[OptimizerArgument, bool | float] = Field(default_factory=dict)
     weight_decay: NonNegativeFloat = 0.0
     learning_rate: PositiveFloat | Auto
     learning_rate_schedule: Literal["constant", "cosine", "cosine_restarts"] = "constant"
     epochs: Annotated[Count, Field(le=1_000_000)] | Auto
     batch_size: Annotated[Count, Field(le=2**30)] | Auto
     early_stopping: EarlyStopping | None = None
+    options: dict[str, JsonValue] = Field(default_factory=dict)
 
     @property
     def trains_in_cycles(self) -> bool:
@@ -169,8 +181,14 @@ def fill_auto(section: dict[str, Any], **values: Any) -> None:
 
 
 class ResolvedNetwork(Network):
-    """The section of a network after every `auto` was replaced by a value."""
+    """The section of a network after every `auto` was replaced by a value.
 
+    Attributes:
+        categories: Where the 0/1 columns of each category column begin and end in the last tensor
+            that `build` gets.
+    """
+
+    categories: dict[str, tuple[int, int]] = Field(default_factory=dict, exclude=True)
     embedding: Embedding | None = None
     learning_rate: float
     epochs: int

@@ -76,14 +76,15 @@ class MarkLookups(keras.layers.Layer):
     """Attach to the inputs of a network what lookups need.
 
     Args:
-        start: Number of columns of the last input before its one-hot columns.
-        sizes: Number of one-hot columns of each column of the table.
+        places: Where the one-hot columns of each column of the table begin and end in the last
+            input; each begins where the one before ends.
     """
 
-    def __init__(self, start: int, sizes: tuple[int, ...]) -> None:
+    def __init__(self, places: list[tuple[int, int]]) -> None:
         super().__init__()
-        self._place = slice(start, start + sum(sizes))
+        self._place = slice(places[0][0], places[-1][1]) if places else slice(0)
         # The product with one number that is not 0 is exact.
+        sizes = [stop - start for start, stop in places]
         self._is_of_code = np.repeat(np.eye(len(sizes), dtype=np.float32), sizes, axis=0)
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -9,6 +9,7 @@ from keras_tabular.config.sections import ResolvedNetwork
 from keras_tabular.networks.backend import keras
 
 ops = keras.ops
+MAX_MULTIPLIED = 15  # one-hot columns of a column of the table; more of them are looked up
 LEAST_SCALE = 0.05  # first scale of a column of noise
 # Distance from the median in interquartile ranges; the square of a float32 beyond may overflow.
 MAX_SCALED = 1e6
@@ -23,20 +24,24 @@ class ColumnSample(NamedTuple):
             come first; then the columns of 0 and 1, then the encoded texts.
         n_numbers: Number of number columns.
         n_rows: Number of all training rows.
-        start: Number of columns before the one-hot columns that a training step looks up.
-        sizes: Number of one-hot columns of each column of the table that is looked up.
+        categories: Where the 0/1 columns of each category column begin and end.
     """
 
     values: np.ndarray
     n_numbers: int
     n_rows: int
-    start: int = 0
-    sizes: tuple[int, ...] = ()
+    categories: dict[str, tuple[int, int]]
 
     @property
     def one_hot(self) -> slice:
         """The one-hot columns that a training step looks up, which are neighbours."""
-        return slice(self.start, self.start + sum(self.sizes))
+        places = looked_up(self.categories)
+        return slice(places[0][0], places[-1][1]) if places else slice(0)
+
+
+def looked_up(categories: dict[str, tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return where the 0/1 columns begin and end of the category columns with many of them."""
+    return sorted(place for place in categories.values() if place[1] - place[0] > MAX_MULTIPLIED)
 
 
 def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Model:
@@ -60,11 +65,11 @@ def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Mod
     if network.robust_scaling:
         median, scale = robust_statistics(columns)
         scaled = scale_columns(inputs, median, scale)
-        if columns.sizes:  # lookups need no others of the scaled columns
+        if one_hot.stop:  # lookups need no others of the scaled columns
             ends = slice(one_hot.start), slice(one_hot.stop, None)
             before, after = (scale_columns(inputs[:, s], median[s], scale[s]) for s in ends)
-            looked_up = inputs[:, one_hot] * smooth_clip(scale[one_hot], np)
-            scaled = ops.concatenate([before, looked_up, after], axis=1)
+            between = inputs[:, one_hot] * smooth_clip(scale[one_hot], np)
+            scaled = ops.concatenate([before, between, after], axis=1)
         values = smooth_clip((values - median) * scale, np)
     if not network.embedding or not n_numbers:
         return keras.Model(inputs, [scaled])

@@ -63,6 +63,19 @@ def preprocess_columns(
     return outputs[0] if len(outputs) == 1 else keras.layers.Concatenate()(outputs)
 
 
+def category_positions(statistics: Statistics, model: keras.Model) -> dict[str, tuple[int, int]]:
+    """Return where the 0/1 columns of each category column begin and end.
+
+    Args:
+        model: The result of `build_preprocessing`, whose output has these columns.
+    """
+    positions, end = {}, model.output_shape[1] - len(statistics.texts)
+    for name, categories in reversed(statistics.vocabularies.items()):
+        first = end - len(categories) - (name in statistics.columns_with_missing)
+        positions[name], end = (first, end), first
+    return positions
+
+
 def scale_numbers(
     inputs: dict[str, keras.KerasTensor], statistics: Statistics, schema: Schema, train: Train
 ) -> list[keras.KerasTensor]:

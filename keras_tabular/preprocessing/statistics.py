@@ -78,14 +78,6 @@ class Statistics:
     target: Scaling
     target_range: tuple[float, float]
 
-    @property
-    def one_hot_sizes(self) -> dict[str, int]:
-        """Number of one-hot columns of each category column."""
-        return {
-            name: len(vocabulary) + (name in self.columns_with_missing)
-            for name, vocabulary in self.vocabularies.items()
-        }
-
 
 def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
     """Compute the statistics of the training rows.
@@ -136,7 +128,11 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
                 statistics.texts[name] = vocabulary
     statistics.scalings.update(part_scalings)  # after all number columns
     # Those with most one-hot columns come last, so that those that are looked up are neighbours.
-    for name, _ in sorted(statistics.one_hot_sizes.items(), key=lambda item: item[1]):
+    sizes = {
+        n: len(v) + (n in statistics.columns_with_missing)
+        for n, v in statistics.vocabularies.items()
+    }
+    for name in sorted(sizes, key=sizes.__getitem__):
         statistics.vocabularies[name] = statistics.vocabularies.pop(name)
     return statistics
 

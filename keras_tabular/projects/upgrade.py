@@ -2,8 +2,8 @@
 
 Run this command with a clone of the later version: `python3 CLONE/keras_tabular upgrade FOLDER`. It
 replaces the wheel in vendor and the packages in the lock files. It merges the changes of the
-library into dvc.yaml, custom.py, the scripts in stages and tests/test_project.py. It installs the
-packages into .venv, and changes no other file.
+library into dvc.yaml, custom.py, Makefile, the scripts and the workflows. It installs the packages
+into .venv. README.md, network.py, params.yaml, pyproject.toml and data stay as they are.
 """
 
 import re
@@ -20,9 +20,8 @@ from keras_tabular.projects.lock import locked_packages, replace_packages
 from keras_tabular.projects.wheel import PIP, get_wheel, read_project_files, run_command
 
 CHANGES = "keras_tabular/CHANGELOG.md"  # in the wheel
-UPGRADED = re.compile(
-    r"custom\.py|dvc\.yaml|requirements.*\.txt|stages/.*\.py|tests/test_project\.py"
-)
+# Files that say what the project is about, and settings of DVC.
+OWNED = re.compile(r"README\.md|network\.py|params\.yaml|pyproject\.toml|(data|metrics|\.dvc)/.*")
 CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
 MAX_CONFLICTS = 127  # that `git merge-file` counts in its exit code; a higher one is an error
 
@@ -46,6 +45,8 @@ def main() -> None:
         for path, text in files.items():
             with atomic_write(path) as partial:
                 partial.write_text(text, encoding="utf-8")
+            if text.startswith("#!"):
+                path.chmod(0o755)
         with atomic_write(wheel) as partial:
             shutil.copy(new_wheel, partial)
     if wheel != old_wheel:
@@ -83,7 +84,7 @@ def upgraded_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> di
         The text of each file to write.
     """
     upgraded = {}
-    for name in filter(UPGRADED.fullmatch, new):
+    for name in (name for name in new if not OWNED.fullmatch(name)):
         path, text = folder / name, new[name]
         if path.exists() and text != old.get(name):
             merge = merge_packages if name.startswith("requirements") else merge_lines

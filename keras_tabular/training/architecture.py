@@ -58,6 +58,9 @@ class Architecture:
         self._build_layers = build
         self.features = features.build_features(columns, self.params)
         self.features.name = f"{name}-features"
+        # Numbers are in tensors of their own, if there are several.
+        before = columns.n_numbers if len(self.features.outputs) > 1 else 0
+        self._categories = {n: (a - before, b - before) for n, (a, b) in columns.categories.items()}
         self.network = self._build()
         check_safe_mode(self.network, name)
         self.is_stackable = is_stackable(self.network)
@@ -73,7 +76,8 @@ class Architecture:
 
     def _build(self) -> keras.Model:
         inputs = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
-        return keras.Model(inputs, self._build_layers(inputs, self.params, self._schema))
+        network = self.params.model_copy(update={"categories": self._categories})
+        return keras.Model(inputs, self._build_layers(inputs, network, self._schema))
 
     def build_compiled(self, seed: int, rows: Dataset | None = None) -> keras.Model:
         """Build a compiled model that trains a new network, from prepared columns to its output.
@@ -97,9 +101,7 @@ class Architecture:
         trained, tensors = model, self.features(inputs)
         if train.exact:
             trained = add_lookups(model, params.batch_size)
-            n_numbers = self._columns.n_numbers if params.embedding else 0  # in other tensors
-            mark = MarkLookups(self._columns.start - n_numbers, self._columns.sizes)
-            tensors = mark(tensors)
+            tensors = MarkLookups(features.looked_up(self._categories))(tensors)
         flat = optimizer.FlatModel(trained, optimizer.learning_rate_factors(model, params))
         compiled = keras.Model(inputs, flat(tensors))
         name = self._task.training_metric

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_tabular.config.sections import ResolvedNetwork
+from keras_tabular.core.errors import UserError
 from keras_tabular.networks.backend import keras, tf
 
 ops = keras.ops
@@ -93,7 +94,11 @@ def learnt_weights(compiled: keras.Model) -> list[np.ndarray]:
 
 
 def build_optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Optimizer:
-    """Build the optimizer for a training of `steps` steps."""
+    """Build the optimizer for a training of `steps` steps.
+
+    Raises:
+        UserError: The optimizer does not take an argument of `network.optimizer_arguments`.
+    """
     rate: Any = network.learning_rate
     if network.learning_rate_schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
@@ -102,7 +107,10 @@ def build_optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Op
     optimizer_class = type(keras.optimizers.get(network.optimizer))
     # AdamW has its own default, which it uses if `weight_decay` is 0.
     decay = {"weight_decay": network.weight_decay} if network.weight_decay else {}
-    return optimizer_class(learning_rate=rate, **decay)
+    try:
+        return optimizer_class(learning_rate=rate, **decay, **network.optimizer_arguments)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"optimizer_arguments of {network.optimizer}: {error}") from None
 
 
 class CosineRestarts(keras.optimizers.schedules.LearningRateSchedule):

@@ -13,12 +13,12 @@ from keras_tabular.model_file.metadata import Unread
 from keras_tabular.networks.backend import keras
 from keras_tabular.preprocessing.features import ColumnSample
 from keras_tabular.preprocessing.growing import find_unread
+from keras_tabular.preprocessing.layers import category_positions
 from keras_tabular.table.parquet import count_rows
 from keras_tabular.training import dataset
 from keras_tabular.training.architecture import Architecture, Build
 from keras_tabular.training.folds import draw_folds, possible_folds, read_fold_keys
 
-MAX_MULTIPLIED = 15  # one-hot columns of a column of the table; more of them are looked up
 MAX_ROWS_FOR_QUANTILES = 100_000  # training rows; each part has its rows in random order
 
 
@@ -100,11 +100,9 @@ class Setup:
             self._validation = dataset.TableDataset(validation[0], self.preprocessor, val_labels)
 
         sample = np.asarray(self.dataset.parts[0]().x[:MAX_ROWS_FOR_QUANTILES])
-        statistics = self.preprocessor.statistics
-        looked_up = tuple(n for n in statistics.one_hot_sizes.values() if n > MAX_MULTIPLIED)
-        # Behind the one-hot columns, there is only a column for each text.
-        start = self.preprocessor.layers.output.shape[1] - len(statistics.texts) - sum(looked_up)
-        columns = ColumnSample(sample, len(statistics.scalings), len(self.y), start, looked_up)
+        n_numbers = len(self.preprocessor.statistics.scalings)
+        positions = category_positions(self.preprocessor.statistics, self.preprocessor.layers)
+        columns = ColumnSample(sample, n_numbers, len(self.y), positions)
         self.architectures = {
             name: Architecture(name, params, schema, build, columns)
             for name in [members.network for members in params.members]

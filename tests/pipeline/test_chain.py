@@ -1,6 +1,6 @@
 """What is verified is what was committed, and what is deployed is what was verified.
 
-The table in docs/production.md says which check sees which falsification.
+The table in docs/versions.md says which check sees which falsification.
 """
 
 import re

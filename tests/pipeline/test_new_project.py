@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import yaml
 
+from keras_tabular.core.version import VERSION
 from keras_tabular.projects.lock import locked_packages
 from keras_tabular.projects.new import HEADER
 from tests.commands import CompletedCommand, check_output, run_command
+from tests.documentation import MAKE_VARIABLES
 from tests.helpers import PROJECT
 from tests.projects import change_settings, clone, commit_all, copy_project, read_output_hashes
 from tests.tables import load_table
@@ -154,7 +156,7 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
     (installed / "installed").touch()
     before = read_output_hashes(project)
     for name, before_edit, after_edit in (
-        ("CHANGELOG.md", "## Unreleased\n", "## Unreleased\n\n- Later: a new entry.\n"),
+        ("CHANGELOG.md", "\n- ", "\n- Later: a new entry.\n- "),
         ("keras_tabular/projects/files/Makefile", "# The commands", "# Later: the commands"),
         ("keras_tabular/__init__.py", '"""', '"""Later: '),
         ("stages/validate.py", '"rejected", type', '"--rejected", type'),
@@ -174,7 +176,7 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
     assert read_output_hashes(project) == before
     changed = check_output(project, "git", "diff", "--name-only", "HEAD").splitlines()
     (wheel,) = project.glob("vendor/*")
-    outputs = ["dvc.lock", "dvc.yaml", "requirements.txt", "stages/validate.py"]
+    outputs = ["Makefile", "dvc.lock", "dvc.yaml", "requirements.txt", "stages/validate.py"]
     assert changed == [*outputs, f"vendor/{wheel.name}"]
     os.utime(installed / "installed", (0, 0))  # as if pip had failed
     assert "New entries of the change log:\n\n(none)\n" in check_output(tmp_path, *upgrade)
@@ -221,6 +223,27 @@ def test_a_project_has_no_links_to_packages_that_differ_from_the_lock_file(
     assert not (tmp_path / "new/.venv").exists()
 
 
+@pytest.mark.slow
+def test_a_project_of_version_0_4_is_upgraded_and_runs(
+    origin: Path, environment: Path, tmp_path: Path
+) -> None:
+    search = ("git", "log", "-1", "--format=%H^", '-SVERSION = "0.4.0"', "--")
+    commit = check_output(PROJECT, *search, "keras_tabular/model_file/version.py").strip()
+    old_library, project = clone(PROJECT, tmp_path / "old"), tmp_path / "project"
+    if run_command(old_library, "git", "checkout", "-q", commit).returncode:
+        pytest.skip("the history of this clone begins after version 0.4")
+    new = (sys.executable, str(old_library / "keras_tabular"), "new", str(project))
+    check_output(tmp_path, *new, "--example=wine", PYTHONPATH=str(old_library), **MAKE_VARIABLES)
+    change_settings(project, train={"folds": 2, "members": [{"network": "plain"}]})
+    change_settings(project, gate={"beat_baselines": []})
+
+    output = check_output(tmp_path, sys.executable, f"{origin}/keras_tabular", "upgrade", "project")
+    assert re.search(r"vendor/keras_tabular-.* replaces keras_tabular-0\.4\.0-", output)
+    assert "<<<<<<<" not in output
+    assert os.access(project / ".ci/check-gate", os.X_OK)
+    assert "Gate: pass" in check_output(project, "make", "gate", f"VENV={environment}")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -259,9 +282,19 @@ def test_two_wheels_have_same_bytes(origin: Path, environment: Path, tmp_path: P
     other = clone(origin, tmp_path / "another clone")
     for path in other.rglob("*.py"):
         os.utime(path, (10**9, 10**9))
-    check_output(other, sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", "built")
-    (wheel,), (other_wheel,) = environment.glob("*.whl"), other.glob("built/*.whl")
+    for _ in range(2):  # the second one replaces the first one
+        output = check_output(other, "make", "--silent", "wheel")
+    (wheel,), (other_wheel,) = environment.glob("*.whl"), other.glob("dist/*.whl")
+    assert output == f"{other_wheel}\n"
+    assert check_output(other, "git", "status", "--porcelain") == ""
     assert other_wheel.read_bytes() == wheel.read_bytes()
+
+
+def test_pip_installs_the_library_from_a_git_address(origin: Path, tmp_path: Path) -> None:
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation")
+    check_output(tmp_path, *pip, "--target=installed", f"git+file://{origin}")
+    python = (sys.executable, "-m", "keras_tabular", "--version")
+    assert check_output(tmp_path / "installed", *python) == f"{VERSION}\n"
 
 
 def test_an_installed_library_names_the_clone_that_is_needed(

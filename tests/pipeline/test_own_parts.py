@@ -9,11 +9,19 @@ import pytest
 
 from tests.commands import check_output, stages_that_ran
 from tests.documentation import PAGES
-from tests.projects import STAGE_COMMANDS, read_gate, read_json, read_scores
+from tests.projects import (
+    FEW_EPOCHS,
+    STAGE_COMMANDS,
+    change_settings,
+    read_gate,
+    read_json,
+    read_scores,
+)
 
 PAGE = PAGES["docs/own-parts.md"]
-NETWORK, CHECK, METRIC, SCRIPT = re.findall(r"(?ms)^```python\n(.*?)^```", PAGE)
-LIMIT, STAGE, SOURCE = re.findall(r"(?ms)^```yaml\n(.*?)^```", PAGE)
+# A test of the training runs the other networks of the page.
+_, _, NETWORK, _, _, CHECK, METRIC, SCRIPT = re.findall(r"(?ms)^```python\n(.*?)^```", PAGE)
+ARCHITECTURE, _, LIMIT, STAGE, SOURCE = re.findall(r"(?ms)^```yaml\n(.*?)^```", PAGE)
 
 
 def replace_line(file: Path, start: str, lines: str) -> None:
@@ -26,6 +34,9 @@ def replace_line(file: Path, start: str, lines: str) -> None:
 @pytest.mark.slow
 def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspace: Path) -> None:
     (workspace / "network.py").write_text(NETWORK)
+    replace_line(workspace / "params.yaml", "  networks:", f"  networks:\n{ARCHITECTURE}")
+    members = [{"network": "plain"}, {"network": "cross"}]
+    change_settings(workspace, train={"members": members, "networks": {"cross": FEW_EPOCHS}})
     replace_line(workspace / "custom.py", "CHECKS: ", CHECK)
     replace_line(workspace / "custom.py", "METRICS: ", METRIC)
     replace_line(workspace / "params.yaml", "  highest: ", LIMIT)
@@ -36,7 +47,9 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspa
     assert stages_that_ran(output) == ["prepare", *STAGE_COMMANDS]
 
     metrics = workspace / "metrics"
-    assert not read_json(metrics / "networks.json")["networks"]["plain"]["stacked"]
+    networks = read_json(metrics / "networks.json")["networks"]
+    assert networks["cross"]["params"]["options"] == {"layers": "cross", "depth": 2}
+    assert [networks[name]["stacked"] for name in ("plain", "cross")] == [True, True]
     validation = read_json(metrics / "validation.json")
     assert validation["rows"] == 763
     failed = validation["checks"]["Pregnancies and Age.pregnancies_for_age"]

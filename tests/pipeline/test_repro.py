@@ -18,7 +18,7 @@ from tests.documentation import code_blocks
 from tests.helpers import needs_committed_bytes
 from tests.projects import change_settings, copy_project, read_output_hashes
 
-(PLAIN_KERAS,) = code_blocks("README.md", "python")
+_, PLAIN_KERAS = code_blocks("docs/predictions.md", "python")
 
 
 def test_a_second_run_has_nothing_to_do_and_leaves_git_clean(
@@ -82,7 +82,7 @@ def test_only_the_files_that_the_schema_names_are_dependencies(workspace: Path) 
 def test_plain_keras_loads_the_model_and_takes_raw_rows(
     binary_project: Path, tmp_path: Path
 ) -> None:
-    """The code in the README predicts what `evaluate` scored, also without this project.
+    """The code in docs/predictions.md predicts what `evaluate` scored, also without this project.
 
     The rows have categories and missing values.
     """

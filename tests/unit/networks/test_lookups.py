@@ -35,7 +35,8 @@ def make_columns(n_numbers: int, n_indicators: int) -> ColumnSample:
         numbers[:, 0] = numbers[:, 0].round()  # fewer bins than the others
     text = RNG.normal(size=(N_ROWS, 1 if n_indicators else 0))
     values = np.concatenate([numbers, indicators, *one_hot, text], axis=1).astype(np.float32)
-    return ColumnSample(values, n_numbers, N_ROWS, n_numbers + n_indicators, SIZES)
+    first, second, end = n_numbers + n_indicators + np.cumsum([0, *SIZES])
+    return ColumnSample(values, n_numbers, N_ROWS, {"a": (first, second), "b": (second, end)})
 
 
 def build_with_skip_connection(
@@ -68,8 +69,9 @@ def test_lookups_change_neither_outputs_nor_gradients(
     plain = keras.Model(inputs, build_layers(inputs, network, build_schema("regression")))
     for weight in plain.trainable_weights:
         weight.assign(RNG.normal(size=weight.shape))
-    in_indicators = columns.start - (columns.n_numbers if network.embedding else 0)
-    mark, trained = MarkLookups(in_indicators, columns.sizes), add_lookups(plain, N_ROWS)
+    before = columns.n_numbers if len(inputs) > 1 else 0
+    mark = MarkLookups([(a - before, b - before) for a, b in columns.categories.values()])
+    trained = add_lookups(plain, N_ROWS)
 
     def gradients(model: keras.Model, values: np.ndarray) -> list[tf.Tensor]:
         weights = [tf.convert_to_tensor(weight) for weight in plain.trainable_weights]

@@ -11,7 +11,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Train
 from keras_tabular.core.errors import UserError
 from keras_tabular.networks.backend import keras
-from keras_tabular.preprocessing.layers import build_preprocessing
+from keras_tabular.preprocessing.layers import build_preprocessing, category_positions
 from keras_tabular.preprocessing.statistics import Statistics, adapt
 from keras_tabular.table.arrays import feature_arrays
 from tests.helpers import build_schema, load_train_params
@@ -46,6 +46,21 @@ def test_missing_values_become_the_mean_and_are_marked() -> None:
     np.testing.assert_allclose(preprocess(train), expected, atol=1e-6)
     unseen = pa.table({"a": [-1.0], "b": [2], "y": [0]})
     np.testing.assert_allclose(preprocess(train, unseen), [[0, 0, 1]], atol=1e-6)
+
+
+def test_the_columns_of_a_category_are_found() -> None:
+    columns = {"a": "real", "colour": "category", "size": "category", "note": "text"}
+    schema = build_schema(
+        "binary", **{n: {"kind": k, "nullable": True} for n, k in columns.items()}
+    )
+    values = {"a": [1.0, None, 3.0], "colour": ["red", None, "blue"], "size": ["s", "m", "s"]}
+    rows = pa.table(values | {"note": ["one", "two", None], "y": [0, 1, 0]})
+    statistics, model = fit(rows, schema, load_train_params())
+    x = np.asarray(model(feature_arrays(rows, schema)))
+    positions = category_positions(statistics, model)
+    parts = {name: x[:, first:end].tolist() for name, (first, end) in positions.items()}
+    blue, red, missing = np.eye(3).tolist()
+    assert parts == {"colour": [red, missing, blue], "size": [[0, 1], [1, 0], [0, 1]]}
 
 
 def test_median_and_min_max() -> None:

@@ -1,13 +1,16 @@
 """The trainer gives the weights that Keras's `fit` gives, also for a table in parts."""
 
+import re
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
+import yaml
 
-from keras_tabular.config.sections import ResolvedTrain
+from keras_tabular.config.sections import Optimizer, OptimizerArgument, ResolvedTrain
+from keras_tabular.core.errors import UserError
 from keras_tabular.networks.backend import tf
 from keras_tabular.preprocessing.features import ColumnSample
 from keras_tabular.training.architecture import Architecture
@@ -15,6 +18,7 @@ from keras_tabular.training.dataset import Labels, Rows, class_weights
 from keras_tabular.training.optimizer import build_optimizer, learnt_weights
 from keras_tabular.training.trainer import Trainer
 from network import build
+from tests.documentation import PAGES
 from tests.helpers import BINARY, build_schema, load_train_params
 
 X = np.random.default_rng(0).normal(size=(103, 5)).astype(np.float32)
@@ -36,7 +40,7 @@ def resolve_params(**changes: Any) -> ResolvedTrain:
 
 
 def build_architecture(train: ResolvedTrain) -> Architecture:
-    return Architecture("plain", train, SCHEMA, build, ColumnSample(X, X.shape[1], len(X)))
+    return Architecture("plain", train, SCHEMA, build, ColumnSample(X, X.shape[1], len(X), {}))
 
 
 @pytest.mark.parametrize(
@@ -66,6 +70,25 @@ def test_one_epoch_gives_the_weights_of_fit(
         np.testing.assert_allclose(weight, expected, rtol=0, atol=1e-6)
     for name, (value,) in fitted.history.items():
         assert logs[name] == pytest.approx(value, abs=1e-5)
+
+
+def test_the_page_about_own_parts_lists_what_optimizers_take() -> None:
+    page = PAGES["docs/own-parts.md"].partition("arguments and their defaults |\n")[2]
+    rows = re.findall(r"^\| (`.*`) \| (.*) \|$", page.partition("\n\n")[0], re.MULTILINE)
+    listed = {name: text for names, text in rows for name in re.findall(r"`(\w+)`", names)}
+    assert set(listed) == set(get_args(Optimizer))
+    for name, text in listed.items():
+        defaults = {key: yaml.safe_load(v) for key, v in re.findall(r"`(\w+)` ([^, ]+)", text)}
+        arguments = {key: float(value) for key, value in defaults.items()}
+        configs = []
+        for values in (arguments, {"clipvalue": 0.5}):
+            train = resolve_params(optimizer=name, optimizer_arguments=values)
+            configs.append(build_optimizer(train.networks["plain"], steps=1).get_config())
+        assert {key: configs[1][key] for key in arguments} == arguments
+        for other in {*get_args(OptimizerArgument)} - {*arguments, "clipvalue"}:
+            wrong = resolve_params(optimizer=name, optimizer_arguments={other: 0.5})
+            with pytest.raises(UserError, match=rf"optimizer_arguments of {name}: .*{other}"):
+                build_optimizer(wrong.networks["plain"], steps=1)
 
 
 def test_balanced_class_weights_give_each_class_the_same_sum() -> None:

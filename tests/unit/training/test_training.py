@@ -1,5 +1,6 @@
 """A model is the weighted mean of networks, and no network has learnt from its held-out fold."""
 
+import re
 from contextlib import suppress
 from itertools import count, islice, pairwise, product
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 from sklearn.metrics import log_loss
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import ResolvedNetwork
 from keras_tabular.core.cluster import WORKERS
 from keras_tabular.core.errors import UserError
 from keras_tabular.model_file import saved_model
@@ -33,6 +33,7 @@ from keras_tabular.training.ensemble import (
 from keras_tabular.training.fit import fit
 from keras_tabular.training.setup import Setup
 from network import build
+from tests.documentation import PAGES
 from tests.helpers import build_arrow_schema, build_schema, load_train_params
 
 COLUMNS: dict[str, dict[str, Any]] = {
@@ -286,26 +287,58 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_its_members(
         assert predictions.max() == by_keras.max() == np.float32(setup.y.max())
 
 
-def test_other_layers_need_only_another_build(tmp_path: Path) -> None:
-    """Here batch normalisation and a skip connection."""
+def build_from(code: str) -> Build:
+    """Run a network.py, and return its function `build`."""
+    namespace: dict[str, Any] = {}
+    exec(code, namespace)
+    function: Build = namespace["build"]
+    return function
 
-    def build_skip_connection(
-        inputs: list[keras.KerasTensor], network: ResolvedNetwork, schema: Schema
-    ) -> keras.KerasTensor:
-        x = keras.layers.Dense(network.units[0], "tanh")(inputs[0])
-        x = keras.layers.BatchNormalization()(x)
-        return keras.layers.Dense(1, "sigmoid")(keras.layers.Concatenate()([x, inputs[0]]))
 
+SKIP, NORMALISED_LINES, OPTIONS, PRETRAINED, EMBEDDING = re.findall(
+    r"(?ms)^```python\n(.*?)^```", PAGES["docs/own-parts.md"].partition("## A check")[0]
+)
+NORMALISED, _ = re.subn(r"^        hidden = .*\n", NORMALISED_LINES, SKIP, flags=re.MULTILINE)
+CROSS = {"options": {"layers": "cross", "depth": 2}}
+
+
+@pytest.mark.parametrize(
+    ("code", "network", "repeats"),
+    [
+        (SKIP, PLAIN | {"learnt_scale": True}, "any_cpu"),  # these layers have no "scale"
+        pytest.param(NORMALISED, PLAIN, "same_cpu", marks=pytest.mark.slow),
+        (OPTIONS, PLAIN | CROSS, "any_cpu"),
+        (PRETRAINED, PLAIN, "any_cpu"),
+        (EMBEDDING, PLAIN | {"embedding": WIDE["embedding"]}, "any_cpu"),
+    ],
+)
+def test_the_networks_of_the_page_about_own_parts_work(
+    code: str,
+    network: dict[str, Any],
+    repeats: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     table = write_table(tmp_path)
-    networks = {"plain": PLAIN | {"learnt_scale": True}}  # these layers have no "scale"
-    setup, snapshots = train(set_up(tmp_path, networks, build=build_skip_connection, folds=2))
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    pretrained = keras.Sequential([keras.Input((14,)), keras.layers.Dense(3, name="pretrained")])
+    pretrained.save("data/pretrained.keras")
+
+    setup, snapshots = train(set_up(tmp_path, {"plain": network}, build=build_from(code), folds=2))
+    layers = {layer.name: layer for layer in setup.architectures["plain"].network.layers}
     for snapshot in snapshots:
         assert snapshot.history[-1]["loss"] < 0.9 * snapshot.history[0]["loss"]
-        moving_variance = snapshot.weights[5]
-        assert (moving_variance != 1).all()
         assert_predicts_its_fold(setup, snapshot)
+        if code == PRETRAINED:
+            expected, _ = pretrained.get_weights()
+            assert any(np.array_equal(weight, expected) for weight in snapshot.weights)
+        if code == EMBEDDING:
+            assert layers["town"].kernel.shape == (12, 4)
+        if code == NORMALISED:
+            assert (snapshot.weights[5] != 1).all()  # the moving variance
     ensemble = weigh_snapshots(setup, snapshots)
-    assert build_metadata(setup, snapshots, ensemble).repeats == "same_cpu"
+    assert build_metadata(setup, snapshots, ensemble).repeats == repeats
     expected = np.mean([predict_layer_by_layer(setup, s) for s in snapshots], axis=0)
     model = SavedModel(assemble(setup, snapshots, {"plain": 1.0}), ModelMetadata())
     predictions = model.predict(feature_arrays(table, SCHEMA))
