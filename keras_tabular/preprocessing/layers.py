@@ -41,7 +41,7 @@ def preprocess_columns(
     inputs: dict[str, keras.KerasTensor], statistics: Statistics, schema: Schema, train: Train
 ) -> keras.KerasTensor:
     """Build the layers from the input of each column to all preprocessed columns."""
-    columns = schema.columns
+    columns, with_missing = schema.columns, statistics.columns_with_missing
     numbers = {name: inputs[name] for name in statistics.scalings if name in inputs}
     date_parts, is_missing = {}, {}
     for name, date in statistics.dates.items():
@@ -54,10 +54,10 @@ def preprocess_columns(
     for name, parts in date_parts.items():
         cyclic = [part for part in dates.PERIODS if part in parts]
         outputs += [dates.cyclic_encoding(parts[part], part) for part in cyclic]
-        if train.missing_indicators and name in statistics.columns_with_missing:
+        if train.missing_indicators and name in with_missing:
             outputs.append(ops.cast(is_missing[name], "float32"))
-    for name, vocabulary in statistics.vocabularies.items():
-        has_missing = name in statistics.columns_with_missing
+    for name in statistics.one_hot_order:
+        vocabulary, has_missing = statistics.vocabularies[name], name in with_missing
         outputs.append(one_hot(inputs[name], vocabulary, has_missing, columns[name]))
     outputs += [one_hot(inputs[name], [], True, columns[name]) for name in statistics.texts]
     return outputs[0] if len(outputs) == 1 else keras.layers.Concatenate()(outputs)
@@ -70,8 +70,8 @@ def category_positions(statistics: Statistics, model: keras.Model) -> dict[str, 
         model: The result of `build_preprocessing`, whose output has these columns.
     """
     positions, end = {}, model.output_shape[1] - len(statistics.texts)
-    for name, categories in reversed(statistics.vocabularies.items()):
-        first = end - len(categories) - (name in statistics.columns_with_missing)
+    for name in reversed(statistics.one_hot_order):
+        first = end - statistics.one_hot_size(name)
         positions[name], end = (first, end), first
     return positions
 

@@ -78,6 +78,15 @@ class Statistics:
     target: Scaling
     target_range: tuple[float, float]
 
+    def one_hot_size(self, name: str) -> int:
+        """Return the number of one-hot columns of a category column."""
+        return len(self.vocabularies[name]) + (name in self.columns_with_missing)
+
+    @property
+    def one_hot_order(self) -> list[str]:
+        """Names of category columns; those with most one-hot columns, which are looked up, last."""
+        return sorted(self.vocabularies, key=self.one_hot_size)
+
 
 def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
     """Compute the statistics of the training rows.
@@ -127,13 +136,6 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
                 vocabulary = texts.fit_vocabulary(cells, train.max_tokens, train.text_length)
                 statistics.texts[name] = vocabulary
     statistics.scalings.update(part_scalings)  # after all number columns
-    # Those with most one-hot columns come last, so that those that are looked up are neighbours.
-    sizes = {
-        n: len(v) + (n in statistics.columns_with_missing)
-        for n, v in statistics.vocabularies.items()
-    }
-    for name in sorted(sizes, key=sizes.__getitem__):
-        statistics.vocabularies[name] = statistics.vocabularies.pop(name)
     return statistics
 
 
