@@ -94,9 +94,9 @@ def start_command(folder: Path, *command: str, **environment: str) -> subprocess
         signal.signal(signal.SIGINT, inherited)
 
 
-def wait_until(is_true: Callable[[], object], pause: float = 0.02) -> None:
-    """Call a function until it returns a true value; fail after four minutes."""
-    deadline = time.monotonic() + 240
+def wait_until(is_true: Callable[[], object], pause: float = 0.02, seconds: float = 240) -> None:
+    """Call a function until it returns a true value; fail after a number of seconds."""
+    deadline = time.monotonic() + seconds
     while not is_true():
         assert time.monotonic() < deadline
         time.sleep(pause)

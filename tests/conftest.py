@@ -40,7 +40,7 @@ MakeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--keep-screenshots docs/report`, which draws the pictures in docs/report."""
-    parser.addoption("--keep-screenshots", help="folder for screenshots of the report")
+    parser.addoption("--keep-screenshots", help="folder for screenshots of the report and the page")
 
 
 @pytest.fixture(scope="session")
@@ -200,7 +200,7 @@ def binary_project(trained_project: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Headless Chromium without access to the network."""
+    """Headless Chromium without access to the network, except for servers of this machine."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     programs = chromium, shutil.which("chromedriver")
     if None in programs:
@@ -209,7 +209,8 @@ def browser() -> Iterator[Any]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = str(programs[0])
-    for flag in ("--headless", "--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"):
+    resolver = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
+    for flag in ("--headless", "--no-sandbox", resolver):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     service = webdriver.ChromeService(str(programs[1]))

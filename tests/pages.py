@@ -40,12 +40,24 @@ class Page(HTMLParser):
 
 def open_page(browser: Any, page: Path, width: int, scheme: str = "light") -> None:
     """Open a page in a window of this width, and check that the browser reports no error."""
+    set_view(browser, width, scheme)
+    browser.get(page.as_uri())
+    assert browser.get_log("browser") == []
+
+
+def set_view(browser: Any, width: int, scheme: str = "light") -> None:
+    """Set the width of the window, and light or dark colors."""
     size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     colors = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": colors})
-    browser.get(page.as_uri())
-    assert browser.get_log("browser") == []
+
+
+def take_screenshot(browser: Any, file: Path) -> None:
+    """Write a picture of the first screen."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "webp", "quality": 80})
+    file.write_bytes(base64.b64decode(shot["data"]))
 
 
 def picture_titles(browser: Any) -> list[str]:
@@ -73,10 +85,7 @@ def check_layout(
     bottom = "document.querySelector('.score-intervals').getBoundingClientRect().bottom"
     assert browser.execute_script(f"return {bottom}") < 844
     if screenshots:
-        screenshots.mkdir(parents=True, exist_ok=True)
-        shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "webp", "quality": 80})
-        content = base64.b64decode(shot["data"])
-        (screenshots / f"{page.stem}-{width}-{scheme}.webp").write_bytes(content)
+        take_screenshot(browser, screenshots / f"{page.stem}-{width}-{scheme}.webp")
     if is_phone:  # a link in the contents unfolds its section
         assert browser.execute_script("return document.documentElement.scrollHeight") < 2500
         browser.execute_script("document.querySelector('nav a[href=\"#data\"]').click()")

@@ -34,7 +34,7 @@ def main() -> None:
     host = f"[{args.host}]" if ":" in args.host else args.host
     limits = Limits(int(args.max_body * MEGABYTE), args.max_concurrency)
     service = Service(predictor, limits, args.model_version, args.log)
-    app = build_app(service, ["localhost", host, *args.allow_host])
+    app = build_app(service, ["localhost", host, *args.allow_host], args.notice)
     if args.host != LOOPBACK:
         problem = f"anyone who can reach {args.host} can request predictions"
         advice = "Put a proxy in front of the server, with TLS, a password and timeouts."
@@ -87,6 +87,10 @@ def parse_arguments() -> Namespace:
         help="append a JSON line for each predicted row to FOLDER/YYYY-MM-DD.jsonl")  # fmt: skip
     add("--model-version", metavar="NAME",
         help="version of the model in answers, in the log and in metrics")  # fmt: skip
+    add("--notice", metavar="TEXT", default="",
+        help="text on the page, such as what the model must not be used for")  # fmt: skip
+    add("--no-page", dest="notice", action="store_const", const=None,
+        help="show no page, and leave values of training rows out of /schema")  # fmt: skip
     args = parser.parse_args()
     if not 0 <= args.port < 2**16:
         parser.error(f"--port: expected 0 to 65535, got {args.port}")

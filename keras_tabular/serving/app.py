@@ -14,7 +14,7 @@ from uuid import uuid4
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -27,23 +27,25 @@ from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.core.files import md5_hash
 from keras_tabular.prediction.drift import unknown_categories, unknown_lines
 from keras_tabular.prediction.predictor import Predictions, Predictor
-from keras_tabular.serving import measures
+from keras_tabular.serving import measures, page
 from keras_tabular.serving import rows as json_rows
 from keras_tabular.serving.answer_log import AnswerLog
 from keras_tabular.serving.batcher import Batcher
 from keras_tabular.table.rows import CheckedRows, raise_failures
 
+TRIAL = "Whether somebody tries values, so that the rows are neither logged nor counted"
 EXPLAIN = "Number of columns to name that moved a prediction most, as reason_1, reason_1_effect, …"
 MAX_EXPLAINED_ROWS = 250  # in a request; with the default model they take some seconds
 WARM_UP_ROWS = (1, 100)  # TensorFlow builds a graph for each of two batch sizes
 JSON = "application/json"
 
 
-def build_app(service: "Service", hosts: Sequence[str]) -> FastAPI:
+def build_app(service: "Service", hosts: Sequence[str], notice: str | None = "") -> FastAPI:
     """Build the application, with the OpenAPI document of the model's table.
 
     Args:
         hosts: Names by which clients may call the server; `*.DOMAIN`, or `*`, allows more.
+        notice: What the page says above the form; None if there is no page.
     """
     errors = StarletteHTTPException, RequestValidationError, ClientDisconnect, UserError, Exception
     app = FastAPI(
@@ -56,12 +58,20 @@ def build_app(service: "Service", hosts: Sequence[str]) -> FastAPI:
     )
     app.add_middleware(HostCheck, allowed_hosts=hosts, www_redirect=False)
     content = {JSON: {"schema": json_rows.request_schema(service.schema)}}
-    body = {"requestBody": {"content": content, "required": True}}
+    body: dict[str, Any] = {"requestBody": {"content": content, "required": True}}
+    if notice is not None:
+        body["x-model"] = page.describe_model(service.predictor, notice)
+
+    async def root(request: Request) -> Any:
+        if notice is not None and "text/html" in request.headers.get("accept", ""):
+            return HTMLResponse(page.HTML, headers=page.HEADERS)
+        return app.openapi()
+
     app.post("/predict", responses={"4XX": {"model": Refusal}}, openapi_extra=body)(service.predict)
     app.get("/health")(service.health)
     app.head("/health", include_in_schema=False)(service.health)
     app.get("/metrics", response_class=PlainTextResponse)(service.metrics)
-    app.get("/", include_in_schema=False)(app.openapi)
+    app.get("/", include_in_schema=False)(root)
     return app
 
 
@@ -109,7 +119,10 @@ class Service:
         predictor.output_schema([], 1)  # fails now if no prediction can be explained
 
     async def predict(
-        self, request: Request, explain: Annotated[int, Query(ge=0, description=EXPLAIN)] = 0
+        self,
+        request: Request,
+        explain: Annotated[int, Query(ge=0, description=EXPLAIN)] = 0,
+        trial: Annotated[bool, Query(description=TRIAL)] = False,
     ) -> Response:
         """Predict all rows of a request, or none of them if one fails a check."""
         content_type = request.headers.get("content-type", "")
@@ -119,9 +132,9 @@ class Service:
         if self._free.locked():
             raise HTTPException(503, "too many requests at the same time; try again later")
         async with self._free:
-            return await self._predict(request, explain)
+            return await self._predict(request, explain, trial)
 
-    async def _predict(self, request: Request, explain: int) -> Response:
+    async def _predict(self, request: Request, explain: int, trial: bool) -> Response:
         with measures.WAITING.track_inprogress(), measures.SECONDS.time():
             body = bytearray()
             async for part in request.stream():
@@ -129,7 +142,7 @@ class Service:
                 if len(body) > self.limits.max_body:
                     message = f"the body: expected at most {self.limits.max_body:,} bytes, got more"
                     raise HTTPException(413, message)
-            rows, batch = await asyncio.to_thread(self._check, body)
+            rows, batch = await asyncio.to_thread(self._check, body, trial)
             features = batch.features
             if not explain:
                 predictions = await self._batcher.predict(features)
@@ -139,21 +152,21 @@ class Service:
             else:  # one such request at a time, while others are predicted
                 async with self._explaining:
                     predictions = await asyncio.to_thread(self.predictor.predict, features, explain)
-            answer = self._answer(batch, predictions)
-            if self.log:
+            answer = self._answer(batch, predictions, trial)
+            if self.log and not trial:
                 await self.log.write(rows, answer["rows"])
             return JSONResponse(answer)
 
-    def _check(self, body: bytearray) -> tuple[list[Any], CheckedRows]:
+    def _check(self, body: bytearray, trial: bool) -> tuple[list[Any], CheckedRows]:
         rows = json_rows.read_rows(body)
         batch, mistakes = json_rows.check_json_rows(rows, self.schema, self.predictor.checks)
-        for failure in batch.failures:
+        for failure in batch.failures if not trial else ():
             measures.FAILED.labels(failure.column, failure.check).inc()
         if mistakes:
             raise UserError(join_mistakes(mistakes))
         return rows, batch
 
-    def _answer(self, batch: CheckedRows, predictions: Predictions) -> dict[str, Any]:
+    def _answer(self, batch: CheckedRows, predictions: Predictions, trial: bool) -> dict[str, Any]:
         raise_failures(predictions.failures, 1, "row {}".format)
         rows = len(batch.features)
         names = [name for name in self.schema.ignore if name in batch.texts.column_names]
@@ -162,12 +175,13 @@ class Service:
         failed = Counter(f"{failure.column}: {failure.check}" for failure in batch.failures)
         warnings = [f"{check}: {count} of {rows} rows fail" for check, count in failed.items()]
         unknown = unknown_categories(batch.features, self.model.metadata.categories)
-        for (name, _), count in unknown.items():
-            measures.UNKNOWN.labels(name).inc(count)
         warnings += unknown_lines(unknown, rows)
-        for row in answers:
-            self._observe(row["predicted"])
-        measures.ROWS.inc(rows)
+        if not trial:
+            for (name, _), count in unknown.items():
+                measures.UNKNOWN.labels(name).inc(count)
+            for row in answers:
+                self._observe(row["predicted"])
+            measures.ROWS.inc(rows)
         measures.REQUESTS.labels("/predict", 200).inc()
         answer = {"rows": answers, "model": self.served}
         return answer | {"warnings": warnings} if warnings else answer
@@ -196,7 +210,7 @@ async def explain_refusal(request: Request, error: Exception) -> Response:
     if isinstance(error, StarletteHTTPException):
         status, message = error.status_code, error.detail
     elif isinstance(error, RequestValidationError):
-        message = f"explain: {error.errors()[0]['msg']}"
+        message = "{loc[1]}: {msg}".format(**error.errors()[0])
     elif not isinstance(error, UserError | ClientDisconnect):
         status, message = 500, "an unexpected error; see the log of the server"
     if request.url.path.endswith("/predict"):  # also after a prefix

@@ -20,7 +20,7 @@ from tests.commands import call_command, check_output, run_command, wait_until
 from tests.projects import change_settings, copy_project
 from tests.servers import ROW, Server, run_after_mounts, start_server
 
-LIMITS = ("--max-body", "0.05", "--allow-host", "*.example.org")
+LIMITS = ("--max-body", "0.05", "--allow-host", "*.example.org", "--no-page")
 LOG = ("--log", "answers", "--model-version", "v1.2.0")
 
 
@@ -161,6 +161,8 @@ def test_every_mistake_has_a_line(server: Server, body: Any, places: list[str]) 
 def test_the_root_describes_every_path_of_the_server(server: Server) -> None:
     status, document = server.send("/")
     assert (status, document) == server.send("/schema")
+    assert document == server.send("/", Accept="text/html")[1]
+    assert "x-model" not in document["paths"]["/predict"]["post"]
     assert {*document["paths"]} == {"/predict", "/health", "/metrics"}
     request = document["paths"]["/predict"]["post"]["requestBody"]
     rows, _ = request["content"]["application/json"]["schema"]["anyOf"]
