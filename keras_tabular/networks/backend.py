@@ -54,6 +54,7 @@ try:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     if os.environ.get("TABULAR_GPU") != "1":
         tf.config.set_visible_devices([], "GPU")  # a GPU adds up in another order
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # of a GPU, for whole numbers
     tf.config.list_logical_devices()  # starts the devices, which also write messages
 finally:
     os.dup2(stderr, 2)

@@ -67,7 +67,9 @@ def add_lookups(model: keras.Model, batch_size: int) -> keras.Model:
             return LookupDense(layer, batch_size)
         if isinstance(layer, keras.layers.Concatenate):
             return LookupConcatenate.from_config(layer.get_config())
-        return HashDropout(layer) if type(layer) is keras.layers.Dropout else layer
+        if type(layer) is keras.layers.Dropout and layer.rate < 1 and layer.noise_shape is None:
+            return HashDropout(layer)
+        return layer
 
     return keras.models.clone_model(model, clone_function=replace)
 
@@ -148,13 +150,13 @@ class LookupDense(ReproducibleDense):
         size, one_hot = self._batch_size, getattr(x, "_one_hot", None)
         if self.equation == BINS and hasattr(x, "_places"):
             return bin_product(*x._places, kernel, size, *bias)
-        is_scale = self.equation == SCALE and not bias
+        is_scale = self.equation == SCALE and not bias and one_hot and one_hot.factors is None
         if one_hot is None or not (is_scale or self.equation == DENSE):
             return training_product(self.equation, x, kernel, size, *bias)
         place, rows = one_hot.place, kernel[one_hot.place]
         rest = without(kernel, place, 0)
         columns = training_product(self.equation, one_hot.columns, rest, size, *bias)
-        if is_scale and one_hot.factors is None:
+        if is_scale:
             scaled = training_product(SCALE, x[:, place], rows, size)
             parts = [columns[:, : place.start], scaled, columns[:, place.start :]]
             output = tf.concat(parts, axis=1)
@@ -174,7 +176,7 @@ class HashDropout(keras.layers.Layer):
 
     def __init__(self, layer: keras.layers.Dropout) -> None:
         super().__init__(name=layer.name)
-        self.layer = layer
+        self.layer, self.supports_masking = layer, True
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

@@ -185,7 +185,7 @@ def link_environment(folder: Path) -> bool:
     source, venv = (ROOT / ".venv").resolve(), folder / ".venv"
     python, new_python = source / "bin/python", venv / "bin/python"
     try:
-        run_command(python, "-m", "keras_tabular.projects.lock", cwd=ROOT)
+        run_command(python, ROOT / "keras_tabular/projects/lock.py", cwd=folder)
         run_command(python, "-m", "venv", "--without-pip", venv)
         for packages in source.glob("lib/*/site-packages"):
             target = venv / packages.relative_to(source)
@@ -213,6 +213,8 @@ def copy_programs(folder: Path, new_python: Path) -> None:
         if re.match(rb"#!.*python", content.removesuffix(code), re.DOTALL) and not target.exists():
             target.write_bytes(header + code)
             target.chmod(0o755)
+        elif not target.exists():
+            os.link(program, target)
 
 
 def add_table(run: Callable[..., None], folder: Path, args: Namespace, table: Path) -> None:

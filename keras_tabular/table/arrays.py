@@ -54,6 +54,8 @@ def predict_distinct_rows(predict: Predict, columns: Inputs) -> np.ndarray:
             values = np.fromiter(map(id, values), np.int64, len(values))
         codes = np.unique(values, return_inverse=True)[1]
         _, first, row = np.unique(row * len(row) + codes, return_index=True, return_inverse=True)
+        if len(first) == len(row):  # all are different
+            return predict(columns)
     return predict({name: values[first] for name, values in columns.items()})[row]
 
 

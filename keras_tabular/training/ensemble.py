@@ -131,12 +131,16 @@ def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> dict[str, Candid
 def ensemble_loss(setup: Setup, candidates: dict[str, Candidate]) -> float | None:
     """Compute the loss of an ensemble of candidates that is selected on few samples.
 
-    Without folds it is the lowest validation loss, and None without validation rows.
+    Without folds, it is the mean of the lowest validation losses of the architectures, and None if
+    there are no validation rows.
     """
-    losses = [candidate.loss for candidate in candidates.values() if candidate.loss is not None]
-    rows = next(iter(candidates.values())).rows
-    if not losses or not len(rows):
-        return min(losses, default=None)
+    rows, lowest = next(iter(candidates.values())).rows, dict[str, float]()
+    if not len(rows):
+        for same, _, _, loss in candidates.values():
+            if loss is not None:
+                name = same[0].architecture
+                lowest[name] = min(loss, lowest.get(name, loss))
+        return float(np.mean([*lowest.values()])) if lowest else None
     oof = {name: candidate.oof for name, candidate in candidates.items()}
     weights = select_weights(setup, rows, oof, SAMPLES_AFTER_A_CYCLE)
     return setup.mean_loss(rows, weigh(oof, weights))

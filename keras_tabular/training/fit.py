@@ -47,7 +47,9 @@ from keras_tabular.training.setup import FoldRows, Setup
 from keras_tabular.training.trainer import TRACING, get_state, set_state
 
 MIN_PARTS = 5  # of a round, for the estimate of its remaining time
-MIN_GAIN = 0.02  # relative to the loss; a lower gain is not worth twice as many steps
+# Relative to the loss of the ensemble, and of an architecture alone. Another cycle takes twice as
+# many steps as the last one, which is not worth it if that gained less than both.
+MIN_GAIN, MIN_OWN_GAIN = 0.02, 0.05
 
 
 def fit(
@@ -226,7 +228,8 @@ def finished_architectures(
 
     No architecture is chosen after its first cycle. Later it has finished in one of two cases:
 
-    - The last cycle lowered the loss of the ensemble by less than `MIN_GAIN`.
+    - The last cycle lowered the loss of the ensemble by less than `MIN_GAIN`, and its own loss by
+      less than `MIN_OWN_GAIN`.
     - Another cycle would not make it the best: even if the next cycle gained twice as much as the
       last one, the lowest loss of another architecture would still be lower.
 
@@ -235,12 +238,18 @@ def finished_architectures(
         ensemble_losses: Loss of the ensemble after each cycle.
     """
     *_, before, after = (math.inf, math.inf, *ensemble_losses)
-    if round_for_comparison(after) > round_for_comparison((1 - MIN_GAIN) * before):
-        return set(losses)
+    gained_too_little = is_small_gain(before, after, MIN_GAIN)
     best_loss = min(map(round_for_comparison, chain(*losses.values())), default=0.0)
     finished = set()
     for name, (*earlier, last) in losses.items():
-        lowest_possible_loss = last - 2 * (min(earlier, default=math.inf) - last)
-        if round_for_comparison(lowest_possible_loss) > best_loss:
+        lowest = min(earlier, default=math.inf)
+        lowest_possible_loss = last - 2 * (lowest - last)
+        is_behind = round_for_comparison(lowest_possible_loss) > best_loss
+        if is_behind or (gained_too_little and is_small_gain(lowest, last, MIN_OWN_GAIN)):
             finished.add(name)
     return finished
+
+
+def is_small_gain(before: float, after: float, gain: float) -> bool:
+    """Return whether a loss has become lower by less than a share of it."""
+    return round_for_comparison(after) > round_for_comparison((1 - gain) * before)

@@ -46,7 +46,9 @@ def build_with_skip_connection(
     flat = layers.Concatenate()([layers.Flatten()(tensor) for tensor in inputs])
     scaled = layers.EinsumDense("bd,d->bd", inputs[-1].shape[1:], name="scale")(inputs[-1])
     hidden = layers.Dense(5, "tanh")(layers.Concatenate()([scaled, inputs[-1]]))
-    both = layers.Add()([layers.Dense(5)(scaled), layers.Dense(5)(inputs[-1] * 2), hidden])
+    twice = layers.EinsumDense("bd,d->bd", scaled.shape[1:])(scaled)
+    dense = [layers.Dense(5)(x) for x in (scaled, twice, inputs[-1] * 2)]
+    both = layers.Add()([*dense, hidden])
     return layers.Dense(1)(layers.Concatenate()([flat, both]))
 
 

@@ -135,6 +135,13 @@ def test_a_loss_and_its_gradient_equal_those_of_keras(keras_loss: keras.losses.L
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-9)
 
 
+def test_dropout_of_whole_rows_stays_that_of_keras() -> None:
+    inputs = keras.Input((5,))
+    model = keras.Model(inputs, keras.layers.Dropout(0.5, noise_shape=(None, 1))(inputs))
+    values = np.asarray(lookups.add_lookups(model, 99)(np.ones((99, 5)), training=True))
+    assert {0, 5} == set((values != 0).sum(axis=1))
+
+
 def test_dropout_keeps_its_share_of_values_anew_in_each_step() -> None:
     layer = keras.layers.Dropout(0.3, seed=5)
     dropout, values = lookups.HashDropout(layer), np.ones((400, 500), np.float32)

@@ -28,7 +28,8 @@ def neighbours(value: float) -> list[float]:
         ({"a": [0.9], "b": [0.5]}, [0.5], set()),  # the first cycle
         ({"a": [0.9, 0.8]}, [0.9, 0.8], set()),
         ({"a": [0.9, 0.895]}, [0.9, 0.8], set()),  # the networks together gained more
-        ({"a": [0.9, 0.8], "b": [0.7]}, [0.7, 0.69], {"a", "b"}),  # gained less than 2 %
+        ({"a": [0.7, 0.68], "b": [0.9]}, [0.7, 0.69], {"a"}),  # gained less than 2 and 5 %
+        ({"a": [0.9, 0.6], "b": [0.5]}, [0.5, 0.5], set()),  # one of them still gains
         ({"a": [0.7, 0.6]}, [0.7, 0.98 * 0.7], set()),  # gained exactly what is needed
         ({"a": [0.9, 0.8], "b": [0.6, 0.5]}, [0.6, 0.5], {"a"}),  # it leads to 0.6 at best
         ({}, [], set()),  # no rows are held out
