@@ -21,6 +21,9 @@ os.environ["TABULAR_STRICT"] = "1"  # an explanation that fails is an error
 # `make test` sets these for each `make` that it calls, which would then print other lines.
 for variable in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
     os.environ.pop(variable, None)
+os.environ.pop(
+    "PYTHONDONTWRITEBYTECODE", None
+)  # some images set it; each command would compile again
 # Commands find the Python environment that runs the tests.
 ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
