@@ -18,12 +18,10 @@ import pytest
 from keras_tabular.core import process
 
 os.environ["TABULAR_STRICT"] = "1"  # an explanation that fails is an error
-# `make test` sets these for each `make` that it calls, which would then print other lines.
-for variable in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+# `make test` sets the first ones for each `make` that it calls, which would then print other lines.
+# With the last one, which some images set, each command would compile the library again.
+for variable in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONDONTWRITEBYTECODE"):
     os.environ.pop(variable, None)
-os.environ.pop(
-    "PYTHONDONTWRITEBYTECODE", None
-)  # some images set it; each command would compile again
 # Commands find the Python environment that runs the tests.
 ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
