@@ -18,8 +18,9 @@ import pytest
 from keras_tabular.core import process
 
 os.environ["TABULAR_STRICT"] = "1"  # an explanation that fails is an error
-# `make test` sets these for each `make` that it calls, which would then print other lines.
-for variable in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+# `make test` sets the first ones for each `make` that it calls, which would then print other lines.
+# With the last one, which some images set, each command would compile the library again.
+for variable in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONDONTWRITEBYTECODE"):
     os.environ.pop(variable, None)
 # Commands find the Python environment that runs the tests.
 ENVIRONMENT = os.environ | {

@@ -9,21 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.commands import call_command, check_output
+from keras_tabular.scoring.scores import Predictions
+from keras_tabular.tasks.metrics import CustomMetric
+from tests.commands import call_command
 from tests.projects import change_settings, copy_project, read_gate, read_scores, run_stages
 
-PROFIT = """
-
-import numpy as np
-
-
-def profit(rows):
-    gain = np.where(rows.y == 1, 3.0, -1.0) * rows.predicted_classes
-    return float(np.average(gain, weights=rows.weight))
-
-
-METRICS.append(CustomMetric("profit", profit, greater_is_better=True))
-"""
 COSTS = {"cost": {"false_negative": 5, "false_positive": 1}}
 OWNERS: dict[str, tuple[dict[str, Any], str]] = {
     "cost": ({"threshold": COSTS}, "Cost per row"),
@@ -32,29 +22,36 @@ OWNERS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+def compute_profit(rows: Predictions) -> float:
+    gain = np.where(rows.y == 1, 3.0, -1.0) * rows.predicted_classes
+    return float(np.average(gain, weights=rows.weight))
+
+
 @pytest.mark.parametrize(
     "key",
     [pytest.param(key, marks=() if "custom" in key else pytest.mark.slow) for key in OWNERS],
 )
-def test_all_that_is_said_speaks_of_the_metric_that_decides(workspace: Path, key: str) -> None:
+def test_all_that_is_said_speaks_of_the_metric_that_decides(
+    workspace: Path, key: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings, label = OWNERS[key]
     change_settings(workspace, evaluate=settings, search={"trials": 1})
-    with (workspace / "custom.py").open("a") as file:
-        file.write(PROFIT)
-    output = check_output(workspace, "dvc", "repro", "--no-commit")
+    for module in ("custom", "stages.evaluate"):
+        monkeypatch.setattr(f"{module}.METRICS", [CustomMetric("profit", compute_profit, True)])
+    run_stages(workspace, first="calibrate")
+    output = capsys.readouterr().out
     assert re.search(rf"^{label}: [\d.]+ on 254 test rows", output, re.MULTILINE)
     gate = read_gate(workspace)
     assert gate["headline"].startswith(f"{label} ")
     for check in gate["checks"].values():
         assert check["metric"] == key
         assert f"({label.lower()} " in check["reason"].lower()
-    command = ("python", "-m", "keras_tabular")
-    assert re.match(rf"experiment +cv {key}  ", check_output(workspace, *command, "exp-show"))
-    check_output(workspace, *command, "report", "-o", "page.html")
+    assert re.match(rf"experiment +cv {key}  ", call_command(workspace, "exp_show"))
+    call_command(workspace, "report", "-o", "page.html")
     first_row = re.compile(rf'<tbody>\s*<tr><th scope="row">\s*{label}')
     assert first_row.search((workspace / "page.html").read_text())
     value = read_scores(workspace).value("cross_validation", key)
-    assert f"has the best cross-validated {key}, " in check_output(workspace, *command, "search")
+    assert f"has the best cross-validated {key}, " in call_command(workspace, "search")
     assert value is not None
 
 

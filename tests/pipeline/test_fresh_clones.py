@@ -14,7 +14,7 @@ from keras_tabular.projects.lock import locked_packages
 from tests.commands import check_output, run_command
 from tests.documentation import MAKE_VARIABLES
 from tests.helpers import PROJECT
-from tests.projects import commit_all, read_json, read_output_hashes
+from tests.projects import commit_all, copy_project, read_json
 
 MODEL = "models/model.keras"
 
@@ -31,11 +31,6 @@ def test_a_commit_is_verified_from_its_inputs_alone(workspace: Path, tmp_path: P
     model.unlink()
     objects = sorted(cache.rglob("*"))
 
-    def verify_head() -> str:
-        completed = run_command(workspace, "make", "verify", "REV=HEAD", **MAKE_VARIABLES)
-        assert completed.returncode != 0
-        return completed.stdout + completed.stderr
-
     options = {"REV": "model@v1.0.0", "OUT": str(tmp_path / "new.keras")}
     output = check_output(workspace, "make", "verify", **MAKE_VARIABLES, **options)
     assert "model@v1.0.0 is verified" in output
@@ -44,15 +39,10 @@ def test_a_commit_is_verified_from_its_inputs_alone(workspace: Path, tmp_path: P
     assert sorted(cache.rglob("*")) == objects
     assert check_output(workspace, "git", "status", "--porcelain") == ""
 
-    lock = workspace / "dvc.lock"
-    lock.write_text(lock.read_text().replace(read_output_hashes(workspace)[MODEL], "f" * 32))
-    commit_all(workspace, "Name another model")
-    output = verify_head()
-    assert f"\n{MODEL} differs from " in output
-    assert "data/oof differs" not in output
-
     shutil.rmtree(cache)
-    output = verify_head()
+    completed = run_command(workspace, "make", "verify", "REV=HEAD", **MAKE_VARIABLES)
+    assert completed.returncode != 0
+    output = completed.stdout + completed.stderr
     assert "diabetes.csv" in output
     assert "Running stage" not in output
 
@@ -119,10 +109,13 @@ def create_wheel(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_comment_compares_with_the_base_and_reruns_the_commit(workspace: Path) -> None:
+def test_comment_compares_with_the_base_and_reruns_the_commit(
+    experiment: Path, tmp_path: Path
+) -> None:
+    workspace = copy_project(experiment, tmp_path / "project")
     check_output(workspace, "git", "checkout", "-qb", "shorter")
-    check_output(workspace, "dvc", "exp", "run", "-S", "train.networks.plain.epochs=2")
     check_output(workspace, "git", "commit", "-qam", "Two epochs")
+    (workspace / "printed").unlink()
     check_output(workspace, "make", "pr-report", "BASE=main", **MAKE_VARIABLES)
     report = (workspace / "pr.md").read_text()
     assert report.startswith("<!-- pr-report -->\n\n## Gate: ")

@@ -48,12 +48,11 @@ def test_a_killed_run_continues_with_the_same_result(
     assert (folder / "2.json").stat().st_mtime_ns == first
     assert sorted(path.name for path in folder.iterdir()) == [f"{n}.json" for n in range(1, 6)]
 
-    # Repeats in another order and in this process, the last one with the seeds of the pipeline.
+    # A repeat before the others and in this process, and one with the seeds of the pipeline.
     monkeypatch.chdir(killed)
     values = accuracy["models"]["model"]["values"]
-    for number in (4, 2):
-        repeat = run_repeat(Path(".repeats/again"), None, 5, number)
-        assert repeat.value("test", "accuracy") == values[number - 1]
+    fourth = run_repeat(Path(".repeats/again"), None, 5, 4)
+    assert fourth.value("test", "accuracy") == values[3]
     present = run_repeat(Path(".repeats/again"), None, 5, 0)
     assert scores_of_test_rows(present) == scores_of_test_rows(read_scores(killed))
     call_command(killed, "report")

@@ -11,7 +11,7 @@ import pytest
 
 from keras_tabular.config.sections import Validate
 from keras_tabular.evaluation.labelled_file import find_labels
-from tests.commands import call_command, run_command
+from tests.commands import call_command, check_output, run_command, start_command
 from tests.helpers import BINARY, PROJECT, build_schema
 from tests.projects import (
     change_settings,
@@ -222,27 +222,35 @@ def test_a_declared_missing_value_is_no_label(
     assert (joined.positions, joined.warnings) == ({2: 0}, ["2 of 3 rows have no label"])
 
 
-def test_labels_may_come_from_a_pipe(answered: pd.DataFrame, tmp_path: Path) -> None:
+def test_labels_may_come_from_a_pipe(
+    answered: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A message about the labels names the pipe. The rows cannot also come from stdin."""
     answered.drop(columns="y").to_csv(tmp_path / "rows.csv", index=False)
     answered[["id", "y"]].to_csv(tmp_path / "labels.csv", index=False)
+    (tmp_path / "wrong.csv").write_text("id,label\n")
+    check_output(tmp_path, "mkfifo", "p", "q")
 
-    def run(command: str) -> Any:
-        return run_command(tmp_path, "bash", "-c", command, PYTHONPATH=str(PROJECT))
+    def score_rows(rows: str, labels: str, stdin: str = "", exit_code: int = 0) -> str:
+        monkeypatch.setattr("sys.stdin", (tmp_path / stdin).open() if stdin else None)
+        arguments = ("m.keras", rows, "--key", "id", "--labels", labels)
+        return call_command(tmp_path, "score", *arguments, exit_code=exit_code)
 
-    command = "python -m keras_tabular score m.keras"
-    expected = run(f"{command} rows.csv --key id --labels labels.csv")
-    assert expected.stdout.startswith("60 rows of rows.csv\n")
-    piped = run(f"{command} rows.csv --key id --labels - < labels.csv")
-    assert piped.stdout == expected.stdout, piped.stderr
-    pipes = f"mkfifo p q; cat rows.csv > p & cat labels.csv > q & {command} p --key id --labels q"
-    assert run(pipes).stdout == expected.stdout.replace("rows.csv", "p")
-    wrong = run(f"{command} rows.csv --key id --labels - <<< id,label")
-    assert "error: stdin, line 1: " in wrong.stderr
-    wrong = run(f"echo id,label > q & {command} rows.csv --key id --labels q")
-    assert "error: q, line 1: " in wrong.stderr
-    both = run(f"{command} --key id --labels - < labels.csv")
-    assert "the rows and --labels cannot both come from stdin" in both.stderr
+    def fill_pipes(commands: str) -> None:
+        start_command(tmp_path, "bash", "-c", commands)
+
+    expected = score_rows("rows.csv", "labels.csv")
+    assert expected.startswith("60 rows of rows.csv\n")
+    assert score_rows("rows.csv", "-", stdin="labels.csv") == expected
+    fill_pipes("cat rows.csv > p & cat labels.csv > q")
+    assert score_rows("p", "q") == expected.replace("rows.csv", "p")
+    with pytest.raises(SystemExit, match=r"^error: stdin, line 1: "):
+        score_rows("rows.csv", "-", stdin="wrong.csv")
+    fill_pipes("cat wrong.csv > q")
+    with pytest.raises(SystemExit, match=r"^error: q, line 1: "):
+        score_rows("rows.csv", "q")
+    both = score_rows("-", "-", stdin="labels.csv", exit_code=2)
+    assert "the rows and --labels cannot both come from stdin" in both
 
 
 def test_a_folder_without_answers_is_no_log(project: Path, tmp_path: Path) -> None:

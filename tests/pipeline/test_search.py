@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import check_output
+from tests.commands import call_command, check_output
 from tests.projects import change_settings, copy_project, read_scores
 
 # Trainings of about a second, which diverge with one of the learning rates.
-PLAIN = {"epochs": 200, "learning_rate": 0.00001}
+PLAIN = {"epochs": 40, "learning_rate": 0.00001}
 TRAIN = {"members": [{"network": "plain", "count": 2}], "networks": {"plain": PLAIN}}
 SEARCH = {
     "trials": 4,
@@ -24,7 +24,7 @@ SEARCH = {
 def test_the_printed_command_gets_the_printed_score(short_run: Path, tmp_path: Path) -> None:
     project = copy_project(short_run, tmp_path / "project")
     change_settings(project, train=TRAIN, search=SEARCH)
-    output = check_output(project, "python", "-m", "keras_tabular", "search")
+    output = call_command(project, "search")
     first_line, *_, command = output.splitlines()
     assert command.startswith("dvc exp run -S ")
     check_output(project, "bash", "-c", command)
