@@ -59,6 +59,7 @@ def build_app(service: "Service", hosts: Sequence[str], notice: str | None = "")
     app.add_middleware(HostCheck, allowed_hosts=hosts, www_redirect=False)
     content = {JSON: {"schema": json_rows.request_schema(service.schema)}}
     body: dict[str, Any] = {"requestBody": {"content": content, "required": True}}
+    service.has_page = notice is not None
     if notice is not None:
         body["x-model"] = page.describe_model(service.predictor, notice)
 
@@ -105,7 +106,7 @@ class Service:
         Raises:
             UserError: The model's file cannot explain predictions, or the log cannot be written.
         """
-        self.predictor, self.limits = predictor, limits
+        self.predictor, self.limits, self.has_page = predictor, limits, False
         self.model, self.schema = predictor.model, predictor.schema
         md5 = md5_hash(self.model.content)
         self.served = {"version": version, "md5": md5}
@@ -129,6 +130,8 @@ class Service:
         if content_type.partition(";")[0].strip().lower() != JSON:
             message = f"Content-Type: expected {JSON}, got {quote(content_type)}"
             raise HTTPException(415, message)
+        if trial and not self.has_page:
+            raise HTTPException(403, "trial: this server has no page on which rows are tried")
         if self._free.locked():
             raise HTTPException(503, "too many requests at the same time; try again later")
         async with self._free:
@@ -151,6 +154,8 @@ class Service:
                 raise HTTPException(413, message)
             else:  # one such request at a time, while others are predicted
                 async with self._explaining:
+                    if await request.is_disconnected():  # as a page that has a newer case
+                        raise ClientDisconnect
                     predictions = await asyncio.to_thread(self.predictor.predict, features, explain)
             answer = self._answer(batch, predictions, trial)
             if self.log and not trial:
