@@ -15,9 +15,13 @@ from keras_tabular.table.cells import ISO_8601, parse
 
 # What may precede and follow a number: currencies, percent and units. Letters in front need a
 # space, since p12 is a code, and so do most single letters behind.
+CODES = (  # of ISO 4217, since other capitals, such as SKU 007, are those of a code
+    "AED|AUD|BGN|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EGP|EUR|GBP|HKD|HUF|IDR|ILS|INR|JPY|KES|KRW|MXN|"
+    "MYR|NGN|NOK|NZD|PEN|PHP|PKR|PLN|QAR|RM|RON|RSD|RUB|SAR|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR"
+)
 CURRENCY, SPACE = r"[^\W\d_]{0,3}[$£¥¢\u20a0-\u20bf]", "[ \u00a0\u202f]"
 AFFIXES = re.compile(
-    rf"((?:{CURRENCY}{SPACE}?|(?:[A-Z]{{2,3}}|Fr|Kč|Rs|SFr|kr|zł)\.?{SPACE}))?"
+    rf"((?:{CURRENCY}{SPACE}?|(?:{CODES}|Fr|Kč|Rs|SFr|kr|zł)\.?{SPACE}))?"
     r"\d[\d.,'\u2019 \u00a0\u202f]*?(?:[eE][+-]?\d+)?"
     rf"({SPACE}?(?:{CURRENCY}|[%‰kKMBghlms]|°\w?|[^\W\d_]{{2}}[\w./·]*)|{SPACE}[^\W\d_][\w./·]*)?"
 )

@@ -38,7 +38,7 @@ CLASS_WORDS = """
 """  # noqa: RUF001
 WORD_PAIRS = [pair.split("/") for pair in CLASS_WORDS.split()]
 POSITIVE, NEGATIVE = ({pair[i] for pair in WORD_PAIRS} for i in (0, 1))
-RANDOM_SPLIT = "random, since the rows are in the order of no date, and no column identifies groups"
+RANDOM_SPLIT = "random, since no column of dates orders the rows, and no column identifies groups"
 MIN_CLASS_ROWS = 5  # on average; and of the rarest class, if classes are integers
 MAX_CERTAIN_CLASSES = 5  # of an integer target; with more values, it may be a count
 

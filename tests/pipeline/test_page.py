@@ -104,11 +104,13 @@ class Stub(ThreadingHTTPServer):
     Attributes:
         delays: Seconds until the answer by the value of `x0`.
         rows: The rows of each request that came.
+        md5: Hash of the model that predicts.
     """
 
     def __init__(self, port: int = 0, columns: int = 1) -> None:
         super().__init__(("127.0.0.1", port), StubHandler)
         self.delays, self.rows = dict[float, float](), list[list[dict[str, Any]]]()
+        self.md5 = "0"
         values = [n + 0.5 for n in range(16)]
         column = {"kind": "real", "range": [0.0, 16.0], "training": values, "frequent": []}
         names = [f"x{n}" for n in range(columns)]
@@ -142,7 +144,8 @@ class StubHandler(BaseHTTPRequestHandler):
         self.server.rows.append(rows)
         time.sleep(self.server.delays.get(rows[0]["x0"], 0))
         reasons = {"reason_1": "x0", "reason_1_effect": 1.0}
-        self.send(json.dumps({"rows": [{"predicted": row["x0"]} | reasons for row in rows]}))
+        answers = [{"predicted": row["x0"]} | reasons for row in rows]
+        self.send(json.dumps({"rows": answers, "model": {"md5": self.server.md5}}))
 
     def send(self, content: str, **headers: str) -> None:
         self.send_response(200)
@@ -238,6 +241,7 @@ def test_names_and_values_are_shown_as_text(model_page: PageOfModel) -> None:
     [
         ("it's a count", "3.5", "expected a whole number of at most 64 bits, got '3.5'"),
         ("a: b", "", "expected a value in every row, got ''"),
+        ("a: b", "1-2", "expected a finite number, got '1-2'"),
     ],
 )
 def test_a_mistake_stands_at_its_field(
@@ -284,9 +288,8 @@ def test_the_request_of_the_page_gets_the_same_answer(
     assert status == 200
     assert float(model_page.value) == answer["rows"][0]["probability_yes"]
     command = model_page.text("curl")
-    assert command.startswith(
-        f"curl {model_page.address}predict -H 'Content-Type: application/json'"
-    )
+    header = "-H 'Content-Type: application/json'"
+    assert command.startswith(f"curl '{model_page.address}predict' {header} -d ")
     assert json.loads(command.split(" -d ")[1][1:-1].replace("'\\''", "'")) == {"rows": [row]}
 
 
@@ -301,6 +304,9 @@ def test_a_link_holds_the_case_and_cases_are_compared(model_page: PageOfModel) -
         "return [...document.querySelectorAll('td')].map(cell => cell.textContent)"
     )
     assert [cell.replace("\xa0", " ") for cell in cells[1:3]] == values
+    model_page.run("fields.get('shop').value = 'shop 3'; keep(true)")  # not yet predicted
+    model_page.wait()
+    assert model_page.run("return kept.at(-1).values.shop") == "shop 3"
     model_page.browser.get("about:blank")
     model_page.browser.get(link)
     model_page.wait()
@@ -332,7 +338,7 @@ def test_the_keyboard_is_enough(model_page: PageOfModel) -> None:
     fields = [name for name in names if re.fullmatch(r"field\d", name)]
     assert [*dict.fromkeys(fields)] == [f"field{n}" for n in range(9)]
     second = press(Keys.TAB)
-    press(Keys.ENTER)
+    ActionChains(model_page.browser).send_keys(Keys.ENTER).perform()
     model_page.wait()
     assert model_page.run("return document.activeElement.id") == second
     assert model_page.run("return document.activeElement.ariaPressed") == "true"
@@ -376,6 +382,16 @@ def test_an_old_answer_never_replaces_a_newer_one(browser: Any) -> None:
         typed = [rows[0]["x0"] for rows in stub.rows if len(rows) == 1]
         assert typed == [8.5, 1, 1.25]  # no request for each key
         assert max(map(len, stub.rows)) < 50
+
+
+def test_an_answer_of_another_model_is_not_shown(browser: Any) -> None:
+    with Stub() as stub:
+        model_page = PageOfModel(browser, stub.server_port)
+        stub.md5 = "1"
+        model_page.enter("x0", "7")
+        model_page.wait()
+        assert model_page.text("value") == "No prediction"
+        assert model_page.text("detail").startswith("The server has another model now.")
 
 
 def test_the_page_recovers_when_the_server_does(browser: Any) -> None:
