@@ -214,6 +214,7 @@ def test_a_project_has_no_links_to_packages_that_differ_from_the_lock_file(
     (library / ".venv").symlink_to(environment)
     lock = (library / "requirements.txt").read_text()
     (library / "requirements.txt").write_text(lock.replace("\nnumpy==", "\nnumpy==0."))
+    commit_all(library, "Another lock file")
     new = (sys.executable, str(library / "keras_tabular"), "new", "new", "--example", "wine")
     variables = {"MAKEFLAGS": "-o .venv/installed", "PYTHONPATH": str(library)}
     completed = run_command(tmp_path, *new, **variables)
