@@ -68,9 +68,9 @@ class Model:
             >>> rows = pandas.read_csv("data/raw/diabetes.csv").head(3)
             >>> model.predict(rows).round(2)
                predicted  probability_1
-            0          1           0.80
-            1          0           0.02
-            2          1           0.93
+            0          1           0.78
+            1          0           0.03
+            2          1           0.91
         """
         return self._predict(frame, 0, ignore_extra)
 
