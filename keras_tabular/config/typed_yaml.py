@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from keras_tabular.config.removed_keys import explain_removed_key
 from keras_tabular.core.errors import UserError, format_list, truncate
 from keras_tabular.core.nested import flatten
 
@@ -152,6 +153,8 @@ def explain(key: tuple[str, ...], errors: list[Any], section_type: type[Section]
         match error["type"]:
             case "missing":
                 return f"{where}: this key is missing."
+            case "extra_forbidden" if removed := explain_removed_key(where):
+                return removed
             case "extra_forbidden":
                 hint = suggestion(key[-1], allowed := allowed_keys(key[:-1], section_type))
                 return f"{where}: unknown key.{hint} Allowed keys: {', '.join(allowed)}."

@@ -2,8 +2,10 @@
 
 Run this command with a clone of the later version: `python3 CLONE/keras_tabular upgrade FOLDER`. It
 replaces the wheel in vendor and the packages in the lock files. It merges the changes of the
-library into dvc.yaml, custom.py, Makefile, the scripts and the workflows. It installs the packages
-into .venv. README.md, network.py, params.yaml, pyproject.toml and data stay as they are.
+library into dvc.yaml, custom.py, Makefile, the scripts and the workflows. It deletes files that the
+library does not have any more, unless you have edited them. It installs the packages into .venv.
+From params.yaml, it removes keys that do not exist any more if they have their default value.
+README.md, network.py, pyproject.toml and data stay as they are.
 """
 
 import re
@@ -14,12 +16,18 @@ import zipfile
 from argparse import ArgumentParser
 from pathlib import Path
 
+from keras_tabular.config.removed_keys import (
+    REMOVED_KEYS,
+    explain_removed_key,
+    find_removed_keys,
+)
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.projects.lock import locked_packages, replace_packages
 from keras_tabular.projects.wheel import PIP, get_wheel, read_project_files, run_command
 
 CHANGES = "keras_tabular/CHANGELOG.md"  # in the wheel
+PARAMS = "params.yaml"
 # Files that say what the project is about, and settings of DVC.
 OWNED = re.compile(r"README\.md|network\.py|params\.yaml|pyproject\.toml|(data|metrics|\.dvc)/.*")
 CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
@@ -40,7 +48,11 @@ def main() -> None:
         new_wheel = get_wheel(Path(scratch))
         wheel = old_wheel.parent / new_wheel.name
         changes = new_changes(old_wheel, new_wheel)
-        files = upgraded_files(folder, *map(read_project_files, (old_wheel, new_wheel)))
+        old, new = map(read_project_files, (old_wheel, new_wheel))
+        files = upgraded_files(folder, old, new)
+        params, messages = remove_default_keys(folder / PARAMS, old.get(PARAMS, ""))
+        files |= params
+        messages += delete_files(folder, old, new)
         # The wheel is replaced last, so that `upgrade` can be repeated if it was interrupted.
         for path, text in files.items():
             with atomic_write(path) as partial:
@@ -58,6 +70,7 @@ def main() -> None:
             f"{path}: you and the library have changed the same lines. Both versions are in the "
             "file, between <<<<<<< and >>>>>>>. Choose or combine them, and remove these markers."
         )
+    print(*messages, sep="\n", end="\n" if messages else "")
     install(folder, wheel)
 
 
@@ -92,6 +105,51 @@ def upgraded_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> di
         elif name not in old:
             upgraded[path] = text
     return upgraded
+
+
+def remove_default_keys(path: Path, old: str) -> tuple[dict[Path, str], list[str]]:
+    """Remove the keys from params.yaml that do not exist any more and have their default value.
+
+    The lines of comment above such a key are removed with it if the library has written them.
+
+    Args:
+        path: The file of the project.
+        old: The file of a new project of the old version.
+
+    Returns:
+        The new text by path, empty if nothing is removed; and a message for each other key that
+        does not exist any more.
+    """
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    lines, old_lines = text.splitlines(keepends=True), {*old.splitlines()}
+    for index, key, value in reversed([*find_removed_keys(text)]):
+        if value == REMOVED_KEYS[key].default:
+            start = index
+            while lines[start - 1].lstrip().startswith("#") and lines[start - 1][:-1] in old_lines:
+                start -= 1
+            del lines[start : index + 1]
+    changed = "".join(lines)
+    messages = [
+        f"{path}, line {index + 1}: {explain_removed_key(key)}"
+        for index, key, _ in find_removed_keys(changed)
+    ]
+    return {path: changed} if changed != text else {}, messages
+
+
+def delete_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> list[str]:
+    """Delete the files of a project that the new version does not have, and say so.
+
+    A file that the owner has edited stays.
+    """
+    messages = []
+    for name in sorted(name for name in old.keys() - new if (folder / name).exists()):
+        is_edited = (folder / name).read_text(encoding="utf-8") != old[name]
+        if not is_edited:
+            (folder / name).unlink()
+        problem = "you have edited it, so it stays. Delete it if you do not need it"
+        messages.append(f"{name}: the library does not have this file any more; "
+            f"{problem if is_edited else 'deleted'}.")  # fmt: skip
+    return messages
 
 
 def merge_packages(path: Path, old: str, new: str) -> str:

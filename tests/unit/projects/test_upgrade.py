@@ -10,7 +10,7 @@ import pytest
 from keras_tabular.core.errors import UserError
 from keras_tabular.networks.backend import tf
 from keras_tabular.projects.lock import version_differences
-from keras_tabular.projects.upgrade import CHANGES, new_changes, upgraded_files
+from keras_tabular.projects.upgrade import CHANGES, delete_files, new_changes, upgraded_files
 
 TEST = "tests/test_project.py"
 PIPELINE = """\
@@ -76,6 +76,15 @@ def test_changes_of_the_library_are_merged_with_those_of_the_owner(tmp_path: Pat
     assert upgrade(tmp_path, old, new, project) == upgraded
     # The same if the upgrade was interrupted.
     assert upgrade(tmp_path, old, new, upgraded) == upgraded
+
+
+def test_a_file_that_left_the_library_is_deleted_unless_it_was_edited(tmp_path: Path) -> None:
+    old = {"a.yml": "a\n", "b.yml": "b\n", "c.yml": "c\n", "d.yml": "d\n"}
+    for name, text in (("a.yml", "a\n"), ("b.yml", "mine\n"), ("d.yml", "mine\n")):
+        (tmp_path / name).write_text(text)
+    messages = delete_files(tmp_path, old, {"d.yml": "d\n"})
+    assert [message.partition(": ")[0] for message in messages] == ["a.yml", "b.yml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.yml", "d.yml"]
 
 
 def test_a_dvc_yaml_may_end_without_a_line_end(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""The keys of params.yaml that version 0.5 had and this version does not have, and what to do.
+
+This module only needs the standard library, because `upgrade` runs before any package is installed.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+# A line with a key, and perhaps a value before a comment: `  units: [16]  # the width`.
+KEY_LINE = re.compile(r"( *)[\"']?([\w.]+)[\"']? *:(?: +(.*?))?(?: *#.*)?$")
+
+
+class RemovedKey(NamedTuple):
+    """What an earlier version wrote for a key, and what its owner can do without it.
+
+    Attributes:
+        default: The value in a new project, as YAML; None if the key was not there.
+        advice: One or two sentences.
+    """
+
+    default: str | None
+    advice: str
+
+
+REMOVED_KEYS = {
+    "train.growing": RemovedKey(
+        "auto", "The model reads every column. To leave out columns, list them in train.ignore."
+    ),
+    "evaluate.temperature": RemovedKey(
+        "auto", "The probabilities stay as the networks predict them. Remove this key."
+    ),
+    "evaluate.threshold.confidence": RemovedKey(
+        None, "Remove this key. For a margin, ask for a higher recall or precision."
+    ),
+    "evaluate.groups": RemovedKey(
+        "[]",
+        "Declare a slice for each group instead, such as evaluate.slices: {women: {sex: [f]}}.",
+    ),
+    "gate.groups": RemovedKey(
+        "{}",
+        "Limit the scores of slices instead, such as gate.lowest: {slices.women.accuracy: 0.7}.",
+    ),
+}
+
+
+def explain_removed_key(key: str) -> str:
+    """Say that a key does not exist any more, and what to do; empty for any other key."""
+    removed = REMOVED_KEYS.get(key)
+    return f"{key}: version 0.6 does not have this key. {removed.advice}" if removed else ""
+
+
+def find_removed_keys(text: str) -> Iterator[tuple[int, str, str]]:
+    """Find the removed keys in the text of params.yaml.
+
+    Yields:
+        The index of the line, the dotted key, and its value as YAML. The value is empty if the key
+        is inside of braces, or if the value is in the next lines.
+    """
+    path: list[tuple[int, str]] = []  # indentation and name of each section and key
+    for index, line in enumerate(text.splitlines()):
+        if match := KEY_LINE.match(line):
+            indentation, name, value = len(match[1]), match[2], match[3] or ""
+            path = [parent for parent in path if parent[0] < indentation] + [(indentation, name)]
+            key = ".".join(name for _, name in path)
+            for removed in REMOVED_KEYS:
+                name = removed.rpartition(".")[2]
+                if removed == key:
+                    yield index, removed, value
+                elif removed.startswith(f"{key}.") and re.search(rf"\b{name}[\"']? *:", value):
+                    yield index, removed, ""
