@@ -260,19 +260,6 @@ def test_worse_than_last_compares_on_the_rows_of_both(
     assert (compared.status, compared.reason) == (status, expected)
 
 
-@pytest.mark.parametrize(("runs", "luck"), [(9, ""), (10, "5 to 16%"), (30, "7 to 22%")])
-def test_many_runs_on_the_same_test_rows_are_a_warning(
-    runs: int, luck: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gate_module, "count_runs", lambda _: runs)
-    run = make_run("test", 0.5)
-    verdict = run_gate(run.evaluation, Gate())
-    counted = gate_module.add_looks(verdict, run)
-    assert counted.runs_on_test_rows == f"These test rows have scored {runs} runs"
-    new_warnings = "".join(counted.warnings[len(verdict.warnings) :])
-    assert (luck in new_warnings, bool(new_warnings)) == (True, bool(luck))
-
-
 def test_a_score_without_an_interval_is_compared_with_the_last_one_by_itself() -> None:
     gate = Gate(worse_than_last={"train.loss": 0.04})
     for loss, status in ((0.51, "pass"), (0.53, "fail")):
