@@ -73,9 +73,8 @@ def slice_scores(
         result: Predictions of the model and of its baselines, which may be for more or fewer rows.
         declared: Slices by name.
     """
-    row_sets = [
-        select_predicted(name, tables[name], result) for name in tables if name in result.predictions
-    ]
+    names = [name for name in tables if name in result.predictions]
+    row_sets = [select_predicted(name, tables[name], result) for name in names]
     first, test = row_sets[0], row_sets[-1]
 
     def score_conditions(conditions: Slice) -> dict[str, Any]:
@@ -125,7 +124,7 @@ def score_bins(rows: RowSet, schema: Schema) -> list[dict[str, Any]]:
 
     Bins with few rows are left out, and so is a bin that has all rows.
     """
-    weight, scores = rows.predictions.weight, []
+    weight, scores = rows.predictions.weight, list[dict[str, Any]]()
     for name in schema.features:
         column, values = schema.columns[name], rows.table[name]
         bins = Bins.from_values(values, column, MAX_NUMBER_BINS, MAX_CATEGORIES)

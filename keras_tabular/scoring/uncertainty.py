@@ -292,9 +292,7 @@ def mean_difference(
     return mean, center - below, center + above
 
 
-def student_widths(
-    values: np.ndarray, weight: np.ndarray, group: np.ndarray | None
-) -> np.ndarray:
+def student_widths(values: np.ndarray, weight: np.ndarray, group: np.ndarray | None) -> np.ndarray:
     """Compute how far Student's interval of a mean reaches below and above it.
 
     If the values are skewed, the end on the side of their long tail is moved outwards to where

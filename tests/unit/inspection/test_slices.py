@@ -102,7 +102,8 @@ def test_errors_of_a_regression_are_shown_with_those_of_boosting() -> None:
 def test_rows_without_weight_are_not_counted() -> None:
     table, predictions = make_rows(2000, 0, 0.4)
     weight = np.where(table["town"].to_numpy() == "b", 0.0, 1.0)
-    slices = score_slices({"test": (table, predictions._replace(weight=weight))}, b={"town": ("b",)})
+    rows = {"test": (table, predictions._replace(weight=weight))}
+    slices = score_slices(rows, b={"town": ("b",)})
     assert "town" not in [name for each in slices["bins"] for name, _ in each["where"]]
     assert slices["declared"]["b"] == {"score": {}, "test": {}, "where": [["town", "b"]]}
 

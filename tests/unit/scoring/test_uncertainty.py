@@ -1,7 +1,5 @@
 """Intervals and paired differences agree with the formulas of textbooks."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from scipy.stats import binomtest, skew
