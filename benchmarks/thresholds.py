@@ -33,8 +33,8 @@ from scipy.special import expit, ndtri
 from benchmarks.intervals import BINARY, Measurement, print_measurements
 from keras_tabular.config.thresholds import Costs, ThresholdRule
 from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
+from keras_tabular.evaluation.summary import MIN_PREDICTED_POSITIVES
 from keras_tabular.scoring.scores import Predictions, score
-from keras_tabular.tasks.metrics import MIN_SUBGROUP_ROWS
 
 MANY_ROWS = 400_000
 GROUP_ROWS = 5
@@ -136,7 +136,7 @@ def measure_shown_scores(draws: int = 500) -> Iterator[Measurement]:
                 yield Measurement(f"{where}: {key}", difference, limit, is_minimum=limit < 0)
             name_before = f"{where}: {key}, scored on the same rows"
             yield Measurement(name_before, before - true_score, 1, is_minimum=False)
-        few = float((weight[:, 0] < MIN_SUBGROUP_ROWS).mean())
+        few = float((weight[:, 0] < MIN_PREDICTED_POSITIVES).mean())
         yield Measurement(f"{where}: few predicted rows", few, 1, is_minimum=False)
 
 

@@ -6,7 +6,7 @@ gate use do the rest. These are the simulations:
 - How often each verdict comes: 400 draws for each number of test rows, 100 for 10,000 rows. The
   predictions of the model and of its baselines explain given shares of the variance of the target.
   Groups have ten rows.
-- `margin`, `limit`, `lowest`: models that are just good enough or fair, and models that are not.
+- `margin`, `lowest`: models that are just good enough or fair, and models that are not.
 - `baseline`: a healthy boosted baseline, and one whose test rows are others.
 - `noise`: a model that predicts a constant, or noise around it, has to have learnt nothing. The
   constant of the model is the best one for four fifths of the training rows. The baselines learn
@@ -28,7 +28,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import pyarrow as pa
 from scipy.special import ndtr
 
 from benchmarks.intervals import (
@@ -39,7 +38,7 @@ from benchmarks.intervals import (
     print_measurements,
 )
 from keras_tabular.config.params import Params, load_params
-from keras_tabular.config.schema import Column, load_schema
+from keras_tabular.config.schema import load_schema
 from keras_tabular.config.sections import Gate, Split
 from keras_tabular.core.files import write_json, write_points
 from keras_tabular.evaluation import plot_data
@@ -47,7 +46,6 @@ from keras_tabular.evaluation.result import compare_with_baselines
 from keras_tabular.experiments import deciding, gate
 from keras_tabular.experiments.gate import compare_with_base, evaluate_gate
 from keras_tabular.experiments.run import WORKSPACE, Run
-from keras_tabular.inspection.subgroups import compare_subgroups
 from keras_tabular.scoring import uncertainty
 from keras_tabular.scoring.evaluation import MODEL, Evaluation, score_records
 from keras_tabular.scoring.scores import Predictions
@@ -199,22 +197,6 @@ def measure_margins(draws: int = 400) -> Iterator[Measurement]:
 
 def measure_limits(draws: int = 400) -> Iterator[Measurement]:
     """Yield how often a limit is missed by a model that is just good enough, or fair."""
-    names = np.repeat(list("abcde"), 100)
-    column = Column(kind="category")
-    for difference in (0.0, 0.3):
-        rng, failed = np.random.default_rng(0), 0
-        for _ in range(draws):
-            error = (rng.random(500) < 0.2 + difference * (names == "a")).astype(float)
-            measures = {"error": (error, np.ones(500))}
-            cells = pa.chunked_array([names])
-            subgroups = compare_subgroups("x", column, cells, measures, None)
-            evaluation = Evaluation(
-                primary_metrics=("accuracy",), scores=(), subgroups={"x": subgroups}
-            )
-            (check,) = gate.check_subgroups(evaluation, {"error_difference": 0.1})
-            failed += check.status == "fail"
-        name = f"limit of 0.1, five groups of 100 with a difference of {difference:g}: fails"
-        yield Measurement(name, failed / draws, 0.7 if difference else 0.05, bool(difference))
     limits = Gate.model_validate({"lowest": {"test": {"accuracy": 0.8}}})
     for accuracy, rows in product((0.8, 0.7), (250, 1000)):
         rng, failed = np.random.default_rng(0), 0

@@ -1,8 +1,7 @@
 """Check the scores against the rules of `gate` in params.yaml, and give a verdict with reasons.
 
 The stage writes the verdict that follows from its inputs. Without `--verdict`, as in `make gate`,
-the scores are also compared with those of `gate.base`, by default the last commit with others,
-and the runs on the same test rows are counted.
+the scores are also compared with those of `gate.base`, by default the last commit with others.
 """
 
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import write_json
-from keras_tabular.experiments.gate import add_looks, compare_with_base, evaluate_gate
+from keras_tabular.experiments.gate import compare_with_base, evaluate_gate
 from keras_tabular.experiments.run import WORKSPACE, Run, base_run
 from stages import run
 
@@ -33,8 +32,7 @@ def main() -> None:
         write_json(args.verdict, verdict.model_dump(exclude_none=True))
     else:
         base = Run(args.base, args.metrics) if args.base else base_run(this, params.gate.base)
-        verdict = add_looks(compare_with_base(verdict, this, base, params.gate), this)
-        print(f"{verdict.runs_on_test_rows}.")
+        verdict = compare_with_base(verdict, this, base, params.gate)
     for check in verdict.checks:
         print(f"{check.status}: {check.reason}")
     for warning in verdict.warnings:

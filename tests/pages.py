@@ -8,7 +8,7 @@ from typing import Any
 
 VIEWS = ((1280, "light"), (390, "dark"))
 CLASSIFICATION_PICTURES = ["Confusion matrix", "ROC curve", "Calibration"]
-SECTIONS = ["Scores", "Where it is weak", "What drives it", "What changed"]
+SECTIONS = ["Scores", "Where the errors are larger", "What drives it", "What changed"]
 SECTIONS += ["Plots", "Data", "Training", "Model card"]
 PICTURES_SCRIPT = Path(__file__).with_name("pictures.js").read_text()
 CUT_TEXTS_SCRIPT = Path(__file__).with_name("cut_texts.js").read_text()

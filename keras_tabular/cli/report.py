@@ -1,4 +1,4 @@
-"""Write an HTML page about a run: is it better, where is it weak, and what changed?"""
+"""Write an HTML page about a run: is it better, where are its errors larger, and what changed?"""
 
 import json
 from argparse import ArgumentParser

@@ -166,11 +166,6 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, task: Task) -> Iterator[str]:
                 continue  # the gate sees whether custom.py has such a metric
             hint = "The keys lowest and highest also allow custom metrics."
             yield f"gate.{section}: {expected_one_of(key, keys)} {hint}"
-    group_keys = [f"{measure}_difference" for measure in task.subgroup_measures]
-    for key in sorted(set(gate.groups) - set(group_keys)):
-        yield f"gate.groups: {expected_one_of(key, group_keys)}"
-    if gate.groups and not evaluate.groups:
-        yield "gate.groups requires evaluate.groups: [COLUMN], the columns to compare groups by."
 
 
 def metric_keys(evaluate: Evaluate, task: Task) -> list[str]:
@@ -199,7 +194,7 @@ def cost_mistakes(costs: dict[Any, dict[Any, float]], train: Train, task: Task) 
 
 
 def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Iterator[str]:
-    """Yield a threshold that cannot be chosen, and files, groups and slices that do not fit."""
+    """Yield a threshold that cannot be chosen, and files and slices that do not fit."""
     task, rule = schema.learning_task, evaluate.threshold_rule
     yield from metric_mistakes("evaluate.metric", evaluate.metric, evaluate, task)
     if rule and task.classes and isinstance(rule.cost, dict):
@@ -213,9 +208,6 @@ def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Itera
         problem = "expected files with different names before the ending"
         yield f"evaluate.tests: {problem}, got {[*evaluate.tests]}."
     columns = [name for name in schema.columns if name != schema.target]
-    for name in sorted(set(evaluate.groups) - set(columns)):
-        hint = " To compare the groups of an ignored column, add it to columns in data/schema.yaml."
-        yield f"evaluate.groups: {expected_one_of(name, columns)}{hint * (name in schema.ignore)}"
     for name, conditions in evaluate.slices.items():
         for column, condition in conditions.items():
             where = f"evaluate.slices.{name}"

@@ -300,7 +300,6 @@ class Evaluate(Section):
             a name.
         tests: Files in data/tests. The name before the ending is the key of their scores.
         slices: Named sets of rows. The rows of a slice meet its condition for each column.
-        groups: Columns; the rows with the same value of a column are compared as a group.
     """
 
     metric: str = "auto"
@@ -309,7 +308,6 @@ class Evaluate(Section):
     coverage: Share = 0.9
     tests: tuple[Annotated[str, AfterValidator(_test_file)], ...] = ()
     slices: dict[str, Slice] = Field(default_factory=dict)
-    groups: tuple[str, ...] = ()
 
     @property
     def threshold_rule(self) -> ThresholdRule | None:
@@ -335,7 +333,6 @@ class Gate(Section):
     Attributes:
         base: The run to compare with: `last`, or a revision such as `model#prod`.
         margin: Share of a baseline's loss by which the loss of the model may be higher.
-        groups: Largest allowed differences between groups, such as `error_difference`.
     """
 
     lowest: Limits = Field(default_factory=dict)
@@ -344,7 +341,6 @@ class Gate(Section):
     base: str = "last"
     beat_baselines: tuple[Literal["constant", "linear", "boosted"], ...] = ()
     margin: Share | None = None
-    groups: dict[str, NonNegativeFloat] = Field(default_factory=dict)
 
 
 class Drift(Section):

@@ -338,14 +338,9 @@ def compute_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverag
 
     All rows count alike: the intervals are for any row, whatever its weight.
     """
-    is_inside = inside_intervals(test, intervals)
+    ends = intervals.ends(test.y_pred[:, 0]).astype(np.float64)
+    is_inside = ((ends[:, 0] <= test.y) & (test.y <= ends[:, 1])).astype(np.float64)
     low, high = share_interval(is_inside, np.ones(len(is_inside)), test.group)
     share, nominal = float(is_inside.mean()), intervals.coverage
-    width = float(np.diff(intervals.ends(test.y_pred[:, 0]).astype(np.float64)).mean())
+    width = float(np.diff(ends).mean())
     return IntervalCoverage(nominal=nominal, coverage=share, low=low, high=high, mean_width=width)
-
-
-def inside_intervals(rows: Predictions, intervals: Intervals) -> np.ndarray:
-    """Return 1 for each row whose value lies in its interval, and 0 for the others: (rows,)."""
-    low, high = intervals.ends(rows.y_pred[:, 0]).T.astype(np.float64)
-    return ((low <= rows.y) & (rows.y <= high)).astype(np.float64)

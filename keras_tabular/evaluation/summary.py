@@ -13,7 +13,7 @@ from keras_tabular.scoring.evaluation import (
     Interval,
     IntervalCoverage,
 )
-from keras_tabular.tasks.metrics import BASELINES, COST, MIN_SUBGROUP_ROWS, ROW_SETS
+from keras_tabular.tasks.metrics import BASELINES, COST, ROW_SETS
 from keras_tabular.tasks.task import Task
 
 if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
@@ -43,6 +43,7 @@ def summary_lines(
 # A primary metric, or R², hints at a leak if the score and the lower end of its interval are at
 # least as high.
 MIN_SUSPICIOUS_SCORE, MIN_SUSPICIOUS_LOWER_END = 0.999, 0.98
+MIN_PREDICTED_POSITIVES = 30  # rows; with fewer ones, the precision is hardly known
 # The row sets whose scores follow those on the test rows, in words.
 OTHER_PLACES = {
     "cross_validation": "cross-validated",
@@ -64,7 +65,7 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> list[str]:
         best = "the best one for its precision or recall was chosen"
         warnings.append(f"no threshold reaches the rule of evaluate.threshold; {best}")
     for row_set, rows in evaluation.predicted_positives.items():
-        if rows < MIN_SUBGROUP_ROWS:
+        if rows < MIN_PREDICTED_POSITIVES:
             words = "rows are predicted as positive: the precision is hardly known"
             warnings.append(f"{ROW_SETS[row_set]}: {rows:.0f} {words}")
     coverage = evaluation.interval_coverage

@@ -9,7 +9,7 @@ from keras_tabular.config.params import PARAMS
 from keras_tabular.config.schema import SCHEMA
 from keras_tabular.core.files import md5_hash
 from keras_tabular.core.nested import flatten
-from keras_tabular.experiments.gate import add_looks, compare_with_base
+from keras_tabular.experiments.gate import compare_with_base
 from keras_tabular.experiments.paired import paired_scores
 from keras_tabular.experiments.run import Run, locked_inputs, locked_outputs, mismatch
 from keras_tabular.scoring.evaluation import MODEL, Score
@@ -75,8 +75,7 @@ class Comparison:
     Attributes:
         base: The other run, if it has the same table and target.
         not_compared: Why the other run cannot be compared; empty if it can.
-        verdict: The verdict of the gate, if the run has one, with the checks against the base and
-            the number of runs on the same test rows.
+        verdict: The verdict of the gate, if the run has one, with the checks against the base.
         scores: Scores by row set, then by metric key; only those of the test rows are compared
             with the base.
         code: Paths of code that differs.
@@ -95,7 +94,6 @@ class Comparison:
         self.base = base = None if self.not_compared else other
         if other and self.verdict:
             self.verdict = compare_with_base(self.verdict, run, other, run.gate)
-        self.verdict = self.verdict and add_looks(self.verdict, run)
         self.files = {name: run.load(run.metrics / f"{name}.json") for name in REPORT_FILES}
         self.stale = _find_stale(run)
         runs = base or run, run  # without a base, nothing differs

@@ -8,8 +8,7 @@ keeps the limit, fails if the interval misses it, and is undecided if the limit 
 the rule cannot be checked.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from collections.abc import Iterator, Sequence
 
 from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
@@ -18,16 +17,12 @@ from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation.summary import evaluation_warnings, format_interval
 from keras_tabular.experiments.advice import CHECK_TARGETS, SAME_DECISION, Networks, next_steps
 from keras_tabular.experiments.deciding import NOT_SETTLED, DecidingScores, format_relative
-from keras_tabular.experiments.run import Run, count_runs, is_shallow, mismatch
+from keras_tabular.experiments.run import Run, is_shallow, mismatch
 from keras_tabular.experiments.verdict import STATUSES, Check, Status, Verdict, judge
-from keras_tabular.scoring.evaluation import MODEL, Difference, Evaluation, Interval, model_values
+from keras_tabular.scoring.evaluation import MODEL, Difference, Evaluation, Score, model_values
 from keras_tabular.tasks.metrics import COST, metric
 
 HELD_OUT = ("test", "cross_validation", "forward_chaining")  # row sets with intervals
-# How often the best of so many equal models is called better than an equal baseline, in percent of
-# the simulations in benchmarks/looks.py: if the models are as similar as variants of one network,
-# and if they differ from each other as much as from the baseline. A single model is in 2 or 3.
-LUCKY_VERDICTS = {10: "5 to 16", 20: "7 to 22", 50: "9 to 33"}
 KEEPS_RULES = "The run keeps every rule of the gate"
 
 
@@ -49,7 +44,7 @@ def evaluate_gate(
     gate, task = params.gate, schema.learning_task
     deciding = DecidingScores(evaluation, task)
     constant = deciding.compare_with_constant()
-    limits = [*check_limits(evaluation, gate), *check_subgroups(evaluation, gate.groups)]
+    limits = [*check_limits(evaluation, gate)]
     names = [task.baselines[kind] for kind in gate.beat_baselines if kind != "constant"]
     breakdowns = {name: deciding.find_breakdown(name) for name in names}
     margin = gate.margin or 0.0
@@ -86,22 +81,6 @@ def compare_with_base(verdict: Verdict, run: Run, base: Run | None, gate: Gate) 
     """
     checks = [*check_base(run, base, gate)]
     return _add_checks(verdict, checks, checks)
-
-
-def add_looks(verdict: Verdict, run: Run) -> Verdict:
-    """Add the number of runs on the test rows to the verdict on a run, and warn if there are many.
-
-    The stage `gate` leaves it out, since its result depends on its inputs alone.
-    """
-    runs, warnings = count_runs(run), verdict.warnings
-    if number := max((number for number in LUCKY_VERDICTS if number <= runs), default=0):
-        luck = f"the best of {number} equal models is called better than an equal baseline in"
-        luck += f" {LUCKY_VERDICTS[number]}% of cases, not in 3%; these rows scored {runs:,} runs"
-        advice = "Choose by cross-validation, and confirm with a new file in data/tests"
-        warnings += (f"{luck}. {advice}; another split.seed does not make seen rows new",)
-    count = f"These test rows have scored {runs:,} run{'s' if runs > 1 else ''}"
-    count += " in this shallow clone" if is_shallow() else ""
-    return verdict.model_copy(update={"runs_on_test_rows": count, "warnings": warnings})
 
 
 def _add_checks(verdict: Verdict, checks: Sequence[Check], reasons: Sequence[Check]) -> Verdict:
@@ -141,44 +120,19 @@ def check_limits(evaluation: Evaluation, gate: Gate) -> Iterator[Check]:
             status = judge(low, high, limit) if rule == "highest" else judge(-high, -low, -limit)
             if score.row_set in HELD_OUT and not score.interval and score.value not in (0, 1):
                 status = "undecided"  # too few rows decide it
-            yield _limit_check(f"{rule} {key}", status, score.value, limit, score.interval)
+            yield _limit_check(rule, status, score, limit)
 
 
-def check_subgroups(evaluation: Evaluation, limits: Mapping[str, float]) -> Iterator[Check]:
-    """Check the largest differences between the subgroups of each column.
-
-    Args:
-        limits: Largest allowed differences, by keys such as `error_difference`.
-    """
-    differences = {name: column.differences for name, column in evaluation.subgroups.items()}
-    for name, key in product(differences or ["evaluate.groups"], limits):
-        rule, limit = f"groups {name}.{key}", limits[key]
-        if largest := differences.get(name, {}).get(key.removesuffix("_difference")):
-            status = judge(*(largest.interval or (0.0, float("inf"))), limit)
-            check = _limit_check(rule, status, largest.value, limit, largest.interval)
-            source = f" (highest: {largest.highest}, lowest: {largest.lowest})"
-            yield check.model_copy(update={"reason": check.reason + source})
-            continue
-        problem = "no two groups have enough rows that decide it"
-        if "groups" in evaluation.failed_explanations:
-            problem = "they could not be computed"
-        elif key == "coverage_difference" and not evaluation.interval_coverage:
-            problem = "the model has no prediction intervals, which require train.folds above 1"
-        reason = f"{name}.{key} is not among the scores of this run, since {problem}"
-        yield Check(rule=rule, status="undecided", reason=reason, allowed=limit)
-
-
-def _limit_check(
-    rule: str, status: Status, value: float, limit: float, interval: Interval | None
-) -> Check:
-    """Build the check of a limit."""
-    name, _, key = rule.partition(" ")
-    bound = f"{'at least' if name == 'lowest' else 'at most'} {format_number(limit, value)}"
+def _limit_check(rule: str, status: Status, score: Score, limit: float) -> Check:
+    """Build the check of a limit, whose rule is `lowest` or `highest`."""
+    value, interval = score.value, score.interval
+    bound = f"{'at least' if rule == 'lowest' else 'at most'} {format_number(limit, value)}"
     text = format_number(value, limit)
     text += f" {format_interval(*interval)}" if interval else ""
     word = "but" if status == "fail" else "and"
     ending = f"; {NOT_SETTLED}" if status == "undecided" else ""
-    reason = f"{key} is {text} {word} has to be {bound}{ending}"
+    reason = f"{score.key} is {text} {word} has to be {bound}{ending}"
+    rule = f"{rule} {score.key}"
     return Check(rule=rule, status=status, reason=reason, value=value, allowed=limit)
 
 

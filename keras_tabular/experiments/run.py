@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-import re
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
@@ -26,8 +25,6 @@ from keras_tabular.scoring.evaluation import Evaluation
 LOCK = "dvc.lock"
 METRICS = Path("metrics")  # the folder into which dvc.yaml lets the stages write
 WORKSPACE = "workspace"
-HASH = r"path: {}\n(?:\s+hash: md5\n)?\s+md5: (\S+)"  # in a lock, as DVC writes it
-SPLIT_PARAMS = r"\n {8}split:\n(?: {10}.*\n)+"
 TEXT_COLUMNS = {"true class", "predicted class", "column"}  # of the files with plot data
 
 
@@ -275,24 +272,3 @@ def locked_inputs(lock: Mapping[str, Any]) -> dict[str, str | None]:
     """Return the hash of each dependency of a stage, by path."""
     stages = lock.get("stages", {}).values()
     return {dep["path"]: dep.get("md5") for stage in stages for dep in stage.get("deps", [])}
-
-
-def count_runs(run: Run) -> int:
-    """Count the runs that were scored on the test rows of a run, each with other predictions.
-
-    These are commits, experiments, and what is in DVC's run cache in the folder of the project,
-    such as a run that was not committed. They have the same test rows if they have the same hash of
-    these rows, which changes with the columns of the schema, or the same table and parameters of
-    the split. Locks that were written before version 0.5 have only the hash of all rows.
-    """
-    lock, source = run.read(LOCK), re.escape(str(run.schema.get("source")))
-    keys = [[md5] for md5 in re.findall(HASH.format("data/split(?:/test)?"), lock)]
-    splits = re.findall(SPLIT_PARAMS, lock)[:1]  # that of the stage split, not that of gate
-    keys += [[md5, split] for md5 in re.findall(HASH.format(source), lock) for split in splits]
-    objects = git("rev-list", "--all", "--full-history", "--objects", "--", LOCK) or ""
-    versions = [line.split()[0] for line in objects.splitlines() if line.endswith(LOCK)]
-    locks = [lock, *(git("show", *versions) or "").split("schema: ")]  # YAML takes 6 ms for each
-    locks += [file.read_text("utf-8") for file in Path(".dvc/cache/runs").glob("*/*/*")]
-    same_rows = [text for text in locks if any(all(part in text for part in key) for key in keys)]
-    predictions = re.compile(HASH.format("data/predictions"))
-    return len({md5 for text in same_rows for md5 in predictions.findall(text)}) or 1

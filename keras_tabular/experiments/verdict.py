@@ -46,8 +46,6 @@ class Verdict(Section):
         reason: The comparison with the strongest baseline, and the limits that are not kept.
         warnings: Why the scores may be wrong or of little use.
         next_steps: What to try next.
-        runs_on_test_rows: How many runs were scored on these test rows; None in `gate.json`, which
-            does not depend on other runs.
     """
 
     status: Status
@@ -56,7 +54,6 @@ class Verdict(Section):
     warnings: tuple[str, ...]
     next_steps: tuple[str, ...]
     checks: tuple[Check, ...]
-    runs_on_test_rows: str | None = None
 
 
 def judge(low: float, high: float, limit: float) -> Status:

@@ -1,4 +1,4 @@
-"""Explanations of a model: attribution, importance, effects, slices, subgroups, largest errors.
+"""Explanations of a model: attribution, importance, effects, slices, largest errors.
 
 None of them changes a score.
 """

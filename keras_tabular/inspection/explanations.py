@@ -14,7 +14,7 @@ from keras_tabular.core.files import write_json
 from keras_tabular.evaluation import plot_data
 from keras_tabular.evaluation.plot_data import row_keys
 from keras_tabular.evaluation.result import Result
-from keras_tabular.inspection import columns, effects, importance, members, slices, subgroups
+from keras_tabular.inspection import columns, effects, importance, members, slices
 from keras_tabular.scoring.evaluation import EXPLANATION_LOG, Evaluation
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.groups import mean_group_size
@@ -32,7 +32,7 @@ FILES = ("slices", "effects", "columns", "errors")  # in `metrics`; {} if an exp
 def explain(
     model: "SavedModel", data: Path, metrics: Path, result: Result, schema: Schema, params: Evaluate
 ) -> Evaluation:
-    """Explain where the model is weak, what drives its predictions, and how the columns differ.
+    """Explain where the errors are larger, what drives predictions, and how the columns differ.
 
     The result is the evaluation with what the explanations add to it, and with those that failed.
 
@@ -56,8 +56,9 @@ def explain(
     train, held_out = (read_first_rows(split / name, max_rows) for name in ("train", "test"))
     tables = {"cross_validation": train, "test": held_out}
     with log_failure("slices", failures):
-        options = (metadata.class_weights, schema, order, params.slices)
-        write_json(files["slices"], slices.slice_scores(tables, result, *options))
+        declared = slices.declared_scores(test, split / "test", schema, params.slices)
+        evaluation = evaluation.model_copy(update={"scores": (*evaluation.scores, *declared)})
+        write_json(files["slices"], slices.slice_scores(tables, result, schema, params.slices))
     with log_failure("effects", failures):
         predict = model.predict_members
         write_json(files["effects"], effects.column_effects(predict, held_out, schema, order, work))
@@ -67,8 +68,6 @@ def explain(
         write_json(files["columns"], differences)
     with log_failure("errors", failures):
         write_json(files["errors"], slices.largest_errors(split / "test", test, schema))
-    with log_failure("groups", failures):
-        evaluation = subgroups.add_subgroups(result, split, schema, params, metadata.intervals)
     with log_failure("training", failures):
         rows = feature_arrays(held_out[: effects.MAX_ROWS], schema)
         deviation = members.training_deviation(model.predict_members(rows), test, metadata)

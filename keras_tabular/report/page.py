@@ -17,7 +17,7 @@ from keras_tabular.experiments.comparison import Comparison
 from keras_tabular.experiments.deciding import smallest_difference
 from keras_tabular.experiments.run import Run
 from keras_tabular.report import column_pictures, formats, pictures, vega
-from keras_tabular.tasks.metrics import BASELINES, MIN_SUBGROUP_ROWS, ROW_SETS
+from keras_tabular.tasks.metrics import BASELINES, ROW_SETS
 from keras_tabular.tasks.task import TASKS
 
 DATA_CARD = "data/README.md"
@@ -91,4 +91,3 @@ for module in (sys.modules[__name__], formats, column_pictures, pictures):
     TEMPLATES.filters |= dict(getmembers(module, isfunction))
 TEMPLATES.filters |= {"svg": vega.svg, "format_list": format_list, "baseline_name": BASELINES.get}
 TEMPLATES.filters["smallest_difference"] = smallest_difference
-TEMPLATES.globals["MIN_SUBGROUP_ROWS"] = MIN_SUBGROUP_ROWS

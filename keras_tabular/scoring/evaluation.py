@@ -13,7 +13,7 @@ from keras_tabular.tasks.metrics import CUSTOM, Metric, metrics_by_key
 from keras_tabular.tasks.task import CostMatrix, Task
 
 MODEL = "model"  # next to the names of the baselines
-TEST_FILE, SLICE, SUBGROUP = "tests.", "slices.", "subgroups."  # how some row sets begin
+TEST_FILE, SLICE = "tests.", "slices."  # how some row sets begin
 EXPLANATION_LOG = Path("evaluate.log")  # has the tracebacks of `failed_explanations`
 Interval = tuple[float, float]
 
@@ -42,12 +42,10 @@ class Score(Section):
 
     Attributes:
         row_set: A key of `metrics.ROW_SETS`; `tests.` and the name of an additional test file
-            without its ending; `slices.` and the name of a declared slice; or `subgroups.` and the
-            column that forms the subgroup of test rows.
+            without its ending; or `slices.` and the name of a declared slice.
         model: `MODEL`, or the name of a baseline.
-        metric: Key of the metric, such as `accuracy`, `macro.roc_auc` or `custom.` and a name; of
-            a subgroup, one of `Task.subgroup_measures`.
-        rows: Number of rows; of a subgroup, of those that decide the measure.
+        metric: Key of the metric, such as `accuracy`, `macro.roc_auc` or `custom.` and a name.
+        rows: Number of rows.
         interval: The ends of the 95% confidence interval, if there is one.
         difference: The score of the model minus that of this baseline.
     """
@@ -68,35 +66,6 @@ class Score(Section):
         """
         key, is_model = f"{self.row_set}.{self.metric}", self.model == MODEL
         return key if is_model else f"baseline.{self.model}.{key.removeprefix('test.')}"
-
-
-class Subgroup(Section):
-    """The test rows with the same value of a column, and their defined measures."""
-
-    name: str
-    rows: int
-    measures: dict[str, Score]
-
-
-class SubgroupDifference(Section):
-    """The difference between the subgroups with the highest and the lowest value of a measure.
-
-    Attributes:
-        interval: Its 95% interval; None if the rows say nothing about the spread.
-        highest, lowest: Names of the subgroups.
-    """
-
-    value: float
-    interval: Interval | None = None
-    highest: str
-    lowest: str
-
-
-class ColumnSubgroups(Section):
-    """The subgroups of a column, and the largest difference between them in each measure."""
-
-    subgroups: tuple[Subgroup, ...]
-    differences: dict[str, SubgroupDifference]
 
 
 class IntervalCoverage(Section):
@@ -141,7 +110,6 @@ class Evaluation(Section):
             such as "always 1".
         scores: All defined scores. Some of them are of the test rows.
         training_rows: Number of rows that the model was trained on, by additional test file.
-        subgroups: Subgroups of the test rows, by the column that forms them.
         threshold: The lowest probability that counts as positive; None unless there are two
             classes.
         baseline_thresholds: The thresholds of the baselines, by name.
@@ -170,7 +138,6 @@ class Evaluation(Section):
     costs: CostMatrix | None = None
     constant_costs: dict[str, float] = Field(default_factory=dict)
     training_rows: dict[str, int] = Field(default_factory=dict)
-    subgroups: dict[str, ColumnSubgroups] = Field(default_factory=dict)
     threshold: float | None = None
     baseline_thresholds: dict[str, float] = Field(default_factory=dict)
     reaches_rule: bool = True

@@ -20,7 +20,6 @@ the sums of the deviations of each group, and groups are drawn as a whole. Score
 Sources:
 
 - Wilson, "Probable inference, the law of succession, and statistical inference", 1927
-- Clopper and Pearson, "The use of confidence or fiducial limits", 1934
 - Kish, "Survey Sampling", 1965: the effective sample size
 - Bonett and Price, "Adjusted Wald confidence interval for a difference of binomial proportions
   based on paired data", 2012
@@ -180,7 +179,6 @@ def score_mean(
     values: np.ndarray,
     weight: np.ndarray,
     group: np.ndarray | None,
-    alpha: float = ALPHA,
 ) -> Score:
     """Return the mean of some rows as a score of the model, with its interval if that is finite.
 
@@ -188,7 +186,7 @@ def score_mean(
     weight 0 are not counted. The arguments are those of `share_interval`.
     """
     compute_interval = share_interval if np.isin(values, (0, 1)).all() else mean_interval
-    low, high = compute_interval(values, weight, group, alpha)
+    low, high = compute_interval(values, weight, group)
     return Score(
         row_set=row_set,
         model=MODEL,
@@ -200,7 +198,7 @@ def score_mean(
 
 
 def share_interval(
-    values: np.ndarray, weight: np.ndarray, group: np.ndarray | None = None, alpha: float = ALPHA
+    values: np.ndarray, weight: np.ndarray, group: np.ndarray | None = None
 ) -> Interval:
     """Compute the interval of a share, such as the accuracy, by Wilson's formula.
 
@@ -213,25 +211,16 @@ def share_interval(
             others; shape (rows,).
         weight: Weight of each row, shape (rows,).
         group: Number of the group of each row, shape (rows,); None if the rows are independent.
-        alpha: Probability that the interval misses the true value. Below `ALPHA` the exact interval
-            of Clopper and Pearson is computed: Wilson's misses shares near 0 or 1 more often.
     """
     share, rows = float(np.average(values, weights=weight)), effective_sample_size(weight)
-    z = NormalDist().inv_cdf(1 - alpha / 2)
+    z = NormalDist().inv_cdf(1 - ALPHA / 2)
     if group is not None:
-        half = min(student_widths(values, weight, group, alpha))
+        half = min(student_widths(values, weight, group))
         variance = share * (1 - share)
         if variance and half > 1e-9:  # equal deviations may leave a rounding error
             rows = min(max(variance * (z / half) ** 2, 1), rows)
         else:  # all rows or all groups are alike, so that their spread says nothing
             rows = effective_sample_size(np.bincount(group, weight))
-    if alpha < ALPHA:
-        from scipy.special import betaincinv  # importing it takes 0.2 s
-
-        hits, misses = share * rows, rows - share * rows
-        low = betaincinv(hits, misses + 1, alpha / 2)  # NaN without a hit
-        high = betaincinv(hits + 1, misses, 1 - alpha / 2)  # NaN without a miss
-        return float(np.nan_to_num(low, nan=0.0)), float(np.nan_to_num(high, nan=1.0))
     center = share + z**2 / (2 * rows)
     spread = z * (share * (1 - share) / rows + z**2 / (4 * rows * rows)) ** 0.5
     scale = 1 + z**2 / rows
@@ -263,7 +252,7 @@ def cost_interval(
 
 
 def mean_interval(
-    values: np.ndarray, weight: np.ndarray, group: np.ndarray | None = None, alpha: float = ALPHA
+    values: np.ndarray, weight: np.ndarray, group: np.ndarray | None = None
 ) -> Interval:
     """Compute the interval of a mean, see `student_widths`; it ends at 0 if no value is negative.
 
@@ -271,7 +260,7 @@ def mean_interval(
     single group, or equal values. The arguments are those of `share_interval`.
     """
     mean = float(np.average(values, weights=weight))
-    below, above = student_widths(values, weight, group, alpha)
+    below, above = student_widths(values, weight, group)
     if below == np.inf or below <= 1e-12 * abs(mean):  # equal values may leave a rounding error
         return -np.inf, np.inf
     return max(mean - below, 0.0 if values.min() >= 0 else -np.inf), mean + above
@@ -303,9 +292,7 @@ def mean_difference(
     return mean, center - below, center + above
 
 
-def student_widths(
-    values: np.ndarray, weight: np.ndarray, group: np.ndarray | None, alpha: float = ALPHA
-) -> np.ndarray:
+def student_widths(values: np.ndarray, weight: np.ndarray, group: np.ndarray | None) -> np.ndarray:
     """Compute how far Student's interval of a mean reaches below and above it.
 
     If the values are skewed, the end on the side of their long tail is moved outwards to where
@@ -325,7 +312,7 @@ def student_widths(
     rows = effective_sample_size(weight)
     if rows < 2:
         return np.full(2, np.inf)
-    quantile = float(stdtrit(rows - 1, 1 - alpha / 2))  # with rows - 1 degrees of freedom
+    quantile = float(stdtrit(rows - 1, 1 - ALPHA / 2))  # with rows - 1 degrees of freedom
     norm = float(np.square(deviations).sum()) ** 0.5
     error = norm * (rows / (rows - 1)) ** 0.5
     skewness = np.power(deviations / (norm or 1.0), 3).sum() * np.array([-1, 1])  # as each end sees

@@ -103,7 +103,6 @@ ROW_SETS = {
     "validation": "Validation rows",
     "train": "Training rows",
 }
-MIN_SUBGROUP_ROWS = 30  # that decide a measure; subgroups with fewer rows are not compared
 
 
 def deciding_metric(choice: str, loss: str, costs: CostMatrix | None) -> str:

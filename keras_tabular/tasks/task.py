@@ -47,7 +47,6 @@ class Task:
         loss_label: Name of the loss that is reported.
         leak_metric: The metric that shows a leak if it is not the primary one.
         baselines: Names of the baselines in the metrics files, by their complexity.
-        subgroup_measures: What subgroups of test rows are compared by, in the order of the report.
         has_threshold: Whether a threshold decides which class is predicted.
     """
 
@@ -72,7 +71,6 @@ class Task:
         "linear": "logistic_regression",
         "boosted": "gradient_boosting",
     }
-    subgroup_measures: ClassVar[tuple[str, ...]]
     has_threshold: ClassVar[bool] = False
 
     @property
@@ -224,7 +222,6 @@ class Binary(Task):
     )
     second_metric = "roc_auc"
     rare_metrics = ("roc_auc", "average_precision")
-    subgroup_measures = ("selection_rate", "true_positive_rate", "false_positive_rate", "error")
     has_threshold = True
 
     @classmethod
@@ -261,7 +258,6 @@ class Multiclass(Task):
     )
     second_metric = "macro.roc_auc"
     rare_metrics = ("macro.roc_auc", "macro.average_precision")
-    subgroup_measures = ("error",)
 
 
 class Regression(Task):
@@ -282,7 +278,6 @@ class Regression(Task):
         "linear": "ridge",
         "boosted": "gradient_boosting",
     }
-    subgroup_measures = ("mean_prediction", "error", "coverage")
 
     @classmethod
     def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:

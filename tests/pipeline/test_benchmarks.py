@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import drift, slices
+from benchmarks import drift
 from benchmarks.leaks import measure_copies, measure_innocent_columns, measure_near_copies
 from benchmarks.thresholds import measure_confidence
 from benchmarks.verdicts import CASES, count_verdicts
@@ -43,9 +43,3 @@ def test_drift_is_found_and_alarms_are_rarely_false() -> None:
     assert all(measurement.share <= 0.2 for measurement in drift.measure_false_alarms(10))
     assert all(measurement.is_kept for measurement in drift.measure_power(40))
     assert all(measurement.share >= 0.85 for measurement in drift.measure_expected_accuracy(40))
-
-
-@pytest.mark.slow
-def test_weak_slices_are_rarely_wrong_and_often_found() -> None:
-    assert [each for each in slices.measure_false_alarms({1500: 5}) if not each.is_kept] == []
-    assert [each for each in slices.measure_power({5000: 5}) if each.share < 0.6] == []

@@ -21,7 +21,6 @@ from tests.projects import (
 
 EXPLANATIONS = {
     "slices": "inspection.slices.slice_scores",
-    "groups": "inspection.subgroups.add_subgroups",
     "plots": "evaluation.plot_data.compute_plots",
 }
 
@@ -38,7 +37,6 @@ def test_an_explanation_that_fails_is_left_out_and_named(
         raise ZeroDivisionError("a fault")
 
     folder = copy_project(binary_project, tmp_path / "project")
-    change_settings(folder, evaluate={"groups": ["colour"]})
     monkeypatch.delenv("TABULAR_STRICT")
     monkeypatch.setattr(f"keras_tabular.{EXPLANATIONS[name]}", fail)
     run_stages(folder, first="evaluate")
@@ -51,7 +49,6 @@ def test_an_explanation_that_fails_is_left_out_and_named(
     before, after = read_scores(binary_project), read_scores(folder)
     assert after.failed_explanations == {name: "ZeroDivisionError: a fault"}
     assert after.scores == before.scores
-    assert bool(after.subgroups) is (name != "groups")
     assert "this explanation is missing" in (folder / "report.html").read_text()
     for output in STAGE_COMMANDS["evaluate"][3:]:
         assert (folder / output).exists()

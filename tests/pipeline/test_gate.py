@@ -7,7 +7,13 @@ import pytest
 
 from tests.commands import call_main, check_output, run_command, stages_that_ran
 from tests.documentation import MAKE_VARIABLES
-from tests.projects import change_settings, copy_project, read_gate
+from tests.projects import (
+    change_settings,
+    copy_project,
+    read_gate,
+    read_output_hashes,
+    read_scores,
+)
 
 
 def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
@@ -51,3 +57,20 @@ def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
     assert re.search(r"test.loss is .* than in \w+ on 254 test rows", capsys.readouterr().out)
     check_output(folder, "dvc", "repro", "--force", "--single-item", "gate")
     assert (folder / "metrics/gate.json").read_bytes() == verdict
+
+
+def test_limits_of_slices_need_no_training_and_leave_other_results_as_they_are(
+    workspace: Path,
+) -> None:
+    before, scores = read_output_hashes(workspace, "metrics/gate.json"), read_scores(workspace)
+    older = {"slices": {"older": {"Age": {"low": 50}}}}
+    change_settings(workspace, evaluate=older, gate={"lowest": {"slices": {"older": {"f1": 1}}}})
+    stages = stages_that_ran(check_output(workspace, "dvc", "repro"))
+    assert stages == ["calibrate", "evaluate", "gate"]
+    assert read_gate(workspace)["checks"]["lowest slices.older.f1"]["status"] == "fail"
+    after = read_output_hashes(workspace, "metrics/gate.json")
+    changed = {path for path, md5 in after.items() if before[path] != md5}
+    assert changed == {"metrics/scores.json", "metrics/slices.json"}
+    added = read_scores(workspace)
+    assert {s.row_set for s in added.scores if s not in scores.scores} == {"slices.older"}
+    assert added.model_copy(update={"scores": scores.scores}) == scores

@@ -184,19 +184,23 @@ def test_a_threshold_with_confidence_that_no_row_reaches_is_a_warning(
 
 
 def test_a_column_that_is_declared_and_ignored_is_checked_but_not_used(tmp_path: Path) -> None:
-    """New rows need not have this column."""
+    """New rows need not have this column. It may be part of a slice."""
     frame = make_mixed_table("binary").drop(columns="id")
     frame.insert(0, "leak", np.where(frame["y"] == "pos", 1.5, 0.5))
     folder = create_project(tmp_path, frame)
     ignored = {"ignore": ["leak"], "columns": {"leak": {"kind": "real", "max": 1.0}}}
-    change_settings(folder, ignored, train=SHORT_TRAINING)
+    slices = {"slices": {"high": {"leak": {"low": 1}}}}
+    change_settings(folder, ignored, train=SHORT_TRAINING, evaluate=slices)
     with pytest.raises(SystemExit, match=r"leak: \d+ of 600 rows fail range"):
         run_stages(folder, last="validate")
     change_settings(folder, {"columns": {"leak": {"max": 2.0}}})
     run_stages(folder)
-    assert (read_scores(folder).value("test", "accuracy", "gradient_boosting") or 1) < 1
+    scores, test = read_scores(folder), pd.read_parquet(folder / "data/split/test")
+    assert (scores.value("test", "accuracy", "gradient_boosting") or 1) < 1
+    assert scores.rows("slices.high") == (test["leak"] >= 1).sum() > 0
     call_command(folder, "report")
-    assert (folder / "report.html").read_text().count("not read") == 1
+    page = (folder / "report.html").read_text()
+    assert page.count("not read") == page.count("high; leak from 1") == 1
     frame.drop(columns="leak").to_csv(folder / "new.csv", index=False)
     for command, *options in (["predict", "-o", "predictions.csv"], ["drift"], ["score"]):
         call_command(folder, command, "new.csv", *options)

@@ -51,12 +51,10 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("evaluate.threshold", {"best": "f2"}, ".best: .* f1, got 'f2'"),
     ("evaluate.slices", {"old": {"Age": {"low": "x"}}}, ".old.Age.low: .* a day .*, got 'x'"),
     ("evaluate.tests", ["a.csv", "b.csv", "a.csv.gz"], ": expected files with different names"),
+    ("evaluate.tests", "a.csv", ": expected a list, got 'a.csv'"),
     ("evaluate.slices", {"all": {"Age": {}}}, ".all.Age: expected low, high or both, .*got {}"),
-    ("evaluate.groups", "Age", ": expected a list, got 'Age'"),
     ("gate.lowest", {"test": {"loss": "x"}}, ".test.loss: expected a number, got 'x'"),
     ("gate.highest", {"tset": {"custom": {"cost": 1}}}, ": expected one of test.accuracy, "),
-    ("gate.groups", {"errors_difference": 1}, ": .*Did you mean 'error_difference'"),
-    ("gate.groups", {"error_difference": 0.1}, " requires evaluate.groups"),
     ("search.space", {"loss": ["huber"]}, ".loss: for the task binary, expected one of auto, "),
     ("search.space", {L2: [-1]}, f": {L2}: expected .* at least 0, got -1"),
     ("search.space", {L2: []}, f".{L2}: expected a list with at least one value, .*got "),
@@ -86,12 +84,9 @@ def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
         write_and_load(tmp_path, TEXTS | {PARAMS: "split: ["})
 
 
-def test_columns_have_one_role_and_an_ignored_column_of_groups_is_declared(tmp_path: Path) -> None:
+def test_columns_have_one_role(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"group, weight: expected different columns\."):
         write_and_load(tmp_path, TEXTS | {SCHEMA: f"{TEXTS[SCHEMA]}\ngroup: Age\nweight: Age\n"})
-    texts = change_value("evaluate.groups", ["sex"])
-    with pytest.raises(UserError, match=r"groups: expected one of .* ignored column, add it to"):
-        write_and_load(tmp_path, texts | {SCHEMA: f"{TEXTS[SCHEMA]}\nignore: [sex]\n"})
 
 
 def test_only_the_requested_sections_are_returned(tmp_path: Path) -> None:

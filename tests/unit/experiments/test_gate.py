@@ -206,29 +206,6 @@ def test_limits_judge_the_interval_and_missing_scores_fail() -> None:
     assert checks[5].reason == "test.brier is not among the scores of this run"
 
 
-@pytest.mark.parametrize(
-    ("columns", "key", "limit", "status", "reason"),
-    [
-        ("sex", "error", 0.22, "pass", "sex.error_difference is 0.100 (95% CI 0.0200 to 0.220)"),
-        ("sex", "error", 0.1, "undecided", "not settled by these rows (highest: male, lowest:"),
-        ("sex", "error", 0.01, "fail", "but has to be at most 0.0100 (highest: male, lowest:"),
-        ("sex", "mean_prediction", 0.09, "undecided", "(highest: male, lowest: female)"),
-        ("sex", "selection_rate", 0.1, "undecided", "since no two groups"),
-        ("sex", "coverage", 0.1, "undecided", "no prediction intervals, which require train.folds"),
-        ("", "error", 0.1, "undecided", "evaluate.groups.error_difference is not among"),
-    ],
-)
-def test_largest_difference_between_groups_is_limited(
-    columns: str, key: str, limit: float, status: str, reason: str
-) -> None:
-    largest = {"value": 0.1, "highest": "male", "lowest": "female"}
-    error = largest | {"interval": (0.02, 0.22)}
-    subgroups = {"subgroups": [], "differences": {"error": error, "mean_prediction": largest}}
-    evaluation = build_evaluation(subgroups=dict.fromkeys(columns.split(), subgroups))
-    (check,) = run_gate(evaluation, gate=Gate(groups={f"{key}_difference": limit})).checks
-    assert (check.status, reason in check.reason) == (status, True)
-
-
 def make_run(row_set: str, loss: float) -> Any:
     scores: Any = {row_set: {"loss": loss}}
     evaluation = build_evaluation(**scores)
@@ -258,19 +235,6 @@ def test_worse_than_last_compares_on_the_rows_of_both(
     assert (check.status, reason in check.reason) == (status, True)
     expected = verdict.reason if status == "pass" else check.reason
     assert (compared.status, compared.reason) == (status, expected)
-
-
-@pytest.mark.parametrize(("runs", "luck"), [(9, ""), (10, "5 to 16%"), (30, "7 to 22%")])
-def test_many_runs_on_the_same_test_rows_are_a_warning(
-    runs: int, luck: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gate_module, "count_runs", lambda _: runs)
-    run = make_run("test", 0.5)
-    verdict = run_gate(run.evaluation, Gate())
-    counted = gate_module.add_looks(verdict, run)
-    assert counted.runs_on_test_rows == f"These test rows have scored {runs} runs"
-    new_warnings = "".join(counted.warnings[len(verdict.warnings) :])
-    assert (luck in new_warnings, bool(new_warnings)) == (True, bool(luck))
 
 
 def test_a_score_without_an_interval_is_compared_with_the_last_one_by_itself() -> None:

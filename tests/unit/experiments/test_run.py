@@ -3,21 +3,11 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from keras_tabular.config.sections import Gate
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.files import md5_hash
 from keras_tabular.experiments.gate import check_base
-from keras_tabular.experiments.run import (
-    LOCK,
-    METRICS,
-    WORKSPACE,
-    Run,
-    content_at,
-    count_runs,
-    last_run,
-)
+from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, content_at, last_run
 from tests.commands import check_output
 from tests.projects import commit_all
 from tests.unit.experiments.conftest import SCHEMA, commit_run
@@ -93,44 +83,3 @@ def test_revision_without_scores(project: Path) -> None:
         Run("HEAD").require_evaluation()
     with pytest.raises(UserError, match=r"metrics/scores.json: .* `dvc repro`"):
         Run(WORKSPACE).require_evaluation()
-
-
-def write_lock(file: Path, table: str, seed: int, predictions: str, **rows: str) -> None:
-    """Write a lock as DVC does.
-
-    Args:
-        table: Content of the table, of which the hash is written, as of the others.
-        rows: Content of the folders of rows in data/split, by name; with `all`, of data/split.
-    """
-    paths = {"data/raw/t.csv": table, "data/predictions": predictions}
-    paths |= {f"data/split/{name}".removesuffix("/all"): text for name, text in rows.items()}
-    deps = [
-        {"path": path, "hash": "md5", "md5": md5_hash(text.encode())}
-        for path, text in paths.items()
-    ]
-    params = {"params.yaml": {"split": {"by": "random", "seed": seed}}}
-    lock = {"schema": "2.0", "stages": {"split": {"deps": deps, "params": params}}}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(yaml.safe_dump(lock, sort_keys=False))
-
-
-def test_runs_with_the_same_test_rows_are_counted(project: Path) -> None:
-    run, lock = Run(WORKSPACE), project / LOCK
-    assert count_runs(run) == 1  # without a lock
-    for table, seed, predictions, rows in (
-        ("t1", 9, "p1", {"all": "old"}),  # before the test rows had a hash of their own
-        ("t1", 9, "p2", {"test": "a", "all": "b"}),
-        ("t1", 9, "p2", {"test": "a", "all": "b"}),  # with other code, for example
-        ("t1", 9, "p3", {"test": "c", "all": "d"}),  # without a column
-        ("t2", 8, "p4", {"test": "a", "all": "e"}),  # with more training rows
-        ("t1", 8, "p5", {"test": "f", "all": "g"}),
-        ("t2", 9, "p6", {"test": "h", "all": "i"}),
-    ):
-        write_lock(lock, table, seed, predictions, **rows)
-        commit_all(project, "A run")
-    counts = {"HEAD~6": 3, "HEAD~4": 4, "HEAD~3": 3, "HEAD~2": 2, "HEAD~1": 1, "HEAD": 1}
-    assert {name: count_runs(Run(name)) for name in counts} == counts
-    write_lock(lock, "t1", 9, "p7", test="a")
-    assert count_runs(run) == 5  # of p1, p2, p3, p4 and the uncommitted p7
-    write_lock(project / ".dvc/cache/runs/1/2/3", "t1", 9, "p8", test="a")
-    assert count_runs(run) == 6

@@ -1,4 +1,4 @@
-"""Tests of declared, weak and difficult slices, and of the names of bins."""
+"""Tests of declared slices, of the bins with the largest errors, and of the names of bins."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -16,40 +16,31 @@ from keras_tabular.inspection.slices import slice_scores
 from keras_tabular.scoring.scores import Predictions
 from tests.helpers import BINARY, REGRESSION, build_evaluation, build_schema
 
-KINDS = {"age": "real", "town": "category", "day": "datetime", "noise": "real"}
+KINDS = {"age": "real", "town": "category", "day": "datetime", "noise": "real", "one": "integer"}
 COLUMNS = {name: {"kind": kind} for name, kind in KINDS.items()}
-SCHEMA = build_schema("binary", **COLUMNS)
 
 
-def make_table(rng: np.random.Generator, rows: int) -> tuple[pa.Table, np.ndarray]:
-    """Make rows, and return whether each one is about an old person in town b."""
+def make_table(rng: np.random.Generator, rows: int) -> pa.Table:
     age, town = rng.uniform(20, 80, rows), rng.choice(["a", "b"], rows)
     day = np.datetime64("2024-01-01T14", "us") + np.timedelta64(1, "D") * rng.integers(0, 100, rows)
     columns = {"age": pa.array(age, mask=rng.random(rows) < 0.1), "town": town}
     columns |= {"day": pa.array(day, pa.timestamp("us", "UTC")), "noise": rng.normal(size=rows)}
-    return pa.table(columns), (age > 65) & (town == "b")
+    return pa.table(columns | {"one": np.ones(rows, np.int64)})
 
 
-def make_rows(
-    rows: int, seed: int, error_rate: float, expected: float = 0.1
-) -> tuple[pa.Table, Predictions]:
-    """Make rows with an error rate of 0.1, and of `error_rate` for old people in town b.
-
-    Args:
-        expected: The error rate in this slice that the probabilities predict.
-    """
+def make_rows(rows: int, seed: int, error_rate: float = 0.1) -> tuple[pa.Table, Predictions]:
+    """Make rows with an error rate of 0.1, and of `error_rate` in town b."""
     rng = np.random.default_rng(seed)
-    table, is_slice = make_table(rng, rows)
+    table = make_table(rng, rows)
+    is_in_b = table["town"].to_numpy() == "b"
     y = rng.integers(0, 2, rows).astype(float)
-    predicted = np.abs(y - (rng.random(rows) < np.where(is_slice, error_rate, 0.1)))
-    y_pred = np.abs(predicted - np.where(is_slice, expected, 0.1))
-    return table, Predictions(BINARY, y, y_pred[:, None], np.ones(rows))
+    predicted = np.abs(y - (rng.random(rows) < np.where(is_in_b, error_rate, 0.1)))
+    return table, Predictions(BINARY, y, predicted[:, None], np.ones(rows))
 
 
 def score_slices(
     rows: Mapping[str, tuple[pa.Table, Predictions]],
     boosted: np.ndarray | None = None,
-    class_weights: list[float] | None = None,
     **declared: Any,
 ) -> dict[str, Any]:
     """Score the slices of row sets; the baseline predicts test rows as `boosted` or the model."""
@@ -58,95 +49,63 @@ def score_slices(
     baseline |= {} if boosted is None else {"test": boosted}
     schema = build_schema(predictions["test"].task.name, **COLUMNS)
     result = Result(build_evaluation(), predictions, {"gradient_boosting": baseline})
-    return slice_scores(tables, result, class_weights, schema, [*COLUMNS], declared)
+    return slice_scores(tables, result, schema, declared)
 
 
 def make_row_sets(error_rate: float) -> dict[str, tuple[pa.Table, Predictions]]:
-    """Make rows of cross-validation, and test rows without a weak slice."""
-    return {"cross_validation": make_rows(2000, 0, error_rate), "test": make_rows(500, 9, 0.1)}
+    """Make rows of cross-validation, and test rows with the same error rate everywhere."""
+    return {"cross_validation": make_rows(2000, 0, error_rate), "test": make_rows(500, 9)}
 
 
-def find_reference(slices: Mapping[str, Any]) -> str:
-    """Return what the first slice is worse than, which is the oldest bin in town b."""
-    first = slices["worse"][0]
-    columns, (age, town) = zip(*first["where"], strict=True)
-    assert (columns, town) == (("age", "town"), "b")
-    assert age.endswith("or more")
-    return first["worse_than"]
-
-
-def test_weak_pair_is_found_and_also_scored_on_test_rows() -> None:
-    slices = score_slices(make_row_sets(0.6))
-    assert (slices["metric"], slices["row_set"]) == ("error", "cross_validation")
-    assert find_reference(slices) == "probabilities"
-    first = slices["worse"][0]
-    score, (low, high) = first["score"], first["score"]["interval"]
-    assert slices["all_rows"]["score"]["value"] < low < score["value"] < high
-    expected = score["expected"]["probabilities"]
-    assert 0.1 < expected["value"] < 0.2  # all rows are a little worse than expected
-    assert expected["excess"] == pytest.approx(score["value"] - expected["value"])
-    assert 0 < expected["interval"][0] < expected["excess"] < expected["interval"][1]
-    assert first["test"]["value"] < 0.3  # no slice of the test rows is weak
-    assert first["test"]["expected"]["probabilities"]["interval"][0] < 0
-
-
-def test_a_slice_is_only_difficult_if_probabilities_are_right_and_boosting_is_no_better() -> None:
-    rows = {"test": make_rows(2000, 0, 0.4, expected=0.4)}
+def test_bins_with_the_largest_errors_come_first() -> None:
+    rows = make_row_sets(0.6)
     slices = score_slices(rows)
-    assert find_reference(slices) == "all_rows"
-    expected = slices["worse"][0]["score"]["expected"]
-    assert expected["probabilities"]["value"] == pytest.approx(0.4, abs=0.1)
-    assert expected["all_rows"]["value"] == slices["all_rows"]["score"]["value"]
-    slices = score_slices(rows, make_rows(2000, 0, 0.1)[1].y_pred)
-    assert find_reference(slices) == "gradient_boosting"
+    assert (slices["metric"], slices["row_set"]) == ("error", "cross_validation")
+    first, table = slices["bins"][0], rows["cross_validation"][0].to_pandas()
+    assert first["where"] == [["town", "b"]]
+    score, (low, high) = first["score"], first["score"]["interval"]
+    assert score["rows"] == (table["town"] == "b").sum()
+    assert slices["all_rows"]["score"]["value"] < low < score["value"] < high
+    assert first["gradient_boosting"] == score["value"]  # here, it predicts as the model does
+    errors = [each["score"]["value"] for each in slices["bins"]]
+    assert len(errors) == 10
+    assert errors == sorted(errors, reverse=True)
+    columns = [name for each in slices["bins"] for name, _ in each["where"]]
+    assert "one" not in columns  # its only bin has all rows
 
 
-def test_probabilities_are_divided_by_class_weights() -> None:
-    table, predictions = make_rows(2000, 0, 0.1)
-    odds = predictions.y_pred / (1 - predictions.y_pred)
-    weighted = predictions._replace(y_pred=3 * odds / (1 + 3 * odds), threshold=0.75)
-    slices = [
-        score_slices({"test": (table, predictions)}),
-        score_slices({"test": (table, weighted)}, class_weights=[1.0, 3.0]),
-    ]
-    first, second = (each["all_rows"]["score"]["expected"]["probabilities"] for each in slices)
-    assert first["value"] == pytest.approx(second["value"])
+def test_equal_errors_are_sorted_by_name_and_bins_of_few_rows_are_left_out() -> None:
+    table, predictions = make_rows(150, 0)
+    predictions = predictions._replace(y_pred=predictions.y[:, None])
+    bins = score_slices({"test": (table, predictions)})["bins"]
+    assert [each["where"] for each in bins] == sorted(each["where"] for each in bins)
+    assert min(each["score"]["rows"] for each in bins) >= 30
+    assert ["age", "missing"] not in [each["where"][0] for each in bins]
 
 
-@pytest.mark.parametrize("is_worse_everywhere", [False, True])
-def test_errors_of_a_regression_are_compared_with_those_of_boosting(
-    is_worse_everywhere: bool,
-) -> None:
+def test_errors_of_a_regression_are_shown_with_those_of_boosting() -> None:
     rng = np.random.default_rng(0)
-    table, is_slice = make_table(rng, 2000)
-    noise = np.where(is_slice, 3.0, 1.0)[:, None]  # as large for the baseline as for the model
-    y, boosted, other = noise * rng.normal(size=(3, 2000, 1))
-    y_pred = boosted + is_worse_everywhere * other
-    predictions = Predictions(REGRESSION, y[:, 0], y_pred, np.ones(2000))
-    slices = score_slices({"test": (table, predictions)}, boosted)
-    assert slices["metric"] == "mae"
-    assert find_reference(slices) == "all_rows"
-
-    shifted = predictions._replace(y_pred=y_pred + 10 * is_slice[:, None])
-    slices = score_slices({"test": (table, shifted)}, boosted[:1900])
-    assert find_reference(slices) == "gradient_boosting"
+    table, y = make_table(rng, 2000), rng.normal(size=2000)
+    is_in_b = table["town"].to_numpy() == "b"
+    boosted = y[:, None] - 0.5
+    predictions = Predictions(REGRESSION, y, (y + is_in_b)[:, None], np.ones(2000))
+    slices = score_slices({"test": (table, predictions)}, boosted[:1900])
+    assert (slices["metric"], slices["row_set"]) == ("mae", "test")
     assert slices["all_rows"]["score"]["rows"] == 1900  # the baseline has predicted fewer rows
+    first = slices["bins"][0]
+    assert (first["where"], first["score"]["value"]) == ([["town", "b"]], pytest.approx(1))
+    assert "interval" not in first["score"]  # equal errors say nothing about their spread
+    for each in (first, slices["all_rows"]):
+        assert each["gradient_boosting"] == pytest.approx(0.5)
 
 
-def test_equal_errors_say_nothing_about_their_spread() -> None:
-    table, _ = make_table(np.random.default_rng(0), 400)
-    is_in_b = np.array(table["town"].to_pylist()) == "b"
-    y, boosted = np.where(is_in_b, 2.0, np.arange(400) % 2), np.zeros((400, 1))
-    predictions = Predictions(REGRESSION, y, boosted + is_in_b[:, None] * -1.0, np.ones(400))
-    slices = score_slices({"test": (table, predictions)}, boosted)
-    assert not any(("town", "b") in each["where"] for each in slices["worse"])
-
-
-def test_rows_without_weight_are_no_slice() -> None:
+def test_rows_without_weight_are_not_counted() -> None:
     table, predictions = make_rows(2000, 0, 0.4)
-    weight = np.where(table["town"].to_numpy(zero_copy_only=False) == "b", 0.0, 1.0)
-    slices = score_slices({"test": (table, predictions._replace(weight=weight))})
-    assert slices["worse"] == []
+    weight = np.where(table["town"].to_numpy() == "b", 0.0, 1.0)
+    rows = {"test": (table, predictions._replace(weight=weight))}
+    slices = score_slices(rows, b={"town": ("b",)})
+    assert "town" not in [name for each in slices["bins"] for name, _ in each["where"]]
+    assert slices["declared"]["b"] == {"score": {}, "test": {}, "where": [["town", "b"]]}
 
 
 @pytest.mark.parametrize(
@@ -163,7 +122,7 @@ def test_declared_slice_has_its_rows_without_missing_values(
 ) -> None:
     scores = score_slices(make_row_sets(0.1), mine=conditions)["declared"]["mine"]
     for name, (rows, seed) in {"score": (2000, 0), "test": (500, 9)}.items():
-        frame = make_rows(rows, seed, 0.1)[0].to_pandas()
+        frame = make_rows(rows, seed)[0].to_pandas()
         assert scores[name]["rows"] == len(frame.query(expected))
         low, high = scores[name]["interval"]
         assert low < scores[name]["value"] < high

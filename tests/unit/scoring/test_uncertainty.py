@@ -1,7 +1,5 @@
 """Intervals and paired differences agree with the formulas of textbooks."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from scipy.stats import binomtest, skew
@@ -39,11 +37,10 @@ def standard_error(interval: tuple[float, float]) -> float:
     return (interval[1] - interval[0]) / 2 / 1.96
 
 
-@pytest.mark.parametrize(("alpha", "method"), [(0.05, "wilson"), (5e-5, "exact")])
 @pytest.mark.parametrize("hits", [0, 31, 40])
-def test_the_interval_of_a_share_is_that_of_scipy(hits: int, alpha: float, method: Any) -> None:
-    interval = share_interval(np.arange(40) < hits, np.ones(40), alpha=alpha)
-    expected = binomtest(hits, 40).proportion_ci(1 - alpha, method=method)
+def test_the_interval_of_a_share_is_that_of_scipy(hits: int) -> None:
+    interval = share_interval(np.arange(40) < hits, np.ones(40))
+    expected = binomtest(hits, 40).proportion_ci(0.95, method="wilson")
     assert interval == pytest.approx((expected.low, expected.high))
 
 
