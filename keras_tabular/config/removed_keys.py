@@ -39,7 +39,7 @@ REMOVED_KEYS = {
     ),
     "gate.groups": RemovedKey(
         "{}",
-        "Limit the scores of slices instead, such as gate.lowest: {slices.women.accuracy: 0.7}.",
+        "Limit scores of slices instead: gate.lowest: {slices: {women: {accuracy: 0.7}}}.",
     ),
 }
 
