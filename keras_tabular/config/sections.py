@@ -305,7 +305,6 @@ class Evaluate(Section):
 
     metric: str = "auto"
     threshold: Share | ThresholdRule = 0.5
-    temperature: Auto | Annotated[float, Field(ge=0.1, le=10)] = "auto"
     coverage: Share = 0.9
     tests: tuple[Annotated[str, AfterValidator(_test_file)], ...] = ()
     slices: dict[str, Slice] = Field(default_factory=dict)

@@ -10,19 +10,14 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Evaluate
 from keras_tabular.config.thresholds import ThresholdRule
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.numbers import round_for_comparison
 from keras_tabular.evaluation.intervals import fit_intervals
 from keras_tabular.model_file.metadata import Intervals, ModelMetadata
 from keras_tabular.scoring.scores import Predictions, hits_and_alarms
-from keras_tabular.scoring.uncertainty import mean_difference
 from keras_tabular.table.arrays import labels, row_weights
 from keras_tabular.table.groups import mean_group_size, row_groups
 from keras_tabular.table.parquet import read_parts
 from keras_tabular.tasks.task import CostMatrix
 from keras_tabular.training.out_of_fold import OutOfFold
-
-# The temperatures to choose from, at most 5% apart; rounded, so that every CPU has the same ones.
-TEMPERATURES = np.round(np.geomspace(0.25, 4, 112), 2)
 
 
 class UnseenRows(NamedTuple):
@@ -74,26 +69,6 @@ def calibrate_intervals(
     return fit_intervals(y - y_pred, y_pred, rows.fold, params.coverage, disagreement)
 
 
-def calibrate_temperature(
-    rows: UnseenRows, params: Evaluate, metadata: ModelMetadata
-) -> dict[str, float]:
-    """Choose the temperature of probabilities, or return that of params.yaml.
-
-    Args:
-        params: The section `evaluate` of params.yaml.
-        metadata: Metadata of the trained model, with the weights of the classes in the loss.
-
-    Returns:
-        `temperature`, and what `choose_temperature` says of it, if that has chosen it.
-    """
-    if params.temperature != "auto" or not len(rows.fold):
-        return {"temperature": 1.0 if params.temperature == "auto" else params.temperature}
-    predictions = rows.predictions
-    by_class = np.array(metadata.class_weights or np.ones(len(predictions.task.classes)))
-    weight = predictions.weight * by_class[predictions.y.astype(np.int64)]
-    return choose_temperature(predictions._replace(weight=weight), rows.fold)
-
-
 def calibrate_threshold(
     rows: UnseenRows, params: Evaluate, metadata: ModelMetadata
 ) -> ModelMetadata:
@@ -101,14 +76,13 @@ def calibrate_threshold(
 
     Args:
         params: The section `evaluate` of params.yaml.
-        metadata: Metadata with the temperature of the probabilities.
+        metadata: Metadata of the trained model.
     """
     predictions, rule = rows.predictions, params.threshold_rule
     costs = params.costs(predictions.task)
     update: dict[str, Any] = {"metric": params.metric, "costs": costs}
     if predictions.task.has_threshold:
-        y_pred = scale_by_temperature(predictions.y_pred, metadata.temperature)
-        predictions = predictions._replace(y_pred=y_pred, costs=costs)
+        predictions = predictions._replace(costs=costs)
         threshold, is_reached = choose_threshold(params.threshold, predictions)
         update |= {"threshold": threshold, "reaches_rule": is_reached, "threshold_choice": rule}
     return metadata.model_copy(update=update)
@@ -250,64 +224,3 @@ def find_certain_thresholds(
         passes &= np.arange(len(passes)) >= first
         passes[first:] = np.logical_and.accumulate(passes[first:])
     return share, passes
-
-
-def scale_by_temperature(y_pred: np.ndarray, temperature: float) -> np.ndarray:
-    """Scale probabilities by a temperature; above 1, they become less certain.
-
-    Args:
-        y_pred: Predicted probabilities at a temperature of 1, shape (rows, outputs).
-        temperature: The probabilities are raised to the power 1 / temperature and divided by their
-            sum, like a softmax of logits that are divided by the temperature.
-    """
-    if temperature == 1:
-        return y_pred
-    is_binary = y_pred.shape[1] == 1
-    probabilities = np.column_stack([1 - y_pred, y_pred]) if is_binary else y_pred
-    powers = probabilities.astype(np.float64) ** (1 / temperature)
-    scaled = (powers / powers.sum(axis=1, keepdims=True)).astype(y_pred.dtype)
-    return scaled[:, 1:] if is_binary else scaled
-
-
-def choose_temperature(predictions: Predictions, fold: np.ndarray) -> dict[str, float]:
-    """Choose the temperature that minimises the loss of rows that the model has not learnt from.
-
-    Whether a temperature helps is found by cross-validation: for the rows of each fold, one is
-    chosen on the other folds. If this lowers the loss by more than chance, the best temperature for
-    all rows is chosen, and otherwise 1.
-
-    Args:
-        predictions: Out-of-fold predictions.
-        fold: Fold of each row, shape (rows,).
-
-    Returns:
-        `temperature`, and the `loss_change` of the cross-validation with its 95% interval
-        `loss_change_low` and `loss_change_high`.
-    """
-    y, y_pred = predictions.y, predictions.y_pred
-    weight, group = predictions.weight, predictions.group
-    _, fold = np.unique(fold, return_inverse=True)
-
-    def compute_losses(temperature: float, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-        scaled = scale_by_temperature(y_pred[rows], temperature)
-        return predictions.task.row_losses(y[rows], scaled)
-
-    # Shape (temperatures, folds).
-    fold_losses = np.array([np.bincount(fold, weight * compute_losses(t)) for t in TEMPERATURES])
-    total_losses = fold_losses.sum(axis=1, keepdims=True)
-    chosen = _first_minimum(total_losses - fold_losses)  # without each fold
-    scaled_losses = np.empty(len(y))
-    for number in np.unique(chosen):
-        rows = chosen[fold] == number
-        scaled_losses[rows] = compute_losses(TEMPERATURES[number], rows)
-    change = mean_difference(scaled_losses - compute_losses(1), weight, group, is_share=False)
-    # The last bits of a logarithm depend on the CPU: the decision is made with rounded numbers.
-    names = ("loss_change", "loss_change_low", "loss_change_high")
-    changes = {name: round(number, 6) for name, number in zip(names, change, strict=True)}
-    best = float(TEMPERATURES[_first_minimum(total_losses)[0]])
-    return {"temperature": best if changes["loss_change_high"] < 0 else 1.0} | changes
-
-
-def _first_minimum(losses: np.ndarray) -> np.ndarray:
-    """Return the row of the smallest loss in each column, the first one of a tie."""
-    return np.argmin(np.vectorize(round_for_comparison)(losses), axis=0)

@@ -13,7 +13,7 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.core.process import quick_imports
-from keras_tabular.evaluation.calibration import choose_threshold, cross_fit, scale_by_temperature
+from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
 from keras_tabular.evaluation.equal_rows import score_equal_rows
 from keras_tabular.model_file.metadata import Intervals, ModelMetadata
 from keras_tabular.scoring.evaluation import (
@@ -84,7 +84,6 @@ def evaluate(
         baseline_thresholds=thresholds["test"] if has_threshold else {},
         reaches_rule=metadata.reaches_rule,
         predicted_positives=positives if metadata.threshold_choice else {},
-        calibration=metadata.calibration or {},
         expected_accuracy_error=compare_with_expected(scored["test"], metadata),
         interval_coverage=compute_coverage(test, intervals) if intervals else None,
         equal_rows=score_equal_rows(data / "split", oof.cross_validation.fold, predictions, schema),
@@ -109,8 +108,7 @@ def predict_row_sets(
         for name in ("train", "validation", "test")
     }
     for name, folds in oof.by_row_set.items():
-        y_pred = scale_by_temperature(folds.y_pred, model.metadata.temperature)
-        rows = predictions["train"].select(folds.rows)._replace(y_pred=y_pred)
+        rows = predictions["train"].select(folds.rows)._replace(y_pred=folds.y_pred)
         predictions[name] = cross_fit(model.metadata.threshold_choice, rows, folds.row_folds)
     return {
         name: predictions[name]._replace(custom_metrics=metrics)

@@ -110,7 +110,6 @@ class ModelMetadata(Section, extra="ignore"):
         class_weights: Weight of each class in the loss, if `train.class_weight` is set.
         categories: The categories that the model knows, for the columns where it knows only some.
         unread: What the model does not read.
-        calibration: The `temperature` of the probabilities and how it changes the loss.
         metric: The value of `evaluate.metric`.
         threshold: The lowest probability that counts as positive, and how it was chosen.
         costs: The costs by which classes are predicted, if there are any.
@@ -130,7 +129,6 @@ class ModelMetadata(Section, extra="ignore"):
     categories: dict[str, list[str]] = Field(default_factory=dict)
     unread: Unread = Unread()
     trained_on: TrainingRows | None = None
-    calibration: dict[str, float] | None = None
     intervals: Intervals | None = None
     metric: str = "auto"
     costs: CostMatrix | None = None
@@ -140,11 +138,6 @@ class ModelMetadata(Section, extra="ignore"):
     table_schema: Schema | None = None
     validate_params: Validate = Validate()
     drift_params: Drift = Drift()
-
-    @property
-    def temperature(self) -> float:
-        """Temperature of the probabilities; 1 if they were not calibrated."""
-        return (self.calibration or {}).get("temperature", 1.0)
 
     @property
     def decision(self) -> Threshold:

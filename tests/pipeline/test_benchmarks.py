@@ -42,7 +42,6 @@ def test_leaks_are_found_and_confident_thresholds_rarely_miss() -> None:
 def test_drift_is_found_and_alarms_are_rarely_false() -> None:
     assert all(measurement.share <= 0.2 for measurement in drift.measure_false_alarms(10))
     assert all(measurement.is_kept for measurement in drift.measure_power(40))
-    assert all(measurement.share >= 0.85 for measurement in drift.measure_expected_accuracy(40))
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
-"""A threshold and a temperature are chosen on predictions for rows that were not learnt from."""
+"""A threshold is chosen on predictions for rows that were not learnt from."""
 
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from scipy.special import softmax
+from scipy.special import expit
 
 from keras_tabular.config.sections import Evaluate
 from keras_tabular.config.thresholds import ThresholdRule
 from keras_tabular.evaluation import calibration
-from keras_tabular.evaluation.calibration import UnseenRows, choose_threshold, scale_by_temperature
+from keras_tabular.evaluation.calibration import UnseenRows, choose_threshold
 from keras_tabular.evaluation.intervals import fit_intervals
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.scoring.scores import Predictions
 from keras_tabular.table.parquet import write_parts
-from keras_tabular.tasks.task import Task
 from keras_tabular.training.out_of_fold import FoldPredictions, OutOfFold
 from tests.helpers import BINARY, build_arrow_schema, build_schema
 
@@ -29,46 +27,11 @@ RNG = np.random.default_rng(0)
 FOLD = np.arange(ROWS) % 5
 
 
-def draw_predictions(task: str, factor: float) -> Predictions:
-    """Draw classes, and predict them with probabilities whose logits are multiplied by a factor."""
-    logits = RNG.normal(size=(ROWS, 3 if task == "multiclass" else 1)) * 1.5
-    if task == "binary":
-        logits = np.column_stack([np.zeros(ROWS), logits])
-    true, predicted = (softmax(scale * logits, axis=1) for scale in (1, factor))
-    y = (RNG.random((ROWS, 1)) > true.cumsum(axis=1)).sum(axis=1).astype(float)
-    predicted = predicted[:, 1:] if task == "binary" else predicted
-    learning_task = build_schema(task).learning_task
-    return Predictions(learning_task, y, predicted.astype(np.float32), np.ones(ROWS))
-
-
-@pytest.mark.parametrize("task", ["binary", "multiclass"])
-@pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
-def test_the_temperature_is_the_factor_of_the_logits(task: str, factor: float) -> None:
-    predictions = draw_predictions(task, factor)
-    chosen = calibration.choose_temperature(predictions, FOLD)
-    temperature = chosen["temperature"]
-    assert temperature == pytest.approx(factor, rel=0.15 if factor != 1 else 0)
-    assert (chosen["loss_change_high"] < 0) == (factor != 1)
-    scaled = scale_by_temperature(predictions.y_pred, temperature)
-    assert scaled.dtype == np.float32
-    np.testing.assert_array_equal(scaled.argmax(axis=1), predictions.y_pred.argmax(axis=1))
-    assert scale_by_temperature(np.array([[0.0], [1.0]]), 2.0).tolist() == [[0.0], [1.0]]
-
-
-@pytest.mark.parametrize("towards", [-np.inf, np.inf])
-def test_the_first_of_equally_good_temperatures_is_chosen_on_every_cpu(
-    towards: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The losses of two temperatures differ only in the last bits, in either direction."""
-    row_losses, directions = Task.row_losses, cycle([-towards, towards])
-
-    def losses_of_a_cpu(*arguments: Any) -> np.ndarray:
-        return np.nextafter(row_losses(*arguments), next(directions))
-
-    monkeypatch.setattr(Task, "row_losses", losses_of_a_cpu)
-    monkeypatch.setattr(calibration, "TEMPERATURES", np.array([2.0, np.nextafter(2.0, 3)]))
-    chosen = calibration.choose_temperature(draw_predictions("binary", 2.0), FOLD)
-    assert chosen["temperature"] == 2.0
+def draw_predictions() -> Predictions:
+    """Draw two classes, and predict them with their true probabilities."""
+    true = expit(1.5 * RNG.normal(size=ROWS))
+    y = (RNG.random(ROWS) < true).astype(float)
+    return build_predictions(y, true.astype(np.float32), np.ones(ROWS))
 
 
 RULES: list[dict[str, Any]] = [
@@ -142,7 +105,7 @@ def test_the_threshold_separates_neighbours_of_float32() -> None:
 
 
 def test_a_cross_fitted_threshold_is_chosen_on_the_other_folds() -> None:
-    rows, rule = draw_predictions("binary", 1.0), ThresholdRule(precision=0.7)
+    rows, rule = draw_predictions(), ThresholdRule(precision=0.7)
     cross_fitted = calibration.cross_fit(rule, rows, FOLD)
     for number in range(5):
         is_in_fold = np.isin(FOLD, number)
@@ -204,19 +167,6 @@ def read_rows(folder: Path, task: str, y: np.ndarray, **predictions: FoldPredict
 
 def build_oof(y_pred: np.ndarray, fold: np.ndarray) -> FoldPredictions:
     return FoldPredictions(y_pred.astype(np.float32)[:, None], fold.astype(np.int32))
-
-
-def test_the_temperature_minimises_the_class_weighted_loss(tmp_path: Path) -> None:
-    """The positive rows have bad predictions, so that their weight makes a temperature useful."""
-    y = (np.arange(STAGE_ROWS) % 20 == 0).astype(float)
-    y_pred = np.where(y == 1, 0.03, 0.02) + RNG.random(STAGE_ROWS) / 100
-    oof = build_oof(y_pred, np.arange(STAGE_ROWS) % 3)
-    rows = read_rows(tmp_path, "binary", y, cross_validation=oof)
-    light, heavy = (
-        calibration.calibrate_temperature(rows, Evaluate(), ModelMetadata(class_weights=weights))
-        for weights in ([1.0, 1.0], [1.0, 19.0])
-    )
-    assert heavy["temperature"] > 2 > light["temperature"]
 
 
 @pytest.mark.parametrize("blocks", [1, 2])
