@@ -14,7 +14,7 @@ from keras_tabular.evaluation.intervals import fit_intervals
 from keras_tabular.model_file.metadata import Intervals, ModelMetadata
 from keras_tabular.scoring.scores import Predictions, hits_and_alarms
 from keras_tabular.table.arrays import labels, row_weights
-from keras_tabular.table.groups import mean_group_size, row_groups
+from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import read_parts
 from keras_tabular.tasks.task import CostMatrix
 from keras_tabular.training.out_of_fold import OutOfFold
@@ -110,7 +110,7 @@ def choose_threshold(rule: float | ThresholdRule, rows: Predictions) -> tuple[fl
 
     Of several thresholds that are equally good, the one nearest to 0.5 is chosen. If no threshold
     reaches the recall or the precision that is asked for, the one with the highest recall or
-    precision is chosen; with a confidence, the one whose precision is expected to be highest.
+    precision is chosen.
 
     Args:
         rule: The rule by which to choose, or the threshold itself.
@@ -136,14 +136,14 @@ def choose_threshold(rule: float | ThresholdRule, rows: Predictions) -> tuple[fl
     middle = (upper + lower) / 2
     # Predictions are float32: rounded to it, a threshold between two neighbours is one of them.
     thresholds = np.where(middle.astype(np.float32) > lower, middle, upper)
-    value = rate_thresholds(rule, hits, alarms, rows)
+    value = rate_thresholds(rule, hits, alarms, rows.costs)
     best = np.flatnonzero(value >= value.max() - 1e-12)
     reaches_rule = not (rule.recall or rule.precision) or bool(value.max() >= 2)
     return float(thresholds[best[np.argmin(np.abs(thresholds[best] - 0.5))]]), reaches_rule
 
 
 def rate_thresholds(
-    rule: ThresholdRule, hits: np.ndarray, alarms: np.ndarray, rows: Predictions
+    rule: ThresholdRule, hits: np.ndarray, alarms: np.ndarray, costs: CostMatrix | None
 ) -> np.ndarray:
     """Compute how good each threshold is by a rule; higher is better.
 
@@ -151,7 +151,7 @@ def rate_thresholds(
         rule: The rule by which to choose.
         hits: Weight of the positive rows above each threshold; for the last one, of all rows.
         alarms: Weight of the negative rows above each threshold.
-        rows: The rows, with their costs.
+        costs: The costs of the rule, if it has any.
 
     Returns:
         The ratings, shape (thresholds,). If the rule has a smallest recall or precision, they are 2
@@ -160,14 +160,11 @@ def rate_thresholds(
     positive, negative = hits[-1], alarms[-1]
     recall, false_alarms = hits / max(positive, 1e-300), alarms / max(negative, 1e-300)
     precision = np.divide(hits, hits + alarms, out=np.zeros_like(hits), where=hits + alarms > 0)
-    if rows.costs:
-        return -total_costs(rows.costs, hits, alarms)
+    if costs:
+        return -total_costs(costs, hits, alarms)
     if required := rule.recall or rule.precision:
         share, gain = (recall, 1 - false_alarms) if rule.recall else (precision, recall)
-        is_reached = share >= required
-        if rule.confidence:
-            share, is_reached = find_certain_thresholds(rule, share, hits, alarms, rows)
-        return np.where(is_reached, 2 + gain, share)
+        return np.where(share >= required, 2 + gain, share)
     return {
         "accuracy": hits + negative - alarms,
         "balanced_accuracy": recall - false_alarms,
@@ -184,43 +181,3 @@ def total_costs(costs: CostMatrix, hits: np.ndarray, alarms: np.ndarray) -> np.n
     (true_negative, false_positive), (false_negative, true_positive) = costs
     of_positive = false_negative * (hits[-1] - hits) + true_positive * hits
     return of_positive + true_negative * (alarms[-1] - alarms) + false_positive * alarms
-
-
-def find_certain_thresholds(
-    rule: ThresholdRule, share: np.ndarray, hits: np.ndarray, alarms: np.ndarray, rows: Predictions
-) -> tuple[np.ndarray, np.ndarray]:
-    """Test at which thresholds new rows reach a recall or a precision with some confidence.
-
-    The test is the exact binomial one (Clopper and Pearson 1934) of the effective number of rows
-    (Kish 1965); the rows of a group count as one. The recall only falls with the threshold, so that
-    the best threshold that passes is certain. The precision is tested in a fixed sequence
-    (Angelopoulos et al. 2021, "Learn then Test"). It begins at the threshold for which the
-    probabilities promise most, as if there were three more false alarms. It goes on to lower
-    thresholds, and ends at the first that fails. The labels have no say in where it begins.
-
-    Args:
-        rule: A rule with a confidence.
-        share: Recall or precision of each threshold, shape (thresholds,).
-        hits, alarms: See `rate_thresholds`.
-
-    Returns:
-        What to maximise if no threshold passes, and whether each one does: shape (thresholds,).
-    """
-    from scipy.special import betainc  # importing it takes 0.2 s
-
-    probability, is_positive = rows.y_pred[:, 0], rows.y == 1
-    weights = rows.weight * np.stack([rows.weight, probability])
-    _, hit_sums, alarm_sums = hits_and_alarms(is_positive, probability, weights)
-    if rule.recall:
-        counted, squares, rows = hits[-1], hit_sums[0, -1], rows.select(is_positive)
-    else:
-        counted, (squares, expected) = hits + alarms, hit_sums + alarm_sums
-    size = np.maximum(counted, 1e-9) ** 2 / np.maximum(squares, 1e-9) / mean_group_size(rows.group)
-    chance = betainc(share * size, (1 - share) * size + 1, rule.recall or rule.precision)
-    passes = np.round(chance, 9) <= 1 - (rule.confidence or 0)  # False for NaN, without a hit
-    if rule.precision:
-        share = expected / np.maximum(counted, 1e-9) * size / (size + 3)
-        first = share.argmax()
-        passes &= np.arange(len(passes)) >= first
-        passes[first:] = np.logical_and.accumulate(passes[first:])
-    return share, passes

@@ -75,6 +75,7 @@ def test_a_threshold_is_in_the_saved_model_and_in_all_scores(
     change_settings(folder, evaluate={"threshold": {"recall": 0.95}})
     run_stages(folder, first="calibrate", last="evaluate")
     changed = read_scores(folder)
+    assert set(changed.predicted_positives) == {"test", "cross_validation"}
     for rows in ("test", "cross_validation"):
         assert changed.value(rows, "recall") != scores.value(rows, "recall")
         assert changed.value(rows, "loss") == scores.value(rows, "loss")

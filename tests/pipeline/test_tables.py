@@ -170,19 +170,6 @@ def test_rows_that_fail_a_check_stop_validate_or_are_dropped(
     assert (len(valid), len(rejected)) == (600 - len(places), len(places))
 
 
-def test_a_threshold_with_confidence_that_no_row_reaches_is_a_warning(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = create_project(tmp_path, make_mixed_table("binary")[:200])
-    rule = {"precision": 0.99, "confidence": 0.95}
-    change_settings(folder, train=SHORT_TRAINING | {"folds": 3}, evaluate={"threshold": rule})
-    run_stages(folder)
-    assert "warn: no threshold reaches the rule" in capsys.readouterr().out
-    scores = read_scores(folder)
-    assert not scores.reaches_rule
-    assert set(scores.predicted_positives) == {"test", "cross_validation"}
-
-
 def test_a_column_that_is_declared_and_ignored_is_checked_but_not_used(tmp_path: Path) -> None:
     """New rows need not have this column."""
     frame = make_mixed_table("binary").drop(columns="id")

@@ -22,17 +22,7 @@ from keras_tabular.table.parquet import write_parts
 from keras_tabular.training.out_of_fold import FoldPredictions, OutOfFold
 from tests.helpers import BINARY, build_arrow_schema, build_schema
 
-ROWS = 2000
 RNG = np.random.default_rng(0)
-FOLD = np.arange(ROWS) % 5
-
-
-def draw_predictions() -> Predictions:
-    """Draw two classes, and predict them with their true probabilities."""
-    true = expit(1.5 * RNG.normal(size=ROWS))
-    y = (RNG.random(ROWS) < true).astype(float)
-    return build_predictions(y, true.astype(np.float32), np.ones(ROWS))
-
 
 RULES: list[dict[str, Any]] = [
     *({"best": name} for name in ("accuracy", "balanced_accuracy", "f1")),
@@ -90,8 +80,7 @@ def test_a_number_is_used_as_it_is_and_a_rule_has_one_key() -> None:
     for rule, threshold in ((0.3, 0.3), (precise, 0.55)):
         rows = build_predictions(y, probability, np.ones(2))
         assert choose_threshold(rule, rows)[0] == pytest.approx(threshold)
-    two_keys = [{"best": "f1", "recall": 0.9}, {"best": "f1", "confidence": 0.95}]
-    for wrong in (*two_keys, {}, {"recall": 1.5}, 1.0):
+    for wrong in ({"best": "f1", "recall": 0.9}, {}, {"recall": 1.5}, 1.0):
         with pytest.raises(ValidationError):
             Evaluate.model_validate({"threshold": wrong})
 
@@ -105,52 +94,26 @@ def test_the_threshold_separates_neighbours_of_float32() -> None:
 
 
 def test_a_cross_fitted_threshold_is_chosen_on_the_other_folds() -> None:
-    rows, rule = draw_predictions(), ThresholdRule(precision=0.7)
-    cross_fitted = calibration.cross_fit(rule, rows, FOLD)
+    probability, fold = expit(1.5 * RNG.normal(size=2000)), np.arange(2000) % 5
+    is_positive = (RNG.random(2000) < probability).astype(float)
+    rows = build_predictions(is_positive, probability, np.ones(2000))
+    rule = ThresholdRule(precision=0.7)
+    cross_fitted = calibration.cross_fit(rule, rows, fold)
     for number in range(5):
-        is_in_fold = np.isin(FOLD, number)
+        is_in_fold = fold == number
         threshold, _ = choose_threshold(rule, rows.select(~is_in_fold))
         in_fold = cross_fitted.select(is_in_fold)
         assert np.unique(in_fold.threshold).tolist() == [threshold]
         np.testing.assert_array_equal(
             in_fold.predicted_classes, cross_fitted.predicted_classes[is_in_fold]
         )
-    assert calibration.cross_fit(None, rows, FOLD).threshold == 0.5
+    assert calibration.cross_fit(None, rows, fold).threshold == 0.5
 
 
 def test_rows_of_a_single_fold_are_two_halves() -> None:
     """With ties in the time, all later rows may be in the second block of forward chaining."""
     rows = FoldPredictions(np.zeros((6, 1)), np.array([-1, -1, 1, 1, 1, 1]))
     assert rows.row_folds.tolist() == [0, 1, 0, 1]
-
-
-@pytest.mark.parametrize("key", ["precision", "recall"])
-def test_more_rows_are_needed_for_confidence_than_for_a_score(key: str) -> None:
-    """Weights count as fewer rows, and the rows of a group as one."""
-    rows = draw_predictions("binary", 1.0)
-    content = {key: 0.75}
-    threshold, _ = choose_threshold(ThresholdRule.model_validate(content), rows)
-    certain_rule = ThresholdRule.model_validate(content | {"confidence": 0.95})
-    grouped = rows._replace(group=np.arange(ROWS) // 4)
-    weighted = rows._replace(weight=np.where(np.arange(ROWS) % 4, 0.1, 1.0))
-    certain = [choose_threshold(certain_rule, each) for each in (rows, grouped)]
-    assert all(is_reached for _, is_reached in certain)
-    thresholds = [threshold, *(each for each, _ in certain)]
-    assert thresholds == sorted({*thresholds}, reverse=key == "recall")
-    assert choose_threshold(certain_rule, weighted)[1]
-    assert not choose_threshold(certain_rule, rows.select(slice(10)))[1]
-
-
-def test_a_confident_threshold_has_the_bound_of_clopper_and_pearson() -> None:
-    """29 of 29 rows are needed for a share of 0.9 with 95% confidence."""
-    for rows in (28, 29):
-        y = np.repeat([1, 0], rows)
-        predictions = build_predictions(y, np.where(y == 1, 0.99, 0.01), np.ones(2 * rows))
-        for key in ("precision", "recall"):
-            rule = ThresholdRule.model_validate({key: 0.9, "confidence": 0.95})
-            assert choose_threshold(rule, predictions) == (0.5, rows == 29)
-            repeated = predictions._replace(group=np.arange(2 * rows) // 2)
-            assert choose_threshold(rule, repeated) == (0.5, False)
 
 
 STAGE_ROWS = 900
