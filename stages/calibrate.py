@@ -26,7 +26,7 @@ def main() -> None:
     # Everything is chosen on predictions for rows that the networks have not learnt from.
     metadata = read_metadata(args.trained, args.trained.read_bytes())
     rows = calibration.read_unseen_rows(OutOfFold.read(args.oof), args.train, schema)
-    chosen: dict[str, Any] = {"table_schema": schema.without(metadata.unread.names)}
+    chosen: dict[str, Any] = {"table_schema": schema.without(metadata.ignore)}
     chosen |= {"validate_params": params.validate, "drift_params": params.drift}
     if not schema.classes:
         chosen["intervals"] = calibration.calibrate_intervals(rows, params.evaluate, metadata)

@@ -118,9 +118,8 @@ def add_training_rows(model: "SavedModel", folder: Path, schema: Schema) -> "Sav
     Args:
         model: The model that was trained on these rows.
         folder: Folder of the training rows.
-        schema: The table; what the model does not read is left out.
+        schema: The table, without the columns that the model does not read.
     """
-    schema = schema.without(model.metadata.unread.names)
     limit = min(MAX_ROWS_SUMMARIZED, MAX_CELLS_SUMMARIZED // len(schema.columns))
     rows = read_first_rows(folder, limit)
     summaries = {

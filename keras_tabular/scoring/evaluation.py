@@ -153,7 +153,6 @@ class Evaluation(Section):
         interval_coverage: Coverage of the prediction intervals, if the model has any.
         equal_rows: Rows that are equal to rows of the training, by row set.
         outside_training: Share of the test rows outside the training values, by column.
-        advice: Advice of the training about columns, see `Unread`.
         training_deviation: Standard deviation of the scores of the test rows between trainings
             that differ in their seed, by metric; empty if the model has a single network.
         classes_not_found: Classes with a recall of 0 on the test rows.
@@ -177,7 +176,6 @@ class Evaluation(Section):
     interval_coverage: IntervalCoverage | None = None
     equal_rows: dict[str, EqualRows] = Field(default_factory=dict)
     outside_training: dict[str, float] = Field(default_factory=dict)
-    advice: dict[str, str] = Field(default_factory=dict)
     training_deviation: dict[str, float] = Field(default_factory=dict)
     classes_not_found: tuple[str, ...] = ()
     failed_explanations: dict[str, str] = Field(default_factory=dict)

@@ -18,6 +18,7 @@ from tests.projects import (
     change_settings,
     create_project,
     read_gate,
+    read_json,
     read_scores,
     run_stages,
 )
@@ -185,6 +186,19 @@ def test_a_column_that_is_declared_and_ignored_is_checked_but_not_used(tmp_path:
     call_command(folder, "report")
     assert (folder / "report.html").read_text().count("not read") == 1
     frame.drop(columns="leak").to_csv(folder / "new.csv", index=False)
+    for command, *options in (["predict", "-o", "predictions.csv"], ["drift"], ["score"]):
+        call_command(folder, command, "new.csv", *options)
+
+
+def test_train_ignore_leaves_out_a_column(tmp_path: Path) -> None:
+    """New rows need not have this column."""
+    frame = make_mixed_table("binary")
+    folder = create_project(tmp_path, frame)
+    change_settings(folder, train=SHORT_TRAINING | {"ignore": ["count"]})
+    run_stages(folder)
+    steps = read_json(folder / "metrics/networks.json")["columns"]
+    assert steps.keys() == {"cast", "colour", "zip/code", "flag"}
+    frame.drop(columns="count").to_csv(folder / "new.csv", index=False)
     for command, *options in (["predict", "-o", "predictions.csv"], ["drift"], ["score"]):
         call_command(folder, command, "new.csv", *options)
 
