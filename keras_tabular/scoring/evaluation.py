@@ -148,8 +148,6 @@ class Evaluation(Section):
         reaches_rule: Whether the threshold reaches the recall or precision of its rule.
         predicted_positives: If a rule has chosen the threshold, the number of independent rows that
             are predicted as positive, by row set.
-        expected_accuracy_error: Accuracy of the test rows minus their expected accuracy, which is
-            the mean of `Task.expected_scores`; None for a regression, or with too few test rows.
         interval_coverage: Coverage of the prediction intervals, if the model has any.
         equal_rows: Rows that are equal to rows of the training, by row set.
         outside_training: Share of the test rows outside the training values, by column.
@@ -172,7 +170,6 @@ class Evaluation(Section):
     baseline_thresholds: dict[str, float] = Field(default_factory=dict)
     reaches_rule: bool = True
     predicted_positives: dict[str, float] = Field(default_factory=dict)
-    expected_accuracy_error: Difference | None = None
     interval_coverage: IntervalCoverage | None = None
     equal_rows: dict[str, EqualRows] = Field(default_factory=dict)
     outside_training: dict[str, float] = Field(default_factory=dict)
