@@ -31,10 +31,9 @@ HEADER = ["column", "share of attribution", "distance", "p-value", "drift", "not
 
 def main() -> None:
     args = parse_arguments()
-    content = read_model(args.model)
-    schema, metadata = inputs.read_schema(args.model, content)
+    schema, metadata = inputs.read_schema(args.model, read_model(args.model))
     trained_on = training_rows(args.model, metadata)
-    with inputs.open_rows(args, content, schema) as file:
+    with inputs.open_rows(args.rows, schema) as file:
         file_name = inputs.display_path(args.rows).name
         names = inputs.row_columns(file, schema)
         checks = declared_checks(schema, metadata.validate_params)

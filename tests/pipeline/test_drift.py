@@ -1,6 +1,5 @@
 """New rows are compared with the summaries of the training rows in the model's file."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -82,20 +81,6 @@ def test_a_file_without_rows_is_an_error(model_folder: Path, training_rows: pd.D
     training_rows[:0].to_csv(model_folder / "none.csv", index=False)
     with pytest.raises(SystemExit, match=r"^error: none\.csv: expected at least one row"):
         call_command(model_folder, "drift", "m.keras", "none.csv")
-
-
-def test_lines_of_a_log_that_cannot_be_read_are_skipped(
-    model_folder: Path, training_rows: pd.DataFrame
-) -> None:
-    rows = training_rows.astype(object).where(training_rows.notna(), None).to_dict("records")
-    rows[-1]["Outcome"] = "\ud800"  # a lone surrogate, which UTF-8 cannot encode
-    answer = {"model": {"version": None, "md5": "0" * 32}, "answer": {}}
-    lines = [json.dumps(answer | {"inputs": row}).encode() for row in rows]
-    lines.append(lines[-1].replace(rb"\ud800", b"\xed\xa0\x80"))
-    (model_folder / "log.jsonl").write_bytes(b"\n".join(lines))
-    output = call_command(model_folder, "drift", "m.keras", "log.jsonl")
-    assert f"{len(rows) - 1} rows of log.jsonl compared with" in output
-    assert "warn: incomplete or invalid lines of the log: 2 skipped\n" in output
 
 
 def test_a_new_category_is_named_and_later_dates_are_only_a_warning(
