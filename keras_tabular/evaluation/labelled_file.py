@@ -131,9 +131,7 @@ def add_test_files(evaluation: Evaluation, files: Mapping[str, LabelledFile]) ->
     return evaluation.model_copy(update=update)
 
 
-def write_valid_rows(
-    file: Path, schema: Schema, policies: Validate, folder: Path
-) -> Counter[str]:
+def write_valid_rows(file: Path, schema: Schema, policies: Validate, folder: Path) -> Counter[str]:
     """Check the rows of a file, and write those that are not dropped as parts of a table.
 
     The features, the target, the weight and, if the file has it, the group are checked for their
