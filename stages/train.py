@@ -38,8 +38,7 @@ def main() -> None:
     snapshots = list(fit(setup, checkpoints=checkpoints, show_progress=True))
     weighted = ensemble.weigh_snapshots(setup, snapshots)
     ensemble.write_description(args.metrics, setup, snapshots, weighted)
-    model = ensemble.build_model(setup, snapshots, weighted)
-    model = add_training_rows(model, tables[0], setup.schema)
+    model = add_training_rows(ensemble.build_model(setup, snapshots, weighted), tables[0], schema)
     with atomic_write(args.model) as file:
         write_model(model.plain, file, model.metadata)
     oof = OutOfFold(FoldPredictions(weighted.oof, weighted.fold))
