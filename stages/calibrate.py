@@ -1,4 +1,4 @@
-"""Choose the threshold, the temperature or the intervals, and add them to the model's file."""
+"""Choose the threshold or the intervals, and add them to the model's file."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -26,27 +26,17 @@ def main() -> None:
     # Everything is chosen on predictions for rows that the networks have not learnt from.
     metadata = read_metadata(args.trained, args.trained.read_bytes())
     rows = calibration.read_unseen_rows(OutOfFold.read(args.oof), args.train, schema)
-    chosen: dict[str, Any] = {"table_schema": schema.without(metadata.unread.names)}
+    chosen: dict[str, Any] = {"table_schema": schema.without(metadata.ignore)}
     chosen |= {"validate_params": params.validate, "drift_params": params.drift}
-    if schema.classes:
-        chosen["calibration"] = calibration.calibrate_temperature(rows, params.evaluate, metadata)
-    else:
+    if not schema.classes:
         chosen["intervals"] = calibration.calibrate_intervals(rows, params.evaluate, metadata)
     metadata = metadata.model_copy(update=chosen)
-    if metadata.temperature != 1:
-        print(f"Probabilities are scaled with a temperature of {metadata.temperature:g}")
     metadata = calibration.calibrate_threshold(rows, params.evaluate, metadata)
     if schema.learning_task.has_threshold:
         print(f"A probability of {metadata.threshold:g} or more counts as {schema.positive}")
 
     with atomic_write(args.model) as file:
-        if metadata.temperature == 1:
-            replace_metadata(args.trained, file, metadata)
-        else:
-            from keras_tabular.model_file.saved_model import add_temperature, write_model
-
-            model = add_temperature(args.trained, metadata.temperature)
-            write_model(model, file, metadata)
+        replace_metadata(args.trained, file, metadata)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def main() -> None:
     check_custom_metrics(METRICS, params.evaluate.metric)
     content, task = args.model.read_bytes(), schema.learning_task
     trained = read_metadata(args.model, content)
-    schema, loss = schema.without(trained.unread.names), trained.loss
+    schema, loss = schema.without(trained.ignore), trained.loss
     baselines = run_in_background(fit_baselines, args.data, schema, loss)  # while TensorFlow starts
 
     from keras_tabular.inspection.explanations import explain

@@ -31,12 +31,8 @@ needs_committed_bytes = pytest.mark.skipif(
 )
 
 
-def build_schema(task: str, *missing_labels: Any, **columns: dict[str, Any]) -> Schema:
-    """Build a schema with a target `y` of a task, and with `columns` or one real column `x`.
-
-    Args:
-        missing_labels: Values of the target that stand for a missing value.
-    """
+def build_schema(task: str, **columns: dict[str, Any]) -> Schema:
+    """Build a schema with a target `y` of a task, and with `columns` or one real column `x`."""
     targets: dict[str, dict[str, Any]] = {
         "binary": {"kind": "integer", "values": [0, 1]},
         "multiclass": {"kind": "category", "values": ["a", "b", "c"]},
@@ -44,8 +40,7 @@ def build_schema(task: str, *missing_labels: Any, **columns: dict[str, Any]) -> 
     }
     schema: dict[str, Any] = {"source": "t.csv", "task": task, "target": "y"}
     schema |= {"positive": 1} if task == "binary" else {}
-    target = targets[task] | {"missing_values": missing_labels}
-    columns = (columns or {"x": {"kind": "real"}}) | {"y": target}
+    columns = (columns or {"x": {"kind": "real"}}) | {"y": targets[task]}
     return Schema.model_validate(schema | {"columns": columns})
 
 

@@ -17,10 +17,8 @@ from keras_tabular.core.errors import UserError, align_columns, format_list
 from keras_tabular.core.files import write_json, write_text
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.experiments.rerun import read_model
-from keras_tabular.experiments.run import find_evaluation
 from keras_tabular.model_file.metadata import training_rows
 from keras_tabular.prediction import drift, inputs
-from keras_tabular.prediction.expected_score import compute_row_scores, summarize
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.csv import RawRows
 from keras_tabular.table.groups import mean_group_size, number_groups
@@ -33,25 +31,16 @@ HEADER = ["column", "share of attribution", "distance", "p-value", "drift", "not
 
 def main() -> None:
     args = parse_arguments()
-    content = read_model(args.model)
-    schema, metadata = inputs.read_schema(args.model, content)
+    schema, metadata = inputs.read_schema(args.model, read_model(args.model))
     trained_on = training_rows(args.model, metadata)
-    model = None
-    if args.expected_score and not schema.classes:
-        raise UserError("--expected-score: expected a model of classes, got one of a regression.")
-    if args.expected_score:
-        from keras_tabular.model_file.saved_model import load_model  # starts TensorFlow
-
-        model = load_model(args.model, content)
-    with inputs.open_rows(args, content, schema) as file:
+    with inputs.open_rows(args.rows, schema) as file:
         file_name = inputs.display_path(args.rows).name
         names = inputs.row_columns(file, schema)
         checks = declared_checks(schema, metadata.validate_params)
 
-        def count_batch(raw: RawRows) -> tuple[drift.RowCounts, np.ndarray]:
+        def count_batch(raw: RawRows) -> drift.RowCounts:
             batch = check_rows(raw, schema.features, checks)
-            counts = drift.count_rows(batch, trained_on, metadata.categories, schema)
-            return counts, compute_row_scores(model, batch, schema) if model else np.empty(0)
+            return drift.count_rows(batch, trained_on, metadata.categories, schema)
 
         rows = read_rows(file, schema, names)
         if args.without:
@@ -61,16 +50,12 @@ def main() -> None:
     if args.without and not batches:
         print("Drift: pass: no row is new")
         return
-    if not any(counts.rows for counts, _ in batches):
+    if not any(counts.rows for counts in batches):
         raise UserError(f"{args.rows}: expected at least one row, got none")
-    batch_counts, scores = zip(*batches, strict=True)
-    counts = reduce(drift.RowCounts.merge, batch_counts)
+    counts = reduce(drift.RowCounts.merge, batches)
     group_hashes = np.concatenate(counts.groups)
     group_size = mean_group_size(number_groups(group_hashes, declared=schema.group in names))
     report = drift.find_drift(trained_on, counts, schema, metadata.drift_params, group_size)
-    if model:
-        expected = summarize([*scores], counts.rows, group_size, find_evaluation(content))
-        report = report.model_copy(update={"expected": expected})
     print_report(report, file_name, args.output)
     if args.json:
         write_json(args.json, report.model_dump(exclude_none=True))
@@ -91,9 +76,6 @@ def parse_arguments() -> Namespace:
     add("--json", metavar="FILE", type=Path, help="also write the report to this JSON file")
     add("--without", metavar="FOLDER", type=Path,
         help="leave out the rows of the table in this folder, such as data/ingested")  # fmt: skip
-    add("--expected-score", action="store_true",
-        help="also predict the rows, and say which accuracy the predictions imply; this starts "
-        "TensorFlow, which takes some seconds")  # fmt: skip
     args = inputs.parse_model_and_rows(parser)
     for path in filter(None, [args.output, args.json]):
         if path.resolve() in (args.rows.resolve(), args.model.resolve()):
@@ -102,14 +84,12 @@ def parse_arguments() -> Namespace:
 
 
 def print_report(report: drift.DriftReport, file: str, page: Path) -> None:
-    """Print the columns that matter most, the expected score and the verdict."""
+    """Print the columns that matter most, and the verdict."""
     print(f"{report.rows:,} rows of {file} compared with {report.training_rows:,} training rows")
     lines = [format_column(*item) for item in report.columns.items()]
     print(align_columns([HEADER, *lines[:MAX_COLUMNS_SHOWN]]))
     if (more := len(lines) - MAX_COLUMNS_SHOWN) > 0:
         print(f"{page} also shows {more:,} columns that matter less")
-    if report.expected:
-        print(report.expected.message)
     print(f"Drift: {report.verdict}: {report.reason}")
 
 

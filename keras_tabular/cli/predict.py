@@ -17,7 +17,7 @@ def main() -> None:
     args = parse_arguments()
     content = read_model(args.model)
     schema, _ = inputs.read_schema(args.model, content)
-    with inputs.open_rows(args, content, schema) as file, ExitStack() as stack:
+    with inputs.open_rows(args.rows, schema) as file, ExitStack() as stack:
         names = inputs.row_columns(file, schema, ignore_extra=args.ignore_extra)
         predictor = load_predictor(args.model, content)
         output_schema = predictor.output_schema(names, args.explain, numbered=bool(args.rejects))

@@ -3,7 +3,6 @@
 import sys
 from argparse import ArgumentParser
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
 from keras_tabular.core.errors import align_columns
@@ -23,35 +22,21 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", metavar="FILE", type=Path,
         help="also write the scores to this JSON file")  # fmt: skip
-    parser.add_argument("--labels", metavar="FILE", type=Path,
-        help="a .csv, .xlsx, .ods, .jsonl or .parquet file, or - for stdin, with the target of the "
-        "rows; with --key")  # fmt: skip
-    parser.add_argument("--key", metavar="COLUMN",
-        help="the column of the rows and of --labels by which they are joined")  # fmt: skip
     args = inputs.parse_model_and_rows(parser)
-    if (args.labels is None) != (args.key is None):
-        parser.error("--labels and --key need each other")
-    if str(args.rows) == str(args.labels) == "-":
-        parser.error("the rows and --labels cannot both come from stdin")
     content = read_model(args.model)
     schema, metadata = inputs.read_schema(args.model, content)
 
-    from keras_tabular.evaluation.labelled_file import find_labels, score_file
+    from keras_tabular.evaluation.labelled_file import score_file
 
-    evaluation, options, labels = find_evaluation(content), (schema, metadata.validate_params), None
+    evaluation, train, trained_on = find_evaluation(content), SPLIT / "train", metadata.trained_on
     thresholds = evaluation.baseline_thresholds if evaluation else {}
-    train, trained_on = SPLIT / "train", metadata.trained_on
     has_training_rows = trained_on and train.is_dir() and hash_parts(train) == trained_on.md5
     split = SPLIT if has_training_rows else None
-    with inputs.open_rows(args, content, schema) as rows, ExitStack() as stack:
-        if args.labels:
-            labels_file = stack.enter_context(inputs.seekable_file(args.labels))
-            labels = find_labels(rows, labels_file, args.key, *options)
-
+    with inputs.open_rows(args.rows, schema) as rows:
         from keras_tabular.model_file.saved_model import load_model  # starts TensorFlow
 
         model = load_model(args.model, content)
-        file = score_file(rows, model, *options, split, thresholds, labels=labels)
+        file = score_file(rows, model, schema, metadata.validate_params, split, thresholds)
     for warning in file.warnings:
         print(f"warn: {warning}", file=sys.stderr)
     print(f"{file.rows:,} rows of {inputs.display_path(args.rows).name}")

@@ -25,7 +25,7 @@ RANGE_TYPES = ByKind[tuple[type, ...]](
 )
 # A search may not change these keys: another seed is better by luck only, and with other folds the
 # scores of two trials cannot be compared.
-NOT_SEARCHED = {"seed", "ignore", "growing", "folds", "forward_chaining", "exact", "networks"}
+NOT_SEARCHED = {"seed", "ignore", "folds", "forward_chaining", "exact", "networks"}
 
 
 class Params(SimpleNamespace):

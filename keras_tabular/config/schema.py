@@ -300,7 +300,7 @@ class Schema(Dialect):
         return {name: column for name, column in self.columns.items() if name not in unread}
 
     def without(self, names: Iterable[str]) -> Self:
-        """Return the schema with more names in `ignore`, also parts of datetime columns."""
+        """Return the schema with more names in `ignore`."""
         return self.model_copy(update={"ignore": tuple(dict.fromkeys((*self.ignore, *names)))})
 
     @property

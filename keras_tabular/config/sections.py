@@ -104,7 +104,6 @@ class Train(Section):
     imputation: Literal["mean", "median", "none"]
     missing_indicators: bool
     ignore: tuple[str, ...] = ()
-    growing: Auto | Literal["drop", "keep"] = "auto"
     max_categories: Count = 200
     max_tokens: Annotated[int, Field(strict=True, ge=16, le=2**20)] = 2**15
     text_length: Annotated[int, Field(strict=True, ge=16, le=MAX_LENGTH)] = 512
@@ -304,7 +303,6 @@ class Evaluate(Section):
 
     metric: str = "auto"
     threshold: Share | ThresholdRule = 0.5
-    temperature: Auto | Annotated[float, Field(ge=0.1, le=10)] = "auto"
     coverage: Share = 0.9
     tests: tuple[Annotated[str, AfterValidator(_test_file)], ...] = ()
     slices: dict[str, Slice] = Field(default_factory=dict)

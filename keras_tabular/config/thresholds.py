@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Tag, model_validator
 from pydantic.types import PositiveFloat
 
 from keras_tabular.config.typed_yaml import Section, Share, Value
@@ -25,7 +25,7 @@ def _form_of_costs(costs: Any) -> str:
 
 
 class ThresholdRule(Section):
-    """How the threshold is chosen: by the one key besides `confidence` that is not None.
+    """How the threshold is chosen: by the one key that is not None.
 
     Attributes:
         best: The score to maximize.
@@ -33,7 +33,6 @@ class ThresholdRule(Section):
             negative cost, and a cost that is left out is 0. With more than two classes, there is no
             threshold, and the class with the lowest expected cost is predicted.
         recall, precision: The smallest value that is accepted.
-        confidence: Probability with which the recall or precision of new rows has to be reached.
     """
 
     best: Literal["accuracy", "balanced_accuracy", "f1"] | None = None
@@ -46,17 +45,14 @@ class ThresholdRule(Section):
         ]
         | None
     ) = None
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] | None = None
 
     @model_validator(mode="after")
     def _has_one_key(self) -> Self:
-        if len(self.model_dump(exclude_none=True, exclude={"confidence"})) != 1:
+        if len(self.model_dump(exclude_none=True)) != 1:
             raise ValueError("expected a number or one of best, recall, precision and cost")
         rows = self.cost.values() if isinstance(self.cost, dict) else ()
         if isinstance(self.cost, dict) and not any(cost for row in rows for cost in row.values()):
             raise ValueError("expected a cost other than 0, such as {ACTUAL: {PREDICTED: 5}}")
-        if self.confidence and not (self.recall or self.precision):
-            raise ValueError("confidence requires recall or precision")
         return self
 
     def cost_matrix(self, classes: Sequence[Label]) -> CostMatrix:

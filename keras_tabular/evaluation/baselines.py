@@ -161,10 +161,7 @@ def build_baselines(schema: Schema, loss: str) -> dict[str, Any]:
 
 
 def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
-    """Build the columns that scikit-learn reads: float64 or text, without a value if missing.
-
-    The schema may also ignore parts of a datetime column, by `part_name`.
-    """
+    """Build the columns that scikit-learn reads: float64 or text, without a value if missing."""
     columns = {}
     for name, column in schema.features.items():
         values = part[name]
@@ -185,7 +182,7 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
                 columns[name] = as_float64(values, column).to_numpy(zero_copy_only=False)
             case "category":
                 columns[name] = values.to_numpy(zero_copy_only=False)
-    return pd.DataFrame({n: values for n, values in columns.items() if n not in schema.ignore})
+    return pd.DataFrame(columns)
 
 
 def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> Any:

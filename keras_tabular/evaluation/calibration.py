@@ -10,19 +10,14 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Evaluate
 from keras_tabular.config.thresholds import ThresholdRule
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.numbers import round_for_comparison
 from keras_tabular.evaluation.intervals import fit_intervals
 from keras_tabular.model_file.metadata import Intervals, ModelMetadata
 from keras_tabular.scoring.scores import Predictions, hits_and_alarms
-from keras_tabular.scoring.uncertainty import mean_difference
 from keras_tabular.table.arrays import labels, row_weights
-from keras_tabular.table.groups import mean_group_size, row_groups
+from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import read_parts
 from keras_tabular.tasks.task import CostMatrix
 from keras_tabular.training.out_of_fold import OutOfFold
-
-# The temperatures to choose from, at most 5% apart; rounded, so that every CPU has the same ones.
-TEMPERATURES = np.round(np.geomspace(0.25, 4, 112), 2)
 
 
 class UnseenRows(NamedTuple):
@@ -74,26 +69,6 @@ def calibrate_intervals(
     return fit_intervals(y - y_pred, y_pred, rows.fold, params.coverage, disagreement)
 
 
-def calibrate_temperature(
-    rows: UnseenRows, params: Evaluate, metadata: ModelMetadata
-) -> dict[str, float]:
-    """Choose the temperature of probabilities, or return that of params.yaml.
-
-    Args:
-        params: The section `evaluate` of params.yaml.
-        metadata: Metadata of the trained model, with the weights of the classes in the loss.
-
-    Returns:
-        `temperature`, and what `choose_temperature` says of it, if that has chosen it.
-    """
-    if params.temperature != "auto" or not len(rows.fold):
-        return {"temperature": 1.0 if params.temperature == "auto" else params.temperature}
-    predictions = rows.predictions
-    by_class = np.array(metadata.class_weights or np.ones(len(predictions.task.classes)))
-    weight = predictions.weight * by_class[predictions.y.astype(np.int64)]
-    return choose_temperature(predictions._replace(weight=weight), rows.fold)
-
-
 def calibrate_threshold(
     rows: UnseenRows, params: Evaluate, metadata: ModelMetadata
 ) -> ModelMetadata:
@@ -101,14 +76,13 @@ def calibrate_threshold(
 
     Args:
         params: The section `evaluate` of params.yaml.
-        metadata: Metadata with the temperature of the probabilities.
+        metadata: Metadata of the trained model.
     """
     predictions, rule = rows.predictions, params.threshold_rule
     costs = params.costs(predictions.task)
     update: dict[str, Any] = {"metric": params.metric, "costs": costs}
     if predictions.task.has_threshold:
-        y_pred = scale_by_temperature(predictions.y_pred, metadata.temperature)
-        predictions = predictions._replace(y_pred=y_pred, costs=costs)
+        predictions = predictions._replace(costs=costs)
         threshold, is_reached = choose_threshold(params.threshold, predictions)
         update |= {"threshold": threshold, "reaches_rule": is_reached, "threshold_choice": rule}
     return metadata.model_copy(update=update)
@@ -136,7 +110,7 @@ def choose_threshold(rule: float | ThresholdRule, rows: Predictions) -> tuple[fl
 
     Of several thresholds that are equally good, the one nearest to 0.5 is chosen. If no threshold
     reaches the recall or the precision that is asked for, the one with the highest recall or
-    precision is chosen; with a confidence, the one whose precision is expected to be highest.
+    precision is chosen.
 
     Args:
         rule: The rule by which to choose, or the threshold itself.
@@ -162,14 +136,14 @@ def choose_threshold(rule: float | ThresholdRule, rows: Predictions) -> tuple[fl
     middle = (upper + lower) / 2
     # Predictions are float32: rounded to it, a threshold between two neighbours is one of them.
     thresholds = np.where(middle.astype(np.float32) > lower, middle, upper)
-    value = rate_thresholds(rule, hits, alarms, rows)
+    value = rate_thresholds(rule, hits, alarms, rows.costs)
     best = np.flatnonzero(value >= value.max() - 1e-12)
     reaches_rule = not (rule.recall or rule.precision) or bool(value.max() >= 2)
     return float(thresholds[best[np.argmin(np.abs(thresholds[best] - 0.5))]]), reaches_rule
 
 
 def rate_thresholds(
-    rule: ThresholdRule, hits: np.ndarray, alarms: np.ndarray, rows: Predictions
+    rule: ThresholdRule, hits: np.ndarray, alarms: np.ndarray, costs: CostMatrix | None
 ) -> np.ndarray:
     """Compute how good each threshold is by a rule; higher is better.
 
@@ -177,7 +151,7 @@ def rate_thresholds(
         rule: The rule by which to choose.
         hits: Weight of the positive rows above each threshold; for the last one, of all rows.
         alarms: Weight of the negative rows above each threshold.
-        rows: The rows, with their costs.
+        costs: The costs of the rule, if it has any.
 
     Returns:
         The ratings, shape (thresholds,). If the rule has a smallest recall or precision, they are 2
@@ -186,14 +160,11 @@ def rate_thresholds(
     positive, negative = hits[-1], alarms[-1]
     recall, false_alarms = hits / max(positive, 1e-300), alarms / max(negative, 1e-300)
     precision = np.divide(hits, hits + alarms, out=np.zeros_like(hits), where=hits + alarms > 0)
-    if rows.costs:
-        return -total_costs(rows.costs, hits, alarms)
+    if costs:
+        return -total_costs(costs, hits, alarms)
     if required := rule.recall or rule.precision:
         share, gain = (recall, 1 - false_alarms) if rule.recall else (precision, recall)
-        is_reached = share >= required
-        if rule.confidence:
-            share, is_reached = find_certain_thresholds(rule, share, hits, alarms, rows)
-        return np.where(is_reached, 2 + gain, share)
+        return np.where(share >= required, 2 + gain, share)
     return {
         "accuracy": hits + negative - alarms,
         "balanced_accuracy": recall - false_alarms,
@@ -210,104 +181,3 @@ def total_costs(costs: CostMatrix, hits: np.ndarray, alarms: np.ndarray) -> np.n
     (true_negative, false_positive), (false_negative, true_positive) = costs
     of_positive = false_negative * (hits[-1] - hits) + true_positive * hits
     return of_positive + true_negative * (alarms[-1] - alarms) + false_positive * alarms
-
-
-def find_certain_thresholds(
-    rule: ThresholdRule, share: np.ndarray, hits: np.ndarray, alarms: np.ndarray, rows: Predictions
-) -> tuple[np.ndarray, np.ndarray]:
-    """Test at which thresholds new rows reach a recall or a precision with some confidence.
-
-    The test is the exact binomial one (Clopper and Pearson 1934) of the effective number of rows
-    (Kish 1965); the rows of a group count as one. The recall only falls with the threshold, so that
-    the best threshold that passes is certain. The precision is tested in a fixed sequence
-    (Angelopoulos et al. 2021, "Learn then Test"). It begins at the threshold for which the
-    probabilities promise most, as if there were three more false alarms. It goes on to lower
-    thresholds, and ends at the first that fails. The labels have no say in where it begins.
-
-    Args:
-        rule: A rule with a confidence.
-        share: Recall or precision of each threshold, shape (thresholds,).
-        hits, alarms: See `rate_thresholds`.
-
-    Returns:
-        What to maximise if no threshold passes, and whether each one does: shape (thresholds,).
-    """
-    from scipy.special import betainc  # importing it takes 0.2 s
-
-    probability, is_positive = rows.y_pred[:, 0], rows.y == 1
-    weights = rows.weight * np.stack([rows.weight, probability])
-    _, hit_sums, alarm_sums = hits_and_alarms(is_positive, probability, weights)
-    if rule.recall:
-        counted, squares, rows = hits[-1], hit_sums[0, -1], rows.select(is_positive)
-    else:
-        counted, (squares, expected) = hits + alarms, hit_sums + alarm_sums
-    size = np.maximum(counted, 1e-9) ** 2 / np.maximum(squares, 1e-9) / mean_group_size(rows.group)
-    chance = betainc(share * size, (1 - share) * size + 1, rule.recall or rule.precision)
-    passes = np.round(chance, 9) <= 1 - (rule.confidence or 0)  # False for NaN, without a hit
-    if rule.precision:
-        share = expected / np.maximum(counted, 1e-9) * size / (size + 3)
-        first = share.argmax()
-        passes &= np.arange(len(passes)) >= first
-        passes[first:] = np.logical_and.accumulate(passes[first:])
-    return share, passes
-
-
-def scale_by_temperature(y_pred: np.ndarray, temperature: float) -> np.ndarray:
-    """Scale probabilities by a temperature; above 1, they become less certain.
-
-    Args:
-        y_pred: Predicted probabilities at a temperature of 1, shape (rows, outputs).
-        temperature: The probabilities are raised to the power 1 / temperature and divided by their
-            sum, like a softmax of logits that are divided by the temperature.
-    """
-    if temperature == 1:
-        return y_pred
-    is_binary = y_pred.shape[1] == 1
-    probabilities = np.column_stack([1 - y_pred, y_pred]) if is_binary else y_pred
-    powers = probabilities.astype(np.float64) ** (1 / temperature)
-    scaled = (powers / powers.sum(axis=1, keepdims=True)).astype(y_pred.dtype)
-    return scaled[:, 1:] if is_binary else scaled
-
-
-def choose_temperature(predictions: Predictions, fold: np.ndarray) -> dict[str, float]:
-    """Choose the temperature that minimises the loss of rows that the model has not learnt from.
-
-    Whether a temperature helps is found by cross-validation: for the rows of each fold, one is
-    chosen on the other folds. If this lowers the loss by more than chance, the best temperature for
-    all rows is chosen, and otherwise 1.
-
-    Args:
-        predictions: Out-of-fold predictions.
-        fold: Fold of each row, shape (rows,).
-
-    Returns:
-        `temperature`, and the `loss_change` of the cross-validation with its 95% interval
-        `loss_change_low` and `loss_change_high`.
-    """
-    y, y_pred = predictions.y, predictions.y_pred
-    weight, group = predictions.weight, predictions.group
-    _, fold = np.unique(fold, return_inverse=True)
-
-    def compute_losses(temperature: float, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-        scaled = scale_by_temperature(y_pred[rows], temperature)
-        return predictions.task.row_losses(y[rows], scaled)
-
-    # Shape (temperatures, folds).
-    fold_losses = np.array([np.bincount(fold, weight * compute_losses(t)) for t in TEMPERATURES])
-    total_losses = fold_losses.sum(axis=1, keepdims=True)
-    chosen = _first_minimum(total_losses - fold_losses)  # without each fold
-    scaled_losses = np.empty(len(y))
-    for number in np.unique(chosen):
-        rows = chosen[fold] == number
-        scaled_losses[rows] = compute_losses(TEMPERATURES[number], rows)
-    change = mean_difference(scaled_losses - compute_losses(1), weight, group, is_share=False)
-    # The last bits of a logarithm depend on the CPU: the decision is made with rounded numbers.
-    names = ("loss_change", "loss_change_low", "loss_change_high")
-    changes = {name: round(number, 6) for name, number in zip(names, change, strict=True)}
-    best = float(TEMPERATURES[_first_minimum(total_losses)[0]])
-    return {"temperature": best if changes["loss_change_high"] < 0 else 1.0} | changes
-
-
-def _first_minimum(losses: np.ndarray) -> np.ndarray:
-    """Return the row of the smallest loss in each column, the first one of a tie."""
-    return np.argmin(np.vectorize(round_for_comparison)(losses), axis=0)

@@ -13,12 +13,11 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.core.process import quick_imports
-from keras_tabular.evaluation.calibration import choose_threshold, cross_fit, scale_by_temperature
+from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
 from keras_tabular.evaluation.equal_rows import score_equal_rows
 from keras_tabular.model_file.metadata import Intervals, ModelMetadata
 from keras_tabular.scoring.evaluation import (
     MODEL,
-    Difference,
     Evaluation,
     IntervalCoverage,
     Score,
@@ -84,8 +83,6 @@ def evaluate(
         baseline_thresholds=thresholds["test"] if has_threshold else {},
         reaches_rule=metadata.reaches_rule,
         predicted_positives=positives if metadata.threshold_choice else {},
-        calibration=metadata.calibration or {},
-        expected_accuracy_error=compare_with_expected(scored["test"], metadata),
         interval_coverage=compute_coverage(test, intervals) if intervals else None,
         equal_rows=score_equal_rows(data / "split", oof.cross_validation.fold, predictions, schema),
         classes_not_found=classes_not_found(test),
@@ -109,8 +106,7 @@ def predict_row_sets(
         for name in ("train", "validation", "test")
     }
     for name, folds in oof.by_row_set.items():
-        y_pred = scale_by_temperature(folds.y_pred, model.metadata.temperature)
-        rows = predictions["train"].select(folds.rows)._replace(y_pred=y_pred)
+        rows = predictions["train"].select(folds.rows)._replace(y_pred=folds.y_pred)
         predictions[name] = cross_fit(model.metadata.threshold_choice, rows, folds.row_folds)
     return {
         name: predictions[name]._replace(custom_metrics=metrics)
@@ -305,25 +301,6 @@ def constant_costs(rows: Predictions) -> dict[str, float]:
     if rows.task.has_threshold:
         names[0] = f"never {rows.task.classes[1]}"
     return {words: rows.mean(rows.row_costs(code)) for code, words in enumerate(names)}
-
-
-def compare_with_expected(scored: ScoredPredictions, metadata: ModelMetadata) -> Difference | None:
-    """Compare the accuracy of rows with the one that their probabilities imply.
-
-    Args:
-        scored: Scores of the model.
-        metadata: The weights of the classes in the loss.
-
-    Returns:
-        The accuracy minus the mean of `Task.expected_scores`; None for a regression, and if there
-        are too few rows.
-    """
-    rows = scored.predictions
-    if not rows.task.classes:
-        return None
-    expected = rows.task.expected_scores(rows.y_pred, rows.threshold, metadata.class_weights)
-    implied = scored._replace(values={"accuracy": 0.0}, row_values={"accuracy": expected})
-    return scored.differences(implied).get("accuracy")
 
 
 def classes_not_found(test: Predictions) -> tuple[str, ...]:

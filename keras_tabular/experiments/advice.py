@@ -35,11 +35,6 @@ def next_steps(
         networks: Weight and parameters of each architecture that was trained.
     """
     return [
-        *(
-            evaluation.advice[name]
-            for name in evaluation.outside_training
-            if name in evaluation.advice
-        ),
         *_advice_about_rows(evaluation, task, params),
         *_advice_about_overfitting(evaluation, networks),
         *_advice_about_baseline(strongest, task, params),

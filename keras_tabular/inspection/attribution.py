@@ -118,9 +118,9 @@ def add_training_rows(model: "SavedModel", folder: Path, schema: Schema) -> "Sav
     Args:
         model: The model that was trained on these rows.
         folder: Folder of the training rows.
-        schema: The table; what the model does not read is left out.
+        schema: The table; columns that `train.ignore` leaves out are left out here, too.
     """
-    schema = schema.without(model.metadata.unread.names)
+    schema = schema.without(model.metadata.ignore)
     limit = min(MAX_ROWS_SUMMARIZED, MAX_CELLS_SUMMARIZED // len(schema.columns))
     rows = read_first_rows(folder, limit)
     summaries = {

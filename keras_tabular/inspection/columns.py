@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from keras_tabular.column_statistics.bins import Bins, format_value, numeric_values, share_outside
 from keras_tabular.column_statistics.summary import MAX_P_VALUE, ColumnSummary, compare_counts
-from keras_tabular.config.schema import Column, Schema, part_name
+from keras_tabular.config.schema import Column, Schema
 
 MAX_BARS, MAX_CATEGORIES = 12, 6  # of a histogram
 HISTOGRAM_QUANTILES = (0.005, 0.995)  # of the training rows: the ends of a histogram
@@ -31,14 +31,13 @@ def describe_columns(
         column, values = schema.columns[name], (train[name], test[name])
         summary = ColumnSummary.from_values(train[name], column)
         counts = np.array(summary.counts), summary.bins(column).counts(test[name])
-        # Later times are outside of the earlier ones, and a model may not read them.
-        only_grows = name == schema.time or part_name(name, "time") in schema.ignore
         distance, p_value = compare_counts(*counts, len(names), group_size)
         description[name] = histogram(*values, column) | {
             "distance": distance,
             "p_value": p_value,
             "moved": distance > limit and p_value < MAX_P_VALUE,
-            "outside": 0.0 if only_grows else share_outside(*values, column),
+            # Later times are always outside of the earlier ones.
+            "outside": 0.0 if name == schema.time else share_outside(*values, column),
         }
     return description
 

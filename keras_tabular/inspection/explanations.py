@@ -76,8 +76,8 @@ def explain(
         plots = plot_data.compute_plots(test, increases)
     plot_data.write_plots(metrics / "plots", plots, test, row_keys(split / "test", schema))
     outside = columns.outside_training(differences, metadata.attribution)
-    update = {"outside_training": outside, "advice": metadata.unread.advice}
-    return evaluation.model_copy(update=update | {"failed_explanations": failures})
+    update = {"outside_training": outside, "failed_explanations": failures}
+    return evaluation.model_copy(update=update)
 
 
 @contextmanager

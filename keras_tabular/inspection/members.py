@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from keras_tabular.evaluation.calibration import scale_by_temperature
 from keras_tabular.inspection.attribution import fold_means
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.scoring.scores import Predictions, score
@@ -38,7 +37,6 @@ def training_deviation(
         picks = rng.multinomial(PICKS, weights)
         counts = rng.multinomial(n_folds - 1, np.full(n_folds, 1 / n_folds))
         y_pred = np.average(np.average(means, axis=0, weights=picks), axis=0, weights=counts)
-        y_pred = scale_by_temperature(y_pred, metadata.temperature)
         scores.append(score(rows._replace(y_pred=y_pred)))
     keys = set.intersection(*map(set, scores))
     return {key: float(np.std([values[key] for values in scores])) for key in sorted(keys)}

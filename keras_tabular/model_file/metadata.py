@@ -60,21 +60,6 @@ class TrainingRows(Section, extra="ignore"):
     disagreement: float | None = None
 
 
-class Unread(Section):
-    """What the model does not read, and what gradient boosting says of other columns.
-
-    Attributes:
-        names: Columns, and parts of datetime columns by `part_name`, that the model does not read
-            although data/schema.yaml declares them as features.
-        message: What only grows with time, and whether the model reads it; empty for nothing.
-        advice: Why it may help to leave out a column, by its name.
-    """
-
-    names: tuple[str, ...] = ()
-    message: str = ""
-    advice: dict[str, str] = Field(default_factory=dict)
-
-
 class Intervals(Section):
     """Prediction intervals of a regression.
 
@@ -109,8 +94,7 @@ class ModelMetadata(Section, extra="ignore"):
         repeats: On which machines the training gives the same bytes.
         class_weights: Weight of each class in the loss, if `train.class_weight` is set.
         categories: The categories that the model knows, for the columns where it knows only some.
-        unread: What the model does not read.
-        calibration: The `temperature` of the probabilities and how it changes the loss.
+        ignore: Columns that `train.ignore` leaves out.
         metric: The value of `evaluate.metric`.
         threshold: The lowest probability that counts as positive, and how it was chosen.
         costs: The costs by which classes are predicted, if there are any.
@@ -128,9 +112,8 @@ class ModelMetadata(Section, extra="ignore"):
     ensemble: Ensemble | None = None
     class_weights: list[float] | None = None
     categories: dict[str, list[str]] = Field(default_factory=dict)
-    unread: Unread = Unread()
+    ignore: tuple[str, ...] = ()
     trained_on: TrainingRows | None = None
-    calibration: dict[str, float] | None = None
     intervals: Intervals | None = None
     metric: str = "auto"
     costs: CostMatrix | None = None
@@ -140,11 +123,6 @@ class ModelMetadata(Section, extra="ignore"):
     table_schema: Schema | None = None
     validate_params: Validate = Validate()
     drift_params: Drift = Drift()
-
-    @property
-    def temperature(self) -> float:
-        """Temperature of the probabilities; 1 if they were not calibrated."""
-        return (self.calibration or {}).get("temperature", 1.0)
 
     @property
     def decision(self) -> Threshold:

@@ -196,23 +196,6 @@ def export_model(model: SavedModel, folder: Path, signature: str) -> dict[str, s
     return inputs
 
 
-def add_temperature(path: Path, temperature: float) -> keras.Model:
-    """Load the model in a file as Keras does, and scale its probabilities by a temperature.
-
-    `evaluation.calibration` chooses the temperature. Powers of probabilities need no logarithm of
-    0. Their layers are a model within the model, since its layers may have the same names.
-    """
-    network = keras.models.load_model(path, safe_mode=True)
-    probabilities = keras.Input(network.output_shape[1:])
-    powers = probabilities ** (1 / temperature)
-    if network.output_shape[-1] == 1:
-        sums = powers + (1 - probabilities) ** (1 / temperature)
-    else:
-        sums = keras.ops.sum(powers, axis=1, keepdims=True)
-    scaled = keras.Model(probabilities, powers / sums, name="temperature")
-    return keras.Model(network.inputs, scaled(network.output), name=network.name)
-
-
 def count_multiply_adds(network: keras.Model) -> float:
     """Count the multiply-adds that take about as long as the prediction of a row."""
     work = 0.0

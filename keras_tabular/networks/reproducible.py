@@ -81,7 +81,7 @@ more if a sum has up to 8,192 products; a float32 has 24.
 
 import math
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from keras_tabular.networks.backend import keras, tf
@@ -105,11 +105,8 @@ def make_reproducible(model: keras.Model) -> keras.Model:
             return OrderedMean(name=layer.name)
         if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
             return ReproducibleDense(layer)
-        name = type(layer).__name__
-        if name in APPROXIMATED_LAYERS:
+        if type(layer).__name__ in APPROXIMATED_LAYERS:
             return Substitute(layer, compile_by_xla(layer.call))
-        if name == "Sum" and layer.axis == [1] and layer.keepdims:  # see `add_temperature`
-            return Substitute(layer, partial(sum_on_grid, axis=1))
         return layer
 
     return keras.models.clone_model(model, clone_function=replace)

@@ -16,7 +16,6 @@ from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.database import row_hashes
 from keras_tabular.core.errors import format_list, quote
 from keras_tabular.model_file.metadata import TrainingRows
-from keras_tabular.prediction.expected_score import ExpectedScore
 from keras_tabular.table.rows import CheckedRows
 
 MAX_UNKNOWN_SHOWN = 5  # unknown categories of a column in the report
@@ -71,7 +70,6 @@ class DriftReport(Section):
     training_rows: int
     limits: Drift
     columns: dict[str, ColumnDrift]
-    expected: ExpectedScore | None = None
 
 
 class RowCounts(NamedTuple):

@@ -14,15 +14,14 @@ import pyarrow as pa
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.cluster import uses_ray
 from keras_tabular.core.database import row_hashes
-from keras_tabular.core.errors import UserError, format_list, quote
-from keras_tabular.core.files import atomic_write, md5_hash
+from keras_tabular.core.errors import UserError, quote
+from keras_tabular.core.files import atomic_write
 from keras_tabular.model_file.metadata import ModelMetadata, read_metadata
 from keras_tabular.table import csv
 from keras_tabular.table.excel import is_excel
-from keras_tabular.table.json_lines import is_log, read_answers
 from keras_tabular.table.parquet import part_paths, read_parts
 from keras_tabular.table.rows import parse_rows, text_columns
-from keras_tabular.table.source import check_columns, is_csv, is_json
+from keras_tabular.table.source import check_columns, is_csv
 
 MODEL = Path("models/model.keras")  # the model that `dvc repro` writes
 SUFFIXES = {b"\x1f\x8b": ".gz", b"PK": ".xlsx"}  # by the first bytes of a file
@@ -36,7 +35,7 @@ def parse_model_and_rows(parser: ArgumentParser) -> Namespace:
     """
     parser.add_argument("files", metavar="FILE", nargs="*", type=Path,
         help="the model (a .keras file; optional), then the rows (a .csv, .xlsx, .ods, .jsonl or "
-        ".parquet file, or the folder of a log of answers; default: stdin)")  # fmt: skip
+        ".parquet file; default: stdin)")  # fmt: skip
     parser.add_argument("--model", metavar="FILE", type=Path, default=MODEL,
         help="the model, a .keras file; default: %(default)s")  # fmt: skip
     args = parser.parse_args()
@@ -72,38 +71,36 @@ def scratch_folder() -> TemporaryDirectory[str]:
 
 
 @contextmanager
-def open_rows(args: Namespace, content: bytes, schema: Schema) -> Iterator[Path]:
-    """Yield the file of rows, the folder of a log of answers, or a copy of stdin or a pipe.
-
-    Warnings count the lines of a log that cannot be read and the rows that another model answered.
+def open_rows(file: Path, schema: Schema) -> Iterator[Path]:
+    """Yield the file of rows, or a copy of stdin ("-") or a pipe, which can be read repeatedly.
 
     Args:
-        args: Result of `parse_model_and_rows`.
-        content: Content of the model's file.
-        schema: The schema in it.
+        file: The argument of a command.
+        schema: The schema of the model.
 
     Raises:
-        UserError: The file cannot be opened, a log has no answers, or the schema skips a row.
+        UserError: The file cannot be opened, or the schema skips a row.
     """
-    with seekable_file(args.rows) as file:
-        if is_json(file) and is_log(file):
-            models = Counter(answer and answer.model for *_, answer in read_answers(file))
-            if incomplete := models.pop(None, 0):
-                problem = "incomplete or invalid lines of the log"
-                print(f"warn: {problem}: {incomplete:,} skipped", file=sys.stderr)
-            if not models:
-                raise UserError(f"{file}: expected .jsonl files with answers, got none")
-            md5 = md5_hash(content)
-            other_models = [
-                f"{count:,} by {model[0] or 'no version'} (md5 {model[1]})"
-                for model, count in models.items()
-                if model and model[1] != md5
-            ]
-            if other_models:
-                message = f"some rows were answered by other models than {args.model}"
-                print(f"warn: {message}: {format_list(other_models)}", file=sys.stderr)
+    if file.is_file():
         check_skipped_lines(file, schema)
         yield file
+        return
+    try:
+        content = sys.stdin.buffer if str(file) == "-" else file.open("rb")
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}") from None
+    with content, scratch_folder() as folder:
+        start = content.read(2)
+        suffix = SUFFIXES.get(start, ".jsonl" if start.startswith(b"{") else "")
+        copy = Path(folder, f"stdin{suffix}")
+        with atomic_write(copy) as partial, partial.open("wb") as target:
+            target.write(start)
+            shutil.copyfileobj(content, target)
+        try:
+            check_skipped_lines(copy, schema)
+            yield copy
+        except UserError as error:
+            raise UserError(str(error).replace(str(copy), str(display_path(file)))) from None
 
 
 def check_skipped_lines(file: Path, schema: Schema) -> None:
@@ -123,35 +120,8 @@ def check_skipped_lines(file: Path, schema: Schema) -> None:
             raise UserError(f"{place}: {problem}. {advice}.")
 
 
-@contextmanager
-def seekable_file(file: Path) -> Iterator[Path]:
-    """Yield the file or folder, or a copy of stdin ("-") or a pipe, which can be read repeatedly.
-
-    Raises:
-        UserError: The file cannot be opened.
-    """
-    if file.is_file() or file.is_dir():
-        yield file
-        return
-    try:
-        content = sys.stdin.buffer if str(file) == "-" else file.open("rb")
-    except OSError as error:
-        raise UserError(f"{file}: {error.strerror}") from None
-    with content, scratch_folder() as folder:
-        start = content.read(2)
-        suffix = SUFFIXES.get(start, ".jsonl" if start.startswith(b"{") else "")
-        copy = Path(folder, f"stdin{suffix}")
-        with atomic_write(copy) as partial, partial.open("wb") as target:
-            target.write(start)
-            shutil.copyfileobj(content, target)
-        try:
-            yield copy
-        except UserError as error:
-            raise UserError(str(error).replace(str(copy), str(display_path(file)))) from None
-
-
 def display_path(file: Path) -> Path:
-    """Return the path by which messages name an argument of `seekable_file`."""
+    """Return the path by which messages name an argument of `open_rows`."""
     return Path("stdin") if str(file) == "-" else file
 
 

@@ -121,8 +121,7 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
             case "datetime":
                 first = summary.min // dates.SECONDS_PER_DAY * dates.SECONDS_PER_DAY
                 by_part = summarize_dates(parts, column, first)
-                parts_read = [p for p in by_part if part_name(name, p) not in schema.ignore]
-                varying = [p for p in parts_read if by_part[p].max > by_part[p].min] or ["time"]
+                varying = [p for p in by_part if by_part[p].max > by_part[p].min] or ["time"]
                 statistics.dates[name] = Date(round(summary.mean), first, tuple(varying))
                 for part in varying:
                     scaling = Scaling.from_summary(by_part[part], train.normalization)

@@ -116,14 +116,9 @@ class Evaluation(Section):
         reaches_rule: Whether the threshold reaches the recall or precision of its rule.
         predicted_positives: If a rule has chosen the threshold, the number of independent rows that
             are predicted as positive, by row set.
-        calibration: The temperature of the probabilities, see `calibration.choose_temperature`;
-            empty for a regression.
-        expected_accuracy_error: Accuracy of the test rows minus their expected accuracy, which is
-            the mean of `Task.expected_scores`; None for a regression, or with too few test rows.
         interval_coverage: Coverage of the prediction intervals, if the model has any.
         equal_rows: Rows that are equal to rows of the training, by row set.
         outside_training: Share of the test rows outside the training values, by column.
-        advice: Advice of the training about columns, see `Unread`.
         training_deviation: Standard deviation of the scores of the test rows between trainings
             that differ in their seed, by metric; empty if the model has a single network.
         classes_not_found: Classes with a recall of 0 on the test rows.
@@ -142,12 +137,9 @@ class Evaluation(Section):
     baseline_thresholds: dict[str, float] = Field(default_factory=dict)
     reaches_rule: bool = True
     predicted_positives: dict[str, float] = Field(default_factory=dict)
-    calibration: dict[str, float] = Field(default_factory=dict)
-    expected_accuracy_error: Difference | None = None
     interval_coverage: IntervalCoverage | None = None
     equal_rows: dict[str, EqualRows] = Field(default_factory=dict)
     outside_training: dict[str, float] = Field(default_factory=dict)
-    advice: dict[str, str] = Field(default_factory=dict)
     training_deviation: dict[str, float] = Field(default_factory=dict)
     classes_not_found: tuple[str, ...] = ()
     failed_explanations: dict[str, str] = Field(default_factory=dict)

@@ -61,8 +61,8 @@ def is_parquet(file: Path) -> bool:
 
 
 def is_json(file: Path) -> bool:
-    """Return whether a file is JSON lines, by its name, or a folder, which is a log of answers."""
-    return bool(JSON_SUFFIXES & set(file.suffixes[-2:])) or file.is_dir()
+    """Return whether a file is JSON lines, by its name."""
+    return bool(JSON_SUFFIXES & set(file.suffixes[-2:]))
 
 
 def is_csv(file: Path) -> bool:
@@ -187,26 +187,25 @@ def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Locate:
     Args:
         name: Name of the file in messages, if there is one file and its path means nothing.
     """
-    places = enumerate((file, *place) for file in files for place in _row_places(file, dialect))
+    places = enumerate((file, place) for file in files for place in _row_places(file, dialect))
 
     @cache
     def locate(number: int) -> str:
-        file, path, place = next(place for row, place in places if row == number)
-        displayed = Path(name, path.relative_to(file)) if name else path
-        return f"{displayed}, {'row' if is_parquet(path) or is_excel(path) else 'line'} {place}"
+        file, place = next(place for row, place in places if row == number)
+        return f"{name or file}, {'row' if is_parquet(file) or is_excel(file) else 'line'} {place}"
 
     return locate
 
 
 def row_lines(file: Path, dialect: Dialect) -> np.ndarray:
     """Return the line of each row of a file, or its number in a Parquet file: int64, (rows,)."""
-    return np.fromiter((place for _, place in _row_places(file, dialect)), np.int64)
+    return np.fromiter(_row_places(file, dialect), np.int64)
 
 
-def _row_places(file: Path, dialect: Dialect) -> Iterable[tuple[Path, int]]:
-    """Return the file and the line in which each row begins, or its number in a Parquet file."""
+def _row_places(file: Path, dialect: Dialect) -> Iterable[int]:
+    """Return the line in which each row begins, or its number in a Parquet file."""
     if is_parquet(file):
-        return ((file, row) for row in range(pq.read_metadata(file).num_rows))
+        return range(pq.read_metadata(file).num_rows)
     if is_json(file):
-        return ((path, line) for path, line, _ in json_lines.read_objects(file))
-    return ((file, line) for line, _ in islice(csv.read_records(file, dialect), 1, None))
+        return (line for line, _ in json_lines.read_objects(file))
+    return (line for line, _ in islice(csv.read_records(file, dialect), 1, None))

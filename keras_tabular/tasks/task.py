@@ -171,21 +171,6 @@ class Task:
         """
         return (self.predicted_classes(y_pred, threshold) == y).astype(np.float64)
 
-    def expected_scores(
-        self, y_pred: np.ndarray, threshold: Threshold, class_weights: Sequence[float] | None
-    ) -> np.ndarray:
-        """Return the probability that the predicted class is right: float64, shape (rows,).
-
-        With weighted classes, a model predicts the probabilities in a table with other shares of
-        the classes, so they are divided by the weights. A regression has no such probability.
-
-        Args:
-            class_weights: Weight of each class in the loss; None if all count alike.
-        """
-        predicted = self.predicted_classes(y_pred, threshold)
-        probabilities = self.probabilities(y_pred) / (class_weights or 1)
-        return probabilities[np.arange(len(predicted)), predicted] / probabilities.sum(axis=1)
-
     def prediction_columns(
         self, y_pred: np.ndarray, threshold: Threshold, ends: np.ndarray | None = None
     ) -> dict[str, "pa.Array"]:

@@ -266,7 +266,7 @@ def build_metadata(
         ensemble=combination,
         class_weights=class_weights if setup.train.class_weight else None,
         categories=statistics.vocabularies,
-        unread=setup.unread,
+        ignore=setup.train.ignore,
     )
 
 

@@ -72,7 +72,7 @@ class OutOfFold(NamedTuple):
 
     @property
     def unseen(self) -> FoldPredictions:
-        """The predictions by which a threshold, a temperature and intervals are chosen."""
+        """The predictions by which a threshold and intervals are chosen."""
         return self.forward_chaining or self.cross_validation
 
     def write(self, folder: Path, part_rows: Sequence[int]) -> None:

@@ -9,10 +9,8 @@ import numpy as np
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Train
 from keras_tabular.core.errors import UserError
-from keras_tabular.model_file.metadata import Unread
 from keras_tabular.networks.backend import keras
 from keras_tabular.preprocessing.features import ColumnSample
-from keras_tabular.preprocessing.growing import find_unread
 from keras_tabular.preprocessing.layers import category_positions
 from keras_tabular.table.parquet import count_rows
 from keras_tabular.training import dataset
@@ -51,8 +49,7 @@ class Setup:
         build: Builds the layers of a network. It is pickled by its name.
 
     Attributes:
-        schema: The table, whose `ignore` also has what the model does not read.
-        unread: What the model does not read, although the given schema declares it as features.
+        schema: The table, whose `ignore` also has `train.ignore`.
         train: The parameters, with a value for every `auto`.
         task: What the model predicts.
         y: Labels of the training rows, float64, shape (rows, 1).
@@ -69,16 +66,12 @@ class Setup:
 
     def __init__(self, tables: Sequence[Path], schema: Schema, train: Train, build: Build) -> None:
         folder, *validation = tables
-        keys, self.unread = read_fold_keys(folder), Unread(names=train.ignore)
-        if keys and keys[0].dtype.kind == "f":  # rows were split by time
-            self.unread = find_unread(folder, schema.without(train.ignore), train)
-        schema = schema.without(self.unread.names)
+        schema, keys = schema.without(train.ignore), read_fold_keys(folder)
         sizes, possible = count_rows(folder), possible_folds(folder)
         task = schema.learning_task
         params = train.resolve_auto(sum(sizes), task, len(schema.features), possible)
         self.schema, self.train, self.task = schema, params, task
-        # A worker that gets this object does not find again what the model does not read.
-        self._arguments = tables, schema, params.model_copy(update={"growing": "keep"}), build
+        self._arguments = tables, schema, params, build
 
         labels = dataset.read_labels(folder, schema)
         self.y, self.weight = labels
@@ -137,9 +130,9 @@ class Setup:
         return FoldRows(learnt_parts, held_out_parts, numbers, y, weight)
 
     def summary(self) -> str:
-        """Format the number of rows, the networks of each architecture, and what is not read."""
+        """Format the number of rows, and the number of networks of each architecture."""
         counts = [f"{m.count * self.train.folds} of {m.network}" for m in self.train.members]
-        return f"{len(self.y)} rows: {', '.join(counts)}. {self.unread.message}".rstrip(". ")
+        return f"{len(self.y)} rows: {', '.join(counts)}"
 
     def losses(self, y: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """Compute the loss of each row by which networks are chosen: see `Task.row_losses`."""

@@ -4,7 +4,6 @@ import pytest
 
 from benchmarks import drift
 from benchmarks.leaks import measure_copies, measure_innocent_columns, measure_near_copies
-from benchmarks.thresholds import measure_confidence
 from benchmarks.verdicts import CASES, count_verdicts
 from keras_tabular.scoring import uncertainty
 from tests.commands import call_main
@@ -31,15 +30,12 @@ def test_verdicts_are_rarely_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_leaks_are_found_and_confident_thresholds_rarely_miss() -> None:
+def test_leaks_are_found() -> None:
     for measurements in (measure_copies(2), measure_innocent_columns(4), measure_near_copies(2)):
         assert all(measurement.is_kept for measurement in measurements)
-    missed = [each.share for each in measure_confidence(20) if each.name.endswith("missed")]
-    assert sum(missed) / len(missed) <= 0.05
 
 
 @pytest.mark.slow
 def test_drift_is_found_and_alarms_are_rarely_false() -> None:
     assert all(measurement.share <= 0.2 for measurement in drift.measure_false_alarms(10))
     assert all(measurement.is_kept for measurement in drift.measure_power(40))
-    assert all(measurement.share >= 0.85 for measurement in drift.measure_expected_accuracy(40))

@@ -1,6 +1,5 @@
 """New rows are compared with the summaries of the training rows in the model's file."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_tabular.scoring.evaluation import Score
 from tests.commands import call_command
-from tests.pages import Page
-from tests.projects import change_settings, read_json, read_scores, run_stages
+from tests.projects import change_settings, read_json, run_stages
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +54,7 @@ def test_rows_that_the_last_run_had_are_left_out(workspace: Path) -> None:
     assert read_json(workspace / "drift.json")["columns"]["Glucose"]["distance"] > 0.8
     assert "Drift: pass: no row is new\n" in call_command(workspace, "drift", table, *options)
     pd.concat([rows, rows.head(1)]).to_csv(new, index=False)
-    output = call_command(workspace, "drift", new, *options, "--expected-score")
+    output = call_command(workspace, "drift", new, *options)
     assert output.startswith("1 rows of new.csv that are not in data/ingested")
     assert "Drift: pass: no column has drifted; " in output
     assert " differ by more than 0.1, which may be chance" in output
@@ -86,20 +83,6 @@ def test_a_file_without_rows_is_an_error(model_folder: Path, training_rows: pd.D
         call_command(model_folder, "drift", "m.keras", "none.csv")
 
 
-def test_lines_of_a_log_that_cannot_be_read_are_skipped(
-    model_folder: Path, training_rows: pd.DataFrame
-) -> None:
-    rows = training_rows.astype(object).where(training_rows.notna(), None).to_dict("records")
-    rows[-1]["Outcome"] = "\ud800"  # a lone surrogate, which UTF-8 cannot encode
-    answer = {"model": {"version": None, "md5": "0" * 32}, "answer": {}}
-    lines = [json.dumps(answer | {"inputs": row}).encode() for row in rows]
-    lines.append(lines[-1].replace(rb"\ud800", b"\xed\xa0\x80"))
-    (model_folder / "log.jsonl").write_bytes(b"\n".join(lines))
-    output = call_command(model_folder, "drift", "m.keras", "log.jsonl")
-    assert f"{len(rows) - 1} rows of log.jsonl compared with" in output
-    assert "warn: incomplete or invalid lines of the log: 2 skipped\n" in output
-
-
 def test_a_new_category_is_named_and_later_dates_are_only_a_warning(
     trained_project: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -115,40 +98,3 @@ def test_a_new_category_is_named_and_later_dates_are_only_a_warning(
     output = call_command(project, "drift", file, "-o", page, exit_code=1)
     assert "unknown category 50.0% (training 0.0%): Velo Express" in output
     assert "Velo Express" in page.read_text()
-
-
-def test_probabilities_imply_an_accuracy(workspace: Path, model_folder: Path) -> None:
-    """A row with an invalid cell is left out, and another model is not compared with this run."""
-    probability = pd.read_parquet(workspace / "data/predictions")["probability_1"]
-    rows = pd.read_parquet(workspace / "data/split/test").drop(columns="Outcome").astype(str)
-    rows.loc[0, "Age"] = "old"
-    rows.to_csv(workspace / "new.csv", index=False)
-    options = ("new.csv", "--expected-score", "--json", "drift.json")
-    output = call_command(workspace, "drift", *options)
-    expected = read_json(workspace / "drift.json")["expected"]
-    correct, evaluation = np.maximum(probability, 1 - probability)[1:], read_scores(workspace)
-    error = evaluation.expected_accuracy_error
-    assert error
-    assert expected["value"] == pytest.approx(correct.mean() + error.value, abs=2e-6)
-    assert expected["interval"][0] < expected["value"] < expected["interval"][1] < 1
-    assert expected["left_out"] == 1
-    score = evaluation.score("test", "accuracy")
-    assert score
-    assert error.value == pytest.approx(
-        score.value - np.maximum(probability, 1 - probability).mean(), abs=2e-6
-    )
-    assert Score.model_validate(expected["test"]) == score
-    assert f"Expected accuracy: {expected['value']:.3f} (95% CI " in output
-    assert f"; test rows: {score.value:.3f} (95% CI " in output
-    assert "1 rows cannot be predicted" in output
-    assert "Expected accuracy: " in Page((workspace / "drift.html").read_text()).text
-
-    call_command(workspace, "drift", model_folder / "m.keras", *options)
-    alone = read_json(workspace / "drift.json")["expected"]
-    assert alone.keys() == {"value", "left_out"}
-
-
-def test_predictions_of_a_regression_imply_no_error(trained_project: Callable[[str], Path]) -> None:
-    rows = "data/split/test/part-00000.parquet"
-    with pytest.raises(SystemExit, match="expected a model of classes"):
-        call_command(trained_project("mixed_regression"), "drift", rows, "--expected-score")

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from keras_tabular.config.schema import load_schema
-from keras_tabular.evaluation.calibration import scale_by_temperature
 from tests.commands import call_command, run_command
 from tests.helpers import PROJECT
 from tests.projects import change_settings, copy_project, read_scores, run_stages
@@ -68,20 +67,19 @@ def test_test_rows_get_the_predictions_that_evaluate_scored(
         assert coverage.mean_width == pytest.approx((high - low).mean(), rel=1e-5)
 
 
-def test_a_temperature_and_a_threshold_are_in_the_saved_model_and_in_all_scores(
+def test_a_threshold_is_in_the_saved_model_and_in_all_scores(
     binary_project: Path, tmp_path: Path
 ) -> None:
     folder = copy_project(binary_project, tmp_path / "project")
-    before, scores = read_scored_outputs(folder), read_scores(folder)
-    change_settings(folder, evaluate={"temperature": 2, "threshold": {"recall": 0.95}})
+    scores = read_scores(folder)
+    change_settings(folder, evaluate={"threshold": {"recall": 0.95}})
     run_stages(folder, first="calibrate", last="evaluate")
-    after, cooler = read_scored_outputs(folder), read_scores(folder)
-    np.testing.assert_allclose(after, scale_by_temperature(before, 2.0), atol=1e-6)
-    assert cooler.calibration == {"temperature": 2.0}
+    changed = read_scores(folder)
+    assert set(changed.predicted_positives) == {"test", "cross_validation"}
     for rows in ("test", "cross_validation"):
-        assert cooler.value(rows, "loss") != scores.value(rows, "loss")
-        assert cooler.value(rows, "roc_auc") == scores.value(rows, "roc_auc")
-    recall, threshold = cooler.value("cross_validation", "recall"), cooler.threshold
+        assert changed.value(rows, "recall") != scores.value(rows, "recall")
+        assert changed.value(rows, "loss") == scores.value(rows, "loss")
+    recall, threshold = changed.value("cross_validation", "recall"), changed.threshold
     assert recall
     assert recall >= 0.85  # the threshold of each row is chosen on other folds
     assert threshold

@@ -1,6 +1,5 @@
 """A labelled file gets the scores that the stage `evaluate` gives the same rows."""
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -9,10 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from keras_tabular.config.sections import Validate
-from keras_tabular.evaluation.labelled_file import find_labels
-from tests.commands import call_command, check_output, run_command, start_command
-from tests.helpers import BINARY, PROJECT, build_schema
+from tests.commands import call_command, run_command
+from tests.helpers import BINARY, PROJECT
 from tests.projects import (
     change_settings,
     copy_project,
@@ -130,133 +127,3 @@ def test_evaluate_scores_files_of_data_tests_and_the_gate_limits_them(
         change_settings(workspace, evaluate={"tests": [name, "newer.csv"]})
         with pytest.raises(SystemExit, match=message):
             run_stages(workspace, "evaluate")
-
-
-@pytest.fixture
-def answered(binary_project: Path, tmp_path: Path) -> pd.DataFrame:
-    """Rows with their target; a log of two days and a copy of the model are in `tmp_path`.
-
-    The first five rows were answered twice. Each day ends with an incomplete line, as if the server
-    had been killed.
-    """
-    shutil.copy(binary_project / "models/model.keras", tmp_path / "m.keras")
-    frame = pd.read_csv(binary_project / "data/raw/t.csv", dtype={"zip/code": str})[:60]
-    rows = json.loads(frame.drop(columns="y").to_json(orient="records", double_precision=15))
-    outdated = [row | {"cast": 0.0} for row in rows[:5]]
-    for day, inputs in (("27", outdated + rows[5:40]), ("28", rows[:5] + rows[40:])):
-        lines = [log_line(f"2026-11-{day}T10:00:00.000000Z", row) for row in inputs]
-        (tmp_path / "answers").mkdir(exist_ok=True)
-        (tmp_path / f"answers/2026-11-{day}.jsonl").write_text("".join(lines) + lines[0][:-10])
-    return pd.concat([frame[5:40], frame[:5], frame[40:]])
-
-
-def log_line(time: str, row: dict[str, Any]) -> str:
-    """Return a line of a server's log."""
-    model = {"version": "v1.0.0", "md5": "0" * 32}
-    return json.dumps({"time": time, "model": model, "inputs": row, "answer": {}}) + "\n"
-
-
-def test_labels_that_come_later_are_joined_by_a_key(answered: pd.DataFrame, tmp_path: Path) -> None:
-    """The scores are those of the labelled rows, of a log, of one file of a log, and of a CSV."""
-    table = answered[["id", "y"]].assign(seen="later")[::-1]
-    table.loc[table["id"] >= 50, "y"] = None  # an outcome that is not known yet
-    table = table[table["id"] != 7]
-    table.to_csv(tmp_path / "labels.csv", index=False)
-    table.to_json(tmp_path / "labels.jsonl", orient="records", lines=True)
-    table.to_parquet(tmp_path / "labels.parquet")
-    labelled = answered[(answered["id"] < 50) & (answered["id"] != 7)]
-    labelled.to_csv(tmp_path / "labelled.csv", index=False)
-    answered.drop(columns="y").to_csv(tmp_path / "rows.csv", index=False)
-    days = (path.read_text() for path in sorted(tmp_path.glob("answers/*")))
-    (tmp_path / "days.jsonl").write_text("\n".join(days))
-
-    expected, _ = score(tmp_path, "m.keras", "labelled.csv")
-    repeated = "5 of 65 rows are left out, because a later row has the same id"
-    for file, labels, warnings in (
-        ("rows.csv", "labels.parquet", ["11 of 60 rows have no label"]),
-        ("answers", "labels.csv", ["11 of 65 rows have no label", repeated]),
-        ("days.jsonl", "labels.jsonl", ["11 of 65 rows have no label", repeated]),
-    ):
-        scores, output = score(tmp_path, "m.keras", file, "--labels", labels, "--key", "id")
-        assert (scores["scores"], scores["warnings"]) == (expected["scores"], warnings)
-        is_log = file != "rows.csv"
-        assert ("incomplete or invalid lines of the log: 2 skipped\n" in output) == is_log
-        assert (f"than m.keras: 65 by v1.0.0 (md5 {'0' * 32})\n" in output) == is_log
-
-
-@pytest.mark.parametrize(
-    ("labels", "place"),
-    [
-        ("id,y\n1,pos\n01,neg\n2,pos\n1,neg\n", r"s\.csv, line 5, column id: .*'1'"),
-        ("id,y\n1,pos\n2,maybe\n", r"s\.csv, line 3, column y: .*'maybe'"),
-        ("id,y\n001,pos\n2,\n", r"s\.csv: the texts in column id are not those of any row of"),
-        ("patient,y\n1,pos\n", r"s\.csv, line 1: .* missing: id"),
-        ("id,y\n59,pos\n", r"answers/2026-11-28\.jsonl, line 27, column flag: "),
-    ],
-)
-def test_wrong_labels_are_named_with_their_line(
-    answered: pd.DataFrame, tmp_path: Path, labels: str, place: str
-) -> None:
-    (tmp_path / "s.csv").write_text(labels)
-    with (tmp_path / "answers/2026-11-28.jsonl").open("a") as file:
-        row = json.loads(answered[-1:].to_json(orient="records"))[0] | {"flag": "maybe"}
-        file.write("\n" + log_line("2026-11-28T11:00:00.000000Z", row))
-    with pytest.raises(SystemExit, match=place):
-        score(tmp_path, "m.keras", "answers", "--labels", "s.csv", "--key", "id")
-
-
-@pytest.mark.parametrize("policy", ["drop", "error", "warn"])
-@pytest.mark.parametrize(
-    ("task", "missing", "labels"),
-    [("multiclass", "NA", "1,a\n2,NA\n3,\n"), ("regression", -1, "1,0.5\n2,-1.0\n3,\n")],
-)
-def test_a_declared_missing_value_is_no_label(
-    task: str, missing: Any, labels: str, policy: Any, tmp_path: Path
-) -> None:
-    (tmp_path / "rows.csv").write_text("x,id\n0.5,2\n1.5,3\n2.5,1\n")
-    (tmp_path / "labels.csv").write_text(f"id,y\n{labels}")
-    files = tmp_path / "rows.csv", tmp_path / "labels.csv"
-    schema, policies = build_schema(task, missing), Validate(missing_target=policy)
-    schema = schema.model_copy(update={"ignore": ("id",)})
-    joined = find_labels(*files, "id", schema, policies)
-    assert (joined.positions, joined.warnings) == ({2: 0}, ["2 of 3 rows have no label"])
-
-
-def test_labels_may_come_from_a_pipe(
-    answered: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A message about the labels names the pipe. The rows cannot also come from stdin."""
-    answered.drop(columns="y").to_csv(tmp_path / "rows.csv", index=False)
-    answered[["id", "y"]].to_csv(tmp_path / "labels.csv", index=False)
-    (tmp_path / "wrong.csv").write_text("id,label\n")
-    check_output(tmp_path, "mkfifo", "p", "q")
-
-    def score_rows(rows: str, labels: str, stdin: str = "", exit_code: int = 0) -> str:
-        monkeypatch.setattr("sys.stdin", (tmp_path / stdin).open() if stdin else None)
-        arguments = ("m.keras", rows, "--key", "id", "--labels", labels)
-        return call_command(tmp_path, "score", *arguments, exit_code=exit_code)
-
-    def fill_pipes(commands: str) -> None:
-        start_command(tmp_path, "bash", "-c", commands)
-
-    expected = score_rows("rows.csv", "labels.csv")
-    assert expected.startswith("60 rows of rows.csv\n")
-    assert score_rows("rows.csv", "-", stdin="labels.csv") == expected
-    fill_pipes("cat rows.csv > p & cat labels.csv > q")
-    assert score_rows("p", "q") == expected.replace("rows.csv", "p")
-    with pytest.raises(SystemExit, match=r"^error: stdin, line 1: "):
-        score_rows("rows.csv", "-", stdin="wrong.csv")
-    fill_pipes("cat wrong.csv > q")
-    with pytest.raises(SystemExit, match=r"^error: q, line 1: "):
-        score_rows("rows.csv", "q")
-    both = score_rows("-", "-", stdin="labels.csv", exit_code=2)
-    assert "the rows and --labels cannot both come from stdin" in both
-
-
-def test_a_folder_without_answers_is_no_log(project: Path, tmp_path: Path) -> None:
-    (tmp_path / "2026-11-28.jsonl").touch()
-    (tmp_path / "2026-11-28.jsonl~").write_text(log_line("2026-11-28T10:00:00.000000Z", {}))
-    with pytest.raises(SystemExit, match=r"expected \.jsonl files with answers, got none"):
-        score(project, tmp_path)
-    with pytest.raises(SystemExit, match="2"):  # a key without labels
-        score(project, tmp_path, "--key", "Age")

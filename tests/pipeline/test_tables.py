@@ -18,6 +18,7 @@ from tests.projects import (
     change_settings,
     create_project,
     read_gate,
+    read_json,
     read_scores,
     run_stages,
 )
@@ -170,19 +171,6 @@ def test_rows_that_fail_a_check_stop_validate_or_are_dropped(
     assert (len(valid), len(rejected)) == (600 - len(places), len(places))
 
 
-def test_a_threshold_with_confidence_that_no_row_reaches_is_a_warning(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = create_project(tmp_path, make_mixed_table("binary")[:200])
-    rule = {"precision": 0.99, "confidence": 0.95}
-    change_settings(folder, train=SHORT_TRAINING | {"folds": 3}, evaluate={"threshold": rule})
-    run_stages(folder)
-    assert "warn: no threshold reaches the rule" in capsys.readouterr().out
-    scores = read_scores(folder)
-    assert not scores.reaches_rule
-    assert set(scores.predicted_positives) == {"test", "cross_validation"}
-
-
 def test_a_column_that_is_declared_and_ignored_is_checked_but_not_used(tmp_path: Path) -> None:
     """New rows need not have this column. It may be part of a slice."""
     frame = make_mixed_table("binary").drop(columns="id")
@@ -202,6 +190,19 @@ def test_a_column_that_is_declared_and_ignored_is_checked_but_not_used(tmp_path:
     page = (folder / "report.html").read_text()
     assert page.count("not read") == page.count("high; leak from 1") == 1
     frame.drop(columns="leak").to_csv(folder / "new.csv", index=False)
+    for command, *options in (["predict", "-o", "predictions.csv"], ["drift"], ["score"]):
+        call_command(folder, command, "new.csv", *options)
+
+
+def test_train_ignore_leaves_out_a_column(tmp_path: Path) -> None:
+    """New rows need not have this column."""
+    frame = make_mixed_table("binary")
+    folder = create_project(tmp_path, frame)
+    change_settings(folder, train=SHORT_TRAINING | {"ignore": ["count"]})
+    run_stages(folder)
+    steps = read_json(folder / "metrics/networks.json")["columns"]
+    assert steps.keys() == {"cast", "colour", "zip/code", "flag"}
+    frame.drop(columns="count").to_csv(folder / "new.csv", index=False)
     for command, *options in (["predict", "-o", "predictions.csv"], ["drift"], ["score"]):
         call_command(folder, command, "new.csv", *options)
 

@@ -1,6 +1,5 @@
-"""A threshold and a temperature are chosen on predictions for rows that were not learnt from."""
+"""A threshold is chosen on predictions for rows that were not learnt from."""
 
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -10,66 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from scipy.special import softmax
+from scipy.special import expit
 
 from keras_tabular.config.sections import Evaluate
 from keras_tabular.config.thresholds import ThresholdRule
 from keras_tabular.evaluation import calibration
-from keras_tabular.evaluation.calibration import UnseenRows, choose_threshold, scale_by_temperature
+from keras_tabular.evaluation.calibration import UnseenRows, choose_threshold
 from keras_tabular.evaluation.intervals import fit_intervals
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.scoring.scores import Predictions
 from keras_tabular.table.parquet import write_parts
-from keras_tabular.tasks.task import Task
 from keras_tabular.training.out_of_fold import FoldPredictions, OutOfFold
 from tests.helpers import BINARY, build_arrow_schema, build_schema
 
-ROWS = 2000
 RNG = np.random.default_rng(0)
-FOLD = np.arange(ROWS) % 5
-
-
-def draw_predictions(task: str, factor: float) -> Predictions:
-    """Draw classes, and predict them with probabilities whose logits are multiplied by a factor."""
-    logits = RNG.normal(size=(ROWS, 3 if task == "multiclass" else 1)) * 1.5
-    if task == "binary":
-        logits = np.column_stack([np.zeros(ROWS), logits])
-    true, predicted = (softmax(scale * logits, axis=1) for scale in (1, factor))
-    y = (RNG.random((ROWS, 1)) > true.cumsum(axis=1)).sum(axis=1).astype(float)
-    predicted = predicted[:, 1:] if task == "binary" else predicted
-    learning_task = build_schema(task).learning_task
-    return Predictions(learning_task, y, predicted.astype(np.float32), np.ones(ROWS))
-
-
-@pytest.mark.parametrize("task", ["binary", "multiclass"])
-@pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
-def test_the_temperature_is_the_factor_of_the_logits(task: str, factor: float) -> None:
-    predictions = draw_predictions(task, factor)
-    chosen = calibration.choose_temperature(predictions, FOLD)
-    temperature = chosen["temperature"]
-    assert temperature == pytest.approx(factor, rel=0.15 if factor != 1 else 0)
-    assert (chosen["loss_change_high"] < 0) == (factor != 1)
-    scaled = scale_by_temperature(predictions.y_pred, temperature)
-    assert scaled.dtype == np.float32
-    np.testing.assert_array_equal(scaled.argmax(axis=1), predictions.y_pred.argmax(axis=1))
-    assert scale_by_temperature(np.array([[0.0], [1.0]]), 2.0).tolist() == [[0.0], [1.0]]
-
-
-@pytest.mark.parametrize("towards", [-np.inf, np.inf])
-def test_the_first_of_equally_good_temperatures_is_chosen_on_every_cpu(
-    towards: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The losses of two temperatures differ only in the last bits, in either direction."""
-    row_losses, directions = Task.row_losses, cycle([-towards, towards])
-
-    def losses_of_a_cpu(*arguments: Any) -> np.ndarray:
-        return np.nextafter(row_losses(*arguments), next(directions))
-
-    monkeypatch.setattr(Task, "row_losses", losses_of_a_cpu)
-    monkeypatch.setattr(calibration, "TEMPERATURES", np.array([2.0, np.nextafter(2.0, 3)]))
-    chosen = calibration.choose_temperature(draw_predictions("binary", 2.0), FOLD)
-    assert chosen["temperature"] == 2.0
-
 
 RULES: list[dict[str, Any]] = [
     *({"best": name} for name in ("accuracy", "balanced_accuracy", "f1")),
@@ -127,8 +80,7 @@ def test_a_number_is_used_as_it_is_and_a_rule_has_one_key() -> None:
     for rule, threshold in ((0.3, 0.3), (precise, 0.55)):
         rows = build_predictions(y, probability, np.ones(2))
         assert choose_threshold(rule, rows)[0] == pytest.approx(threshold)
-    two_keys = [{"best": "f1", "recall": 0.9}, {"best": "f1", "confidence": 0.95}]
-    for wrong in (*two_keys, {}, {"recall": 1.5}, 1.0):
+    for wrong in ({"best": "f1", "recall": 0.9}, {}, {"recall": 1.5}, 1.0):
         with pytest.raises(ValidationError):
             Evaluate.model_validate({"threshold": wrong})
 
@@ -142,52 +94,26 @@ def test_the_threshold_separates_neighbours_of_float32() -> None:
 
 
 def test_a_cross_fitted_threshold_is_chosen_on_the_other_folds() -> None:
-    rows, rule = draw_predictions("binary", 1.0), ThresholdRule(precision=0.7)
-    cross_fitted = calibration.cross_fit(rule, rows, FOLD)
+    probability, fold = expit(1.5 * RNG.normal(size=2000)), np.arange(2000) % 5
+    is_positive = (RNG.random(2000) < probability).astype(float)
+    rows = build_predictions(is_positive, probability, np.ones(2000))
+    rule = ThresholdRule(precision=0.7)
+    cross_fitted = calibration.cross_fit(rule, rows, fold)
     for number in range(5):
-        is_in_fold = np.isin(FOLD, number)
+        is_in_fold = fold == number
         threshold, _ = choose_threshold(rule, rows.select(~is_in_fold))
         in_fold = cross_fitted.select(is_in_fold)
         assert np.unique(in_fold.threshold).tolist() == [threshold]
         np.testing.assert_array_equal(
             in_fold.predicted_classes, cross_fitted.predicted_classes[is_in_fold]
         )
-    assert calibration.cross_fit(None, rows, FOLD).threshold == 0.5
+    assert calibration.cross_fit(None, rows, fold).threshold == 0.5
 
 
 def test_rows_of_a_single_fold_are_two_halves() -> None:
     """With ties in the time, all later rows may be in the second block of forward chaining."""
     rows = FoldPredictions(np.zeros((6, 1)), np.array([-1, -1, 1, 1, 1, 1]))
     assert rows.row_folds.tolist() == [0, 1, 0, 1]
-
-
-@pytest.mark.parametrize("key", ["precision", "recall"])
-def test_more_rows_are_needed_for_confidence_than_for_a_score(key: str) -> None:
-    """Weights count as fewer rows, and the rows of a group as one."""
-    rows = draw_predictions("binary", 1.0)
-    content = {key: 0.75}
-    threshold, _ = choose_threshold(ThresholdRule.model_validate(content), rows)
-    certain_rule = ThresholdRule.model_validate(content | {"confidence": 0.95})
-    grouped = rows._replace(group=np.arange(ROWS) // 4)
-    weighted = rows._replace(weight=np.where(np.arange(ROWS) % 4, 0.1, 1.0))
-    certain = [choose_threshold(certain_rule, each) for each in (rows, grouped)]
-    assert all(is_reached for _, is_reached in certain)
-    thresholds = [threshold, *(each for each, _ in certain)]
-    assert thresholds == sorted({*thresholds}, reverse=key == "recall")
-    assert choose_threshold(certain_rule, weighted)[1]
-    assert not choose_threshold(certain_rule, rows.select(slice(10)))[1]
-
-
-def test_a_confident_threshold_has_the_bound_of_clopper_and_pearson() -> None:
-    """29 of 29 rows are needed for a share of 0.9 with 95% confidence."""
-    for rows in (28, 29):
-        y = np.repeat([1, 0], rows)
-        predictions = build_predictions(y, np.where(y == 1, 0.99, 0.01), np.ones(2 * rows))
-        for key in ("precision", "recall"):
-            rule = ThresholdRule.model_validate({key: 0.9, "confidence": 0.95})
-            assert choose_threshold(rule, predictions) == (0.5, rows == 29)
-            repeated = predictions._replace(group=np.arange(2 * rows) // 2)
-            assert choose_threshold(rule, repeated) == (0.5, False)
 
 
 STAGE_ROWS = 900
@@ -204,19 +130,6 @@ def read_rows(folder: Path, task: str, y: np.ndarray, **predictions: FoldPredict
 
 def build_oof(y_pred: np.ndarray, fold: np.ndarray) -> FoldPredictions:
     return FoldPredictions(y_pred.astype(np.float32)[:, None], fold.astype(np.int32))
-
-
-def test_the_temperature_minimises_the_class_weighted_loss(tmp_path: Path) -> None:
-    """The positive rows have bad predictions, so that their weight makes a temperature useful."""
-    y = (np.arange(STAGE_ROWS) % 20 == 0).astype(float)
-    y_pred = np.where(y == 1, 0.03, 0.02) + RNG.random(STAGE_ROWS) / 100
-    oof = build_oof(y_pred, np.arange(STAGE_ROWS) % 3)
-    rows = read_rows(tmp_path, "binary", y, cross_validation=oof)
-    light, heavy = (
-        calibration.calibrate_temperature(rows, Evaluate(), ModelMetadata(class_weights=weights))
-        for weights in ([1.0, 1.0], [1.0, 19.0])
-    )
-    assert heavy["temperature"] > 2 > light["temperature"]
 
 
 @pytest.mark.parametrize("blocks", [1, 2])

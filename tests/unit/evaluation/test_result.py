@@ -14,9 +14,8 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import result
 from keras_tabular.evaluation.calibration import choose_threshold
 from keras_tabular.model_file.metadata import ModelMetadata
-from keras_tabular.scoring.evaluation import MODEL, Difference, Evaluation
+from keras_tabular.scoring.evaluation import MODEL, Evaluation
 from keras_tabular.scoring.scores import Predictions, score
-from keras_tabular.scoring.uncertainty import score_and_resample
 from keras_tabular.table.arrays import Predict, labels
 from keras_tabular.table.parquet import write_parts
 from keras_tabular.tasks.task import TASKS
@@ -155,28 +154,3 @@ def test_a_prediction_that_is_not_a_number_is_an_error(tmp_path: Path) -> None:
     predict_gaps = lambda columns: np.where(columns["x"] > 1, np.nan, 1.0)[:, None]  # noqa: E731
     with pytest.raises(UserError, match=r"train: \d+ of 60 rows: expected a number"):
         result.predict_table(predict_gaps, tmp_path / "split/train", schema, ModelMetadata())
-
-
-def test_accuracy_is_compared_with_the_expected_accuracy() -> None:
-    """Copies of rows in groups say as much as the rows, and rows of weight 0 say nothing."""
-
-    def compare(rows: Predictions, **metadata: Any) -> Difference:
-        error = result.compare_with_expected(score_and_resample(rows), ModelMetadata(**metadata))
-        assert error
-        return error
-
-    y, y_pred = np.array([1.0, 0.0] * 20), np.tile([[0.9], [0.8], [0.6], [0.3]], (10, 1))
-    rows, group = Predictions(BINARY, y, y_pred, np.ones(40)), np.repeat(np.arange(40), 3)
-    error = compare(rows)
-    assert error.value == pytest.approx(0.75 - (0.9 + 0.8 + 0.6 + 0.7) / 4)
-    assert error.low < error.value < error.high
-    in_groups = compare(rows.select(group)._replace(group=group))
-    assert in_groups.value == pytest.approx(error.value)
-    assert in_groups.high == pytest.approx(error.high, rel=0.1)
-    weighted = rows._replace(weight=np.tile([1.0, 0.0], 20))
-    assert compare(weighted).value == pytest.approx(1 - (0.9 + 0.6) / 2)
-    expected = (0.9 / (0.9 + 0.1 * 3) + 0.6 / (0.6 + 0.4 * 3)) / 2
-    assert compare(weighted, class_weights=[1.0, 3.0]).value == pytest.approx(1 - expected)
-    regression = Predictions(TASKS["regression"](), y, y_pred, np.ones(40))
-    for unknown in (rows.select(slice(9)), regression):
-        assert result.compare_with_expected(score_and_resample(unknown), ModelMetadata()) is None

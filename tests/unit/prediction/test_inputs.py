@@ -12,8 +12,8 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.prediction.inputs import (
     check_skipped_lines,
     leave_out,
+    open_rows,
     row_columns,
-    seekable_file,
 )
 from keras_tabular.table.cells import as_texts
 from keras_tabular.table.parquet import write_parts
@@ -65,7 +65,7 @@ def test_the_copy_of_stdin_has_the_suffix_of_its_format(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
-    with seekable_file(Path("-")) as file:
+    with open_rows(Path("-"), build_schema("binary")) as file:
         assert (file.suffix, file.read_bytes()) == (suffix, content)
 
 

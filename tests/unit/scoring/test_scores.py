@@ -15,7 +15,7 @@ from tests.helpers import BINARY
 from tests.unit.scoring.test_uncertainty import draw_predictions
 
 
-def expected_scores(task: str, predictions: Predictions) -> dict[str, float]:
+def compute_with_sklearn(task: str, predictions: Predictions) -> dict[str, float]:
     """Compute the scores of weighted rows with scikit-learn."""
     _, y, outputs, weight, threshold, *_ = predictions
     losses, weighted = predictions.row_losses, {"sample_weight": weight}
@@ -49,7 +49,7 @@ def expected_scores(task: str, predictions: Predictions) -> dict[str, float]:
 @pytest.mark.parametrize("task", TASKS)
 def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> None:
     predictions = draw_predictions(task)
-    expected = expected_scores(task, predictions)
+    expected = compute_with_sklearn(task, predictions)
     scores = score(predictions)
     assert scores == pytest.approx(expected)
     assert scores.keys() == set(predictions.task.metrics)
