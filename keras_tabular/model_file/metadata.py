@@ -92,7 +92,6 @@ class ModelMetadata(Section, extra="ignore"):
         task, target, classes: The meaning of the outputs; classes are in their order.
         loss: The loss function of the training, in the words of `train.loss`.
         repeats: On which machines the training gives the same bytes.
-        class_weights: Weight of each class in the loss, if `train.class_weight` is set.
         categories: The categories that the model knows, for the columns where it knows only some.
         ignore: Columns that `train.ignore` leaves out.
         metric: The value of `evaluate.metric`.
@@ -110,7 +109,6 @@ class ModelMetadata(Section, extra="ignore"):
     version: str | None = None
     repeats: str | None = None
     ensemble: Ensemble | None = None
-    class_weights: list[float] | None = None
     categories: dict[str, list[str]] = Field(default_factory=dict)
     ignore: tuple[str, ...] = ()
     trained_on: TrainingRows | None = None

@@ -255,7 +255,6 @@ def build_metadata(
         folds = {name: tuple(s.fold for s in named[name]) for name in ensemble.weights}
         target_range = (0.0, 1.0) if setup.task.classes else statistics.target_range
         combination = Ensemble(weights=ensemble.weights, folds=folds, target_range=target_range)
-    class_weights = setup.preprocessor.class_weights.tolist()
     return ModelMetadata(
         task=setup.schema.task,
         target=setup.schema.target,
@@ -264,7 +263,6 @@ def build_metadata(
         version=VERSION,
         repeats="any_cpu" if repeats else "same_cpu",
         ensemble=combination,
-        class_weights=class_weights if setup.train.class_weight else None,
         categories=statistics.vocabularies,
         ignore=setup.train.ignore,
     )
