@@ -53,14 +53,7 @@ def main() -> None:
             counts = drift.count_rows(batch, trained_on, metadata.categories, schema)
             return counts, compute_row_scores(model, batch, schema) if model else np.empty(0)
 
-        rows = read_rows(file, schema, names)
-        if args.without:
-            rows = inputs.leave_out(rows, args.without, schema)
-            file_name += f" that are not in {args.without}"
-        batches = list(ordered_map(count_batch, rows))
-    if args.without and not batches:
-        print("Drift: pass: no row is new")
-        return
+        batches = list(ordered_map(count_batch, read_rows(file, schema, names)))
     if not any(counts.rows for counts, _ in batches):
         raise UserError(f"{args.rows}: expected at least one row, got none")
     batch_counts, scores = zip(*batches, strict=True)
@@ -89,8 +82,6 @@ def parse_arguments() -> Namespace:
     add("-o", "--output", metavar="FILE", type=Path, default="drift.html",
         help="the HTML page to write; default: %(default)s")  # fmt: skip
     add("--json", metavar="FILE", type=Path, help="also write the report to this JSON file")
-    add("--without", metavar="FOLDER", type=Path,
-        help="leave out the rows of the table in this folder, such as data/ingested")  # fmt: skip
     add("--expected-score", action="store_true",
         help="also predict the rows, and say which accuracy the predictions imply; this starts "
         "TensorFlow, which takes some seconds")  # fmt: skip
