@@ -148,4 +148,4 @@ def test_steps_with_credentials_run_no_code_of_a_pull_request() -> None:
                 if "\n  pull_request:" in text:
                     commands = re.findall(r"^(?:\[.*?\] \|\| )?(\S+)", step["run"], re.MULTILINE)
                     assert commands == [".", "dvc"]
-    assert sorted(names) == ["ci.yml", "deploy.yml", "nightly.yml", "release.yml", "report.yml"]
+    assert sorted(names) == ["ci.yml", "deploy.yml", "release.yml", "report.yml"]
