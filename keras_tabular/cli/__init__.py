@@ -15,7 +15,6 @@ COMMANDS = {  # the package of each command's module
     **dict.fromkeys(("infer-schema", "search", "report", "exp-show", "pr-report", "verify"), "cli"),
     **dict.fromkeys(("predict", "score", "drift", "serve", "export", "docs"), "cli"),
     "repeat": "experiments",
-    "mlflow": "tracking",
 }
 
 
