@@ -3,7 +3,7 @@
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 MARKED ?= not slow
 TEST = $(PYTEST) -m "$(MARKED)"
-GROUPS := benchmarks build dev image mlflow ray release serve
+GROUPS := benchmarks build dev image ray serve
 include keras_tabular/projects/files/Makefile
 
 .PHONY: test-unit test-all check check-cpu architecture wheel

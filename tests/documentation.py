@@ -12,13 +12,8 @@ PAGES = {
     str(path.relative_to(PROJECT)): path.read_text()
     for path in (*PROJECT.glob("*.md"), *sorted((PROJECT / "docs").glob("*.md")))
 }
-# The environment that runs the tests contains the MLflow server, except for its background jobs.
-MLFLOW_VARIABLES = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-}
 # `make` does not install an environment: it uses the one that runs the tests.
-INSTALLED = ("", "-mlflow", "-serve")
+INSTALLED = ("", "-serve")
 MAKE_VARIABLES = {"MAKEFLAGS": " ".join(f"-o .venv/installed{group}" for group in INSTALLED)}
 # Parts of commands, and the part of their output that the page has to show (the last match).
 SHOWN_OUTPUT = {
@@ -41,13 +36,12 @@ def run_page_blocks(folder: Path, page: str, blocks: list[str], **environment: s
 
     Output that the page shows has to be the same.
     """
-    for name in (".venv", ".mlflow"):
-        if not (folder / name).exists():
-            (folder / name).symlink_to(sys.prefix)
+    if not (folder / ".venv").exists():
+        (folder / ".venv").symlink_to(sys.prefix)
     outputs = []
     for block in blocks:
         # A project that a block creates uses the library of the clone.
-        variables = MAKE_VARIABLES | MLFLOW_VARIABLES | environment | {"PYTHONPATH": str(folder)}
+        variables = MAKE_VARIABLES | environment | {"PYTHONPATH": str(folder)}
         output = check_output(folder, "bash", "-ec", use_free_port(block), **variables)
         if "queue start" in block:
             wait_until(lambda: not is_queue_busy(folder), pause=0.5)

@@ -12,22 +12,16 @@ from tests.commands import ENVIRONMENT, run_command
 from tests.documentation import MAKE_VARIABLES
 
 # `make` installs no packages, and `make test` runs nothing, because other tests do that.
-MAKEFLAGS = f"{MAKE_VARIABLES['MAKEFLAGS']} -o .venv/installed-release"
-VARIABLES = {"MAKEFLAGS": MAKEFLAGS, "TEST": "true"}
+VARIABLES = MAKE_VARIABLES | {"TEST": "true"}
 # Programs that need the network. `gh` verifies a file whose hash is in the file `attested`.
 PROGRAMS = {
     "gh": """
 case "$1 $2" in
   "attestation verify") grep -q "$(sha256sum < "$3")" "$SERVICES/attested" ;;
   "run list") cat "$SERVICES/running"; echo 0 > "$SERVICES/running" ;;
-  "repo clone") git clone --quiet "$SERVICES/repository" "$4" ;;
-  "issue list") if [ -e "$SERVICES/requests" ]; then echo 3; fi ;;
-  "pr list") if [ -e "$SERVICES/requests" ]; then echo 7; fi ;;
-  "pr "* | "issue "* | "api --silent") printf '%s\\n' "$*" >> "$SERVICES/requests" ;;
+  "api --silent") printf '%s\\n' "$*" >> "$SERVICES/requests" ;;
 esac""",
     "docker": 'echo "docker $*"',
-    "pip-audit": 'echo "pip-audit $*"',
-    "cyclonedx-py": "echo {} > sbom.json",
     "sleep": 'echo sleeping; mv "$SERVICES/attested-later" "$SERVICES/attested"',
 }
 

@@ -12,10 +12,9 @@ from keras_tabular.core.version import VERSION
 
 COMMANDS = {  # the package of each command's module
     **dict.fromkeys(("new", "upgrade"), "projects"),
-    **dict.fromkeys(("infer-schema", "search", "report", "exp-show", "pr-report", "verify"), "cli"),
-    **dict.fromkeys(("predict", "score", "drift", "serve", "export", "docs"), "cli"),
+    **dict.fromkeys(("infer-schema", "search", "report", "pr-report", "verify"), "cli"),
+    **dict.fromkeys(("predict", "score", "drift", "serve", "docs"), "cli"),
     "repeat": "experiments",
-    "mlflow": "tracking",
 }
 
 

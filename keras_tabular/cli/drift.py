@@ -42,14 +42,7 @@ def main() -> None:
             batch = check_rows(raw, schema.features, checks)
             return drift.count_rows(batch, trained_on, metadata.categories, schema)
 
-        rows = read_rows(file, schema, names)
-        if args.without:
-            rows = inputs.leave_out(rows, args.without, schema)
-            file_name += f" that are not in {args.without}"
-        batches = list(ordered_map(count_batch, rows))
-    if args.without and not batches:
-        print("Drift: pass: no row is new")
-        return
+        batches = list(ordered_map(count_batch, read_rows(file, schema, names)))
     if not any(counts.rows for counts in batches):
         raise UserError(f"{args.rows}: expected at least one row, got none")
     counts = reduce(drift.RowCounts.merge, batches)
@@ -74,8 +67,6 @@ def parse_arguments() -> Namespace:
     add("-o", "--output", metavar="FILE", type=Path, default="drift.html",
         help="the HTML page to write; default: %(default)s")  # fmt: skip
     add("--json", metavar="FILE", type=Path, help="also write the report to this JSON file")
-    add("--without", metavar="FOLDER", type=Path,
-        help="leave out the rows of the table in this folder, such as data/ingested")  # fmt: skip
     args = inputs.parse_model_and_rows(parser)
     for path in filter(None, [args.output, args.json]):
         if path.resolve() in (args.rows.resolve(), args.model.resolve()):

@@ -1,7 +1,6 @@
-"""Models in `.keras` files: saved as the same bytes, loaded, exported, and used to predict."""
+"""Models in `.keras` files: saved as the same bytes, loaded, and used to predict."""
 
 import math
-import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -155,45 +154,6 @@ def load_model(path: Path, content: bytes, schema: Schema | None = None) -> Save
 def _load_once(path: Path, content: bytes) -> SavedModel:
     # Pickle looks up a function by its name, so it must not have the name of `load_model`.
     return load_model(path, content)
-
-
-def export_model(model: SavedModel, folder: Path, signature: str) -> dict[str, str]:
-    """Write a TensorFlow SavedModel whose signature takes raw columns, shape (rows,) each.
-
-    The signature returns `outputs`, shape (rows, outputs).
-
-    Args:
-        folder: Folder to write.
-        signature: Name of the signature. It is also exported as `serving_default`.
-
-    Returns:
-        Name of the input of each column: letters, digits and `_`, beginning with a letter.
-
-    Raises:
-        OSError: The folder cannot be written.
-    """
-    network = model.plain  # TensorFlow Serving may not compile functions with XLA
-    inputs, specs = dict[str, str](), dict[str, tf.TensorSpec]()
-    for number, tensor in enumerate(network.inputs, start=1):
-        name = re.sub(r"\W", "_", tensor.name, flags=re.ASCII)
-        name = name if name[0].isalpha() else f"column_{name}"
-        if name.lower() in map(str.lower, specs):  # TensorFlow's names ignore case
-            name = f"{name}_{number}"
-        inputs[tensor.name], specs[name] = name, tf.TensorSpec((None,), tensor.dtype, name)
-
-    @tf.function(autograph=False)
-    def predict_rows(**rows: tf.Tensor) -> dict[str, tf.Tensor]:
-        columns = {name: rows[plain] for name, plain in inputs.items()}
-        return {"outputs": network(columns, training=False)}
-
-    module = tf.Module()
-    module.network = network  # so that its weights are saved
-    concrete = predict_rows.get_concrete_function(**specs)
-    try:
-        tf.saved_model.save(module, folder, {signature: concrete, "serving_default": concrete})
-    except tf.errors.OpError as error:  # such as ResourceExhaustedError: "FILE; No space left ..."
-        raise OSError(error.message.rpartition("; ")[2]) from None
-    return inputs
 
 
 def count_multiply_adds(network: keras.Model) -> float:

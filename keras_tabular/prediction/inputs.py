@@ -3,8 +3,7 @@
 import shutil
 import sys
 from argparse import ArgumentParser, Namespace
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,13 +12,11 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.cluster import uses_ray
-from keras_tabular.core.database import row_hashes
 from keras_tabular.core.errors import UserError, quote
 from keras_tabular.core.files import atomic_write
 from keras_tabular.model_file.metadata import ModelMetadata, read_metadata
 from keras_tabular.table import csv
 from keras_tabular.table.excel import is_excel
-from keras_tabular.table.parquet import part_paths, read_parts
 from keras_tabular.table.rows import parse_rows, text_columns
 from keras_tabular.table.source import check_columns, is_csv
 
@@ -135,26 +132,3 @@ def row_columns(file: Path, schema: Schema, *, ignore_extra: bool = False) -> li
         UserError: The columns are not as declared, or the file cannot be read.
     """
     return check_columns(file, schema, schema.features, allow_others=ignore_extra)
-
-
-def leave_out(batches: Iterable[csv.RawRows], table: Path, schema: Schema) -> Iterator[csv.RawRows]:
-    """Yield the rows that a table does not have, compared by the columns that the model reads.
-
-    If a row is three times in the batches and twice in the table, one of the three is new.
-
-    Args:
-        table: Folder of the table, such as `data/ingested`.
-
-    Raises:
-        UserError: The folder has no table, or a column is missing.
-    """
-    row_columns(part_paths(table)[0], schema, ignore_extra=True)
-    remaining = Counter(row_hashes(read_parts(table, [*schema.features])).tolist())
-    for raw in batches:
-        values, _ = parse_rows(raw, text_columns(raw, schema.features), schema.features)
-        is_new = []
-        for row_hash in row_hashes([values]).tolist():
-            is_new.append(remaining[row_hash] <= 0)
-            remaining[row_hash] -= 1
-        if any(is_new):
-            yield raw._replace(cells=raw.cells.filter(pa.array(is_new)))

@@ -3,7 +3,6 @@
 The schema can be used without an answer to them.
 """
 
-import re
 from collections import Counter
 from itertools import pairwise, product
 from statistics import median
@@ -31,19 +30,7 @@ MIN_EXTREME_RATIO = 10  # of the distances of an extreme value and of the tail f
 MIN_GROUPS = 51  # in a column without the name of an identifier
 MAX_MEAN_GROUP_ROWS = 50  # values with more rows are categories
 MAX_GROUP_SHARE = 0.05  # of the rows in one group
-PERSON = "(client|contact|customer|employee|guest|patient|person|student|user|kunden|patienten)"
-PERSON_NAME = f"({PERSON} ?)?((first|full|given|last|sur) ?name|(nach|vor)name)|{PERSON} ?name"
-PHONE_NAME = f"({PERSON} )?(home |work )?((tele|mobile |cell )?phone|telefon|mobile?|handy)"
-# What is personal, and patterns for the name of such a column and for its values. The names are in
-# lower case, with spaces between the words.
-PERSONAL_DATA = (
-    ("e-mail addresses", ".*", r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}"),
-    ("phone numbers", f"{PHONE_NAME}( ?(no|nr|number|nummer))?", r"\+?[\d ()/-]{7,20}"),
-    ("phone numbers", ".*", r"(?=(\D*\d){9,15}\D*$)(\+\d|\(|0\d+[ /-])[\d ()/-]+"),
-    ("names of people", PERSON_NAME, r"[^\W\d_][^\d@]+"),
-    ("names of people", "name", r"[^\d@,]+, [^\d@,]+|[A-ZÀ-Þ][\w'.-]+( [A-ZÀ-Þ][\w'.-]*){1,2}"),
-)
-MIN_PERSONAL_SHARE, MAX_PERSONAL_VALUES = 0.8, 1_000  # of the different values of a column
+MAX_CATEGORIES_FOR_MISSING = 1_000  # of a column, in which words that mean missing are sought
 
 
 def ask_about(name: str, column: InferredColumn) -> list[str]:
@@ -54,17 +41,16 @@ def ask_about(name: str, column: InferredColumn) -> list[str]:
         value = truncate(text) or "empty"
         return [f"{count} of {rows} rows are {value}. Is it useful? If not, move it to ignore."]
     present = column.present
-    personal = [] if column.is_target else ask_personal_data(name, [*present])
-    personal += ask_missing(column)
+    questions = ask_missing(column)
     if column.kind in ("category", "text") and not column.is_target:
-        return personal + ask_group(name, column, present)
+        return questions + ask_group(name, column, present)
     if column.kind not in ("real", "integer"):
-        return personal
+        return questions
     numbers = parse_texts([*present], column.kind, column.format)
     values = Counter[float]()
     for number, count in zip(numbers, present.values(), strict=True):
         values[float(number)] += count
-    questions = personal + ask_numbers(column, values)
+    questions += ask_numbers(column, values)
     if column.kind == "integer" and not (questions or column.is_target) and IDENTIFIER.search(name):
         return ask_group(name, column, values)
     return questions
@@ -74,7 +60,7 @@ def ask_missing(column: InferredColumn) -> list[str]:
     """Ask about words that probably mean missing."""
     certain = MISSING - {"?", "-", ".", *(["none", "None"] if column.is_target else [])}
     words = [text for text in column.missing_values if text not in certain and not text.isspace()]
-    texts = [*column.present][:MAX_PERSONAL_VALUES] if column.kind == "category" else []
+    texts = [*column.present][:MAX_CATEGORIES_FOR_MISSING] if column.kind == "category" else []
     if categories := [text for text in texts if may_mean_missing_category(text)]:
         key = column.with_missing(categories)
         return [f"Does {categories[0]!r} mean missing? Then add {key}."]
@@ -100,19 +86,6 @@ def ask_mistakes(column: InferredColumn, cell: str) -> str:
     missing = column.with_missing(column.mistakes)
     advice = f"Add replace: {format_yaml(replace)} or {missing}"
     return f"Is {cell} a mistake? {advice}. Otherwise, dvc repro stops there."
-
-
-def ask_personal_data(name: str, texts: list[str]) -> list[str]:
-    """Ask whether the model needs a column of names, e-mail addresses or phone numbers."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", name).strip().lower()
-    texts = texts[:MAX_PERSONAL_VALUES]
-    for what, name_pattern, value_pattern in PERSONAL_DATA:
-        if re.fullmatch(name_pattern, words):
-            similar = sum(bool(re.fullmatch(value_pattern, text.strip())) for text in texts)
-            if similar >= MIN_PERSONAL_SHARE * len(texts):
-                advice = "Does the model need personal data? If not, add the column to ignore."
-                return [f"{similar} of {len(texts)} values look like {what}. {advice}"]
-    return []
 
 
 def ask_numbers(column: InferredColumn, values: Counter[float]) -> list[str]:

@@ -81,9 +81,6 @@ def test_a_verified_model_is_released_and_deployed(folder: Path) -> None:
     assert release.summary.startswith("Gate: pass. ")
     assert (checkout / "model.keras").read_bytes() == (folder / "project" / MODEL).read_bytes()
 
-    audit = run_job(checkout, services, "audit", "audit")
-    assert re.search(r"pip-audit .*--require-hashes .*-r requirements\.txt\n$", audit.output)
-
     assert run_ci(folder)[0] == ""
     # The release still runs when the deployment starts.
     shutil.move(services / "attested", services / "attested-later")

@@ -40,26 +40,6 @@ def test_only_a_shifted_column_has_drifted(model_folder: Path, training_rows: pd
     assert columns["Pregnancies"]["p_value"] < 0.001
 
 
-def test_rows_that_the_last_run_had_are_left_out(workspace: Path) -> None:
-    """Few extreme rows are invisible among the others; a row that is there twice is new once."""
-    table, new, options = "data/raw/diabetes.csv", workspace / "new.csv", ["--json", "drift.json"]
-    rows = pd.read_csv(workspace / table)
-    extreme = rows.head(70).assign(Glucose=rows["Glucose"] + 100)
-    pd.concat([rows, extreme]).to_csv(new, index=False)
-    assert "Drift: pass: no column has drifted\n" in call_command(workspace, "drift", new)
-    options += ["--without", "data/ingested"]
-    output = call_command(workspace, "drift", new, *options, exit_code=1)
-    assert "70 rows of new.csv that are not in data/ingested compared with 514" in output
-    assert "Drift: fail: Glucose has drifted" in output
-    assert read_json(workspace / "drift.json")["columns"]["Glucose"]["distance"] > 0.8
-    assert "Drift: pass: no row is new\n" in call_command(workspace, "drift", table, *options)
-    pd.concat([rows, rows.head(1)]).to_csv(new, index=False)
-    output = call_command(workspace, "drift", new, *options)
-    assert output.startswith("1 rows of new.csv that are not in data/ingested")
-    assert "Drift: pass: no column has drifted; " in output
-    assert " differ by more than 0.1, which may be chance" in output
-
-
 def test_missing_values_and_invalid_cells_are_reported(
     workspace: Path, training_rows: pd.DataFrame
 ) -> None:

@@ -10,11 +10,10 @@ from zipfile import ZipFile
 import pytest
 import yaml
 
-from keras_tabular.projects.lock import locked_packages
 from tests.commands import check_output, run_command
 from tests.documentation import MAKE_VARIABLES
 from tests.helpers import PROJECT
-from tests.projects import commit_all, copy_project, read_json
+from tests.projects import commit_all, copy_project
 
 MODEL = "models/model.keras"
 
@@ -45,27 +44,6 @@ def test_a_commit_is_verified_from_its_inputs_alone(workspace: Path, tmp_path: P
     output = completed.stdout + completed.stderr
     assert "diabetes.csv" in output
     assert "Running stage" not in output
-
-
-@pytest.mark.slow
-def test_the_list_of_packages_is_that_of_the_lock_file(tmp_path: Path) -> None:
-    """This installs the locked packages of the group `release`."""
-    check_output(tmp_path, sys.executable, "-m", "venv", ".venv")
-    install = (".venv/bin/python", "-m", "pip", "install", "--quiet", "--require-hashes", "-r")
-    check_output(tmp_path, *install, str(PROJECT / "requirements/release.txt"))
-    shutil.copy(PROJECT / "requirements.txt", tmp_path)
-    shutil.copy(PROJECT / "keras_tabular/projects/files/Makefile", tmp_path)
-    check_output(tmp_path, "make", "sbom", MAKEFLAGS="-o .venv/installed-release")
-
-    hashes = {
-        part["purl"]: [entry["content"] for entry in part["externalReferences"][0]["hashes"]]
-        for part in read_json(tmp_path / "sbom.json")["components"]
-    }
-    packages = locked_packages((tmp_path / "requirements.txt").read_text())
-    assert hashes == {
-        f"pkg:pypi/{lines.split()[0].replace('==', '@')}": re.findall("sha256:([0-9a-f]+)", lines)
-        for lines in packages.values()
-    }
 
 
 @pytest.mark.parametrize(
@@ -148,4 +126,4 @@ def test_steps_with_credentials_run_no_code_of_a_pull_request() -> None:
                 if "\n  pull_request:" in text:
                     commands = re.findall(r"^(?:\[.*?\] \|\| )?(\S+)", step["run"], re.MULTILINE)
                     assert commands == [".", "dvc"]
-    assert sorted(names) == ["ci.yml", "deploy.yml", "nightly.yml", "release.yml", "report.yml"]
+    assert sorted(names) == ["ci.yml", "deploy.yml", "release.yml", "report.yml"]

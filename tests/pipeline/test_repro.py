@@ -14,11 +14,11 @@ import pytest
 import keras_tabular
 from keras_tabular.core.nested import flatten
 from tests.commands import check_output, run_command, stages_that_ran
-from tests.documentation import code_blocks
+from tests.documentation import MAKE_VARIABLES, code_blocks
 from tests.helpers import needs_committed_bytes
 from tests.projects import change_settings, copy_project, read_output_hashes
 
-_, PLAIN_KERAS = code_blocks("docs/predictions.md", "python")
+_, PLAIN_KERAS, _ = code_blocks("docs/predictions.md", "python")
 
 
 def test_a_second_run_has_nothing_to_do_and_leaves_git_clean(
@@ -55,8 +55,10 @@ def test_a_changed_parameter_reruns_only_the_stages_that_use_it(experiment: Path
     output = (experiment / "printed").read_text()
     assert stages_that_ran(output) == ["train", "calibrate", "evaluate", "gate"]
     assert "train.networks.plain.epochs" in check_output(experiment, "dvc", "params", "diff")
-    table = check_output(experiment, "python", "-m", "keras_tabular", "exp-show")
-    assert re.search(r"^small .* train\.networks\.plain\.units=\[4\]", table, re.MULTILINE)
+    table = check_output(experiment, "make", "exp-show", **MAKE_VARIABLES)
+    assert re.search(r"\[small\].* \[4\] ", table)
+    assert "cross_validation.accuracy" in table
+    assert "test.accuracy" not in table
     differences = json.loads(check_output(experiment, "dvc", "metrics", "diff", "--json"))
     accuracy = differences["metrics/metrics.json"]["test.accuracy"]
     assert accuracy["diff"] == pytest.approx(accuracy["new"] - accuracy["old"])

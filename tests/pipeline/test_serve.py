@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 import keras_tabular
-from tests.commands import call_command, check_output, run_command, wait_until
+from tests.commands import call_command, wait_until
 from tests.projects import change_settings, copy_project
 from tests.servers import ROW, Server, run_after_mounts, start_server
 
@@ -274,27 +274,3 @@ def test_logged_rows_get_the_logged_predictions_again(binary_project: Path, tmp_
     expected = pd.read_csv(tmp_path / "again.csv")
     answers = pd.DataFrame(logged).astype(expected.dtypes.to_dict())
     pd.testing.assert_frame_equal(answers, expected, check_exact=True)
-
-
-LOAD_SAVED_MODEL = """
-import numpy as np, pandas as pd, tensorflow as tf
-rows = pd.read_csv("new.csv")
-predict = tf.saved_model.load("served/1").signatures["predict_rows"]
-columns = {n: tf.constant(rows[n], tf.float64) for n in rows}
-np.save("outputs.npy", predict(**columns)["outputs"])
-"""
-
-
-@pytest.mark.slow
-def test_tensorflow_loads_the_export(workspace: Path) -> None:
-    """Its outputs differ from those of `predict` by less than 1e-6."""
-    rows = pd.read_csv(workspace / "data/raw/diabetes.csv").drop(columns="Outcome")
-    rows.to_csv(workspace / "new.csv", index=False)
-    output = check_output(workspace, "python", "-m", "keras_tabular", "export", "served/1")
-    assert output == "served/1: the signature predict_rows has an input for each column\n"
-    again = run_command(workspace, "python", "-m", "keras_tabular", "export", "served/1")
-    assert "served/1: this folder exists already" in again.stderr
-    call_command(workspace, "predict", "new.csv", "-o", "out.csv")
-    expected = pd.read_csv(workspace / "out.csv")["probability_1"].to_numpy()
-    check_output(workspace, "python", "-c", LOAD_SAVED_MODEL)
-    assert np.abs(np.load(workspace / "outputs.npy")[:, 0] - expected).max() < 1e-6

@@ -9,16 +9,8 @@ import pyarrow as pa
 import pytest
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.prediction.inputs import (
-    check_skipped_lines,
-    leave_out,
-    open_rows,
-    row_columns,
-)
+from keras_tabular.prediction.inputs import check_skipped_lines, open_rows, row_columns
 from keras_tabular.table.cells import as_texts
-from keras_tabular.table.parquet import write_parts
-from keras_tabular.table.rows import parse_files
-from keras_tabular.table.source import read_rows
 from tests.helpers import build_schema, read_checked_rows
 
 
@@ -81,25 +73,3 @@ def test_a_row_of_a_new_file_is_never_left_out_as_a_total(tmp_path: Path) -> Non
         UserError, match=r"new\.csv, line 3: skip_lines .* 'South 2', perhaps a row"
     ):
         check_skipped_lines(file, schema)
-
-
-def test_rows_that_a_table_has_are_left_out(tmp_path: Path) -> None:
-    """Rows are compared by their values, in the columns that the model reads."""
-    price = {"kind": "real", "format": "1.234,5"}
-    schema = build_schema("binary", price=price, c={"kind": "category"})
-    new, old = tmp_path / "new.csv", tmp_path / "old.csv"
-    new.write_text('price,c\n"7,50",a\n"7,5",b\n"7,5",a\n,b\n"8",a\n"7,5",a\n')
-    old.write_text('y,c,price\n1,a,"7,5"\n0,a,"7,500"\n1,b,\n0,b,\n')
-    write_parts(tmp_path / "ingested", parse_files([old], schema))
-    batches = [*read_rows(new, schema, ["price", "c"])]
-    (rows,) = leave_out(batches, tmp_path / "ingested", schema)
-    assert rows.cells.to_pylist() == [
-        {"price": "7,5", "c": "b"},
-        {"price": "8", "c": "a"},
-        {"price": "7,5", "c": "a"},
-    ]
-    assert not [*leave_out([rows][:0], tmp_path / "ingested", schema)]
-    with pytest.raises(UserError, match=r"missing: x"):
-        [*leave_out(batches, tmp_path / "ingested", build_schema("binary"))]
-    with pytest.raises(UserError, match="expected Parquet files, got none"):
-        [*leave_out(batches, tmp_path / "other", schema)]

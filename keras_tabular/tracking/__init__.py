@@ -1,1 +1,0 @@
-"""Committed runs and models on an MLflow server; DVC and git remain the record."""
