@@ -49,7 +49,14 @@ def main() -> None:
     group_hashes = np.concatenate(counts.groups)
     group_size = mean_group_size(number_groups(group_hashes, declared=schema.group in names))
     report = drift.find_drift(trained_on, counts, schema, metadata.drift_params, group_size)
-    print_report(report, file_name, args.output)
+    print(
+        f"{report.rows:,} rows of {file_name} compared with {report.training_rows:,} training rows"
+    )
+    lines = [format_column(*item) for item in report.columns.items()]
+    print(align_columns([HEADER, *lines[:MAX_COLUMNS_SHOWN]]))
+    if (more := len(lines) - MAX_COLUMNS_SHOWN) > 0:
+        print(f"{args.output} also shows {more:,} columns that matter less")
+    print(f"Drift: {report.verdict}: {report.reason}")
     if args.json:
         write_json(args.json, report.model_dump(exclude_none=True))
 
@@ -72,16 +79,6 @@ def parse_arguments() -> Namespace:
         if path.resolve() in (args.rows.resolve(), args.model.resolve()):
             parser.error(f"{path}: this file is an input. Name another file to write to.")
     return args
-
-
-def print_report(report: drift.DriftReport, file: str, page: Path) -> None:
-    """Print the columns that matter most, and the verdict."""
-    print(f"{report.rows:,} rows of {file} compared with {report.training_rows:,} training rows")
-    lines = [format_column(*item) for item in report.columns.items()]
-    print(align_columns([HEADER, *lines[:MAX_COLUMNS_SHOWN]]))
-    if (more := len(lines) - MAX_COLUMNS_SHOWN) > 0:
-        print(f"{page} also shows {more:,} columns that matter less")
-    print(f"Drift: {report.verdict}: {report.reason}")
 
 
 def format_column(name: str, column: drift.ColumnDrift) -> list[str]:

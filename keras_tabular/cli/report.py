@@ -19,26 +19,11 @@ def main() -> None:
     add("rev", nargs="?", help="the revision to report; else the workspace")
     add("-o", "--output", type=Path, default="report.html", help="the page to write")
     args = parser.parse_args()
-    comparison, html = build_report(args.base, args.rev)
-    write_text(args.output, html)
-    labels = [run.label for run in (comparison.run, comparison.base) if run]
-    print(f"{args.output}: {' compared with '.join(labels)}")
-    if comparison.not_compared:
-        print(f"Not compared: {comparison.not_compared}.")
-
-
-def build_report(base: str | None, rev: str | None) -> tuple[Comparison, str]:
-    """Compare a run with another one, and return the comparison and the page.
-
-    Args:
-        base: The revision to compare with; None for the last one with other results.
-        rev: The revision of the run; None for the workspace.
-    """
-    this = Run(rev or WORKSPACE)
-    other = Run(base) if base else base_run(this, this.gate.base)
+    this = Run(args.rev or WORKSPACE)
+    other = Run(args.base) if args.base else base_run(this, this.gate.base)
     if not this.sha:
         load_schema()  # it may be invalid
-    is_last = not base and this.gate.base == "last"
+    is_last = not args.base and this.gate.base == "last"
     note = "This is the last commit that has other results." if is_last else ""
     if other is None:
         missing = "commit with other results" if this.gate.base == "last" else this.gate.base
@@ -48,6 +33,9 @@ def build_report(base: str | None, rev: str | None) -> tuple[Comparison, str]:
     comparison = Comparison(this, other)
     if comparison.not_compared:
         note = f"Not compared: {comparison.not_compared}."
+        print(note)
     file = this.metrics / "errors.json"  # it is not in git
     errors = json.loads(this.read(file) or cached_output(file, this.lock) or "{}")
-    return comparison, render("page.html", comparison, note=note, errors=errors)
+    write_text(args.output, render("page.html", comparison, note=note, errors=errors))
+    labels = [run.label for run in (this, comparison.base) if run]
+    print(f"{args.output}: {' compared with '.join(labels)}")

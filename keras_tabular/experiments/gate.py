@@ -19,7 +19,7 @@ from keras_tabular.experiments.advice import CHECK_TARGETS, SAME_DECISION, Netwo
 from keras_tabular.experiments.deciding import NOT_SETTLED, DecidingScores, format_relative
 from keras_tabular.experiments.run import Run, is_shallow, mismatch
 from keras_tabular.experiments.verdict import STATUSES, Check, Status, Verdict, judge
-from keras_tabular.scoring.evaluation import MODEL, Difference, Evaluation, Score, model_values
+from keras_tabular.scoring.evaluation import MODEL, Difference, Evaluation, model_values
 from keras_tabular.tasks.metrics import COST, metric
 
 HELD_OUT = ("test", "cross_validation", "forward_chaining")  # row sets with intervals
@@ -120,20 +120,19 @@ def check_limits(evaluation: Evaluation, gate: Gate) -> Iterator[Check]:
             status = judge(low, high, limit) if rule == "highest" else judge(-high, -low, -limit)
             if score.row_set in HELD_OUT and not score.interval and score.value not in (0, 1):
                 status = "undecided"  # too few rows decide it
-            yield _limit_check(rule, status, score, limit)
-
-
-def _limit_check(rule: str, status: Status, score: Score, limit: float) -> Check:
-    """Build the check of a limit, whose rule is `lowest` or `highest`."""
-    value, interval = score.value, score.interval
-    bound = f"{'at least' if rule == 'lowest' else 'at most'} {format_number(limit, value)}"
-    text = format_number(value, limit)
-    text += f" {format_interval(*interval)}" if interval else ""
-    word = "but" if status == "fail" else "and"
-    ending = f"; {NOT_SETTLED}" if status == "undecided" else ""
-    reason = f"{score.key} is {text} {word} has to be {bound}{ending}"
-    rule = f"{rule} {score.key}"
-    return Check(rule=rule, status=status, reason=reason, value=value, allowed=limit)
+            bound = "at least" if rule == "lowest" else "at most"
+            text = format_number(score.value, limit)
+            text += f" {format_interval(*score.interval)}" if score.interval else ""
+            word = "but" if status == "fail" else "and"
+            ending = f"; {NOT_SETTLED}" if status == "undecided" else ""
+            yield Check(
+                rule=f"{rule} {key}",
+                status=status,
+                reason=f"{key} is {text} {word} has to be {bound} "
+                f"{format_number(limit, score.value)}{ending}",
+                value=score.value,
+                allowed=limit,
+            )
 
 
 def check_base(run: Run, base: Run | None, gate: Gate) -> Iterator[Check]:

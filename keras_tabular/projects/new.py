@@ -54,15 +54,11 @@ def parse_arguments() -> Namespace:
         "Parquet file, a folder of such files, or a URL")  # fmt: skip
     source.add_argument("--example", choices=EXAMPLES, help="use a table of scikit-learn")
     parser.add_argument("--target", metavar="COLUMN", help="the column to predict")
-    parser.add_argument("--remote", metavar="URL", help="where `dvc push` stores the results: a "
-        "URL such as s3://bucket/path, or a folder")  # fmt: skip
     parser.add_argument("--venv", metavar="FOLDER", type=Path, help="use this virtual environment, "
         "which has the locked packages and the library; default: a new one, .venv, with hard links "
         "to the packages in the clone's .venv, if there is one")  # fmt: skip
     args = parser.parse_args()
     args.venv = args.venv and args.venv.expanduser().resolve()
-    if args.remote and "://" not in args.remote:  # a relative path starts here, not in the project
-        args.remote = Path(args.remote).expanduser().resolve()
     if args.example:
         args.table, args.target = f"{args.example}.csv", args.target or "target"
     elif not args.target:
@@ -123,8 +119,6 @@ def create_project(folder: Path, args: Namespace) -> list[str]:
         run_in_project("make", "--silent", "check-environment", f"VENV={args.venv}")
     elif not link_environment(folder):
         run_in_project("make", "--silent", ".venv/installed", f"PYTHON={sys.executable}", "VENV=")
-    if args.remote:
-        run_in_project("dvc", "remote", "add", "--quiet", "--default", "storage", args.remote)
     schema = folder / "data/schema.yaml"
     schema.write_text(f"source: {json.dumps(str(table))}\n")  # DVC reads dvc.yaml, which needs it
     add_table(run_in_project, folder, args, table)

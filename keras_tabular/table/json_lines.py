@@ -51,24 +51,16 @@ def read_objects(file: Path, number: type[str] = str) -> Iterator[tuple[int, dic
     Raises:
         UserError: The file cannot be read, or a line is not valid; the message names the line.
     """
-    for line, text in _read_lines(file):
-        try:
-            row = _parse_object(text, number)
-        except ValueError as error:
-            raise UserError(f"{file}, line {line}: {error}") from None
-        yield line, row
-
-
-def _read_lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the number and the text of each line that is not empty."""
     line = 0
     try:
         with csv.open_bytes(file) as content:
             for line, text in enumerate(csv.read_lines(content), start=1):
                 if not text.isspace():
-                    yield line, text
+                    yield line, _parse_object(text, number)
     except csv.CSV_ERRORS as error:
         raise UserError(csv.describe_error(file, Dialect(), line + 1, error)) from None
+    except ValueError as error:
+        raise UserError(f"{file}, line {line}: {error}") from None
 
 
 def _parse_object(text: bytes, number: type[str]) -> dict[str, str]:

@@ -20,12 +20,3 @@ def test_names_are_quoted_in_the_pages_of_a_project(
     assert "keras-tabular drift 'data/raw/my table.csv'\n" in page
     assert r"""rows['a|b\'s "c"']""" in page
     assert r"""| a\|b's "c" |""" in (tmp_path / "data/README.md").read_text()
-
-
-def test_a_relative_remote_is_a_folder_below_the_current_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for remote, expected in [("store", tmp_path / "store"), ("s3://a/b", "s3://a/b")]:
-        monkeypatch.setattr("sys.argv", ["new", "p", "--example", "wine", "--remote", remote])
-        assert new.parse_arguments().remote == expected
