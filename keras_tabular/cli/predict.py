@@ -19,12 +19,13 @@ def main() -> None:
     schema, _ = inputs.read_schema(args.model, content)
     with inputs.open_rows(args.rows, schema) as file, ExitStack() as stack:
         names = inputs.row_columns(file, schema, ignore_extra=args.ignore_extra)
+        rejects = rejected_schema(names)
         predictor = load_predictor(args.model, content)
         output_schema = predictor.output_schema(names, args.explain, numbered=bool(args.rejects))
-        style, reject = (schema.delimiter, args.escape_formulas), None
-        write = stack.enter_context(open_writer(args.output, output_schema, *style))
+        write = stack.enter_context(open_writer(args.output, output_schema, schema.delimiter))
+        reject = None
         if args.rejects:
-            reject = stack.enter_context(open_writer(args.rejects, rejected_schema(names), *style))
+            reject = stack.enter_context(open_writer(args.rejects, rejects, schema.delimiter))
         counts = predict_file(
             *(file, names, predictor, output_schema, write),
             display_name=str(inputs.display_path(args.rows)),
@@ -52,8 +53,6 @@ def parse_arguments() -> Namespace:
         "error")  # fmt: skip
     add("--explain", type=int, default=0, metavar="N",
         help="name the N columns that moved each prediction most; default: 0")  # fmt: skip
-    add("--escape-formulas", action="store_true",
-        help="put ' before texts that a spreadsheet would run as formulas")  # fmt: skip
     args = inputs.parse_model_and_rows(parser)
     named_paths = [args.rows, args.model]
     for path in filter(None, [args.output, args.rejects]):

@@ -24,30 +24,18 @@ class RemovedKey(NamedTuple):
 
 
 REMOVED_KEYS = {
-    "train.growing": RemovedKey(
-        "auto", "The model reads every column. To leave out columns, list them in train.ignore."
-    ),
-    "evaluate.temperature": RemovedKey(
-        "auto", "The probabilities stay as the networks predict them. Remove this key."
-    ),
-    "evaluate.threshold.confidence": RemovedKey(
-        None, "Remove this key. For a margin, ask for a higher recall or precision."
-    ),
-    "evaluate.groups": RemovedKey(
-        "[]",
-        "Declare a slice for each group instead, such as evaluate.slices: {women: {sex: [f]}}.",
-    ),
-    "gate.groups": RemovedKey(
-        "{}",
-        "Limit scores of slices instead: gate.lowest: {slices: {women: {accuracy: 0.7}}}.",
-    ),
+    "train.growing": RemovedKey("auto", "To leave out columns, list them in train.ignore."),
+    "evaluate.temperature": RemovedKey("auto", "Nothing replaces it."),
+    "evaluate.threshold.confidence": RemovedKey(None, "Ask for a higher recall or precision."),
+    "evaluate.groups": RemovedKey("[]", "Use slices: evaluate.slices: {women: {sex: [f]}}."),
+    "gate.groups": RemovedKey("{}", "Use gate.lowest: {slices: {women: {accuracy: 0.7}}}."),
 }
 
 
 def explain_removed_key(key: str) -> str:
     """Say that a key does not exist any more, and what to do; empty for any other key."""
     removed = REMOVED_KEYS.get(key)
-    return f"{key}: version 0.6 does not have this key. {removed.advice}" if removed else ""
+    return f"{key}: version 0.6 has no such key. Delete it. {removed.advice}" if removed else ""
 
 
 def find_removed_keys(text: str) -> Iterator[tuple[int, str, str]]:

@@ -84,11 +84,10 @@ def slice_scores(
         }
         return scores | {"where": describe_conditions(conditions)}
 
-    boosting = {"gradient_boosting": first.predictions.mean(first.baseline_errors)}
     return {
         "metric": first.metric,
         "row_set": first.name,
-        "all_rows": score_conditions({}) | boosting,
+        "all_rows": score_conditions({}),
         "bins": score_bins(first, schema),
         "declared": {name: score_conditions(each) for name, each in declared.items()},
     }
@@ -107,7 +106,9 @@ def select_predicted(name: str, table: pa.Table, result: Result) -> RowSet:
 
 
 def score_rows(rows: RowSet, mask: np.ndarray) -> dict[str, Any]:
-    """Return the fields of the score of some rows; empty if the weight of all of them is 0.
+    """Return the fields of the score of some rows, and the mean error of `gradient_boosting`.
+
+    The result is empty if the weight of all rows is 0.
 
     Args:
         mask: Whether each row is one of them, shape (rows,).
@@ -116,7 +117,8 @@ def score_rows(rows: RowSet, mask: np.ndarray) -> dict[str, Any]:
     if not weight.any():
         return {}
     mean = score_mean(rows.name, rows.metric, rows.errors, weight, group)
-    return mean.model_dump(exclude_none=True)
+    baseline_error = float(np.average(rows.baseline_errors, weights=weight))
+    return mean.model_dump(exclude_none=True) | {"gradient_boosting": baseline_error}
 
 
 def score_bins(rows: RowSet, schema: Schema) -> list[dict[str, Any]]:
@@ -132,14 +134,8 @@ def score_bins(rows: RowSet, schema: Schema) -> list[dict[str, Any]]:
         for code in np.unique(codes):
             mask = codes == code
             if MIN_ROWS <= np.count_nonzero(weight[mask]) < np.count_nonzero(weight):
-                baseline_error = np.average(rows.baseline_errors[mask], weights=weight[mask])
-                scores.append(
-                    {
-                        "where": [[name, bins.names[code]]],
-                        "score": score_rows(rows, mask),
-                        "gradient_boosting": float(baseline_error),
-                    }
-                )
+                where = [[name, bins.names[code]]]
+                scores.append({"where": where, "score": score_rows(rows, mask)})
     scores.sort(key=lambda each: (-round_for_comparison(each["score"]["value"]), each["where"]))
     return scores[:MAX_BINS]
 

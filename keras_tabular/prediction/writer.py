@@ -2,7 +2,6 @@
 
 import csv
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,8 +17,6 @@ from keras_tabular.core.files import atomic_write
 from keras_tabular.core.process import BROKEN_PIPE
 
 Write = Callable[[pa.Table], None]
-# A spreadsheet takes a text that begins like this for a formula: OWASP, "CSV Injection".
-FORMULA = re.compile(r"^([=+\-@\t\r])")
 
 
 def check_output(path: Path, other_paths: Iterable[Path]) -> None:
@@ -31,9 +28,7 @@ def check_output(path: Path, other_paths: Iterable[Path]) -> None:
 
 
 @contextmanager
-def open_writer(
-    path: Path | None, schema: pa.Schema, delimiter: str, escape_formulas: bool = False
-) -> Iterator[Write]:
+def open_writer(path: Path | None, schema: pa.Schema, delimiter: str) -> Iterator[Write]:
     """Yield a function that appends tables of `schema` to a file or stdout.
 
     At the end, the file is complete or does not exist. A CSV is UTF-8, and its decimals are read
@@ -43,7 +38,6 @@ def open_writer(
 
     Args:
         path: The file; None for stdout.
-        escape_formulas: Whether to put ' before a text in a CSV that begins like a formula.
     """
     try:
         with ExitStack() as stack:
@@ -56,7 +50,7 @@ def open_writer(
                     return
                 compression = "gzip" if path.suffix == ".gz" else None
                 file = stack.enter_context(pa.output_stream(partial, compression=compression))
-            write = _csv_writer(file, schema, delimiter, escape_formulas)
+            write = _csv_writer(file, schema, delimiter)
             yield write
             write(schema.empty_table())
     except BrokenPipeError:
@@ -65,20 +59,14 @@ def open_writer(
         raise UserError(f"{path or 'stdout'}: cannot be written: {error}") from None
 
 
-def _csv_writer(file: Any, schema: pa.Schema, delimiter: str, escape_formulas: bool) -> Write:
-    def escape(texts: list[str | None]) -> list[str | None]:
-        return [text and FORMULA.sub(r"'\1", text) for text in texts] if escape_formulas else texts
-
-    def format_cells(cells: pa.ChunkedArray) -> list[str | None]:
-        texts = cells.cast(pa.string()).to_pylist()
-        return escape(texts) if pa.types.is_string(cells.type) else texts
-
-    header = [escape(schema.names)]
+def _csv_writer(file: Any, schema: pa.Schema, delimiter: str) -> Write:
+    header = [schema.names]
 
     def write(table: pa.Table) -> None:
         lines = StringIO()
+        columns = [cells.cast(pa.string()).to_pylist() for cells in table.columns]
         writer = csv.writer(lines, delimiter=delimiter, lineterminator="\n")
-        writer.writerows([*header, *zip(*map(format_cells, table.columns), strict=True)])
+        writer.writerows([*header, *zip(*columns, strict=True)])
         header.clear()
         file.write(lines.getvalue().encode())
         file.flush()

@@ -16,11 +16,7 @@ import zipfile
 from argparse import ArgumentParser
 from pathlib import Path
 
-from keras_tabular.config.removed_keys import (
-    REMOVED_KEYS,
-    explain_removed_key,
-    find_removed_keys,
-)
+from keras_tabular.config import removed_keys
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.projects.lock import locked_packages, replace_packages
@@ -122,16 +118,16 @@ def remove_default_keys(path: Path, old: str) -> tuple[dict[Path, str], list[str
     """
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     lines, old_lines = text.splitlines(keepends=True), {*old.splitlines()}
-    for index, key, value in reversed([*find_removed_keys(text)]):
-        if value == REMOVED_KEYS[key].default:
+    for index, key, value in reversed([*removed_keys.find_removed_keys(text)]):
+        if value == removed_keys.REMOVED_KEYS[key].default:
             start = index
             while lines[start - 1].lstrip().startswith("#") and lines[start - 1][:-1] in old_lines:
                 start -= 1
             del lines[start : index + 1]
     changed = "".join(lines)
     messages = [
-        f"{path}, line {index + 1}: {explain_removed_key(key)}"
-        for index, key, _ in find_removed_keys(changed)
+        f"{path}, line {index + 1}: {removed_keys.explain_removed_key(key)}"
+        for index, key, _ in removed_keys.find_removed_keys(changed)
     ]
     return {path: changed} if changed != text else {}, messages
 
@@ -143,12 +139,11 @@ def delete_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> list
     """
     messages = []
     for name in sorted(name for name in old.keys() - new if (folder / name).exists()):
-        is_edited = (folder / name).read_text(encoding="utf-8") != old[name]
-        if not is_edited:
+        if (folder / name).read_text(encoding="utf-8") == old[name]:
             (folder / name).unlink()
-        problem = "you have edited it, so it stays. Delete it if you do not need it"
-        messages.append(f"{name}: the library does not have this file any more; "
-            f"{problem if is_edited else 'deleted'}.")  # fmt: skip
+            messages.append(f"{name}: deleted, since the library does not have it any more.")
+        else:
+            messages.append(f"{name}: the library does not have it any more. You have edited it.")
     return messages
 
 

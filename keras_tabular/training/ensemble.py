@@ -272,20 +272,15 @@ def write_description(
     folder: Path, setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble
 ) -> None:
     """Write `networks.json` and the learning curves to the folder `metrics`."""
-    description = describe(setup, snapshots, ensemble)
-    write_json(folder / "networks.json", description)
-    write_curves(folder / "curves", snapshots, description["curves"])
-
-
-def describe(setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble) -> dict[str, Any]:
-    """Return the content of `metrics/networks.json`."""
     networks = {
         name: describe_architecture(setup.architectures[name], same, ensemble)
         for name, same in group_by(snapshots, "architecture").items()
     }
     columns = describe_steps(setup.preprocessor.statistics, setup.schema, setup.train)
     curves = max(networks, key=lambda name: networks[name]["weight"])
-    return {"folds": setup.train.folds, "networks": networks, "columns": columns, "curves": curves}
+    content = {"networks": networks, "columns": columns, "curves": curves}
+    write_json(folder / "networks.json", {"folds": setup.train.folds} | content)
+    write_curves(folder / "curves", snapshots, curves)
 
 
 def describe_architecture(

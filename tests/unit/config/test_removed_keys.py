@@ -70,7 +70,7 @@ def test_other_values_are_named_with_their_lines(tmp_path: Path) -> None:
     expected = zip((1, 3, 4, 6, 8), ("train.growing", "evaluate.temperature", "evaluate.groups",
         "evaluate.threshold.confidence", "gate.groups"), strict=True)  # fmt: skip
     assert messages == [
-        f"{path}, line {number}: {key}: version 0.6 does not have this key. "
+        f"{path}, line {number}: {key}: version 0.6 has no such key. Delete it. "
         f"{REMOVED_KEYS[key].advice}"
         for number, key in expected
     ]
@@ -88,7 +88,7 @@ def test_a_stage_says_what_to_do_without_a_removed_key(key: str, tmp_path: Path)
     path.write_text(text)
     with pytest.raises(UserError) as error:
         load_params("train", schema=build_schema("binary"), path=path)
-    problem = f"{path}: {key}: version 0.6 does not have this key. {REMOVED_KEYS[key].advice}"
+    problem = f"{path}: {key}: version 0.6 has no such key. Delete it. {REMOVED_KEYS[key].advice}"
     assert str(error.value) == problem
 
 

@@ -66,7 +66,7 @@ def test_bins_with_the_largest_errors_come_first() -> None:
     score, (low, high) = first["score"], first["score"]["interval"]
     assert score["rows"] == (table["town"] == "b").sum()
     assert slices["all_rows"]["score"]["value"] < low < score["value"] < high
-    assert first["gradient_boosting"] == score["value"]  # here, it predicts as the model does
+    assert score["gradient_boosting"] == score["value"]  # here, it predicts as the model does
     errors = [each["score"]["value"] for each in slices["bins"]]
     assert len(errors) == 10
     assert errors == sorted(errors, reverse=True)
@@ -96,7 +96,7 @@ def test_errors_of_a_regression_are_shown_with_those_of_boosting() -> None:
     assert (first["where"], first["score"]["value"]) == ([["town", "b"]], pytest.approx(1))
     assert "interval" not in first["score"]  # equal errors say nothing about their spread
     for each in (first, slices["all_rows"]):
-        assert each["gradient_boosting"] == pytest.approx(0.5)
+        assert each["score"]["gradient_boosting"] == pytest.approx(0.5)
 
 
 def test_rows_without_weight_are_not_counted() -> None:

@@ -19,16 +19,10 @@ def test_an_output_has_a_known_ending_and_a_file_of_its_own(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
-def test_texts_that_a_spreadsheet_would_run_are_escaped_on_request(
-    name: str, tmp_path: Path
-) -> None:
-    """The file has the delimiter of the table."""
-    table = pa.table({"=x": ["=1+1", "@a", "a,1", None], "y": [-1.5, 2.0, 3.0, 4.0]})
-    for mark in ("'", ""):
-        with open_writer(tmp_path / name, table.schema, ";", mark == "'") as write:
-            write(table)
-            write(table[:1])
-        with pa.input_stream(tmp_path / name) as file:
-            first = f"{mark}=1+1;-1.5\n"
-            rows = f"{mark}=x;y\n{first}{mark}@a;2\na,1;3\n;4\n{first}"
-            assert file.read().decode() == rows
+def test_a_csv_has_the_delimiter_of_the_table_and_one_header(name: str, tmp_path: Path) -> None:
+    table = pa.table({"x": ["=1+1", "a;1", None], "y": [-1.5, 2.0, 4.0]})
+    with open_writer(tmp_path / name, table.schema, ";") as write:
+        write(table)
+        write(table[:1])
+    with pa.input_stream(tmp_path / name) as file:
+        assert file.read().decode() == 'x;y\n=1+1;-1.5\n"a;1";2\n;4\n=1+1;-1.5\n'
