@@ -143,7 +143,9 @@ def delete_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> list
             (folder / name).unlink()
             messages.append(f"{name}: deleted, since the library does not have it any more.")
         else:
-            messages.append(f"{name}: the library does not have it any more. You have edited it.")
+            messages.append(
+                f"{name}: the library does not have it any more. You have edited it: delete it yourself."
+            )
     return messages
 
 
