@@ -144,7 +144,7 @@ def delete_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> list
             messages.append(f"{name}: deleted, since the library does not have it any more.")
         else:
             messages.append(
-                f"{name}: the library does not have it any more. You have edited it: delete it yourself."
+                f"{name}: the library does not have it any more. It stays, as you have edited it."
             )
     return messages
 
