@@ -33,9 +33,10 @@ def main() -> None:
     comparison = Comparison(this, other)
     if comparison.not_compared:
         note = f"Not compared: {comparison.not_compared}."
-        print(note)
     file = this.metrics / "errors.json"  # it is not in git
     errors = json.loads(this.read(file) or cached_output(file, this.lock) or "{}")
     write_text(args.output, render("page.html", comparison, note=note, errors=errors))
     labels = [run.label for run in (this, comparison.base) if run]
     print(f"{args.output}: {' compared with '.join(labels)}")
+    if comparison.not_compared:
+        print(note)

@@ -27,8 +27,8 @@ REMOVED_KEYS = {
     "train.growing": RemovedKey("auto", "To leave out columns, list them in train.ignore."),
     "evaluate.temperature": RemovedKey("auto", "Nothing replaces it."),
     "evaluate.threshold.confidence": RemovedKey(None, "Ask for a higher recall or precision."),
-    "evaluate.groups": RemovedKey("[]", "Use slices: evaluate.slices: {women: {sex: [f]}}."),
-    "gate.groups": RemovedKey("{}", "Use gate.lowest: {slices: {women: {accuracy: 0.7}}}."),
+    "evaluate.groups": RemovedKey("[]", "Declare slices: {women: {sex: [f]}} instead."),
+    "gate.groups": RemovedKey("{}", "Limit the scores of evaluate.slices in gate.lowest."),
 }
 
 

@@ -161,7 +161,7 @@ class Run:
 
 def _parse(content: Any, section_type: type[SectionT]) -> SectionT | None:
     with suppress(ValidationError):  # an old commit may have another format
-        return section_type.model_validate(content)
+        return section_type.model_validate(content, extra="ignore")
     return None
 
 

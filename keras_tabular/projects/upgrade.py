@@ -119,7 +119,7 @@ def remove_default_keys(path: Path, old: str) -> tuple[dict[Path, str], list[str
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     lines, old_lines = text.splitlines(keepends=True), {*old.splitlines()}
     for index, key, value in reversed([*removed_keys.find_removed_keys(text)]):
-        if value == removed_keys.REMOVED_KEYS[key].default:
+        if value.strip("\"'") == removed_keys.REMOVED_KEYS[key].default:
             start = index
             while lines[start - 1].lstrip().startswith("#") and lines[start - 1][:-1] in old_lines:
                 start -= 1
@@ -139,13 +139,11 @@ def delete_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> list
     """
     messages = []
     for name in sorted(name for name in old.keys() - new if (folder / name).exists()):
-        if (folder / name).read_text(encoding="utf-8") == old[name]:
+        is_edited = (folder / name).read_text(encoding="utf-8") != old[name]
+        if not is_edited:
             (folder / name).unlink()
-            messages.append(f"{name}: deleted, since the library does not have it any more.")
-        else:
-            messages.append(
-                f"{name}: the library does not have it any more. It stays, as you have edited it."
-            )
+        outcome = "you have edited it, so delete it yourself" if is_edited else "deleted"
+        messages.append(f"{name}: this file has left the library; {outcome}.")
     return messages
 
 

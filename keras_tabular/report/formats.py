@@ -62,8 +62,7 @@ def format_difference(row: ScoreRow, other: Score | None) -> str:
 
 def slice_name(where: list[list[str]], name: str = "") -> str:
     """Format the columns of a slice with their values, after the name of a declared slice."""
-    conditions = [" ".join(condition) for condition in where]
-    return with_minus_signs("; ".join([name, *conditions]) if name else " and ".join(conditions))
+    return with_minus_signs("; ".join(filter(None, [name, *map(" ".join, where)])))
 
 
 def with_minus_signs(text: str) -> str:

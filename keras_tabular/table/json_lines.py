@@ -57,10 +57,10 @@ def read_objects(file: Path, number: type[str] = str) -> Iterator[tuple[int, dic
             for line, text in enumerate(csv.read_lines(content), start=1):
                 if not text.isspace():
                     yield line, _parse_object(text, number)
+    except ValueError as error:  # of the line: bytes are read without an encoding
+        raise UserError(f"{file}, line {line}: {error}") from None
     except csv.CSV_ERRORS as error:
         raise UserError(csv.describe_error(file, Dialect(), line + 1, error)) from None
-    except ValueError as error:
-        raise UserError(f"{file}, line {line}: {error}") from None
 
 
 def _parse_object(text: bytes, number: type[str]) -> dict[str, str]:

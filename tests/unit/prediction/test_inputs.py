@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import os
 from pathlib import Path
+from threading import Thread
 
 import pandas as pd
 import pyarrow as pa
@@ -59,6 +61,19 @@ def test_the_copy_of_stdin_has_the_suffix_of_its_format(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
     with open_rows(Path("-"), build_schema("binary")) as file:
         assert (file.suffix, file.read_bytes()) == (suffix, content)
+
+
+def test_a_message_about_rows_from_a_pipe_names_the_pipe(tmp_path: Path) -> None:
+    def read_rows(path: Path) -> None:
+        with open_rows(path, build_schema("binary")) as file:
+            assert file.read_bytes() == ROWS
+            raise UserError(f"{file}, line 2")
+
+    os.mkfifo(pipe := tmp_path / "pipe")
+    Thread(target=pipe.write_bytes, args=(ROWS,)).start()
+    for path, message in ((pipe, f"^{pipe}, line 2$"), (tmp_path, "Is a directory")):
+        with pytest.raises(UserError, match=message):
+            read_rows(path)
 
 
 def test_a_row_of_a_new_file_is_never_left_out_as_a_total(tmp_path: Path) -> None:

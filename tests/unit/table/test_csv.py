@@ -129,6 +129,11 @@ def test_an_invalid_line_of_json_is_named(tmp_path: Path, line: str, message: st
         write_and_read(tmp_path / "t.jsonl", content)
 
 
+def test_a_line_of_json_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"t\.jsonl, line 2: 'utf-8' codec can't decode byte 0xff"):
+        write_and_read(tmp_path / "t.jsonl", b'{"a": 1, "c": "", "y": 1}\n{"c": "\xff"}\n')
+
+
 def test_a_source_is_a_file_or_the_sorted_files_of_a_folder(tmp_path: Path) -> None:
     for name in ("b.csv", "a.csv", ".gitignore"):
         (tmp_path / name).touch()
