@@ -36,7 +36,7 @@ LANGUAGES = [
 ]
 ROLES = ("amount", "quantity", "date", "city", "note", "answer")
 CITIES = ["Köln", "Zürich", "Málaga", "Orléans", "Paris", "Bern"]
-NOTE_WORDS = ["paid", "late", "wrote", "café", "naïve", "“new”", "–", "letter", "open", "twice"]
+NOTE_WORDS = ["paid", "late", "wrote", "café", "naïve", "letter", "open", "twice"]
 YES_NO = [
     *("yes/no", "ja/nein", "oui/non", "sí/no", "sì/no", "vero/falso", "ja/nee", "tak/nie"),
     *("ja/nej", "sim/não", "kyllä/ei", "igen/nem", "ano/ne", "Y/N", "positive/negative"),
@@ -332,6 +332,11 @@ def break_lines(table: RandomTable) -> None:
     table.fill("note", [text.replace(" ", part) for text in table.columns["note"].values])
 
 
+def write_windows(table: RandomTable) -> None:
+    form, table.encoding = "“{}” – 5 €".format, "cp1252"
+    table.edit("note", form, 0.5, form)
+
+
 def mix_booleans(table: RandomTable) -> None:
     table.answer("TRUE", "FALSE")
     table.edit("answer", {"TRUE": "1", "FALSE": "0"}.get, 0.5)
@@ -366,7 +371,9 @@ FAULTS: dict[str, Fault] = {
     "amount: typo": write("amount", *TYPOS, share=0, truth=lambda value: (value, None)),
     "amount: word for missing": lose("amount", *MISSING_WORDS),
     "amount: other decimal mark": swap_marks,
-    "amount: negative": write("amount", "({})", "{}-", "\u2212{}", share=0.2, truth=neg),
+    "amount: negative in brackets": write("amount", "({})", share=0.2, truth=neg),
+    "amount: sign behind": write("amount", "{}-", share=0.2, truth=neg),
+    "amount: minus sign": write("amount", "\u2212{}", share=0.2, truth=neg),
     "amount: thousands": group_thousands,
     "amount: currency": write("amount", *CURRENCIES),
     "amount: currency at times": write("amount", *CURRENCIES, share=0.6),
@@ -381,6 +388,7 @@ FAULTS: dict[str, Fault] = {
     "city: spelling": vary_spelling("city"),
     "city: leading zero": lambda t: t.fill("city", t.rng.choice(["00120", "00451"], t.rows)),
     "note: line breaks and quotes": break_lines,
+    "note: Windows characters": write_windows,
     "answer: yes and no": lambda t: t.answer(*t.pick(*YES_NO).split("/")),
     "answer: mixed booleans": mix_booleans,
     "answer: word for no answer": lose("answer", *MISSING_WORDS),
@@ -390,7 +398,6 @@ FAULTS: dict[str, Fault] = {
     "bytes: UTF-16": set_to(encoding="utf-16", hint="(?i)utf-16"),
     "bytes: UTF-16 without a mark": set_to(encoding="utf-16-le", hint="(?i)utf-16"),
     "bytes: UTF-8 with mark": set_to(encoding="utf-8-sig"),
-    "bytes: Windows characters": set_to(encoding="cp1252"),
     "bytes: CR": set_to(newline="\r"),
     "bytes: CR LF": set_to(newline="\r\n"),
     "bytes: all in quotes": set_to(quoting=csv.QUOTE_ALL),

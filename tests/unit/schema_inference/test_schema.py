@@ -241,6 +241,7 @@ COLUMNS: list[tuple[str, Any, str, str]] = [
     ("user_id", [f"{1000 + number % 70:,}" for number in ROWS], "category", "together?"),
     ("state", [f"S{number}" for number in RNG.integers(0, 50, 3000)], "category", ""),
     ("job", [f"J{number}" for number in RNG.zipf(1.5, 3000)], "category", ""),
+    ("team", [f"T{n % 300 if n > 1000 else 0}" for n in range(3000)], "category", ""),
     ("amount", RNG.gamma(2, 100, 3000).round(), "real", ""),
     ("price", RNG.choice(RNG.normal(size=700).round(3), 3000), "real", ""),
     # Spellings, columns that are nearly constant, and texts.
