@@ -106,11 +106,9 @@ class RandomTable:
         words = self.pick(*LANGUAGES)
         self.names = dict(zip(ROLES, words, strict=False))
         self.yes, self.no, self.total, self.source, self.point, self.date_format = words[6:]
-        self.delimiter, self.quoting = (
-            self.pick(*";\t|,"[: 3 + (self.point == ".")]),
-            csv.QUOTE_MINIMAL,
-        )
+        self.delimiter = self.pick(*(",;\t|" if self.point == "." else ";\t|"))
         self.encoding, self.newline, self.hint = "utf-8", "\n", "(?!)"
+        self.quoting = csv.QUOTE_MINIMAL
         self.workbook: dict[str, Any] | None = None
         self.sheets_before, self.sheets_after = list[Any](), list[Any]()
         self.columns, self.padding, self.bad_rows = dict[str, Column](), list[str](), set[int]()
@@ -181,8 +179,8 @@ class RandomTable:
 
     def fill_with_dates(self, role: str) -> None:
         """Fill a column with dates or times in one format or in two."""
-        forms = [self.pick(*DATE_FORMATS), self.pick(*DATE_FORMATS)]
-        forms = self.rng.choice(forms, self.rows, p=self.pick((1, 0), (0.7, 0.3))).tolist()
+        both = [self.pick(*DATE_FORMATS), self.pick(*DATE_FORMATS)]
+        forms = self.rng.choice(both, self.rows, p=self.pick((1, 0), (0.7, 0.3))).tolist()
         seconds = self.rng.integers(0, self.pick(40, 4000) * 86400, self.rows).tolist()
         times = [datetime(1990, 1, 1) + timedelta(seconds=second) for second in seconds]
         texts = [f"{time:{form}}" for time, form in zip(times, forms, strict=True)]
