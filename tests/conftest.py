@@ -31,8 +31,9 @@ from tests.projects import (
 )
 from tests.tables import load_table
 
-# The same examples in every run.
+# The same examples in every run, except with `--hypothesis-profile nightly`.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("nightly", deadline=None, max_examples=500, print_blob=True)
 settings.load_profile("repeatable")
 
 MakeOnce = Callable[[str, Callable[[Path], None]], Path]

@@ -1,128 +1,195 @@
-"""Outcomes of tables that are taken from `infer-schema` through all stages to the report."""
+"""Tell whether a table is read right, and whether it ends with scores or with a clear message."""
 
 import json
+import math
+import re
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from datetime import datetime
 from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
-from ruamel.yaml import YAML
+import pyarrow as pa
+import yaml
 
-from keras_tabular.config.schema import load_schema
+from keras_tabular.config.schema import Column, Schema
+from keras_tabular.config.typed_yaml import parse_section
 from keras_tabular.core.errors import UserError
+from keras_tabular.schema_inference.schema import infer_schema
+from keras_tabular.table.rows import parse_files
+from keras_tabular.table.source import source_files
 from tests.commands import call_main
-from tests.projects import (
-    ONE_CYCLE,
-    ONE_CYCLE_OF_BOTH,
-    STAGE_COMMANDS,
-    change_settings,
-    create_files,
-)
+from tests.projects import ONE_CYCLE, STAGE_COMMANDS, change_settings, create_files
+from tests.random_tables import RandomTable
 
-
-class Table(NamedTuple):
-    """A CSV table with its target, and the true values of some columns.
-
-    Attributes:
-        values: Numbers or dates (UTC) by column name, shape (rows,); NaN or NaT if a cell is
-            missing.
-    """
-
-    csv: str
-    target: str
-    values: dict[str, np.ndarray]
-
-    @classmethod
-    def from_frame(cls, frame: pd.DataFrame, target: str) -> "Table":
-        """Write a frame as CSV, with its numbers as the true values."""
-        numbers = frame.select_dtypes("number").astype(float)
-        values = {name: column.to_numpy() for name, column in numbers.items()}
-        return cls(frame.to_csv(index=False), target, values)
-
-
+Keys = dict[str, Any]  # of a schema, or of one of its columns
+TABLE_KEYS = "positive|skip_lines|delimiter|encoding|sheet"
+COLUMN_KEYS = "kind|missing_values|replace|format|nullable|timezone"
+# A key in a comment with its value: a list, a mapping, a text in quotes, or the next words.
+QUOTED = r'"(?:\\.|[^"])*"'
+VALUE = rf"\[(?:{QUOTED}|[^\]])*\]|{{(?:{QUOTED}|[^}}])*}}|{QUOTED}"
+WORDS = r"[^,;}\]]+?(?=[,;}?]|[.] |[.]$| above| or | and |$)"
+MAX_ROWS = 200_000
 SCORES, MESSAGE, FAULT = "scores", "message", "fault"
 
 
-class Outcome(NamedTuple):
-    """The outcome of a table.
+def find_misreading(table: RandomTable) -> str:
+    """Return what is wrong with the way in which a table is read, or an empty text.
 
-    Attributes:
-        kind: One of the constants above. It is `FAULT` if a column was misread, if there was a
-            traceback, or if ingest or validate ended with a message that `infer-schema` has not
-            announced.
-        detail: The message, the traceback, or the columns that were misread.
+    It is right if the schema of `infer-schema` leads to the true values, if a question in the
+    schema names a key that does, or if an error names the line of a fault.
     """
-
-    kind: str
-    detail: str
-
-
-def misread_columns(folder: Path, table: Table) -> Iterator[str]:
-    """Yield the columns of numbers and dates whose ingested values differ from the true ones.
-
-    Columns are left out if a comment in the schema asks which of two formats is right.
-    """
-    schema = load_schema(folder / "data/schema.yaml")
-    comments = YAML().load((folder / "data/schema.yaml").read_text())["columns"].ca.items
-    ingested = pq.read_table(folder / "data/ingested")
-    for name, expected in table.values.items():
-        kinds = ("real", "integer") if expected.dtype == float else ("datetime",)
-        column = schema.columns.get(name)
-        is_asked = name in comments and "both fit" in comments[name][2].value
-        if not column or column.kind not in kinds or is_asked:
-            continue
-        values = ingested[name].to_pandas()
-        values = values.dt.tz_localize(None) if column.kind == "datetime" else values.astype(float)
+    content, bad_lines = table.render()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / ("t.csv" if table.workbook is None else "t.xlsx")
+        path.write_bytes(content)
         try:
-            true_values = pd.Series(expected, name=name)
-            pd.testing.assert_series_equal(values, true_values, rtol=1e-12, atol=0)
-        except AssertionError as error:
-            yield f"{name!r} ({column.kind}, {column.format}): {error}"
+            inferred = infer_schema(path, table.names["answer"], MAX_ROWS)
+            comments, lines = dict[str, str](), inferred.text.splitlines()
+            for number in inferred.question_lines:
+                key, comment = lines[number - 1].split(" # ", 1)
+                name = next(iter(yaml.safe_load(key))) if key.startswith(" ") else key
+                comments[name] = comment
+
+            def check(keys: Keys) -> str:
+                problems = (check_column(path, keys, comments, table, role) for role in table.names)
+                return next(filter(None, problems), "")
+
+            keys, comment = yaml.safe_load(inferred.text), " ".join(comments.values())
+            problem = try_proposals(check, keys, comment, TABLE_KEYS)
+        except UserError as error:
+            problem = str(error)
+    numbers = {int(number) for number in re.findall(r"(?:line|row) (\d+)", problem)}
+    is_refused = bool(numbers & bad_lines or re.search(table.hint, problem))
+    if table.columns["answer"].may_be_text:  # it may be no target
+        is_refused |= problem.startswith("target: expected")
+    return "" if is_refused else problem
 
 
-def run_commands(folder: Path, table: Table) -> Outcome:
-    """Call the commands in a folder with the table, until one of them ends with an error."""
-    first = ("keras_tabular.cli.infer_schema", ["data/raw/t.csv", f"--target={table.target}"])
-    stages = [(script, arguments) for _, _, script, *arguments in STAGE_COMMANDS.values()]
-    output, misread, is_announced = StringIO(), list[str](), False
-    with redirect_stdout(output), redirect_stderr(output):
-        for stage, arguments in [first, *stages, ("keras_tabular.cli.report", [])]:
-            try:
-                call_main(folder, stage, *arguments)
-                for file in (folder / "metrics").glob("*.json"):
-                    json.loads(file.read_text(), parse_constant=int)  # refuses NaN and Infinity
-                if stage == "keras_tabular.cli.infer_schema":
-                    is_announced = "will stop at validate" in output.getvalue()
-                elif stage == "stages.ingest":
-                    misread = [*misread_columns(folder, table)]
-            except (Exception, SystemExit) as error:
-                if isinstance(error.__context__, UserError):  # an OSError is not expected here
-                    is_early = stage in ("stages.ingest", "stages.validate") and not is_announced
-                    return Outcome(FAULT if is_early else MESSAGE, str(error))
-                return Outcome(FAULT, traceback.format_exc())
-    if is_announced:
-        return Outcome(FAULT, "infer_schema announced a stop that did not come")
-    return Outcome(FAULT if misread else SCORES, "\n".join(misread))
+def check_column(
+    path: Path, keys: Keys, comments: dict[str, str], table: RandomTable, role: str
+) -> str:
+    """Return the first wrong value of a column, or an empty text."""
+    name, column = table.names[role], table.columns[role]
+    comment = comments.get(name, "")
+    if re.search(column.question, comment):
+        return ""
+    is_asked = re.search(r"(?i)both (formats )?fit|a mistake\?", comment)
+    if column.may_be_text and (is_asked or name not in keys["columns"]):
+        return ""
+    positive, is_certain = keys.get("positive"), "mean missing?" not in comment
+    if (
+        role == "answer"
+        and is_certain
+        and not (column.may_be_text or is_same(positive, table.positive))
+    ):
+        return f"positive is {positive}"
+
+    def check(column_keys: Keys) -> str:
+        schema = parse_section(keys, Schema, path)
+        columns = {name: parse_section(column_keys, Column, Path(name))}
+        ignore = (*schema.columns, *schema.ignore)
+        schema = schema.model_copy(update={"columns": columns, "ignore": ignore})
+        values = pa.concat_tables([*parse_files(source_files(str(path)), schema)])[name].to_pylist()
+        if len(values) != len(column.values):
+            return f"{len(values)} rows instead of {len(column.values)}"
+        for value, truth, text in zip(values, column.values, column.texts, strict=True):
+            options = truth if isinstance(truth, tuple) else (truth,)
+            texts = [text.strip().lower(), str(truth).removesuffix(".0")]
+            is_text = column.may_be_text and str(value).strip().lower() in texts
+            if not is_text and not any(is_same(value, option) for option in options):
+                return f"{name}: {value!r} instead of {truth!r}, from {text!r}"
+        return ""
+
+    return try_proposals(check, keys["columns"].get(name, {}), comment, COLUMN_KEYS)
 
 
-def run_table(table: Table, *, both: bool = False) -> Outcome:
-    """Run all commands on a table, with one cycle of training, and return the outcome.
+def is_same(value: Any, truth: Any) -> bool:
+    """Return whether a value is the true one. A clock may be read as a time or as minutes."""
+    if isinstance(value, datetime) and isinstance(truth, float):
+        return 60 * value.hour + value.minute == truth
+    if isinstance(value, datetime) and isinstance(truth, datetime):
+        return (value if truth.tzinfo else value.replace(tzinfo=None)) == truth
+    if isinstance(value, bool):  # of words, of which the first one of each pair is true
+        return value == (str(truth).strip().lower() in ("true", "yes", "y", "t", "1", "1.0"))
+    if isinstance(value, int | float) and isinstance(truth, float):
+        return math.isclose(value, truth, rel_tol=1e-9)
+    return type(value) is type(truth) and bool(value == truth)
+
+
+def try_proposals(check: Callable[[Keys], str], keys: Keys, comment: str, pattern: str) -> str:
+    """Check keys as they are, then with each proposal of a comment, and with all of them.
+
+    Returns:
+        The problem of the keys as they are, or an empty text if a proposal has no problem.
+    """
+    matches = re.findall(rf"\b({pattern}): ({VALUE}|{WORDS})", comment)
+    proposals = [{key: yaml.safe_load(text)} for key, text in matches]
+    merged = {key: value for proposal in proposals for key, value in proposal.items()}
+    without = {key: value for key, value in merged.items() if key != "replace"}
+    problems = list[str]()
+    for proposal in [{}, *proposals, *([merged, without] if proposals else [])]:
+        try:
+            problems.append(check(merge_keys(keys, proposal)))
+        except UserError as error:
+            problems.append(str(error))
+        if not problems[-1]:
+            return ""
+    return problems[0]
+
+
+def merge_keys(keys: Keys, proposal: Keys) -> Keys:
+    """Return keys with those of a proposal; lists and mappings are joined."""
+    merged = dict(keys)
+    for key, value in proposal.items():
+        if isinstance(value, list) and isinstance(merged.get(key), list):
+            value = merged[key] + value
+        elif isinstance(value, dict) and key in merged:
+            value = merged[key] | value
+        merged[key] = value
+    return merged
+
+
+def run_table(
+    csv: bytes, target: str, numbers: pd.DataFrame, train: Keys = ONE_CYCLE
+) -> tuple[str, str]:
+    """Take a table from `infer-schema` through all stages to the report.
 
     Args:
-        both: Whether to train both architectures instead of only the smaller one.
-    """
-    from keras_tabular.networks.backend import keras
+        numbers: Columns that are either read as these numbers, or as no numbers.
 
-    with tempfile.TemporaryDirectory() as temporary:
+    Returns:
+        One of the constants above, and the traceback of a message or a fault. It is a fault if
+        ingest or validate ends with a message that `infer-schema` has not announced.
+    """
+    infer = ("keras_tabular.cli.infer_schema", "data/raw/t.csv", f"--target={target}")
+    stages = [command[2:] for command in STAGE_COMMANDS.values()]
+    output, is_announced = StringIO(), False
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        redirect_stdout(output),
+        redirect_stderr(output),
+    ):
         folder = Path(temporary) / "project"
-        create_files(folder, table.csv)
-        change_settings(folder, train=ONE_CYCLE_OF_BOTH if both else ONE_CYCLE)
-        outcome = run_commands(folder, table)
-    keras.utils.clear_session()
-    return outcome
+        create_files(folder, csv.decode())
+        change_settings(folder, train=train)
+        for module, *arguments in [infer, *stages, ["keras_tabular.cli.report"]]:
+            try:
+                call_main(folder, module, *arguments)
+            except (Exception, SystemExit) as error:
+                is_early = module in ("stages.ingest", "stages.validate") and not is_announced
+                is_fault = is_early or not isinstance(error.__context__, UserError)
+                return FAULT if is_fault else MESSAGE, traceback.format_exc()
+            is_announced = "will stop at validate" in output.getvalue()
+        for file in (folder / "metrics").glob("*.json"):
+            json.loads(file.read_text(), parse_constant=int)  # refuses NaN and Infinity
+        ingested = pd.read_parquet(folder / "data/ingested").select_dtypes("number")
+        for name in ingested.columns.intersection(numbers.columns):
+            pd.testing.assert_series_equal(
+                ingested[name], numbers[name], check_dtype=False, rtol=1e-12, atol=0
+            )
+    return (FAULT if is_announced else SCORES), "infer-schema announced a stop that did not come"

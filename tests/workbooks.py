@@ -9,45 +9,57 @@ from zipfile import ZipFile
 RELATION = '<Relationship Id="r{}" Type="{}/{}" Target="{}"/>'
 RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
-NUMBER, DATE, PERCENT = range(3)  # styles of cells
-STYLES = "".join(f'<xf numFmtId="{number}" applyNumberFormat="1"/>' for number in (0, 14, 10))
+NUMBER, DATE, DATETIME, PERCENT, DURATION = range(5)  # styles of cells
+FORMATS = (0, 14, 22, 10, 46)
+STYLES = "".join(f'<xf numFmtId="{number}" applyNumberFormat="1"/>' for number in FORMATS)
+
+
+def format_cell(value: Any, style: int = NUMBER, cell_type: str = "n", formula: str = "") -> str:
+    """Return the XML of a number or a date, which may be the stored value of a formula."""
+    if isinstance(value, datetime):
+        value, style = (value - datetime(1899, 12, 30)).days, DATE
+    return f'<c s="{style}" t="{cell_type}">{formula}<v>{value}</v></c>'
 
 
 def write_workbook(
-    *sheets: list[list[Any]], style: int = NUMBER, formula: str = "", merged: str = ""
+    *sheets: list[list[Any]],
+    style: int = NUMBER,
+    formula: str = "",
+    merged: str = "",
+    names: str = "",
 ) -> bytes:
     """Write an Excel file.
 
     Args:
-        sheets: The rows of each sheet, with texts, dates and numbers.
+        sheets: The rows of each sheet, with texts, dates, numbers, and cells in XML.
         style: The style of the numbers.
         formula: The formula whose stored values the numbers are.
         merged: The merged cells, such as A1:D1.
+        names: The names of the sheets, if they are not Sheet1, Sheet2, ...
     """
 
-    def cell(value: str | float | datetime) -> str:
-        if isinstance(value, str):
-            return f'<c t="inlineStr"><is><t>{escape(value)}</t></is></c>' if value else "<c/>"
-        if isinstance(value, datetime):
-            return f'<c s="{DATE}"><v>{(value - datetime(1899, 12, 30)).days}</v></c>'
-        return f'<c s="{style}">{formula}<v>{value}</v></c>'
+    def cell(value: Any) -> str:
+        if not isinstance(value, str):
+            return format_cell(value, style, formula=formula)
+        if not value or value.startswith("<c "):
+            return value or "<c/>"
+        return f'<c t="inlineStr"><is><t>{escape(value)}</t></is></c>'
 
-    names = links = ""
+    elements, links = "", RELATION.format(0, RELATIONS, "styles", "styles.xml")
     files = {"xl/styles.xml": f"<styleSheet {MAIN}><cellXfs>{STYLES}</cellXfs></styleSheet>"}
     merge = f'<mergeCells><mergeCell ref="{merged}"/></mergeCells>' if merged else ""
     for n, rows in enumerate(sheets, 1):
-        names += f'<sheet name="Sheet{n}" sheetId="{n}" r:id="r{n}"/>'
-        links += (
-            f'<Relationship Id="r{n}" Type="{RELATIONS}/worksheet" Target="worksheets/{n}.xml"/>'
-        )
+        name = names.split()[n - 1] if names else f"Sheet{n}"
+        elements += f'<sheet name="{name}" sheetId="{n}" r:id="r{n}"/>'
+        links += RELATION.format(n, RELATIONS, "worksheet", f"worksheets/{n}.xml")
         lines = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
         data = f"<sheetData>{lines}</sheetData>{merge}"
         files[f"xl/worksheets/{n}.xml"] = f"<worksheet {MAIN}>{data}</worksheet>"
-    tables = f"<sheets>{names}</sheets>"
+    tables = f"<sheets>{elements}</sheets>"
     files["xl/workbook.xml"] = f'<workbook {MAIN} xmlns:r="{RELATIONS}">{tables}</workbook>'
-    files["xl/_rels/workbook.xml.rels"] = f"<Relationships>{links}</Relationships>"
-    link = RELATION.format(1, RELATIONS, "officeDocument", "xl/workbook.xml")
-    files["_rels/.rels"] = f"<Relationships>{link}</Relationships>"
+    links_of_book = RELATION.format(1, RELATIONS, "officeDocument", "xl/workbook.xml")
+    for name, text in {"xl/_rels/workbook.xml.rels": links, "_rels/.rels": links_of_book}.items():
+        files[name] = f"<Relationships>{text}</Relationships>"
     buffer = BytesIO()
     with ZipFile(buffer, "w") as archive:
         for name, xml in files.items():

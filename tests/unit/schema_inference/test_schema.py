@@ -19,8 +19,10 @@ from tests.helpers import read_table
 from tests.tables import make_mixed_table
 
 COMMAND = "keras_tabular.cli.infer_schema"
-NUMBERS = np.random.default_rng(0).normal(size=60)
 LABELS = ["a", "b"] * 30
+RNG, ROWS = np.random.default_rng(0), np.arange(500)
+NUMBERS, MEASURED = RNG.normal(size=60), RNG.normal(100, 10, 500).round()
+IDS = RNG.permutation(10**6)[:60]
 
 
 def run_and_load(folder: Path, table: str = "t.csv", target: str = "y") -> Schema:
@@ -39,10 +41,6 @@ def infer_from_frame(
         key, _, comment = line.strip().removeprefix("- ").partition(" # ")
         comments[key.partition(":")[0].strip('"')] = comment
     return schema, comments
-
-
-def columns_with_comment(words: str, comments: dict[str, str]) -> list[str]:
-    return [name for name, comment in comments.items() if words in comment]
 
 
 def read_column(folder: Path, column: str) -> list[Any]:
@@ -101,22 +99,6 @@ def test_rows_of_every_file_in_a_folder_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("texts", "task", "values"),
-    [
-        (["1", " 1", "0", "0 "], "binary", (0, 1)),
-        (["1", "2", "3", "3 "], "multiclass", (1, 2, 3)),
-        (["0.0", "1.0"] * 2, "binary", ("0.0", "1.0")),
-        (["01", "1"] * 2, "binary", ("01", "1")),
-    ],
-)
-def test_different_texts_for_a_value_are_one_class(
-    texts: list[str], task: str, values: tuple[Any, ...], tmp_path: Path
-) -> None:
-    schema, _ = infer_from_frame(tmp_path, {"x": [*range(5)] * 12, "y": texts * 15})
-    assert (schema.task, schema.classes) == (task, values)
-
-
-@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("x,y\n1,a\n1,a\n", r"target: .* column y, got \['a'\]"),
@@ -167,170 +149,222 @@ def test_a_name_with_a_line_break_or_commas_does_not_hide_the_delimiter(tmp_path
 
 LINES = "".join(f"{'NS'[n % 2]};{n},5;{n * 7 % 11};{'yn'[n % 3 > 0]}\n" for n in range(40))
 HEADER = "region;weight;price;y\n"
-EXTRA_LINES: list[tuple[str, list[int]]] = [
-    (HEADER + LINES + "\n;;;\n", []),
-    (f"Sales, by region\nJune, 2024\n\n{HEADER}{LINES}", [1, 2]),
-    (f"Sales;;;\n;;;\n{HEADER}-;[kg];EUR;\n{LINES}", [1, 4]),
-    (f"{HEADER}{LINES}Total;123,4;56;\nSource: the office, 2024\n", [-1, -2]),
-    (f"{HEADER}{LINES}(40 rows);;;\n", [-1]),
-    (f"{HEADER}{HEADER}{LINES}N;12\n", [2, 43]),
-    (f"{HEADER}N;N/A;(missing);y\n{LINES[len('N;0,5;0;y') :]}", []),
-    ("".join(f"{HEADER}{line}\n" for line in LINES.splitlines()), [*range(3, 81, 2)]),
-    (f'{HEADER}{LINES}Summe;123,4;56;\n\n"These are figures of June.";;;\n', [-1, -2]),
-]
-
-
-@pytest.mark.parametrize(("text", "skip_lines"), EXTRA_LINES)
-def test_lines_that_are_no_rows_are_found(tmp_path: Path, text: str, skip_lines: list[int]) -> None:
-    (tmp_path / "t.csv").write_bytes(b"\xff\xfe" + text.encode("utf-16-le"))
-    schema = run_and_load(tmp_path)
-    assert (schema.delimiter, schema.encoding) == (";", "utf-16")
-    assert [*schema.skip_lines] == skip_lines
-    assert [column.kind for column in schema.columns.values()] == [
-        *("category", "real", "integer", "category"),
-    ]
-    assert len(read_column(tmp_path, "y")) == 40
-
-
-@pytest.mark.parametrize(
-    ("word", "encoding", "is_asked"),
-    [("москва", "cp1251", True), ("Łódź", "cp1250", True), ("żółty", "cp1250", True)]
-    + [
-        (word, "cp1252", False) for word in ("Málaga – 5 m³", "¿Qué?", "naïve nº 1", "Crème brûlée")
-    ],
+TABBED = (HEADER + LINES).replace(";", '"\t"').replace("\n", '"\n"').removesuffix('"')
+LAST_LINE = (
+    r"skip_lines: \[\] # Is the last line .*a total\) a row\? If not, set skip_lines: \[-1\]\."
 )
-def test_letters_of_another_encoding_are_asked_about(
-    word: str, encoding: str, is_asked: bool, tmp_path: Path
-) -> None:
-    (tmp_path / "t.csv").write_bytes((HEADER + LINES.replace("N;", f"{word};")).encode(encoding))
-    schema = run_and_load(tmp_path)
-    assert schema.encoding == "cp1252"
-    text = (tmp_path / "schema.yaml").read_text()
-    assert ("set encoding: cp1250" in text) == is_asked
-
-
-@pytest.mark.parametrize("line", ["Total;123,4;56;y\n", "Media;123,4;56;\n", ";123,4;56;\n"])
-def test_a_line_that_may_be_a_row_is_kept_with_a_question(tmp_path: Path, line: str) -> None:
-    (tmp_path / "t.csv").write_text(HEADER + LINES + line)
-    assert run_and_load(tmp_path).skip_lines == ()
-    text = (tmp_path / "schema.yaml").read_text()
-    assert "skip_lines: [] # Is the last line" in text
-    assert "a total) a row? If not, set skip_lines: [-1]." in text
-
-
-@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_tabs_between_quotes_and_utf_16_without_a_mark_are_recognised(
-    encoding: str, tmp_path: Path
-) -> None:
-    text = (HEADER + LINES).replace(";", '"\t"').replace("\n", '"\n"').removesuffix('"')
-    (tmp_path / "t.csv").write_text(f'"{text}', encoding)
-    schema = run_and_load(tmp_path)
-    assert (schema.delimiter, schema.encoding) == ("\t", encoding)
-    assert len(read_column(tmp_path, "weight")) == 40
-
-
-def test_kinds_and_formats_are_inferred(tmp_path: Path) -> None:
-    """A column without a kind is ignored."""
-    rng, rows = np.random.default_rng(0), 600
-    y, words = rng.normal(10, 2, rows).round(3), [f"word{number}" for number in range(400)]
-    days = pd.date_range("2020-01-01", periods=rows)
-    genres = ["|".join(sorted(rng.choice(list("abcdefg"), 3))) for _ in range(rows)]
-    columns: dict[str, tuple[Any, ...]] = {
-        "row": (np.arange(5, rows + 5),),
-        "price": ([f"${value:,.2f}" for value in rng.random(rows) * 5000], "real", "$1,234.5"),
-        "share": ([f"{value:.0f}%" for value in rng.random(rows) * 40], "integer", "1,234.5%"),
-        "weight": ([f"{n} kg" for n in rng.integers(1, 900, rows)], "integer", "1,234.5 kg"),
-        "cost": ([f"${10_000 + 7 * n:,}" for n in range(rows)], "integer", "$1,234.5"),
-        "user_id": ([f"{1000 + number % 70:,}" for number in range(rows)], "category", None),
-        "some": (
-            [*(f"{value} to" for value in range(rows - 2)), "?5", "~6"],
-            "integer",
-            "1,234.5 to",
-        ),
-        "day": (days.strftime("%m/%d/%Y"), "datetime", "%m/%d/%Y"),
-        "created_at": (1_600_000_000 + 40_000 * np.arange(rows), "datetime", "epoch"),
-        "month": (days.strftime("%b-%Y"), "datetime", "%b-%Y"),
-        "either": (["03/04/2020", "05/06/2021", "01/02/2020"] * 200, "datetime", "%m/%d/%Y"),
-        "customer_id": (rng.integers(100, 160, rows), "category", None),
-        "title": ([" ".join(rng.choice(words, 4)) for _ in range(rows)], "text", None),
-        "genres": (genres, "text", None),
-        "plate": ([f"X{number}Y" for number in range(rows)],),
-        "code": ([f"c{number}" for number in rng.integers(0, 90, rows)], "category", None),
-        "log": (np.log(y).round(4), "real", None),
-        "near": (y + rng.normal(0, 0.3, rows), "real", None),
-        "y": (y, "real", None),
-    }
-    schema, comments = infer_from_frame(
-        tmp_path, {n: values for n, (values, *_) in columns.items()}
-    )
-    expected = {name: (*kind,) for name, (_, *kind) in columns.items() if kind}
-    assert {name: (c.kind, c.format) for name, c in schema.columns.items()} == expected
-    assert schema.ignore == ("row", "plate")
-    for words_in_comment, column in {
-        "group: customer_id": "customer_id",
-        "time: day": "day",
-        "lists of 7 labels between |": "genres",
-        "Is '?5' (t.csv, line 600) a mistake? Add replace: {\"?5\": NEW": "some",
-        "written as %d/%m/%Y?": "either",
-    }.items():
-        assert columns_with_comment(words_in_comment, comments) == [column]
-    assert columns_with_comment("known before y is?", comments) == ["log", "near"]
-    assert run_and_load(tmp_path, target="cost").task == "regression"
-
-
-RNG, ROWS = np.random.default_rng(0), np.arange(500)
-MEASURED = RNG.normal(100, 10, 500).round()
-DAYS = pd.date_range("2020-01-01", periods=60)
-QUESTIONS: list[tuple[str, Any, str | None]] = [
-    # A value far from the others stands for a missing value, or is wrong.
-    ("glucose", np.where(ROWS % 15 == 0, 0, MEASURED), "mean missing"),
-    ("longitude", np.where(ROWS < 4, 0, -MEASURED), "mean missing"),
-    ("code", np.where(RNG.random(500) < 0.3, -9, RNG.integers(1, 6, 500)), "mean missing"),
-    ("grade", np.where(RNG.random(500) < 0.1, 9, RNG.integers(1, 5, 500)), "mean missing"),
-    ("age", np.where(ROWS < 5, 999, RNG.integers(18, 91, 500)), "mean missing"),
-    ("calls", np.where(RNG.random(500) < 0.1, -1, RNG.poisson(4, 500)), "mean missing"),
-    (
-        "wind_speed",
-        np.where(ROWS == 7, 1048, MEASURED),
-        "1048 right? If not, add missing_values: [1048], nullable: true, or set max",
+WORDS = {"cp1251": ["москва"], "cp1250": ["Łódź", "żółty"], "cp1252": ["Málaga – 5 m³", "¿Qué?"]}
+WORDS["cp1252"] += ["naïve nº 1", "Crème brûlée"]
+# A file of 40 rows, its encoding, the lines that are left out, and a question about the table.
+FILES: list[tuple[str, str, list[int], str]] = [
+    (HEADER + LINES + "\n;;;\n", "utf-16", [], ""),
+    (f"Sales, by region\nJune, 2024\n\n{HEADER}{LINES}", "utf-16", [1, 2], "Not rows"),
+    (f"Sales;;;\n;;;\n{HEADER}-;[kg];EUR;\n{LINES}", "utf-16", [1, 4], "Not rows"),
+    (f"{HEADER}{LINES}Total;123,4;56;\nSource: us, 2024\n", "utf-16", [-1, -2], "Not rows"),
+    (f"{HEADER}{LINES}(40 rows);;;\n", "utf-16", [-1], "Not rows"),
+    (f"{HEADER}{HEADER}{LINES}N;12\n", "utf-16", [2, 43], "Not rows"),
+    (f"{HEADER}N;N/A;(missing);y\n{LINES[len('N;0,5;0;y') :]}", "utf-16", [], ""),
+    (HEADER + LINES.replace("\n", f"\n{HEADER}", 39), "utf-16", [*range(3, 81, 2)], "Not rows"),
+    (f'{HEADER}{LINES}Summe;123,4;56;\n\n"Of June.";;;\n', "utf-16", [-1, -2], "Not rows"),
+    (f'"{TABBED}', "utf-16-le", [], ""),
+    (f'"{TABBED}', "utf-16-be", [], ""),
+    (f"{HEADER}{LINES}Total;123,4;56;y\n", "utf-8", [], LAST_LINE),
+    (f"{HEADER}{LINES}Media;123,4;56;\n", "utf-8", [], LAST_LINE),
+    (f"{HEADER}{LINES};123,4;56;\n", "utf-8", [], LAST_LINE),
+    *(
+        (HEADER + LINES.replace("N;", f"{word};"), encoding, [], question)
+        for encoding, words in WORDS.items()
+        for question in ["" if encoding == "cp1252" else "set encoding: cp1250"]
+        for word in words
     ),
-    (
-        "depth",
-        np.where(ROWS == 5, -5000, MEASURED),
-        "-5000 right? If not, add missing_values: [-5000], nullable: true, or set min",
-    ),
-    # But no rain, -9 degrees and the end of a long tail are plausible.
-    ("rain", np.where(RNG.random(500) < 0.4, 0, RNG.exponential(3, 500).round(1)), None),
-    ("fahrenheit", RNG.normal(20, 15, 500).round(), None),
-    ("out_of_9", RNG.integers(1, 10, 500), None),
-    ("income", RNG.lognormal(10, 1.5, 500).round(), None),
-    # Values that repeat may be groups.
-    ("customer", [f"C{number:04}" for number in RNG.integers(0, 695, 3000)], "group: customer"),
-    ("state", [f"S{number}" for number in RNG.integers(0, 50, 3000)], None),
-    ("job", [f"J{number}" for number in RNG.zipf(1.5, 3000)], None),
-    ("amount", RNG.gamma(2, 100, 3000).round(), None),
-    ("price", RNG.choice(RNG.normal(size=700).round(3), 3000), None),
-    # Spellings, columns that are nearly constant, and dates.
-    ("colour", ["red", "Red", " red", "blue"] * 250, "mean the same?"),
-    ("names", ["ab", "ac"] * 500, None),
-    ("flag", np.arange(1000) == 5, "999 of 1000"),
-    ("few", [3.5, 4.5, *[None] * 998], "2 of 1000"),
-    ("rare", np.arange(1000) < 20, None),
-    ("compact", DAYS[:30].strftime("%Y%m%d").astype(int), 'format: "%Y%m%d"'),
-    ("day", [f"{day:%m/%d/%Y}" if day.day % 2 else f"{day:%d/%m/%Y}" for day in DAYS], "%m/%d/%Y"),
 ]
 
 
-@pytest.mark.parametrize(("name", "values", "question"), QUESTIONS)
-def test_a_column_is_asked_about_once_or_not_at_all(
-    name: str, values: Any, question: str | None, tmp_path: Path
+@pytest.mark.parametrize(("text", "encoding", "skip_lines", "question"), FILES)
+def test_the_form_of_a_file_is_recognised_or_asked_about(
+    text: str, encoding: str, skip_lines: list[int], question: str, tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    schema = run_and_load(tmp_path)
+    assert schema.encoding == ("cp1252" if encoding.startswith("cp") else encoding)
+    assert (schema.delimiter, [*schema.skip_lines]) == ("\t" if "\t" in text else ";", skip_lines)
+    kinds = [column.kind for column in schema.columns.values()]
+    assert kinds == ["category", "real", "integer", "category"]
+    assert len(read_column(tmp_path, "y")) == 40 + (question == LAST_LINE)
+    head = (tmp_path / "schema.yaml").read_text().partition("columns:")[0]
+    assert head.count("?") == bool(question)
+    assert re.search(question, head)
+
+
+DAYS, MONTHS = (pd.date_range("2020-01-01", periods=rows) for rows in (60, 500))
+AMOUNTS = [f"{value:.1f}" for value in np.random.default_rng(2).gamma(3, 40, 240) + 1]
+CLOCK = [f"{hour:02}:{minute:02}" for hour in range(24) for minute in range(10)]
+PHRASES = [" ".join(RNG.choice([f"word{number}" for number in range(400)], 4)) for _ in ROWS]
+ZIP_CODES = [f"{10_000 + n % 99}" for n in range(240)]
+MISSING, IDENTIFIER = "mean missing?", "Is it an identifier?"
+CODES = "Are these numbers? Then declare ... together?"
+GENRES = ["|".join(sorted(RNG.choice([*"abcdefg"], 3))) for _ in ROWS]
+
+
+def insert(text: str, step: int = 240, texts: list[str] = AMOUNTS) -> list[str]:
+    """Return a column in which every `step`-th text from the second on is another one."""
+    return [text if row % step == 1 else other for row, other in enumerate(texts)]
+
+
+def mix(first: str, second: str) -> list[str]:
+    """Return days in two formats."""
+    return [f"{day:{first if day.day % 3 else second}}" for day in DAYS]
+
+
+# The name of a column and its values, the kind and format that are inferred, and its questions.
+COLUMNS: list[tuple[str, Any, str, str]] = [
+    # A value far from the others stands for a missing value, or is wrong.
+    ("glucose", np.where(ROWS % 15 == 0, 0, MEASURED), "real", MISSING),
+    ("longitude", np.where(ROWS < 4, 0, -MEASURED), "real", MISSING),
+    ("code", np.where(RNG.random(500) < 0.3, -9, RNG.integers(1, 6, 500)), "integer", MISSING),
+    ("grade", np.where(RNG.random(500) < 0.1, 9, RNG.integers(1, 5, 500)), "integer", MISSING),
+    ("age", np.where(ROWS < 5, 999, RNG.integers(18, 91, 500)), "integer", MISSING),
+    ("calls", np.where(RNG.random(500) < 0.1, -1, RNG.poisson(4, 500)), "integer", MISSING),
+    ("wind_speed", np.where(ROWS == 7, 1048, MEASURED), "real",
+     "1048 right? If not, add missing_values: [1048], nullable: true, or set max"),
+    ("depth", np.where(ROWS == 5, -5000, MEASURED), "real",
+     "-5000 right? If not, add missing_values: [-5000], nullable: true, or set min"),
+    # But no rain, -9 degrees and the end of a long tail are plausible.
+    ("rain", np.where(RNG.random(500) < 0.4, 0, RNG.exponential(3, 500).round(1)), "real", ""),
+    ("fahrenheit", RNG.normal(20, 15, 500).round(), "real", ""),
+    ("out_of_9", RNG.integers(1, 10, 500), "integer", ""),
+    ("income", RNG.lognormal(10, 1.5, 500).round(), "real", ""),
+    # Values that repeat may be groups.
+    ("customer", [f"C{n:04}" for n in RNG.integers(0, 695, 3000)], "category",
+     "together? Then add group: customer"),
+    ("customer_id", RNG.integers(100, 160, 500), "category", "together?"),
+    ("user_id", [f"{1000 + number % 70:,}" for number in ROWS], "category", "together?"),
+    ("state", [f"S{number}" for number in RNG.integers(0, 50, 3000)], "category", ""),
+    ("job", [f"J{number}" for number in RNG.zipf(1.5, 3000)], "category", ""),
+    ("team", [f"T{n % 300 if n > 1000 else 0}" for n in range(3000)], "category", ""),
+    ("amount", RNG.gamma(2, 100, 3000).round(), "real", ""),
+    ("price", RNG.choice(RNG.normal(size=700).round(3), 3000), "real", ""),
+    # Spellings, columns that are nearly constant, and texts.
+    ("colour", ["red", "Red", " red", "blue"] * 250, "category", "mean the same?"),
+    ("names", ["ab", "ac"] * 500, "category", ""),
+    ("flag", np.arange(1000) == 5, "boolean", "999 of 1000 rows are False. Is it useful?"),
+    ("few", [3.5, 4.5, *[None] * 998], "ignored", "2 of 1000 rows have a value. Can ... ?"),
+    ("rare", np.arange(1000) < 20, "boolean", ""),
+    ("title", PHRASES, "text", ""),
+    ("genres", GENRES, "text", "lists of 7 labels between | ... together?"),
+    ("plate", [f"X{number}Y" for number in ROWS], "ignored", IDENTIFIER),
+    # Dates and times.
+    ("compact", DAYS[:30].strftime("%Y%m%d").astype(int), "integer", 'dates? ... : "%Y%m%d"'),
+    ("day", mix("%m/%d/%Y", "%d/%m/%Y"), "ignored", "Are these dates? ... %m/%d/%Y"),
+    ("day", DAYS.strftime("%m/%d/%Y"), "datetime %m/%d/%Y", "earlier ones? Then add time: day"),
+    ("day", mix("%Y-%m-%d", "%d.%m.%Y"), "datetime ISO8601|%d.%m.%Y", "ones?"),
+    ("day", mix("%d/%m/%Y", "%Y/%m/%d"), "datetime %d/%m/%Y|%Y/%m/%d", "ones?"),
+    ("created_at", 1_600_000_000 + 40_000 * ROWS, "datetime epoch", "ones?"),
+    ("month", MONTHS.strftime("%b-%Y"), "datetime %b-%Y", "ones?"),
+    ("either", ["03/04/2020", "05/06/2021"] * 200, "datetime %m/%d/%Y",
+     "written as %d/%m/%Y? ... ones?"),
+    ("date", RNG.permutation(60) + 45_000, "integer", "? Then ... datetime, format: excel}"),
+    ("x", CLOCK, "datetime %H:%M", "Are these times of day?"),
+    ("x", insert("n. d.", 9, CLOCK), "datetime %H:%M", "day? ... missing? If not"),
+    # Numbers in other clothes.
+    ("price", [f"${value:,.2f}" for value in RNG.random(500) * 5000], "real $1,234.5", ""),
+    ("cost", [f"${10_000 + 7 * n:,}" for n in ROWS], "integer $1,234.5", "identifier? Then"),
+    ("share", [f"{value:.0f}%" for value in RNG.random(500) * 40], "integer 1,234.5%", ""),
+    ("weight", [f"{n} kg" for n in RNG.integers(1, 900, 500)], "integer 1,234.5 kg", ""),
+    ("x", [f"{a}kWh" for a in AMOUNTS], "real 1,234.5kWh", ""),
+    ("x", [f"{a} km/h" for a in AMOUNTS], "real 1,234.5 km/h", ""),
+    ("x", [f"1\u00a0{a:0>5}" for a in AMOUNTS], "real 1\u00a0234.5", ""),
+    ("x", [f"1'{a:0>5}".replace(".", ",") for a in AMOUNTS], "real 1'234,5", ""),
+    ("x", [f"Fr. 1\u2019{a:0>5}" for a in AMOUNTS], "real Fr. 1\u2019234.5", ""),
+    ("x", [f"{float(a):.3e}".replace(".", ",") for a in AMOUNTS], "real 1.234,5", ""),
+    # Nearly numbers.
+    ("x", insert("12o"), "real", "Is '12o' (t.csv, line 3) a mistake? Add replace: {12o: \"120\"}"),
+    ("x", insert("140,4", 20), "real", 'a mistake? Add replace: {"140,4": "140.4"}'),
+    ("x", insert("<5", 20), "real", "(t.csv, line 3) a mistake? Add replace: {<5: NEW}"),
+    ("some", [*(f"{value} to" for value in range(498)), "?5", "~6"], "integer 1,234.5 to",
+     "Is '?5' (t.csv, line 500) a mistake? Add replace: {\"?5\": NEW"),
+    ("x", insert("k.A.", 3), "real", "'k.A.' 80 times: missing?"),
+    ("x", insert("huge", 24), "real", "'huge' 10 times: missing?"),
+    ("x", insert("-", 9), "real", "'-' 27 times: missing?"),
+    ("x", insert("3", texts=[f"{a}%" for a in AMOUNTS]), "real 1,234.5%", "Is '3' in % too?"),
+    ("x", insert("(7)"), "real 1,234.5", "Is '(7)' negative?"),
+    # Codes and several units are no numbers.
+    ("code", [f"c{number}" for number in RNG.integers(0, 90, 500)], "category", "together?"),
+    ("x", [f"A{n % 50}" for n in range(240)], "category", ""),
+    ("x", [f"{n % 60}" if n % 11 else f"{n % 60},1,2" for n in range(240)], "category", CODES),
+    ("x", [f"{n % 60}" if n % 11 else f"{n % 60}b" for n in range(240)], "category", CODES),
+    ("x", insert("127.10 g", 2, [f"{a} kg" for a in AMOUNTS]), "text", "numbers? Then declare"),
+    ("zip_code", insert("K1A 0B1", texts=ZIP_CODES), "category", CODES),
+    # Identifiers.
+    *((n, IDS, "ignored", IDENTIFIER) for n in ("user_id", "Nr", "No", "key", "uuid", "orderNo")),
+    ("row", np.arange(100, 160), "ignored", IDENTIFIER),
+    ("code", [f"{number:07x}" for number in IDS], "ignored", IDENTIFIER),
+    ("customer", IDS, "integer", IDENTIFIER),
+    ("year", np.arange(1950, 2010), "integer", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "values", "kind", "question"), COLUMNS)
+def test_the_kind_of_a_column_is_inferred_with_a_question_or_none(
+    name: str, values: Any, kind: str, question: str, tmp_path: Path
 ) -> None:
     rows = max(len(values), 60)
     y = np.random.default_rng(1).permutation(np.resize(LABELS, rows))
-    table = {name: np.resize(values, rows), "x": np.resize(NUMBERS, rows), "y": y}
-    _, comments = infer_from_frame(tmp_path, table)
-    assert comments[name].count("?") == bool(question), comments[name]
-    assert (question or "") in comments[name]
+    table = pd.DataFrame({name: np.resize(values, rows), "z": np.resize(NUMBERS, rows), "y": y})
+    repeated = table[:5] if "identifier" in question else table[:0]
+    schema, comments = infer_from_frame(tmp_path, pd.concat([table, repeated]))
+    assert_asked(comments[name], question)
+    if kind == "ignored":
+        assert schema.ignore == (name,)
+        return
+    form = schema.columns[name].format or ""
+    form = form if isinstance(form, str) else "|".join(form)
+    assert f"{schema.columns[name].kind} {form}".strip() == kind
+    if "mistake" not in question:
+        assert len(read_column(tmp_path, name)) == len(table) + len(repeated)
+
+
+def assert_asked(comment: str, question: str) -> None:
+    """Assert that a comment contains these parts of questions, and no other question."""
+    assert len(re.findall(r"\?(?: |$)", comment)) == len(re.findall(r"\?(?: |$)", question)), (
+        comment
+    )
+    assert all(part in comment for part in question.split(" ... ")), comment
+
+
+# The cells of the target, its classes, the positive one, and the questions.
+TARGETS: list[tuple[Any, tuple[Any, ...], Any, str]] = [
+    (["1", " 1", "0", "0 "], (0, 1), 1, ""),
+    (["1", "2", "3", "3 "], (1, 2, 3), None, ""),
+    (["0.0", "1.0"], ("0.0", "1.0"), "1.0", ""),
+    (["01", "1"], ("01", "1"), "1", "? If not, set positive: "),
+    # A frequent class is never missing.
+    (["y", "spam", "ham"], ("y", "ham", "spam"), None, ""),
+    (["empty", "half", "full"], ("full", "half", "empty"), None, "mean missing?"),
+    (["mild", "severe"] * 27 + ["none"] * 3 + ["fehlt"] * 2, ("mild", "severe"), "severe",
+     "'none' 3 times, 'fehlt' 2 times: missing? If not, move it from ... ?"),
+    # The positive class is yes or the rarer one.
+    (["nein", "ja", "ja"], ("nein", "ja"), "ja", ""),
+    (["mit Befund", "mit Befund", "ohne Befund"], ("ohne Befund", "mit Befund"), "mit Befund", ""),
+    (["ei", "kyllä", "kyllä"], ("ei", "kyllä"), "kyllä", ""),
+    (["TRUE", "1", "FALSE", "0", "1"], (False, True), True, "Are these numbers?"),
+    (["disease", "disease", "no disease"], ("no disease", "disease"), "disease",
+     "? If not, set positive: "),
+    (["a", "a", "b"], ("a", "b"), "b", "? If not, set positive: "),
+    (["N", "N", "S"], ("N", "S"), "S", "? If not, set positive: "),  # not no
+    # The last one is the name of the column.
+    ([*["oui", "non"] * 13, "\\N", "inconnu", "y"], ("non", "oui"), "oui", "missing? "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("labels", "classes", "positive", "question"), TARGETS)
+def test_the_classes_are_inferred(
+    labels: list[str], classes: tuple[Any, ...], positive: Any, question: str, tmp_path: Path
+) -> None:
+    schema, comments = infer_from_frame(tmp_path, {"x": NUMBERS, "y": np.resize(labels, 60)})
+    assert schema.task == ("binary" if len(classes) == 2 else "multiclass")
+    assert (schema.classes, schema.positive) == (classes, positive)
+    assert_asked(comments["y"], question)
 
 
 def test_spellings_of_a_value_become_one(
@@ -373,74 +407,6 @@ def test_decimal_commas_and_thousands_separators_are_told_apart(
     assert ("Both formats fit." in comments["x"]) == is_asked
 
 
-@pytest.mark.parametrize("forms", [("ISO8601", "%d.%m.%Y"), ("%d/%m/%Y", "%Y/%m/%d")])
-def test_dates_may_have_several_formats(forms: tuple[str, str], tmp_path: Path) -> None:
-    first, second = (form.replace("ISO8601", "%Y-%m-%d") for form in forms)
-    days = [f"{day:{first if day.day % 3 else second}}" for day in DAYS]
-    schema, _ = infer_from_frame(tmp_path, {"day": days, "y": LABELS})
-    assert schema.columns["day"].format == forms
-    assert read_column(tmp_path, "day") == [*DAYS.tz_localize("UTC")]
-
-
-AMOUNTS = [f"{value:.1f}" for value in np.random.default_rng(2).gamma(3, 40, 240) + 1]
-CLOCK = [f"{hour:02}:{minute:02}" for hour in range(24) for minute in range(10)]
-
-
-def insert(text: str, step: int = 240, texts: list[str] = AMOUNTS) -> list[str]:
-    """Return a column in which every `step`-th text from the second on is another one."""
-    return [text if row % step == 1 else other for row, other in enumerate(texts)]
-
-
-@pytest.mark.parametrize(
-    ("values", "form", "question"),
-    [
-        (insert("12o"), None, "Is '12o' (t.csv, line 3) a mistake? Add replace: {12o: \"120\"}"),
-        (insert("140,4", 20), None, 'a mistake? Add replace: {"140,4": "140.4"}'),
-        (insert("<5", 20), None, "(t.csv, line 3) a mistake? Add replace: {<5: NEW}"),
-        (insert("k.A.", 3), None, "'k.A.' 80 times: missing?"),
-        (insert("huge", 24), None, "'huge' 10 times: missing?"),
-        (insert("-", 9), None, "'-' 27 times: missing?"),
-        (insert("n. d.", 9, CLOCK), "%H:%M", "missing? If not"),
-        (CLOCK, "%H:%M", "Are these times of day?"),
-        (insert("3", texts=[f"{a}%" for a in AMOUNTS]), "1,234.5%", "Is '3' in % too?"),
-        (insert("(7)"), "1,234.5", "Is '(7)' negative?"),
-        ([f"{a}kWh" for a in AMOUNTS], "1,234.5kWh", ""),
-        ([f"{a} km/h" for a in AMOUNTS], "1,234.5 km/h", ""),
-        ([f"1\u00a0{a:0>5}" for a in AMOUNTS], "1\u00a0234.5", ""),
-        ([f"1'{a:0>5}".replace(".", ",") for a in AMOUNTS], "1'234,5", ""),
-        ([f"Fr. 1\u2019{a:0>5}" for a in AMOUNTS], "Fr. 1\u2019234.5", ""),
-        ([f"{float(a):.3e}".replace(".", ",") for a in AMOUNTS], "1.234,5", ""),
-    ],
-)
-def test_a_column_is_nearly_or_in_other_clothes_a_number(
-    values: list[str], form: str | None, question: str, tmp_path: Path
-) -> None:
-    schema, comments = infer_from_frame(tmp_path, {"x": values, "y": LABELS * 4})
-    assert schema.columns["x"].kind in ("real", "integer", "datetime")
-    assert schema.columns["x"].format == form
-    assert question in comments["x"]
-    if "mistake" not in question:
-        assert len(read_column(tmp_path, "x")) == 240
-
-
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        ("x", [f"A{n % 50}" for n in range(240)]),
-        ("x", [f"{n % 60}" if n % 11 else f"{n % 60},{n % 7},2" for n in range(240)]),
-        ("x", [f"{n % 60}" if n % 11 else f"{n % 60}b" for n in range(240)]),
-        ("x", [f"{a} kg" if n % 2 else f"{a}0 g" for n, a in enumerate(AMOUNTS)]),
-        ("zip_code", insert("K1A 0B1", texts=[f"{10_000 + n % 99}" for n in range(240)])),
-    ],
-)
-def test_codes_and_several_units_are_no_numbers(
-    name: str, values: list[str], tmp_path: Path
-) -> None:
-    schema, comments = infer_from_frame(tmp_path, {name: values, "z": AMOUNTS, "y": LABELS * 4})
-    assert schema.columns[name].kind in ("category", "text")
-    assert ("Are these numbers? Then declare" in comments[name]) == ("A" not in values[0])
-
-
 def test_the_first_run_stops_at_a_mistake_until_a_key_is_pasted(tmp_path: Path) -> None:
     infer_from_frame(tmp_path, {"x": insert("12o"), "y": LABELS * 4})
     with pytest.raises(UserError, match=r"line 3, column x: .*\n.*replace: \{'12o': NEW\}"):
@@ -452,56 +418,13 @@ def test_the_first_run_stops_at_a_mistake_until_a_key_is_pasted(tmp_path: Path) 
     assert read_column(tmp_path, "x")[1] == 120
 
 
-def test_a_missing_class_is_asked_about(tmp_path: Path) -> None:
-    classes = [*np.resize(["mild", "severe"], 55), *["none"] * 3, *["fehlt"] * 2]
-    schema, comments = infer_from_frame(tmp_path, {"x": NUMBERS, "y": classes})
-    assert {*schema.classes} == {"mild", "severe"}
-    assert "'none' 3 times, 'fehlt' 2 times: missing? If not, move it from" in comments["y"]
-
-
-@pytest.mark.parametrize("classes", [("y", "spam", "ham"), ("empty", "half", "full")])
-def test_a_frequent_class_is_never_missing(classes: tuple[str, ...], tmp_path: Path) -> None:
-    schema, _ = infer_from_frame(tmp_path, {"x": NUMBERS, "y": np.resize(classes, 60)})
-    assert {*schema.classes} == {*classes}
-
-
-def test_days_of_excel_are_asked_about(tmp_path: Path) -> None:
-    days = np.random.default_rng(0).permutation(np.arange(45_000, 45_060))
-    _, comments = infer_from_frame(tmp_path, {"date": days, "x": NUMBERS, "y": LABELS})
-    assert "declare {kind: datetime, format: excel}" in comments["date"]
-
-
-@pytest.mark.parametrize(
-    ("classes", "positive", "is_asked"),
-    [
-        (("nein", "ja", "ja"), "ja", False),
-        (("mit Befund", "mit Befund", "ohne Befund"), "mit Befund", False),
-        (("ei", "kyllä", "kyllä"), "kyllä", False),
-        (("TRUE", "1", "FALSE", "0", "1"), True, False),
-        (("disease", "disease", "no disease"), "disease", True),
-        (("a", "a", "b"), "b", True),
-        (("N", "N", "S"), "S", True),  # not no
-        # The last one is the name of the column.
-        ((*("oui", "non") * 13, "\\N", "inconnu", "y"), "oui", False),
-    ],
-)
-def test_the_positive_class_is_yes_or_the_rarer_one(
-    classes: tuple[str, ...], positive: str | bool, is_asked: bool, tmp_path: Path
-) -> None:
-    schema, comments = infer_from_frame(tmp_path, {"x": NUMBERS, "y": np.resize(classes, 60)})
-    assert schema.positive == positive
-    assert ("If not, set positive: " in comments["y"]) == is_asked
-
-
-@pytest.mark.parametrize("name", ["customer_id", "Nr", "No", "key", "uuid", "orderNo"])
-def test_identifiers_are_recognised_by_their_name_or_values(name: str, tmp_path: Path) -> None:
-    numbers = np.random.default_rng(0).permutation(10**6)[:60]
-    frame = pd.DataFrame({name: numbers, "row": np.arange(100, 160), "customer": numbers})
-    frame["code"] = [f"{number:07x}" for number in numbers]
-    frame = frame.assign(year=np.arange(1950, 2010), x=[*range(20)] * 3, y=LABELS)
-    schema, comments = infer_from_frame(tmp_path, pd.concat([frame, frame[:5]]))
-    assert schema.ignore == (name, "row", "code")
-    assert columns_with_comment("Is it an identifier", comments) == ["customer", *schema.ignore]
+def test_columns_that_may_be_known_after_the_target_are_asked_about(tmp_path: Path) -> None:
+    y, noise = RNG.normal(10, 2, 600).round(3), RNG.normal(0, 0.3, (2, 600))
+    table = {"log": np.log(y).round(4), "near": y + noise[0], "noise": noise[1]}
+    table["y"] = [f"${value:.3f}" for value in y]
+    schema, comments = infer_from_frame(tmp_path, table)
+    assert schema.task == "regression"
+    assert ["known before y is?" in comments[name] for name in table] == [True, True, False, False]
 
 
 def test_checks_that_will_fail_are_reported(
@@ -525,37 +448,21 @@ def test_checks_that_will_fail_are_reported(
     assert "person: 600 of 600 rows fail leak" in capsys.readouterr().out
 
 
-DAYS_IN_2024 = pd.date_range("2024-01-01", periods=60).astype(str)
+DATES = DAYS.astype(str)
 PEOPLE = [f"p{n // 2}" for n in range(60)]
 
 
 @pytest.mark.parametrize(
     ("columns", "proposal"),
     [
-        (
-            {"day": DAYS_IN_2024, "person_id": PEOPLE},
-            "time, since the rows are in the order of day;",
-        ),
-        ({"day": DAYS_IN_2024[::-1]}, "time,"),
-        ({"shop": [*"ab"] * 60, "day": DAYS_IN_2024.repeat(2)}, "time,"),
-        (
-            {
-                "day": [
-                    *DAYS_IN_2024[:30],
-                    *DAYS_IN_2024[31:32],
-                    *DAYS_IN_2024[30:31],
-                    *DAYS_IN_2024[32:],
-                ]
-            },
-            "time,",
-        ),  # one is late
-        (
-            {"birth_date": DAYS_IN_2024, "person_id": PEOPLE},
-            "group, since rows share person_id;",
-        ),
-        ({"day": DAYS_IN_2024[np.random.default_rng(0).permutation(60)]}, "random,"),
-        ({"day": DAYS_IN_2024[[0] * 50 + [5, 1, 9, 3, 7, 2, 8, 6, 4, 10]]}, "random,"),
-        ({"day": [*DAYS_IN_2024[:59], None]}, "random,"),  # the split needs the time of each row
+        ({"day": DATES, "person_id": PEOPLE}, "time, since the rows are in the order of day;"),
+        ({"day": DATES[::-1]}, "time,"),
+        ({"shop": [*"ab"] * 60, "day": DATES.repeat(2)}, "time,"),
+        ({"day": DATES[[*range(30), 31, 30, *range(32, 60)]]}, "time,"),  # one is late
+        ({"birth_date": DATES, "person_id": PEOPLE}, "group, since rows share person_id;"),
+        ({"day": DATES[np.random.default_rng(0).permutation(60)]}, "random,"),
+        ({"day": DATES[[0] * 50 + [5, 1, 9, 3, 7, 2, 8, 6, 4, 10]]}, "random,"),
+        ({"day": [*DATES[:59], None]}, "random,"),  # the split needs the time of each row
         ({"opening": [f"{n // 60 + 8:02}:{n % 60:02}" for n in range(60)]}, "random,"),
     ],
 )

@@ -1,7 +1,7 @@
 """Sheets of Excel files are read like a CSV with the same cells."""
 
-import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,66 +12,34 @@ from keras_tabular.schema_inference.schema import infer_schema
 from keras_tabular.table.csv import read_records
 from keras_tabular.table.source import row_locator, source_files
 from tests.helpers import build_schema, read_table
-
-OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-PACKAGE = "http://schemas.openxmlformats.org/package/2006/relationships"
-DATE, DATETIME, PERCENT, DURATION = range(1, 5)  # styles of cells
-STYLES = "".join(f'<xf numFmtId="{number}"/>' for number in (0, 14, 22, 10, 46))
+from tests.workbooks import DATE, DATETIME, DURATION, PERCENT, format_cell, write_workbook
 
 
-def typed(value: float | str, style: int = 0, cell_type: str = "n", formula: str = "") -> str:
-    return f'<c s="{style}" t="{cell_type}">{formula}<v>{value}</v></c>'
-
-
-def write_xlsx(file: Path, **sheets: list[list[str | float]]) -> Path:
-    """Write an .xlsx file with the parts that a reader needs; a text may be a cell in XML."""
-    names, links = "", f'<Relationship Id="r0" Type="{OFFICE}/styles" Target="styles.xml"/>'
-    with zipfile.ZipFile(file, "w") as archive:
-        book = f'<Relationship Id="r1" Type="{OFFICE}/officeDocument" Target="xl/workbook.xml"/>'
-        book = f'<Relationships xmlns="{PACKAGE}">{book}</Relationships>'
-        archive.writestr("_rels/.rels", book)
-        for number, (name, rows) in enumerate(sheets.items(), start=1):
-            names += f'<sheet name="{name}" sheetId="{number}" r:id="r{number}"/>'
-            target = f'"{OFFICE}/worksheet" Target="worksheets/{number}.xml"'
-            links += f'<Relationship Id="r{number}" Type={target}/>'
-            body = ""
-            for cells in rows:
-                texts = (
-                    cell if cell[:2] == "<c" else f'<c t="inlineStr"><is><t>{cell}</t></is></c>'
-                    for cell in (typed(c) if isinstance(c, float | int) else c for c in cells)
-                )
-                body += f"<row>{''.join(texts)}</row>"
-            sheet = f'<worksheet xmlns="{MAIN}"><sheetData>{body}</sheetData></worksheet>'
-            archive.writestr(f"xl/worksheets/{number}.xml", sheet)
-        book = f'<workbook xmlns="{MAIN}" xmlns:r="{OFFICE}"><sheets>{names}</sheets></workbook>'
-        archive.writestr("xl/workbook.xml", book)
-        styles = f'<styleSheet xmlns="{MAIN}"><cellXfs>{STYLES}</cellXfs></styleSheet>'
-        archive.writestr("xl/styles.xml", styles)
-        links = f'<Relationships xmlns="{PACKAGE}">{links}</Relationships>'
-        archive.writestr("xl/_rels/workbook.xml.rels", links)
+def write_xlsx(file: Path, **sheets: list[list[Any]]) -> Path:
+    """Write an Excel file with these sheets."""
+    file.write_bytes(write_workbook(*sheets.values(), names=" ".join(sheets)))
     return file
 
 
 def test_cells_become_the_texts_of_a_csv(tmp_path: Path) -> None:
     cells = {
         "007": "007",
-        "12": typed(12),
-        "0.125": typed(0.125, PERCENT),
-        "2023-03-15": typed(45000, DATE),
-        "2023-03-15T12:00:00": typed(45000.5, DATETIME),
-        "30:00:00": typed(1.25, DURATION),
-        "true": typed(1, cell_type="b"),
-        "": typed("#N/A", cell_type="e"),
-        "3": typed(3, formula="<f>1+2</f>"),
+        "12": format_cell(12),
+        "0.125": format_cell(0.125, PERCENT),
+        "2023-03-15": format_cell(45000, DATE),
+        "2023-03-15T12:00:00": format_cell(45000.5, DATETIME),
+        "30:00:00": format_cell(1.25, DURATION),
+        "true": format_cell(1, cell_type="b"),
+        "": format_cell("#N/A", cell_type="e"),
+        "3": format_cell(3, formula="<f>1+2</f>"),
     }
-    header: list[str | float] = [f"c{n}" for n in range(len(cells))]
+    header: list[str] = [f"c{n}" for n in range(len(cells))]
     file = write_xlsx(tmp_path / "t.XLSX", empty=[], data=[[], header, [], [*cells.values()], [""]])
     assert list(read_records(file, Dialect())) == [(2, header), (4, [*cells])]
 
 
 def test_a_sheet_is_chosen_and_a_title_is_skipped(tmp_path: Path) -> None:
-    rows: list[list[str | float]] = [["Sales"], ["a", "b", "y"]]
+    rows: list[list[Any]] = [["Sales"], ["a", "b", "y"]]
     for n in range(40):
         rows.append([n / 4, n, "yes" if n % 3 else "no"])
     file = write_xlsx(tmp_path / "t.xlsx", cover=[["A report"]], data=rows, old=rows[1:])
@@ -97,13 +65,15 @@ def test_a_text_among_numbers_is_named_with_its_row(tmp_path: Path) -> None:
 
 def test_a_fraction_is_no_percentage(tmp_path: Path) -> None:
     schema = build_schema("binary", x={"kind": "real", "format": "1234.5%"})
-    file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], ["12.5%", 1], [typed(0.125, 3), 0]])
+    file = write_xlsx(
+        tmp_path / "t.xlsx", data=[["x", "y"], ["12.5%", 1], [format_cell(0.125, PERCENT), 0]]
+    )
     with pytest.raises(UserError, match=r"row 3, column x: .*got '0\.125 \(or 12\.5%\? Write"):
         next(read_table(file, schema))
 
 
 def test_a_cell_without_a_column_name_is_asked_about(tmp_path: Path) -> None:
-    rows: list[list[str | float]] = [[n / 4, "yes" if n % 3 else "no"] for n in range(40)]
+    rows: list[list[Any]] = [[n / 4, "yes" if n % 3 else "no"] for n in range(40)]
     rows[7].append("more")
     file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], *rows])
     assert "skip_lines: [9] # Not rows: line 9" in infer_schema(file, "y", 1000).text
