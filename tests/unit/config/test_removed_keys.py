@@ -12,68 +12,50 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.projects.upgrade import remove_default_keys
 from tests.helpers import PROJECT, build_schema
 
-# As version 0.5 wrote them; an owner has added lines of comment.
-OLD = """\
-train:
-  ignore: []                    # columns
-  # What only grows is read
-  # if it helps: auto.
-  growing: auto
-  # Mine.
-  normalization: standard
-
-evaluate:
-  threshold: 0.5
-  # A temperature above 1 is more cautious.
-  temperature: auto
-  slices: {}
-  # Mine, about the groups.
-  groups: []
-
-gate:
-  beat_baselines: [constant]  # the rules: {groups: {}}
-  groups: {}  # none
-"""
-NEW = """\
-train:
-  ignore: []                    # columns
-  # Mine.
-  normalization: standard
-
-evaluate:
-  threshold: 0.5
-  slices: {}
-  # Mine, about the groups.
-
-gate:
-  beat_baselines: [constant]  # the rules: {groups: {}}
-"""
+# Lines of version 0.5 with comments of an owner; an upgrade removes those that begin with -.
+LINES = """\
+ train:
+   ignore: []                    # columns
+-  # What only grows is read
+-  # if it helps: auto.
+-  growing: auto
+   # Mine.
+   normalization: standard
+ evaluate:
+-  # A temperature above 1 is more cautious.
+-  temperature: "auto"
+   slices: {}
+   # Mine, about the groups.
+-  groups: []
+ gate:
+   beat_baselines: [constant]  # the rules: {groups: {}}
+-  groups: {}  # none
+""".splitlines(keepends=True)
 
 
 def test_default_values_are_removed_with_the_comments_of_the_library(tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text(OLD)
-    library = OLD.replace("  # Mine.\n", "").replace("  # Mine, about the groups.\n", "")
-    assert remove_default_keys(path, library) == ({path: NEW}, [])
-    path.write_text(NEW)
+    path, changed = tmp_path / "params.yaml", "".join(x[1:] for x in LINES if x[0] != "-")
+    path.write_text("".join(line[1:] for line in LINES))
+    library = "".join(line[1:] for line in LINES if "# Mine" not in line)
+    assert remove_default_keys(path, library) == ({path: changed}, [])
+    path.write_text(changed)
     assert remove_default_keys(path, library) == ({}, [])
 
 
 def test_other_values_are_named_with_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    lines = ["train: {seed: 1, growing: keep}", "evaluate:", "  temperature: 1.5", "  groups:"]
-    lines += ["    - sex", "  threshold: {precision: 0.9, confidence: 0.95}", "gate:"]
-    lines += ["  groups: {error_difference: 0.1}", "drift:", "  groups: 1"]
-    path.write_text("\n".join(lines))
+    path.write_text(
+        "train: {seed: 1, growing: keep}\nevaluate:\n  temperature: 1.5\n  groups:\n    - sex\n"
+        "  threshold: {precision: 0.9, confidence: 0.95}\ngate:\n  groups: {error: 0.1}\n"
+        "drift:\n  groups: 1\n"
+    )
     files, messages = remove_default_keys(path, "")
     assert files == {}
-    expected = zip((1, 3, 4, 6, 8), ("train.growing", "evaluate.temperature", "evaluate.groups",
-        "evaluate.threshold.confidence", "gate.groups"), strict=True)  # fmt: skip
-    assert messages == [
-        f"{path}, line {number}: {key}: version 0.6 has no such key. Delete it. "
-        f"{REMOVED_KEYS[key].advice}"
-        for number, key in expected
-    ]
+    numbers = {"growing": 1, "temperature": 3, "evaluate.groups": 4, "confidence": 6, "gate": 8}
+    for (name, number), message in zip(numbers.items(), messages, strict=True):
+        assert message.startswith(f"{path}, line {number}: ")
+        assert name in message
+        assert "version 0.6 has no such key. Delete it." in message
 
 
 @pytest.mark.parametrize("key", REMOVED_KEYS)
