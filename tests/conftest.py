@@ -27,6 +27,7 @@ from tests.projects import (
     commit_all,
     copy_project,
     create_project,
+    reproduce,
     run_stages,
 )
 from tests.tables import load_table
@@ -106,7 +107,7 @@ def short_run(make_once: MakeOnce, origin: Path) -> Path:
     def make(folder: Path) -> None:
         clone(origin, folder)
         change_settings(folder, train=SHORT_TRAINING)
-        check_output(folder, "dvc", "repro")
+        reproduce(folder)
         commit_all(folder, "A short training")
 
     return make_once("short_run", make)
@@ -149,14 +150,13 @@ def one_worker_run(make_once: MakeOnce, many_files: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def experiment(make_once: MakeOnce, short_run: Path) -> Path:
-    """A copy of `short_run` after an experiment, whose output is in the file `printed`."""
+    """A copy of `short_run` after the experiment `small`."""
 
     def make(folder: Path) -> None:
         copy_project(short_run, folder)
-        train = "train.networks.plain"
-        changes = ("-S", f"{train}.units=[4]", "-S", f"{train}.epochs=2")
-        printed = check_output(folder, "dvc", "exp", "run", "-n", "small", *changes)
-        (folder / "printed").write_text(printed)
+        change_settings(folder, train={"networks": {"plain": {"units": [4], "epochs": 2}}})
+        reproduce(folder, "train")
+        check_output(folder, "dvc", "exp", "save", "--name", "small")
 
     return make_once("experiment", make)
 

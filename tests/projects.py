@@ -72,6 +72,12 @@ def run_stages(folder: Path, first: str = "ingest", last: str = "gate") -> None:
         call_main(folder, module, *arguments)
 
 
+def reproduce(folder: Path, first: str = "ingest") -> None:
+    """Run the stages from one on in this process, and write their results to dvc.lock."""
+    run_stages(folder, first)
+    check_output(folder, "dvc", "commit", "--quiet", "--force")
+
+
 def commit_all(folder: Path, message: str) -> None:
     """Commit everything in a folder."""
     check_output(folder, "git", "add", "-A", ".")

@@ -93,7 +93,6 @@ def test_comment_compares_with_the_base_and_reruns_the_commit(
     workspace = copy_project(experiment, tmp_path / "project")
     check_output(workspace, "git", "checkout", "-qb", "shorter")
     check_output(workspace, "git", "commit", "-qam", "Two epochs")
-    (workspace / "printed").unlink()
     check_output(workspace, "make", "pr-report", "BASE=main", **MAKE_VARIABLES)
     report = (workspace / "pr.md").read_text()
     assert report.startswith("<!-- pr-report -->\n\n## Gate: ")
