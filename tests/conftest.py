@@ -7,10 +7,13 @@ something copies the project first.
 import fcntl
 import os
 import shutil
+import sys
+import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import settings
@@ -165,6 +168,26 @@ def experiment(make_once: MakeOnce, short_run: Path) -> Path:
 def workspace(short_run: Path, tmp_path: Path) -> Path:
     """A copy of `short_run` with its cache, for tests that change something."""
     return copy_project(short_run, tmp_path / "workspace")
+
+
+@pytest.fixture(scope="session")
+def environment(make_once: MakeOnce, origin: Path) -> Path:
+    """A virtual environment with the packages that run the tests, and the library.
+
+    Pip has built the library from a git address. The wheel is in the folder of the environment.
+    """
+
+    def make(folder: Path) -> None:
+        venv.create(folder)
+        (site_packages,) = folder.glob("lib/*/site-packages")
+        (site_packages / "tests.pth").write_text(f"{Path(np.__file__).parents[1]}\n")
+        pip = ("-m", "pip", "--quiet")
+        build = ("wheel", "--no-deps", "--no-build-isolation", f"git+file://{origin}")
+        check_output(folder, sys.executable, *pip, *build)
+        (wheel,) = folder.glob("*.whl")
+        check_output(folder, "bin/python", *pip, "install", "--no-deps", str(wheel))
+
+    return make_once("an environment", make)
 
 
 BOTH_ARCHITECTURES = {"folds": 2, "networks": {"realmlp": {"epochs": 3}, "plain": {"epochs": 3}}}
