@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import check_output, run_command
+from tests.commands import call_main, check_output, run_command
 from tests.documentation import MAKE_VARIABLES, PAGES, code_blocks
 from tests.helpers import PROJECT
 from tests.projects import (
@@ -28,17 +28,17 @@ MODEL = "models/model.keras"
 
 
 @pytest.fixture(scope="module")
-def registered(short_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def registered(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a project, its remote, and the services that its workflows use.
 
     The version v1.0.0 of the model has passed the gate and is assigned to the stage `prod`.
     """
     folder = tmp_path_factory.mktemp("chain")
-    project = copy_project(short_run, folder / "project")
+    project = copy_project(experiment, folder / "project")
     for name in ("Makefile", ".github/workflows/ci.yml", ".github/workflows/deploy.yml"):
         shutil.copy(FILES / name, project / name)
     check_output(project, "dvc", "remote", "add", "--default", "storage", "../storage")
-    change_settings(project, gate={"beat_baselines": []})
+    change_settings(project, gate={"beat_baselines": [], "worse_than_last": {"test.loss": 0.5}})
     reproduce(project, "gate")
     register(project, "v1.0.0")
     attest(create_services(folder / "services"), project / MODEL, project / "dvc.lock")
@@ -83,9 +83,9 @@ def new_clone(folder: Path) -> Path:
 @pytest.mark.slow
 def test_a_verified_model_is_reported_released_and_deployed(folder: Path) -> None:
     services, checkout = folder / "services", new_clone(folder)
-    report = run_job(checkout, services, "report", "report", TARGET="HEAD~1")
-    assert report.failed_step == "", report.output
-    assert "are reproducible" in report.summary
+    result = run_job(checkout, services, "report", "report", TARGET="HEAD~1")
+    assert result.failed_step == "", result.output
+    check_report((checkout / "pr.md").read_text())
     assert run_job(checkout, services, "report", "publish", REPO="o/r", PR="1").failed_step == ""
     comment = "api --silent --method POST repos/o/r/issues/1/comments -F body=@pr.md\n"
     assert (services / "requests").read_text() == comment
@@ -110,6 +110,16 @@ def test_a_verified_model_is_reported_released_and_deployed(folder: Path) -> Non
     failed_step, output = run_deployment(folder)
     assert "gh attestation verify" in failed_step
     assert "::error::models/model.keras, dvc.lock: release.yml has not verified" in output
+
+
+def check_report(report: str) -> None:
+    """Assert that a comment on a pull request compares the experiment with the run before it."""
+    assert report.startswith("<!-- pr-report -->\n\n## Gate: ")
+    assert len(report.splitlines()) < 45  # it fits on a screen
+    assert re.search(r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|significant) \(", report)
+    assert re.search(r"^Log loss [\d.]+ on 254 test rows", report, re.MULTILINE)
+    assert "`train.networks.plain.epochs` 3 → 2" in report
+    assert "The committed results are reproducible: a rerun of" in report
 
 
 @pytest.mark.parametrize(
@@ -142,23 +152,32 @@ def test_a_model_that_fails_the_gate_needs_a_reason(
         assert f"nevertheless:** {reason}\n" in summary.read_text()
 
 
+def test_falsified_files_are_named_and_no_command_reads_a_falsified_model(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = falsify_metrics(workspace)
+    model, md5 = workspace / MODEL, read_output_hashes(workspace)[MODEL]
+    content = model.read_bytes()
+    falsified = content[:-1] + bytes([content[-1] ^ 1])
+    exchange(workspace / ".dvc/cache/files/md5" / md5[:2] / md5[2:], falsified)
+    exchange(model, falsified)
+    with pytest.raises(SystemExit, match=r"dvc\.lock is not verified: the files above differ"):
+        call_main(workspace, "keras_tabular.cli.verify", "--files")
+    outputs = names & {*read_output_hashes(workspace)} | {"metrics/curves", "metrics/plots", MODEL}
+    output = capsys.readouterr().out
+    assert {*re.findall(r"^(\S+) differs from dvc\.lock$", output, re.MULTILINE)} == outputs
+    model.unlink()
+    message = rf"{md5[2:]}: this copy of {MODEL} in DVC's cache has changed"
+    with pytest.raises(SystemExit, match=message):
+        call_main(workspace, "keras_tabular.cli.predict", "data/raw/diabetes.csv")
+
+
 @pytest.mark.slow
 def test_falsified_results_and_an_edited_lock_file_are_seen_by_every_check(folder: Path) -> None:
     project, lock = folder / "project", folder / "project/dvc.lock"
-    tracked = check_output(project, "git", "ls-files", "metrics").splitlines()
-    texts = {name: (project / name).read_text() for name in tracked}
-    names = {
-        name for name in tracked if name[-4:] in (".csv", "json") and re.search(r"\d", texts[name])
-    }
-    assert len(names) > 12
-    for name in names:
-        other_digit = re.sub(r"\d(?=\D*$)", lambda digit: f"{9 - int(digit[0])}", texts[name])
-        (project / name).write_text(other_digit)
+    names = falsify_metrics(project)
     register(project, "v1.1.0")
-    failed_step, output = run_deployment(folder)
-    assert failed_step == "make check-files"
-    outputs = names & {*read_output_hashes(project)} | {"metrics/curves", "metrics/plots"}
-    assert {*re.findall(r"^(\S+) differs from dvc\.lock$", output, re.MULTILINE)} == outputs
+    assert run_deployment(folder)[0] == "make check-files"
 
     lock.write_text(lock.read_text().replace(read_output_hashes(project)[MODEL], "f" * 32))
     commit_all(project, "Name another model")
@@ -176,26 +195,18 @@ def test_falsified_results_and_an_edited_lock_file_are_seen_by_every_check(folde
     assert names | {"dvc.lock"} <= changed
 
 
-@pytest.mark.slow
-def test_an_exchanged_model_is_seen_where_it_is_used(folder: Path) -> None:
-    project = folder / "project"
-    model = (project / MODEL).read_bytes()
-    md5 = read_output_hashes(project)[MODEL]
-    for place in (folder / "storage", project / ".dvc/cache"):
-        exchange(place / "files/md5" / md5[:2] / md5[2:], model[:-1] + bytes([model[-1] ^ 1]))
-    message = f"{MODEL} differs from dvc.lock\n"
-    for failed_step, output in (run_ci(folder), run_deployment(folder)):
-        assert failed_step == "make check-files"
-        assert message in output
-
-    (project / MODEL).unlink()
-    predict = ("python", "-m", "keras_tabular", "predict", "data/raw/diabetes.csv", "-o", "new.csv")
-    completed = run_command(project, *predict)
-    assert f"{md5[2:]}: this copy of {MODEL} in DVC's cache has changed" in completed.stderr
-    shutil.rmtree(folder / "storage")
-    check_output(project, "dvc", "checkout", "--force")
-    completed = run_command(project, "make", "check-files", **MAKE_VARIABLES)
-    assert message in completed.stdout
+def falsify_metrics(project: Path) -> set[str]:
+    """Change a digit in each file with results that is in git, and return their names."""
+    tracked = check_output(project, "git", "ls-files", "metrics").splitlines()
+    texts = {name: (project / name).read_text() for name in tracked}
+    names = {
+        name for name in tracked if name[-4:] in (".csv", "json") and re.search(r"\d", texts[name])
+    }
+    assert len(names) > 12
+    for name in names:
+        other_digit = re.sub(r"\d(?=\D*$)", lambda digit: f"{9 - int(digit[0])}", texts[name])
+        (project / name).write_text(other_digit)
+    return names
 
 
 def exchange(file: Path, content: bytes) -> None:
