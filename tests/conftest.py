@@ -7,10 +7,13 @@ something copies the project first.
 import fcntl
 import os
 import shutil
+import sys
+import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import settings
@@ -27,6 +30,7 @@ from tests.projects import (
     commit_all,
     copy_project,
     create_project,
+    reproduce,
     run_stages,
 )
 from tests.tables import load_table
@@ -107,7 +111,7 @@ def short_run(make_once: MakeOnce, origin: Path) -> Path:
     def make(folder: Path) -> None:
         clone(origin, folder)
         change_settings(folder, train=SHORT_TRAINING)
-        check_output(folder, "dvc", "repro")
+        reproduce(folder)
         commit_all(folder, "A short training")
 
     return make_once("short_run", make)
@@ -150,14 +154,13 @@ def one_worker_run(make_once: MakeOnce, many_files: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def experiment(make_once: MakeOnce, short_run: Path) -> Path:
-    """A copy of `short_run` after an experiment, whose output is in the file `printed`."""
+    """A copy of `short_run` after the experiment `small`."""
 
     def make(folder: Path) -> None:
         copy_project(short_run, folder)
-        train = "train.networks.plain"
-        changes = ("-S", f"{train}.units=[4]", "-S", f"{train}.epochs=2")
-        printed = check_output(folder, "dvc", "exp", "run", "-n", "small", *changes)
-        (folder / "printed").write_text(printed)
+        change_settings(folder, train={"networks": {"plain": {"units": [4], "epochs": 2}}})
+        reproduce(folder, "train")
+        check_output(folder, "dvc", "exp", "save", "--name", "small")
 
     return make_once("experiment", make)
 
@@ -166,6 +169,26 @@ def experiment(make_once: MakeOnce, short_run: Path) -> Path:
 def workspace(short_run: Path, tmp_path: Path) -> Path:
     """A copy of `short_run` with its cache, for tests that change something."""
     return copy_project(short_run, tmp_path / "workspace")
+
+
+@pytest.fixture(scope="session")
+def environment(make_once: MakeOnce, origin: Path) -> Path:
+    """A virtual environment with the packages that run the tests, and the library.
+
+    Pip has built the library from a git address. The wheel is in the folder of the environment.
+    """
+
+    def make(folder: Path) -> None:
+        venv.create(folder)
+        (site_packages,) = folder.glob("lib/*/site-packages")
+        (site_packages / "tests.pth").write_text(f"{Path(np.__file__).parents[1]}\n")
+        pip = ("-m", "pip", "--quiet")
+        build = ("wheel", "--no-deps", "--no-build-isolation", f"git+file://{origin}")
+        check_output(folder, sys.executable, *pip, *build)
+        (wheel,) = folder.glob("*.whl")
+        check_output(folder, "bin/python", *pip, "install", "--no-deps", str(wheel))
+
+    return make_once("an environment", make)
 
 
 BOTH_ARCHITECTURES = {"folds": 2, "networks": {"realmlp": {"epochs": 3}, "plain": {"epochs": 3}}}

@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 from pydantic.v1.utils import deep_update
 
+from keras_tabular.networks.backend import keras
 from keras_tabular.scoring.evaluation import Evaluation
 from tests.commands import call_main, check_output
 from tests.helpers import PROJECT
@@ -70,6 +71,13 @@ def run_stages(folder: Path, first: str = "ingest", last: str = "gate") -> None:
     for name in names[names.index(first) : names.index(last) + 1]:
         _, _, module, *arguments = STAGE_COMMANDS[name]
         call_main(folder, module, *arguments)
+
+
+def reproduce(folder: Path, first: str = "ingest") -> None:
+    """Do what `dvc repro` does from a stage on, with the same bytes, in this process."""
+    keras.utils.clear_session()  # the names of layers in the model have numbers
+    run_stages(folder, first)
+    check_output(folder, "dvc", "commit", "--quiet", "--force")
 
 
 def commit_all(folder: Path, message: str) -> None:

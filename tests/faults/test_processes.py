@@ -125,9 +125,8 @@ def test_nothing_keeps_the_output_open_after_a_kill(workspace: Path, victim: str
     """The second process of a stage works. A third one fits the baselines of `evaluate`."""
     process = start_command(workspace, *STAGE_COMMANDS["evaluate"], DVC_STAGE="evaluate")
     wait_until(lambda: len(descendants(process.pid)) == 2 or process.poll() is not None)
-    time.sleep(random.Random(victim).random())
     os.kill(process.pid if victim == "first" else descendants(process.pid)[0], signal.SIGKILL)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=60)
     if victim == "second":
         assert process.returncode == 1
         assert "The signal SIGKILL ended stage evaluate" in errors

@@ -3,16 +3,24 @@
 The table in docs/versions.md says which check sees which falsification.
 """
 
+import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.commands import check_output, run_command
+from tests.commands import call_main, check_output, run_command
 from tests.documentation import MAKE_VARIABLES, PAGES, code_blocks
 from tests.helpers import PROJECT
-from tests.projects import change_settings, clone, commit_all, copy_project, read_output_hashes
+from tests.projects import (
+    change_settings,
+    clone,
+    commit_all,
+    copy_project,
+    read_output_hashes,
+    reproduce,
+)
 from tests.workflows import attest, create_services, run_job
 
 FILES = PROJECT / "keras_tabular/projects/files"
@@ -20,18 +28,18 @@ MODEL = "models/model.keras"
 
 
 @pytest.fixture(scope="module")
-def registered(short_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def registered(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a project, its remote, and the services that its workflows use.
 
     The version v1.0.0 of the model has passed the gate and is assigned to the stage `prod`.
     """
     folder = tmp_path_factory.mktemp("chain")
-    project = copy_project(short_run, folder / "project")
+    project = copy_project(experiment, folder / "project")
     for name in ("Makefile", ".github/workflows/ci.yml", ".github/workflows/deploy.yml"):
         shutil.copy(FILES / name, project / name)
     check_output(project, "dvc", "remote", "add", "--default", "storage", "../storage")
-    change_settings(project, gate={"beat_baselines": []})
-    check_output(project, "dvc", "repro")
+    change_settings(project, gate={"beat_baselines": [], "worse_than_last": {"test.loss": 0.5}})
+    reproduce(project, "gate")
     register(project, "v1.0.0")
     attest(create_services(folder / "services"), project / MODEL, project / "dvc.lock")
     return folder
@@ -57,11 +65,10 @@ def run_ci(folder: Path) -> tuple[str, str]:
     return result.failed_step, result.output
 
 
-def run_deployment(folder: Path, reason: str = "") -> tuple[str, str]:
+def run_deployment(folder: Path) -> tuple[str, str]:
     """Run the checks of deploy.yml in a new clone; return the step that failed, and the output."""
-    services = folder / "services"
-    result = run_job(new_clone(folder), services, "deploy", "check", DESPITE_GATE=reason)
-    return result.failed_step, result.output + result.summary
+    result = run_job(new_clone(folder), folder / "services", "deploy", "check")
+    return result.failed_step, result.output
 
 
 def new_clone(folder: Path) -> Path:
@@ -74,14 +81,19 @@ def new_clone(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_verified_model_is_released_and_deployed(folder: Path) -> None:
+def test_a_verified_model_is_reported_released_and_deployed(folder: Path) -> None:
     services, checkout = folder / "services", new_clone(folder)
+    result = run_job(checkout, services, "report", "report", TARGET="HEAD~1")
+    assert result.failed_step == "", result.output
+    check_report((checkout / "pr.md").read_text())
+    assert run_job(checkout, services, "report", "publish", REPO="o/r", PR="1").failed_step == ""
+    comment = "api --silent --method POST repos/o/r/issues/1/comments -F body=@pr.md\n"
+    assert (services / "requests").read_text() == comment
     release = run_job(checkout, services, "release", "verify")
     assert release.failed_step == "", release.output
     assert release.summary.startswith("Gate: pass. ")
     assert (checkout / "model.keras").read_bytes() == (folder / "project" / MODEL).read_bytes()
 
-    assert run_ci(folder)[0] == ""
     # The release still runs when the deployment starts.
     shutil.move(services / "attested", services / "attested-later")
     (services / "attested").touch()
@@ -100,43 +112,72 @@ def test_a_verified_model_is_released_and_deployed(folder: Path) -> None:
     assert "::error::models/model.keras, dvc.lock: release.yml has not verified" in output
 
 
-@pytest.mark.slow
-def test_a_model_that_fails_the_gate_needs_a_reason(folder: Path) -> None:
-    project, services = folder / "project", folder / "services"
-    change_settings(project, gate={"lowest": {"test": {"accuracy": 0.99}}})
-    check_output(project, "dvc", "repro")
-    register(project, "v1.1.0")
-    attest(services, project / MODEL, project / "dvc.lock")
-    for workflow, job in (("release", "verify"), ("deploy", "check")):
-        checkout = new_clone(folder)
-        refused = run_job(checkout, services, workflow, job)
-        assert refused.failed_step == ".ci/check-gate"
-        assert "::error::metrics/gate.json: the model is refused" in refused.output
-        assert refused.summary.startswith("Gate: fail. ")
-        reason = "The old model is worse."
-        allowed = run_job(checkout, services, workflow, job, steps=1, DESPITE_GATE=reason)
-        assert allowed.failed_step == ""
-        assert f"nevertheless:** {reason}\n" in allowed.summary
-    assert run_deployment(folder, reason)[0] == ""
+def check_report(report: str) -> None:
+    """Assert that a comment on a pull request compares the experiment with the run before it."""
+    assert report.startswith("<!-- pr-report -->\n\n## Gate: ")
+    assert len(report.splitlines()) < 45  # it fits on a screen
+    assert re.search(r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|significant) \(", report)
+    assert re.search(r"^Log loss [\d.]+ on 254 test rows", report, re.MULTILINE)
+    assert "`train.networks.plain.epochs` 3 → 2" in report
+    assert "The committed results are reproducible: a rerun of" in report
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "message"),
+    [
+        ("pass", "", ""),
+        ("undecided", "", ""),
+        ("fail", "", "::error::metrics/gate.json: the model is refused"),
+        ("fail", "The old model is worse.", ""),
+        ("", "", "::error::metrics/gate.json: the commit has no verdict"),
+    ],
+)
+def test_a_model_that_fails_the_gate_needs_a_reason(
+    status: str, reason: str, message: str, tmp_path: Path
+) -> None:
+    """The script is the first step of a release and of a deployment."""
+    gate, summary = tmp_path / "metrics/gate.json", tmp_path / "summary"
+    for folder in (".ci", "metrics"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(PROJECT / ".ci/check-gate", tmp_path / ".ci")
+    if status:
+        gate.write_text(json.dumps({"status": status, "headline": "Loss 1", "reason": "Because"}))
+    variables = {"DESPITE_GATE": reason, "GITHUB_STEP_SUMMARY": str(summary)}
+    completed = run_command(tmp_path, ".ci/check-gate", **variables)
+    assert completed.stdout.startswith(message)
+    assert completed.returncode == bool(message)
+    if status:
+        assert summary.read_text().startswith(f"Gate: {status}. Loss 1. Because.\n")
+    if reason:
+        assert f"nevertheless:** {reason}\n" in summary.read_text()
+
+
+def test_falsified_files_are_named_and_no_command_reads_a_falsified_model(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = falsify_metrics(workspace)
+    model, md5 = workspace / MODEL, read_output_hashes(workspace)[MODEL]
+    content = model.read_bytes()
+    falsified = content[:-1] + bytes([content[-1] ^ 1])
+    exchange(workspace / ".dvc/cache/files/md5" / md5[:2] / md5[2:], falsified)
+    exchange(model, falsified)
+    with pytest.raises(SystemExit, match=r"dvc\.lock is not verified: the files above differ"):
+        call_main(workspace, "keras_tabular.cli.verify", "--files")
+    outputs = names & {*read_output_hashes(workspace)} | {"metrics/curves", "metrics/plots", MODEL}
+    output = capsys.readouterr().out
+    assert {*re.findall(r"^(\S+) differs from dvc\.lock$", output, re.MULTILINE)} == outputs
+    model.unlink()
+    message = rf"{md5[2:]}: this copy of {MODEL} in DVC's cache has changed"
+    with pytest.raises(SystemExit, match=message):
+        call_main(workspace, "keras_tabular.cli.predict", "data/raw/diabetes.csv")
 
 
 @pytest.mark.slow
 def test_falsified_results_and_an_edited_lock_file_are_seen_by_every_check(folder: Path) -> None:
     project, lock = folder / "project", folder / "project/dvc.lock"
-    tracked = check_output(project, "git", "ls-files", "metrics").splitlines()
-    texts = {name: (project / name).read_text() for name in tracked}
-    names = [
-        name for name in tracked if name[-4:] in (".csv", "json") and re.search(r"\d", texts[name])
-    ]
-    assert len(names) > 12
-    for name in names:
-        other_digit = re.sub(r"\d(?=\D*$)", lambda digit: f"{9 - int(digit[0])}", texts[name])
-        (project / name).write_text(other_digit)
+    names = falsify_metrics(project)
     register(project, "v1.1.0")
-    failed_step, output = run_deployment(folder)
-    assert failed_step == "make check-files"
-    outputs = {*names} & {*read_output_hashes(project)} | {"metrics/curves", "metrics/plots"}
-    assert {*re.findall(r"^(\S+) differs from dvc\.lock$", output, re.MULTILINE)} == outputs
+    assert run_deployment(folder)[0] == "make check-files"
 
     lock.write_text(lock.read_text().replace(read_output_hashes(project)[MODEL], "f" * 32))
     commit_all(project, "Name another model")
@@ -144,52 +185,28 @@ def test_falsified_results_and_an_edited_lock_file_are_seen_by_every_check(folde
     failed_step, output = run_deployment(folder)
     assert "dvc artifacts get" in failed_step
     assert MODEL in output
-    check_that_a_rerun_names(folder, [*names, MODEL])
+    verified = run_command(project, "make", "verify", **MAKE_VARIABLES)
+    assert verified.returncode != 0
+    differing = {*re.findall(r"^(\S+) differs from ", verified.stdout, re.MULTILINE)}
+    assert differing == names | {MODEL}
     failed_step, output = run_ci(folder)
     assert failed_step.startswith("changed=")
     changed = {*re.findall(r"[\w/.]+\w", output.rpartition("::error::")[2])}
-    assert {*names, "dvc.lock"} <= changed
+    assert names | {"dvc.lock"} <= changed
 
 
-def check_that_a_rerun_names(folder: Path, names: list[str]) -> None:
-    """Assert that `verify` and the comment on a pull request name files that differ."""
-    verified = run_command(folder / "project", "make", "verify", **MAKE_VARIABLES)
-    assert verified.returncode != 0
-    differing = {*re.findall(r"^(\S+) differs from ", verified.stdout, re.MULTILINE)}
-    assert differing == {*names}
-    report = run_job(new_clone(folder), folder / "services", "report", "report", TARGET="HEAD~1")
-    assert report.failed_step == "", report.output
-    (sentence,) = re.findall(r".* \*\*not\*\* reproducible: .*", report.summary)
-    assert {*re.findall(r"(?:metrics|models)/[\w/.]+\w", sentence.replace("\\", ""))} == {*names}
-
-
-@pytest.mark.slow
-def test_an_exchanged_model_is_seen_where_it_is_used(folder: Path) -> None:
-    project = folder / "project"
-    model = (project / MODEL).read_bytes()
-    md5 = read_output_hashes(project)[MODEL]
-    for place in (folder / "storage", project / ".dvc/cache"):
-        exchange(place / "files/md5" / md5[:2] / md5[2:], model[:-1] + bytes([model[-1] ^ 1]))
-    checkout, services = new_clone(folder), folder / "services"
-    report = run_job(checkout, services, "report", "report", TARGET="HEAD~1")
-    assert "are reproducible" in report.summary
-    assert run_job(checkout, services, "report", "publish", REPO="o/r", PR="1").failed_step == ""
-    comment = "api --silent --method POST repos/o/r/issues/1/comments -F body=@pr.md\n"
-    assert (services / "requests").read_text() == comment
-    message = f"{MODEL} differs from dvc.lock\n"
-    results = (report.failed_step, report.output), run_ci(folder), run_deployment(folder)
-    for failed_step, output in results:
-        assert failed_step == "make check-files"
-        assert message in output
-
-    (project / MODEL).unlink()
-    predict = ("python", "-m", "keras_tabular", "predict", "data/raw/diabetes.csv", "-o", "new.csv")
-    completed = run_command(project, *predict)
-    assert f"{md5[2:]}: this copy of {MODEL} in DVC's cache has changed" in completed.stderr
-    shutil.rmtree(folder / "storage")
-    check_output(project, "dvc", "checkout", "--force")
-    completed = run_command(project, "make", "check-files", **MAKE_VARIABLES)
-    assert message in completed.stdout
+def falsify_metrics(project: Path) -> set[str]:
+    """Change a digit in each file with results that is in git, and return their names."""
+    tracked = check_output(project, "git", "ls-files", "metrics").splitlines()
+    texts = {name: (project / name).read_text() for name in tracked}
+    names = {
+        name for name in tracked if name[-4:] in (".csv", "json") and re.search(r"\d", texts[name])
+    }
+    assert len(names) > 12
+    for name in names:
+        other_digit = re.sub(r"\d(?=\D*$)", lambda digit: f"{9 - int(digit[0])}", texts[name])
+        (project / name).write_text(other_digit)
+    return names
 
 
 def exchange(file: Path, content: bytes) -> None:
@@ -203,40 +220,34 @@ def exchange(file: Path, content: bytes) -> None:
 @pytest.mark.slow
 def test_two_retrained_branches_are_merged_as_the_page_says(folder: Path) -> None:
     project = folder / "project"
-    epochs = {"networks": {"plain": {"epochs": 2}}}
+    epochs = {"networks": {"plain": {"epochs": 1}}}
     for branch, change in (("other-branch", {"folds": 3}), ("main", epochs)):
         check_output(project, "git", "switch", "-q", "-C", branch, "main")
         change_settings(project, train=change)
-        check_output(project, "dvc", "repro")
+        reproduce(project, "train")
         commit_all(project, "Retrained")
     blocks = code_blocks("docs/experiments.md", "console")
     (block,) = [block for block in blocks if "git merge" in block]
     merge, *resolve = block.replace("$ ", "").splitlines()
 
-    # As in a project of an earlier version, without .gitattributes.
-    attributes = project / ".git/info/attributes"
-    attributes.write_text("dvc.lock !merge\nmetrics/** !merge\n")
-    merged = run_command(project, *merge.split())
-    assert "Merge conflict in dvc.lock" in merged.stdout
-    repro = run_command(project, "make", "repro", **MAKE_VARIABLES)
-    assert repro.returncode != 0
-    advice = re.match(r"dvc.lock: two branches .* Run: (.*?) && make repro", repro.stdout)
-    assert advice
-    assert f"`{advice[1]}`" in PAGES["docs/experiments.md"]
-    check_output(project, *advice[1].split())
-    check_output(project, "bash", "-ec", "\n".join(resolve), **MAKE_VARIABLES)
-    outputs = read_output_hashes(project)
-
-    attributes.unlink()
-    check_output(project, "git", "reset", "-q", "--hard", "HEAD~1")
     merged = run_command(project, *merge.split())
     assert "Merge conflict in dvc.lock" in merged.stdout
     assert "Merge conflict in params.yaml" not in merged.stdout
     check_output(project, "bash", "-ec", "\n".join(resolve), **MAKE_VARIABLES)
-    assert read_output_hashes(project) == outputs
     assert len(check_output(project, "git", "log", "-1", "--format=%P").split()) == 2
     assert check_output(project, "git", "status", "--porcelain") == ""
     assert "up to date" in check_output(project, "dvc", "status")
     lock = (project / "dvc.lock").read_text()
     assert "folds: 3" in lock
-    assert "epochs: 2" in lock
+    assert "epochs: 1" in lock
+
+
+def test_make_repro_says_how_to_resolve_a_conflict_in_the_lock_file(tmp_path: Path) -> None:
+    """A project of an earlier version has no `.gitattributes`, which resolves it."""
+    shutil.copy(FILES / "Makefile", tmp_path)
+    (tmp_path / "dvc.lock").write_text("<<<<<<< HEAD\n")
+    completed = run_command(tmp_path, "make", "repro", **MAKE_VARIABLES)
+    assert completed.returncode != 0
+    advice = re.match(r"dvc.lock: two branches .* Run: (.*?) && make repro", completed.stdout)
+    assert advice
+    assert f"`{advice[1]}`" in PAGES["docs/experiments.md"]

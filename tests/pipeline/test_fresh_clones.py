@@ -13,7 +13,7 @@ import yaml
 from tests.commands import check_output, run_command
 from tests.documentation import MAKE_VARIABLES
 from tests.helpers import PROJECT
-from tests.projects import commit_all, copy_project
+from tests.projects import commit_all
 
 MODEL = "models/model.keras"
 
@@ -86,40 +86,17 @@ def create_wheel(folder: Path) -> Path:
     return folder / "tiny-1.0-py3-none-any.whl"
 
 
-@pytest.mark.slow
-def test_comment_compares_with_the_base_and_reruns_the_commit(
-    experiment: Path, tmp_path: Path
-) -> None:
-    workspace = copy_project(experiment, tmp_path / "project")
-    check_output(workspace, "git", "checkout", "-qb", "shorter")
-    check_output(workspace, "git", "commit", "-qam", "Two epochs")
-    (workspace / "printed").unlink()
-    check_output(workspace, "make", "pr-report", "BASE=main", **MAKE_VARIABLES)
-    report = (workspace / "pr.md").read_text()
-    assert report.startswith("<!-- pr-report -->\n\n## Gate: ")
-    assert len(report.splitlines()) < 45  # it fits on a screen
-    assert re.search(r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|significant) \(", report)
-    assert re.search(r"Log loss .* on 254 test rows.*\. Compared with .*loss [\d.]+ vs", report)
-    assert "`train.networks.plain.epochs` 3 → 2" in report
-    assert "The committed results are reproducible: a rerun of" in report
-    assert check_output(workspace, "git", "status", "--porcelain") == ""
+def test_no_job_with_write_permission_or_credentials_runs_code_of_a_pull_request() -> None:
+    """`make check` runs zizmor, which finds other dangers in workflows.
 
-
-def test_jobs_with_write_permission_run_no_code_of_a_pull_request() -> None:
-    """`make check` runs zizmor, which finds other dangers in workflows."""
-    folders = (PROJECT, PROJECT / "keras_tabular/projects/files")
-    for file in (file for folder in folders for file in folder.glob(".github/workflows/*.yml")):
-        for job in yaml.safe_load(file.read_text())["jobs"].values():
-            if "write" in job.get("permissions", {}).values():
-                assert not any("checkout" in step.get("uses", "") for step in job["steps"])
-
-
-def test_steps_with_credentials_run_no_code_of_a_pull_request() -> None:
-    """The credentials are comments, which the owner of a remote uncomments."""
+    The credentials are comments, which the owner of a remote uncomments.
+    """
     folders, names = (PROJECT, PROJECT / "keras_tabular/projects/files"), list[str]()
     for file in (file for folder in folders for file in folder.glob(".github/workflows/*.yml")):
         text = re.sub(r"^( +)# (env:|  \w+: \$)", r"\1\2", file.read_text(), flags=re.MULTILINE)
         for job in yaml.safe_load(text)["jobs"].values():
+            if "write" in job.get("permissions", {}).values():
+                assert not any("checkout" in step.get("uses", "") for step in job["steps"])
             assert "secrets." not in str(job.get("env"))
             for step in (step for step in job["steps"] if "secrets." in str(step)):
                 names.append(file.name)

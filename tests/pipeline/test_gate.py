@@ -13,6 +13,7 @@ from tests.projects import (
     read_gate,
     read_output_hashes,
     read_scores,
+    reproduce,
 )
 
 
@@ -20,9 +21,21 @@ def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
     experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = copy_project(experiment, tmp_path / "project")
+
+    def call_gate(*arguments: str) -> str:
+        call_main(folder, "stages.gate", "--metrics", "metrics", *arguments)
+        return capsys.readouterr().out
+
     limits = {"test": {"accuracy": 0.5}, "cross_validation": {"roc_auc": 0.99}}
     change_settings(folder, gate={"lowest": limits, "beat_baselines": []})
-    assert stages_that_ran(check_output(folder, "dvc", "repro")) == ["gate"]
+    completed = run_command(folder, "make", "gate", "BASE=small", **MAKE_VARIABLES)
+    assert stages_that_ran(completed.stdout) == ["gate"]
+    assert "Use `dvc push`" in completed.stdout  # DVC has not failed
+    assert completed.returncode != 0
+    same = "test.loss is 0.0% better than in small on 254 test rows"
+    assert same in completed.stdout
+    assert re.search(r"\nGate: fail\. .*cross_validation\.roc_auc is ", completed.stdout)
+    assert "Traceback" not in completed.stderr
     verdict = (folder / "metrics/gate.json").read_bytes()
     gate = read_gate(folder)
     checks = gate["checks"]
@@ -31,31 +44,20 @@ def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
     assert checks["lowest cross_validation.roc_auc"]["status"] == "fail"
     assert "worse_than_last test.loss" not in checks  # it depends on the history
 
-    completed = run_command(folder, "make", "gate", **MAKE_VARIABLES)
     last = check_output(folder, "git", "log", "-1", "--format=%H", "--", "metrics/metrics.json")
-    assert re.search(rf"test.loss is .* in {last[:7]} on 254 test rows", completed.stdout)
-    assert completed.returncode != 0
-    assert re.search(r"\nGate: fail\. .*cross_validation\.roc_auc is ", completed.stdout)
-    assert "Traceback" not in completed.stderr
-    same = "test.loss is 0.0% better than in small on 254 test rows"
-    completed = run_command(folder, "make", "gate", "BASE=small", **MAKE_VARIABLES)
-    assert same in completed.stdout
-    small = check_output(
-        folder, "git", "for-each-ref", "--format=%(objectname)", "refs/exps/*/*/small"
-    )
-    check_output(folder, "git", "tag", "model#prod#1", small.strip())
+    assert re.search(rf"test.loss is .* in {last[:7]} on 254 test rows", call_gate())
+    small = ("git", "for-each-ref", "--format=%(objectname)", "refs/exps/*/*/small")
+    check_output(folder, "git", "tag", "model#prod#1", check_output(folder, *small).strip())
     change_settings(folder, gate={"base": "model#prod"})
-    call_main(folder, "stages.gate", "--metrics", "metrics")
-    assert same.replace("small", "model#prod") in capsys.readouterr().out
+    assert same.replace("small", "model#prod") in call_gate()
     # The base has kept no test rows, so its model predicts those of the workspace.
     file = folder / "metrics/plots/test_rows.csv"
     rows = file.read_text()
     file.write_text("y\n")
     check_output(folder, "git", "commit", "-qam", "Another version")
     file.write_text(rows)
-    call_main(folder, "stages.gate", "--metrics", "metrics", "HEAD")
-    assert re.search(r"test.loss is .* than in \w+ on 254 test rows", capsys.readouterr().out)
-    check_output(folder, "dvc", "repro", "--force", "--single-item", "gate")
+    assert re.search(r"test.loss is .* than in \w+ on 254 test rows", call_gate("HEAD"))
+    call_gate("--verdict", "metrics/gate.json")
     assert (folder / "metrics/gate.json").read_bytes() == verdict
 
 
@@ -65,8 +67,7 @@ def test_limits_of_slices_need_no_training_and_leave_other_results_as_they_are(
     before, scores = read_output_hashes(workspace, "metrics/gate.json"), read_scores(workspace)
     older = {"slices": {"older": {"Age": {"low": 50}}}}
     change_settings(workspace, evaluate=older, gate={"lowest": {"slices": {"older": {"f1": 1}}}})
-    stages = stages_that_ran(check_output(workspace, "dvc", "repro"))
-    assert stages == ["calibrate", "evaluate", "gate"]
+    reproduce(workspace, "calibrate")
     assert read_gate(workspace)["checks"]["lowest slices.older.f1"]["status"] == "fail"
     after = read_output_hashes(workspace, "metrics/gate.json")
     changed = {path for path, md5 in after.items() if before[path] != md5}

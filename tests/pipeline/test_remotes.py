@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
 
 from tests.commands import check_output
@@ -13,37 +12,25 @@ from tests.projects import clone, commit_all
 DEPLOY = PROJECT / "keras_tabular/projects/files/.github/workflows/deploy.yml"
 
 
-@pytest.fixture
-def with_remote(workspace: Path, tmp_path: Path) -> Path:
-    """A project with a remote in a folder."""
+def test_a_colleague_and_a_server_get_what_was_pushed(workspace: Path, tmp_path: Path) -> None:
+    """A server gets the latest version, that of a tag, or that of a stage after a rollback."""
     storage = ("--default", "storage", str(tmp_path / "storage"))
     check_output(workspace, "dvc", "remote", "add", *storage)
     commit_all(workspace, "Add a remote")
-    return workspace
-
-
-def test_colleague_pulls_what_was_pushed_and_no_stage_runs(
-    with_remote: Path, tmp_path: Path
-) -> None:
-    assert "files pushed" in check_output(with_remote, "dvc", "push")
-    colleague = clone(with_remote, tmp_path / "colleague")
+    model = workspace / "models/model.keras"
+    first, second = model.read_bytes(), b"another model"
+    release(workspace, "v1.0.0")
+    colleague = clone(workspace, tmp_path / "colleague")
     check_output(colleague, "dvc", "pull")
     up_to_date = "Data and pipelines are up to date.\n"
     assert check_output(colleague, "dvc", "repro").endswith(up_to_date)
     assert check_output(colleague, "git", "status", "--porcelain") == ""
 
-
-def test_a_server_gets_the_version_that_a_tag_names(with_remote: Path, tmp_path: Path) -> None:
-    workspace, model = with_remote, with_remote / "models/model.keras"
-    first, second = model.read_bytes(), b"another model"
-    for version in ("v1.0.0", "v1.1.0"):
-        check_output(workspace, "dvc", "push")
-        check_output(workspace, "gto", "register", "model", "--version", version)
-        check_output(workspace, "gto", "assign", "model", "--version", version, "--stage", "prod")
-        model.unlink()
-        model.write_bytes(second)
-        check_output(workspace, "dvc", "commit", "--force", "calibrate")
-        commit_all(workspace, "Another model")
+    model.unlink()
+    model.write_bytes(second)
+    check_output(workspace, "dvc", "commit", "--force", "calibrate")
+    commit_all(workspace, "Another model")
+    release(workspace, "v1.1.0")
 
     def get(folder: Path, *version: str) -> bytes:
         folder.mkdir()
@@ -51,9 +38,7 @@ def test_a_server_gets_the_version_that_a_tag_names(with_remote: Path, tmp_path:
         return (folder / "model.keras").read_bytes()
 
     assert get(tmp_path / "latest") == second
-    assert get(tmp_path / "first", "--rev", "v1.0.0") == first
-    assign = ("gto", "assign", "model", "--stage", "prod", "--force")
-    check_output(workspace, *assign, "--version", "v1.0.0")
+    assign(workspace, "v1.0.0", "--force")
     assert get(tmp_path / "rolled back", "--stage", "prod") == first
 
     # The workflow, in which actions/checkout has replaced the annotated tag.
@@ -66,3 +51,15 @@ def test_a_server_gets_the_version_that_a_tag_names(with_remote: Path, tmp_path:
     check_output(checkout, "bash", "-ec", script, GITHUB_OUTPUT=str(tmp_path / "output"))
     assert (tmp_path / "output").read_text() == "version=v1.0.0\n"
     assert (checkout / "models/model.keras").read_bytes() == first
+
+
+def release(project: Path, version: str) -> None:
+    """Push the outputs, and assign the model of the last commit to the stage `prod`."""
+    assert "pushed" in check_output(project, "dvc", "push")
+    check_output(project, "gto", "register", "model", "--version", version)
+    assign(project, version)
+
+
+def assign(project: Path, version: str, *options: str) -> None:
+    stage = ("--version", version, "--stage", "prod")
+    check_output(project, "gto", "assign", "model", *stage, *options)
