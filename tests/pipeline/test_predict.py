@@ -5,7 +5,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from keras_tabular.config.schema import load_schema
-from tests.commands import call_command, run_command
-from tests.helpers import PROJECT
+from tests.commands import call_command, call_main, run_command
 from tests.projects import change_settings, copy_project, read_scores, run_stages
 
 TrainedProject = Callable[[str], Path]
-COMMAND = f"{sys.executable} -m keras_tabular predict"
 
 
 def select_outputs(predictions: pd.DataFrame) -> np.ndarray:
@@ -67,29 +65,6 @@ def test_test_rows_get_the_predictions_that_evaluate_scored(
         assert coverage.mean_width == pytest.approx((high - low).mean(), rel=1e-5)
 
 
-def test_a_threshold_is_in_the_saved_model_and_in_all_scores(
-    binary_project: Path, tmp_path: Path
-) -> None:
-    folder = copy_project(binary_project, tmp_path / "project")
-    scores = read_scores(folder)
-    change_settings(folder, evaluate={"threshold": {"recall": 0.95}})
-    run_stages(folder, first="calibrate", last="evaluate")
-    changed = read_scores(folder)
-    assert set(changed.predicted_positives) == {"test", "cross_validation"}
-    for rows in ("test", "cross_validation"):
-        assert changed.value(rows, "recall") != scores.value(rows, "recall")
-        assert changed.value(rows, "loss") == scores.value(rows, "loss")
-    recall, threshold = changed.value("cross_validation", "recall"), changed.threshold
-    assert recall
-    assert recall >= 0.85  # the threshold of each row is chosen on other folds
-    assert threshold
-    assert threshold < 0.45
-    call_command(folder, "predict", "data/raw/t.csv", "-o", "new.csv")
-    by_class = pd.read_csv(folder / "new.csv").groupby("predicted")["probability_pos"]
-    assert by_class.max()["neg"] < threshold + 1e-6
-    assert by_class.min()["pos"] > threshold - 1e-6
-
-
 ROWS = """y,count,flag,zip/code,id,colour,cast
 ?,5,true,00123,007,red,0.25
 pos,?,False,99999,"a, b",,
@@ -97,7 +72,12 @@ pos,?,False,99999,"a, b",,
 """
 
 
-def test_all_formats_give_the_same_predictions(binary_project: Path, tmp_path: Path) -> None:
+def test_all_formats_give_the_same_predictions(
+    binary_project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     """Identifiers stay texts, rows keep their order, and the target is ignored."""
     (tmp_path / "new.csv").write_text(ROWS)
     (tmp_path / "new.csv.gz").write_bytes(gzip.compress(ROWS.encode()))
@@ -116,10 +96,12 @@ def test_all_formats_give_the_same_predictions(binary_project: Path, tmp_path: P
 
     # A copy of the model in another folder predicts the same and makes the same checks.
     shutil.copy(binary_project / "models/model.keras", tmp_path / "m.keras")
-    command = f"{COMMAND} m.keras < new.csv.gz | cat"
-    piped = run_command(tmp_path, "bash", "-c", command, PYTHONPATH=str(PROJECT))
-    assert piped.stdout == text
-    warnings = re.findall(r"^warn: (\S+): 1 of 3 rows .*('\w+') \(1\)$", piped.stderr, re.MULTILINE)
+    stdin = (tmp_path / "new.csv.gz").open("rb")
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(stdin))
+    call_main(tmp_path, "keras_tabular.cli.predict", "m.keras")
+    piped, messages = capfd.readouterr()
+    assert piped == text
+    warnings = re.findall(r"^warn: (\S+): 1 of 3 rows .*('\w+') \(1\)$", messages, re.MULTILINE)
     assert warnings == [("colour", "'mauve'"), ("zip/code", "'99999'")]
     (tmp_path / "new.csv").write_text(ROWS.replace("0.25", "cold"))
     with pytest.raises(SystemExit, match=r"new\.csv, line 2, column cast: .*'cold'"):
@@ -131,7 +113,8 @@ def test_a_reader_that_stops_ends_the_command_without_a_message(
 ) -> None:
     rows = (ROWS + ROWS.split("\n", 1)[1] * 5000).replace("99999", "00123")
     (tmp_path / "new.csv").write_text(rows)
-    command = f"cat {tmp_path}/new.csv | {COMMAND} --rejects {tmp_path}/rejects.csv | head -1"
+    predict = f"{sys.executable} -m keras_tabular predict --rejects {tmp_path}/rejects.csv"
+    command = f"cat {tmp_path}/new.csv | {predict} | head -1"
     done = run_command(binary_project, "bash", "-c", f"{command}; echo ${{PIPESTATUS[1]}}")
     assert (done.stdout, done.stderr) == ("row,id,predicted,probability_pos\n141\n", "")
     assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]

@@ -1,18 +1,26 @@
 """Evaluations of functions in place of models."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 import pytest
+from pydantic import ValidationError
 
+from keras_tabular.cli.score import score_lines
 from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Evaluate, Validate
 from keras_tabular.config.thresholds import ThresholdRule
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import result
 from keras_tabular.evaluation.calibration import choose_threshold
+from keras_tabular.evaluation.labelled_file import score_file
+from keras_tabular.experiments.comparison import compare_scores
 from keras_tabular.model_file.metadata import ModelMetadata
 from keras_tabular.scoring.evaluation import MODEL, Evaluation
 from keras_tabular.scoring.scores import Predictions, score
@@ -67,13 +75,18 @@ def draw_oof(schema: Schema, rows: int = 60) -> FoldPredictions:
     return FoldPredictions(y_pred[:, :n_outputs], (np.arange(rows) % 3).astype(np.int32))
 
 
+def build_model(predict: Predict, **metadata: Any) -> Any:
+    """Build a model from a function that predicts rows."""
+    return SimpleNamespace(predict=predict, metadata=ModelMetadata(**metadata))
+
+
 def evaluate_function(
     predict: Predict, data: Path, schema: Schema, oof: OutOfFold, **metadata: Any
 ) -> Evaluation:
     """Evaluate a function in place of a model, on the split in `data`."""
     oof.write(data / "oof", [len(oof.cross_validation.fold)])
-    model: Any = SimpleNamespace(predict=predict, metadata=ModelMetadata(**metadata))
     baselines = result.fit_baselines(data, schema, "auto")
+    model = build_model(predict, **metadata)
     return result.evaluate(model, data, schema, lambda: baselines).evaluation
 
 
@@ -154,3 +167,38 @@ def test_a_prediction_that_is_not_a_number_is_an_error(tmp_path: Path) -> None:
     predict_gaps = lambda columns: np.where(columns["x"] > 1, np.nan, 1.0)[:, None]  # noqa: E731
     with pytest.raises(UserError, match=r"train: \d+ of 60 rows: expected a number"):
         result.predict_table(predict_gaps, tmp_path / "split/train", schema, ModelMetadata())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("count", [1, 9])
+def test_few_rows_have_scores_without_intervals(tmp_path: Path, count: int) -> None:
+    """All rows are negative here, so the recall is undefined and not 0."""
+    schema, path = SCHEMAS["binary"], tmp_path / "new.csv"
+    rows = write_split(tmp_path, schema)["test"]
+    pa_csv.write_csv(rows.filter(pc.equal(rows["y"], 0))[:count], path)
+    model, split = build_model(build_predict(schema)), tmp_path / "split"
+    file = score_file(path, model, schema, Validate(), split, {})
+    assert file.warnings == [f"intervals need 10 rows or more, got {count}"]
+    assert not any(each.interval or each.difference for each in file.scores)
+    assert {"recall", "roc_auc"}.isdisjoint(each.metric for each in file.scores)
+    lines = score_lines(compare_scores(file.scores, {}, {}, BINARY.metrics, file.primary_metrics))
+    assert ["Recall", "–"] in [line[:2] for line in lines]
+    texts = " ".join(text for line in lines[1:] for text in line)
+    assert not re.search(r"\d to |better|worse|chance", texts)
+
+
+def test_a_file_that_cannot_be_scored_is_an_error(tmp_path: Path) -> None:
+    file, schema = tmp_path / "new.csv", SCHEMAS["binary"]
+    model = build_model(build_predict(schema))
+    for text, message in (
+        (None, r"new\.csv does not exist, but evaluate\.tests in params\.yaml lists it"),
+        ("x,y\n", "expected at least one valid row"),
+        ("x\n0.5\n", "missing: y"),
+        ("x,y\n0.5,1\nmuch,0\n", r"new\.csv, line 3, column x: .*'much'"),
+    ):
+        if text:
+            file.write_text(text)
+        with pytest.raises(UserError, match=message):
+            score_file(file, model, schema, Validate(), None, {})
+    with pytest.raises(ValidationError, match="tests"):
+        Evaluate.model_validate({"tests": ["../raw/new.csv"]})
