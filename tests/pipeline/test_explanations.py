@@ -3,17 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from tests.commands import call_command
 from tests.projects import (
-    SHORT_TRAINING,
     STAGE_COMMANDS,
-    change_settings,
     copy_project,
-    create_project,
     read_json,
     read_scores,
     run_stages,
@@ -54,26 +49,3 @@ def test_an_explanation_that_fails_is_left_out_and_named(
         assert (folder / output).exists()
     for file in ("slices", "effects", "columns", "errors"):
         assert bool(read_json(folder / f"metrics/{file}.json")) is (file != name)
-
-
-def test_predictions_of_the_test_rows_name_file_line_and_identifier(tmp_path: Path) -> None:
-    """The table is in two files, whose cells have line breaks, and every third row is dropped."""
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"key": [f"k{n}" for n in range(300)], "x": rng.normal(size=300)})
-    frame["words"] = rng.choice(["one\ntwo", "three"], 300)
-    frame["y"] = np.where(np.arange(300) % 3 == 1, "", np.where(frame["x"] > 0, "pos", "neg"))
-    folder = create_project(tmp_path / "project", frame)
-    policies = {"leak": "warn"}  # the target only depends on x
-    change_settings(folder, {"source": "data/raw"}, train=SHORT_TRAINING, validate=policies)
-    frame[:150].to_csv(folder / "data/raw/t.csv", index=False)
-    frame[150:].to_csv(folder / "data/raw/u.csv", index=False)
-    run_stages(folder, last="evaluate")
-    predictions = pd.read_parquet(folder / "data/predictions")
-    names = ["file", "line", "key", "actual", "predicted", "probability_pos"]
-    assert [*predictions] == names
-    assert {*predictions["file"]} == {"data/raw/t.csv", "data/raw/u.csv"}
-    rows = frame.set_index("key").loc[predictions["key"]]
-    assert predictions["actual"].tolist() == rows["y"].tolist()
-    for file, line, key in predictions[["file", "line", "key"]].itertuples(index=False):
-        text = (folder / file).read_text().splitlines()[line - 1]
-        assert text.startswith(f"{key},")
