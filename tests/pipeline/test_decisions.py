@@ -12,7 +12,14 @@ import pytest
 from keras_tabular.scoring.scores import Predictions
 from keras_tabular.tasks.metrics import CustomMetric
 from tests.commands import call_command
-from tests.projects import change_settings, copy_project, read_gate, read_scores, run_stages
+from tests.projects import (
+    SHORT_TRAINING,
+    change_settings,
+    copy_project,
+    read_gate,
+    read_scores,
+    run_stages,
+)
 
 COSTS = {"cost": {"false_negative": 5, "false_positive": 1}}
 OWNERS: dict[str, tuple[dict[str, Any], str]] = {
@@ -32,25 +39,29 @@ def compute_profit(rows: Predictions) -> float:
     [pytest.param(key, marks=() if "custom" in key else pytest.mark.slow) for key in OWNERS],
 )
 def test_all_that_is_said_speaks_of_the_metric_that_decides(
-    workspace: Path, key: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    binary_project: Path,
+    tmp_path: Path,
+    key: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    settings, label = OWNERS[key]
-    change_settings(workspace, evaluate=settings, search={"trials": 1})
+    (settings, label), project = OWNERS[key], copy_project(binary_project, tmp_path / "project")
+    change_settings(project, evaluate=settings, search={"trials": 1}, train=SHORT_TRAINING)
     for module in ("stages.evaluate", "custom"):  # the first one imports the second one
         monkeypatch.setattr(f"{module}.METRICS", [CustomMetric("profit", compute_profit, True)])
-    run_stages(workspace, first="calibrate")
+    run_stages(project, first="calibrate")
     output = capsys.readouterr().out
-    assert re.search(rf"^{label}: [\d.]+ on 254 test rows", output, re.MULTILINE)
-    gate = read_gate(workspace)
+    assert re.search(rf"^{label}: [\d.]+ on 198 test rows", output, re.MULTILINE)
+    gate = read_gate(project)
     assert gate["headline"].startswith(f"{label} ")
     for check in gate["checks"].values():
         assert check["metric"] == key
         assert f"({label.lower()} " in check["reason"].lower()
-    call_command(workspace, "report", "-o", "page.html")
+    call_command(project, "report", "-o", "page.html")
     first_row = re.compile(rf'<tbody>\s*<tr><th scope="row">\s*{label}')
-    assert first_row.search((workspace / "page.html").read_text())
-    value = read_scores(workspace).value("cross_validation", key)
-    assert f"has the best cross-validated {key}, " in call_command(workspace, "search")
+    assert first_row.search((project / "page.html").read_text())
+    value = read_scores(project).value("cross_validation", key)
+    assert f"has the best cross-validated {key}, " in call_command(project, "search")
     assert value is not None
 
 
