@@ -22,7 +22,7 @@ from keras_tabular.evaluation.calibration import choose_threshold
 from keras_tabular.evaluation.labelled_file import score_file
 from keras_tabular.experiments.comparison import compare_scores
 from keras_tabular.model_file.metadata import ModelMetadata
-from keras_tabular.scoring.evaluation import MODEL, Evaluation
+from keras_tabular.scoring.evaluation import MODEL
 from keras_tabular.scoring.scores import Predictions, score
 from keras_tabular.table.arrays import Predict, labels
 from keras_tabular.table.parquet import write_parts
@@ -82,12 +82,12 @@ def build_model(predict: Predict, **metadata: Any) -> Any:
 
 def evaluate_function(
     predict: Predict, data: Path, schema: Schema, oof: OutOfFold, **metadata: Any
-) -> Evaluation:
+) -> result.Result:
     """Evaluate a function in place of a model, on the split in `data`."""
     oof.write(data / "oof", [len(oof.cross_validation.fold)])
     baselines = result.fit_baselines(data, schema, "auto")
     model = build_model(predict, **metadata)
-    return result.evaluate(model, data, schema, lambda: baselines).evaluation
+    return result.evaluate(model, data, schema, lambda: baselines)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -96,7 +96,7 @@ def test_model_and_baselines_are_scored_on_all_rows_and_folds(task: str, tmp_pat
     main, baselines = learning_task.main_metric, learning_task.baselines.values()
     tables, predict = write_split(tmp_path, schema, factor=3), build_predict(schema)
     oof = OutOfFold(draw_oof(schema, 180))
-    evaluation = evaluate_function(predict, tmp_path, schema, oof, threshold=THRESHOLD)
+    evaluation, *_ = evaluate_function(predict, tmp_path, schema, oof, threshold=THRESHOLD)
     assert evaluation.row_sets() == ["test", "cross_validation", "train"]
     assert bool(evaluation.baseline_thresholds) == (task == "binary")
     assert evaluation.classes_not_found == (("c",) if task == "multiclass" else ())
@@ -130,11 +130,12 @@ def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> Non
     folds = draw_oof(schema, 180)
     chained = folds._replace(fold=folds.fold - 1)  # its first block is only learnt from
     predict, oof = build_predict(schema), OutOfFold(folds, chained)
-    evaluation = evaluate_function(predict, tmp_path, schema, oof, threshold_choice=choice)
+    evaluated = evaluate_function(predict, tmp_path, schema, oof, threshold_choice=choice)
+    evaluation, _, fitted = evaluated
     assert evaluation.rows("forward_chaining") == 120
     assert {*evaluation.baselines("forward_chaining")} == {*BINARY.baselines.values()}
-    fitted = result.fit_baselines(tmp_path, schema, "auto")["gradient_boosting"]["forward_chaining"]
-    rows = Predictions(BINARY, y[chained.rows], fitted, np.ones(120))
+    y_pred = fitted["gradient_boosting"]["forward_chaining"]
+    rows = Predictions(BINARY, y[chained.rows], y_pred, np.ones(120))
     threshold, _ = choose_threshold(choice, rows)
     assert evaluation.baseline_thresholds["gradient_boosting"] == threshold
 
@@ -151,7 +152,7 @@ def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_repo
     for factor in (3, 10):
         folder, oof = tmp_path / str(factor), OutOfFold(draw_oof(schema, 0))
         write_split(folder, schema, validation=30, factor=factor, ends=[1.9])
-        evaluations.append(evaluate_function(predict_low, folder, schema, oof))
+        evaluations.append(evaluate_function(predict_low, folder, schema, oof).evaluation)
     of_few_rows, evaluation = evaluations
     assert of_few_rows.primary_metrics == ("loss", "accuracy")
     assert evaluation.row_sets() == ["test", "validation", "train"]

@@ -136,11 +136,15 @@ def test_loss_decides_and_strongest_required_baseline_is_named(
     assert ["with always" in text for text in verdict.warnings] == [True] * is_warned
 
 
-def test_headline_has_the_size_of_the_loss_its_interval_and_the_gain() -> None:
+def test_headline_has_the_loss_its_interval_and_the_gain_next_to_the_warnings() -> None:
     evaluation = build_differences(interval=(0.7, 0.8), linear=BETTER, boosted=BETTER)
-    assert run_gate(evaluation, ALL_BASELINES).headline == (
+    equal = {"test": EqualRows(equal=5, equal_with_target=5, without={})}
+    verdict = run_gate(evaluation.model_copy(update={"equal_rows": equal}), ALL_BASELINES)
+    assert verdict.headline == (
         "Log loss 0.750 on 254 test rows (95% CI 0.700 to 0.800), 5.9% to 18% better than no model"
     )
+    (warning,) = verdict.warnings
+    assert warning.startswith("5 of 254 test rows")
 
 
 @pytest.mark.parametrize(
@@ -256,14 +260,6 @@ def test_a_base_that_cannot_be_found_is_no_silent_pass(
     gate = Gate(worse_than_last={"test.loss": 0.1}, base=base)
     (check,) = check_base(make_run("test", 0.5), None, gate)
     assert check.status == status
-
-
-def test_warnings_of_the_evaluation_are_part_of_the_verdict() -> None:
-    equal = {"test": EqualRows(equal=5, equal_with_target=5, without={})}
-    evaluation = build_differences(linear=BETTER, boosted=BETTER)
-    evaluation = evaluation.model_copy(update={"equal_rows": equal})
-    (warning,) = run_gate(evaluation, ALL_BASELINES).warnings
-    assert warning.startswith("5 of 254 test rows")
 
 
 @pytest.mark.parametrize(
