@@ -25,12 +25,8 @@ from tests.projects import (
 from tests.tables import load_table, make_mixed_table, make_shop_sales
 
 
-@pytest.fixture(scope="module")
-def sales(trained_project: Callable[[str], Path]) -> Path:
-    return trained_project("shops")
-
-
-def test_columns_of_every_kind_improve_the_scores(sales: Path) -> None:
+def test_columns_of_every_kind_improve_the_scores(trained_project: Callable[[str], Path]) -> None:
+    sales = trained_project("shops")
     columns = load_schema(sales / "data/schema.yaml").columns
     kinds = {"day": "datetime", "review": "text", "shop_id": "category", "sales": "real"}
     assert {name: column.kind for name, column in columns.items()} == kinds
@@ -47,18 +43,6 @@ def test_columns_of_every_kind_improve_the_scores(sales: Path) -> None:
     assert train["day"].max() < test["day"].min()
     with zipfile.ZipFile(sales / "models/model.keras") as file:  # all layers are those of Keras
         assert not re.search(r'"registered_name": "[^"]*>', file.read("config.json").decode())
-
-
-def test_predict_parses_dates_as_ingest_did(sales: Path, tmp_path: Path) -> None:
-    part, new = sales / "data/split/test/part-00000.parquet", tmp_path / "new.csv"
-    rows = pd.read_parquet(part)[["day", "review", "shop_id"]]
-    rows.assign(day=rows["day"].dt.strftime("%d.%m.%Y")).to_csv(new, index=False)
-    expected = pd.read_parquet(sales / "data/predictions")["predicted"].to_numpy()
-    output = str(tmp_path / "predictions.parquet")
-    for file in (new, part):
-        call_command(sales, "predict", file, "-o", output)
-        predicted = pd.read_parquet(output)["predicted"].to_numpy(np.float32)
-        assert predicted.tobytes() == expected.tobytes(), file
 
 
 @pytest.fixture(scope="module")
@@ -143,33 +127,31 @@ def test_predictions_of_the_test_rows_name_file_line_and_identifier(orders: Path
         assert re.match(rf"{key},[^k]*,{y}(\n|$)", text)
 
 
-def test_test_rows_can_be_in_separate_files(tmp_path: Path) -> None:
+def test_test_rows_can_be_groups_or_separate_files(tmp_path: Path) -> None:
+    """A group is in one subset and in one fold."""
     frame = make_shop_sales()
     folder, source = create_project(tmp_path, frame), tmp_path / "data/raw/shops"
     source.mkdir()
     frame[:700].to_csv(source / "a.csv", index=False)
     frame[700:900].to_csv(source / "last.csv", index=False)
     frame[900:].astype({"shop_id": str}).to_parquet(source / "z.parquet")
-    test_files = {"source": "data/raw/shops", "test_files": ["last.csv"]}
-    change_settings(folder, test_files, split={"by": "file"})
+    roles = {"source": "data/raw/shops", "test_files": ["last.csv"], "group": "shop_id"}
+    change_settings(folder, roles, split={"by": "file"})
     run_stages(folder, last="split")
-    test = pd.read_parquet(folder / "data/split/test")
+    train, test = (pd.read_parquet(folder / f"data/split/{name}") for name in ("train", "test"))
     assert sorted(test["sales"]) == sorted(frame["sales"][700:900])
-    assert len(pd.read_parquet(folder / "data/split/train")) == 1000
-    change_settings(folder, {"test_files": ["other.csv"]})
-    with pytest.raises(SystemExit, match=r"test_files in data/schema\.yaml needs other\.csv"):
-        run_stages(folder, last="ingest")
+    assert len(train) == 1000
 
-
-def test_a_group_is_in_one_subset_and_in_one_fold(tmp_path: Path) -> None:
-    folder = create_project(tmp_path, make_shop_sales())
-    change_settings(folder, {"group": "shop_id"}, split={"by": "group"})
-    run_stages(folder, last="split")
+    change_settings(folder, split={"by": "group"})
+    run_stages(folder, "split", "split")
     train, test = (pd.read_parquet(folder / f"data/split/{name}") for name in ("train", "test"))
     assert len(train) + len(test) == 1200
     assert 0.2 < len(test) / 1200 < 0.45
     assert not set(train["shop_id"]) & set(test["shop_id"])
     assert (train.groupby("shop_id")[FOLD_KEY].nunique() == 1).all()
+    change_settings(folder, {"test_files": ["other.csv"]})
+    with pytest.raises(SystemExit, match=r"test_files in data/schema\.yaml needs other\.csv"):
+        run_stages(folder, last="ingest")
 
 
 @pytest.mark.slow
