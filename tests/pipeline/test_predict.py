@@ -132,14 +132,9 @@ def test_rows_that_fail_a_check_are_an_error_or_set_aside(
     run_stages(project, "calibrate", "calibrate")
     bad, predictions, rejects = (tmp_path / name for name in ("bad.csv", "p.csv", "r.csv"))
     bad.write_text(BAD)
-    with pytest.raises(SystemExit) as end:
+    message = r"bad\.csv, line 3, column cast: (?s:.*)\nThere may be more\.\nWith --rejects FILE, "
+    with pytest.raises(SystemExit, match=message):
         call_command(project, "predict", bad, "-o", predictions)
-    assert re.findall(r"bad\.csv, (line \d+, column [^:]+): ", str(end.value)) == [
-        "line 3, column cast",
-        *(f"line 7, column {name}" for name in ("flag", "count", "zip/code")),
-        "line 9, column count",
-    ]
-    assert "\nThere may be more.\nWith --rejects FILE, such rows " in str(end.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "project"]
 
     bad.write_text(f"{BAD}6,0.5\n7,0.5,red,00123,true,1,more\n")
