@@ -8,7 +8,13 @@ import pytest
 
 import keras_tabular
 from keras_tabular.config.schema import load_schema
-from tests.commands import call_command, check_output, run_command
+from tests.commands import call_command, run_command
+
+
+@pytest.fixture(scope="module")
+def model(binary_project: Path) -> keras_tabular.Model:
+    """The model of two classes, which is loaded once."""
+    return keras_tabular.load_model(binary_project / "models/model.keras")
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +28,9 @@ def frame(binary_project: Path) -> pd.DataFrame:
 
 
 def test_predictions_and_reasons_are_those_of_the_command(
-    binary_project: Path, frame: pd.DataFrame, tmp_path: Path
+    binary_project: Path, model: keras_tabular.Model, frame: pd.DataFrame, tmp_path: Path
 ) -> None:
     frame.to_csv(tmp_path / "rows.csv", index=False)
-    model = keras_tabular.load_model(binary_project / "models/model.keras")
     assert model.schema == load_schema(binary_project / "data/schema.yaml")
     explained = model.explain(frame, columns=2)
     out = tmp_path / "out.parquet"
@@ -37,8 +42,9 @@ def test_predictions_and_reasons_are_those_of_the_command(
     assert model.predict(frame.head(0)).dtypes.equals(expected[names].dtypes)
 
 
-def test_mistakes_name_the_row_and_the_column(binary_project: Path, frame: pd.DataFrame) -> None:
-    model = keras_tabular.load_model(binary_project / "models/model.keras")
+def test_mistakes_name_the_row_and_the_column(
+    model: keras_tabular.Model, frame: pd.DataFrame
+) -> None:
     with pytest.raises(keras_tabular.UserError, match=r"^data frame: .* nor in ignore: new$"):
         model.predict(frame.assign(new=1))
     assert len(model.predict(frame.assign(new=1), ignore_extra=True)) == 50
@@ -62,9 +68,8 @@ def test_mistakes_name_the_row_and_the_column(binary_project: Path, frame: pd.Da
 
 
 def test_other_types_than_a_data_frame_are_refused(
-    binary_project: Path, frame: pd.DataFrame
+    model: keras_tabular.Model, frame: pd.DataFrame
 ) -> None:
-    model = keras_tabular.load_model(binary_project / "models/model.keras")
     for rows in ({"cast": 0.5}, frame.iloc[0], "rows.csv"):
         message = rf"DataFrame, got {type(rows).__name__}\. .*DataFrame\(\[row\]\)"
         with pytest.raises(keras_tabular.UserError, match=message):
@@ -84,11 +89,18 @@ def test_a_data_frame_has_the_schema_of_its_file(binary_project: Path, frame: pd
         keras_tabular.infer_schema(rows, "z")
 
 
+IMPORTS = """
+import sys
+import keras_tabular
+assert "numpy" not in sys.modules
+keras_tabular.infer_schema
+assert "tensorflow" not in sys.modules
+assert sys.excepthook is sys.__excepthook__
+sys.modules["tensorflow"] = sys  # as after an import of TensorFlow
+keras_tabular.load_model("models/model.keras")
+"""
+
+
 def test_only_loading_a_model_imports_tensorflow(binary_project: Path) -> None:
-    code = "import keras_tabular, sys\nassert 'numpy' not in sys.modules\n"
-    code += "keras_tabular.infer_schema\nassert 'tensorflow' not in sys.modules\n"
-    code += "assert sys.excepthook is sys.__excepthook__\n"
-    check_output(binary_project, sys.executable, "-c", code)
-    code = "import tensorflow, keras_tabular\nkeras_tabular.load_model('models/model.keras')"
-    error = run_command(binary_project, sys.executable, "-c", code).stderr
+    error = run_command(binary_project, sys.executable, "-c", IMPORTS).stderr
     assert "UserError: TensorFlow was imported before keras_tabular" in error

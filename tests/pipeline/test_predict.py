@@ -5,22 +5,18 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 import pytest
 
 from keras_tabular.config.schema import load_schema
-from tests.commands import call_command, run_command
-from tests.helpers import PROJECT
+from tests.commands import call_command, call_main, run_command
 from tests.projects import change_settings, copy_project, read_scores, run_stages
 
 TrainedProject = Callable[[str], Path]
-COMMAND = f"{sys.executable} -m keras_tabular predict"
 
 
 def select_outputs(predictions: pd.DataFrame) -> np.ndarray:
@@ -30,64 +26,37 @@ def select_outputs(predictions: pd.DataFrame) -> np.ndarray:
     return outputs.to_numpy(np.float32)
 
 
-def read_scored_outputs(folder: Path) -> np.ndarray:
-    """Read the outputs for the test rows that `evaluate` wrote; shape (rows, outputs)."""
-    return select_outputs(pd.read_parquet(folder / "data/predictions"))
-
-
-@pytest.mark.parametrize("name", ["mixed_binary", "mixed_regression", "wine"])
+@pytest.mark.parametrize("name", ["mixed_binary", "mixed_regression", "wine", "shops"])
 def test_test_rows_get_the_predictions_that_evaluate_scored(
     trained_project: TrainedProject, name: str, tmp_path: Path
 ) -> None:
-    """They are equal bit for bit, also if columns or rows are in another order."""
-    folder, file, out = trained_project(name), tmp_path / "test.csv", tmp_path / "predictions.csv"
+    """They are equal bit for bit, also from Parquet, and if columns or rows have another order."""
+    folder, file, out = trained_project(name), tmp_path / "test.csv", tmp_path / "out.parquet"
     schema = load_schema(folder / "data/schema.yaml")
-    rows = pq.read_table(folder / "data/split/test")
-    pa_csv.write_csv(rows.select([*schema.features][::-1]), file)
+    expected = select_outputs(pd.read_parquet(folder / "data/predictions"))
+    rows = pd.read_parquet(folder / "data/split/test")
+    if name == "shops":
+        rows["day"] = rows["day"].dt.strftime("%d.%m.%Y")
+    rows[[*schema.features][::-1]].to_csv(file, index=False)
+    for path in (file, folder / "data/split/test/part-00000.parquet"):
+        call_command(folder, "predict", path, "-o", out)
+        predictions = pd.read_parquet(out)
+        assert select_outputs(predictions).tobytes() == expected.tobytes()
+    rows[:0:-1].to_csv(file, index=False)  # all rows but the first
     call_command(folder, "predict", file, "-o", out)
-    predictions = pd.read_csv(out)
-    numbers = select_outputs(predictions)
-    assert numbers.tobytes() == read_scored_outputs(folder).tobytes()
-    if name != "mixed_regression":
-        indices = numbers.argmax(axis=1) if name == "wine" else (numbers[:, 0] >= 0.5).astype(int)
-        assert predictions["predicted"].tolist() == np.array(schema.classes)[indices].tolist()
-        reversed_rows = rows.take(np.arange(len(rows))[:0:-1])  # all but the first
-        pa_csv.write_csv(reversed_rows.select([*schema.features]), file)
-        call_command(folder, "predict", file, "-o", tmp_path / "predictions.parquet")
-        again = select_outputs(pd.read_parquet(tmp_path / "predictions.parquet"))
-        assert again[::-1].tobytes() == numbers[1:].tobytes()
-    else:  # the intervals are those that evaluate scored
+    assert select_outputs(pd.read_parquet(out))[::-1].tobytes() == expected[1:].tobytes()
+    if name == "mixed_regression":  # the intervals are those that evaluate scored
         low, high = predictions["low"], predictions["high"]
         assert predictions["predicted"].between(low, high, inclusive="neither").all()
-        inside = rows[schema.target].to_pandas().between(low, high)
         coverage = read_scores(folder).interval_coverage
         assert coverage
+        inside = rows[schema.target].between(low, high)
         assert coverage.coverage == pytest.approx(inside.mean(), abs=0.006)
         assert coverage.low < coverage.nominal == 0.9 < coverage.high
         assert coverage.mean_width == pytest.approx((high - low).mean(), rel=1e-5)
-
-
-def test_a_threshold_is_in_the_saved_model_and_in_all_scores(
-    binary_project: Path, tmp_path: Path
-) -> None:
-    folder = copy_project(binary_project, tmp_path / "project")
-    scores = read_scores(folder)
-    change_settings(folder, evaluate={"threshold": {"recall": 0.95}})
-    run_stages(folder, first="calibrate", last="evaluate")
-    changed = read_scores(folder)
-    assert set(changed.predicted_positives) == {"test", "cross_validation"}
-    for rows in ("test", "cross_validation"):
-        assert changed.value(rows, "recall") != scores.value(rows, "recall")
-        assert changed.value(rows, "loss") == scores.value(rows, "loss")
-    recall, threshold = changed.value("cross_validation", "recall"), changed.threshold
-    assert recall
-    assert recall >= 0.85  # the threshold of each row is chosen on other folds
-    assert threshold
-    assert threshold < 0.45
-    call_command(folder, "predict", "data/raw/t.csv", "-o", "new.csv")
-    by_class = pd.read_csv(folder / "new.csv").groupby("predicted")["probability_pos"]
-    assert by_class.max()["neg"] < threshold + 1e-6
-    assert by_class.min()["pos"] > threshold - 1e-6
+    elif schema.classes:
+        indices = expected.argmax(axis=1) if name == "wine" else (expected[:, 0] >= 0.5).astype(int)
+        assert predictions["predicted"].tolist() == np.array(schema.classes)[indices].tolist()
 
 
 ROWS = """y,count,flag,zip/code,id,colour,cast
@@ -97,7 +66,12 @@ pos,?,False,99999,"a, b",,
 """
 
 
-def test_all_formats_give_the_same_predictions(binary_project: Path, tmp_path: Path) -> None:
+def test_all_formats_give_the_same_predictions(
+    binary_project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     """Identifiers stay texts, rows keep their order, and the target is ignored."""
     (tmp_path / "new.csv").write_text(ROWS)
     (tmp_path / "new.csv.gz").write_bytes(gzip.compress(ROWS.encode()))
@@ -116,14 +90,13 @@ def test_all_formats_give_the_same_predictions(binary_project: Path, tmp_path: P
 
     # A copy of the model in another folder predicts the same and makes the same checks.
     shutil.copy(binary_project / "models/model.keras", tmp_path / "m.keras")
-    command = f"{COMMAND} m.keras < new.csv.gz | cat"
-    piped = run_command(tmp_path, "bash", "-c", command, PYTHONPATH=str(PROJECT))
-    assert piped.stdout == text
-    warnings = re.findall(r"^warn: (\S+): 1 of 3 rows .*('\w+') \(1\)$", piped.stderr, re.MULTILINE)
+    stdin = (tmp_path / "new.csv.gz").open("rb")
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(stdin))
+    call_main(tmp_path, "keras_tabular.cli.predict", "m.keras")
+    piped, messages = capfd.readouterr()
+    assert piped == text
+    warnings = re.findall(r"^warn: (\S+): 1 of 3 rows .*('\w+') \(1\)$", messages, re.MULTILINE)
     assert warnings == [("colour", "'mauve'"), ("zip/code", "'99999'")]
-    (tmp_path / "new.csv").write_text(ROWS.replace("0.25", "cold"))
-    with pytest.raises(SystemExit, match=r"new\.csv, line 2, column cast: .*'cold'"):
-        call_command(tmp_path, "predict", "m.keras", "new.csv", "-o", "out.csv")
 
 
 def test_a_reader_that_stops_ends_the_command_without_a_message(
@@ -131,7 +104,8 @@ def test_a_reader_that_stops_ends_the_command_without_a_message(
 ) -> None:
     rows = (ROWS + ROWS.split("\n", 1)[1] * 5000).replace("99999", "00123")
     (tmp_path / "new.csv").write_text(rows)
-    command = f"cat {tmp_path}/new.csv | {COMMAND} --rejects {tmp_path}/rejects.csv | head -1"
+    predict = f"{sys.executable} -m keras_tabular predict --rejects {tmp_path}/rejects.csv"
+    command = f"cat {tmp_path}/new.csv | {predict} | head -1"
     done = run_command(binary_project, "bash", "-c", f"{command}; echo ${{PIPESTATUS[1]}}")
     assert (done.stdout, done.stderr) == ("row,id,predicted,probability_pos\n141\n", "")
     assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
@@ -158,14 +132,9 @@ def test_rows_that_fail_a_check_are_an_error_or_set_aside(
     run_stages(project, "calibrate", "calibrate")
     bad, predictions, rejects = (tmp_path / name for name in ("bad.csv", "p.csv", "r.csv"))
     bad.write_text(BAD)
-    with pytest.raises(SystemExit) as end:
+    message = r"bad\.csv, line 3, column cast: (?s:.*)\nThere may be more\.\nWith --rejects FILE, "
+    with pytest.raises(SystemExit, match=message):
         call_command(project, "predict", bad, "-o", predictions)
-    assert re.findall(r"bad\.csv, (line \d+, column [^:]+): ", str(end.value)) == [
-        "line 3, column cast",
-        *(f"line 7, column {name}" for name in ("flag", "count", "zip/code")),
-        "line 9, column count",
-    ]
-    assert "\nThere may be more.\nWith --rejects FILE, such rows " in str(end.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "project"]
 
     bad.write_text(f"{BAD}6,0.5\n7,0.5,red,00123,true,1,more\n")

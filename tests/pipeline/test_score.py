@@ -1,15 +1,16 @@
 """A labelled file gets the scores that the stage `evaluate` gives the same rows."""
 
-import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
-from tests.commands import call_command, run_command
-from tests.helpers import BINARY, PROJECT
+from keras_tabular.core.files import md5_hash
+from tests.commands import call_command
+from tests.helpers import BINARY
 from tests.projects import (
     change_settings,
     copy_project,
@@ -21,11 +22,30 @@ from tests.projects import (
 
 
 @pytest.fixture(scope="module")
-def project(short_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of `short_run` with its test rows in the file `rows.csv`."""
-    folder = copy_project(short_run, tmp_path_factory.mktemp("scored") / "project")
-    pd.read_parquet(folder / "data/split/test").to_csv(folder / "rows.csv", index=False)
+def project(binary_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a rule for the threshold, and with a file of additional test rows.
+
+    The file `rows.csv` contains the test rows. The additional test rows are every second one of
+    them, and 20 training rows.
+    """
+    folder = copy_project(binary_project, tmp_path_factory.mktemp("scored") / "project")
+    rows, train = (pd.read_parquet(folder / f"data/split/{name}") for name in ("test", "train"))
+    rows.to_csv(folder / "rows.csv", index=False)
+    (folder / "data/tests").mkdir()
+    newer = pd.concat([rows[::2], train[:20]])
+    newer[rows.columns].to_csv(folder / "data/tests/newer.csv", index=False)
+    settings = {"threshold": {"recall": 0.95}, "tests": ["newer.csv"]}
+    limits = {"tests": {"newer": {"accuracy": 0.99}}}
+    change_settings(folder, evaluate=settings, gate={"lowest": limits})
+    run_stages(folder, first="calibrate")
+    write_lock(folder, (folder / "models/model.keras").read_bytes())
     return folder
+
+
+def write_lock(folder: Path, model: bytes) -> None:
+    """Write the part of dvc.lock that says which model has the scores in `metrics`."""
+    stages = {"evaluate": {"deps": [{"path": "models/model.keras", "md5": md5_hash(model)}]}}
+    (folder / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
 
 
 def score(folder: Path, *arguments: str | Path) -> tuple[dict[str, Any], str]:
@@ -40,90 +60,54 @@ def scores_of_rows(folder: Path, row_set: str = "test") -> list[dict[str, Any]]:
     return [each | {"row_set": "test"} for each in scores if each["row_set"] == row_set]
 
 
-def test_the_test_rows_get_the_scores_of_evaluate(project: Path) -> None:
+def test_labelled_rows_get_the_scores_of_evaluate(project: Path) -> None:
     scores, output = score(project, "rows.csv")
     assert scores["scores"] == scores_of_rows(project)
     assert len(output.splitlines()) == len(BINARY.metrics) + 2
     assert "not significant" in output
+    scores, output = score(project, "data/tests/newer.csv")
+    assert scores["scores"] == scores_of_rows(project, "tests.newer")
+    assert "warn: 20 of 119 rows are training rows" in output
 
 
-def test_training_rows_are_a_warning_and_bad_rows_an_error(project: Path) -> None:
-    _, output = score(project, "data/raw/diabetes.csv")
-    assert "warn: 514 of 768 rows are training rows" in output
-    frame = pd.read_csv(project / "rows.csv")
-    frame.loc[3, "Age"] = 500
-    for rows, message in (
-        (frame, r"bad\.csv, line 5, column Age: "),
-        (frame.drop(columns="Outcome"), "missing: Outcome"),
-    ):
-        rows.to_csv(project / "bad.csv", index=False)
-        with pytest.raises(SystemExit, match=message):
-            score(project, "bad.csv")
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("count", [1, 9])
-def test_few_rows_have_scores_without_intervals(project: Path, count: int) -> None:
-    """All rows are negative here, so the recall is undefined and not 0."""
-    frame = pd.read_csv(project / "rows.csv")
-    frame[frame["Outcome"] == 0][:count].to_csv(project / "few.csv", index=False)
-    scores, output = score(project, "few.csv")
-    assert f"warn: {scores['warnings'][-1]}\n" in output
-    assert all(each.keys() & {"interval", "difference"} == set() for each in scores["scores"])
-    assert {"recall", "roc_auc"}.isdisjoint(each["metric"] for each in scores["scores"])
-    assert re.search(r"^Recall +– ", output, re.MULTILINE)
-    assert not re.search(r"^\w.*(\d to |better|worse|chance)", output, re.MULTILINE)
-
-
-def test_a_model_alone_is_scored_without_baselines(project: Path, tmp_path: Path) -> None:
-    shutil.copy(project / "models/model.keras", tmp_path / "m.keras")
-    command = f"python -m keras_tabular score m.keras < {project}/rows.csv"
-    done = run_command(tmp_path, "bash", "-c", command, PYTHONPATH=str(PROJECT))
-    assert done.returncode == 0, done.stderr
-    assert "No baselines, because data/split/train does not contain the" in done.stderr
-    accuracy = read_scores(project).value("test", "accuracy")
-    assert f"\nAccuracy           {accuracy:.3f}  " in done.stdout
-
-
-def test_baselines_belong_to_the_model_that_is_scored(workspace: Path, project: Path) -> None:
-    """Another model has other thresholds, and a model of other training rows has no baselines."""
-    rows = project / "rows.csv"
-    change_settings(workspace, evaluate={"threshold": 0.8})
-    run_stages(workspace, "calibrate", "calibrate")  # dvc.lock contains the hash of the old model
-    scores, _ = score(workspace, rows)
-    run_stages(workspace, "evaluate", "evaluate")
-    assert scores["scores"] == scores_of_rows(workspace)
-    change_settings(workspace, split={"seed": 7})
-    run_stages(workspace, "split", "split")
-    scores, output = score(workspace, rows)
-    assert {each["model"] for each in scores["scores"]} == {"model"}
-    assert "No baselines, because data/split/train does not " in output
-
-
-def test_evaluate_scores_files_of_data_tests_and_the_gate_limits_them(
-    workspace: Path, project: Path
-) -> None:
-    """The scores are those of the command. A wrong header or path is an error."""
-    file = workspace / "data/tests/newer.csv"
-    pd.read_csv(project / "rows.csv")[::2].to_csv(file, index=False)
-    limits = {"tests": {"newer": {"accuracy": 0.99}}}
-    change_settings(workspace, evaluate={"tests": ["newer.csv"]}, gate={"lowest": limits})
-    run_stages(workspace, "evaluate")
-    evaluation, (expected, _) = read_scores(workspace), score(workspace, file)
-    assert expected["scores"] == scores_of_rows(workspace, "tests.newer")
-    assert (evaluation.rows("tests.newer"), evaluation.training_rows["newer"]) == (127, 0)
-    metrics = read_json(workspace / "metrics/metrics.json")
+def test_the_gate_limits_the_scores_of_files_in_data_tests(project: Path) -> None:
+    evaluation, metrics = read_scores(project), read_json(project / "metrics/metrics.json")
+    assert (evaluation.rows("tests.newer"), evaluation.training_rows["newer"]) == (119, 20)
     assert metrics["tests"]["newer"]["accuracy"] == evaluation.value("tests.newer", "accuracy")
-    gate = read_gate(workspace)
+    gate = read_gate(project)
     assert gate["status"] == gate["checks"]["lowest tests.newer.accuracy"]["status"] == "fail"
 
-    file.write_text("Age,Outcome\n")
-    with pytest.raises(SystemExit, match=r"newer\.csv, line 1: "):
-        run_stages(workspace, "evaluate")
-    for name, message in (
-        ("../raw/diabetes.csv", r"evaluate\.tests"),
-        ("old.csv", r"old\.csv does not exist, but evaluate\.tests in params\.yaml lists it"),
-    ):
-        change_settings(workspace, evaluate={"tests": [name, "newer.csv"]})
-        with pytest.raises(SystemExit, match=message):
-            run_stages(workspace, "evaluate")
+
+def test_baselines_belong_to_the_model_that_is_scored(project: Path, tmp_path: Path) -> None:
+    """They have the thresholds of this model's scores, and learn from its training rows."""
+    folder = copy_project(project, tmp_path / "project")
+    write_lock(folder, b"another model")
+    scores, _ = score(folder, "rows.csv")
+    differing = [each for each in scores["scores"] if each not in scores_of_rows(folder)]
+    assert {"recall", "precision"} <= {each["metric"] for each in differing}
+    assert {each["model"] for each in differing} == {"logistic_regression", "gradient_boosting"}
+    shutil.copytree(folder / "data/split/test", folder / "data/split/train", dirs_exist_ok=True)
+    of_other_rows = score(folder, "rows.csv")
+    shutil.rmtree(folder / "data")
+    for scores, output in (of_other_rows, score(folder, "rows.csv")):
+        assert {each["model"] for each in scores["scores"]} == {"model"}
+        assert "No baselines, because data/split/train does not contain the " in output
+
+
+def test_a_threshold_is_in_the_saved_model_and_in_all_scores(
+    binary_project: Path, project: Path
+) -> None:
+    scores, changed = read_scores(binary_project), read_scores(project)
+    assert set(changed.predicted_positives) == {"test", "cross_validation"}
+    for rows in ("test", "cross_validation"):
+        assert changed.value(rows, "recall") != scores.value(rows, "recall")
+        assert changed.value(rows, "loss") == scores.value(rows, "loss")
+    recall, threshold = changed.value("cross_validation", "recall"), changed.threshold
+    assert recall
+    assert recall >= 0.85  # the threshold of each row is chosen on other folds
+    assert threshold
+    assert threshold < 0.45
+    call_command(project, "predict", "data/raw/t.csv", "-o", "new.csv")
+    by_class = pd.read_csv(project / "new.csv").groupby("predicted")["probability_pos"]
+    assert by_class.max()["neg"] < threshold + 1e-6
+    assert by_class.min()["pos"] > threshold - 1e-6

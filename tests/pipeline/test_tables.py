@@ -3,6 +3,7 @@
 import re
 import zipfile
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from keras_tabular.table.parquet import FOLD_KEY
 from tests.commands import call_command
 from tests.projects import (
     LONGER_TRAINING,
-    SHORT_TRAINING,
     change_settings,
     create_project,
     read_gate,
@@ -25,12 +25,8 @@ from tests.projects import (
 from tests.tables import load_table, make_mixed_table, make_shop_sales
 
 
-@pytest.fixture(scope="module")
-def sales(trained_project: Callable[[str], Path]) -> Path:
-    return trained_project("shops")
-
-
-def test_columns_of_every_kind_improve_the_scores(sales: Path) -> None:
+def test_columns_of_every_kind_improve_the_scores(trained_project: Callable[[str], Path]) -> None:
+    sales = trained_project("shops")
     columns = load_schema(sales / "data/schema.yaml").columns
     kinds = {"day": "datetime", "review": "text", "shop_id": "category", "sales": "real"}
     assert {name: column.kind for name, column in columns.items()} == kinds
@@ -49,67 +45,113 @@ def test_columns_of_every_kind_improve_the_scores(sales: Path) -> None:
         assert not re.search(r'"registered_name": "[^"]*>', file.read("config.json").decode())
 
 
-def test_predict_parses_dates_as_ingest_did(sales: Path, tmp_path: Path) -> None:
-    part, new = sales / "data/split/test/part-00000.parquet", tmp_path / "new.csv"
-    rows = pd.read_parquet(part)[["day", "review", "shop_id"]]
-    rows.assign(day=rows["day"].dt.strftime("%d.%m.%Y")).to_csv(new, index=False)
-    expected = pd.read_parquet(sales / "data/predictions")["predicted"].to_numpy()
-    output = str(tmp_path / "predictions.parquet")
-    for file in (new, part):
-        call_command(sales, "predict", file, "-o", output)
-        predicted = pd.read_parquet(output)["predicted"].to_numpy(np.float32)
-        assert predicted.tobytes() == expected.tobytes(), file
+@pytest.fixture(scope="module")
+def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with all the roles that a column can have; `printed` has the output of the stages.
+
+    The table is in two files with line breaks in cells. Every seventh row has no class. Most
+    rows of the classes a and b have the other class and a weight of 0. The class c is rare.
+    """
+    rng, rows = np.random.default_rng(1), 1500
+    x = rng.normal(size=rows)
+    code = np.digitize(x + rng.normal(size=rows) / 4, [0.2, 1.6])
+    is_wrong = (rng.random(rows) < 0.6) & (code < 2)
+    classes = np.array(["a", "b", "c"])[np.where(is_wrong, 1 - code, code)]
+    frame = pd.DataFrame(
+        {
+            "key": [f"k{number}" for number in range(rows)],
+            "x": x.round(4),
+            "words": rng.choice(["one\ntwo", "three"], rows),
+            "leak": code,
+            "hint": code + rng.random(rows).round(2),
+            "subset": np.where(np.arange(rows) % 3, "train", "test"),
+            "counts": np.where(is_wrong, 0, rng.integers(1, 4, rows)),
+            "y": np.where(np.arange(rows) % 7, classes, ""),
+        }
+    )
+    folder = create_project(tmp_path_factory.mktemp("orders") / "project", frame)
+    roles = {"source": "data/raw", "split": "subset", "weight": "counts", "ignore": ["key", "leak"]}
+    change_settings(folder, roles | {"columns": {"leak": {"kind": "integer"}}})
+    change_settings(folder, split={"by": "column"}, train=LONGER_TRAINING | {"ignore": ["hint"]})
+    change_settings(folder, evaluate={"slices": {"high": {"leak": {"low": 1}}}})
+    frame[:700].to_csv(folder / "data/raw/t.csv", index=False)
+    frame[700:].to_csv(folder / "data/raw/u.csv", index=False)
+    with (folder / "printed").open("w") as file, redirect_stdout(file):
+        run_stages(folder)
+    call_command(folder, "report")
+    return folder
 
 
-def test_test_rows_can_be_in_separate_files(tmp_path: Path) -> None:
+def test_rows_count_by_their_weights(orders: Path) -> None:
+    """With equal weights, the model would learn the opposite: most labels are wrong."""
+    scores, rows = read_scores(orders), pd.read_parquet(orders / "data/split/test")
+    for model in ("model", "logistic_regression"):
+        assert (scores.value("test", "accuracy", model) or 0) > 0.85
+    predictions = pd.read_parquet(orders / "data/predictions")
+    is_right = predictions["predicted"] == predictions["actual"]
+    accuracy = np.average(is_right, weights=rows["counts"])
+    assert scores.value("test", "accuracy") == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_columns_with_another_role_are_not_features(orders: Path, tmp_path: Path) -> None:
+    """An ignored column may be part of a slice, and new rows need none of these columns."""
+    assert {*load_schema(orders / "data/schema.yaml").features} == {"x", "words", "hint"}
+    assert read_json(orders / "metrics/networks.json")["columns"].keys() == {"x", "words"}
+    scores, test = read_scores(orders), pd.read_parquet(orders / "data/split/test")
+    assert (scores.value("test", "accuracy", "gradient_boosting") or 1) < 1
+    assert scores.rows("slices.high") == (test["leak"] >= 1).sum() > 0
+    page = (orders / "report.html").read_text()
+    row = r'<th scope="row">(\w+)<small>(?:(?!<tr>).)*not read</td>'
+    assert re.findall(row, page, re.DOTALL) == ["leak", "hint", "subset", "counts"]
+    assert page.count("high; leak from 1") == 1
+    test[["x", "words", "counts", "y"]].to_csv(tmp_path / "new.csv", index=False)
+    for command, option in (("predict", "-o"), ("drift", "--json"), ("score", "-o")):
+        call_command(orders, command, tmp_path / "new.csv", option, tmp_path / "output.csv")
+
+
+def test_the_ranking_decides_if_a_class_is_rare(orders: Path) -> None:
+    scores, gate, output = read_scores(orders), read_gate(orders), (orders / "printed").read_text()
+    assert scores.primary_metrics == ("loss", "macro.roc_auc", "macro.average_precision")
+    assert re.search(r"^ROC AUC: .* test rows \(95% CI 0\.", output, re.MULTILINE)
+    assert f"\nGate: {gate['status']}. {gate['headline']}. {gate['reason']}.\n" in output
+
+
+def test_predictions_of_the_test_rows_name_file_line_and_identifier(orders: Path) -> None:
+    predictions = pd.read_parquet(orders / "data/predictions")
+    outputs = ["predicted", "probability_a", "probability_b", "probability_c"]
+    assert [*predictions] == ["file", "line", "key", "leak", "hint", "actual", *outputs]
+    assert {*predictions["file"]} == {"data/raw/t.csv", "data/raw/u.csv"}
+    columns = ["file", "line", "key", "actual"]
+    for file, line, key, y in predictions[columns].itertuples(index=False):
+        text = "\n".join((orders / file).read_text().splitlines()[line - 1 : line + 1])
+        assert re.match(rf"{key},[^k]*,{y}(\n|$)", text)
+
+
+def test_test_rows_can_be_groups_or_separate_files(tmp_path: Path) -> None:
+    """A group is in one subset and in one fold."""
     frame = make_shop_sales()
     folder, source = create_project(tmp_path, frame), tmp_path / "data/raw/shops"
     source.mkdir()
     frame[:700].to_csv(source / "a.csv", index=False)
     frame[700:900].to_csv(source / "last.csv", index=False)
     frame[900:].astype({"shop_id": str}).to_parquet(source / "z.parquet")
-    test_files = {"source": "data/raw/shops", "test_files": ["last.csv"]}
-    change_settings(folder, test_files, split={"by": "file"})
+    roles = {"source": "data/raw/shops", "test_files": ["last.csv"], "group": "shop_id"}
+    change_settings(folder, roles, split={"by": "file"})
     run_stages(folder, last="split")
-    test = pd.read_parquet(folder / "data/split/test")
+    train, test = (pd.read_parquet(folder / f"data/split/{name}") for name in ("train", "test"))
     assert sorted(test["sales"]) == sorted(frame["sales"][700:900])
-    assert len(pd.read_parquet(folder / "data/split/train")) == 1000
-    change_settings(folder, {"test_files": ["other.csv"]})
-    with pytest.raises(SystemExit, match=r"test_files in data/schema\.yaml needs other\.csv"):
-        run_stages(folder, last="ingest")
+    assert len(train) == 1000
 
-
-def test_rows_count_by_their_weights(tmp_path: Path) -> None:
-    """With equal weights, the model would learn the opposite: most labels are wrong."""
-    rng = np.random.default_rng(1)
-    x, is_wrong = rng.normal(size=900), rng.random(900) < 0.6
-    is_positive = x + rng.normal(size=900) / 4 > 0.5
-    counts = np.where(is_wrong, 0, rng.integers(1, 4, 900))
-    label = np.where(is_positive ^ is_wrong, "yes", "no")
-    frame = pd.DataFrame({"x": x.round(4), "counts": counts, "label": label})
-    folder = create_project(tmp_path, frame)
-    change_settings(folder, {"weight": "counts"}, train=LONGER_TRAINING)
-    run_stages(folder)
-    assert "counts" not in load_schema(folder / "data/schema.yaml").features
-    scores = read_scores(folder)
-    for model in ("model", "logistic_regression"):
-        assert (scores.value("test", "accuracy", model) or 0) > 0.85
-    rows = pd.read_parquet(folder / "data/split/test")
-    predictions = pd.read_parquet(folder / "data/predictions")
-    is_right = predictions["predicted"] == predictions["actual"]
-    accuracy = np.average(is_right, weights=rows["counts"])
-    assert scores.value("test", "accuracy") == pytest.approx(accuracy, abs=1e-6)
-
-
-def test_a_group_is_in_one_subset_and_in_one_fold(tmp_path: Path) -> None:
-    folder = create_project(tmp_path, make_shop_sales())
-    change_settings(folder, {"group": "shop_id"}, split={"by": "group"})
-    run_stages(folder, last="split")
+    change_settings(folder, split={"by": "group"})
+    run_stages(folder, "split", "split")
     train, test = (pd.read_parquet(folder / f"data/split/{name}") for name in ("train", "test"))
     assert len(train) + len(test) == 1200
     assert 0.2 < len(test) / 1200 < 0.45
     assert not set(train["shop_id"]) & set(test["shop_id"])
     assert (train.groupby("shop_id")[FOLD_KEY].nunique() == 1).all()
+    change_settings(folder, {"test_files": ["other.csv"]})
+    with pytest.raises(SystemExit, match=r"test_files in data/schema\.yaml needs other\.csv"):
+        run_stages(folder, last="ingest")
 
 
 @pytest.mark.slow
@@ -124,39 +166,23 @@ def test_a_table_gets_scores_that_beat_a_constant(name: str, tmp_path: Path) -> 
     assert [checks[rule]["status"] for rule in constants] == ["pass"]
 
 
-def test_a_rare_class_goes_through_evaluate_gate_and_report(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """With a rare class, the ranking counts."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=900)
-    y = np.array(["a", "b", "c"])[np.digitize(x + rng.normal(size=900) / 2, [0.2, 1.8])]
-    subset = np.where(np.arange(900) % 3, "train", "test")
-    frame = pd.DataFrame({"x": x.round(3), "subset": subset, "y": y})
-    folder = create_project(tmp_path, frame)
-    change_settings(folder, {"split": "subset"}, split={"by": "column"}, train=SHORT_TRAINING)
-    change_settings(folder, gate={"lowest": {"test": {"macro": {"roc_auc": 0.01}}}})
-    run_stages(folder)
-    call_command(folder, "report")
-    output, scores, gate = capsys.readouterr().out, read_scores(folder), read_gate(folder)
-    assert scores.primary_metrics == ("loss", "macro.roc_auc", "macro.average_precision")
-    assert re.search(r"^ROC AUC: .* test rows \(95% CI 0\.", output, re.MULTILINE)
-    assert f"\nGate: {gate['status']}. {gate['headline']}. {gate['reason']}.\n" in output
-
-
 def test_rows_that_fail_a_check_stop_validate_or_are_dropped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Under the policy `error`, validate writes no table; under `drop`, it writes the others.
 
-    tests/unit/table/test_checks.py reads the rows that are set aside.
+    A column that is declared and ignored is checked too. tests/unit/table/test_checks.py reads the
+    rows that are set aside.
     """
     frame = make_mixed_table("binary").sort_values("colour", ascending=False)  # valid rows first
     places = np.flatnonzero(frame["colour"] == "blue, dark") + 2  # line 1 is the header
     folder = create_project(tmp_path, frame)
-    change_settings(folder, {"columns": {"colour": {"values": ["red", "green"]}}})
+    declared = {"id": {"kind": "integer", "max": 598}, "colour": {"values": ["red", "green"]}}
+    change_settings(folder, {"columns": declared})
     with pytest.raises(SystemExit) as end:
         run_stages(folder, last="validate")
+    assert "id: 1 of 600 rows fail range" in str(end.value)
+    change_settings(folder, {"columns": {"id": {"max": 599}}})
     problem = f"colour: {len(places)} of 600 rows"
     lines = f"(data/raw/t.csv, line {places[0]}; data/raw/t.csv, line {places[1]}; "
     for part in (problem, "['red', 'green'], got blue, dark", lines, "validate.values"):
@@ -169,42 +195,6 @@ def test_rows_that_fail_a_check_stop_validate_or_are_dropped(
     assert set(valid["colour"].dropna()) == {"red", "green"}
     rejected = pd.read_parquet(folder / "data/rejected")
     assert (len(valid), len(rejected)) == (600 - len(places), len(places))
-
-
-def test_a_column_that_is_declared_and_ignored_is_checked_but_not_used(tmp_path: Path) -> None:
-    """New rows need not have this column. It may be part of a slice."""
-    frame = make_mixed_table("binary").drop(columns="id")
-    frame.insert(0, "leak", np.where(frame["y"] == "pos", 1.5, 0.5))
-    folder = create_project(tmp_path, frame)
-    ignored = {"ignore": ["leak"], "columns": {"leak": {"kind": "real", "max": 1.0}}}
-    slices = {"slices": {"high": {"leak": {"low": 1}}}}
-    change_settings(folder, ignored, train=SHORT_TRAINING, evaluate=slices)
-    with pytest.raises(SystemExit, match=r"leak: \d+ of 600 rows fail range"):
-        run_stages(folder, last="validate")
-    change_settings(folder, {"columns": {"leak": {"max": 2.0}}})
-    run_stages(folder)
-    scores, test = read_scores(folder), pd.read_parquet(folder / "data/split/test")
-    assert (scores.value("test", "accuracy", "gradient_boosting") or 1) < 1
-    assert scores.rows("slices.high") == (test["leak"] >= 1).sum() > 0
-    call_command(folder, "report")
-    page = (folder / "report.html").read_text()
-    assert page.count("not read") == page.count("high; leak from 1") == 1
-    frame.drop(columns="leak").to_csv(folder / "new.csv", index=False)
-    for command, *options in (["predict", "-o", "predictions.csv"], ["drift"], ["score"]):
-        call_command(folder, command, "new.csv", *options)
-
-
-def test_train_ignore_leaves_out_a_column(tmp_path: Path) -> None:
-    """New rows need not have this column."""
-    frame = make_mixed_table("binary")
-    folder = create_project(tmp_path, frame)
-    change_settings(folder, train=SHORT_TRAINING | {"ignore": ["count"]})
-    run_stages(folder)
-    steps = read_json(folder / "metrics/networks.json")["columns"]
-    assert steps.keys() == {"cast", "colour", "zip/code", "flag"}
-    frame.drop(columns="count").to_csv(folder / "new.csv", index=False)
-    for command, *options in (["predict", "-o", "predictions.csv"], ["drift"], ["score"]):
-        call_command(folder, command, "new.csv", *options)
 
 
 def test_a_header_without_rows_ends_ingest_without_an_output(tmp_path: Path) -> None:

@@ -1,20 +1,28 @@
 """Evaluations of functions in place of models."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 import pytest
+from pydantic import ValidationError
 
+from keras_tabular.cli.score import score_lines
 from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Evaluate, Validate
 from keras_tabular.config.thresholds import ThresholdRule
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import result
 from keras_tabular.evaluation.calibration import choose_threshold
+from keras_tabular.evaluation.labelled_file import score_file
+from keras_tabular.experiments.comparison import compare_scores
 from keras_tabular.model_file.metadata import ModelMetadata
-from keras_tabular.scoring.evaluation import MODEL, Evaluation
+from keras_tabular.scoring.evaluation import MODEL
 from keras_tabular.scoring.scores import Predictions, score
 from keras_tabular.table.arrays import Predict, labels
 from keras_tabular.table.parquet import write_parts
@@ -67,14 +75,19 @@ def draw_oof(schema: Schema, rows: int = 60) -> FoldPredictions:
     return FoldPredictions(y_pred[:, :n_outputs], (np.arange(rows) % 3).astype(np.int32))
 
 
+def build_model(predict: Predict, **metadata: Any) -> Any:
+    """Build a model from a function that predicts rows."""
+    return SimpleNamespace(predict=predict, metadata=ModelMetadata(**metadata))
+
+
 def evaluate_function(
     predict: Predict, data: Path, schema: Schema, oof: OutOfFold, **metadata: Any
-) -> Evaluation:
+) -> result.Result:
     """Evaluate a function in place of a model, on the split in `data`."""
     oof.write(data / "oof", [len(oof.cross_validation.fold)])
-    model: Any = SimpleNamespace(predict=predict, metadata=ModelMetadata(**metadata))
     baselines = result.fit_baselines(data, schema, "auto")
-    return result.evaluate(model, data, schema, lambda: baselines).evaluation
+    model = build_model(predict, **metadata)
+    return result.evaluate(model, data, schema, lambda: baselines)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -83,7 +96,7 @@ def test_model_and_baselines_are_scored_on_all_rows_and_folds(task: str, tmp_pat
     main, baselines = learning_task.main_metric, learning_task.baselines.values()
     tables, predict = write_split(tmp_path, schema, factor=3), build_predict(schema)
     oof = OutOfFold(draw_oof(schema, 180))
-    evaluation = evaluate_function(predict, tmp_path, schema, oof, threshold=THRESHOLD)
+    evaluation, *_ = evaluate_function(predict, tmp_path, schema, oof, threshold=THRESHOLD)
     assert evaluation.row_sets() == ["test", "cross_validation", "train"]
     assert bool(evaluation.baseline_thresholds) == (task == "binary")
     assert evaluation.classes_not_found == (("c",) if task == "multiclass" else ())
@@ -117,11 +130,12 @@ def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> Non
     folds = draw_oof(schema, 180)
     chained = folds._replace(fold=folds.fold - 1)  # its first block is only learnt from
     predict, oof = build_predict(schema), OutOfFold(folds, chained)
-    evaluation = evaluate_function(predict, tmp_path, schema, oof, threshold_choice=choice)
+    evaluated = evaluate_function(predict, tmp_path, schema, oof, threshold_choice=choice)
+    evaluation, _, fitted = evaluated
     assert evaluation.rows("forward_chaining") == 120
     assert {*evaluation.baselines("forward_chaining")} == {*BINARY.baselines.values()}
-    fitted = result.fit_baselines(tmp_path, schema, "auto")["gradient_boosting"]["forward_chaining"]
-    rows = Predictions(BINARY, y[chained.rows], fitted, np.ones(120))
+    y_pred = fitted["gradient_boosting"]["forward_chaining"]
+    rows = Predictions(BINARY, y[chained.rows], y_pred, np.ones(120))
     threshold, _ = choose_threshold(choice, rows)
     assert evaluation.baseline_thresholds["gradient_boosting"] == threshold
 
@@ -138,7 +152,7 @@ def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_repo
     for factor in (3, 10):
         folder, oof = tmp_path / str(factor), OutOfFold(draw_oof(schema, 0))
         write_split(folder, schema, validation=30, factor=factor, ends=[1.9])
-        evaluations.append(evaluate_function(predict_low, folder, schema, oof))
+        evaluations.append(evaluate_function(predict_low, folder, schema, oof).evaluation)
     of_few_rows, evaluation = evaluations
     assert of_few_rows.primary_metrics == ("loss", "accuracy")
     assert evaluation.row_sets() == ["test", "validation", "train"]
@@ -154,3 +168,38 @@ def test_a_prediction_that_is_not_a_number_is_an_error(tmp_path: Path) -> None:
     predict_gaps = lambda columns: np.where(columns["x"] > 1, np.nan, 1.0)[:, None]  # noqa: E731
     with pytest.raises(UserError, match=r"train: \d+ of 60 rows: expected a number"):
         result.predict_table(predict_gaps, tmp_path / "split/train", schema, ModelMetadata())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("count", [1, 9])
+def test_few_rows_have_scores_without_intervals(tmp_path: Path, count: int) -> None:
+    """All rows are negative here, so the recall is undefined and not 0."""
+    schema, path = SCHEMAS["binary"], tmp_path / "new.csv"
+    rows = write_split(tmp_path, schema)["test"]
+    pa_csv.write_csv(rows.filter(pc.equal(rows["y"], 0))[:count], path)
+    model, split = build_model(build_predict(schema)), tmp_path / "split"
+    file = score_file(path, model, schema, Validate(), split, {})
+    assert file.warnings == [f"intervals need 10 rows or more, got {count}"]
+    assert not any(each.interval or each.difference for each in file.scores)
+    assert {"recall", "roc_auc"}.isdisjoint(each.metric for each in file.scores)
+    lines = score_lines(compare_scores(file.scores, {}, {}, BINARY.metrics, file.primary_metrics))
+    assert ["Recall", "–"] in [line[:2] for line in lines]
+    texts = " ".join(text for line in lines[1:] for text in line)
+    assert not re.search(r"\d to |better|worse|chance", texts)
+
+
+def test_a_file_that_cannot_be_scored_is_an_error(tmp_path: Path) -> None:
+    file, schema = tmp_path / "new.csv", SCHEMAS["binary"]
+    model = build_model(build_predict(schema))
+    for text, message in (
+        (None, r"new\.csv does not exist, but evaluate\.tests in params\.yaml lists it"),
+        ("x,y\n", "expected at least one valid row"),
+        ("x\n0.5\n", "missing: y"),
+        ("x,y\n0.5,1\nmuch,0\n", r"new\.csv, line 3, column x: .*'much'"),
+    ):
+        if text:
+            file.write_text(text)
+        with pytest.raises(UserError, match=message):
+            score_file(file, model, schema, Validate(), None, {})
+    with pytest.raises(ValidationError, match="tests"):
+        Evaluate.model_validate({"tests": ["../raw/new.csv"]})

@@ -41,8 +41,9 @@ def test_scores_are_summarised_with_those_of_the_baselines() -> None:
     )
 
 
-def test_undefined_scores_are_left_out_or_a_dash() -> None:
-    undefined = build_evaluation(
+def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() -> None:
+    coverage = {"nominal": 0.9, "coverage": 0.88, "low": 0.85, "high": 0.91, "mean_width": 2.5}
+    evaluation = build_evaluation(
         rows=5,
         primary_metrics=["macro.roc_auc"],
         test={"accuracy": 0.5},
@@ -52,30 +53,22 @@ def test_undefined_scores_are_left_out_or_a_dash() -> None:
         reaches_rule=False,
         predicted_positives={"test": 12.0, "cross_validation": 30.0},
         equal_rows={"test": {"equal": 5, "equal_with_target": 5, "without": {}}},
-    )
-    assert list(summary_lines(undefined, {}, MULTICLASS)) == [
-        "ROC AUC: – on 5 test rows; logistic regression –, gradient boosting –, majority class –",
-        "Threshold 0.500: recall –, precision –, F1 – on the test rows; "
-        "recall –, precision –, F1 – cross-validated",
-        "warn: 5 of 5 test rows are equal to a training row, 5 of them with the same target; "
-        "ROC AUC without these rows: –",
-        "warn: no threshold reaches the rule of evaluate.threshold; the best one for its precision "
-        "or recall was chosen",
-        "warn: Test rows: 12 rows are predicted as positive: the precision is hardly known",
-    ]
-
-
-def test_coverage_columns_outside_training_and_classes_not_found_are_reported() -> None:
-    coverage = {"nominal": 0.9, "coverage": 0.88, "low": 0.85, "high": 0.91, "mean_width": 2.5}
-    evaluation = build_evaluation(
         interval_coverage=coverage,
         classes_not_found=["rare"],
         outside_training={"month": 1.0, "hour.of.day": 0.25},
     )
-    assert list(summary_lines(evaluation, {}, MULTICLASS))[1:] == [
+    assert list(summary_lines(evaluation, {}, MULTICLASS)) == [
+        "ROC AUC: – on 5 test rows; logistic regression –, gradient boosting –, majority class –",
+        "Threshold 0.500: recall –, precision –, F1 – on the test rows; "
+        "recall –, precision –, F1 – cross-validated",
         "90% prediction intervals contain 0.880 (95% CI 0.850 to 0.910) of the test values; "
         "mean width 2.50",
+        "warn: 5 of 5 test rows are equal to a training row, 5 of them with the same target; "
+        "ROC AUC without these rows: –",
         "warn: no test row of class rare is predicted correctly: its recall is 0",
+        "warn: no threshold reaches the rule of evaluate.threshold; the best one for its precision "
+        "or recall was chosen",
+        "warn: Test rows: 12 rows are predicted as positive: the precision is hardly known",
         "warn: test rows are outside the range of the training rows in month (100%), "
         "hour.of.day (25%)",
     ]

@@ -136,11 +136,15 @@ def test_loss_decides_and_strongest_required_baseline_is_named(
     assert ["with always" in text for text in verdict.warnings] == [True] * is_warned
 
 
-def test_headline_has_the_size_of_the_loss_its_interval_and_the_gain() -> None:
+def test_headline_has_the_loss_its_interval_and_the_gain_next_to_the_warnings() -> None:
     evaluation = build_differences(interval=(0.7, 0.8), linear=BETTER, boosted=BETTER)
-    assert run_gate(evaluation, ALL_BASELINES).headline == (
+    equal = {"test": EqualRows(equal=5, equal_with_target=5, without={})}
+    verdict = run_gate(evaluation.model_copy(update={"equal_rows": equal}), ALL_BASELINES)
+    assert verdict.headline == (
         "Log loss 0.750 on 254 test rows (95% CI 0.700 to 0.800), 5.9% to 18% better than no model"
     )
+    (warning,) = verdict.warnings
+    assert warning.startswith("5 of 254 test rows")
 
 
 @pytest.mark.parametrize(
@@ -184,11 +188,15 @@ def test_absolute_error_decides_if_it_was_trained() -> None:
     assert verdict.reason.count("mean absolute error") == 1
 
 
-def test_too_few_test_rows_for_a_comparison_are_undecided() -> None:
-    evaluation = build_evaluation(rows=8, test={"accuracy": 1.0, "loss": 0.1})
-    verdict = run_gate(evaluation, ALL_BASELINES)
+def test_too_few_test_rows_or_an_undefined_metric_are_undecided() -> None:
+    verdict = run_gate(build_evaluation(rows=8, test={"accuracy": 1.0, "loss": 0.1}), ALL_BASELINES)
     assert (verdict.status, "too few rows" in verdict.headline) == ("undecided", True)
     assert [check.status for check in verdict.checks] == ["undecided"] * 3
+    evaluation = build_evaluation(primary_metrics=["roc_auc", "accuracy"], test={"accuracy": 0.7})
+    verdict = run_gate(evaluation, ALL_BASELINES)
+    assert verdict.status == "undecided"
+    assert verdict.headline == "ROC AUC is undefined on the test rows"
+    assert "ROC AUC is undefined" in verdict.reason
 
 
 def test_limits_judge_the_interval_and_missing_scores_fail() -> None:
@@ -258,24 +266,13 @@ def test_a_base_that_cannot_be_found_is_no_silent_pass(
     assert check.status == status
 
 
-def test_warnings_of_the_evaluation_are_part_of_the_verdict() -> None:
-    equal = {"test": EqualRows(equal=5, equal_with_target=5, without={})}
-    evaluation = build_differences(linear=BETTER, boosted=BETTER)
-    evaluation = evaluation.model_copy(update={"equal_rows": equal})
-    (warning,) = run_gate(evaluation, ALL_BASELINES).warnings
-    assert warning.startswith("5 of 254 test rows")
-
-
-@pytest.mark.parametrize(
-    ("rows", "rare"),
-    [
-        ([90, 10], False), ([9, 91], True), ([50, 40, 10], False), ([50, 41, 9], True),
-        ([10] * 20, False), ([10] * 20 + [4], True), ([], False),
-    ],
-)  # fmt: skip
-def test_class_is_rare_below_a_tenth_or_half_of_equal_share(rows: list[float], rare: bool) -> None:
-    task = {0: Regression, 2: Binary}.get(len(rows), Multiclass)()
-    assert task.primary_metrics(rows) == (task.rare_metrics if rare else (task.main_metric,))
+def test_class_is_rare_below_a_tenth_or_half_of_equal_share() -> None:
+    common: list[list[float]] = [[90, 10], [50, 40, 10], [10] * 20, []]
+    rare: list[list[float]] = [[9, 91], [50, 41, 9], [*[10] * 20, 4]]
+    for rows in common + rare:
+        task = {0: Regression, 2: Binary}.get(len(rows), Multiclass)()
+        primary = task.rare_metrics if rows in rare else (task.main_metric,)
+        assert task.primary_metrics(rows) == primary, rows
 
 
 def test_a_metric_that_should_be_high_can_decide() -> None:
@@ -297,11 +294,3 @@ def test_a_metric_that_should_be_high_can_decide() -> None:
     assert "logistic regression: 0.0100 to 0.0500 worse (ROC AUC 0.800 vs 0.830" in verdict.reason
     within_margin = ALL_BASELINES.model_copy(update={"margin": 0.1})
     assert run_gate(evaluation, within_margin).status == "pass"
-
-
-def test_a_metric_that_is_undefined_is_named() -> None:
-    evaluation = build_evaluation(primary_metrics=["roc_auc", "accuracy"], test={"accuracy": 0.7})
-    verdict = run_gate(evaluation, ALL_BASELINES)
-    assert verdict.headline == "ROC AUC is undefined on the test rows"
-    assert verdict.status == "undecided"
-    assert "ROC AUC is undefined" in verdict.reason

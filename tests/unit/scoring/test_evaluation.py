@@ -38,14 +38,13 @@ EVALUATION = Evaluation(
 )
 
 
-def test_an_evaluation_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_an_evaluation_is_read_as_it_was_written_and_readers_compare_its_main_scores(
+    tmp_path: Path,
+) -> None:
+    """The main scores are those of the test rows and of the test files."""
     write_scores(tmp_path, EVALUATION, BINARY)
     content = (tmp_path / "scores.json").read_text()
     assert Evaluation.model_validate_json(content) == EVALUATION
-
-
-def test_readers_compare_the_main_scores_of_test_rows_and_of_test_files(tmp_path: Path) -> None:
-    write_scores(tmp_path, EVALUATION, BINARY)
     assert json.loads((tmp_path / "metrics.json").read_text()) == {
         "baseline": {"majority": {"accuracy": 0.25}},
         "test": {
@@ -55,13 +54,4 @@ def test_readers_compare_the_main_scores_of_test_rows_and_of_test_files(tmp_path
         "tests": {"newer": {"accuracy": 0.5, "loss": 0.25, "custom": {"cost": 2.5}}},
         "threshold": 0.25,
     }
-
-
-def test_a_score_is_found_by_row_set_metric_and_model() -> None:
-    score = EVALUATION.score("test", "accuracy", "majority")
-    assert score
-    assert score.difference == DIFFERENCES["accuracy"]
-    assert EVALUATION.value("train", "accuracy", "majority") is None
-    assert (EVALUATION.rows("train"), EVALUATION.rows("validation")) == (40, 0)
-    assert (EVALUATION.baselines("test"), EVALUATION.baselines("train")) == (["majority"], [])
     assert model_values(EVALUATION.scores)["tests.newer.custom.cost"] == 2.5
