@@ -2,9 +2,13 @@
 
 import base64
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+from tests.commands import wait_until
 
 VIEWS = ((1280, "light"), (390, "dark"))
 CLASSIFICATION_PICTURES = ["Confusion matrix", "ROC curve", "Calibration"]
@@ -17,6 +21,13 @@ VISIBLE_SECTIONS_SCRIPT = """
 return [...document.querySelectorAll('.fold')].map(
   fold => fold.querySelector('.inside').checkVisibility({contentVisibilityAuto: true}));
 """
+# Wait until the page of a model shows the answer to the case in its form.
+ANSWERED_SCRIPT = """
+return document.readyState == 'complete' && !document.getElementById('main').hidden &&
+  document.getElementById('results').ariaBusy == 'false';
+"""
+FIELD_SCRIPT = "return [...fields.values()].find(field => field.name == arguments[0]).{}"
+AXE_SCRIPT = "axe.run().then(results => arguments[0](results.violations))"
 
 
 class Page(HTMLParser):
@@ -113,3 +124,58 @@ def check_content(page: Path, browser: Any, titles: list[str]) -> None:
     assert re.findall("<h2>(.*?)</h2>", html) == SECTIONS
     assert Page(html).loads == []
     assert "script" not in Page(html).tags
+
+
+class PageOfModel:
+    """The page of a server in a browser."""
+
+    def __init__(
+        self, browser: Any, port: int, path: str = "/", case: str = "", width: int = 1280
+    ) -> None:
+        self.browser, self.address = browser, f"http://127.0.0.1:{port}{path}"
+        set_view(browser, width)
+        browser.get("about:blank")
+        browser.get_log("browser")
+        browser.get(f"{self.address}#{case}")
+        self.wait()
+
+    def wait(self, condition: Callable[[], object] | None = None) -> None:
+        """Wait for a condition, or until the page shows the answer to the case in its form."""
+        wait_until(condition or (lambda: self.run(ANSWERED_SCRIPT)))
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.browser.execute_script(script, *arguments)
+
+    def text(self, name: str, part: str = "textContent") -> str:
+        """Return the text of an element, or the prediction with all its digits as a `value`."""
+        content: str = self.run(f"return document.getElementById('{name}').{part}")
+        return content.replace("\xa0", " ")
+
+    def texts(self, selector: str) -> list[str]:
+        """Return the texts of all elements that a selector describes."""
+        script = f"return [...document.querySelectorAll('{selector}')].map(e => e.textContent)"
+        return [text.replace("\xa0", " ") for text in self.run(script)]
+
+    def type(self, name: str, text: str) -> None:
+        """Type a text into the field of a column, instead of its text."""
+        control = self.field(name, "control")
+        control.clear()
+        control.send_keys(text)
+
+    def enter(self, name: str, text: str) -> None:
+        """Type a text into the field of a column, and wait for the answer."""
+        self.type(name, text)
+        self.wait()
+
+    def field(self, name: str, part: str) -> Any:
+        return self.run(FIELD_SCRIPT.format(part), name)
+
+    def click(self, name: str) -> None:
+        self.run(f"document.getElementById('{name}').click()")
+        self.wait()
+
+    def check_accessibility(self) -> None:
+        """Check that axe-core finds no violation."""
+        self.run(files("axe_core_python").joinpath("axe.min.js").read_text())
+        violations = self.browser.execute_async_script(AXE_SCRIPT)
+        assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []

@@ -1,4 +1,4 @@
-"""Start a server as a process, and send requests to it."""
+"""Start a server, and send requests to it."""
 
 import http.client
 import json
@@ -9,14 +9,17 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import pytest
+import uvicorn
 
-from tests.commands import run_command, start_command
+from tests.commands import call_command, run_command, start_command
 from tests.helpers import PROJECT
 
-PORT = re.compile(r"http://[\d.]+:(\d+)$")
+PORT = re.compile(r"^Serving .* on http://[\d.]+:(\d+)$", re.MULTILINE)
+JSON_HEADER = {"Content-Type": "application/json"}
 ROW = {
     **{"Pregnancies": 6, "Glucose": 148, "BloodPressure": 72, "SkinThickness": 35},
     **{"Insulin": None, "BMI": 33.6, "DiabetesPedigreeFunction": 0.627, "Age": 50},
@@ -40,7 +43,6 @@ class Server(NamedTuple):
     """A running server. Its log is in the folder `answers`."""
 
     port: int
-    process: subprocess.Popen[str]
     folder: Path
 
     def send(
@@ -49,8 +51,8 @@ class Server(NamedTuple):
         """Send a request; return the status of the response, and its JSON or its text."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"} | headers
-        connection.request(method or ("GET" if body is None else "POST"), path, content, headers)
+        method = method or ("GET" if body is None else "POST")
+        connection.request(method, path, content, JSON_HEADER | headers)
         response = connection.getresponse()
         text = response.read().decode()
         connection.close()
@@ -67,17 +69,49 @@ class Server(NamedTuple):
         state: dict[str, Any] = self.send("/health")[1]["log"]
         return state
 
+    def read_log(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Return the inputs and the answer of each line; the last line may be incomplete."""
+        files = sorted((self.folder / "answers").iterdir())
+        lines = [line for file in files for line in file.open("rb")]
+        answers = [json.loads(line) for line in lines if line.endswith(b"\n")]
+        return [(answer["inputs"], answer["answer"]) for answer in answers]
+
 
 @contextmanager
-def start_server(folder: Path, *arguments: str, wrapper: tuple[str, ...] = ()) -> Iterator[Server]:
-    """Serve the model in a folder until the end of the block."""
-    command = ("python", "-m", "keras_tabular", "serve", *arguments, "--port", "0")
+def serve_in_thread(folder: Path, *arguments: str) -> Iterator[Server]:
+    """Serve the model in a folder in a thread of this process, which has loaded TensorFlow."""
+    run = uvicorn.Server.run
+    running = list[tuple[uvicorn.Server, Thread]]()
+
+    def start(server: uvicorn.Server, sockets: Any) -> None:
+        running.append((server, Thread(target=run, args=(server, sockets))))
+        running[0][1].start()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uvicorn.Server, "run", start)
+        output = call_command(folder, "serve", *arguments, "--port", "0")
+    ((server, thread),) = running
+    (port,) = PORT.findall(output)
+    try:
+        yield Server(int(port), folder)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@contextmanager
+def start_server(
+    folder: Path, *arguments: str, wrapper: tuple[str, ...] = ()
+) -> Iterator[tuple[Server, subprocess.Popen[str]]]:
+    """Serve a model from a folder in a process until the end of the block."""
+    command = ("python", "-m", "keras_tabular", "serve", "--port", "0", *arguments)
     process = start_command(folder, *wrapper, *command, PYTHONPATH=str(PROJECT))
     try:
         assert process.stdout
-        address = PORT.search(process.stdout.readline().strip())
+        addresses = filter(None, map(PORT.search, process.stdout))
+        address = next(addresses, None)
         assert address, process.communicate()
-        yield Server(int(address[1]), process, folder)
+        yield Server(int(address[1]), folder), process
     finally:
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)

@@ -1,64 +1,225 @@
-"""What docs/serving.md says about the operation of a server holds for real processes."""
+"""What docs/serving.md and docs/operations.md say about a server holds for real processes."""
 
+import hashlib
 import http.client
 import json
-import os
+import shutil
 import signal
 import socket
+import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from threading import Thread
+from typing import Any
+
+import pytest
 
 from keras_tabular.projects.lock import locked_packages
-from tests.commands import check_output, run_command, start_command, wait_until
+from tests.commands import call_command, run_command, wait_until
 from tests.helpers import PROJECT
-from tests.servers import ROW, Server, run_after_mounts, start_server
+from tests.servers import JSON_HEADER, ROW, Server, run_after_mounts, start_server
 
 MODEL = "models/model.keras"
 PREFIX = "/models/diabetes"
-BY_ADDRESS = {"Host": "10.1.2.3:8000"}  # as the probes of Kubernetes and Prometheus send it
+LOG = ("--log", "answers")
+OPTIONS = (
+    *("m.keras", "--max-body", "0.05", "--max-concurrency", "1", "--allow-host", "*.example.org"),
+    *("--host", "0.0.0.0", "--root-path", PREFIX, "--access-log", "--no-page"),
+    *(*LOG, "--model-version", "v1.2.0"),
+)
 CLOSED = b""
+LOCKED_PACKAGES = locked_packages((PROJECT / "requirements/image.txt").read_text())
+NOT_IN_IMAGE = [
+    module
+    for module, names in packages_distributions().items()
+    if not any(name.lower().replace("_", "-") in LOCKED_PACKAGES for name in names)
+]
+# Predict rows, and then run the command that follows, without some packages.
 RUN_WITHOUT_PACKAGES = """
 import sys
 sys.modules.update(dict.fromkeys(sys.argv[1].split(",")))
-sys.argv = sys.argv[4:]  # what follows `python -m`
+command = sys.argv[4:]  # what follows `python -m`
+sys.argv = "keras-tabular predict m.keras rows.jsonl --explain 1 -o predicted.csv".split()
 from keras_tabular.__main__ import main
+main()
+sys.argv = command
 main()
 """
 
 
-def test_probes_are_answered_by_address_with_100_idle_connections(short_run: Path) -> None:
+def is_reachable(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def process(
+    short_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Server, subprocess.Popen[str]]]:
+    """Serve a model from a folder that contains only the model, with the packages of the image."""
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(short_run / MODEL, folder / "m.keras")
+    (folder / "rows.jsonl").write_text(json.dumps(ROW))
+    wrapper = ("python", "-c", RUN_WITHOUT_PACKAGES, ",".join(NOT_IN_IMAGE))
+    with start_server(folder, *OPTIONS, wrapper=wrapper) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def server(process: tuple[Server, subprocess.Popen[str]]) -> Server:
+    return process[0]
+
+
+def test_the_image_has_every_package_that_is_imported(server: Server) -> None:
+    """The server and `predict` run with the packages of requirements/image.txt alone."""
+    assert {"dvc", "duckdb", "sklearn", "botocore", "sqlalchemy", "vl_convert"} < {*NOT_IN_IMAGE}
+    answer = server.send("/predict?explain=1", [ROW])[1]["rows"][0]
+    predicted = (server.folder / "predicted.csv").read_text().splitlines()[1]
+    assert predicted == ",".join(map(str, answer.values()))
+
+
+OTHER = {name: value for name, value in ROW.items() if name != "Age"} | {"Agee": 3}
+MISTAKES = [ROW | {"Age": 500}, OTHER | {"Glucose": "high"}, 3, ROW | {"Age": 500}]
+SURROGATE = json.dumps([ROW, ROW | {"Outcome": "\ud800"}]).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        ([ROW], {"Host": "model.example.org:80"}, 200),
+        ([ROW], {"Host": "evil.example"}, 400),  # a name that leads to this address
+        ([ROW], {"Content-Type": "text/plain"}, 415),  # as a page of another site sends it
+        (b'[{"Age": 5', {}, 400),
+        (b'{"rows": []}', {}, 400),
+        (b" " * 60_000, {}, 413),
+    ],
+)
+def test_a_request_is_answered_or_refused(
+    server: Server, body: Any, headers: dict[str, str], status: int
+) -> None:
+    assert server.send("/predict", body, **headers)[0] == status
+    assert server.send("/predict", [ROW])[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "places"),
+    [
+        (
+            {"rows": MISTAKES},
+            [
+                *("row 1, column Age", "row 2: missing: Age"),
+                "row 2: no column 'Agee' is declared. Did you mean 'Age'?",
+                *("row 2, column Glucose", "row 3", "There may be more."),
+            ],
+        ),
+        (
+            [ROW | {"\ud800": [], "BMI": [1]}],
+            [r"row 1: no column '\ud800' is declared.", "row 1, column BMI"],
+        ),
+        (SURROGATE, ["row 2, column Outcome"]),
+        (SURROGATE.replace(rb"\ud800", b"\xed\xa0\x80"), ["row 2, column Outcome"]),
+    ],
+)
+def test_every_mistake_has_a_line(server: Server, body: Any, places: list[str]) -> None:
+    status, answer = server.send("/predict", body)
+    assert status == 422
+    assert [error.partition(": expected ")[0] for error in answer["errors"]] == places
+
+
+def test_the_root_describes_every_path_of_the_server(server: Server) -> None:
+    _, document = server.send("/", Accept="text/html")
+    assert document.items() <= server.send("/schema")[1].items()  # which also has the prefix
+    assert "x-model" not in document["paths"]["/predict"]["post"]
+    assert server.send("/predict?trial=true", [ROW])[0] == 403
+    assert {*document["paths"]} == {"/predict", "/health", "/metrics"}
+    request = document["paths"]["/predict"]["post"]["requestBody"]
+    rows, _ = request["content"]["application/json"]["schema"]["anyOf"]
+    assert rows["items"]["required"] == list(ROW)
+
+
+def test_health_describes_the_model_and_metrics_count_rows(server: Server) -> None:
+    status, health = server.send("/health")
+    assert (status, health["status"], health["model"]["trained_on"]["rows"]) == (200, "ok", 514)
+    assert server.send("/health", method="HEAD") == (200, "")
+    md5 = hashlib.md5((server.folder / "m.keras").read_bytes()).hexdigest()
+    model = {"version": "v1.2.0", "md5": md5}
+    assert server.send("/predict", [ROW])[1]["model"] == model
+    assert health["model"].items() >= model.items()
+    (log,) = (server.folder / "answers").iterdir()
+    assert json.loads(log.read_text().splitlines()[-1])["model"] == model
+    info = f'tabular_model_info{{file="m.keras",md5="{md5}",version="v1.2.0"}}'
+    assert server.read_metrics("tabular_model_info") == {info: 1}
+
+    def count(name: str) -> float:
+        return sum(server.read_metrics(name).values())
+
+    rows, failed = "tabular_rows_total", 'tabular_failed_cells_total{check="range"'
+    rows_before, failed_before = count(rows), count(failed)
+    server.send("/predict", [ROW, ROW])
+    server.send("/predict", [ROW | {"Age": 7}])
+    assert (count(rows), count(failed)) == (rows_before + 2, failed_before + 1)
+    assert count('tabular_requests_total{path="/predict",status="422"}') >= 1
+    assert server.send("/predict?explain=x", [ROW])[0] == 422
+    assert server.send("/nothing") == (404, {"errors": ["Not Found"]})
+
+
+def test_answers_are_sent_while_the_log_cannot_be_written(server: Server) -> None:
+    """The lines are lost and counted. The next ones are complete again."""
+    expected, folder = server.send("/predict", [ROW]), server.folder / "answers"
+    before, lost = server.read_log(), server.read_log_state()["lost_lines"] + 3
+    moved = folder.rename(server.folder / "moved")
+    assert [server.send("/predict", [ROW]) for _ in range(3)] == [expected] * 3
+    wait_until(lambda: server.read_log_state()["lost_lines"] == lost)
+    assert server.read_log_state()["error"] == "No such file or directory"
+    moved.rename(folder)
+    assert server.send("/predict", [ROW]) == expected
+    wait_until(lambda: server.read_log_state()["error"] is None)
+    name = "tabular_log_lost_lines_total"
+    assert server.read_metrics(name) == {name: lost}
+    assert server.read_log() == [*before, (ROW, expected[1]["rows"][0])]
+
+
+def test_probes_are_answered_by_address_with_100_idle_connections(server: Server) -> None:
     """Idle connections that never had a request are closed after five seconds."""
-    with start_server(short_run, MODEL, "--host", "0.0.0.0") as server, ExitStack() as stack:
+    with ExitStack() as stack:
         idle = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 60))
             for _ in range(100)
         ]
-        for path in ("/health", "/metrics", "/predict"):
+        for path in ("/health", "/metrics", "/predict"):  # as Kubernetes and Prometheus ask
             body = [ROW] if path == "/predict" else None
-            assert server.send(path, body, **BY_ADDRESS)[0] == 200
+            assert server.send(path, body, Host="10.1.2.3:8000")[0] == 200
         for name in ("evil.example", "evil_!.example", "10.1.2.3.evil.example", "1.2.3.4@evil", ""):
             assert server.send("/health", Host=name)[0] == 400
         assert server.send("/health", Host="[2001:db8::1]:8000")[0] == 200
         assert [connection.recv(1) for connection in idle] == [CLOSED] * 100
 
 
-def test_a_busy_server_refuses_predictions_but_is_healthy(short_run: Path) -> None:
-    with start_server(short_run, MODEL, "--max-concurrency", "1") as server:
-        slow = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-        slow.putrequest("POST", "/predict")
-        body = json.dumps([ROW]).encode()
-        for header in (("Content-Type", "application/json"), ("Content-Length", str(len(body)))):
-            slow.putheader(*header)
-        slow.endheaders()
-        wait_until(lambda: server.send("/predict", [ROW])[0] == 503)
+@contextmanager
+def slow_request(server: Server) -> Iterator[http.client.HTTPConnection]:
+    """Send the headers of a request to `/predict`, and at the end of the block its body."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    body = json.dumps([ROW]).encode()
+    connection.putrequest("POST", "/predict")
+    for name, value in (JSON_HEADER | {"Content-Length": str(len(body))}).items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    wait_until(lambda: server.read_metrics("tabular_predict_waiting")["tabular_predict_waiting"])
+    yield connection
+    connection.send(body)
+    assert connection.getresponse().status == 200
+
+
+def test_a_busy_server_refuses_predictions_but_is_healthy(server: Server) -> None:
+    with slow_request(server):
+        assert server.send("/predict", [ROW])[0] == 503
         assert server.send("/health")[0] == 200
-        slow.send(body)
-        assert slow.getresponse().status == 200
-        wait_until(lambda: server.send("/predict", [ROW])[0] == 200)
+    assert server.send("/predict", [ROW])[0] == 200
 
 
 @contextmanager
@@ -89,70 +250,105 @@ def start_proxy(server: Server) -> Iterator[Server]:
     proxy.server_close()
 
 
-def test_a_server_behind_a_proxy_with_a_prefix(short_run: Path) -> None:
-    """The OpenAPI document names the prefix, and the access log has the proxy's identifiers."""
-    arguments = (MODEL, "--root-path", PREFIX, "--access-log")
-    with start_server(short_run, *arguments) as server, start_proxy(server) as proxy:
+def test_a_server_behind_a_proxy_with_a_prefix_finishes_its_requests(
+    process: tuple[Server, subprocess.Popen[str]],
+) -> None:
+    """The OpenAPI document names the prefix, and the access log has the proxy's identifiers.
+
+    This is the last test of the server, which SIGTERM stops while a request is open.
+    """
+    server, popen = process
+    with start_proxy(server) as proxy:
         assert proxy.send(f"{PREFIX}/predict", [ROW]) == server.send("/predict", [ROW])
         assert proxy.send(f"{PREFIX}/schema")[1]["servers"] == [{"url": PREFIX}]
         assert proxy.send(f"{PREFIX}/nothing%0a")[0] == 404
-        server.process.send_signal(signal.SIGTERM)
-        *lines, last = server.process.communicate()[0].splitlines()
-        assert (server.process.returncode, last) == (0, "Stopped")
+    before = len(server.read_log())
+    with slow_request(server):
+        popen.send_signal(signal.SIGTERM)
+        wait_until(lambda: not is_reachable(server.port))
+    *lines, last = popen.communicate()[0].splitlines()
+    assert (popen.returncode, last) == (0, "Stopped")
+    assert len(server.read_log()) == before + 1
     requests = [json.loads(line) for line in lines]
-    assert [r["status"] for r in requests] == [200, 200, 200, 404]
-    assert [r["request"] == "from-the-proxy" for r in requests] == [True, False, True, True]
-    assert requests[0].items() >= {"method": "POST", "path": f"{PREFIX}/predict"}.items()
+    forwarded = [request for request in requests if request["request"] == "from-the-proxy"]
+    assert [request["status"] for request in forwarded] == [200, 200, 404]
+    assert forwarded[0].items() >= {"method": "POST", "path": f"{PREFIX}/predict"}.items()
+    assert requests[-1].items() >= {"status": 200, "path": f"{PREFIX}/predict"}.items()
 
 
-def test_a_server_can_be_reached_when_it_is_ready(short_run: Path) -> None:
+def ask_first(port: int) -> tuple[float, float]:
+    """Return when a client could connect to a server, and when its request was answered."""
+    wait_until(lambda: is_reachable(port))
+    connected = time.monotonic()
+    assert Server(port, Path()).send("/health")[0] == 200
+    return connected, time.monotonic()
+
+
+def test_a_server_answers_at_once_and_logs_every_answer_before_a_kill(
+    short_run: Path, tmp_path: Path
+) -> None:
+    """A client that can connect does not wait for the model, which takes most of the start."""
+    model, received, start = str(short_run / MODEL), list[Any](), time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    serve = ("python", "-m", "keras_tabular", "serve", MODEL, "--port", str(port))
-    process = start_command(short_run, *serve, PYTHONPATH=str(PROJECT))
-    try:
+    with ThreadPoolExecutor(8) as clients:
+        first = clients.submit(ask_first, port)
+        with start_server(tmp_path, model, *LOG, "--port", str(port)) as (server, process):
+            connected, answered = first.result()
+            assert answered - connected < (connected - start) / 4
 
-        def connects() -> bool:
-            with socket.socket() as connection:
-                return connection.connect_ex(("127.0.0.1", port)) == 0
+            def request(row: dict[str, Any]) -> None:
+                with suppress(OSError, http.client.HTTPException):
+                    status, answer = server.send("/predict", [row])
+                    assert status == 200
+                    received.append((row, answer["rows"][0]))
+                if len(received) >= 100:
+                    process.kill()
 
-        wait_until(connects)
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-        connection.request("GET", "/health")
-        assert connection.getresponse().status == 200
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+            rows = [ROW | {"DiabetesPedigreeFunction": n / 400} for n in range(400)]
+            list(clients.map(request, rows))
+    assert 100 <= len(received) < 400
+    logged = server.read_log()
+    assert [line for line in received if line not in logged] == []
 
 
-def test_a_read_only_file_system_needs_a_temporary_folder(short_run: Path, tmp_path: Path) -> None:
-    """The root is read-only in a mount namespace, except for a folder that TMPDIR names."""
-    mounts = "mount -t tmpfs tmpfs scratch && mount -o remount,bind,ro /"
-    (tmp_path / "scratch").mkdir()
-    wrapper = run_after_mounts(tmp_path, mounts)
-    model, environment = str(short_run / MODEL), ("env", f"TMPDIR={tmp_path}/scratch")
+def test_a_server_on_a_read_only_system_reports_a_full_disk_and_its_repair_once(
+    short_run: Path, tmp_path: Path
+) -> None:
+    """The root is read-only in a mount namespace, except for a folder that TMPDIR names.
+
+    The log is on a disk of 16 kB.
+    """
+    for name in ("answers", "scratch"):
+        (tmp_path / name).mkdir()
+    mounts = "mount -t tmpfs -o size=16k tmpfs answers && mount -t tmpfs tmpfs scratch"
+    wrapper = run_after_mounts(tmp_path, f"{mounts} && mount -o remount,bind,ro /")
     assert "Read-only" in run_command(tmp_path, *wrapper, "touch", "new").stderr
-    with start_server(tmp_path, model, wrapper=(*wrapper, *environment)) as server:
-        assert server.send("/predict", [ROW])[0] == 200
+    model, environment = str(short_run / MODEL), ("env", f"TMPDIR={tmp_path}/scratch")
     serve = ("python", "-m", "keras_tabular", "serve", model)
     failed = run_command(tmp_path, *wrapper, *serve, PYTHONPATH=str(PROJECT))
     assert "No usable temporary directory found" in failed.stderr
+    with start_server(tmp_path, model, *LOG, wrapper=(*wrapper, *environment)) as started:
+        server, process = started
+        server = server._replace(folder=Path(f"/proc/{process.pid}/root{tmp_path}"))
+        answers = [server.send("/predict", [ROW] * 3) for _ in range(30)]
+        assert server.read_log_state()["error"] == "No space left on device"
+        assert [status for status, _ in answers] == [200] * 30
+        (log,) = (server.folder / "answers").iterdir()
+        # During a failure, no answer waits until its lines are counted as lost and removed.
+        wait_until(lambda: server.read_log_state()["lost_lines"] + len(server.read_log()) == 90)
+        assert log.read_bytes().endswith(b"\n")
+        log.write_bytes(b"")
+        server.send("/predict", [ROW])
+        wait_until(lambda: server.read_log_state()["error"] is None)
+        assert len(server.read_log()) == 1
+        process.kill()
+        _, messages = process.communicate()
+    assert messages.count("No space left on device") == 1
+    assert messages.count("--log answers: is writ") == 1
 
 
-def test_the_image_has_every_package_that_is_imported(short_run: Path, tmp_path: Path) -> None:
-    """A server and `predict` run with the packages of requirements/image.txt alone."""
-    locked = locked_packages((PROJECT / "requirements/image.txt").read_text())
-    left_out = [
-        module
-        for module, names in packages_distributions().items()
-        if not any(name.lower().replace("_", "-") in locked for name in names)
-    ]
-    assert {"dvc", "duckdb", "sklearn", "botocore", "sqlalchemy", "vl_convert"} < {*left_out}
-    wrapper = ("python", "-c", RUN_WITHOUT_PACKAGES, ",".join(left_out))
-    model, rows = str(short_run / MODEL), tmp_path / "rows.jsonl"
-    rows.write_text(json.dumps(ROW))
-    with start_server(tmp_path, model, "--log", "answers", wrapper=wrapper) as server:
-        answer = server.send("/predict?explain=1", [ROW])[1]["rows"][0]
-    predict = ("python", "-m", "keras_tabular", "predict", model, str(rows), "--explain", "1")
-    output = check_output(tmp_path, *wrapper, *predict, PYTHONPATH=str(PROJECT))
-    assert output.splitlines()[1] == ",".join(map(str, answer.values()))
+def test_a_folder_that_cannot_be_written_is_refused(short_run: Path) -> None:
+    log = f"{MODEL}/answers"
+    with pytest.raises(SystemExit, match=f"--log {log}: cannot be written: Not a directory"):
+        call_command(short_run, "serve", "--log", log, "--port", "0")

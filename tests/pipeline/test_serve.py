@@ -1,80 +1,214 @@
-"""A server makes the same predictions as `predict`, within its limits, and logs its answers."""
+"""A server makes the same predictions as `predict`, for programs and on its page.
 
-import hashlib
-import http.client
+One server for each task answers all tests. It runs in a thread; the tests in test_operations.py start
+processes.
+"""
+
 import json
-import shutil
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import keras_tabular
-from tests.commands import call_command, wait_until
+from keras_tabular.serving import page
+from tests.commands import call_command
+from tests.pages import VIEWS, PageOfModel, check_texts, set_view
 from tests.projects import change_settings, copy_project
-from tests.servers import ROW, Server, run_after_mounts, start_server
+from tests.servers import Server, serve_in_thread
 
-LIMITS = ("--max-body", "0.05", "--allow-host", "*.example.org", "--no-page")
-LOG = ("--log", "answers", "--model-version", "v1.2.0")
+NOTICE = "Not for <b>credit</b> decisions."
+MAX_FIRST_LOAD = 60_000  # bytes
+CASES = 20
+# Open the link of each case, and return the value of the prediction and the text of the answer.
+PREDICT_LINKS = """
+const [links, done] = arguments, results = document.getElementById('results');
+async function waitWhile(busy) {
+  while (results.ariaBusy == busy) await new Promise(resolve => setTimeout(resolve, 2));
+}
+async function predict(link) {
+  location.hash = link;
+  await waitWhile('false');
+  schedule(0);  // without the pause after a change
+  await waitWhile('true');
+  return [document.getElementById('value').value, document.getElementById('answer').textContent];
+}
+(async () => {
+  const answers = [];
+  for (const link of links) answers.push(await predict(link));
+  done(answers);
+})();
+"""
+REQUESTS = "return performance.getEntriesByType('resource').map(({name}) => name)"
+LOADED = """
+return performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))
+  .map(({transferSize}) => transferSize).reduce((sum, size) => sum + size, 0);
+"""
 
 
-@pytest.fixture(scope="module")
-def server(short_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serve a model from a folder that contains only the model."""
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(short_run / "models/model.keras", folder / "m.keras")
-    with start_server(folder, "m.keras", *LIMITS, *LOG) as server:
-        yield server
+class Expected(NamedTuple):
+    """What the page of a task says, and a column that needs a value in every row.
+
+    Attributes:
+        answer: Part of the answer to a case with a predicted value.
+        mistake: A column, a text that it does not accept, and the problem.
+    """
+
+    never_missing: str
+    answer: str
+    mistake: tuple[str, str, str]
 
 
-def read_log(folder: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return the inputs and the answer of each line of a log, whose last line may be incomplete."""
-    lines = [line for file in sorted(folder.iterdir()) for line in file.open("rb")]
-    answers = [json.loads(line) for line in lines if line.endswith(b"\n")]
-    return [(answer["inputs"], answer["answer"]) for answer in answers]
+INTEGER = "expected a whole number of at most 64 bits, got '3.5'"
+FINITE, VALUE = "expected a finite number, got '1-2'", "expected a value in every row, got ''"
+TASKS = {
+    "mixed_binary": Expected("zip/code", "Predicted: {}. The", ("count", "3.5", INTEGER)),
+    "wine": Expected("alcohol", "{}is the predicted target", ("alcohol", "1-2", FINITE)),
+    "shops": Expected("shop_id", "90.0 % prediction interval", ("review", "", VALUE)),
+}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "mixed_binary",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("mixed_regression", "wine")),
-    ],
-)
-def test_predictions_are_those_of_the_command_to_the_last_bit(
-    trained_project: Callable[[str], Path], name: str, tmp_path: Path
-) -> None:
-    """One request has all rows, and many clients send one row each. All answers are logged."""
-    project, new, out = trained_project(name), tmp_path / "new.csv", tmp_path / "out.csv"
-    raw, log = pd.read_csv(project / "data/raw/t.csv")[:100], tmp_path / "answers"
-    frame = raw.drop(columns=raw.columns[-1])
-    frame.to_csv(new, index=False)
-    call_command(project, "predict", new, "--explain", "2", "-o", out)
-    expected = pd.read_csv(out)
-    rows = json.loads(frame.to_json(orient="records", double_precision=15))
-    with start_server(project, "--log", str(log)) as server, ThreadPoolExecutor(8) as clients:
-        explained = server.send("/predict?explain=2", {"rows": rows})[1]["rows"]
-        responses = list(clients.map(lambda row: server.send("/predict", [row]), rows * 9))
-        counts = server.read_metrics("tabular_predicted_")
-    answers = pd.DataFrame(explained).astype(expected.dtypes.to_dict())  # identifiers are texts
-    pd.testing.assert_frame_equal(answers, expected, check_exact=True)
-    reasons = [column for column in expected if column.startswith("reason_")]
-    plain = pd.DataFrame(explained).drop(columns=reasons).to_dict("records")
+class Task(NamedTuple):
+    """A served model.
+
+    Attributes:
+        server: Its folder has a schema and policies that have changed since the training.
+        rows: Rows of the table, without the target.
+        predictions: What `predict --explain 2` wrote for them before the change.
+    """
+
+    name: str
+    server: Server
+    rows: list[dict[str, Any]]
+    predictions: pd.DataFrame
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def task(
+    request: pytest.FixtureRequest,
+    trained_project: Callable[[str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Task]:
+    """Serve a model with a notice, and log answers."""
+    folder = tmp_path_factory.mktemp("served") / "project"
+    copy_project(trained_project(request.param), folder)
+    raw = pd.read_csv(folder / "data/raw/t.csv", dtype={"zip/code": str})[:100]
+    rows = json.loads(raw.drop(columns=raw.columns[-1]).to_json(orient="records"))
+    write_rows(folder, rows)
+    call_command(folder, "predict", "rows.jsonl", "--explain", "2", "-o", "out.csv")
+    if request.param == "shops":
+        day, shop = {"timezone": "Asia/Tokyo"}, {"replace": {"1057": "1027"}}
+        change_settings(folder, {"columns": {"day": day, "shop_id": shop}})
+    change_settings(folder, validate={"missing": "warn"})
+    with serve_in_thread(folder, "--notice", NOTICE, "--log", str(folder / "answers")) as server:
+        yield Task(request.param, server, rows, pd.read_csv(folder / "out.csv"))
+
+
+def write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+def test_a_visit_of_the_page(task: Task, browser: Any) -> None:
+    """The page shows what `predict` predicts and mistakes, can be read, and loads nothing more."""
+    pytest.importorskip("axe_core_python")
+    server, (_, answer, mistake) = task.server, TASKS[task.name]
+    before = server.read_log(), server.read_metrics("tabular_rows_total")
+    # Some cases have missing values.
+    rows = pd.DataFrame(task.rows[:CASES])
+    if task.name == "shops":  # the date field of a browser
+        rows["day"] = pd.to_datetime(rows["day"], format="%d.%m.%Y").dt.strftime("%Y-%m-%d")
+    cases = rows.astype(object).fillna("").to_dict("records")
+    links = [
+        urlencode(case).replace("=True", "=true").replace("=False", "=false") for case in cases
+    ]
+    opened = PageOfModel(browser, server.port, case=links[-1])
+    assert opened.run(LOADED) <= MAX_FIRST_LOAD
+    assert opened.text("notice") == NOTICE
+    browser.set_script_timeout(240)
+    answers = browser.execute_async_script(PREDICT_LINKS, links)
+    predictions = task.predictions[:CASES]
+    probabilities = predictions.filter(like="probability_")
+    expected = predictions["predicted"] if probabilities.empty else probabilities.max(axis=1)
+    np.testing.assert_array_equal([float(value) for value, _ in answers], expected)
+    for predicted, (_, text) in zip(predictions["predicted"], answers, strict=True):
+        assert answer.format(predicted) in text.replace("\xa0", " ")
+    assert browser.get_log("browser") == []
+
+    # The request that the page shows gets the same answer.
+    opened.click("random")
+    row = json.loads(opened.text("json"))
+    response = server.send("/predict?trial=true", [row])[1]["rows"][0]
+    assert float(opened.text("value", "value")) in response.values()
+    command, _, body = opened.text("curl").partition(" -d ")
+    assert command == f"curl '{opened.address}predict' -H 'Content-Type: application/json'"
+    assert json.loads(body[1:-1]) == {"rows": [row]}
+
+    name, text, problem = mistake
+    for width, scheme in VIEWS:
+        set_view(browser, width, scheme)
+        opened.click("keep")
+        opened.check_accessibility()
+        check_texts(browser, width)
+        opened.enter(name, text)
+        assert opened.text("value") == "No prediction"
+        assert opened.field(name, "problem.textContent") == problem
+        assert opened.run("return document.querySelectorAll('[aria-invalid=true]').length") == 1
+        opened.check_accessibility()
+        opened.run("location.hash = arguments[0]", links[0])
+        opened.wait(lambda: opened.field(name, "problem.textContent") == "")
+        opened.wait()
+
+    requests = {name.partition("?")[0] for name in opened.run(REQUESTS)}
+    assert requests == {opened.address + name for name in ("schema", "health", "predict")}
+    # Nothing that the page asked is logged or counted.
+    assert (server.read_log(), server.read_metrics("tabular_rows_total")) == before
+
+
+def test_a_browser_gets_the_page_and_a_program_the_openapi_document(task: Task) -> None:
+    """A policy allows the browser to run only the scripts of the page."""
+    address = f"http://127.0.0.1:{task.server.port}/"
+    with urlopen(Request(address, headers={"Accept": "text/html,*/*;q=0.8"})) as response:
+        assert {name: response.headers[name] for name in page.HEADERS} == page.HEADERS
+        assert response.read() == files(page.__package__).joinpath("page.html").read_bytes()
+    assert "unsafe" not in page.POLICY
+    assert re.search(r"script-src 'sha256-[^']*' 'sha256-[^']*';", page.POLICY)
+    _, document = task.server.send("/", Accept="*/*")
+    assert document == task.server.send("/schema")[1]
+    assert document["paths"]["/predict"]["post"]["x-model"]["notice"] == NOTICE
+
+
+def test_predictions_are_those_of_the_command_to_the_last_bit(task: Task) -> None:
+    """One request has all rows, and many clients send one row each. All answers are logged.
+
+    Logged rows get the same predictions again.
+    """
+    server, rows, folder = task.server, task.rows, task.server.folder
+    dtypes = task.predictions.dtypes.to_dict()  # identifiers are texts
+    explained = server.send("/predict?explain=2", {"rows": rows})[1]["rows"]
+    with ThreadPoolExecutor(8) as clients:
+        responses = list(clients.map(lambda row: server.send("/predict", [row]), rows * 2))
+    counts = server.read_metrics("tabular_predicted_")
+    answers = pd.DataFrame(explained)
+    pd.testing.assert_frame_equal(answers.astype(dtypes), task.predictions, check_exact=True)
+    reasons = [column for column in answers if column.startswith("reason_")]
     single = [answer["rows"][0] for _, answer in responses]
-    assert single == plain * 9
+    assert single == answers.drop(columns=reasons).to_dict("records") * 2
 
-    logged = read_log(log)
+    logged = server.read_log()
     assert logged[: len(rows)] == list(zip(rows, explained, strict=True))
-    answered = zip(rows * 9, single, strict=True)
+    answered = zip(rows * 2, single, strict=True)
     assert sorted(map(str, logged[len(rows) :])) == sorted(map(str, answered))
     predicted = [answer["predicted"] for _, answer in logged]
-    if name == "mixed_regression":
+    if task.name == "shops":
         assert counts["tabular_predicted_value_sum"] == pytest.approx(sum(predicted))
         buckets = [v for metric, v in counts.items() if "_bucket" in metric]
         assert buckets == sorted(buckets)
@@ -83,194 +217,19 @@ def test_predictions_are_those_of_the_command_to_the_last_bit(
         for value, count in Counter(predicted).items():
             assert counts[f'tabular_predicted_total{{class="{value}"}}'] == count
 
+    write_rows(folder, [inputs for inputs, _ in logged[: len(rows)]])
+    call_command(folder, "predict", "rows.jsonl", "--explain", "2", "-o", "again.csv")
+    assert (folder / "again.csv").read_bytes() == (folder / "out.csv").read_bytes()
 
-def test_a_changed_schema_changes_no_prediction_of_a_trained_model(
-    trained_project: Callable[[str], Path], tmp_path: Path
-) -> None:
+
+def test_a_changed_schema_changes_no_prediction_of_a_trained_model(task: Task) -> None:
     """The command, the API and the server use the schema and the policies in the model's file."""
-    project = copy_project(trained_project("shops"), tmp_path / "project")
-    frame = pd.read_csv(project / "data/raw/t.csv", dtype=str)[:50].drop(columns="sales")
-    frame.to_csv(project / "new.csv", index=False)
-    frame.assign(shop_id=None).to_csv(project / "incomplete.csv", index=False)
-
-    call_command(project, "predict", "new.csv", "-o", "before.parquet")
-    day, shop = {"timezone": "Asia/Tokyo"}, {"replace": {"1057": "1027"}}
-    columns = {"columns": {"day": day, "shop_id": shop}}
-    change_settings(project, columns, validate={"missing": "warn"})
-    call_command(project, "predict", "new.csv", "-o", "after.parquet")
-    expected = pd.read_parquet(project / "before.parquet")
-    assert pd.read_parquet(project / "after.parquet").equals(expected)
-    assert keras_tabular.load_model(project / "models/model.keras").predict(frame).equals(expected)
-    rows = json.loads(frame.to_json(orient="records"))
-    with start_server(project) as server:
-        _, answer = server.send("/predict", rows)
-        assert server.send("/predict", [rows[0] | {"shop_id": None}])[0] == 422
-    assert pd.DataFrame(answer["rows"]).astype(expected.dtypes.to_dict()).equals(expected)
-    with pytest.raises(SystemExit, match="column shop_id: expected a value in every row"):
-        call_command(project, "predict", "incomplete.csv", "-o", "after.parquet")
-
-
-OTHER = {name: value for name, value in ROW.items() if name != "Age"} | {"Agee": 3}
-MISTAKES = [ROW | {"Age": 500}, OTHER | {"Glucose": "high"}, 3, ROW | {"Age": 500}]
-SURROGATE = json.dumps([ROW, ROW | {"Outcome": "\ud800"}]).encode()
-
-
-@pytest.mark.parametrize(
-    ("body", "headers", "status"),
-    [
-        ([ROW], {"Host": "model.example.org:80"}, 200),
-        ([ROW], {"Host": "evil.example"}, 400),  # a name that leads to this address
-        ([ROW], {"Content-Type": "text/plain"}, 415),  # as a page of another site sends it
-        (b'[{"Age": 5', {}, 400),
-        (b'{"rows": []}', {}, 400),
-        (b" " * 60_000, {}, 413),
-    ],
-)
-def test_a_request_is_answered_or_refused(
-    server: Server, body: Any, headers: dict[str, str], status: int
-) -> None:
-    assert server.send("/predict", body, **headers)[0] == status
-    assert server.send("/predict", [ROW])[0] == 200
-
-
-@pytest.mark.parametrize(
-    ("body", "places"),
-    [
-        (
-            {"rows": MISTAKES},
-            [
-                *("row 1, column Age", "row 2: missing: Age"),
-                "row 2: no column 'Agee' is declared. Did you mean 'Age'?",
-                *("row 2, column Glucose", "row 3", "There may be more."),
-            ],
-        ),
-        (
-            [ROW | {"\ud800": [], "BMI": [1]}],
-            [r"row 1: no column '\ud800' is declared.", "row 1, column BMI"],
-        ),
-        (SURROGATE, ["row 2, column Outcome"]),
-        (SURROGATE.replace(rb"\ud800", b"\xed\xa0\x80"), ["row 2, column Outcome"]),
-    ],
-)
-def test_every_mistake_has_a_line(server: Server, body: Any, places: list[str]) -> None:
-    status, answer = server.send("/predict", body)
-    assert status == 422
-    assert [error.partition(": expected ")[0] for error in answer["errors"]] == places
-
-
-def test_the_root_describes_every_path_of_the_server(server: Server) -> None:
-    status, document = server.send("/")
-    assert (status, document) == server.send("/schema")
-    assert document == server.send("/", Accept="text/html")[1]
-    assert "x-model" not in document["paths"]["/predict"]["post"]
-    assert {*document["paths"]} == {"/predict", "/health", "/metrics"}
-    request = document["paths"]["/predict"]["post"]["requestBody"]
-    rows, _ = request["content"]["application/json"]["schema"]["anyOf"]
-    assert rows["items"]["required"] == list(ROW)
-
-
-def test_health_describes_the_model_and_metrics_count_rows(server: Server) -> None:
-    status, health = server.send("/health")
-    assert (status, health["status"], health["model"]["trained_on"]["rows"]) == (200, "ok", 514)
-    assert server.send("/health", method="HEAD") == (200, "")
-    md5 = hashlib.md5((server.folder / "m.keras").read_bytes()).hexdigest()
-    model = {"version": "v1.2.0", "md5": md5}
-    assert server.send("/predict", [ROW])[1]["model"] == model
-    assert health["model"].items() >= model.items()
-    (log,) = (server.folder / "answers").iterdir()
-    assert json.loads(log.read_text().splitlines()[-1])["model"] == model
-    info = f'tabular_model_info{{file="m.keras",md5="{md5}",version="v1.2.0"}}'
-    assert server.read_metrics("tabular_model_info") == {info: 1}
-
-    def count(name: str) -> float:
-        return sum(server.read_metrics(name).values())
-
-    rows, failed = "tabular_rows_total", 'tabular_failed_cells_total{check="range"'
-    rows_before, failed_before = count(rows), count(failed)
-    server.send("/predict", [ROW, ROW])
-    server.send("/predict", [ROW | {"Age": 7}])
-    assert (count(rows), count(failed)) == (rows_before + 2, failed_before + 1)
-    assert count('tabular_requests_total{path="/predict",status="422"}') >= 1
-    assert server.send("/predict?explain=x", [ROW])[0] == 422
-    assert server.send("/nothing") == (404, {"errors": ["Not Found"]})
-
-
-def test_answers_are_sent_while_the_log_cannot_be_written(server: Server) -> None:
-    """The lines are lost and counted. The next ones are complete again."""
-    expected, folder = server.send("/predict", [ROW]), server.folder / "answers"
-    before, lost = read_log(folder), server.read_log_state()["lost_lines"] + 3
-    moved = folder.rename(server.folder / "moved")
-    assert [server.send("/predict", [ROW]) for _ in range(3)] == [expected] * 3
-    wait_until(lambda: server.read_log_state()["lost_lines"] == lost)
-    assert server.read_log_state()["error"] == "No such file or directory"
-    moved.rename(folder)
-    assert server.send("/predict", [ROW]) == expected
-    wait_until(lambda: server.read_log_state()["error"] is None)
-    name = "tabular_log_lost_lines_total"
-    assert server.read_metrics(name) == {name: lost}
-    assert read_log(folder) == [*before, (ROW, expected[1]["rows"][0])]
-
-
-def test_a_full_disk_and_its_repair_are_reported_once(short_run: Path, tmp_path: Path) -> None:
-    """The log is on a disk of 16 kB in a mount namespace."""
-    disk = "mount -t tmpfs -o size=16k tmpfs answers"
-    (tmp_path / "answers").mkdir()
-    wrapper = run_after_mounts(tmp_path, disk)
-    model = str(short_run / "models/model.keras")
-    with start_server(tmp_path, model, *LOG, wrapper=wrapper) as server:
-        folder = Path(f"/proc/{server.process.pid}/root{tmp_path}/answers")
-        answers = [server.send("/predict", [ROW] * 3) for _ in range(30)]
-        assert server.read_log_state()["error"] == "No space left on device"
-        assert [status for status, _ in answers] == [200] * 30
-        (log,) = folder.iterdir()
-        # During a failure, no answer waits until its lines are counted as lost and removed.
-        wait_until(lambda: server.read_log_state()["lost_lines"] + len(read_log(folder)) == 90)
-        assert log.read_bytes().endswith(b"\n")
-        log.write_bytes(b"")
-        server.send("/predict", [ROW])
-        wait_until(lambda: server.read_log_state()["error"] is None)
-        assert len(read_log(folder)) == 1
-        server.process.kill()
-        _, messages = server.process.communicate()
-    assert messages.count("No space left on device") == 1
-    assert messages.count("--log answers: is writ") == 1
-
-
-def test_a_folder_that_cannot_be_written_is_refused(short_run: Path) -> None:
-    log = "models/model.keras/answers"
-    with pytest.raises(SystemExit, match=f"--log {log}: cannot be written: Not a directory"):
-        call_command(short_run, "serve", "--log", log, "--port", "0")
-
-
-def test_every_answer_before_a_kill_is_in_the_log(short_run: Path, tmp_path: Path) -> None:
-    model, received = str(short_run / "models/model.keras"), []
-    with start_server(tmp_path, model, *LOG) as server, ThreadPoolExecutor(8) as clients:
-
-        def request(row: dict[str, Any]) -> None:
-            with suppress(OSError, http.client.HTTPException):
-                status, answer = server.send("/predict", [row])
-                assert status == 200
-                received.append((row, answer["rows"][0]))
-            if len(received) >= 100:
-                server.process.kill()
-
-        rows = [ROW | {"DiabetesPedigreeFunction": n / 400} for n in range(400)]
-        list(clients.map(request, rows))
-    assert 100 <= len(received) < 400
-    logged = read_log(tmp_path / "answers")
-    assert [line for line in received if line not in logged] == []
-
-
-def test_logged_rows_get_the_logged_predictions_again(binary_project: Path, tmp_path: Path) -> None:
-    shutil.copy(binary_project / "models/model.keras", tmp_path / "m.keras")
-    frame = pd.read_csv(binary_project / "data/raw/t.csv", dtype={"zip/code": str})[:200]
-    rows = json.loads(frame.drop(columns="y").to_json(orient="records", double_precision=15))
-    with start_server(tmp_path, "m.keras", "--log", "answers") as server:
-        for part in (rows[:150], rows[150:]):
-            assert server.send("/predict", part)[0] == 200
-    inputs, logged = zip(*read_log(tmp_path / "answers"), strict=True)
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, inputs)))
-    call_command(tmp_path, "predict", "m.keras", "rows.jsonl", "-o", "again.csv")
-    expected = pd.read_csv(tmp_path / "again.csv")
-    answers = pd.DataFrame(logged).astype(expected.dtypes.to_dict())
-    pd.testing.assert_frame_equal(answers, expected, check_exact=True)
+    folder, column = task.server.folder, TASKS[task.name].never_missing
+    model = keras_tabular.load_model(folder / "models/model.keras")
+    predictions = model.predict(pd.DataFrame(task.rows))
+    dtypes = predictions.dtypes.to_dict()
+    assert task.predictions[[*predictions]].astype(dtypes).equals(predictions)
+    assert task.server.send("/predict", [task.rows[0] | {column: None}])[0] == 422
+    write_rows(folder, [task.rows[0] | {column: None}])
+    with pytest.raises(SystemExit, match=f"column {column}: expected a value in every row"):
+        call_command(folder, "predict", "rows.jsonl", "-o", "incomplete.csv")
