@@ -128,7 +128,7 @@ def test_predictions_of_the_test_rows_name_file_line_and_identifier(orders: Path
 
 
 def test_test_rows_can_be_groups_or_separate_files(tmp_path: Path) -> None:
-    """A group is in one subset and in one fold."""
+    """A group is in one fold, and if groups are split, also in one subset."""
     frame = make_shop_sales()
     folder, source = create_project(tmp_path, frame), tmp_path / "data/raw/shops"
     source.mkdir()
@@ -141,6 +141,7 @@ def test_test_rows_can_be_groups_or_separate_files(tmp_path: Path) -> None:
     train, test = (pd.read_parquet(folder / f"data/split/{name}") for name in ("train", "test"))
     assert sorted(test["sales"]) == sorted(frame["sales"][700:900])
     assert len(train) == 1000
+    assert (train.groupby("shop_id")[FOLD_KEY].nunique() == 1).all()
 
     change_settings(folder, split={"by": "group"})
     run_stages(folder, "split", "split")

@@ -267,7 +267,7 @@ def test_a_base_that_cannot_be_found_is_no_silent_pass(
 
 
 def test_class_is_rare_below_a_tenth_or_half_of_equal_share() -> None:
-    common: list[list[float]] = [[90, 10], [50, 40, 10], [10] * 20, []]
+    common: list[list[float]] = [[90, 10], [50, 40, 10], [*[10] * 20, 5], []]
     rare: list[list[float]] = [[9, 91], [50, 41, 9], [*[10] * 20, 4]]
     for rows in common + rare:
         task = {0: Regression, 2: Binary}.get(len(rows), Multiclass)()
