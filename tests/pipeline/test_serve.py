@@ -1,7 +1,7 @@
 """A server makes the same predictions as `predict`, for programs and on its page.
 
-One server for each task answers all tests. It runs in a thread; the tests in test_operations.py start
-processes.
+One server for each task answers all tests. It runs in a thread; the tests in test_operations.py
+start processes.
 """
 
 import json
