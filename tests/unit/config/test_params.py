@@ -1,6 +1,10 @@
-"""`load_params` reports each mistake in one line, and returns only the requested sections."""
+"""Mistakes in params.yaml, keys of earlier versions, and inputs that change have a message."""
 
 import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -10,12 +14,17 @@ import pytest
 import yaml
 
 from keras_tabular.config.params import Params, load_params
+from keras_tabular.config.removed_keys import REMOVED_KEYS
 from keras_tabular.config.schema import load_schema
+from keras_tabular.config.stage_inputs import StageInputs
 from keras_tabular.config.typed_yaml import read_yaml
 from keras_tabular.core.errors import UserError
+from keras_tabular.projects.upgrade import remove_default_keys
 from keras_tabular.tasks.task import Task
-from tests.helpers import BINARY, MULTICLASS, PROJECT, REGRESSION, load_train_params
+from tests.helpers import BINARY, MULTICLASS, PROJECT, REGRESSION, build_schema, load_train_params
+from tests.projects import change_settings
 
+# `load_params` reports each mistake in one line, and returns only the requested sections.
 PARAMS, SCHEMA = "params.yaml", "data/schema.yaml"
 TEXTS = {name: (PROJECT / name).read_text() for name in (PARAMS, SCHEMA)}
 SCHEMA_KEYS = ("columns", "encoding", "ignore", "target")
@@ -165,3 +174,120 @@ def test_costs_without_a_number_are_a_mistake_of_their_own_form(tmp_path: Path) 
         with pytest.raises(UserError, match=message) as error:
             write_and_load(tmp_path, change_value("evaluate.threshold", {"cost": cost}), "evaluate")
         assert ("false_positive" in str(error.value)) == ("false_negative" in cost)
+
+
+# Keys of earlier versions are named with what to do, or removed if they have their default.
+# Lines of version 0.5 with comments of an owner; an upgrade removes those that begin with -.
+LINES = """\
+ train:
+   ignore: []                    # columns
+-  # What only grows is read
+-  # if it helps: auto.
+-  growing: auto
+   # Mine.
+   normalization: standard
+ evaluate:
+-  # A temperature above 1 is more cautious.
+-  temperature: "auto"
+   slices: {}
+   # Mine, about the groups.
+-  groups: []
+ gate:
+   beat_baselines: [constant]  # the rules: {groups: {}}
+-  groups: {}  # none
+""".splitlines(keepends=True)
+
+
+def test_default_values_are_removed_with_the_comments_of_the_library(tmp_path: Path) -> None:
+    path, changed = tmp_path / "params.yaml", "".join(x[1:] for x in LINES if x[0] != "-")
+    path.write_text("".join(line[1:] for line in LINES))
+    library = "".join(line[1:] for line in LINES if "# Mine" not in line)
+    assert remove_default_keys(path, library) == ({path: changed}, [])
+    path.write_text(changed)
+    assert remove_default_keys(path, library) == ({}, [])
+
+
+def test_other_values_are_named_with_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        "train: {seed: 1, growing: keep}\nevaluate:\n  temperature: 1.5\n  groups:\n    - sex\n"
+        "  threshold: {precision: 0.9, confidence: 0.95}\ngate:\n  groups: {error: 0.1}\n"
+        "drift:\n  groups: 1\n"
+    )
+    files, messages = remove_default_keys(path, "")
+    assert files == {}
+    numbers = {"growing": 1, "temperature": 3, "evaluate.groups": 4, "confidence": 6, "gate": 8}
+    for (name, number), message in zip(numbers.items(), messages, strict=True):
+        assert message.startswith(f"{path}, line {number}: ")
+        assert name in message
+        assert "version 0.6 has no such key. Delete it." in message
+
+
+@pytest.mark.parametrize("key", REMOVED_KEYS)
+def test_a_stage_says_what_to_do_without_a_removed_key(key: str, tmp_path: Path) -> None:
+    section, _, name = key.partition(".")
+    text = (PROJECT / "params.yaml").read_text()
+    if "threshold." in name:
+        text = text.replace("threshold: 0.5", "threshold: {recall: 0.9, confidence: 0.95}")
+    else:
+        text = text.replace(f"\n{section}:\n", f"\n{section}:\n  {name}: 1\n")
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        load_params("train", schema=build_schema("binary"), path=path)
+    problem = f"{path}: {key}: version 0.6 has no such key. Delete it. {REMOVED_KEYS[key].advice}"
+    assert str(error.value) == problem
+
+
+def test_the_table_needs_no_package() -> None:
+    python = (sys.executable, "-S", "-c", "import keras_tabular.config.removed_keys")
+    subprocess.run(python, cwd=PROJECT, check=True)
+
+
+# A stage fails if its inputs change while it runs.
+FOLDER = "keras_tabular/networks"
+NETWORK = "network.py"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of what the stages read, as the current folder."""
+    for name in ("dvc.yaml", "params.yaml", NETWORK, "data/schema.yaml", "data/raw/diabetes.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / name, tmp_path / name)
+    shutil.copytree(PROJECT / "keras_tabular", tmp_path / "keras_tabular")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("stage", "edit", "changed"),
+    [
+        ("train", lambda at: change_settings(at, train={"seed": 2}), "train.seed in params.yaml"),
+        ("train", lambda at: (at / NETWORK).write_text("# another line"), NETWORK),
+        ("train", lambda at: (at / FOLDER / "a.py").touch(), f"{FOLDER}/a.py"),
+        ("ingest", lambda at: (at / "data/raw/diabetes.csv").unlink(), "data/raw/diabetes.csv"),
+    ],
+)
+def test_a_changed_input_is_reported(
+    project: Path, stage: str, edit: Callable[[Path], None], changed: str
+) -> None:
+    inputs = StageInputs(stage)
+    edit(project)
+    with pytest.raises(UserError, match=re.escape(f"stage {stage} ran: {changed}. ")):
+        inputs.check()
+
+
+@pytest.mark.parametrize("stage", ["split", "stage-of-the-owner", None])
+def test_other_files_and_parameters_may_change(project: Path, stage: str | None) -> None:
+    inputs = StageInputs(stage)
+    change_settings(project, train={"seed": 2})
+    (project / NETWORK).write_text("# another line")
+    inputs.check()
+
+
+def test_a_file_that_is_written_again_with_the_same_content_has_not_changed(project: Path) -> None:
+    inputs = StageInputs("train")
+    (project / NETWORK).touch()
+    (project / NETWORK).write_bytes((project / NETWORK).read_bytes())
+    inputs.check()

@@ -1,27 +1,34 @@
-"""A threshold is chosen on predictions for rows that were not learnt from."""
+"""Thresholds, intervals, baselines and the points of plots."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.special import expit
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from keras_tabular.config.sections import Evaluate
 from keras_tabular.config.thresholds import ThresholdRule
-from keras_tabular.evaluation import calibration
+from keras_tabular.evaluation import baselines, calibration, plot_data
 from keras_tabular.evaluation.calibration import UnseenRows, choose_threshold
 from keras_tabular.evaluation.intervals import fit_intervals
-from keras_tabular.model_file.metadata import ModelMetadata
+from keras_tabular.inspection.attribution import fold_means
+from keras_tabular.inspection.importance import REPEATS, permutation_importance
+from keras_tabular.model_file.metadata import Ensemble, ModelMetadata
 from keras_tabular.scoring.scores import Predictions
 from keras_tabular.table.parquet import write_parts
+from keras_tabular.tasks.task import Regression
 from keras_tabular.training.out_of_fold import FoldPredictions, OutOfFold
-from tests.helpers import BINARY, build_arrow_schema, build_schema
+from tests.helpers import BINARY, PROJECT, build_arrow_schema, build_schema
 
+# A threshold is chosen on predictions for rows that were not learnt from.
 RNG = np.random.default_rng(0)
 
 RULES: list[dict[str, Any]] = [
@@ -154,3 +161,231 @@ def test_only_predictions_of_forward_chaining_are_used_if_there_are_any(
     rows = read_rows(tmp_path / "regression", "regression", y, **oof)
     expected = fit_intervals(y[later] - y_pred, y_pred, fold, params.coverage)
     assert calibration.calibrate_intervals(rows, params, ModelMetadata()) == expected
+
+
+# Intervals contain the requested share of new values, and are wide where errors are large.
+def draw_rows(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw x, y = 2x with noise that grows with x, and a fold."""
+    x = rng.uniform(0, 3, rows)
+    return x, 2 * x + rng.normal(size=rows) * (0.2 + x), np.arange(rows) % 5
+
+
+@pytest.mark.parametrize("rows", [100, 600])
+@pytest.mark.parametrize("coverage", [0.8, 0.9])
+def test_intervals_contain_the_requested_share_of_new_values(coverage: float, rows: int) -> None:
+    """On average over 100 tables, where each fold's network has a bias of its own."""
+    rng, covered = np.random.default_rng(0), []
+    for _ in range(100):
+        x, y, fold = draw_rows(rng, rows)
+        bias = 0.25 * rng.normal(size=5)
+        predicted = 2 * x + bias[fold]
+        intervals = fit_intervals(y - predicted, predicted, fold, coverage, 0.25**2)
+        new_x, new_y, _ = draw_rows(rng, 300)
+        low, high = intervals.ends(2 * new_x + bias.mean()).T
+        covered.append(np.mean((low <= new_y) & (new_y <= high)))
+    assert np.mean(covered) == pytest.approx(coverage, abs=0.02)
+
+
+def test_an_interval_is_wide_where_errors_are_large() -> None:
+    x, y, fold = draw_rows(np.random.default_rng(1), 2000)
+    intervals = fit_intervals(y - 2 * x, 2 * x, fold, 0.9)
+    low, high = intervals.ends(np.array([0.1, 5.9])).T
+    narrow, wide = high - low
+    assert wide > 5 * narrow
+
+
+def test_the_prediction_of_a_fold_is_the_weighted_mean_of_its_own_networks() -> None:
+    folds, weights = {"b": (0, 1), "a": (0, 0, 1, 1)}, {"a": 0.25, "b": 0.75}
+    ensemble = Ensemble(folds=folds, weights=weights, target_range=(0.0, 10.0))
+    members = np.array([[9.0, 1.0, 3.0, 5.0, 7.0, 20.0, 4.0]])  # after the model, those of a
+    expected = [0.25 * 2 + 0.75 * 10, 0.25 * 6 + 0.75 * 4]
+    means, weights_by_name = fold_means(members, ensemble, 1)
+    predictions = np.average(means, axis=0, weights=weights_by_name)
+    assert predictions.ravel().tolist() == expected
+
+
+# The baselines learn from the rows of the network, and for each fold from the other folds.
+TWO_KINDS, MULTICLASS, REGRESSION = map(build_schema, ("binary", "multiclass", "regression"))
+CV = "cross_validation"
+FRAME = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]})
+
+
+def write_split(folder: Path) -> Path:
+    """Write 40 training rows in two parts, no validation rows, and 10 test rows."""
+    y = (np.arange(40) % 4 == 0).astype(int)
+    table = pa.table({"x": np.linspace(-1, 1, 40), "y": y})
+    write_parts(folder / "train", [table[:25], table[25:]])
+    write_parts(folder / "validation", [table[:0]])
+    write_parts(folder / "test", [table[:10]])
+    return folder
+
+
+def test_a_class_without_training_rows_has_probability_0() -> None:
+    for name in ("logistic_regression", "gradient_boosting"):
+        fitted = baselines.build_baselines(MULTICLASS, "auto")[name].fit(FRAME, [0, 0, 2, 2])
+        assert (
+            baselines.predict(fitted, FRAME, MULTICLASS.learning_task)[:, 1].tolist() == [0.0] * 4
+        )
+
+
+def test_the_trees_learn_from_missing_values_and_many_categories() -> None:
+    schema = build_schema("regression", x={"kind": "real"}, town={"kind": "category"})
+    rng = np.random.default_rng(0)
+    town = rng.integers(0, 400, 4000)
+    x = np.where(rng.random(4000) < 0.5, np.nan, rng.normal(size=4000))
+    frame = pd.DataFrame({"x": x, "town": [f"t{number}" for number in town]})
+    y = 2.0 * (town < 20) + np.isnan(x)
+    trees = baselines.build_baselines(schema, "auto")["gradient_boosting"].fit(frame, y)
+    seen = pd.DataFrame({"x": [np.nan, 0.1, np.nan, 0.1], "town": ["t1", "t1", "t300", "new"]})
+    predictions = baselines.predict(trees, seen, schema.learning_task)[:, 0]
+    np.testing.assert_allclose(predictions[:3], [3, 2, 1], atol=0.3)
+    assert np.isfinite(predictions[3])
+
+
+@pytest.mark.parametrize("kind", ["real", "category"])
+def test_a_column_without_values_in_training_is_not_used(kind: str) -> None:
+    schema = build_schema("binary", x={"kind": "real"}, empty={"kind": kind, "nullable": True})
+    y = np.tile([0, 0, 1, 1], 10)
+    missing = np.nan if kind == "real" else None
+    frame = pd.DataFrame({"x": y + np.linspace(0, 0.5, 40), "empty": [missing] * 40})
+    value = 5.0 if kind == "real" else "a"
+    for name, estimator in baselines.build_baselines(schema, "auto").items():
+        fitted = baselines.fit(estimator, frame, y, np.ones(40))
+        without, with_values = (
+            baselines.predict(fitted, rows, schema.learning_task)
+            for rows in (frame, frame.assign(empty=[value] * 40))
+        )
+        assert np.isfinite(without).all()
+        if name == "gradient_boosting":
+            np.testing.assert_array_equal(with_values, without)
+
+
+def test_the_rows_of_a_fold_are_predicted_by_a_baseline_of_other_or_earlier_rows(
+    tmp_path: Path,
+) -> None:
+    fold = (np.arange(40) // 10).astype(np.int32)  # the share of ones is 3 or 2 of 10 rows
+    block = np.repeat([-1, 0, 1], [10, 14, 16]).astype(np.int32)
+    folds = {CV: fold, "forward_chaining": block}
+    predictions = baselines.predict_baselines(write_split(tmp_path), folds, TWO_KINDS, "auto")
+    of_others = (10 - np.array([3, 2, 3, 2])) / 30
+    of_earlier = np.array([3 / 10, 6 / 24])
+    constant = predictions["majority"]
+    np.testing.assert_allclose(constant[CV][:, 0], np.repeat(of_others, 10))
+    np.testing.assert_allclose(constant["forward_chaining"][:, 0], np.repeat(of_earlier, [14, 16]))
+    np.testing.assert_allclose(constant["test"], np.full((10, 1), 0.25))
+    for other in predictions.values():
+        assert (len(other[CV]), len(other["forward_chaining"])) == (40, 30)
+
+
+def test_the_number_of_training_rows_is_limited_and_that_of_test_rows_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baselines, "MAX_TRAINING_ROWS", 9)
+    fold = (np.arange(40) % 2).astype(np.int32)  # the ones are all of fold 0
+    predictions = baselines.predict_baselines(write_split(tmp_path), {CV: fold}, TWO_KINDS, "auto")
+    assert {(len(other[CV]), len(other["test"])) for other in predictions.values()} == {(9, 10)}
+    np.testing.assert_allclose(predictions["majority"]["test"], np.full((10, 1), 3 / 9))
+    assert not predictions["logistic_regression"][CV][fold[:9] == 0].any()
+
+
+def test_a_date_of_any_year_is_divided_into_parts() -> None:
+    schema = build_schema("binary", until={"kind": "datetime", "nullable": True})
+    timestamps = pa.array([None, "9999-12-31T12:00:00"]).cast(pa.timestamp("us"))
+    part = pa.table({"until": timestamps.cast(pa.timestamp("us", "UTC")), "y": [0, 1]})
+    frame = baselines.feature_frame(part, schema)
+    assert frame.iloc[0].isna().all()
+    assert frame.iloc[1].tolist() == [2932896.5, 9999, 12, 31, 4, 365, 12]
+
+
+def test_the_constant_and_the_trees_minimise_absolute_errors_if_the_model_does() -> None:
+    """They minimise squared errors if the loss is Huber or log-cosh."""
+    y, weight = np.array([0.0, 1, 2, 9]), np.array([1.0, 1, 3, 1])
+    for loss in Regression.losses:
+        fitted = baselines.build_baselines(REGRESSION, loss)
+        constant = baselines.fit(fitted["mean"], FRAME, y, weight).predict(FRAME[:1])
+        absolute = loss == "mean_absolute_error"
+        assert constant == (2 if absolute else 16 / 6)
+        criterion = "absolute_error" if absolute else "squared_error"
+        assert fitted["gradient_boosting"][-1].loss == criterion
+
+
+# The data of the plots is correct, and small enough for git.
+def test_dvc_plots_read_files_and_columns_that_are_written() -> None:
+    plots = yaml.safe_load((PROJECT / "metrics/dvc.yaml").read_text())["plots"]
+    for plot in (plot for entry in plots for plot in entry.values()):
+        ((file, y),) = plot["y"].items()
+        if file != "curves/loss.csv":
+            columns = {plot["x"], *([y] if isinstance(y, str) else y)}
+            assert columns <= {*plot_data.HEADERS[Path(file).stem]}
+
+
+@pytest.mark.parametrize("digits", [1, 9])
+def test_the_curves_are_those_of_scikit_learn(digits: int) -> None:
+    rng = np.random.default_rng(0)
+    truth, probability = rng.random(200) < 0.3, rng.random(200).round(digits)
+    weight = rng.integers(1, 4, 200).astype(float)
+    plots = plot_data.ranking_plots(truth, probability, weight)
+    expected = np.column_stack(roc_curve(truth, probability, sample_weight=weight)[:2])
+    computed = np.column_stack(plots["roc"])
+    assert {*map(tuple, computed.round(12))} <= {*map(tuple, expected.round(12))}
+    along = np.interp(expected.sum(axis=1), computed.sum(axis=1), computed[:, 1])
+    np.testing.assert_allclose(along, expected[:, 1], atol=1e-12)  # omitted points lie on lines
+    precision, recall, _ = precision_recall_curve(truth, probability, sample_weight=weight)
+    best = pd.Series(precision).groupby(recall).max()
+    np.testing.assert_array_equal(plots["precision_recall"], [best.index, best])
+
+
+def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 50_000).astype(float)
+    predicted = rng.random((len(y), 1), dtype=np.float32)
+    test = Predictions(BINARY, y, predicted, np.ones(len(y)), 0.7)
+    plots = plot_data.compute_plots(test, {"x": rng.random(10)})
+    plot_data.write_plots(tmp_path, plots, test, np.arange(len(y)))
+    sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
+    assert sizes.keys() == {*plot_data.HEADERS, "test_rows"}
+    assert max(sizes.values()) < 200_000
+    rows = pd.read_csv(tmp_path / "confusion.csv")
+    assert rows["rows"].sum() == len(y)
+    assert rows["rows"][rows["predicted class"] == 1].sum() == (predicted >= 0.7).sum()
+    assert rows.groupby("true class")["share"].sum().tolist() == pytest.approx([1, 1])
+
+
+def test_the_cost_of_each_threshold_is_computed() -> None:
+    y, p = np.array([0.0, 0.0, 1.0, 1.0]), np.array([[0.1], [0.6], [0.4], [0.9]])
+    test = Predictions(BINARY, y, p, np.ones(4), costs=((0, 1), (5, 0)))
+    thresholds, *columns = plot_data.compute_plots(test, {})["threshold"]
+    points = dict(zip(thresholds, zip(*columns, strict=True), strict=True))
+    assert points[0.5] == (0.5, 0.5, 0.5, 0.5, (5 + 1) / 4)
+    assert np.isnan(points[0.95][1])  # precision
+
+
+def permute(feature: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
+    """Compute the importance of a column that is predicted exactly, and of an unused column."""
+    columns = {name: {"kind": "real"} for name in ("used", "unused", "weight")}
+    schema = build_schema("regression", **columns).model_copy(update={"weight": "weight"})
+    rows = pa.table({"used": feature, "unused": feature, "weight": weight.astype(float)})
+    return permutation_importance(lambda inputs: inputs["used"][:, None], rows, feature, schema, 1)
+
+
+def test_a_weight_counts_like_repeated_rows_and_only_columns_that_are_read_are_important() -> None:
+    rng = np.random.default_rng(0)
+    feature, repeats, once = rng.random(1000), rng.integers(0, 4, 1000), np.ones(1000)
+    repeats[feature > 0.5] = 9
+    copies, ones = np.repeat(np.arange(1000), repeats), np.ones(repeats.sum())
+    importance = permute(feature, once)
+    assert (importance["unused"] == 0).all()
+    assert len(importance["used"]) == REPEATS
+    # The expected squared difference of two independent rows is twice the variance.
+    unweighted = importance["used"].mean()
+    assert unweighted == pytest.approx(2 * feature.var(), rel=0.2)
+    repeated = permute(feature[copies], ones)["used"].mean()
+    assert permute(feature, repeats)["used"].mean() == pytest.approx(repeated, rel=0.1)
+    assert unweighted > 1.3 * repeated
+
+    y = (rng.random(1000) < feature).astype(float)
+    rows = Predictions(BINARY, y, feature[:, None], repeats.astype(float))
+    plots = plot_data.probability_plots(rows)
+    expected = plot_data.probability_plots(rows.select(copies)._replace(weight=ones))
+    np.testing.assert_allclose(plots["calibration"][:2], expected["calibration"][:2])
+    np.testing.assert_allclose(plots["roc"], expected["roc"])

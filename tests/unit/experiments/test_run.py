@@ -1,18 +1,32 @@
-"""Tests of runs: they are read from any revision, and compared only if they fit."""
+"""Runs of revisions are found, read and compared."""
 
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import yaml
 
 from keras_tabular.config.sections import Gate
 from keras_tabular.core.errors import UserError
+from keras_tabular.core.files import write_json, write_points
+from keras_tabular.evaluation.plot_data import MAX_KEPT_ROWS, kept_test_rows
+from keras_tabular.experiments.comparison import Comparison, compare_scores
 from keras_tabular.experiments.gate import check_base
+from keras_tabular.experiments.paired import paired_scores, read_test_rows
 from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, content_at, last_run
+from keras_tabular.report.formats import format_difference
+from keras_tabular.scoring.evaluation import Difference
+from keras_tabular.scoring.scores import Predictions, score
+from keras_tabular.tasks.task import Regression
 from tests.commands import check_output
+from tests.helpers import MULTICLASS, build_evaluation, build_schema
 from tests.projects import commit_all
 from tests.unit.experiments.conftest import SCHEMA, commit_run
 
 
+# Tests of runs: they are read from any revision, and compared only if they fit.
 def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
     head = check_output(project, "git", "rev-parse", "HEAD").strip()
     check_output(project, "git", "tag", "good", "HEAD~1")
@@ -83,3 +97,188 @@ def test_revision_without_scores(project: Path) -> None:
         Run("HEAD").require_evaluation()
     with pytest.raises(UserError, match=r"metrics/scores.json: .* `dvc repro`"):
         Run(WORKSPACE).require_evaluation()
+
+
+# Tests of the comparison with baselines and with another run.
+@pytest.mark.parametrize(
+    ("key", "value", "base", "ends", "expected"),
+    [
+        ("accuracy", 0.8, 0.75, (), "+0.0500, better"),
+        ("loss", 0.8, 0.75, (), "+0.0500, worse"),
+        ("loss", 0.1, 0.25, (), "−0.150, better"),
+        ("accuracy", 0.75001, 0.75, (), "same"),
+        ("accuracy", 0.8, 0.75, (0.01, 0.09), "+0.0500, better (0.0100 to 0.0900)"),
+        ("accuracy", 0.8, 0.75, (-0.01, 0.11), "+0.0500, not significant (−0.0100 to 0.110)"),
+    ],
+)
+def test_differences_are_better_worse_or_not_significant(
+    key: str, value: float, base: float, ends: Any, expected: str
+) -> None:
+    difference = {key: Difference(value=0.05, low=ends[0], high=ends[1])} if ends else {}
+    baseline: Any = {"baselines": {"ridge": {key: base}}, "differences": {"ridge": difference}}
+    evaluation = build_evaluation(test={key: value}, **baseline)
+    row = compare_scores(evaluation.scores, {}, {})[key]
+    assert format_difference(row, row.baselines["ridge"]) == expected
+    assert format_difference(row, None) == "–"
+
+
+def test_the_difference_on_shared_rows_decides_which_run_is_better() -> None:
+    """The scores of the two runs are those of other rows."""
+    evaluation = build_evaluation(test={"loss": 0.8})
+    base = build_evaluation(test={"loss": 0.7}).scores[0]
+    base = base.model_copy(update={"difference": Difference(value=-0.3, low=-0.4, high=-0.2)})
+    assert compare_scores(evaluation.scores, {"loss": base}, {})["loss"].outcome(base) == "better"
+
+
+def test_scores_are_compared_with_base_and_baselines() -> None:
+    evaluation = build_evaluation(
+        test={"accuracy": 0.875, "loss": 0.5},
+        baselines={"majority": {"accuracy": 0.625}, "ridge": {"loss": 0.25, "precision": 0.5}},
+    )
+    base = {score.metric: score for score in build_evaluation(test={"loss": 0.25}).scores}
+    rows = compare_scores(evaluation.scores, base, {}, keys=["recall"])
+    values = {
+        key: [score and score.value for score in (row.model, row.base, *row.baselines.values())]
+        for key, row in rows.items()
+    }
+    assert values == {
+        "accuracy": [0.875, None, 0.625, None],
+        "precision": [None, None, None, 0.5],
+        "recall": [None] * 4,
+        "loss": [0.5, 0.25, None, 0.25],
+    }
+
+
+def test_changes_of_parameters_data_code_and_packages(project: Path) -> None:
+    """The recorded parameters count; later edits make the results stale."""
+
+    def write(units: int, md5: str, rows: int) -> None:
+        params = {"train": {"units": [units], "l2": 0.1}}
+        deps = [{"path": "keras_tabular/training", "md5": md5}, {"path": "a.py", "md5": "same"}]
+        stages = {
+            "split": {"outs": [{"path": "data/split", "md5": md5}]},
+            "train": {"params": {"params.yaml": params}, "deps": deps},
+        }
+        locked = f"keras==3.{units}\nnumpy[x,y]==2.0 \\\n    --hash=sha256:{units}\n"
+        (project / "requirements.txt").write_text(locked)
+        (project / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
+        (project / METRICS / "profile.json").write_text(json.dumps({"rows": rows}))
+        (project / "params.yaml").write_text(yaml.safe_dump(params))
+
+    write(4, "a", 768)
+    commit_all(project, "A run")
+    write(8, "b", 769)
+    schema = (project / "data/schema.yaml").read_text()
+    (project / "data/schema.yaml").write_text(f"{schema}positive: 1\n")
+    (project / "params.yaml").write_text("train: {units: [16], l2: 0.1}\n")
+    comparison = Comparison(Run(WORKSPACE), Run("HEAD"))
+    changed = [("train.units", [8], [4]), ("data/schema.yaml:positive", 1, None)]
+    assert comparison.params == changed
+    assert (comparison.data, comparison.code) == ([("rows", 769, 768)], ["keras_tabular/training"])
+    assert comparison.packages == [("keras", "3.8", "3.4")]
+    assert (comparison.test_rows_differ, comparison.stale) == (True, ["train.units"])
+    single = Comparison(Run("HEAD"), None)
+    assert (single.params, single.test_rows_differ, single.stale) == ([], False, [])
+
+
+# Tests of the comparison of two runs on the test rows that both have.
+def write_run(
+    name: str,
+    keys: np.ndarray,
+    errors: np.ndarray,
+    group: np.ndarray | None = None,
+    **content: object,
+) -> Run:
+    """Write a run whose predictions of zeros have some errors."""
+    rows = Predictions(
+        Regression(), np.zeros(len(keys)), errors[:, None], np.ones(len(keys)), group=group
+    )
+    return write_rows(name, rows, keys, primary_metrics=["mae"], **content)
+
+
+def write_rows(name: str, rows: Predictions, keys: np.ndarray, **content: object) -> Run:
+    evaluation = build_evaluation(len(keys), test=score(rows), **content)
+    write_json(Path(name, "scores.json"), evaluation.model_dump(exclude_defaults=True))
+    columns = kept_test_rows(rows, keys)
+    Path(name, "plots").mkdir()
+    write_points(Path(name, "plots/test_rows.csv"), columns, MAX_KEPT_ROWS)
+    return Run(WORKSPACE, Path(name))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    schema = build_schema("regression").model_dump_json(exclude_none=True)
+    (tmp_path / "data/schema.yaml").write_text(json.dumps(json.loads(schema)))
+    return tmp_path
+
+
+@pytest.mark.parametrize("in_groups", [False, True])
+def test_runs_of_a_table_that_has_grown_are_compared_on_the_rows_of_both(
+    folder: Path, in_groups: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    keys, errors = rng.permutation(6000) * 7, rng.normal(size=6000)
+    first, second = slice(0, 4000), slice(1000, 6000)
+    group = np.arange(6000) // 5 if in_groups else None
+    groups = [
+        None if group is None else np.unique(group[rows], return_inverse=True)[1]
+        for rows in (first, second)
+    ]
+    base = write_run("base", keys[first], errors[first], groups[0])
+    run = write_run("run", keys[second], 1.5 * errors[second], groups[1])
+    loss = paired_scores(run, base)["loss"]
+    assert 500 < loss.rows <= 2000  # of 3,000
+    assert loss.difference.value == pytest.approx(1.25 * loss.base, rel=1e-3)
+    assert loss.base == pytest.approx(1, abs=0.2)
+
+
+def test_all_rows_decide_if_they_are_the_same(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    keys, errors = np.arange(8000), rng.normal(size=8000)
+    base, run = write_run("base", keys, errors), write_run("run", keys, 1.1 * errors)
+    loss = paired_scores(run, base)["loss"]
+    difference = run.require_evaluation().value("test", "loss") or 0.0
+    difference -= base.require_evaluation().value("test", "loss") or 0.0
+    assert loss.rows == 8000
+    assert loss.difference.value == pytest.approx(difference, rel=1e-4)
+    width = loss.difference.high - loss.difference.low
+    assert width == pytest.approx(2 * 1.96 * 0.21 * 2**0.5 / 8000**0.5, rel=0.15)
+
+
+def test_an_interval_contains_the_difference_between_trainings(folder: Path) -> None:
+    keys, errors = np.arange(1000), np.random.default_rng(0).normal(size=1000)
+    runs = [
+        write_run(name, keys, factor * errors, training_deviation={"loss": deviation})
+        for name, factor, deviation in (("run", 1.1, 0.3), ("base", 1.0, 0.4))
+    ]
+    difference = paired_scores(*runs)["loss"].difference
+    assert difference.within_chance
+    assert difference.high - difference.value == pytest.approx(2.1 * 0.5, rel=0.01)
+
+
+def test_the_rows_of_a_run_with_costs_have_the_classes_of_the_lowest_expected_cost(
+    folder: Path,
+) -> None:
+    rng, costs = np.random.default_rng(0), ((0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (50.0, 50.0, 0.0))
+    y, y_pred = rng.integers(3, size=40).astype(float), rng.dirichlet((5, 5, 1), 40)
+    rows = Predictions(MULTICLASS, y, y_pred, np.ones(40), costs, costs=costs)
+    schema = build_schema("multiclass").model_dump_json(exclude_none=True)
+    (folder / "data/schema.yaml").write_text(schema)
+    run = write_rows("run", rows, np.arange(40), costs=costs)
+    _, read_rows = read_test_rows(run) or pytest.fail("no row was kept")
+    assert (read_rows.predicted_classes == rows.predicted_classes).all()
+    assert (read_rows.predicted_classes != y_pred.argmax(axis=1)).any()
+
+
+@pytest.mark.parametrize(("shared", "is_compared"), [(12, True), (9, False)])
+def test_runs_that_share_too_few_rows_are_not_compared(
+    folder: Path, shared: int, is_compared: bool
+) -> None:
+    """Nine rows are fewer than an interval needs."""
+    errors = np.random.default_rng(0).normal(size=100)
+    base, run = (
+        write_run(name, np.arange(100) + n, errors) for n, name in ((0, "a"), (100 - shared, "b"))
+    )
+    assert bool(paired_scores(run, base)) == is_compared

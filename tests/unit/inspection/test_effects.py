@@ -1,4 +1,4 @@
-"""Tests of column effects for functions whose effects are known, and of histograms."""
+"""Effects, attribution, and the variation between trainings."""
 
 from typing import Any
 
@@ -7,11 +7,19 @@ import pyarrow as pa
 import pytest
 
 from keras_tabular.column_statistics.bins import share_outside
+from keras_tabular.column_statistics.summary import ColumnSummary
 from keras_tabular.config.schema import Column
+from keras_tabular.inspection.attribution import Permutations, contributions
 from keras_tabular.inspection.columns import describe_columns, outside_training
 from keras_tabular.inspection.effects import column_effects
-from tests.helpers import build_schema
+from keras_tabular.inspection.members import PICKS, training_deviation
+from keras_tabular.model_file.metadata import Ensemble, ModelMetadata
+from keras_tabular.prediction.predictor import reason_columns
+from keras_tabular.scoring.scores import Predictions
+from keras_tabular.table.arrays import feature_arrays
+from tests.helpers import BINARY, MULTICLASS, REGRESSION, build_schema
 
+# Tests of column effects for functions whose effects are known, and of histograms.
 COLUMNS: dict[str, dict[str, Any]] = {
     "a": {"kind": "real"},
     "b": {"kind": "real", "nullable": True},
@@ -111,3 +119,96 @@ def test_columns_without_attribution_or_share_outside_are_left_out() -> None:
     attribution = {"hour": 0.2, "month": 0.5, "noise": 0.01, "price": 0.29}
     columns = {name: {"outside": share} for name, share in outside.items()}
     assert [*outside_training(columns, attribution)] == ["month", "hour"]
+
+
+# Contributions of columns to predictions, for functions whose Shapley values are known.
+KINDS: dict[str, dict[str, Any]] = {
+    "a": {"kind": "real"},
+    "b": {"kind": "real", "nullable": True},
+    "c": {"kind": "category"},
+    "d/e": {"kind": "text"},
+}
+ALL_KINDS = build_schema("regression", **KINDS)
+RNG = np.random.default_rng(0)
+TABLE = pa.table(
+    {
+        "a": RNG.normal(size=400),
+        "b": pa.array(RNG.normal(size=400), mask=RNG.random(400) < 0.25),
+        "c": RNG.choice(["x", "y"], 400),
+        "d/e": ["some words"] * 400,
+    }
+)
+SUMMARIES = {
+    name: ColumnSummary.from_values(TABLE[name], column)
+    for name, column in ALL_KINDS.features.items()
+}
+PERMUTATIONS = Permutations.from_summaries(SUMMARIES, ALL_KINDS, list(KINDS))
+ROWS = feature_arrays(TABLE[:20], ALL_KINDS)
+
+
+def linear(columns: dict[str, np.ndarray]) -> np.ndarray:
+    """Predict 3 a + b (0 if b is missing) + 2 if c is x + 1 if there is a text."""
+    predictions = 3 * columns["a"] + np.nan_to_num(columns["b"]) + 2 * (columns["c"] == "x")
+    return (predictions + (columns["d_e"] != ""))[:, None]
+
+
+def test_in_a_sum_each_column_contributes_its_term_minus_the_mean_of_this_term() -> None:
+    effects = contributions(linear, ROWS, PERMUTATIONS)[:, :, 0]
+    background = PERMUTATIONS.background
+    np.testing.assert_allclose(effects[:, 0], 3 * (ROWS["a"] - background["a"].mean()))
+    mean = np.mean(background["c"] == "x")
+    np.testing.assert_allclose(effects[:, 2], 2 * ((ROWS["c"] == "x") - mean))
+    np.testing.assert_allclose(effects[:, 3], 1)
+
+
+def test_contributions_add_up_to_the_prediction_and_do_not_depend_on_other_rows() -> None:
+    def product(columns: dict[str, np.ndarray]) -> np.ndarray:
+        return (columns["a"] * (columns["c"] == "x"))[:, None]
+
+    effects = contributions(product, ROWS, PERMUTATIONS)
+    mean_prediction = product(PERMUTATIONS.background).mean(axis=0)
+    np.testing.assert_allclose(effects.sum(axis=1), product(ROWS) - mean_prediction, atol=1e-12)
+    row = {name: values[7:8] for name, values in ROWS.items()}
+    np.testing.assert_array_equal(contributions(product, row, PERMUTATIONS)[0], effects[7])
+
+
+@pytest.mark.parametrize("n_outputs", [BINARY.n_outputs, MULTICLASS.n_outputs])
+def test_reasons_are_the_largest_effects_on_the_prediction(n_outputs: int) -> None:
+    effects = np.zeros((2, 4, n_outputs))
+    effects[0, :, -1] = [0.1, -0.4, 0.2, 0.0]
+    effects[1] = np.nan
+    outputs = np.tile(np.arange(n_outputs) / 9, (2, 1))
+    reasons = reason_columns(effects, list(KINDS), outputs, 2)
+    assert reasons["reason_1"].to_pylist() == ["b", None]
+    assert reasons["reason_2"].to_pylist() == ["c", None]
+    assert reasons["reason_1_effect"].to_pylist() == [pytest.approx(-0.4), None]
+
+
+# The scores vary between trainings as much as the networks of the folds make them vary.
+FOLDS = {"b": tuple(range(20)), "a": tuple(range(20))}
+
+
+def build_metadata(target_range: tuple[float, float]) -> ModelMetadata:
+    ensemble = Ensemble(weights={"b": 0.75, "a": 0.25}, folds=FOLDS, target_range=target_range)
+    return ModelMetadata(ensemble=ensemble)
+
+
+def test_the_deviation_is_the_standard_error_of_the_mean_of_the_folds() -> None:
+    constants = np.random.default_rng(0).normal(1, 0.5, (2, 20)).astype(np.float32)
+    a, b = constants  # the mean absolute error of a constant is linear in it
+    y_pred = np.full((60, 1), a.mean() / 4 + b.mean() * 3 / 4)
+    members = np.hstack([y_pred, np.tile(constants.ravel(), (60, 1))])
+    test = Predictions(REGRESSION, np.full(99, -9.0), np.zeros((99, 1)), np.ones(99))
+    deviation = training_deviation(members, test, build_metadata((-9.0, 9.0)))
+    variance = (a / 4 + b * 3 / 4).var(ddof=1) / 20 + 3 / 16 / PICKS * (a.mean() - b.mean()) ** 2
+    assert deviation["mae"] == pytest.approx(variance**0.5, rel=0.15)
+    assert training_deviation(members, test, build_metadata((-9.0, 9.0))) == deviation
+    assert training_deviation(members, test, ModelMetadata()) == {}
+
+
+def test_undefined_scores_have_no_deviation_and_equal_networks_none_at_all() -> None:
+    y, members = np.repeat([0.0, 1.0], 30), np.full((60, 41), 0.3, np.float32)
+    test = Predictions(BINARY, y, members[:, :1], np.ones(60))
+    deviation = training_deviation(members, test, build_metadata((0.0, 1.0)))
+    assert "precision" not in deviation
+    assert deviation["loss"] == pytest.approx(0)

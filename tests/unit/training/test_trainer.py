@@ -1,26 +1,46 @@
-"""The trainer gives the weights that Keras's `fit` gives, also for a table in parts."""
+"""Rounds, folds, checkpoints and decisions of the training."""
 
+import importlib
 import re
+import shutil
+import sys
 from functools import partial
+from itertools import cycle, product
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 
-from keras_tabular.config.sections import Optimizer, OptimizerArgument, ResolvedTrain
+from keras_tabular.config.sections import (
+    EarlyStopping,
+    Ingest,
+    Optimizer,
+    OptimizerArgument,
+    ResolvedTrain,
+)
 from keras_tabular.core.errors import UserError
 from keras_tabular.networks.backend import tf
 from keras_tabular.preprocessing.features import ColumnSample
+from keras_tabular.table.parquet import FOLD_KEY, write_part
+from keras_tabular.training import checkpoint
 from keras_tabular.training.architecture import Architecture
 from keras_tabular.training.dataset import Labels, Rows, class_weights
+from keras_tabular.training.ensemble import select_weights
+from keras_tabular.training.fit import finished_architectures, has_improved
+from keras_tabular.training.folds import deal_rows, draw_folds, possible_folds
+from keras_tabular.training.forward_chaining import predict_later_blocks
 from keras_tabular.training.optimizer import build_optimizer, learnt_weights
+from keras_tabular.training.setup import Setup
 from keras_tabular.training.trainer import Trainer
 from network import build
 from tests.documentation import PAGES
-from tests.helpers import BINARY, build_schema, load_train_params
+from tests.helpers import BINARY, PROJECT, build_arrow_schema, build_schema, load_train_params
 
+# The trainer gives the weights that Keras's `fit` gives, also for a table in parts.
 X = np.random.default_rng(0).normal(size=(103, 5)).astype(np.float32)
 Y = (X.sum(axis=1, keepdims=True) > 0).astype(np.float32)
 SCHEMA = build_schema("binary")
@@ -108,3 +128,228 @@ def test_an_epoch_uses_every_row_of_a_table_in_parts() -> None:
     assert int(model.optimizer.iterations) == 4 * 4 + 1
     predictions = trainer.predict(model, parts)
     np.testing.assert_allclose(predictions, model.predict(X, verbose=0), atol=1e-6)
+
+
+# Every fold has training rows, and `folds: auto` chooses a number of folds that ensures this.
+@pytest.mark.parametrize("sizes", [[1] * 12, [5, 5, 2], [3, 8, 1], [12]])
+def test_folds_have_equal_sizes_also_with_small_parts(sizes: list[int]) -> None:
+    classes = [np.zeros(size) for size in sizes]
+    folds = np.concatenate(deal_rows(classes, 5, seed=1))
+    assert sorted(np.bincount(folds, minlength=5)) == [2, 2, 2, 3, 3]
+    with pytest.raises(UserError, match=r"train\.folds is 13.*12 training rows"):
+        draw_folds(classes, [], 13, 0)
+
+
+def test_every_fold_has_rows_of_a_rare_class() -> None:
+    y = np.random.default_rng(0).permutation(np.repeat([0.0, 1.0, 2.0], [80, 5, 7]))
+    (folds,) = deal_rows([y], 5, seed=1)
+    assert np.ptp(np.bincount(folds)) <= 1
+    for rare_class in (1, 2):
+        assert set(folds[y == rare_class]) == set(range(5))
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected_folds"),
+    [
+        (np.repeat(np.arange(9) / 9, 20), 9),
+        (np.repeat(np.arange(9), 20), 9),
+        (np.repeat(np.arange(40) / 40, 3), 10),
+        (np.repeat([0.1, 0.9], 30), 2),
+        (np.full(30, 0.5), 1),
+    ],
+)
+def test_auto_is_the_largest_number_of_folds_that_the_groups_fill(
+    keys: np.ndarray, expected_folds: int, tmp_path: Path
+) -> None:
+    write_part(tmp_path, 0, pa.table({FOLD_KEY: keys}))
+    possible, classes = possible_folds(tmp_path), [np.zeros(len(keys))]
+    train = load_train_params(folds="auto").resolve_auto(len(keys), BINARY, 8, possible)
+    assert train.folds == expected_folds
+    for folds in possible:
+        assert set(draw_folds(classes, [keys], folds, 1)[0]) == set(range(folds))
+    with pytest.raises(UserError, match=r"Set train\.folds to \d+ or less, or to auto"):
+        draw_folds(classes, [keys], 41, 1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "max_size_difference"),
+    [
+        (np.r_[np.arange(999), 0], 2),  # one row repeats another
+        (np.random.default_rng(0).integers(0, 300, 1000), 20),
+    ],
+)
+def test_groups_stay_together_and_each_fold_has_its_share_of_the_classes(
+    keys: np.ndarray, max_size_difference: int
+) -> None:
+    y = np.random.default_rng(1).permutation((np.arange(1000) < 40).astype(float))
+    fold = np.concatenate(draw_folds(np.array_split(y, 3), np.array_split(keys, 3), 5, 1))
+    assert len(np.unique(np.column_stack([keys, fold]), axis=0)) == len(np.unique(keys))
+    assert np.ptp(np.bincount(fold[y == 1])) <= 2
+    assert np.ptp(np.bincount(fold)) <= max_size_difference
+
+
+def test_folds_of_times_are_periods() -> None:
+    times = np.random.default_rng(0).permutation(np.arange(100) / 99)
+    (folds,) = draw_folds([np.zeros(100)], [times], 5, 1)
+    assert (np.diff(folds[np.argsort(times)]) >= 0).all()
+    assert np.ptp(np.bincount(folds)) <= 1
+
+
+# A checkpoint belongs to one table, one set of parameters and the code that trains.
+identify = partial(checkpoint.identity, sections=[], tables=[], build=build)
+
+
+def test_the_identity_depends_on_rows_parameters_layers_and_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, layers = tmp_path / "1", tmp_path / "2", tmp_path / "network.py"
+    for folder in (one, two):
+        folder.mkdir()
+        (folder / "part-00000.parquet").write_text(folder.name)
+    identities = [identify(tables=tables) for tables in ([], [one], [two], [one, two], [two, one])]
+    identities += [identify(sections=[Ingest(rows_per_part=rows)]) for rows in (10, 20)]
+    for units in (3, 4):
+        layers.write_text(f"UNITS = {units}\ndef build(): ...\n")
+        namespace: dict[str, Any] = {}
+        exec(compile(layers.read_text(), layers, "exec"), namespace)
+        identities.append(identify(build=namespace["build"]))
+    monkeypatch.setattr(tf, "__version__", "1.0")
+    identities.append(identify())
+    for package in ("keras", "numpy", "pyarrow", "scipy"):
+        monkeypatch.setattr(checkpoint, "version", package.__eq__)
+        identities.append(identify())
+    assert len(set(identities)) == 5 + 2 + 2 + 5
+
+
+def test_the_identity_depends_only_on_code_that_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "keras_tabular"
+    shutil.copytree(PROJECT / "keras_tabular", code, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(checkpoint, "__file__", str(code / "training/checkpoint.py"))
+    trains = {"evaluation": False, "report": False, "core": True, "table": True}
+    for package, changes_identity in trains.items():
+        identity = identify()
+        (code / package / "__init__.py").write_text("# an edit\n")
+        assert (identify() != identity) is changes_identity
+
+
+def test_the_identity_depends_on_the_modules_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as those that network.py imports."""
+    module = tmp_path / "project/my_blocks.py"
+    installed = tmp_path / "project/.venv/lib/site-packages/my_package.py"
+    monkeypatch.setattr(sys, "modules", sys.modules.copy())
+    for file in (module, installed):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("UNITS = 3\n")
+        monkeypatch.syspath_prepend(file.parent)
+        importlib.import_module(file.stem)
+    monkeypatch.chdir(module.parent)
+    identity = identify()
+    installed.write_text("UNITS = 5\n")
+    assert identify() == identity
+    module.write_text("UNITS = 5\n")
+    assert identify() != identity
+
+
+# No decision in training depends on the last bit of a loss, which differs between CPUs.
+def neighbours(value: float) -> list[float]:
+    """Return a number, and the next smaller and larger floating-point numbers."""
+    return [float(np.nextafter(value, -np.inf)), value, float(np.nextafter(value, np.inf))]
+
+
+@pytest.mark.parametrize(
+    ("losses", "ensemble_losses", "finished"),
+    [
+        ({"a": [0.9], "b": [0.5]}, [0.5], set()),  # the first cycle
+        ({"a": [0.9, 0.8]}, [0.9, 0.8], set()),
+        ({"a": [0.9, 0.895]}, [0.9, 0.8], set()),  # the networks together gained more
+        ({"a": [0.7, 0.68], "b": [0.9]}, [0.7, 0.69], {"a"}),  # gained less than 2 and 5 %
+        ({"a": [0.9, 0.6], "b": [0.5]}, [0.5, 0.5], set()),  # one of them still gains
+        ({"a": [0.7, 0.6]}, [0.7, 0.98 * 0.7], set()),  # gained exactly what is needed
+        ({"a": [0.9, 0.8], "b": [0.6, 0.5]}, [0.6, 0.5], {"a"}),  # it leads to 0.6 at best
+        ({}, [], set()),  # no rows are held out
+    ],
+)
+def test_an_architecture_ends_with_a_cycle_that_does_not_help(
+    losses: dict[str, list[float]], ensemble_losses: list[float], finished: set[str]
+) -> None:
+    for last_bits in product(*map(neighbours, ensemble_losses[-1:])):
+        assert finished_architectures(losses, [*ensemble_losses[:-1], *last_bits]) == finished
+
+
+@pytest.mark.parametrize(
+    ("monitor", "scores", "min_delta", "best_epoch"),
+    [
+        ("val_loss", [0.5, 0.4, 0.45, 0.4], 0.0, 1),
+        ("val_loss", [0.5, 0.49, 0.42, 0.41], 0.05, 2),
+        ("val_accuracy", [0.5, 0.6, 0.55, 0.7], 0.0, 3),
+        ("val_accuracy", [0.5, 0.6], 0.1, 0),  # no more than min_delta
+    ],
+)
+def test_the_best_epoch_is_the_one_that_no_later_one_improves(
+    monitor: Any, scores: list[float], min_delta: float, best_epoch: int
+) -> None:
+    stopping = EarlyStopping(monitor=monitor, patience=1, min_delta=min_delta)
+    for last_bits in product(*map(neighbours, scores)):
+        logs, best = [{monitor: score} for score in last_bits], 0
+        for epoch in range(1, len(logs)):
+            if has_improved(logs[best], logs[epoch], stopping):
+                best = epoch
+        assert best == best_epoch
+
+
+@pytest.mark.parametrize("last_bits", [(-np.inf, np.inf), (np.inf, -np.inf)])
+def test_of_two_equal_networks_the_first_gets_all_weight(
+    last_bits: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if the losses of the first network have other last bits than those of the second."""
+    schema, losses, bits = build_schema("binary"), Setup.losses, cycle(last_bits)
+    x = np.random.default_rng(0).normal(size=60)
+    part = pa.table({"x": x, "y": (x > 0).astype(int)}, build_arrow_schema(schema))
+    write_part(tmp_path, 0, part)
+    setup = Setup([tmp_path], schema, load_train_params({"plain": {"epochs": 1}}, folds=2), build)
+    monkeypatch.setattr(Setup, "losses", lambda *args: np.nextafter(losses(*args), next(bits)))
+    good = np.clip(0.5 + x / 10, 0.1, 0.9).astype(np.float32)[:, None]
+    weights = select_weights(setup, np.arange(60), {"first": good, "second": good, "bad": 1 - good})
+    assert weights == {"first": 1.0, "second": 0.0, "bad": 0.0}
+
+
+# Forward chaining predicts later rows with models that have learnt only from earlier rows.
+NUMBER = build_schema("regression")
+TRAIN = load_train_params(
+    {"plain": {"epochs": 3, "units": [4], "learning_rate_schedule": "constant"}},
+    folds=2,
+    forward_chaining=2,
+)
+
+
+def write_rows(folder: Path, times: np.ndarray, y: np.ndarray) -> None:
+    """Write rows to two parts of the same size, for each of which a graph is compiled."""
+    for number in range(2):
+        rows = np.random.default_rng(0).permutation(np.arange(number, len(y), 2))
+        x = np.sin(np.arange(len(y)))[rows]
+        part = pa.table({"x": x, "y": y[rows]}, schema=build_arrow_schema(NUMBER))
+        write_part(folder, number, part.append_column(FOLD_KEY, pa.array(times[rows])))
+
+
+def test_later_rows_do_not_change_a_prediction(tmp_path: Path) -> None:
+    times, y = np.arange(96) / 96, np.cos(np.arange(96.0))
+    changed = np.where(times < 2 / 3, y, y + 100)
+    for name, values in (("before", y), ("after", changed)):
+        write_rows(tmp_path / name, times, values)
+    predictions, block = predict_later_blocks(tmp_path / "before", NUMBER, TRAIN, build, tmp_path)
+    other_predictions, _ = predict_later_blocks(tmp_path / "after", NUMBER, TRAIN, build, tmp_path)
+    assert np.bincount(block + 1).tolist() == [32, 32, 32]
+    assert np.isnan(predictions[block < 0]).all()
+    assert np.isfinite(predictions[block >= 0]).all()
+    # Not even for the last block, whose own targets have changed.
+    assert predictions.tobytes() == other_predictions.tobytes()
+
+
+def test_too_few_different_times_are_an_error(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows", np.repeat([0, 0.5], 30), np.arange(60.0))
+    with pytest.raises(UserError, match=r"^train\.forward_chaining is too high: train.folds is 2"):
+        predict_later_blocks(tmp_path / "rows", NUMBER, TRAIN, build, tmp_path)

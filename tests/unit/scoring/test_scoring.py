@@ -1,22 +1,174 @@
-"""Intervals and paired differences agree with the formulas of textbooks."""
+"""Scores, their records, intervals and differences."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest, skew
 from scipy.stats import t as student_t
+from sklearn import metrics
 
+from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.result import with_best_constant
-from keras_tabular.scoring.scores import Predictions
+from keras_tabular.scoring.evaluation import (
+    MODEL,
+    TEST_FILE,
+    Difference,
+    EqualRows,
+    Evaluation,
+    IntervalCoverage,
+    model_values,
+    score_records,
+    write_scores,
+)
+from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
 from keras_tabular.scoring.uncertainty import (
     mean_difference,
     mean_interval,
     score_and_resample,
     share_interval,
 )
+from keras_tabular.tasks.metrics import CustomMetric, check_custom_metrics
 from keras_tabular.tasks.task import TASKS
 from tests.helpers import BINARY, REGRESSION, build_schema
 
 
+# Scores are those of scikit-learn, and undefined scores are left out.
+def compute_with_sklearn(task: str, predictions: Predictions) -> dict[str, float]:
+    """Compute the scores of weighted rows with scikit-learn."""
+    _, y, outputs, weight, threshold, *_ = predictions
+    losses, weighted = predictions.row_losses, {"sample_weight": weight}
+    expected, value = {"loss": np.average(losses, weights=weight)}, outputs[:, 0]
+    if task == "regression":
+        return expected | {
+            "mae": metrics.mean_absolute_error(y, value, **weighted),
+            "mape": metrics.mean_absolute_percentage_error(y, value, **weighted),
+            "r2": metrics.r2_score(y, value, **weighted),
+            "rmse": metrics.root_mean_squared_error(y, value, **weighted),
+            "rmsle": metrics.root_mean_squared_log_error(y, np.maximum(value, 0), **weighted),
+        }
+    truth, ranked, classes, prefix = np.eye(3)[y.astype(int)], outputs, outputs.argmax(1), "macro."
+    averages = {"macro.": "macro", "weighted.": "weighted"}
+    if task == "binary":
+        truth, ranked, classes, prefix, averages = y, value, value >= threshold, "", {"": "binary"}
+        expected["brier"] = metrics.brier_score_loss(y, value, **weighted)
+    for average_prefix, average in averages.items():
+        options = weighted | {"average": average, "zero_division": 0}
+        of_classes = metrics.precision_recall_fscore_support(y, classes, **options)
+        names = [average_prefix + name for name in ("precision", "recall", "f1")]
+        expected |= dict(zip(names, of_classes[:3], strict=True))
+    return expected | {
+        "accuracy": metrics.accuracy_score(y, classes, **weighted),
+        "balanced_accuracy": metrics.balanced_accuracy_score(y, classes, **weighted),
+        f"{prefix}roc_auc": metrics.roc_auc_score(truth, ranked, **weighted),
+        f"{prefix}average_precision": metrics.average_precision_score(truth, ranked, **weighted),
+    }
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> None:
+    predictions = draw_predictions(task)
+    expected = compute_with_sklearn(task, predictions)
+    scores = score(predictions)
+    assert scores == pytest.approx(expected)
+    assert scores.keys() == set(predictions.task.metrics)
+    weights = np.stack([predictions.weight, 3 * predictions.weight])
+    many = scores_by_weights(predictions, weights)
+    assert many.keys() == expected.keys()
+    for key, values in many.items():
+        assert values == pytest.approx([expected[key]] * 2), key
+    for key, rows in score_and_resample(predictions).row_values.items():
+        assert np.average(rows, weights=predictions.weight) == pytest.approx(expected[key])
+
+
+def test_r2_does_not_depend_on_the_mean_of_the_target_and_needs_values_that_differ() -> None:
+    rows = draw_predictions("regression")
+    far_from_0 = score(rows._replace(y=rows.y + 1e9, y_pred=rows.y_pred + 1e9))
+    assert far_from_0["r2"] == pytest.approx(score(rows)["r2"], abs=1e-4)
+    assert "r2" not in score(rows._replace(y=np.full(300, 0.1)))
+
+
+def test_an_undefined_score_is_left_out() -> None:
+    def scores(y: list[float], *probability: float) -> dict[str, float]:
+        y_pred = np.array(probability)[:, None]
+        return score(Predictions(BINARY, np.array(y), y_pred, np.ones(len(y))))
+
+    assert not {"roc_auc", "average_precision"} & scores([1, 1, 1], 0.1, 0.2, 1.0).keys()
+    # Precision is undefined without a row that is predicted as positive.
+    none_predicted = scores([0, 1], 0.1, 0.2)
+    assert "precision" not in none_predicted
+    assert none_predicted["f1"] == none_predicted["recall"] == 0
+    # Recall is undefined without a positive row.
+    defined = {"loss", "accuracy", "balanced_accuracy", "brier"}
+    assert scores([0, 0], 0.1, 0.2).keys() == defined
+    assert scores([0, 0], 0.1, 0.9)["f1"] == 0
+    assert score(Predictions(BINARY, np.ones(0), np.ones((0, 1)), np.ones(0))) == {}
+
+
+@pytest.mark.parametrize("names", [["a.b"], ["cost_low"], ["2"], ["cost", "cost"]])
+def test_a_metric_name_that_cannot_be_a_key_is_an_error(names: list[str]) -> None:
+    metrics = [CustomMetric(name, lambda rows: 0.0, greater_is_better=True) for name in names]
+    with pytest.raises(UserError, match=r"^custom\.py: METRICS: "):
+        check_custom_metrics(metrics, "auto")
+
+
+def test_an_error_in_a_metric_names_the_metric() -> None:
+    """It is a RuntimeError, so that its traceback is shown."""
+
+    def read_costs(rows: Predictions) -> float:
+        return float(Path("none.txt").read_text())
+
+    cost = CustomMetric("cost", read_costs, greater_is_better=False)
+    predictions = Predictions(BINARY, np.ones(3), np.ones((3, 1)), np.ones(3))
+    with pytest.raises(RuntimeError, match=r"^custom\.py: .* cost") as failure:
+        score(predictions._replace(custom_metrics=[cost]))
+    assert isinstance(failure.value.__cause__, FileNotFoundError)
+
+
+# Scores are written as JSON and read again.
+VALUES = {"accuracy": 0.5, "loss": 0.25, "custom.cost": 2.5}
+INTERVALS = {"accuracy": (0.25, 0.75)}
+DIFFERENCES = {"accuracy": Difference(value=0.25, low=-0.5, high=1.0)}
+EVALUATION = Evaluation(
+    primary_metrics=("accuracy",),
+    scores=(
+        *score_records("test", MODEL, VALUES, 20, interval=INTERVALS),
+        *score_records("test", "majority", {"accuracy": 0.25}, 20, difference=DIFFERENCES),
+        *score_records("train", MODEL, VALUES, 40),
+        *score_records(TEST_FILE + "newer", MODEL, VALUES, 3),
+    ),
+    training_rows={"newer": 2},
+    threshold=0.25,
+    interval_coverage=IntervalCoverage(
+        nominal=0.9, coverage=0.8, low=0.7, high=0.85, mean_width=12.0
+    ),
+    equal_rows={"test": EqualRows(equal=2, equal_with_target=1, without={"accuracy": 0.5})},
+    outside_training={"time.of.day": 0.5},
+    custom_metrics={"cost": False},
+)
+
+
+def test_an_evaluation_is_read_as_it_was_written_and_readers_compare_its_main_scores(
+    tmp_path: Path,
+) -> None:
+    """The main scores are those of the test rows and of the test files."""
+    write_scores(tmp_path, EVALUATION, BINARY)
+    content = (tmp_path / "scores.json").read_text()
+    assert Evaluation.model_validate_json(content) == EVALUATION
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {
+        "baseline": {"majority": {"accuracy": 0.25}},
+        "test": {
+            **{"accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75},
+            **{"loss": 0.25, "custom": {"cost": 2.5}},
+        },
+        "tests": {"newer": {"accuracy": 0.5, "loss": 0.25, "custom": {"cost": 2.5}}},
+        "threshold": 0.25,
+    }
+    assert model_values(EVALUATION.scores)["tests.newer.custom.cost"] == 2.5
+
+
+# Intervals and paired differences agree with the formulas of textbooks.
 def draw_predictions(task: str, rows: int = 300, seed: int = 0) -> Predictions:
     """Draw labels, weights, and predictions that depend on the labels."""
     rng = np.random.default_rng(seed)
@@ -103,7 +255,10 @@ def test_the_interval_of_roc_auc_agrees_with_the_formula_of_hanley_and_mcneil(
 
 
 def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> None:
-    predictions, noise = draw_predictions("binary"), draw_predictions("binary", seed=1).y_pred
+    predictions, noise = (
+        draw_predictions("binary"),
+        draw_predictions("binary", seed=1).y_pred,
+    )
     other = predictions._replace(y_pred=predictions.y_pred * 0.9 + 0.02 * noise)
     scored, other_scored = (score_and_resample(each) for each in (predictions, other))
     differences = scored.differences(other_scored)

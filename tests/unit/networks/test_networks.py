@@ -1,13 +1,22 @@
-"""Products and sums have the same bits in any order, and equal those of Keras and NumPy."""
+"""Exact products, lookups and stacked networks."""
 
+from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
+from keras_tabular.config.sections import ResolvedNetwork
 from keras_tabular.networks import lookups, reproducible
 from keras_tabular.networks.backend import keras, tf
+from keras_tabular.networks.lookups import MarkLookups, add_lookups
+from keras_tabular.networks.stacking import is_stackable, stack
+from keras_tabular.preprocessing.features import ColumnSample, build_features
+from network import build
+from tests.helpers import REGRESSION, build_schema, load_train_params
 
+# Products and sums have the same bits in any order, and equal those of Keras and NumPy.
 # Shapes of x and kernel.
 SHAPES = {"bk,kn->bn": ((64, 300), (300, 40)), "bck,cku->bcu": ((64, 7, 300), (7, 300, 8))}
 # In stacked networks, m is the axis of the members.
@@ -168,3 +177,126 @@ def test_xla_hands_no_reduction_to_a_library_that_is_built_at_the_first_executio
     ir = compiled.experimental_get_compiler_ir(tf.zeros((5000, 10, 19)))(stage="optimized_hlo")
     assert "kind=kCustom" not in ir
     assert "reduce(" in ir
+
+
+# A network that trains by lookups has the outputs and the gradients of the plain network.
+layers = keras.layers
+N_ROWS, SIZES = 50, (17, 30)
+RNG = np.random.default_rng(0)
+
+
+def make_columns(n_numbers: int, n_indicators: int) -> ColumnSample:
+    """Return numbers, indicators, the one-hot columns of two columns, and the column of a text."""
+    codes = [RNG.integers(0, size + 1, N_ROWS) for size in SIZES]
+    one_hot = [np.eye(size + 1)[code, :size] for size, code in zip(SIZES, codes, strict=True)]
+    numbers, indicators = (
+        RNG.normal(size=(N_ROWS, n_numbers)),
+        RNG.normal(size=(N_ROWS, n_indicators)),
+    )
+    if n_numbers:
+        numbers[:, 0] = numbers[:, 0].round()  # fewer bins than the others
+    text = RNG.normal(size=(N_ROWS, 1 if n_indicators else 0))
+    values = np.concatenate([numbers, indicators, *one_hot, text], axis=1).astype(np.float32)
+    first, second, end = n_numbers + n_indicators + np.cumsum([0, *SIZES])
+    return ColumnSample(values, n_numbers, N_ROWS, {"a": (first, second), "b": (second, end)})
+
+
+def build_with_skip_connection(
+    inputs: list[keras.KerasTensor], network: ResolvedNetwork, schema: Any
+) -> keras.KerasTensor:
+    """Read every input in several ways, also in some that no lookup exists for."""
+    flat = layers.Concatenate()([layers.Flatten()(tensor) for tensor in inputs])
+    scaled = layers.EinsumDense("bd,d->bd", inputs[-1].shape[1:], name="scale")(inputs[-1])
+    hidden = layers.Dense(5, "tanh")(layers.Concatenate()([scaled, inputs[-1]]))
+    twice = layers.EinsumDense("bd,d->bd", scaled.shape[1:])(scaled)
+    dense = [layers.Dense(5)(x) for x in (scaled, twice, inputs[-1] * 2)]
+    both = layers.Add()([*dense, hidden])
+    return layers.Dense(1)(layers.Concatenate()([flat, both]))
+
+
+@pytest.mark.parametrize("build_layers", [build, build_with_skip_connection])
+@pytest.mark.parametrize("n_indicators", [3, 0])
+@pytest.mark.parametrize("architecture", ["realmlp", "plain", "realmlp without numbers"])
+def test_lookups_change_neither_outputs_nor_gradients(
+    architecture: str,
+    n_indicators: int,
+    build_layers: Callable[..., keras.KerasTensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row_sums = Mock(side_effect=lookups.row_sums)
+    monkeypatch.setattr(lookups, "row_sums", row_sums)
+    columns = make_columns(0 if "without" in architecture else 4, n_indicators)
+    train = load_train_params().resolve_auto(N_ROWS, REGRESSION, 6)
+    network = train.networks[architecture.split()[0]]
+    features = build_features(columns, network)
+    inputs = [keras.Input(tensor.shape[1:]) for tensor in features.outputs]
+    plain = keras.Model(inputs, build_layers(inputs, network, build_schema("regression")))
+    for weight in plain.trainable_weights:
+        weight.assign(RNG.normal(size=weight.shape))
+    before = columns.n_numbers if len(inputs) > 1 else 0
+    mark = MarkLookups([(a - before, b - before) for a, b in columns.categories.values()])
+    trained = add_lookups(plain, N_ROWS)
+
+    def gradients(model: keras.Model, values: np.ndarray) -> list[tf.Tensor]:
+        weights = [tf.convert_to_tensor(weight) for weight in plain.trainable_weights]
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            with keras.StatelessScope(zip(plain.trainable_weights, weights, strict=True)):
+                output = model(mark(features(values)) if model is trained else features(values))
+            loss = tf.reduce_sum(tf.square(output))
+        return [output, *tape.gradient(loss, weights)]
+
+    ours = gradients(trained, columns.values)
+    assert row_sums.call_count == 1
+    for ours_of_one, expected in zip(ours, gradients(plain, columns.values), strict=True):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(ours_of_one, expected, rtol=1e-4, atol=1e-5 * scale)
+    _, *in_another_order = gradients(trained, columns.values[::-1])
+    for gradient, same in zip(ours[1:], in_another_order, strict=True):
+        np.testing.assert_array_equal(gradient, same)
+
+
+# Networks of one architecture are saved as one, which predicts the same as each of them.
+keras_layers = keras.layers
+
+
+def build_network() -> keras.Model:
+    """Build embedded numbers next to other columns, a learnt scale and hidden layers."""
+    numbers, bins, other_columns = keras.Input((4,)), keras.Input((4, 5)), keras.Input((2,))
+    embedded = keras_layers.EinsumDense("bc,cu->bcu", (4, 3))(numbers)
+    embedded += keras_layers.EinsumDense("bck,cku->bcu", (4, 3), bias_axes="cu")(bins)
+    x = keras_layers.Concatenate(axis=1)([keras_layers.Flatten()(embedded), other_columns])
+    x = keras_layers.EinsumDense("bd,d->bd", x.shape[1:])(x)
+    x = keras_layers.Dense(8, "silu", kernel_regularizer="l2")(x)
+    x = keras_layers.Dropout(0.5)(keras_layers.Dense(8, use_bias=False)(x))
+    x = x * keras_layers.Activation("tanh")(x)
+    return keras.Model([numbers, bins, other_columns], keras_layers.Dense(3, "softmax")(x))
+
+
+def test_a_stacked_network_predicts_the_same_as_each_member() -> None:
+    rng, model = np.random.default_rng(0), build_network()
+    weights = [[rng.normal(size=w.shape) for w in model.get_weights()] for _ in range(5)]
+    stacked = stack(model, weights)
+    rows = [rng.normal(size=(7, *i.shape[1:])).astype(np.float32) for i in stacked.inputs]
+    predictions = np.asarray(stacked(rows))
+    assert predictions.shape == (7, 5, 3)
+    for member, member_weights in enumerate(weights):
+        model.set_weights(member_weights)
+        np.testing.assert_allclose(predictions[:, member], np.asarray(model(rows)), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (keras_layers.Softmax(), True),
+        (lambda x: keras.ops.clip(x, -0.1, 0.1), True),
+        (lambda x: x[:, ::-1], False),  # it would reverse the members
+        (keras_layers.BatchNormalization(), False),
+    ],
+)
+def test_networks_are_stacked_only_if_that_changes_no_prediction(
+    layer: Callable[[keras.KerasTensor], keras.KerasTensor], expected: bool
+) -> None:
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, keras_layers.Dense(1)(layer(keras_layers.Dense(4)(inputs))))
+    assert is_stackable(model) is expected

@@ -1,23 +1,34 @@
-"""CSV and JSON lines become typed columns, or a message that names the line."""
+"""CSV, JSON lines, Excel and Parquet files are read."""
 
 import csv
 import gzip
+from datetime import UTC, datetime
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_tabular.config.schema import Schema
+from keras_tabular.config.schema import Dialect, Kind, Schema
+from keras_tabular.config.typed_yaml import parse_section
 from keras_tabular.core.errors import UserError
+from keras_tabular.prediction.inputs import row_columns
+from keras_tabular.schema_inference.schema import infer_schema
 from keras_tabular.table import csv as csv_files
+from keras_tabular.table.csv import read_records
 from keras_tabular.table.source import read_rows, row_locator, source_files
-from tests.helpers import build_arrow_schema, build_schema, read_table
+from tests.helpers import build_arrow_schema, build_schema, read_checked_rows, read_table
+from tests.workbooks import DATE, DATETIME, DURATION, PERCENT, format_cell, write_workbook
 
+# CSV and JSON lines become typed columns, or a message that names the line.
 SCHEMA = build_schema(
     "binary",
     a={"kind": "real", "missing_values": [0, "?"], "nullable": True},
@@ -227,3 +238,168 @@ def test_delimiters_at_the_end_of_a_file_are_no_rows(end: str, tmp_path: Path) -
     assert len(table) == 1
     table = write_and_read(tmp_path / "t.csv", f"sep=,\n{HEADER}{ROW}{end}")
     assert len(table) == 1
+
+
+# Sheets of Excel files are read like a CSV with the same cells.
+def write_xlsx(file: Path, **sheets: list[list[Any]]) -> Path:
+    """Write an Excel file with these sheets."""
+    file.write_bytes(write_workbook(*sheets.values(), names=" ".join(sheets)))
+    return file
+
+
+def test_cells_become_the_texts_of_a_csv(tmp_path: Path) -> None:
+    cells = {
+        "007": "007",
+        "12": format_cell(12),
+        "0.125": format_cell(0.125, PERCENT),
+        "2023-03-15": format_cell(45000, DATE),
+        "2023-03-15T12:00:00": format_cell(45000.5, DATETIME),
+        "30:00:00": format_cell(1.25, DURATION),
+        "true": format_cell(1, cell_type="b"),
+        "": format_cell("#N/A", cell_type="e"),
+        "3": format_cell(3, formula="<f>1+2</f>"),
+    }
+    header: list[str] = [f"c{n}" for n in range(len(cells))]
+    file = write_xlsx(tmp_path / "t.XLSX", empty=[], data=[[], header, [], [*cells.values()], [""]])
+    assert list(read_records(file, Dialect())) == [(2, header), (4, [*cells])]
+
+
+def test_a_sheet_is_chosen_and_a_title_is_skipped(tmp_path: Path) -> None:
+    rows: list[list[Any]] = [["Sales"], ["a", "b", "y"]]
+    for n in range(40):
+        rows.append([n / 4, n, "yes" if n % 3 else "no"])
+    file = write_xlsx(tmp_path / "t.xlsx", cover=[["A report"]], data=rows, old=rows[1:])
+    text = infer_schema(file, "y", 1000).text
+    assert "skip_lines: [1] # Not rows: line 1 ('Sales', a title)" in text
+    assert "sheet: data # Is this the right sheet? There are data, old, cover." in text
+    schema = Schema.model_validate(yaml.safe_load(text))
+    table = next(read_table(file, schema))
+    assert table["a"].to_pylist() == [n / 4 for n in range(40)]
+    assert row_locator([file], schema)(1) == f"{file}, row 4"
+    with pytest.raises(UserError, match=r"t\.xlsx: expected a sheet 'x' .*, got cover, data, old"):
+        next(read_table(file, schema.model_copy(update={"sheet": "x"})))
+
+
+def test_a_text_among_numbers_is_named_with_its_row(tmp_path: Path) -> None:
+    schema = build_schema("binary", x={"kind": "real", "format": "1.234,5"})
+    file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], [1.5, 1], ["2,5", 0]])
+    assert next(read_table(file, schema))["x"].to_pylist() == [1.5, 2.5]
+    write_xlsx(file, data=[["x", "y"], [1.5, 1], [], ["12o", 0]])
+    with pytest.raises(UserError, match=r"t\.xlsx, row 4, column x: .*got '12o'"):
+        next(read_table(file, schema))
+
+
+def test_a_fraction_is_no_percentage(tmp_path: Path) -> None:
+    schema = build_schema("binary", x={"kind": "real", "format": "1234.5%"})
+    file = write_xlsx(
+        tmp_path / "t.xlsx", data=[["x", "y"], ["12.5%", 1], [format_cell(0.125, PERCENT), 0]]
+    )
+    with pytest.raises(UserError, match=r"row 3, column x: .*got '0\.125 \(or 12\.5%\? Write"):
+        next(read_table(file, schema))
+
+
+def test_a_cell_without_a_column_name_is_asked_about(tmp_path: Path) -> None:
+    rows: list[list[Any]] = [[n / 4, "yes" if n % 3 else "no"] for n in range(40)]
+    rows[7].append("more")
+    file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], *rows])
+    assert "skip_lines: [9] # Not rows: line 9" in infer_schema(file, "y", 1000).text
+
+
+def test_numbers_get_the_decimal_mark_of_the_texts_in_their_column(tmp_path: Path) -> None:
+    rows = [[f"({n},50)" if n % 3 else n + 0.25, "yes" if n % 4 else "no"] for n in range(60)]
+    file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], *rows])
+    schema = Schema.model_validate(yaml.safe_load(infer_schema(file, "y", 1000).text))
+    values = [-n - 0.5 if n % 3 else n + 0.25 for n in range(60)]
+    assert next(read_table(file, schema))["x"].to_pylist() == values
+
+
+def test_a_file_that_is_no_table_is_named(tmp_path: Path) -> None:
+    file = write_xlsx(tmp_path / "t.csv", data=[["x"]])
+    (tmp_path / "~$t.csv").touch()  # Excel has the file open
+    assert source_files(str(tmp_path)) == [file]
+    with pytest.raises(UserError, match=r"Let the name of an Excel file end in \.xlsx"):
+        next(read_records(file, Dialect()))
+    (tmp_path / "t.ods").write_bytes(b"a,b\n1,2\n")
+    with pytest.raises(UserError, match=r"t\.ods: cannot be read as a spreadsheet"):
+        next(read_records(tmp_path / "t.ods", Dialect()))
+
+
+# Columns of a Parquet file are read as their declared kind, or refused.
+DAY, INVALID = datetime(2024, 5, 31), "invalid"
+ONE_VALUE: list[tuple[pa.Array, Kind, Any]] = [
+    (pa.array([2**63 - 1]), "integer", 2**63 - 1),
+    (pa.array([7.0]), "integer", 7),
+    (pa.array([0.5], pa.float32()), "real", 0.5),
+    (pa.array([float("nan")]), "real", None),
+    (pa.array([Decimal("0.10")]), "real", 0.1),
+    (pa.array([Decimal("7.00")]), "integer", 7),
+    (pa.array([1]), "boolean", True),
+    (pa.array([""]), "category", None),
+    (pa.array(["a"]).dictionary_encode(), "category", "a"),
+    (pa.array(["a"], pa.large_string()), "text", "a"),
+    (pa.array([7]), "category", "7"),
+    (pa.array([DAY.date()]), "datetime", DAY.replace(tzinfo=UTC)),
+    (pa.array([DAY], pa.timestamp("ns")), "datetime", DAY.replace(tzinfo=UTC)),
+    (pa.array([DAY], pa.timestamp("ms", "Asia/Tokyo")), "datetime", DAY.replace(tzinfo=UTC)),
+    (pa.nulls(1), "real", None),
+    (pa.array([1.5]), "integer", INVALID),
+    (pa.array([2**63], pa.uint64()), "integer", INVALID),
+    (pa.array([float("inf")]), "real", INVALID),
+    (pa.array([7]), "boolean", INVALID),
+    (pa.array([b"\xff"]), "category", INVALID),
+    (pa.array([7]), "datetime", INVALID),
+]
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "value"), ONE_VALUE, ids=[f"{c.type} {kind}" for c, kind, _ in ONE_VALUE]
+)
+def test_a_value_of_a_column_type_is_read_as_the_declared_kind_or_refused(
+    column: pa.Array, kind: Kind, value: Any, tmp_path: Path
+) -> None:
+    schema = build_schema("regression", x={"kind": kind, "nullable": True})
+    file = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"x": column, "y": [0.5]}), file)
+    if value == INVALID:
+        with pytest.raises(UserError, match=r"column x: expected .*, got "):
+            [*read_table(file, schema)]
+    else:
+        (table,) = read_table(file, schema)
+        assert table["x"].to_pylist() == [value]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kind", "value"),
+    [
+        ([1, 2, 1], ["3", "1", "2"], "integer", 3),
+        ([1, 2, 1], [0.5, 1.5, 1.0], "real", 0.5),
+        ([1, 2, 1], ["a", "b", "a"], "category", "a"),
+        ([1, 2, 1], [{"a": 1}] * 3, None, "expected int64 .*, got struct"),
+        ([{"a": 1}] * 3, [1, 2, 1], None, "expected struct.*, got int64"),
+    ],
+)
+def test_a_column_may_have_another_type_in_each_file_if_a_kind_can_hold_both(
+    first: list[Any], second: list[Any], kind: Kind | None, value: Any, tmp_path: Path
+) -> None:
+    files = tmp_path / "1.parquet", tmp_path / "2.parquet"
+    for file, column in zip(files, (first, second), strict=True):
+        pq.write_table(pa.table({"x": column, "w": [1, 2, 3], "y": [0, 1, 1]}), file)
+    if kind is None:
+        with pytest.raises(UserError, match=rf"2\.parquet, column x: {value}"):
+            infer_schema(tmp_path, "y", 9)
+        return
+    schema = parse_section(yaml.safe_load(infer_schema(tmp_path, "y", 9).text), Schema, "s.yaml")
+    assert schema.columns["x"].kind == kind
+    (table,) = read_table(files[1], schema)
+    assert table["x"].to_pylist()[0] == value
+
+
+def test_columns_that_no_kind_can_hold_are_ignored_by_the_inferred_schema(tmp_path: Path) -> None:
+    file, ids = tmp_path / "t.parquet", pa.array([uuid4() for _ in range(3)], pa.uuid())
+    columns = {"tags": [[1], [2], [1]], "id": ids, "x": [0.5, 1.5, 1.0], "y": [0, 1, 1]}
+    pq.write_table(pa.table(columns), file)
+    schema = parse_section(yaml.safe_load(infer_schema(file, "y", 9).text), Schema, "s.yaml")
+    assert schema.ignore == ("tags", "id")
+    (table,) = read_table(file, schema)
+    (batch,) = read_checked_rows(file, schema, row_columns(file, schema))
+    assert table["x"].to_pylist() == batch.features["x"].to_pylist() == [0.5, 1.5, 1.0]

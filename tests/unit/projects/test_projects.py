@@ -1,4 +1,4 @@
-"""An upgrade of a project keeps what its owner has changed."""
+"""Projects are created and upgraded."""
 
 import sys
 from importlib.metadata import version
@@ -9,9 +9,28 @@ import pytest
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.networks.backend import tf
+from keras_tabular.projects import new
 from keras_tabular.projects.lock import version_differences
 from keras_tabular.projects.upgrade import CHANGES, delete_files, new_changes, upgraded_files
+from tests.helpers import PROJECT
 
+
+# Names and paths of a new project may contain any characters.
+def test_names_are_quoted_in_the_pages_of_a_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, names = PROJECT / "keras_tabular/projects/files", ("README.md", "data/README.md")
+    files = {name: (folder / name).read_text() for name in names}
+    monkeypatch.setattr(new, "get_wheel", lambda folder: folder)
+    monkeypatch.setattr(new, "read_project_files", lambda wheel: files)
+    new.write_files(tmp_path, "data/raw/my table.csv", 'a|b\'s "c"')
+    page = (tmp_path / "README.md").read_text()
+    assert "keras-tabular drift 'data/raw/my table.csv'\n" in page
+    assert r"""rows['a|b\'s "c"']""" in page
+    assert r"""| a\|b's "c" |""" in (tmp_path / "data/README.md").read_text()
+
+
+# An upgrade of a project keeps what its owner has changed.
 TEST = "tests/test_project.py"
 PIPELINE = """\
 stages:

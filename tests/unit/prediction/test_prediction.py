@@ -1,0 +1,194 @@
+"""New rows are read, predicted and written."""
+
+import gzip
+import io
+import os
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Validate
+from keras_tabular.core.errors import UserError
+from keras_tabular.model_file.metadata import Intervals, ModelMetadata
+from keras_tabular.prediction.drift import unknown_categories
+from keras_tabular.prediction.inputs import check_skipped_lines, open_rows, row_columns
+from keras_tabular.prediction.predict import predict_rows
+from keras_tabular.prediction.predictor import Predictor
+from keras_tabular.prediction.writer import check_output, open_writer
+from keras_tabular.table import csv
+from keras_tabular.table.cells import as_texts
+from keras_tabular.table.checks import declared_checks
+from keras_tabular.table.source import read_rows
+from tests.helpers import build_schema, read_checked_rows
+
+
+# The columns and formats of new rows; tests/pipeline/test_predict.py has more.
+def test_whole_numbers_in_a_column_of_floats_are_written_as_integers() -> None:
+    values = pa.array([123456789012.0, -0.0, 1e6, 1e300, 0.5, None, float("nan")])
+    texts = ["123456789012", "0", "1000000", "1e+300", "0.5", "", ""]
+    assert as_texts(values).to_pylist() == texts
+
+
+def test_a_wrong_header_is_an_error(tmp_path: Path) -> None:
+    for name, message in (("n.csv", "line 1: .*once: x"), ("n.parquet", "cannot be read as a Pa")):
+        (tmp_path / name).write_text("x,x\n")
+        with pytest.raises(UserError, match=f"{name}.* {message}"):
+            row_columns(tmp_path / name, build_schema("binary"))
+
+
+def test_numbers_of_parquet_and_json_do_not_need_the_format_of_a_csv(tmp_path: Path) -> None:
+    schema = build_schema("binary", price={"kind": "real", "format": "1.234,5 €"})
+    (tmp_path / "n.csv").write_text('price\n"1.234,50 €"\n"7,25"\n')
+    pd.DataFrame({"price": [1234.5, 7.25]}).to_parquet(tmp_path / "n.parquet")
+    (tmp_path / "n.jsonl").write_text('{"price": "1.234,5"}\n{"price": 7.25}\n')
+    pd.DataFrame({"price": ["1.234,5 €", "7.25"]}).to_parquet(tmp_path / "texts.parquet")
+    seconds = {"n.csv": 7.25, "n.parquet": 7.25, "n.jsonl": 7.25, "texts.parquet": None}
+    for name, second in seconds.items():
+        (batch,) = read_checked_rows(tmp_path / name, schema, ["price"])
+        assert batch.features["price"].to_pylist() == [1234.5, second]
+    assert "written as 1.234,5 €" in str(batch.failures[0])
+
+
+ROWS = b"a,b\n1,2\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix"),
+    [
+        (ROWS, ""),
+        (gzip.compress(ROWS, mtime=0), ".gz"),
+        (b'{"a": 1, "b": 2}\n', ".jsonl"),
+        (b"", ""),
+    ],
+)
+def test_the_copy_of_stdin_has_the_suffix_of_its_format(
+    content: bytes, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    with open_rows(Path("-"), build_schema("binary")) as file:
+        assert (file.suffix, file.read_bytes()) == (suffix, content)
+
+
+def test_a_message_about_rows_from_a_pipe_names_the_pipe(tmp_path: Path) -> None:
+    def read_rows(path: Path) -> None:
+        with open_rows(path, build_schema("binary")) as file:
+            assert file.read_bytes() == ROWS
+            raise UserError(f"{file}, line 2")
+
+    os.mkfifo(pipe := tmp_path / "pipe")
+    Thread(target=pipe.write_bytes, args=(ROWS,)).start()
+    for path, message in ((pipe, f"^{pipe}, line 2$"), (tmp_path, "Is a directory")):
+        with pytest.raises(UserError, match=message):
+            read_rows(path)
+
+
+def test_a_row_of_a_new_file_is_never_left_out_as_a_total(tmp_path: Path) -> None:
+    """The table of the training had a total in its last line."""
+    columns = {"region": {"kind": "category"}, "x": {"kind": "real"}}
+    schema = build_schema("binary", **columns).model_copy(update={"skip_lines": (-1,)})
+    file = tmp_path / "new.csv"
+    file.write_text("region,x\nNorth,1\nSouth,2\nTotal,\n")
+    check_skipped_lines(file, schema)
+    file.write_text("region,x\nNorth,1\nSouth,2\n")
+    with pytest.raises(
+        UserError, match=r"new\.csv, line 3: skip_lines .* 'South 2', perhaps a row"
+    ):
+        check_skipped_lines(file, schema)
+
+
+# Rows are checked and predicted, here with a function instead of a network.
+def make_predictor(schema: Schema, metadata: ModelMetadata) -> Predictor:
+    """Return a predictor whose model doubles the column `a`."""
+
+    def double(columns: dict[str, np.ndarray]) -> np.ndarray:
+        return (2 * columns["a"]).astype(np.float32)[:, None]
+
+    model: Any = SimpleNamespace(predict=double, metadata=metadata)
+    return Predictor(model, schema, declared_checks(schema, Validate(range="warn")))
+
+
+def test_every_row_is_predicted_and_failures_are_in_the_order_of_the_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row without a finite prediction fails, even if each of its cells passes its checks."""
+    schema = build_schema("binary", a={"kind": "real", "max": 9, "nullable": True})
+    schema = schema.model_copy(update={"ignore": ("id",)})
+    file = tmp_path / "t.csv"
+    file.write_text("id,a\n1,0.3\n2,x\n3,10\n4,\n5,0.4\n006,\n")
+    predictor = make_predictor(schema, ModelMetadata(threshold=0.7))
+    monkeypatch.setattr(csv, "ROWS_PER_BATCH", 5)
+    batches = read_rows(file, schema, ["id", "a"])
+    (first, columns), (second, _) = (predict_rows(raw, predictor) for raw in batches)
+    assert columns["predicted"].to_pylist()[::2] == [0, 1, 1]
+    probabilities = np.array([0.6, np.nan, 20, np.nan, 0.8], np.float32)
+    np.testing.assert_array_equal(columns["probability_1"], probabilities)
+    failures = [(1, "a", "error"), (2, "a", "warn"), (3, "predicted", "error")]
+    assert [(f.row, f.column, f.policy) for f in first.failures] == failures
+    assert [failure.row for failure in second.failures] == [0]
+    assert second.texts.to_pylist() == [{"id": "006", "a": ""}]
+
+
+def test_a_column_of_missing_values_has_no_unknown_category() -> None:
+    features = pa.table({"town": pa.array([None, None], pa.string()), "sort": ["a", "z"]})
+    categories = {"town": ["x"], "sort": ["a", "b"]}
+    assert unknown_categories(features, categories) == {("sort", "z"): 1}
+
+
+def test_the_threshold_itself_is_predicted_as_positive() -> None:
+    probabilities = np.array([[0.6], [0.59]], np.float32)
+    for positive, predicted in ((1, [1, 0]), (0, [0, 1])):
+        schema = build_schema("binary").model_copy(update={"positive": positive})
+        columns = schema.learning_task.prediction_columns(probabilities, 0.6)
+        assert columns["predicted"].equals(pa.array(predicted, pa.int64()))
+        assert list(columns) == ["predicted", f"probability_{positive}"]
+
+
+@pytest.mark.parametrize(
+    ("task", "ignore", "numbered", "names"),
+    [
+        ("binary", "id", True, ["row", "id", "predicted", "probability_1"]),
+        ("binary", "row", False, ["row", "predicted", "probability_1"]),
+        ("binary", "row", True, None),
+        ("regression", "id", False, ["id", "predicted", "low", "high"]),
+        ("regression", "low", False, None),
+    ],
+)
+def test_identifiers_come_before_predictions_and_have_other_names(
+    task: str, ignore: str, numbered: bool, names: list[str] | None
+) -> None:
+    schema = build_schema(task, a={"kind": "real"}).model_copy(update={"ignore": (ignore,)})
+    intervals = Intervals(coverage=0.9, at=(0.0,), half=(1.0,)) if task == "regression" else None
+    predictor = make_predictor(schema, ModelMetadata(intervals=intervals))
+    if names is None:
+        with pytest.raises(UserError, match=f"a column '{ignore}', but the output has one"):
+            predictor.output_schema([ignore, "a"], numbered=numbered)
+    else:
+        assert predictor.output_schema([ignore, "a"], numbered=numbered).names == names
+
+
+# Predictions are written to files of three formats.
+def test_an_output_has_a_known_ending_and_a_file_of_its_own(tmp_path: Path) -> None:
+    for name in ("a.csv", "a.csv.gz", "a.parquet"):
+        check_output(tmp_path / name, [tmp_path / "b.csv"])
+    with pytest.raises(UserError, match=r"a\.xlsx: expected a file whose name ends in \.csv, "):
+        check_output(tmp_path / "a.xlsx", [tmp_path / "b.csv"])
+    with pytest.raises(UserError, match="named twice"):
+        check_output(tmp_path / f"../{tmp_path.name}/b.csv", [tmp_path / "b.csv"])
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_a_csv_has_the_delimiter_of_the_table_and_one_header(name: str, tmp_path: Path) -> None:
+    table = pa.table({"x": ["=1+1", "a;1", None], "y": [-1.5, 2.0, 4.0]})
+    with open_writer(tmp_path / name, table.schema, ";") as write:
+        write(table)
+        write(table[:1])
+    with pa.input_stream(tmp_path / name) as file:
+        assert file.read().decode() == 'x;y\n=1+1;-1.5\n"a;1";2\n;4\n=1+1;-1.5\n'
