@@ -1,8 +1,8 @@
 """Checks of a page in a browser: everything on it can be read at a desk and on a phone."""
 
 import base64
+import json
 import re
-from collections.abc import Callable
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
@@ -21,12 +21,7 @@ VISIBLE_SECTIONS_SCRIPT = """
 return [...document.querySelectorAll('.fold')].map(
   fold => fold.querySelector('.inside').checkVisibility({contentVisibilityAuto: true}));
 """
-# Wait until the page of a model shows the answer to the case in its form.
-ANSWERED_SCRIPT = """
-return document.readyState == 'complete' && !document.getElementById('main').hidden &&
-  document.getElementById('results').ariaBusy == 'false';
-"""
-FIELD_SCRIPT = "return [...fields.values()].find(field => field.name == arguments[0]).{}"
+PAGE_SCRIPT = Path(__file__).with_name("page.js").read_text()
 AXE_SCRIPT = "axe.run().then(results => arguments[0](results.violations))"
 
 
@@ -127,34 +122,49 @@ def check_content(page: Path, browser: Any, titles: list[str]) -> None:
 
 
 class PageOfModel:
-    """The page of a server in a browser."""
+    """The page of a model in a browser.
 
-    def __init__(
-        self, browser: Any, port: int, path: str = "/", case: str = "", width: int = 1280
-    ) -> None:
-        self.browser, self.address = browser, f"http://127.0.0.1:{port}{path}"
+    Args:
+        address: Where a server has the page.
+        script: What runs before the scripts of the page, after page.js.
+    """
+
+    def __init__(self, browser: Any, address: str, script: str = "", width: int = 1280) -> None:
+        self.browser, self.address = browser, address
         set_view(browser, width)
         browser.get("about:blank")
         browser.get_log("browser")
-        browser.get(f"{self.address}#{case}")
+        added = {"source": PAGE_SCRIPT + script}
+        added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", added)
+        browser.get(address)
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
         self.wait()
 
-    def wait(self, condition: Callable[[], object] | None = None) -> None:
+    def wait(self, condition: str = "tests.isAnswered()") -> None:
         """Wait for a condition, or until the page shows the answer to the case in its form."""
-        wait_until(condition or (lambda: self.run(ANSWERED_SCRIPT)))
+        wait_until(lambda: self.run(f"return {condition}"), seconds=60)
 
     def run(self, script: str, *arguments: Any) -> Any:
         return self.browser.execute_script(script, *arguments)
 
     def text(self, name: str, part: str = "textContent") -> str:
-        """Return the text of an element, or the prediction with all its digits as a `value`."""
-        content: str = self.run(f"return document.getElementById('{name}').{part}")
+        """Return the text of an element."""
+        content: str = self.run(f"return $('{name}').{part}")
         return content.replace("\xa0", " ")
 
-    def texts(self, selector: str) -> list[str]:
-        """Return the texts of all elements that a selector describes."""
-        script = f"return [...document.querySelectorAll('{selector}')].map(e => e.textContent)"
-        return [text.replace("\xa0", " ") for text in self.run(script)]
+    @property
+    def value(self) -> str:
+        """The prediction with all its digits."""
+        return self.text("value", "value")
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The case as the page shows it for a program."""
+        row: dict[str, Any] = json.loads(self.text("json"))
+        return row
+
+    def field(self, name: str, part: str) -> Any:
+        return self.run(f"return fields.get(arguments[0]).{part}", name)
 
     def type(self, name: str, text: str) -> None:
         """Type a text into the field of a column, instead of its text."""
@@ -167,11 +177,8 @@ class PageOfModel:
         self.type(name, text)
         self.wait()
 
-    def field(self, name: str, part: str) -> Any:
-        return self.run(FIELD_SCRIPT.format(part), name)
-
     def click(self, name: str) -> None:
-        self.run(f"document.getElementById('{name}').click()")
+        self.run(f"$('{name}').click()")
         self.wait()
 
     def check_accessibility(self) -> None:

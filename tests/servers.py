@@ -2,10 +2,7 @@
 
 import http.client
 import json
-import os
 import re
-import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +41,11 @@ class Server(NamedTuple):
 
     port: int
     folder: Path
+    process: Any = None  # if it is one
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
 
     def send(
         self, path: str, body: Any = None, method: str | None = None, **headers: str
@@ -89,6 +91,8 @@ def serve_in_thread(folder: Path, *arguments: str) -> Iterator[Server]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(uvicorn.Server, "run", start)
+        # It would close the handlers of all loggers, and with them the stderr that pytest reads.
+        patch.setattr(uvicorn.Config, "configure_logging", lambda _: None)
         output = call_command(folder, "serve", *arguments, "--port", "0")
     ((server, thread),) = running
     (port,) = PORT.findall(output)
@@ -100,19 +104,15 @@ def serve_in_thread(folder: Path, *arguments: str) -> Iterator[Server]:
 
 
 @contextmanager
-def start_server(
-    folder: Path, *arguments: str, wrapper: tuple[str, ...] = ()
-) -> Iterator[tuple[Server, subprocess.Popen[str]]]:
+def start_server(folder: Path, *arguments: str, wrapper: tuple[str, ...] = ()) -> Iterator[Server]:
     """Serve a model from a folder in a process until the end of the block."""
     command = ("python", "-m", "keras_tabular", "serve", "--port", "0", *arguments)
     process = start_command(folder, *wrapper, *command, PYTHONPATH=str(PROJECT))
     try:
         assert process.stdout
-        addresses = filter(None, map(PORT.search, process.stdout))
-        address = next(addresses, None)
+        address = next(filter(None, map(PORT.search, process.stdout)), None)
         assert address, process.communicate()
-        yield Server(int(address[1]), folder), process
+        yield Server(int(address[1]), folder, process)
     finally:
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.communicate()

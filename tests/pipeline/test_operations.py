@@ -6,15 +6,12 @@ import json
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -58,21 +55,14 @@ def is_reachable(port: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def process(
-    short_run: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Server, subprocess.Popen[str]]]:
+def server(short_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serve a model from a folder that contains only the model, with the packages of the image."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(short_run / MODEL, folder / "m.keras")
     (folder / "rows.jsonl").write_text(json.dumps(ROW))
     wrapper = ("python", "-c", RUN_WITHOUT_PACKAGES, ",".join(NOT_IN_IMAGE))
-    with start_server(folder, *OPTIONS, wrapper=wrapper) as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def server(process: tuple[Server, subprocess.Popen[str]]) -> Server:
-    return process[0]
+    with start_server(folder, *OPTIONS, wrapper=wrapper) as server:
+        yield server
 
 
 def test_the_image_has_every_package_that_is_imported(server: Server) -> None:
@@ -222,58 +212,28 @@ def test_a_busy_server_refuses_predictions_but_is_healthy(server: Server) -> Non
     assert server.send("/predict", [ROW])[0] == 200
 
 
-@contextmanager
-def start_proxy(server: Server) -> Iterator[Server]:
-    """Forward requests without their prefix, and with an identifier."""
-
-    class Proxy(BaseHTTPRequestHandler):
-        def forward(self) -> None:
-            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            headers = {**self.headers, "X-Request-ID": "from-the-proxy"}
-            connection.request(self.command, self.path.removeprefix(PREFIX), body, headers)
-            response = connection.getresponse()
-            self.send_response(response.status)
-            self.send_header("Content-Type", response.headers["Content-Type"])
-            self.end_headers()
-            self.wfile.write(response.read())
-
-        do_GET = do_POST = forward  # noqa: N815 - the names that http.server looks up
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    Thread(target=proxy.serve_forever, daemon=True).start()
-    yield server._replace(port=proxy.server_port)
-    proxy.shutdown()
-    proxy.server_close()
-
-
-def test_a_server_behind_a_proxy_with_a_prefix_finishes_its_requests(
-    process: tuple[Server, subprocess.Popen[str]],
-) -> None:
+def test_a_server_behind_a_proxy_finishes_its_requests_on_sigterm(server: Server) -> None:
     """The OpenAPI document names the prefix, and the access log has the proxy's identifiers.
 
-    This is the last test of the server, which SIGTERM stops while a request is open.
+    The proxy removes the prefix. This is the last test of the server.
     """
-    server, popen = process
-    with start_proxy(server) as proxy:
-        assert proxy.send(f"{PREFIX}/predict", [ROW]) == server.send("/predict", [ROW])
-        assert proxy.send(f"{PREFIX}/schema")[1]["servers"] == [{"url": PREFIX}]
-        assert proxy.send(f"{PREFIX}/nothing%0a")[0] == 404
+    identified = {"X-Request-ID": "from-the-proxy"}
+    assert server.send("/predict", [ROW], **identified) == server.send("/predict", [ROW])
+    assert server.send("/schema", **identified)[1]["servers"] == [{"url": PREFIX}]
+    assert server.send("/nothing%0a", **identified)[0] == 404
     before = len(server.read_log())
     with slow_request(server):
-        popen.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGTERM)
         wait_until(lambda: not is_reachable(server.port))
-    *lines, last = popen.communicate()[0].splitlines()
-    assert (popen.returncode, last) == (0, "Stopped")
+    *lines, last = server.process.communicate()[0].splitlines()
+    assert (server.process.returncode, last) == (0, "Stopped")
     assert len(server.read_log()) == before + 1
     requests = [json.loads(line) for line in lines]
-    forwarded = [request for request in requests if request["request"] == "from-the-proxy"]
-    assert [request["status"] for request in forwarded] == [200, 200, 404]
-    assert forwarded[0].items() >= {"method": "POST", "path": f"{PREFIX}/predict"}.items()
-    assert requests[-1].items() >= {"status": 200, "path": f"{PREFIX}/predict"}.items()
+    identified_requests = [line for line in requests if line["request"] == "from-the-proxy"]
+    assert [line["status"] for line in identified_requests] == [200, 200, 404]
+    for line in (identified_requests[0], requests[-1]):
+        expected = {"method": "POST", "path": f"{PREFIX}/predict", "status": 200}
+        assert line.items() >= expected.items()
 
 
 def ask_first(port: int) -> tuple[float, float]:
@@ -293,7 +253,7 @@ def test_a_server_answers_at_once_and_logs_every_answer_before_a_kill(
         port = free.getsockname()[1]
     with ThreadPoolExecutor(8) as clients:
         first = clients.submit(ask_first, port)
-        with start_server(tmp_path, model, *LOG, "--port", str(port)) as (server, process):
+        with start_server(tmp_path, model, *LOG, "--port", str(port)) as server:
             connected, answered = first.result()
             assert answered - connected < (connected - start) / 4
 
@@ -303,7 +263,7 @@ def test_a_server_answers_at_once_and_logs_every_answer_before_a_kill(
                     assert status == 200
                     received.append((row, answer["rows"][0]))
                 if len(received) >= 100:
-                    process.kill()
+                    server.process.kill()
 
             rows = [ROW | {"DiabetesPedigreeFunction": n / 400} for n in range(400)]
             list(clients.map(request, rows))
@@ -328,9 +288,8 @@ def test_a_server_on_a_read_only_system_reports_a_full_disk_and_its_repair_once(
     serve = ("python", "-m", "keras_tabular", "serve", model)
     failed = run_command(tmp_path, *wrapper, *serve, PYTHONPATH=str(PROJECT))
     assert "No usable temporary directory found" in failed.stderr
-    with start_server(tmp_path, model, *LOG, wrapper=(*wrapper, *environment)) as started:
-        server, process = started
-        server = server._replace(folder=Path(f"/proc/{process.pid}/root{tmp_path}"))
+    with start_server(tmp_path, model, *LOG, wrapper=(*wrapper, *environment)) as server:
+        server = server._replace(folder=Path(f"/proc/{server.process.pid}/root{tmp_path}"))
         answers = [server.send("/predict", [ROW] * 3) for _ in range(30)]
         assert server.read_log_state()["error"] == "No space left on device"
         assert [status for status, _ in answers] == [200] * 30
@@ -342,8 +301,8 @@ def test_a_server_on_a_read_only_system_reports_a_full_disk_and_its_repair_once(
         server.send("/predict", [ROW])
         wait_until(lambda: server.read_log_state()["error"] is None)
         assert len(server.read_log()) == 1
-        process.kill()
-        _, messages = process.communicate()
+        server.process.kill()
+        _, messages = server.process.communicate()
     assert messages.count("No space left on device") == 1
     assert messages.count("--log answers: is writ") == 1
 

@@ -1,7 +1,7 @@
 """A server makes the same predictions as `predict`, for programs and on its page.
 
-One server for each task answers all tests. It runs in a thread; the tests in test_operations.py
-start processes.
+One server for each task answers all tests. It runs in a thread; those of test_operations.py
+are processes.
 """
 
 import json
@@ -29,30 +29,7 @@ from tests.servers import Server, serve_in_thread
 NOTICE = "Not for <b>credit</b> decisions."
 MAX_FIRST_LOAD = 60_000  # bytes
 CASES = 20
-# Open the link of each case, and return the value of the prediction and the text of the answer.
-PREDICT_LINKS = """
-const [links, done] = arguments, results = document.getElementById('results');
-async function waitWhile(busy) {
-  while (results.ariaBusy == busy) await new Promise(resolve => setTimeout(resolve, 2));
-}
-async function predict(link) {
-  location.hash = link;
-  await waitWhile('false');
-  schedule(0);  // without the pause after a change
-  await waitWhile('true');
-  return [document.getElementById('value').value, document.getElementById('answer').textContent];
-}
-(async () => {
-  const answers = [];
-  for (const link of links) answers.push(await predict(link));
-  done(answers);
-})();
-"""
-REQUESTS = "return performance.getEntriesByType('resource').map(({name}) => name)"
-LOADED = """
-return performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))
-  .map(({transferSize}) => transferSize).reduce((sum, size) => sum + size, 0);
-"""
+PREDICT_LINKS = "tests.predictLinks(arguments[0]).then(arguments[1])"
 
 
 class Expected(NamedTuple):
@@ -73,7 +50,7 @@ FINITE, VALUE = "expected a finite number, got '1-2'", "expected a value in ever
 TASKS = {
     "mixed_binary": Expected("zip/code", "Predicted: {}. The", ("count", "3.5", INTEGER)),
     "wine": Expected("alcohol", "{}is the predicted target", ("alcohol", "1-2", FINITE)),
-    "shops": Expected("shop_id", "90.0 % prediction interval", ("review", "", VALUE)),
+    "shops": Expected("shop_id", "90.0 % prediction interval", ("review", " \b", VALUE)),
 }
 
 
@@ -130,8 +107,8 @@ def test_a_visit_of_the_page(task: Task, browser: Any) -> None:
     links = [
         urlencode(case).replace("=True", "=true").replace("=False", "=false") for case in cases
     ]
-    opened = PageOfModel(browser, server.port, case=links[-1])
-    assert opened.run(LOADED) <= MAX_FIRST_LOAD
+    opened = PageOfModel(browser, f"{server.address}#{links[-1]}")
+    assert sum(size for _, size in opened.run("return tests.loaded()")) <= MAX_FIRST_LOAD
     assert opened.text("notice") == NOTICE
     browser.set_script_timeout(240)
     answers = browser.execute_async_script(PREDICT_LINKS, links)
@@ -145,11 +122,11 @@ def test_a_visit_of_the_page(task: Task, browser: Any) -> None:
 
     # The request that the page shows gets the same answer.
     opened.click("random")
-    row = json.loads(opened.text("json"))
+    row = opened.row
     response = server.send("/predict?trial=true", [row])[1]["rows"][0]
-    assert float(opened.text("value", "value")) in response.values()
+    assert float(opened.value) in response.values()
     command, _, body = opened.text("curl").partition(" -d ")
-    assert command == f"curl '{opened.address}predict' -H 'Content-Type: application/json'"
+    assert command == f"curl '{server.address}predict' -H 'Content-Type: application/json'"
     assert json.loads(body[1:-1]) == {"rows": [row]}
 
     name, text, problem = mistake
@@ -164,19 +141,18 @@ def test_a_visit_of_the_page(task: Task, browser: Any) -> None:
         assert opened.run("return document.querySelectorAll('[aria-invalid=true]').length") == 1
         opened.check_accessibility()
         opened.run("location.hash = arguments[0]", links[0])
-        opened.wait(lambda: opened.field(name, "problem.textContent") == "")
-        opened.wait()
+        opened.wait("!document.querySelector('[aria-invalid=true]') && tests.isAnswered()")
 
-    requests = {name.partition("?")[0] for name in opened.run(REQUESTS)}
-    assert requests == {opened.address + name for name in ("schema", "health", "predict")}
+    requests = {address for address, _ in opened.run("return tests.loaded()")}
+    assert requests == {server.address + name for name in ("", "schema", "health", "predict")}
     # Nothing that the page asked is logged or counted.
     assert (server.read_log(), server.read_metrics("tabular_rows_total")) == before
 
 
 def test_a_browser_gets_the_page_and_a_program_the_openapi_document(task: Task) -> None:
     """A policy allows the browser to run only the scripts of the page."""
-    address = f"http://127.0.0.1:{task.server.port}/"
-    with urlopen(Request(address, headers={"Accept": "text/html,*/*;q=0.8"})) as response:
+    request = Request(task.server.address, headers={"Accept": "text/html,*/*;q=0.8"})
+    with urlopen(request) as response:
         assert {name: response.headers[name] for name in page.HEADERS} == page.HEADERS
         assert response.read() == files(page.__package__).joinpath("page.html").read_bytes()
     assert "unsafe" not in page.POLICY
