@@ -1,6 +1,5 @@
-"""A project of version 0.4 is upgraded to this version."""
+"""A project of version 0.5 is upgraded to this version."""
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -12,22 +11,27 @@ from tests.documentation import MAKE_VARIABLES
 from tests.helpers import PROJECT
 from tests.projects import change_settings, clone
 
+COMMIT = "95032b12"  # version 0.5.0, which has no tag
 
-def test_a_project_of_version_0_4_is_upgraded_and_runs(
+
+def test_a_project_of_version_0_5_is_upgraded_and_runs(
     origin: Path, environment: Path, tmp_path: Path
 ) -> None:
-    search = ("git", "log", "-1", "--format=%H^", '-SVERSION = "0.4.0"', "--")
-    commit = check_output(PROJECT, *search, "keras_tabular/model_file/version.py").strip()
     old_library, project = clone(PROJECT, tmp_path / "old"), tmp_path / "project"
-    if run_command(old_library, "git", "checkout", "-q", commit).returncode:
-        pytest.skip("the history of this clone begins after version 0.4")
+    if run_command(old_library, "git", "checkout", "-q", COMMIT).returncode:
+        pytest.skip("the history of this clone begins after version 0.5")
     new = (sys.executable, str(old_library / "keras_tabular"), "new", str(project))
     check_output(tmp_path, *new, "--example=wine", PYTHONPATH=str(old_library), **MAKE_VARIABLES)
     change_settings(project, train={"folds": 2, "members": [{"network": "plain"}]})
-    change_settings(project, gate={"beat_baselines": []})
+    change_settings(project, gate={"beat_baselines": []}, evaluate={"groups": ["hue"]})
 
     output = check_output(tmp_path, sys.executable, f"{origin}/keras_tabular", "upgrade", "project")
-    assert re.search(r"vendor/keras_tabular-.* replaces keras_tabular-0\.4\.0-", output)
+    assert re.search(r"vendor/keras_tabular-.* replaces keras_tabular-0\.5\.0-", output)
     assert "<<<<<<<" not in output
-    assert os.access(project / ".ci/check-gate", os.X_OK)
+    (line,) = re.findall(r"params\.yaml, line (\d+): evaluate\.groups: version 0\.6 has no", output)
+    assert output.count("has no such key") == 1
+    assert not (project / ".github/workflows/audit.yml").exists()
+    lines = (project / "params.yaml").read_text().splitlines(keepends=True)
+    del lines[int(line) - 1 : int(line) + 1]
+    (project / "params.yaml").write_text("".join(lines))
     assert "Gate: pass" in check_output(project, "make", "gate", f"VENV={environment}")
