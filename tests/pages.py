@@ -47,6 +47,8 @@ class Page(HTMLParser):
 def open_page(browser: Any, page: Path, width: int, scheme: str = "light") -> None:
     """Open a page in a window of this width, and check that the browser reports no error."""
     set_view(browser, width, scheme)
+    browser.get("about:blank")
+    browser.get_log("browser")  # of the page before
     browser.get(page.as_uri())
     assert browser.get_log("browser") == []
 

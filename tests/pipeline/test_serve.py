@@ -156,6 +156,7 @@ def test_a_browser_gets_the_page_and_a_program_the_openapi_document(task: Task) 
         assert {name: response.headers[name] for name in page.HEADERS} == page.HEADERS
         assert response.read() == files(page.__package__).joinpath("page.html").read_bytes()
     assert "unsafe" not in page.POLICY
+    assert {"default-src 'none'", "frame-ancestors 'none'"} < {*page.POLICY.split("; ")}
     assert re.search(r"script-src 'sha256-[^']*' 'sha256-[^']*';", page.POLICY)
     _, document = task.server.send("/", Accept="*/*")
     assert document == task.server.send("/schema")[1]
