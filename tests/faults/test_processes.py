@@ -138,7 +138,7 @@ def test_a_signal_to_all_processes_of_a_stage_does_not_interrupt_the_cleanup(
 ) -> None:
     """The first process forwards the signal to the second one, which has it already."""
     command, outputs = STAGE_COMMANDS["split"], STAGE_OUTPUTS["split"]
-    for _ in range(10):
+    for _ in range(50):
         remove(workspace, outputs)
         process = start_command(workspace, "setsid", *command, DVC_STAGE="split")
         was_writing = wait_until_it_writes(process, workspace)
