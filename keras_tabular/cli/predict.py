@@ -19,13 +19,13 @@ def main() -> None:
     schema, _ = inputs.read_schema(args.model, content)
     with inputs.open_rows(args.rows, schema) as file, ExitStack() as stack:
         names = inputs.row_columns(file, schema, ignore_extra=args.ignore_extra)
-        rejects = rejected_schema(names)
         predictor = load_predictor(args.model, content)
         output_schema = predictor.output_schema(names, args.explain, numbered=bool(args.rejects))
         write = stack.enter_context(open_writer(args.output, output_schema, schema.delimiter))
         reject = None
         if args.rejects:
-            reject = stack.enter_context(open_writer(args.rejects, rejects, schema.delimiter))
+            writer = open_writer(args.rejects, rejected_schema(names), schema.delimiter)
+            reject = stack.enter_context(writer)
         counts = predict_file(
             *(file, names, predictor, output_schema, write),
             display_name=str(inputs.display_path(args.rows)),

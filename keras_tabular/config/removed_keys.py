@@ -52,8 +52,8 @@ def find_removed_keys(text: str) -> Iterator[tuple[int, str, str]]:
             path = [parent for parent in path if parent[0] < indentation] + [(indentation, name)]
             key = ".".join(name for _, name in path)
             for removed in REMOVED_KEYS:
-                name = removed.rpartition(".")[2]
+                last = removed.rpartition(".")[2]
                 if removed == key:
                     yield index, removed, value
-                elif removed.startswith(f"{key}.") and re.search(rf"\b{name}[\"']? *:", value):
+                elif removed.startswith(f"{key}.") and re.search(rf"\b{last}[\"']? *:", value):
                     yield index, removed, ""
