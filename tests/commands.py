@@ -4,13 +4,13 @@ import importlib
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from subprocess import PIPE, CompletedProcess, Popen, run
 from tempfile import TemporaryFile
 
 import pytest
@@ -31,8 +31,6 @@ ENVIRONMENT = os.environ | {
     "GIT_COMMITTER_EMAIL": "test@localhost",
 }
 
-CompletedCommand = subprocess.CompletedProcess[str]
-
 
 def check_output(folder: Path, *command: str, **environment: str) -> str:
     """Run a command that has to succeed, and return its standard output."""
@@ -42,7 +40,7 @@ def check_output(folder: Path, *command: str, **environment: str) -> str:
     return completed.stdout
 
 
-def run_command(folder: Path, *command: str, **environment: str) -> CompletedCommand:
+def run_command(folder: Path, *command: str, **environment: str) -> CompletedProcess[str]:
     """Run a command in a folder, and return its output whatever its exit code is.
 
     The output goes through files: a process that the command leaves in the background would keep a
@@ -50,12 +48,10 @@ def run_command(folder: Path, *command: str, **environment: str) -> CompletedCom
     """
     variables = ENVIRONMENT | environment
     with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
-        completed = subprocess.run(
-            command, cwd=folder, env=variables, stdout=out, stderr=err, timeout=300
-        )
+        completed = run(command, cwd=folder, env=variables, stdout=out, stderr=err, timeout=300)
         out.seek(0)
         err.seek(0)
-        return subprocess.CompletedProcess(command, completed.returncode, out.read(), err.read())
+        return CompletedProcess(command, completed.returncode, out.read(), err.read())
 
 
 def call_main(folder: Path, module: str, *arguments: str) -> None:
@@ -75,22 +71,15 @@ def call_command(folder: Path, name: str, *arguments: str | Path, exit_code: int
     return output.getvalue()
 
 
-def start_command(folder: Path, *command: str, **environment: str) -> subprocess.Popen[str]:
+def start_command(folder: Path, *command: str, **environment: str) -> Popen[str]:
     """Start a command that a test can stop with Ctrl-C (SIGINT).
 
     A shell lets the processes that it starts in the background ignore SIGINT, and their children
     inherit that.
     """
-    inherited = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    inherited, variables = signal.signal(signal.SIGINT, signal.SIG_DFL), ENVIRONMENT | environment
     try:
-        return subprocess.Popen(
-            command,
-            cwd=folder,
-            env=ENVIRONMENT | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return Popen(command, cwd=folder, env=variables, stdout=PIPE, stderr=PIPE, text=True)
     finally:
         signal.signal(signal.SIGINT, inherited)
 

@@ -18,20 +18,17 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
+from tests import projects
 from tests.commands import check_output, stages_that_ran
 from tests.documentation import code_blocks, run_page_blocks
 from tests.helpers import PROJECT
 from tests.projects import (
     LONGER_TRAINING,
     SHORT_TRAINING,
-    STAGE_COMMANDS,
     change_settings,
     clone,
     commit_all,
-    copy_project,
-    create_project,
     reproduce,
-    run_stages,
 )
 from tests.tables import load_table
 
@@ -97,7 +94,7 @@ def reproduced(make_once: MakeOnce, origin: Path) -> Path:
         one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TABULAR_WORKERS": "1"}
         (output,) = run_page_blocks(folder, "README.md", [first_block], **one_thread)
         # The metrics in git are not missing: gate runs only if its code or texts have changed.
-        assert [*stages_that_ran(output), "gate"][:7] == [*STAGE_COMMANDS]
+        assert [*stages_that_ran(output), "gate"][:7] == [*projects.STAGE_COMMANDS]
         folder.with_suffix(".output").write_text(output)
         commit_all(folder, "Results")
 
@@ -159,7 +156,7 @@ def experiment(make_once: MakeOnce, short_run: Path) -> Path:
     """A copy of `short_run` after the experiment `small`."""
 
     def make(folder: Path) -> None:
-        copy_project(short_run, folder)
+        projects.copy_project(short_run, folder)
         change_settings(folder, train={"networks": {"plain": {"units": [4], "epochs": 2}}})
         reproduce(folder, "train")
         check_output(folder, "dvc", "exp", "save", "--name", "small")
@@ -170,7 +167,7 @@ def experiment(make_once: MakeOnce, short_run: Path) -> Path:
 @pytest.fixture
 def workspace(short_run: Path, tmp_path: Path) -> Path:
     """A copy of `short_run` with its cache, for tests that change something."""
-    return copy_project(short_run, tmp_path / "workspace")
+    return projects.copy_project(short_run, tmp_path / "workspace")
 
 
 @pytest.fixture(scope="session")
@@ -207,11 +204,11 @@ def trained_project(make_once: MakeOnce) -> Callable[[str], Path]:
 
     def project(name: str) -> Path:
         def make(folder: Path) -> None:
-            create_project(folder, load_table(name))
+            projects.create_project(folder, load_table(name))
             change_settings(folder, train=TRAININGS.get(name, BOTH_ARCHITECTURES))
             if name == "shops":
                 change_settings(folder, {"time": "day"}, split={"by": "time"})
-            run_stages(folder)
+            projects.run_stages(folder)
 
         return make_once(name, make)
 

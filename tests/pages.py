@@ -44,12 +44,12 @@ class Page(HTMLParser):
         self.text += data.replace("\xa0", " ")
 
 
-def open_page(browser: Any, page: Path, width: int, scheme: str = "light") -> None:
+def open_page(browser: Any, address: str, width: int, scheme: str = "light") -> None:
     """Open a page in a window of this width, and check that the browser reports no error."""
     set_view(browser, width, scheme)
     browser.get("about:blank")
     browser.get_log("browser")  # of the page before
-    browser.get(page.as_uri())
+    browser.get(address)
     assert browser.get_log("browser") == []
 
 
@@ -86,7 +86,7 @@ def check_layout(
     Args:
         screenshots: Folder for a screenshot of the first screen.
     """
-    open_page(browser, page, width, scheme)
+    open_page(browser, page.as_uri(), width, scheme)
     is_phone = width < 500
     assert browser.execute_script(VISIBLE_SECTIONS_SCRIPT) == [not is_phone] * len(SECTIONS)
     # The verdict and the score intervals are on the first screen.
@@ -133,12 +133,9 @@ class PageOfModel:
 
     def __init__(self, browser: Any, address: str, script: str = "", width: int = 1280) -> None:
         self.browser, self.address = browser, address
-        set_view(browser, width)
-        browser.get("about:blank")
-        browser.get_log("browser")
         added = {"source": PAGE_SCRIPT + script}
         added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", added)
-        browser.get(address)
+        open_page(browser, address, width)
         browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
         self.wait()
 

@@ -9,19 +9,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests import projects
 from tests.commands import call_main, check_output, run_command
 from tests.documentation import MAKE_VARIABLES, PAGES, code_blocks
 from tests.helpers import PROJECT
-from tests.projects import (
-    change_settings,
-    clone,
-    commit_all,
-    copy_project,
-    read_output_hashes,
-    reproduce,
-)
-from tests.workflows import attest, create_services, run_job
+from tests.projects import change_settings, commit_all, read_output_hashes, reproduce
+from tests.workflows import JobRun, attest, create_services, run_job
 
 FILES = PROJECT / "keras_tabular/projects/files"
 MODEL = "models/model.keras"
@@ -34,7 +29,7 @@ def registered(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     The version v1.0.0 of the model has passed the gate and is assigned to the stage `prod`.
     """
     folder = tmp_path_factory.mktemp("chain")
-    project = copy_project(experiment, folder / "project")
+    project = projects.copy_project(experiment, folder / "project")
     for name in ("Makefile", ".github/workflows/ci.yml", ".github/workflows/deploy.yml"):
         shutil.copy(FILES / name, project / name)
     check_output(project, "dvc", "remote", "add", "--default", "storage", "../storage")
@@ -48,7 +43,7 @@ def registered(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture
 def folder(registered: Path, tmp_path: Path) -> Path:
     """A copy of `registered` for a test that changes something."""
-    return copy_project(registered, tmp_path / "chain")
+    return projects.copy_project(registered, tmp_path / "chain")
 
 
 def register(project: Path, version: str) -> None:
@@ -56,28 +51,86 @@ def register(project: Path, version: str) -> None:
     commit_all(project, version)
     check_output(project, "dvc", "push")
     check_output(project, "gto", "register", "model", "--version", version)
-    check_output(project, "gto", "assign", "model", "--version", version, "--stage", "prod")
+    assign(project, version)
 
 
-def run_ci(folder: Path) -> tuple[str, str]:
-    """Run ci.yml in a new clone; return the step that failed, and the output."""
-    result = run_job(new_clone(folder), folder / "services", "ci", "test")
-    return result.failed_step, result.output
+def assign(project: Path, version: str, *options: str) -> None:
+    """Assign a version of the model to the stage `prod`."""
+    stage = ("--version", version, "--stage", "prod")
+    check_output(project, "gto", "assign", "model", *stage, *options)
 
 
-def run_deployment(folder: Path) -> tuple[str, str]:
-    """Run the checks of deploy.yml in a new clone; return the step that failed, and the output."""
-    result = run_job(new_clone(folder), folder / "services", "deploy", "check")
-    return result.failed_step, result.output
+def run_deployment(folder: Path) -> JobRun:
+    """Run the checks of deploy.yml in a new clone."""
+    return run_job(new_clone(folder), folder / "services", "deploy", "check")
 
 
-def new_clone(folder: Path) -> Path:
+def new_clone(folder: Path, revision: str = "main") -> Path:
     """Clone the project of a folder, in which actions/checkout has replaced the annotated tags."""
     number = len([*folder.glob("clone*")])
-    checkout = clone(folder / "project", folder / f"clone{number}")
+    checkout = projects.clone(folder / "project", folder / f"clone{number}")
+    check_output(checkout, "git", "checkout", "-q", revision)
     for tag in check_output(checkout, "git", "tag", "--points-at", "HEAD", "model#*").split():
         check_output(checkout, "git", "tag", "--force", tag, f"{tag}^{{commit}}")
     return checkout
+
+
+def test_a_colleague_and_a_server_get_what_was_pushed(folder: Path) -> None:
+    """A server gets the latest version, that of a tag, or that of a stage after a rollback."""
+    project, services = folder / "project", folder / "services"
+    colleague = projects.clone(project, folder / "colleague")
+    check_output(colleague, "dvc", "pull")
+    up_to_date = "Data and pipelines are up to date.\n"
+    assert check_output(colleague, "dvc", "repro").endswith(up_to_date)
+    assert check_output(colleague, "git", "status", "--porcelain") == ""
+
+    model = project / MODEL
+    first, second = model.read_bytes(), b"another model"
+    model.unlink()
+    model.write_bytes(second)
+    check_output(project, "dvc", "commit", "--force", "calibrate")
+    register(project, "v1.1.0")
+
+    def get(*version: str) -> bytes:
+        get_model = ("dvc", "artifacts", "get", "project", "model", "--force")
+        check_output(folder, *get_model, *version)
+        return (folder / "model.keras").read_bytes()
+
+    assert get() == second
+    assign(project, "v1.0.0", "--force")
+    assert get("--stage", "prod") == first
+    checkout = new_clone(folder, "model#prod#3")
+    assert run_job(checkout, services, "deploy", "check").failed_step == ""
+    assert (services / f"{checkout.name}.output").read_text() == "version=v1.0.0\n"
+    assert (checkout / MODEL).read_bytes() == first
+
+
+@pytest.mark.slow
+def test_a_commit_is_verified_from_its_inputs_alone(workspace: Path, tmp_path: Path) -> None:
+    table, cache = workspace / "data/raw/diabetes.csv", workspace / ".dvc/cache"
+    check_output(workspace, "git", "rm", "-q", "--cached", str(table))
+    check_output(workspace, "dvc", "add", "--quiet", str(table))
+    commit_all(workspace, "Track the table with DVC")
+    check_output(workspace, "git", "tag", "model@v1.0.0")
+    model = workspace / MODEL
+    expected = model.read_bytes()
+    model.unlink()
+    objects = sorted(cache.rglob("*"))
+
+    options = {"REV": "model@v1.0.0", "OUT": str(tmp_path / "new.keras")}
+    output = check_output(workspace, "make", "verify", **MAKE_VARIABLES, **options)
+    assert "model@v1.0.0 is verified" in output
+    assert (tmp_path / "new.keras").read_bytes() == expected
+    assert not model.exists()
+    assert sorted(cache.rglob("*")) == objects
+    assert check_output(workspace, "git", "status", "--porcelain") == ""
+
+    shutil.rmtree(cache)
+    completed = run_command(workspace, "make", "verify", "REV=HEAD", **MAKE_VARIABLES)
+    assert completed.returncode != 0
+    output = completed.stdout + completed.stderr
+    assert "diabetes.csv" in output
+    assert "Running stage" not in output
 
 
 @pytest.mark.slow
@@ -107,9 +160,9 @@ def test_a_verified_model_is_reported_released_and_deployed(folder: Path) -> Non
     assert deployment.output == "docker build --tag model:v1.0.0 .\n"
 
     (services / "attested").write_text("")
-    failed_step, output = run_deployment(folder)
-    assert "gh attestation verify" in failed_step
-    assert "::error::models/model.keras, dvc.lock: release.yml has not verified" in output
+    check = run_deployment(folder)
+    assert "gh attestation verify" in check.failed_step
+    assert "::error::models/model.keras, dvc.lock: release.yml has not verified" in check.output
 
 
 def check_report(report: str) -> None:
@@ -180,21 +233,21 @@ def test_falsified_results_and_an_edited_lock_file_are_seen_by_every_check(folde
     project, lock = folder / "project", folder / "project/dvc.lock"
     names = falsify_metrics(project)
     register(project, "v1.1.0")
-    assert run_deployment(folder)[0] == "make check-files"
+    assert run_deployment(folder).failed_step == "make check-files"
 
     lock.write_text(lock.read_text().replace(read_output_hashes(project)[MODEL], "f" * 32))
     commit_all(project, "Name another model")
     check_output(project, "gto", "register", "model", "--version", "v1.2.0")
-    failed_step, output = run_deployment(folder)
-    assert "dvc artifacts get" in failed_step
-    assert MODEL in output
+    check = run_deployment(folder)
+    assert "dvc artifacts get" in check.failed_step
+    assert MODEL in check.output
     verified = run_command(project, "make", "verify", **MAKE_VARIABLES)
     assert verified.returncode != 0
     differing = {*re.findall(r"^(\S+) differs from ", verified.stdout, re.MULTILINE)}
     assert differing == names | {MODEL}
-    failed_step, output = run_ci(folder)
-    assert failed_step.startswith("changed=")
-    changed = {*re.findall(r"[\w/.]+\w", output.rpartition("::error::")[2])}
+    check = run_job(new_clone(folder), folder / "services", "ci", "test")
+    assert check.failed_step.startswith("changed=")
+    changed = {*re.findall(r"[\w/.]+\w", check.output.rpartition("::error::")[2])}
     assert names | {"dvc.lock"} <= changed
 
 
@@ -254,3 +307,23 @@ def test_make_repro_says_how_to_resolve_a_conflict_in_the_lock_file(tmp_path: Pa
     advice = re.match(r"dvc.lock: two branches .* Run: (.*?) && make repro", completed.stdout)
     assert advice
     assert f"`{advice[1]}`" in PAGES["docs/experiments.md"]
+
+
+def test_no_job_with_write_permission_or_credentials_runs_code_of_a_pull_request() -> None:
+    """`make check` runs zizmor, which finds other dangers in workflows.
+
+    The credentials are comments, which the owner of a remote uncomments.
+    """
+    folders, names = (PROJECT, FILES), list[str]()
+    for file in (file for folder in folders for file in folder.glob(".github/workflows/*.yml")):
+        text = re.sub(r"^( +)# (env:|  \w+: \$)", r"\1\2", file.read_text(), flags=re.MULTILINE)
+        for job in yaml.safe_load(text)["jobs"].values():
+            if "write" in job.get("permissions", {}).values():
+                assert not any("checkout" in step.get("uses", "") for step in job["steps"])
+            assert "secrets." not in str(job.get("env"))
+            for step in (step for step in job["steps"] if "secrets." in str(step)):
+                names.append(file.name)
+                if "\n  pull_request:" in text:
+                    commands = re.findall(r"^(?:\[.*?\] \|\| )?(\S+)", step["run"], re.MULTILINE)
+                    assert commands == [".", "dvc"]
+    assert sorted(names) == ["ci.yml", "deploy.yml", "release.yml", "report.yml"]

@@ -21,6 +21,8 @@ from tests.helpers import PROJECT
 from tests.projects import change_settings, clone, commit_all, copy_project, read_output_hashes
 from tests.tables import load_table
 
+FILES = PROJECT / "keras_tabular/projects/files"
+
 
 @pytest.fixture(scope="module")
 def project(origin: Path, environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -276,6 +278,46 @@ def test_dvc_tracks_a_table_that_is_too_large_for_git(
     assert not (project / "data/schema.old.yaml").exists()
 
 
+@pytest.mark.parametrize(
+    ("uv", "hash_differs"), [("", True), ("false", False), ("uv", True), ("uv", False)]
+)
+def test_make_installs_locked_packages_with_uv_or_else_with_pip(
+    uv: str, hash_differs: bool, tmp_path: Path
+) -> None:
+    if uv and not shutil.which(uv):
+        pytest.skip("no uv")
+    project = tmp_path / "my project"
+    wheel = create_wheel(project / "vendor")
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(FILES / name, project)
+    check_output(project, "dvc", "init", "--quiet", "--no-scm")
+    digest = "0" * 64 if hash_differs else hashlib.sha256(wheel.read_bytes()).hexdigest()
+    lock = f"--no-index\n--find-links vendor\ntiny==1.0 --hash=sha256:{digest}\n"
+    (project / "requirements.txt").write_text(lock)
+    make = ("make", ".venv/installed", f"UV={uv}", f"PYTHON={sys.executable}")
+    completed = run_command(project, *make)
+    assert (completed.returncode != 0) is hash_differs, completed.stderr
+    uv_fails = uv == "false" or (uv == "uv" and hash_differs)
+    assert ("uv failed. pip installs" in completed.stderr) is uv_fails
+    compiled = [*project.glob(".venv/lib/*/site-packages/__pycache__/tiny.*.pyc")]
+    assert bool(compiled) is not hash_differs
+
+
+def create_wheel(folder: Path) -> Path:
+    """Create a folder with a wheel of one module, and return the path of the wheel."""
+    folder.mkdir(parents=True)
+    metadata = {
+        "METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
+        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files = {"tiny.py": ""} | {f"tiny-1.0.dist-info/{name}": metadata[name] for name in metadata}
+    files["tiny-1.0.dist-info/RECORD"] = "".join(f"{name},,\n" for name in files)
+    with ZipFile(folder / "tiny-1.0-py3-none-any.whl", "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+    return folder / "tiny-1.0-py3-none-any.whl"
+
+
 def test_an_installed_library_names_the_clone_that_is_needed(
     environment: Path, tmp_path: Path
 ) -> None:
@@ -290,7 +332,7 @@ def test_an_installed_library_names_the_clone_that_is_needed(
 
 def test_a_project_has_the_constraints_and_groups_of_this_repository() -> None:
     repository = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-    project = tomllib.loads((PROJECT / "keras_tabular/projects/files/pyproject.toml").read_text())
+    project = tomllib.loads((FILES / "pyproject.toml").read_text())
     assert project["tool"]["uv"] == repository["tool"]["uv"]
     assert project["project"]["requires-python"] == repository["project"]["requires-python"]
     for name, packages in project["dependency-groups"].items():

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests import projects
 from tests.commands import call_command, check_output
 from tests.pages import (
     CLASSIFICATION_PICTURES,
@@ -20,13 +21,12 @@ from tests.pages import (
     open_page,
     picture_titles,
 )
-from tests.projects import change_settings, copy_project, read_gate, read_json
 
 
 @pytest.fixture(scope="module")
 def reported(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the experiment with its report."""
-    folder = copy_project(experiment, tmp_path_factory.mktemp("reported") / "project")
+    folder = projects.copy_project(experiment, tmp_path_factory.mktemp("reported") / "project")
     call_command(folder, "report")
     return folder
 
@@ -63,7 +63,7 @@ def test_drift_page_shows_column_with_drift(short_run: Path, browser: Any, tmp_p
     page = tmp_path / "drift.html"
     call_command(short_run, "drift", tmp_path / "new.csv", "-o", page, exit_code=1)
     for width, scheme in VIEWS:
-        open_page(browser, page, width, scheme)
+        open_page(browser, page.as_uri(), width, scheme)
         check_texts(browser, width)
     assert picture_titles(browser) == ["Glucose"]
     assert Page(page.read_text()).loads == []
@@ -71,14 +71,14 @@ def test_drift_page_shows_column_with_drift(short_run: Path, browser: Any, tmp_p
 
 
 def test_page_shows_both_runs(reported: Path) -> None:
-    text, gate = Page((reported / "report.html").read_text()).text, read_gate(reported)
+    text, gate = Page((reported / "report.html").read_text()).text, projects.read_gate(reported)
     reason = gate["reason"].replace(" -", " −")
     for part in (reason, "train.networks.plain.units", "Loss of plain by epoch", "(CC0)"):
         assert part in text
 
 
 def test_page_of_a_run_without_a_verdict_says_so(reported: Path, tmp_path: Path) -> None:
-    folder = copy_project(reported, tmp_path / "project")
+    folder = projects.copy_project(reported, tmp_path / "project")
     (folder / "metrics/gate.json").unlink()
     call_command(folder, "report")
     assert "The gate was not evaluated" in (folder / "report.html").read_text()
@@ -86,7 +86,7 @@ def test_page_of_a_run_without_a_verdict_says_so(reported: Path, tmp_path: Path)
 
 def test_base_is_revision_experiment_or_last_other_results(reported: Path, tmp_path: Path) -> None:
     """Two runs have intervals of their differences only if they share test rows."""
-    folder = copy_project(reported, tmp_path / "project")
+    folder = projects.copy_project(reported, tmp_path / "project")
     call_command(folder, "report", "HEAD", "small", "-o", "one.html")
     report = ("python", "-m", "keras_tabular", "report", "HEAD", "small")
     check_output(folder, *report, "--output", "two.html")
@@ -113,16 +113,55 @@ def test_page_of_a_comparison_with_500_columns_is_small_and_folded(
     reported: Path, browser: Any, tmp_path: Path
 ) -> None:
     """500 columns are added to the files of a run."""
-    folder = copy_project(reported, tmp_path / "wide")
+    folder = projects.copy_project(reported, tmp_path / "wide")
     names = [f"a column with a rather long name, number {n}" for n in range(500)]
     for file, key in (("profile", "column"), ("columns", None), ("networks", "columns")):
         path = folder / f"metrics/{file}.json"
-        content = read_json(path)
+        content = projects.read_json(path)
         columns = content[key] if key else content
         columns |= dict.fromkeys(names, columns["Glucose"])
         path.write_text(json.dumps(content))
-    change_settings(folder, {"columns": {name: {"kind": "real"} for name in names}})
+    projects.change_settings(folder, {"columns": {name: {"kind": "real"} for name in names}})
     call_command(folder, "report")
     assert (folder / "report.html").stat().st_size < 3_000_000
     for width, scheme in VIEWS:
         check_layout(browser, folder / "report.html", width, scheme)
+
+
+FAILING = {
+    "slices": "inspection.slices.slice_scores",
+    "plots": "evaluation.plot_data.compute_plots",
+}
+
+
+def test_an_explanation_that_fails_is_left_out_and_named(
+    binary_project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("a fault")
+
+    folder = projects.copy_project(binary_project, tmp_path / "project")
+    monkeypatch.delenv("TABULAR_STRICT")
+    for function in FAILING.values():
+        monkeypatch.setattr(f"keras_tabular.{function}", fail)
+    projects.run_stages(folder, first="evaluate")
+    call_command(folder, "report")
+
+    output, page = capsys.readouterr().out.splitlines(), (folder / "report.html").read_text()
+    log = (folder / "evaluate.log").read_text()
+    for name in FAILING:
+        warning = f"{name}: this explanation is missing, because it failed (evaluate.log)"
+        lines = [line for line in output if warning in line]
+        assert lines == [f"warn: {warning}: ZeroDivisionError: a fault"] * 2  # evaluate and gate
+        assert f"{name}: Traceback" in log
+        assert f"{name.capitalize()}: this explanation is missing" in page
+    before, after = projects.read_scores(binary_project), projects.read_scores(folder)
+    assert after.failed_explanations == dict.fromkeys(FAILING, "ZeroDivisionError: a fault")
+    assert after.scores == before.scores
+    for path in projects.STAGE_COMMANDS["evaluate"][3:]:
+        assert (folder / path).exists()
+    for file in ("slices", "effects", "columns", "errors"):
+        assert bool(projects.read_json(folder / f"metrics/{file}.json")) is (file not in FAILING)

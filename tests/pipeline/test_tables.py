@@ -12,16 +12,9 @@ import pytest
 
 from keras_tabular.config.schema import load_schema
 from keras_tabular.table.parquet import FOLD_KEY
+from tests import projects
 from tests.commands import call_command
-from tests.projects import (
-    LONGER_TRAINING,
-    change_settings,
-    create_project,
-    read_gate,
-    read_json,
-    read_scores,
-    run_stages,
-)
+from tests.projects import LONGER_TRAINING, change_settings, read_gate, read_scores, run_stages
 from tests.tables import load_table, make_mixed_table, make_shop_sales
 
 
@@ -69,7 +62,7 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "y": np.where(np.arange(rows) % 7, classes, ""),
         }
     )
-    folder = create_project(tmp_path_factory.mktemp("orders") / "project", frame)
+    folder = projects.create_project(tmp_path_factory.mktemp("orders") / "project", frame)
     roles = {"source": "data/raw", "split": "subset", "weight": "counts", "ignore": ["key", "leak"]}
     change_settings(folder, roles | {"columns": {"leak": {"kind": "integer"}}})
     change_settings(folder, split={"by": "column"}, train=LONGER_TRAINING | {"ignore": ["hint"]})
@@ -96,7 +89,7 @@ def test_rows_count_by_their_weights(orders: Path) -> None:
 def test_columns_with_another_role_are_not_features(orders: Path, tmp_path: Path) -> None:
     """An ignored column may be part of a slice, and new rows need none of these columns."""
     assert {*load_schema(orders / "data/schema.yaml").features} == {"x", "words", "hint"}
-    assert read_json(orders / "metrics/networks.json")["columns"].keys() == {"x", "words"}
+    assert projects.read_json(orders / "metrics/networks.json")["columns"].keys() == {"x", "words"}
     scores, test = read_scores(orders), pd.read_parquet(orders / "data/split/test")
     assert (scores.value("test", "accuracy", "gradient_boosting") or 1) < 1
     assert scores.rows("slices.high") == (test["leak"] >= 1).sum() > 0
@@ -130,7 +123,7 @@ def test_predictions_of_the_test_rows_name_file_line_and_identifier(orders: Path
 def test_test_rows_can_be_groups_or_separate_files(tmp_path: Path) -> None:
     """A group is in one fold, and if groups are split, also in one subset."""
     frame = make_shop_sales()
-    folder, source = create_project(tmp_path, frame), tmp_path / "data/raw/shops"
+    folder, source = projects.create_project(tmp_path, frame), tmp_path / "data/raw/shops"
     source.mkdir()
     frame[:700].to_csv(source / "a.csv", index=False)
     frame[700:900].to_csv(source / "last.csv", index=False)
@@ -159,7 +152,7 @@ def test_test_rows_can_be_groups_or_separate_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["iris", "mixed_regression"])
 def test_a_table_gets_scores_that_beat_a_constant(name: str, tmp_path: Path) -> None:
     """The test of the README trains on a table with two classes, and compares its verdict."""
-    folder = create_project(tmp_path, load_table(name))
+    folder = projects.create_project(tmp_path, load_table(name))
     change_settings(folder, train={"folds": 3})
     run_stages(folder)
     checks = read_gate(folder)["checks"]
@@ -177,7 +170,7 @@ def test_rows_that_fail_a_check_stop_validate_or_are_dropped(
     """
     frame = make_mixed_table("binary").sort_values("colour", ascending=False)  # valid rows first
     places = np.flatnonzero(frame["colour"] == "blue, dark") + 2  # line 1 is the header
-    folder = create_project(tmp_path, frame)
+    folder = projects.create_project(tmp_path, frame)
     declared = {"id": {"kind": "integer", "max": 598}, "colour": {"values": ["red", "green"]}}
     change_settings(folder, {"columns": declared})
     with pytest.raises(SystemExit) as end:
@@ -199,7 +192,7 @@ def test_rows_that_fail_a_check_stop_validate_or_are_dropped(
 
 
 def test_a_header_without_rows_ends_ingest_without_an_output(tmp_path: Path) -> None:
-    folder = create_project(tmp_path, make_mixed_table("binary"))
+    folder = projects.create_project(tmp_path, make_mixed_table("binary"))
     make_mixed_table("binary")[:0].to_csv(folder / "data/raw/t.csv", index=False)
     with pytest.raises(SystemExit, match=r"^error: data/raw/t\.csv: expected rows, got only a "):
         run_stages(folder, last="ingest")

@@ -29,7 +29,7 @@ from keras_tabular.table.source import read_rows
 from tests.helpers import build_schema, read_checked_rows
 
 
-# The columns and formats of new rows; tests/pipeline/test_predict.py has more.
+# The columns and formats of new rows; tests/pipeline/test_new_rows.py has more.
 def test_whole_numbers_in_a_column_of_floats_are_written_as_integers() -> None:
     values = pa.array([123456789012.0, -0.0, 1e6, 1e300, 0.5, None, float("nan")])
     texts = ["123456789012", "0", "1000000", "1e+300", "0.5", "", ""]

@@ -1,4 +1,4 @@
-"""Repeats on other splits: the same result after a kill and in any order, and for each rule."""
+"""Searches and repeats, which train models with other settings or on other splits."""
 
 from pathlib import Path
 
@@ -9,17 +9,34 @@ import pytest
 from keras_tabular.core.files import md5_hash
 from keras_tabular.experiments.repeat import run_repeat, summarize
 from keras_tabular.scoring.evaluation import Evaluation, Score
+from tests import projects
 from tests.commands import call_command, check_output
 from tests.helpers import REGRESSION, build_evaluation
-from tests.projects import (
-    SHORT_TRAINING,
-    change_settings,
-    copy_project,
-    create_project,
-    read_json,
-    read_scores,
-    run_stages,
-)
+from tests.projects import change_settings, copy_project, read_scores
+
+# Trainings of about a second, which diverge with one of the learning rates.
+PLAIN = {"epochs": 40, "learning_rate": 0.00001}
+TRAIN = {"members": [{"network": "plain", "count": 2}], "networks": {"plain": PLAIN}}
+SEARCH = {
+    "trials": 4,
+    "seed": 10,
+    "space": {
+        "networks.plain.units": [[8], [12]],
+        "networks.plain.learning_rate": [0.001, 0.002, 1e30],
+    },
+}
+
+
+@pytest.mark.slow
+def test_the_printed_command_gets_the_printed_score(short_run: Path, tmp_path: Path) -> None:
+    project = copy_project(short_run, tmp_path / "project")
+    change_settings(project, train=TRAIN, search=SEARCH)
+    output = call_command(project, "search")
+    command = output.splitlines()[-1]
+    assert command.startswith("dvc exp run -S ")
+    check_output(project, "bash", "-c", command)
+    loss = read_scores(project).value("cross_validation", "loss")
+    assert f"has the best cross-validated loss, {loss:.6f}." in output
 
 
 def test_a_killed_run_continues_with_the_same_result(
@@ -36,7 +53,7 @@ def test_a_killed_run_continues_with_the_same_result(
 
     repeat = ("python", "-m", "keras_tabular", "repeat", "--number", "5")
     output = check_output(project, *repeat, TABULAR_WORKERS="1")
-    repeats = read_json(project / "metrics/repeats.json")
+    repeats = projects.read_json(project / "metrics/repeats.json")
     loss, accuracy = repeats["measures"]
     assert output.splitlines()[-2:] == [loss["conclusion"], accuracy["conclusion"]]
     assert (folder / "4.json").stat().st_mtime_ns == finished
@@ -65,9 +82,9 @@ def test_a_repeat_of_a_split_by_time_has_an_earlier_period_as_test_rows(
     rng = np.random.default_rng(0)
     x, days = rng.normal(size=240), pd.date_range("2024-01-30", periods=80)
     columns = {"x": x, "day": np.repeat(days.strftime("%d.%m.%Y"), 3), "y": x + rng.random(240)}
-    project = create_project(tmp_path / "project", pd.DataFrame(columns))
-    change_settings(project, {"time": "day"}, train=SHORT_TRAINING, split={"by": "time"})
-    run_stages(project, last="validate")
+    project = projects.create_project(tmp_path / "project", pd.DataFrame(columns))
+    change_settings(project, {"time": "day"}, train=projects.SHORT_TRAINING, split={"by": "time"})
+    projects.run_stages(project, last="validate")
     monkeypatch.chdir(project)
     evaluation = run_repeat(Path(".repeats/table"), "day", 5, 2)
     assert (evaluation.rows("test"), evaluation.rows("train")) == (24, 192)
