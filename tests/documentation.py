@@ -68,5 +68,4 @@ def use_free_port(block: str) -> str:
 def find_free_port() -> int:
     """Return a port on which no server listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
+        return server.getsockname()[1]

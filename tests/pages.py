@@ -148,8 +148,7 @@ class PageOfModel:
 
     def text(self, name: str, part: str = "textContent") -> str:
         """Return the text of an element."""
-        content: str = self.run(f"return $('{name}').{part}")
-        return content.replace("\xa0", " ")
+        return self.run(f"return $('{name}').{part}").replace("\xa0", " ")
 
     @property
     def value(self) -> str:
@@ -159,8 +158,7 @@ class PageOfModel:
     @property
     def row(self) -> dict[str, Any]:
         """The case as the page shows it for a program."""
-        row: dict[str, Any] = json.loads(self.text("json"))
-        return row
+        return json.loads(self.text("json"))
 
     def field(self, name: str, part: str) -> Any:
         return self.run(f"return fields.get(arguments[0]).{part}", name)

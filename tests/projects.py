@@ -22,10 +22,8 @@ SHORT_TRAINING = {"members": [{"network": "plain"}], "folds": 2, "networks": {"p
 ONE_CYCLE = {"members": [{"network": "plain"}], "networks": {"plain": {"epochs": 1}}}
 ONE_CYCLE_OF_BOTH = {"folds": 2, "networks": {"realmlp": {"epochs": 1}, "plain": {"epochs": 1}}}
 # Some seconds, enough to learn what a small table contains:
-LONGER_TRAINING = SHORT_TRAINING | {
-    "folds": 3,
-    "networks": {"plain": FEW_EPOCHS | {"epochs": 60, "l2": 0.001}},
-}
+MORE_EPOCHS = FEW_EPOCHS | {"epochs": 60, "l2": 0.001}
+LONGER_TRAINING = SHORT_TRAINING | {"folds": 3, "networks": {"plain": MORE_EPOCHS}}
 
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
 STAGE_COMMANDS = {name: str(stage["cmd"]).split() for name, stage in STAGES.items()}
@@ -125,5 +123,4 @@ def read_gate(folder: Path) -> dict[str, Any]:
 
 def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON file that contains an object."""
-    content: dict[str, Any] = json.loads(file.read_text())
-    return content
+    return json.loads(file.read_text())

@@ -68,8 +68,7 @@ class Server(NamedTuple):
 
     def read_log_state(self) -> dict[str, Any]:
         """Return what `/health` says about the log."""
-        state: dict[str, Any] = self.send("/health")[1]["log"]
-        return state
+        return self.send("/health")[1]["log"]
 
     def read_log(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Return the inputs and the answer of each line; the last line may be incomplete."""

@@ -15,6 +15,9 @@ import pytest
 from tests.commands import check_output, run_command, start_command, wait_until
 from tests.projects import STAGE_COMMANDS, STAGE_OUTPUTS, change_settings
 
+# Most tests run this stage.
+COMMAND, OUTPUTS = STAGE_COMMANDS["split"], STAGE_OUTPUTS["split"]
+
 
 def read_files(folder: Path, outputs: list[str]) -> dict[str, bytes]:
     """Return the content of every file of some outputs."""
@@ -41,37 +44,35 @@ def wait_until_it_writes(process: subprocess.Popen[str], folder: Path) -> bool:
 
 def test_a_stage_killed_while_it_writes_leaves_no_output_and_runs_again(workspace: Path) -> None:
     """The stage is killed until one of the kills comes while it writes."""
-    command, outputs, rng = STAGE_COMMANDS["split"], STAGE_OUTPUTS["split"], random.Random(5)
-    expected = read_files(workspace, outputs)
+    expected, rng = read_files(workspace, OUTPUTS), random.Random(5)
     for _ in range(20):
-        remove(workspace, outputs)
-        process = start_command(workspace, *command)
+        remove(workspace, OUTPUTS)
+        process = start_command(workspace, *COMMAND)
         was_writing = wait_until_it_writes(process, workspace)
         time.sleep(rng.random() * 0.01)
         process.kill()
         process.communicate(timeout=60)
-        assert read_files(workspace, outputs).items() <= expected.items()
+        assert read_files(workspace, OUTPUTS).items() <= expected.items()
         if was_writing:
             break
     assert was_writing
-    check_output(workspace, *command)
-    assert read_files(workspace, outputs) == expected
+    check_output(workspace, *COMMAND)
+    assert read_files(workspace, OUTPUTS) == expected
     assert partial_files(workspace) == []
 
 
 def test_a_full_disk_is_one_message_and_the_next_run_recovers(workspace: Path) -> None:
     """A limit on the size of files has the same effect as a full disk."""
-    command, outputs = STAGE_COMMANDS["split"], STAGE_OUTPUTS["split"]
-    expected = read_files(workspace, outputs)
-    remove(workspace, outputs)
+    expected = read_files(workspace, OUTPUTS)
+    remove(workspace, OUTPUTS)
     with_limit = ("bash", "-c", 'ulimit -f 8 && exec "$@"', "sh")
-    completed = run_command(workspace, *with_limit, *command)
+    completed = run_command(workspace, *with_limit, *COMMAND)
     assert completed.returncode == 1
     assert "Traceback" not in completed.stderr
     assert "cannot be written: File too large\n" in completed.stderr
     assert partial_files(workspace) == []
-    check_output(workspace, *command)
-    assert read_files(workspace, outputs) == expected
+    check_output(workspace, *COMMAND)
+    assert read_files(workspace, OUTPUTS) == expected
 
 
 @pytest.mark.slow
@@ -137,10 +138,9 @@ def test_a_signal_to_all_processes_of_a_stage_does_not_interrupt_the_cleanup(
     workspace: Path,
 ) -> None:
     """The first process forwards the signal to the second one, which has it already."""
-    command, outputs = STAGE_COMMANDS["split"], STAGE_OUTPUTS["split"]
     for _ in range(50):
-        remove(workspace, outputs)
-        process = start_command(workspace, "setsid", *command, DVC_STAGE="split")
+        remove(workspace, OUTPUTS)
+        process = start_command(workspace, "setsid", *COMMAND, DVC_STAGE="split")
         was_writing = wait_until_it_writes(process, workspace)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)

@@ -14,8 +14,6 @@ from tests.projects import ONE_CYCLE, ONE_CYCLE_OF_BOTH
 from tests.random_tables import RandomTable, tables
 from tests.tables import load_table
 
-N_TABLES = settings().max_examples // 10
-
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ProcessPoolExecutor]:
@@ -24,7 +22,7 @@ def pool() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-@settings(max_examples=N_TABLES)
+@settings(max_examples=settings().max_examples // 10)
 @given(tables())
 def test_a_random_table_ends_with_scores_or_one_message(
     pool: ProcessPoolExecutor, table: RandomTable

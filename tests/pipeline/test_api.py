@@ -20,11 +20,9 @@ def model(binary_project: Path) -> keras_tabular.Model:
 @pytest.fixture(scope="module")
 def frame(binary_project: Path) -> pd.DataFrame:
     """A data frame with columns of all kinds, missing values and an index."""
-    rows = pd.read_csv(
-        binary_project / "data/raw/t.csv", dtype={"zip/code": str}, na_values="?"
-    ).head(50)
+    rows = pd.read_csv(binary_project / "data/raw/t.csv", dtype={"zip/code": str}, na_values="?")
     rows["colour"] = rows["colour"].astype("category")
-    return rows.set_index(pd.Index([f"row {n}" for n in range(50)], name="key"))
+    return rows[:50].set_index(pd.Index([f"row {n}" for n in range(50)], name="key"))
 
 
 def test_predictions_and_reasons_are_those_of_the_command(
@@ -85,8 +83,6 @@ def test_a_data_frame_has_the_schema_of_its_file(binary_project: Path, frame: pd
     kinds = {name: column.kind for name, column in schema.columns.items()}
     assert kinds == {name: column.kind for name, column in file_schema.columns.items()}
     assert (schema.source, schema.classes) == ("data frame", file_schema.classes)
-    with pytest.raises(keras_tabular.UserError, match=r"^target: expected one of id, .*, got 'z'"):
-        keras_tabular.infer_schema(rows, "z")
 
 
 IMPORTS = """

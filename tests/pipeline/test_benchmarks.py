@@ -10,9 +10,9 @@ from tests.commands import call_main
 from tests.helpers import PROJECT
 
 MODULES = [file.stem for file in (PROJECT / "benchmarks").glob("[a-z]*.py")]
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_every_benchmark_starts(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
@@ -20,7 +20,6 @@ def test_every_benchmark_starts(name: str, capsys: pytest.CaptureFixture[str]) -
     assert "usage" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_verdicts_are_rarely_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uncertainty, "DRAWS", 2)  # not needed for the verdicts
     counts = {case: count_verdicts("binary", 1000, case, draws=40) for case in CASES}
@@ -29,13 +28,11 @@ def test_verdicts_are_rarely_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     assert counts["clearly better"]["pass"] >= 32
 
 
-@pytest.mark.slow
 def test_leaks_are_found() -> None:
     for measurements in (measure_copies(2), measure_innocent_columns(4), measure_near_copies(2)):
         assert all(measurement.is_kept for measurement in measurements)
 
 
-@pytest.mark.slow
 def test_drift_is_found_and_alarms_are_rarely_false() -> None:
     assert all(measurement.share <= 0.2 for measurement in drift.measure_false_alarms(10))
     assert all(measurement.is_kept for measurement in drift.measure_power(40))

@@ -138,7 +138,13 @@ def test_a_verified_model_is_reported_released_and_deployed(folder: Path) -> Non
     services, checkout = folder / "services", new_clone(folder)
     result = run_job(checkout, services, "report", "report", TARGET="HEAD~1")
     assert result.failed_step == "", result.output
-    check_report((checkout / "pr.md").read_text())
+    report = (checkout / "pr.md").read_text()  # it compares the experiment with the run before it
+    assert report.startswith("<!-- pr-report -->\n\n## Gate: ")
+    assert len(report.splitlines()) < 45  # it fits on a screen
+    assert re.search(r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|significant) \(", report)
+    assert re.search(r"^Log loss [\d.]+ on 254 test rows", report, re.MULTILINE)
+    assert "`train.networks.plain.epochs` 3 → 2" in report
+    assert "The committed results are reproducible: a rerun of" in report
     assert run_job(checkout, services, "report", "publish", REPO="o/r", PR="1").failed_step == ""
     comment = "api --silent --method POST repos/o/r/issues/1/comments -F body=@pr.md\n"
     assert (services / "requests").read_text() == comment
@@ -163,16 +169,6 @@ def test_a_verified_model_is_reported_released_and_deployed(folder: Path) -> Non
     check = run_deployment(folder)
     assert "gh attestation verify" in check.failed_step
     assert "::error::models/model.keras, dvc.lock: release.yml has not verified" in check.output
-
-
-def check_report(report: str) -> None:
-    """Assert that a comment on a pull request compares the experiment with the run before it."""
-    assert report.startswith("<!-- pr-report -->\n\n## Gate: ")
-    assert len(report.splitlines()) < 45  # it fits on a screen
-    assert re.search(r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|significant) \(", report)
-    assert re.search(r"^Log loss [\d.]+ on 254 test rows", report, re.MULTILINE)
-    assert "`train.networks.plain.epochs` 3 → 2" in report
-    assert "The committed results are reproducible: a rerun of" in report
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,8 @@ from tests.projects import change_settings, copy_project, read_scores
 # Trainings of about a second, which diverge with one of the learning rates.
 PLAIN = {"epochs": 40, "learning_rate": 0.00001}
 TRAIN = {"members": [{"network": "plain", "count": 2}], "networks": {"plain": PLAIN}}
-SEARCH = {
-    "trials": 4,
-    "seed": 10,
-    "space": {
-        "networks.plain.units": [[8], [12]],
-        "networks.plain.learning_rate": [0.001, 0.002, 1e30],
-    },
-}
+SPACE = {"networks.plain.units": [[8], [12]], "networks.plain.learning_rate": [0.001, 0.002, 1e30]}
+SEARCH = {"trials": 4, "seed": 10, "space": SPACE}
 
 
 @pytest.mark.slow

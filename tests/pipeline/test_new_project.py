@@ -208,10 +208,8 @@ def test_a_project_has_links_to_the_packages_of_the_clone_and_its_own_library(
     (module,) = library.glob(".venv/lib/*/site-packages/keras_tabular/__init__.py")
     module.write_text("raise RuntimeError('another version of the library')\n")
     python = f"{library}/.venv/bin/python"
-    for name, header in (
-        ("short", f"#!{python}\n"),
-        ("long", new.HEADER.format(python=f'"{python}"')),
-    ):
+    headers = {"short": f"#!{python}\n", "long": new.HEADER.format(python=f'"{python}"')}
+    for name, header in headers.items():
         (library / ".venv/bin" / name).write_text(f"{header}import sys\nprint(sys.prefix)\n")
     command = (sys.executable, f"{library}/keras_tabular", "new", "my wine", "--example", "wine")
     output = check_output(tmp_path, *command)
@@ -222,8 +220,8 @@ def test_a_project_has_links_to_the_packages_of_the_clone_and_its_own_library(
     assert check_output(project, "git", "status", "--porcelain") == ""
 
     shutil.rmtree(library)
-    for program in ("short", "long"):
-        assert check_output(project, f".venv/bin/{program}") == f"{project}/.venv\n"
+    for name in headers:
+        assert check_output(project, f".venv/bin/{name}") == f"{project}/.venv\n"
     assert "schema" in check_output(project, ".venv/bin/keras-tabular", "docs")
 
 

@@ -7,11 +7,9 @@ from hypothesis import strategies as st
 from tests.outcomes import find_misreading
 from tests.random_tables import FAULTS, tables
 
-N_TABLES = settings().max_examples // 50
-
 
 @pytest.mark.parametrize("fault", FAULTS)
-@settings(max_examples=N_TABLES)
+@settings(max_examples=settings().max_examples // 50)
 @given(data=st.data())
 def test_a_random_table_is_not_misread(fault: str, data: st.DataObject) -> None:
     problem = find_misreading(data.draw(tables(fault)))

@@ -9,18 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests import projects
+from tests import pages, projects
 from tests.commands import call_command, check_output
-from tests.pages import (
-    CLASSIFICATION_PICTURES,
-    VIEWS,
-    Page,
-    check_content,
-    check_layout,
-    check_texts,
-    open_page,
-    picture_titles,
-)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +22,8 @@ def reported(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 TASK_PICTURES = {
-    "diabetes": [*CLASSIFICATION_PICTURES, "Threshold"],
-    "wine": CLASSIFICATION_PICTURES,
+    "diabetes": [*pages.CLASSIFICATION_PICTURES, "Threshold"],
+    "wine": pages.CLASSIFICATION_PICTURES,
     "mixed_regression": ["Predicted and true values"],
 }
 
@@ -51,9 +41,9 @@ def test_layout_at_a_desk_and_on_a_phone(
     folder = reproduced if table == "diabetes" else trained_project(table)
     call_command(folder, "report", "--output", page)
     screenshots = pytestconfig.getoption("--keep-screenshots")
-    for width, scheme in VIEWS:
-        check_layout(browser, page, width, scheme, screenshots and Path(screenshots))
-    check_content(page, browser, TASK_PICTURES[table])
+    for width, scheme in pages.VIEWS:
+        pages.check_layout(browser, page, width, scheme, screenshots and Path(screenshots))
+    pages.check_content(page, browser, TASK_PICTURES[table])
 
 
 def test_drift_page_shows_column_with_drift(short_run: Path, browser: Any, tmp_path: Path) -> None:
@@ -62,17 +52,17 @@ def test_drift_page_shows_column_with_drift(short_run: Path, browser: Any, tmp_p
     rows.to_csv(tmp_path / "new.csv", index=False)
     page = tmp_path / "drift.html"
     call_command(short_run, "drift", tmp_path / "new.csv", "-o", page, exit_code=1)
-    for width, scheme in VIEWS:
-        open_page(browser, page.as_uri(), width, scheme)
-        check_texts(browser, width)
-    assert picture_titles(browser) == ["Glucose"]
-    assert Page(page.read_text()).loads == []
-    assert "There is drift in columns that matter" in Page(page.read_text()).text
+    for width, scheme in pages.VIEWS:
+        pages.open_page(browser, page.as_uri(), width, scheme)
+        pages.check_texts(browser, width)
+    assert pages.picture_titles(browser) == ["Glucose"]
+    assert pages.Page(page.read_text()).loads == []
+    assert "There is drift in columns that matter" in pages.Page(page.read_text()).text
 
 
 def test_page_shows_both_runs(reported: Path) -> None:
-    text, gate = Page((reported / "report.html").read_text()).text, projects.read_gate(reported)
-    reason = gate["reason"].replace(" -", " −")
+    text = pages.Page((reported / "report.html").read_text()).text
+    reason = projects.read_gate(reported)["reason"].replace(" -", " −")
     for part in (reason, "train.networks.plain.units", "Loss of plain by epoch", "(CC0)"):
         assert part in text
 
@@ -124,8 +114,8 @@ def test_page_of_a_comparison_with_500_columns_is_small_and_folded(
     projects.change_settings(folder, {"columns": {name: {"kind": "real"} for name in names}})
     call_command(folder, "report")
     assert (folder / "report.html").stat().st_size < 3_000_000
-    for width, scheme in VIEWS:
-        check_layout(browser, folder / "report.html", width, scheme)
+    for width, scheme in pages.VIEWS:
+        pages.check_layout(browser, folder / "report.html", width, scheme)
 
 
 FAILING = {
