@@ -26,15 +26,14 @@ SCHEMA = build_schema(
     n={"kind": "integer", "nullable": True},
     flag={"kind": "boolean"},
 )
+CHECKS = declared_checks(SCHEMA, Validate())
 
 
 def test_numbers_are_converted_to_the_format_of_their_column() -> None:
     """The column may also contain texts, and numbers of any size."""
     cells: list[Any] = ["1.234,5", 1234.5, -7, 1e-7, 1e20]
     rows = [{"price": cell, "n": None, "flag": True} for cell in cells]
-    (texts, values, _), mistakes = check_json_rows(
-        rows, SCHEMA, declared_checks(SCHEMA, Validate())
-    )
+    (texts, values, _), mistakes = check_json_rows(rows, SCHEMA, CHECKS)
     expected = ["1.234,5", "1234,5", "-7", "1e-07", "1e+20"]
     assert texts.to_pydict() == {"price": expected, "n": [""] * 5, "flag": ["true"] * 5}
     assert values["price"].to_pylist() == [1234.5, 1234.5, -7, 1e-7, 1e20]
