@@ -180,9 +180,8 @@ def test_a_row_of_a_new_file_is_never_left_out_as_a_total(tmp_path: Path) -> Non
     file.write_text("region,x\nNorth,1\nSouth,2\nTotal,\n")
     check_skipped_lines(file, schema)
     file.write_text("region,x\nNorth,1\nSouth,2\n")
-    with pytest.raises(
-        UserError, match=r"new\.csv, line 3: skip_lines .* 'South 2', perhaps a row"
-    ):
+    message = r"new\.csv, line 3: skip_lines .* 'South 2', perhaps a row"
+    with pytest.raises(UserError, match=message):
         check_skipped_lines(file, schema)
 
 

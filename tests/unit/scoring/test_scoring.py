@@ -11,17 +11,8 @@ from sklearn import metrics
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.result import with_best_constant
-from keras_tabular.scoring.evaluation import (
-    MODEL,
-    TEST_FILE,
-    Difference,
-    EqualRows,
-    Evaluation,
-    IntervalCoverage,
-    model_values,
-    score_records,
-    write_scores,
-)
+from keras_tabular.scoring import evaluation
+from keras_tabular.scoring.evaluation import MODEL, TEST_FILE, EqualRows, Evaluation, score_records
 from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
 from keras_tabular.scoring.uncertainty import (
     mean_difference,
@@ -129,7 +120,7 @@ def test_an_error_in_a_metric_names_the_metric() -> None:
 # Scores are written as JSON and read again.
 VALUES = {"accuracy": 0.5, "loss": 0.25, "custom.cost": 2.5}
 INTERVALS = {"accuracy": (0.25, 0.75)}
-DIFFERENCES = {"accuracy": Difference(value=0.25, low=-0.5, high=1.0)}
+DIFFERENCES = {"accuracy": evaluation.Difference(value=0.25, low=-0.5, high=1.0)}
 EVALUATION = Evaluation(
     primary_metrics=("accuracy",),
     scores=(
@@ -140,7 +131,7 @@ EVALUATION = Evaluation(
     ),
     training_rows={"newer": 2},
     threshold=0.25,
-    interval_coverage=IntervalCoverage(
+    interval_coverage=evaluation.IntervalCoverage(
         nominal=0.9, coverage=0.8, low=0.7, high=0.85, mean_width=12.0
     ),
     equal_rows={"test": EqualRows(equal=2, equal_with_target=1, without={"accuracy": 0.5})},
@@ -153,7 +144,7 @@ def test_an_evaluation_is_read_as_it_was_written_and_readers_compare_its_main_sc
     tmp_path: Path,
 ) -> None:
     """The main scores are those of the test rows and of the test files."""
-    write_scores(tmp_path, EVALUATION, BINARY)
+    evaluation.write_scores(tmp_path, EVALUATION, BINARY)
     content = (tmp_path / "scores.json").read_text()
     assert Evaluation.model_validate_json(content) == EVALUATION
     assert json.loads((tmp_path / "metrics.json").read_text()) == {
@@ -165,7 +156,7 @@ def test_an_evaluation_is_read_as_it_was_written_and_readers_compare_its_main_sc
         "tests": {"newer": {"accuracy": 0.5, "loss": 0.25, "custom": {"cost": 2.5}}},
         "threshold": 0.25,
     }
-    assert model_values(EVALUATION.scores)["tests.newer.custom.cost"] == 2.5
+    assert evaluation.model_values(EVALUATION.scores)["tests.newer.custom.cost"] == 2.5
 
 
 # Intervals and paired differences agree with the formulas of textbooks.
@@ -255,10 +246,8 @@ def test_the_interval_of_roc_auc_agrees_with_the_formula_of_hanley_and_mcneil(
 
 
 def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> None:
-    predictions, noise = (
-        draw_predictions("binary"),
-        draw_predictions("binary", seed=1).y_pred,
-    )
+    predictions = draw_predictions("binary")
+    noise = draw_predictions("binary", seed=1).y_pred
     other = predictions._replace(y_pred=predictions.y_pred * 0.9 + 0.02 * noise)
     scored, other_scored = (score_and_resample(each) for each in (predictions, other))
     differences = scored.differences(other_scored)
