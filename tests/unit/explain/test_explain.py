@@ -1,6 +1,5 @@
 """Effects, attribution, slices, and the variation between trainings."""
 
-from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -208,6 +207,7 @@ def test_undefined_scores_have_no_deviation_and_equal_networks_none_at_all() -> 
 
 # Declared slices, the bins with the largest errors, and the names of bins.
 FEATURES = {"age": "real", "town": "category", "day": "datetime", "noise": "real", "one": "integer"}
+RowSets = dict[str, tuple[pa.Table, Predictions]]
 
 
 def make_features(rng: np.random.Generator, rows: int) -> pa.Table:
@@ -229,9 +229,7 @@ def make_rows(rows: int, seed: int, error_rate: float = 0.1) -> tuple[pa.Table, 
 
 
 def score_slices(
-    rows: Mapping[str, tuple[pa.Table, Predictions]],
-    boosted: np.ndarray | None = None,
-    **declared: Any,
+    rows: RowSets, boosted: np.ndarray | None = None, **declared: Any
 ) -> dict[str, Any]:
     """Score the slices of row sets; the baseline predicts test rows as `boosted` or the model."""
     tables, predictions = ({name: each[i] for name, each in rows.items()} for i in (0, 1))
@@ -243,7 +241,7 @@ def score_slices(
     return slice_scores(tables, result, schema, declared)
 
 
-def make_row_sets(error_rate: float) -> dict[str, tuple[pa.Table, Predictions]]:
+def make_row_sets(error_rate: float) -> RowSets:
     """Make rows of cross-validation, and test rows with the same error rate everywhere."""
     return {"cross_validation": make_rows(2000, 0, error_rate), "test": make_rows(500, 9)}
 

@@ -211,11 +211,7 @@ def test_changes_of_parameters_data_code_and_packages(project: Path) -> None:
 
 # The comparison of two runs on the test rows that both have.
 def write_run(
-    name: str,
-    keys: np.ndarray,
-    errors: np.ndarray,
-    group: np.ndarray | None = None,
-    **content: object,
+    name: str, keys: np.ndarray, errors: np.ndarray, group: np.ndarray | None = None, **content: Any
 ) -> Run:
     """Write a run whose predictions of zeros have some errors."""
     zeros, ones = np.zeros(len(keys)), np.ones(len(keys))
@@ -223,7 +219,7 @@ def write_run(
     return write_rows(name, rows, keys, primary_metrics=["mae"], **content)
 
 
-def write_rows(name: str, rows: Predictions, keys: np.ndarray, **content: object) -> Run:
+def write_rows(name: str, rows: Predictions, keys: np.ndarray, **content: Any) -> Run:
     evaluation = build_evaluation(len(keys), test=score(rows), **content)
     write_json(Path(name, "scores.json"), evaluation.model_dump(exclude_defaults=True))
     columns = kept_test_rows(rows, keys)
