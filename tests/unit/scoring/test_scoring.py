@@ -11,15 +11,10 @@ from sklearn import metrics
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.result import with_best_constant
-from keras_tabular.scoring import evaluation
+from keras_tabular.scoring import evaluation, uncertainty
 from keras_tabular.scoring.evaluation import MODEL, TEST_FILE, EqualRows, Evaluation, score_records
 from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
-from keras_tabular.scoring.uncertainty import (
-    mean_difference,
-    mean_interval,
-    score_and_resample,
-    share_interval,
-)
+from keras_tabular.scoring.uncertainty import mean_difference, mean_interval, score_and_resample
 from keras_tabular.tasks.metrics import CustomMetric, check_custom_metrics
 from keras_tabular.tasks.task import TASKS
 from tests.helpers import BINARY, REGRESSION, build_schema
@@ -182,7 +177,7 @@ def standard_error(interval: tuple[float, float]) -> float:
 
 @pytest.mark.parametrize("hits", [0, 31, 40])
 def test_the_interval_of_a_share_is_that_of_scipy(hits: int) -> None:
-    interval = share_interval(np.arange(40) < hits, np.ones(40))
+    interval = uncertainty.share_interval(np.arange(40) < hits, np.ones(40))
     expected = binomtest(hits, 40).proportion_ci(0.95, method="wilson")
     assert interval == pytest.approx((expected.low, expected.high))
 
@@ -309,7 +304,8 @@ def test_few_rows_few_groups_and_perfect_scores_have_no_interval() -> None:
 def test_copies_of_a_row_in_a_group_count_as_one_row() -> None:
     rng, ones, group = np.random.default_rng(0), np.ones(48), np.repeat(np.arange(48), 12)
     share, weight = rng.integers(0, 2, 48).astype(float), np.ones(len(group))
-    for values, interval in ((rng.gamma(4, 0.5, 48), mean_interval), (share, share_interval)):
+    skewed = rng.gamma(4, 0.5, 48)
+    for values, interval in ((skewed, mean_interval), (share, uncertainty.share_interval)):
         expected = interval(values, ones)
         assert interval(values[group], weight, group) == pytest.approx(expected, abs=0.01)
         difference = mean_difference(values[group] - weight, weight, group, is_share=False)
