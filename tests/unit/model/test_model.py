@@ -35,7 +35,7 @@ from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.source import read_rows
 from tests.helpers import build_schema, read_checked_rows
 
-# A model always gives the same file, which plain Keras can load. A broken file has one message.
+# A model always gives the same file, which plain Keras can load; a broken file has one message.
 SAVED_METADATA = ModelMetadata(task="binary", target="y", classes=[0, 1], repeats="any_cpu")
 
 

@@ -39,7 +39,7 @@ SCHEMA = build_schema(
 HEADER = "a,b,c,y\n"
 
 
-def infer(source: Path) -> Schema:
+def infer_and_load(source: Path) -> Schema:
     return Schema.model_validate(yaml.safe_load(infer_schema(source, "y", 1000).text))
 
 
@@ -342,7 +342,7 @@ def test_a_cell_without_a_column_name_is_asked_about(tmp_path: Path) -> None:
 def test_numbers_get_the_decimal_mark_of_the_texts_in_their_column(tmp_path: Path) -> None:
     rows = [[f"({n},50)" if n % 3 else n + 0.25, "yes" if n % 4 else "no"] for n in range(60)]
     file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], *rows])
-    schema = infer(file)
+    schema = infer_and_load(file)
     values = [-n - 0.5 if n % 3 else n + 0.25 for n in range(60)]
     assert next(read_table(file, schema))["x"].to_pylist() == values
 
@@ -431,7 +431,7 @@ def test_a_column_may_have_another_type_in_each_file_if_a_kind_can_hold_both(
         with pytest.raises(UserError, match=rf"2\.parquet, column x: {value}"):
             infer_schema(tmp_path, "y", 9)
         return
-    schema = infer(tmp_path)
+    schema = infer_and_load(tmp_path)
     assert schema.columns["x"].kind == kind
     (table,) = read_table(files[1], schema)
     assert table["x"].to_pylist()[0] == value
@@ -441,7 +441,7 @@ def test_columns_that_no_kind_can_hold_are_ignored_by_the_inferred_schema(tmp_pa
     file, ids = tmp_path / "t.parquet", pa.array([uuid4() for _ in range(3)], pa.uuid())
     columns = {"tags": [[1], [2], [1]], "id": ids, "x": [0.5, 1.5, 1.0], "y": [0, 1, 1]}
     pq.write_table(pa.table(columns), file)
-    schema = infer(file)
+    schema = infer_and_load(file)
     assert schema.ignore == ("tags", "id")
     (table,) = read_table(file, schema)
     (batch,) = read_checked_rows(file, schema, row_columns(file, schema))
