@@ -1,15 +1,21 @@
-"""The files of the repository agree with the code."""
+"""The files of the repository agree with the code, and the commands explain themselves."""
 
 import re
 from collections import defaultdict
+from functools import reduce
+from operator import getitem
+from typing import Any, get_type_hints
 
 import grimp
 import pytest
 import yaml
 
 from keras_tabular.cli import COMMANDS
+from keras_tabular.config.params import Params
+from keras_tabular.config.schema import Column, Schema
+from keras_tabular.config.sections import Network
 from keras_tabular.projects.lock import locked_packages
-from tests.commands import check_output, run_command
+from tests.commands import call_main, check_output, run_command
 from tests.documentation import MAKE_VARIABLES, PAGES
 from tests.helpers import PROJECT
 
@@ -23,27 +29,16 @@ def test_the_page_is_short() -> None:
 
 
 def test_each_command_exists() -> None:
-    rows = re.findall(r"^\| `([^`]+)` \| ", PAGE.partition("## Rules")[0], re.MULTILINE)
-    assert len(rows) == 10
+    table = PAGE.partition("## Rules")[0]
+    targets = re.findall(r"^\| `make ([^`]+)`", table, re.MULTILINE)
+    changed_keys = re.findall(r"^\| `dvc exp run -S ([^`=]+)", table, re.MULTILINE)
+    commands = re.findall(r"^\| `python.* keras_tabular (\S+) ", table, re.MULTILINE)
+    assert (len(targets), len(changed_keys), len(commands)) == (6, 1, 3)
+    check_output(PROJECT, "make", "--dry-run", *targets, **MAKE_VARIABLES)
     params = yaml.safe_load((PROJECT / "params.yaml").read_text())
-    for command in rows:
-        program, *arguments = command.split()
-        if program == "make":
-            check_output(PROJECT, "make", "--dry-run", *arguments, **MAKE_VARIABLES)
-        elif program == "dvc":
-            *options, change = arguments
-            check_output(PROJECT, "dvc", *options[:2], "--help")
-            value = params
-            for key in change.partition("=")[0].split("."):
-                value = value[key]
-        else:
-            name = arguments[arguments.index("keras_tabular") + 1]
-            assert name in COMMANDS
-            options = re.findall(r" (--\w+)", command)
-            usage = check_output(PROJECT, "python", "-m", "keras_tabular", name, "--help")
-            assert [option for option in options if option not in usage] == []
-    assert "`python -m keras_tabular docs params`" in PAGE
-    assert (PROJECT / "docs/params.md").exists()
+    for key in changed_keys:
+        assert reduce(getitem, key.split("."), params) is not None
+    assert {*commands} <= {*COMMANDS}
 
 
 def test_each_path_is_in_git_or_is_an_output() -> None:
@@ -94,3 +89,66 @@ def test_the_image_has_the_tensorflow_of_the_training_and_no_package_to_train() 
     assert cpu_version == version.replace("tensorflow", "tensorflow-cpu")
     left_out = {"dvc", "duckdb", "scikit-learn", "botocore", "sqlalchemy", "vl-convert-python"}
     assert left_out < {*locked_packages((PROJECT / "requirements.txt").read_text())} - {*image}
+
+
+# The commands of `keras-tabular`, their help texts, and the documentation that they print.
+def run_cli(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[Any, str, str]:
+    """Run `keras-tabular` in this process. Return the exit code, stdout and stderr."""
+    code: Any = 0
+    try:
+        call_main(PROJECT, "keras_tabular.cli", *arguments)
+    except SystemExit as end:
+        code = end.code
+    return code, *capsys.readouterr()
+
+
+def test_help_describes_each_command_on_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    modules = (PROJECT / "keras_tabular").glob("*/[!_]*.py")
+    parser = "ArgumentParser(description=__doc__)"
+    commands = {file.stem.replace("_", "-") for file in modules if parser in file.read_text()}
+    assert commands == set(COMMANDS)
+    _, listing, _ = run_cli(capsys, "--help")
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} +\w.+[.?]$", listing, re.MULTILINE)
+        code, text, _ = run_cli(capsys, command, "--help")
+        assert (code, text.partition("[")[0]) == (0, f"usage: keras-tabular {command} ")
+
+
+def test_docs_lists_and_prints_the_pages(capsys: pytest.CaptureFixture[str]) -> None:
+    _, listing, _ = run_cli(capsys, "docs")
+    titles = dict(line.split(maxsplit=1) for line in listing.splitlines())
+    assert {f"docs/{name}.md" for name in titles} == {page for page in PAGES if "/" in page}
+    for name, title in titles.items():
+        page = PAGES[f"docs/{name}.md"]
+        assert page.startswith(f"# {title}\n")
+        assert run_cli(capsys, "docs", name)[1] == page
+    for wrong in (("docs", "shema"), ("infer_schema",)):
+        code, output, error = run_cli(capsys, *wrong)
+        assert (code, output) == (2, "")
+        assert re.search(f"invalid choice: '{wrong[-1]}' .choose from .*schema", error)
+
+
+def rows_by_key(text: str) -> dict[str, str]:
+    """Return the rows of the tables of a page by the keys in their first column."""
+    rows = re.findall(r"^\| (`[^|]*`) \| (.*) \|$", text, re.MULTILINE)
+    return {key: row for keys, row in rows for key in re.findall(r"`(\w+)`", keys)}
+
+
+def test_docs_schema_explains_each_key() -> None:
+    explained = rows_by_key(PAGES["docs/schema.md"])
+    assert set(explained) >= {*Schema.model_fields, *Column.model_fields}
+
+
+def test_docs_params_explains_each_key_and_names_its_default() -> None:
+    _, *parts = re.split(r"^## ", PAGES["docs/params.md"], flags=re.MULTILINE)
+    explained = {part.split("\n", 1)[0]: rows_by_key(part) for part in parts}
+    sections: dict[str, Any] = get_type_hints(Params) | {"train.networks": Network}
+    assert set(explained) == set(sections)
+    for name, section in sections.items():
+        assert set(explained[name]) == set(section.model_fields)
+        for key, row in explained[name].items():
+            default = section.model_fields[key].get_default()
+            if isinstance(default, int | float | str):
+                text = f"{default}" if isinstance(default, bool | str) else f"{default:g}"
+                named = rf"(?i)default `?{text}\b|`{text}` \(the default\)"
+                assert re.search(named, row), key

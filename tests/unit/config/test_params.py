@@ -21,7 +21,7 @@ from keras_tabular.config.typed_yaml import read_yaml
 from keras_tabular.core.errors import UserError
 from keras_tabular.projects.upgrade import remove_default_keys
 from keras_tabular.tasks.task import Task
-from tests.helpers import BINARY, MULTICLASS, PROJECT, REGRESSION, build_schema, load_train_params
+from tests.helpers import BINARY, MULTICLASS, PROJECT, REGRESSION, load_train_params
 from tests.projects import change_settings
 
 # `load_params` reports each mistake in one line, and returns only the requested sections.
@@ -226,17 +226,15 @@ def test_other_values_are_named_with_their_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", REMOVED_KEYS)
 def test_a_stage_says_what_to_do_without_a_removed_key(key: str, tmp_path: Path) -> None:
     section, _, name = key.partition(".")
-    text = (PROJECT / "params.yaml").read_text()
+    text = TEXTS[PARAMS]
     if "threshold." in name:
         text = text.replace("threshold: 0.5", "threshold: {recall: 0.9, confidence: 0.95}")
     else:
         text = text.replace(f"\n{section}:\n", f"\n{section}:\n  {name}: 1\n")
-    path = tmp_path / "params.yaml"
-    path.write_text(text)
     with pytest.raises(UserError) as error:
-        load_params("train", schema=build_schema("binary"), path=path)
-    problem = f"{path}: {key}: version 0.6 has no such key. Delete it. {REMOVED_KEYS[key].advice}"
-    assert str(error.value) == problem
+        write_and_load(tmp_path, TEXTS | {PARAMS: text}, "train")
+    problem = f"{key}: version 0.6 has no such key. Delete it. {REMOVED_KEYS[key].advice}"
+    assert str(error.value) == f"{tmp_path / PARAMS}: {problem}"
 
 
 def test_the_table_needs_no_package() -> None:

@@ -111,9 +111,8 @@ def test_a_cross_fitted_threshold_is_chosen_on_the_other_folds() -> None:
         threshold, _ = choose_threshold(rule, rows.select(~is_in_fold))
         in_fold = cross_fitted.select(is_in_fold)
         assert np.unique(in_fold.threshold).tolist() == [threshold]
-        np.testing.assert_array_equal(
-            in_fold.predicted_classes, cross_fitted.predicted_classes[is_in_fold]
-        )
+        expected = cross_fitted.predicted_classes[is_in_fold]
+        np.testing.assert_array_equal(in_fold.predicted_classes, expected)
     assert calibration.cross_fit(None, rows, fold).threshold == 0.5
 
 
@@ -223,9 +222,8 @@ def write_split(folder: Path) -> Path:
 def test_a_class_without_training_rows_has_probability_0() -> None:
     for name in ("logistic_regression", "gradient_boosting"):
         fitted = baselines.build_baselines(MULTICLASS, "auto")[name].fit(FRAME, [0, 0, 2, 2])
-        assert (
-            baselines.predict(fitted, FRAME, MULTICLASS.learning_task)[:, 1].tolist() == [0.0] * 4
-        )
+        y_pred = baselines.predict(fitted, FRAME, MULTICLASS.learning_task)
+        assert y_pred[:, 1].tolist() == [0.0] * 4
 
 
 def test_the_trees_learn_from_missing_values_and_many_categories() -> None:

@@ -114,16 +114,13 @@ def test_a_sum_has_the_same_bits_in_any_order() -> None:
         np.testing.assert_allclose(sums, expected, rtol=1e-7, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "keras_loss",
-    [
-        keras.losses.BinaryCrossentropy(),
-        keras.losses.MeanSquaredError(),
-        keras.losses.SparseCategoricalCrossentropy(),
-    ],
-)
-def test_a_loss_and_its_gradient_equal_those_of_keras(keras_loss: keras.losses.Loss) -> None:
+LOSSES = ("BinaryCrossentropy", "MeanSquaredError", "SparseCategoricalCrossentropy")
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_and_its_gradient_equal_those_of_keras(name: str) -> None:
     """With several classes, also where a probability is nearly 0."""
+    keras_loss = keras.losses.get(name)
     rng = np.random.default_rng(0)
     classes = 4 if keras_loss.name.startswith("sparse") else 1
     logits = tf.constant(rng.normal(size=(300, classes)) * 20, tf.float32)
@@ -160,11 +157,8 @@ def test_dropout_keeps_its_share_of_values_anew_in_each_step() -> None:
     for axis in (1, 2):  # of a column and of a row
         spread = np.sqrt(0.3 * 0.7 / is_kept.shape[axis])
         assert abs(is_kept.mean(axis=axis) - 0.7).max() < 5 * spread
-    for one, other in [
-        (is_kept[0], is_kept[1]),
-        (is_kept[0, 1:], is_kept[0, :-1]),
-        (is_kept[0].T[1:], is_kept[0].T[:-1]),
-    ]:
+    first, second, _ = is_kept
+    for one, other in ((first, second), (first[1:], first[:-1]), (first.T[1:], first.T[:-1])):
         assert np.corrcoef(one.ravel(), other.ravel())[0, 1] == pytest.approx(0, abs=0.01)
     layer.seed_generator.state.assign([5, 0])
     np.testing.assert_array_equal(dropout(values, training=True), steps[0])
@@ -189,10 +183,7 @@ def make_columns(n_numbers: int, n_indicators: int) -> ColumnSample:
     """Return numbers, indicators, the one-hot columns of two columns, and the column of a text."""
     codes = [RNG.integers(0, size + 1, N_ROWS) for size in SIZES]
     one_hot = [np.eye(size + 1)[code, :size] for size, code in zip(SIZES, codes, strict=True)]
-    numbers, indicators = (
-        RNG.normal(size=(N_ROWS, n_numbers)),
-        RNG.normal(size=(N_ROWS, n_indicators)),
-    )
+    numbers, indicators = (RNG.normal(size=(N_ROWS, n)) for n in (n_numbers, n_indicators))
     if n_numbers:
         numbers[:, 0] = numbers[:, 0].round()  # fewer bins than the others
     text = RNG.normal(size=(N_ROWS, 1 if n_indicators else 0))
@@ -257,20 +248,17 @@ def test_lookups_change_neither_outputs_nor_gradients(
 
 
 # Networks of one architecture are saved as one, which predicts the same as each of them.
-keras_layers = keras.layers
-
-
 def build_network() -> keras.Model:
     """Build embedded numbers next to other columns, a learnt scale and hidden layers."""
     numbers, bins, other_columns = keras.Input((4,)), keras.Input((4, 5)), keras.Input((2,))
-    embedded = keras_layers.EinsumDense("bc,cu->bcu", (4, 3))(numbers)
-    embedded += keras_layers.EinsumDense("bck,cku->bcu", (4, 3), bias_axes="cu")(bins)
-    x = keras_layers.Concatenate(axis=1)([keras_layers.Flatten()(embedded), other_columns])
-    x = keras_layers.EinsumDense("bd,d->bd", x.shape[1:])(x)
-    x = keras_layers.Dense(8, "silu", kernel_regularizer="l2")(x)
-    x = keras_layers.Dropout(0.5)(keras_layers.Dense(8, use_bias=False)(x))
-    x = x * keras_layers.Activation("tanh")(x)
-    return keras.Model([numbers, bins, other_columns], keras_layers.Dense(3, "softmax")(x))
+    embedded = layers.EinsumDense("bc,cu->bcu", (4, 3))(numbers)
+    embedded += layers.EinsumDense("bck,cku->bcu", (4, 3), bias_axes="cu")(bins)
+    x = layers.Concatenate(axis=1)([layers.Flatten()(embedded), other_columns])
+    x = layers.EinsumDense("bd,d->bd", x.shape[1:])(x)
+    x = layers.Dense(8, "silu", kernel_regularizer="l2")(x)
+    x = layers.Dropout(0.5)(layers.Dense(8, use_bias=False)(x))
+    x = x * layers.Activation("tanh")(x)
+    return keras.Model([numbers, bins, other_columns], layers.Dense(3, "softmax")(x))
 
 
 def test_a_stacked_network_predicts_the_same_as_each_member() -> None:
@@ -288,15 +276,15 @@ def test_a_stacked_network_predicts_the_same_as_each_member() -> None:
 @pytest.mark.parametrize(
     ("layer", "expected"),
     [
-        (keras_layers.Softmax(), True),
+        (layers.Softmax(), True),
         (lambda x: keras.ops.clip(x, -0.1, 0.1), True),
         (lambda x: x[:, ::-1], False),  # it would reverse the members
-        (keras_layers.BatchNormalization(), False),
+        (layers.BatchNormalization(), False),
     ],
 )
 def test_networks_are_stacked_only_if_that_changes_no_prediction(
     layer: Callable[[keras.KerasTensor], keras.KerasTensor], expected: bool
 ) -> None:
     inputs = keras.Input((6,))
-    model = keras.Model(inputs, keras_layers.Dense(1)(layer(keras_layers.Dense(4)(inputs))))
+    model = keras.Model(inputs, layers.Dense(1)(layer(layers.Dense(4)(inputs))))
     assert is_stackable(model) is expected

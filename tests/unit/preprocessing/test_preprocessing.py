@@ -222,10 +222,9 @@ def test_missing_values_become_the_mean_and_are_marked() -> None:
 
 
 def test_the_columns_of_a_category_are_found() -> None:
-    columns = {"a": "real", "colour": "category", "size": "category", "note": "text"}
-    schema = build_schema(
-        "binary", **{n: {"kind": k, "nullable": True} for n, k in columns.items()}
-    )
+    kinds = {"a": "real", "colour": "category", "size": "category", "note": "text"}
+    columns = {name: {"kind": kind, "nullable": True} for name, kind in kinds.items()}
+    schema = build_schema("binary", **columns)
     values = {"a": [1.0, None, 3.0], "colour": ["red", None, "blue"], "size": ["s", "m", "s"]}
     rows = pa.table(values | {"note": ["one", "two", None], "y": [0, 1, 0]})
     statistics, model = fit(rows, schema, load_train_params())

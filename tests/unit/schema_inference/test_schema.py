@@ -326,9 +326,8 @@ def test_the_kind_of_a_column_is_inferred_with_a_question_or_none(
 
 def assert_asked(comment: str, question: str) -> None:
     """Assert that a comment contains these parts of questions, and no other question."""
-    assert len(re.findall(r"\?(?: |$)", comment)) == len(re.findall(r"\?(?: |$)", question)), (
-        comment
-    )
+    n_questions, expected = (len(re.findall(r"\?(?: |$)", text)) for text in (comment, question))
+    assert n_questions == expected, comment
     assert all(part in comment for part in question.split(" ... ")), comment
 
 

@@ -11,24 +11,10 @@ from sklearn import metrics
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.result import with_best_constant
-from keras_tabular.scoring.evaluation import (
-    MODEL,
-    TEST_FILE,
-    Difference,
-    EqualRows,
-    Evaluation,
-    IntervalCoverage,
-    model_values,
-    score_records,
-    write_scores,
-)
+from keras_tabular.scoring import evaluation, uncertainty
+from keras_tabular.scoring.evaluation import MODEL, TEST_FILE, EqualRows, Evaluation, score_records
 from keras_tabular.scoring.scores import Predictions, score, scores_by_weights
-from keras_tabular.scoring.uncertainty import (
-    mean_difference,
-    mean_interval,
-    score_and_resample,
-    share_interval,
-)
+from keras_tabular.scoring.uncertainty import mean_difference, mean_interval, score_and_resample
 from keras_tabular.tasks.metrics import CustomMetric, check_custom_metrics
 from keras_tabular.tasks.task import TASKS
 from tests.helpers import BINARY, REGRESSION, build_schema
@@ -129,7 +115,7 @@ def test_an_error_in_a_metric_names_the_metric() -> None:
 # Scores are written as JSON and read again.
 VALUES = {"accuracy": 0.5, "loss": 0.25, "custom.cost": 2.5}
 INTERVALS = {"accuracy": (0.25, 0.75)}
-DIFFERENCES = {"accuracy": Difference(value=0.25, low=-0.5, high=1.0)}
+DIFFERENCES = {"accuracy": evaluation.Difference(value=0.25, low=-0.5, high=1.0)}
 EVALUATION = Evaluation(
     primary_metrics=("accuracy",),
     scores=(
@@ -140,7 +126,7 @@ EVALUATION = Evaluation(
     ),
     training_rows={"newer": 2},
     threshold=0.25,
-    interval_coverage=IntervalCoverage(
+    interval_coverage=evaluation.IntervalCoverage(
         nominal=0.9, coverage=0.8, low=0.7, high=0.85, mean_width=12.0
     ),
     equal_rows={"test": EqualRows(equal=2, equal_with_target=1, without={"accuracy": 0.5})},
@@ -153,7 +139,7 @@ def test_an_evaluation_is_read_as_it_was_written_and_readers_compare_its_main_sc
     tmp_path: Path,
 ) -> None:
     """The main scores are those of the test rows and of the test files."""
-    write_scores(tmp_path, EVALUATION, BINARY)
+    evaluation.write_scores(tmp_path, EVALUATION, BINARY)
     content = (tmp_path / "scores.json").read_text()
     assert Evaluation.model_validate_json(content) == EVALUATION
     assert json.loads((tmp_path / "metrics.json").read_text()) == {
@@ -165,7 +151,7 @@ def test_an_evaluation_is_read_as_it_was_written_and_readers_compare_its_main_sc
         "tests": {"newer": {"accuracy": 0.5, "loss": 0.25, "custom": {"cost": 2.5}}},
         "threshold": 0.25,
     }
-    assert model_values(EVALUATION.scores)["tests.newer.custom.cost"] == 2.5
+    assert evaluation.model_values(EVALUATION.scores)["tests.newer.custom.cost"] == 2.5
 
 
 # Intervals and paired differences agree with the formulas of textbooks.
@@ -191,7 +177,7 @@ def standard_error(interval: tuple[float, float]) -> float:
 
 @pytest.mark.parametrize("hits", [0, 31, 40])
 def test_the_interval_of_a_share_is_that_of_scipy(hits: int) -> None:
-    interval = share_interval(np.arange(40) < hits, np.ones(40))
+    interval = uncertainty.share_interval(np.arange(40) < hits, np.ones(40))
     expected = binomtest(hits, 40).proportion_ci(0.95, method="wilson")
     assert interval == pytest.approx((expected.low, expected.high))
 
@@ -255,10 +241,8 @@ def test_the_interval_of_roc_auc_agrees_with_the_formula_of_hanley_and_mcneil(
 
 
 def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> None:
-    predictions, noise = (
-        draw_predictions("binary"),
-        draw_predictions("binary", seed=1).y_pred,
-    )
+    predictions = draw_predictions("binary")
+    noise = draw_predictions("binary", seed=1).y_pred
     other = predictions._replace(y_pred=predictions.y_pred * 0.9 + 0.02 * noise)
     scored, other_scored = (score_and_resample(each) for each in (predictions, other))
     differences = scored.differences(other_scored)
@@ -320,7 +304,8 @@ def test_few_rows_few_groups_and_perfect_scores_have_no_interval() -> None:
 def test_copies_of_a_row_in_a_group_count_as_one_row() -> None:
     rng, ones, group = np.random.default_rng(0), np.ones(48), np.repeat(np.arange(48), 12)
     share, weight = rng.integers(0, 2, 48).astype(float), np.ones(len(group))
-    for values, interval in ((rng.gamma(4, 0.5, 48), mean_interval), (share, share_interval)):
+    skewed = rng.gamma(4, 0.5, 48)
+    for values, interval in ((skewed, mean_interval), (share, uncertainty.share_interval)):
         expected = interval(values, ones)
         assert interval(values[group], weight, group) == pytest.approx(expected, abs=0.01)
         difference = mean_difference(values[group] - weight, weight, group, is_share=False)

@@ -85,9 +85,8 @@ def test_validation_rows_are_drawn_from_the_rows_that_are_not_for_test(stratify:
     halves = train_test_split(train, test_size=0.2, random_state=9, stratify=by)
     for validation_size, expected in {0.0: (train, train[:0]), 0.2: halves}.items():
         split = Split(test_size=0.33, validation_size=validation_size, seed=9, stratify=stratify)
-        for rows, expected_rows in zip(
-            rules.random_split(103, split, classes), (*expected, test), strict=True
-        ):
+        subsets = rules.random_split(103, split, classes)
+        for rows, expected_rows in zip(subsets, (*expected, test), strict=True):
             np.testing.assert_array_equal(rows, expected_rows)
 
 

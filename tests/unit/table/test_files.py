@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import os
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import StringIO
@@ -9,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
+from zipfile import ZipFile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +20,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_tabular.config.schema import Dialect, Kind, Schema
-from keras_tabular.config.typed_yaml import parse_section
 from keras_tabular.core.errors import UserError
 from keras_tabular.prediction.inputs import row_columns
 from keras_tabular.schema_inference.schema import infer_schema
@@ -36,6 +37,10 @@ SCHEMA = build_schema(
     c={"kind": "category", "nullable": True},
 ).model_copy(update={"ignore": ("id",)})
 HEADER = "a,b,c,y\n"
+
+
+def infer_and_load(source: Path) -> Schema:
+    return Schema.model_validate(yaml.safe_load(infer_schema(source, "y", 1000).text))
 
 
 def write_and_read(path: Path, text: str | bytes, schema: Schema = SCHEMA) -> pa.Table:
@@ -88,6 +93,40 @@ def test_a_mistake_is_named_with_its_line(text: str | bytes, message: str, tmp_p
     assert len(str(error.value)) < 1000
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("PAR1\x15\x04", ": expected a CSV file, got a Parquet file"),
+        ("PK\x03\x04\x14\0", ": expected a CSV file, got an Excel or another"),
+        ('x,y\n"re"d,1\n', ", line 2: expected the end of the cell after a closing quote"),
+        ('x,y\n1,0\n1,0\n"', ", line 4: expected a quote that closes the cell"),
+    ],
+)
+def test_a_file_that_is_not_a_csv_is_an_error(tmp_path: Path, text: str, message: str) -> None:
+    file, schema = tmp_path / "t.csv", build_schema("binary", x={"kind": "category"})
+    for read in (lambda: write_and_read(file, text, schema), lambda: infer_schema(file, "y", 9)):
+        with pytest.raises(UserError, match=rf"t\.csv{message}"):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "text", "problem"),
+    [
+        ("t.csv.zst", "x,y\n", "0" * 2**27, "less than 67,108,864 characters, got more"),
+        ("t.jsonl.zst", '{"x": 1, "y": 0}\n', "0" * 2**27, "less than 67,108,864 characters"),
+        ("t.jsonl", '{"x": 1, "y": 0}\n', "[" * 200_000, "an object .*, got too many brackets"),
+    ],
+)
+def test_a_line_that_would_fill_the_memory_is_an_error(
+    tmp_path: Path, name: str, start: str, text: str, problem: str
+) -> None:
+    """The compressed files have only some kilobytes."""
+    file = tmp_path / name
+    file.write_bytes(compress(f"{start}{text}\n".encode(), file.suffix))
+    with pytest.raises(UserError, match=f"{name}, line 2: expected {problem}"):
+        infer_schema(file, "y", 1000)
+
+
 CSV_ROWS, JSON_ROWS = HEADER + ROW * 100_000, '{"a": 1, "b": 1, "c": "x", "y": 1}\n' * 5_000
 
 
@@ -124,25 +163,20 @@ def test_json_lines_are_read_as_they_are_written(tmp_path: Path, suffix: str) ->
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("[1]", r"line 3: expected an object .*, got '\[1\]'"),
-        ('{"a": 1', "line 3: expected an object .*, got no JSON at character 8"),
-        ('{"a": {"b": 1}}', "line 3: column a: expected one value"),
-        ('{"b": 1, "c": "", "y": "x"}', "line 3, column y: expected a whole number .*, got 'x'"),
-        ('{"d": 1}', "neither in columns nor in ignore: d"),
-        (r'{"c": "\ud800"}', r"line 3: column c: expected text in UTF-8, got '\\ud800'"),
-        ('{"c": "\ud800"}', r"line 3: column c: expected text in UTF-8, got '\\ud800'"),
+        (b"[1]", r"line 3: expected an object .*, got '\[1\]'"),
+        (b'{"a": 1', "line 3: expected an object .*, got no JSON at character 8"),
+        (b'{"a": {"b": 1}}', "line 3: column a: expected one value"),
+        (b'{"b": 1, "c": "", "y": "x"}', "line 3, column y: expected a whole number .*, got 'x'"),
+        (b'{"d": 1}', "neither in columns nor in ignore: d"),
+        (rb'{"c": "\ud800"}', r"line 3: column c: expected text in UTF-8, got '\\ud800'"),
+        (b'{"c": "\xed\xa0\x80"}', r"line 3: column c: expected text in UTF-8, got '\\ud800'"),
+        (b'{"c": "\xff"}', "line 3: 'utf-8' codec can't decode byte 0xff"),
     ],
 )
-def test_an_invalid_line_of_json_is_named(tmp_path: Path, line: str, message: str) -> None:
-    rows = '{"a": 1, "b": 2, "c": "\\ud83d\\ude00", "y": 1}\n' * 2
-    content = f"{rows}{line}\n".encode(errors="surrogatepass")
+def test_an_invalid_line_of_json_is_named(tmp_path: Path, line: bytes, message: str) -> None:
+    rows = rb'{"a": 1, "b": 2, "c": "\ud83d\ude00", "y": 1}' + b"\n"
     with pytest.raises(UserError, match=message):
-        write_and_read(tmp_path / "t.jsonl", content)
-
-
-def test_a_line_of_json_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"t\.jsonl, line 2: 'utf-8' codec can't decode byte 0xff"):
-        write_and_read(tmp_path / "t.jsonl", b'{"a": 1, "c": "", "y": 1}\n{"c": "\xff"}\n')
+        write_and_read(tmp_path / "t.jsonl", rows + rows + line + b"\n")
 
 
 def test_a_source_is_a_file_or_the_sorted_files_of_a_folder(tmp_path: Path) -> None:
@@ -151,7 +185,9 @@ def test_a_source_is_a_file_or_the_sorted_files_of_a_folder(tmp_path: Path) -> N
     assert source_files(str(tmp_path)) == [tmp_path / "a.csv", tmp_path / "b.csv"]
     assert source_files(str(tmp_path / "b.csv")) == [tmp_path / "b.csv"]
     (tmp_path / "folder").mkdir()
-    for source, problem in {"none.csv": "No such file", "folder": "expected files"}.items():
+    os.mkfifo(tmp_path / "pipe")
+    problems = {"none.csv": "No such file", "folder": "expected files", "pipe": ".* got a pipe"}
+    for source, problem in problems.items():
         with pytest.raises(UserError, match=f"{source}: {problem}.* .source in data/"):
             source_files(str(tmp_path / source))
 
@@ -234,10 +270,9 @@ def test_lines_that_are_no_rows_are_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", [",,,\n,,,\n", "\n\n,,,", '"",,,\n   \n'])
 def test_delimiters_at_the_end_of_a_file_are_no_rows(end: str, tmp_path: Path) -> None:
-    table = write_and_read(tmp_path / "t.csv", HEADER + ROW + end)
-    assert len(table) == 1
-    table = write_and_read(tmp_path / "t.csv", f"sep=,\n{HEADER}{ROW}{end}")
-    assert len(table) == 1
+    for first_line in ("", "sep=,\n"):
+        table = write_and_read(tmp_path / "t.csv", first_line + HEADER + ROW + end)
+        assert len(table) == 1
 
 
 # Sheets of Excel files are read like a CSV with the same cells.
@@ -291,9 +326,8 @@ def test_a_text_among_numbers_is_named_with_its_row(tmp_path: Path) -> None:
 
 def test_a_fraction_is_no_percentage(tmp_path: Path) -> None:
     schema = build_schema("binary", x={"kind": "real", "format": "1234.5%"})
-    file = write_xlsx(
-        tmp_path / "t.xlsx", data=[["x", "y"], ["12.5%", 1], [format_cell(0.125, PERCENT), 0]]
-    )
+    rows: list[list[Any]] = [["x", "y"], ["12.5%", 1], [format_cell(0.125, PERCENT), 0]]
+    file = write_xlsx(tmp_path / "t.xlsx", data=rows)
     with pytest.raises(UserError, match=r"row 3, column x: .*got '0\.125 \(or 12\.5%\? Write"):
         next(read_table(file, schema))
 
@@ -308,7 +342,7 @@ def test_a_cell_without_a_column_name_is_asked_about(tmp_path: Path) -> None:
 def test_numbers_get_the_decimal_mark_of_the_texts_in_their_column(tmp_path: Path) -> None:
     rows = [[f"({n},50)" if n % 3 else n + 0.25, "yes" if n % 4 else "no"] for n in range(60)]
     file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], *rows])
-    schema = Schema.model_validate(yaml.safe_load(infer_schema(file, "y", 1000).text))
+    schema = infer_and_load(file)
     values = [-n - 0.5 if n % 3 else n + 0.25 for n in range(60)]
     assert next(read_table(file, schema))["x"].to_pylist() == values
 
@@ -322,6 +356,15 @@ def test_a_file_that_is_no_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.ods").write_bytes(b"a,b\n1,2\n")
     with pytest.raises(UserError, match=r"t\.ods: cannot be read as a spreadsheet"):
         next(read_records(tmp_path / "t.ods", Dialect()))
+
+
+def test_a_spreadsheet_that_would_fill_the_memory_is_an_error(tmp_path: Path) -> None:
+    file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], [1, 0]])
+    with ZipFile(file, "a") as archive:
+        archive.getinfo("xl/worksheets/1.xml").file_size = 2**31
+        archive.writestr("changed", "")
+    with pytest.raises(UserError, match=r"t\.xlsx: is unpacked to 2,147,48\d,\d{3} bytes"):
+        infer_schema(file, "y", 1000)
 
 
 # Columns of a Parquet file are read as their declared kind, or refused.
@@ -388,7 +431,7 @@ def test_a_column_may_have_another_type_in_each_file_if_a_kind_can_hold_both(
         with pytest.raises(UserError, match=rf"2\.parquet, column x: {value}"):
             infer_schema(tmp_path, "y", 9)
         return
-    schema = parse_section(yaml.safe_load(infer_schema(tmp_path, "y", 9).text), Schema, "s.yaml")
+    schema = infer_and_load(tmp_path)
     assert schema.columns["x"].kind == kind
     (table,) = read_table(files[1], schema)
     assert table["x"].to_pylist()[0] == value
@@ -398,7 +441,7 @@ def test_columns_that_no_kind_can_hold_are_ignored_by_the_inferred_schema(tmp_pa
     file, ids = tmp_path / "t.parquet", pa.array([uuid4() for _ in range(3)], pa.uuid())
     columns = {"tags": [[1], [2], [1]], "id": ids, "x": [0.5, 1.5, 1.0], "y": [0, 1, 1]}
     pq.write_table(pa.table(columns), file)
-    schema = parse_section(yaml.safe_load(infer_schema(file, "y", 9).text), Schema, "s.yaml")
+    schema = infer_and_load(file)
     assert schema.ignore == ("tags", "id")
     (table,) = read_table(file, schema)
     (batch,) = read_checked_rows(file, schema, row_columns(file, schema))

@@ -15,13 +15,8 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from keras_tabular.config.sections import (
-    EarlyStopping,
-    Ingest,
-    Optimizer,
-    OptimizerArgument,
-    ResolvedTrain,
-)
+from keras_tabular.config import sections
+from keras_tabular.config.sections import ResolvedTrain
 from keras_tabular.core.errors import UserError
 from keras_tabular.networks.backend import tf
 from keras_tabular.preprocessing.features import ColumnSample
@@ -70,9 +65,8 @@ def test_one_epoch_gives_the_weights_of_fit(
     optimizer: str, exact: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With L2, class weights and a short last batch; 103 rows in batches of 8."""
-    train = resolve_params(
-        optimizer=optimizer, learning_rate=0.01, l2=0.01, class_weight={0: 1, 1: 3}, exact=exact
-    )
+    changes = {"optimizer": optimizer, "learning_rate": 0.01, "l2": 0.01, "exact": exact}
+    train = resolve_params(class_weight={0: 1, 1: 3}, **changes)
     ours = build_architecture(train).build_compiled(seed=3)
     reference = build_architecture(train).network
     unshuffled = SimpleNamespace(
@@ -96,7 +90,7 @@ def test_the_page_about_own_parts_lists_what_optimizers_take() -> None:
     page = PAGES["docs/own-parts.md"].partition("arguments and their defaults |\n")[2]
     rows = re.findall(r"^\| (`.*`) \| (.*) \|$", page.partition("\n\n")[0], re.MULTILINE)
     listed = {name: text for names, text in rows for name in re.findall(r"`(\w+)`", names)}
-    assert set(listed) == set(get_args(Optimizer))
+    assert set(listed) == set(get_args(sections.Optimizer))
     for name, text in listed.items():
         defaults = {key: yaml.safe_load(v) for key, v in re.findall(r"`(\w+)` ([^, ]+)", text)}
         arguments = {key: float(value) for key, value in defaults.items()}
@@ -105,7 +99,7 @@ def test_the_page_about_own_parts_lists_what_optimizers_take() -> None:
             train = resolve_params(optimizer=name, optimizer_arguments=values)
             configs.append(build_optimizer(train.networks["plain"], steps=1).get_config())
         assert {key: configs[1][key] for key in arguments} == arguments
-        for other in {*get_args(OptimizerArgument)} - {*arguments, "clipvalue"}:
+        for other in {*get_args(sections.OptimizerArgument)} - {*arguments, "clipvalue"}:
             wrong = resolve_params(optimizer=name, optimizer_arguments={other: 0.5})
             with pytest.raises(UserError, match=rf"optimizer_arguments of {name}: .*{other}"):
                 build_optimizer(wrong.networks["plain"], steps=1)
@@ -207,7 +201,7 @@ def test_the_identity_depends_on_rows_parameters_layers_and_versions(
         folder.mkdir()
         (folder / "part-00000.parquet").write_text(folder.name)
     identities = [identify(tables=tables) for tables in ([], [one], [two], [one, two], [two, one])]
-    identities += [identify(sections=[Ingest(rows_per_part=rows)]) for rows in (10, 20)]
+    identities += [identify(sections=[sections.Ingest(rows_per_part=rows)]) for rows in (10, 20)]
     for units in (3, 4):
         layers.write_text(f"UNITS = {units}\ndef build(): ...\n")
         namespace: dict[str, Any] = {}
@@ -224,34 +218,26 @@ def test_the_identity_depends_on_rows_parameters_layers_and_versions(
 def test_the_identity_depends_only_on_code_that_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = tmp_path / "keras_tabular"
-    shutil.copytree(PROJECT / "keras_tabular", code, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(checkpoint, "__file__", str(code / "training/checkpoint.py"))
-    trains = {"evaluation": False, "report": False, "table": True, "training": True}
-    for package, changes_identity in trains.items():
-        identity = identify()
-        (code / package / "__init__.py").write_text("# an edit\n")
-        assert (identify() != identity) is changes_identity
-
-
-def test_the_identity_depends_on_the_modules_of_the_project(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Such as those that network.py imports."""
-    module = tmp_path / "project/my_blocks.py"
-    installed = tmp_path / "project/.venv/lib/site-packages/my_package.py"
+    """Modules of the project train too, such as those that network.py imports."""
+    library, project = tmp_path / "keras_tabular", tmp_path / "project"
+    without = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PROJECT / "keras_tabular", library, ignore=without)
+    monkeypatch.setattr(checkpoint, "__file__", str(library / "training/checkpoint.py"))
+    module = project / "my_blocks.py"
+    installed = project / ".venv/lib/site-packages/my_package.py"
     monkeypatch.setattr(sys, "modules", sys.modules.copy())
     for file in (module, installed):
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("UNITS = 3\n")
+        file.touch()
         monkeypatch.syspath_prepend(file.parent)
         importlib.import_module(file.stem)
-    monkeypatch.chdir(module.parent)
-    identity = identify()
-    installed.write_text("UNITS = 5\n")
-    assert identify() == identity
-    module.write_text("UNITS = 5\n")
-    assert identify() != identity
+    monkeypatch.chdir(project)
+    packages = {"evaluation": False, "report": False, "table": True, "training": True}
+    files = {library / name / "__init__.py": trains for name, trains in packages.items()}
+    for file, trains in (files | {installed: False, module: True}).items():
+        identity = identify()
+        file.write_text("# an edit\n")
+        assert (identify() != identity) is trains
 
 
 # No decision in training depends on the last bit of a loss, which differs between CPUs.
@@ -292,7 +278,7 @@ def test_an_architecture_ends_with_a_cycle_that_does_not_help(
 def test_the_best_epoch_is_the_one_that_no_later_one_improves(
     monitor: Any, scores: list[float], min_delta: float, best_epoch: int
 ) -> None:
-    stopping = EarlyStopping(monitor=monitor, patience=1, min_delta=min_delta)
+    stopping = sections.EarlyStopping(monitor=monitor, patience=1, min_delta=min_delta)
     for last_bits in product(*map(neighbours, scores)):
         logs, best = [{monitor: score} for score in last_bits], 0
         for epoch in range(1, len(logs)):
@@ -319,11 +305,8 @@ def test_of_two_equal_networks_the_first_gets_all_weight(
 
 # Forward chaining predicts later rows with models that have learnt only from earlier rows.
 NUMBER = build_schema("regression")
-TRAIN = load_train_params(
-    {"plain": {"epochs": 3, "units": [4], "learning_rate_schedule": "constant"}},
-    folds=2,
-    forward_chaining=2,
-)
+PLAIN = {"epochs": 3, "units": [4], "learning_rate_schedule": "constant"}
+TRAIN = load_train_params({"plain": PLAIN}, folds=2, forward_chaining=2)
 
 
 def write_rows(folder: Path, times: np.ndarray, y: np.ndarray) -> None:

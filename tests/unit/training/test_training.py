@@ -20,27 +20,17 @@ from keras_tabular.model_file.saved_model import SavedModel
 from keras_tabular.networks.backend import keras
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import write_part
+from keras_tabular.training import ensemble
 from keras_tabular.training.architecture import Build
 from keras_tabular.training.checkpoint import Checkpoints, Snapshot
-from keras_tabular.training.ensemble import (
-    WeightedEnsemble,
-    assemble,
-    build_metadata,
-    ensemble_loss,
-    find_candidates,
-    weigh_snapshots,
-)
 from keras_tabular.training.fit import fit
 from keras_tabular.training.setup import Setup
 from network import build
 from tests.documentation import PAGES
 from tests.helpers import build_arrow_schema, build_schema, load_train_params
 
-COLUMNS: dict[str, dict[str, Any]] = {
-    "a": {"kind": "real"},
-    "b": {"kind": "real"},
-    "town": {"kind": "category"},
-}
+Settings = dict[str, dict[str, Any]]  # of columns or of networks, by name
+COLUMNS: Settings = {"a": {"kind": "real"}, "b": {"kind": "real"}, "town": {"kind": "category"}}
 SCHEMA = build_schema("binary", **COLUMNS)
 NUMBERS = build_schema("binary", a=COLUMNS["a"], b=COLUMNS["b"])
 # A graph is compiled for each number of rows of a part, so there are few different numbers.
@@ -83,11 +73,7 @@ def write_table(
 
 
 def set_up(
-    folder: Path,
-    networks: dict[str, dict[str, Any]],
-    schema: Schema = SCHEMA,
-    build: Build = build,
-    **changes: Any,
+    folder: Path, networks: Settings, schema: Schema = SCHEMA, build: Build = build, **changes: Any
 ) -> Setup:
     """Set up a training where, without folds, the training rows are the validation rows too."""
     return Setup([folder, folder], schema, load_train_params(networks, **changes), build)
@@ -150,7 +136,7 @@ def test_each_row_is_predicted_by_networks_that_have_not_learnt_from_it(
     for snapshot in snapshots:
         np.testing.assert_array_equal(snapshot.rows, np.flatnonzero(folds == snapshot.fold))
         assert_predicts_its_fold(setup, snapshot)
-    _, rows, oof, _ = find_candidates(setup, snapshots)["plain"]
+    _, rows, oof, _ = ensemble.find_candidates(setup, snapshots)["plain"]
     np.testing.assert_array_equal(rows, np.arange(len(folds)))
     assert oof.shape == (len(folds), 1)
 
@@ -182,19 +168,20 @@ def test_training_ends_with_the_first_cycle_that_hardly_lowers_the_loss_of_the_e
     trained_in_cycles: Training,
 ) -> None:
     setup, snapshots = trained_in_cycles
-    candidates = find_candidates(setup, snapshots)
+    candidates = ensemble.find_candidates(setup, snapshots)
     steps = [candidate.snapshots[0].steps for candidate in candidates.values()]
     assert steps == [30 * (2**n - 1) for n in range(1, len(steps) + 1)]
     assert [logs["epoch"] for logs in snapshots[-1].history] == pytest.approx(np.array(steps) / 7)
-    ends = range(1, len(candidates) + 1)
-    losses = [ensemble_loss(setup, dict(list(candidates.items())[:end])) or 0 for end in ends]
+    pairs = list(candidates.items())
+    subsets = [dict(pairs[:end]) for end in range(1, len(pairs) + 1)]
+    losses = [ensemble.ensemble_loss(setup, subset) or 0 for subset in subsets]
     *gains, last_gain = [after < 0.98 * before for before, after in pairwise(losses)]
     assert all(gains)
     assert not last_gain
     for snapshot in snapshots[-3:]:
         assert_predicts_its_fold(setup, snapshot)
-    ensemble = weigh_snapshots(setup, snapshots)
-    assert all(weight >= 0.05 for weight in ensemble.weights.values())
+    weighted_ensemble = ensemble.weigh_snapshots(setup, snapshots)
+    assert all(weight >= 0.05 for weight in weighted_ensemble.weights.values())
 
 
 class KilledError(Exception):
@@ -252,7 +239,7 @@ def test_without_folds_the_cycle_with_the_lowest_validation_loss_is_saved(tmp_pa
         for steps, loss in ((30, 0.5), (90, 0.4), (210, 0.41))
     ]
     setup = set_up(tmp_path, IN_CYCLES, NUMBERS, folds=1)
-    assert list(weigh_snapshots(setup, snapshots).weights) == ["plain-90"]
+    assert list(ensemble.weigh_snapshots(setup, snapshots).weights) == ["plain-90"]
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
@@ -268,7 +255,7 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_its_members(
         random_weights = [rng.normal(size=shape) / 2 for shape in shapes]
         snapshots.append(Snapshot(name, fold, fold, random_weights))
     weights, path = {"realmlp": 0.25, "plain": 0.75}, tmp_path / "m.keras"
-    saved_model.write_model(assemble(setup, snapshots, weights), path, ModelMetadata())
+    saved_model.write_model(ensemble.assemble(setup, snapshots, weights), path, ModelMetadata())
     weighted = [weights[s.architecture] / 2 * predict_layer_by_layer(setup, s) for s in snapshots]
     expected = setup.in_units(np.sum(weighted, axis=0))
     large = np.array([[1e30, -1e30, 0.0, 1e30], [1e30, -1e30, 0.0, -1e30]])
@@ -291,8 +278,7 @@ def build_from(code: str) -> Build:
     """Run a network.py, and return its function `build`."""
     namespace: dict[str, Any] = {}
     exec(code, namespace)
-    function: Build = namespace["build"]
-    return function
+    return namespace["build"]
 
 
 SKIP, NORMALISED_LINES, OPTIONS, PRETRAINED, EMBEDDING = re.findall(
@@ -313,11 +299,7 @@ CROSS = {"options": {"layers": "cross", "depth": 2}}
     ],
 )
 def test_the_networks_of_the_page_about_own_parts_work(
-    code: str,
-    network: dict[str, Any],
-    repeats: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    code: str, network: Any, repeats: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = write_table(tmp_path)
     (tmp_path / "data").mkdir()
@@ -337,22 +319,22 @@ def test_the_networks_of_the_page_about_own_parts_work(
             assert layers["town"].kernel.shape == (12, 4)
         if code == NORMALISED:
             assert (snapshot.weights[5] != 1).all()  # the moving variance
-    ensemble = weigh_snapshots(setup, snapshots)
-    assert build_metadata(setup, snapshots, ensemble).repeats == repeats
+    weighted_ensemble = ensemble.weigh_snapshots(setup, snapshots)
+    assert ensemble.build_metadata(setup, snapshots, weighted_ensemble).repeats == repeats
     expected = np.mean([predict_layer_by_layer(setup, s) for s in snapshots], axis=0)
-    model = SavedModel(assemble(setup, snapshots, {"plain": 1.0}), ModelMetadata())
+    model = SavedModel(ensemble.assemble(setup, snapshots, {"plain": 1.0}), ModelMetadata())
     predictions = model.predict(feature_arrays(table, SCHEMA))
     np.testing.assert_allclose(predictions, expected, atol=1e-6)
 
 
-def weigh_constants(setup: Setup, first: float, second: float) -> WeightedEnsemble:
+def weigh_constants(setup: Setup, first: float, second: float) -> ensemble.WeightedEnsemble:
     """Weigh snapshots that predict a constant: the first ones and the second ones."""
     folds, snapshots = np.concatenate(setup.folds), []
     for (steps, constant), fold in product(enumerate((first, second), 1), range(2)):
         rows = np.flatnonzero(folds == fold)
         oof = np.full((len(rows), 1), constant, np.float32)
         snapshots.append(Snapshot("plain", fold, fold, rows=rows, oof=oof, steps=steps))
-    return weigh_snapshots(setup, snapshots)
+    return ensemble.weigh_snapshots(setup, snapshots)
 
 
 def test_the_ensemble_weights_minimise_the_class_weighted_loss(tmp_path: Path) -> None:
@@ -360,10 +342,10 @@ def test_the_ensemble_weights_minimise_the_class_weighted_loss(tmp_path: Path) -
     setup = set_up(tmp_path, {"plain": PLAIN}, NUMBERS, folds=2, class_weight={0: 1, 1: 9})
     y, weight = setup.y[:, 0], np.where(setup.y[:, 0] == 1, 9, 1)
     best = np.average(y, weights=weight)
-    ensemble = weigh_constants(setup, y.mean(), best)
-    assert ensemble.weights == {"plain-2": 1}
+    weighted_ensemble = weigh_constants(setup, y.mean(), best)
+    assert weighted_ensemble.weights == {"plain-2": 1}
     loss = log_loss(y, np.full(len(y), np.float32(best)), sample_weight=weight)
-    assert ensemble.losses["plain-2"] == pytest.approx(loss)
+    assert weighted_ensemble.losses["plain-2"] == pytest.approx(loss)
 
 
 def test_ensemble_weights_minimise_loss_of_training(tmp_path: Path) -> None:

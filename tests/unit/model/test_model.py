@@ -1,12 +1,17 @@
-"""New rows are read, predicted and written."""
+"""Models are saved and loaded, and new rows are read, predicted and written."""
 
+import gc
 import gzip
 import io
+import json
 import os
+import pickle
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 from typing import Any
+from weakref import ref
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
@@ -16,9 +21,11 @@ import pytest
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
-from keras_tabular.model_file.metadata import Intervals, ModelMetadata
+from keras_tabular.model_file.metadata import METADATA, Intervals, ModelMetadata, training_rows
+from keras_tabular.model_file.saved_model import SavedModel, load_model, write_model
+from keras_tabular.networks.backend import keras
 from keras_tabular.prediction.drift import unknown_categories
-from keras_tabular.prediction.inputs import check_skipped_lines, open_rows, row_columns
+from keras_tabular.prediction.inputs import check_skipped_lines, open_rows, read_schema, row_columns
 from keras_tabular.prediction.predict import predict_rows
 from keras_tabular.prediction.predictor import Predictor
 from keras_tabular.prediction.writer import check_output, open_writer
@@ -27,6 +34,81 @@ from keras_tabular.table.cells import as_texts
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.source import read_rows
 from tests.helpers import build_schema, read_checked_rows
+
+# A model always gives the same file, which plain Keras can load; a broken file has one message.
+SAVED_METADATA = ModelMetadata(task="binary", target="y", classes=[0, 1], repeats="any_cpu")
+
+
+def save_model(folder: Path) -> bytes:
+    keras.utils.clear_session()  # names count from 1 again, as in a new process
+    keras.utils.set_random_seed(1)
+    layer = keras.layers.Dense(2, name="d", kernel_regularizer=keras.regularizers.L2(0.1))
+    model = keras.Sequential([keras.Input((3,)), layer], name="m")
+    write_model(model, folder / "m.keras", SAVED_METADATA)
+    return (folder / "m.keras").read_bytes()
+
+
+def test_the_same_model_gives_the_same_file_and_plain_keras_loads_it(tmp_path: Path) -> None:
+    content = save_model(tmp_path)
+    path, plain = tmp_path / "m.keras", tmp_path / "plain.keras"
+    plain_model = keras.models.load_model(path)  # it stays in memory, so that addresses differ
+    assert save_model(tmp_path) == content
+    model = load_model(path, content)
+    np.testing.assert_array_equal(model.network.get_weights()[0], plain_model.get_weights()[0])
+    assert model.metadata == SAVED_METADATA
+    assert len(pickle.dumps(model)) < len(content) + 1000  # Ray sends only the bytes of the file
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(plain)
+    assert load_model(plain, plain.read_bytes()).metadata == ModelMetadata()
+
+
+def test_the_memory_of_a_model_that_has_predicted_is_freed() -> None:
+    column = keras.Input((), name="x")
+    members = keras.layers.Dense(2, "sigmoid")(keras.layers.Reshape((1,))(column))
+    mean = keras.layers.GlobalAveragePooling1D(name="a-mean")
+    output = mean(keras.layers.Reshape((2, 1))(members))
+    model = SavedModel(keras.Model({"x": column}, output), SAVED_METADATA)
+    model.predict({"x": np.linspace(0, 1, 5)})
+    networks = [ref(network) for network in (model.network, *model.plain.layers)]
+    del model, column, members, mean, output
+    gc.collect()
+    assert {network() for network in networks} == {None}
+
+
+def test_a_file_without_the_summary_or_the_schema_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"m\.keras: found no summary of the training rows"):
+        training_rows(Path("m.keras"), ModelMetadata())
+    with pytest.raises(UserError, match=r"m\.keras: .* does not contain the schema .*model\.keras"):
+        read_schema(Path("m.keras"), save_model(tmp_path))
+
+
+CONFIG, WEIGHTS, LAMBDA = "config.json", "model.weights.h5", {"class_name": "__lambda__"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "wrong"),  # what replaces a file in the model, or keys of its layer
+    [
+        (CONFIG, b"[]"),
+        (WEIGHTS, b"no weights"),
+        (METADATA, b"{"),
+        (METADATA, b"[1]"),
+        (CONFIG, {"class_name": "Lambda", "config": {"function": LAMBDA}}),
+    ],
+)
+def test_a_broken_model_ends_in_one_message(tmp_path: Path, changed: str, wrong: Any) -> None:
+    save_model(tmp_path)
+    path = tmp_path / "m.keras"
+    with ZipFile(path) as file:
+        files = {name: file.read(name) for name in file.namelist()}
+    if isinstance(wrong, dict):
+        config = json.loads(files[CONFIG])
+        config["config"]["layers"][1] |= wrong
+        wrong = json.dumps(config).encode()
+    with ZipFile(path, "w") as file:
+        for entry, content in (files | {changed: wrong}).items():
+            file.writestr(entry, content)
+    with pytest.raises(UserError, match=r"m\.keras: ") as error:
+        load_model(path, path.read_bytes())
+    assert len(str(error.value)) < 1000
 
 
 # The columns and formats of new rows; tests/pipeline/test_new_rows.py has more.
@@ -98,9 +180,8 @@ def test_a_row_of_a_new_file_is_never_left_out_as_a_total(tmp_path: Path) -> Non
     file.write_text("region,x\nNorth,1\nSouth,2\nTotal,\n")
     check_skipped_lines(file, schema)
     file.write_text("region,x\nNorth,1\nSouth,2\n")
-    with pytest.raises(
-        UserError, match=r"new\.csv, line 3: skip_lines .* 'South 2', perhaps a row"
-    ):
+    message = r"new\.csv, line 3: skip_lines .* 'South 2', perhaps a row"
+    with pytest.raises(UserError, match=message):
         check_skipped_lines(file, schema)
 
 

@@ -1,14 +1,18 @@
-"""Runs of revisions are found, read and compared."""
+"""Runs of revisions are found, read and compared, and a search tries values in its space."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 import yaml
+from optuna.trial import TrialState
 
-from keras_tabular.config.sections import Gate
+from keras_tabular.cli.search import check_space
+from keras_tabular.config.sections import Gate, ResolvedTrain, Search
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import write_json, write_points
 from keras_tabular.evaluation.plot_data import MAX_KEPT_ROWS, kept_test_rows
@@ -19,14 +23,38 @@ from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, content_at, l
 from keras_tabular.report.formats import format_difference
 from keras_tabular.scoring.evaluation import Difference
 from keras_tabular.scoring.scores import Predictions, score
-from keras_tabular.tasks.task import Regression
+from keras_tabular.search import study as search_study
 from tests.commands import check_output
-from tests.helpers import MULTICLASS, build_evaluation, build_schema
+from tests.helpers import BINARY, REGRESSION, build_evaluation, build_schema, load_train_params
 from tests.projects import commit_all
-from tests.unit.experiments.conftest import SCHEMA, commit_run
+
+# Runs are read from any revision, and compared only if they fit.
+SCHEMA = "source: data/raw/t.csv\ntarget: y\ntask: binary\n"
 
 
-# Tests of runs: they are read from any revision, and compared only if they fit.
+def commit_run(folder: Path, accuracy: float) -> None:
+    """Commit the schema, and the metrics files of a run with this accuracy."""
+    for path, text in {
+        "metrics/metrics.json": json.dumps({"test": {"accuracy": accuracy}}),
+        "metrics/scores.json": build_evaluation(test={"accuracy": accuracy}).model_dump_json(),
+        "data/schema.yaml": SCHEMA,
+    }.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    commit_all(folder, "A run")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, in a repository with two runs, of accuracy 0.5 and 0.75."""
+    check_output(tmp_path, "git", "init", "-q", "-b", "main", "--template=")
+    folder = tmp_path / "in/a/repository"
+    for accuracy in (0.5, 0.75):
+        commit_run(folder, accuracy)
+    monkeypatch.chdir(folder)
+    return folder
+
+
 def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
     head = check_output(project, "git", "rev-parse", "HEAD").strip()
     check_output(project, "git", "tag", "good", "HEAD~1")
@@ -99,7 +127,7 @@ def test_revision_without_scores(project: Path) -> None:
         Run(WORKSPACE).require_evaluation()
 
 
-# Tests of the comparison with baselines and with another run.
+# The comparison with baselines and with another run.
 @pytest.mark.parametrize(
     ("key", "value", "base", "ends", "expected"),
     [
@@ -181,22 +209,17 @@ def test_changes_of_parameters_data_code_and_packages(project: Path) -> None:
     assert (single.params, single.test_rows_differ, single.stale) == ([], False, [])
 
 
-# Tests of the comparison of two runs on the test rows that both have.
+# The comparison of two runs on the test rows that both have.
 def write_run(
-    name: str,
-    keys: np.ndarray,
-    errors: np.ndarray,
-    group: np.ndarray | None = None,
-    **content: object,
+    name: str, keys: np.ndarray, errors: np.ndarray, group: np.ndarray | None = None, **content: Any
 ) -> Run:
     """Write a run whose predictions of zeros have some errors."""
-    rows = Predictions(
-        Regression(), np.zeros(len(keys)), errors[:, None], np.ones(len(keys)), group=group
-    )
+    zeros, ones = np.zeros(len(keys)), np.ones(len(keys))
+    rows = Predictions(REGRESSION, zeros, errors[:, None], ones, group=group)
     return write_rows(name, rows, keys, primary_metrics=["mae"], **content)
 
 
-def write_rows(name: str, rows: Predictions, keys: np.ndarray, **content: object) -> Run:
+def write_rows(name: str, rows: Predictions, keys: np.ndarray, **content: Any) -> Run:
     evaluation = build_evaluation(len(keys), test=score(rows), **content)
     write_json(Path(name, "scores.json"), evaluation.model_dump(exclude_defaults=True))
     columns = kept_test_rows(rows, keys)
@@ -210,7 +233,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     schema = build_schema("regression").model_dump_json(exclude_none=True)
-    (tmp_path / "data/schema.yaml").write_text(json.dumps(json.loads(schema)))
+    (tmp_path / "data/schema.yaml").write_text(schema)
     return tmp_path
 
 
@@ -263,9 +286,9 @@ def test_the_rows_of_a_run_with_costs_have_the_classes_of_the_lowest_expected_co
 ) -> None:
     rng, costs = np.random.default_rng(0), ((0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (50.0, 50.0, 0.0))
     y, y_pred = rng.integers(3, size=40).astype(float), rng.dirichlet((5, 5, 1), 40)
-    rows = Predictions(MULTICLASS, y, y_pred, np.ones(40), costs, costs=costs)
-    schema = build_schema("multiclass").model_dump_json(exclude_none=True)
-    (folder / "data/schema.yaml").write_text(schema)
+    schema = build_schema("multiclass")
+    rows = Predictions(schema.learning_task, y, y_pred, np.ones(40), costs, costs=costs)
+    (folder / "data/schema.yaml").write_text(schema.model_dump_json(exclude_none=True))
     run = write_rows("run", rows, np.arange(40), costs=costs)
     _, read_rows = read_test_rows(run) or pytest.fail("no row was kept")
     assert (read_rows.predicted_classes == rows.predicted_classes).all()
@@ -282,3 +305,112 @@ def test_runs_that_share_too_few_rows_are_not_compared(
         write_run(name, np.arange(100) + n, errors) for n, name in ((0, "a"), (100 - shared, "b"))
     )
     assert bool(paired_scores(run, base)) == is_compared
+
+
+# A search tries values in its space, and estimates what the best trial is worth.
+FOLDS, ROWS = 3, 60
+TRAIN = load_train_params(folds=FOLDS).resolve_auto(ROWS, BINARY, 8)
+KEY = "networks.plain.learning_rate"
+RATE = {KEY: {"low": 0.001, "high": 0.1, "log": True}}
+
+
+def test_a_search_continues_and_stops_bad_trials() -> None:
+    """The error of each trial is its learning rate."""
+    y = np.tile([0.0, 1.0], ROWS // 2)
+
+    def predict(train: ResolvedTrain) -> Iterator[Predictions]:
+        rate = train.networks["plain"].learning_rate
+        if rate > 0.05:
+            raise UserError("the training diverges")
+        for fold in range(1, FOLDS + 1):
+            labels = y[: ROWS * fold // FOLDS]
+            probability = np.abs(labels - rate)[:, None].astype(np.float32)
+            yield Predictions(BINARY, labels, probability, np.ones(len(labels)))
+
+    study = optuna.create_study(pruner=optuna.pruners.MedianPruner(4, 2))
+    search = Search.model_validate({"score": "loss", "space": RATE})
+    for total in (3, 20, 20):
+        search_study.run_trials(study, total, TRAIN, search, predict)
+        assert len(study.trials) == total
+    assert study.trials[0].user_attrs["changes"] == {}
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    rate = study.best_trial.user_attrs["changes"][KEY]
+    assert rate < TRAIN.networks["plain"].learning_rate
+    assert study.best_value == pytest.approx(-np.log(1 - rate), rel=1e-5)
+
+
+def test_suggested_values_lie_in_the_space() -> None:
+    """Decimals are rounded to three digits, but not to a value outside of the space."""
+    space: dict[str, Any] = {
+        "networks.plain.units": [[8], [16]],
+        "networks.plain.epochs": {"low": 5, "high": 200},
+        "networks.plain.l2": {"low": 0, "high": 1},
+        KEY: {"low": "1e-4", "high": 0.012355, "log": True},
+    }
+    search = Search.model_validate({"score": "loss", "space": space})
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    for _ in range(16):
+        changes = search_study.suggest_changes(study.ask(), TRAIN, search.space)
+        plain = TRAIN.with_values(changes).networks["plain"]
+        assert plain.units in ((8,), (16,))
+        assert 5 <= plain.epochs <= 200
+        assert 0 <= plain.l2 == float(f"{plain.l2:.3g}") <= 1
+        assert 1e-4 <= plain.learning_rate <= 0.012355
+    trial = optuna.trial.FixedTrial({KEY: 0.012354})
+    assert search_study.suggest_changes(trial, TRAIN, {KEY: search.space[KEY]}) == {KEY: 0.012355}
+
+
+def test_a_space_of_networks_that_are_not_trained_is_refused() -> None:
+    search = Search.model_validate({"space": {"networks.plain.units": [[16], [8]]}})
+    train = load_train_params()
+    check_space(search, train.resolve_auto(2_500, BINARY, 8))
+    check_space(Search(space={}), train.resolve_auto(2_501, BINARY, 8))
+    with pytest.raises(UserError, match=r"networks\.plain, .* trains networks\.realmlp here"):
+        check_space(search, train.resolve_auto(2_501, BINARY, 8))
+
+
+@pytest.mark.parametrize(("metric", "chance"), [("accuracy", 0.5), ("loss", 1.0)])
+def test_the_best_of_many_random_trials_is_expected_to_be_as_good_as_chance(
+    metric: str, chance: float
+) -> None:
+    """A trial that is much better than the others keeps its gain."""
+    rng, greater = np.random.default_rng(1), metric == "accuracy"
+    y = np.random.default_rng(0).integers(0, 2, 400).astype(float)
+    good = np.clip(0.2 + 0.6 * y + rng.normal(0, 0.1, 400), 0.01, 0.99)
+    trials = [
+        Predictions(BINARY, y, probability[:, None].astype(np.float32), np.ones(400))
+        for probability in [*rng.uniform(size=(40, 400)), good]
+    ]
+    scores = [score(trial)[metric] for trial in trials]
+    draws = np.array([search_study.bootstrap_scores(trial, metric) for trial in trials])
+    best = max(scores[:-1]) if greater else min(scores[:-1])
+    expected = scores[0] + search_study.expected_gain(draws[:-1], 0, greater_is_better=greater)
+    assert abs(expected - chance) < 0.35 * abs(best - chance)
+    assert search_study.expected_gain(draws[:1], 0, greater_is_better=greater) == 0
+    gain = search_study.expected_gain(draws, 0, greater_is_better=greater)
+    assert gain == pytest.approx(scores[-1] - scores[0], rel=0.05)
+
+
+def make_study(*scores: float | None) -> optuna.Study:
+    """Make a study of trials with these scores; None is a trial that was stopped early."""
+    study = optuna.create_study()
+    for number, value in enumerate(scores):
+        changes = {"networks.plain.units": [8], "networks.plain.l2": number / 10} if number else {}
+        draws = [[value, value], [value + 0.02, value + 0.04]] if value is not None else []
+        state = TrialState.PRUNED if value is None else TrialState.COMPLETE
+        attributes = {"changes": changes, "draws": draws}
+        study.add_trial(optuna.create_trial(state=state, value=value, user_attrs=attributes))
+    return study
+
+
+def test_the_summary_ends_with_the_command_for_the_best_trial() -> None:
+    text = search_study.summary(make_study(0.5, 0.4, 0.6, None), "loss")
+    trials, expectation, _, command = text.splitlines()
+    for words in ("4 trials, 1 of which", "Trial 1 has the best", "loss, 0.400000"):
+        assert words in trials
+    assert "0.400000, compared with 0.500000 now" in expectation
+    changes = "-S 'train.networks.plain.units=[8]' -S train.networks.plain.l2=0.1"
+    assert command == f"dvc exp run {changes}"
+    assert "none of these trials is better" in search_study.summary(make_study(0.3, 0.4), "loss")
+    with pytest.raises(UserError, match="No trial has a loss"):
+        search_study.summary(make_study(None, None), "loss")

@@ -279,8 +279,7 @@ def test_class_is_rare_below_a_tenth_or_half_of_equal_share() -> None:
 
 def test_a_metric_that_should_be_high_can_decide() -> None:
     """Its differences are shown as they are, and a positive one is better."""
-    better = Difference(value=0.1, low=0.05, high=0.15)
-    worse = Difference(value=-0.03, low=-0.05, high=-0.01)
+    better, worse = difference(0.1, 0.05, 0.15), difference(-0.03, -0.05, -0.01)
     differences = {"majority": better, "logistic_regression": worse, "gradient_boosting": better}
     evaluation = build_evaluation(
         primary_metrics=["roc_auc", "accuracy"],
@@ -306,9 +305,8 @@ NETWORKS = {
 
 
 def baseline_check(status: Any, baseline: str = "gradient_boosting") -> Check:
-    difference = Difference(value=0.0, low=-0.1, high=0.1)
     rule, reason = f"beat_baselines {baseline}", "a reason"
-    return Check(rule=rule, status=status, reason=reason, difference=difference)
+    return Check(rule=rule, status=status, reason=reason, difference=NOT_SIGNIFICANT)
 
 
 PASS = baseline_check("pass")
@@ -351,11 +349,7 @@ TRAIN_LINEAR = "-S 'train.members=[{network: plain}]' -S 'train.networks.plain.u
         (scores_of(), {"strongest": baseline_check("fail")}, "Use gradient boosting, or search"),
         (scores_of(), {"strongest": baseline_check("fail", LOGISTIC)}, TRAIN_LINEAR),
         (scores_of(), {"strongest": baseline_check("undecided", LOGISTIC)}, TRAIN_LINEAR),
-        (
-            scores_of(),
-            IS_LINEAR | {"strongest": baseline_check("fail", LOGISTIC)},
-            "Use logistic",
-        ),
+        (scores_of(), IS_LINEAR | {"strongest": baseline_check("fail", LOGISTIC)}, "Use logistic"),
         (MISSED, {}, "threshold 0.500, no test row of class yes"),
         (MISSED, {"task": "multiclass"}, "train.class_weight=balanced"),
         (MISSED, {"task": "multiclass", "class_weight": "balanced"}, ""),

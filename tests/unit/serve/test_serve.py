@@ -1,0 +1,172 @@
+"""JSON rows are checked, predicted together and logged."""
+
+import asyncio
+import fcntl
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from keras_tabular.config.sections import Validate
+from keras_tabular.prediction.predictor import Predictions
+from keras_tabular.serving import answer_log
+from keras_tabular.serving.answer_log import AnswerLog
+from keras_tabular.serving.batcher import Batcher
+from keras_tabular.serving.rows import check_json_rows, request_schema
+from keras_tabular.table.checks import declared_checks
+from keras_tabular.table.rows import Failure
+from tests.helpers import build_schema
+
+# JSON rows are converted to texts, and the JSON schema describes the checks of the columns.
+SCHEMA = build_schema(
+    "regression",
+    price={"kind": "real", "format": "1.234,5"},
+    n={"kind": "integer", "nullable": True},
+    flag={"kind": "boolean"},
+)
+CHECKS = declared_checks(SCHEMA, Validate())
+
+
+def test_numbers_are_converted_to_the_format_of_their_column() -> None:
+    """The column may also contain texts, and numbers of any size."""
+    cells: list[Any] = ["1.234,5", 1234.5, -7, 1e-7, 1e20]
+    rows = [{"price": cell, "n": None, "flag": True} for cell in cells]
+    (texts, values, _), mistakes = check_json_rows(rows, SCHEMA, CHECKS)
+    expected = ["1.234,5", "1234,5", "-7", "1e-07", "1e+20"]
+    assert texts.to_pydict() == {"price": expected, "n": [""] * 5, "flag": ["true"] * 5}
+    assert values["price"].to_pylist() == [1234.5, 1234.5, -7, 1e-7, 1e20]
+    assert mistakes == []
+
+
+EPOCH = {"description": "as text epoch"}
+
+
+@pytest.mark.parametrize(
+    ("column", "types", "checks"),
+    [
+        ({"kind": "integer", "min": 0, "max": 9}, "integer", {"minimum": 0, "maximum": 9}),
+        ({"kind": "real", "max": 1, "nullable": True}, "number null", {"maximum": 1}),
+        ({"kind": "real", "missing_values": ["none"]}, "number string", {}),
+        ({"kind": "category", "values": ["a"]}, "string", {"enum": ["a"]}),
+        ({"kind": "datetime", "format": "epoch"}, "string number", EPOCH),
+    ],
+)
+def test_the_schema_describes_the_checks_of_a_column(column: Any, types: str, checks: Any) -> None:
+    rows, _ = request_schema(build_schema("regression", **{"a/b": column}))["anyOf"]
+    assert rows["items"]["properties"]["a/b"] == {"type": types.split(), **checks}
+
+
+def test_the_columns_of_ignore_are_optional() -> None:
+    schema = build_schema("regression", x={"kind": "real"}).model_copy(update={"ignore": ("id",)})
+    row = request_schema(schema)["anyOf"][0]["items"]
+    assert (list(row["properties"]), row["required"]) == (["x", "id"], ["x"])
+
+
+# Waiting requests are predicted together, and each gets the predictions of its own rows.
+def predict_together(*requests: list[int]) -> tuple[list[Any], list[list[int]]]:
+    """Send requests at the same time. Return their results or errors, and the predicted batches.
+
+    A result is the predicted values and the failed rows. The prediction of a number is the number;
+    0 has no prediction, and a negative number is an error.
+    """
+    batches = []
+
+    def predict(rows: pa.Table) -> Predictions:
+        values = rows["x"].to_pylist()
+        batches.append(values)
+        if min(values) < 0:
+            raise ValueError("below 0")
+        zeros = [row for row, value in enumerate(values) if value == 0]
+        failures = [Failure(row, "predicted", "finite", "", "") for row in zeros]
+        return Predictions({"predicted": rows["x"]}, failures)
+
+    async def request(batcher: Batcher, values: list[int]) -> Any:
+        try:
+            columns, failures = await batcher.predict(pa.table({"x": values}))
+        except ValueError as error:
+            return str(error)
+        return columns["predicted"].to_pylist(), [failure.row for failure in failures]
+
+    async def request_all() -> list[Any]:
+        batcher = Batcher(predict)
+        return await asyncio.gather(*(request(batcher, values) for values in requests))
+
+    return asyncio.run(request_all()), batches
+
+
+def test_waiting_requests_share_a_batch_of_limited_size_and_its_error() -> None:
+    answers, batches = predict_together([1], [2], [3, 0, 4], [5])
+    assert answers == [([1], []), ([2], []), ([3, 0, 4], [1]), ([5], [])]
+    assert batches == [[1], [2, 3, 0, 4, 5]]
+    answers, batches = predict_together([1], [-1], [2] * 5000, [3])
+    assert answers == [([1], []), "below 0", "below 0", ([3], [])]
+    assert [len(values) for values in batches] == [1, 5001, 1]
+
+
+# The log of answers has one complete line for each row, whoever writes to its files.
+MODEL = {"version": None, "md5": "0"}
+
+
+def read_lines(folder: Path) -> list[bytes]:
+    (file,) = folder.glob("*-*-*.jsonl")
+    return file.read_bytes().splitlines(keepends=True)
+
+
+def test_two_servers_write_to_one_file_without_breaking_a_line(tmp_path: Path) -> None:
+    async def write(log: AnswerLog, name: str) -> None:
+        for number in range(20):
+            rows = [{"x": f"{name} {number}", "padding": "ä" * 10_000}] * 2
+            await log.write(rows, [{"predicted": 1.0}] * 2)
+
+    async def write_together() -> None:
+        logs = [AnswerLog(tmp_path / "log", MODEL) for _ in range(2)]
+        await asyncio.gather(*(write(log, f"{number}") for number, log in enumerate(logs * 2)))
+
+    asyncio.run(write_together())
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o700
+    names = [json.loads(line)["inputs"]["x"] for line in read_lines(tmp_path / "log")]
+    assert sorted(names) == sorted([f"{n} {row}" for n in range(4) for row in range(20)] * 2)
+
+
+def test_a_row_keeps_its_digits_and_a_broken_line_stays_alone(tmp_path: Path) -> None:
+    row: dict[str, Any] = {"a": 0.1, "b": 1e-7, "c": 2**70, "d": "Ä\n\u2028", "e": None}
+
+    async def write() -> None:
+        await AnswerLog(tmp_path, MODEL).write([row], [{"predicted": 1}])
+        (file,) = tmp_path.iterdir()
+        with file.open("ab") as broken:  # what a server leaves that is killed while it writes
+            broken.write(b'{"time": "2026')
+        await AnswerLog(tmp_path, MODEL).write([row], [{"predicted": 2}])
+
+    asyncio.run(write())
+    first, broken, last = read_lines(tmp_path)
+    assert broken == b'{"time": "2026\n'
+    assert [json.loads(line)["answer"]["predicted"] for line in (first, last)] == [1, 2]
+    assert list(json.loads(last)) == ["time", "model", "inputs", "answer"]
+    assert json.loads(last)["inputs"] == row
+
+
+def test_a_limited_number_of_rows_waits_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(answer_log, "MAX_SECONDS", 0.1)
+    monkeypatch.setattr(answer_log, "MAX_WAITING_ROWS", 4)
+
+    async def write() -> None:
+        log = AnswerLog(tmp_path, MODEL)
+        (file,) = tmp_path.iterdir()
+        with file.open("rb") as locked:
+            fcntl.flock(locked, fcntl.LOCK_EX)
+            for number in range(4):
+                await log.write([{"x": number}] * 2, [{"predicted": 1}] * 2)
+            assert log.state["lost_lines"] == 2
+        while log.state["error"]:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(write())
+    assert [json.loads(line)["inputs"]["x"] for line in read_lines(tmp_path)] == [0, 0, 1, 1, 2, 2]
+    first, last = capsys.readouterr().err.splitlines()
+    assert "cannot be written: the disk does not respond" in first
+    assert last.endswith("is written again; 2 lines were lost since the start")
