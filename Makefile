@@ -8,8 +8,8 @@ include keras_tabular/projects/files/Makefile
 
 .PHONY: test-unit test-all check check-cpu architecture wheel
 
-test-unit: .venv/installed-dev  ## the unit tests; half a minute
-	$(PYTEST) tests/unit
+test-unit: .venv/installed-dev  ## the unit tests; less than a minute
+	$(PYTEST) --dist load tests/unit
 
 test: check  ## make check, and tests of what a user relies on
 
