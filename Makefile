@@ -4,7 +4,7 @@ PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 MARKED ?= not slow
 TEST = $(PYTEST) -m "$(MARKED)"
 GROUPS := benchmarks build dev image ray serve
-include keras_tabular/projects/files/Makefile
+include keras_tabular/project/files/Makefile
 
 .PHONY: test-unit test-all check check-cpu architecture wheel
 
@@ -23,7 +23,7 @@ check: .venv/installed-dev  ## check format, types, imports between packages, la
 	lint-imports --no-logo
 	python -m docs.check_language
 	codespell $$(git ls-files '*.py' '*.md' '*.yaml' '*.toml' '*.html' Makefile)
-	zizmor --offline --quiet .github keras_tabular/projects/files/.github
+	zizmor --offline --quiet .github keras_tabular/project/files/.github
 
 # The last digit of a baseline's score may differ: it depends on the kernels that OpenBLAS chooses.
 ARM64 := .arm64

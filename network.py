@@ -4,7 +4,7 @@ from typing import Any
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Embedding, ResolvedNetwork
-from keras_tabular.networks.backend import keras
+from keras_tabular.network.backend import keras
 
 layers = keras.layers
 

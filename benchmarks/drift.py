@@ -23,8 +23,8 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from benchmarks.intervals import Measurement, print_measurements
-from keras_tabular.column_statistics.summary import MAX_P_VALUE, NUMBER_BINS, compare_counts
 from keras_tabular.config.sections import Drift
+from keras_tabular.table.profile import MAX_P_VALUE, NUMBER_BINS, compare_counts
 
 ROWS = (50, 100, 300, 1000)
 GROUP_SIZE = 10

@@ -35,14 +35,14 @@ import numpy as np
 from scipy.special import expit, ndtri
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.scoring.scores import Predictions, score
-from keras_tabular.scoring.uncertainty import (
+from keras_tabular.config.task import Binary, Regression
+from keras_tabular.evaluation.scores import Predictions, score
+from keras_tabular.evaluation.uncertainty import (
     mean_difference,
     mean_interval,
     score_and_resample,
     share_interval,
 )
-from keras_tabular.tasks.task import Binary, Regression
 
 MANY_ROWS = 400_000
 CLASS_SCORES = ("roc_auc", "average_precision", "recall", "precision", "f1")

@@ -27,8 +27,12 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.intervals import Measurement, build_schema, print_measurements
-from keras_tabular.table.checks import MIN_LEAK_SHARE_TO_WARN
-from keras_tabular.table.leaks import MIN_ERRORS, sample_rows, shares_explained
+from keras_tabular.table.checks import (
+    MIN_ERRORS,
+    MIN_LEAK_SHARE_TO_WARN,
+    sample_rows,
+    shares_explained,
+)
 
 ROWS_PER_PART = 500_000
 MIN_SHARE_OF_COPIES = 0.99

@@ -44,14 +44,13 @@ import vl_convert
 import yaml
 from sklearn import datasets
 
+from keras_tabular.config.metrics import BASELINES
 from keras_tabular.config.schema import Schema, load_schema
-from keras_tabular.evaluation import baselines
+from keras_tabular.config.task import TASKS
+from keras_tabular.evaluation import baselines, scores
 from keras_tabular.report.vega import VEGA_LITE
-from keras_tabular.scoring import scores
 from keras_tabular.table.arrays import labels
 from keras_tabular.table.parquet import read_parts
-from keras_tabular.tasks.metrics import BASELINES
-from keras_tabular.tasks.task import TASKS
 
 PROJECT = Path(__file__).parents[1]
 OURS, CATBOOST = "this pipeline", "CatBoost"
@@ -260,7 +259,7 @@ def run_peers() -> Iterator[tuple[str, Result]]:
 
 def measure(table: Table, seeds: range) -> dict[str, list[Result]]:
     """Return the results of every contender on each split of a table."""
-    from keras_tabular.networks.backend import keras
+    from keras_tabular.network.backend import keras
 
     results: dict[str, list[Result]] = defaultdict(list)
     with TemporaryDirectory() as folder, chdir(folder):

@@ -30,7 +30,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import expit
 
 from benchmarks.intervals import Measurement
-from keras_tabular.experiments.repeat import half_width
+from keras_tabular.runs.repeat import half_width
 
 COLUMNS, NEIGHBOURS, MAX_SPLITS, CHOSEN = 5, 15, 20, 10
 NUMBERS = (5, 10, 20)

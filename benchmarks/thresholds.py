@@ -24,10 +24,10 @@ from scipy.optimize import brentq
 from scipy.special import expit, ndtri
 
 from benchmarks.intervals import BINARY, Measurement, print_measurements
-from keras_tabular.config.thresholds import Costs, ThresholdRule
+from keras_tabular.config.sections import Costs, ThresholdRule
 from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
+from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.evaluation.summary import MIN_PREDICTED_POSITIVES
-from keras_tabular.scoring.scores import Predictions, score
 
 MANY_ROWS = 400_000
 SHARES = (0.2, 0.05)  # of positive rows

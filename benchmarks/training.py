@@ -76,7 +76,7 @@ def load_our_params(schema: Schema) -> Train:
 
 def fit_ours(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
     """Train a new network with `UNITS`, and score the validation rows after each epoch."""
-    from keras_tabular.preprocessing.features import ColumnSample
+    from keras_tabular.network.features import ColumnSample
     from keras_tabular.training.architecture import Architecture
     from keras_tabular.training.trainer import Trainer
     from network import build
@@ -108,7 +108,7 @@ def fit_ours(train: Any, validation: Any, batch_size: int, epochs: int) -> None:
 
 
 def small_ours() -> Callable[[], Any]:
-    from keras_tabular.networks.backend import tf
+    from keras_tabular.network.backend import tf
     from keras_tabular.training.dataset import Rows
 
     x, y, x_validation, y_validation = load_small_rows()
@@ -120,7 +120,7 @@ def small_ours() -> Callable[[], Any]:
         )
         fit_ours([train], [validation], batch_size=5, epochs=200)
 
-    from keras_tabular.networks import backend  # noqa: F401  imports are excluded
+    from keras_tabular.network import backend  # noqa: F401  imports are excluded
 
     return work
 
@@ -156,9 +156,9 @@ def small_scikit_learn() -> Callable[[], Any]:
 
 
 def large_ours(folder: Path) -> Callable[[], Any]:
-    from keras_tabular.networks import backend  # noqa: F401  imports are excluded
-    from keras_tabular.preprocessing.layers import build_preprocessing
-    from keras_tabular.preprocessing.statistics import Scaling, Statistics
+    from keras_tabular.network import backend  # noqa: F401  imports are excluded
+    from keras_tabular.network.layers import build_preprocessing
+    from keras_tabular.network.statistics import Scaling, Statistics
     from keras_tabular.training.dataset import Preprocessor, TableDataset, read_labels
 
     columns = {f"x{i}": Column(kind="real") for i in range(COLUMNS)}

@@ -8,7 +8,7 @@ names of the lines end with the rule:
 - `interval`: the 95% interval of the paired difference of the loss does not contain 0. This rule
   ignores the training, and has no limit.
 - `interval and deviation`: the difference is also larger than 2.1 times the root of the sum of the
-  variances of both trainings, see `inspection.members`.
+  variances of both trainings, see `explain.explanations`.
 - `added variances`: the difference is larger than 2.1 times the root of the sum of three variances:
   that of the paired difference and those of both trainings.
 - `better`: the share of pairs in which the rule `added variances` finds a model whose function has
@@ -28,10 +28,11 @@ import numpy as np
 from scipy.special import expit
 
 from benchmarks.intervals import BINARY, REGRESSION, Measurement, print_measurements
-from keras_tabular.inspection.members import training_deviation
-from keras_tabular.model_file.metadata import Ensemble, ModelMetadata
-from keras_tabular.scoring.scores import Predictions
-from keras_tabular.scoring.uncertainty import mean_difference
+from keras_tabular.evaluation.scores import Predictions
+from keras_tabular.evaluation.uncertainty import mean_difference
+from keras_tabular.explain.explanations import training_deviation
+from keras_tabular.model.metadata import ModelMetadata
+from keras_tabular.training.record import Ensemble
 
 ENSEMBLE = Ensemble(
     weights={"realmlp": 0.8, "plain": 0.2},

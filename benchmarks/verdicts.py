@@ -37,19 +37,19 @@ from benchmarks.intervals import (
     build_schema,
     print_measurements,
 )
+from keras_tabular.config.metrics import deciding_metric
 from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.config.sections import Gate, Split
 from keras_tabular.core.files import write_json, write_points
-from keras_tabular.evaluation import plot_data
+from keras_tabular.evaluation import plot_data, uncertainty
+from keras_tabular.evaluation.records import MODEL, Evaluation, score_records
 from keras_tabular.evaluation.result import compare_with_baselines
-from keras_tabular.experiments import deciding, gate
-from keras_tabular.experiments.gate import compare_with_base, evaluate_gate
-from keras_tabular.experiments.run import WORKSPACE, Run
-from keras_tabular.scoring import uncertainty
-from keras_tabular.scoring.evaluation import MODEL, Evaluation, score_records
-from keras_tabular.scoring.scores import Predictions
-from keras_tabular.tasks.metrics import deciding_metric
+from keras_tabular.evaluation.scores import Predictions
+from keras_tabular.gate import primary, rules
+from keras_tabular.gate.base import compare_with_base
+from keras_tabular.gate.rules import evaluate_gate
+from keras_tabular.runs.run import WORKSPACE, Run
 
 PROJECT = Path(__file__).parents[1]
 TRAINING_ROWS = 2  # for each test row, as with `split.test_size: 0.33`
@@ -68,7 +68,7 @@ CASES = {
 }
 A_FIFTH_WORSE = {"binary": 0.05, "regression": 0.22}  # a loss that is 1.2 times that of 0.35
 DRAWS = {100: 400, 250: 400, 1000: 400, 10_000: 100}  # by the number of test rows
-VERDICTS = (deciding.NOTHING_LEARNT, deciding.TOO_FEW_ROWS, "fail", "undecided", "pass")
+VERDICTS = (primary.NOTHING_LEARNT, primary.TOO_FEW_ROWS, "fail", "undecided", "pass")
 # A target of noise, by its name and the loss of the model.
 TARGETS: dict[tuple[str, str], Callable[[np.random.Generator, int], np.ndarray]] = {
     ("binary", "auto"): lambda rng, rows: (rng.random(rows) < 0.5).astype(float),
@@ -133,7 +133,7 @@ def compute_verdict(
     primary_metrics = deciding_metric("auto", loss, None), key
     evaluation = Evaluation(primary_metrics=primary_metrics, scores=tuple(scores))
     verdict = evaluate_gate(evaluation, params, schema, {})
-    endings = (deciding.NOTHING_LEARNT, deciding.TOO_FEW_ROWS)
+    endings = (primary.NOTHING_LEARNT, primary.TOO_FEW_ROWS)
     ending = next((text for text in endings if verdict.headline.endswith(text)), "")
     return ending or verdict.status
 
@@ -169,9 +169,9 @@ def measure_verdicts() -> Iterator[Measurement]:
             name = f"{setting}, {rows} rows"
             wrong = max(worse["pass"], better["fail"]) / draws
             yield Measurement(f"{name}: the opposite verdict", wrong, 0.02, is_minimum=False)
-            null = max(each[deciding.NOTHING_LEARNT] for each in counts.values()) / draws
-            yield Measurement(f"{name}: {deciding.NOTHING_LEARNT}", null, 0.05, is_minimum=False)
-            few, limit = better[deciding.TOO_FEW_ROWS] / draws, 0.6 if in_groups else 0.1
+            null = max(each[primary.NOTHING_LEARNT] for each in counts.values()) / draws
+            yield Measurement(f"{name}: {primary.NOTHING_LEARNT}", null, 0.05, is_minimum=False)
+            few, limit = better[primary.TOO_FEW_ROWS] / draws, 0.6 if in_groups else 0.1
             yield Measurement(f"{name}: too few to tell", few, limit, is_minimum=False)
             if rows >= 1000:
                 right, least = min(worse["fail"], better["pass"]) / draws, 0.6 if in_groups else 0.8
@@ -206,7 +206,7 @@ def measure_limits(draws: int = 400) -> Iterator[Measurement]:
             scored = uncertainty.score_and_resample(predictions)
             scores = compare_with_baselines(scored, {}, {}, ("accuracy",))
             evaluation = Evaluation(primary_metrics=("accuracy",), scores=tuple(scores))
-            (check,) = gate.check_limits(evaluation, limits)
+            (check,) = rules.check_limits(evaluation, limits)
             failed += check.status == "fail"
         name = f"lowest accuracy 0.8, true {accuracy:g}, {rows} rows: fails"
         is_bad = accuracy < 0.8
@@ -246,7 +246,7 @@ def measure_broken_baselines(draws: int = 400) -> Iterator[Measurement]:
             for model in (MODEL, boosted):
                 scores += score_records("cross_validation", model, {"loss": loss}, 2 * rows)
             evaluation = Evaluation(primary_metrics=("loss",), scores=tuple(scores))
-            broken += bool(deciding.DecidingScores(evaluation, task).find_breakdown(boosted))
+            broken += bool(primary.DecidingScores(evaluation, task).find_breakdown(boosted))
         words = f"{share:g} of the variance, errors x {factor:.1f}"
         title = f"baseline, {task.name}, {words}, {rows} rows: broken"
         yield Measurement(title, broken / draws, 0.8 if factor > 1 else 0.05, factor > 1)

@@ -17,12 +17,11 @@ import yaml
 
 from keras_tabular.config.schema import Columns, Schema
 from keras_tabular.config.typed_yaml import parse_section
+from keras_tabular.core import VERSION
 from keras_tabular.core.errors import UserError, quote
-from keras_tabular.core.version import VERSION
-from keras_tabular.prediction.inputs import row_columns, scratch_folder
-from keras_tabular.prediction.predict import predict_file
-from keras_tabular.prediction.predictor import Predictor, load_predictor
-from keras_tabular.schema_inference.schema import infer_schema as infer_schema_of_file
+from keras_tabular.infer.schema import propose_schema as infer_schema_of_file
+from keras_tabular.model.files import row_columns, scratch_folder
+from keras_tabular.model.predict import Predictor, load_predictor, predict_file
 from keras_tabular.table.cells import TEXT_TYPES, as_texts, possible_kinds
 
 __all__ = ["Model", "UserError", "__version__", "infer_schema", "load_model"]
@@ -144,7 +143,7 @@ def load_model(path: str | Path) -> Model:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file. Run `dvc repro` to train a model.")
-    if "tensorflow" in sys.modules and "keras_tabular.networks.backend" not in sys.modules:
+    if "tensorflow" in sys.modules and "keras_tabular.network.backend" not in sys.modules:
         raise UserError(
             "TensorFlow was imported before keras_tabular, which has to set it up so that results "
             "repeat. Restart Python and load the model before you import tensorflow or keras."

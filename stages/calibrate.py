@@ -8,8 +8,9 @@ from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
 from keras_tabular.evaluation import calibration
-from keras_tabular.model_file.metadata import read_metadata, replace_metadata
-from keras_tabular.training.out_of_fold import OutOfFold
+from keras_tabular.model.metadata import read_metadata
+from keras_tabular.table.out_of_fold import OutOfFold
+from keras_tabular.training.record import replace_metadata
 from stages import run
 
 

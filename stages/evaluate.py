@@ -5,15 +5,15 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from custom import METRICS
+from keras_tabular.config.metrics import check_custom_metrics
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.parallel import run_in_background
 from keras_tabular.evaluation.labelled_file import add_test_files, score_test_files
+from keras_tabular.evaluation.records import write_scores
 from keras_tabular.evaluation.result import evaluate, fit_baselines, write_test_predictions
 from keras_tabular.evaluation.summary import summary_lines
-from keras_tabular.model_file.metadata import read_metadata
-from keras_tabular.scoring.evaluation import write_scores
-from keras_tabular.tasks.metrics import check_custom_metrics
+from keras_tabular.model.metadata import read_metadata
 from stages import run
 
 
@@ -32,10 +32,10 @@ def main() -> None:
     schema, loss = schema.without(trained.ignore), trained.loss
     baselines = run_in_background(fit_baselines, args.data, schema, loss)  # while TensorFlow starts
 
-    from keras_tabular.inspection.explanations import explain
-    from keras_tabular.model_file.saved_model import load_model
+    from keras_tabular.explain.explanations import explain
+    from keras_tabular.model.saved_model import load_saved_model
 
-    model = load_model(args.model, content, schema)
+    model = load_saved_model(args.model, content, schema)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
     result = evaluate(model, args.data, schema, baselines, METRICS)
     test_files = score_test_files(model, args.data, schema, params, result.evaluation, METRICS)

@@ -4,12 +4,12 @@ from argparse import ArgumentParser
 from itertools import repeat
 from pathlib import Path
 
-from keras_tabular.column_statistics.profile import describe_table
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, write_json
 from keras_tabular.table.parquet import regroup_rows, write_parts
+from keras_tabular.table.profile import describe_table
 from keras_tabular.table.rows import parse_files
 from keras_tabular.table.source import source_files
 from stages import run

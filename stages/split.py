@@ -6,15 +6,15 @@ from pathlib import Path
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
-from keras_tabular.splitting.origins import row_origins
-from keras_tabular.splitting.placement import write_subsets
-from keras_tabular.splitting.rules import (
+from keras_tabular.table.source import source_files
+from keras_tabular.table.splits import (
     TEST,
     assign_rows,
     find_equal_rows,
+    row_origins,
     unused_declarations,
+    write_subsets,
 )
-from keras_tabular.table.source import source_files
 from stages import run
 
 

@@ -22,12 +22,10 @@ def main() -> None:
     train = load_params("train", schema=schema).train
 
     # TensorFlow starts after the parameters are checked.
-    from keras_tabular.inspection.attribution import add_training_rows
-    from keras_tabular.model_file.saved_model import write_model
-    from keras_tabular.training import ensemble, forward_chaining
+    from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
+    from keras_tabular.training import ensemble, rounds
     from keras_tabular.training.checkpoint import Checkpoints, identity
-    from keras_tabular.training.fit import fit
-    from keras_tabular.training.out_of_fold import FoldPredictions, OutOfFold
+    from keras_tabular.training.rounds import fit
     from keras_tabular.training.setup import Setup
     from network import build
 
@@ -38,12 +36,14 @@ def main() -> None:
     snapshots = list(fit(setup, checkpoints=checkpoints, show_progress=True))
     weighted = ensemble.weigh_snapshots(setup, snapshots)
     ensemble.write_description(args.metrics, setup, snapshots, weighted)
-    model = add_training_rows(ensemble.build_model(setup, snapshots, weighted), tables[0], schema)
+    model = ensemble.build_model(setup, snapshots, weighted)
+    record = ensemble.build_record(setup, snapshots, weighted)
+    record = ensemble.add_training_rows(record, model, tables[0], schema)
     with atomic_write(args.model) as file:
-        write_model(model.plain, file, model.metadata)
+        ensemble.write_model(model.plain, file, record)
     oof = OutOfFold(FoldPredictions(weighted.oof, weighted.fold))
     if train.forward_chaining:
-        later = forward_chaining.predict_later_blocks(tables[0], schema, train, build, args.state)
+        later = rounds.predict_later_blocks(tables[0], schema, train, build, args.state)
         oof = oof._replace(forward_chaining=later)
     with atomic_write(args.oof) as folder:
         oof.write(folder, [len(part) for part in setup.folds])

@@ -8,10 +8,10 @@ from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, write_json
-from keras_tabular.table.checks import check_table, describe_failures, rows_to_locate
+from keras_tabular.table.checks import build_report, check_table, describe_failures, rows_to_locate
 from keras_tabular.table.parquet import part_paths
+from keras_tabular.table.rows import set_aside
 from keras_tabular.table.source import row_locator, source_files
-from keras_tabular.table.validation import build_report, set_aside
 from stages import run
 
 

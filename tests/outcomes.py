@@ -19,7 +19,7 @@ import yaml
 from keras_tabular.config.schema import Column, Schema
 from keras_tabular.config.typed_yaml import parse_section
 from keras_tabular.core.errors import UserError
-from keras_tabular.schema_inference.schema import infer_schema
+from keras_tabular.infer.schema import propose_schema
 from keras_tabular.table.rows import parse_files
 from keras_tabular.table.source import source_files
 from tests.commands import call_main
@@ -48,7 +48,7 @@ def find_misreading(table: RandomTable) -> str:
         path = Path(folder) / ("t.csv" if table.workbook is None else "t.xlsx")
         path.write_bytes(content)
         try:
-            inferred = infer_schema(path, table.names["answer"], MAX_ROWS)
+            inferred = propose_schema(path, table.names["answer"], MAX_ROWS)
             comments, lines = dict[str, str](), inferred.text.splitlines()
             for number in inferred.question_lines:
                 key, comment = lines[number - 1].split(" # ", 1)

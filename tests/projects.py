@@ -10,8 +10,8 @@ import pandas as pd
 import yaml
 from pydantic.v1.utils import deep_update
 
-from keras_tabular.networks.backend import keras
-from keras_tabular.scoring.evaluation import Evaluation
+from keras_tabular.evaluation.records import Evaluation
+from keras_tabular.network.backend import keras
 from tests.commands import call_main, check_output
 from tests.helpers import PROJECT
 

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from keras_tabular.config.sections import Activation, Optimizer
-from keras_tabular.networks import reproducible
-from keras_tabular.networks.backend import keras, tf
-from keras_tabular.tasks.task import TASKS
+from keras_tabular.config.task import TASKS
+from keras_tabular.network import reproducible
+from keras_tabular.network.backend import keras, tf
 from tests.projects import ONE_CYCLE_OF_BOTH, change_settings, create_project, run_stages
 from tests.tables import make_shop_sales
 

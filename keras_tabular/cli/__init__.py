@@ -7,14 +7,14 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from importlib import import_module
 from pathlib import Path
 
+from keras_tabular.core import VERSION
 from keras_tabular.core.errors import align_columns
-from keras_tabular.core.version import VERSION
 
 COMMANDS = {  # the package of each command's module
-    **dict.fromkeys(("new", "upgrade"), "projects"),
-    **dict.fromkeys(("infer-schema", "search", "report", "pr-report", "verify"), "cli"),
+    **dict.fromkeys(("new", "upgrade"), "project"),
+    **dict.fromkeys(("infer-schema", "search", "gate", "report", "pr-report", "verify"), "cli"),
     **dict.fromkeys(("predict", "score", "drift", "serve", "docs"), "cli"),
-    "repeat": "experiments",
+    "repeat": "runs",
 }
 
 

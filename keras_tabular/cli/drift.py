@@ -16,9 +16,9 @@ import numpy as np
 from keras_tabular.core.errors import UserError, align_columns, format_list
 from keras_tabular.core.files import write_json, write_text
 from keras_tabular.core.parallel import ordered_map
-from keras_tabular.experiments.rerun import read_model
-from keras_tabular.model_file.metadata import training_rows
-from keras_tabular.prediction import drift, inputs
+from keras_tabular.model import drift, files
+from keras_tabular.model.metadata import training_rows
+from keras_tabular.runs.rerun import read_model
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.csv import RawRows
 from keras_tabular.table.groups import mean_group_size, number_groups
@@ -30,17 +30,17 @@ HEADER = ["column", "share of attribution", "distance", "p-value", "drift", "not
 
 
 def main() -> None:
-    args = parse_arguments()
-    schema, metadata = inputs.read_schema(args.model, read_model(args.model))
+    args = _parse_arguments()
+    schema, metadata = files.read_schema(args.model, read_model(args.model))
     trained_on = training_rows(args.model, metadata)
-    with inputs.open_rows(args.rows, schema) as file:
-        file_name = inputs.display_path(args.rows).name
-        names = inputs.row_columns(file, schema)
+    with files.open_rows(args.rows, schema) as file:
+        file_name = files.display_path(args.rows).name
+        names = files.row_columns(file, schema)
         checks = declared_checks(schema, metadata.validate_params)
 
         def count_batch(raw: RawRows) -> drift.RowCounts:
             batch = check_rows(raw, schema.features, checks)
-            return drift.count_rows(batch, trained_on, metadata.categories, schema)
+            return drift.count_batch(batch, trained_on, metadata.categories, schema)
 
         batches = list(ordered_map(count_batch, read_rows(file, schema, names)))
     if not any(counts.rows for counts in batches):
@@ -68,13 +68,13 @@ def main() -> None:
         sys.exit(1)
 
 
-def parse_arguments() -> Namespace:
+def _parse_arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("-o", "--output", metavar="FILE", type=Path, default="drift.html",
         help="the HTML page to write; default: %(default)s")  # fmt: skip
     add("--json", metavar="FILE", type=Path, help="also write the report to this JSON file")
-    args = inputs.parse_model_and_rows(parser)
+    args = files.parse_model_and_rows(parser)
     for path in filter(None, [args.output, args.json]):
         if path.resolve() in (args.rows.resolve(), args.model.resolve()):
             parser.error(f"{path}: this file is an input. Name another file to write to.")

@@ -9,7 +9,7 @@ from keras_tabular.config.sections import Validate
 from keras_tabular.config.typed_yaml import parse_section, read_yaml
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.core.files import write_text
-from keras_tabular.schema_inference.schema import infer_schema
+from keras_tabular.infer.schema import propose_schema
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     policies = None
     if PARAMS.is_file() and (section := read_yaml(PARAMS).get("validate")):
         policies = parse_section(section, Validate, f"{PARAMS}: validate")
-    schema = infer_schema(args.table, args.target, args.rows, policies)
+    schema = propose_schema(args.table, args.target, args.rows, policies)
     if str(args.output) == "-":
         print(schema.text, end="")
     else:

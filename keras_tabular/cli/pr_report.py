@@ -5,10 +5,11 @@ from pathlib import Path
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import write_text
-from keras_tabular.experiments.comparison import Comparison
-from keras_tabular.experiments.rerun import rerun
-from keras_tabular.experiments.run import WORKSPACE, Run
+from keras_tabular.gate.base import read_verdict
 from keras_tabular.report.page import render
+from keras_tabular.runs.comparison import Comparison
+from keras_tabular.runs.rerun import rerun
+from keras_tabular.runs.run import WORKSPACE, Run
 
 
 def main() -> None:
@@ -17,10 +18,12 @@ def main() -> None:
     add("base", help="the revision to compare with, such as main")
     add("-o", "--output", type=Path, default="pr.md", help="the Markdown file to write")
     args = parser.parse_args()
-    comparison, head = Comparison(Run(WORKSPACE), Run(args.base)), Run("HEAD")
-    if comparison.verdict is None:
+    run, base, head = Run(WORKSPACE), Run(args.base), Run("HEAD")
+    comparison, verdict = Comparison(run, base), read_verdict(run, base)
+    if verdict is None:
         raise UserError("metrics/gate.json: the gate has no verdict. Run `dvc repro` first")
     changed_files = rerun(head.sha)
-    text = render("pull_request.md", comparison, commit=head.label, changed_files=changed_files)
+    names = {"commit": head.label, "changed_files": changed_files}
+    text = render("pull_request.md", comparison, verdict, **names)
     write_text(args.output, text)
-    print(f"{args.output}: gate {comparison.verdict.status}")
+    print(f"{args.output}: gate {verdict.status}")

@@ -5,20 +5,19 @@ from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
 from pathlib import Path
 
-from keras_tabular.experiments.rerun import read_model
-from keras_tabular.prediction import inputs
-from keras_tabular.prediction.predict import predict_file
-from keras_tabular.prediction.predictor import load_predictor
-from keras_tabular.prediction.writer import check_output, open_writer
+from keras_tabular.model import files
+from keras_tabular.model.files import check_output, open_writer
+from keras_tabular.model.predict import load_predictor, predict_file
+from keras_tabular.runs.rerun import read_model
 from keras_tabular.table.rows import rejected_schema
 
 
 def main() -> None:
-    args = parse_arguments()
+    args = _parse_arguments()
     content = read_model(args.model)
-    schema, _ = inputs.read_schema(args.model, content)
-    with inputs.open_rows(args.rows, schema) as file, ExitStack() as stack:
-        names = inputs.row_columns(file, schema, ignore_extra=args.ignore_extra)
+    schema, _ = files.read_schema(args.model, content)
+    with files.open_rows(args.rows, schema) as file, ExitStack() as stack:
+        names = files.row_columns(file, schema, ignore_extra=args.ignore_extra)
         predictor = load_predictor(args.model, content)
         output_schema = predictor.output_schema(names, args.explain, numbered=bool(args.rejects))
         write = stack.enter_context(open_writer(args.output, output_schema, schema.delimiter))
@@ -28,7 +27,7 @@ def main() -> None:
             reject = stack.enter_context(writer)
         counts = predict_file(
             *(file, names, predictor, output_schema, write),
-            display_name=str(inputs.display_path(args.rows)),
+            display_name=str(files.display_path(args.rows)),
             n_reasons=args.explain,
             reject=reject,
             advice="With --rejects FILE, such rows are set aside and the others are predicted.",
@@ -40,7 +39,7 @@ def main() -> None:
         print(message, file=sys.stderr)
 
 
-def parse_arguments() -> Namespace:
+def _parse_arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("-o", "--output", metavar="FILE", type=Path,
@@ -53,7 +52,7 @@ def parse_arguments() -> Namespace:
         "error")  # fmt: skip
     add("--explain", type=int, default=0, metavar="N",
         help="name the N columns that moved each prediction most; default: 0")  # fmt: skip
-    args = inputs.parse_model_and_rows(parser)
+    args = files.parse_model_and_rows(parser)
     named_paths = [args.rows, args.model]
     for path in filter(None, [args.output, args.rejects]):
         check_output(path, named_paths)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import write_text
-from keras_tabular.experiments.comparison import Comparison
-from keras_tabular.experiments.rerun import cached_output
-from keras_tabular.experiments.run import WORKSPACE, Run, base_run
+from keras_tabular.gate.base import read_verdict
 from keras_tabular.report.page import render
+from keras_tabular.runs.comparison import Comparison
+from keras_tabular.runs.rerun import cached_output
+from keras_tabular.runs.run import WORKSPACE, Run, base_run
 
 
 def main() -> None:
@@ -35,7 +36,8 @@ def main() -> None:
         note = f"Not compared: {comparison.not_compared}."
     file = this.metrics / "errors.json"  # it is not in git
     errors = json.loads(this.read(file) or cached_output(file, this.lock) or "{}")
-    write_text(args.output, render("page.html", comparison, note=note, errors=errors))
+    page = render("page.html", comparison, read_verdict(this, other), note=note, errors=errors)
+    write_text(args.output, page)
     labels = [run.label for run in (this, comparison.base) if run]
     print(f"{args.output}: {' compared with '.join(labels)}")
     if comparison.not_compared:

@@ -5,15 +5,15 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from pathlib import Path
 
+from keras_tabular.config.metrics import BASELINES
 from keras_tabular.core.errors import align_columns
 from keras_tabular.core.files import write_json
-from keras_tabular.experiments.comparison import ScoreRow, compare_scores
-from keras_tabular.experiments.rerun import read_model
-from keras_tabular.experiments.run import find_evaluation
-from keras_tabular.prediction import inputs
+from keras_tabular.evaluation.records import ScoreRow, compare_scores
+from keras_tabular.model import files
 from keras_tabular.report import formats
+from keras_tabular.runs.rerun import read_model
+from keras_tabular.runs.run import find_evaluation
 from keras_tabular.table.parquet import hash_parts
-from keras_tabular.tasks.metrics import BASELINES
 
 SPLIT = Path("data/split")  # the baselines learn from its training rows
 
@@ -22,9 +22,9 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", metavar="FILE", type=Path,
         help="also write the scores to this JSON file")  # fmt: skip
-    args = inputs.parse_model_and_rows(parser)
+    args = files.parse_model_and_rows(parser)
     content = read_model(args.model)
-    schema, metadata = inputs.read_schema(args.model, content)
+    schema, metadata = files.read_schema(args.model, content)
 
     from keras_tabular.evaluation.labelled_file import score_file
 
@@ -32,14 +32,14 @@ def main() -> None:
     thresholds = evaluation.baseline_thresholds if evaluation else {}
     has_training_rows = trained_on and train.is_dir() and hash_parts(train) == trained_on.md5
     split = SPLIT if has_training_rows else None
-    with inputs.open_rows(args.rows, schema) as rows:
-        from keras_tabular.model_file.saved_model import load_model  # starts TensorFlow
+    with files.open_rows(args.rows, schema) as rows:
+        from keras_tabular.model.saved_model import load_saved_model  # starts TensorFlow
 
-        model = load_model(args.model, content)
+        model = load_saved_model(args.model, content)
         file = score_file(rows, model, schema, metadata.validate_params, split, thresholds)
     for warning in file.warnings:
         print(f"warn: {warning}", file=sys.stderr)
-    print(f"{file.rows:,} rows of {inputs.display_path(args.rows).name}")
+    print(f"{file.rows:,} rows of {files.display_path(args.rows).name}")
     keys = schema.learning_task.metrics, file.primary_metrics
     print(align_columns(score_lines(compare_scores(file.scores, {}, {}, *keys))))
     if not split:
@@ -60,7 +60,7 @@ def score_lines(rows: Mapping[str, ScoreRow]) -> list[list[str]]:
     for row in rows.values():
         label = f"{row.label} ({row.average})" if row.average else row.label
         value = formats.format_score(row.model, *row.baselines.values())
-        interval = formats.format_interval(row.model.interval if row.model else None)
+        interval = formats.format_ends(row.model.interval if row.model else None)
         cells = [label, value, interval]
         for baseline in row.baselines.values():
             text = formats.format_score(baseline, row.model)

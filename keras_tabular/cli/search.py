@@ -6,14 +6,14 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 
+from keras_tabular.config.metrics import check_custom_metrics, deciding_metric, metrics_by_key
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.config.sections import ResolvedTrain, Search
 from keras_tabular.core.errors import UserError
-from keras_tabular.scoring.scores import Predictions
+from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.table.groups import row_groups
 from keras_tabular.table.parquet import count_rows
-from keras_tabular.tasks.metrics import check_custom_metrics, deciding_metric, metrics_by_key
 from keras_tabular.training.folds import possible_folds
 
 TRAINING_ROWS = Path("data/split/train")
@@ -42,7 +42,7 @@ def main() -> None:
     choice = evaluate.metric if search.score == "auto" else search.score
     score_name = deciding_metric(choice, train.loss, evaluate.costs(schema.learning_task))
 
-    from keras_tabular.search.study import fold_predictions, open_study, run_trials, summary
+    from keras_tabular.runs.search import fold_predictions, open_study, run_trials, summary
     from keras_tabular.training.checkpoint import CODE, identity
     from keras_tabular.training.setup import Setup
 
@@ -55,7 +55,7 @@ def main() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns that each trial has a graph
     search = search.model_copy(update={"trials": 1, "score": score_name})
     sections = [schema, train, evaluate, search]
-    name = identity(sections, [TRAINING_ROWS], build, (*CODE, "search", "evaluation"))
+    name = identity(sections, [TRAINING_ROWS], build, (*CODE, "runs", "evaluation"))
     study = open_study(args.storage, name, maximize=metric.greater_is_better)
     groups = row_groups(TRAINING_ROWS, schema)
 

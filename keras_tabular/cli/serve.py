@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.experiments.rerun import read_model
-from keras_tabular.prediction.inputs import MODEL
-from keras_tabular.prediction.predictor import load_predictor
+from keras_tabular.model.files import MODEL
+from keras_tabular.model.predict import load_predictor
+from keras_tabular.runs.rerun import read_model
 
 LOOPBACK = "127.0.0.1"
 MEGABYTE = 10**6
@@ -19,13 +19,13 @@ THREAD_SWITCH_SECONDS = 0.0005
 
 
 def main() -> None:
-    args = parse_arguments()
+    args = _parse_arguments()
     content = read_model(args.model)
     try:
         import uvicorn
         from starlette.middleware.base import BaseHTTPMiddleware
 
-        from keras_tabular.serving.app import Connection, Limits, Service, build_app, log_request
+        from keras_tabular.serve.app import Connection, Limits, Service, build_app, log_request
     except ModuleNotFoundError as error:
         advice = "Run `pip install -r requirements/serve.txt` to install it."
         raise UserError(f"{error}. {advice}") from None
@@ -63,7 +63,7 @@ def main() -> None:
     print("Stopped", flush=True)
 
 
-def parse_arguments() -> Namespace:
+def _parse_arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("model", metavar="FILE", nargs="?", type=Path, default=MODEL,

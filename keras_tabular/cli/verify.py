@@ -9,8 +9,8 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.experiments.rerun import modified_outputs, rerun
-from keras_tabular.experiments.run import LOCK, resolve
+from keras_tabular.runs.rerun import modified_outputs, rerun
+from keras_tabular.runs.run import LOCK, resolve
 
 
 def main() -> None:

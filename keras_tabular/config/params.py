@@ -11,12 +11,12 @@ from typing import Any, get_type_hints
 from pydantic import create_model
 
 from keras_tabular.config import sections, typed_yaml
+from keras_tabular.config.metrics import COST, CUSTOM, ROW_SETS
 from keras_tabular.config.schema import VALUE_TYPES, ByKind, Kind, Schema
 from keras_tabular.config.sections import Evaluate, Gate, Range, Split, Train
+from keras_tabular.config.task import Task
 from keras_tabular.config.typed_yaml import Section, expected_one_of, parse_section
 from keras_tabular.core.errors import UserError, format_list
-from keras_tabular.tasks.metrics import COST, CUSTOM, ROW_SETS
-from keras_tabular.tasks.task import Task
 
 PARAMS = Path("params.yaml")
 # The types of the ends of a `Range` of a column's values.

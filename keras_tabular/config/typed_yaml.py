@@ -7,7 +7,7 @@ contains. For a misspelt name, the line suggests the closest correct one.
 import difflib
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from keras_tabular.config.removed_keys import explain_removed_key
 from keras_tabular.core.errors import UserError, format_list, truncate
-from keras_tabular.core.nested import flatten
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
@@ -122,7 +121,7 @@ def explain_errors(errors: list[Any], content: Any, section_type: type[Section])
     for key, key_errors in errors_by_key.items():
         # If one of the types has the keys that the value has, only the mistakes inside of it count.
         if not any(other[: len(key)] == key and other != key for other in errors_by_key):
-            yield explain(key, key_errors, section_type)
+            yield describe_mistake(key, key_errors, section_type)
 
 
 def find_key(error: Any, content: Any) -> tuple[str, ...]:
@@ -143,7 +142,7 @@ def find_key(error: Any, content: Any) -> tuple[str, ...]:
     return tuple(key)
 
 
-def explain(key: tuple[str, ...], errors: list[Any], section_type: type[Section]) -> str:
+def describe_mistake(key: tuple[str, ...], errors: list[Any], section_type: type[Section]) -> str:
     """Describe what is wrong with the value of a key, in one line."""
     where = ".".join(map(truncate, key))
     value = truncate(repr(errors[0]["input"]))
@@ -205,3 +204,28 @@ def suggestion(name: str, allowed: Iterable[str]) -> str:
     """Ask whether the closest allowed name was meant. The text is empty if none is close."""
     close = difflib.get_close_matches(name, list(allowed), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def flatten(nested: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings with their keys, which are joined by dots as in DVC.
+
+    Lists and empty mappings are leaves.
+    """
+    for key, value in nested.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Build nested mappings from values by dotted key."""
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        *path, last = key.split(".")
+        parent = nested
+        for name in path:
+            parent = parent.setdefault(name, {})
+        parent[last] = value
+    return nested

@@ -2,3 +2,5 @@
 
 Nothing here knows tables, models or scores.
 """
+
+VERSION = "0.6.0.dev0"

@@ -100,7 +100,7 @@ def _call(pickled_function: bytes, pickled_item: bytes, project: str) -> tuple[A
     return cloudpickle.loads(pickled_function)(cloudpickle.loads(pickled_item)), reports
 
 
-def core_count() -> int:
+def cluster_cores() -> int:
     """Return the number of cores of the cluster."""
     return max(int(_connect().cluster_resources().get("CPU", 1)), 1)
 

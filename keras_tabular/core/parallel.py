@@ -42,7 +42,7 @@ def worker_count() -> int:
     """
     if IN_WORKER.get():
         return 1
-    count_cores = cluster.core_count if uses_ray() else process.core_count
+    count_cores = cluster.cluster_cores if uses_ray() else process.core_count
     return cluster.workers_from_environment() or count_cores()
 
 

@@ -1,6 +1,6 @@
-"""What the stages calibrate and evaluate compute: thresholds, baselines, and the result.
+"""Scores and their intervals, baselines, thresholds, and the result of the stage `evaluate`.
 
-The scores themselves are in `scoring`, explanations in `inspection`.
+Explanations are in `explain`; whether a score is good enough is decided in `gate`.
 """
 
 import os

@@ -22,12 +22,12 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from keras_tabular.config.schema import Schema, part_name
+from keras_tabular.config.task import Task
 from keras_tabular.core.parallel import ordered_map
-from keras_tabular.scoring.scores import Baselines
+from keras_tabular.evaluation.scores import Baselines
 from keras_tabular.table.arrays import labels, row_weights
 from keras_tabular.table.cells import as_float64, time_zone
 from keras_tabular.table.parquet import read_parts, regroup_rows
-from keras_tabular.tasks.task import Task
 
 # Limits time and memory; more rows hardly improve a linear model.
 MAX_TRAINING_ROWS = 200_000
@@ -96,9 +96,9 @@ def fit_and_predict(
             fold = folds[row_set]
             is_training = fold < number if row_set == "forward_chaining" else fold != number
             training, held_out = np.flatnonzero(is_training), np.flatnonzero(fold == number)
-            fitted = fit(estimator, x.iloc[training], y[training], weight[training])
+            fitted = fit_copy(estimator, x.iloc[training], y[training], weight[training])
             return predict(fitted, x.iloc[held_out], task)
-        fitted = fit(estimator, x, y, weight)
+        fitted = fit_copy(estimator, x, y, weight)
         parts = (feature_frame(part, schema) for part in read_parts(tests))
         return np.concatenate([predict(fitted, part, task) for part in parts])
 
@@ -185,7 +185,7 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> Any:
+def fit_copy(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> Any:
     """Fit a copy of an estimator; a constant if all rows are of one class.
 
     No linear model can learn a single class. The trees cannot read a column without values, so that

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from keras_tabular.config.metrics import CustomMetric
 from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import result
-from keras_tabular.evaluation.equal_rows import hash_rows
-from keras_tabular.scoring.evaluation import TEST_FILE, Evaluation, Score
-from keras_tabular.scoring.scores import Baselines
-from keras_tabular.scoring.uncertainty import MIN_ROWS_FOR_INTERVAL, score_and_resample
+from keras_tabular.evaluation.records import TEST_FILE, Evaluation, Score
+from keras_tabular.evaluation.result import row_and_feature_hashes
+from keras_tabular.evaluation.scores import Baselines
+from keras_tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL, score_and_resample
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import write_part
 from keras_tabular.table.rows import check_rows, raise_failures
 from keras_tabular.table.source import check_columns, read_rows, row_locator
-from keras_tabular.tasks.metrics import CustomMetric
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
-    from keras_tabular.model_file.saved_model import SavedModel
+    from keras_tabular.model.saved_model import SavedModel
 
 
 class LabelledFile(NamedTuple):
@@ -76,8 +76,10 @@ def score_file(
         if split:
             from keras_tabular.evaluation.baselines import predict_baselines  # takes a second
 
-            hashes, _ = hash_rows(folder, schema)
-            training_rows = int(np.isin(hashes, hash_rows(split / "train", schema)[0]).sum())
+            hashes, _ = row_and_feature_hashes(folder, schema)
+            training_rows = int(
+                np.isin(hashes, row_and_feature_hashes(split / "train", schema)[0]).sum()
+            )
             baselines = predict_baselines(split, {}, schema, model.metadata.loss, folder)
             chosen = result.baseline_thresholds(baselines, {}, {}, model.metadata, predictions.task)
             thresholds = chosen["test"] | thresholds

@@ -1,7 +1,7 @@
 """The data of all plots of the test rows, as small CSV files.
 
 `HEADERS` lists the files. The plots are defined in `metrics/dvc.yaml` for `dvc plots`, and in
-`report.pictures` and `report.column_pictures` for the report.
+`report.pictures` and `report.pictures` for the report.
 
 Every file is written for every task. A file that the task does not need has only a header, and DVC
 draws no plot. With more than two classes, the curves are micro averages: each class is compared
@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from keras_tabular.column_statistics.bins import quantiles
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import MAX_POINTS, atomic_write, write_points
 from keras_tabular.evaluation.calibration import total_costs
-from keras_tabular.scoring.scores import Predictions, hits_and_alarms
-from keras_tabular.scoring.uncertainty import share_interval
-from keras_tabular.table.groups import hash_rows
+from keras_tabular.evaluation.scores import Predictions, hits_and_alarms
+from keras_tabular.evaluation.uncertainty import share_interval
+from keras_tabular.table.groups import stable_row_hashes
+from keras_tabular.table.profile import quantiles
 
 CALIBRATION_BINS = 10  # of equal width
 MAX_COLUMNS = 30  # in the plot of importances; more would not be readable
@@ -87,7 +87,7 @@ def row_keys(folder: Path, schema: Schema) -> np.ndarray:
 
     It depends on the target and on the columns that the model reads.
     """
-    return as_keys(hash_rows(folder, [schema.target, *schema.features], seed=0))
+    return as_keys(stable_row_hashes(folder, [schema.target, *schema.features], seed=0))
 
 
 def as_keys(hashes: np.ndarray) -> np.ndarray:

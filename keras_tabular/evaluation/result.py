@@ -1,4 +1,4 @@
-"""The evaluation of a model and of its baselines, on the rows of a split or of a labelled file."""
+"""The result of the stage `evaluate`: all scores of a model and its baselines."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,32 +8,81 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from keras_tabular.config.metrics import COST, CUSTOM, ROW_SETS, CustomMetric, deciding_metric
 from keras_tabular.config.schema import Schema
+from keras_tabular.config.task import Task, Threshold
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.core.process import quick_imports
 from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
-from keras_tabular.evaluation.equal_rows import score_equal_rows
-from keras_tabular.model_file.metadata import Intervals, ModelMetadata
-from keras_tabular.scoring.evaluation import (
+from keras_tabular.evaluation.records import (
     MODEL,
+    EqualRows,
     Evaluation,
     IntervalCoverage,
     Score,
     score_records,
 )
-from keras_tabular.scoring.scores import Baselines, Predictions, score
-from keras_tabular.scoring.uncertainty import ScoredPredictions, score_and_resample, share_interval
+from keras_tabular.evaluation.scores import Baselines, Predictions, score
+from keras_tabular.evaluation.uncertainty import (
+    ScoredPredictions,
+    score_and_resample,
+    share_interval,
+)
+from keras_tabular.model.metadata import Intervals, ModelMetadata
 from keras_tabular.table import arrays
-from keras_tabular.table.groups import row_groups
+from keras_tabular.table.groups import equality_hashes, row_groups
+from keras_tabular.table.out_of_fold import OutOfFold
 from keras_tabular.table.parquet import FILE, LINE, part_paths, read_parts, write_part
-from keras_tabular.tasks.metrics import COST, CUSTOM, ROW_SETS, CustomMetric, deciding_metric
-from keras_tabular.tasks.task import Task, Threshold
-from keras_tabular.training.out_of_fold import OutOfFold
 
-if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
-    from keras_tabular.model_file.saved_model import SavedModel
+if TYPE_CHECKING:
+    from keras_tabular.model.saved_model import SavedModel
+
+
+def score_equal_rows(
+    split: Path, fold: np.ndarray, predictions: Mapping[str, Predictions], schema: Schema
+) -> dict[str, EqualRows]:
+    """Count the rows that are equal to a row from which their prediction was learnt.
+
+    These are test rows that are equal to a training row, and training rows that are equal to a row
+    of another fold. The other rows are scored.
+
+    Args:
+        split: Folder with the tables train and test.
+        fold: Fold of the training rows, shape (rows,); empty without folds.
+        predictions: Predictions by row set, see `metrics.ROW_SETS`.
+
+    Returns:
+        The counts and scores of each row set that has such rows.
+    """
+    train, test = (row_and_feature_hashes(split / name, schema) for name in ("train", "test"))
+    masks = {"test": [np.isin(*hashes) for hashes in zip(test, train, strict=True)]}
+    if len(fold):
+        masks["cross_validation"] = [_in_other_folds(hashes[: len(fold)], fold) for hashes in train]
+    equal_rows = {}
+    for name, (equal_with_target, equal) in masks.items():
+        if equal.any():
+            equal_rows[name] = EqualRows(
+                equal=int(equal.sum()),
+                equal_with_target=int(equal_with_target.sum()),
+                without=score(predictions[name].select(~equal)),
+            )
+    return equal_rows
+
+
+def row_and_feature_hashes(folder: Path, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
+    """Hash each row of a table: its features with the target, and its features alone."""
+    features = equality_hashes(read_parts(folder, list(schema.features)))
+    target = pa.concat_tables(read_parts(folder, [schema.target]))[0]
+    return equality_hashes([pa.table([features, target], ["features", "target"])]), features
+
+
+def _in_other_folds(hashes: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Return whether each row is equal to a row of another fold, bool, shape (rows,)."""
+    _, group = np.unique(hashes, return_inverse=True)
+    pairs = np.unique(np.column_stack([group, fold]), axis=0)
+    return (np.bincount(pairs[:, 0]) > 1)[group]
 
 
 class Result(NamedTuple):

@@ -3,18 +3,18 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from keras_tabular.config.metrics import BASELINES, COST, ROW_SETS
+from keras_tabular.config.task import Task
 from keras_tabular.core.errors import format_list
-from keras_tabular.core.numbers import format_number
-from keras_tabular.scoring.evaluation import (
+from keras_tabular.evaluation.records import (
     EXPLANATION_LOG,
     MODEL,
     TEST_FILE,
     Evaluation,
     Interval,
     IntervalCoverage,
+    format_number,
 )
-from keras_tabular.tasks.metrics import BASELINES, COST, ROW_SETS
-from keras_tabular.tasks.task import Task
 
 if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
     from keras_tabular.evaluation.labelled_file import LabelledFile

@@ -1,1 +1,1 @@
-"""Pages about a run, from what `experiments` has read; nothing is computed here but pictures."""
+"""The page about a run and its pictures; all numbers come from `runs` and `gate`."""

@@ -6,9 +6,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from keras_tabular.core.numbers import UNDEFINED, format_number
-from keras_tabular.experiments.comparison import ChangedValue, ScoreRow
-from keras_tabular.scoring.evaluation import Score
+from keras_tabular.evaluation.records import UNDEFINED, Score, ScoreRow, format_number
+from keras_tabular.runs.comparison import ChangedValue
 
 MIN_WITH_EXPONENT = 1e15
 MIN_WITH_COMMAS = 10_000  # smaller numbers may be years
@@ -41,7 +40,7 @@ def format_score(score: Score | float | None, *compared_with: Score | float | No
     return format_number(*values).replace("-", "−")
 
 
-def format_interval(interval: tuple[float, float] | None) -> str:
+def format_ends(interval: tuple[float, float] | None) -> str:
     """Format the ends of an interval."""
     return " to ".join(map(format_score, interval or ()))
 
@@ -56,7 +55,7 @@ def format_difference(row: ScoreRow, other: Score | None) -> str:
     difference = other.difference
     value = difference.value if difference else row.model.value - other.value
     text = f"{'+' if value > 0 else ''}{format_score(value)}, {outcome.replace('_', ' ')}"
-    interval = difference and format_interval((difference.low, difference.high))
+    interval = difference and format_ends((difference.low, difference.high))
     return f"{text} ({interval})" if interval else text
 
 

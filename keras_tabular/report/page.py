@@ -11,27 +11,31 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from keras_tabular.config.metrics import BASELINES, ROW_SETS
 from keras_tabular.config.schema import SCHEMA
+from keras_tabular.config.task import TASKS
 from keras_tabular.core.errors import UserError, format_list
-from keras_tabular.experiments.comparison import Comparison
-from keras_tabular.experiments.deciding import smallest_difference
-from keras_tabular.experiments.run import Run
-from keras_tabular.report import column_pictures, formats, pictures, vega
-from keras_tabular.tasks.metrics import BASELINES, ROW_SETS
-from keras_tabular.tasks.task import TASKS
+from keras_tabular.gate.base import read_verdict
+from keras_tabular.gate.primary import smallest_difference
+from keras_tabular.gate.verdict import Verdict
+from keras_tabular.report import formats, pictures, vega
+from keras_tabular.runs.comparison import Comparison
+from keras_tabular.runs.run import Run
 
 DATA_CARD = "data/README.md"
 MAX_ERROR_COLUMNS = 8
 MARKDOWN_ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&#64;"})
 
 
-def render(template: str, comparison: Comparison, **sections: Any) -> str:
-    """Render a template with a comparison and the other sections that it names."""
+def render(template: str, comparison: Comparison, verdict: Verdict | None, **sections: Any) -> str:
+    """Render a template with a comparison, a verdict and the other sections that it names."""
     name = comparison.run.schema.get("task")
     if name not in TASKS:
         raise UserError(f"{SCHEMA}: task: expected one of {format_list(TASKS)}, got {name}")
     return TEMPLATES.get_template(template).render(
         comparison=comparison,
+        verdict=verdict,
+        base_verdict=read_verdict(comparison.base) if comparison.base else None,
         run=comparison.run,
         base=comparison.base,
         task=TASKS[name],
@@ -87,7 +91,7 @@ TEMPLATES = Environment(
     keep_trailing_newline=True,
 )
 # Templates can call every function of these modules.
-for module in (sys.modules[__name__], formats, column_pictures, pictures):
+for module in (sys.modules[__name__], formats, pictures, pictures):
     TEMPLATES.filters |= dict(getmembers(module, isfunction))
 TEMPLATES.filters |= {"svg": vega.svg, "format_list": format_list, "baseline_name": BASELINES.get}
 TEMPLATES.filters["smallest_difference"] = smallest_difference

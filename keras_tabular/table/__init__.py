@@ -1,4 +1,4 @@
-"""Tables from the text of a cell to checked Parquet parts, in which a missing value is null.
+"""Tables: from the text of a cell to checked Parquet files, their columns, splits and folds.
 
-Statistics of columns are in `column_statistics`.
+A missing value is null. What a model reads is prepared in `network`.
 """

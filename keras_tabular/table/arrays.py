@@ -10,6 +10,18 @@ from keras_tabular.config.schema import MAX_LENGTH, Column, Schema, input_name
 from keras_tabular.core.errors import UserError
 from keras_tabular.table.cells import as_float64
 
+
+def round_for_comparison(value: float) -> float:
+    """Round to 10 significant digits, before a decision depends on which number is smaller.
+
+    The last bits of NumPy's logarithms and powers, and of means of them, differ between CPUs.
+    After rounding, numbers that differ only in these bits are equal, so that ties are decided in
+    the same way everywhere. Two such numbers can still be rounded differently if they lie within
+    1e-15 of the border between two rounded numbers, but this is rare, while ties are common.
+    """
+    return float(f"{value:.10g}")
+
+
 Inputs = dict[str, np.ndarray]  # of the model, see `feature_arrays`
 Predict = Callable[[Inputs], np.ndarray]  # to (rows, outputs)
 NO_PREDICTION = (  # what is expected of a prediction, and what messages say if it is not finite

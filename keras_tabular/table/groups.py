@@ -1,6 +1,7 @@
-"""Groups of rows that depend on each other, and hashes by which rows are found in other tables."""
+"""Rows that belong together: groups, equal rows, and hashes of rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.core.database import row_hashes
+from keras_tabular.table.csv import connect
 from keras_tabular.table.parquet import part_paths, read_parts
 
 # If a larger share of the rows repeat others, the columns have so few values that rows are equal by
@@ -28,7 +29,7 @@ def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
         independent, see `number_groups`.
     """
     if schema.group is not None and schema.group in pq.read_schema(part_paths(folder)[0]).names:
-        return number_groups(row_hashes(read_parts(folder, [schema.group])), True)
+        return number_groups(equality_hashes(read_parts(folder, [schema.group])), True)
     first = equal_feature_rows(folder, schema)
     return None if first is None else number_groups(first, False)
 
@@ -56,7 +57,7 @@ def equal_feature_rows(folder: Path, schema: Schema) -> np.ndarray | None:
 
     None means that all rows differ.
     """
-    hashes = row_hashes(read_parts(folder, list(schema.features)))
+    hashes = equality_hashes(read_parts(folder, list(schema.features)))
     _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     return None if len(first) == len(hashes) else first.astype(np.int32)[inverse]
 
@@ -91,12 +92,12 @@ def rarest_classes(classes: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, 
     return rarest, np.bincount(group, ranks == rarest[group])
 
 
-def hash_rows(folder: Path, names: list[str], seed: int) -> np.ndarray:
+def stable_row_hashes(folder: Path, names: list[str], seed: int) -> np.ndarray:
     """Hash some columns of each row of a table: uint64, shape (rows,)."""
-    return np.concatenate([hash_values(part.columns, seed) for part in read_parts(folder, names)])
+    return np.concatenate([stable_hashes(part.columns, seed) for part in read_parts(folder, names)])
 
 
-def hash_values(columns: Sequence[pa.ChunkedArray], seed: int) -> np.ndarray:
+def stable_hashes(columns: Sequence[pa.ChunkedArray], seed: int) -> np.ndarray:
     """Hash the values of each row: uint64, shape (rows,); a missing value is hashed too.
 
     The hash is SipHash of the values as text, so a row has the same hash in every table.
@@ -108,3 +109,20 @@ def hash_values(columns: Sequence[pa.ChunkedArray], seed: int) -> np.ndarray:
 
     values = joined.to_numpy(zero_copy_only=False)
     return pd.util.hash_array(values, hash_key=f"{seed:016d}"[-16:], categorize=True)
+
+
+def equality_hashes(parts: Iterable[pa.Table]) -> np.ndarray:
+    """Return a hash of the values of each row of a table in parts: uint64, (rows,).
+
+    Rows are equal if all their values are equal; two missing values are equal. Hashes of different
+    tables can be compared within a run, but a later version of DuckDB may compute other hashes.
+    """
+    remaining = iter(parts)
+    first = next(remaining)
+    names = [f"column{n}" for n in range(first.num_columns)]  # names in DuckDB ignore the case
+    tables = (part.rename_columns(names) for part in chain([first], remaining))
+    batches = (batch for table in tables for batch in table.to_batches())
+    schema = first.rename_columns(names).schema
+    rows = connect().from_arrow(pa.RecordBatchReader.from_batches(schema, batches))
+    hashes: np.ndarray = rows.project(f"hash({', '.join(names)}) AS h").fetchnumpy()["h"]
+    return hashes

@@ -9,14 +9,16 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Columns, Schema
 from keras_tabular.core.errors import UserError, join_mistakes, quote
+from keras_tabular.core.files import link
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table.cells import as_texts, can_have_format, describe_expected, parse
 from keras_tabular.table.checks import Checks, check_of_cell, failed_cells
 from keras_tabular.table.csv import RawRows
-from keras_tabular.table.parquet import FILE_SUBSET
+from keras_tabular.table.parquet import FILE_SUBSET, write_part
 from keras_tabular.table.source import Locate, check_columns, is_parquet, read_rows, row_locator
 
 REJECTED_COLUMNS = ("rejected_line", "rejected_reason")
@@ -217,3 +219,34 @@ def dropped_failures(part: pa.Table, first: int, checks: Checks) -> list[Failure
             for row, value in zip(rows.tolist(), values, strict=True)
         ]
     return failures
+
+
+def set_aside(
+    paths: list[Path], checks: Checks, lines: dict[int, str], validated: Path, rejected: Path
+) -> None:
+    """Write the rows that a check with the policy `drop` rejects, and the other rows.
+
+    Args:
+        paths: The parts of the table.
+        lines: File and line of each row that is rejected, by its number in the table.
+        validated: Folder for the other rows.
+        rejected: Folder for the rejected rows; it gets a part without rows if there are none.
+    """
+    validated.mkdir()
+    rows_of_checks = [check.rows for check in checks.values() if check.policy == "drop"]
+    dropped = np.unique(np.concatenate([np.empty(0, np.int64), *rows_of_checks]))
+    first = 0
+    for number, path in enumerate(paths):
+        end = first + pq.read_metadata(path).num_rows
+        rows = dropped[(dropped >= first) & (dropped < end)] - first
+        if len(rows):
+            part = pq.read_table(path)
+            failures = dropped_failures(part, first, checks)
+            part_lines = {row: lines[first + row] for row in rows.tolist()}
+            write_part(rejected, number, rejected_rows(part, failures, part_lines))
+            write_part(validated, number, part.filter(~np.isin(np.arange(len(part)), rows)))
+        else:
+            link(path, validated / path.name)
+        first = end
+    if not len(dropped):
+        write_part(rejected, 0, rejected_rows(pq.read_schema(paths[0]).empty_table(), [], {}))

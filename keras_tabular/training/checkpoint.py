@@ -22,17 +22,14 @@ import numpy as np
 
 from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.files import atomic_write
-from keras_tabular.networks.backend import tf
+from keras_tabular.network.backend import tf
 from keras_tabular.table.parquet import part_paths
 from keras_tabular.training.architecture import Build
 
 Logs = dict[str, float]
 # Packages of this library, and installed packages, whose code decides the snapshots. TensorFlow's
 # version comes from its module, since its package may be tensorflow-cpu.
-CODE = (
-    *("column_statistics", "config", "core", "networks", "preprocessing"),
-    *("table", "tasks", "training"),
-)
+CODE = ("config", "core", "network", "table", "training")
 PACKAGES = ("keras", "numpy", "optuna", "pyarrow", "scipy")
 
 

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ResolvedTrain
 from keras_tabular.core.errors import UserError
-from keras_tabular.networks.backend import keras, tf
-from keras_tabular.preprocessing import texts
-from keras_tabular.preprocessing.layers import build_preprocessing
-from keras_tabular.preprocessing.statistics import Statistics, adapt
+from keras_tabular.network import texts
+from keras_tabular.network.backend import keras, tf
+from keras_tabular.network.layers import build_preprocessing
+from keras_tabular.network.statistics import Statistics, adapt
 from keras_tabular.table import arrays
 from keras_tabular.table.parquet import count_rows, part_paths, read_parts
 from keras_tabular.training.folds import Folds

@@ -6,23 +6,34 @@ number of steps, have one weight together. Those whose weight is not 0 are the m
 
 import math
 import platform
+from importlib import import_module
 from itertools import zip_longest
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_tabular.config.schema import input_name
+from keras_tabular.config.schema import Schema, input_name
+from keras_tabular.core import VERSION
 from keras_tabular.core.files import atomic_write, write_json, write_points
-from keras_tabular.core.numbers import round_for_comparison
-from keras_tabular.core.version import VERSION
-from keras_tabular.model_file.metadata import REPRODUCIBLE_MACHINES, Ensemble, ModelMetadata
-from keras_tabular.model_file.saved_model import SavedModel
-from keras_tabular.networks.backend import keras, tf
-from keras_tabular.networks.stacking import stack
-from keras_tabular.preprocessing.statistics import describe_steps
+from keras_tabular.network.attribution import Permutations, contributions
+from keras_tabular.network.backend import keras, tf
+from keras_tabular.network.reproducible import ExactModel
+from keras_tabular.network.stacking import stack
+from keras_tabular.network.statistics import describe_steps
+from keras_tabular.table.arrays import feature_arrays, round_for_comparison
+from keras_tabular.table.parquet import count_rows, hash_parts, read_first_rows
+from keras_tabular.table.profile import ColumnSummary
 from keras_tabular.training.architecture import Architecture
 from keras_tabular.training.checkpoint import Logs, Snapshot
+from keras_tabular.training.record import (
+    REPRODUCIBLE_MACHINES,
+    Ensemble,
+    TrainingRecord,
+    TrainingRows,
+    replace_metadata,
+)
 from keras_tabular.training.setup import Setup
 
 SAMPLES = 20  # of rows, for each of which `select_weights` chooses an ensemble
@@ -30,6 +41,10 @@ SAMPLES_AFTER_A_CYCLE = 4
 PICKS = 20  # of candidates for each sample
 MAX_ROWS_OF_SAMPLE = 20_000
 MIN_WEIGHT = 0.1  # of a candidate that is saved
+MAX_ROWS_FOR_SHARES = 100  # rows over which shares of attribution are averaged
+MAX_ROWS_COMPARED = 2000  # rows for which the predictions of the folds' networks are compared
+MAX_MULTIPLY_ADDS = 20_000_000_000  # of the model, for the shares and for the comparison
+MAX_ROWS_SUMMARIZED, MAX_CELLS_SUMMARIZED = 200_000, 20_000_000  # training rows, in random order
 
 
 class WeightedEnsemble(NamedTuple):
@@ -189,10 +204,9 @@ def select_weights(
     return {name: count / (samples * PICKS) for name, count in picks.items()}
 
 
-def build_model(setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble) -> SavedModel:
+def build_model(setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble) -> ExactModel:
     """Build the weighted mean of the networks as one model, which is not saved yet."""
-    network = assemble(setup, snapshots, ensemble.weights)
-    return SavedModel(network, build_metadata(setup, snapshots, ensemble))
+    return ExactModel(assemble(setup, snapshots, ensemble.weights))
 
 
 def assemble(setup: Setup, snapshots: list[Snapshot], weights: dict[str, float]) -> keras.Model:
@@ -242,10 +256,10 @@ def _side_by_side(
     return keras.ops.stack(predictions, axis=1)
 
 
-def build_metadata(
+def build_record(
     setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble
-) -> ModelMetadata:
-    """Build the metadata of the model to save."""
+) -> TrainingRecord:
+    """Record what the training did; `add_training_rows` adds how the model predicts its rows."""
     is_exact = setup.train.exact and all(a.is_stackable for a in setup.architectures.values())
     on_gpu = bool(tf.config.get_visible_devices("GPU"))
     repeats = is_exact and not on_gpu and platform.machine() in REPRODUCIBLE_MACHINES
@@ -255,7 +269,7 @@ def build_metadata(
         folds = {name: tuple(s.fold for s in named[name]) for name in ensemble.weights}
         target_range = (0.0, 1.0) if setup.task.classes else statistics.target_range
         combination = Ensemble(weights=ensemble.weights, folds=folds, target_range=target_range)
-    return ModelMetadata(
+    return TrainingRecord(
         task=setup.schema.task,
         target=setup.schema.target,
         classes=list(setup.task.classes),
@@ -266,6 +280,58 @@ def build_metadata(
         categories=statistics.vocabularies,
         ignore=setup.train.ignore,
     )
+
+
+def add_training_rows(
+    record: TrainingRecord, model: ExactModel, folder: Path, schema: Schema
+) -> TrainingRecord:
+    """Add a summary of the training rows in a folder to a record, and how the model predicts them.
+
+    The commit is not part of it, since a commit contains the hash of its own model. `git log -S`
+    with the model's MD5 in dvc.lock finds the commit.
+
+    Args:
+        model: The model that was trained on these rows.
+        folder: Folder of the training rows.
+        schema: The table; columns that `train.ignore` leaves out are left out here, too.
+    """
+    schema = schema.without(record.ignore)
+    limit = min(MAX_ROWS_SUMMARIZED, MAX_CELLS_SUMMARIZED // len(schema.columns))
+    rows = read_first_rows(folder, limit)
+    summaries = {
+        name: ColumnSummary.from_values(rows[name], column, record.categories.get(name))
+        for name, column in schema.features.items()
+    }
+    permutations = Permutations.from_summaries(summaries, schema, list(schema.features))
+    work, disagreement = max(model.multiply_adds, 1), None
+    affordable = int(MAX_MULTIPLY_ADDS / (work * permutations.evaluations_per_row))
+    explained = feature_arrays(rows[: max(min(MAX_ROWS_FOR_SHARES, affordable), 4)], schema)
+    values = np.nan_to_num(contributions(model.predict, explained, permutations))
+    sizes = np.abs(values).mean(axis=(0, 2))
+    shares = sizes / sizes.sum() if sizes.any() else sizes
+    if (ensemble := record.ensemble) and not schema.classes:
+        compared = rows[: max(min(MAX_ROWS_COMPARED, int(MAX_MULTIPLY_ADDS / work)), 10)]
+        members = model.predict_members(feature_arrays(compared, schema))
+        means, weights = ensemble.fold_means(members, 1)
+        disagreement = float(np.average(means, axis=0, weights=weights).var(axis=0, ddof=1).mean())
+    names = ("keras", "tensorflow", "pyarrow", "numpy")  # modules that are imported already
+    trained_on = TrainingRows(
+        rows=sum(count_rows(folder)),
+        md5=hash_parts(folder),
+        packages={name: import_module(name).__version__ for name in names},
+        summaries=summaries,
+        attribution=dict(zip(schema.features, np.round(shares, 6).tolist(), strict=True)),
+        disagreement=disagreement,
+    )
+    return record.model_copy(update={"trained_on": trained_on})
+
+
+def write_model(model: keras.Model, path: Path, record: TrainingRecord) -> None:
+    """Save a model; the same model gives the same bytes."""
+    with TemporaryDirectory() as folder:
+        saved = Path(folder, "model.keras")
+        model.save(saved)
+        replace_metadata(saved, path, record)
 
 
 def write_description(

@@ -2,7 +2,7 @@
 
 1. The stage `split` gives each row of the table a *fold key*, except in a random split without
    equal rows to keep together, and in a split by column or file without a group:
-   `splitting.rules.assign_rows`. It is an integer that all rows of a group share, or, in
+   `table.splits.assign_rows`. It is an integer that all rows of a group share, or, in
    a split by time, the share of the training rows that are earlier. The key is the column
    `FOLD_KEY`.
 2. `read_fold_keys` reads that column.

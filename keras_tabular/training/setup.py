@@ -9,9 +9,9 @@ import numpy as np
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Train
 from keras_tabular.core.errors import UserError
-from keras_tabular.networks.backend import keras
-from keras_tabular.preprocessing.features import ColumnSample
-from keras_tabular.preprocessing.layers import category_positions
+from keras_tabular.network.backend import keras
+from keras_tabular.network.features import ColumnSample
+from keras_tabular.network.layers import category_positions
 from keras_tabular.table.parquet import count_rows
 from keras_tabular.training import dataset
 from keras_tabular.training.architecture import Architecture, Build

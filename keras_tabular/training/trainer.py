@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_tabular.core.parallel import worker_count
-from keras_tabular.networks.backend import keras, tf
+from keras_tabular.network.backend import keras, tf
 from keras_tabular.table.parquet import prefetch
 from keras_tabular.training.dataset import Dataset, Rows
 

@@ -5,7 +5,7 @@ import pytest
 from benchmarks import drift
 from benchmarks.leaks import measure_copies, measure_innocent_columns, measure_near_copies
 from benchmarks.verdicts import CASES, count_verdicts
-from keras_tabular.scoring import uncertainty
+from keras_tabular.evaluation import uncertainty
 from tests.commands import call_main
 from tests.helpers import PROJECT
 

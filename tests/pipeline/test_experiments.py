@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from keras_tabular.core.files import md5_hash
-from keras_tabular.experiments.repeat import run_repeat, summarize
-from keras_tabular.scoring.evaluation import Evaluation, Score
+from keras_tabular.evaluation.records import Evaluation, Score
+from keras_tabular.runs.repeat import run_repeat, summarize
 from tests import projects
 from tests.commands import call_command, check_output
 from tests.helpers import REGRESSION, build_evaluation

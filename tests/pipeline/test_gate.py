@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_tabular.scoring.scores import Predictions
-from keras_tabular.tasks.metrics import CustomMetric
+from keras_tabular.config.metrics import CustomMetric
+from keras_tabular.evaluation.scores import Predictions
 from tests import projects
-from tests.commands import call_command, call_main, check_output, run_command, stages_that_ran
+from tests.commands import call_command, check_output, run_command, stages_that_ran
 from tests.documentation import MAKE_VARIABLES
 from tests.projects import change_settings, copy_project, read_gate, read_scores
 
@@ -79,14 +80,10 @@ def test_the_class_with_the_lowest_expected_cost_is_predicted(
 
 
 def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
-    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    experiment: Path, tmp_path: Path
 ) -> None:
     folder = copy_project(experiment, tmp_path / "project")
-
-    def call_gate(*arguments: str) -> str:
-        call_main(folder, "stages.gate", "--metrics", "metrics", *arguments)
-        return capsys.readouterr().out
-
+    call_gate = partial(call_command, folder, "gate", exit_code=1)
     limits = {"test": {"accuracy": 0.5}, "cross_validation": {"roc_auc": 0.99}}
     change_settings(folder, gate={"lowest": limits, "beat_baselines": []})
     completed = run_command(folder, "make", "gate", "BASE=small", **MAKE_VARIABLES)
@@ -118,7 +115,7 @@ def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
     check_output(folder, "git", "commit", "-qam", "Another version")
     file.write_text(rows)
     assert re.search(r"test.loss is .* than in \w+ on 254 test rows", call_gate("HEAD"))
-    call_gate("--verdict", "metrics/gate.json")
+    projects.run_stages(folder, "gate", "gate")
     assert (folder / "metrics/gate.json").read_bytes() == verdict
 
 

@@ -13,15 +13,15 @@ from zipfile import ZipFile
 import pytest
 import yaml
 
-from keras_tabular.core.version import VERSION
-from keras_tabular.projects import new
-from keras_tabular.projects.lock import locked_packages
+from keras_tabular.core import VERSION
+from keras_tabular.project import new
+from keras_tabular.project.packages import locked_packages
 from tests.commands import ENVIRONMENT, call_main, check_output, run_command
 from tests.helpers import PROJECT
 from tests.projects import change_settings, clone, commit_all, copy_project, read_output_hashes
 from tests.tables import load_table
 
-FILES = PROJECT / "keras_tabular/projects/files"
+FILES = PROJECT / "keras_tabular/project/files"
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
     before = read_output_hashes(project)
     for name, before_edit, after_edit in (
         ("CHANGELOG.md", "\n- ", "\n- Later: a new entry.\n- "),
-        ("keras_tabular/projects/files/Makefile", "# The commands", "# Later: the commands"),
+        ("keras_tabular/project/files/Makefile", "# The commands", "# Later: the commands"),
         ("keras_tabular/__init__.py", '"""', '"""Later: '),
         ("stages/validate.py", '"rejected", type', '"--rejected", type'),
         ("dvc.yaml", "data/validated data/rejected", "--rejected data/rejected data/validated"),

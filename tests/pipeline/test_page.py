@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from keras_tabular.config.sections import Validate
-from keras_tabular.serving import page
-from keras_tabular.serving.rows import check_json_rows
+from keras_tabular.serve import page
+from keras_tabular.serve.rows import check_json_rows
 from keras_tabular.table.checks import declared_checks
 from tests.helpers import build_schema
 from tests.pages import VIEWS, PageOfModel, check_texts, set_view, take_screenshot

@@ -119,7 +119,7 @@ def test_page_of_a_comparison_with_500_columns_is_small_and_folded(
 
 
 FAILING = {
-    "slices": "inspection.slices.slice_scores",
+    "slices": "explain.slices.slice_scores",
     "plots": "evaluation.plot_data.compute_plots",
 }
 

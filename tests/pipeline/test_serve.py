@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 
 import keras_tabular
-from keras_tabular.serving import page
+from keras_tabular.serve import page
 from tests.commands import call_command
 from tests.pages import VIEWS, PageOfModel, check_texts, set_view
 from tests.projects import change_settings, copy_project

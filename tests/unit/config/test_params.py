@@ -17,10 +17,10 @@ from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.removed_keys import REMOVED_KEYS
 from keras_tabular.config.schema import load_schema
 from keras_tabular.config.stage_inputs import StageInputs
+from keras_tabular.config.task import Task
 from keras_tabular.config.typed_yaml import read_yaml
 from keras_tabular.core.errors import UserError
-from keras_tabular.projects.upgrade import remove_default_keys
-from keras_tabular.tasks.task import Task
+from keras_tabular.project.upgrade import remove_default_keys
 from tests.helpers import BINARY, MULTICLASS, PROJECT, REGRESSION, load_train_params
 from tests.projects import change_settings
 
@@ -243,7 +243,7 @@ def test_the_table_needs_no_package() -> None:
 
 
 # A stage fails if its inputs change while it runs.
-FOLDER = "keras_tabular/networks"
+FOLDER = "keras_tabular/network"
 NETWORK = "network.py"
 
 

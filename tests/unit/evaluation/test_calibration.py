@@ -14,18 +14,16 @@ from pydantic import ValidationError
 from scipy.special import expit
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from keras_tabular.config.sections import Evaluate
-from keras_tabular.config.thresholds import ThresholdRule
+from keras_tabular.config.sections import Evaluate, ThresholdRule
+from keras_tabular.config.task import Regression
 from keras_tabular.evaluation import baselines, calibration, plot_data
-from keras_tabular.evaluation.calibration import UnseenRows, choose_threshold
-from keras_tabular.evaluation.intervals import fit_intervals
-from keras_tabular.inspection.attribution import fold_means
-from keras_tabular.inspection.importance import REPEATS, permutation_importance
-from keras_tabular.model_file.metadata import Ensemble, ModelMetadata
-from keras_tabular.scoring.scores import Predictions
+from keras_tabular.evaluation.calibration import UnseenRows, choose_threshold, fit_intervals
+from keras_tabular.evaluation.scores import Predictions
+from keras_tabular.explain.columns import REPEATS, permutation_importance
+from keras_tabular.model.metadata import ModelMetadata
+from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import write_parts
-from keras_tabular.tasks.task import Regression
-from keras_tabular.training.out_of_fold import FoldPredictions, OutOfFold
+from keras_tabular.training.record import Ensemble
 from tests.helpers import BINARY, PROJECT, build_arrow_schema, build_schema
 
 # A threshold is chosen on predictions for rows that were not learnt from.
@@ -198,7 +196,7 @@ def test_the_prediction_of_a_fold_is_the_weighted_mean_of_its_own_networks() -> 
     ensemble = Ensemble(folds=folds, weights=weights, target_range=(0.0, 10.0))
     members = np.array([[9.0, 1.0, 3.0, 5.0, 7.0, 20.0, 4.0]])  # after the model, those of a
     expected = [0.25 * 2 + 0.75 * 10, 0.25 * 6 + 0.75 * 4]
-    means, weights_by_name = fold_means(members, ensemble, 1)
+    means, weights_by_name = ensemble.fold_means(members, 1)
     predictions = np.average(means, axis=0, weights=weights_by_name)
     assert predictions.ravel().tolist() == expected
 
@@ -248,7 +246,7 @@ def test_a_column_without_values_in_training_is_not_used(kind: str) -> None:
     frame = pd.DataFrame({"x": y + np.linspace(0, 0.5, 40), "empty": [missing] * 40})
     value = 5.0 if kind == "real" else "a"
     for name, estimator in baselines.build_baselines(schema, "auto").items():
-        fitted = baselines.fit(estimator, frame, y, np.ones(40))
+        fitted = baselines.fit_copy(estimator, frame, y, np.ones(40))
         without, with_values = (
             baselines.predict(fitted, rows, schema.learning_task)
             for rows in (frame, frame.assign(empty=[value] * 40))
@@ -300,7 +298,7 @@ def test_the_constant_and_the_trees_minimise_absolute_errors_if_the_model_does()
     y, weight = np.array([0.0, 1, 2, 9]), np.array([1.0, 1, 3, 1])
     for loss in Regression.losses:
         fitted = baselines.build_baselines(REGRESSION, loss)
-        constant = baselines.fit(fitted["mean"], FRAME, y, weight).predict(FRAME[:1])
+        constant = baselines.fit_copy(fitted["mean"], FRAME, y, weight).predict(FRAME[:1])
         absolute = loss == "mean_absolute_error"
         assert constant == (2 if absolute else 16 / 6)
         criterion = "absolute_error" if absolute else "squared_error"

@@ -14,23 +14,26 @@ from pydantic import ValidationError
 
 from keras_tabular.cli.score import score_lines
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Evaluate, Validate
-from keras_tabular.config.thresholds import ThresholdRule
+from keras_tabular.config.sections import Evaluate, ThresholdRule, Validate
+from keras_tabular.config.task import TASKS
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.numbers import format_number
 from keras_tabular.evaluation import result
 from keras_tabular.evaluation.calibration import choose_threshold
-from keras_tabular.evaluation.equal_rows import score_equal_rows
 from keras_tabular.evaluation.labelled_file import score_file
+from keras_tabular.evaluation.records import (
+    MODEL,
+    Evaluation,
+    compare_scores,
+    format_number,
+    score_records,
+)
+from keras_tabular.evaluation.result import score_equal_rows
+from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.evaluation.summary import format_equal_rows, format_scores, summary_lines
-from keras_tabular.experiments.comparison import compare_scores
-from keras_tabular.model_file.metadata import ModelMetadata
-from keras_tabular.scoring.evaluation import MODEL, Evaluation, score_records
-from keras_tabular.scoring.scores import Predictions, score
+from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table.arrays import Predict, labels
+from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import write_part, write_parts
-from keras_tabular.tasks.task import TASKS
-from keras_tabular.training.out_of_fold import FoldPredictions, OutOfFold
 from tests.helpers import BINARY, MULTICLASS, build_arrow_schema, build_evaluation, build_schema
 
 # Evaluations of functions in place of models.

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
+from keras_tabular.config.metrics import CONSTANTS
 from keras_tabular.config.params import Params
 from keras_tabular.config.sections import Gate, Split, SplitRule
-from keras_tabular.experiments import gate as gate_module
-from keras_tabular.experiments import paired
-from keras_tabular.experiments.advice import next_steps
-from keras_tabular.experiments.gate import check_base, compare_with_base, evaluate_gate
-from keras_tabular.experiments.paired import PairedScore
-from keras_tabular.experiments.verdict import Check, Verdict
-from keras_tabular.scoring.evaluation import MODEL, Difference, EqualRows, Evaluation, score_records
-from keras_tabular.tasks.metrics import CONSTANTS
-from keras_tabular.tasks.task import TASKS, Binary, Multiclass, Regression, TaskName
+from keras_tabular.config.task import TASKS, Binary, Multiclass, Regression, TaskName
+from keras_tabular.evaluation.records import MODEL, Difference, EqualRows, Evaluation, score_records
+from keras_tabular.gate import base as base_module
+from keras_tabular.gate.base import check_base, compare_with_base
+from keras_tabular.gate.rules import evaluate_gate, next_steps
+from keras_tabular.gate.verdict import RuleResult, Verdict
+from keras_tabular.runs import comparison
+from keras_tabular.runs.comparison import PairedScore
 from tests.helpers import build_evaluation, build_schema, load_train_params
 
 # Tests of the gate: the verdict, the reasons and the warnings that follow from the scores.
@@ -237,7 +237,7 @@ def test_worse_than_last_compares_on_the_rows_of_both(
     ends: Any, status: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = {"loss": PairedScore(99, 0.5, difference(*ends))} if ends else {}
-    monkeypatch.setattr(paired, "paired_scores", lambda *_: scores)
+    monkeypatch.setattr(comparison, "paired_scores", lambda *_: scores)
     run, gate = make_run("test", 0.9), Gate(worse_than_last={"test.loss": 0.04})
     verdict = run_gate(run.evaluation, Gate())
     compared = compare_with_base(verdict, run, make_run("test", 0.5), gate)
@@ -262,7 +262,7 @@ def test_a_base_that_cannot_be_found_is_no_silent_pass(
     base: str, shallow: bool, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the first commit, there is nothing to compare with."""
-    monkeypatch.setattr(gate_module, "is_shallow", lambda: shallow)
+    monkeypatch.setattr(base_module, "is_shallow", lambda: shallow)
     gate = Gate(worse_than_last={"test.loss": 0.1}, base=base)
     (check,) = check_base(make_run("test", 0.5), None, gate)
     assert check.status == status
@@ -304,9 +304,9 @@ NETWORKS = {
 }
 
 
-def baseline_check(status: Any, baseline: str = "gradient_boosting") -> Check:
+def baseline_check(status: Any, baseline: str = "gradient_boosting") -> RuleResult:
     rule, reason = f"beat_baselines {baseline}", "a reason"
-    return Check(rule=rule, status=status, reason=reason, difference=NOT_SIGNIFICANT)
+    return RuleResult(rule=rule, status=status, reason=reason, difference=NOT_SIGNIFICANT)
 
 
 PASS = baseline_check("pass")
@@ -320,7 +320,7 @@ def scores_of(train_loss: float = 0.45, **content: Any) -> Evaluation:
 
 def advise(
     evaluation: Evaluation,
-    strongest: Check | None = PASS,
+    strongest: RuleResult | None = PASS,
     by: SplitRule = "random",
     task: str = "binary",
     **train: Any,

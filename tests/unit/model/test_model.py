@@ -20,18 +20,26 @@ import pytest
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
-from keras_tabular.model_file.metadata import METADATA, Intervals, ModelMetadata, training_rows
-from keras_tabular.model_file.saved_model import SavedModel, load_model, write_model
-from keras_tabular.networks.backend import keras
-from keras_tabular.prediction.drift import unknown_categories
-from keras_tabular.prediction.inputs import check_skipped_lines, open_rows, read_schema, row_columns
-from keras_tabular.prediction.predict import predict_rows
-from keras_tabular.prediction.predictor import Predictor
-from keras_tabular.prediction.writer import check_output, open_writer
+from keras_tabular.model.drift import unknown_categories
+from keras_tabular.model.files import (
+    check_output,
+    check_skipped_lines,
+    open_rows,
+    open_writer,
+    read_schema,
+    row_columns,
+)
+from keras_tabular.model.metadata import Intervals, ModelMetadata, training_rows
+from keras_tabular.model.predict import Predictor, predict_rows
+from keras_tabular.model.saved_model import load_saved_model
+from keras_tabular.network.backend import keras
+from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.table import csv
 from keras_tabular.table.cells import as_texts
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.source import read_rows
+from keras_tabular.training.ensemble import write_model
+from keras_tabular.training.record import METADATA
 from tests.helpers import build_schema, read_checked_rows
 
 # A model always gives the same file, which plain Keras can load; a broken file has one message.
@@ -52,12 +60,12 @@ def test_the_same_model_gives_the_same_file_and_plain_keras_loads_it(tmp_path: P
     path, plain = tmp_path / "m.keras", tmp_path / "plain.keras"
     plain_model = keras.models.load_model(path)  # it stays in memory, so that addresses differ
     assert save_model(tmp_path) == content
-    model = load_model(path, content)
+    model = load_saved_model(path, content)
     np.testing.assert_array_equal(model.network.get_weights()[0], plain_model.get_weights()[0])
     assert model.metadata == SAVED_METADATA
     assert len(pickle.dumps(model)) < len(content) + 1000  # Ray sends only the bytes of the file
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(plain)
-    assert load_model(plain, plain.read_bytes()).metadata == ModelMetadata()
+    assert load_saved_model(plain, plain.read_bytes()).metadata == ModelMetadata()
 
 
 def test_the_memory_of_a_model_that_has_predicted_is_freed() -> None:
@@ -65,7 +73,7 @@ def test_the_memory_of_a_model_that_has_predicted_is_freed() -> None:
     members = keras.layers.Dense(2, "sigmoid")(keras.layers.Reshape((1,))(column))
     mean = keras.layers.GlobalAveragePooling1D(name="a-mean")
     output = mean(keras.layers.Reshape((2, 1))(members))
-    model = SavedModel(keras.Model({"x": column}, output), SAVED_METADATA)
+    model = ExactModel(keras.Model({"x": column}, output))
     model.predict({"x": np.linspace(0, 1, 5)})
     networks = [ref(network) for network in (model.network, *model.plain.layers)]
     del model, column, members, mean, output
@@ -96,7 +104,7 @@ def test_a_broken_model_ends_in_one_message(tmp_path: Path, changed: str, conten
         for entry, text in (files | {changed: content}).items():
             file.writestr(entry, text)
     with pytest.raises(UserError, match=r"m\.keras: ") as error:
-        load_model(path, path.read_bytes())
+        load_saved_model(path, path.read_bytes())
     assert len(str(error.value)) < 1000
 
 
@@ -107,7 +115,7 @@ def test_the_code_in_a_model_does_not_run(tmp_path: Path, monkeypatch: pytest.Mo
     write_model(keras.Model(inputs, code(inputs)), path, ModelMetadata())
     trace.rmdir()
     with pytest.raises(UserError, match=r"m\.keras: Keras cannot load it in safe mode: "):
-        load_model(path, path.read_bytes())
+        load_saved_model(path, path.read_bytes())
     assert not trace.exists()
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from keras_tabular.experiments.comparison import ChangedValue
-from keras_tabular.report import column_pictures, formats, page
+from keras_tabular.report import formats, page, pictures
 from keras_tabular.report.pictures import Picture, draw_roc
 from keras_tabular.report.vega import Spec, svg
+from keras_tabular.runs.comparison import ChangedValue
 from tests.pages import Page
 
 HOSTILE = '<b>&"'
@@ -27,7 +27,7 @@ def test_names_in_the_data_stay_text() -> None:
     macros: Any = page.TEMPLATES.get_template("macros.html").module
     for html in (
         macros.table(["Column", HOSTILE], [[HOSTILE, HOSTILE]]),
-        svg(draw(column_pictures.importance_picture, HOSTILE, **importance), "a"),
+        svg(draw(pictures.importance_picture, HOSTILE, **importance), "a"),
         page.render_markdown(f"{HOSTILE} <script>alert(1)</script> ![]({HOSTILE})"),
     ):
         parsed = Page(str(html))
@@ -71,7 +71,7 @@ def test_formats_of_numbers_scores_and_parameters() -> None:
 def test_years_on_an_axis_have_no_comma() -> None:
     effect = {"kind": "integer", "column": "Year", "values": [1990.0, 2000.0, 2020.0]}
     effect |= {key: [0.1, 0.2, 0.3] for key in ("effect", "low", "high")}
-    picture = svg(column_pictures.draw_effect(effect, (0, 1)), "a")
+    picture = svg(pictures.draw_effect(effect, (0, 1)), "a")
     assert ">2000<" in picture
     assert ">2,000<" not in picture
 

@@ -16,14 +16,13 @@ from keras_tabular.config.sections import Gate, ResolvedTrain, Search
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import write_json, write_points
 from keras_tabular.evaluation.plot_data import MAX_KEPT_ROWS, kept_test_rows
-from keras_tabular.experiments.comparison import Comparison, compare_scores
-from keras_tabular.experiments.gate import check_base
-from keras_tabular.experiments.paired import paired_scores, read_test_rows
-from keras_tabular.experiments.run import METRICS, WORKSPACE, Run, content_at, last_run
+from keras_tabular.evaluation.records import Difference, compare_scores
+from keras_tabular.evaluation.scores import Predictions, score
+from keras_tabular.gate.base import check_base
 from keras_tabular.report.formats import format_difference
-from keras_tabular.scoring.evaluation import Difference
-from keras_tabular.scoring.scores import Predictions, score
-from keras_tabular.search import study as search_study
+from keras_tabular.runs import search as search_study
+from keras_tabular.runs.comparison import Comparison, paired_scores, read_test_rows
+from keras_tabular.runs.run import METRICS, WORKSPACE, Run, content_at, last_run
 from tests.commands import check_output
 from tests.helpers import BINARY, REGRESSION, build_evaluation, build_schema, load_train_params
 from tests.projects import commit_all

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 
 from keras_tabular.config.sections import Validate
-from keras_tabular.prediction.predictor import Predictions
-from keras_tabular.serving import answer_log
-from keras_tabular.serving.answer_log import AnswerLog
-from keras_tabular.serving.batcher import Batcher
-from keras_tabular.serving.rows import check_json_rows, request_schema
+from keras_tabular.model.predict import PredictedColumns
+from keras_tabular.serve import measures
+from keras_tabular.serve.app import Batcher
+from keras_tabular.serve.measures import AnswerLog
+from keras_tabular.serve.rows import check_json_rows, request_schema
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.rows import Failure
 from tests.helpers import build_schema
@@ -73,14 +73,14 @@ def predict_together(*requests: list[int]) -> tuple[list[Any], list[list[int]]]:
     """
     batches = []
 
-    def predict(rows: pa.Table) -> Predictions:
+    def predict(rows: pa.Table) -> PredictedColumns:
         values = rows["x"].to_pylist()
         batches.append(values)
         if min(values) < 0:
             raise ValueError("below 0")
         zeros = [row for row, value in enumerate(values) if value == 0]
         failures = [Failure(row, "predicted", "finite", "", "") for row in zeros]
-        return Predictions({"predicted": rows["x"]}, failures)
+        return PredictedColumns({"predicted": rows["x"]}, failures)
 
     async def request(batcher: Batcher, values: list[int]) -> Any:
         try:
@@ -151,8 +151,8 @@ def test_a_row_keeps_its_digits_and_a_broken_line_stays_alone(tmp_path: Path) ->
 def test_a_limited_number_of_rows_waits_for_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(answer_log, "MAX_SECONDS", 0.1)
-    monkeypatch.setattr(answer_log, "MAX_WAITING_ROWS", 4)
+    monkeypatch.setattr(measures, "MAX_SECONDS", 0.1)
+    monkeypatch.setattr(measures, "MAX_WAITING_ROWS", 4)
 
     async def write() -> None:
         log = AnswerLog(tmp_path, MODEL)

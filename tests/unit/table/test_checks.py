@@ -11,10 +11,17 @@ import pytest
 
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
-from keras_tabular.table.checks import Check, RowCheck, check_table, describe_failures
-from keras_tabular.table.leaks import sample_rows, shares_explained
+from keras_tabular.table.checks import (
+    Check,
+    RowCheck,
+    build_report,
+    check_table,
+    describe_failures,
+    sample_rows,
+    shares_explained,
+)
 from keras_tabular.table.parquet import part_paths, write_part
-from keras_tabular.table.validation import build_report, set_aside
+from keras_tabular.table.rows import set_aside
 from tests.helpers import build_arrow_schema, build_schema
 
 # Rows that fail a check are counted, described and treated as the policy says.

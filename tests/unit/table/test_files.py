@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from keras_tabular.config.schema import Dialect, Kind, Schema
 from keras_tabular.core.errors import UserError
-from keras_tabular.prediction.inputs import row_columns
-from keras_tabular.schema_inference.schema import infer_schema
+from keras_tabular.infer.schema import propose_schema
+from keras_tabular.model.files import row_columns
 from keras_tabular.table import csv as csv_files
 from keras_tabular.table.csv import read_records
 from keras_tabular.table.source import read_rows, row_locator, source_files
@@ -40,7 +40,7 @@ HEADER = "a,b,c,y\n"
 
 
 def infer_and_load(source: Path) -> Schema:
-    return Schema.model_validate(yaml.safe_load(infer_schema(source, "y", 1000).text))
+    return Schema.model_validate(yaml.safe_load(propose_schema(source, "y", 1000).text))
 
 
 def write_and_read(path: Path, text: str | bytes, schema: Schema = SCHEMA) -> pa.Table:
@@ -104,7 +104,7 @@ def test_a_mistake_is_named_with_its_line(text: str | bytes, message: str, tmp_p
 )
 def test_a_file_that_is_not_a_csv_is_an_error(tmp_path: Path, text: str, message: str) -> None:
     file, schema = tmp_path / "t.csv", build_schema("binary", x={"kind": "category"})
-    for read in (lambda: write_and_read(file, text, schema), lambda: infer_schema(file, "y", 9)):
+    for read in (lambda: write_and_read(file, text, schema), lambda: propose_schema(file, "y", 9)):
         with pytest.raises(UserError, match=rf"t\.csv{message}"):
             read()
 
@@ -124,7 +124,7 @@ def test_a_line_that_would_fill_the_memory_is_an_error(
     file = tmp_path / name
     file.write_bytes(compress(f"{start}{text}\n".encode(), file.suffix))
     with pytest.raises(UserError, match=f"{name}, line 2: expected {problem}"):
-        infer_schema(file, "y", 1000)
+        propose_schema(file, "y", 1000)
 
 
 CSV_ROWS, JSON_ROWS = HEADER + ROW * 100_000, '{"a": 1, "b": 1, "c": "x", "y": 1}\n' * 5_000
@@ -304,7 +304,7 @@ def test_a_sheet_is_chosen_and_a_title_is_skipped(tmp_path: Path) -> None:
     for n in range(40):
         rows.append([n / 4, n, "yes" if n % 3 else "no"])
     file = write_xlsx(tmp_path / "t.xlsx", cover=[["A report"]], data=rows, old=rows[1:])
-    text = infer_schema(file, "y", 1000).text
+    text = propose_schema(file, "y", 1000).text
     assert "skip_lines: [1] # Not rows: line 1 ('Sales', a title)" in text
     assert "sheet: data # Is this the right sheet? There are data, old, cover." in text
     schema = Schema.model_validate(yaml.safe_load(text))
@@ -336,7 +336,7 @@ def test_a_cell_without_a_column_name_is_asked_about(tmp_path: Path) -> None:
     rows: list[list[Any]] = [[n / 4, "yes" if n % 3 else "no"] for n in range(40)]
     rows[7].append("more")
     file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], *rows])
-    assert "skip_lines: [9] # Not rows: line 9" in infer_schema(file, "y", 1000).text
+    assert "skip_lines: [9] # Not rows: line 9" in propose_schema(file, "y", 1000).text
 
 
 def test_numbers_get_the_decimal_mark_of_the_texts_in_their_column(tmp_path: Path) -> None:
@@ -364,7 +364,7 @@ def test_a_spreadsheet_that_would_fill_the_memory_is_an_error(tmp_path: Path) ->
         archive.getinfo("xl/worksheets/1.xml").file_size = 2**31
         archive.writestr("changed", "")
     with pytest.raises(UserError, match=r"t\.xlsx: is unpacked to 2,147,48\d,\d{3} bytes"):
-        infer_schema(file, "y", 1000)
+        propose_schema(file, "y", 1000)
 
 
 # Columns of a Parquet file are read as their declared kind, or refused.
@@ -429,7 +429,7 @@ def test_a_column_may_have_another_type_in_each_file_if_a_kind_can_hold_both(
         pq.write_table(pa.table({"x": column, "w": [1, 2, 3], "y": [0, 1, 1]}), file)
     if kind is None:
         with pytest.raises(UserError, match=rf"2\.parquet, column x: {value}"):
-            infer_schema(tmp_path, "y", 9)
+            propose_schema(tmp_path, "y", 9)
         return
     schema = infer_and_load(tmp_path)
     assert schema.columns["x"].kind == kind

@@ -18,17 +18,15 @@ import yaml
 from keras_tabular.config import sections
 from keras_tabular.config.sections import ResolvedTrain
 from keras_tabular.core.errors import UserError
-from keras_tabular.networks.backend import tf
-from keras_tabular.preprocessing.features import ColumnSample
+from keras_tabular.network.backend import tf
+from keras_tabular.network.features import ColumnSample
 from keras_tabular.table.parquet import FOLD_KEY, write_part
 from keras_tabular.training import checkpoint
-from keras_tabular.training.architecture import Architecture
+from keras_tabular.training.architecture import Architecture, build_optimizer, learnt_weights
 from keras_tabular.training.dataset import Labels, Rows, class_weights
 from keras_tabular.training.ensemble import select_weights
-from keras_tabular.training.fit import finished_architectures, has_improved
 from keras_tabular.training.folds import deal_rows, draw_folds, possible_folds
-from keras_tabular.training.forward_chaining import predict_later_blocks
-from keras_tabular.training.optimizer import build_optimizer, learnt_weights
+from keras_tabular.training.rounds import finished_architectures, has_improved, predict_later_blocks
 from keras_tabular.training.setup import Setup
 from keras_tabular.training.trainer import Trainer
 from network import build

@@ -14,16 +14,16 @@ from sklearn.metrics import log_loss
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.cluster import WORKERS
 from keras_tabular.core.errors import UserError
-from keras_tabular.model_file import saved_model
-from keras_tabular.model_file.metadata import ModelMetadata
-from keras_tabular.model_file.saved_model import SavedModel
-from keras_tabular.networks.backend import keras
+from keras_tabular.model import saved_model
+from keras_tabular.model.metadata import ModelMetadata
+from keras_tabular.network.backend import keras
+from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import write_part
 from keras_tabular.training import ensemble
 from keras_tabular.training.architecture import Build
 from keras_tabular.training.checkpoint import Checkpoints, Snapshot
-from keras_tabular.training.fit import fit
+from keras_tabular.training.rounds import fit
 from keras_tabular.training.setup import Setup
 from network import build
 from tests.documentation import PAGES
@@ -255,7 +255,7 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_its_members(
         random_weights = [rng.normal(size=shape) / 2 for shape in shapes]
         snapshots.append(Snapshot(name, fold, fold, random_weights))
     weights, path = {"realmlp": 0.25, "plain": 0.75}, tmp_path / "m.keras"
-    saved_model.write_model(ensemble.assemble(setup, snapshots, weights), path, ModelMetadata())
+    ensemble.write_model(ensemble.assemble(setup, snapshots, weights), path, ModelMetadata())
     weighted = [weights[s.architecture] / 2 * predict_layer_by_layer(setup, s) for s in snapshots]
     expected = setup.in_units(np.sum(weighted, axis=0))
     large = np.array([[1e30, -1e30, 0.0, 1e30], [1e30, -1e30, 0.0, -1e30]])
@@ -263,7 +263,7 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_its_members(
     unseen["town"] = np.array(["t1", "", "nowhere", "t2"], object)
     seen = feature_arrays(table, schema)
     rows = {name: np.concatenate([seen[name], unseen[name]]) for name in seen}
-    predictions = saved_model.load_model(path, path.read_bytes()).predict(rows)
+    predictions = saved_model.load_saved_model(path, path.read_bytes()).predict(rows)
     by_keras = keras.models.load_model(path, safe_mode=True).predict(rows, verbose=0)
     atol = 1e-6 * setup.preprocessor.statistics.target.scale
     np.testing.assert_allclose(predictions[:-4], expected, rtol=0, atol=atol)
@@ -320,9 +320,9 @@ def test_the_networks_of_the_page_about_own_parts_work(
         if code == NORMALISED:
             assert (snapshot.weights[5] != 1).all()  # the moving variance
     weighted_ensemble = ensemble.weigh_snapshots(setup, snapshots)
-    assert ensemble.build_metadata(setup, snapshots, weighted_ensemble).repeats == repeats
+    assert ensemble.build_record(setup, snapshots, weighted_ensemble).repeats == repeats
     expected = np.mean([predict_layer_by_layer(setup, s) for s in snapshots], axis=0)
-    model = SavedModel(ensemble.assemble(setup, snapshots, {"plain": 1.0}), ModelMetadata())
+    model = ExactModel(ensemble.assemble(setup, snapshots, {"plain": 1.0}))
     predictions = model.predict(feature_arrays(table, SCHEMA))
     np.testing.assert_allclose(predictions, expected, atol=1e-6)
 

@@ -1,0 +1,27 @@
+"""Check the scores against the rules of the gate, and compare them with those of another run."""
+
+import sys
+from argparse import ArgumentParser
+
+from keras_tabular.config.params import load_params
+from keras_tabular.config.schema import load_schema
+from keras_tabular.gate.base import compare_with_base
+from keras_tabular.gate.rules import evaluate_gate
+from keras_tabular.runs.run import WORKSPACE, Run, base_run
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("base", nargs="?", help="the revision to compare with; else gate.base")
+    add("--fail-on", choices=("fail", "undecided"), default="fail", help="exit with 1 then")
+    args = parser.parse_args()
+    schema = load_schema()
+    params = load_params("gate", "split", "train", schema=schema)
+    run = Run(WORKSPACE)
+    base = Run(args.base) if args.base else base_run(run, params.gate.base)
+    verdict = evaluate_gate(run.require_evaluation(), params, schema, run.networks)
+    verdict = compare_with_base(verdict, run, base, params.gate)
+    print(*verdict.lines(), sep="\n")
+    if verdict.status in ("fail", args.fail_on):
+        sys.exit(1)

@@ -1,0 +1,139 @@
+"""Names of metrics, baselines and row sets, the same in parameters, files and reports."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from keras_tabular.config.task import CostMatrix
+from keras_tabular.core.errors import UserError
+
+
+class Metric(NamedTuple):
+    """How a metric is called, and what its scores are.
+
+    Attributes:
+        is_share: Whether it is from 0 to 1, and a class with few rows may decide it.
+    """
+
+    label: str
+    greater_is_better: bool = True
+    is_share: bool = False
+
+
+COST = "cost"  # key of the mean cost of the predicted classes, see `evaluate.threshold`
+# All metrics, in the order in which they are shown.
+METRICS = {
+    "accuracy": Metric("Accuracy"),
+    "balanced_accuracy": Metric("Balanced accuracy", is_share=True),
+    "roc_auc": Metric("ROC AUC", is_share=True),
+    "average_precision": Metric("Average precision", is_share=True),
+    "precision": Metric("Precision", is_share=True),
+    "recall": Metric("Recall", is_share=True),
+    "f1": Metric("F1", is_share=True),
+    "brier": Metric("Brier score", greater_is_better=False),
+    "mae": Metric("Mean absolute error", greater_is_better=False),
+    "rmse": Metric("Root mean squared error", greater_is_better=False),
+    "r2": Metric("R²"),
+    "mape": Metric("Mean absolute percentage error", greater_is_better=False),
+    "rmsle": Metric("Root mean squared log error", greater_is_better=False),
+    "loss": Metric("Loss", greater_is_better=False),
+    COST: Metric("Cost per row", greater_is_better=False),
+}
+# How a metric is averaged over classes, by the prefix of its key.
+AVERAGES = {"macro": "each class alike", "weighted": "each row alike"}
+# Every key that a score may have, in the order in which scores are shown.
+METRIC_KEYS = (*METRICS, *(f"{average}.{name}" for average in AVERAGES for name in METRICS))
+CUSTOM = "custom."  # prefix of the keys of metrics that a project adds in custom.py
+
+
+class CustomMetric(NamedTuple):
+    """A metric that a project adds in `custom.py`.
+
+    Attributes:
+        name: Name of the metric; the key of its score is `custom.` and the name.
+        compute: Takes `Predictions` for some rows and returns their score, in which each row should
+            count by its weight. NaN means that the score is undefined.
+        greater_is_better: Whether a greater score is better.
+    """
+
+    name: str
+    compute: Callable[[Any], float]
+    greater_is_better: bool
+
+
+def check_custom_metrics(metrics: Sequence[CustomMetric], deciding: str) -> None:
+    """Check the names of the metrics that a project adds.
+
+    Args:
+        deciding: The value of `evaluate.metric` or `search.score`, which may be one of them.
+
+    Raises:
+        UserError: A name cannot be a key of the metrics files, two metrics have the same name, or
+            the one that decides is missing.
+    """
+    where, names = "custom.py: METRICS", [metric.name for metric in metrics]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z]\w*", name) or name.endswith(("_low", "_high")):
+            allowed = "a name of letters, digits and underscores that does not end in _low or _high"
+            raise UserError(f"{where}: expected {allowed}, got {name!r}")
+        if names.count(name) > 1:
+            raise UserError(f"{where}: Two metrics are called {name}. Rename one of them.")
+    if deciding.startswith(CUSTOM) and deciding.removeprefix(CUSTOM) not in names:
+        problem = f"expected a metric of custom.py: METRICS, which has {names}, got {deciding}"
+        raise UserError(f"evaluate.metric or search.score in params.yaml: {problem}")
+
+
+BASELINES = {
+    "majority": "majority class",
+    "logistic_regression": "logistic regression",
+    "mean": "the best constant",  # the mean, or for absolute errors the median
+    "ridge": "ridge regression",
+    "gradient_boosting": "gradient boosting",
+}
+# What the constant baselines do.
+CONSTANTS = {
+    "majority": "always predicting the most frequent class",
+    "mean": "always predicting the best constant",
+}
+# The sets of rows that are scored, by their key in the metrics files.
+ROW_SETS = {
+    "test": "Test rows",
+    "cross_validation": "Cross-validation",
+    "forward_chaining": "Later rows, by models of earlier ones",
+    "validation": "Validation rows",
+    "train": "Training rows",
+}
+
+
+def deciding_metric(choice: str, loss: str, costs: CostMatrix | None) -> str:
+    """Return the key of the metric that decides all comparisons.
+
+    Args:
+        choice: The value of `evaluate.metric`. With `auto`, the cost decides if there are costs,
+            and otherwise the loss that was minimised.
+        loss: The value of `train.loss`.
+        costs: The costs by which classes are predicted, if there are any.
+    """
+    if choice != "auto":
+        return choice
+    return COST if costs else "mae" if loss == "mean_absolute_error" else "loss"
+
+
+def metric(key: str) -> Metric:
+    """Return the metric of a dotted key such as `test.macro.f1`.
+
+    Raises:
+        KeyError: The last part of the key is not the name of a metric.
+    """
+    return METRICS[key.rpartition(".")[2]]
+
+
+def metrics_by_key(custom_metrics: Mapping[str, bool]) -> dict[str, Metric]:
+    """Return the metric of each key, in the order in which metrics are shown.
+
+    Args:
+        custom_metrics: Whether a greater score is better, by the name of each metric that the
+            project adds.
+    """
+    custom = {CUSTOM + name: Metric(name, greater) for name, greater in custom_metrics.items()}
+    return {key: metric(key) for key in METRIC_KEYS} | custom

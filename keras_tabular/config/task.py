@@ -1,0 +1,306 @@
+"""The tasks: two classes, several classes, and regression, with all that depends on the task alone.
+
+Nowhere else is the name of a task compared.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+TaskName = Literal["binary", "multiclass", "regression"]
+Label = bool | int | float | str
+CostMatrix = tuple[tuple[float, ...], ...]  # cost of each predicted class, by actual class
+# What turns probabilities into classes. Of two classes, the lowest probability that counts as
+# positive: one for all rows, or one for each, shape (rows,). Of several classes, their costs, or a
+# number, with which the most probable class is predicted.
+Threshold = float | np.ndarray | CostMatrix
+MIN_PROBABILITY = 1e-7  # to which probabilities are clipped in a loss, as in Keras
+# A class with a smaller share of the rows is rare. With more than five classes, the limit is half
+# the share that each class has in a balanced table.
+MAX_RARE_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model predicts for each row.
+
+    The methods of this class are those of classes; `Regression` replaces them.
+
+    Attributes:
+        classes: The classes in the order of their codes, the positive one last; empty for a
+            regression.
+        label: How the report calls the task.
+        target_kinds: Kinds that the target column may have.
+        losses: Names of the losses of Keras that can be minimised, the default first.
+        learning_rate: The default of tables that are not small.
+        output_activation, output_name: Activation and name of the output layer.
+        training_metric: The metric that Keras reports in training.
+        metrics: Keys of the scores.
+        main_metric: The primary metric, unless a class is rare; see `primary_metrics`.
+        second_metric: The metric that a summary shows after the main one.
+        rare_metrics: The primary metrics if a class is rare.
+        loss_label: Name of the loss that is reported.
+        leak_metric: The metric that shows a leak if it is not the primary one.
+        baselines: Names of the baselines in the metrics files, by their complexity.
+        has_threshold: Whether a threshold decides which class is predicted.
+    """
+
+    classes: tuple[Label, ...] = ()
+
+    name: ClassVar[TaskName]
+    label: ClassVar[str]
+    target_kinds: ClassVar[tuple[str, ...]] = ("integer", "boolean", "category")
+    losses: ClassVar[tuple[str, ...]]
+    learning_rate: ClassVar[float] = 0.02
+    output_activation: ClassVar[str]
+    output_name: ClassVar[str]
+    training_metric: ClassVar[str] = "accuracy"
+    metrics: ClassVar[tuple[str, ...]]
+    loss_label: ClassVar[str] = "Log loss"
+    main_metric: ClassVar[str] = "accuracy"
+    second_metric: ClassVar[str]
+    rare_metrics: ClassVar[tuple[str, ...]] = ()
+    leak_metric: ClassVar[str | None] = None
+    baselines: ClassVar[Mapping[str, str]] = {
+        "constant": "majority",
+        "linear": "logistic_regression",
+        "boosted": "gradient_boosting",
+    }
+    has_threshold: ClassVar[bool] = False
+
+    @property
+    def output_classes(self) -> tuple[int, ...]:
+        """The code of the class whose probability each output of the model is."""
+        return tuple(range(len(self.classes)))
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of outputs of the model for a row."""
+        return len(self.output_classes)
+
+    @property
+    def output_layer(self) -> tuple[int, str, str]:
+        """The units, the activation and the name of the output layer."""
+        return self.n_outputs, self.output_activation, self.output_name
+
+    @classmethod
+    def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
+        """Build the task from the values of the target column, and the positive one of two."""
+        return cls(tuple(values))
+
+    @classmethod
+    def explain_classes(cls, classes: Sequence[Label]) -> str:
+        """Return how many different classes are expected; empty if these are as many."""
+        return "three or more" if len({*classes}) < max(3, len(classes)) else ""
+
+    def primary_metrics(self, rows: Sequence[float]) -> tuple[str, ...]:
+        """Return the keys of the metrics by which a model is compared with its baselines.
+
+        This is the main metric. If a class is rare, accuracy hardly depends on it, and the primary
+        metrics are those that judge the ranking of the rows.
+
+        Args:
+            rows: Number of rows of each class; empty for a regression.
+        """
+        is_rare = rows and min(rows) < min(MAX_RARE_SHARE, 0.5 / len(rows)) * sum(rows)
+        return self.rare_metrics if is_rare else (self.main_metric,)
+
+    def encode(self, target: "pa.ChunkedArray") -> "pa.ChunkedArray":
+        """Return the codes of classes, or the values; null where a value is no class."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        return pc.index_in(target, value_set=pa.array(self.classes, target.type))
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        """Return the class of each row, by which draws are stratified, shape (rows,)."""
+        return y
+
+    def indicators(self, y: np.ndarray) -> np.ndarray:
+        """Return what the outputs of the model should be: float64, shape (rows, outputs).
+
+        Args:
+            y: Codes of classes, or values, shape (rows, 1).
+        """
+        return (y == np.array(self.output_classes)).astype(np.float64)
+
+    def probabilities(self, y_pred: np.ndarray) -> np.ndarray:
+        """Return the probability of each class: float64, shape (rows, classes)."""
+        return y_pred.astype(np.float64)
+
+    def predicted_classes(self, y_pred: np.ndarray, threshold: Threshold) -> np.ndarray:
+        """Return the code of the predicted class of each row: int64, shape (rows,).
+
+        With costs, this is the class with the lowest expected cost.
+
+        Args:
+            y_pred: Predictions, shape (rows, outputs).
+            threshold: See `Threshold`.
+        """
+        if not isinstance(threshold, tuple):
+            return y_pred.argmax(axis=1)
+        # A product of matrices would not add in the same order on every CPU.
+        by_class, costs = y_pred.astype(np.float64).T, np.array(threshold)
+        expected = [sum(by_class * column[:, None]) for column in costs.T]
+        return np.argmin(expected, axis=0)
+
+    def row_losses(self, y: np.ndarray, y_pred: np.ndarray, loss: str = "auto") -> np.ndarray:
+        """Compute the loss of each row: the cross-entropy, or the squared or absolute error.
+
+        Args:
+            y: Codes of classes, or values, shape (rows,).
+            y_pred: Predictions, shape (rows, outputs).
+            loss: Value of `train.loss`. With mean_absolute_error, the errors are absolute.
+
+        Returns:
+            Float64, shape (rows,).
+        """
+        clipped = np.clip(self.probabilities(y_pred), MIN_PROBABILITY, 1)
+        return -np.log(clipped[np.arange(len(y)), y.astype(int)] / clipped.sum(axis=1))
+
+    def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: Threshold) -> np.ndarray:
+        """Return the values whose mean is the main metric: float64, shape (rows,).
+
+        A row has 1 if its class is predicted correctly, and 0 if not. For a regression, it is the
+        absolute error.
+        """
+        return (self.predicted_classes(y_pred, threshold) == y).astype(np.float64)
+
+    def prediction_columns(
+        self, y_pred: np.ndarray, threshold: Threshold, ends: np.ndarray | None = None
+    ) -> dict[str, "pa.Array"]:
+        """Build the columns of predictions by name.
+
+        For classes, these are `predicted` and `probability_CLASS` for each output; for a
+        regression, `predicted`, and `low` and `high` if there are intervals.
+
+        Args:
+            y_pred: Predictions, float32, shape (rows, outputs).
+            threshold: See `Threshold`.
+            ends: Ends of the prediction interval of each row, float32, shape (rows, 2).
+        """
+        import pyarrow as pa
+
+        classes = pa.array(self.classes)
+        names = classes.cast(pa.string()).take(pa.array(self.output_classes)).to_pylist()
+        return {
+            "predicted": classes.take(pa.array(self.predicted_classes(y_pred, threshold))),
+            **{f"probability_{name}": pa.array(y_pred[:, i]) for i, name in enumerate(names)},
+        }
+
+
+class Binary(Task):
+    """Two classes; the model predicts the probability of the positive one."""
+
+    name = "binary"
+    label = "Two classes"
+    losses = ("binary_crossentropy", "binary_focal_crossentropy", "mean_squared_error")
+    output_activation, output_name = "sigmoid", "output-probability"
+    metrics = (
+        *("accuracy", "average_precision", "balanced_accuracy", "brier", "f1", "loss", "precision"),
+        *("recall", "roc_auc"),
+    )
+    second_metric = "roc_auc"
+    rare_metrics = ("roc_auc", "average_precision")
+    has_threshold = True
+
+    @classmethod
+    def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
+        return cls(tuple(sorted(values, key=lambda value: value == positive)))
+
+    @classmethod
+    def explain_classes(cls, classes: Sequence[Label]) -> str:
+        return "two" if len(classes) != 2 or len({*classes}) < 2 else ""
+
+    @property
+    def output_classes(self) -> tuple[int, ...]:
+        return (1,)
+
+    def probabilities(self, y_pred: np.ndarray) -> np.ndarray:
+        y_pred = y_pred.astype(np.float64)
+        return np.column_stack([1 - y_pred, y_pred])
+
+    def predicted_classes(self, y_pred: np.ndarray, threshold: Threshold) -> np.ndarray:
+        return (y_pred[:, 0] >= np.asarray(threshold)).astype(np.int64)
+
+
+class Multiclass(Task):
+    """Three or more classes; the model predicts the probability of each."""
+
+    name = "multiclass"
+    label = "Several classes"
+    losses = ("sparse_categorical_crossentropy",)
+    output_activation, output_name = "softmax", "output-probabilities"
+    metrics = (
+        *("accuracy", "balanced_accuracy", "loss", "macro.average_precision", "macro.f1"),
+        *("macro.precision", "macro.recall", "macro.roc_auc"),
+        *("weighted.f1", "weighted.precision", "weighted.recall"),
+    )
+    second_metric = "macro.roc_auc"
+    rare_metrics = ("macro.roc_auc", "macro.average_precision")
+
+
+class Regression(Task):
+    """A number; the networks learn it standardised."""
+
+    name = "regression"
+    label = "Regression"
+    loss_label = "Mean squared error"
+    target_kinds = ("real", "integer")
+    losses = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh")
+    learning_rate = 0.04
+    output_activation, output_name = "linear", "output-standardised"
+    training_metric = "mean_absolute_error"
+    metrics = ("loss", "mae", "mape", "r2", "rmse", "rmsle")
+    main_metric, second_metric, leak_metric = "mae", "r2", "r2"
+    baselines: ClassVar[Mapping[str, str]] = {
+        "constant": "mean",
+        "linear": "ridge",
+        "boosted": "gradient_boosting",
+    }
+
+    @classmethod
+    def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
+        return cls()
+
+    @classmethod
+    def explain_classes(cls, classes: Sequence[Label]) -> str:
+        return ""
+
+    @property
+    def n_outputs(self) -> int:
+        return 1
+
+    def encode(self, target: "pa.ChunkedArray") -> "pa.ChunkedArray":
+        return target
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        return np.zeros(len(y))
+
+    def indicators(self, y: np.ndarray) -> np.ndarray:
+        return y
+
+    def row_losses(self, y: np.ndarray, y_pred: np.ndarray, loss: str = "auto") -> np.ndarray:
+        errors = y_pred[:, 0].astype(np.float64) - y
+        return np.abs(errors) if loss == "mean_absolute_error" else np.square(errors)
+
+    def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: Threshold) -> np.ndarray:
+        return np.abs(y - y_pred[:, 0])
+
+    def prediction_columns(
+        self, y_pred: np.ndarray, threshold: Threshold, ends: np.ndarray | None = None
+    ) -> dict[str, "pa.Array"]:
+        import pyarrow as pa
+
+        columns = [y_pred] if ends is None else [y_pred, ends]
+        names = ("predicted", "low", "high")
+        return dict(zip(names, map(pa.array, np.hstack(columns).T), strict=False))
+
+
+TASKS: dict[TaskName, type[Task]] = {task.name: task for task in (Binary, Multiclass, Regression)}

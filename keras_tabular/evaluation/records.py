@@ -1,0 +1,357 @@
+"""Scores as records, their comparison, and the files that contain them."""
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import Field, ValidationError
+
+from keras_tabular.config.metrics import AVERAGES, CUSTOM, Metric, metrics_by_key
+from keras_tabular.config.task import CostMatrix, Task
+from keras_tabular.config.typed_yaml import Section, nest
+from keras_tabular.core.errors import UserError
+from keras_tabular.core.files import write_json
+
+MAX_DIGITS = 15  # significant digits of a float
+UNDEFINED = "–"
+
+
+def format_number(value: float | None, *compared_with: float | None) -> str:
+    """Format a number with three significant digits, or with more to tell it apart from others.
+
+    A number below 1 is never shown as 1, and an undefined number is "–".
+    """
+    if value is None:
+        return UNDEFINED
+    different = {other for other in compared_with if other not in (None, value)}
+    if value < 1:
+        different.add(1.0)
+    for digits in range(3, MAX_DIGITS):
+        text = _with_digits(value, digits)
+        if text not in {_with_digits(other, digits) for other in different}:
+            return text
+    return _with_digits(value, MAX_DIGITS)
+
+
+def _with_digits(value: float, digits: int) -> str:
+    """Format a number with significant digits; those before the point are always shown."""
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])
+    if exponent >= MAX_DIGITS:
+        return f"{value:.{digits}g}"
+    decimals = max(digits - 1 - exponent, 0)
+    return f"{round(value, decimals) + 0.0:,.{decimals}f}"  # + 0.0 turns -0.0 into 0.0
+
+
+MODEL = "model"  # next to the names of the baselines
+TEST_FILE, SLICE = "tests.", "slices."  # how some row sets begin
+EXPLANATION_LOG = Path("evaluate.log")  # has the tracebacks of `failed_explanations`
+Interval = tuple[float, float]
+
+
+class Difference(Section):
+    """The difference between two scores of the same rows, with its 95% confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def within_chance(self) -> bool:
+        """Whether the interval contains 0."""
+        return self.low <= 0 <= self.high
+
+    def as_loss(self, *, greater_is_better: bool) -> "Difference":
+        """Return the difference with the sign by which more is worse."""
+        if not greater_is_better:
+            return self
+        return Difference(value=-self.value, low=-self.high, high=-self.low)
+
+
+class Score(Section):
+    """One score of the model, or of a baseline, for a set of rows. Undefined scores have none.
+
+    Attributes:
+        row_set: A key of `metrics.ROW_SETS`; `tests.` and the name of an additional test file
+            without its ending; or `slices.` and the name of a declared slice.
+        model: `MODEL`, or the name of a baseline.
+        metric: Key of the metric, such as `accuracy`, `macro.roc_auc` or `custom.` and a name.
+        rows: Number of rows.
+        interval: The ends of the 95% confidence interval, if there is one.
+        difference: The score of the model minus that of this baseline.
+    """
+
+    row_set: str
+    model: str
+    metric: str
+    value: float
+    rows: int
+    interval: Interval | None = None
+    difference: Difference | None = None
+
+    @property
+    def key(self) -> str:
+        """Row set and metric, joined by a dot as in params.yaml.
+
+        That of a baseline begins with `baseline.` and its name, and leaves out `test.`.
+        """
+        key, is_model = f"{self.row_set}.{self.metric}", self.model == MODEL
+        return key if is_model else f"baseline.{self.model}.{key.removeprefix('test.')}"
+
+
+class IntervalCoverage(Section):
+    """Coverage of the prediction intervals on the test rows.
+
+    Attributes:
+        nominal: Share of the values that the intervals should contain.
+        coverage: Share of the values that they do contain.
+        low, high: The 95% interval of `coverage`.
+        mean_width: Mean width of the intervals, in units of the target.
+    """
+
+    nominal: float
+    coverage: float
+    low: float
+    high: float
+    mean_width: float
+
+
+class EqualRows(Section):
+    """Rows that are equal to a row from which their prediction was learnt.
+
+    Attributes:
+        equal: Number of rows that are equal in all columns that the model reads.
+        equal_with_target: Number of rows that are also equal in the target.
+        without: Scores of the rows without these, by metric.
+    """
+
+    equal: int
+    equal_with_target: int
+    without: dict[str, float]
+
+
+class Evaluation(Section):
+    """The result of an evaluation of a model.
+
+    Attributes:
+        primary_metrics: Keys of the metrics by which the model is compared with its baselines. The
+            first one decides.
+        costs: The costs by which classes are predicted, if there are any.
+        constant_costs: Mean cost of the test rows if the same class is always predicted, by words
+            such as "always 1".
+        scores: All defined scores. Some of them are of the test rows.
+        training_rows: Number of rows that the model was trained on, by additional test file.
+        threshold: The lowest probability that counts as positive; None unless there are two
+            classes.
+        baseline_thresholds: The thresholds of the baselines, by name.
+        reaches_rule: Whether the threshold reaches the recall or precision of its rule.
+        predicted_positives: If a rule has chosen the threshold, the number of independent rows that
+            are predicted as positive, by row set.
+        interval_coverage: Coverage of the prediction intervals, if the model has any.
+        equal_rows: Rows that are equal to rows of the training, by row set.
+        outside_training: Share of the test rows outside the training values, by column.
+        training_deviation: Standard deviation of the scores of the test rows between trainings
+            that differ in their seed, by metric; empty if the model has a single network.
+        classes_not_found: Classes with a recall of 0 on the test rows.
+        failed_explanations: Error of each explanation that could not be computed, by its name.
+        custom_metrics: Whether greater is better, by the name of each metric of the project.
+        version: Version of the pipeline that trained the model.
+        repeats: On which machines a training has the same result.
+    """
+
+    primary_metrics: tuple[str, ...] = Field(min_length=1)
+    scores: tuple[Score, ...]
+    costs: CostMatrix | None = None
+    constant_costs: dict[str, float] = Field(default_factory=dict)
+    training_rows: dict[str, int] = Field(default_factory=dict)
+    threshold: float | None = None
+    baseline_thresholds: dict[str, float] = Field(default_factory=dict)
+    reaches_rule: bool = True
+    predicted_positives: dict[str, float] = Field(default_factory=dict)
+    interval_coverage: IntervalCoverage | None = None
+    equal_rows: dict[str, EqualRows] = Field(default_factory=dict)
+    outside_training: dict[str, float] = Field(default_factory=dict)
+    training_deviation: dict[str, float] = Field(default_factory=dict)
+    classes_not_found: tuple[str, ...] = ()
+    failed_explanations: dict[str, str] = Field(default_factory=dict)
+    custom_metrics: dict[str, bool] = Field(default_factory=dict)
+    version: str | None = None
+    repeats: str | None = None
+
+    @property
+    def deciding_metric(self) -> str:
+        """Key of the metric that decides all comparisons."""
+        return self.primary_metrics[0]
+
+    def metric(self, key: str) -> Metric:
+        """Return the metric of a key, which may be one of the project."""
+        return metrics_by_key(self.custom_metrics)[key]
+
+    def score(self, row_set: str, metric: str, model: str = MODEL) -> Score | None:
+        """Return a score of the model or of a baseline; None if it is undefined."""
+        wanted = row_set, metric, model
+        matching = (s for s in self.scores if (s.row_set, s.metric, s.model) == wanted)
+        return next(matching, None)
+
+    def value(self, row_set: str, metric: str, model: str = MODEL) -> float | None:
+        """Return the value of a score; None if it is undefined."""
+        score = self.score(row_set, metric, model)
+        return None if score is None else score.value
+
+    def rows(self, row_set: str) -> int:
+        """Return the number of rows of a row set; 0 without scores."""
+        return max((score.rows for score in self.scores if score.row_set == row_set), default=0)
+
+    def baselines(self, row_set: str) -> list[str]:
+        """Return the sorted names of the baselines that have scores for a row set."""
+        return sorted({s.model for s in self.scores if s.row_set == row_set} - {MODEL})
+
+    def row_sets(self, prefix: str = "") -> list[str]:
+        """Return the names of the row sets, or of those that begin with `tests.` or `slices.`."""
+        names = dict.fromkeys(score.row_set for score in self.scores)
+        return [name for name in names if name.startswith(prefix)]
+
+
+def score_records(
+    row_set: str, model: str, values: dict[str, float], rows: int, **by_metric: dict[str, Any]
+) -> list[Score]:
+    """Build the records of the scores of one model for one row set.
+
+    Args:
+        values: The scores by metric.
+        by_metric: The fields `interval` and `difference` by metric, where they are defined.
+    """
+    scores = []
+    for metric, value in values.items():
+        fields = {name: field.get(metric) for name, field in by_metric.items()}
+        score = Score(row_set=row_set, model=model, metric=metric, value=value, rows=rows, **fields)
+        scores.append(score)
+    return scores
+
+
+def write_scores(metrics: Path, evaluation: Evaluation, task: Task) -> None:
+    """Write all scores to `scores.json`, and those that readers compare to `metrics.json`."""
+    write_json(metrics / "scores.json", evaluation.model_dump(exclude_defaults=True))
+    write_json(metrics / "metrics.json", summary_metrics(evaluation, task))
+
+
+def read_scores(metrics: Path) -> Evaluation:
+    """Read what `write_scores` wrote.
+
+    Raises:
+        UserError: The folder has no scores of this version.
+    """
+    file = metrics / "scores.json"
+    try:
+        return Evaluation.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        raise UserError(f"{file}: expected scores of this version. Run `dvc repro`.") from None
+
+
+def model_values(scores: Iterable[Score]) -> dict[str, float]:
+    """Return the scores of the model by row set and metric, such as `test.macro.roc_auc`."""
+    return {score.key: score.value for score in scores if score.model == MODEL}
+
+
+def summary_metrics(evaluation: Evaluation, task: Task) -> dict[str, Any]:
+    """Return the content of `metrics/metrics.json`: the scores that readers compare.
+
+    - Of the model: the main score, the second one, the loss, the primary metrics and the metrics of
+      the project, for the test rows, the folds and additional test files.
+    - Of each baseline: the main score and the primary metrics for the test rows.
+    - The intervals of the first two primary metrics, and the threshold.
+    """
+    primary = evaluation.primary_metrics
+    custom = [CUSTOM + name for name in evaluation.custom_metrics]
+    model_metrics = {task.main_metric, task.second_metric, "loss", *primary, *custom}
+    row_sets = {"test", "cross_validation", "forward_chaining", *evaluation.row_sets(TEST_FILE)}
+    baseline_metrics, content = {task.main_metric, *primary}, {}
+    for score in evaluation.scores:
+        is_model = score.model == MODEL
+        metrics, places = (model_metrics, row_sets) if is_model else (baseline_metrics, {"test"})
+        if score.metric in metrics and score.row_set in places:
+            content[score.key] = score.value
+    for name in primary[:2]:
+        first = evaluation.score("test", name)
+        if first and first.interval:
+            content[f"{first.key}_low"], content[f"{first.key}_high"] = first.interval
+    if evaluation.threshold is not None:
+        content["threshold"] = evaluation.threshold
+    return nest(content)
+
+
+MAX_RELATIVE_DIFFERENCE = 1e-4  # of scores that are shown as the same
+MAX_ROUNDING = 1e-9  # of a difference
+
+
+class ScoreRow(NamedTuple):
+    """One metric of a run, of its base and of its baselines, for the same row set.
+
+    Attributes:
+        average: How the score is averaged over the classes, in words; empty if it is not.
+        model: The score of the run; None if it is undefined, as for the other scores.
+        base: The score of the base, with the difference of the run from it.
+        baselines: The score of each baseline by its name.
+    """
+
+    key: str
+    label: str
+    average: str
+    greater_is_better: bool
+    model: Score | None
+    base: Score | None
+    baselines: dict[str, Score | None]
+
+    def outcome(self, other: Score | None) -> str:
+        """Compare the run with another score.
+
+        Returns:
+            `better`, `worse`, `same`, or `not_significant` if the interval of the difference
+            contains 0; empty if one of the two scores is undefined.
+        """
+        if self.model is None or other is None:
+            return ""
+        value, difference = self.model.value, other.difference
+        is_close = math.isclose(value, other.value, rel_tol=MAX_RELATIVE_DIFFERENCE)
+        if is_close and (difference is None or abs(difference.value) < MAX_ROUNDING):
+            return "same"
+        if difference and difference.within_chance:
+            return "not_significant"
+        # Without an interval, the scores may even be those of other rows.
+        change = difference.value if difference else value - other.value
+        return "better" if (change > 0) == self.greater_is_better else "worse"
+
+
+def compare_scores(
+    scores: Iterable[Score],
+    base: Mapping[str, Score],
+    custom_metrics: Mapping[str, bool],
+    keys: Iterable[str] = (),
+    first: Iterable[str] = (),
+) -> dict[str, ScoreRow]:
+    """Arrange the scores for one set of rows by metric.
+
+    Args:
+        scores: Scores of the model and of the baselines.
+        base: Scores of the base for the same set of rows, by metric key.
+        custom_metrics: Whether greater is better, by the name of each metric of the project.
+        keys: Metric keys that have a row even if they are undefined everywhere.
+        first: Metric keys whose rows come first.
+
+    Returns:
+        The rows by metric key, in the order in which metrics are shown.
+    """
+    by_metric: dict[str, dict[str, Score]] = {key: {} for key in (*keys, *base)}
+    for score in scores:
+        by_metric.setdefault(score.metric, {})[score.model] = score
+    metrics = metrics_by_key(custom_metrics)
+    names = sorted({name for models in by_metric.values() for name in models} - {MODEL})
+    return {
+        key: ScoreRow(
+            *(key, metrics[key].label, AVERAGES.get(key.rpartition(".")[0], "")),
+            *(metrics[key].greater_is_better, by_metric[key].get(MODEL), base.get(key)),
+            {name: by_metric[key].get(name) for name in names},
+        )
+        for key in dict.fromkeys((*first, *metrics))
+        if key in by_metric
+    }

@@ -1,1 +1,0 @@
-"""Runs in revisions of a repository: read, compare, judge and repeat; pages are in `report`."""

@@ -1,0 +1,4 @@
+"""Explanations of a model: importance, effects, and where the errors are larger.
+
+None of them changes a score. The reasons for a single prediction are in `network.attribution`.
+"""

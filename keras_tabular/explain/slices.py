@@ -1,0 +1,200 @@
+"""Where errors are larger: declared slices, bins of single columns, and the largest errors."""
+
+import math
+from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from pyarrow.dataset import dataset
+
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Range, Slice
+from keras_tabular.evaluation.records import MODEL, SLICE, Score, score_records
+from keras_tabular.evaluation.result import Result
+from keras_tabular.evaluation.scores import Predictions, score
+from keras_tabular.evaluation.uncertainty import score_mean
+from keras_tabular.table.arrays import round_for_comparison
+from keras_tabular.table.parquet import part_paths, read_parts
+from keras_tabular.table.profile import Bins, is_among, missing_mask, numeric_values
+
+MAX_NUMBER_BINS, MAX_CATEGORIES = 4, 8  # of a column
+MIN_ROWS, MAX_BINS = 30, 10  # rows of a bin, and bins that are listed
+MAX_ERRORS, MAX_TEXT = 10, 200  # rows, and characters of a text
+
+
+class RowSet(NamedTuple):
+    """The rows whose errors are compared, or the test rows.
+
+    Attributes:
+        metric: What the mean of the errors is: the share of wrong classes (`error`) or `mae`.
+        errors: Error of the model in each row, shape (rows,).
+        baseline_errors: Error of gradient boosting in each row, shape (rows,).
+    """
+
+    name: str
+    table: pa.Table
+    predictions: Predictions
+    metric: str
+    errors: np.ndarray
+    baseline_errors: np.ndarray
+
+
+def declared_scores(
+    test: Predictions, folder: Path, schema: Schema, declared: Mapping[str, Slice]
+) -> list[Score]:
+    """Return the scores of the test rows of each declared slice.
+
+    Args:
+        test: Predictions for all test rows.
+        folder: Folder with the parts of the test rows.
+        declared: Slices by name.
+    """
+    names, scores = {schema.target, *chain(*declared.values())}, list[Score]()
+    table = pa.concat_tables(read_parts(folder, sorted(names)))
+    for name, conditions in declared.items():
+        rows = test.select(is_in_slice(table, schema, conditions))
+        scores += score_records(SLICE + name, MODEL, score(rows), len(rows.y))
+    return scores
+
+
+def slice_scores(
+    tables: Mapping[str, pa.Table], result: Result, schema: Schema, declared: Mapping[str, Slice]
+) -> dict[str, Any]:
+    """Compute the content of `metrics/slices.json`.
+
+    `all_rows` and each slice of `declared` have a `score`, that of the first row set, and a score
+    of the `test` rows. `bins` has the bins of single columns with the largest errors.
+
+    Args:
+        tables: Rows of cross-validation and test rows.
+        result: Predictions of the model and of its baselines, which may be for more or fewer rows.
+        declared: Slices by name.
+    """
+    names = [name for name in tables if name in result.predictions]
+    row_sets = [select_predicted(name, tables[name], result) for name in names]
+    first, test = row_sets[0], row_sets[-1]
+
+    def score_conditions(conditions: Slice) -> dict[str, Any]:
+        scores = {
+            key: score_rows(rows, is_in_slice(rows.table, schema, conditions))
+            for key, rows in (("score", first), ("test", test))
+        }
+        return scores | {"where": describe_conditions(conditions)}
+
+    return {
+        "metric": first.metric,
+        "row_set": first.name,
+        "all_rows": score_conditions({}),
+        "bins": score_bins(first, schema),
+        "declared": {name: score_conditions(each) for name, each in declared.items()},
+    }
+
+
+def select_predicted(name: str, table: pa.Table, result: Result) -> RowSet:
+    """Return the rows of a table that the model and gradient boosting have predicted."""
+    boosted = result.predictions[name].task.baselines["boosted"]
+    y_pred = result.baselines[boosted][name]
+    rows = result.predictions[name].select(slice(min(len(table), len(y_pred))))
+    threshold = result.evaluation.baseline_thresholds.get(boosted, rows.threshold)
+    baseline = rows._replace(y_pred=y_pred[: len(rows.y)], threshold=threshold)
+    metric = "error" if rows.task.classes else rows.task.main_metric
+    table = table[: len(rows.y)]
+    return RowSet(name, table, rows, metric, rows.row_errors, baseline.row_errors)
+
+
+def score_rows(rows: RowSet, mask: np.ndarray) -> dict[str, Any]:
+    """Return the fields of the score of some rows, and the mean error of `gradient_boosting`.
+
+    The result is empty if the weight of all rows is 0.
+
+    Args:
+        mask: Whether each row is one of them, shape (rows,).
+    """
+    weight, group = rows.predictions.weight * mask, rows.predictions.group
+    if not weight.any():
+        return {}
+    mean = score_mean(rows.name, rows.metric, rows.errors, weight, group)
+    baseline_error = float(np.average(rows.baseline_errors, weights=weight))
+    return mean.model_dump(exclude_none=True) | {"gradient_boosting": baseline_error}
+
+
+def score_bins(rows: RowSet, schema: Schema) -> list[dict[str, Any]]:
+    """Score the bins of each column, and return those with the largest errors, in this order.
+
+    Bins with few rows are left out, and so is a bin that has all rows.
+    """
+    weight, scores = rows.predictions.weight, list[dict[str, Any]]()
+    for name in schema.features:
+        column, values = schema.columns[name], rows.table[name]
+        bins = Bins.from_values(values, column, MAX_NUMBER_BINS, MAX_CATEGORIES)
+        codes = bins.codes(values)
+        for code in np.unique(codes):
+            mask = codes == code
+            if MIN_ROWS <= np.count_nonzero(weight[mask]) < np.count_nonzero(weight):
+                where = [[name, bins.names[code]]]
+                scores.append({"where": where, "score": score_rows(rows, mask)})
+    scores.sort(key=lambda each: (-round_for_comparison(each["score"]["value"]), each["where"]))
+    return scores[:MAX_BINS]
+
+
+def describe_conditions(conditions: Slice) -> list[list[str]]:
+    """Return the name of each column of a declared slice, and its condition in words."""
+    descriptions = []
+    for name, condition in conditions.items():
+        if isinstance(condition, Range):
+            ends = (("from", condition.low), ("to", condition.high))
+            texts = {word: f"{end:g}" if isinstance(end, float) else end for word, end in ends}
+            text = " ".join(f"{word} {end}" for word, end in texts.items() if end is not None)
+        else:
+            text = " or ".join(map(str, condition))
+        descriptions.append([name, text])
+    return descriptions
+
+
+def is_in_slice(table: pa.Table, schema: Schema, conditions: Slice) -> np.ndarray:
+    """Return whether each row is in a declared slice: bool, (rows,). Missing values are in none."""
+    selected = np.ones(len(table), bool)
+    for name, condition in conditions.items():
+        values, column = table[name], schema.columns[name]
+        mask = ~missing_mask(values)
+        if isinstance(condition, Range):
+            numbers, (low, high) = numeric_values(values, column), condition.ends
+            mask[mask] = (low <= numbers) & (numbers <= high)
+        else:
+            mask &= is_among(values, pa.array(condition, values.type))
+        selected &= mask
+    return selected
+
+
+def largest_errors(folder: Path, test: Predictions, schema: Schema) -> dict[str, Any]:
+    """Compute the content of `metrics/errors.json`.
+
+    It has under `rows` the test rows with the largest loss, each with its `row`, prediction and
+    columns.
+    """
+    losses = test.row_losses
+    largest = np.argsort(-losses, kind="stable")[:MAX_ERRORS]
+    largest_rows, task = test.select(largest), test.task
+    table = dataset(part_paths(folder)).take(pa.array(largest))
+    names = (schema.target, *schema.features)
+    errors = []
+    for n, cells in enumerate(table.select(names).to_pylist()):
+        values = {name: _json_value(value) for name, value in cells.items()}
+        error: dict[str, Any] = {"row": int(largest[n]), "loss": float(losses[largest[n]])}
+        error["true"] = values.pop(schema.target)
+        error["predicted"] = float(largest_rows.y_pred[n, 0])
+        if task.classes:
+            error["predicted"] = str(task.classes[largest_rows.predicted_classes[n]])
+            probabilities = task.probabilities(largest_rows.y_pred)[n]
+            error["probability_of_true"] = float(probabilities[int(largest_rows.y[n])])
+        errors.append(error | {"columns": values})
+    return {"rows": errors}
+
+
+def _json_value(value: Any) -> Any:
+    """Return a finite number or None as it is, and any other value as text."""
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    return value if value is None or is_number else str(value)[:MAX_TEXT]

@@ -1,0 +1,1 @@
+"""The rules of the gate, the verdict, and its words; the scores come from `evaluation`."""

@@ -1,0 +1,71 @@
+"""The verdict of the gate and the checks behind it: the content of `metrics/gate.json`."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from keras_tabular.config.typed_yaml import Section
+from keras_tabular.evaluation.records import Difference
+
+Status = Literal["fail", "undecided", "pass"]
+STATUSES: tuple[Status, ...] = ("fail", "undecided", "pass")  # the worst one first
+
+
+class RuleResult(Section):
+    """The result of one rule of the gate.
+
+    Attributes:
+        rule: `lowest`, `highest`, `worse_than_last` or `beat_baselines`, and its subject: the
+            dotted key of a score, or a baseline.
+        value: The score of this run.
+        allowed: The limit or the score of the baseline.
+        base: The score of which the difference is shown in percent; 0 if it is shown as it is.
+        metric: Key of the metric that is compared with a baseline on the test rows.
+        difference: Score of the model minus that of the baseline, turned so that more is worse.
+    """
+
+    rule: str
+    status: Status
+    reason: str
+    value: float | None = None
+    allowed: float | None = None
+    base: float = 0.0
+    metric: str | None = None
+    difference: Difference | None = None
+
+    @property
+    def subject(self) -> str:
+        """The dotted key of the score, or the baseline."""
+        return self.rule.partition(" ")[2]
+
+
+class Verdict(Section):
+    """The verdict of the gate on a run.
+
+    Attributes:
+        status: One of `STATUSES`.
+        headline: How large the loss is, how sure that is, and whether anything was learnt.
+        reason: The comparison with the strongest baseline, and the limits that are not kept.
+        warnings: Why the scores may be wrong or of little use.
+        next_steps: What to try next.
+    """
+
+    status: Status
+    headline: str
+    reason: str
+    warnings: tuple[str, ...]
+    next_steps: tuple[str, ...]
+    checks: tuple[RuleResult, ...]
+
+    def lines(self) -> Iterator[str]:
+        """Yield what people read on a terminal."""
+        yield from (f"{check.status}: {check.reason}" for check in self.checks)
+        yield from (f"warn: {warning}" for warning in self.warnings)
+        yield from (f"next: {step}" for step in self.next_steps)
+        yield f"Gate: {self.status}. {self.headline}. {self.reason}."
+
+
+def judge(low: float, high: float, limit: float) -> Status:
+    """Judge by an interval whether a value is at most a limit."""
+    if high <= limit:
+        return "pass"
+    return "fail" if low > limit else "undecided"

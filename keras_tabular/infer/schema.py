@@ -1,0 +1,238 @@
+"""Write the first schema of a table, with questions to a person as comments."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import yaml
+
+from keras_tabular.config.schema import Kind, Schema
+from keras_tabular.config.sections import Validate
+from keras_tabular.config.task import Binary, Multiclass, Regression, Task
+from keras_tabular.config.typed_yaml import Value, expected_one_of, format_yaml, parse_section
+from keras_tabular.core.errors import UserError
+from keras_tabular.infer.columns import MAX_CLASSES, InferredColumn, infer_columns
+from keras_tabular.infer.formats import parse_texts
+from keras_tabular.infer.questions import ask_about, ask_mistakes
+from keras_tabular.infer.sample import Sample, read_sample
+from keras_tabular.table.checks import check_table, describe_failures, rows_to_locate
+from keras_tabular.table.rows import parse_rows, text_columns
+from keras_tabular.table.source import row_locator, source_files
+
+HINTS = {
+    "task": " # binary, multiclass or regression",
+    "positive": " # the class whose probability is predicted",
+}
+# Usual first words of the positive class and of the other one.
+CLASS_WORDS = """
+    1/0 yes/no y/n true/false t/f pos/neg positive/negative with/without is/not sick/healthy
+    bad/good default/paid churn/stay churned/stayed case/control impaired/control dead/alive
+    died/survived malignant/benign abnormal/normal failed/passed fail/pass fraud/legitimate spam/ham
+    ja/nein j/n wahr/falsch positiv/negativ mit/ohne krank/gesund ja/nee waar/onwaar met/zonder
+    oui/non vrai/faux positif/négatif avec/sans malade/sain sí/no si/no verdadero/falso con/sin
+    positivo/negativo sim/não sim/nao verdadeiro/falso com/sem sì/no vero/falso con/senza ja/nej
+    sant/falskt sand/falsk med/utan med/uden ja/nei sann/usann med/uten kyllä/ei tak/nie ano/ne
+    prawda/fałsz áno/nie pravda/nepravda da/ne igen/nem da/nu evet/hayır да/нет истина/ложь
+"""  # noqa: RUF001
+WORD_PAIRS = [pair.split("/") for pair in CLASS_WORDS.split()]
+POSITIVE, NEGATIVE = ({pair[i] for pair in WORD_PAIRS} for i in (0, 1))
+RANDOM_SPLIT = "random, since no column of dates orders the rows, and no column identifies groups"
+MIN_CLASS_ROWS = 5  # on average; and of the rarest class, if classes are integers
+MAX_CERTAIN_CLASSES = 5  # of an integer target; with more values, it may be a count
+
+
+class FirstSchema(NamedTuple):
+    """A schema for a table, and what a person should look at.
+
+    Attributes:
+        text: The schema as YAML, with comments.
+        question_lines: The numbers of the lines with a question.
+        failed_checks: A message for each check of the table that fails and stops the pipeline.
+        split: A proposal for `split.by` in params.yaml, and the reason.
+    """
+
+    text: str
+    question_lines: list[int]
+    failed_checks: list[str]
+    split: str
+
+
+def propose_schema(
+    path: Path, target: str, rows: int, policy: Validate | None = None
+) -> FirstSchema:
+    """Infer the schema of a file, or of the files in a folder, from up to `rows` rows.
+
+    Args:
+        path: The file or folder.
+        target: The column to predict.
+        rows: The number of rows to read.
+        policy: What happens if a check fails; the defaults if None.
+
+    Raises:
+        UserError: The file cannot be read, or `target` is not a column that can be predicted.
+    """
+    files = source_files(str(path))
+    sample = read_sample(files, rows)
+    if target not in sample.columns:
+        raise UserError(f"target: {expected_one_of(target, sample.columns)}")
+    columns = infer_columns(sample, target)
+    ask_questions(columns, target)
+    target_keys = infer_target(sample, columns, target)
+    text, _ = write_yaml(path, sample, columns, target_keys)
+    schema = parse_section(yaml.safe_load(text), Schema, path)
+    checks = check_table(parse_sample(sample, schema, columns), schema, policy or Validate())[1]
+    for name in (name for name, column in columns.items() if column.mistakes):
+        checks.pop((name, "missing"), None)  # its mistakes are null
+    for (name, key), check in checks.items():
+        if key == "leak" and check.failed_rows:
+            question = f"The column explains {check.examples[0]} of {target} by itself. Is it known"
+            advice = "If so, set known_before_target: true. If not, move it to ignore."
+            columns[name].questions.append(f"{question} before {target} is? {advice}")
+    places = {row: f"row {row + 1}" for row in rows_to_locate(checks)}
+    failures = describe_failures(sample.rows, checks, places)["error"]
+    split = max(column.split for column in columns.values()) or RANDOM_SPLIT  # time before group
+    return FirstSchema(*write_yaml(path, sample, columns, target_keys), failures, split)
+
+
+def ask_questions(columns: dict[str, InferredColumn], target: str) -> None:
+    """Add questions to the columns.
+
+    If no feature would be left, only constant columns are ignored.
+    """
+    features = [column for name, column in columns.items() if name != target]
+    if all(column.is_ignored for column in features):
+        for column in features:
+            column.is_ignored = column.is_constant
+            column.questions = []
+    for name, column in columns.items():
+        if not column.is_ignored:
+            column.questions += ask_about(name, column)
+
+
+def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) -> dict[str, Value]:
+    """Infer the task, and change the target column as the task requires.
+
+    Returns:
+        The keys `task`, `target` and, if the task is binary, `positive` of the schema.
+
+    Raises:
+        UserError: The target has a single value, or too many values for classes.
+    """
+    column = columns[name]
+    if column.kind in ("datetime", "text"):
+        column.kind, column.format, column.mistakes = "category", None, []
+    # The texts true and TRUE are one class, but the real numbers 1 and 1.0 are two.
+    is_real, values = column.kind == "real", [*column.present]
+    if not is_real:
+        values = parse_texts(values, column.kind, column.format)
+    classes = Counter[Value]()
+    for value, count in zip(values, column.present.values(), strict=True):
+        classes[value] += count
+    if len(classes) < 2:
+        raise UserError(f"target: expected different values in column {name}, got {[*classes]}.")
+    task = infer_task(column.kind, classes)
+    if task is Multiclass and len(classes) * MIN_CLASS_ROWS > sample.rows:
+        expected = f"numbers, or classes of {MIN_CLASS_ROWS} rows on average, in column {name}"
+        raise UserError(f"target: expected {expected}, got {len(classes)} different values.")
+    if task is not Regression:
+        column.values = sorted(classes, key=lambda value: (len(str(value)), str(value)))
+        column.kind = "category" if is_real else column.kind
+        column.format = None if is_real else column.format
+    if MAX_CERTAIN_CLASSES < len(classes) <= MAX_CLASSES and column.kind == "integer":
+        other = Multiclass if task is Regression else Regression
+        question = f"Is the task {task.name}? If not, change task above to {other.name}."
+        column.questions.append(question)
+    column.description += ". This is the target"
+    column.description += ". Rows without a target are set aside" if column.has_missing else ""
+    column.is_ignored = False
+    keys: dict[str, Value] = {"task": task.name, "target": name}
+    if task is Binary:
+        rarest = sorted(classes, key=lambda value: (classes[value], str(value)))
+        positive, negative, is_usual = choose_positive(*rarest)
+        keys["positive"] = positive
+        if not is_usual:
+            question = f"Is {positive} the class to predict the probability of?"
+            advice = f"If not, set positive: {format_yaml(negative)} above."
+            column.questions.append(f"{question} {advice}")
+    return keys
+
+
+def choose_positive(rarer: Value, other: Value) -> tuple[Value, Value, bool]:
+    """Return the positive and the negative class, and whether their names tell which is which."""
+    first, second = (re.split(r"[\W_]+", str(value).casefold())[0] for value in (rarer, other))
+    if [second, first] in WORD_PAIRS or sign(second) > sign(first):
+        return other, rarer, [second, first] in WORD_PAIRS
+    return rarer, other, [first, second] in WORD_PAIRS
+
+
+def sign(word: str) -> int:
+    """Return 1 for a word of the positive class, -1 for one of the other class, or else 0."""
+    if len(word) == 1 and not word.isdigit():  # n is no, or north
+        return 0
+    return (word in POSITIVE) - (word in NEGATIVE)
+
+
+def infer_task(kind: Kind, classes: Counter[Value]) -> type[Task]:
+    """Infer the task from the kind of the target and the number of rows of each value.
+
+    Integers are classes only if there are few, none of them rare. The values of a count from 0 to
+    18 are not: its largest values usually have one row each.
+    """
+    if len(classes) == 2:
+        return Binary
+    are_few = len(classes) <= MAX_CLASSES and min(classes.values()) >= MIN_CLASS_ROWS
+    if kind in ("boolean", "category") or (kind == "integer" and are_few):
+        return Multiclass
+    return Regression
+
+
+def parse_sample(
+    sample: Sample, schema: Schema, columns: dict[str, InferredColumn]
+) -> list[pa.Table]:
+    """Parse the rows, and ask about cells that are no values of the kind of their column."""
+    parts, first_cells = list[pa.Table](), dict[str, str]()
+    locate = row_locator([], sample.dialect)
+    for raw in sample.raw_rows:
+        if raw.first == 0:
+            locate = row_locator([raw.file], sample.dialect)
+        part, failures = parse_rows(raw, text_columns(raw, schema.columns), schema.columns)
+        parts.append(part)
+        for failure in sorted(failures):
+            if failure.column not in first_cells:
+                place = locate(raw.first + failure.row)
+                first_cells[failure.column] = f"{failure.got} ({place})"
+    for name, cell in first_cells.items():
+        columns[name].questions.append(ask_mistakes(columns[name], cell))
+    return parts
+
+
+def write_yaml(
+    path: Path, sample: Sample, columns: dict[str, InferredColumn], target_keys: dict[str, Value]
+) -> tuple[str, list[int]]:
+    """Write a schema as YAML, with a comment on each column.
+
+    Returns:
+        The text, and the numbers of the lines with a question.
+    """
+    rows = f"{'all' if sample.is_complete else 'the first'} {sample.rows} rows"
+    lines, question_lines = [f"# Inferred from {rows}. Check every comment."], list[int]()
+    dialect = sample.dialect.model_dump(exclude_defaults=True)
+    dialect |= {key: dialect.get(key, ()) for key in sample.questions}
+    hints = HINTS | {key: f" # {question}" for key, question in sample.questions.items()}
+    for key, value in {"source": path.as_posix(), **dialect, **target_keys}.items():
+        lines.append(f"{key}: {format_yaml(value)}{hints.get(key, '')}")
+        if key in sample.questions:
+            question_lines.append(len(lines))
+    for key, is_ignored in (("columns", False), ("ignore", True)):
+        selected = {n: column for n, column in columns.items() if column.is_ignored == is_ignored}
+        lines += [f"{key}:"] if selected else []
+        for name, column in selected.items():
+            comment = " ".join([f"{column.description}.", *column.questions])
+            comment = "".join(letter if letter.isprintable() else " " for letter in comment)
+            declared = f"{format_yaml(name)}: {format_yaml(column.declare())}"
+            lines.append(f"  {f'- {format_yaml(name)}' if is_ignored else declared} # {comment}")
+            if column.questions:
+                question_lines.append(len(lines))
+    return "\n".join([*lines, ""]), question_lines

@@ -1,0 +1,198 @@
+"""Files with new rows and with predictions; how rows are read is in `table`."""
+
+import csv
+import os
+import shutil
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from keras_tabular.config.schema import Schema
+from keras_tabular.core.cluster import uses_ray
+from keras_tabular.core.errors import UserError, quote
+from keras_tabular.core.files import atomic_write
+from keras_tabular.core.process import BROKEN_PIPE
+from keras_tabular.model.metadata import ModelMetadata, read_metadata
+from keras_tabular.table.csv import RawRows, describe_place, read_header, skipped_lines
+from keras_tabular.table.excel import is_excel
+from keras_tabular.table.rows import parse_rows, text_columns
+from keras_tabular.table.source import check_columns, is_csv
+
+MODEL = Path("models/model.keras")  # the model that `dvc repro` writes
+SUFFIXES = {b"\x1f\x8b": ".gz", b"PK": ".xlsx"}  # by the first bytes of a file
+
+
+def parse_model_and_rows(parser: ArgumentParser) -> Namespace:
+    """Parse the arguments of a command that applies a model to rows.
+
+    Returns:
+        The arguments, among them the path `model`, and the path `rows`, which is "-" for stdin.
+    """
+    parser.add_argument("files", metavar="FILE", nargs="*", type=Path,
+        help="the model (a .keras file; optional), then the rows (a .csv, .xlsx, .ods, .jsonl or "
+        ".parquet file; default: stdin)")  # fmt: skip
+    parser.add_argument("--model", metavar="FILE", type=Path, default=MODEL,
+        help="the model, a .keras file; default: %(default)s")  # fmt: skip
+    args = parser.parse_args()
+    files = args.files
+    if files and files[0].suffix == ".keras":
+        args.model = files.pop(0)
+    args.rows = files.pop(0) if files else Path("-")
+    if files:
+        parser.error(f"expected one file of rows, got also {files[0]}")
+    return args
+
+
+def read_schema(path: Path, content: bytes) -> tuple[Schema, ModelMetadata]:
+    """Read the schema of the model's table, and all metadata, from a model.
+
+    Args:
+        path: Name of the model's file in messages.
+        content: Content of the model's file.
+
+    Raises:
+        UserError: This is not a model's file, or it does not contain the schema.
+    """
+    metadata = read_metadata(path, content)
+    if metadata.table_schema is None:
+        advice = f"Name a model that the stage calibrate has written, such as {MODEL}."
+        raise UserError(f"{path}: the file does not contain the schema of its table. {advice}")
+    return metadata.table_schema, metadata
+
+
+def scratch_folder() -> TemporaryDirectory[str]:
+    """Return a temporary folder that all machines of a Ray cluster can read."""
+    return TemporaryDirectory(".partial", ".rows-", Path.cwd() if uses_ray() else None)
+
+
+@contextmanager
+def open_rows(file: Path, schema: Schema) -> Iterator[Path]:
+    """Yield the file of rows, or a copy of stdin ("-") or a pipe, which can be read repeatedly.
+
+    Args:
+        file: The argument of a command.
+        schema: The schema of the model.
+
+    Raises:
+        UserError: The file cannot be opened, or the schema skips a row.
+    """
+    if file.is_file():
+        check_skipped_lines(file, schema)
+        yield file
+        return
+    try:
+        content = sys.stdin.buffer if str(file) == "-" else file.open("rb")
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}") from None
+    with content, scratch_folder() as folder:
+        start = content.read(2)
+        suffix = SUFFIXES.get(start, ".jsonl" if start.startswith(b"{") else "")
+        copy = Path(folder, f"stdin{suffix}")
+        with atomic_write(copy) as partial, partial.open("wb") as target:
+            target.write(start)
+            shutil.copyfileobj(content, target)
+        try:
+            check_skipped_lines(copy, schema)
+            yield copy
+        except UserError as error:
+            raise UserError(str(error).replace(str(copy), str(display_path(file)))) from None
+
+
+def check_skipped_lines(file: Path, schema: Schema) -> None:
+    """Raise `UserError` if a line of new rows that `skip_lines` leaves out looks like a row."""
+    if not schema.skip_lines or not (is_csv(file) or is_excel(file)):
+        return
+    _, header = read_header(file, schema)
+    for line, cells in skipped_lines(file, schema).items():
+        if len(cells) != len(header) or not all(cells) or cells == header:
+            continue
+        row = RawRows(file, 0, pa.table([[cell] for cell in cells], header), {})
+        columns = {name: schema.columns[name] for name in header if name in schema.features}
+        if columns and not parse_rows(row, text_columns(row, columns), columns)[1]:
+            place = describe_place(file, line)
+            problem = f"skip_lines of the model leaves out {quote(' '.join(cells))}, perhaps a row"
+            advice = "Add a line that is no row at this place, as in the training table"
+            raise UserError(f"{place}: {problem}. {advice}.")
+
+
+def display_path(file: Path) -> Path:
+    """Return the path by which messages name an argument of `open_rows`."""
+    return Path("stdin") if str(file) == "-" else file
+
+
+def row_columns(file: Path, schema: Schema, *, ignore_extra: bool = False) -> list[str]:
+    """List the columns of a file to read: all features, and other declared columns that it has.
+
+    Args:
+        ignore_extra: Whether to leave out undeclared columns, which are otherwise an error.
+
+    Raises:
+        UserError: The columns are not as declared, or the file cannot be read.
+    """
+    return check_columns(file, schema, schema.features, allow_others=ignore_extra)
+
+
+Write = Callable[[pa.Table], None]
+
+
+def check_output(path: Path, other_paths: Iterable[Path]) -> None:
+    """Raise `UserError` if `path` has an unknown ending, or is one of the other paths."""
+    if not path.name.endswith((".csv", ".csv.gz", ".parquet")):
+        raise UserError(f"{path}: expected a file whose name ends in .csv, .csv.gz or .parquet")
+    if path.resolve() in [other.resolve() for other in other_paths]:
+        raise UserError(f"{path}: this file is named twice. Name another file for each output.")
+
+
+@contextmanager
+def open_writer(path: Path | None, schema: pa.Schema, delimiter: str) -> Iterator[Write]:
+    """Yield a function that appends tables of `schema` to a file or stdout.
+
+    At the end, the file is complete or does not exist. A CSV is UTF-8, and its decimals are read
+    back as the same float32. The header is written with the first rows, or at the end, so that
+    stdout stays empty if reading fails. If the reader of stdout stops reading, the process ends
+    without a message.
+
+    Args:
+        path: The file; None for stdout.
+    """
+    try:
+        with ExitStack() as stack:
+            if path is None:
+                file = stack.enter_context(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
+            else:
+                partial = stack.enter_context(atomic_write(path))
+                if path.suffix == ".parquet":
+                    yield stack.enter_context(pq.ParquetWriter(partial, schema)).write_table
+                    return
+                compression = "gzip" if path.suffix == ".gz" else None
+                file = stack.enter_context(pa.output_stream(partial, compression=compression))
+            write = _csv_writer(file, schema, delimiter)
+            yield write
+            write(schema.empty_table())
+    except BrokenPipeError:
+        sys.exit(BROKEN_PIPE)
+    except OSError as error:
+        raise UserError(f"{path or 'stdout'}: cannot be written: {error}") from None
+
+
+def _csv_writer(file: Any, schema: pa.Schema, delimiter: str) -> Write:
+    header = [schema.names]
+
+    def write(table: pa.Table) -> None:
+        lines = StringIO()
+        columns = [cells.cast(pa.string()).to_pylist() for cells in table.columns]
+        writer = csv.writer(lines, delimiter=delimiter, lineterminator="\n")
+        writer.writerows([*header, *zip(*columns, strict=True)])
+        header.clear()
+        file.write(lines.getvalue().encode())
+        file.flush()
+
+    return write

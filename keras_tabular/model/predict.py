@@ -1,0 +1,243 @@
+"""Predict checked rows, and explain the predictions by the columns that moved them."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from keras_tabular.config.schema import Schema
+from keras_tabular.core.errors import UserError
+from keras_tabular.core.parallel import ordered_map
+from keras_tabular.model.drift import UnknownCategories, unknown_categories, unknown_lines
+from keras_tabular.model.files import Write, read_schema
+from keras_tabular.model.metadata import training_rows
+from keras_tabular.network.attribution import MAX_EXPLAINED, Permutations, contributions
+from keras_tabular.table.arrays import NO_PREDICTION, feature_arrays
+from keras_tabular.table.cells import ARROW_TYPES
+from keras_tabular.table.checks import Checks, declared_checks
+from keras_tabular.table.csv import RawRows
+from keras_tabular.table.rows import CheckedRows, Failure, check_rows, raise_failures, rejected_rows
+from keras_tabular.table.source import read_rows, row_locator
+
+if TYPE_CHECKING:
+    from keras_tabular.model.saved_model import SavedModel
+
+
+class PredictedColumns(NamedTuple):
+    """Predictions for some rows.
+
+    Attributes:
+        columns: Columns of the predictions by name, each with all rows.
+        failures: Rows for which the model returns NaN or infinity.
+    """
+
+    columns: dict[str, pa.Array]
+    failures: list[Failure]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model, and the schema and checks of the rows that it predicts."""
+
+    model: "SavedModel"
+    schema: Schema
+    checks: Checks
+
+    def predict(self, features: pa.Table, n_reasons: int = 0) -> PredictedColumns:
+        """Predict rows.
+
+        Args:
+            features: Values of the feature columns; null where a value is missing or invalid.
+            n_reasons: Number of columns to name that moved each prediction most.
+
+        Raises:
+            UserError: The model's file has no summary of the training rows for reasons.
+        """
+        arrays = feature_arrays(features, self.schema)
+        outputs = self.model.predict(arrays)
+        metadata = self.model.metadata
+        ends = metadata.intervals.ends(outputs[:, 0]) if metadata.intervals else None
+        task = self.schema.learning_task
+        columns = task.prediction_columns(outputs, metadata.decision, ends)
+        if n_reasons:
+            effects = contributions(self.model.predict, arrays, self._permutations)
+            columns |= reason_columns(effects, self._permutations.names, outputs, n_reasons)
+        invalid = np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()
+        failures = [Failure(row, "predicted", "finite", *NO_PREDICTION) for row in invalid]
+        return PredictedColumns(columns, failures)
+
+    def output_schema(
+        self, names: Iterable[str], n_reasons: int = 0, *, numbered: bool = False
+    ) -> pa.Schema:
+        """Return the columns of an output: `row` if `numbered`, identifiers, then predictions.
+
+        Args:
+            names: Columns that are read; the identifiers are those that the schema ignores.
+            n_reasons: See `predict`.
+            numbered: Whether the first column is the number of the row.
+
+        Raises:
+            UserError: An identifier has the name of another column, or see `predict`.
+        """
+        predictions = pa.table(self.predict(self.missing_values(0), n_reasons).columns).schema
+        first = [pa.field("row", pa.int64())] if numbered else []
+        identifiers = [name for name in names if name in self.schema.ignore]
+        for name in identifiers:
+            if name in predictions.names or (numbered and name == "row"):
+                advice = "Leave it out of the file, or rename it in both, and train again."
+                problem = f"The schema ignores a column {name!r}, but the output has one, too."
+                raise UserError(f"{problem} {advice}")
+        return pa.schema([*first, *((name, pa.string()) for name in identifiers), *predictions])
+
+    def missing_values(self, rows: int) -> pa.Table:
+        """Return features of a number of rows in which all values are missing."""
+        columns = self.schema.features.items()
+        return pa.table({name: pa.nulls(rows, ARROW_TYPES[col.kind]) for name, col in columns})
+
+    @cached_property
+    def _permutations(self) -> Permutations:
+        trained_on = training_rows(self.model.path, self.model.metadata)
+        names = sorted(self.schema.features, key=lambda name: -trained_on.attribution[name])
+        return Permutations.from_summaries(trained_on.summaries, self.schema, names[:MAX_EXPLAINED])
+
+
+def load_predictor(path: Path, content: bytes) -> Predictor:
+    """Load a model with the schema and the checks that its file contains; TensorFlow starts.
+
+    Args:
+        path: Name of the model's file in messages.
+        content: Content of the model's file.
+
+    Raises:
+        UserError: This is not a model's file, or it does not contain the schema.
+    """
+    schema, metadata = read_schema(path, content)
+
+    from keras_tabular.model.saved_model import load_saved_model
+
+    checks = declared_checks(schema, metadata.validate_params)
+    return Predictor(load_saved_model(path, content), schema, checks)
+
+
+def reason_columns(
+    effects: np.ndarray, names: list[str], outputs: np.ndarray, n_reasons: int
+) -> dict[str, pa.Array]:
+    """Build the columns that explain predictions, by name.
+
+    `reason_1` is the column that moved a prediction most, and `reason_1_effect` says by how much:
+    in the unit of the target, or in the probability of the positive or the most probable class.
+
+    Args:
+        effects: Contributions of the columns `names` to the outputs, shape
+            (rows, names, outputs); see `attribution.contributions`.
+        outputs: Outputs of the model, shape (rows, outputs).
+        n_reasons: Number of reasons for each row; at most one for each name.
+    """
+    output = outputs.argmax(axis=1)
+    effects = np.take_along_axis(effects, output[:, None, None], axis=2)[:, :, 0]
+    order = np.argsort(-np.abs(effects), axis=1, kind="stable")
+    undefined = ~np.isfinite(effects).all(axis=1)
+    reasons: dict[str, pa.Array] = {}
+    for n in range(min(n_reasons, len(names))):
+        column = order[:, n]
+        effect = np.take_along_axis(effects, column[:, None], axis=1)[:, 0].astype(np.float32)
+        name = np.array(names, object)[column]
+        reasons[f"reason_{n + 1}"] = pa.array(name, pa.string(), mask=undefined)
+        reasons[f"reason_{n + 1}_effect"] = pa.array(effect, mask=undefined)
+    return reasons
+
+
+@dataclass
+class PredictionCounts:
+    """What happened to the rows of a file.
+
+    Attributes:
+        rows: Number of rows.
+        rejected: Number of rows that were set aside.
+        warned: Number of predicted rows that fail a check whose policy is `warn`, by the check.
+        unknown: Number of predicted rows with unknown categories.
+    """
+
+    rows: int = 0
+    rejected: int = 0
+    warned: Counter[str] = field(default_factory=Counter)
+    unknown: UnknownCategories = field(default_factory=UnknownCategories)
+
+    def warnings(self) -> list[str]:
+        """Return a line for each column with unknown categories, and for each failed check."""
+        rows = self.rows - self.rejected
+        checks = [f"{check}: {count} of {rows} rows fail" for check, count in self.warned.items()]
+        return [*unknown_lines(self.unknown, rows), *checks]
+
+
+def predict_file(
+    file: Path,
+    names: list[str],
+    predictor: Predictor,
+    output_schema: pa.Schema,
+    write: Write,
+    *,
+    display_name: str,
+    n_reasons: int = 0,
+    reject: Write | None = None,
+    advice: str = "",
+) -> PredictionCounts:
+    """Check and predict all rows of a file.
+
+    Args:
+        names: Columns to read, see `row_columns`.
+        output_schema: Columns to write, see `Predictor.output_schema`.
+        write: Is called with the predictions for each batch of rows.
+        display_name: Name of the file in messages.
+        n_reasons: Number of columns to name that moved each prediction most.
+        reject: Is called with rows that fail a check. If it is None, such a row is an error.
+        advice: Last line of the message about this error.
+
+    Raises:
+        UserError: The file cannot be read, or a row fails a check and `reject` is None.
+    """
+    counts, schema = PredictionCounts(), predictor.schema
+    categories = predictor.model.metadata.categories
+    locate = row_locator([file], schema, display_name)
+    raw_batches = read_rows(file, schema, names, allow_ragged=reject is not None)
+    predict = partial(predict_rows, predictor=predictor, n_reasons=n_reasons)
+    for (texts, features, failures), predictions in ordered_map(predict, raw_batches):
+        errors = [failure for failure in failures if failure.policy != "warn"]
+        valid = ~np.isin(np.arange(len(features)), [failure.row for failure in errors])
+        if reject and errors:
+            lines = {row: locate(counts.rows + row) for row in np.flatnonzero(~valid).tolist()}
+            reject(rejected_rows(texts, errors, lines))
+        elif errors:
+            raise_failures(errors, counts.rows, locate, advice)
+        cells = dict(zip(texts.column_names, texts.columns, strict=True))
+        if reject:
+            cells["row"] = pa.array(counts.rows + np.arange(len(valid)))
+        table = pa.table(cells | predictions).select(output_schema.names)
+        write(table.filter(pa.array(valid)))
+        counts.rows += len(valid)
+        counts.rejected += int((~valid).sum())
+        counts.warned.update(f"{f.column}: {f.check}" for f in failures if valid[f.row])
+        counts.unknown += unknown_categories(features.filter(pa.array(valid)), categories)
+    return counts
+
+
+def predict_rows(
+    raw: RawRows, predictor: Predictor, n_reasons: int = 0
+) -> tuple[CheckedRows, dict[str, pa.Array]]:
+    """Check and predict some rows of a file.
+
+    Returns:
+        The checked rows, whose failures include rows without a finite prediction, and the columns
+        of the predictions with all rows.
+    """
+    batch = check_rows(raw, predictor.schema.features, predictor.checks)
+    columns, not_finite = predictor.predict(batch.features, n_reasons)
+    failed = {failure.row for failure in batch.failures}
+    failures = [*batch.failures, *(failure for failure in not_finite if failure.row not in failed)]
+    failures.sort(key=lambda failure: failure.row)
+    return batch._replace(failures=failures), columns

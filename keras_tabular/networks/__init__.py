@@ -1,1 +1,0 @@
-"""Numerical machinery: TensorFlow, exact products, stacked networks; nothing about tables."""

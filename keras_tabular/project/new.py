@@ -1,0 +1,228 @@
+"""Create a project for your own table: a git repository with a pipeline and a schema.
+
+Run this command with a clone of the library: `python3 CLONE/keras_tabular new FOLDER ...`. You need
+only Python, git and make; the other packages are installed into the new project.
+"""
+
+import csv
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from keras_tabular.core.errors import UserError, format_list
+from keras_tabular.project.packages import PIP, ROOT, get_wheel, read_project_files, run_command
+
+MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
+MAX_HEADER = 2**20  # characters of a table that are read to find its column names
+MAX_TITLES = 20  # lines of a table among which the header is
+EXAMPLES = ("breast_cancer", "diabetes", "iris", "wine")  # of scikit-learn, each with a `target`
+WITH_PLACEHOLDERS = ("README.md", "data/README.md", "pyproject.toml")
+# The first lines of a program that runs with a Python whose path may be long or contain spaces.
+HEADER = "#!/bin/sh\n'''exec' {python} \"$0\" \"$@\"\n' '''\n"
+
+
+def main() -> None:
+    args = _parse_arguments()
+    folder = args.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        commit = create_project(folder, args)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    make = f"make repro VENV={shlex.quote(str(args.venv))}" if args.venv else "make repro"
+    commands = "\n  ".join([f"cd {shlex.quote(str(args.folder))}", *commit, make])
+    print(f"\nThe project {args.folder} is ready. Check the comments in data/schema.yaml, then:")
+    print(f"\n  {commands}")
+
+
+def _parse_arguments() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="the new folder for the project")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--table", metavar="TABLE", help="your table: a CSV, Excel, JSON lines or "
+        "Parquet file, a folder of such files, or a URL")  # fmt: skip
+    source.add_argument("--example", choices=EXAMPLES, help="use a table of scikit-learn")
+    parser.add_argument("--target", metavar="COLUMN", help="the column to predict")
+    parser.add_argument("--venv", metavar="FOLDER", type=Path, help="use this virtual environment, "
+        "which has the locked packages and the library; default: a new one, .venv, with hard links "
+        "to the packages in the clone's .venv, if there is one")  # fmt: skip
+    args = parser.parse_args()
+    args.venv = args.venv and args.venv.expanduser().resolve()
+    if args.example:
+        args.table, args.target = f"{args.example}.csv", args.target or "target"
+    elif not args.target:
+        parser.error("--target: name the column to predict; --table needs it")
+    elif "://" not in args.table:  # a mistake is found before anything is installed
+        if not Path(args.table).exists():
+            parser.error(f"--table: {args.table}: no such file")
+        headers = possible_headers(Path(args.table))
+        if headers and not any(args.target in names for names in headers):
+            header = max(headers, key=lambda names: sum(not name[:1].isdigit() for name in names))
+            columns = format_list(map(repr, header))
+            parser.error(f"--target: expected one of {columns}, got {args.target!r}")
+    if args.folder.exists() and any(args.folder.iterdir()):
+        parser.error(f"{args.folder}: this folder is not empty. Name a new one")
+    return args
+
+
+def possible_headers(table: Path) -> list[list[str]]:
+    """Return the first lines of a CSV file, as the names for each delimiter that it may have.
+
+    The header may be below titles. The list is empty for a table in another format or encoding,
+    which `infer-schema` reads.
+    """
+    if table.suffix.lower() != ".csv" or not table.is_file():
+        return []
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            start = file.read(MAX_HEADER)
+        readers = (csv.reader(io.StringIO(start, newline=""), delimiter=d) for d in ",;\t|")
+        return [names for reader in readers for names in islice(reader, MAX_TITLES) if names]
+    except (UnicodeDecodeError, csv.Error):
+        return []
+
+
+def create_project(folder: Path, args: Namespace) -> list[str]:
+    """Fill an empty folder with a project, and commit it to a new repository.
+
+    Returns:
+        Commands that commit it instead, if the folder is already in a repository, and not ignored.
+    """
+    name = args.table.rstrip("/").rpartition("/")[2].partition("?")[0]
+    table = Path("data/raw", name)
+    run_in_project = partial(run_command, cwd=folder, venv=args.venv or folder / ".venv")
+    is_in_repository = git_succeeds(folder, "rev-parse", "--show-toplevel")
+    is_in_repository &= not git_succeeds(folder, "check-ignore", "--quiet", ".")
+    if not is_in_repository:
+        run_in_project("git", "init", "--quiet", "--initial-branch=main")
+    write_files(folder, str(table), args.target)
+    if args.venv:
+        try:
+            run_in_project("python", "-m", "keras_tabular.project.packages")
+        except (OSError, UserError):  # the project and its requirements.txt will be removed
+            pip, clone = shlex.quote(f"{args.venv}/bin/pip"), shlex.quote(str(ROOT))
+            raise UserError(
+                f"--venv: run `{pip} install --require-hashes -r {clone}/requirements.txt` and "
+                f"`{pip} install --no-deps {clone}`, or leave out --venv."
+            ) from None
+        run_in_project("make", "--silent", "check-environment", f"VENV={args.venv}")
+    elif not link_environment(folder):
+        run_in_project("make", "--silent", ".venv/installed", f"PYTHON={sys.executable}", "VENV=")
+    schema = folder / "data/schema.yaml"
+    schema.write_text(f"source: {json.dumps(str(table))}\n")  # DVC reads dvc.yaml, which needs it
+    add_table(run_in_project, folder, args, table)
+    schema.unlink()
+    infer_schema = ("python", "-m", "keras_tabular", "infer-schema")
+    run_in_project(*infer_schema, table, f"--target={args.target}")
+    message = f"The table {name}"
+    if is_in_repository:
+        return ["git add .", f"git commit -m {shlex.quote(message)} ."]
+    run_in_project("git", "add", "--all")
+    identity = []
+    if not git_succeeds(folder, "config", "user.email"):
+        user = os.environ.get("USER", "user")
+        identity = ["-c", f"user.name={user}", "-c", f"user.email={user}@localhost"]
+    run_in_project("git", *identity, "commit", "--quiet", "-m", message)
+    return []
+
+
+def git_succeeds(folder: Path, *arguments: str) -> bool:
+    """Return whether a git command in a folder ends with exit code 0."""
+    command = ["git", *arguments]
+    return not subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode
+
+
+def write_files(folder: Path, table: str, target: str) -> None:
+    """Write the files that every project has, and a wheel of the library."""
+    values = {  # of placeholders such as {{ name }}
+        "name": folder.name,
+        "package": re.sub("[^a-z0-9]+", "-", folder.name.lower()).strip("-") or "table",
+        "table": table,
+        "table_in_shell": shlex.quote(table),
+        "target": target,
+        "target_in_python": repr(target),
+        "target_in_table": target.replace("|", r"\|"),
+    }
+    (folder / "vendor").mkdir()
+    for name, text in read_project_files(get_wheel(folder / "vendor")).items():
+        if name in WITH_PLACEHOLDERS:
+            text = re.sub(r"\{\{ ?(\w+) ?\}\}", lambda match: values[match[1]], text)
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        if text.startswith("#!"):
+            path.chmod(0o755)
+
+
+def link_environment(folder: Path) -> bool:
+    """Create .venv in a project with hard links to the packages in the clone's .venv.
+
+    The library itself comes from the project's wheel. To install another version of a package, pip
+    removes its files and writes new ones. Therefore, each of the two environments can be changed or
+    removed without any effect on the other one.
+
+    Returns:
+        False if the clone has no .venv, or one without pip, with other packages than in its
+        requirements.txt or in another file system. Then, .venv in the project may be incomplete.
+    """
+    source, venv = (ROOT / ".venv").resolve(), folder / ".venv"
+    python, new_python = source / "bin/python", venv / "bin/python"
+    try:
+        run_command(python, ROOT / "keras_tabular/project/packages.py", cwd=folder)
+        run_command(python, "-m", "venv", "--without-pip", venv)
+        for packages in source.glob("lib/*/site-packages"):
+            target = venv / packages.relative_to(source)
+            shutil.copytree(packages, target, copy_function=os.link, dirs_exist_ok=True)
+        copy_programs(python.parent, new_python)
+        install = ("install", "--compile", "--force-reinstall", "--no-deps")
+        run_command(new_python, *PIP, *install, *folder.glob("vendor/*.whl"))
+    except (OSError, UserError):
+        return False
+    run_command("make", "--silent", "check-environment", "VENV=.venv", cwd=folder)
+    (venv / "installed").touch()
+    print(
+        f"The packages in .venv are hard links to those in {source}, so they need no disk space. "
+        "To install copies instead, run `rm -r .venv` before `make repro`."
+    )
+    return True
+
+
+def copy_programs(folder: Path, new_python: Path) -> None:
+    """Copy the Python programs in a folder, such as dvc, to run with a new Python next to them."""
+    header = HEADER.format(python=shlex.quote(str(new_python))).encode()
+    for program in filter(Path.is_file, folder.iterdir()):
+        target, content = new_python.parent / program.name, program.read_bytes()
+        code = content.partition(b"\n' '''\n")[2] or content.partition(b"\n")[2]
+        if re.match(rb"#!.*python", content.removesuffix(code), re.DOTALL) and not target.exists():
+            target.write_bytes(header + code)
+            target.chmod(0o755)
+        elif not target.exists():
+            os.link(program, target)
+
+
+def add_table(run: Callable[..., None], folder: Path, args: Namespace, table: Path) -> None:
+    """Add the table to the project. DVC tracks a large table, and a table from a URL."""
+    (folder / table).parent.mkdir(parents=True, exist_ok=True)
+    if args.example:
+        load = f"from sklearn.datasets import load_{args.example} as load"
+        write = f"{load}; load(as_frame=True).frame.to_csv('{table}', index=False)"
+        run("python", "-c", write)
+    elif "://" in args.table:
+        run("dvc", "import-url", args.table, table)
+    else:
+        source, copied = Path(args.table), folder / table
+        shutil.copytree(source, copied) if source.is_dir() else shutil.copy(source, copied)
+        if sum(file.stat().st_size for file in [copied, *copied.rglob("*")]) > MAX_BYTES_IN_GIT:
+            run("dvc", "add", "--quiet", table)
+            print(f"{table} is too large for git, so DVC tracks it. To share it, run `dvc push`.")

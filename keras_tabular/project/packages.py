@@ -1,0 +1,139 @@
+"""The packages of a project: its lock file, and the library as a wheel."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from zipfile import ZipFile
+
+from keras_tabular.core.errors import UserError
+
+# A package in a lock file: its name, its version and perhaps a marker, and a line for each hash.
+LOCKED_PACKAGE = re.compile(r"^([\w.-]+)==.*\n(?: +--hash=.*\n)+", re.MULTILINE)
+
+
+def main() -> None:
+    """Fail, and list the packages, if installed packages differ from requirements.txt."""
+    differences = version_differences(Path("requirements.txt").read_text(encoding="utf-8"))
+    if differences:
+        sys.exit(f"{sys.prefix} differs from requirements.txt: {', '.join(differences)}")
+
+
+def version_differences(lock: str) -> list[str]:
+    """Describe each package that is missing or has another version than in a lock file.
+
+    A package with a marker, such as `; sys_platform == "win32"`, may be missing. Of the packages of
+    TensorFlow, one has to be there: tensorflow, tensorflow-cpu or another one.
+    """
+    differences = []
+    for name, lines in locked_packages(lock).items():
+        locked = lines.split()[0].partition("==")[2]
+        try:
+            installed = version(name)
+        except PackageNotFoundError:
+            optional = not name.startswith("tensorflow") or find_spec("tensorflow")
+            installed = locked if optional and " ; " in lines else "nothing"
+        if installed != locked:
+            differences.append(f"{name}: expected {locked}, got {installed}")
+    return differences
+
+
+def locked_packages(lock: str) -> dict[str, str]:
+    """Return the lines of each package in a lock file, by its name."""
+    return {match[1]: match[0] for match in LOCKED_PACKAGE.finditer(lock)}
+
+
+def replace_packages(lock: str, packages: dict[str, str]) -> str:
+    """Return a lock file with other packages, in the order of `uv pip compile`.
+
+    Args:
+        lock: The lock file, whose comments and options stay.
+        packages: The lines of each package, by its name.
+    """
+    return LOCKED_PACKAGE.sub("", lock) + "".join(packages[name] for name in sorted(packages))
+
+
+if __name__ == "__main__":
+    main()
+
+ROOT = Path(__file__).resolve().parents[2]  # a clone, or site-packages
+PROJECT_FILES = "keras_tabular/projects/files/"  # in the wheel
+GIT = ("git", "-c", "advice.detachedHead=false", "-c", "init.defaultBranch=main")  # without hints
+# Dependencies in dvc.yaml. In a project, the lock file has the hash of the library instead.
+LIBRARY_FOLDERS = re.compile(r"(?:^ +- keras_tabular/.*\n)+", re.MULTILINE)
+PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check")
+
+
+def get_wheel(folder: Path) -> Path:
+    """Build a wheel of the commit that is checked out in this clone.
+
+    Args:
+        folder: The absolute path of an existing folder without another wheel of the library.
+
+    Returns:
+        The path of the wheel in the folder.
+
+    Raises:
+        UserError: The library is not in a clone, or the wheel cannot be built.
+    """
+    # A package may put a pyproject.toml into site-packages, but hardly these two.
+    if not ((ROOT / "stages").is_dir() and (ROOT / "dvc.yaml").is_file()):
+        advice = "Use a clone: `python3 CLONE/keras_tabular new ...` or `... upgrade FOLDER`."
+        raise UserError(f"an installed library cannot create or upgrade a project. {advice}")
+    with tempfile.TemporaryDirectory() as scratch:
+        source, python = ROOT, sys.executable
+        if (ROOT / ".git").exists():
+            source = Path(scratch, "source")
+            run_command(*GIT, "clone", "--quiet", ROOT, source)
+        lock = source / "requirements/build.txt"
+        if version_differences(lock.read_text(encoding="utf-8")):
+            run_command(python, "-m", "venv", f"{scratch}/venv")
+            python = f"{scratch}/venv/bin/python"
+            run_command(python, *PIP, "install", "--require-hashes", "-r", lock)
+        build = f"import hatchling.build; hatchling.build.build_wheel({str(folder)!r})"
+        run_command(python, "-c", build, cwd=source)
+    (wheel,) = folder.glob("keras_tabular-*.whl")
+    return wheel
+
+
+def run_command(*command: str | Path, cwd: Path | None = None, venv: Path | None = None) -> None:
+    """Run a command.
+
+    Args:
+        command: The program and its arguments.
+        cwd: The folder to run it in.
+        venv: A virtual environment whose programs are found first.
+
+    Raises:
+        UserError: The command failed. Its own message is on stderr.
+    """
+    environment = os.environ.copy()
+    if venv:
+        environment["PATH"] = f"{venv / 'bin'}{os.pathsep}{environment['PATH']}"
+    if subprocess.run(command, cwd=cwd, env=environment, check=False).returncode:
+        words = " ".join(map(str, command))
+        raise UserError(f"{words} failed in {cwd or Path()}. The lines above say why.")
+
+
+def read_project_files(wheel: Path) -> dict[str, str]:
+    """Return the text of each file for a project in the wheel, by its path in the project.
+
+    Its requirements.txt also has the wheel.
+    """
+    with ZipFile(wheel) as archive:
+        files = {
+            name.removeprefix(PROJECT_FILES): archive.read(name).decode()
+            for name in archive.namelist()
+            if name.startswith(PROJECT_FILES)
+        }
+    files["dvc.yaml"] = LIBRARY_FOLDERS.sub("      - requirements.txt\n", files["dvc.yaml"])
+    lock, digest = files["requirements.txt"], hashlib.sha256(wheel.read_bytes()).hexdigest()
+    pin = f"keras-tabular=={wheel.name.split('-')[1]} \\\n    --hash=sha256:{digest}\n"
+    packages = locked_packages(lock) | {"keras-tabular": pin}
+    files["requirements.txt"] = replace_packages(f"{lock}--find-links vendor\n\n", packages)
+    return files

@@ -1,0 +1,210 @@
+"""Upgrade a project to a later version of the library, and print what has changed.
+
+Run this command with a clone of the later version: `python3 CLONE/keras_tabular upgrade FOLDER`. It
+replaces the wheel in vendor and the packages in the lock files. It merges the changes of the
+library into dvc.yaml, custom.py, Makefile, the scripts and the workflows. It deletes files that the
+library does not have any more, unless you have edited them. It installs the packages into .venv.
+From params.yaml, it removes keys that do not exist any more if they have their default value.
+README.md, network.py, pyproject.toml and data stay as they are.
+"""
+
+import re
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from argparse import ArgumentParser
+from pathlib import Path
+
+from keras_tabular.config import removed_keys
+from keras_tabular.core.errors import UserError
+from keras_tabular.core.files import atomic_write
+from keras_tabular.project.packages import (
+    PIP,
+    get_wheel,
+    locked_packages,
+    read_project_files,
+    replace_packages,
+    run_command,
+)
+
+CHANGES = "keras_tabular/CHANGELOG.md"  # in the wheel
+PARAMS = "params.yaml"
+# Files that say what the project is about, and settings of DVC.
+OWNED = re.compile(r"README\.md|network\.py|params\.yaml|pyproject\.toml|(data|metrics|\.dvc)/.*")
+CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
+MAX_CONFLICTS = 127  # that `git merge-file` counts in its exit code; a higher one is an error
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=".",
+        help="the folder of the project; default: the current folder")  # fmt: skip
+    folder = parser.parse_args().folder
+    wheels = sorted(folder.glob("vendor/keras_tabular-*.whl"))
+    if len(wheels) != 1:
+        problem = f"{folder.resolve()}/vendor: expected one wheel of the library, got {len(wheels)}"
+        raise UserError(f"{problem}. To create a project, run `python3 CLONE/keras_tabular new`.")
+    old_wheel = wheels[0]
+    with tempfile.TemporaryDirectory() as scratch:
+        new_wheel = get_wheel(Path(scratch))
+        wheel = old_wheel.parent / new_wheel.name
+        changes = new_changes(old_wheel, new_wheel)
+        old, new = map(read_project_files, (old_wheel, new_wheel))
+        files = upgraded_files(folder, old, new)
+        params, messages = remove_default_keys(folder / PARAMS, old.get(PARAMS, ""))
+        files |= params
+        messages += delete_files(folder, old, new)
+        # The wheel is replaced last, so that `upgrade` can be repeated if it was interrupted.
+        for path, text in files.items():
+            with atomic_write(path) as partial:
+                partial.write_text(text, encoding="utf-8")
+            if text.startswith("#!"):
+                path.chmod(0o755)
+        with atomic_write(wheel) as partial:
+            shutil.copy(new_wheel, partial)
+    if wheel != old_wheel:
+        old_wheel.unlink()
+    print(f"{wheel} replaces {old_wheel.name}. requirements.txt has its hash.")
+    print(f"New entries of the change log:\n\n{changes or '(none)'}\n")
+    for path in (path for path, text in files.items() if CONFLICT.search(text)):
+        print(
+            f"{path}: you and the library have changed the same lines. Both versions are in the "
+            "file, between <<<<<<< and >>>>>>>. Choose or combine them, and remove these markers."
+        )
+    print(*messages, sep="\n", end="\n" if messages else "")
+    install(folder, wheel)
+
+
+def new_changes(old_wheel: Path, wheel: Path) -> str:
+    """Return the entries of the change log that an older version does not have."""
+    old, new = (
+        re.split(r"\n+(?=[-#])", zipfile.Path(file, CHANGES).read_text("utf-8").strip())
+        for file in (old_wheel, wheel)
+    )
+    return "\n".join(entry for entry in new if entry not in old)
+
+
+def upgraded_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> dict[Path, str]:
+    """Merge the changes of the library into the files of a project.
+
+    A file that the owner has removed stays removed.
+
+    Args:
+        folder: The project.
+        old: The text of each file of the library's old version, by its path in a project.
+        new: The text of each file of its new version.
+
+    Returns:
+        The text of each file to write.
+    """
+    upgraded = {}
+    for name in (name for name in new if not OWNED.fullmatch(name)):
+        path, text = folder / name, new[name]
+        if path.exists() and text != old.get(name):
+            merge = merge_packages if name.startswith("requirements") else merge_lines
+            upgraded[path] = merge(path, old.get(name, ""), text)
+        elif name not in old:
+            upgraded[path] = text
+    return upgraded
+
+
+def remove_default_keys(path: Path, old: str) -> tuple[dict[Path, str], list[str]]:
+    """Remove the keys from params.yaml that do not exist any more and have their default value.
+
+    The lines of comment above such a key are removed with it if the library has written them.
+
+    Args:
+        path: The file of the project.
+        old: The file of a new project of the old version.
+
+    Returns:
+        The new text by path, empty if nothing is removed; and a message for each other key that
+        does not exist any more.
+    """
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    lines, old_lines = text.splitlines(keepends=True), {*old.splitlines()}
+    for index, key, value in reversed([*removed_keys.find_removed_keys(text)]):
+        if value.strip("\"'") == removed_keys.REMOVED_KEYS[key].default:
+            start = index
+            while lines[start - 1].lstrip().startswith("#") and lines[start - 1][:-1] in old_lines:
+                start -= 1
+            del lines[start : index + 1]
+    changed = "".join(lines)
+    messages = [
+        f"{path}, line {index + 1}: {removed_keys.explain_removed_key(key)}"
+        for index, key, _ in removed_keys.find_removed_keys(changed)
+    ]
+    return {path: changed} if changed != text else {}, messages
+
+
+def delete_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> list[str]:
+    """Delete the files of a project that the new version does not have, and say so.
+
+    A file that the owner has edited stays.
+    """
+    messages = []
+    for name in sorted(name for name in old.keys() - new if (folder / name).exists()):
+        is_edited = (folder / name).read_text(encoding="utf-8") != old[name]
+        if not is_edited:
+            (folder / name).unlink()
+        outcome = "you have edited it, so delete it yourself" if is_edited else "deleted"
+        messages.append(f"{name}: this file has left the library; {outcome}.")
+    return messages
+
+
+def merge_packages(path: Path, old: str, new: str) -> str:
+    """Return a lock file of the project with the packages of the new version.
+
+    A package that the owner added, or whose version the owner changed, stays as it is.
+    """
+    lock = path.read_text(encoding="utf-8")
+    old_pins = [lines.split()[0] for lines in locked_packages(old).values()]
+    owner_packages = {
+        name: lines
+        for name, lines in locked_packages(lock).items()
+        if lines.split()[0] not in old_pins and name != "keras-tabular"
+    }
+    return replace_packages(lock, locked_packages(new) | owner_packages)
+
+
+def merge_lines(path: Path, old: str, new: str) -> str:
+    """Return the text of a file with the changes from `old` to `new`.
+
+    Where the owner has changed the same lines, the text has both versions between git's markers.
+
+    Raises:
+        UserError: The file still has conflicts of an earlier upgrade.
+    """
+    text = path.read_text(encoding="utf-8").rstrip("\n") + "\n"
+    if CONFLICT.search(text):
+        raise UserError(f"{path}: resolve the conflicts of the last upgrade (<<<<<<<) first.")
+    versions = {"your version": text, "version before": old, "new version": new}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, version in versions.items():
+            Path(scratch, name).write_text(version, encoding="utf-8")
+        command = ["git", "merge-file", "--stdout", *versions]
+        git = subprocess.run(
+            command, cwd=scratch, stdout=subprocess.PIPE, encoding="utf-8", check=False
+        )
+    if git.returncode > MAX_CONFLICTS:
+        raise UserError(f"{path}: git cannot merge this file. The lines above say why.")
+    return git.stdout
+
+
+def install(folder: Path, wheel: Path) -> None:
+    """Install the wheel and the changed packages into the project's .venv."""
+    installed = folder / ".venv/installed"
+    if not installed.exists():
+        print(
+            "The project has no .venv; `make repro` creates it. In another environment, run\n"
+            "  pip install --force-reinstall --no-deps vendor/*.whl\n"
+            "  pip install --require-hashes -r requirements.txt"
+        )
+        return
+    python = (folder / ".venv/bin/python").absolute()
+    compiled = (*PIP, "install", "--compile")
+    # Without --force-reinstall, pip keeps a wheel of the same version from another commit.
+    run_command(python, *compiled, "--force-reinstall", "--no-deps", wheel.absolute())
+    run_command(python, *compiled, "--require-hashes", "-r", "requirements.txt", cwd=folder)
+    installed.touch()

@@ -1,0 +1,267 @@
+"""Score the present parameters on other splits with other seeds: how much of a score is luck?"""
+
+import json
+import math
+import shlex
+import shutil
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from contextlib import chdir
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from statistics import mean, stdev
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+from pyarrow.parquet import read_table
+
+from keras_tabular.config.metrics import BASELINES
+from keras_tabular.config.params import PARAMS, load_params
+from keras_tabular.config.schema import load_schema
+from keras_tabular.config.task import Task
+from keras_tabular.config.typed_yaml import Section, read_yaml
+from keras_tabular.core.errors import UserError
+from keras_tabular.core.files import md5_hash, write_json, write_text
+from keras_tabular.core.parallel import map_in_processes
+from keras_tabular.core.progress import Progress
+from keras_tabular.evaluation.records import MODEL, Difference, Evaluation, format_number
+from keras_tabular.evaluation.summary import metric_label
+from keras_tabular.runs.rerun import dvc
+from keras_tabular.runs.run import METRICS, WORKSPACE, Run
+from keras_tabular.table.parquet import part_paths, read_parts, write_part
+
+FOLDER, SCORES, VALIDATED = Path(".repeats"), METRICS / "scores.json", Path("data/validated")
+STAGES = ("split", "train", "calibrate", "evaluate")
+# Files and folders that a repeat has itself. It reads the other ones of the project.
+OWN = {"data", "metrics", "models", "oof", "params.yaml", "predictions", "split"}
+MIN_REPEATS = 5  # with fewer, the differences of accuracies are often equal by chance
+# What a repeat is, if not another split.
+REPEATED = {"time": "period", "column": "training", "file": "training"}
+
+
+class ModelRepeats(Section):
+    """A measure of the model or of a baseline on the test rows of all repeats.
+
+    Attributes:
+        values: The value of each repeat.
+        range: The lowest and the highest value.
+        present: The value of the present run, which is not one of the repeats.
+        wins: Share of the repeats in which the model is better than this baseline.
+        difference: Mean of the model minus that of this baseline, with the interval of
+            `half_width`; None if all repeats have the same test rows.
+    """
+
+    values: tuple[float, ...]
+    mean: float
+    deviation: float
+    range: tuple[float, float]
+    present: float
+    wins: float
+    difference: Difference | None
+
+
+class MeasureRepeats(Section):
+    """A measure on all repeats.
+
+    Attributes:
+        label: Name of the measure for readers.
+        models: The model and the baselines for which the measure is defined, by name.
+        conclusion: What the repeats say about the model, the best baseline and the present run.
+    """
+
+    label: str
+    models: dict[str, ModelRepeats]
+    conclusion: str
+
+
+class Repeats(Section):
+    """The content of `metrics/repeats.json`.
+
+    Attributes:
+        run: Hash of the scores of the present run, which was repeated.
+        measures: The first two primary metrics, of which the first one decides.
+    """
+
+    run: str
+    measures: tuple[MeasureRepeats, ...]
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("-n", "--number", type=int, default=10, help="of repeats; default: 10")
+    total, schema = parser.parse_args().number, load_schema()
+    split = load_params("split", schema=schema).split
+    if total < MIN_REPEATS:
+        raise UserError(f"--number: expected {MIN_REPEATS} or more, got {total}")
+    if json.loads(dvc("status", "--json", "--with-deps", "evaluate")):
+        raise UserError(f"{SCORES} is out of date. Run `dvc repro` first.")
+    run, evaluations = Run(WORKSPACE), list[Evaluation]()
+    present = run.require_evaluation()
+    if present.score("test", present.deciding_metric) is None:
+        raise UserError(f"{present.deciding_metric} is undefined on the test rows. See {SCORES}.")
+    run_hash = md5_hash(run.read(SCORES).encode())
+    time = schema.time if split.by == "time" else None
+    # The periods depend on their number.
+    folder = FOLDER / (f"{run_hash}-{total}" if time else run_hash)
+    with Progress() as progress:
+        progress.start_round("repeats", total, total)
+        repeat = partial(run_repeat, folder, time, total)
+        for evaluation in map_in_processes(repeat, range(1, total + 1)):
+            evaluations.append(evaluation)
+            progress.advance(1, f"{len(evaluations)} of {total}")
+    repeated = REPEATED.get(split.by, "split")
+    task, keys = schema.learning_task, present.primary_metrics[:2]
+    summaries = (summarize(key, task, repeated, present, evaluations) for key in keys)
+    measures = tuple(filter(None, summaries))
+    if not measures:
+        raise UserError(f"{' and '.join(keys)} are undefined on the test rows of some repeats.")
+    write_json(METRICS / "repeats.json", Repeats(run=run_hash, measures=measures).model_dump())
+    print(*(measure.conclusion for measure in measures), sep="\n")
+
+
+def run_repeat(folder: Path, time: str | None, total: int, number: int) -> Evaluation:
+    """Run the stages with other seeds in a folder of their own, unless their scores are there.
+
+    Args:
+        folder: Folder of the scores.
+        time: Column of the times, of a split by time.
+        total: Number of repeats.
+        number: Number of this repeat, which is added to the seeds. Number 0 is the present run.
+    """
+    project, work, scores = Path.cwd(), folder / str(number), folder / f"{number}.json"
+    shutil.rmtree(work, ignore_errors=True)  # a killed repeat has left it
+    if not scores.is_file():
+        sys.path.insert(0, str(project))
+        for path in [*project.glob("[!.]*"), *project.glob("data/*")]:
+            if path.name not in OWN:
+                (link := work / path.relative_to(project)).parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(path)
+        params, stages = read_yaml(PARAMS), read_yaml(Path("dvc.yaml"))["stages"]
+        for section in ("split", "train"):
+            params[section]["seed"] = (params[section]["seed"] + number) % 2**32
+        if time and number:
+            params["split"]["test_size"] = write_period(work / VALIDATED, time, total, number)
+        write_text(work / PARAMS, yaml.safe_dump(params))
+        with chdir(work):
+            for name in STAGES:
+                _, _, command = stages[name]["cmd"].partition(" -m ")
+                module, *sys.argv[1:] = shlex.split(command)
+                sys.argv += ["--scores-only"] if name == "evaluate" else []
+                import_module(module).main()
+        import_module("keras_tabular.network.backend").keras.utils.clear_session()
+        (work / SCORES).replace(scores)
+        shutil.rmtree(work)
+    return Evaluation.model_validate_json(scores.read_text("utf-8"))
+
+
+def write_period(rows: Path, time: str, total: int, number: int) -> float:
+    """Write the rows up to the end of a period, and return the share that the period has of them.
+
+    The periods divide the later half of the rows into equal numbers of rows, as in scikit-learn's
+    `TimeSeriesSplit`. The first one is the latest.
+
+    Args:
+        rows: Folder for the rows, a link to all rows.
+        time: The column of the times.
+        total: Number of periods.
+        number: Number of the period, from 1.
+
+    Raises:
+        UserError: No row is in the period.
+    """
+    times = pa.concat_tables(read_parts(VALIDATED, [time])).sort_by(time)[0]
+    size = len(times) // (2 * total)
+    start, end = (times[len(times) - 1 - size * period] for period in (number, number - 1))
+    n_before, n_rows = (pc.sum(pc.less_equal(times, last)).as_py() for last in (start, end))
+    if n_before == n_rows:
+        problem = f"the later half of the rows cannot be divided into N={total} periods"
+        raise UserError(f"split.by: time: {problem}. Choose a lower N.")
+    rows.unlink()
+    write_part(rows, 0, read_table(part_paths(VALIDATED), filters=pc.field(time) <= end))
+    return (n_rows - n_before - 0.5) / n_rows  # which the split rounds up
+
+
+def summarize(
+    key: str, task: Task, repeated: str, present: Evaluation, evaluations: Sequence[Evaluation]
+) -> MeasureRepeats | None:
+    """Summarize a measure on two or more repeats; None if it is undefined in one of them.
+
+    Args:
+        key: Key of the measure.
+        repeated: What a repeat is: a `split`, a `training` or a `period`.
+        present: Scores of the present run.
+        evaluations: Scores of the repeats.
+    """
+    label, number = metric_label(present, task, key), len(evaluations)
+    sign = 1 if present.metric(key).greater_is_better else -1
+    learnt = [each.rows("train") + each.rows("validation") for each in evaluations]
+    variance = 1 / number + sum(each.rows("test") for each in evaluations) / sum(learnt)
+    models = dict[str, ModelRepeats]()
+    for name in (MODEL, *BASELINES):
+        scores = [each.score("test", key, name) for each in (present, *evaluations)]
+        present_value, *values = [score.value for score in scores if score] or [0.0]
+        if len(values) < number:
+            continue
+        model_values = models[MODEL].values if models else values
+        differences = [a - b for a, b in zip(model_values, values, strict=True)]
+        change, error = mean(differences), half_width(differences, variance)
+        difference = Difference(value=change, low=change - error, high=change + error)
+        models[name] = ModelRepeats(
+            values=tuple(values),
+            mean=mean(values),
+            deviation=stdev(values),
+            range=(min(values), max(values)),
+            present=present_value,
+            wins=mean(sign * difference > 0 for difference in differences),
+            difference=None if repeated == "training" else difference,
+        )
+    if len(models) < 2 or MODEL not in models:
+        return None
+    conclusion = format_conclusion(models, label, sign, repeated)
+    return MeasureRepeats(label=label, models=models, conclusion=conclusion)
+
+
+def format_conclusion(models: dict[str, ModelRepeats], label: str, sign: int, repeated: str) -> str:
+    """Compare the model with the best baseline, and the present run with its repeats.
+
+    Args:
+        sign: 1 if a greater value of the measure is better, else -1.
+    """
+    model, number = models[MODEL], len(models[MODEL].values)
+    name = max([*models][1:], key=lambda name: sign * models[name].mean)
+    best, outcome, luck = models[name], "", ""
+    if best.difference:
+        outcome = "better" if sign * best.difference.value > 0 else "worse"
+        outcome = f": the model is significantly {outcome} on average"
+        outcome = ": the difference is not settled" if best.difference.within_chance else outcome
+    if repeated != "period":  # the present one is longer
+        is_usual = abs(model.present - model.mean) <= half_width(model.values, 1 + 1 / number)
+        luck = "lucky" if sign * (model.present - model.mean) > 0 else "unlucky"
+        luck = f", which is {'within chance' if is_usual else luck}"
+    repeats = "periods of the later half" if repeated == "period" else f"other {repeated}s"
+    n_worse = sum(sign * (model.present - value) > 0 for value in model.values)
+    numbers = (model.mean, model.deviation, *model.range, model.present)
+    average, deviation, low, high, present = map(format_number, numbers)
+    return (
+        f"{label} is {average} on average over {number} {repeats} (standard deviation "
+        f"{deviation}, from {low} to {high}). It is better than that of {BASELINES[name]}, "
+        f"{format_number(best.mean, model.mean)} on average, in {best.wins:.0%} of them{outcome}. "
+        f"With {present}, the present {repeated} is better than {n_worse} of {number}{luck}."
+    )
+
+
+def half_width(values: Sequence[float], variance: float) -> float:
+    """Return half the width of the 95% interval of Student's t around the mean of some values.
+
+    Args:
+        variance: Variance of what the interval is for, if that of the values is 1. For the mean of
+            N differences on splits of the same rows, it is 1 / N + test rows / training rows:
+            Nadeau and Bengio, "Inference for the generalization error" (2003). For another value,
+            it is 1 + 1 / N: what all splits have in common cancels out.
+    """
+    from scipy.special import stdtrit  # importing it takes 0.2 s
+
+    return float(stdtrit(len(values) - 1, 0.975)) * stdev(values) * math.sqrt(variance)

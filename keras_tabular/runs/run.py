@@ -1,0 +1,272 @@
+"""A run: the scores, the schema and the other files of a revision in git."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import ValidationError
+
+from keras_tabular.config.schema import SCHEMA
+from keras_tabular.config.sections import Gate
+from keras_tabular.config.typed_yaml import SectionT
+from keras_tabular.core.errors import UserError
+from keras_tabular.core.files import md5_hash
+from keras_tabular.evaluation.records import Evaluation
+
+LOCK = "dvc.lock"
+METRICS = Path("metrics")  # the folder into which dvc.yaml lets the stages write
+WORKSPACE = "workspace"
+TEXT_COLUMNS = {"true class", "predicted class", "column"}  # of the files with plot data
+
+
+class Commit(NamedTuple):
+    """Hash, author date (YYYY-MM-DD) and subject of a commit."""
+
+    sha: str
+    date: str
+    subject: str
+
+
+class Run:
+    """The files of the pipeline in a revision. Each is read when it is needed.
+
+    Args:
+        name: `workspace`, or the name of a branch, a tag, a commit or an experiment.
+        metrics: Folder of the scores and of the other results.
+
+    Attributes:
+        label: Short name for legends, headers of tables and messages.
+        sha: Full hash of the commit; empty for the workspace.
+
+    Raises:
+        UserError: There is no such revision.
+    """
+
+    def __init__(self, name: str, metrics: Path = METRICS) -> None:
+        self.metrics = metrics
+        self.label, self.sha = (name, "") if name == WORKSPACE else resolve(name)
+
+    def read(self, path: Path | str) -> str:
+        """Return the text of a file; empty if the revision does not have it."""
+        return (content_at(self.sha, path) if self.sha else read_text(path)) or ""
+
+    def load(self, path: Path | str) -> dict[str, Any]:
+        """Return the mapping in a JSON or YAML file; empty if the revision does not have it.
+
+        Raises:
+            UserError: A file of the workspace has another format.
+        """
+        text = self.read(path)
+        if not text:
+            return {}
+        try:
+            value = (json.loads if Path(path).suffix == ".json" else yaml.safe_load)(text)
+        except (ValueError, yaml.YAMLError) as error:
+            if self.sha:  # a commit cannot be fixed
+                return {}
+            raise UserError(f"{path}: {error}. If a stage writes it, run `dvc repro`") from None
+        return value if isinstance(value, dict) else {}
+
+    def parse(self, name: str, section_type: type[SectionT]) -> SectionT | None:
+        """Return the content of a JSON file in `metrics`; None if it has another format."""
+        return _parse(self.load(self.metrics / f"{name}.json"), section_type)
+
+    def read_points(self, name: str, folder: str = "plots") -> list[dict[str, Any]]:
+        """Read a file of plot data; an empty cell is None, and other cells are numbers or text."""
+        text = self.read(self.metrics / folder / f"{name}.csv")
+        return [
+            {
+                key: cell if key in TEXT_COLUMNS else float(cell) if cell else None
+                for key, cell in row.items()
+            }
+            for row in csv.DictReader(io.StringIO(text))
+        ]
+
+    @cached_property
+    def evaluation(self) -> Evaluation | None:
+        """The scores of the run; None if there are none in the present format."""
+        return self.parse("scores", Evaluation)
+
+    @cached_property
+    def gate(self) -> Gate:
+        """The section `gate` with which the verdict was given, or else the default one."""
+        return _parse(self.params.get("gate"), Gate) or Gate()
+
+    @cached_property
+    def networks(self) -> dict[str, Any]:
+        """The `weight` and `params` of each architecture that was trained, by its name."""
+        return dict(self.load(self.metrics / "networks.json").get("networks", {}))
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """The content of data/schema.yaml."""
+        return self.load(SCHEMA)
+
+    @cached_property
+    def lock(self) -> dict[str, Any]:
+        """The content of dvc.lock."""
+        return self.load(LOCK)
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """The sections of params.yaml with which the results were made."""
+        stages = self.lock.get("stages", {}).values()
+        files = (params for stage in stages for params in stage.get("params", {}).values())
+        return {section: value for params in files for section, value in params.items()}
+
+    @cached_property
+    def commit(self) -> Commit | None:
+        """The commit of the revision, or HEAD for the workspace; None before the first commit."""
+        line = git("log", "-1", "--format=format:%H%x00%as%x00%s", self.sha or "HEAD")
+        return Commit(*line.split("\0")) if line else None
+
+    @cached_property
+    def uncommitted(self) -> bool:
+        """Whether this is the workspace, and dvc.lock or a file of git differs from the commit."""
+        status = git("status", "--porcelain", "--untracked-files=all", "--", ".") or ""
+        changes = (line for line in status.splitlines() if line[:2] != "??" or LOCK in line)
+        return not self.sha and any(changes)
+
+    @property
+    def source(self) -> str:
+        """Name of the file or folder with the table, without its path."""
+        return PurePosixPath(str(self.schema.get("source", "?"))).name
+
+    @property
+    def target(self) -> str:
+        """The column that the model predicts."""
+        return str(self.schema.get("target", "?"))
+
+    def require_evaluation(self) -> Evaluation:
+        """Return the scores of the run.
+
+        Raises:
+            UserError: The run has none.
+        """
+        if self.evaluation is None:
+            problem = f"{self.metrics / 'scores.json'}: {self.label} has no scores"
+            raise UserError(f"{problem}. Run `dvc repro` at the root of the project first")
+        return self.evaluation
+
+
+def _parse(content: Any, section_type: type[SectionT]) -> SectionT | None:
+    with suppress(ValidationError):  # an old commit may have another format
+        return section_type.model_validate(content, extra="ignore")
+    return None
+
+
+def find_evaluation(model: bytes) -> Evaluation | None:
+    """Return the evaluation in the workspace, or None if it is that of another model.
+
+    Args:
+        model: Content of the model's file.
+    """
+    run, md5 = Run(WORKSPACE), md5_hash(model)
+    inputs = run.lock.get("stages", {}).get("evaluate", {}).get("deps", [])
+    return run.evaluation if any(file.get("md5") == md5 for file in inputs) else None
+
+
+def mismatch(run: Run, base: Run) -> str:
+    """Return why two runs cannot be compared; empty if they have the same table and target."""
+    for file, content in (("scores", base.evaluation), (SCHEMA, base.schema)):
+        if not content:
+            return f"{base.label} has no {file} in the present format"
+    keys = ("source", "target", "task")
+    if all(run.schema.get(key) == base.schema.get(key) for key in keys):
+        return ""
+    table = ", ".join(f"{key} {base.schema.get(key)}" for key in keys)
+    return f"{base.label} is a run of another table: {table}"
+
+
+def resolve(name: str) -> tuple[str, str]:
+    """Find a branch, a tag, a commit or an experiment, and return its label and its hash.
+
+    DVC keeps an experiment in the ref refs/exps/BA/SELINE.../NAME, and gto writes a tag such as
+    `model#prod#2` whenever a stage gets another version. Of several refs, the newest one counts.
+
+    Raises:
+        UserError: There is no such revision.
+    """
+    commit = git("rev-parse", "--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
+    newest = ("--sort=-creatordate", "--count=1", "--format=%(objectname)")
+    patterns = f"refs/exps/*/*/{name}", f"refs/tags/{name}#*"
+    if not commit and (ref := (git("for-each-ref", *newest, *patterns) or "").strip()):
+        commit = git("rev-parse", "--verify", f"{ref}^{{commit}}")
+    commit = (commit or "").strip()
+    if not commit:
+        expected = f"a branch, a tag, a commit, an experiment of `dvc exp list`, or {WORKSPACE}"
+        raise UserError(f"expected {expected}, got {name!r}. Fetch it if it is in another clone")
+    is_hash = commit.startswith(name) or name.startswith("HEAD")
+    return commit[:7] if is_hash else name, commit
+
+
+def last_run(run: Run) -> Run | None:
+    """Find the last commit up to a run in which metrics.json differs from the run's, if any does.
+
+    For the workspace, the result is the same before and after its results are committed. Of commits
+    with the same metrics.json, it is the one with the latest scores.json, whose format is readable.
+    """
+    path, scores = run.metrics / "metrics.json", run.metrics / "scores.json"
+    arguments = ("--first-parent", "--format=%H", run.sha or "HEAD", "--", str(path), str(scores))
+    log = git("log", *arguments) or ""
+    text = run.read(path)
+    runs = (Run(c, run.metrics) for c in log.split() if content_at(c, path) not in (None, text))
+    return next(runs, None)
+
+
+def base_run(run: Run, name: str) -> Run | None:
+    """Return the run that `gate.base` names: the last one, or that of a revision.
+
+    Returns:
+        None if there is no such run.
+    """
+    if name == "last":
+        return last_run(run)
+    try:
+        return Run(name, run.metrics)
+    except UserError:  # there is no such revision yet
+        return None
+
+
+def is_shallow() -> bool:
+    """Return whether the clone lacks a part of the history."""
+    return (git("rev-parse", "--is-shallow-repository") or "").strip() == "true"
+
+
+def content_at(commit: str, path: Path | str) -> str | None:
+    """Return the text of a file in a commit; None if the commit does not have it."""
+    return git("show", f"{commit}:./{os.path.relpath(path)}")
+
+
+def read_text(path: Path | str) -> str | None:
+    """Return the text of a file with its line ends as they are; None if there is no such file."""
+    return Path(path).read_bytes().decode("utf-8", "replace") if Path(path).is_file() else None
+
+
+def git(*arguments: str, folder: Path | None = None) -> str | None:
+    """Return what a git command prints; None if it fails."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
+    except FileNotFoundError:  # git is not installed
+        return None
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+
+
+def locked_outputs(lock: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the `path`, `md5` and `size` in bytes of each output, by path."""
+    stages = lock.get("stages", {}).values()
+    return {out["path"]: out for stage in stages for out in stage.get("outs", [])}
+
+
+def locked_inputs(lock: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the hash of each dependency of a stage, by path."""
+    stages = lock.get("stages", {}).values()
+    return {dep["path"]: dep.get("md5") for stage in stages for dep in stage.get("deps", [])}

@@ -1,1 +1,0 @@
-"""Scores of predictions, their intervals and differences, as records; no model is applied here."""

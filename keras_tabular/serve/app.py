@@ -1,0 +1,306 @@
+"""The application of a server: requests, their limits, and predictions in batches."""
+
+import asyncio
+import json
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any, NamedTuple
+from uuid import uuid4
+
+import pyarrow as pa
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.middleware.base import RequestResponseEndpoint
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from keras_tabular.core.errors import UserError, join_mistakes, quote
+from keras_tabular.core.files import md5_hash
+from keras_tabular.model.drift import unknown_categories, unknown_lines
+from keras_tabular.model.predict import PredictedColumns, Predictor
+from keras_tabular.serve import measures, page
+from keras_tabular.serve import rows as json_rows
+from keras_tabular.serve.measures import AnswerLog
+from keras_tabular.table.rows import CheckedRows, raise_failures
+
+MAX_ROWS_PER_BATCH = 4096  # no request joins a batch that has this number of rows
+
+
+class Batcher:
+    """Predicts the rows of all waiting requests together.
+
+    The cost of a prediction hardly depends on the number of rows as long as there are few.
+    """
+
+    def __init__(self, predict: Callable[[pa.Table], PredictedColumns]) -> None:
+        self._predict, self._lock = predict, asyncio.Lock()
+        self._waiting = deque[tuple[pa.Table, asyncio.Future[PredictedColumns]]]()
+
+    async def predict(self, features: pa.Table) -> PredictedColumns:
+        """Return the predictions for one request. Raise the error if its batch fails."""
+        future: asyncio.Future[PredictedColumns] = asyncio.get_running_loop().create_future()
+        self._waiting.append((features, future))
+        async with self._lock:  # requests get it in the order in which they came
+            if not future.done():
+                await self._predict_waiting()
+        return future.result()
+
+    async def _predict_waiting(self) -> None:
+        batch, rows = [self._waiting.popleft()], 0
+        while self._waiting and (rows := rows + len(batch[-1][0])) < MAX_ROWS_PER_BATCH:
+            batch.append(self._waiting.popleft())
+        features = pa.concat_tables([table for table, _ in batch])
+        try:
+            columns, failures = await asyncio.to_thread(self._predict, features)
+        except Exception as error:
+            for _, future in batch:
+                future.set_exception(error)
+            return
+        start = 0
+        for table, future in batch:
+            end = start + len(table)
+            own_columns = {name: column[start:end] for name, column in columns.items()}
+            own_failures = [f._replace(row=f.row - start) for f in failures if start <= f.row < end]
+            future.set_result(PredictedColumns(own_columns, own_failures))
+            start = end
+
+
+TRIAL = "Whether somebody tries values, so that the rows are neither logged nor counted"
+EXPLAIN = "Number of columns to name that moved a prediction most, as reason_1, reason_1_effect, …"
+MAX_EXPLAINED_ROWS = 250  # in a request; with the default model they take some seconds
+WARM_UP_ROWS = (1, 100)  # TensorFlow builds a graph for each of two batch sizes
+JSON = "application/json"
+
+
+def build_app(service: "Service", hosts: Sequence[str], notice: str | None = "") -> FastAPI:
+    """Build the application, with the OpenAPI document of the model's table.
+
+    Args:
+        hosts: Names by which clients may call the server; `*.DOMAIN`, or `*`, allows more.
+        notice: What the page says above the form; None if there is no page.
+    """
+    errors = StarletteHTTPException, RequestValidationError, ClientDisconnect, UserError, Exception
+    app = FastAPI(
+        title=f"Predictions of {service.schema.target}",
+        version="1",
+        openapi_url="/schema",
+        docs_url=None,
+        redoc_url=None,
+        exception_handlers=dict.fromkeys(errors, explain_refusal),
+    )
+    app.add_middleware(HostCheck, allowed_hosts=hosts, www_redirect=False)
+    content = {JSON: {"schema": json_rows.request_schema(service.schema)}}
+    body: dict[str, Any] = {"requestBody": {"content": content, "required": True}}
+    service.has_page = notice is not None
+    if notice is not None:
+        body["x-model"] = page.describe_model(service.predictor, notice)
+
+    async def root(request: Request) -> Any:
+        if notice is not None and "text/html" in request.headers.get("accept", ""):
+            return HTMLResponse(page.HTML, headers=page.HEADERS)
+        return app.openapi()
+
+    app.post("/predict", responses={"4XX": {"model": Refusal}}, openapi_extra=body)(service.predict)
+    app.get("/health")(service.health)
+    app.head("/health", include_in_schema=False)(service.health)
+    app.get("/metrics", response_class=PlainTextResponse)(service.metrics)
+    app.get("/", include_in_schema=False)(root)
+    return app
+
+
+class Limits(NamedTuple):
+    """Limits of requests to `/predict`.
+
+    Attributes:
+        max_body: Maximum number of bytes in the body of a request.
+        max_concurrency: Maximum number of requests that are received or predicted at the same time.
+    """
+
+    max_body: int
+    max_concurrency: int
+
+
+class Service:
+    """The handlers of requests. They check and predict rows like the command `predict`.
+
+    The docstrings of the handlers are in the OpenAPI document.
+    """
+
+    def __init__(
+        self, predictor: Predictor, limits: Limits, version: str | None, log: Path | None
+    ) -> None:
+        """Predict some rows, so that no request waits for TensorFlow.
+
+        Args:
+            version: Name of the model's version in answers, in the log and in metrics.
+            log: Folder of the log of answers, if they are logged.
+
+        Raises:
+            UserError: The model's file cannot explain predictions, or the log cannot be written.
+        """
+        self.predictor, self.limits, self.has_page = predictor, limits, False
+        self.model, self.schema = predictor.model, predictor.schema
+        md5 = md5_hash(self.model.content)
+        self.served = {"version": version, "md5": md5}
+        self.log = AnswerLog(log, self.served) if log else None
+        measures.MODEL.labels(self.model.path.name, md5, version or "").set(1)
+        self._observe = measures.prediction_metric(self.schema, self.model.metadata)
+        self._batcher, self._explaining = Batcher(predictor.predict), asyncio.Lock()
+        self._free = asyncio.Semaphore(limits.max_concurrency)
+        for rows in WARM_UP_ROWS:
+            predictor.predict(predictor.missing_values(rows))
+        predictor.output_schema([], 1)  # fails now if no prediction can be explained
+
+    async def predict(
+        self,
+        request: Request,
+        explain: Annotated[int, Query(ge=0, description=EXPLAIN)] = 0,
+        trial: Annotated[bool, Query(description=TRIAL)] = False,
+    ) -> Response:
+        """Predict all rows of a request, or none of them if one fails a check."""
+        content_type = request.headers.get("content-type", "")
+        if content_type.partition(";")[0].strip().lower() != JSON:
+            message = f"Content-Type: expected {JSON}, got {quote(content_type)}"
+            raise HTTPException(415, message)
+        if trial and not self.has_page:
+            raise HTTPException(403, "trial: this server has no page on which rows are tried")
+        if self._free.locked():
+            raise HTTPException(503, "too many requests at the same time; try again later")
+        async with self._free:
+            return await self._predict(request, explain, trial)
+
+    async def _predict(self, request: Request, explain: int, trial: bool) -> Response:
+        with measures.WAITING.track_inprogress(), measures.SECONDS.time():
+            body = bytearray()
+            async for part in request.stream():
+                body += part
+                if len(body) > self.limits.max_body:
+                    message = f"the body: expected at most {self.limits.max_body:,} bytes, got more"
+                    raise HTTPException(413, message)
+            rows, batch = await asyncio.to_thread(self._check, body, trial)
+            features = batch.features
+            if not explain:
+                predictions = await self._batcher.predict(features)
+            elif len(rows) > MAX_EXPLAINED_ROWS:
+                message = f"explain: expected at most {MAX_EXPLAINED_ROWS} rows, got {len(rows)}"
+                raise HTTPException(413, message)
+            else:  # one such request at a time, while others are predicted
+                async with self._explaining:
+                    if await request.is_disconnected():  # as a page that has a newer case
+                        raise ClientDisconnect
+                    predictions = await asyncio.to_thread(self.predictor.predict, features, explain)
+            answer = self._answer(batch, predictions, trial)
+            if self.log and not trial:
+                await self.log.write(rows, answer["rows"])
+            return JSONResponse(answer)
+
+    def _check(self, body: bytearray, trial: bool) -> tuple[list[Any], CheckedRows]:
+        rows = json_rows.read_request(body)
+        batch, mistakes = json_rows.check_json_rows(rows, self.schema, self.predictor.checks)
+        for failure in batch.failures if not trial else ():
+            measures.FAILED.labels(failure.column, failure.check).inc()
+        if mistakes:
+            raise UserError(join_mistakes(mistakes))
+        return rows, batch
+
+    def _answer(
+        self, batch: CheckedRows, predictions: PredictedColumns, trial: bool
+    ) -> dict[str, Any]:
+        raise_failures(predictions.failures, 1, "row {}".format)
+        rows = len(batch.features)
+        names = [name for name in self.schema.ignore if name in batch.texts.column_names]
+        identifiers = {name: batch.texts[name] for name in names}
+        answers = json_rows.answers_from_columns(identifiers | predictions.columns)
+        failed = Counter(f"{failure.column}: {failure.check}" for failure in batch.failures)
+        warnings = [f"{check}: {count} of {rows} rows fail" for check, count in failed.items()]
+        unknown = unknown_categories(batch.features, self.model.metadata.categories)
+        warnings += unknown_lines(unknown, rows)
+        if not trial:
+            for (name, _), count in unknown.items():
+                measures.UNKNOWN.labels(name).inc(count)
+            for row in answers:
+                self._observe(row["predicted"])
+            measures.ROWS.inc(rows)
+        measures.REQUESTS.labels("/predict", 200).inc()
+        answer = {"rows": answers, "model": self.served}
+        return answer | {"warnings": warnings} if warnings else answer
+
+    async def health(self) -> dict[str, Any]:
+        """Return that the server is ready, which model it serves, and whether it logs answers."""
+        trained_on = self.model.metadata.trained_on
+        provenance = trained_on and trained_on.model_dump(include={"rows", "md5", "packages"})
+        model = {"file": self.model.path.name, **self.served, "trained_on": provenance}
+        return {"status": "ok", "model": model} | ({"log": self.log.state} if self.log else {})
+
+    async def metrics(self) -> Response:
+        """Return counters and times in the text format of Prometheus."""
+        return Response(generate_latest(measures.REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+
+class Refusal(BaseModel):
+    """The reasons why no row of a request was predicted, one for each mistake."""
+
+    errors: list[str]
+
+
+async def explain_refusal(request: Request, error: Exception) -> Response:
+    """Return why a request was not answered."""
+    status, message = 422, str(error)
+    if isinstance(error, StarletteHTTPException):
+        status, message = error.status_code, error.detail
+    elif isinstance(error, RequestValidationError):
+        message = "{loc[1]}: {msg}".format(**error.errors()[0])
+    elif not isinstance(error, UserError | ClientDisconnect):
+        status, message = 500, "an unexpected error; see the log of the server"
+    if request.url.path.endswith("/predict"):  # also after a prefix
+        measures.REQUESTS.labels("/predict", status).inc()
+    return JSONResponse({"errors": message.split("\n")}, status)
+
+
+class HostCheck(TrustedHostMiddleware):
+    """Refuses requests by a name that is not allowed. An IP address is always allowed.
+
+    The check is against pages of other sites whose name leads to this server (DNS rebinding), since
+    a browser then sends that name. Probes of Kubernetes and Prometheus send an address.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # No name has the form of an address.
+        is_address = re.fullmatch(r"([\d.]+|\[.*\])(:\d+)?", Request(scope).headers.get("host", ""))
+        await (self.app if is_address else super().__call__)(scope, receive, send)
+
+
+class Connection(H11Protocol):
+    """A connection that is closed if it is idle, also if it never had a request.
+
+    uvicorn itself closes an idle connection only after a request.
+    """
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.on_response_complete()  # starts the timer that closes an idle connection
+
+
+async def log_request(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    """Print a JSON line about a request. Its identifier is also a header of the response.
+
+    The identifier is the header `X-Request-ID` of the request, which a proxy may set, or a new one.
+    """
+    start, identifier = perf_counter(), request.headers.get("x-request-id") or uuid4().hex
+    response = await call_next(request)
+    response.headers["x-request-id"] = identifier
+    line = dict[str, Any](request=identifier, method=request.method, path=request.url.path)
+    line.update(status=response.status_code, seconds=round(perf_counter() - start, 6))
+    with suppress(OSError):  # the response is sent in any case
+        print(json.dumps(line), flush=True)
+    return response

@@ -1,0 +1,355 @@
+"""The subset of each row of a table: train, validation or test; and where a row comes from."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import Split
+from keras_tabular.core.errors import UserError, format_list
+from keras_tabular.core.parallel import ordered_map
+from keras_tabular.table.arrays import labels
+from keras_tabular.table.groups import MAX_SHARE_REPEATED, equal_feature_rows, stable_row_hashes
+from keras_tabular.table.parquet import (
+    FILE,
+    FILE_SUBSET,
+    FOLD_KEY,
+    LINE,
+    count_rows,
+    part_paths,
+    read_parts,
+    write_part,
+)
+from keras_tabular.table.rows import text_columns
+from keras_tabular.table.source import column_types, read_rows, readable_names, row_lines
+
+SUBSETS = ("train", "validation", "test")
+TRAIN, VALIDATION, TEST = range(3)
+HALF = 2**32  # a hash has 64 bits: the high half decides the subset, the low half is the fold key
+
+
+class Assignment(NamedTuple):
+    """The rows of each subset, and what keeps rows together in a fold.
+
+    Attributes:
+        rows: Row numbers of train, validation and test, each int32 in the order to write them.
+        fold_keys: Fold key of every row of the table, see `FOLD_KEY`, shape (rows,); None if
+            training deals the rows one by one.
+    """
+
+    rows: list[np.ndarray]
+    fold_keys: np.ndarray | None
+
+
+def unused_declarations(split: Split, schema: Schema) -> Iterator[str]:
+    """Yield a message for each declaration of the schema that the split does not use."""
+    declarations = {
+        "group": (("group", "column", "file"), "a group may have both training and test rows"),
+        "time": (("time", "column", "file"), "later rows may train a model for earlier test rows"),
+        "split": (("column",), "the subsets that it names are mixed"),
+        "test_files": (("file",), "rows of these files may become training rows"),
+    }
+    for key, (rules, consequence) in declarations.items():
+        if getattr(schema, key) and split.by not in rules:
+            problem = f"data/schema.yaml declares {key}, but split.by: {split.by} does not use it"
+            yield f"{problem}: {consequence}."
+
+
+def find_equal_rows(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray | None, str]:
+    """Find the rows that a random split keeps together because their features are equal.
+
+    Returns:
+        The first equal row of each row, see `equal_feature_rows`, or None if rows are drawn one by
+        one; and a message about equal rows, empty if there are none.
+    """
+    keeps_together = split.by == "random" and split.equal_rows != "drawn"
+    first_equal = equal_feature_rows(folder, schema) if keeps_together else None
+    if first_equal is None:
+        return None, ""
+    repeated = int((first_equal != np.arange(len(first_equal))).sum())
+    message = f"{repeated:,} of {len(first_equal):,} rows repeat the features of an earlier row."
+    if split.equal_rows == "auto" and repeated > MAX_SHARE_REPEATED * len(first_equal):
+        return None, f"warn: {message} These are too many to be copies: each is drawn by itself."
+    return first_equal, f"{message} They join its subset and its fold."
+
+
+def assign_rows(folder: Path, split: Split, schema: Schema, first: np.ndarray | None) -> Assignment:
+    """Assign the rows of a table to the subsets, each in an order that is drawn with the seed.
+
+    Args:
+        folder: Folder of the Parquet parts of the table.
+        first: For each row the first row with equal features, shape (rows,); None if a random
+            split draws each row by itself.
+
+    Raises:
+        UserError: Train or test gets no row, or a row has no time or subset.
+    """
+    if split.by == "random":
+        rows, fold_keys = draw_rows(folder, split, schema), first
+        if first is not None:
+            rows = keep_together(rows, first)
+    else:
+        subset, fold_keys = apply_rule(folder, split, schema)
+        rng = np.random.RandomState(split.seed)
+        in_order = (np.flatnonzero(subset == number) for number in range(len(SUBSETS)))
+        rows = [rng.permutation(subset_rows.astype(np.int32)) for subset_rows in in_order]
+    if not len(rows[TRAIN]) or not len(rows[TEST]):
+        sizes = f"{len(rows[TRAIN])} training rows and {len(rows[TEST])} test rows"
+        raise UserError(f"split.by: {split.by} gives {sizes}. Expected at least one row in both.")
+    return Assignment(rows, fold_keys)
+
+
+def draw_rows(folder: Path, split: Split, schema: Schema) -> list[np.ndarray]:
+    """Draw the rows of each subset of a table."""
+    classes = None
+    if split.stratify:
+        parts = list(read_parts(folder, [schema.target]))
+        for part in parts:
+            labels(part, schema)  # raises if a row has no class
+        classes = np.concatenate([part[0].to_numpy() for part in parts])
+    return random_split(sum(count_rows(folder)), split, classes)
+
+
+def random_split(rows: int, split: Split, classes: np.ndarray | None = None) -> list[np.ndarray]:
+    """Draw the rows of train, validation and test as scikit-learn's `train_test_split` does.
+
+    The test rows are drawn from the whole table and the validation rows from the remaining rows,
+    both with `split.seed`.
+
+    Args:
+        rows: Number of rows.
+        classes: Class of each row, shape (rows,), for a stratified draw.
+
+    Returns:
+        The rows of each subset in the order of the draw, int32.
+
+    Raises:
+        UserError: A class is too rare to stratify.
+    """
+
+    def draw(rows: np.ndarray, size: float) -> list[np.ndarray]:
+        if classes is not None:
+            from sklearn.model_selection import train_test_split
+
+            strata = classes[rows]
+            return train_test_split(rows, test_size=size, random_state=split.seed, stratify=strata)
+        # What train_test_split does; its import takes longer than to split a million rows.
+        shuffled = np.random.RandomState(split.seed).permutation(rows)
+        test_rows = math.ceil(size * len(rows))
+        return [shuffled[test_rows:], shuffled[:test_rows]]
+
+    try:
+        train, test = draw(np.arange(rows, dtype=np.int32), split.test_size)
+        validation = train[:0]
+        if split.validation_size:
+            train, validation = draw(train, split.validation_size)
+    except ValueError as error:
+        raise UserError(f"split in params.yaml does not fit {rows} rows: {error}") from None
+    return [train, validation, test]
+
+
+def keep_together(rows: list[np.ndarray], first_equal: np.ndarray) -> list[np.ndarray]:
+    """Move each row to the subset of the first row with equal features.
+
+    Args:
+        rows: Rows of each subset.
+        first_equal: For each row the first row with equal features, shape (rows,).
+
+    Returns:
+        The new rows of each subset, in the order of the draw.
+    """
+    subset = np.empty(len(first_equal), np.int8)
+    for number, subset_rows in enumerate(rows):
+        subset[subset_rows] = number
+    order = np.concatenate(rows)
+    new_subset = subset[first_equal[order]]
+    return [order[new_subset == number] for number in range(len(rows))]
+
+
+def apply_rule(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray, np.ndarray | None]:
+    """Find the subset of each row by the rule of a split that is not random.
+
+    Returns:
+        Indices in `SUBSETS`, int8, shape (rows,); and the fold key of every row, float64 by time
+        and else int64, or None if rows do not belong together.
+
+    Raises:
+        UserError: A row has no time or subset.
+    """
+    names = rule_columns(split, schema)
+    if split.by in ("hash", "group"):
+        return by_hash(stable_row_hashes(folder, names, split.seed), split)
+    values = pa.concat_tables(read_parts(folder, names))[0]
+    if values.null_count:
+        problem = f"expected a value in every row, got {values.null_count} empty cells"
+        raise UserError(f"column {names[0]}: {problem}. split.by: {split.by} needs them.")
+    if split.by == "time":
+        return by_time(values.to_numpy(), split)
+    fold_keys = None
+    if schema.group is not None:
+        _, fold_keys = by_hash(stable_row_hashes(folder, [schema.group], split.seed), split)
+    return by_name(values.to_pylist(), names[0]), fold_keys
+
+
+def rule_columns(split: Split, schema: Schema) -> list[str]:
+    """Return the columns that a rule reads."""
+    if split.by == "file":
+        return [FILE_SUBSET]
+    if split.role:
+        return [schema.roles[split.role]]
+    return [name for name in schema.columns if name not in schema.ignore]
+
+
+def by_hash(hashes: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the subset of each row by its hash, so that a row keeps it when the table grows.
+
+    Args:
+        hashes: Hash of each row, uint64, shape (rows,).
+
+    Returns:
+        Indices in `SUBSETS`, int8, and fold keys, int64; both of shape (rows,).
+    """
+    fraction = (hashes // HALF) / HALF  # from 0 to 1
+    validation_end = split.test_size + split.validation_size * (1 - split.test_size)
+    subset = np.full(len(hashes), TRAIN, np.int8)
+    subset[fraction < validation_end] = VALIDATION
+    subset[fraction < split.test_size] = TEST
+    return subset, (hashes % HALF).astype(np.int64)
+
+
+def by_time(times: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the latest rows for test and the latest remaining rows for validation.
+
+    All rows of one time are in the same subset.
+
+    Args:
+        times: Time of each row, of any type that can be sorted, shape (rows,).
+
+    Returns:
+        Indices in `SUBSETS`, int8; and fold keys, float64: the share of the training rows that are
+        earlier. Both have shape (rows,).
+    """
+    subset = np.full(len(times), TRAIN, np.int8)
+    for number, size in ((TEST, split.test_size), (VALIDATION, split.validation_size)):
+        remaining = np.flatnonzero(subset == TRAIN)
+        if size and len(remaining):
+            first_latest = len(remaining) - math.ceil(size * len(remaining))
+            start = np.sort(times[remaining])[first_latest]
+            subset[remaining[times[remaining] >= start]] = number
+    train_times = np.sort(times[subset == TRAIN])
+    return subset, np.searchsorted(train_times, times) / max(len(train_times), 1)
+
+
+def by_name(names: list[str], column: str) -> np.ndarray:
+    """Convert the names of subsets to indices in `SUBSETS`: int8, shape (rows,).
+
+    Args:
+        names: Name of the subset of each row.
+        column: Column that has the names, for the message.
+
+    Raises:
+        UserError: A row names another subset.
+    """
+    unknown = sorted({repr(name) for name in names} - {repr(name) for name in SUBSETS})
+    if unknown:
+        expected = format_list(SUBSETS)
+        raise UserError(f"column {column}: expected {expected}, got {format_list(unknown)}")
+    return np.array([SUBSETS.index(name) for name in names], np.int8)
+
+
+MAX_TAKEN_ROWS = 1_000_000  # that a worker takes in one pass over the table, if parts are smaller
+# The name of its subset, its number, its rows by their number in the whole table, and the columns
+# that are added to these rows.
+NewPart = tuple[str, int, np.ndarray, pa.Table]
+
+
+def write_subsets(
+    table: Path, assignment: Assignment, test_columns: pa.Table, rows_per_part: int, folder: Path
+) -> None:
+    """Write the subsets of a table to `folder`, each in parts of `rows_per_part` rows.
+
+    An empty subset is one empty part.
+    A worker reads the whole table part by part, and takes the rows of several new parts from it.
+
+    Args:
+        test_columns: Columns to add to the test rows, in their order.
+    """
+    added = {SUBSETS[TEST]: test_columns}
+    new_parts = [
+        (subset, number, rows[chunk], added.get(subset, pa.table({}))[chunk])
+        for subset, rows in zip(SUBSETS, assignment.rows, strict=True)
+        for number, start in enumerate(range(0, max(len(rows), 1), rows_per_part))
+        for chunk in [slice(start, start + rows_per_part)]
+    ]
+    step = max(MAX_TAKEN_ROWS // rows_per_part, 1)
+    groups = [new_parts[start : start + step] for start in range(0, len(new_parts), step)]
+    write = partial(write_new_parts, table=table, keys=assignment.fold_keys, folder=folder)
+    for _ in ordered_map(write, groups):
+        pass
+
+
+def write_new_parts(
+    parts: list[NewPart], table: Path, keys: np.ndarray | None, folder: Path
+) -> None:
+    """Take the rows of some new parts from a table, and write each part with its fold keys."""
+    from pyarrow.dataset import dataset  # takes a twentieth of a second
+
+    rows = pa.array(np.concatenate([part_rows for *_, part_rows, _ in parts]))
+    source = dataset([str(path) for path in part_paths(table)])
+    selected = source.take(rows, fragment_readahead=1, batch_readahead=2)  # for less memory
+    end = 0
+    for subset, number, part_rows, added in parts:
+        start, end = end, end + len(part_rows)
+        part = selected[start:end].combine_chunks()
+        if keys is not None:
+            part = part.append_column(FOLD_KEY, pa.array(keys[part_rows]))
+        for name in added.column_names:
+            part = part.append_column(name, added[name].combine_chunks())
+        write_part(folder / subset, number, part)
+
+
+def row_origins(rows: np.ndarray, rejected: Path, files: list[Path], schema: Schema) -> pa.Table:
+    """Find the file and the line of some rows of the validated table, and their identifiers.
+
+    Args:
+        rows: Numbers of the rows, shape (rows,).
+        rejected: Folder of the rows that `validate` has set aside.
+        files: The files of the table.
+
+    Returns:
+        The columns `FILE`, `LINE` (of a Parquet file, the number of the row), and as texts the
+        columns that the schema ignores without a description, if all files have them.
+    """
+    rejected_lines = defaultdict[str, list[int]](list)
+    for part in read_parts(rejected, ["rejected_line"]):
+        for place in part[0].to_pylist():
+            file, _, line = place.rpartition(", ")
+            rejected_lines[file].append(int(line.split()[1]))
+    lines = {str(file): row_lines(file, schema) for file in files}
+    is_rejected = [np.isin(numbers, rejected_lines[file]) for file, numbers in lines.items()]
+    source_rows = np.flatnonzero(~np.concatenate(is_rejected))[rows]
+
+    file_numbers = np.repeat(np.arange(len(lines), dtype=np.int32), [*map(len, is_rejected)])
+    columns = {
+        FILE: pa.DictionaryArray.from_arrays(file_numbers[source_rows], [*lines]),
+        LINE: np.concatenate([*lines.values()])[source_rows],
+    }
+    ignored = [name for name in schema.ignore if name not in schema.columns]
+    names = [n for n in ignored if all(n in readable_names(column_types(f, schema)) for f in files)]
+    if names:
+        first, order = 0, np.sort(source_rows)
+        chosen = []
+        for raw in (raw for file in files for raw in read_rows(file, schema, names)):
+            texts, end = text_columns(raw, {}), first + len(raw.cells)
+            start, stop = np.searchsorted(order, [first, end])
+            chosen.append(texts.take(order[start:stop] - first))
+            first = end
+        in_order = pa.concat_tables(chosen).take(np.searchsorted(order, source_rows))
+        columns |= dict(zip(in_order.column_names, in_order.columns, strict=True))
+    return pa.table(columns)

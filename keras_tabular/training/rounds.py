@@ -1,0 +1,323 @@
+"""Train the networks of all folds, cycle by cycle, until another cycle does not help.
+
+A cycle is one wave of the learning rate, from 0 to its maximum and back to 0. It takes 30 steps at
+first, and each cycle takes twice as many as the one before. This is what happens in a cycle:
+
+1. `fit` gives each network to a worker, which calls `train_to_snapshot`.
+2. `train_round` trains the network for the steps of the cycle on all folds but one, predicts the
+   rows of that held-out fold, and computes their loss.
+3. `train_to_snapshot` returns a snapshot: the weights of the network after the cycle, the
+   predictions for its held-out fold, and the state from which the training can continue. A
+   checkpoint keeps the snapshot on disk, in case the training is killed.
+4. When all networks have ended the cycle, `ensemble_loss` computes the loss of an ensemble of all
+   snapshots, and `finished_architectures` decides for which architectures another cycle would not
+   help. Without held-out rows, it finds none.
+5. The networks of the other architectures train for another cycle, unless they have trained for
+   `Architecture.max_cycles` cycles, the number that fits into their epochs (at least one).
+
+In the end, `ensemble.weigh_snapshots` decides which snapshots of which cycles are saved.
+
+With another learning rate schedule than `cosine_restarts` there are no cycles. Then a network
+trains for all its epochs, or until early stopping ends it, and has a single snapshot. A round is a
+cycle or an epoch.
+
+No loss is NaN or infinite where losses are compared: `train_round` refuses such a loss.
+"""
+
+import gc
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow as pa
+
+from keras_tabular.config.schema import Schema
+from keras_tabular.config.sections import EarlyStopping, Train
+from keras_tabular.core.errors import UserError
+from keras_tabular.core.parallel import ordered_map
+from keras_tabular.core.progress import Progress, report_progress
+from keras_tabular.network.backend import keras
+from keras_tabular.network.reproducible import ExactModel
+from keras_tabular.table.arrays import feature_arrays, round_for_comparison
+from keras_tabular.table.out_of_fold import FoldPredictions
+from keras_tabular.table.parquet import FOLD_KEY, read_parts, write_part
+from keras_tabular.training.architecture import Build, learnt_weights
+from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
+from keras_tabular.training.ensemble import (
+    build_model,
+    ensemble_loss,
+    find_candidates,
+    weigh_snapshots,
+)
+from keras_tabular.training.setup import FoldRows, Setup
+from keras_tabular.training.trainer import TRACING, get_state, set_state
+
+MIN_PARTS = 5  # of a round, for the estimate of its remaining time
+# Relative to the loss of the ensemble, and of an architecture alone. Another cycle takes twice as
+# many steps as the last one, which is not worth it if that gained less than both.
+MIN_GAIN, MIN_OWN_GAIN = 0.02, 0.05
+
+
+def fit(
+    setup: Setup, *, checkpoints: Checkpoints | None = None, show_progress: bool = False
+) -> Iterator[Snapshot]:
+    """Train the networks of `train.members`, as many at the same time as there are workers.
+
+    With folds, each network learns from all folds but its own. No gradient is computed from the
+    rows of its own fold. They decide when the training stops and which snapshots are saved.
+
+    Args:
+        setup: The training rows, their folds and the architectures.
+        checkpoints: Files for the snapshots, from which a killed training continues.
+        show_progress: Whether to show the progress on stderr.
+
+    Yields:
+        The snapshots of the first cycle, fold by fold, then those of the second cycle, and so on.
+
+    Raises:
+        UserError: A loss is NaN or infinite.
+    """
+    networks = [
+        Snapshot(members.network, fold, fold * members.count + number)
+        for fold in range(setup.train.folds)
+        for members in setup.train.members
+        for number in range(members.count)
+    ]
+    cancelled = threading.Event()
+    for architecture in setup.architectures.values():
+        architecture.trainer.cancelled = cancelled
+    train = partial(train_to_snapshot, setup, checkpoints)
+    trained, ensemble_losses = list[Snapshot](), list[float]()
+    progress = Progress()
+    with progress if show_progress else nullcontext():
+        while networks:
+            start_round(progress, setup, networks)
+            snapshots = []
+            for snapshot in ordered_map(
+                train, networks, max_concurrent=len(networks), cancelled=cancelled
+            ):
+                snapshots.append(snapshot)
+                trained.append(replace(snapshot, state=[]))  # only the next cycle needs the state
+                yield trained[-1]
+            networks = unfinished_networks(setup, snapshots, trained, ensemble_losses)
+
+
+def start_round(progress: Progress, setup: Setup, networks: list[Snapshot]) -> None:
+    """Begin to show the progress of a cycle or, without cycles, of the whole training."""
+    epochs, title, parts = 0.0, "training", max(setup.train.folds, MIN_PARTS)
+    for network in networks:
+        architecture, rounds = setup.architectures[network.architecture], len(network.history)
+        if architecture.max_cycles:
+            epochs += architecture.epochs_after(rounds + 1) - architecture.epochs_after(rounds)
+            title = f"cycle {rounds + 1} of at most {architecture.max_cycles}"
+        else:
+            epochs += architecture.params.epochs
+            parts = 1 if architecture.params.early_stopping else parts
+    progress.start_round(title, epochs, parts)
+
+
+def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Snapshot) -> Snapshot:
+    """Train a network until its next snapshot, or load that from its checkpoint.
+
+    It trains for a cycle. Without cycles, it trains for all its epochs or until early stopping.
+
+    Args:
+        network: The network's last snapshot, or a `Snapshot` without any rounds.
+    """
+    architecture, fold = setup.architectures[network.architecture], setup.rows_of_fold(network.fold)
+    file = f"{network.architecture}-{network.number}-{len(network.history)}"
+    if checkpoints and (snapshot := checkpoints.load(file)):
+        report_progress(snapshot.epochs - network.epochs, f"{file}, from its checkpoint")
+        return snapshot
+    with TRACING:  # Keras's seed is global too
+        if network.state and architecture.trainer.idle:
+            compiled = architecture.trainer.idle.pop()
+        else:
+            compiled = architecture.build_compiled(setup.train.seed + network.number, fold.learnt)
+    if network.state:
+        set_state(compiled, network.state)
+    stopping = architecture.params.early_stopping if len(fold.y) else None
+    best = 0
+    for number in range(1 if architecture.max_cycles else architecture.params.epochs):
+        network, predictions = train_round(setup, network, compiled, fold)
+        if stopping:
+            if number == 0 or has_improved(network.history[best], network.history[-1], stopping):
+                best, best_state = number, get_state(compiled)
+            if number - best >= stopping.patience:
+                break
+    if stopping and stopping.restore_best_weights:
+        set_state(compiled, best_state)
+        predictions = architecture.trainer.predict(compiled, fold.held_out)
+        network = replace(network, epochs=best + 1)
+    snapshot = replace(
+        network,
+        weights=learnt_weights(compiled),
+        rows=fold.numbers,
+        oof=predictions[: len(fold.numbers)],
+        steps=architecture.steps_after(len(network.history)),
+        state=get_state(compiled),
+    )
+    architecture.trainer.idle.append(compiled)
+    if checkpoints:
+        checkpoints.save(file, snapshot)
+    return snapshot
+
+
+def train_round(
+    setup: Setup, network: Snapshot, compiled: keras.Model, fold: FoldRows
+) -> tuple[Snapshot, np.ndarray]:
+    """Train a network for a cycle or an epoch.
+
+    Returns:
+        The network with the logs of the round in its history, and its predictions for the held-out
+        rows, float32, shape (rows, outputs).
+    """
+    architecture, number = setup.architectures[network.architecture], len(network.history)
+    seed = [setup.train.seed + network.number, number]
+    steps = architecture.steps_after(number + 1) - architecture.steps_after(number)
+    logs = architecture.trainer.train(compiled, fold.learnt, seed, steps)
+    predictions = architecture.trainer.predict(compiled, fold.held_out)[: len(fold.y)]
+    if len(fold.y):  # with Keras's names
+        logs["val_loss"] = float((fold.weight * setup.losses(fold.y, predictions)).mean())
+        scores = setup.task.row_scores(fold.y, predictions, threshold=0.5)
+        mean_score = float(np.average(scores, weights=fold.weight))
+        logs[f"val_{setup.task.training_metric}"] = mean_score
+    epoch = architecture.epochs_after(number + 1)
+    if not all(map(math.isfinite, logs.values())):
+        values = ", ".join(f"{name} {value}" for name, value in logs.items())
+        advice = "Try a smaller learning_rate, another activation, or normalization: standard"
+        raise UserError(f"training diverged in epoch {math.ceil(epoch)}: {values}. {advice}.")
+    label = f"{network.architecture} {network.number + 1}"
+    last = f"{label}, epoch {math.ceil(epoch)} of {architecture.params.epochs}"
+    report_progress(epoch - architecture.epochs_after(number), f"{last}, loss {logs['loss']:.4f}")
+    history = [*network.history, logs | {"epoch": epoch}]
+    return replace(network, history=history, epochs=epoch), predictions
+
+
+def has_improved(best: Logs, last: Logs, stopping: EarlyStopping) -> bool:
+    """Return whether the last epoch improves the best one by more than `min_delta`."""
+    before, after = (round_for_comparison(logs[stopping.monitor]) for logs in (best, last))
+    gain = after - before if stopping.monitor == "val_accuracy" else before - after
+    return round_for_comparison(gain) > stopping.min_delta
+
+
+def unfinished_networks(
+    setup: Setup, last: list[Snapshot], trained: list[Snapshot], ensemble_losses: list[float]
+) -> list[Snapshot]:
+    """Return the snapshots from which the training continues with another cycle.
+
+    Args:
+        last: The snapshots of the last cycle.
+        trained: All snapshots.
+        ensemble_losses: The `ensemble_loss` after each cycle, to which the last one is added.
+    """
+    candidates = find_candidates(setup, trained)
+    if (loss := ensemble_loss(setup, candidates)) is not None:
+        ensemble_losses.append(loss)
+    losses: dict[str, list[float]] = {}
+    for same, _, _, loss in candidates.values():
+        if loss is not None:
+            losses.setdefault(same[0].architecture, []).append(loss)
+    finished = finished_architectures(losses, ensemble_losses)
+    return [
+        snapshot
+        for snapshot in last
+        if snapshot.architecture not in finished
+        and len(snapshot.history) < setup.architectures[snapshot.architecture].max_cycles
+    ]
+
+
+def finished_architectures(
+    losses: dict[str, list[float]], ensemble_losses: list[float]
+) -> set[str]:
+    """Choose the architectures for which another cycle does not help.
+
+    No architecture is chosen after its first cycle. Later it has finished in one of two cases:
+
+    - The last cycle lowered the loss of the ensemble by less than `MIN_GAIN`, and its own loss by
+      less than `MIN_OWN_GAIN`.
+    - Another cycle would not make it the best: even if the next cycle gained twice as much as the
+      last one, the lowest loss of another architecture would still be lower.
+
+    Args:
+        losses: Loss of each architecture after each of its cycles, finite numbers.
+        ensemble_losses: Loss of the ensemble after each cycle.
+    """
+    *_, before, after = (math.inf, math.inf, *ensemble_losses)
+    gained_too_little = is_small_gain(before, after, MIN_GAIN)
+    best_loss = min(map(round_for_comparison, chain(*losses.values())), default=0.0)
+    finished = set()
+    for name, (*earlier, last) in losses.items():
+        lowest = min(earlier, default=math.inf)
+        lowest_possible_loss = last - 2 * (lowest - last)
+        is_behind = round_for_comparison(lowest_possible_loss) > best_loss
+        if is_behind or (gained_too_little and is_small_gain(lowest, last, MIN_OWN_GAIN)):
+            finished.add(name)
+    return finished
+
+
+def is_small_gain(before: float, after: float, gain: float) -> bool:
+    """Return whether a loss has become lower by less than a share of it."""
+    return round_for_comparison(after) > round_for_comparison((1 - gain) * before)
+
+
+def predict_later_blocks(
+    folder: Path, schema: Schema, train: Train, build: Build, scratch: Path
+) -> FoldPredictions:
+    """Predict training rows with models that have learnt only from earlier rows.
+
+    The rows are divided by their times into blocks from 0 to `train.forward_chaining` with equal
+    numbers of rows, as in scikit-learn's `TimeSeriesSplit`. For each block except for the first, a
+    model is trained from scratch on the rows of all earlier blocks.
+
+    Args:
+        folder: Folder of the training rows, of a split by time.
+        schema: The table.
+        train: The parameters.
+        build: Builds the layers of a network.
+        scratch: Folder for temporary files, which all workers can read.
+
+    Returns:
+        The predictions, NaN in block 0; the fold of a row is its block minus 1.
+
+    Raises:
+        UserError: The rows before a block have too few different times for the folds.
+    """
+    n_blocks = train.forward_chaining + 1
+
+    def row_blocks(rows: pa.Table) -> np.ndarray:
+        return np.minimum(rows[FOLD_KEY].to_numpy() * n_blocks, n_blocks - 1).astype(np.int32)
+
+    blocks = np.concatenate([row_blocks(rows) for rows in read_parts(folder, [FOLD_KEY])])
+    oof = np.full((len(blocks), schema.learning_task.n_outputs), np.nan, np.float32)
+    for number in range(1, n_blocks):
+        with TemporaryDirectory(dir=scratch) as earlier:
+            for part, rows in enumerate(read_parts(folder)):
+                rows = rows.filter(pa.array(row_blocks(rows) < number))
+                keys = pa.array(rows[FOLD_KEY].to_numpy() * (n_blocks / number))  # again up to 1
+                rows = rows.drop_columns(FOLD_KEY).append_column(FOLD_KEY, keys)
+                write_part(Path(earlier), part, rows)
+            model = _train(Path(earlier), schema, train, build)
+        later = (rows.filter(pa.array(row_blocks(rows) == number)) for rows in read_parts(folder))
+        predictions = [model.predict(feature_arrays(rows, schema)) for rows in later]
+        oof[blocks == number] = np.concatenate(predictions)
+    return FoldPredictions(oof, blocks - 1)
+
+
+def _train(folder: Path, schema: Schema, train: Train, build: Build) -> ExactModel:
+    """Train a model on the rows in a folder."""
+    keras.utils.clear_session()
+    gc.collect()
+    try:
+        setup = Setup([folder], schema, train, build)
+    except UserError as error:
+        raise UserError(f"train.forward_chaining is too high: {error}") from None
+    snapshots = list(fit(setup, show_progress=True))
+    return build_model(setup, snapshots, weigh_snapshots(setup, snapshots))

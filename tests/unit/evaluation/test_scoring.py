@@ -1,0 +1,325 @@
+"""Scores, their records, intervals and differences."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest, skew
+from scipy.stats import t as student_t
+from sklearn import metrics
+
+from keras_tabular.config.metrics import CustomMetric, check_custom_metrics
+from keras_tabular.config.task import TASKS
+from keras_tabular.core.errors import UserError
+from keras_tabular.evaluation import records, uncertainty
+from keras_tabular.evaluation.records import MODEL, TEST_FILE, EqualRows, Evaluation, score_records
+from keras_tabular.evaluation.result import with_best_constant
+from keras_tabular.evaluation.scores import Predictions, score, scores_by_weights
+from keras_tabular.evaluation.uncertainty import mean_difference, mean_interval, score_and_resample
+from tests.helpers import BINARY, REGRESSION, build_schema
+
+
+# Scores are those of scikit-learn, and undefined scores are left out.
+def compute_with_sklearn(task: str, predictions: Predictions) -> dict[str, float]:
+    """Compute the scores of weighted rows with scikit-learn."""
+    _, y, outputs, weight, threshold, *_ = predictions
+    losses, weighted = predictions.row_losses, {"sample_weight": weight}
+    expected, value = {"loss": np.average(losses, weights=weight)}, outputs[:, 0]
+    if task == "regression":
+        return expected | {
+            "mae": metrics.mean_absolute_error(y, value, **weighted),
+            "mape": metrics.mean_absolute_percentage_error(y, value, **weighted),
+            "r2": metrics.r2_score(y, value, **weighted),
+            "rmse": metrics.root_mean_squared_error(y, value, **weighted),
+            "rmsle": metrics.root_mean_squared_log_error(y, np.maximum(value, 0), **weighted),
+        }
+    truth, ranked, classes, prefix = np.eye(3)[y.astype(int)], outputs, outputs.argmax(1), "macro."
+    averages = {"macro.": "macro", "weighted.": "weighted"}
+    if task == "binary":
+        truth, ranked, classes, prefix, averages = y, value, value >= threshold, "", {"": "binary"}
+        expected["brier"] = metrics.brier_score_loss(y, value, **weighted)
+    for average_prefix, average in averages.items():
+        options = weighted | {"average": average, "zero_division": 0}
+        of_classes = metrics.precision_recall_fscore_support(y, classes, **options)
+        names = [average_prefix + name for name in ("precision", "recall", "f1")]
+        expected |= dict(zip(names, of_classes[:3], strict=True))
+    return expected | {
+        "accuracy": metrics.accuracy_score(y, classes, **weighted),
+        "balanced_accuracy": metrics.balanced_accuracy_score(y, classes, **weighted),
+        f"{prefix}roc_auc": metrics.roc_auc_score(truth, ranked, **weighted),
+        f"{prefix}average_precision": metrics.average_precision_score(truth, ranked, **weighted),
+    }
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> None:
+    predictions = draw_predictions(task)
+    expected = compute_with_sklearn(task, predictions)
+    scores = score(predictions)
+    assert scores == pytest.approx(expected)
+    assert scores.keys() == set(predictions.task.metrics)
+    weights = np.stack([predictions.weight, 3 * predictions.weight])
+    many = scores_by_weights(predictions, weights)
+    assert many.keys() == expected.keys()
+    for key, values in many.items():
+        assert values == pytest.approx([expected[key]] * 2), key
+    for key, rows in score_and_resample(predictions).row_values.items():
+        assert np.average(rows, weights=predictions.weight) == pytest.approx(expected[key])
+
+
+def test_r2_does_not_depend_on_the_mean_of_the_target_and_needs_values_that_differ() -> None:
+    rows = draw_predictions("regression")
+    far_from_0 = score(rows._replace(y=rows.y + 1e9, y_pred=rows.y_pred + 1e9))
+    assert far_from_0["r2"] == pytest.approx(score(rows)["r2"], abs=1e-4)
+    assert "r2" not in score(rows._replace(y=np.full(300, 0.1)))
+
+
+def test_an_undefined_score_is_left_out() -> None:
+    def scores(y: list[float], *probability: float) -> dict[str, float]:
+        y_pred = np.array(probability)[:, None]
+        return score(Predictions(BINARY, np.array(y), y_pred, np.ones(len(y))))
+
+    assert not {"roc_auc", "average_precision"} & scores([1, 1, 1], 0.1, 0.2, 1.0).keys()
+    # Precision is undefined without a row that is predicted as positive.
+    none_predicted = scores([0, 1], 0.1, 0.2)
+    assert "precision" not in none_predicted
+    assert none_predicted["f1"] == none_predicted["recall"] == 0
+    # Recall is undefined without a positive row.
+    defined = {"loss", "accuracy", "balanced_accuracy", "brier"}
+    assert scores([0, 0], 0.1, 0.2).keys() == defined
+    assert scores([0, 0], 0.1, 0.9)["f1"] == 0
+    assert score(Predictions(BINARY, np.ones(0), np.ones((0, 1)), np.ones(0))) == {}
+
+
+@pytest.mark.parametrize("names", [["a.b"], ["cost_low"], ["2"], ["cost", "cost"]])
+def test_a_metric_name_that_cannot_be_a_key_is_an_error(names: list[str]) -> None:
+    metrics = [CustomMetric(name, lambda rows: 0.0, greater_is_better=True) for name in names]
+    with pytest.raises(UserError, match=r"^custom\.py: METRICS: "):
+        check_custom_metrics(metrics, "auto")
+
+
+def test_an_error_in_a_metric_names_the_metric() -> None:
+    """It is a RuntimeError, so that its traceback is shown."""
+
+    def read_costs(rows: Predictions) -> float:
+        return float(Path("none.txt").read_text())
+
+    cost = CustomMetric("cost", read_costs, greater_is_better=False)
+    predictions = Predictions(BINARY, np.ones(3), np.ones((3, 1)), np.ones(3))
+    with pytest.raises(RuntimeError, match=r"^custom\.py: .* cost") as failure:
+        score(predictions._replace(custom_metrics=[cost]))
+    assert isinstance(failure.value.__cause__, FileNotFoundError)
+
+
+# Scores are written as JSON and read again.
+VALUES = {"accuracy": 0.5, "loss": 0.25, "custom.cost": 2.5}
+INTERVALS = {"accuracy": (0.25, 0.75)}
+DIFFERENCES = {"accuracy": records.Difference(value=0.25, low=-0.5, high=1.0)}
+EVALUATION = Evaluation(
+    primary_metrics=("accuracy",),
+    scores=(
+        *score_records("test", MODEL, VALUES, 20, interval=INTERVALS),
+        *score_records("test", "majority", {"accuracy": 0.25}, 20, difference=DIFFERENCES),
+        *score_records("train", MODEL, VALUES, 40),
+        *score_records(TEST_FILE + "newer", MODEL, VALUES, 3),
+    ),
+    training_rows={"newer": 2},
+    threshold=0.25,
+    interval_coverage=records.IntervalCoverage(
+        nominal=0.9, coverage=0.8, low=0.7, high=0.85, mean_width=12.0
+    ),
+    equal_rows={"test": EqualRows(equal=2, equal_with_target=1, without={"accuracy": 0.5})},
+    outside_training={"time.of.day": 0.5},
+    custom_metrics={"cost": False},
+)
+
+
+def test_an_evaluation_is_read_as_it_was_written_and_readers_compare_its_main_scores(
+    tmp_path: Path,
+) -> None:
+    """The main scores are those of the test rows and of the test files."""
+    records.write_scores(tmp_path, EVALUATION, BINARY)
+    content = (tmp_path / "scores.json").read_text()
+    assert Evaluation.model_validate_json(content) == EVALUATION
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {
+        "baseline": {"majority": {"accuracy": 0.25}},
+        "test": {
+            **{"accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75},
+            **{"loss": 0.25, "custom": {"cost": 2.5}},
+        },
+        "tests": {"newer": {"accuracy": 0.5, "loss": 0.25, "custom": {"cost": 2.5}}},
+        "threshold": 0.25,
+    }
+    assert records.model_values(EVALUATION.scores)["tests.newer.custom.cost"] == 2.5
+
+
+# Intervals and paired differences agree with the formulas of textbooks.
+def draw_predictions(task: str, rows: int = 300, seed: int = 0) -> Predictions:
+    """Draw labels, weights, and predictions that depend on the labels."""
+    rng = np.random.default_rng(seed)
+    learning_task = build_schema(task).learning_task
+    classes = len(learning_task.classes)
+    if not classes:
+        y = rng.exponential(size=rows)
+        y_pred = (y + rng.normal(size=rows))[:, None]
+        return Predictions(learning_task, y, y_pred, rng.random(rows))
+    y = rng.integers(0, classes, rows).astype(float)
+    p = rng.dirichlet(np.ones(classes), rows) + np.eye(classes)[y.astype(int)] / 2
+    p = np.round(p / p.sum(axis=1, keepdims=True), 2)  # with ties
+    y_pred = p[:, list(learning_task.output_classes)]
+    return Predictions(learning_task, y, y_pred, rng.random(rows), 0.4)
+
+
+def standard_error(interval: tuple[float, float]) -> float:
+    return (interval[1] - interval[0]) / 2 / 1.96
+
+
+@pytest.mark.parametrize("hits", [0, 31, 40])
+def test_the_interval_of_a_share_is_that_of_scipy(hits: int) -> None:
+    interval = uncertainty.share_interval(np.arange(40) < hits, np.ones(40))
+    expected = binomtest(hits, 40).proportion_ci(0.95, method="wilson")
+    assert interval == pytest.approx((expected.low, expected.high))
+
+
+def test_the_interval_of_a_mean_ends_at_0_and_equal_values_have_none() -> None:
+    interval = mean_interval(np.repeat([0.0, 1.0], 50), np.ones(100))
+    assert interval == pytest.approx((0.4003, 0.5997), abs=1e-4)
+    assert mean_interval(np.array([0.0, 0.0, 9.0]), np.ones(3))[0] == 0.0
+    assert mean_interval(np.array([0.1] * 3), np.ones(3)) == (-np.inf, np.inf)
+
+
+def test_the_end_on_the_side_of_a_long_tail_solves_the_equation_of_hall() -> None:
+    values, weight = np.random.default_rng(0).lognormal(size=30), np.ones(30)
+    low, high = mean_interval(values, weight)
+    error, s = values.std(ddof=1) / 30**0.5, skew(values) / 30**0.5
+    t = (values.mean() - high) / error
+    assert ((1 + s * t / 3) ** 3 - 1) / s + s / 6 == pytest.approx(-student_t.ppf(0.975, 29))
+    assert low == pytest.approx(values.mean() - student_t.ppf(0.975, 29) * error)
+    reverse = mean_difference(-values, weight, None, is_share=False)
+    assert reverse == pytest.approx((-values.mean(), -high, -low))
+    in_groups = mean_interval(np.repeat(values, 3), np.ones(90), np.repeat(np.arange(30), 3))
+    assert in_groups == pytest.approx((low, high))
+
+
+# McNemar's p-values are 0.062, 0.031 and 0.065.
+@pytest.mark.parametrize(("wins", "losses", "better"), [(5, 0, 0), (6, 0, 1), (9, 2, 0)])
+def test_a_difference_of_few_rows_agrees_with_mcnemar(wins: int, losses: int, better: int) -> None:
+    first, second, weight = np.ones(254), np.ones(254), np.ones(254)
+    second[:wins], first[wins : wins + losses] = 0, 0
+    difference, low, high = mean_difference(first - second, weight, None, is_share=True)
+    assert difference == pytest.approx((wins - losses) / 254)
+    assert (low > 0) == better
+    reverse = mean_difference(second - first, weight, None, is_share=True)
+    assert reverse == pytest.approx((-difference, -high, -low))
+    no_difference = mean_difference(np.zeros(254), weight, None, is_share=True)
+    assert no_difference == pytest.approx((0, -2.78 / 256, 2.78 / 256), abs=2e-4)
+
+
+def test_neither_a_single_row_nor_rows_of_weight_0_make_a_difference() -> None:
+    ones, single_weight = np.ones(254), (np.arange(254) < 1).astype(float)
+    for rows in (slice(1), slice(None)):
+        first, weight = ones[rows], single_weight[rows]
+        _, low, high = mean_difference(-8 * first, weight, None, is_share=False)
+        assert low < 0 <= high
+
+
+@pytest.mark.parametrize(("positive", "negative"), [(100, 100), (40, 60_000)])
+def test_the_interval_of_roc_auc_agrees_with_the_formula_of_hanley_and_mcneil(
+    positive: int, negative: int
+) -> None:
+    """The second case draws a sample of the rows, with every row of the rare class."""
+    y = np.random.default_rng(2).permutation(np.repeat([1.0, 0.0], [positive, negative]))
+    p = 1 / (1 + np.exp(-np.random.default_rng(1).normal(size=len(y)) - y))[:, None]
+    scored = score_and_resample(Predictions(BINARY, y, p, np.ones(len(y))))
+    area, interval = scored.values["roc_auc"], scored.intervals()["roc_auc"]
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    pairs = (positive - 1) * (q1 - area**2) + (negative - 1) * (q2 - area**2)
+    error = ((area * (1 - area) + pairs) / positive / negative) ** 0.5
+    assert interval[0] < area < interval[1]
+    assert standard_error(interval) == pytest.approx(error, rel=0.15)
+
+
+def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> None:
+    predictions = draw_predictions("binary")
+    noise = draw_predictions("binary", seed=1).y_pred
+    other = predictions._replace(y_pred=predictions.y_pred * 0.9 + 0.02 * noise)
+    scored, other_scored = (score_and_resample(each) for each in (predictions, other))
+    differences = scored.differences(other_scored)
+    assert set(differences) == set(BINARY.metrics)
+    low, high = scored.intervals()["roc_auc"]
+    assert differences["roc_auc"].high - differences["roc_auc"].low < (high - low) / 2
+    assert score_and_resample(predictions).differences(other_scored) == differences
+    for key, difference in differences.items():
+        assert difference.value == pytest.approx(scored.values[key] - other_scored.values[key])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_constant_is_better_than_the_best_constant(task: str) -> None:
+    rows = draw_predictions(task)
+    shares = np.bincount(rows.y.astype(int), rows.weight) / rows.weight.sum()
+    mean = np.average(rows.y, weights=rows.weight)
+    best = {"binary": shares[1:], "multiclass": shares}.get(task, np.array([mean]))
+    worse = np.array([0.2, 0.2, 0.6]) if task == "multiclass" else best / 2
+    first, second = (
+        score_and_resample(rows._replace(y_pred=np.tile(constant, (300, 1))))
+        for constant in (best, worse)
+    )
+    assert first.differences(second)["loss"].high < 0
+    difference = first.differences(with_best_constant(second))["loss"]
+    assert (difference.value, difference.low, difference.high) == pytest.approx((0, 0, 0))
+
+
+OF_BOTH_CLASSES = {"roc_auc", "average_precision", "balanced_accuracy"}
+
+
+@pytest.mark.parametrize(
+    ("positive", "without_interval"),
+    [(9, {"recall", "f1"} | OF_BOTH_CLASSES), (10, set[str]()), (91, OF_BOTH_CLASSES)],
+)
+def test_a_score_that_few_rows_of_a_class_decide_has_no_interval(
+    positive: int, without_interval: set[str]
+) -> None:
+    y = (np.arange(100) < positive).astype(float)
+    predictions = draw_predictions("binary", 100)._replace(y=y, weight=np.ones(100))
+    scored = score_and_resample(predictions)
+    expected = set(BINARY.metrics) - without_interval
+    assert scored.intervals().keys() == expected
+    assert scored.differences(scored).keys() == expected
+    few_positive = predictions._replace(threshold=np.sort(predictions.y_pred[:, 0])[-9])
+    assert "precision" not in score_and_resample(few_positive).intervals()
+
+
+def test_few_rows_few_groups_and_perfect_scores_have_no_interval() -> None:
+    rows = draw_predictions("binary", 100)._replace(weight=np.ones(100))
+    for predictions, keys in (
+        (rows.select(slice(9)), set[str]()),
+        (rows._replace(group=np.arange(100) // 12), {"accuracy", "loss"}),
+        (rows._replace(group=np.zeros(100, int)), {"accuracy"}),
+        (rows._replace(y_pred=np.abs(rows.y - 0.1)[:, None]), {"accuracy", "brier"}),
+    ):
+        assert score_and_resample(predictions).intervals().keys() == keys
+
+
+def test_copies_of_a_row_in_a_group_count_as_one_row() -> None:
+    rng, ones, group = np.random.default_rng(0), np.ones(48), np.repeat(np.arange(48), 12)
+    share, weight = rng.integers(0, 2, 48).astype(float), np.ones(len(group))
+    skewed = rng.gamma(4, 0.5, 48)
+    for values, interval in ((skewed, mean_interval), (share, uncertainty.share_interval)):
+        expected = interval(values, ones)
+        assert interval(values[group], weight, group) == pytest.approx(expected, abs=0.01)
+        difference = mean_difference(values[group] - weight, weight, group, is_share=False)
+        paired = mean_difference(values - ones, ones, None, is_share=False)
+        assert difference == pytest.approx(paired)
+
+
+def test_many_rows_in_pairs_have_the_interval_of_the_pairs() -> None:
+    rng = np.random.default_rng(3)
+    group = rng.permutation(np.repeat(np.arange(30_000), 2))
+    y = rng.normal(size=30_000)[group]
+    predictions = Predictions(REGRESSION, y, np.zeros((60_000, 1)), np.ones(60_000), group=group)
+    intervals = score_and_resample(predictions).intervals()
+    error = predictions.row_losses.std() / 30_000**0.5
+    assert standard_error(intervals["loss"]) == pytest.approx(error, rel=0.15)
+    rmse_error = error / 2  # by the delta method: the derivative of the root is 1/2 at 1
+    assert standard_error(intervals["rmse"]) == pytest.approx(rmse_error, rel=0.15)
