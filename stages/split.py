@@ -6,12 +6,9 @@ from pathlib import Path
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
-from keras_tabular.table.source import source_files
 from keras_tabular.table.splits import (
-    TEST,
     assign_rows,
     find_equal_rows,
-    row_origins,
     unused_declarations,
     write_subsets,
 )
@@ -21,7 +18,6 @@ from stages import run
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("validated", type=Path, help="folder of the table to split")
-    parser.add_argument("rejected", type=Path, help="folder of the rows that were set aside")
     parser.add_argument("split", type=Path, help="folder for the tables train, validation and test")
     args = parser.parse_args()
     schema = load_schema()
@@ -33,10 +29,8 @@ def main() -> None:
     if message:
         print(message)
     assignment = assign_rows(args.validated, params.split, schema, first_equal)
-    files = source_files(schema.source)
-    origins = row_origins(assignment.rows[TEST], args.rejected, files, schema)
     with atomic_write(args.split) as folder:
-        write_subsets(args.validated, assignment, origins, params.ingest.rows_per_part, folder)
+        write_subsets(args.validated, assignment, params.ingest.rows_per_part, folder)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,7 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, write_json
 from keras_tabular.table.checks import build_report, check_table, describe_failures, rows_to_locate
 from keras_tabular.table.parquet import part_paths
-from keras_tabular.table.rows import set_aside
-from keras_tabular.table.source import row_locator, source_files
+from keras_tabular.table.rows import describe_origins, set_aside
 from stages import run
 
 
@@ -28,8 +27,7 @@ def main() -> None:
     paths = part_paths(args.ingested)
     rows, checks = check_table(paths, schema, params.validate, CHECKS)
     write_json(args.report, build_report(rows, checks))
-    locate = row_locator(source_files(schema.source), schema)
-    lines = {row: locate(row) for row in rows_to_locate(checks)}
+    lines = describe_origins(paths, rows_to_locate(checks))
     messages = describe_failures(rows, checks, lines)
     for policy in ("drop", "warn"):
         for message in messages[policy]:

@@ -20,7 +20,9 @@ Item = TypeVar("Item")
 # rows that are earlier (float64 from 0 to 1).
 FOLD_KEY = "__fold__"
 FILE_SUBSET = "__share__"  # column with train or test, depending on the file of the row
-FILE, LINE = "__file__", "__line__"  # columns of the test rows, see `origins.row_origins`
+# The file of a row, and its line or, in a Parquet file, its number. The identifiers of a row follow
+# these two columns. Of the split tables, only the test rows have them.
+FILE, LINE = "__file__", "__line__"
 ADDED_COLUMNS = {FOLD_KEY, FILE_SUBSET, FILE, LINE}
 
 
@@ -43,6 +45,11 @@ def part_paths(folder: Path) -> list[Path]:
     if not paths:
         raise UserError(f"{folder}: expected Parquet files, got none. Run `dvc repro`.")
     return paths
+
+
+def origin_names(names: list[str]) -> list[str]:
+    """Return which of these columns of a table say where a row comes from."""
+    return names[names.index(FILE) :] if FILE in names else []
 
 
 def hash_parts(folder: Path) -> str:

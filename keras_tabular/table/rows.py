@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow.dataset import dataset
 
 from keras_tabular.config.schema import Columns, Schema
 from keras_tabular.core.errors import UserError, join_mistakes, quote
@@ -18,8 +19,18 @@ from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table.cells import as_texts, can_have_format, describe_expected, parse
 from keras_tabular.table.checks import Checks, check_of_cell, failed_cells
 from keras_tabular.table.csv import RawRows
-from keras_tabular.table.parquet import FILE_SUBSET, write_part
-from keras_tabular.table.source import Locate, check_columns, is_parquet, read_rows, row_locator
+from keras_tabular.table.parquet import FILE, FILE_SUBSET, LINE, origin_names, write_part
+from keras_tabular.table.source import (
+    Locate,
+    check_columns,
+    column_types,
+    describe_origin,
+    is_parquet,
+    read_rows,
+    readable_names,
+    row_locator,
+    row_places,
+)
 
 REJECTED_COLUMNS = ("rejected_line", "rejected_reason")
 
@@ -142,23 +153,53 @@ def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
 def parse_files(files: list[Path], schema: Schema) -> Iterator[pa.Table]:
     """Yield the declared columns of all files as values, some rows at a time.
 
-    If the schema names test files, the column `FILE_SUBSET` says which rows are theirs.
+    If the schema names test files, the column `FILE_SUBSET` says which rows are theirs. Then come
+    `FILE`, `LINE`, and as texts the columns that the schema ignores without a description, if all
+    files have them.
 
     Raises:
         UserError: A file cannot be read, its columns are not as declared, or a cell is invalid.
     """
     for file in files:
         check_columns(file, schema, schema.columns)
-    batches = chain.from_iterable(read_rows(file, schema, list(schema.columns)) for file in files)
-    yield from ordered_map(partial(_parse_with_subset, schema=schema), batches)
+    ignored = [name for name in schema.ignore if name not in schema.columns]
+    names = [n for n in ignored if all(n in readable_names(column_types(f, schema)) for f in files)]
+
+    def batches() -> Iterator[tuple[RawRows, np.ndarray]]:
+        for file in files:
+            places = iter(row_places(file, schema))
+            for raw in read_rows(file, schema, [*schema.columns, *names]):
+                yield raw, np.fromiter(islice(places, len(raw.cells)), np.int64)
+
+    parse_batch = partial(_parse_batch, schema=schema, files=files, identifiers=names)
+    yield from ordered_map(parse_batch, batches())
 
 
-def _parse_with_subset(raw: RawRows, schema: Schema) -> pa.Table:
+def _parse_batch(
+    batch: tuple[RawRows, np.ndarray], schema: Schema, files: list[Path], identifiers: list[str]
+) -> pa.Table:
+    raw, lines = batch
     table = parse_valid_rows(raw, schema)
     if schema.test_files:
         subset = "test" if raw.file.name in schema.test_files else "train"
         table = table.append_column(FILE_SUBSET, pa.repeat(subset, len(table)))
+    file_numbers = np.full(len(table), files.index(raw.file), np.int32)
+    texts = text_columns(raw._replace(cells=raw.cells.select(identifiers)), {})
+    origins = {FILE: pa.DictionaryArray.from_arrays(file_numbers, [*map(str, files)]), LINE: lines}
+    for name, values in (origins | dict(zip(identifiers, texts.columns, strict=True))).items():
+        table = table.append_column(name, values if name != LINE else pa.array(values))
     return table
+
+
+def describe_origins(paths: list[Path], rows: list[int]) -> dict[int, str]:
+    """Return the file and the line of some rows of an ingested table, by their number.
+
+    Args:
+        paths: The Parquet files of the table.
+    """
+    origins = dataset([*map(str, paths)]).take(rows, columns=[FILE, LINE]).to_pylist()
+    pairs = ((Path(origin[FILE]), origin[LINE]) for origin in origins)
+    return {row: describe_origin(*pair) for row, pair in zip(rows, pairs, strict=True)}
 
 
 def raise_failures(failures: list[Failure], first: int, locate: Locate, advice: str = "") -> None:
@@ -243,10 +284,13 @@ def set_aside(
             part = pq.read_table(path)
             failures = dropped_failures(part, first, checks)
             part_lines = {row: lines[first + row] for row in rows.tolist()}
-            write_part(rejected, number, rejected_rows(part, failures, part_lines))
+            columns = part.drop_columns(origin_names(part.column_names))
+            write_part(rejected, number, rejected_rows(columns, failures, part_lines))
             write_part(validated, number, part.filter(~np.isin(np.arange(len(part)), rows)))
         else:
             link(path, validated / path.name)
         first = end
     if not len(dropped):
-        write_part(rejected, 0, rejected_rows(pq.read_schema(paths[0]).empty_table(), [], {}))
+        columns = pq.read_schema(paths[0]).empty_table()
+        columns = columns.drop_columns(origin_names(columns.column_names))
+        write_part(rejected, 0, rejected_rows(columns, [], {}))

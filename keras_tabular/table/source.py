@@ -9,7 +9,6 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -265,22 +264,22 @@ def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Locate:
     Args:
         name: Name of the file in messages, if there is one file and its path means nothing.
     """
-    places = enumerate((file, place) for file in files for place in _row_places(file, dialect))
+    places = enumerate((file, place) for file in files for place in row_places(file, dialect))
 
     @cache
     def locate(number: int) -> str:
         file, place = next(place for row, place in places if row == number)
-        return f"{name or file}, {'row' if is_parquet(file) or is_excel(file) else 'line'} {place}"
+        return describe_origin(file, place, name)
 
     return locate
 
 
-def row_lines(file: Path, dialect: Dialect) -> np.ndarray:
-    """Return the line of each row of a file, or its number in a Parquet file: int64, (rows,)."""
-    return np.fromiter(_row_places(file, dialect), np.int64)
+def describe_origin(file: Path, place: int, name: str = "") -> str:
+    """Describe where a row is: by its line, by its number in a sheet, or in a Parquet file."""
+    return f"{name or file}, {'row' if is_parquet(file) or is_excel(file) else 'line'} {place}"
 
 
-def _row_places(file: Path, dialect: Dialect) -> Iterable[int]:
+def row_places(file: Path, dialect: Dialect) -> Iterable[int]:
     """Return the line in which each row begins, or its number in a Parquet file."""
     if is_parquet(file):
         return range(pq.read_metadata(file).num_rows)

@@ -1,7 +1,6 @@
 """The subset of each row of a table: train, validation or test; and where a row comes from."""
 
 import math
-from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,17 +16,14 @@ from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table.arrays import labels
 from keras_tabular.table.groups import MAX_SHARE_REPEATED, equal_feature_rows, stable_row_hashes
 from keras_tabular.table.parquet import (
-    FILE,
     FILE_SUBSET,
     FOLD_KEY,
-    LINE,
     count_rows,
+    origin_names,
     part_paths,
     read_parts,
     write_part,
 )
-from keras_tabular.table.rows import text_columns
-from keras_tabular.table.source import column_types, read_rows, readable_names, row_lines
 
 SUBSETS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
@@ -264,28 +260,20 @@ def by_name(names: list[str], column: str) -> np.ndarray:
 
 
 MAX_TAKEN_ROWS = 1_000_000  # that a worker takes in one pass over the table, if parts are smaller
-# The name of its subset, its number, its rows by their number in the whole table, and the columns
-# that are added to these rows.
-NewPart = tuple[str, int, np.ndarray, pa.Table]
+# The name of its subset, its number, and its rows by their number in the whole table.
+NewPart = tuple[str, int, np.ndarray]
 
 
-def write_subsets(
-    table: Path, assignment: Assignment, test_columns: pa.Table, rows_per_part: int, folder: Path
-) -> None:
+def write_subsets(table: Path, assignment: Assignment, rows_per_part: int, folder: Path) -> None:
     """Write the subsets of a table to `folder`, each in parts of `rows_per_part` rows.
 
-    An empty subset is one empty part.
-    A worker reads the whole table part by part, and takes the rows of several new parts from it.
-
-    Args:
-        test_columns: Columns to add to the test rows, in their order.
+    An empty subset is one empty part. Only the test rows keep the columns of `origin_names`. A
+    worker reads the whole table part by part, and takes the rows of several new parts from it.
     """
-    added = {SUBSETS[TEST]: test_columns}
     new_parts = [
-        (subset, number, rows[chunk], added.get(subset, pa.table({}))[chunk])
+        (subset, number, rows[start : start + rows_per_part])
         for subset, rows in zip(SUBSETS, assignment.rows, strict=True)
         for number, start in enumerate(range(0, max(len(rows), 1), rows_per_part))
-        for chunk in [slice(start, start + rows_per_part)]
     ]
     step = max(MAX_TAKEN_ROWS // rows_per_part, 1)
     groups = [new_parts[start : start + step] for start in range(0, len(new_parts), step)]
@@ -300,56 +288,16 @@ def write_new_parts(
     """Take the rows of some new parts from a table, and write each part with its fold keys."""
     from pyarrow.dataset import dataset  # takes a twentieth of a second
 
-    rows = pa.array(np.concatenate([part_rows for *_, part_rows, _ in parts]))
+    rows = pa.array(np.concatenate([part_rows for *_, part_rows in parts]))
     source = dataset([str(path) for path in part_paths(table)])
     selected = source.take(rows, fragment_readahead=1, batch_readahead=2)  # for less memory
-    end = 0
-    for subset, number, part_rows, added in parts:
+    end, origins = 0, origin_names(selected.column_names)
+    for subset, number, part_rows in parts:
         start, end = end, end + len(part_rows)
-        part = selected[start:end].combine_chunks()
+        whole = selected[start:end].combine_chunks()
+        part = whole.drop_columns(origins)
         if keys is not None:
             part = part.append_column(FOLD_KEY, pa.array(keys[part_rows]))
-        for name in added.column_names:
-            part = part.append_column(name, added[name].combine_chunks())
+        for name in origins if subset == SUBSETS[TEST] else ():
+            part = part.append_column(name, whole[name])
         write_part(folder / subset, number, part)
-
-
-def row_origins(rows: np.ndarray, rejected: Path, files: list[Path], schema: Schema) -> pa.Table:
-    """Find the file and the line of some rows of the validated table, and their identifiers.
-
-    Args:
-        rows: Numbers of the rows, shape (rows,).
-        rejected: Folder of the rows that `validate` has set aside.
-        files: The files of the table.
-
-    Returns:
-        The columns `FILE`, `LINE` (of a Parquet file, the number of the row), and as texts the
-        columns that the schema ignores without a description, if all files have them.
-    """
-    rejected_lines = defaultdict[str, list[int]](list)
-    for part in read_parts(rejected, ["rejected_line"]):
-        for place in part[0].to_pylist():
-            file, _, line = place.rpartition(", ")
-            rejected_lines[file].append(int(line.split()[1]))
-    lines = {str(file): row_lines(file, schema) for file in files}
-    is_rejected = [np.isin(numbers, rejected_lines[file]) for file, numbers in lines.items()]
-    source_rows = np.flatnonzero(~np.concatenate(is_rejected))[rows]
-
-    file_numbers = np.repeat(np.arange(len(lines), dtype=np.int32), [*map(len, is_rejected)])
-    columns = {
-        FILE: pa.DictionaryArray.from_arrays(file_numbers[source_rows], [*lines]),
-        LINE: np.concatenate([*lines.values()])[source_rows],
-    }
-    ignored = [name for name in schema.ignore if name not in schema.columns]
-    names = [n for n in ignored if all(n in readable_names(column_types(f, schema)) for f in files)]
-    if names:
-        first, order = 0, np.sort(source_rows)
-        chosen = []
-        for raw in (raw for file in files for raw in read_rows(file, schema, names)):
-            texts, end = text_columns(raw, {}), first + len(raw.cells)
-            start, stop = np.searchsorted(order, [first, end])
-            chosen.append(texts.take(order[start:stop] - first))
-            first = end
-        in_order = pa.concat_tables(chosen).take(np.searchsorted(order, source_rows))
-        columns |= dict(zip(in_order.column_names, in_order.columns, strict=True))
-    return pa.table(columns)
