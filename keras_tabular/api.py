@@ -13,10 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from keras_tabular.config.schema import Columns, Schema
-from keras_tabular.config.typed_yaml import parse_section
+from keras_tabular.config.typed_yaml import parse_section, parse_yaml
 from keras_tabular.core import VERSION
 from keras_tabular.core.errors import UserError, quote
 from keras_tabular.infer.schema import propose_schema as infer_schema_of_file
@@ -182,7 +181,7 @@ def infer_schema(table: pd.DataFrame | str | Path, target: str, max_rows: int = 
     if not Path(table).exists():
         raise UserError(f"{table}: no such file. Expected a table, or a folder of tables.")
     inferred = infer_schema_of_file(Path(table), target, max_rows)
-    return parse_section(yaml.safe_load(inferred.text), Schema, Path(table))
+    return parse_section(parse_yaml(inferred.text), Schema, Path(table))
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def main() -> None:
     record = ensemble.add_training_rows(record, model, tables[0], schema)
     with atomic_write(args.model) as file:
         ensemble.write_model(model.plain, file, record)
-    oof = OutOfFold(FoldPredictions(weighted.oof, weighted.fold))
+    oof = OutOfFold(FoldPredictions(weighted.predictions, weighted.fold))
     if train.forward_chaining:
         later = rounds.predict_later_blocks(tables[0], schema, train, build, args.state)
         oof = oof._replace(forward_chaining=later)

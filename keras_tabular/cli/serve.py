@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.model.files import MODEL
+from keras_tabular.model.files import MODEL_FILE
 from keras_tabular.model.predict import load_predictor
 from keras_tabular.runs.rerun import read_model
 
@@ -66,7 +66,7 @@ def main() -> None:
 def _parse_arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("model", metavar="FILE", nargs="?", type=Path, default=MODEL,
+    add("model", metavar="FILE", nargs="?", type=Path, default=MODEL_FILE,
         help="the model, a .keras file; default: %(default)s")  # fmt: skip
     add("--host", metavar="ADDRESS", default=LOOPBACK,
         help="address to listen on; default: %(default)s, only for this machine")  # fmt: skip

@@ -136,6 +136,11 @@ class Column(Section):
         return has_words or bool(self.replace) or self.format is not None
 
     @property
+    def is_datetime(self) -> bool:
+        """Whether the values are dates or times."""
+        return self.kind == "datetime"
+
+    @property
     def feature_type(self) -> FeatureType:
         """How the model treats the column. All kinds of numbers are the same to it."""
         match self.kind:

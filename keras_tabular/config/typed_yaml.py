@@ -68,6 +68,15 @@ INTEGER_PATTERN = re.compile(r"[-+]?(0|[1-9][0-9_]*|0b[01_]+|0[0-7_]+|0x[0-9a-fA
 Loader.add_implicit_resolver(INTEGER, INTEGER_PATTERN, [*"-+0123456789"])
 
 
+def parse_yaml(text: str) -> Any:
+    """Read a text in YAML as stages, other revisions and lock files are read.
+
+    Raises:
+        yaml.YAMLError, ValueError: It is not valid YAML.
+    """
+    return yaml.load(text, Loader)
+
+
 def read_yaml(path: Path) -> Any:
     """Read a YAML file with a safe loader. An empty file is an empty mapping.
 
@@ -75,7 +84,7 @@ def read_yaml(path: Path) -> Any:
         UserError: The file is missing or is not valid YAML.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader) or {}
+        return parse_yaml(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}. Run this in the project folder.") from None
     except (yaml.YAMLError, ValueError) as error:

@@ -15,7 +15,7 @@ LEARNT = {"pass": "", "fail": f"; {NOTHING_LEARNT}", "undecided": f"; {TOO_FEW_R
 NOT_SETTLED = "not settled by these rows"
 MIN_USEFUL_GAIN = 0.05  # share of the score of a constant; a model without it is of no use
 RANDOM_AUC = 0.5  # area under the ROC curve of an order by chance
-MAX_LOSS_RATIO = 2.0  # of a baseline's loss on test rows to the cross-validated one
+MAX_TEST_LOSS_RATIO = 2.0  # of a baseline's loss on test rows to the cross-validated one
 POWER = (1.96 + 0.84) / 1.96  # half widths of a difference that is found in 80% of draws
 
 
@@ -116,8 +116,8 @@ class DecidingScores(NamedTuple):
         """Say whether a baseline broke down on the test rows; empty if it did not.
 
         The whole interval of its score is then worse than the constant, or its loss is above
-        `MAX_LOSS_RATIO` times the one that cross-validation lets expect. Test rows on which the
-        model has a larger loss than in cross-validation, too, are only harder.
+        `MAX_TEST_LOSS_RATIO` times the one that cross-validation lets expect. Test rows on which
+        the model has a larger loss than in cross-validation, too, are only harder.
         """
         score, label = self.evaluation.score("test", self.key, name), BASELINES[name]
         if score is None or score.interval is None:
@@ -135,7 +135,7 @@ class DecidingScores(NamedTuple):
             held_out = self.evaluation.value(place, self.key, name) or 0.0
             model_held_out = self.evaluation.value(place, self.key) or model_loss or 1.0
             harder = max(model_loss / model_held_out, 1.0)
-            if lowest > MAX_LOSS_RATIO * held_out * harder > 0:
+            if lowest > MAX_TEST_LOSS_RATIO * held_out * harder > 0:
                 return f"{label} broke down ({text}, and {format_number(held_out)} {where})"
         return ""
 

@@ -19,7 +19,7 @@ from keras_tabular.evaluation.summary import evaluation_warnings, format_interva
 from keras_tabular.gate.primary import NOT_SETTLED, DecidingScores
 from keras_tabular.gate.verdict import STATUSES, RuleResult, Verdict, judge
 
-MAX_LOSS_RATIO = 0.7  # of training to cross-validated loss; below it, the networks overfit
+MIN_TRAINING_LOSS_RATIO = 0.7  # of training to cross-validated loss; below it, the networks overfit
 MORE_DROPOUT, MAX_DROPOUT = 0.2, 0.5
 CHECK_TARGETS = (  # the advice on a model that has learnt nothing
     "Check that each row has the right target, and that the columns can say anything about it. "
@@ -74,7 +74,12 @@ def _advice_about_rows(evaluation: Evaluation, task: Task, params: Params) -> It
 
 def _advice_about_overfitting(evaluation: Evaluation, networks: Networks) -> Iterator[str]:
     train_loss, loss = (evaluation.value(rows, "loss") for rows in ("train", "cross_validation"))
-    if train_loss is None or loss is None or train_loss >= MAX_LOSS_RATIO * loss or not networks:
+    if (
+        train_loss is None
+        or loss is None
+        or train_loss >= MIN_TRAINING_LOSS_RATIO * loss
+        or not networks
+    ):
         return
     heaviest = max(networks, key=lambda name: networks[name]["weight"])
     dropout = round(networks[heaviest]["params"].get("dropout", 0.0) + MORE_DROPOUT, 2)
@@ -164,9 +169,9 @@ def add_checks(
     status = min([verdict.status, *(check.status for check in checks)], key=STATUSES.index)
     texts = [verdict.reason] if verdict.reason != KEEPS_RULES else []
     for check in reasons:
-        if check.status == "fail" and check.metric is None:
+        if check.status == "fail" and not check.is_comparison:
             texts.insert(0, check.reason)
-        elif check.status == "undecided" or check.metric is not None:
+        elif check.status == "undecided" or check.is_comparison:
             texts.append(check.reason)
     update = {"status": status, "reason": ". ".join(texts) or KEEPS_RULES}
     return verdict.model_copy(update=update | {"checks": (*verdict.checks, *checks)})

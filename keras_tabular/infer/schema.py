@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-import yaml
 
 from keras_tabular.config.schema import Kind, Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.config.task import Binary, Multiclass, Regression, Task
-from keras_tabular.config.typed_yaml import Value, expected_one_of, format_yaml, parse_section
+from keras_tabular.config.typed_yaml import (
+    Value,
+    expected_one_of,
+    format_yaml,
+    parse_section,
+    parse_yaml,
+)
 from keras_tabular.core.errors import UserError
 from keras_tabular.infer.columns import MAX_CLASSES, InferredColumn, infer_columns
 from keras_tabular.infer.formats import parse_texts
@@ -81,7 +86,7 @@ def propose_schema(
     ask_questions(columns, target)
     target_keys = infer_target(sample, columns, target)
     text, _ = write_yaml(path, sample, columns, target_keys)
-    schema = parse_section(yaml.safe_load(text), Schema, path)
+    schema = parse_section(parse_yaml(text), Schema, path)
     checks = check_table(parse_sample(sample, schema, columns), schema, policy or Validate())[1]
     for name in (name for name, column in columns.items() if column.mistakes):
         checks.pop((name, "missing"), None)  # its mistakes are null

@@ -26,7 +26,7 @@ from keras_tabular.table.excel import is_excel
 from keras_tabular.table.rows import parse_rows, text_columns
 from keras_tabular.table.source import check_columns, is_csv
 
-MODEL = Path("models/model.keras")  # the model that `dvc repro` writes
+MODEL_FILE = Path("models/model.keras")  # the model that `dvc repro` writes
 SUFFIXES = {b"\x1f\x8b": ".gz", b"PK": ".xlsx"}  # by the first bytes of a file
 
 
@@ -39,7 +39,7 @@ def parse_model_and_rows(parser: ArgumentParser) -> Namespace:
     parser.add_argument("files", metavar="FILE", nargs="*", type=Path,
         help="the model (a .keras file; optional), then the rows (a .csv, .xlsx, .ods, .jsonl or "
         ".parquet file; default: stdin)")  # fmt: skip
-    parser.add_argument("--model", metavar="FILE", type=Path, default=MODEL,
+    parser.add_argument("--model", metavar="FILE", type=Path, default=MODEL_FILE,
         help="the model, a .keras file; default: %(default)s")  # fmt: skip
     args = parser.parse_args()
     files = args.files
@@ -63,7 +63,7 @@ def read_schema(path: Path, content: bytes) -> tuple[Schema, ModelMetadata]:
     """
     metadata = read_metadata(path, content)
     if metadata.table_schema is None:
-        advice = f"Name a model that the stage calibrate has written, such as {MODEL}."
+        advice = f"Name a model that the stage calibrate has written, such as {MODEL_FILE}."
         raise UserError(f"{path}: the file does not contain the schema of its table. {advice}")
     return metadata.table_schema, metadata
 

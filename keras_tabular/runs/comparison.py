@@ -19,10 +19,11 @@ from keras_tabular.core.files import md5_hash
 from keras_tabular.evaluation.records import MODEL, Difference, compare_scores
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL, score_and_resample
+from keras_tabular.model.files import MODEL_FILE
 from keras_tabular.runs.rerun import cached_files, cached_output
 from keras_tabular.runs.run import Run, locked_inputs, locked_outputs, mismatch
 
-MODEL_FILE, SPLIT = Path("models/model.keras"), Path("data/split")
+SPLIT = Path("data/split")
 # In each half of a 95% interval; Student's t, since about ten folds of each run estimate them.
 TRAINING_DEVIATIONS = 2.1
 # The keys of rows, see `plot_data.row_keys`, with shape (rows,), and the predictions for them.

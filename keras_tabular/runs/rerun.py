@@ -11,8 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-
+from keras_tabular.config.typed_yaml import parse_yaml
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
 from keras_tabular.runs.run import LOCK, WORKSPACE, Run, git, locked_outputs, read_text
@@ -144,7 +143,7 @@ def changed_files(project: Path) -> list[str]:
         UserError: git cannot compare the outputs, for example one outside of the repository.
     """
     texts = git("show", f"HEAD:./{LOCK}", folder=project), (project / LOCK).read_text("utf-8")
-    committed, current = (yaml.safe_load(text or "") or {"stages": {}} for text in texts)
+    committed, current = (parse_yaml(text or "") or {"stages": {}} for text in texts)
     before, after = locked_outputs(committed), locked_outputs(current)
     list_changed = ("ls-files", "-z", "--modified", "--others", "--exclude-standard", "--", *after)
     listed = git("--literal-pathspecs", *list_changed, folder=project)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from keras_tabular.config.schema import SCHEMA
 from keras_tabular.config.sections import Gate
-from keras_tabular.config.typed_yaml import SectionT
+from keras_tabular.config.typed_yaml import SectionT, parse_yaml
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
 from keras_tabular.evaluation.records import Evaluation
@@ -68,7 +68,7 @@ class Run:
         if not text:
             return {}
         try:
-            value = (json.loads if Path(path).suffix == ".json" else yaml.safe_load)(text)
+            value = (json.loads if Path(path).suffix == ".json" else parse_yaml)(text)
         except (ValueError, yaml.YAMLError) as error:
             if self.sha:  # a commit cannot be fixed
                 return {}

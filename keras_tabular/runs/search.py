@@ -123,7 +123,7 @@ def fold_predictions(
 
     def ensemble_predictions() -> Predictions:
         ensemble = weigh_snapshots(setup, snapshots)
-        rows, oof = ensemble.rows, ensemble.oof
+        rows, oof = ensemble.rows, ensemble.predictions
         y, weight = setup.y[rows, 0], setup.weight[rows]
         group = None if groups is None else groups[rows]
         predictions = Predictions(task, y, oof, weight, costs or 0.5, group, metrics, costs)

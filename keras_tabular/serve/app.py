@@ -153,7 +153,7 @@ class Service:
         md5 = md5_hash(self.model.content)
         self.served = {"version": version, "md5": md5}
         self.log = AnswerLog(log, self.served) if log else None
-        measures.MODEL.labels(self.model.path.name, md5, version or "").set(1)
+        measures.MODEL_INFO.labels(self.model.path.name, md5, version or "").set(1)
         self._observe = measures.prediction_metric(self.schema, self.model.metadata)
         self._batcher, self._explaining = Batcher(predictor.predict), asyncio.Lock()
         self._free = asyncio.Semaphore(limits.max_concurrency)

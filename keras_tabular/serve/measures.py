@@ -26,7 +26,9 @@ ROWS = Counter("rows", "Predicted rows", **OPTIONS)
 FAILED = Counter("failed_cells", "Cells that fail a check", ["column", "check"], **OPTIONS)
 UNKNOWN = Counter("unknown_categories", "Rows with a new category", ["column"], **OPTIONS)
 PREDICTED = Counter("predicted", "Predicted rows, by class", ["class"], **OPTIONS)
-MODEL = Gauge("model_info", "1 for the model that is served", ["file", "md5", "version"], **OPTIONS)
+MODEL_INFO = Gauge(
+    "model_info", "1 for the model that is served", ["file", "md5", "version"], **OPTIONS
+)
 LOST = Counter("log_lost_lines", "Lines of --log that could not be written", **OPTIONS)
 
 

@@ -42,7 +42,7 @@ def _cell_schema(column: Column) -> JsonSchema:
     types += ["string"] if column.reads_texts else []
     types += ["null"] if column.nullable else []
     cell: JsonSchema = {"type": list(dict.fromkeys(types))}
-    if column.feature_type == "datetime" or column.format:
+    if column.is_datetime or column.format:
         cell["description"] = f"as text {' or '.join(column.formats)}"
     elif not column.missing_values and not column.replace:
         limits = {"minimum": column.min, "maximum": column.max}

@@ -77,7 +77,7 @@ def describe_expected(column: Column) -> str:
     """Describe what a cell of a column has to be."""
     if column.format is not None:
         return f"{EXPECTED[column.kind]} written as {' or '.join(column.formats)}"
-    if column.kind == "datetime":
+    if column.is_datetime:
         return f"{EXPECTED[column.kind]} {DATETIME_EXAMPLES}"
     return EXPECTED[column.kind]
 

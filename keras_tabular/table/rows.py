@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow.dataset import dataset
 
 from keras_tabular.config.schema import Columns, Schema
 from keras_tabular.core.errors import UserError, join_mistakes, quote
@@ -197,6 +196,8 @@ def describe_origins(paths: list[Path], rows: list[int]) -> dict[int, str]:
     Args:
         paths: The Parquet files of the table.
     """
+    from pyarrow.dataset import dataset  # takes a twentieth of a second
+
     origins = dataset([*map(str, paths)]).take(rows, columns=[FILE, LINE]).to_pylist()
     pairs = ((Path(origin[FILE]), origin[LINE]) for origin in origins)
     return {row: describe_origin(*pair) for row, pair in zip(rows, pairs, strict=True)}

@@ -45,7 +45,7 @@ class Snapshot:
         history: Logs of each round.
         rows: Numbers of the held-out rows among the training rows, int32, shape (n,); empty without
             folds.
-        oof: Predictions for these rows, as the network outputs them, float32, shape (n, outputs).
+        outputs: Outputs of the network for these rows, float32, shape (n, outputs).
         steps: Number of training steps, if it trains in cycles; else 0.
         epochs: Number of epochs after which the network had these weights.
         state: `get_state` after the last round, from which the training continues.
@@ -57,7 +57,7 @@ class Snapshot:
     weights: list[np.ndarray] = field(default_factory=list)
     history: list[Logs] = field(default_factory=list)
     rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
-    oof: np.ndarray = field(default_factory=lambda: np.empty((0, 1), np.float32))
+    outputs: np.ndarray = field(default_factory=lambda: np.empty((0, 1), np.float32))
     steps: int = 0
     epochs: float = 0
     state: list[np.ndarray] = field(default_factory=list)

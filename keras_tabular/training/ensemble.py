@@ -56,14 +56,14 @@ class WeightedEnsemble(NamedTuple):
             folds.
         rows: Numbers of the rows that were predicted, sorted, shape (n,).
         fold: Fold of these rows, int32, shape (n,).
-        oof: Weighted predictions for these rows, float32, shape (n, outputs).
+        predictions: Weighted predictions for these rows, float32, shape (n, outputs).
     """
 
     weights: dict[str, float]
     losses: dict[str, float]
     rows: np.ndarray
     fold: np.ndarray
-    oof: np.ndarray
+    predictions: np.ndarray
 
     def summary(self) -> str:
         """Format the weight and the loss of each candidate that is saved."""
@@ -83,7 +83,7 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
     """
     candidates = find_candidates(setup, snapshots)
     losses = {name: candidate.loss or 0.0 for name, candidate in candidates.items()}
-    oof = {name: candidate.oof for name, candidate in candidates.items()}
+    predictions = {name: candidate.predictions for name, candidate in candidates.items()}
     rows = candidates[snapshots[0].name].rows  # the same for all candidates
     fold = np.concatenate(setup.folds)[rows]
     if not len(rows):
@@ -91,12 +91,14 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
         for same in group_by(snapshots, "architecture").values():
             names = reversed(group_by(same, "name"))  # of equal ones, the last is best
             best.append(min(names, key=lambda name: round_for_comparison(losses[name])))
-        return WeightedEnsemble(dict.fromkeys(best, 1 / len(best)), {}, rows, fold, oof[best[0]])
-    weights = select_weights(setup, rows, oof)
+        weights = dict.fromkeys(best, 1 / len(best))
+        return WeightedEnsemble(weights, {}, rows, fold, predictions[best[0]])
+    weights = select_weights(setup, rows, predictions)
     least = min(MIN_WEIGHT, max(weights.values()))  # if many are alike, all weights are small
-    weights = select_weights(setup, rows, {n: oof[n] for n in oof if weights[n] >= least})
+    large = {name: predictions[name] for name in predictions if weights[name] >= least}
+    weights = select_weights(setup, rows, large)
     weights = {name: weight for name, weight in weights.items() if weight}
-    return WeightedEnsemble(weights, losses, rows, fold, weigh(oof, weights))
+    return WeightedEnsemble(weights, losses, rows, fold, weigh(predictions, weights))
 
 
 def group_by(snapshots: list[Snapshot], attribute: str) -> dict[Any, list[Snapshot]]:
@@ -114,15 +116,15 @@ class Candidate(NamedTuple):
         snapshots: The snapshots of all folds.
         rows: Numbers of the held-out rows among the training rows, sorted, shape (n,); empty
             without folds.
-        oof: Predictions for these rows in units of the target, the mean over the networks of a
-            fold, float32, shape (n, outputs).
+        predictions: For these rows in units of the target, the mean over the networks of a fold,
+            float32, shape (n, outputs).
         loss: Mean loss of these predictions; without folds that of the validation rows; None if
             there are no such rows.
     """
 
     snapshots: list[Snapshot]
     rows: np.ndarray
-    oof: np.ndarray
+    predictions: np.ndarray
     loss: float | None
 
 
@@ -132,14 +134,15 @@ def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> dict[str, Candid
     for name, same in group_by(snapshots, "name").items():
         folds = group_by(same, "fold").values()
         rows = np.concatenate([fold[0].rows for fold in folds])
-        means = [np.mean([s.oof for s in fold], axis=0, dtype=np.float64) for fold in folds]
+        means = [np.mean([s.outputs for s in fold], axis=0, dtype=np.float64) for fold in folds]
         order = np.argsort(rows)
-        rows, oof = rows[order], setup.in_units(np.concatenate(means).astype(np.float32)[order])
+        rows, outputs = rows[order], np.concatenate(means).astype(np.float32)[order]
+        predictions = setup.in_units(outputs)
         losses = [logs["val_loss"] for s in same for logs in s.history[-1:] if "val_loss" in logs]
         loss = float(np.mean(losses)) if losses else None
         if len(rows):
-            loss = setup.mean_loss(rows, oof)
-        candidates[name] = Candidate(same, rows, oof, loss)
+            loss = setup.mean_loss(rows, predictions)
+        candidates[name] = Candidate(same, rows, predictions, loss)
     return candidates
 
 
@@ -156,18 +159,18 @@ def ensemble_loss(setup: Setup, candidates: dict[str, Candidate]) -> float | Non
                 name = same[0].architecture
                 lowest[name] = min(loss, lowest.get(name, loss))
         return float(np.mean([*lowest.values()])) if lowest else None
-    oof = {name: candidate.oof for name, candidate in candidates.items()}
-    weights = select_weights(setup, rows, oof, SAMPLES_AFTER_A_CYCLE)
-    return setup.mean_loss(rows, weigh(oof, weights))
+    predictions = {name: candidate.predictions for name, candidate in candidates.items()}
+    weights = select_weights(setup, rows, predictions, SAMPLES_AFTER_A_CYCLE)
+    return setup.mean_loss(rows, weigh(predictions, weights))
 
 
-def weigh(oof: dict[str, np.ndarray], weights: dict[str, float]) -> np.ndarray:
+def weigh(predictions: dict[str, np.ndarray], weights: dict[str, float]) -> np.ndarray:
     """Add up the predictions of names with their weights."""
-    return np.sum([np.float32(weight) * oof[name] for name, weight in weights.items()], axis=0)
+    return np.sum([np.float32(w) * predictions[name] for name, w in weights.items()], axis=0)
 
 
 def select_weights(
-    setup: Setup, rows: np.ndarray, oof: dict[str, np.ndarray], samples: int = SAMPLES
+    setup: Setup, rows: np.ndarray, predictions: dict[str, np.ndarray], samples: int = SAMPLES
 ) -> dict[str, float]:
     """Choose the weights of names by bagged ensemble selection.
 
@@ -179,27 +182,27 @@ def select_weights(
 
     Args:
         rows: Numbers of the training rows that were predicted, shape (rows,).
-        oof: Out-of-fold predictions of each name, shape (rows, outputs).
+        predictions: Out-of-fold predictions of each name, shape (rows, outputs).
         samples: Number of samples.
     """
-    if len(oof) == 1:
-        return dict.fromkeys(oof, 1.0)
+    if len(predictions) == 1:
+        return dict.fromkeys(predictions, 1.0)
     y, weight = setup.y[rows, 0], setup.dataset.weight[rows]
     rng = np.random.default_rng(setup.train.seed)
-    picks = dict.fromkeys(oof, 0)
+    picks = dict.fromkeys(predictions, 0)
     for _ in range(samples):
         sample = rng.integers(0, len(y), min(len(y), MAX_ROWS_OF_SAMPLE))
         if not weight[sample].any():
             sample = np.arange(len(y))
-        predictions = {name: values[sample].astype(np.float64) for name, values in oof.items()}
+        sampled = {name: values[sample].astype(np.float64) for name, values in predictions.items()}
         total = np.zeros(())
         for number in range(1, PICKS + 1):
             losses = {}
-            for name, values in predictions.items():
+            for name, values in sampled.items():
                 row_losses = setup.losses(y[sample], (total + values) / number)
                 losses[name] = round_for_comparison(np.average(row_losses, weights=weight[sample]))
             best = min(losses, key=losses.__getitem__)  # of equal ones the first
-            total = total + predictions[best]
+            total = total + sampled[best]
             picks[best] += 1
     return {name: count / (samples * PICKS) for name, count in picks.items()}
 

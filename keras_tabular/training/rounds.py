@@ -160,7 +160,7 @@ def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Sn
         network,
         weights=learnt_weights(compiled),
         rows=fold.numbers,
-        oof=predictions[: len(fold.numbers)],
+        outputs=predictions[: len(fold.numbers)],
         steps=architecture.steps_after(len(network.history)),
         state=get_state(compiled),
     )
@@ -296,7 +296,7 @@ def predict_later_blocks(
         return np.minimum(rows[FOLD_KEY].to_numpy() * n_blocks, n_blocks - 1).astype(np.int32)
 
     blocks = np.concatenate([row_blocks(rows) for rows in read_parts(folder, [FOLD_KEY])])
-    oof = np.full((len(blocks), schema.learning_task.n_outputs), np.nan, np.float32)
+    later_predictions = np.full((len(blocks), schema.learning_task.n_outputs), np.nan, np.float32)
     for number in range(1, n_blocks):
         with TemporaryDirectory(dir=scratch) as earlier:
             for part, rows in enumerate(read_parts(folder)):
@@ -307,8 +307,8 @@ def predict_later_blocks(
             model = _train(Path(earlier), schema, train, build)
         later = (rows.filter(pa.array(row_blocks(rows) == number)) for rows in read_parts(folder))
         predictions = [model.predict(feature_arrays(rows, schema)) for rows in later]
-        oof[blocks == number] = np.concatenate(predictions)
-    return FoldPredictions(oof, blocks - 1)
+        later_predictions[blocks == number] = np.concatenate(predictions)
+    return FoldPredictions(later_predictions, blocks - 1)
 
 
 def _train(folder: Path, schema: Schema, train: Train, build: Build) -> ExactModel:

@@ -113,13 +113,13 @@ def predict_layer_by_layer(setup: Setup, snapshot: Snapshot) -> np.ndarray:
 
 def assert_predicts_its_fold(setup: Setup, snapshot: Snapshot) -> None:
     predictions = predict_layer_by_layer(setup, snapshot)
-    np.testing.assert_allclose(predictions[snapshot.rows], snapshot.oof, atol=1e-6)
+    np.testing.assert_allclose(predictions[snapshot.rows], snapshot.outputs, atol=1e-6)
 
 
 def assert_identical(snapshots: list[Snapshot], expected_snapshots: list[Snapshot]) -> None:
     for snapshot, expected in zip(snapshots, expected_snapshots, strict=True):
         assert snapshot.history == expected.history
-        np.testing.assert_array_equal(snapshot.oof, expected.oof)
+        np.testing.assert_array_equal(snapshot.outputs, expected.outputs)
         for weight, expected_weight in zip(snapshot.weights, expected.weights, strict=True):
             np.testing.assert_array_equal(weight, expected_weight)
 
@@ -136,9 +136,9 @@ def test_each_row_is_predicted_by_networks_that_have_not_learnt_from_it(
     for snapshot in snapshots:
         np.testing.assert_array_equal(snapshot.rows, np.flatnonzero(folds == snapshot.fold))
         assert_predicts_its_fold(setup, snapshot)
-    _, rows, oof, _ = ensemble.find_candidates(setup, snapshots)["plain"]
+    _, rows, outputs, _ = ensemble.find_candidates(setup, snapshots)["plain"]
     np.testing.assert_array_equal(rows, np.arange(len(folds)))
-    assert oof.shape == (len(folds), 1)
+    assert outputs.shape == (len(folds), 1)
 
 
 def test_the_labels_of_the_held_out_fold_do_not_change_the_weights(
@@ -219,7 +219,7 @@ def test_early_stopping_returns_to_the_best_epoch(restores: bool, tmp_path: Path
         val_losses = [logs["val_loss"] for logs in snapshot.history]
         assert 3 < len(val_losses) < 100
         assert int(np.argmin(val_losses)) == len(val_losses) - 4
-        loss = setup.losses(setup.y[snapshot.rows, 0], snapshot.oof).mean()
+        loss = setup.losses(setup.y[snapshot.rows, 0], snapshot.outputs).mean()
         assert loss == pytest.approx(min(val_losses) if restores else val_losses[-1])
         assert_predicts_its_fold(setup, snapshot)
 
@@ -332,8 +332,8 @@ def weigh_constants(setup: Setup, first: float, second: float) -> ensemble.Weigh
     folds, snapshots = np.concatenate(setup.folds), []
     for (steps, constant), fold in product(enumerate((first, second), 1), range(2)):
         rows = np.flatnonzero(folds == fold)
-        oof = np.full((len(rows), 1), constant, np.float32)
-        snapshots.append(Snapshot("plain", fold, fold, rows=rows, oof=oof, steps=steps))
+        outputs = np.full((len(rows), 1), constant, np.float32)
+        snapshots.append(Snapshot("plain", fold, fold, rows=rows, outputs=outputs, steps=steps))
     return ensemble.weigh_snapshots(setup, snapshots)
 
 
