@@ -6,9 +6,8 @@ import numpy as np
 
 from keras_tabular.config.schema import Column, Schema, input_name, part_name
 from keras_tabular.config.sections import Train
-from keras_tabular.network import dates
 from keras_tabular.network.backend import keras
-from keras_tabular.network.statistics import Statistics
+from keras_tabular.network.statistics import PERIODS, Statistics, compute_parts, cyclic_encoding
 from keras_tabular.table.arrays import input_type
 
 ops = keras.ops
@@ -47,13 +46,13 @@ def preprocess_columns(
     for name, date in statistics.dates.items():
         is_missing[name] = ops.isnan(inputs[name])
         seconds = ops.where(is_missing[name], date.fill, inputs[name])
-        parts = dates.compute_parts(seconds, columns[name].timezone, date.first)
+        parts = compute_parts(seconds, columns[name].timezone, date.first)
         date_parts[name] = {part: parts[part] for part in date.parts}
         numbers |= {part_name(name, part): parts[part] for part in date.parts}
     outputs = scale_numbers(numbers, statistics, schema, train) if numbers else []
     for name, parts in date_parts.items():
-        cyclic = [part for part in dates.PERIODS if part in parts]
-        outputs += [dates.cyclic_encoding(parts[part], part) for part in cyclic]
+        cyclic = [part for part in PERIODS if part in parts]
+        outputs += [cyclic_encoding(parts[part], part) for part in cyclic]
         if train.missing_indicators and name in with_missing:
             outputs.append(ops.cast(is_missing[name], "float32"))
     for name in statistics.one_hot_order:

@@ -31,7 +31,7 @@ Arithmetic of the preparation
     depend on the CPU: correlations are sums of integers (`network.features.relevance`), and
     the regressions on texts multiply float32 values in float64, row by row
     (`network.texts.fit_ridge`).
-  - Sines are read from a rounded table (`network.dates.cyclic_encoding`), and time zones from
+  - Sines are read from a rounded table (`network.statistics.cyclic_encoding`), and time zones from
     the package tzdata, whatever the system has (`table.cells.time_zone`).
 Randomness
   - Initial weights and dropout. Each network of an architecture has its own seed, `train.seed` plus

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Train
 from keras_tabular.core.errors import UserError
-from keras_tabular.network import dates, texts
+from keras_tabular.network import statistics, texts
 from keras_tabular.network.backend import keras
 from keras_tabular.network.features import LEAST_SCALE, relevance
 from keras_tabular.network.layers import build_preprocessing, category_positions
@@ -30,7 +30,7 @@ def test_the_parts_equal_those_of_pandas(zone: str | None) -> None:
     edges = pd.date_range("1999-12-31 23:59:59", "2024-03-01", freq="73D").astype("int64") // 10**9
     timestamps = np.concatenate([drawn, edges]).astype(float)
     seconds = keras.Input((1,), dtype="float64")
-    model = keras.Model(seconds, dates.compute_parts(seconds, zone, first=86_400.0))
+    model = keras.Model(seconds, statistics.compute_parts(seconds, zone, first=86_400.0))
     parts = {name: np.asarray(part)[:, 0] for name, part in model(timestamps[:, None]).items()}
     local = pd.to_datetime(timestamps, unit="s", utc=True).tz_convert(zone or "UTC")
     expected: dict[str, Any] = {
