@@ -1,6 +1,5 @@
 """One script for each stage of `dvc.yaml`."""
 
-import gc
 import os
 import sys
 from collections.abc import Callable
@@ -8,7 +7,6 @@ from collections.abc import Callable
 from keras_tabular.core import process
 
 sys.excepthook = process.show_error  # first, for Ctrl-C during the imports of a stage
-gc.disable()  # until the end of the imports
 
 from keras_tabular.config.stage_inputs import StageInputs  # noqa: E402
 
@@ -19,9 +17,7 @@ def run(main: Callable[[], None]) -> None:
     """Run the `main` of a stage; it fails if the inputs of the stage change while it runs."""
     if inputs.name:
         process.supervise(inputs.name)
-    with process.quick_imports("pandas"):  # which also ends `gc.disable`
-        if "pyarrow" in sys.modules:
-            sys.modules["pyarrow"].array([])  # see `hide_pandas`
+    process.hide_pandas()
 
     def run_and_check() -> None:
         main()

@@ -1,4 +1,4 @@
-"""The keys of params.yaml that version 0.5 had and this version does not have, and what to do.
+"""What version 0.5 had and this version does not have: keys of params.yaml, names of modules.
 
 This module only needs the standard library, because `upgrade` runs before any package is installed.
 """
@@ -29,6 +29,14 @@ REMOVED_KEYS = {
     "evaluate.threshold.confidence": RemovedKey(None, "Ask for a higher recall or precision."),
     "evaluate.groups": RemovedKey("[]", "Declare slices: {women: {sex: [f]}} instead."),
     "gate.groups": RemovedKey("{}", "Limit the scores of evaluate.slices in gate.lowest."),
+}
+
+# Modules that the owner's scripts may import, in version 0.5 and in this version.
+MOVED_MODULES = {
+    "keras_tabular.networks.backend": "keras_tabular.network.backend",
+    "keras_tabular.scoring.scores": "keras_tabular.evaluation.scores",
+    "keras_tabular.tasks.metrics": "keras_tabular.config.metrics",
+    "keras_tabular.tasks.task": "keras_tabular.config.task",
 }
 
 

@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.progress import REPORT, Report, report_progress
+
+Report = Callable[[float, str], None] | None
+REPORT: ContextVar[Report] = ContextVar("REPORT", default=None)
+
+
+def report_progress(amount: float, last: str) -> None:
+    """Advance the `Progress` of this thread or process, or of the one that waits for its result."""
+    if report := REPORT.get():
+        report(amount, last)
+
 
 WORKERS, RAY_ADDRESS = "TABULAR_WORKERS", "RAY_ADDRESS"  # names of environment variables
 MAX_WORKERS = 1024

@@ -14,7 +14,6 @@ from keras_tabular.config.task import Task, Threshold
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.parallel import ordered_map
-from keras_tabular.core.process import quick_imports
 from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
 from keras_tabular.evaluation.records import (
     MODEL,
@@ -221,8 +220,7 @@ def fit_baselines(data: Path, schema: Schema, loss: str) -> Baselines:
         data: Folder with `split` and `oof`.
         loss: The loss that the model was trained with.
     """
-    with quick_imports():  # scikit-learn takes a second
-        from keras_tabular.evaluation.baselines import predict_baselines
+    from keras_tabular.evaluation.baselines import predict_baselines  # takes a second
 
     oof = OutOfFold.read(data / "oof").by_row_set
     folds = {name: predictions.fold for name, predictions in oof.items()}

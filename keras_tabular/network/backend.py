@@ -7,8 +7,7 @@ costs seconds. `network.reproducible` lists everything else that makes two runs 
 import os
 import sys
 
-from keras_tabular.core.process import quick_imports
-from keras_tabular.table.parquet import hide_pandas
+from keras_tabular.core.process import hide_pandas, quick_imports
 
 # Options of LLVM, which generates XLA's machine code, and of XLA's own math functions.
 CODE_OPTIONS = (
@@ -42,7 +41,7 @@ sys.stderr.flush()
 stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
 os.dup2(devnull, 2)
 try:
-    # Keras imports these, in 0.7 of 2.1 seconds, only to ask whether an object is one of theirs.
+    # Keras imports these only to ask whether an object is one of theirs.
     with quick_imports("pandas", "scipy", "sklearn"):
         import keras
         import tensorflow as tf

@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 
 from keras_tabular.core.errors import UserError, format_list
-from keras_tabular.project.packages import PIP, ROOT, get_wheel, read_project_files, run_command
+from keras_tabular.project.wheel import PIP, ROOT, get_wheel, read_project_files, run_command
 
 MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
 MAX_HEADER = 2**20  # characters of a table that are read to find its column names
@@ -109,7 +109,7 @@ def create_project(folder: Path, args: Namespace) -> list[str]:
     write_files(folder, str(table), args.target)
     if args.venv:
         try:
-            run_in_project("python", "-m", "keras_tabular.project.packages")
+            run_in_project("python", "-m", "keras_tabular.project.lock")
         except (OSError, UserError):  # the project and its requirements.txt will be removed
             pip, clone = shlex.quote(f"{args.venv}/bin/pip"), shlex.quote(str(ROOT))
             raise UserError(
@@ -179,7 +179,7 @@ def link_environment(folder: Path) -> bool:
     source, venv = (ROOT / ".venv").resolve(), folder / ".venv"
     python, new_python = source / "bin/python", venv / "bin/python"
     try:
-        run_command(python, ROOT / "keras_tabular/project/packages.py", cwd=folder)
+        run_command(python, ROOT / "keras_tabular/project/lock.py", cwd=folder)
         run_command(python, "-m", "venv", "--without-pip", venv)
         for packages in source.glob("lib/*/site-packages"):
             target = venv / packages.relative_to(source)

@@ -4,8 +4,9 @@ Run this command with a clone of the later version: `python3 CLONE/keras_tabular
 replaces the wheel in vendor and the packages in the lock files. It merges the changes of the
 library into dvc.yaml, custom.py, Makefile, the scripts and the workflows. It deletes files that the
 library does not have any more, unless you have edited them. It installs the packages into .venv.
-From params.yaml, it removes keys that do not exist any more if they have their default value.
-README.md, network.py, pyproject.toml and data stay as they are.
+From params.yaml, it removes keys that do not exist any more if they have their default value. In
+network.py and other scripts, it corrects imports of modules that have another name now. README.md,
+pyproject.toml and data stay as they are.
 """
 
 import re
@@ -19,14 +20,8 @@ from pathlib import Path
 from keras_tabular.config import removed_keys
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
-from keras_tabular.project.packages import (
-    PIP,
-    get_wheel,
-    locked_packages,
-    read_project_files,
-    replace_packages,
-    run_command,
-)
+from keras_tabular.project.lock import locked_packages, replace_packages
+from keras_tabular.project.wheel import PIP, get_wheel, read_project_files, run_command
 
 CHANGES = "keras_tabular/CHANGELOG.md"  # in the wheel
 PARAMS = "params.yaml"
@@ -54,6 +49,7 @@ def main() -> None:
         files = upgraded_files(folder, old, new)
         params, messages = remove_default_keys(folder / PARAMS, old.get(PARAMS, ""))
         files |= params
+        files |= renamed_imports(folder, files)
         messages += delete_files(folder, old, new)
         # The wheel is replaced last, so that `upgrade` can be repeated if it was interrupted.
         for path, text in files.items():
@@ -136,6 +132,22 @@ def remove_default_keys(path: Path, old: str) -> tuple[dict[Path, str], list[str
         for index, key, _ in removed_keys.find_removed_keys(changed)
     ]
     return {path: changed} if changed != text else {}, messages
+
+
+def renamed_imports(folder: Path, files: dict[Path, str]) -> dict[Path, str]:
+    """Return the scripts of a project that import a module which has another name now.
+
+    Args:
+        files: The texts that the upgrade writes, by path.
+    """
+    renamed = {}
+    for path in (*folder.glob("*.py"), *folder.glob("stages/*.py")):
+        text = changed = files.get(path) or path.read_text(encoding="utf-8")
+        for old, new in removed_keys.MOVED_MODULES.items():
+            changed = re.sub(rf"\b{re.escape(old)}\b", new, changed)
+        if changed != text:
+            renamed[path] = changed
+    return renamed
 
 
 def delete_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> list[str]:

@@ -25,8 +25,7 @@ from keras_tabular.config.task import Task
 from keras_tabular.config.typed_yaml import Section, read_yaml
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash, write_json, write_text
-from keras_tabular.core.parallel import map_in_processes
-from keras_tabular.core.progress import Progress
+from keras_tabular.core.parallel import Progress, map_in_processes
 from keras_tabular.evaluation.records import MODEL, Difference, Evaluation, format_number
 from keras_tabular.evaluation.summary import metric_label
 from keras_tabular.runs.rerun import dvc

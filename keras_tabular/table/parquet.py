@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_file
 from keras_tabular.core.parallel import ordered_map
-from keras_tabular.core.process import quick_imports
 
 Item = TypeVar("Item")
 # Column of the split tables. Training rows with the same value get the same fold. It is an integer
@@ -24,15 +23,6 @@ FILE_SUBSET = "__share__"  # column with train or test, depending on the file of
 # these two columns. Of the split tables, only the test rows have them.
 FILE, LINE = "__file__", "__line__"
 ADDED_COLUMNS = {FOLD_KEY, FILE_SUBSET, FILE, LINE}
-
-
-def hide_pandas() -> None:
-    """Make Arrow believe that pandas is not installed, so that a stage starts 0.2 s sooner.
-
-    A call of `to_pandas()` ends this. Do not give objects of pandas to `pa.array` before it.
-    """
-    with quick_imports("pandas"):
-        pa.array([])
 
 
 def part_paths(folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ import yaml
 
 from keras_tabular.core import VERSION
 from keras_tabular.project import new
-from keras_tabular.project.packages import locked_packages
+from keras_tabular.project.lock import locked_packages
 from tests.commands import ENVIRONMENT, call_main, check_output, run_command
 from tests.helpers import PROJECT
 from tests.projects import change_settings, clone, commit_all, copy_project, read_output_hashes

@@ -19,11 +19,10 @@ import pytest
 
 from keras_tabular.cli import COMMANDS
 from keras_tabular.core import process
-from keras_tabular.core.cluster import WORKERS
+from keras_tabular.core.cluster import WORKERS, report_progress
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_file, atomic_write, write_json
-from keras_tabular.core.parallel import ordered_map, run_in_background, worker_count
-from keras_tabular.core.progress import Progress, report_progress
+from keras_tabular.core.parallel import Progress, ordered_map, run_in_background, worker_count
 from tests.commands import check_output, run_command
 from tests.helpers import PROJECT
 
@@ -237,7 +236,7 @@ def test_a_function_in_the_background_runs_in_another_process_if_there_are_two_c
 
 
 # `Progress` shows how long a work will take, in lines of a log or in one row of a terminal.
-MONOTONIC = "keras_tabular.core.progress.monotonic"
+MONOTONIC = "keras_tabular.core.parallel.monotonic"
 
 
 def test_the_remaining_time_is_shown_after_the_second_of_several_parts(

@@ -10,8 +10,14 @@ import pytest
 from keras_tabular.core.errors import UserError
 from keras_tabular.network.backend import tf
 from keras_tabular.project import new
-from keras_tabular.project.packages import version_differences
-from keras_tabular.project.upgrade import CHANGES, delete_files, new_changes, upgraded_files
+from keras_tabular.project.lock import version_differences
+from keras_tabular.project.upgrade import (
+    CHANGES,
+    delete_files,
+    new_changes,
+    renamed_imports,
+    upgraded_files,
+)
 from tests.helpers import PROJECT
 
 
@@ -104,6 +110,14 @@ def test_a_file_that_left_the_library_is_deleted_unless_it_was_edited(tmp_path: 
     messages = delete_files(tmp_path, old, {"d.yml": "d\n"})
     assert [message.partition(": ")[0] for message in messages] == ["a.yml", "b.yml"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.yml", "d.yml"]
+
+
+def test_scripts_of_the_owner_import_modules_by_their_new_names(tmp_path: Path) -> None:
+    script = "from keras_tabular.{} import keras\n\nMINE = 1\n"
+    (tmp_path / "network.py").write_text(script.format("networks.backend"))
+    (tmp_path / "custom.py").write_text("METRICS = []\n")
+    renamed = renamed_imports(tmp_path, {})
+    assert renamed == {tmp_path / "network.py": script.format("network.backend")}
 
 
 def test_a_dvc_yaml_may_end_without_a_line_end(tmp_path: Path) -> None:

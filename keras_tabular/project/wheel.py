@@ -1,4 +1,7 @@
-"""The packages of a project: its lock file, and the library as a wheel."""
+"""Build a wheel of the library in a clone, and read the files of a project from it.
+
+This module only needs the standard library, because it runs before any package is installed.
+"""
 
 import hashlib
 import os
@@ -6,63 +9,14 @@ import re
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from zipfile import ZipFile
 
 from keras_tabular.core.errors import UserError
-
-# A package in a lock file: its name, its version and perhaps a marker, and a line for each hash.
-LOCKED_PACKAGE = re.compile(r"^([\w.-]+)==.*\n(?: +--hash=.*\n)+", re.MULTILINE)
-
-
-def main() -> None:
-    """Fail, and list the packages, if installed packages differ from requirements.txt."""
-    differences = version_differences(Path("requirements.txt").read_text(encoding="utf-8"))
-    if differences:
-        sys.exit(f"{sys.prefix} differs from requirements.txt: {', '.join(differences)}")
-
-
-def version_differences(lock: str) -> list[str]:
-    """Describe each package that is missing or has another version than in a lock file.
-
-    A package with a marker, such as `; sys_platform == "win32"`, may be missing. Of the packages of
-    TensorFlow, one has to be there: tensorflow, tensorflow-cpu or another one.
-    """
-    differences = []
-    for name, lines in locked_packages(lock).items():
-        locked = lines.split()[0].partition("==")[2]
-        try:
-            installed = version(name)
-        except PackageNotFoundError:
-            optional = not name.startswith("tensorflow") or find_spec("tensorflow")
-            installed = locked if optional and " ; " in lines else "nothing"
-        if installed != locked:
-            differences.append(f"{name}: expected {locked}, got {installed}")
-    return differences
-
-
-def locked_packages(lock: str) -> dict[str, str]:
-    """Return the lines of each package in a lock file, by its name."""
-    return {match[1]: match[0] for match in LOCKED_PACKAGE.finditer(lock)}
-
-
-def replace_packages(lock: str, packages: dict[str, str]) -> str:
-    """Return a lock file with other packages, in the order of `uv pip compile`.
-
-    Args:
-        lock: The lock file, whose comments and options stay.
-        packages: The lines of each package, by its name.
-    """
-    return LOCKED_PACKAGE.sub("", lock) + "".join(packages[name] for name in sorted(packages))
-
-
-if __name__ == "__main__":
-    main()
+from keras_tabular.project.lock import locked_packages, replace_packages, version_differences
 
 ROOT = Path(__file__).resolve().parents[2]  # a clone, or site-packages
-PROJECT_FILES = "keras_tabular/projects/files/"  # in the wheel
+PROJECT_FILES = "keras_tabular/project/files/"  # in the wheel
 GIT = ("git", "-c", "advice.detachedHead=false", "-c", "init.defaultBranch=main")  # without hints
 # Dependencies in dvc.yaml. In a project, the lock file has the hash of the library instead.
 LIBRARY_FOLDERS = re.compile(r"(?:^ +- keras_tabular/.*\n)+", re.MULTILINE)
