@@ -2,37 +2,28 @@
 
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
 
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
-from keras_tabular.evaluation import calibration
-from keras_tabular.model.metadata import read_metadata
+from keras_tabular.evaluation.calibration import calibrate
 from keras_tabular.table.out_of_fold import OutOfFold
-from keras_tabular.training.record import replace_metadata
+from keras_tabular.training.record import read_record, replace_metadata
 from stages import run
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("trained", type=Path, help="the .keras file that train wrote")
     parser.add_argument("train", type=Path, help="folder of the training rows")
     parser.add_argument("oof", type=Path, help="folder of the out-of-fold predictions")
     parser.add_argument("model", type=Path, help="the .keras file to write")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     schema = load_schema()
     params = load_params("drift", "evaluate", "validate", schema=schema)
 
-    # Everything is chosen on predictions for rows that the networks have not learnt from.
-    metadata = read_metadata(args.trained, args.trained.read_bytes())
-    rows = calibration.read_unseen_rows(OutOfFold.read(args.oof), args.train, schema)
-    chosen: dict[str, Any] = {"table_schema": schema.without(metadata.ignore)}
-    chosen |= {"validate_params": params.validate, "drift_params": params.drift}
-    if not schema.classes:
-        chosen["intervals"] = calibration.calibrate_intervals(rows, params.evaluate, metadata)
-    metadata = metadata.model_copy(update=chosen)
-    metadata = calibration.calibrate_threshold(rows, params.evaluate, metadata)
+    record, oof = read_record(args.trained, args.trained.read_bytes()), OutOfFold.read(args.oof)
+    metadata = calibrate(record, oof, args.train, schema, params)
     if schema.learning_task.has_threshold:
         print(f"A probability of {metadata.threshold:g} or more counts as {schema.positive}")
 

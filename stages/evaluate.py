@@ -17,13 +17,12 @@ from keras_tabular.model.metadata import read_metadata
 from stages import run
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path, help="the .keras file to score")
     parser.add_argument("data", type=Path, help="folder with split, oof and tests")
     parser.add_argument("metrics", type=Path, help="folder for scores and plot data")
-    parser.add_argument("--scores-only", action="store_true", help="explain no predictions")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     schema = load_schema()
     params = load_params("evaluate", "validate", schema=schema)
     check_custom_metrics(METRICS, params.evaluate.metric)
@@ -44,10 +43,8 @@ def main() -> None:
     # The scores are written before the explanations, which may fail.
     write_scores(args.metrics, result.evaluation, task)
     write_test_predictions(args.data, result.predictions["test"], model.metadata, schema)
-    evaluation = result.evaluation
-    if not args.scores_only:
-        evaluation = explain(model, args.data, args.metrics, result, schema, params.evaluate)
-        write_scores(args.metrics, evaluation, task)
+    evaluation = explain(model, args.data, args.metrics, result, schema, params.evaluate)
+    write_scores(args.metrics, evaluation, task)
     print(*summary_lines(evaluation, test_files, task), sep="\n")
 
 

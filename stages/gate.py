@@ -12,11 +12,11 @@ from keras_tabular.gate.rules import evaluate_gate
 from stages import run
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("metrics", type=Path, help="folder of the scores and of networks.json")
     parser.add_argument("verdict", type=Path, help="JSON file to write the verdict to")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     schema = load_schema()
     params = load_params("gate", "split", "train", schema=schema)
     networks = json.loads((args.metrics / "networks.json").read_text("utf-8"))["networks"]

@@ -15,11 +15,11 @@ from keras_tabular.table.source import source_files
 from stages import run
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("ingested", type=Path, help="folder for the Parquet parts")
     parser.add_argument("profile", type=Path, help="JSON file for the profile")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     schema = load_schema()
     params = load_params("ingest", schema=schema)
 

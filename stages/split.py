@@ -15,11 +15,11 @@ from keras_tabular.table.splits import (
 from stages import run
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("validated", type=Path, help="folder of the table to split")
     parser.add_argument("split", type=Path, help="folder for the tables train, validation and test")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     schema = load_schema()
     params = load_params("ingest", "split", schema=schema)
 

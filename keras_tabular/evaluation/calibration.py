@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Evaluate, ThresholdRule
 from keras_tabular.config.task import CostMatrix
@@ -16,6 +17,7 @@ from keras_tabular.table.arrays import labels, row_weights
 from keras_tabular.table.groups import row_groups
 from keras_tabular.table.out_of_fold import OutOfFold
 from keras_tabular.table.parquet import read_parts
+from keras_tabular.training.record import TrainingRecord
 
 MAX_BINS = 10  # of rows with similar predictions, in each of which the error is measured
 MIN_ROWS_PER_BIN = 50
@@ -103,6 +105,30 @@ def read_unseen_rows(oof: OutOfFold, train: Path, schema: Schema) -> UnseenRows:
     task, is_chained = schema.learning_task, oof.forward_chaining is not None
     predictions = Predictions(task, y, oof.unseen.y_pred, weight, group=group)
     return UnseenRows(predictions, fold, is_chained)
+
+
+def calibrate(
+    record: TrainingRecord, oof: OutOfFold, train: Path, schema: Schema, params: Params
+) -> ModelMetadata:
+    """Choose all that the metadata of a model say besides the record of its training.
+
+    Args:
+        record: What the training did.
+        oof: Predictions for rows that the networks have not learnt from: all is chosen on them.
+        train: Folder of the training rows.
+        params: The sections `drift`, `evaluate` and `validate`.
+    """
+    rows = read_unseen_rows(oof, train, schema)
+    metadata = ModelMetadata(
+        **dict(record),
+        table_schema=schema.without(record.ignore),
+        validate_params=params.validate,
+        drift_params=params.drift,
+    )
+    if not schema.classes:
+        intervals = calibrate_intervals(rows, params.evaluate, metadata)
+        metadata = metadata.model_copy(update={"intervals": intervals})
+    return calibrate_threshold(rows, params.evaluate, metadata)
 
 
 def calibrate_intervals(

@@ -91,7 +91,7 @@ TEMPLATES = Environment(
     keep_trailing_newline=True,
 )
 # Templates can call every function of these modules.
-for module in (sys.modules[__name__], formats, pictures, pictures):
+for module in (sys.modules[__name__], formats, pictures):
     TEMPLATES.filters |= dict(getmembers(module, isfunction))
 TEMPLATES.filters |= {"svg": vega.svg, "format_list": format_list, "baseline_name": BASELINES.get}
 TEMPLATES.filters["smallest_difference"] = smallest_difference

@@ -2,40 +2,37 @@
 
 import json
 import math
-import shlex
 import shutil
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from contextlib import chdir
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from statistics import mean, stdev
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 from pyarrow.parquet import read_table
 
 from keras_tabular.config.metrics import BASELINES
-from keras_tabular.config.params import PARAMS, load_params
-from keras_tabular.config.schema import load_schema
+from keras_tabular.config.params import Params, load_params
+from keras_tabular.config.schema import Schema, load_schema
+from keras_tabular.config.sections import Train
 from keras_tabular.config.task import Task
-from keras_tabular.config.typed_yaml import Section, read_yaml
+from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.files import md5_hash, write_json, write_text
+from keras_tabular.core.files import md5_hash, write_json
 from keras_tabular.core.parallel import Progress, map_in_processes
+from keras_tabular.evaluation.calibration import calibrate
 from keras_tabular.evaluation.records import MODEL, Difference, Evaluation, format_number
 from keras_tabular.evaluation.summary import metric_label
 from keras_tabular.runs.rerun import dvc
 from keras_tabular.runs.run import METRICS, WORKSPACE, Run
+from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import part_paths, read_parts, write_part
+from keras_tabular.table.splits import assign_rows, find_equal_rows, write_subsets
 
 FOLDER, SCORES, VALIDATED = Path(".repeats"), METRICS / "scores.json", Path("data/validated")
-STAGES = ("split", "train", "calibrate", "evaluate")
-# Files and folders that a repeat has itself. It reads the other ones of the project.
-OWN = {"data", "metrics", "models", "oof", "params.yaml", "predictions", "split"}
 MIN_REPEATS = 5  # with fewer, the differences of accuracies are often equal by chance
 # What a repeat is, if not another split.
 REPEATED = {"time": "period", "column": "training", "file": "training"}
@@ -122,7 +119,7 @@ def main() -> None:
 
 
 def run_repeat(folder: Path, time: str | None, total: int, number: int) -> Evaluation:
-    """Run the stages with other seeds in a folder of their own, unless their scores are there.
+    """Split, train, calibrate and evaluate with other seeds, unless the scores are there.
 
     Args:
         folder: Folder of the scores.
@@ -130,30 +127,64 @@ def run_repeat(folder: Path, time: str | None, total: int, number: int) -> Evalu
         total: Number of repeats.
         number: Number of this repeat, which is added to the seeds. Number 0 is the present run.
     """
-    project, work, scores = Path.cwd(), folder / str(number), folder / f"{number}.json"
+    work, scores = folder / str(number), folder / f"{number}.json"
     shutil.rmtree(work, ignore_errors=True)  # a killed repeat has left it
     if not scores.is_file():
-        sys.path.insert(0, str(project))
-        for path in [*project.glob("[!.]*"), *project.glob("data/*")]:
-            if path.name not in OWN:
-                (link := work / path.relative_to(project)).parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(path)
-        params, stages = read_yaml(PARAMS), read_yaml(Path("dvc.yaml"))["stages"]
-        for section in ("split", "train"):
-            params[section]["seed"] = (params[section]["seed"] + number) % 2**32
+        schema = load_schema()
+        sections = ("drift", "evaluate", "ingest", "split", "train", "validate")
+        params, rows = load_params(*sections, schema=schema), VALIDATED
+        seeds = ((section.seed + number) % 2**32 for section in (params.split, params.train))
+        split = params.split.model_copy(update={"seed": next(seeds)})
+        train = params.train.with_values({"seed": next(seeds)})
         if time and number:
-            params["split"]["test_size"] = write_period(work / VALIDATED, time, total, number)
-        write_text(work / PARAMS, yaml.safe_dump(params))
-        with chdir(work):
-            for name in STAGES:
-                _, _, command = stages[name]["cmd"].partition(" -m ")
-                module, *sys.argv[1:] = shlex.split(command)
-                sys.argv += ["--scores-only"] if name == "evaluate" else []
-                import_module(module).main()
-        import_module("keras_tabular.network.backend").keras.utils.clear_session()
-        (work / SCORES).replace(scores)
+            rows = work / "rows"
+            test_size = write_period(rows, time, total, number)
+            split = split.model_copy(update={"test_size": test_size})
+        assignment = assign_rows(rows, split, schema, find_equal_rows(rows, split, schema)[0])
+        write_subsets(rows, assignment, params.ingest.rows_per_part, work / "split")
+        evaluation = train_and_evaluate(work, schema, params, train)
+        write_json(scores, evaluation.model_dump(exclude_defaults=True))
         shutil.rmtree(work)
     return Evaluation.model_validate_json(scores.read_text("utf-8"))
+
+
+def train_and_evaluate(data: Path, schema: Schema, params: Params, train: Train) -> Evaluation:
+    """Do what the stages `train`, `calibrate` and `evaluate` do, but for the explanations.
+
+    Args:
+        data: Folder with the folder `split`.
+        params: The sections of the stages.
+        train: The parameters of the training.
+    """
+    from keras_tabular.evaluation.result import evaluate, fit_baselines
+    from keras_tabular.model.saved_model import SavedModel
+    from keras_tabular.network.backend import keras
+    from keras_tabular.training import ensemble, rounds
+    from keras_tabular.training.setup import Setup
+
+    sys.path.insert(0, str(Path.cwd()))  # the project, where `keras-tabular` does not look
+    from custom import METRICS
+    from network import build
+
+    tables = [data / "split" / name for name in ("train", "validation")]
+    setup = Setup(tables, schema, train, build)
+    snapshots = list(rounds.fit(setup))
+    weighted = ensemble.weigh_snapshots(setup, snapshots)
+    model = ensemble.build_model(setup, snapshots, weighted)
+    record = ensemble.build_record(setup, snapshots, weighted)
+    record = ensemble.add_training_rows(record, model, tables[0], schema)
+    oof = OutOfFold(FoldPredictions(weighted.predictions, weighted.fold))
+    if train.forward_chaining:
+        later = rounds.predict_later_blocks(tables[0], schema, train, build, data)
+        oof = oof._replace(forward_chaining=later)
+    oof.write(data / "oof", [len(part) for part in setup.folds])
+    metadata = calibrate(record, oof, tables[0], schema, params)
+    own_schema = schema.without(metadata.ignore)
+    baselines = fit_baselines(data, own_schema, metadata.loss)
+    saved = SavedModel(model.plain, metadata, Path("model.keras"), b"")
+    result = evaluate(saved, data, own_schema, lambda: baselines, METRICS)
+    keras.utils.clear_session()  # for the next repeat in this process
+    return result.evaluation
 
 
 def write_period(rows: Path, time: str, total: int, number: int) -> float:
@@ -163,7 +194,7 @@ def write_period(rows: Path, time: str, total: int, number: int) -> float:
     `TimeSeriesSplit`. The first one is the latest.
 
     Args:
-        rows: Folder for the rows, a link to all rows.
+        rows: Folder for the rows.
         time: The column of the times.
         total: Number of periods.
         number: Number of the period, from 1.
@@ -178,7 +209,6 @@ def write_period(rows: Path, time: str, total: int, number: int) -> float:
     if n_before == n_rows:
         problem = f"the later half of the rows cannot be divided into N={total} periods"
         raise UserError(f"split.by: time: {problem}. Choose a lower N.")
-    rows.unlink()
     write_part(rows, 0, read_table(part_paths(VALIDATED), filters=pc.field(time) <= end))
     return (n_rows - n_before - 0.5) / n_rows  # which the split rounds up
 

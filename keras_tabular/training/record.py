@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from keras_tabular.config.typed_yaml import Section, Value
+from keras_tabular.config.typed_yaml import Section, Value, parse_section
 from keras_tabular.core.errors import UserError
 from keras_tabular.table.profile import ColumnSummary
 
@@ -114,6 +114,15 @@ def read_entry(path: Path, content: bytes) -> dict[str, Any]:
             return json.loads(file.read(METADATA)) if METADATA in file.namelist() else entry
     except Exception as error:  # a file can be wrong in any way
         raise UserError(f"{path}: not a .keras file of this project: {error}") from None
+
+
+def read_record(path: Path, content: bytes) -> TrainingRecord:
+    """Read what a training recorded in the file of its model at `path`.
+
+    Raises:
+        UserError: This is not a model's file, or its metadata are not as this version writes them.
+    """
+    return parse_section(read_entry(path, content), TrainingRecord, path)
 
 
 def replace_metadata(source: Path, target: Path, metadata: TrainingRecord) -> None:
