@@ -105,7 +105,6 @@ def test_an_edit_reruns_only_what_it_changes(workspace: Path) -> None:
     add_comments(workspace, "keras_tabular/explain/slices.py")
     table, parts = workspace / "data/raw/diabetes.csv", workspace / "data/parts"
     shutil.copy(table, workspace / "data/raw/other.csv")
-    assert repro("--dry") == ["evaluate", "gate"]
     assert repro() == ["evaluate"]  # its outputs have the same bytes as before
 
     parts.mkdir()
