@@ -43,7 +43,7 @@ check-cpu: .venv/installed-dev  ## check that one core, an emulated Haswell and 
 
 wheel:  ## build the library from the last commit, as a wheel in dist/: the same bytes in any clone
 	@rm -rf dist && mkdir dist
-	@$(PYTHON) -c "from pathlib import Path; from keras_tabular.projects import wheel; print(wheel.get_wheel(Path('dist').resolve()))"
+	@$(PYTHON) -c "from pathlib import Path; from keras_tabular.project import wheel; print(wheel.get_wheel(Path('dist').resolve()))"
 
 architecture: .venv/installed-dev  ## draw docs/architecture.svg from the imports
 	python -m docs.draw_architecture docs/architecture.svg

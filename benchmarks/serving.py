@@ -37,8 +37,8 @@ LOG_TARGET = 0.9  # least ratio of the rows per second with the log to those wit
 WITHOUT_BATCHES = """
 from keras_tabular.cli import serve
 from keras_tabular.core.process import run
-from keras_tabular.serving import batcher
-batcher.MAX_ROWS_PER_BATCH = 0
+from keras_tabular.serve import app
+app.MAX_ROWS_PER_BATCH = 0
 run(serve.main)
 """
 
