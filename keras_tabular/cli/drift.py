@@ -15,15 +15,12 @@ import numpy as np
 
 from keras_tabular.core.errors import UserError, align_columns, format_list
 from keras_tabular.core.files import write_json, write_text
-from keras_tabular.core.parallel import ordered_map
 from keras_tabular.model import drift, files
 from keras_tabular.model.metadata import training_rows
 from keras_tabular.runs.rerun import read_model
 from keras_tabular.table.checks import declared_checks
-from keras_tabular.table.csv import RawRows
 from keras_tabular.table.groups import mean_group_size, number_groups
-from keras_tabular.table.rows import check_rows
-from keras_tabular.table.source import read_rows
+from keras_tabular.table.rows import CheckedRows, map_checked_rows
 
 MAX_COLUMNS_SHOWN = 20
 HEADER = ["column", "share of attribution", "distance", "p-value", "drift", "notes"]
@@ -38,11 +35,10 @@ def main() -> None:
         names = files.row_columns(file, schema)
         checks = declared_checks(schema, metadata.validate_params)
 
-        def count_batch(raw: RawRows) -> drift.RowCounts:
-            batch = check_rows(raw, schema.features, checks)
+        def count(batch: CheckedRows) -> drift.RowCounts:
             return drift.count_batch(batch, trained_on, metadata.categories, schema)
 
-        batches = list(ordered_map(count_batch, read_rows(file, schema, names)))
+        batches = list(map_checked_rows(count, file, schema, names, schema.features, checks))
     if not any(counts.rows for counts in batches):
         raise UserError(f"{args.rows}: expected at least one row, got none")
     counts = reduce(drift.RowCounts.merge, batches)

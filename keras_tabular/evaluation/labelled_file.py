@@ -21,8 +21,8 @@ from keras_tabular.evaluation.scores import Baselines
 from keras_tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL, score_and_resample
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import write_part
-from keras_tabular.table.rows import check_rows, raise_failures
-from keras_tabular.table.source import check_columns, read_rows, row_locator
+from keras_tabular.table.rows import map_checked_rows, raise_failures
+from keras_tabular.table.source import check_columns, row_locator
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from keras_tabular.model.saved_model import SavedModel
@@ -153,16 +153,16 @@ def write_valid_rows(file: Path, schema: Schema, policies: Validate, folder: Pat
     required = [*schema.features, schema.target, *([schema.weight] if schema.weight else [])]
     needed = {*required, schema.group} & {*check_columns(file, schema, required)}
     columns = {name: column for name, column in schema.columns.items() if name in needed}
-    checks, counts, rows = declared_checks(schema, policies), Counter[str](), 0
-    line = row_locator([file], schema)
-    for number, raw in enumerate(read_rows(file, schema, list(columns))):
-        table, failures = check_rows(raw, columns, checks)[1:]
-        raise_failures([f for f in failures if f.policy == "error"], raw.first, line)
+    checks, counts, rows, valid_rows = declared_checks(schema, policies), Counter[str](), 0, 0
+    line, to_read = row_locator([file], schema), (file, schema, list(columns), columns, checks)
+    for number, (_, table, failures) in enumerate(map_checked_rows(lambda batch: batch, *to_read)):
+        raise_failures([f for f in failures if f.policy == "error"], rows, line)
         counts.update(f"{f.column}: {f.check}: {f.policy}" for f in failures)
         is_valid = np.ones(len(table), bool)
         is_valid[[failure.row for failure in failures if failure.policy == "drop"]] = False
         write_part(folder, number, table.filter(pa.array(is_valid)))
-        rows += int(is_valid.sum())
-    if not rows:
+        rows += len(table)
+        valid_rows += int(is_valid.sum())
+    if not valid_rows:
         raise UserError(f"{file}: expected at least one valid row, got none")
     return counts

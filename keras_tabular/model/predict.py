@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.parallel import ordered_map
 from keras_tabular.model.drift import UnknownCategories, unknown_categories, unknown_lines
 from keras_tabular.model.files import Write, read_schema
 from keras_tabular.model.metadata import training_rows
@@ -20,9 +19,14 @@ from keras_tabular.network.attribution import MAX_EXPLAINED, Permutations, contr
 from keras_tabular.table.arrays import NO_PREDICTION, feature_arrays
 from keras_tabular.table.cells import ARROW_TYPES
 from keras_tabular.table.checks import Checks, declared_checks
-from keras_tabular.table.csv import RawRows
-from keras_tabular.table.rows import CheckedRows, Failure, check_rows, raise_failures, rejected_rows
-from keras_tabular.table.source import read_rows, row_locator
+from keras_tabular.table.rows import (
+    CheckedRows,
+    Failure,
+    map_checked_rows,
+    raise_failures,
+    rejected_rows,
+)
+from keras_tabular.table.source import row_locator
 
 if TYPE_CHECKING:
     from keras_tabular.model.saved_model import SavedModel
@@ -204,9 +208,10 @@ def predict_file(
     counts, schema = PredictionCounts(), predictor.schema
     categories = predictor.model.metadata.categories
     locate = row_locator([file], schema, display_name)
-    raw_batches = read_rows(file, schema, names, allow_ragged=reject is not None)
     predict = partial(predict_rows, predictor=predictor, n_reasons=n_reasons)
-    for (texts, features, failures), predictions in ordered_map(predict, raw_batches):
+    to_read = (file, schema, names, schema.features, predictor.checks)
+    batches = map_checked_rows(predict, *to_read, allow_ragged=reject is not None)
+    for (texts, features, failures), predictions in batches:
         errors = [failure for failure in failures if failure.policy != "warn"]
         valid = ~np.isin(np.arange(len(features)), [failure.row for failure in errors])
         if reject and errors:
@@ -227,15 +232,14 @@ def predict_file(
 
 
 def predict_rows(
-    raw: RawRows, predictor: Predictor, n_reasons: int = 0
+    batch: CheckedRows, predictor: Predictor, n_reasons: int = 0
 ) -> tuple[CheckedRows, dict[str, pa.Array]]:
-    """Check and predict some rows of a file.
+    """Predict some checked rows of a file.
 
     Returns:
         The checked rows, whose failures include rows without a finite prediction, and the columns
         of the predictions with all rows.
     """
-    batch = check_rows(raw, predictor.schema.features, predictor.checks)
     columns, not_finite = predictor.predict(batch.features, n_reasons)
     failed = {failure.row for failure in batch.failures}
     failures = [*batch.failures, *(failure for failure in not_finite if failure.row not in failed)]

@@ -1,10 +1,10 @@
 """The rows of files, parsed and checked cell by cell, and what is reported of failed checks."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,7 @@ from keras_tabular.table.source import (
     row_places,
 )
 
+Result = TypeVar("Result")
 REJECTED_COLUMNS = ("rejected_line", "rejected_reason")
 
 
@@ -95,6 +96,32 @@ def check_rows(raw: RawRows, columns: Columns, checks: Checks) -> CheckedRows:
     failures = [failure for failure in failures if failure.row not in raw.ragged]
     failures += [Failure(row, "row", "cells", *problem) for row, problem in raw.ragged.items()]
     return CheckedRows(texts, features, sorted(failures, key=lambda failure: failure.row))
+
+
+def map_checked_rows(
+    function: Callable[[CheckedRows], Result],
+    file: Path,
+    schema: Schema,
+    names: list[str],
+    columns: Columns,
+    checks: Checks,
+    *,
+    allow_ragged: bool = False,
+) -> Iterator[Result]:
+    """Read and check the rows of a file, and yield what a function makes of them, in their order.
+
+    Args:
+        function: Takes some rows; it is called for several batches at the same time.
+        names: The columns to read.
+        columns: The columns to check.
+        checks: Result of `declared_checks`.
+        allow_ragged: See `read_rows`.
+    """
+
+    def check_and_call(raw: RawRows) -> Result:
+        return function(check_rows(raw, columns, checks))
+
+    return ordered_map(check_and_call, read_rows(file, schema, names, allow_ragged=allow_ragged))
 
 
 def text_columns(raw: RawRows, columns: Columns) -> pa.Table:

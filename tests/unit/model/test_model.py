@@ -37,7 +37,6 @@ from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.table import csv
 from keras_tabular.table.cells import as_texts
 from keras_tabular.table.checks import declared_checks
-from keras_tabular.table.source import read_rows
 from keras_tabular.training.ensemble import write_model
 from keras_tabular.training.record import METADATA
 from tests.helpers import build_schema, read_checked_rows
@@ -214,8 +213,8 @@ def test_every_row_is_predicted_and_failures_are_in_the_order_of_the_rows(
     file.write_text("id,a\n1,0.3\n2,x\n3,10\n4,\n5,0.4\n006,\n")
     predictor = make_predictor(schema, ModelMetadata(threshold=0.7))
     monkeypatch.setattr(csv, "ROWS_PER_BATCH", 5)
-    batches = read_rows(file, schema, ["id", "a"])
-    (first, columns), (second, _) = (predict_rows(raw, predictor) for raw in batches)
+    batches = read_checked_rows(file, schema, ["id", "a"], range="warn")
+    (first, columns), (second, _) = (predict_rows(batch, predictor) for batch in batches)
     assert columns["predicted"].to_pylist()[::2] == [0, 1, 1]
     probabilities = np.array([0.6, np.nan, 20, np.nan, 0.8], np.float32)
     np.testing.assert_array_equal(columns["probability_1"], probabilities)
