@@ -7,7 +7,7 @@ it has. The exit code is 1 if the verdict is "fail" and drift.policy is "error".
 """
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 from functools import reduce
 from pathlib import Path
 
@@ -27,7 +27,15 @@ HEADER = ["column", "share of attribution", "distance", "p-value", "drift", "not
 
 
 def main() -> None:
-    args = _parse_arguments()
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("-o", "--output", metavar="FILE", type=Path, default="drift.html",
+        help="the HTML page to write; default: %(default)s")  # fmt: skip
+    add("--json", metavar="FILE", type=Path, help="also write the report to this JSON file")
+    args = files.parse_model_and_rows(parser)
+    for path in filter(None, [args.output, args.json]):
+        if path.resolve() in (args.rows.resolve(), args.model.resolve()):
+            parser.error(f"{path}: this file is an input. Name another file to write to.")
     schema, metadata = files.read_schema(args.model, read_model(args.model))
     trained_on = training_rows(args.model, metadata)
     with files.open_rows(args.rows, schema) as file:
@@ -62,19 +70,6 @@ def main() -> None:
     write_text(args.output, TEMPLATES.get_template("drift.html").render(values))
     if report.verdict == "fail" and metadata.drift_params.policy == "error":
         sys.exit(1)
-
-
-def _parse_arguments() -> Namespace:
-    parser = ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("-o", "--output", metavar="FILE", type=Path, default="drift.html",
-        help="the HTML page to write; default: %(default)s")  # fmt: skip
-    add("--json", metavar="FILE", type=Path, help="also write the report to this JSON file")
-    args = files.parse_model_and_rows(parser)
-    for path in filter(None, [args.output, args.json]):
-        if path.resolve() in (args.rows.resolve(), args.model.resolve()):
-            parser.error(f"{path}: this file is an input. Name another file to write to.")
-    return args
 
 
 def format_column(name: str, column: drift.ColumnDrift) -> list[str]:

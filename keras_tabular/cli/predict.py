@@ -1,7 +1,7 @@
 """Predict new rows: the class and its probabilities, or the value, for each row."""
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,7 +13,23 @@ from keras_tabular.table.rows import rejected_schema
 
 
 def main() -> None:
-    args = _parse_arguments()
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("-o", "--output", metavar="FILE", type=Path,
+        help="write to this .csv, .csv.gz or .parquet file; default: stdout, as CSV")  # fmt: skip
+    add("--rejects", metavar="FILE", type=Path,
+        help="write rows that fail a check to this .csv, .csv.gz or .parquet file, and predict the "
+        "others; by default, such a row is an error")  # fmt: skip
+    add("--ignore-extra", action="store_true",
+        help="leave out columns that the model's schema does not declare; by default, they are an "
+        "error")  # fmt: skip
+    add("--explain", type=int, default=0, metavar="N",
+        help="name the N columns that moved each prediction most; default: 0")  # fmt: skip
+    args = files.parse_model_and_rows(parser)
+    named_paths = [args.rows, args.model]
+    for path in filter(None, [args.output, args.rejects]):
+        check_output(path, named_paths)
+        named_paths.append(path)
     content = read_model(args.model)
     schema, _ = files.read_schema(args.model, content)
     with files.open_rows(args.rows, schema) as file, ExitStack() as stack:
@@ -37,24 +53,3 @@ def main() -> None:
     if args.rejects:
         message = f"{counts.rejected} of {counts.rows} rows were set aside in {args.rejects}"
         print(message, file=sys.stderr)
-
-
-def _parse_arguments() -> Namespace:
-    parser = ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("-o", "--output", metavar="FILE", type=Path,
-        help="write to this .csv, .csv.gz or .parquet file; default: stdout, as CSV")  # fmt: skip
-    add("--rejects", metavar="FILE", type=Path,
-        help="write rows that fail a check to this .csv, .csv.gz or .parquet file, and predict the "
-        "others; by default, such a row is an error")  # fmt: skip
-    add("--ignore-extra", action="store_true",
-        help="leave out columns that the model's schema does not declare; by default, they are an "
-        "error")  # fmt: skip
-    add("--explain", type=int, default=0, metavar="N",
-        help="name the N columns that moved each prediction most; default: 0")  # fmt: skip
-    args = files.parse_model_and_rows(parser)
-    named_paths = [args.rows, args.model]
-    for path in filter(None, [args.output, args.rejects]):
-        check_output(path, named_paths)
-        named_paths.append(path)
-    return args

@@ -3,7 +3,7 @@
 import signal
 import socket
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +19,36 @@ THREAD_SWITCH_SECONDS = 0.0005
 
 
 def main() -> None:
-    args = _parse_arguments()
+    parser = ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("model", metavar="FILE", nargs="?", type=Path, default=MODEL_FILE,
+        help="the model, a .keras file; default: %(default)s")  # fmt: skip
+    add("--host", metavar="ADDRESS", default=LOOPBACK,
+        help="address to listen on; default: %(default)s, only for this machine")  # fmt: skip
+    add("--allow-host", default=[], action="append", metavar="NAME",
+        help="another name by which clients may call the server; *.DOMAIN allows all names of a "
+        "domain, * any name; can be given several times")  # fmt: skip
+    add("--port", type=int, default=8000, help="port to listen on, 0 for a free one; default: "
+        "%(default)s")  # fmt: skip
+    add("--max-body", type=float, default=8.0, metavar="MB",
+        help="maximum size of a request in megabytes; default: %(default)g")  # fmt: skip
+    add("--max-concurrency", "--max-connections", type=int, default=64, metavar="N",
+        help="maximum number of requests to /predict at once; default: %(default)s")  # fmt: skip
+    add("--root-path", default="", metavar="PREFIX",
+        help="prefix that a proxy removes from paths, such as /models/churn")  # fmt: skip
+    add("--access-log", action="store_true",
+        help="print a JSON line for each request, with its X-Request-ID")  # fmt: skip
+    add("--log", metavar="FOLDER", type=Path,
+        help="append a JSON line for each predicted row to FOLDER/YYYY-MM-DD.jsonl")  # fmt: skip
+    add("--model-version", metavar="NAME",
+        help="version of the model in answers, in the log and in metrics")  # fmt: skip
+    add("--notice", metavar="TEXT", default="",
+        help="text on the page, such as what the model must not be used for")  # fmt: skip
+    add("--no-page", dest="notice", action="store_const", const=None,
+        help="show no page, and leave values of training rows out of /schema")  # fmt: skip
+    args = parser.parse_args()
+    if not 0 <= args.port < 2**16:
+        parser.error(f"--port: expected 0 to 65535, got {args.port}")
     content = read_model(args.model)
     try:
         import uvicorn
@@ -61,37 +90,3 @@ def main() -> None:
             signal.signal(number, signal.default_int_handler)
         uvicorn.Server(config).run(sockets=[listening])
     print("Stopped", flush=True)
-
-
-def _parse_arguments() -> Namespace:
-    parser = ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("model", metavar="FILE", nargs="?", type=Path, default=MODEL_FILE,
-        help="the model, a .keras file; default: %(default)s")  # fmt: skip
-    add("--host", metavar="ADDRESS", default=LOOPBACK,
-        help="address to listen on; default: %(default)s, only for this machine")  # fmt: skip
-    add("--allow-host", default=[], action="append", metavar="NAME",
-        help="another name by which clients may call the server; *.DOMAIN allows all names of a "
-        "domain, * any name; can be given several times")  # fmt: skip
-    add("--port", type=int, default=8000, help="port to listen on, 0 for a free one; default: "
-        "%(default)s")  # fmt: skip
-    add("--max-body", type=float, default=8.0, metavar="MB",
-        help="maximum size of a request in megabytes; default: %(default)g")  # fmt: skip
-    add("--max-concurrency", "--max-connections", type=int, default=64, metavar="N",
-        help="maximum number of requests to /predict at once; default: %(default)s")  # fmt: skip
-    add("--root-path", default="", metavar="PREFIX",
-        help="prefix that a proxy removes from paths, such as /models/churn")  # fmt: skip
-    add("--access-log", action="store_true",
-        help="print a JSON line for each request, with its X-Request-ID")  # fmt: skip
-    add("--log", metavar="FOLDER", type=Path,
-        help="append a JSON line for each predicted row to FOLDER/YYYY-MM-DD.jsonl")  # fmt: skip
-    add("--model-version", metavar="NAME",
-        help="version of the model in answers, in the log and in metrics")  # fmt: skip
-    add("--notice", metavar="TEXT", default="",
-        help="text on the page, such as what the model must not be used for")  # fmt: skip
-    add("--no-page", dest="notice", action="store_const", const=None,
-        help="show no page, and leave values of training rows out of /schema")  # fmt: skip
-    args = parser.parse_args()
-    if not 0 <= args.port < 2**16:
-        parser.error(f"--port: expected 0 to 65535, got {args.port}")
-    return args

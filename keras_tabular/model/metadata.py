@@ -9,9 +9,9 @@ from pydantic import Field
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Drift, ThresholdRule, Validate
 from keras_tabular.config.task import CostMatrix, Threshold
-from keras_tabular.config.typed_yaml import Section, Share, parse_section
+from keras_tabular.config.typed_yaml import Section, Share
 from keras_tabular.core.errors import UserError
-from keras_tabular.training.record import TrainingRecord, TrainingRows, read_entry
+from keras_tabular.training.record import TrainingRecord, TrainingRows
 
 
 class Intervals(Section):
@@ -70,15 +70,6 @@ class ModelMetadata(TrainingRecord):
     def attribution(self) -> dict[str, float]:
         """Share of attribution of each column; empty without a summary of the training rows."""
         return self.trained_on.attribution if self.trained_on else {}
-
-
-def read_metadata(path: Path, content: bytes) -> ModelMetadata:
-    """Read the metadata of the model's file at `path`.
-
-    Raises:
-        UserError: This is not a model's file, or its metadata are not as this version writes them.
-    """
-    return parse_section(read_entry(path, content), ModelMetadata, path)
 
 
 def training_rows(path: Path, metadata: ModelMetadata) -> TrainingRows:

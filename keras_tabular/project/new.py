@@ -32,21 +32,6 @@ HEADER = "#!/bin/sh\n'''exec' {python} \"$0\" \"$@\"\n' '''\n"
 
 
 def main() -> None:
-    args = _parse_arguments()
-    folder = args.folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        commit = create_project(folder, args)
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
-    make = f"make repro VENV={shlex.quote(str(args.venv))}" if args.venv else "make repro"
-    commands = "\n  ".join([f"cd {shlex.quote(str(args.folder))}", *commit, make])
-    print(f"\nThe project {args.folder} is ready. Check the comments in data/schema.yaml, then:")
-    print(f"\n  {commands}")
-
-
-def _parse_arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="the new folder for the project")
     source = parser.add_mutually_exclusive_group(required=True)
@@ -73,7 +58,17 @@ def _parse_arguments() -> Namespace:
             parser.error(f"--target: expected one of {columns}, got {args.target!r}")
     if args.folder.exists() and any(args.folder.iterdir()):
         parser.error(f"{args.folder}: this folder is not empty. Name a new one")
-    return args
+    folder = args.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        commit = create_project(folder, args)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    make = f"make repro VENV={shlex.quote(str(args.venv))}" if args.venv else "make repro"
+    commands = "\n  ".join([f"cd {shlex.quote(str(args.folder))}", *commit, make])
+    print(f"\nThe project {args.folder} is ready. Check the comments in data/schema.yaml, then:")
+    print(f"\n  {commands}")
 
 
 def possible_headers(table: Path) -> list[list[str]]:

@@ -209,12 +209,11 @@ def _parse_batch(
     if schema.test_files:
         subset = "test" if raw.file.name in schema.test_files else "train"
         table = table.append_column(FILE_SUBSET, pa.repeat(subset, len(table)))
-    file_numbers = np.full(len(table), files.index(raw.file), np.int32)
+    numbers = np.full(len(table), files.index(raw.file), np.int32)
+    places = {FILE: pa.DictionaryArray.from_arrays(numbers, [*map(str, files)]), LINE: lines}
     texts = text_columns(raw._replace(cells=raw.cells.select(identifiers)), {})
-    origins = {FILE: pa.DictionaryArray.from_arrays(file_numbers, [*map(str, files)]), LINE: lines}
-    for name, values in (origins | dict(zip(identifiers, texts.columns, strict=True))).items():
-        table = table.append_column(name, values if name != LINE else pa.array(values))
-    return table
+    columns = [*table.columns, *pa.table(places).columns, *texts.columns]
+    return pa.table(columns, [*table.column_names, *places, *identifiers])
 
 
 def describe_origins(paths: list[Path], rows: list[int]) -> dict[int, str]:

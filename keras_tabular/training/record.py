@@ -5,7 +5,7 @@ import re
 import zipfile
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -99,30 +99,27 @@ class TrainingRecord(Section, extra="ignore"):
     trained_on: TrainingRows | None = None
 
 
-def read_entry(path: Path, content: bytes) -> dict[str, Any]:
-    """Read the entry `METADATA` of the model's file at `path`; empty if it has none.
+RecordT = TypeVar("RecordT", bound=TrainingRecord)
+
+
+def read_record(path: Path, content: bytes, record_type: type[RecordT]) -> RecordT:
+    """Read what the file of a model at `path` records; nothing for a model from elsewhere.
+
+    Args:
+        record_type: `TrainingRecord`, or `ModelMetadata` for the file that `calibrate` writes.
 
     Raises:
-        UserError: This is not a model's file.
+        UserError: This is not a model's file, or its metadata are not as this version writes them.
     """
     try:
         with zipfile.ZipFile(BytesIO(content)) as file:
             unpacked = sum(entry.file_size for entry in file.infolist())
             if unpacked > 2 * len(content) + MAX_JSON_BYTES:  # Keras does not compress weights
                 raise ValueError(f"it unpacks from {len(content)} to {unpacked} bytes")
-            entry: dict[str, Any] = {}
-            return json.loads(file.read(METADATA)) if METADATA in file.namelist() else entry
+            entries = json.loads(file.read(METADATA)) if METADATA in file.namelist() else {}
     except Exception as error:  # a file can be wrong in any way
         raise UserError(f"{path}: not a .keras file of this project: {error}") from None
-
-
-def read_record(path: Path, content: bytes) -> TrainingRecord:
-    """Read what a training recorded in the file of its model at `path`.
-
-    Raises:
-        UserError: This is not a model's file, or its metadata are not as this version writes them.
-    """
-    return parse_section(read_entry(path, content), TrainingRecord, path)
+    return parse_section(entries, record_type, path)
 
 
 def replace_metadata(source: Path, target: Path, metadata: TrainingRecord) -> None:
