@@ -27,12 +27,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.intervals import Measurement, build_schema, print_measurements
-from keras_tabular.table.checks import (
-    MIN_ERRORS,
-    MIN_LEAK_SHARE_TO_WARN,
-    sample_rows,
-    shares_explained,
-)
+from keras_tabular.table import checks
 
 ROWS_PER_PART = 500_000
 MIN_SHARE_OF_COPIES = 0.99
@@ -47,12 +42,12 @@ def explained_shares(columns: dict[str, np.ndarray], y: np.ndarray) -> dict[str,
     texts = {n: values.astype(str) if n in KINDS else values for n, values in columns.items()}
     table = pa.table(texts | {"y": y * 1})
     parts = [table[first : first + ROWS_PER_PART] for first in range(0, len(y), ROWS_PER_PART)]
-    sample = pa.concat_tables([sample_rows(part, schema, len(parts)) for part in parts])
-    return shares_explained(sample, schema)
+    sample = pa.concat_tables([checks.sample_rows(part, schema, len(parts)) for part in parts])
+    return checks.shares_explained(sample, schema)
 
 
 def is_reported(share: float | None) -> bool:
-    return share is not None and share >= MIN_LEAK_SHARE_TO_WARN
+    return share is not None and share >= checks.MIN_LEAK_SHARE_TO_WARN
 
 
 def draw_copies(rng: np.random.Generator, y: np.ndarray) -> dict[str, np.ndarray]:
@@ -75,7 +70,7 @@ def measure_copies(draws: int = 50) -> Iterator[Measurement]:
                 reported[f"{name}, not checked"] += share is None
         for name, times in sorted(reported.items()):
             is_found = "not checked" not in name
-            enough = round(positive * rows) >= MIN_ERRORS
+            enough = round(positive * rows) >= checks.MIN_ERRORS
             limit = MIN_SHARE_OF_COPIES if enough and is_found else 0.0
             where = f"copy, {positive:.2%} of {rows:,} rows: {name}"
             yield Measurement(where, times / count, limit, is_minimum=True)
@@ -86,7 +81,7 @@ def measure_innocent_columns(draws: int = 200) -> Iterator[Measurement]:
         rng, reported = np.random.default_rng(0), Counter[str]()
         for _ in range(draws):
             errors = rng.normal(size=rows)
-            rare = rng.permutation(np.arange(rows) < max(rows // 200, MIN_ERRORS))
+            rare = rng.permutation(np.arange(rows) < max(rows // 200, checks.MIN_ERRORS))
             y = {"number": errors, "half": errors > 0, "rare": rare}[target]
             columns = {
                 "noise": rng.normal(size=rows),
@@ -120,7 +115,7 @@ def measure_random_walks(draws: int = 200) -> Iterator[Measurement]:
         rng = np.random.default_rng(0)
         walks = [rng.normal(size=rows + 1).cumsum() for _ in range(draws)]
         shares = [explained_shares({"lag": walk[:-1]}, walk[1:])["lag"] for walk in walks]
-        for limit in (MIN_LEAK_SHARE_TO_WARN, 0.99):
+        for limit in (checks.MIN_LEAK_SHARE_TO_WARN, 0.99):
             reported = float(np.mean([share is not None and share >= limit for share in shares]))
             where = f"random walk of {rows:,} rows: at least {limit}"
             yield Measurement(where, reported, 1, is_minimum=False)

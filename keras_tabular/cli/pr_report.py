@@ -22,8 +22,7 @@ def main() -> None:
     comparison, verdict = Comparison(run, base), read_verdict(run, base)
     if verdict is None:
         raise UserError("metrics/gate.json: the gate has no verdict. Run `dvc repro` first")
-    changed_files = rerun(head.sha)
-    names = {"commit": head.label, "changed_files": changed_files}
-    text = render("pull_request.md", comparison, verdict, **names)
+    files = rerun(head.sha)
+    text = render("pull_request.md", comparison, verdict, commit=head.label, changed_files=files)
     write_text(args.output, text)
     print(f"{args.output}: gate {verdict.status}")

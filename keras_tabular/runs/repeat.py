@@ -133,13 +133,12 @@ def run_repeat(folder: Path, time: str | None, total: int, number: int) -> Evalu
         schema = load_schema()
         sections = ("drift", "evaluate", "ingest", "split", "train", "validate")
         params, rows = load_params(*sections, schema=schema), VALIDATED
-        seeds = ((section.seed + number) % 2**32 for section in (params.split, params.train))
-        split = params.split.model_copy(update={"seed": next(seeds)})
-        train = params.train.with_values({"seed": next(seeds)})
+        split = params.split.model_copy(update={"seed": (params.split.seed + number) % 2**32})
+        train = params.train.with_values({"seed": (params.train.seed + number) % 2**32})
         if time and number:
             rows = work / "rows"
-            test_size = write_period(rows, time, total, number)
-            split = split.model_copy(update={"test_size": test_size})
+            size = write_period(rows, time, total, number)
+            split = split.model_copy(update={"test_size": size})
         assignment = assign_rows(rows, split, schema, find_equal_rows(rows, split, schema)[0])
         write_subsets(rows, assignment, params.ingest.rows_per_part, work / "split")
         evaluation = train_and_evaluate(work, schema, params, train)

@@ -224,9 +224,9 @@ def describe_origins(paths: list[Path], rows: list[int]) -> dict[int, str]:
     """
     from pyarrow.dataset import dataset  # takes a twentieth of a second
 
-    origins = dataset([*map(str, paths)]).take(rows, columns=[FILE, LINE]).to_pylist()
-    pairs = ((Path(origin[FILE]), origin[LINE]) for origin in origins)
-    return {row: describe_origin(*pair) for row, pair in zip(rows, pairs, strict=True)}
+    taken = dataset([*map(str, paths)]).take(rows, columns=[FILE, LINE]).to_pylist()
+    places = (describe_origin(Path(origin[FILE]), origin[LINE]) for origin in taken)
+    return dict(zip(rows, places, strict=True))
 
 
 def raise_failures(failures: list[Failure], first: int, locate: Locate, advice: str = "") -> None:

@@ -17,17 +17,9 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Evaluate, ThresholdRule, Validate
 from keras_tabular.config.task import TASKS
 from keras_tabular.core.errors import UserError
-from keras_tabular.evaluation import result
+from keras_tabular.evaluation import records, result
 from keras_tabular.evaluation.calibration import choose_threshold
 from keras_tabular.evaluation.labelled_file import score_file
-from keras_tabular.evaluation.records import (
-    MODEL,
-    Evaluation,
-    compare_scores,
-    format_number,
-    score_records,
-)
-from keras_tabular.evaluation.result import score_equal_rows
 from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.evaluation.summary import format_equal_rows, format_scores, summary_lines
 from keras_tabular.model.metadata import ModelMetadata
@@ -114,14 +106,18 @@ def test_model_and_baselines_are_scored_on_all_rows_and_folds(task: str, tmp_pat
         rows = Predictions(learning_task, y, y_pred[row_set], np.ones(len(y)), THRESHOLD)
         expected, has_intervals = score(rows), row_set != "train"
         scores = [each for each in evaluation.scores if each.row_set == row_set]
-        assert {each.metric: each.value for each in scores if each.model == MODEL} == expected
+        assert {
+            each.metric: each.value for each in scores if each.model == records.MODEL
+        } == expected
         assert {*evaluation.baselines(row_set)} == ({*baselines} if has_intervals else set())
         for each in scores:
             assert each.rows == len(y)
-            is_shown = has_intervals and (each.model == MODEL or each.metric in (main, "loss"))
+            is_shown = has_intervals and (
+                each.model == records.MODEL or each.metric in (main, "loss")
+            )
             assert bool(each.interval) == (is_shown and each.value not in (0, 1)), each
             assert not each.interval or each.interval[0] <= each.value <= each.interval[1]
-            if each.model != MODEL and each.metric in (main, "loss"):
+            if each.model != records.MODEL and each.metric in (main, "loss"):
                 assert each.difference
                 assert each.difference.value == pytest.approx(expected[each.metric] - each.value)
                 assert each.difference.low < each.difference.high
@@ -189,7 +185,9 @@ def test_few_rows_have_scores_without_intervals(tmp_path: Path, count: int) -> N
     assert file.warnings == [f"intervals need 10 rows or more, got {count}"]
     assert not any(each.interval or each.difference for each in file.scores)
     assert {"recall", "roc_auc"}.isdisjoint(each.metric for each in file.scores)
-    lines = score_lines(compare_scores(file.scores, {}, {}, BINARY.metrics, file.primary_metrics))
+    lines = score_lines(
+        records.compare_scores(file.scores, {}, {}, BINARY.metrics, file.primary_metrics)
+    )
     assert ["Recall", "–"] in [line[:2] for line in lines]
     texts = " ".join(text for line in lines[1:] for text in line)
     assert not re.search(r"\d to |better|worse|chance", texts)
@@ -221,13 +219,13 @@ def test_a_number_has_at_least_three_digits_and_enough_to_differ_from_others() -
         (None, [0.5], "–"), (0.5, [None], "0.500"),
         (12345.678, [12399.0], "12,346"), (0.0, [], "0.00"), (1e300, [], "1e+300"),
     ):  # fmt: skip
-        assert format_number(value, *compared_with) == text
+        assert records.format_number(value, *compared_with) == text
 
 
 def test_scores_are_summarised_with_those_of_the_baselines() -> None:
     row_sets = ("test", "cross_validation", "forward_chaining")
     values = {
-        MODEL: (185 / 254, 0.770428, 0.74),
+        records.MODEL: (185 / 254, 0.770428, 0.74),
         "logistic_regression": (0.732283, 0.774319, 0.7),
         "majority": (0.649606, 0.651751),
         "gradient_boosting": (0.75, 0.76),
@@ -236,10 +234,10 @@ def test_scores_are_summarised_with_those_of_the_baselines() -> None:
         score
         for model, of_model in values.items()
         for row_set, value in zip(row_sets, of_model, strict=False)
-        for score in score_records(row_set, model, {"accuracy": value}, 254)
+        for score in records.score_records(row_set, model, {"accuracy": value}, 254)
     ]
     scores[0] = scores[0].model_copy(update={"interval": (0.6705, 0.7793)})
-    evaluation = Evaluation(primary_metrics=("accuracy",), scores=tuple(scores))
+    evaluation = records.Evaluation(primary_metrics=("accuracy",), scores=tuple(scores))
     assert format_scores(evaluation, BINARY, "accuracy") == (
         "Accuracy: 0.728 on 254 test rows (95% CI 0.670 to 0.779), 0.770 cross-validated, "
         "0.740 on later rows by models of earlier ones; "
@@ -299,7 +297,7 @@ def test_equal_rows_are_counted_between_test_and_training_and_between_folds(tmp_
         for name, (y, probabilities) in outputs.items()
     }
     fold = np.array([0, 0, 1, 2, 2])
-    equal_rows = score_equal_rows(tmp_path, fold, predictions, SCHEMA)
+    equal_rows = result.score_equal_rows(tmp_path, fold, predictions, SCHEMA)
     scores = {name: {"accuracy": 0.8} for name in predictions}
     assert format_equal_rows(build_evaluation(5, equal_rows=equal_rows, **scores)) == [
         "2 of 5 test rows are equal to a training row, 1 of them with the same target; "

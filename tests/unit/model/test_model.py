@@ -20,15 +20,8 @@ import pytest
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
+from keras_tabular.model import files
 from keras_tabular.model.drift import unknown_categories
-from keras_tabular.model.files import (
-    check_output,
-    check_skipped_lines,
-    open_rows,
-    open_writer,
-    read_schema,
-    row_columns,
-)
 from keras_tabular.model.metadata import Intervals, ModelMetadata, training_rows
 from keras_tabular.model.predict import Predictor, predict_rows
 from keras_tabular.model.saved_model import load_saved_model
@@ -84,7 +77,7 @@ def test_a_file_without_the_summary_or_the_schema_is_an_error(tmp_path: Path) ->
     with pytest.raises(UserError, match=r"m\.keras: found no summary of the training rows"):
         training_rows(Path("m.keras"), ModelMetadata())
     with pytest.raises(UserError, match=r"m\.keras: .* does not contain the schema .*model\.keras"):
-        read_schema(Path("m.keras"), save_model(tmp_path))
+        files.read_schema(Path("m.keras"), save_model(tmp_path))
 
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
@@ -129,7 +122,7 @@ def test_a_wrong_header_is_an_error(tmp_path: Path) -> None:
     for name, message in (("n.csv", "line 1: .*once: x"), ("n.parquet", "cannot be read as a Pa")):
         (tmp_path / name).write_text("x,x\n")
         with pytest.raises(UserError, match=f"{name}.* {message}"):
-            row_columns(tmp_path / name, build_schema("binary"))
+            files.row_columns(tmp_path / name, build_schema("binary"))
 
 
 def test_numbers_of_parquet_and_json_do_not_need_the_format_of_a_csv(tmp_path: Path) -> None:
@@ -162,13 +155,13 @@ def test_the_copy_of_stdin_has_the_suffix_of_its_format(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
-    with open_rows(Path("-"), build_schema("binary")) as file:
+    with files.open_rows(Path("-"), build_schema("binary")) as file:
         assert (file.suffix, file.read_bytes()) == (suffix, content)
 
 
 def test_a_message_about_rows_from_a_pipe_names_the_pipe(tmp_path: Path) -> None:
     def read_rows(path: Path) -> None:
-        with open_rows(path, build_schema("binary")) as file:
+        with files.open_rows(path, build_schema("binary")) as file:
             assert file.read_bytes() == ROWS
             raise UserError(f"{file}, line 2")
 
@@ -185,11 +178,11 @@ def test_a_row_of_a_new_file_is_never_left_out_as_a_total(tmp_path: Path) -> Non
     schema = build_schema("binary", **columns).model_copy(update={"skip_lines": (-1,)})
     file = tmp_path / "new.csv"
     file.write_text("region,x\nNorth,1\nSouth,2\nTotal,\n")
-    check_skipped_lines(file, schema)
+    files.check_skipped_lines(file, schema)
     file.write_text("region,x\nNorth,1\nSouth,2\n")
     message = r"new\.csv, line 3: skip_lines .* 'South 2', perhaps a row"
     with pytest.raises(UserError, match=message):
-        check_skipped_lines(file, schema)
+        files.check_skipped_lines(file, schema)
 
 
 # Rows are checked and predicted, here with a function instead of a network.
@@ -265,17 +258,17 @@ def test_identifiers_come_before_predictions_and_have_other_names(
 # Predictions are written to files of three formats.
 def test_an_output_has_a_known_ending_and_a_file_of_its_own(tmp_path: Path) -> None:
     for name in ("a.csv", "a.csv.gz", "a.parquet"):
-        check_output(tmp_path / name, [tmp_path / "b.csv"])
+        files.check_output(tmp_path / name, [tmp_path / "b.csv"])
     with pytest.raises(UserError, match=r"a\.xlsx: expected a file whose name ends in \.csv, "):
-        check_output(tmp_path / "a.xlsx", [tmp_path / "b.csv"])
+        files.check_output(tmp_path / "a.xlsx", [tmp_path / "b.csv"])
     with pytest.raises(UserError, match="named twice"):
-        check_output(tmp_path / f"../{tmp_path.name}/b.csv", [tmp_path / "b.csv"])
+        files.check_output(tmp_path / f"../{tmp_path.name}/b.csv", [tmp_path / "b.csv"])
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
 def test_a_csv_has_the_delimiter_of_the_table_and_one_header(name: str, tmp_path: Path) -> None:
     table = pa.table({"x": ["=1+1", "a;1", None], "y": [-1.5, 2.0, 4.0]})
-    with open_writer(tmp_path / name, table.schema, ";") as write:
+    with files.open_writer(tmp_path / name, table.schema, ";") as write:
         write(table)
         write(table[:1])
     with pa.input_stream(tmp_path / name) as file:

@@ -11,15 +11,8 @@ import pytest
 
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
-from keras_tabular.table.checks import (
-    Check,
-    RowCheck,
-    build_report,
-    check_table,
-    describe_failures,
-    sample_rows,
-    shares_explained,
-)
+from keras_tabular.table import checks as table_checks
+from keras_tabular.table.checks import RowCheck, build_report, check_table, describe_failures
 from keras_tabular.table.parquet import part_paths, write_part
 from keras_tabular.table.rows import set_aside
 from tests.helpers import build_arrow_schema, build_schema
@@ -45,7 +38,7 @@ def build_table(columns: dict[str, list[Any]]) -> pa.Table:
     return pa.table(columns, schema=build_arrow_schema(SCHEMA))
 
 
-def run_checks(columns: dict[str, list[Any]]) -> dict[str, Check]:
+def run_checks(columns: dict[str, list[Any]]) -> dict[str, table_checks.Check]:
     """Return the checks that fail on a table in parts of three rows."""
     whole = build_table(columns)
     rows, checks = check_table([whole[:3], whole[3:]], SCHEMA, Validate(min_class_rows=1))
@@ -182,7 +175,7 @@ def share_explained(x: list[str] | np.ndarray, y: np.ndarray, kind: str = "real"
     task = "binary" if y.dtype == bool else "regression"
     table = pa.table({"x": pa.array(x, from_pandas=True), "y": y * 1})
     schema = build_schema(task, x={"kind": kind, "nullable": True})
-    share = shares_explained(sample_rows(table, schema, 1), schema)["x"]
+    share = table_checks.shares_explained(table_checks.sample_rows(table, schema, 1), schema)["x"]
     assert share is not None
     return share
 
@@ -253,9 +246,9 @@ def test_a_copy_of_a_rare_class_is_found_if_it_has_ten_rows(rows: int, positive:
     schema = build_schema("binary", **{name: {"kind": kind} for name, (kind, _) in columns.items()})
     table = pa.table({name: values for name, (_, values) in columns.items()} | {"y": y * 1})
     parts = [table[: rows // 2], table[rows // 2 :]]
-    sample = pa.concat_tables([sample_rows(part, schema, 2) for part in parts])
+    sample = pa.concat_tables([table_checks.sample_rows(part, schema, 2) for part in parts])
     assert len(sample) <= 20_010
-    shares = shares_explained(sample, schema)
+    shares = table_checks.shares_explained(sample, schema)
     if positive < 10:
         assert shares == dict.fromkeys(columns)
         return
