@@ -25,7 +25,6 @@ def main(arguments: list[str] | None = None) -> None:
     from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
     from keras_tabular.training import ensemble, rounds
     from keras_tabular.training.checkpoint import Checkpoints, identity
-    from keras_tabular.training.rounds import fit
     from keras_tabular.training.setup import Setup
     from network import build
 
@@ -33,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     setup = Setup(tables, schema, train, build)
     checkpoints = Checkpoints(args.state, identity([schema, train], tables, build))
     print(f"Training networks on {setup.summary()}", file=sys.stderr)
-    snapshots = list(fit(setup, checkpoints=checkpoints, show_progress=True))
+    snapshots = list(rounds.fit(setup, checkpoints=checkpoints, show_progress=True))
     weighted = ensemble.weigh_snapshots(setup, snapshots)
     ensemble.write_description(args.metrics, setup, snapshots, weighted)
     model = ensemble.build_model(setup, snapshots, weighted)

@@ -165,6 +165,7 @@ def train_and_evaluate(data: Path, schema: Schema, params: Params, train: Train)
     from custom import METRICS
     from network import build
 
+    keras.utils.clear_session()  # of an earlier repeat in this process
     tables = [data / "split" / name for name in ("train", "validation")]
     setup = Setup(tables, schema, train, build)
     snapshots = list(rounds.fit(setup))
@@ -181,9 +182,7 @@ def train_and_evaluate(data: Path, schema: Schema, params: Params, train: Train)
     own_schema = schema.without(metadata.ignore)
     baselines = fit_baselines(data, own_schema, metadata.loss)
     saved = SavedModel(model.plain, metadata, Path("model.keras"), b"")
-    result = evaluate(saved, data, own_schema, lambda: baselines, METRICS)
-    keras.utils.clear_session()  # for the next repeat in this process
-    return result.evaluation
+    return evaluate(saved, data, own_schema, lambda: baselines, METRICS).evaluation
 
 
 def write_period(rows: Path, time: str, total: int, number: int) -> float:
