@@ -7,7 +7,6 @@ from argparse import ArgumentParser
 from contextlib import suppress
 from pathlib import Path
 
-from keras_tabular.core.errors import UserError
 from keras_tabular.model.files import MODEL_FILE
 from keras_tabular.model.predict import load_predictor
 from keras_tabular.runs.rerun import read_model
@@ -50,14 +49,12 @@ def main() -> None:
     if not 0 <= args.port < 2**16:
         parser.error(f"--port: expected 0 to 65535, got {args.port}")
     content = read_model(args.model)
-    try:
-        import uvicorn
-        from starlette.middleware.base import BaseHTTPMiddleware
 
-        from keras_tabular.serve.app import Connection, Limits, Service, build_app, log_request
-    except ModuleNotFoundError as error:
-        advice = "Run `pip install -r requirements/serve.txt` to install it."
-        raise UserError(f"{error}. {advice}") from None
+    import uvicorn
+    from starlette.middleware.base import BaseHTTPMiddleware
+
+    from keras_tabular.serve.app import Connection, Limits, Service, build_app, log_request
+
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     predictor = load_predictor(args.model, content)
     host = f"[{args.host}]" if ":" in args.host else args.host

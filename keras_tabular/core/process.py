@@ -20,6 +20,11 @@ from keras_tabular.core.errors import UserError
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 # Their modules are not missing for lack of an installation; "": the error names no module.
 PROJECT_PACKAGES = ("", "stages", "network", "keras_tabular")
+# The target of make and the lock file of a package that is not in requirements.txt.
+INSTALLED_BY = {
+    "optuna": (".venv/installed-search", "requirements/search.txt"),
+    "uvicorn": (".venv/installed-serve", "requirements/serve.txt"),
+}
 OUT_OF_MEMORY = (
     "error: There is not enough memory. Close other programs or raise the limit, or lower these "
     "values in params.yaml: units and batch_size of train.networks, or ingest.rows_per_part, the "
@@ -109,7 +114,8 @@ def explanation(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
         if package not in PROJECT_PACKAGES:
-            advice = "`make repro` and `. .venv/bin/activate`, or `pip install -r requirements.txt`"
+            target, lock = INSTALLED_BY.get(package, ("repro", "requirements.txt"))
+            advice = f"`make {target}` and `. .venv/bin/activate`, or `pip install -r {lock}`"
             return f"error: {error.name} is not installed in {sys.executable}. Run {advice}."
     return None
 

@@ -30,7 +30,7 @@ Logs = dict[str, float]
 # Packages of this library, and installed packages, whose code decides the snapshots. TensorFlow's
 # version comes from its module, since its package may be tensorflow-cpu.
 CODE = ("config", "core", "network", "table", "training")
-PACKAGES = ("keras", "numpy", "optuna", "pyarrow", "scipy")
+PACKAGES = ("keras", "numpy", "pyarrow", "scikit-learn", "scipy", "tzdata")
 
 
 @dataclass(frozen=True)
