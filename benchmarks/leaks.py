@@ -29,7 +29,7 @@ import pyarrow as pa
 from benchmarks.intervals import Measurement, build_schema, print_measurements
 from keras_tabular.table import checks
 
-ROWS_PER_PART = 500_000
+ROWS_PER_FILE = 500_000
 MIN_SHARE_OF_COPIES = 0.99
 MAX_SHARE_OF_INNOCENT = 0.01
 KINDS = {"copy": "category", "flag": "category", "category": "category"}
@@ -41,7 +41,7 @@ def explained_shares(columns: dict[str, np.ndarray], y: np.ndarray) -> dict[str,
     schema = build_schema("binary" if y.dtype == bool else "regression", **names)
     texts = {n: values.astype(str) if n in KINDS else values for n, values in columns.items()}
     table = pa.table(texts | {"y": y * 1})
-    parts = [table[first : first + ROWS_PER_PART] for first in range(0, len(y), ROWS_PER_PART)]
+    parts = [table[first : first + ROWS_PER_FILE] for first in range(0, len(y), ROWS_PER_FILE)]
     sample = pa.concat_tables([checks.sample_rows(part, schema, len(parts)) for part in parts])
     return checks.shares_explained(sample, schema)
 

@@ -6,7 +6,7 @@ gate use do the rest. These are the simulations:
 - How often each verdict comes: 400 draws for each number of test rows, 100 for 10,000 rows. The
   predictions of the model and of its baselines explain given shares of the variance of the target.
   Groups have ten rows.
-- `margin`, `lowest`: models that are just good enough or fair, and models that are not.
+- `margin`, `min`: models that are just good enough or fair, and models that are not.
 - `baseline`: a healthy boosted baseline, and one whose test rows are others.
 - `noise`: a model that predicts a constant, or noise around it, has to have learnt nothing. The
   constant of the model is the best one for four fifths of the training rows. The baselines learn
@@ -37,7 +37,7 @@ from benchmarks.intervals import (
     build_schema,
     print_measurements,
 )
-from keras_tabular.config.metrics import deciding_metric
+from keras_tabular.config.metrics import choose_primary_metric
 from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.config.sections import Gate, Split
@@ -53,7 +53,7 @@ from keras_tabular.runs.run import WORKSPACE, Run
 
 PROJECT = Path(__file__).parents[1]
 TRAINING_ROWS = 2  # for each test row, as with `split.test_size: 0.33`
-BEAT_ALL = Gate(beat_baselines=("constant", "linear", "boosted"))
+BEAT_ALL = Gate(beat_baselines=("dummy", "linear", "gradient_boosting"))
 SPLIT = Split(test_size=0.33, validation_size=0.0, seed=9)
 TRAIN = load_params(
     "train", schema=load_schema(PROJECT / "data/schema.yaml"), path=PROJECT / "params.yaml"
@@ -122,16 +122,17 @@ def compute_verdict(
     """
     schema = build_schema(task)
     learning_task = schema.learning_task
-    names, key = learning_task.baselines, learning_task.main_metric
+    key = learning_task.main_metric
     model, linear, boosted = (values[:, None] for values in y_pred)
-    columns = {"constant": np.full(model.shape, constant), "linear": linear, "boosted": boosted}
-    fitted = {names[kind]: {"test": column} for kind, column in columns.items()}
+    dummy = np.full(model.shape, constant)
+    columns = {"dummy": dummy, "linear": linear, "gradient_boosting": boosted}
+    fitted = {name: {"test": column} for name, column in columns.items()}
     rows = Predictions(learning_task, y, model, np.ones(len(y)), group=group)
     scored = uncertainty.score_and_resample(rows)
     scores = compare_with_baselines(scored, fitted, dict.fromkeys(fitted, 0.5), (key,))
     params = Params(gate=rules, split=SPLIT, train=TRAIN_PARAMS[loss])
-    primary_metrics = deciding_metric("auto", loss, None), key
-    evaluation = Evaluation(primary_metrics=primary_metrics, scores=tuple(scores))
+    main_metrics = choose_primary_metric("auto", loss, None), key
+    evaluation = Evaluation(main_metrics=main_metrics, scores=tuple(scores))
     verdict = evaluate_gate(evaluation, params, schema, {})
     endings = (primary.NOTHING_LEARNT, primary.TOO_FEW_ROWS)
     ending = next((text for text in endings if verdict.headline.endswith(text)), "")
@@ -197,7 +198,7 @@ def measure_margins(draws: int = 400) -> Iterator[Measurement]:
 
 def measure_limits(draws: int = 400) -> Iterator[Measurement]:
     """Yield how often a limit is missed by a model that is just good enough, or fair."""
-    limits = Gate.model_validate({"lowest": {"test": {"accuracy": 0.8}}})
+    limits = Gate.model_validate({"min": {"test": {"accuracy": 0.8}}})
     for accuracy, rows in product((0.8, 0.7), (250, 1000)):
         rng, failed = np.random.default_rng(0), 0
         for _ in range(draws):
@@ -205,10 +206,10 @@ def measure_limits(draws: int = 400) -> Iterator[Measurement]:
             predictions = Predictions(BINARY, np.ones(rows), y_pred, np.ones(rows))
             scored = uncertainty.score_and_resample(predictions)
             scores = compare_with_baselines(scored, {}, {}, ("accuracy",))
-            evaluation = Evaluation(primary_metrics=("accuracy",), scores=tuple(scores))
+            evaluation = Evaluation(main_metrics=("accuracy",), scores=tuple(scores))
             (check,) = rules.check_limits(evaluation, limits)
             failed += check.status == "fail"
-        name = f"lowest accuracy 0.8, true {accuracy:g}, {rows} rows: fails"
+        name = f"min accuracy 0.8, true {accuracy:g}, {rows} rows: fails"
         is_bad = accuracy < 0.8
         yield Measurement(name, failed / draws, 0.9 if is_bad else 0.05, is_bad)
 
@@ -224,7 +225,7 @@ def measure_broken_baselines(draws: int = 400) -> Iterator[Measurement]:
     for (task, share, factor), rows in product(
         [*cases, (REGRESSION, 0.35, 8 / 3)], (100, 250, 1000)
     ):
-        rng, broken, boosted = np.random.default_rng(0), 0, task.baselines["boosted"]
+        rng, broken, boosted = np.random.default_rng(0), 0, "gradient_boosting"
         is_test = np.arange(3 * rows) < rows
         for _ in range(draws):
             mean = rng.normal(0, share**0.5, 3 * rows)
@@ -236,7 +237,7 @@ def measure_broken_baselines(draws: int = 400) -> Iterator[Measurement]:
             test, loss = all_rows.select(is_test), float(all_rows.row_losses[~is_test].mean())
             constant = np.full((rows, 1), test.y.mean())
             fitted = {
-                task.baselines["constant"]: {"test": constant},
+                "dummy": {"test": constant},
                 boosted: {"test": test.y_pred + errors[:, None]},
             }
             scored = uncertainty.score_and_resample(test)
@@ -245,8 +246,8 @@ def measure_broken_baselines(draws: int = 400) -> Iterator[Measurement]:
             )
             for model in (MODEL, boosted):
                 scores += score_records("cross_validation", model, {"loss": loss}, 2 * rows)
-            evaluation = Evaluation(primary_metrics=("loss",), scores=tuple(scores))
-            broken += bool(primary.DecidingScores(evaluation, task).find_breakdown(boosted))
+            evaluation = Evaluation(main_metrics=("loss",), scores=tuple(scores))
+            broken += bool(primary.PrimaryScores(evaluation, task).find_breakdown(boosted))
         words = f"{share:g} of the variance, errors x {factor:.1f}"
         title = f"baseline, {task.name}, {words}, {rows} rows: broken"
         yield Measurement(title, broken / draws, 0.8 if factor > 1 else 0.05, factor > 1)
@@ -273,14 +274,14 @@ def measure_noise(draws: int = 400) -> Iterator[Measurement]:
 def measure_comparisons_with_the_last_run(draws: int = 200) -> Iterator[Measurement]:
     """Yield how often a model is called worse than the last one, whose table was smaller."""
     schema = build_schema("regression")
-    rules = Gate.model_validate({"worse_than_last": {"test": {"loss": 0.05}}})
+    rules = Gate.model_validate({"worse_than_base": {"test": {"loss": 0.05}}})
     params = Params(gate=rules, split=SPLIT, train=TRAIN_PARAMS["auto"])
 
     def write_run(name: str, y: np.ndarray, y_pred: np.ndarray, keys: np.ndarray) -> Run:
         predictions = Predictions(schema.learning_task, y, y_pred[:, None], np.ones(len(y)))
         scored = uncertainty.score_and_resample(predictions)
         scores = compare_with_baselines(scored, {}, {}, ("mae",))
-        evaluation = Evaluation(primary_metrics=("mae",), scores=tuple(scores))
+        evaluation = Evaluation(main_metrics=("mae",), scores=tuple(scores))
         folder = Path(name)
         (folder / "plots").mkdir(parents=True, exist_ok=True)
         write_json(folder / "scores.json", evaluation.model_dump(exclude_defaults=True))

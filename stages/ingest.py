@@ -1,4 +1,4 @@
-"""Convert the table to Parquet parts with the declared types, and describe every column."""
+"""Convert the table to Parquet files with the declared types, and describe every column."""
 
 from argparse import ArgumentParser
 from itertools import repeat
@@ -17,7 +17,7 @@ from stages import run
 
 def main(arguments: list[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("ingested", type=Path, help="folder for the Parquet parts")
+    parser.add_argument("ingested", type=Path, help="folder for the Parquet files")
     parser.add_argument("profile", type=Path, help="JSON file for the profile")
     args = parser.parse_args(arguments)
     schema = load_schema()
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     files = source_files(schema.source, schema.test_files)
     with atomic_write(args.ingested) as folder:
-        parts = regroup_rows(parse_files(files, schema), repeat(params.ingest.rows_per_part))
+        parts = regroup_rows(parse_files(files, schema), repeat(params.ingest.rows_per_file))
         if not write_parts(folder, parts):
             raise UserError(f"{schema.source}: expected rows, got only a header")
         profile = describe_table(folder, schema)

@@ -8,7 +8,7 @@ from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
 from keras_tabular.table.splits import (
     assign_rows,
-    find_equal_rows,
+    find_duplicates,
     unused_declarations,
     write_subsets,
 )
@@ -25,12 +25,12 @@ def main(arguments: list[str] | None = None) -> None:
 
     for warning in unused_declarations(params.split, schema):
         print(f"warn: {warning}")
-    first_equal, message = find_equal_rows(args.validated, params.split, schema)
+    first_equal, message = find_duplicates(args.validated, params.split, schema)
     if message:
         print(message)
     assignment = assign_rows(args.validated, params.split, schema, first_equal)
     with atomic_write(args.split) as folder:
-        write_subsets(args.validated, assignment, params.ingest.rows_per_part, folder)
+        write_subsets(args.validated, assignment, params.ingest.rows_per_file, folder)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from stages import run
 
 def main(arguments: list[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("ingested", type=Path, help="folder of Parquet parts to check")
-    parser.add_argument("validated", type=Path, help="folder for the checked parts")
+    parser.add_argument("ingested", type=Path, help="folder of Parquet files to check")
+    parser.add_argument("validated", type=Path, help="folder for the checked files")
     parser.add_argument("rejected", type=Path, help="folder for the rows set aside")
     parser.add_argument("report", type=Path, help="JSON file for the verdict of every check")
     args = parser.parse_args(arguments)

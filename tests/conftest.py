@@ -130,7 +130,7 @@ def many_files(make_once: MakeOnce, origin: Path) -> Path:
         training = SHORT_TRAINING | {"members": members, "networks": {"plain": {"epochs": 20}}}
         search = {"trials": 3, "space": {"networks.plain.units": [[16], [8], [4]]}}
         change_settings(folder, train=training, search=search)
-        change_settings(folder, {"source": "data/files"}, ingest={"rows_per_part": 200})
+        change_settings(folder, {"source": "data/files"}, ingest={"rows_per_file": 200})
         commit_all(folder, "A table in files")
 
     return make_once("many_files", make)

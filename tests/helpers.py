@@ -96,4 +96,4 @@ def build_evaluation(rows: int = 254, **content: Any) -> Evaluation:
     differences = content.pop("differences", {})
     for name, values in content.pop("baselines", {}).items():
         scores += score_records("test", name, values, rows, difference=differences.get(name, {}))
-    return Evaluation.model_validate({"primary_metrics": ["accuracy"], "scores": scores} | content)
+    return Evaluation.model_validate({"main_metrics": ["accuracy"], "scores": scores} | content)

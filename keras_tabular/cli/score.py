@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_tabular.config.metrics import BASELINES
+from keras_tabular.config.task import Task
 from keras_tabular.core.errors import align_columns
 from keras_tabular.core.files import write_json
 from keras_tabular.evaluation.records import ScoreRow, compare_scores
@@ -40,8 +40,9 @@ def main() -> None:
     for warning in file.warnings:
         print(f"warn: {warning}", file=sys.stderr)
     print(f"{file.rows:,} rows of {files.display_path(args.rows).name}")
-    keys = schema.learning_task.metrics, file.primary_metrics
-    print(align_columns(score_lines(compare_scores(file.scores, {}, {}, *keys))))
+    task = schema.learning_task
+    score_rows = compare_scores(file.scores, {}, {}, task.metrics, file.main_metrics)
+    print(align_columns(score_lines(score_rows, task)))
     if not split:
         problem = f"{train} does not contain the training rows of {args.model}"
         print(f"No baselines, because {problem}", file=sys.stderr)
@@ -50,13 +51,15 @@ def main() -> None:
         write_json(args.output, file._asdict() | {"scores": scores})
 
 
-def score_lines(rows: Mapping[str, ScoreRow]) -> list[list[str]]:
+def score_lines(rows: Mapping[str, ScoreRow], task: Task) -> list[list[str]]:
     """Return a header and a line for each metric.
 
     The cells of a line are the score of the model, its interval, and for each baseline its score
     and the difference of the model from it.
     """
-    lines = [["score", "model", "95% CI", *(BASELINES[name] for name in rows["loss"].baselines)]]
+    lines = [
+        ["score", "model", "95% CI", *(task.baselines[name] for name in rows["loss"].baselines)]
+    ]
     for row in rows.values():
         label = f"{row.label} ({row.average})" if row.average else row.label
         value = formats.format_score(row.model, *row.baselines.values())

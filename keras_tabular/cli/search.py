@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 
-from keras_tabular.config.metrics import check_custom_metrics, deciding_metric, metrics_by_key
+from keras_tabular.config.metrics import check_custom_metrics, choose_primary_metric, metrics_by_key
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.config.sections import ResolvedTrain, Search
@@ -40,7 +40,7 @@ def main() -> None:
     )
     check_space(search, train)
     choice = evaluate.metric if search.score == "auto" else search.score
-    score_name = deciding_metric(choice, train.loss, evaluate.costs(schema.learning_task))
+    score_name = choose_primary_metric(choice, train.loss, evaluate.costs(schema.learning_task))
 
     from keras_tabular.runs.search import fold_predictions, open_study, run_trials, summary
     from keras_tabular.training.checkpoint import CODE, identity

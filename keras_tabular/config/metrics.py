@@ -1,4 +1,4 @@
-"""Names of metrics, baselines and row sets, the same in parameters, files and reports."""
+"""Names of metrics and row sets, the same in parameters, files and reports."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -61,15 +61,15 @@ class CustomMetric(NamedTuple):
     greater_is_better: bool
 
 
-def check_custom_metrics(metrics: Sequence[CustomMetric], deciding: str) -> None:
+def check_custom_metrics(metrics: Sequence[CustomMetric], primary: str) -> None:
     """Check the names of the metrics that a project adds.
 
     Args:
-        deciding: The value of `evaluate.metric` or `search.score`, which may be one of them.
+        primary: The value of `evaluate.metric` or `search.score`, which may be one of them.
 
     Raises:
         UserError: A name cannot be a key of the metrics files, two metrics have the same name, or
-            the one that decides is missing.
+            the primary metric is missing.
     """
     where, names = "custom.py: METRICS", [metric.name for metric in metrics]
     for name in names:
@@ -78,23 +78,11 @@ def check_custom_metrics(metrics: Sequence[CustomMetric], deciding: str) -> None
             raise UserError(f"{where}: expected {allowed}, got {name!r}")
         if names.count(name) > 1:
             raise UserError(f"{where}: Two metrics are called {name}. Rename one of them.")
-    if deciding.startswith(CUSTOM) and deciding.removeprefix(CUSTOM) not in names:
-        problem = f"expected a metric of custom.py: METRICS, which has {names}, got {deciding}"
+    if primary.startswith(CUSTOM) and primary.removeprefix(CUSTOM) not in names:
+        problem = f"expected a metric of custom.py: METRICS, which has {names}, got {primary}"
         raise UserError(f"evaluate.metric or search.score in params.yaml: {problem}")
 
 
-BASELINES = {
-    "majority": "majority class",
-    "logistic_regression": "logistic regression",
-    "mean": "the best constant",  # the mean, or for absolute errors the median
-    "ridge": "ridge regression",
-    "gradient_boosting": "gradient boosting",
-}
-# What the constant baselines do.
-CONSTANTS = {
-    "majority": "always predicting the most frequent class",
-    "mean": "always predicting the best constant",
-}
 # The sets of rows that are scored, by their key in the metrics files.
 ROW_SETS = {
     "test": "Test rows",
@@ -105,12 +93,12 @@ ROW_SETS = {
 }
 
 
-def deciding_metric(choice: str, loss: str, costs: CostMatrix | None) -> str:
-    """Return the key of the metric that decides all comparisons.
+def choose_primary_metric(choice: str, loss: str, costs: CostMatrix | None) -> str:
+    """Return the key of the primary metric.
 
     Args:
-        choice: The value of `evaluate.metric`. With `auto`, the cost decides if there are costs,
-            and otherwise the loss that was minimised.
+        choice: The value of `evaluate.metric`. With `auto`, it is the cost if there are costs, and
+            otherwise the loss that was minimised.
         loss: The value of `train.loss`.
         costs: The costs by which classes are predicted, if there are any.
     """

@@ -159,12 +159,12 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, task: Task) -> Iterator[str]:
     row_sets = [*ROW_SETS, *(f"tests.{file.partition('.')[0]}" for file in evaluate.tests)]
     row_sets += [f"slices.{name}" for name in evaluate.slices]
     keys = [f"{row_set}.{score}" for row_set in row_sets for score in metric_keys(evaluate, task)]
-    for section in ("lowest", "highest", "worse_than_last"):
+    for section in ("min", "max", "worse_than_base"):
         for key in sorted(set(getattr(gate, section)) - set(keys)):
             row_set, is_custom, _ = key.partition(f".{CUSTOM}")
-            if is_custom and row_set in row_sets and section != "worse_than_last":
+            if is_custom and row_set in row_sets and section != "worse_than_base":
                 continue  # the gate sees whether custom.py has such a metric
-            hint = "The keys lowest and highest also allow custom metrics."
+            hint = "The keys min and max also allow custom metrics."
             yield f"gate.{section}: {expected_one_of(key, keys)} {hint}"
 
 

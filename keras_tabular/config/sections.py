@@ -272,7 +272,7 @@ class ResolvedTrain(Train):
 class Ingest(Section):
     """The size of the Parquet files that the stages `ingest` and `split` write."""
 
-    rows_per_part: Count = 500_000
+    rows_per_file: Count = 500_000
 
 
 Policy = Literal["error", "warn"]
@@ -310,7 +310,7 @@ class Split(Section):
     validation_size: Annotated[float, Field(ge=0, lt=1)]
     seed: Seed
     stratify: bool = False
-    equal_rows: Literal["auto", "together", "drawn"] = "auto"
+    duplicates: Literal["auto", "together", "drawn"] = "auto"
 
     @property
     def role(self) -> str | None:
@@ -361,7 +361,7 @@ class Evaluate(Section):
     """How predictions are turned into classes and intervals, and which rows have separate scores.
 
     Attributes:
-        metric: The metric that decides: `auto`, a key of `Task.metrics`, `cost`, or `custom.` and
+        metric: The primary metric: `auto`, a key of `Task.metrics`, `cost`, or `custom.` and
             a name.
         tests: Files in data/tests. The name before the ending is the key of their scores.
         slices: Named sets of rows. The rows of a slice meet its condition for each column.
@@ -399,11 +399,11 @@ class Gate(Section):
         margin: Share of a baseline's loss by which the loss of the model may be higher.
     """
 
-    lowest: Limits = Field(default_factory=dict)
-    highest: Limits = Field(default_factory=dict)
-    worse_than_last: Limits = Field(default_factory=dict)
+    min: Limits = Field(default_factory=dict)
+    max: Limits = Field(default_factory=dict)
+    worse_than_base: Limits = Field(default_factory=dict)
     base: str = "last"
-    beat_baselines: tuple[Literal["constant", "linear", "boosted"], ...] = ()
+    beat_baselines: tuple[Literal["dummy", "linear", "gradient_boosting"], ...] = ()
     margin: Share | None = None
 
 

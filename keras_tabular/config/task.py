@@ -42,12 +42,12 @@ class Task:
         output_activation, output_name: Activation and name of the output layer.
         training_metric: The metric that Keras reports in training.
         metrics: Keys of the scores.
-        main_metric: The primary metric, unless a class is rare; see `primary_metrics`.
+        main_metric: The first main metric after the primary one, unless a class is rare.
         second_metric: The metric that a summary shows after the main one.
-        rare_metrics: The primary metrics if a class is rare.
+        rare_metrics: These take the place of the main metric if a class is rare.
         loss_label: Name of the loss that is reported.
         leak_metric: The metric that shows a leak if it is not the primary one.
-        baselines: Names of the baselines in the metrics files, by their complexity.
+        baselines: The label of each baseline, by its name in parameters and metrics files.
         has_threshold: Whether a threshold decides which class is predicted.
     """
 
@@ -68,9 +68,9 @@ class Task:
     rare_metrics: ClassVar[tuple[str, ...]] = ()
     leak_metric: ClassVar[str | None] = None
     baselines: ClassVar[Mapping[str, str]] = {
-        "constant": "majority",
-        "linear": "logistic_regression",
-        "boosted": "gradient_boosting",
+        "dummy": "majority class",
+        "linear": "logistic regression",
+        "gradient_boosting": "gradient boosting",
     }
     has_threshold: ClassVar[bool] = False
 
@@ -99,11 +99,11 @@ class Task:
         """Return how many different classes are expected; empty if these are as many."""
         return "three or more" if len({*classes}) < max(3, len(classes)) else ""
 
-    def primary_metrics(self, rows: Sequence[float]) -> tuple[str, ...]:
-        """Return the keys of the metrics by which a model is compared with its baselines.
+    def main_metrics(self, rows: Sequence[float]) -> tuple[str, ...]:
+        """Return the keys of the metrics that a summary shows after the primary one.
 
-        This is the main metric. If a class is rare, accuracy hardly depends on it, and the primary
-        metrics are those that judge the ranking of the rows.
+        This is the main metric. If a class is rare, accuracy hardly depends on it, and the metrics
+        are those that judge the ranking of the rows.
 
         Args:
             rows: Number of rows of each class; empty for a regression.
@@ -260,9 +260,9 @@ class Regression(Task):
     metrics = ("loss", "mae", "mape", "r2", "rmse", "rmsle")
     main_metric, second_metric, leak_metric = "mae", "r2", "r2"
     baselines: ClassVar[Mapping[str, str]] = {
-        "constant": "mean",
-        "linear": "ridge",
-        "boosted": "gradient_boosting",
+        "dummy": "best constant",  # the mean, or for absolute errors the median
+        "linear": "ridge regression",
+        "gradient_boosting": "gradient boosting",
     }
 
     @classmethod

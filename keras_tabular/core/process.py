@@ -27,7 +27,7 @@ INSTALLED_BY = {
 }
 OUT_OF_MEMORY = (
     "error: There is not enough memory. Close other programs or raise the limit, or lower these "
-    "values in params.yaml: units and batch_size of train.networks, or ingest.rows_per_part, the "
+    "values in params.yaml: units and batch_size of train.networks, or ingest.rows_per_file, the "
     "number of rows that are in memory at the same time."
 )
 # Errors of TensorFlow, and of a process that Linux has killed because it used too much memory.

@@ -145,18 +145,17 @@ def build_baselines(schema: Schema, loss: str) -> dict[str, Any]:
     ).set_output(transform="pandas")
     boosting = {**BOOSTING, "categorical_features": categories, "random_state": 0}
     if schema.classes:
-        constant, linear = DummyClassifier(strategy="prior"), LogisticRegression(max_iter=1000)
+        dummy, linear = DummyClassifier(strategy="prior"), LogisticRegression(max_iter=1000)
         trees = HistGradientBoostingClassifier(**boosting)
     else:
         is_absolute = loss == "mean_absolute_error"
         average, error = ("median", "absolute") if is_absolute else ("mean", "squared")
-        constant, linear = DummyRegressor(strategy=average), Ridge()
+        dummy, linear = DummyRegressor(strategy=average), Ridge()
         trees = HistGradientBoostingRegressor(loss=f"{error}_error", **boosting)
-    names = schema.learning_task.baselines
     return {
-        names["constant"]: make_pipeline(constant),
-        names["linear"]: make_pipeline(for_linear, linear),
-        names["boosted"]: make_pipeline(for_trees, trees),
+        "dummy": make_pipeline(dummy),
+        "linear": make_pipeline(for_linear, linear),
+        "gradient_boosting": make_pipeline(for_trees, trees),
     }
 
 

@@ -35,7 +35,7 @@ class LabelledFile(NamedTuple):
         training_rows: Number of rows that the model was trained on.
     """
 
-    primary_metrics: tuple[str, ...]
+    main_metrics: tuple[str, ...]
     scores: list[Score]
     rows: int
     training_rows: int
@@ -84,7 +84,7 @@ def score_file(
             chosen = result.baseline_thresholds(baselines, {}, {}, model.metadata, predictions.task)
             thresholds = chosen["test"] | thresholds
     scored = score_and_resample(predictions._replace(custom_metrics=metrics))
-    primary = result.choose_primary_metrics(predictions, scored, model.metadata, schema.weight)
+    primary = result.choose_main_metrics(predictions, scored, model.metadata, schema.weight)
     scores = result.compare_with_baselines(scored, baselines, thresholds, primary)
     rows = len(predictions.y)
     warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 
 from keras_tabular.config.metrics import AVERAGES, CUSTOM, Metric, metrics_by_key
 from keras_tabular.config.task import CostMatrix, Task
@@ -116,7 +116,7 @@ class IntervalCoverage(Section):
     mean_width: float
 
 
-class EqualRows(Section):
+class Duplicates(Section):
     """Rows that are equal to a row from which their prediction was learnt.
 
     Attributes:
@@ -134,8 +134,8 @@ class Evaluation(Section):
     """The result of an evaluation of a model.
 
     Attributes:
-        primary_metrics: Keys of the metrics by which the model is compared with its baselines. The
-            first one decides.
+        main_metrics: Keys of the metrics that a summary shows. The first one is the primary
+            metric, by which the model is compared with its baselines.
         costs: The costs by which classes are predicted, if there are any.
         constant_costs: Mean cost of the test rows if the same class is always predicted, by words
             such as "always 1".
@@ -148,7 +148,7 @@ class Evaluation(Section):
         predicted_positives: If a rule has chosen the threshold, the number of independent rows that
             are predicted as positive, by row set.
         interval_coverage: Coverage of the prediction intervals, if the model has any.
-        equal_rows: Rows that are equal to rows of the training, by row set.
+        duplicates: Rows that are equal to rows of the training, by row set.
         outside_training: Share of the test rows outside the training values, by column.
         training_deviation: Standard deviation of the scores of the test rows between trainings
             that differ in their seed, by metric; empty if the model has a single network.
@@ -159,7 +159,10 @@ class Evaluation(Section):
         repeats: On which machines a training has the same result.
     """
 
-    primary_metrics: tuple[str, ...] = Field(min_length=1)
+    # Version 0.5 called it primary_metrics.
+    main_metrics: tuple[str, ...] = Field(
+        min_length=1, validation_alias=AliasChoices("main_metrics", "primary_metrics")
+    )
     scores: tuple[Score, ...]
     costs: CostMatrix | None = None
     constant_costs: dict[str, float] = Field(default_factory=dict)
@@ -169,7 +172,7 @@ class Evaluation(Section):
     reaches_rule: bool = True
     predicted_positives: dict[str, float] = Field(default_factory=dict)
     interval_coverage: IntervalCoverage | None = None
-    equal_rows: dict[str, EqualRows] = Field(default_factory=dict)
+    duplicates: dict[str, Duplicates] = Field(default_factory=dict)
     outside_training: dict[str, float] = Field(default_factory=dict)
     training_deviation: dict[str, float] = Field(default_factory=dict)
     classes_not_found: tuple[str, ...] = ()
@@ -179,9 +182,9 @@ class Evaluation(Section):
     repeats: str | None = None
 
     @property
-    def deciding_metric(self) -> str:
-        """Key of the metric that decides all comparisons."""
-        return self.primary_metrics[0]
+    def primary_metric(self) -> str:
+        """Key of the primary metric."""
+        return self.main_metrics[0]
 
     def metric(self, key: str) -> Metric:
         """Return the metric of a key, which may be one of the project."""
@@ -256,12 +259,12 @@ def model_values(scores: Iterable[Score]) -> dict[str, float]:
 def summary_metrics(evaluation: Evaluation, task: Task) -> dict[str, Any]:
     """Return the content of `metrics/metrics.json`: the scores that readers compare.
 
-    - Of the model: the main score, the second one, the loss, the primary metrics and the metrics of
-      the project, for the test rows, the folds and additional test files.
-    - Of each baseline: the main score and the primary metrics for the test rows.
-    - The intervals of the first two primary metrics, and the threshold.
+    - Of the model: the main metrics, the second one, the loss and the metrics of the project, for
+      the test rows, the folds and additional test files.
+    - Of each baseline: the main metrics for the test rows.
+    - The intervals of the first two main metrics, and the threshold.
     """
-    primary = evaluation.primary_metrics
+    primary = evaluation.main_metrics
     custom = [CUSTOM + name for name in evaluation.custom_metrics]
     model_metrics = {task.main_metric, task.second_metric, "loss", *primary, *custom}
     row_sets = {"test", "cross_validation", "forward_chaining", *evaluation.row_sets(TEST_FILE)}

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keras_tabular.config.metrics import COST, CUSTOM, ROW_SETS, CustomMetric, deciding_metric
+from keras_tabular.config.metrics import COST, CUSTOM, ROW_SETS, CustomMetric, choose_primary_metric
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.task import Task, Threshold
 from keras_tabular.core.errors import UserError
@@ -17,7 +17,7 @@ from keras_tabular.core.parallel import ordered_map
 from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
 from keras_tabular.evaluation.records import (
     MODEL,
-    EqualRows,
+    Duplicates,
     Evaluation,
     IntervalCoverage,
     Score,
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from keras_tabular.model.saved_model import SavedModel
 
 
-def score_equal_rows(
+def score_duplicates(
     split: Path, fold: np.ndarray, predictions: Mapping[str, Predictions], schema: Schema
-) -> dict[str, EqualRows]:
+) -> dict[str, Duplicates]:
     """Count the rows that are equal to a row from which their prediction was learnt.
 
     These are test rows that are equal to a training row, and training rows that are equal to a row
@@ -59,15 +59,15 @@ def score_equal_rows(
     masks = {"test": [np.isin(*hashes) for hashes in zip(test, train, strict=True)]}
     if len(fold):
         masks["cross_validation"] = [_in_other_folds(hashes[: len(fold)], fold) for hashes in train]
-    equal_rows = {}
+    duplicates = {}
     for name, (equal_with_target, equal) in masks.items():
         if equal.any():
-            equal_rows[name] = EqualRows(
+            duplicates[name] = Duplicates(
                 equal=int(equal.sum()),
                 equal_with_target=int(equal_with_target.sum()),
                 without=score(predictions[name].select(~equal)),
             )
-    return equal_rows
+    return duplicates
 
 
 def row_and_feature_hashes(folder: Path, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +110,7 @@ def evaluate(
     predictions = predict_row_sets(model, data, oof, schema, metrics)
     test, held_out = predictions["test"], ("test", *oof.by_row_set)
     scored = {k: score_and_resample(predictions[k]) for k in held_out if k in predictions}
-    primary = choose_primary_metrics(predictions["train"], scored["test"], metadata, schema.weight)
+    primary = choose_main_metrics(predictions["train"], scored["test"], metadata, schema.weight)
     fitted = baselines()
     folds = {name: rows.row_folds for name, rows in oof.by_row_set.items() if name in predictions}
     thresholds = baseline_thresholds(fitted, predictions, folds, metadata, test.task)
@@ -123,7 +123,7 @@ def evaluate(
     intervals, has_threshold = metadata.intervals, test.task.has_threshold
     positives = {name: rows.deciding_rows["precision"] for name, rows in scored.items()}
     evaluation = Evaluation(
-        primary_metrics=primary,
+        main_metrics=primary,
         costs=metadata.costs,
         constant_costs=constant_costs(test),
         scores=tuple(scores),
@@ -132,7 +132,7 @@ def evaluate(
         reaches_rule=metadata.reaches_rule,
         predicted_positives=positives if metadata.threshold_choice else {},
         interval_coverage=compute_coverage(test, intervals) if intervals else None,
-        equal_rows=score_equal_rows(data / "split", oof.cross_validation.fold, predictions, schema),
+        duplicates=score_duplicates(data / "split", oof.cross_validation.fold, predictions, schema),
         classes_not_found=classes_not_found(test),
         custom_metrics={metric.name: metric.greater_is_better for metric in metrics},
         version=metadata.version,
@@ -247,11 +247,11 @@ def baseline_thresholds(
         `folds` one for each row, see `calibration.cross_fit`.
     """
     numbers: dict[str, Any] = dict.fromkeys(baselines, metadata.decision)
-    numbers[task.baselines["constant"]] = 0.5  # so that it predicts the most frequent class
+    numbers["dummy"] = 0.5  # so that it predicts the most frequent class
     thresholds = {row_set: dict(numbers) for row_set in ("test", *folds)}
     if rule := metadata.threshold_choice:
         for row_set, fold in folds.items():  # if there is forward chaining, it is the last one
-            for name in (task.baselines["linear"], task.baselines["boosted"]):
+            for name in ("linear", "gradient_boosting"):
                 y_pred = baselines[name][row_set]
                 rows = predictions[row_set].select(slice(len(y_pred)))._replace(y_pred=y_pred)
                 thresholds[row_set][name] = cross_fit(rule, rows, fold[: len(y_pred)]).threshold
@@ -259,10 +259,10 @@ def baseline_thresholds(
     return thresholds
 
 
-def choose_primary_metrics(
+def choose_main_metrics(
     train: Predictions, test: ScoredPredictions, metadata: ModelMetadata, weight: str | None
 ) -> tuple[str, ...]:
-    """Choose the primary metrics: the one that decides, and those of the task.
+    """Choose the main metrics: the primary metric, and those of the task.
 
     The latter are replaced by the main score if one has no interval on the test rows.
 
@@ -272,20 +272,20 @@ def choose_primary_metrics(
     if not test.predictions.weight.any():
         raise UserError(f"column {weight}: every row to score has a weight of 0")
     counts = [int((train.y == k).sum()) for k in range(len(train.task.classes))]
-    keys = train.task.primary_metrics(counts)
+    keys = train.task.main_metrics(counts)
     has_intervals = set(keys) <= test.intervals(keys).keys()
     keys = keys if has_intervals else (train.task.main_metric,)
-    deciding = deciding_metric(metadata.metric, metadata.loss, metadata.costs)
+    primary = choose_primary_metric(metadata.metric, metadata.loss, metadata.costs)
     # The command `score` does not compute the metrics of a project.
-    is_known = not deciding.startswith(CUSTOM) or test.predictions.custom_metrics
-    return tuple(dict.fromkeys((deciding, *keys) if is_known else keys))
+    is_known = not primary.startswith(CUSTOM) or test.predictions.custom_metrics
+    return tuple(dict.fromkeys((primary, *keys) if is_known else keys))
 
 
 def compare_with_baselines(
     scored: ScoredPredictions,
     baselines: Baselines,
     thresholds: Mapping[str, Threshold],
-    primary_metrics: tuple[str, ...],
+    main_metrics: tuple[str, ...],
     row_set: str = "test",
 ) -> list[Score]:
     """Add intervals to the scores of the model, and compare it with the baselines on the same rows.
@@ -294,7 +294,7 @@ def compare_with_baselines(
         scored: Scores of the model.
         baselines: Predictions of the baselines.
         thresholds: Threshold of each baseline, see `Predictions`.
-        primary_metrics: Metrics for which the scores of the baselines get intervals, in addition to
+        main_metrics: Metrics for which the scores of the baselines get intervals, in addition to
             the main score.
         row_set: One of `metrics.ROW_SETS`.
 
@@ -310,14 +310,14 @@ def compare_with_baselines(
             scored = score_and_resample(predictions)
         predictions = predictions._replace(y_pred=y_pred, threshold=thresholds[name])
         baseline = score_and_resample(predictions)
-        if name == task.baselines["constant"]:
+        if name == "dummy":
             baseline = with_best_constant(baseline)
             if row_set != "test":  # each fold has another constant, and none ranks its rows
                 keys = baseline.values.keys() & {task.main_metric, "loss", COST}
                 baseline = baseline._replace(values={k: baseline.values[k] for k in sorted(keys)})
         scores += score_records(
             *(row_set, name, baseline.values, len(y_pred)),
-            interval=baseline.intervals((task.main_metric, "loss", *primary_metrics)),
+            interval=baseline.intervals((task.main_metric, "loss", *main_metrics)),
             difference=scored.differences(baseline),
         )
     return scores

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from keras_tabular.config.metrics import BASELINES, COST, ROW_SETS
+from keras_tabular.config.metrics import COST, ROW_SETS
 from keras_tabular.config.task import Task
 from keras_tabular.core.errors import format_list
 from keras_tabular.evaluation.records import (
@@ -30,9 +30,9 @@ def summary_lines(
     """
     for name, file in files.items():
         yield from (f"warn: {name}: {warning}" for warning in file.warnings)
-        scores = format_scores(evaluation, task, file.primary_metrics[0], TEST_FILE + name)
+        scores = format_scores(evaluation, task, file.main_metrics[0], TEST_FILE + name)
         yield f"{name}: {scores}"
-    yield from (format_scores(evaluation, task, key) for key in evaluation.primary_metrics[:2])
+    yield from (format_scores(evaluation, task, key) for key in evaluation.main_metrics[:2])
     if evaluation.predicted_positives:  # a rule has chosen the threshold
         yield format_threshold(evaluation)
     if coverage := evaluation.interval_coverage:
@@ -40,8 +40,8 @@ def summary_lines(
     yield from (f"warn: {text}" for text in evaluation_warnings(evaluation, task))
 
 
-# A primary metric, or R², hints at a leak if the score and the lower end of its interval are at
-# least as high.
+# A main metric, or R², hints at a leak if the score and the lower end of its interval are at least
+# as high.
 MIN_SUSPICIOUS_SCORE, MIN_SUSPICIOUS_LOWER_END = 0.999, 0.98
 MIN_PREDICTED_POSITIVES = 30  # rows; with fewer ones, the precision is hardly known
 # The row sets whose scores follow those on the test rows, in words.
@@ -53,7 +53,7 @@ OTHER_PLACES = {
 
 def evaluation_warnings(evaluation: Evaluation, task: Task) -> list[str]:
     """List the reasons why the scores may be too optimistic, or of little use for new rows."""
-    warnings = format_equal_rows(evaluation)
+    warnings = format_duplicates(evaluation)
     warnings += [
         f"{name}: this explanation is missing, because it failed ({EXPLANATION_LOG}): {error}"
         for name, error in evaluation.failed_explanations.items()
@@ -75,7 +75,7 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> list[str]:
     if shares := evaluation.outside_training:
         columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
         warnings.append(f"test rows are outside the range of the training rows in {columns}")
-    is_rare = task.main_metric not in evaluation.primary_metrics
+    is_rare = task.main_metric not in evaluation.main_metrics
     key = task.leak_metric or (task.rare_metrics[0] if is_rare else task.main_metric)
     score = evaluation.score("test", key)
     is_high = score is not None and score.value >= MIN_SUSPICIOUS_SCORE
@@ -101,9 +101,9 @@ def metric_label(evaluation: Evaluation, task: Task, key: str) -> str:
 
 
 def format_scores(evaluation: Evaluation, task: Task, key: str, row_set: str = "test") -> str:
-    """Format a primary metric, of the model with its interval and of the baselines."""
+    """Format a main metric, of the model with its interval and of the baselines."""
     places = OTHER_PLACES if row_set == "test" else {}
-    score, constant = evaluation.score(row_set, key), task.baselines["constant"]
+    score = evaluation.score(row_set, key)
     text = f"{metric_label(evaluation, task, key)}: "
     text += f"{_format_value(evaluation, row_set, key)} on {evaluation.rows(row_set):,} test rows"
     text += f" {format_interval(*score.interval)}" if score and score.interval else ""
@@ -111,13 +111,13 @@ def format_scores(evaluation: Evaluation, task: Task, key: str, row_set: str = "
         if evaluation.score(place, key):
             text += f", {_format_value(evaluation, place, key)} {words}"
     baselines = []
-    for name in sorted(task.baselines.values(), key=lambda name: name == constant):
+    for name in sorted(task.baselines, key=lambda name: name == "dummy"):
         values = [_format_value(evaluation, row_set, key, name)]
         for place, words in places.items():
-            if name != constant and evaluation.score(place, key, name):
+            if name != "dummy" and evaluation.score(place, key, name):
                 words = "on later rows" if place == "forward_chaining" else words
                 values.append(f"{_format_value(evaluation, place, key, name)} {words}")
-        baselines.append(f"{BASELINES[name]} {' and '.join(values)}")
+        baselines.append(f"{task.baselines[name]} {' and '.join(values)}")
     if key == COST and row_set == "test" and evaluation.constant_costs:
         costs = evaluation.constant_costs.items()
         baselines[-1:] = [f"{words} {format_number(cost)}" for words, cost in costs]
@@ -148,14 +148,14 @@ def format_coverage(coverage: IntervalCoverage) -> str:
     return f"{coverage.nominal:.0%} prediction intervals contain {share} of the test values"
 
 
-def format_equal_rows(evaluation: Evaluation) -> list[str]:
+def format_duplicates(evaluation: Evaluation) -> list[str]:
     """Format the number of rows that are equal to rows of the training, and the score without."""
-    key, texts = evaluation.primary_metrics[0], []
+    key, texts = evaluation.main_metrics[0], []
     for row_set, place in (
         ("test", "test rows are equal to a training row"),
         ("cross_validation", "training rows are equal to one of another fold"),
     ):
-        if rows := evaluation.equal_rows.get(row_set):
+        if rows := evaluation.duplicates.get(row_set):
             score = format_number(rows.without.get(key))
             texts.append(
                 f"{rows.equal:,} of {evaluation.rows(row_set):,} {place}, "

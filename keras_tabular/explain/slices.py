@@ -95,10 +95,9 @@ def slice_scores(
 
 def select_predicted(name: str, table: pa.Table, result: Result) -> RowSet:
     """Return the rows of a table that the model and gradient boosting have predicted."""
-    boosted = result.predictions[name].task.baselines["boosted"]
-    y_pred = result.baselines[boosted][name]
+    y_pred = result.baselines["gradient_boosting"][name]
     rows = result.predictions[name].select(slice(min(len(table), len(y_pred))))
-    threshold = result.evaluation.baseline_thresholds.get(boosted, rows.threshold)
+    threshold = result.evaluation.baseline_thresholds.get("gradient_boosting", rows.threshold)
     baseline = rows._replace(y_pred=y_pred[: len(rows.y)], threshold=threshold)
     metric = "error" if rows.task.classes else rows.task.main_metric
     table = table[: len(rows.y)]

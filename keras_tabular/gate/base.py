@@ -46,8 +46,8 @@ def check_base(run: Run, base: Run | None, gate: Gate) -> Iterator[RuleResult]:
     if base and not no_base:
         base_evaluation = base.require_evaluation()
         base_scores, costs = model_values(base_evaluation.scores), base_evaluation.costs
-    for key, share in gate.worse_than_last.items():
-        rule = f"worse_than_last {key}"
+    for key, share in gate.worse_than_base.items():
+        rule = f"worse_than_base {key}"
         if base is None:
             status, problem = _explain_no_base(gate)
             yield RuleResult(rule=rule, status=status, reason=f"{key}: {problem}")

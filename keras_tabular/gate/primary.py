@@ -1,9 +1,9 @@
-"""The comparisons of a model with its baselines by the metric that decides, and their words."""
+"""The comparisons of a model with its baselines by the primary metric, and their words."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from keras_tabular.config.metrics import BASELINES, CONSTANTS, COST, CUSTOM
+from keras_tabular.config.metrics import COST, CUSTOM
 from keras_tabular.config.task import Task
 from keras_tabular.evaluation.records import MODEL, Difference, Evaluation, Score, format_number
 from keras_tabular.evaluation.summary import OTHER_PLACES, format_interval, metric_label
@@ -19,10 +19,10 @@ MAX_TEST_LOSS_RATIO = 2.0  # of a baseline's loss on test rows to the cross-vali
 POWER = (1.96 + 0.84) / 1.96  # half widths of a difference that is found in 80% of draws
 
 
-class DecidingScores(NamedTuple):
+class PrimaryScores(NamedTuple):
     """The scores on the test rows by which a model is compared with its baselines.
 
-    They are those of the deciding metric of the evaluation. All differences are turned so that more
+    They are those of the primary metric of the evaluation. All differences are turned so that more
     is worse, as for a loss.
     """
 
@@ -31,8 +31,8 @@ class DecidingScores(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Key of the metric that decides."""
-        return self.evaluation.deciding_metric
+        """Key of the primary metric."""
+        return self.evaluation.primary_metric
 
     @property
     def greater_is_better(self) -> bool:
@@ -75,18 +75,17 @@ class DecidingScores(NamedTuple):
     def compare_with_constant(self) -> RuleResult:
         """Check whether the model has learnt something.
 
-        It passes if it is significantly better than the constant. If the loss decides, it also
+        It passes if it is significantly better than the constant. If it is the loss, it also
         passes if the order of its probabilities is significantly better than chance. It fails if
         the interval excludes a useful gain. Otherwise, the rows are too few to tell.
         """
-        name = self.task.baselines["constant"]
-        loss, difference = self._baseline(name)
+        loss, difference = self._baseline("dummy")
         status: Status = "undecided"
         if difference and (difference.high < 0 or (self.ranking and self.key == "loss")):
             status = "pass"
         elif difference and difference.low > -MIN_USEFUL_GAIN * loss:
             status = "fail"
-        return self._check(name, status, "")
+        return self._check("dummy", status, "")
 
     def compare_with(self, name: str, margin: float, breakdowns: Mapping[str, str]) -> RuleResult:
         """Check whether the model is not worse than another baseline.
@@ -119,11 +118,11 @@ class DecidingScores(NamedTuple):
         `MAX_TEST_LOSS_RATIO` times the one that cross-validation lets expect. Test rows on which
         the model has a larger loss than in cross-validation, too, are only harder.
         """
-        score, label = self.evaluation.score("test", self.key, name), BASELINES[name]
+        score, label = self.evaluation.score("test", self.key, name), self.task.baselines[name]
         if score is None or score.interval is None:
             return ""
         lowest, highest = score.interval
-        constant = self.evaluation.value("test", self.key, self.task.baselines["constant"])
+        constant = self.evaluation.value("test", self.key, "dummy")
         text = f"{self.short_label(self.key)} {format_number(score.value)}"
         is_greater = self.greater_is_better
         if constant is not None and (highest < constant if is_greater else lowest > constant):
@@ -157,10 +156,11 @@ class DecidingScores(NamedTuple):
         return difference and difference.as_loss(greater_is_better=self.greater_is_better)
 
     def _check(self, name: str, status: Status, words: str) -> RuleResult:
-        rule, title = f"beat_baselines {name}", CONSTANTS.get(name, BASELINES[name])
-        costs = self.evaluation.constant_costs
-        if self.key == COST and name == self.task.baselines["constant"] and costs:
-            title = f"the best constant ({min(costs, key=lambda words: costs[words])})"
+        rule, title = f"beat_baselines {name}", self.task.baselines[name]
+        if name == "dummy":
+            costs = self.evaluation.constant_costs if self.key == COST else {}
+            cheapest = min(costs, key=lambda words: costs[words], default="")
+            title = f"the best constant ({cheapest})" if costs else f"always predicting the {title}"
         allowed, difference = self._baseline(name)
         if difference is None:
             reason = f"There are too few test rows to compare the model with {title}"
@@ -169,7 +169,7 @@ class DecidingScores(NamedTuple):
                 reason = f"The model is not compared with {title}: {label} is undefined"
             return RuleResult(rule=rule, status="undecided", reason=reason)
         details = []
-        for key in self.evaluation.primary_metrics[:2]:
+        for key in self.evaluation.main_metrics[:2]:
             values = [self.evaluation.value("test", key, model) for model in (MODEL, name)]
             numbers = " vs ".join(format_number(value, *values) for value in values)
             details.append(f"{self.short_label(key)} {numbers}")

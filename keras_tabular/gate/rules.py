@@ -8,7 +8,6 @@ the rule cannot be checked.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from keras_tabular.config.metrics import BASELINES
 from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Gate
@@ -16,7 +15,7 @@ from keras_tabular.config.task import Task
 from keras_tabular.core.errors import format_list
 from keras_tabular.evaluation.records import MODEL, Evaluation, format_number
 from keras_tabular.evaluation.summary import evaluation_warnings, format_interval
-from keras_tabular.gate.primary import NOT_SETTLED, DecidingScores
+from keras_tabular.gate.primary import NOT_SETTLED, PrimaryScores
 from keras_tabular.gate.verdict import STATUSES, RuleResult, Verdict, judge
 
 MIN_TRAINING_LOSS_RATIO = 0.7  # of training to cross-validated loss; below it, the networks overfit
@@ -25,8 +24,8 @@ CHECK_TARGETS = (  # the advice on a model that has learnt nothing
     "Check that each row has the right target, and that the columns can say anything about it. "
     "More rows or other columns may help"
 )
-SAME_DECISION = (  # the advice on a model that ranks rows well, but does not gain by what decides
-    "By the metric that decides, the same prediction for every row may be as good as this model. "
+SAME_DECISION = (  # the advice on a model that only ranks rows well
+    "By the primary metric, the same prediction for every row may be as good as this model. "
     "More rows or other columns may help"
 )
 Networks = Mapping[str, Mapping[str, Any]]  # weight and parameters, by name of the architecture
@@ -67,8 +66,8 @@ def _advice_about_rows(evaluation: Evaluation, task: Task, params: Params) -> It
             f"No test row of class {classes} is predicted correctly. Add rows of rare classes, or "
             "give them a larger weight: `dvc exp run -S train.class_weight=balanced`"
         )
-    if "test" in evaluation.equal_rows and by == "random":
-        command = "dvc exp run -S split.equal_rows=together"
+    if "test" in evaluation.duplicates and by == "random":
+        command = "dvc exp run -S split.duplicates=together"
         yield f"Keep equal rows on the same side of the split: `{command}`"
 
 
@@ -98,8 +97,8 @@ def _advice_about_baseline(
         return
     if strongest.difference.high < 0:  # better than one that broke down
         return
-    name = BASELINES[strongest.subject]
-    is_linear = strongest.subject == task.baselines["linear"]
+    name = task.baselines[strongest.subject]
+    is_linear = strongest.subject == "linear"
     if is_linear and (plain := params.train.networks.get("plain")) and plain.units:
         yield (
             f"{name.capitalize()} is simpler, and the model is "
@@ -121,24 +120,24 @@ def evaluate_gate(
     """Check a run against the rules of the gate.
 
     First of all, the model has to have learnt something, see
-    `DecidingScores.compare_with_constant`. If it has not, that is only a warning if
-    `beat_baselines` does not contain `constant`. Then the limits are checked, and the model is
-    compared with the linear and the boosted baseline by the paired difference of the metric that
-    decides, on the test rows.
+    `PrimaryScores.compare_with_constant`. If it has not, that is only a warning if
+    `beat_baselines` does not contain `dummy`. Then the limits are checked, and the model is
+    compared with the other baselines by the paired difference of the primary metric on the test
+    rows.
 
     Args:
         params: The sections `gate`, `split` and `train`.
         networks: Weight and parameters of each architecture that was trained.
     """
     gate, task = params.gate, schema.learning_task
-    deciding = DecidingScores(evaluation, task)
-    constant = deciding.compare_with_constant()
+    primary = PrimaryScores(evaluation, task)
+    constant = primary.compare_with_constant()
     limits = [*check_limits(evaluation, gate)]
-    names = [task.baselines[kind] for kind in gate.beat_baselines if kind != "constant"]
-    breakdowns = {name: deciding.find_breakdown(name) for name in names}
+    names: list[str] = [name for name in gate.beat_baselines if name != "dummy"]
+    breakdowns = {name: primary.find_breakdown(name) for name in names}
     margin = gate.margin or 0.0
-    comparisons = [deciding.compare_with(name, margin, breakdowns) for name in names]
-    required = [constant] if "constant" in gate.beat_baselines else []
+    comparisons = [primary.compare_with(name, margin, breakdowns) for name in names]
+    required = [constant] if "dummy" in gate.beat_baselines else []
     has_learnt, warnings = constant.status == "pass", evaluation_warnings(evaluation, task)
     if has_learnt:
         broken = filter(None, breakdowns.values())
@@ -146,20 +145,20 @@ def evaluate_gate(
     elif not required:
         warnings.insert(0, constant.reason)
     strongest = min(comparisons, key=_rank, default=None)
-    decisive, learnt = [] if has_learnt else required, has_learnt or bool(deciding.ranking)
-    if strongest and (not decisive or (strongest.status == "fail" and constant.status != "fail")):
-        decisive = [*decisive, strongest]
+    deciding, learnt = [] if has_learnt else required, has_learnt or bool(primary.ranking)
+    if strongest and (not deciding or (strongest.status == "fail" and constant.status != "fail")):
+        deciding = [*deciding, strongest]
     steps = [] if has_learnt else [SAME_DECISION if learnt else CHECK_TARGETS]
     steps += next_steps(evaluation, strongest, task, params, networks) if learnt else []
     verdict = Verdict(
         status="pass",
-        headline=deciding.headline(constant),
+        headline=primary.headline(constant),
         reason=KEEPS_RULES,
         warnings=tuple(warnings),
         next_steps=tuple(steps),
         checks=(),
     )
-    return add_checks(verdict, [*required, *limits, *comparisons], [*limits, *decisive])
+    return add_checks(verdict, [*required, *limits, *comparisons], [*limits, *deciding])
 
 
 def add_checks(
@@ -190,7 +189,7 @@ def check_limits(evaluation: Evaluation, gate: Gate) -> Iterator[RuleResult]:
     few rows decide it.
     """
     scores = {score.key: score for score in evaluation.scores if score.model == MODEL}
-    for rule, limits in (("lowest", gate.lowest), ("highest", gate.highest)):
+    for rule, limits in (("min", gate.min), ("max", gate.max)):
         for key, limit in limits.items():
             score = scores.get(key)
             if score is None:
@@ -198,10 +197,10 @@ def check_limits(evaluation: Evaluation, gate: Gate) -> Iterator[RuleResult]:
                 yield RuleResult(rule=f"{rule} {key}", status="fail", reason=reason, allowed=limit)
                 continue
             low, high = score.interval or (score.value, score.value)
-            status = judge(low, high, limit) if rule == "highest" else judge(-high, -low, -limit)
+            status = judge(low, high, limit) if rule == "max" else judge(-high, -low, -limit)
             if score.row_set in HELD_OUT and not score.interval and score.value not in (0, 1):
                 status = "undecided"  # too few rows decide it
-            bound = "at least" if rule == "lowest" else "at most"
+            bound = "at least" if rule == "min" else "at most"
             text = format_number(score.value, limit)
             text += f" {format_interval(*score.interval)}" if score.interval else ""
             word = "but" if status == "fail" else "and"

@@ -14,7 +14,7 @@ class RuleResult(Section):
     """The result of one rule of the gate.
 
     Attributes:
-        rule: `lowest`, `highest`, `worse_than_last` or `beat_baselines`, and its subject: the
+        rule: `min`, `max`, `worse_than_base` or `beat_baselines`, and its subject: the
             dotted key of a score, or a baseline.
         value: The score of this run.
         allowed: The limit or the score of the baseline.

@@ -47,7 +47,7 @@ def main() -> None:
         changes = new_changes(old_wheel, new_wheel)
         old, new = map(read_project_files, (old_wheel, new_wheel))
         files = upgraded_files(folder, old, new)
-        params, messages = remove_default_keys(folder / PARAMS, old.get(PARAMS, ""))
+        params, messages = replace_old_keys(folder / PARAMS, old.get(PARAMS, ""))
         files |= params
         files |= renamed_imports(folder, files)
         messages += delete_files(folder, old, new)
@@ -105,8 +105,8 @@ def upgraded_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> di
     return upgraded
 
 
-def remove_default_keys(path: Path, old: str) -> tuple[dict[Path, str], list[str]]:
-    """Remove the keys from params.yaml that do not exist any more and have their default value.
+def replace_old_keys(path: Path, old: str) -> tuple[dict[Path, str], list[str]]:
+    """Rename keys in params.yaml, and remove those that do not exist any more with their default.
 
     The lines of comment above such a key are removed with it if the library has written them.
 
@@ -115,13 +115,15 @@ def remove_default_keys(path: Path, old: str) -> tuple[dict[Path, str], list[str
         old: The file of a new project of the old version.
 
     Returns:
-        The new text by path, empty if nothing is removed; and a message for each other key that
+        The new text by path, empty if nothing changes; and a message for each other key that
         does not exist any more.
     """
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     lines, old_lines = text.splitlines(keepends=True), {*old.splitlines()}
-    for index, key, value in reversed([*removed_keys.find_removed_keys(text)]):
-        if value.strip("\"'") == removed_keys.REMOVED_KEYS[key].default:
+    for index, key, value in reversed([*removed_keys.find_old_keys(text)]):
+        if key in removed_keys.RENAMED_WORDS:
+            lines[index] = removed_keys.rename_words(lines[index], key)
+        elif value.strip("\"'") == removed_keys.REMOVED_KEYS[key].default:
             start = index
             while lines[start - 1].lstrip().startswith("#") and lines[start - 1][:-1] in old_lines:
                 start -= 1
@@ -129,7 +131,8 @@ def remove_default_keys(path: Path, old: str) -> tuple[dict[Path, str], list[str
     changed = "".join(lines)
     messages = [
         f"{path}, line {index + 1}: {removed_keys.explain_removed_key(key)}"
-        for index, key, _ in removed_keys.find_removed_keys(changed)
+        for index, key, _ in removed_keys.find_old_keys(changed)
+        if key in removed_keys.REMOVED_KEYS
     ]
     return {path: changed} if changed != text else {}, messages
 

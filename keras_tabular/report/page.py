@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from keras_tabular.config.metrics import BASELINES, ROW_SETS
+from keras_tabular.config.metrics import ROW_SETS
 from keras_tabular.config.schema import SCHEMA
 from keras_tabular.config.task import TASKS
 from keras_tabular.core.errors import UserError, format_list
@@ -93,5 +93,5 @@ TEMPLATES = Environment(
 # Templates can call every function of these modules.
 for module in (sys.modules[__name__], formats, pictures):
     TEMPLATES.filters |= dict(getmembers(module, isfunction))
-TEMPLATES.filters |= {"svg": vega.svg, "format_list": format_list, "baseline_name": BASELINES.get}
+TEMPLATES.filters |= {"svg": vega.svg, "format_list": format_list}
 TEMPLATES.filters["smallest_difference"] = smallest_difference

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any, NamedTuple
 
-from keras_tabular.config.metrics import BASELINES
+from keras_tabular.config.task import Task
 from keras_tabular.core.files import md5_hash
 from keras_tabular.evaluation.records import MODEL
 from keras_tabular.model.drift import ColumnDrift
@@ -38,14 +38,14 @@ class Picture(NamedTuple):
     note: str = ""
 
 
-def score_interval_pictures(comparison: Comparison) -> list[Picture]:
-    """Draw the primary metrics of the model and of the baselines with their 95% intervals.
+def score_interval_pictures(comparison: Comparison, task: Task) -> list[Picture]:
+    """Draw the main metrics of the model and of the baselines with their 95% intervals.
 
     The scores are those on the test rows and, if there are folds, in cross-validation. Scores
     without an interval are left out.
     """
     pictures = []
-    for key in comparison.evaluation.primary_metrics[:2]:
+    for key in comparison.evaluation.main_metrics[:2]:
         label, greater_is_better, _ = comparison.evaluation.metric(key)
         rows = []
         for row_set, place in (("test", "test rows"), ("cross_validation", "cross-validation")):
@@ -53,7 +53,7 @@ def score_interval_pictures(comparison: Comparison) -> list[Picture]:
                 score = comparison.evaluation.score(row_set, key, name)
                 if score and score.interval:
                     low, high = score.interval
-                    row = {"name": BASELINES.get(name, THIS_MODEL), "series": place}
+                    row = {"name": task.baselines.get(name, THIS_MODEL), "series": place}
                     rows.append(row | {"value": score.value, "low": low, "high": high})
         rows.sort(key=lambda row: row["name"] != THIS_MODEL)
         if rows:
@@ -84,8 +84,8 @@ def draw_score_intervals(rows: Rows, title: str) -> Spec:
     return vega.chart(rows, layers, height=len(names) * (18 * len(places) + 8))
 
 
-def repeat_pictures(comparison: Comparison) -> list[Picture]:
-    """Draw the primary metrics of the model and of the baselines on all splits, if repeated."""
+def repeat_pictures(comparison: Comparison, task: Task) -> list[Picture]:
+    """Draw the main metrics of the model and of the baselines on all splits, if repeated."""
     pictures, repeats = [], comparison.files["repeats"]
     scores = comparison.run.read(comparison.run.metrics / "scores.json")
     is_stale = md5_hash(scores.encode()) != repeats.get("run")
@@ -94,7 +94,7 @@ def repeat_pictures(comparison: Comparison) -> list[Picture]:
         for name, each in sorted(measure["models"].items(), key=lambda model: model[0] != MODEL):
             values = [(value, "repeats") for value in each["values"]]
             for value, series in [*values, (each["present"], "this run")]:
-                row = {"name": BASELINES.get(name, THIS_MODEL), "series": series}
+                row = {"name": task.baselines.get(name, THIS_MODEL), "series": series}
                 rows.append(row | {"value": value, "low": value, "high": value})
         note = "These are repeats of a run with other parameters, rows or code. Run `make repeat`."
         note = note if is_stale else measure["conclusion"]

@@ -219,7 +219,7 @@ class Comparison:
                 [score for score in self.evaluation.scores if score.row_set == row_set],
                 base_scores if row_set == "test" else {},
                 self.evaluation.custom_metrics,
-                first=self.evaluation.primary_metrics,
+                first=self.evaluation.main_metrics,
             )
             for row_set in self.evaluation.row_sets()
         }

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.parquet import read_table
 
-from keras_tabular.config.metrics import BASELINES
 from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.config.sections import Train
@@ -30,7 +29,7 @@ from keras_tabular.runs.rerun import dvc
 from keras_tabular.runs.run import METRICS, WORKSPACE, Run
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import part_paths, read_parts, write_part
-from keras_tabular.table.splits import assign_rows, find_equal_rows, write_subsets
+from keras_tabular.table.splits import assign_rows, find_duplicates, write_subsets
 
 FOLDER, SCORES, VALIDATED = Path(".repeats"), METRICS / "scores.json", Path("data/validated")
 MIN_REPEATS = 5  # with fewer, the differences of accuracies are often equal by chance
@@ -78,7 +77,7 @@ class Repeats(Section):
 
     Attributes:
         run: Hash of the scores of the present run, which was repeated.
-        measures: The first two primary metrics, of which the first one decides.
+        measures: The first two main metrics.
     """
 
     run: str
@@ -96,8 +95,8 @@ def main() -> None:
         raise UserError(f"{SCORES} is out of date. Run `dvc repro` first.")
     run, evaluations = Run(WORKSPACE), list[Evaluation]()
     present = run.require_evaluation()
-    if present.score("test", present.deciding_metric) is None:
-        raise UserError(f"{present.deciding_metric} is undefined on the test rows. See {SCORES}.")
+    if present.score("test", present.primary_metric) is None:
+        raise UserError(f"{present.primary_metric} is undefined on the test rows. See {SCORES}.")
     run_hash = md5_hash(run.read(SCORES).encode())
     time = schema.time if split.by == "time" else None
     # The periods depend on their number.
@@ -109,7 +108,7 @@ def main() -> None:
             evaluations.append(evaluation)
             progress.advance(1, f"{len(evaluations)} of {total}")
     repeated = REPEATED.get(split.by, "split")
-    task, keys = schema.learning_task, present.primary_metrics[:2]
+    task, keys = schema.learning_task, present.main_metrics[:2]
     summaries = (summarize(key, task, repeated, present, evaluations) for key in keys)
     measures = tuple(filter(None, summaries))
     if not measures:
@@ -139,8 +138,8 @@ def run_repeat(folder: Path, time: str | None, total: int, number: int) -> Evalu
             rows = work / "rows"
             size = write_period(rows, time, total, number)
             split = split.model_copy(update={"test_size": size})
-        assignment = assign_rows(rows, split, schema, find_equal_rows(rows, split, schema)[0])
-        write_subsets(rows, assignment, params.ingest.rows_per_part, work / "split")
+        assignment = assign_rows(rows, split, schema, find_duplicates(rows, split, schema)[0])
+        write_subsets(rows, assignment, params.ingest.rows_per_file, work / "split")
         evaluation = train_and_evaluate(work, schema, params, train)
         write_json(scores, evaluation.model_dump(exclude_defaults=True))
         shutil.rmtree(work)
@@ -227,7 +226,7 @@ def summarize(
     learnt = [each.rows("train") + each.rows("validation") for each in evaluations]
     variance = 1 / number + sum(each.rows("test") for each in evaluations) / sum(learnt)
     models = dict[str, ModelRepeats]()
-    for name in (MODEL, *BASELINES):
+    for name in (MODEL, *task.baselines):
         scores = [each.score("test", key, name) for each in (present, *evaluations)]
         present_value, *values = [score.value for score in scores if score] or [0.0]
         if len(values) < number:
@@ -247,11 +246,13 @@ def summarize(
         )
     if len(models) < 2 or MODEL not in models:
         return None
-    conclusion = format_conclusion(models, label, sign, repeated)
+    conclusion = format_conclusion(models, task, label, sign, repeated)
     return MeasureRepeats(label=label, models=models, conclusion=conclusion)
 
 
-def format_conclusion(models: dict[str, ModelRepeats], label: str, sign: int, repeated: str) -> str:
+def format_conclusion(
+    models: dict[str, ModelRepeats], task: Task, label: str, sign: int, repeated: str
+) -> str:
     """Compare the model with the best baseline, and the present run with its repeats.
 
     Args:
@@ -274,7 +275,7 @@ def format_conclusion(models: dict[str, ModelRepeats], label: str, sign: int, re
     average, deviation, low, high, present = map(format_number, numbers)
     return (
         f"{label} is {average} on average over {number} {repeats} (standard deviation "
-        f"{deviation}, from {low} to {high}). It is better than that of {BASELINES[name]}, "
+        f"{deviation}, from {low} to {high}). It is better than that of {task.baselines[name]}, "
         f"{format_number(best.mean, model.mean)} on average, in {best.wins:.0%} of them{outcome}. "
         f"With {present}, the present {repeated} is better than {n_worse} of {number}{luck}."
     )

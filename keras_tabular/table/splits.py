@@ -57,20 +57,20 @@ def unused_declarations(split: Split, schema: Schema) -> Iterator[str]:
             yield f"{problem}: {consequence}."
 
 
-def find_equal_rows(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray | None, str]:
+def find_duplicates(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray | None, str]:
     """Find the rows that a random split keeps together because their features are equal.
 
     Returns:
         The first equal row of each row, see `equal_feature_rows`, or None if rows are drawn one by
         one; and a message about equal rows, empty if there are none.
     """
-    keeps_together = split.by == "random" and split.equal_rows != "drawn"
+    keeps_together = split.by == "random" and split.duplicates != "drawn"
     first_equal = equal_feature_rows(folder, schema) if keeps_together else None
     if first_equal is None:
         return None, ""
     repeated = int((first_equal != np.arange(len(first_equal))).sum())
     message = f"{repeated:,} of {len(first_equal):,} rows repeat the features of an earlier row."
-    if split.equal_rows == "auto" and repeated > MAX_SHARE_REPEATED * len(first_equal):
+    if split.duplicates == "auto" and repeated > MAX_SHARE_REPEATED * len(first_equal):
         return None, f"warn: {message} These are too many to be copies: each is drawn by itself."
     return first_equal, f"{message} They join its subset and its fold."
 
@@ -264,18 +264,18 @@ MAX_TAKEN_ROWS = 1_000_000  # that a worker takes in one pass over the table, if
 NewPart = tuple[str, int, np.ndarray]
 
 
-def write_subsets(table: Path, assignment: Assignment, rows_per_part: int, folder: Path) -> None:
-    """Write the subsets of a table to `folder`, each in parts of `rows_per_part` rows.
+def write_subsets(table: Path, assignment: Assignment, rows_per_file: int, folder: Path) -> None:
+    """Write the subsets of a table to `folder`, each in parts of `rows_per_file` rows.
 
     An empty subset is one empty part. Only the test rows keep the columns of `origin_names`. A
     worker reads the whole table part by part, and takes the rows of several new parts from it.
     """
     new_parts = [
-        (subset, number, rows[start : start + rows_per_part])
+        (subset, number, rows[start : start + rows_per_file])
         for subset, rows in zip(SUBSETS, assignment.rows, strict=True)
-        for number, start in enumerate(range(0, max(len(rows), 1), rows_per_part))
+        for number, start in enumerate(range(0, max(len(rows), 1), rows_per_file))
     ]
-    step = max(MAX_TAKEN_ROWS // rows_per_part, 1)
+    step = max(MAX_TAKEN_ROWS // rows_per_file, 1)
     groups = [new_parts[start : start + step] for start in range(0, len(new_parts), step)]
     write = partial(write_new_parts, table=table, keys=assignment.fold_keys, folder=folder)
     for _ in ordered_map(write, groups):

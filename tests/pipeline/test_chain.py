@@ -33,7 +33,7 @@ def registered(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     for name in ("Makefile", ".github/workflows/ci.yml", ".github/workflows/deploy.yml"):
         shutil.copy(FILES / name, project / name)
     check_output(project, "dvc", "remote", "add", "--default", "storage", "../storage")
-    change_settings(project, gate={"beat_baselines": [], "worse_than_last": {"test.loss": 0.5}})
+    change_settings(project, gate={"beat_baselines": [], "worse_than_base": {"test.loss": 0.5}})
     reproduce(project, "gate")
     register(project, "v1.0.0")
     attest(create_services(folder / "services"), project / MODEL, project / "dvc.lock")

@@ -97,7 +97,7 @@ def test_a_conclusion_says_what_a_repeat_is(
     repeated: str, words: str, conclusions: tuple[str, ...]
 ) -> None:
     present, *evaluations = (
-        build_evaluation(train=mae, test=mae, baselines={"ridge": {"mae": 2.0}})
+        build_evaluation(train=mae, test=mae, baselines={"linear": {"mae": 2.0}})
         for mae in ({"mae": 1 + number / 100} for number in (2, 1, 2, 3, 4, 5))
     )
     repeats = summarize("mae", REGRESSION, repeated, present, evaluations)

@@ -85,7 +85,7 @@ def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
     folder = copy_project(experiment, tmp_path / "project")
     call_gate = partial(call_command, folder, "gate", exit_code=1)
     limits = {"test": {"accuracy": 0.5}, "cross_validation": {"roc_auc": 0.99}}
-    change_settings(folder, gate={"lowest": limits, "beat_baselines": []})
+    change_settings(folder, gate={"min": limits, "beat_baselines": []})
     completed = run_command(folder, "make", "gate", "BASE=small", **MAKE_VARIABLES)
     assert stages_that_ran(completed.stdout) == ["gate"]
     assert "Use `dvc push`" in completed.stdout  # DVC has not failed
@@ -98,9 +98,9 @@ def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
     gate = read_gate(folder)
     checks = gate["checks"]
     assert gate["status"] == "fail"
-    assert checks["lowest test.accuracy"]["status"] == "pass"
-    assert checks["lowest cross_validation.roc_auc"]["status"] == "fail"
-    assert "worse_than_last test.loss" not in checks  # it depends on the history
+    assert checks["min test.accuracy"]["status"] == "pass"
+    assert checks["min cross_validation.roc_auc"]["status"] == "fail"
+    assert "worse_than_base test.loss" not in checks  # it depends on the history
 
     last = check_output(folder, "git", "log", "-1", "--format=%H", "--", "metrics/metrics.json")
     assert re.search(rf"test.loss is .* in {last[:7]} on 254 test rows", call_gate())
@@ -125,9 +125,9 @@ def test_limits_of_slices_need_no_training_and_leave_other_results_as_they_are(
     before = projects.read_output_hashes(workspace, "metrics/gate.json")
     scores = read_scores(workspace)
     older = {"slices": {"older": {"Age": {"low": 50}}}}
-    change_settings(workspace, evaluate=older, gate={"lowest": {"slices": {"older": {"f1": 1}}}})
+    change_settings(workspace, evaluate=older, gate={"min": {"slices": {"older": {"f1": 1}}}})
     projects.reproduce(workspace, "calibrate")
-    assert read_gate(workspace)["checks"]["lowest slices.older.f1"]["status"] == "fail"
+    assert read_gate(workspace)["checks"]["min slices.older.f1"]["status"] == "fail"
     after = projects.read_output_hashes(workspace, "metrics/gate.json")
     changed = {path for path, md5 in after.items() if before[path] != md5}
     assert changed == {"metrics/scores.json", "metrics/slices.json"}

@@ -256,7 +256,7 @@ def project(binary_project: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     newer[rows.columns].to_csv(folder / "data/tests/newer.csv", index=False)
     settings = {"threshold": {"recall": 0.95}, "tests": ["newer.csv"]}
     limits = {"tests": {"newer": {"accuracy": 0.99}}}
-    change_settings(folder, evaluate=settings, gate={"lowest": limits})
+    change_settings(folder, evaluate=settings, gate={"min": limits})
     run_stages(folder, first="calibrate")
     write_lock(folder, (folder / "models/model.keras").read_bytes())
     return folder
@@ -296,7 +296,7 @@ def test_the_gate_limits_the_scores_of_files_in_data_tests(project: Path) -> Non
     assert (evaluation.rows("tests.newer"), evaluation.training_rows["newer"]) == (119, 20)
     assert metrics["tests"]["newer"]["accuracy"] == evaluation.value("tests.newer", "accuracy")
     gate = projects.read_gate(project)
-    assert gate["status"] == gate["checks"]["lowest tests.newer.accuracy"]["status"] == "fail"
+    assert gate["status"] == gate["checks"]["min tests.newer.accuracy"]["status"] == "fail"
 
 
 def test_baselines_belong_to_the_model_that_is_scored(project: Path, tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_baselines_belong_to_the_model_that_is_scored(project: Path, tmp_path: P
     scores, _ = score(folder, "rows.csv")
     differing = [each for each in scores["scores"] if each not in scores_of_rows(folder)]
     assert {"recall", "precision"} <= {each["metric"] for each in differing}
-    assert {each["model"] for each in differing} == {"logistic_regression", "gradient_boosting"}
+    assert {each["model"] for each in differing} == {"linear", "gradient_boosting"}
     shutil.copytree(folder / "data/split/test", folder / "data/split/train", dirs_exist_ok=True)
     of_other_rows = score(folder, "rows.csv")
     shutil.rmtree(folder / "data")

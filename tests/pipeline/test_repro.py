@@ -141,7 +141,7 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspa
     )
     replace_line(workspace / "custom.py", "CHECKS: ", CHECK)
     replace_line(workspace / "custom.py", "METRICS: ", METRIC)
-    replace_line(workspace / "params.yaml", "  highest: ", LIMIT)
+    replace_line(workspace / "params.yaml", "  max: ", LIMIT)
     (workspace / "stages/prepare.py").write_text(SCRIPT)
     replace_line(workspace / "dvc.yaml", "stages:", f"stages:\n{STAGE}")
     replace_line(workspace / "data/schema.yaml", "source: ", SOURCE)
@@ -167,10 +167,10 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspa
     assert cost.interval
     assert cost.value == pytest.approx(expected, abs=1e-6)
     assert cost.interval[0] < cost.value < cost.interval[1]
-    majority = scores.value("test", "custom.cost", "majority")
+    majority = scores.value("test", "custom.cost", "dummy")
     assert majority == pytest.approx(5 * actual.mean(), abs=1e-6)
     assert projects.read_json(metrics / "metrics.json")["test"]["custom"] == {"cost": cost.value}
-    limit = projects.read_gate(workspace)["checks"]["highest test.custom.cost"]
+    limit = projects.read_gate(workspace)["checks"]["max test.custom.cost"]
     assert (limit["value"], limit["allowed"]) == (cost.value, 0.9)
     assert limit["status"] == ("pass" if cost.value <= 0.9 else "fail")
     check_output(workspace, "python", "-m", "keras_tabular", "report")

@@ -20,7 +20,7 @@ from keras_tabular.config.stage_inputs import StageInputs
 from keras_tabular.config.task import Task
 from keras_tabular.config.typed_yaml import read_yaml
 from keras_tabular.core.errors import UserError
-from keras_tabular.project.upgrade import remove_default_keys
+from keras_tabular.project.upgrade import replace_old_keys
 from tests.helpers import BINARY, MULTICLASS, PROJECT, REGRESSION, load_train_params
 from tests.projects import change_settings
 
@@ -62,8 +62,8 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("evaluate.tests", ["a.csv", "b.csv", "a.csv.gz"], ": expected files with different names"),
     ("evaluate.tests", "a.csv", ": expected a list, got 'a.csv'"),
     ("evaluate.slices", {"all": {"Age": {}}}, ".all.Age: expected low, high or both, .*got {}"),
-    ("gate.lowest", {"test": {"loss": "x"}}, ".test.loss: expected a number, got 'x'"),
-    ("gate.highest", {"tset": {"custom": {"cost": 1}}}, ": expected one of test.accuracy, "),
+    ("gate.min", {"test": {"loss": "x"}}, ".test.loss: expected a number, got 'x'"),
+    ("gate.max", {"tset": {"custom": {"cost": 1}}}, ": expected one of test.accuracy, "),
     ("search.space", {"loss": ["huber"]}, ".loss: for the task binary, expected one of auto, "),
     ("search.space", {L2: [-1]}, f": {L2}: expected .* at least 0, got -1"),
     ("search.space", {L2: []}, f".{L2}: expected a list with at least one value, .*got "),
@@ -193,18 +193,22 @@ LINES = """\
    # Mine, about the groups.
 -  groups: []
  gate:
-   beat_baselines: [constant]  # the rules: {groups: {}}
+   beat_baselines: [dummy]  # the rules: {groups: {}}
 -  groups: {}  # none
+   min: {test: {accuracy: 0.7}}  # the lowest
 """.splitlines(keepends=True)
 
 
-def test_default_values_are_removed_with_the_comments_of_the_library(tmp_path: Path) -> None:
+def test_default_values_are_removed_and_old_names_replaced(
+    tmp_path: Path,
+) -> None:
     path, changed = tmp_path / "params.yaml", "".join(x[1:] for x in LINES if x[0] != "-")
-    path.write_text("".join(line[1:] for line in LINES))
+    text = "".join(line[1:] for line in LINES)
+    path.write_text(text.replace("[dummy", "[constant").replace("min:", "lowest:"))
     library = "".join(line[1:] for line in LINES if "# Mine" not in line)
-    assert remove_default_keys(path, library) == ({path: changed}, [])
+    assert replace_old_keys(path, library) == ({path: changed}, [])
     path.write_text(changed)
-    assert remove_default_keys(path, library) == ({}, [])
+    assert replace_old_keys(path, library) == ({}, [])
 
 
 def test_other_values_are_named_with_their_lines(tmp_path: Path) -> None:
@@ -214,7 +218,7 @@ def test_other_values_are_named_with_their_lines(tmp_path: Path) -> None:
         "  threshold: {precision: 0.9, confidence: 0.95}\ngate:\n  groups: {error: 0.1}\n"
         "drift:\n  groups: 1\n"
     )
-    files, messages = remove_default_keys(path, "")
+    files, messages = replace_old_keys(path, "")
     assert files == {}
     numbers = {"growing": 1, "temperature": 3, "evaluate.groups": 4, "confidence": 6, "gate": 8}
     for (name, number), message in zip(numbers.items(), messages, strict=True):

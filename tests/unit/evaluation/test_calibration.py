@@ -218,7 +218,7 @@ def write_split(folder: Path) -> Path:
 
 
 def test_a_class_without_training_rows_has_probability_0() -> None:
-    for name in ("logistic_regression", "gradient_boosting"):
+    for name in ("linear", "gradient_boosting"):
         fitted = baselines.build_baselines(MULTICLASS, "auto")[name].fit(FRAME, [0, 0, 2, 2])
         y_pred = baselines.predict(fitted, FRAME, MULTICLASS.learning_task)
         assert y_pred[:, 1].tolist() == [0.0] * 4
@@ -265,7 +265,7 @@ def test_the_rows_of_a_fold_are_predicted_by_a_baseline_of_other_or_earlier_rows
     predictions = baselines.predict_baselines(write_split(tmp_path), folds, TWO_KINDS, "auto")
     of_others = (10 - np.array([3, 2, 3, 2])) / 30
     of_earlier = np.array([3 / 10, 6 / 24])
-    constant = predictions["majority"]
+    constant = predictions["dummy"]
     np.testing.assert_allclose(constant[CV][:, 0], np.repeat(of_others, 10))
     np.testing.assert_allclose(constant["forward_chaining"][:, 0], np.repeat(of_earlier, [14, 16]))
     np.testing.assert_allclose(constant["test"], np.full((10, 1), 0.25))
@@ -280,8 +280,8 @@ def test_the_number_of_training_rows_is_limited_and_that_of_test_rows_is_not(
     fold = (np.arange(40) % 2).astype(np.int32)  # the ones are all of fold 0
     predictions = baselines.predict_baselines(write_split(tmp_path), {CV: fold}, TWO_KINDS, "auto")
     assert {(len(other[CV]), len(other["test"])) for other in predictions.values()} == {(9, 10)}
-    np.testing.assert_allclose(predictions["majority"]["test"], np.full((10, 1), 3 / 9))
-    assert not predictions["logistic_regression"][CV][fold[:9] == 0].any()
+    np.testing.assert_allclose(predictions["dummy"]["test"], np.full((10, 1), 3 / 9))
+    assert not predictions["linear"][CV][fold[:9] == 0].any()
 
 
 def test_a_date_of_any_year_is_divided_into_parts() -> None:
@@ -298,7 +298,7 @@ def test_the_constant_and_the_trees_minimise_absolute_errors_if_the_model_does()
     y, weight = np.array([0.0, 1, 2, 9]), np.array([1.0, 1, 3, 1])
     for loss in Regression.losses:
         fitted = baselines.build_baselines(REGRESSION, loss)
-        constant = baselines.fit_copy(fitted["mean"], FRAME, y, weight).predict(FRAME[:1])
+        constant = baselines.fit_copy(fitted["dummy"], FRAME, y, weight).predict(FRAME[:1])
         absolute = loss == "mean_absolute_error"
         assert constant == (2 if absolute else 16 / 6)
         criterion = "absolute_error" if absolute else "squared_error"

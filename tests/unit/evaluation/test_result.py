@@ -21,7 +21,7 @@ from keras_tabular.evaluation import records, result
 from keras_tabular.evaluation.calibration import choose_threshold
 from keras_tabular.evaluation.labelled_file import score_file
 from keras_tabular.evaluation.scores import Predictions, score
-from keras_tabular.evaluation.summary import format_equal_rows, format_scores, summary_lines
+from keras_tabular.evaluation.summary import format_duplicates, format_scores, summary_lines
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table.arrays import Predict, labels
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
@@ -92,7 +92,7 @@ def evaluate_function(
 @pytest.mark.parametrize("task", TASKS)
 def test_model_and_baselines_are_scored_on_all_rows_and_folds(task: str, tmp_path: Path) -> None:
     schema, learning_task = SCHEMAS[task], SCHEMAS[task].learning_task
-    main, baselines = learning_task.main_metric, learning_task.baselines.values()
+    main, baselines = learning_task.main_metric, learning_task.baselines
     tables, predict = write_split(tmp_path, schema, factor=3), build_predict(schema)
     oof = OutOfFold(draw_oof(schema, 180))
     evaluation, *_ = evaluate_function(predict, tmp_path, schema, oof, threshold=THRESHOLD)
@@ -122,7 +122,7 @@ def test_model_and_baselines_are_scored_on_all_rows_and_folds(task: str, tmp_pat
                 assert each.difference.value == pytest.approx(expected[each.metric] - each.value)
                 assert each.difference.low < each.difference.high
         for name in evaluation.baselines(row_set):
-            ranks = row_set == "test" or name != learning_task.baselines["constant"]
+            ranks = row_set == "test" or name != "dummy"
             metrics = {each.metric for each in scores if each.model == name}
             assert metrics == (expected.keys() if ranks else {main, "loss"})
 
@@ -136,7 +136,7 @@ def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> Non
     evaluated = evaluate_function(predict, tmp_path, schema, oof, threshold_choice=choice)
     evaluation, _, fitted = evaluated
     assert evaluation.rows("forward_chaining") == 120
-    assert {*evaluation.baselines("forward_chaining")} == {*BINARY.baselines.values()}
+    assert {*evaluation.baselines("forward_chaining")} == {*BINARY.baselines}
     y_pred = fitted["gradient_boosting"]["forward_chaining"]
     rows = Predictions(BINARY, y[chained.rows], y_pred, np.ones(120))
     threshold, _ = choose_threshold(choice, rows)
@@ -157,10 +157,10 @@ def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_repo
         write_split(folder, schema, validation=30, factor=factor, ends=[1.9])
         evaluations.append(evaluate_function(predict_low, folder, schema, oof).evaluation)
     of_few_rows, evaluation = evaluations
-    assert of_few_rows.primary_metrics == ("loss", "accuracy")
+    assert of_few_rows.main_metrics == ("loss", "accuracy")
     assert evaluation.row_sets() == ["test", "validation", "train"]
     assert evaluation.rows("validation") == 30
-    assert evaluation.primary_metrics == ("loss", "roc_auc", "average_precision")
+    assert evaluation.main_metrics == ("loss", "roc_auc", "average_precision")
     assert evaluation.classes_not_found == ("1",)
     assert evaluation.score("test", "precision") is None
 
@@ -185,9 +185,8 @@ def test_few_rows_have_scores_without_intervals(tmp_path: Path, count: int) -> N
     assert file.warnings == [f"intervals need 10 rows or more, got {count}"]
     assert not any(each.interval or each.difference for each in file.scores)
     assert {"recall", "roc_auc"}.isdisjoint(each.metric for each in file.scores)
-    lines = score_lines(
-        records.compare_scores(file.scores, {}, {}, BINARY.metrics, file.primary_metrics)
-    )
+    scores = records.compare_scores(file.scores, {}, {}, BINARY.metrics, file.main_metrics)
+    lines = score_lines(scores, BINARY)
     assert ["Recall", "–"] in [line[:2] for line in lines]
     texts = " ".join(text for line in lines[1:] for text in line)
     assert not re.search(r"\d to |better|worse|chance", texts)
@@ -226,8 +225,8 @@ def test_scores_are_summarised_with_those_of_the_baselines() -> None:
     row_sets = ("test", "cross_validation", "forward_chaining")
     values = {
         records.MODEL: (185 / 254, 0.770428, 0.74),
-        "logistic_regression": (0.732283, 0.774319, 0.7),
-        "majority": (0.649606, 0.651751),
+        "linear": (0.732283, 0.774319, 0.7),
+        "dummy": (0.649606, 0.651751),
         "gradient_boosting": (0.75, 0.76),
     }
     scores = [
@@ -237,7 +236,7 @@ def test_scores_are_summarised_with_those_of_the_baselines() -> None:
         for score in records.score_records(row_set, model, {"accuracy": value}, 254)
     ]
     scores[0] = scores[0].model_copy(update={"interval": (0.6705, 0.7793)})
-    evaluation = records.Evaluation(primary_metrics=("accuracy",), scores=tuple(scores))
+    evaluation = records.Evaluation(main_metrics=("accuracy",), scores=tuple(scores))
     assert format_scores(evaluation, BINARY, "accuracy") == (
         "Accuracy: 0.728 on 254 test rows (95% CI 0.670 to 0.779), 0.770 cross-validated, "
         "0.740 on later rows by models of earlier ones; "
@@ -250,14 +249,14 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
     coverage = {"nominal": 0.9, "coverage": 0.88, "low": 0.85, "high": 0.91, "mean_width": 2.5}
     evaluation = build_evaluation(
         rows=5,
-        primary_metrics=["macro.roc_auc"],
+        main_metrics=["macro.roc_auc"],
         test={"accuracy": 0.5},
         cross_validation={"accuracy": 0.5},
-        baselines={"majority": {"accuracy": 0.5}},
+        baselines={"dummy": {"accuracy": 0.5}},
         threshold=0.5,
         reaches_rule=False,
         predicted_positives={"test": 12.0, "cross_validation": 30.0},
-        equal_rows={"test": {"equal": 5, "equal_with_target": 5, "without": {}}},
+        duplicates={"test": {"equal": 5, "equal_with_target": 5, "without": {}}},
         interval_coverage=coverage,
         classes_not_found=["rare"],
         outside_training={"month": 1.0, "hour.of.day": 0.25},
@@ -283,7 +282,7 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
 SCHEMA = build_schema("binary", x={"kind": "real"})
 
 
-def test_equal_rows_are_counted_between_test_and_training_and_between_folds(tmp_path: Path) -> None:
+def test_duplicates_are_counted_between_test_and_training_and_between_folds(tmp_path: Path) -> None:
     train = {"x": [1.0, 2.0, 2.0, 3.0, 3.0], "y": [0, 1, 0, 1, 1]}
     write_part(tmp_path / "train", 0, pa.table(train))
     test = {"x": [2.0, 3.0, -0.0, 4.0, 5.0], "y": [1, 0, 1, 0, 0]}
@@ -297,9 +296,9 @@ def test_equal_rows_are_counted_between_test_and_training_and_between_folds(tmp_
         for name, (y, probabilities) in outputs.items()
     }
     fold = np.array([0, 0, 1, 2, 2])
-    equal_rows = result.score_equal_rows(tmp_path, fold, predictions, SCHEMA)
+    duplicates = result.score_duplicates(tmp_path, fold, predictions, SCHEMA)
     scores = {name: {"accuracy": 0.8} for name in predictions}
-    assert format_equal_rows(build_evaluation(5, equal_rows=equal_rows, **scores)) == [
+    assert format_duplicates(build_evaluation(5, duplicates=duplicates, **scores)) == [
         "2 of 5 test rows are equal to a training row, 1 of them with the same target; "
         "Accuracy without these rows: 0.667",
         "2 of 5 training rows are equal to one of another fold, 0 of them with the same target; "

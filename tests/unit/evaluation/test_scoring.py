@@ -13,7 +13,7 @@ from keras_tabular.config.metrics import CustomMetric, check_custom_metrics
 from keras_tabular.config.task import TASKS
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import records, uncertainty
-from keras_tabular.evaluation.records import MODEL, TEST_FILE, EqualRows, Evaluation, score_records
+from keras_tabular.evaluation.records import MODEL, TEST_FILE, Duplicates, Evaluation, score_records
 from keras_tabular.evaluation.result import with_best_constant
 from keras_tabular.evaluation.scores import Predictions, score, scores_by_weights
 from keras_tabular.evaluation.uncertainty import mean_difference, mean_interval, score_and_resample
@@ -117,10 +117,10 @@ VALUES = {"accuracy": 0.5, "loss": 0.25, "custom.cost": 2.5}
 INTERVALS = {"accuracy": (0.25, 0.75)}
 DIFFERENCES = {"accuracy": records.Difference(value=0.25, low=-0.5, high=1.0)}
 EVALUATION = Evaluation(
-    primary_metrics=("accuracy",),
+    main_metrics=("accuracy",),
     scores=(
         *score_records("test", MODEL, VALUES, 20, interval=INTERVALS),
-        *score_records("test", "majority", {"accuracy": 0.25}, 20, difference=DIFFERENCES),
+        *score_records("test", "dummy", {"accuracy": 0.25}, 20, difference=DIFFERENCES),
         *score_records("train", MODEL, VALUES, 40),
         *score_records(TEST_FILE + "newer", MODEL, VALUES, 3),
     ),
@@ -129,7 +129,7 @@ EVALUATION = Evaluation(
     interval_coverage=records.IntervalCoverage(
         nominal=0.9, coverage=0.8, low=0.7, high=0.85, mean_width=12.0
     ),
-    equal_rows={"test": EqualRows(equal=2, equal_with_target=1, without={"accuracy": 0.5})},
+    duplicates={"test": Duplicates(equal=2, equal_with_target=1, without={"accuracy": 0.5})},
     outside_training={"time.of.day": 0.5},
     custom_metrics={"cost": False},
 )
@@ -143,7 +143,7 @@ def test_an_evaluation_is_read_as_it_was_written_and_readers_compare_its_main_sc
     content = (tmp_path / "scores.json").read_text()
     assert Evaluation.model_validate_json(content) == EVALUATION
     assert json.loads((tmp_path / "metrics.json").read_text()) == {
-        "baseline": {"majority": {"accuracy": 0.25}},
+        "baseline": {"dummy": {"accuracy": 0.25}},
         "test": {
             **{"accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75},
             **{"loss": 0.25, "custom": {"cost": 2.5}},

@@ -5,11 +5,16 @@ from typing import Any
 
 import pytest
 
-from keras_tabular.config.metrics import CONSTANTS
 from keras_tabular.config.params import Params
 from keras_tabular.config.sections import Gate, Split, SplitRule
 from keras_tabular.config.task import TASKS, Binary, Multiclass, Regression, TaskName
-from keras_tabular.evaluation.records import MODEL, Difference, EqualRows, Evaluation, score_records
+from keras_tabular.evaluation.records import (
+    MODEL,
+    Difference,
+    Duplicates,
+    Evaluation,
+    score_records,
+)
 from keras_tabular.gate import base as base_module
 from keras_tabular.gate.base import check_base, compare_with_base
 from keras_tabular.gate.rules import evaluate_gate, next_steps
@@ -20,7 +25,7 @@ from tests.helpers import build_evaluation, build_schema, load_train_params
 
 # Tests of the gate: the verdict, the reasons and the warnings that follow from the scores.
 SPLIT = Split(test_size=0.33, validation_size=0.0, seed=9)
-ALL_BASELINES = Gate(beat_baselines=("constant", "linear", "boosted"))
+ALL_BASELINES = Gate(beat_baselines=("dummy", "linear", "gradient_boosting"))
 
 
 def difference(value: float, low: float, high: float) -> Difference:
@@ -43,27 +48,27 @@ def run_gate(evaluation: Evaluation, gate: Gate, task: str = "binary", **train: 
 
 
 def build_differences(
-    task: TaskName = "binary", key: str = "loss", interval: Any = None, **kinds: Any
+    task: TaskName = "binary", key: str = "loss", interval: Any = None, **losses: Any
 ) -> Evaluation:
-    """Build an evaluation with differences of the loss from the baselines, by their kinds.
+    """Build an evaluation with differences of the loss from the baselines, by their names.
 
     The loss is 0.75. The differences of accuracy or MAE are not significant.
 
     Args:
         interval: The interval of the loss, if it has one.
     """
-    names, main = TASKS[task].baselines, TASKS[task].main_metric
+    main = TASKS[task].main_metric
     primary = [*dict.fromkeys((key, main))]
-    content: dict[str, Any] = {"primary_metrics": primary, "test": {main: 0.8, key: 0.75}}
+    content: dict[str, Any] = {"main_metrics": primary, "test": {main: 0.8, key: 0.75}}
     content |= {"baselines": {}, "differences": {}, "intervals": {key: interval}}
-    for kind, of_loss in ({"constant": BETTER} | kinds).items():
-        content["baselines"][names[kind]] = {main: 0.79, key: 0.75 - of_loss.value}
-        content["differences"][names[kind]] = {main: NOT_SIGNIFICANT, key: of_loss}
+    for name, of_loss in ({"dummy": BETTER} | losses).items():
+        content["baselines"][name] = {main: 0.79, key: 0.75 - of_loss.value}
+        content["differences"][name] = {main: NOT_SIGNIFICANT, key: of_loss}
     return build_evaluation(**content)
 
 
 @pytest.mark.parametrize(
-    ("constant", "status", "words"),
+    ("dummy", "status", "words"),
     [
         (WORSE, "fail", "nothing was learnt"),
         (NOT_SIGNIFICANT, "fail", "nothing was learnt"),  # it gains less than 5 %
@@ -73,20 +78,20 @@ def build_differences(
 )
 @pytest.mark.parametrize("task", TASKS)
 def test_nothing_was_learnt_if_a_useful_gain_is_excluded(
-    task: TaskName, constant: Difference, status: str, words: str
+    task: TaskName, dummy: Difference, status: str, words: str
 ) -> None:
-    kinds: Any = {"constant": constant, "linear": BETTER, "boosted": NOT_SIGNIFICANT}
-    verdict = run_gate(build_differences(task, **kinds), ALL_BASELINES, task=task)
+    losses: Any = {"dummy": dummy, "linear": BETTER, "gradient_boosting": NOT_SIGNIFICANT}
+    verdict = run_gate(build_differences(task, **losses), ALL_BASELINES, task=task)
     assert (verdict.checks[0].status, verdict.headline.endswith(f"; {words}")) == (status, True)
     assert verdict.status == status
-    assert CONSTANTS[TASKS[task].baselines["constant"]] in verdict.reason
+    assert f"always predicting the {TASKS[task].baselines['dummy']}" in verdict.reason
     assert verdict.reason.count("Compared with") == 1
     (step,) = verdict.next_steps
     assert "`" not in step  # nothing suggests using the model
 
 
 @pytest.mark.parametrize(
-    ("constant", "low", "ending"),
+    ("dummy", "low", "ending"),
     [
         (TOO_FEW, 0.6, "; ROC AUC 0.700 shows that something was learnt"),
         (TOO_FEW, 0.4, "; too few rows to tell if anything was learnt"),
@@ -95,12 +100,12 @@ def test_nothing_was_learnt_if_a_useful_gain_is_excluded(
     ],
 )
 def test_an_order_that_is_better_than_chance_shows_that_something_was_learnt(
-    constant: Difference, low: float, ending: str
+    dummy: Difference, low: float, ending: str
 ) -> None:
-    evaluation = build_differences(constant=constant)
+    evaluation = build_differences(dummy=dummy)
     areas = score_records("test", MODEL, {"roc_auc": 0.7}, 254, interval={"roc_auc": (low, 0.8)})
     evaluation = evaluation.model_copy(update={"scores": (*evaluation.scores, *areas)})
-    verdict = run_gate(evaluation, Gate(beat_baselines=("constant",)))
+    verdict = run_gate(evaluation, Gate(beat_baselines=("dummy",)))
     assert verdict.headline.endswith(ending)
     assert (verdict.status == "pass") == ("ROC" in ending)
 
@@ -122,7 +127,7 @@ def test_an_order_that_is_better_than_chance_shows_that_something_was_learnt(
         ((BETTER, WORSE, BETTER), {"margin": 0.25}, "pass", "equivalent within the margin of 25%"),
         ((BETTER, TOO_FEW, BETTER), {"margin": 0.05}, "pass", "worse; within the margin of 5%"),
         ((BETTER, WORSE, BETTER), {"margin": 0.05}, "fail", "worse than the margin of 5%"),
-        ((BETTER, BETTER, BETTER), {"lowest": {"test.loss": 0.9}}, "undecided", "test.loss is"),
+        ((BETTER, BETTER, BETTER), {"min": {"test.loss": 0.9}}, "undecided", "test.loss is"),
         ((WORSE, BETTER, BETTER), {"beat_baselines": ()}, "pass", "keeps every rule"),
     ],
 )  # fmt: skip
@@ -131,17 +136,17 @@ def test_loss_decides_and_strongest_required_baseline_is_named(
 ) -> None:
     """The losses are compared with those of the constant, the linear and the boosted baseline."""
     gate = ALL_BASELINES.model_copy(update=settings)
-    kinds: Any = dict(zip(ALL_BASELINES.beat_baselines, losses, strict=True))
-    verdict = run_gate(build_differences(**kinds), gate)
+    by_name: Any = dict(zip(ALL_BASELINES.beat_baselines, losses, strict=True))
+    verdict = run_gate(build_differences(**by_name), gate)
     assert (verdict.status, reason in verdict.reason) == (status, True)
     is_warned = losses[0] != BETTER  # a constant that is not required is a warning
     assert ["with always" in text for text in verdict.warnings] == [True] * is_warned
 
 
 def test_headline_has_the_loss_its_interval_and_the_gain_next_to_the_warnings() -> None:
-    evaluation = build_differences(interval=(0.7, 0.8), linear=BETTER, boosted=BETTER)
-    equal = {"test": EqualRows(equal=5, equal_with_target=5, without={})}
-    verdict = run_gate(evaluation.model_copy(update={"equal_rows": equal}), ALL_BASELINES)
+    evaluation = build_differences(interval=(0.7, 0.8), linear=BETTER, gradient_boosting=BETTER)
+    equal = {"test": Duplicates(equal=5, equal_with_target=5, without={})}
+    verdict = run_gate(evaluation.model_copy(update={"duplicates": equal}), ALL_BASELINES)
     assert verdict.headline == (
         "Log loss 0.750 on 254 test rows (95% CI 0.700 to 0.800), 5.9% to 18% better than no model"
     )
@@ -162,8 +167,8 @@ def test_headline_has_the_loss_its_interval_and_the_gain_next_to_the_warnings() 
 def test_beating_a_baseline_that_broke_down_shows_nothing(
     loss: float, interval: tuple[float, float], held_out: float, words: str
 ) -> None:
-    kinds: Any = {"linear": BETTER, "boosted": difference(0.75 - loss, 0.7 - loss, 0.78 - loss)}
-    evaluation = build_differences(**kinds)
+    of_trees = difference(0.75 - loss, 0.7 - loss, 0.78 - loss)
+    evaluation = build_differences(linear=BETTER, gradient_boosting=of_trees)
     score = evaluation.score("test", "loss", "gradient_boosting")
     assert score
     scores = [each for each in evaluation.scores if each is not score]
@@ -172,7 +177,7 @@ def test_beating_a_baseline_that_broke_down_shows_nothing(
     evaluation = evaluation.model_copy(update={"scores": tuple(scores)})
     for gate, status in (
         (ALL_BASELINES, "pass"),  # logistic regression did not break down
-        (Gate(beat_baselines=("boosted",)), "undecided" if words else "pass"),
+        (Gate(beat_baselines=("gradient_boosting",)), "undecided" if words else "pass"),
     ):
         verdict = run_gate(evaluation, gate)
         assert verdict.checks[-1].status == status
@@ -182,8 +187,8 @@ def test_beating_a_baseline_that_broke_down_shows_nothing(
 
 
 def test_absolute_error_decides_if_it_was_trained() -> None:
-    evaluation = build_differences("regression", "mae", constant=BETTER, linear=WORSE)
-    gate = Gate(beat_baselines=("constant", "linear"))
+    evaluation = build_differences("regression", "mae", dummy=BETTER, linear=WORSE)
+    gate = Gate(beat_baselines=("dummy", "linear"))
     verdict = run_gate(evaluation, gate, task="regression", loss="mean_absolute_error")
     assert verdict.headline.startswith("Mean absolute error 0.750 on 254 test rows")
     assert verdict.reason.startswith("Compared with ridge regression: 7.7% to 23% worse")
@@ -194,7 +199,7 @@ def test_too_few_test_rows_or_an_undefined_metric_are_undecided() -> None:
     verdict = run_gate(build_evaluation(rows=8, test={"accuracy": 1.0, "loss": 0.1}), ALL_BASELINES)
     assert (verdict.status, "too few rows" in verdict.headline) == ("undecided", True)
     assert [check.status for check in verdict.checks] == ["undecided"] * 3
-    evaluation = build_evaluation(primary_metrics=["roc_auc", "accuracy"], test={"accuracy": 0.7})
+    evaluation = build_evaluation(main_metrics=["roc_auc", "accuracy"], test={"accuracy": 0.7})
     verdict = run_gate(evaluation, ALL_BASELINES)
     assert verdict.status == "undecided"
     assert verdict.headline == "ROC AUC is undefined on the test rows"
@@ -203,8 +208,8 @@ def test_too_few_test_rows_or_an_undefined_metric_are_undecided() -> None:
 
 def test_limits_judge_the_interval_and_missing_scores_fail() -> None:
     gate = Gate(
-        lowest={"test.accuracy": 0.79, "test.recall": 0.5, "test.precision": 0.8, "test.f1": 0.7},
-        highest={"test.loss": 0.52, "test.brier": 1},
+        min={"test.accuracy": 0.79, "test.recall": 0.5, "test.precision": 0.8, "test.f1": 0.7},
+        max={"test.loss": 0.52, "test.brier": 1},
     )
     scores = {"accuracy": 0.79, "recall": 0.6, "precision": 0.6, "f1": 0.8, "loss": 0.53}
     intervals = {"accuracy": (0.79, 0.8), "loss": (0.525, 0.6)}
@@ -233,12 +238,12 @@ def make_run(row_set: str, loss: float) -> Any:
         (None, "undecided", "this run and abc share too few test rows that decide it"),
     ],
 )
-def test_worse_than_last_compares_on_the_rows_of_both(
+def test_worse_than_base_compares_on_the_rows_of_both(
     ends: Any, status: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = {"loss": PairedScore(99, 0.5, difference(*ends))} if ends else {}
     monkeypatch.setattr(comparison, "paired_scores", lambda *_: scores)
-    run, gate = make_run("test", 0.9), Gate(worse_than_last={"test.loss": 0.04})
+    run, gate = make_run("test", 0.9), Gate(worse_than_base={"test.loss": 0.04})
     verdict = run_gate(run.evaluation, Gate())
     compared = compare_with_base(verdict, run, make_run("test", 0.5), gate)
     (check,) = compared.checks
@@ -248,7 +253,7 @@ def test_worse_than_last_compares_on_the_rows_of_both(
 
 
 def test_a_score_without_an_interval_is_compared_with_the_last_one_by_itself() -> None:
-    gate = Gate(worse_than_last={"train.loss": 0.04})
+    gate = Gate(worse_than_base={"train.loss": 0.04})
     for loss, status in ((0.51, "pass"), (0.53, "fail")):
         (check,) = check_base(make_run("train", loss), make_run("train", 0.5), gate)
         assert check.status == status
@@ -263,7 +268,7 @@ def test_a_base_that_cannot_be_found_is_no_silent_pass(
 ) -> None:
     """Before the first commit, there is nothing to compare with."""
     monkeypatch.setattr(base_module, "is_shallow", lambda: shallow)
-    gate = Gate(worse_than_last={"test.loss": 0.1}, base=base)
+    gate = Gate(worse_than_base={"test.loss": 0.1}, base=base)
     (check,) = check_base(make_run("test", 0.5), None, gate)
     assert check.status == status
 
@@ -274,15 +279,15 @@ def test_class_is_rare_below_a_tenth_or_half_of_equal_share() -> None:
     for rows in common + rare:
         task = {0: Regression, 2: Binary}.get(len(rows), Multiclass)()
         primary = task.rare_metrics if rows in rare else (task.main_metric,)
-        assert task.primary_metrics(rows) == primary, rows
+        assert task.main_metrics(rows) == primary, rows
 
 
 def test_a_metric_that_should_be_high_can_decide() -> None:
     """Its differences are shown as they are, and a positive one is better."""
     better, worse = difference(0.1, 0.05, 0.15), difference(-0.03, -0.05, -0.01)
-    differences = {"majority": better, "logistic_regression": worse, "gradient_boosting": better}
+    differences = {"dummy": better, "linear": worse, "gradient_boosting": better}
     evaluation = build_evaluation(
-        primary_metrics=["roc_auc", "accuracy"],
+        main_metrics=["roc_auc", "accuracy"],
         test={"roc_auc": 0.8, "accuracy": 0.7},
         intervals={"roc_auc": (0.75, 0.85)},
         baselines={name: {"roc_auc": 0.8 - each.value} for name, each in differences.items()},
@@ -331,10 +336,9 @@ def advise(
     return next_steps(evaluation, strongest, learning_task, params, NETWORKS)
 
 
-LOGISTIC = "logistic_regression"
 MISSED = scores_of(threshold=0.5, classes_not_found=["yes"])
-EQUAL_ROWS = {"equal": 136, "equal_with_target": 130, "without": {}}
-WITH_EQUAL_ROWS = scores_of(equal_rows={"test": EQUAL_ROWS})
+DUPLICATES = {"equal": 136, "equal_with_target": 130, "without": {}}
+WITH_DUPLICATES = scores_of(duplicates={"test": DUPLICATES})
 IS_LINEAR: dict[str, Any] = {"networks": {"plain": {"units": []}}}
 TRAIN_LINEAR = "-S 'train.members=[{network: plain}]' -S 'train.networks.plain.units=[]'`"
 
@@ -347,14 +351,14 @@ TRAIN_LINEAR = "-S 'train.members=[{network: plain}]' -S 'train.networks.plain.u
         (build_evaluation(), {"strongest": None}, ""),
         (scores_of(train_loss=0.1), {}, "`dvc exp run -S train.networks.realmlp.dropout=0.5`"),
         (scores_of(), {"strongest": baseline_check("fail")}, "Use gradient boosting, or search"),
-        (scores_of(), {"strongest": baseline_check("fail", LOGISTIC)}, TRAIN_LINEAR),
-        (scores_of(), {"strongest": baseline_check("undecided", LOGISTIC)}, TRAIN_LINEAR),
-        (scores_of(), IS_LINEAR | {"strongest": baseline_check("fail", LOGISTIC)}, "Use logistic"),
+        (scores_of(), {"strongest": baseline_check("fail", "linear")}, TRAIN_LINEAR),
+        (scores_of(), {"strongest": baseline_check("undecided", "linear")}, TRAIN_LINEAR),
+        (scores_of(), IS_LINEAR | {"strongest": baseline_check("fail", "linear")}, "Use logistic"),
         (MISSED, {}, "threshold 0.500, no test row of class yes"),
         (MISSED, {"task": "multiclass"}, "train.class_weight=balanced"),
         (MISSED, {"task": "multiclass", "class_weight": "balanced"}, ""),
-        (WITH_EQUAL_ROWS, {}, "`dvc exp run -S split.equal_rows=together`"),
-        (WITH_EQUAL_ROWS, {"by": "time"}, ""),
+        (WITH_DUPLICATES, {}, "`dvc exp run -S split.duplicates=together`"),
+        (WITH_DUPLICATES, {"by": "time"}, ""),
     ],
 )
 def test_each_step_follows_from_the_scores(

@@ -87,7 +87,7 @@ def test_run_of_another_table_is_not_compared(
     this = Run("HEAD")
     (project / file).write_text(text)
     commit_all(project, "Another run")
-    (check,) = check_base(this, Run("HEAD"), Gate(worse_than_last={"test.accuracy": 0.0}))
+    (check,) = check_base(this, Run("HEAD"), Gate(worse_than_base={"test.accuracy": 0.0}))
     assert (check.status, reason in check.reason) == ("undecided", True)
 
 
@@ -142,10 +142,10 @@ def test_differences_are_better_worse_or_not_significant(
     key: str, value: float, base: float, ends: Any, expected: str
 ) -> None:
     difference = {key: Difference(value=0.05, low=ends[0], high=ends[1])} if ends else {}
-    baseline: Any = {"baselines": {"ridge": {key: base}}, "differences": {"ridge": difference}}
+    baseline: Any = {"baselines": {"linear": {key: base}}, "differences": {"linear": difference}}
     evaluation = build_evaluation(test={key: value}, **baseline)
     row = compare_scores(evaluation.scores, {}, {})[key]
-    assert format_difference(row, row.baselines["ridge"]) == expected
+    assert format_difference(row, row.baselines["linear"]) == expected
     assert format_difference(row, None) == "–"
 
 
@@ -160,7 +160,7 @@ def test_the_difference_on_shared_rows_decides_which_run_is_better() -> None:
 def test_scores_are_compared_with_base_and_baselines() -> None:
     evaluation = build_evaluation(
         test={"accuracy": 0.875, "loss": 0.5},
-        baselines={"majority": {"accuracy": 0.625}, "ridge": {"loss": 0.25, "precision": 0.5}},
+        baselines={"dummy": {"accuracy": 0.625}, "linear": {"loss": 0.25, "precision": 0.5}},
     )
     base = {score.metric: score for score in build_evaluation(test={"loss": 0.25}).scores}
     rows = compare_scores(evaluation.scores, base, {}, keys=["recall"])
@@ -215,7 +215,7 @@ def write_run(
     """Write a run whose predictions of zeros have some errors."""
     zeros, ones = np.zeros(len(keys)), np.ones(len(keys))
     rows = Predictions(REGRESSION, zeros, errors[:, None], ones, group=group)
-    return write_rows(name, rows, keys, primary_metrics=["mae"], **content)
+    return write_rows(name, rows, keys, main_metrics=["mae"], **content)
 
 
 def write_rows(name: str, rows: Predictions, keys: np.ndarray, **content: Any) -> Run:

@@ -15,7 +15,7 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.table import splits
 from keras_tabular.table.groups import equal_feature_rows, row_groups, stable_hashes
 from keras_tabular.table.parquet import write_part
-from keras_tabular.table.splits import assign_rows, find_equal_rows
+from keras_tabular.table.splits import assign_rows, find_duplicates
 from tests.helpers import build_schema
 
 # No group, time or row is in two subsets, and old rows keep their subset when a table grows.
@@ -118,11 +118,11 @@ def write_table(folder: Path, x: np.ndarray, towns: list[str]) -> None:
         write_part(folder, number, pa.table(columns | {SCHEMA.target: targets[rows]}))
 
 
-def test_equal_rows_share_a_subset_and_a_fold_key_whatever_their_targets(tmp_path: Path) -> None:
+def test_duplicates_share_a_subset_and_a_fold_key_whatever_their_targets(tmp_path: Path) -> None:
     x = RNG.normal(size=400)
     copies = RNG.integers(0, 400, 120)
     write_table(tmp_path, np.append(x, x[copies]), ["a"] * 520)
-    first_equal, message = find_equal_rows(tmp_path, SPLIT, SCHEMA)
+    first_equal, message = find_duplicates(tmp_path, SPLIT, SCHEMA)
     assert first_equal is not None
     assert "120 of 520 rows repeat" in message
     np.testing.assert_array_equal(first_equal[400:], copies)
@@ -142,18 +142,18 @@ def test_a_table_without_equal_rows_needs_no_message(tmp_path: Path) -> None:
     write_table(tmp_path, np.repeat(RNG.normal(size=50), 2), ["a", "b"] * 50)
     assert equal_feature_rows(tmp_path, SCHEMA) is None
     assert row_groups(tmp_path, SCHEMA) is None
-    assert find_equal_rows(tmp_path, SPLIT, SCHEMA) == (None, "")
+    assert find_duplicates(tmp_path, SPLIT, SCHEMA) == (None, "")
 
 
 @pytest.mark.parametrize(
-    ("equal_rows", "by_themselves"), [("auto", True), ("together", False), ("drawn", True)]
+    ("duplicates", "by_themselves"), [("auto", True), ("together", False), ("drawn", True)]
 )
 def test_rows_with_few_different_values_are_drawn_by_themselves_unless_asked(
-    equal_rows: str, by_themselves: bool, tmp_path: Path
+    duplicates: str, by_themselves: bool, tmp_path: Path
 ) -> None:
     write_table(tmp_path, RNG.integers(0, 3, 60).astype(float), ["a"] * 60)
-    split = Split.model_validate(SPLIT.model_dump() | {"equal_rows": equal_rows})
-    first_equal, message = find_equal_rows(tmp_path, split, SCHEMA)
+    split = Split.model_validate(SPLIT.model_dump() | {"duplicates": duplicates})
+    first_equal, message = find_duplicates(tmp_path, split, SCHEMA)
     assert (first_equal is None) == by_themselves
-    assert (not message) == (equal_rows == "drawn")
+    assert (not message) == (duplicates == "drawn")
     assert row_groups(tmp_path, SCHEMA) is None

@@ -199,7 +199,7 @@ def test_the_identity_depends_on_rows_parameters_layers_and_versions(
         folder.mkdir()
         (folder / "part-00000.parquet").write_text(folder.name)
     identities = [identify(tables=tables) for tables in ([], [one], [two], [one, two], [two, one])]
-    identities += [identify(sections=[sections.Ingest(rows_per_part=rows)]) for rows in (10, 20)]
+    identities += [identify(sections=[sections.Ingest(rows_per_file=rows)]) for rows in (10, 20)]
     for units in (3, 4):
         layers.write_text(f"UNITS = {units}\ndef build(): ...\n")
         namespace: dict[str, Any] = {}
