@@ -49,6 +49,7 @@ class Setup:
         build: Builds the layers of a network. It is pickled by its name.
 
     Attributes:
+        folder: Folder of the training rows.
         schema: The table, whose `ignore` also has `train.ignore`.
         train: The parameters, with a value for every `auto`.
         task: What the model predicts.
@@ -70,7 +71,7 @@ class Setup:
         sizes, possible = count_rows(folder), possible_folds(folder)
         task = schema.learning_task
         params = train.resolve_auto(sum(sizes), task, len(schema.features), possible)
-        self.schema, self.train, self.task = schema, params, task
+        self.folder, self.schema, self.train, self.task = folder, schema, params, task
         self._arguments = tables, schema, params, build
 
         labels = dataset.read_labels(folder, schema)
