@@ -1,7 +1,7 @@
 """Compare new rows with the summaries of the training rows in a model's file."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from operator import add
 from typing import Literal, NamedTuple
 
@@ -191,9 +191,7 @@ def column_drift(
     )
 
 
-def unknown_categories(
-    features: pa.Table, categories: Mapping[str, list[str]]
-) -> UnknownCategories:
+def unknown_categories(features: pa.Table, categories: dict[str, list[str]]) -> UnknownCategories:
     """Count the rows with each category that is not among those that the model knows.
 
     Args:

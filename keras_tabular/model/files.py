@@ -25,7 +25,6 @@ from keras_tabular.table.csv import RawRows, describe_place, read_header, skippe
 from keras_tabular.table.excel import is_excel
 from keras_tabular.table.rows import parse_rows, text_columns
 from keras_tabular.table.source import check_columns, is_csv
-from keras_tabular.training.record import read_record
 
 MODEL_FILE = Path("models/model.keras")  # the model that `dvc repro` writes
 SUFFIXES = {b"\x1f\x8b": ".gz", b"PK": ".xlsx"}  # by the first bytes of a file
@@ -62,7 +61,7 @@ def read_schema(path: Path, content: bytes) -> tuple[Schema, ModelMetadata]:
     Raises:
         UserError: This is not a model's file, or it does not contain the schema.
     """
-    metadata = read_record(path, content, ModelMetadata)
+    metadata = ModelMetadata.from_file(path, content)
     if metadata.table_schema is None:
         advice = f"Name a model that the stage calibrate has written, such as {MODEL_FILE}."
         raise UserError(f"{path}: the file does not contain the schema of its table. {advice}")

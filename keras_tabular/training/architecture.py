@@ -64,9 +64,7 @@ class FlatModel(keras.layers.Layer):
         pairs = zip(model.trainable_weights, factors, strict=True)
         weights = [np.ravel(np.asarray(weight)) / np.float32(factor) for weight, factor in pairs]
         vector = np.concatenate(weights)
-        self.vector = self.add_weight(
-            shape=vector.shape, initializer=lambda shape, dtype: ops.cast(vector, dtype)
-        )
+        self.vector = self.add_weight(vector.shape, lambda shape, dtype: ops.cast(vector, dtype))
         self.built = True
 
     def split_weights(self) -> list[tuple[keras.Variable, Any]]:
