@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from subprocess import PIPE, CompletedProcess, Popen, run
@@ -16,6 +17,7 @@ from tempfile import TemporaryFile
 import pytest
 
 from keras_tabular.core import process
+from stages import call_with_paths
 
 os.environ["TABULAR_STRICT"] = "1"  # an explanation that fails is an error
 # `make test` sets the first ones for each `make` that it calls, which would then print other lines.
@@ -59,7 +61,8 @@ def call_main(folder: Path, module: str, *arguments: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sys, "argv", [module, *arguments])
-        process.run(importlib.import_module(module).main)
+        main = importlib.import_module(module).main
+        process.run(partial(call_with_paths, main) if module.startswith("stages") else main)
 
 
 def call_command(folder: Path, name: str, *arguments: str | Path, exit_code: int = 0) -> str:
