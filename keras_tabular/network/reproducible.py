@@ -55,7 +55,7 @@ Decisions
     compared, so that a tie is decided the same way everywhere: `table.arrays.round_for_comparison`.
 Files
   - A Keras file contains its date, addresses of objects and times of zip entries. They are removed,
-    and its entries are sorted: `model.metadata.replace_metadata`.
+    and its entries are sorted: `training.record.replace_metadata`.
   - The pages of a Parquet file depend on how a table is divided in memory. Each part is written as
     one piece: `table.parquet.regroup_rows`, `table.splits.write_new_parts`.
   - JSON and CSV: six decimals, no negative zero, UTF-8 and "\\n" whatever the locale, and sorted
@@ -66,7 +66,7 @@ Files
 
 For some models this is not enough, and only the same CPU gives the same bytes: those with
 `train.exact: false` (plain products), layers that cannot be stacked, a GPU, or another
-kind of machine. `training.ensemble.build_metadata` records that in the model. The linear baseline
+kind of machine. `training.ensemble.build_record` records that in the model. The linear baseline
 is scikit-learn's, whose last digit may differ on another CPU. `make check-cpu` compares CPUs with
 tests/same_bytes.py.
 

@@ -22,9 +22,8 @@ from keras_tabular.network.backend import keras, tf
 from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.network.stacking import stack
 from keras_tabular.network.statistics import describe_steps
+from keras_tabular.table import parquet, profile
 from keras_tabular.table.arrays import feature_arrays, round_for_comparison
-from keras_tabular.table.parquet import count_rows, hash_parts, read_first_rows
-from keras_tabular.table.profile import ColumnSummary
 from keras_tabular.training.architecture import Architecture
 from keras_tabular.training.checkpoint import Logs, Snapshot
 from keras_tabular.training.record import Ensemble, TrainingRecord, TrainingRows, replace_metadata
@@ -176,8 +175,6 @@ def select_weights(
     picks = dict.fromkeys(predictions, 0)
     for _ in range(samples):
         sample = rng.integers(0, len(y), min(len(y), MAX_ROWS_OF_SAMPLE))
-        if not weight[sample].any():
-            sample = np.arange(len(y))
         sampled = {name: values[sample].astype(np.float64) for name, values in predictions.items()}
         total = np.zeros(())
         for number in range(1, PICKS + 1):
@@ -270,9 +267,9 @@ def summarize_rows(setup: Setup, model: ExactModel, ensemble: Ensemble | None) -
     """Summarize the training rows, and how the model and its members predict them."""
     schema, categories = setup.schema, setup.preprocessor.statistics.vocabularies
     limit = min(MAX_ROWS_SUMMARIZED, MAX_CELLS_SUMMARIZED // len(schema.columns))
-    rows = read_first_rows(setup.folder, limit)
+    rows = parquet.read_first_rows(setup.folder, limit)
     summaries = {
-        name: ColumnSummary.from_values(rows[name], column, categories.get(name))
+        name: profile.ColumnSummary.from_values(rows[name], column, categories.get(name))
         for name, column in schema.features.items()
     }
     permutations = Permutations.from_summaries(summaries, schema, list(schema.features))
@@ -289,8 +286,8 @@ def summarize_rows(setup: Setup, model: ExactModel, ensemble: Ensemble | None) -
         disagreement = float(np.average(means, axis=0, weights=weights).var(axis=0, ddof=1).mean())
     names = ("keras", "tensorflow", "pyarrow", "numpy")  # modules that are imported already
     return TrainingRows(
-        rows=sum(count_rows(setup.folder)),
-        md5=hash_parts(setup.folder),
+        rows=sum(parquet.count_rows(setup.folder)),
+        md5=parquet.hash_parts(setup.folder),
         packages={name: import_module(name).__version__ for name in names},
         summaries=summaries,
         attribution=dict(zip(schema.features, np.round(shares, 6).tolist(), strict=True)),
