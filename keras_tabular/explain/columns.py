@@ -38,8 +38,6 @@ def permutation_importance(
     """
     has_weight = row_weights(rows, schema) > 0
     rows, y = rows.filter(pa.array(has_weight)), y[: len(rows)][has_weight]
-    if not len(rows):
-        return {}
     names = list(schema.features)
     affordable_rows = int(MAX_SHUFFLE_WORK / max(work, 1))
 

@@ -115,7 +115,8 @@ def explain(
     with log_failure("plots", failures):
         plots = plot_data.compute_plots(test, increases)
     plot_data.write_plots(metrics / "plots", plots, test, row_keys(split / "test", schema))
-    outside = columns.outside_training(differences, metadata.attribution)
+    attribution = metadata.trained_on.attribution if metadata.trained_on else {}
+    outside = columns.outside_training(differences, attribution)
     update = {"outside_training": outside, "failed_explanations": failures}
     return evaluation.model_copy(update=update)
 
