@@ -77,10 +77,8 @@ def slice_scores(
     first, test = row_sets[0], row_sets[-1]
 
     def score_conditions(conditions: Slice) -> dict[str, Any]:
-        scores = {
-            key: score_rows(rows, is_in_slice(rows.table, schema, conditions))
-            for key, rows in (("score", first), ("test", test))
-        }
+        of_first, of_test = (is_in_slice(rows.table, schema, conditions) for rows in (first, test))
+        scores = {"score": score_rows(first, of_first), "test": score_rows(test, of_test)}
         return scores | {"where": describe_conditions(conditions)}
 
     return {

@@ -99,10 +99,8 @@ class Setup:
         n_numbers = len(self.preprocessor.statistics.scalings)
         positions = category_positions(self.preprocessor.statistics, self.preprocessor.layers)
         columns = ColumnSample(sample, n_numbers, len(self.y), positions)
-        self.architectures = {
-            name: Architecture(name, params, schema, build, columns)
-            for name in [members.network for members in params.members]
-        }
+        names = [members.network for members in params.members]
+        self.architectures = {n: Architecture(n, params, schema, build, columns) for n in names}
 
     def rows_of_fold(self, fold: int) -> FoldRows:
         """Find the rows that the networks of a fold learn from, and the rows that they predict.

@@ -206,14 +206,13 @@ def test_every_row_is_predicted_or_set_aside_in_the_order_of_the_rows(
     file.write_text("id,a\n1,0.3\n2,x\n3,10\n4,\n5,0.4\n006,\n")
     predictor = make_predictor(schema, ModelMetadata(threshold=0.7))
     monkeypatch.setattr(csv, "ROWS_PER_BATCH", 5)
-    tables, rejects, names = list[pa.Table](), list[pa.Table](), ["id", "a"]
-    output = (predictor.output_schema(names, numbered=True), tables.append)
-    options: Any = {"display_name": "t.csv", "reject": rejects.append}
-    counts = predict_file(file, names, predictor, *output, **options)
+    tables, failed, names = list[pa.Table](), list[pa.Table](), ["id", "a"]
+    out = (predictor.output_schema(names, numbered=True), tables.append)
+    counts = predict_file(file, names, predictor, *out, display_name="t.csv", reject=failed.append)
     predicted = {"row": [0, 2, 4], "id": ["1", "3", "5"], "predicted": [0, 1, 1]}
     probabilities = np.array([0.6, 20, 0.8], np.float32).tolist()
     assert pa.concat_tables(tables).to_pydict() == predicted | {"probability_1": probabilities}
-    rejected = pa.concat_tables(rejects).to_pydict()
+    rejected = pa.concat_tables(failed).to_pydict()
     assert (rejected["id"], counts.warned) == (["2", "4", "006"], {"a: range": 1})
     assert rejected["rejected_line"] == [f"t.csv, line {line}" for line in (3, 5, 7)]
     assert [r.partition(":")[0] for r in rejected["rejected_reason"]] == ["a", *["predicted"] * 2]
