@@ -1,5 +1,6 @@
-"""The stage `calibrate` of dvc.yaml."""
+"""Choose the threshold or the intervals, and add them to the model's file."""
 
+from argparse import ArgumentParser
 from pathlib import Path
 
 from keras_tabular.config.params import load_params
@@ -11,25 +12,23 @@ from keras_tabular.training.record import TrainingRecord, replace_metadata
 from stages import run
 
 
-def main(trained: Path, train: Path, oof: Path, model: Path) -> None:
-    """Choose the threshold or the intervals, and add them to the model's file.
-
-    Args:
-        trained: The .keras file that train wrote.
-        train: Folder of the training rows.
-        oof: Folder of the out-of-fold predictions.
-        model: The .keras file to write.
-    """
+def main(arguments: list[str] | None = None) -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("trained", type=Path, help="the .keras file that train wrote")
+    parser.add_argument("train", type=Path, help="folder of the training rows")
+    parser.add_argument("oof", type=Path, help="folder of the out-of-fold predictions")
+    parser.add_argument("model", type=Path, help="the .keras file to write")
+    args = parser.parse_args(arguments)
     schema = load_schema()
     params = load_params("drift", "evaluate", "validate", schema=schema)
 
-    record = TrainingRecord.from_file(trained, trained.read_bytes())
-    metadata = calibrate(record, OutOfFold.read(oof), train, schema, params)
+    record = TrainingRecord.from_file(args.trained, args.trained.read_bytes())
+    metadata = calibrate(record, OutOfFold.read(args.oof), args.train, schema, params)
     if schema.learning_task.has_threshold:
         print(f"A probability of {metadata.threshold:g} or more counts as {schema.positive}")
 
-    with atomic_write(model) as file:
-        replace_metadata(trained, file, metadata)
+    with atomic_write(args.model) as file:
+        replace_metadata(args.trained, file, metadata)
 
 
 if __name__ == "__main__":

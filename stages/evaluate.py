@@ -1,6 +1,7 @@
-"""The stage `evaluate` of dvc.yaml."""
+"""Score the model and its baselines with confidence intervals, and explain the predictions."""
 
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 from custom import METRICS
@@ -16,36 +17,34 @@ from keras_tabular.model.metadata import ModelMetadata
 from stages import run
 
 
-def main(model_file: Path, data: Path, metrics: Path) -> None:
-    """Score the model and its baselines with confidence intervals, and explain the predictions.
-
-    Args:
-        model_file: The .keras file to score.
-        data: Folder with split, oof and tests.
-        metrics: Folder for scores and plot data.
-    """
+def main(arguments: list[str] | None = None) -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path, help="the .keras file to score")
+    parser.add_argument("data", type=Path, help="folder with split, oof and tests")
+    parser.add_argument("metrics", type=Path, help="folder for scores and plot data")
+    args = parser.parse_args(arguments)
     schema = load_schema()
     params = load_params("evaluate", "validate", schema=schema)
     check_custom_metrics(METRICS, params.evaluate.metric)
-    content, task = model_file.read_bytes(), schema.learning_task
-    trained = ModelMetadata.from_file(model_file, content)
+    content, task = args.model.read_bytes(), schema.learning_task
+    trained = ModelMetadata.from_file(args.model, content)
     schema, loss = schema.without(trained.ignore), trained.loss
-    baselines = run_in_background(fit_baselines, data, schema, loss)  # while TensorFlow starts
+    baselines = run_in_background(fit_baselines, args.data, schema, loss)  # while TensorFlow starts
 
     from keras_tabular.explain.explanations import explain
     from keras_tabular.model.saved_model import load_saved_model
 
-    model = load_saved_model(model_file, content, schema)
+    model = load_saved_model(args.model, content, schema)
     print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
-    result = evaluate(model, data, schema, baselines, METRICS)
-    test_files = score_test_files(model, data, schema, params, result.evaluation, METRICS)
+    result = evaluate(model, args.data, schema, baselines, METRICS)
+    test_files = score_test_files(model, args.data, schema, params, result.evaluation, METRICS)
     result = result._replace(evaluation=add_test_files(result.evaluation, test_files))
 
     # The scores are written before the explanations, which may fail.
-    write_scores(metrics, result.evaluation, task)
-    write_test_predictions(data, result.predictions["test"], model.metadata, schema)
-    evaluation = explain(model, data, metrics, result, schema, params.evaluate)
-    write_scores(metrics, evaluation, task)
+    write_scores(args.metrics, result.evaluation, task)
+    write_test_predictions(args.data, result.predictions["test"], model.metadata, schema)
+    evaluation = explain(model, args.data, args.metrics, result, schema, params.evaluate)
+    write_scores(args.metrics, evaluation, task)
     print(*summary_lines(evaluation, test_files, task), sep="\n")
 
 

@@ -1,6 +1,7 @@
-"""The stage `gate` of dvc.yaml."""
+"""Check the scores against the rules of `gate` in params.yaml, and give a verdict with reasons."""
 
 import json
+from argparse import ArgumentParser
 from pathlib import Path
 
 from keras_tabular.config.params import load_params
@@ -11,18 +12,16 @@ from keras_tabular.gate.rules import evaluate_gate
 from stages import run
 
 
-def main(metrics: Path, verdict_file: Path) -> None:
-    """Check the scores against the rules of `gate` in params.yaml, and give a verdict with reasons.
-
-    Args:
-        metrics: Folder of the scores and of networks.json.
-        verdict_file: JSON file to write the verdict to.
-    """
+def main(arguments: list[str] | None = None) -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("metrics", type=Path, help="folder of the scores and of networks.json")
+    parser.add_argument("verdict", type=Path, help="JSON file to write the verdict to")
+    args = parser.parse_args(arguments)
     schema = load_schema()
     params = load_params("gate", "split", "train", schema=schema)
-    networks = json.loads((metrics / "networks.json").read_text("utf-8"))["networks"]
-    verdict = evaluate_gate(read_scores(metrics), params, schema, networks)
-    write_json(verdict_file, verdict.model_dump(exclude_none=True))
+    networks = json.loads((args.metrics / "networks.json").read_text("utf-8"))["networks"]
+    verdict = evaluate_gate(read_scores(args.metrics), params, schema, networks)
+    write_json(args.verdict, verdict.model_dump(exclude_none=True))
     print(*verdict.lines(), sep="\n")
 
 

@@ -1,5 +1,6 @@
-"""The stage `ingest` of dvc.yaml."""
+"""Convert the table to Parquet parts with the declared types, and describe every column."""
 
+from argparse import ArgumentParser
 from itertools import repeat
 from pathlib import Path
 
@@ -13,23 +14,21 @@ from keras_tabular.table.profile import describe_table
 from stages import run
 
 
-def main(ingested: Path, profile: Path) -> None:
-    """Convert the table to Parquet parts with the declared types, and describe every column.
-
-    Args:
-        ingested: Folder for the Parquet parts.
-        profile: JSON file for the profile.
-    """
+def main(arguments: list[str] | None = None) -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("ingested", type=Path, help="folder for the Parquet parts")
+    parser.add_argument("profile", type=Path, help="JSON file for the profile")
+    args = parser.parse_args(arguments)
     schema = load_schema()
     params = load_params("ingest", schema=schema)
 
     files = source.source_files(schema.source, schema.test_files)
-    with atomic_write(ingested) as folder:
+    with atomic_write(args.ingested) as folder:
         parts = regroup_rows(rows.parse_files(files, schema), repeat(params.ingest.rows_per_part))
         if not write_parts(folder, parts):
             raise UserError(f"{schema.source}: expected rows, got only a header")
-        description = describe_table(folder, schema)
-    write_json(profile, description)
+        profile = describe_table(folder, schema)
+    write_json(args.profile, profile)
 
 
 if __name__ == "__main__":

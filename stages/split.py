@@ -1,5 +1,6 @@
-"""The stage `split` of dvc.yaml."""
+"""Split the rows into train, validation and test, by a random draw or by a rule."""
 
+from argparse import ArgumentParser
 from pathlib import Path
 
 from keras_tabular.config.params import load_params
@@ -9,24 +10,22 @@ from keras_tabular.table import splits
 from stages import run
 
 
-def main(validated: Path, split: Path) -> None:
-    """Split the rows into train, validation and test, by a random draw or by a rule.
-
-    Args:
-        validated: Folder of the table to split.
-        split: Folder for the tables train, validation and test.
-    """
+def main(arguments: list[str] | None = None) -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("validated", type=Path, help="folder of the table to split")
+    parser.add_argument("split", type=Path, help="folder for the tables train, validation and test")
+    args = parser.parse_args(arguments)
     schema = load_schema()
     params = load_params("ingest", "split", schema=schema)
 
     for warning in splits.unused_declarations(params.split, schema):
         print(f"warn: {warning}")
-    first_equal, message = splits.find_equal_rows(validated, params.split, schema)
+    first_equal, message = splits.find_equal_rows(args.validated, params.split, schema)
     if message:
         print(message)
-    assignment = splits.assign_rows(validated, params.split, schema, first_equal)
-    with atomic_write(split) as folder:
-        splits.write_subsets(validated, assignment, params.ingest.rows_per_part, folder)
+    assignment = splits.assign_rows(args.validated, params.split, schema, first_equal)
+    with atomic_write(args.split) as folder:
+        splits.write_subsets(args.validated, assignment, params.ingest.rows_per_part, folder)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""The stage `train` of dvc.yaml."""
+"""Train networks on the training rows, and save their weighted mean as one Keras model."""
 
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 from keras_tabular.config.params import load_params
@@ -9,16 +10,14 @@ from keras_tabular.core.files import atomic_write
 from stages import inputs, run
 
 
-def main(split: Path, model_file: Path, oof_folder: Path, metrics: Path, *, state: Path) -> None:
-    """Train networks on the training rows, and save their weighted mean as one Keras model.
-
-    Args:
-        split: Folder of the tables train and validation.
-        model_file: The .keras file to write.
-        oof_folder: Folder for the out-of-fold predictions.
-        metrics: Folder for networks.json and curves.
-        state: Folder for checkpoints.
-    """
+def main(arguments: list[str] | None = None) -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("split", type=Path, help="folder of the tables train and validation")
+    parser.add_argument("model", type=Path, help="the .keras file to write")
+    parser.add_argument("oof", type=Path, help="folder for the out-of-fold predictions")
+    parser.add_argument("metrics", type=Path, help="folder for networks.json and curves")
+    parser.add_argument("--state", type=Path, required=True, help="folder for checkpoints")
+    args = parser.parse_args(arguments)
     schema = load_schema()
     train = load_params("train", schema=schema).train
 
@@ -29,22 +28,22 @@ def main(split: Path, model_file: Path, oof_folder: Path, metrics: Path, *, stat
     from keras_tabular.training.setup import Setup
     from network import build
 
-    tables = [split / name for name in ("train", "validation")]
+    tables = [args.split / name for name in ("train", "validation")]
     setup = Setup(tables, schema, train, build)
-    checkpoints = Checkpoints(state, identity([schema, train], tables, build))
+    checkpoints = Checkpoints(args.state, identity([schema, train], tables, build))
     print(f"Training networks on {setup.summary()}", file=sys.stderr)
     snapshots = list(rounds.fit(setup, checkpoints=checkpoints, show_progress=True))
     weighted = ensemble.weigh_snapshots(setup, snapshots)
-    ensemble.write_description(metrics, setup, snapshots, weighted)
+    ensemble.write_description(args.metrics, setup, snapshots, weighted)
     model = ensemble.build_model(setup, snapshots, weighted.weights)
     record = ensemble.build_record(setup, snapshots, weighted.weights, model)
-    with atomic_write(model_file) as file:
+    with atomic_write(args.model) as file:
         ensemble.write_model(model.plain, file, record)
     oof = OutOfFold(FoldPredictions(weighted.predictions, weighted.fold))
     if train.forward_chaining:
-        later = rounds.predict_later_blocks(tables[0], schema, train, build, state)
+        later = rounds.predict_later_blocks(tables[0], schema, train, build, args.state)
         oof = oof._replace(forward_chaining=later)
-    with atomic_write(oof_folder) as folder:
+    with atomic_write(args.oof) as folder:
         oof.write(folder, [len(part) for part in setup.folds])
     inputs.check()  # before the checkpoints are removed
     checkpoints.remove()

@@ -1,5 +1,6 @@
-"""The stage `validate` of dvc.yaml."""
+"""Check every row against the declared columns; a check with the policy error ends the run."""
 
+from argparse import ArgumentParser
 from pathlib import Path
 
 from custom import CHECKS
@@ -13,21 +14,19 @@ from keras_tabular.table.rows import describe_origins, set_aside
 from stages import run
 
 
-def main(ingested: Path, validated: Path, rejected: Path, report: Path) -> None:
-    """Check every row against the declared columns; a check with the policy error ends the run.
-
-    Args:
-        ingested: Folder of Parquet parts to check.
-        validated: Folder for the checked parts.
-        rejected: Folder for the rows set aside.
-        report: JSON file for the verdict of every check.
-    """
+def main(arguments: list[str] | None = None) -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("ingested", type=Path, help="folder of Parquet parts to check")
+    parser.add_argument("validated", type=Path, help="folder for the checked parts")
+    parser.add_argument("rejected", type=Path, help="folder for the rows set aside")
+    parser.add_argument("report", type=Path, help="JSON file for the verdict of every check")
+    args = parser.parse_args(arguments)
     schema = load_schema()
     params = load_params("validate", schema=schema)
 
-    paths = part_paths(ingested)
+    paths = part_paths(args.ingested)
     rows, checks = check_table(paths, schema, params.validate, CHECKS)
-    write_json(report, build_report(rows, checks))
+    write_json(args.report, build_report(rows, checks))
     lines = describe_origins(paths, rows_to_locate(checks))
     messages = describe_failures(rows, checks, lines)
     for policy in ("drop", "warn"):
@@ -35,8 +34,8 @@ def main(ingested: Path, validated: Path, rejected: Path, report: Path) -> None:
             print(f"{policy}: {message}")
     if messages["error"]:
         raise UserError("\n".join(["The table does not pass its checks.", *messages["error"]]))
-    with atomic_write(validated) as valid_folder, atomic_write(rejected) as rejects_folder:
-        set_aside(paths, checks, lines, valid_folder, rejects_folder)
+    with atomic_write(args.validated) as validated, atomic_write(args.rejected) as rejected:
+        set_aside(paths, checks, lines, validated, rejected)
 
 
 if __name__ == "__main__":

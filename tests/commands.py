@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
-from functools import partial
 from io import StringIO
 from pathlib import Path
 from subprocess import PIPE, CompletedProcess, Popen, run
@@ -17,7 +16,6 @@ from tempfile import TemporaryFile
 import pytest
 
 from keras_tabular.core import process
-from stages import call_with_paths
 
 os.environ["TABULAR_STRICT"] = "1"  # an explanation that fails is an error
 # `make test` sets the first ones for each `make` that it calls, which would then print other lines.
@@ -61,8 +59,7 @@ def call_main(folder: Path, module: str, *arguments: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sys, "argv", [module, *arguments])
-        main = importlib.import_module(module).main
-        process.run(partial(call_with_paths, main) if module.startswith("stages") else main)
+        process.run(importlib.import_module(module).main)
 
 
 def call_command(folder: Path, name: str, *arguments: str | Path, exit_code: int = 0) -> str:
