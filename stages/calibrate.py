@@ -8,7 +8,7 @@ from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
 from keras_tabular.evaluation.calibration import calibrate
 from keras_tabular.table.out_of_fold import OutOfFold
-from keras_tabular.training.record import TrainingRecord, read_record, replace_metadata
+from keras_tabular.training.record import TrainingRecord, replace_metadata
 from stages import run
 
 
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
     schema = load_schema()
     params = load_params("drift", "evaluate", "validate", schema=schema)
 
-    record = read_record(args.trained, args.trained.read_bytes(), TrainingRecord)
+    record = TrainingRecord.from_file(args.trained, args.trained.read_bytes())
     metadata = calibrate(record, OutOfFold.read(args.oof), args.train, schema, params)
     if schema.learning_task.has_threshold:
         print(f"A probability of {metadata.threshold:g} or more counts as {schema.positive}")

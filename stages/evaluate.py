@@ -14,7 +14,6 @@ from keras_tabular.evaluation.records import write_scores
 from keras_tabular.evaluation.result import evaluate, fit_baselines, write_test_predictions
 from keras_tabular.evaluation.summary import summary_lines
 from keras_tabular.model.metadata import ModelMetadata
-from keras_tabular.training.record import read_record
 from stages import run
 
 
@@ -28,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
     params = load_params("evaluate", "validate", schema=schema)
     check_custom_metrics(METRICS, params.evaluate.metric)
     content, task = args.model.read_bytes(), schema.learning_task
-    trained = read_record(args.model, content, ModelMetadata)
+    trained = ModelMetadata.from_file(args.model, content)
     schema, loss = schema.without(trained.ignore), trained.loss
     baselines = run_in_background(fit_baselines, args.data, schema, loss)  # while TensorFlow starts
 

@@ -8,10 +8,9 @@ from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, write_json
+from keras_tabular.table import rows, source
 from keras_tabular.table.parquet import regroup_rows, write_parts
 from keras_tabular.table.profile import describe_table
-from keras_tabular.table.rows import parse_files
-from keras_tabular.table.source import source_files
 from stages import run
 
 
@@ -23,9 +22,9 @@ def main(arguments: list[str] | None = None) -> None:
     schema = load_schema()
     params = load_params("ingest", schema=schema)
 
-    files = source_files(schema.source, schema.test_files)
+    files = source.source_files(schema.source, schema.test_files)
     with atomic_write(args.ingested) as folder:
-        parts = regroup_rows(parse_files(files, schema), repeat(params.ingest.rows_per_file))
+        parts = regroup_rows(rows.parse_files(files, schema), repeat(params.ingest.rows_per_file))
         if not write_parts(folder, parts):
             raise UserError(f"{schema.source}: expected rows, got only a header")
         profile = describe_table(folder, schema)

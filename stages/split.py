@@ -6,12 +6,7 @@ from pathlib import Path
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import atomic_write
-from keras_tabular.table.splits import (
-    assign_rows,
-    find_duplicates,
-    unused_declarations,
-    write_subsets,
-)
+from keras_tabular.table import splits
 from stages import run
 
 
@@ -23,14 +18,14 @@ def main(arguments: list[str] | None = None) -> None:
     schema = load_schema()
     params = load_params("ingest", "split", schema=schema)
 
-    for warning in unused_declarations(params.split, schema):
+    for warning in splits.unused_declarations(params.split, schema):
         print(f"warn: {warning}")
-    first_equal, message = find_duplicates(args.validated, params.split, schema)
+    first_equal, message = splits.find_duplicates(args.validated, params.split, schema)
     if message:
         print(message)
-    assignment = assign_rows(args.validated, params.split, schema, first_equal)
+    assignment = splits.assign_rows(args.validated, params.split, schema, first_equal)
     with atomic_write(args.split) as folder:
-        write_subsets(args.validated, assignment, params.ingest.rows_per_file, folder)
+        splits.write_subsets(args.validated, assignment, params.ingest.rows_per_file, folder)
 
 
 if __name__ == "__main__":

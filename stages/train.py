@@ -35,9 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
     snapshots = list(rounds.fit(setup, checkpoints=checkpoints, show_progress=True))
     weighted = ensemble.weigh_snapshots(setup, snapshots)
     ensemble.write_description(args.metrics, setup, snapshots, weighted)
-    model = ensemble.build_model(setup, snapshots, weighted)
-    record = ensemble.build_record(setup, snapshots, weighted)
-    record = ensemble.add_training_rows(record, model, tables[0], schema)
+    model = ensemble.build_model(setup, snapshots, weighted.weights)
+    record = ensemble.build_record(setup, snapshots, weighted.weights, model)
     with atomic_write(args.model) as file:
         ensemble.write_model(model.plain, file, record)
     oof = OutOfFold(FoldPredictions(weighted.predictions, weighted.fold))

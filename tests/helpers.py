@@ -19,7 +19,7 @@ from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import FILE_SUBSET
 from keras_tabular.table.rows import CheckedRows, map_checked_rows, parse_valid_rows
 from keras_tabular.table.source import check_columns, read_rows
-from keras_tabular.training.record import REPRODUCIBLE_MACHINES
+from keras_tabular.training.ensemble import REPRODUCIBLE_MACHINES
 
 PROJECT = Path(__file__).parents[1]
 # The tasks of the schemas that `build_schema` builds.

@@ -8,17 +8,9 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Column, Schema, input_name
 from keras_tabular.core.parallel import ordered_map
+from keras_tabular.table import profile
 from keras_tabular.table.arrays import Predict, feature_arrays, predict_distinct_rows, row_weights
-from keras_tabular.table.profile import (
-    MAX_P_VALUE,
-    Bins,
-    ColumnSummary,
-    compare_counts,
-    format_edge,
-    numeric_values,
-    quantiles,
-    share_outside,
-)
+from keras_tabular.table.profile import Bins, numeric_values
 
 REPEATS = 10  # shuffles of each column
 MAX_SHUFFLED_ROWS, MIN_SHUFFLED_ROWS = 5000, 100
@@ -46,16 +38,12 @@ def permutation_importance(
     """
     has_weight = row_weights(rows, schema) > 0
     rows, y = rows.filter(pa.array(has_weight)), y[: len(rows)][has_weight]
-    if not len(rows):
-        return {}
     names = list(schema.features)
     affordable_rows = int(MAX_SHUFFLE_WORK / max(work, 1))
 
     def measure(names: list[str], repeats: int, affordable_rows: int) -> Increases:
-        count = min(
-            max(affordable_rows // (repeats * len(names)), MIN_SHUFFLED_ROWS // 4),
-            MAX_SHUFFLED_ROWS,
-        )
+        affordable = max(affordable_rows // (repeats * len(names)), MIN_SHUFFLED_ROWS // 4)
+        count = min(affordable, MAX_SHUFFLED_ROWS)
         return loss_increases(predict, rows[:count], y[:count], schema, names, repeats)
 
     has_few_rows = affordable_rows // (REPEATS * len(names)) < min(len(rows), MIN_SHUFFLED_ROWS)
@@ -118,15 +106,15 @@ def describe_columns(
     description, names = {}, (schema.target, *schema.features)
     for name in names:
         column, values = schema.columns[name], (train[name], test[name])
-        summary = ColumnSummary.from_values(train[name], column)
+        summary = profile.ColumnSummary.from_values(train[name], column)
         counts = np.array(summary.counts), summary.bins(column).counts(test[name])
-        distance, p_value = compare_counts(*counts, len(names), group_size)
+        distance, p_value = profile.compare_counts(*counts, len(names), group_size)
         description[name] = histogram(*values, column) | {
             "distance": distance,
             "p_value": p_value,
-            "moved": distance > limit and p_value < MAX_P_VALUE,
+            "moved": distance > limit and p_value < profile.MAX_P_VALUE,
             # Later times are always outside of the earlier ones.
-            "outside": 0.0 if name == schema.time else share_outside(*values, column),
+            "outside": 0.0 if name == schema.time else profile.share_outside(*values, column),
         }
     return description
 
@@ -152,7 +140,7 @@ def histogram(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> 
         distinct = np.unique(numbers)
         if len(distinct) <= MAX_BARS:
             edges = (distinct[1:] + distinct[:-1]) / 2
-            content["names"] = [format_edge(value, column) for value in distinct]
+            content["names"] = [profile.format_edge(value, column) for value in distinct]
         else:
             low, high = np.quantile(numbers, HISTOGRAM_QUANTILES, method="nearest")
             if low == high:
@@ -242,7 +230,7 @@ def column_effect(
         values: list[Any] = bins.names[: len(bins.categories)]
     else:
         numbers = numeric_values(rows[name], column)
-        edges = np.unique(quantiles(numbers, MAX_STEPS))
+        edges = np.unique(profile.quantiles(numbers, MAX_STEPS))
         curves = accumulated_effects(predict_with, numbers, edges, weight)
         values = edges.tolist()
     output = int(np.argmax(np.ptp(curves[:, :, 0], axis=0)))

@@ -20,8 +20,7 @@ from keras_tabular.evaluation.result import Result
 from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.explain import columns, slices
 from keras_tabular.model.metadata import ModelMetadata
-from keras_tabular.table.arrays import feature_arrays
-from keras_tabular.table.groups import mean_group_size
+from keras_tabular.table import arrays, groups
 from keras_tabular.table.parquet import read_first_rows, read_parts
 
 if TYPE_CHECKING:
@@ -104,19 +103,20 @@ def explain(
         predict = model.predict_members
         write_json(files["effects"], columns.column_effects(predict, held_out, schema, order, work))
     with log_failure("columns", failures):
-        limit, group_size = metadata.drift_params.distance, mean_group_size(test.group)
+        limit, group_size = metadata.drift_params.distance, groups.mean_group_size(test.group)
         differences = columns.describe_columns(train, held_out, schema, limit, group_size)
         write_json(files["columns"], differences)
     with log_failure("errors", failures):
         write_json(files["errors"], slices.largest_errors(split / "test", test, schema))
     with log_failure("training", failures):
-        rows = feature_arrays(held_out[: columns.MAX_ROWS], schema)
+        rows = arrays.feature_arrays(held_out[: columns.MAX_ROWS], schema)
         deviation = training_deviation(model.predict_members(rows), test, metadata)
         evaluation = evaluation.model_copy(update={"training_deviation": deviation})
     with log_failure("plots", failures):
         plots = plot_data.compute_plots(test, increases)
     plot_data.write_plots(metrics / "plots", plots, test, row_keys(split / "test", schema))
-    outside = columns.outside_training(differences, metadata.attribution)
+    attribution = metadata.trained_on.attribution if metadata.trained_on else {}
+    outside = columns.outside_training(differences, attribution)
     update = {"outside_training": outside, "failed_explanations": failures}
     return evaluation.model_copy(update=update)
 

@@ -16,9 +16,8 @@ from keras_tabular.evaluation.records import MODEL, SLICE, Score, score_records
 from keras_tabular.evaluation.result import Result
 from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.evaluation.uncertainty import score_mean
+from keras_tabular.table import parquet, profile
 from keras_tabular.table.arrays import round_for_comparison
-from keras_tabular.table.parquet import part_paths, read_parts
-from keras_tabular.table.profile import Bins, is_among, missing_mask, numeric_values
 
 MAX_NUMBER_BINS, MAX_CATEGORIES = 4, 8  # of a column
 MIN_ROWS, MAX_BINS = 30, 10  # rows of a bin, and bins that are listed
@@ -53,7 +52,7 @@ def declared_scores(
         declared: Slices by name.
     """
     names, scores = {schema.target, *chain(*declared.values())}, list[Score]()
-    table = pa.concat_tables(read_parts(folder, sorted(names)))
+    table = pa.concat_tables(parquet.read_parts(folder, sorted(names)))
     for name, conditions in declared.items():
         rows = test.select(is_in_slice(table, schema, conditions))
         scores += score_records(SLICE + name, MODEL, score(rows), len(rows.y))
@@ -78,10 +77,8 @@ def slice_scores(
     first, test = row_sets[0], row_sets[-1]
 
     def score_conditions(conditions: Slice) -> dict[str, Any]:
-        scores = {
-            key: score_rows(rows, is_in_slice(rows.table, schema, conditions))
-            for key, rows in (("score", first), ("test", test))
-        }
+        of_first, of_test = (is_in_slice(rows.table, schema, conditions) for rows in (first, test))
+        scores = {"score": score_rows(first, of_first), "test": score_rows(test, of_test)}
         return scores | {"where": describe_conditions(conditions)}
 
     return {
@@ -128,7 +125,7 @@ def score_bins(rows: RowSet, schema: Schema) -> list[dict[str, Any]]:
     weight, scores = rows.predictions.weight, list[dict[str, Any]]()
     for name in schema.features:
         column, values = schema.columns[name], rows.table[name]
-        bins = Bins.from_values(values, column, MAX_NUMBER_BINS, MAX_CATEGORIES)
+        bins = profile.Bins.from_values(values, column, MAX_NUMBER_BINS, MAX_CATEGORIES)
         codes = bins.codes(values)
         for code in np.unique(codes):
             mask = codes == code
@@ -158,12 +155,12 @@ def is_in_slice(table: pa.Table, schema: Schema, conditions: Slice) -> np.ndarra
     selected = np.ones(len(table), bool)
     for name, condition in conditions.items():
         values, column = table[name], schema.columns[name]
-        mask = ~missing_mask(values)
+        mask = ~profile.missing_mask(values)
         if isinstance(condition, Range):
-            numbers, (low, high) = numeric_values(values, column), condition.ends
+            numbers, (low, high) = profile.numeric_values(values, column), condition.ends
             mask[mask] = (low <= numbers) & (numbers <= high)
         else:
-            mask &= is_among(values, pa.array(condition, values.type))
+            mask &= profile.is_among(values, pa.array(condition, values.type))
         selected &= mask
     return selected
 
@@ -177,7 +174,7 @@ def largest_errors(folder: Path, test: Predictions, schema: Schema) -> dict[str,
     losses = test.row_losses
     largest = np.argsort(-losses, kind="stable")[:MAX_ERRORS]
     largest_rows, task = test.select(largest), test.task
-    table = dataset(part_paths(folder)).take(pa.array(largest))
+    table = dataset(parquet.part_paths(folder)).take(pa.array(largest))
     names = (schema.target, *schema.features)
     errors = []
     for n, cells in enumerate(table.select(names).to_pylist()):

@@ -1,7 +1,7 @@
 """Compare new rows with the summaries of the training rows in a model's file."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from operator import add
 from typing import Literal, NamedTuple
 
@@ -12,8 +12,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Drift
 from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.errors import format_list, quote
-from keras_tabular.table.groups import equality_hashes
-from keras_tabular.table.profile import MAX_P_VALUE, compare_counts, unknown_mask
+from keras_tabular.table import groups, profile
 from keras_tabular.table.rows import CheckedRows
 from keras_tabular.training.record import TrainingRows
 
@@ -105,7 +104,7 @@ def count_batch(
         len(features),
         unknown_categories(features, categories),
         Counter(failure.column for failure in batch.failures),
-        [equality_hashes([batch.texts.select([schema.group]) if is_grouped else features])],
+        [groups.equality_hashes([batch.texts.select([schema.group]) if is_grouped else features])],
     )
 
 
@@ -165,7 +164,7 @@ def column_drift(
     """Compare the new rows with the training rows in one column."""
     summary = trained_on.summaries[name]
     train, new = np.array(summary.counts), counts.bins[name]
-    distance, p_value = compare_counts(train, new, len(schema.features), group_size)
+    distance, p_value = profile.compare_counts(train, new, len(schema.features), group_size)
 
     def shares(bins: list[int]) -> Shares:
         in_training, in_new = (float(n[bins].sum() / max(n.sum(), 1)) for n in (train, new))
@@ -178,7 +177,7 @@ def column_drift(
         attribution=trained_on.attribution[name],
         distance=distance,
         p_value=p_value,
-        moved=distance > limits.distance and p_value < MAX_P_VALUE,
+        moved=distance > limits.distance and p_value < profile.MAX_P_VALUE,
         missing=shares([-1]),
         # The last bin is for missing values.
         outside=shares([0, -2]) if summary.edges and summary.feature_type != "text" else None,
@@ -191,9 +190,7 @@ def column_drift(
     )
 
 
-def unknown_categories(
-    features: pa.Table, categories: Mapping[str, list[str]]
-) -> UnknownCategories:
+def unknown_categories(features: pa.Table, categories: dict[str, list[str]]) -> UnknownCategories:
     """Count the rows with each category that is not among those that the model knows.
 
     Args:
@@ -202,7 +199,7 @@ def unknown_categories(
     counts = UnknownCategories()
     for name, known_categories in categories.items():
         values = features[name]
-        unknown = values.filter(pa.array(unknown_mask(values, known_categories)))
+        unknown = values.filter(pa.array(profile.unknown_mask(values, known_categories)))
         counts.update((name, value) for value in unknown.to_pylist())
     return counts
 

@@ -21,11 +21,8 @@ from keras_tabular.core.errors import UserError, quote
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.process import BROKEN_PIPE
 from keras_tabular.model.metadata import ModelMetadata
+from keras_tabular.table import excel, rows, source
 from keras_tabular.table.csv import RawRows, describe_place, read_header, skipped_lines
-from keras_tabular.table.excel import is_excel
-from keras_tabular.table.rows import parse_rows, text_columns
-from keras_tabular.table.source import check_columns, is_csv
-from keras_tabular.training.record import read_record
 
 MODEL_FILE = Path("models/model.keras")  # the model that `dvc repro` writes
 SUFFIXES = {b"\x1f\x8b": ".gz", b"PK": ".xlsx"}  # by the first bytes of a file
@@ -62,7 +59,7 @@ def read_schema(path: Path, content: bytes) -> tuple[Schema, ModelMetadata]:
     Raises:
         UserError: This is not a model's file, or it does not contain the schema.
     """
-    metadata = read_record(path, content, ModelMetadata)
+    metadata = ModelMetadata.from_file(path, content)
     if metadata.table_schema is None:
         advice = f"Name a model that the stage calibrate has written, such as {MODEL_FILE}."
         raise UserError(f"{path}: the file does not contain the schema of its table. {advice}")
@@ -109,7 +106,7 @@ def open_rows(file: Path, schema: Schema) -> Iterator[Path]:
 
 def check_skipped_lines(file: Path, schema: Schema) -> None:
     """Raise `UserError` if a line of new rows that `skip_lines` leaves out looks like a row."""
-    if not schema.skip_lines or not (is_csv(file) or is_excel(file)):
+    if not schema.skip_lines or not (source.is_csv(file) or excel.is_excel(file)):
         return
     _, header = read_header(file, schema)
     for line, cells in skipped_lines(file, schema).items():
@@ -117,7 +114,7 @@ def check_skipped_lines(file: Path, schema: Schema) -> None:
             continue
         row = RawRows(file, 0, pa.table([[cell] for cell in cells], header), {})
         columns = {name: schema.columns[name] for name in header if name in schema.features}
-        if columns and not parse_rows(row, text_columns(row, columns), columns)[1]:
+        if columns and not rows.parse_rows(row, rows.text_columns(row, columns), columns)[1]:
             place = describe_place(file, line)
             problem = f"skip_lines of the model leaves out {quote(' '.join(cells))}, perhaps a row"
             advice = "Add a line that is no row at this place, as in the training table"
@@ -138,7 +135,7 @@ def row_columns(file: Path, schema: Schema, *, ignore_extra: bool = False) -> li
     Raises:
         UserError: The columns are not as declared, or the file cannot be read.
     """
-    return check_columns(file, schema, schema.features, allow_others=ignore_extra)
+    return source.check_columns(file, schema, schema.features, allow_others=ignore_extra)
 
 
 Write = Callable[[pa.Table], None]

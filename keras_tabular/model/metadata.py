@@ -66,11 +66,6 @@ class ModelMetadata(TrainingRecord):
         """What turns probabilities into classes: the costs of several classes, or the threshold."""
         return self.costs if self.costs and len(self.costs) > 2 else self.threshold
 
-    @property
-    def attribution(self) -> dict[str, float]:
-        """Share of attribution of each column; empty without a summary of the training rows."""
-        return self.trained_on.attribution if self.trained_on else {}
-
 
 def training_rows(path: Path, metadata: ModelMetadata) -> TrainingRows:
     """Return the summary of the training rows of the model at `path`.

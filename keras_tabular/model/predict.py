@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -208,10 +208,15 @@ def predict_file(
     counts, schema = PredictionCounts(), predictor.schema
     categories = predictor.model.metadata.categories
     locate = row_locator([file], schema, display_name)
-    predict = partial(predict_rows, predictor=predictor, n_reasons=n_reasons)
+
+    def predict(batch: CheckedRows) -> tuple[CheckedRows, PredictedColumns]:
+        return batch, predictor.predict(batch.features, n_reasons)
+
     to_read = (file, schema, names, schema.features, predictor.checks)
     batches = map_checked_rows(predict, *to_read, allow_ragged=reject is not None)
-    for (texts, features, failures), predictions in batches:
+    for (texts, features, failures), (predictions, not_finite) in batches:
+        failed = {failure.row for failure in failures}
+        failures += [failure for failure in not_finite if failure.row not in failed]
         errors = [failure for failure in failures if failure.policy != "warn"]
         valid = ~np.isin(np.arange(len(features)), [failure.row for failure in errors])
         if reject and errors:
@@ -229,19 +234,3 @@ def predict_file(
         counts.warned.update(f"{f.column}: {f.check}" for f in failures if valid[f.row])
         counts.unknown += unknown_categories(features.filter(pa.array(valid)), categories)
     return counts
-
-
-def predict_rows(
-    batch: CheckedRows, predictor: Predictor, n_reasons: int = 0
-) -> tuple[CheckedRows, dict[str, pa.Array]]:
-    """Predict some checked rows of a file.
-
-    Returns:
-        The checked rows, whose failures include rows without a finite prediction, and the columns
-        of the predictions with all rows.
-    """
-    columns, not_finite = predictor.predict(batch.features, n_reasons)
-    failed = {failure.row for failure in batch.failures}
-    failures = [*batch.failures, *(failure for failure in not_finite if failure.row not in failed)]
-    failures.sort(key=lambda failure: failure.row)
-    return batch._replace(failures=failures), columns

@@ -11,7 +11,6 @@ from keras_tabular.core.errors import UserError, format_list, truncate
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.network.backend import keras
 from keras_tabular.network.reproducible import ExactModel
-from keras_tabular.training.record import read_record
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def load_saved_model(path: Path, content: bytes, schema: Schema | None = None) -
     Raises:
         UserError: Keras cannot load the model, or it was trained for another table.
     """
-    metadata = read_record(path, content, ModelMetadata)
+    metadata = ModelMetadata.from_file(path, content)
     with TemporaryDirectory() as folder:  # Keras only reads files
         copy = Path(folder, "model.keras")
         copy.write_bytes(content)

@@ -49,10 +49,9 @@ class Permutations(NamedTuple):
         n_ranks = len(names) + (len(names) < len(schema.features))
         pairs = max(1, min(BACKGROUND_SIZE, MAX_EVALUATIONS // (2 * n_ranks)))
         for name, column in schema.features.items():
-            missing = "" if column.is_string else np.nan
-            summarized = summaries[name].background or [None] * BACKGROUND_SIZE
-            values = [missing if value is None else value for value in summarized]
-            array = np.array(values, object if column.is_string else np.float64)
+            values = summaries[name].background or [None] * BACKGROUND_SIZE
+            cells = [value or "" for value in values] if column.is_string else values
+            array = np.array(cells, object if column.is_string else np.float64)
             drawn = array[rng.permutation(BACKGROUND_SIZE)[:pairs]]
             background[input_name(name)] = np.repeat(drawn, 2)
         forwards = np.array([rng.permutation(n_ranks) for _ in range(pairs)])

@@ -14,18 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_tabular.network import reproducible
 from keras_tabular.network.backend import keras, tf
-from keras_tabular.network.reproducible import (
-    OrderedMean,
-    ReproducibleDense,
-    Shape,
-    largest_magnitude,
-    operand_bits,
-    round_to_bits,
-    softmax,
-    sum_on_grid,
-    training_product,
-)
 
 # Equations of layers: a `Dense` layer, a factor for each column, and an embedding of bins.
 DENSE, SCALE, BINS = "bk,kn->bn", "bd,d->bd", "bck,cku->bcu"
@@ -62,7 +52,7 @@ def add_lookups(model: keras.Model, batch_size: int) -> keras.Model:
         if isinstance(layer, keras.Model):
             return add_lookups(layer, batch_size)
         if isinstance(layer, keras.layers.GlobalAveragePooling1D):
-            return OrderedMean(name=layer.name)
+            return reproducible.OrderedMean(name=layer.name)
         if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
             return LookupDense(layer, batch_size)
         if isinstance(layer, keras.layers.Concatenate):
@@ -74,7 +64,7 @@ def add_lookups(model: keras.Model, batch_size: int) -> keras.Model:
     return keras.models.clone_model(model, clone_function=replace)
 
 
-class MarkLookups(keras.layers.Layer):
+class MarkLookups(keras.layers.Identity):
     """Attach to the inputs of a network what lookups need.
 
     Args:
@@ -88,9 +78,6 @@ class MarkLookups(keras.layers.Layer):
         # The product with one number that is not 0 is exact.
         sizes = [stop - start for start, stop in places]
         self._is_of_code = np.repeat(np.eye(len(sizes), dtype=np.float32), sizes, axis=0)
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
 
     def call(self, inputs: Any) -> Any:
         tensors = keras.tree.flatten(inputs)
@@ -122,7 +109,7 @@ class LookupConcatenate(keras.layers.Concatenate):
         return output
 
 
-class LookupDense(ReproducibleDense):
+class LookupDense(reproducible.ReproducibleDense):
     """A `ReproducibleDense` layer that is trained, and looks up rows of its kernel if it can.
 
     Args:
@@ -135,12 +122,12 @@ class LookupDense(ReproducibleDense):
         self._batch_size, penalty = batch_size, layer.kernel.regularizer
         if type(penalty) is keras.regularizers.L2:
             layer.kernel.regularizer = lambda kernel: (
-                penalty.l2 * tf.squeeze(sum_on_grid(tf.square(kernel)))
+                penalty.l2 * tf.squeeze(reproducible.sum_on_grid(tf.square(kernel)))
             )
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         x, activation = self.multiply(inputs), self.layer.activation
-        return softmax(x) if activation is keras.activations.softmax else activation(x)
+        return reproducible.softmax(x) if activation is keras.activations.softmax else activation(x)
 
     def multiply(self, x: tf.Tensor) -> tf.Tensor:
         kernel, bias = keras.ops.convert_to_tensor(self.layer.kernel), []
@@ -152,18 +139,18 @@ class LookupDense(ReproducibleDense):
             return bin_product(*x._places, kernel, size, *bias)
         is_scale = self.equation == SCALE and not bias and one_hot and one_hot.factors is None
         if one_hot is None or not (is_scale or self.equation == DENSE):
-            return training_product(self.equation, x, kernel, size, *bias)
+            return reproducible.training_product(self.equation, x, kernel, size, *bias)
         place, rows = one_hot.place, kernel[one_hot.place]
         rest = without(kernel, place, 0)
-        columns = training_product(self.equation, one_hot.columns, rest, size, *bias)
+        columns = reproducible.training_product(self.equation, one_hot.columns, rest, size, *bias)
         if is_scale:
-            scaled = training_product(SCALE, x[:, place], rows, size)
+            scaled = reproducible.training_product(SCALE, x[:, place], rows, size)
             parts = [columns[:, : place.start], scaled, columns[:, place.start :]]
             output = tf.concat(parts, axis=1)
             output._one_hot = one_hot._replace(columns=columns, factors=rows)
             return output
         if one_hot.factors is not None:
-            rows = training_product("db,d->db", rows, one_hot.factors, rows.shape[1])
+            rows = reproducible.training_product("db,d->db", rows, one_hot.factors, rows.shape[1])
         return columns + row_sums(one_hot.codes, one_hot.values, rows, size)
 
 
@@ -178,7 +165,7 @@ class HashDropout(keras.layers.Layer):
         super().__init__(name=layer.name)
         self.layer, self.supports_masking = layer, True
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
+    def compute_output_shape(self, input_shape: reproducible.Shape) -> reproducible.Shape:
         return input_shape
 
     def call(self, inputs: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
@@ -218,17 +205,17 @@ def row_sums(codes: tf.Tensor, values: tf.Tensor, rows: tf.Tensor, batch_size: i
     Returns:
         Float32, shape (batch, units).
     """
-    bits = operand_bits(batch_size * codes.shape[1])
-    values = round_to_bits(values, bits, largest_magnitude(values))[:, :, None]
+    bits = reproducible.operand_bits(batch_size * codes.shape[1])
+    values = reproducible.round_to_bits(values, bits)[:, :, None]
 
     @tf.custom_gradient
     def forward(rows: tf.Tensor) -> tuple[tf.Tensor, Any]:
         count = rows.shape[0]
-        rows = round_to_bits(rows, bits, largest_magnitude(rows))
+        rows = reproducible.round_to_bits(rows, bits)
         terms = values * tf.gather(tf.pad(rows, [[0, 1], [0, 0]]), codes)
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            upstream = round_to_bits(upstream, bits, largest_magnitude(upstream))
+            upstream = reproducible.round_to_bits(upstream, bits)
             terms = values * upstream[:, None]
             sums = tf.math.unsorted_segment_sum(terms, codes, count + 1)
             return tf.cast(sums[:-1], tf.float32)
@@ -265,25 +252,22 @@ def bin_product(
         Float32, shape (batch, numbers, units).
     """
     numbers, n_bins, units = kernel.shape
-    bits = operand_bits(max(batch_size, *kernel.shape))
+    bits = reproducible.operand_bits(max(batch_size, *kernel.shape))
     row = place + np.arange(numbers) * (n_bins + 1)
-    fraction = round_to_bits(fraction, bits, tf.ones(()))[:, :, None]
+    fraction = reproducible.round_to_bits(fraction, bits, tf.ones(()))[:, :, None]
 
     @tf.custom_gradient
     def forward(kernel: tf.Tensor, *bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        kernel = round_to_bits(kernel, bits, largest_magnitude(kernel))
+        kernel = reproducible.round_to_bits(kernel, bits)
         kernel = tf.pad(kernel, [[0, 0], [0, 1], [0, 0]])  # all bins may be 1
         before = tf.cumsum(kernel, axis=1, exclusive=True)
         whole, next_row = (tf.gather(tf.reshape(t, [-1, units]), row) for t in (before, kernel))
 
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
-            upstream = round_to_bits(upstream, bits, largest_magnitude(upstream))
-            of_whole, of_fraction = (
-                tf.reshape(
-                    tf.math.unsorted_segment_sum(t, row, numbers * (n_bins + 1)), kernel.shape
-                )
-                for t in (upstream, fraction * upstream)
-            )
+            upstream = reproducible.round_to_bits(upstream, bits)
+            terms, n_rows = (upstream, fraction * upstream), numbers * (n_bins + 1)
+            sums = [tf.math.unsorted_segment_sum(values, row, n_rows) for values in terms]
+            of_whole, of_fraction = (tf.reshape(values, kernel.shape) for values in sums)
             of_kernel = tf.cumsum(of_whole, axis=1, exclusive=True, reverse=True) + of_fraction
             sums = [of_kernel[:, :-1], *(tf.reduce_sum(upstream, axis=0) for _ in bias)]
             return [tf.cast(values, tf.float32) for values in sums]

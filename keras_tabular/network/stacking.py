@@ -47,10 +47,8 @@ def stack(model: keras.Model, weights: Sequence[list[np.ndarray]]) -> keras.Mode
         weights: Weights of each member, as `get_weights` returns them.
     """
     n_members, stacked_ids = len(weights), set[int]()  # of tensors with the axis of members
-    stacked_weights = {
-        id(variable): np.stack(arrays)
-        for variable, arrays in zip(model.weights, zip(*weights, strict=True), strict=True)
-    }
+    pairs = zip(model.weights, zip(*weights, strict=True), strict=True)
+    stacked_weights = {id(variable): np.stack(arrays) for variable, arrays in pairs}
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         inputs = keras.tree.flatten(args)
@@ -72,12 +70,8 @@ def stack(model: keras.Model, weights: Sequence[list[np.ndarray]]) -> keras.Mode
         stacked_ids.add(id(outputs))
         return outputs
 
-    return keras.models.clone_model(
-        model,
-        input_tensors=keras.tree.map_structure(lambda x: keras.Input(x.shape[1:]), model.input),
-        clone_function=lambda layer: layer,
-        call_function=call,
-    )
+    inputs = keras.tree.map_structure(lambda x: keras.Input(x.shape[1:]), model.input)
+    return keras.models.clone_model(model, inputs, lambda layer: layer, call_function=call)
 
 
 def _stacked_dense(layer: Any, has_members: bool, n_members: int) -> keras.layers.EinsumDense:

@@ -19,10 +19,9 @@ from keras_tabular.network import texts
 from keras_tabular.network.backend import keras
 from keras_tabular.network.texts import Vocabulary
 from keras_tabular.table.cells import time_zone
-from keras_tabular.table.profile import Summary, most_frequent, numeric_values
+from keras_tabular.table.profile import SECONDS_PER_DAY, Summary, most_frequent, numeric_values
 
 ops = keras.ops
-SECONDS_PER_DAY = 86_400
 OFFSET_YEARS = 1900, 2100  # between which the model knows the changes of a time zone's offset
 # Parts that begin again after their last value, and the number of their values.
 PERIODS = {"month": 12, "weekday": 7, "time of day": 24 * 60}
@@ -203,14 +202,15 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
         UserError: A column has no value, or it has missing values that `train.imputation` does not
             fill.
     """
-    summaries, part_scalings = summarize_parts(read_parts, schema, train), dict[str, Scaling]()
+    summaries = summarize_parts(read_parts, schema, train)
     target = summaries[schema.target]
     statistics = Statistics(
         columns_with_missing={name for name in schema.features if summaries[name].missing},
         target=Scaling.from_summary(target, "none" if schema.classes else "standard"),
         target_range=(target.min, target.max),
     )
-    for name, column in schema.features.items():
+    # The scalings of number columns come before those of the parts of dates.
+    for name, column in sorted(schema.features.items(), key=lambda item: item[1].is_datetime):
         summary, parts = summaries[name], read_parts([name])
         match column.feature_type:
             case "number":
@@ -218,8 +218,7 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
                 if train.imputation == "median":
                     values = pa.concat_tables(parts)[name]
                     fill = float(np.median(numeric_values(values, column)))
-                scaling = Scaling.from_summary(summary, train.normalization, fill)
-                statistics.scalings[name] = scaling
+                statistics.scalings[name] = Scaling.from_summary(summary, train.normalization, fill)
             case "datetime":
                 first = summary.min // SECONDS_PER_DAY * SECONDS_PER_DAY
                 by_part = summarize_dates(parts, column, first)
@@ -227,7 +226,7 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
                 statistics.dates[name] = Date(round(summary.mean), first, tuple(varying))
                 for part in varying:
                     scaling = Scaling.from_summary(by_part[part], train.normalization)
-                    part_scalings[part_name(name, part)] = scaling
+                    statistics.scalings[part_name(name, part)] = scaling
             case "category":
                 counts = most_frequent(pa.concat_tables(parts)[name].drop_null())
                 frequent = counts[: train.max_categories]
@@ -236,7 +235,6 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
                 cells = texts.read_texts(parts, name, train.text_length)
                 vocabulary = texts.fit_vocabulary(cells, train.max_tokens, train.text_length)
                 statistics.texts[name] = vocabulary
-    statistics.scalings.update(part_scalings)  # after all number columns
     return statistics
 
 

@@ -12,12 +12,9 @@ import numpy as np
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ResolvedNetwork, ResolvedTrain
 from keras_tabular.core.errors import UserError, truncate
-from keras_tabular.network import features
+from keras_tabular.network import features, lookups, reproducible, stacking
 from keras_tabular.network.backend import keras, tf
 from keras_tabular.network.features import ColumnSample
-from keras_tabular.network.lookups import MarkLookups, add_lookups
-from keras_tabular.network.reproducible import MeanAbsoluteError, MeanLoss
-from keras_tabular.network.stacking import is_stackable
 from keras_tabular.training.dataset import Dataset
 from keras_tabular.training.trainer import Trainer
 
@@ -64,9 +61,7 @@ class FlatModel(keras.layers.Layer):
         pairs = zip(model.trainable_weights, factors, strict=True)
         weights = [np.ravel(np.asarray(weight)) / np.float32(factor) for weight, factor in pairs]
         vector = np.concatenate(weights)
-        self.vector = self.add_weight(
-            shape=vector.shape, initializer=lambda shape, dtype: ops.cast(vector, dtype)
-        )
+        self.vector = self.add_weight(vector.shape, lambda shape, dtype: ops.cast(vector, dtype))
         self.built = True
 
     def split_weights(self) -> list[tuple[keras.Variable, Any]]:
@@ -182,7 +177,7 @@ class Architecture:
         self._categories = {n: (a - before, b - before) for n, (a, b) in columns.categories.items()}
         self.network = self._build()
         check_safe_mode(self.network, name)
-        self.is_stackable = is_stackable(self.network)
+        self.is_stackable = stacking.is_stackable(self.network)
         learnt_rows = columns.n_rows * max(train.folds - 1, 1) / train.folds
         self.max_steps = int(-(-learnt_rows // self.params.batch_size) * self.params.epochs)
         cycles = (self.max_steps // FIRST_CYCLE_STEPS + 1).bit_length() - 1
@@ -219,15 +214,15 @@ class Architecture:
         inputs = keras.Input(self.features.input_shape[1:])
         trained, tensors = model, self.features(inputs)
         if train.exact:
-            trained = add_lookups(model, params.batch_size)
-            tensors = MarkLookups(features.looked_up(self._categories))(tensors)
+            trained = lookups.add_lookups(model, params.batch_size)
+            tensors = lookups.MarkLookups(features.looked_up(self._categories))(tensors)
         flat = FlatModel(trained, learning_rate_factors(model, params))
         compiled = keras.Model(inputs, flat(tensors))
         name = self._task.training_metric
-        metric = MeanAbsoluteError(name) if name == "mean_absolute_error" else name
+        metric = reproducible.MeanAbsoluteError(name) if name == "mean_absolute_error" else name
         compiled.compile(
             optimizer=build_optimizer(params, self.max_steps),
-            loss=MeanLoss(train.loss) if train.exact else train.loss,
+            loss=reproducible.MeanLoss(train.loss) if train.exact else train.loss,
             weighted_metrics=[metric],
             jit_compile=False,
         )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_tabular.config.schema import Schema, input_name
+from keras_tabular.config.schema import input_name
 from keras_tabular.core import VERSION
 from keras_tabular.core.files import atomic_write, write_json, write_points
 from keras_tabular.network.attribution import Permutations, contributions
@@ -22,18 +22,11 @@ from keras_tabular.network.backend import keras, tf
 from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.network.stacking import stack
 from keras_tabular.network.statistics import describe_steps
+from keras_tabular.table import parquet, profile
 from keras_tabular.table.arrays import feature_arrays, round_for_comparison
-from keras_tabular.table.parquet import count_rows, hash_parts, read_first_rows
-from keras_tabular.table.profile import ColumnSummary
 from keras_tabular.training.architecture import Architecture
 from keras_tabular.training.checkpoint import Logs, Snapshot
-from keras_tabular.training.record import (
-    REPRODUCIBLE_MACHINES,
-    Ensemble,
-    TrainingRecord,
-    TrainingRows,
-    replace_metadata,
-)
+from keras_tabular.training.record import Ensemble, TrainingRecord, TrainingRows, replace_metadata
 from keras_tabular.training.setup import Setup
 
 SAMPLES = 20  # of rows, for each of which `select_weights` chooses an ensemble
@@ -41,6 +34,7 @@ SAMPLES_AFTER_A_CYCLE = 4
 PICKS = 20  # of candidates for each sample
 MAX_ROWS_OF_SAMPLE = 20_000
 MIN_WEIGHT = 0.1  # of a candidate that is saved
+REPRODUCIBLE_MACHINES = ("x86_64", "AMD64", "aarch64")  # tests show that their bytes are equal
 MAX_ROWS_FOR_SHARES = 100  # rows over which shares of attribution are averaged
 MAX_ROWS_COMPARED = 2000  # rows for which the predictions of the folds' networks are compared
 MAX_MULTIPLY_ADDS = 20_000_000_000  # of the model, for the shares and for the comparison
@@ -81,15 +75,12 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
     candidates with the lowest validation loss of each architecture get the same weight. Without
     validation rows, these are the last ones.
     """
-    candidates = find_candidates(setup, snapshots)
-    losses = {name: candidate.loss or 0.0 for name, candidate in candidates.items()}
-    predictions = {name: candidate.predictions for name, candidate in candidates.items()}
-    rows = candidates[snapshots[0].name].rows  # the same for all candidates
+    rows, predictions, by_architecture = find_candidates(setup, snapshots)
+    losses = {name: loss for named in by_architecture.values() for name, loss in named.items()}
     fold = np.concatenate(setup.folds)[rows]
     if not len(rows):
         best = []
-        for same in group_by(snapshots, "architecture").values():
-            names = reversed(group_by(same, "name"))  # of equal ones, the last is best
+        for names in map(reversed, by_architecture.values()):  # of equal ones, the last is best
             best.append(min(names, key=lambda name: round_for_comparison(losses[name])))
         weights = dict.fromkeys(best, 1 / len(best))
         return WeightedEnsemble(weights, {}, rows, fold, predictions[best[0]])
@@ -109,57 +100,49 @@ def group_by(snapshots: list[Snapshot], attribute: str) -> dict[Any, list[Snapsh
     return groups
 
 
-class Candidate(NamedTuple):
-    """The snapshots of an architecture after the same number of steps, which get one weight.
+class Candidates(NamedTuple):
+    """Candidates for the ensemble: the snapshots of the same name, which get one weight.
 
     Attributes:
-        snapshots: The snapshots of all folds.
         rows: Numbers of the held-out rows among the training rows, sorted, shape (n,); empty
             without folds.
         predictions: For these rows in units of the target, the mean over the networks of a fold,
-            float32, shape (n, outputs).
-        loss: Mean loss of these predictions; without folds that of the validation rows; None if
-            there are no such rows.
+            float32, shape (n, outputs), by the name of the candidate.
+        losses: Mean loss of these predictions, by architecture and by name; without folds that of
+            the validation rows; 0 if there are no such rows.
     """
 
-    snapshots: list[Snapshot]
     rows: np.ndarray
-    predictions: np.ndarray
-    loss: float | None
+    predictions: dict[str, np.ndarray]
+    losses: dict[str, dict[str, float]]
 
 
-def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> dict[str, Candidate]:
+def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> Candidates:
     """Group snapshots into candidates by `Snapshot.name`, in their order."""
-    candidates = {}
+    predictions, losses = dict[str, np.ndarray](), dict[str, dict[str, float]]()
     for name, same in group_by(snapshots, "name").items():
         folds = group_by(same, "fold").values()
         rows = np.concatenate([fold[0].rows for fold in folds])
         means = [np.mean([s.outputs for s in fold], axis=0, dtype=np.float64) for fold in folds]
         order = np.argsort(rows)
         rows, outputs = rows[order], np.concatenate(means).astype(np.float32)[order]
-        predictions = setup.in_units(outputs)
-        losses = [logs["val_loss"] for s in same for logs in s.history[-1:] if "val_loss" in logs]
-        loss = float(np.mean(losses)) if losses else None
+        predictions[name] = setup.in_units(outputs)
+        val_losses = [log["val_loss"] for s in same for log in s.history[-1:] if "val_loss" in log]
+        loss = float(np.mean(val_losses)) if val_losses else 0.0
         if len(rows):
-            loss = setup.mean_loss(rows, predictions)
-        candidates[name] = Candidate(same, rows, predictions, loss)
-    return candidates
+            loss = setup.mean_loss(rows, predictions[name])
+        losses.setdefault(same[0].architecture, {})[name] = loss
+    return Candidates(rows, predictions, losses)  # the rows are the same for all names
 
 
-def ensemble_loss(setup: Setup, candidates: dict[str, Candidate]) -> float | None:
+def ensemble_loss(setup: Setup, candidates: Candidates) -> float:
     """Compute the loss of an ensemble of candidates that is selected on few samples.
 
-    Without folds, it is the mean of the lowest validation losses of the architectures, and None if
-    there are no validation rows.
+    Without folds, it is the mean of the lowest validation losses of the architectures.
     """
-    rows, lowest = next(iter(candidates.values())).rows, dict[str, float]()
+    rows, predictions, losses = candidates
     if not len(rows):
-        for same, _, _, loss in candidates.values():
-            if loss is not None:
-                name = same[0].architecture
-                lowest[name] = min(loss, lowest.get(name, loss))
-        return float(np.mean([*lowest.values()])) if lowest else None
-    predictions = {name: candidate.predictions for name, candidate in candidates.items()}
+        return float(np.mean([min(by_name.values()) for by_name in losses.values()]))
     weights = select_weights(setup, rows, predictions, SAMPLES_AFTER_A_CYCLE)
     return setup.mean_loss(rows, weigh(predictions, weights))
 
@@ -192,8 +175,6 @@ def select_weights(
     picks = dict.fromkeys(predictions, 0)
     for _ in range(samples):
         sample = rng.integers(0, len(y), min(len(y), MAX_ROWS_OF_SAMPLE))
-        if not weight[sample].any():
-            sample = np.arange(len(y))
         sampled = {name: values[sample].astype(np.float64) for name, values in predictions.items()}
         total = np.zeros(())
         for number in range(1, PICKS + 1):
@@ -207,12 +188,7 @@ def select_weights(
     return {name: count / (samples * PICKS) for name, count in picks.items()}
 
 
-def build_model(setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble) -> ExactModel:
-    """Build the weighted mean of the networks as one model, which is not saved yet."""
-    return ExactModel(assemble(setup, snapshots, ensemble.weights))
-
-
-def assemble(setup: Setup, snapshots: list[Snapshot], weights: dict[str, float]) -> keras.Model:
+def build_model(setup: Setup, snapshots: list[Snapshot], weights: dict[str, float]) -> ExactModel:
     """Build the model to save: from raw rows to the weighted mean of the members.
 
     Args:
@@ -226,14 +202,20 @@ def assemble(setup: Setup, snapshots: list[Snapshot], weights: dict[str, float])
     for name, weight in weights.items():
         members = [snapshot for snapshot in snapshots if snapshot.name == name]
         architecture = setup.architectures[members[0].architecture]
-        if not architecture.is_stackable:
-            predictions = _side_by_side(architecture, members, columns)
-        else:
+        if architecture.is_stackable:
             if architecture.name not in features:
                 features[architecture.name] = architecture.features(columns)
             stacked = stack(architecture.network, [member.weights for member in members])
             stacked.name = name
             predictions = stacked(features[architecture.name])
+        else:
+            outputs = []
+            for number, member in enumerate(members, start=1):
+                network = keras.models.clone_model(architecture.network)
+                network.set_weights(member.weights)
+                network.name = f"{name}-{number}"  # a scope of TensorFlow: no space
+                outputs.append(network(architecture.features(columns)))
+            predictions = keras.ops.stack(outputs, axis=1)
         mean = keras.layers.GlobalAveragePooling1D(name=f"{name}-mean")(predictions)
         if weight != 1:
             mean = keras.layers.Rescaling(weight, name=f"{name}-weight")(mean)
@@ -243,35 +225,30 @@ def assemble(setup: Setup, snapshots: list[Snapshot], weights: dict[str, float])
         target = setup.preprocessor.statistics.target
         output = keras.layers.Rescaling(target.scale, target.shift, name="output-value")(output)
         output = keras.ops.clip(output, *setup.preprocessor.statistics.target_range)
-    return keras.Model(inputs, output, name="model")
-
-
-def _side_by_side(
-    architecture: Architecture, members: list[Snapshot], columns: keras.KerasTensor
-) -> keras.KerasTensor:
-    """Return the predictions of networks that cannot be stacked: (rows, members, outputs)."""
-    predictions = []
-    for number, member in enumerate(members, start=1):
-        network = keras.models.clone_model(architecture.network)
-        network.set_weights(member.weights)
-        network.name = f"{member.name}-{number}"  # a scope of TensorFlow: no space
-        predictions.append(network(architecture.features(columns)))
-    return keras.ops.stack(predictions, axis=1)
+    return ExactModel(keras.Model(inputs, output, name="model"))
 
 
 def build_record(
-    setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble
+    setup: Setup, snapshots: list[Snapshot], weights: dict[str, float], model: ExactModel
 ) -> TrainingRecord:
-    """Record what the training did; `add_training_rows` adds how the model predicts its rows."""
+    """Record what the training did, and how the model predicts its training rows.
+
+    The commit is not part of it, since a commit contains the hash of its own model. `git log -S`
+    with the model's MD5 in dvc.lock finds the commit.
+
+    Args:
+        weights: Weight of each name of snapshots that are members.
+        model: The result of `build_model`.
+    """
     is_exact = setup.train.exact and all(a.is_stackable for a in setup.architectures.values())
     on_gpu = bool(tf.config.get_visible_devices("GPU"))
     repeats = is_exact and not on_gpu and platform.machine() in REPRODUCIBLE_MACHINES
     combination, statistics = None, setup.preprocessor.statistics
     if setup.train.folds > 1:
         named = group_by(snapshots, "name")
-        folds = {name: tuple(s.fold for s in named[name]) for name in ensemble.weights}
+        folds = {name: tuple(s.fold for s in named[name]) for name in weights}
         target_range = (0.0, 1.0) if setup.task.classes else statistics.target_range
-        combination = Ensemble(weights=ensemble.weights, folds=folds, target_range=target_range)
+        combination = Ensemble(weights=weights, folds=folds, target_range=target_range)
     return TrainingRecord(
         task=setup.schema.task,
         target=setup.schema.target,
@@ -282,27 +259,17 @@ def build_record(
         ensemble=combination,
         categories=statistics.vocabularies,
         ignore=setup.train.ignore,
+        trained_on=summarize_rows(setup, model, combination),
     )
 
 
-def add_training_rows(
-    record: TrainingRecord, model: ExactModel, folder: Path, schema: Schema
-) -> TrainingRecord:
-    """Add a summary of the training rows in a folder to a record, and how the model predicts them.
-
-    The commit is not part of it, since a commit contains the hash of its own model. `git log -S`
-    with the model's MD5 in dvc.lock finds the commit.
-
-    Args:
-        model: The model that was trained on these rows.
-        folder: Folder of the training rows.
-        schema: The table; columns that `train.ignore` leaves out are left out here, too.
-    """
-    schema = schema.without(record.ignore)
+def summarize_rows(setup: Setup, model: ExactModel, ensemble: Ensemble | None) -> TrainingRows:
+    """Summarize the training rows, and how the model and its members predict them."""
+    schema, categories = setup.schema, setup.preprocessor.statistics.vocabularies
     limit = min(MAX_ROWS_SUMMARIZED, MAX_CELLS_SUMMARIZED // len(schema.columns))
-    rows = read_first_rows(folder, limit)
+    rows = parquet.read_first_rows(setup.folder, limit)
     summaries = {
-        name: ColumnSummary.from_values(rows[name], column, record.categories.get(name))
+        name: profile.ColumnSummary.from_values(rows[name], column, categories.get(name))
         for name, column in schema.features.items()
     }
     permutations = Permutations.from_summaries(summaries, schema, list(schema.features))
@@ -312,21 +279,20 @@ def add_training_rows(
     values = np.nan_to_num(contributions(model.predict, explained, permutations))
     sizes = np.abs(values).mean(axis=(0, 2))
     shares = sizes / sizes.sum() if sizes.any() else sizes
-    if (ensemble := record.ensemble) and not schema.classes:
+    if ensemble and not schema.classes:
         compared = rows[: max(min(MAX_ROWS_COMPARED, int(MAX_MULTIPLY_ADDS / work)), 10)]
         members = model.predict_members(feature_arrays(compared, schema))
         means, weights = ensemble.fold_means(members, 1)
         disagreement = float(np.average(means, axis=0, weights=weights).var(axis=0, ddof=1).mean())
     names = ("keras", "tensorflow", "pyarrow", "numpy")  # modules that are imported already
-    trained_on = TrainingRows(
-        rows=sum(count_rows(folder)),
-        md5=hash_parts(folder),
+    return TrainingRows(
+        rows=sum(parquet.count_rows(setup.folder)),
+        md5=parquet.hash_parts(setup.folder),
         packages={name: import_module(name).__version__ for name in names},
         summaries=summaries,
         attribution=dict(zip(schema.features, np.round(shares, 6).tolist(), strict=True)),
         disagreement=disagreement,
     )
-    return record.model_copy(update={"trained_on": trained_on})
 
 
 def write_model(model: keras.Model, path: Path, record: TrainingRecord) -> None:

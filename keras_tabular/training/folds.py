@@ -31,11 +31,6 @@ def read_fold_keys(folder: Path) -> list[np.ndarray]:
     return [part[0].to_numpy() for part in read_parts(folder, [FOLD_KEY]) if len(part)]
 
 
-def are_times(keys: np.ndarray) -> bool:
-    """Return whether fold keys are those of a split by time: shares of the rows, not integers."""
-    return np.issubdtype(keys.dtype, np.floating)
-
-
 def possible_folds(folder: Path) -> range:
     """Return every count of folds, up to `MAX_AUTO_FOLDS`, for which each fold gets rows.
 
@@ -67,7 +62,7 @@ def draw_folds(classes: list[np.ndarray], keys: list[np.ndarray], folds: int, se
         raise UserError(f"{problem}. Set train.folds to {len(distinct_keys)} or less, or to auto.")
     if not keys:
         return deal_rows(classes, folds, seed)
-    if are_times(all_keys):
+    if np.issubdtype(all_keys.dtype, np.floating):  # of a split by time: shares of the rows
         row_folds = cut_periods(all_keys, group, folds)
     else:
         row_folds = deal_groups(np.concatenate(classes), group, folds, seed)

@@ -5,7 +5,7 @@ import re
 import zipfile
 from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
+from typing import Self
 
 import numpy as np
 from pydantic import Field
@@ -15,7 +15,6 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.table.profile import ColumnSummary
 
 METADATA = "tabular.json"  # the entry in the zip file
-REPRODUCIBLE_MACHINES = ("x86_64", "AMD64", "aarch64")  # tests show that their bytes are equal
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can contain
 MAX_JSON_BYTES = 2**28  # in a .keras file
 
@@ -98,28 +97,27 @@ class TrainingRecord(Section, extra="ignore"):
     ignore: tuple[str, ...] = ()
     trained_on: TrainingRows | None = None
 
+    @classmethod
+    def from_file(cls, path: Path, content: bytes) -> Self:
+        """Read what the file of a model records; nothing for a model from elsewhere.
 
-RecordT = TypeVar("RecordT", bound=TrainingRecord)
+        Args:
+            path: Name of the model's file in messages.
+            content: Content of the model's file.
 
-
-def read_record(path: Path, content: bytes, record_type: type[RecordT]) -> RecordT:
-    """Read what the file of a model at `path` records; nothing for a model from elsewhere.
-
-    Args:
-        record_type: `TrainingRecord`, or `ModelMetadata` for the file that `calibrate` writes.
-
-    Raises:
-        UserError: This is not a model's file, or its metadata are not as this version writes them.
-    """
-    try:
-        with zipfile.ZipFile(BytesIO(content)) as file:
-            unpacked = sum(entry.file_size for entry in file.infolist())
-            if unpacked > 2 * len(content) + MAX_JSON_BYTES:  # Keras does not compress weights
-                raise ValueError(f"it unpacks from {len(content)} to {unpacked} bytes")
-            entries = json.loads(file.read(METADATA)) if METADATA in file.namelist() else {}
-    except Exception as error:  # a file can be wrong in any way
-        raise UserError(f"{path}: not a .keras file of this project: {error}") from None
-    return parse_section(entries, record_type, path)
+        Raises:
+            UserError: This is not a model's file, or its metadata are not as this version writes
+                them.
+        """
+        try:
+            with zipfile.ZipFile(BytesIO(content)) as file:
+                unpacked = sum(entry.file_size for entry in file.infolist())
+                if unpacked > 2 * len(content) + MAX_JSON_BYTES:  # Keras does not compress weights
+                    raise ValueError(f"it unpacks from {len(content)} to {unpacked} bytes")
+                entries = json.loads(file.read(METADATA)) if METADATA in file.namelist() else {}
+        except Exception as error:  # a file can be wrong in any way
+            raise UserError(f"{path}: not a .keras file of this project: {error}") from None
+        return parse_section(entries, cls, path)
 
 
 def replace_metadata(source: Path, target: Path, metadata: TrainingRecord) -> None:

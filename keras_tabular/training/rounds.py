@@ -11,7 +11,7 @@ first, and each cycle takes twice as many as the one before. This is what happen
    checkpoint keeps the snapshot on disk, in case the training is killed.
 4. When all networks have ended the cycle, `ensemble_loss` computes the loss of an ensemble of all
    snapshots, and `finished_architectures` decides for which architectures another cycle would not
-   help. Without held-out rows, it finds none.
+   help. Without held-out rows, all losses are 0, and it finds none.
 5. The networks of the other architectures train for another cycle, unless they have trained for
    `Architecture.max_cycles` cycles, the number that fits into their epochs (at least one).
 
@@ -24,7 +24,6 @@ cycle or an epoch.
 No loss is NaN or infinite where losses are compared: `train_round` refuses such a loss.
 """
 
-import gc
 import math
 import threading
 from collections.abc import Iterator
@@ -48,14 +47,9 @@ from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.table.arrays import feature_arrays, round_for_comparison
 from keras_tabular.table.out_of_fold import FoldPredictions
 from keras_tabular.table.parquet import FOLD_KEY, read_parts, write_part
+from keras_tabular.training import ensemble
 from keras_tabular.training.architecture import Build, learnt_weights
 from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
-from keras_tabular.training.ensemble import (
-    build_model,
-    ensemble_loss,
-    find_candidates,
-    weigh_snapshots,
-)
 from keras_tabular.training.setup import FoldRows, Setup
 from keras_tabular.training.trainer import TRACING, get_state, set_state
 
@@ -100,9 +94,8 @@ def fit(
         while networks:
             start_round(progress, setup, networks)
             snapshots = []
-            for snapshot in ordered_map(
-                train, networks, max_concurrent=len(networks), cancelled=cancelled
-            ):
+            cycle = ordered_map(train, networks, max_concurrent=len(networks), cancelled=cancelled)
+            for snapshot in cycle:
                 snapshots.append(snapshot)
                 trained.append(replace(snapshot, state=[]))  # only the next cycle needs the state
                 yield trained[-1]
@@ -218,13 +211,9 @@ def unfinished_networks(
         trained: All snapshots.
         ensemble_losses: The `ensemble_loss` after each cycle, to which the last one is added.
     """
-    candidates = find_candidates(setup, trained)
-    if (loss := ensemble_loss(setup, candidates)) is not None:
-        ensemble_losses.append(loss)
-    losses: dict[str, list[float]] = {}
-    for same, _, _, loss in candidates.values():
-        if loss is not None:
-            losses.setdefault(same[0].architecture, []).append(loss)
+    candidates = ensemble.find_candidates(setup, trained)
+    ensemble_losses.append(ensemble.ensemble_loss(setup, candidates))
+    losses = {name: [*by_name.values()] for name, by_name in candidates.losses.items()}
     finished = finished_architectures(losses, ensemble_losses)
     return [
         snapshot
@@ -252,7 +241,7 @@ def finished_architectures(
     """
     *_, before, after = (math.inf, math.inf, *ensemble_losses)
     gained_too_little = is_small_gain(before, after, MIN_GAIN)
-    best_loss = min(map(round_for_comparison, chain(*losses.values())), default=0.0)
+    best_loss = min(map(round_for_comparison, chain(*losses.values())))
     finished = set()
     for name, (*earlier, last) in losses.items():
         lowest = min(earlier, default=math.inf)
@@ -314,10 +303,10 @@ def predict_later_blocks(
 def _train(folder: Path, schema: Schema, train: Train, build: Build) -> ExactModel:
     """Train a model on the rows in a folder."""
     keras.utils.clear_session()
-    gc.collect()
     try:
         setup = Setup([folder], schema, train, build)
     except UserError as error:
         raise UserError(f"train.forward_chaining is too high: {error}") from None
     snapshots = list(fit(setup, show_progress=True))
-    return build_model(setup, snapshots, weigh_snapshots(setup, snapshots))
+    weighted = ensemble.weigh_snapshots(setup, snapshots)
+    return ensemble.build_model(setup, snapshots, weighted.weights)

@@ -13,9 +13,8 @@ from keras_tabular.network.backend import keras
 from keras_tabular.network.features import ColumnSample
 from keras_tabular.network.layers import category_positions
 from keras_tabular.table.parquet import count_rows
-from keras_tabular.training import dataset
+from keras_tabular.training import dataset, folds
 from keras_tabular.training.architecture import Architecture, Build
-from keras_tabular.training.folds import draw_folds, possible_folds, read_fold_keys
 
 MAX_ROWS_FOR_QUANTILES = 100_000  # training rows; each part has its rows in random order
 
@@ -49,6 +48,7 @@ class Setup:
         build: Builds the layers of a network. It is pickled by its name.
 
     Attributes:
+        folder: Folder of the training rows.
         schema: The table, whose `ignore` also has `train.ignore`.
         train: The parameters, with a value for every `auto`.
         task: What the model predicts.
@@ -66,11 +66,11 @@ class Setup:
 
     def __init__(self, tables: Sequence[Path], schema: Schema, train: Train, build: Build) -> None:
         folder, *validation = tables
-        schema, keys = schema.without(train.ignore), read_fold_keys(folder)
-        sizes, possible = count_rows(folder), possible_folds(folder)
+        schema, keys = schema.without(train.ignore), folds.read_fold_keys(folder)
+        sizes, possible = count_rows(folder), folds.possible_folds(folder)
         task = schema.learning_task
         params = train.resolve_auto(sum(sizes), task, len(schema.features), possible)
-        self.schema, self.train, self.task = schema, params, task
+        self.folder, self.schema, self.train, self.task = folder, schema, params, task
         self._arguments = tables, schema, params, build
 
         labels = dataset.read_labels(folder, schema)
@@ -78,41 +78,37 @@ class Setup:
         classes = task.strata(self.y[:, 0])
         part_classes = np.split(classes, np.cumsum([size for size in sizes if size])[:-1])
         self._is_grouped = bool(keys)
-        self.folds = draw_folds(part_classes, keys, params.folds, params.seed)
+        self.folds = folds.draw_folds(part_classes, keys, params.folds, params.seed)
         if schema.weight and not np.bincount(np.concatenate(self.folds), self.weight).all():
             raise UserError(f"column {schema.weight}: every row of a fold has a weight of 0")
 
         text_folds = self.folds
         if params.folds == 1:  # else a row's own label would take part in encoding its texts
-            text_folds = draw_folds(part_classes, keys, max(possible, default=1), params.seed)
+            text_folds = folds.draw_folds(part_classes, keys, max(possible, default=1), params.seed)
         self.preprocessor = dataset.fit_preprocessor(folder, schema, params, labels, text_folds)
         self.dataset = dataset.TableDataset(folder, self.preprocessor, labels, text_folds)
-        self._validation = None
+        no_rows = np.empty(0, np.int32)
+        self._without_folds = FoldRows(self.dataset.parts, [], no_rows, no_rows, no_rows)
         if validation and params.folds == 1:
-            val_labels = dataset.read_labels(validation[0], schema)
-            self._validation = dataset.TableDataset(validation[0], self.preprocessor, val_labels)
+            labels = dataset.read_labels(validation[0], schema)
+            held_out = dataset.TableDataset(validation[0], self.preprocessor, labels)
+            y, weight = held_out.y[:, 0].astype(np.float32), held_out.weight.astype(np.float32)
+            self._without_folds = FoldRows(self.dataset.parts, held_out.parts, no_rows, y, weight)
 
         sample = np.asarray(self.dataset.parts[0]().x[:MAX_ROWS_FOR_QUANTILES])
         n_numbers = len(self.preprocessor.statistics.scalings)
         positions = category_positions(self.preprocessor.statistics, self.preprocessor.layers)
         columns = ColumnSample(sample, n_numbers, len(self.y), positions)
-        self.architectures = {
-            name: Architecture(name, params, schema, build, columns)
-            for name in [members.network for members in params.members]
-        }
+        names = [members.network for members in params.members]
+        self.architectures = {n: Architecture(n, params, schema, build, columns) for n in names}
 
     def rows_of_fold(self, fold: int) -> FoldRows:
         """Find the rows that the networks of a fold learn from, and the rows that they predict.
 
         Without folds, networks learn from all training rows, and the validation rows are held out.
         """
-        no_rows = np.empty(0, np.int32)
         if self.train.folds == 1:
-            if self._validation is None:
-                return FoldRows(self.dataset.parts, [], no_rows, no_rows, no_rows)
-            y = self._validation.y[:, 0].astype(np.float32)
-            weight = self._validation.weight.astype(np.float32)
-            return FoldRows(self.dataset.parts, self._validation.parts, no_rows, y, weight)
+            return self._without_folds
         learnt = [np.flatnonzero(part != fold).astype(np.int32) for part in self.folds]
         held_out = [np.flatnonzero(part == fold).astype(np.int32) for part in self.folds]
         if len(self.folds) == 1 and not self._is_grouped:

@@ -23,7 +23,7 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.model import files
 from keras_tabular.model.drift import unknown_categories
 from keras_tabular.model.metadata import Intervals, ModelMetadata, training_rows
-from keras_tabular.model.predict import Predictor, predict_rows
+from keras_tabular.model.predict import Predictor, predict_file
 from keras_tabular.model.saved_model import load_saved_model
 from keras_tabular.network.backend import keras
 from keras_tabular.network.reproducible import ExactModel
@@ -196,7 +196,7 @@ def make_predictor(schema: Schema, metadata: ModelMetadata) -> Predictor:
     return Predictor(model, schema, declared_checks(schema, Validate(range="warn")))
 
 
-def test_every_row_is_predicted_and_failures_are_in_the_order_of_the_rows(
+def test_every_row_is_predicted_or_set_aside_in_the_order_of_the_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row without a finite prediction fails, even if each of its cells passes its checks."""
@@ -206,15 +206,16 @@ def test_every_row_is_predicted_and_failures_are_in_the_order_of_the_rows(
     file.write_text("id,a\n1,0.3\n2,x\n3,10\n4,\n5,0.4\n006,\n")
     predictor = make_predictor(schema, ModelMetadata(threshold=0.7))
     monkeypatch.setattr(csv, "ROWS_PER_BATCH", 5)
-    batches = read_checked_rows(file, schema, ["id", "a"], range="warn")
-    (first, columns), (second, _) = (predict_rows(batch, predictor) for batch in batches)
-    assert columns["predicted"].to_pylist()[::2] == [0, 1, 1]
-    probabilities = np.array([0.6, np.nan, 20, np.nan, 0.8], np.float32)
-    np.testing.assert_array_equal(columns["probability_1"], probabilities)
-    failures = [(1, "a", "error"), (2, "a", "warn"), (3, "predicted", "error")]
-    assert [(f.row, f.column, f.policy) for f in first.failures] == failures
-    assert [failure.row for failure in second.failures] == [0]
-    assert second.texts.to_pylist() == [{"id": "006", "a": ""}]
+    tables, failed, names = list[pa.Table](), list[pa.Table](), ["id", "a"]
+    out = (predictor.output_schema(names, numbered=True), tables.append)
+    counts = predict_file(file, names, predictor, *out, display_name="t.csv", reject=failed.append)
+    predicted = {"row": [0, 2, 4], "id": ["1", "3", "5"], "predicted": [0, 1, 1]}
+    probabilities = np.array([0.6, 20, 0.8], np.float32).tolist()
+    assert pa.concat_tables(tables).to_pydict() == predicted | {"probability_1": probabilities}
+    rejected = pa.concat_tables(failed).to_pydict()
+    assert (rejected["id"], counts.warned) == (["2", "4", "006"], {"a: range": 1})
+    assert rejected["rejected_line"] == [f"t.csv, line {line}" for line in (3, 5, 7)]
+    assert [r.partition(":")[0] for r in rejected["rejected_reason"]] == ["a", *["predicted"] * 2]
 
 
 def test_a_column_of_missing_values_has_no_unknown_category() -> None:

@@ -254,7 +254,7 @@ def neighbours(value: float) -> list[float]:
         ({"a": [0.9, 0.6], "b": [0.5]}, [0.5, 0.5], set()),  # one of them still gains
         ({"a": [0.7, 0.6]}, [0.7, 0.98 * 0.7], set()),  # gained exactly what is needed
         ({"a": [0.9, 0.8], "b": [0.6, 0.5]}, [0.6, 0.5], {"a"}),  # it leads to 0.6 at best
-        ({}, [], set()),  # no rows are held out
+        ({"a": [0.0, 0.0]}, [0.0, 0.0], set()),  # no rows are held out
     ],
 )
 def test_an_architecture_ends_with_a_cycle_that_does_not_help(

@@ -17,7 +17,6 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.model import saved_model
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.network.backend import keras
-from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.parquet import write_part
 from keras_tabular.training import ensemble
@@ -136,9 +135,9 @@ def test_each_row_is_predicted_by_networks_that_have_not_learnt_from_it(
     for snapshot in snapshots:
         np.testing.assert_array_equal(snapshot.rows, np.flatnonzero(folds == snapshot.fold))
         assert_predicts_its_fold(setup, snapshot)
-    _, rows, outputs, _ = ensemble.find_candidates(setup, snapshots)["plain"]
+    rows, predictions, _ = ensemble.find_candidates(setup, snapshots)
     np.testing.assert_array_equal(rows, np.arange(len(folds)))
-    assert outputs.shape == (len(folds), 1)
+    assert predictions["plain"].shape == (len(folds), 1)
 
 
 def test_the_labels_of_the_held_out_fold_do_not_change_the_weights(
@@ -168,20 +167,17 @@ def test_training_ends_with_the_first_cycle_that_hardly_lowers_the_loss_of_the_e
     trained_in_cycles: Training,
 ) -> None:
     setup, snapshots = trained_in_cycles
-    candidates = ensemble.find_candidates(setup, snapshots)
-    steps = [candidate.snapshots[0].steps for candidate in candidates.values()]
+    steps = [snapshot.steps for snapshot in snapshots[::3]]
     assert steps == [30 * (2**n - 1) for n in range(1, len(steps) + 1)]
     assert [logs["epoch"] for logs in snapshots[-1].history] == pytest.approx(np.array(steps) / 7)
-    pairs = list(candidates.items())
-    subsets = [dict(pairs[:end]) for end in range(1, len(pairs) + 1)]
-    losses = [ensemble.ensemble_loss(setup, subset) or 0 for subset in subsets]
+    cycles = [snapshots[: 3 * end] for end in range(1, len(steps) + 1)]
+    losses = [ensemble.ensemble_loss(setup, ensemble.find_candidates(setup, c)) for c in cycles]
     *gains, last_gain = [after < 0.98 * before for before, after in pairwise(losses)]
     assert all(gains)
     assert not last_gain
     for snapshot in snapshots[-3:]:
         assert_predicts_its_fold(setup, snapshot)
-    weighted_ensemble = ensemble.weigh_snapshots(setup, snapshots)
-    assert all(weight >= 0.05 for weight in weighted_ensemble.weights.values())
+    assert min(ensemble.weigh_snapshots(setup, snapshots).weights.values()) >= 0.05
 
 
 class KilledError(Exception):
@@ -255,7 +251,8 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_its_members(
         random_weights = [rng.normal(size=shape) / 2 for shape in shapes]
         snapshots.append(Snapshot(name, fold, fold, random_weights))
     weights, path = {"realmlp": 0.25, "plain": 0.75}, tmp_path / "m.keras"
-    ensemble.write_model(ensemble.assemble(setup, snapshots, weights), path, ModelMetadata())
+    model = ensemble.build_model(setup, snapshots, weights).plain
+    ensemble.write_model(model, path, ModelMetadata())
     weighted = [weights[s.architecture] / 2 * predict_layer_by_layer(setup, s) for s in snapshots]
     expected = setup.in_units(np.sum(weighted, axis=0))
     large = np.array([[1e30, -1e30, 0.0, 1e30], [1e30, -1e30, 0.0, -1e30]])
@@ -319,10 +316,9 @@ def test_the_networks_of_the_page_about_own_parts_work(
             assert layers["town"].kernel.shape == (12, 4)
         if code == NORMALISED:
             assert (snapshot.weights[5] != 1).all()  # the moving variance
-    weighted_ensemble = ensemble.weigh_snapshots(setup, snapshots)
-    assert ensemble.build_record(setup, snapshots, weighted_ensemble).repeats == repeats
     expected = np.mean([predict_layer_by_layer(setup, s) for s in snapshots], axis=0)
-    model = ExactModel(ensemble.assemble(setup, snapshots, {"plain": 1.0}))
+    model = ensemble.build_model(setup, snapshots, {"plain": 1.0})
+    assert ensemble.build_record(setup, snapshots, {"plain": 1.0}, model).repeats == repeats
     predictions = model.predict(feature_arrays(table, SCHEMA))
     np.testing.assert_allclose(predictions, expected, atol=1e-6)
 
