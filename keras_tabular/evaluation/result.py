@@ -14,21 +14,11 @@ from keras_tabular.config.task import Task, Threshold
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.parallel import ordered_map
+from keras_tabular.evaluation import records, uncertainty
 from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
-from keras_tabular.evaluation.records import (
-    MODEL,
-    EqualRows,
-    Evaluation,
-    IntervalCoverage,
-    Score,
-    score_records,
-)
+from keras_tabular.evaluation.records import MODEL, Evaluation, IntervalCoverage, score_records
 from keras_tabular.evaluation.scores import Baselines, Predictions, score
-from keras_tabular.evaluation.uncertainty import (
-    ScoredPredictions,
-    score_and_resample,
-    share_interval,
-)
+from keras_tabular.evaluation.uncertainty import ScoredPredictions, score_and_resample
 from keras_tabular.model.metadata import Intervals, ModelMetadata
 from keras_tabular.table import arrays
 from keras_tabular.table.groups import equality_hashes, row_groups
@@ -41,7 +31,7 @@ if TYPE_CHECKING:
 
 def score_equal_rows(
     split: Path, fold: np.ndarray, predictions: Mapping[str, Predictions], schema: Schema
-) -> dict[str, EqualRows]:
+) -> dict[str, records.EqualRows]:
     """Count the rows that are equal to a row from which their prediction was learnt.
 
     These are test rows that are equal to a training row, and training rows that are equal to a row
@@ -62,7 +52,7 @@ def score_equal_rows(
     equal_rows = {}
     for name, (equal_with_target, equal) in masks.items():
         if equal.any():
-            equal_rows[name] = EqualRows(
+            equal_rows[name] = records.EqualRows(
                 equal=int(equal.sum()),
                 equal_with_target=int(equal_with_target.sum()),
                 without=score(predictions[name].select(~equal)),
@@ -287,7 +277,7 @@ def compare_with_baselines(
     thresholds: Mapping[str, Threshold],
     primary_metrics: tuple[str, ...],
     row_set: str = "test",
-) -> list[Score]:
+) -> list[records.Score]:
     """Add intervals to the scores of the model, and compare it with the baselines on the same rows.
 
     Args:
@@ -364,7 +354,7 @@ def compute_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverag
     """
     ends = intervals.ends(test.y_pred[:, 0]).astype(np.float64)
     is_inside = ((ends[:, 0] <= test.y) & (test.y <= ends[:, 1])).astype(np.float64)
-    low, high = share_interval(is_inside, np.ones(len(is_inside)), test.group)
+    low, high = uncertainty.share_interval(is_inside, np.ones(len(is_inside)), test.group)
     share, nominal = float(is_inside.mean()), intervals.coverage
     width = float(np.diff(ends).mean())
     return IntervalCoverage(nominal=nominal, coverage=share, low=low, high=high, mean_width=width)

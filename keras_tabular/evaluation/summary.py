@@ -6,15 +6,8 @@ from typing import TYPE_CHECKING
 from keras_tabular.config.metrics import BASELINES, COST, ROW_SETS
 from keras_tabular.config.task import Task
 from keras_tabular.core.errors import format_list
-from keras_tabular.evaluation.records import (
-    EXPLANATION_LOG,
-    MODEL,
-    TEST_FILE,
-    Evaluation,
-    Interval,
-    IntervalCoverage,
-    format_number,
-)
+from keras_tabular.evaluation import records
+from keras_tabular.evaluation.records import EXPLANATION_LOG, MODEL, Evaluation, format_number
 
 if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
     from keras_tabular.evaluation.labelled_file import LabelledFile
@@ -30,7 +23,7 @@ def summary_lines(
     """
     for name, file in files.items():
         yield from (f"warn: {name}: {warning}" for warning in file.warnings)
-        scores = format_scores(evaluation, task, file.primary_metrics[0], TEST_FILE + name)
+        scores = format_scores(evaluation, task, file.primary_metrics[0], records.TEST_FILE + name)
         yield f"{name}: {scores}"
     yield from (format_scores(evaluation, task, key) for key in evaluation.primary_metrics[:2])
     if evaluation.predicted_positives:  # a rule has chosen the threshold
@@ -85,7 +78,7 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> list[str]:
     return warnings
 
 
-def format_estimate(value: float, interval: Interval) -> str:
+def format_estimate(value: float, interval: records.Interval) -> str:
     """Format a score with its 95% interval."""
     return f"{format_number(value)} {format_interval(*interval)}"
 
@@ -142,7 +135,7 @@ def format_threshold(evaluation: Evaluation) -> str:
     return f"Threshold {format_number(evaluation.threshold)}: {'; '.join(texts)}"
 
 
-def format_coverage(coverage: IntervalCoverage) -> str:
+def format_coverage(coverage: records.IntervalCoverage) -> str:
     """Format the share of the test values that are inside of their prediction intervals."""
     share = format_estimate(coverage.coverage, (coverage.low, coverage.high))
     return f"{coverage.nominal:.0%} prediction intervals contain {share} of the test values"

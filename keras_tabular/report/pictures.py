@@ -11,17 +11,7 @@ from keras_tabular.core.files import md5_hash
 from keras_tabular.evaluation.records import MODEL
 from keras_tabular.model.drift import ColumnDrift
 from keras_tabular.report import vega
-from keras_tabular.report.vega import (
-    BAR_HEIGHT,
-    OTHER,
-    SOFT,
-    THIS,
-    Rows,
-    Spec,
-    layer,
-    nominal,
-    quantitative,
-)
+from keras_tabular.report.vega import SOFT, THIS, Rows, Spec, layer, quantitative
 from keras_tabular.runs.comparison import Comparison
 
 THIS_MODEL = "this model"  # next to the names of baselines
@@ -68,7 +58,7 @@ def draw_score_intervals(rows: Rows, title: str) -> Spec:
     places = list(dict.fromkeys(row["series"] for row in rows))
     is_first = {"test": f"datum.name === {json.dumps(names[0])}", "value": THIS}
     position = {
-        "y": nominal("name", names, axis={"labelFontSize": 13}),
+        "y": vega.nominal("name", names, axis={"labelFontSize": 13}),
         "yOffset": {"field": "series", "type": "nominal", "sort": places},
         "color": {"condition": is_first, "value": SOFT},
     }
@@ -126,8 +116,8 @@ def draw_confusion(comparison: Comparison) -> Picture:
     labels = {"labelLimit": 190, "labelOverlap": len(names) > MAX_CLASSES_WITH_NUMBERS}
     top = {"orient": "top", "labelAngle": -90 if are_wide else 0}
     position = {
-        "x": nominal("predicted class", names, top | labels) | {"title": "Predicted class"},
-        "y": nominal("true class", names, labels) | {"title": "True class"},
+        "x": vega.nominal("predicted class", names, top | labels) | {"title": "Predicted class"},
+        "y": vega.nominal("true class", names, labels) | {"title": "True class"},
     }
     shades = {"domain": [0, 1], "range": ["#0072b20d", "#0072b2cc"]}
     color = {"color": quantitative("share", scale=shades, legend=None)}
@@ -182,7 +172,7 @@ def draw_threshold(comparison: Comparison) -> Picture:
     encoding = {
         "x": quantitative("threshold", "Threshold", scale=SHARE),
         "y": quantitative("value", scale={"domainMin": 0}),
-        "color": vega.colors(names, [THIS, OTHER, SOFT, "currentColor"]),
+        "color": vega.colors(names, [THIS, vega.OTHER, SOFT, "currentColor"]),
         "strokeDash": vega.series(names, dashes, {"symbolSize": 500}),
     }
     layers = [layer("line", encoding, clip=True), vega.vertical_line(threshold, strokeWidth=1.5)]
@@ -268,9 +258,9 @@ def importance_picture(comparison: Comparison) -> Picture | None:
     increase = {"x": quantitative("rise", "Increase of the loss"), "color": vega.colors(labels)}
     ends = {"x": quantitative("low"), "x2": {"field": "high"}}
     layers = [
-        layer("bar", increase, run_rows, opacity=0.6, height=BAR_HEIGHT),
+        layer("bar", increase, run_rows, opacity=0.6, height=vega.BAR_HEIGHT),
         layer("rule", ends, run_rows, strokeWidth=2, color=THIS),
-        layer("tick", dict(increase), base_rows, thickness=3, height=BAR_HEIGHT),
+        layer("tick", dict(increase), base_rows, thickness=3, height=vega.BAR_HEIGHT),
     ]
     return Picture(
         "Importance of the columns",
@@ -308,7 +298,7 @@ def draw_effect(effect: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
     high = {"field": "high"}
     if effect["kind"] == "category":
         layers = [
-            layer("bar", {"x": mean}, color=THIS, opacity=0.6, height=BAR_HEIGHT),
+            layer("bar", {"x": mean}, color=THIS, opacity=0.6, height=vega.BAR_HEIGHT),
             layer("rule", {"x": low, "x2": high}, color=THIS, strokeWidth=2),
         ]
         return vega.named_chart(rows, "value", layers)
@@ -332,11 +322,11 @@ def drift_picture(name: str, column: ColumnDrift) -> Picture:
     )
     share = {
         "x": quantitative("share", "Share of the rows", axis={"format": "~%"}),
-        "color": vega.colors(labels, (OTHER, THIS)),
+        "color": vega.colors(labels, (vega.OTHER, THIS)),
     }
     layers = [
-        layer("bar", share, new, opacity=0.6, height=BAR_HEIGHT),
-        layer("tick", dict(share), train, thickness=3, height=BAR_HEIGHT),
+        layer("bar", share, new, opacity=0.6, height=vega.BAR_HEIGHT),
+        layer("tick", dict(share), train, thickness=3, height=vega.BAR_HEIGHT),
     ]
     note = f"Distance {column.distance:.3f}; p-value {column.p_value:.3f}."
     return Picture(name, vega.named_chart([*train, *new], "bin", layers), note)
