@@ -1,20 +1,19 @@
 """Thresholds and prediction intervals, chosen on predictions for unseen rows."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Evaluate, ThresholdRule
+from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.config.task import CostMatrix
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.scores import Predictions, hits_and_alarms
 from keras_tabular.model.metadata import Intervals, ModelMetadata
 from keras_tabular.table.arrays import labels, row_weights
-from keras_tabular.table.groups import row_groups
 from keras_tabular.table.out_of_fold import OutOfFold
 from keras_tabular.table.parquet import read_parts
 from keras_tabular.training.record import TrainingRecord
@@ -75,42 +74,13 @@ def _expected_errors(
     return at, mean[first]
 
 
-class UnseenRows(NamedTuple):
-    """Training rows with predictions of networks that have not learnt from them.
-
-    Attributes:
-        fold: Fold of each row, shape (rows,).
-        is_chained: Whether each prediction is the mean of a whole ensemble, as in forward chaining.
-    """
-
-    predictions: Predictions
-    fold: np.ndarray
-    is_chained: bool
-
-
-def read_unseen_rows(oof: OutOfFold, train: Path, schema: Schema) -> UnseenRows:
-    """Join out-of-fold predictions with the labels, weights and groups of their rows.
-
-    The predictions are those of forward chaining, if there are any, or those of cross-validation.
-
-    Args:
-        train: Folder of the training rows.
-    """
-    rows, fold = oof.unseen.rows, oof.unseen.row_folds
-    names = [schema.target] if schema.weight is None else [schema.target, schema.weight]
-    labelled = pa.concat_tables(read_parts(train, names)).take(rows)
-    y, weight, group = labels(labelled, schema)[:, 0], row_weights(labelled, schema), None
-    if len(rows) and (groups := row_groups(train, schema)) is not None:
-        group = groups[rows]
-    task, is_chained = schema.learning_task, oof.forward_chaining is not None
-    predictions = Predictions(task, y, oof.unseen.y_pred, weight, group=group)
-    return UnseenRows(predictions, fold, is_chained)
-
-
 def calibrate(
     record: TrainingRecord, oof: OutOfFold, train: Path, schema: Schema, params: Params
 ) -> ModelMetadata:
     """Choose all that the metadata of a model say besides the record of its training.
+
+    These are the threshold that params.yaml gives, or the one that its rule chooses; the costs; and
+    the prediction intervals of a regression, if there are rows that can tell their width.
 
     Args:
         record: What the training did.
@@ -118,53 +88,42 @@ def calibrate(
         train: Folder of the training rows.
         params: The sections `drift`, `evaluate` and `validate`.
     """
-    rows = read_unseen_rows(oof, train, schema)
+    rows, evaluate = read_unseen_rows(oof, train, schema), params.evaluate
+    costs, update = evaluate.costs(rows.task), dict[str, Any]()
     metadata = ModelMetadata(
         **dict(record),
         table_schema=schema.without(record.ignore),
         validate_params=params.validate,
         drift_params=params.drift,
+        metric=evaluate.metric,
+        costs=costs,
     )
-    if not schema.classes:
-        intervals = calibrate_intervals(rows, params.evaluate, metadata)
-        metadata = metadata.model_copy(update={"intervals": intervals})
-    return calibrate_threshold(rows, params.evaluate, metadata)
-
-
-def calibrate_intervals(
-    rows: UnseenRows, params: Evaluate, metadata: ModelMetadata
-) -> Intervals | None:
-    """Fit the prediction intervals of a regression; None without rows that can tell their width.
-
-    Args:
-        params: The section `evaluate` of params.yaml.
-        metadata: Metadata of the trained model, with the disagreement of the folds' networks.
-    """
-    disagreement = metadata.trained_on.disagreement if metadata.trained_on else None
-    disagreement = 0.0 if rows.is_chained else disagreement
-    if not len(rows.fold) or disagreement is None:
-        return None
-    y, y_pred = rows.predictions.y, rows.predictions.y_pred[:, 0]
-    return fit_intervals(y - y_pred, y_pred, rows.fold, params.coverage, disagreement)
-
-
-def calibrate_threshold(
-    rows: UnseenRows, params: Evaluate, metadata: ModelMetadata
-) -> ModelMetadata:
-    """Add the threshold that params.yaml gives, or the one that its rule chooses, and the costs.
-
-    Args:
-        params: The section `evaluate` of params.yaml.
-        metadata: Metadata of the trained model.
-    """
-    predictions, rule = rows.predictions, params.threshold_rule
-    costs = params.costs(predictions.task)
-    update: dict[str, Any] = {"metric": params.metric, "costs": costs}
-    if predictions.task.has_threshold:
-        predictions = predictions._replace(costs=costs)
-        threshold, is_reached = choose_threshold(params.threshold, predictions)
-        update |= {"threshold": threshold, "reaches_rule": is_reached, "threshold_choice": rule}
+    if rows.task.has_threshold:
+        threshold, is_reached = choose_threshold(evaluate.threshold, rows._replace(costs=costs))
+        update |= {"threshold": threshold, "reaches_rule": is_reached}
+        update |= {"threshold_choice": evaluate.threshold_rule}
+    elif not rows.task.classes and len(rows.y):
+        y_pred, fold, disagreement = rows.y_pred[:, 0], oof.unseen.row_folds, 0.0
+        # In forward chaining, each prediction is already the mean of a whole ensemble.
+        if record.trained_on and not oof.forward_chaining:
+            disagreement = record.trained_on.disagreement or 0.0
+        residuals, coverage = rows.y - y_pred, evaluate.coverage
+        update["intervals"] = fit_intervals(residuals, y_pred, fold, coverage, disagreement)
     return metadata.model_copy(update=update)
+
+
+def read_unseen_rows(oof: OutOfFold, train: Path, schema: Schema) -> Predictions:
+    """Join out-of-fold predictions with the labels and weights of their rows.
+
+    The predictions are those of forward chaining, if there are any, or those of cross-validation.
+
+    Args:
+        train: Folder of the training rows.
+    """
+    names = [schema.target] if schema.weight is None else [schema.target, schema.weight]
+    rows = pa.concat_tables(read_parts(train, names)).take(oof.unseen.rows)
+    y, weight = labels(rows, schema)[:, 0], row_weights(rows, schema)
+    return Predictions(schema.learning_task, y, oof.unseen.y_pred, weight)
 
 
 def cross_fit(rule: ThresholdRule | None, rows: Predictions, fold: np.ndarray) -> Predictions:

@@ -14,16 +14,17 @@ from pydantic import ValidationError
 from scipy.special import expit
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from keras_tabular.config.sections import Evaluate, ThresholdRule
+from keras_tabular.config.params import Params
+from keras_tabular.config.sections import Drift, Evaluate, ThresholdRule, Validate
 from keras_tabular.config.task import Regression
 from keras_tabular.evaluation import baselines, calibration, plot_data
-from keras_tabular.evaluation.calibration import UnseenRows, choose_threshold, fit_intervals
+from keras_tabular.evaluation.calibration import choose_threshold, fit_intervals
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.explain.columns import REPEATS, permutation_importance
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import write_parts
-from keras_tabular.training.record import Ensemble
+from keras_tabular.training.record import Ensemble, TrainingRecord
 from tests.helpers import BINARY, PROJECT, build_arrow_schema, build_schema
 
 # A threshold is chosen on predictions for rows that were not learnt from.
@@ -123,13 +124,17 @@ def test_rows_of_a_single_fold_are_two_halves() -> None:
 STAGE_ROWS = 900
 
 
-def read_rows(folder: Path, task: str, y: np.ndarray, **predictions: FoldPredictions) -> UnseenRows:
-    """Write training rows with these targets, and join predictions by row set with them."""
+def calibrate_rows(
+    folder: Path, task: str, y: np.ndarray, params: Evaluate, **predictions: FoldPredictions
+) -> ModelMetadata:
+    """Write training rows with these targets, and calibrate on predictions by row set."""
     schema = build_schema(task)
     target = y if task == "regression" else y.astype(int)
     table = pa.table({"x": np.arange(STAGE_ROWS) / 9, "y": target}, build_arrow_schema(schema))
     write_parts(folder, [table[:400], table[400:]])
-    return calibration.read_unseen_rows(OutOfFold(**predictions), folder, schema)
+    sections = Params(evaluate=params, validate=Validate(), drift=Drift())
+    oof = OutOfFold(**predictions)
+    return calibration.calibrate(TrainingRecord(), oof, folder, schema, sections)
 
 
 def build_oof(y_pred: np.ndarray, fold: np.ndarray) -> FoldPredictions:
@@ -151,13 +156,12 @@ def test_only_predictions_of_forward_chaining_are_used_if_there_are_any(
     oof = {"cross_validation": folds, "forward_chaining": chained}
     params = Evaluate(threshold=ThresholdRule(recall=0.9))
     is_positive = (y > 0).astype(float)
-    rows = read_rows(tmp_path / "binary", "binary", is_positive, **oof)
-    threshold = calibration.calibrate_threshold(rows, params, ModelMetadata()).threshold
+    metadata = calibrate_rows(tmp_path / "binary", "binary", is_positive, params, **oof)
     chained_rows = build_predictions(is_positive[later], y_pred, np.ones(later.sum()))
-    assert threshold == choose_threshold(params.threshold, chained_rows)[0]
-    rows = read_rows(tmp_path / "regression", "regression", y, **oof)
+    assert metadata.threshold == choose_threshold(params.threshold, chained_rows)[0]
+    metadata = calibrate_rows(tmp_path / "regression", "regression", y, params, **oof)
     expected = fit_intervals(y[later] - y_pred, y_pred, fold, params.coverage)
-    assert calibration.calibrate_intervals(rows, params, ModelMetadata()) == expected
+    assert metadata.intervals == expected
 
 
 # Intervals contain the requested share of new values, and are wide where errors are large.
