@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,7 +27,7 @@ from keras_tabular.core.parallel import Progress, map_in_processes
 from keras_tabular.evaluation.calibration import calibrate
 from keras_tabular.evaluation.records import MODEL, Difference, Evaluation, format_number
 from keras_tabular.evaluation.summary import metric_label
-from keras_tabular.runs.rerun import dvc
+from keras_tabular.runs.rerun import run_module
 from keras_tabular.runs.run import METRICS, WORKSPACE, Run
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import part_paths, read_parts, write_part
@@ -59,32 +60,6 @@ class ModelRepeats(Section):
     difference: Difference | None
 
 
-class MeasureRepeats(Section):
-    """A measure on all repeats.
-
-    Attributes:
-        label: Name of the measure for readers.
-        models: The model and the baselines for which the measure is defined, by name.
-        conclusion: What the repeats say about the model, the best baseline and the present run.
-    """
-
-    label: str
-    models: dict[str, ModelRepeats]
-    conclusion: str
-
-
-class Repeats(Section):
-    """The content of `metrics/repeats.json`.
-
-    Attributes:
-        run: Hash of the scores of the present run, which was repeated.
-        measures: The first two primary metrics, of which the first one decides.
-    """
-
-    run: str
-    measures: tuple[MeasureRepeats, ...]
-
-
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("-n", "--number", type=int, default=10, help="of repeats; default: 10")
@@ -92,12 +67,10 @@ def main() -> None:
     split = load_params("split", schema=schema).split
     if total < MIN_REPEATS:
         raise UserError(f"--number: expected {MIN_REPEATS} or more, got {total}")
-    if json.loads(dvc("status", "--json", "--with-deps", "evaluate")):
+    if json.loads(run_module("dvc", "status", "--json", "--with-deps", "evaluate")):
         raise UserError(f"{SCORES} is out of date. Run `dvc repro` first.")
     run, evaluations = Run(WORKSPACE), list[Evaluation]()
     present = run.require_evaluation()
-    if present.score("test", present.deciding_metric) is None:
-        raise UserError(f"{present.deciding_metric} is undefined on the test rows. See {SCORES}.")
     run_hash = md5_hash(run.read(SCORES).encode())
     time = schema.time if split.by == "time" else None
     # The periods depend on their number.
@@ -111,11 +84,12 @@ def main() -> None:
     repeated = REPEATED.get(split.by, "split")
     task, keys = schema.learning_task, present.primary_metrics[:2]
     summaries = (summarize(key, task, repeated, present, evaluations) for key in keys)
-    measures = tuple(filter(None, summaries))
+    measures = [*filter(None, summaries)]
     if not measures:
         raise UserError(f"{' and '.join(keys)} are undefined on the test rows of some repeats.")
-    write_json(METRICS / "repeats.json", Repeats(run=run_hash, measures=measures).model_dump())
-    print(*(measure.conclusion for measure in measures), sep="\n")
+    # The hash shows whether the scores of the present run are still those that were repeated.
+    write_json(METRICS / "repeats.json", {"run": run_hash, "measures": measures})
+    print(*(measure["conclusion"] for measure in measures), sep="\n")
 
 
 def run_repeat(folder: Path, time: str | None, total: int, number: int) -> Evaluation:
@@ -180,9 +154,9 @@ def train_and_evaluate(data: Path, schema: Schema, params: Params, train: Train)
     oof.write(data / "oof", [len(part) for part in setup.folds])
     metadata = calibrate(record, oof, tables[0], schema, params)
     own_schema = schema.without(metadata.ignore)
-    baselines = fit_baselines(data, own_schema, metadata.loss)
+    baselines = partial(fit_baselines, data, own_schema, metadata.loss)
     saved = SavedModel(model.plain, metadata, Path("model.keras"), b"")
-    return evaluate(saved, data, own_schema, lambda: baselines, METRICS).evaluation
+    return evaluate(saved, data, own_schema, baselines, METRICS).evaluation
 
 
 def write_period(rows: Path, time: str, total: int, number: int) -> float:
@@ -213,14 +187,20 @@ def write_period(rows: Path, time: str, total: int, number: int) -> float:
 
 def summarize(
     key: str, task: Task, repeated: str, present: Evaluation, evaluations: Sequence[Evaluation]
-) -> MeasureRepeats | None:
-    """Summarize a measure on two or more repeats; None if it is undefined in one of them.
+) -> dict[str, Any]:
+    """Summarize a measure on two or more repeats.
 
     Args:
         key: Key of the measure.
         repeated: What a repeat is: a `split`, a `training` or a `period`.
         present: Scores of the present run.
         evaluations: Scores of the repeats.
+
+    Returns:
+        The `label` of the measure; the `models`, fields of `ModelRepeats` for the model and each
+        baseline for which the measure is defined; and the `conclusion`, what the repeats say about
+        the model, the best baseline and the present run. Empty if the measure is undefined in one
+        of the repeats.
     """
     label, number = metric_label(present, task, key), len(evaluations)
     sign = 1 if present.metric(key).greater_is_better else -1
@@ -246,9 +226,10 @@ def summarize(
             difference=None if repeated == "training" else difference,
         )
     if len(models) < 2 or MODEL not in models:
-        return None
+        return {}
+    fields = {name: each.model_dump() for name, each in models.items()}
     conclusion = format_conclusion(models, label, sign, repeated)
-    return MeasureRepeats(label=label, models=models, conclusion=conclusion)
+    return {"label": label, "models": fields, "conclusion": conclusion}
 
 
 def format_conclusion(models: dict[str, ModelRepeats], label: str, sign: int, repeated: str) -> str:

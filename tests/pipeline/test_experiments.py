@@ -101,7 +101,6 @@ def test_a_conclusion_says_what_a_repeat_is(
         for mae in ({"mae": 1 + number / 100} for number in (2, 1, 2, 3, 4, 5))
     )
     repeats = summarize("mae", REGRESSION, repeated, present, evaluations)
-    assert repeats
-    assert f"over {words}" in repeats.conclusion
+    assert f"over {words}" in repeats["conclusion"]
     for conclusion in ("significantly better on average", "which is within chance"):
-        assert (conclusion in repeats.conclusion) is (conclusion in conclusions)
+        assert (conclusion in repeats["conclusion"]) is (conclusion in conclusions)
