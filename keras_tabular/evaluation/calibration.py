@@ -10,7 +10,6 @@ from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.config.task import CostMatrix
-from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.scores import Predictions, hits_and_alarms
 from keras_tabular.model.metadata import Intervals, ModelMetadata
 from keras_tabular.table.arrays import labels, row_weights
@@ -25,11 +24,7 @@ MIN_REMAINING_ERROR = 0.5  # share of a residual that remains, however much the 
 
 
 def fit_intervals(
-    residuals: np.ndarray,
-    predicted: np.ndarray,
-    fold: np.ndarray,
-    coverage: float,
-    disagreement: float = 0.0,
+    rows: Predictions, fold: np.ndarray, coverage: float, disagreement: float = 0.0
 ) -> Intervals:
     """Compute intervals from out-of-fold predictions of at least two folds.
 
@@ -38,21 +33,21 @@ def fit_intervals(
     the second part.
 
     Args:
-        residuals: True minus predicted values, shape (rows,).
-        predicted: Out-of-fold predictions, shape (rows,).
+        rows: Out-of-fold predictions of a regression.
         fold: Fold of each row, shape (rows,).
         coverage: Share of the rows whose value the intervals should contain.
         disagreement: Mean variance between the predictions of the folds' networks for a row.
     """
-    errors = np.abs(residuals)
+    predicted = rows.y_pred[:, 0]
+    errors = np.abs(rows.y - predicted)
     folds, sizes = np.unique(fold, return_counts=True)
     n_bins = int(np.clip((len(errors) - sizes.max()) // MIN_ROWS_PER_BIN, 1, MAX_BINS))
     relative = np.zeros(len(errors))
     for number in folds:  # a row does not help to predict its own error
-        rows = fold == number
-        at, scale = _expected_errors(predicted[~rows], errors[~rows], n_bins)
-        expected = np.interp(predicted[rows], at, scale)
-        relative[rows] = np.divide(errors[rows], expected, out=expected, where=expected > 0)
+        held_out = fold == number
+        at, scale = _expected_errors(predicted[~held_out], errors[~held_out], n_bins)
+        expected = np.interp(predicted[held_out], at, scale)
+        relative[held_out] = np.divide(errors[held_out], expected, out=expected, where=expected > 0)
     # A new row is as likely as each of these rows to have the largest error of all.
     rank = min(int(np.ceil(coverage * (len(errors) + 1) - 1e-9)), len(errors))
     removed = disagreement * (1 - 1 / len(folds))
@@ -103,12 +98,11 @@ def calibrate(
         update |= {"threshold": threshold, "reaches_rule": is_reached}
         update |= {"threshold_choice": evaluate.threshold_rule}
     elif not rows.task.classes and len(rows.y):
-        y_pred, fold, disagreement = rows.y_pred[:, 0], oof.unseen.row_folds, 0.0
+        fold, disagreement = oof.unseen.row_folds, 0.0
         # In forward chaining, each prediction is already the mean of a whole ensemble.
         if record.trained_on and not oof.forward_chaining:
             disagreement = record.trained_on.disagreement or 0.0
-        residuals, coverage = rows.y - y_pred, evaluate.coverage
-        update["intervals"] = fit_intervals(residuals, y_pred, fold, coverage, disagreement)
+        update["intervals"] = fit_intervals(rows, fold, evaluate.coverage, disagreement)
     return metadata.model_copy(update=update)
 
 
@@ -156,17 +150,9 @@ def choose_threshold(rule: float | ThresholdRule, rows: Predictions) -> tuple[fl
 
     Returns:
         The threshold, and whether it reaches the recall or precision of the rule.
-
-    Raises:
-        UserError: There is a rule, and there are no rows.
     """
     if not isinstance(rule, ThresholdRule):
         return rule, True
-    if not len(rows.y):
-        raise UserError(
-            "evaluate.threshold: there are no out-of-fold predictions to choose it on; set a "
-            "number, or train.folds to 2 or more"
-        )
     probability, weight = rows.y_pred[:, 0], rows.weight
     borders, (hits,), (alarms,) = hits_and_alarms(rows.y == 1, probability, weight[None])
     borders[0] = max(1.0, borders[1] + 2e-6)  # above a probability of 1

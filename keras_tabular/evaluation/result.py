@@ -100,7 +100,7 @@ def evaluate(
     predictions = predict_row_sets(model, data, oof, schema, metrics)
     test, held_out = predictions["test"], ("test", *oof.by_row_set)
     scored = {k: score_and_resample(predictions[k]) for k in held_out if k in predictions}
-    primary = choose_primary_metrics(predictions["train"], scored["test"], metadata, schema.weight)
+    primary = choose_primary_metrics(predictions["train"], scored["test"], metadata)
     fitted = baselines()
     folds = {name: rows.row_folds for name, rows in oof.by_row_set.items() if name in predictions}
     thresholds = baseline_thresholds(fitted, predictions, folds, metadata, test.task)
@@ -193,8 +193,8 @@ def write_test_predictions(
     """
     available = pq.read_schema(part_paths(data / "split" / "test")[0]).names
     new_names = {FILE: "file", LINE: "line", schema.target: "actual"}
-    identifiers = {*schema.ignore}.intersection(available).difference(new_names.values())
-    names = [FILE, LINE, *(name for name in schema.ignore if name in identifiers), schema.target]
+    allowed = {*available}.difference(new_names.values())
+    names = [FILE, LINE, *(name for name in schema.ignore if name in allowed), schema.target]
     rows = pa.concat_tables(read_parts(data / "split" / "test", names))
     ends = metadata.intervals.ends(test.y_pred[:, 0]) if metadata.intervals else None
     columns = {new_names.get(name, name): rows[name] for name in names}
@@ -250,17 +250,12 @@ def baseline_thresholds(
 
 
 def choose_primary_metrics(
-    train: Predictions, test: ScoredPredictions, metadata: ModelMetadata, weight: str | None
+    train: Predictions, test: ScoredPredictions, metadata: ModelMetadata
 ) -> tuple[str, ...]:
     """Choose the primary metrics: the one that decides, and those of the task.
 
     The latter are replaced by the main score if one has no interval on the test rows.
-
-    Raises:
-        UserError: No row has a weight.
     """
-    if not test.predictions.weight.any():
-        raise UserError(f"column {weight}: every row to score has a weight of 0")
     counts = [int((train.y == k).sum()) for k in range(len(train.task.classes))]
     keys = train.task.primary_metrics(counts)
     has_intervals = set(keys) <= test.intervals(keys).keys()
@@ -292,7 +287,7 @@ def compare_with_baselines(
         The scores of the model, then those of each baseline with the differences from it.
     """
     task, rows = scored.predictions.task, len(scored.predictions.y)
-    scores = score_records(row_set, MODEL, scored.values, rows, interval=scored.intervals())
+    scores = [*score_records(row_set, MODEL, scored.values, rows, interval=scored.intervals())]
     for name, baseline_predictions in baselines.items():
         y_pred = baseline_predictions[row_set]
         predictions = scored.predictions.select(slice(len(y_pred)))

@@ -32,7 +32,7 @@ class DecidingScores(NamedTuple):
     @property
     def key(self) -> str:
         """Key of the metric that decides."""
-        return self.evaluation.deciding_metric
+        return self.evaluation.primary_metrics[0]
 
     @property
     def greater_is_better(self) -> bool:
