@@ -1,7 +1,7 @@
 """Pictures of the scores and predictions of a run, and of its base, from the files in metrics/."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any, NamedTuple
@@ -28,13 +28,12 @@ class Picture(NamedTuple):
     note: str = ""
 
 
-def score_interval_pictures(comparison: Comparison) -> list[Picture]:
+def score_interval_pictures(comparison: Comparison) -> Iterator[Picture]:
     """Draw the primary metrics of the model and of the baselines with their 95% intervals.
 
     The scores are those on the test rows and, if there are folds, in cross-validation. Scores
     without an interval are left out.
     """
-    pictures = []
     for key in comparison.evaluation.primary_metrics[:2]:
         label, greater_is_better, _ = comparison.evaluation.metric(key)
         rows = []
@@ -48,8 +47,7 @@ def score_interval_pictures(comparison: Comparison) -> list[Picture]:
         rows.sort(key=lambda row: row["name"] != THIS_MODEL)
         if rows:
             title = label if greater_is_better else f"{label} (lower is better)"
-            pictures.append(Picture(label, draw_score_intervals(rows, title)))
-    return pictures
+            yield Picture(label, draw_score_intervals(rows, title))
 
 
 def draw_score_intervals(rows: Rows, title: str) -> Spec:
@@ -74,9 +72,9 @@ def draw_score_intervals(rows: Rows, title: str) -> Spec:
     return vega.chart(rows, layers, height=len(names) * (18 * len(places) + 8))
 
 
-def repeat_pictures(comparison: Comparison) -> list[Picture]:
+def repeat_pictures(comparison: Comparison) -> Iterator[Picture]:
     """Draw the primary metrics of the model and of the baselines on all splits, if repeated."""
-    pictures, repeats = [], comparison.files["repeats"]
+    repeats = comparison.files["repeats"]
     scores = comparison.run.read(comparison.run.metrics / "scores.json")
     is_stale = md5_hash(scores.encode()) != repeats.get("run")
     for measure in repeats.get("measures", []):
@@ -89,8 +87,7 @@ def repeat_pictures(comparison: Comparison) -> list[Picture]:
         note = "These are repeats of a run with other parameters, rows or code. Run `make repeat`."
         note = note if is_stale else measure["conclusion"]
         spec = draw_score_intervals(rows, measure["label"])
-        pictures.append(Picture(f"How much is luck: {measure['label']}", spec, note))
-    return pictures
+        yield Picture(f"How much is luck: {measure['label']}", spec, note)
 
 
 def prediction_pictures(comparison: Comparison) -> list[Picture]:
@@ -158,8 +155,7 @@ def draw_calibration(comparison: Comparison) -> Picture:
 def draw_threshold(comparison: Comparison) -> Picture:
     """Draw the scores that depend on the threshold, and the threshold of the model."""
     scores = comparison.run.read_points("threshold")
-    threshold = comparison.evaluation.threshold
-    threshold = 0.5 if threshold is None else threshold
+    threshold = comparison.evaluation.threshold or 0.0  # None only without this plot
     has_costs = scores[0]["cost"] is not None
     cost, cost_label = ("cost", "cost per row") if has_costs else ("wrong", "error rate")
     labels = {"recall": "recall", "precision": "precision", "f1": "F1", cost: cost_label}
@@ -235,8 +231,7 @@ def points_of_runs(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
         The points, each with the label of its run in `series`, and the labels of the runs that have
         the file. Both are empty if this run does not have it.
     """
-    rows: Rows = []
-    labels: list[str] = []
+    rows, labels = Rows(), list[str]()
     for run in filter(None, (comparison.run, comparison.base)):
         run_rows = run.read_points(name)
         if not run_rows:
@@ -271,19 +266,16 @@ def importance_picture(comparison: Comparison) -> Picture | None:
     )
 
 
-def effect_pictures(comparison: Comparison) -> list[Picture]:
+def effect_pictures(comparison: Comparison) -> Iterator[Picture]:
     """Draw the effects of the most important columns on the prediction, on one scale."""
     effects = comparison.files["effects"].get("columns", [])
     ends = [end for effect in effects for key in ("low", "high", "effect") for end in effect[key]]
     limits = (min(ends, default=0), max(ends, default=0))
-    pictures = []
     for effect in effects:
         quantity = target = comparison.run.target
         if "class" in effect:
             quantity = f"the probability that {target} is {effect['class']}"
-        spec = draw_effect(effect, limits)
-        pictures.append(Picture(effect["column"], spec, f"Change of {quantity}."))
-    return pictures
+        yield Picture(effect["column"], draw_effect(effect, limits), f"Change of {quantity}.")
 
 
 def draw_effect(effect: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
