@@ -105,11 +105,8 @@ class Model:
         with frame_as_file(frame, self.schema.features) as file:
             names = row_columns(file, self.schema, ignore_extra=ignore_extra)
             columns = self._predictor.output_schema(names, n_reasons)
-            counts = predict_file(
-                *(file, names, self._predictor, columns, tables.append),
-                display_name=FRAME,
-                n_reasons=n_reasons,
-            )
+            arguments = file, names, self._predictor, columns, tables.append
+            counts = predict_file(*arguments, display_name=FRAME, n_reasons=n_reasons)
         for message in counts.warnings():
             warnings.warn(message, stacklevel=3)
         predictions = pa.concat_tables([columns.empty_table(), *tables]).to_pandas()

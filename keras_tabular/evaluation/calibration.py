@@ -1,20 +1,18 @@
 """Thresholds and prediction intervals, chosen on predictions for unseen rows."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Evaluate, ThresholdRule
+from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.config.task import CostMatrix
-from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.scores import Predictions, hits_and_alarms
 from keras_tabular.model.metadata import Intervals, ModelMetadata
 from keras_tabular.table.arrays import labels, row_weights
-from keras_tabular.table.groups import row_groups
 from keras_tabular.table.out_of_fold import OutOfFold
 from keras_tabular.table.parquet import read_parts
 from keras_tabular.training.record import TrainingRecord
@@ -26,11 +24,7 @@ MIN_REMAINING_ERROR = 0.5  # share of a residual that remains, however much the 
 
 
 def fit_intervals(
-    residuals: np.ndarray,
-    predicted: np.ndarray,
-    fold: np.ndarray,
-    coverage: float,
-    disagreement: float = 0.0,
+    rows: Predictions, fold: np.ndarray, coverage: float, disagreement: float = 0.0
 ) -> Intervals:
     """Compute intervals from out-of-fold predictions of at least two folds.
 
@@ -39,21 +33,21 @@ def fit_intervals(
     the second part.
 
     Args:
-        residuals: True minus predicted values, shape (rows,).
-        predicted: Out-of-fold predictions, shape (rows,).
+        rows: Out-of-fold predictions of a regression.
         fold: Fold of each row, shape (rows,).
         coverage: Share of the rows whose value the intervals should contain.
         disagreement: Mean variance between the predictions of the folds' networks for a row.
     """
-    errors = np.abs(residuals)
+    predicted = rows.y_pred[:, 0]
+    errors = np.abs(rows.y - predicted)
     folds, sizes = np.unique(fold, return_counts=True)
     n_bins = int(np.clip((len(errors) - sizes.max()) // MIN_ROWS_PER_BIN, 1, MAX_BINS))
     relative = np.zeros(len(errors))
     for number in folds:  # a row does not help to predict its own error
-        rows = fold == number
-        at, scale = _expected_errors(predicted[~rows], errors[~rows], n_bins)
-        expected = np.interp(predicted[rows], at, scale)
-        relative[rows] = np.divide(errors[rows], expected, out=expected, where=expected > 0)
+        held_out = fold == number
+        at, scale = _expected_errors(predicted[~held_out], errors[~held_out], n_bins)
+        expected = np.interp(predicted[held_out], at, scale)
+        relative[held_out] = np.divide(errors[held_out], expected, out=expected, where=expected > 0)
     # A new row is as likely as each of these rows to have the largest error of all.
     rank = min(int(np.ceil(coverage * (len(errors) + 1) - 1e-9)), len(errors))
     removed = disagreement * (1 - 1 / len(folds))
@@ -75,42 +69,13 @@ def _expected_errors(
     return at, mean[first]
 
 
-class UnseenRows(NamedTuple):
-    """Training rows with predictions of networks that have not learnt from them.
-
-    Attributes:
-        fold: Fold of each row, shape (rows,).
-        is_chained: Whether each prediction is the mean of a whole ensemble, as in forward chaining.
-    """
-
-    predictions: Predictions
-    fold: np.ndarray
-    is_chained: bool
-
-
-def read_unseen_rows(oof: OutOfFold, train: Path, schema: Schema) -> UnseenRows:
-    """Join out-of-fold predictions with the labels, weights and groups of their rows.
-
-    The predictions are those of forward chaining, if there are any, or those of cross-validation.
-
-    Args:
-        train: Folder of the training rows.
-    """
-    rows, fold = oof.unseen.rows, oof.unseen.row_folds
-    names = [schema.target] if schema.weight is None else [schema.target, schema.weight]
-    labelled = pa.concat_tables(read_parts(train, names)).take(rows)
-    y, weight, group = labels(labelled, schema)[:, 0], row_weights(labelled, schema), None
-    if len(rows) and (groups := row_groups(train, schema)) is not None:
-        group = groups[rows]
-    task, is_chained = schema.learning_task, oof.forward_chaining is not None
-    predictions = Predictions(task, y, oof.unseen.y_pred, weight, group=group)
-    return UnseenRows(predictions, fold, is_chained)
-
-
 def calibrate(
     record: TrainingRecord, oof: OutOfFold, train: Path, schema: Schema, params: Params
 ) -> ModelMetadata:
     """Choose all that the metadata of a model say besides the record of its training.
+
+    These are the threshold that params.yaml gives, or the one that its rule chooses; the costs; and
+    the prediction intervals of a regression, if there are rows that can tell their width.
 
     Args:
         record: What the training did.
@@ -118,53 +83,41 @@ def calibrate(
         train: Folder of the training rows.
         params: The sections `drift`, `evaluate` and `validate`.
     """
-    rows = read_unseen_rows(oof, train, schema)
+    rows, evaluate = read_unseen_rows(oof, train, schema), params.evaluate
+    costs, update = evaluate.costs(rows.task), dict[str, Any]()
     metadata = ModelMetadata(
         **dict(record),
         table_schema=schema.without(record.ignore),
         validate_params=params.validate,
         drift_params=params.drift,
+        metric=evaluate.metric,
+        costs=costs,
     )
-    if not schema.classes:
-        intervals = calibrate_intervals(rows, params.evaluate, metadata)
-        metadata = metadata.model_copy(update={"intervals": intervals})
-    return calibrate_threshold(rows, params.evaluate, metadata)
-
-
-def calibrate_intervals(
-    rows: UnseenRows, params: Evaluate, metadata: ModelMetadata
-) -> Intervals | None:
-    """Fit the prediction intervals of a regression; None without rows that can tell their width.
-
-    Args:
-        params: The section `evaluate` of params.yaml.
-        metadata: Metadata of the trained model, with the disagreement of the folds' networks.
-    """
-    disagreement = metadata.trained_on.disagreement if metadata.trained_on else None
-    disagreement = 0.0 if rows.is_chained else disagreement
-    if not len(rows.fold) or disagreement is None:
-        return None
-    y, y_pred = rows.predictions.y, rows.predictions.y_pred[:, 0]
-    return fit_intervals(y - y_pred, y_pred, rows.fold, params.coverage, disagreement)
-
-
-def calibrate_threshold(
-    rows: UnseenRows, params: Evaluate, metadata: ModelMetadata
-) -> ModelMetadata:
-    """Add the threshold that params.yaml gives, or the one that its rule chooses, and the costs.
-
-    Args:
-        params: The section `evaluate` of params.yaml.
-        metadata: Metadata of the trained model.
-    """
-    predictions, rule = rows.predictions, params.threshold_rule
-    costs = params.costs(predictions.task)
-    update: dict[str, Any] = {"metric": params.metric, "costs": costs}
-    if predictions.task.has_threshold:
-        predictions = predictions._replace(costs=costs)
-        threshold, is_reached = choose_threshold(params.threshold, predictions)
-        update |= {"threshold": threshold, "reaches_rule": is_reached, "threshold_choice": rule}
+    if rows.task.has_threshold:
+        threshold, is_reached = choose_threshold(evaluate.threshold, rows._replace(costs=costs))
+        update |= {"threshold": threshold, "reaches_rule": is_reached}
+        update |= {"threshold_choice": evaluate.threshold_rule}
+    elif not rows.task.classes and len(rows.y):
+        fold, disagreement = oof.unseen.row_folds, 0.0
+        # In forward chaining, each prediction is already the mean of a whole ensemble.
+        if record.trained_on and not oof.forward_chaining:
+            disagreement = record.trained_on.disagreement or 0.0
+        update["intervals"] = fit_intervals(rows, fold, evaluate.coverage, disagreement)
     return metadata.model_copy(update=update)
+
+
+def read_unseen_rows(oof: OutOfFold, train: Path, schema: Schema) -> Predictions:
+    """Join out-of-fold predictions with the labels and weights of their rows.
+
+    The predictions are those of forward chaining, if there are any, or those of cross-validation.
+
+    Args:
+        train: Folder of the training rows.
+    """
+    names = [schema.target] if schema.weight is None else [schema.target, schema.weight]
+    rows = pa.concat_tables(read_parts(train, names)).take(oof.unseen.rows)
+    y, weight = labels(rows, schema)[:, 0], row_weights(rows, schema)
+    return Predictions(schema.learning_task, y, oof.unseen.y_pred, weight)
 
 
 def cross_fit(rule: ThresholdRule | None, rows: Predictions, fold: np.ndarray) -> Predictions:
@@ -197,17 +150,9 @@ def choose_threshold(rule: float | ThresholdRule, rows: Predictions) -> tuple[fl
 
     Returns:
         The threshold, and whether it reaches the recall or precision of the rule.
-
-    Raises:
-        UserError: There is a rule, and there are no rows.
     """
     if not isinstance(rule, ThresholdRule):
         return rule, True
-    if not len(rows.y):
-        raise UserError(
-            "evaluate.threshold: there are no out-of-fold predictions to choose it on; set a "
-            "number, or train.folds to 2 or more"
-        )
     probability, weight = rows.y_pred[:, 0], rows.weight
     borders, (hits,), (alarms,) = hits_and_alarms(rows.y == 1, probability, weight[None])
     borders[0] = max(1.0, borders[1] + 2e-6)  # above a probability of 1

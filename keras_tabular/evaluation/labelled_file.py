@@ -16,7 +16,6 @@ from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import result
 from keras_tabular.evaluation.records import TEST_FILE, Evaluation, Score
-from keras_tabular.evaluation.result import row_and_feature_hashes
 from keras_tabular.evaluation.scores import Baselines
 from keras_tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL, score_and_resample
 from keras_tabular.table.checks import declared_checks
@@ -63,8 +62,7 @@ def score_file(
         metrics: Metrics of the project.
 
     Raises:
-        UserError: The file is missing, all weights are 0, or the rows are not valid, see
-            `write_valid_rows`.
+        UserError: The file is missing, or the rows are not valid, see `write_valid_rows`.
     """
     if not file.exists():
         raise UserError(f"{file} does not exist, but evaluate.tests in params.yaml lists it")
@@ -76,15 +74,14 @@ def score_file(
         if split:
             from keras_tabular.evaluation.baselines import predict_baselines  # takes a second
 
-            hashes, _ = row_and_feature_hashes(folder, schema)
-            training_rows = int(
-                np.isin(hashes, row_and_feature_hashes(split / "train", schema)[0]).sum()
-            )
+            tables = folder, split / "train"
+            hashes, learnt = (result.row_and_feature_hashes(each, schema)[0] for each in tables)
+            training_rows = int(np.isin(hashes, learnt).sum())
             baselines = predict_baselines(split, {}, schema, model.metadata.loss, folder)
             chosen = result.baseline_thresholds(baselines, {}, {}, model.metadata, predictions.task)
             thresholds = chosen["test"] | thresholds
     scored = score_and_resample(predictions._replace(custom_metrics=metrics))
-    primary = result.choose_main_metrics(predictions, scored, model.metadata, schema.weight)
+    primary = result.choose_main_metrics(predictions, scored, model.metadata)
     scores = result.compare_with_baselines(scored, baselines, thresholds, primary)
     rows = len(predictions.y)
     warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]

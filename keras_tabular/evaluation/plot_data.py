@@ -109,7 +109,7 @@ def kept_test_rows(test: Predictions, keys: np.ndarray) -> dict[str, Any]:
     test = test.select(rows)
     columns = {"row": keys[rows], "y": test.y.astype(int) if test.task.classes else test.y}
     columns |= {f"output_{k}": values for k, values in enumerate(test.y_pred.astype(float).T)}
-    if test.is_weighted:
+    if (test.weight != 1).any():
         columns["weight"] = test.weight
     if test.group is not None:
         columns["group"] = test.group
@@ -132,7 +132,7 @@ def probability_plots(test: Predictions) -> Plots:
     means = [np.average(rows.y_pred, weights=rows.weight) for rows in filled]
     actual = [np.average(rows.y, weights=rows.weight) for rows in filled]
     ends = [share_interval(rows.y, rows.weight, rows.group) for rows in filled]
-    counts = [rows.weight.sum() if test.is_weighted else len(rows.y) for rows in filled]
+    counts = [rows.weight.sum() if (test.weight != 1).any() else len(rows.y) for rows in filled]
     plots: Plots = {"calibration": (means, actual, means, *zip(*ends, strict=True), counts)}
     if len(np.unique(pooled.y)) == 2:
         plots |= ranking_plots(pooled.y, pooled.y_pred, pooled.weight)

@@ -1,16 +1,15 @@
 """Scores as records, their comparison, and the files that contain them."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field
 
 from keras_tabular.config.metrics import AVERAGES, CUSTOM, Metric, metrics_by_key
 from keras_tabular.config.task import CostMatrix, Task
 from keras_tabular.config.typed_yaml import Section, nest
-from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import write_json
 
 MAX_DIGITS = 15  # significant digits of a float
@@ -217,19 +216,16 @@ class Evaluation(Section):
 
 def score_records(
     row_set: str, model: str, values: dict[str, float], rows: int, **by_metric: dict[str, Any]
-) -> list[Score]:
-    """Build the records of the scores of one model for one row set.
+) -> Iterator[Score]:
+    """Yield the records of the scores of one model for one row set.
 
     Args:
         values: The scores by metric.
         by_metric: The fields `interval` and `difference` by metric, where they are defined.
     """
-    scores = []
     for metric, value in values.items():
         fields = {name: field.get(metric) for name, field in by_metric.items()}
-        score = Score(row_set=row_set, model=model, metric=metric, value=value, rows=rows, **fields)
-        scores.append(score)
-    return scores
+        yield Score(row_set=row_set, model=model, metric=metric, value=value, rows=rows, **fields)
 
 
 def write_scores(metrics: Path, evaluation: Evaluation, task: Task) -> None:
@@ -239,16 +235,8 @@ def write_scores(metrics: Path, evaluation: Evaluation, task: Task) -> None:
 
 
 def read_scores(metrics: Path) -> Evaluation:
-    """Read what `write_scores` wrote.
-
-    Raises:
-        UserError: The folder has no scores of this version.
-    """
-    file = metrics / "scores.json"
-    try:
-        return Evaluation.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError):
-        raise UserError(f"{file}: expected scores of this version. Run `dvc repro`.") from None
+    """Read what `write_scores` wrote."""
+    return Evaluation.model_validate_json((metrics / "scores.json").read_bytes())
 
 
 def model_values(scores: Iterable[Score]) -> dict[str, float]:
@@ -344,17 +332,15 @@ def compare_scores(
     Returns:
         The rows by metric key, in the order in which metrics are shown.
     """
-    by_metric: dict[str, dict[str, Score]] = {key: {} for key in (*keys, *base)}
-    for score in scores:
-        by_metric.setdefault(score.metric, {})[score.model] = score
-    metrics = metrics_by_key(custom_metrics)
-    names = sorted({name for models in by_metric.values() for name in models} - {MODEL})
+    values = {(score.metric, score.model): score for score in scores}
+    listed, metrics = {*keys, *base, *(key for key, _ in values)}, metrics_by_key(custom_metrics)
+    names = sorted({name for _, name in values} - {MODEL})
     return {
         key: ScoreRow(
             *(key, metrics[key].label, AVERAGES.get(key.rpartition(".")[0], "")),
-            *(metrics[key].greater_is_better, by_metric[key].get(MODEL), base.get(key)),
-            {name: by_metric[key].get(name) for name in names},
+            *(metrics[key].greater_is_better, values.get((key, MODEL)), base.get(key)),
+            {name: values.get((key, name)) for name in names},
         )
         for key in dict.fromkeys((*first, *metrics))
-        if key in by_metric
+        if key in listed
     }

@@ -14,21 +14,11 @@ from keras_tabular.config.task import Task, Threshold
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.parallel import ordered_map
+from keras_tabular.evaluation import records, uncertainty
 from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
-from keras_tabular.evaluation.records import (
-    MODEL,
-    Duplicates,
-    Evaluation,
-    IntervalCoverage,
-    Score,
-    score_records,
-)
+from keras_tabular.evaluation.records import MODEL, Evaluation, IntervalCoverage, score_records
 from keras_tabular.evaluation.scores import Baselines, Predictions, score
-from keras_tabular.evaluation.uncertainty import (
-    ScoredPredictions,
-    score_and_resample,
-    share_interval,
-)
+from keras_tabular.evaluation.uncertainty import ScoredPredictions, score_and_resample
 from keras_tabular.model.metadata import Intervals, ModelMetadata
 from keras_tabular.table import arrays
 from keras_tabular.table.groups import equality_hashes, row_groups
@@ -41,7 +31,7 @@ if TYPE_CHECKING:
 
 def score_duplicates(
     split: Path, fold: np.ndarray, predictions: Mapping[str, Predictions], schema: Schema
-) -> dict[str, Duplicates]:
+) -> dict[str, records.Duplicates]:
     """Count the rows that are equal to a row from which their prediction was learnt.
 
     These are test rows that are equal to a training row, and training rows that are equal to a row
@@ -62,7 +52,7 @@ def score_duplicates(
     duplicates = {}
     for name, (equal_with_target, equal) in masks.items():
         if equal.any():
-            duplicates[name] = Duplicates(
+            duplicates[name] = records.Duplicates(
                 equal=int(equal.sum()),
                 equal_with_target=int(equal_with_target.sum()),
                 without=score(predictions[name].select(~equal)),
@@ -110,7 +100,7 @@ def evaluate(
     predictions = predict_row_sets(model, data, oof, schema, metrics)
     test, held_out = predictions["test"], ("test", *oof.by_row_set)
     scored = {k: score_and_resample(predictions[k]) for k in held_out if k in predictions}
-    primary = choose_main_metrics(predictions["train"], scored["test"], metadata, schema.weight)
+    primary = choose_main_metrics(predictions["train"], scored["test"], metadata)
     fitted = baselines()
     folds = {name: rows.row_folds for name, rows in oof.by_row_set.items() if name in predictions}
     thresholds = baseline_thresholds(fitted, predictions, folds, metadata, test.task)
@@ -203,8 +193,8 @@ def write_test_predictions(
     """
     available = pq.read_schema(part_paths(data / "split" / "test")[0]).names
     new_names = {FILE: "file", LINE: "line", schema.target: "actual"}
-    identifiers = {*schema.ignore}.intersection(available).difference(new_names.values())
-    names = [FILE, LINE, *(name for name in schema.ignore if name in identifiers), schema.target]
+    allowed = {*available}.difference(new_names.values())
+    names = [FILE, LINE, *(name for name in schema.ignore if name in allowed), schema.target]
     rows = pa.concat_tables(read_parts(data / "split" / "test", names))
     ends = metadata.intervals.ends(test.y_pred[:, 0]) if metadata.intervals else None
     columns = {new_names.get(name, name): rows[name] for name in names}
@@ -260,17 +250,12 @@ def baseline_thresholds(
 
 
 def choose_main_metrics(
-    train: Predictions, test: ScoredPredictions, metadata: ModelMetadata, weight: str | None
+    train: Predictions, test: ScoredPredictions, metadata: ModelMetadata
 ) -> tuple[str, ...]:
     """Choose the main metrics: the primary metric, and those of the task.
 
     The latter are replaced by the main score if one has no interval on the test rows.
-
-    Raises:
-        UserError: No row has a weight.
     """
-    if not test.predictions.weight.any():
-        raise UserError(f"column {weight}: every row to score has a weight of 0")
     counts = [int((train.y == k).sum()) for k in range(len(train.task.classes))]
     keys = train.task.main_metrics(counts)
     has_intervals = set(keys) <= test.intervals(keys).keys()
@@ -287,7 +272,7 @@ def compare_with_baselines(
     thresholds: Mapping[str, Threshold],
     main_metrics: tuple[str, ...],
     row_set: str = "test",
-) -> list[Score]:
+) -> list[records.Score]:
     """Add intervals to the scores of the model, and compare it with the baselines on the same rows.
 
     Args:
@@ -302,7 +287,7 @@ def compare_with_baselines(
         The scores of the model, then those of each baseline with the differences from it.
     """
     task, rows = scored.predictions.task, len(scored.predictions.y)
-    scores = score_records(row_set, MODEL, scored.values, rows, interval=scored.intervals())
+    scores = [*score_records(row_set, MODEL, scored.values, rows, interval=scored.intervals())]
     for name, baseline_predictions in baselines.items():
         y_pred = baseline_predictions[row_set]
         predictions = scored.predictions.select(slice(len(y_pred)))
@@ -364,7 +349,7 @@ def compute_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverag
     """
     ends = intervals.ends(test.y_pred[:, 0]).astype(np.float64)
     is_inside = ((ends[:, 0] <= test.y) & (test.y <= ends[:, 1])).astype(np.float64)
-    low, high = share_interval(is_inside, np.ones(len(is_inside)), test.group)
+    low, high = uncertainty.share_interval(is_inside, np.ones(len(is_inside)), test.group)
     share, nominal = float(is_inside.mean()), intervals.coverage
     width = float(np.diff(ends).mean())
     return IntervalCoverage(nominal=nominal, coverage=share, low=low, high=high, mean_width=width)

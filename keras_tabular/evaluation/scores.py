@@ -50,11 +50,6 @@ class Predictions(NamedTuple):
         return self.task.predicted_classes(self.y_pred, self.threshold)
 
     @property
-    def is_weighted(self) -> bool:
-        """Whether a row has another weight than 1."""
-        return bool((self.weight != 1).any())
-
-    @property
     def row_losses(self) -> np.ndarray:
         """The loss of each row, float64, shape (rows,)."""
         return self.task.row_losses(self.y, self.y_pred)

@@ -6,15 +6,8 @@ from typing import TYPE_CHECKING
 from keras_tabular.config.metrics import COST, ROW_SETS
 from keras_tabular.config.task import Task
 from keras_tabular.core.errors import format_list
-from keras_tabular.evaluation.records import (
-    EXPLANATION_LOG,
-    MODEL,
-    TEST_FILE,
-    Evaluation,
-    Interval,
-    IntervalCoverage,
-    format_number,
-)
+from keras_tabular.evaluation import records
+from keras_tabular.evaluation.records import EXPLANATION_LOG, MODEL, Evaluation, format_number
 
 if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
     from keras_tabular.evaluation.labelled_file import LabelledFile
@@ -30,7 +23,7 @@ def summary_lines(
     """
     for name, file in files.items():
         yield from (f"warn: {name}: {warning}" for warning in file.warnings)
-        scores = format_scores(evaluation, task, file.main_metrics[0], TEST_FILE + name)
+        scores = format_scores(evaluation, task, file.main_metrics[0], records.TEST_FILE + name)
         yield f"{name}: {scores}"
     yield from (format_scores(evaluation, task, key) for key in evaluation.main_metrics[:2])
     if evaluation.predicted_positives:  # a rule has chosen the threshold
@@ -51,41 +44,39 @@ OTHER_PLACES = {
 }
 
 
-def evaluation_warnings(evaluation: Evaluation, task: Task) -> list[str]:
-    """List the reasons why the scores may be too optimistic, or of little use for new rows."""
-    warnings = format_duplicates(evaluation)
-    warnings += [
-        f"{name}: this explanation is missing, because it failed ({EXPLANATION_LOG}): {error}"
-        for name, error in evaluation.failed_explanations.items()
-    ]
+def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
+    """Yield the reasons why the scores may be too optimistic, or of little use for new rows."""
+    yield from format_duplicates(evaluation)
+    for name, error in evaluation.failed_explanations.items():
+        problem = f"this explanation is missing, because it failed ({EXPLANATION_LOG}): {error}"
+        yield f"{name}: {problem}"
     if evaluation.classes_not_found:
         names = format_list(evaluation.classes_not_found)
-        warnings.append(f"no test row of class {names} is predicted correctly: its recall is 0")
+        yield f"no test row of class {names} is predicted correctly: its recall is 0"
     if not evaluation.reaches_rule:
         best = "the best one for its precision or recall was chosen"
-        warnings.append(f"no threshold reaches the rule of evaluate.threshold; {best}")
+        yield f"no threshold reaches the rule of evaluate.threshold; {best}"
     for row_set, rows in evaluation.predicted_positives.items():
         if rows < MIN_PREDICTED_POSITIVES:
             words = "rows are predicted as positive: the precision is hardly known"
-            warnings.append(f"{ROW_SETS[row_set]}: {rows:.0f} {words}")
+            yield f"{ROW_SETS[row_set]}: {rows:.0f} {words}"
     coverage = evaluation.interval_coverage
     if coverage and not coverage.low <= coverage.nominal <= coverage.high:
         too = "narrow" if coverage.high < coverage.nominal else "wide"
-        warnings.append(f"{format_coverage(coverage)}: they are too {too}")
+        yield f"{format_coverage(coverage)}: they are too {too}"
     if shares := evaluation.outside_training:
         columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
-        warnings.append(f"test rows are outside the range of the training rows in {columns}")
+        yield f"test rows are outside the range of the training rows in {columns}"
     is_rare = task.main_metric not in evaluation.main_metrics
     key = task.leak_metric or (task.rare_metrics[0] if is_rare else task.main_metric)
     score = evaluation.score("test", key)
     is_high = score is not None and score.value >= MIN_SUSPICIOUS_SCORE
     if score and is_high and score.interval and score.interval[0] >= MIN_SUSPICIOUS_LOWER_END:
         text = f"{evaluation.metric(key).label} is {format_estimate(score.value, score.interval)}"
-        warnings.append(f"{text}, which often means that a column leaks the target")
-    return warnings
+        yield f"{text}, which often means that a column leaks the target"
 
 
-def format_estimate(value: float, interval: Interval) -> str:
+def format_estimate(value: float, interval: records.Interval) -> str:
     """Format a score with its 95% interval."""
     return f"{format_number(value)} {format_interval(*interval)}"
 
@@ -135,31 +126,29 @@ def format_threshold(evaluation: Evaluation) -> str:
     """Format the scores that depend on the threshold."""
     texts = []
     for row_set, place in (("test", "on the test rows"), ("cross_validation", "cross-validated")):
-        recall, precision, f1 = (
-            format_number(evaluation.value(row_set, key)) for key in ("recall", "precision", "f1")
-        )
+        values = (evaluation.value(row_set, key) for key in ("recall", "precision", "f1"))
+        recall, precision, f1 = map(format_number, values)
         texts.append(f"recall {recall}, precision {precision}, F1 {f1} {place}")
     return f"Threshold {format_number(evaluation.threshold)}: {'; '.join(texts)}"
 
 
-def format_coverage(coverage: IntervalCoverage) -> str:
+def format_coverage(coverage: records.IntervalCoverage) -> str:
     """Format the share of the test values that are inside of their prediction intervals."""
     share = format_estimate(coverage.coverage, (coverage.low, coverage.high))
     return f"{coverage.nominal:.0%} prediction intervals contain {share} of the test values"
 
 
-def format_duplicates(evaluation: Evaluation) -> list[str]:
+def format_duplicates(evaluation: Evaluation) -> Iterator[str]:
     """Format the number of rows that are equal to rows of the training, and the score without."""
-    key, texts = evaluation.main_metrics[0], []
+    key = evaluation.main_metrics[0]
     for row_set, place in (
         ("test", "test rows are equal to a training row"),
         ("cross_validation", "training rows are equal to one of another fold"),
     ):
         if rows := evaluation.duplicates.get(row_set):
             score = format_number(rows.without.get(key))
-            texts.append(
+            yield (
                 f"{rows.equal:,} of {evaluation.rows(row_set):,} {place}, "
                 f"{rows.equal_with_target:,} of them with the same target; "
                 f"{evaluation.metric(key).label} without these rows: {score}"
             )
-    return texts

@@ -207,11 +207,7 @@ def deciding_rows(predictions: Predictions) -> dict[str, float]:
 
 
 def score_mean(
-    row_set: str,
-    metric: str,
-    values: np.ndarray,
-    weight: np.ndarray,
-    group: np.ndarray | None,
+    row_set: str, metric: str, values: np.ndarray, weight: np.ndarray, group: np.ndarray | None
 ) -> Score:
     """Return the mean of some rows as a score of the model, with its interval if that is finite.
 
@@ -375,8 +371,6 @@ def bootstrap_interval(
     """
     from scipy.special import expit, logit, stdtrit  # importing it takes 0.2 s
 
-    if not np.isfinite(replicates).any():
-        return value, value
     half = float(stdtrit(rows - 1, 1 - ALPHA / 2) * np.nanstd(replicates))
     if not on_logit_scale or round(value, 9) in (0, 1):
         return value - half, value + half

@@ -8,7 +8,7 @@ from keras_tabular.evaluation.records import Difference, model_values
 from keras_tabular.gate.primary import NOT_SETTLED, format_relative
 from keras_tabular.gate.rules import add_checks
 from keras_tabular.gate.verdict import RuleResult, Status, Verdict, judge
-from keras_tabular.runs.run import Run, is_shallow, mismatch
+from keras_tabular.runs.run import Run, is_shallow, mismatch, parse_or_none
 
 
 def read_verdict(run: Run, base: Run | None = None) -> Verdict | None:
@@ -17,7 +17,7 @@ def read_verdict(run: Run, base: Run | None = None) -> Verdict | None:
     Returns:
         None if the run has no verdict in the present format.
     """
-    verdict = run.parse("gate", Verdict)
+    verdict = parse_or_none(run.load(run.metrics / "gate.json"), Verdict)
     return compare_with_base(verdict, run, base, run.gate) if verdict and base else verdict
 
 
@@ -39,26 +39,13 @@ def check_base(run: Run, base: Run | None, gate: Gate) -> Iterator[RuleResult]:
     Args:
         base: The other run; None if there is none.
     """
-    evaluation = run.require_evaluation()
-    scores = model_values(evaluation.scores)
-    no_base = mismatch(run, base) if base else ""
-    base_scores, costs = dict[str, float](), None
-    if base and not no_base:
-        base_evaluation = base.require_evaluation()
-        base_scores, costs = model_values(base_evaluation.scores), base_evaluation.costs
     for key, share in gate.worse_than_base.items():
         rule = f"worse_than_base {key}"
-        if base is None:
+        if base:
+            yield _compare_with_base(rule, share, run, base)
+        else:
             status, problem = _explain_no_base(gate)
             yield RuleResult(rule=rule, status=status, reason=f"{key}: {problem}")
-        elif not no_base and key.endswith(f".{COST}") and costs != evaluation.costs:
-            reason = f"{key}: {base.label} has other costs"
-            yield RuleResult(rule=rule, status="undecided", reason=reason)
-        elif no_base or key not in scores or key not in base_scores:
-            reason = f"{key}: {no_base or f'not among the scores of this run and of {base.label}'}"
-            yield RuleResult(rule=rule, status="undecided", reason=reason)
-        else:
-            yield _compare_with_base(rule, share, run, base, scores[key], base_scores[key])
 
 
 def _explain_no_base(gate: Gate) -> tuple[Status, str]:
@@ -70,18 +57,28 @@ def _explain_no_base(gate: Gate) -> tuple[Status, str]:
     return "pass", "no earlier run is committed"
 
 
-def _compare_with_base(
-    rule: str, share: float, run: Run, base: Run, value: float, base_value: float
-) -> RuleResult:
-    key, rows, change = rule.partition(" ")[2], "", value - base_value
+def _compare_with_base(rule: str, share: float, run: Run, base: Run) -> RuleResult:
+    key, rows = rule.partition(" ")[2], ""
+
+    def undecided(problem: str) -> RuleResult:
+        return RuleResult(rule=rule, status="undecided", reason=f"{key}: {problem}")
+
+    if problem := mismatch(run, base):
+        return undecided(problem)
+    evaluations = run.require_evaluation(), base.require_evaluation()
+    if key.endswith(f".{COST}") and evaluations[0].costs != evaluations[1].costs:
+        return undecided(f"{base.label} has other costs")
+    value, base_value = (model_values(each.scores).get(key) for each in evaluations)
+    if value is None or base_value is None:
+        return undecided(f"not among the scores of this run and of {base.label}")
+    change = value - base_value
     difference = Difference(value=change, low=change, high=change)
     if key.startswith("test."):
         from keras_tabular.runs.comparison import paired_scores  # SciPy takes 0.5 s
 
         paired = paired_scores(run, base).get(key.removeprefix("test."))
         if paired is None:
-            problem = f"this run and {base.label} share too few test rows that decide it"
-            return RuleResult(rule=rule, status="undecided", reason=f"{key}: {problem}")
+            return undecided(f"this run and {base.label} share too few test rows that decide it")
         difference, base_value = paired.difference, paired.base
         rows = f" on {paired.rows:,} test rows"
     difference = difference.as_loss(greater_is_better=metric(key).greater_is_better)

@@ -138,7 +138,7 @@ def evaluate_gate(
     margin = gate.margin or 0.0
     comparisons = [primary.compare_with(name, margin, breakdowns) for name in names]
     required = [constant] if "dummy" in gate.beat_baselines else []
-    has_learnt, warnings = constant.status == "pass", evaluation_warnings(evaluation, task)
+    has_learnt, warnings = constant.status == "pass", [*evaluation_warnings(evaluation, task)]
     if has_learnt:
         broken = filter(None, breakdowns.values())
         warnings += [f"{text}, so that beating it shows nothing" for text in broken]
@@ -168,9 +168,9 @@ def add_checks(
     status = min([verdict.status, *(check.status for check in checks)], key=STATUSES.index)
     texts = [verdict.reason] if verdict.reason != KEEPS_RULES else []
     for check in reasons:
-        if check.status == "fail" and not check.is_comparison:
+        if check.status == "fail" and not check.metric:
             texts.insert(0, check.reason)
-        elif check.status == "undecided" or check.is_comparison:
+        elif check.status == "undecided" or check.metric:
             texts.append(check.reason)
     update = {"status": status, "reason": ". ".join(texts) or KEEPS_RULES}
     return verdict.model_copy(update=update | {"checks": (*verdict.checks, *checks)})
@@ -191,10 +191,10 @@ def check_limits(evaluation: Evaluation, gate: Gate) -> Iterator[RuleResult]:
     scores = {score.key: score for score in evaluation.scores if score.model == MODEL}
     for rule, limits in (("min", gate.min), ("max", gate.max)):
         for key, limit in limits.items():
-            score = scores.get(key)
+            name, score = f"{rule} {key}", scores.get(key)
             if score is None:
                 reason = f"{key} is not among the scores of this run"
-                yield RuleResult(rule=f"{rule} {key}", status="fail", reason=reason, allowed=limit)
+                yield RuleResult(rule=name, status="fail", reason=reason, allowed=limit)
                 continue
             low, high = score.interval or (score.value, score.value)
             status = judge(low, high, limit) if rule == "max" else judge(-high, -low, -limit)
@@ -203,13 +203,8 @@ def check_limits(evaluation: Evaluation, gate: Gate) -> Iterator[RuleResult]:
             bound = "at least" if rule == "min" else "at most"
             text = format_number(score.value, limit)
             text += f" {format_interval(*score.interval)}" if score.interval else ""
-            word = "but" if status == "fail" else "and"
-            ending = f"; {NOT_SETTLED}" if status == "undecided" else ""
-            yield RuleResult(
-                rule=f"{rule} {key}",
-                status=status,
-                reason=f"{key} is {text} {word} has to be {bound} "
-                f"{format_number(limit, score.value)}{ending}",
-                value=score.value,
-                allowed=limit,
-            )
+            text += f" {'but' if status == 'fail' else 'and'} has to be {bound} "
+            text += format_number(limit, score.value)
+            text += f"; {NOT_SETTLED}" if status == "undecided" else ""
+            reason, value = f"{key} is {text}", score.value
+            yield RuleResult(rule=name, status=status, reason=reason, value=value, allowed=limit)

@@ -33,11 +33,6 @@ class RuleResult(Section):
     difference: Difference | None = None
 
     @property
-    def is_comparison(self) -> bool:
-        """Whether the model is compared with a baseline."""
-        return self.metric is not None
-
-    @property
     def subject(self) -> str:
         """The dotted key of the score, or the baseline."""
         return self.rule.partition(" ")[2]

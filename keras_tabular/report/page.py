@@ -12,11 +12,10 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from keras_tabular.config.metrics import ROW_SETS
-from keras_tabular.config.schema import SCHEMA
 from keras_tabular.config.task import TASKS
-from keras_tabular.core.errors import UserError, format_list
+from keras_tabular.core.errors import format_list
+from keras_tabular.gate import primary
 from keras_tabular.gate.base import read_verdict
-from keras_tabular.gate.primary import smallest_difference
 from keras_tabular.gate.verdict import Verdict
 from keras_tabular.report import formats, pictures, vega
 from keras_tabular.runs.comparison import Comparison
@@ -29,16 +28,13 @@ MARKDOWN_ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&
 
 def render(template: str, comparison: Comparison, verdict: Verdict | None, **sections: Any) -> str:
     """Render a template with a comparison, a verdict and the other sections that it names."""
-    name = comparison.run.schema.get("task")
-    if name not in TASKS:
-        raise UserError(f"{SCHEMA}: task: expected one of {format_list(TASKS)}, got {name}")
     return TEMPLATES.get_template(template).render(
         comparison=comparison,
         verdict=verdict,
         base_verdict=read_verdict(comparison.base) if comparison.base else None,
         run=comparison.run,
         base=comparison.base,
-        task=TASKS[name],
+        task=TASKS[comparison.run.schema["task"]],
         row_set_titles=ROW_SETS,
         **sections,
     )
@@ -91,7 +87,6 @@ TEMPLATES = Environment(
     keep_trailing_newline=True,
 )
 # Templates can call every function of these modules.
-for module in (sys.modules[__name__], formats, pictures):
+for module in (sys.modules[__name__], formats, pictures, primary):
     TEMPLATES.filters |= dict(getmembers(module, isfunction))
 TEMPLATES.filters |= {"svg": vega.svg, "format_list": format_list}
-TEMPLATES.filters["smallest_difference"] = smallest_difference

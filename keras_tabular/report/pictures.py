@@ -1,7 +1,7 @@
 """Pictures of the scores and predictions of a run, and of its base, from the files in metrics/."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any, NamedTuple
@@ -11,17 +11,7 @@ from keras_tabular.core.files import md5_hash
 from keras_tabular.evaluation.records import MODEL
 from keras_tabular.model.drift import ColumnDrift
 from keras_tabular.report import vega
-from keras_tabular.report.vega import (
-    BAR_HEIGHT,
-    OTHER,
-    SOFT,
-    THIS,
-    Rows,
-    Spec,
-    layer,
-    nominal,
-    quantitative,
-)
+from keras_tabular.report.vega import SOFT, THIS, Rows, Spec, layer, quantitative
 from keras_tabular.runs.comparison import Comparison
 
 THIS_MODEL = "this model"  # next to the names of baselines
@@ -38,13 +28,12 @@ class Picture(NamedTuple):
     note: str = ""
 
 
-def score_interval_pictures(comparison: Comparison, task: Task) -> list[Picture]:
+def score_interval_pictures(comparison: Comparison, task: Task) -> Iterator[Picture]:
     """Draw the main metrics of the model and of the baselines with their 95% intervals.
 
     The scores are those on the test rows and, if there are folds, in cross-validation. Scores
     without an interval are left out.
     """
-    pictures = []
     for key in comparison.evaluation.main_metrics[:2]:
         label, greater_is_better, _ = comparison.evaluation.metric(key)
         rows = []
@@ -58,8 +47,7 @@ def score_interval_pictures(comparison: Comparison, task: Task) -> list[Picture]
         rows.sort(key=lambda row: row["name"] != THIS_MODEL)
         if rows:
             title = label if greater_is_better else f"{label} (lower is better)"
-            pictures.append(Picture(label, draw_score_intervals(rows, title)))
-    return pictures
+            yield Picture(label, draw_score_intervals(rows, title))
 
 
 def draw_score_intervals(rows: Rows, title: str) -> Spec:
@@ -68,7 +56,7 @@ def draw_score_intervals(rows: Rows, title: str) -> Spec:
     places = list(dict.fromkeys(row["series"] for row in rows))
     is_first = {"test": f"datum.name === {json.dumps(names[0])}", "value": THIS}
     position = {
-        "y": nominal("name", names, axis={"labelFontSize": 13}),
+        "y": vega.nominal("name", names, axis={"labelFontSize": 13}),
         "yOffset": {"field": "series", "type": "nominal", "sort": places},
         "color": {"condition": is_first, "value": SOFT},
     }
@@ -84,9 +72,9 @@ def draw_score_intervals(rows: Rows, title: str) -> Spec:
     return vega.chart(rows, layers, height=len(names) * (18 * len(places) + 8))
 
 
-def repeat_pictures(comparison: Comparison, task: Task) -> list[Picture]:
+def repeat_pictures(comparison: Comparison, task: Task) -> Iterator[Picture]:
     """Draw the main metrics of the model and of the baselines on all splits, if repeated."""
-    pictures, repeats = [], comparison.files["repeats"]
+    repeats = comparison.files["repeats"]
     scores = comparison.run.read(comparison.run.metrics / "scores.json")
     is_stale = md5_hash(scores.encode()) != repeats.get("run")
     for measure in repeats.get("measures", []):
@@ -99,8 +87,7 @@ def repeat_pictures(comparison: Comparison, task: Task) -> list[Picture]:
         note = "These are repeats of a run with other parameters, rows or code. Run `make repeat`."
         note = note if is_stale else measure["conclusion"]
         spec = draw_score_intervals(rows, measure["label"])
-        pictures.append(Picture(f"How much is luck: {measure['label']}", spec, note))
-    return pictures
+        yield Picture(f"How much is luck: {measure['label']}", spec, note)
 
 
 def prediction_pictures(comparison: Comparison) -> list[Picture]:
@@ -126,8 +113,8 @@ def draw_confusion(comparison: Comparison) -> Picture:
     labels = {"labelLimit": 190, "labelOverlap": len(names) > MAX_CLASSES_WITH_NUMBERS}
     top = {"orient": "top", "labelAngle": -90 if are_wide else 0}
     position = {
-        "x": nominal("predicted class", names, top | labels) | {"title": "Predicted class"},
-        "y": nominal("true class", names, labels) | {"title": "True class"},
+        "x": vega.nominal("predicted class", names, top | labels) | {"title": "Predicted class"},
+        "y": vega.nominal("true class", names, labels) | {"title": "True class"},
     }
     shades = {"domain": [0, 1], "range": ["#0072b20d", "#0072b2cc"]}
     color = {"color": quantitative("share", scale=shades, legend=None)}
@@ -168,8 +155,7 @@ def draw_calibration(comparison: Comparison) -> Picture:
 def draw_threshold(comparison: Comparison) -> Picture:
     """Draw the scores that depend on the threshold, and the threshold of the model."""
     scores = comparison.run.read_points("threshold")
-    threshold = comparison.evaluation.threshold
-    threshold = 0.5 if threshold is None else threshold
+    threshold = comparison.evaluation.threshold or 0.0  # None only without this plot
     has_costs = scores[0]["cost"] is not None
     cost, cost_label = ("cost", "cost per row") if has_costs else ("wrong", "error rate")
     labels = {"recall": "recall", "precision": "precision", "f1": "F1", cost: cost_label}
@@ -182,7 +168,7 @@ def draw_threshold(comparison: Comparison) -> Picture:
     encoding = {
         "x": quantitative("threshold", "Threshold", scale=SHARE),
         "y": quantitative("value", scale={"domainMin": 0}),
-        "color": vega.colors(names, [THIS, OTHER, SOFT, "currentColor"]),
+        "color": vega.colors(names, [THIS, vega.OTHER, SOFT, "currentColor"]),
         "strokeDash": vega.series(names, dashes, {"symbolSize": 500}),
     }
     layers = [layer("line", encoding, clip=True), vega.vertical_line(threshold, strokeWidth=1.5)]
@@ -245,8 +231,7 @@ def points_of_runs(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
         The points, each with the label of its run in `series`, and the labels of the runs that have
         the file. Both are empty if this run does not have it.
     """
-    rows: Rows = []
-    labels: list[str] = []
+    rows, labels = Rows(), list[str]()
     for run in filter(None, (comparison.run, comparison.base)):
         run_rows = run.read_points(name)
         if not run_rows:
@@ -268,9 +253,9 @@ def importance_picture(comparison: Comparison) -> Picture | None:
     increase = {"x": quantitative("rise", "Increase of the loss"), "color": vega.colors(labels)}
     ends = {"x": quantitative("low"), "x2": {"field": "high"}}
     layers = [
-        layer("bar", increase, run_rows, opacity=0.6, height=BAR_HEIGHT),
+        layer("bar", increase, run_rows, opacity=0.6, height=vega.BAR_HEIGHT),
         layer("rule", ends, run_rows, strokeWidth=2, color=THIS),
-        layer("tick", dict(increase), base_rows, thickness=3, height=BAR_HEIGHT),
+        layer("tick", dict(increase), base_rows, thickness=3, height=vega.BAR_HEIGHT),
     ]
     return Picture(
         "Importance of the columns",
@@ -281,19 +266,16 @@ def importance_picture(comparison: Comparison) -> Picture | None:
     )
 
 
-def effect_pictures(comparison: Comparison) -> list[Picture]:
+def effect_pictures(comparison: Comparison) -> Iterator[Picture]:
     """Draw the effects of the most important columns on the prediction, on one scale."""
     effects = comparison.files["effects"].get("columns", [])
     ends = [end for effect in effects for key in ("low", "high", "effect") for end in effect[key]]
     limits = (min(ends, default=0), max(ends, default=0))
-    pictures = []
     for effect in effects:
         quantity = target = comparison.run.target
         if "class" in effect:
             quantity = f"the probability that {target} is {effect['class']}"
-        spec = draw_effect(effect, limits)
-        pictures.append(Picture(effect["column"], spec, f"Change of {quantity}."))
-    return pictures
+        yield Picture(effect["column"], draw_effect(effect, limits), f"Change of {quantity}.")
 
 
 def draw_effect(effect: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
@@ -308,7 +290,7 @@ def draw_effect(effect: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
     high = {"field": "high"}
     if effect["kind"] == "category":
         layers = [
-            layer("bar", {"x": mean}, color=THIS, opacity=0.6, height=BAR_HEIGHT),
+            layer("bar", {"x": mean}, color=THIS, opacity=0.6, height=vega.BAR_HEIGHT),
             layer("rule", {"x": low, "x2": high}, color=THIS, strokeWidth=2),
         ]
         return vega.named_chart(rows, "value", layers)
@@ -332,11 +314,11 @@ def drift_picture(name: str, column: ColumnDrift) -> Picture:
     )
     share = {
         "x": quantitative("share", "Share of the rows", axis={"format": "~%"}),
-        "color": vega.colors(labels, (OTHER, THIS)),
+        "color": vega.colors(labels, (vega.OTHER, THIS)),
     }
     layers = [
-        layer("bar", share, new, opacity=0.6, height=BAR_HEIGHT),
-        layer("tick", dict(share), train, thickness=3, height=BAR_HEIGHT),
+        layer("bar", share, new, opacity=0.6, height=vega.BAR_HEIGHT),
+        layer("tick", dict(share), train, thickness=3, height=vega.BAR_HEIGHT),
     ]
     note = f"Distance {column.distance:.3f}; p-value {column.p_value:.3f}."
     return Picture(name, vega.named_chart([*train, *new], "bin", layers), note)

@@ -21,7 +21,7 @@ from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL, score_and_resample
 from keras_tabular.model.files import MODEL_FILE
 from keras_tabular.runs.rerun import cached_files, cached_output
-from keras_tabular.runs.run import Run, locked_inputs, locked_outputs, mismatch
+from keras_tabular.runs.run import Run, locked_hashes, mismatch
 
 SPLIT = Path("data/split")
 # In each half of a 95% interval; Student's t, since about ten folds of each run estimate them.
@@ -133,8 +133,7 @@ def predict_test_rows(run: Run, base: Run) -> TestRows | None:
         return None
     import pyarrow.parquet as pq  # these imports take seconds
 
-    from keras_tabular.evaluation.plot_data import as_keys, row_keys
-    from keras_tabular.evaluation.result import predict_table
+    from keras_tabular.evaluation import plot_data, result
     from keras_tabular.model.saved_model import load_saved_model
     from keras_tabular.table.groups import stable_hashes
 
@@ -150,9 +149,9 @@ def predict_test_rows(run: Run, base: Run) -> TestRows | None:
             for path, file in files.items()
             if not path.startswith("test/")
         ]
-        keys = row_keys(test, schema)
-        is_new = ~np.isin(keys, as_keys(np.concatenate(learnt)))
-        predictions = predict_table(model.predict, test, columns, model.metadata)
+        keys = plot_data.row_keys(test, schema)
+        is_new = ~np.isin(keys, plot_data.as_keys(np.concatenate(learnt)))
+        predictions = result.predict_table(model.predict, test, columns, model.metadata)
         return keys[is_new], predictions.select(is_new)
     return None
 
@@ -201,7 +200,7 @@ class Comparison:
         self.code = _changed_code(*runs)
         profiles = [each.load(each.metrics / "profile.json") for each in runs]
         self.data = changed_values(*profiles) if all(profiles) else None
-        splits = [locked_outputs(each.lock).get("data/split") for each in runs]
+        splits = [locked_hashes(each.lock, "outs").get("data/split") for each in runs]
         self.test_rows_differ = all(splits) and splits[0] != splits[1]
         paired = paired_scores(run, base) if base else {}
         self.shared_rows = max((score.rows for score in paired.values()), default=0)
@@ -243,7 +242,7 @@ def _settings(run: Run) -> dict[str, Any]:
 
 def _changed_code(base: Run, run: Run) -> list[str]:
     """List the paths of code that the stages use and whose content differs."""
-    changed = changed_values(locked_inputs(base.lock), locked_inputs(run.lock))
+    changed = changed_values(*(locked_hashes(each.lock, "deps") for each in (base, run)))
     paths, code = [each.name for each in changed], ("keras_tabular/", "requirements.txt")
     return sorted(path for path in paths if path.startswith(code) or path.endswith(".py"))
 
@@ -260,7 +259,7 @@ def _find_stale(run: Run) -> list[str]:
     current = {section: current.get(section) for section in run.params}
     names = [changed.name for changed in changed_values(run.params, current)]
     scores = str(run.metrics / "scores.json")
-    locked = locked_inputs(run.lock) | {scores: locked_outputs(run.lock).get(scores, {}).get("md5")}
+    locked = locked_hashes(run.lock, "deps") | locked_hashes(run.lock, "outs")
     for path in (str(SCHEMA), scores):
         md5 = md5_hash(run.read(path).encode())
         names += [path] if locked.get(path) not in (None, md5) else []

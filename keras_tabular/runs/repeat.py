@@ -25,7 +25,7 @@ from keras_tabular.core.parallel import Progress, map_in_processes
 from keras_tabular.evaluation.calibration import calibrate
 from keras_tabular.evaluation.records import MODEL, Difference, Evaluation, format_number
 from keras_tabular.evaluation.summary import metric_label
-from keras_tabular.runs.rerun import dvc
+from keras_tabular.runs.rerun import run_module
 from keras_tabular.runs.run import METRICS, WORKSPACE, Run
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import part_paths, read_parts, write_part
@@ -91,7 +91,7 @@ def main() -> None:
     split = load_params("split", schema=schema).split
     if total < MIN_REPEATS:
         raise UserError(f"--number: expected {MIN_REPEATS} or more, got {total}")
-    if json.loads(dvc("status", "--json", "--with-deps", "evaluate")):
+    if json.loads(run_module("dvc", "status", "--json", "--with-deps", "evaluate")):
         raise UserError(f"{SCORES} is out of date. Run `dvc repro` first.")
     run, evaluations = Run(WORKSPACE), list[Evaluation]()
     present = run.require_evaluation()
@@ -178,9 +178,9 @@ def train_and_evaluate(data: Path, schema: Schema, params: Params, train: Train)
     oof.write(data / "oof", [len(part) for part in setup.folds])
     metadata = calibrate(record, oof, tables[0], schema, params)
     own_schema = schema.without(metadata.ignore)
-    baselines = fit_baselines(data, own_schema, metadata.loss)
+    baselines = partial(fit_baselines, data, own_schema, metadata.loss)
     saved = SavedModel(model.plain, metadata, Path("model.keras"), b"")
-    return evaluate(saved, data, own_schema, lambda: baselines, METRICS).evaluation
+    return evaluate(saved, data, own_schema, baselines, METRICS).evaluation
 
 
 def write_period(rows: Path, time: str, total: int, number: int) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 from keras_tabular.config.typed_yaml import parse_yaml
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
-from keras_tabular.runs.run import LOCK, WORKSPACE, Run, git, locked_outputs, read_text
+from keras_tabular.runs.run import LOCK, WORKSPACE, Run, git, locked_hashes, read_text
 
 
 def read_model(path: Path) -> bytes:
@@ -40,7 +40,7 @@ def cached_output(path: Path, lock: Mapping[str, Any]) -> bytes | None:
     Raises:
         UserError: The file in the cache does not have the hash that is in dvc.lock.
     """
-    md5 = locked_outputs(lock).get(path.as_posix(), {}).get("md5")
+    md5 = locked_hashes(lock, "outs").get(path.as_posix())
     if md5 is None:
         return None
     file = cache_dir() / "files" / "md5" / md5[:2] / md5[2:]
@@ -66,7 +66,7 @@ def cached_files(folder: Path, lock: Mapping[str, Any]) -> dict[str, Path]:
 
 def cache_dir() -> Path:
     """Return the folder of DVC's cache."""
-    return Path(dvc("cache", "dir").strip())
+    return Path(run_module("dvc", "cache", "dir").strip())
 
 
 def rerun(commit: str, model: Path | None = None) -> list[str]:
@@ -92,7 +92,7 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
         if (local := Path(".dvc/config.local")).is_file():  # credentials, and a safe site cache
             shutil.copy(local, project / ".dvc")
         python = locked_python(project, Path(folder) / "venv")
-        dvc("config", "--local", "cache.dir", f"{folder}/cache", folder=project)
+        run_module("dvc", "config", "--local", "cache.dir", f"{folder}/cache", folder=project)
         pull_inputs(project)
         run_module("dvc", "repro", "--force", folder=project, python=python, quiet=False)
         changed = changed_files(project)
@@ -123,11 +123,11 @@ def pull_inputs(project: Path) -> None:
     if files := (git("ls-files", "-z", "--", "*.dvc", folder=project) or "").split("\0")[:-1]:
         # A cache has the folders of a remote.
         cache = ("present-cache", str(cache_dir().resolve()))
-        dvc("remote", "add", "--local", *cache, folder=project)
+        run_module("dvc", "remote", "add", "--local", *cache, folder=project)
         try:
-            dvc("pull", "--remote", "present-cache", *files, folder=project)
+            run_module("dvc", "pull", "--remote", "present-cache", *files, folder=project)
         except UserError:
-            dvc("pull", *files, folder=project)
+            run_module("dvc", "pull", *files, folder=project)
 
 
 def changed_files(project: Path) -> list[str]:
@@ -144,13 +144,13 @@ def changed_files(project: Path) -> list[str]:
     """
     texts = git("show", f"HEAD:./{LOCK}", folder=project), (project / LOCK).read_text("utf-8")
     committed, current = (parse_yaml(text or "") or {"stages": {}} for text in texts)
-    before, after = locked_outputs(committed), locked_outputs(current)
+    before, after = (locked_hashes(lock, "outs") for lock in (committed, current))
     list_changed = ("ls-files", "-z", "--modified", "--others", "--exclude-standard", "--", *after)
     listed = git("--literal-pathspecs", *list_changed, folder=project)
     if listed is None:
         raise UserError(f"{project}: git cannot compare the outputs in {LOCK} with the commit")
     files = {*listed.split("\0")} - {""}
-    files |= {path for path, output in after.items() if output != before.get(path)}
+    files |= {path for path, md5 in after.items() if md5 != before.get(path)}
     return sorted(files) or ([LOCK] if committed != current else [])
 
 
@@ -162,7 +162,7 @@ def modified_outputs() -> list[str]:
     """
     with TemporaryDirectory() as empty:
         text = run_module("dvc", "status", "--json", DVC_SITE_CACHE_DIR=empty)
-    outputs, modified = locked_outputs(Run(WORKSPACE).lock), set[str]()
+    outputs, modified = locked_hashes(Run(WORKSPACE).lock, "outs"), set[str]()
     changes = [change for stage in json.loads(text).values() for change in stage]
     for change in filter(lambda change: isinstance(change, dict), changes):
         # Without the file in DVC's cache, only a stage that depends on the output shows its change.
@@ -170,15 +170,6 @@ def modified_outputs() -> list[str]:
             files = {path for path, state in states.items() if state == "modified"}
             modified |= files if kind == "changed outs" else files & outputs.keys()
     return sorted(modified)
-
-
-def dvc(*arguments: str, folder: Path | None = None) -> str:
-    """Return what a DVC command prints. Its stages run with the Python of this process.
-
-    Raises:
-        UserError: The command failed. The message contains its output.
-    """
-    return run_module("dvc", *arguments, folder=folder)
 
 
 def run_module(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -25,14 +25,6 @@ LOCK = "dvc.lock"
 METRICS = Path("metrics")  # the folder into which dvc.yaml lets the stages write
 WORKSPACE = "workspace"
 TEXT_COLUMNS = {"true class", "predicted class", "column"}  # of the files with plot data
-
-
-class Commit(NamedTuple):
-    """Hash, author date (YYYY-MM-DD) and subject of a commit."""
-
-    sha: str
-    date: str
-    subject: str
 
 
 class Run:
@@ -75,30 +67,21 @@ class Run:
             raise UserError(f"{path}: {error}. If a stage writes it, run `dvc repro`") from None
         return value if isinstance(value, dict) else {}
 
-    def parse(self, name: str, section_type: type[SectionT]) -> SectionT | None:
-        """Return the content of a JSON file in `metrics`; None if it has another format."""
-        return _parse(self.load(self.metrics / f"{name}.json"), section_type)
-
     def read_points(self, name: str, folder: str = "plots") -> list[dict[str, Any]]:
         """Read a file of plot data; an empty cell is None, and other cells are numbers or text."""
         text = self.read(self.metrics / folder / f"{name}.csv")
-        return [
-            {
-                key: cell if key in TEXT_COLUMNS else float(cell) if cell else None
-                for key, cell in row.items()
-            }
-            for row in csv.DictReader(io.StringIO(text))
-        ]
+        rows = csv.DictReader(io.StringIO(text))
+        return [{key: _parse_cell(key, cell) for key, cell in row.items()} for row in rows]
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
         """The scores of the run; None if there are none in the present format."""
-        return self.parse("scores", Evaluation)
+        return parse_or_none(self.load(self.metrics / "scores.json"), Evaluation)
 
     @cached_property
     def gate(self) -> Gate:
         """The section `gate` with which the verdict was given, or else the default one."""
-        return _parse(self.params.get("gate"), Gate) or Gate()
+        return parse_or_none(self.params.get("gate"), Gate) or Gate()
 
     @cached_property
     def networks(self) -> dict[str, Any]:
@@ -123,10 +106,13 @@ class Run:
         return {section: value for params in files for section, value in params.items()}
 
     @cached_property
-    def commit(self) -> Commit | None:
-        """The commit of the revision, or HEAD for the workspace; None before the first commit."""
+    def commit(self) -> dict[str, str]:
+        """The `sha`, `date` (YYYY-MM-DD) and `subject` of the commit; of HEAD for the workspace.
+
+        It is empty before the first commit.
+        """
         line = git("log", "-1", "--format=format:%H%x00%as%x00%s", self.sha or "HEAD")
-        return Commit(*line.split("\0")) if line else None
+        return dict(zip(("sha", "date", "subject"), line.split("\0"), strict=True)) if line else {}
 
     @cached_property
     def uncommitted(self) -> bool:
@@ -157,7 +143,14 @@ class Run:
         return self.evaluation
 
 
-def _parse(content: Any, section_type: type[SectionT]) -> SectionT | None:
+def _parse_cell(column: str, cell: str) -> str | float | None:
+    if column in TEXT_COLUMNS:
+        return cell
+    return float(cell) if cell else None
+
+
+def parse_or_none(content: Any, section_type: type[SectionT]) -> SectionT | None:
+    """Return the content of a file as a section; None if it has another format."""
     with suppress(ValidationError):  # an old commit may have another format
         return section_type.model_validate(content, extra="ignore")
     return None
@@ -169,9 +162,8 @@ def find_evaluation(model: bytes) -> Evaluation | None:
     Args:
         model: Content of the model's file.
     """
-    run, md5 = Run(WORKSPACE), md5_hash(model)
-    inputs = run.lock.get("stages", {}).get("evaluate", {}).get("deps", [])
-    return run.evaluation if any(file.get("md5") == md5 for file in inputs) else None
+    run = Run(WORKSPACE)
+    return run.evaluation if md5_hash(model) in locked_hashes(run.lock, "deps").values() else None
 
 
 def mismatch(run: Run, base: Run) -> str:
@@ -228,12 +220,9 @@ def base_run(run: Run, name: str) -> Run | None:
     Returns:
         None if there is no such run.
     """
-    if name == "last":
-        return last_run(run)
-    try:
-        return Run(name, run.metrics)
-    except UserError:  # there is no such revision yet
-        return None
+    with suppress(UserError):  # there may be no such revision yet
+        return last_run(run) if name == "last" else Run(name, run.metrics)
+    return None
 
 
 def is_shallow() -> bool:
@@ -253,20 +242,13 @@ def read_text(path: Path | str) -> str | None:
 
 def git(*arguments: str, folder: Path | None = None) -> str | None:
     """Return what a git command prints; None if it fails."""
-    try:
+    with suppress(FileNotFoundError):  # git may not be installed
         done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
-    except FileNotFoundError:  # git is not installed
-        return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+        return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+    return None
 
 
-def locked_outputs(lock: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the `path`, `md5` and `size` in bytes of each output, by path."""
+def locked_hashes(lock: Mapping[str, Any], kind: str) -> dict[str, str | None]:
+    """Return the hash of each dependency (`deps`) or output (`outs`) of the stages, by path."""
     stages = lock.get("stages", {}).values()
-    return {out["path"]: out for stage in stages for out in stage.get("outs", [])}
-
-
-def locked_inputs(lock: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return the hash of each dependency of a stage, by path."""
-    stages = lock.get("stages", {}).values()
-    return {dep["path"]: dep.get("md5") for stage in stages for dep in stage.get("deps", [])}
+    return {file["path"]: file.get("md5") for stage in stages for file in stage.get(kind, [])}

@@ -56,7 +56,6 @@ def run_trials(
         predict_folds: Returns the result of `fold_predictions` with the parameters of a trial. An
             error that it raises stops the trial.
     """
-    score_name = search.score
 
     def objective(trial: optuna.Trial) -> float:
         keras.utils.clear_session()
@@ -66,16 +65,16 @@ def run_trials(
         changed = train.with_values(changes)
         try:
             for fold, predictions in enumerate(predict_folds(changed), start=1):
-                value = score(predictions).get(score_name)
+                value = score(predictions).get(search.score)
                 if value is not None:
                     trial.report(value, fold)
                 if fold < train.folds and trial.should_prune():
-                    raise optuna.TrialPruned(f"The {score_name} is bad after {fold} folds.")
+                    raise optuna.TrialPruned(f"The {search.score} is bad after {fold} folds.")
         except UserError as error:  # for example, the training diverges
             raise optuna.TrialPruned(str(error)) from None
         if value is None:
-            raise optuna.TrialPruned(f"The {score_name} of the training rows is undefined.")
-        trial.set_user_attr("draws", bootstrap_scores(predictions, score_name).tolist())
+            raise optuna.TrialPruned(f"The {search.score} of the training rows is undefined.")
+        trial.set_user_attr("draws", bootstrap_scores(predictions, search.score).tolist())
         return value
 
     finished = len(study.get_trials(deepcopy=False, states=FINISHED))

@@ -30,7 +30,6 @@ from keras_tabular.model.drift import unknown_categories, unknown_lines
 from keras_tabular.model.predict import PredictedColumns, Predictor
 from keras_tabular.serve import measures, page
 from keras_tabular.serve import rows as json_rows
-from keras_tabular.serve.measures import AnswerLog
 from keras_tabular.table.rows import CheckedRows, raise_failures
 
 MAX_ROWS_PER_BATCH = 4096  # no request joins a batch that has this number of rows
@@ -152,7 +151,7 @@ class Service:
         self.model, self.schema = predictor.model, predictor.schema
         md5 = md5_hash(self.model.content)
         self.served = {"version": version, "md5": md5}
-        self.log = AnswerLog(log, self.served) if log else None
+        self.log = measures.AnswerLog(log, self.served) if log else None
         measures.MODEL_INFO.labels(self.model.path.name, md5, version or "").set(1)
         self._observe = measures.prediction_metric(self.schema, self.model.metadata)
         self._batcher, self._explaining = Batcher(predictor.predict), asyncio.Lock()

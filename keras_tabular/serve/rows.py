@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from fastapi import HTTPException
 
-from keras_tabular.config.schema import EPOCHS, ByKind, Column, Schema
+from keras_tabular.config.schema import EPOCHS, Column, Schema
 from keras_tabular.config.typed_yaml import suggestion
 from keras_tabular.core.errors import format_list, quote
 from keras_tabular.table.cells import LONE_SURROGATE
@@ -16,14 +16,8 @@ from keras_tabular.table.checks import Checks
 from keras_tabular.table.csv import RawRows
 from keras_tabular.table.rows import CheckedRows, check_rows
 
-JSON_TYPES = ByKind[str](
-    real="number",
-    integer="integer",
-    boolean="boolean",
-    category="string",
-    datetime="string",
-    text="string",
-)
+# The types of kinds that are not strings.
+JSON_TYPES = {"real": "number", "integer": "integer", "boolean": "boolean"}
 JsonSchema = dict[str, Any]
 
 
@@ -37,7 +31,7 @@ def request_schema(schema: Schema) -> JsonSchema:
 
 
 def _cell_schema(column: Column) -> JsonSchema:
-    types = [JSON_TYPES[column.kind]]
+    types = [JSON_TYPES.get(column.kind, "string")]
     types += ["number"] if {*column.formats} & {*EPOCHS} else []
     types += ["string"] if column.reads_texts else []
     types += ["null"] if column.nullable else []

@@ -14,16 +14,17 @@ from pydantic import ValidationError
 from scipy.special import expit
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from keras_tabular.config.sections import Evaluate, ThresholdRule
+from keras_tabular.config.params import Params
+from keras_tabular.config.sections import Drift, Evaluate, ThresholdRule, Validate
 from keras_tabular.config.task import Regression
 from keras_tabular.evaluation import baselines, calibration, plot_data
-from keras_tabular.evaluation.calibration import UnseenRows, choose_threshold, fit_intervals
+from keras_tabular.evaluation.calibration import choose_threshold, fit_intervals
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.explain.columns import REPEATS, permutation_importance
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import write_parts
-from keras_tabular.training.record import Ensemble
+from keras_tabular.training.record import Ensemble, TrainingRecord
 from tests.helpers import BINARY, PROJECT, build_arrow_schema, build_schema
 
 # A threshold is chosen on predictions for rows that were not learnt from.
@@ -120,16 +121,17 @@ def test_rows_of_a_single_fold_are_two_halves() -> None:
     assert rows.row_folds.tolist() == [0, 1, 0, 1]
 
 
-STAGE_ROWS = 900
+STAGE_ROWS, RULE = 900, ThresholdRule(recall=0.9)
+PARAMS = Params(evaluate=Evaluate(threshold=RULE), validate=Validate(), drift=Drift())
 
 
-def read_rows(folder: Path, task: str, y: np.ndarray, **predictions: FoldPredictions) -> UnseenRows:
-    """Write training rows with these targets, and join predictions by row set with them."""
+def calibrate_rows(folder: Path, task: str, y: np.ndarray, oof: OutOfFold) -> ModelMetadata:
+    """Write training rows with these targets, and calibrate on these predictions for them."""
     schema = build_schema(task)
     target = y if task == "regression" else y.astype(int)
     table = pa.table({"x": np.arange(STAGE_ROWS) / 9, "y": target}, build_arrow_schema(schema))
     write_parts(folder, [table[:400], table[400:]])
-    return calibration.read_unseen_rows(OutOfFold(**predictions), folder, schema)
+    return calibration.calibrate(TrainingRecord(), oof, folder, schema, PARAMS)
 
 
 def build_oof(y_pred: np.ndarray, fold: np.ndarray) -> FoldPredictions:
@@ -147,17 +149,15 @@ def test_only_predictions_of_forward_chaining_are_used_if_there_are_any(
     y = RNG.normal(size=STAGE_ROWS)
     chained = build_oof(np.where(later, RNG.random(STAGE_ROWS), np.nan), block)
     y_pred = chained.y_pred[:, 0]
-    folds = build_oof(y, np.arange(STAGE_ROWS) % 3)  # much too good
-    oof = {"cross_validation": folds, "forward_chaining": chained}
-    params = Evaluate(threshold=ThresholdRule(recall=0.9))
+    # The predictions in cross-validation are much too good.
+    oof = OutOfFold(build_oof(y, np.arange(STAGE_ROWS) % 3), chained)
     is_positive = (y > 0).astype(float)
-    rows = read_rows(tmp_path / "binary", "binary", is_positive, **oof)
-    threshold = calibration.calibrate_threshold(rows, params, ModelMetadata()).threshold
+    metadata = calibrate_rows(tmp_path / "binary", "binary", is_positive, oof)
     chained_rows = build_predictions(is_positive[later], y_pred, np.ones(later.sum()))
-    assert threshold == choose_threshold(params.threshold, chained_rows)[0]
-    rows = read_rows(tmp_path / "regression", "regression", y, **oof)
-    expected = fit_intervals(y[later] - y_pred, y_pred, fold, params.coverage)
-    assert calibration.calibrate_intervals(rows, params, ModelMetadata()) == expected
+    assert metadata.threshold == choose_threshold(RULE, chained_rows)[0]
+    metadata = calibrate_rows(tmp_path / "regression", "regression", y, oof)
+    rows = Predictions(Regression(), y[later], y_pred[:, None], np.ones(later.sum()))
+    assert metadata.intervals == fit_intervals(rows, fold, PARAMS.evaluate.coverage)
 
 
 # Intervals contain the requested share of new values, and are wide where errors are large.
@@ -176,7 +176,8 @@ def test_intervals_contain_the_requested_share_of_new_values(coverage: float, ro
         x, y, fold = draw_rows(rng, rows)
         bias = 0.25 * rng.normal(size=5)
         predicted = 2 * x + bias[fold]
-        intervals = fit_intervals(y - predicted, predicted, fold, coverage, 0.25**2)
+        oof = Predictions(Regression(), y, predicted[:, None], np.ones(rows))
+        intervals = fit_intervals(oof, fold, coverage, 0.25**2)
         new_x, new_y, _ = draw_rows(rng, 300)
         low, high = intervals.ends(2 * new_x + bias.mean()).T
         covered.append(np.mean((low <= new_y) & (new_y <= high)))
@@ -185,7 +186,8 @@ def test_intervals_contain_the_requested_share_of_new_values(coverage: float, ro
 
 def test_an_interval_is_wide_where_errors_are_large() -> None:
     x, y, fold = draw_rows(np.random.default_rng(1), 2000)
-    intervals = fit_intervals(y - 2 * x, 2 * x, fold, 0.9)
+    oof = Predictions(Regression(), y, 2 * x[:, None], np.ones(2000))
+    intervals = fit_intervals(oof, fold, 0.9)
     low, high = intervals.ends(np.array([0.1, 5.9])).T
     narrow, wide = high - low
     assert wide > 5 * narrow

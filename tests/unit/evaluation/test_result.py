@@ -298,7 +298,7 @@ def test_duplicates_are_counted_between_test_and_training_and_between_folds(tmp_
     fold = np.array([0, 0, 1, 2, 2])
     duplicates = result.score_duplicates(tmp_path, fold, predictions, SCHEMA)
     scores = {name: {"accuracy": 0.8} for name in predictions}
-    assert format_duplicates(build_evaluation(5, duplicates=duplicates, **scores)) == [
+    assert [*format_duplicates(build_evaluation(5, duplicates=duplicates, **scores))] == [
         "2 of 5 test rows are equal to a training row, 1 of them with the same target; "
         "Accuracy without these rows: 0.667",
         "2 of 5 training rows are equal to one of another fold, 0 of them with the same target; "
