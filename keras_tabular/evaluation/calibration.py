@@ -10,6 +10,7 @@ from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.config.task import CostMatrix
+from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.scores import Predictions, hits_and_alarms
 from keras_tabular.model.metadata import Intervals, ModelMetadata
 from keras_tabular.table.arrays import labels, row_weights
@@ -150,9 +151,15 @@ def choose_threshold(rule: float | ThresholdRule, rows: Predictions) -> tuple[fl
 
     Returns:
         The threshold, and whether it reaches the recall or precision of the rule.
+
+    Raises:
+        UserError: There is a rule, and there are no rows.
     """
     if not isinstance(rule, ThresholdRule):
         return rule, True
+    if not len(rows.y):
+        problem = "there are no out-of-fold predictions to choose it on"
+        raise UserError(f"evaluate.threshold: {problem}; set a number, or train.folds to 2 or more")
     probability, weight = rows.y_pred[:, 0], rows.weight
     borders, (hits,), (alarms,) = hits_and_alarms(rows.y == 1, probability, weight[None])
     borders[0] = max(1.0, borders[1] + 2e-6)  # above a probability of 1
