@@ -100,7 +100,7 @@ def group_by(snapshots: list[Snapshot], attribute: str) -> dict[Any, list[Snapsh
     return groups
 
 
-class Candidates(NamedTuple):
+class EnsembleCandidates(NamedTuple):
     """Candidates for the ensemble: the snapshots of the same name, which get one weight.
 
     Attributes:
@@ -117,7 +117,7 @@ class Candidates(NamedTuple):
     losses: dict[str, dict[str, float]]
 
 
-def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> Candidates:
+def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> EnsembleCandidates:
     """Group snapshots into candidates by `Snapshot.name`, in their order."""
     predictions, losses = dict[str, np.ndarray](), dict[str, dict[str, float]]()
     for name, same in group_by(snapshots, "name").items():
@@ -132,10 +132,10 @@ def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> Candidates:
         if len(rows):
             loss = setup.mean_loss(rows, predictions[name])
         losses.setdefault(same[0].architecture, {})[name] = loss
-    return Candidates(rows, predictions, losses)  # the rows are the same for all names
+    return EnsembleCandidates(rows, predictions, losses)  # the rows are the same for all names
 
 
-def ensemble_loss(setup: Setup, candidates: Candidates) -> float:
+def ensemble_loss(setup: Setup, candidates: EnsembleCandidates) -> float:
     """Compute the loss of an ensemble of candidates that is selected on few samples.
 
     Without folds, it is the mean of the lowest validation losses of the architectures.
