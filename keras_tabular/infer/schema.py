@@ -7,16 +7,11 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from keras_tabular.config import typed_yaml
 from keras_tabular.config.schema import Kind, Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.config.task import Binary, Multiclass, Regression, Task
-from keras_tabular.config.typed_yaml import (
-    Value,
-    expected_one_of,
-    format_yaml,
-    parse_section,
-    parse_yaml,
-)
+from keras_tabular.config.typed_yaml import Value, format_yaml
 from keras_tabular.core.errors import UserError
 from keras_tabular.infer.columns import MAX_CLASSES, InferredColumn, infer_columns
 from keras_tabular.infer.formats import parse_texts
@@ -81,12 +76,12 @@ def propose_schema(
     files = source_files(str(path))
     sample = read_sample(files, rows)
     if target not in sample.columns:
-        raise UserError(f"target: {expected_one_of(target, sample.columns)}")
+        raise UserError(f"target: {typed_yaml.expected_one_of(target, sample.columns)}")
     columns = infer_columns(sample, target)
     ask_questions(columns, target)
     target_keys = infer_target(sample, columns, target)
     text, _ = write_yaml(path, sample, columns, target_keys)
-    schema = parse_section(parse_yaml(text), Schema, path)
+    schema = typed_yaml.parse_section(typed_yaml.parse_yaml(text), Schema, path)
     checks = check_table(parse_sample(sample, schema, columns), schema, policy or Validate())[1]
     for name in (name for name, column in columns.items() if column.mistakes):
         checks.pop((name, "missing"), None)  # its mistakes are null

@@ -15,21 +15,12 @@ from keras_tabular.config.schema import Columns, Schema
 from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.core.files import link
 from keras_tabular.core.parallel import ordered_map
+from keras_tabular.table import source
 from keras_tabular.table.cells import as_texts, can_have_format, describe_expected, parse
 from keras_tabular.table.checks import Checks, check_of_cell, failed_cells
 from keras_tabular.table.csv import RawRows
 from keras_tabular.table.parquet import FILE, FILE_SUBSET, LINE, origin_names, write_part
-from keras_tabular.table.source import (
-    Locate,
-    check_columns,
-    column_types,
-    describe_origin,
-    is_parquet,
-    read_rows,
-    readable_names,
-    row_locator,
-    row_places,
-)
+from keras_tabular.table.source import Locate, read_rows
 
 Result = TypeVar("Result")
 REJECTED_COLUMNS = ("rejected_line", "rejected_reason")
@@ -133,7 +124,7 @@ def text_columns(raw: RawRows, columns: Columns) -> pa.Table:
     Raises:
         UserError: A column of a Parquet file is not text in UTF-8.
     """
-    if not is_parquet(raw.file):
+    if not source.is_parquet(raw.file):
         return raw.cells
     texts = {}
     for name in raw.cells.column_names:
@@ -172,7 +163,7 @@ def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
     cell = failures[0].got if failures else ""
     keys = f"replace: {{{cell}: NEW}} or missing_values: [{cell}]"
     advice = f"Correct the file, or add {keys} to the column in data/schema.yaml."
-    raise_failures(failures, raw.first, row_locator([raw.file], schema), advice)
+    raise_failures(failures, raw.first, source.row_locator([raw.file], schema), advice)
     return values
 
 
@@ -186,14 +177,13 @@ def parse_files(files: list[Path], schema: Schema) -> Iterator[pa.Table]:
     Raises:
         UserError: A file cannot be read, its columns are not as declared, or a cell is invalid.
     """
-    for file in files:
-        check_columns(file, schema, schema.columns)
+    declared = [source.check_columns(file, schema, schema.columns) for file in files]
     ignored = [name for name in schema.ignore if name not in schema.columns]
-    names = [n for n in ignored if all(n in readable_names(column_types(f, schema)) for f in files)]
+    names = [name for name in ignored if all(name in names for names in declared)]
 
     def batches() -> Iterator[tuple[RawRows, np.ndarray]]:
         for file in files:
-            places = iter(row_places(file, schema))
+            places = iter(source.row_places(file, schema))
             for raw in read_rows(file, schema, [*schema.columns, *names]):
                 yield raw, np.fromiter(islice(places, len(raw.cells)), np.int64)
 
@@ -225,7 +215,7 @@ def describe_origins(paths: list[Path], rows: list[int]) -> dict[int, str]:
     from pyarrow.dataset import dataset  # takes a twentieth of a second
 
     taken = dataset([*map(str, paths)]).take(rows, columns=[FILE, LINE]).to_pylist()
-    places = (describe_origin(Path(origin[FILE]), origin[LINE]) for origin in taken)
+    places = (source.describe_origin(Path(origin[FILE]), origin[LINE]) for origin in taken)
     return dict(zip(rows, places, strict=True))
 
 
