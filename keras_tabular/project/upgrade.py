@@ -19,7 +19,7 @@ from pathlib import Path
 
 from keras_tabular.config import removed_keys
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.files import atomic_write
+from keras_tabular.core.files import atomic_write, write_text
 from keras_tabular.project.lock import locked_packages, replace_packages
 from keras_tabular.project.wheel import PIP, get_wheel, read_project_files, run_command
 
@@ -53,10 +53,7 @@ def main() -> None:
         messages += delete_files(folder, old, new)
         # The wheel is replaced last, so that `upgrade` can be repeated if it was interrupted.
         for path, text in files.items():
-            with atomic_write(path) as partial:
-                partial.write_text(text, encoding="utf-8")
-            if text.startswith("#!"):
-                path.chmod(0o755)
+            write_text(path, text)
         with atomic_write(wheel) as partial:
             shutil.copy(new_wheel, partial)
     if wheel != old_wheel:
