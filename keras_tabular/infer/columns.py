@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from keras_tabular.config.schema import ISO, NUMBER_KINDS, Format, Kind
+from keras_tabular.config.schema import ISO, NUMBER_KINDS, Column, Format, Kind
 from keras_tabular.config.typed_yaml import Value, format_yaml
 from keras_tabular.infer import formats
 from keras_tabular.infer.formats import Reading, all_parse_as, parse_texts
@@ -114,8 +114,8 @@ def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
         missing = sorted(filter(is_missing, counts))
         column = columns[name] = InferredColumn(counts, missing, is_target=name == target)
         reading = readings[name] = formats.infer_number_formats(column.present)
-        if len(reading.formats) == 1:
-            marks.add(formats.decimal_mark(reading.formats[0], [*column.present]))
+        if len(reading.formats) == 1 and {*".,"} & {*"".join(column.present)}:
+            marks.add(Column(kind="real", format=reading.formats[0]).decimal_point)
         if name == target and not reading.formats:
             column.missing_values += find_missing_classes(name, column.present)
     for name, column in columns.items():

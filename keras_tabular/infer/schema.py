@@ -193,15 +193,13 @@ def parse_sample(
 ) -> list[pa.Table]:
     """Parse the rows, and ask about cells that are no values of the kind of their column."""
     parts, first_cells = list[pa.Table](), dict[str, str]()
-    locate = row_locator([], sample.dialect)
+    locators = {raw.file: row_locator([raw.file], sample.dialect) for raw in sample.raw_rows}
     for raw in sample.raw_rows:
-        if raw.first == 0:
-            locate = row_locator([raw.file], sample.dialect)
         part, failures = parse_rows(raw, text_columns(raw, schema.columns), schema.columns)
         parts.append(part)
         for failure in sorted(failures):
             if failure.column not in first_cells:
-                place = locate(raw.first + failure.row)
+                place = locators[raw.file](raw.first + failure.row)
                 first_cells[failure.column] = f"{failure.got} ({place})"
     for name, cell in first_cells.items():
         columns[name].questions.append(ask_mistakes(columns[name], cell))
