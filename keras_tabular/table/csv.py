@@ -21,7 +21,7 @@ from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.core.parallel import worker_count
 from keras_tabular.table import excel
 from keras_tabular.table.cells import MAX_CELL_LENGTH, Number
-from keras_tabular.table.parquet import regroup_rows
+from keras_tabular.table.parquet import is_parquet, regroup_rows
 
 ROWS_PER_BATCH = 32_768
 MIN_ROWS_PER_BATCH = 1024
@@ -343,9 +343,11 @@ def check_format(file: Path) -> None:
             raise UserError(f"{file}: expected a CSV file, got {description}")
 
 
-def describe_place(file: Path, line: int) -> str:
-    """Return the file and the line of a CSV file, or the row of a sheet."""
-    return f"{file}, {'row' if excel.is_excel(file) else 'line'} {line}"
+def describe_place(file: Path, place: int, name: str = "") -> str:
+    """Describe where a row is: by its line, by its number in a sheet, or in a Parquet file."""
+    return (
+        f"{name or file}, {'row' if is_parquet(file) or excel.is_excel(file) else 'line'} {place}"
+    )
 
 
 def open_bytes(file: Path) -> IO[bytes]:

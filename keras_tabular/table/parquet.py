@@ -25,6 +25,11 @@ FILE, LINE = "__file__", "__line__"
 ADDED_COLUMNS = {FOLD_KEY, FILE_SUBSET, FILE, LINE}
 
 
+def is_parquet(file: Path) -> bool:
+    """Return whether a file is Parquet, by its name."""
+    return file.suffix == ".parquet"
+
+
 def part_paths(folder: Path) -> list[Path]:
     """Return the paths of the parts of a table, in order.
 

@@ -15,11 +15,11 @@ from keras_tabular.config.schema import Columns, Schema
 from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.core.files import link
 from keras_tabular.core.parallel import ordered_map
-from keras_tabular.table import source
+from keras_tabular.table import parquet, source
 from keras_tabular.table.cells import as_texts, can_have_format, describe_expected, parse
 from keras_tabular.table.checks import Checks, check_of_cell, failed_cells
-from keras_tabular.table.csv import RawRows
-from keras_tabular.table.parquet import FILE, FILE_SUBSET, LINE, origin_names, write_part
+from keras_tabular.table.csv import RawRows, describe_place
+from keras_tabular.table.parquet import FILE, FILE_SUBSET, LINE, is_parquet
 from keras_tabular.table.source import Locate, read_rows
 
 Result = TypeVar("Result")
@@ -109,10 +109,8 @@ def map_checked_rows(
         allow_ragged: See `read_rows`.
     """
 
-    def check_and_call(raw: RawRows) -> Result:
-        return function(check_rows(raw, columns, checks))
-
-    return ordered_map(check_and_call, read_rows(file, schema, names, allow_ragged=allow_ragged))
+    raw_rows = read_rows(file, schema, names, allow_ragged=allow_ragged)
+    return ordered_map(lambda raw: function(check_rows(raw, columns, checks)), raw_rows)
 
 
 def text_columns(raw: RawRows, columns: Columns) -> pa.Table:
@@ -124,7 +122,7 @@ def text_columns(raw: RawRows, columns: Columns) -> pa.Table:
     Raises:
         UserError: A column of a Parquet file is not text in UTF-8.
     """
-    if not source.is_parquet(raw.file):
+    if not is_parquet(raw.file):
         return raw.cells
     texts = {}
     for name in raw.cells.column_names:
@@ -214,8 +212,8 @@ def describe_origins(paths: list[Path], rows: list[int]) -> dict[int, str]:
     """
     from pyarrow.dataset import dataset  # takes a twentieth of a second
 
-    taken = dataset([*map(str, paths)]).take(rows, columns=[FILE, LINE]).to_pylist()
-    places = (source.describe_origin(Path(origin[FILE]), origin[LINE]) for origin in taken)
+    origins = dataset([*map(str, paths)]).take(rows, columns=[FILE, LINE]).to_pylist()
+    places = (describe_place(Path(origin[FILE]), origin[LINE]) for origin in origins)
     return dict(zip(rows, places, strict=True))
 
 
@@ -301,13 +299,13 @@ def set_aside(
             part = pq.read_table(path)
             failures = dropped_failures(part, first, checks)
             part_lines = {row: lines[first + row] for row in rows.tolist()}
-            columns = part.drop_columns(origin_names(part.column_names))
-            write_part(rejected, number, rejected_rows(columns, failures, part_lines))
-            write_part(validated, number, part.filter(~np.isin(np.arange(len(part)), rows)))
+            columns = part.drop_columns(parquet.origin_names(part.column_names))
+            parquet.write_part(rejected, number, rejected_rows(columns, failures, part_lines))
+            parquet.write_part(validated, number, part.filter(~np.isin(np.arange(len(part)), rows)))
         else:
             link(path, validated / path.name)
         first = end
     if not len(dropped):
         columns = pq.read_schema(paths[0]).empty_table()
-        columns = columns.drop_columns(origin_names(columns.column_names))
-        write_part(rejected, 0, rejected_rows(columns, [], {}))
+        columns = columns.drop_columns(parquet.origin_names(columns.column_names))
+        parquet.write_part(rejected, 0, rejected_rows(columns, [], {}))

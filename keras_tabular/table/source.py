@@ -17,7 +17,7 @@ from keras_tabular.core.errors import UserError, format_list, quote, truncate
 from keras_tabular.table import csv
 from keras_tabular.table.cells import LONE_SURROGATE, Number, possible_kinds
 from keras_tabular.table.excel import is_excel
-from keras_tabular.table.parquet import ADDED_COLUMNS
+from keras_tabular.table.parquet import ADDED_COLUMNS, is_parquet
 
 MAX_ROWS_FOR_NAMES = 100_000  # a column has to occur in one of the first rows
 EXPECTED = "expected an object of texts, numbers, true, false and null"
@@ -130,11 +130,6 @@ def source_files(source: str, required: Iterable[str] = ()) -> list[Path]:
         problem = f"test_files in data/schema.yaml needs {format_list(missing)}"
         raise UserError(f"{path}: {problem}, but the folder has only {format_list(names)}")
     return files
-
-
-def is_parquet(file: Path) -> bool:
-    """Return whether a file is Parquet, by its name."""
-    return file.suffix == ".parquet"
 
 
 def is_json(file: Path) -> bool:
@@ -269,14 +264,9 @@ def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Locate:
     @cache
     def locate(number: int) -> str:
         file, place = next(place for row, place in places if row == number)
-        return describe_origin(file, place, name)
+        return csv.describe_place(file, place, name)
 
     return locate
-
-
-def describe_origin(file: Path, place: int, name: str = "") -> str:
-    """Describe where a row is: by its line, by its number in a sheet, or in a Parquet file."""
-    return f"{name or file}, {'row' if is_parquet(file) or is_excel(file) else 'line'} {place}"
 
 
 def row_places(file: Path, dialect: Dialect) -> Iterable[int]:

@@ -97,10 +97,9 @@ def draw_rows(folder: Path, split: Split, schema: Schema) -> list[np.ndarray]:
     """Draw the rows of each subset of a table."""
     classes = None
     if split.stratify:
-        parts = list(parquet.read_parts(folder, [schema.target]))
-        for part in parts:
-            labels(part, schema)  # raises if a row has no class
-        classes = np.concatenate([part[0].to_numpy() for part in parts])
+        target = pa.concat_tables(parquet.read_parts(folder, [schema.target]))
+        labels(target, schema)  # raises if a row has no class
+        classes = target[0].to_numpy()
     return random_split(sum(parquet.count_rows(folder)), split, classes)
 
 
