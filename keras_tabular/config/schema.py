@@ -130,24 +130,11 @@ class Column(Section):
         return NUMBER_FORMAT.sub(r"\3", self.number_format) if self.number_format else "."
 
     @property
-    def reads_texts(self) -> bool:
-        """Whether cells are texts until `cells.parse` reads them, because of a format or words."""
-        has_words = any(isinstance(value, str) for value in self.missing_values)
-        return has_words or bool(self.replace) or self.format is not None
-
-    @property
-    def is_datetime(self) -> bool:
-        """Whether the values are dates or times."""
-        return self.kind == "datetime"
-
-    @property
     def feature_type(self) -> FeatureType:
         """How the model treats the column. All kinds of numbers are the same to it."""
-        match self.kind:
-            case "real" | "integer" | "boolean":
-                return "number"
-            case _:
-                return self.kind
+        if self.kind == "real" or self.kind == "integer" or self.kind == "boolean":
+            return "number"
+        return self.kind
 
     @property
     def is_string(self) -> bool:
@@ -291,8 +278,9 @@ class Schema(Dialect):
         if target.kind not in kinds:
             allowed = " or ".join(kinds)
             raise ValueError(f"{key}.kind: task {self.task} requires {allowed}, got {target.kind}.")
-        expected = TASKS[self.task].explain_classes(classes)
-        if expected:
+        fewest, most = TASKS[self.task].class_limits
+        if fewest and not fewest <= len({*classes}) == len(classes) <= most:
+            expected = "two" if most == 2 else "three or more"
             raise ValueError(f"{key}.values: expected {expected} classes, got {[*classes]}.")
         if TASKS[self.task].has_threshold and self.positive not in classes:
             raise ValueError(f"positive: expected one of {[*classes]}, got {self.positive!r}.")

@@ -37,6 +37,7 @@ class Task:
             regression.
         label: How the report calls the task.
         target_kinds: Kinds that the target column may have.
+        class_limits: The smallest and the largest number of classes; 0 and 0 for a regression.
         losses: Names of the losses of Keras that can be minimised, the default first.
         learning_rate: The default of tables that are not small.
         output_activation, output_name: Activation and name of the output layer.
@@ -56,6 +57,7 @@ class Task:
     name: ClassVar[TaskName]
     label: ClassVar[str]
     target_kinds: ClassVar[tuple[str, ...]] = ("integer", "boolean", "category")
+    class_limits: ClassVar[tuple[int, float]] = (3, np.inf)
     losses: ClassVar[tuple[str, ...]]
     learning_rate: ClassVar[float] = 0.02
     output_activation: ClassVar[str]
@@ -93,11 +95,6 @@ class Task:
     def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
         """Build the task from the values of the target column, and the positive one of two."""
         return cls(tuple(values))
-
-    @classmethod
-    def explain_classes(cls, classes: Sequence[Label]) -> str:
-        """Return how many different classes are expected; empty if these are as many."""
-        return "three or more" if len({*classes}) < max(3, len(classes)) else ""
 
     def primary_metrics(self, rows: Sequence[float]) -> tuple[str, ...]:
         """Return the keys of the metrics by which a model is compared with its baselines.
@@ -200,6 +197,7 @@ class Binary(Task):
 
     name = "binary"
     label = "Two classes"
+    class_limits = (2, 2)
     losses = ("binary_crossentropy", "binary_focal_crossentropy", "mean_squared_error")
     output_activation, output_name = "sigmoid", "output-probability"
     metrics = (
@@ -213,10 +211,6 @@ class Binary(Task):
     @classmethod
     def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
         return cls(tuple(sorted(values, key=lambda value: value == positive)))
-
-    @classmethod
-    def explain_classes(cls, classes: Sequence[Label]) -> str:
-        return "two" if len(classes) != 2 or len({*classes}) < 2 else ""
 
     @property
     def output_classes(self) -> tuple[int, ...]:
@@ -253,6 +247,7 @@ class Regression(Task):
     label = "Regression"
     loss_label = "Mean squared error"
     target_kinds = ("real", "integer")
+    class_limits = (0, 0)
     losses = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh")
     learning_rate = 0.04
     output_activation, output_name = "linear", "output-standardised"
@@ -268,10 +263,6 @@ class Regression(Task):
     @classmethod
     def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
         return cls()
-
-    @classmethod
-    def explain_classes(cls, classes: Sequence[Label]) -> str:
-        return ""
 
     @property
     def n_outputs(self) -> int:

@@ -8,7 +8,6 @@ from keras_tabular.config.schema import Column, Schema, input_name, part_name
 from keras_tabular.config.sections import Train
 from keras_tabular.network.backend import keras
 from keras_tabular.network.statistics import PERIODS, Statistics, compute_parts, cyclic_encoding
-from keras_tabular.table.arrays import input_type
 
 ops = keras.ops
 
@@ -23,7 +22,7 @@ def build_preprocessing(statistics: Statistics, schema: Schema, train: Train) ->
     """
 
     def build_inputs(names: Iterable[str]) -> dict[str, keras.KerasTensor]:
-        types = map(input_type, schema.features.values())
+        types = ["string" if c.is_string else "float64" for c in schema.features.values()]
         return {n: keras.Input((1,), name=n, dtype=t) for n, t in zip(names, types, strict=True)}
 
     # A model within the model, so that a column may have the name of any layer.

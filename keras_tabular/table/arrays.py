@@ -71,11 +71,6 @@ def predict_distinct_rows(predict: Predict, columns: Inputs) -> np.ndarray:
     return predict({name: values[first] for name, values in columns.items()})[row]
 
 
-def input_type(column: Column) -> str:
-    """Return the dtype of the model's input for a column."""
-    return "string" if column.is_string else "float64"
-
-
 def labels(part: pa.Table, schema: Schema) -> np.ndarray:
     """Return the target, float64, shape (rows, 1): codes of classes, or the values.
 

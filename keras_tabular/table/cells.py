@@ -77,7 +77,7 @@ def describe_expected(column: Column) -> str:
     """Describe what a cell of a column has to be."""
     if column.format is not None:
         return f"{EXPECTED[column.kind]} written as {' or '.join(column.formats)}"
-    if column.is_datetime:
+    if column.kind == "datetime":
         return f"{EXPECTED[column.kind]} {DATETIME_EXAMPLES}"
     return EXPECTED[column.kind]
 
@@ -228,12 +228,9 @@ def time_zone(name: str) -> ZoneInfo:
 
 def as_float64(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     """Return values that are not texts as float64; timestamps as seconds since 1970 in UTC."""
-    match column.kind:
-        case "datetime":
-            micros = values.cast(pa.int64()).cast(pa.float64(), safe=False)
-            return pc.divide(micros, 1e6)
-        case "real" | "integer" | "boolean" | "category" | "text":
-            return values.cast(pa.float64(), safe=False)
+    if column.kind == "datetime":
+        return pc.divide(values.cast(pa.int64()).cast(pa.float64(), safe=False), 1e6)
+    return values.cast(pa.float64(), safe=False)
 
 
 def possible_kinds(arrow_type: pa.DataType) -> tuple[Kind, ...]:

@@ -170,7 +170,7 @@ def share_outside(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column)
 def round_edges(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
     """Round edges to few digits or to the day, if the rounded edges also separate the values."""
     candidates = [np.array([float(f"{edge:.{n}g}") for edge in edges]) for n in ROUNDED_DIGITS]
-    if column.is_datetime:
+    if column.kind == "datetime":
         candidates = [edges // SECONDS_PER_DAY * SECONDS_PER_DAY]
     for rounded in map(np.unique, candidates):
         if len(rounded) == len(edges) and rounded[0] > lowest:
@@ -180,7 +180,7 @@ def round_edges(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
 
 def format_edge(value: float, column: Column) -> str:
     """Format a number with the digits that it has, or a datetime to the day or the second."""
-    if column.is_datetime:
+    if column.kind == "datetime":
         timestamp = datetime.fromtimestamp(min(max(value, YEAR_1), YEAR_10000 - 1), UTC)
         is_day = not value % SECONDS_PER_DAY
         return f"{timestamp:%Y-%m-%d}" if is_day else f"{timestamp:%Y-%m-%d %H:%M:%S}"
@@ -307,8 +307,7 @@ def describe_table(folder: Path, schema: Schema) -> dict[str, Any]:
     classes = Counter[str]()
     if schema.classes:
         for part in read_parts(folder, [schema.target]):
-            counts = part[0].drop_null().value_counts().to_pylist()
-            classes.update({str(row["values"]): row["counts"] for row in counts})
+            classes.update({str(value): rows for value, rows in most_frequent(part[0].drop_null())})
     return {
         "rows": rows,
         "columns": len(schema.columns),
@@ -335,7 +334,7 @@ def _describe_column(name: str, folder: Path, schema: Schema) -> dict[str, Any]:
         "missing": summary.missing,
         "distinct": min(len(distinct), MAX_DISTINCT),
     }
-    if summary.count and column.is_datetime:
+    if summary.count and column.kind == "datetime":
         description |= {"min": _iso_datetime(summary.min), "max": _iso_datetime(summary.max)}
     elif summary.count and column.feature_type == "number":
         keys = ("mean", "standard_deviation", "min", "max")
