@@ -12,7 +12,7 @@ from functools import partial
 from io import BufferedReader, StringIO, TextIOWrapper
 from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import IO, Any, AnyStr, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -30,7 +30,6 @@ BLOCK_BYTES = 2**22
 OVERLAP_BYTES = 2**8
 NO_CELL = "\x1f\x1e\x1f"  # a text that no table has
 CSV_ERRORS = (csv.Error, UnicodeError, OSError)
-MAX_LINE_LENGTH = 2**26  # characters or bytes; a longer line would fill the memory
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 CSV_PROBLEMS = {  # by a part of Python's message
     "field larger": f"expected at most {MAX_CELL_LENGTH} characters in a cell, got more. Does a "
@@ -305,7 +304,7 @@ def _read_all_records(file: Path, dialect: Dialect) -> Iterator[Record]:
     try:
         check_format(file)
         with TextIOWrapper(open_bytes(file), encoding=encoding, newline="") as text:
-            reader = csv.reader(read_lines(text), delimiter=dialect.delimiter, strict=True)
+            reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)
             for cells in reader:
                 is_separator = line == 1 and SEPARATOR_LINE.fullmatch(dialect.delimiter.join(cells))
                 if cells and not is_separator:
@@ -360,18 +359,6 @@ def open_bytes(file: Path) -> IO[bytes]:
     if file.suffix in COMPRESSED:
         return BufferedReader(pa.CompressedInputStream(content, COMPRESSED[file.suffix]))
     return content
-
-
-def read_lines(content: IO[AnyStr]) -> Iterator[AnyStr]:
-    """Yield the lines of a file.
-
-    Raises:
-        csv.Error: A line has more than `MAX_LINE_LENGTH` characters.
-    """
-    while line := content.readline(MAX_LINE_LENGTH):
-        if len(line) == MAX_LINE_LENGTH:
-            raise csv.Error(f"expected less than {MAX_LINE_LENGTH:,} characters, got more")
-        yield line
 
 
 def describe_error(file: Path, dialect: Dialect, line: int, error: Exception) -> str:

@@ -61,7 +61,7 @@ def read_objects(file: Path, number: type[str] = str) -> Iterator[tuple[int, dic
     line = 0
     try:
         with csv.open_bytes(file) as content:
-            for line, text in enumerate(csv.read_lines(content), start=1):
+            for line, text in enumerate(content, start=1):
                 if not text.isspace():
                     yield line, _parse_object(text, number)
     except ValueError as error:  # of the line: bytes are read without an encoding
@@ -82,8 +82,6 @@ def _parse_object(text: bytes, number: type[str]) -> dict[str, str]:
     except json.JSONDecodeError as error:
         problem = f"no JSON at character {error.colno}: {error.msg}"
         raise ValueError(f"{EXPECTED}, got {problem}") from None
-    except RecursionError:
-        raise ValueError(f"{EXPECTED}, got too many brackets within each other") from None
     if not isinstance(row, dict):
         raise ValueError(f"{EXPECTED}, got {quote(text.decode().strip())}")
     may_have_surrogates = b"\\u" in text or b"\xed" in text  # as an escape, or as bytes
