@@ -22,9 +22,8 @@ def main() -> None:
     args = parser.parse_args()
     if not args.table.exists():
         raise UserError(f"{args.table}: no such file or folder.")
-    policies = None
-    if PARAMS.is_file() and (section := read_yaml(PARAMS).get("validate")):
-        policies = parse_section(section, Validate, f"{PARAMS}: validate")
+    section = read_yaml(PARAMS).get("validate") if PARAMS.is_file() else None
+    policies = parse_section(section or {}, Validate, f"{PARAMS}: validate")
     schema = propose_schema(args.table, args.target, args.rows, policies)
     if str(args.output) == "-":
         print(schema.text, end="")

@@ -14,16 +14,15 @@ from keras_tabular.table.rows import rejected_schema
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("-o", "--output", metavar="FILE", type=Path,
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path,
         help="write to this .csv, .csv.gz or .parquet file; default: stdout, as CSV")  # fmt: skip
-    add("--rejects", metavar="FILE", type=Path,
+    parser.add_argument("--rejects", metavar="FILE", type=Path,
         help="write rows that fail a check to this .csv, .csv.gz or .parquet file, and predict the "
         "others; by default, such a row is an error")  # fmt: skip
-    add("--ignore-extra", action="store_true",
+    parser.add_argument("--ignore-extra", action="store_true",
         help="leave out columns that the model's schema does not declare; by default, they are an "
         "error")  # fmt: skip
-    add("--explain", type=int, default=0, metavar="N",
+    parser.add_argument("--explain", type=int, default=0, metavar="N",
         help="name the N columns that moved each prediction most; default: 0")  # fmt: skip
     args = files.parse_model_and_rows(parser)
     named_paths = [args.rows, args.model]

@@ -21,11 +21,10 @@ TRAINING_ROWS = Path("data/split/train")
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("--trials", type=int, metavar="N",
+    parser.add_argument("--trials", type=int, metavar="N",
         help="total number of trials, with those of earlier searches that had the same table and "
         "parameters; default: search.trials in params.yaml")  # fmt: skip
-    add("--storage", metavar="FILE", type=Path, default=".search/trials.log",
+    parser.add_argument("--storage", metavar="FILE", type=Path, default=".search/trials.log",
         help="the file that keeps the trials; default: %(default)s")  # fmt: skip
     args = parser.parse_args()
     schema = load_schema()

@@ -3,7 +3,7 @@
 import math
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -202,7 +202,7 @@ class Sample:
 
     dialect: Dialect
     delimiter: str
-    columns: dict[str, Counter[str]] = field(default_factory=dict)
+    columns: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     raw_rows: list[csv.RawRows] = field(default_factory=list)
     row_hashes: set[int] = field(default_factory=set)
     is_complete: bool = True
@@ -335,8 +335,6 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
 def add_file(sample: Sample, file: Path, max_rows: int) -> None:
     """Add the first rows of a file to a sample."""
     types = column_types(file, sample.dialect)
-    for name in types.names:
-        sample.columns.setdefault(name, Counter())
     for raw in read_rows(file, sample.dialect, readable_names(types)):
         first_rows = raw._replace(cells=raw.cells[:max_rows])
         max_rows -= len(first_rows.cells)

@@ -26,7 +26,7 @@ from keras_tabular.table.rows import (
     raise_failures,
     rejected_rows,
 )
-from keras_tabular.table.source import row_locator
+from keras_tabular.table.source import read_rows, row_locator
 
 if TYPE_CHECKING:
     from keras_tabular.model.saved_model import SavedModel
@@ -209,8 +209,8 @@ def predict_file(
     categories = predictor.model.metadata.categories
     locate = row_locator([file], schema, display_name)
     predict = partial(predict_rows, predictor=predictor, n_reasons=n_reasons)
-    to_read = (file, schema, names, schema.features, predictor.checks)
-    batches = map_checked_rows(predict, *to_read, allow_ragged=reject is not None)
+    raw_rows = read_rows(file, schema, names, allow_ragged=reject is not None)
+    batches = map_checked_rows(predict, raw_rows, schema.features, predictor.checks)
     for (texts, features, failures), predictions in batches:
         errors = [failure for failure in failures if failure.policy != "warn"]
         valid = ~np.isin(np.arange(len(features)), [failure.row for failure in errors])

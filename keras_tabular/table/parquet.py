@@ -4,16 +4,14 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_file
-from keras_tabular.core.parallel import ordered_map
+from keras_tabular.core.parallel import Item, ordered_map
 
-Item = TypeVar("Item")
 # Column of the split tables. Training rows with the same value get the same fold. It is an integer
 # that the rows of a group share (int64 or int32), or, in a split by time, the share of the training
 # rows that are earlier (float64 from 0 to 1).

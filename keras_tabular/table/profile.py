@@ -47,13 +47,7 @@ class Bins(NamedTuple):
 
     @classmethod
     def from_values(
-        cls,
-        values: pa.ChunkedArray,
-        column: Column,
-        count: int,
-        categories: int,
-        *,
-        outside: bool = False,
+        cls, values: pa.ChunkedArray, column: Column, count: int, categories: int
     ) -> Self:
         """Build about `count` bins with equally many values, or a bin for each of few values.
 
@@ -73,10 +67,15 @@ class Bins(NamedTuple):
             inner = quantiles(numbers, count)[1:-1]
             inner[inner == distinct[0]] = distinct[1]  # the lowest value then has its own bin
             edges = round_edges(np.unique(inner), distinct[0], column)
-        if outside:
-            edges = np.r_[distinct[0], edges, np.nextafter(distinct[-1], np.inf)]
-            return cls(column, edges, (), outside=True)
         return cls(column, edges, (), tuple(distinct.tolist()) if has_few_values else ())
+
+    def add_outside(self, values: pa.ChunkedArray) -> Self:
+        """Return the bins of some values, and two more for values outside of their range."""
+        if self.column.feature_type == "category" or not len(values.drop_null()):
+            return self
+        numbers = numeric_values(values, self.column)
+        edges = np.r_[numbers.min(), self.edges, np.nextafter(numbers.max(), np.inf)]
+        return self._replace(edges=edges, values=(), outside=True)
 
     def counts(self, values: pa.ChunkedArray) -> np.ndarray:
         """Count the rows in each bin: int64, shape (bins,)."""
@@ -224,7 +223,7 @@ class ColumnSummary(Section, extra="ignore"):
         Args:
             categories: The categories that the model knows; None if it knows all of them.
         """
-        own_bins = Bins.from_values(values, column, NUMBER_BINS, CATEGORY_BINS, outside=True)
+        own_bins = Bins.from_values(values, column, NUMBER_BINS, CATEGORY_BINS).add_outside(values)
         unknown = 0.0 if categories is None else unknown_mask(values, categories).mean()
         return cls(
             feature_type=column.feature_type,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,15 +14,14 @@ import pyarrow.parquet as pq
 from keras_tabular.config.schema import Columns, Schema
 from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.core.files import link
-from keras_tabular.core.parallel import ordered_map
+from keras_tabular.core.parallel import Result, ordered_map
 from keras_tabular.table import parquet, source
 from keras_tabular.table.cells import as_texts, can_have_format, describe_expected, parse
-from keras_tabular.table.checks import Checks, check_of_cell, failed_cells
+from keras_tabular.table.checks import Check, Checks, check_of_cell, failed_cells
 from keras_tabular.table.csv import RawRows, describe_place
 from keras_tabular.table.parquet import FILE, FILE_SUBSET, LINE, is_parquet
 from keras_tabular.table.source import Locate, read_rows
 
-Result = TypeVar("Result")
 REJECTED_COLUMNS = ("rejected_line", "rejected_reason")
 
 
@@ -77,12 +76,8 @@ def check_rows(raw: RawRows, columns: Columns, checks: Checks) -> CheckedRows:
     invalid = {(failure.column, failure.row) for failure in failures}  # null, but not missing
     for name, check_name, rows in failed_cells(features, columns):
         check = check_of_cell(checks, name, check_name)
-        cells = texts[name].take(pa.array(rows)).to_pylist()
-        failures += [
-            Failure(row, name, check_name, check.expected, quote(cell), check.policy)
-            for row, cell in zip(rows.tolist(), cells, strict=True)
-            if (name, row) not in invalid
-        ]
+        failed = cell_failures((name, check_name), check, rows, texts[name])
+        failures += [failure for failure in failed if (name, failure.row) not in invalid]
     # Nobody knows to which columns the cells of a ragged row belong.
     failures = [failure for failure in failures if failure.row not in raw.ragged]
     failures += [Failure(row, "row", "cells", *problem) for row, problem in raw.ragged.items()]
@@ -91,26 +86,19 @@ def check_rows(raw: RawRows, columns: Columns, checks: Checks) -> CheckedRows:
 
 def map_checked_rows(
     function: Callable[[CheckedRows], Result],
-    file: Path,
-    schema: Schema,
-    names: list[str],
+    rows: Iterable[RawRows],
     columns: Columns,
     checks: Checks,
-    *,
-    allow_ragged: bool = False,
 ) -> Iterator[Result]:
-    """Read and check the rows of a file, and yield what a function makes of them, in their order.
+    """Check the rows of a file, and yield what a function makes of them, in their order.
 
     Args:
         function: Takes some rows; it is called for several batches at the same time.
-        names: The columns to read.
+        rows: Result of `read_rows`.
         columns: The columns to check.
         checks: Result of `declared_checks`.
-        allow_ragged: See `read_rows`.
     """
-
-    raw_rows = read_rows(file, schema, names, allow_ragged=allow_ragged)
-    return ordered_map(lambda raw: function(check_rows(raw, columns, checks)), raw_rows)
+    return ordered_map(lambda raw: function(check_rows(raw, columns, checks)), rows)
 
 
 def text_columns(raw: RawRows, columns: Columns) -> pa.Table:
@@ -143,12 +131,23 @@ def parse_rows(raw: RawRows, texts: pa.Table, columns: Columns) -> tuple[pa.Tabl
             column = column.model_copy(update={"format": None})
         cells = texts[name].combine_chunks()
         values[name], is_invalid = parse(cells, column)
-        rows = pc.indices_nonzero(is_invalid)
-        failures += [
-            Failure(row, name, "kind", describe_expected(column), quote(cell))
-            for row, cell in zip(rows.to_pylist(), cells.take(rows).to_pylist(), strict=True)
-        ]
+        check, rows = Check(describe_expected(column), "error"), pc.indices_nonzero(is_invalid)
+        failures += cell_failures((name, "kind"), check, rows.to_numpy(), cells)
     return pa.table(values), failures
+
+
+def cell_failures(
+    key: tuple[str, str], check: Check, rows: np.ndarray, cells: pa.Array | pa.ChunkedArray
+) -> list[Failure]:
+    """Return the failures of a check in some rows of a column.
+
+    Args:
+        key: The column and the name of the check.
+        cells: All cells of the column.
+    """
+    texts = pc.fill_null(cells.take(pa.array(rows)).cast(pa.string()), "")
+    pairs = zip(rows.tolist(), texts.to_pylist(), strict=True)
+    return [Failure(row, *key, check.expected, quote(text), check.policy) for row, text in pairs]
 
 
 def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
@@ -266,14 +265,10 @@ def dropped_failures(part: pa.Table, first: int, checks: Checks) -> list[Failure
             continue
         start, end = np.searchsorted(check.rows, [first, first + len(part)])
         rows = check.rows[start:end] - first
-        values = [""] * len(rows)
         if name != "duplicate_rows" and column in part.column_names:
-            cells = part[column].take(pa.array(rows)).cast(pa.string())
-            values = [quote(cell or "") for cell in cells.to_pylist()]
-        failures += [
-            Failure(row, column, name, check.expected, value)
-            for row, value in zip(rows.tolist(), values, strict=True)
-        ]
+            failures += cell_failures((column, name), check, rows, part[column])
+        else:
+            failures += [Failure(row, column, name, check.expected, "") for row in rows.tolist()]
     return failures
 
 

@@ -151,10 +151,8 @@ def keep_together(rows: list[np.ndarray], first_equal: np.ndarray) -> list[np.nd
     Returns:
         The new rows of each subset, in the order of the draw.
     """
-    subset = np.empty(len(first_equal), np.int8)
-    for number, subset_rows in enumerate(rows):
-        subset[subset_rows] = number
-    order = np.concatenate(rows)
+    order, subset = np.concatenate(rows), np.empty(len(first_equal), np.int8)
+    subset[order] = np.repeat(range(len(rows)), list(map(len, rows)))
     new_subset = subset[first_equal[order]]
     return [order[new_subset == number] for number in range(len(rows))]
 
