@@ -13,9 +13,14 @@ from typing import Annotated, Generic, Literal, Self, TypedDict, TypeVar, get_ar
 
 from pydantic import AfterValidator, Field, model_validator
 
-from keras_tabular.config import typed_yaml
 from keras_tabular.config.task import TASKS, Task, TaskName
-from keras_tabular.config.typed_yaml import Section, Value, expected_one_of
+from keras_tabular.config.typed_yaml import (
+    Section,
+    Value,
+    expected_one_of,
+    parse_section,
+    read_yaml,
+)
 from keras_tabular.core.errors import format_list
 
 SCHEMA = Path("data/schema.yaml")
@@ -97,7 +102,7 @@ class Column(Section):
                 allowed = " and ".join(kind for kind in KINDS if key in KEYS[kind])
                 raise ValueError(f"{key} is for {allowed} columns, but this one is {self.kind}.")
         if self.format is not None:
-            _check_format(self.kind, self.format)
+            _check_format(self)
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}.")
         # The missing values of a category may be written as numbers.
@@ -155,19 +160,18 @@ class Column(Section):
         return tuple(value for value in self.missing_values if not isinstance(value, str))
 
 
-def _check_format(kind: Kind, column_format: str | tuple[str, ...]) -> None:
-    """Raise `ValueError` if a number or datetime column cannot have this format."""
-    formats = (column_format,) if isinstance(column_format, str) else column_format
-    if kind == "datetime":
+def _check_format(column: Column) -> None:
+    """Raise `ValueError` if a number or datetime column cannot have its format."""
+    if column.kind == "datetime":
         expected = f"{', '.join(EPOCHS)}, {ISO} or formats such as %d.%m.%Y or [%d.%m.%Y, %Y-%m]"
-        are_formats = len(formats) > 0 and all(map(_is_date_format, formats))
-        is_valid = column_format in EPOCHS or are_formats
+        are_formats = len(column.formats) > 0 and all(map(_is_date_format, column.formats))
+        is_valid = column.format in EPOCHS or are_formats
     else:
         expected = "1234.5 as the column writes it, such as 1.234,5 or $1,234.5"
-        match = NUMBER_FORMAT.fullmatch(column_format) if isinstance(column_format, str) else None
+        match = NUMBER_FORMAT.fullmatch(column.number_format) if column.number_format else None
         is_valid = match is not None and match[2] != match[3]
     if not is_valid:
-        raise ValueError(f"format: expected {expected}, got {column_format!r}.")
+        raise ValueError(f"format: expected {expected}, got {column.format!r}.")
 
 
 def _is_date_format(text: str) -> bool:
@@ -326,4 +330,4 @@ def load_schema(path: Path = SCHEMA) -> Schema:
         UserError: The file cannot be read, or a key or value is wrong. The message has one line
             for each mistake.
     """
-    return typed_yaml.parse_section(typed_yaml.read_yaml(path), Schema, path)
+    return parse_section(read_yaml(path), Schema, path)

@@ -83,8 +83,8 @@ class Task:
 
     @property
     def n_outputs(self) -> int:
-        """The number of outputs of the model for a row."""
-        return len(self.output_classes)
+        """The number of outputs of the model for a row: 1 for a regression."""
+        return max(len(self.output_classes), 1)
 
     @property
     def output_layer(self) -> tuple[int, str, str]:
@@ -94,7 +94,7 @@ class Task:
     @classmethod
     def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
         """Build the task from the values of the target column, and the positive one of two."""
-        return cls(tuple(values))
+        return cls(tuple(sorted(values, key=lambda v: cls.has_threshold and v == positive)))
 
     def primary_metrics(self, rows: Sequence[float]) -> tuple[str, ...]:
         """Return the keys of the metrics by which a model is compared with its baselines.
@@ -208,10 +208,6 @@ class Binary(Task):
     rare_metrics = ("roc_auc", "average_precision")
     has_threshold = True
 
-    @classmethod
-    def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
-        return cls(tuple(sorted(values, key=lambda value: value == positive)))
-
     @property
     def output_classes(self) -> tuple[int, ...]:
         return (1,)
@@ -263,10 +259,6 @@ class Regression(Task):
     @classmethod
     def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
         return cls()
-
-    @property
-    def n_outputs(self) -> int:
-        return 1
 
     def encode(self, target: "pa.ChunkedArray") -> "pa.ChunkedArray":
         return target

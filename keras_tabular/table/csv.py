@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from io import BufferedReader, StringIO, TextIOWrapper
-from itertools import chain, islice, repeat
+from itertools import chain, dropwhile, islice, repeat
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -284,14 +284,12 @@ def is_empty(cells: list[str]) -> bool:
 
 def _leave_out_empty_ends(records: Iterator[Record]) -> Iterator[Record]:
     """Leave out lines without text above the header and at the end."""
-    empty: list[Record] | None = None
-    for record in records:
+    waiting = list[Record]()
+    for record in dropwhile(lambda record: is_empty(record[1]), records):
+        waiting.append(record)
         if not is_empty(record[1]):
-            yield from empty or ()
-            yield record
-            empty = []
-        elif empty is not None:
-            empty.append(record)
+            yield from waiting
+            waiting.clear()
 
 
 def _read_all_records(file: Path, dialect: Dialect) -> Iterator[Record]:
