@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from keras_tabular.model import files
-from keras_tabular.model.files import check_output, open_writer
 from keras_tabular.model.predict import load_predictor, predict_file
 from keras_tabular.runs.rerun import read_model
 from keras_tabular.table.rows import rejected_schema
@@ -27,7 +26,7 @@ def main() -> None:
     args = files.parse_model_and_rows(parser)
     named_paths = [args.rows, args.model]
     for path in filter(None, [args.output, args.rejects]):
-        check_output(path, named_paths)
+        files.check_output(path, named_paths)
         named_paths.append(path)
     content = read_model(args.model)
     schema, _ = files.read_schema(args.model, content)
@@ -35,10 +34,10 @@ def main() -> None:
         names = files.row_columns(file, schema, ignore_extra=args.ignore_extra)
         predictor = load_predictor(args.model, content)
         output_schema = predictor.output_schema(names, args.explain, numbered=bool(args.rejects))
-        write = stack.enter_context(open_writer(args.output, output_schema, schema.delimiter))
+        write = stack.enter_context(files.open_writer(args.output, output_schema, schema.delimiter))
         reject = None
         if args.rejects:
-            writer = open_writer(args.rejects, rejected_schema(names), schema.delimiter)
+            writer = files.open_writer(args.rejects, rejected_schema(names), schema.delimiter)
             reject = stack.enter_context(writer)
         counts = predict_file(
             *(file, names, predictor, output_schema, write),

@@ -14,9 +14,7 @@ from typing import Any, NamedTuple
 from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, format_list, quote, truncate
 from keras_tabular.infer import formats
-from keras_tabular.table import csv
-from keras_tabular.table.csv import Record
-from keras_tabular.table.excel import is_excel, list_sheets
+from keras_tabular.table import csv, excel
 from keras_tabular.table.rows import text_columns
 from keras_tabular.table.source import column_types, is_csv, read_rows, readable_names
 
@@ -66,7 +64,7 @@ class ExtraLine(NamedTuple):
         return f"{place} ({quote(' '.join(filter(None, self.cells)))}, {self.form})"
 
 
-def find_extra_lines(records: Iterator[Record], tail: list[list[str]]) -> list[ExtraLine]:
+def find_extra_lines(records: Iterator[csv.Record], tail: list[list[str]]) -> list[ExtraLine]:
     """Find the lines that are no rows: titles, units, a second header, and lines at the end.
 
     Rows with too many or too few cells are such lines too, if there are few.
@@ -113,7 +111,7 @@ def find_extra_lines(records: Iterator[Record], tail: list[list[str]]) -> list[E
 
 
 def _find_odd_lines(
-    rows: Iterator[Record], header: list[str], lines: list[ExtraLine]
+    rows: Iterator[csv.Record], header: list[str], lines: list[ExtraLine]
 ) -> list[ExtraLine]:
     """Find the rows that repeat the header or do not have its length, except for `lines`."""
     known_texts, n_rows, odd = [_texts(line.cells) for line in lines], 0, list[ExtraLine]()
@@ -232,7 +230,7 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         types = column_types(file, dialect)
         names = types.names
         if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
-            has_lines = is_csv(file) or is_excel(file)
+            has_lines = is_csv(file) or excel.is_excel(file)
             line = csv.read_header(file, dialect)[0] if has_lines else 0
             place = csv.describe_place(file, line) if has_lines else file
             problem = f"got {format_list(map(repr, repeated))} more than once"
@@ -304,13 +302,13 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
     Lines that only some of the files have are read as rows, with a question.
     """
     changes: dict[str, Any] = {}
-    if is_excel(files[0]) and len(sheets := list_sheets(files[0])) > 1:
+    if excel.is_excel(files[0]) and len(sheets := excel.list_sheets(files[0])) > 1:
         changes["sheet"] = sheets[0]
         sample.questions["sheet"] = f"Is this the right sheet? There are {format_list(sheets)}."
     lines = dict[int, list[ExtraLine]]()
     max_lines = LINES_FOR_FORM + limit // len(files)
     for file in files:
-        if is_csv(file) or is_excel(file):
+        if is_csv(file) or excel.is_excel(file):
             records = islice(csv.read_records(file, sample.dialect), max_lines)
             for line in find_extra_lines(records, csv.read_last_lines(file, sample.dialect)):
                 lines.setdefault(line.number, []).append(line)

@@ -13,9 +13,8 @@ from keras_tabular.config.sections import Validate
 from keras_tabular.config.task import Binary, Multiclass, Regression, Task
 from keras_tabular.config.typed_yaml import Value, format_yaml
 from keras_tabular.core.errors import UserError
+from keras_tabular.infer import formats, questions
 from keras_tabular.infer.columns import MAX_CLASSES, InferredColumn, infer_columns
-from keras_tabular.infer.formats import parse_texts
-from keras_tabular.infer.questions import ask_about, ask_mistakes
 from keras_tabular.infer.sample import Sample, read_sample
 from keras_tabular.table.checks import check_table, describe_failures, rows_to_locate
 from keras_tabular.table.rows import parse_rows, text_columns
@@ -108,7 +107,7 @@ def ask_questions(columns: dict[str, InferredColumn], target: str) -> None:
             column.questions = []
     for name, column in columns.items():
         if not column.is_ignored:
-            column.questions += ask_about(name, column)
+            column.questions += questions.ask_about(name, column)
 
 
 def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) -> dict[str, Value]:
@@ -126,7 +125,7 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
     # The texts true and TRUE are one class, but the real numbers 1 and 1.0 are two.
     is_real, values = column.kind == "real", [*column.present]
     if not is_real:
-        values = parse_texts(values, column.kind, column.format)
+        values = formats.parse_texts(values, column.kind, column.format)
     classes = Counter[Value]()
     for value, count in zip(values, column.present.values(), strict=True):
         classes[value] += count
@@ -202,7 +201,7 @@ def parse_sample(
                 place = locators[raw.file](raw.first + failure.row)
                 first_cells[failure.column] = f"{failure.got} ({place})"
     for name, cell in first_cells.items():
-        columns[name].questions.append(ask_mistakes(columns[name], cell))
+        columns[name].questions.append(questions.ask_mistakes(columns[name], cell))
     return parts
 
 

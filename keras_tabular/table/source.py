@@ -14,9 +14,8 @@ import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Dialect, Schema
 from keras_tabular.core.errors import UserError, format_list, quote, truncate
-from keras_tabular.table import csv
+from keras_tabular.table import csv, excel
 from keras_tabular.table.cells import LONE_SURROGATE, Number, possible_kinds
-from keras_tabular.table.excel import is_excel
 from keras_tabular.table.parquet import ADDED_COLUMNS, is_parquet
 
 MAX_ROWS_FOR_NAMES = 100_000  # a column has to occur in one of the first rows
@@ -137,7 +136,7 @@ def is_json(file: Path) -> bool:
 
 def is_csv(file: Path) -> bool:
     """Return whether a file is a CSV, which is every file whose name is not of another format."""
-    return not is_parquet(file) and not is_json(file) and not is_excel(file)
+    return not is_parquet(file) and not is_json(file) and not excel.is_excel(file)
 
 
 def column_types(file: Path, dialect: Dialect) -> pa.Schema:
@@ -179,7 +178,7 @@ def check_columns(
     }
     if any(problems.values()):
         where, hint = f"{file}: The columns are", ""
-        if is_csv(file) or is_excel(file):
+        if is_csv(file) or excel.is_excel(file):
             line, header = csv.read_header(file, schema)
             where = f"{csv.describe_place(file, line)}: The header is"
             hint = _header_hint(header, schema)
@@ -192,7 +191,7 @@ def check_columns(
             problem = f"expected {column.kind}, got {truncate(str(field.type))}"
             where = f"{file}, column {field.name}"
             raise UserError(f"{where}: {problem}. {advice} in the schema.")
-    if schema.skip_lines and (is_csv(file) or is_excel(file)):
+    if schema.skip_lines and (is_csv(file) or excel.is_excel(file)):
         lines = csv.skipped_lines(file, schema).items()
         skipped = format_list(f"{line} ({quote(' '.join(cells))})" for line, cells in lines)
         if skipped:
