@@ -27,8 +27,7 @@ MAX_COLUMNS_SHOWN = 20
 HEADER = ["column", "share of attribution", "distance", "p-value", "drift", "notes"]
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("-o", "--output", metavar="FILE", type=Path, default="drift.html",
         help="the HTML page to write; default: %(default)s")  # fmt: skip

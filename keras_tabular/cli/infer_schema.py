@@ -12,8 +12,7 @@ from keras_tabular.core.files import write_text
 from keras_tabular.infer.schema import propose_schema
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("table", type=Path, help="a CSV, Excel, JSON Lines or Parquet file, or a folder of them")
     add("--target", required=True, help="the column to predict")

@@ -11,8 +11,7 @@ from keras_tabular.runs.rerun import read_model
 from keras_tabular.table.rows import rejected_schema
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", type=Path,
         help="write to this .csv, .csv.gz or .parquet file; default: stdout, as CSV")  # fmt: skip
     parser.add_argument("--rejects", metavar="FILE", type=Path,

@@ -19,8 +19,7 @@ from keras_tabular.training.folds import possible_folds
 TRAINING_ROWS = Path("data/split/train")
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     parser.add_argument("--trials", type=int, metavar="N",
         help="total number of trials, with those of earlier searches that had the same table and "
         "parameters; default: search.trials in params.yaml")  # fmt: skip

@@ -13,8 +13,7 @@ from keras_tabular.runs.rerun import modified_outputs, rerun
 from keras_tabular.runs.run import LOCK, resolve
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("revision", nargs="?", default="HEAD", help="a tag, a branch or a commit; default: HEAD")
     add("-o", "--output", type=Path, metavar="FILE",

@@ -30,8 +30,7 @@ WITH_PLACEHOLDERS = ("README.md", "data/README.md", "pyproject.toml")
 HEADER = "#!/bin/sh\n'''exec' {python} \"$0\" \"$@\"\n' '''\n"
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="the new folder for the project")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--table", metavar="TABLE", help="your table: a CSV, Excel, JSON lines or "

@@ -31,8 +31,7 @@ CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
 MAX_CONFLICTS = 127  # that `git merge-file` counts in its exit code; a higher one is an error
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=".",
         help="the folder of the project; default: the current folder")  # fmt: skip
     folder = parser.parse_args().folder
