@@ -5,7 +5,6 @@ docs/schema.md describes every key.
 
 import codecs
 import re
-from collections import Counter
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
@@ -267,10 +266,6 @@ class Schema(Dialect):
             raise ValueError(f"ignore: expected other columns than the target {self.target!r}.")
         if not self.features:
             raise ValueError("columns: expected a column that the model reads, got none.")
-        inputs = Counter(map(input_name, self.features))
-        if same := [name for name in self.features if inputs[input_name(name)] > 1]:
-            names = format_list(map(repr, same))
-            raise ValueError(f"columns: Keras requires different names without /, got {names}.")
         return self
 
     @model_validator(mode="after")
@@ -311,11 +306,6 @@ class Schema(Dialect):
         """The task with its classes, in the order of the model's outputs, the positive one last."""
         values = self.columns[self.target].values or ()
         return TASKS[self.task].from_values(values, self.positive)
-
-    @property
-    def outputs(self) -> int:
-        """The number of the model's outputs for a row, for network.py."""
-        return self.learning_task.n_outputs
 
     @property
     def classes(self) -> tuple[Value, ...]:

@@ -116,8 +116,8 @@ class Task:
         return pc.index_in(target, value_set=pa.array(self.classes, target.type))
 
     def strata(self, y: np.ndarray) -> np.ndarray:
-        """Return the class of each row, by which draws are stratified, shape (rows,)."""
-        return y
+        """Return the class of each row, by which draws are stratified, shape (rows,); else 0."""
+        return y if self.classes else np.zeros(len(y))
 
     def indicators(self, y: np.ndarray) -> np.ndarray:
         """Return what the outputs of the model should be: float64, shape (rows, outputs).
@@ -262,9 +262,6 @@ class Regression(Task):
 
     def encode(self, target: "pa.ChunkedArray") -> "pa.ChunkedArray":
         return target
-
-    def strata(self, y: np.ndarray) -> np.ndarray:
-        return np.zeros(len(y))
 
     def indicators(self, y: np.ndarray) -> np.ndarray:
         return y
