@@ -30,12 +30,9 @@ def main(parser: ArgumentParser) -> None:
     params = load_params("train", "evaluate", "search", schema=schema)
     search, evaluate = params.search, params.evaluate
     folds = search.folds or ("auto" if params.train.folds == 1 else params.train.folds)
-    train = params.train.with_values({"folds": folds}).resolve_auto(
-        sum(count_rows(TRAINING_ROWS)),
-        schema.learning_task,
-        len(schema.features),
-        possible_folds(TRAINING_ROWS),
-    )
+    size = sum(count_rows(TRAINING_ROWS)), schema.learning_task, len(schema.features)
+    with_folds = params.train.with_values({"folds": folds})
+    train = with_folds.resolve_auto(*size, possible_folds(TRAINING_ROWS))
     check_space(search, train)
     choice = evaluate.metric if search.score == "auto" else search.score
     score_name = deciding_metric(choice, train.loss, evaluate.costs(schema.learning_task))

@@ -169,6 +169,7 @@ def _are_numbers(cells: list[str]) -> bool:
     return bool(texts) and sum(map(_is_number, texts)) >= MIN_NUMBER_SHARE * len(texts)
 
 
+# Texts that usually stand for a missing value.
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
 BYTES_FOR_DIALECT = 2**20
 MAX_BYTES_PER_LETTER = 4
@@ -176,11 +177,6 @@ MAX_LINES, ROWS_FOR_DELIMITER = 20, 3  # in which titles end, and that have the 
 # What words of other alphabets look like in cp1252.
 ODD_LETTERS = re.compile("[À-ÿ]{3}|[a-zà-ÿ][£¥¯³¹¼¾¿][a-zà-ÿ]|£[a-zà-ÿ]{2}")
 MIN_NUL_SHARE = 0.25  # of every other byte, in UTF-16 without a byte order mark
-
-
-def is_missing(text: str) -> bool:
-    """Return whether a text usually stands for a missing value."""
-    return text in MISSING or text.isspace()
 
 
 @dataclass
@@ -236,14 +232,25 @@ def read_sample(files: list[Path], limit: int) -> Sample:
             problem = f"got {format_list(map(repr, repeated))} more than once"
             advice = "Rename them in the file, or add the header if it is missing."
             raise UserError(f"{place}: expected different column names, {problem}. {advice}")
-        if sample.columns and (different := sorted(set(names) ^ set(sample.columns))):
+        if different := sorted({*names} ^ {*first_types.names}):
             problem = f"Only one of the files has {format_list(different)}."
             raise UserError(f"{file}: expected the columns of {files[0]}. {problem}")
         for name in sorted({*readable_names(types)} ^ {*readable_names(first_types)}):
             expected, got = (truncate(str(t.field(name).type)) for t in (first_types, types))
             problem = f"expected {expected} as in {files[0]}, got {got}"
             raise UserError(f"{file}, column {name}: {problem}. Write it with one type.")
-        add_file(sample, file, math.ceil((limit - sample.rows) / (len(files) - number)))
+        max_rows = math.ceil((limit - sample.rows) / (len(files) - number))
+        for raw in read_rows(file, dialect, readable_names(types)):
+            first_rows = raw._replace(cells=raw.cells[:max_rows])
+            max_rows -= len(first_rows.cells)
+            sample.raw_rows.append(first_rows)
+            cells = text_columns(first_rows, {}).to_pydict()
+            for name in names:
+                sample.columns[name].update(cells.get(name, [""] * len(first_rows.cells)))
+            sample.row_hashes.update(map(hash, zip(*cells.values(), strict=True)))
+            if len(first_rows.cells) < len(raw.cells):
+                sample.is_complete = False
+                break
     if not sample.rows:
         raise UserError(f"{files[0]}: expected rows after the header, got none.")
     if dialect.encoding == "cp1252":
@@ -328,19 +335,3 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
         sample.questions["skip_lines"] = " ".join(questions)
     sample.dialect = sample.dialect.model_copy(update=changes)
     return sample.dialect
-
-
-def add_file(sample: Sample, file: Path, max_rows: int) -> None:
-    """Add the first rows of a file to a sample."""
-    types = column_types(file, sample.dialect)
-    for raw in read_rows(file, sample.dialect, readable_names(types)):
-        first_rows = raw._replace(cells=raw.cells[:max_rows])
-        max_rows -= len(first_rows.cells)
-        sample.raw_rows.append(first_rows)
-        cells = text_columns(first_rows, {}).to_pydict()
-        for name in types.names:
-            sample.columns[name].update(cells.get(name, [""] * len(first_rows.cells)))
-        sample.row_hashes.update(map(hash, zip(*cells.values(), strict=True)))
-        if len(first_rows.cells) < len(raw.cells):
-            sample.is_complete = False
-            break

@@ -47,8 +47,7 @@ def main(parser: ArgumentParser) -> None:
         old, new = map(read_project_files, (old_wheel, new_wheel))
         files = upgraded_files(folder, old, new)
         params, messages = remove_default_keys(folder / PARAMS, old.get(PARAMS, ""))
-        files |= params
-        files |= renamed_imports(folder, files)
+        files |= params | renamed_imports(folder, files)
         messages += delete_files(folder, old, new)
         # The wheel is replaced last, so that `upgrade` can be repeated if it was interrupted.
         for path, text in files.items():

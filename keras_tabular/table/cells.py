@@ -40,7 +40,6 @@ EXPECTED = ByKind[str](
     datetime="a date or a time",
     text=f"text without NUL bytes, of at most {MAX_CELL_LENGTH} bytes",
 )
-DATETIME_EXAMPLES = "such as 2024-05-31 or 2024-05-31T14:30:00+02:00"
 # Cells without spaces around them. The regular expressions here are those of RE2, which takes a
 # time that is linear in the length of a text.
 GRAMMARS: dict[NumberKind, str] = {
@@ -78,7 +77,7 @@ def describe_expected(column: Column) -> str:
     if column.format is not None:
         return f"{EXPECTED[column.kind]} written as {' or '.join(column.formats)}"
     if column.kind == "datetime":
-        return f"{EXPECTED[column.kind]} {DATETIME_EXAMPLES}"
+        return f"{EXPECTED[column.kind]} such as 2024-05-31 or 2024-05-31T14:30:00+02:00"
     return EXPECTED[column.kind]
 
 

@@ -71,15 +71,12 @@ def shares_explained(sample: pa.Table, schema: Schema) -> dict[str, float | None
         y = np.eye(codes.max() + 1)[codes]
     weight = sample[REPRESENTED].to_numpy()
     for name, column in schema.features.items():
-        match column.feature_type:
-            case "number" | "datetime":
-                numbers, ordered = as_float64(sample[name], column), True
-            case "category":
-                numbers, ordered = _codes(sample[name]).cast(pa.float64()), False
-            case "text":
-                continue
-        values = numbers.to_numpy(zero_copy_only=False)
-        shares[name] = _share_explained(values, y, weight, ordered)
+        if column.feature_type == "text":
+            continue
+        is_category = column.feature_type == "category"
+        numbers = _codes(sample[name]) if is_category else as_float64(sample[name], column)
+        values = numbers.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        shares[name] = _share_explained(values, y, weight, ordered=not is_category)
     return shares
 
 
@@ -440,11 +437,9 @@ def build_report(rows: int, checks: Checks) -> dict[str, Any]:
     Args:
         rows: Number of rows of the table.
     """
-    return {
-        "rows": rows,
-        "failed_checks": sum(check.failed_rows > 0 for check in checks.values()),
-        "checks": {
-            f"{column}.{name}": {"verdict": check.verdict, "failed_rows": check.failed_rows}
-            for (column, name), check in checks.items()
-        },
+    verdicts = {
+        f"{column}.{name}": {"verdict": check.verdict, "failed_rows": check.failed_rows}
+        for (column, name), check in checks.items()
     }
+    n_failed = sum(check.failed_rows > 0 for check in checks.values())
+    return {"rows": rows, "failed_checks": n_failed, "checks": verdicts}

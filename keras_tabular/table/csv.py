@@ -375,13 +375,10 @@ def describe_error(file: Path, dialect: Dialect, line: int, error: Exception) ->
     return f"{file}, line {line} or later: {problem}"
 
 
-MEMORY_LIMIT = "1GB"
-
-
 def connect() -> Any:
     """Return a connection to an empty database in memory."""
     import duckdb  # takes a fifth of a second
 
-    config: dict[str, Any] = {"memory_limit": MEMORY_LIMIT, "temp_directory": ""}
+    config: dict[str, Any] = {"memory_limit": "1GB", "temp_directory": ""}
     config |= {"threads": worker_count(), "autoinstall_known_extensions": False}
     return duckdb.connect(config=config)
