@@ -74,12 +74,9 @@ def main(parser: ArgumentParser) -> None:
 
 def format_column(name: str, column: drift.ColumnDrift) -> list[str]:
     """Return the cells of a column's line in the table."""
-    shares = {
-        "missing": column.missing,
-        "out of range": column.outside,
-        "unknown category": column.unknown,
-    }
-    notes = [f"{label} {share}" for label, share in shares.items() if share and share.new]
+    labels = ("missing", "out of range", "unknown category")
+    shares = zip(labels, (column.missing, column.outside, column.unknown), strict=True)
+    notes = [f"{label} {share}" for label, share in shares if share and share.new]
     if column.unknown_values:
         notes[-1] += f": {format_list(column.unknown_values)}"
     if column.failed_checks:
