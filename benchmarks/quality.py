@@ -166,7 +166,7 @@ def create_project(table: Table) -> None:
     if Path(ours.source).name == raw.name and ours.target == table.target:
         shutil.copy(PROJECT / "data/schema.yaml", "data/schema.yaml")
     else:
-        run_module("keras_tabular.cli.infer_schema", str(raw), "--target", table.target)
+        run_module("keras_tabular.cli", "infer-schema", str(raw), "--target", table.target)
     run_stages("ingest", "validate")
 
 

@@ -35,11 +35,11 @@ TABLE, MODEL, TARGET = "data/raw/diabetes.csv", "models/model.keras", "Outcome"
 TARGETS = {(1, 1): 1.0, (8, 1): 4.0, (8, 100): 1.0}
 LOG_TARGET = 0.9  # least ratio of the rows per second with the log to those without it
 WITHOUT_BATCHES = """
-from keras_tabular.cli import serve
+from keras_tabular.cli import main
 from keras_tabular.core.process import run
 from keras_tabular.serve import app
 app.MAX_ROWS_PER_BATCH = 0
-run(serve.main)
+run(main)
 """
 
 
@@ -152,7 +152,7 @@ def main() -> None:
         commands = {
             "ours": ["-m", "keras_tabular", "serve", *options],
             "with log": ["-m", "keras_tabular", "serve", *options, "--log", log],
-            "unbatched": ["-c", WITHOUT_BATCHES, *options],
+            "unbatched": ["-c", WITHOUT_BATCHES, "serve", *options],
             "plain Keras": ["-m", "benchmarks.serving", "--plain", unused_port],
         }
         ports = {

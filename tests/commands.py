@@ -55,7 +55,7 @@ def run_command(folder: Path, *command: str, **environment: str) -> CompletedPro
 
 
 def call_main(folder: Path, module: str, *arguments: str) -> None:
-    """Call the `main` of a stage or a command in this process, which has loaded TensorFlow."""
+    """Call the `main` of a stage or of the commands in this process, with TensorFlow loaded."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sys, "argv", [module, *arguments])
@@ -67,7 +67,7 @@ def call_command(folder: Path, name: str, *arguments: str | Path, exit_code: int
     output = StringIO()
     end = pytest.raises(SystemExit, match=f"^{exit_code}$") if exit_code else nullcontext()
     with redirect_stdout(output), redirect_stderr(output), end:
-        call_main(folder, f"keras_tabular.cli.{name}", *map(str, arguments))
+        call_main(folder, "keras_tabular.cli", name, *map(str, arguments))
     return output.getvalue()
 
 

@@ -17,7 +17,7 @@ from keras_tabular.evaluation.records import MODEL, Evaluation, Score, score_rec
 from keras_tabular.table.cells import ARROW_TYPES
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import FILE_SUBSET
-from keras_tabular.table.rows import CheckedRows, map_checked_rows, parse_valid_rows
+from keras_tabular.table.rows import CheckedRows, check_rows, parse_valid_rows
 from keras_tabular.table.source import check_columns, read_rows
 from keras_tabular.training.ensemble import REPRODUCIBLE_MACHINES
 
@@ -76,8 +76,8 @@ def read_checked_rows(
     file: Path, schema: Schema, names: list[str], **policies: Any
 ) -> list[CheckedRows]:
     """Read and check the rows of a file as `predict` does."""
-    to_read = (file, schema, names, schema.features, declared_checks(schema, Validate(**policies)))
-    return list(map_checked_rows(lambda batch: batch, *to_read))
+    checks = declared_checks(schema, Validate(**policies))
+    return [check_rows(raw, schema.features, checks) for raw in read_rows(file, schema, names)]
 
 
 def build_evaluation(rows: int = 254, **content: Any) -> Evaluation:

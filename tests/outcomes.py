@@ -166,7 +166,7 @@ def run_table(
         One of the constants above, and the traceback of a message or a fault. It is a fault if
         ingest or validate ends with a message that `infer-schema` has not announced.
     """
-    infer = ("keras_tabular.cli.infer_schema", "data/raw/t.csv", f"--target={target}")
+    infer = ("keras_tabular.cli", "infer-schema", "data/raw/t.csv", f"--target={target}")
     stages = [command[2:] for command in STAGE_COMMANDS.values()]
     output, is_announced = StringIO(), False
     with (
@@ -177,7 +177,7 @@ def run_table(
         folder = Path(temporary) / "project"
         create_files(folder, csv.decode())
         change_settings(folder, train=train)
-        for module, *arguments in [infer, *stages, ["keras_tabular.cli.report"]]:
+        for module, *arguments in [infer, *stages, ["keras_tabular.cli", "report"]]:
             try:
                 call_main(folder, module, *arguments)
             except (Exception, SystemExit) as error:

@@ -37,7 +37,7 @@ def create_project(folder: Path, frame: pd.DataFrame) -> Path:
     """Create a project for a table, with the schema that `infer_schema` writes."""
     create_files(folder, frame.to_csv(index=False))
     target = frame.columns[-1]
-    call_main(folder, "keras_tabular.cli.infer_schema", "data/raw/t.csv", "--target", target)
+    call_main(folder, "keras_tabular.cli", "infer-schema", "data/raw/t.csv", "--target", target)
     return folder
 
 

@@ -31,8 +31,9 @@ def main() -> None:
     add = parser.add_argument
     add("command", metavar="COMMAND", choices=COMMANDS, help="one of the commands below")
     command = parser.parse_args(sys.argv[1:2]).command
-    sys.argv = [f"keras-tabular {command}", *sys.argv[2:]]  # argparse shows the first as program
-    import_module(f"keras_tabular.{COMMANDS[command]}.{module_name(command)}").main()
+    module = import_module(f"keras_tabular.{COMMANDS[command]}.{module_name(command)}")
+    del sys.argv[1]
+    module.main(ArgumentParser(f"keras-tabular {command}", description=module.__doc__))
 
 
 def describe_commands() -> str:

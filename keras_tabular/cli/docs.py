@@ -9,10 +9,9 @@ PACKAGE = Path(__file__).parents[1]
 FOLDERS = (PACKAGE / "docs", PACKAGE.parent / "docs")  # of an installed package, and of a clone
 
 
-def main() -> None:
+def main(parser: ArgumentParser) -> None:
     folder = next(folder for folder in FOLDERS if folder.is_dir())
     pages = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.md"))}
-    parser = ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("page", nargs="?", metavar="PAGE", choices=pages, help="name of the page, such as schema")
     name = parser.parse_args().page

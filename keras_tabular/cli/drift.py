@@ -21,13 +21,13 @@ from keras_tabular.runs.rerun import read_model
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.groups import mean_group_size, number_groups
 from keras_tabular.table.rows import CheckedRows, map_checked_rows
+from keras_tabular.table.source import read_rows
 
 MAX_COLUMNS_SHOWN = 20
 HEADER = ["column", "share of attribution", "distance", "p-value", "drift", "notes"]
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("-o", "--output", metavar="FILE", type=Path, default="drift.html",
         help="the HTML page to write; default: %(default)s")  # fmt: skip
@@ -46,16 +46,16 @@ def main() -> None:
         def count(batch: CheckedRows) -> drift.RowCounts:
             return drift.count_batch(batch, trained_on, metadata.categories, schema)
 
-        batches = list(map_checked_rows(count, file, schema, names, schema.features, checks))
+        raw_rows = read_rows(file, schema, names)
+        batches = list(map_checked_rows(count, raw_rows, schema.features, checks))
     if not any(counts.rows for counts in batches):
         raise UserError(f"{args.rows}: expected at least one row, got none")
     counts = reduce(drift.RowCounts.merge, batches)
     group_hashes = np.concatenate(counts.groups)
     group_size = mean_group_size(number_groups(group_hashes, declared=schema.group in names))
     report = drift.find_drift(trained_on, counts, schema, metadata.drift_params, group_size)
-    print(
-        f"{report.rows:,} rows of {file_name} compared with {report.training_rows:,} training rows"
-    )
+    rows = f"{report.rows:,} rows of {file_name}"
+    print(f"{rows} compared with {report.training_rows:,} training rows")
     lines = [format_column(*item) for item in report.columns.items()]
     print(align_columns([HEADER, *lines[:MAX_COLUMNS_SHOWN]]))
     if (more := len(lines) - MAX_COLUMNS_SHOWN) > 0:
@@ -74,12 +74,9 @@ def main() -> None:
 
 def format_column(name: str, column: drift.ColumnDrift) -> list[str]:
     """Return the cells of a column's line in the table."""
-    shares = {
-        "missing": column.missing,
-        "out of range": column.outside,
-        "unknown category": column.unknown,
-    }
-    notes = [f"{label} {share}" for label, share in shares.items() if share and share.new]
+    labels = ("missing", "out of range", "unknown category")
+    shares = zip(labels, (column.missing, column.outside, column.unknown), strict=True)
+    notes = [f"{label} {share}" for label, share in shares if share and share.new]
     if column.unknown_values:
         notes[-1] += f": {format_list(column.unknown_values)}"
     if column.failed_checks:

@@ -10,8 +10,7 @@ from keras_tabular.gate.rules import evaluate_gate
 from keras_tabular.runs.run import WORKSPACE, Run, base_run
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("base", nargs="?", help="the revision to compare with; else gate.base")
     add("--fail-on", choices=("fail", "undecided"), default="fail", help="exit with 1 then")

@@ -12,8 +12,7 @@ from keras_tabular.core.files import write_text
 from keras_tabular.infer.schema import propose_schema
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("table", type=Path, help="a CSV, Excel, JSON Lines or Parquet file, or a folder of them")
     add("--target", required=True, help="the column to predict")
@@ -22,9 +21,8 @@ def main() -> None:
     args = parser.parse_args()
     if not args.table.exists():
         raise UserError(f"{args.table}: no such file or folder.")
-    policies = None
-    if PARAMS.is_file() and (section := read_yaml(PARAMS).get("validate")):
-        policies = parse_section(section, Validate, f"{PARAMS}: validate")
+    section = read_yaml(PARAMS).get("validate") if PARAMS.is_file() else None
+    policies = parse_section(section or {}, Validate, f"{PARAMS}: validate")
     schema = propose_schema(args.table, args.target, args.rows, policies)
     if str(args.output) == "-":
         print(schema.text, end="")

@@ -12,8 +12,7 @@ from keras_tabular.runs.rerun import rerun
 from keras_tabular.runs.run import WORKSPACE, Run
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("base", help="the revision to compare with, such as main")
     add("-o", "--output", type=Path, default="pr.md", help="the Markdown file to write")

@@ -6,29 +6,26 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from keras_tabular.model import files
-from keras_tabular.model.files import check_output, open_writer
 from keras_tabular.model.predict import load_predictor, predict_file
 from keras_tabular.runs.rerun import read_model
 from keras_tabular.table.rows import rejected_schema
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("-o", "--output", metavar="FILE", type=Path,
+def main(parser: ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path,
         help="write to this .csv, .csv.gz or .parquet file; default: stdout, as CSV")  # fmt: skip
-    add("--rejects", metavar="FILE", type=Path,
+    parser.add_argument("--rejects", metavar="FILE", type=Path,
         help="write rows that fail a check to this .csv, .csv.gz or .parquet file, and predict the "
         "others; by default, such a row is an error")  # fmt: skip
-    add("--ignore-extra", action="store_true",
+    parser.add_argument("--ignore-extra", action="store_true",
         help="leave out columns that the model's schema does not declare; by default, they are an "
         "error")  # fmt: skip
-    add("--explain", type=int, default=0, metavar="N",
+    parser.add_argument("--explain", type=int, default=0, metavar="N",
         help="name the N columns that moved each prediction most; default: 0")  # fmt: skip
     args = files.parse_model_and_rows(parser)
     named_paths = [args.rows, args.model]
     for path in filter(None, [args.output, args.rejects]):
-        check_output(path, named_paths)
+        files.check_output(path, named_paths)
         named_paths.append(path)
     content = read_model(args.model)
     schema, _ = files.read_schema(args.model, content)
@@ -36,10 +33,10 @@ def main() -> None:
         names = files.row_columns(file, schema, ignore_extra=args.ignore_extra)
         predictor = load_predictor(args.model, content)
         output_schema = predictor.output_schema(names, args.explain, numbered=bool(args.rejects))
-        write = stack.enter_context(open_writer(args.output, output_schema, schema.delimiter))
+        write = stack.enter_context(files.open_writer(args.output, output_schema, schema.delimiter))
         reject = None
         if args.rejects:
-            writer = open_writer(args.rejects, rejected_schema(names), schema.delimiter)
+            writer = files.open_writer(args.rejects, rejected_schema(names), schema.delimiter)
             reject = stack.enter_context(writer)
         counts = predict_file(
             *(file, names, predictor, output_schema, write),

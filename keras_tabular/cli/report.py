@@ -13,8 +13,7 @@ from keras_tabular.runs.rerun import cached_output
 from keras_tabular.runs.run import WORKSPACE, Run, base_run
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("base", nargs="?", help="the revision to compare with; else gate.base")
     add("rev", nargs="?", help="the revision to report; else the workspace")

@@ -18,8 +18,7 @@ from keras_tabular.table.parquet import hash_parts
 SPLIT = Path("data/split")  # the baselines learn from its training rows
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", type=Path,
         help="also write the scores to this JSON file")  # fmt: skip
     args = files.parse_model_and_rows(parser)

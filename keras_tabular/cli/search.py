@@ -19,25 +19,20 @@ from keras_tabular.training.folds import possible_folds
 TRAINING_ROWS = Path("data/split/train")
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("--trials", type=int, metavar="N",
+def main(parser: ArgumentParser) -> None:
+    parser.add_argument("--trials", type=int, metavar="N",
         help="total number of trials, with those of earlier searches that had the same table and "
         "parameters; default: search.trials in params.yaml")  # fmt: skip
-    add("--storage", metavar="FILE", type=Path, default=".search/trials.log",
+    parser.add_argument("--storage", metavar="FILE", type=Path, default=".search/trials.log",
         help="the file that keeps the trials; default: %(default)s")  # fmt: skip
     args = parser.parse_args()
     schema = load_schema()
     params = load_params("train", "evaluate", "search", schema=schema)
     search, evaluate = params.search, params.evaluate
     folds = search.folds or ("auto" if params.train.folds == 1 else params.train.folds)
-    train = params.train.with_values({"folds": folds}).resolve_auto(
-        sum(count_rows(TRAINING_ROWS)),
-        schema.learning_task,
-        len(schema.features),
-        possible_folds(TRAINING_ROWS),
-    )
+    size = sum(count_rows(TRAINING_ROWS)), schema.learning_task, len(schema.features)
+    with_folds = params.train.with_values({"folds": folds})
+    train = with_folds.resolve_auto(*size, possible_folds(TRAINING_ROWS))
     check_space(search, train)
     choice = evaluate.metric if search.score == "auto" else search.score
     score_name = choose_primary_metric(choice, train.loss, evaluate.costs(schema.learning_task))

@@ -17,8 +17,7 @@ MEGABYTE = 10**6
 THREAD_SWITCH_SECONDS = 0.0005
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="FILE", nargs="?", type=Path, default=MODEL_FILE,
         help="the model, a .keras file; default: %(default)s")  # fmt: skip

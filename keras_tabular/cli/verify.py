@@ -13,8 +13,7 @@ from keras_tabular.runs.rerun import modified_outputs, rerun
 from keras_tabular.runs.run import LOCK, resolve
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("revision", nargs="?", default="HEAD", help="a tag, a branch or a commit; default: HEAD")
     add("-o", "--output", type=Path, metavar="FILE",
@@ -24,15 +23,14 @@ def main() -> None:
     args = parser.parse_args()
     if args.files:
         label, changed = LOCK, modified_outputs()
+        success = f"The outputs in this folder have the hashes that are in {LOCK}"
     else:
         label, commit = resolve(args.revision)
         print(f"Running all stages of {label} in a temporary folder", flush=True)
         changed = rerun(commit, args.output)
+        success = f"{label} is verified: every output has the hash that is in its dvc.lock"
     for path in changed:
         print(f"{path} differs from {label}")
     if changed:
         raise UserError(f"{label} is not verified: the files above differ")
-    if args.files:
-        print(f"The outputs in this folder have the hashes that are in {LOCK}")
-    else:
-        print(f"{label} is verified: every output has the hash that is in its dvc.lock")
+    print(success)

@@ -5,7 +5,6 @@ docs/schema.md describes every key.
 
 import codecs
 import re
-from collections import Counter
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
@@ -13,9 +12,14 @@ from typing import Annotated, Generic, Literal, Self, TypedDict, TypeVar, get_ar
 
 from pydantic import AfterValidator, Field, model_validator
 
-from keras_tabular.config import typed_yaml
 from keras_tabular.config.task import TASKS, Task, TaskName
-from keras_tabular.config.typed_yaml import Section, Value, expected_one_of
+from keras_tabular.config.typed_yaml import (
+    Section,
+    Value,
+    expected_one_of,
+    parse_section,
+    read_yaml,
+)
 from keras_tabular.core.errors import format_list
 
 SCHEMA = Path("data/schema.yaml")
@@ -97,7 +101,7 @@ class Column(Section):
                 allowed = " and ".join(kind for kind in KINDS if key in KEYS[kind])
                 raise ValueError(f"{key} is for {allowed} columns, but this one is {self.kind}.")
         if self.format is not None:
-            _check_format(self.kind, self.format)
+            _check_format(self)
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}.")
         # The missing values of a category may be written as numbers.
@@ -130,24 +134,11 @@ class Column(Section):
         return NUMBER_FORMAT.sub(r"\3", self.number_format) if self.number_format else "."
 
     @property
-    def reads_texts(self) -> bool:
-        """Whether cells are texts until `cells.parse` reads them, because of a format or words."""
-        has_words = any(isinstance(value, str) for value in self.missing_values)
-        return has_words or bool(self.replace) or self.format is not None
-
-    @property
-    def is_datetime(self) -> bool:
-        """Whether the values are dates or times."""
-        return self.kind == "datetime"
-
-    @property
     def feature_type(self) -> FeatureType:
         """How the model treats the column. All kinds of numbers are the same to it."""
-        match self.kind:
-            case "real" | "integer" | "boolean":
-                return "number"
-            case _:
-                return self.kind
+        if self.kind == "real" or self.kind == "integer" or self.kind == "boolean":
+            return "number"
+        return self.kind
 
     @property
     def is_string(self) -> bool:
@@ -168,19 +159,18 @@ class Column(Section):
         return tuple(value for value in self.missing_values if not isinstance(value, str))
 
 
-def _check_format(kind: Kind, column_format: str | tuple[str, ...]) -> None:
-    """Raise `ValueError` if a number or datetime column cannot have this format."""
-    formats = (column_format,) if isinstance(column_format, str) else column_format
-    if kind == "datetime":
+def _check_format(column: Column) -> None:
+    """Raise `ValueError` if a number or datetime column cannot have its format."""
+    if column.kind == "datetime":
         expected = f"{', '.join(EPOCHS)}, {ISO} or formats such as %d.%m.%Y or [%d.%m.%Y, %Y-%m]"
-        are_formats = len(formats) > 0 and all(map(_is_date_format, formats))
-        is_valid = column_format in EPOCHS or are_formats
+        are_formats = len(column.formats) > 0 and all(map(_is_date_format, column.formats))
+        is_valid = column.format in EPOCHS or are_formats
     else:
         expected = "1234.5 as the column writes it, such as 1.234,5 or $1,234.5"
-        match = NUMBER_FORMAT.fullmatch(column_format) if isinstance(column_format, str) else None
+        match = NUMBER_FORMAT.fullmatch(column.number_format) if column.number_format else None
         is_valid = match is not None and match[2] != match[3]
     if not is_valid:
-        raise ValueError(f"format: expected {expected}, got {column_format!r}.")
+        raise ValueError(f"format: expected {expected}, got {column.format!r}.")
 
 
 def _is_date_format(text: str) -> bool:
@@ -276,10 +266,6 @@ class Schema(Dialect):
             raise ValueError(f"ignore: expected other columns than the target {self.target!r}.")
         if not self.features:
             raise ValueError("columns: expected a column that the model reads, got none.")
-        inputs = Counter(map(input_name, self.features))
-        if same := [name for name in self.features if inputs[input_name(name)] > 1]:
-            names = format_list(map(repr, same))
-            raise ValueError(f"columns: Keras requires different names without /, got {names}.")
         return self
 
     @model_validator(mode="after")
@@ -291,8 +277,9 @@ class Schema(Dialect):
         if target.kind not in kinds:
             allowed = " or ".join(kinds)
             raise ValueError(f"{key}.kind: task {self.task} requires {allowed}, got {target.kind}.")
-        expected = TASKS[self.task].explain_classes(classes)
-        if expected:
+        fewest, most = TASKS[self.task].class_limits
+        if fewest and not fewest <= len({*classes}) == len(classes) <= most:
+            expected = "two" if most == 2 else "three or more"
             raise ValueError(f"{key}.values: expected {expected} classes, got {[*classes]}.")
         if TASKS[self.task].has_threshold and self.positive not in classes:
             raise ValueError(f"positive: expected one of {[*classes]}, got {self.positive!r}.")
@@ -321,11 +308,6 @@ class Schema(Dialect):
         return TASKS[self.task].from_values(values, self.positive)
 
     @property
-    def outputs(self) -> int:
-        """The number of the model's outputs for a row, for network.py."""
-        return self.learning_task.n_outputs
-
-    @property
     def classes(self) -> tuple[Value, ...]:
         """The classes of the task; empty for a regression."""
         return self.learning_task.classes
@@ -338,4 +320,4 @@ def load_schema(path: Path = SCHEMA) -> Schema:
         UserError: The file cannot be read, or a key or value is wrong. The message has one line
             for each mistake.
     """
-    return typed_yaml.parse_section(typed_yaml.read_yaml(path), Schema, path)
+    return parse_section(read_yaml(path), Schema, path)

@@ -8,28 +8,13 @@ from functools import reduce
 from operator import getitem
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Discriminator,
-    Field,
-    JsonValue,
-    Tag,
-    model_validator,
-)
-from pydantic.types import NonNegativeFloat, PositiveFloat
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic.types import JsonValue, NonNegativeFloat, PositiveFloat
 
+from keras_tabular.config import typed_yaml
 from keras_tabular.config.schema import MAX_LENGTH
 from keras_tabular.config.task import CostMatrix, Label, Task
-from keras_tabular.config.typed_yaml import (
-    Count,
-    Section,
-    Seed,
-    Share,
-    Value,
-    flatten,
-    parse_section,
-)
+from keras_tabular.config.typed_yaml import Count, Section, Seed, Share, Value, flatten
 
 Matrix = dict[Value, dict[Value, float]]  # cost by actual, then by predicted class
 
@@ -195,7 +180,7 @@ class Train(Section):
         for key, value in changes.items():
             *path, last = key.split(".")
             reduce(getitem, path, content)[last] = value
-        return parse_section(content, type(self), "train")
+        return typed_yaml.parse_section(content, type(self), "train")
 
     def value(self, key: str) -> Any:
         """Return the value of a dotted key such as `networks.plain.units`."""

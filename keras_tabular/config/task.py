@@ -37,6 +37,7 @@ class Task:
             regression.
         label: How the report calls the task.
         target_kinds: Kinds that the target column may have.
+        class_limits: The smallest and the largest number of classes; 0 and 0 for a regression.
         losses: Names of the losses of Keras that can be minimised, the default first.
         learning_rate: The default of tables that are not small.
         output_activation, output_name: Activation and name of the output layer.
@@ -56,6 +57,7 @@ class Task:
     name: ClassVar[TaskName]
     label: ClassVar[str]
     target_kinds: ClassVar[tuple[str, ...]] = ("integer", "boolean", "category")
+    class_limits: ClassVar[tuple[int, float]] = (3, np.inf)
     losses: ClassVar[tuple[str, ...]]
     learning_rate: ClassVar[float] = 0.02
     output_activation: ClassVar[str]
@@ -81,8 +83,8 @@ class Task:
 
     @property
     def n_outputs(self) -> int:
-        """The number of outputs of the model for a row."""
-        return len(self.output_classes)
+        """The number of outputs of the model for a row: 1 for a regression."""
+        return max(len(self.output_classes), 1)
 
     @property
     def output_layer(self) -> tuple[int, str, str]:
@@ -92,12 +94,7 @@ class Task:
     @classmethod
     def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
         """Build the task from the values of the target column, and the positive one of two."""
-        return cls(tuple(values))
-
-    @classmethod
-    def explain_classes(cls, classes: Sequence[Label]) -> str:
-        """Return how many different classes are expected; empty if these are as many."""
-        return "three or more" if len({*classes}) < max(3, len(classes)) else ""
+        return cls(tuple(sorted(values, key=lambda v: cls.has_threshold and v == positive)))
 
     def main_metrics(self, rows: Sequence[float]) -> tuple[str, ...]:
         """Return the keys of the metrics that a summary shows after the primary one.
@@ -119,8 +116,8 @@ class Task:
         return pc.index_in(target, value_set=pa.array(self.classes, target.type))
 
     def strata(self, y: np.ndarray) -> np.ndarray:
-        """Return the class of each row, by which draws are stratified, shape (rows,)."""
-        return y
+        """Return the class of each row, by which draws are stratified, shape (rows,); else 0."""
+        return y if self.classes else np.zeros(len(y))
 
     def indicators(self, y: np.ndarray) -> np.ndarray:
         """Return what the outputs of the model should be: float64, shape (rows, outputs).
@@ -200,6 +197,7 @@ class Binary(Task):
 
     name = "binary"
     label = "Two classes"
+    class_limits = (2, 2)
     losses = ("binary_crossentropy", "binary_focal_crossentropy", "mean_squared_error")
     output_activation, output_name = "sigmoid", "output-probability"
     metrics = (
@@ -209,14 +207,6 @@ class Binary(Task):
     second_metric = "roc_auc"
     rare_metrics = ("roc_auc", "average_precision")
     has_threshold = True
-
-    @classmethod
-    def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
-        return cls(tuple(sorted(values, key=lambda value: value == positive)))
-
-    @classmethod
-    def explain_classes(cls, classes: Sequence[Label]) -> str:
-        return "two" if len(classes) != 2 or len({*classes}) < 2 else ""
 
     @property
     def output_classes(self) -> tuple[int, ...]:
@@ -253,6 +243,7 @@ class Regression(Task):
     label = "Regression"
     loss_label = "Mean squared error"
     target_kinds = ("real", "integer")
+    class_limits = (0, 0)
     losses = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh")
     learning_rate = 0.04
     output_activation, output_name = "linear", "output-standardised"
@@ -269,19 +260,8 @@ class Regression(Task):
     def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
         return cls()
 
-    @classmethod
-    def explain_classes(cls, classes: Sequence[Label]) -> str:
-        return ""
-
-    @property
-    def n_outputs(self) -> int:
-        return 1
-
     def encode(self, target: "pa.ChunkedArray") -> "pa.ChunkedArray":
         return target
-
-    def strata(self, y: np.ndarray) -> np.ndarray:
-        return np.zeros(len(y))
 
     def indicators(self, y: np.ndarray) -> np.ndarray:
         return y

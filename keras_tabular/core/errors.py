@@ -22,8 +22,6 @@ def code_of_project(where: str) -> Iterator[None]:
     """
     try:
         yield
-    except MemoryError:
-        raise
     except Exception as error:
         raise RuntimeError(f"{where} raised {error!r}") from error
 

@@ -35,10 +35,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(partial)
         for file in path.parent.glob(f".{path.name}.*.partial"):
-            if not Path("/proc", file.suffixes[-2][1:]).exists():  # its process has ended
-                _remove(file)
+            if file == partial or not Path("/proc", file.suffixes[-2][1:]).exists():
+                _remove(file)  # its process has ended
         yield partial
         for file in list(partial.rglob(".*.partial")):  # left by a worker that was killed
             _remove(file)
@@ -106,9 +105,11 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text as UTF-8, with `atomic_write`."""
+    """Write a text as UTF-8, with `atomic_write`. If it is a script, users may run it."""
     with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
+        if text.startswith("#!"):
+            partial.chmod(0o755)
 
 
 def _rounded(value: Any, key: str) -> Any:

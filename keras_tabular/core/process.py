@@ -48,13 +48,11 @@ def supervise(stage: str) -> None:
     """
     if sys.platform != "linux":
         return
-    parent, on_interrupt = os.getpid(), signal.signal(signal.SIGINT, signal.SIG_IGN)
+    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     child = os.fork()
     if not child:
         signal.signal(signal.SIGINT, on_interrupt)  # Ctrl-C reaches both processes
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it has ended already
-            os.kill(os.getpid(), signal.SIGKILL)
         return
     signal.signal(signal.SIGTERM, lambda number, _: os.kill(child, number))
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -21,7 +21,7 @@ from keras_tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL, score_an
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import write_part
 from keras_tabular.table.rows import map_checked_rows, raise_failures
-from keras_tabular.table.source import check_columns, row_locator
+from keras_tabular.table.source import check_columns, read_rows, row_locator
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from keras_tabular.model.saved_model import SavedModel
@@ -151,8 +151,9 @@ def write_valid_rows(file: Path, schema: Schema, policies: Validate, folder: Pat
     needed = {*required, schema.group} & {*check_columns(file, schema, required)}
     columns = {name: column for name, column in schema.columns.items() if name in needed}
     checks, counts, rows, valid_rows = declared_checks(schema, policies), Counter[str](), 0, 0
-    line, to_read = row_locator([file], schema), (file, schema, list(columns), columns, checks)
-    for number, (_, table, failures) in enumerate(map_checked_rows(lambda batch: batch, *to_read)):
+    line, raw_rows = row_locator([file], schema), read_rows(file, schema, list(columns))
+    batches = map_checked_rows(lambda batch: batch, raw_rows, columns, checks)
+    for number, (_, table, failures) in enumerate(batches):
         raise_failures([f for f in failures if f.policy == "error"], rows, line)
         counts.update(f"{f.column}: {f.check}: {f.policy}" for f in failures)
         is_valid = np.ones(len(table), bool)

@@ -239,7 +239,7 @@ def column_effect(
     effect: dict[str, Any] = {"column": name, "kind": column.kind, "values": values}
     if task.classes:
         effect["class"] = str(task.classes[task.output_classes[output]])
-    if len(bins.values) == 2 and not column.is_datetime:  # no values between the two
+    if len(bins.values) == 2 and column.kind != "datetime":  # no values between the two
         effect |= {"kind": "category", "values": bins.names[:2]}
     return effect | {"effect": curve.tolist(), "low": low.tolist(), "high": high.tolist()}
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from keras_tabular.config.schema import ISO, NUMBER_KINDS, Format, Kind
+from keras_tabular.config.schema import ISO, NUMBER_KINDS, Column, Format, Kind
 from keras_tabular.config.typed_yaml import Value, format_yaml
 from keras_tabular.infer import formats
 from keras_tabular.infer.formats import Reading, all_parse_as, parse_texts
-from keras_tabular.infer.sample import Sample, is_missing
+from keras_tabular.infer.sample import MISSING, Sample
 
 DATE_NAME = re.compile(r"(?i)(date|time|stamp|day|created|updated|at)$|^(date|time)")
 # The numbers that a column of timestamps may contain: from 1979 to 2103, or from 1954 to 2064.
@@ -111,11 +111,11 @@ def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
     """Infer what each column of a table contains."""
     columns, readings, marks = dict[str, InferredColumn](), {}, set[str]()
     for name, counts in sample.columns.items():
-        missing = sorted(filter(is_missing, counts))
+        missing = sorted(text for text in counts if text in MISSING or text.isspace())
         column = columns[name] = InferredColumn(counts, missing, is_target=name == target)
         reading = readings[name] = formats.infer_number_formats(column.present)
-        if len(reading.formats) == 1:
-            marks.add(formats.decimal_mark(reading.formats[0], [*column.present]))
+        if len(reading.formats) == 1 and {*".,"} & {*"".join(column.present)}:
+            marks.add(Column(kind="real", format=reading.formats[0]).decimal_point)
         if name == target and not reading.formats:
             column.missing_values += find_missing_classes(name, column.present)
     for name, column in columns.items():

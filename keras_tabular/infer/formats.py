@@ -93,9 +93,8 @@ def are_mistakes(misfits: Sequence[str], counts: Counter[str]) -> bool:
 
 
 def all_parse_as(texts: list[str], kind: Kind, form: str | None = None) -> bool:
-    """Return whether all texts are values of a kind."""
-    column = Column(kind=kind, format=form)
-    return not pc.any(parse(pa.array(texts, pa.string()), column)[1]).as_py()
+    """Return whether all texts are values of a kind; an empty text is none."""
+    return None not in parse_texts(texts, kind, form)
 
 
 def parse_texts(texts: list[str], kind: Kind, form: Format = None) -> list[Any]:
@@ -179,13 +178,6 @@ def ask_kind(kind: Kind, form: str | None, misfits: Sequence[str]) -> str:
     return f"Are these {noun}? Then declare {keys} in columns, and for {rest}, {advice}."
 
 
-def decimal_mark(form: str | None, texts: list[str]) -> str:
-    """Return the decimal mark of a format, "." or ","; empty if the texts have no mark at all."""
-    if not any("." in text or "," in text for text in texts):
-        return ""
-    return NUMBER_FORMAT.sub(r"\3", form) if form else "."
-
-
 def choose_number_format(
     number_formats: Sequence[str | None], marks: set[str], delimiter: str
 ) -> tuple[str | None, list[str]]:
@@ -203,7 +195,7 @@ def choose_number_format(
     if not alternatives:
         return with_point, []
     with_comma, usual_marks = alternatives[0], {",": ".", ";": "," if with_point else ""}
-    known_marks = marks - {""} or {usual_marks.get(delimiter, "")}
+    known_marks = marks or {usual_marks.get(delimiter, "")}
     if known_marks in ({"."}, {","}):
         return (with_point if "." in known_marks else with_comma), []
     question = f"Or are the numbers written as {with_comma}? Both formats fit. Then set format:"

@@ -3,7 +3,7 @@
 import math
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -14,9 +14,7 @@ from typing import Any, NamedTuple
 from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, format_list, quote, truncate
 from keras_tabular.infer import formats
-from keras_tabular.table import csv
-from keras_tabular.table.csv import Record
-from keras_tabular.table.excel import is_excel, list_sheets
+from keras_tabular.table import csv, excel
 from keras_tabular.table.rows import text_columns
 from keras_tabular.table.source import column_types, is_csv, read_rows, readable_names
 
@@ -66,7 +64,7 @@ class ExtraLine(NamedTuple):
         return f"{place} ({quote(' '.join(filter(None, self.cells)))}, {self.form})"
 
 
-def find_extra_lines(records: Iterator[Record], tail: list[list[str]]) -> list[ExtraLine]:
+def find_extra_lines(records: Iterator[csv.Record], tail: list[list[str]]) -> list[ExtraLine]:
     """Find the lines that are no rows: titles, units, a second header, and lines at the end.
 
     Rows with too many or too few cells are such lines too, if there are few.
@@ -113,7 +111,7 @@ def find_extra_lines(records: Iterator[Record], tail: list[list[str]]) -> list[E
 
 
 def _find_odd_lines(
-    rows: Iterator[Record], header: list[str], lines: list[ExtraLine]
+    rows: Iterator[csv.Record], header: list[str], lines: list[ExtraLine]
 ) -> list[ExtraLine]:
     """Find the rows that repeat the header or do not have its length, except for `lines`."""
     known_texts, n_rows, odd = [_texts(line.cells) for line in lines], 0, list[ExtraLine]()
@@ -171,6 +169,7 @@ def _are_numbers(cells: list[str]) -> bool:
     return bool(texts) and sum(map(_is_number, texts)) >= MIN_NUMBER_SHARE * len(texts)
 
 
+# Texts that usually stand for a missing value.
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
 BYTES_FOR_DIALECT = 2**20
 MAX_BYTES_PER_LETTER = 4
@@ -178,11 +177,6 @@ MAX_LINES, ROWS_FOR_DELIMITER = 20, 3  # in which titles end, and that have the 
 # What words of other alphabets look like in cp1252.
 ODD_LETTERS = re.compile("[À-ÿ]{3}|[a-zà-ÿ][£¥¯³¹¼¾¿][a-zà-ÿ]|£[a-zà-ÿ]{2}")
 MIN_NUL_SHARE = 0.25  # of every other byte, in UTF-16 without a byte order mark
-
-
-def is_missing(text: str) -> bool:
-    """Return whether a text usually stands for a missing value."""
-    return text in MISSING or text.isspace()
 
 
 @dataclass
@@ -202,7 +196,7 @@ class Sample:
 
     dialect: Dialect
     delimiter: str
-    columns: dict[str, Counter[str]] = field(default_factory=dict)
+    columns: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     raw_rows: list[csv.RawRows] = field(default_factory=list)
     row_hashes: set[int] = field(default_factory=set)
     is_complete: bool = True
@@ -232,20 +226,31 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         types = column_types(file, dialect)
         names = types.names
         if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
-            has_lines = is_csv(file) or is_excel(file)
+            has_lines = is_csv(file) or excel.is_excel(file)
             line = csv.read_header(file, dialect)[0] if has_lines else 0
             place = csv.describe_place(file, line) if has_lines else file
             problem = f"got {format_list(map(repr, repeated))} more than once"
             advice = "Rename them in the file, or add the header if it is missing."
             raise UserError(f"{place}: expected different column names, {problem}. {advice}")
-        if sample.columns and (different := sorted(set(names) ^ set(sample.columns))):
+        if different := sorted({*names} ^ {*first_types.names}):
             problem = f"Only one of the files has {format_list(different)}."
             raise UserError(f"{file}: expected the columns of {files[0]}. {problem}")
         for name in sorted({*readable_names(types)} ^ {*readable_names(first_types)}):
             expected, got = (truncate(str(t.field(name).type)) for t in (first_types, types))
             problem = f"expected {expected} as in {files[0]}, got {got}"
             raise UserError(f"{file}, column {name}: {problem}. Write it with one type.")
-        add_file(sample, file, math.ceil((limit - sample.rows) / (len(files) - number)))
+        max_rows = math.ceil((limit - sample.rows) / (len(files) - number))
+        for raw in read_rows(file, dialect, readable_names(types)):
+            first_rows = raw._replace(cells=raw.cells[:max_rows])
+            max_rows -= len(first_rows.cells)
+            sample.raw_rows.append(first_rows)
+            cells = text_columns(first_rows, {}).to_pydict()
+            for name in names:
+                sample.columns[name].update(cells.get(name, [""] * len(first_rows.cells)))
+            sample.row_hashes.update(map(hash, zip(*cells.values(), strict=True)))
+            if len(first_rows.cells) < len(raw.cells):
+                sample.is_complete = False
+                break
     if not sample.rows:
         raise UserError(f"{files[0]}: expected rows after the header, got none.")
     if dialect.encoding == "cp1252":
@@ -304,13 +309,13 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
     Lines that only some of the files have are read as rows, with a question.
     """
     changes: dict[str, Any] = {}
-    if is_excel(files[0]) and len(sheets := list_sheets(files[0])) > 1:
+    if excel.is_excel(files[0]) and len(sheets := excel.list_sheets(files[0])) > 1:
         changes["sheet"] = sheets[0]
         sample.questions["sheet"] = f"Is this the right sheet? There are {format_list(sheets)}."
     lines = dict[int, list[ExtraLine]]()
     max_lines = LINES_FOR_FORM + limit // len(files)
     for file in files:
-        if is_csv(file) or is_excel(file):
+        if is_csv(file) or excel.is_excel(file):
             records = islice(csv.read_records(file, sample.dialect), max_lines)
             for line in find_extra_lines(records, csv.read_last_lines(file, sample.dialect)):
                 lines.setdefault(line.number, []).append(line)
@@ -330,21 +335,3 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
         sample.questions["skip_lines"] = " ".join(questions)
     sample.dialect = sample.dialect.model_copy(update=changes)
     return sample.dialect
-
-
-def add_file(sample: Sample, file: Path, max_rows: int) -> None:
-    """Add the first rows of a file to a sample."""
-    types = column_types(file, sample.dialect)
-    for name in types.names:
-        sample.columns.setdefault(name, Counter())
-    for raw in read_rows(file, sample.dialect, readable_names(types)):
-        first_rows = raw._replace(cells=raw.cells[:max_rows])
-        max_rows -= len(first_rows.cells)
-        sample.raw_rows.append(first_rows)
-        cells = text_columns(first_rows, {}).to_pydict()
-        for name in types.names:
-            sample.columns[name].update(cells.get(name, [""] * len(first_rows.cells)))
-        sample.row_hashes.update(map(hash, zip(*cells.values(), strict=True)))
-        if len(first_rows.cells) < len(raw.cells):
-            sample.is_complete = False
-            break

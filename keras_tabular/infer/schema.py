@@ -7,20 +7,14 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from keras_tabular.config import typed_yaml
 from keras_tabular.config.schema import Kind, Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.config.task import Binary, Multiclass, Regression, Task
-from keras_tabular.config.typed_yaml import (
-    Value,
-    expected_one_of,
-    format_yaml,
-    parse_section,
-    parse_yaml,
-)
+from keras_tabular.config.typed_yaml import Value, format_yaml
 from keras_tabular.core.errors import UserError
+from keras_tabular.infer import formats, questions
 from keras_tabular.infer.columns import MAX_CLASSES, InferredColumn, infer_columns
-from keras_tabular.infer.formats import parse_texts
-from keras_tabular.infer.questions import ask_about, ask_mistakes
 from keras_tabular.infer.sample import Sample, read_sample
 from keras_tabular.table.checks import check_table, describe_failures, rows_to_locate
 from keras_tabular.table.rows import parse_rows, text_columns
@@ -81,12 +75,12 @@ def propose_schema(
     files = source_files(str(path))
     sample = read_sample(files, rows)
     if target not in sample.columns:
-        raise UserError(f"target: {expected_one_of(target, sample.columns)}")
+        raise UserError(f"target: {typed_yaml.expected_one_of(target, sample.columns)}")
     columns = infer_columns(sample, target)
     ask_questions(columns, target)
     target_keys = infer_target(sample, columns, target)
     text, _ = write_yaml(path, sample, columns, target_keys)
-    schema = parse_section(parse_yaml(text), Schema, path)
+    schema = typed_yaml.parse_section(typed_yaml.parse_yaml(text), Schema, path)
     checks = check_table(parse_sample(sample, schema, columns), schema, policy or Validate())[1]
     for name in (name for name, column in columns.items() if column.mistakes):
         checks.pop((name, "missing"), None)  # its mistakes are null
@@ -113,7 +107,7 @@ def ask_questions(columns: dict[str, InferredColumn], target: str) -> None:
             column.questions = []
     for name, column in columns.items():
         if not column.is_ignored:
-            column.questions += ask_about(name, column)
+            column.questions += questions.ask_about(name, column)
 
 
 def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) -> dict[str, Value]:
@@ -131,7 +125,7 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
     # The texts true and TRUE are one class, but the real numbers 1 and 1.0 are two.
     is_real, values = column.kind == "real", [*column.present]
     if not is_real:
-        values = parse_texts(values, column.kind, column.format)
+        values = formats.parse_texts(values, column.kind, column.format)
     classes = Counter[Value]()
     for value, count in zip(values, column.present.values(), strict=True):
         classes[value] += count
@@ -198,18 +192,16 @@ def parse_sample(
 ) -> list[pa.Table]:
     """Parse the rows, and ask about cells that are no values of the kind of their column."""
     parts, first_cells = list[pa.Table](), dict[str, str]()
-    locate = row_locator([], sample.dialect)
+    locators = {raw.file: row_locator([raw.file], sample.dialect) for raw in sample.raw_rows}
     for raw in sample.raw_rows:
-        if raw.first == 0:
-            locate = row_locator([raw.file], sample.dialect)
         part, failures = parse_rows(raw, text_columns(raw, schema.columns), schema.columns)
         parts.append(part)
         for failure in sorted(failures):
             if failure.column not in first_cells:
-                place = locate(raw.first + failure.row)
+                place = locators[raw.file](raw.first + failure.row)
                 first_cells[failure.column] = f"{failure.got} ({place})"
     for name, cell in first_cells.items():
-        columns[name].questions.append(ask_mistakes(columns[name], cell))
+        columns[name].questions.append(questions.ask_mistakes(columns[name], cell))
     return parts
 
 

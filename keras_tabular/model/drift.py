@@ -127,7 +127,7 @@ def find_drift(
     columns = {name: column_drift(name, *comparison) for name in schema.features}
     columns = dict(sorted(columns.items(), key=lambda c: (not c[1].moved, -c[1].attribution)))
     moved = [name for name, column in columns.items() if column.moved]
-    dates = [name for name in moved if schema.columns[name].is_datetime]
+    dates = [name for name in moved if schema.columns[name].kind == "datetime"]
     share = sum(columns[name].attribution for name in moved if name not in dates)
     verdict: Literal["pass", "warn", "fail"] = "pass"
     reason = "no column has drifted"

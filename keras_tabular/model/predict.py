@@ -26,7 +26,7 @@ from keras_tabular.table.rows import (
     raise_failures,
     rejected_rows,
 )
-from keras_tabular.table.source import row_locator
+from keras_tabular.table.source import read_rows, row_locator
 
 if TYPE_CHECKING:
     from keras_tabular.model.saved_model import SavedModel
@@ -212,8 +212,8 @@ def predict_file(
     def predict(batch: CheckedRows) -> tuple[CheckedRows, PredictedColumns]:
         return batch, predictor.predict(batch.features, n_reasons)
 
-    to_read = (file, schema, names, schema.features, predictor.checks)
-    batches = map_checked_rows(predict, *to_read, allow_ragged=reject is not None)
+    raw_rows = read_rows(file, schema, names, allow_ragged=reject is not None)
+    batches = map_checked_rows(predict, raw_rows, schema.features, predictor.checks)
     for (texts, features, failures), (predictions, not_finite) in batches:
         failed = {failure.row for failure in failures}
         failures += [failure for failure in not_finite if failure.row not in failed]

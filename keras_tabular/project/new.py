@@ -5,7 +5,6 @@ only Python, git and make; the other packages are installed into the new project
 """
 
 import csv
-import io
 import json
 import os
 import re
@@ -20,10 +19,10 @@ from itertools import islice
 from pathlib import Path
 
 from keras_tabular.core.errors import UserError, format_list
+from keras_tabular.core.files import write_text
 from keras_tabular.project.wheel import PIP, ROOT, get_wheel, read_project_files, run_command
 
 MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
-MAX_HEADER = 2**20  # characters of a table that are read to find its column names
 MAX_TITLES = 20  # lines of a table among which the header is
 EXAMPLES = ("breast_cancer", "diabetes", "iris", "wine")  # of scikit-learn, each with a `target`
 WITH_PLACEHOLDERS = ("README.md", "data/README.md", "pyproject.toml")
@@ -31,8 +30,7 @@ WITH_PLACEHOLDERS = ("README.md", "data/README.md", "pyproject.toml")
 HEADER = "#!/bin/sh\n'''exec' {python} \"$0\" \"$@\"\n' '''\n"
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="the new folder for the project")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--table", metavar="TABLE", help="your table: a CSV, Excel, JSON lines or "
@@ -81,9 +79,8 @@ def possible_headers(table: Path) -> list[list[str]]:
         return []
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            start = file.read(MAX_HEADER)
-        readers = (csv.reader(io.StringIO(start, newline=""), delimiter=d) for d in ",;\t|")
-        return [names for reader in readers for names in islice(reader, MAX_TITLES) if names]
+            lines = list(islice(file, MAX_TITLES))
+        return [names for d in ",;\t|" for names in csv.reader(lines, delimiter=d) if names]
     except (UnicodeDecodeError, csv.Error):
         return []
 
@@ -153,11 +150,7 @@ def write_files(folder: Path, table: str, target: str) -> None:
     for name, text in read_project_files(get_wheel(folder / "vendor")).items():
         if name in WITH_PLACEHOLDERS:
             text = re.sub(r"\{\{ ?(\w+) ?\}\}", lambda match: values[match[1]], text)
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        if text.startswith("#!"):
-            path.chmod(0o755)
+        write_text(folder / name, text)
 
 
 def link_environment(folder: Path) -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from keras_tabular.config import removed_keys
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.files import atomic_write
+from keras_tabular.core.files import atomic_write, write_text
 from keras_tabular.project.lock import locked_packages, replace_packages
 from keras_tabular.project.wheel import PIP, get_wheel, read_project_files, run_command
 
@@ -31,8 +31,7 @@ CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
 MAX_CONFLICTS = 127  # that `git merge-file` counts in its exit code; a higher one is an error
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=".",
         help="the folder of the project; default: the current folder")  # fmt: skip
     folder = parser.parse_args().folder
@@ -48,15 +47,11 @@ def main() -> None:
         old, new = map(read_project_files, (old_wheel, new_wheel))
         files = upgraded_files(folder, old, new)
         params, messages = replace_old_keys(folder / PARAMS, old.get(PARAMS, ""))
-        files |= params
-        files |= renamed_imports(folder, files)
+        files |= params | renamed_imports(folder, files)
         messages += delete_files(folder, old, new)
         # The wheel is replaced last, so that `upgrade` can be repeated if it was interrupted.
         for path, text in files.items():
-            with atomic_write(path) as partial:
-                partial.write_text(text, encoding="utf-8")
-            if text.startswith("#!"):
-                path.chmod(0o755)
+            write_text(path, text)
         with atomic_write(wheel) as partial:
             shutil.copy(new_wheel, partial)
     if wheel != old_wheel:

@@ -84,8 +84,7 @@ class Repeats(Section):
     measures: tuple[MeasureRepeats, ...]
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+def main(parser: ArgumentParser) -> None:
     parser.add_argument("-n", "--number", type=int, default=10, help="of repeats; default: 10")
     total, schema = parser.parse_args().number, load_schema()
     split = load_params("split", schema=schema).split

@@ -58,7 +58,7 @@ def describe_model(predictor: Predictor, notice: str) -> JsonSchema:
 
 def _as_cell(value: Any, column: Column) -> Any:
     """Write a time in ISO 8601, if the page can write the column's format; else in this format."""
-    if not column.is_datetime or value is None:
+    if column.kind != "datetime" or value is None:
         return value
     form = column.formats[0]
     zone = time_zone(column.timezone) if column.timezone and form not in EPOCHS else UTC

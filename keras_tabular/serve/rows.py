@@ -33,10 +33,10 @@ def request_schema(schema: Schema) -> JsonSchema:
 def _cell_schema(column: Column) -> JsonSchema:
     types = [JSON_TYPES.get(column.kind, "string")]
     types += ["number"] if {*column.formats} & {*EPOCHS} else []
-    types += ["string"] if column.reads_texts else []
+    types += ["string"] if column.missing_words or column.replace or column.format else []
     types += ["null"] if column.nullable else []
     cell: JsonSchema = {"type": list(dict.fromkeys(types))}
-    if column.is_datetime or column.format:
+    if column.kind == "datetime" or column.format:
         cell["description"] = f"as text {' or '.join(column.formats)}"
     elif not column.missing_values and not column.replace:
         limits = {"minimum": column.min, "maximum": column.max}

@@ -19,6 +19,7 @@ from keras_tabular.core.errors import UserError, code_of_project, format_list
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table.cells import as_float64
 from keras_tabular.table.groups import equality_hashes
+from keras_tabular.table.profile import most_frequent
 
 MAX_SAMPLE_ROWS, MAX_SAMPLE_CELLS = 20_000, 4_000_000
 MIN_ROWS = 20
@@ -64,33 +65,24 @@ def shares_explained(sample: pa.Table, schema: Schema) -> dict[str, float | None
         return shares
     if not schema.classes:
         numbers = as_float64(sample[schema.target], schema.columns[schema.target])
-        y = _rank(numbers.to_numpy())[:, None]
+        y = pc.rank_quantile(numbers).to_numpy()[:, None]
     else:
         codes = _codes(sample[schema.target]).to_numpy()
         y = np.eye(codes.max() + 1)[codes]
     weight = sample[REPRESENTED].to_numpy()
     for name, column in schema.features.items():
-        match column.feature_type:
-            case "number" | "datetime":
-                numbers, ordered = as_float64(sample[name], column), True
-            case "category":
-                numbers, ordered = _codes(sample[name]).cast(pa.float64()), False
-            case "text":
-                continue
-        values = numbers.to_numpy(zero_copy_only=False)
-        shares[name] = _share_explained(values, y, weight, ordered)
+        if column.feature_type == "text":
+            continue
+        is_category = column.feature_type == "category"
+        numbers = _codes(sample[name]) if is_category else as_float64(sample[name], column)
+        values = numbers.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        shares[name] = _share_explained(values, y, weight, ordered=not is_category)
     return shares
 
 
 def _codes(values: pa.ChunkedArray) -> pa.Array:
     """Return the number of each different value, null where a value is missing."""
     return values.combine_chunks().dictionary_encode().indices
-
-
-def _rank(values: np.ndarray) -> np.ndarray:
-    """Return the rank of each value, from 0 to 1; equal values have the mean of their ranks."""
-    _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return ((counts.cumsum() - counts / 2) / len(values))[codes]
 
 
 def _share_explained(
@@ -130,8 +122,9 @@ def _share_explained(
     share = float(1 - np.square(y - predicted).sum() / variance) if variance else 0.0
     present = ~np.isnan(values)
     if ordered and present.mean() >= MIN_PRESENT:
+        ranks = pc.rank_quantile(pa.array(values[present])).to_numpy()
         with np.errstate(invalid="ignore"):  # a constant has no correlation
-            correlation = np.corrcoef(_rank(values[present]), y[present, 0])[0, 1]
+            correlation = np.corrcoef(ranks, y[present, 0])[0, 1]
         share = max(share, float(np.nan_to_num(correlation**2)))
     return share
 
@@ -320,8 +313,7 @@ def _check_part(part: Path | pa.Table, schema: Schema, parts: int) -> _PartResul
         failed.append((name, check_name, rows, [] if check_name == "missing" else values))
     class_rows = Counter[Any]()
     if schema.classes:
-        counts = part[schema.target].value_counts().to_pylist()
-        class_rows.update({row["values"]: row["counts"] for row in counts})
+        class_rows.update(dict(most_frequent(part[schema.target].drop_null())))
     extremes = {name: _extremes(part[name]) for name in schema.columns}
     return _PartResult(len(part), failed, sample_rows(part, schema, parts), extremes, class_rows)
 
@@ -340,9 +332,8 @@ def _extremes(values: pa.ChunkedArray) -> set[Any]:
 def _repeated_rows(parts: Iterable[pa.Table]) -> np.ndarray:
     """Find the rows of a table in parts that equal an earlier row: int64, ascending."""
     hashes = equality_hashes(parts)
-    is_first = np.zeros(len(hashes), bool)
-    is_first[np.unique(hashes, return_index=True)[1]] = True
-    return np.flatnonzero(~is_first)
+    first = np.unique(hashes, return_index=True)[1]
+    return np.delete(np.arange(len(hashes)), first)
 
 
 def _check_whole_columns(
@@ -446,11 +437,9 @@ def build_report(rows: int, checks: Checks) -> dict[str, Any]:
     Args:
         rows: Number of rows of the table.
     """
-    return {
-        "rows": rows,
-        "failed_checks": sum(check.failed_rows > 0 for check in checks.values()),
-        "checks": {
-            f"{column}.{name}": {"verdict": check.verdict, "failed_rows": check.failed_rows}
-            for (column, name), check in checks.items()
-        },
+    verdicts = {
+        f"{column}.{name}": {"verdict": check.verdict, "failed_rows": check.failed_rows}
+        for (column, name), check in checks.items()
     }
+    n_failed = sum(check.failed_rows > 0 for check in checks.values())
+    return {"rows": rows, "failed_checks": n_failed, "checks": verdicts}

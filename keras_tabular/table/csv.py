@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from io import BufferedReader, StringIO, TextIOWrapper
-from itertools import chain, islice, repeat
+from itertools import chain, dropwhile, islice, repeat
 from pathlib import Path
-from typing import IO, Any, AnyStr, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -21,7 +21,7 @@ from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.core.parallel import worker_count
 from keras_tabular.table import excel
 from keras_tabular.table.cells import MAX_CELL_LENGTH, Number
-from keras_tabular.table.parquet import regroup_rows
+from keras_tabular.table.parquet import is_parquet, regroup_rows
 
 ROWS_PER_BATCH = 32_768
 MIN_ROWS_PER_BATCH = 1024
@@ -30,7 +30,6 @@ BLOCK_BYTES = 2**22
 OVERLAP_BYTES = 2**8
 NO_CELL = "\x1f\x1e\x1f"  # a text that no table has
 CSV_ERRORS = (csv.Error, UnicodeError, OSError)
-MAX_LINE_LENGTH = 2**26  # characters or bytes; a longer line would fill the memory
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 CSV_PROBLEMS = {  # by a part of Python's message
     "field larger": f"expected at most {MAX_CELL_LENGTH} characters in a cell, got more. Does a "
@@ -285,14 +284,12 @@ def is_empty(cells: list[str]) -> bool:
 
 def _leave_out_empty_ends(records: Iterator[Record]) -> Iterator[Record]:
     """Leave out lines without text above the header and at the end."""
-    empty: list[Record] | None = None
-    for record in records:
+    waiting = list[Record]()
+    for record in dropwhile(lambda record: is_empty(record[1]), records):
+        waiting.append(record)
         if not is_empty(record[1]):
-            yield from empty or ()
-            yield record
-            empty = []
-        elif empty is not None:
-            empty.append(record)
+            yield from waiting
+            waiting.clear()
 
 
 def _read_all_records(file: Path, dialect: Dialect) -> Iterator[Record]:
@@ -305,7 +302,7 @@ def _read_all_records(file: Path, dialect: Dialect) -> Iterator[Record]:
     try:
         check_format(file)
         with TextIOWrapper(open_bytes(file), encoding=encoding, newline="") as text:
-            reader = csv.reader(read_lines(text), delimiter=dialect.delimiter, strict=True)
+            reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)
             for cells in reader:
                 is_separator = line == 1 and SEPARATOR_LINE.fullmatch(dialect.delimiter.join(cells))
                 if cells and not is_separator:
@@ -343,9 +340,11 @@ def check_format(file: Path) -> None:
             raise UserError(f"{file}: expected a CSV file, got {description}")
 
 
-def describe_place(file: Path, line: int) -> str:
-    """Return the file and the line of a CSV file, or the row of a sheet."""
-    return f"{file}, {'row' if excel.is_excel(file) else 'line'} {line}"
+def describe_place(file: Path, place: int, name: str = "") -> str:
+    """Describe where a row is: by its line, by its number in a sheet, or in a Parquet file."""
+    return (
+        f"{name or file}, {'row' if is_parquet(file) or excel.is_excel(file) else 'line'} {place}"
+    )
 
 
 def open_bytes(file: Path) -> IO[bytes]:
@@ -358,18 +357,6 @@ def open_bytes(file: Path) -> IO[bytes]:
     if file.suffix in COMPRESSED:
         return BufferedReader(pa.CompressedInputStream(content, COMPRESSED[file.suffix]))
     return content
-
-
-def read_lines(content: IO[AnyStr]) -> Iterator[AnyStr]:
-    """Yield the lines of a file.
-
-    Raises:
-        csv.Error: A line has more than `MAX_LINE_LENGTH` characters.
-    """
-    while line := content.readline(MAX_LINE_LENGTH):
-        if len(line) == MAX_LINE_LENGTH:
-            raise csv.Error(f"expected less than {MAX_LINE_LENGTH:,} characters, got more")
-        yield line
 
 
 def describe_error(file: Path, dialect: Dialect, line: int, error: Exception) -> str:
@@ -388,13 +375,10 @@ def describe_error(file: Path, dialect: Dialect, line: int, error: Exception) ->
     return f"{file}, line {line} or later: {problem}"
 
 
-MEMORY_LIMIT = "1GB"
-
-
 def connect() -> Any:
     """Return a connection to an empty database in memory."""
     import duckdb  # takes a fifth of a second
 
-    config: dict[str, Any] = {"memory_limit": MEMORY_LIMIT, "temp_directory": ""}
+    config: dict[str, Any] = {"memory_limit": "1GB", "temp_directory": ""}
     config |= {"threads": worker_count(), "autoinstall_known_extensions": False}
     return duckdb.connect(config=config)

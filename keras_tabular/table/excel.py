@@ -1,16 +1,14 @@
 """Sheets of Excel and OpenDocument files, whose cells become the texts that a CSV would have."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.table.cells import Number
 
-MEGABYTE, MAX_EXPANSION = 10**6, 300  # of a zip archive; sheets are unpacked to 170 times at most
 SUFFIXES = {".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"}
 
 
@@ -71,10 +69,6 @@ def _open(file: Path) -> Iterator[Any]:
 
     try:
         with file.open("rb") as content:
-            with suppress(BadZipFile), ZipFile(file) as archive:  # an .xls file is none
-                size = sum(entry.file_size for entry in archive.infolist())
-                if size > MAX_EXPANSION * max(file.stat().st_size, MEGABYTE):
-                    raise UserError(f"{file}: is unpacked to {size:,} bytes. Save it as a CSV.")
             yield CalamineWorkbook.from_filelike(content)
     except (CalamineError, OSError) as error:
         raise UserError(f"{file}: cannot be read as a spreadsheet: {error}") from None

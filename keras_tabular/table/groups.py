@@ -124,5 +124,4 @@ def equality_hashes(parts: Iterable[pa.Table]) -> np.ndarray:
     batches = (batch for table in tables for batch in table.to_batches())
     schema = first.rename_columns(names).schema
     rows = connect().from_arrow(pa.RecordBatchReader.from_batches(schema, batches))
-    hashes: np.ndarray = rows.project(f"hash({', '.join(names)}) AS h").fetchnumpy()["h"]
-    return hashes
+    return rows.project(f"hash({', '.join(names)}) AS h").fetchnumpy()["h"]

@@ -4,16 +4,14 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_file
-from keras_tabular.core.parallel import ordered_map
+from keras_tabular.core.parallel import Item, ordered_map
 
-Item = TypeVar("Item")
 # Column of the split tables. Training rows with the same value get the same fold. It is an integer
 # that the rows of a group share (int64 or int32), or, in a split by time, the share of the training
 # rows that are earlier (float64 from 0 to 1).
@@ -23,6 +21,11 @@ FILE_SUBSET = "__share__"  # column with train or test, depending on the file of
 # these two columns. Of the split tables, only the test rows have them.
 FILE, LINE = "__file__", "__line__"
 ADDED_COLUMNS = {FOLD_KEY, FILE_SUBSET, FILE, LINE}
+
+
+def is_parquet(file: Path) -> bool:
+    """Return whether a file is Parquet, by its name."""
+    return file.suffix == ".parquet"
 
 
 def part_paths(folder: Path) -> list[Path]:

@@ -47,13 +47,7 @@ class Bins(NamedTuple):
 
     @classmethod
     def from_values(
-        cls,
-        values: pa.ChunkedArray,
-        column: Column,
-        count: int,
-        categories: int,
-        *,
-        outside: bool = False,
+        cls, values: pa.ChunkedArray, column: Column, count: int, categories: int
     ) -> Self:
         """Build about `count` bins with equally many values, or a bin for each of few values.
 
@@ -73,10 +67,15 @@ class Bins(NamedTuple):
             inner = quantiles(numbers, count)[1:-1]
             inner[inner == distinct[0]] = distinct[1]  # the lowest value then has its own bin
             edges = round_edges(np.unique(inner), distinct[0], column)
-        if outside:
-            edges = np.r_[distinct[0], edges, np.nextafter(distinct[-1], np.inf)]
-            return cls(column, edges, (), outside=True)
         return cls(column, edges, (), tuple(distinct.tolist()) if has_few_values else ())
+
+    def add_outside(self, values: pa.ChunkedArray) -> Self:
+        """Return the bins of some values, and two more for values outside of their range."""
+        if self.column.feature_type == "category" or not len(values.drop_null()):
+            return self
+        numbers = numeric_values(values, self.column)
+        edges = np.r_[numbers.min(), self.edges, np.nextafter(numbers.max(), np.inf)]
+        return self._replace(edges=edges, values=(), outside=True)
 
     def counts(self, values: pa.ChunkedArray) -> np.ndarray:
         """Count the rows in each bin: int64, shape (bins,)."""
@@ -170,7 +169,7 @@ def share_outside(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column)
 def round_edges(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
     """Round edges to few digits or to the day, if the rounded edges also separate the values."""
     candidates = [np.array([float(f"{edge:.{n}g}") for edge in edges]) for n in ROUNDED_DIGITS]
-    if column.is_datetime:
+    if column.kind == "datetime":
         candidates = [edges // SECONDS_PER_DAY * SECONDS_PER_DAY]
     for rounded in map(np.unique, candidates):
         if len(rounded) == len(edges) and rounded[0] > lowest:
@@ -180,7 +179,7 @@ def round_edges(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
 
 def format_edge(value: float, column: Column) -> str:
     """Format a number with the digits that it has, or a datetime to the day or the second."""
-    if column.is_datetime:
+    if column.kind == "datetime":
         timestamp = datetime.fromtimestamp(min(max(value, YEAR_1), YEAR_10000 - 1), UTC)
         is_day = not value % SECONDS_PER_DAY
         return f"{timestamp:%Y-%m-%d}" if is_day else f"{timestamp:%Y-%m-%d %H:%M:%S}"
@@ -224,7 +223,7 @@ class ColumnSummary(Section, extra="ignore"):
         Args:
             categories: The categories that the model knows; None if it knows all of them.
         """
-        own_bins = Bins.from_values(values, column, NUMBER_BINS, CATEGORY_BINS, outside=True)
+        own_bins = Bins.from_values(values, column, NUMBER_BINS, CATEGORY_BINS).add_outside(values)
         unknown = 0.0 if categories is None else unknown_mask(values, categories).mean()
         return cls(
             feature_type=column.feature_type,
@@ -307,8 +306,7 @@ def describe_table(folder: Path, schema: Schema) -> dict[str, Any]:
     classes = Counter[str]()
     if schema.classes:
         for part in read_parts(folder, [schema.target]):
-            counts = part[0].drop_null().value_counts().to_pylist()
-            classes.update({str(row["values"]): row["counts"] for row in counts})
+            classes.update({str(value): rows for value, rows in most_frequent(part[0].drop_null())})
     return {
         "rows": rows,
         "columns": len(schema.columns),
@@ -335,7 +333,7 @@ def _describe_column(name: str, folder: Path, schema: Schema) -> dict[str, Any]:
         "missing": summary.missing,
         "distinct": min(len(distinct), MAX_DISTINCT),
     }
-    if summary.count and column.is_datetime:
+    if summary.count and column.kind == "datetime":
         description |= {"min": _iso_datetime(summary.min), "max": _iso_datetime(summary.max)}
     elif summary.count and column.feature_type == "number":
         keys = ("mean", "standard_deviation", "min", "max")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,24 +14,14 @@ import pyarrow.parquet as pq
 from keras_tabular.config.schema import Columns, Schema
 from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.core.files import link
-from keras_tabular.core.parallel import ordered_map
+from keras_tabular.core.parallel import Result, ordered_map
+from keras_tabular.table import parquet, source
 from keras_tabular.table.cells import as_texts, can_have_format, describe_expected, parse
-from keras_tabular.table.checks import Checks, check_of_cell, failed_cells
-from keras_tabular.table.csv import RawRows
-from keras_tabular.table.parquet import FILE, FILE_SUBSET, LINE, origin_names, write_part
-from keras_tabular.table.source import (
-    Locate,
-    check_columns,
-    column_types,
-    describe_origin,
-    is_parquet,
-    read_rows,
-    readable_names,
-    row_locator,
-    row_places,
-)
+from keras_tabular.table.checks import Check, Checks, check_of_cell, failed_cells
+from keras_tabular.table.csv import RawRows, describe_place
+from keras_tabular.table.parquet import FILE, FILE_SUBSET, LINE, is_parquet
+from keras_tabular.table.source import Locate, read_rows
 
-Result = TypeVar("Result")
 REJECTED_COLUMNS = ("rejected_line", "rejected_reason")
 
 
@@ -86,12 +76,8 @@ def check_rows(raw: RawRows, columns: Columns, checks: Checks) -> CheckedRows:
     invalid = {(failure.column, failure.row) for failure in failures}  # null, but not missing
     for name, check_name, rows in failed_cells(features, columns):
         check = check_of_cell(checks, name, check_name)
-        cells = texts[name].take(pa.array(rows)).to_pylist()
-        failures += [
-            Failure(row, name, check_name, check.expected, quote(cell), check.policy)
-            for row, cell in zip(rows.tolist(), cells, strict=True)
-            if (name, row) not in invalid
-        ]
+        failed = cell_failures((name, check_name), check, rows, texts[name])
+        failures += [failure for failure in failed if (name, failure.row) not in invalid]
     # Nobody knows to which columns the cells of a ragged row belong.
     failures = [failure for failure in failures if failure.row not in raw.ragged]
     failures += [Failure(row, "row", "cells", *problem) for row, problem in raw.ragged.items()]
@@ -100,28 +86,19 @@ def check_rows(raw: RawRows, columns: Columns, checks: Checks) -> CheckedRows:
 
 def map_checked_rows(
     function: Callable[[CheckedRows], Result],
-    file: Path,
-    schema: Schema,
-    names: list[str],
+    rows: Iterable[RawRows],
     columns: Columns,
     checks: Checks,
-    *,
-    allow_ragged: bool = False,
 ) -> Iterator[Result]:
-    """Read and check the rows of a file, and yield what a function makes of them, in their order.
+    """Check the rows of a file, and yield what a function makes of them, in their order.
 
     Args:
         function: Takes some rows; it is called for several batches at the same time.
-        names: The columns to read.
+        rows: Result of `read_rows`.
         columns: The columns to check.
         checks: Result of `declared_checks`.
-        allow_ragged: See `read_rows`.
     """
-
-    def check_and_call(raw: RawRows) -> Result:
-        return function(check_rows(raw, columns, checks))
-
-    return ordered_map(check_and_call, read_rows(file, schema, names, allow_ragged=allow_ragged))
+    return ordered_map(lambda raw: function(check_rows(raw, columns, checks)), rows)
 
 
 def text_columns(raw: RawRows, columns: Columns) -> pa.Table:
@@ -154,12 +131,23 @@ def parse_rows(raw: RawRows, texts: pa.Table, columns: Columns) -> tuple[pa.Tabl
             column = column.model_copy(update={"format": None})
         cells = texts[name].combine_chunks()
         values[name], is_invalid = parse(cells, column)
-        rows = pc.indices_nonzero(is_invalid)
-        failures += [
-            Failure(row, name, "kind", describe_expected(column), quote(cell))
-            for row, cell in zip(rows.to_pylist(), cells.take(rows).to_pylist(), strict=True)
-        ]
+        check, rows = Check(describe_expected(column), "error"), pc.indices_nonzero(is_invalid)
+        failures += cell_failures((name, "kind"), check, rows.to_numpy(), cells)
     return pa.table(values), failures
+
+
+def cell_failures(
+    key: tuple[str, str], check: Check, rows: np.ndarray, cells: pa.Array | pa.ChunkedArray
+) -> list[Failure]:
+    """Return the failures of a check in some rows of a column.
+
+    Args:
+        key: The column and the name of the check.
+        cells: All cells of the column.
+    """
+    texts = pc.fill_null(cells.take(pa.array(rows)).cast(pa.string()), "")
+    pairs = zip(rows.tolist(), texts.to_pylist(), strict=True)
+    return [Failure(row, *key, check.expected, quote(text), check.policy) for row, text in pairs]
 
 
 def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
@@ -172,7 +160,7 @@ def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
     cell = failures[0].got if failures else ""
     keys = f"replace: {{{cell}: NEW}} or missing_values: [{cell}]"
     advice = f"Correct the file, or add {keys} to the column in data/schema.yaml."
-    raise_failures(failures, raw.first, row_locator([raw.file], schema), advice)
+    raise_failures(failures, raw.first, source.row_locator([raw.file], schema), advice)
     return values
 
 
@@ -186,14 +174,13 @@ def parse_files(files: list[Path], schema: Schema) -> Iterator[pa.Table]:
     Raises:
         UserError: A file cannot be read, its columns are not as declared, or a cell is invalid.
     """
-    for file in files:
-        check_columns(file, schema, schema.columns)
+    declared = [source.check_columns(file, schema, schema.columns) for file in files]
     ignored = [name for name in schema.ignore if name not in schema.columns]
-    names = [n for n in ignored if all(n in readable_names(column_types(f, schema)) for f in files)]
+    names = [name for name in ignored if all(name in names for names in declared)]
 
     def batches() -> Iterator[tuple[RawRows, np.ndarray]]:
         for file in files:
-            places = iter(row_places(file, schema))
+            places = iter(source.row_places(file, schema))
             for raw in read_rows(file, schema, [*schema.columns, *names]):
                 yield raw, np.fromiter(islice(places, len(raw.cells)), np.int64)
 
@@ -224,8 +211,8 @@ def describe_origins(paths: list[Path], rows: list[int]) -> dict[int, str]:
     """
     from pyarrow.dataset import dataset  # takes a twentieth of a second
 
-    taken = dataset([*map(str, paths)]).take(rows, columns=[FILE, LINE]).to_pylist()
-    places = (describe_origin(Path(origin[FILE]), origin[LINE]) for origin in taken)
+    origins = dataset([*map(str, paths)]).take(rows, columns=[FILE, LINE]).to_pylist()
+    places = (describe_place(Path(origin[FILE]), origin[LINE]) for origin in origins)
     return dict(zip(rows, places, strict=True))
 
 
@@ -278,14 +265,10 @@ def dropped_failures(part: pa.Table, first: int, checks: Checks) -> list[Failure
             continue
         start, end = np.searchsorted(check.rows, [first, first + len(part)])
         rows = check.rows[start:end] - first
-        values = [""] * len(rows)
         if name != "duplicate_rows" and column in part.column_names:
-            cells = part[column].take(pa.array(rows)).cast(pa.string())
-            values = [quote(cell or "") for cell in cells.to_pylist()]
-        failures += [
-            Failure(row, column, name, check.expected, value)
-            for row, value in zip(rows.tolist(), values, strict=True)
-        ]
+            failures += cell_failures((column, name), check, rows, part[column])
+        else:
+            failures += [Failure(row, column, name, check.expected, "") for row in rows.tolist()]
     return failures
 
 
@@ -311,13 +294,13 @@ def set_aside(
             part = pq.read_table(path)
             failures = dropped_failures(part, first, checks)
             part_lines = {row: lines[first + row] for row in rows.tolist()}
-            columns = part.drop_columns(origin_names(part.column_names))
-            write_part(rejected, number, rejected_rows(columns, failures, part_lines))
-            write_part(validated, number, part.filter(~np.isin(np.arange(len(part)), rows)))
+            columns = part.drop_columns(parquet.origin_names(part.column_names))
+            parquet.write_part(rejected, number, rejected_rows(columns, failures, part_lines))
+            parquet.write_part(validated, number, part.filter(~np.isin(np.arange(len(part)), rows)))
         else:
             link(path, validated / path.name)
         first = end
     if not len(dropped):
         columns = pq.read_schema(paths[0]).empty_table()
-        columns = columns.drop_columns(origin_names(columns.column_names))
-        write_part(rejected, 0, rejected_rows(columns, [], {}))
+        columns = columns.drop_columns(parquet.origin_names(columns.column_names))
+        parquet.write_part(rejected, 0, rejected_rows(columns, [], {}))

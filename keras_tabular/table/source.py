@@ -14,10 +14,9 @@ import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Dialect, Schema
 from keras_tabular.core.errors import UserError, format_list, quote, truncate
-from keras_tabular.table import csv
+from keras_tabular.table import csv, excel
 from keras_tabular.table.cells import LONE_SURROGATE, Number, possible_kinds
-from keras_tabular.table.excel import is_excel
-from keras_tabular.table.parquet import ADDED_COLUMNS
+from keras_tabular.table.parquet import ADDED_COLUMNS, is_parquet
 
 MAX_ROWS_FOR_NAMES = 100_000  # a column has to occur in one of the first rows
 EXPECTED = "expected an object of texts, numbers, true, false and null"
@@ -61,7 +60,7 @@ def read_objects(file: Path, number: type[str] = str) -> Iterator[tuple[int, dic
     line = 0
     try:
         with csv.open_bytes(file) as content:
-            for line, text in enumerate(csv.read_lines(content), start=1):
+            for line, text in enumerate(content, start=1):
                 if not text.isspace():
                     yield line, _parse_object(text, number)
     except ValueError as error:  # of the line: bytes are read without an encoding
@@ -82,8 +81,6 @@ def _parse_object(text: bytes, number: type[str]) -> dict[str, str]:
     except json.JSONDecodeError as error:
         problem = f"no JSON at character {error.colno}: {error.msg}"
         raise ValueError(f"{EXPECTED}, got {problem}") from None
-    except RecursionError:
-        raise ValueError(f"{EXPECTED}, got too many brackets within each other") from None
     if not isinstance(row, dict):
         raise ValueError(f"{EXPECTED}, got {quote(text.decode().strip())}")
     may_have_surrogates = b"\\u" in text or b"\xed" in text  # as an escape, or as bytes
@@ -132,11 +129,6 @@ def source_files(source: str, required: Iterable[str] = ()) -> list[Path]:
     return files
 
 
-def is_parquet(file: Path) -> bool:
-    """Return whether a file is Parquet, by its name."""
-    return file.suffix == ".parquet"
-
-
 def is_json(file: Path) -> bool:
     """Return whether a file is JSON lines, by its name."""
     return bool(JSON_SUFFIXES & set(file.suffixes[-2:]))
@@ -144,7 +136,7 @@ def is_json(file: Path) -> bool:
 
 def is_csv(file: Path) -> bool:
     """Return whether a file is a CSV, which is every file whose name is not of another format."""
-    return not is_parquet(file) and not is_json(file) and not is_excel(file)
+    return not is_parquet(file) and not is_json(file) and not excel.is_excel(file)
 
 
 def column_types(file: Path, dialect: Dialect) -> pa.Schema:
@@ -186,7 +178,7 @@ def check_columns(
     }
     if any(problems.values()):
         where, hint = f"{file}: The columns are", ""
-        if is_csv(file) or is_excel(file):
+        if is_csv(file) or excel.is_excel(file):
             line, header = csv.read_header(file, schema)
             where = f"{csv.describe_place(file, line)}: The header is"
             hint = _header_hint(header, schema)
@@ -199,7 +191,7 @@ def check_columns(
             problem = f"expected {column.kind}, got {truncate(str(field.type))}"
             where = f"{file}, column {field.name}"
             raise UserError(f"{where}: {problem}. {advice} in the schema.")
-    if schema.skip_lines and (is_csv(file) or is_excel(file)):
+    if schema.skip_lines and (is_csv(file) or excel.is_excel(file)):
         lines = csv.skipped_lines(file, schema).items()
         skipped = format_list(f"{line} ({quote(' '.join(cells))})" for line, cells in lines)
         if skipped:
@@ -269,14 +261,9 @@ def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Locate:
     @cache
     def locate(number: int) -> str:
         file, place = next(place for row, place in places if row == number)
-        return describe_origin(file, place, name)
+        return csv.describe_place(file, place, name)
 
     return locate
-
-
-def describe_origin(file: Path, place: int, name: str = "") -> str:
-    """Describe where a row is: by its line, by its number in a sheet, or in a Parquet file."""
-    return f"{name or file}, {'row' if is_parquet(file) or is_excel(file) else 'line'} {place}"
 
 
 def row_places(file: Path, dialect: Dialect) -> Iterable[int]:

@@ -13,17 +13,9 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Split
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.core.parallel import ordered_map
+from keras_tabular.table import parquet
 from keras_tabular.table.arrays import labels
 from keras_tabular.table.groups import MAX_SHARE_REPEATED, equal_feature_rows, stable_row_hashes
-from keras_tabular.table.parquet import (
-    FILE_SUBSET,
-    FOLD_KEY,
-    count_rows,
-    origin_names,
-    part_paths,
-    read_parts,
-    write_part,
-)
 
 SUBSETS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
@@ -105,11 +97,10 @@ def draw_rows(folder: Path, split: Split, schema: Schema) -> list[np.ndarray]:
     """Draw the rows of each subset of a table."""
     classes = None
     if split.stratify:
-        parts = list(read_parts(folder, [schema.target]))
-        for part in parts:
-            labels(part, schema)  # raises if a row has no class
-        classes = np.concatenate([part[0].to_numpy() for part in parts])
-    return random_split(sum(count_rows(folder)), split, classes)
+        target = pa.concat_tables(parquet.read_parts(folder, [schema.target]))
+        labels(target, schema)  # raises if a row has no class
+        classes = target[0].to_numpy()
+    return random_split(sum(parquet.count_rows(folder)), split, classes)
 
 
 def random_split(rows: int, split: Split, classes: np.ndarray | None = None) -> list[np.ndarray]:
@@ -160,10 +151,8 @@ def keep_together(rows: list[np.ndarray], first_equal: np.ndarray) -> list[np.nd
     Returns:
         The new rows of each subset, in the order of the draw.
     """
-    subset = np.empty(len(first_equal), np.int8)
-    for number, subset_rows in enumerate(rows):
-        subset[subset_rows] = number
-    order = np.concatenate(rows)
+    order, subset = np.concatenate(rows), np.empty(len(first_equal), np.int8)
+    subset[order] = np.repeat(range(len(rows)), list(map(len, rows)))
     new_subset = subset[first_equal[order]]
     return [order[new_subset == number] for number in range(len(rows))]
 
@@ -181,7 +170,7 @@ def apply_rule(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray, 
     names = rule_columns(split, schema)
     if split.by in ("hash", "group"):
         return by_hash(stable_row_hashes(folder, names, split.seed), split)
-    values = pa.concat_tables(read_parts(folder, names))[0]
+    values = pa.concat_tables(parquet.read_parts(folder, names))[0]
     if values.null_count:
         problem = f"expected a value in every row, got {values.null_count} empty cells"
         raise UserError(f"column {names[0]}: {problem}. split.by: {split.by} needs them.")
@@ -196,7 +185,7 @@ def apply_rule(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray, 
 def rule_columns(split: Split, schema: Schema) -> list[str]:
     """Return the columns that a rule reads."""
     if split.by == "file":
-        return [FILE_SUBSET]
+        return [parquet.FILE_SUBSET]
     if split.role:
         return [schema.roles[split.role]]
     return [name for name in schema.columns if name not in schema.ignore]
@@ -289,15 +278,15 @@ def write_new_parts(
     from pyarrow.dataset import dataset  # takes a twentieth of a second
 
     rows = pa.array(np.concatenate([part_rows for *_, part_rows in parts]))
-    source = dataset([str(path) for path in part_paths(table)])
+    source = dataset([str(path) for path in parquet.part_paths(table)])
     selected = source.take(rows, fragment_readahead=1, batch_readahead=2)  # for less memory
-    end, origins = 0, origin_names(selected.column_names)
+    end, origins = 0, parquet.origin_names(selected.column_names)
     for subset, number, part_rows in parts:
         start, end = end, end + len(part_rows)
         whole = selected[start:end].combine_chunks()
         part = whole.drop_columns(origins)
         if keys is not None:
-            part = part.append_column(FOLD_KEY, pa.array(keys[part_rows]))
+            part = part.append_column(parquet.FOLD_KEY, pa.array(keys[part_rows]))
         for name in origins if subset == SUBSETS[TEST] else ():
             part = part.append_column(name, whole[name])
-        write_part(folder / subset, number, part)
+        parquet.write_part(folder / subset, number, part)

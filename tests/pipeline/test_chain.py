@@ -212,13 +212,13 @@ def test_falsified_files_are_named_and_no_command_reads_a_falsified_model(
     model.unlink()
     message = rf"{md5[2:]}: this copy of {MODEL} in DVC's cache has changed"
     with pytest.raises(SystemExit, match=message):
-        call_main(workspace, "keras_tabular.cli.predict", "data/raw/diabetes.csv")
+        call_main(workspace, "keras_tabular.cli", "predict", "data/raw/diabetes.csv")
 
     model.write_bytes(falsified)
     outputs = names & {*read_output_hashes(workspace)} | {"metrics/curves", "metrics/plots", MODEL}
     for _ in range(2):  # with DVC's cache, and without it as in a clone
         with pytest.raises(SystemExit, match=r"dvc\.lock is not verified: the files above differ"):
-            call_main(workspace, "keras_tabular.cli.verify", "--files")
+            call_main(workspace, "keras_tabular.cli", "verify", "--files")
         output = capsys.readouterr().out
         assert {*re.findall(r"^(\S+) differs from dvc\.lock$", output, re.MULTILINE)} == outputs
         shutil.rmtree(workspace / ".dvc/cache", ignore_errors=True)

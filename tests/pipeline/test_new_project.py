@@ -59,7 +59,7 @@ def create(environment: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
     def call(folder: Path, *arguments: str) -> None:
         venv_option = ("--venv", str(environment))
-        call_main(folder.parent, new.__name__, folder.name, *arguments, *venv_option)
+        call_main(folder.parent, "keras_tabular.cli", "new", folder.name, *arguments, *venv_option)
 
     return call
 

@@ -97,7 +97,7 @@ def test_all_formats_give_the_same_predictions(
     shutil.copy(binary_project / "models/model.keras", tmp_path / "m.keras")
     stdin = (tmp_path / "new.csv.gz").open("rb")
     monkeypatch.setattr("sys.stdin", TextIOWrapper(stdin))
-    call_main(tmp_path, "keras_tabular.cli.predict", "m.keras")
+    call_main(tmp_path, "keras_tabular.cli", "predict", "m.keras")
     piped, messages = capfd.readouterr()
     assert piped == text
     warnings = re.findall(r"^warn: (\S+): 1 of 3 rows .*('\w+') \(1\)$", messages, re.MULTILINE)

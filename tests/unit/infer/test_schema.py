@@ -18,7 +18,7 @@ from tests.commands import call_main
 from tests.helpers import read_table
 from tests.tables import make_mixed_table
 
-COMMAND = "keras_tabular.cli.infer_schema"
+COMMAND = "keras_tabular.cli", "infer-schema"
 LABELS = ["a", "b"] * 30
 RNG, ROWS = np.random.default_rng(0), np.arange(500)
 NUMBERS, MEASURED = RNG.normal(size=60), RNG.normal(100, 10, 500).round()
@@ -27,7 +27,7 @@ IDS = RNG.permutation(10**6)[:60]
 
 def run_and_load(folder: Path, table: str = "t.csv", target: str = "y") -> Schema:
     """Run the command for a table in a folder, and load the schema that it writes."""
-    call_main(folder, COMMAND, table, f"--target={target}", "-o", "schema.yaml")
+    call_main(folder, *COMMAND, table, f"--target={target}", "-o", "schema.yaml")
     return load_schema(folder / "schema.yaml")
 
 
@@ -55,7 +55,7 @@ def test_csv_and_parquet_files_have_the_same_schema(
 ) -> None:
     frame = make_mixed_table("binary")
     frame.to_csv(tmp_path / "t.csv", index=False)
-    call_main(tmp_path, COMMAND, "t.csv", "--target", "y", "-o", "-")
+    call_main(tmp_path, *COMMAND, "t.csv", "--target", "y", "-o", "-")
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
     printed = capsys.readouterr().out
     schema = run_and_load(tmp_path)
@@ -76,7 +76,7 @@ def test_the_default_output_is_the_schema_of_the_project(tmp_path: Path) -> None
     (tmp_path / "data").mkdir()
     file = tmp_path / "data/schema.yaml"
     file.write_text("earlier: schema\n")
-    call_main(tmp_path, COMMAND, "t.csv", "--target", "y")
+    call_main(tmp_path, *COMMAND, "t.csv", "--target", "y")
     schema, text = load_schema(file), file.read_text()
     assert (schema.delimiter, schema.positive, schema.ignore) == (";", "yes", ("id",))
     for comment in ("all 60 rows", "values from 0 to 6", "values: no, yes", "Is it an identifier?"):
@@ -90,7 +90,7 @@ def test_rows_of_every_file_in_a_folder_are_read(tmp_path: Path) -> None:
     (files / "2.csv").write_text("x,y\n" + "0.5,0\n,1\nn/a,1\n" * 30)
     x = run_and_load(tmp_path, "files").columns["x"]
     assert (x.kind, x.nullable, x.missing_values) == ("real", True, ("n/a",))
-    call_main(tmp_path, COMMAND, "files", "--target=y", "--rows=20", "-o", "few.yaml")
+    call_main(tmp_path, *COMMAND, "files", "--target=y", "--rows=20", "-o", "few.yaml")
     assert (tmp_path / "few.yaml").read_text().startswith("# Inferred from the first 20 rows.")
     assert load_schema(tmp_path / "few.yaml").columns["x"].kind == "real"  # ten rows of each file
     (files / "3.csv").write_text("x,y,z\n1,0,0\n")
