@@ -210,7 +210,7 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
         target_range=(target.min, target.max),
     )
     # The scalings of number columns come before those of the parts of dates.
-    for name, column in sorted(schema.features.items(), key=lambda item: item[1].is_datetime):
+    for name, column in sorted(schema.features.items(), key=lambda c: c[1].kind == "datetime"):
         summary, parts = summaries[name], read_parts([name])
         match column.feature_type:
             case "number":
