@@ -342,9 +342,8 @@ def check_format(file: Path) -> None:
 
 def describe_place(file: Path, place: int, name: str = "") -> str:
     """Describe where a row is: by its line, by its number in a sheet, or in a Parquet file."""
-    return (
-        f"{name or file}, {'row' if is_parquet(file) or excel.is_excel(file) else 'line'} {place}"
-    )
+    has_rows = is_parquet(file) or excel.is_excel(file)
+    return f"{name or file}, {'row' if has_rows else 'line'} {place}"
 
 
 def open_bytes(file: Path) -> IO[bytes]:
