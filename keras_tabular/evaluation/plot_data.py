@@ -73,13 +73,14 @@ def write_plots(folder: Path, plots: Plots, test: Predictions, keys: np.ndarray)
         plots: The result of `compute_plots`; empty if that failed.
         keys: The result of `row_keys` for the test rows.
     """
+    files = {"test_rows": kept_test_rows(test, keys)}
+    for name, header in HEADERS.items():
+        files[name] = dict(zip(header, plots.get(name, [()] * len(header)), strict=True))
+    limits = {"confusion": MAX_CONFUSION_CELLS, "test_rows": MAX_KEPT_ROWS}
     with atomic_write(folder) as partial:
         partial.mkdir()
-        for name, header in HEADERS.items():
-            columns = dict(zip(header, plots.get(name, [()] * len(header)), strict=True))
-            max_points = MAX_CONFUSION_CELLS if name == "confusion" else MAX_POINTS
-            write_points(partial / f"{name}.csv", columns, max_points)
-        write_points(partial / "test_rows.csv", kept_test_rows(test, keys), MAX_KEPT_ROWS)
+        for name, columns in files.items():
+            write_points(partial / f"{name}.csv", columns, limits.get(name, MAX_POINTS))
 
 
 def row_keys(folder: Path, schema: Schema) -> np.ndarray:

@@ -82,41 +82,40 @@ def explain(
     """
     test, metadata = result.predictions["test"], model.metadata
     evaluation, split, work = result.evaluation, data / "split", model.multiply_adds
-    failures, increases, differences = dict[str, str](), columns.Increases(), dict[str, Any]()
-    plots = plot_data.Plots()
-    files = {name: metrics / f"{name}.json" for name in FILES}
-    for file in files.values():
-        write_json(file, {})
-    EXPLANATION_LOG.unlink(missing_ok=True)
-    with log_failure("importance", failures):
-        rows = next(read_parts(split / "test"))
-        increases = columns.permutation_importance(model.predict, rows, test.y, schema, work)
-    order = columns.sort_by_importance(increases, schema)
     max_rows = min(MAX_INSPECTED_CELLS // len(schema.columns), MAX_INSPECTED_ROWS)
     train, held_out = (read_first_rows(split / name, max_rows) for name in ("train", "test"))
     tables = {"cross_validation": train, "test": held_out}
-    with log_failure("slices", failures):
-        declared = slices.declared_scores(test, split / "test", schema, params.slices)
-        evaluation = evaluation.model_copy(update={"scores": (*evaluation.scores, *declared)})
-        write_json(files["slices"], slices.slice_scores(tables, result, schema, params.slices))
-    with log_failure("effects", failures):
-        predict = model.predict_members
-        write_json(files["effects"], columns.column_effects(predict, held_out, schema, order, work))
-    with log_failure("columns", failures):
-        limit, group_size = metadata.drift_params.distance, groups.mean_group_size(test.group)
-        differences = columns.describe_columns(train, held_out, schema, limit, group_size)
-        write_json(files["columns"], differences)
-    with log_failure("errors", failures):
-        write_json(files["errors"], slices.largest_errors(split / "test", test, schema))
+    contents: dict[str, Any] = {name: {} for name in FILES}
+    failures, increases, plots = dict[str, str](), columns.Increases(), plot_data.Plots()
+    EXPLANATION_LOG.unlink(missing_ok=True)
     with log_failure("training", failures):
         rows = arrays.feature_arrays(held_out[: columns.MAX_ROWS], schema)
         deviation = training_deviation(model.predict_members(rows), test, metadata)
         evaluation = evaluation.model_copy(update={"training_deviation": deviation})
+    with log_failure("importance", failures):
+        part = next(read_parts(split / "test"))
+        increases = columns.permutation_importance(model.predict, part, test.y, schema, work)
+    order = columns.sort_by_importance(increases, schema)
+    with log_failure("effects", failures):
+        predict = model.predict_members
+        contents["effects"] = columns.column_effects(predict, held_out, schema, order, work)
+    with log_failure("columns", failures):
+        limit, group_size = metadata.drift_params.distance, groups.mean_group_size(test.group)
+        differences = columns.describe_columns(train, held_out, schema, limit, group_size)
+        contents["columns"] = differences
+    with log_failure("slices", failures):
+        declared = slices.declared_scores(test, split / "test", schema, params.slices)
+        evaluation = evaluation.model_copy(update={"scores": (*evaluation.scores, *declared)})
+        contents["slices"] = slices.slice_scores(tables, result, schema, params.slices)
+    with log_failure("errors", failures):
+        contents["errors"] = slices.largest_errors(split / "test", test, schema)
     with log_failure("plots", failures):
         plots = plot_data.compute_plots(test, increases)
     plot_data.write_plots(metrics / "plots", plots, test, row_keys(split / "test", schema))
+    for name, content in contents.items():
+        write_json(metrics / f"{name}.json", content)
     attribution = metadata.trained_on.attribution if metadata.trained_on else {}
-    outside = columns.outside_training(differences, attribution)
+    outside = columns.outside_training(contents["columns"], attribution)
     update = {"outside_training": outside, "failed_explanations": failures}
     return evaluation.model_copy(update=update)
 

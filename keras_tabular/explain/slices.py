@@ -82,10 +82,10 @@ def slice_scores(
         return scores | {"where": describe_conditions(conditions)}
 
     return {
+        "bins": score_bins(first, schema),
         "metric": first.metric,
         "row_set": first.name,
         "all_rows": score_conditions({}),
-        "bins": score_bins(first, schema),
         "declared": {name: score_conditions(each) for name, each in declared.items()},
     }
 
