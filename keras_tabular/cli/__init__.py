@@ -1,4 +1,7 @@
-"""The commands of `keras-tabular`: each is a module of its name, with `_` instead of `-`."""
+"""The commands of `keras-tabular`: each is a module of its name, with `_` instead of `-`.
+
+Most modules are in this package, others in the package of what they do, see `COMMANDS`.
+"""
 
 import keras_tabular.core.process  # isort: skip  # noqa: F401 - sets up OpenBLAS before NumPy
 

@@ -1,7 +1,7 @@
 """The data of all plots of the test rows, as small CSV files.
 
 `HEADERS` lists the files. The plots are defined in `metrics/dvc.yaml` for `dvc plots`, and in
-`report.pictures` and `report.pictures` for the report.
+`report.pictures` for the report.
 
 Every file is written for every task. A file that the task does not need has only a header, and DVC
 draws no plot. With more than two classes, the curves are micro averages: each class is compared

@@ -149,7 +149,7 @@ class Date(NamedTuple):
     Attributes:
         fill: Datetime that stands for a missing value, in seconds.
         first: First day of the training rows, in seconds.
-        parts: Names of the results of `dates.compute_parts` that vary in the training rows.
+        parts: Names of the results of `compute_parts` that vary in the training rows.
     """
 
     fill: float
@@ -261,7 +261,7 @@ def summarize_parts(read_parts: ReadParts, schema: Schema, train: Train) -> dict
 
 
 def summarize_dates(parts: Iterable[pa.Table], column: Column, first: float) -> dict[str, Summary]:
-    """Summarize each of the `dates.compute_parts` of a datetime column, which is read alone."""
+    """Summarize each of the `compute_parts` of a datetime column, which is read alone."""
     summaries = defaultdict[str, Summary](Summary)
     for table in parts:
         seconds = numeric_values(table[0], column)[:, None]

@@ -196,7 +196,7 @@ class Architecture:
     def build_compiled(self, seed: int, rows: Dataset | None = None) -> keras.Model:
         """Build a compiled model that trains a new network, from prepared columns to its output.
 
-        `optimizer.learnt_weights` returns the weights of the network.
+        `learnt_weights` returns the weights of the network.
 
         Args:
             seed: Seed of the first weights and of dropout.
