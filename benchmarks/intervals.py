@@ -12,6 +12,7 @@ simulation:
   group. Five groups have intervals of means over the rows only.
 - `mean`: 1,000 draws of rows that are right with a probability of 0.98, or of lognormal errors. The
   logarithm of these has a standard deviation of 1.25, so the interval of few rows is too narrow.
+- `tails`: 1,000 draws of a regression with lognormal errors, for which few rows are too few.
 - `cost`: 1,000 draws for a model with a ROC AUC of 0.85 and for an equal one on the same rows, when
   it is 20 times as bad to miss a positive row as to raise a false alarm.
 - `skewed`: 2,000 draws of the losses of two equally good models with errors of other shapes. The
@@ -24,18 +25,15 @@ The figures in docs/scores.md are from this script. The exit code is 1 if a limi
     python -m benchmarks.intervals
 """
 
-import sys
-from argparse import ArgumentParser
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from itertools import chain, product
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from functools import partial
+from itertools import product
 
 import numpy as np
 from scipy.special import expit, ndtri
 
-from keras_tabular.config.schema import Schema
-from keras_tabular.config.task import Binary, Regression
+from benchmarks.simulations import BINARY, REGRESSION, Measurement, at_least, at_most, simulate
 from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.evaluation.uncertainty import (
     mean_difference,
@@ -47,39 +45,6 @@ from keras_tabular.evaluation.uncertainty import (
 MANY_ROWS = 400_000
 CLASS_SCORES = ("roc_auc", "average_precision", "recall", "precision", "f1")
 MAX_SHARE_OF_DIFFERENCES = 0.08
-
-
-class Measurement(NamedTuple):
-    """A share that was measured in a simulation, and the limit that it has to keep.
-
-    Attributes:
-        is_minimum: Whether the share has to be at least the limit, and not at most.
-    """
-
-    name: str
-    share: float
-    limit: float
-    is_minimum: bool
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether the share keeps its limit."""
-        return self.share >= self.limit if self.is_minimum else self.share <= self.limit
-
-
-def build_schema(task: str, **columns: dict[str, Any]) -> Schema:
-    """Build a schema with a target `y` and some columns, or one real column `x`."""
-    content: dict[str, Any] = {"source": "t.csv", "task": task, "target": "y"}
-    target: dict[str, Any] = {"kind": "real"}
-    if task == "binary":
-        content["positive"], target = 1, {"kind": "integer", "values": [0, 1]}
-    if task == "multiclass":
-        target = {"kind": "category", "values": list("abcde")}
-    columns = columns or {"x": {"kind": "real"}}
-    return Schema.model_validate(content | {"columns": columns | {"y": target}})
-
-
-BINARY, REGRESSION = Binary((0, 1)), Regression()
 
 
 def predict_ranked(y: np.ndarray, area: float, errors: np.ndarray) -> Predictions:
@@ -121,7 +86,7 @@ def measure_rare_classes(draws: int = 200) -> Iterator[Measurement]:
         for key, each in sorted(inside.items()):
             if len(each) >= draws / 4:
                 name = f"rare class, {positive} positive, ROC AUC {area}: {key}"
-                yield Measurement(name, float(np.mean(each)), least, is_minimum=True)
+                yield at_least(name, float(np.mean(each)), least)
 
 
 def measure_differences_of_noise(draws: int = 400) -> Iterator[Measurement]:
@@ -133,7 +98,7 @@ def measure_differences_of_noise(draws: int = 400) -> Iterator[Measurement]:
             )
             different += not first.differences(second)["roc_auc"].within_chance
         name = f"noise, {positive} positive: ROC AUC differs"
-        yield Measurement(name, different / draws, MAX_SHARE_OF_DIFFERENCES, is_minimum=False)
+        yield at_most(name, different / draws, MAX_SHARE_OF_DIFFERENCES)
 
 
 def measure_groups(draws: int = 200) -> Iterator[Measurement]:
@@ -156,7 +121,7 @@ def measure_groups(draws: int = 200) -> Iterator[Measurement]:
                         inside[name].append(low <= truth[name] <= high)
         for key, each in sorted(inside.items()):
             name = f"groups, {groups}{', weighted' if is_weighted else ''}: {key}"
-            yield Measurement(name, float(np.mean(each)), least, is_minimum=True)
+            yield at_least(name, float(np.mean(each)), least)
 
 
 def measure_means(draws: int = 1000) -> Iterator[Measurement]:
@@ -166,14 +131,31 @@ def measure_means(draws: int = 1000) -> Iterator[Measurement]:
         for _ in range(draws):
             low, high = mean_interval(rng.lognormal(0, 1.25, rows), np.ones(rows))
             inside += low <= truth <= high
-        yield Measurement(f"mean, {rows} lognormal errors", inside / draws, least, is_minimum=True)
+        yield at_least(f"mean, {rows} lognormal errors", inside / draws, least)
     for rows, least in shares.items():
         rng, inside = np.random.default_rng(0), 0
         for _ in range(draws):
             low, high = share_interval((rng.random(rows) < 0.98) * 1.0, np.ones(rows))
             inside += low <= 0.98 <= high
         name = f"mean, {rows} rows with an accuracy of 0.98"
-        yield Measurement(name, inside / draws, least, is_minimum=True)
+        yield at_least(name, inside / draws, least)
+
+
+def measure_heavy_tails(draws: int = 1000) -> Iterator[Measurement]:
+    """Yield how often intervals of RMSE and R² are right, with lognormal errors."""
+    variance = (np.e - 1) * np.e  # of the errors
+    for (rows, least), deviation in product(((30, 0.8), (300, 0.87)), (0.7, 3.0, 30.0)):
+        rng, inside = np.random.default_rng(0), Counter[str]()
+        truth = {"rmse": variance**0.5, "r2": 1 - variance / (variance + deviation**2)}
+        for _ in range(draws):
+            mean, errors = deviation * rng.normal(size=rows), rng.lognormal(size=rows) - np.e**0.5
+            test = Predictions(REGRESSION, mean + errors, mean[:, None], np.ones(rows))
+            for key, (low, high) in score_and_resample(test).intervals(truth).items():
+                inside[key] += low <= truth[key] <= high
+        for key in truth:
+            yield at_least(
+                f"tails, {rows} rows, R² {truth['r2']:.2f}: {key}", inside[key] / draws, least
+            )
 
 
 def measure_costs(draws: int = 1000) -> Iterator[Measurement]:
@@ -194,8 +176,8 @@ def measure_costs(draws: int = 1000) -> Iterator[Measurement]:
             inside += low <= truth <= high
             different += not first.differences(second)["cost"].within_chance
         name = f"cost 20:1, {rows} rows, {positive} positive"
-        yield Measurement(name, inside / draws, least, is_minimum=True)
-        yield Measurement(f"{name}: equal models differ", different / draws, 0.06, is_minimum=False)
+        yield at_least(name, inside / draws, least)
+        yield at_most(f"{name}: equal models differ", different / draws, 0.06)
 
 
 def draw_losses(rng: np.random.Generator, case: str, rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -269,37 +251,12 @@ def measure_skewed_errors(draws: int = 2000) -> Iterator[Measurement]:
         name = f"skewed, {rows} rows, {case}"
         if case in EQUAL_MODELS:
             limit = EQUAL_MODELS[case][rows > 100]
-            yield Measurement(name, max(counts.values()) / draws, limit, is_minimum=False)
+            yield at_most(name, max(counts.values()) / draws, limit)
         else:
-            yield Measurement(name, counts["better"] / draws, 0.1, is_minimum=True)
+            yield at_least(name, counts["better"] / draws, 0.1)
 
 
-def print_measurements(measurements: Iterable[Measurement]) -> None:
-    """Print each measurement with its limit, and exit with 1 if a limit is exceeded."""
-    missed = 0
-    for measurement in measurements:
-        missed += not measurement.is_kept
-        verdict = "pass" if measurement.is_kept else "FAIL"
-        word = "at least" if measurement.is_minimum else "at most"
-        limit = f"{word} {measurement.limit:g}"
-        print(f"{verdict}  {measurement.name:58}{measurement.share:8.3f}  {limit}", flush=True)
-    if missed:
-        sys.exit(f"\n{missed} limits exceeded")
-
-
-def main() -> None:
-    ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
-    print_measurements(
-        chain(
-            measure_rare_classes(),
-            measure_differences_of_noise(),
-            measure_groups(),
-            measure_means(),
-            measure_costs(),
-            measure_skewed_errors(),
-        )
-    )
-
+main = partial(simulate, __name__)
 
 if __name__ == "__main__":
     main()

@@ -5,7 +5,8 @@ share of draws in which a column explains at least 0.95 of the target, unless it
 checked`. The names begin with the simulation:
 
 - `copy`: columns that are copies of a class with a share of 1, 0.1 or 0.05% of the rows: as two
-  categories, as numbers with noise, or as numbers of which every one is different.
+  categories, as numbers with noise, as numbers of which every one is different, or as numbers that
+  are 0 in one class.
 - `innocent`: columns that do not depend on the target: numbers, identifiers in random order, and
   200 categories. The target is a number, two equally frequent classes, or a class with 0.5%.
 - `nearly`: a flag that all rows of a rare class have, and the same number of other rows; a flag
@@ -18,15 +19,15 @@ The figures in docs/schema.md are from this script. The exit code is 1 if a limi
     python -m benchmarks.leaks
 """
 
-from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, product
+from functools import partial
+from itertools import product
 
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.intervals import Measurement, build_schema, print_measurements
+from benchmarks.simulations import Measurement, at_least, at_most, build_schema, simulate
 from keras_tabular.table import checks
 
 ROWS_PER_FILE = 500_000
@@ -56,6 +57,7 @@ def draw_copies(rng: np.random.Generator, y: np.ndarray) -> dict[str, np.ndarray
         "copy": np.where(y, "c1", "c2"),
         "noisy number": y + 0.05 * rng.normal(size=len(y)),
         "different numbers": y + rng.permutation(len(y)) / len(y) / 2,
+        "0 or a number": np.where(y, rng.lognormal(size=len(y)), 0),
     }
 
 
@@ -70,10 +72,12 @@ def measure_copies(draws: int = 50) -> Iterator[Measurement]:
                 reported[f"{name}, not checked"] += share is None
         for name, times in sorted(reported.items()):
             is_found = "not checked" not in name
-            enough = round(positive * rows) >= checks.MIN_ERRORS
+            # With ten positive rows, the nearest number of the other half is often 0.
+            least = 20 if name.startswith("0 or a number") else checks.MIN_ERRORS
+            enough = round(positive * rows) >= least
             limit = MIN_SHARE_OF_COPIES if enough and is_found else 0.0
             where = f"copy, {positive:.2%} of {rows:,} rows: {name}"
-            yield Measurement(where, times / count, limit, is_minimum=True)
+            yield at_least(where, times / count, limit)
 
 
 def measure_innocent_columns(draws: int = 200) -> Iterator[Measurement]:
@@ -92,7 +96,7 @@ def measure_innocent_columns(draws: int = 200) -> Iterator[Measurement]:
                 reported[name] += is_reported(share)
         for name, times in sorted(reported.items()):
             where = f"innocent, {target}, {rows:,} rows: {name}"
-            yield Measurement(where, times / draws, MAX_SHARE_OF_INNOCENT, is_minimum=False)
+            yield at_most(where, times / draws, MAX_SHARE_OF_INNOCENT)
 
 
 def measure_near_copies(draws: int = 50, rows: int = 100_000) -> Iterator[Measurement]:
@@ -107,7 +111,7 @@ def measure_near_copies(draws: int = 50, rows: int = 100_000) -> Iterator[Measur
                 )
         for name, times in sorted(reported.items()):
             where = f"nearly, {positive:.1%} of {rows:,} rows: {name}"
-            yield Measurement(where, times / draws, MAX_SHARE_OF_INNOCENT, is_minimum=False)
+            yield at_most(where, times / draws, MAX_SHARE_OF_INNOCENT)
 
 
 def measure_random_walks(draws: int = 200) -> Iterator[Measurement]:
@@ -118,20 +122,10 @@ def measure_random_walks(draws: int = 200) -> Iterator[Measurement]:
         for limit in (checks.MIN_LEAK_SHARE_TO_WARN, 0.99):
             reported = float(np.mean([share is not None and share >= limit for share in shares]))
             where = f"random walk of {rows:,} rows: at least {limit}"
-            yield Measurement(where, reported, 1, is_minimum=False)
+            yield at_most(where, reported, 1)
 
 
-def main() -> None:
-    ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
-    print_measurements(
-        chain(
-            measure_copies(),
-            measure_innocent_columns(),
-            measure_near_copies(),
-            measure_random_walks(),
-        )
-    )
-
+main = partial(simulate, __name__)
 
 if __name__ == "__main__":
     main()

@@ -20,16 +20,15 @@ The figures in docs/experiments.md are from this script. The exit code is 1 if a
     python -m benchmarks.repeats
 """
 
-import sys
-from argparse import ArgumentParser
 from collections.abc import Iterator
-from itertools import chain, product
+from functools import partial
+from itertools import product
 
 import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.special import expit
 
-from benchmarks.intervals import Measurement
+from benchmarks.simulations import Measurement, at_least, at_most, simulate
 from keras_tabular.runs.repeat import half_width
 
 COLUMNS, NEIGHBOURS, MAX_SPLITS, CHOSEN = 5, 15, 20, 10
@@ -84,7 +83,7 @@ def draw_scores(measure: str, rows: int, masks: list[np.ndarray], draws: int) ->
     return scores
 
 
-def measure_differences(scores: np.ndarray, name: str, test_share: float) -> Iterator[Measurement]:
+def compare_models(scores: np.ndarray, name: str, test_share: float) -> Iterator[Measurement]:
     """Measure how often the interval of the difference is right.
 
     Args:
@@ -100,11 +99,11 @@ def measure_differences(scores: np.ndarray, name: str, test_share: float) -> Ite
         errors = np.array([half_width(values.tolist(), variance) for values in differences])
         means = differences.mean(axis=1)
         inside = (abs(means - truth) <= errors).mean()
-        yield Measurement(f"{name}: {suffix}", float(inside), MIN_COVERAGE, True)
-    yield Measurement(f"{name}: better", float((means > errors).mean()), MAX_BETTER, False)
+        yield at_least(f"{name}: {suffix}", float(inside), MIN_COVERAGE)
+    yield at_most(f"{name}: better", float((means > errors).mean()), MAX_BETTER)
 
 
-def measure_luck(scores: np.ndarray, name: str) -> Iterator[Measurement]:
+def count_lucky_splits(scores: np.ndarray, name: str) -> Iterator[Measurement]:
     """Measure how often a split is called lucky or unlucky.
 
     Args:
@@ -117,50 +116,42 @@ def measure_luck(scores: np.ndarray, name: str) -> Iterator[Measurement]:
     limits = np.array([half_width(values.tolist(), variance) for values in repeats])
     extreme = float((abs(present[:, 0] - means) > limits).mean())
     best = float((present.max(axis=1) - means > limits).mean())
-    yield Measurement(f"{name}: lucky or unlucky", extreme, MAX_LUCK, False)
-    yield Measurement(f"{name}: best of 10 is lucky", best, 1.0, False)
+    yield at_most(f"{name}: lucky or unlucky", extreme, MAX_LUCK)
+    yield at_most(f"{name}: best of 10 is lucky", best, 1.0)
 
 
-def measure_splits(measure: str, rows: int, test_size: float, draws: int) -> Iterator[Measurement]:
+def repeat_splits(measure: str, rows: int, test_size: float, draws: int) -> Iterator[Measurement]:
     """Measure all shares for random splits."""
     rng, n_test = np.random.default_rng(0), round(test_size * rows)
     splits = [(rng.permutation(rows) < n_test).astype(int) for _ in range(MAX_SPLITS + CHOSEN)]
     scores = draw_scores(measure, rows, splits, draws)
     for number in NUMBERS:
         name = f"{measure}, {rows} rows, test_size {test_size}, N={number}"
-        yield from measure_differences(scores[:, :number], name, n_test / (rows - n_test))
-        yield from measure_luck(np.delete(scores[..., 0], slice(number, MAX_SPLITS), axis=1), name)
+        yield from compare_models(scores[:, :number], name, n_test / (rows - n_test))
+        yield from count_lucky_splits(
+            np.delete(scores[..., 0], slice(number, MAX_SPLITS), axis=1), name
+        )
 
 
-def measure_periods(measure: str, rows: int, number: int, draws: int) -> Iterator[Measurement]:
+def repeat_periods(measure: str, rows: int, number: int, draws: int) -> Iterator[Measurement]:
     """Measure how often the interval of the difference is right for periods."""
     size, order = rows // (2 * number), np.arange(rows)
     starts = rows - size * np.arange(1, number + 1)
     masks = [np.where(order >= start + size, -1, order >= start) for start in starts]
     scores = draw_scores(measure, rows, masks, draws)
     name = f"{measure}, {rows} rows, periods, N={number}"
-    yield from measure_differences(scores, name, number * size / sum(starts))
+    yield from compare_models(scores, name, number * size / sum(starts))
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--draws", type=int, default=400, help="tables of each kind")
-    args = parser.parse_args()
-    splits = (
-        measure_splits(*case, args.draws)
-        for case in product(MEASURES, (100, 300, 1000), (0.1, 0.33))
-        if case[:2] != ("neighbours, accuracy", 1000)  # it would take longest
-    )
-    periods = (
-        measure_periods(*case, args.draws) for case in product(MEASURES, (300, 1000), (5, 10))
-    )
-    is_kept = True
-    for measurement in chain.from_iterable(chain(periods, splits)):
-        is_kept &= measurement.is_kept
-        limit = f"{'at least' if measurement.is_minimum else 'at most'} {measurement.limit}"
-        print(f"{measurement.name}: {measurement.share:.3f} ({limit})", flush=True)
-    sys.exit(not is_kept)
+def measure_repeats(draws: int = 400) -> Iterator[Measurement]:
+    for measure, rows, number in product(MEASURES, (300, 1000), (5, 10)):
+        yield from repeat_periods(measure, rows, number, draws)
+    for measure, rows, test_size in product(MEASURES, (100, 300, 1000), (0.1, 0.33)):
+        if (measure, rows) != ("neighbours, accuracy", 1000):  # it would take longest
+            yield from repeat_splits(measure, rows, test_size, draws)
 
+
+main = partial(simulate, __name__)
 
 if __name__ == "__main__":
     main()

@@ -13,9 +13,8 @@ The figures in docs/scores.md are from this script. The exit code is 1 if a limi
     python -m benchmarks.thresholds
 """
 
-from argparse import ArgumentParser
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, ndtri
 
-from benchmarks.intervals import BINARY, Measurement, print_measurements
+from benchmarks.simulations import BINARY, Measurement, at_least, at_most, simulate
 from keras_tabular.config.sections import Costs, ThresholdRule
 from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
 from keras_tabular.evaluation.scores import Predictions, score
@@ -104,18 +103,14 @@ def measure_shown_scores(draws: int = 500) -> Iterator[Measurement]:
             ("precision per row", per_row, (MAX_DIFFERENCE, MIN_DIFFERENCE_PER_ROW)),
         ):
             for limit in limits:
-                difference = now - true_score
-                yield Measurement(f"{where}: {key}", difference, limit, is_minimum=limit < 0)
-            name_before = f"{where}: {key}, scored on the same rows"
-            yield Measurement(name_before, before - true_score, 1, is_minimum=False)
+                check = at_least if limit < 0 else at_most
+                yield check(f"{where}: {key}", now - true_score, limit)
+            yield at_most(f"{where}: {key}, scored on the same rows", before - true_score)
         few = float((weight[:, 0] < MIN_PREDICTED_POSITIVES).mean())
-        yield Measurement(f"{where}: few predicted rows", few, 1, is_minimum=False)
+        yield at_most(f"{where}: few predicted rows", few, 1)
 
 
-def main() -> None:
-    ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
-    print_measurements(measure_shown_scores())
-
+main = partial(simulate, __name__)
 
 if __name__ == "__main__":
     main()

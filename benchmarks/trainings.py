@@ -7,10 +7,8 @@ names of the lines end with the rule:
 
 - `interval`: the 95% interval of the paired difference of the loss does not contain 0. This rule
   ignores the training, and has no limit.
-- `interval and deviation`: the difference is also larger than 2.1 times the root of the sum of the
-  variances of both trainings, see `explain.explanations`.
 - `added variances`: the difference is larger than 2.1 times the root of the sum of three variances:
-  that of the paired difference and those of both trainings.
+  that of the paired difference and those of both trainings, see `explain.explanations`.
 - `better`: the share of pairs in which the rule `added variances` finds a model whose function has
   a smaller error.
 - `deviation`: the estimated standard deviation as a share of the true one.
@@ -20,14 +18,14 @@ The figures in docs/scores.md are from this script. The exit code is 1 if a limi
     python -m benchmarks.trainings
 """
 
-from argparse import ArgumentParser
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 
 import numpy as np
 from scipy.special import expit
 
-from benchmarks.intervals import BINARY, REGRESSION, Measurement, print_measurements
+from benchmarks.simulations import BINARY, REGRESSION, Measurement, at_least, at_most, simulate
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import mean_difference
 from keras_tabular.explain.explanations import training_deviation
@@ -105,30 +103,18 @@ def measure_trainings(
             same.append(compare(model, table.train()))
             better.append(compare(model, table.train(SMALLER_ERROR)))
         value, error, deviation = np.abs(np.array(same)).T
-        is_outside = value > 1.96 * error
-        shares = {
-            "interval": (is_outside, 1.0),
-            "interval and deviation": (is_outside & (value > QUANTILE * deviation), 0.07),
-            "added variances": (
-                value > QUANTILE * np.hypot(error, deviation),
-                MAX_SHARE_OF_DIFFERENCES,
-            ),
-        }
         name = f"{task}, {rows} rows"
-        for rule, (is_different, limit) in shares.items():
-            share = float(is_different.mean())
-            yield Measurement(f"{name}: {rule}", share, limit, is_minimum=False)
+        yield at_most(f"{name}: interval", np.mean(value > 1.96 * error))
+        is_different = value > QUANTILE * np.hypot(error, deviation)
+        yield at_most(f"{name}: added variances", is_different.mean(), MAX_SHARE_OF_DIFFERENCES)
         value, error, deviation_of_better = np.array(better).T
         is_better = value > QUANTILE * np.hypot(error, deviation_of_better)
-        yield Measurement(f"{name}: better", float(is_better.mean()), 0.0, is_minimum=True)
+        yield at_least(f"{name}: better", float(is_better.mean()), 0.0)
         ratio = float((np.square(deviation).mean() / np.square(np.array(same)[:, 0]).mean()) ** 0.5)
-        yield Measurement(f"{name}: deviation", ratio, 0.8, is_minimum=True)
+        yield at_least(f"{name}: deviation", ratio, 0.8)
 
 
-def main() -> None:
-    ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
-    print_measurements(measure_trainings())
-
+main = partial(simulate, __name__)
 
 if __name__ == "__main__":
     main()

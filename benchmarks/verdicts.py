@@ -8,9 +8,10 @@ gate use do the rest. These are the simulations:
   Groups have ten rows.
 - `margin`, `min`: models that are just good enough or fair, and models that are not.
 - `baseline`: a healthy boosted baseline, and one whose test rows are others.
-- `noise`: a model that predicts a constant, or noise around it, has to have learnt nothing. The
-  constant of the model is the best one for four fifths of the training rows. The baselines learn
-  from all training rows, as if the others were validation rows. There are 400 draws.
+- `noise`: nothing explains the target, and the predictions are near a constant. The name ends with
+  the metric by which they are most often called better than no model.
+- `logits times 6`: a model that ranks well, with a loss that is worse than that of no model.
+- `level`: the mean prediction is the share of twice as many training rows, or a fifth of it.
 - `last run`: 200 pairs of runs, the second one of a table that has grown, with a model that is as
   good as the last one or has a loss that is a fifth higher.
 
@@ -19,46 +20,41 @@ The figures in docs/scores.md are from this script. The exit code is 1 if a limi
     python -m benchmarks.verdicts
 """
 
-from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import chdir
-from itertools import chain, product
+from functools import partial
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import expit, ndtr
 
-from benchmarks.intervals import (
+from benchmarks.simulations import (
     BINARY,
     REGRESSION,
     Measurement,
+    at_least,
+    at_most,
     build_schema,
-    print_measurements,
+    simulate,
 )
 from keras_tabular.config.metrics import choose_primary_metric
-from keras_tabular.config.params import Params, load_params
-from keras_tabular.config.schema import load_schema
-from keras_tabular.config.sections import Gate, Split
+from keras_tabular.config.sections import Gate
+from keras_tabular.config.task import Multiclass
 from keras_tabular.core.files import write_json, write_points
 from keras_tabular.evaluation import plot_data, uncertainty
 from keras_tabular.evaluation.records import MODEL, Evaluation, score_records
-from keras_tabular.evaluation.result import compare_with_baselines
+from keras_tabular.evaluation.result import compare_levels, compare_with_baselines
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.gate import primary, rules
 from keras_tabular.gate.base import compare_with_base
 from keras_tabular.gate.rules import evaluate_gate
 from keras_tabular.runs.run import WORKSPACE, Run
 
-PROJECT = Path(__file__).parents[1]
 TRAINING_ROWS = 2  # for each test row, as with `split.test_size: 0.33`
 BEAT_ALL = Gate(beat_baselines=("dummy", "linear", "gradient_boosting"))
-SPLIT = Split(test_size=0.33, validation_size=0.0, seed=9)
-TRAIN = load_params(
-    "train", schema=load_schema(PROJECT / "data/schema.yaml"), path=PROJECT / "params.yaml"
-).train
-TRAIN_PARAMS = {loss: TRAIN.with_values({"loss": loss}) for loss in ("auto", "mean_absolute_error")}
 # How much of the variance of the target the model, the linear and the boosted baseline know.
 CASES = {
     "worse": (0.25, 0.3, 0.35),
@@ -68,14 +64,14 @@ CASES = {
 }
 A_FIFTH_WORSE = {"binary": 0.05, "regression": 0.22}  # a loss that is 1.2 times that of 0.35
 DRAWS = {100: 400, 250: 400, 1000: 400, 10_000: 100}  # by the number of test rows
-VERDICTS = (primary.NOTHING_LEARNT, primary.TOO_FEW_ROWS, "fail", "undecided", "pass")
-# A target of noise, by its name and the loss of the model.
-TARGETS: dict[tuple[str, str], Callable[[np.random.Generator, int], np.ndarray]] = {
-    ("binary", "auto"): lambda rng, rows: (rng.random(rows) < 0.5).astype(float),
-    ("rare", "auto"): lambda rng, rows: (rng.random(rows) < 0.1).astype(float),
-    ("normal", "auto"): lambda rng, rows: rng.normal(size=rows),
-    ("lognormal", "auto"): lambda rng, rows: rng.lognormal(size=rows),
-    ("lognormal", "mean_absolute_error"): lambda rng, rows: rng.lognormal(size=rows),
+NO_GAIN = "no gain above 5%"  # the end of a headline
+VERDICTS = (NO_GAIN, primary.TOO_FEW_ROWS, "fail", "undecided", "pass")
+# Targets of noise: shares of positive rows, and distributions.
+SHARES, THREE_CLASSES = (0.05, 0.1, 0.3, 0.5), "three classes"
+DISTRIBUTIONS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "normal": lambda rng, rows: rng.normal(size=rows),
+    "lognormal": lambda rng, rows: rng.lognormal(size=rows),
+    "counts": lambda rng, rows: rng.poisson(2.0, rows).astype(float),
 }
 
 
@@ -110,7 +106,6 @@ def compute_verdict(
     task: str,
     y: np.ndarray,
     y_pred: list[np.ndarray],
-    constant: float,
     loss: str = "auto",
     group: np.ndarray | None = None,
     rules: Gate = BEAT_ALL,
@@ -120,21 +115,18 @@ def compute_verdict(
     Args:
         y_pred: Predictions of the model, the linear and the boosted baseline.
     """
-    schema = build_schema(task)
-    learning_task = schema.learning_task
+    learning_task = build_schema(task).learning_task
     key = learning_task.main_metric
     model, linear, boosted = (values[:, None] for values in y_pred)
-    dummy = np.full(model.shape, constant)
-    columns = {"dummy": dummy, "linear": linear, "gradient_boosting": boosted}
+    columns = {"linear": linear, "gradient_boosting": boosted}
     fitted = {name: {"test": column} for name, column in columns.items()}
     rows = Predictions(learning_task, y, model, np.ones(len(y)), group=group)
     scored = uncertainty.score_and_resample(rows)
     scores = compare_with_baselines(scored, fitted, dict.fromkeys(fitted, 0.5), (key,))
-    params = Params(gate=rules, split=SPLIT, train=TRAIN_PARAMS[loss])
     main_metrics = choose_primary_metric("auto", loss, None), key
     evaluation = Evaluation(main_metrics=main_metrics, scores=tuple(scores))
-    verdict = evaluate_gate(evaluation, params, schema, {})
-    endings = (primary.NOTHING_LEARNT, primary.TOO_FEW_ROWS)
+    verdict = evaluate_gate(evaluation, rules, learning_task)
+    endings = (NO_GAIN, primary.TOO_FEW_ROWS)
     ending = next((text for text in endings if verdict.headline.endswith(text)), "")
     return ending or verdict.status
 
@@ -150,11 +142,9 @@ def count_verdicts(
     """Count how often each verdict comes."""
     rng, counts = np.random.default_rng(0), Counter[str]()
     group = np.arange(rows) // 10 if in_groups else None
-    middle, spread = (0.5, 0.5) if task == "binary" else (0.0, 1.0)
     for _ in range(draws):
-        constant = rng.normal(middle, spread / (TRAINING_ROWS * rows) ** 0.5)
         y, y_pred = draw_predictions(rng, task, rows, case, in_groups)
-        counts[compute_verdict(task, y, y_pred, constant, group=group, rules=rules)] += 1
+        counts[compute_verdict(task, y, y_pred, group=group, rules=rules)] += 1
     return counts
 
 
@@ -169,16 +159,16 @@ def measure_verdicts() -> Iterator[Measurement]:
             worse, better = counts["worse"], counts["clearly better"]
             name = f"{setting}, {rows} rows"
             wrong = max(worse["pass"], better["fail"]) / draws
-            yield Measurement(f"{name}: the opposite verdict", wrong, 0.02, is_minimum=False)
-            null = max(each[primary.NOTHING_LEARNT] for each in counts.values()) / draws
-            yield Measurement(f"{name}: {primary.NOTHING_LEARNT}", null, 0.05, is_minimum=False)
-            few, limit = better[primary.TOO_FEW_ROWS] / draws, 0.6 if in_groups else 0.1
-            yield Measurement(f"{name}: too few to tell", few, limit, is_minimum=False)
+            yield at_most(f"{name}: the opposite verdict", wrong, 0.02)
+            null = max(each[NO_GAIN] for each in counts.values()) / draws
+            yield at_most(f"{name}: {NO_GAIN}", null, 0.05)
+            few, limit = better[primary.TOO_FEW_ROWS] / draws, 0.6 if in_groups else 0.2
+            yield at_most(f"{name}: too few to tell", few, limit)
             if rows >= 1000:
                 right, least = min(worse["fail"], better["pass"]) / draws, 0.6 if in_groups else 0.8
-                yield Measurement(f"{name}: the right verdict", right, least, is_minimum=True)
+                yield at_least(f"{name}: the right verdict", right, least)
         share = (equal["pass"] + equal["fail"]) / equal.total()
-        yield Measurement(f"{setting}, equal: better or worse", share, 0.05, is_minimum=False)
+        yield at_most(f"{setting}, equal: better or worse", share, 0.05)
 
 
 def measure_margins(draws: int = 400) -> Iterator[Measurement]:
@@ -190,10 +180,10 @@ def measure_margins(draws: int = 400) -> Iterator[Measurement]:
             for case in ("equal", "a fifth worse")
         )
         name = f"margin of 5%, {task}, {rows} rows"
-        yield Measurement(f"{name}: equal fails", equal["fail"] / draws, 0.05, is_minimum=False)
-        yield Measurement(f"{name}: equal passes", equal["pass"] / draws, 0.05, is_minimum=True)
+        yield at_most(f"{name}: equal fails", equal["fail"] / draws, 0.05)
+        yield at_least(f"{name}: equal passes", equal["pass"] / draws, 0.05)
         share_found = 1 - (worse["pass"] + worse["undecided"]) / draws
-        yield Measurement(f"{name}: a fifth worse fails", share_found, 0.5, is_minimum=True)
+        yield at_least(f"{name}: a fifth worse fails", share_found, 0.5)
 
 
 def measure_limits(draws: int = 400) -> Iterator[Measurement]:
@@ -235,11 +225,7 @@ def measure_broken_baselines(draws: int = 400) -> Iterator[Measurement]:
             errors = rng.normal(0, ((factor - 1) * (1 - share)) ** 0.5, rows)
             all_rows = Predictions(task, y, mean[:, None], np.ones(3 * rows))
             test, loss = all_rows.select(is_test), float(all_rows.row_losses[~is_test].mean())
-            constant = np.full((rows, 1), test.y.mean())
-            fitted = {
-                "dummy": {"test": constant},
-                boosted: {"test": test.y_pred + errors[:, None]},
-            }
+            fitted = {boosted: {"test": test.y_pred + errors[:, None]}}
             scored = uncertainty.score_and_resample(test)
             scores = compare_with_baselines(
                 scored, fitted, dict.fromkeys(fitted, 0.5), (task.main_metric,)
@@ -253,29 +239,75 @@ def measure_broken_baselines(draws: int = 400) -> Iterator[Measurement]:
         yield Measurement(title, broken / draws, 0.8 if factor > 1 else 0.05, factor > 1)
 
 
+def draw_noise(rng: np.random.Generator, target: float | str, rows: int) -> Predictions:
+    """Draw a target that nothing explains, and predictions near a constant of training rows."""
+    if isinstance(target, float):
+        y, train = ((rng.random(n) < target).astype(float) for n in (rows, TRAINING_ROWS * rows))
+        y_pred = np.clip(train.mean() + 0.03 * rng.normal(size=rows), 0.001, 0.999)
+        threshold = rng.choice([0.5, target, 0.01])
+        return Predictions(BINARY, y, y_pred[:, None], np.ones(rows), threshold)
+    if target == THREE_CLASSES:
+        y, noise = rng.choice(3, rows, p=(0.6, 0.3, 0.1)), rng.normal(size=(rows, 3))
+        y_pred = np.exp(0.3 * noise) * rng.dirichlet([60, 30, 10])
+        y_pred /= y_pred.sum(axis=1, keepdims=True)
+        return Predictions(Multiclass(("a", "b", "c")), y.astype(float), y_pred, np.ones(rows))
+    y, train = (DISTRIBUTIONS[target](rng, n) for n in (rows, TRAINING_ROWS * rows))
+    constant = rng.choice([train.mean(), np.median(train)])
+    y_pred = constant + 0.03 * train.std() * rng.normal(size=rows)
+    return Predictions(REGRESSION, y, y_pred[:, None], np.ones(rows))
+
+
+def compare_by_each_metric(rows: Predictions) -> list[str]:
+    """Return the metrics by which a model is called better than no model."""
+    task, fitted = rows.task, {"linear": {"test": rows.y_pred}}
+    scored = uncertainty.score_and_resample(rows)
+    scores = tuple(compare_with_baselines(scored, fitted, {"linear": rows.threshold}, ()))
+    keys = [k for k in task.metrics if k.rpartition(".")[2] not in ("precision", "recall")]
+    evaluations = [Evaluation(main_metrics=(key,), scores=scores) for key in keys]
+    checks = [primary.PrimaryScores(each, task).compare_with_constant(0.05) for each in evaluations]
+    return [key for key, check in zip(keys, checks, strict=True) if check.status == "pass"]
+
+
 def measure_noise(draws: int = 400) -> Iterator[Measurement]:
-    """Yield how often the gate says that a model of noise has learnt something."""
-    for ((target, loss), draw), rows, noise in product(TARGETS.items(), (100, 1000), (0.0, 0.03)):
-        rng, learnt = np.random.default_rng(0), 0
-        task = "binary" if target in ("binary", "rare") else "regression"
-        average = np.median if loss == "mean_absolute_error" else np.mean
+    """Yield how often a model of noise is called better, by the metric with which it is most."""
+    targets: tuple[float | str, ...] = (*SHARES, THREE_CLASSES, *DISTRIBUTIONS)
+    for target, rows in product(targets, (50, 150, 1000)):
+        rng, better = np.random.default_rng(0), Counter[str](none=0)
         for _ in range(draws):
-            y, train = draw(rng, rows), draw(rng, TRAINING_ROWS * rows)
-            constant, of_model = float(average(train)), float(average(train[: len(train) * 4 // 5]))
-            errors = noise * train.std() * rng.normal(size=(3, rows))
-            y_pred = [value + errors[n] for n, value in enumerate((of_model, constant, constant))]
-            if task == "binary":
-                y_pred = [np.clip(values, 0.001, 0.999) for values in y_pred]
-            learnt += compute_verdict(task, y, y_pred, constant, loss=loss) not in VERDICTS[:2]
-        name = f"noise {noise:g}, {target}, loss {loss}, {rows} rows"
-        yield Measurement(name, learnt / draws, 0.05, is_minimum=False)
+            better.update(compare_by_each_metric(draw_noise(rng, target, rows)))
+        ((key, count),) = better.most_common(1)
+        yield at_most(f"noise, {target}, {rows} rows: {key}", count / draws, 0.05)
+
+
+def measure_too_sure_models(draws: int = 400, rows: int = 500) -> Iterator[Measurement]:
+    """Yield how often a model passes whose order is right, and whose loss is that of no model."""
+    rng, better = np.random.default_rng(0), 0
+    for _ in range(draws):
+        logits = rng.normal(size=rows)
+        y = (rng.random(rows) < expit(logits)).astype(float)
+        model = Predictions(BINARY, y, expit(6 * logits)[:, None], np.ones(rows))
+        better += "loss" in compare_by_each_metric(model)
+    yield at_most("logits times 6: better than no model", better / draws, 0.0)
+
+
+def measure_levels(draws: int = 2000) -> Iterator[Measurement]:
+    """Yield how often a mean prediction is called wrong: that of twice as many rows, or a fifth."""
+    for share, rows, factor in product(SHARES, (150, 1000, 10_000), (1.0, 0.2)):
+        rng, wrong = np.random.default_rng(0), 0
+        for _ in range(draws):
+            y_pred = factor * rng.binomial(TRAINING_ROWS * rows, share) / (TRAINING_ROWS * rows)
+            y = (np.arange(rows) < rng.binomial(rows, share)).astype(float)
+            test = Predictions(BINARY, y, np.full((rows, 1), y_pred), np.ones(rows))
+            level = compare_levels(test, "auto")["1"]
+            wrong += not level.low <= level.predicted <= level.high
+        name = f"level, {share:.0%} of {rows} rows, times {factor:g}: wrong"
+        yield at_most(name, wrong / draws, 0.06) if factor == 1 else at_least(name, wrong / draws)
 
 
 def measure_comparisons_with_the_last_run(draws: int = 200) -> Iterator[Measurement]:
     """Yield how often a model is called worse than the last one, whose table was smaller."""
     schema = build_schema("regression")
     rules = Gate.model_validate({"worse_than_base": {"test": {"loss": 0.05}}})
-    params = Params(gate=rules, split=SPLIT, train=TRAIN_PARAMS["auto"])
 
     def write_run(name: str, y: np.ndarray, y_pred: np.ndarray, keys: np.ndarray) -> Run:
         predictions = Predictions(schema.learning_task, y, y_pred[:, None], np.ones(len(y)))
@@ -311,8 +343,9 @@ def measure_comparisons_with_the_last_run(draws: int = 200) -> Iterator[Measurem
                 test, old = (choose_test_rows(by, rng, keys[:n]) for n in (rows, table_rows))
                 run = write_run("run", y[test], model[test], keys[test])
                 base = write_run("base", y[old], last[old], keys[old])
-                verdict = evaluate_gate(run.require_evaluation(), params, schema, {})
-                verdict = compare_with_base(verdict, run, base, params.gate)
+                evaluation = run.require_evaluation()
+                verdict = evaluate_gate(evaluation, rules, schema.learning_task)
+                verdict = compare_with_base(verdict, run, base, rules)
                 failed += verdict.checks[-1].status == "fail"
             name = f"last run, {table_rows} rows, {growth:.0%} more, {by}, {case}: worse"
             is_worse = case != "equal"
@@ -320,20 +353,7 @@ def measure_comparisons_with_the_last_run(draws: int = 200) -> Iterator[Measurem
             yield Measurement(name, failed / draws, limit, is_worse)
 
 
-def main() -> None:
-    ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
-    uncertainty.DRAWS = 100  # saves minutes: only the interval of ROC AUC has no formula
-    print_measurements(
-        chain(
-            measure_noise(),
-            measure_margins(),
-            measure_limits(),
-            measure_broken_baselines(),
-            measure_comparisons_with_the_last_run(),
-            measure_verdicts(),
-        )
-    )
-
+main = partial(simulate, __name__)
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,5 @@
 """Check the scores against the rules of `gate` in params.yaml, and give a verdict with reasons."""
 
-import json
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -14,13 +13,12 @@ from stages import run
 
 def main(arguments: list[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("metrics", type=Path, help="folder of the scores and of networks.json")
+    parser.add_argument("metrics", type=Path, help="folder of the scores")
     parser.add_argument("verdict", type=Path, help="JSON file to write the verdict to")
     args = parser.parse_args(arguments)
     schema = load_schema()
-    params = load_params("gate", "split", "train", schema=schema)
-    networks = json.loads((args.metrics / "networks.json").read_text("utf-8"))["networks"]
-    verdict = evaluate_gate(read_scores(args.metrics), params, schema, networks)
+    gate = load_params("gate", schema=schema).gate
+    verdict = evaluate_gate(read_scores(args.metrics), gate, schema.learning_task)
     write_json(args.verdict, verdict.model_dump(exclude_none=True))
     print(*verdict.lines(), sep="\n")
 

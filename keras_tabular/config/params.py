@@ -173,10 +173,17 @@ def metric_keys(evaluate: Evaluate, task: Task) -> list[str]:
     return [*task.metrics, *([COST] if evaluate.costs(task) else [])]
 
 
+WON_BY_A_CONSTANT = ("precision", "recall")
+
+
 def metric_mistakes(key: str, choice: str, evaluate: Evaluate, task: Task) -> Iterator[str]:
     """Yield a metric that the run does not have; custom metrics are checked by the stage."""
-    allowed = ["auto", *metric_keys(evaluate, task)]
-    if choice == COST and COST not in allowed:
+    keys = metric_keys(evaluate, task)
+    allowed = ["auto", *(k for k in keys if k.rpartition(".")[2] not in WON_BY_A_CONSTANT)]
+    if choice in WON_BY_A_CONSTANT and task.has_threshold:
+        advice = "Compare by average_precision, f1 or a cost, and ask for it in evaluate.threshold"
+        yield f"{key}: a constant prediction can win {choice}. {advice}: {{{choice}: 0.9}}."
+    elif choice == COST and COST not in allowed:
         yield f"{key}: cost requires costs, such as evaluate.threshold: {{cost: ...}}."
     elif choice not in allowed and not choice.startswith(CUSTOM):
         yield f"{key}: {expected_one_of(choice, [*allowed, f'{CUSTOM}NAME'])}"

@@ -382,6 +382,7 @@ class Gate(Section):
     Attributes:
         base: The run to compare with: `last`, or a revision such as `model#prod`.
         margin: Share of a baseline's loss by which the loss of the model may be higher.
+        min_gain: Share of the best constant's score. A gain that is significantly smaller fails.
     """
 
     min: Limits = Field(default_factory=dict)
@@ -390,6 +391,7 @@ class Gate(Section):
     base: str = "last"
     beat_baselines: tuple[Literal["dummy", "linear", "gradient_boosting"], ...] = ()
     margin: Share | None = None
+    min_gain: Annotated[float, Field(ge=0, lt=1)] = 0.05
 
 
 class Drift(Section):

@@ -70,7 +70,7 @@ class Task:
     rare_metrics: ClassVar[tuple[str, ...]] = ()
     leak_metric: ClassVar[str | None] = None
     baselines: ClassVar[Mapping[str, str]] = {
-        "dummy": "majority class",
+        "dummy": "best constant",  # a different one for each metric
         "linear": "logistic regression",
         "gradient_boosting": "gradient boosting",
     }
@@ -250,11 +250,7 @@ class Regression(Task):
     training_metric = "mean_absolute_error"
     metrics = ("loss", "mae", "mape", "r2", "rmse", "rmsle")
     main_metric, second_metric, leak_metric = "mae", "r2", "r2"
-    baselines: ClassVar[Mapping[str, str]] = {
-        "dummy": "best constant",  # the mean, or for absolute errors the median
-        "linear": "ridge regression",
-        "gradient_boosting": "gradient boosting",
-    }
+    baselines: ClassVar[Mapping[str, str]] = {**Task.baselines, "linear": "ridge regression"}
 
     @classmethod
     def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:

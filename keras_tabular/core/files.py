@@ -16,7 +16,7 @@ from uuid import uuid4
 from keras_tabular.core.errors import UserError
 
 MAX_POINTS = 1000  # of a plot; nobody can see more, and they would make git large
-DECIMALS = 6
+DIGITS = 9  # significant ones, with which a float32 is read back unchanged
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # on the disk, or in a limit
 
 
@@ -37,12 +37,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         for file in path.parent.glob(f".{path.name}.*.partial"):
             if file == partial or not Path("/proc", file.suffixes[-2][1:]).exists():
-                _remove(file)  # its process has ended
+                remove(file)  # its process has ended
         yield partial
         for file in list(partial.rglob(".*.partial")):  # left by a worker that was killed
-            _remove(file)
+            remove(file)
         if partial.is_dir() and path.exists():
-            _remove(path)
+            remove(path)
         partial.replace(path)
     except OSError as error:
         if not _is_about(error, path, partial):
@@ -51,7 +51,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise UserError(f"{path}: cannot be written: {reason}") from None
     finally:
         with suppress(OSError):
-            _remove(partial)
+            remove(partial)
 
 
 def _is_about(error: OSError, path: Path, partial: Path) -> bool:
@@ -67,7 +67,8 @@ def md5_hash(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -95,7 +96,7 @@ def link(source: Path, path: Path) -> None:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write `value` with sorted keys, an indent of two spaces and numbers rounded to 6 decimals.
+    """Write `value` with sorted keys, an indent of two spaces and numbers of 9 significant digits.
 
     Raises:
         ValueError: A number is NaN or infinite. The message names its key.
@@ -120,12 +121,12 @@ def _rounded(value: Any, key: str) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{key}: expected a finite number, got {value}")
-        return round(value, DECIMALS) + 0.0  # turns -0.0 into 0.0
+        return float(f"{value:.{DIGITS}g}") + 0.0  # turns -0.0 into 0.0
     return value
 
 
 def write_points(path: Path, columns: Mapping[str, Any], max_points: int = MAX_POINTS) -> None:
-    """Write the points of a plot as CSV, numbers with 6 decimals and NaN as an empty cell.
+    """Write the points of a plot as CSV: 9 significant digits of numbers, an empty cell for NaN.
 
     Args:
         columns: Sequences of the same length, by the name of their column.
@@ -145,4 +146,4 @@ def write_points(path: Path, columns: Mapping[str, Any], max_points: int = MAX_P
 def _format_cell(value: Any) -> str:
     if not isinstance(value, float):  # NumPy's float64 is a float
         return str(value)
-    return "" if math.isnan(value) else f"{value + 0.0:.{DECIMALS}f}"
+    return "" if math.isnan(value) else f"{value + 0.0:.{DIGITS}g}"

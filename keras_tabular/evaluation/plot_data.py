@@ -8,6 +8,7 @@ draws no plot. With more than two classes, the curves are micro averages: each c
 with all others, and the rows of these comparisons are pooled.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import truncate
-from keras_tabular.core.files import MAX_POINTS, atomic_write, write_points
+from keras_tabular.core.files import DIGITS, MAX_POINTS, atomic_write, write_points
 from keras_tabular.evaluation.calibration import total_costs
 from keras_tabular.evaluation.scores import Predictions, hits_and_alarms
 from keras_tabular.evaluation.uncertainty import share_interval
@@ -83,12 +84,13 @@ def write_plots(folder: Path, plots: Plots, test: Predictions, keys: np.ndarray)
             write_points(partial / f"{name}.csv", columns, limits.get(name, MAX_POINTS))
 
 
-def row_keys(folder: Path, schema: Schema) -> np.ndarray:
+def row_keys(folder: Path, schema: Schema, ignored: Iterable[str] = ()) -> np.ndarray:
     """Return a hash of each row, by which it is found in another table: int64, (rows,).
 
-    It depends on the target and on the columns that the model reads.
+    It depends on the target, the features and the `ignored` columns, in any order.
     """
-    return as_keys(stable_row_hashes(folder, [schema.target, *schema.features], seed=0))
+    names = sorted({schema.target, *schema.features, *ignored})
+    return as_keys(stable_row_hashes(folder, names, seed=0))
 
 
 def as_keys(hashes: np.ndarray) -> np.ndarray:
@@ -108,7 +110,7 @@ def kept_test_rows(test: Predictions, keys: np.ndarray) -> dict[str, Any]:
     max_rows = min(MAX_KEPT_ROWS, MAX_KEPT_PREDICTIONS // test.y_pred.shape[1])
     rows = np.sort(np.argsort(keys, kind="stable")[:max_rows])
     test = test.select(rows)
-    columns = {"row": keys[rows], "y": test.y.astype(int) if test.task.classes else test.y}
+    columns = {"row": keys[rows], "y": test.y.astype(int if test.task.classes else str)}
     columns |= {f"output_{k}": values for k, values in enumerate(test.y_pred.astype(float).T)}
     if (test.weight != 1).any():
         columns["weight"] = test.weight
@@ -168,7 +170,7 @@ def confusion(test: Predictions) -> tuple[np.ndarray, ...]:
 def threshold_plot(test: Predictions) -> tuple[np.ndarray, ...]:
     """Score the test rows at many thresholds, with the chosen one; undefined scores are NaN."""
     probability = test.y_pred[:, 0].astype(np.float64)
-    predicted = np.round(quantiles(probability, THRESHOLD_QUANTILES), 6)
+    predicted = [float(f"{p:.{DIGITS}g}") for p in quantiles(probability, THRESHOLD_QUANTILES)]
     thresholds = np.unique(np.r_[EVEN_THRESHOLDS, predicted, test.threshold])
     borders, (hits,), (alarms,) = hits_and_alarms(test.y == 1, probability, test.weight[None])
     positive, negative = hits[-1], alarms[-1]

@@ -12,7 +12,8 @@ from keras_tabular.config.task import CostMatrix, Task
 from keras_tabular.config.typed_yaml import Section, nest
 from keras_tabular.core.files import write_json
 
-MAX_DIGITS = 15  # significant digits of a float
+MAX_DIGITS = 17  # that tell any two floats apart
+MIN_EXPONENT, MAX_EXPONENT = -5, 9  # of numbers that are shown without an exponent
 UNDEFINED = "–"
 
 
@@ -21,9 +22,9 @@ def format_number(value: float | None, *compared_with: float | None) -> str:
 
     A number below 1 is never shown as 1, and an undefined number is "–".
     """
-    if value is None:
+    if value is None or not math.isfinite(value):
         return UNDEFINED
-    different = {other for other in compared_with if other not in (None, value)}
+    different = {n for n in compared_with if n is not None and math.isfinite(n)} - {value}
     if value < 1:
         different.add(1.0)
     for digits in range(3, MAX_DIGITS):
@@ -36,8 +37,8 @@ def format_number(value: float | None, *compared_with: float | None) -> str:
 def _with_digits(value: float, digits: int) -> str:
     """Format a number with significant digits; those before the point are always shown."""
     exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])
-    if exponent >= MAX_DIGITS:
-        return f"{value:.{digits}g}"
+    if not MIN_EXPONENT <= exponent < MAX_EXPONENT:
+        return f"{value:.{digits - 1}e}"
     decimals = max(digits - 1 - exponent, 0)
     return f"{round(value, decimals) + 0.0:,.{decimals}f}"  # + 0.0 turns -0.0 into 0.0
 
@@ -115,6 +116,22 @@ class IntervalCoverage(Section):
     mean_width: float
 
 
+class Level(Section):
+    """The mean of the predictions for the test rows, and of what they predict.
+
+    Attributes:
+        predicted: Mean probability of a class, or mean predicted value.
+        actual: Share of the class, or mean of the target.
+        low, high: The 99% interval of `actual`, for all classes together; the predictions are off
+            if their mean is outside.
+    """
+
+    predicted: float
+    actual: float
+    low: float
+    high: float
+
+
 class Duplicates(Section):
     """Rows that are equal to a row from which their prediction was learnt.
 
@@ -142,11 +159,14 @@ class Evaluation(Section):
         training_rows: Number of rows that the model was trained on, by additional test file.
         threshold: The lowest probability that counts as positive; None unless there are two
             classes.
+        highest_probability: The highest probability of a test row, if there is a threshold.
         baseline_thresholds: The thresholds of the baselines, by name.
         reaches_rule: Whether the threshold reaches the recall or precision of its rule.
         predicted_positives: If a rule has chosen the threshold, the number of independent rows that
             are predicted as positive, by row set.
         interval_coverage: Coverage of the prediction intervals, if the model has any.
+        levels: Mean prediction by class, or of the target under the empty name.
+        strongest_column: The column with the largest share of the attribution, and this share.
         duplicates: Rows that are equal to rows of the training, by row set.
         outside_training: Share of the test rows outside the training values, by column.
         training_deviation: Standard deviation of the scores of the test rows between trainings
@@ -167,10 +187,13 @@ class Evaluation(Section):
     constant_costs: dict[str, float] = Field(default_factory=dict)
     training_rows: dict[str, int] = Field(default_factory=dict)
     threshold: float | None = None
+    highest_probability: float | None = None
     baseline_thresholds: dict[str, float] = Field(default_factory=dict)
     reaches_rule: bool = True
     predicted_positives: dict[str, float] = Field(default_factory=dict)
     interval_coverage: IntervalCoverage | None = None
+    levels: dict[str, Level] = Field(default_factory=dict)
+    strongest_column: tuple[str, float] | None = None
     duplicates: dict[str, Duplicates] = Field(default_factory=dict)
     outside_training: dict[str, float] = Field(default_factory=dict)
     training_deviation: dict[str, float] = Field(default_factory=dict)
@@ -272,7 +295,7 @@ def summary_metrics(evaluation: Evaluation, task: Task) -> dict[str, Any]:
 
 
 MAX_RELATIVE_DIFFERENCE = 1e-4  # of scores that are shown as the same
-MAX_ROUNDING = 1e-9  # of a difference
+MAX_ROUNDING = 1e-9  # of a difference, as a share of the score
 
 
 class ScoreRow(NamedTuple):
@@ -304,7 +327,7 @@ class ScoreRow(NamedTuple):
             return ""
         value, difference = self.model.value, other.difference
         is_close = math.isclose(value, other.value, rel_tol=MAX_RELATIVE_DIFFERENCE)
-        if is_close and (difference is None or abs(difference.value) < MAX_ROUNDING):
+        if is_close and (difference is None or abs(difference.value) <= MAX_ROUNDING * abs(value)):
             return "same"
         if difference and difference.within_chance:
             return "not_significant"

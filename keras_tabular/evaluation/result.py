@@ -1,6 +1,6 @@
 """The result of the stage `evaluate`: all scores of a model and its baselines."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -8,7 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keras_tabular.config.metrics import COST, CUSTOM, ROW_SETS, CustomMetric, choose_primary_metric
+from keras_tabular.config.metrics import (
+    CUSTOM,
+    ROW_SETS,
+    CustomMetric,
+    choose_primary_metric,
+    metrics_by_key,
+)
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.task import Task, Threshold
 from keras_tabular.core.errors import UserError
@@ -111,17 +117,21 @@ def evaluate(
         else:
             scores += score_records(name, MODEL, score(rows), len(rows.y))
     intervals, has_threshold = metadata.intervals, test.task.has_threshold
-    positives = {name: rows.deciding_rows["precision"] for name, rows in scored.items()}
+    positives = {name: rows.deciding_rows.get("precision", 0.0) for name, rows in scored.items()}
+    attribution = metadata.trained_on.attribution if metadata.trained_on else {}
     evaluation = Evaluation(
         main_metrics=primary,
         costs=metadata.costs,
         constant_costs=constant_costs(test),
         scores=tuple(scores),
         threshold=metadata.threshold if has_threshold else None,
+        highest_probability=float(test.y_pred.max()) if has_threshold else None,
         baseline_thresholds=thresholds["test"] if has_threshold else {},
         reaches_rule=metadata.reaches_rule,
         predicted_positives=positives if metadata.threshold_choice else {},
         interval_coverage=compute_coverage(test, intervals) if intervals else None,
+        levels=compare_levels(test, metadata.loss),
+        strongest_column=max(attribution.items(), key=lambda item: item[1], default=None),
         duplicates=score_duplicates(data / "split", oof.cross_validation.fold, predictions, schema),
         classes_not_found=classes_not_found(test),
         custom_metrics={metric.name: metric.greater_is_better for metric in metrics},
@@ -237,11 +247,10 @@ def baseline_thresholds(
         `folds` one for each row, see `calibration.cross_fit`.
     """
     numbers: dict[str, Any] = dict.fromkeys(baselines, metadata.decision)
-    numbers["dummy"] = 0.5  # so that it predicts the most frequent class
     thresholds = {row_set: dict(numbers) for row_set in ("test", *folds)}
     if rule := metadata.threshold_choice:
         for row_set, fold in folds.items():  # if there is forward chaining, it is the last one
-            for name in ("linear", "gradient_boosting"):
+            for name in baselines:
                 y_pred = baselines[name][row_set]
                 rows = predictions[row_set].select(slice(len(y_pred)))._replace(y_pred=y_pred)
                 thresholds[row_set][name] = cross_fit(rule, rows, fold[: len(y_pred)]).threshold
@@ -286,8 +295,20 @@ def compare_with_baselines(
     Returns:
         The scores of the model, then those of each baseline with the differences from it.
     """
-    task, rows = scored.predictions.task, len(scored.predictions.y)
+    rows, task = len(scored.predictions.y), scored.predictions.task
     scores = [*score_records(row_set, MODEL, scored.values, rows, interval=scored.intervals())]
+
+    def compare(name: str, baseline: ScoredPredictions, keys: Collection[str]) -> None:
+        values = {key: baseline.values[key] for key in keys}
+        interval = baseline.intervals({task.main_metric, "loss", *main_metrics}.intersection(keys))
+        rows, difference = len(baseline.predictions.y), scored.differences(baseline, keys)
+        scores.extend(
+            score_records(row_set, name, values, rows, interval=interval, difference=difference)
+        )
+
+    if baselines:
+        for key, constant in find_best_constants(scored.predictions).items():
+            compare("dummy", constant, [key])
     for name, baseline_predictions in baselines.items():
         y_pred = baseline_predictions[row_set]
         predictions = scored.predictions.select(slice(len(y_pred)))
@@ -295,34 +316,59 @@ def compare_with_baselines(
             scored = score_and_resample(predictions)
         predictions = predictions._replace(y_pred=y_pred, threshold=thresholds[name])
         baseline = score_and_resample(predictions)
-        if name == "dummy":
-            baseline = with_best_constant(baseline)
-            if row_set != "test":  # each fold has another constant, and none ranks its rows
-                keys = baseline.values.keys() & {task.main_metric, "loss", COST}
-                baseline = baseline._replace(values={k: baseline.values[k] for k in sorted(keys)})
-        scores += score_records(
-            *(row_set, name, baseline.values, len(y_pred)),
-            interval=baseline.intervals((task.main_metric, "loss", *main_metrics)),
-            difference=scored.differences(baseline),
-        )
+        compare(name, baseline, baseline.values)
     return scores
 
 
-def with_best_constant(constant: ScoredPredictions) -> ScoredPredictions:
-    """Replace the loss and the cost of a constant by those of the best constant for the rows.
+def find_best_constants(rows: Predictions) -> dict[str, ScoredPredictions]:
+    """Find, for each metric, the constant prediction that is the best one for these rows.
 
     A model that has learnt nothing predicts a constant, too. It must not be better than the
-    baseline only because its constant happens to suit these rows.
+    baseline only because its constant happens to suit these rows, or this metric. By the F1 of
+    several classes, guessing is better than any constant: the predictions in a random order.
     """
-    rows = constant.predictions
-    best = np.average(rows.task.indicators(rows.y[:, None]), axis=0, weights=rows.weight)
-    losses = rows._replace(y_pred=np.broadcast_to(best, rows.y_pred.shape)).row_losses
-    row_values = constant.row_values | {"loss": losses}
-    if rows.costs:
-        costs = map(rows.row_costs, range(len(rows.task.classes)))
-        row_values[COST] = min(costs, key=lambda each: round(rows.mean(each), 9))
-    means = {key: rows.mean(row_values[key]) for key in ("loss", COST) if key in row_values}
-    return constant._replace(values=constant.values | means, row_values=row_values)
+    metrics = metrics_by_key({each.name: each.greater_is_better for each in rows.custom_metrics})
+    constants, best = [*map(score_and_resample, constant_predictions(rows))], {}
+    guess = rows._replace(y_pred=np.random.default_rng(0).permutation(rows.y_pred))
+    guesses = [score_and_resample(guess)] if "macro.f1" in rows.task.metrics else []
+    for key, metric in metrics.items():
+        candidates = [*constants, *guesses] if key.endswith(".f1") else constants
+        if defined := [scored for scored in candidates if key in scored.values]:
+            # Rounded, so that the last bits of a sum do not choose between equal ones.
+            values = [float(f"{scored.values[key]:.9g}") for scored in defined]
+            choose = np.argmax if metric.greater_is_better else np.argmin
+            best[key] = defined[int(choose(values))]
+    return best
+
+
+def constant_predictions(rows: Predictions) -> Iterator[Predictions]:
+    """Yield the constant predictions of which one is the best by any metric of the task.
+
+    For classes, these are their shares: with two classes, once counted as positive and once as
+    negative; with several classes, as the most frequent class, and as the one of the lowest cost.
+    For a regression, they are the mean (for squared errors), the median (for absolute ones), the
+    median weighted by 1 / y (`mape`) and the mean on the logarithmic scale (`rmsle`).
+    """
+    task, y, weight = rows.task, rows.y, rows.weight
+    mean = np.average(task.indicators(y[:, None]), axis=0, weights=weight)
+    if task.has_threshold:
+        constants: list[tuple[Any, Threshold]] = [(mean, 0.0), (mean, 2.0)]
+    elif task.classes:
+        constants = [(mean, 0.5), (mean, rows.threshold)]
+    else:
+        values = [mean, weighted_median(y, weight)]
+        values += [weighted_median(y, weight / y)] if y.min() > 0 else []
+        values += [np.expm1(np.average(np.log1p(y), weights=weight))] if y.min() >= 0 else []
+        constants = [(value, rows.threshold) for value in values]
+    for value, threshold in constants:
+        yield rows._replace(y_pred=np.full(rows.y_pred.shape, value), threshold=threshold)
+
+
+def weighted_median(values: np.ndarray, weight: np.ndarray) -> float:
+    """Return the smallest value up to which at least half of the weight lies."""
+    order = np.argsort(values)
+    total = np.cumsum(weight[order])
+    return float(values[order][np.searchsorted(total, total[-1] / 2)])
 
 
 def constant_costs(rows: Predictions) -> dict[str, float]:
@@ -333,6 +379,32 @@ def constant_costs(rows: Predictions) -> dict[str, float]:
     if rows.task.has_threshold:
         names[0] = f"never {rows.task.classes[1]}"
     return {words: rows.mean(rows.row_costs(code)) for code, words in enumerate(names)}
+
+
+LEVEL_ALPHA = 0.01  # a run also differs in its training rows, so that 0.05 warned of 1 in 10
+
+
+def compare_levels(test: Predictions, loss: str) -> dict[str, records.Level]:
+    """Compare the mean prediction with the share of each class, or with the mean of the target.
+
+    A regression with another loss than the squared one does not predict means, and has no level.
+    """
+    task, weight, group = test.task, test.weight, test.group
+    if not task.classes and loss != task.losses[0]:
+        return {}
+    names = [str(task.classes[k]) for k in task.output_classes] or [""]
+    alpha, levels = LEVEL_ALPHA / len(names), dict[str, records.Level]()
+    y, y_pred = task.indicators(test.y[:, None]).T, test.y_pred.T.astype(np.float64)
+    for name, values, predicted in zip(names, y, y_pred, strict=True):
+        actual, level = test.mean(values), test.mean(predicted)
+        if task.classes:
+            low, high = uncertainty.share_interval(values, weight, group, alpha)
+        else:
+            below, above = uncertainty.student_widths(values - predicted, weight, group, alpha)
+            low, high = actual - float(below), actual + float(above)
+        if low < high < np.inf:
+            levels[name] = records.Level(predicted=level, actual=actual, low=low, high=high)
+    return levels
 
 
 def classes_not_found(test: Predictions) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Scores of predictions, defined once for the rows themselves and for bootstrap draws of them."""
+"""Scores of predictions, defined once for the rows themselves and for some of them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

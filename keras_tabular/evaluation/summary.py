@@ -33,9 +33,10 @@ def summary_lines(
     yield from (f"warn: {text}" for text in evaluation_warnings(evaluation, task))
 
 
-# A main metric, or R², hints at a leak if the score and the lower end of its interval are at least
-# as high.
+# The accuracy, R², or the ROC AUC of rare rows hint at a leak if the score and the lower end of its
+# interval are at least as high.
 MIN_SUSPICIOUS_SCORE, MIN_SUSPICIOUS_LOWER_END = 0.999, 0.98
+MAX_MAJORITY = 0.9  # share of the most frequent class, above which the others are rare
 MIN_PREDICTED_POSITIVES = 30  # rows; with fewer ones, the precision is hardly known
 # The row sets whose scores follow those on the test rows, in words.
 OTHER_PLACES = {
@@ -46,6 +47,8 @@ OTHER_PLACES = {
 
 def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
     """Yield the reasons why the scores may be too optimistic, or of little use for new rows."""
+    if too_good := describe_suspicion(evaluation, task):
+        yield too_good
     yield from format_duplicates(evaluation)
     for name, error in evaluation.failed_explanations.items():
         problem = f"this explanation is missing, because it failed ({EXPLANATION_LOG}): {error}"
@@ -67,13 +70,39 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
     if shares := evaluation.outside_training:
         columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
         yield f"test rows are outside the range of the training rows in {columns}"
-    is_rare = task.main_metric not in evaluation.main_metrics
-    key = task.leak_metric or (task.rare_metrics[0] if is_rare else task.main_metric)
-    score = evaluation.score("test", key)
-    is_high = score is not None and score.value >= MIN_SUSPICIOUS_SCORE
-    if score and is_high and score.interval and score.interval[0] >= MIN_SUSPICIOUS_LOWER_END:
-        text = f"{evaluation.metric(key).label} is {format_estimate(score.value, score.interval)}"
-        yield f"{text}, which often means that a column leaks the target"
+    for name, level in evaluation.levels.items():
+        if not level.low <= level.predicted <= level.high:
+            yield f"wrong level: {format_level(name, level)}"
+    highest = evaluation.highest_probability
+    if highest is not None and highest < (evaluation.threshold or 0.0):
+        yield f"no test row reaches the threshold: the highest probability is {highest:.3g}"
+
+
+def describe_suspicion(evaluation: Evaluation, task: Task) -> str:
+    """Say that a score is too good, and which column explains most; empty if it is not."""
+    majority = evaluation.value("test", task.main_metric, "dummy") or 0.0
+    is_rare = bool(task.classes) and majority > MAX_MAJORITY
+    key = task.rare_metrics[0] if is_rare else task.leak_metric or task.main_metric
+    score, constant = evaluation.score("test", key), evaluation.score("test", key, "dummy")
+    if not score or not constant or not constant.difference or constant.difference.low <= 0:
+        return ""
+    lowest, _ = score.interval or (1.0, 1.0)  # a perfect score has no interval
+    if score.value < MIN_SUSPICIOUS_SCORE or lowest < MIN_SUSPICIOUS_LOWER_END:
+        return ""
+    interval = f" {format_interval(*score.interval)}" if score.interval else ""
+    text = f"{evaluation.metric(key).label} is {format_number(score.value)}{interval}, which often "
+    text += "means that a column leaks the target"
+    if evaluation.strongest_column:
+        text += ": {} has {:.0%} of the attribution".format(*evaluation.strongest_column)
+    return text
+
+
+def format_level(name: str, level: records.Level) -> str:
+    """Format the mean prediction next to what it predicts."""
+    words = f"probability of {name}" if name else "prediction"
+    interval = f"(99% CI {format_number(level.low)} to {format_number(level.high)})"
+    predicted, actual = format_number(level.predicted, level.actual), format_number(level.actual)
+    return f"the mean {words} is {predicted}, and the actual one {actual} {interval}"
 
 
 def format_estimate(value: float, interval: records.Interval) -> str:

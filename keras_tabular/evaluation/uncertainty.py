@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from math import isclose
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -10,74 +11,34 @@ import numpy as np
 from keras_tabular.config.metrics import COST, CUSTOM, metric
 from keras_tabular.evaluation.records import MODEL, Difference, Interval, Score
 from keras_tabular.evaluation.scores import Predictions, score, scores_by_weights
-from keras_tabular.table.groups import rarest_classes
 
-MAX_DRAWN_ROWS = 10_000  # of a regression; a class has fewer, see `rows_to_draw`
-MIN_DRAWN_ROWS = 30  # of each class
-MAX_WEIGHTS = 2**21  # in memory at a time
-
-
-def rows_to_draw(classes: np.ndarray, group: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the rows that are drawn: all rows, or a sample if there are many.
-
-    A sample has the first groups of each class, so that a rare class is complete. Each group
-    belongs to its rarest class, and without groups every row is a group. If the groups are so large
-    that the sample still has many rows, only every n-th row is drawn.
-
-    Returns:
-        The indices of the rows, and how many rows each one represents; both of shape (drawn,).
-    """
-    rows = len(classes)
-    group = np.arange(rows) if group is None else np.unique(group, return_inverse=True)[1]
-    rarest, _ = rarest_classes(classes, group)
-    strata = [np.flatnonzero(rarest == k) for k in np.unique(rarest)]
-    # All classes are scored in every row, so the work grows with the square of their number.
-    limit = max(MAX_DRAWN_ROWS // len(strata) ** 2, MIN_DRAWN_ROWS)
-    if rows <= limit * len(strata):
-        return np.arange(rows), np.ones(rows)
-    sizes, copies = np.bincount(group), np.zeros(len(rarest))
-    for groups in strata:
-        ends = np.cumsum(sizes[groups])
-        first = groups[: max(int(np.searchsorted(ends, limit, side="right")), MIN_DRAWN_ROWS)]
-        copies[first] = len(groups) / len(first)
-    drawn = np.flatnonzero(copies[group])
-    if (step := len(drawn) // (limit * len(strata))) > 1:
-        by_group_and_class = drawn[np.lexsort((classes[drawn], group[drawn]))]
-        drawn = np.sort(by_group_and_class[::step])
-    return drawn, copies[group[drawn]]
+MAX_BLOCKS, MIN_BLOCKS = 100, 20
+MAX_CELLS = 2**24  # rows, times classes, times blocks: above it, there are fewer blocks
+MAX_WEIGHTS = 2**22  # in memory at a time
 
 
-def resampling_weights(
-    copies: np.ndarray, draws: int, group: np.ndarray | None
-) -> Iterator[np.ndarray]:
-    """Yield how often each row is drawn, for some of the draws at a time.
+def jackknife_weights(group: np.ndarray, n_classes: int) -> Iterator[np.ndarray]:
+    """Yield which rows remain without each of up to 100 blocks of rows, for some blocks at a time.
 
-    The counts follow a Poisson distribution, as in draws from many rows. A row that represents
-    others is drawn as often as all of these, and rows of a group are drawn together.
+    The groups of rows are dealt to the blocks in turn, in a fixed order without a pattern.
 
     Args:
-        copies: Number of rows that each row represents, shape (rows,).
-        draws: Number of draws.
-        group: Number of the group of each row, shape (rows,); None if the rows are independent.
+        group: Number of the group of each row, shape (rows,).
 
     Yields:
-        float64, shape (some draws, rows).
+        1 or 0; float64, shape (some blocks, rows).
     """
-    rng, draws_at_a_time = np.random.default_rng(0), max(MAX_WEIGHTS // len(copies), 1)
-    if group is not None:
-        _, first_rows, group = np.unique(group, return_index=True, return_inverse=True)
-        copies = copies[first_rows]
-    for start in range(0, draws, draws_at_a_time):
-        shape = (min(draws_at_a_time, draws - start), len(copies))
-        counts = rng.poisson(copies, shape).astype(np.float64)
-        yield counts if group is None else counts[:, group]
+    n_groups, rows = group.max() + 1, len(group)
+    affordable = max(MAX_CELLS // (rows * max(n_classes, 1)), MIN_BLOCKS)
+    blocks = min(affordable, MAX_BLOCKS, n_groups)
+    block = np.random.default_rng(0).permutation(n_groups) % blocks
+    batches = min(blocks, -(-blocks * rows // MAX_WEIGHTS))
+    for left_out in np.array_split(np.arange(blocks), batches):
+        yield (block[group] != left_out[:, None]).astype(np.float64)
 
 
 ALPHA = 0.05  # probability that an interval misses the true value
 MIN_ROWS_FOR_INTERVAL = 10
-DRAWS, DRAWS_FOR_MANY_CLASSES = 1000, 200
-DRAWS_FOR_CUSTOM_METRICS = 200  # a function of the project is called for each draw
-MAX_FEW_CLASSES = 10
 
 
 class ScoredPredictions(NamedTuple):
@@ -86,8 +47,8 @@ class ScoredPredictions(NamedTuple):
     Attributes:
         values: The scores by metric.
         row_values: The value of each row in the scores that are means over the rows, by metric key.
-        replicates: Every other score in each bootstrap draw, by metric key; float64, shape
-            (draws,), NaN if the score of a draw is undefined.
+        replicates: Every other score without each block of rows, by metric key; float64, shape
+            (blocks,), NaN if it is undefined. See `jackknife_weights`.
         deciding_rows: Number of rows that decide each score, by metric key.
     """
 
@@ -100,8 +61,8 @@ class ScoredPredictions(NamedTuple):
     def intervals(self, keys: Collection[str] | None = None) -> dict[str, Interval]:
         """Compute the 95% confidence interval of each score, by its metric key.
 
-        An interval that is only 0 or only 1 is left out, since other rows may well have another
-        score. That happens with a bootstrap or Student's interval, but never with Wilson's.
+        An interval without a width is left out, since other rows may well have another score. That
+        happens with a jackknife or Student's interval, but never with Wilson's.
 
         Args:
             keys: Metric keys; None for all scores.
@@ -119,22 +80,30 @@ class ScoredPredictions(NamedTuple):
                 interval = cost_interval(self.row_values[key], costs, weight, group)
             elif key in self.row_values:
                 interval = mean_interval(self.row_values[key], weight, group)
+            elif key in ("rmse", "rmsle"):
+                interval = root_interval(key, self.predictions)
+            elif key == "r2":
+                interval = r2_interval(value, self.predictions)
             else:
                 on_logit_scale = not key.startswith(CUSTOM) and metric(key).is_share
-                interval = bootstrap_interval(self.replicates[key], value, rows, on_logit_scale)
-            is_certain = tuple(np.round(interval, 9)) in ((0, 0), (1, 1))
-            if np.isfinite(interval).all() and not is_certain:
+                interval = jackknife_interval(self.replicates[key], value, rows, on_logit_scale)
+            if np.isfinite(interval).all() and not isclose(*interval):
                 intervals[key] = interval
         return intervals
 
-    def differences(self, other: "ScoredPredictions") -> dict[str, Difference]:
+    def differences(
+        self, other: "ScoredPredictions", keys: Collection[str] | None = None
+    ) -> dict[str, Difference]:
         """Compare the scores that both have for the same rows: these minus the other ones.
 
         Scores that too few rows decide, and those without a finite interval, are not compared.
+
+        Args:
+            keys: Metric keys; None for all scores.
         """
         weight, group = self.predictions.weight, self.predictions.group
         differences = {}
-        for key in (key for key in self.values if key in other.values):
+        for key in self.values.keys() & (other.values if keys is None else keys):
             rows = min(self.deciding_rows[key], other.deciding_rows[key])
             if rows < MIN_ROWS_FOR_INTERVAL:
                 continue
@@ -144,35 +113,33 @@ class ScoredPredictions(NamedTuple):
             else:
                 value = self.values[key] - other.values[key]
                 replicates = self.replicates[key] - other.replicates[key]
-                low, high = bootstrap_interval(replicates, value, rows)
+                low, high = jackknife_interval(replicates, value, rows)
             if np.isfinite((value, low, high)).all():
                 differences[key] = Difference(value=value, low=low, high=high)
         return differences
 
 
 def score_and_resample(predictions: Predictions) -> ScoredPredictions:
-    """Score the rows, and score them again in bootstrap draws for the scores without a formula.
+    """Score the rows, and score them again without each block of rows.
 
-    The draws are the same for all predictions of the same rows.
+    The blocks are the same for all predictions of the same rows.
     """
-    task = predictions.task
+    task, y, weight, group = predictions.task, predictions.y, predictions.weight, predictions.group
+    group = np.arange(len(y)) if group is None else np.unique(group, return_inverse=True)[1]
     row_values = {task.main_metric: predictions.row_scores, "loss": predictions.row_losses}
+    if task.has_threshold:
+        row_values["brier"] = np.square(predictions.y_pred[:, 0].astype(np.float64) - y)
     if predictions.costs:
         row_values[COST] = predictions.row_costs()
-    rows, copies = rows_to_draw(task.strata(predictions.y), predictions.group)
-    sample = predictions.select(rows)
-    draws = DRAWS if len(task.classes) <= MAX_FEW_CLASSES else DRAWS_FOR_MANY_CLASSES
     batches = [
-        scores_by_weights(sample, counts * sample.weight)
-        for counts in resampling_weights(copies, draws, sample.group)
+        scores_by_weights(predictions, each * weight) | predictions.custom_scores(each * weight)
+        for each in jackknife_weights(group, len(task.classes))
     ]
     keys = batches[0].keys() - row_values.keys()
     replicates = {key: np.concatenate([batch[key] for batch in batches]) for key in keys}
-    if sample.custom_metrics:
-        counts = next(resampling_weights(copies, DRAWS_FOR_CUSTOM_METRICS, sample.group))
-        replicates |= sample.custom_scores(counts * sample.weight)
-    values, rows_by_key = score(predictions), deciding_rows(predictions)
-    return ScoredPredictions(predictions, values, row_values, replicates, rows_by_key)
+    values, counts = score(predictions), deciding_rows(predictions)
+    counts = {key: counts[key] for key in values}
+    return ScoredPredictions(predictions, values, row_values, replicates, counts)
 
 
 def deciding_rows(predictions: Predictions) -> dict[str, float]:
@@ -227,7 +194,7 @@ def score_mean(
 
 
 def share_interval(
-    values: np.ndarray, weight: np.ndarray, group: np.ndarray | None = None
+    values: np.ndarray, weight: np.ndarray, group: np.ndarray | None = None, alpha: float = ALPHA
 ) -> Interval:
     """Compute the interval of a share, such as the accuracy, by Wilson's formula.
 
@@ -240,11 +207,12 @@ def share_interval(
             others; shape (rows,).
         weight: Weight of each row, shape (rows,).
         group: Number of the group of each row, shape (rows,); None if the rows are independent.
+        alpha: Probability that the interval misses the true share.
     """
     share, rows = float(np.average(values, weights=weight)), effective_sample_size(weight)
-    z = NormalDist().inv_cdf(1 - ALPHA / 2)
+    z = NormalDist().inv_cdf(1 - alpha / 2)
     if group is not None:
-        half = min(student_widths(values, weight, group))
+        half = min(student_widths(values, weight, group, alpha))
         variance = share * (1 - share)
         if variance and half > 1e-9:  # equal deviations may leave a rounding error
             rows = min(max(variance * (z / half) ** 2, 1), rows)
@@ -295,6 +263,34 @@ def mean_interval(
     return max(mean - below, 0.0 if values.min() >= 0 else -np.inf), mean + above
 
 
+def root_interval(key: str, rows: Predictions) -> Interval:
+    """Compute the interval of `rmse` or `rmsle` from that of the logarithm of its square."""
+    y, y_pred = rows.y, rows.y_pred[:, 0].astype(np.float64)
+    if key == "rmsle":
+        y, y_pred = np.log1p(y), np.log1p(np.maximum(y_pred, 0))
+    squares, mean = np.square(y_pred - y), rows.mean(np.square(y_pred - y))
+    below, above = student_widths(squares, rows.weight, rows.group) / (2 * (mean or 1.0))
+    return float(mean**0.5 * np.exp(-below)), float(mean**0.5 * np.exp(above))
+
+
+def r2_interval(value: float, rows: Predictions) -> Interval:
+    """Compute the interval of R², which is 1 minus the ratio of two means.
+
+    Each row changes the ratio, as a share of it, by its squared error and its squared deviation
+    from the mean, each one divided by its mean. A few rows may have most of the error: the lower
+    end is moved outwards as that of the mean squared error is.
+    """
+    errors = np.square(rows.y_pred[:, 0].astype(np.float64) - rows.y)
+    deviations = np.square(rows.y - rows.mean(rows.y))
+    if not errors.any():
+        return -np.inf, np.inf
+    errors, deviations = errors / rows.mean(errors), deviations / rows.mean(deviations)
+    below, above = map(float, student_widths(errors - deviations, rows.weight, rows.group))
+    of_errors = student_widths(errors, rows.weight, rows.group)
+    above = max(above, min(below, above) * float(of_errors[1] / of_errors[0]))
+    return 1 - (1 - value) * (1 + above), 1 - (1 - value) * max(1 - below, 0.0)
+
+
 def mean_difference(
     differences: np.ndarray, weight: np.ndarray, group: np.ndarray | None, is_share: bool
 ) -> tuple[float, float, float]:
@@ -302,7 +298,7 @@ def mean_difference(
 
     For shares, the interval of Bonett and Price has two more rows: one that only the first model
     predicts correctly, and one that only the second does. It is not too narrow if few rows differ,
-    and agrees with McNemar's exact test. The interval of a single row or group contains 0.
+    and agrees with McNemar's exact test. The interval of a single row or group is infinite.
 
     Args:
         differences: Value of each row in the first mean minus that in the second, shape (rows,).
@@ -317,11 +313,13 @@ def mean_difference(
         center = float(np.average(differences, weights=weight))
     below, above = student_widths(differences, weight, group)
     if below == np.inf:
-        return mean, mean - abs(mean), mean + abs(mean)
+        return mean, -np.inf, np.inf
     return mean, center - below, center + above
 
 
-def student_widths(values: np.ndarray, weight: np.ndarray, group: np.ndarray | None) -> np.ndarray:
+def student_widths(
+    values: np.ndarray, weight: np.ndarray, group: np.ndarray | None, alpha: float = ALPHA
+) -> np.ndarray:
     """Compute how far Student's interval of a mean reaches below and above it.
 
     If the values are skewed, the end on the side of their long tail is moved outwards to where
@@ -341,7 +339,7 @@ def student_widths(values: np.ndarray, weight: np.ndarray, group: np.ndarray | N
     rows = effective_sample_size(weight)
     if rows < 2:
         return np.full(2, np.inf)
-    quantile = float(stdtrit(rows - 1, 1 - ALPHA / 2))  # with rows - 1 degrees of freedom
+    quantile = float(stdtrit(rows - 1, 1 - alpha / 2))  # with rows - 1 degrees of freedom
     norm = float(np.square(deviations).sum()) ** 0.5
     error = norm * (rows / (rows - 1)) ** 0.5
     skewness = np.power(deviations / (norm or 1.0), 3).sum() * np.array([-1, 1])  # as each end sees
@@ -355,23 +353,27 @@ def effective_sample_size(weight: np.ndarray) -> float:
     return float(weight.sum() ** 2 / np.square(weight).sum()) if weight.any() else 0.0
 
 
-def bootstrap_interval(
+def jackknife_interval(
     replicates: np.ndarray, value: float, rows: float, on_logit_scale: bool = False
 ) -> Interval:
-    """Compute Student's interval of a score, or of a difference, from its values in the draws.
+    """Compute Student's interval of a score, or of a difference, by the jackknife.
 
-    Percentiles of the draws would be too narrow if few rows decide the score.
+    Its variance is that of the scores without each block, times blocks - 1.
 
     Args:
-        replicates: The score in each draw, shape (draws,).
+        replicates: The score without each block, shape (blocks,).
         value: The score itself.
         rows: Number of independent rows that decide the score.
-        on_logit_scale: Whether to compute the interval on the logit scale. The draws of a share
-            near 1 are very skewed.
+        on_logit_scale: Whether to compute the interval on the logit scale. The distribution of a
+            share near 1 is very skewed.
     """
     from scipy.special import expit, logit, stdtrit  # importing it takes 0.2 s
 
-    half = float(stdtrit(rows - 1, 1 - ALPHA / 2) * np.nanstd(replicates))
+    defined = replicates[np.isfinite(replicates)]
+    if len(defined) < 2:
+        return -np.inf, np.inf
+    error = np.std(defined) * (len(defined) - 1) ** 0.5
+    half = float(stdtrit(min(rows, len(defined)) - 1, 1 - ALPHA / 2) * error)
     if not on_logit_scale or round(value, 9) in (0, 1):
         return value - half, value + half
     half /= value * (1 - value)

@@ -111,7 +111,8 @@ def explain(
         contents["errors"] = slices.largest_errors(split / "test", test, schema)
     with log_failure("plots", failures):
         plots = plot_data.compute_plots(test, increases)
-    plot_data.write_plots(metrics / "plots", plots, test, row_keys(split / "test", schema))
+    keys = row_keys(split / "test", schema, metadata.ignore)
+    plot_data.write_plots(metrics / "plots", plots, test, keys)
     for name, content in contents.items():
         write_json(metrics / f"{name}.json", content)
     attribution = metadata.trained_on.attribution if metadata.trained_on else {}

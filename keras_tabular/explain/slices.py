@@ -14,8 +14,8 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Range, Slice
 from keras_tabular.evaluation.records import MODEL, SLICE, Score, score_records
 from keras_tabular.evaluation.result import Result
-from keras_tabular.evaluation.scores import Predictions, score
-from keras_tabular.evaluation.uncertainty import score_mean
+from keras_tabular.evaluation.scores import Predictions
+from keras_tabular.evaluation.uncertainty import score_and_resample, score_mean
 from keras_tabular.table import parquet, profile
 from keras_tabular.table.arrays import round_for_comparison
 
@@ -44,7 +44,7 @@ class RowSet(NamedTuple):
 def declared_scores(
     test: Predictions, folder: Path, schema: Schema, declared: Mapping[str, Slice]
 ) -> list[Score]:
-    """Return the scores of the test rows of each declared slice.
+    """Return the scores of the test rows of each declared slice, with their intervals.
 
     Args:
         test: Predictions for all test rows.
@@ -55,7 +55,10 @@ def declared_scores(
     table = pa.concat_tables(parquet.read_parts(folder, sorted(names)))
     for name, conditions in declared.items():
         rows = test.select(is_in_slice(table, schema, conditions))
-        scores += score_records(SLICE + name, MODEL, score(rows), len(rows.y))
+        if rows.weight.any():
+            each, n_rows = score_and_resample(rows), len(rows.y)
+            intervals = each.intervals()
+            scores += score_records(SLICE + name, MODEL, each.values, n_rows, interval=intervals)
     return scores
 
 

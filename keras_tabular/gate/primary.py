@@ -1,22 +1,17 @@
 """The comparisons of a model with its baselines by the primary metric, and their words."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from keras_tabular.config.metrics import COST, CUSTOM
 from keras_tabular.config.task import Task
-from keras_tabular.evaluation.records import MODEL, Difference, Evaluation, Score, format_number
+from keras_tabular.evaluation.records import MODEL, Difference, Evaluation, format_number
 from keras_tabular.evaluation.summary import OTHER_PLACES, format_interval, metric_label
 from keras_tabular.gate.verdict import RuleResult, Status, judge
 
-NOTHING_LEARNT = "nothing was learnt"
-TOO_FEW_ROWS = "too few rows to tell if anything was learnt"
-LEARNT = {"pass": "", "fail": f"; {NOTHING_LEARNT}", "undecided": f"; {TOO_FEW_ROWS}"}
+TOO_FEW_ROWS = "too few rows to tell"
 NOT_SETTLED = "not settled by these rows"
-MIN_USEFUL_GAIN = 0.05  # share of the score of a constant; a model without it is of no use
-RANDOM_AUC = 0.5  # area under the ROC curve of an order by chance
 MAX_TEST_LOSS_RATIO = 2.0  # of a baseline's loss on test rows to the cross-validated one
-POWER = (1.96 + 0.84) / 1.96  # half widths of a difference that is found in 80% of draws
 
 
 class PrimaryScores(NamedTuple):
@@ -45,45 +40,47 @@ class PrimaryScores(NamedTuple):
         has_gains = self.key == COST and min(map(min, self.evaluation.costs or [[0.0]])) < 0
         return not (self.greater_is_better or self.key.startswith(CUSTOM) or has_gains)
 
-    @property
-    def ranking(self) -> Score | None:
-        """The ROC AUC if it is significantly better than chance."""
+    def describe_ranking(self) -> Iterator[str]:
+        """Yield that the order of the probabilities is significantly better than chance, if so."""
         score = self.evaluation.score("test", self.task.second_metric)
-        is_better = score and score.interval and score.interval[0] > RANDOM_AUC
-        return score if self.task.classes and is_better else None
+        if self.task.classes and score and score.interval and score.interval[0] > 0.5:  # by chance
+            label = self.short_label(score.metric)
+            text = f"{label} {format_number(score.value)} {format_interval(*score.interval)}"
+            yield f"the order of the probabilities is better than chance: {text}"
 
-    def headline(self, learnt: RuleResult) -> str:
+    def headline(self, constant: RuleResult, min_gain: float) -> str:
         """Say how good the score is, how sure that is, and how much the model gains.
 
         Args:
-            learnt: The comparison with the constant.
+            constant: The comparison with the constant.
+            min_gain: See `compare_with_constant`.
         """
         score = self.evaluation.score("test", self.key)
         label = metric_label(self.evaluation, self.task, self.key)
         if score is None:
             return f"{label} is undefined on the test rows"
-        if learnt.difference is None:
-            return f"There are {TOO_FEW_ROWS}"
+        if constant.difference is None:
+            return f"There are {TOO_FEW_ROWS} if the model is better than no model"
         interval = f" {format_interval(*score.interval)}" if score.interval else ""
         text = f"{label} {format_number(score.value)} on {score.rows:,} test rows{interval}"
-        text += f", {format_relative(learnt.difference, learnt.base)} than no model"
-        if learnt.difference.high >= 0 and self.ranking:
-            ranking = f"{self.short_label(self.ranking.metric)} {format_number(self.ranking.value)}"
-            return f"{text}; {ranking} shows that something was learnt"
-        return text + LEARNT[learnt.status]
+        text += f", {format_relative(constant.difference, constant.base)} than no model"
+        no_gain = f"no gain above {100 * min_gain:.3g}%"
+        endings = {"pass": "", "fail": f"; {no_gain}", "undecided": f"; {TOO_FEW_ROWS}"}
+        return text + endings[constant.status]
 
-    def compare_with_constant(self) -> RuleResult:
-        """Check whether the model has learnt something.
+    def compare_with_constant(self, min_gain: float) -> RuleResult:
+        """Check whether the model is better than the constant with the best primary metric.
 
-        It passes if it is significantly better than the constant. If it is the loss, it also
-        passes if the order of its probabilities is significantly better than chance. It fails if
-        the interval excludes a useful gain. Otherwise, the rows are too few to tell.
+        It passes if it is significantly better, and fails if the interval excludes a useful gain.
+
+        Args:
+            min_gain: Share of the constant's score, or R², below which a gain is of no use.
         """
-        loss, difference = self._baseline("dummy")
+        size, difference = self._baseline("dummy")
         status: Status = "undecided"
-        if difference and (difference.high < 0 or (self.ranking and self.key == "loss")):
+        if difference and difference.high < 0:
             status = "pass"
-        elif difference and difference.low > -MIN_USEFUL_GAIN * loss:
+        elif difference and difference.low > -min_gain * (1.0 if self.key == "r2" else size):
             status = "fail"
         return self._check("dummy", status, "")
 
@@ -160,7 +157,7 @@ class PrimaryScores(NamedTuple):
         if name == "dummy":
             costs = self.evaluation.constant_costs if self.key == COST else {}
             cheapest = min(costs, key=lambda words: costs[words], default="")
-            title = f"the best constant ({cheapest})" if costs else f"always predicting the {title}"
+            title = f"the {title}{f' ({cheapest})' if costs else ''}"
         allowed, difference = self._baseline(name)
         if difference is None:
             reason = f"There are too few test rows to compare the model with {title}"
@@ -189,17 +186,6 @@ class PrimaryScores(NamedTuple):
             metric=self.key,
             difference=difference,
         )
-
-
-def smallest_difference(check: RuleResult) -> str:
-    """Return how large a difference from a baseline must be to be found in 80% of draws.
-
-    Args:
-        check: The comparison with the baseline.
-    """
-    difference = check.difference
-    width = difference.high - difference.low if difference else 0.0
-    return _percent(POWER * width / 2, check.base)
 
 
 def format_relative(difference: Difference, base: float, *, is_loss: bool = True) -> str:

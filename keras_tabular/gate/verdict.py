@@ -43,24 +43,21 @@ class Verdict(Section):
 
     Attributes:
         status: One of `STATUSES`.
-        headline: How large the loss is, how sure that is, and whether anything was learnt.
+        headline: How large the primary metric is, how sure that is, and how much the model gains.
         reason: The comparison with the strongest baseline, and the limits that are not kept.
         warnings: Why the scores may be wrong or of little use.
-        next_steps: What to try next.
     """
 
     status: Status
     headline: str
     reason: str
     warnings: tuple[str, ...]
-    next_steps: tuple[str, ...]
     checks: tuple[RuleResult, ...]
 
     def lines(self) -> Iterator[str]:
         """Yield what people read on a terminal."""
-        yield from (f"{check.status}: {check.reason}" for check in self.checks)
         yield from (f"warn: {warning}" for warning in self.warnings)
-        yield from (f"next: {step}" for step in self.next_steps)
+        yield from (f"{check.status}: {check.reason}" for check in self.checks)
         yield f"Gate: {self.status}. {self.headline}. {self.reason}."
 
 

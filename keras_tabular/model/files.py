@@ -161,20 +161,27 @@ def open_writer(path: Path | None, schema: pa.Schema, delimiter: str) -> Iterato
     Args:
         path: The file; None for stdout.
     """
+    with _blame(path), ExitStack() as stack:
+        if path is None:
+            file = stack.enter_context(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
+        else:
+            partial = stack.enter_context(atomic_write(path))
+            if path.suffix == ".parquet":
+                writer = stack.enter_context(pq.ParquetWriter(partial, schema))
+                yield _blame(path)(writer.write_table)  # and not another file that is open
+                return
+            compression = "gzip" if path.suffix == ".gz" else None
+            file = stack.enter_context(pa.output_stream(partial, compression=compression))
+        write = _blame(path)(_csv_writer(file, schema, delimiter))
+        yield write
+        write(schema.empty_table())
+
+
+@contextmanager
+def _blame(path: Path | None) -> Iterator[None]:
+    """Say that a file, or stdout, cannot be written."""
     try:
-        with ExitStack() as stack:
-            if path is None:
-                file = stack.enter_context(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
-            else:
-                partial = stack.enter_context(atomic_write(path))
-                if path.suffix == ".parquet":
-                    yield stack.enter_context(pq.ParquetWriter(partial, schema)).write_table
-                    return
-                compression = "gzip" if path.suffix == ".gz" else None
-                file = stack.enter_context(pa.output_stream(partial, compression=compression))
-            write = _csv_writer(file, schema, delimiter)
-            yield write
-            write(schema.empty_table())
+        yield
     except BrokenPipeError:
         sys.exit(BROKEN_PIPE)
     except OSError as error:

@@ -58,9 +58,10 @@ Files
     and its entries are sorted: `training.record.replace_metadata`.
   - The pages of a Parquet file depend on how a table is divided in memory. Each part is written as
     one piece: `table.parquet.regroup_rows`, `table.splits.write_new_parts`.
-  - JSON and CSV: six decimals, no negative zero, UTF-8 and "\\n" whatever the locale, and sorted
-    keys in JSON: `core.files.write_json`, `core.files.write_points`. Some values in the curves of a
-    training, such as Keras's accuracy, are not exact, and are the same only after this rounding.
+  - JSON and CSV: nine significant digits, no negative zero, UTF-8 and "\\n" whatever the locale,
+    and sorted keys in JSON: `core.files.write_json`, `core.files.write_points`.
+  - Some values in the curves of a training, such as Keras's accuracy, are not exact, and are the
+    same only with six decimals: `training.ensemble.write_curves`.
   - Versions of code and packages. requirements.txt locks packages by hash, and dvc.lock the inputs,
     parameters and code of each stage.
 

@@ -23,6 +23,7 @@ from keras_tabular.table.profile import SECONDS_PER_DAY, Summary, most_frequent,
 
 ops = keras.ops
 OFFSET_YEARS = 1900, 2100  # between which the model knows the changes of a time zone's offset
+PARTS_OF_DAYS = ("year", "month", "day", "day of the year", "weekday")
 # Parts that begin again after their last value, and the number of their values.
 PERIODS = {"month": 12, "weekday": 7, "time of day": 24 * 60}
 
@@ -286,7 +287,10 @@ def describe_steps(statistics: Statistics, schema: Schema, train: ResolvedTrain)
             case "text":
                 steps = ["words and character runs, weighted by what they say of the target"]
             case "datetime":
-                steps = [f"{', '.join(statistics.dates[name].parts)}, {scaled_as}", *bins]
+                parts = statistics.dates[name].parts
+                steps = [f"{', '.join(parts)}, {scaled_as}", *bins]
+                if constant := [part for part in PARTS_OF_DAYS if part not in parts]:
+                    steps.append(f"without {', '.join(constant)}: the same in all training rows")
             case "number":
                 steps = [scaled_as, *bins]
                 if has_missing and train.imputation != "none":

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 from keras_tabular.core.errors import UserError, format_list
-from keras_tabular.core.files import write_text
+from keras_tabular.core.files import remove, write_text
 from keras_tabular.project.wheel import PIP, ROOT, get_wheel, read_project_files, run_command
 
 MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
@@ -56,12 +56,13 @@ def main(parser: ArgumentParser) -> None:
             parser.error(f"--target: expected one of {columns}, got {args.target!r}")
     if args.folder.exists() and any(args.folder.iterdir()):
         parser.error(f"{args.folder}: this folder is not empty. Name a new one")
-    folder = args.folder.resolve()
+    folder, is_new = args.folder.resolve(), not args.folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
         commit = create_project(folder, args)
     except BaseException:
-        shutil.rmtree(folder)
+        for path in [folder] if is_new else folder.iterdir():
+            remove(path)
         raise
     make = f"make repro VENV={shlex.quote(str(args.venv))}" if args.venv else "make repro"
     commands = "\n  ".join([f"cd {shlex.quote(str(args.folder))}", *commit, make])

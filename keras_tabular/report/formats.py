@@ -4,8 +4,6 @@ import json
 import re
 from typing import Any
 
-from markupsafe import Markup, escape
-
 from keras_tabular.evaluation.records import UNDEFINED, Score, ScoreRow, format_number
 from keras_tabular.runs.comparison import ChangedValue
 
@@ -67,11 +65,6 @@ def slice_name(where: list[list[str]], name: str = "") -> str:
 def with_minus_signs(text: str) -> str:
     """Replace the hyphen of negative numbers by a minus sign."""
     return re.sub(r"(?<![\w.)])-(?=[\d.])", "−", text)
-
-
-def with_code(text: str) -> Markup:
-    """Convert a text to HTML, in which everything between backticks is code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def format_changes(changes: list[ChangedValue]) -> str:

@@ -14,7 +14,6 @@ from markupsafe import Markup
 from keras_tabular.config.metrics import ROW_SETS
 from keras_tabular.config.task import TASKS
 from keras_tabular.core.errors import format_list
-from keras_tabular.gate import primary
 from keras_tabular.gate.base import read_verdict
 from keras_tabular.gate.verdict import Verdict
 from keras_tabular.report import formats, pictures, vega
@@ -60,12 +59,6 @@ def escape_markdown(value: Any) -> str:
     return " ".join(str(value).split()).translate(MARKDOWN_ESCAPES)
 
 
-def escape_advice(step: str) -> str:
-    """Escape an advice for Markdown, but not the command at its end, where `[` is literal."""
-    text, mark, command = step.rpartition(": `")
-    return f"{escape_markdown(text)}{mark}{command}" if mark else escape_markdown(step)
-
-
 def markdown_row(cells: Iterable[Any]) -> str:
     """Format a row of a Markdown table."""
     return f"| {' | '.join(map(escape_markdown, cells))} |"
@@ -87,6 +80,6 @@ TEMPLATES = Environment(
     keep_trailing_newline=True,
 )
 # Templates can call every function of these modules.
-for module in (sys.modules[__name__], formats, pictures, primary):
+for module in (sys.modules[__name__], formats, pictures):
     TEMPLATES.filters |= dict(getmembers(module, isfunction))
 TEMPLATES.filters |= {"svg": vega.svg, "format_list": format_list}

@@ -200,7 +200,8 @@ def learning_curve(comparison: Comparison) -> Picture | None:
     if not rows:
         return None
     architecture = comparison.files["networks"].get("curves", "")
-    epochs = comparison.run.networks.get(architecture, {}).get("epochs")
+    networks = comparison.files["networks"].get("networks", {})
+    epochs = networks.get(architecture, {}).get("epochs")
     title, layers = "Epoch", []
     if epochs:
         title = f"Epoch (weights kept from {median(epochs):.4g})"

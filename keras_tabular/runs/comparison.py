@@ -109,7 +109,8 @@ def read_test_rows(run: Run) -> TestRows | None:
     if not rows or "row" not in rows[0]:  # before version 0.5
         return None
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    y_pred = np.column_stack([columns[name] for name in columns if name.startswith("output_")])
+    outputs = [columns[name] for name in columns if name.startswith("output_")]
+    y_pred = np.column_stack(outputs).astype(np.float32)  # as the model predicted them
     weight = columns.get("weight", np.ones(len(rows)))
     evaluation = run.require_evaluation()
     costs, threshold = evaluation.costs, evaluation.threshold
@@ -138,7 +139,7 @@ def predict_test_rows(run: Run, base: Run) -> TestRows | None:
     from keras_tabular.table.groups import stable_hashes
 
     schema = Schema.model_validate(run.schema)
-    names = [schema.target, *schema.features]
+    names = sorted({schema.target, *schema.features})
     with suppress(UserError, KeyError, ValueError):  # an old model may be of any kind
         model = load_saved_model(MODEL_FILE, content)
         columns = model.metadata.table_schema or schema

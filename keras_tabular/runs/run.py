@@ -84,11 +84,6 @@ class Run:
         return parse_or_none(self.params.get("gate"), Gate) or Gate()
 
     @cached_property
-    def networks(self) -> dict[str, Any]:
-        """The `weight` and `params` of each architecture that was trained, by its name."""
-        return dict(self.load(self.metrics / "networks.json").get("networks", {}))
-
-    @cached_property
     def schema(self) -> dict[str, Any]:
         """The content of data/schema.yaml."""
         return self.load(SCHEMA)

@@ -15,7 +15,6 @@ from keras_tabular.config.sections import Candidates, Evaluate, ResolvedTrain, S
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
 from keras_tabular.evaluation.scores import Predictions, score, scores_by_weights
-from keras_tabular.evaluation.uncertainty import resampling_weights
 from keras_tabular.network.backend import keras
 from keras_tabular.training.checkpoint import Snapshot
 from keras_tabular.training.ensemble import weigh_snapshots
@@ -150,7 +149,10 @@ def bootstrap_scores(predictions: Predictions, score_name: str) -> np.ndarray:
     """
     is_custom, scores = score_name.startswith(CUSTOM), []
     compute = predictions.custom_scores if is_custom else partial(scores_by_weights, predictions)
-    for counts in resampling_weights(np.ones(len(predictions.y)), N_DRAWS, predictions.group):
+    rng, group = np.random.default_rng(0), predictions.group
+    units = np.arange(len(predictions.y)) if group is None else group
+    for _ in range(N_DRAWS):  # Poisson counts: as in draws from many rows
+        counts = rng.poisson(1.0, units.max() + 1)[None, units].astype(np.float64)
         weights = counts * predictions.weight, (counts == 0) * predictions.weight
         scores.append([compute(w)[score_name] for w in weights])
     return np.concatenate(scores, axis=1)
@@ -170,7 +172,7 @@ def summary(study: optuna.Study, score_name: str) -> str:
     best = (max if greater_is_better else min)(complete, key=lambda trial: trial.value)
     text = (
         f"{len(trials)} trials, {len(trials) - len(complete)} of which were stopped early. Trial "
-        f"{best.number} has the best cross-validated {score_name}, {best.value:.6f}."
+        f"{best.number} has the best cross-validated {score_name}, {best.value:#.6g}."
     )
     changes = best.user_attrs["changes"]
     if not changes:
@@ -178,14 +180,14 @@ def summary(study: optuna.Study, score_name: str) -> str:
     current = next((trial for trial in complete if not trial.user_attrs["changes"]), best)
     draws = np.array([trial.user_attrs["draws"] for trial in complete])
     gain = expected_gain(draws, complete.index(current), greater_is_better=greater_is_better)
-    now = "" if current is best else f", compared with {current.value:.6f} now"
+    now = "" if current is best else f", compared with {current.value:#.6g} now"
     options = []
     for key, value in changes.items():  # in the syntax of Hydra, without quotes and spaces
         value_text = json.dumps(value, separators=(",", ":")).replace('"', "")
         options.append(f"-S {shlex.quote(f'train.{key}={value_text}')}")
     return (
         f"{text}\nThis score is too good, because the same rows chose the trial. On other rows, "
-        f"expect {score_name} {current.value + gain:.6f}{now}. To train with its parameters:\n\n"
+        f"expect {score_name} {current.value + gain:#.6g}{now}. To train with its parameters:\n\n"
         f"dvc exp run {' '.join(options)}"
     )
 

@@ -24,7 +24,7 @@ from keras_tabular.table.profile import most_frequent
 MAX_SAMPLE_ROWS, MAX_SAMPLE_CELLS = 20_000, 4_000_000
 MIN_ROWS = 20
 MIN_ERRORS = 10  # a column may avoid fewer errors by chance
-MAX_SHARED_VALUES = 20  # with so few values, each value is learnt from and predicted
+MAX_SHARED_VALUES = 20  # so few, or such frequent, values are each learnt from and predicted
 REPRESENTED = "__rows__"  # column of a sample
 MIN_PRESENT = 0.5  # share of the rows that have a value
 
@@ -96,8 +96,9 @@ def _share_explained(
         weight: Number of rows of the table that each row represents, shape (rows,).
         ordered: Whether values that are close to each other may have a similar target.
     """
-    distinct, codes = np.unique(values, return_inverse=True)
-    by_value = ordered & (len(distinct) > MAX_SHARED_VALUES) & ~np.isnan(values)
+    distinct, codes, rows = np.unique(values, return_inverse=True, return_counts=True)
+    is_shared = np.isnan(distinct) | (rows * MAX_SHARED_VALUES > len(values))
+    by_value = ordered & (len(distinct) > MAX_SHARED_VALUES) & ~is_shared[codes]
     shuffled = np.random.default_rng(0).permutation(len(values))  # the order may have a pattern
     half = np.where(by_value, codes, shuffled) % 2
     key, key_in_other_half = (codes + len(distinct) * number for number in (half, 1 - half))

@@ -5,6 +5,7 @@ Python also reads sheets, whose rows are lines here, and leaves out what is no r
 
 import csv
 import re
+from codecs import BOM_UTF16_BE
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -322,10 +323,11 @@ def read_last_lines(file: Path, dialect: Dialect) -> list[list[str]]:
         return [cells for _, cells in deque(read_records(file, dialect), MAX_LAST_LINES)]
     try:
         with open_bytes(file) as content:
+            encoding = "utf-16-be" if content.read(2) == BOM_UTF16_BE else dialect.encoding
             if file.suffix not in COMPRESSED:
                 content.seek(max(0, file.stat().st_size - LAST_BYTES))
             blocks = deque(iter(partial(content.read, LAST_BYTES), b""), maxlen=2)
-        text = b"".join(blocks).decode(dialect.encoding, "replace")
+        text = b"".join(blocks).decode(encoding, "replace")
         return list(csv.reader(StringIO(text, newline=""), delimiter=dialect.delimiter))[1:]
     except CSV_ERRORS:  # which `read_records` describes
         return []

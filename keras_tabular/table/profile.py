@@ -256,7 +256,9 @@ def compare_counts(
     """Compute how far two tables differ in a column, and how likely chance explains that.
 
     The distance is the share of the rows that would have to be in another bin for the tables to be
-    equal (total variation). The p-value is that of two tests together:
+    equal (total variation): the sum of the shares that bins have lost, or of those that bins have
+    gained, whichever is larger. Few rows differ more by chance, so that the variance of a
+    difference is subtracted from its square. The p-value is that of two tests together:
 
     - A chi-squared test of the bins in which at least `MIN_EXPECTED_ROWS` rows are expected.
     - A binomial test of each other bin, such as missing values or a new category: whether it is too
@@ -279,7 +281,10 @@ def compare_counts(
 
     counts = np.stack([first, second]) / group_size
     sizes = counts.sum(axis=1)
-    distance = np.abs(counts[0] / sizes[0] - counts[1] / sizes[1]).sum() / 2
+    changes, pooled = counts[0] / sizes[0] - counts[1] / sizes[1], counts.sum(axis=0) / sizes.sum()
+    variance = pooled * (1 - pooled) * (1 / sizes).sum()
+    moved = np.sqrt(np.maximum(np.square(changes) - variance, 0))
+    distance = max(moved[changes > 0].sum(), moved[changes < 0].sum())
     shares = sizes / sizes.sum()
     is_frequent = counts.sum(axis=0) * shares.min() >= MIN_EXPECTED_ROWS
     observed, rare = counts[:, is_frequent], counts[:, ~is_frequent]

@@ -367,5 +367,8 @@ def write_curves(folder: Path, snapshots: list[Snapshot], architecture: str) -> 
 
 
 def mean(logs: list[Logs], key: str) -> float:
-    """Return the mean of a metric over some networks, NaN if they do not have it."""
-    return float(np.mean([log.get(key, math.nan) for log in logs]))
+    """Return the mean of a metric over some networks, NaN if they do not have it.
+
+    Keras's metrics are not exact: it has six decimals, with which they are the same on every CPU.
+    """
+    return round(float(np.mean([log.get(key, math.nan) for log in logs])), 6)

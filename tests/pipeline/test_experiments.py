@@ -1,13 +1,14 @@
 """Searches and repeats, which train models with other settings or on other splits."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from keras_tabular.core.files import md5_hash
-from keras_tabular.evaluation.records import Evaluation, Score
+from keras_tabular.evaluation.records import Evaluation
 from keras_tabular.runs.repeat import run_repeat, summarize
 from tests import projects
 from tests.commands import call_command, check_output
@@ -57,16 +58,20 @@ def test_a_killed_run_continues_with_the_same_result(
     assert len({*values}) > 1
     # A repeat with the seeds of the pipeline, after another one in the same process.
     present = run_repeat(Path(".repeats/again"), None, 5, 0)
-    assert scores_of_test_rows(present) == scores_of_test_rows(read_scores(project))
+    assert scores_of_test_rows(present).expected == scores_of_test_rows(read_scores(project))
     call_command(project, "report")
     page = (project / "report.html").read_text()
     assert "How much is luck: Accuracy" in page
     assert loss["conclusion"] in page
 
 
-def scores_of_test_rows(evaluation: Evaluation) -> list[Score]:
-    """Return what a repeat has in common with the pipeline."""
-    return [score for score in evaluation.scores if score.row_set == "test"]
+def scores_of_test_rows(evaluation: Evaluation) -> Any:
+    """Return what a repeat has in common with the pipeline, but for the last bits.
+
+    A repeat predicts with the model in memory, whose graph differs from that of its file.
+    """
+    values = {s.key: s.value for s in evaluation.scores if s.row_set == "test"}
+    return pytest.approx(values, rel=1e-6)
 
 
 def test_a_repeat_of_a_split_by_time_has_an_earlier_period_as_test_rows(

@@ -133,4 +133,6 @@ def test_limits_of_slices_need_no_training_and_leave_other_results_as_they_are(
     assert changed == {"metrics/scores.json", "metrics/slices.json"}
     added = read_scores(workspace)
     assert {s.row_set for s in added.scores if s not in scores.scores} == {"slices.older"}
+    (score,) = (s for s in added.scores if s.key == "slices.older.accuracy")
+    assert score.interval  # as those of all held-out rows
     assert added.model_copy(update={"scores": scores.scores}) == scores

@@ -262,6 +262,15 @@ def test_a_wrong_argument_has_a_message_and_leaves_no_folder(
     assert not (tmp_path / "new").exists()
 
 
+def test_a_folder_that_existed_stays_if_the_project_cannot_be_created(
+    create: Callable[..., None], tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(SystemExit):
+        create(tmp_path / "mine", "--example", "wine", "--target", "z")
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
 def test_dvc_tracks_a_table_that_is_too_large_for_git(
     create: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -116,6 +116,18 @@ def test_a_reader_that_stops_ends_the_command_without_a_message(
     assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
 
 
+def test_a_full_disk_is_blamed_on_the_file_that_is_on_it(
+    binary_project: Path, tmp_path: Path
+) -> None:
+    rows = (ROWS + ROWS.split("\n", 1)[1] * 5000).replace("99999", "00123")
+    (tmp_path / "new.csv").write_text(rows)
+    predict = f"{sys.executable} -m keras_tabular predict {tmp_path}/new.csv"
+    command = f"{predict} --rejects {tmp_path}/rejects.csv > /dev/full"
+    message = run_command(binary_project, "bash", "-c", command).stderr
+    assert "stdout: cannot be written" in message
+    assert "rejects.csv" not in message
+
+
 BAD = """id,cast,colour,zip/code,flag,count
 1,0.5,red,00123,true,1
 2,1e999,red,00123,true,1

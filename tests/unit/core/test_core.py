@@ -36,8 +36,9 @@ def test_a_file_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
 
 
 def test_json_is_sorted_rounded_and_finite(tmp_path: Path) -> None:
-    write_json(tmp_path / "m.json", {"b": 1 / 3, "a": {"c": -1e-9}})
-    expected = '{\n  "a": {\n    "c": 0.0\n  },\n  "b": 0.333333\n}\n'
+    """Small numbers keep their digits."""
+    write_json(tmp_path / "m.json", {"b": 1e-9 / 3, "a": {"c": -0.0}})
+    expected = '{\n  "a": {\n    "c": 0.0\n  },\n  "b": 3.33333333e-10\n}\n'
     assert (tmp_path / "m.json").read_text() == expected
     with pytest.raises(ValueError, match=r"m\.json: a c: expected a finite number, got nan"):
         write_json(tmp_path / "m.json", {"a": {"c": float("nan")}})

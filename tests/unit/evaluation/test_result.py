@@ -17,7 +17,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Evaluate, ThresholdRule, Validate
 from keras_tabular.config.task import TASKS
 from keras_tabular.core.errors import UserError
-from keras_tabular.evaluation import records, result
+from keras_tabular.evaluation import plot_data, records, result, summary
 from keras_tabular.evaluation.calibration import choose_threshold
 from keras_tabular.evaluation.labelled_file import score_file
 from keras_tabular.evaluation.scores import Predictions, score
@@ -122,9 +122,7 @@ def test_model_and_baselines_are_scored_on_all_rows_and_folds(task: str, tmp_pat
                 assert each.difference.value == pytest.approx(expected[each.metric] - each.value)
                 assert each.difference.low < each.difference.high
         for name in evaluation.baselines(row_set):
-            ranks = row_set == "test" or name != "dummy"
-            metrics = {each.metric for each in scores if each.model == name}
-            assert metrics == (expected.keys() if ranks else {main, "loss"})
+            assert {each.metric for each in scores if each.model == name} == expected.keys()
 
 
 def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> None:
@@ -209,14 +207,49 @@ def test_a_file_that_cannot_be_scored_is_an_error(tmp_path: Path) -> None:
         Evaluate.model_validate({"tests": ["../raw/new.csv"]})
 
 
+def test_the_key_of_a_row_does_not_depend_on_the_order_of_columns_or_on_those_that_are_read(
+    tmp_path: Path,
+) -> None:
+    columns: dict[str, Any] = {"a": {"kind": "real"}, "b": {"kind": "integer"}}
+    table, keys = {"a": [0.5, 1.5], "b": [1, 2], "y": [0, 1]}, []
+    for number, names in enumerate(("aby", "yba")):
+        write_part(tmp_path / str(number), 0, pa.table({name: table[name] for name in names}))
+        schema = build_schema("binary", **{n: columns[n] for n in names if n != "y"})
+        for ignored in ([], ["b"]):
+            folder, trained = tmp_path / str(number), schema.without(ignored)
+            row_keys = plot_data.row_keys(folder, trained, ignored)
+            keys.append(tuple(row_keys.tolist()))
+    assert len(set(keys)) == 1
+
+
+def test_the_mean_prediction_is_compared_with_the_test_rows() -> None:
+    rng = np.random.default_rng(0)
+    positive = (rng.random(4000) < 0.01).astype(float)
+    value = rng.normal(10, 1, 4000)
+    for task, y, name in (("binary", positive, "1"), ("regression", value, "")):
+        learning_task = build_schema(task).learning_task
+        for factor, warnings in ((1.0, 0), (0.3, 1)):
+            predicted = np.full((4000, 1), factor * y.mean())
+            rows = Predictions(learning_task, y, predicted, np.ones(4000))
+            levels = result.compare_levels(rows, "mean_squared_error")
+            assert (levels[name].predicted, levels[name].actual) == pytest.approx(
+                (factor * y.mean(), y.mean())
+            )
+            evaluation = build_evaluation(levels=levels)
+            texts = [*summary.evaluation_warnings(evaluation, learning_task)]
+            assert ["wrong level" in text for text in texts] == [True] * warnings
+    assert result.compare_levels(rows, "mean_absolute_error") == {}  # it predicts medians
+
+
 # The summary of an evaluation has what is defined, and nothing else.
 def test_a_number_has_at_least_three_digits_and_enough_to_differ_from_others() -> None:
     for value, compared_with, text in (
         (0.724409, [0.732283], "0.724"), (0.13, [0.09], "0.130"), (-0.007874, [], "-0.00787"),
         (0.7244, [0.7239], "0.7244"), (0.7239, [0.7244], "0.7239"),
         (0.991228, [0.5], "0.991"), (0.9996, [], "0.9996"), (1.0, [0.9996], "1.000"),
-        (None, [0.5], "–"), (0.5, [None], "0.500"),
-        (12345.678, [12399.0], "12,346"), (0.0, [], "0.00"), (1e300, [], "1e+300"),
+        (None, [0.5], "–"), (0.5, [None], "0.500"), (float("nan"), [], "–"),
+        (1 - 1e-16, [], "0.9999999999999999"), (1.25e-12, [1.26e-12], "1.25e-12"),
+        (12345.678, [12399.0], "12,346"), (0.0, [], "0.00"), (1e300, [], "1.00e+300"),
     ):  # fmt: skip
         assert records.format_number(value, *compared_with) == text
 
@@ -241,7 +274,7 @@ def test_scores_are_summarised_with_those_of_the_baselines() -> None:
         "Accuracy: 0.728 on 254 test rows (95% CI 0.670 to 0.779), 0.770 cross-validated, "
         "0.740 on later rows by models of earlier ones; "
         "logistic regression 0.732 and 0.774 cross-validated and 0.700 on later rows, "
-        "gradient boosting 0.750 and 0.760 cross-validated, majority class 0.650"
+        "gradient boosting 0.750 and 0.760 cross-validated, best constant 0.650"
     )
 
 
@@ -254,6 +287,7 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
         cross_validation={"accuracy": 0.5},
         baselines={"dummy": {"accuracy": 0.5}},
         threshold=0.5,
+        highest_probability=0.03,
         reaches_rule=False,
         predicted_positives={"test": 12.0, "cross_validation": 30.0},
         duplicates={"test": {"equal": 5, "equal_with_target": 5, "without": {}}},
@@ -262,7 +296,7 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
         outside_training={"month": 1.0, "hour.of.day": 0.25},
     )
     assert list(summary_lines(evaluation, {}, MULTICLASS)) == [
-        "ROC AUC: – on 5 test rows; logistic regression –, gradient boosting –, majority class –",
+        "ROC AUC: – on 5 test rows; logistic regression –, gradient boosting –, best constant –",
         "Threshold 0.500: recall –, precision –, F1 – on the test rows; "
         "recall –, precision –, F1 – cross-validated",
         "90% prediction intervals contain 0.880 (95% CI 0.850 to 0.910) of the test values; "
@@ -275,6 +309,7 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
         "warn: Test rows: 12 rows are predicted as positive: the precision is hardly known",
         "warn: test rows are outside the range of the training rows in month (100%), "
         "hour.of.day (25%)",
+        "warn: no test row reaches the threshold: the highest probability is 0.03",
     ]
 
 

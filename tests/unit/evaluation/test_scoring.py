@@ -9,12 +9,12 @@ from scipy.stats import binomtest, skew
 from scipy.stats import t as student_t
 from sklearn import metrics
 
-from keras_tabular.config.metrics import CustomMetric, check_custom_metrics
+from keras_tabular.config.metrics import METRICS, CustomMetric, check_custom_metrics
 from keras_tabular.config.task import TASKS
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import records, uncertainty
 from keras_tabular.evaluation.records import MODEL, TEST_FILE, Duplicates, Evaluation, score_records
-from keras_tabular.evaluation.result import with_best_constant
+from keras_tabular.evaluation.result import find_best_constants
 from keras_tabular.evaluation.scores import Predictions, score, scores_by_weights
 from keras_tabular.evaluation.uncertainty import mean_difference, mean_interval, score_and_resample
 from tests.helpers import BINARY, REGRESSION, build_schema
@@ -256,18 +256,17 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> Non
 
 @pytest.mark.parametrize("task", TASKS)
 def test_no_constant_is_better_than_the_best_constant(task: str) -> None:
-    rows = draw_predictions(task)
-    shares = np.bincount(rows.y.astype(int), rows.weight) / rows.weight.sum()
-    mean = np.average(rows.y, weights=rows.weight)
-    best = {"binary": shares[1:], "multiclass": shares}.get(task, np.array([mean]))
-    worse = np.array([0.2, 0.2, 0.6]) if task == "multiclass" else best / 2
-    first, second = (
-        score_and_resample(rows._replace(y_pred=np.tile(constant, (300, 1))))
-        for constant in (best, worse)
-    )
-    assert first.differences(second)["loss"].high < 0
-    difference = first.differences(with_best_constant(second))["loss"]
-    assert (difference.value, difference.low, difference.high) == pytest.approx((0, 0, 0))
+    """The constant for a metric is the best one by it, with any threshold."""
+    rows, rng = draw_predictions(task), np.random.default_rng(0)
+    rows = rows._replace(y=np.abs(rows.y) + 0.1) if task == "regression" else rows
+    best = {key: each.values[key] for key, each in find_best_constants(rows).items()}
+    assert best.keys() == {*rows.task.metrics}
+    for _ in range(100):
+        y_pred = rng.dirichlet(np.ones(3)) if task == "multiclass" else rng.uniform(0, 2, 1)
+        constant = rows._replace(y_pred=np.tile(y_pred, (300, 1)), threshold=1.0)
+        for key, value in score(constant).items():
+            sign = 1 if METRICS[key.rpartition(".")[2]].greater_is_better else -1
+            assert sign * value <= sign * best[key] + 1e-9, key
 
 
 OF_BOTH_CLASSES = {"roc_auc", "average_precision", "balanced_accuracy"}
@@ -296,9 +295,23 @@ def test_few_rows_few_groups_and_perfect_scores_have_no_interval() -> None:
         (rows.select(slice(9)), set[str]()),
         (rows._replace(group=np.arange(100) // 12), {"accuracy", "loss"}),
         (rows._replace(group=np.zeros(100, int)), {"accuracy"}),
-        (rows._replace(y_pred=np.abs(rows.y - 0.1)[:, None]), {"accuracy", "brier"}),
+        (rows._replace(y_pred=np.abs(rows.y - 0.1)[:, None]), {"accuracy"}),
     ):
         assert score_and_resample(predictions).intervals().keys() == keys
+
+
+@pytest.mark.parametrize(("rows", "least"), [(30, 0.8), (300, 0.87)])
+def test_intervals_of_rmse_and_r2_hold_for_heavy_tails(rows: int, least: float) -> None:
+    rng, inside = np.random.default_rng(0), {"rmse": 0, "r2": 0}
+    variance = (np.e - 1) * np.e  # of lognormal errors
+    truth = {"rmse": variance**0.5, "r2": 1 - variance / (variance + 9)}
+    for _ in range(200):
+        mean, errors = 3 * rng.normal(size=rows), rng.lognormal(size=rows) - np.e**0.5
+        predicted = Predictions(REGRESSION, mean + errors, mean[:, None], np.ones(rows))
+        intervals = score_and_resample(predicted).intervals()
+        for key in inside:
+            inside[key] += intervals[key][0] <= truth[key] <= intervals[key][1]
+    assert min(inside.values()) >= least * 200
 
 
 def test_copies_of_a_row_in_a_group_count_as_one_row() -> None:

@@ -16,7 +16,7 @@ from keras_tabular.network import statistics, texts
 from keras_tabular.network.backend import keras
 from keras_tabular.network.features import LEAST_SCALE, relevance
 from keras_tabular.network.layers import build_preprocessing, category_positions
-from keras_tabular.network.statistics import Statistics, adapt
+from keras_tabular.network.statistics import Statistics, adapt, describe_steps
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.training.architecture import build_optimizer, check_safe_mode
 from tests.helpers import BINARY, build_schema, load_train_params
@@ -276,6 +276,9 @@ def test_the_varying_parts_of_a_date_become_columns_and_a_missing_date_is_marked
     part = pa.table({"day": moments.cast(pa.timestamp("us", "UTC")), "y": [0, 1, 0]})
     statistics, model = fit(part, schema, load_train_params())
     assert statistics.dates["day"].parts == ("time", "month", "day", "day of the year", "weekday")
+    train = load_train_params().resolve_auto(3, BINARY, 1)
+    steps = describe_steps(statistics, schema, train)["day"]
+    assert "without year: the same in all training rows" in steps
     prepared = np.asarray(model(feature_arrays(part, schema)))
     assert prepared.shape == (3, 5 + 2 * 2 + 1)
     np.testing.assert_allclose(prepared[:2, :5], [[-1, -1, 1, -1, 1], [1, 1, -1, 1, -1]])

@@ -35,13 +35,8 @@ def test_names_in_the_data_stay_text() -> None:
         assert not {"b", "script", "img"} & set(parsed.tags)
 
 
-def test_markdown_is_escaped_outside_of_commands() -> None:
+def test_markdown_is_escaped() -> None:
     assert page.markdown_row(["a|b", "<b>\nc", 3]) == "| a\\|b | &lt;b> c | 3 |"
-    assert page.escape_advice("Rows of <b>: `run [{a: b}]`") == "Rows of &lt;b>: `run [{a: b}]`"
-    assert page.escape_advice("Rows of <b>") == "Rows of &lt;b>"
-    text = "a < b: `dvc exp run -S 'evaluate.threshold={best: f1}'`"
-    parsed = Page(str(formats.with_code(text)))
-    assert (parsed.text.strip(), "code" in parsed.tags) == (text.replace("`", ""), True)
 
 
 def test_pictures_have_unique_ids_that_repeat() -> None:

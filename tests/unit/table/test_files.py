@@ -249,6 +249,14 @@ def test_lines_that_are_no_rows_are_left_out(tmp_path: Path) -> None:
         write_and_read(tmp_path / "t.csv", "a,b,c,y,,\n1,1,x,1,,x\n")
 
 
+@pytest.mark.parametrize("byte_order", ["le", "be"])
+def test_the_end_of_a_large_file_is_read_in_its_byte_order(byte_order: str, tmp_path: Path) -> None:
+    text = "\ufeff" + HEADER + ROW * 20_000 + "Total,,,\n"
+    (tmp_path / "t.csv").write_bytes(text.encode(f"utf-16-{byte_order}"))
+    last = csv_files.read_last_lines(tmp_path / "t.csv", Dialect(encoding="utf-16"))
+    assert last[-1] == ["Total", "", "", ""]
+
+
 @pytest.mark.parametrize("end", [",,,\n,,,\n", "\n\n,,,", '"",,,\n   \n'])
 def test_delimiters_at_the_end_of_a_file_are_no_rows(end: str, tmp_path: Path) -> None:
     for first_line in ("", "sep=,\n"):
