@@ -17,7 +17,7 @@ MEGABYTE = 10**6
 THREAD_SWITCH_SECONDS = 0.0005
 
 
-def main(parser: ArgumentParser) -> None:
+def add_options(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="FILE", nargs="?", type=Path, default=MODEL_FILE,
         help="the model, a .keras file; default: %(default)s")  # fmt: skip
@@ -30,6 +30,10 @@ def main(parser: ArgumentParser) -> None:
         "%(default)s")  # fmt: skip
     add("--max-body", type=float, default=8.0, metavar="MB",
         help="maximum size of a request in megabytes; default: %(default)g")  # fmt: skip
+    add("--max-rows", type=int, default=10_000, metavar="N",
+        help="maximum number of rows in a request; default: %(default)s")  # fmt: skip
+    add("--request-timeout", type=float, default=30.0, metavar="SECONDS",
+        help="time within which a request has to be received; default: %(default)g")  # fmt: skip
     add("--max-concurrency", "--max-connections", type=int, default=64, metavar="N",
         help="maximum number of requests to /predict at once; default: %(default)s")  # fmt: skip
     add("--root-path", default="", metavar="PREFIX",
@@ -44,6 +48,10 @@ def main(parser: ArgumentParser) -> None:
         help="text on the page, such as what the model must not be used for")  # fmt: skip
     add("--no-page", dest="notice", action="store_const", const=None,
         help="show no page, and leave values of training rows out of /schema")  # fmt: skip
+
+
+def main(parser: ArgumentParser) -> None:
+    add_options(parser)
     args = parser.parse_args()
     if not 0 <= args.port < 2**16:
         parser.error(f"--port: expected 0 to 65535, got {args.port}")
@@ -57,7 +65,8 @@ def main(parser: ArgumentParser) -> None:
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     predictor = load_predictor(args.model, content)
     host = f"[{args.host}]" if ":" in args.host else args.host
-    limits = Limits(int(args.max_body * MEGABYTE), args.max_concurrency)
+    max_body, Connection.timeout = int(args.max_body * MEGABYTE), args.request_timeout
+    limits = Limits(max_body, args.max_rows, args.max_concurrency, args.request_timeout)
     service = Service(predictor, limits, args.model_version, args.log)
     app = build_app(service, ["localhost", host, *args.allow_host], args.notice)
     if args.host != LOOPBACK:

@@ -72,9 +72,18 @@ def parse_yaml(text: str) -> Any:
     """Read a text in YAML as stages, other revisions and lock files are read.
 
     Raises:
-        yaml.YAMLError, ValueError: It is not valid YAML.
+        yaml.YAMLError, ValueError: It is not valid YAML, or its aliases stand for more values than
+            the text has characters.
     """
-    return yaml.load(text, Loader)
+    content = yaml.load(text, Loader)
+    waiting, count = [content], 0
+    while waiting and count <= len(text):
+        value, count = waiting.pop(), count + 1
+        waiting += value.values() if isinstance(value, dict) else []
+        waiting += value if isinstance(value, list) else []
+    if waiting:
+        raise ValueError("its aliases stand for too many values")
+    return content
 
 
 def read_yaml(path: Path) -> Any:

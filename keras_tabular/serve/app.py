@@ -5,12 +5,14 @@ import json
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any, NamedTuple
 from uuid import uuid4
 
+import h11
 import pyarrow as pa
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -43,6 +45,7 @@ class Batcher:
 
     def __init__(self, predict: Callable[[pa.Table], PredictedColumns]) -> None:
         self._predict, self._lock = predict, asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1)  # does not wait for requests that are checked
         self._waiting = deque[tuple[pa.Table, asyncio.Future[PredictedColumns]]]()
 
     async def predict(self, features: pa.Table) -> PredictedColumns:
@@ -60,7 +63,8 @@ class Batcher:
             batch.append(self._waiting.popleft())
         features = pa.concat_tables([table for table, _ in batch])
         try:
-            columns, failures = await asyncio.to_thread(self._predict, features)
+            loop = asyncio.get_running_loop()
+            columns, failures = await loop.run_in_executor(self._thread, self._predict, features)
         except Exception as error:
             for _, future in batch:
                 future.set_exception(error)
@@ -122,11 +126,15 @@ class Limits(NamedTuple):
 
     Attributes:
         max_body: Maximum number of bytes in the body of a request.
+        max_rows: Maximum number of rows in a request.
         max_concurrency: Maximum number of requests that are received or predicted at the same time.
+        timeout: Seconds within which the body has to be received.
     """
 
     max_body: int
+    max_rows: int
     max_concurrency: int
+    timeout: float
 
 
 class Service:
@@ -180,12 +188,17 @@ class Service:
 
     async def _predict(self, request: Request, explain: int, trial: bool) -> Response:
         with measures.WAITING.track_inprogress(), measures.SECONDS.time():
-            body = bytearray()
-            async for part in request.stream():
-                body += part
-                if len(body) > self.limits.max_body:
-                    message = f"the body: expected at most {self.limits.max_body:,} bytes, got more"
-                    raise HTTPException(413, message)
+            body, limits = bytearray(), self.limits
+            try:
+                async with asyncio.timeout(limits.timeout):
+                    async for part in request.stream():
+                        body += part
+                        if len(body) > limits.max_body:
+                            expected = f"expected at most {limits.max_body:,} bytes, got more"
+                            raise HTTPException(413, f"the body: {expected}")
+            except TimeoutError:
+                expected = f"expected its end within {limits.timeout:g} seconds"
+                raise HTTPException(408, f"the body: {expected}") from None
             rows, batch = await asyncio.to_thread(self._check, body, trial)
             features = batch.features
             if not explain:
@@ -204,7 +217,7 @@ class Service:
             return JSONResponse(answer)
 
     def _check(self, body: bytearray, trial: bool) -> tuple[list[Any], CheckedRows]:
-        rows = json_rows.read_request(body)
+        rows = json_rows.read_request(body, self.limits.max_rows)
         batch, mistakes = json_rows.check_json_rows(rows, self.schema, self.predictor.checks)
         for failure in batch.failures if not trial else ():
             measures.FAILED.labels(failure.column, failure.check).inc()
@@ -275,27 +288,47 @@ class HostCheck(TrustedHostMiddleware):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # No name has the form of an address.
-        is_address = re.fullmatch(r"([\d.]+|\[.*\])(:\d+)?", Request(scope).headers.get("host", ""))
+        host = Request(scope).headers.get("host", "")
+        is_address = re.fullmatch(r"([\d.]+|\[[\da-fA-F:.]+\])(:\d+)?", host)
         await (self.app if is_address else super().__call__)(scope, receive, send)
 
 
 class Connection(H11Protocol):
     """A connection that is closed if it is idle, also if it never had a request.
 
-    uvicorn itself closes an idle connection only after a request.
+    uvicorn itself closes an idle connection only after a request, and waits for the end of a header
+    without a limit.
+
+    Attributes:
+        timeout: Seconds within which the header of a request has to be received.
     """
+
+    timeout = 30.0
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.on_response_complete()  # starts the timer that closes an idle connection
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        is_incomplete = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
+        if is_incomplete and self._timer is None:
+            self._timer = self.loop.call_later(self.timeout, self.transport.close)
+        elif self._timer and not is_incomplete:
+            self._timer.cancel()
+            self._timer = None
+
 
 async def log_request(request: Request, call_next: RequestResponseEndpoint) -> Response:
     """Print a JSON line about a request. Its identifier is also a header of the response.
 
-    The identifier is the header `X-Request-ID` of the request, which a proxy may set, or a new one.
+    The identifier is the header `X-Request-ID` of the request, which a proxy may set, or a new one
+    if it has more than 200 characters, or others than letters, digits and `.:/+=-`.
     """
-    start, identifier = perf_counter(), request.headers.get("x-request-id") or uuid4().hex
+    start, identifier = perf_counter(), request.headers.get("x-request-id", "")
+    if not re.fullmatch(r"[\w.:/+=-]{1,200}", identifier, re.ASCII):
+        identifier = uuid4().hex
     response = await call_next(request)
     response.headers["x-request-id"] = identifier
     line = dict[str, Any](request=identifier, method=request.method, path=request.url.path)

@@ -1,7 +1,9 @@
 """Check rows from JSON, convert predictions to JSON, and describe a request as a JSON schema."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from fastapi import HTTPException
 
 from keras_tabular.config.schema import EPOCHS, Column, Schema
 from keras_tabular.config.typed_yaml import suggestion
-from keras_tabular.core.errors import format_list, quote
+from keras_tabular.core.errors import MAX_MISTAKES_SHOWN, format_list, quote
 from keras_tabular.table.cells import LONE_SURROGATE
 from keras_tabular.table.checks import Checks
 from keras_tabular.table.csv import RawRows
@@ -46,14 +48,14 @@ def _cell_schema(column: Column) -> JsonSchema:
     return cell
 
 
-def read_request(body: bytes | bytearray) -> list[Any]:
+def read_request(body: bytes | bytearray, max_rows: int) -> list[Any]:
     """Read the rows of a request: a list of objects, or an object that has the list as `rows`.
 
     Raises:
-        HTTPException: The body is something else.
+        HTTPException: The body is something else, or has more rows.
     """
     try:
-        content = json.loads(body)
+        content = json.loads(body, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"the body is not JSON: {error}") from None
     has_key = isinstance(content, dict) and content.keys() == {"rows"}
@@ -61,7 +63,16 @@ def read_request(body: bytes | bytearray) -> list[Any]:
     if not isinstance(rows, list) or not rows:
         expected = 'a list of rows, [{column: value, ...}, ...], or {"rows": [...]}'
         raise HTTPException(400, f"the body: expected {expected}, with at least one row")
+    if len(rows) > max_rows:
+        raise HTTPException(413, f"the body: expected at most {max_rows:,} rows, got {len(rows):,}")
     return rows
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(content := dict(pairs)) < len(pairs):
+        ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"an object has the key {quote(name)} more than once")
+    return content
 
 
 def check_json_rows(
@@ -74,9 +85,15 @@ def check_json_rows(
 
     Returns:
         The rows, and a line for each mistake for which they are refused, in the order of the rows.
+        After some mistakes, the remaining rows are not read.
     """
-    cells, mistakes_by_row = zip(*(_read_row(row, schema) for row in rows), strict=True)
-    mistakes = [(n, text) for n, texts in enumerate(mistakes_by_row) for text in texts]
+    cells, mistakes = list[dict[str, str]](), list[tuple[int, str]]()
+    for number, row in enumerate(rows):
+        row_cells, texts = _read_row(row, schema)
+        cells.append(row_cells)
+        mistakes += [(number, text) for text in texts]
+        if len(mistakes) >= MAX_MISTAKES_SHOWN:
+            break
     identifiers = [name for name in schema.ignore if any(name in row for row in cells)]
     names = [*schema.features, *identifiers]
     columns = {name: pa.array([row.get(name, "") for row in cells], pa.string()) for name in names}
@@ -99,8 +116,8 @@ def _read_row(row: Any, schema: Schema) -> tuple[dict[str, str], list[str]]:
         hint = "; give null for an empty cell" if nullable else ""
         mistakes.append(f": missing: {format_list(missing)}{hint}")
     undeclared = row.keys() - {*schema.columns, *schema.ignore}
-    for name in sorted(undeclared):
-        hint = suggestion(name, schema.features)
+    for number, name in enumerate(nsmallest(MAX_MISTAKES_SHOWN, undeclared)):
+        hint = "" if number else suggestion(name, schema.features)
         mistakes.append(f": no column {quote(name)} is declared.{hint}")
     for name in (name for name in row if name not in undeclared):
         cell = row[name]

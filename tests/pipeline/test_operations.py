@@ -28,7 +28,7 @@ LOG = ("--log", "answers")
 OPTIONS = (
     *("m.keras", "--max-body", "0.05", "--max-concurrency", "1", "--allow-host", "*.example.org"),
     *("--host", "0.0.0.0", "--root-path", PREFIX, "--access-log", "--no-page"),
-    *(*LOG, "--model-version", "v1.2.0"),
+    *(*LOG, "--model-version", "v1.2.0", "--max-rows", "4", "--request-timeout", "5"),
 )
 CLOSED = b""
 LOCKED_PACKAGES = locked_packages((PROJECT / "requirements/image.txt").read_text())
@@ -84,6 +84,9 @@ SURROGATE = json.dumps([ROW, ROW | {"Outcome": "\ud800"}]).encode()
     [
         ([ROW], {"Host": "model.example.org:80"}, 200),
         ([ROW], {"Host": "evil.example"}, 400),  # a name that leads to this address
+        ([ROW], {"Host": "[evil.example]"}, 400),
+        (b'[{"Age": 5, "Age": 6}]', {}, 400),
+        ([ROW] * 5, {}, 413),
         ([ROW], {"Content-Type": "text/plain"}, 415),  # as a page of another site sends it
         (b'[{"Age": 5', {}, 400),
         (b'{"rows": []}', {}, 400),
@@ -213,6 +216,24 @@ def test_a_busy_server_refuses_predictions_but_is_healthy(server: Server) -> Non
     assert server.send("/predict", [ROW])[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"POST /predict HTTP/1.1\r\nHost: localhost\r\n", CLOSED),
+        (
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 9\r\n\r\n[",
+            b"HTTP/1.1 408 Request Timeout",
+        ),
+    ],
+)
+def test_a_request_that_does_not_end_is_closed(server: Server, sent: bytes, answer: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), 60) as connection:
+        for byte in sent:
+            connection.send(bytes([byte]))
+        assert connection.recv(1000).partition(b"\r\n")[0] == answer
+
+
 def test_a_server_behind_a_proxy_finishes_its_requests_on_sigterm(server: Server) -> None:
     """The OpenAPI document names the prefix, and the access log has the proxy's identifiers.
 
@@ -222,6 +243,7 @@ def test_a_server_behind_a_proxy_finishes_its_requests_on_sigterm(server: Server
     assert server.send("/predict", [ROW], **identified) == server.send("/predict", [ROW])
     assert server.send("/schema", **identified)[1]["servers"] == [{"url": PREFIX}]
     assert server.send("/nothing%0a", **identified)[0] == 404
+    assert server.send("/health", **{"X-Request-ID": "a" * 60_000})[0] == 200
     before = len(server.read_log())
     with slow_request(server):
         server.process.send_signal(signal.SIGTERM)
@@ -236,6 +258,7 @@ def test_a_server_behind_a_proxy_finishes_its_requests_on_sigterm(server: Server
     answered = f"{PREFIX}/predict", 200
     assert paths == [answered, (f"{PREFIX}/schema", 200), (f"{PREFIX}/nothing", 404)]
     assert (requests[-1]["path"], requests[-1]["status"]) == answered
+    assert max(len(line["request"]) for line in requests) < 40  # a long one is not repeated
 
 
 def ask_first(port: int) -> tuple[float, float]:

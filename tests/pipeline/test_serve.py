@@ -119,6 +119,9 @@ def test_a_visit_of_the_page(task: Task, browser: Any) -> None:
     for predicted, (_, text) in zip(predictions["predicted"], answers, strict=True):
         assert answer.format(predicted) in text.replace("\xa0", " ")
     assert browser.get_log("browser") == []
+    isolated = "return [...document.querySelectorAll('#meaning bdi')].map(e => e.textContent)"
+    target = opened.run("return document.title").removeprefix("Predict ")
+    assert target in opened.run(isolated)  # so that it cannot turn the sentence around
 
     # The request that the page shows gets the same answer.
     opened.click("random")

@@ -91,6 +91,11 @@ def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
         load_schema(tmp_path / "none.yaml")
     with pytest.raises(UserError, match=r"params\.yaml: not valid YAML: while parsing a flow"):
         write_and_load(tmp_path, TEXTS | {PARAMS: "split: ["})
+    bomb = "a0: &a0 [1, 2]\n" + "".join(
+        f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(30)
+    )
+    with pytest.raises(UserError, match="aliases stand for too many values"):
+        write_and_load(tmp_path, TEXTS | {PARAMS: bomb})
 
 
 def test_columns_have_one_role(tmp_path: Path) -> None:

@@ -35,6 +35,12 @@ def test_names_in_the_data_stay_text() -> None:
         assert not {"b", "script", "img"} & set(parsed.tags)
 
 
+def test_a_column_may_have_a_name_that_every_object_of_javascript_has() -> None:
+    for name in ("constructor", "toString", "__proto__", "valueOf"):
+        point = {"column": name, "rise": 1, "low": 0.5, "high": 2}
+        assert name in Page(str(svg(draw(pictures.importance_picture, "a", **point), "a"))).text
+
+
 def test_markdown_is_escaped() -> None:
     assert page.markdown_row(["a|b", "<b>\nc", 3]) == "| a\\|b | &lt;b> c | 3 |"
 

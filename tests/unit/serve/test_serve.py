@@ -40,6 +40,13 @@ def test_numbers_are_converted_to_the_format_of_their_column() -> None:
     assert mistakes == []
 
 
+@pytest.mark.parametrize("row", [{}, {f"key{n}": n for n in range(60_000)}])
+def test_after_some_mistakes_no_other_row_is_read(row: dict[str, Any]) -> None:
+    batch, mistakes = check_json_rows([row] * 60_000, SCHEMA, CHECKS)
+    assert len(batch.features) <= 5
+    assert 5 <= len(mistakes) <= 6
+
+
 EPOCH = {"description": "as text epoch"}
 
 
