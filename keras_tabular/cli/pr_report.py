@@ -25,3 +25,5 @@ def main(parser: ArgumentParser) -> None:
     text = render("pull_request.md", comparison, verdict, commit=head.label, changed_files=files)
     write_text(args.output, text)
     print(f"{args.output}: gate {verdict.status}")
+    if files:
+        raise UserError(f"The committed results are not reproducible: {', '.join(files)} differ")

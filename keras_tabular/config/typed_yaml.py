@@ -75,15 +75,14 @@ def parse_yaml(text: str) -> Any:
         yaml.YAMLError, ValueError: It is not valid YAML, or its aliases stand for more values than
             the text has characters.
     """
-    content = yaml.load(text, Loader)
-    waiting, count = [content], 0
-    while waiting and count <= len(text):
-        value, count = waiting.pop(), count + 1
-        waiting += value.values() if isinstance(value, dict) else []
-        waiting += value if isinstance(value, list) else []
-    if waiting:
-        raise ValueError("its aliases stand for too many values")
-    return content
+    waiting = [content := yaml.load(text, Loader)]
+    for _ in range(len(text) + 2):
+        if not waiting:
+            return content
+        value = waiting.pop()
+        waiting += value.values() if isinstance(value, dict) else ()
+        waiting += value if isinstance(value, list) else ()
+    raise ValueError("its aliases stand for too many values")
 
 
 def read_yaml(path: Path) -> Any:

@@ -16,6 +16,17 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
 from keras_tabular.runs.run import LOCK, WORKSPACE, Run, git, locked_hashes, read_text
 
+# Files of `metrics` that the gate and the report read, and that have to be outputs of a stage.
+RESULTS = [
+    "scores.json", "metrics.json", "gate.json", "slices.json", "effects.json", "columns.json",
+    "errors.json", "networks.json", "profile.json", "validation.json", "plots", "curves",
+]  # fmt: skip
+
+
+def load_lock(project: Path) -> dict[str, Any]:
+    """Return the content of the dvc.lock in a folder; empty without one."""
+    return parse_yaml(read_text(project / LOCK) or "") or {}
+
 
 def read_model(path: Path) -> bytes:
     """Read a model or, if it is missing, the version of dvc.lock from DVC's cache.
@@ -70,10 +81,11 @@ def cache_dir() -> Path:
 
 
 def rerun(commit: str, model: Path | None = None) -> list[str]:
-    """Run the pipeline of a commit again in a clone, and list the outputs that differ.
+    """Run the pipeline of a commit again in a clone, and list the files that differ.
 
     The clone has a cache of its own, into which only the inputs are copied, so that every stage has
-    to run. DVC writes what the stages print to stderr.
+    to run. Nothing runs if an input does not have its hash. DVC writes what the stages print to
+    stderr.
 
     Args:
         commit: Hash of a commit.
@@ -94,6 +106,9 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
         python = locked_python(project, Path(folder) / "venv")
         run_module("dvc", "config", "--local", "cache.dir", f"{folder}/cache", folder=project)
         pull_inputs(project)
+        outputs = locked_hashes(load_lock(project), "outs").keys()
+        if inputs := sorted({*modified_outputs(project)} - outputs):
+            return inputs
         run_module("dvc", "repro", "--force", folder=project, python=python, quiet=False)
         changed = changed_files(project)
         if model and not changed:
@@ -131,38 +146,34 @@ def pull_inputs(project: Path) -> None:
 
 
 def changed_files(project: Path) -> list[str]:
-    """List the outputs that a run has changed since the last commit.
+    """List the files that a run has changed since the last commit.
 
-    An output has changed if dvc.lock has another hash. If git tracks it, it has also changed if its
-    content differs from the commit, whose files and hashes need not come from the same run.
+    An output has changed if dvc.lock has another hash. A file that git tracks has also changed if
+    its content differs from the commit, whose files and hashes need not come from the same run. The
+    results that the gate and the report read have to be outputs.
 
     Returns:
-        Paths in the project; only `dvc.lock` if it differs, but no output does.
-
-    Raises:
-        UserError: git cannot compare the outputs, for example one outside of the repository.
+        Paths in the project; only `dvc.lock` if it differs, but nothing else does.
     """
-    texts = git("show", f"HEAD:./{LOCK}", folder=project), (project / LOCK).read_text("utf-8")
-    committed, current = (parse_yaml(text or "") or {"stages": {}} for text in texts)
+    committed = parse_yaml(git("show", f"HEAD:./{LOCK}", folder=project) or "") or {}
+    current = load_lock(project)
     before, after = (locked_hashes(lock, "outs") for lock in (committed, current))
-    list_changed = ("ls-files", "-z", "--modified", "--others", "--exclude-standard", "--", *after)
-    listed = git("--literal-pathspecs", *list_changed, folder=project)
-    if listed is None:
-        raise UserError(f"{project}: git cannot compare the outputs in {LOCK} with the commit")
-    files = {*listed.split("\0")} - {""}
+    list_changed = ("ls-files", "-z", "--modified", "--others", "--exclude-standard")
+    files = {*(git(*list_changed, folder=project) or "").split("\0")} - {"", LOCK}
     files |= {path for path, md5 in after.items() if md5 != before.get(path)}
+    files |= {f"metrics/{name}" for name in RESULTS} - after.keys()
     return sorted(files) or ([LOCK] if committed != current else [])
 
 
-def modified_outputs() -> list[str]:
-    """List the outputs in the present folder that do not have the hash that is in dvc.lock.
+def modified_outputs(project: Path = Path()) -> list[str]:
+    """List the outputs in a folder that do not have the hash that is in its dvc.lock.
 
     The list also has tables that DVC tracks, but no output that is missing. DVC trusts the hash of
     a file that it has downloaded, so an empty cache of hashes lets it read each file.
     """
     with TemporaryDirectory() as empty:
-        text = run_module("dvc", "status", "--json", DVC_SITE_CACHE_DIR=empty)
-    outputs, modified = locked_hashes(Run(WORKSPACE).lock, "outs"), set[str]()
+        text = run_module("dvc", "status", "--json", folder=project, DVC_SITE_CACHE_DIR=empty)
+    outputs, modified = locked_hashes(load_lock(project), "outs"), set[str]()
     changes = [change for stage in json.loads(text).values() for change in stage]
     for change in filter(lambda change: isinstance(change, dict), changes):
         # Without the file in DVC's cache, only a stage that depends on the output shows its change.

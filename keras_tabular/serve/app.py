@@ -197,8 +197,7 @@ class Service:
                             expected = f"expected at most {limits.max_body:,} bytes, got more"
                             raise HTTPException(413, f"the body: {expected}")
             except TimeoutError:
-                expected = f"expected its end within {limits.timeout:g} seconds"
-                raise HTTPException(408, f"the body: {expected}") from None
+                raise HTTPException(408, "the body did not end in time") from None
             rows, batch = await asyncio.to_thread(self._check, body, trial)
             features = batch.features
             if not explain:
@@ -326,9 +325,8 @@ async def log_request(request: Request, call_next: RequestResponseEndpoint) -> R
     The identifier is the header `X-Request-ID` of the request, which a proxy may set, or a new one
     if it has more than 200 characters, or others than letters, digits and `.:/+=-`.
     """
-    start, identifier = perf_counter(), request.headers.get("x-request-id", "")
-    if not re.fullmatch(r"[\w.:/+=-]{1,200}", identifier, re.ASCII):
-        identifier = uuid4().hex
+    start, given = perf_counter(), request.headers.get("x-request-id", "")
+    identifier = given if re.fullmatch(r"[\w.:/+=-]{1,200}", given, re.ASCII) else uuid4().hex
     response = await call_next(request)
     response.headers["x-request-id"] = identifier
     line = dict[str, Any](request=identifier, method=request.method, path=request.url.path)

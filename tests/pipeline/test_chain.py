@@ -247,6 +247,78 @@ def test_falsified_results_and_an_edited_lock_file_are_seen_by_every_check(folde
     assert names | {"dvc.lock"} <= changed
 
 
+@pytest.fixture
+def with_tracked_table(folder: Path) -> Path:
+    """The folder with the table in DVC's remote, as a new version of the model."""
+    project, table = folder / "project", "data/raw/diabetes.csv"
+    check_output(project, "git", "rm", "-q", "--cached", table)
+    check_output(project, "dvc", "add", "--quiet", table)
+    register(project, "v1.1.0")
+    return folder
+
+
+@pytest.mark.slow
+def test_an_exchanged_table_is_named_before_anything_runs(with_tracked_table: Path) -> None:
+    """DVC trusts the file that a remote has for a hash."""
+    folder = with_tracked_table
+    table = (folder / "project/data/raw/diabetes.csv").read_bytes()
+    (stored,) = (file for file in folder.rglob("storage/**/*") if is_file_with(file, table))
+    exchange(stored, table.replace(b"148", b"149"))
+    checkout = new_clone(folder)
+    check_output(checkout, "dvc", "pull", "data/raw/diabetes.csv.dvc")
+    verified = run_command(checkout, "make", "verify", **MAKE_VARIABLES)
+    assert "data/raw/diabetes.csv differs from" in verified.stdout
+    assert verified.returncode != 0
+    assert "Running stage" not in verified.stdout + verified.stderr
+    release = run_job(checkout, folder / "services", "release", "verify")
+    assert release.failed_step.startswith("make verify")
+
+
+def is_file_with(file: Path, content: bytes) -> bool:
+    return file.is_file() and file.read_bytes() == content
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_output", [True, False])
+def test_false_scores_are_found_whatever_the_lock_file_says(folder: Path, is_output: bool) -> None:
+    """Their hashes stand in dvc.lock, or they are no outputs any more."""
+    project = folder / "project"
+    names = ["metrics/scores.json", "metrics/metrics.json"]
+    for name in names:
+        text = re.sub(r'("value": |"accuracy": )0\.\d+', r"\g<1>0.95", (project / name).read_text())
+        (project / name).write_text(text)
+    if is_output:
+        check_output(project, "dvc", "commit", "--force", "evaluate")
+    else:
+        for file in ("dvc.yaml", "dvc.lock"):
+            content = yaml.safe_load((project / file).read_text())
+            stage = content["stages"]["evaluate"]
+            stage["outs"] = [o for o in stage["outs"] if not any(n in str(o) for n in names)]
+            (project / file).write_text(yaml.safe_dump(content))
+    commit_all(project, "False scores")
+    verified = run_command(project, "make", "verify", **MAKE_VARIABLES)
+    assert verified.returncode != 0
+    assert {*names} <= {*re.findall(r"^(\S+) differs from ", verified.stdout, re.MULTILINE)}
+    if is_output:  # the pull request is red, and its comment begins with the files
+        checkout = new_clone(folder)
+        result = run_job(checkout, folder / "services", "report", "report", TARGET="HEAD~1")
+        assert result.failed_step == "make pr-report", result.output
+        first = (checkout / "pr.md").read_text().splitlines()[2]
+        assert all(name in first for name in names)
+        assert (
+            run_job(new_clone(folder), folder / "services", "ci", "test").failed_step[:8]
+            == "changed="
+        )
+
+
+def test_a_lock_file_that_was_half_written_is_named(folder: Path) -> None:
+    lock = folder / "project/dvc.lock"
+    lock.write_text(lock.read_text().partition("missing_")[0] + "missing_")
+    failed = run_command(folder / "project", "make", "repro", **MAKE_VARIABLES)
+    assert failed.returncode != 0
+    assert "Run: git restore dvc.lock" in failed.stdout
+
+
 def falsify_metrics(project: Path) -> set[str]:
     """Change a digit in each file with results that is in git, and return their names."""
     tracked = check_output(project, "git", "ls-files", "metrics").splitlines()
@@ -321,5 +393,5 @@ def test_no_job_with_write_permission_or_credentials_runs_code_of_a_pull_request
                 names.append(file.name)
                 if "\n  pull_request:" in text:
                     commands = re.findall(r"^(?:\[.*?\] \|\| )?(\S+)", step["run"], re.MULTILINE)
-                    assert commands == [".", "dvc"]
+                    assert commands == [".", "git"]
     assert sorted(names) == ["ci.yml", "deploy.yml", "release.yml", "report.yml"]
