@@ -325,8 +325,8 @@ async def log_request(request: Request, call_next: RequestResponseEndpoint) -> R
     The identifier is the header `X-Request-ID` of the request, which a proxy may set, or a new one
     if it has more than 200 characters, or others than letters, digits and `.:/+=-`.
     """
-    start, given = perf_counter(), request.headers.get("x-request-id", "")
-    identifier = given if re.fullmatch(r"[\w.:/+=-]{1,200}", given, re.ASCII) else uuid4().hex
+    start, sent = perf_counter(), request.headers.get("x-request-id", "")
+    identifier = sent if re.fullmatch(r"[\w.:/+=-]{1,200}", sent, re.ASCII) else uuid4().hex
     response = await call_next(request)
     response.headers["x-request-id"] = identifier
     line = dict[str, Any](request=identifier, method=request.method, path=request.url.path)
