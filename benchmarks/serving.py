@@ -156,7 +156,7 @@ def measure_beside_attacks(port: int, seconds: float) -> bool:
     threads = [
         threading.Thread(target=attack, args=(port, rows, stop))
         for rows in ATTACKS
-        for _ in "123456"
+        for _ in range(6)
     ]
     _, alone, _ = measure_load(port, 1, 1, seconds)
     for thread in threads:

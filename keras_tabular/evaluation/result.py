@@ -335,7 +335,7 @@ def find_best_constants(rows: Predictions) -> dict[str, ScoredPredictions]:
         candidates = [*constants, *guesses] if key.endswith(".f1") else constants
         if defined := [scored for scored in candidates if key in scored.values]:
             # Rounded, so that the last bits of a sum do not choose between equal ones.
-            values = [float(f"{scored.values[key]:.9g}") for scored in defined]
+            values = [arrays.round_for_comparison(scored.values[key]) for scored in defined]
             choose = np.argmax if metric.greater_is_better else np.argmin
             best[key] = defined[int(choose(values))]
     return best
@@ -381,7 +381,7 @@ def constant_costs(rows: Predictions) -> dict[str, float]:
     return {words: rows.mean(rows.row_costs(code)) for code, words in enumerate(names)}
 
 
-LEVEL_ALPHA = 0.01  # a run also differs in its training rows, so that 0.05 warned of 1 in 10
+LEVEL_ALPHA = 0.01  # the training rows differ, too: 0.05 would warn of 1 in 9 good runs
 
 
 def compare_levels(test: Predictions, loss: str) -> dict[str, records.Level]:

@@ -89,9 +89,8 @@ def describe_suspicion(evaluation: Evaluation, task: Task) -> str:
     lowest, _ = score.interval or (1.0, 1.0)  # a perfect score has no interval
     if score.value < MIN_SUSPICIOUS_SCORE or lowest < MIN_SUSPICIOUS_LOWER_END:
         return ""
-    interval = f" {format_interval(*score.interval)}" if score.interval else ""
-    text = f"{evaluation.metric(key).label} is {format_number(score.value)}{interval}, which often "
-    text += "means that a column leaks the target"
+    text = f"{evaluation.metric(key).label} is {format_number(score.value)}"
+    text += f"{format_interval(score.interval)}, which often means that a column leaks the target"
     if evaluation.strongest_column:
         text += ": {} has {:.0%} of the attribution".format(*evaluation.strongest_column)
     return text
@@ -99,20 +98,17 @@ def describe_suspicion(evaluation: Evaluation, task: Task) -> str:
 
 def format_level(name: str, level: records.Level) -> str:
     """Format the mean prediction next to what it predicts."""
-    words = f"probability of {name}" if name else "prediction"
-    interval = f"(99% CI {format_number(level.low)} to {format_number(level.high)})"
     predicted, actual = format_number(level.predicted, level.actual), format_number(level.actual)
-    return f"the mean {words} is {predicted}, and the actual one {actual} {interval}"
+    actual += format_interval((level.low, level.high), percent=99)
+    if name:
+        return f"the mean probability of {name} is {predicted}, its share of the rows is {actual}"
+    return f"the mean prediction is {predicted}, the mean of the target is {actual}"
 
 
-def format_estimate(value: float, interval: records.Interval) -> str:
-    """Format a score with its 95% interval."""
-    return f"{format_number(value)} {format_interval(*interval)}"
-
-
-def format_interval(low: float, high: float) -> str:
-    """Format the ends of a 95% interval in parentheses."""
-    return f"(95% CI {format_number(low)} to {format_number(high)})"
+def format_interval(interval: records.Interval | None, percent: int = 95) -> str:
+    """Format an interval as it follows a score, after a space; empty if there is none."""
+    ends = " to ".join(map(format_number, interval or ()))
+    return f" ({percent}% CI {ends})" if ends else ""
 
 
 def metric_label(evaluation: Evaluation, task: Task, key: str) -> str:
@@ -126,7 +122,7 @@ def format_scores(evaluation: Evaluation, task: Task, key: str, row_set: str = "
     score = evaluation.score(row_set, key)
     text = f"{metric_label(evaluation, task, key)}: "
     text += f"{_format_value(evaluation, row_set, key)} on {evaluation.rows(row_set):,} test rows"
-    text += f" {format_interval(*score.interval)}" if score and score.interval else ""
+    text += format_interval(score.interval if score else None)
     for place, words in places.items():
         if evaluation.score(place, key):
             text += f", {_format_value(evaluation, place, key)} {words}"
@@ -163,7 +159,7 @@ def format_threshold(evaluation: Evaluation) -> str:
 
 def format_coverage(coverage: records.IntervalCoverage) -> str:
     """Format the share of the test values that are inside of their prediction intervals."""
-    share = format_estimate(coverage.coverage, (coverage.low, coverage.high))
+    share = format_number(coverage.coverage) + format_interval((coverage.low, coverage.high))
     return f"{coverage.nominal:.0%} prediction intervals contain {share} of the test values"
 
 

@@ -268,7 +268,8 @@ def root_interval(key: str, rows: Predictions) -> Interval:
     y, y_pred = rows.y, rows.y_pred[:, 0].astype(np.float64)
     if key == "rmsle":
         y, y_pred = np.log1p(y), np.log1p(np.maximum(y_pred, 0))
-    squares, mean = np.square(y_pred - y), rows.mean(np.square(y_pred - y))
+    squares = np.square(y_pred - y)
+    mean = rows.mean(squares)
     below, above = student_widths(squares, rows.weight, rows.group) / (2 * (mean or 1.0))
     return float(mean**0.5 * np.exp(-below)), float(mean**0.5 * np.exp(above))
 

@@ -45,7 +45,7 @@ class PrimaryScores(NamedTuple):
         score = self.evaluation.score("test", self.task.second_metric)
         if self.task.classes and score and score.interval and score.interval[0] > 0.5:  # by chance
             label = self.short_label(score.metric)
-            text = f"{label} {format_number(score.value)} {format_interval(*score.interval)}"
+            text = f"{label} {format_number(score.value)}{format_interval(score.interval)}"
             yield f"the order of the probabilities is better than chance: {text}"
 
     def headline(self, constant: RuleResult, min_gain: float) -> str:
@@ -61,8 +61,8 @@ class PrimaryScores(NamedTuple):
             return f"{label} is undefined on the test rows"
         if constant.difference is None:
             return f"There are {TOO_FEW_ROWS} if the model is better than no model"
-        interval = f" {format_interval(*score.interval)}" if score.interval else ""
-        text = f"{label} {format_number(score.value)} on {score.rows:,} test rows{interval}"
+        text = f"{label} {format_number(score.value)} on {score.rows:,} test rows"
+        text += format_interval(score.interval)
         text += f", {format_relative(constant.difference, constant.base)} than no model"
         no_gain = f"no gain above {100 * min_gain:.3g}%"
         endings = {"pass": "", "fail": f"; {no_gain}", "undecided": f"; {TOO_FEW_ROWS}"}

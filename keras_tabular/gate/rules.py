@@ -14,7 +14,7 @@ from keras_tabular.evaluation.records import MODEL, Evaluation, format_number
 from keras_tabular.gate.primary import NOT_SETTLED, PrimaryScores
 from keras_tabular.gate.verdict import STATUSES, RuleResult, Verdict, judge
 
-LEARNT = ("train", "validation")  # row sets without intervals
+WITHOUT_INTERVALS = ("train", "validation")  # row sets from which the model was learnt
 KEEPS_RULES = "The run keeps every rule of the gate"
 
 
@@ -31,8 +31,7 @@ def evaluate_gate(evaluation: Evaluation, gate: Gate, task: Task) -> Verdict:
     limits = [*check_limits(evaluation, gate)]
     names: list[str] = [name for name in gate.beat_baselines if name != "dummy"]
     breakdowns = {name: primary.find_breakdown(name) for name in names}
-    margin = gate.margin or 0.0
-    comparisons = [primary.compare_with(name, margin, breakdowns) for name in names]
+    comparisons = [primary.compare_with(name, gate.margin or 0.0, breakdowns) for name in names]
     required = [constant] if "dummy" in gate.beat_baselines else []
     is_better = constant.status == "pass"
     warnings = [*summary.evaluation_warnings(evaluation, task)]
@@ -94,11 +93,10 @@ def check_limits(evaluation: Evaluation, gate: Gate) -> Iterator[RuleResult]:
                 continue
             low, high = score.interval or (score.value, score.value)
             status = judge(low, high, limit) if rule == "max" else judge(-high, -low, -limit)
-            if score.row_set not in LEARNT and not score.interval:
+            if score.row_set not in WITHOUT_INTERVALS and not score.interval:
                 status = "undecided"
             bound = "at least" if rule == "min" else "at most"
-            text = format_number(score.value, limit)
-            text += f" {summary.format_interval(*score.interval)}" if score.interval else ""
+            text = format_number(score.value, limit) + summary.format_interval(score.interval)
             text += f" {'but' if status == 'fail' else 'and'} has to be {bound} "
             text += format_number(limit, score.value)
             text += f"; {NOT_SETTLED}" if status == "undecided" else ""

@@ -168,7 +168,7 @@ def open_writer(path: Path | None, schema: pa.Schema, delimiter: str) -> Iterato
             partial = stack.enter_context(atomic_write(path))
             if path.suffix == ".parquet":
                 writer = stack.enter_context(pq.ParquetWriter(partial, schema))
-                yield _blame(path)(writer.write_table)  # and not another file that is open
+                yield _blame(path)(writer.write_table)  # names this file, while others are open
                 return
             compression = "gzip" if path.suffix == ".gz" else None
             file = stack.enter_context(pa.output_stream(partial, compression=compression))

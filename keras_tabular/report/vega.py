@@ -23,7 +23,7 @@ STYLE = yaml.safe_load(Path(__file__).with_name("templates").joinpath("vega.yaml
 WIDTH, HEIGHT = 330, 240  # as wide as a phone, so that text is not made smaller there
 BAR_HEIGHT, LINE_HEIGHT = 12, 15  # of a bar, and of a line of the name above it
 # Names that Vega cannot group by, since it finds them in every object of JavaScript.
-OF_OBJECTS = re.compile(r'"(constructor|(?:has|is|to|property|value)[A-Z]\w+|__\w+__)"')
+RESERVED_NAMES = re.compile(r'"(constructor|(?:has|is|to|property|value)[A-Z]\w+|__\w+__)"')
 MAX_NAME_LETTERS, MAX_TITLE_LETTERS = 46, 34  # in a line
 THIS, OTHER, SOFT, LINE = "var(--this)", "var(--other)", "var(--soft)", "#8886"
 
@@ -37,7 +37,7 @@ def svg(spec: Spec, prefix: str) -> Markup:
     Args:
         prefix: Start of all ids, unique on the page.
     """
-    text = OF_OBJECTS.sub('"\\1\u200b"', json.dumps(spec))  # with a space of no width
+    text = RESERVED_NAMES.sub('"\\1\u200b"', json.dumps(spec))  # with a space of no width
     drawn = vl_convert.vegalite_to_svg(text, vl_version=VEGA_LITE, config=STYLE)
     ids: dict[str, str] = {}
 

@@ -21,7 +21,7 @@ from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL, score_and_resample
 from keras_tabular.model.files import MODEL_FILE
 from keras_tabular.runs.rerun import cached_files, cached_output
-from keras_tabular.runs.run import Run, locked_hashes, mismatch
+from keras_tabular.runs.run import REPORT_FILES, Run, locked_hashes, mismatch
 
 SPLIT = Path("data/split")
 # In each half of a 95% interval; Student's t, since about ten folds of each run estimate them.
@@ -157,9 +157,6 @@ def predict_test_rows(run: Run, base: Run) -> TestRows | None:
     return None
 
 
-REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "repeats", "validation")
-
-
 class ChangedValue(NamedTuple):
     """A value that differs between two runs; None if a run does not have it."""
 
@@ -183,7 +180,7 @@ class Comparison:
         data: Differences of the profiles, None if a run has no profile.
         stale: Parameters, and the paths of the schema and the scores, that were edited after the
             run.
-        files: Contents of the files of the run that are shown as they are, by `REPORT_FILES`.
+        files: Contents of the files of the run that are shown as they are, by their names.
 
     Raises:
         UserError: The run has no scores.
@@ -193,7 +190,8 @@ class Comparison:
         self.run, self.evaluation = run, run.require_evaluation()
         self.not_compared = mismatch(run, other) if other else ""
         self.base = base = None if self.not_compared else other
-        self.files = {name: run.load(run.metrics / f"{name}.json") for name in REPORT_FILES}
+        names = *REPORT_FILES, "repeats"
+        self.files = {name: run.load(run.metrics / f"{name}.json") for name in names}
         self.stale = _find_stale(run)
         runs = base or run, run  # without a base, nothing differs
         self.params = changed_values(*map(_settings, runs))

@@ -11,21 +11,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from keras_tabular.config.typed_yaml import parse_yaml
+from keras_tabular.config.typed_yaml import parse_yaml, read_yaml
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
-from keras_tabular.runs.run import LOCK, WORKSPACE, Run, git, locked_hashes, read_text
+from keras_tabular.runs.run import LOCK, REPORT_FILES, WORKSPACE, Run, git, locked_hashes, read_text
 
 # Files of `metrics` that the gate and the report read, and that have to be outputs of a stage.
-RESULTS = [
-    "scores.json", "metrics.json", "gate.json", "slices.json", "effects.json", "columns.json",
-    "errors.json", "networks.json", "profile.json", "validation.json", "plots", "curves",
-]  # fmt: skip
+RESULTS = {f"{name}.json" for name in ("scores", "metrics", "gate", "errors", *REPORT_FILES)}
+RESULTS |= {"plots", "curves"}
 
 
 def load_lock(project: Path) -> dict[str, Any]:
     """Return the content of the dvc.lock in a folder; empty without one."""
-    return parse_yaml(read_text(project / LOCK) or "") or {}
+    return read_yaml(path) if (path := project / LOCK).exists() else {}
 
 
 def read_model(path: Path) -> bytes:

@@ -24,6 +24,8 @@ from keras_tabular.evaluation.records import Evaluation
 LOCK = "dvc.lock"
 METRICS = Path("metrics")  # the folder into which dvc.yaml lets the stages write
 WORKSPACE = "workspace"
+# Names of JSON files of the stages in `metrics` that the page shows as they are.
+REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validation")
 TEXT_COLUMNS = {"true class", "predicted class", "column"}  # of the files with plot data
 
 

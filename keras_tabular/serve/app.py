@@ -188,16 +188,7 @@ class Service:
 
     async def _predict(self, request: Request, explain: int, trial: bool) -> Response:
         with measures.WAITING.track_inprogress(), measures.SECONDS.time():
-            body, limits = bytearray(), self.limits
-            try:
-                async with asyncio.timeout(limits.timeout):
-                    async for part in request.stream():
-                        body += part
-                        if len(body) > limits.max_body:
-                            expected = f"expected at most {limits.max_body:,} bytes, got more"
-                            raise HTTPException(413, f"the body: {expected}")
-            except TimeoutError:
-                raise HTTPException(408, "the body did not end in time") from None
+            body = await self._receive(request)
             rows, batch = await asyncio.to_thread(self._check, body, trial)
             features = batch.features
             if not explain:
@@ -214,6 +205,19 @@ class Service:
             if self.log and not trial:
                 await self.log.write(rows, answer["rows"])
             return JSONResponse(answer)
+
+    async def _receive(self, request: Request) -> bytearray:
+        body, most = bytearray(), self.limits.max_body
+        try:
+            async with asyncio.timeout(self.limits.timeout):
+                async for part in request.stream():
+                    body += part
+                    if len(body) > most:
+                        message = f"the body: expected at most {most:,} bytes, got more"
+                        raise HTTPException(413, message)
+        except TimeoutError:
+            raise HTTPException(408, "the body did not end in time") from None
+        return body
 
     def _check(self, body: bytearray, trial: bool) -> tuple[list[Any], CheckedRows]:
         rows = json_rows.read_request(body, self.limits.max_rows)

@@ -104,11 +104,15 @@ def test_all_formats_give_the_same_predictions(
     assert warnings == [("colour", "'mauve'"), ("zip/code", "'99999'")]
 
 
+def write_many_rows(path: Path) -> None:
+    rows = (ROWS + ROWS.split("\n", 1)[1] * 5000).replace("99999", "00123")
+    path.write_text(rows)
+
+
 def test_a_reader_that_stops_ends_the_command_without_a_message(
     binary_project: Path, tmp_path: Path
 ) -> None:
-    rows = (ROWS + ROWS.split("\n", 1)[1] * 5000).replace("99999", "00123")
-    (tmp_path / "new.csv").write_text(rows)
+    write_many_rows(tmp_path / "new.csv")
     predict = f"{sys.executable} -m keras_tabular predict --rejects {tmp_path}/rejects.csv"
     command = f"cat {tmp_path}/new.csv | {predict} | head -1"
     done = run_command(binary_project, "bash", "-c", f"{command}; echo ${{PIPESTATUS[1]}}")
@@ -119,8 +123,7 @@ def test_a_reader_that_stops_ends_the_command_without_a_message(
 def test_a_full_disk_is_blamed_on_the_file_that_is_on_it(
     binary_project: Path, tmp_path: Path
 ) -> None:
-    rows = (ROWS + ROWS.split("\n", 1)[1] * 5000).replace("99999", "00123")
-    (tmp_path / "new.csv").write_text(rows)
+    write_many_rows(tmp_path / "new.csv")
     predict = f"{sys.executable} -m keras_tabular predict {tmp_path}/new.csv"
     command = f"{predict} --rejects {tmp_path}/rejects.csv > /dev/full"
     message = run_command(binary_project, "bash", "-c", command).stderr
