@@ -8,7 +8,7 @@ from keras_tabular.evaluation.records import Difference, model_values
 from keras_tabular.gate.primary import NOT_SETTLED, format_relative
 from keras_tabular.gate.rules import add_checks
 from keras_tabular.gate.verdict import RuleResult, Status, Verdict, judge
-from keras_tabular.runs.run import Run, is_shallow, mismatch, parse_or_none
+from keras_tabular.runs.run import Run, git, mismatch, parse_or_none
 
 
 def read_verdict(run: Run, base: Run | None = None) -> Verdict | None:
@@ -52,7 +52,7 @@ def _explain_no_base(gate: Gate) -> tuple[Status, str]:
     """Pass before the first run is committed, but not if the base cannot be found."""
     if gate.base != "last":
         return "undecided", f"gate.base: there is no {gate.base} in this clone"
-    if is_shallow():
+    if (git("rev-parse", "--is-shallow-repository") or "").strip() == "true":
         return "undecided", "this clone has no history; run `git fetch --unshallow`"
     return "pass", "no earlier run is committed"
 

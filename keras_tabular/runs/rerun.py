@@ -16,9 +16,9 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
 from keras_tabular.runs.run import LOCK, REPORT_FILES, WORKSPACE, Run, git, locked_hashes, read_text
 
-# Files of `metrics` that the gate and the report read, and that have to be outputs of a stage.
-RESULTS = {f"{name}.json" for name in ("scores", "metrics", "gate", "errors", *REPORT_FILES)}
-RESULTS |= {"plots", "curves"}
+# The model, and the files that the gate and the report read. They have to be outputs of a stage.
+RESULTS = {f"metrics/{key}.json" for key in ("scores", "metrics", "gate", "errors", *REPORT_FILES)}
+RESULTS |= {"models/model.keras", "metrics/plots", "metrics/curves"}
 
 
 def load_lock(project: Path) -> dict[str, Any]:
@@ -107,6 +107,10 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
         outputs = locked_hashes(load_lock(project), "outs").keys()
         if inputs := sorted({*modified_outputs(project)} - outputs):
             return inputs
+        # A result that no stage writes again is missing after the run. So is what a stage could
+        # load instead of running its code: bytecode, and the state of an interrupted training.
+        git("rm", "-rq", "--ignore-unmatch", "--", ".training", "*.pyc", *outputs, folder=project)
+        git("reset", "--quiet", folder=project)
         run_module("dvc", "repro", "--force", folder=project, python=python, quiet=False)
         changed = changed_files(project)
         if model and not changed:
@@ -159,7 +163,7 @@ def changed_files(project: Path) -> list[str]:
     list_changed = ("ls-files", "-z", "--modified", "--others", "--exclude-standard")
     files = {*(git(*list_changed, folder=project) or "").split("\0")} - {"", LOCK}
     files |= {path for path, md5 in after.items() if md5 != before.get(path)}
-    files |= {f"metrics/{name}" for name in RESULTS} - after.keys()
+    files |= RESULTS - after.keys()
     return sorted(files) or ([LOCK] if committed != current else [])
 
 

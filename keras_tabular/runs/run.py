@@ -222,11 +222,6 @@ def base_run(run: Run, name: str) -> Run | None:
     return None
 
 
-def is_shallow() -> bool:
-    """Return whether the clone lacks a part of the history."""
-    return (git("rev-parse", "--is-shallow-repository") or "").strip() == "true"
-
-
 def content_at(commit: str, path: Path | str) -> str | None:
     """Return the text of a file in a commit; None if the commit does not have it."""
     return git("show", f"{commit}:./{os.path.relpath(path)}")

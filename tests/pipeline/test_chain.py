@@ -3,9 +3,12 @@
 The table in docs/versions.md says which check sees which falsification.
 """
 
+import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,9 @@ from tests.projects import change_settings, commit_all, read_output_hashes, repr
 from tests.workflows import JobRun, attest, create_services, run_job
 
 FILES = PROJECT / "keras_tabular/project/files"
-MODEL = "models/model.keras"
+MODEL, TABLE = "models/model.keras", "data/raw/diabetes.csv"
+SCORES = ("metrics/scores.json", "metrics/metrics.json")
+REMOTE, CACHE = "storage/files/md5", "project/.dvc/cache/files/md5"
 
 
 @pytest.fixture(scope="module")
@@ -202,113 +207,129 @@ def test_a_model_that_fails_the_gate_needs_a_reason(
 
 
 def test_falsified_files_are_named_and_no_command_reads_a_falsified_model(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = falsify_metrics(workspace)
-    model, md5 = workspace / MODEL, read_output_hashes(workspace)[MODEL]
-    content = model.read_bytes()
-    falsified = content[:-1] + bytes([content[-1] ^ 1])
-    exchange(workspace / ".dvc/cache/files/md5" / md5[:2] / md5[2:], falsified)
-    model.unlink()
-    message = rf"{md5[2:]}: this copy of {MODEL} in DVC's cache has changed"
-    with pytest.raises(SystemExit, match=message):
-        call_main(workspace, "keras_tabular.cli", "predict", "data/raw/diabetes.csv")
+    falsify_scores(folder)
+    falsified, project = exchange(CACHE, MODEL, folder), folder / "project"
+    (project / MODEL).unlink()
+    with pytest.raises(SystemExit, match=f"this copy of {MODEL} in DVC's cache has changed"):
+        call_main(project, "keras_tabular.cli", "predict", "data/raw/diabetes.csv")
 
-    model.write_bytes(falsified)
-    outputs = names & {*read_output_hashes(workspace)} | {"metrics/curves", "metrics/plots", MODEL}
+    (project / MODEL).write_bytes(falsified)
     for _ in range(2):  # with DVC's cache, and without it as in a clone
         with pytest.raises(SystemExit, match=r"dvc\.lock is not verified: the files above differ"):
-            call_main(workspace, "keras_tabular.cli", "verify", "--files")
+            call_main(project, "keras_tabular.cli", "verify", "--files")
         output = capsys.readouterr().out
-        assert {*re.findall(r"^(\S+) differs from dvc\.lock$", output, re.MULTILINE)} == outputs
-        shutil.rmtree(workspace / ".dvc/cache", ignore_errors=True)
+        names = re.findall(r"^(\S+) differs from dvc\.lock$", output, re.MULTILINE)
+        assert sorted(names) == sorted({*SCORES, MODEL})
+        shutil.rmtree(project / ".dvc/cache", ignore_errors=True)
 
 
-@pytest.mark.slow
-def test_falsified_results_and_an_edited_lock_file_are_seen_by_every_check(folder: Path) -> None:
-    project, lock = folder / "project", folder / "project/dvc.lock"
-    names = falsify_metrics(project)
-    register(project, "v1.1.0")
-    assert run_deployment(folder).failed_step == "make check-files"
-
-    lock.write_text(lock.read_text().replace(read_output_hashes(project)[MODEL], "f" * 32))
-    commit_all(project, "Name another model")
-    check_output(project, "gto", "register", "model", "--version", "v1.2.0")
-    check = run_deployment(folder)
-    assert "dvc artifacts get" in check.failed_step
-    assert MODEL in check.output
-    verified = run_command(project, "make", "verify", **MAKE_VARIABLES)
-    assert verified.returncode != 0
-    differing = {*re.findall(r"^(\S+) differs from ", verified.stdout, re.MULTILINE)}
-    assert differing == names | {MODEL}
-    check = run_job(new_clone(folder), folder / "services", "ci", "test")
-    assert check.failed_step.startswith("changed=")
-    changed = {*re.findall(r"[\w/.]+\w", check.output.rpartition("::error::")[2])}
-    assert names | {"dvc.lock"} <= changed
+def falsify_scores(folder: Path) -> None:
+    for name in SCORES:
+        file = folder / "project" / name
+        better = re.sub(r'("value": |"accuracy": )0\.\d+', r"\g<1>0.95", file.read_text())
+        file.write_text(better)
 
 
-@pytest.fixture
-def with_tracked_table(folder: Path) -> Path:
-    """The folder with the table in DVC's remote, as a new version of the model."""
-    project, table = folder / "project", "data/raw/diabetes.csv"
-    check_output(project, "git", "rm", "-q", "--cached", table)
-    check_output(project, "dvc", "add", "--quiet", table)
-    register(project, "v1.1.0")
-    return folder
+def falsify_scores_and_their_hashes(folder: Path) -> None:
+    falsify_scores(folder)
+    check_output(folder / "project", "dvc", "commit", "--force", "evaluate")
 
 
-@pytest.mark.slow
-def test_an_exchanged_table_is_named_before_anything_runs(with_tracked_table: Path) -> None:
+def remove_outputs(folder: Path) -> None:
+    falsify_scores(folder)
+    for file in (folder / "project/dvc.yaml", folder / "project/dvc.lock"):
+        content = yaml.safe_load(file.read_text())
+        stage = content["stages"]["evaluate"]
+        stage["outs"] = [out for out in stage["outs"] if not any(n in str(out) for n in SCORES)]
+        file.write_text(yaml.safe_dump(content))
+
+
+def freeze_evaluate(folder: Path) -> None:
+    falsify_scores_and_their_hashes(folder)
+    check_output(folder / "project", "dvc", "freeze", "evaluate")
+
+
+def exchange_table(folder: Path) -> None:
     """DVC trusts the file that a remote has for a hash."""
-    folder = with_tracked_table
-    table = (folder / "project/data/raw/diabetes.csv").read_bytes()
-    (stored,) = (file for file in folder.rglob("storage/**/*") if is_file_with(file, table))
-    exchange(stored, table.replace(b"148", b"149"))
-    checkout = new_clone(folder)
-    check_output(checkout, "dvc", "pull", "data/raw/diabetes.csv.dvc")
-    verified = run_command(checkout, "make", "verify", **MAKE_VARIABLES)
-    assert "data/raw/diabetes.csv differs from" in verified.stdout
-    assert verified.returncode != 0
-    assert "Running stage" not in verified.stdout + verified.stderr
-    release = run_job(checkout, folder / "services", "release", "verify")
-    assert release.failed_step.startswith("make verify")
+    project = folder / "project"
+    check_output(project, "git", "rm", "-q", "--cached", TABLE)
+    check_output(project, "dvc", "add", "--quiet", TABLE)
+    check_output(project, "dvc", "push")
+    exchange(REMOTE, TABLE, folder)
 
 
-def is_file_with(file: Path, content: bytes) -> bool:
-    return file.is_file() and file.read_bytes() == content
+def exchange(cache: str, name: str, folder: Path) -> bytes:
+    """Change a byte in the copy of a file in a remote or in a cache.
+
+    The copy is read-only, and may be a hard link. It keeps its permissions.
+    """
+    content = (folder / "project" / name).read_bytes()
+    md5 = hashlib.md5(content).hexdigest()
+    file, falsified = folder / cache / md5[:2] / md5[2:], content[:-2] + b"0" + content[-1:]
+    mode = file.stat().st_mode
+    file.unlink()
+    file.write_bytes(falsified)
+    file.chmod(mode)
+    return falsified
+
+
+def falsify_hash(folder: Path) -> None:
+    lock = folder / "project/dvc.lock"
+    lock.write_text(lock.read_text().replace(read_output_hashes(lock.parent)[MODEL], "f" * 32))
+
+
+# What is falsified in each row of the page's table, and the names of the false files.
+FALSIFICATIONS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
+    "a value in a file of `metrics/`": (falsify_scores, SCORES),
+    "the same, and its hash in `dvc.lock`": (falsify_scores_and_their_hashes, SCORES),
+    "scores that `dvc.yaml` no longer has as outputs": (remove_outputs, SCORES),
+    "scores of a stage that is frozen": (freeze_evaluate, SCORES),
+    "the table in the remote": (exchange_table, (TABLE,)),
+    "the model in the remote": (partial(exchange, REMOTE, MODEL), (MODEL,)),
+    "the model in DVC's cache": (partial(exchange, CACHE, MODEL), (MODEL,)),
+    "a hash in `dvc.lock`": (falsify_hash, (MODEL,)),
+}
+ROWS_BEFORE_A_MERGE = [*FALSIFICATIONS][1:5:3]  # the others are tested each night
+JOBS = [("release", "verify"), ("report", "report"), ("ci", "test"), ("deploy", "check")]
+ACCEPTED = ("does not use it", "has no cache", "uses no table", "sees nothing")
+FAILED_STEPS = {
+    "finds no attestation": "gh attestation verify",
+    "cannot download the model": "dvc artifacts get",
+}
+
+
+def check_row(folder: Path, row: str) -> None:
+    """Compare a row of the page's table with what the jobs of the workflows do."""
+    falsify, names = FALSIFICATIONS[row]
+    falsify(folder)
+    commit_all(folder / "project", "False")
+    check_output(folder / "project", "gto", "register", "model", "--version", "v1.1.0")
+    (line,) = [line for line in PAGES["docs/versions.md"].splitlines() if f"| {row} |" in line]
+    for cell, job in zip(line.strip("| ").split(" | ")[1:], JOBS, strict=True):
+        has_cache = "cache" in row and job == JOBS[0]
+        checkout = folder / "project" if has_cache else new_clone(folder)
+        result = run_job(checkout, folder / "services", *job, TARGET="HEAD~1")
+        message = f"{row}, {job}: {cell}\n{result.output}"
+        if cell in ACCEPTED:
+            assert result.failed_step == "", message
+        elif cell in FAILED_STEPS:
+            assert FAILED_STEPS[cell] in result.failed_step, message
+        else:
+            lines = re.findall(r"^.* differs from .*|^::error::.*", result.output, re.MULTILINE)
+            if job == JOBS[1]:  # the comment begins with the files
+                lines = (checkout / "pr.md").read_text().splitlines()[2:3]
+            false_files = {*re.findall("`(.+?)`", cell)} or {*names}
+            assert result.failed_step, message
+            assert false_files <= {*re.findall(r"[\w./]+\w", "\n".join(lines))}, message
+            assert "before anything runs" not in cell or "Running stage" not in result.output
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_output", [True, False])
-def test_false_scores_are_found_whatever_the_lock_file_says(folder: Path, is_output: bool) -> None:
-    """Their hashes stand in dvc.lock, or they are no outputs any more."""
-    project = folder / "project"
-    names = ["metrics/scores.json", "metrics/metrics.json"]
-    for name in names:
-        text = re.sub(r'("value": |"accuracy": )0\.\d+', r"\g<1>0.95", (project / name).read_text())
-        (project / name).write_text(text)
-    if is_output:
-        check_output(project, "dvc", "commit", "--force", "evaluate")
-    else:
-        for file in ("dvc.yaml", "dvc.lock"):
-            content = yaml.safe_load((project / file).read_text())
-            stage = content["stages"]["evaluate"]
-            stage["outs"] = [o for o in stage["outs"] if not any(n in str(o) for n in names)]
-            (project / file).write_text(yaml.safe_dump(content))
-    commit_all(project, "False scores")
-    verified = run_command(project, "make", "verify", **MAKE_VARIABLES)
-    assert verified.returncode != 0
-    assert {*names} <= {*re.findall(r"^(\S+) differs from ", verified.stdout, re.MULTILINE)}
-    if is_output:  # the pull request is red, and its comment begins with the files
-        checkout = new_clone(folder)
-        result = run_job(checkout, folder / "services", "report", "report", TARGET="HEAD~1")
-        assert result.failed_step == "make pr-report", result.output
-        first = (checkout / "pr.md").read_text().splitlines()[2]
-        assert all(name in first for name in names)
-        assert (
-            run_job(new_clone(folder), folder / "services", "ci", "test").failed_step[:8]
-            == "changed="
-        )
+@pytest.mark.parametrize("row", ROWS_BEFORE_A_MERGE)
+def test_each_check_sees_what_the_page_says(row: str, folder: Path) -> None:
+    check_row(folder, row)
 
 
 def test_a_lock_file_that_was_half_written_is_named(folder: Path) -> None:
@@ -317,28 +338,6 @@ def test_a_lock_file_that_was_half_written_is_named(folder: Path) -> None:
     failed = run_command(folder / "project", "make", "repro", **MAKE_VARIABLES)
     assert failed.returncode != 0
     assert "Run: git restore dvc.lock" in failed.stdout
-
-
-def falsify_metrics(project: Path) -> set[str]:
-    """Change a digit in each file with results that is in git, and return their names."""
-    tracked = check_output(project, "git", "ls-files", "metrics").splitlines()
-    texts = {name: (project / name).read_text() for name in tracked}
-    names = {
-        name for name in tracked if name[-4:] in (".csv", "json") and re.search(r"\d", texts[name])
-    }
-    assert len(names) > 12
-    for name in names:
-        other_digit = re.sub(r"\d(?=\D*$)", lambda digit: f"{9 - int(digit[0])}", texts[name])
-        (project / name).write_text(other_digit)
-    return names
-
-
-def exchange(file: Path, content: bytes) -> None:
-    """Replace a read-only file, which may be a hard link, and keep its permissions."""
-    mode = file.stat().st_mode
-    file.unlink()
-    file.write_bytes(content)
-    file.chmod(mode)
 
 
 @pytest.mark.slow

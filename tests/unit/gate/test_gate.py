@@ -311,7 +311,7 @@ def test_a_base_that_cannot_be_found_is_no_silent_pass(
     base: str, shallow: bool, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the first commit, there is nothing to compare with."""
-    monkeypatch.setattr(base_module, "is_shallow", lambda: shallow)
+    monkeypatch.setattr(base_module, "git", lambda *_: str(shallow).lower())
     gate = Gate(worse_than_base={"test.loss": 0.1}, base=base)
     (check,) = check_base(make_run("test", 0.5), None, gate)
     assert check.status == status
