@@ -17,7 +17,7 @@ from keras_tabular.core.errors import UserError, align_columns, format_list
 from keras_tabular.core.files import write_json, write_text
 from keras_tabular.model import drift, files
 from keras_tabular.model.metadata import training_rows
-from keras_tabular.runs.rerun import read_model
+from keras_tabular.runs.run import read_model
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.groups import mean_group_size, number_groups
 from keras_tabular.table.rows import CheckedRows, map_checked_rows

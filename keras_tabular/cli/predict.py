@@ -7,7 +7,7 @@ from pathlib import Path
 
 from keras_tabular.model import files
 from keras_tabular.model.predict import load_predictor, predict_file
-from keras_tabular.runs.rerun import read_model
+from keras_tabular.runs.run import read_model
 from keras_tabular.table.rows import rejected_schema
 
 

@@ -9,7 +9,6 @@ from keras_tabular.core.files import write_text
 from keras_tabular.gate.base import read_verdict
 from keras_tabular.report.page import render
 from keras_tabular.runs.comparison import Comparison
-from keras_tabular.runs.rerun import cached_output
 from keras_tabular.runs.run import WORKSPACE, Run, base_run
 
 
@@ -34,7 +33,7 @@ def main(parser: ArgumentParser) -> None:
     if comparison.not_compared:
         note = f"Not compared: {comparison.not_compared}."
     file = this.metrics / "errors.json"  # it is not in git
-    errors = json.loads(this.read(file) or cached_output(file, this.lock) or "{}")
+    errors = json.loads(this.read(file) or this.cached_output(file) or "{}")
     page = render("page.html", comparison, read_verdict(this, other), note=note, errors=errors)
     write_text(args.output, page)
     labels = [run.label for run in (this, comparison.base) if run]

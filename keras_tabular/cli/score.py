@@ -11,8 +11,7 @@ from keras_tabular.core.files import write_json
 from keras_tabular.evaluation.records import ScoreRow, compare_scores
 from keras_tabular.model import files
 from keras_tabular.report import formats
-from keras_tabular.runs.rerun import read_model
-from keras_tabular.runs.run import find_evaluation
+from keras_tabular.runs.run import find_evaluation, read_model
 from keras_tabular.table.parquet import hash_parts
 
 SPLIT = Path("data/split")  # the baselines learn from its training rows

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from keras_tabular.model.files import MODEL_FILE
 from keras_tabular.model.predict import load_predictor
-from keras_tabular.runs.rerun import read_model
+from keras_tabular.runs.run import read_model
 
 LOOPBACK = "127.0.0.1"
 MEGABYTE = 10**6

@@ -121,7 +121,8 @@ def format_scores(evaluation: Evaluation, task: Task, key: str, row_set: str = "
     places = OTHER_PLACES if row_set == "test" else {}
     score = evaluation.score(row_set, key)
     text = f"{metric_label(evaluation, task, key)}: "
-    text += f"{_format_value(evaluation, row_set, key)} on {evaluation.rows(row_set):,} test rows"
+    rows = "rows, cross-validated" if row_set == "cross_validation" else "test rows"
+    text += f"{_format_value(evaluation, row_set, key)} on {evaluation.rows(row_set):,} {rows}"
     text += format_interval(score.interval if score else None)
     for place, words in places.items():
         if evaluation.score(place, key):

@@ -20,7 +20,6 @@ from keras_tabular.evaluation.records import MODEL, Difference, compare_scores
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL, score_and_resample
 from keras_tabular.model.files import MODEL_FILE
-from keras_tabular.runs.rerun import cached_files, cached_output
 from keras_tabular.runs.run import REPORT_FILES, Run, locked_hashes, mismatch
 
 SPLIT = Path("data/split")
@@ -128,7 +127,7 @@ def predict_test_rows(run: Run, base: Run) -> TestRows | None:
         None if the model or its training rows are not in DVC's cache, if it cannot read the rows,
         or if the test rows are not those of the run.
     """
-    content, files = cached_output(MODEL_FILE, base.lock), cached_files(SPLIT, base.lock)
+    content, files = base.cached_output(MODEL_FILE), base.cached_files(SPLIT)
     test = SPLIT / "test"
     if run.sha or content is None or not files or not test.is_dir():
         return None

@@ -25,8 +25,7 @@ from keras_tabular.core.parallel import Progress, map_in_processes
 from keras_tabular.evaluation.calibration import calibrate
 from keras_tabular.evaluation.records import MODEL, Difference, Evaluation, format_number
 from keras_tabular.evaluation.summary import metric_label
-from keras_tabular.runs.rerun import run_module
-from keras_tabular.runs.run import METRICS, WORKSPACE, Run
+from keras_tabular.runs.run import METRICS, WORKSPACE, Run, run_module
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import part_paths, read_parts, write_part
 from keras_tabular.table.splits import assign_rows, find_duplicates, write_subsets

@@ -1,10 +1,11 @@
-"""A run: the scores, the schema and the other files of a revision in git."""
+"""A run: the scores, the schema and the other files of a revision in git and in DVC's cache."""
 
 import csv
 import io
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -26,6 +27,9 @@ METRICS = Path("metrics")  # the folder into which dvc.yaml lets the stages writ
 WORKSPACE = "workspace"
 # Names of JSON files of the stages in `metrics` that the page shows as they are.
 REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validation")
+# The model, and the files that the gate and the report read. They have to be outputs of a stage.
+RESULTS = {f"metrics/{key}.json" for key in ("scores", "metrics", "gate", "errors", *REPORT_FILES)}
+RESULTS |= {"models/model.keras", "metrics/plots", "metrics/curves"}
 TEXT_COLUMNS = {"true class", "predicted class", "column"}  # of the files with plot data
 
 
@@ -127,6 +131,34 @@ class Run:
     def target(self) -> str:
         """The column that the model predicts."""
         return str(self.schema.get("target", "?"))
+
+    def cached_output(self, path: Path) -> bytes | None:
+        """Read an output of the run from DVC's cache; None if it is not there.
+
+        Raises:
+            UserError: The file in the cache does not have the hash that is in dvc.lock.
+        """
+        md5 = locked_hashes(self.lock, "outs").get(path.as_posix())
+        if md5 is None:
+            return None
+        file = cache_dir() / "files" / "md5" / md5[:2] / md5[2:]
+        content = file.read_bytes() if file.is_file() else None
+        if content is not None and md5_hash(content) != md5.removesuffix(".dir"):
+            problem = f"{file}: this copy of {path} in DVC's cache has changed since it was stored"
+            raise UserError(f"{problem}. Remove it, and run `dvc pull` or `dvc repro`")
+        return content
+
+    def cached_files(self, folder: Path) -> dict[str, Path]:
+        """Return the files in DVC's cache of an output that is a folder, by their path in it.
+
+        The result is empty if one is not there.
+        """
+        content = self.cached_output(folder)
+        if content is None:
+            return {}
+        cache, listing = cache_dir() / "files" / "md5", json.loads(content)
+        files = {each["relpath"]: cache / each["md5"][:2] / each["md5"][2:] for each in listing}
+        return files if all(file.is_file() for file in files.values()) else {}
 
     def require_evaluation(self) -> Evaluation:
         """Return the scores of the run.
@@ -232,12 +264,69 @@ def read_text(path: Path | str) -> str | None:
     return Path(path).read_bytes().decode("utf-8", "replace") if Path(path).is_file() else None
 
 
+def read_model(path: Path) -> bytes:
+    """Read a model or, if it is missing, the version of dvc.lock from DVC's cache.
+
+    DVC removes the outputs of a stage before it runs.
+
+    Raises:
+        UserError: There is neither.
+    """
+    with suppress(FileNotFoundError):
+        return path.read_bytes()
+    content = Run(WORKSPACE).cached_output(Path(os.path.relpath(path)))
+    if content is None:
+        raise UserError(f"{path}: found no model; name a .keras file, or run `dvc repro` to train")
+    print(f"{path} does not exist, so the version of {LOCK} is used", file=sys.stderr)
+    return content
+
+
+def cache_dir() -> Path:
+    """Return the folder of DVC's cache."""
+    return Path(run_module("dvc", "cache", "dir").strip())
+
+
 def git(*arguments: str, folder: Path | None = None) -> str | None:
     """Return what a git command prints; None if it fails."""
     with suppress(FileNotFoundError):  # git may not be installed
         done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
         return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
     return None
+
+
+def run_module(
+    *command: str,
+    folder: Path | None = None,
+    python: str = sys.executable,
+    quiet: bool = True,
+    **variables: str,
+) -> str:
+    """Run a module in a Python environment, and return what it prints.
+
+    Args:
+        command: The name of the module and its arguments.
+        folder: The folder to run it in; None for the current folder.
+        python: The Python of the environment, whose programs are found first.
+        quiet: Whether to collect the output. Otherwise it goes to stderr, and is not returned.
+        variables: Environment variables for the module.
+
+    Raises:
+        UserError: The command failed. The message contains its output.
+    """
+    path = os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", "")])
+    done = subprocess.run(
+        [python, "-m", *command],
+        cwd=folder,
+        env=os.environ | {"PATH": path} | variables,
+        stdout=subprocess.PIPE if quiet else sys.stderr,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    output = done.stdout or ""
+    if done.returncode:
+        raise UserError(f"{' '.join(command)}: failed\n{output}{done.stderr}".rstrip())
+    return output
 
 
 def locked_hashes(lock: Mapping[str, Any], kind: str) -> dict[str, str | None]:

@@ -1,81 +1,45 @@
-"""DVC's cache of outputs, and a rerun of a committed pipeline in a clone."""
+"""Train the model of a commit again, and compare every output with its dvc.lock.
+
+The command clones the commit into a temporary folder. It takes the tables from DVC's cache or from
+the remote, and runs all stages with the packages of the commit's requirements.txt. The results that
+are in git have to be the same, too.
+"""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from argparse import ArgumentParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from keras_tabular.config.typed_yaml import parse_yaml, read_yaml
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.files import md5_hash
-from keras_tabular.runs.run import LOCK, REPORT_FILES, WORKSPACE, Run, git, locked_hashes, read_text
-
-# The model, and the files that the gate and the report read. They have to be outputs of a stage.
-RESULTS = {f"metrics/{key}.json" for key in ("scores", "metrics", "gate", "errors", *REPORT_FILES)}
-RESULTS |= {"models/model.keras", "metrics/plots", "metrics/curves"}
+from keras_tabular.runs.run import LOCK, RESULTS, Run, cache_dir, git, locked_hashes, run_module
 
 
-def load_lock(project: Path) -> dict[str, Any]:
-    """Return the content of the dvc.lock in a folder; empty without one."""
-    return read_yaml(path) if (path := project / LOCK).exists() else {}
-
-
-def read_model(path: Path) -> bytes:
-    """Read a model or, if it is missing, the version of dvc.lock from DVC's cache.
-
-    DVC removes the outputs of a stage before it runs.
-
-    Raises:
-        UserError: There is neither.
-    """
-    with suppress(FileNotFoundError):
-        return path.read_bytes()
-    content = cached_output(Path(os.path.relpath(path)), Run(WORKSPACE).lock)
-    if content is None:
-        raise UserError(f"{path}: found no model; name a .keras file, or run `dvc repro` to train")
-    print(f"{path} does not exist, so the version of {LOCK} is used", file=sys.stderr)
-    return content
-
-
-def cached_output(path: Path, lock: Mapping[str, Any]) -> bytes | None:
-    """Read the version of an output in a dvc.lock from DVC's cache; None if it is not there.
-
-    Raises:
-        UserError: The file in the cache does not have the hash that is in dvc.lock.
-    """
-    md5 = locked_hashes(lock, "outs").get(path.as_posix())
-    if md5 is None:
-        return None
-    file = cache_dir() / "files" / "md5" / md5[:2] / md5[2:]
-    content = file.read_bytes() if file.is_file() else None
-    if content is not None and md5_hash(content) != md5.removesuffix(".dir"):
-        problem = f"{file}: this copy of {path} in DVC's cache has changed since it was stored"
-        raise UserError(f"{problem}. Remove it, and run `dvc pull` or `dvc repro`")
-    return content
-
-
-def cached_files(folder: Path, lock: Mapping[str, Any]) -> dict[str, Path]:
-    """Return the files in DVC's cache of a folder in a dvc.lock, by their path in the folder.
-
-    The result is empty if one is not there.
-    """
-    content = cached_output(folder, lock)
-    if content is None:
-        return {}
-    cache, listing = cache_dir() / "files" / "md5", json.loads(content)
-    files = {each["relpath"]: cache / each["md5"][:2] / each["md5"][2:] for each in listing}
-    return files if all(file.is_file() for file in files.values()) else {}
-
-
-def cache_dir() -> Path:
-    """Return the folder of DVC's cache."""
-    return Path(run_module("dvc", "cache", "dir").strip())
+def main(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("revision", nargs="?", default="HEAD", help="a tag, a branch or a commit; default: HEAD")
+    add("-o", "--output", type=Path, metavar="FILE",
+        help="a file to write the new model to, if no output differs")  # fmt: skip
+    add("--files", action="store_true",
+        help=f"run nothing; compare the outputs in this folder with {LOCK}")  # fmt: skip
+    args = parser.parse_args()
+    if args.files:
+        label, changed = LOCK, modified_outputs()
+        success = f"The outputs in this folder have the hashes that are in {LOCK}"
+    else:
+        run = Run(args.revision)
+        label, commit = run.label, run.sha
+        print(f"Running all stages of {label} in a temporary folder", flush=True)
+        changed = rerun(commit, args.output)
+        success = f"{label} is verified: every output has the hash that is in its dvc.lock"
+    for path in changed:
+        print(f"{path} differs from {label}")
+    if changed:
+        raise UserError(f"{label} is not verified: the files above differ")
+    print(success)
 
 
 def rerun(commit: str, model: Path | None = None) -> list[str]:
@@ -101,7 +65,7 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
         project = clone / Path.cwd().resolve().relative_to(root.resolve())
         if (local := Path(".dvc/config.local")).is_file():  # credentials, and a safe site cache
             shutil.copy(local, project / ".dvc")
-        python = locked_python(project, Path(folder) / "venv")
+        python = locked_python(commit, project, Path(folder) / "venv")
         run_module("dvc", "config", "--local", "cache.dir", f"{folder}/cache", folder=project)
         pull_inputs(project)
         outputs = locked_hashes(load_lock(project), "outs").keys()
@@ -119,13 +83,13 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
         return changed
 
 
-def locked_python(project: Path, environment: Path) -> str:
-    """Return a Python with the packages that requirements.txt of a clone locks.
+def locked_python(commit: str, project: Path, environment: Path) -> str:
+    """Return a Python with the packages that requirements.txt of a commit locks.
 
     It is the present one if the present requirements.txt is the same. Otherwise, the packages are
     installed into a new environment.
     """
-    if read_text(project / "requirements.txt") == read_text("requirements.txt"):
+    if git("diff", "--quiet", commit, "--", "requirements.txt") is not None:
         return sys.executable
     print("Installing the packages of the commit's requirements.txt", file=sys.stderr)
     run_module("venv", str(environment))
@@ -185,36 +149,6 @@ def modified_outputs(project: Path = Path()) -> list[str]:
     return sorted(modified)
 
 
-def run_module(
-    *command: str,
-    folder: Path | None = None,
-    python: str = sys.executable,
-    quiet: bool = True,
-    **variables: str,
-) -> str:
-    """Run a module in a Python environment, and return what it prints.
-
-    Args:
-        command: The name of the module and its arguments.
-        folder: The folder to run it in; None for the current folder.
-        python: The Python of the environment, whose programs are found first.
-        quiet: Whether to collect the output. Otherwise it goes to stderr, and is not returned.
-        variables: Environment variables for the module.
-
-    Raises:
-        UserError: The command failed. The message contains its output.
-    """
-    path = os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", "")])
-    done = subprocess.run(
-        [python, "-m", *command],
-        cwd=folder,
-        env=os.environ | {"PATH": path} | variables,
-        stdout=subprocess.PIPE if quiet else sys.stderr,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    output = done.stdout or ""
-    if done.returncode:
-        raise UserError(f"{' '.join(command)}: failed\n{output}{done.stderr}".rstrip())
-    return output
+def load_lock(project: Path) -> dict[str, Any]:
+    """Return the content of the dvc.lock in a folder; empty without one."""
+    return read_yaml(path) if (path := project / LOCK).exists() else {}
