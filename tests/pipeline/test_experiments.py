@@ -1,5 +1,6 @@
 """Searches and repeats, which train models with other settings or on other splits."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from keras_tabular.evaluation.records import Evaluation
 from keras_tabular.runs.repeat import run_repeat, summarize
 from tests import projects
 from tests.commands import call_command, check_output
+from tests.documentation import MAKE_VARIABLES
 from tests.helpers import REGRESSION, build_evaluation
-from tests.projects import change_settings, copy_project, read_scores
+from tests.projects import change_settings, commit_all, copy_project, read_scores
 
 # Trainings of about a second, which diverge with one of the learning rates.
 PLAIN = {"epochs": 40, "learning_rate": 0.00001}
@@ -32,6 +34,16 @@ def test_the_printed_command_gets_the_printed_score(short_run: Path, tmp_path: P
     check_output(project, "bash", "-c", command)
     loss = read_scores(project).value("cross_validation", "loss")
     assert f"has the best cross-validated loss, {loss:.6f}." in output
+
+
+def test_a_first_look_scores_the_training_rows_and_changes_no_file(workspace: Path) -> None:
+    commit_all(workspace, "Before")
+    output = check_output(workspace, "make", "quick", **MAKE_VARIABLES)
+    number = r"0\.\d+"
+    scores = rf"{number} on 514 rows, cross-validated \(95% CI {number} to {number}\); logistic"
+    assert re.search(rf"^Log loss: {scores} regression {number}, .*\nAcc.*: {scores}", output, re.M)
+    assert check_output(workspace, "git", "status", "--porcelain") == ""
+    assert "up to date" in check_output(workspace, "dvc", "status")
 
 
 def test_a_killed_run_continues_with_the_same_result(
