@@ -51,14 +51,18 @@ def create_files(folder: Path, csv: str) -> None:
 
 
 def change_settings(
-    folder: Path, schema: dict[str, Any] | None = None, **sections: dict[str, Any]
+    folder: Path,
+    schema: dict[str, Any] | None = None,
+    search: dict[str, Any] | None = None,
+    **sections: dict[str, Any],
 ) -> None:
-    """Change values in sections of params.yaml and in the schema."""
-    for path, changes in (("params.yaml", sections), ("data/schema.yaml", schema)):
+    """Change values in sections of params.yaml, in the schema and in search.yaml."""
+    files = {"params.yaml": sections, "data/schema.yaml": schema, "search.yaml": search}
+    for path, changes in files.items():
         if changes:
             settings = yaml.safe_load((folder / path).read_text())
-            if "space" in changes.get("search", {}):
-                del settings["search"]["space"]  # it is replaced as a whole
+            if "space" in changes:
+                del settings["space"]  # it is replaced as a whole
             settings = deep_update(settings, changes)
             (folder / path).write_text(yaml.safe_dump(settings, sort_keys=False))
 
