@@ -142,8 +142,8 @@ def test_docs_schema_explains_each_key() -> None:
 def test_docs_params_explains_each_key_and_names_its_default() -> None:
     _, *parts = re.split(r"^## ", PAGES["docs/params.md"], flags=re.MULTILINE)
     explained = {part.split("\n", 1)[0]: rows_by_key(part) for part in parts}
-    sections: dict[str, Any] = get_type_hints(Params) | {"train.networks": Network}
-    sections |= {"search.yaml": Search}
+    sections: dict[str, Any] = get_type_hints(Params)
+    sections |= {"train.networks": Network, "search": Search}
     for name, section in sections.items():
         assert set(explained[name]) == set(section.model_fields)
         for key, row in explained[name].items():
