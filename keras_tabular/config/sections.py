@@ -191,7 +191,7 @@ class Train(Section):
     ) -> "ResolvedTrain":
         """Return the section with a value in place of every `auto`.
 
-        All rules for `auto` are here. They were chosen on 22 public tables, see benchmarks/RESULTS.md.
+        All rules for `auto` are here. They were chosen on the tables of benchmarks/RESULTS.md.
 
         Args:
             rows: Number of training rows.
