@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keras_tabular.config.metrics import check_custom_metrics, choose_primary_metric, metrics_by_key
-from keras_tabular.config.params import Params, load_params, metric_mistakes, train_mistakes
-from keras_tabular.config.schema import load_schema
+from keras_tabular.config.params import Params, load_settings, metric_mistakes, train_mistakes
 from keras_tabular.config.sections import Network, ResolvedTrain, Search, Train
 from keras_tabular.config.task import Task
 from keras_tabular.config.typed_yaml import expected_one_of, parse_section, read_yaml
@@ -31,8 +30,7 @@ def main(parser: ArgumentParser) -> None:
     parser.add_argument("--storage", metavar="FILE", type=Path, default=".search/trials.log",
         help="the file that keeps the trials; default: %(default)s")  # fmt: skip
     args = parser.parse_args()
-    schema = load_schema()
-    params = load_params("train", "evaluate", "split", schema=schema)
+    schema, params = load_settings("train", "evaluate", "split")
     search, evaluate = load_search(params, schema.learning_task), params.evaluate
     folds = search.folds or ("auto" if params.train.folds == 1 else params.train.folds)
     size = sum(count_rows(TRAINING_ROWS)), schema.learning_task, len(schema.features)

@@ -12,7 +12,7 @@ from pydantic import create_model
 
 from keras_tabular.config import sections, typed_yaml
 from keras_tabular.config.metrics import COST, CUSTOM, ROW_SETS
-from keras_tabular.config.schema import VALUE_TYPES, ByKind, Kind, Schema
+from keras_tabular.config.schema import VALUE_TYPES, ByKind, Kind, Schema, load_schema
 from keras_tabular.config.sections import Evaluate, Gate, Range, Split, Train
 from keras_tabular.config.task import Task
 from keras_tabular.config.typed_yaml import Section, expected_one_of, parse_section
@@ -40,6 +40,19 @@ class Params(SimpleNamespace):
 with warnings.catch_warnings(action="ignore"):  # models have a deprecated method `validate`
     FIELDS: Any = get_type_hints(Params)
     ALL_SECTIONS = create_model("AllSections", __base__=Section, **FIELDS)
+
+
+def load_settings(*names: str) -> tuple[Schema, Params]:
+    """Load the schema of the table, and sections of `params.yaml`.
+
+    Args:
+        names: The sections to return.
+
+    Raises:
+        UserError: See `load_schema` and `load_params`.
+    """
+    schema = load_schema()
+    return schema, load_params(*names, schema=schema)
 
 
 def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:

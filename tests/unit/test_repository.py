@@ -63,7 +63,7 @@ def test_a_stage_declares_the_code_that_it_imports_and_the_params_that_it_loads(
     assert deps == packages | {f"stages/{stage}.py"}
     script = (PROJECT / f"stages/{stage}.py").read_text()
     assert ("network.py" in STAGES[stage]["deps"]) is ("from network import" in script)
-    loaded = re.findall(r'"(\w+)"', "".join(re.findall(r"load_params\(([^)]*)\)", script)))
+    loaded = re.findall(r'"(\w+)"', "".join(re.findall(r"load_settings\(([^)]*)\)", script)))
     assert STAGES[stage].get("params", []) == sorted(loaded)
 
 
