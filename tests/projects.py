@@ -45,7 +45,8 @@ def create_files(folder: Path, csv: str) -> None:
     """Create a folder with the code, the parameters and a table, but without a schema."""
     (folder / "data/raw").mkdir(parents=True)
     (folder / "data/raw/t.csv").write_bytes(csv.encode())
-    shutil.copy(PROJECT / "params.yaml", folder)
+    for name in ("params.yaml", "search.yaml"):
+        shutil.copy(PROJECT / name, folder)
     for name in ("dvc.yaml", "network.py", "stages", "keras_tabular"):
         (folder / name).symlink_to(PROJECT / name)
 
