@@ -21,7 +21,7 @@ check: .venv/installed-dev  ## check format, types, imports between packages, la
 	ruff format --check
 	mypy
 	lint-imports --no-logo
-	python -m docs.check_language
+	python -m tools.check_language
 	codespell $$(git ls-files '*.py' '*.md' '*.yaml' '*.toml' '*.html' Makefile)
 	zizmor --offline --quiet .github keras_tabular/project/files/.github
 
@@ -46,4 +46,4 @@ wheel:  ## build the library from the last commit, as a wheel in dist/: the same
 	@$(PYTHON) -c "from pathlib import Path; from keras_tabular.project import wheel; print(wheel.get_wheel(Path('dist').resolve()))"
 
 architecture: .venv/installed-dev  ## draw docs/architecture.svg from the imports
-	python -m docs.draw_architecture docs/architecture.svg
+	python -m tools.draw_architecture docs/architecture.svg

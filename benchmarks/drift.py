@@ -10,7 +10,8 @@ Nothing is trained: the rows of each bin are drawn. There are two simulations:
   a standard deviation, a category whose share doubles from 20 %, 12 % of missing values where there
   were none, or a shift whose true distance is below the limit.
 
-The figures in docs/serving.md are from this script. The exit code is 1 if a limit is exceeded.
+The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a limit is
+exceeded.
 
     python -m benchmarks.drift
 """

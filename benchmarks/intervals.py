@@ -20,7 +20,8 @@ simulation:
   it is significantly better, whichever is larger. It should be 0.025. Three better models follow,
   with the share of draws in which they are significantly better.
 
-The figures in docs/scores.md are from this script. The exit code is 1 if a limit is exceeded.
+The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a limit is
+exceeded.
 
     python -m benchmarks.intervals
 """

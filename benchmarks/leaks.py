@@ -14,7 +14,8 @@ checked`. The names begin with the simulation:
 - `random walk`: the last value of a random walk that predicts the next one. It is no leak, but no
   check of the values can know this.
 
-The figures in docs/schema.md are from this script. The exit code is 1 if a limit is exceeded.
+The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a limit is
+exceeded.
 
     python -m benchmarks.leaks
 """

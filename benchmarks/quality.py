@@ -156,7 +156,7 @@ def create_project(table: Table) -> None:
         key: "warn" for key, policy in params["validate"].items() if policy == "error"
     }
     params["validate"]["missing"] = "drop"  # rows without a target
-    params["gate"], params["search"]["space"] = {}, {}
+    params["gate"] = {}
     write_params(params)
     ours = load_schema(PROJECT / "data/schema.yaml")
     if Path(ours.source).name == raw.name and ours.target == table.target:

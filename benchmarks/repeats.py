@@ -15,7 +15,8 @@ say what is measured for the first N splits:
 With `periods`, the test rows of the N repeats are the N periods of the later half of the rows, as
 with `split.by: time`, and the models learn from the rows before. The rows are independent.
 
-The figures in docs/experiments.md are from this script. The exit code is 1 if a limit is missed.
+The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a limit is
+missed.
 
     python -m benchmarks.repeats
 """

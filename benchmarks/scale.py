@@ -62,7 +62,8 @@ def cluster() -> Iterator[None]:
 def create_folder(folder: Path, rows: int | None) -> Path:
     """Create a folder for the stages, with a table of `rows` rows or the default table."""
     (folder / "data").mkdir(parents=True)
-    shutil.copy(PROJECT / "params.yaml", folder)
+    for name in ("params.yaml", "search.yaml"):
+        shutil.copy(PROJECT / name, folder)
     schema = yaml.safe_load((PROJECT / "data/schema.yaml").read_text(encoding="utf-8"))
     if rows is None:
         shutil.copy(PROJECT / schema["source"], folder / "table.csv")

@@ -8,7 +8,8 @@ thresholds, and for a threshold that is `scored on the same rows`. `per draw` is
 differences, and `per row` the difference of the precision of all rows that are predicted as
 positive in any draw.
 
-The figures in docs/scores.md are from this script. The exit code is 1 if a limit is exceeded.
+The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a limit is
+exceeded.
 
     python -m benchmarks.thresholds
 """

@@ -13,7 +13,8 @@ names of the lines end with the rule:
   a smaller error.
 - `deviation`: the estimated standard deviation as a share of the true one.
 
-The figures in docs/scores.md are from this script. The exit code is 1 if a limit is exceeded.
+The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a limit is
+exceeded.
 
     python -m benchmarks.trainings
 """

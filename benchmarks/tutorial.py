@@ -17,7 +17,7 @@ PARAMS: dict[str, Any] = {
     "folds": 1,
     "members": "auto",
     "networks": {
-        "plain": {  # the name in the section `search` of params.yaml
+        "plain": {
             "units": [8, 6],
             "activation": "relu",
             "kernel_initializer": "random_uniform",

@@ -15,7 +15,8 @@ gate use do the rest. These are the simulations:
 - `last run`: 200 pairs of runs, the second one of a table that has grown, with a model that is as
   good as the last one or has a loss that is a fifth higher.
 
-The figures in docs/scores.md are from this script. The exit code is 1 if a limit is exceeded.
+The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a limit is
+exceeded.
 
     python -m benchmarks.verdicts
 """

@@ -3,8 +3,7 @@
 from argparse import ArgumentParser
 from pathlib import Path
 
-from keras_tabular.config.params import load_params
-from keras_tabular.config.schema import load_schema
+from keras_tabular.config.params import load_settings
 from keras_tabular.core.files import atomic_write
 from keras_tabular.evaluation.calibration import calibrate
 from keras_tabular.table.out_of_fold import OutOfFold
@@ -19,8 +18,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("oof", type=Path, help="folder of the out-of-fold predictions")
     parser.add_argument("model", type=Path, help="the .keras file to write")
     args = parser.parse_args(arguments)
-    schema = load_schema()
-    params = load_params("drift", "evaluate", "validate", schema=schema)
+    schema, params = load_settings("drift", "evaluate", "validate")
 
     record = TrainingRecord.from_file(args.trained, args.trained.read_bytes())
     metadata = calibrate(record, OutOfFold.read(args.oof), args.train, schema, params)

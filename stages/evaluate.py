@@ -6,8 +6,7 @@ from pathlib import Path
 
 from custom import METRICS
 from keras_tabular.config.metrics import check_custom_metrics
-from keras_tabular.config.params import load_params
-from keras_tabular.config.schema import load_schema
+from keras_tabular.config.params import load_settings
 from keras_tabular.core.parallel import run_in_background
 from keras_tabular.evaluation.labelled_file import add_test_files, score_test_files
 from keras_tabular.evaluation.records import write_scores
@@ -23,8 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("data", type=Path, help="folder with split, oof and tests")
     parser.add_argument("metrics", type=Path, help="folder for scores and plot data")
     args = parser.parse_args(arguments)
-    schema = load_schema()
-    params = load_params("evaluate", "validate", schema=schema)
+    schema, params = load_settings("evaluate", "validate")
     check_custom_metrics(METRICS, params.evaluate.metric)
     content, task = args.model.read_bytes(), schema.learning_task
     trained = ModelMetadata.from_file(args.model, content)

@@ -3,8 +3,7 @@
 from argparse import ArgumentParser
 from pathlib import Path
 
-from keras_tabular.config.params import load_params
-from keras_tabular.config.schema import load_schema
+from keras_tabular.config.params import load_settings
 from keras_tabular.core.files import write_json
 from keras_tabular.evaluation.records import read_scores
 from keras_tabular.gate.rules import evaluate_gate
@@ -16,9 +15,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("metrics", type=Path, help="folder of the scores")
     parser.add_argument("verdict", type=Path, help="JSON file to write the verdict to")
     args = parser.parse_args(arguments)
-    schema = load_schema()
-    gate = load_params("gate", schema=schema).gate
-    verdict = evaluate_gate(read_scores(args.metrics), gate, schema.learning_task)
+    schema, params = load_settings("gate")
+    verdict = evaluate_gate(read_scores(args.metrics), params.gate, schema.learning_task)
     write_json(args.verdict, verdict.model_dump(exclude_none=True))
     print(*verdict.lines(), sep="\n")
 

@@ -4,8 +4,7 @@ from argparse import ArgumentParser
 from itertools import repeat
 from pathlib import Path
 
-from keras_tabular.config.params import load_params
-from keras_tabular.config.schema import load_schema
+from keras_tabular.config.params import load_settings
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, write_json
 from keras_tabular.table import rows, source
@@ -19,8 +18,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("ingested", type=Path, help="folder for the Parquet files")
     parser.add_argument("profile", type=Path, help="JSON file for the profile")
     args = parser.parse_args(arguments)
-    schema = load_schema()
-    params = load_params("ingest", schema=schema)
+    schema, params = load_settings("ingest")
 
     files = source.source_files(schema.source, schema.test_files)
     with atomic_write(args.ingested) as folder:

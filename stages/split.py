@@ -3,8 +3,7 @@
 from argparse import ArgumentParser
 from pathlib import Path
 
-from keras_tabular.config.params import load_params
-from keras_tabular.config.schema import load_schema
+from keras_tabular.config.params import load_settings
 from keras_tabular.core.files import atomic_write
 from keras_tabular.table import splits
 from stages import run
@@ -15,8 +14,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("validated", type=Path, help="folder of the table to split")
     parser.add_argument("split", type=Path, help="folder for the tables train, validation and test")
     args = parser.parse_args(arguments)
-    schema = load_schema()
-    params = load_params("ingest", "split", schema=schema)
+    schema, params = load_settings("ingest", "split")
 
     for warning in splits.unused_declarations(params.split, schema):
         print(f"warn: {warning}")

@@ -4,8 +4,7 @@ import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
-from keras_tabular.config.params import load_params
-from keras_tabular.config.schema import load_schema
+from keras_tabular.config.params import load_settings
 from keras_tabular.core.files import atomic_write
 from stages import inputs, run
 
@@ -18,8 +17,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("metrics", type=Path, help="folder for networks.json and curves")
     parser.add_argument("--state", type=Path, required=True, help="folder for checkpoints")
     args = parser.parse_args(arguments)
-    schema = load_schema()
-    train = load_params("train", schema=schema).train
+    schema, params = load_settings("train")
+    train = params.train
 
     # TensorFlow starts after the parameters are checked.
     from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold

@@ -4,8 +4,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from custom import CHECKS
-from keras_tabular.config.params import load_params
-from keras_tabular.config.schema import load_schema
+from keras_tabular.config.params import load_settings
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, write_json
 from keras_tabular.table.checks import build_report, check_table, describe_failures, rows_to_locate
@@ -21,8 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("rejected", type=Path, help="folder for the rows set aside")
     parser.add_argument("report", type=Path, help="JSON file for the verdict of every check")
     args = parser.parse_args(arguments)
-    schema = load_schema()
-    params = load_params("validate", schema=schema)
+    schema, params = load_settings("validate")
 
     paths = part_paths(args.ingested)
     rows, checks = check_table(paths, schema, params.validate, CHECKS)

@@ -1,4 +1,4 @@
-"""Every command of the README runs word for word in a fresh clone."""
+"""Every command of the README and of the tutorial runs word for word in a fresh clone."""
 
 import re
 from pathlib import Path
@@ -23,3 +23,16 @@ def test_every_command_of_the_readme_runs_and_prints_what_it_says(
     assert "Drift: pass" in output
     ((before, after),) = re.findall(r"accuracy\s+changes from (\S+) to (\S+)\)", PAGES["README.md"])
     assert re.search(rf"cross_validation\.accuracy +{before} +{after} ", output)
+
+
+@needs_committed_bytes
+def test_every_command_of_the_tutorial_runs_and_prints_what_it_shows(
+    reproduced: Path, tmp_path: Path
+) -> None:
+    folder, page = copy_project(reproduced, tmp_path / "project"), "docs/tutorial.md"
+    first_block, *other_blocks = code_blocks(page, "sh")  # the first one creates ../wine
+    blocks = [first_block, *(f"cd ../wine\n{block}" for block in other_blocks)]
+    output = "".join(run_page_blocks(folder, page, blocks))
+    for line in "".join(code_blocks(page, "text")).splitlines():
+        expected, _, _ = line.partition('"md5"')  # the hash of the model changes with the version
+        assert expected in output

@@ -23,11 +23,16 @@ COMMANDS = {  # the package of each command's module
 
 def main() -> None:
     """Run a command, which imports its libraries after its arguments are checked."""
+    lines, library = [], Path(__file__).parents[1]
+    for command, package in COMMANDS.items():
+        source = (library / package / f"{module_name(command)}.py").read_text(encoding="utf-8")
+        lines.append([f"  {command}", source.split('"""')[1].splitlines()[0]])
     parser = ArgumentParser(
         "keras-tabular",
         usage="keras-tabular COMMAND [ARGUMENT ...]",
         description="Reproducible Keras models for tables.",
-        epilog=f"{describe_commands()}\n\n`keras-tabular COMMAND --help` explains its arguments.",
+        epilog=f"commands:\n{align_columns(lines)}\n\n`keras-tabular COMMAND --help` explains its "
+        "arguments.",
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=VERSION)
@@ -37,15 +42,6 @@ def main() -> None:
     module = import_module(f"keras_tabular.{COMMANDS[command]}.{module_name(command)}")
     del sys.argv[1]
     module.main(ArgumentParser(f"keras-tabular {command}", description=module.__doc__))
-
-
-def describe_commands() -> str:
-    """Return a line for each command: its name and the first line of its module's docstring."""
-    lines, library = [], Path(__file__).parents[1]
-    for command, package in COMMANDS.items():
-        source = (library / package / f"{module_name(command)}.py").read_text(encoding="utf-8")
-        lines.append([f"  {command}", source.split('"""')[1].splitlines()[0]])
-    return f"commands:\n{align_columns(lines)}"
 
 
 def module_name(command: str) -> str:

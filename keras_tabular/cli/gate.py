@@ -3,8 +3,7 @@
 import sys
 from argparse import ArgumentParser
 
-from keras_tabular.config.params import load_params
-from keras_tabular.config.schema import load_schema
+from keras_tabular.config.params import load_settings
 from keras_tabular.gate.base import compare_with_base
 from keras_tabular.gate.rules import evaluate_gate
 from keras_tabular.runs.run import WORKSPACE, Run, base_run
@@ -15,8 +14,8 @@ def main(parser: ArgumentParser) -> None:
     add("base", nargs="?", help="the revision to compare with; else gate.base")
     add("--fail-on", choices=("fail", "undecided"), default="fail", help="exit with 1 then")
     args = parser.parse_args()
-    schema = load_schema()
-    gate, run = load_params("gate", schema=schema).gate, Run(WORKSPACE)
+    schema, params = load_settings("gate")
+    gate, run = params.gate, Run(WORKSPACE)
     base = Run(args.base) if args.base else base_run(run, gate.base)
     verdict = evaluate_gate(run.require_evaluation(), gate, schema.learning_task)
     verdict = compare_with_base(verdict, run, base, gate)

@@ -12,7 +12,7 @@ from pydantic import create_model
 
 from keras_tabular.config import sections, typed_yaml
 from keras_tabular.config.metrics import COST, CUSTOM, ROW_SETS
-from keras_tabular.config.schema import VALUE_TYPES, ByKind, Kind, Schema
+from keras_tabular.config.schema import VALUE_TYPES, ByKind, Kind, Schema, load_schema
 from keras_tabular.config.sections import Evaluate, Gate, Range, Split, Train
 from keras_tabular.config.task import Task
 from keras_tabular.config.typed_yaml import Section, expected_one_of, parse_section
@@ -23,9 +23,6 @@ PARAMS = Path("params.yaml")
 RANGE_TYPES = ByKind[tuple[type, ...]](
     real=(float,), integer=(float,), boolean=(), category=(), datetime=(date,), text=()
 )
-# A search may not change these keys: another seed is better by luck only, and with other folds the
-# scores of two trials cannot be compared.
-NOT_SEARCHED = {"seed", "ignore", "folds", "forward_chaining", "exact", "networks"}
 
 
 class Params(SimpleNamespace):
@@ -38,12 +35,24 @@ class Params(SimpleNamespace):
     evaluate: sections.Evaluate
     gate: sections.Gate
     drift: sections.Drift
-    search: sections.Search
 
 
 with warnings.catch_warnings(action="ignore"):  # models have a deprecated method `validate`
     FIELDS: Any = get_type_hints(Params)
     ALL_SECTIONS = create_model("AllSections", __base__=Section, **FIELDS)
+
+
+def load_settings(*names: str) -> tuple[Schema, Params]:
+    """Load the schema of the table, and sections of `params.yaml`.
+
+    Args:
+        names: The sections to return.
+
+    Raises:
+        UserError: See `load_schema` and `load_params`.
+    """
+    schema = load_schema()
+    return schema, load_params(*names, schema=schema)
 
 
 def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
@@ -65,7 +74,8 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
         if isinstance(content, dict):
             missing = FIELDS.keys() - content  # a section of the owner may be called training
             typos = {key for key in content if typed_yaml.suggestion(str(key), missing)}
-            content = {key: content[key] for key in content if key in FIELDS.keys() | typos}
+            # The section `search` of version 0.5 is reported as a removed key.
+            content = {key: content[key] for key in content if key in {*FIELDS, *typos, "search"}}
         params = Params(**dict(parse_section(content, ALL_SECTIONS, path)))
         mistakes = "\n".join(f"{path}: {mistake}" for mistake in find_mistakes(params, schema))
         if mistakes:
@@ -80,14 +90,12 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
 
 def find_mistakes(params: Params, schema: Schema) -> Iterator[str]:
     """Yield where the sections of a file do not fit each other or the table."""
-    task, mistakes = schema.learning_task, [*split_mistakes(params.split, schema)]
-    mistakes += train_mistakes(params.train, params.split, task)
+    task = schema.learning_task
+    yield from split_mistakes(params.split, schema)
+    yield from train_mistakes(params.train, params.split, task)
     if not {*params.train.ignore} < {*schema.features}:
         expected = f"expected some of the columns {format_list(schema.features)}, but not all"
-        mistakes.append(f"train.ignore: {expected}, got {format_list(params.train.ignore)}.")
-    yield from mistakes
-    if not mistakes:  # otherwise they would be repeated for each value that a search may try
-        yield from search_mistakes(params, task)
+        yield f"train.ignore: {expected}, got {format_list(params.train.ignore)}."
     yield from gate_mistakes(params.gate, params.evaluate, task)
     yield from evaluate_mistakes(params.evaluate, params.train, schema)
 
@@ -132,26 +140,6 @@ def train_mistakes(train: Train, split: Split, task: Task) -> Iterator[str]:
             only_for_classes.append(f"train.networks.{name}.early_stopping.monitor: val_accuracy")
     for key in only_for_classes:
         yield f"{key} requires classes, but the task in data/schema.yaml is regression. Remove it."
-
-
-def search_mistakes(params: Params, task: Task) -> Iterator[str]:
-    """Yield scores and keys that cannot be searched, and values that a key does not allow."""
-    search = params.search
-    yield from metric_mistakes("search.score", search.score, params.evaluate, task)
-    keys = sorted({*Train.model_fields} - NOT_SEARCHED)
-    for name in params.train.networks:
-        keys += [f"networks.{name}.{key}" for key in sections.Network.model_fields]
-    for key, candidates in search.space.items():
-        if key not in keys:
-            yield f"search.space: {expected_one_of(key, keys)}"
-            continue
-        for value in candidates.limits:
-            try:
-                train = params.train.with_values({key: value})
-                mistakes = [*train_mistakes(train, params.split, task)]
-            except UserError as error:
-                mistakes = str(error).splitlines()
-            yield from (f"search.space{mistake.removeprefix('train')}" for mistake in mistakes)
 
 
 def gate_mistakes(gate: Gate, evaluate: Evaluate, task: Task) -> Iterator[str]:

@@ -191,7 +191,7 @@ class Train(Section):
     ) -> "ResolvedTrain":
         """Return the section with a value in place of every `auto`.
 
-        All rules for `auto` are here. They were chosen on 22 public tables, see docs/benchmarks.md.
+        All rules for `auto` are here. They were chosen on the tables of benchmarks/RESULTS.md.
 
         Args:
             rows: Number of training rows.
@@ -417,10 +417,10 @@ class Candidates(Section):
 
     @model_validator(mode="after")
     def _are_not_empty(self) -> Self:
-        if self.values:
+        if self.values and "auto" not in self.values:
             return self
         if self.low is None or self.high is None:
-            raise ValueError("expected a list with at least one value, or low and high")
+            raise ValueError("expected a list of values other than auto, or low and high")
         if self.low >= self.high:
             raise ValueError("expected low below high")
         if self.log and self.low <= 0:
@@ -434,7 +434,7 @@ class Candidates(Section):
 
 
 class Search(Section):
-    """What the command `search` tries, and the score by which it compares trials."""
+    """The content of search.yaml: what to try, and the score by which trials are compared."""
 
     trials: Count = 30
     seed: Seed = 1

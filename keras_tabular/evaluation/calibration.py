@@ -84,8 +84,11 @@ def calibrate(
         train: Folder of the training rows.
         params: The sections `drift`, `evaluate` and `validate`.
     """
-    rows, evaluate = read_unseen_rows(oof, train, schema), params.evaluate
-    costs, update = evaluate.costs(rows.task), dict[str, Any]()
+    names = [schema.target] if schema.weight is None else [schema.target, schema.weight]
+    table = pa.concat_tables(read_parts(train, names)).take(oof.unseen.rows)
+    y, weight, task = labels(table, schema)[:, 0], row_weights(table, schema), schema.learning_task
+    rows, evaluate = Predictions(task, y, oof.unseen.y_pred, weight), params.evaluate
+    costs, update = evaluate.costs(task), dict[str, Any]()
     metadata = ModelMetadata(
         **dict(record),
         table_schema=schema.without(record.ignore),
@@ -94,31 +97,17 @@ def calibrate(
         metric=evaluate.metric,
         costs=costs,
     )
-    if rows.task.has_threshold:
+    if task.has_threshold:
         threshold, is_reached = choose_threshold(evaluate.threshold, rows._replace(costs=costs))
         update |= {"threshold": threshold, "reaches_rule": is_reached}
         update |= {"threshold_choice": evaluate.threshold_rule}
-    elif not rows.task.classes and len(rows.y):
+    elif not task.classes and len(y):
         fold, disagreement = oof.unseen.row_folds, 0.0
         # In forward chaining, each prediction is already the mean of a whole ensemble.
         if record.trained_on and not oof.forward_chaining:
             disagreement = record.trained_on.disagreement or 0.0
         update["intervals"] = fit_intervals(rows, fold, evaluate.coverage, disagreement)
     return metadata.model_copy(update=update)
-
-
-def read_unseen_rows(oof: OutOfFold, train: Path, schema: Schema) -> Predictions:
-    """Join out-of-fold predictions with the labels and weights of their rows.
-
-    The predictions are those of forward chaining, if there are any, or those of cross-validation.
-
-    Args:
-        train: Folder of the training rows.
-    """
-    names = [schema.target] if schema.weight is None else [schema.target, schema.weight]
-    rows = pa.concat_tables(read_parts(train, names)).take(oof.unseen.rows)
-    y, weight = labels(rows, schema)[:, 0], row_weights(rows, schema)
-    return Predictions(schema.learning_task, y, oof.unseen.y_pred, weight)
 
 
 def cross_fit(rule: ThresholdRule | None, rows: Predictions, fold: np.ndarray) -> Predictions:

@@ -81,12 +81,6 @@ def loss_increases(
     return dict(zip(names, losses - loss, strict=True))
 
 
-def sort_by_importance(importance: Increases, schema: Schema) -> list[str]:
-    """Sort all columns, the most important one first."""
-    means = {name: float(increases.mean()) for name, increases in importance.items()}
-    return sorted(schema.features, key=lambda name: -means.get(name, -np.inf))
-
-
 MAX_BARS, MAX_CATEGORY_BARS = 12, 6  # of a histogram
 HISTOGRAM_QUANTILES = (0.005, 0.995)  # of the training rows: the ends of a histogram
 MIN_ATTRIBUTION, MIN_SHARE_OUTSIDE = 0.02, 0.1  # for a warning

@@ -95,10 +95,10 @@ def explain(
     with log_failure("importance", failures):
         part = next(read_parts(split / "test"))
         increases = columns.permutation_importance(model.predict, part, test.y, schema, work)
-    order = columns.sort_by_importance(increases, schema)
+    by_importance = sorted(schema.features, key=lambda name: -np.mean(increases.get(name, -np.inf)))
     with log_failure("effects", failures):
         predict = model.predict_members
-        contents["effects"] = columns.column_effects(predict, held_out, schema, order, work)
+        contents["effects"] = columns.column_effects(predict, held_out, schema, by_importance, work)
     with log_failure("columns", failures):
         limit, group_size = metadata.drift_params.distance, groups.mean_group_size(test.group)
         differences = columns.describe_columns(train, held_out, schema, limit, group_size)

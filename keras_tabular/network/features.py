@@ -1,14 +1,21 @@
-"""What the layers of a network read: columns scaled by quartiles, and numbers put into bins."""
+"""What the layers of a network read, and the functions that `network.py` of a project calls.
+
+`build_features` scales columns by their quartiles, and puts numbers into bins. The functions for
+`network.py` turn keys of `train.networks` into layers of Keras and their arguments:
+`embed_numbers`, `learn_scale`, `dense_arguments` and `output_layer`.
+"""
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ResolvedNetwork
 from keras_tabular.network.backend import keras
 
-ops = keras.ops
+layers, ops = keras.layers, keras.ops
 MAX_MULTIPLIED = 15  # one-hot columns of a column of the table; more of them are looked up
 LEAST_SCALE = 0.05  # first scale of a column of noise
 # Distance from the median in interquartile ranges; the square of a float32 beyond may overflow.
@@ -83,7 +90,7 @@ def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Mod
 
 def scale_columns(x: Any, median: np.ndarray, scale: np.ndarray) -> Any:
     """Build the layers of the robust scaling of columns, shape (rows, width)."""
-    return smooth_clip(keras.layers.Rescaling(scale.tolist(), (-median * scale).tolist())(x), ops)
+    return smooth_clip(layers.Rescaling(scale.tolist(), (-median * scale).tolist())(x), ops)
 
 
 def robust_statistics(columns: ColumnSample) -> tuple[np.ndarray, np.ndarray]:
@@ -124,6 +131,62 @@ def quantile_bins(sample: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarra
     return low, slope
 
 
+def embed_numbers(inputs: list[keras.KerasTensor], network: ResolvedNetwork) -> keras.KerasTensor:
+    """Embed each number by its value and its bins, and put the embeddings before other columns.
+
+    Without `network.embedding`, or without a number, this returns the columns as they are.
+
+    Args:
+        inputs: The outputs of `build_features`.
+        network: The parameters.
+
+    Returns:
+        Shape (rows, numbers * units + other columns).
+    """
+    if network.embedding is None or len(inputs) == 1:
+        return inputs[0]
+    numbers, bins, *rest = inputs
+    embed = partial(layers.EinsumDense, output_shape=(numbers.shape[1], network.embedding.units))
+    normal = keras.initializers.RandomNormal(stddev=1.0)
+    by_value = embed("bc,cu->bcu", kernel_initializer=normal, name="value-embedding")
+    by_bin = embed("bck,cku->bcu", bias_axes="cu", kernel_initializer="zeros", name="bin-embedding")
+    return layers.Concatenate()([layers.Flatten()(by_value(numbers) + by_bin(bins)), *rest])
+
+
+def learn_scale(x: keras.KerasTensor, network: ResolvedNetwork) -> keras.KerasTensor:
+    """Multiply each column by a learnt factor, if `network.learnt_scale` is true.
+
+    The factors start at `initial_scales`.
+    """
+    if not network.learnt_scale:
+        return x
+    return layers.EinsumDense("bd,d->bd", x.shape[1:], kernel_initializer="ones", name="scale")(x)
+
+
+def dense_arguments(network: ResolvedNetwork) -> dict[str, Any]:
+    """Return the arguments of `keras.layers.Dense` that the parameters of a network decide.
+
+    These are the initializers and the penalty of the weights. An initializer draws its seed when it
+    is made, so the order of calls decides the first weights.
+    """
+    is_ntk = network.parametrization == "ntk"
+    return {
+        "kernel_initializer": network.kernel_initializer,
+        "bias_initializer": keras.initializers.RandomNormal(stddev=1.0) if is_ntk else "zeros",
+        "kernel_regularizer": keras.regularizers.L2(network.l2) if network.l2 else None,
+    }
+
+
+def output_layer(network: ResolvedNetwork, schema: Schema) -> keras.layers.Dense:
+    """Return the last layer, whose units and activation depend on the task.
+
+    With the neural tangent parametrisation, the output starts at 0.
+    """
+    units, activation, name = schema.learning_task.output_layer
+    initializer = "zeros" if network.parametrization == "ntk" else network.kernel_initializer
+    return layers.Dense(units, activation, kernel_initializer=initializer, name=name)
+
+
 def initial_scales(
     columns: ColumnSample, network: ResolvedNetwork, x: np.ndarray, y: np.ndarray
 ) -> np.ndarray:
@@ -135,10 +198,8 @@ def initial_scales(
     """
     median, scale = robust_statistics(columns)
     scales = relevance(smooth_clip((x - median) * scale, np), y)
-    repeats = np.ones(len(scales), int)
-    if network.embedding:
-        repeats[: columns.n_numbers] = network.embedding.units
-    return np.repeat(scales, repeats)
+    units = network.embedding.units if network.embedding else 1
+    return np.repeat(scales, np.where(np.arange(len(scales)) < columns.n_numbers, units, 1))
 
 
 def relevance(x: np.ndarray, y: np.ndarray) -> np.ndarray:

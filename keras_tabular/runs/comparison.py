@@ -195,7 +195,9 @@ class Comparison:
         runs = base or run, run  # without a base, nothing differs
         self.params = changed_values(*map(_settings, runs))
         self.packages = changed_values(*map(_locked_versions, runs))
-        self.code = _changed_code(*runs)
+        changed = changed_values(*(locked_hashes(each.lock, "deps") for each in runs))
+        paths, code = [each.name for each in changed], ("keras_tabular/", "requirements.txt")
+        self.code = sorted(path for path in paths if path.startswith(code) or path.endswith(".py"))
         profiles = [each.load(each.metrics / "profile.json") for each in runs]
         self.data = changed_values(*profiles) if all(profiles) else None
         splits = [locked_hashes(each.lock, "outs").get("data/split") for each in runs]
@@ -236,13 +238,6 @@ def _settings(run: Run) -> dict[str, Any]:
     """Return the parameters of the results, and the keys of the schema as DVC names them."""
     params = run.params or run.load(PARAMS)
     return params | {f"{SCHEMA}:{key}": value for key, value in run.schema.items()}
-
-
-def _changed_code(base: Run, run: Run) -> list[str]:
-    """List the paths of code that the stages use and whose content differs."""
-    changed = changed_values(*(locked_hashes(each.lock, "deps") for each in (base, run)))
-    paths, code = [each.name for each in changed], ("keras_tabular/", "requirements.txt")
-    return sorted(path for path in paths if path.startswith(code) or path.endswith(".py"))
 
 
 def _locked_versions(run: Run) -> dict[str, str]:

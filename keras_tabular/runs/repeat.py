@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.parquet import read_table
 
-from keras_tabular.config.params import Params, load_params
-from keras_tabular.config.schema import Schema, load_schema
+from keras_tabular.config.params import Params, load_settings
+from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Train
 from keras_tabular.config.task import Task
 from keras_tabular.config.typed_yaml import Section
@@ -85,8 +85,8 @@ class Repeats(Section):
 
 def main(parser: ArgumentParser) -> None:
     parser.add_argument("-n", "--number", type=int, default=10, help="of repeats; default: 10")
-    total, schema = parser.parse_args().number, load_schema()
-    split = load_params("split", schema=schema).split
+    total = parser.parse_args().number
+    schema, params = load_settings("split")
     if total < MIN_REPEATS:
         raise UserError(f"--number: expected {MIN_REPEATS} or more, got {total}")
     if json.loads(run_module("dvc", "status", "--json", "--with-deps", "evaluate")):
@@ -96,7 +96,7 @@ def main(parser: ArgumentParser) -> None:
     if present.score("test", present.primary_metric) is None:
         raise UserError(f"{present.primary_metric} is undefined on the test rows. See {SCORES}.")
     run_hash = md5_hash(run.read(SCORES).encode())
-    time = schema.time if split.by == "time" else None
+    time = schema.time if params.split.by == "time" else None
     # The periods depend on their number.
     folder = FOLDER / (f"{run_hash}-{total}" if time else run_hash)
     with Progress() as progress:
@@ -105,7 +105,7 @@ def main(parser: ArgumentParser) -> None:
         for evaluation in map_in_processes(repeat, range(1, total + 1)):
             evaluations.append(evaluation)
             progress.advance(1, f"{len(evaluations)} of {total}")
-    repeated = REPEATED.get(split.by, "split")
+    repeated = REPEATED.get(params.split.by, "split")
     task, keys = schema.learning_task, present.main_metrics[:2]
     summaries = (summarize(key, task, repeated, present, evaluations) for key in keys)
     measures = tuple(filter(None, summaries))
@@ -127,9 +127,8 @@ def run_repeat(folder: Path, time: str | None, total: int, number: int) -> Evalu
     work, scores = folder / str(number), folder / f"{number}.json"
     shutil.rmtree(work, ignore_errors=True)  # a killed repeat has left it
     if not scores.is_file():
-        schema = load_schema()
         sections = ("drift", "evaluate", "ingest", "split", "train", "validate")
-        params, rows = load_params(*sections, schema=schema), VALIDATED
+        (schema, params), rows = load_settings(*sections), VALIDATED
         split = params.split.model_copy(update={"seed": (params.split.seed + number) % 2**32})
         train = params.train.with_values({"seed": (params.train.seed + number) % 2**32})
         if time and number:

@@ -81,7 +81,10 @@ def assign_rows(folder: Path, split: Split, schema: Schema, first: np.ndarray | 
     if split.by == "random":
         rows, fold_keys = draw_rows(folder, split, schema), first
         if first is not None:
-            rows = keep_together(rows, first)
+            order, subset = np.concatenate(rows), np.empty(len(first), np.int8)
+            subset[order] = np.repeat(range(len(rows)), list(map(len, rows)))
+            new_subset = subset[first[order]]  # each row follows the first one with equal features
+            rows = [order[new_subset == number] for number in range(len(rows))]
     else:
         subset, fold_keys = apply_rule(folder, split, schema)
         rng = np.random.RandomState(split.seed)
@@ -139,22 +142,6 @@ def random_split(rows: int, split: Split, classes: np.ndarray | None = None) -> 
     except ValueError as error:
         raise UserError(f"split in params.yaml does not fit {rows} rows: {error}") from None
     return [train, validation, test]
-
-
-def keep_together(rows: list[np.ndarray], first_equal: np.ndarray) -> list[np.ndarray]:
-    """Move each row to the subset of the first row with equal features.
-
-    Args:
-        rows: Rows of each subset.
-        first_equal: For each row the first row with equal features, shape (rows,).
-
-    Returns:
-        The new rows of each subset, in the order of the draw.
-    """
-    order, subset = np.concatenate(rows), np.empty(len(first_equal), np.int8)
-    subset[order] = np.repeat(range(len(rows)), list(map(len, rows)))
-    new_subset = subset[first_equal[order]]
-    return [order[new_subset == number] for number in range(len(rows))]
 
 
 def apply_rule(folder: Path, split: Split, schema: Schema) -> tuple[np.ndarray, np.ndarray | None]:

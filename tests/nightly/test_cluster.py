@@ -14,7 +14,7 @@ def test_the_commands_of_the_page_make_a_cluster_of_two_machines(
 ) -> None:
     """Both run on this machine, with one core each."""
     folder = clone(many_files, tmp_path / "clone")
-    lines = PAGES["docs/cluster.md"].splitlines()
+    lines = PAGES["docs/reproducibility.md"].splitlines()
     commands = [line.partition("$ ")[2] for line in lines if line.startswith(("head$", "node$"))]
     assert len(commands) == 5
     script = "\n".join(commands)

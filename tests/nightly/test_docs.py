@@ -11,10 +11,12 @@ from tests.documentation import PAGES, code_blocks, run_page_blocks
 from tests.helpers import needs_committed_bytes
 from tests.projects import copy_project
 
+TESTED_PAGES = {"README.md", "docs/tutorial.md"}  # by test_readme.py
+
 
 @needs_committed_bytes
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if page != "README.md" and code_blocks(page, "sh")]
+    "page", [page for page in sorted({*PAGES} - TESTED_PAGES) if code_blocks(page, "sh")]
 )
 def test_every_command_of_a_page_runs(page: str, reproduced: Path, tmp_path: Path) -> None:
     folder, blocks = copy_project(reproduced, tmp_path / "project"), code_blocks(page, "sh")

@@ -1,6 +1,6 @@
 """What is verified is what was committed, and what is deployed is what was verified.
 
-The table in docs/versions.md says which check sees which falsification.
+The table in docs/gate.md says which check sees which falsification.
 """
 
 import hashlib
@@ -306,7 +306,7 @@ def check_row(folder: Path, row: str) -> None:
     falsify(folder)
     commit_all(folder / "project", "False")
     check_output(folder / "project", "gto", "register", "model", "--version", "v1.1.0")
-    (line,) = [line for line in PAGES["docs/versions.md"].splitlines() if f"| {row} |" in line]
+    (line,) = [line for line in PAGES["docs/gate.md"].splitlines() if f"| {row} |" in line]
     for cell, job in zip(line.strip("| ").split(" | ")[1:], JOBS, strict=True):
         has_cache = "cache" in row and job == JOBS[0]
         checkout = folder / "project" if has_cache else new_clone(folder)
@@ -349,7 +349,7 @@ def test_two_retrained_branches_are_merged_as_the_page_says(folder: Path) -> Non
         change_settings(project, train=change)
         reproduce(project, "train")
         commit_all(project, "Retrained")
-    blocks = code_blocks("docs/experiments.md", "console")
+    blocks = code_blocks("docs/gate.md", "console")
     (block,) = [block for block in blocks if "git merge" in block]
     merge, *resolve = block.replace("$ ", "").splitlines()
 
@@ -373,7 +373,7 @@ def test_make_repro_says_how_to_resolve_a_conflict_in_the_lock_file(tmp_path: Pa
     assert completed.returncode != 0
     advice = re.match(r"dvc.lock: two branches .* Run: (.*?) && make repro", completed.stdout)
     assert advice
-    assert f"`{advice[1]}`" in PAGES["docs/experiments.md"]
+    assert f"`{advice[1]}`" in PAGES["docs/gate.md"]
 
 
 def test_no_job_with_write_permission_or_credentials_runs_code_of_a_pull_request() -> None:

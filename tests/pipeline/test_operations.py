@@ -1,4 +1,4 @@
-"""What docs/serving.md and docs/operations.md say about a server holds for real processes."""
+"""What docs/serving.md says about a server holds for real processes."""
 
 import hashlib
 import http.client

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from keras_tabular.cli.search import load_search
 from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.removed_keys import REMOVED_KEYS
 from keras_tabular.config.schema import load_schema
@@ -64,10 +65,6 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("evaluate.slices", {"all": {"Age": {}}}, ".all.Age: expected low, high or both, .*got {}"),
     ("gate.min", {"test": {"loss": "x"}}, ".test.loss: expected a number, got 'x'"),
     ("gate.max", {"tset": {"custom": {"cost": 1}}}, ": expected one of test.accuracy, "),
-    ("search.space", {"loss": ["huber"]}, ".loss: for the task binary, expected one of auto, "),
-    ("search.space", {L2: [-1]}, f": {L2}: expected .* at least 0, got -1"),
-    ("search.space", {L2: []}, f".{L2}: expected a list with at least one value, .*got "),
-    ("search.space", {L2: {"low": 0, "high": 1, "log": True}}, f".{L2}: expected low above 0"),
     ("target", "outcome", ": expected one of Pregnancies, Glucose, BloodPressure, "),
     ("ignore", ["Outcome"], ": expected other columns than the target 'Outcome'"),
     ("encoding", "gzip", ": expected a text encoding .*, got 'gzip'"),
@@ -84,6 +81,27 @@ def test_a_mistake_is_reported_with_its_file_and_key(
     path = tmp_path / (SCHEMA if key.startswith(SCHEMA_KEYS) else PARAMS)
     with pytest.raises(UserError, match=f"^{re.escape(f'{path}: {key}')}{message}"):
         write_and_load(tmp_path, change_value(key, value), "split")
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"loss": ["huber"]}, ".loss: for the task binary, expected one of auto, "),
+        ({"seed": [1, 2]}, ": expected one of class_weight, .*got 'seed'"),
+        ({L2: [-1]}, f": {L2}: expected .* at least 0, got -1"),
+        ({L2: []}, f".{L2}: expected a list of values other than auto, .*got "),
+        ({L2: ["auto"]}, f".{L2}: expected a list of values other than auto, .*got "),
+        ({L2: {"low": 0, "high": 1, "log": True}}, f".{L2}: expected low above 0"),
+    ],
+)
+def test_a_mistake_in_the_space_of_a_search_is_reported(
+    space: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    params = write_and_load(tmp_path, TEXTS, "train", "evaluate", "split")
+    path = tmp_path / "search.yaml"
+    path.write_text(yaml.safe_dump({"space": space}))
+    with pytest.raises(UserError, match=f"^{re.escape(f'{path}: space')}{message}"):
+        load_search(params, BINARY, path)
 
 
 def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
@@ -236,7 +254,9 @@ def test_other_values_are_named_with_their_lines(tmp_path: Path) -> None:
 def test_a_stage_says_what_to_do_without_a_removed_key(key: str, tmp_path: Path) -> None:
     section, _, name = key.partition(".")
     text = TEXTS[PARAMS]
-    if "threshold." in name:
+    if not name:
+        text += f"{key}:\n  trials: 30\n"
+    elif "threshold." in name:
         text = text.replace("threshold: 0.5", "threshold: {recall: 0.9, confidence: 0.95}")
     else:
         text = text.replace(f"\n{section}:\n", f"\n{section}:\n  {name}: 1\n")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-CODE_FOLDERS = ("keras_tabular", "stages", "tests", "benchmarks", "docs")
+CODE_FOLDERS = ("keras_tabular", "stages", "tests", "benchmarks", "tools")
 PAGES = ("*.md", "docs/*.md")
 VAGUE_NAME = re.compile(
     "_*(found|of|said|told|shown|given|held|kept|taken|every|there|these|mine|own|theirs|beside"
