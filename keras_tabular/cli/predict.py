@@ -33,10 +33,10 @@ def main(parser: ArgumentParser) -> None:
         names = files.row_columns(file, schema, ignore_extra=args.ignore_extra)
         predictor = load_predictor(args.model, content)
         output_schema = predictor.output_schema(names, args.explain, numbered=bool(args.rejects))
-        write = stack.enter_context(files.open_writer(args.output, output_schema, schema.delimiter))
+        write = stack.enter_context(files.open_writer(args.output, output_schema, schema))
         reject = None
         if args.rejects:
-            writer = files.open_writer(args.rejects, rejected_schema(names), schema.delimiter)
+            writer = files.open_writer(args.rejects, rejected_schema(names), schema)
             reject = stack.enter_context(writer)
         counts = predict_file(
             *(file, names, predictor, output_schema, write),

@@ -13,7 +13,7 @@ from keras_tabular.infer import formats
 from keras_tabular.infer.formats import Reading, all_parse_as, parse_texts
 from keras_tabular.infer.sample import MISSING, Sample
 
-DATE_NAME = re.compile(r"(?i)(date|time|stamp|day|created|updated|at)$|^(date|time)")
+DATE_NAME = re.compile(r"(?i)(dat[aeou]m?|time|stamp|day|created|updated|at|tag|jour)$|^(dat|time)")
 # The numbers that a column of timestamps may contain: from 1979 to 2103, or from 1954 to 2064.
 TIMESTAMP_RANGES = {"epoch": (3e8, 4.2e9), "epoch_ms": (3e11, 4.2e12), "excel": (2e4, 6e4)}
 BIRTH_NAME = re.compile(r"(?i)birth|born|dob$|geburt|geboren|naiss|nacim|nasc")

@@ -2,7 +2,6 @@
 
 import math
 import re
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -171,12 +170,8 @@ def _are_numbers(cells: list[str]) -> bool:
 
 # Texts that usually stand for a missing value.
 MISSING = {"NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "."}
-BYTES_FOR_DIALECT = 2**20
-MAX_BYTES_PER_LETTER = 4
-MAX_LINES, ROWS_FOR_DELIMITER = 20, 3  # in which titles end, and that have the same delimiters
 # What words of other alphabets look like in cp1252.
 ODD_LETTERS = re.compile("[À-ÿ]{3}|[a-zà-ÿ][£¥¯³¹¼¾¿][a-zà-ÿ]|£[a-zà-ÿ]{2}")
-MIN_NUL_SHARE = 0.25  # of every other byte, in UTF-16 without a byte order mark
 
 
 @dataclass
@@ -184,7 +179,7 @@ class Sample:
     """The first rows of a table.
 
     Attributes:
-        dialect: How the table is written.
+        dialect: How the table is written, for its schema.
         delimiter: The delimiter of its files; empty if they are not CSV files.
         columns: How often each text occurs in each column. A type of Parquet that no kind of column
             can hold, such as a list, counts as an empty text.
@@ -192,6 +187,8 @@ class Sample:
         row_hashes: A hash of each different row.
         is_complete: Whether these are all rows of the table.
         questions: Questions about keys of the dialect, by the key.
+        reading: The dialect in which the sample was read, without lines that may be rows or not.
+        files: The names of the files that have a column, by its name.
     """
 
     dialect: Dialect
@@ -201,6 +198,8 @@ class Sample:
     row_hashes: set[int] = field(default_factory=set)
     is_complete: bool = True
     questions: dict[str, str] = field(default_factory=dict)
+    reading: Dialect = field(default_factory=Dialect)
+    files: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     @property
     def rows(self) -> int:
@@ -212,40 +211,37 @@ def read_sample(files: list[Path], limit: int) -> Sample:
     """Read up to `limit` rows, the first ones of each file of a table.
 
     Raises:
-        UserError: A file cannot be read, a header names a column twice, the files have different
-            columns, a column can be read in some of the files only, or there is no row.
+        UserError: A file cannot be read, a header names a column twice, a column can be read in
+            some of the files only, or there is no row.
     """
-    dialects = [infer_dialect(file) if is_csv(file) else Dialect() for file in files]
-    # A file with ASCII characters only may have the encoding of the others.
-    encodings = [dialect.encoding for dialect in dialects if dialect.encoding != "utf-8"]
-    dialect = dialects[0].model_copy(update={"encoding": [*encodings, "utf-8"][0]})
+    dialects = [csv.fit_dialect(file, Dialect()) for file in files if is_csv(file)]
+    # If cp1252 is declared, files in UTF-8 are recognised, and a file may be in ASCII at first.
+    dialect = max(dialects or [Dialect()], key=lambda dialect: dialect.encoding == "cp1252")
     sample = Sample(dialect, dialect.delimiter if is_csv(files[0]) else "")
-    dialect = ask_about_dialect(sample, files, limit)
-    first_types = column_types(files[0], dialect)
-    for number, file in enumerate(files):
+    dialect = sample.reading = ask_about_dialect(sample, files, limit)
+    readable, unreadable = set[str](), set[str]()
+    for file in files:
         types = column_types(file, dialect)
-        names = types.names
-        if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
-            has_lines = is_csv(file) or excel.is_excel(file)
-            line = csv.read_header(file, dialect)[0] if has_lines else 0
-            place = csv.describe_place(file, line) if has_lines else file
+        readable |= {*readable_names(types)}
+        unreadable |= {*types.names} - {*readable_names(types)}
+        if mixed := readable & unreadable:
+            raise UserError(f"{file}, column {min(mixed)}: expected one type in all files.")
+        for name in types.names:
+            sample.files[name].add(file.name)
+        if repeated := sorted(name for name, count in Counter(types.names).items() if count > 1):
+            by_line = is_csv(file) or excel.is_excel(file)
+            place = csv.describe_place(file, csv.read_header(file, dialect)[0]) if by_line else file
             problem = f"got {format_list(map(repr, repeated))} more than once"
             advice = "Rename them in the file, or add the header if it is missing."
             raise UserError(f"{place}: expected different column names, {problem}. {advice}")
-        if different := sorted({*names} ^ {*first_types.names}):
-            problem = f"Only one of the files has {format_list(different)}."
-            raise UserError(f"{file}: expected the columns of {files[0]}. {problem}")
-        for name in sorted({*readable_names(types)} ^ {*readable_names(first_types)}):
-            expected, got = (truncate(str(t.field(name).type)) for t in (first_types, types))
-            problem = f"expected {expected} as in {files[0]}, got {got}"
-            raise UserError(f"{file}, column {name}: {problem}. Write it with one type.")
+    for number, file in enumerate(files):
         max_rows = math.ceil((limit - sample.rows) / (len(files) - number))
-        for raw in read_rows(file, dialect, readable_names(types)):
+        for raw in read_rows(file, dialect, [n for n in sample.files if n in readable]):
             first_rows = raw._replace(cells=raw.cells[:max_rows])
             max_rows -= len(first_rows.cells)
             sample.raw_rows.append(first_rows)
             cells = text_columns(first_rows, {}).to_pydict()
-            for name in names:
+            for name in sample.files:
                 sample.columns[name].update(cells.get(name, [""] * len(first_rows.cells)))
             sample.row_hashes.update(map(hash, zip(*cells.values(), strict=True)))
             if len(first_rows.cells) < len(raw.cells):
@@ -261,52 +257,11 @@ def read_sample(files: list[Path], limit: int) -> Sample:
     return sample
 
 
-def infer_dialect(path: Path) -> Dialect:
-    """Infer the delimiter and the encoding of a file from its first megabyte."""
-    try:
-        csv.check_format(path)
-        with csv.open_bytes(path) as file:
-            start = file.read(BYTES_FOR_DIALECT)
-    except csv.CSV_ERRORS as error:
-        raise UserError(csv.describe_error(path, Dialect(), 1, error)) from None
-    encoding = "utf-16" if start[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8"
-    if encoding == "utf-8" and b"\0" in start:
-        counts = [start[n::2].count(0) for n in (0, 1)]  # of the NUL bytes
-        encoding = "utf-16-be" if counts[0] > counts[1] else "utf-16-le"
-        if 2 * max(counts) < MIN_NUL_SHARE * len(start) or 10 * min(counts) > max(counts):
-            problem = "expected a CSV file in UTF-8, UTF-16 or cp1252, got NUL bytes."
-            raise UserError(f"{path}: {problem}")
-    try:
-        start.decode(encoding)
-    except UnicodeDecodeError as error:
-        if error.end < len(start) - MAX_BYTES_PER_LETTER:  # not the letter at the end of `start`
-            encoding = "cp1252"
-    # A cell in quotes may contain a delimiter or a line break.
-    text = re.sub('"[^"]*"', "cell", start.decode(encoding, "replace"))
-    return Dialect(delimiter=infer_delimiter(text), encoding=encoding)
-
-
-def infer_delimiter(text: str) -> str:
-    """Infer the delimiter from the first lines of a file, of which the first ones may be titles."""
-    if match := re.match("\ufeff?sep=(.)\r?\n", text, re.IGNORECASE):
-        return match[1]
-    lines = [line for line in text.split("\n", MAX_LINES)[:MAX_LINES] if line.strip()]
-    places = [(n, mark) for n, line in enumerate(lines) for mark in ",;\t|" if mark in line]
-
-    def fitness(place: tuple[int, str]) -> tuple[bool, int, int, int]:
-        n_titles, mark = place
-        count = lines[n_titles].count(mark)
-        fits = [line.count(mark) == count for line in lines[n_titles + 1 :][:ROWS_FOR_DELIMITER]]
-        is_sure = all(fits) and (n_titles == 0 or len(fits) == ROWS_FOR_DELIMITER)
-        return is_sure, -n_titles, sum(fits), count
-
-    return max(places, key=fitness, default=(0, ","))[1]
-
-
 def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
     """Add the lines that are no rows and the sheet to the dialect, with a question about each.
 
-    Lines that only some of the files have are read as rows, with a question.
+    Lines that may be rows are not in the sample: otherwise, each of their cells would be asked
+    about, too.
     """
     changes: dict[str, Any] = {}
     if excel.is_excel(files[0]) and len(sheets := excel.list_sheets(files[0])) > 1:
@@ -334,4 +289,4 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
             questions.insert(0, f"Not rows: {'; '.join(map(str, skipped))}. Is this right?")
         sample.questions["skip_lines"] = " ".join(questions)
     sample.dialect = sample.dialect.model_copy(update=changes)
-    return sample.dialect
+    return sample.dialect.model_copy(update={"skip_lines": tuple(lines)})

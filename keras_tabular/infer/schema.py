@@ -12,7 +12,7 @@ from keras_tabular.config.schema import Kind, Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.config.task import Binary, Multiclass, Regression, Task
 from keras_tabular.config.typed_yaml import Value, format_yaml
-from keras_tabular.core.errors import UserError
+from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.infer import formats, questions
 from keras_tabular.infer.columns import MAX_CLASSES, InferredColumn, infer_columns
 from keras_tabular.infer.sample import Sample, read_sample
@@ -77,7 +77,7 @@ def propose_schema(
     if target not in sample.columns:
         raise UserError(f"target: {typed_yaml.expected_one_of(target, sample.columns)}")
     columns = infer_columns(sample, target)
-    ask_questions(columns, target)
+    ask_questions(sample, columns, target)
     target_keys = infer_target(sample, columns, target)
     text, _ = write_yaml(path, sample, columns, target_keys)
     schema = typed_yaml.parse_section(typed_yaml.parse_yaml(text), Schema, path)
@@ -95,8 +95,8 @@ def propose_schema(
     return FirstSchema(*write_yaml(path, sample, columns, target_keys), failures, split)
 
 
-def ask_questions(columns: dict[str, InferredColumn], target: str) -> None:
-    """Add questions to the columns.
+def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: str) -> None:
+    """Add questions to the columns, also about files that lack a column, or have another name.
 
     If no feature would be left, only constant columns are ignored.
     """
@@ -108,6 +108,10 @@ def ask_questions(columns: dict[str, InferredColumn], target: str) -> None:
     for name, column in columns.items():
         if not column.is_ignored:
             column.questions += questions.ask_about(name, column)
+        if lacking := sorted(set[str]().union(*sample.files.values()) - sample.files[name]):
+            new_names = [new for new in columns if not sample.files[name] & sample.files[new]]
+            other_name = f"named {' or '.join(new_names)}" if new_names else "missing"
+            column.questions.append(f"Not in {format_list(lacking)}. Is it {other_name} there?")
 
 
 def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) -> dict[str, Value]:
@@ -192,7 +196,7 @@ def parse_sample(
 ) -> list[pa.Table]:
     """Parse the rows, and ask about cells that are no values of the kind of their column."""
     parts, first_cells = list[pa.Table](), dict[str, str]()
-    locators = {raw.file: row_locator([raw.file], sample.dialect) for raw in sample.raw_rows}
+    locators = {raw.file: row_locator([raw.file], sample.reading) for raw in sample.raw_rows}
     for raw in sample.raw_rows:
         part, failures = parse_rows(raw, text_columns(raw, schema.columns), schema.columns)
         parts.append(part)

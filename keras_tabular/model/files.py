@@ -150,7 +150,7 @@ def check_output(path: Path, other_paths: Iterable[Path]) -> None:
 
 
 @contextmanager
-def open_writer(path: Path | None, schema: pa.Schema, delimiter: str) -> Iterator[Write]:
+def open_writer(path: Path | None, schema: pa.Schema, table: Schema) -> Iterator[Write]:
     """Yield a function that appends tables of `schema` to a file or stdout.
 
     At the end, the file is complete or does not exist. A CSV is UTF-8, and its decimals are read
@@ -160,6 +160,9 @@ def open_writer(path: Path | None, schema: pa.Schema, delimiter: str) -> Iterato
 
     Args:
         path: The file; None for stdout.
+        schema: The columns to write.
+        table: The schema of the rows that were read; a CSV has its delimiter, and the decimal
+            point of most of its formats.
     """
     with _blame(path), ExitStack() as stack:
         if path is None:
@@ -172,7 +175,7 @@ def open_writer(path: Path | None, schema: pa.Schema, delimiter: str) -> Iterato
                 return
             compression = "gzip" if path.suffix == ".gz" else None
             file = stack.enter_context(pa.output_stream(partial, compression=compression))
-        write = _blame(path)(_csv_writer(file, schema, delimiter))
+        write = _blame(path)(_csv_writer(file, schema, table))
         yield write
         write(schema.empty_table())
 
@@ -188,14 +191,18 @@ def _blame(path: Path | None) -> Iterator[None]:
         raise UserError(f"{path or 'stdout'}: cannot be written: {error}") from None
 
 
-def _csv_writer(file: Any, schema: pa.Schema, delimiter: str) -> Write:
+def _csv_writer(file: Any, schema: pa.Schema, table_schema: Schema) -> Write:
     header = [schema.names]
+    points = [col.decimal_point for col in table_schema.columns.values() if col.number_format]
+    point = max(points, key=points.count, default=".")
 
     def write(table: pa.Table) -> None:
-        lines = StringIO()
-        columns = [cells.cast(pa.string()).to_pylist() for cells in table.columns]
-        writer = csv.writer(lines, delimiter=delimiter, lineterminator="\n")
-        writer.writerows([*header, *zip(*columns, strict=True)])
+        lines, texts = StringIO(), []
+        for column in table.columns:
+            mark, cells = point if pa.types.is_floating(column.type) else ".", column.cast("string")
+            texts.append([cell and cell.replace(".", mark) for cell in cells.to_pylist()])
+        writer = csv.writer(lines, delimiter=table_schema.delimiter, lineterminator="\n")
+        writer.writerows([*header, *zip(*texts, strict=True)])
         header.clear()
         file.write(lines.getvalue().encode())
         file.flush()

@@ -5,13 +5,13 @@ Python also reads sheets, whose rows are lines here, and leaves out what is no r
 
 import csv
 import re
-from codecs import BOM_UTF16_BE
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from io import BufferedReader, StringIO, TextIOWrapper
-from itertools import chain, dropwhile, islice, repeat
+from itertools import chain, dropwhile, islice, product, repeat
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -48,6 +48,9 @@ OTHER_FORMATS = {  # by a pattern of the first bytes
 SEPARATOR_LINE = re.compile("sep=.?", re.IGNORECASE)  # Excel's first line that names the delimiter
 DECIMAL_COMMA = re.compile(r"\d,\d{1,2}(\D|$)")
 LAST_BYTES, MAX_LAST_LINES = 2**16, 100  # that `read_last_lines` reads
+BYTES_FOR_DIALECT, BYTES_FOR_HEADER = 2**20, 2**17
+MAX_LINES, ROWS_FOR_DELIMITER = 20, 3  # in which titles end, and that have the same delimiters
+MIN_NUL_SHARE = 0.25  # of every other byte, in UTF-16 without a byte order mark
 MAX_ROWS_TO_FIND_UNNAMED = 1000  # in which a column without a name at the end is empty
 
 Record = tuple[int, list[str]]  # the number of the line, from 1, and its cells
@@ -93,7 +96,7 @@ def read_csv(
                 first += len(cells)
             return
     # Python reads the remaining rows: it accepts mixed line ends, or names the wrong line.
-    positions = [header.index(name) for name in names]
+    positions = [header.index(name) if name in header else len(header) for name in names]
     records = islice(read_records(file, dialect), 1 + first, None)
     while batch := list(islice(records, ROWS_PER_BATCH)):
         ragged = {
@@ -202,15 +205,75 @@ def _read_with_duckdb(
         force_not_null=list(types),
         na_values=[NO_CELL],  # by default, DuckDB would ignore an empty cell after the last column
     )
-    columns = ", ".join(f"column{header.index(name)}" for name in names)
+    columns = ", ".join(f"column{header.index(n)}" if n in header else "''" for n in names)
     reader = relation.project(columns).to_arrow_reader(ROWS_PER_BATCH)
     # The sizes of DuckDB's batches depend on the number of threads.
     batches = (pa.table(batch.columns, names) for batch in reader)
     tables = regroup_rows(batches, chain([1], repeat(batch_rows)))
-    first_row = next(tables, None)
-    if first_row is None or [list(row.values()) for row in first_row.to_pylist()] != [names]:
+    first = next(tables, None)
+    if first is None or first.to_pylist() != [{n: n if n in header else "" for n in names}]:
         raise duckdb.DataError("the first row is not the header")
     yield from tables
+
+
+def fit_dialect(file: Path, dialect: Dialect) -> Dialect:
+    """Return a dialect with the delimiter and the encoding of a file.
+
+    They are inferred, but those of a schema stay unless others find more of its columns in the
+    first lines. A file that begins with letters in UTF-8 is in UTF-8: as cp1252, it would be valid,
+    but with other letters.
+    """
+    start, encoding = _read_start(file, dialect)
+    # A cell in quotes may contain a delimiter or a line break.
+    delimiter = infer_delimiter(re.sub('"[^"]*"', "cell", start.decode(encoding, "replace")))
+    if not isinstance(dialect, Schema):
+        return dialect.model_copy(update={"delimiter": delimiter, "encoding": encoding})
+
+    def count_columns(pair: tuple[str, str]) -> int:
+        lines = start[:BYTES_FOR_HEADER].decode(pair[1], "replace").splitlines()[:MAX_LINES]
+        headers = ({cell.strip('\ufeff" ') for cell in line.split(pair[0])} for line in lines)
+        return max((len(dialect.columns.keys() & header) for header in headers), default=0)
+
+    encodings = (encoding,) if encoding == "utf-8" else (dialect.encoding, encoding)
+    best = max(product((dialect.delimiter, delimiter), encodings), key=count_columns)
+    return dialect.model_copy(update={"delimiter": best[0], "encoding": best[1]})
+
+
+def _read_start(file: Path, dialect: Dialect) -> tuple[bytes, str]:
+    """Return the first megabyte of a file, and its encoding: the declared one if all is ASCII."""
+    try:
+        check_format(file)
+        with open_bytes(file) as content:
+            start = content.read(BYTES_FOR_DIALECT)
+    except CSV_ERRORS as error:
+        raise UserError(describe_error(file, Dialect(), 1, error)) from None
+    if start[:2] in (BOM_UTF16_LE, BOM_UTF16_BE):
+        return start, "utf-16"
+    counts = [start[n::2].count(0) for n in (0, 1)]  # of the NUL bytes
+    if 2 * max(counts) >= MIN_NUL_SHARE * len(start) > 0 and 10 * min(counts) <= max(counts):
+        return start, "utf-16-be" if counts[0] > counts[1] else "utf-16-le"
+    try:
+        getincrementaldecoder("utf-8")().decode(start)  # not the letter that is cut off at the end
+    except UnicodeDecodeError:
+        return start, "cp1252"
+    return start, dialect.encoding if dialect.is_utf8 or start.isascii() else "utf-8"
+
+
+def infer_delimiter(text: str) -> str:
+    """Infer the delimiter from the first lines of a file, of which the first ones may be titles."""
+    if match := re.match("\ufeff?sep=(.)\r?\n", text, re.IGNORECASE):
+        return match[1]
+    lines = [line for line in text.split("\n", MAX_LINES)[:MAX_LINES] if line.strip()]
+    places = [(n, mark) for n, line in enumerate(lines) for mark in ",;\t|" if mark in line]
+
+    def fitness(place: tuple[int, str]) -> tuple[bool, int, int, int]:
+        n_titles, mark = place
+        count = lines[n_titles].count(mark)
+        fits = [line.count(mark) == count for line in lines[n_titles + 1 :][:ROWS_FOR_DELIMITER]]
+        is_sure = all(fits) and (n_titles == 0 or len(fits) == ROWS_FOR_DELIMITER)
+        return is_sure, -n_titles, sum(fits), count
+
+    return max(places, key=fitness, default=(0, ","))[1]
 
 
 def read_header(file: Path, dialect: Dialect) -> tuple[int, list[str]]:
@@ -298,10 +361,10 @@ def _read_all_records(file: Path, dialect: Dialect) -> Iterator[Record]:
         yield from excel.read_sheet(file, dialect.sheet)
         return
     csv.field_size_limit(MAX_CELL_LENGTH)
+    dialect = fit_dialect(file, dialect)
     encoding = "utf-8-sig" if dialect.is_utf8 else dialect.encoding  # skips a byte order mark
     line = 1
     try:
-        check_format(file)
         with TextIOWrapper(open_bytes(file), encoding=encoding, newline="") as text:
             reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)
             for cells in reader:
@@ -321,6 +384,7 @@ def read_last_lines(file: Path, dialect: Dialect) -> list[list[str]]:
     """
     if excel.is_excel(file):
         return [cells for _, cells in deque(read_records(file, dialect), MAX_LAST_LINES)]
+    dialect = fit_dialect(file, dialect)
     try:
         with open_bytes(file) as content:
             encoding = "utf-16-be" if content.read(2) == BOM_UTF16_BE else dialect.encoding

@@ -167,14 +167,24 @@ def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
 def parse_files(files: list[Path], schema: Schema) -> Iterator[pa.Table]:
     """Yield the declared columns of all files as values, some rows at a time.
 
+    Of several files, some may lack a column that is nullable: it has missing values there.
     If the schema names test files, the column `FILE_SUBSET` says which rows are theirs. Then come
     `FILE`, `LINE`, and as texts the columns that the schema ignores without a description, if all
     files have them.
 
     Raises:
-        UserError: A file cannot be read, its columns are not as declared, or a cell is invalid.
+        UserError: A file cannot be read, a cell is invalid, or the columns are not as declared;
+            then, the message is about all files.
     """
-    declared = [source.check_columns(file, schema, schema.columns) for file in files]
+    required = [name for name, col in schema.columns.items() if not (col.nullable and files[1:])]
+    declared, mistakes = list[list[str]](), list[str]()
+    for file in files:
+        try:
+            declared.append(source.check_columns(file, schema, required))
+        except UserError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise UserError("\n".join(mistakes))
     ignored = [name for name in schema.ignore if name not in schema.columns]
     names = [name for name in ignored if all(name in names for names in declared)]
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Dialect, Schema
+from keras_tabular.config.typed_yaml import suggestion
 from keras_tabular.core.errors import UserError, format_list, quote, truncate
 from keras_tabular.table import csv, excel
 from keras_tabular.table.cells import LONE_SURROGATE, Number, possible_kinds
@@ -158,7 +159,7 @@ def check_columns(
     """Check the columns of a file, and return the names of those that the schema declares.
 
     Columns that have a type that no kind can hold are left out. A warning names the lines that the
-    schema skips.
+    schema skips, and another delimiter or encoding.
 
     Args:
         required: Names that must occur.
@@ -168,6 +169,8 @@ def check_columns(
         UserError: A column is missing, not declared, repeated or of a type that its kind cannot
             have, or the file cannot be read.
     """
+    if is_csv(file) and (fitted := csv.fit_dialect(file, schema)) != schema:
+        print(f"warn: {file}: read as {fitted.encoding} with {fitted.delimiter!r}", file=sys.stderr)
     types = column_types(file, schema)
     counts, declared_names = Counter(types.names), {*schema.columns, *schema.ignore}
     unknown = counts.keys() - declared_names - ADDED_COLUMNS if not allow_others else ()
@@ -177,13 +180,15 @@ def check_columns(
         "more than once": sorted(name for name in declared_names if counts[name] > 1),
     }
     if any(problems.values()):
-        where, hint = f"{file}: The columns are", ""
+        absent, where = schema.columns.keys() - counts.keys(), f"{file}: The columns are"
+        hint = "".join(suggestion(name, absent) for name in sorted(unknown))
         if is_csv(file) or excel.is_excel(file):
             line, header = csv.read_header(file, schema)
             where = f"{csv.describe_place(file, line)}: The header is"
-            hint = _header_hint(header, schema)
+            if not {*header} & {*schema.columns}:
+                hint = " Is the header missing, or are the lines above it not in skip_lines?"
         texts = (f"{problem}: {format_list(names)}" for problem, names in problems.items() if names)
-        raise UserError(f"{where} not as declared in the schema. {'; '.join(texts)}{hint}")
+        raise UserError(f"{where} not as declared in the schema. {'; '.join(texts)}.{hint}")
     for field in types:
         column, kinds = schema.columns.get(field.name), possible_kinds(field.type)
         if column and column.kind not in kinds:
@@ -199,16 +204,6 @@ def check_columns(
     return [name for name in readable_names(types) if name in declared_names]
 
 
-def _header_hint(header: list[str], schema: Schema) -> str:
-    """Return a sentence on why a header may be wrong, or an empty text."""
-    if set(header) & set(schema.columns):
-        return ""
-    advice = "List the lines above it in skip_lines of the schema."
-    if len(header) == 1 and len(schema.columns) > 1:
-        return f". The line has no {schema.delimiter!r}; is delimiter in the schema right? {advice}"
-    return f". No declared column occurs; is the header missing? {advice}"
-
-
 def readable_names(types: pa.Schema) -> list[str]:
     """Return the names of the columns that some kind can hold."""
     return [field.name for field in types if possible_kinds(field.type)]
@@ -217,7 +212,7 @@ def readable_names(types: pa.Schema) -> list[str]:
 def read_rows(
     file: Path, dialect: Dialect, names: list[str], *, allow_ragged: bool = False
 ) -> Iterator[csv.RawRows]:
-    """Yield the columns `names` of a file, some rows at a time.
+    """Yield the columns `names` of a file, some rows at a time; one that it lacks is empty.
 
     Args:
         allow_ragged: Whether a row of a CSV may have more or fewer cells than the header.
@@ -233,7 +228,9 @@ def read_rows(
         first = 0
         with parquet_errors(file), pq.ParquetFile(file) as parquet:
             for batch in parquet.iter_batches(csv.ROWS_PER_BATCH, columns=names):
-                yield csv.RawRows(file, first, pa.Table.from_batches([batch]).select(names), {})
+                empty = dict.fromkeys(names, pa.repeat("", len(batch)))
+                cells = empty | dict(zip(batch.schema.names, batch.columns, strict=True))
+                yield csv.RawRows(file, first, pa.table(cells), {})
                 first += len(batch)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 from hypothesis import given
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.config.typed_yaml import format_yaml
 from keras_tabular.core.errors import UserError
+from keras_tabular.table.rows import parse_files
+from keras_tabular.table.source import source_files
 from tests.commands import call_main
 from tests.helpers import read_table
 from tests.tables import make_mixed_table
@@ -93,9 +96,35 @@ def test_rows_of_every_file_in_a_folder_are_read(tmp_path: Path) -> None:
     call_main(tmp_path, *COMMAND, "files", "--target=y", "--rows=20", "-o", "few.yaml")
     assert (tmp_path / "few.yaml").read_text().startswith("# Inferred from the first 20 rows.")
     assert load_schema(tmp_path / "few.yaml").columns["x"].kind == "real"  # ten rows of each file
-    (files / "3.csv").write_text("x,y,z\n1,0,0\n")
-    with pytest.raises(SystemExit, match=r"3\.csv: expected the columns of .*1\.csv\. .* has z\.$"):
-        run_and_load(tmp_path, "files")
+
+
+def test_files_of_a_folder_may_have_other_columns(tmp_path: Path) -> None:
+    """They differ in columns, delimiter and encoding; all undeclared columns are named at once."""
+    folder = tmp_path / "months"
+    folder.mkdir()
+
+    def write(name: str, header: str, encoding: str) -> None:
+        rows = [f"Köln;{n % 9};{n % 2};{n % 3}"[: 10 if "neu" in header else 8] for n in range(20)]
+        text = "\n".join([header, *rows]).replace(";", ";" if encoding == "cp1252" else ",")
+        (folder / name).write_bytes(text.encode(encoding))
+
+    write("1.csv", "Ort;Größe;y", "utf-8")
+    write("2.csv", "Ort;Größe;y;neu", "cp1252")
+    write("3.csv", "Ort;Fläche;y;neu", "utf-8")
+    schema = run_and_load(tmp_path, "months")
+    nullable = {name for name, column in schema.columns.items() if column.nullable}
+    assert nullable == {"Größe", "Fläche", "neu"}
+    text = (tmp_path / "schema.yaml").read_text()
+    assert "Not in 3.csv. Is it named Fläche there?" in text
+    assert "Not in 1.csv. Is it missing there?" in text
+    table = pa.concat_tables(parse_files(source_files(str(folder)), schema))
+    assert table["Ort"].unique().to_pylist() == ["Köln"]
+    assert [table[name].null_count for name in ("Größe", "Fläche", "neu")] == [20, 40, 20]
+    write("4.csv", "Ort;Größe;z;neu", "utf-8")
+    write("5.csv", "Ort;Grösse;y;neu", "cp1252")
+    new = r"4\.csv, .*missing: y; neither .*: z(?s:.*)5\.csv, .*Grösse.* Did you mean 'Größe'\?"
+    with pytest.raises(UserError, match=new):
+        list(parse_files(source_files(str(folder)), schema))
 
 
 @pytest.mark.parametrize(
@@ -196,6 +225,12 @@ def test_the_form_of_a_file_is_recognised_or_asked_about(
     assert re.search(question, head)
 
 
+def test_a_line_that_may_be_no_row_is_asked_about_once(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"{HEADER}N;kilo gram;dollar;y\n{LINES}")
+    run_and_load(tmp_path)
+    assert (tmp_path / "schema.yaml").read_text().count("kilo gram") == 1
+
+
 DAYS, MONTHS = (pd.date_range("2020-01-01", periods=rows) for rows in (60, 500))
 AMOUNTS = [f"{value:.1f}" for value in np.random.default_rng(2).gamma(3, 40, 240) + 1]
 CLOCK = [f"{hour:02}:{minute:02}" for hour in range(24) for minute in range(10)]
@@ -264,6 +299,7 @@ COLUMNS: list[tuple[str, Any, str, str]] = [
     ("either", ["03/04/2020", "05/06/2021"] * 200, "datetime %m/%d/%Y",
      "written as %d/%m/%Y? ... ones?"),
     ("date", RNG.permutation(60) + 45_000, "integer", "? Then ... datetime, format: excel}"),
+    ("Kaufdatum", np.arange(60) * 15 + 44_564, "integer", "? Then ... datetime, format: excel}"),
     ("x", CLOCK, "datetime %H:%M", "Are these times of day?"),
     ("x", insert("n. d.", 9, CLOCK), "datetime %H:%M", "day? ... missing? If not"),
     # Numbers in other clothes.

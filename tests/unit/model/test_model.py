@@ -269,8 +269,11 @@ def test_an_output_has_a_known_ending_and_a_file_of_its_own(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
 def test_a_csv_has_the_delimiter_of_the_table_and_one_header(name: str, tmp_path: Path) -> None:
     table = pa.table({"x": ["=1+1", "a;1", None], "y": [-1.5, 2.0, 4.0]})
-    with files.open_writer(tmp_path / name, table.schema, ";") as write:
+    schema = build_schema("regression", x={"kind": "category"})
+    columns = {"y": schema.columns["y"].model_copy(update={"format": "1.234,5"})}
+    schema = schema.model_copy(update={"delimiter": ";", "columns": schema.columns | columns})
+    with files.open_writer(tmp_path / name, table.schema, schema) as write:
         write(table)
         write(table[:1])
     with pa.input_stream(tmp_path / name) as file:
-        assert file.read().decode() == 'x;y\n=1+1;-1.5\n"a;1";2\n;4\n=1+1;-1.5\n'
+        assert file.read().decode() == 'x;y\n=1+1;-1,5\n"a;1";2\n;4\n=1+1;-1,5\n'

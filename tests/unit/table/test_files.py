@@ -70,9 +70,8 @@ MANY = ROW * 200_000  # more than DuckDB reads at a time
 LONG = f"1,1,{'x' * 40_000_000},1\n"
 BAD_FILES: list[tuple[str | bytes, str]] = [
     ("", r": .* empty file"),
-    ("6,148,x,1\n", r", line 1: .*missing: a, b, c, y.* is the header missing\?"),
+    ("6,148,x,1\n", r", line 1: .*missing: a, b, c, y.* Is the header missing"),
     ("a,a,c,y,z\n", ", line 1: .*missing: b; .*in ignore: z; more than once: a"),
-    ("a;b;c;y\n1;1;x;1\n", r", line 1: .*is delimiter in the schema right\?"),
     (HEADER + ROW + "1,1\n", ", line 3: expected 4 cells, got 2"),
     (HEADER + ROW + "1,1,x,1,\n" + ROW, ", line 3: expected 4 cells, got 5"),
     (HEADER + '1,1,x,1,""\n' + ROW, ", line 2: expected 4 cells, got 5"),
@@ -221,6 +220,22 @@ def test_mixed_line_ends_and_other_encodings_are_read_too(
     text = f'a,b,c,y{ends[0]}1,1,"é\nx",1{ends[1]}2,2,5" nail,0{ends[0]}'
     table = write_and_read(tmp_path / "t[1].csv", text.encode(encoding), schema)
     assert table["c"].to_pylist() == ["é\nx", '5" nail']
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding", "header"),
+    [("cp1252", "utf-8", "ü;b"), ("utf-8", "cp1252", "ü;b"), ("cp1252", "utf-8", "a;b")],
+)
+def test_a_file_in_another_encoding_or_with_another_delimiter_is_read_with_a_note(
+    declared: str, encoding: str, header: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = {name: {"kind": "category"} for name in header.split(";")}
+    schema = build_schema("binary", **columns).model_copy(update={"encoding": declared})
+    file = tmp_path / "t.csv"
+    file.write_bytes(f"{header}\nKöln;x\n".encode(encoding))
+    (batch,) = read_checked_rows(file, schema, row_columns(file, schema))
+    assert batch.features[0].to_pylist() == ["Köln"]
+    assert f"t.csv: read as {encoding} with ';'" in capsys.readouterr().err
 
 
 def test_a_space_outside_quotes_is_part_of_the_cell(tmp_path: Path) -> None:
@@ -397,8 +412,8 @@ def test_a_value_of_a_column_type_is_read_as_the_declared_kind_or_refused(
         ([1, 2, 1], ["3", "1", "2"], "integer", 3),
         ([1, 2, 1], [0.5, 1.5, 1.0], "real", 0.5),
         ([1, 2, 1], ["a", "b", "a"], "category", "a"),
-        ([1, 2, 1], [{"a": 1}] * 3, None, "expected int64 .*, got struct"),
-        ([{"a": 1}] * 3, [1, 2, 1], None, "expected struct.*, got int64"),
+        ([1, 2, 1], [{"a": 1}] * 3, None, "expected one type"),
+        ([{"a": 1}] * 3, [1, 2, 1], None, "expected one type"),
     ],
 )
 def test_a_column_may_have_another_type_in_each_file_if_a_kind_can_hold_both(
