@@ -4,6 +4,7 @@ PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 MARKED ?= not slow
 TEST = $(PYTEST) -m "$(MARKED)"
 GROUPS := benchmarks build dev image ray search serve
+KNOWN_VARIABLES := ARM64 MARKED PYTEST TASKS
 include keras_tabular/project/files/Makefile
 
 .PHONY: test-unit test-all check check-cpu architecture wheel

@@ -1,11 +1,15 @@
 """Every command of the README and of the tutorial runs word for word in a fresh clone."""
 
+import os
 import re
 from pathlib import Path
 
+import pytest
+
+from tests.commands import ENVIRONMENT, check_output
 from tests.documentation import PAGES, code_blocks, run_page_blocks
 from tests.helpers import needs_committed_bytes
-from tests.projects import copy_project
+from tests.projects import clone, copy_project
 
 
 @needs_committed_bytes
@@ -20,6 +24,7 @@ def test_every_command_of_the_readme_runs_and_prints_what_it_says(
 
     folder = copy_project(reproduced, tmp_path / "project")
     output = "".join(run_page_blocks(folder, "README.md", other_blocks))
+    assert "The packages in .venv are hard links to those in" in output
     assert "Drift: pass" in output
     ((before, after),) = re.findall(r"accuracy\s+changes from (\S+) to (\S+)\)", PAGES["README.md"])
     assert re.search(rf"cross_validation\.accuracy +{before} +{after} ", output)
@@ -36,3 +41,17 @@ def test_every_command_of_the_tutorial_runs_and_prints_what_it_shows(
     for line in "".join(code_blocks(page, "text")).splitlines():
         expected, _, _ = line.partition('"md5"')  # the hash of the model changes with the version
         assert expected in output
+
+
+@pytest.mark.slow
+def test_the_first_commands_of_the_readme_install_the_packages_once(
+    origin: Path, tmp_path: Path
+) -> None:
+    """With no variable and no program of the environment that runs the tests."""
+    folder, path = clone(origin, tmp_path / "clone"), ENVIRONMENT["PATH"].partition(os.pathsep)[2]
+    shell = ("env", "-i", f"HOME={Path.home()}", f"PATH={path}", "bash", "-ec")
+    first_block, new_project, *_ = code_blocks("README.md", "sh")
+    check_output(folder, *shell, first_block)
+    assert "The packages in .venv are hard links" in check_output(folder, *shell, new_project)
+    sizes = check_output(tmp_path, "du", "-sm", "clone", "wine").split()  # a hard link counts once
+    assert int(sizes[2]) <= 60

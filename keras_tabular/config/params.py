@@ -16,7 +16,7 @@ from keras_tabular.config.schema import VALUE_TYPES, ByKind, Kind, Schema, load_
 from keras_tabular.config.sections import Evaluate, Gate, Range, Split, Train
 from keras_tabular.config.task import Task
 from keras_tabular.config.typed_yaml import Section, expected_one_of, parse_section
-from keras_tabular.core.errors import UserError, format_list
+from keras_tabular.core.errors import UserError, format_list, suggestion
 
 PARAMS = Path("params.yaml")
 # The types of the ends of a `Range` of a column's values.
@@ -73,7 +73,7 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
         content = typed_yaml.read_yaml(path)
         if isinstance(content, dict):
             missing = FIELDS.keys() - content  # a section of the owner may be called training
-            typos = {key for key in content if typed_yaml.suggestion(str(key), missing)}
+            typos = {key for key in content if suggestion(str(key), missing)}
             # The section `search` of version 0.5 is reported as a removed key.
             content = {key: content[key] for key in content if key in {*FIELDS, *typos, "search"}}
         params = Params(**dict(parse_section(content, ALL_SECTIONS, path)))

@@ -4,7 +4,6 @@ Each mistake becomes one line of a `UserError`: the key, what is expected there 
 contains. For a misspelt name, the line suggests the closest correct one.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from keras_tabular.config.removed_keys import explain_removed_key
-from keras_tabular.core.errors import UserError, format_list, truncate
+from keras_tabular.core.errors import UserError, format_list, suggestion, truncate
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
@@ -215,12 +214,6 @@ def expected_one_of(name: str, allowed: Iterable[str]) -> str:
     """Say which names are allowed instead of an unknown one, and suggest the closest."""
     allowed = list(allowed)
     return f"expected one of {format_list(allowed)}, got {name!r}.{suggestion(name, allowed)}"
-
-
-def suggestion(name: str, allowed: Iterable[str]) -> str:
-    """Ask whether the closest allowed name was meant. The text is empty if none is close."""
-    close = difflib.get_close_matches(name, list(allowed), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def flatten(nested: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

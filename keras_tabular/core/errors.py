@@ -1,5 +1,6 @@
 """The exception that is shown as a message without a traceback, and functions that format texts."""
 
+import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -41,6 +42,13 @@ def format_list(texts: Iterable[str]) -> str:
     texts = list(texts)
     more = [f"and {len(texts) - MAX_LISTED} more"] if len(texts) > MAX_LISTED else []
     return ", ".join([*map(truncate, texts[:MAX_LISTED]), *more])
+
+
+def suggestion(name: str, allowed: Iterable[str]) -> str:
+    """Ask whether the closest allowed name was meant. The text is empty if none is close."""
+    names = {each.casefold(): each for each in allowed}
+    close = difflib.get_close_matches(name.casefold(), names, n=1)
+    return f" Did you mean {names[close[0]]!r}?" if close else ""
 
 
 def join_mistakes(mistakes: Iterable[str]) -> str:

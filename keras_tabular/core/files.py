@@ -69,7 +69,7 @@ def md5_hash(content: bytes) -> str:
 
 def remove(path: Path) -> None:
     """Remove a file, or a folder with all that is in it."""
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from keras_tabular.core.errors import UserError, format_list
+from keras_tabular.core.errors import UserError, format_list, suggestion
 from keras_tabular.core.files import remove, write_text
 from keras_tabular.project.wheel import PIP, ROOT, get_wheel, read_project_files, run_command
 
@@ -37,9 +37,9 @@ def main(parser: ArgumentParser) -> None:
         "Parquet file, a folder of such files, or a URL")  # fmt: skip
     source.add_argument("--example", choices=EXAMPLES, help="use a table of scikit-learn")
     parser.add_argument("--target", metavar="COLUMN", help="the column to predict")
-    parser.add_argument("--venv", metavar="FOLDER", type=Path, help="use this virtual environment, "
-        "which has the locked packages and the library; default: a new one, .venv, with hard links "
-        "to the packages in the clone's .venv, if there is one")  # fmt: skip
+    parser.add_argument("--venv", metavar="FOLDER", type=Path, help="let .venv be a link to this "
+        "virtual environment, which has the locked packages and the library; default: a new one, "
+        "with hard links to the packages in the clone's .venv, if there is one")  # fmt: skip
     args = parser.parse_args()
     args.venv = args.venv and args.venv.expanduser().resolve()
     if args.example:
@@ -53,7 +53,8 @@ def main(parser: ArgumentParser) -> None:
         if headers and not any(args.target in names for names in headers):
             header = max(headers, key=lambda names: sum(not name[:1].isdigit() for name in names))
             columns = format_list(map(repr, header))
-            parser.error(f"--target: expected one of {columns}, got {args.target!r}")
+            hint = suggestion(args.target, header)
+            parser.error(f"--target: expected one of {columns}, got {args.target!r}.{hint}")
     if args.folder.exists() and any(args.folder.iterdir()):
         parser.error(f"{args.folder}: this folder is not empty. Name a new one")
     folder, is_new = args.folder.resolve(), not args.folder.exists()
@@ -64,8 +65,7 @@ def main(parser: ArgumentParser) -> None:
         for path in [folder] if is_new else folder.iterdir():
             remove(path)
         raise
-    make = f"make repro VENV={shlex.quote(str(args.venv))}" if args.venv else "make repro"
-    commands = "\n  ".join([f"cd {shlex.quote(str(args.folder))}", *commit, make])
+    commands = "\n  ".join([f"cd {shlex.quote(str(args.folder))}", *commit, "make repro"])
     print(f"\nThe project {args.folder} is ready. Check the comments in data/schema.yaml, then:")
     print(f"\n  {commands}")
 
@@ -94,13 +94,14 @@ def create_project(folder: Path, args: Namespace) -> list[str]:
     """
     name = args.table.rstrip("/").rpartition("/")[2].partition("?")[0]
     table = Path("data/raw", name)
-    run_in_project = partial(run_command, cwd=folder, venv=args.venv or folder / ".venv")
+    run_in_project = partial(run_command, cwd=folder, venv=folder / ".venv")
     is_in_repository = git_succeeds(folder, "rev-parse", "--show-toplevel")
     is_in_repository &= not git_succeeds(folder, "check-ignore", "--quiet", ".")
     if not is_in_repository:
         run_in_project("git", "init", "--quiet", "--initial-branch=main")
     write_files(folder, str(table), args.target)
     if args.venv:
+        (folder / ".venv").symlink_to(args.venv)
         try:
             run_in_project("python", "-m", "keras_tabular.project.lock")
         except (OSError, UserError):  # the project and its requirements.txt will be removed
@@ -109,9 +110,9 @@ def create_project(folder: Path, args: Namespace) -> list[str]:
                 f"--venv: run `{pip} install --require-hashes -r {clone}/requirements.txt` and "
                 f"`{pip} install --no-deps {clone}`, or leave out --venv."
             ) from None
-        run_in_project("make", "--silent", "check-environment", f"VENV={args.venv}")
     elif not link_environment(folder):
         run_in_project("make", "--silent", ".venv/installed", f"PYTHON={sys.executable}", "VENV=")
+    run_in_project("make", "--silent", "check-environment", "VENV=.venv")  # it also sets up DVC
     schema = folder / "data/schema.yaml"
     schema.write_text(f"source: {json.dumps(str(table))}\n")  # DVC reads dvc.yaml, which needs it
     add_table(run_in_project, folder, args, table)
@@ -162,13 +163,12 @@ def link_environment(folder: Path) -> bool:
     removed without any effect on the other one.
 
     Returns:
-        False if the clone has no .venv, or one without pip, with other packages than in its
-        requirements.txt or in another file system. Then, .venv in the project may be incomplete.
+        False if the clone has no .venv, or one without pip, with other packages than in the
+        project's requirements.txt or in another file system. Then, .venv may be incomplete.
     """
     source, venv = (ROOT / ".venv").resolve(), folder / ".venv"
     python, new_python = source / "bin/python", venv / "bin/python"
     try:
-        run_command(python, ROOT / "keras_tabular/project/lock.py", cwd=folder)
         run_command(python, "-m", "venv", "--without-pip", venv)
         for packages in source.glob("lib/*/site-packages"):
             target = venv / packages.relative_to(source)
@@ -176,9 +176,9 @@ def link_environment(folder: Path) -> bool:
         copy_programs(python.parent, new_python)
         install = ("install", "--compile", "--force-reinstall", "--no-deps")
         run_command(new_python, *PIP, *install, *folder.glob("vendor/*.whl"))
+        run_command(new_python, "-m", "keras_tabular.project.lock", cwd=folder)
     except (OSError, UserError):
         return False
-    run_command("make", "--silent", "check-environment", "VENV=.venv", cwd=folder)
     (venv / "installed").touch()
     print(
         f"The packages in .venv are hard links to those in {source}, so they need no disk space. "

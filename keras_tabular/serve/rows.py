@@ -10,8 +10,7 @@ import pyarrow as pa
 from fastapi import HTTPException
 
 from keras_tabular.config.schema import EPOCHS, Column, Schema
-from keras_tabular.config.typed_yaml import suggestion
-from keras_tabular.core.errors import MAX_MISTAKES_SHOWN, format_list, quote
+from keras_tabular.core.errors import MAX_MISTAKES_SHOWN, format_list, quote, suggestion
 from keras_tabular.table.cells import LONE_SURROGATE
 from keras_tabular.table.checks import Checks
 from keras_tabular.table.csv import RawRows

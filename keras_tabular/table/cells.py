@@ -34,7 +34,7 @@ ARROW_TYPES = ByKind[pa.DataType](
 )
 EXPECTED = ByKind[str](
     real="a finite number",
-    integer="a whole number of at most 64 bits",
+    integer="a whole number of at most 18 digits",
     boolean="true, false, 1 or 0",
     category=f"text without NUL bytes, of at most {MAX_CELL_LENGTH} bytes",
     datetime="a date or a time",

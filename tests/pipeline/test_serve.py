@@ -45,7 +45,7 @@ class Expected(NamedTuple):
     mistake: tuple[str, str, str]
 
 
-INTEGER = "expected a whole number of at most 64 bits, got '3.5'"
+INTEGER = "expected a whole number of at most 18 digits, got '3.5'"
 FINITE, VALUE = "expected a finite number, got '1-2'", "expected a value in every row, got ''"
 TASKS = {
     "mixed_binary": Expected("zip/code", "Predicted: {}. The", ("count", "3.5", INTEGER)),

@@ -18,6 +18,7 @@ from keras_tabular.project.upgrade import (
     renamed_imports,
     upgraded_files,
 )
+from tests.commands import check_output, run_command
 from tests.helpers import PROJECT
 
 
@@ -34,6 +35,13 @@ def test_names_are_quoted_in_the_pages_of_a_project(
     assert "keras-tabular drift 'data/raw/my table.csv'\n" in page
     assert r"""rows['a|b\'s "c"']""" in page
     assert r"""| a\|b's "c" |""" in (tmp_path / "data/README.md").read_text()
+
+
+def test_make_names_its_variables_if_one_is_unknown() -> None:
+    serve = ("make", "--dry-run", "serve", "PORT=8123", "BASED=main")
+    message = "*** unknown variable BASED. The variables are ARM64 BASE FAIL_ON "
+    assert message in run_command(PROJECT, *serve).stderr
+    assert '--port "8123"' in check_output(PROJECT, *serve, MAKELEVEL="1")  # called by another make
 
 
 # An upgrade of a project keeps what its owner has changed.
