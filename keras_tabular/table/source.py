@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Dialect, Schema
-from keras_tabular.config.typed_yaml import suggestion
-from keras_tabular.core.errors import UserError, format_list, quote, truncate
+from keras_tabular.core.errors import UserError, format_list, quote, suggestion, truncate
 from keras_tabular.table import csv, excel
 from keras_tabular.table.cells import LONE_SURROGATE, Number, possible_kinds
 from keras_tabular.table.parquet import ADDED_COLUMNS, is_parquet
