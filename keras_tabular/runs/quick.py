@@ -1,12 +1,13 @@
 """Score one small network by cross-validation, as a first look at a table.
 
-The command runs the stages in a temporary folder, with fewer networks and folds. It reads no test
+The command runs the stages in a temporary folder, with fewer networks and folds. It scores no test
 row, and changes no file of the project.
 """
 
 import shutil
 import sys
 from argparse import ArgumentParser
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +17,11 @@ from keras_tabular.evaluation.summary import format_scores
 from keras_tabular.runs.repeat import train_and_evaluate
 
 SMALL = {"members": [{"network": "plain"}], "folds": 3, "forward_chaining": 0}
+STAGES = (  # the scripts of the project with their arguments, see dvc.yaml
+    ("ingest", "ingested", "profile.json"),
+    ("validate", "ingested", "validated", "rejected", "validation.json"),
+    ("split", "validated", "split"),
+)
 CONCLUSION = """\
 This is a first look by one small network and three folds, which also decided how long to train: the
 scores are a little too good. `make repro` trains all networks, and scores them on the test rows."""
@@ -26,14 +32,10 @@ def main(parser: ArgumentParser) -> None:
     schema = load_schema()
     params = load_params("drift", "evaluate", "train", "validate", schema=schema)
     sys.path.insert(0, str(Path.cwd()))  # the project, where `keras-tabular` does not look
-    from stages import ingest, split, validate
-
-    with TemporaryDirectory() as name:
-        data = Path(name)
-        ingest.main([f"{data}/ingested", f"{data}/profile.json"])
-        checked = [f"{data}/{output}" for output in ("validated", "rejected", "checks.json")]
-        validate.main([f"{data}/ingested", *checked])
-        split.main([f"{data}/validated", f"{data}/split"])
+    with TemporaryDirectory() as folder:
+        data = Path(folder)
+        for stage, *paths in STAGES:
+            import_module(f"stages.{stage}").main([f"{data / path}" for path in paths])
         # The training rows replace the test rows. Their scores are not shown.
         shutil.rmtree(data / "split/test")
         shutil.copytree(data / "split/train", data / "split/test")
