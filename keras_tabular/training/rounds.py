@@ -53,7 +53,6 @@ from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
 from keras_tabular.training.setup import FoldRows, Setup
 from keras_tabular.training.trainer import TRACING, get_state, set_state
 
-MIN_PARTS = 5  # of a round, for the estimate of its remaining time
 # Relative to the loss of the ensemble, and of an architecture alone. Another cycle takes twice as
 # many steps as the last one, which is not worth it if that gained less than both.
 MIN_GAIN, MIN_OWN_GAIN = 0.02, 0.05
@@ -103,17 +102,22 @@ def fit(
 
 
 def start_round(progress: Progress, setup: Setup, networks: list[Snapshot]) -> None:
-    """Begin to show the progress of a cycle or, without cycles, of the whole training."""
-    epochs, title, parts = 0.0, "training", max(setup.train.folds, MIN_PARTS)
+    """Begin to show the progress of a cycle or, without cycles, of the whole training.
+
+    The remaining time is not shown for cycles or early stopping, whose number is not known, or for
+    several architectures, whose epochs take different times.
+    """
+    epochs, title, is_steady = 0.0, "training", len(setup.architectures) == 1
     for network in networks:
         architecture, rounds = setup.architectures[network.architecture], len(network.history)
         if architecture.max_cycles:
             epochs += architecture.epochs_after(rounds + 1) - architecture.epochs_after(rounds)
-            title = f"cycle {rounds + 1} of at most {architecture.max_cycles}"
+            steps = architecture.steps_after(rounds + 1) - architecture.steps_after(rounds)
+            title = f"cycle {rounds + 1} of at most {architecture.max_cycles}, {steps} steps"
         else:
             epochs += architecture.params.epochs
-            parts = 1 if architecture.params.early_stopping else parts
-    progress.start_round(title, epochs, parts)
+        is_steady &= not (architecture.max_cycles or architecture.params.early_stopping)
+    progress.start_round(title, epochs, is_steady=is_steady)
 
 
 def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Snapshot) -> Snapshot:
