@@ -39,6 +39,7 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import EarlyStopping, Train
+from keras_tabular.core import process
 from keras_tabular.core.cluster import report_progress
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.parallel import Progress, ordered_map
@@ -77,6 +78,8 @@ def fit(
     Raises:
         UserError: A loss is NaN or infinite.
     """
+    if checkpoints:
+        process.kept_work = f"The same command continues after the cycles in {checkpoints.folder}."
     networks = [
         Snapshot(members.network, fold, fold * members.count + number)
         for fold in range(setup.train.folds)
