@@ -266,8 +266,10 @@ def check_safe_mode(network: keras.Model, name: str) -> None:
         raise
     except Exception as error:  # a layer can fail in any way
         problem = str(error).rpartition("Exception encountered: ")[2].partition("\n")[0]
-        where = f"network.py: Keras cannot load the network {name} in safe mode"
-        advice = "Use only the layers and functions of keras."
-        raise UserError(f"{where}: {truncate(problem, 500)} {advice}") from None
+        problem = problem.partition(". ")[0]  # no advice of Keras to register a class
+        rule = f"the network {name} may only have layers and functions of keras, so that its file"
+        advice = "In place of a layer of your own, write such as 2 * keras.ops.tanh(x) in `build`."
+        reason = f"{rule} opens without this code. It cannot be loaded in safe mode"
+        raise UserError(f"network.py: {reason}: {truncate(problem, 500)}. {advice}") from None
     finally:
         custom_objects.update(registered)
