@@ -137,12 +137,10 @@ def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Sn
         report_progress(snapshot.epochs - network.epochs, f"{file}, from its checkpoint")
         return snapshot
     with TRACING:  # Keras's seed is global too
-        if network.state and architecture.trainer.idle:
-            compiled = architecture.trainer.idle.pop()
-        else:
-            compiled = architecture.build_compiled(setup.train.seed + network.number, fold.learnt)
-    if network.state:
-        set_state(compiled, network.state)
+        seed, idle = setup.train.seed + network.number, architecture.trainer.idle
+        state = network.state or architecture.first_state(seed, fold.learnt)
+        compiled = idle.pop() if idle else architecture.build_compiled()
+    set_state(compiled, state)
     stopping = architecture.params.early_stopping if len(fold.y) else None
     best = 0
     for number in range(1 if architecture.max_cycles else architecture.params.epochs):
