@@ -15,8 +15,8 @@ from keras_tabular.network.backend import keras, tf
 from keras_tabular.table.parquet import prefetch
 from keras_tabular.training.dataset import Dataset, Rows
 
-# At most, in one call of a compiled graph. With 30, the calls of a small network took as long again
-# as a tenth of its steps; with more, the training of a large one would end later after Ctrl-C.
+# Maximum in one call of a compiled graph. With 30 steps, a tenth of the training of a small network
+# was the time of the calls. With more than 120, a large network would end later after Ctrl-C.
 STEPS_PER_CALL = 120
 # Handles of the variables that the graphs called from this thread read and change.
 HANDLES: ContextVar[list[tf.Tensor]] = ContextVar("HANDLES")
