@@ -176,41 +176,29 @@ class Progress:
         if self._is_terminal:
             print(CLEAR_ROW, end="", file=sys.stderr, flush=True)
 
-    def start_round(self, title: str, total: float, parts: int) -> None:
+    def start_round(self, title: str, total: float, *, is_steady: bool) -> None:
         """Begin a round.
 
         Args:
             total: Amount of work of the round.
-            parts: Number of consecutive parts of the round that take about equally long; 1 if this
-                is not known.
+            is_steady: Whether equal amounts of work take about equally long, and no other round
+                follows. Only then is the remaining time known.
         """
-        self._title, self._total, self._part = title, total, total / parts
-        self._points = [(monotonic(), 0.0)]  # times, and the amount of work done until then
+        self._title, self._total, self._is_steady = title, total, is_steady
+        self._round_start, self._done = monotonic(), 0.0
 
     def advance(self, amount: float, last: str) -> None:
         """Add to the amount of work done, and show what was done last; from any thread."""
         with self._lock:
-            now, done = monotonic(), self._points[-1][1] + amount
-            self._points.append((now, done))
+            now, self._done = monotonic(), self._done + amount
             if now - self._written < (0.1 if self._is_terminal else SECONDS_BETWEEN_LOG_LINES):
                 return
             self._written = now
-            share, remaining = done / self._total, self._remaining_seconds()
-            more = "" if remaining is None else f", about {remaining:.0f} s left"
+            share = self._done / self._total
+            remaining = (now - self._round_start) * (1 / share - 1)
+            more = f", about {remaining:.0f} s left" if self._is_steady else ""
             line = f"{now - self._start:.0f} s; {self._title}: {share:.0%}{more}; {last}"
             if self._is_terminal:
                 line = CLEAR_ROW + line[: shutil.get_terminal_size().columns - 1]
             end = "" if self._is_terminal else "\n"
             print(line, end=end, file=sys.stderr, flush=True)
-
-    def _remaining_seconds(self) -> float | None:
-        """Estimate the remaining time of the round from the time of its last part.
-
-        It is not known before the second part: in the first one, functions are compiled.
-        """
-        now, done = self._points[-1]
-        before = [point for point in self._points if point[1] <= done - self._part]
-        if not before or before[-1][1] < self._part:
-            return None
-        time, done_before = before[-1]
-        return (self._total - done) * (now - time) / (done - done_before)

@@ -38,6 +38,7 @@ SIGNAL_REASONS = {
     **dict.fromkeys(("SIGSEGV", "SIGBUS", "SIGILL", "SIGABRT"), ", after a fault in a library"),
 }
 PR_SET_PDEATHSIG = 1  # of Linux
+kept_work = ""  # a sentence for the message after Ctrl-C: what is kept, and how to continue
 
 
 def supervise(stage: str) -> None:
@@ -98,11 +99,11 @@ def _discard_stdout() -> None:
 
 def explanation(error: BaseException) -> str | None:
     """Return the message for an error, or None for a bug, which is shown with its traceback."""
-    cause = error
-    while cause.__context__ is not None:  # native code turns Ctrl-C into other errors
-        cause = cause.__context__
-    if isinstance(cause, KeyboardInterrupt):
-        return "interrupted"
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__context__  # native code turns Ctrl-C into other errors
+    if cause:
+        return f"interrupted. {kept_work}".removesuffix(". ")
     if isinstance(error, MemoryError) or type(error).__name__ in MEMORY_ERRORS:
         return OUT_OF_MEMORY
     if isinstance(error, UserError | OSError):  # also a full disk, a folder that is not writable

@@ -100,7 +100,7 @@ def main(parser: ArgumentParser) -> None:
     # The periods depend on their number.
     folder = FOLDER / (f"{run_hash}-{total}" if time else run_hash)
     with Progress() as progress:
-        progress.start_round("repeats", total, total)
+        progress.start_round("repeats", total, is_steady=True)
         repeat = partial(run_repeat, folder, time, total)
         for evaluation in map_in_processes(repeat, range(1, total + 1)):
             evaluations.append(evaluation)

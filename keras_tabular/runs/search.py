@@ -12,6 +12,7 @@ import optuna
 
 from keras_tabular.config.metrics import CUSTOM, CustomMetric
 from keras_tabular.config.sections import Candidates, Evaluate, ResolvedTrain, Search
+from keras_tabular.core import process
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
 from keras_tabular.evaluation.scores import Predictions, score, scores_by_weights
@@ -29,6 +30,9 @@ MIN_TRIALS, MIN_FOLDS = 4, 2  # finished trials, and folds of a trial, before it
 def open_study(storage: Path, name: str, *, maximize: bool) -> optuna.Study:
     """Open the study of a name in the file that keeps the trials, or begin a new one."""
     storage.parent.mkdir(parents=True, exist_ok=True)
+    process.kept_work = f"The same command continues after the trials in {storage}."
+    # At Ctrl-C, Optuna warns of a failed trial, with a traceback.
+    optuna.logging.get_logger("optuna.study._optimize").addFilter(lambda r: r.levelname == "INFO")
     journal = optuna.storages.journal.JournalFileBackend(str(storage))
     return optuna.create_study(
         storage=optuna.storages.JournalStorage(journal),

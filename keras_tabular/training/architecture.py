@@ -94,9 +94,8 @@ class FlatModel(keras.layers.Layer):
 def learnt_weights(compiled: keras.Model) -> list[np.ndarray]:
     """Return the weights of the network that `compiled` trains, which is its last layer."""
     flat = compiled.layers[-1]
-    for weight, value in flat.split_weights():
-        weight.assign(value)
-    return flat.model().get_weights()
+    values = {id(weight): value for weight, value in flat.split_weights()}
+    return [np.array(values.get(id(weight), weight)) for weight in flat.model().weights]
 
 
 def build_optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Optimizer:
@@ -186,31 +185,41 @@ class Architecture:
     @cached_property
     def trainer(self) -> Trainer:
         """The compiled graphs of all its networks, made before the first one trains."""
-        return Trainer(self.build_compiled(self._train.seed), self.params.batch_size)
+        return Trainer(self.build_compiled(), self.params.batch_size)
 
     def _build(self) -> keras.Model:
         inputs = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
         network = self.params.model_copy(update={"categories": self._categories})
         return keras.Model(inputs, self._build_layers(inputs, network, self._schema))
 
-    def build_compiled(self, seed: int, rows: Dataset | None = None) -> keras.Model:
-        """Build a compiled model that trains a new network, from prepared columns to its output.
+    def first_state(self, seed: int, rows: Dataset) -> list[np.ndarray]:
+        """Build a new network, and return the state of a compiled model that begins to train it.
 
-        `learnt_weights` returns the weights of the network.
+        To build a compiled model takes longer, so several networks train in the same one.
 
         Args:
             seed: Seed of the first weights and of dropout.
             rows: Rows to learn from; the first rows decide where a learnt scale starts.
         """
         keras.utils.set_random_seed(seed)
-        train, params, model = self._train, self.params, self._build()
-        if rows and params.learnt_scale and "scale" in [layer.name for layer in model.layers]:
+        params, model = self.params, self._build()
+        if params.learnt_scale and "scale" in [layer.name for layer in model.layers]:
             part = rows[0]()
             sample = part.indices[:MAX_ROWS_FOR_FIRST_SCALE]
             x, y = np.asarray(part.x)[sample], np.asarray(part.y)[sample]
             y = self._task.indicators(y) if self._task.classes else features.smooth_clip(y, np)
             scales = features.initial_scales(self._columns, params, x, y)
             model.get_layer("scale").kernel.assign(scales)
+        flat = FlatModel(model, learning_rate_factors(model, params))
+        # The optimizer of this model takes no steps.
+        return [np.array(v) for v in (*flat.variables, *self.trainer.model.optimizer.variables)]
+
+    def build_compiled(self) -> keras.Model:
+        """Build a compiled model that trains networks, from prepared columns to the output.
+
+        `learnt_weights` returns the weights of the network.
+        """
+        train, params, model = self._train, self.params, self._build()
         inputs = keras.Input(self.features.input_shape[1:])
         trained, tensors = model, self.features(inputs)
         if train.exact:
@@ -266,8 +275,10 @@ def check_safe_mode(network: keras.Model, name: str) -> None:
         raise
     except Exception as error:  # a layer can fail in any way
         problem = str(error).rpartition("Exception encountered: ")[2].partition("\n")[0]
-        where = f"network.py: Keras cannot load the network {name} in safe mode"
-        advice = "Use only the layers and functions of keras."
-        raise UserError(f"{where}: {truncate(problem, 500)} {advice}") from None
+        problem = problem.partition(". ")[0]  # no advice of Keras to register a class
+        rule = f"the network {name} may only have layers and functions of keras, so that its file"
+        advice = "In place of a layer of your own, write such as 2 * keras.ops.tanh(x) in `build`."
+        reason = f"{rule} opens without this code. It cannot be loaded in safe mode"
+        raise UserError(f"network.py: {reason}: {truncate(problem, 500)}. {advice}") from None
     finally:
         custom_objects.update(registered)

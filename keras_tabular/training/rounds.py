@@ -39,6 +39,7 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import EarlyStopping, Train
+from keras_tabular.core import process
 from keras_tabular.core.cluster import report_progress
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.parallel import Progress, ordered_map
@@ -53,7 +54,6 @@ from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
 from keras_tabular.training.setup import FoldRows, Setup
 from keras_tabular.training.trainer import TRACING, get_state, set_state
 
-MIN_PARTS = 5  # of a round, for the estimate of its remaining time
 # Relative to the loss of the ensemble, and of an architecture alone. Another cycle takes twice as
 # many steps as the last one, which is not worth it if that gained less than both.
 MIN_GAIN, MIN_OWN_GAIN = 0.02, 0.05
@@ -78,6 +78,8 @@ def fit(
     Raises:
         UserError: A loss is NaN or infinite.
     """
+    if checkpoints:
+        process.kept_work = f"The same command continues after the cycles in {checkpoints.folder}."
     networks = [
         Snapshot(members.network, fold, fold * members.count + number)
         for fold in range(setup.train.folds)
@@ -103,17 +105,22 @@ def fit(
 
 
 def start_round(progress: Progress, setup: Setup, networks: list[Snapshot]) -> None:
-    """Begin to show the progress of a cycle or, without cycles, of the whole training."""
-    epochs, title, parts = 0.0, "training", max(setup.train.folds, MIN_PARTS)
+    """Begin to show the progress of a cycle or, without cycles, of the whole training.
+
+    The remaining time is not shown for cycles or early stopping, whose number is not known, or for
+    several architectures, whose epochs take different times.
+    """
+    epochs, title, is_steady = 0.0, "training", len(setup.architectures) == 1
     for network in networks:
         architecture, rounds = setup.architectures[network.architecture], len(network.history)
         if architecture.max_cycles:
             epochs += architecture.epochs_after(rounds + 1) - architecture.epochs_after(rounds)
-            title = f"cycle {rounds + 1} of at most {architecture.max_cycles}"
+            steps = architecture.steps_after(rounds + 1) - architecture.steps_after(rounds)
+            title = f"cycle {rounds + 1} of at most {architecture.max_cycles}, {steps} steps"
         else:
             epochs += architecture.params.epochs
-            parts = 1 if architecture.params.early_stopping else parts
-    progress.start_round(title, epochs, parts)
+        is_steady &= not (architecture.max_cycles or architecture.params.early_stopping)
+    progress.start_round(title, epochs, is_steady=is_steady)
 
 
 def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Snapshot) -> Snapshot:
@@ -130,12 +137,10 @@ def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Sn
         report_progress(snapshot.epochs - network.epochs, f"{file}, from its checkpoint")
         return snapshot
     with TRACING:  # Keras's seed is global too
-        if network.state and architecture.trainer.idle:
-            compiled = architecture.trainer.idle.pop()
-        else:
-            compiled = architecture.build_compiled(setup.train.seed + network.number, fold.learnt)
-    if network.state:
-        set_state(compiled, network.state)
+        seed, idle = setup.train.seed + network.number, architecture.trainer.idle
+        state = network.state or architecture.first_state(seed, fold.learnt)
+        compiled = idle.pop() if idle else architecture.build_compiled()
+    set_state(compiled, state)
     stopping = architecture.params.early_stopping if len(fold.y) else None
     best = 0
     for number in range(1 if architecture.max_cycles else architecture.params.epochs):

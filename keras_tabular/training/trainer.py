@@ -15,7 +15,9 @@ from keras_tabular.network.backend import keras, tf
 from keras_tabular.table.parquet import prefetch
 from keras_tabular.training.dataset import Dataset, Rows
 
-STEPS_PER_CALL = 30  # steps in one call of a compiled graph: the length of the first cycle
+# Maximum in one call of a compiled graph. With 30 steps, a tenth of the training of a small network
+# was the time of the calls. With more than 120, a large network would end later after Ctrl-C.
+STEPS_PER_CALL = 120
 # Handles of the variables that the graphs called from this thread read and change.
 HANDLES: ContextVar[list[tf.Tensor]] = ContextVar("HANDLES")
 # Keras keeps the losses of a call in the layers, which models share. So only one thread at a time
@@ -69,6 +71,7 @@ class Trainer:
         batch_size: Number of rows of a step.
 
     Attributes:
+        model: The model, which no network uses.
         idle: Compiled models that no network uses at the moment. To build one takes as long as 100
             steps.
         cancelled: An event that ends the training of each thread after its present steps.
@@ -77,7 +80,7 @@ class Trainer:
     def __init__(self, model: keras.Model, batch_size: int) -> None:
         self.idle = deque[keras.Model](maxlen=worker_count())
         self.cancelled = threading.Event()
-        self._model = model
+        self.model = model
         self._batch_size = batch_size
         self._train = Graph(self._train_steps, model)
         self._results = Graph(self._take_results, model)
@@ -162,7 +165,7 @@ class Trainer:
         So a smaller last batch needs no graph of its own. A layer that computes with a whole batch,
         such as `BatchNormalization`, also reads the other rows.
         """
-        model, size = self._model, weight.shape[0]
+        model, size = self.model, weight.shape[0]
         is_real = tf.cast(tf.range(size) < count, tf.float32)
         rows = tf.cast(count, tf.float32)
         with tf.GradientTape() as tape:
@@ -176,8 +179,8 @@ class Trainer:
 
     def _take_results(self) -> dict[str, tf.Tensor]:
         """Return the loss and the metrics since the last call."""
-        results = self._model.get_metrics_result()
-        self._model.reset_metrics()
+        results = self.model.get_metrics_result()
+        self.model.reset_metrics()
         return results
 
 

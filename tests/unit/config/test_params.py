@@ -301,8 +301,11 @@ def test_a_changed_input_is_reported(
 ) -> None:
     inputs = StageInputs(stage)
     edit(project)
-    with pytest.raises(UserError, match=re.escape(f"stage {stage} ran: {changed}. ")):
+    with pytest.raises(UserError, match=re.escape(f"stage {stage} ran: {changed}. ")) as refused:
         inputs.check()
+    # A `dvc exp run` that DVC refuses has written params.yaml already.
+    restore = "`git restore params.yaml`, or restore: train.seed in params.yaml was 1. "
+    assert (restore in str(refused.value)) == (changed == "train.seed in params.yaml")
 
 
 @pytest.mark.parametrize("stage", ["split", "stage-of-the-owner", None])

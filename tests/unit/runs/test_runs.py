@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 
 from keras_tabular.cli.search import check_space
 from keras_tabular.config.sections import Gate, ResolvedTrain, Search
+from keras_tabular.core import process
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import write_json, write_points
 from keras_tabular.evaluation.plot_data import MAX_KEPT_ROWS, kept_test_rows
@@ -336,6 +337,22 @@ def test_a_search_continues_and_stops_bad_trials() -> None:
     rate = study.best_trial.user_attrs["changes"][KEY]
     assert rate < TRAIN.networks["plain"].learning_rate
     assert study.best_value == pytest.approx(-np.log(1 - rate), rel=1e-5)
+
+
+def test_an_interrupted_search_says_only_how_to_continue(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupt(trial: optuna.Trial) -> float:
+        try:
+            raise KeyError(trial.number)
+        except KeyError:
+            raise KeyboardInterrupt from None  # while another error is handled
+
+    optuna.logging.enable_propagation()
+    study = search_study.open_study(tmp_path / "trials.log", "loss", maximize=False)
+    with pytest.raises(SystemExit, match=r"^interrupted\. .* after the trials in .*trials\.log\.$"):
+        process.run(lambda: study.optimize(interrupt, n_trials=1))
+    assert "KeyboardInterrupt" not in caplog.text
 
 
 def test_suggested_values_lie_in_the_space() -> None:
