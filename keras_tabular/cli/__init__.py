@@ -25,8 +25,8 @@ def main() -> None:
     """Run a command, which imports its libraries after its arguments are checked."""
     lines, library = [], Path(__file__).parents[1]
     for command, package in COMMANDS.items():
-        source = (library / package / f"{module_name(command)}.py").read_text(encoding="utf-8")
-        lines.append([f"  {command}", source.split('"""')[1].splitlines()[0]])
+        file = library / package / f"{command.replace('-', '_')}.py"
+        lines.append([f"  {command}", file.read_text("utf-8").split('"""')[1].splitlines()[0]])
     parser = ArgumentParser(
         "keras-tabular",
         usage="keras-tabular COMMAND [ARGUMENT ...]",
@@ -39,10 +39,6 @@ def main() -> None:
     add = parser.add_argument
     add("command", metavar="COMMAND", choices=COMMANDS, help="one of the commands below")
     command = parser.parse_args(sys.argv[1:2]).command
-    module = import_module(f"keras_tabular.{COMMANDS[command]}.{module_name(command)}")
+    module = import_module(f"keras_tabular.{COMMANDS[command]}.{command.replace('-', '_')}")
     del sys.argv[1]
     module.main(ArgumentParser(f"keras-tabular {command}", description=module.__doc__))
-
-
-def module_name(command: str) -> str:
-    return command.replace("-", "_")

@@ -219,7 +219,9 @@ def infer_date_formats(counts: Counter[str]) -> Reading:
             is_allowed = not any(swap_day_and_month(form, other) for other in forms)
             n_similar = sum(bool(pattern.fullmatch(text)) for text in some) if is_allowed else 0
             if n_similar > MIN_SHARE_TO_TRY * len(some):
-                rests[form] = texts_without_dates(remaining, form)
+                dates = parse_texts([text.strip() for text in remaining], "datetime", form)
+                texts = zip(remaining, dates, strict=True)
+                rests[form] = [text for text, date in texts if date is None]
         best = min(rests, key=lambda form: len(rests[form]), default="")
         if not best or len(rests[best]) == len(remaining):
             break
@@ -251,9 +253,3 @@ def date_patterns() -> dict[str, re.Pattern[str]]:
 def swap_day_and_month(form: str, other: str) -> bool:
     """Return whether two formats differ only in the order of day and month."""
     return form != other and form.translate(DAY_AND_MONTH_SWAPPED) == other
-
-
-def texts_without_dates(texts: list[str], form: str) -> list[str]:
-    """Return the texts that are not dates in a format."""
-    dates = parse_texts([text.strip() for text in texts], "datetime", form)
-    return [text for text, date in zip(texts, dates, strict=True) if date is None]

@@ -25,6 +25,7 @@ from keras_tabular.runs.run import REPORT_FILES, Run, locked_hashes, mismatch
 SPLIT = Path("data/split")
 # In each half of a 95% interval; Student's t, since about ten folds of each run estimate them.
 TRAINING_DEVIATIONS = 2.1
+LOCKED_VERSION = re.compile(r"^([\w.-]+)(?:\[.*\])?==(\S+)", re.MULTILINE)
 # The keys of rows, see `plot_data.row_keys`, with shape (rows,), and the predictions for them.
 TestRows = tuple[np.ndarray, Predictions]
 
@@ -194,7 +195,8 @@ class Comparison:
         self.stale = _find_stale(run)
         runs = base or run, run  # without a base, nothing differs
         self.params = changed_values(*map(_settings, runs))
-        self.packages = changed_values(*map(_locked_versions, runs))
+        texts = (each.read("requirements.txt") for each in runs)
+        self.packages = changed_values(*(dict(LOCKED_VERSION.findall(text)) for text in texts))
         changed = changed_values(*(locked_hashes(each.lock, "deps") for each in runs))
         paths, code = [each.name for each in changed], ("keras_tabular/", "requirements.txt")
         self.code = sorted(path for path in paths if path.startswith(code) or path.endswith(".py"))
@@ -238,12 +240,6 @@ def _settings(run: Run) -> dict[str, Any]:
     """Return the parameters of the results, and the keys of the schema as DVC names them."""
     params = run.params or run.load(PARAMS)
     return params | {f"{SCHEMA}:{key}": value for key, value in run.schema.items()}
-
-
-def _locked_versions(run: Run) -> dict[str, str]:
-    """Return the version of each package that requirements.txt locks."""
-    text = run.read("requirements.txt")
-    return dict(re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", text, re.MULTILINE))
 
 
 def _find_stale(run: Run) -> list[str]:

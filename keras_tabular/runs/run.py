@@ -283,7 +283,7 @@ def read_model(path: Path) -> bytes:
 
 def cache_dir() -> Path:
     """Return the folder of DVC's cache."""
-    return Path(run_module("dvc", "cache", "dir").strip())
+    return Path(run_module("dvc", "cache", "dir").strip()).resolve()
 
 
 def git(*arguments: str, folder: Path | None = None) -> str | None:

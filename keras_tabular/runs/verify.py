@@ -15,6 +15,7 @@ from typing import Any
 
 from keras_tabular.config.typed_yaml import parse_yaml, read_yaml
 from keras_tabular.core.errors import UserError
+from keras_tabular.core.files import md5_hash
 from keras_tabular.runs.run import LOCK, RESULTS, Run, cache_dir, git, locked_hashes, run_module
 
 
@@ -67,7 +68,7 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
             shutil.copy(local, project / ".dvc")
         python = locked_python(commit, project, Path(folder) / "venv")
         run_module("dvc", "config", "--local", "cache.dir", f"{folder}/cache", folder=project)
-        pull_inputs(project)
+        fetch_inputs(project, Path(folder) / "cache")
         outputs = locked_hashes(load_lock(project), "outs").keys()
         if inputs := sorted({*modified_outputs(project)} - outputs):
             return inputs
@@ -99,16 +100,27 @@ def locked_python(commit: str, project: Path, environment: Path) -> str:
     return python
 
 
-def pull_inputs(project: Path) -> None:
-    """Copy the inputs of a clone that DVC tracks from the present cache, or download them."""
+def fetch_inputs(project: Path, cache: Path) -> None:
+    """Copy the inputs of a clone that DVC tracks from the present cache, or download them.
+
+    Args:
+        cache: The cache of the clone.
+
+    Raises:
+        UserError: An input is missing, or the list of the files in a folder does not have its hash.
+            DVC would write files wherever a false list says, also outside of the clone.
+    """
     if files := (git("ls-files", "-z", "--", "*.dvc", folder=project) or "").split("\0")[:-1]:
         # A cache has the folders of a remote.
-        cache = ("present-cache", str(cache_dir().resolve()))
-        run_module("dvc", "remote", "add", "--local", *cache, folder=project)
+        run_module("dvc", "remote", "add", "--local", "cache", str(cache_dir()), folder=project)
         try:
-            run_module("dvc", "pull", "--remote", "present-cache", *files, folder=project)
+            run_module("dvc", "fetch", "--remote", "cache", *files, folder=project)
         except UserError:
-            run_module("dvc", "pull", *files, folder=project)
+            run_module("dvc", "fetch", *files, folder=project)
+        for listing in cache.rglob("*.dir"):
+            if md5_hash(listing.read_bytes()) != listing.parent.name + listing.stem:
+                raise UserError(f"{listing.name}: somebody has changed this list of files")
+        run_module("dvc", "checkout", *files, folder=project)
 
 
 def changed_files(project: Path) -> list[str]:
