@@ -42,6 +42,7 @@ import pandas as pd
 import pyarrow as pa
 import vl_convert
 import yaml
+from scipy.stats import ttest_1samp
 from sklearn import datasets
 
 from keras_tabular.config.schema import Schema, load_schema
@@ -299,10 +300,13 @@ def print_report(by_table: dict[str, dict[str, list[Result]]], contenders: list[
             print(f"{table:24}" + "".join(f"{cell:>22}" for cell in cells))
         means = [geometric_mean(mean_ratios(by_table, name, key)) for name in contenders]
         print(f"{'geometric mean':24}" + "".join(f"{mean:>22.3f}" for mean in means))
-    for name in contenders[1:]:
-        our_ratios, their_ratios = (mean_ratios(by_table, n, "error") for n in (OURS, name))
-        ahead = sum(a < b for a, b in zip(our_ratios, their_ratios, strict=True))
-        print(f"\nahead of {name} on {ahead} of {len(by_table)} tables", end="")
+    for name in [*contenders[1:], CATBOOST] if len(by_table) > 1 else []:
+        our_logs, their_logs = (np.log(mean_ratios(by_table, n, "error")) for n in (OURS, name))
+        logs = our_logs - their_logs
+        low, high = np.exp(ttest_1samp(logs, 0).confidence_interval())  # of 95 %
+        center = f"median {np.exp(np.median(logs)):.3f}, geometric mean {np.exp(np.mean(logs)):.3f}"
+        ahead = f"lower on {np.sum(logs < 0)} of {len(logs)} tables"
+        print(f"\nerror, of {name}'s: {center} ({low:.3f}-{high:.3f}), {ahead}", end="")
     print("\n\nmedian of the splits: error, accuracy, ROC AUC, seconds")
     for table, results in by_table.items():
         for name in contenders:
