@@ -42,6 +42,7 @@ import pandas as pd
 import pyarrow as pa
 import vl_convert
 import yaml
+from scipy.stats import ttest_1samp
 from sklearn import datasets
 
 from keras_tabular.config.schema import Schema, load_schema
@@ -76,12 +77,12 @@ class Result(NamedTuple):
     seconds: float
 
     def value(self, key: str) -> float:
-        """Return one of `COMPARED_VALUES`, or NaN if the table has no such value."""
+        """Return one of `COMPARED_VALUES`, or NaN if there is no such value or no error at all."""
         if key == "seconds":
             return self.seconds
         if key == "error":
             return self.scores.get("rmse", self.scores["loss"])
-        return 1 - self.scores.get("roc_auc", math.nan)
+        return (1 - self.scores.get("roc_auc", math.nan)) or math.nan  # 0 has no ratio
 
 
 def add_table_arguments(parser: ArgumentParser, splits: int) -> None:
@@ -295,14 +296,18 @@ def print_report(by_table: dict[str, dict[str, list[Result]]], contenders: list[
             for name in contenders:
                 each = ratios(results, name, key)
                 spread = f" ({min(each):.2f}-{max(each):.2f})" if len(each) > 1 else ""
-                cells.append("–" if math.isnan(each[0]) else f"{geometric_mean(each):.3f}{spread}")
+                # The sum is NaN if a ratio is missing.
+                cells.append(f"{geometric_mean(each):.3f}{spread}" if sum(each) > 0 else "–")
             print(f"{table:24}" + "".join(f"{cell:>22}" for cell in cells))
         means = [geometric_mean(mean_ratios(by_table, name, key)) for name in contenders]
         print(f"{'geometric mean':24}" + "".join(f"{mean:>22.3f}" for mean in means))
-    for name in contenders[1:]:
+    for name in [*contenders[1:], CATBOOST] if len(by_table) > 1 else []:
         our_ratios, their_ratios = (mean_ratios(by_table, n, "error") for n in (OURS, name))
-        ahead = sum(a < b for a, b in zip(our_ratios, their_ratios, strict=True))
-        print(f"\nahead of {name} on {ahead} of {len(by_table)} tables", end="")
+        logs = np.log(np.divide(our_ratios, their_ratios))
+        low, high = np.exp(ttest_1samp(logs, 0).confidence_interval())  # of 95 %
+        center = f"median {np.exp(np.median(logs)):.3f}, geometric mean {np.exp(np.mean(logs)):.3f}"
+        print(f"\nerror, of {name}'s: {center} ({low:.3f}-{high:.3f})", end="")
+        print(f", lower on {np.sum(logs < 0)} of {len(logs)} tables", end="")
     print("\n\nmedian of the splits: error, accuracy, ROC AUC, seconds")
     for table, results in by_table.items():
         for name in contenders:
