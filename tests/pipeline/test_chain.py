@@ -234,7 +234,7 @@ def falsify_scores(folder: Path) -> None:
 
 def falsify_scores_and_their_hashes(folder: Path) -> None:
     falsify_scores(folder)
-    check_output(folder / "project", "dvc", "commit", "--force", "evaluate")
+    check_output(folder / "project", "dvc", "commit", "--force")
 
 
 def remove_outputs(folder: Path) -> None:
@@ -246,17 +246,16 @@ def remove_outputs(folder: Path) -> None:
         file.write_text(yaml.safe_dump(content))
 
 
-def freeze_evaluate(folder: Path) -> None:
-    falsify_scores_and_their_hashes(folder)
-    check_output(folder / "project", "dvc", "freeze", "evaluate")
+def freeze_gate(folder: Path) -> None:
+    verdict = folder / "project/metrics/gate.json"
+    verdict.write_text(verdict.read_text().replace('"headline": "', '"headline": "Very good. '))
+    check_output(folder / "project", "bash", "-c", "dvc commit --force && dvc freeze gate")
 
 
 def exchange_table(folder: Path) -> None:
     """DVC trusts the file that a remote has for a hash."""
-    project = folder / "project"
-    check_output(project, "git", "rm", "-q", "--cached", TABLE)
-    check_output(project, "dvc", "add", "--quiet", TABLE)
-    check_output(project, "dvc", "push")
+    commands = f"git rm -q --cached {TABLE} && dvc add --quiet {TABLE} && dvc push"
+    check_output(folder / "project", "bash", "-c", commands)
     exchange(REMOTE, TABLE, folder)
 
 
@@ -267,7 +266,8 @@ def exchange(cache: str, name: str, folder: Path) -> bytes:
     """
     content = (folder / "project" / name).read_bytes()
     md5 = hashlib.md5(content).hexdigest()
-    file, falsified = folder / cache / md5[:2] / md5[2:], content[:-2] + b"0" + content[-1:]
+    falsified = content[:-2] + bytes([content[-2] ^ 1, content[-1]])
+    file = folder / cache / md5[:2] / md5[2:]
     mode = file.stat().st_mode
     file.unlink()
     file.write_bytes(falsified)
@@ -285,7 +285,7 @@ FALSIFICATIONS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "a value in a file of `metrics/`": (falsify_scores, SCORES),
     "the same, and its hash in `dvc.lock`": (falsify_scores_and_their_hashes, SCORES),
     "scores that `dvc.yaml` no longer has as outputs": (remove_outputs, SCORES),
-    "scores of a stage that is frozen": (freeze_evaluate, SCORES),
+    "the verdict, and the stage `gate` is frozen": (freeze_gate, ()),
     "the table in the remote": (exchange_table, (TABLE,)),
     "the model in the remote": (partial(exchange, REMOTE, MODEL), (MODEL,)),
     "the model in DVC's cache": (partial(exchange, CACHE, MODEL), (MODEL,)),
@@ -294,9 +294,10 @@ FALSIFICATIONS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
 ROWS_BEFORE_A_MERGE = [*FALSIFICATIONS][1:5:3]  # the others are tested each night
 JOBS = [("release", "verify"), ("report", "report"), ("ci", "test"), ("deploy", "check")]
 ACCEPTED = ("does not use it", "has no cache", "uses no table", "sees nothing")
-FAILED_STEPS = {
+FAILURES = {
     "finds no attestation": "gh attestation verify",
     "cannot download the model": "dvc artifacts get",
+    "fails without the file": "missing data 'source': metrics/gate.json",
 }
 
 
@@ -311,11 +312,12 @@ def check_row(folder: Path, row: str) -> None:
         has_cache = "cache" in row and job == JOBS[0]
         checkout = folder / "project" if has_cache else new_clone(folder)
         result = run_job(checkout, folder / "services", *job, TARGET="HEAD~1")
-        message = f"{row}, {job}: {cell}\n{result.output}"
+        message = f"{row}, {job}: {cell}\n{result.output}\n{result.failed_step}"
         if cell in ACCEPTED:
             assert result.failed_step == "", message
-        elif cell in FAILED_STEPS:
-            assert FAILED_STEPS[cell] in result.failed_step, message
+        elif cell in FAILURES:
+            assert result.failed_step, message
+            assert FAILURES[cell] in message, message
         else:
             lines = re.findall(r"^.* differs from .*|^::error::.*", result.output, re.MULTILINE)
             if job == JOBS[1]:  # the comment begins with the files
@@ -330,6 +332,23 @@ def check_row(folder: Path, row: str) -> None:
 @pytest.mark.parametrize("row", ROWS_BEFORE_A_MERGE)
 def test_each_check_sees_what_the_page_says(row: str, folder: Path) -> None:
     check_row(folder, row)
+
+
+def test_a_list_of_files_that_leads_out_of_its_folder_is_refused(folder: Path) -> None:
+    """DVC would write a file there, and does not check the hash of the list."""
+    project, more = folder / "project", folder / "project/data/more"
+    more.mkdir()
+    (more / "rows.csv").write_text("1\n")
+    check_output(project, "bash", "-c", "dvc add --quiet data/more && dvc push")
+    commit_all(project, "A folder")
+    (listing,) = (file for file in folder.glob("storage/**/*.dir") if "rows" in file.read_text())
+    falsified = listing.read_text().replace("rows.csv", "../../../false.py")
+    listing.chmod(0o644)
+    listing.write_text(falsified)
+    clone = new_clone(folder)
+    verified = run_command(clone, "make", "verify", **MAKE_VARIABLES)
+    assert "somebody has changed this list of files" in verified.stderr
+    assert not [*folder.rglob("false.py"), *clone.rglob("false.py")]
 
 
 def test_a_lock_file_that_was_half_written_is_named(folder: Path) -> None:
