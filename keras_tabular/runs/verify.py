@@ -11,7 +11,6 @@ import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from keras_tabular.config.typed_yaml import parse_yaml, read_yaml
 from keras_tabular.core.errors import UserError
@@ -69,7 +68,7 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
         python = locked_python(commit, project, Path(folder) / "venv")
         run_module("dvc", "config", "--local", "cache.dir", f"{folder}/cache", folder=project)
         fetch_inputs(project, Path(folder) / "cache")
-        outputs = locked_hashes(load_lock(project), "outs").keys()
+        outputs = locked_hashes(read_yaml(project / LOCK), "outs").keys()
         if inputs := sorted({*modified_outputs(project)} - outputs):
             return inputs
         # A result that no stage writes again is missing after the run. So is what a stage could
@@ -113,14 +112,18 @@ def fetch_inputs(project: Path, cache: Path) -> None:
     if files := (git("ls-files", "-z", "--", "*.dvc", folder=project) or "").split("\0")[:-1]:
         # A cache has the folders of a remote.
         run_module("dvc", "remote", "add", "--local", "cache", str(cache_dir()), folder=project)
+
+        def check_out(*remote: str) -> None:
+            run_module("dvc", "fetch", *remote, *files, folder=project)
+            for listing in cache.rglob("*.dir"):
+                if md5_hash(listing.read_bytes()) != listing.parent.name + listing.stem:
+                    raise UserError(f"{listing.name}: somebody has changed this list of files")
+            run_module("dvc", "checkout", *files, folder=project)
+
         try:
-            run_module("dvc", "fetch", "--remote", "cache", *files, folder=project)
+            check_out("--remote", "cache")
         except UserError:
-            run_module("dvc", "fetch", *files, folder=project)
-        for listing in cache.rglob("*.dir"):
-            if md5_hash(listing.read_bytes()) != listing.parent.name + listing.stem:
-                raise UserError(f"{listing.name}: somebody has changed this list of files")
-        run_module("dvc", "checkout", *files, folder=project)
+            check_out()
 
 
 def changed_files(project: Path) -> list[str]:
@@ -134,7 +137,7 @@ def changed_files(project: Path) -> list[str]:
         Paths in the project; only `dvc.lock` if it differs, but nothing else does.
     """
     committed = parse_yaml(git("show", f"HEAD:./{LOCK}", folder=project) or "") or {}
-    current = load_lock(project)
+    current = read_yaml(project / LOCK)
     before, after = (locked_hashes(lock, "outs") for lock in (committed, current))
     list_changed = ("ls-files", "-z", "--modified", "--others", "--exclude-standard")
     files = {*(git(*list_changed, folder=project) or "").split("\0")} - {"", LOCK}
@@ -151,7 +154,7 @@ def modified_outputs(project: Path = Path()) -> list[str]:
     """
     with TemporaryDirectory() as empty:
         text = run_module("dvc", "status", "--json", folder=project, DVC_SITE_CACHE_DIR=empty)
-    outputs, modified = locked_hashes(load_lock(project), "outs"), set[str]()
+    outputs, modified = locked_hashes(read_yaml(project / LOCK), "outs"), set[str]()
     changes = [change for stage in json.loads(text).values() for change in stage]
     for change in filter(lambda change: isinstance(change, dict), changes):
         # Without the file in DVC's cache, only a stage that depends on the output shows its change.
@@ -159,8 +162,3 @@ def modified_outputs(project: Path = Path()) -> list[str]:
             files = {path for path, state in states.items() if state == "modified"}
             modified |= files if kind == "changed outs" else files & outputs.keys()
     return sorted(modified)
-
-
-def load_lock(project: Path) -> dict[str, Any]:
-    """Return the content of the dvc.lock in a folder; empty without one."""
-    return read_yaml(path) if (path := project / LOCK).exists() else {}
