@@ -89,8 +89,9 @@ def find_extra_lines(records: Iterator[csv.Record], tail: list[list[str]]) -> li
     columns = range(len(header))
     numbers = {n for n in columns if _are_numbers([_cell(row, n) for _, row in rows[1:]])}
     units = [text for n in numbers if (text := _cell(rows[0][1], n))]
-    may_be_gaps = any(formats.may_mean_missing(re.sub("[%‰$€£°]", "unit", text)) for text in units)
-    if units and rows[0][1] != header and not may_be_gaps and not any(map(_is_number, units)):
+    may_be_row = any(formats.may_mean_missing(re.sub("[%‰$€£°]", "unit", text)) for text in units)
+    may_be_row |= any(_is_number(text) and not UNIT.fullmatch(text) for text in units)
+    if units and rows[0][1] != header and not may_be_row:
         are_units = all(map(UNIT.fullmatch, units))
         if are_units or len({*units}) > 1:
             lines.append(ExtraLine(*rows[0], "units", are_units))
@@ -214,9 +215,10 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         UserError: A file cannot be read, a header names a column twice, a column can be read in
             some of the files only, or there is no row.
     """
-    dialects = [csv.fit_dialect(file, Dialect()) for file in files if is_csv(file)]
+    dialects = [csv.fit_dialect(file, Dialect()) for file in files if is_csv(file)] or [Dialect()]
+    delimiters = [dialect.delimiter for dialect in dialects]
     # If cp1252 is declared, files in UTF-8 are recognised, and a file may be in ASCII at first.
-    dialect = max(dialects or [Dialect()], key=lambda dialect: dialect.encoding == "cp1252")
+    dialect = max(dialects, key=lambda d: (delimiters.count(d.delimiter), d.encoding == "cp1252"))
     sample = Sample(dialect, dialect.delimiter if is_csv(files[0]) else "")
     dialect = sample.reading = ask_about_dialect(sample, files, limit)
     readable, unreadable = set[str](), set[str]()

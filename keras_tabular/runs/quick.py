@@ -11,8 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from keras_tabular.config.params import load_params
-from keras_tabular.config.schema import load_schema
+from keras_tabular.config.params import load_settings
 from keras_tabular.evaluation.summary import format_scores
 from keras_tabular.runs.repeat import train_and_evaluate
 
@@ -29,8 +28,7 @@ scores are a little too good. `make repro` trains all networks, and scores them 
 
 def main(parser: ArgumentParser) -> None:
     parser.parse_args()
-    schema = load_schema()
-    params = load_params("drift", "evaluate", "train", "validate", schema=schema)
+    schema, params = load_settings("drift", "evaluate", "train", "validate")
     sys.path.insert(0, str(Path.cwd()))  # the project, where `keras-tabular` does not look
     with TemporaryDirectory() as folder:
         data = Path(folder)

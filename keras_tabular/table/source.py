@@ -185,7 +185,7 @@ def check_columns(
             line, header = csv.read_header(file, schema)
             where = f"{csv.describe_place(file, line)}: The header is"
             if not {*header} & {*schema.columns}:
-                hint = " Is the header missing, or are the lines above it not in skip_lines?"
+                hint = " Is the header missing, or does skip_lines of the schema not fit this file?"
         texts = (f"{problem}: {format_list(names)}" for problem, names in problems.items() if names)
         raise UserError(f"{where} not as declared in the schema. {'; '.join(texts)}.{hint}")
     for field in types:

@@ -109,7 +109,7 @@ def test_a_project_in_a_repository_runs_and_is_verified(sub_folder: Path) -> Non
 
 def test_a_project_has_few_files_of_its_own(project: Path) -> None:
     names = check_output(project, "git", "ls-files").splitlines()
-    assert len(names) <= 43
+    assert len(names) <= 44
     assert {"README.md", "data/README.md", "data/schema.yaml", "data/raw/words.csv"} < {*names}
     assert "predicts\n`y` from the other columns" in (project / "README.md").read_text()
     for stage in yaml.safe_load((project / "dvc.yaml").read_text())["stages"].values():
