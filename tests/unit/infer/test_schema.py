@@ -121,7 +121,7 @@ def test_files_of_a_folder_may_have_other_columns(tmp_path: Path) -> None:
     assert table["Ort"].unique().to_pylist() == ["Köln"]
     assert [table[name].null_count for name in ("Größe", "Fläche", "neu")] == [20, 40, 20]
     write("4.csv", "Ort;Größe;z;neu", "utf-8")
-    write("5.csv", "Ort;Grösse;y;neu", "cp1252")
+    write("5.csv", "Ort;Grösse;y;neu", "utf-8")
     new = r"4\.csv, .*missing: y; neither .*: z(?s:.*)5\.csv, .*Grösse.* Did you mean 'Größe'\?"
     with pytest.raises(UserError, match=new):
         list(parse_files(source_files(str(folder)), schema))
@@ -188,7 +188,7 @@ WORDS["cp1252"] += ["naïve nº 1", "Crème brûlée"]
 FILES: list[tuple[str, str, list[int], str]] = [
     (HEADER + LINES + "\n;;;\n", "utf-16", [], ""),
     (f"Sales, by region\nJune, 2024\n\n{HEADER}{LINES}", "utf-16", [1, 2], "Not rows"),
-    (f"Sales;;;\n;;;\n{HEADER}-;[kg];EUR;\n{LINES}", "utf-16", [1, 4], "Not rows"),
+    (f"Sales;;;\n;;;\n{HEADER}-;[kg];1/min;\n{LINES}", "utf-16", [1, 4], "Not rows"),
     (f"{HEADER}{LINES}Total;123,4;56;\nSource: us, 2024\n", "utf-16", [-1, -2], "Not rows"),
     (f"{HEADER}{LINES}(40 rows);;;\n", "utf-16", [-1], "Not rows"),
     (f"{HEADER}{HEADER}{LINES}N;12\n", "utf-16", [2, 43], "Not rows"),
