@@ -36,8 +36,7 @@ def main() -> None:
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=VERSION)
-    add = parser.add_argument
-    add("command", metavar="COMMAND", choices=COMMANDS, help="one of the commands below")
+    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="one of those below")
     command = parser.parse_args(sys.argv[1:2]).command
     module = import_module(f"keras_tabular.{COMMANDS[command]}.{command.replace('-', '_')}")
     del sys.argv[1]

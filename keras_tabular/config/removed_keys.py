@@ -28,7 +28,7 @@ REMOVED_KEYS = {
     "evaluate.temperature": RemovedKey("auto", "Nothing replaces it."),
     "evaluate.threshold.confidence": RemovedKey(None, "Ask for a higher recall or precision."),
     "evaluate.groups": RemovedKey("[]", "Declare slices: {women: {sex: [f]}} instead."),
-    "search": RemovedKey(None, "Put your values into the file search.yaml."),
+    "search": RemovedKey(None, "Put its keys into the file search.yaml."),
     "gate.groups": RemovedKey("{}", "Limit the scores of evaluate.slices in gate.min."),
 }
 

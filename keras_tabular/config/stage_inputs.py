@@ -43,12 +43,10 @@ class StageInputs:
         before, now = self._before, read_inputs(self._stage)
         if changed := [name for name in before | now if before.get(name) != now.get(name)]:
             problem = f"these inputs changed while stage {self.name} ran: {format_list(changed)}"
-            advice = "Its outputs do not match them: run `dvc repro` again."
-            if values := [f"{n} was {before.get(n)}" for n in changed if " in params" in n]:
-                cause = "`dvc exp run -S` writes this file, even if it is then refused"
-                undo = f"Run `git restore params.yaml`, or restore: {format_list(values)}"
-                advice = f"{cause}. {undo}. {advice}"
-            raise UserError(f"{problem}. {advice}")
+            advice = "Its outputs do not match them: run `dvc repro` again"
+            values = [f"{n} was {before[n]}" for n in changed if " in params" in n and n in before]
+            hint = f". `dvc exp run -S` writes even if it is refused: {format_list(values)}"
+            raise UserError(f"{problem}. {advice}{hint if values else ''}.")
 
 
 def read_inputs(stage: dict[str, Any]) -> dict[str, Any]:

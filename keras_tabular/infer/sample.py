@@ -227,7 +227,7 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         readable |= {*readable_names(types)}
         unreadable |= {*types.names} - {*readable_names(types)}
         if mixed := readable & unreadable:
-            raise UserError(f"{file}, column {min(mixed)}: expected one type in all files.")
+            raise UserError(f"{file}, column {min(mixed)}: expected the type of the other files.")
         for name in types.names:
             sample.files[name].add(file.name)
         if repeated := sorted(name for name, count in Counter(types.names).items() if count > 1):
@@ -262,8 +262,8 @@ def read_sample(files: list[Path], limit: int) -> Sample:
 def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
     """Add the lines that are no rows and the sheet to the dialect, with a question about each.
 
-    Lines that may be rows are not in the sample: otherwise, each of their cells would be asked
-    about, too.
+    Lines that may be rows in all files are not in the sample: otherwise, each of their cells would
+    be asked about, too.
     """
     changes: dict[str, Any] = {}
     if excel.is_excel(files[0]) and len(sheets := excel.list_sheets(files[0])) > 1:
@@ -291,4 +291,5 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
             questions.insert(0, f"Not rows: {'; '.join(map(str, skipped))}. Is this right?")
         sample.questions["skip_lines"] = " ".join(questions)
     sample.dialect = sample.dialect.model_copy(update=changes)
-    return sample.dialect.model_copy(update={"skip_lines": tuple(lines)})
+    in_all_files = tuple(number for number, same in lines.items() if len(same) == len(files))
+    return sample.dialect.model_copy(update={"skip_lines": in_all_files})

@@ -199,8 +199,8 @@ def _csv_writer(file: Any, schema: pa.Schema, table_schema: Schema) -> Write:
     def write(table: pa.Table) -> None:
         lines, texts = StringIO(), []
         for column in table.columns:
-            mark, cells = point if pa.types.is_floating(column.type) else ".", column.cast("string")
-            texts.append([cell and cell.replace(".", mark) for cell in cells.to_pylist()])
+            mark = point if pa.types.is_floating(column.type) else "."
+            texts.append([c and c.replace(".", mark) for c in column.cast("string").to_pylist()])
         writer = csv.writer(lines, delimiter=table_schema.delimiter, lineterminator="\n")
         writer.writerows([*header, *zip(*texts, strict=True)])
         header.clear()

@@ -111,7 +111,7 @@ def fetch_inputs(project: Path, cache: Path) -> None:
     """
     if files := (git("ls-files", "-z", "--", "*.dvc", folder=project) or "").split("\0")[:-1]:
         # A cache has the folders of a remote.
-        run_module("dvc", "remote", "add", "--local", "cache", str(cache_dir()), folder=project)
+        run_module("dvc", "remote", "add", "--local", "_cache", str(cache_dir()), folder=project)
 
         def check_out(*remote: str) -> None:
             run_module("dvc", "fetch", *remote, *files, folder=project)
@@ -121,7 +121,7 @@ def fetch_inputs(project: Path, cache: Path) -> None:
             run_module("dvc", "checkout", *files, folder=project)
 
         try:
-            check_out("--remote", "cache")
+            check_out("--remote", "_cache")
         except UserError:
             check_out()
 
@@ -154,7 +154,8 @@ def modified_outputs(project: Path = Path()) -> list[str]:
     """
     with TemporaryDirectory() as empty:
         text = run_module("dvc", "status", "--json", folder=project, DVC_SITE_CACHE_DIR=empty)
-    outputs, modified = locked_hashes(read_yaml(project / LOCK), "outs"), set[str]()
+    outputs = locked_hashes(read_yaml(file), "outs") if (file := project / LOCK).exists() else {}
+    modified = set[str]()
     changes = [change for stage in json.loads(text).values() for change in stage]
     for change in filter(lambda change: isinstance(change, dict), changes):
         # Without the file in DVC's cache, only a stage that depends on the output shows its change.

@@ -184,7 +184,7 @@ def parse_files(files: list[Path], schema: Schema) -> Iterator[pa.Table]:
         except UserError as error:
             mistakes.append(str(error))
     if mistakes:
-        raise UserError("\n".join(mistakes))
+        raise UserError(join_mistakes(mistakes))
     ignored = [name for name in schema.ignore if name not in schema.columns]
     names = [name for name in ignored if all(name in names for names in declared)]
 

@@ -168,8 +168,8 @@ def check_columns(
         UserError: A column is missing, not declared, repeated or of a type that its kind cannot
             have, or the file cannot be read.
     """
-    if is_csv(file) and (fitted := csv.fit_dialect(file, schema)) != schema:
-        print(f"warn: {file}: read as {fitted.encoding} with {fitted.delimiter!r}", file=sys.stderr)
+    if is_csv(file) and (fit := csv.fit_dialect(file, schema)) != schema:
+        print(f"warn: {file.name}: read as {fit.encoding} with {fit.delimiter!r}", file=sys.stderr)
     types = column_types(file, schema)
     counts, declared_names = Counter(types.names), {*schema.columns, *schema.ignore}
     unknown = counts.keys() - declared_names - ADDED_COLUMNS if not allow_others else ()
@@ -180,7 +180,7 @@ def check_columns(
     }
     if any(problems.values()):
         absent, where = schema.columns.keys() - counts.keys(), f"{file}: The columns are"
-        hint = "".join(suggestion(name, absent) for name in sorted(unknown))
+        hint = "".join(suggestion(name, absent) for name in sorted(unknown)[:3])
         if is_csv(file) or excel.is_excel(file):
             line, header = csv.read_header(file, schema)
             where = f"{csv.describe_place(file, line)}: The header is"

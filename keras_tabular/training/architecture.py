@@ -277,7 +277,7 @@ def check_safe_mode(network: keras.Model, name: str) -> None:
         problem = str(error).rpartition("Exception encountered: ")[2].partition("\n")[0]
         problem = problem.partition(". ")[0]  # no advice of Keras to register a class
         rule = f"the network {name} may only have layers and functions of keras, so that its file"
-        advice = "In place of a layer of your own, write such as 2 * keras.ops.tanh(x) in `build`."
+        advice = "For example, write 2 * keras.ops.tanh(x) in `build`, and no layer of your own."
         reason = f"{rule} opens without this code. It cannot be loaded in safe mode"
         raise UserError(f"network.py: {reason}: {truncate(problem, 500)}. {advice}") from None
     finally:

@@ -79,7 +79,7 @@ def fit(
         UserError: A loss is NaN or infinite.
     """
     if checkpoints:
-        process.kept_work = f"The same command continues after the cycles in {checkpoints.folder}."
+        process.kept_work = f"The same command continues from the files in {checkpoints.folder}."
     networks = [
         Snapshot(members.network, fold, fold * members.count + number)
         for fold in range(setup.train.folds)

@@ -98,7 +98,7 @@ def test_a_training_that_stops_goes_on_to_the_same_bytes(workspace: Path) -> Non
         assert process.returncode == 1
         assert "Traceback" not in errors
         assert ("train.seed in params.yaml" in errors) == bool(stage)
-        assert ("command continues after the cycles in .training." in errors) != bool(stage)
+        assert ("command continues from the files in .training." in errors) != bool(stage)
         if stage:
             cut_off, _ = checkpoints.rglob("*.npz")
             cut_off.write_bytes(cut_off.read_bytes()[:-100])

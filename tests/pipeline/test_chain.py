@@ -291,7 +291,8 @@ FALSIFICATIONS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "the model in DVC's cache": (partial(exchange, CACHE, MODEL), (MODEL,)),
     "a hash in `dvc.lock`": (falsify_hash, (MODEL,)),
 }
-ROWS_BEFORE_A_MERGE = [*FALSIFICATIONS][1:5:3]  # the others are tested each night
+# The others are tested each night.
+ROWS_BEFORE_A_MERGE = ["the same, and its hash in `dvc.lock`", "the table in the remote"]
 JOBS = [("release", "verify"), ("report", "report"), ("ci", "test"), ("deploy", "check")]
 ACCEPTED = ("does not use it", "has no cache", "uses no table", "sees nothing")
 FAILURES = {

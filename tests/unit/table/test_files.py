@@ -412,8 +412,8 @@ def test_a_value_of_a_column_type_is_read_as_the_declared_kind_or_refused(
         ([1, 2, 1], ["3", "1", "2"], "integer", 3),
         ([1, 2, 1], [0.5, 1.5, 1.0], "real", 0.5),
         ([1, 2, 1], ["a", "b", "a"], "category", "a"),
-        ([1, 2, 1], [{"a": 1}] * 3, None, "expected one type"),
-        ([{"a": 1}] * 3, [1, 2, 1], None, "expected one type"),
+        ([1, 2, 1], [{"a": 1}] * 3, None, "expected the type of"),
+        ([{"a": 1}] * 3, [1, 2, 1], None, "expected the type of"),
     ],
 )
 def test_a_column_may_have_another_type_in_each_file_if_a_kind_can_hold_both(
