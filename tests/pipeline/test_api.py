@@ -43,7 +43,7 @@ def test_predictions_and_reasons_are_those_of_the_command(
 def test_mistakes_name_the_row_and_the_column(
     model: keras_tabular.Model, frame: pd.DataFrame
 ) -> None:
-    with pytest.raises(keras_tabular.UserError, match=r"^data frame: .* nor in ignore: new.$"):
+    with pytest.raises(keras_tabular.UserError, match=r"^data frame: .* nor in ignore: new\.$"):
         model.predict(frame.assign(new=1))
     assert len(model.predict(frame.assign(new=1), ignore_extra=True)) == 50
     for name, cell, text in (
