@@ -45,8 +45,8 @@ class StageInputs:
             problem = f"these inputs changed while stage {self.name} ran: {format_list(changed)}"
             advice = "Its outputs do not match them: run `dvc repro` again"
             values = [f"{n} was {before[n]}" for n in changed if " in params" in n and n in before]
-            hint = f". `dvc exp run -S` writes even if refused. To restore: {format_list(values)}"
-            raise UserError(f"{problem}. {advice}{hint if values else ''}.")
+            hint = ". `dvc exp run -S` edits params.yaml even if it is refused. To restore: "
+            raise UserError(f"{problem}. {advice}{hint + format_list(values) if values else ''}.")
 
 
 def read_inputs(stage: dict[str, Any]) -> dict[str, Any]:

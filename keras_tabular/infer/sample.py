@@ -224,8 +224,8 @@ def read_sample(files: list[Path], limit: int) -> Sample:
     readable, unreadable = set[str](), set[str]()
     for file in files:
         types = column_types(file, dialect)
-        readable |= {*readable_names(types)}
-        unreadable |= {*types.names} - {*readable_names(types)}
+        readable |= (names := {*readable_names(types)})
+        unreadable |= {*types.names} - names
         if mixed := readable & unreadable:
             raise UserError(f"{file}, column {min(mixed)}: expected the type of the other files.")
         for name in types.names:

@@ -304,7 +304,7 @@ def test_a_changed_input_is_reported(
     with pytest.raises(UserError, match=re.escape(f"stage {stage} ran: {changed}. ")) as refused:
         inputs.check()
     # A `dvc exp run` that DVC refuses has written params.yaml already.
-    restore = "writes even if refused. To restore: train.seed in params.yaml was 1."
+    restore = "params.yaml even if it is refused. To restore: train.seed in params.yaml was 1."
     assert (restore in str(refused.value)) == (changed == "train.seed in params.yaml")
 
 
