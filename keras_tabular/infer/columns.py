@@ -12,17 +12,18 @@ from keras_tabular.config.typed_yaml import Value, format_yaml
 from keras_tabular.infer import formats
 from keras_tabular.infer.formats import Reading, all_parse_as, parse_texts
 from keras_tabular.infer.sample import MISSING, Sample
+from keras_tabular.infer.words import word_pattern
 
-DATE_NAME = re.compile(r"(?i)(dat[aeou]m?|time|stamp|day|created|updated|at|tag|jour)$|^(dat|time)")
+DATE_NAME = re.compile(word_pattern("date") + "$|dat[aeou]m?$|^(dat|time)", re.IGNORECASE)
 # The numbers that a column of timestamps may contain: from 1979 to 2103, or from 1954 to 2064.
 TIMESTAMP_RANGES = {"epoch": (3e8, 4.2e9), "epoch_ms": (3e11, 4.2e12), "excel": (2e4, 6e4)}
-BIRTH_NAME = re.compile(r"(?i)birth|born|dob$|geburt|geboren|naiss|nacim|nasc")
+BIRTH_NAME = re.compile(word_pattern("birth") + "|dob$", re.IGNORECASE)
 MAX_REVERSALS = 0.05  # of the changes of a date, in rows that are in its order
 IDENTIFIER = re.compile(
     r"(?i:(^|[^a-z])(id|ids|nr|no|num|key|uuid|guid))$|[a-z](Id|ID|Nr|No|Key|UUID|Uuid)$"
 )
 # Names of columns of codes, which are no numbers if one of their texts is none.
-CODE_NAME = re.compile(rf"{IDENTIFIER.pattern}|(?i:zip|plz|post|code|phone|mobil|fax|isbn|iban)")
+CODE_NAME = re.compile(rf"{IDENTIFIER.pattern}|(?i:{word_pattern('code')})")
 MAX_CODES, MAX_CODE_SHARE = 3, 0.02  # of the texts; more that are no numbers, but have digits
 MAX_MISSING_CLASSES = 0.1  # of the rows; a word in more rows is a class
 MIN_WORD_ROWS = 3  # of a word among numbers or dates that may mean missing

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from keras_tabular.config.schema import ISO, NUMBER_FORMAT, Column, Format, Kind
 from keras_tabular.config.typed_yaml import format_yaml
+from keras_tabular.infer.words import list_words
 from keras_tabular.table.cells import ISO_8601, parse
 
 # What may precede and follow a number: currencies, percent and units. Letters in front need a
@@ -46,15 +47,7 @@ MAX_MISTAKES = 0.1  # share of the cells of a column that may be no numbers or d
 MIN_FITTING_TEXTS = 10  # if there are mistakes
 MIN_SHARE_TO_TRY = 0.25  # of some of the texts, in which a format may be that of the column
 MAX_TEXTS_TO_TRY = 100
-# Words for a missing value, in lower case, with a space in place of other characters.
-WORDS_FOR_MISSING = {
-    "", "k a", "ka", "n a", "na", "n d", "nd", "s d", "n v", "nan", "nil", "null", "none", "unk",
-    "unknown", "missing", "not available", "no data", "empty", "div 0", "ref", "value", "tbd",
-    "keine angabe", "keine angaben", "keine daten", "unbekannt", "fehlt", "leer", "inconnu", "vide",
-    "non disponible", "manquant", "sin dato", "sin datos", "desconocido", "sconosciuto", "mancante",
-    "desconhecido", "sem dados", "onbekend", "okänd", "ukendt", "ukjent", "tuntematon", "brak",
-    "brak danych", "00 00 0000", "0000 00 00", "0000 00 00 00 00 00",
-}  # fmt: skip
+WORDS_FOR_MISSING = {"", *list_words("missing")}
 
 
 class Reading(NamedTuple):

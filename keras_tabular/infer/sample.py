@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, format_list, quote, truncate
 from keras_tabular.infer import formats
+from keras_tabular.infer.words import word_pattern
 from keras_tabular.table import csv, excel
 from keras_tabular.table.rows import text_columns
 from keras_tabular.table.source import column_types, is_csv, read_rows, readable_names
@@ -25,21 +26,12 @@ LINES_FOR_FORM = 100
 NUMBER = re.compile(r"[^A-Za-z]*\d[^A-Za-z]*(E[+-]?\d+|[A-Za-z/²³]{1,5})?")  # or a date
 UNIT = re.compile(
     r"[\[(].+[\])]|[%‰$€£°]|°?[CFK]|[A-Z]{2,3}[$]?|[kMGmµμcd]?(g|m|s|l|L|W|Wh|V|A|Hz|Pa|bar|mol|J|€)"
-    r"[23²³]?|\w{1,3}/\w{1,3}[23²³]?|t|h|d|a|lbs?|oz|ft|in|mi|min|ha|kcal|mmHg|ppm|pcs|Stk\.?|Stück"
-    r"|(year|yr|month|day|hour|minute|second)s?|Jahre?|Monate?|Tage?|Stunden?|ans|años|anni"
+    r"[23²³]?|\w{1,3}/\w{1,3}[23²³]?|t|h|d|a|lbs?|oz|ft|in|mi|min|ha|kcal|mmHg|ppm|"
+    + word_pattern("unit")
 )
-# A word that may also be an ordinary value.
-DOUBTFUL = r"sum|suma|soma|mean|average|mittelwert|durchschnitt|moyenne|media|promedio"
-DOUBTFUL_TOTAL = re.compile(rf"({DOUBTFUL}):?", re.IGNORECASE)
-TOTAL = re.compile(
-    r"((grand |sub)?totals?|gesamt(summe)?|(zwischen)?summe|insgesamt|summa|somme|totale?"
-    r"|totaal|totalt|i alt|yhteensä|razem|ogółem|celkem|spolu|ukupno|toplam|итого|összesen"
-    rf"|total g[eé]n[eé]ral|{DOUBTFUL}):?",
-    re.IGNORECASE,
-)
-NOTE = re.compile(
-    r"(sources?|quellen?|fuente|fonte|bron|notes?|hinweis|stand) ?:|[*¹©]", re.IGNORECASE
-)
+DOUBTFUL_TOTAL = re.compile(word_pattern("doubtful-total") + ":?", re.IGNORECASE)
+TOTAL = re.compile(word_pattern("total") + ":?|" + DOUBTFUL_TOTAL.pattern, re.IGNORECASE)
+NOTE = re.compile(word_pattern("note") + " ?:|[*¹©]", re.IGNORECASE)
 
 
 class ExtraLine(NamedTuple):

@@ -16,6 +16,7 @@ from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.infer import formats, questions
 from keras_tabular.infer.columns import MAX_CLASSES, InferredColumn, infer_columns
 from keras_tabular.infer.sample import Sample, read_sample
+from keras_tabular.infer.words import list_words
 from keras_tabular.table.checks import check_table, describe_failures, rows_to_locate
 from keras_tabular.table.rows import parse_rows, text_columns
 from keras_tabular.table.source import row_locator, source_files
@@ -25,18 +26,8 @@ HINTS = {
     "positive": " # the class whose probability is predicted",
 }
 # Usual first words of the positive class and of the other one.
-CLASS_WORDS = """
-    1/0 yes/no y/n true/false t/f pos/neg positive/negative with/without is/not sick/healthy
-    bad/good default/paid churn/stay churned/stayed case/control impaired/control dead/alive
-    died/survived malignant/benign abnormal/normal failed/passed fail/pass fraud/legitimate spam/ham
-    ja/nein j/n wahr/falsch positiv/negativ mit/ohne krank/gesund ja/nee waar/onwaar met/zonder
-    oui/non vrai/faux positif/négatif avec/sans malade/sain sí/no si/no verdadero/falso con/sin
-    positivo/negativo sim/não sim/nao verdadeiro/falso com/sem sì/no vero/falso con/senza ja/nej
-    sant/falskt sand/falsk med/utan med/uden ja/nei sann/usann med/uten kyllä/ei tak/nie ano/ne
-    prawda/fałsz áno/nie pravda/nepravda da/ne igen/nem da/nu evet/hayır да/нет истина/ложь
-"""  # noqa: RUF001
-WORD_PAIRS = [pair.split("/") for pair in CLASS_WORDS.split()]
-POSITIVE, NEGATIVE = ({pair[i] for pair in WORD_PAIRS} for i in (0, 1))
+WORD_PAIRS = [pair.split("/") for pair in list_words("classes")]
+POSITIVE, NEGATIVE = map(set, zip(*WORD_PAIRS, strict=True))
 RANDOM_SPLIT = "random, since no column of dates orders the rows, and no column identifies groups"
 MIN_CLASS_ROWS = 5  # on average; and of the rarest class, if classes are integers
 MAX_CERTAIN_CLASSES = 5  # of an integer target; with more values, it may be a count

@@ -1,0 +1,16 @@
+"""Words of many languages that tell what a text in a table means. `words.txt` lists them."""
+
+import re
+from pathlib import Path
+
+TEXT = Path(__file__).with_name("words.txt").read_text(encoding="utf-8")
+
+
+def list_words(role: str) -> list[str]:
+    """Return the words of a role in all languages."""
+    return re.findall(rf"^[a-z-]+\s+{role}\s+(.+)", TEXT, re.MULTILINE)
+
+
+def word_pattern(role: str) -> str:
+    """Return a regular expression that matches the words of a role."""
+    return f"({'|'.join(map(re.escape, list_words(role)))})"
