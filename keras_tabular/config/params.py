@@ -12,7 +12,6 @@ from pydantic import create_model
 
 from keras_tabular.config import sections, typed_yaml
 from keras_tabular.config.metrics import COST, CUSTOM, ROW_SETS
-from keras_tabular.config.removed_keys import REMOVED_KEYS
 from keras_tabular.config.schema import VALUE_TYPES, ByKind, Kind, Schema, load_schema
 from keras_tabular.config.sections import Evaluate, Gate, Range, Split, Train
 from keras_tabular.config.task import Task
@@ -75,7 +74,7 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
         if isinstance(content, dict):
             missing = FIELDS.keys() - content  # a section of the owner may be called training
             typos = {key for key in content if suggestion(str(key), missing)}
-            content = {k: content[k] for k in content if k in {*FIELDS, *typos, *REMOVED_KEYS}}
+            content = {key: content[key] for key in content if key in {*FIELDS, *typos}}
         params = Params(**dict(parse_section(content, ALL_SECTIONS, path)))
         mistakes = "\n".join(f"{path}: {mistake}" for mistake in find_mistakes(params, schema))
         if mistakes:

@@ -13,7 +13,6 @@ from typing import Annotated, Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from keras_tabular.config.removed_keys import explain_removed_key
 from keras_tabular.core.errors import UserError, format_list, suggestion, truncate
 
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -168,8 +167,6 @@ def describe_mistake(key: tuple[str, ...], errors: list[Any], section_type: type
         match error["type"]:
             case "missing":
                 return f"{where}: this key is missing."
-            case "extra_forbidden" if removed := explain_removed_key(where):
-                return removed
             case "extra_forbidden":
                 hint = suggestion(key[-1], allowed := allowed_keys(key[:-1], section_type))
                 return f"{where}: unknown key.{hint} Allowed keys: {', '.join(allowed)}."

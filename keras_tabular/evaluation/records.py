@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import AliasChoices, Field
+from pydantic import Field
 
 from keras_tabular.config.metrics import AVERAGES, CUSTOM, Metric, metrics_by_key
 from keras_tabular.config.task import CostMatrix, Task
@@ -178,10 +178,7 @@ class Evaluation(Section):
         repeats: On which machines a training has the same result.
     """
 
-    # Version 0.5 called it primary_metrics.
-    main_metrics: tuple[str, ...] = Field(
-        min_length=1, validation_alias=AliasChoices("main_metrics", "primary_metrics")
-    )
+    main_metrics: tuple[str, ...] = Field(min_length=1)
     scores: tuple[Score, ...]
     costs: CostMatrix | None = None
     constant_costs: dict[str, float] = Field(default_factory=dict)

@@ -4,9 +4,8 @@ Run this command with a clone of the later version: `python3 CLONE/keras_tabular
 replaces the wheel in vendor and the packages in the lock files. It merges the changes of the
 library into dvc.yaml, custom.py, Makefile, the scripts and the workflows. It deletes files that the
 library does not have any more, unless you have edited them. It installs the packages into .venv.
-From params.yaml, it removes keys that do not exist any more if they have their default value. In
-network.py and other scripts, it corrects imports of modules that have another name now. README.md,
-pyproject.toml and data stay as they are.
+In network.py and other scripts, it corrects imports of modules that have another name now.
+README.md, params.yaml, pyproject.toml and data stay as they are.
 """
 
 import re
@@ -15,16 +14,19 @@ import subprocess
 import tempfile
 import zipfile
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from pathlib import Path
 
-from keras_tabular.config import removed_keys
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, write_text
 from keras_tabular.project.lock import locked_packages, replace_packages
 from keras_tabular.project.wheel import PIP, get_wheel, read_project_files, run_command
 
 CHANGES = "keras_tabular/CHANGELOG.md"  # in the wheel
-PARAMS = "params.yaml"
+OLDEST_VERSION = (0, 6)  # of a project that can be upgraded
+OLDEST_COMMIT = "7bba4e96"  # version 0.6.0, which has no tag
+# Names of modules that the owner's scripts may import: in an earlier version, and in this one.
+MOVED_MODULES: dict[str, str] = {}
 # Files that say what the project is about, and settings of DVC.
 OWNED = re.compile(r"README\.md|network\.py|params\.yaml|pyproject\.toml|(data|metrics|\.dvc)/.*")
 CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
@@ -40,15 +42,22 @@ def main(parser: ArgumentParser) -> None:
         problem = f"{folder.resolve()}/vendor: expected one wheel of the library, got {len(wheels)}"
         raise UserError(f"{problem}. To create a project, run `python3 CLONE/keras_tabular new`.")
     old_wheel = wheels[0]
+    old_version = old_wheel.name.split("-")[1]
+    if tuple(map(int, old_version.split(".")[:2])) < OLDEST_VERSION:
+        raise UserError(
+            f"{old_wheel}: this project has version {old_version} of the library. Upgrade it to "
+            f"version 0.6 first: run `git checkout {OLDEST_COMMIT}` in the clone, and this command "
+            "again. Commit the result. Then run `git checkout -` in the clone, and this command "
+            "once more."
+        )
     with tempfile.TemporaryDirectory() as scratch:
         new_wheel = get_wheel(Path(scratch))
         wheel = old_wheel.parent / new_wheel.name
         changes = new_changes(old_wheel, new_wheel)
         old, new = map(read_project_files, (old_wheel, new_wheel))
         files = upgraded_files(folder, old, new)
-        params, messages = replace_old_keys(folder / PARAMS, old.get(PARAMS, ""))
-        files |= params | renamed_imports(folder, files)
-        messages += delete_files(folder, old, new)
+        files |= renamed_imports(folder, files, MOVED_MODULES)
+        messages = delete_files(folder, old, new)
         # The wheel is replaced last, so that `upgrade` can be repeated if it was interrupted.
         for path, text in files.items():
             write_text(path, text)
@@ -100,48 +109,23 @@ def upgraded_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> di
     return upgraded
 
 
-def replace_old_keys(path: Path, old: str) -> tuple[dict[Path, str], list[str]]:
-    """Rename keys in params.yaml, and remove those that do not exist any more with their default.
-
-    The lines of comment above such a key are removed with it if the library has written them.
-
-    Args:
-        path: The file of the project.
-        old: The file of a new project of the old version.
-
-    Returns:
-        The new text by path, empty if nothing changes; and a message for each other key that
-        does not exist any more.
-    """
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    lines, old_lines = text.splitlines(keepends=True), {*old.splitlines()}
-    for index, key, value in reversed([*removed_keys.find_old_keys(text)]):
-        if key in removed_keys.RENAMED_WORDS:
-            lines[index] = removed_keys.rename_words(lines[index], key)
-        elif value.strip("\"'") == removed_keys.REMOVED_KEYS[key].default:
-            start = index
-            while lines[start - 1].lstrip().startswith("#") and lines[start - 1][:-1] in old_lines:
-                start -= 1
-            del lines[start : index + 1]
-    changed = "".join(lines)
-    messages = [
-        f"{path}, line {index + 1}: {removed_keys.explain_removed_key(key)}"
-        for index, key, _ in removed_keys.find_old_keys(changed)
-        if key in removed_keys.REMOVED_KEYS
-    ]
-    return {path: changed} if changed != text else {}, messages
-
-
-def renamed_imports(folder: Path, files: dict[Path, str]) -> dict[Path, str]:
+def renamed_imports(
+    folder: Path, files: dict[Path, str], moved_modules: Mapping[str, str]
+) -> dict[Path, str]:
     """Return the scripts of a project that import a module which has another name now.
 
     Args:
+        folder: The project.
         files: The texts that the upgrade writes, by path.
+        moved_modules: The new name of each module by its old name.
+
+    Returns:
+        The corrected text of each of these scripts, by path.
     """
     renamed = {}
     for path in (*folder.glob("*.py"), *folder.glob("stages/*.py")):
         text = changed = files.get(path) or path.read_text(encoding="utf-8")
-        for old, new in removed_keys.MOVED_MODULES.items():
+        for old, new in moved_modules.items():
             changed = re.sub(rf"\b{re.escape(old)}\b", new, changed)
         if changed != text:
             renamed[path] = changed

@@ -16,8 +16,7 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.project.lock import locked_packages, replace_packages, version_differences
 
 ROOT = Path(__file__).resolve().parents[2]  # a clone, or site-packages
-# In the wheel, and in that of version 0.5.
-PROJECT_FILES = re.compile("keras_tabular/projects?/files/")
+PROJECT_FILES = "keras_tabular/project/files/"  # in the wheel
 GIT = ("git", "-c", "advice.detachedHead=false", "-c", "init.defaultBranch=main")  # without hints
 # Dependencies in dvc.yaml. In a project, the lock file has the hash of the library instead.
 LIBRARY_FOLDERS = re.compile(r"(?:^ +- keras_tabular/.*\n)+", re.MULTILINE)
@@ -82,9 +81,9 @@ def read_project_files(wheel: Path) -> dict[str, str]:
     """
     with ZipFile(wheel) as archive:
         files = {
-            PROJECT_FILES.sub("", name): archive.read(name).decode()
+            name.removeprefix(PROJECT_FILES): archive.read(name).decode()
             for name in archive.namelist()
-            if PROJECT_FILES.match(name)
+            if name.startswith(PROJECT_FILES)
         }
     files["dvc.yaml"] = LIBRARY_FOLDERS.sub("      - requirements.txt\n", files["dvc.yaml"])
     lock, digest = files["requirements.txt"], hashlib.sha256(wheel.read_bytes()).hexdigest()

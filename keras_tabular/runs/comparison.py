@@ -106,7 +106,7 @@ def widen(difference: Difference, deviation: float) -> Difference:
 def read_test_rows(run: Run) -> TestRows | None:
     """Read the test rows that a run has kept, see `kept_test_rows`; None if there are none."""
     rows = run.read_points("test_rows")
-    if not rows or "row" not in rows[0]:  # before version 0.5
+    if not rows:
         return None
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     outputs = [columns[name] for name in columns if name.startswith("output_")]

@@ -1,9 +1,7 @@
-"""Mistakes in params.yaml, keys of earlier versions, and inputs that change have a message."""
+"""Mistakes in params.yaml and inputs that change have a message."""
 
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import reduce
 from operator import getitem
@@ -15,13 +13,11 @@ import yaml
 
 from keras_tabular.cli.search import load_search
 from keras_tabular.config.params import Params, load_params
-from keras_tabular.config.removed_keys import REMOVED_KEYS
 from keras_tabular.config.schema import load_schema
 from keras_tabular.config.stage_inputs import StageInputs
 from keras_tabular.config.task import Task
 from keras_tabular.config.typed_yaml import read_yaml
 from keras_tabular.core.errors import UserError
-from keras_tabular.project.upgrade import replace_old_keys
 from tests.helpers import BINARY, MULTICLASS, PROJECT, REGRESSION, load_train_params
 from tests.projects import change_settings
 
@@ -197,78 +193,6 @@ def test_costs_without_a_number_are_a_mistake_of_their_own_form(tmp_path: Path) 
         with pytest.raises(UserError, match=message) as error:
             write_and_load(tmp_path, change_value("evaluate.threshold", {"cost": cost}), "evaluate")
         assert ("false_positive" in str(error.value)) == ("false_negative" in cost)
-
-
-# Keys of earlier versions are named with what to do, or removed if they have their default.
-# Lines of version 0.5 with comments of an owner; an upgrade removes those that begin with -.
-LINES = """\
- train:
-   ignore: []                    # columns
--  # What only grows is read
--  # if it helps: auto.
--  growing: auto
-   # Mine.
-   normalization: standard
- evaluate:
--  # A temperature above 1 is more cautious.
--  temperature: "auto"
-   slices: {}
-   # Mine, about the groups.
--  groups: []
- gate:
-   beat_baselines: [dummy]  # the rules: {groups: {}}
--  groups: {}  # none
-   min: {test: {accuracy: 0.7}}  # the lowest
-""".splitlines(keepends=True)
-
-
-def test_default_values_are_removed_and_old_names_replaced(
-    tmp_path: Path,
-) -> None:
-    path, changed = tmp_path / "params.yaml", "".join(x[1:] for x in LINES if x[0] != "-")
-    text = "".join(line[1:] for line in LINES)
-    path.write_text(text.replace("[dummy", "[constant").replace("min:", "lowest:"))
-    library = "".join(line[1:] for line in LINES if "# Mine" not in line)
-    assert replace_old_keys(path, library) == ({path: changed}, [])
-    path.write_text(changed)
-    assert replace_old_keys(path, library) == ({}, [])
-
-
-def test_other_values_are_named_with_their_lines(tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text(
-        "train: {seed: 1, growing: keep}\nevaluate:\n  temperature: 1.5\n  groups:\n    - sex\n"
-        "  threshold: {precision: 0.9, confidence: 0.95}\ngate:\n  groups: {error: 0.1}\n"
-        "drift:\n  groups: 1\n"
-    )
-    files, messages = replace_old_keys(path, "")
-    assert files == {}
-    numbers = {"growing": 1, "temperature": 3, "evaluate.groups": 4, "confidence": 6, "gate": 8}
-    for (name, number), message in zip(numbers.items(), messages, strict=True):
-        assert message.startswith(f"{path}, line {number}: ")
-        assert name in message
-        assert "version 0.6 has no such key. Delete it." in message
-
-
-@pytest.mark.parametrize("key", REMOVED_KEYS)
-def test_a_stage_says_what_to_do_without_a_removed_key(key: str, tmp_path: Path) -> None:
-    section, _, name = key.partition(".")
-    text = TEXTS[PARAMS]
-    if not name:
-        text += f"{key}:\n  trials: 30\n"
-    elif "threshold." in name:
-        text = text.replace("threshold: 0.5", "threshold: {recall: 0.9, confidence: 0.95}")
-    else:
-        text = text.replace(f"\n{section}:\n", f"\n{section}:\n  {name}: 1\n")
-    with pytest.raises(UserError) as error:
-        write_and_load(tmp_path, TEXTS | {PARAMS: text}, "train")
-    problem = f"{key}: version 0.6 has no such key. Delete it. {REMOVED_KEYS[key].advice}"
-    assert str(error.value) == f"{tmp_path / PARAMS}: {problem}"
-
-
-def test_the_table_needs_no_package() -> None:
-    python = (sys.executable, "-S", "-c", "import keras_tabular.config.removed_keys")
-    subprocess.run(python, cwd=PROJECT, check=True)
 
 
 # A stage fails if its inputs change while it runs.

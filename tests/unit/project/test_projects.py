@@ -13,6 +13,7 @@ from keras_tabular.project import new
 from keras_tabular.project.lock import version_differences
 from keras_tabular.project.upgrade import (
     CHANGES,
+    OLDEST_COMMIT,
     delete_files,
     new_changes,
     renamed_imports,
@@ -124,8 +125,20 @@ def test_scripts_of_the_owner_import_modules_by_their_new_names(tmp_path: Path) 
     script = "from keras_tabular.{} import keras\n\nMINE = 1\n"
     (tmp_path / "network.py").write_text(script.format("networks.backend"))
     (tmp_path / "custom.py").write_text("METRICS = []\n")
-    renamed = renamed_imports(tmp_path, {})
+    moved_modules = {"keras_tabular.networks.backend": "keras_tabular.network.backend"}
+    renamed = renamed_imports(tmp_path, {}, moved_modules)
     assert renamed == {tmp_path / "network.py": script.format("network.backend")}
+
+
+def test_a_project_of_version_0_5_has_to_be_upgraded_to_version_0_6_first(tmp_path: Path) -> None:
+    wheel = tmp_path / "vendor/keras_tabular-0.5.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    wheel.touch()
+    done = run_command(tmp_path, sys.executable, str(PROJECT / "keras_tabular"), "upgrade")
+    assert (done.returncode, done.stdout) == (1, "")
+    (message,) = done.stderr.splitlines()
+    assert message.startswith(f"error: vendor/{wheel.name}: this project has version 0.5.0")
+    assert f"run `git checkout {OLDEST_COMMIT}`" in message
 
 
 def test_a_dvc_yaml_may_end_without_a_line_end(tmp_path: Path) -> None:
