@@ -45,7 +45,7 @@ def evaluate_gate(evaluation: Evaluation, gate: Gate, task: Task) -> Verdict:
     if strongest and (not deciding or (strongest.status == "fail" and constant.status != "fail")):
         deciding = [strongest]
     too_good = summary.describe_suspicion(evaluation, task)
-    sentences = filter(None, [too_good, primary.headline(constant, gate.min_gain)])
+    sentences = filter(None, [too_good, primary.headline(constant)])
     verdict = Verdict(
         status="pass",
         headline=". ".join(sentences),

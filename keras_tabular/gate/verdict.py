@@ -58,7 +58,7 @@ class Verdict(Section):
         """Yield what people read on a terminal."""
         yield from (f"warn: {warning}" for warning in self.warnings)
         yield from (f"{check.status}: {check.reason}" for check in self.checks)
-        yield f"Gate: {self.status}. {self.headline}. {self.reason}."
+        yield f"Gate: {self.status}"
 
 
 def judge(low: float, high: float, limit: float) -> Status:
