@@ -153,7 +153,7 @@ class PrimaryScores(NamedTuple):
             costs = self.evaluation.constant_costs if self.key == COST else {}
             cheapest = min(costs, key=lambda words: costs[words], default="")
             title = f"the {title}{f' ({cheapest})' if costs else ''}"
-        allowed, difference = self._baseline(name)
+        size, difference = self._baseline(name)
         if difference is None:
             reason = f"There are too few test rows to compare the model with {title}"
             if self.evaluation.score("test", self.key) is None:
@@ -169,14 +169,12 @@ class PrimaryScores(NamedTuple):
             if other := self._difference(place, name):
                 outcome = "better" if other.high < 0 else "worse"
                 details.append(f"{where}: {'not settled' if other.within_chance else outcome}")
-        base = allowed if self.is_loss else 0.0
+        base = size if self.is_loss else 0.0
         relative = format_relative(difference, base)
         return RuleResult(
             rule=rule,
             status=status,
             reason=f"Compared with {title}: {relative}{words} ({'; '.join(details)})",
-            value=self.evaluation.value("test", self.key),
-            allowed=allowed,
             base=base,
             metric=self.key,
             difference=difference,

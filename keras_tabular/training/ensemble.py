@@ -326,7 +326,7 @@ def describe_architecture(
     weights = {name: ensemble.weights.get(name, 0.0) for name in named}
     rounded = {name: round_for_comparison(ensemble.losses.get(name, 0)) for name in named}
     best = min(named, key=lambda name: (rounded[name], -weights[name]))
-    content: dict[str, Any] = {
+    return {
         "weight": sum(weights.values()),
         "members": sum(len(same) for name, same in named.items() if weights[name]),
         "loss": ensemble.losses.get(best),
@@ -334,12 +334,6 @@ def describe_architecture(
         "params": architecture.params.model_dump(),
         "epochs": [snapshot.epochs for snapshot in named[best]],
     }
-    if architecture.max_cycles:
-        content["cycles"] = [
-            {"steps": same[0].steps, "loss": ensemble.losses.get(name), "weight": weights[name]}
-            for name, same in named.items()
-        ]
-    return content
 
 
 def write_curve(folder: Path, snapshots: list[Snapshot], architecture: str) -> None:
