@@ -4,29 +4,27 @@ Each table goes through the pipeline as a newcomer runs it: `infer_schema`, then
 the defaults of params.yaml, except that a failed check only warns. The other models have their
 default settings (LightGBM and CatBoost with 1,000 rounds) and are trained on the same rows. All are
 scored on the same test rows of several random splits. The error is the root mean squared error for
-regression, and the cross-entropy for classes; for two classes, 1 - ROC AUC is shown too. Errors are
-divided by CatBoost's, and the ratios are averaged geometrically. Seconds are those of the stage
-train in this process, including compilation but not imports, and those of `fit`. For regression,
-the coverage of the prediction intervals is shown.
+regression, and the cross-entropy for classes. Errors are divided by CatBoost's, and the ratios are
+averaged geometrically. Seconds are those of the stage train in this process, including compilation
+but not imports, and those of `fit`. For regression, the coverage of the prediction intervals is
+shown.
 
     pip install -r requirements/benchmarks.txt
     python -m benchmarks.quality --tables FOLDER
 
 The target of a CSV file in the folder is the column that the folder's README.md names, in a table
-with the headings `file` and `target`; otherwise it is the last column. Without a folder, the tables
-of scikit-learn are used, and with --openml the tables of these names from openml.org.
+with the headings `file` and `target`; otherwise it is the last column.
 """
 
 import io
 import json
 import logging
 import math
-import re
 import shlex
 import shutil
 import sys
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stdout
@@ -40,14 +38,11 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import vl_convert
 import yaml
 from scipy.stats import ttest_1samp
-from sklearn import datasets
 
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.evaluation import baselines, scores
-from keras_tabular.report.vega import VEGA_LITE
 from keras_tabular.table.arrays import labels
 from keras_tabular.table.parquet import read_parts
 
@@ -55,8 +50,8 @@ PROJECT = Path(__file__).parents[1]
 OURS, CATBOOST = "this pipeline", "CatBoost"
 # The names of the baselines in the report.
 SIMPLE_MODELS = {"linear": "linear model", "gradient_boosting": "gradient boosting"}
-SCIKIT_LEARN_TABLES = ("diabetes", "breast_cancer", "wine", "digits")
-COMPARED_VALUES = ("error", "1 - ROC AUC", "seconds")
+COMPARED_VALUES = ("error", "seconds")
+FIRST_SEED = 1000  # of the splits
 
 
 class Table(NamedTuple):
@@ -77,45 +72,17 @@ class Result(NamedTuple):
     seconds: float
 
     def value(self, key: str) -> float:
-        """Return one of `COMPARED_VALUES`, or NaN if there is no such value or no error at all."""
-        if key == "seconds":
-            return self.seconds
-        if key == "error":
-            return self.scores.get("rmse", self.scores["loss"])
-        return (1 - self.scores.get("roc_auc", math.nan)) or math.nan  # 0 has no ratio
+        """Return one of `COMPARED_VALUES`."""
+        return self.seconds if key == "seconds" else self.scores.get("rmse", self.scores["loss"])
 
 
-def add_table_arguments(parser: ArgumentParser, splits: int) -> None:
-    """Add the arguments of `load_tables`, and those of the random splits of each table."""
-    add = parser.add_argument
-    add("--tables", type=Path, help="a folder of CSV files; else those of scikit-learn")
-    add("--openml", nargs="*", help="names of tables at openml.org, which needs a network")
-    add("--only", nargs="*", help="only the tables of these names")
-    add("--splits", type=int, default=splits)
-    add("--first-seed", type=int, default=1000)
-
-
-def load_tables(args: Namespace, scratch: Path) -> Iterator[Table]:
-    """Yield the tables that the arguments select."""
-    tables = read_tables(args, scratch)
-    return (table for table in tables if not args.only or table.name in args.only)
-
-
-def read_tables(args: Namespace, scratch: Path) -> Iterator[Table]:
-    if args.tables:
-        readme = args.tables / "README.md"
-        targets = read_targets(readme.read_text()) if readme.is_file() else {}
-        for path in sorted(args.tables.glob("*.csv*")):
-            last = pd.read_csv(path, nrows=0).columns[-1]
-            yield Table(path, targets.get(path.name, last))
-        return
-    for name in args.openml or SCIKIT_LEARN_TABLES:
-        if args.openml:
-            dataset = datasets.fetch_openml(name, as_frame=True)
-        else:
-            dataset = getattr(datasets, f"load_{name}")(as_frame=True)
-        dataset.frame.to_csv(scratch / f"{name}.csv", index=False)
-        yield Table(scratch / f"{name}.csv", dataset.target.name)
+def load_tables(folder: Path) -> Iterator[Table]:
+    """Yield the tables of a folder."""
+    readme = folder / "README.md"
+    targets = read_targets(readme.read_text()) if readme.is_file() else {}
+    for path in sorted(folder.glob("*.csv*")):
+        last = pd.read_csv(path, nrows=0).columns[-1]
+        yield Table(path.resolve(), targets.get(path.name, last))
 
 
 def read_targets(readme: str) -> dict[str, str]:
@@ -284,7 +251,7 @@ def ratios(results: dict[str, list[Result]], name: str, key: str) -> list[float]
 
 
 def geometric_mean(values: list[float]) -> float:
-    return math.exp(np.mean(np.log(values))) if values else math.nan
+    return math.exp(np.mean(np.log(values)))
 
 
 def print_report(by_table: dict[str, dict[str, list[Result]]], contenders: list[str]) -> None:
@@ -296,8 +263,7 @@ def print_report(by_table: dict[str, dict[str, list[Result]]], contenders: list[
             for name in contenders:
                 each = ratios(results, name, key)
                 spread = f" ({min(each):.2f}-{max(each):.2f})" if len(each) > 1 else ""
-                # The sum is NaN if a ratio is missing.
-                cells.append(f"{geometric_mean(each):.3f}{spread}" if sum(each) > 0 else "–")
+                cells.append(f"{geometric_mean(each):.3f}{spread}")
             print(f"{table:24}" + "".join(f"{cell:>22}" for cell in cells))
         means = [geometric_mean(mean_ratios(by_table, name, key)) for name in contenders]
         print(f"{'geometric mean':24}" + "".join(f"{mean:>22.3f}" for mean in means))
@@ -333,58 +299,27 @@ def print_report(by_table: dict[str, dict[str, list[Result]]], contenders: list[
 
 
 def mean_ratios(by_table: dict[str, dict[str, list[Result]]], name: str, key: str) -> list[float]:
-    """Return the mean ratio of each table that has this value."""
-    each = [geometric_mean(ratios(results, name, key)) for results in by_table.values()]
-    return [ratio for ratio in each if not math.isnan(ratio)]
-
-
-def draw_picture(by_table: dict[str, dict[str, list[Result]]], contenders: list[str]) -> str:
-    """Draw error and time relative to CatBoost: small dots for tables, a large dot for the mean."""
-    tables = {table: {table: results} for table, results in by_table.items()} | {"all": by_table}
-    rows: list[dict[str, Any]] = [
-        {
-            "contender": name,
-            "error": geometric_mean(mean_ratios(results, name, "error")),
-            "time": geometric_mean(mean_ratios(results, name, "seconds")),
-            "size": 220 if table == "all" else 30,
-        }
-        for table, results in tables.items()
-        for name in contenders
-    ]
-    rows.append({"contender": "CatBoost", "error": 1, "time": 1, "size": 220})
-    axis = {"type": "quantitative", "scale": {"type": "log", "nice": False, "padding": 12}}
-    spec = {
-        "width": 460,
-        "height": 320,
-        "data": {"values": rows},
-        "mark": {"type": "point", "filled": True, "opacity": 0.75},
-        "encoding": {
-            "x": {"field": "time", "title": "Time, of CatBoost's", **axis},
-            "y": {"field": "error", "title": "Error, of CatBoost's (lower is better)", **axis},
-            "color": {"field": "contender", "type": "nominal", "title": None, "sort": None},
-            "size": {"field": "size", "type": "quantitative", "scale": None},
-        },
-    }
-    return re.sub(r"\s+\n", "\n", vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE))
+    """Return the mean ratio of each table."""
+    return [geometric_mean(ratios(results, name, key)) for results in by_table.values()]
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__.partition("\n")[0])
-    add_table_arguments(parser, splits=3)
-    parser.add_argument("--picture", type=Path, default="quality.svg", help="the SVG file to write")
+    parser.add_argument("--tables", type=Path, required=True, help="a folder of CSV files")
+    parser.add_argument("--only", nargs="*", help="only the tables of these names")
+    parser.add_argument("--splits", type=int, default=3)
     args = parser.parse_args()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns about new graphs
 
     by_table: dict[str, dict[str, list[Result]]] = {}
-    with TemporaryDirectory() as scratch:
-        for table in load_tables(args, Path(scratch)):
-            seeds = range(args.first_seed, args.first_seed + args.splits)
-            by_table[table.name] = measure(table._replace(path=table.path.resolve()), seeds)
-            ours = ratios(by_table[table.name], OURS, "error")
-            print(f"{table.name}: {geometric_mean(ours):.3f}", file=sys.stderr, flush=True)
+    for table in load_tables(args.tables):
+        if args.only and table.name not in args.only:
+            continue
+        by_table[table.name] = measure(table, range(FIRST_SEED, FIRST_SEED + args.splits))
+        ours = ratios(by_table[table.name], OURS, "error")
+        print(f"{table.name}: {geometric_mean(ours):.3f}", file=sys.stderr, flush=True)
     contenders = [name for name in next(iter(by_table.values())) if name != CATBOOST]
     print_report(by_table, contenders)
-    args.picture.write_text(draw_picture(by_table, contenders), encoding="utf-8")
 
 
 if __name__ == "__main__":

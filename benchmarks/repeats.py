@@ -9,8 +9,6 @@ say what is measured for the first N splits:
   trained on tables of this size, over new tables and rows. The first model does not read the noise.
 - `contains, equal`: the same for two equal models, each with half of the noise.
 - `better`: of two equal models, the first one is called significantly better.
-- `lucky or unlucky`: one more split is called lucky or unlucky.
-- `best of 10 is lucky`: the best of ten more splits is called lucky. It has no limit.
 
 With `periods`, the test rows of the N repeats are the N periods of the later half of the rows, as
 with `split.by: time`, and the models learn from the rows before. The rows are independent.
@@ -32,10 +30,10 @@ from scipy.special import expit
 from benchmarks.simulations import Measurement, at_least, at_most, simulate
 from keras_tabular.runs.repeat import half_width
 
-COLUMNS, NEIGHBOURS, MAX_SPLITS, CHOSEN = 5, 15, 20, 10
+COLUMNS, NEIGHBOURS = 5, 15
 NUMBERS = (5, 10, 20)
 MEASURES = ("linear, accuracy", "linear, Brier score", "neighbours, accuracy")
-MIN_COVERAGE, MAX_BETTER, MAX_LUCK = 0.93, 0.05, 0.085
+MIN_COVERAGE, MAX_BETTER = 0.93, 0.05
 
 
 def score_model(measure: str, x: np.ndarray, y: np.ndarray, test: np.ndarray) -> float:
@@ -92,46 +90,24 @@ def compare_models(scores: np.ndarray, name: str, test_share: float) -> Iterator
         name: The simulation.
         test_share: Number of test rows divided by the number of training rows.
     """
-    number = scores.shape[1]
     changes = scores[..., 0] - scores[..., 3], scores[..., 1] - scores[..., 2]
     truths, suffixes = (float(changes[0].mean()), 0.0), ("contains", "contains, equal")
     for differences, truth, suffix in zip(changes, truths, suffixes, strict=True):
-        variance = 1 / number + test_share
-        errors = np.array([half_width(values.tolist(), variance) for values in differences])
+        errors = np.array([half_width(values.tolist(), test_share) for values in differences])
         means = differences.mean(axis=1)
         inside = (abs(means - truth) <= errors).mean()
         yield at_least(f"{name}: {suffix}", float(inside), MIN_COVERAGE)
     yield at_most(f"{name}: better", float((means > errors).mean()), MAX_BETTER)
 
 
-def count_lucky_splits(scores: np.ndarray, name: str) -> Iterator[Measurement]:
-    """Measure how often a split is called lucky or unlucky.
-
-    Args:
-        scores: Scores of a model, of which the last `CHOSEN` are those of present splits; shape
-            (draws, N + CHOSEN).
-        name: The simulation.
-    """
-    repeats, present = scores[:, :-CHOSEN], scores[:, -CHOSEN:]
-    variance, means = 1 + 1 / repeats.shape[1], repeats.mean(axis=1)
-    limits = np.array([half_width(values.tolist(), variance) for values in repeats])
-    extreme = float((abs(present[:, 0] - means) > limits).mean())
-    best = float((present.max(axis=1) - means > limits).mean())
-    yield at_most(f"{name}: lucky or unlucky", extreme, MAX_LUCK)
-    yield at_most(f"{name}: best of 10 is lucky", best, 1.0)
-
-
 def repeat_splits(measure: str, rows: int, test_size: float, draws: int) -> Iterator[Measurement]:
     """Measure all shares for random splits."""
     rng, n_test = np.random.default_rng(0), round(test_size * rows)
-    splits = [(rng.permutation(rows) < n_test).astype(int) for _ in range(MAX_SPLITS + CHOSEN)]
+    splits = [(rng.permutation(rows) < n_test).astype(int) for _ in range(max(NUMBERS))]
     scores = draw_scores(measure, rows, splits, draws)
     for number in NUMBERS:
         name = f"{measure}, {rows} rows, test_size {test_size}, N={number}"
         yield from compare_models(scores[:, :number], name, n_test / (rows - n_test))
-        yield from count_lucky_splits(
-            np.delete(scores[..., 0], slice(number, MAX_SPLITS), axis=1), name
-        )
 
 
 def repeat_periods(measure: str, rows: int, number: int, draws: int) -> Iterator[Measurement]:

@@ -27,7 +27,6 @@ from benchmarks.simulations import BINARY, Measurement, at_least, at_most, simul
 from keras_tabular.config.sections import Costs, ThresholdRule
 from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
 from keras_tabular.evaluation.scores import Predictions, score
-from keras_tabular.evaluation.summary import MIN_PREDICTED_POSITIVES
 
 MANY_ROWS = 400_000
 SHARES = (0.2, 0.05)  # of positive rows
@@ -107,8 +106,6 @@ def measure_shown_scores(draws: int = 500) -> Iterator[Measurement]:
                 check = at_least if limit < 0 else at_most
                 yield check(f"{where}: {key}", now - true_score, limit)
             yield at_most(f"{where}: {key}, scored on the same rows", before - true_score)
-        few = float((weight[:, 0] < MIN_PREDICTED_POSITIVES).mean())
-        yield at_most(f"{where}: few predicted rows", few, 1)
 
 
 main = partial(simulate, __name__)

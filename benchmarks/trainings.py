@@ -11,7 +11,6 @@ names of the lines end with the rule:
   that of the paired difference and those of both trainings, see `explain.explanations`.
 - `better`: the share of pairs in which the rule `added variances` finds a model whose function has
   a smaller error.
-- `deviation`: the estimated standard deviation as a share of the true one.
 
 The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a limit is
 exceeded.
@@ -108,11 +107,9 @@ def measure_trainings(
         yield at_most(f"{name}: interval", np.mean(value > 1.96 * error))
         is_different = value > QUANTILE * np.hypot(error, deviation)
         yield at_most(f"{name}: added variances", is_different.mean(), MAX_SHARE_OF_DIFFERENCES)
-        value, error, deviation_of_better = np.array(better).T
-        is_better = value > QUANTILE * np.hypot(error, deviation_of_better)
+        value, error, deviation = np.array(better).T
+        is_better = value > QUANTILE * np.hypot(error, deviation)
         yield at_least(f"{name}: better", float(is_better.mean()), 0.0)
-        ratio = float((np.square(deviation).mean() / np.square(np.array(same)[:, 0]).mean()) ** 0.5)
-        yield at_least(f"{name}: deviation", ratio, 0.8)
 
 
 main = partial(simulate, __name__)

@@ -41,7 +41,6 @@ class Task:
         losses: Names of the losses of Keras that can be minimised, the default first.
         learning_rate: The default of tables that are not small.
         output_activation, output_name: Activation and name of the output layer.
-        training_metric: The metric that Keras reports in training.
         metrics: Keys of the scores.
         main_metric: The first main metric after the primary one, unless a class is rare.
         second_metric: The metric that a summary shows after the main one.
@@ -62,7 +61,6 @@ class Task:
     learning_rate: ClassVar[float] = 0.02
     output_activation: ClassVar[str]
     output_name: ClassVar[str]
-    training_metric: ClassVar[str] = "accuracy"
     metrics: ClassVar[tuple[str, ...]]
     loss_label: ClassVar[str] = "Log loss"
     main_metric: ClassVar[str] = "accuracy"
@@ -247,7 +245,6 @@ class Regression(Task):
     losses = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh")
     learning_rate = 0.04
     output_activation, output_name = "linear", "output-standardised"
-    training_metric = "mean_absolute_error"
     metrics = ("loss", "mae", "mape", "r2", "rmse", "rmsle")
     main_metric, second_metric, leak_metric = "mae", "r2", "r2"
     baselines: ClassVar[Mapping[str, str]] = {**Task.baselines, "linear": "ridge regression"}

@@ -35,7 +35,7 @@ MAX_KEY = 2**52  # which a float of a CSV file holds
 HEADERS = {
     "roc": ("false positive rate", "true positive rate"),
     "precision_recall": ("recall", "precision"),
-    "calibration": ("probability", "actual", "ideal", "low", "high", "rows"),
+    "calibration": ("probability", "actual", "ideal", "low", "high"),
     "confusion": ("true class", "predicted class", "rows", "share"),
     "threshold": ("threshold", "recall", "precision", "f1", "wrong", "cost"),
     "values": ("true value", "predicted value", "residual"),
@@ -135,8 +135,7 @@ def probability_plots(test: Predictions) -> Plots:
     means = [np.average(rows.y_pred, weights=rows.weight) for rows in filled]
     actual = [np.average(rows.y, weights=rows.weight) for rows in filled]
     ends = [share_interval(rows.y, rows.weight, rows.group) for rows in filled]
-    counts = [rows.weight.sum() if (test.weight != 1).any() else len(rows.y) for rows in filled]
-    plots: Plots = {"calibration": (means, actual, means, *zip(*ends, strict=True), counts)}
+    plots: Plots = {"calibration": (means, actual, means, *zip(*ends, strict=True))}
     if len(np.unique(pooled.y)) == 2:
         plots |= ranking_plots(pooled.y, pooled.y_pred, pooled.weight)
     return plots

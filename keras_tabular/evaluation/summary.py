@@ -1,4 +1,4 @@
-"""The summary that evaluate prints, and the warnings that the gate also shows."""
+"""The summary that evaluate prints, and the warnings that the gate shows."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
 def summary_lines(
     evaluation: Evaluation, files: Mapping[str, "LabelledFile"], task: Task
 ) -> Iterator[str]:
-    """Yield the scores of test files and of the test rows, and then warnings.
+    """Yield the scores of test files, with their warnings, and those of the test rows.
 
     Args:
         files: Scores of each file of `evaluate.tests`, by its name.
@@ -30,7 +30,6 @@ def summary_lines(
         yield format_threshold(evaluation)
     if coverage := evaluation.interval_coverage:
         yield f"{format_coverage(coverage)}; mean width {format_number(coverage.mean_width)}"
-    yield from (f"warn: {text}" for text in evaluation_warnings(evaluation, task))
 
 
 # The accuracy, R², or the ROC AUC of rare rows hint at a leak if the score and the lower end of its

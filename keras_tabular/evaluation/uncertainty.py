@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_tabular.config.metrics import COST, CUSTOM, metric
-from keras_tabular.evaluation.records import MODEL, Difference, Interval, Score
+from keras_tabular.evaluation.records import Difference, Interval
 from keras_tabular.evaluation.scores import Predictions, score, scores_by_weights
 
 MAX_BLOCKS, MIN_BLOCKS = 100, 20
@@ -171,26 +171,6 @@ def deciding_rows(predictions: Predictions) -> dict[str, float]:
         rows |= dict.fromkeys(("recall", "f1"), rows_of_classes[1])
         rows["precision"] = count(predictions.predicted_classes == 1)
     return rows | dict.fromkeys((task.main_metric, "loss", COST), effective_sample_size(weight))
-
-
-def score_mean(
-    row_set: str, metric: str, values: np.ndarray, weight: np.ndarray, group: np.ndarray | None
-) -> Score:
-    """Return the mean of some rows as a score of the model, with its interval if that is finite.
-
-    The interval is that of a share if all values are 0 or 1, and that of a mean otherwise. Rows of
-    weight 0 are not counted. The arguments are those of `share_interval`.
-    """
-    compute_interval = share_interval if np.isin(values, (0, 1)).all() else mean_interval
-    low, high = compute_interval(values, weight, group)
-    return Score(
-        row_set=row_set,
-        model=MODEL,
-        metric=metric,
-        value=float(np.average(values, weights=weight)),
-        rows=int(np.count_nonzero(weight)),
-        interval=(low, high) if np.isfinite(high) else None,
-    )
 
 
 def share_interval(

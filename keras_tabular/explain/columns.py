@@ -119,11 +119,7 @@ def histogram(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> 
     The bars either have `names`, or divide the range between two numbers into equal parts. The
     first and the last bar then also contain the values beyond the range.
     """
-    tables = {"train": train, "test": test}
-    content: dict[str, Any] = {
-        "missing": {name: values.null_count for name, values in tables.items()},
-        "rows": {name: len(values) for name, values in tables.items()},
-    }
+    content = dict[str, Any]()
     if column.feature_type == "category":
         bars = Bins.from_values(train, column, MAX_BARS, MAX_CATEGORY_BARS)
         content["names"] = bars.names[:-1]
@@ -140,8 +136,8 @@ def histogram(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> 
             if low == high:
                 low, high = distinct[0], distinct[-1]
             edges = np.linspace(low, high, MAX_BARS + 1)[1:-1]
-            content |= {"from": float(low), "to": float(high)}
         bars = Bins(column, edges, ())
+    tables = {"train": train, "test": test}
     counts = {name: bars.counts(values)[:-1].tolist() for name, values in tables.items()}
     if column.feature_type == "category" and not any(rows[-1] for rows in counts.values()):
         content["names"].pop()  # no other categories

@@ -15,7 +15,11 @@ from keras_tabular.config.sections import Range, Slice
 from keras_tabular.evaluation.records import MODEL, SLICE, Score, score_records
 from keras_tabular.evaluation.result import Result
 from keras_tabular.evaluation.scores import Predictions
-from keras_tabular.evaluation.uncertainty import score_and_resample, score_mean
+from keras_tabular.evaluation.uncertainty import (
+    mean_interval,
+    score_and_resample,
+    share_interval,
+)
 from keras_tabular.table import parquet, profile
 from keras_tabular.table.arrays import round_for_comparison
 
@@ -105,9 +109,9 @@ def select_predicted(name: str, table: pa.Table, result: Result) -> RowSet:
 
 
 def score_rows(rows: RowSet, mask: np.ndarray) -> dict[str, Any]:
-    """Return the fields of the score of some rows, and the mean error of `gradient_boosting`.
+    """Return the mean error of some rows as `value`, and that of `gradient_boosting`.
 
-    The result is empty if the weight of all rows is 0.
+    It has an `interval` if that is finite. The result is empty if the weight of all rows is 0.
 
     Args:
         mask: Whether each row is one of them, shape (rows,).
@@ -115,9 +119,14 @@ def score_rows(rows: RowSet, mask: np.ndarray) -> dict[str, Any]:
     weight, group = rows.predictions.weight * mask, rows.predictions.group
     if not weight.any():
         return {}
-    mean = score_mean(rows.name, rows.metric, rows.errors, weight, group)
-    baseline_error = float(np.average(rows.baseline_errors, weights=weight))
-    return mean.model_dump(exclude_none=True) | {"gradient_boosting": baseline_error}
+    compute_interval = share_interval if np.isin(rows.errors, (0, 1)).all() else mean_interval
+    low, high = compute_interval(rows.errors, weight, group)
+    scored = {
+        "rows": int(np.count_nonzero(weight)),
+        "value": float(np.average(rows.errors, weights=weight)),
+        "gradient_boosting": float(np.average(rows.baseline_errors, weights=weight)),
+    }
+    return scored | ({"interval": (low, high)} if np.isfinite(high) else {})
 
 
 def score_bins(rows: RowSet, schema: Schema) -> list[dict[str, Any]]:
@@ -171,19 +180,16 @@ def is_in_slice(table: pa.Table, schema: Schema, conditions: Slice) -> np.ndarra
 def largest_errors(folder: Path, test: Predictions, schema: Schema) -> dict[str, Any]:
     """Compute the content of `metrics/errors.json`.
 
-    It has under `rows` the test rows with the largest loss, each with its `row`, prediction and
-    columns.
+    It has under `rows` the test rows with the largest loss, each with its prediction and columns.
     """
-    losses = test.row_losses
-    largest = np.argsort(-losses, kind="stable")[:MAX_ERRORS]
+    largest = np.argsort(-test.row_losses, kind="stable")[:MAX_ERRORS]
     largest_rows, task = test.select(largest), test.task
     table = dataset(parquet.part_paths(folder)).take(pa.array(largest))
     names = (schema.target, *schema.features)
     errors = []
     for n, cells in enumerate(table.select(names).to_pylist()):
         values = {name: _json_value(value) for name, value in cells.items()}
-        error: dict[str, Any] = {"row": int(largest[n]), "loss": float(losses[largest[n]])}
-        error["true"] = values.pop(schema.target)
+        error: dict[str, Any] = {"true": values.pop(schema.target)}
         error["predicted"] = float(largest_rows.y_pred[n, 0])
         if task.classes:
             error["predicted"] = str(task.classes[largest_rows.predicted_classes[n]])

@@ -90,4 +90,4 @@ def _compare_with_base(rule: str, share: float, run: Run, base: Run) -> RuleResu
     is_loss = not metric(key).greater_is_better and base_value > 0
     relative = format_relative(difference, base_value, is_loss=is_loss)
     reason = f"{key} is {relative} than in {base.label}{rows} (allowed: {share:.0%} worse){ending}"
-    return RuleResult(rule=rule, status=status, reason=reason, value=value, allowed=base_value)
+    return RuleResult(rule=rule, status=status, reason=reason)

@@ -48,12 +48,11 @@ class PrimaryScores(NamedTuple):
             text = f"{label} {format_number(score.value)}{format_interval(score.interval)}"
             yield f"the order of the probabilities is better than chance: {text}"
 
-    def headline(self, constant: RuleResult, min_gain: float) -> str:
+    def headline(self, constant: RuleResult) -> str:
         """Say how good the score is, how sure that is, and how much the model gains.
 
         Args:
             constant: The comparison with the constant.
-            min_gain: See `compare_with_constant`.
         """
         score = self.evaluation.score("test", self.key)
         label = metric_label(self.evaluation, self.task, self.key)
@@ -63,10 +62,7 @@ class PrimaryScores(NamedTuple):
             return f"There are {TOO_FEW_ROWS} if the model is better than no model"
         text = f"{label} {format_number(score.value)} on {score.rows:,} test rows"
         text += format_interval(score.interval)
-        text += f", {format_relative(constant.difference, constant.base)} than no model"
-        no_gain = f"no gain above {100 * min_gain:.3g}%"
-        endings = {"pass": "", "fail": f"; {no_gain}", "undecided": f"; {TOO_FEW_ROWS}"}
-        return text + endings[constant.status]
+        return f"{text}, {format_relative(constant.difference, constant.base)} than no model"
 
     def compare_with_constant(self, min_gain: float) -> RuleResult:
         """Check whether the model is better than the constant with the best primary metric.
@@ -77,12 +73,11 @@ class PrimaryScores(NamedTuple):
             min_gain: Share of the constant's score, or R², below which a gain is of no use.
         """
         size, difference = self._baseline("dummy")
-        status: Status = "undecided"
         if difference and difference.high < 0:
-            status = "pass"
-        elif difference and difference.low > -min_gain * (1.0 if self.key == "r2" else size):
-            status = "fail"
-        return self._check("dummy", status, "")
+            return self._check("dummy", "pass", "")
+        if difference and difference.low > -min_gain * (1.0 if self.key == "r2" else size):
+            return self._check("dummy", "fail", f"; no gain above {100 * min_gain:.3g}%")
+        return self._check("dummy", "undecided", f"; {TOO_FEW_ROWS}")
 
     def compare_with(self, name: str, margin: float, breakdowns: Mapping[str, str]) -> RuleResult:
         """Check whether the model is not worse than another baseline.
@@ -158,7 +153,7 @@ class PrimaryScores(NamedTuple):
             costs = self.evaluation.constant_costs if self.key == COST else {}
             cheapest = min(costs, key=lambda words: costs[words], default="")
             title = f"the {title}{f' ({cheapest})' if costs else ''}"
-        allowed, difference = self._baseline(name)
+        size, difference = self._baseline(name)
         if difference is None:
             reason = f"There are too few test rows to compare the model with {title}"
             if self.evaluation.score("test", self.key) is None:
@@ -174,14 +169,12 @@ class PrimaryScores(NamedTuple):
             if other := self._difference(place, name):
                 outcome = "better" if other.high < 0 else "worse"
                 details.append(f"{where}: {'not settled' if other.within_chance else outcome}")
-        base = allowed if self.is_loss else 0.0
+        base = size if self.is_loss else 0.0
         relative = format_relative(difference, base)
         return RuleResult(
             rule=rule,
             status=status,
             reason=f"Compared with {title}: {relative}{words} ({'; '.join(details)})",
-            value=self.evaluation.value("test", self.key),
-            allowed=allowed,
             base=base,
             metric=self.key,
             difference=difference,

@@ -45,7 +45,7 @@ def evaluate_gate(evaluation: Evaluation, gate: Gate, task: Task) -> Verdict:
     if strongest and (not deciding or (strongest.status == "fail" and constant.status != "fail")):
         deciding = [strongest]
     too_good = summary.describe_suspicion(evaluation, task)
-    sentences = filter(None, [too_good, primary.headline(constant, gate.min_gain)])
+    sentences = filter(None, [too_good, primary.headline(constant)])
     verdict = Verdict(
         status="pass",
         headline=". ".join(sentences),
@@ -89,7 +89,7 @@ def check_limits(evaluation: Evaluation, gate: Gate) -> Iterator[RuleResult]:
             name, score = f"{rule} {key}", scores.get(key)
             if score is None:
                 reason = f"{key} is not among the scores of this run"
-                yield RuleResult(rule=name, status="fail", reason=reason, allowed=limit)
+                yield RuleResult(rule=name, status="fail", reason=reason)
                 continue
             low, high = score.interval or (score.value, score.value)
             status = judge(low, high, limit) if rule == "max" else judge(-high, -low, -limit)
@@ -100,5 +100,4 @@ def check_limits(evaluation: Evaluation, gate: Gate) -> Iterator[RuleResult]:
             text += f" {'but' if status == 'fail' else 'and'} has to be {bound} "
             text += format_number(limit, score.value)
             text += f"; {NOT_SETTLED}" if status == "undecided" else ""
-            reason, value = f"{key} is {text}", score.value
-            yield RuleResult(rule=name, status=status, reason=reason, value=value, allowed=limit)
+            yield RuleResult(rule=name, status=status, reason=f"{key} is {text}")

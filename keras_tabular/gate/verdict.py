@@ -10,14 +10,12 @@ Status = Literal["fail", "undecided", "pass"]
 STATUSES: tuple[Status, ...] = ("fail", "undecided", "pass")  # the worst one first
 
 
-class RuleResult(Section):
+class RuleResult(Section, extra="ignore"):
     """The result of one rule of the gate.
 
     Attributes:
         rule: `min`, `max`, `worse_than_base` or `beat_baselines`, and its subject: the
             dotted key of a score, or a baseline.
-        value: The score of this run.
-        allowed: The limit or the score of the baseline.
         base: The score of which the difference is shown in percent; 0 if it is shown as it is.
         metric: Key of the metric that is compared with a baseline on the test rows.
         difference: Score of the model minus that of the baseline, turned so that more is worse.
@@ -26,16 +24,9 @@ class RuleResult(Section):
     rule: str
     status: Status
     reason: str
-    value: float | None = None
-    allowed: float | None = None
     base: float = 0.0
     metric: str | None = None
     difference: Difference | None = None
-
-    @property
-    def subject(self) -> str:
-        """The dotted key of the score, or the baseline."""
-        return self.rule.partition(" ")[2]
 
 
 class Verdict(Section):
@@ -58,7 +49,7 @@ class Verdict(Section):
         """Yield what people read on a terminal."""
         yield from (f"warn: {warning}" for warning in self.warnings)
         yield from (f"{check.status}: {check.reason}" for check in self.checks)
-        yield f"Gate: {self.status}. {self.headline}. {self.reason}."
+        yield f"Gate: {self.status}"
 
 
 def judge(low: float, high: float, limit: float) -> Status:

@@ -60,8 +60,8 @@ Files
     one piece: `table.parquet.regroup_rows`, `table.splits.write_new_parts`.
   - JSON and CSV: nine significant digits, no negative zero, UTF-8 and "\\n" whatever the locale,
     and sorted keys in JSON: `core.files.write_json`, `core.files.write_points`.
-  - Some values in the curves of a training, such as Keras's accuracy, are not exact, and are the
-    same only with six decimals: `training.ensemble.write_curves`.
+  - The losses of held-out rows in the learning curve, which NumPy computes, are the same only with
+    six decimals: `training.ensemble.write_curve`.
   - Versions of code and packages. requirements.txt locks packages by hash, and dvc.lock the inputs,
     parameters and code of each stage.
 
@@ -313,14 +313,6 @@ class MeanLoss(keras.losses.Loss):
     ) -> tf.Tensor:
         losses = super().__call__(y_true, y_pred, sample_weight)
         return tf.squeeze(sum_on_grid(losses)) / tf.cast(tf.size(losses), tf.float32)
-
-
-class MeanAbsoluteError(keras.metrics.Mean):
-    """Keras's metric of this name, added up by `sum_on_grid`."""
-
-    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor) -> None:
-        errors, rows = tf.abs(y_true - y_pred)[:, 0] * sample_weight, tf.reduce_sum(sample_weight)
-        super().update_state(tf.math.divide_no_nan(tf.squeeze(sum_on_grid(errors)), rows), rows)
 
 
 BATCH_SIZES = (16, 256, 1024)  # the first one is for a server, where it is 6 times faster than 256

@@ -23,7 +23,7 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash, write_json
 from keras_tabular.core.parallel import Progress, map_in_processes
 from keras_tabular.evaluation.calibration import calibrate
-from keras_tabular.evaluation.records import MODEL, Difference, Evaluation, format_number
+from keras_tabular.evaluation.records import MODEL, Evaluation, format_number
 from keras_tabular.evaluation.summary import metric_label
 from keras_tabular.runs.run import METRICS, WORKSPACE, Run, run_module
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
@@ -41,20 +41,11 @@ class ModelRepeats(Section):
 
     Attributes:
         values: The value of each repeat.
-        range: The lowest and the highest value.
         present: The value of the present run, which is not one of the repeats.
-        wins: Share of the repeats in which the model is better than this baseline.
-        difference: Mean of the model minus that of this baseline, with the interval of
-            `half_width`; None if all repeats have the same test rows.
     """
 
     values: tuple[float, ...]
-    mean: float
-    deviation: float
-    range: tuple[float, float]
     present: float
-    wins: float
-    difference: Difference | None
 
 
 class MeasureRepeats(Section):
@@ -217,75 +208,74 @@ def summarize(
         present: Scores of the present run.
         evaluations: Scores of the repeats.
     """
-    label, number = metric_label(present, task, key), len(evaluations)
-    sign = 1 if present.metric(key).greater_is_better else -1
-    learnt = [each.rows("train") + each.rows("validation") for each in evaluations]
-    variance = 1 / number + sum(each.rows("test") for each in evaluations) / sum(learnt)
     models = dict[str, ModelRepeats]()
     for name in (MODEL, *task.baselines):
         scores = [each.score("test", key, name) for each in (present, *evaluations)]
         present_value, *values = [score.value for score in scores if score] or [0.0]
-        if len(values) < number:
-            continue
-        model_values = models[MODEL].values if models else values
-        differences = [a - b for a, b in zip(model_values, values, strict=True)]
-        change, error = mean(differences), half_width(differences, variance)
-        difference = Difference(value=change, low=change - error, high=change + error)
-        models[name] = ModelRepeats(
-            values=tuple(values),
-            mean=mean(values),
-            deviation=stdev(values),
-            range=(min(values), max(values)),
-            present=present_value,
-            wins=mean(sign * difference > 0 for difference in differences),
-            difference=None if repeated == "training" else difference,
-        )
+        if len(values) == len(evaluations):
+            models[name] = ModelRepeats(values=tuple(values), present=present_value)
     if len(models) < 2 or MODEL not in models:
         return None
-    conclusion = format_conclusion(models, task, label, sign, repeated)
+    label = metric_label(present, task, key)
+    sign = 1 if present.metric(key).greater_is_better else -1
+    learnt = [each.rows("train") + each.rows("validation") for each in evaluations]
+    test_share = sum(each.rows("test") for each in evaluations) / sum(learnt)
+    conclusion = format_conclusion(models, task, label, sign, repeated, test_share)
     return MeasureRepeats(label=label, models=models, conclusion=conclusion)
 
 
 def format_conclusion(
-    models: dict[str, ModelRepeats], task: Task, label: str, sign: int, repeated: str
+    models: dict[str, ModelRepeats],
+    task: Task,
+    label: str,
+    sign: int,
+    repeated: str,
+    test_share: float,
 ) -> str:
     """Compare the model with the best baseline, and the present run with its repeats.
 
     Args:
         sign: 1 if a greater value of the measure is better, else -1.
+        test_share: Number of test rows divided by the number of training rows.
     """
-    model, number = models[MODEL], len(models[MODEL].values)
-    name = max([*models][1:], key=lambda name: sign * models[name].mean)
-    best, outcome, luck = models[name], "", ""
-    if best.difference:
-        outcome = "better" if sign * best.difference.value > 0 else "worse"
-        outcome = f": the model is significantly {outcome} on average"
-        outcome = ": the difference is not settled" if best.difference.within_chance else outcome
-    if repeated != "period":  # the present one is longer
-        is_usual = abs(model.present - model.mean) <= half_width(model.values, 1 + 1 / number)
-        luck = "lucky" if sign * (model.present - model.mean) > 0 else "unlucky"
-        luck = f", which is {'within chance' if is_usual else luck}"
+    model = models[MODEL]
+    number, average = len(model.values), mean(model.values)
+    averages = {name: mean(each.values) for name, each in models.items() if name != MODEL}
+    best = max(averages, key=lambda name: sign * averages[name])
+    pairs = zip(model.values, models[best].values, strict=True)
+    gains = [sign * (value - baseline) for value, baseline in pairs]
+    outcome = ""
+    if repeated != "training":  # else all repeats have the same test rows
+        gain, error = mean(gains), half_width(gains, test_share)
+        outcome = ": the difference is not settled"
+        if abs(gain) > error:
+            word = "better" if gain > 0 else "worse"
+            outcome = f": the model is significantly {word} on average"
     repeats = "periods of the later half" if repeated == "period" else f"other {repeated}s"
+    wins = mean(gain > 0 for gain in gains)
     n_worse = sum(sign * (model.present - value) > 0 for value in model.values)
-    numbers = (model.mean, model.deviation, *model.range, model.present)
-    average, deviation, low, high, present = map(format_number, numbers)
+    low, high = format_number(min(model.values)), format_number(max(model.values))
     return (
-        f"{label} is {average} on average over {number} {repeats} (standard deviation "
-        f"{deviation}, from {low} to {high}). It is better than that of {task.baselines[name]}, "
-        f"{format_number(best.mean, model.mean)} on average, in {best.wins:.0%} of them{outcome}. "
-        f"With {present}, the present {repeated} is better than {n_worse} of {number}{luck}."
+        f"{label} is {format_number(average)} on average over {number} {repeats} (standard "
+        f"deviation {format_number(stdev(model.values))}, from {low} to {high}). It is better than "
+        f"that of {task.baselines[best]}, {format_number(averages[best], average)} on average, in "
+        f"{wins:.0%} of them{outcome}. With {format_number(model.present)}, the present {repeated} "
+        f"is better than {n_worse} of {number}."
     )
 
 
-def half_width(values: Sequence[float], variance: float) -> float:
-    """Return half the width of the 95% interval of Student's t around the mean of some values.
+def half_width(differences: Sequence[float], test_share: float) -> float:
+    """Return half the width of the 95% interval around the mean of differences on several splits.
+
+    It is that of Student's t. The variance is larger than that of independent differences, because
+    the splits have rows in common: Nadeau and Bengio, "Inference for the generalization error"
+    (2003).
 
     Args:
-        variance: Variance of what the interval is for, if that of the values is 1. For the mean of
-            N differences on splits of the same rows, it is 1 / N + test rows / training rows:
-            Nadeau and Bengio, "Inference for the generalization error" (2003). For another value,
-            it is 1 + 1 / N: what all splits have in common cancels out.
+        differences: Difference of two models on each split.
+        test_share: Number of test rows divided by the number of training rows.
     """
     from scipy.special import stdtrit  # importing it takes 0.2 s
 
-    return float(stdtrit(len(values) - 1, 0.975)) * stdev(values) * math.sqrt(variance)
+    variance = 1 / len(differences) + test_share
+    return float(stdtrit(len(differences) - 1, 0.975)) * stdev(differences) * math.sqrt(variance)

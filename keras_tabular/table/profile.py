@@ -343,7 +343,7 @@ def _describe_column(name: str, folder: Path, schema: Schema) -> dict[str, Any]:
     elif summary.count and column.feature_type == "number":
         keys = ("mean", "standard_deviation", "min", "max")
         description |= {key: getattr(summary, key) for key in keys}
-    return description | ({"read": False} if name in schema.ignore else {})
+    return description
 
 
 def _iso_datetime(seconds: float) -> str:

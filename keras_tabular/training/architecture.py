@@ -227,20 +227,13 @@ class Architecture:
             tensors = lookups.MarkLookups(features.looked_up(self._categories))(tensors)
         flat = FlatModel(trained, learning_rate_factors(model, params))
         compiled = keras.Model(inputs, flat(tensors))
-        name = self._task.training_metric
-        metric = reproducible.MeanAbsoluteError(name) if name == "mean_absolute_error" else name
         compiled.compile(
             optimizer=build_optimizer(params, self.max_steps),
             loss=reproducible.MeanLoss(train.loss) if train.exact else train.loss,
-            weighted_metrics=[metric],
             jit_compile=False,
         )
-        # Make the variables of the optimizer and the metrics here: a graph cannot make them.
+        # Make the variables of the optimizer here: a graph cannot make them.
         compiled.optimizer.build(compiled.trainable_variables)
-        y, y_pred = tf.zeros((1, 1)), tf.zeros((1, *compiled.output_shape[1:]))
-        compiled.compute_loss(y=y, y_pred=y_pred)
-        compiled.compute_metrics(None, y, y_pred, tf.ones(1))
-        compiled.reset_metrics()
         return compiled
 
     def steps_after(self, cycles: int) -> int:

@@ -306,7 +306,7 @@ def write_model(model: keras.Model, path: Path, record: TrainingRecord) -> None:
 def write_description(
     folder: Path, setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble
 ) -> None:
-    """Write `networks.json` and the learning curves to the folder `metrics`."""
+    """Write `networks.json` and the learning curve to the folder `metrics`."""
     networks = {
         name: describe_architecture(setup.architectures[name], same, ensemble)
         for name, same in group_by(snapshots, "architecture").items()
@@ -315,7 +315,7 @@ def write_description(
     curves = max(networks, key=lambda name: networks[name]["weight"])
     content = {"networks": networks, "columns": columns, "curves": curves}
     write_json(folder / "networks.json", {"folds": setup.train.folds} | content)
-    write_curves(folder / "curves", snapshots, curves)
+    write_curve(folder / "curves", snapshots, curves)
 
 
 def describe_architecture(
@@ -326,7 +326,7 @@ def describe_architecture(
     weights = {name: ensemble.weights.get(name, 0.0) for name in named}
     rounded = {name: round_for_comparison(ensemble.losses.get(name, 0)) for name in named}
     best = min(named, key=lambda name: (rounded[name], -weights[name]))
-    content: dict[str, Any] = {
+    return {
         "weight": sum(weights.values()),
         "members": sum(len(same) for name, same in named.items() if weights[name]),
         "loss": ensemble.losses.get(best),
@@ -334,19 +334,13 @@ def describe_architecture(
         "params": architecture.params.model_dump(),
         "epochs": [snapshot.epochs for snapshot in named[best]],
     }
-    if architecture.max_cycles:
-        content["cycles"] = [
-            {"steps": same[0].steps, "loss": ensemble.losses.get(name), "weight": weights[name]}
-            for name, same in named.items()
-        ]
-    return content
 
 
-def write_curves(folder: Path, snapshots: list[Snapshot], architecture: str) -> None:
-    """Write a learning curve of each metric: its mean over the networks after each round.
+def write_curve(folder: Path, snapshots: list[Snapshot], architecture: str) -> None:
+    """Write the learning curve: the mean loss over the networks after each round.
 
-    A file has the columns epoch, train and validation. Validation is empty if no rows are held out,
-    and the file of a metric of another task has no rows.
+    The file has the columns epoch, train and validation. Validation is empty if no rows are held
+    out.
 
     Args:
         snapshots: All snapshots of the training.
@@ -355,20 +349,18 @@ def write_curves(folder: Path, snapshots: list[Snapshot], architecture: str) -> 
     same = [snapshot for snapshot in snapshots if snapshot.architecture == architecture]
     histories = [snapshot.history for snapshot in same if snapshot.name == same[-1].name]
     rounds = [[logs for logs in round_logs if logs] for round_logs in zip_longest(*histories)]
+    columns = {
+        "epoch": [logs[0]["epoch"] for logs in rounds],
+        "train": [mean(logs, "loss") for logs in rounds],
+        "validation": [mean(logs, "val_loss") for logs in rounds],
+    }
     with atomic_write(folder) as partial:
-        for name in ("loss", "accuracy", "mean_absolute_error"):
-            points = [logs for logs in rounds if name in logs[0]]
-            columns = {
-                "epoch": [logs[0]["epoch"] for logs in points],
-                "train": [mean(logs, name) for logs in points],
-                "validation": [mean(logs, f"val_{name}") for logs in points],
-            }
-            write_points(partial / f"{name}.csv", columns)
+        write_points(partial / "loss.csv", columns)
 
 
 def mean(logs: list[Logs], key: str) -> float:
-    """Return the mean of a metric over some networks, NaN if they do not have it.
+    """Return the mean of a loss over some networks, NaN if they do not have it.
 
-    Keras's metrics are not exact: it has six decimals, with which they are the same on every CPU.
+    It has six decimals, with which it is the same on every CPU.
     """
     return round(float(np.mean([log.get(key, math.nan) for log in logs])), 6)

@@ -180,13 +180,13 @@ def train_round(
     architecture, number = setup.architectures[network.architecture], len(network.history)
     seed = [setup.train.seed + network.number, number]
     steps = architecture.steps_after(number + 1) - architecture.steps_after(number)
-    logs = architecture.trainer.train(compiled, fold.learnt, seed, steps)
+    logs = {"loss": architecture.trainer.train(compiled, fold.learnt, seed, steps)}
     predictions = architecture.trainer.predict(compiled, fold.held_out)[: len(fold.y)]
     if len(fold.y):  # with Keras's names
         logs["val_loss"] = float((fold.weight * setup.losses(fold.y, predictions)).mean())
-        scores = setup.task.row_scores(fold.y, predictions, threshold=0.5)
-        mean_score = float(np.average(scores, weights=fold.weight))
-        logs[f"val_{setup.task.training_metric}"] = mean_score
+        if setup.task.classes:  # for early stopping
+            is_right = setup.task.row_scores(fold.y, predictions, threshold=0.5)
+            logs["val_accuracy"] = float(np.average(is_right, weights=fold.weight))
     epoch = architecture.epochs_after(number + 1)
     if not all(map(math.isfinite, logs.values())):
         values = ", ".join(f"{name} {value}" for name, value in logs.items())

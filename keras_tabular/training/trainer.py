@@ -83,12 +83,12 @@ class Trainer:
         self.model = model
         self._batch_size = batch_size
         self._train = Graph(self._train_steps, model)
-        self._results = Graph(self._take_results, model)
+        self._mean_loss = Graph(self._take_mean_loss, model)
         self._predict = Graph(lambda x, order: model(tf.gather(x, order), training=False), model)
 
     def train(
         self, model: keras.Model, dataset: Dataset, seed: Sequence[int], steps: int = 0
-    ) -> dict[str, float]:
+    ) -> float:
         """Train for a cycle, which is a number of steps with whole batches, or for an epoch.
 
         Args:
@@ -98,7 +98,7 @@ class Trainer:
             steps: Number of steps of the cycle; 0 for an epoch, which uses each row once.
 
         Returns:
-            `loss` and the compiled metrics, means over the cycle or epoch.
+            The mean loss over the cycle or epoch.
 
         Raises:
             CancelledError: `cancelled` was set.
@@ -110,7 +110,7 @@ class Trainer:
             if self.cancelled.is_set():
                 raise CancelledError
             self._train(tf.constant(count), *rows[:3], tf.constant(order))
-        return {name: float(value) for name, value in self._results().items()}
+        return float(self._mean_loss())
 
     def predict(self, model: keras.Model, dataset: Dataset) -> np.ndarray:
         """Predict the rows of all parts: float32, shape (rows, outputs)."""
@@ -172,16 +172,15 @@ class Trainer:
             y_pred = model(x, training=True)
             loss = model.compute_loss(x, y, y_pred, weight * is_real * (size / rows), training=True)
         model.optimizer.apply(tape.gradient(loss, model.trainable_weights))
-        mean_loss, *metrics = model.metrics
+        (mean_loss,) = model.metrics
         mean_loss.update_state(loss, rows)
-        for metric in metrics:
-            metric.update_state(y, y_pred, weight * is_real)
 
-    def _take_results(self) -> dict[str, tf.Tensor]:
-        """Return the loss and the metrics since the last call."""
-        results = self.model.get_metrics_result()
-        self.model.reset_metrics()
-        return results
+    def _take_mean_loss(self) -> tf.Tensor:
+        """Return the mean loss since the last call."""
+        (mean_loss,) = self.model.metrics
+        loss = mean_loss.result()
+        mean_loss.reset_state()
+        return loss
 
 
 def handles(model: keras.Model) -> list[tf.Tensor]:

@@ -92,7 +92,8 @@ def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
     assert completed.returncode != 0
     same = "test.loss is 0.0% better than in small on 254 test rows"
     assert same in completed.stdout
-    assert re.search(r"\nGate: fail\. .*cross_validation\.roc_auc is ", completed.stdout)
+    assert re.search(r"^fail: cross_validation\.roc_auc is ", completed.stdout, re.MULTILINE)
+    assert "\nGate: fail\n" in completed.stdout
     assert "Traceback" not in completed.stderr
     verdict = (folder / "metrics/gate.json").read_bytes()
     gate = read_gate(folder)

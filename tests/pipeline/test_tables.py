@@ -106,7 +106,7 @@ def test_the_ranking_decides_if_a_class_is_rare(orders: Path) -> None:
     scores, gate, output = read_scores(orders), read_gate(orders), (orders / "printed").read_text()
     assert scores.main_metrics == ("loss", "macro.roc_auc", "macro.average_precision")
     assert re.search(r"^ROC AUC: .* test rows \(95% CI 0\.", output, re.MULTILINE)
-    assert f"\nGate: {gate['status']}. {gate['headline']}. {gate['reason']}.\n" in output
+    assert output.endswith(f"\nGate: {gate['status']}\n")
 
 
 def test_predictions_of_the_test_rows_name_file_line_and_identifier(orders: Path) -> None:

@@ -295,21 +295,22 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
         classes_not_found=["rare"],
         outside_training={"month": 1.0, "hour.of.day": 0.25},
     )
-    assert list(summary_lines(evaluation, {}, MULTICLASS)) == [
+    assert [*summary_lines(evaluation, {}, MULTICLASS)] == [
         "ROC AUC: – on 5 test rows; logistic regression –, gradient boosting –, best constant –",
         "Threshold 0.500: recall –, precision –, F1 – on the test rows; "
         "recall –, precision –, F1 – cross-validated",
         "90% prediction intervals contain 0.880 (95% CI 0.850 to 0.910) of the test values; "
         "mean width 2.50",
-        "warn: 5 of 5 test rows are equal to a training row, 5 of them with the same target; "
+    ]
+    assert [*summary.evaluation_warnings(evaluation, MULTICLASS)] == [
+        "5 of 5 test rows are equal to a training row, 5 of them with the same target; "
         "ROC AUC without these rows: –",
-        "warn: no test row of class rare is predicted correctly: its recall is 0",
-        "warn: no threshold reaches the rule of evaluate.threshold; the best one for its precision "
+        "no test row of class rare is predicted correctly: its recall is 0",
+        "no threshold reaches the rule of evaluate.threshold; the best one for its precision "
         "or recall was chosen",
-        "warn: Test rows: 12 rows are predicted as positive: the precision is hardly known",
-        "warn: test rows are outside the range of the training rows in month (100%), "
-        "hour.of.day (25%)",
-        "warn: no test row reaches the threshold: the highest probability is 0.03",
+        "Test rows: 12 rows are predicted as positive: the precision is hardly known",
+        "test rows are outside the range of the training rows in month (100%), hour.of.day (25%)",
+        "no test row reaches the threshold: the highest probability is 0.03",
     ]
 
 

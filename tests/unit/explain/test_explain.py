@@ -84,22 +84,19 @@ def test_only_shifted_columns_have_moved() -> None:
     moved_far = describe_columns(train, make_table(800, 1, shift=0.5), SCHEMA, limit=0.3)
     assert not any(column["moved"] for column in moved_far.values())
     assert moved["a"]["distance"] == pytest.approx(0.2, abs=0.03)  # of the two normal distributions
-    assert moved["b"]["missing"]["train"] == train["b"].null_count
 
 
 def test_column_without_values_has_no_effect() -> None:
     rows = make_table().set_column(1, "b", pa.nulls(1500, pa.float64()))
     effects = column_effects(predict_members, rows, SCHEMA, ["a", "b"], 1)["columns"]
     assert [effect["column"] for effect in effects] == ["a"]
-    missing = describe_columns(make_table(), rows, SCHEMA, limit=0.1)["b"]
-    assert (missing["moved"], missing["missing"]["test"]) == (True, 1500)
+    assert describe_columns(make_table(), rows, SCHEMA, limit=0.1)["b"]["moved"]
 
 
 def test_histogram_of_mostly_one_value_has_the_whole_range() -> None:
     values = np.r_[np.zeros(3000), np.arange(1.0, 14)]
     rows = pa.table({"a": values, "y": values % 2})
     columns = describe_columns(rows, rows, build_schema("regression", a={"kind": "real"}), 0.1)
-    assert (columns["a"]["from"], columns["a"]["to"]) == (0, 13)
     assert columns["a"]["train"] == [3001, *[1] * 10, 2]
     assert (columns["y"]["names"], columns["y"]["test"]) == (["0", "1"], [3006, 7])
 

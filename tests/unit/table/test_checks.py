@@ -105,9 +105,7 @@ def test_a_leak_that_is_known_before_the_target_passes(
     rows, checks = check_table([pa.table({"x": values, "near": near, "y": y})], schema, Validate())
     assert checks["near", "leak"].verdict == "warn"
     assert checks["x", "leak"].verdict == verdict
-    report = build_report(rows, checks)
-    assert report["checks"]["x.leak"]["verdict"] == verdict
-    assert report["failed_checks"] == 1 + (verdict == "error")
+    assert build_report(rows, checks)["checks"]["x.leak"]["verdict"] == verdict
 
 
 def test_dropped_rows_are_set_aside_as_text_with_line_and_reasons(tmp_path: Path) -> None:
