@@ -1,11 +1,11 @@
 """Measure the speed-up from one worker to two, on one machine and on Ray, and draw it.
 
-Each stage and a search run in processes of their own, whose time includes the imports. The stages
-ingest, validate and split get a large table. The stages train and evaluate and a search of two
-trials get a small one: most of their time is compilation, which each process of Ray repeats. The
-default table, which is tiny, shows what Ray costs. The contenders take turns, and seconds are
-medians of the repeats. Ray is a cluster of two cores that is started before the first command, in a
-network namespace of its own. There are no targets, since the speed-ups depend on the machine.
+Each stage runs in a process of its own, whose time includes the imports. The stages ingest,
+validate and split get a large table. The stages train and evaluate get a small one: most of their
+time is compilation, which each process of Ray repeats. The default table, which is tiny, shows what
+Ray costs. The contenders take turns, and seconds are medians of the repeats. Ray is a cluster of
+two cores that is started before the first command, in a network namespace of its own. There are no
+targets, since the speed-ups depend on the machine.
 """
 
 import json
@@ -37,8 +37,7 @@ STAGES = {
     "calibrate": "networks.keras data/split/train data/oof model.keras",
     "evaluate": "model.keras data metrics",
 }
-SEARCH = "-m keras_tabular search --trials 2 --storage trials.log"
-LARGE, SMALL = ["ingest", "validate", "split"], ["train", "evaluate", "search"]
+LARGE, SMALL = ["ingest", "validate", "split"], ["train", "evaluate"]
 BACKENDS = {"here": {}, "Ray": {"RAY_ADDRESS": f"127.0.0.1:{PORT}"}}
 
 
@@ -62,8 +61,7 @@ def cluster() -> Iterator[None]:
 def create_folder(folder: Path, rows: int | None) -> Path:
     """Create a folder for the stages, with a table of `rows` rows or the default table."""
     (folder / "data").mkdir(parents=True)
-    for name in ("params.yaml", "search.yaml"):
-        shutil.copy(PROJECT / name, folder)
+    shutil.copy(PROJECT / "params.yaml", folder)
     schema = yaml.safe_load((PROJECT / "data/schema.yaml").read_text(encoding="utf-8"))
     if rows is None:
         shutil.copy(PROJECT / schema["source"], folder / "table.csv")
@@ -75,10 +73,8 @@ def create_folder(folder: Path, rows: int | None) -> Path:
 
 
 def measure_seconds(name: str, folder: Path, **environment: str) -> float:
-    """Return the seconds that a stage takes, or a new search."""
-    (folder / "trials.log").unlink(missing_ok=True)
-    command = SEARCH if name == "search" else f"-m stages.{name} {STAGES[name]}"
-    return measure_process(command, folder, environment).seconds
+    """Return the seconds that a stage takes."""
+    return measure_process(f"-m stages.{name} {STAGES[name]}", folder, environment).seconds
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     setup = Setup(tables, schema, train, build)
     checkpoints = Checkpoints(args.state, identity([schema, train], tables, build))
     print(f"Training networks on {setup.summary()}", file=sys.stderr)
-    snapshots = list(rounds.fit(setup, checkpoints=checkpoints, show_progress=True))
+    snapshots = rounds.fit(setup, checkpoints=checkpoints, show_progress=True)
     weighted = ensemble.weigh_snapshots(setup, snapshots)
     ensemble.write_description(args.metrics, setup, snapshots, weighted)
     model = ensemble.build_model(setup, snapshots, weighted.weights)

@@ -118,7 +118,7 @@ def short_run(make_once: MakeOnce, origin: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def many_files(make_once: MakeOnce, origin: Path) -> Path:
-    """A clone whose table is in several files and parts, with a short training and search."""
+    """A clone whose table is in several files and parts, with a short training."""
 
     def make(folder: Path) -> None:
         clone(origin, folder)
@@ -128,9 +128,8 @@ def many_files(make_once: MakeOnce, origin: Path) -> Path:
             rows[number::3].to_csv(folder / f"data/files/{number}.csv", index=False)
         members = [{"network": "plain", "count": 2}]
         training = SHORT_TRAINING | {"members": members, "networks": {"plain": {"epochs": 20}}}
-        search = {"trials": 3, "space": {"networks.plain.units": [[16], [8], [4]]}}
-        change_settings(folder, train=training, search=search)
-        change_settings(folder, {"source": "data/files"}, ingest={"rows_per_file": 200})
+        ingest = {"rows_per_file": 200}
+        change_settings(folder, {"source": "data/files"}, train=training, ingest=ingest)
         commit_all(folder, "A table in files")
 
     return make_once("many_files", make)
@@ -138,15 +137,11 @@ def many_files(make_once: MakeOnce, origin: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def one_worker_run(make_once: MakeOnce, many_files: Path) -> Path:
-    """A clone of `many_files` in which one worker has run the pipeline and a search.
-
-    The file `searched` contains the output of the search.
-    """
+    """A clone of `many_files` in which one worker has run the pipeline."""
 
     def make(folder: Path) -> None:
         clone(many_files, folder)
-        commands = "dvc repro evaluate; python -m keras_tabular search > searched"
-        check_output(folder, "bash", "-ec", commands, TABULAR_WORKERS="1")
+        check_output(folder, "dvc", "repro", "evaluate", TABULAR_WORKERS="1")
 
     return make_once("one_worker_run", make)
 

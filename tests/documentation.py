@@ -5,7 +5,7 @@ import socket
 import sys
 from pathlib import Path
 
-from tests.commands import check_output, wait_until
+from tests.commands import check_output
 from tests.helpers import PROJECT
 
 PAGES = {
@@ -42,18 +42,11 @@ def run_page_blocks(folder: Path, page: str, blocks: list[str], **environment: s
         # A project that a block creates uses the library of the clone.
         variables = MAKE_VARIABLES | environment | {"PYTHONPATH": str(folder)}
         output = check_output(folder, "bash", "-ec", use_free_port(block), **variables)
-        if "queue start" in block:
-            wait_until(lambda: not is_queue_busy(folder), pause=0.5)
         for part, pattern in SHOWN_OUTPUT.items():
             if part in f"{page}: {block}":
                 assert re.findall(pattern, output, re.MULTILINE)[-1] in PAGES[page]
         outputs.append(output)
     return outputs
-
-
-def is_queue_busy(folder: Path) -> bool:
-    """Return whether an experiment waits or runs in the queue of a project."""
-    return bool(re.search("Queued|Running", check_output(folder, "dvc", "queue", "status")))
 
 
 def use_free_port(block: str) -> str:

@@ -45,26 +45,18 @@ def create_files(folder: Path, csv: str) -> None:
     """Create a folder with the code, the parameters and a table, but without a schema."""
     (folder / "data/raw").mkdir(parents=True)
     (folder / "data/raw/t.csv").write_bytes(csv.encode())
-    for name in ("params.yaml", "search.yaml"):
-        shutil.copy(PROJECT / name, folder)
+    shutil.copy(PROJECT / "params.yaml", folder)
     for name in ("dvc.yaml", "network.py", "stages", "keras_tabular"):
         (folder / name).symlink_to(PROJECT / name)
 
 
 def change_settings(
-    folder: Path,
-    schema: dict[str, Any] | None = None,
-    search: dict[str, Any] | None = None,
-    **sections: dict[str, Any],
+    folder: Path, schema: dict[str, Any] | None = None, **sections: dict[str, Any]
 ) -> None:
-    """Change values in sections of params.yaml, in the schema and in search.yaml."""
-    files = {"params.yaml": sections, "data/schema.yaml": schema, "search.yaml": search}
-    for path, changes in files.items():
+    """Change values in sections of params.yaml, and in the schema."""
+    for path, changes in {"params.yaml": sections, "data/schema.yaml": schema}.items():
         if changes:
-            settings = yaml.safe_load((folder / path).read_text())
-            if "space" in changes:
-                del settings["space"]  # it is replaced as a whole
-            settings = deep_update(settings, changes)
+            settings = deep_update(yaml.safe_load((folder / path).read_text()), changes)
             (folder / path).write_text(yaml.safe_dump(settings, sort_keys=False))
 
 

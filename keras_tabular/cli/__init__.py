@@ -15,7 +15,7 @@ from keras_tabular.core.errors import align_columns
 
 COMMANDS = {  # the package of each command's module
     **dict.fromkeys(("new", "upgrade"), "project"),
-    **dict.fromkeys(("infer-schema", "search", "gate", "report", "pr-report"), "cli"),
+    **dict.fromkeys(("infer-schema", "gate", "report", "pr-report"), "cli"),
     **dict.fromkeys(("verify", "repeat", "quick"), "runs"),
     **dict.fromkeys(("predict", "score", "drift", "serve", "docs"), "cli"),
 }

@@ -65,7 +65,7 @@ def check_custom_metrics(metrics: Sequence[CustomMetric], primary: str) -> None:
     """Check the names of the metrics that a project adds.
 
     Args:
-        primary: The value of `evaluate.metric` or of `score` in search.yaml, which may be one.
+        primary: The value of `evaluate.metric`, which may be one.
 
     Raises:
         UserError: A name cannot be a key of the metrics files, two metrics have the same name, or
@@ -80,7 +80,7 @@ def check_custom_metrics(metrics: Sequence[CustomMetric], primary: str) -> None:
             raise UserError(f"{where}: Two metrics are called {name}. Rename one of them.")
     if primary.startswith(CUSTOM) and primary.removeprefix(CUSTOM) not in names:
         problem = f"expected a metric of custom.py: METRICS, which has {names}, got {primary}"
-        raise UserError(f"evaluate.metric in params.yaml, or score in search.yaml: {problem}")
+        raise UserError(f"params.yaml: evaluate.metric: {problem}")
 
 
 # The sets of rows that are scored, by their key in the metrics files.

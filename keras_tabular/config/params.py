@@ -163,9 +163,9 @@ def metric_keys(evaluate: Evaluate, task: Task) -> list[str]:
 WON_BY_A_CONSTANT = ("precision", "recall")
 
 
-def metric_mistakes(key: str, choice: str, evaluate: Evaluate, task: Task) -> Iterator[str]:
+def metric_mistakes(evaluate: Evaluate, task: Task) -> Iterator[str]:
     """Yield a metric that the run does not have; custom metrics are checked by the stage."""
-    keys = metric_keys(evaluate, task)
+    key, choice, keys = "evaluate.metric", evaluate.metric, metric_keys(evaluate, task)
     allowed = ["auto", *(k for k in keys if k.rpartition(".")[2] not in WON_BY_A_CONSTANT)]
     if choice in WON_BY_A_CONSTANT and task.has_threshold:
         advice = "Compare by average_precision, f1 or a cost, and ask for it in evaluate.threshold"
@@ -190,7 +190,7 @@ def cost_mistakes(costs: dict[Any, dict[Any, float]], train: Train, task: Task) 
 def evaluate_mistakes(evaluate: Evaluate, train: Train, schema: Schema) -> Iterator[str]:
     """Yield a threshold that cannot be chosen, and files and slices that do not fit."""
     task, rule = schema.learning_task, evaluate.threshold_rule
-    yield from metric_mistakes("evaluate.metric", evaluate.metric, evaluate, task)
+    yield from metric_mistakes(evaluate, task)
     if rule and task.classes and isinstance(rule.cost, dict):
         yield from cost_mistakes(rule.cost, train, task)
     elif rule and not task.has_threshold:

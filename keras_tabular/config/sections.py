@@ -182,10 +182,6 @@ class Train(Section):
             reduce(getitem, path, content)[last] = value
         return typed_yaml.parse_section(content, type(self), "train")
 
-    def value(self, key: str) -> Any:
-        """Return the value of a dotted key such as `networks.plain.units`."""
-        return reduce(getitem, key.split("."), self.model_dump())
-
     def resolve_auto(
         self, rows: int, task: Task, columns: int, possible_folds: Iterable[int] = range(2, 11)
     ) -> "ResolvedTrain":
@@ -400,44 +396,3 @@ class Drift(Section):
     distance: Share = 0.1
     attribution: Share = 0.02
     policy: Policy = "error"
-
-
-class Candidates(Section):
-    """The values that a search may try for a key: a list, or the range from `low` to `high`."""
-
-    values: tuple[Any, ...] | None = None
-    low: int | float | None = None
-    high: int | float | None = None
-    log: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_a_list(cls, content: Any) -> Any:
-        return {"values": content} if isinstance(content, list | tuple) else content
-
-    @model_validator(mode="after")
-    def _are_not_empty(self) -> Self:
-        if self.values and "auto" not in self.values:
-            return self
-        if self.low is None or self.high is None:
-            raise ValueError("expected a list of values other than auto, or low and high")
-        if self.low >= self.high:
-            raise ValueError("expected low below high")
-        if self.log and self.low <= 0:
-            raise ValueError("expected low above 0, as log is true")
-        return self
-
-    @property
-    def limits(self) -> tuple[Any, ...]:
-        """The values of the list, or the two ends of the range."""
-        return (self.low, self.high) if self.values is None else self.values
-
-
-class Search(Section):
-    """The content of search.yaml: what to try, and the score by which trials are compared."""
-
-    trials: Count = 30
-    seed: Seed = 1
-    score: str = "auto"
-    folds: Annotated[int, Field(strict=True, ge=2)] | None = None
-    space: dict[str, Candidates]

@@ -22,7 +22,6 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 PROJECT_PACKAGES = ("", "stages", "network", "keras_tabular")
 # The target of make and the lock file of a package that is not in requirements.txt.
 INSTALLED_BY = {
-    "optuna": (".venv/installed-search", "requirements/search.txt"),
     "uvicorn": (".venv/installed-serve", "requirements/serve.txt"),
 }
 OUT_OF_MEMORY = (

@@ -155,7 +155,7 @@ def train_and_evaluate(data: Path, schema: Schema, params: Params, train: Train)
     keras.utils.clear_session()  # of an earlier repeat in this process
     tables = [data / "split" / name for name in ("train", "validation")]
     setup = Setup(tables, schema, train, build)
-    snapshots = list(rounds.fit(setup))
+    snapshots = rounds.fit(setup)
     weighted = ensemble.weigh_snapshots(setup, snapshots)
     model = ensemble.build_model(setup, snapshots, weighted.weights)
     record = ensemble.build_record(setup, snapshots, weighted.weights, model)

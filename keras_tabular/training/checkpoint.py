@@ -108,9 +108,7 @@ class Checkpoints(NamedTuple):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def identity(
-    sections: Iterable[Section], tables: Iterable[Path], build: Build, code: Iterable[str] = CODE
-) -> str:
+def identity(sections: Iterable[Section], tables: Iterable[Path], build: Build) -> str:
     """Hash what decides a training: parameters, tables, code and versions of packages.
 
     Args:
@@ -118,14 +116,13 @@ def identity(
         tables: Folders of the tables that the training reads.
         build: Builds the layers of a network. The file that defines it is hashed, and all modules
             of the project that are imported.
-        code: Packages of this library whose code is hashed.
     """
     packages = [*(f"{name} {version(name)}" for name in PACKAGES), f"tensorflow {tf.__version__}"]
     params = [section.model_dump_json() for section in sections]
     digest = hashlib.sha256("\n".join([*params, *packages]).encode())
     parts = [path for table in tables for path in part_paths(table)]
     library = Path(__file__).parents[1]
-    modules = sorted(path for package in code for path in (library / package).rglob("*.py"))
+    modules = sorted(path for package in CODE for path in (library / package).rglob("*.py"))
     for path in [*parts, *modules, Path(inspect.getfile(build)), *project_modules(library)]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

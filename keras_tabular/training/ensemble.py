@@ -48,14 +48,12 @@ class WeightedEnsemble(NamedTuple):
         weights: Weight of each candidate that is saved, by name; they add up to 1.
         losses: Mean out-of-fold loss of each candidate, in units of the target; empty without
             folds.
-        rows: Numbers of the rows that were predicted, sorted, shape (n,).
-        fold: Fold of these rows, int32, shape (n,).
+        fold: Fold of each training row, int32, shape (n,); empty without folds.
         predictions: Weighted predictions for these rows, float32, shape (n, outputs).
     """
 
     weights: dict[str, float]
     losses: dict[str, float]
-    rows: np.ndarray
     fold: np.ndarray
     predictions: np.ndarray
 
@@ -83,13 +81,13 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
         for names in map(reversed, by_architecture.values()):  # of equal ones, the last is best
             best.append(min(names, key=lambda name: round_for_comparison(losses[name])))
         weights = dict.fromkeys(best, 1 / len(best))
-        return WeightedEnsemble(weights, {}, rows, fold, predictions[best[0]])
+        return WeightedEnsemble(weights, {}, fold, predictions[best[0]])
     weights = select_weights(setup, rows, predictions)
     least = min(MIN_WEIGHT, max(weights.values()))  # if many are alike, all weights are small
     large = {name: predictions[name] for name in predictions if weights[name] >= least}
     weights = select_weights(setup, rows, large)
     weights = {name: weight for name, weight in weights.items() if weight}
-    return WeightedEnsemble(weights, losses, rows, fold, weigh(predictions, weights))
+    return WeightedEnsemble(weights, losses, fold, weigh(predictions, weights))
 
 
 def group_by(snapshots: list[Snapshot], attribute: str) -> dict[Any, list[Snapshot]]:

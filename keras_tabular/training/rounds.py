@@ -26,7 +26,6 @@ No loss is NaN or infinite where losses are compared: `train_round` refuses such
 
 import math
 import threading
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -61,7 +60,7 @@ MIN_GAIN, MIN_OWN_GAIN = 0.02, 0.05
 
 def fit(
     setup: Setup, *, checkpoints: Checkpoints | None = None, show_progress: bool = False
-) -> Iterator[Snapshot]:
+) -> list[Snapshot]:
     """Train the networks of `train.members`, as many at the same time as there are workers.
 
     With folds, each network learns from all folds but its own. No gradient is computed from the
@@ -72,7 +71,7 @@ def fit(
         checkpoints: Files for the snapshots, from which a killed training continues.
         show_progress: Whether to show the progress on stderr.
 
-    Yields:
+    Returns:
         The snapshots of the first cycle, fold by fold, then those of the second cycle, and so on.
 
     Raises:
@@ -95,13 +94,12 @@ def fit(
     with progress if show_progress else nullcontext():
         while networks:
             start_round(progress, setup, networks)
-            snapshots = []
             cycle = ordered_map(train, networks, max_concurrent=len(networks), cancelled=cancelled)
-            for snapshot in cycle:
-                snapshots.append(snapshot)
-                trained.append(replace(snapshot, state=[]))  # only the next cycle needs the state
-                yield trained[-1]
+            snapshots = list(cycle)
+            # Only the next cycle needs the states.
+            trained += [replace(snapshot, state=[]) for snapshot in snapshots]
             networks = unfinished_networks(setup, snapshots, trained, ensemble_losses)
+    return trained
 
 
 def start_round(progress: Progress, setup: Setup, networks: list[Snapshot]) -> None:
@@ -312,6 +310,6 @@ def _train(folder: Path, schema: Schema, train: Train, build: Build) -> ExactMod
         setup = Setup([folder], schema, train, build)
     except UserError as error:
         raise UserError(f"train.forward_chaining is too high: {error}") from None
-    snapshots = list(fit(setup, show_progress=True))
+    snapshots = fit(setup, show_progress=True)
     weighted = ensemble.weigh_snapshots(setup, snapshots)
     return ensemble.build_model(setup, snapshots, weighted.weights)

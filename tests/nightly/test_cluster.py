@@ -16,20 +16,18 @@ def test_the_commands_of_the_page_make_a_cluster_of_two_machines(
     folder = clone(many_files, tmp_path / "clone")
     lines = PAGES["docs/reproducibility.md"].splitlines()
     commands = [line.partition("$ ")[2] for line in lines if line.startswith(("head$", "node$"))]
-    assert len(commands) == 5
+    assert len(commands) == 4
     script = "\n".join(commands)
     for text, replacement in {
         "head:6379": "127.0.0.1:6379",
-        " --trials 64": "",
         "ray start": f"ray start --num-cpus=1 {RAY_START_OPTIONS}",
         "--head": "--head --include-dashboard=false",
         "dvc repro": "dvc repro evaluate",
     }.items():
         assert text in script
         script = script.replace(text, replacement)
-    output = check_output(folder, *IN_NAMESPACE, "bash", "-ec", script, **RAY_TOKEN)
+    check_output(folder, *IN_NAMESPACE, "bash", "-ec", script, **RAY_TOKEN)
     assert read_output_hashes(folder, GATE) == read_output_hashes(one_worker_run, GATE)
-    assert (one_worker_run / "searched").read_text().splitlines()[0] in output
 
 
 @needs_ray

@@ -23,7 +23,7 @@ def test_every_command_of_a_page_runs(page: str, reproduced: Path, tmp_path: Pat
     try:
         outputs = run_page_blocks(folder, page, blocks)
     finally:
-        if "queue start" in PAGES[page]:
+        if "--run-all" in PAGES[page]:
             check_output(folder, "dvc", "queue", "stop", "--kill")
     for code in code_blocks(page, "python"):
         check_output(folder, sys.executable, "-c", code)
@@ -32,5 +32,5 @@ def test_every_command_of_a_page_runs(page: str, reproduced: Path, tmp_path: Pat
         (accuracy,) = re.findall(r"^Accuracy: ([\d.]+)", outputs[tutorial], re.MULTILINE)
         assert 0.7 <= float(accuracy) <= 0.76
         table = outputs[blocks.index("make exp-show\n")]
-        units = re.findall(r"\[units-\d\] .* \[(\d+)\] ", table)
-        assert sorted(units) == ["32", "8"]
+        values = re.findall(r"\[grid-\d\] .* (0\.\d) +\[(\d+)\] ", table)
+        assert sorted(values) == [(d, u) for d in ("0.1", "0.2") for u in ("32", "8")]

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 
-from keras_tabular.cli.search import load_search
 from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.config.stage_inputs import StageInputs
@@ -26,7 +25,6 @@ PARAMS, SCHEMA = "params.yaml", "data/schema.yaml"
 TEXTS = {name: (PROJECT / name).read_text() for name in (PARAMS, SCHEMA)}
 SCHEMA_KEYS = ("columns", "encoding", "ignore", "target")
 PLAIN = "train.networks.plain"
-L2 = "networks.plain.l2"
 
 
 def write_and_load(folder: Path, texts: dict[str, str], *names: str) -> Params:
@@ -51,6 +49,7 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("split.test_size", 1.5, ": expected a number below 1, got 1.5"),
     ("train.members", [{}], ".0.network: .* missing"),
     ("train.members", [{"network": "plane"}], ": .*got 'plane'. Did you mean 'plain'"),
+    ("train.loss", "huber", ": for the task binary, expected one of auto, "),
     ("train.class_weight", {0: 1, 1: -1}, ".1: expected a number above 0, got -1"),
     (f"{PLAIN}.epoch", 5, ": unknown key. Did you mean 'epochs'?.*: activation, "),
     (f"{PLAIN}.epochs", 0, ": expected auto or a number of at least 1, got 0"),
@@ -77,27 +76,6 @@ def test_a_mistake_is_reported_with_its_file_and_key(
     path = tmp_path / (SCHEMA if key.startswith(SCHEMA_KEYS) else PARAMS)
     with pytest.raises(UserError, match=f"^{re.escape(f'{path}: {key}')}{message}"):
         write_and_load(tmp_path, change_value(key, value), "split")
-
-
-@pytest.mark.parametrize(
-    ("space", "message"),
-    [
-        ({"loss": ["huber"]}, ".loss: for the task binary, expected one of auto, "),
-        ({"seed": [1, 2]}, ": expected one of class_weight, .*got 'seed'"),
-        ({L2: [-1]}, f": {L2}: expected .* at least 0, got -1"),
-        ({L2: []}, f".{L2}: expected a list of values other than auto, .*got "),
-        ({L2: ["auto"]}, f".{L2}: expected a list of values other than auto, .*got "),
-        ({L2: {"low": 0, "high": 1, "log": True}}, f".{L2}: expected low above 0"),
-    ],
-)
-def test_a_mistake_in_the_space_of_a_search_is_reported(
-    space: dict[str, Any], message: str, tmp_path: Path
-) -> None:
-    params = write_and_load(tmp_path, TEXTS, "train", "evaluate", "split")
-    path = tmp_path / "search.yaml"
-    path.write_text(yaml.safe_dump({"space": space}))
-    with pytest.raises(UserError, match=f"^{re.escape(f'{path}: space')}{message}"):
-        load_search(params, BINARY, path)
 
 
 def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
@@ -166,7 +144,8 @@ def test_auto_depends_on_the_table_and_the_task(
     assert train.folds == folds
     expected = list(zip(["realmlp", "plain"], counts, strict=False))
     assert [(members.network, members.count) for members in train.members] == expected
-    assert tuple(train.value(f"networks.realmlp.{key}") for key in AUTO) == network
+    realmlp = train.networks["realmlp"].model_dump()
+    assert tuple(realmlp[key] for key in AUTO) == network
 
 
 def test_other_values_than_auto_do_not_change() -> None:
@@ -174,7 +153,7 @@ def test_other_values_than_auto_do_not_change() -> None:
     train = load_train_params({"plain": plain}, folds=1)
     resolved = train.resolve_auto(10_000_000, REGRESSION, 8)
     assert (resolved.folds, resolved.members) == (1, train.members)
-    assert {key: resolved.value(f"networks.plain.{key}") for key in plain} == plain
+    assert resolved.networks["plain"].model_dump(include={*plain}) == plain
 
 
 def test_yes_and_no_are_texts_as_in_the_files_that_dvc_writes(tmp_path: Path) -> None:

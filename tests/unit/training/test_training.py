@@ -84,7 +84,7 @@ Training = tuple[Setup, list[Snapshot]]
 def train(setup: Setup) -> Training:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(WORKERS, "2")
-        return setup, list(fit(setup))
+        return setup, fit(setup)
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,7 @@ def test_a_training_that_is_killed_between_cycles_continues_to_the_same_bytes(
     monkeypatch.setattr(Checkpoints, "save", save_or_kill)
     for _ in range(4):
         with suppress(KilledError):
-            snapshots = list(fit(setup, checkpoints=Checkpoints(tmp_path, "key")))
+            snapshots = fit(setup, checkpoints=Checkpoints(tmp_path, "key"))
     assert_identical(snapshots, expected)
     assert next(rounds) == len(snapshots) + 1  # no cycle was trained twice
 
@@ -225,7 +225,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(schedule: str, tmp_path: Pa
     write_table(tmp_path, NUMBERS)
     network = PLAIN | {"learning_rate": 1e30, "learning_rate_schedule": schedule}
     with pytest.raises(UserError, match=r"epoch \d.*learning_rate"):
-        list(fit(set_up(tmp_path, {"plain": network}, NUMBERS, folds=2)))
+        fit(set_up(tmp_path, {"plain": network}, NUMBERS, folds=2))
 
 
 def test_without_folds_the_cycle_with_the_lowest_validation_loss_is_saved(tmp_path: Path) -> None:
