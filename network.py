@@ -3,33 +3,46 @@
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ResolvedNetwork
 from keras_tabular.network.backend import keras
-from keras_tabular.network.features import dense_arguments, embed_numbers, learn_scale, output_layer
+from keras_tabular.network.features import (
+    dense_arguments,
+    embed_numbers,
+    learn_scale,
+    output_layer,
+)
 
 layers = keras.layers
 
 
 def build(
-    inputs: list[keras.KerasTensor], network: ResolvedNetwork, schema: Schema
+    inputs: list[keras.KerasTensor],
+    network: ResolvedNetwork,
+    schema: Schema,
 ) -> keras.KerasTensor:
     """Connect the layers of a network, from the prepared columns to the output.
 
     Args:
-        inputs: The prepared columns, shape (rows, width). If `network.embedding` is set and there
-            are number columns, there are two or three tensors instead: the numbers, shape
-            (rows, numbers), their bins, shape (rows, numbers, bins), and the other columns, if any.
-        network: The parameters of an element of `train.networks`, with a value for every `auto`;
-            `network.options` has keys of your own.
+        inputs: The prepared columns, shape (rows, width). If `network.embedding` is set
+            and there are number columns, there are two or three tensors instead: the
+            numbers, shape (rows, numbers), their bins, shape (rows, numbers, bins), and
+            the other columns, if any.
+        network: The parameters of an element of `train.networks`, with a value for
+            every `auto`; `network.options` has keys of your own.
         schema: The table, with its task and classes.
 
     Returns:
         The probability of the positive class, shape (rows, 1); the probabilities of
-        `schema.classes`, shape (rows, classes); or, for regression, the standardised value, shape
-        (rows, 1).
+        `schema.classes`, shape (rows, classes); or, for regression, the standardised
+        value, shape (rows, 1).
     """
     arguments = dense_arguments(network)
     x = embed_numbers(inputs, network)
     x = learn_scale(x, network)
     for number, units in enumerate(network.units, start=1):
-        x = layers.Dense(units, network.activation, name=f"hidden-{number}", **arguments)(x)
+        x = layers.Dense(
+            units,
+            network.activation,
+            name=f"hidden-{number}",
+            **arguments,
+        )(x)
         x = layers.Dropout(network.dropout)(x)
     return output_layer(network, schema)(x)

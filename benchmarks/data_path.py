@@ -1,9 +1,10 @@
 """Compare the time and memory of ingest, validate and split with pandas and polars.
 
-Each contender runs in a process of its own. Its time includes the imports, since people wait for
-them too. The contenders take turns, so that a busy moment of the machine affects all of them.
-Seconds and megabytes (10^6 bytes) are medians of the repeats. Pandas and polars write the whole
-table as one Parquet file. The exit code is 1 if a target is missed.
+Each contender runs in a process of its own. Its time includes the imports, since people
+wait for them too. The contenders take turns, so that a busy moment of the machine
+affects all of them. Seconds and megabytes (10^6 bytes) are medians of the repeats.
+Pandas and polars write the whole table as one Parquet file. The exit code is 1 if a
+target is missed.
 """
 
 import os
@@ -24,8 +25,12 @@ CONTENDERS = {
     "ingest": "-m stages.ingest ingested profile.json",
     "validate": "-m stages.validate ingested validated rejected validation.json",
     "split": "-m stages.split validated split",
-    "pandas": "-c import pandas; pandas.read_csv('table.csv').to_parquet('pandas.parquet')",
-    "polars": "-c import polars; polars.scan_csv('table.csv').sink_parquet('polars.parquet')",
+    "pandas": (
+        "-c import pandas; pandas.read_csv('table.csv').to_parquet('pandas.parquet')"
+    ),
+    "polars": (
+        "-c import polars; polars.scan_csv('table.csv').sink_parquet('polars.parquet')"
+    ),
 }
 STAGES = ["ingest", "validate", "split"]
 MAX_MEGABYTES = 700
@@ -39,7 +44,9 @@ class Cost(NamedTuple):
 
 
 def measure_process(
-    arguments: str, folder: Path, environment: dict[str, str] | None = None
+    arguments: str,
+    folder: Path,
+    environment: dict[str, str] | None = None,
 ) -> Cost:
     """Run Python with some arguments in a folder; the project can be imported there."""
     option, rest = arguments.split(" ", 1)
@@ -66,7 +73,10 @@ def measure_contenders(rows: int, repeats: int, scratch: Path) -> dict[str, Cost
     schema = yaml.safe_load((PROJECT / "data/schema.yaml").read_text(encoding="utf-8"))
     schema["source"] = "table.csv"
     (scratch / "data").mkdir()
-    (scratch / "data/schema.yaml").write_text(yaml.safe_dump(schema, sort_keys=False), "utf-8")
+    (scratch / "data/schema.yaml").write_text(
+        yaml.safe_dump(schema, sort_keys=False),
+        "utf-8",
+    )
     measure_process(f"-m benchmarks.tables table.csv {rows}", scratch)
     repeated: dict[str, list[Cost]] = {name: [] for name in CONTENDERS}
     for _ in range(repeats):
@@ -82,10 +92,22 @@ def compare_with_targets(costs: dict[str, Cost]) -> dict[str, tuple[float, float
     """Return the measured value and its limit for each target."""
     seconds = {name: cost.seconds for name, cost in costs.items()}
     return {
-        **{f"{name}: peak MB": (costs[name].megabytes, MAX_MEGABYTES) for name in STAGES},
-        "ingest: share of pandas' seconds": (seconds["ingest"] / seconds["pandas"], 0.5),
-        "ingest: multiple of polars' seconds": (seconds["ingest"] / seconds["polars"], 1.4),
-        "validate: share of ingest's seconds": (seconds["validate"] / seconds["ingest"], 0.6),
+        **{
+            f"{name}: peak MB": (costs[name].megabytes, MAX_MEGABYTES)
+            for name in STAGES
+        },
+        "ingest: share of pandas' seconds": (
+            seconds["ingest"] / seconds["pandas"],
+            0.5,
+        ),
+        "ingest: multiple of polars' seconds": (
+            seconds["ingest"] / seconds["polars"],
+            1.4,
+        ),
+        "validate: share of ingest's seconds": (
+            seconds["validate"] / seconds["ingest"],
+            0.6,
+        ),
         "split: share of ingest's seconds": (seconds["split"] / seconds["ingest"], 0.6),
     }
 
@@ -103,7 +125,7 @@ def main() -> None:
     for name, cost in costs.items():
         print(
             f"{name:10}{args.rows / cost.seconds:12,.0f}{cost.seconds:10.2f}"
-            f"{cost.megabytes:10.0f}{cost.seconds / costs['ingest'].seconds:10.2f}"
+            f"{cost.megabytes:10.0f}{cost.seconds / costs['ingest'].seconds:10.2f}",
         )
     missed = 0
     for name, (value, limit) in compare_with_targets(costs).items():

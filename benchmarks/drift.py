@@ -2,16 +2,17 @@
 
 Nothing is trained: the rows of each bin are drawn. There are two simulations:
 
-- `nights`: how often new rows without drift give an alarm in any of 5, 30 or 100 columns, in 400
-  nights for each number of new rows, also with rows in groups of ten that are equal. There are
-  5,000 training rows, or 500. The columns are numbers with and without missing values, and
-  categories, of which the table has 2, 5, 20 or 60.
-- `drift`: how often a column among 30 is found to have drifted, in 1,000 draws: by a shift of half
-  a standard deviation, a category whose share doubles from 20 %, 12 % of missing values where there
-  were none, or a shift whose true distance is below the limit.
+- `nights`: how often new rows without drift give an alarm in any of 5, 30 or 100
+  columns, in 400 nights for each number of new rows, also with rows in groups of ten
+  that are equal. There are 5,000 training rows, or 500. The columns are numbers with
+  and without missing values, and categories, of which the table has 2, 5, 20 or 60.
+- `drift`: how often a column among 30 is found to have drifted, in 1,000 draws: by a
+  shift of half a standard deviation, a category whose share doubles from 20 %, 12 % of
+  missing values where there were none, or a shift whose true distance is below the
+  limit.
 
-The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a limit is
-exceeded.
+The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a
+limit is exceeded.
 
     python -m benchmarks.drift
 """
@@ -30,15 +31,21 @@ from keras_tabular.table.profile import MAX_P_VALUE, NUMBER_BINS, compare_counts
 ROWS = (50, 100, 300, 1000)
 SMALL = "a distance of 0.076"  # less than the limit
 GROUP_SIZE = 10
-# Kinds of columns: the share of missing values of a number, or the shares of categories.
-NUMBER, GAPS = 0.0, 0.03
+# Kinds of columns: the share of missing values of a number, or the shares of
+# categories.
+NUMBER = 0.0
+GAPS = 0.03
 RANKS = np.arange(1, 61)
 CATEGORIES = [np.array([0.9, 0.1]), 1 / RANKS[:5], 1 / RANKS[:20], RANKS**-1.5]
 KINDS: list[float | np.ndarray] = [NUMBER, GAPS, *CATEGORIES]
 Counts = tuple[np.ndarray, np.ndarray]
 
 
-def draw_training(rng: np.random.Generator, kind: float | np.ndarray, rows: int) -> Counts:
+def draw_training(
+    rng: np.random.Generator,
+    kind: float | np.ndarray,
+    rows: int,
+) -> Counts:
     """Draw the number of training rows in each bin, and the true shares of the bins.
 
     The bins of a number are tenths of the training values, and the values beyond them.
@@ -55,7 +62,12 @@ def draw_training(rng: np.random.Generator, kind: float | np.ndarray, rows: int)
     return np.array(counts), np.r_[shares * (1 - kind), kind]
 
 
-def has_moved(train: np.ndarray, new: np.ndarray, columns: int, group_size: float = 1.0) -> bool:
+def has_moved(
+    train: np.ndarray,
+    new: np.ndarray,
+    columns: int,
+    group_size: float = 1.0,
+) -> bool:
     """Return the verdict of `drift` on one of some columns."""
     distance, p_value = compare_counts(train, new, columns, group_size)
     return distance > Drift().distance and p_value < MAX_P_VALUE
@@ -64,11 +76,16 @@ def has_moved(train: np.ndarray, new: np.ndarray, columns: int, group_size: floa
 def measure_false_alarms(draws: int = 400) -> Iterator[Measurement]:
     for group_size, training_rows, rows in product((1, GROUP_SIZE), (500, 5000), ROWS):
         for columns in (5, 30, 100):
-            rng, alarms = np.random.default_rng(0), 0
+            rng = np.random.default_rng(0)
+            alarms = 0
             for _ in range(draws):
                 moved = False
                 for kind in islice(cycle(KINDS), columns):
-                    train, shares = draw_training(rng, kind, training_rows // group_size)
+                    train, shares = draw_training(
+                        rng,
+                        kind,
+                        training_rows // group_size,
+                    )
                     new = rng.multinomial(rows // group_size, shares)
                     counts = train * group_size, new * group_size
                     moved = moved or has_moved(*counts, columns, group_size)
@@ -104,16 +121,26 @@ def measure_power(draws: int = 1000) -> Iterator[Measurement]:
         ("12 % missing", NUMBER, lose_values),
         (SMALL, NUMBER, partial(shift_number, deviations=0.19)),
     )
-    for (name, kind, change), group_size, rows in product(changes, (1, GROUP_SIZE), ROWS):
-        rng, count = np.random.default_rng(0), 0
+    for (name, kind, change), group_size, rows in product(
+        changes,
+        (1, GROUP_SIZE),
+        ROWS,
+    ):
+        rng = np.random.default_rng(0)
+        count = 0
         for _ in range(draws):
             train, shares = draw_training(rng, kind, 5000 // group_size)
             new = rng.multinomial(rows // group_size, change(shares))
             count += has_moved(train * group_size, new * group_size, 30, group_size)
         groups = ", groups of ten" if group_size > 1 else ""
-        title, share = f"drift, {name}, {rows} rows{groups}", count / draws
+        title = f"drift, {name}, {rows} rows{groups}"
+        share = count / draws
         least = 0.9 if rows >= 300 and group_size == 1 else 0.0
-        yield at_most(title, share, 0.1) if name == SMALL else at_least(title, share, least)
+        yield (
+            at_most(title, share, 0.1)
+            if name == SMALL
+            else at_least(title, share, least)
+        )
 
 
 main = partial(simulate, __name__)

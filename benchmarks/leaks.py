@@ -1,20 +1,22 @@
 """Measure which columns the check `leak` reports, in simulations of random tables.
 
-The parts of a table have up to 500,000 rows, as in the pipeline. Each line of the output is the
-share of draws in which a column explains at least 0.95 of the target, unless its name ends in `not
-checked`. The names begin with the simulation:
+The parts of a table have up to 500,000 rows, as in the pipeline. Each line of the
+output is the share of draws in which a column explains at least 0.95 of the target,
+unless its name ends in `not checked`. The names begin with the simulation:
 
-- `copy`: columns that are copies of a class with a share of 1, 0.1 or 0.05% of the rows: as two
-  categories, as numbers with noise, as numbers of which every one is different, or as numbers that
-  are 0 in one class.
-- `innocent`: columns that do not depend on the target: numbers, identifiers in random order, and
-  200 categories. The target is a number, two equally frequent classes, or a class with 0.5%.
-- `nearly`: a flag that all rows of a rare class have, and the same number of other rows.
-- `random walk`: the last value of a random walk that predicts the next one. It is no leak, but no
-  check of the values can know this.
+- `copy`: columns that are copies of a class with a share of 1, 0.1 or 0.05% of the
+  rows: as two categories, as numbers with noise, as numbers of which every one is
+  different, or as numbers that are 0 in one class.
+- `innocent`: columns that do not depend on the target: numbers, identifiers in random
+  order, and 200 categories. The target is a number, two equally frequent classes, or a
+  class with 0.5%.
+- `nearly`: a flag that all rows of a rare class have, and the same number of other
+  rows.
+- `random walk`: the last value of a random walk that predicts the next one. It is no
+  leak, but no check of the values can know this.
 
-The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a limit is
-exceeded.
+The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a
+limit is exceeded.
 
     python -m benchmarks.leaks
 """
@@ -27,7 +29,13 @@ from itertools import product
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.simulations import Measurement, at_least, at_most, build_schema, simulate
+from benchmarks.simulations import (
+    Measurement,
+    at_least,
+    at_most,
+    build_schema,
+    simulate,
+)
 from keras_tabular.table import checks
 
 ROWS_PER_FILE = 500_000
@@ -36,14 +44,24 @@ MAX_SHARE_OF_INNOCENT = 0.01
 KINDS = {"copy": "category", "flag": "category", "category": "category"}
 
 
-def explained_shares(columns: dict[str, np.ndarray], y: np.ndarray) -> dict[str, float | None]:
+def explained_shares(
+    columns: dict[str, np.ndarray],
+    y: np.ndarray,
+) -> dict[str, float | None]:
     """Return how much of the target each column explains; a boolean target has two classes."""
     names = {name: {"kind": KINDS.get(name, "real")} for name in columns}
     schema = build_schema("binary" if y.dtype == bool else "regression", **names)
-    texts = {n: values.astype(str) if n in KINDS else values for n, values in columns.items()}
+    texts = {
+        n: values.astype(str) if n in KINDS else values for n, values in columns.items()
+    }
     table = pa.table(texts | {"y": y * 1})
-    parts = [table[first : first + ROWS_PER_FILE] for first in range(0, len(y), ROWS_PER_FILE)]
-    sample = pa.concat_tables([checks.sample_rows(part, schema, len(parts)) for part in parts])
+    parts = [
+        table[first : first + ROWS_PER_FILE]
+        for first in range(0, len(y), ROWS_PER_FILE)
+    ]
+    sample = pa.concat_tables(
+        [checks.sample_rows(part, schema, len(parts)) for part in parts],
+    )
     return checks.shares_explained(sample, schema)
 
 
@@ -62,8 +80,12 @@ def draw_copies(rng: np.random.Generator, y: np.ndarray) -> dict[str, np.ndarray
 
 
 def measure_copies(draws: int = 50) -> Iterator[Measurement]:
-    for positive, rows in product((0.01, 0.001, 0.0005), (5_000, 20_000, 100_000, 1_000_000)):
-        rng, reported = np.random.default_rng(0), Counter[str]()
+    for positive, rows in product(
+        (0.01, 0.001, 0.0005),
+        (5_000, 20_000, 100_000, 1_000_000),
+    ):
+        rng = np.random.default_rng(0)
+        reported = Counter[str]()
         count = draws if rows < 1_000_000 else max(draws // 5, 1)
         for _ in range(count):
             y = rng.permutation(np.arange(rows) < round(positive * rows))
@@ -82,10 +104,13 @@ def measure_copies(draws: int = 50) -> Iterator[Measurement]:
 
 def measure_innocent_columns(draws: int = 200) -> Iterator[Measurement]:
     for rows, target in product((200, 2_000, 20_000), ("number", "half", "rare")):
-        rng, reported = np.random.default_rng(0), Counter[str]()
+        rng = np.random.default_rng(0)
+        reported = Counter[str]()
         for _ in range(draws):
             errors = rng.normal(size=rows)
-            rare = rng.permutation(np.arange(rows) < max(rows // 200, checks.MIN_ERRORS))
+            rare = rng.permutation(
+                np.arange(rows) < max(rows // 200, checks.MIN_ERRORS),
+            )
             y = {"number": errors, "half": errors > 0, "rare": rare}[target]
             columns = {
                 "noise": rng.normal(size=rows),
@@ -101,7 +126,9 @@ def measure_innocent_columns(draws: int = 200) -> Iterator[Measurement]:
 
 def measure_near_copies(draws: int = 50, rows: int = 100_000) -> Iterator[Measurement]:
     for positive in (0.01, 0.001):
-        rng, reported, count = np.random.default_rng(0), 0, round(positive * rows)
+        rng = np.random.default_rng(0)
+        reported = 0
+        count = round(positive * rows)
         for _ in range(draws):
             place = rng.permutation(rows)
             flag = {"flag": place < 2 * count}
@@ -114,9 +141,13 @@ def measure_random_walks(draws: int = 200) -> Iterator[Measurement]:
     for rows in (200, 1_000, 10_000):
         rng = np.random.default_rng(0)
         walks = [rng.normal(size=rows + 1).cumsum() for _ in range(draws)]
-        shares = [explained_shares({"lag": walk[:-1]}, walk[1:])["lag"] for walk in walks]
+        shares = [
+            explained_shares({"lag": walk[:-1]}, walk[1:])["lag"] for walk in walks
+        ]
         for limit in (checks.MIN_LEAK_SHARE_TO_WARN, 0.99):
-            reported = float(np.mean([share is not None and share >= limit for share in shares]))
+            reported = float(
+                np.mean([share is not None and share >= limit for share in shares]),
+            )
             where = f"random walk of {rows:,} rows: at least {limit}"
             yield at_most(where, reported, 1)
 

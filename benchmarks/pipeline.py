@@ -1,10 +1,11 @@
 """Compare the time of `dvc repro` with that of the tutorial's script.
 
-A whole run starts with an empty cache. It is measured with the parameters of the tutorial, which
-make it the same training, and with the defaults; a second run has nothing to do. Each command runs
-in a fresh clone of the last commit, and its time includes the imports. The contenders take turns,
-so that a busy moment of the machine affects all of them. Seconds are medians of the repeats. The
-exit code is 1 if a target is missed.
+A whole run starts with an empty cache. It is measured with the parameters of the
+tutorial, which make it the same training, and with the defaults; a second run has
+nothing to do. Each command runs in a fresh clone of the last commit, and its time
+includes the imports. The contenders take turns, so that a busy moment of the machine
+affects all of them. Seconds are medians of the repeats. The exit code is 1 if a target
+is missed.
 """
 
 import os
@@ -23,7 +24,7 @@ from benchmarks import tutorial
 
 PROJECT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
 }
 SCRIPT = "tutorial's script"
 TUTORIAL = "dvc repro, tutorial's parameters"
@@ -35,7 +36,13 @@ STATUS = "dvc status"
 def measure_seconds(folder: Path, *command: str) -> float:
     """Run a command in a folder, and return how long it took."""
     start = perf_counter()
-    completed = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
+    completed = subprocess.run(
+        command,
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
     seconds = perf_counter() - start
     if completed.returncode:
         output = f"{completed.stdout}{completed.stderr}"
@@ -54,10 +61,15 @@ def clone(folder: Path, train: dict[str, object]) -> Path:
     params["train"] |= train
     schema = yaml.safe_load((folder / "data/schema.yaml").read_text(encoding="utf-8"))
     if params["train"]["imputation"] == "none":
-        schema["columns"] = {k: {"kind": v["kind"]} for k, v in schema["columns"].items()}
+        schema["columns"] = {
+            k: {"kind": v["kind"]} for k, v in schema["columns"].items()
+        }
         schema["columns"][schema["target"]]["values"] = [0, 1]
     for path, content in {"params.yaml": params, "data/schema.yaml": schema}.items():
-        (folder / path).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        (folder / path).write_text(
+            yaml.safe_dump(content, sort_keys=False),
+            encoding="utf-8",
+        )
     return folder
 
 
@@ -82,19 +94,30 @@ def main() -> None:
 
     with TemporaryDirectory() as scratch:
         repeated = [measure_contenders(Path(scratch)) for _ in range(args.repeats)]
-    seconds = {name: statistics.median(each[name] for each in repeated) for name in repeated[0]}
+    seconds = {
+        name: statistics.median(each[name] for each in repeated) for name in repeated[0]
+    }
     print(f"Medians of {args.repeats}")
     print(f"{'':34}{'seconds':>10}{'x script':>10}")
     for name, median in seconds.items():
         print(f"{name:34}{median:10.2f}{median / seconds[SCRIPT]:10.3f}")
     targets = {
-        "whole run: share of the script's seconds": (seconds[TUTORIAL] / seconds[SCRIPT], 0.3),
-        "nothing to do: seconds above dvc status": (seconds[NOTHING] - seconds[STATUS], 0.5),
+        "whole run: share of the script's seconds": (
+            seconds[TUTORIAL] / seconds[SCRIPT],
+            0.3,
+        ),
+        "nothing to do: seconds above dvc status": (
+            seconds[NOTHING] - seconds[STATUS],
+            0.5,
+        ),
     }
     missed = 0
     for name, (value, limit) in targets.items():
         missed += value > limit
-        print(f"{'pass' if value <= limit else 'FAIL'}  {name:42}{value:8.2f}  at most {limit:g}")
+        print(
+            f"{'pass' if value <= limit else 'FAIL'}  {name:42}{value:8.2f}  at most"
+            f" {limit:g}",
+        )
     if missed:
         sys.exit(f"\n{missed} targets missed")
 

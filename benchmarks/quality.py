@@ -1,19 +1,20 @@
 """Compare errors and times on many tables with linear models, boosted trees, LightGBM and CatBoost.
 
-Each table goes through the pipeline as a newcomer runs it: `infer_schema`, then the stages with
-the defaults of params.yaml, except that a failed check only warns. The other models have their
-default settings (LightGBM and CatBoost with 1,000 rounds) and are trained on the same rows. All are
-scored on the same test rows of several random splits. The error is the root mean squared error for
-regression, and the cross-entropy for classes. Errors are divided by CatBoost's, and the ratios are
-averaged geometrically. Seconds are those of the stage train in this process, including compilation
-but not imports, and those of `fit`. For regression, the coverage of the prediction intervals is
-shown.
+Each table goes through the pipeline as a newcomer runs it: `infer_schema`, then the
+stages with the defaults of params.yaml, except that a failed check only warns. The
+other models have their default settings (LightGBM and CatBoost with 1,000 rounds) and
+are trained on the same rows. All are scored on the same test rows of several random
+splits. The error is the root mean squared error for regression, and the cross-entropy
+for classes. Errors are divided by CatBoost's, and the ratios are averaged
+geometrically. Seconds are those of the stage train in this process, including
+compilation but not imports, and those of `fit`. For regression, the coverage of the
+prediction intervals is shown.
 
     pip install -r requirements/benchmarks.txt
     python -m benchmarks.quality --tables FOLDER
 
-The target of a CSV file in the folder is the column that the folder's README.md names, in a table
-with the headings `file` and `target`; otherwise it is the last column.
+The target of a CSV file in the folder is the column that the folder's README.md names,
+in a table with the headings `file` and `target`; otherwise it is the last column.
 """
 
 import io
@@ -47,7 +48,8 @@ from keras_tabular.table.arrays import labels
 from keras_tabular.table.parquet import read_parts
 
 PROJECT = Path(__file__).parents[1]
-OURS, CATBOOST = "this pipeline", "CatBoost"
+OURS = "this pipeline"
+CATBOOST = "CatBoost"
 # The names of the baselines in the report.
 SIMPLE_MODELS = {"linear": "linear model", "gradient_boosting": "gradient boosting"}
 COMPARED_VALUES = ("error", "seconds")
@@ -73,7 +75,11 @@ class Result(NamedTuple):
 
     def value(self, key: str) -> float:
         """Return one of `COMPARED_VALUES`."""
-        return self.seconds if key == "seconds" else self.scores.get("rmse", self.scores["loss"])
+        return (
+            self.seconds
+            if key == "seconds"
+            else self.scores.get("rmse", self.scores["loss"])
+        )
 
 
 def load_tables(folder: Path) -> Iterator[Table]:
@@ -95,13 +101,16 @@ def read_targets(readme: str) -> dict[str, str]:
     headings = [line for line in lines if {"file", "target"} <= set(line)]
     if not headings:
         return {}
-    file, target = headings[0].index("file"), headings[0].index("target")
+    file = headings[0].index("file")
+    target = headings[0].index("target")
     return {line[file]: line[target] for line in lines if len(line) == len(headings[0])}
 
 
 def run_stages(*names: str) -> float:
     """Run stages in this process with their arguments in dvc.yaml, and return the seconds."""
-    stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))[
+        "stages"
+    ]
     start = time.perf_counter()
     for name in names:
         _, _, module, *arguments = shlex.split(stages[name]["cmd"])
@@ -110,7 +119,10 @@ def run_stages(*names: str) -> float:
 
 
 def run_module(module: str, *arguments: str) -> None:
-    with patch.object(sys, "argv", [module, *arguments]), redirect_stdout(io.StringIO()):
+    with (
+        patch.object(sys, "argv", [module, *arguments]),
+        redirect_stdout(io.StringIO()),
+    ):
         import_module(module).main()
 
 
@@ -130,23 +142,38 @@ def create_project(table: Table) -> None:
     if Path(ours.source).name == raw.name and ours.target == table.target:
         shutil.copy(PROJECT / "data/schema.yaml", "data/schema.yaml")
     else:
-        run_module("keras_tabular.cli", "infer-schema", str(raw), "--target", table.target)
+        run_module(
+            "keras_tabular.cli",
+            "infer-schema",
+            str(raw),
+            "--target",
+            table.target,
+        )
     run_stages("ingest", "validate")
 
 
 def write_params(params: dict[str, Any]) -> None:
-    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    Path("params.yaml").write_text(
+        yaml.safe_dump(params, sort_keys=False),
+        encoding="utf-8",
+    )
 
 
 def run_ours() -> Result:
     """Train and evaluate on the split in the current folder."""
     seconds = run_stages("train")
     run_stages("calibrate", "evaluate")
-    rows, schema = pa.concat_tables(read_parts(Path("data/predictions"))), load_schema()
+    rows = pa.concat_tables(read_parts(Path("data/predictions")))
+    schema = load_schema()
     first = "probability_" if schema.classes else "predicted"
-    outputs = np.column_stack([rows[name] for name in rows.column_names if name.startswith(first)])
+    outputs = np.column_stack(
+        [rows[name] for name in rows.column_names if name.startswith(first)],
+    )
     y = labels(pa.table({schema.target: rows["actual"]}), schema)[:, 0]
-    content = json.loads(Path("metrics/scores.json").read_text()).get("interval_coverage", {})
+    content = json.loads(Path("metrics/scores.json").read_text()).get(
+        "interval_coverage",
+        {},
+    )
     coverage = {key: content[key] for key in ("nominal", "coverage") if key in content}
     return Result(score(y, outputs) | coverage, seconds)
 
@@ -163,7 +190,9 @@ def build_peers(schema: Schema) -> dict[str, Any]:
     from lightgbm import LGBMClassifier, LGBMRegressor
 
     estimators = baselines.build_baselines(schema, "auto")
-    simple_models = {SIMPLE_MODELS[name]: estimator for name, estimator in estimators.items()}
+    simple_models = {
+        SIMPLE_MODELS[name]: estimator for name, estimator in estimators.items()
+    }
     is_regression = not schema.classes
     lightgbm = LGBMRegressor if is_regression else LGBMClassifier
     catboost = CatBoostRegressor if is_regression else CatBoostClassifier
@@ -184,7 +213,10 @@ def build_peers(schema: Schema) -> dict[str, Any]:
 
 
 def adapt_frame(
-    x: pd.DataFrame, name: str, categories: dict[str, pd.CategoricalDtype], texts: list[str]
+    x: pd.DataFrame,
+    name: str,
+    categories: dict[str, pd.CategoricalDtype],
+    texts: list[str],
 ) -> Any:
     """Fill missing texts for CatBoost; LightGBM gets coded categories and simple column names."""
     if name == CATBOOST:
@@ -193,12 +225,16 @@ def adapt_frame(
         frame = x.drop(columns=texts).assign(
             **{
                 column: pd.Categorical.from_codes(
-                    kind.categories.get_indexer(x[column]), dtype=kind
+                    kind.categories.get_indexer(x[column]),
+                    dtype=kind,
                 )
                 for column, kind in categories.items()
-            }
+            },
         )
-        return frame.set_axis([f"x{number}" for number in range(frame.shape[1])], axis=1)
+        return frame.set_axis(
+            [f"x{number}" for number in range(frame.shape[1])],
+            axis=1,
+        )
     return x
 
 
@@ -207,7 +243,8 @@ def run_peers() -> Iterator[tuple[str, Result]]:
     schema = load_schema()
     x, y, _ = baselines.read_training_rows(Path("data/split"), schema, sys.maxsize)
     test = pa.concat_tables(read_parts(Path("data/split/test")))
-    x_test, y_test = baselines.feature_frame(test, schema), labels(test, schema)[:, 0]
+    x_test = baselines.feature_frame(test, schema)
+    y_test = labels(test, schema)[:, 0]
     categories = {
         name: pd.CategoricalDtype(sorted(x[name].dropna().unique()))
         for name, column in schema.features.items()
@@ -254,10 +291,16 @@ def geometric_mean(values: list[float]) -> float:
     return math.exp(np.mean(np.log(values)))
 
 
-def print_report(by_table: dict[str, dict[str, list[Result]]], contenders: list[str]) -> None:
+def print_report(
+    by_table: dict[str, dict[str, list[Result]]],
+    contenders: list[str],
+) -> None:
     """Print the ratios of each table, with their range if there are several splits."""
     for key in COMPARED_VALUES:
-        print(f"\n{key}, of CatBoost's\n{'':24}" + "".join(f"{name:>22}" for name in contenders))
+        print(
+            f"\n{key}, of CatBoost's\n{'':24}"
+            + "".join(f"{name:>22}" for name in contenders),
+        )
         for table, results in by_table.items():
             cells = []
             for name in contenders:
@@ -265,13 +308,20 @@ def print_report(by_table: dict[str, dict[str, list[Result]]], contenders: list[
                 spread = f" ({min(each):.2f}-{max(each):.2f})" if len(each) > 1 else ""
                 cells.append(f"{geometric_mean(each):.3f}{spread}")
             print(f"{table:24}" + "".join(f"{cell:>22}" for cell in cells))
-        means = [geometric_mean(mean_ratios(by_table, name, key)) for name in contenders]
+        means = [
+            geometric_mean(mean_ratios(by_table, name, key)) for name in contenders
+        ]
         print(f"{'geometric mean':24}" + "".join(f"{mean:>22.3f}" for mean in means))
     for name in [*contenders[1:], CATBOOST] if len(by_table) > 1 else []:
-        our_ratios, their_ratios = (mean_ratios(by_table, n, "error") for n in (OURS, name))
+        our_ratios, their_ratios = (
+            mean_ratios(by_table, n, "error") for n in (OURS, name)
+        )
         logs = np.log(np.divide(our_ratios, their_ratios))
         low, high = np.exp(ttest_1samp(logs, 0).confidence_interval())  # of 95 %
-        center = f"median {np.exp(np.median(logs)):.3f}, geometric mean {np.exp(np.mean(logs)):.3f}"
+        center = (
+            f"median {np.exp(np.median(logs)):.3f}, geometric mean"
+            f" {np.exp(np.mean(logs)):.3f}"
+        )
         print(f"\nerror, of {name}'s: {center} ({low:.3f}-{high:.3f})", end="")
         print(f", lower on {np.sum(logs < 0)} of {len(logs)} tables", end="")
     print("\n\nmedian of the splits: error, accuracy, ROC AUC, seconds")
@@ -281,9 +331,11 @@ def print_report(by_table: dict[str, dict[str, list[Result]]], contenders: list[
             numbers = [
                 f"{median(result.value('error') for result in repeated):12.5g}",
                 *(
-                    f"{np.mean([result.scores[key] for result in repeated]):9.4f}"
-                    if key in repeated[0].scores
-                    else " " * 9
+                    (
+                        f"{np.mean([result.scores[key] for result in repeated]):9.4f}"
+                        if key in repeated[0].scores
+                        else " " * 9
+                    )
                     for key in ("accuracy", "roc_auc")
                 ),
                 f"{median(result.seconds for result in repeated):9.1f}",
@@ -298,14 +350,23 @@ def print_report(by_table: dict[str, dict[str, list[Result]]], contenders: list[
             print(f"{table:24}{coverage:.1%} of values in intervals of {level:.0%}")
 
 
-def mean_ratios(by_table: dict[str, dict[str, list[Result]]], name: str, key: str) -> list[float]:
+def mean_ratios(
+    by_table: dict[str, dict[str, list[Result]]],
+    name: str,
+    key: str,
+) -> list[float]:
     """Return the mean ratio of each table."""
     return [geometric_mean(ratios(results, name, key)) for results in by_table.values()]
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--tables", type=Path, required=True, help="a folder of CSV files")
+    parser.add_argument(
+        "--tables",
+        type=Path,
+        required=True,
+        help="a folder of CSV files",
+    )
     parser.add_argument("--only", nargs="*", help="only the tables of these names")
     parser.add_argument("--splits", type=int, default=3)
     args = parser.parse_args()
@@ -315,7 +376,10 @@ def main() -> None:
     for table in load_tables(args.tables):
         if args.only and table.name not in args.only:
             continue
-        by_table[table.name] = measure(table, range(FIRST_SEED, FIRST_SEED + args.splits))
+        by_table[table.name] = measure(
+            table,
+            range(FIRST_SEED, FIRST_SEED + args.splits),
+        )
         ours = ratios(by_table[table.name], OURS, "error")
         print(f"{table.name}: {geometric_mean(ours):.3f}", file=sys.stderr, flush=True)
     contenders = [name for name in next(iter(by_table.values())) if name != CATBOOST]

@@ -1,11 +1,12 @@
 """Measure the speed-up from one worker to two, on one machine and on Ray, and draw it.
 
-Each stage runs in a process of its own, whose time includes the imports. The stages ingest,
-validate and split get a large table. The stages train and evaluate get a small one: most of their
-time is compilation, which each process of Ray repeats. The default table, which is tiny, shows what
-Ray costs. The contenders take turns, and seconds are medians of the repeats. Ray is a cluster of
-two cores that is started before the first command, in a network namespace of its own. There are no
-targets, since the speed-ups depend on the machine.
+Each stage runs in a process of its own, whose time includes the imports. The stages
+ingest, validate and split get a large table. The stages train and evaluate get a small
+one: most of their time is compilation, which each process of Ray repeats. The default
+table, which is tiny, shows what Ray costs. The contenders take turns, and seconds are
+medians of the repeats. Ray is a cluster of two cores that is started before the first
+command, in a network namespace of its own. There are no targets, since the speed-ups
+depend on the machine.
 """
 
 import json
@@ -37,17 +38,24 @@ STAGES = {
     "calibrate": "networks.keras data/split/train data/oof model.keras",
     "evaluate": "model.keras data metrics",
 }
-LARGE, SMALL = ["ingest", "validate", "split"], ["train", "evaluate"]
+LARGE = ["ingest", "validate", "split"]
+SMALL = ["train", "evaluate"]
 BACKENDS = {"here": {}, "Ray": {"RAY_ADDRESS": f"127.0.0.1:{PORT}"}}
 
 
 @contextmanager
 def cluster() -> Iterator[None]:
     """Run a Ray cluster of two cores on this machine until the end of the block."""
-    command = f"ray start --head --block --num-cpus=2 --port={PORT} --node-ip-address=127.0.0.1"
+    command = (
+        f"ray start --head --block --num-cpus=2 --port={PORT}"
+        " --node-ip-address=127.0.0.1"
+    )
     with subprocess.Popen(
         [*command.split(), "--include-dashboard=false"],
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},  # the stages run in other folders
+        env=os.environ
+        | {
+            "PYTHONPATH": str(PROJECT),
+        },  # the stages run in other folders
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as head:
@@ -68,13 +76,20 @@ def create_folder(folder: Path, rows: int | None) -> Path:
     else:
         measure_process(f"-m benchmarks.tables table.csv {rows}", folder)
     schema["source"] = "table.csv"
-    (folder / "data/schema.yaml").write_text(yaml.safe_dump(schema, sort_keys=False), "utf-8")
+    (folder / "data/schema.yaml").write_text(
+        yaml.safe_dump(schema, sort_keys=False),
+        "utf-8",
+    )
     return folder
 
 
 def measure_seconds(name: str, folder: Path, **environment: str) -> float:
     """Return the seconds that a stage takes."""
-    return measure_process(f"-m stages.{name} {STAGES[name]}", folder, environment).seconds
+    return measure_process(
+        f"-m stages.{name} {STAGES[name]}",
+        folder,
+        environment,
+    ).seconds
 
 
 def main() -> None:
@@ -84,16 +99,30 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     if "SCALE_IN_NAMESPACE" not in os.environ:
-        command = [*IN_NAMESPACE, sys.executable, "-m", "benchmarks.scale", *sys.argv[1:]]
+        command = [
+            *IN_NAMESPACE,
+            sys.executable,
+            "-m",
+            "benchmarks.scale",
+            *sys.argv[1:],
+        ]
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
-        os.execvpe(command[0], command, os.environ | token | {"SCALE_IN_NAMESPACE": "1"})
+        os.execvpe(
+            command[0],
+            command,
+            os.environ | token | {"SCALE_IN_NAMESPACE": "1"},
+        )
 
     seconds: dict[tuple[str, str, int], list[float]] = {}
     default_seconds: dict[str, list[float]] = {backend: [] for backend in BACKENDS}
     with TemporaryDirectory() as scratch, cluster():
         large, small, default = (
             create_folder(Path(scratch, name), rows)
-            for name, rows in (("large", args.rows[0]), ("small", args.rows[1]), ("tiny", None))
+            for name, rows in (
+                ("large", args.rows[0]),
+                ("small", args.rows[1]),
+                ("tiny", None),
+            )
         )
         for name in STAGES:
             measure_seconds(name, small)
@@ -107,24 +136,31 @@ def main() -> None:
                                 large if name in LARGE else small,
                                 TABULAR_WORKERS=f"{workers}",
                                 **environment,
-                            )
+                            ),
                         )
             for backend, environment in BACKENDS.items():
                 default_seconds[backend].append(
-                    sum(measure_seconds(name, default, **environment) for name in STAGES)
+                    sum(
+                        measure_seconds(name, default, **environment) for name in STAGES
+                    ),
                 )
     print(f"Medians of {args.repeats}; {args.rows[0]:,} and {args.rows[1]:,} rows")
     print(f"{'':12}{'':6}{'1 worker':>10}{'2 workers':>11}{'speed-up':>10}")
     speedups = []
     for name in [*LARGE, *SMALL]:
         for backend in BACKENDS:
-            one, two = (statistics.median(seconds[name, backend, workers]) for workers in (1, 2))
-            speedups.append({"stage": name, "where": backend, "speed-up": round(one / two, 2)})
+            one, two = (
+                statistics.median(seconds[name, backend, workers]) for workers in (1, 2)
+            )
+            speedups.append(
+                {"stage": name, "where": backend, "speed-up": round(one / two, 2)},
+            )
             print(f"{name:12}{backend:6}{one:9.2f}s{two:10.2f}s{one / two:10.2f}")
     here, ray = (statistics.median(times) for times in default_seconds.values())
     print(f"all stages of the default table: {here:.1f} s here, {ray:.1f} s on Ray")
     args.picture.write_text(
-        vl_convert.vegalite_to_svg(json.dumps(build_chart(speedups))), encoding="utf-8"
+        vl_convert.vegalite_to_svg(json.dumps(build_chart(speedups))),
+        encoding="utf-8",
     )
 
 
@@ -146,7 +182,11 @@ def build_chart(speedups: list[dict[str, object]]) -> dict[str, object]:
         "encoding": {
             "x": stages,
             "xOffset": {"field": "where"},
-            "y": {"field": "speed-up", "type": "quantitative", "scale": {"domain": [0, 2]}},
+            "y": {
+                "field": "speed-up",
+                "type": "quantitative",
+                "scale": {"domain": [0, 2]},
+            },
         },
     }
 

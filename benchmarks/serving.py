@@ -1,10 +1,10 @@
 """Compare the server with one that logs, one without batches, and one that calls plain Keras.
 
-Run `dvc repro` first; the comparison takes about five minutes. All servers run on uvicorn, on the
-loopback device, with the same model file. The second server is ours and logs its answers, the third
-one is ours but predicts each request separately. The last one calls `model.predict`, which allows
-only one request at a time, and checks nothing. Clients keep their connections. The exit code is 1
-if a target is missed.
+Run `dvc repro` first; the comparison takes about five minutes. All servers run on
+uvicorn, on the loopback device, with the same model file. The second server is ours and
+logs its answers, the third one is ours but predicts each request separately. The last
+one calls `model.predict`, which allows only one request at a time, and checks nothing.
+Clients keep their connections. The exit code is 1 if a target is missed.
 """
 
 import http.client
@@ -29,9 +29,11 @@ import numpy as np
 import pandas as pd
 
 PROJECT = Path(__file__).parents[1]
-TABLE, MODEL, TARGET = "data/raw/diabetes.csv", "models/model.keras", "Outcome"
-# The number of clients and of rows per request, and the least ratio of our rows per second to those
-# of plain Keras.
+TABLE = "data/raw/diabetes.csv"
+MODEL = "models/model.keras"
+TARGET = "Outcome"
+# The number of clients and of rows per request, and the least ratio of our rows per
+# second to those of plain Keras.
 TARGETS = {(1, 1): 1.0, (8, 1): 4.0, (8, 100): 1.0}
 # Rows that are refused: too many, and with wrong names.
 ATTACKS: list[list[Any]] = [[{}] * 60_000, [{f"Agee{n}": n for n in range(100_000)}]]
@@ -59,7 +61,9 @@ def serve_plain_keras(port: int) -> None:
     lock = threading.Lock()
 
     def predict_rows(rows: list[dict[str, Any]]) -> list[list[float]]:
-        columns = {name: np.array([row[name] for row in rows], np.float64) for name in rows[0]}
+        columns = {
+            name: np.array([row[name] for row in rows], np.float64) for name in rows[0]
+        }
         with lock:
             return model.predict(columns, verbose=0).tolist()
 
@@ -109,7 +113,12 @@ def wait_for_server(port: int) -> None:
             return
 
 
-def measure_load(port: int, clients: int, rows: int, seconds: float) -> tuple[float, float, float]:
+def measure_load(
+    port: int,
+    clients: int,
+    rows: int,
+    seconds: float,
+) -> tuple[float, float, float]:
     """Return the rows per second, and the median and 99th percentile of the milliseconds."""
     body = json.dumps({"rows": read_rows(rows)}).encode()
     times: list[float] = []
@@ -119,7 +128,12 @@ def measure_load(port: int, clients: int, rows: int, seconds: float) -> tuple[fl
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         while time.monotonic() < end:
             started = time.perf_counter()
-            connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+            connection.request(
+                "POST",
+                "/predict",
+                body,
+                {"Content-Type": "application/json"},
+            )
             answer = connection.getresponse()
             answer.read()
             assert answer.status == 200
@@ -143,7 +157,12 @@ def attack(port: int, rows: list[Any], stop: threading.Event) -> None:
     body = json.dumps(rows).encode()
     while not stop.is_set():
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+        connection.request(
+            "POST",
+            "/predict",
+            body,
+            {"Content-Type": "application/json"},
+        )
         answer = connection.getresponse()
         answer.read()
         assert answer.status in (413, 422)
@@ -166,15 +185,28 @@ def measure_beside_attacks(port: int, seconds: float) -> bool:
     for thread in threads:
         thread.join()
     verdict = "FAIL" if worst > MAX_MS_BESIDE_ATTACKS else "pass"
-    print(f"  {verdict}: a row beside attacks: {median:.0f} ms, p99 {worst:.0f}; alone {alone:.0f}")
+    print(
+        f"  {verdict}: a row beside attacks: {median:.0f} ms, p99 {worst:.0f}; alone"
+        f" {alone:.0f}",
+    )
     return worst > MAX_MS_BESIDE_ATTACKS
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=8.0, help="duration of each load")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=8.0,
+        help="duration of each load",
+    )
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--plain", type=int, metavar="PORT", help="only serve plain Keras")
+    parser.add_argument(
+        "--plain",
+        type=int,
+        metavar="PORT",
+        help="only serve plain Keras",
+    )
     args = parser.parse_args()
     if args.plain:
         serve_plain_keras(args.plain)
@@ -194,32 +226,44 @@ def main() -> None:
             name: stack.enter_context(run_server([sys.executable, *command]))
             for name, command in commands.items()
         }
-        for port in ports.values():  # a first load builds the graphs of both batch sizes
+        for (
+            port
+        ) in ports.values():  # a first load builds the graphs of both batch sizes
             for clients, rows in TARGETS:
                 measure_load(port, clients, rows, 1)
         print("clients  rows  server        rows/s   p50 ms   p99 ms")
         for (clients, rows), target in TARGETS.items():
-            measured: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ports}
+            measured: dict[str, list[tuple[float, float, float]]] = {
+                name: [] for name in ports
+            }
             for _ in range(args.repeats):
                 for name, port in ports.items():
-                    measured[name].append(measure_load(port, clients, rows, args.seconds))
+                    measured[name].append(
+                        measure_load(port, clients, rows, args.seconds),
+                    )
             speeds = {}
             for name, repeats in measured.items():
-                speeds[name], p50, p99 = map(statistics.median, zip(*repeats, strict=True))
+                speeds[name], p50, p99 = map(
+                    statistics.median,
+                    zip(*repeats, strict=True),
+                )
                 figures = f"{speeds[name]:>8,.0f} {p50:>8.1f} {p99:>8.1f}"
                 print(f"{clients:>7} {rows:>5}  {name:<11} {figures}")
             ratio = speeds["ours"] / speeds["plain Keras"]
             gain = speeds["ours"] / speeds["unbatched"]
             turns = zip(measured["with log"], measured["ours"], strict=True)
-            logged = statistics.median(with_log[0] / without[0] for with_log, without in turns)
+            logged = statistics.median(
+                with_log[0] / without[0] for with_log, without in turns
+            )
             missed |= ratio < target or logged < LOG_TARGET
             print(
-                f"  {'FAIL' if ratio < target else 'pass'}: rows per second are {ratio:.1f} times "
-                f"those of plain Keras (target {target:g}), {gain:.2f} times those without batches"
+                f"  {'FAIL' if ratio < target else 'pass'}: rows per second are"
+                f" {ratio:.1f} times those of plain Keras (target {target:g}),"
+                f" {gain:.2f} times those without batches",
             )
             print(
-                f"  {'FAIL' if logged < LOG_TARGET else 'pass'}: with the log, they are "
-                f"{logged:.2f} times those without it (target {LOG_TARGET:g})"
+                f"  {'FAIL' if logged < LOG_TARGET else 'pass'}: with the log, they are"
+                f" {logged:.2f} times those without it (target {LOG_TARGET:g})",
             )
         missed |= measure_beside_attacks(ports["ours"], args.seconds)
     sys.exit(missed)

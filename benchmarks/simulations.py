@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.task import Binary, Regression
 
-BINARY, REGRESSION = Binary((0, 1)), Regression()
+BINARY = Binary((0, 1))
+REGRESSION = Regression()
 
 
 class Measurement(NamedTuple):
@@ -53,15 +54,25 @@ def simulate(module: str) -> None:
     """Print the measurements of a script with their limits; exit with 1 if a limit is exceeded.
 
     Args:
-        module: Name of the script. Its functions that begin with `measure_` yield measurements.
+        module: Name of the script. Its functions that begin with `measure_` yield
+            measurements.
     """
-    script, missed = sys.modules[module], 0
+    script = sys.modules[module]
+    missed = 0
     ArgumentParser(description=(script.__doc__ or "").partition("\n")[0]).parse_args()
-    simulations = [each for name, each in vars(script).items() if name.startswith("measure_")]
+    simulations = [
+        each for name, each in vars(script).items() if name.startswith("measure_")
+    ]
     for measurement in chain.from_iterable(simulation() for simulation in simulations):
         missed += not measurement.is_kept
         verdict = "pass" if measurement.is_kept else "FAIL"
-        limit = f"{'at least' if measurement.is_minimum else 'at most'} {measurement.limit:g}"
-        print(f"{verdict}  {measurement.name:58}{measurement.share:8.3f}  {limit}", flush=True)
+        limit = (
+            f"{'at least' if measurement.is_minimum else 'at most'}"
+            f" {measurement.limit:g}"
+        )
+        print(
+            f"{verdict}  {measurement.name:58}{measurement.share:8.3f}  {limit}",
+            flush=True,
+        )
     if missed:
         sys.exit(f"\n{missed} limits exceeded")

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 CHUNK_ROWS = 250_000
-# Mean, standard deviation, lowest and highest value, decimals, and the share of rows with 0, which
-# means "not measured"; approximately as in the real table.
+# Mean, standard deviation, lowest and highest value, decimals, and the share of rows
+# with 0, which means "not measured"; approximately as in the real table.
 COLUMNS = {
     "Pregnancies": (3.8, 3.4, 0, 17, 0, 0.0),
     "Glucose": (122, 31, 44, 199, 0, 0.0065),

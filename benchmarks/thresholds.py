@@ -1,15 +1,15 @@
 """Measure whether the scores that are shown for a threshold are those of new rows.
 
-Nothing is trained: probabilities and labels are drawn from distributions whose true precision and
-recall at each threshold are known, and the probabilities are calibrated. There are 500 draws of
-out-of-fold rows in ten folds, with a ROC AUC of 0.82. The difference is the precision or recall
-that is shown, minus that of very many rows at the chosen threshold. It is measured for cross-fitted
-thresholds, and for a threshold that is `scored on the same rows`. `per draw` is the mean of the
-differences, and `per row` the difference of the precision of all rows that are predicted as
-positive in any draw.
+Nothing is trained: probabilities and labels are drawn from distributions whose true
+precision and recall at each threshold are known, and the probabilities are calibrated.
+There are 500 draws of out-of-fold rows in ten folds, with a ROC AUC of 0.82. The
+difference is the precision or recall that is shown, minus that of very many rows at the
+chosen threshold. It is measured for cross-fitted thresholds, and for a threshold that
+is `scored on the same rows`. `per draw` is the mean of the differences, and `per row`
+the difference of the precision of all rows that are predicted as positive in any draw.
 
-The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a limit is
-exceeded.
+The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a
+limit is exceeded.
 
     python -m benchmarks.thresholds
 """
@@ -32,7 +32,9 @@ MANY_ROWS = 400_000
 SHARES = (0.2, 0.05)  # of positive rows
 SPREAD = 1.5  # standard deviation of the logits, for a ROC AUC of 0.82
 MAX_DIFFERENCE = 0.02
-MIN_DIFFERENCE_PER_ROW = -0.04  # a threshold of nine tenths of the rows is a little worse
+MIN_DIFFERENCE_PER_ROW = (
+    -0.04
+)  # a threshold of nine tenths of the rows is a little worse
 RULES = {
     "precision 0.9": ThresholdRule(precision=0.9),
     "recall 0.9": ThresholdRule(recall=0.9),
@@ -82,15 +84,20 @@ def measure_shown_scores(draws: int = 500) -> Iterator[Measurement]:
     for rows, positive, (name, rule) in product((500, 2000), SHARES, RULES.items()):
         rng = np.random.default_rng(0)
         truth = TrueScores(draw_rows(rng, MANY_ROWS, positive))
-        values, predicted = [], []
+        values = []
+        predicted = []
         for _ in range(draws):
             drawn = draw_rows(rng, rows, positive).rows
-            drawn = drawn._replace(costs=rule.cost_matrix((0, 1)) if rule.cost else None)
+            drawn = drawn._replace(
+                costs=rule.cost_matrix((0, 1)) if rule.cost else None,
+            )
             same_rows = drawn._replace(threshold=choose_threshold(rule, drawn)[0])
             cross_fitted = cross_fit(rule, drawn, np.arange(rows) % 10)
             true = truth.at(same_rows.threshold)
             each = (score(cross_fitted), score(same_rows), true)
-            values.append([[s.get(key, np.nan) for s in each] for key in ("precision", "recall")])
+            values.append(
+                [[s.get(key, np.nan) for s in each] for key in ("precision", "recall")],
+            )
             counts = [r.predicted_classes.sum() for r in (cross_fitted, same_rows)]
             predicted.append([*counts, counts[1]])
         where = f"{rows} rows, {positive:.0%} positive, {name}"
@@ -105,7 +112,10 @@ def measure_shown_scores(draws: int = 500) -> Iterator[Measurement]:
             for limit in limits:
                 check = at_least if limit < 0 else at_most
                 yield check(f"{where}: {key}", now - true_score, limit)
-            yield at_most(f"{where}: {key}, scored on the same rows", before - true_score)
+            yield at_most(
+                f"{where}: {key}, scored on the same rows",
+                before - true_score,
+            )
 
 
 main = partial(simulate, __name__)

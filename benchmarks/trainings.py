@@ -1,19 +1,20 @@
 """Measure how often two trainings that differ only in their seed are called different.
 
-Nothing is trained: networks are random functions around a common function, which is the truth plus
-an error that all trainings share. A model is the weighted mean of 20 networks of one architecture
-and of ten of another one. There are 200 pairs of models for each task and number of test rows. The
-names of the lines end with the rule:
+Nothing is trained: networks are random functions around a common function, which is the
+truth plus an error that all trainings share. A model is the weighted mean of 20
+networks of one architecture and of ten of another one. There are 200 pairs of models
+for each task and number of test rows. The names of the lines end with the rule:
 
-- `interval`: the 95% interval of the paired difference of the loss does not contain 0. This rule
-  ignores the training, and has no limit.
-- `added variances`: the difference is larger than 2.1 times the root of the sum of three variances:
-  that of the paired difference and those of both trainings, see `explain.explanations`.
-- `better`: the share of pairs in which the rule `added variances` finds a model whose function has
-  a smaller error.
+- `interval`: the 95% interval of the paired difference of the loss does not contain 0.
+  This rule ignores the training, and has no limit.
+- `added variances`: the difference is larger than 2.1 times the root of the sum of
+  three variances: that of the paired difference and those of both trainings, see
+  `explain.explanations`.
+- `better`: the share of pairs in which the rule `added variances` finds a model whose
+  function has a smaller error.
 
-The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a limit is
-exceeded.
+The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a
+limit is exceeded.
 
     python -m benchmarks.trainings
 """
@@ -25,7 +26,14 @@ from itertools import product
 import numpy as np
 from scipy.special import expit
 
-from benchmarks.simulations import BINARY, REGRESSION, Measurement, at_least, at_most, simulate
+from benchmarks.simulations import (
+    BINARY,
+    REGRESSION,
+    Measurement,
+    at_least,
+    at_most,
+    simulate,
+)
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import mean_difference
 from keras_tabular.explain.explanations import training_deviation
@@ -38,9 +46,12 @@ ENSEMBLE = Ensemble(
     target_range=(-100.0, 100.0),
 )
 METADATA = ModelMetadata(ensemble=ENSEMBLE)
-COLUMNS, WAVES = 5, 30
+COLUMNS = 5
+WAVES = 30
 SPREAD = 0.6  # deviation of the networks from each other
-ERROR, SMALLER_ERROR = 0.6, 0.5  # deviation of the common error of all networks
+# deviation of the common error of all networks
+ERROR = 0.6
+SMALLER_ERROR = 0.5
 QUANTILE = 2.1  # Student's t for the ten folds of both models
 MAX_SHARE_OF_DIFFERENCES = 0.06
 
@@ -49,14 +60,21 @@ class Table:
     """Random rows, and random functions of their columns."""
 
     def __init__(self, rng: np.random.Generator, task: str, rows: int) -> None:
-        self.rng, self.task = rng, BINARY if task == "binary" else REGRESSION
+        self.rng = rng
+        self.task = BINARY if task == "binary" else REGRESSION
         x = rng.normal(size=(rows, COLUMNS))
         phases = rng.uniform(0, 2 * np.pi, WAVES)
-        self.waves = np.cos(x @ rng.normal(size=(COLUMNS, WAVES)) + phases) * (2 / WAVES) ** 0.5
+        self.waves = (
+            np.cos(x @ rng.normal(size=(COLUMNS, WAVES)) + phases) * (2 / WAVES) ** 0.5
+        )
         self.truth = x[:, 0] + x[:, 1] ** 2 / 2 - 0.5 + x[:, 2] * x[:, 3] / 2
         self.error = self.draw_functions(1)[:, 0]
         is_positive = rng.random(rows) < expit(self.truth)
-        self.y = is_positive * 1.0 if task == "binary" else self.truth + rng.normal(size=rows)
+        self.y = (
+            is_positive * 1.0
+            if task == "binary"
+            else self.truth + rng.normal(size=rows)
+        )
 
     def draw_functions(self, count: int) -> np.ndarray:
         """Draw functions with a standard deviation of 1: float64, shape (rows, functions)."""
@@ -65,38 +83,51 @@ class Table:
     def train(self, error: float = ERROR) -> tuple[Predictions, dict[str, float]]:
         """Draw a model; return its predictions and the deviation of its scores."""
         common = self.truth + error * self.error
-        means, members = np.zeros(len(common)), []
+        means = np.zeros(len(common))
+        members = []
         for name, folds in sorted(ENSEMBLE.folds.items()):
             outputs = common[:, None] + SPREAD * self.draw_functions(len(folds))
             outputs = outputs if self.task is REGRESSION else expit(outputs)
             means += ENSEMBLE.weights[name] * outputs.mean(axis=1)
             members.append(outputs)
         rows = Predictions(self.task, self.y, means[:, None], np.ones(len(self.y)))
-        return rows, training_deviation(np.hstack([means[:, None], *members]), rows, METADATA)
+        return rows, training_deviation(
+            np.hstack([means[:, None], *members]),
+            rows,
+            METADATA,
+        )
 
 
 def compare(
-    first: tuple[Predictions, dict[str, float]], second: tuple[Predictions, dict[str, float]]
+    first: tuple[Predictions, dict[str, float]],
+    second: tuple[Predictions, dict[str, float]],
 ) -> tuple[float, float, float]:
     """Compare the losses of two models.
 
     Returns:
-        The difference, its standard error for the trained models, and the standard deviation of the
-        difference between two trainings.
+        The difference, its standard error for the trained models, and the standard
+        deviation of the difference between two trainings.
     """
     losses, other_losses = (rows.row_losses for rows, _ in (first, second))
-    value, low, high = mean_difference(losses - other_losses, first[0].weight, None, False)
+    value, low, high = mean_difference(
+        losses - other_losses,
+        first[0].weight,
+        None,
+        False,
+    )
     # The end that is nearer to 0 decides.
     error = (value - low if value > 0 else high - value) / 1.96
     return value, error, (first[1]["loss"] ** 2 + second[1]["loss"] ** 2) ** 0.5
 
 
 def measure_trainings(
-    pairs: int = 200, counts: tuple[int, ...] = (250, 1000, 5000)
+    pairs: int = 200,
+    counts: tuple[int, ...] = (250, 1000, 5000),
 ) -> Iterator[Measurement]:
     for task, rows in product(("binary", "regression"), counts):
         rng = np.random.default_rng(0)
-        same, better = [], []
+        same = []
+        better = []
         for _ in range(pairs):
             table = Table(rng, task, rows)
             model = table.train()
@@ -106,7 +137,11 @@ def measure_trainings(
         name = f"{task}, {rows} rows"
         yield at_most(f"{name}: interval", np.mean(value > 1.96 * error))
         is_different = value > QUANTILE * np.hypot(error, deviation)
-        yield at_most(f"{name}: added variances", is_different.mean(), MAX_SHARE_OF_DIFFERENCES)
+        yield at_most(
+            f"{name}: added variances",
+            is_different.mean(),
+            MAX_SHARE_OF_DIFFERENCES,
+        )
         value, error, deviation = np.array(better).T
         is_better = value > QUANTILE * np.hypot(error, deviation)
         yield at_least(f"{name}: better", float(is_better.mean()), 0.0)

@@ -1,8 +1,9 @@
 """Train the network of the tutorial as its script does, in Keras 3.
 
-The tutorial is "6 steps to create your first deep neural network using Keras and Python". It trains
-one network on raw columns, and evaluates the test rows after every epoch. `PARAMS` are the
-parameters with which this project does the same, if no value of the schema means missing.
+The tutorial is "6 steps to create your first deep neural network using Keras and
+Python". It trains one network on raw columns, and evaluates the test rows after every
+epoch. `PARAMS` are the parameters with which this project does the same, if no value of
+the schema means missing.
 """
 
 from argparse import ArgumentParser
@@ -27,7 +28,7 @@ PARAMS: dict[str, Any] = {
             "learning_rate_schedule": "constant",
             "batch_size": 5,
             "epochs": 200,
-        }
+        },
     },
 }
 
@@ -55,7 +56,10 @@ def train(file: Path, split_seed: int) -> float:
     keras.utils.set_random_seed(SEED)
     table = numpy.loadtxt(file, delimiter=",", skiprows=1)
     x, x_test, y, y_test = train_test_split(
-        table[:, :8], table[:, 8], test_size=0.33, random_state=split_seed
+        table[:, :8],
+        table[:, 8],
+        test_size=0.33,
+        random_state=split_seed,
     )
     model = keras.Sequential(
         [
@@ -63,7 +67,7 @@ def train(file: Path, split_seed: int) -> float:
             Dense(8, activation="relu", kernel_initializer="random_uniform"),
             Dense(6, activation="relu", kernel_initializer="random_uniform"),
             Dense(1, activation="sigmoid", kernel_initializer="random_uniform"),
-        ]
+        ],
     )
     model.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
     model.fit(x, y, validation_data=(x_test, y_test), epochs=200, batch_size=5)

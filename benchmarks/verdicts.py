@@ -1,22 +1,24 @@
 """Measure how often the gate gives each verdict, for predictions of known quality.
 
-Nothing is trained: test rows and predictions are drawn, and the functions that evaluate and the
-gate use do the rest. These are the simulations:
+Nothing is trained: test rows and predictions are drawn, and the functions that evaluate
+and the gate use do the rest. These are the simulations:
 
-- How often each verdict comes: 400 draws for each number of test rows, 100 for 10,000 rows. The
-  predictions of the model and of its baselines explain given shares of the variance of the target.
-  Groups have ten rows.
+- How often each verdict comes: 400 draws for each number of test rows, 100 for 10,000
+  rows. The predictions of the model and of its baselines explain given shares of the
+  variance of the target. Groups have ten rows.
 - `margin`, `min`: models that are just good enough or fair, and models that are not.
 - `baseline`: a healthy boosted baseline, and one whose test rows are others.
-- `noise`: nothing explains the target, and the predictions are near a constant. The name ends with
-  the metric by which they are most often called better than no model.
-- `logits times 6`: a model that ranks well, with a loss that is worse than that of no model.
-- `level`: the mean prediction is the share of twice as many training rows, or a fifth of it.
-- `last run`: 200 pairs of runs, the second one of a table that has grown, with a model that is as
-  good as the last one or has a loss that is a fifth higher.
+- `noise`: nothing explains the target, and the predictions are near a constant. The
+  name ends with the metric by which they are most often called better than no model.
+- `logits times 6`: a model that ranks well, with a loss that is worse than that of no
+  model.
+- `level`: the mean prediction is the share of twice as many training rows, or a fifth
+  of it.
+- `last run`: 200 pairs of runs, the second one of a table that has grown, with a model
+  that is as good as the last one or has a loss that is a fifth higher.
 
-The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a limit is
-exceeded.
+The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a
+limit is exceeded.
 
     python -m benchmarks.verdicts
 """
@@ -56,18 +58,23 @@ from keras_tabular.runs.run import WORKSPACE, Run
 
 TRAINING_ROWS = 2  # for each test row, as with `split.test_size: 0.33`
 BEAT_ALL = Gate(beat_baselines=("dummy", "linear", "gradient_boosting"))
-# How much of the variance of the target the model, the linear and the boosted baseline know.
+# How much of the variance of the target the model, the linear and the boosted baseline
+# know.
 CASES = {
     "worse": (0.25, 0.3, 0.35),
     "equal": (0.35, 0.3, 0.35),
     "clearly better": (0.5, 0.3, 0.35),
 }
-A_FIFTH_WORSE = {"binary": 0.05, "regression": 0.22}  # a loss that is 1.2 times that of 0.35
+A_FIFTH_WORSE = {
+    "binary": 0.05,
+    "regression": 0.22,
+}  # a loss that is 1.2 times that of 0.35
 DRAWS = {100: 400, 250: 400, 1000: 400, 10_000: 100}  # by the number of test rows
 NO_GAIN = "no gain above 5%"  # than the constant, in the words of its check
 VERDICTS = (NO_GAIN, primary.TOO_FEW_ROWS, "fail", "undecided", "pass")
 # Targets of noise: shares of positive rows, and distributions.
-SHARES, THREE_CLASSES = (0.05, 0.1, 0.3, 0.5), "three classes"
+SHARES = (0.05, 0.1, 0.3, 0.5)
+THREE_CLASSES = "three classes"
 DISTRIBUTIONS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "normal": lambda rng, rows: rng.normal(size=rows),
     "lognormal": lambda rng, rows: rng.lognormal(size=rows),
@@ -76,13 +83,17 @@ DISTRIBUTIONS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 
 
 def draw_predictions(
-    rng: np.random.Generator, task: str, rows: int, case: str, in_groups: bool = False
+    rng: np.random.Generator,
+    task: str,
+    rows: int,
+    case: str,
+    in_groups: bool = False,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Draw labels, and calibrated predictions that explain shares of their variance.
 
-    The target is normal, or for two classes whether a normal value is positive. Most of what the
-    weakest predictions know is common to all. In groups of ten rows, half of the variance of all
-    is common to a group.
+    The target is normal, or for two classes whether a normal value is positive. Most of
+    what the weakest predictions know is common to all. In groups of ten rows, half of
+    the variance of all is common to a group.
     """
 
     def draw(variance: float) -> np.ndarray:
@@ -91,15 +102,20 @@ def draw_predictions(
         of_group, of_row = rng.normal(0, (variance / 2) ** 0.5, (2, rows))
         return of_group[np.arange(rows) // 10] + of_row
 
-    shares = (A_FIFTH_WORSE[task], 0.3, 0.35) if case == "a fifth worse" else CASES[case]
+    shares = (
+        (A_FIFTH_WORSE[task], 0.3, 0.35) if case == "a fifth worse" else CASES[case]
+    )
     common = 0.8 * min(shares)
-    shared, parts = draw(common), [draw(share - common) for share in shares]
+    shared = draw(common)
+    parts = [draw(share - common) for share in shares]
     target = shared + np.sum(parts, axis=0) + draw(1 - sum(shares) + 2 * common)
     means = [shared + part for part in parts]
     if task == "regression":
         return target, means
     errors = [(1 - share) ** 0.5 for share in shares]
-    return (target > 0).astype(float), [ndtr(m / e) for m, e in zip(means, errors, strict=True)]
+    return (target > 0).astype(float), [
+        ndtr(m / e) for m, e in zip(means, errors, strict=True)
+    ]
 
 
 def compute_verdict(
@@ -140,7 +156,8 @@ def count_verdicts(
     rules: Gate = BEAT_ALL,
 ) -> Counter[str]:
     """Count how often each verdict comes."""
-    rng, counts = np.random.default_rng(0), Counter[str]()
+    rng = np.random.default_rng(0)
+    counts = Counter[str]()
     group = np.arange(rows) // 10 if in_groups else None
     for _ in range(draws):
         y, y_pred = draw_predictions(rng, task, rows, case, in_groups)
@@ -154,16 +171,26 @@ def measure_verdicts() -> Iterator[Measurement]:
         setting = f"{task}{', groups of ten' if in_groups else ''}"
         equal = Counter[str]()
         for rows, draws in DRAWS.items():
-            counts = {case: count_verdicts(task, rows, case, draws, in_groups) for case in CASES}
+            counts = {
+                case: count_verdicts(task, rows, case, draws, in_groups)
+                for case in CASES
+            }
             equal += counts["equal"]
-            worse, better = counts["worse"], counts["clearly better"]
+            worse = counts["worse"]
+            better = counts["clearly better"]
             name = f"{setting}, {rows} rows"
             null = max(each[NO_GAIN] for each in counts.values()) / draws
             yield at_most(f"{name}: {NO_GAIN}", null, 0.05)
-            few, limit = better[primary.TOO_FEW_ROWS] / draws, 0.6 if in_groups else 0.2
+            few = better[primary.TOO_FEW_ROWS] / draws
+            limit = 0.6 if in_groups else 0.2
             yield at_most(f"{name}: too few to tell", few, limit)
-            right, least = min(worse["fail"], better["pass"]) / draws, 0.6 if in_groups else 0.8
-            yield at_least(f"{name}: the right verdict", right, least if rows >= 1000 else 0.0)
+            right = min(worse["fail"], better["pass"]) / draws
+            least = 0.6 if in_groups else 0.8
+            yield at_least(
+                f"{name}: the right verdict",
+                right,
+                least if rows >= 1000 else 0.0,
+            )
         share = (equal["pass"] + equal["fail"]) / equal.total()
         yield at_most(f"{setting}, equal: better or worse", share, 0.05)
 
@@ -187,7 +214,8 @@ def measure_limits(draws: int = 400) -> Iterator[Measurement]:
     """Yield how often a limit is missed by a model that is just good enough, or fair."""
     limits = Gate.model_validate({"min": {"test": {"accuracy": 0.8}}})
     for accuracy, rows in product((0.8, 0.7), (250, 1000)):
-        rng, failed = np.random.default_rng(0), 0
+        rng = np.random.default_rng(0)
+        failed = 0
         for _ in range(draws):
             y_pred = np.where(rng.random(rows) < accuracy, 0.9, 0.1)[:, None]
             predictions = Predictions(BINARY, np.ones(rows), y_pred, np.ones(rows))
@@ -204,50 +232,80 @@ def measure_limits(draws: int = 400) -> Iterator[Measurement]:
 def measure_broken_baselines(draws: int = 400) -> Iterator[Measurement]:
     """Yield how often a baseline is called broken: a healthy one, and one that broke down.
 
-    The healthy one has true probabilities or expected values, which explain a tenth or a third of
-    the variance. The errors of the broken one have 2.7 times the variance on the test rows that
-    they have in cross-validation, on twice as many rows.
+    The healthy one has true probabilities or expected values, which explain a tenth or
+    a third of the variance. The errors of the broken one have 2.7 times the variance on
+    the test rows that they have in cross-validation, on twice as many rows.
     """
-    cases = [(task, share, 1.0) for task in (BINARY, REGRESSION) for share in (0.1, 0.35)]
+    cases = [
+        (task, share, 1.0) for task in (BINARY, REGRESSION) for share in (0.1, 0.35)
+    ]
     for (task, share, factor), rows in product(
-        [*cases, (REGRESSION, 0.35, 8 / 3)], (100, 250, 1000)
+        [*cases, (REGRESSION, 0.35, 8 / 3)],
+        (100, 250, 1000),
     ):
-        rng, broken, boosted = np.random.default_rng(0), 0, "gradient_boosting"
+        rng = np.random.default_rng(0)
+        broken = 0
+        boosted = "gradient_boosting"
         is_test = np.arange(3 * rows) < rows
         for _ in range(draws):
             mean = rng.normal(0, share**0.5, 3 * rows)
             y = mean + rng.normal(0, (1 - share) ** 0.5, 3 * rows)
             if task.classes:
-                y, mean = (y > 0).astype(float), ndtr(mean / (1 - share) ** 0.5)
+                y = (y > 0).astype(float)
+                mean = ndtr(mean / (1 - share) ** 0.5)
             errors = rng.normal(0, ((factor - 1) * (1 - share)) ** 0.5, rows)
             all_rows = Predictions(task, y, mean[:, None], np.ones(3 * rows))
-            test, loss = all_rows.select(is_test), float(all_rows.row_losses[~is_test].mean())
+            test = all_rows.select(is_test)
+            loss = float(all_rows.row_losses[~is_test].mean())
             fitted = {boosted: {"test": test.y_pred + errors[:, None]}}
             scored = uncertainty.score_and_resample(test)
             scores = compare_with_baselines(
-                scored, fitted, dict.fromkeys(fitted, 0.5), (task.main_metric,)
+                scored,
+                fitted,
+                dict.fromkeys(fitted, 0.5),
+                (task.main_metric,),
             )
             for model in (MODEL, boosted):
-                scores += score_records("cross_validation", model, {"loss": loss}, 2 * rows)
+                scores += score_records(
+                    "cross_validation",
+                    model,
+                    {"loss": loss},
+                    2 * rows,
+                )
             evaluation = Evaluation(main_metrics=("loss",), scores=tuple(scores))
-            broken += bool(primary.PrimaryScores(evaluation, task).find_breakdown(boosted))
+            broken += bool(
+                primary.PrimaryScores(evaluation, task).find_breakdown(boosted),
+            )
         words = f"{share:g} of the variance, errors x {factor:.1f}"
         title = f"baseline, {task.name}, {words}, {rows} rows: broken"
-        yield Measurement(title, broken / draws, 0.8 if factor > 1 else 0.05, factor > 1)
+        yield Measurement(
+            title,
+            broken / draws,
+            0.8 if factor > 1 else 0.05,
+            factor > 1,
+        )
 
 
 def draw_noise(rng: np.random.Generator, target: float | str, rows: int) -> Predictions:
     """Draw a target that nothing explains, and predictions near a constant of training rows."""
     if isinstance(target, float):
-        y, train = ((rng.random(n) < target).astype(float) for n in (rows, TRAINING_ROWS * rows))
+        y, train = (
+            (rng.random(n) < target).astype(float) for n in (rows, TRAINING_ROWS * rows)
+        )
         y_pred = np.clip(train.mean() + 0.03 * rng.normal(size=rows), 0.001, 0.999)
         threshold = rng.choice([0.5, target, 0.01])
         return Predictions(BINARY, y, y_pred[:, None], np.ones(rows), threshold)
     if target == THREE_CLASSES:
-        y, noise = rng.choice(3, rows, p=(0.6, 0.3, 0.1)), rng.normal(size=(rows, 3))
+        y = rng.choice(3, rows, p=(0.6, 0.3, 0.1))
+        noise = rng.normal(size=(rows, 3))
         y_pred = np.exp(0.3 * noise) * rng.dirichlet([60, 30, 10])
         y_pred /= y_pred.sum(axis=1, keepdims=True)
-        return Predictions(Multiclass(("a", "b", "c")), y.astype(float), y_pred, np.ones(rows))
+        return Predictions(
+            Multiclass(("a", "b", "c")),
+            y.astype(float),
+            y_pred,
+            np.ones(rows),
+        )
     y, train = (DISTRIBUTIONS[target](rng, n) for n in (rows, TRAINING_ROWS * rows))
     constant = rng.choice([train.mean(), np.median(train)])
     y_pred = constant + 0.03 * train.std() * rng.normal(size=rows)
@@ -256,20 +314,31 @@ def draw_noise(rng: np.random.Generator, target: float | str, rows: int) -> Pred
 
 def compare_by_each_metric(rows: Predictions) -> list[str]:
     """Return the metrics by which a model is called better than no model."""
-    task, fitted = rows.task, {"linear": {"test": rows.y_pred}}
+    task = rows.task
+    fitted = {"linear": {"test": rows.y_pred}}
     scored = uncertainty.score_and_resample(rows)
-    scores = tuple(compare_with_baselines(scored, fitted, {"linear": rows.threshold}, ()))
-    keys = [k for k in task.metrics if k.rpartition(".")[2] not in ("precision", "recall")]
+    scores = tuple(
+        compare_with_baselines(scored, fitted, {"linear": rows.threshold}, ()),
+    )
+    keys = [
+        k for k in task.metrics if k.rpartition(".")[2] not in ("precision", "recall")
+    ]
     evaluations = [Evaluation(main_metrics=(key,), scores=scores) for key in keys]
-    checks = [primary.PrimaryScores(each, task).compare_with_constant(0.05) for each in evaluations]
-    return [key for key, check in zip(keys, checks, strict=True) if check.status == "pass"]
+    checks = [
+        primary.PrimaryScores(each, task).compare_with_constant(0.05)
+        for each in evaluations
+    ]
+    return [
+        key for key, check in zip(keys, checks, strict=True) if check.status == "pass"
+    ]
 
 
 def measure_noise(draws: int = 400) -> Iterator[Measurement]:
     """Yield how often a model of noise is called better, by the metric with which it is most."""
     targets: tuple[float | str, ...] = (*SHARES, THREE_CLASSES, *DISTRIBUTIONS)
     for target, rows in product(targets, (50, 150, 1000)):
-        rng, better = np.random.default_rng(0), Counter[str](none=0)
+        rng = np.random.default_rng(0)
+        better = Counter[str](none=0)
         for _ in range(draws):
             better.update(compare_by_each_metric(draw_noise(rng, target, rows)))
         ((key, count),) = better.most_common(1)
@@ -278,7 +347,8 @@ def measure_noise(draws: int = 400) -> Iterator[Measurement]:
 
 def measure_too_sure_models(draws: int = 400, rows: int = 500) -> Iterator[Measurement]:
     """Yield how often a model passes whose order is right, and whose loss is that of no model."""
-    rng, better = np.random.default_rng(0), 0
+    rng = np.random.default_rng(0)
+    better = 0
     for _ in range(draws):
         logits = rng.normal(size=rows)
         y = (rng.random(rows) < expit(logits)).astype(float)
@@ -290,15 +360,24 @@ def measure_too_sure_models(draws: int = 400, rows: int = 500) -> Iterator[Measu
 def measure_levels(draws: int = 2000) -> Iterator[Measurement]:
     """Yield how often a mean prediction is called wrong: that of twice as many rows, or a fifth."""
     for share, rows, factor in product(SHARES, (150, 1000, 10_000), (1.0, 0.2)):
-        rng, wrong = np.random.default_rng(0), 0
+        rng = np.random.default_rng(0)
+        wrong = 0
         for _ in range(draws):
-            y_pred = factor * rng.binomial(TRAINING_ROWS * rows, share) / (TRAINING_ROWS * rows)
+            y_pred = (
+                factor
+                * rng.binomial(TRAINING_ROWS * rows, share)
+                / (TRAINING_ROWS * rows)
+            )
             y = (np.arange(rows) < rng.binomial(rows, share)).astype(float)
             test = Predictions(BINARY, y, np.full((rows, 1), y_pred), np.ones(rows))
             level = compare_levels(test, "auto")["1"]
             wrong += not level.low <= level.predicted <= level.high
         name = f"level, {share:.0%} of {rows} rows, times {factor:g}: wrong"
-        yield at_most(name, wrong / draws, 0.06) if factor == 1 else at_least(name, wrong / draws)
+        yield (
+            at_most(name, wrong / draws, 0.06)
+            if factor == 1
+            else at_least(name, wrong / draws)
+        )
 
 
 def measure_comparisons_with_the_last_run(draws: int = 200) -> Iterator[Measurement]:
@@ -306,8 +385,18 @@ def measure_comparisons_with_the_last_run(draws: int = 200) -> Iterator[Measurem
     schema = build_schema("regression")
     rules = Gate.model_validate({"worse_than_base": {"test": {"loss": 0.05}}})
 
-    def write_run(name: str, y: np.ndarray, y_pred: np.ndarray, keys: np.ndarray) -> Run:
-        predictions = Predictions(schema.learning_task, y, y_pred[:, None], np.ones(len(y)))
+    def write_run(
+        name: str,
+        y: np.ndarray,
+        y_pred: np.ndarray,
+        keys: np.ndarray,
+    ) -> Run:
+        predictions = Predictions(
+            schema.learning_task,
+            y,
+            y_pred[:, None],
+            np.ones(len(y)),
+        )
         scored = uncertainty.score_and_resample(predictions)
         scores = compare_with_baselines(scored, {}, {}, ("mae",))
         evaluation = Evaluation(main_metrics=("mae",), scores=tuple(scores))
@@ -318,33 +407,47 @@ def measure_comparisons_with_the_last_run(draws: int = 200) -> Iterator[Measurem
         write_points(folder / "plots/test_rows.csv", rows, plot_data.MAX_KEPT_ROWS)
         return Run(WORKSPACE, folder)
 
-    def choose_test_rows(by: str, rng: np.random.Generator, keys: np.ndarray) -> np.ndarray:
+    def choose_test_rows(
+        by: str,
+        rng: np.random.Generator,
+        keys: np.ndarray,
+    ) -> np.ndarray:
         """Choose a third of the rows; `time` takes the last ones."""
         rows = len(keys)
         if by == "hash":
             return np.flatnonzero(keys < plot_data.MAX_KEY // 3)
         return (
-            np.arange(rows * 2 // 3, rows) if by == "time" else rng.permutation(rows)[: rows // 3]
+            np.arange(rows * 2 // 3, rows)
+            if by == "time"
+            else rng.permutation(rows)[: rows // 3]
         )
 
     settings = product((768, 4000), (0.01, 0.3), ("random", "hash", "time"))
     with TemporaryDirectory() as scratch, chdir(scratch):
         Path("data").mkdir()
         Path("data/schema.yaml").write_text(schema.model_dump_json(exclude_none=True))
-        for (table_rows, growth, by), case in product(settings, ("equal", "a fifth worse")):
-            rng, failed = np.random.default_rng(0), 0
+        for (table_rows, growth, by), case in product(
+            settings,
+            ("equal", "a fifth worse"),
+        ):
+            rng = np.random.default_rng(0)
+            failed = 0
             for _ in range(draws):
                 rows = round(table_rows * (1 + growth))
                 y, (model, _, last) = draw_predictions(rng, "regression", rows, case)
                 keys = rng.integers(0, plot_data.MAX_KEY, rows)
-                test, old = (choose_test_rows(by, rng, keys[:n]) for n in (rows, table_rows))
+                test, old = (
+                    choose_test_rows(by, rng, keys[:n]) for n in (rows, table_rows)
+                )
                 run = write_run("run", y[test], model[test], keys[test])
                 base = write_run("base", y[old], last[old], keys[old])
                 evaluation = run.require_evaluation()
                 verdict = evaluate_gate(evaluation, rules, schema.learning_task)
                 verdict = compare_with_base(verdict, run, base, rules)
                 failed += verdict.checks[-1].status == "fail"
-            name = f"last run, {table_rows} rows, {growth:.0%} more, {by}, {case}: worse"
+            name = (
+                f"last run, {table_rows} rows, {growth:.0%} more, {by}, {case}: worse"
+            )
             is_worse = case != "equal"
             limit = (0.2 if table_rows < 1000 else 0.85) if is_worse else 0.05
             yield Measurement(name, failed / draws, limit, is_worse)

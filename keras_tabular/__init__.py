@@ -1,13 +1,20 @@
 """Reproducible Keras models for tables.
 
-`load_model` and `infer_schema` do in Python what the commands `predict` and `infer-schema` do.
+`load_model` and `infer_schema` do in Python what the commands `predict` and
+`infer-schema` do.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_tabular.api import Model, UserError, __version__, infer_schema, load_model
+    from keras_tabular.api import (
+        Model,
+        UserError,
+        __version__,
+        infer_schema,
+        load_model,
+    )
 
 __all__ = ["Model", "UserError", "__version__", "infer_schema", "load_model"]
 

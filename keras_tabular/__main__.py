@@ -1,7 +1,7 @@
 """The command `keras-tabular`. `python -m keras_tabular` runs it as well.
 
-So does `python3 path/to/keras_tabular`, which needs no installation. Python then looks for modules
-in this folder, and not in the folder that contains it.
+So does `python3 path/to/keras_tabular`, which needs no installation. Python then looks
+for modules in this folder, and not in the folder that contains it.
 """
 
 import sys

@@ -1,6 +1,7 @@
 """The Python API: predict data frames, and infer the schema of a table.
 
-`keras_tabular` offers the names of this module, and imports it when one of them is used.
+`keras_tabular` offers the names of this module, and imports it when one of them is
+used.
 """
 
 import sys
@@ -42,19 +43,27 @@ class Model:
         """The columns that the model reads, their kinds and their checks."""
         return self._predictor.schema
 
-    def predict(self, frame: pd.DataFrame, *, ignore_extra: bool = False) -> pd.DataFrame:
+    def predict(
+        self,
+        frame: pd.DataFrame,
+        *,
+        ignore_extra: bool = False,
+    ) -> pd.DataFrame:
         """Check and predict rows.
 
-        Unknown categories, and failed checks whose policy is `warn`, are Python warnings.
+        Unknown categories, and failed checks whose policy is `warn`, are Python
+        warnings.
 
         Args:
-            frame: The rows, with all columns that the model reads. The target and the columns in
-                `ignore` of the schema are optional.
-            ignore_extra: Whether to leave out other columns, which are otherwise an error.
+            frame: The rows, with all columns that the model reads. The target and the
+                columns in `ignore` of the schema are optional.
+            ignore_extra: Whether to leave out other columns, which are otherwise an
+                error.
 
         Returns:
-            The columns that the command `predict` writes, with the index of `frame`: the columns
-            in `ignore`, `predicted`, and the probabilities of classes or the interval of a value.
+            The columns that the command `predict` writes, with the index of `frame`:
+            the columns in `ignore`, `predicted`, and the probabilities of classes or
+            the interval of a value.
 
         Raises:
             UserError: The columns are not those of the schema, or a row fails a check.
@@ -73,22 +82,27 @@ class Model:
         return self._predict(frame, 0, ignore_extra)
 
     def explain(
-        self, frame: pd.DataFrame, columns: int = 3, *, ignore_extra: bool = False
+        self,
+        frame: pd.DataFrame,
+        columns: int = 3,
+        *,
+        ignore_extra: bool = False,
     ) -> pd.DataFrame:
         """Predict rows, and name the columns that moved each prediction most.
 
         Args:
             frame: The rows, as for `predict`.
             columns: Number of columns to name for each row; at least 1.
-            ignore_extra: Whether to leave out other columns, which are otherwise an error.
+            ignore_extra: Whether to leave out other columns, which are otherwise an
+                error.
 
         Returns:
-            The columns of `predict`, then `reason_1`, the name of the column that moved the
-            prediction most, `reason_1_effect`, by how much it moved it, and so on.
+            The columns of `predict`, then `reason_1`, the name of the column that moved
+            the prediction most, `reason_1_effect`, by how much it moved it, and so on.
 
         Raises:
-            UserError: The columns are not those of the schema, a row fails a check, or the model's
-                file has no summary of the training rows.
+            UserError: The columns are not those of the schema, a row fails a check, or
+                the model's file has no summary of the training rows.
 
         Examples:
             >>> import keras_tabular
@@ -100,7 +114,12 @@ class Model:
         """
         return self._predict(frame, columns, ignore_extra)
 
-    def _predict(self, frame: pd.DataFrame, n_reasons: int, ignore_extra: bool) -> pd.DataFrame:
+    def _predict(
+        self,
+        frame: pd.DataFrame,
+        n_reasons: int,
+        ignore_extra: bool,
+    ) -> pd.DataFrame:
         tables: list[pa.Table] = []
         with frame_as_file(frame, self.schema.features) as file:
             names = row_columns(file, self.schema, ignore_extra=ignore_extra)
@@ -116,9 +135,9 @@ class Model:
 def load_model(path: str | Path) -> Model:
     """Load a model that the pipeline has trained.
 
-    The model's file contains everything that predictions need. `data/schema.yaml` and `params.yaml`
-    are not read. TensorFlow is imported and set up so that results repeat: on the CPU, with fixed
-    settings.
+    The model's file contains everything that predictions need. `data/schema.yaml` and
+    `params.yaml` are not read. TensorFlow is imported and set up so that results
+    repeat: on the CPU, with fixed settings.
 
     Args:
         path: The `.keras` file.
@@ -127,8 +146,8 @@ def load_model(path: str | Path) -> Model:
         The model, with the methods `predict` and `explain`, and its `schema`.
 
     Raises:
-        UserError: The file does not exist or is not a model of this library, or TensorFlow was
-            imported before.
+        UserError: The file does not exist or is not a model of this library, or
+            TensorFlow was imported before.
 
     Examples:
         >>> import keras_tabular
@@ -139,19 +158,27 @@ def load_model(path: str | Path) -> Model:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file. Run `dvc repro` to train a model.")
-    if "tensorflow" in sys.modules and "keras_tabular.network.backend" not in sys.modules:
+    if (
+        "tensorflow" in sys.modules
+        and "keras_tabular.network.backend" not in sys.modules
+    ):
         raise UserError(
-            "TensorFlow was imported before keras_tabular, which has to set it up so that results "
-            "repeat. Restart Python and load the model before you import tensorflow or keras."
+            "TensorFlow was imported before keras_tabular, which has to set it up so"
+            " that results repeat. Restart Python and load the model before you import"
+            " tensorflow or keras.",
         )
     return Model(load_predictor(path, path.read_bytes()))
 
 
-def infer_schema(table: pd.DataFrame | str | Path, target: str, max_rows: int = 200_000) -> Schema:
+def infer_schema(
+    table: pd.DataFrame | str | Path,
+    target: str,
+    max_rows: int = 200_000,
+) -> Schema:
     """Infer the schema of a table: the kinds of its columns, the task and the classes.
 
-    The command `infer-schema` writes the same schema with comments and questions. Read these before
-    you train a model.
+    The command `infer-schema` writes the same schema with comments and questions. Read
+    these before you train a model.
 
     Args:
         table: A data frame, or the path of a file or folder.
@@ -162,7 +189,8 @@ def infer_schema(table: pd.DataFrame | str | Path, target: str, max_rows: int = 
         The schema. Its fields are the keys of `data/schema.yaml`.
 
     Raises:
-        UserError: The table cannot be read, or `target` is not a column that can be predicted.
+        UserError: The table cannot be read, or `target` is not a column that can be
+            predicted.
 
     Examples:
         >>> import keras_tabular
@@ -174,9 +202,13 @@ def infer_schema(table: pd.DataFrame | str | Path, target: str, max_rows: int = 
     """
     if not isinstance(table, str | Path):
         with frame_as_file(table, {}) as file:
-            return infer_schema(file, target, max_rows).model_copy(update={"source": FRAME})
+            return infer_schema(file, target, max_rows).model_copy(
+                update={"source": FRAME},
+            )
     if not Path(table).exists():
-        raise UserError(f"{table}: no such file. Expected a table, or a folder of tables.")
+        raise UserError(
+            f"{table}: no such file. Expected a table, or a folder of tables.",
+        )
     inferred = infer_schema_of_file(Path(table), target, max_rows)
     return parse_section(parse_yaml(inferred.text), Schema, Path(table))
 
@@ -189,12 +221,14 @@ def frame_as_file(frame: pd.DataFrame, columns: Columns) -> Iterator[Path]:
         columns: The columns whose kind is known, which need one value in each cell.
 
     Raises:
-        UserError: This is not a data frame, or a cell is not one value. An error that is raised in
-            the block names the data frame instead of the file.
+        UserError: This is not a data frame, or a cell is not one value. An error that
+            is raised in the block names the data frame instead of the file.
     """
     if not isinstance(frame, pd.DataFrame):
         advice = "Use pandas.DataFrame([row]) for a row, or a list of rows."
-        raise UserError(f"expected a pandas DataFrame, got {type(frame).__name__}. {advice}")
+        raise UserError(
+            f"expected a pandas DataFrame, got {type(frame).__name__}. {advice}",
+        )
     pa.table({}).to_pandas()  # makes Arrow look for pandas again, see `hide_pandas`
     names = [str(name) for name in frame.columns]
     cells = [_to_arrow(frame.iloc[:, n], name, columns) for n, name in enumerate(names)]
@@ -207,7 +241,11 @@ def frame_as_file(frame: pd.DataFrame, columns: Columns) -> Iterator[Path]:
             raise UserError(str(error).replace(str(file), FRAME)) from None
 
 
-def _to_arrow(cells: pd.Series, name: str, columns: Columns) -> pa.Array | pa.ChunkedArray:
+def _to_arrow(
+    cells: pd.Series,
+    name: str,
+    columns: Columns,
+) -> pa.Array | pa.ChunkedArray:
     """Convert a column of a data frame; to the texts of a CSV if its cells have several types."""
     column = columns.get(name)
     with suppress(*CONVERSION_ERRORS):

@@ -23,7 +23,10 @@ def main(arguments: list[str] | None = None) -> None:
     record = TrainingRecord.from_file(args.trained, args.trained.read_bytes())
     metadata = calibrate(record, OutOfFold.read(args.oof), args.train, schema, params)
     if schema.learning_task.has_threshold:
-        print(f"A probability of {metadata.threshold:g} or more counts as {schema.positive}")
+        print(
+            f"A probability of {metadata.threshold:g} or more counts as"
+            f" {schema.positive}",
+        )
 
     with atomic_write(args.model) as file:
         replace_metadata(args.trained, file, metadata)

@@ -10,7 +10,11 @@ from keras_tabular.config.params import load_settings
 from keras_tabular.core.parallel import run_in_background
 from keras_tabular.evaluation.labelled_file import add_test_files, score_test_files
 from keras_tabular.evaluation.records import write_scores
-from keras_tabular.evaluation.result import evaluate, fit_baselines, write_test_predictions
+from keras_tabular.evaluation.result import (
+    evaluate,
+    fit_baselines,
+    write_test_predictions,
+)
 from keras_tabular.evaluation.summary import summary_lines
 from keras_tabular.model.metadata import ModelMetadata
 from stages import run
@@ -24,24 +28,53 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     schema, params = load_settings("evaluate", "validate")
     check_custom_metrics(METRICS, params.evaluate.metric)
-    content, task = args.model.read_bytes(), schema.learning_task
+    content = args.model.read_bytes()
+    task = schema.learning_task
     trained = ModelMetadata.from_file(args.model, content)
-    schema, loss = schema.without(trained.ignore), trained.loss
-    baselines = run_in_background(fit_baselines, args.data, schema, loss)  # while TensorFlow starts
+    schema = schema.without(trained.ignore)
+    loss = trained.loss
+    baselines = run_in_background(
+        fit_baselines,
+        args.data,
+        schema,
+        loss,
+    )  # while TensorFlow starts
 
     from keras_tabular.explain.explanations import explain
     from keras_tabular.model.saved_model import load_saved_model
 
     model = load_saved_model(args.model, content, schema)
-    print("Scoring the model and its baselines, then shuffling each column", file=sys.stderr)
+    print(
+        "Scoring the model and its baselines, then shuffling each column",
+        file=sys.stderr,
+    )
     result = evaluate(model, args.data, schema, baselines, METRICS)
-    test_files = score_test_files(model, args.data, schema, params, result.evaluation, METRICS)
+    test_files = score_test_files(
+        model,
+        args.data,
+        schema,
+        params,
+        result.evaluation,
+        METRICS,
+    )
     result = result._replace(evaluation=add_test_files(result.evaluation, test_files))
 
     # The scores are written before the explanations, which may fail.
     write_scores(args.metrics, result.evaluation, task)
-    write_test_predictions(args.data, result.predictions["test"], model.metadata, schema)
-    evaluation = explain(model, args.data, args.metrics, result, schema, params.evaluate)
+    write_test_predictions(
+        args.data,
+        result.predictions["test"],
+        model.metadata,
+        schema,
+    )
+    evaluation = explain(
+        model,
+        args.data,
+        args.metrics,
+        result,
+        schema,
+        params.evaluate,
+    )
     write_scores(args.metrics, evaluation, task)
     print(*summary_lines(evaluation, test_files, task), sep="\n")
 

@@ -16,7 +16,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("verdict", type=Path, help="JSON file to write the verdict to")
     args = parser.parse_args(arguments)
     schema, params = load_settings("gate")
-    verdict = evaluate_gate(read_scores(args.metrics), params.gate, schema.learning_task)
+    verdict = evaluate_gate(
+        read_scores(args.metrics),
+        params.gate,
+        schema.learning_task,
+    )
     write_json(args.verdict, verdict.model_dump(exclude_none=True))
     print(*verdict.lines(), sep="\n")
 

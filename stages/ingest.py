@@ -22,7 +22,10 @@ def main(arguments: list[str] | None = None) -> None:
 
     files = source.source_files(schema.source, schema.test_files)
     with atomic_write(args.ingested) as folder:
-        parts = regroup_rows(rows.parse_files(files, schema), repeat(params.ingest.rows_per_file))
+        parts = regroup_rows(
+            rows.parse_files(files, schema),
+            repeat(params.ingest.rows_per_file),
+        )
         if not write_parts(folder, parts):
             raise UserError(f"{schema.source}: expected rows, got only a header")
         profile = describe_table(folder, schema)

@@ -12,7 +12,11 @@ from stages import run
 def main(arguments: list[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("validated", type=Path, help="folder of the table to split")
-    parser.add_argument("split", type=Path, help="folder for the tables train, validation and test")
+    parser.add_argument(
+        "split",
+        type=Path,
+        help="folder for the tables train, validation and test",
+    )
     args = parser.parse_args(arguments)
     schema, params = load_settings("ingest", "split")
 
@@ -23,7 +27,12 @@ def main(arguments: list[str] | None = None) -> None:
         print(message)
     assignment = splits.assign_rows(args.validated, params.split, schema, first_equal)
     with atomic_write(args.split) as folder:
-        splits.write_subsets(args.validated, assignment, params.ingest.rows_per_file, folder)
+        splits.write_subsets(
+            args.validated,
+            assignment,
+            params.ingest.rows_per_file,
+            folder,
+        )
 
 
 if __name__ == "__main__":

@@ -11,11 +11,24 @@ from stages import inputs, run
 
 def main(arguments: list[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("split", type=Path, help="folder of the tables train and validation")
+    parser.add_argument(
+        "split",
+        type=Path,
+        help="folder of the tables train and validation",
+    )
     parser.add_argument("model", type=Path, help="the .keras file to write")
     parser.add_argument("oof", type=Path, help="folder for the out-of-fold predictions")
-    parser.add_argument("metrics", type=Path, help="folder for networks.json and curves")
-    parser.add_argument("--state", type=Path, required=True, help="folder for checkpoints")
+    parser.add_argument(
+        "metrics",
+        type=Path,
+        help="folder for networks.json and curves",
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        required=True,
+        help="folder for checkpoints",
+    )
     args = parser.parse_args(arguments)
     schema, params = load_settings("train")
     train = params.train

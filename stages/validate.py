@@ -7,7 +7,12 @@ from custom import CHECKS
 from keras_tabular.config.params import load_settings
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, write_json
-from keras_tabular.table.checks import build_report, check_table, describe_failures, rows_to_locate
+from keras_tabular.table.checks import (
+    build_report,
+    check_table,
+    describe_failures,
+    rows_to_locate,
+)
 from keras_tabular.table.parquet import part_paths
 from keras_tabular.table.rows import describe_origins, set_aside
 from stages import run
@@ -18,7 +23,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("ingested", type=Path, help="folder of Parquet files to check")
     parser.add_argument("validated", type=Path, help="folder for the checked files")
     parser.add_argument("rejected", type=Path, help="folder for the rows set aside")
-    parser.add_argument("report", type=Path, help="JSON file for the verdict of every check")
+    parser.add_argument(
+        "report",
+        type=Path,
+        help="JSON file for the verdict of every check",
+    )
     args = parser.parse_args(arguments)
     schema, params = load_settings("validate")
 
@@ -31,8 +40,13 @@ def main(arguments: list[str] | None = None) -> None:
         for message in messages[policy]:
             print(f"{policy}: {message}")
     if messages["error"]:
-        raise UserError("\n".join(["The table does not pass its checks.", *messages["error"]]))
-    with atomic_write(args.validated) as validated, atomic_write(args.rejected) as rejected:
+        raise UserError(
+            "\n".join(["The table does not pass its checks.", *messages["error"]]),
+        )
+    with (
+        atomic_write(args.validated) as validated,
+        atomic_write(args.rejected) as rejected,
+    ):
         set_aside(paths, checks, lines, validated, rejected)
 
 

@@ -18,8 +18,9 @@ import pytest
 from keras_tabular.core import process
 
 os.environ["TABULAR_STRICT"] = "1"  # an explanation that fails is an error
-# `make test` sets the first ones for each `make` that it calls, which would then print other lines.
-# With the last one, which some images set, each command would compile the library again.
+# `make test` sets the first ones for each `make` that it calls, which would then print
+# other lines. With the last one, which some images set, each command would compile the
+# library again.
 for variable in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONDONTWRITEBYTECODE"):
     os.environ.pop(variable, None)
 # Commands find the Python environment that runs the tests.
@@ -40,15 +41,26 @@ def check_output(folder: Path, *command: str, **environment: str) -> str:
     return completed.stdout
 
 
-def run_command(folder: Path, *command: str, **environment: str) -> CompletedProcess[str]:
+def run_command(
+    folder: Path,
+    *command: str,
+    **environment: str,
+) -> CompletedProcess[str]:
     """Run a command in a folder, and return its output whatever its exit code is.
 
-    The output goes through files: a process that the command leaves in the background would keep a
-    pipe open.
+    The output goes through files: a process that the command leaves in the background
+    would keep a pipe open.
     """
     variables = ENVIRONMENT | environment
     with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
-        completed = run(command, cwd=folder, env=variables, stdout=out, stderr=err, timeout=300)
+        completed = run(
+            command,
+            cwd=folder,
+            env=variables,
+            stdout=out,
+            stderr=err,
+            timeout=300,
+        )
         out.seek(0)
         err.seek(0)
         return CompletedProcess(command, completed.returncode, out.read(), err.read())
@@ -62,10 +74,19 @@ def call_main(folder: Path, module: str, *arguments: str) -> None:
         process.run(importlib.import_module(module).main)
 
 
-def call_command(folder: Path, name: str, *arguments: str | Path, exit_code: int = 0) -> str:
+def call_command(
+    folder: Path,
+    name: str,
+    *arguments: str | Path,
+    exit_code: int = 0,
+) -> str:
     """Call a command of the library in this process, and return what it prints."""
     output = StringIO()
-    end = pytest.raises(SystemExit, match=f"^{exit_code}$") if exit_code else nullcontext()
+    end = (
+        pytest.raises(SystemExit, match=f"^{exit_code}$")
+        if exit_code
+        else nullcontext()
+    )
     with redirect_stdout(output), redirect_stderr(output), end:
         call_main(folder, "keras_tabular.cli", name, *map(str, arguments))
     return output.getvalue()
@@ -74,17 +95,29 @@ def call_command(folder: Path, name: str, *arguments: str | Path, exit_code: int
 def start_command(folder: Path, *command: str, **environment: str) -> Popen[str]:
     """Start a command that a test can stop with Ctrl-C (SIGINT).
 
-    A shell lets the processes that it starts in the background ignore SIGINT, and their children
-    inherit that.
+    A shell lets the processes that it starts in the background ignore SIGINT, and their
+    children inherit that.
     """
-    inherited, variables = signal.signal(signal.SIGINT, signal.SIG_DFL), ENVIRONMENT | environment
+    inherited = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    variables = ENVIRONMENT | environment
     try:
-        return Popen(command, cwd=folder, env=variables, stdout=PIPE, stderr=PIPE, text=True)
+        return Popen(
+            command,
+            cwd=folder,
+            env=variables,
+            stdout=PIPE,
+            stderr=PIPE,
+            text=True,
+        )
     finally:
         signal.signal(signal.SIGINT, inherited)
 
 
-def wait_until(is_true: Callable[[], object], pause: float = 0.02, seconds: float = 240) -> None:
+def wait_until(
+    is_true: Callable[[], object],
+    pause: float = 0.02,
+    seconds: float = 240,
+) -> None:
     """Call a function until it returns a true value; fail after a number of seconds."""
     deadline = time.monotonic() + seconds
     while not is_true():

@@ -1,7 +1,7 @@
 """Projects that tests share.
 
-The worker that needs a project first makes it. Tests only read these projects: a test that changes
-something copies the project first.
+The worker that needs a project first makes it. Tests only read these projects: a test
+that changes something copies the project first.
 """
 
 import fcntl
@@ -42,7 +42,10 @@ MakeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--keep-screenshots docs/report`, which draws the pictures in docs/report."""
-    parser.addoption("--keep-screenshots", help="folder for screenshots of the report and the page")
+    parser.addoption(
+        "--keep-screenshots",
+        help="folder for screenshots of the report and the page",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +55,8 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
     def once(name: str, make: Callable[[Path], None]) -> Path:
-        folder, made = base / "shared" / name, base / "shared" / f"{name}.made"
+        folder = base / "shared" / name
+        made = base / "shared" / f"{name}.made"
         folder.parent.mkdir(exist_ok=True)
         with folder.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -70,7 +74,14 @@ def origin(make_once: MakeOnce) -> Path:
     """A repository with one commit: the files of the project as they are now."""
 
     def make(folder: Path) -> None:
-        listed = check_output(PROJECT, "git", "ls-files", "-co", "--exclude-standard", "-z")
+        listed = check_output(
+            PROJECT,
+            "git",
+            "ls-files",
+            "-co",
+            "--exclude-standard",
+            "-z",
+        )
         for name in filter(None, listed.split("\0")):
             if (PROJECT / name).exists():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +96,8 @@ def origin(make_once: MakeOnce) -> Path:
 def reproduced(make_once: MakeOnce, origin: Path) -> Path:
     """A clone after the first command of the README, with a commit of the results.
 
-    One thread has computed them. The output is in `reproduced.output`, beside the clone.
+    One thread has computed them. The output is in `reproduced.output`, beside the
+    clone.
     """
 
     def make(folder: Path) -> None:
@@ -93,7 +105,8 @@ def reproduced(make_once: MakeOnce, origin: Path) -> Path:
         first_block, *_ = code_blocks("README.md", "sh")
         one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TABULAR_WORKERS": "1"}
         (output,) = run_page_blocks(folder, "README.md", [first_block], **one_thread)
-        # The metrics in git are not missing: gate runs only if its code or texts have changed.
+        # The metrics in git are not missing: gate runs only if its code or texts have
+        # changed.
         assert [*stages_that_ran(output), "gate"][:7] == [*projects.STAGE_COMMANDS]
         folder.with_suffix(".output").write_text(output)
         commit_all(folder, "Results")
@@ -110,7 +123,14 @@ def short_run(make_once: MakeOnce, origin: Path) -> Path:
         change_settings(folder, train=SHORT_TRAINING)
         reproduce(folder)
         modules = ("keras_tabular", "stages", "custom.py", "network.py")
-        check_output(folder, "python", "-m", "compileall", "-q", *modules)  # once for all copies
+        check_output(
+            folder,
+            "python",
+            "-m",
+            "compileall",
+            "-q",
+            *modules,
+        )  # once for all copies
         commit_all(folder, "A short training")
 
     return make_once("short_run", make)
@@ -127,7 +147,10 @@ def many_files(make_once: MakeOnce, origin: Path) -> Path:
         for number in range(3):
             rows[number::3].to_csv(folder / f"data/files/{number}.csv", index=False)
         members = [{"network": "plain", "count": 2}]
-        training = SHORT_TRAINING | {"members": members, "networks": {"plain": {"epochs": 20}}}
+        training = SHORT_TRAINING | {
+            "members": members,
+            "networks": {"plain": {"epochs": 20}},
+        }
         ingest = {"rows_per_file": 200}
         change_settings(folder, {"source": "data/files"}, train=training, ingest=ingest)
         commit_all(folder, "A table in files")
@@ -152,7 +175,10 @@ def experiment(make_once: MakeOnce, short_run: Path) -> Path:
 
     def make(folder: Path) -> None:
         projects.copy_project(short_run, folder)
-        change_settings(folder, train={"networks": {"plain": {"units": [4], "epochs": 2}}})
+        change_settings(
+            folder,
+            train={"networks": {"plain": {"units": [4], "epochs": 2}}},
+        )
         reproduce(folder, "train")
         check_output(folder, "dvc", "exp", "save", "--name", "small")
 
@@ -169,7 +195,8 @@ def workspace(short_run: Path, tmp_path: Path) -> Path:
 def environment(make_once: MakeOnce, origin: Path) -> Path:
     """A virtual environment with the packages that run the tests, and the library.
 
-    Pip has built the library from a git address. The wheel is in the folder of the environment.
+    Pip has built the library from a git address. The wheel is in the folder of the
+    environment.
     """
 
     def make(folder: Path) -> None:
@@ -185,16 +212,23 @@ def environment(make_once: MakeOnce, origin: Path) -> Path:
     return make_once("an environment", make)
 
 
-BOTH_ARCHITECTURES = {"folds": 2, "networks": {"realmlp": {"epochs": 3}, "plain": {"epochs": 3}}}
-TRAININGS = {"wine": LONGER_TRAINING, "shops": LONGER_TRAINING | {"forward_chaining": 1}}
+BOTH_ARCHITECTURES = {
+    "folds": 2,
+    "networks": {"realmlp": {"epochs": 3}, "plain": {"epochs": 3}},
+}
+TRAININGS = {
+    "wine": LONGER_TRAINING,
+    "shops": LONGER_TRAINING | {"forward_chaining": 1},
+}
 
 
 @pytest.fixture(scope="session")
 def trained_project(make_once: MakeOnce) -> Callable[[str], Path]:
     """Return a function that makes the project of a table and runs its stages, without DVC.
 
-    The tables `mixed_binary` and `mixed_regression` have columns of all kinds with gaps, `wine` has
-    three classes, and `shops` has dates, texts and many categories and is split by time.
+    The tables `mixed_binary` and `mixed_regression` have columns of all kinds with
+    gaps, `wine` has three classes, and `shops` has dates, texts and many categories and
+    is split by time.
     """
 
     def project(name: str) -> Path:
@@ -222,7 +256,10 @@ def browser() -> Iterator[Any]:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     programs = chromium, shutil.which("chromedriver")
     if None in programs:
-        pytest.skip("no browser: chromium or chromedriver (Debian: apt install chromium-driver)")
+        pytest.skip(
+            "no browser: chromium or chromedriver (Debian: apt install"
+            " chromium-driver)",
+        )
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()

@@ -14,8 +14,11 @@ PAGES = {
 }
 # `make` does not install an environment: it uses the one that runs the tests.
 INSTALLED = ("", "-serve")
-MAKE_VARIABLES = {"MAKEFLAGS": " ".join(f"-o .venv/installed{group}" for group in INSTALLED)}
-# Parts of commands, and the part of their output that the page has to show (the last match).
+MAKE_VARIABLES = {
+    "MAKEFLAGS": " ".join(f"-o .venv/installed{group}" for group in INSTALLED),
+}
+# Parts of commands, and the part of their output that the page has to show (the last
+# match).
 SHOWN_OUTPUT = {
     "cat predictions.csv": r"^predicted,(?:.*\n)*",
     "curl ": r'^.+?(?="md5"|$)',  # the hash of the model changes with the version
@@ -27,10 +30,19 @@ SERVE = r"( serve\b[^&\n]*) &"  # a server in the background
 
 def code_blocks(page: str, language: str) -> list[str]:
     """Return the blocks of code in a language, such as `sh`, on a page."""
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page], re.MULTILINE | re.DOTALL)
+    return re.findall(
+        rf"^```{language}\n(.*?)^```",
+        PAGES[page],
+        re.MULTILINE | re.DOTALL,
+    )
 
 
-def run_page_blocks(folder: Path, page: str, blocks: list[str], **environment: str) -> list[str]:
+def run_page_blocks(
+    folder: Path,
+    page: str,
+    blocks: list[str],
+    **environment: str,
+) -> list[str]:
     """Run shell blocks of a page in a project, and return the output of each.
 
     Output that the page shows has to be the same.

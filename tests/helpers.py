@@ -23,7 +23,9 @@ from keras_tabular.training.ensemble import REPRODUCIBLE_MACHINES
 
 PROJECT = Path(__file__).parents[1]
 # The tasks of the schemas that `build_schema` builds.
-BINARY, MULTICLASS, REGRESSION = Binary((0, 1)), Multiclass(("a", "b", "c")), Regression()
+BINARY = Binary((0, 1))
+MULTICLASS = Multiclass(("a", "b", "c"))
+REGRESSION = Regression()
 
 needs_committed_bytes = pytest.mark.skipif(
     platform.machine() not in REPRODUCIBLE_MACHINES,
@@ -46,22 +48,33 @@ def build_schema(task: str, **columns: dict[str, Any]) -> Schema:
 
 def build_arrow_schema(schema: Schema) -> pa.Schema:
     """Return the declared columns in declared order with their Arrow types, and `FILE_SUBSET`."""
-    fields = [(name, ARROW_TYPES[column.kind]) for name, column in schema.columns.items()]
-    return pa.schema([*fields, *([(FILE_SUBSET, pa.string())] if schema.test_files else [])])
+    fields = [
+        (name, ARROW_TYPES[column.kind]) for name, column in schema.columns.items()
+    ]
+    return pa.schema(
+        [*fields, *([(FILE_SUBSET, pa.string())] if schema.test_files else [])],
+    )
 
 
-def load_train_params(networks: dict[str, dict[str, Any]] | None = None, **changes: Any) -> Train:
+def load_train_params(
+    networks: dict[str, dict[str, Any]] | None = None,
+    **changes: Any,
+) -> Train:
     """Load the section `train` of the project's params.yaml with some other values.
 
     Args:
-        networks: Settings by architecture. Each architecture becomes one member per fold.
+        networks: Settings by architecture. Each architecture becomes one member per
+            fold.
         changes: Other values, by the name of the key.
     """
-    path, schema = PROJECT / "params.yaml", load_schema(PROJECT / "data/schema.yaml")
+    path = PROJECT / "params.yaml"
+    schema = load_schema(PROJECT / "data/schema.yaml")
     if networks is not None:
         changes = {"members": [{"network": name} for name in networks]} | changes
         for name, settings in networks.items():
-            changes |= {f"networks.{name}.{key}": value for key, value in settings.items()}
+            changes |= {
+                f"networks.{name}.{key}": value for key, value in settings.items()
+            }
     return load_params("train", schema=schema, path=path).train.with_values(changes)
 
 
@@ -73,27 +86,43 @@ def read_table(file: Path, schema: Schema) -> Iterator[pa.Table]:
 
 
 def read_checked_rows(
-    file: Path, schema: Schema, names: list[str], **policies: Any
+    file: Path,
+    schema: Schema,
+    names: list[str],
+    **policies: Any,
 ) -> list[CheckedRows]:
     """Read and check the rows of a file as `predict` does."""
     checks = declared_checks(schema, Validate(**policies))
-    return [check_rows(raw, schema.features, checks) for raw in read_rows(file, schema, names)]
+    return [
+        check_rows(raw, schema.features, checks)
+        for raw in read_rows(file, schema, names)
+    ]
 
 
 def build_evaluation(rows: int = 254, **content: Any) -> Evaluation:
     """Build an evaluation whose sets of rows have the same number of rows.
 
     Args:
-        content: Scores of the model by metric, for each set of rows, such as `test={"loss": 0.5}`;
-            for the test rows, the `intervals` of these scores by metric, and the scores of
-            `baselines` and their `differences` by baseline and metric; and fields of `Evaluation`.
+        content: Scores of the model by metric, for each set of rows, such as
+            `test={"loss": 0.5}`; for the test rows, the `intervals` of these scores by
+            metric, and the scores of `baselines` and their `differences` by baseline
+            and metric; and fields of `Evaluation`.
     """
-    scores, intervals = list[Score](), content.pop("intervals", {})
+    scores = list[Score]()
+    intervals = content.pop("intervals", {})
     for row_set in ROW_SETS:
         interval = intervals if row_set == "test" else {}
         values = content.pop(row_set, {})
         scores += score_records(row_set, MODEL, values, rows, interval=interval)
     differences = content.pop("differences", {})
     for name, values in content.pop("baselines", {}).items():
-        scores += score_records("test", name, values, rows, difference=differences.get(name, {}))
-    return Evaluation.model_validate({"main_metrics": ["accuracy"], "scores": scores} | content)
+        scores += score_records(
+            "test",
+            name,
+            values,
+            rows,
+            difference=differences.get(name, {}),
+        )
+    return Evaluation.model_validate(
+        {"main_metrics": ["accuracy"], "scores": scores} | content,
+    )

@@ -29,19 +29,22 @@ from tests.random_tables import RandomTable
 Keys = dict[str, Any]  # of a schema, or of one of its columns
 TABLE_KEYS = "positive|skip_lines|delimiter|encoding|sheet"
 COLUMN_KEYS = "kind|missing_values|replace|format|nullable|timezone"
-# A key in a comment with its value: a list, a mapping, a text in quotes, or the next words.
+# A key in a comment with its value: a list, a mapping, a text in quotes, or the next
+# words.
 QUOTED = r'"(?:\\.|[^"])*"'
 VALUE = rf"\[(?:{QUOTED}|[^\]])*\]|{{(?:{QUOTED}|[^}}])*}}|{QUOTED}"
 WORDS = r"[^,;}\]]+?(?=[,;}?]|[.] |[.]$| above| or | and |$)"
 MAX_ROWS = 200_000
-SCORES, MESSAGE, FAULT = "scores", "message", "fault"
+SCORES = "scores"
+MESSAGE = "message"
+FAULT = "fault"
 
 
 def find_misreading(table: RandomTable) -> str:
     """Return what is wrong with the way in which a table is read, or an empty text.
 
-    It is right if the schema of `infer-schema` leads to the true values, if a question in the
-    schema names a key that does, or if an error names the line of a fault.
+    It is right if the schema of `infer-schema` leads to the true values, if a question
+    in the schema names a key that does, or if an error names the line of a fault.
     """
     content, bad_lines = table.render()
     with tempfile.TemporaryDirectory() as folder:
@@ -49,17 +52,22 @@ def find_misreading(table: RandomTable) -> str:
         path.write_bytes(content)
         try:
             inferred = propose_schema(path, table.names["answer"], MAX_ROWS)
-            comments, lines = dict[str, str](), inferred.text.splitlines()
+            comments = dict[str, str]()
+            lines = inferred.text.splitlines()
             for number in inferred.question_lines:
                 key, comment = lines[number - 1].split(" # ", 1)
                 name = next(iter(yaml.safe_load(key))) if key.startswith(" ") else key
                 comments[name] = comment
 
             def check(keys: Keys) -> str:
-                problems = (check_column(path, keys, comments, table, role) for role in table.names)
+                problems = (
+                    check_column(path, keys, comments, table, role)
+                    for role in table.names
+                )
                 return next(filter(None, problems), "")
 
-            keys, comment = yaml.safe_load(inferred.text), " ".join(comments.values())
+            keys = yaml.safe_load(inferred.text)
+            comment = " ".join(comments.values())
             problem = try_proposals(check, keys, comment, TABLE_KEYS)
         except UserError as error:
             problem = str(error)
@@ -71,17 +79,23 @@ def find_misreading(table: RandomTable) -> str:
 
 
 def check_column(
-    path: Path, keys: Keys, comments: dict[str, str], table: RandomTable, role: str
+    path: Path,
+    keys: Keys,
+    comments: dict[str, str],
+    table: RandomTable,
+    role: str,
 ) -> str:
     """Return the first wrong value of a column, or an empty text."""
-    name, column = table.names[role], table.columns[role]
+    name = table.names[role]
+    column = table.columns[role]
     comment = comments.get(name, "")
     if re.search(column.question, comment):
         return ""
     is_asked = re.search(r"(?i)both (formats )?fit|a mistake\?", comment)
     if column.may_be_text and (is_asked or name not in keys["columns"]):
         return ""
-    positive, is_certain = keys.get("positive"), "mean missing?" not in comment
+    positive = keys.get("positive")
+    is_certain = "mean missing?" not in comment
     if (
         role == "answer"
         and is_certain
@@ -94,7 +108,9 @@ def check_column(
         columns = {name: parse_section(column_keys, Column, Path(name))}
         ignore = (*schema.columns, *schema.ignore)
         schema = schema.model_copy(update={"columns": columns, "ignore": ignore})
-        values = pa.concat_tables([*parse_files(source_files(str(path)), schema)])[name].to_pylist()
+        values = pa.concat_tables([*parse_files(source_files(str(path)), schema)])[
+            name
+        ].to_pylist()
         if len(values) != len(column.values):
             return f"{len(values)} rows instead of {len(column.values)}"
         for value, truth, text in zip(values, column.values, column.texts, strict=True):
@@ -115,17 +131,25 @@ def is_same(value: Any, truth: Any) -> bool:
     if isinstance(value, datetime) and isinstance(truth, datetime):
         return (value if truth.tzinfo else value.replace(tzinfo=None)) == truth
     if isinstance(value, bool):  # of words, of which the first one of each pair is true
-        return value == (str(truth).strip().lower() in ("true", "yes", "y", "t", "1", "1.0"))
+        return value == (
+            str(truth).strip().lower() in ("true", "yes", "y", "t", "1", "1.0")
+        )
     if isinstance(value, int | float) and isinstance(truth, float):
         return math.isclose(value, truth, rel_tol=1e-9)
     return type(value) is type(truth) and bool(value == truth)
 
 
-def try_proposals(check: Callable[[Keys], str], keys: Keys, comment: str, pattern: str) -> str:
+def try_proposals(
+    check: Callable[[Keys], str],
+    keys: Keys,
+    comment: str,
+    pattern: str,
+) -> str:
     """Check keys as they are, then with each proposal of a comment, and with all of them.
 
     Returns:
-        The problem of the keys as they are, or an empty text if a proposal has no problem.
+        The problem of the keys as they are, or an empty text if a proposal has no
+        problem.
     """
     matches = re.findall(rf"\b({pattern}): ({VALUE}|{WORDS})", comment)
     proposals = [{key: yaml.safe_load(text)} for key, text in matches]
@@ -155,7 +179,10 @@ def merge_keys(keys: Keys, proposal: Keys) -> Keys:
 
 
 def run_table(
-    csv: bytes, target: str, numbers: pd.DataFrame, train: Keys = ONE_CYCLE
+    csv: bytes,
+    target: str,
+    numbers: pd.DataFrame,
+    train: Keys = ONE_CYCLE,
 ) -> tuple[str, str]:
     """Take a table from `infer-schema` through all stages to the report.
 
@@ -163,12 +190,19 @@ def run_table(
         numbers: Columns that are either read as these numbers, or as no numbers.
 
     Returns:
-        One of the constants above, and the traceback of a message or a fault. It is a fault if
-        ingest or validate ends with a message that `infer-schema` has not announced.
+        One of the constants above, and the traceback of a message or a fault. It is a
+        fault if ingest or validate ends with a message that `infer-schema` has not
+        announced.
     """
-    infer = ("keras_tabular.cli", "infer-schema", "data/raw/t.csv", f"--target={target}")
+    infer = (
+        "keras_tabular.cli",
+        "infer-schema",
+        "data/raw/t.csv",
+        f"--target={target}",
+    )
     stages = [command[2:] for command in STAGE_COMMANDS.values()]
-    output, is_announced = StringIO(), False
+    output = StringIO()
+    is_announced = False
     with (
         tempfile.TemporaryDirectory() as temporary,
         redirect_stdout(output),
@@ -181,7 +215,9 @@ def run_table(
             try:
                 call_main(folder, module, *arguments)
             except (Exception, SystemExit) as error:
-                is_early = module in ("stages.ingest", "stages.validate") and not is_announced
+                is_early = (
+                    module in ("stages.ingest", "stages.validate") and not is_announced
+                )
                 is_fault = is_early or not isinstance(error.__context__, UserError)
                 return FAULT if is_fault else MESSAGE, traceback.format_exc()
             is_announced = "will stop at validate" in output.getvalue()
@@ -190,6 +226,12 @@ def run_table(
         ingested = pd.read_parquet(folder / "data/ingested").select_dtypes("number")
         for name in ingested.columns.intersection(numbers.columns):
             pd.testing.assert_series_equal(
-                ingested[name], numbers[name], check_dtype=False, rtol=1e-12, atol=0
+                ingested[name],
+                numbers[name],
+                check_dtype=False,
+                rtol=1e-12,
+                atol=0,
             )
-    return (FAULT if is_announced else SCORES), "infer-schema announced a stop that did not come"
+    return (
+        FAULT if is_announced else SCORES
+    ), "infer-schema announced a stop that did not come"

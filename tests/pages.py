@@ -16,7 +16,9 @@ SECTIONS = ["Scores", "Where the errors are larger", "What drives it", "What cha
 SECTIONS += ["Plots", "Data", "Training", "Model card"]
 PICTURES_SCRIPT = Path(__file__).with_name("pictures.js").read_text()
 CUT_TEXTS_SCRIPT = Path(__file__).with_name("cut_texts.js").read_text()
-UNFOLD_SCRIPT = "document.querySelectorAll('details').forEach(details => { details.open = true; })"
+UNFOLD_SCRIPT = (
+    "document.querySelectorAll('details').forEach(details => { details.open = true; })"
+)
 VISIBLE_SECTIONS_SCRIPT = """
 return [...document.querySelectorAll('.fold')].map(
   fold => fold.querySelector('.inside').checkVisibility({contentVisibilityAuto: true}));
@@ -30,7 +32,9 @@ class Page(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.text, self.tags, self.loads = "", list[str](), list[str]()
+        self.text = ""
+        self.tags = list[str]()
+        self.loads = list[str]()
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -38,7 +42,9 @@ class Page(HTMLParser):
         values = dict(attrs)
         links = [values.get("src"), values.get("xlink:href")]
         links += [values.get("href")] if tag in ("link", "image", "use") else []
-        self.loads += [link for link in links if link and not link.startswith(("#", "data:"))]
+        self.loads += [
+            link for link in links if link and not link.startswith(("#", "data:"))
+        ]
 
     def handle_data(self, data: str) -> None:
         self.text += data.replace("\xa0", " ")
@@ -55,7 +61,12 @@ def open_page(browser: Any, address: str, width: int, scheme: str = "light") -> 
 
 def set_view(browser: Any, width: int, scheme: str = "light") -> None:
     """Set the width of the window, and light or dark colors."""
-    size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+    size = {
+        "width": width,
+        "height": 844,
+        "deviceScaleFactor": 1,
+        "mobile": width < 500,
+    }
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     colors = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": colors})
@@ -64,7 +75,10 @@ def set_view(browser: Any, width: int, scheme: str = "light") -> None:
 def take_screenshot(browser: Any, file: Path) -> None:
     """Write a picture of the first screen."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "webp", "quality": 80})
+    shot = browser.execute_cdp_cmd(
+        "Page.captureScreenshot",
+        {"format": "webp", "quality": 80},
+    )
     file.write_bytes(base64.b64decode(shot["data"]))
 
 
@@ -79,7 +93,11 @@ def picture_titles(browser: Any) -> list[str]:
 
 
 def check_layout(
-    browser: Any, page: Path, width: int, scheme: str, screenshots: Path | None = None
+    browser: Any,
+    page: Path,
+    width: int,
+    scheme: str,
+    screenshots: Path | None = None,
 ) -> None:
     """Check that no text of a page is cut, on the first screen and in all folded sections.
 
@@ -88,25 +106,38 @@ def check_layout(
     """
     open_page(browser, page.as_uri(), width, scheme)
     is_phone = width < 500
-    assert browser.execute_script(VISIBLE_SECTIONS_SCRIPT) == [not is_phone] * len(SECTIONS)
+    assert browser.execute_script(VISIBLE_SECTIONS_SCRIPT) == [not is_phone] * len(
+        SECTIONS,
+    )
     # The verdict and the score intervals are on the first screen.
     bottom = "document.querySelector('.score-intervals').getBoundingClientRect().bottom"
     assert browser.execute_script(f"return {bottom}") < 844
     if screenshots:
         take_screenshot(browser, screenshots / f"{page.stem}-{width}-{scheme}.webp")
     if is_phone:  # a link in the contents unfolds its section
-        assert browser.execute_script("return document.documentElement.scrollHeight") < 2500
-        browser.execute_script("document.querySelector('nav a[href=\"#data\"]').click()")
+        assert (
+            browser.execute_script("return document.documentElement.scrollHeight")
+            < 2500
+        )
+        browser.execute_script(
+            "document.querySelector('nav a[href=\"#data\"]').click()",
+        )
         assert browser.execute_script(VISIBLE_SECTIONS_SCRIPT)[SECTIONS.index("Data")]
     browser.execute_script(UNFOLD_SCRIPT)
     check_texts(browser, width)
-    background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-    assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 384) == (scheme == "dark")
+    background = browser.execute_script(
+        "return getComputedStyle(document.body).backgroundColor",
+    )
+    assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 384) == (
+        scheme == "dark"
+    )
 
 
 def check_texts(browser: Any, width: int) -> None:
     """Check that no text of the open page is cut, and that nothing is wider than the window."""
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert (
+        browser.execute_script("return document.documentElement.scrollWidth") <= width
+    )
     assert browser.execute_script(CUT_TEXTS_SCRIPT) == []
 
 
@@ -131,8 +162,15 @@ class PageOfModel:
         script: What runs before the scripts of the page, after page.js.
     """
 
-    def __init__(self, browser: Any, address: str, script: str = "", width: int = 1280) -> None:
-        self.browser, self.address = browser, address
+    def __init__(
+        self,
+        browser: Any,
+        address: str,
+        script: str = "",
+        width: int = 1280,
+    ) -> None:
+        self.browser = browser
+        self.address = address
         added = {"source": PAGE_SCRIPT + script}
         added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", added)
         open_page(browser, address, width)

@@ -15,12 +15,20 @@ from keras_tabular.network.backend import keras
 from tests.commands import call_main, check_output
 from tests.helpers import PROJECT
 
-# Values of the section `train` of params.yaml. Two networks of one architecture, in a second:
+# Values of the section `train` of params.yaml. Two networks of one architecture, in a
+# second:
 FEW_EPOCHS = {"epochs": 3, "learning_rate": 0.002, "learning_rate_schedule": "constant"}
-SHORT_TRAINING = {"members": [{"network": "plain"}], "folds": 2, "networks": {"plain": FEW_EPOCHS}}
+SHORT_TRAINING = {
+    "members": [{"network": "plain"}],
+    "folds": 2,
+    "networks": {"plain": FEW_EPOCHS},
+}
 # The default number of folds, but only one cycle of epochs:
 ONE_CYCLE = {"members": [{"network": "plain"}], "networks": {"plain": {"epochs": 1}}}
-ONE_CYCLE_OF_BOTH = {"folds": 2, "networks": {"realmlp": {"epochs": 1}, "plain": {"epochs": 1}}}
+ONE_CYCLE_OF_BOTH = {
+    "folds": 2,
+    "networks": {"realmlp": {"epochs": 1}, "plain": {"epochs": 1}},
+}
 # Some seconds, enough to learn what a small table contains:
 MORE_EPOCHS = FEW_EPOCHS | {"epochs": 60, "l2": 0.001}
 LONGER_TRAINING = SHORT_TRAINING | {"folds": 3, "networks": {"plain": MORE_EPOCHS}}
@@ -37,7 +45,14 @@ def create_project(folder: Path, frame: pd.DataFrame) -> Path:
     """Create a project for a table, with the schema that `infer_schema` writes."""
     create_files(folder, frame.to_csv(index=False))
     target = frame.columns[-1]
-    call_main(folder, "keras_tabular.cli", "infer-schema", "data/raw/t.csv", "--target", target)
+    call_main(
+        folder,
+        "keras_tabular.cli",
+        "infer-schema",
+        "data/raw/t.csv",
+        "--target",
+        target,
+    )
     return folder
 
 
@@ -51,7 +66,9 @@ def create_files(folder: Path, csv: str) -> None:
 
 
 def change_settings(
-    folder: Path, schema: dict[str, Any] | None = None, **sections: dict[str, Any]
+    folder: Path,
+    schema: dict[str, Any] | None = None,
+    **sections: dict[str, Any],
 ) -> None:
     """Change values in sections of params.yaml, and in the schema."""
     for path, changes in {"params.yaml": sections, "data/schema.yaml": schema}.items():

@@ -1,6 +1,7 @@
 """A Hypothesis strategy for tables as people mail them, with their true values.
 
-Ideas for faults come from the test files of pandas, DuckDB, readr, frictionless and OpenRefine.
+Ideas for faults come from the test files of pandas, DuckDB, readr, frictionless and
+OpenRefine.
 """
 
 import csv
@@ -17,8 +18,8 @@ from hypothesis import strategies as st
 
 from tests.workbooks import PERCENT, write_workbook
 
-# The columns in ten languages, two words for yes and no, two other words, the decimal mark and the
-# format of dates.
+# The columns in ten languages, two words for yes and no, two other words, the decimal
+# mark and the format of dates.
 LANGUAGES = [
     line.split()
     for line in """
@@ -38,12 +39,40 @@ ROLES = ("amount", "quantity", "date", "city", "note", "answer")
 CITIES = ["Köln", "Zürich", "Málaga", "Orléans", "Paris", "Bern"]
 NOTE_WORDS = ["paid", "late", "wrote", "café", "naïve", "letter", "open", "twice"]
 YES_NO = [
-    *("yes/no", "ja/nein", "oui/non", "sí/no", "sì/no", "vero/falso", "ja/nee", "tak/nie"),
-    *("ja/nej", "sim/não", "kyllä/ei", "igen/nem", "ano/ne", "Y/N", "positive/negative"),
+    *(
+        "yes/no",
+        "ja/nein",
+        "oui/non",
+        "sí/no",
+        "sì/no",
+        "vero/falso",
+        "ja/nee",
+        "tak/nie",
+    ),
+    *(
+        "ja/nej",
+        "sim/não",
+        "kyllä/ei",
+        "igen/nem",
+        "ano/ne",
+        "Y/N",
+        "positive/negative",
+    ),
     *("with/without", "mit/ohne", "true/false"),
 ]
 MISSING_WORDS = (
-    *("k.A.", "unknown", "n/a", "-", "?", "keine Angabe", "missing", "#N/A", "#DIV/0!", "NULL"),
+    *(
+        "k.A.",
+        "unknown",
+        "n/a",
+        "-",
+        "?",
+        "keine Angabe",
+        "missing",
+        "#N/A",
+        "#DIV/0!",
+        "NULL",
+    ),
     *("\\N", "(leer)", "inconnu", "sin datos", "--", "fehlt"),
 )
 TYPOS = ("{}o", "O{}", "{},2", "{} 7", "{}..", "l{}", "{}x", "~{}", "{0}-{0}", "{} ?")
@@ -51,23 +80,91 @@ CURRENCIES = ("€ {}", "${}", "CHF {}", "{} €", "{} EUR", "US$ {}")
 UNITS = ("{} kg", "{}kg", "{} km/h", "{} m²", "{} Stück", "{} %", "{}%")
 NO_DATES = ("0000-00-00", "00.00.0000", "tbd", "?", "unbekannt")
 SWAPPED_MARKS = str.maketrans(",.", ".,")
-EXCEL_EPOCH, UNIX_EPOCH = datetime(1899, 12, 30), datetime(1970, 1, 1)
+EXCEL_EPOCH = datetime(1899, 12, 30)
+UNIX_EPOCH = datetime(1970, 1, 1)
 # The cells and names of columns of any kind.
 WORDS = [
     *(["red", "Blue ", "blue", "a;b", "x,y"], ['say "hi"', "Ä", "no", "007", "-5"]),
-    *(words.split("/") for words in ("TRUE/FALSE", "0/1", "1/2", "ill/well", "0/1/2/3", *YES_NO)),
+    *(
+        words.split("/")
+        for words in ("TRUE/FALSE", "0/1", "1/2", "ill/well", "0/1/2/3", *YES_NO)
+    ),
     *([f"c{number}" for number in range(size)] for size in (3, 21, 300, 2000)),
 ]
-TEXT_PARTS = [*(f"word{number}" for number in range(80)), '"quoted"', "two\nlines", "5;6"]
+TEXT_PARTS = [
+    *(f"word{number}" for number in range(80)),
+    '"quoted"',
+    "two\nlines",
+    "5;6",
+]
 DATE_FORMATS = (
-    *("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y%m%d", "%d %b %Y", "%b %Y", "%m/%d/%y"),
+    *(
+        "%Y-%m-%d",
+        "%d.%m.%Y",
+        "%m/%d/%Y",
+        "%d/%m/%Y",
+        "%Y%m%d",
+        "%d %b %Y",
+        "%b %Y",
+        "%m/%d/%y",
+    ),
     *("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S+02:00", "%d.%m.%Y %H:%M"),
 )
 NAMES = [
-    *("", " ", "a", "b c", 'quote "', "it's", "a/b", "x.y", "größe", "名前", "n" * 300, "a\nb"),
-    *("rows", "loss", "macro", "test", "accuracy", "target", "class", "index", "fold", "output_0"),
-    *("predicted", "weight", "date", "time", "id", "customer_id", "Nr", "key", "no", "null", "1"),
-    *("3.5", "true", "~", "-x", "#", "a: b", "[x]", "{y}", "*", "&amp;", "<b>", "%d", "=1+1"),
+    *(
+        "",
+        " ",
+        "a",
+        "b c",
+        'quote "',
+        "it's",
+        "a/b",
+        "x.y",
+        "größe",
+        "名前",
+        "n" * 300,
+        "a\nb",
+    ),
+    *(
+        "rows",
+        "loss",
+        "macro",
+        "test",
+        "accuracy",
+        "target",
+        "class",
+        "index",
+        "fold",
+        "output_0",
+    ),
+    *(
+        "predicted",
+        "weight",
+        "date",
+        "time",
+        "id",
+        "customer_id",
+        "Nr",
+        "key",
+        "no",
+        "null",
+        "1",
+    ),
+    *(
+        "3.5",
+        "true",
+        "~",
+        "-x",
+        "#",
+        "a: b",
+        "[x]",
+        "{y}",
+        "*",
+        "&amp;",
+        "<b>",
+        "%d",
+        "=1+1",
+    ),
     *("a,b", "a;b"),
 ]
 Record = str | list[Any]  # a line as it is, or the cells of a row
@@ -80,8 +177,10 @@ class Column:
 
     Attributes:
         texts: The cells as the file has them.
-        values: The true values: None, float, str, bool or datetime; a tuple if several are right.
-        stored: The cells of an Excel file: numbers and dates, except for cells with a fault.
+        values: The true values: None, float, str, bool or datetime; a tuple if several
+            are right.
+        stored: The cells of an Excel file: numbers and dates, except for cells with a
+            fault.
         question: Pattern of a question that is enough, if no key can repair the column.
         may_be_text: Whether the cells may also be read as texts, or be left out.
     """
@@ -102,18 +201,29 @@ class RandomTable:
     """
 
     def __init__(self, rng: np.random.Generator, rows: int) -> None:
-        self.rng, self.rows = rng, rows
+        self.rng = rng
+        self.rows = rows
         words = self.pick(*LANGUAGES)
         self.names = dict(zip(ROLES, words, strict=False))
-        self.yes, self.no, self.total, self.source, self.point, self.date_format = words[6:]
+        self.yes, self.no, self.total, self.source, self.point, self.date_format = (
+            words[6:]
+        )
         self.delimiter = self.pick(*(",;\t|" if self.point == "." else ";\t|"))
-        self.encoding, self.newline, self.hint = "utf-8", "\n", "(?!)"
+        self.encoding = "utf-8"
+        self.newline = "\n"
+        self.hint = "(?!)"
         self.quoting = csv.QUOTE_MINIMAL
         self.workbook: dict[str, Any] | None = None
-        self.sheets_before, self.sheets_after = list[Any](), list[Any]()
-        self.columns, self.padding, self.bad_rows = dict[str, Column](), list[str](), set[int]()
+        self.sheets_before = list[Any]()
+        self.sheets_after = list[Any]()
+        self.columns = dict[str, Column]()
+        self.padding = list[str]()
+        self.bad_rows = set[int]()
         amounts = np.round(np.exp(self.rng.normal(6, 1, rows)), 2)
-        days = [datetime(2022, 1, 1) + timedelta(int(n)) for n in self.rng.integers(0, 700, rows)]
+        days = [
+            datetime(2022, 1, 1) + timedelta(int(n))
+            for n in self.rng.integers(0, 700, rows)
+        ]
         self.fill("amount", amounts, self.number)
         self.fill("quantity", 1.0 + self.rng.poisson(12, rows), "{:.0f}".format)
         self.fill("date", days, lambda date: f"{date:{self.date_format}}")
@@ -146,27 +256,44 @@ class RandomTable:
         self.fill("answer", np.where(self.is_yes, yes, no))
 
     def edit(
-        self, role: str, write: Change, share: float = 1, truth: Change | None = None
+        self,
+        role: str,
+        write: Change,
+        share: float = 1,
+        truth: Change | None = None,
     ) -> Column:
         """Rewrite a share of the cells of a column, at least one, and perhaps their true values."""
-        column, rows = self.columns[role], np.flatnonzero(self.rng.random(self.rows) < share)
+        column = self.columns[role]
+        rows = np.flatnonzero(self.rng.random(self.rows) < share)
         for row in rows.tolist() or [int(self.rng.integers(self.rows))]:
             column.texts[row] = column.stored[row] = write(column.texts[row])
-            column.values[row] = truth(column.values[row]) if truth else column.values[row]
+            column.values[row] = (
+                truth(column.values[row]) if truth else column.values[row]
+            )
             self.bad_rows.add(row)
         return column
 
     def fill_with_numbers(self, role: str) -> None:
         """Fill a column with numbers of any magnitude and distribution."""
-        rng, rows = self.rng, self.rows
+        rng = self.rng
+        rows = self.rows
         normal = rng.normal(size=rows)
         values, form = self.pick(
-            (normal * rng.choice([0.3, 1, 50]), ".3f"),  # as if the point separated thousands
+            (
+                normal * rng.choice([0.3, 1, 50]),
+                ".3f",
+            ),  # as if the point separated thousands
             (1e4 * np.exp(2 * normal), f".{rng.integers(0, 4)}f"),
-            (rng.choice([1.0, -1e6, 1e9]) * (1 + 1e-9 * normal), ".12g"),  # nearly constant
+            (
+                rng.choice([1.0, -1e6, 1e9]) * (1 + 1e-9 * normal),
+                ".12g",
+            ),  # nearly constant
             (np.where(rng.random(rows) < rng.choice([0.1, 0.97]), 0, normal), ".4f"),
             (rng.standard_cauchy(rows), ".6g"),
-            (10.0 ** rng.integers(-12, 13) * rng.choice([normal, np.abs(normal)]), ".8g"),
+            (
+                10.0 ** rng.integers(-12, 13) * rng.choice([normal, np.abs(normal)]),
+                ".8g",
+            ),
             (rng.integers(0, rng.choice([2, 3, 12, 100, 10**6, 10**12]), rows), ".0f"),
             (rng.poisson(rng.choice([0.1, 3, 200]), rows), ".0f"),
             (rng.integers(2000, 2024, rows), ".0f"),
@@ -180,7 +307,11 @@ class RandomTable:
     def fill_with_dates(self, role: str) -> None:
         """Fill a column with dates or times in one format or in two."""
         both = [self.pick(*DATE_FORMATS), self.pick(*DATE_FORMATS)]
-        forms = self.rng.choice(both, self.rows, p=self.pick((1, 0), (0.7, 0.3))).tolist()
+        forms = self.rng.choice(
+            both,
+            self.rows,
+            p=self.pick((1, 0), (0.7, 0.3)),
+        ).tolist()
         seconds = self.rng.integers(0, self.pick(40, 4000) * 86400, self.rows).tolist()
         times = [datetime(1990, 1, 1) + timedelta(seconds=second) for second in seconds]
         texts = [f"{time:{form}}" for time, form in zip(times, forms, strict=True)]
@@ -202,15 +333,24 @@ class RandomTable:
 
     def fill_with_codes(self, role: str) -> None:
         """Fill a column with a different code in each row."""
-        numbers, form = self.rng.permutation(self.rows * 7), self.pick("{:012}", "{:x}z")
-        self.fill(role, [form.format(number) for number in numbers[: self.rows].tolist()])
+        numbers = self.rng.permutation(self.rows * 7)
+        form = self.pick("{:012}", "{:x}z")
+        self.fill(
+            role,
+            [form.format(number) for number in numbers[: self.rows].tolist()],
+        )
 
     def vary(self, role: str, *fills: Callable[[str], None]) -> None:
         """Fill a column with cells of any kind, some of which may be missing."""
         self.pick(*fills)(role)
         if share := self.pick(0, 0, 0.02, 0.3):
             marks = [self.pick("", "NA", "?", "-", "nan", "NULL") for _ in range(2)]
-            self.edit(role, lambda _: str(self.rng.choice(marks)), share, lambda _: None)
+            self.edit(
+                role,
+                lambda _: str(self.rng.choice(marks)),
+                share,
+                lambda _: None,
+            )
         self.columns[role].may_be_text = True
 
     def repeat_rows(self, count: int) -> None:
@@ -219,7 +359,8 @@ class RandomTable:
         for column in self.columns.values():
             for cells in (column.texts, column.values, column.stored):
                 cells[:] = [cells[row] for row in order]
-        self.is_yes, self.bad_rows = self.is_yes[order], set()
+        self.is_yes = self.is_yes[order]
+        self.bad_rows = set()
 
     def line(self, **texts: str) -> list[Any]:
         """Return the cells of a line that may be no row."""
@@ -229,7 +370,10 @@ class RandomTable:
     def records(self) -> list[tuple[Record, bool]]:
         """The lines of the file, and whether each has a fault: first make the faults of columns."""
         columns = self.columns.values()
-        cells = [column.texts if self.workbook is None else column.stored for column in columns]
+        cells = [
+            column.texts if self.workbook is None else column.stored
+            for column in columns
+        ]
         rows = [[*row, *self.padding] for row in zip(*cells, strict=True)]
         lines = [(row, number in self.bad_rows) for number, row in enumerate(rows)]
         return [(self.line(**self.names), False), *lines]
@@ -244,20 +388,41 @@ class RandomTable:
 
     def render(self) -> tuple[bytes, set[int]]:
         """Return the content of the file, and the numbers of the lines with a fault."""
-        buffer, sizes = StringIO(), [1] * len(self.records)
-        rows = [[record] if isinstance(record, str) else record for record, _ in self.records]
+        buffer = StringIO()
+        sizes = [1] * len(self.records)
+        rows = [
+            [record] if isinstance(record, str) else record
+            for record, _ in self.records
+        ]
         if self.workbook is None:
             end = "\n\0"  # between lines, as opposed to line breaks in cells
-            options: dict[str, Any] = {"delimiter": self.delimiter, "quoting": self.quoting}
+            options: dict[str, Any] = {
+                "delimiter": self.delimiter,
+                "quoting": self.quoting,
+            }
             writer = csv.writer(buffer, lineterminator=end, **options)
             for record, _ in self.records:
-                buffer.write(record + end) if isinstance(record, str) else writer.writerow(record)
+                (
+                    buffer.write(record + end)
+                    if isinstance(
+                        record,
+                        str,
+                    )
+                    else writer.writerow(record)
+                )
             lines = buffer.getvalue().split(end)
             sizes = [1 + line.count("\n") for line in lines[:-1]]
             minus = "-" if self.encoding == "cp1252" else "\u2212"
-            content = self.newline.join(lines).replace("\u2212", minus).encode(self.encoding)
+            content = (
+                self.newline.join(lines).replace("\u2212", minus).encode(self.encoding)
+            )
         else:
-            content = write_workbook(*self.sheets_before, rows, *self.sheets_after, **self.workbook)
+            content = write_workbook(
+                *self.sheets_before,
+                rows,
+                *self.sheets_after,
+                **self.workbook,
+            )
         starts = np.cumsum([1, *sizes]).tolist()
         pairs = zip(starts, self.records, strict=False)
         return content, {start for start, (_, is_bad) in pairs if is_bad}
@@ -266,7 +431,12 @@ class RandomTable:
 Fault = Callable[[RandomTable], Any]
 
 
-def write(role: str, *forms: str, share: float = 1, truth: Change | None = None) -> Fault:
+def write(
+    role: str,
+    *forms: str,
+    share: float = 1,
+    truth: Change | None = None,
+) -> Fault:
     """Write a share of the cells of a column in one of these forms."""
     return lambda table: table.edit(role, table.pick(*forms).format, share, truth)
 
@@ -282,19 +452,30 @@ def set_to(**attributes: Any) -> Fault:
 
 
 def swap_marks(table: RandomTable) -> None:
-    column = table.edit("amount", lambda t: t.translate(SWAPPED_MARKS), 0.02, lambda v: (v, None))
+    column = table.edit(
+        "amount",
+        lambda t: t.translate(SWAPPED_MARKS),
+        0.02,
+        lambda v: (v, None),
+    )
     column.question = "Are these numbers"
 
 
 def group_thousands(table: RandomTable) -> None:
     mark = table.pick(*({*",.'\u2019 \u00a0"} - {table.point}))
-    table.fill("amount", table.columns["amount"].values, lambda value: table.number(value, mark))
+    table.fill(
+        "amount",
+        table.columns["amount"].values,
+        lambda value: table.number(value, mark),
+    )
 
 
 def mix_units(table: RandomTable) -> None:
     units = table.pick(["kg", "g"], ["EUR", "USD"])
     column = table.edit("amount", lambda text: f"{text} {table.rng.choice(units)}")
-    column.question = "(?i)unit|currenc|Are these numbers"  # no key converts one into the other
+    column.question = (  # no key converts one into the other
+        "(?i)unit|currenc|Are these numbers"
+    )
 
 
 def write_exponents(table: RandomTable) -> None:
@@ -303,20 +484,35 @@ def write_exponents(table: RandomTable) -> None:
 
 
 def count_time(table: RandomTable) -> None:
-    start, unit = table.pick((EXCEL_EPOCH, timedelta(1)), (UNIX_EPOCH, timedelta(seconds=1)))
-    table.fill("date", table.columns["date"].values, lambda date: (date - start) // unit)
+    start, unit = table.pick(
+        (EXCEL_EPOCH, timedelta(1)),
+        (UNIX_EPOCH, timedelta(seconds=1)),
+    )
+    table.fill(
+        "date",
+        table.columns["date"].values,
+        lambda date: (date - start) // unit,
+    )
     table.names["date"] = "date"
 
 
 def write_dates(table: RandomTable) -> None:
     form = table.pick("%Y/%m/%d", "%Y-%m-%d 00:00:00", "%d %b %Y", "%d.%m.%y")
     share = 0.2 if form.startswith("%Y") else 1
-    table.edit("date", lambda t: f"{datetime.strptime(t, table.date_format):{form}}", share)
+    table.edit(
+        "date",
+        lambda t: f"{datetime.strptime(t, table.date_format):{form}}",
+        share,
+    )
 
 
 def write_clocks(table: RandomTable) -> None:
     minutes = table.rng.integers(0, 24 * 60, table.rows).astype(float)
-    column = table.fill("quantity", minutes, lambda v: f"{int(v) // 60:02}:{int(v) % 60:02}")
+    column = table.fill(
+        "quantity",
+        minutes,
+        lambda v: f"{int(v) // 60:02}:{int(v) % 60:02}",
+    )
     column.question = "(?i)time|clock|minutes"
 
 
@@ -327,11 +523,15 @@ def vary_spelling(role: str) -> Fault:
 
 def break_lines(table: RandomTable) -> None:
     part = table.pick("\n", table.delimiter, ' "so" ', "\n\n")
-    table.fill("note", [text.replace(" ", part) for text in table.columns["note"].values])
+    table.fill(
+        "note",
+        [text.replace(" ", part) for text in table.columns["note"].values],
+    )
 
 
 def write_windows(table: RandomTable) -> None:
-    form, table.encoding = "“{}” – 5 €".format, "cp1252"
+    form = "“{}” – 5 €".format
+    table.encoding = "cp1252"
     table.edit("note", form, 0.5, form)
 
 
@@ -341,7 +541,10 @@ def mix_booleans(table: RandomTable) -> None:
 
 
 def repeat_name(table: RandomTable) -> None:
-    table.names["note"], table.hint = table.names["city"], f"{table.hint}|more than once"
+    table.names["note"], table.hint = (
+        table.names["city"],
+        f"{table.hint}|more than once",
+    )
 
 
 def merge_title(table: RandomTable) -> None:
@@ -363,7 +566,8 @@ def add_source(table: RandomTable) -> None:
     table.append(*table.pick([[text]], ["", [text]], [table.line(amount=text)]))
 
 
-# A fault begins with its place. Faults are made in this order: lines contain all columns.
+# A fault begins with its place. Faults are made in this order: lines contain all
+# columns.
 FAULTS: dict[str, Fault] = {
     "nothing": lambda _: None,
     "amount: typo": write("amount", *TYPOS, share=0, truth=lambda value: (value, None)),
@@ -384,7 +588,10 @@ FAULTS: dict[str, Fault] = {
     "date: no date": lose("date", *NO_DATES),
     "quantity: clock": write_clocks,
     "city: spelling": vary_spelling("city"),
-    "city: leading zero": lambda t: t.fill("city", t.rng.choice(["00120", "00451"], t.rows)),
+    "city: leading zero": lambda t: t.fill(
+        "city",
+        t.rng.choice(["00120", "00451"], t.rows),
+    ),
     "note: line breaks and quotes": break_lines,
     "note: Windows characters": write_windows,
     "answer: yes and no": lambda t: t.answer(*t.pick(*YES_NO).split("/")),
@@ -402,24 +609,38 @@ FAULTS: dict[str, Fault] = {
     "bytes: workbook": set_to(workbook={}),
     "bytes: workbook with percent": set_to(workbook={"style": PERCENT}),
     "bytes: workbook with formulas": set_to(workbook={"formula": "<f>1*1</f>"}),
-    "bytes: workbook with two sheets": set_to(workbook={}, sheets_after=[[["Read me"]]]),
-    "bytes: notes first": set_to(workbook={}, sheets_before=[[["Read me"]]], hint="(?i)sheet"),
+    "bytes: workbook with two sheets": set_to(
+        workbook={},
+        sheets_after=[[["Read me"]]],
+    ),
+    "bytes: notes first": set_to(
+        workbook={},
+        sheets_before=[[["Read me"]]],
+        hint="(?i)sheet",
+    ),
     "names: twice the same": repeat_name,
     "top: merged title": merge_title,
-    "top: title": lambda t: t.insert(0, *t.pick(["Report"], ["R 2024", ""], ["A", "B: 1", ""])),
+    "top: title": lambda t: t.insert(
+        0,
+        *t.pick(["Report"], ["R 2024", ""], ["A", "B: 1", ""]),
+    ),
     "top: sep=": lambda t: t.insert(0, f"sep={t.delimiter}"),
     "top: empty lines": lambda t: t.insert(0, "", t.line()),
     "top: comments": lambda t: t.insert(0, "# exported by Anna", "# 2024-05-31, 14:30"),
     "amount: units below the header": lambda t: t.insert(
-        1, t.line(amount=t.pick("EUR", "[€]", "(kg)"))
+        1,
+        t.line(amount=t.pick("EUR", "[€]", "(kg)")),
     ),
     "inside: header again": lambda t: t.insert(t.rows // 2, t.line(**t.names)),
-    "inside: too many cells": lambda t: t.insert(9, [*t.line(city="Paris", amount="1"), "more"]),
+    "inside: too many cells": lambda t: t.insert(
+        9,
+        [*t.line(city="Paris", amount="1"), "more"],
+    ),
     "bottom: totals": add_totals,
     "bottom: source": add_source,
     "bottom: empty lines": lambda t: t.append(t.line(), t.line(), "", ""),
     "bottom: cut off": lambda t: t.append(
-        *[[t.columns["amount"].texts[0], "1"]] * (not t.workbook)
+        *[[t.columns["amount"].texts[0], "1"]] * (not t.workbook),
     ),
     "bottom: count of rows": lambda t: t.append([f"({t.rows} rows)"]),
 }
@@ -429,9 +650,11 @@ FAULTS: dict[str, Fault] = {
 def tables(draw: st.DrawFn, fault: str = "nothing") -> RandomTable:
     """Draw a table with a fault, and perhaps with a second one in another place.
 
-    Columns without a fault may have cells of any kind. A table without a fault may have odd names.
+    Columns without a fault may have cells of any kind. A table without a fault may have
+    odd names.
     """
-    seed, rows = draw(st.integers(0, 2**32 - 1)), int(50 * 20 ** draw(st.floats(0, 1)))
+    seed = draw(st.integers(0, 2**32 - 1))
+    rows = int(50 * 20 ** draw(st.floats(0, 1)))
     table = RandomTable(np.random.default_rng([*f"{seed} {fault}".encode()]), rows)
     faults = {fault.partition(":")[0]: fault}
     if fault != "nothing" and table.pick(False, True):

@@ -1,9 +1,9 @@
 """Print hashes of operations and of the stages' outputs, which `make check-cpu` compares.
 
-The operations are all activations, losses and optimizers of params.yaml. For each task, the stages
-run on a table with numbers, missing values, days, texts and categories: both architectures are
-trained, with layers of several sizes and a batch of 1,024 rows. The binary model is evaluated too,
-on fewer rows, which saves minutes.
+The operations are all activations, losses and optimizers of params.yaml. For each task,
+the stages run on a table with numbers, missing values, days, texts and categories: both
+architectures are trained, with layers of several sizes and a batch of 1,024 rows. The
+binary model is evaluated too, on fewer rows, which saves minutes.
 """
 
 import hashlib
@@ -20,14 +20,21 @@ from keras_tabular.config.sections import Activation, Optimizer
 from keras_tabular.config.task import TASKS
 from keras_tabular.network import reproducible
 from keras_tabular.network.backend import keras, tf
-from tests.projects import ONE_CYCLE_OF_BOTH, change_settings, create_project, run_stages
+from tests.projects import (
+    ONE_CYCLE_OF_BOTH,
+    change_settings,
+    create_project,
+    run_stages,
+)
 from tests.tables import make_shop_sales
 
 ONLY_PLAIN = {"members": [{"network": "plain"}]}
 NETWORKS: dict[str, dict[str, Any]] = {
     "binary": {"members": [{"network": "realmlp"}]},
     "multiclass": ONLY_PLAIN | {"networks": {"plain": {"units": [200, 100]}}},
-    "regression": ONLY_PLAIN | {"networks": {"plain": {"units": [600], "batch_size": 1024}}},
+    "regression": (
+        ONLY_PLAIN | {"networks": {"plain": {"units": [600], "batch_size": 1024}}}
+    ),
 }
 ROWS = {"binary": 600, "multiclass": 5000, "regression": 5000}
 OUTPUT_FOLDERS = ("models", "metrics", "data/oof", "data/predictions")
@@ -45,7 +52,10 @@ def print_hashes_of_operations() -> None:
 
     functions = {name: keras.activations.get(name) for name in get_args(Activation)}
     for task in TASKS.values():
-        functions |= {f"{task.name} {name}": partial(loss, task.name, name) for name in task.losses}
+        functions |= {
+            f"{task.name} {name}": partial(loss, task.name, name)
+            for name in task.losses
+        }
 
     @tf.function(jit_compile=True, autograph=False)
     def compute_all(x: tf.Tensor) -> list[list[tf.Tensor]]:
@@ -76,16 +86,26 @@ def print_hashes_of_operations() -> None:
 
 
 def hash_tensors(tensors: list[tf.Tensor]) -> str:
-    return hashlib.md5(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
+    return hashlib.md5(
+        b"".join(tensor.numpy().tobytes() for tensor in tensors),
+    ).hexdigest()
 
 
 def draw_table(task: str) -> pd.DataFrame:
     """Draw the sales of shops, or classes of equal size, and a column with missing values."""
-    rng, rows = np.random.default_rng(1), ROWS[task]
+    rng = np.random.default_rng(1)
+    rows = ROWS[task]
     frame = make_shop_sales(rows)
-    frame.insert(0, "x", np.where(rng.random(rows) < 0.1, np.nan, rng.gamma(2, size=rows).round(4)))
+    frame.insert(
+        0,
+        "x",
+        np.where(rng.random(rows) < 0.1, np.nan, rng.gamma(2, size=rows).round(4)),
+    )
     if task != "regression":
-        frame["sales"] = pd.qcut(frame["sales"], {"binary": 2, "multiclass": 3}[task]).cat.codes
+        frame["sales"] = pd.qcut(
+            frame["sales"],
+            {"binary": 2, "multiclass": 3}[task],
+        ).cat.codes
     return frame
 
 
@@ -97,9 +117,15 @@ def main() -> None:
             change_settings(folder, train=ONE_CYCLE_OF_BOTH)
             change_settings(folder, train=NETWORKS[task])
             run_stages(folder, last="evaluate" if task == "binary" else "calibrate")
-            files = [file for name in OUTPUT_FOLDERS for file in (folder / name).rglob("*")]
+            files = [
+                file for name in OUTPUT_FOLDERS for file in (folder / name).rglob("*")
+            ]
             for file in sorted(filter(Path.is_file, files)):
-                print(task, file.relative_to(folder), hashlib.md5(file.read_bytes()).hexdigest())
+                print(
+                    task,
+                    file.relative_to(folder),
+                    hashlib.md5(file.read_bytes()).hexdigest(),
+                )
         keras.utils.clear_session()
 
 

@@ -30,7 +30,15 @@ def run_after_mounts(folder: Path, mounts: str) -> tuple[str, ...]:
         folder: The folder of the command.
         mounts: Commands of a shell that mount them, in a namespace of their own.
     """
-    start = ("unshare", "--map-root-user", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh")
+    start = (
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        f'{mounts} && exec "$@"',
+        "sh",
+    )
     if run_command(folder, *start, "true").returncode:
         pytest.skip("no mount namespaces")
     return start
@@ -48,7 +56,11 @@ class Server(NamedTuple):
         return f"http://127.0.0.1:{self.port}/"
 
     def send(
-        self, path: str, body: Any = None, method: str | None = None, **headers: str
+        self,
+        path: str,
+        body: Any = None,
+        method: str | None = None,
+        **headers: str,
     ) -> tuple[int, Any]:
         """Send a request; return the status of the response, and its JSON or its text."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -64,7 +76,9 @@ class Server(NamedTuple):
     def read_metrics(self, prefix: str) -> dict[str, float]:
         """Return the metrics whose name and labels begin with a prefix."""
         lines = [line.rpartition(" ") for line in self.send("/metrics")[1].splitlines()]
-        return {name: float(value) for name, _, value in lines if name.startswith(prefix)}
+        return {
+            name: float(value) for name, _, value in lines if name.startswith(prefix)
+        }
 
     def read_log_state(self) -> dict[str, Any]:
         """Return what `/health` says about the log."""
@@ -90,7 +104,8 @@ def serve_in_thread(folder: Path, *arguments: str) -> Iterator[Server]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(uvicorn.Server, "run", start)
-        # It would close the handlers of all loggers, and with them the stderr that pytest reads.
+        # It would close the handlers of all loggers, and with them the stderr that
+        # pytest reads.
         patch.setattr(uvicorn.Config, "configure_logging", lambda _: None)
         output = call_command(folder, "serve", *arguments, "--port", "0")
     ((server, thread),) = running
@@ -103,7 +118,11 @@ def serve_in_thread(folder: Path, *arguments: str) -> Iterator[Server]:
 
 
 @contextmanager
-def start_server(folder: Path, *arguments: str, wrapper: tuple[str, ...] = ()) -> Iterator[Server]:
+def start_server(
+    folder: Path,
+    *arguments: str,
+    wrapper: tuple[str, ...] = (),
+) -> Iterator[Server]:
     """Serve a model from a folder in a process until the end of the block."""
     command = ("python", "-m", "keras_tabular", "serve", "--port", "0", *arguments)
     process = start_command(folder, *wrapper, *command, PYTHONPATH=str(PROJECT))

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-POSITIVE_PHRASES, NEGATIVE_PHRASES = ["lovely", "great taste"], ["stale", "bad smell"]
+POSITIVE_PHRASES = ["lovely", "great taste"]
+NEGATIVE_PHRASES = ["stale", "bad smell"]
 
 
 def load_table(name: str) -> pd.DataFrame:
@@ -33,7 +34,7 @@ def make_mixed_table(task: str) -> pd.DataFrame:
             "zip/code": rng.choice(["00123", "00456"], rows),
             "flag": rng.random(rows) > 0.5,
             "count": rng.integers(0, 100, rows).astype(str),
-        }
+        },
     )
     signal = frame["cast"] + (frame["colour"] == "red") + rng.normal(size=rows) / 2
     if task == "regression":
@@ -48,12 +49,17 @@ def make_mixed_table(task: str) -> pd.DataFrame:
 def make_shop_sales(rows: int = 1200) -> pd.DataFrame:
     """Make the daily sales of shops, which depend on the weekday, the review and the shop."""
     rng = np.random.default_rng(0)
-    day = pd.Timestamp("2019-03-01") + pd.to_timedelta(rng.integers(0, 1500, rows), unit="D")
+    day = pd.Timestamp("2019-03-01") + pd.to_timedelta(
+        rng.integers(0, 1500, rows),
+        unit="D",
+    )
     is_positive = rng.random(rows) > 0.5
     noise = [f"word{number}" for number in range(200)]
     reviews = [
         f"{' '.join(rng.choice(noise, 3))} {rng.choice(phrases)} {rng.choice(noise)}"
-        for phrases in (POSITIVE_PHRASES if flag else NEGATIVE_PHRASES for flag in is_positive)
+        for phrases in (
+            POSITIVE_PHRASES if flag else NEGATIVE_PHRASES for flag in is_positive
+        )
     ]
     shop = rng.integers(0, 60, rows)
     level = rng.normal(size=60)[shop] + 2.0 * (day.day_of_week >= 5) + 2.0 * is_positive
@@ -63,5 +69,5 @@ def make_shop_sales(rows: int = 1200) -> pd.DataFrame:
             "review": reviews,
             "shop_id": shop + 1000,
             "sales": (10 + level + rng.normal(size=rows) / 3).round(2),
-        }
+        },
     )

@@ -11,13 +11,21 @@ RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships
 MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 NUMBER, DATE, DATETIME, PERCENT, DURATION = range(5)  # styles of cells
 FORMATS = (0, 14, 22, 10, 46)
-STYLES = "".join(f'<xf numFmtId="{number}" applyNumberFormat="1"/>' for number in FORMATS)
+STYLES = "".join(
+    f'<xf numFmtId="{number}" applyNumberFormat="1"/>' for number in FORMATS
+)
 
 
-def format_cell(value: Any, style: int = NUMBER, cell_type: str = "n", formula: str = "") -> str:
+def format_cell(
+    value: Any,
+    style: int = NUMBER,
+    cell_type: str = "n",
+    formula: str = "",
+) -> str:
     """Return the XML of a number or a date, which may be the stored value of a formula."""
     if isinstance(value, datetime):
-        value, style = (value - datetime(1899, 12, 30)).days, DATE
+        value = (value - datetime(1899, 12, 30)).days
+        style = DATE
     return f'<c s="{style}" t="{cell_type}">{formula}<v>{value}</v></c>'
 
 
@@ -45,8 +53,11 @@ def write_workbook(
             return value or "<c/>"
         return f'<c t="inlineStr"><is><t>{escape(value)}</t></is></c>'
 
-    elements, links = "", RELATION.format(0, RELATIONS, "styles", "styles.xml")
-    files = {"xl/styles.xml": f"<styleSheet {MAIN}><cellXfs>{STYLES}</cellXfs></styleSheet>"}
+    elements = ""
+    links = RELATION.format(0, RELATIONS, "styles", "styles.xml")
+    files = {
+        "xl/styles.xml": f"<styleSheet {MAIN}><cellXfs>{STYLES}</cellXfs></styleSheet>",
+    }
     merge = f'<mergeCells><mergeCell ref="{merged}"/></mergeCells>' if merged else ""
     for n, rows in enumerate(sheets, 1):
         name = names.split()[n - 1] if names else f"Sheet{n}"
@@ -56,9 +67,14 @@ def write_workbook(
         data = f"<sheetData>{lines}</sheetData>{merge}"
         files[f"xl/worksheets/{n}.xml"] = f"<worksheet {MAIN}>{data}</worksheet>"
     tables = f"<sheets>{elements}</sheets>"
-    files["xl/workbook.xml"] = f'<workbook {MAIN} xmlns:r="{RELATIONS}">{tables}</workbook>'
+    files["xl/workbook.xml"] = (
+        f'<workbook {MAIN} xmlns:r="{RELATIONS}">{tables}</workbook>'
+    )
     links_of_book = RELATION.format(1, RELATIONS, "officeDocument", "xl/workbook.xml")
-    for name, text in {"xl/_rels/workbook.xml.rels": links, "_rels/.rels": links_of_book}.items():
+    for name, text in {
+        "xl/_rels/workbook.xml.rels": links,
+        "_rels/.rels": links_of_book,
+    }.items():
         files[name] = f"<Relationships>{text}</Relationships>"
     buffer = BytesIO()
     with ZipFile(buffer, "w") as archive:

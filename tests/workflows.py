@@ -11,16 +11,20 @@ import yaml
 from tests.commands import ENVIRONMENT, run_command
 from tests.documentation import MAKE_VARIABLES
 
-# `make` installs no packages, and `make test` runs nothing, because other tests do that.
+# `make` installs no packages, and `make test` runs nothing, because other tests do
+# that.
 VARIABLES = MAKE_VARIABLES | {"TEST": "true"}
-# Programs that need the network. `gh` verifies a file whose hash is in the file `attested`.
+# Programs that need the network. `gh` verifies a file whose hash is in the file
+# `attested`.
 PROGRAMS = {
-    "gh": """
+    "gh": (
+        """
 case "$1 $2" in
   "attestation verify") grep -q "$(sha256sum < "$3")" "$SERVICES/attested" ;;
   "run list") cat "$SERVICES/running"; echo 0 > "$SERVICES/running" ;;
   "api --silent") printf '%s\\n' "$*" >> "$SERVICES/requests" ;;
-esac""",
+esac"""
+    ),
     "docker": 'echo "docker $*"',
     "sleep": 'echo sleeping; mv "$SERVICES/attested-later" "$SERVICES/attested"',
 }
@@ -54,10 +58,18 @@ def create_services(folder: Path) -> Path:
 def attest(services: Path, *files: Path) -> None:
     """Let `gh attestation verify` succeed for the content of files."""
     with (services / "attested").open("a") as attested:
-        attested.writelines(f"{hashlib.sha256(f.read_bytes()).hexdigest()}  -\n" for f in files)
+        attested.writelines(
+            f"{hashlib.sha256(f.read_bytes()).hexdigest()}  -\n" for f in files
+        )
 
 
-def run_job(folder: Path, services: Path, workflow: str, job: str, **values: str) -> JobRun:
+def run_job(
+    folder: Path,
+    services: Path,
+    workflow: str,
+    job: str,
+    **values: str,
+) -> JobRun:
     """Run the commands of a job in a folder, until one fails.
 
     Args:
@@ -65,13 +77,19 @@ def run_job(folder: Path, services: Path, workflow: str, job: str, **values: str
         services: The folder with the programs that stand for services.
         workflow: Name of the workflow's file in the folder.
         job: Name of the job.
-        values: Environment variables that the workflow takes from expressions, such as an input.
+        values: Environment variables that the workflow takes from expressions, such as
+            an input.
     """
-    content = yaml.safe_load((folder / ".github/workflows" / f"{workflow}.yml").read_text())
+    content = yaml.safe_load(
+        (folder / ".github/workflows" / f"{workflow}.yml").read_text(),
+    )
     description = content["jobs"][job]
     if not (folder / ".venv").exists():
         (folder / ".venv").symlink_to(sys.prefix)
-    files = {name: services / f"{folder.name}.{name}" for name in ("summary", "output", "env")}
+    files = {
+        name: services / f"{folder.name}.{name}"
+        for name in ("summary", "output", "env")
+    }
     for file in files.values():
         file.write_text("")
     variables = VARIABLES | {
@@ -84,8 +102,12 @@ def run_job(folder: Path, services: Path, workflow: str, job: str, **values: str
     output = ""
     for step in (step for step in description["steps"] if "run" in step):
         declared: dict[str, Any] = description.get("env", {}) | step.get("env", {})
-        texts = {name: re.sub(r"\$\{\{.*?\}\}", "", text) for name, text in declared.items()}
-        written = dict(line.split("=", 1) for line in files["env"].read_text().splitlines())
+        texts = {
+            name: re.sub(r"\$\{\{.*?\}\}", "", text) for name, text in declared.items()
+        }
+        written = dict(
+            line.split("=", 1) for line in files["env"].read_text().splitlines()
+        )
         environment = variables | texts | written | values
         completed = run_command(folder, "bash", "-ec", step["run"], **environment)
         output += completed.stdout + completed.stderr

@@ -18,18 +18,25 @@ CODE_FOLDERS = ("keras_tabular", "stages", "tests", "benchmarks", "tools")
 PAGES = ("*.md", "docs/*.md")
 VAGUE_NAME = re.compile(
     "_*(found|of|said|told|shown|given|held|kept|taken|every|there|these|mine|own|theirs|beside"
-    "|besides|others|asked|begun|used|known)_*"
+    "|besides|others|asked|begun|used|known)_*",
 )
 VAGUE_START = re.compile(
-    r"(Of|See|Those|That|These|The same|For|From|By|In|As|Some|Each|All of|Which|Whose)\b"
+    r"(Of|See|Those|That|These|The same|For|From|By|In|As|Some|Each|All"
+    r" of|Which|Whose)\b",
 )
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def main(root: Path) -> int:
     """Print what is wrong in a repository; return 1 if there is something, else 0."""
-    code = [file for folder in CODE_FOLDERS for file in sorted((root / folder).rglob("*.py"))]
-    problems = [(file, problem) for file in code for problem in check_code(file.read_text())]
+    code = [
+        file
+        for folder in CODE_FOLDERS
+        for file in sorted((root / folder).rglob("*.py"))
+    ]
+    problems = [
+        (file, problem) for file in code for problem in check_code(file.read_text())
+    ]
     pages = [page for pattern in PAGES for page in sorted(root.glob(pattern))]
     problems += [(page, problem) for page in pages for problem in check_links(page)]
     for file, problem in problems:
@@ -51,7 +58,9 @@ def check_code(source: str) -> Iterator[str]:
     fields = [node.target for node in statements if isinstance(node, ast.AnnAssign)]
     for node in nodes:
         match node:
-            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+            case (
+                ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name)
+            ):
                 is_bound = True
             case ast.Name(id=name):
                 is_bound = isinstance(node.ctx, ast.Store) and node not in fields
@@ -66,7 +75,10 @@ def check_code(source: str) -> Iterator[str]:
             if VAGUE_START.match(first_line):
                 yield f"{line}: the docstring begins with a vague word: {first_line}"
             if not first_line.endswith((".", "?")):
-                yield f"{line}: the first line of the docstring is not a sentence: {first_line}"
+                yield (
+                    f"{line}: the first line of the docstring is not a sentence:"
+                    f" {first_line}"
+                )
 
 
 def check_links(page: Path) -> Iterator[str]:
@@ -87,7 +99,8 @@ def check_links(page: Path) -> Iterator[str]:
 def links(page: Path) -> Iterator[tuple[int, str]]:
     """Return the number of the line and the target of each relative link and image.
 
-    In the change log, only the newest version counts: older ones name pages of their time.
+    In the change log, only the newest version counts: older ones name pages of their
+    time.
     """
     text = page.read_text()
     if page.name == "CHANGELOG.md":

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import grimp
 
-WIDTH, HEIGHT, STEP, MARGIN = 870, 48, 64, 12
+WIDTH = 870
+HEIGHT = 48
+STEP = 64
+MARGIN = 12
 STYLE = (
-    "text{font:11.5px sans-serif;fill:#5b6470}.name{font-size:14px;font-weight:600;fill:#1c2128}"
+    "text{font:11.5px"
+    " sans-serif;fill:#5b6470}.name{font-size:14px;font-weight:600;fill:#1c2128}"
     "rect{fill:#f6f7f9;stroke:#945dd6}path{fill:none;stroke:#7a828d}"
 )
 Graph = dict[str, set[str]]
@@ -16,7 +20,9 @@ Graph = dict[str, set[str]]
 
 def find_package(module: str) -> str:
     """Return the package of a module; the package of a package is itself."""
-    return module if Path(module.replace(".", "/")).is_dir() else module.rpartition(".")[0]
+    return (
+        module if Path(module.replace(".", "/")).is_dir() else module.rpartition(".")[0]
+    )
 
 
 def read_imports() -> Graph:
@@ -64,29 +70,37 @@ def draw(imports: Graph) -> str:
     shapes = []
     for row, package in enumerate(order):
         y = MARGIN + row * STEP
-        modules = sorted(path.stem for path in Path(package.replace(".", "/")).glob("*.py"))
+        modules = sorted(
+            path.stem for path in Path(package.replace(".", "/")).glob("*.py")
+        )
         listed = ", ".join(name for name in modules if name != "__init__")
         shapes.append(
-            f'<rect x="{MARGIN}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="6"/>'
-            f'<text class="name" x="{MARGIN + 12}" y="{y + 20}">{escape(package)}</text>'
-            f'<text x="{MARGIN + 12}" y="{y + 38}">{escape(listed)}</text>'
+            f'<rect x="{MARGIN}" y="{y}" width="{WIDTH}" height="{HEIGHT}"'
+            f' rx="6"/><text class="name" x="{MARGIN + 12}"'
+            f' y="{y + 20}">{escape(package)}</text><text x="{MARGIN + 12}"'
+            f' y="{y + 38}">{escape(listed)}</text>',
         )
     longest = 0
     for row, package in enumerate(order):
         for below in sorted(order.index(target) for target in imports[package]):
             longest = max(longest, below - row)
-            start, end = MARGIN + row * STEP + 30, MARGIN + below * STEP + 18
+            start = MARGIN + row * STEP + 30
+            end = MARGIN + below * STEP + 18
             bend = MARGIN + WIDTH + 22 + 34 * (below - row)
             shapes.append(
                 f'<path d="M{MARGIN + WIDTH} {start}C{bend} {start} {bend} {end} '
-                f'{MARGIN + WIDTH} {end}" marker-end="url(#tip)"/>'
+                f'{MARGIN + WIDTH} {end}" marker-end="url(#tip)"/>',
             )
-    width, height = WIDTH + 2 * MARGIN + 22 + 26 * longest, len(order) * STEP + MARGIN
+    width = WIDTH + 2 * MARGIN + 22 + 26 * longest
+    height = len(order) * STEP + MARGIN
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}">'
-        f'<style>{STYLE}</style><rect width="100%" height="100%" style="fill:#fff;stroke:none"/>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+        f' width="{width}">'
+        f'<style>{STYLE}</style><rect width="100%" height="100%"'
+        ' style="fill:#fff;stroke:none"/>'
         '<marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" '
-        'markerWidth="8" markerHeight="8" orient="auto"><path d="M0 0L8 4L0 8"/></marker>'
+        'markerWidth="8" markerHeight="8" orient="auto"><path d="M0 0L8 4L0'
+        ' 8"/></marker>'
         f"{''.join(shapes)}</svg>\n"
     )
 

@@ -23,21 +23,33 @@ COMMANDS = {  # the package of each command's module
 
 def main() -> None:
     """Run a command, which imports its libraries after its arguments are checked."""
-    lines, library = [], Path(__file__).parents[1]
+    lines = []
+    library = Path(__file__).parents[1]
     for command, package in COMMANDS.items():
         file = library / package / f"{command.replace('-', '_')}.py"
-        lines.append([f"  {command}", file.read_text("utf-8").split('"""')[1].splitlines()[0]])
+        lines.append(
+            [f"  {command}", file.read_text("utf-8").split('"""')[1].splitlines()[0]],
+        )
     parser = ArgumentParser(
         "keras-tabular",
         usage="keras-tabular COMMAND [ARGUMENT ...]",
         description="Reproducible Keras models for tables.",
-        epilog=f"commands:\n{align_columns(lines)}\n\n`keras-tabular COMMAND --help` explains its "
-        "arguments.",
+        epilog=(
+            f"commands:\n{align_columns(lines)}\n\n`keras-tabular COMMAND --help`"
+            " explains its arguments."
+        ),
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=VERSION)
-    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="one of those below")
+    parser.add_argument(
+        "command",
+        metavar="COMMAND",
+        choices=COMMANDS,
+        help="one of those below",
+    )
     command = parser.parse_args(sys.argv[1:2]).command
-    module = import_module(f"keras_tabular.{COMMANDS[command]}.{command.replace('-', '_')}")
+    module = import_module(
+        f"keras_tabular.{COMMANDS[command]}.{command.replace('-', '_')}",
+    )
     del sys.argv[1]
     module.main(ArgumentParser(f"keras-tabular {command}", description=module.__doc__))

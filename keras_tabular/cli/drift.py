@@ -1,9 +1,10 @@
 """Compare new rows with the training rows: a verdict, a table and an HTML page.
 
-The distance of a column is the share of its rows that would have to change for it to be distributed
-as in training. The p-value is the probability that rows without drift differ as much in any column.
-The share of attribution of a column says how much of the effect of all columns on the predictions
-it has. The exit code is 1 if the verdict is "fail" and drift.policy is "error".
+The distance of a column is the share of its rows that would have to change for it to be
+distributed as in training. The p-value is the probability that rows without drift
+differ as much in any column. The share of attribution of a column says how much of the
+effect of all columns on the predictions it has. The exit code is 1 if the verdict is
+"fail" and drift.policy is "error".
 """
 
 import sys
@@ -31,11 +32,18 @@ def main(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("-o", "--output", metavar="FILE", type=Path, default="drift.html",
         help="the HTML page to write; default: %(default)s")  # fmt: skip
-    add("--json", metavar="FILE", type=Path, help="also write the report to this JSON file")
+    add(
+        "--json",
+        metavar="FILE",
+        type=Path,
+        help="also write the report to this JSON file",
+    )
     args = files.parse_model_and_rows(parser)
     for path in filter(None, [args.output, args.json]):
         if path.resolve() in (args.rows.resolve(), args.model.resolve()):
-            parser.error(f"{path}: this file is an input. Name another file to write to.")
+            parser.error(
+                f"{path}: this file is an input. Name another file to write to.",
+            )
     schema, metadata = files.read_schema(args.model, read_model(args.model))
     trained_on = training_rows(args.model, metadata)
     with files.open_rows(args.rows, schema) as file:
@@ -52,8 +60,16 @@ def main(parser: ArgumentParser) -> None:
         raise UserError(f"{args.rows}: expected at least one row, got none")
     counts = reduce(drift.RowCounts.merge, batches)
     group_hashes = np.concatenate(counts.groups)
-    group_size = mean_group_size(number_groups(group_hashes, declared=schema.group in names))
-    report = drift.find_drift(trained_on, counts, schema, metadata.drift_params, group_size)
+    group_size = mean_group_size(
+        number_groups(group_hashes, declared=schema.group in names),
+    )
+    report = drift.find_drift(
+        trained_on,
+        counts,
+        schema,
+        metadata.drift_params,
+        group_size,
+    )
     rows = f"{report.rows:,} rows of {file_name}"
     print(f"{rows} compared with {report.training_rows:,} training rows")
     lines = [format_column(*item) for item in report.columns.items()]
@@ -81,5 +97,9 @@ def format_column(name: str, column: drift.ColumnDrift) -> list[str]:
         notes[-1] += f": {format_list(column.unknown_values)}"
     if column.failed_checks:
         notes.append(f"failed checks: {column.failed_checks:,}")
-    numbers = [f"{column.attribution:.1%}", f"{column.distance:.3f}", f"{column.p_value:.3f}"]
+    numbers = [
+        f"{column.attribution:.1%}",
+        f"{column.distance:.3f}",
+        f"{column.p_value:.3f}",
+    ]
     return [name, *numbers, "yes" if column.moved else "no", ", ".join(notes)]

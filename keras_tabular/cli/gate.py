@@ -12,10 +12,16 @@ from keras_tabular.runs.run import WORKSPACE, Run, base_run
 def main(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("base", nargs="?", help="the revision to compare with; else gate.base")
-    add("--fail-on", choices=("fail", "undecided"), default="fail", help="exit with 1 then")
+    add(
+        "--fail-on",
+        choices=("fail", "undecided"),
+        default="fail",
+        help="exit with 1 then",
+    )
     args = parser.parse_args()
     schema, params = load_settings("gate")
-    gate, run = params.gate, Run(WORKSPACE)
+    gate = params.gate
+    run = Run(WORKSPACE)
     base = Run(args.base) if args.base else base_run(run, gate.base)
     verdict = evaluate_gate(run.require_evaluation(), gate, schema.learning_task)
     verdict = compare_with_base(verdict, run, base, gate)

@@ -14,10 +14,20 @@ from keras_tabular.infer.schema import propose_schema
 
 def main(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("table", type=Path, help="a CSV, Excel, JSON Lines or Parquet file, or a folder of them")
+    add(
+        "table",
+        type=Path,
+        help="a CSV, Excel, JSON Lines or Parquet file, or a folder of them",
+    )
     add("--target", required=True, help="the column to predict")
     add("--rows", type=int, default=200_000, help="the number of rows to read")
-    add("-o", "--output", type=Path, default=SCHEMA, help="the file to write; - for stdout")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        default=SCHEMA,
+        help="the file to write; - for stdout",
+    )
     args = parser.parse_args()
     if not args.table.exists():
         raise UserError(f"{args.table}: no such file or folder.")
@@ -38,4 +48,8 @@ def main(parser: ArgumentParser) -> None:
             print(f"There are questions in these lines: {lines}.")
         print(f"split.by: I would choose {schema.split}.")
     if schema.failed_checks:
-        print("`dvc repro` will stop at validate. Decide:", *schema.failed_checks, sep="\n  ")
+        print(
+            "`dvc repro` will stop at validate. Decide:",
+            *schema.failed_checks,
+            sep="\n  ",
+        )

@@ -17,13 +17,26 @@ def main(parser: ArgumentParser) -> None:
     add("base", help="the revision to compare with, such as main")
     add("-o", "--output", type=Path, default="pr.md", help="the Markdown file to write")
     args = parser.parse_args()
-    run, base, head = Run(WORKSPACE), Run(args.base), Run("HEAD")
-    comparison, verdict = Comparison(run, base), read_verdict(run, base)
+    run = Run(WORKSPACE)
+    base = Run(args.base)
+    head = Run("HEAD")
+    comparison = Comparison(run, base)
+    verdict = read_verdict(run, base)
     if verdict is None:
-        raise UserError("metrics/gate.json: the gate has no verdict. Run `dvc repro` first")
+        raise UserError(
+            "metrics/gate.json: the gate has no verdict. Run `dvc repro` first",
+        )
     files = rerun(head.sha)
-    text = render("pull_request.md", comparison, verdict, commit=head.label, changed_files=files)
+    text = render(
+        "pull_request.md",
+        comparison,
+        verdict,
+        commit=head.label,
+        changed_files=files,
+    )
     write_text(args.output, text)
     print(f"{args.output}: gate {verdict.status}")
     if files:
-        raise UserError(f"The committed results are not reproducible: {', '.join(files)} differ")
+        raise UserError(
+            f"The committed results are not reproducible: {', '.join(files)} differ",
+        )

@@ -32,8 +32,14 @@ def main(parser: ArgumentParser) -> None:
     with files.open_rows(args.rows, schema) as file, ExitStack() as stack:
         names = files.row_columns(file, schema, ignore_extra=args.ignore_extra)
         predictor = load_predictor(args.model, content)
-        output_schema = predictor.output_schema(names, args.explain, numbered=bool(args.rejects))
-        write = stack.enter_context(files.open_writer(args.output, output_schema, schema))
+        output_schema = predictor.output_schema(
+            names,
+            args.explain,
+            numbered=bool(args.rejects),
+        )
+        write = stack.enter_context(
+            files.open_writer(args.output, output_schema, schema),
+        )
         reject = None
         if args.rejects:
             writer = files.open_writer(args.rejects, rejected_schema(names), schema)
@@ -43,10 +49,15 @@ def main(parser: ArgumentParser) -> None:
             display_name=str(files.display_path(args.rows)),
             n_reasons=args.explain,
             reject=reject,
-            advice="With --rejects FILE, such rows are set aside and the others are predicted.",
+            advice=(
+                "With --rejects FILE, such rows are set aside and the others are"
+                " predicted."
+            ),
         )
     for message in counts.warnings():
         print(f"warn: {message}", file=sys.stderr)
     if args.rejects:
-        message = f"{counts.rejected} of {counts.rows} rows were set aside in {args.rejects}"
+        message = (
+            f"{counts.rejected} of {counts.rows} rows were set aside in {args.rejects}"
+        )
         print(message, file=sys.stderr)

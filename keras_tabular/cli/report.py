@@ -25,16 +25,25 @@ def main(parser: ArgumentParser) -> None:
     is_last = not args.base and this.gate.base == "last"
     note = "This is the last commit that has other results." if is_last else ""
     if other is None:
-        missing = "commit with other results" if this.gate.base == "last" else this.gate.base
+        missing = (
+            "commit with other results" if this.gate.base == "last" else this.gate.base
+        )
         note = f"There is no {missing} to compare with."
     elif this.sha == other.sha:
-        other, note = None, "Both revisions are the same, so there is nothing to compare."
+        other = None
+        note = "Both revisions are the same, so there is nothing to compare."
     comparison = Comparison(this, other)
     if comparison.not_compared:
         note = f"Not compared: {comparison.not_compared}."
     file = this.metrics / "errors.json"  # it is not in git
     errors = json.loads(this.read(file) or this.cached_output(file) or "{}")
-    page = render("page.html", comparison, read_verdict(this, other), note=note, errors=errors)
+    page = render(
+        "page.html",
+        comparison,
+        read_verdict(this, other),
+        note=note,
+        errors=errors,
+    )
     write_text(args.output, page)
     labels = [run.label for run in (this, comparison.base) if run]
     print(f"{args.output}: {' compared with '.join(labels)}")

@@ -26,15 +26,28 @@ def main(parser: ArgumentParser) -> None:
 
     from keras_tabular.evaluation.labelled_file import score_file
 
-    evaluation, train, trained_on = find_evaluation(content), SPLIT / "train", metadata.trained_on
+    evaluation = find_evaluation(content)
+    train = SPLIT / "train"
+    trained_on = metadata.trained_on
     thresholds = evaluation.baseline_thresholds if evaluation else {}
-    has_training_rows = trained_on and train.is_dir() and hash_parts(train) == trained_on.md5
+    has_training_rows = (
+        trained_on and train.is_dir() and hash_parts(train) == trained_on.md5
+    )
     split = SPLIT if has_training_rows else None
     with files.open_rows(args.rows, schema) as rows:
-        from keras_tabular.model.saved_model import load_saved_model  # starts TensorFlow
+        from keras_tabular.model.saved_model import (
+            load_saved_model,
+        )  # starts TensorFlow
 
         model = load_saved_model(args.model, content)
-        file = score_file(rows, model, schema, metadata.validate_params, split, thresholds)
+        file = score_file(
+            rows,
+            model,
+            schema,
+            metadata.validate_params,
+            split,
+            thresholds,
+        )
     for warning in file.warnings:
         print(f"warn: {warning}", file=sys.stderr)
     print(f"{file.rows:,} rows of {files.display_path(args.rows).name}")
@@ -52,11 +65,16 @@ def main(parser: ArgumentParser) -> None:
 def score_lines(rows: Mapping[str, ScoreRow], task: Task) -> list[list[str]]:
     """Return a header and a line for each metric.
 
-    The cells of a line are the score of the model, its interval, and for each baseline its score
-    and the difference of the model from it.
+    The cells of a line are the score of the model, its interval, and for each baseline
+    its score and the difference of the model from it.
     """
     lines = [
-        ["score", "model", "95% CI", *(task.baselines[name] for name in rows["loss"].baselines)]
+        [
+            "score",
+            "model",
+            "95% CI",
+            *(task.baselines[name] for name in rows["loss"].baselines),
+        ],
     ]
     for row in rows.values():
         label = f"{row.label} ({row.average})" if row.average else row.label

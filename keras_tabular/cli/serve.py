@@ -13,7 +13,8 @@ from keras_tabular.runs.run import read_model
 
 LOOPBACK = "127.0.0.1"
 MEGABYTE = 10**6
-# Answers wait less often for the thread that predicts: 13% more of them with eight clients.
+# Answers wait less often for the thread that predicts: 13% more of them with eight
+# clients.
 THREAD_SWITCH_SECONDS = 0.0005
 
 
@@ -60,25 +61,38 @@ def main(parser: ArgumentParser) -> None:
     import uvicorn
     from starlette.middleware.base import BaseHTTPMiddleware
 
-    from keras_tabular.serve.app import Connection, Limits, Service, build_app, log_request
+    from keras_tabular.serve.app import (
+        Connection,
+        Limits,
+        Service,
+        build_app,
+        log_request,
+    )
 
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     predictor = load_predictor(args.model, content)
     host = f"[{args.host}]" if ":" in args.host else args.host
-    max_body, Connection.timeout = int(args.max_body * MEGABYTE), args.request_timeout
+    max_body = int(args.max_body * MEGABYTE)
+    Connection.timeout = args.request_timeout
     limits = Limits(max_body, args.max_rows, args.max_concurrency, args.request_timeout)
     service = Service(predictor, limits, args.model_version, args.log)
     app = build_app(service, ["localhost", host, *args.allow_host], args.notice)
     if args.host != LOOPBACK:
         problem = f"anyone who can reach {args.host} can request predictions"
-        advice = "Put a proxy in front of the server, with TLS, a password and timeouts."
+        advice = (
+            "Put a proxy in front of the server, with TLS, a password and timeouts."
+        )
         print(f"warn: {problem}. {advice}", file=sys.stderr)
     family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     # Clients can connect as soon as there is this socket.
     listening = socket.create_server((args.host, args.port), family=family)
-    # asyncio sets this only for sockets that it creates. Without it, each answer waits 40 ms.
+    # asyncio sets this only for sockets that it creates. Without it, each answer waits
+    # 40 ms.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    print(f"Serving {args.model} on http://{host}:{listening.getsockname()[1]}", flush=True)
+    print(
+        f"Serving {args.model} on http://{host}:{listening.getsockname()[1]}",
+        flush=True,
+    )
     config = uvicorn.Config(
         BaseHTTPMiddleware(app, log_request) if args.access_log else app,
         http=Connection,

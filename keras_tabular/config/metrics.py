@@ -42,7 +42,10 @@ METRICS = {
 # How a metric is averaged over classes, by the prefix of its key.
 AVERAGES = {"macro": "each class alike", "weighted": "each row alike"}
 # Every key that a score may have, in the order in which scores are shown.
-METRIC_KEYS = (*METRICS, *(f"{average}.{name}" for average in AVERAGES for name in METRICS))
+METRIC_KEYS = (
+    *METRICS,
+    *(f"{average}.{name}" for average in AVERAGES for name in METRICS),
+)
 CUSTOM = "custom."  # prefix of the keys of metrics that a project adds in custom.py
 
 
@@ -51,8 +54,8 @@ class CustomMetric(NamedTuple):
 
     Attributes:
         name: Name of the metric; the key of its score is `custom.` and the name.
-        compute: Takes `Predictions` for some rows and returns their score, in which each row should
-            count by its weight. NaN means that the score is undefined.
+        compute: Takes `Predictions` for some rows and returns their score, in which
+            each row should count by its weight. NaN means that the score is undefined.
         greater_is_better: Whether a greater score is better.
     """
 
@@ -68,18 +71,26 @@ def check_custom_metrics(metrics: Sequence[CustomMetric], primary: str) -> None:
         primary: The value of `evaluate.metric`, which may be one.
 
     Raises:
-        UserError: A name cannot be a key of the metrics files, two metrics have the same name, or
-            the primary metric is missing.
+        UserError: A name cannot be a key of the metrics files, two metrics have the
+            same name, or the primary metric is missing.
     """
-    where, names = "custom.py: METRICS", [metric.name for metric in metrics]
+    where = "custom.py: METRICS"
+    names = [metric.name for metric in metrics]
     for name in names:
         if not re.fullmatch(r"[A-Za-z]\w*", name) or name.endswith(("_low", "_high")):
-            allowed = "a name of letters, digits and underscores that does not end in _low or _high"
+            allowed = (
+                "a name of letters, digits and underscores that does not end in _low or"
+                " _high"
+            )
             raise UserError(f"{where}: expected {allowed}, got {name!r}")
         if names.count(name) > 1:
-            raise UserError(f"{where}: Two metrics are called {name}. Rename one of them.")
+            raise UserError(
+                f"{where}: Two metrics are called {name}. Rename one of them.",
+            )
     if primary.startswith(CUSTOM) and primary.removeprefix(CUSTOM) not in names:
-        problem = f"expected a metric of custom.py: METRICS, which has {names}, got {primary}"
+        problem = (
+            f"expected a metric of custom.py: METRICS, which has {names}, got {primary}"
+        )
         raise UserError(f"params.yaml: evaluate.metric: {problem}")
 
 
@@ -97,8 +108,8 @@ def choose_primary_metric(choice: str, loss: str, costs: CostMatrix | None) -> s
     """Return the key of the primary metric.
 
     Args:
-        choice: The value of `evaluate.metric`. With `auto`, it is the cost if there are costs, and
-            otherwise the loss that was minimised.
+        choice: The value of `evaluate.metric`. With `auto`, it is the cost if there are
+            costs, and otherwise the loss that was minimised.
         loss: The value of `train.loss`.
         costs: The costs by which classes are predicted, if there are any.
     """
@@ -120,8 +131,10 @@ def metrics_by_key(custom_metrics: Mapping[str, bool]) -> dict[str, Metric]:
     """Return the metric of each key, in the order in which metrics are shown.
 
     Args:
-        custom_metrics: Whether a greater score is better, by the name of each metric that the
-            project adds.
+        custom_metrics: Whether a greater score is better, by the name of each metric
+            that the project adds.
     """
-    custom = {CUSTOM + name: Metric(name, greater) for name, greater in custom_metrics.items()}
+    custom = {
+        CUSTOM + name: Metric(name, greater) for name, greater in custom_metrics.items()
+    }
     return {key: metric(key) for key in METRIC_KEYS} | custom

@@ -60,22 +60,33 @@ KEYS = ByKind[tuple[str, ...]](
 )
 # The types of the values of a column in this file. Dates cannot be listed.
 VALUE_TYPES = ByKind[tuple[type, ...]](
-    real=(int, float), integer=(int,), boolean=(bool,), category=(str,), datetime=(), text=(str,)
+    real=(int, float),
+    integer=(int,),
+    boolean=(bool,),
+    category=(str,),
+    datetime=(),
+    text=(str,),
 )
 # How a column writes 1234.5: prefix, thousands separator, decimal mark and suffix.
-AFFIX, GROUP = r"[^0-9+\-\0]", r"[.,'\u2019 \u00a0\u202f]"
+AFFIX = r"[^0-9+\-\0]"
+GROUP = r"[.,'\u2019 \u00a0\u202f]"
 NUMBER_FORMAT = re.compile(rf"({AFFIX}*)1({GROUP}?)234([.,])5((?:{AFFIX}[^+\-\0]*)?)")
 ISO = "ISO8601"  # pandas has the same name for ISO 8601
 # The number that stands for the beginning of 1970, and the microseconds of one unit.
 EPOCHS = {"epoch": (0.0, 1e6), "epoch_ms": (0.0, 1e3), "excel": (25_569.0, 86_400e6)}
-# These directives of strptime are supported. A format has a year, or only a time of day.
+# These directives of strptime are supported. A format has a year, or only a time of
+# day.
 DATE_FORMAT = re.compile(r"([^%\0-\x1f]|%[YymdbBjHIMSfpzaA%])+")
-YEARS, HOURS, TIMES = {"%Y", "%y"}, {"%H", "%I"}, {"%H", "%I", "%M", "%S", "%f", "%p"}
+YEARS = {"%Y", "%y"}
+HOURS = {"%H", "%I"}
+TIMES = {"%H", "%I", "%M", "%S", "%f", "%p"}
 
 
 def _timezone(name: str) -> str:
     if name not in (files("tzdata") / "zones").read_text(encoding="utf-8").split():
-        raise ValueError("expected a name from the time zone database such as Europe/Berlin")
+        raise ValueError(
+            "expected a name from the time zone database such as Europe/Berlin",
+        )
     return name
 
 
@@ -99,22 +110,33 @@ class Column(Section):
         for key in (*NUMBER_KEYS, "timezone"):
             if getattr(self, key) is not None and key not in KEYS[self.kind]:
                 allowed = " and ".join(kind for kind in KINDS if key in KEYS[kind])
-                raise ValueError(f"{key} is for {allowed} columns, but this one is {self.kind}.")
+                raise ValueError(
+                    f"{key} is for {allowed} columns, but this one is {self.kind}.",
+                )
         if self.format is not None:
             _check_format(self)
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}.")
         # The missing values of a category may be written as numbers.
         sentinels = () if self.kind == "category" else self.sentinels
-        for key, values in {"values": self.values or (), "missing_values": sentinels}.items():
+        for key, values in {
+            "values": self.values or (),
+            "missing_values": sentinels,
+        }.items():
             for value in values:
                 if type(value) not in VALUE_TYPES[self.kind]:
-                    hint = " Write it in quotes." if str in VALUE_TYPES[self.kind] else ""
-                    raise ValueError(f"{key} has {value!r}, but the kind is {self.kind}.{hint}")
+                    hint = (
+                        " Write it in quotes." if str in VALUE_TYPES[self.kind] else ""
+                    )
+                    raise ValueError(
+                        f"{key} has {value!r}, but the kind is {self.kind}.{hint}",
+                    )
         numbers = (int, float) if self.kind in NUMBER_KINDS else ()
         for value in (*self.replace, *self.replace.values()):
             if type(value) not in (str, *numbers):
-                raise ValueError(f"replace has {value!r}, which is not a text. Write it in quotes.")
+                raise ValueError(
+                    f"replace has {value!r}, which is not a text. Write it in quotes.",
+                )
         return self
 
     @property
@@ -131,7 +153,9 @@ class Column(Section):
     @property
     def decimal_point(self) -> str:
         """The decimal point of the numbers in this column."""
-        return NUMBER_FORMAT.sub(r"\3", self.number_format) if self.number_format else "."
+        return (
+            NUMBER_FORMAT.sub(r"\3", self.number_format) if self.number_format else "."
+        )
 
     @property
     def feature_type(self) -> FeatureType:
@@ -149,25 +173,38 @@ class Column(Section):
     def missing_words(self) -> tuple[str, ...]:
         """The `missing_values` that are texts, as all those of a category are."""
         is_category = self.kind == "category"
-        return tuple(str(v) for v in self.missing_values if is_category or isinstance(v, str))
+        return tuple(
+            str(v) for v in self.missing_values if is_category or isinstance(v, str)
+        )
 
     @property
     def sentinels(self) -> tuple[Value, ...]:
         """The `missing_values` that are values of the kind: no texts in a number column."""
         if self.kind == "category":
             return self.missing_words
-        return tuple(value for value in self.missing_values if not isinstance(value, str))
+        return tuple(
+            value for value in self.missing_values if not isinstance(value, str)
+        )
 
 
 def _check_format(column: Column) -> None:
     """Raise `ValueError` if a number or datetime column cannot have its format."""
     if column.kind == "datetime":
-        expected = f"{', '.join(EPOCHS)}, {ISO} or formats such as %d.%m.%Y or [%d.%m.%Y, %Y-%m]"
-        are_formats = len(column.formats) > 0 and all(map(_is_date_format, column.formats))
+        expected = (
+            f"{', '.join(EPOCHS)}, {ISO} or formats such as %d.%m.%Y or [%d.%m.%Y,"
+            " %Y-%m]"
+        )
+        are_formats = len(column.formats) > 0 and all(
+            map(_is_date_format, column.formats),
+        )
         is_valid = column.format in EPOCHS or are_formats
     else:
         expected = "1234.5 as the column writes it, such as 1.234,5 or $1,234.5"
-        match = NUMBER_FORMAT.fullmatch(column.number_format) if column.number_format else None
+        match = (
+            NUMBER_FORMAT.fullmatch(column.number_format)
+            if column.number_format
+            else None
+        )
         is_valid = match is not None and match[2] != match[3]
     if not is_valid:
         raise ValueError(f"format: expected {expected}, got {column.format!r}.")
@@ -176,7 +213,8 @@ def _check_format(column: Column) -> None:
 def _is_date_format(text: str) -> bool:
     directives = re.findall("%[^%]", text)
     is_repeated = len({*directives}) < len(directives)
-    has_year, is_time = YEARS & {*directives}, HOURS & {*directives} and {*directives} <= TIMES
+    has_year = YEARS & {*directives}
+    is_time = HOURS & {*directives} and {*directives} <= TIMES
     is_date = bool(has_year or is_time) and not is_repeated
     return text == ISO or (is_date and DATE_FORMAT.fullmatch(text) is not None)
 
@@ -189,7 +227,10 @@ def input_name(column: str) -> str:
 def _encoding(name: str) -> str:
     try:
         "".encode(name)
-    except (LookupError, ValueError):  # unknown, or not an encoding of texts, such as gzip
+    except (
+        LookupError,
+        ValueError,
+    ):  # unknown, or not an encoding of texts, such as gzip
         raise ValueError("expected a text encoding such as utf-8 or cp1252") from None
     return name
 
@@ -207,9 +248,10 @@ class Dialect(Section):
     """How a CSV file or a spreadsheet is written.
 
     Attributes:
-        skip_lines: Numbers of the lines that are no rows, from 1. Negative numbers count the lines
-            that are not empty from the end, from -1.
-        sheet: Name of the sheet of a spreadsheet; None for the first one that has a table.
+        skip_lines: Numbers of the lines that are no rows, from 1. Negative numbers
+            count the lines that are not empty from the end, from -1.
+        sheet: Name of the sheet of a spreadsheet; None for the first one that has a
+            table.
     """
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
@@ -228,14 +270,16 @@ class Schema(Dialect):
 
     Attributes:
         positive: The class of a binary target whose probability the model predicts.
-        group: Column whose rows with the same value stay together. The model does not read it.
+        group: Column whose rows with the same value stay together. The model does not
+            read it.
         time: Column by which the rows are ordered. The model reads it.
-        split: Column that says to which subset each row belongs. The model does not read it.
+        split: Column that says to which subset each row belongs. The model does not
+            read it.
         weight: Column with the weight of each row. The model does not read it.
         test_files: The files of the folder `source` with the test rows.
         columns: The columns by name. They are checked in this order.
-        ignore: Columns that the model does not read. Those that are not in `columns` either are
-            not checked.
+        ignore: Columns that the model does not read. Those that are not in `columns`
+            either are not checked.
     """
 
     source: Annotated[str, Field(min_length=1)]
@@ -261,45 +305,66 @@ class Schema(Dialect):
             if name not in candidates:
                 raise ValueError(f"{role}: {expected_one_of(name, candidates)}")
         if self.weight and (kind := self.columns[self.weight].kind) not in NUMBER_KINDS:
-            raise ValueError(f"weight: expected a real or integer column, got one of kind {kind}.")
+            raise ValueError(
+                f"weight: expected a real or integer column, got one of kind {kind}.",
+            )
         if self.target in self.ignore:
-            raise ValueError(f"ignore: expected other columns than the target {self.target!r}.")
+            raise ValueError(
+                f"ignore: expected other columns than the target {self.target!r}.",
+            )
         if not self.features:
-            raise ValueError("columns: expected a column that the model reads, got none.")
+            raise ValueError(
+                "columns: expected a column that the model reads, got none.",
+            )
         return self
 
     @model_validator(mode="after")
     def _target_fits_the_task(self) -> Self:
         target, key = self.columns[self.target], f"columns.{self.target}"
         if target.nullable:
-            raise ValueError(f"{key}.nullable: expected false, as this column is the target.")
-        kinds, classes = TASKS[self.task].target_kinds, target.values or ()
+            raise ValueError(
+                f"{key}.nullable: expected false, as this column is the target.",
+            )
+        kinds = TASKS[self.task].target_kinds
+        classes = target.values or ()
         if target.kind not in kinds:
             allowed = " or ".join(kinds)
-            raise ValueError(f"{key}.kind: task {self.task} requires {allowed}, got {target.kind}.")
+            raise ValueError(
+                f"{key}.kind: task {self.task} requires {allowed}, got {target.kind}.",
+            )
         fewest, most = TASKS[self.task].class_limits
         if fewest and not fewest <= len({*classes}) == len(classes) <= most:
             expected = "two" if most == 2 else "three or more"
-            raise ValueError(f"{key}.values: expected {expected} classes, got {[*classes]}.")
+            raise ValueError(
+                f"{key}.values: expected {expected} classes, got {[*classes]}.",
+            )
         if TASKS[self.task].has_threshold and self.positive not in classes:
-            raise ValueError(f"positive: expected one of {[*classes]}, got {self.positive!r}.")
+            raise ValueError(
+                f"positive: expected one of {[*classes]}, got {self.positive!r}.",
+            )
         return self
 
     @property
     def features(self) -> dict[str, Column]:
         """The columns that the model reads, in the order of the file."""
         unread = {self.target, self.group, self.split, self.weight, *self.ignore}
-        return {name: column for name, column in self.columns.items() if name not in unread}
+        return {
+            name: column for name, column in self.columns.items() if name not in unread
+        }
 
     def without(self, names: Iterable[str]) -> Self:
         """Return the schema with more names in `ignore`."""
-        return self.model_copy(update={"ignore": tuple(dict.fromkeys((*self.ignore, *names)))})
+        return self.model_copy(
+            update={"ignore": tuple(dict.fromkeys((*self.ignore, *names)))},
+        )
 
     @property
     def roles(self) -> dict[str, str]:
         """The columns that split or weight the rows, by their key in the schema."""
         roles = ("group", "time", "split", "weight")
-        return {role: name for role in roles if (name := getattr(self, role)) is not None}
+        return {
+            role: name for role in roles if (name := getattr(self, role)) is not None
+        }
 
     @property
     def learning_task(self) -> Task:
@@ -317,7 +382,7 @@ def load_schema(path: Path = SCHEMA) -> Schema:
     """Read and check the schema of the table.
 
     Raises:
-        UserError: The file cannot be read, or a key or value is wrong. The message has one line
-            for each mistake.
+        UserError: The file cannot be read, or a key or value is wrong. The message has
+            one line for each mistake.
     """
     return parse_section(read_yaml(path), Schema, path)

@@ -8,7 +8,14 @@ from functools import reduce
 from operator import getitem
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 from pydantic.types import JsonValue, NonNegativeFloat, PositiveFloat
 
 from keras_tabular.config import typed_yaml
@@ -28,7 +35,11 @@ class Costs(Section):
 
 def _form_of_costs(costs: Any) -> str:
     """Return which form costs have, so that a mistake is explained for this form alone."""
-    return "pair" if isinstance(costs, Costs) or {*Costs.model_fields} & {*costs} else "matrix"
+    return (
+        "pair"
+        if isinstance(costs, Costs) or {*Costs.model_fields} & {*costs}
+        else "matrix"
+    )
 
 
 class ThresholdRule(Section):
@@ -36,9 +47,10 @@ class ThresholdRule(Section):
 
     Attributes:
         best: The score to maximize.
-        cost: The costs to minimize, of two classes or by actual and predicted class. A gain is a
-            negative cost, and a cost that is left out is 0. With more than two classes, there is no
-            threshold, and the class with the lowest expected cost is predicted.
+        cost: The costs to minimize, of two classes or by actual and predicted class. A
+            gain is a negative cost, and a cost that is left out is 0. With more than
+            two classes, there is no threshold, and the class with the lowest expected
+            cost is predicted.
         recall, precision: The smallest value that is accepted.
     """
 
@@ -56,10 +68,16 @@ class ThresholdRule(Section):
     @model_validator(mode="after")
     def _has_one_key(self) -> Self:
         if len(self.model_dump(exclude_none=True)) != 1:
-            raise ValueError("expected a number or one of best, recall, precision and cost")
+            raise ValueError(
+                "expected a number or one of best, recall, precision and cost",
+            )
         rows = self.cost.values() if isinstance(self.cost, dict) else ()
-        if isinstance(self.cost, dict) and not any(cost for row in rows for cost in row.values()):
-            raise ValueError("expected a cost other than 0, such as {ACTUAL: {PREDICTED: 5}}")
+        if isinstance(self.cost, dict) and not any(
+            cost for row in rows for cost in row.values()
+        ):
+            raise ValueError(
+                "expected a cost other than 0, such as {ACTUAL: {PREDICTED: 5}}",
+            )
         return self
 
     def cost_matrix(self, classes: Sequence[Label]) -> CostMatrix:
@@ -68,7 +86,9 @@ class ThresholdRule(Section):
             return (0.0, self.cost.false_positive), (self.cost.false_negative, 0.0)
         by_actual = self.cost or {}
         rows = (by_actual.get(actual, {}) for actual in classes)
-        return tuple(tuple(row.get(predicted, 0.0) for predicted in classes) for row in rows)
+        return tuple(
+            tuple(row.get(predicted, 0.0) for predicted in classes) for row in rows
+        )
 
 
 # The names that Keras gives them. A test trains with each.
@@ -84,8 +104,8 @@ Initializer = Literal[
 Optimizer = Literal[
     "adadelta", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion", "nadam", "rmsprop", "sgd",
 ]  # fmt: skip
-# Arguments of Keras's optimizers that change each weight by itself. A norm of all gradients, as for
-# `global_clipnorm`, is a sum that depends on the CPU.
+# Arguments of Keras's optimizers that change each weight by itself. A norm of all
+# gradients, as for `global_clipnorm`, is a sum that depends on the CPU.
 OptimizerArgument = Literal[
     "amsgrad", "beta_1", "beta_2", "centered", "clipvalue", "epsilon", "momentum", "nesterov",
     "rho",
@@ -126,10 +146,14 @@ class Network(Section):
     l2: NonNegativeFloat = 0.0
     dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = 0.0
     optimizer: Optimizer
-    optimizer_arguments: dict[OptimizerArgument, bool | float] = Field(default_factory=dict)
+    optimizer_arguments: dict[OptimizerArgument, bool | float] = Field(
+        default_factory=dict,
+    )
     weight_decay: NonNegativeFloat = 0.0
     learning_rate: PositiveFloat | Auto
-    learning_rate_schedule: Literal["constant", "cosine", "cosine_restarts"] = "constant"
+    learning_rate_schedule: Literal["constant", "cosine", "cosine_restarts"] = (
+        "constant"
+    )
     epochs: Annotated[Count, Field(le=1_000_000)] | Auto
     batch_size: Annotated[Count, Field(le=2**30)] | Auto
     early_stopping: EarlyStopping | None = None
@@ -183,11 +207,16 @@ class Train(Section):
         return typed_yaml.parse_section(content, type(self), "train")
 
     def resolve_auto(
-        self, rows: int, task: Task, columns: int, possible_folds: Iterable[int] = range(2, 11)
+        self,
+        rows: int,
+        task: Task,
+        columns: int,
+        possible_folds: Iterable[int] = range(2, 11),
     ) -> "ResolvedTrain":
         """Return the section with a value in place of every `auto`.
 
-        All rules for `auto` are here. They were chosen on the tables of benchmarks/RESULTS.md.
+        All rules for `auto` are here. They were chosen on the tables of
+        benchmarks/RESULTS.md.
 
         Args:
             rows: Number of training rows.
@@ -196,10 +225,19 @@ class Train(Section):
             possible_folds: The numbers of folds for which no fold would be empty.
         """
         max_folds = 10 if rows <= 10_000 else 5 if rows <= 100_000 else 3
-        is_small, is_wide = rows <= 2_500, columns > 100
+        is_small = rows <= 2_500
+        is_wide = columns > 100
         one_of_each = [{"network": name} for name in self.networks]
         two_of_the_first = [{"network": name, "count": 2} for name in self.networks][:1]
-        batch_size = 128 if is_small else 64 if rows <= 10_000 else 256 if rows <= 50_000 else 1024
+        batch_size = (
+            128
+            if is_small
+            else 64
+            if rows <= 10_000
+            else 256
+            if rows <= 50_000
+            else 1024
+        )
         content = self.model_dump()
         fill_auto(
             content,
@@ -210,12 +248,20 @@ class Train(Section):
         for network in content["networks"].values():
             fill_auto(
                 network,
-                embedding=None if is_wide else {"bins": 48, "units": 8 if columns <= 20 else 4},
+                embedding=(
+                    None
+                    if is_wide
+                    else {"bins": 48, "units": 8 if columns <= 20 else 4}
+                ),
                 dropout=0.3 if is_small else 0.1,
-                learning_rate=task.learning_rate / 2 if is_small else task.learning_rate,
+                learning_rate=(
+                    task.learning_rate / 2 if is_small else task.learning_rate
+                ),
                 batch_size=batch_size,
             )
-            max_steps = 2_000 if is_wide or rows > 50_000 else 4_000  # six or seven cycles
+            max_steps = (
+                2_000 if is_wide or rows > 50_000 else 4_000
+            )  # six or seven cycles
             rows_per_step = min(network["batch_size"], rows)
             fill_auto(network, epochs=max(max_steps * rows_per_step // rows, 16))
         return ResolvedTrain.model_validate(content)
@@ -223,15 +269,17 @@ class Train(Section):
 
 def fill_auto(section: dict[str, Any], **values: Any) -> None:
     """Set the values of those keys of a section that are `auto`."""
-    section.update({key: value for key, value in values.items() if section.get(key) == "auto"})
+    section.update(
+        {key: value for key, value in values.items() if section.get(key) == "auto"},
+    )
 
 
 class ResolvedNetwork(Network):
     """The section of a network after every `auto` was replaced by a value.
 
     Attributes:
-        categories: Where the 0/1 columns of each category column begin and end in the last tensor
-            that `build` gets.
+        categories: Where the 0/1 columns of each category column begin and end in the
+            last tensor that `build` gets.
     """
 
     categories: dict[str, tuple[int, int]] = Field(default_factory=dict, exclude=True)
@@ -263,7 +311,8 @@ RowPolicy = Literal["error", "drop", "warn"]
 class Validate(Section):
     """What happens if a check of the table fails.
 
-    `error` stops the pipeline, `drop` moves the rows to data/rejected, `warn` records the failure.
+    `error` stops the pipeline, `drop` moves the rows to data/rejected, `warn` records
+    the failure.
     """
 
     missing: RowPolicy = "error"
@@ -342,10 +391,12 @@ class Evaluate(Section):
     """How predictions are turned into classes and intervals, and which rows have separate scores.
 
     Attributes:
-        metric: The primary metric: `auto`, a key of `Task.metrics`, `cost`, or `custom.` and
-            a name.
-        tests: Files in data/tests. The name before the ending is the key of their scores.
-        slices: Named sets of rows. The rows of a slice meet its condition for each column.
+        metric: The primary metric: `auto`, a key of `Task.metrics`, `cost`, or
+            `custom.` and a name.
+        tests: Files in data/tests. The name before the ending is the key of their
+            scores.
+        slices: Named sets of rows. The rows of a slice meet its condition for each
+            column.
     """
 
     metric: str = "auto"
@@ -365,10 +416,13 @@ class Evaluate(Section):
         return rule.cost_matrix(task.classes) if rule and rule.cost else None
 
 
-# Limits by the dotted key of a score: {test: {accuracy: 0.7}} becomes {test.accuracy: 0.7}.
+# Limits by the dotted key of a score: {test: {accuracy: 0.7}} becomes {test.accuracy:
+# 0.7}.
 Limits = Annotated[
     dict[str, float],
-    BeforeValidator(lambda limits: dict(flatten(limits)) if isinstance(limits, dict) else limits),
+    BeforeValidator(
+        lambda limits: dict(flatten(limits)) if isinstance(limits, dict) else limits,
+    ),
 ]
 
 
@@ -378,7 +432,8 @@ class Gate(Section):
     Attributes:
         base: The run to compare with: `last`, or a revision such as `model#prod`.
         margin: Share of a baseline's loss by which the loss of the model may be higher.
-        min_gain: Share of the best constant's score. A gain that is significantly smaller fails.
+        min_gain: Share of the best constant's score. A gain that is significantly
+            smaller fails.
     """
 
     min: Limits = Field(default_factory=dict)

@@ -1,7 +1,8 @@
 """Check that the inputs of a stage do not change while it runs.
 
-DVC records the parameters and the hashes of the dependencies after the command has ended. If one of
-them changes in the meantime, dvc.lock would claim that the outputs were made from the new content.
+DVC records the parameters and the hashes of the dependencies after the command has
+ended. If one of them changes in the meantime, dvc.lock would claim that the outputs
+were made from the new content.
 """
 
 import hashlib
@@ -19,9 +20,9 @@ class StageInputs:
     """The parameters of a stage, and the files that it depends on, as they are when it starts.
 
     Args:
-        name: The stage that DVC runs, as the environment variable `DVC_STAGE` names it, such as
-            `train` or `FOLDER/dvc.yaml:train`. It is read from the dvc.yaml of the current folder.
-            None outside of DVC, where nothing is recorded.
+        name: The stage that DVC runs, as the environment variable `DVC_STAGE` names it,
+            such as `train` or `FOLDER/dvc.yaml:train`. It is read from the dvc.yaml of
+            the current folder. None outside of DVC, where nothing is recorded.
     """
 
     def __init__(self, name: str | None) -> None:
@@ -40,13 +41,28 @@ class StageInputs:
         Raises:
             UserError: An input has changed. The message names it.
         """
-        before, now = self._before, read_inputs(self._stage)
-        if changed := [name for name in before | now if before.get(name) != now.get(name)]:
-            problem = f"these inputs changed while stage {self.name} ran: {format_list(changed)}"
+        before = self._before
+        now = read_inputs(self._stage)
+        if changed := [
+            name for name in before | now if before.get(name) != now.get(name)
+        ]:
+            problem = (
+                f"these inputs changed while stage {self.name} ran:"
+                f" {format_list(changed)}"
+            )
             advice = "Its outputs do not match them: run `dvc repro` again"
-            values = [f"{n} was {before[n]}" for n in changed if " in params" in n and n in before]
-            hint = ". `dvc exp run -S` edits params.yaml even if it is refused. To restore: "
-            raise UserError(f"{problem}. {advice}{hint + format_list(values) if values else ''}.")
+            values = [
+                f"{n} was {before[n]}"
+                for n in changed
+                if " in params" in n and n in before
+            ]
+            hint = (
+                ". `dvc exp run -S` edits params.yaml even if it is refused. To"
+                " restore: "
+            )
+            raise UserError(
+                f"{problem}. {advice}{hint + format_list(values) if values else ''}.",
+            )
 
 
 def read_inputs(stage: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +72,9 @@ def read_inputs(stage: dict[str, Any]) -> dict[str, Any]:
     """
     sections = tuple(f"{section}." for section in stage.get("params", []))
     values = flatten(read_yaml(Path("params.yaml"))) if sections else ()
-    inputs = {f"{k} in params.yaml": v for k, v in values if f"{k}.".startswith(sections)}
+    inputs = {
+        f"{k} in params.yaml": v for k, v in values if f"{k}.".startswith(sections)
+    }
     source = str(read_yaml(SCHEMA).get("source")) if "deps" in stage else ""
     for dependency in stage.get("deps", []):
         root = Path(dependency.replace("${source}", source))

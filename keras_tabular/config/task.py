@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
 TaskName = Literal["binary", "multiclass", "regression"]
 Label = bool | int | float | str
-CostMatrix = tuple[tuple[float, ...], ...]  # cost of each predicted class, by actual class
-# What turns probabilities into classes. Of two classes, the lowest probability that counts as
-# positive: one for all rows, or one for each, shape (rows,). Of several classes, their costs, or a
-# number, with which the most probable class is predicted.
+CostMatrix = tuple[
+    tuple[float, ...],
+    ...,
+]  # cost of each predicted class, by actual class
+# What turns probabilities into classes. Of two classes, the lowest probability that
+# counts as positive: one for all rows, or one for each, shape (rows,). Of several
+# classes, their costs, or a number, with which the most probable class is predicted.
 Threshold = float | np.ndarray | CostMatrix
 MIN_PROBABILITY = 1e-7  # to which probabilities are clipped in a loss, as in Keras
-# A class with a smaller share of the rows is rare. With more than five classes, the limit is half
-# the share that each class has in a balanced table.
+# A class with a smaller share of the rows is rare. With more than five classes, the
+# limit is half the share that each class has in a balanced table.
 MAX_RARE_SHARE = 0.1
 
 
@@ -33,21 +36,24 @@ class Task:
     The methods of this class are those of classes; `Regression` replaces them.
 
     Attributes:
-        classes: The classes in the order of their codes, the positive one last; empty for a
-            regression.
+        classes: The classes in the order of their codes, the positive one last; empty
+            for a regression.
         label: How the report calls the task.
         target_kinds: Kinds that the target column may have.
-        class_limits: The smallest and the largest number of classes; 0 and 0 for a regression.
+        class_limits: The smallest and the largest number of classes; 0 and 0 for a
+            regression.
         losses: Names of the losses of Keras that can be minimised, the default first.
         learning_rate: The default of tables that are not small.
         output_activation, output_name: Activation and name of the output layer.
         metrics: Keys of the scores.
-        main_metric: The first main metric after the primary one, unless a class is rare.
+        main_metric: The first main metric after the primary one, unless a class is
+            rare.
         second_metric: The metric that a summary shows after the main one.
         rare_metrics: These take the place of the main metric if a class is rare.
         loss_label: Name of the loss that is reported.
         leak_metric: The metric that shows a leak if it is not the primary one.
-        baselines: The label of each baseline, by its name in parameters and metrics files.
+        baselines: The label of each baseline, by its name in parameters and metrics
+            files.
         has_threshold: Whether a threshold decides which class is predicted.
     """
 
@@ -92,13 +98,15 @@ class Task:
     @classmethod
     def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
         """Build the task from the values of the target column, and the positive one of two."""
-        return cls(tuple(sorted(values, key=lambda v: cls.has_threshold and v == positive)))
+        return cls(
+            tuple(sorted(values, key=lambda v: cls.has_threshold and v == positive)),
+        )
 
     def main_metrics(self, rows: Sequence[float]) -> tuple[str, ...]:
         """Return the keys of the metrics that a summary shows after the primary one.
 
-        This is the main metric. If a class is rare, accuracy hardly depends on it, and the metrics
-        are those that judge the ranking of the rows.
+        This is the main metric. If a class is rare, accuracy hardly depends on it, and
+        the metrics are those that judge the ranking of the rows.
 
         Args:
             rows: Number of rows of each class; empty for a regression.
@@ -141,17 +149,24 @@ class Task:
         if not isinstance(threshold, tuple):
             return y_pred.argmax(axis=1)
         # A product of matrices would not add in the same order on every CPU.
-        by_class, costs = y_pred.astype(np.float64).T, np.array(threshold)
+        by_class = y_pred.astype(np.float64).T
+        costs = np.array(threshold)
         expected = [sum(by_class * column[:, None]) for column in costs.T]
         return np.argmin(expected, axis=0)
 
-    def row_losses(self, y: np.ndarray, y_pred: np.ndarray, loss: str = "auto") -> np.ndarray:
+    def row_losses(
+        self,
+        y: np.ndarray,
+        y_pred: np.ndarray,
+        loss: str = "auto",
+    ) -> np.ndarray:
         """Compute the loss of each row: the cross-entropy, or the squared or absolute error.
 
         Args:
             y: Codes of classes, or values, shape (rows,).
             y_pred: Predictions, shape (rows, outputs).
-            loss: Value of `train.loss`. With mean_absolute_error, the errors are absolute.
+            loss: Value of `train.loss`. With mean_absolute_error, the errors are
+                absolute.
 
         Returns:
             Float64, shape (rows,).
@@ -159,21 +174,29 @@ class Task:
         clipped = np.clip(self.probabilities(y_pred), MIN_PROBABILITY, 1)
         return -np.log(clipped[np.arange(len(y)), y.astype(int)] / clipped.sum(axis=1))
 
-    def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: Threshold) -> np.ndarray:
+    def row_scores(
+        self,
+        y: np.ndarray,
+        y_pred: np.ndarray,
+        threshold: Threshold,
+    ) -> np.ndarray:
         """Return the values whose mean is the main metric: float64, shape (rows,).
 
-        A row has 1 if its class is predicted correctly, and 0 if not. For a regression, it is the
-        absolute error.
+        A row has 1 if its class is predicted correctly, and 0 if not. For a regression,
+        it is the absolute error.
         """
         return (self.predicted_classes(y_pred, threshold) == y).astype(np.float64)
 
     def prediction_columns(
-        self, y_pred: np.ndarray, threshold: Threshold, ends: np.ndarray | None = None
+        self,
+        y_pred: np.ndarray,
+        threshold: Threshold,
+        ends: np.ndarray | None = None,
     ) -> dict[str, "pa.Array"]:
         """Build the columns of predictions by name.
 
-        For classes, these are `predicted` and `probability_CLASS` for each output; for a
-        regression, `predicted`, and `low` and `high` if there are intervals.
+        For classes, these are `predicted` and `probability_CLASS` for each output; for
+        a regression, `predicted`, and `low` and `high` if there are intervals.
 
         Args:
             y_pred: Predictions, float32, shape (rows, outputs).
@@ -183,10 +206,17 @@ class Task:
         import pyarrow as pa
 
         classes = pa.array(self.classes)
-        names = classes.cast(pa.string()).take(pa.array(self.output_classes)).to_pylist()
+        names = (
+            classes.cast(pa.string()).take(pa.array(self.output_classes)).to_pylist()
+        )
         return {
-            "predicted": classes.take(pa.array(self.predicted_classes(y_pred, threshold))),
-            **{f"probability_{name}": pa.array(y_pred[:, i]) for i, name in enumerate(names)},
+            "predicted": classes.take(
+                pa.array(self.predicted_classes(y_pred, threshold)),
+            ),
+            **{
+                f"probability_{name}": pa.array(y_pred[:, i])
+                for i, name in enumerate(names)
+            },
         }
 
 
@@ -197,9 +227,18 @@ class Binary(Task):
     label = "Two classes"
     class_limits = (2, 2)
     losses = ("binary_crossentropy", "binary_focal_crossentropy", "mean_squared_error")
-    output_activation, output_name = "sigmoid", "output-probability"
+    output_activation = "sigmoid"
+    output_name = "output-probability"
     metrics = (
-        *("accuracy", "average_precision", "balanced_accuracy", "brier", "f1", "loss", "precision"),
+        *(
+            "accuracy",
+            "average_precision",
+            "balanced_accuracy",
+            "brier",
+            "f1",
+            "loss",
+            "precision",
+        ),
         *("recall", "roc_auc"),
     )
     second_metric = "roc_auc"
@@ -224,9 +263,16 @@ class Multiclass(Task):
     name = "multiclass"
     label = "Several classes"
     losses = ("sparse_categorical_crossentropy",)
-    output_activation, output_name = "softmax", "output-probabilities"
+    output_activation = "softmax"
+    output_name = "output-probabilities"
     metrics = (
-        *("accuracy", "balanced_accuracy", "loss", "macro.average_precision", "macro.f1"),
+        *(
+            "accuracy",
+            "balanced_accuracy",
+            "loss",
+            "macro.average_precision",
+            "macro.f1",
+        ),
         *("macro.precision", "macro.recall", "macro.roc_auc"),
         *("weighted.f1", "weighted.precision", "weighted.recall"),
     )
@@ -244,10 +290,16 @@ class Regression(Task):
     class_limits = (0, 0)
     losses = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh")
     learning_rate = 0.04
-    output_activation, output_name = "linear", "output-standardised"
+    output_activation = "linear"
+    output_name = "output-standardised"
     metrics = ("loss", "mae", "mape", "r2", "rmse", "rmsle")
-    main_metric, second_metric, leak_metric = "mae", "r2", "r2"
-    baselines: ClassVar[Mapping[str, str]] = {**Task.baselines, "linear": "ridge regression"}
+    main_metric = "mae"
+    second_metric = "r2"
+    leak_metric = "r2"
+    baselines: ClassVar[Mapping[str, str]] = {
+        **Task.baselines,
+        "linear": "ridge regression",
+    }
 
     @classmethod
     def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
@@ -259,15 +311,28 @@ class Regression(Task):
     def indicators(self, y: np.ndarray) -> np.ndarray:
         return y
 
-    def row_losses(self, y: np.ndarray, y_pred: np.ndarray, loss: str = "auto") -> np.ndarray:
+    def row_losses(
+        self,
+        y: np.ndarray,
+        y_pred: np.ndarray,
+        loss: str = "auto",
+    ) -> np.ndarray:
         errors = y_pred[:, 0].astype(np.float64) - y
         return np.abs(errors) if loss == "mean_absolute_error" else np.square(errors)
 
-    def row_scores(self, y: np.ndarray, y_pred: np.ndarray, threshold: Threshold) -> np.ndarray:
+    def row_scores(
+        self,
+        y: np.ndarray,
+        y_pred: np.ndarray,
+        threshold: Threshold,
+    ) -> np.ndarray:
         return np.abs(y - y_pred[:, 0])
 
     def prediction_columns(
-        self, y_pred: np.ndarray, threshold: Threshold, ends: np.ndarray | None = None
+        self,
+        y_pred: np.ndarray,
+        threshold: Threshold,
+        ends: np.ndarray | None = None,
     ) -> dict[str, "pa.Array"]:
         import pyarrow as pa
 
@@ -276,4 +341,6 @@ class Regression(Task):
         return dict(zip(names, map(pa.array, np.hstack(columns).T), strict=False))
 
 
-TASKS: dict[TaskName, type[Task]] = {task.name: task for task in (Binary, Multiclass, Regression)}
+TASKS: dict[TaskName, type[Task]] = {
+    task.name: task for task in (Binary, Multiclass, Regression)
+}

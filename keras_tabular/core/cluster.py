@@ -1,7 +1,7 @@
 """Calls of a function by the processes of a Ray cluster, which `RAY_ADDRESS` names.
 
-Each of these processes uses one core. Every machine of the cluster has to see the project's folder,
-with its virtual environment, under the same path.
+Each of these processes uses one core. Every machine of the cluster has to see the
+project's folder, with its virtual environment, under the same path.
 """
 
 import os
@@ -26,7 +26,9 @@ def report_progress(amount: float, last: str) -> None:
         report(amount, last)
 
 
-WORKERS, RAY_ADDRESS = "TABULAR_WORKERS", "RAY_ADDRESS"  # names of environment variables
+# names of environment variables
+WORKERS = "TABULAR_WORKERS"
+RAY_ADDRESS = "RAY_ADDRESS"
 MAX_WORKERS = 1024
 MAX_RETRIES = 5  # of a call whose process or machine was lost
 CONNECT_TIMEOUT = 10  # seconds
@@ -46,7 +48,9 @@ def workers_from_environment() -> int | None:
     if value is None:
         return None
     if not value.isdecimal() or not 0 < int(value) <= MAX_WORKERS:
-        raise UserError(f"{WORKERS}: expected a number from 1 to {MAX_WORKERS}, got {value!r}")
+        raise UserError(
+            f"{WORKERS}: expected a number from 1 to {MAX_WORKERS}, got {value!r}",
+        )
     return int(value)
 
 
@@ -62,13 +66,14 @@ def enter_worker(report: Report) -> None:
 
 
 def remote_function(
-    function: Callable[[Any], Any], cancelled: threading.Event
+    function: Callable[[Any], Any],
+    cancelled: threading.Event,
 ) -> Callable[[Any], Any]:
     """Return a function that calls `function` in a process of the cluster, and waits for it.
 
     Args:
-        function: Takes an item. The function, the items and the results are pickled. A call is
-            repeated if its process is lost.
+        function: Takes an item. The function, the items and the results are pickled. A
+            call is repeated if its process is lost.
         cancelled: An event that ends the running calls, whose results nobody needs.
     """
     ray = _connect()
@@ -86,10 +91,17 @@ def remote_function(
             result, reports = ray.get(reference)
         except ray.exceptions.RayTaskError as error:
             if "failed to import on the worker" in str(error.cause):
-                problem = f"A machine of the Ray cluster cannot import the code in {Path.cwd()}"
-                advice = "Mount the project's folder on all machines under the same path."
+                problem = (
+                    "A machine of the Ray cluster cannot import the code in"
+                    f" {Path.cwd()}"
+                )
+                advice = (
+                    "Mount the project's folder on all machines under the same path."
+                )
                 raise UserError(f"{problem}. {advice}") from None
-            raise error.cause if isinstance(error.cause, UserError | OSError) else error from None
+            raise (
+                error.cause if isinstance(error.cause, UserError | OSError) else error
+            ) from None
         except ray.exceptions.RayError as error:
             raise UserError(f"Ray: {error}") from None
         for arguments in reports:
@@ -99,12 +111,17 @@ def remote_function(
     return call
 
 
-def _call(pickled_function: bytes, pickled_item: bytes, project: str) -> tuple[Any, list[Any]]:
+def _call(
+    pickled_function: bytes,
+    pickled_item: bytes,
+    project: str,
+) -> tuple[Any, list[Any]]:
     from ray import cloudpickle
 
     os.chdir(project)
     reports: list[Any] = []
-    # Unpickling the function may run code of the project, which has to know that it is in a worker.
+    # Unpickling the function may run code of the project, which has to know that it is
+    # in a worker.
     enter_worker(lambda *arguments: reports.append(arguments))
     return cloudpickle.loads(pickled_function)(cloudpickle.loads(pickled_item)), reports
 
@@ -128,17 +145,28 @@ def _connect() -> Any:
         import ray
     except ModuleNotFoundError:
         advice = f"Run `make .venv/installed-ray`, or unset {RAY_ADDRESS}."
-        raise UserError(f"{RAY_ADDRESS} is set, but Ray is not installed. {advice}") from None
+        raise UserError(
+            f"{RAY_ADDRESS} is set, but Ray is not installed. {advice}",
+        ) from None
     cores = workers_from_environment() if address == "local" else None
     on_termination = signal.getsignal(signal.SIGTERM)
     try:
         host, _, port = address.rpartition(":")
         if port.isdecimal() and "/" not in host:
             # Ray itself waits minutes for an address that does not answer.
-            socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT).close()
-        options = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+            socket.create_connection(
+                (host.strip("[]"), int(port)),
+                CONNECT_TIMEOUT,
+            ).close()
+        options = {
+            "log_to_driver": False,
+            "logging_level": "error",
+            "include_dashboard": False,
+        }
         ray.init(address, num_cpus=cores, **options)
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        raise UserError(f"{RAY_ADDRESS} in the environment: {address}: {error}") from None
+        raise UserError(
+            f"{RAY_ADDRESS} in the environment: {address}: {error}",
+        ) from None
     signal.signal(signal.SIGTERM, on_termination)  # Ray has replaced it
     return ray

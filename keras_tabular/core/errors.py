@@ -62,4 +62,6 @@ def join_mistakes(mistakes: Iterable[str]) -> str:
 def align_columns(lines: list[list[str]]) -> str:
     """Format the cells of lines as a table for a terminal."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, cells, widths)).rstrip() for cells in lines)
+    return "\n".join(
+        "  ".join(map(str.ljust, cells, widths)).rstrip() for cells in lines
+    )

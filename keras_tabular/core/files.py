@@ -24,13 +24,13 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # on the disk, or in a lim
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path for a file or a folder, and rename it to `path` at the end.
 
-    If the block raises, `path` stays as it was, and what was written is removed. What a killed
-    process has left is removed by the next write to `path`. Under Linux, several processes may
-    write the same path.
+    If the block raises, `path` stays as it was, and what was written is removed. What a
+    killed process has left is removed by the next write to `path`. Under Linux, several
+    processes may write the same path.
 
     Raises:
-        UserError: The path cannot be written, or a file was written and `path` is a folder. Other
-            errors of the block are raised as they are.
+        UserError: The path cannot be written, or a file was written and `path` is a
+            folder. Other errors of the block are raised as they are.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -39,7 +39,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
             if file == partial or not Path("/proc", file.suffixes[-2][1:]).exists():
                 remove(file)  # its process has ended
         yield partial
-        for file in list(partial.rglob(".*.partial")):  # left by a worker that was killed
+        for file in list(
+            partial.rglob(".*.partial"),
+        ):  # left by a worker that was killed
             remove(file)
         if partial.is_dir() and path.exists():
             remove(path)
@@ -56,10 +58,16 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 def _is_about(error: OSError, path: Path, partial: Path) -> bool:
     """Return whether an error concerns the output, its temporary path or one of their folders."""
-    if error.filename is None:  # the error of a failed write has no file name, nor have Arrow's
+    if (
+        error.filename is None
+    ):  # the error of a failed write has no file name, nor have Arrow's
         return error.errno in NO_SPACE or str(partial) in str(error)
     file = Path(str(error.filename))
-    return path.is_relative_to(file) or file.is_relative_to(path) or file.is_relative_to(partial)
+    return (
+        path.is_relative_to(file)
+        or file.is_relative_to(path)
+        or file.is_relative_to(partial)
+    )
 
 
 def md5_hash(content: bytes) -> str:
@@ -79,8 +87,8 @@ def remove(path: Path) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path for a file, and rename it to `path` at the end.
 
-    Several workers may write the same file. Use it in a folder that `atomic_write` yields, which
-    removes the files that a killed worker has left.
+    Several workers may write the same file. Use it in a folder that `atomic_write`
+    yields, which removes the files that a killed worker has left.
     """
     partial = path.with_name(f".{uuid4().hex}.partial")
     yield partial
@@ -101,7 +109,12 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     Raises:
         ValueError: A number is NaN or infinite. The message names its key.
     """
-    text = json.dumps(_rounded(value, f"{path}:"), sort_keys=True, indent=2, ensure_ascii=False)
+    text = json.dumps(
+        _rounded(value, f"{path}:"),
+        sort_keys=True,
+        indent=2,
+        ensure_ascii=False,
+    )
     write_text(path, text + "\n")
 
 
@@ -115,9 +128,13 @@ def write_text(path: Path, text: str) -> None:
 
 def _rounded(value: Any, key: str) -> Any:
     if isinstance(value, dict):
-        return {str(name): _rounded(inner, f"{key} {name}") for name, inner in value.items()}
+        return {
+            str(name): _rounded(inner, f"{key} {name}") for name, inner in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_rounded(inner, f"{key} {number}") for number, inner in enumerate(value)]
+        return [
+            _rounded(inner, f"{key} {number}") for number, inner in enumerate(value)
+        ]
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{key}: expected a finite number, got {value}")
@@ -125,17 +142,24 @@ def _rounded(value: Any, key: str) -> Any:
     return value
 
 
-def write_points(path: Path, columns: Mapping[str, Any], max_points: int = MAX_POINTS) -> None:
+def write_points(
+    path: Path,
+    columns: Mapping[str, Any],
+    max_points: int = MAX_POINTS,
+) -> None:
     """Write the points of a plot as CSV: 9 significant digits of numbers, an empty cell for NaN.
 
     Args:
         columns: Sequences of the same length, by the name of their column.
-        max_points: Maximum number of rows. If there are more, the first, the last and evenly spaced
-            rows between them are written.
+        max_points: Maximum number of rows. If there are more, the first, the last and
+            evenly spaced rows between them are written.
     """
     rows = len(next(iter(columns.values())))
     points = min(rows, max_points)
-    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_write(path) as partial,
+        partial.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         for point in range(points):

@@ -1,12 +1,13 @@
 """An ordered map on all cores of this machine or of a Ray cluster; neither changes a result.
 
-On one machine, the items are worked on in threads: most of the time is spent in Arrow, NumPy and
-TensorFlow, which let other threads work. On Ray, each of these threads waits for a process.
+On one machine, the items are worked on in threads: most of the time is spent in Arrow,
+NumPy and TensorFlow, which let other threads work. On Ray, each of these threads waits
+for a process.
 
-Why not joblib: while the consumer of its generator is busy, joblib works on more and more items,
-and all their results stay in memory. It raises an error before the results of earlier items, and
-closing the generator does not wait for running threads. On Ray it only returns lists, and it does
-not repeat the call of a lost process.
+Why not joblib: while the consumer of its generator is busy, joblib works on more and
+more items, and all their results stay in memory. It raises an error before the results
+of earlier items, and closing the generator does not wait for running threads. On Ray it
+only returns lists, and it does not repeat the call of a lost process.
 """
 
 import multiprocessing
@@ -39,7 +40,8 @@ def worker_count() -> int:
     This is `TABULAR_WORKERS`, or the number of cores of the cluster or of this machine.
 
     Raises:
-        UserError: `TABULAR_WORKERS` is not a number above 0, or the cluster cannot be reached.
+        UserError: `TABULAR_WORKERS` is not a number above 0, or the cluster cannot be
+            reached.
     """
     if IN_WORKER.get():
         return 1
@@ -56,17 +58,18 @@ def ordered_map(
 ) -> Iterator[Result]:
     """Yield the results for the items in the order of the items; few results wait at a time.
 
-    Two items for each worker are taken first, and then one after each result. An error of the items
-    or of the function is raised after the results of the earlier items. A single item is worked on
-    in this thread, and a map within it may use all workers. Within one of several items, a map
-    works on its items one after the other.
+    Two items for each worker are taken first, and then one after each result. An error
+    of the items or of the function is raised after the results of the earlier items. A
+    single item is worked on in this thread, and a map within it may use all workers.
+    Within one of several items, a map works on its items one after the other.
 
     Args:
         function: Takes an item. On Ray, see `cluster.remote_function`.
-        max_concurrent: Maximum number of items at the same time in threads, which share the memory.
-            If it is 1, and without Ray, the items are worked on one after the other.
-        cancelled: Is set if the results are not all taken, so that running calls may end early. On
-            Ray, this map ends them itself.
+        max_concurrent: Maximum number of items at the same time in threads, which share
+            the memory. If it is 1, and without Ray, the items are worked on one after
+            the other.
+        cancelled: Is set if the results are not all taken, so that running calls may
+            end early. On Ray, this map ends them itself.
     """
     remaining = iter(items)
     one_by_one = IN_WORKER.get() or (max_concurrent == 1 and not uses_ray())
@@ -77,7 +80,8 @@ def ordered_map(
         return
     cancelled = cancelled or threading.Event()
     if uses_ray():
-        count, function = worker_count(), cluster.remote_function(function, cancelled)
+        count = worker_count()
+        function = cluster.remote_function(function, cancelled)
     else:
         count = min(worker_count(), max_concurrent)
     pool = ThreadPoolExecutor(count, initializer=enter_worker, initargs=(REPORT.get(),))
@@ -89,7 +93,9 @@ def ordered_map(
             yield calls[0].result()
             calls.popleft()
             calls.extend(islice(submitted, 1))
-    except Exception:  # an error of the items comes after the results and errors of earlier items
+    except (
+        Exception
+    ):  # an error of the items comes after the results and errors of earlier items
         for call in calls:
             yield call.result()
         raise
@@ -99,14 +105,19 @@ def ordered_map(
         pool.shutdown(cancel_futures=True)
 
 
-def run_in_background(function: Callable[..., Result], *args: Any) -> Callable[[], Result]:
+def run_in_background(
+    function: Callable[..., Result],
+    *args: Any,
+) -> Callable[[], Result]:
     """Call a function in another process, and return a function that waits for its result.
 
-    This is for work in Python itself, such as imports, which threads cannot do at the same time. On
-    one core, or with a cluster, the function is called when its result is asked for.
+    This is for work in Python itself, such as imports, which threads cannot do at the
+    same time. On one core, or with a cluster, the function is called when its result is
+    asked for.
 
     Args:
-        function: The function, its arguments, its result and its exceptions are pickled.
+        function: The function, its arguments, its result and its exceptions are
+            pickled.
     """
     if worker_count() < 2 or uses_ray():
         return partial(function, *args)
@@ -116,11 +127,15 @@ def run_in_background(function: Callable[..., Result], *args: Any) -> Callable[[
     return future.result
 
 
-def map_in_processes(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def map_in_processes(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+) -> Iterator[Result]:
     """Yield the results for the items in their order, each worked on in a process by one thread.
 
-    This is for work that changes the state of its process, such as the current folder. What it
-    prints is not shown. With a cluster, the processes are those of `ordered_map`.
+    This is for work that changes the state of its process, such as the current folder.
+    What it prints is not shown. With a cluster, the processes are those of
+    `ordered_map`.
 
     Args:
         function: Takes an item. The function, the items and the results are pickled.
@@ -130,14 +145,19 @@ def map_in_processes(function: Callable[[Item], Result], items: Sequence[Item]) 
         return
     size = worker_count() * ITEMS_PER_PROCESS
     for batch in (items[start : start + size] for start in range(0, len(items), size)):
-        with ProcessPoolExecutor(min(worker_count(), len(batch)), initializer=_be_worker) as pool:
+        with ProcessPoolExecutor(
+            min(worker_count(), len(batch)),
+            initializer=_be_worker,
+        ) as pool:
             yield from pool.map(function, batch)
 
 
 def _be_worker() -> None:
     _end_with_parent()
     enter_worker(None)
-    sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends
+    nowhere = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends
+    sys.stdout = nowhere
+    sys.stderr = nowhere
 
 
 def _end_with_parent() -> None:
@@ -158,8 +178,8 @@ CLEAR_ROW = "\r\x1b[K"  # of a terminal
 class Progress:
     """Progress of a long work on stderr, round by round, as `report_progress` reports it.
 
-    A terminal shows a line that changes, and is removed at the end. Elsewhere, a line is written
-    every ten seconds.
+    A terminal shows a line that changes, and is removed at the end. Elsewhere, a line
+    is written every ten seconds.
     """
 
     def __init__(self) -> None:
@@ -181,23 +201,31 @@ class Progress:
 
         Args:
             total: Amount of work of the round.
-            is_steady: Whether equal amounts of work take about equally long, and no other round
-                follows. Only then is the remaining time known.
+            is_steady: Whether equal amounts of work take about equally long, and no
+                other round follows. Only then is the remaining time known.
         """
-        self._title, self._total, self._is_steady = title, total, is_steady
-        self._round_start, self._done = monotonic(), 0.0
+        self._title = title
+        self._total = total
+        self._is_steady = is_steady
+        self._round_start = monotonic()
+        self._done = 0.0
 
     def advance(self, amount: float, last: str) -> None:
         """Add to the amount of work done, and show what was done last; from any thread."""
         with self._lock:
-            now, self._done = monotonic(), self._done + amount
-            if now - self._written < (0.1 if self._is_terminal else SECONDS_BETWEEN_LOG_LINES):
+            now = monotonic()
+            self._done = self._done + amount
+            if now - self._written < (
+                0.1 if self._is_terminal else SECONDS_BETWEEN_LOG_LINES
+            ):
                 return
             self._written = now
             share = self._done / self._total
             remaining = (now - self._round_start) * (1 / share - 1)
             more = f", about {remaining:.0f} s left" if self._is_steady else ""
-            line = f"{now - self._start:.0f} s; {self._title}: {share:.0%}{more}; {last}"
+            line = (
+                f"{now - self._start:.0f} s; {self._title}: {share:.0%}{more}; {last}"
+            )
             if self._is_terminal:
                 line = CLEAR_ROW + line[: shutil.get_terminal_size().columns - 1]
             end = "" if self._is_terminal else "\n"

@@ -1,7 +1,7 @@
 """How a stage or a command ends: with exit code 1 and one message, whatever went wrong.
 
-The stages and the commands import this module first, so that Ctrl-C ends them with one line even
-while they import their libraries. The module needs only the standard library.
+The stages and the commands import this module first, so that Ctrl-C ends them with one
+line even while they import their libraries. The module needs only the standard library.
 """
 
 import ctypes
@@ -16,35 +16,44 @@ from typing import Any
 
 from keras_tabular.core.errors import UserError
 
-# OpenBLAS reads its number of threads when it is imported, and its sums depend on that number.
+# OpenBLAS reads its number of threads when it is imported, and its sums depend on that
+# number.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
-# Their modules are not missing for lack of an installation; "": the error names no module.
+# Their modules are not missing for lack of an installation; "": the error names no
+# module.
 PROJECT_PACKAGES = ("", "stages", "network", "keras_tabular")
 # The target of make and the lock file of a package that is not in requirements.txt.
 INSTALLED_BY = {
     "uvicorn": (".venv/installed-serve", "requirements/serve.txt"),
 }
 OUT_OF_MEMORY = (
-    "error: There is not enough memory. Close other programs or raise the limit, or lower these "
-    "values in params.yaml: units and batch_size of train.networks, or ingest.rows_per_file, the "
-    "number of rows that are in memory at the same time."
+    "error: There is not enough memory. Close other programs or raise the limit, or"
+    " lower these values in params.yaml: units and batch_size of train.networks, or"
+    " ingest.rows_per_file, the number of rows that are in memory at the same time."
 )
-# Errors of TensorFlow, and of a process that Linux has killed because it used too much memory.
+# Errors of TensorFlow, and of a process that Linux has killed because it used too much
+# memory.
 MEMORY_ERRORS = ("ResourceExhaustedError", "BrokenProcessPool")
 BROKEN_PIPE = 141  # the exit code of a Unix tool whose output nobody reads any more
 SIGNAL_REASONS = {
     "SIGKILL": ", by which Linux also stops a process if memory is short",
-    **dict.fromkeys(("SIGSEGV", "SIGBUS", "SIGILL", "SIGABRT"), ", after a fault in a library"),
+    **dict.fromkeys(
+        ("SIGSEGV", "SIGBUS", "SIGILL", "SIGABRT"),
+        ", after a fault in a library",
+    ),
 }
 PR_SET_PDEATHSIG = 1  # of Linux
-kept_work = ""  # a sentence for the message after Ctrl-C: what is kept, and how to continue
+kept_work = (  # a sentence for the message after Ctrl-C: what is kept, and how to continue
+    ""
+)
 
 
 def supervise(stage: str) -> None:
     """Continue in a child process; this process waits for it, and explains a signal that ends it.
 
-    A process that a signal ends, such as SIGKILL or SIGSEGV, cannot say anything itself. The child
-    ends when this process does, whatever ends it. On systems other than Linux, this does nothing.
+    A process that a signal ends, such as SIGKILL or SIGSEGV, cannot say anything
+    itself. The child ends when this process does, whatever ends it. On systems other
+    than Linux, this does nothing.
     """
     if sys.platform != "linux":
         return
@@ -59,8 +68,9 @@ def supervise(stage: str) -> None:
     if code < 0:
         name = signal.Signals(-code).name
         print(
-            f"error: The signal {name} ended stage {stage}{SIGNAL_REASONS.get(name, '')}. Run `dvc "
-            "repro` again: it repeats no finished stage, and train continues from its checkpoints.",
+            f"error: The signal {name} ended stage"
+            f" {stage}{SIGNAL_REASONS.get(name, '')}. Run `dvc repro` again: it repeats"
+            " no finished stage, and train continues from its checkpoints.",
             file=sys.stderr,
         )
     os._exit(1 if code < 0 else code)
@@ -68,14 +78,17 @@ def supervise(stage: str) -> None:
 
 def run(main: Callable[[], None]) -> None:
     """Call `main`; if it fails, end with exit code 1 and the `explanation` on stderr."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+    if (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):  # else it is ignored
         signal.signal(signal.SIGTERM, _interrupt_once)
     try:
         main()
         sys.stdout.flush()  # may fail like any write
     except (Exception, KeyboardInterrupt) as error:
         if isinstance(error, OSError):
-            _discard_stdout()  # which may be a pipe that nobody reads, or a file on a full disk
+            # which may be a pipe that nobody reads, or a file on a full disk
+            _discard_stdout()
         if isinstance(error, BrokenPipeError):
             sys.exit(BROKEN_PIPE)
         if message := explanation(error):
@@ -105,16 +118,28 @@ def explanation(error: BaseException) -> str | None:
         return f"interrupted. {kept_work}".removesuffix(". ")
     if isinstance(error, MemoryError) or type(error).__name__ in MEMORY_ERRORS:
         return OUT_OF_MEMORY
-    if isinstance(error, UserError | OSError):  # also a full disk, a folder that is not writable
+    if isinstance(
+        error,
+        UserError | OSError,
+    ):  # also a full disk, a folder that is not writable
         return f"error: {error}"
     if isinstance(error, ImportError) and error.name == "custom":
-        return f"error: custom.py: expected this file with the lists CHECKS and METRICS: {error}."
+        return (
+            "error: custom.py: expected this file with the lists CHECKS and METRICS:"
+            f" {error}."
+        )
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
         if package not in PROJECT_PACKAGES:
             target, lock = INSTALLED_BY.get(package, ("repro", "requirements.txt"))
-            advice = f"`make {target}` and `. .venv/bin/activate`, or `pip install -r {lock}`"
-            return f"error: {error.name} is not installed in {sys.executable}. Run {advice}."
+            advice = (
+                f"`make {target}` and `. .venv/bin/activate`, or `pip install -r"
+                f" {lock}`"
+            )
+            return (
+                f"error: {error.name} is not installed in {sys.executable}. Run"
+                f" {advice}."
+            )
     return None
 
 
@@ -137,12 +162,13 @@ def core_count() -> int:
 def quick_imports(*without: str) -> Iterator[None]:
     """Speed up the imports in the block; TensorFlow and Keras start in 2.3 instead of 4.2 s.
 
-    Of these 1.9 s, 1.4 s are due to the packages that are not imported, and 0.5 s to the garbage
-    collector, which would search their objects again and again. The objects stay until the process
-    ends, so it never looks at them again.
+    Of these 1.9 s, 1.4 s are due to the packages that are not imported, and 0.5 s to
+    the garbage collector, which would search their objects again and again. The objects
+    stay until the process ends, so it never looks at them again.
 
     Args:
-        without: Optional packages whose import fails, so that libraries work without them.
+        without: Optional packages whose import fails, so that libraries work without
+            them.
     """
 
     class Blocker(MetaPathFinder):
@@ -164,8 +190,8 @@ def quick_imports(*without: str) -> Iterator[None]:
 def hide_pandas() -> None:
     """Make Arrow, if it is imported, believe that pandas is not installed.
 
-    So each stage that has no data frame starts 0.2 s sooner. A call of `to_pandas()` ends this. Do
-    not give objects of pandas to `pyarrow.array` before it.
+    So each stage that has no data frame starts 0.2 s sooner. A call of `to_pandas()`
+    ends this. Do not give objects of pandas to `pyarrow.array` before it.
     """
     if "pyarrow" in sys.modules:
         with quick_imports("pandas"):

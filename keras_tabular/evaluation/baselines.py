@@ -13,7 +13,10 @@ import pyarrow.compute as pc
 from sklearn.base import clone, is_classifier
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+)
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -34,8 +37,9 @@ MAX_TRAINING_ROWS = 200_000
 HASH_BUCKETS = 2**16  # of the words of texts
 MAX_CHARACTERS = 2**12  # of each text
 MAX_CATEGORIES = 50  # with a column of their own in the linear model
-# Chosen by cross-validation on 22 public tables, see docs/scores.md. There is no early stopping: it
-# fails for a class of one row, and draws its validation rows without regard to groups.
+# Chosen by cross-validation on 22 public tables, see docs/scores.md. There is no early
+# stopping: it fails for a class of one row, and draws its validation rows without
+# regard to groups.
 BOOSTING = {
     "learning_rate": 0.1, "max_iter": 150, "max_leaf_nodes": 8, "min_samples_leaf": 10,
     "l2_regularization": 1.0, "early_stopping": False,
@@ -45,18 +49,26 @@ DATE_PARTS = ("year", "month", "day", "day_of_week", "day_of_year", "hour")
 
 Folds = Mapping[str, np.ndarray]  # fold of each training row by row set, shape (rows,)
 Job = tuple[str, str, int]  # name of a baseline, row set, and number of a fold
-TrainingRows = tuple[pd.DataFrame, np.ndarray, np.ndarray]  # features, labels and weights
+TrainingRows = tuple[
+    pd.DataFrame,
+    np.ndarray,
+    np.ndarray,
+]  # features, labels and weights
 
 
 def predict_baselines(
-    split: Path, folds: Folds, schema: Schema, loss: str, tests: Path | None = None
+    split: Path,
+    folds: Folds,
+    schema: Schema,
+    loss: str,
+    tests: Path | None = None,
 ) -> Baselines:
     """Fit every baseline, and predict the test rows and the training rows of the folds.
 
-    For the test rows, a baseline learns from the training and the validation rows, but from at most
-    `MAX_TRAINING_ROWS` of them. (The rows of the parts are shuffled.) For a
-    fold of cross-validation it learns from the other folds of these rows, and for one of forward
-    chaining from the earlier ones.
+    For the test rows, a baseline learns from the training and the validation rows, but
+    from at most `MAX_TRAINING_ROWS` of them. (The rows of the parts are shuffled.) For
+    a fold of cross-validation it learns from the other folds of these rows, and for one
+    of forward chaining from the earlier ones.
 
     Args:
         split: Folder with the tables train, validation and test.
@@ -69,12 +81,30 @@ def predict_baselines(
     """
     names = list(build_baselines(schema, loss))
     folds = {row_set: fold[:MAX_TRAINING_ROWS] for row_set, fold in folds.items()}
-    numbers = {row_set: np.unique(fold[fold >= 0]).tolist() for row_set, fold in folds.items()}
+    numbers = {
+        row_set: np.unique(fold[fold >= 0]).tolist() for row_set, fold in folds.items()
+    }
     numbers["test"] = [0]
-    jobs = [(name, row_set, k) for name in names for row_set in numbers for k in numbers[row_set]]
-    rows, tests = read_training_rows(split, schema, MAX_TRAINING_ROWS), tests or split / "test"
-    work = partial(fit_and_predict, rows=rows, folds=folds, schema=schema, loss=loss, tests=tests)
-    with threadpool_limits(1, "blas"):  # of the whole process; Ray's workers start with one
+    jobs = [
+        (name, row_set, k)
+        for name in names
+        for row_set in numbers
+        for k in numbers[row_set]
+    ]
+    rows = read_training_rows(split, schema, MAX_TRAINING_ROWS)
+    tests = tests or split / "test"
+    work = partial(
+        fit_and_predict,
+        rows=rows,
+        folds=folds,
+        schema=schema,
+        loss=loss,
+        tests=tests,
+    )
+    with threadpool_limits(
+        1,
+        "blas",
+    ):  # of the whole process; Ray's workers start with one
         y_pred = dict(zip(jobs, ordered_map(work, jobs), strict=True))
     predictions = {name: {"test": y_pred[name, "test", 0]} for name in names}
     for name, (row_set, fold) in product(names, folds.items()):
@@ -86,17 +116,33 @@ def predict_baselines(
 
 
 def fit_and_predict(
-    job: Job, rows: TrainingRows, folds: Folds, schema: Schema, loss: str, tests: Path
+    job: Job,
+    rows: TrainingRows,
+    folds: Folds,
+    schema: Schema,
+    loss: str,
+    tests: Path,
 ) -> np.ndarray:
     """Fit one baseline, and predict the rows of one fold, or the test rows."""
     (name, row_set, number), (x, y, weight), task = job, rows, schema.learning_task
     estimator = build_baselines(schema, loss)[name]
-    with threadpool_limits(1, "openmp"):  # of this thread; other jobs run at the same time
+    with threadpool_limits(
+        1,
+        "openmp",
+    ):  # of this thread; other jobs run at the same time
         if row_set in folds:
             fold = folds[row_set]
-            is_training = fold < number if row_set == "forward_chaining" else fold != number
-            training, held_out = np.flatnonzero(is_training), np.flatnonzero(fold == number)
-            fitted = fit_copy(estimator, x.iloc[training], y[training], weight[training])
+            is_training = (
+                fold < number if row_set == "forward_chaining" else fold != number
+            )
+            training = np.flatnonzero(is_training)
+            held_out = np.flatnonzero(fold == number)
+            fitted = fit_copy(
+                estimator,
+                x.iloc[training],
+                y[training],
+                weight[training],
+            )
             return predict(fitted, x.iloc[held_out], task)
         fitted = fit_copy(estimator, x, y, weight)
         parts = (feature_frame(part, schema) for part in read_parts(tests))
@@ -107,48 +153,65 @@ def read_training_rows(split: Path, schema: Schema, limit: int) -> TrainingRows:
     """Read the features, labels and weights of the first rows of train and validation."""
     parts = chain(read_parts(split / "train"), read_parts(split / "validation"))
     rows = next(regroup_rows(parts, [limit]))
-    return feature_frame(rows, schema), labels(rows, schema)[:, 0], row_weights(rows, schema)
+    return (
+        feature_frame(rows, schema),
+        labels(rows, schema)[:, 0],
+        row_weights(rows, schema),
+    )
 
 
 def build_baselines(schema: Schema, loss: str) -> dict[str, Any]:
     """Build the estimators of scikit-learn, by their key in the metrics.
 
-    The linear model reads numbers that are imputed by the mean and standardised, with indicators of
-    missing values; categories one-hot encoded; and texts as TF-IDF of hashed words. The boosted
-    trees read missing values and categories as they are, and only the length of a text. Both read a
-    timestamp as parts of the calendar.
+    The linear model reads numbers that are imputed by the mean and standardised, with
+    indicators of missing values; categories one-hot encoded; and texts as TF-IDF of
+    hashed words. The boosted trees read missing values and categories as they are, and
+    only the length of a text. Both read a timestamp as parts of the calendar.
 
     Args:
-        loss: The loss that the model was trained with. If it is the mean absolute error, models are
-            compared by it, and the trees minimise it.
-            The linear model remains a ridge regression: the linear models of scikit-learn that
+        loss: The loss that the model was trained with. If it is the mean absolute
+            error, models are compared by it, and the trees minimise it. The linear
+            model remains a ridge regression: the linear models of scikit-learn that
             minimise absolute errors are too slow for many rows, or fail on some tables.
     """
     features = schema.features.items()
-    categories = [name for name, column in features if column.feature_type == "category"]
+    categories = [
+        name for name, column in features if column.feature_type == "category"
+    ]
     texts = [name for name, column in features if column.feature_type == "text"]
     numbers = make_column_selector(dtype_include="number")
     imputer = SimpleImputer(add_indicator=True, keep_empty_features=True)
     imputed = make_pipeline(imputer, StandardScaler())
-    one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MAX_CATEGORIES)
+    one_hot = OneHotEncoder(
+        handle_unknown="infrequent_if_exist",
+        max_categories=MAX_CATEGORIES,
+    )
     hashed = HashingVectorizer(n_features=HASH_BUCKETS, alternate_sign=False, norm=None)
     words = make_pipeline(hashed, TfidfTransformer())
     for_linear = make_column_transformer(
-        (imputed, numbers), (one_hot, categories), *((words, name) for name in texts)
+        (imputed, numbers),
+        (one_hot, categories),
+        *((words, name) for name in texts),
     )
-    # The trees distinguish 255 categories: the rarer ones are one category, new ones are missing.
+    # The trees distinguish 255 categories: the rarer ones are one category, new ones
+    # are missing.
     ordinal = OrdinalEncoder(
-        handle_unknown="use_encoded_value", unknown_value=np.nan, max_categories=254
+        handle_unknown="use_encoded_value",
+        unknown_value=np.nan,
+        max_categories=254,
     )
     for_trees = make_column_transformer(
-        ("passthrough", numbers), (ordinal, categories), verbose_feature_names_out=False
+        ("passthrough", numbers),
+        (ordinal, categories),
+        verbose_feature_names_out=False,
     ).set_output(transform="pandas")
     boosting = {**BOOSTING, "categorical_features": categories, "random_state": 0}
     if schema.classes:
         linear = LogisticRegression(max_iter=1000)
         trees = HistGradientBoostingClassifier(**boosting)
     else:
-        linear, error = Ridge(), "absolute" if loss == "mean_absolute_error" else "squared"
+        linear = Ridge()
+        error = "absolute" if loss == "mean_absolute_error" else "squared"
         trees = HistGradientBoostingRegressor(loss=f"{error}_error", **boosting)
     return {
         "linear": make_pipeline(for_linear, linear),
@@ -170,12 +233,19 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
             case "datetime":
                 days = pc.divide(as_float64(values, column), 86_400.0)
                 columns[part_name(name, "time")] = days.to_numpy(zero_copy_only=False)
-                local = values.to_pandas().dt.tz_convert(time_zone(column.timezone or "UTC"))
+                local = values.to_pandas().dt.tz_convert(
+                    time_zone(column.timezone or "UTC"),
+                )
                 for date_part in DATE_PARTS:
-                    numbers = getattr(local.dt, date_part).to_numpy(np.float64, na_value=np.nan)
+                    numbers = getattr(local.dt, date_part).to_numpy(
+                        np.float64,
+                        na_value=np.nan,
+                    )
                     columns[part_name(name, date_part)] = numbers
             case "number":
-                columns[name] = as_float64(values, column).to_numpy(zero_copy_only=False)
+                columns[name] = as_float64(values, column).to_numpy(
+                    zero_copy_only=False,
+                )
             case "category":
                 columns[name] = values.to_numpy(zero_copy_only=False)
     return pd.DataFrame(columns)
@@ -184,8 +254,8 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
 def fit_copy(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> Any:
     """Fit a copy of an estimator; a constant if all rows are of one class.
 
-    No linear model can learn a single class. The trees cannot read a column without values, so that
-    its missing values are replaced by a number, which they never use.
+    No linear model can learn a single class. The trees cannot read a column without
+    values, so that its missing values are replaced by a number, which they never use.
     """
     empty = [name for name in x.columns[x.isna().all()] if x[name].dtype == np.float64]
     x = x.fillna(dict.fromkeys(empty, 0.0)) if empty else x
@@ -193,7 +263,11 @@ def fit_copy(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray)
         estimator = make_pipeline(DummyClassifier(strategy="prior"))
     if (weight == 1).all():
         return clone(estimator).fit(x, y)
-    return clone(estimator).fit(x, y, **{f"{estimator.steps[-1][0]}__sample_weight": weight})
+    return clone(estimator).fit(
+        x,
+        y,
+        **{f"{estimator.steps[-1][0]}__sample_weight": weight},
+    )
 
 
 def predict(fitted: Any, x: pd.DataFrame, task: Task) -> np.ndarray:

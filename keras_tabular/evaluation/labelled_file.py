@@ -17,7 +17,10 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import result
 from keras_tabular.evaluation.records import TEST_FILE, Evaluation, Score
 from keras_tabular.evaluation.scores import Baselines
-from keras_tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL, score_and_resample
+from keras_tabular.evaluation.uncertainty import (
+    MIN_ROWS_FOR_INTERVAL,
+    score_and_resample,
+)
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import write_part
 from keras_tabular.table.rows import map_checked_rows, raise_failures
@@ -41,7 +44,9 @@ class LabelledFile(NamedTuple):
     warnings: list[str]
 
 
-FLATTERED = "so the scores are too optimistic, often most of all those of gradient boosting"
+FLATTERED = (
+    "so the scores are too optimistic, often most of all those of gradient boosting"
+)
 
 
 def score_file(
@@ -57,28 +62,54 @@ def score_file(
 
     Args:
         policies: The section `validate` of params.yaml.
-        split: Folder of the split, from which the baselines learn; None for no baselines.
+        split: Folder of the split, from which the baselines learn; None for no
+            baselines.
         thresholds: Thresholds of the baselines; those that are missing are chosen.
         metrics: Metrics of the project.
 
     Raises:
-        UserError: The file is missing, or the rows are not valid, see `write_valid_rows`.
+        UserError: The file is missing, or the rows are not valid, see
+            `write_valid_rows`.
     """
     if not file.exists():
-        raise UserError(f"{file} does not exist, but evaluate.tests in params.yaml lists it")
-    training_rows, baselines = 0, Baselines()
+        raise UserError(
+            f"{file} does not exist, but evaluate.tests in params.yaml lists it",
+        )
+    training_rows = 0
+    baselines = Baselines()
     with TemporaryDirectory() as name:
         folder = Path(name)
         failures = write_valid_rows(file, schema, policies, folder)
-        predictions = result.predict_table(model.predict, folder, schema, model.metadata)
+        predictions = result.predict_table(
+            model.predict,
+            folder,
+            schema,
+            model.metadata,
+        )
         if split:
-            from keras_tabular.evaluation.baselines import predict_baselines  # takes a second
+            from keras_tabular.evaluation.baselines import (
+                predict_baselines,
+            )  # takes a second
 
             tables = folder, split / "train"
-            hashes, learnt = (result.row_and_feature_hashes(each, schema)[0] for each in tables)
+            hashes, learnt = (
+                result.row_and_feature_hashes(each, schema)[0] for each in tables
+            )
             training_rows = int(np.isin(hashes, learnt).sum())
-            baselines = predict_baselines(split, {}, schema, model.metadata.loss, folder)
-            chosen = result.baseline_thresholds(baselines, {}, {}, model.metadata, predictions.task)
+            baselines = predict_baselines(
+                split,
+                {},
+                schema,
+                model.metadata.loss,
+                folder,
+            )
+            chosen = result.baseline_thresholds(
+                baselines,
+                {},
+                {},
+                model.metadata,
+                predictions.task,
+            )
             thresholds = chosen["test"] | thresholds
     scored = score_and_resample(predictions._replace(custom_metrics=metrics))
     primary = result.choose_main_metrics(predictions, scored, model.metadata)
@@ -89,7 +120,9 @@ def score_file(
         counts = f"{training_rows:,} of {rows:,} rows are training rows"
         warnings.append(f"{counts}, {FLATTERED}")
     if rows < MIN_ROWS_FOR_INTERVAL:
-        warnings.append(f"intervals need {MIN_ROWS_FOR_INTERVAL} rows or more, got {rows}")
+        warnings.append(
+            f"intervals need {MIN_ROWS_FOR_INTERVAL} rows or more, got {rows}",
+        )
     return LabelledFile(primary, scores, rows, training_rows, warnings)
 
 
@@ -115,10 +148,16 @@ def score_test_files(
     thresholds = evaluation.baseline_thresholds
     options = (model, schema, params.validate, data / "split", thresholds, metrics)
     files = params.evaluate.tests
-    return {file.partition(".")[0]: score_file(data / "tests" / file, *options) for file in files}
+    return {
+        file.partition(".")[0]: score_file(data / "tests" / file, *options)
+        for file in files
+    }
 
 
-def add_test_files(evaluation: Evaluation, files: Mapping[str, LabelledFile]) -> Evaluation:
+def add_test_files(
+    evaluation: Evaluation,
+    files: Mapping[str, LabelledFile],
+) -> Evaluation:
     """Add the scores of additional test files to an evaluation."""
     scores = [
         score.model_copy(update={"row_set": TEST_FILE + name})
@@ -130,34 +169,52 @@ def add_test_files(evaluation: Evaluation, files: Mapping[str, LabelledFile]) ->
     return evaluation.model_copy(update=update)
 
 
-def write_valid_rows(file: Path, schema: Schema, policies: Validate, folder: Path) -> Counter[str]:
+def write_valid_rows(
+    file: Path,
+    schema: Schema,
+    policies: Validate,
+    folder: Path,
+) -> Counter[str]:
     """Check the rows of a file, and write those that are not dropped as parts of a table.
 
-    The features, the target, the weight and, if the file has it, the group are checked for their
-    kind, missing values, ranges and values.
+    The features, the target, the weight and, if the file has it, the group are checked
+    for their kind, missing values, ranges and values.
 
     Args:
         policies: The section `validate` of params.yaml.
         folder: Where to write the table.
 
     Returns:
-        The number of rows that failed a check with the policy drop or warn, by column and check.
+        The number of rows that failed a check with the policy drop or warn, by column
+        and check.
 
     Raises:
-        UserError: A row fails a check with the policy error, the columns of the file are not those
-            of the schema, or no row is left.
+        UserError: A row fails a check with the policy error, the columns of the file
+            are not those of the schema, or no row is left.
     """
-    required = [*schema.features, schema.target, *([schema.weight] if schema.weight else [])]
+    required = [
+        *schema.features,
+        schema.target,
+        *([schema.weight] if schema.weight else []),
+    ]
     needed = {*required, schema.group} & {*check_columns(file, schema, required)}
-    columns = {name: column for name, column in schema.columns.items() if name in needed}
-    checks, counts, rows, valid_rows = declared_checks(schema, policies), Counter[str](), 0, 0
-    line, raw_rows = row_locator([file], schema), read_rows(file, schema, list(columns))
+    columns = {
+        name: column for name, column in schema.columns.items() if name in needed
+    }
+    checks = declared_checks(schema, policies)
+    counts = Counter[str]()
+    rows = 0
+    valid_rows = 0
+    line = row_locator([file], schema)
+    raw_rows = read_rows(file, schema, list(columns))
     batches = map_checked_rows(lambda batch: batch, raw_rows, columns, checks)
     for number, (_, table, failures) in enumerate(batches):
         raise_failures([f for f in failures if f.policy == "error"], rows, line)
         counts.update(f"{f.column}: {f.check}: {f.policy}" for f in failures)
         is_valid = np.ones(len(table), bool)
-        is_valid[[failure.row for failure in failures if failure.policy == "drop"]] = False
+        is_valid[[failure.row for failure in failures if failure.policy == "drop"]] = (
+            False
+        )
         write_part(folder, number, table.filter(pa.array(is_valid)))
         rows += len(table)
         valid_rows += int(is_valid.sum())

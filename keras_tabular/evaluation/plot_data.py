@@ -1,11 +1,12 @@
 """The data of all plots of the test rows, as small CSV files.
 
-`HEADERS` lists the files. The plots are defined in `metrics/dvc.yaml` for `dvc plots`, and in
-`report.pictures` for the report.
+`HEADERS` lists the files. The plots are defined in `metrics/dvc.yaml` for `dvc plots`,
+and in `report.pictures` for the report.
 
-Every file is written for every task. A file that the task does not need has only a header, and DVC
-draws no plot. With more than two classes, the curves are micro averages: each class is compared
-with all others, and the rows of these comparisons are pooled.
+Every file is written for every task. A file that the task does not need has only a
+header, and DVC draws no plot. With more than two classes, the curves are micro
+averages: each class is compared with all others, and the rows of these comparisons are
+pooled.
 """
 
 from collections.abc import Iterable
@@ -29,7 +30,8 @@ MAX_CONFUSION_CELLS = 2500  # all of 50 classes; of more, the cells with the mos
 EVEN_THRESHOLDS = np.arange(1, 100) / 100
 THRESHOLD_QUANTILES = 50  # of the predictions, in addition to the even thresholds
 # Test rows that are kept so that later runs can be compared on them.
-MAX_KEPT_ROWS, MAX_KEPT_PREDICTIONS = 2000, 20_000
+MAX_KEPT_ROWS = 2000
+MAX_KEPT_PREDICTIONS = 20_000
 MAX_KEY = 2**52  # which a float of a CSV file holds
 
 HEADERS = {
@@ -53,11 +55,13 @@ def compute_plots(test: Predictions, importance: dict[str, np.ndarray]) -> Plots
     """
     names = sorted(importance, key=lambda name: -importance[name].mean())[:MAX_COLUMNS]
     mean, low, high = (
-        [summarize(importance[name]) for name in names] for summarize in (np.mean, np.min, np.max)
+        [summarize(importance[name]) for name in names]
+        for summarize in (np.mean, np.min, np.max)
     )
     plots: Plots = {"importance": (names, mean, low, high)}
     if not test.task.classes:
-        y, value = test.y, test.y_pred[:, 0].astype(np.float64)
+        y = test.y
+        value = test.y_pred[:, 0].astype(np.float64)
         plots["values"] = (y, value, y - value)
     else:
         plots |= probability_plots(test)
@@ -67,7 +71,12 @@ def compute_plots(test: Predictions, importance: dict[str, np.ndarray]) -> Plots
     return plots
 
 
-def write_plots(folder: Path, plots: Plots, test: Predictions, keys: np.ndarray) -> None:
+def write_plots(
+    folder: Path,
+    plots: Plots,
+    test: Predictions,
+    keys: np.ndarray,
+) -> None:
     """Write the points of every plot, and the test rows that are kept.
 
     Args:
@@ -76,7 +85,9 @@ def write_plots(folder: Path, plots: Plots, test: Predictions, keys: np.ndarray)
     """
     files = {"test_rows": kept_test_rows(test, keys)}
     for name, header in HEADERS.items():
-        files[name] = dict(zip(header, plots.get(name, [()] * len(header)), strict=True))
+        files[name] = dict(
+            zip(header, plots.get(name, [()] * len(header)), strict=True),
+        )
     limits = {"confusion": MAX_CONFUSION_CELLS, "test_rows": MAX_KEPT_ROWS}
     with atomic_write(folder) as partial:
         partial.mkdir()
@@ -101,8 +112,8 @@ def as_keys(hashes: np.ndarray) -> np.ndarray:
 def kept_test_rows(test: Predictions, keys: np.ndarray) -> dict[str, Any]:
     """Return key, label, predictions, weight and group of the test rows that are kept.
 
-    These are the rows with the smallest keys, so that a later run of a table with more rows keeps
-    many of the same ones.
+    These are the rows with the smallest keys, so that a later run of a table with more
+    rows keeps many of the same ones.
 
     Args:
         keys: The result of `row_keys`.
@@ -111,7 +122,9 @@ def kept_test_rows(test: Predictions, keys: np.ndarray) -> dict[str, Any]:
     rows = np.sort(np.argsort(keys, kind="stable")[:max_rows])
     test = test.select(rows)
     columns = {"row": keys[rows], "y": test.y.astype(int if test.task.classes else str)}
-    columns |= {f"output_{k}": values for k, values in enumerate(test.y_pred.astype(float).T)}
+    columns |= {
+        f"output_{k}": values for k, values in enumerate(test.y_pred.astype(float).T)
+    }
     if (test.weight != 1).any():
         columns["weight"] = test.weight
     if test.group is not None:
@@ -130,7 +143,10 @@ def probability_plots(test: Predictions) -> Plots:
         group=None if test.group is None else np.repeat(test.group, len(classes)),
     )
     pooled = pooled.select(pooled.weight > 0)
-    bins = np.minimum((pooled.y_pred * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    bins = np.minimum(
+        (pooled.y_pred * CALIBRATION_BINS).astype(int),
+        CALIBRATION_BINS - 1,
+    )
     filled = [pooled.select(bins == k) for k in np.unique(bins)]
     means = [np.average(rows.y_pred, weights=rows.weight) for rows in filled]
     actual = [np.average(rows.y, weights=rows.weight) for rows in filled]
@@ -141,13 +157,22 @@ def probability_plots(test: Predictions) -> Plots:
     return plots
 
 
-def ranking_plots(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> Plots:
+def ranking_plots(
+    truth: np.ndarray,
+    probability: np.ndarray,
+    weight: np.ndarray,
+) -> Plots:
     """Compute the ROC curve without points inside of lines, and the best precision by recall."""
     _, (hits,), (alarms,) = hits_and_alarms(truth, probability, weight[None])
     is_corner = np.ones(len(hits), bool)
     is_corner[1:-1] = np.diff(hits, 2).astype(bool) | np.diff(alarms, 2).astype(bool)
     recall, first = np.unique(hits / hits[-1], return_index=True)
-    precision = np.divide(hits, hits + alarms, out=np.ones_like(hits), where=hits + alarms > 0)
+    precision = np.divide(
+        hits,
+        hits + alarms,
+        out=np.ones_like(hits),
+        where=hits + alarms > 0,
+    )
     return {
         "roc": ((alarms / alarms[-1])[is_corner], (hits / hits[-1])[is_corner]),
         "precision_recall": (recall, np.maximum.reduceat(precision, first)),
@@ -163,21 +188,41 @@ def confusion(test: Predictions) -> tuple[np.ndarray, ...]:
     cells = np.sort(np.argsort(-counts, kind="stable")[:MAX_CONFUSION_CELLS])
     true, predicted = np.divmod(cells, size)
     class_rows = np.maximum(counts.reshape(size, size).sum(axis=1), 1)
-    return names[true], names[predicted], counts[cells], counts[cells] / class_rows[true]
+    return (
+        names[true],
+        names[predicted],
+        counts[cells],
+        counts[cells] / class_rows[true],
+    )
 
 
 def threshold_plot(test: Predictions) -> tuple[np.ndarray, ...]:
     """Score the test rows at many thresholds, with the chosen one; undefined scores are NaN."""
     probability = test.y_pred[:, 0].astype(np.float64)
-    predicted = [float(f"{p:.{DIGITS}g}") for p in quantiles(probability, THRESHOLD_QUANTILES)]
+    predicted = [
+        float(f"{p:.{DIGITS}g}") for p in quantiles(probability, THRESHOLD_QUANTILES)
+    ]
     thresholds = np.unique(np.r_[EVEN_THRESHOLDS, predicted, test.threshold])
-    borders, (hits,), (alarms,) = hits_and_alarms(test.y == 1, probability, test.weight[None])
-    positive, negative = hits[-1], alarms[-1]
+    borders, (hits,), (alarms,) = hits_and_alarms(
+        test.y == 1,
+        probability,
+        test.weight[None],
+    )
+    positive = hits[-1]
+    negative = alarms[-1]
     last_border = np.searchsorted(-borders, -thresholds, side="right") - 1
-    cost = total_costs(test.costs, hits, alarms) if test.costs else np.full(len(hits), np.nan)
-    hits, alarms, cost = hits[last_border], alarms[last_border], cost[last_border]
+    cost = (
+        total_costs(test.costs, hits, alarms)
+        if test.costs
+        else np.full(len(hits), np.nan)
+    )
+    hits = hits[last_border]
+    alarms = alarms[last_border]
+    cost = cost[last_border]
     with np.errstate(all="ignore"):
-        recall, precision = hits / positive, hits / (hits + alarms)
+        recall = hits / positive
+        precision = hits / (hits + alarms)
         f1 = 2 * hits / (hits + alarms + positive)
-    missed, rows = positive - hits, positive + negative
+    missed = positive - hits
+    rows = positive + negative
     return thresholds, recall, precision, f1, (missed + alarms) / rows, cost / rows

@@ -13,7 +13,9 @@ from keras_tabular.config.typed_yaml import Section, nest
 from keras_tabular.core.files import write_json
 
 MAX_DIGITS = 17  # that tell any two floats apart
-MIN_EXPONENT, MAX_EXPONENT = -5, 9  # of numbers that are shown without an exponent
+# of numbers that are shown without an exponent
+MIN_EXPONENT = -5
+MAX_EXPONENT = 9
 UNDEFINED = "–"
 
 
@@ -24,7 +26,9 @@ def format_number(value: float | None, *compared_with: float | None) -> str:
     """
     if value is None or not math.isfinite(value):
         return UNDEFINED
-    different = {n for n in compared_with if n is not None and math.isfinite(n)} - {value}
+    different = {n for n in compared_with if n is not None and math.isfinite(n)} - {
+        value,
+    }
     if value < 1:
         different.add(1.0)
     for digits in range(3, MAX_DIGITS):
@@ -44,7 +48,9 @@ def _with_digits(value: float, digits: int) -> str:
 
 
 MODEL = "model"  # next to the names of the baselines
-TEST_FILE, SLICE = "tests.", "slices."  # how some row sets begin
+# how some row sets begin
+TEST_FILE = "tests."
+SLICE = "slices."
 EXPLANATION_LOG = Path("evaluate.log")  # has the tracebacks of `failed_explanations`
 Interval = tuple[float, float]
 
@@ -72,10 +78,11 @@ class Score(Section):
     """One score of the model, or of a baseline, for a set of rows. Undefined scores have none.
 
     Attributes:
-        row_set: A key of `metrics.ROW_SETS`; `tests.` and the name of an additional test file
-            without its ending; or `slices.` and the name of a declared slice.
+        row_set: A key of `metrics.ROW_SETS`; `tests.` and the name of an additional
+            test file without its ending; or `slices.` and the name of a declared slice.
         model: `MODEL`, or the name of a baseline.
-        metric: Key of the metric, such as `accuracy`, `macro.roc_auc` or `custom.` and a name.
+        metric: Key of the metric, such as `accuracy`, `macro.roc_auc` or `custom.` and
+            a name.
         rows: Number of rows.
         interval: The ends of the 95% confidence interval, if there is one.
         difference: The score of the model minus that of this baseline.
@@ -95,7 +102,8 @@ class Score(Section):
 
         That of a baseline begins with `baseline.` and its name, and leaves out `test.`.
         """
-        key, is_model = f"{self.row_set}.{self.metric}", self.model == MODEL
+        key = f"{self.row_set}.{self.metric}"
+        is_model = self.model == MODEL
         return key if is_model else f"baseline.{self.model}.{key.removeprefix('test.')}"
 
 
@@ -122,8 +130,8 @@ class Level(Section):
     Attributes:
         predicted: Mean probability of a class, or mean predicted value.
         actual: Share of the class, or mean of the target.
-        low, high: The 99% interval of `actual`, for all classes together; the predictions are off
-            if their mean is outside.
+        low, high: The 99% interval of `actual`, for all classes together; the
+            predictions are off if their mean is outside.
     """
 
     predicted: float
@@ -150,30 +158,36 @@ class Evaluation(Section):
     """The result of an evaluation of a model.
 
     Attributes:
-        main_metrics: Keys of the metrics that a summary shows. The first one is the primary
-            metric, by which the model is compared with its baselines.
+        main_metrics: Keys of the metrics that a summary shows. The first one is the
+            primary metric, by which the model is compared with its baselines.
         costs: The costs by which classes are predicted, if there are any.
-        constant_costs: Mean cost of the test rows if the same class is always predicted, by words
-            such as "always 1".
+        constant_costs: Mean cost of the test rows if the same class is always
+            predicted, by words such as "always 1".
         scores: All defined scores. Some of them are of the test rows.
-        training_rows: Number of rows that the model was trained on, by additional test file.
-        threshold: The lowest probability that counts as positive; None unless there are two
-            classes.
-        highest_probability: The highest probability of a test row, if there is a threshold.
+        training_rows: Number of rows that the model was trained on, by additional test
+            file.
+        threshold: The lowest probability that counts as positive; None unless there are
+            two classes.
+        highest_probability: The highest probability of a test row, if there is a
+            threshold.
         baseline_thresholds: The thresholds of the baselines, by name.
         reaches_rule: Whether the threshold reaches the recall or precision of its rule.
-        predicted_positives: If a rule has chosen the threshold, the number of independent rows that
-            are predicted as positive, by row set.
+        predicted_positives: If a rule has chosen the threshold, the number of
+            independent rows that are predicted as positive, by row set.
         interval_coverage: Coverage of the prediction intervals, if the model has any.
         levels: Mean prediction by class, or of the target under the empty name.
-        strongest_column: The column with the largest share of the attribution, and this share.
+        strongest_column: The column with the largest share of the attribution, and this
+            share.
         duplicates: Rows that are equal to rows of the training, by row set.
         outside_training: Share of the test rows outside the training values, by column.
-        training_deviation: Standard deviation of the scores of the test rows between trainings
-            that differ in their seed, by metric; empty if the model has a single network.
+        training_deviation: Standard deviation of the scores of the test rows between
+            trainings that differ in their seed, by metric; empty if the model has a
+            single network.
         classes_not_found: Classes with a recall of 0 on the test rows.
-        failed_explanations: Error of each explanation that could not be computed, by its name.
-        custom_metrics: Whether greater is better, by the name of each metric of the project.
+        failed_explanations: Error of each explanation that could not be computed, by
+            its name.
+        custom_metrics: Whether greater is better, by the name of each metric of the
+            project.
         version: Version of the pipeline that trained the model.
         repeats: On which machines a training has the same result.
     """
@@ -222,7 +236,10 @@ class Evaluation(Section):
 
     def rows(self, row_set: str) -> int:
         """Return the number of rows of a row set; 0 without scores."""
-        return max((score.rows for score in self.scores if score.row_set == row_set), default=0)
+        return max(
+            (score.rows for score in self.scores if score.row_set == row_set),
+            default=0,
+        )
 
     def baselines(self, row_set: str) -> list[str]:
         """Return the sorted names of the baselines that have scores for a row set."""
@@ -235,17 +252,29 @@ class Evaluation(Section):
 
 
 def score_records(
-    row_set: str, model: str, values: dict[str, float], rows: int, **by_metric: dict[str, Any]
+    row_set: str,
+    model: str,
+    values: dict[str, float],
+    rows: int,
+    **by_metric: dict[str, Any],
 ) -> Iterator[Score]:
     """Yield the records of the scores of one model for one row set.
 
     Args:
         values: The scores by metric.
-        by_metric: The fields `interval` and `difference` by metric, where they are defined.
+        by_metric: The fields `interval` and `difference` by metric, where they are
+            defined.
     """
     for metric, value in values.items():
         fields = {name: field.get(metric) for name, field in by_metric.items()}
-        yield Score(row_set=row_set, model=model, metric=metric, value=value, rows=rows, **fields)
+        yield Score(
+            row_set=row_set,
+            model=model,
+            metric=metric,
+            value=value,
+            rows=rows,
+            **fields,
+        )
 
 
 def write_scores(metrics: Path, evaluation: Evaluation, task: Task) -> None:
@@ -267,19 +296,27 @@ def model_values(scores: Iterable[Score]) -> dict[str, float]:
 def summary_metrics(evaluation: Evaluation, task: Task) -> dict[str, Any]:
     """Return the content of `metrics/metrics.json`: the scores that readers compare.
 
-    - Of the model: the main metrics, the second one, the loss and the metrics of the project, for
-      the test rows, the folds and additional test files.
+    - Of the model: the main metrics, the second one, the loss and the metrics of the
+      project, for the test rows, the folds and additional test files.
     - Of each baseline: the main metrics for the test rows.
     - The intervals of the first two main metrics, and the threshold.
     """
     primary = evaluation.main_metrics
     custom = [CUSTOM + name for name in evaluation.custom_metrics]
     model_metrics = {task.main_metric, task.second_metric, "loss", *primary, *custom}
-    row_sets = {"test", "cross_validation", "forward_chaining", *evaluation.row_sets(TEST_FILE)}
-    baseline_metrics, content = {task.main_metric, *primary}, {}
+    row_sets = {
+        "test",
+        "cross_validation",
+        "forward_chaining",
+        *evaluation.row_sets(TEST_FILE),
+    }
+    baseline_metrics = {task.main_metric, *primary}
+    content = {}
     for score in evaluation.scores:
         is_model = score.model == MODEL
-        metrics, places = (model_metrics, row_sets) if is_model else (baseline_metrics, {"test"})
+        metrics, places = (
+            (model_metrics, row_sets) if is_model else (baseline_metrics, {"test"})
+        )
         if score.metric in metrics and score.row_set in places:
             content[score.key] = score.value
     for name in primary[:2]:
@@ -299,7 +336,8 @@ class ScoreRow(NamedTuple):
     """One metric of a run, of its base and of its baselines, for the same row set.
 
     Attributes:
-        average: How the score is averaged over the classes, in words; empty if it is not.
+        average: How the score is averaged over the classes, in words; empty if it is
+            not.
         model: The score of the run; None if it is undefined, as for the other scores.
         base: The score of the base, with the difference of the run from it.
         baselines: The score of each baseline by its name.
@@ -317,14 +355,17 @@ class ScoreRow(NamedTuple):
         """Compare the run with another score.
 
         Returns:
-            `better`, `worse`, `same`, or `not_significant` if the interval of the difference
-            contains 0; empty if one of the two scores is undefined.
+            `better`, `worse`, `same`, or `not_significant` if the interval of the
+            difference contains 0; empty if one of the two scores is undefined.
         """
         if self.model is None or other is None:
             return ""
-        value, difference = self.model.value, other.difference
+        value = self.model.value
+        difference = other.difference
         is_close = math.isclose(value, other.value, rel_tol=MAX_RELATIVE_DIFFERENCE)
-        if is_close and (difference is None or abs(difference.value) <= MAX_ROUNDING * abs(value)):
+        if is_close and (
+            difference is None or abs(difference.value) <= MAX_ROUNDING * abs(value)
+        ):
             return "same"
         if difference and difference.within_chance:
             return "not_significant"
@@ -345,7 +386,8 @@ def compare_scores(
     Args:
         scores: Scores of the model and of the baselines.
         base: Scores of the base for the same set of rows, by metric key.
-        custom_metrics: Whether greater is better, by the name of each metric of the project.
+        custom_metrics: Whether greater is better, by the name of each metric of the
+            project.
         keys: Metric keys that have a row even if they are undefined everywhere.
         first: Metric keys whose rows come first.
 
@@ -353,7 +395,8 @@ def compare_scores(
         The rows by metric key, in the order in which metrics are shown.
     """
     values = {(score.metric, score.model): score for score in scores}
-    listed, metrics = {*keys, *base, *(key for key, _ in values)}, metrics_by_key(custom_metrics)
+    listed = {*keys, *base, *(key for key, _ in values)}
+    metrics = metrics_by_key(custom_metrics)
     names = sorted({name for _, name in values} - {MODEL})
     return {
         key: ScoreRow(

@@ -9,8 +9,8 @@ from keras_tabular.config.metrics import COST, CUSTOM, CustomMetric
 from keras_tabular.config.task import Binary, CostMatrix, Regression, Task, Threshold
 from keras_tabular.core.errors import code_of_project
 
-# A target is constant if its variance is at most this share of its squared mean; rounding leaves
-# some variance.
+# A target is constant if its variance is at most this share of its squared mean;
+# rounding leaves some variance.
 MAX_RELATIVE_VARIANCE_OF_CONSTANT = 1e-24
 
 
@@ -22,11 +22,12 @@ class Predictions(NamedTuple):
         y: Code of the class in `task.classes`, or the value; shape (rows,).
         y_pred: Predicted probabilities or values, shape (rows, outputs).
         weight: Weight of each row, shape (rows,).
-        threshold: What turns probabilities into classes. It differs by row if it was chosen on the
-            other folds of the row.
-        group: Number of the group of each row, int64 from 0, shape (rows,). Rows of one group
-            depend on each other. None if the rows are independent.
-        custom_metrics: Metrics of the project, which are computed in addition to those of the task.
+        threshold: What turns probabilities into classes. It differs by row if it was
+            chosen on the other folds of the row.
+        group: Number of the group of each row, int64 from 0, shape (rows,). Rows of one
+            group depend on each other. None if the rows are independent.
+        custom_metrics: Metrics of the project, which are computed in addition to those
+            of the task.
         costs: The costs by which classes are predicted, if there are any.
     """
 
@@ -41,7 +42,9 @@ class Predictions(NamedTuple):
 
     def select(self, rows: slice | np.ndarray) -> "Predictions":
         """Return the predictions for some of the rows."""
-        selected = (each[rows] if isinstance(each, np.ndarray) else each for each in self)
+        selected = (
+            each[rows] if isinstance(each, np.ndarray) else each for each in self
+        )
         return Predictions._make(selected)
 
     @property
@@ -72,8 +75,8 @@ class Predictions(NamedTuple):
         """Return the cost of each row, float64, shape (rows,).
 
         Args:
-            predicted: Codes of predicted classes, shape (rows,), or one for all rows; by default
-                those of the threshold.
+            predicted: Codes of predicted classes, shape (rows,), or one for all rows;
+                by default those of the threshold.
         """
         predicted = self.predicted_classes if predicted is None else predicted
         return np.array(self.costs)[self.y.astype(int), predicted]
@@ -95,16 +98,16 @@ class Predictions(NamedTuple):
         return scores
 
 
-# Predictions by the name of the baseline and by row set, shape (rows, outputs). For many rows, they
-# are predictions for the first rows only.
+# Predictions by the name of the baseline and by row set, shape (rows, outputs). For
+# many rows, they are predictions for the first rows only.
 Baselines = dict[str, dict[str, np.ndarray]]
 
 
 def score(predictions: Predictions) -> dict[str, float]:
     """Compute the scores of the task and of the project by metric.
 
-    Undefined scores are left out: the precision if no row is predicted as positive, and the recall
-    if no row is positive. If all weights are 0, there are no scores.
+    Undefined scores are left out: the precision if no row is predicted as positive, and
+    the recall if no row is positive. If all weights are 0, there are no scores.
     """
     if not predictions.weight.any():
         return {}
@@ -113,13 +116,16 @@ def score(predictions: Predictions) -> dict[str, float]:
     return {key: float(v[0]) for key, v in values.items() if np.isfinite(v[0])}
 
 
-def scores_by_weights(predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
+def scores_by_weights(
+    predictions: Predictions,
+    weights: np.ndarray,
+) -> dict[str, np.ndarray]:
     """Compute the scores of the same rows under many weights at once, as scikit-learn defines them.
 
-    With more than two classes, precision, recall and F1 have a `macro` average, in which all
-    classes count alike, and a `weighted` one, in which all rows do. Classes without a defined score
-    count as 0. `macro.roc_auc` and `macro.average_precision` are means over the classes, each one
-    against all others.
+    With more than two classes, precision, recall and F1 have a `macro` average, in
+    which all classes count alike, and a `weighted` one, in which all rows do. Classes
+    without a defined score count as 0. `macro.roc_auc` and `macro.average_precision`
+    are means over the classes, each one against all others.
 
     Args:
         weights: float64, shape (n, rows).
@@ -127,14 +133,18 @@ def scores_by_weights(predictions: Predictions, weights: np.ndarray) -> dict[str
     Returns:
         The scores by metric key, float64, shape (n,); NaN if a score is undefined.
     """
-    task, y, y_pred = predictions.task, predictions.y, predictions.y_pred.astype(np.float64)
+    task = predictions.task
+    y = predictions.y
+    y_pred = predictions.y_pred.astype(np.float64)
     with np.errstate(all="ignore"):
         scores = {"loss": _mean(task.row_losses(y, y_pred), weights)}
         if isinstance(task, Regression):
             return scores | _regression_scores(y, y_pred[:, 0], weights)
         predicted = predictions.predicted_classes
-        total, classes = weights.sum(axis=1), np.arange(len(task.classes))
-        is_true, is_predicted = y == classes[:, None], predicted == classes[:, None]
+        total = weights.sum(axis=1)
+        classes = np.arange(len(task.classes))
+        is_true = y == classes[:, None]
+        is_predicted = predicted == classes[:, None]
         hits, true_rows, predicted_rows = (  # shape (classes, n)
             np.stack([(weights * mask).sum(axis=1) for mask in masks])
             for masks in (is_true & is_predicted, is_true, is_predicted)
@@ -144,7 +154,8 @@ def scores_by_weights(predictions: Predictions, weights: np.ndarray) -> dict[str
             "recall": hits / true_rows,
             "f1": 2 * hits / (true_rows + predicted_rows),
         }
-        has_rows, recall = np.isfinite(by_class["recall"]), np.nan_to_num(by_class["recall"])
+        has_rows = np.isfinite(by_class["recall"])
+        recall = np.nan_to_num(by_class["recall"])
         scores["accuracy"] = hits.sum(axis=0) / total
         if predictions.costs:
             scores[COST] = _mean(predictions.row_costs(), weights)
@@ -156,8 +167,12 @@ def scores_by_weights(predictions: Predictions, weights: np.ndarray) -> dict[str
             return scores | {"roc_auc": area, "average_precision": average}
         for key, values in by_class.items():
             scores[f"macro.{key}"] = np.nan_to_num(values).mean(axis=0)
-            scores[f"weighted.{key}"] = (np.nan_to_num(values) * (true_rows / total)).sum(axis=0)
-        rankings = [auc_and_average_precision(y == k, y_pred[:, k], weights) for k in classes]
+            scores[f"weighted.{key}"] = (
+                np.nan_to_num(values) * (true_rows / total)
+            ).sum(axis=0)
+        rankings = [
+            auc_and_average_precision(y == k, y_pred[:, k], weights) for k in classes
+        ]
         areas, averages = np.mean(rankings, axis=0)
         return scores | {"macro.roc_auc": areas, "macro.average_precision": averages}
 
@@ -167,14 +182,17 @@ def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _regression_scores(
-    y: np.ndarray, y_pred: np.ndarray, weights: np.ndarray
+    y: np.ndarray,
+    y_pred: np.ndarray,
+    weights: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Compute the scores of a regression.
 
-    `r2` is defined if the values differ, `mape` if all are above 0, and `rmsle`, the error of
-    log(1 + value), if none is below 0.
+    `r2` is defined if the values differ, `mape` if all are above 0, and `rmsle`, the
+    error of log(1 + value), if none is below 0.
     """
-    squared, centered = _mean(np.square(y - y_pred), weights), y - y.mean()
+    squared = _mean(np.square(y - y_pred), weights)
+    centered = y - y.mean()
     variance = _mean(np.square(centered), weights) - np.square(_mean(centered, weights))
     varies = variance > MAX_RELATIVE_VARIANCE_OF_CONSTANT * np.square(y.mean())
     scores = {
@@ -191,7 +209,9 @@ def _regression_scores(
 
 
 def hits_and_alarms(
-    positive: np.ndarray, probability: np.ndarray, weights: np.ndarray
+    positive: np.ndarray,
+    probability: np.ndarray,
+    weights: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sum the weights of the rows above each threshold: of positive rows, and of negative ones.
 
@@ -201,31 +221,51 @@ def hits_and_alarms(
         weights: Shape (n, rows).
 
     Returns:
-        The thresholds in descending order, shape (thresholds,): infinity, and each probability that
-        occurs. The weight of the positive rows with at least this probability, and that of the
-        negative ones; both float64, shape (n, thresholds).
+        The thresholds in descending order, shape (thresholds,): infinity, and each
+        probability that occurs. The weight of the positive rows with at least this
+        probability, and that of the negative ones; both float64, shape (n, thresholds).
     """
     order = np.argsort(-probability, kind="stable")
     # The last row of each probability.
     ends = np.flatnonzero(np.diff(probability[order], append=np.inf))
     hits, alarms = (
-        np.insert(np.cumsum(weights[:, order] * mask[order], axis=1)[:, ends], 0, 0, axis=1)
+        np.insert(
+            np.cumsum(weights[:, order] * mask[order], axis=1)[:, ends],
+            0,
+            0,
+            axis=1,
+        )
         for mask in (positive, ~positive)
     )
-    return np.insert(probability[order][ends].astype(np.float64), 0, np.inf), hits, alarms
+    return (
+        np.insert(probability[order][ends].astype(np.float64), 0, np.inf),
+        hits,
+        alarms,
+    )
 
 
 def auc_and_average_precision(
-    positive: np.ndarray, probability: np.ndarray, weights: np.ndarray
+    positive: np.ndarray,
+    probability: np.ndarray,
+    weights: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute the area under the ROC curve and the average precision under many weights.
 
     The arguments are those of `hits_and_alarms`. Both results have shape (n,).
     """
     _, hits, alarms = hits_and_alarms(positive, probability, weights)
-    new_hits, new_alarms = np.diff(hits), np.diff(alarms)
-    hits, alarms = hits[:, 1:], alarms[:, 1:]
-    area = (new_alarms * (hits - new_hits / 2)).sum(axis=1) / (hits[:, -1] * alarms[:, -1])
-    precision = np.divide(hits, hits + alarms, out=np.zeros_like(hits), where=hits + alarms > 0)
+    new_hits = np.diff(hits)
+    new_alarms = np.diff(alarms)
+    hits = hits[:, 1:]
+    alarms = alarms[:, 1:]
+    area = (new_alarms * (hits - new_hits / 2)).sum(axis=1) / (
+        hits[:, -1] * alarms[:, -1]
+    )
+    precision = np.divide(
+        hits,
+        hits + alarms,
+        out=np.zeros_like(hits),
+        where=hits + alarms > 0,
+    )
     average = (new_hits * precision).sum(axis=1) / hits[:, -1]
     return area, np.where(alarms[:, -1] > 0, average, np.nan)

@@ -7,14 +7,21 @@ from keras_tabular.config.metrics import COST, ROW_SETS
 from keras_tabular.config.task import Task
 from keras_tabular.core.errors import format_list
 from keras_tabular.evaluation import records
-from keras_tabular.evaluation.records import EXPLANATION_LOG, MODEL, Evaluation, format_number
+from keras_tabular.evaluation.records import (
+    EXPLANATION_LOG,
+    MODEL,
+    Evaluation,
+    format_number,
+)
 
 if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
     from keras_tabular.evaluation.labelled_file import LabelledFile
 
 
 def summary_lines(
-    evaluation: Evaluation, files: Mapping[str, "LabelledFile"], task: Task
+    evaluation: Evaluation,
+    files: Mapping[str, "LabelledFile"],
+    task: Task,
 ) -> Iterator[str]:
     """Yield the scores of test files, with their warnings, and those of the test rows.
 
@@ -23,18 +30,29 @@ def summary_lines(
     """
     for name, file in files.items():
         yield from (f"warn: {name}: {warning}" for warning in file.warnings)
-        scores = format_scores(evaluation, task, file.main_metrics[0], records.TEST_FILE + name)
+        scores = format_scores(
+            evaluation,
+            task,
+            file.main_metrics[0],
+            records.TEST_FILE + name,
+        )
         yield f"{name}: {scores}"
-    yield from (format_scores(evaluation, task, key) for key in evaluation.main_metrics[:2])
+    yield from (
+        format_scores(evaluation, task, key) for key in evaluation.main_metrics[:2]
+    )
     if evaluation.predicted_positives:  # a rule has chosen the threshold
         yield format_threshold(evaluation)
     if coverage := evaluation.interval_coverage:
-        yield f"{format_coverage(coverage)}; mean width {format_number(coverage.mean_width)}"
+        yield (
+            f"{format_coverage(coverage)}; mean width"
+            f" {format_number(coverage.mean_width)}"
+        )
 
 
-# The accuracy, R², or the ROC AUC of rare rows hint at a leak if the score and the lower end of its
-# interval are at least as high.
-MIN_SUSPICIOUS_SCORE, MIN_SUSPICIOUS_LOWER_END = 0.999, 0.98
+# The accuracy, R², or the ROC AUC of rare rows hint at a leak if the score and the
+# lower end of its interval are at least as high.
+MIN_SUSPICIOUS_SCORE = 0.999
+MIN_SUSPICIOUS_LOWER_END = 0.98
 MAX_MAJORITY = 0.9  # share of the most frequent class, above which the others are rare
 MIN_PREDICTED_POSITIVES = 30  # rows; with fewer ones, the precision is hardly known
 # The row sets whose scores follow those on the test rows, in words.
@@ -50,7 +68,10 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
         yield too_good
     yield from format_duplicates(evaluation)
     for name, error in evaluation.failed_explanations.items():
-        problem = f"this explanation is missing, because it failed ({EXPLANATION_LOG}): {error}"
+        problem = (
+            f"this explanation is missing, because it failed ({EXPLANATION_LOG}):"
+            f" {error}"
+        )
         yield f"{name}: {problem}"
     if evaluation.classes_not_found:
         names = format_list(evaluation.classes_not_found)
@@ -74,7 +95,10 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
             yield f"wrong level: {format_level(name, level)}"
     highest = evaluation.highest_probability
     if highest is not None and highest < (evaluation.threshold or 0.0):
-        yield f"no test row reaches the threshold: the highest probability is {highest:.3g}"
+        yield (
+            "no test row reaches the threshold: the highest probability is"
+            f" {highest:.3g}"
+        )
 
 
 def describe_suspicion(evaluation: Evaluation, task: Task) -> str:
@@ -82,25 +106,42 @@ def describe_suspicion(evaluation: Evaluation, task: Task) -> str:
     majority = evaluation.value("test", task.main_metric, "dummy") or 0.0
     is_rare = bool(task.classes) and majority > MAX_MAJORITY
     key = task.rare_metrics[0] if is_rare else task.leak_metric or task.main_metric
-    score, constant = evaluation.score("test", key), evaluation.score("test", key, "dummy")
-    if not score or not constant or not constant.difference or constant.difference.low <= 0:
+    score, constant = (
+        evaluation.score("test", key),
+        evaluation.score("test", key, "dummy"),
+    )
+    if (
+        not score
+        or not constant
+        or not constant.difference
+        or constant.difference.low <= 0
+    ):
         return ""
     lowest, _ = score.interval or (1.0, 1.0)  # a perfect score has no interval
     if score.value < MIN_SUSPICIOUS_SCORE or lowest < MIN_SUSPICIOUS_LOWER_END:
         return ""
     text = f"{evaluation.metric(key).label} is {format_number(score.value)}"
-    text += f"{format_interval(score.interval)}, which often means that a column leaks the target"
+    text += (
+        f"{format_interval(score.interval)}, which often means that a column leaks the"
+        " target"
+    )
     if evaluation.strongest_column:
-        text += ": {} has {:.0%} of the attribution".format(*evaluation.strongest_column)
+        text += ": {} has {:.0%} of the attribution".format(
+            *evaluation.strongest_column,
+        )
     return text
 
 
 def format_level(name: str, level: records.Level) -> str:
     """Format the mean prediction next to what it predicts."""
-    predicted, actual = format_number(level.predicted, level.actual), format_number(level.actual)
+    predicted = format_number(level.predicted, level.actual)
+    actual = format_number(level.actual)
     actual += format_interval((level.low, level.high), percent=99)
     if name:
-        return f"the mean probability of {name} is {predicted}, its share of the rows is {actual}"
+        return (
+            f"the mean probability of {name} is {predicted}, its share of the rows is"
+            f" {actual}"
+        )
     return f"the mean prediction is {predicted}, the mean of the target is {actual}"
 
 
@@ -115,13 +156,21 @@ def metric_label(evaluation: Evaluation, task: Task, key: str) -> str:
     return task.loss_label if key == "loss" else evaluation.metric(key).label
 
 
-def format_scores(evaluation: Evaluation, task: Task, key: str, row_set: str = "test") -> str:
+def format_scores(
+    evaluation: Evaluation,
+    task: Task,
+    key: str,
+    row_set: str = "test",
+) -> str:
     """Format a main metric, of the model with its interval and of the baselines."""
     places = OTHER_PLACES if row_set == "test" else {}
     score = evaluation.score(row_set, key)
     text = f"{metric_label(evaluation, task, key)}: "
     rows = "rows, cross-validated" if row_set == "cross_validation" else "test rows"
-    text += f"{_format_value(evaluation, row_set, key)} on {evaluation.rows(row_set):,} {rows}"
+    text += (
+        f"{_format_value(evaluation, row_set, key)} on {evaluation.rows(row_set):,}"
+        f" {rows}"
+    )
     text += format_interval(score.interval if score else None)
     for place, words in places.items():
         if evaluation.score(place, key):
@@ -140,18 +189,31 @@ def format_scores(evaluation: Evaluation, task: Task, key: str, row_set: str = "
     return f"{text}; {', '.join(baselines)}"
 
 
-def _format_value(evaluation: Evaluation, row_set: str, key: str, model: str = MODEL) -> str:
+def _format_value(
+    evaluation: Evaluation,
+    row_set: str,
+    key: str,
+    model: str = MODEL,
+) -> str:
     """Format a score with enough digits to tell it apart from those that it is compared with."""
     compared = [MODEL] if model != MODEL else evaluation.baselines(row_set)
     value = evaluation.value(row_set, key, model)
-    return format_number(value, *(evaluation.value(row_set, key, name) for name in compared))
+    return format_number(
+        value,
+        *(evaluation.value(row_set, key, name) for name in compared),
+    )
 
 
 def format_threshold(evaluation: Evaluation) -> str:
     """Format the scores that depend on the threshold."""
     texts = []
-    for row_set, place in (("test", "on the test rows"), ("cross_validation", "cross-validated")):
-        values = (evaluation.value(row_set, key) for key in ("recall", "precision", "f1"))
+    for row_set, place in (
+        ("test", "on the test rows"),
+        ("cross_validation", "cross-validated"),
+    ):
+        values = (
+            evaluation.value(row_set, key) for key in ("recall", "precision", "f1")
+        )
         recall, precision, f1 = map(format_number, values)
         texts.append(f"recall {recall}, precision {precision}, F1 {f1} {place}")
     return f"Threshold {format_number(evaluation.threshold)}: {'; '.join(texts)}"
@@ -159,8 +221,13 @@ def format_threshold(evaluation: Evaluation) -> str:
 
 def format_coverage(coverage: records.IntervalCoverage) -> str:
     """Format the share of the test values that are inside of their prediction intervals."""
-    share = format_number(coverage.coverage) + format_interval((coverage.low, coverage.high))
-    return f"{coverage.nominal:.0%} prediction intervals contain {share} of the test values"
+    share = format_number(coverage.coverage) + format_interval(
+        (coverage.low, coverage.high),
+    )
+    return (
+        f"{coverage.nominal:.0%} prediction intervals contain {share} of the test"
+        " values"
+    )
 
 
 def format_duplicates(evaluation: Evaluation) -> Iterator[str]:

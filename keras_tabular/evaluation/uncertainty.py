@@ -12,7 +12,8 @@ from keras_tabular.config.metrics import COST, CUSTOM, metric
 from keras_tabular.evaluation.records import Difference, Interval
 from keras_tabular.evaluation.scores import Predictions, score, scores_by_weights
 
-MAX_BLOCKS, MIN_BLOCKS = 100, 20
+MAX_BLOCKS = 100
+MIN_BLOCKS = 20
 MAX_CELLS = 2**24  # rows, times classes, times blocks: above it, there are fewer blocks
 MAX_WEIGHTS = 2**22  # in memory at a time
 
@@ -20,7 +21,8 @@ MAX_WEIGHTS = 2**22  # in memory at a time
 def jackknife_weights(group: np.ndarray, n_classes: int) -> Iterator[np.ndarray]:
     """Yield which rows remain without each of up to 100 blocks of rows, for some blocks at a time.
 
-    The groups of rows are dealt to the blocks in turn, in a fixed order without a pattern.
+    The groups of rows are dealt to the blocks in turn, in a fixed order without a
+    pattern.
 
     Args:
         group: Number of the group of each row, shape (rows,).
@@ -28,7 +30,8 @@ def jackknife_weights(group: np.ndarray, n_classes: int) -> Iterator[np.ndarray]
     Yields:
         1 or 0; float64, shape (some blocks, rows).
     """
-    n_groups, rows = group.max() + 1, len(group)
+    n_groups = group.max() + 1
+    rows = len(group)
     affordable = max(MAX_CELLS // (rows * max(n_classes, 1)), MIN_BLOCKS)
     blocks = min(affordable, MAX_BLOCKS, n_groups)
     block = np.random.default_rng(0).permutation(n_groups) % blocks
@@ -46,9 +49,10 @@ class ScoredPredictions(NamedTuple):
 
     Attributes:
         values: The scores by metric.
-        row_values: The value of each row in the scores that are means over the rows, by metric key.
-        replicates: Every other score without each block of rows, by metric key; float64, shape
-            (blocks,), NaN if it is undefined. See `jackknife_weights`.
+        row_values: The value of each row in the scores that are means over the rows, by
+            metric key.
+        replicates: Every other score without each block of rows, by metric key;
+            float64, shape (blocks,), NaN if it is undefined. See `jackknife_weights`.
         deciding_rows: Number of rows that decide each score, by metric key.
     """
 
@@ -61,13 +65,15 @@ class ScoredPredictions(NamedTuple):
     def intervals(self, keys: Collection[str] | None = None) -> dict[str, Interval]:
         """Compute the 95% confidence interval of each score, by its metric key.
 
-        An interval without a width is left out, since other rows may well have another score. That
-        happens with a jackknife or Student's interval, but never with Wilson's.
+        An interval without a width is left out, since other rows may well have another
+        score. That happens with a jackknife or Student's interval, but never with
+        Wilson's.
 
         Args:
             keys: Metric keys; None for all scores.
         """
-        weight, group = self.predictions.weight, self.predictions.group
+        weight = self.predictions.weight
+        group = self.predictions.group
         intervals = {}
         for key, value in self.values.items():
             rows = self.deciding_rows[key]
@@ -86,22 +92,31 @@ class ScoredPredictions(NamedTuple):
                 interval = r2_interval(value, self.predictions)
             else:
                 on_logit_scale = not key.startswith(CUSTOM) and metric(key).is_share
-                interval = jackknife_interval(self.replicates[key], value, rows, on_logit_scale)
+                interval = jackknife_interval(
+                    self.replicates[key],
+                    value,
+                    rows,
+                    on_logit_scale,
+                )
             if np.isfinite(interval).all() and not isclose(*interval):
                 intervals[key] = interval
         return intervals
 
     def differences(
-        self, other: "ScoredPredictions", keys: Collection[str] | None = None
+        self,
+        other: "ScoredPredictions",
+        keys: Collection[str] | None = None,
     ) -> dict[str, Difference]:
         """Compare the scores that both have for the same rows: these minus the other ones.
 
-        Scores that too few rows decide, and those without a finite interval, are not compared.
+        Scores that too few rows decide, and those without a finite interval, are not
+        compared.
 
         Args:
             keys: Metric keys; None for all scores.
         """
-        weight, group = self.predictions.weight, self.predictions.group
+        weight = self.predictions.weight
+        group = self.predictions.group
         differences = {}
         for key in self.values.keys() & (other.values if keys is None else keys):
             rows = min(self.deciding_rows[key], other.deciding_rows[key])
@@ -109,7 +124,12 @@ class ScoredPredictions(NamedTuple):
                 continue
             if key in self.row_values:
                 changes = self.row_values[key] - other.row_values[key]
-                value, low, high = mean_difference(changes, weight, group, key == "accuracy")
+                value, low, high = mean_difference(
+                    changes,
+                    weight,
+                    group,
+                    key == "accuracy",
+                )
             else:
                 value = self.values[key] - other.values[key]
                 replicates = self.replicates[key] - other.replicates[key]
@@ -124,20 +144,32 @@ def score_and_resample(predictions: Predictions) -> ScoredPredictions:
 
     The blocks are the same for all predictions of the same rows.
     """
-    task, y, weight, group = predictions.task, predictions.y, predictions.weight, predictions.group
-    group = np.arange(len(y)) if group is None else np.unique(group, return_inverse=True)[1]
-    row_values = {task.main_metric: predictions.row_scores, "loss": predictions.row_losses}
+    task = predictions.task
+    y = predictions.y
+    weight = predictions.weight
+    group = predictions.group
+    group = (
+        np.arange(len(y)) if group is None else np.unique(group, return_inverse=True)[1]
+    )
+    row_values = {
+        task.main_metric: predictions.row_scores,
+        "loss": predictions.row_losses,
+    }
     if task.has_threshold:
         row_values["brier"] = np.square(predictions.y_pred[:, 0].astype(np.float64) - y)
     if predictions.costs:
         row_values[COST] = predictions.row_costs()
     batches = [
-        scores_by_weights(predictions, each * weight) | predictions.custom_scores(each * weight)
+        scores_by_weights(predictions, each * weight)
+        | predictions.custom_scores(each * weight)
         for each in jackknife_weights(group, len(task.classes))
     ]
     keys = batches[0].keys() - row_values.keys()
-    replicates = {key: np.concatenate([batch[key] for batch in batches]) for key in keys}
-    values, counts = score(predictions), deciding_rows(predictions)
+    replicates = {
+        key: np.concatenate([batch[key] for batch in batches]) for key in keys
+    }
+    values = score(predictions)
+    counts = deciding_rows(predictions)
     counts = {key: counts[key] for key in values}
     return ScoredPredictions(predictions, values, row_values, replicates, counts)
 
@@ -145,20 +177,27 @@ def score_and_resample(predictions: Predictions) -> ScoredPredictions:
 def deciding_rows(predictions: Predictions) -> dict[str, float]:
     """Count the rows that decide each score, by metric key.
 
-    - The accuracy, the loss, the cost and the mean absolute error: all rows, even if they are in
-      groups. Their formulas hold for a few groups, too.
+    - The accuracy, the loss, the cost and the mean absolute error: all rows, even if
+      they are in groups. Their formulas hold for a few groups, too.
     - Scores that treat all classes alike: the rows of the smallest class.
-    - Recall and F1 of two classes: the positive rows. Precision: the rows predicted as positive.
+    - Recall and F1 of two classes: the positive rows. Precision: the rows predicted as
+      positive.
     - All other scores: all rows.
 
     The rows of a group count as one row, except in the first case.
     """
-    task, y, weight, group = predictions.task, predictions.y, predictions.weight, predictions.group
+    task = predictions.task
+    y = predictions.y
+    weight = predictions.weight
+    group = predictions.group
 
     def count(mask: np.ndarray) -> float:
         weights = weight * mask
         weights = weights if group is None else np.bincount(group, weights)
-        return round(effective_sample_size(weights), 6)  # 10 rows of equal weight are 10.0
+        return round(
+            effective_sample_size(weights),
+            6,
+        )  # 10 rows of equal weight are 10.0
 
     all_rows = count(np.ones(len(y)))
     rows: dict[str, float] = defaultdict(lambda: all_rows)
@@ -170,26 +209,34 @@ def deciding_rows(predictions: Predictions) -> dict[str, float]:
     if task.has_threshold:
         rows |= dict.fromkeys(("recall", "f1"), rows_of_classes[1])
         rows["precision"] = count(predictions.predicted_classes == 1)
-    return rows | dict.fromkeys((task.main_metric, "loss", COST), effective_sample_size(weight))
+    return rows | dict.fromkeys(
+        (task.main_metric, "loss", COST),
+        effective_sample_size(weight),
+    )
 
 
 def share_interval(
-    values: np.ndarray, weight: np.ndarray, group: np.ndarray | None = None, alpha: float = ALPHA
+    values: np.ndarray,
+    weight: np.ndarray,
+    group: np.ndarray | None = None,
+    alpha: float = ALPHA,
 ) -> Interval:
     """Compute the interval of a share, such as the accuracy, by Wilson's formula.
 
-    With rows in groups, Wilson's formula gets the number n of independent rows for which the normal
-    interval, p ± z sqrt(p (1 - p) / n), is as wide as Student's interval over the groups: at least
-    1, and at most the effective number of rows.
+    With rows in groups, Wilson's formula gets the number n of independent rows for
+    which the normal interval, p ± z sqrt(p (1 - p) / n), is as wide as Student's
+    interval over the groups: at least 1, and at most the effective number of rows.
 
     Args:
-        values: 1 for each row that belongs to the share, for example a correct one, and 0 for the
-            others; shape (rows,).
+        values: 1 for each row that belongs to the share, for example a correct one, and
+            0 for the others; shape (rows,).
         weight: Weight of each row, shape (rows,).
-        group: Number of the group of each row, shape (rows,); None if the rows are independent.
+        group: Number of the group of each row, shape (rows,); None if the rows are
+            independent.
         alpha: Probability that the interval misses the true share.
     """
-    share, rows = float(np.average(values, weights=weight)), effective_sample_size(weight)
+    share = float(np.average(values, weights=weight))
+    rows = effective_sample_size(weight)
     z = NormalDist().inv_cdf(1 - alpha / 2)
     if group is not None:
         half = min(student_widths(values, weight, group, alpha))
@@ -205,13 +252,16 @@ def share_interval(
 
 
 def cost_interval(
-    values: np.ndarray, costs: np.ndarray, weight: np.ndarray, group: np.ndarray | None = None
+    values: np.ndarray,
+    costs: np.ndarray,
+    weight: np.ndarray,
+    group: np.ndarray | None = None,
 ) -> Interval:
     """Compute the interval of a mean cost from the intervals of the shares of all costs.
 
-    Student's interval would end too early if an expensive mistake is so rare that these rows may
-    not contain it. The square of each half width is the sum of the squares of those of the shares,
-    times the costs (Zou and Donner 2008).
+    Student's interval would end too early if an expensive mistake is so rare that these
+    rows may not contain it. The square of each half width is the sum of the squares of
+    those of the shares, times the costs (Zou and Donner 2008).
 
     Args:
         values: Cost of each row, shape (rows,).
@@ -222,75 +272,97 @@ def cost_interval(
     for extra in costs - costs[0]:
         has_cost = np.isclose(values - costs[0], extra).astype(np.float64)
         share = np.average(has_cost, weights=weight)
-        squares += np.square(extra * (np.array(share_interval(has_cost, weight, group)) - share))
+        squares += np.square(
+            extra * (np.array(share_interval(has_cost, weight, group)) - share),
+        )
     below, above = np.sqrt(squares)
     mean = float(np.average(values, weights=weight))
     return mean - float(below), mean + float(above)
 
 
 def mean_interval(
-    values: np.ndarray, weight: np.ndarray, group: np.ndarray | None = None
+    values: np.ndarray,
+    weight: np.ndarray,
+    group: np.ndarray | None = None,
 ) -> Interval:
     """Compute the interval of a mean, see `student_widths`; it ends at 0 if no value is negative.
 
-    It is infinite if the rows say nothing about the spread of the values: for a single row, a
-    single group, or equal values. The arguments are those of `share_interval`.
+    It is infinite if the rows say nothing about the spread of the values: for a single
+    row, a single group, or equal values. The arguments are those of `share_interval`.
     """
     mean = float(np.average(values, weights=weight))
     below, above = student_widths(values, weight, group)
-    if below == np.inf or below <= 1e-12 * abs(mean):  # equal values may leave a rounding error
+    if below == np.inf or below <= 1e-12 * abs(
+        mean,
+    ):  # equal values may leave a rounding error
         return -np.inf, np.inf
     return max(mean - below, 0.0 if values.min() >= 0 else -np.inf), mean + above
 
 
 def root_interval(key: str, rows: Predictions) -> Interval:
     """Compute the interval of `rmse` or `rmsle` from that of the logarithm of its square."""
-    y, y_pred = rows.y, rows.y_pred[:, 0].astype(np.float64)
+    y = rows.y
+    y_pred = rows.y_pred[:, 0].astype(np.float64)
     if key == "rmsle":
-        y, y_pred = np.log1p(y), np.log1p(np.maximum(y_pred, 0))
+        y = np.log1p(y)
+        y_pred = np.log1p(np.maximum(y_pred, 0))
     squares = np.square(y_pred - y)
     mean = rows.mean(squares)
-    below, above = student_widths(squares, rows.weight, rows.group) / (2 * (mean or 1.0))
+    below, above = student_widths(squares, rows.weight, rows.group) / (
+        2 * (mean or 1.0)
+    )
     return float(mean**0.5 * np.exp(-below)), float(mean**0.5 * np.exp(above))
 
 
 def r2_interval(value: float, rows: Predictions) -> Interval:
     """Compute the interval of R², which is 1 minus the ratio of two means.
 
-    Each row changes the ratio, as a share of it, by its squared error and its squared deviation
-    from the mean, each one divided by its mean. A few rows may have most of the error: the lower
-    end is moved outwards as that of the mean squared error is.
+    Each row changes the ratio, as a share of it, by its squared error and its squared
+    deviation from the mean, each one divided by its mean. A few rows may have most of
+    the error: the lower end is moved outwards as that of the mean squared error is.
     """
     errors = np.square(rows.y_pred[:, 0].astype(np.float64) - rows.y)
     deviations = np.square(rows.y - rows.mean(rows.y))
     if not errors.any():
         return -np.inf, np.inf
-    errors, deviations = errors / rows.mean(errors), deviations / rows.mean(deviations)
-    below, above = map(float, student_widths(errors - deviations, rows.weight, rows.group))
+    errors = errors / rows.mean(errors)
+    deviations = deviations / rows.mean(deviations)
+    below, above = map(
+        float,
+        student_widths(errors - deviations, rows.weight, rows.group),
+    )
     of_errors = student_widths(errors, rows.weight, rows.group)
     above = max(above, min(below, above) * float(of_errors[1] / of_errors[0]))
     return 1 - (1 - value) * (1 + above), 1 - (1 - value) * max(1 - below, 0.0)
 
 
 def mean_difference(
-    differences: np.ndarray, weight: np.ndarray, group: np.ndarray | None, is_share: bool
+    differences: np.ndarray,
+    weight: np.ndarray,
+    group: np.ndarray | None,
+    is_share: bool,
 ) -> tuple[float, float, float]:
     """Return the difference between two means over the same rows, and the ends of its interval.
 
-    For shares, the interval of Bonett and Price has two more rows: one that only the first model
-    predicts correctly, and one that only the second does. It is not too narrow if few rows differ,
-    and agrees with McNemar's exact test. The interval of a single row or group is infinite.
+    For shares, the interval of Bonett and Price has two more rows: one that only the
+    first model predicts correctly, and one that only the second does. It is not too
+    narrow if few rows differ, and agrees with McNemar's exact test. The interval of a
+    single row or group is infinite.
 
     Args:
-        differences: Value of each row in the first mean minus that in the second, shape (rows,).
+        differences: Value of each row in the first mean minus that in the second, shape
+            (rows,).
         weight, group: Weight and group of each row, as in `share_interval`.
         is_share: Whether all values are 0 or 1.
     """
     mean = center = float(np.average(differences, weights=weight))
     if is_share:
         added = np.square(weight).sum() / weight.sum()  # weight of each added row
-        differences, weight = np.r_[differences, 1, -1], np.r_[weight, added, added]
-        group = None if group is None else np.r_[group, group.max() + 1, group.max() + 2]
+        differences = np.r_[differences, 1, -1]
+        weight = np.r_[weight, added, added]
+        group = (
+            None if group is None else np.r_[group, group.max() + 1, group.max() + 2]
+        )
         center = float(np.average(differences, weights=weight))
     below, above = student_widths(differences, weight, group)
     if below == np.inf:
@@ -299,14 +371,17 @@ def mean_difference(
 
 
 def student_widths(
-    values: np.ndarray, weight: np.ndarray, group: np.ndarray | None, alpha: float = ALPHA
+    values: np.ndarray,
+    weight: np.ndarray,
+    group: np.ndarray | None,
+    alpha: float = ALPHA,
 ) -> np.ndarray:
     """Compute how far Student's interval of a mean reaches below and above it.
 
-    If the values are skewed, the end on the side of their long tail is moved outwards to where
-    Hall's transformation of Student's t puts it. It would also move the other end inwards, which is
-    not done: a sample may show only one of two long tails. A single row or group has infinite
-    widths.
+    If the values are skewed, the end on the side of their long tail is moved outwards
+    to where Hall's transformation of Student's t puts it. It would also move the other
+    end inwards, which is not done: a sample may show only one of two long tails. A
+    single row or group has infinite widths.
 
     Returns:
         Both widths, shape (2,).
@@ -316,14 +391,19 @@ def student_widths(
     relative_weight = weight / weight.sum()
     deviations = relative_weight * (values - (relative_weight * values).sum())
     if group is not None:
-        deviations, weight = np.bincount(group, deviations), np.bincount(group, weight)
+        deviations = np.bincount(group, deviations)
+        weight = np.bincount(group, weight)
     rows = effective_sample_size(weight)
     if rows < 2:
         return np.full(2, np.inf)
-    quantile = float(stdtrit(rows - 1, 1 - alpha / 2))  # with rows - 1 degrees of freedom
+    quantile = float(
+        stdtrit(rows - 1, 1 - alpha / 2),
+    )  # with rows - 1 degrees of freedom
     norm = float(np.square(deviations).sum()) ** 0.5
     error = norm * (rows / (rows - 1)) ** 0.5
-    skewness = np.power(deviations / (norm or 1.0), 3).sum() * np.array([-1, 1])  # as each end sees
+    skewness = np.power(deviations / (norm or 1.0), 3).sum() * np.array(
+        [-1, 1],
+    )  # as each end sees
     corrected = quantile + skewness / 6
     root = np.cbrt(1 - skewness * corrected)
     return np.maximum(quantile, 3 * corrected / (root**2 + root + 1)) * error
@@ -335,7 +415,10 @@ def effective_sample_size(weight: np.ndarray) -> float:
 
 
 def jackknife_interval(
-    replicates: np.ndarray, value: float, rows: float, on_logit_scale: bool = False
+    replicates: np.ndarray,
+    value: float,
+    rows: float,
+    on_logit_scale: bool = False,
 ) -> Interval:
     """Compute Student's interval of a score, or of a difference, by the jackknife.
 
@@ -345,8 +428,8 @@ def jackknife_interval(
         replicates: The score without each block, shape (blocks,).
         value: The score itself.
         rows: Number of independent rows that decide the score.
-        on_logit_scale: Whether to compute the interval on the logit scale. The distribution of a
-            share near 1 is very skewed.
+        on_logit_scale: Whether to compute the interval on the logit scale. The
+            distribution of a share near 1 is very skewed.
     """
     from scipy.special import expit, logit, stdtrit  # importing it takes 0.2 s
 

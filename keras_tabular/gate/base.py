@@ -18,10 +18,17 @@ def read_verdict(run: Run, base: Run | None = None) -> Verdict | None:
         None if the run has no verdict in the present format.
     """
     verdict = parse_or_none(run.load(run.metrics / "gate.json"), Verdict)
-    return compare_with_base(verdict, run, base, run.gate) if verdict and base else verdict
+    return (
+        compare_with_base(verdict, run, base, run.gate) if verdict and base else verdict
+    )
 
 
-def compare_with_base(verdict: Verdict, run: Run, base: Run | None, gate: Gate) -> Verdict:
+def compare_with_base(
+    verdict: Verdict,
+    run: Run,
+    base: Run | None,
+    gate: Gate,
+) -> Verdict:
     """Add the checks against another run to the verdict on a run.
 
     Args:
@@ -34,7 +41,8 @@ def compare_with_base(verdict: Verdict, run: Run, base: Run | None, gate: Gate) 
 def check_base(run: Run, base: Run | None, gate: Gate) -> Iterator[RuleResult]:
     """Check that scores are not worse than those of another run by more than a share.
 
-    Scores of the test rows are compared on the rows that both runs have, see `paired_scores`.
+    Scores of the test rows are compared on the rows that both runs have, see
+    `paired_scores`.
 
     Args:
         base: The other run; None if there is none.
@@ -58,7 +66,8 @@ def _explain_no_base(gate: Gate) -> tuple[Status, str]:
 
 
 def _compare_with_base(rule: str, share: float, run: Run, base: Run) -> RuleResult:
-    key, rows = rule.partition(" ")[2], ""
+    key = rule.partition(" ")[2]
+    rows = ""
 
     def undecided(problem: str) -> RuleResult:
         return RuleResult(rule=rule, status="undecided", reason=f"{key}: {problem}")
@@ -78,16 +87,24 @@ def _compare_with_base(rule: str, share: float, run: Run, base: Run) -> RuleResu
 
         paired = paired_scores(run, base).get(key.removeprefix("test."))
         if paired is None:
-            return undecided(f"this run and {base.label} share too few test rows that decide it")
-        difference, base_value = paired.difference, paired.base
+            return undecided(
+                f"this run and {base.label} share too few test rows that decide it",
+            )
+        difference = paired.difference
+        base_value = paired.base
         rows = f" on {paired.rows:,} test rows"
     difference = difference.as_loss(greater_is_better=metric(key).greater_is_better)
     limit = share * abs(base_value)
     status = judge(difference.low, difference.high, limit)
-    if difference.low > 0 and difference.value > limit:  # worse, and probably by too much
+    if (
+        difference.low > 0 and difference.value > limit
+    ):  # worse, and probably by too much
         status = "fail"
     ending = f"; {NOT_SETTLED}" if status == "undecided" else ""
     is_loss = not metric(key).greater_is_better and base_value > 0
     relative = format_relative(difference, base_value, is_loss=is_loss)
-    reason = f"{key} is {relative} than in {base.label}{rows} (allowed: {share:.0%} worse){ending}"
+    reason = (
+        f"{key} is {relative} than in {base.label}{rows} (allowed: {share:.0%}"
+        f" worse){ending}"
+    )
     return RuleResult(rule=rule, status=status, reason=reason)

@@ -16,9 +16,11 @@ class RuleResult(Section, extra="ignore"):
     Attributes:
         rule: `min`, `max`, `worse_than_base` or `beat_baselines`, and its subject: the
             dotted key of a score, or a baseline.
-        base: The score of which the difference is shown in percent; 0 if it is shown as it is.
+        base: The score of which the difference is shown in percent; 0 if it is shown as
+            it is.
         metric: Key of the metric that is compared with a baseline on the test rows.
-        difference: Score of the model minus that of the baseline, turned so that more is worse.
+        difference: Score of the model minus that of the baseline, turned so that more
+            is worse.
     """
 
     rule: str
@@ -34,8 +36,10 @@ class Verdict(Section):
 
     Attributes:
         status: One of `STATUSES`.
-        headline: How large the primary metric is, how sure that is, and how much the model gains.
-        reason: The comparison with the strongest baseline, and the limits that are not kept.
+        headline: How large the primary metric is, how sure that is, and how much the
+            model gains.
+        reason: The comparison with the strongest baseline, and the limits that are not
+            kept.
         warnings: Why the scores may be wrong or of little use.
     """
 

@@ -14,28 +14,44 @@ from keras_tabular.infer.formats import Reading, all_parse_as, parse_texts
 from keras_tabular.infer.sample import MISSING, Sample
 from keras_tabular.infer.words import word_pattern
 
-DATE_NAME = re.compile(word_pattern("date") + "$|dat[aeou]m?$|^(dat|time)", re.IGNORECASE)
-# The numbers that a column of timestamps may contain: from 1979 to 2103, or from 1954 to 2064.
-TIMESTAMP_RANGES = {"epoch": (3e8, 4.2e9), "epoch_ms": (3e11, 4.2e12), "excel": (2e4, 6e4)}
+DATE_NAME = re.compile(
+    word_pattern("date") + "$|dat[aeou]m?$|^(dat|time)",
+    re.IGNORECASE,
+)
+# The numbers that a column of timestamps may contain: from 1979 to 2103, or from 1954
+# to 2064.
+TIMESTAMP_RANGES = {
+    "epoch": (3e8, 4.2e9),
+    "epoch_ms": (3e11, 4.2e12),
+    "excel": (2e4, 6e4),
+}
 BIRTH_NAME = re.compile(word_pattern("birth") + "|dob$", re.IGNORECASE)
 MAX_REVERSALS = 0.05  # of the changes of a date, in rows that are in its order
 IDENTIFIER = re.compile(
-    r"(?i:(^|[^a-z])(id|ids|nr|no|num|key|uuid|guid))$|[a-z](Id|ID|Nr|No|Key|UUID|Uuid)$"
+    r"(?i:(^|[^a-z])(id|ids|nr|no|num|key|uuid|guid))$|[a-z](Id|ID|Nr|No|Key|UUID|Uuid)$",
 )
 # Names of columns of codes, which are no numbers if one of their texts is none.
 CODE_NAME = re.compile(rf"{IDENTIFIER.pattern}|(?i:{word_pattern('code')})")
-MAX_CODES, MAX_CODE_SHARE = 3, 0.02  # of the texts; more that are no numbers, but have digits
+# of the texts; more that are no numbers, but have digits
+MAX_CODES = 3
+MAX_CODE_SHARE = 0.02
 MAX_MISSING_CLASSES = 0.1  # of the rows; a word in more rows is a class
 MIN_WORD_ROWS = 3  # of a word among numbers or dates that may mean missing
-MIN_COUNTING_SHARE = 0.9  # of the integers from the smallest to the largest value of a counter
+MIN_COUNTING_SHARE = (
+    0.9  # of the integers from the smallest to the largest value of a counter
+)
 YEARS = (1800, 2100)
 MIN_ROWS_FOR_UNIQUE = 50  # with fewer rows, the numbers may differ by chance
 MAX_CLASSES = 20
 MIN_VALUES = 8  # that a feature needs, so that some are in the training rows
-MANY_DISTINCT = 50  # different texts; if there are more, they may be names, labels or free text
+MANY_DISTINCT = (
+    50  # different texts; if there are more, they may be names, labels or free text
+)
 MIN_MEAN_WORDS = 1.5  # of free texts; names and codes have fewer
 MAX_ROWS_PER_TEXT = 5  # of free texts; categories have more
-MAX_EXAMPLES, MAX_EXAMPLES_LENGTH = 4, 60  # values in a comment, and their characters
+# values in a comment, and their characters
+MAX_EXAMPLES = 4
+MAX_EXAMPLES_LENGTH = 60
 
 
 @dataclass
@@ -49,7 +65,8 @@ class InferredColumn:
         description: A summary of the values.
         questions: Questions to a person, and what to change in the schema.
         is_constant: Whether there are no two different values.
-        split: The rule of the split that the column suggests, and why; empty if it suggests none.
+        split: The rule of the split that the column suggests, and why; empty if it
+            suggests none.
     """
 
     counts: Counter[str]
@@ -80,7 +97,9 @@ class InferredColumn:
     def present(self) -> Counter[str]:
         """How often each text occurs that is not missing."""
         missing = {"", *self.missing_values, *self.mistakes}
-        return Counter({text: n for text, n in self.counts.items() if text not in missing})
+        return Counter(
+            {text: n for text, n in self.counts.items() if text not in missing},
+        )
 
     def set_misfits(self, misfits: Sequence[str]) -> None:
         """Divide the texts that are no values of the kind into missing values and mistakes."""
@@ -103,17 +122,24 @@ class InferredColumn:
 
     def ignore(self, description: str, question: str) -> None:
         """Exclude the column from the model, and ask whether that is right."""
-        self.is_ignored, self.description = True, description
+        self.is_ignored = True
+        self.description = description
         declaration = format_yaml(self.declare())
         self.questions = [f"{question} If not, move it to columns as {declaration}."]
 
 
 def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
     """Infer what each column of a table contains."""
-    columns, readings, marks = dict[str, InferredColumn](), {}, set[str]()
+    columns = dict[str, InferredColumn]()
+    readings = {}
+    marks = set[str]()
     for name, counts in sample.columns.items():
         missing = sorted(text for text in counts if text in MISSING or text.isspace())
-        column = columns[name] = InferredColumn(counts, missing, is_target=name == target)
+        column = columns[name] = InferredColumn(
+            counts,
+            missing,
+            is_target=name == target,
+        )
         reading = readings[name] = formats.infer_number_formats(column.present)
         if len(reading.formats) == 1 and {*".,"} & {*"".join(column.present)}:
             marks.add(Column(kind="real", format=reading.formats[0]).decimal_point)
@@ -140,13 +166,23 @@ def find_missing_classes(name: str, classes: Counter[str]) -> list[str]:
 
     The name of the column is one, from a header in the middle of a table.
     """
-    words = [text for text in classes if text == name or formats.may_mean_missing_category(text)]
-    is_rare = sum(classes[text] for text in words) <= MAX_MISSING_CLASSES * classes.total()
+    words = [
+        text
+        for text in classes
+        if text == name or formats.may_mean_missing_category(text)
+    ]
+    is_rare = (
+        sum(classes[text] for text in words) <= MAX_MISSING_CLASSES * classes.total()
+    )
     return words if is_rare and 2 <= len(classes) - len(words) <= MAX_CLASSES else []
 
 
 def infer_kind(
-    name: str, column: InferredColumn, reading: Reading, marks: set[str], delimiter: str
+    name: str,
+    column: InferredColumn,
+    reading: Reading,
+    marks: set[str],
+    delimiter: str,
 ) -> None:
     """Infer whether a column contains numbers, booleans or categories.
 
@@ -167,17 +203,26 @@ def infer_kind(
     if is_number:
         column.set_misfits(reading.misfits)
     elif reading.misfits:
-        column.questions.append(formats.ask_kind("real", reading.formats[0], reading.misfits))
+        column.questions.append(
+            formats.ask_kind("real", reading.formats[0], reading.misfits),
+        )
     present = [*column.present]
     if len(present) < 2 and not (present and column.has_missing):
-        column.description = "The same value in every row" if present else "No readable value"
+        column.description = (
+            "The same value in every row" if present else "No readable value"
+        )
         column.is_ignored = column.is_constant = True
         return
-    column.description = "1 value" if len(present) == 1 else f"{len(present)} different values"
+    column.description = (
+        "1 value" if len(present) == 1 else f"{len(present)} different values"
+    )
     if is_number:
         form, question = formats.choose_number_format(reading.formats, marks, delimiter)
-        is_whole = all_parse_as(present, "integer", form) and (form or "." not in "".join(present))
-        column.kind, column.format = "integer" if is_whole else "real", form
+        is_whole = all_parse_as(present, "integer", form) and (
+            form or "." not in "".join(present)
+        )
+        column.kind = "integer" if is_whole else "real"
+        column.format = form
         numbers = parse_texts(present, column.kind, form)
         written = f", written as {form}" if form else ""
         column.description += f" from {min(numbers):g} to {max(numbers):g}{written}"
@@ -195,15 +240,17 @@ def are_codes(name: str, texts: list[str], misfits: Sequence[str]) -> bool:
     odd = [text for text in misfits if not re.fullmatch(r"\s*-?\d+[.,]\d+\s*", text)]
     n_codes = sum(bool(re.search(r"\d", text)) for text in odd)
     is_named = bool(misfits and CODE_NAME.search(name))
-    return has_zeros or is_named or n_codes > max(MAX_CODES, MAX_CODE_SHARE * len(texts))
+    return (
+        has_zeros or is_named or n_codes > max(MAX_CODES, MAX_CODE_SHARE * len(texts))
+    )
 
 
 def merge_spellings(counts: Counter[str], texts: list[str]) -> dict[str, str]:
     """Propose the most frequent spelling for texts that differ only in case or spaces.
 
     Returns:
-        The new text for each other spelling. It is empty if only one value would be left, and if
-        there are so many values that they may be names.
+        The new text for each other spelling. It is empty if only one value would be
+        left, and if there are so many values that they may be names.
     """
     spellings: dict[str, list[str]] = {}
     for text in texts:
@@ -231,7 +278,9 @@ def infer_date(name: str, column: InferredColumn) -> bool:
     if not forms:
         column.questions += reading.questions
         return bool(reading.questions)
-    column.kind, column.replace, column.questions = "datetime", {}, [*reading.questions]
+    column.kind = "datetime"
+    column.replace = {}
+    column.questions = [*reading.questions]
     one_form = None if forms == [ISO] else forms[0]
     column.format = tuple(forms) if len(forms) > 1 else one_form
     column.set_misfits(reading.misfits)
@@ -241,16 +290,24 @@ def infer_date(name: str, column: InferredColumn) -> bool:
     day = "%H:%M" if is_clock else "%Y-%m-%d"
     ends = f"{min(dates):{day}} to {max(dates):{day}}"
     column.description = f"{len(texts)} different dates or times from {ends}"
-    question = f"Will later rows be predicted from earlier ones? Then add time: {name} above, and"
+    question = (
+        f"Will later rows be predicted from earlier ones? Then add time: {name}"
+        " above, and"
+    )
     question += " set split.by: time in params.yaml."
     is_time = "Are these times of day? If not, declare {kind: category}."
     column.questions.append(is_time if is_clock else question)
     # Each date has the place of the first row with it.
-    n_later, n_changes = sum(a < b for a, b in pairwise(dates)), len(dates) - 1
+    n_later = sum(a < b for a, b in pairwise(dates))
+    n_changes = len(dates) - 1
     is_in_order = min(n_later, n_changes - n_later) <= MAX_REVERSALS * n_changes
-    orders_rows = n_changes >= MIN_VALUES and not (is_clock or column.nullable or column.is_target)
+    orders_rows = n_changes >= MIN_VALUES and not (
+        is_clock or column.nullable or column.is_target
+    )
     if is_in_order and orders_rows and not BIRTH_NAME.search(name):
-        column.split = f"time, since the rows are in the order of {name}; see its comment"
+        column.split = (
+            f"time, since the rows are in the order of {name}; see its comment"
+        )
     return True
 
 
@@ -260,7 +317,9 @@ def infer_timestamps(name: str, texts: list[str]) -> Reading:
     numbers = [float(text) for text in texts] if is_named else []
     # 20240531, in the years from 1900 to 2099
     are_compact = all(re.fullmatch(r"\s*(19|20)\d{6}\s*", text) for text in texts)
-    forms = ["%Y%m%d"] if are_compact and all_parse_as(texts, "datetime", "%Y%m%d") else []
+    forms = (
+        ["%Y%m%d"] if are_compact and all_parse_as(texts, "datetime", "%Y%m%d") else []
+    )
     for form, (low, high) in TIMESTAMP_RANGES.items() if is_named else ():
         forms += [form] if low <= min(numbers) and max(numbers) < high else []
     if not forms or (is_named and forms != ["excel"]):
@@ -272,39 +331,62 @@ def infer_timestamps(name: str, texts: list[str]) -> Reading:
 def infer_identifier(name: str, column: InferredColumn, sample: Sample) -> None:
     """Ignore a column that identifies the rows, and ask whether that is right.
 
-    It does if its integers count up, or if it has different values in most rows and the name of an
-    identifier. Rows that repeat another row do not count.
+    It does if its integers count up, or if it has different values in most rows and the
+    name of an identifier. Rows that repeat another row do not count.
     """
-    present, has_name = column.present, not name or bool(IDENTIFIER.search(name))
+    present = column.present
+    has_name = not name or bool(IDENTIFIER.search(name))
     is_unique = len(present) == len(sample.row_hashes) > sample.rows / 2
     is_identifier = False
     if column.kind == "integer":
         numbers = parse_texts([*present], "integer", column.format)
         n_integers = max(numbers) - min(numbers) + 1
         are_years = YEARS[0] <= min(numbers) and max(numbers) <= YEARS[1]
-        if is_unique and len(present) >= MIN_COUNTING_SHARE * n_integers and not are_years:
+        if (
+            is_unique
+            and len(present) >= MIN_COUNTING_SHARE * n_integers
+            and not are_years
+        ):
             is_identifier = True
-        elif is_unique and not has_name and not are_years and sample.rows >= MIN_ROWS_FOR_UNIQUE:
+        elif (
+            is_unique
+            and not has_name
+            and not are_years
+            and sample.rows >= MIN_ROWS_FOR_UNIQUE
+        ):
             column.questions.append("Is it an identifier? Then move it to ignore.")
     if has_name and column.kind in ("integer", "category"):
         is_identifier = is_identifier or 2 * len(present) > sample.rows
-        if column.kind == "integer" and not is_identifier and len(present) > MAX_CLASSES:
-            column.kind, column.format = "category", None  # the order of codes has no meaning
+        if (
+            column.kind == "integer"
+            and not is_identifier
+            and len(present) > MAX_CLASSES
+        ):
+            # the order of codes has no meaning
+            column.kind = "category"
+            column.format = None
     if is_identifier:
-        description = "A different value in every row" if is_unique else column.description
+        description = (
+            "A different value in every row" if is_unique else column.description
+        )
         column.ignore(description, "Is it an identifier?")
 
 
 def infer_text(column: InferredColumn) -> None:
     """Tell categories, free texts and names apart, and ignore names."""
-    texts, questions = column.present, column.questions
-    rows, distinct = texts.total(), len(texts)
+    texts = column.present
+    questions = column.questions
+    rows = texts.total()
+    distinct = len(texts)
     reading = ""
     if distinct > MANY_DISTINCT:
         mean_words = sum(len(text.split()) for text in texts) / distinct
         mark, labels = find_labels([*texts])
         if mark:
-            reading = f", lists of {len(labels)} labels between {mark}, which are read as words"
+            reading = (
+                f", lists of {len(labels)} labels between {mark}, which are read as"
+                " words"
+            )
         elif mean_words >= MIN_MEAN_WORDS and rows < MAX_ROWS_PER_TEXT * distinct:
             reading = f", free text of {mean_words:.1f} words on average"
         elif distinct > rows / 2:
@@ -312,15 +394,20 @@ def infer_text(column: InferredColumn) -> None:
             column.questions = questions or column.questions
             return
     if reading:
-        column.kind, column.replace = "text", {}
+        column.kind = "text"
+        column.replace = {}
     frequent = texts.most_common(MAX_EXAMPLES)
     examples = ", ".join(text for text, _ in frequent)
     if len(examples) > MAX_EXAMPLES_LENGTH:
         examples = f"{examples[:MAX_EXAMPLES_LENGTH]}…"
-    column.description += f"{reading}{': ' if distinct <= MAX_EXAMPLES else ', such as '}{examples}"
+    column.description += (
+        f"{reading}{': ' if distinct <= MAX_EXAMPLES else ', such as '}{examples}"
+    )
     if column.replace:
         old, new = next(iter(column.replace.items()))
-        same = f"Do {old!r} and {new!r} mean the same? If not, remove them from replace."
+        same = (
+            f"Do {old!r} and {new!r} mean the same? If not, remove them from replace."
+        )
         column.questions.append(same)
 
 

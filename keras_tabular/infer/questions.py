@@ -22,15 +22,23 @@ NEARLY_ALL = 0.99  # of the rows
 SENTINELS = {-1, -9, -99, -999, -9999, 9, 99, 999, 9999, 99999}
 MIN_SENTINEL_ROWS = 3
 MIN_OTHER_VALUES = 3  # that a sentinel is compared with
-MIN_GAPS = 2  # between a sentinel and the other values, as a multiple of the gaps between them
+MIN_GAPS = (
+    2  # between a sentinel and the other values, as a multiple of the gaps between them
+)
 MAX_ZERO_SHARE = 0.5  # of the rows; a 0 in more rows is an ordinary value
-MAX_MEDIAN_RATIO = 25  # of the median to the smallest other value, if 0 may mean missing
+MAX_MEDIAN_RATIO = (
+    25  # of the median to the smallest other value, if 0 may mean missing
+)
 TAIL_QUANTILE = 0.99
-MIN_EXTREME_RATIO = 10  # of the distances of an extreme value and of the tail from the median
+MIN_EXTREME_RATIO = (
+    10  # of the distances of an extreme value and of the tail from the median
+)
 MIN_GROUPS = 51  # in a column without the name of an identifier
 MAX_MEAN_GROUP_ROWS = 50  # values with more rows are categories
 MAX_GROUP_SHARE = 0.05  # of the rows in one group
-MAX_CATEGORIES_FOR_MISSING = 1_000  # of a column, in which words that mean missing are sought
+MAX_CATEGORIES_FOR_MISSING = (
+    1_000  # of a column, in which words that mean missing are sought
+)
 
 
 def ask_about(name: str, column: InferredColumn) -> list[str]:
@@ -39,7 +47,12 @@ def ask_about(name: str, column: InferredColumn) -> list[str]:
     text, count = counts.most_common(1)[0]
     if count >= NEARLY_ALL * rows and not column.is_target:
         value = truncate(text) or "empty"
-        return [f"{count} of {rows} rows are {value}. Is it useful? If not, move it to ignore."]
+        return [
+            (
+                f"{count} of {rows} rows are {value}. Is it useful? If not, move it to"
+                " ignore."
+            ),
+        ]
     present = column.present
     questions = ask_missing(column)
     if column.kind in ("category", "text") and not column.is_target:
@@ -51,7 +64,11 @@ def ask_about(name: str, column: InferredColumn) -> list[str]:
     for number, count in zip(numbers, present.values(), strict=True):
         values[float(number)] += count
     questions += ask_numbers(column, values)
-    if column.kind == "integer" and not (questions or column.is_target) and IDENTIFIER.search(name):
+    if (
+        column.kind == "integer"
+        and not (questions or column.is_target)
+        and IDENTIFIER.search(name)
+    ):
         return ask_group(name, column, values)
     return questions
 
@@ -59,15 +76,27 @@ def ask_about(name: str, column: InferredColumn) -> list[str]:
 def ask_missing(column: InferredColumn) -> list[str]:
     """Ask about words that probably mean missing."""
     certain = MISSING - {"?", "-", ".", *(["none", "None"] if column.is_target else [])}
-    words = [text for text in column.missing_values if text not in certain and not text.isspace()]
-    texts = [*column.present][:MAX_CATEGORIES_FOR_MISSING] if column.kind == "category" else []
+    words = [
+        text
+        for text in column.missing_values
+        if text not in certain and not text.isspace()
+    ]
+    texts = (
+        [*column.present][:MAX_CATEGORIES_FOR_MISSING]
+        if column.kind == "category"
+        else []
+    )
     if categories := [text for text in texts if may_mean_missing_category(text)]:
         key = column.with_missing(categories)
         return [f"Does {categories[0]!r} mean missing? Then add {key}."]
     if not words:
         return []
     listed = ", ".join(f"{text!r} {column.counts[text]} times" for text in words)
-    key = "values" if column.kind == "category" else f"replace: {format_yaml({words[0]: 'NEW'})}"
+    key = (
+        "values"
+        if column.kind == "category"
+        else f"replace: {format_yaml({words[0]: 'NEW'})}"
+    )
     advice = f"If not, move it from missing_values to {key}"
     return [f"{listed}: missing? {advice}."]
 
@@ -123,7 +152,10 @@ def stands_apart(value: int, other_values: list[float]) -> bool:
     Args:
         other_values: The other values in ascending order.
     """
-    if len(other_values) < MIN_OTHER_VALUES or other_values[0] <= value <= other_values[-1]:
+    if (
+        len(other_values) < MIN_OTHER_VALUES
+        or other_values[0] <= value <= other_values[-1]
+    ):
         return False
     n_near = max(len(other_values) // 4, MIN_OTHER_VALUES)
     near = other_values[:n_near] if value < other_values[0] else other_values[-n_near:]
@@ -145,9 +177,9 @@ def ask_extremes(column: InferredColumn, values: np.ndarray) -> list[str]:
             bound = "at most" if key == "max" else "at least"
             number = int(extreme) if extreme == int(extreme) else float(extreme)
             questions.append(
-                f"{TAIL_QUANTILE:.0%} of the values are {bound} {tail:.6g}. Is {extreme:.6g} right?"
-                f" If not, add {column.with_missing([number])}, or set {key}, and validate.range"
-                " in params.yaml to drop or warn."
+                f"{TAIL_QUANTILE:.0%} of the values are {bound} {tail:.6g}. Is"
+                f" {extreme:.6g} right? If not, add {column.with_missing([number])}, or"
+                f" set {key}, and validate.range in params.yaml to drop or warn.",
             )
     return questions
 
@@ -155,10 +187,11 @@ def ask_extremes(column: InferredColumn, values: np.ndarray) -> list[str]:
 def ask_group(name: str, column: InferredColumn, counts: Counter[Any]) -> list[str]:
     """Ask whether the rows with the same value belong together, such as those of a customer.
 
-    The question is about identifiers, and about columns with many values most of which occur more
-    than once, but none often.
+    The question is about identifiers, and about columns with many values most of which
+    occur more than once, but none often.
     """
-    distinct, rows = len(counts), counts.total()
+    distinct = len(counts)
+    rows = counts.total()
     is_identifier = distinct > MAX_CLASSES and (not name or IDENTIFIER.search(name))
     has_small_groups = (
         distinct >= MIN_GROUPS
@@ -168,6 +201,11 @@ def ask_group(name: str, column: InferredColumn, counts: Counter[Any]) -> list[s
     )
     if rows < 2 * distinct or not (is_identifier or has_small_groups):
         return []
-    column.split = f"group, since rows share {name}; see its comment" if is_identifier else ""
-    question = f"Do rows with the same {name} belong together? Then add group: {name} above, and"
+    column.split = (
+        f"group, since rows share {name}; see its comment" if is_identifier else ""
+    )
+    question = (
+        f"Do rows with the same {name} belong together? Then add group: {name}"
+        " above, and"
+    )
     return [f"{question} set split.by: group in params.yaml."]

@@ -28,7 +28,9 @@ HINTS = {
 # Usual first words of the positive class and of the other one.
 WORD_PAIRS = [pair.split("/") for pair in list_words("classes")]
 POSITIVE, NEGATIVE = map(set, zip(*WORD_PAIRS, strict=True))
-RANDOM_SPLIT = "random, since no column of dates orders the rows, and no column identifies groups"
+RANDOM_SPLIT = (
+    "random, since no column of dates orders the rows, and no column identifies groups"
+)
 MIN_CLASS_ROWS = 5  # on average; and of the rarest class, if classes are integers
 MAX_CERTAIN_CLASSES = 5  # of an integer target; with more values, it may be a count
 
@@ -39,7 +41,8 @@ class FirstSchema(NamedTuple):
     Attributes:
         text: The schema as YAML, with comments.
         question_lines: The numbers of the lines with a question.
-        failed_checks: A message for each check of the table that fails and stops the pipeline.
+        failed_checks: A message for each check of the table that fails and stops the
+            pipeline.
         split: A proposal for `split.by` in params.yaml, and the reason.
     """
 
@@ -50,7 +53,10 @@ class FirstSchema(NamedTuple):
 
 
 def propose_schema(
-    path: Path, target: str, rows: int, policy: Validate | None = None
+    path: Path,
+    target: str,
+    rows: int,
+    policy: Validate | None = None,
 ) -> FirstSchema:
     """Infer the schema of a file, or of the files in a folder, from up to `rows` rows.
 
@@ -61,7 +67,8 @@ def propose_schema(
         policy: What happens if a check fails; the defaults if None.
 
     Raises:
-        UserError: The file cannot be read, or `target` is not a column that can be predicted.
+        UserError: The file cannot be read, or `target` is not a column that can be
+            predicted.
     """
     files = source_files(str(path))
     sample = read_sample(files, rows)
@@ -72,21 +79,34 @@ def propose_schema(
     target_keys = infer_target(sample, columns, target)
     text, _ = write_yaml(path, sample, columns, target_keys)
     schema = typed_yaml.parse_section(typed_yaml.parse_yaml(text), Schema, path)
-    checks = check_table(parse_sample(sample, schema, columns), schema, policy or Validate())[1]
+    checks = check_table(
+        parse_sample(sample, schema, columns),
+        schema,
+        policy or Validate(),
+    )[1]
     for name in (name for name, column in columns.items() if column.mistakes):
         checks.pop((name, "missing"), None)  # its mistakes are null
     for (name, key), check in checks.items():
         if key == "leak" and check.failed_rows:
-            question = f"The column explains {check.examples[0]} of {target} by itself. Is it known"
+            question = (
+                f"The column explains {check.examples[0]} of {target} by itself. Is it"
+                " known"
+            )
             advice = "If so, set known_before_target: true. If not, move it to ignore."
             columns[name].questions.append(f"{question} before {target} is? {advice}")
     places = {row: f"row {row + 1}" for row in rows_to_locate(checks)}
     failures = describe_failures(sample.rows, checks, places)["error"]
-    split = max(column.split for column in columns.values()) or RANDOM_SPLIT  # time before group
+    split = (
+        max(column.split for column in columns.values()) or RANDOM_SPLIT
+    )  # time before group
     return FirstSchema(*write_yaml(path, sample, columns, target_keys), failures, split)
 
 
-def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: str) -> None:
+def ask_questions(
+    sample: Sample,
+    columns: dict[str, InferredColumn],
+    target: str,
+) -> None:
     """Add questions to the columns, also about files that lack a column, or have another name.
 
     If no feature would be left, only constant columns are ignored.
@@ -99,13 +119,23 @@ def ask_questions(sample: Sample, columns: dict[str, InferredColumn], target: st
     for name, column in columns.items():
         if not column.is_ignored:
             column.questions += questions.ask_about(name, column)
-        if lacking := sorted(set[str]().union(*sample.files.values()) - sample.files[name]):
-            new_names = [new for new in columns if not sample.files[name] & sample.files[new]]
+        if lacking := sorted(
+            set[str]().union(*sample.files.values()) - sample.files[name],
+        ):
+            new_names = [
+                new for new in columns if not sample.files[name] & sample.files[new]
+            ]
             other_name = f"named {' or '.join(new_names)}" if new_names else "missing"
-            column.questions.append(f"Not in {format_list(lacking)}. Is it {other_name} there?")
+            column.questions.append(
+                f"Not in {format_list(lacking)}. Is it {other_name} there?",
+            )
 
 
-def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) -> dict[str, Value]:
+def infer_target(
+    sample: Sample,
+    columns: dict[str, InferredColumn],
+    name: str,
+) -> dict[str, Value]:
     """Infer the task, and change the target column as the task requires.
 
     Returns:
@@ -116,30 +146,43 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
     """
     column = columns[name]
     if column.kind in ("datetime", "text"):
-        column.kind, column.format, column.mistakes = "category", None, []
+        column.kind = "category"
+        column.format = None
+        column.mistakes = []
     # The texts true and TRUE are one class, but the real numbers 1 and 1.0 are two.
-    is_real, values = column.kind == "real", [*column.present]
+    is_real = column.kind == "real"
+    values = [*column.present]
     if not is_real:
         values = formats.parse_texts(values, column.kind, column.format)
     classes = Counter[Value]()
     for value, count in zip(values, column.present.values(), strict=True):
         classes[value] += count
     if len(classes) < 2:
-        raise UserError(f"target: expected different values in column {name}, got {[*classes]}.")
+        raise UserError(
+            f"target: expected different values in column {name}, got {[*classes]}.",
+        )
     task = infer_task(column.kind, classes)
     if task is Multiclass and len(classes) * MIN_CLASS_ROWS > sample.rows:
-        expected = f"numbers, or classes of {MIN_CLASS_ROWS} rows on average, in column {name}"
-        raise UserError(f"target: expected {expected}, got {len(classes)} different values.")
+        expected = (
+            f"numbers, or classes of {MIN_CLASS_ROWS} rows on average, in column {name}"
+        )
+        raise UserError(
+            f"target: expected {expected}, got {len(classes)} different values.",
+        )
     if task is not Regression:
         column.values = sorted(classes, key=lambda value: (len(str(value)), str(value)))
         column.kind = "category" if is_real else column.kind
         column.format = None if is_real else column.format
     if MAX_CERTAIN_CLASSES < len(classes) <= MAX_CLASSES and column.kind == "integer":
         other = Multiclass if task is Regression else Regression
-        question = f"Is the task {task.name}? If not, change task above to {other.name}."
+        question = (
+            f"Is the task {task.name}? If not, change task above to {other.name}."
+        )
         column.questions.append(question)
     column.description += ". This is the target"
-    column.description += ". Rows without a target are set aside" if column.has_missing else ""
+    column.description += (
+        ". Rows without a target are set aside" if column.has_missing else ""
+    )
     column.is_ignored = False
     keys: dict[str, Value] = {"task": task.name, "target": name}
     if task is Binary:
@@ -155,7 +198,9 @@ def infer_target(sample: Sample, columns: dict[str, InferredColumn], name: str) 
 
 def choose_positive(rarer: Value, other: Value) -> tuple[Value, Value, bool]:
     """Return the positive and the negative class, and whether their names tell which is which."""
-    first, second = (re.split(r"[\W_]+", str(value).casefold())[0] for value in (rarer, other))
+    first, second = (
+        re.split(r"[\W_]+", str(value).casefold())[0] for value in (rarer, other)
+    )
     if [second, first] in WORD_PAIRS or sign(second) > sign(first):
         return other, rarer, [second, first] in WORD_PAIRS
     return rarer, other, [first, second] in WORD_PAIRS
@@ -171,8 +216,8 @@ def sign(word: str) -> int:
 def infer_task(kind: Kind, classes: Counter[Value]) -> type[Task]:
     """Infer the task from the kind of the target and the number of rows of each value.
 
-    Integers are classes only if there are few, none of them rare. The values of a count from 0 to
-    18 are not: its largest values usually have one row each.
+    Integers are classes only if there are few, none of them rare. The values of a count
+    from 0 to 18 are not: its largest values usually have one row each.
     """
     if len(classes) == 2:
         return Binary
@@ -183,13 +228,22 @@ def infer_task(kind: Kind, classes: Counter[Value]) -> type[Task]:
 
 
 def parse_sample(
-    sample: Sample, schema: Schema, columns: dict[str, InferredColumn]
+    sample: Sample,
+    schema: Schema,
+    columns: dict[str, InferredColumn],
 ) -> list[pa.Table]:
     """Parse the rows, and ask about cells that are no values of the kind of their column."""
-    parts, first_cells = list[pa.Table](), dict[str, str]()
-    locators = {raw.file: row_locator([raw.file], sample.reading) for raw in sample.raw_rows}
+    parts = list[pa.Table]()
+    first_cells = dict[str, str]()
+    locators = {
+        raw.file: row_locator([raw.file], sample.reading) for raw in sample.raw_rows
+    }
     for raw in sample.raw_rows:
-        part, failures = parse_rows(raw, text_columns(raw, schema.columns), schema.columns)
+        part, failures = parse_rows(
+            raw,
+            text_columns(raw, schema.columns),
+            schema.columns,
+        )
         parts.append(part)
         for failure in sorted(failures):
             if failure.column not in first_cells:
@@ -201,7 +255,10 @@ def parse_sample(
 
 
 def write_yaml(
-    path: Path, sample: Sample, columns: dict[str, InferredColumn], target_keys: dict[str, Value]
+    path: Path,
+    sample: Sample,
+    columns: dict[str, InferredColumn],
+    target_keys: dict[str, Value],
 ) -> tuple[str, list[int]]:
     """Write a schema as YAML, with a comment on each column.
 
@@ -209,22 +266,33 @@ def write_yaml(
         The text, and the numbers of the lines with a question.
     """
     rows = f"{'all' if sample.is_complete else 'the first'} {sample.rows} rows"
-    lines, question_lines = [f"# Inferred from {rows}. Check every comment."], list[int]()
+    lines = [f"# Inferred from {rows}. Check every comment."]
+    question_lines = list[int]()
     dialect = sample.dialect.model_dump(exclude_defaults=True)
     dialect |= {key: dialect.get(key, ()) for key in sample.questions}
-    hints = HINTS | {key: f" # {question}" for key, question in sample.questions.items()}
+    hints = HINTS | {
+        key: f" # {question}" for key, question in sample.questions.items()
+    }
     for key, value in {"source": path.as_posix(), **dialect, **target_keys}.items():
         lines.append(f"{key}: {format_yaml(value)}{hints.get(key, '')}")
         if key in sample.questions:
             question_lines.append(len(lines))
     for key, is_ignored in (("columns", False), ("ignore", True)):
-        selected = {n: column for n, column in columns.items() if column.is_ignored == is_ignored}
+        selected = {
+            n: column
+            for n, column in columns.items()
+            if column.is_ignored == is_ignored
+        }
         lines += [f"{key}:"] if selected else []
         for name, column in selected.items():
             comment = " ".join([f"{column.description}.", *column.questions])
-            comment = "".join(letter if letter.isprintable() else " " for letter in comment)
+            comment = "".join(
+                letter if letter.isprintable() else " " for letter in comment
+            )
             declared = f"{format_yaml(name)}: {format_yaml(column.declare())}"
-            lines.append(f"  {f'- {format_yaml(name)}' if is_ignored else declared} # {comment}")
+            lines.append(
+                f"  {f'- {format_yaml(name)}' if is_ignored else declared} # {comment}",
+            )
             if column.questions:
                 question_lines.append(len(lines))
     return "\n".join([*lines, ""]), question_lines

@@ -34,13 +34,14 @@ class ColumnDrift(Section):
     """How much the new rows differ from the training rows in one column.
 
     Attributes:
-        attribution: Share of the attribution of predictions to columns, see `TrainingRows`.
+        attribution: Share of the attribution of predictions to columns, see
+            `TrainingRows`.
         distance: Total variation distance between the two distributions.
         p_value: Probability that chance alone makes any of the columns differ as much.
-        moved: Whether the column has drifted: the distance is above the limit, and the p-value is
-            below `MAX_P_VALUE`.
-        missing, outside, unknown: Shares of missing values, of values outside the range of the
-            training rows, and of categories that the model does not know.
+        moved: Whether the column has drifted: the distance is above the limit, and the
+            p-value is below `MAX_P_VALUE`.
+        missing, outside, unknown: Shares of missing values, of values outside the range
+            of the training rows, and of categories that the model does not know.
         failed_checks: Number of new rows whose cell fails a check.
         bins: Name of each bin; `train` and `new` are the numbers of rows in them.
     """
@@ -94,38 +95,57 @@ class RowCounts(NamedTuple):
 
 
 def count_batch(
-    batch: CheckedRows, trained_on: TrainingRows, categories: dict[str, list[str]], schema: Schema
+    batch: CheckedRows,
+    trained_on: TrainingRows,
+    categories: dict[str, list[str]],
+    schema: Schema,
 ) -> RowCounts:
     """Count the rows of a batch; `categories` are those that the model knows."""
-    features, is_grouped = batch.features, schema.group in batch.texts.column_names
-    bins = {name: each.bins(schema.columns[name]) for name, each in trained_on.summaries.items()}
+    features = batch.features
+    is_grouped = schema.group in batch.texts.column_names
+    bins = {
+        name: each.bins(schema.columns[name])
+        for name, each in trained_on.summaries.items()
+    }
     return RowCounts(
         {name: each.counts(features[name]) for name, each in bins.items()},
         len(features),
         unknown_categories(features, categories),
         Counter(failure.column for failure in batch.failures),
-        [groups.equality_hashes([batch.texts.select([schema.group]) if is_grouped else features])],
+        [
+            groups.equality_hashes(
+                [batch.texts.select([schema.group]) if is_grouped else features],
+            ),
+        ],
     )
 
 
 def find_drift(
-    trained_on: TrainingRows, counts: RowCounts, schema: Schema, limits: Drift, group_size: float
+    trained_on: TrainingRows,
+    counts: RowCounts,
+    schema: Schema,
+    limits: Drift,
+    group_size: float,
 ) -> DriftReport:
     """Compare new rows with the training rows.
 
-    A column has drifted if its distance from the training rows is above `limits.distance` and not
-    explained by chance, see `compare_counts`. The verdict is `pass` if no column has drifted,
-    `fail` if these columns have at least the share `limits.attribution` of the attribution, and
-    `warn` otherwise. Datetimes do not count for that, because new rows are usually later. Columns
-    that are above the limit by chance are named, since more rows may show drift. Cells that fail a
-    check turn `pass` into `warn`.
+    A column has drifted if its distance from the training rows is above
+    `limits.distance` and not explained by chance, see `compare_counts`. The verdict is
+    `pass` if no column has drifted, `fail` if these columns have at least the share
+    `limits.attribution` of the attribution, and `warn` otherwise. Datetimes do not
+    count for that, because new rows are usually later. Columns that are above the limit
+    by chance are named, since more rows may show drift. Cells that fail a check turn
+    `pass` into `warn`.
 
     Args:
-        group_size: Number of rows that depend on each other, see `groups.mean_group_size`.
+        group_size: Number of rows that depend on each other, see
+            `groups.mean_group_size`.
     """
     comparison = (trained_on, counts, schema, limits, group_size)
     columns = {name: column_drift(name, *comparison) for name in schema.features}
-    columns = dict(sorted(columns.items(), key=lambda c: (not c[1].moved, -c[1].attribution)))
+    columns = dict(
+        sorted(columns.items(), key=lambda c: (not c[1].moved, -c[1].attribution)),
+    )
     moved = [name for name, column in columns.items() if column.moved]
     dates = [name for name in moved if schema.columns[name].kind == "datetime"]
     share = sum(columns[name].attribution for name in moved if name not in dates)
@@ -134,10 +154,18 @@ def find_drift(
     if moved:
         verdict = "fail" if share >= limits.attribution else "warn"
         have = "have drifted; they have" if len(moved) > 1 else "has drifted; it has"
-        effect = f"{share:.1%} of the attribution, which is the effect of columns on predictions"
+        effect = (
+            f"{share:.1%} of the attribution, which is the effect of columns on"
+            " predictions"
+        )
         reason = f"{format_list(moved)} {have} {effect}"
-    if unsettled := [n for n, c in columns.items() if c.distance > limits.distance and not c.moved]:
-        reason += f"; {len(unsettled)} differ by more than {limits.distance:g}, which may be chance"
+    if unsettled := [
+        n for n, c in columns.items() if c.distance > limits.distance and not c.moved
+    ]:
+        reason += (
+            f"; {len(unsettled)} differ by more than {limits.distance:g}, which may be"
+            " chance"
+        )
     if dates:
         reason += "; dates do not count, because new rows are usually later"
     if failed := sum(counts.failed.values()):
@@ -163,11 +191,19 @@ def column_drift(
 ) -> ColumnDrift:
     """Compare the new rows with the training rows in one column."""
     summary = trained_on.summaries[name]
-    train, new = np.array(summary.counts), counts.bins[name]
-    distance, p_value = profile.compare_counts(train, new, len(schema.features), group_size)
+    train = np.array(summary.counts)
+    new = counts.bins[name]
+    distance, p_value = profile.compare_counts(
+        train,
+        new,
+        len(schema.features),
+        group_size,
+    )
 
     def shares(bins: list[int]) -> Shares:
-        in_training, in_new = (float(n[bins].sum() / max(n.sum(), 1)) for n in (train, new))
+        in_training, in_new = (
+            float(n[bins].sum() / max(n.sum(), 1)) for n in (train, new)
+        )
         return Shares(train=in_training, new=in_new)
 
     is_category = summary.feature_type == "category"
@@ -180,9 +216,15 @@ def column_drift(
         moved=distance > limits.distance and p_value < profile.MAX_P_VALUE,
         missing=shares([-1]),
         # The last bin is for missing values.
-        outside=shares([0, -2]) if summary.edges and summary.feature_type != "text" else None,
+        outside=(
+            shares([0, -2])
+            if summary.edges and summary.feature_type != "text"
+            else None
+        ),
         unknown=Shares(train=summary.unknown, new=new_share) if is_category else None,
-        unknown_values=dict([*unknown.items()][:MAX_UNKNOWN_SHOWN]) if is_category else None,
+        unknown_values=(
+            dict([*unknown.items()][:MAX_UNKNOWN_SHOWN]) if is_category else None
+        ),
         failed_checks=counts.failed[name],
         bins=summary.bins(schema.columns[name]).names,
         train=train.tolist(),
@@ -190,7 +232,10 @@ def column_drift(
     )
 
 
-def unknown_categories(features: pa.Table, categories: dict[str, list[str]]) -> UnknownCategories:
+def unknown_categories(
+    features: pa.Table,
+    categories: dict[str, list[str]],
+) -> UnknownCategories:
     """Count the rows with each category that is not among those that the model knows.
 
     Args:
@@ -199,7 +244,9 @@ def unknown_categories(features: pa.Table, categories: dict[str, list[str]]) -> 
     counts = UnknownCategories()
     for name, known_categories in categories.items():
         values = features[name]
-        unknown = values.filter(pa.array(profile.unknown_mask(values, known_categories)))
+        unknown = values.filter(
+            pa.array(profile.unknown_mask(values, known_categories)),
+        )
         counts.update((name, value) for value in unknown.to_pylist())
     return counts
 
@@ -207,7 +254,10 @@ def unknown_categories(features: pa.Table, categories: dict[str, list[str]]) -> 
 def unknown_by_column(unknown: UnknownCategories) -> dict[str, dict[str, int]]:
     """Return the number of rows with each unknown category by column, most frequent first."""
     by_column: dict[str, dict[str, int]] = {name: {} for name, _ in unknown}
-    for (name, value), count in sorted(unknown.items(), key=lambda item: (-item[1], item[0])):
+    for (name, value), count in sorted(
+        unknown.items(),
+        key=lambda item: (-item[1], item[0]),
+    ):
         by_column[name][value] = count
     return by_column
 
@@ -215,6 +265,11 @@ def unknown_by_column(unknown: UnknownCategories) -> dict[str, dict[str, int]]:
 def unknown_lines(unknown: UnknownCategories, rows: int) -> Iterator[str]:
     """Yield a line about the unknown categories of each column."""
     for name, counts in unknown_by_column(unknown).items():
-        examples = format_list(f"{quote(value)} ({count})" for value, count in counts.items())
-        text = f"{sum(counts.values())} of {rows} rows have a category that the model does not know"
+        examples = format_list(
+            f"{quote(value)} ({count})" for value, count in counts.items()
+        )
+        text = (
+            f"{sum(counts.values())} of {rows} rows have a category that the model does"
+            " not know"
+        )
         yield f"{name}: {text}: {examples}"

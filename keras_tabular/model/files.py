@@ -32,7 +32,8 @@ def parse_model_and_rows(parser: ArgumentParser) -> Namespace:
     """Parse the arguments of a command that applies a model to rows.
 
     Returns:
-        The arguments, among them the path `model`, and the path `rows`, which is "-" for stdin.
+        The arguments, among them the path `model`, and the path `rows`, which is "-"
+        for stdin.
     """
     parser.add_argument("files", metavar="FILE", nargs="*", type=Path,
         help="the model (a .keras file; optional), then the rows (a .csv, .xlsx, .ods, .jsonl or "
@@ -61,8 +62,12 @@ def read_schema(path: Path, content: bytes) -> tuple[Schema, ModelMetadata]:
     """
     metadata = ModelMetadata.from_file(path, content)
     if metadata.table_schema is None:
-        advice = f"Name a model that the stage calibrate has written, such as {MODEL_FILE}."
-        raise UserError(f"{path}: the file does not contain the schema of its table. {advice}")
+        advice = (
+            f"Name a model that the stage calibrate has written, such as {MODEL_FILE}."
+        )
+        raise UserError(
+            f"{path}: the file does not contain the schema of its table. {advice}",
+        )
     return metadata.table_schema, metadata
 
 
@@ -101,7 +106,9 @@ def open_rows(file: Path, schema: Schema) -> Iterator[Path]:
             check_skipped_lines(copy, schema)
             yield copy
         except UserError as error:
-            raise UserError(str(error).replace(str(copy), str(display_path(file)))) from None
+            raise UserError(
+                str(error).replace(str(copy), str(display_path(file))),
+            ) from None
 
 
 def check_skipped_lines(file: Path, schema: Schema) -> None:
@@ -113,10 +120,18 @@ def check_skipped_lines(file: Path, schema: Schema) -> None:
         if len(cells) != len(header) or not all(cells) or cells == header:
             continue
         row = RawRows(file, 0, pa.table([[cell] for cell in cells], header), {})
-        columns = {name: schema.columns[name] for name in header if name in schema.features}
-        if columns and not rows.parse_rows(row, rows.text_columns(row, columns), columns)[1]:
+        columns = {
+            name: schema.columns[name] for name in header if name in schema.features
+        }
+        if (
+            columns
+            and not rows.parse_rows(row, rows.text_columns(row, columns), columns)[1]
+        ):
             place = describe_place(file, line)
-            problem = f"skip_lines of the model leaves out {quote(' '.join(cells))}, perhaps a row"
+            problem = (
+                f"skip_lines of the model leaves out {quote(' '.join(cells))}, perhaps"
+                " a row"
+            )
             advice = "Add a line that is no row at this place, as in the training table"
             raise UserError(f"{place}: {problem}. {advice}.")
 
@@ -130,12 +145,18 @@ def row_columns(file: Path, schema: Schema, *, ignore_extra: bool = False) -> li
     """List the columns of a file to read: all features, and other declared columns that it has.
 
     Args:
-        ignore_extra: Whether to leave out undeclared columns, which are otherwise an error.
+        ignore_extra: Whether to leave out undeclared columns, which are otherwise an
+            error.
 
     Raises:
         UserError: The columns are not as declared, or the file cannot be read.
     """
-    return source.check_columns(file, schema, schema.features, allow_others=ignore_extra)
+    return source.check_columns(
+        file,
+        schema,
+        schema.features,
+        allow_others=ignore_extra,
+    )
 
 
 Write = Callable[[pa.Table], None]
@@ -144,25 +165,29 @@ Write = Callable[[pa.Table], None]
 def check_output(path: Path, other_paths: Iterable[Path]) -> None:
     """Raise `UserError` if `path` has an unknown ending, or is one of the other paths."""
     if not path.name.endswith((".csv", ".csv.gz", ".parquet")):
-        raise UserError(f"{path}: expected a file whose name ends in .csv, .csv.gz or .parquet")
+        raise UserError(
+            f"{path}: expected a file whose name ends in .csv, .csv.gz or .parquet",
+        )
     if path.resolve() in [other.resolve() for other in other_paths]:
-        raise UserError(f"{path}: this file is named twice. Name another file for each output.")
+        raise UserError(
+            f"{path}: this file is named twice. Name another file for each output.",
+        )
 
 
 @contextmanager
 def open_writer(path: Path | None, schema: pa.Schema, table: Schema) -> Iterator[Write]:
     """Yield a function that appends tables of `schema` to a file or stdout.
 
-    At the end, the file is complete or does not exist. A CSV is UTF-8, and its decimals are read
-    back as the same float32. The header is written with the first rows, or at the end, so that
-    stdout stays empty if reading fails. If the reader of stdout stops reading, the process ends
-    without a message.
+    At the end, the file is complete or does not exist. A CSV is UTF-8, and its decimals
+    are read back as the same float32. The header is written with the first rows, or at
+    the end, so that stdout stays empty if reading fails. If the reader of stdout stops
+    reading, the process ends without a message.
 
     Args:
         path: The file; None for stdout.
         schema: The columns to write.
-        table: The schema of the rows that were read; a CSV has its delimiter, and the decimal
-            point of most of its formats.
+        table: The schema of the rows that were read; a CSV has its delimiter, and the
+            decimal point of most of its formats.
     """
     with _blame(path), ExitStack() as stack:
         if path is None:
@@ -171,10 +196,14 @@ def open_writer(path: Path | None, schema: pa.Schema, table: Schema) -> Iterator
             partial = stack.enter_context(atomic_write(path))
             if path.suffix == ".parquet":
                 writer = stack.enter_context(pq.ParquetWriter(partial, schema))
-                yield _blame(path)(writer.write_table)  # names this file, while others are open
+                yield _blame(path)(
+                    writer.write_table,
+                )  # names this file, while others are open
                 return
             compression = "gzip" if path.suffix == ".gz" else None
-            file = stack.enter_context(pa.output_stream(partial, compression=compression))
+            file = stack.enter_context(
+                pa.output_stream(partial, compression=compression),
+            )
         write = _blame(path)(_csv_writer(file, schema, table))
         yield write
         write(schema.empty_table())
@@ -193,15 +222,24 @@ def _blame(path: Path | None) -> Iterator[None]:
 
 def _csv_writer(file: Any, schema: pa.Schema, table_schema: Schema) -> Write:
     header = [schema.names]
-    points = [col.decimal_point for col in table_schema.columns.values() if col.number_format]
+    points = [
+        col.decimal_point for col in table_schema.columns.values() if col.number_format
+    ]
     point = max(points, key=points.count, default=".")
 
     def write(table: pa.Table) -> None:
-        lines, texts = StringIO(), []
+        lines = StringIO()
+        texts = []
         for column in table.columns:
             mark = point if pa.types.is_floating(column.type) else "."
-            texts.append([c and c.replace(".", mark) for c in column.cast("string").to_pylist()])
-        writer = csv.writer(lines, delimiter=table_schema.delimiter, lineterminator="\n")
+            texts.append(
+                [c and c.replace(".", mark) for c in column.cast("string").to_pylist()],
+            )
+        writer = csv.writer(
+            lines,
+            delimiter=table_schema.delimiter,
+            lineterminator="\n",
+        )
         writer.writerows([*header, *zip(*texts, strict=True)])
         header.clear()
         file.write(lines.getvalue().encode())

@@ -20,8 +20,8 @@ class Intervals(Section):
     Attributes:
         coverage: Share of the rows whose value the intervals should contain.
         at: Predictions in ascending order.
-        half: Half the width of the interval at each of them. It is interpolated between them, and
-            constant beyond the first and the last one.
+        half: Half the width of the interval at each of them. It is interpolated between
+            them, and constant beyond the first and the last one.
     """
 
     coverage: Share
@@ -44,11 +44,12 @@ class ModelMetadata(TrainingRecord):
 
     Attributes:
         metric: The value of `evaluate.metric`.
-        threshold: The lowest probability that counts as positive, and how it was chosen.
+        threshold: The lowest probability that counts as positive, and how it was
+            chosen.
         costs: The costs by which classes are predicted, if there are any.
         reaches_rule: Whether the threshold reaches the recall or precision of its rule.
-        table_schema, validate_params, drift_params: The schema and the sections of params.yaml
-            with which the commands apply the model.
+        table_schema, validate_params, drift_params: The schema and the sections of
+            params.yaml with which the commands apply the model.
     """
 
     intervals: Intervals | None = None
@@ -74,5 +75,7 @@ def training_rows(path: Path, metadata: ModelMetadata) -> TrainingRows:
         UserError: There is no summary.
     """
     if metadata.trained_on is None:
-        raise UserError(f"{path}: found no summary of the training rows. Run `dvc repro`.")
+        raise UserError(
+            f"{path}: found no summary of the training rows. Run `dvc repro`.",
+        )
     return metadata.trained_on

@@ -12,7 +12,11 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
-from keras_tabular.model.drift import UnknownCategories, unknown_categories, unknown_lines
+from keras_tabular.model.drift import (
+    UnknownCategories,
+    unknown_categories,
+    unknown_lines,
+)
 from keras_tabular.model.files import Write, read_schema
 from keras_tabular.model.metadata import training_rows
 from keras_tabular.network.attribution import MAX_EXPLAINED, Permutations, contributions
@@ -56,7 +60,8 @@ class Predictor:
         """Predict rows.
 
         Args:
-            features: Values of the feature columns; null where a value is missing or invalid.
+            features: Values of the feature columns; null where a value is missing or
+                invalid.
             n_reasons: Number of columns to name that moved each prediction most.
 
         Raises:
@@ -70,44 +75,74 @@ class Predictor:
         columns = task.prediction_columns(outputs, metadata.decision, ends)
         if n_reasons:
             effects = contributions(self.model.predict, arrays, self._permutations)
-            columns |= reason_columns(effects, self._permutations.names, outputs, n_reasons)
+            columns |= reason_columns(
+                effects,
+                self._permutations.names,
+                outputs,
+                n_reasons,
+            )
         invalid = np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()
-        failures = [Failure(row, "predicted", "finite", *NO_PREDICTION) for row in invalid]
+        failures = [
+            Failure(row, "predicted", "finite", *NO_PREDICTION) for row in invalid
+        ]
         return PredictedColumns(columns, failures)
 
     def output_schema(
-        self, names: Iterable[str], n_reasons: int = 0, *, numbered: bool = False
+        self,
+        names: Iterable[str],
+        n_reasons: int = 0,
+        *,
+        numbered: bool = False,
     ) -> pa.Schema:
         """Return the columns of an output: `row` if `numbered`, identifiers, then predictions.
 
         Args:
-            names: Columns that are read; the identifiers are those that the schema ignores.
+            names: Columns that are read; the identifiers are those that the schema
+                ignores.
             n_reasons: See `predict`.
             numbered: Whether the first column is the number of the row.
 
         Raises:
             UserError: An identifier has the name of another column, or see `predict`.
         """
-        predictions = pa.table(self.predict(self.missing_values(0), n_reasons).columns).schema
+        predictions = pa.table(
+            self.predict(self.missing_values(0), n_reasons).columns,
+        ).schema
         first = [pa.field("row", pa.int64())] if numbered else []
         identifiers = [name for name in names if name in self.schema.ignore]
         for name in identifiers:
             if name in predictions.names or (numbered and name == "row"):
-                advice = "Leave it out of the file, or rename it in both, and train again."
-                problem = f"The schema ignores a column {name!r}, but the output has one, too."
+                advice = (
+                    "Leave it out of the file, or rename it in both, and train again."
+                )
+                problem = (
+                    f"The schema ignores a column {name!r}, but the output has one,"
+                    " too."
+                )
                 raise UserError(f"{problem} {advice}")
-        return pa.schema([*first, *((name, pa.string()) for name in identifiers), *predictions])
+        return pa.schema(
+            [*first, *((name, pa.string()) for name in identifiers), *predictions],
+        )
 
     def missing_values(self, rows: int) -> pa.Table:
         """Return features of a number of rows in which all values are missing."""
         columns = self.schema.features.items()
-        return pa.table({name: pa.nulls(rows, ARROW_TYPES[col.kind]) for name, col in columns})
+        return pa.table(
+            {name: pa.nulls(rows, ARROW_TYPES[col.kind]) for name, col in columns},
+        )
 
     @cached_property
     def _permutations(self) -> Permutations:
         trained_on = training_rows(self.model.path, self.model.metadata)
-        names = sorted(self.schema.features, key=lambda name: -trained_on.attribution[name])
-        return Permutations.from_summaries(trained_on.summaries, self.schema, names[:MAX_EXPLAINED])
+        names = sorted(
+            self.schema.features,
+            key=lambda name: -trained_on.attribution[name],
+        )
+        return Permutations.from_summaries(
+            trained_on.summaries,
+            self.schema,
+            names[:MAX_EXPLAINED],
+        )
 
 
 def load_predictor(path: Path, content: bytes) -> Predictor:
@@ -129,12 +164,16 @@ def load_predictor(path: Path, content: bytes) -> Predictor:
 
 
 def reason_columns(
-    effects: np.ndarray, names: list[str], outputs: np.ndarray, n_reasons: int
+    effects: np.ndarray,
+    names: list[str],
+    outputs: np.ndarray,
+    n_reasons: int,
 ) -> dict[str, pa.Array]:
     """Build the columns that explain predictions, by name.
 
-    `reason_1` is the column that moved a prediction most, and `reason_1_effect` says by how much:
-    in the unit of the target, or in the probability of the positive or the most probable class.
+    `reason_1` is the column that moved a prediction most, and `reason_1_effect` says by
+    how much: in the unit of the target, or in the probability of the positive or the
+    most probable class.
 
     Args:
         effects: Contributions of the columns `names` to the outputs, shape
@@ -149,7 +188,9 @@ def reason_columns(
     reasons: dict[str, pa.Array] = {}
     for n in range(min(n_reasons, len(names))):
         column = order[:, n]
-        effect = np.take_along_axis(effects, column[:, None], axis=1)[:, 0].astype(np.float32)
+        effect = np.take_along_axis(effects, column[:, None], axis=1)[:, 0].astype(
+            np.float32,
+        )
         name = np.array(names, object)[column]
         reasons[f"reason_{n + 1}"] = pa.array(name, pa.string(), mask=undefined)
         reasons[f"reason_{n + 1}_effect"] = pa.array(effect, mask=undefined)
@@ -163,7 +204,8 @@ class PredictionCounts:
     Attributes:
         rows: Number of rows.
         rejected: Number of rows that were set aside.
-        warned: Number of predicted rows that fail a check whose policy is `warn`, by the check.
+        warned: Number of predicted rows that fail a check whose policy is `warn`, by
+            the check.
         unknown: Number of predicted rows with unknown categories.
     """
 
@@ -175,7 +217,10 @@ class PredictionCounts:
     def warnings(self) -> list[str]:
         """Return a line for each column with unknown categories, and for each failed check."""
         rows = self.rows - self.rejected
-        checks = [f"{check}: {count} of {rows} rows fail" for check, count in self.warned.items()]
+        checks = [
+            f"{check}: {count} of {rows} rows fail"
+            for check, count in self.warned.items()
+        ]
         return [*unknown_lines(self.unknown, rows), *checks]
 
 
@@ -199,13 +244,15 @@ def predict_file(
         write: Is called with the predictions for each batch of rows.
         display_name: Name of the file in messages.
         n_reasons: Number of columns to name that moved each prediction most.
-        reject: Is called with rows that fail a check. If it is None, such a row is an error.
+        reject: Is called with rows that fail a check. If it is None, such a row is an
+            error.
         advice: Last line of the message about this error.
 
     Raises:
         UserError: The file cannot be read, or a row fails a check and `reject` is None.
     """
-    counts, schema = PredictionCounts(), predictor.schema
+    counts = PredictionCounts()
+    schema = predictor.schema
     categories = predictor.model.metadata.categories
     locate = row_locator([file], schema, display_name)
 
@@ -220,7 +267,10 @@ def predict_file(
         errors = [failure for failure in failures if failure.policy != "warn"]
         valid = ~np.isin(np.arange(len(features)), [failure.row for failure in errors])
         if reject and errors:
-            lines = {row: locate(counts.rows + row) for row in np.flatnonzero(~valid).tolist()}
+            lines = {
+                row: locate(counts.rows + row)
+                for row in np.flatnonzero(~valid).tolist()
+            }
             reject(rejected_rows(texts, errors, lines))
         elif errors:
             raise_failures(errors, counts.rows, locate, advice)
@@ -232,5 +282,8 @@ def predict_file(
         counts.rows += len(valid)
         counts.rejected += int((~valid).sum())
         counts.warned.update(f"{f.column}: {f.check}" for f in failures if valid[f.row])
-        counts.unknown += unknown_categories(features.filter(pa.array(valid)), categories)
+        counts.unknown += unknown_categories(
+            features.filter(pa.array(valid)),
+            categories,
+        )
     return counts

@@ -32,7 +32,11 @@ class SavedModel(ExactModel):
         return _load_once, (self.path, self.content)
 
 
-def load_saved_model(path: Path, content: bytes, schema: Schema | None = None) -> SavedModel:
+def load_saved_model(
+    path: Path,
+    content: bytes,
+    schema: Schema | None = None,
+) -> SavedModel:
     """Load a model in Keras's safe mode, against what docs/predictions.md describes.
 
     Args:
@@ -52,16 +56,28 @@ def load_saved_model(path: Path, content: bytes, schema: Schema | None = None) -
             model = SavedModel(plain, metadata, path, content)
             model.network  # noqa: B018  which can fail for layers from elsewhere
         except Exception as error:  # a file can be wrong in any way
-            problem = truncate(f"{error}".partition("\n")[0] or type(error).__name__, 500)
-            raise UserError(f"{path}: Keras cannot load it in safe mode: {problem}") from None
+            problem = truncate(
+                f"{error}".partition("\n")[0] or type(error).__name__,
+                500,
+            )
+            raise UserError(
+                f"{path}: Keras cannot load it in safe mode: {problem}",
+            ) from None
     own_schema = dict(metadata.table_schema or ())
-    if schema and (changed := [key for key, value in schema if own_schema.get(key) != value]):
-        problem = "the model was trained for another table than data/schema.yaml declares"
-        raise UserError(f"{path}: {problem}: {format_list(changed)} differ. Run `dvc repro`.")
+    if schema and (
+        changed := [key for key, value in schema if own_schema.get(key) != value]
+    ):
+        problem = (
+            "the model was trained for another table than data/schema.yaml declares"
+        )
+        raise UserError(
+            f"{path}: {problem}: {format_list(changed)} differ. Run `dvc repro`.",
+        )
     return model
 
 
 @lru_cache(1)
 def _load_once(path: Path, content: bytes) -> SavedModel:
-    # Pickle looks up a function by its name, so it must not have the name of `load_model`.
+    # Pickle looks up a function by its name, so it must not have the name of
+    # `load_model`.
     return load_saved_model(path, content)

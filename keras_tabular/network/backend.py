@@ -1,7 +1,8 @@
 """TensorFlow and Keras, imported without their messages and set up for repeatable bits.
 
-All code takes `keras` and `tf` from here, and only after the parameters were checked: the import
-costs seconds. `network.reproducible` lists everything else that makes two runs equal.
+All code takes `keras` and `tf` from here, and only after the parameters were checked:
+the import costs seconds. `network.reproducible` lists everything else that makes two
+runs equal.
 """
 
 import os
@@ -11,24 +12,29 @@ from keras_tabular.core.process import hide_pandas, quick_imports
 
 # Options of LLVM, which generates XLA's machine code, and of XLA's own math functions.
 CODE_OPTIONS = (
-    # ARM64: do not fuse a multiplication and an addition into one operation, which rounds once.
+    # ARM64: do not fuse a multiplication and an addition into one operation, which
+    #     rounds once.
     "-aarch64-enable-mcr=false",
     # ARM64: do not use SVE, whose vectors differ in length and whose loops fuse, too.
     "-scalable-vectorization=off",
-    # Compute 1 / sqrt(x) by a division, not from an estimate, which differs between AMD and Intel.
+    # Compute 1 / sqrt(x) by a division, not from an estimate, which differs between AMD
+    # and Intel.
     "xla_cpu_disable_platform_dependent_math",
 )
 XLA_FLAGS = (
-    # x86-64: use no instructions newer than AVX. CPUs with AVX2 also have FMA, which fuses.
+    # x86-64: use no instructions newer than AVX. CPUs with AVX2 also have FMA, which
+    # fuses.
     "--xla_cpu_max_isa=AVX",
     f"--xla_backend_extra_options={','.join(CODE_OPTIONS)}",
     # These two halve the time of compiling.
     "--xla_cpu_use_fusion_emitters=false",
     "--xla_cpu_parallel_codegen_split_count=2",
-    # Hand no reduction to YNNPACK. It chooses kernels by the CPU, and XLA builds them without a
-    # lock when they are first executed: two threads that do so at once end the process (SIGSEGV).
+    # Hand no reduction to YNNPACK. It chooses kernels by the CPU, and XLA builds them
+    # without a lock when they are first executed: two threads that do so at once end
+    # the process (SIGSEGV).
     "--xla_cpu_experimental_ynn_fusion_type=",
-    # Run a step in one thread: a step of the tutorial's network takes 7 instead of 11 µs.
+    # Run a step in one thread: a step of the tutorial's network takes 7 instead of 11
+    # µs.
     "--xla_cpu_enable_concurrency_optimized_scheduler=false",
 )
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *XLA_FLAGS])
@@ -38,7 +44,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # Native code writes messages to stderr when it starts.
 sys.stderr.flush()
-stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+stderr = os.dup(2)
+devnull = os.open(os.devnull, os.O_WRONLY)
 os.dup2(devnull, 2)
 try:
     # Keras imports these only to ask whether an object is one of theirs.
@@ -47,13 +54,15 @@ try:
         import tensorflow as tf
 
     hide_pandas()
-    # TensorFlow splits a sum into a piece for each thread, so their number is the same everywhere.
-    # Networks and parts of a table are worked on at the same time. With more threads for each, a
-    # step of training would take a third longer.
+    # TensorFlow splits a sum into a piece for each thread, so their number is the same
+    # everywhere. Networks and parts of a table are worked on at the same time. With
+    # more threads for each, a step of training would take a third longer.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     if os.environ.get("TABULAR_GPU") != "1":
         tf.config.set_visible_devices([], "GPU")  # a GPU adds up in another order
-    tf.config.experimental.enable_tensor_float_32_execution(False)  # of a GPU, for whole numbers
+    tf.config.experimental.enable_tensor_float_32_execution(
+        False,
+    )  # of a GPU, for whole numbers
     tf.config.list_logical_devices()  # starts the devices, which also write messages
 finally:
     os.dup2(stderr, 2)

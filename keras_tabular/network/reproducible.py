@@ -1,83 +1,89 @@
 """Networks that have the same bits on every CPU, and a list of all that makes two runs equal.
 
-The same inputs, parameters and locked packages give the same bytes for every output: in any folder,
-with any number of threads and workers, after a kill, under Linux on x86-64 and on ARM64. The
-exceptions come after the list. This is every source of a difference, what removes it, and
-where (modules are those of `keras_tabular`):
+The same inputs, parameters and locked packages give the same bytes for every output: in
+any folder, with any number of threads and workers, after a kill, under Linux on x86-64
+and on ARM64. The exceptions come after the list. This is every source of a difference,
+what removes it, and where (modules are those of `keras_tabular`):
 
 Arithmetic of the networks
-  - Order of the additions in a matrix product, which depends on the CPU and on the threads.
-    Operands are rounded so that every sum of products is exact in float64, in any order:
-    `network.reproducible.training_product`, `network.reproducible.prediction_product`, and
-    `network.lookups` for one-hot columns and bins.
-  - Order of the additions in losses, the absolute error, L2 penalties and softmax. Values are
-    rounded to a grid on which sums are exact: `network.reproducible.sum_on_grid`. The members of
-    an ensemble are added in their order: `network.reproducible.OrderedMean`.
-  - Fused multiply-adds, wide vectors, estimates of 1 / sqrt(x), and reductions by YNNPACK, which
-    has other kernels on other CPUs. Flags of the compiler XLA turn them off:
-    `network.backend.XLA_FLAGS`.
-  - exp, log, tanh and powers, for which TensorFlow has other kernels on other CPUs. XLA compiles
-    them: `training.trainer.Graph` for a whole step of training (its optimizer too), and
-    `network.reproducible.compile_by_xla` for a prediction.
-  - Which other rows are in a batch that a saved model predicts. Each row is rounded by itself, and
-    one graph serves all batch sizes: `network.reproducible.prediction_product`,
-    `model.saved_model.SavedModel`.
-  - Number of TensorFlow's and OpenBLAS's threads, oneDNN's kernels, and GPUs. An operation has one
-    thread, oneDNN is off, and a GPU is hidden unless `TABULAR_GPU` is 1: `network.backend`,
-    `core.process`.
+  - Order of the additions in a matrix product, which depends on the CPU and on the
+    threads. Operands are rounded so that every sum of products is exact in float64, in
+    any order: `network.reproducible.training_product`,
+    `network.reproducible.prediction_product`, and `network.lookups` for one-hot columns
+    and bins.
+  - Order of the additions in losses, the absolute error, L2 penalties and softmax.
+    Values are rounded to a grid on which sums are exact:
+    `network.reproducible.sum_on_grid`. The members of an ensemble are added in their
+    order: `network.reproducible.OrderedMean`.
+  - Fused multiply-adds, wide vectors, estimates of 1 / sqrt(x), and reductions by
+    YNNPACK, which has other kernels on other CPUs. Flags of the compiler XLA turn them
+    off: `network.backend.XLA_FLAGS`.
+  - exp, log, tanh and powers, for which TensorFlow has other kernels on other CPUs. XLA
+    compiles them: `training.trainer.Graph` for a whole step of training (its optimizer
+    too), and `network.reproducible.compile_by_xla` for a prediction.
+  - Which other rows are in a batch that a saved model predicts. Each row is rounded by
+    itself, and one graph serves all batch sizes:
+    `network.reproducible.prediction_product`, `model.saved_model.SavedModel`.
+  - Number of TensorFlow's and OpenBLAS's threads, oneDNN's kernels, and GPUs. An
+    operation has one thread, oneDNN is off, and a GPU is hidden unless `TABULAR_GPU` is
+    1: `network.backend`, `core.process`.
 Arithmetic of the preparation
-  - Sums over the training rows. NumPy and Arrow have one order for them on all CPUs, and parts of a
-    table are added in their order (`table.profile.Summary`). Products of matrices
-    depend on the CPU: correlations are sums of integers (`network.features.relevance`), and
-    the regressions on texts multiply float32 values in float64, row by row
-    (`network.texts.fit_ridge`).
-  - Sines are read from a rounded table (`network.statistics.cyclic_encoding`), and time zones from
-    the package tzdata, whatever the system has (`table.cells.time_zone`).
+  - Sums over the training rows. NumPy and Arrow have one order for them on all CPUs,
+    and parts of a table are added in their order (`table.profile.Summary`). Products of
+    matrices depend on the CPU: correlations are sums of integers
+    (`network.features.relevance`), and the regressions on texts multiply float32 values
+    in float64, row by row (`network.texts.fit_ridge`).
+  - Sines are read from a rounded table (`network.statistics.cyclic_encoding`), and time
+    zones from the package tzdata, whatever the system has (`table.cells.time_zone`).
 Randomness
-  - Initial weights and dropout. Each network of an architecture has its own seed, `train.seed` plus
-    its number, which is set under a lock: `training.architecture.Architecture`,
-    `training.rounds.train_to_snapshot`.
-    That TensorFlow then draws the same numbers on every CPU is checked by `make check-cpu`.
-  - Order of the rows. NumPy draws it from the seed of the network and the number of the epoch or
-    cycle: `training.trainer.Trainer`. All other draws, such as the folds, come from generators of
-    NumPy whose seeds are parameters or constants.
-  - Python's hash of a string, which is another one in each process. A split by hash uses SipHash
-    with `split.seed` as its key: `table.groups.stable_hashes`.
+  - Initial weights and dropout. Each network of an architecture has its own seed,
+    `train.seed` plus its number, which is set under a lock:
+    `training.architecture.Architecture`, `training.rounds.train_to_snapshot`. That
+    TensorFlow then draws the same numbers on every CPU is checked by `make check-cpu`.
+  - Order of the rows. NumPy draws it from the seed of the network and the number of the
+    epoch or cycle: `training.trainer.Trainer`. All other draws, such as the folds, come
+    from generators of NumPy whose seeds are parameters or constants.
+  - Python's hash of a string, which is another one in each process. A split by hash
+    uses SipHash with `split.seed` as its key: `table.groups.stable_hashes`.
 Order of work
-  - Number of workers, and which one ends first. Results come in the order of their items, and no
-    item depends on another: `core.parallel.ordered_map`.
-  - Order of files, and sizes of DuckDB's batches. Parts are sorted by name, and batches are cut
-    again: `table.parquet.part_paths`, `table.parquet.regroup_rows`.
-  - A kill. A snapshot contains weights, optimizer and seeds bit for bit, and is only used with the
-    same code, packages, parameters and tables: `training.checkpoint.identity`.
+  - Number of workers, and which one ends first. Results come in the order of their
+    items, and no item depends on another: `core.parallel.ordered_map`.
+  - Order of files, and sizes of DuckDB's batches. Parts are sorted by name, and batches
+    are cut again: `table.parquet.part_paths`, `table.parquet.regroup_rows`.
+  - A kill. A snapshot contains weights, optimizer and seeds bit for bit, and is only
+    used with the same code, packages, parameters and tables:
+    `training.checkpoint.identity`.
 Decisions
-  - NumPy's exp and log differ in the last bit between CPUs. Losses are rounded before they are
-    compared, so that a tie is decided the same way everywhere: `table.arrays.round_for_comparison`.
+  - NumPy's exp and log differ in the last bit between CPUs. Losses are rounded before
+    they are compared, so that a tie is decided the same way everywhere:
+    `table.arrays.round_for_comparison`.
 Files
-  - A Keras file contains its date, addresses of objects and times of zip entries. They are removed,
-    and its entries are sorted: `training.record.replace_metadata`.
-  - The pages of a Parquet file depend on how a table is divided in memory. Each part is written as
-    one piece: `table.parquet.regroup_rows`, `table.splits.write_new_parts`.
-  - JSON and CSV: nine significant digits, no negative zero, UTF-8 and "\\n" whatever the locale,
-    and sorted keys in JSON: `core.files.write_json`, `core.files.write_points`.
-  - The losses of held-out rows in the learning curve, which NumPy computes, are the same only with
-    six decimals: `training.ensemble.write_curve`.
-  - Versions of code and packages. requirements.txt locks packages by hash, and dvc.lock the inputs,
-    parameters and code of each stage.
+  - A Keras file contains its date, addresses of objects and times of zip entries. They
+    are removed, and its entries are sorted: `training.record.replace_metadata`.
+  - The pages of a Parquet file depend on how a table is divided in memory. Each part is
+    written as one piece: `table.parquet.regroup_rows`, `table.splits.write_new_parts`.
+  - JSON and CSV: nine significant digits, no negative zero, UTF-8 and line feeds whatever
+    the locale, and sorted keys in JSON: `core.files.write_json`,
+    `core.files.write_points`.
+  - The losses of held-out rows in the learning curve, which NumPy computes, are the
+    same only with six decimals: `training.ensemble.write_curve`.
+  - Versions of code and packages. requirements.txt locks packages by hash, and dvc.lock
+    the inputs, parameters and code of each stage.
 
-For some models this is not enough, and only the same CPU gives the same bytes: those with
-`train.exact: false` (plain products), layers that cannot be stacked, a GPU, or another
-kind of machine. `training.ensemble.build_record` records that in the model. The linear baseline
-is scikit-learn's, whose last digit may differ on another CPU. `make check-cpu` compares CPUs with
-tests/same_bytes.py.
+For some models this is not enough, and only the same CPU gives the same bytes: those
+with `train.exact: false` (plain products), layers that cannot be stacked, a GPU, or
+another kind of machine. `training.ensemble.build_record` records that in the model. The
+linear baseline is scikit-learn's, whose last digit may differ on another CPU. `make
+check-cpu` compares CPUs with tests/same_bytes.py.
 
-Exact products: a sum of products depends on their order unless no addition rounds. So both operands
-are first rounded to b bits below the power of two above their largest value. Then a product has 2 b
-bits, and a sum of K products has 2 b + log2 K bits. If that is at most 53, the sum is exact in
-float64 in any order. This is the pre-rounding of Demmel and Nguyen, "Fast reproducible
-floating-point summation" (2013), and the splitting of Ozaki, Ogita, Oishi and Rump, "Error-free
-transformations of matrix multiplication" (2012), with one slice. A rounded operand has 20 bits or
-more if a sum has up to 8,192 products; a float32 has 24.
+Exact products: a sum of products depends on their order unless no addition rounds. So
+both operands are first rounded to b bits below the power of two above their largest
+value. Then a product has 2 b bits, and a sum of K products has 2 b + log2 K bits. If
+that is at most 53, the sum is exact in float64 in any order. This is the pre-rounding
+of Demmel and Nguyen, "Fast reproducible floating-point summation" (2013), and the
+splitting of Ozaki, Ogita, Oishi and Rump, "Error-free transformations of matrix
+multiplication" (2012), with one slice. A rounded operand has 20 bits or more if a sum
+has up to 8,192 products; a float32 has 24.
 """
 
 import math
@@ -96,7 +102,16 @@ FLOAT32_EXPONENT_MASK = 0x7F800000
 GRID = 2.0**-32  # distance between the values to which `sum_on_grid` rounds
 ACTIVATIONS_WITHOUT_APPROXIMATION = (keras.activations.linear, keras.activations.relu)
 # Names of the classes of layers and operations for which TensorFlow has kernels by CPU.
-APPROXIMATED_LAYERS = ("Activation", "ELU", "Exp", "Gelu", "Power", "Sigmoid", "Silu", "Tanh")
+APPROXIMATED_LAYERS = (
+    "Activation",
+    "ELU",
+    "Exp",
+    "Gelu",
+    "Power",
+    "Sigmoid",
+    "Silu",
+    "Tanh",
+)
 Shape = tuple[int | None, ...]
 
 
@@ -137,16 +152,25 @@ class ReproducibleDense(keras.layers.Layer):
 
     def multiply(self, x: tf.Tensor) -> tf.Tensor:
         """Compute the product with the kernel, and add the bias."""
-        biases = [] if self.layer.bias is None else [keras.ops.convert_to_tensor(self.layer.bias)]
+        biases = (
+            []
+            if self.layer.bias is None
+            else [keras.ops.convert_to_tensor(self.layer.bias)]
+        )
         return sum(biases, prediction_product(self.equation, x, self.layer.kernel))
 
 
 class Substitute(keras.Operation):
     """A layer without weights, or an operation, that is computed by another function."""
 
-    def __init__(self, operation: keras.Operation, function: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        operation: keras.Operation,
+        function: Callable[..., Any],
+    ) -> None:
         super().__init__(name=operation.name)
-        self.call, self.compute_output_spec = function, operation.compute_output_spec
+        self.call = function
+        self.compute_output_spec = operation.compute_output_spec
 
 
 class OrderedMean(keras.layers.GlobalAveragePooling1D):
@@ -161,17 +185,24 @@ def compile_by_xla(function: Callable[..., Any]) -> Callable[..., Any]:
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-compile_activation = cache(compile_by_xla)  # for functions: a layer would stay in memory
+compile_activation = cache(
+    compile_by_xla,
+)  # for functions: a layer would stay in memory
 
 
 def training_product(
-    equation: str, x: tf.Tensor, kernel: tf.Tensor, batch_size: int, *bias: tf.Tensor
+    equation: str,
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    batch_size: int,
+    *bias: tf.Tensor,
 ) -> tf.Tensor:
     """Compute `einsum` of two float32 tensors, exact except for one rounding of each of them.
 
     Args:
         equation: Such as "bk,kn->bn".
-        batch_size: Largest number of rows of `x`; the gradient of the kernel is a sum over them.
+        batch_size: Largest number of rows of `x`; the gradient of the kernel is a sum
+            over them.
         bias: One tensor to add to each row, or none.
     """
     x_axes, kernel_axes, product_axes = equation.replace("->", ",").split(",")
@@ -181,13 +212,21 @@ def training_product(
         return tf.cast(tf.einsum(equation, a, b), tf.float32)
 
     @tf.custom_gradient
-    def forward(x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    def forward(
+        x: tf.Tensor,
+        kernel: tf.Tensor,
+        *bias: tf.Tensor,
+    ) -> tuple[tf.Tensor, Any]:
         x, kernel = (round_to_bits(a, bits) for a in (x, kernel))
 
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             upstream = round_to_bits(upstream, bits)
             return [
-                float32_einsum(f"{product_axes},{kernel_axes}->{x_axes}", upstream, kernel),
+                float32_einsum(
+                    f"{product_axes},{kernel_axes}->{x_axes}",
+                    upstream,
+                    kernel,
+                ),
                 float32_einsum(f"{x_axes},{product_axes}->{kernel_axes}", x, upstream),
                 *(tf.cast(tf.reduce_sum(upstream, axis=0), tf.float32) for _ in bias),
             ]
@@ -200,8 +239,8 @@ def training_product(
 def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
     """Compute `einsum` as `training_product` does, but round each row and each column by itself.
 
-    Each row of `x` and each column of the kernel is rounded by itself, so that no row depends on
-    another one, and no member of stacked networks on the other members.
+    Each row of `x` and each column of the kernel is rounded by itself, so that no row
+    depends on another one, and no member of stacked networks on the other members.
     """
     x_axes, kernel_axes, product_axes = equation.replace("->", ",").split(",")
     summed_axes = [axis for axis in x_axes if axis not in product_axes]
@@ -209,8 +248,11 @@ def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
         kernel = keras.ops.convert_to_tensor(kernel)
         x = _arrange_axes(x, x_axes, product_axes)
         return x * _arrange_axes(kernel, kernel_axes, product_axes)
-    # With these axes first, `einsum` transposes no float64 tensor, which would take as long again.
-    shared_axes = {axis for axis in product_axes if axis in x_axes and axis in kernel_axes}
+    # With these axes first, `einsum` transposes no float64 tensor, which would take as
+    # long again.
+    shared_axes = {
+        axis for axis in product_axes if axis in x_axes and axis in kernel_axes
+    }
     x_order, kernel_order, product_order = (
         "".join(sorted(axes, key=lambda axis: axis not in shared_axes))
         for axes in (x_axes, kernel_axes, product_axes)
@@ -223,8 +265,14 @@ def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
         largest = tf.reduce_max(tf.abs(values), summed, keepdims=True)
         return round_to_bits(values, operand_bits(terms), largest)
 
-    with tf.init_scope():  # once: in each call it would take half of the time of a single row
-        weights = round_operand(keras.ops.convert_to_tensor(kernel), kernel_axes, kernel_order)
+    with (
+        tf.init_scope()
+    ):  # once: in each call it would take half of the time of a single row
+        weights = round_operand(
+            keras.ops.convert_to_tensor(kernel),
+            kernel_axes,
+            kernel_order,
+        )
     rows = round_operand(x, x_axes, x_order)
     products = tf.einsum(f"{x_order},{kernel_order}->{product_order}", rows, weights)
     return _arrange_axes(tf.cast(products, tf.float32), product_order, product_axes)
@@ -241,19 +289,27 @@ def operand_bits(terms: int) -> int:
     return (FLOAT64_BITS - math.ceil(math.log2(max(terms, 2)))) // 2
 
 
-def round_to_bits(values: tf.Tensor, bits: int, largest: tf.Tensor | None = None) -> tf.Tensor:
+def round_to_bits(
+    values: tf.Tensor,
+    bits: int,
+    largest: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Round float32 values to `bits` bits below the power of two above the largest: float64.
 
     Args:
-        largest: The largest absolute value, of any shape that fits; None for that of `values`.
+        largest: The largest absolute value, of any shape that fits; None for that of
+            `values`.
     """
     if largest is None:
-        # With absolute values, XLA would compute `values` again for each use, which takes 0.5 of
-        # the 1.6 ms of a step with 1,024 rows and 600 units.
+        # With absolute values, XLA would compute `values` again for each use, which
+        # takes 0.5 of the 1.6 ms of a step with 1,024 rows and 600 units.
         largest = tf.maximum(tf.reduce_max(values), -tf.reduce_min(values))
-    # 2 ** floor(log2(largest)), half of the power of two above it. It is taken from the bits of the
-    # number, since a logarithm may differ between CPUs.
-    exponent = tf.bitwise.bitwise_and(tf.bitcast(largest, tf.int32), FLOAT32_EXPONENT_MASK)
+    # 2 ** floor(log2(largest)), half of the power of two above it. It is taken from the
+    # bits of the number, since a logarithm may differ between CPUs.
+    exponent = tf.bitwise.bitwise_and(
+        tf.bitcast(largest, tf.int32),
+        FLOAT32_EXPONENT_MASK,
+    )
     power = tf.bitcast(exponent, tf.float32)
     # Near 1.5 * 2**52 times the last bit to keep, a float64 has no further bits.
     shift = tf.cast(power, tf.float64) * (1.5 * 2.0 ** (52 + 1 - bits))
@@ -263,8 +319,8 @@ def round_to_bits(values: tf.Tensor, bits: int, largest: tf.Tensor | None = None
 def sum_on_grid(values: tf.Tensor, axis: int | None = None) -> tf.Tensor:
     """Add up float32 values over an axis, or all of them; the axis stays, with size 1.
 
-    XLA adds in an order that depends on the CPU. Values are therefore rounded to multiples of
-    `GRID`, whose sums below 2**21 are exact in any order.
+    XLA adds in an order that depends on the CPU. Values are therefore rounded to
+    multiples of `GRID`, whose sums below 2**21 are exact in any order.
     """
 
     @tf.custom_gradient
@@ -309,14 +365,23 @@ class MeanLoss(keras.losses.Loss):
         self.call = cross_entropy if is_sparse else keras.losses.get(loss)
 
     def __call__(
-        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+        self,
+        y_true: tf.Tensor,
+        y_pred: tf.Tensor,
+        sample_weight: tf.Tensor | None = None,
     ) -> tf.Tensor:
         losses = super().__call__(y_true, y_pred, sample_weight)
         return tf.squeeze(sum_on_grid(losses)) / tf.cast(tf.size(losses), tf.float32)
 
 
-BATCH_SIZES = (16, 256, 1024)  # the first one is for a server, where it is 6 times faster than 256
-MAX_WORK_OF_LARGE_BATCHES = 1_000_000  # multiply-adds per row; above, 1024 rows leave the caches
+BATCH_SIZES = (
+    16,
+    256,
+    1024,
+)  # the first one is for a server, where it is 6 times faster than 256
+MAX_WORK_OF_LARGE_BATCHES = (
+    1_000_000  # multiply-adds per row; above, 1024 rows leave the caches
+)
 WORK_PER_CHARACTER = 2_600  # multiply-adds that take as long as a character of a text
 
 
@@ -343,8 +408,8 @@ class ExactModel:
     def predict(self, columns: Inputs) -> np.ndarray:
         """Predict the rows of raw columns.
 
-        The outputs of a row do not depend on other rows, so that a batch can be filled up to one of
-        a few sizes.
+        The outputs of a row do not depend on other rows, so that a batch can be filled
+        up to one of a few sizes.
 
         Args:
             columns: Inputs of the model, shape (rows,) each. There may be others.
@@ -358,22 +423,28 @@ class ExactModel:
         """Predict the rows of raw columns, also by each member.
 
         Returns:
-            Float32, shape (rows, outputs * (1 + members)): the result of `predict`, then the
-            outputs of each member in the units of the target. Members are in the alphabetical order
-            of their architectures.
+            Float32, shape (rows, outputs * (1 + members)): the result of `predict`,
+            then the outputs of each member in the units of the target. Members are in
+            the alphabetical order of their architectures.
         """
         return self._predict(columns, None)
 
     def _predict(self, columns: Inputs, outputs: int | None) -> np.ndarray:
-        rows, compiled = len(next(iter(columns.values()))), self._compiled
+        rows = len(next(iter(columns.values())))
+        compiled = self._compiled
         is_large = self.multiply_adds > MAX_WORK_OF_LARGE_BATCHES
         sizes = BATCH_SIZES[:-1] if is_large else BATCH_SIZES
-        predictions = [] if rows else [np.empty((0, self.network.output_shape[-1]), np.float32)]
+        predictions = (
+            [] if rows else [np.empty((0, self.network.output_shape[-1]), np.float32)]
+        )
         for start in range(0, rows, sizes[-1]):
             count = min(rows - start, sizes[-1])
             size = next(size for size in sizes if size >= count)
             indices = np.minimum(np.arange(start, start + size), rows - 1)
-            batch = {tensor.name: columns[tensor.name][indices] for tensor in self.network.inputs}
+            batch = {
+                tensor.name: columns[tensor.name][indices]
+                for tensor in self.network.inputs
+            }
             predictions.append(compiled(batch).numpy()[:count, :outputs])
         return np.concatenate(predictions)
 
@@ -381,11 +452,14 @@ class ExactModel:
     def _compiled(self) -> tf.types.experimental.ConcreteFunction:
         """A function from raw columns to the outputs of the model and of each member.
 
-        It is one graph for batches of any size, since graphs for one size each differ in the last
-        bits.
+        It is one graph for batches of any size, since graphs for one size each differ
+        in the last bits.
         """
         network = self.network
-        specs = {tensor.name: tf.TensorSpec((None,), tensor.dtype) for tensor in network.inputs}
+        specs = {
+            tensor.name: tf.TensorSpec((None,), tensor.dtype)
+            for tensor in network.inputs
+        }
         means = [layer for layer in network.layers if isinstance(layer, OrderedMean)]
         means.sort(key=lambda mean: mean.name.removesuffix("-mean"))
         members = [mean.input for mean in means]
@@ -396,10 +470,15 @@ class ExactModel:
 
         def outputs_of_all(columns: dict[str, tf.Tensor]) -> tf.Tensor:
             outputs = whole(columns, training=False)
-            return tf.concat([tf.reshape(y, (-1, math.prod(y.shape[1:]))) for y in outputs], axis=1)
+            return tf.concat(
+                [tf.reshape(y, (-1, math.prod(y.shape[1:]))) for y in outputs],
+                axis=1,
+            )
 
         function = tf.function(outputs_of_all, input_signature=[specs], autograph=False)
-        return function.get_concrete_function()  # which halves the time for a single row
+        return (
+            function.get_concrete_function()
+        )  # which halves the time for a single row
 
 
 def count_multiply_adds(network: keras.Model) -> float:

@@ -1,6 +1,7 @@
 """Networks of one architecture as one network, whose weights have the members as an axis.
 
-One `EinsumDense` for all members takes as long to load and to trace as the `Dense` of one.
+One `EinsumDense` for all members takes as long to load and to trace as the `Dense` of
+one.
 """
 
 from collections.abc import Sequence
@@ -22,15 +23,25 @@ def is_stackable(model: keras.Model) -> bool:
         model: A member, which gets random weights.
     """
     rng = np.random.default_rng(0)
-    members = [[rng.normal(0, 0.1, weight.shape) for weight in model.weights] for _ in range(2)]
-    rows = keras.tree.map_structure(lambda x: rng.normal(size=(N_ROWS, *x.shape[1:])), model.input)
+    members = [
+        [rng.normal(0, 0.1, weight.shape) for weight in model.weights] for _ in range(2)
+    ]
+    rows = keras.tree.map_structure(
+        lambda x: rng.normal(size=(N_ROWS, *x.shape[1:])),
+        model.input,
+    )
     try:
         predictions = np.asarray(stack(model, members)(rows))
         expected = []
         for weights in members:
             model.set_weights(weights)
             expected.append(np.asarray(model(rows)))
-        return np.allclose(predictions, np.stack(expected, axis=1), rtol=1e-3, atol=1e-5)
+        return np.allclose(
+            predictions,
+            np.stack(expected, axis=1),
+            rtol=1e-3,
+            atol=1e-5,
+        )
     except Exception:  # a layer can refuse the axis of members in any way
         return False
 
@@ -38,15 +49,17 @@ def is_stackable(model: keras.Model) -> bool:
 def stack(model: keras.Model, weights: Sequence[list[np.ndarray]]) -> keras.Model:
     """Build one model of all members: from the inputs of `model` to (rows, members, outputs).
 
-    Dense layers get the weights of all members. Any other layer has to work on the last axis or on
-    each number by itself; `is_stackable` finds out. The stacked model has no `Dropout` and no
-    regularizers, which do nothing after the training.
+    Dense layers get the weights of all members. Any other layer has to work on the last
+    axis or on each number by itself; `is_stackable` finds out. The stacked model has no
+    `Dropout` and no regularizers, which do nothing after the training.
 
     Args:
         model: A member, or a model with the same layers.
         weights: Weights of each member, as `get_weights` returns them.
     """
-    n_members, stacked_ids = len(weights), set[int]()  # of tensors with the axis of members
+    # of tensors with the axis of members
+    n_members = len(weights)
+    stacked_ids = set[int]()
     pairs = zip(model.weights, zip(*weights, strict=True), strict=True)
     stacked_weights = {id(variable): np.stack(arrays) for variable, arrays in pairs}
 
@@ -57,10 +70,15 @@ def stack(model: keras.Model, weights: Sequence[list[np.ndarray]]) -> keras.Mode
         if type(layer) in (layers.Dense, layers.EinsumDense):
             dense = _stacked_dense(layer, id(inputs[0]) in stacked_ids, n_members)
             outputs = dense(inputs[0])
-            dense.set_weights([stacked_weights[id(variable)] for variable in layer.weights])
+            dense.set_weights(
+                [stacked_weights[id(variable)] for variable in layer.weights],
+            )
         elif stacked_ids.intersection(map(id, inputs)):
             for number, value in enumerate(inputs):
-                if isinstance(value, keras.KerasTensor) and id(value) not in stacked_ids:
+                if (
+                    isinstance(value, keras.KerasTensor)
+                    and id(value) not in stacked_ids
+                ):
                     shared = keras.ops.expand_dims(value, 1)
                     inputs[number] = keras.ops.repeat(shared, n_members, axis=1)
             args = keras.tree.pack_sequence_as(args, inputs)
@@ -71,16 +89,27 @@ def stack(model: keras.Model, weights: Sequence[list[np.ndarray]]) -> keras.Mode
         return outputs
 
     inputs = keras.tree.map_structure(lambda x: keras.Input(x.shape[1:]), model.input)
-    return keras.models.clone_model(model, inputs, lambda layer: layer, call_function=call)
+    return keras.models.clone_model(
+        model,
+        inputs,
+        lambda layer: layer,
+        call_function=call,
+    )
 
 
-def _stacked_dense(layer: Any, has_members: bool, n_members: int) -> keras.layers.EinsumDense:
+def _stacked_dense(
+    layer: Any,
+    has_members: bool,
+    n_members: int,
+) -> keras.layers.EinsumDense:
     """Build a dense layer for all members; `has_members` says whether its input has their axis."""
     if isinstance(layer, layers.Dense):
         batch_axes = ascii_lowercase[: len(layer.input.shape) - 1]
-        equation, bias_axes = f"{batch_axes}y,yz->{batch_axes}z", "z"
+        equation = f"{batch_axes}y,yz->{batch_axes}z"
+        bias_axes = "z"
     else:
-        equation, bias_axes = layer.equation, layer.bias_axes
+        equation = layer.equation
+        bias_axes = layer.bias_axes
     x, kernel, output = equation.replace("->", ",").split(",")
     axis = next(letter for letter in ascii_lowercase if letter not in equation)
     return layers.EinsumDense(

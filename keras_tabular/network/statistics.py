@@ -19,10 +19,18 @@ from keras_tabular.network import texts
 from keras_tabular.network.backend import keras
 from keras_tabular.network.texts import Vocabulary
 from keras_tabular.table.cells import time_zone
-from keras_tabular.table.profile import SECONDS_PER_DAY, Summary, most_frequent, numeric_values
+from keras_tabular.table.profile import (
+    SECONDS_PER_DAY,
+    Summary,
+    most_frequent,
+    numeric_values,
+)
 
 ops = keras.ops
-OFFSET_YEARS = 1900, 2100  # between which the model knows the changes of a time zone's offset
+OFFSET_YEARS = (
+    1900,
+    2100,
+)  # between which the model knows the changes of a time zone's offset
 PARTS_OF_DAYS = ("year", "month", "day", "day of the year", "weekday")
 # Parts that begin again after their last value, and the number of their values.
 PERIODS = {"month": 12, "weekday": 7, "time of day": 24 * 60}
@@ -31,13 +39,14 @@ PERIODS = {"month": 12, "weekday": 7, "time of day": 24 * 60}
 def compute_parts(seconds: Any, timezone: str | None, first: float) -> dict[str, Any]:
     """Compute the parts of datetimes.
 
-    They are the `time` in days since `first`; `year`, `month` (from 1), `day` of the month and `day
-    of the year` (from 1), `weekday` (from 0, a Monday) and the `time of day` in minutes, in the
-    time zone. The formulas of the calendar are Hinnant's, "chrono-compatible low-level date
-    algorithms" (2014).
+    They are the `time` in days since `first`; `year`, `month` (from 1), `day` of the
+    month and `day of the year` (from 1), `weekday` (from 0, a Monday) and the `time of
+    day` in minutes, in the time zone. The formulas of the calendar are Hinnant's,
+    "chrono-compatible low-level date algorithms" (2014).
 
     Args:
-        seconds: Seconds since 1970 began, UTC, none of them missing: float64, shape (rows, 1).
+        seconds: Seconds since 1970 began, UTC, none of them missing: float64, shape
+            (rows, 1).
         timezone: Name of the time zone; None for UTC.
         first: First day of the training rows, in seconds since 1970 began.
 
@@ -51,7 +60,8 @@ def compute_parts(seconds: Any, timezone: str | None, first: float) -> dict[str,
         index = ops.searchsorted(changes, ops.reshape(timestamp, (-1,)), side="right")
         timestamp = timestamp + ops.reshape(ops.take(offsets, index), (-1, 1))
     days = timestamp // SECONDS_PER_DAY
-    # Eras of 400 years, and years from March to February, so that a leap day is the last day.
+    # Eras of 400 years, and years from March to February, so that a leap day is the
+    # last day.
     day_from_year_0 = days + 719_468
     era = day_from_year_0 // 146_097
     day = day_from_year_0 - era * 146_097
@@ -61,7 +71,9 @@ def compute_parts(seconds: Any, timezone: str | None, first: float) -> dict[str,
     is_next_year = month_from_march // 10  # 1 in January and February
     year = year_of_era + era * 400 + is_next_year
     last_year = year - 1
-    new_year = 365 * last_year + last_year // 4 - last_year // 100 + last_year // 400 - 719_162
+    new_year = (
+        365 * last_year + last_year // 4 - last_year // 100 + last_year // 400 - 719_162
+    )
     calendar = {
         "year": year,
         "month": month_from_march + 3 - 12 * is_next_year,
@@ -79,26 +91,37 @@ def zone_offsets(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Find the times when the offset of a time zone from UTC changes.
 
     Returns:
-        The times, in seconds since 1970 began, UTC: int64, shape (changes,). And the offsets before
-        the first change, between changes and after the last one, in seconds: int64, shape
-        (changes + 1,).
+        The times, in seconds since 1970 began, UTC: int64, shape (changes,). And the
+        offsets before the first change, between changes and after the last one, in
+        seconds: int64, shape (changes + 1,).
     """
-    zone, epoch = time_zone(name), datetime(1970, 1, 1, tzinfo=UTC)
+    zone = time_zone(name)
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
 
     def offset(seconds: int) -> int:
         difference = (epoch + timedelta(seconds=seconds)).astimezone(zone).utcoffset()
         return round((difference or timedelta()).total_seconds())
 
-    first, last = (round(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in OFFSET_YEARS)
+    first, last = (
+        round(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in OFFSET_YEARS
+    )
     days = range(first, last + 1, SECONDS_PER_DAY)
     offsets = np.array([offset(day) for day in days], np.int64)
     days_before = np.flatnonzero(np.diff(offsets))
 
     def time_of_change(day: int) -> int:
-        seconds, before = range(day, day + SECONDS_PER_DAY), offset(day)
-        return day + bisect_left(seconds, True, key=lambda second: offset(second) != before)
+        seconds = range(day, day + SECONDS_PER_DAY)
+        before = offset(day)
+        return day + bisect_left(
+            seconds,
+            True,
+            key=lambda second: offset(second) != before,
+        )
 
-    changes = np.array([time_of_change(days[number]) for number in days_before], np.int64)
+    changes = np.array(
+        [time_of_change(days[number]) for number in days_before],
+        np.int64,
+    )
     return changes, offsets[np.r_[0, days_before + 1]]
 
 
@@ -116,13 +139,19 @@ def cyclic_encoding(part: Any, name: str) -> Any:
     """
     period = PERIODS[name]
     angles = 2 * np.pi * np.arange(period + 1) / period
-    table = np.stack([np.sin(angles), np.cos(angles)], axis=1).round(6).astype(np.float32)
+    table = (
+        np.stack([np.sin(angles), np.cos(angles)], axis=1).round(6).astype(np.float32)
+    )
     return ops.reshape(ops.take(table, ops.cast(part, "int32"), axis=0), (-1, 2))
 
 
 # Reads the parts of a table, with some of its columns; None stands for all of them.
 ReadParts = Callable[[list[str] | None], Iterable[pa.Table]]
-SCALED_AS = {"standard": "standardised", "min_max": "scaled to 0 to 1", "none": "as it is"}
+SCALED_AS = {
+    "standard": "standardised",
+    "min_max": "scaled to 0 to 1",
+    "none": "as it is",
+}
 
 
 class Scaling(NamedTuple):
@@ -133,7 +162,12 @@ class Scaling(NamedTuple):
     scale: float
 
     @classmethod
-    def from_summary(cls, summary: Summary, normalization: str, fill: float = 0.0) -> Self:
+    def from_summary(
+        cls,
+        summary: Summary,
+        normalization: str,
+        fill: float = 0.0,
+    ) -> Self:
         """Build the scaling by `train.normalization`; a constant column is only shifted."""
         width = summary.max - summary.min
         if normalization == "standard":
@@ -163,10 +197,12 @@ class Statistics:
     """Statistics of the training rows by column.
 
     Attributes:
-        scalings: Scaling of each number column, and of each part of a date by `part_name`.
+        scalings: Scaling of each number column, and of each part of a date by
+            `part_name`.
         dates: How each datetime column becomes number columns.
         texts: Vocabulary of each text column.
-        vocabularies: The most frequent categories of each category column, in alphabetical order.
+        vocabularies: The most frequent categories of each category column, in
+            alphabetical order.
         columns_with_missing: Columns that have missing values.
         target: Scaling of the target of a regression.
         target_range: Lowest and highest value of the target of a regression.
@@ -193,62 +229,96 @@ class Statistics:
 def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
     """Compute the statistics of the training rows.
 
-    Not all rows have to fit into memory: a pass over the parts summarizes all columns, then one
-    column is read at a time.
+    Not all rows have to fit into memory: a pass over the parts summarizes all columns,
+    then one column is read at a time.
 
     Args:
         read_parts: Reads the parts of the training rows.
 
     Raises:
-        UserError: A column has no value, or it has missing values that `train.imputation` does not
-            fill.
+        UserError: A column has no value, or it has missing values that
+            `train.imputation` does not fill.
     """
     summaries = summarize_parts(read_parts, schema, train)
     target = summaries[schema.target]
     statistics = Statistics(
-        columns_with_missing={name for name in schema.features if summaries[name].missing},
+        columns_with_missing={
+            name for name in schema.features if summaries[name].missing
+        },
         target=Scaling.from_summary(target, "none" if schema.classes else "standard"),
         target_range=(target.min, target.max),
     )
     # The scalings of number columns come before those of the parts of dates.
-    for name, column in sorted(schema.features.items(), key=lambda c: c[1].kind == "datetime"):
-        summary, parts = summaries[name], read_parts([name])
+    for name, column in sorted(
+        schema.features.items(),
+        key=lambda c: c[1].kind == "datetime",
+    ):
+        summary = summaries[name]
+        parts = read_parts([name])
         match column.feature_type:
             case "number":
                 fill = summary.mean
                 if train.imputation == "median":
                     values = pa.concat_tables(parts)[name]
                     fill = float(np.median(numeric_values(values, column)))
-                statistics.scalings[name] = Scaling.from_summary(summary, train.normalization, fill)
+                statistics.scalings[name] = Scaling.from_summary(
+                    summary,
+                    train.normalization,
+                    fill,
+                )
             case "datetime":
                 first = summary.min // SECONDS_PER_DAY * SECONDS_PER_DAY
                 by_part = summarize_dates(parts, column, first)
-                varying = [p for p in by_part if by_part[p].max > by_part[p].min] or ["time"]
-                statistics.dates[name] = Date(round(summary.mean), first, tuple(varying))
+                varying = [p for p in by_part if by_part[p].max > by_part[p].min] or [
+                    "time",
+                ]
+                statistics.dates[name] = Date(
+                    round(summary.mean),
+                    first,
+                    tuple(varying),
+                )
                 for part in varying:
                     scaling = Scaling.from_summary(by_part[part], train.normalization)
                     statistics.scalings[part_name(name, part)] = scaling
             case "category":
                 counts = most_frequent(pa.concat_tables(parts)[name].drop_null())
                 frequent = counts[: train.max_categories]
-                statistics.vocabularies[name] = sorted(category for category, _ in frequent)
+                statistics.vocabularies[name] = sorted(
+                    category for category, _ in frequent
+                )
             case "text":
                 cells = texts.read_texts(parts, name, train.text_length)
-                vocabulary = texts.fit_vocabulary(cells, train.max_tokens, train.text_length)
+                vocabulary = texts.fit_vocabulary(
+                    cells,
+                    train.max_tokens,
+                    train.text_length,
+                )
                 statistics.texts[name] = vocabulary
     return statistics
 
 
-def summarize_parts(read_parts: ReadParts, schema: Schema, train: Train) -> dict[str, Summary]:
+def summarize_parts(
+    read_parts: ReadParts,
+    schema: Schema,
+    train: Train,
+) -> dict[str, Summary]:
     """Summarize the features and the target, and refuse what `adapt` does."""
-    columns = {name: column for name, column in schema.columns.items() if name not in schema.ignore}
+    columns = {
+        name: column
+        for name, column in schema.columns.items()
+        if name not in schema.ignore
+    }
     summaries = dict.fromkeys(columns, Summary())
     for part in read_parts(None):
         for name, column in columns.items():
-            summaries[name] = summaries[name].merge(Summary.from_column(part[name], column))
+            summaries[name] = summaries[name].merge(
+                Summary.from_column(part[name], column),
+            )
             needs_filling = name in schema.features and not column.is_string
             if train.imputation == "none" and needs_filling and summaries[name].missing:
-                problem = f"column {name} has missing values, but train.imputation is none"
+                problem = (
+                    f"column {name} has missing values, but train.imputation is none"
+                )
                 advice = "Set train.imputation to mean or median."
                 if column.sentinels:
                     values = format_list(map(str, column.sentinels))
@@ -261,7 +331,11 @@ def summarize_parts(read_parts: ReadParts, schema: Schema, train: Train) -> dict
     return summaries
 
 
-def summarize_dates(parts: Iterable[pa.Table], column: Column, first: float) -> dict[str, Summary]:
+def summarize_dates(
+    parts: Iterable[pa.Table],
+    column: Column,
+    first: float,
+) -> dict[str, Summary]:
     """Summarize each of the `compute_parts` of a datetime column, which is read alone."""
     summaries = defaultdict[str, Summary](Summary)
     for table in parts:
@@ -274,23 +348,34 @@ def summarize_dates(parts: Iterable[pa.Table], column: Column, first: float) -> 
     return summaries
 
 
-def describe_steps(statistics: Statistics, schema: Schema, train: ResolvedTrain) -> dict[str, str]:
+def describe_steps(
+    statistics: Statistics,
+    schema: Schema,
+    train: ResolvedTrain,
+) -> dict[str, str]:
     """Describe in words what the model does with each column."""
-    scaled_as, descriptions = SCALED_AS[train.normalization], {}
+    scaled_as = SCALED_AS[train.normalization]
+    descriptions = {}
     embeddings = {m.network: train.networks[m.network].embedding for m in train.members}
-    bins = [f"up to {e.bins} bins in {network}" for network, e in embeddings.items() if e]
+    bins = [
+        f"up to {e.bins} bins in {network}" for network, e in embeddings.items() if e
+    ]
     for name, column in schema.features.items():
         has_missing = name in statistics.columns_with_missing
         match column.feature_type:
             case "category":
                 steps = [f"one-hot of {len(statistics.vocabularies[name])} categories"]
             case "text":
-                steps = ["words and character runs, weighted by what they say of the target"]
+                steps = [
+                    "words and character runs, weighted by what they say of the target",
+                ]
             case "datetime":
                 parts = statistics.dates[name].parts
                 steps = [f"{', '.join(parts)}, {scaled_as}", *bins]
                 if constant := [part for part in PARTS_OF_DAYS if part not in parts]:
-                    steps.append(f"without {', '.join(constant)}: the same in all training rows")
+                    steps.append(
+                        f"without {', '.join(constant)}: the same in all training rows",
+                    )
             case "number":
                 steps = [scaled_as, *bins]
                 if has_missing and train.imputation != "none":

@@ -1,10 +1,10 @@
 """Texts encoded by out-of-fold predictions of the target: ridge regression of TF-IDF features.
 
-A text is the set of its words and of its character n-grams, weighted by TF-IDF (Salton and Buckley,
-"Term-weighting approaches in automatic text retrieval", 1988). Ridge regressions on these weights
-predict the target. One is fitted to all training rows and encodes new rows. A training row is
-encoded by a regression that was fitted without the row's fold, so its own target takes no part in
-its encoding.
+A text is the set of its words and of its character n-grams, weighted by TF-IDF (Salton
+and Buckley, "Term-weighting approaches in automatic text retrieval", 1988). Ridge
+regressions on these weights predict the target. One is fitted to all training rows and
+encodes new rows. A training row is encoded by a regression that was fitted without the
+row's fold, so its own target takes no part in its encoding.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,9 +22,15 @@ ops = keras.ops
 Item = TypeVar("Item")
 NGRAM_LENGTH = 5  # characters
 MAX_WORD_LENGTH = 8  # characters on average, with the space between two words
-MAX_CHARACTERS_COUNTED = 5_000_000  # of the texts in which words are counted: bounded memory
-MAX_TOKENS_TO_FIT = 20_000_000  # of the texts to which regressions are fitted: bounded memory
-L2_PENALTY, GRADIENT_STEPS = 1.0, 20  # of the ridge regressions; more steps change hardly anything
+MAX_CHARACTERS_COUNTED = (
+    5_000_000  # of the texts in which words are counted: bounded memory
+)
+MAX_TOKENS_TO_FIT = (
+    20_000_000  # of the texts to which regressions are fitted: bounded memory
+)
+# of the ridge regressions; more steps change hardly anything
+L2_PENALTY = 1.0
+GRADIENT_STEPS = 20
 GRID = 2.0**-12  # sums of its multiples up to 2⁴¹ are exact in float64, in any order
 BATCH_ROWS = 1_024  # whose tokens are found at a time
 
@@ -33,7 +39,8 @@ class Vocabulary(NamedTuple):
     """The most frequent words and character n-grams of a text column.
 
     Attributes:
-        length: Number of n-grams of a text that are read, and twice the number of words.
+        length: Number of n-grams of a text that are read, and twice the number of
+            words.
     """
 
     words: list[str]
@@ -46,16 +53,33 @@ class Vocabulary(NamedTuple):
         Its output is int, shape (rows, n).
         """
         text = keras.Input((1,), dtype="string")
-        words = vectorizer("words", vocabulary=self.words, output_sequence_length=self.length // 2)
-        ngrams = vectorizer("ngrams", vocabulary=self.ngrams, output_sequence_length=self.length)
-        word, ngram = words(text) - 1, ngrams(text) - 1  # 0 is an unknown one
+        words = vectorizer(
+            "words",
+            vocabulary=self.words,
+            output_sequence_length=self.length // 2,
+        )
+        ngrams = vectorizer(
+            "ngrams",
+            vocabulary=self.ngrams,
+            output_sequence_length=self.length,
+        )
+        # 0 is an unknown one
+        word = words(text) - 1
+        ngram = ngrams(text) - 1
         ngram = ops.where(ngram > 0, ngram + len(self.words), 0)
-        ordered = ops.sort(ops.maximum(ops.concatenate([word, ngram], axis=1), 0), axis=1)
+        ordered = ops.sort(
+            ops.maximum(ops.concatenate([word, ngram], axis=1), 0),
+            axis=1,
+        )
         previous = ops.pad(ordered[:, :-1], [[0, 0], [1, 0]])
         return keras.Model(text, ops.where(ops.equal(ordered, previous), 0, ordered))
 
 
-def fit_vocabulary(parts: Iterable[np.ndarray], max_tokens: int, length: int) -> Vocabulary:
+def fit_vocabulary(
+    parts: Iterable[np.ndarray],
+    max_tokens: int,
+    length: int,
+) -> Vocabulary:
     """Find the most frequent words and n-grams in the first `MAX_CHARACTERS_COUNTED` characters.
 
     Args:
@@ -67,16 +91,24 @@ def fit_vocabulary(parts: Iterable[np.ndarray], max_tokens: int, length: int) ->
     tensor = ops.convert_to_tensor(np.array(texts, object)[:, None])
     vocabularies = []
     for tokens in ("words", "ngrams"):
-        layer = vectorizer(tokens, max_tokens=max_tokens + 2)  # with unknown and no token
+        layer = vectorizer(
+            tokens,
+            max_tokens=max_tokens + 2,
+        )  # with unknown and no token
         layer.adapt(tensor)
-        # Keras does not take an empty vocabulary. A space is neither a word nor an n-gram.
+        # Keras does not take an empty vocabulary. A space is neither a word nor an
+        # n-gram.
         vocabularies.append(layer.get_vocabulary(include_special_tokens=False) or [" "])
     words, ngrams = vocabularies
     longest = max([16, *map(len, texts)])
     return Vocabulary(words, ngrams, min(1 << (longest - 1).bit_length(), length))
 
 
-def first_items(items: Iterable[Item], size: Callable[[Item], int], limit: int) -> Iterator[Item]:
+def first_items(
+    items: Iterable[Item],
+    size: Callable[[Item], int],
+    limit: int,
+) -> Iterator[Item]:
     """Yield the first items, until the sum of their sizes is at least `limit`."""
     total = 0
     for item in items:
@@ -89,19 +121,32 @@ def first_items(items: Iterable[Item], size: Callable[[Item], int], limit: int) 
 def vectorizer(tokens: str, **options: Any) -> keras.layers.TextVectorization:
     """Build the layer for "words", without punctuation, or for "ngrams", with it."""
     if tokens == "ngrams":
-        options |= {"standardize": "lower", "split": "character", "ngrams": (NGRAM_LENGTH,)}
+        options |= {
+            "standardize": "lower",
+            "split": "character",
+            "ngrams": (NGRAM_LENGTH,),
+        }
     return keras.layers.TextVectorization(**options)
 
 
-def read_texts(parts: Iterable[pa.Table], name: str, length: int) -> Iterator[np.ndarray]:
+def read_texts(
+    parts: Iterable[pa.Table],
+    name: str,
+    length: int,
+) -> Iterator[np.ndarray]:
     """Read the texts of each part that has rows: object, shape (rows,).
 
     Args:
-        length: Number of n-grams of a text that are read. The text far behind them is cut off.
+        length: Number of n-grams of a text that are read. The text far behind them is
+            cut off.
     """
     for part in parts:
         if len(part):
-            texts = pc.utf8_slice_codeunits(part[name], 0, MAX_WORD_LENGTH * length // 2)
+            texts = pc.utf8_slice_codeunits(
+                part[name],
+                0,
+                MAX_WORD_LENGTH * length // 2,
+            )
             yield pc.fill_null(texts, "").to_numpy(zero_copy_only=False)
 
 
@@ -110,10 +155,10 @@ class TextEncoder(NamedTuple):
 
     Attributes:
         model: The result of `Vocabulary.token_model`.
-        inverse_frequency: Inverse document frequency of each token, a multiple of `GRID`, shape
-            (tokens,).
-        weights: Weights of the regression on all training rows, then of one without each fold:
-            float32, shape (outputs, tokens, 1 + folds).
+        inverse_frequency: Inverse document frequency of each token, a multiple of
+            `GRID`, shape (tokens,).
+        weights: Weights of the regression on all training rows, then of one without
+            each fold: float32, shape (outputs, tokens, 1 + folds).
     """
 
     model: keras.Model
@@ -125,8 +170,8 @@ class TextEncoder(NamedTuple):
 
         Args:
             texts: Texts, shape (rows,).
-            folds: Fold of each training row, whose text is predicted without that fold; None for
-                new rows.
+            folds: Fold of each training row, whose text is predicted without that fold;
+                None for new rows.
         """
         regressions = np.zeros(len(texts), int) if folds is None else folds + 1
         predictions = np.empty((len(texts), len(self.weights)), np.float32)
@@ -136,7 +181,11 @@ class TextEncoder(NamedTuple):
             matrix = tfidf(tokens, self.inverse_frequency)
             for output, weights in enumerate(self.weights):
                 by_regression = matrix @ weights
-                chosen = np.take_along_axis(by_regression, regressions[rows, None], axis=1)
+                chosen = np.take_along_axis(
+                    by_regression,
+                    regressions[rows, None],
+                    axis=1,
+                )
                 predictions[rows, output] = chosen[:, 0]
         return predictions
 
@@ -152,18 +201,26 @@ class TextEncoder(NamedTuple):
 
 
 def fit_encoder(
-    vocabulary: Vocabulary, parts: Iterable[np.ndarray], y: np.ndarray, folds: np.ndarray
+    vocabulary: Vocabulary,
+    parts: Iterable[np.ndarray],
+    y: np.ndarray,
+    folds: np.ndarray,
 ) -> TextEncoder:
     """Fit regressions to the texts of the training rows, up to `MAX_TOKENS_TO_FIT` tokens.
 
     Args:
         parts: Texts of each part, shape (rows,).
-        y: What each output should be, see `Task.indicators`: float64, shape (rows, outputs).
+        y: What each output should be, see `Task.indicators`: float64, shape (rows,
+            outputs).
         folds: Fold of each row.
     """
     model = vocabulary.token_model()
     size = 1 + len(vocabulary.words) + len(vocabulary.ngrams)  # where 0 means no token
-    batches = (part[n : n + BATCH_ROWS] for part in parts for n in range(0, len(part), BATCH_ROWS))
+    batches = (
+        part[n : n + BATCH_ROWS]
+        for part in parts
+        for n in range(0, len(part), BATCH_ROWS)
+    )
     blocks = (token_matrix(model, texts, size) for texts in batches)
     fitted_blocks = first_items(blocks, lambda block: block.nnz, MAX_TOKENS_TO_FIT)
     tokens = sparse.vstack(list(fitted_blocks), format="csr")
@@ -185,41 +242,56 @@ def token_matrix(model: keras.Model, texts: np.ndarray, size: int) -> sparse.csr
     is_token = ids > 0
     columns = ids[is_token]
     ends = np.concatenate([[0], np.cumsum(is_token.sum(axis=1))])
-    return sparse.csr_array((np.ones(len(columns)), columns, ends), shape=(len(texts), size))
+    return sparse.csr_array(
+        (np.ones(len(columns)), columns, ends),
+        shape=(len(texts), size),
+    )
 
 
 def tfidf(tokens: sparse.csr_array, inverse_frequency: np.ndarray) -> sparse.csr_array:
     """Compute the TF-IDF features of a `token_matrix`, each row scaled to length 1."""
     data = inverse_frequency[tokens.indices]
-    squares = sparse.csr_array((data**2, tokens.indices, tokens.indptr), shape=tokens.shape)
+    squares = sparse.csr_array(
+        (data**2, tokens.indices, tokens.indptr),
+        shape=tokens.shape,
+    )
     lengths = np.sqrt(np.maximum(squares.sum(axis=1), GRID))
     data = round_to_float32(data / np.repeat(lengths, np.diff(tokens.indptr)))
     return sparse.csr_array((data, tokens.indices, tokens.indptr), shape=tokens.shape)
 
 
-def fit_ridge(matrix: sparse.csr_array, y: np.ndarray, learns: np.ndarray) -> np.ndarray:
+def fit_ridge(
+    matrix: sparse.csr_array,
+    y: np.ndarray,
+    learns: np.ndarray,
+) -> np.ndarray:
     """Fit several ridge regressions at once, by conjugate gradients.
 
-    Hestenes and Stiefel, "Methods of conjugate gradients for solving linear systems" (1952). No
-    product here comes from a library for dense matrices, whose bits depend on the CPU. The operands
-    of all products are rounded to float32, so that a product is exact in float64.
+    Hestenes and Stiefel, "Methods of conjugate gradients for solving linear systems"
+    (1952). No product here comes from a library for dense matrices, whose bits depend
+    on the CPU. The operands of all products are rounded to float32, so that a product
+    is exact in float64.
 
     Args:
         matrix: Features of each row, shape (rows, columns).
         y: Target of each row, shape (rows,).
-        learns: 1 where a regression learns from a row, else 0: float64, shape (rows, regressions).
+        learns: 1 where a regression learns from a row, else 0: float64, shape (rows,
+            regressions).
 
     Returns:
-        The weights: float64, shape (columns, regressions). A regression predicts the difference
-        from the mean target of the rows that it learns from, in standard deviations of these
-        targets.
+        The weights: float64, shape (columns, regressions). A regression predicts the
+        difference from the mean target of the rows that it learns from, in standard
+        deviations of these targets.
     """
     count = np.maximum(learns.sum(axis=0), 1)
     difference = learns * (y[:, None] - (learns * y[:, None]).sum(axis=0) / count)
     deviation = np.sqrt((difference**2).sum(axis=0) / count)
     transposed = matrix.T.tocsr()
-    residual = transposed @ round_to_float32(difference / np.where(deviation > 0, deviation, 1))
-    weights, direction = np.zeros_like(residual), round_to_float32(residual)
+    residual = transposed @ round_to_float32(
+        difference / np.where(deviation > 0, deviation, 1),
+    )
+    weights = np.zeros_like(residual)
+    direction = round_to_float32(residual)
     squares = (residual**2).sum(axis=0)
     for _ in range(GRADIENT_STEPS):
         fitted = round_to_float32(learns * (matrix @ direction))
@@ -228,7 +300,8 @@ def fit_ridge(matrix: sparse.csr_array, y: np.ndarray, learns: np.ndarray) -> np
         step = squares / np.where(curvature > 0, curvature, 1)
         weights = weights + step * direction
         residual = residual - step * product
-        previous, squares = squares, (residual**2).sum(axis=0)
+        previous = squares
+        squares = (residual**2).sum(axis=0)
         growth = squares / np.where(previous > 0, previous, 1)
         direction = round_to_float32(residual + direction * growth)
     return weights

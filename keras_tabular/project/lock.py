@@ -1,6 +1,7 @@
 """Compare the installed packages with the lock file of a project, requirements.txt.
 
-This module only needs the standard library, because it runs before any package is installed.
+This module only needs the standard library, because it runs before any package is
+installed.
 """
 
 import re
@@ -9,22 +10,28 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-# A package in a lock file: its name, its version and perhaps a marker, and a line for each hash.
+# A package in a lock file: its name, its version and perhaps a marker, and a line for
+# each hash.
 LOCKED_PACKAGE = re.compile(r"^([\w.-]+)==.*\n(?: +--hash=.*\n)+", re.MULTILINE)
 
 
 def main() -> None:
     """Fail, and list the packages, if installed packages differ from requirements.txt."""
-    differences = version_differences(Path("requirements.txt").read_text(encoding="utf-8"))
+    differences = version_differences(
+        Path("requirements.txt").read_text(encoding="utf-8"),
+    )
     if differences:
-        sys.exit(f"{sys.prefix} differs from requirements.txt: {', '.join(differences)}")
+        sys.exit(
+            f"{sys.prefix} differs from requirements.txt: {', '.join(differences)}",
+        )
 
 
 def version_differences(lock: str) -> list[str]:
     """Describe each package that is missing or has another version than in a lock file.
 
-    A package with a marker, such as `; sys_platform == "win32"`, may be missing. Of the packages of
-    TensorFlow, one has to be there: tensorflow, tensorflow-cpu or another one.
+    A package with a marker, such as `; sys_platform == "win32"`, may be missing. Of the
+    packages of TensorFlow, one has to be there: tensorflow, tensorflow-cpu or another
+    one.
     """
     differences = []
     for name, lines in locked_packages(lock).items():
@@ -51,7 +58,9 @@ def replace_packages(lock: str, packages: dict[str, str]) -> str:
         lock: The lock file, whose comments and options stay.
         packages: The lines of each package, by its name.
     """
-    return LOCKED_PACKAGE.sub("", lock) + "".join(packages[name] for name in sorted(packages))
+    return LOCKED_PACKAGE.sub("", lock) + "".join(
+        packages[name] for name in sorted(packages)
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Create a project for your own table: a git repository with a pipeline and a schema.
 
-Run this command with a clone of the library: `python3 CLONE/keras_tabular new FOLDER ...`. You need
-only Python, git and make; the other packages are installed into the new project.
+Run this command with a clone of the library: `python3 CLONE/keras_tabular new FOLDER
+...`. You need only Python, git and make; the other packages are installed into the new
+project.
 """
 
 import csv
@@ -20,13 +21,25 @@ from pathlib import Path
 
 from keras_tabular.core.errors import UserError, format_list, suggestion
 from keras_tabular.core.files import remove, write_text
-from keras_tabular.project.wheel import PIP, ROOT, get_wheel, read_project_files, run_command
+from keras_tabular.project.wheel import (
+    PIP,
+    ROOT,
+    get_wheel,
+    read_project_files,
+    run_command,
+)
 
 MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
 MAX_TITLES = 20  # lines of a table among which the header is
-EXAMPLES = ("breast_cancer", "diabetes", "iris", "wine")  # of scikit-learn, each with a `target`
+EXAMPLES = (
+    "breast_cancer",
+    "diabetes",
+    "iris",
+    "wine",
+)  # of scikit-learn, each with a `target`
 WITH_PLACEHOLDERS = ("README.md", "data/README.md", "pyproject.toml")
-# The first lines of a program that runs with a Python whose path may be long or contain spaces.
+# The first lines of a program that runs with a Python whose path may be long or contain
+# spaces.
 HEADER = "#!/bin/sh\n'''exec' {python} \"$0\" \"$@\"\n' '''\n"
 
 
@@ -35,7 +48,11 @@ def main(parser: ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--table", metavar="TABLE", help="your table: a CSV, Excel, JSON lines or "
         "Parquet file, a folder of such files, or a URL")  # fmt: skip
-    source.add_argument("--example", choices=EXAMPLES, help="use a table of scikit-learn")
+    source.add_argument(
+        "--example",
+        choices=EXAMPLES,
+        help="use a table of scikit-learn",
+    )
     parser.add_argument("--target", metavar="COLUMN", help="the column to predict")
     parser.add_argument("--venv", metavar="FOLDER", type=Path, help="let .venv be a link to this "
         "virtual environment, which has the locked packages and the library; default: a new one, "
@@ -43,7 +60,8 @@ def main(parser: ArgumentParser) -> None:
     args = parser.parse_args()
     args.venv = args.venv and args.venv.expanduser().resolve()
     if args.example:
-        args.table, args.target = f"{args.example}.csv", args.target or "target"
+        args.table = f"{args.example}.csv"
+        args.target = args.target or "target"
     elif not args.target:
         parser.error("--target: name the column to predict; --table needs it")
     elif "://" not in args.table:  # a mistake is found before anything is installed
@@ -51,10 +69,15 @@ def main(parser: ArgumentParser) -> None:
             parser.error(f"--table: {args.table}: no such file")
         headers = possible_headers(Path(args.table))
         if headers and not any(args.target in names for names in headers):
-            header = max(headers, key=lambda names: sum(not name[:1].isdigit() for name in names))
+            header = max(
+                headers,
+                key=lambda names: sum(not name[:1].isdigit() for name in names),
+            )
             columns = format_list(map(repr, header))
             hint = suggestion(args.target, header)
-            parser.error(f"--target: expected one of {columns}, got {args.target!r}.{hint}")
+            parser.error(
+                f"--target: expected one of {columns}, got {args.target!r}.{hint}",
+            )
     if args.folder.exists() and any(args.folder.iterdir()):
         parser.error(f"{args.folder}: this folder is not empty. Name a new one")
     folder, is_new = args.folder.resolve(), not args.folder.exists()
@@ -65,23 +88,30 @@ def main(parser: ArgumentParser) -> None:
         for path in [folder] if is_new else folder.iterdir():
             remove(path)
         raise
-    commands = "\n  ".join([f"cd {shlex.quote(str(args.folder))}", *commit, "make repro"])
-    print(f"\nThe project {args.folder} is ready. Check the comments in data/schema.yaml, then:")
+    commands = "\n  ".join(
+        [f"cd {shlex.quote(str(args.folder))}", *commit, "make repro"],
+    )
+    print(
+        f"\nThe project {args.folder} is ready. Check the comments in data/schema.yaml,"
+        " then:",
+    )
     print(f"\n  {commands}")
 
 
 def possible_headers(table: Path) -> list[list[str]]:
     """Return the first lines of a CSV file, as the names for each delimiter that it may have.
 
-    The header may be below titles. The list is empty for a table in another format or encoding,
-    which `infer-schema` reads.
+    The header may be below titles. The list is empty for a table in another format or
+    encoding, which `infer-schema` reads.
     """
     if table.suffix.lower() != ".csv" or not table.is_file():
         return []
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             lines = list(islice(file, MAX_TITLES))
-        return [names for d in ",;\t|" for names in csv.reader(lines, delimiter=d) if names]
+        return [
+            names for d in ",;\t|" for names in csv.reader(lines, delimiter=d) if names
+        ]
     except (UnicodeDecodeError, csv.Error):
         return []
 
@@ -90,7 +120,8 @@ def create_project(folder: Path, args: Namespace) -> list[str]:
     """Fill an empty folder with a project, and commit it to a new repository.
 
     Returns:
-        Commands that commit it instead, if the folder is already in a repository, and not ignored.
+        Commands that commit it instead, if the folder is already in a repository, and
+        not ignored.
     """
     name = args.table.rstrip("/").rpartition("/")[2].partition("?")[0]
     table = Path("data/raw", name)
@@ -104,17 +135,35 @@ def create_project(folder: Path, args: Namespace) -> list[str]:
         (folder / ".venv").symlink_to(args.venv)
         try:
             run_in_project("python", "-m", "keras_tabular.project.lock")
-        except (OSError, UserError):  # the project and its requirements.txt will be removed
-            pip, clone = shlex.quote(f"{args.venv}/bin/pip"), shlex.quote(str(ROOT))
+        except (
+            OSError,
+            UserError,
+        ):  # the project and its requirements.txt will be removed
+            pip = shlex.quote(f"{args.venv}/bin/pip")
+            clone = shlex.quote(str(ROOT))
             raise UserError(
-                f"--venv: run `{pip} install --require-hashes -r {clone}/requirements.txt` and "
-                f"`{pip} install --no-deps {clone}`, or leave out --venv."
+                f"--venv: run `{pip} install --require-hashes -r"
+                f" {clone}/requirements.txt` and `{pip} install --no-deps {clone}`, or"
+                " leave out --venv.",
             ) from None
     elif not link_environment(folder):
-        run_in_project("make", "--silent", ".venv/installed", f"PYTHON={sys.executable}", "VENV=")
-    run_in_project("make", "--silent", "check-environment", "VENV=.venv")  # it also sets up DVC
+        run_in_project(
+            "make",
+            "--silent",
+            ".venv/installed",
+            f"PYTHON={sys.executable}",
+            "VENV=",
+        )
+    run_in_project(
+        "make",
+        "--silent",
+        "check-environment",
+        "VENV=.venv",
+    )  # it also sets up DVC
     schema = folder / "data/schema.yaml"
-    schema.write_text(f"source: {json.dumps(str(table))}\n")  # DVC reads dvc.yaml, which needs it
+    schema.write_text(
+        f"source: {json.dumps(str(table))}\n",
+    )  # DVC reads dvc.yaml, which needs it
     add_table(run_in_project, folder, args, table)
     schema.unlink()
     infer_schema = ("python", "-m", "keras_tabular", "infer-schema")
@@ -134,7 +183,12 @@ def create_project(folder: Path, args: Namespace) -> list[str]:
 def git_succeeds(folder: Path, *arguments: str) -> bool:
     """Return whether a git command in a folder ends with exit code 0."""
     command = ["git", *arguments]
-    return not subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode
+    return not subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        check=False,
+    ).returncode
 
 
 def write_files(folder: Path, table: str, target: str) -> None:
@@ -158,16 +212,19 @@ def write_files(folder: Path, table: str, target: str) -> None:
 def link_environment(folder: Path) -> bool:
     """Create .venv in a project with hard links to the packages in the clone's .venv.
 
-    The library itself comes from the project's wheel. To install another version of a package, pip
-    removes its files and writes new ones. Therefore, each of the two environments can be changed or
-    removed without any effect on the other one.
+    The library itself comes from the project's wheel. To install another version of a
+    package, pip removes its files and writes new ones. Therefore, each of the two
+    environments can be changed or removed without any effect on the other one.
 
     Returns:
-        False if the clone has no .venv, or one without pip, with other packages than in the
-        project's requirements.txt or in another file system. Then, .venv may be incomplete.
+        False if the clone has no .venv, or one without pip, with other packages than in
+        the project's requirements.txt or in another file system. Then, .venv may be
+        incomplete.
     """
-    source, venv = (ROOT / ".venv").resolve(), folder / ".venv"
-    python, new_python = source / "bin/python", venv / "bin/python"
+    source = (ROOT / ".venv").resolve()
+    venv = folder / ".venv"
+    python = source / "bin/python"
+    new_python = venv / "bin/python"
     try:
         run_command(python, "-m", "venv", "--without-pip", venv)
         for packages in source.glob("lib/*/site-packages"):
@@ -181,8 +238,9 @@ def link_environment(folder: Path) -> bool:
         return False
     (venv / "installed").touch()
     print(
-        f"The packages in .venv are hard links to those in {source}, so they need no disk space. "
-        "To install copies instead, run `rm -r .venv` before `make repro`."
+        f"The packages in .venv are hard links to those in {source}, so they need no"
+        " disk space. To install copies instead, run `rm -r .venv` before `make"
+        " repro`.",
     )
     return True
 
@@ -191,16 +249,25 @@ def copy_programs(folder: Path, new_python: Path) -> None:
     """Copy the Python programs in a folder, such as dvc, to run with a new Python next to them."""
     header = HEADER.format(python=shlex.quote(str(new_python))).encode()
     for program in filter(Path.is_file, folder.iterdir()):
-        target, content = new_python.parent / program.name, program.read_bytes()
+        target = new_python.parent / program.name
+        content = program.read_bytes()
         code = content.partition(b"\n' '''\n")[2] or content.partition(b"\n")[2]
-        if re.match(rb"#!.*python", content.removesuffix(code), re.DOTALL) and not target.exists():
+        if (
+            re.match(rb"#!.*python", content.removesuffix(code), re.DOTALL)
+            and not target.exists()
+        ):
             target.write_bytes(header + code)
             target.chmod(0o755)
         elif not target.exists():
             os.link(program, target)
 
 
-def add_table(run: Callable[..., None], folder: Path, args: Namespace, table: Path) -> None:
+def add_table(
+    run: Callable[..., None],
+    folder: Path,
+    args: Namespace,
+    table: Path,
+) -> None:
     """Add the table to the project. DVC tracks a large table, and a table from a URL."""
     (folder / table).parent.mkdir(parents=True, exist_ok=True)
     if args.example:
@@ -210,8 +277,22 @@ def add_table(run: Callable[..., None], folder: Path, args: Namespace, table: Pa
     elif "://" in args.table:
         run("dvc", "import-url", args.table, table)
     else:
-        source, copied = Path(args.table), folder / table
-        shutil.copytree(source, copied) if source.is_dir() else shutil.copy(source, copied)
-        if sum(file.stat().st_size for file in [copied, *copied.rglob("*")]) > MAX_BYTES_IN_GIT:
+        source = Path(args.table)
+        copied = folder / table
+        (
+            shutil.copytree(source, copied)
+            if source.is_dir()
+            else shutil.copy(
+                source,
+                copied,
+            )
+        )
+        if (
+            sum(file.stat().st_size for file in [copied, *copied.rglob("*")])
+            > MAX_BYTES_IN_GIT
+        ):
             run("dvc", "add", "--quiet", table)
-            print(f"{table} is too large for git, so DVC tracks it. To share it, run `dvc push`.")
+            print(
+                f"{table} is too large for git, so DVC tracks it. To share it, run `dvc"
+                " push`.",
+            )

@@ -1,11 +1,12 @@
 """Upgrade a project to a later version of the library, and print what has changed.
 
-Run this command with a clone of the later version: `python3 CLONE/keras_tabular upgrade FOLDER`. It
-replaces the wheel in vendor and the packages in the lock files. It merges the changes of the
-library into dvc.yaml, custom.py, Makefile, the scripts and the workflows. It deletes files that the
-library does not have any more, unless you have edited them. It installs the packages into .venv.
-In network.py and other scripts, it corrects imports of modules that have another name now.
-README.md, params.yaml, pyproject.toml and data stay as they are.
+Run this command with a clone of the later version: `python3 CLONE/keras_tabular upgrade
+FOLDER`. It replaces the wheel in vendor and the packages in the lock files. It merges
+the changes of the library into dvc.yaml, custom.py, Makefile, the scripts and the
+workflows. It deletes files that the library does not have any more, unless you have
+edited them. It installs the packages into .venv. In network.py and other scripts, it
+corrects imports of modules that have another name now. README.md, params.yaml,
+pyproject.toml and data stay as they are.
 """
 
 import re
@@ -25,12 +26,17 @@ from keras_tabular.project.wheel import PIP, get_wheel, read_project_files, run_
 CHANGES = "keras_tabular/CHANGELOG.md"  # in the wheel
 OLDEST_VERSION = (0, 6)  # of a project that can be upgraded
 OLDEST_COMMIT = "7bba4e96"  # version 0.6.0, which has no tag
-# Names of modules that the owner's scripts may import: in an earlier version, and in this one.
+# Names of modules that the owner's scripts may import: in an earlier version, and in
+# this one.
 MOVED_MODULES: dict[str, str] = {}
 # Files that say what the project is about, and settings of DVC.
-OWNED = re.compile(r"README\.md|network\.py|params\.yaml|pyproject\.toml|(data|metrics|\.dvc)/.*")
+OWNED = re.compile(
+    r"README\.md|network\.py|params\.yaml|pyproject\.toml|(data|metrics|\.dvc)/.*",
+)
 CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
-MAX_CONFLICTS = 127  # that `git merge-file` counts in its exit code; a higher one is an error
+MAX_CONFLICTS = (
+    127  # that `git merge-file` counts in its exit code; a higher one is an error
+)
 
 
 def main(parser: ArgumentParser) -> None:
@@ -39,16 +45,21 @@ def main(parser: ArgumentParser) -> None:
     folder = parser.parse_args().folder
     wheels = sorted(folder.glob("vendor/keras_tabular-*.whl"))
     if len(wheels) != 1:
-        problem = f"{folder.resolve()}/vendor: expected one wheel of the library, got {len(wheels)}"
-        raise UserError(f"{problem}. To create a project, run `python3 CLONE/keras_tabular new`.")
+        problem = (
+            f"{folder.resolve()}/vendor: expected one wheel of the library, got"
+            f" {len(wheels)}"
+        )
+        raise UserError(
+            f"{problem}. To create a project, run `python3 CLONE/keras_tabular new`.",
+        )
     old_wheel = wheels[0]
     old_version = old_wheel.name.split("-")[1]
     if tuple(map(int, old_version.split(".")[:2])) < OLDEST_VERSION:
         raise UserError(
-            f"{old_wheel}: this project has version {old_version} of the library. Upgrade it to "
-            f"version 0.6 first: run `git checkout {OLDEST_COMMIT}` in the clone, and this command "
-            "again. Commit the result. Then run `git checkout -` in the clone, and this command "
-            "once more."
+            f"{old_wheel}: this project has version {old_version} of the library."
+            f" Upgrade it to version 0.6 first: run `git checkout {OLDEST_COMMIT}` in"
+            " the clone, and this command again. Commit the result. Then run `git"
+            " checkout -` in the clone, and this command once more.",
         )
     with tempfile.TemporaryDirectory() as scratch:
         new_wheel = get_wheel(Path(scratch))
@@ -58,7 +69,8 @@ def main(parser: ArgumentParser) -> None:
         files = upgraded_files(folder, old, new)
         files |= renamed_imports(folder, files, MOVED_MODULES)
         messages = delete_files(folder, old, new)
-        # The wheel is replaced last, so that `upgrade` can be repeated if it was interrupted.
+        # The wheel is replaced last, so that `upgrade` can be repeated if it was
+        # interrupted.
         for path, text in files.items():
             write_text(path, text)
         with atomic_write(wheel) as partial:
@@ -69,8 +81,9 @@ def main(parser: ArgumentParser) -> None:
     print(f"New entries of the change log:\n\n{changes or '(none)'}\n")
     for path in (path for path, text in files.items() if CONFLICT.search(text)):
         print(
-            f"{path}: you and the library have changed the same lines. Both versions are in the "
-            "file, between <<<<<<< and >>>>>>>. Choose or combine them, and remove these markers."
+            f"{path}: you and the library have changed the same lines. Both versions"
+            " are in the file, between <<<<<<< and >>>>>>>. Choose or combine them,"
+            " and remove these markers.",
         )
     print(*messages, sep="\n", end="\n" if messages else "")
     install(folder, wheel)
@@ -85,14 +98,19 @@ def new_changes(old_wheel: Path, wheel: Path) -> str:
     return "\n".join(entry for entry in new if entry not in old)
 
 
-def upgraded_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> dict[Path, str]:
+def upgraded_files(
+    folder: Path,
+    old: dict[str, str],
+    new: dict[str, str],
+) -> dict[Path, str]:
     """Merge the changes of the library into the files of a project.
 
     A file that the owner has removed stays removed.
 
     Args:
         folder: The project.
-        old: The text of each file of the library's old version, by its path in a project.
+        old: The text of each file of the library's old version, by its path in a
+            project.
         new: The text of each file of its new version.
 
     Returns:
@@ -100,7 +118,8 @@ def upgraded_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> di
     """
     upgraded = {}
     for name in (name for name in new if not OWNED.fullmatch(name)):
-        path, text = folder / name, new[name]
+        path = folder / name
+        text = new[name]
         if path.exists() and text != old.get(name):
             merge = merge_packages if name.startswith("requirements") else merge_lines
             upgraded[path] = merge(path, old.get(name, ""), text)
@@ -110,7 +129,9 @@ def upgraded_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> di
 
 
 def renamed_imports(
-    folder: Path, files: dict[Path, str], moved_modules: Mapping[str, str]
+    folder: Path,
+    files: dict[Path, str],
+    moved_modules: Mapping[str, str],
 ) -> dict[Path, str]:
     """Return the scripts of a project that import a module which has another name now.
 
@@ -142,7 +163,9 @@ def delete_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> list
         is_edited = (folder / name).read_text(encoding="utf-8") != old[name]
         if not is_edited:
             (folder / name).unlink()
-        outcome = "you have edited it, so delete it yourself" if is_edited else "deleted"
+        outcome = (
+            "you have edited it, so delete it yourself" if is_edited else "deleted"
+        )
         messages.append(f"{name}: this file has left the library; {outcome}.")
     return messages
 
@@ -165,21 +188,28 @@ def merge_packages(path: Path, old: str, new: str) -> str:
 def merge_lines(path: Path, old: str, new: str) -> str:
     """Return the text of a file with the changes from `old` to `new`.
 
-    Where the owner has changed the same lines, the text has both versions between git's markers.
+    Where the owner has changed the same lines, the text has both versions between git's
+    markers.
 
     Raises:
         UserError: The file still has conflicts of an earlier upgrade.
     """
     text = path.read_text(encoding="utf-8").rstrip("\n") + "\n"
     if CONFLICT.search(text):
-        raise UserError(f"{path}: resolve the conflicts of the last upgrade (<<<<<<<) first.")
+        raise UserError(
+            f"{path}: resolve the conflicts of the last upgrade (<<<<<<<) first.",
+        )
     versions = {"your version": text, "version before": old, "new version": new}
     with tempfile.TemporaryDirectory() as scratch:
         for name, version in versions.items():
             Path(scratch, name).write_text(version, encoding="utf-8")
         command = ["git", "merge-file", "--stdout", *versions]
         git = subprocess.run(
-            command, cwd=scratch, stdout=subprocess.PIPE, encoding="utf-8", check=False
+            command,
+            cwd=scratch,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            check=False,
         )
     if git.returncode > MAX_CONFLICTS:
         raise UserError(f"{path}: git cannot merge this file. The lines above say why.")
@@ -191,14 +221,22 @@ def install(folder: Path, wheel: Path) -> None:
     installed = folder / ".venv/installed"
     if not installed.exists():
         print(
-            "The project has no .venv; `make repro` creates it. In another environment, run\n"
-            "  pip install --force-reinstall --no-deps vendor/*.whl\n"
-            "  pip install --require-hashes -r requirements.txt"
+            "The project has no .venv; `make repro` creates it. In another environment,"
+            " run\n  pip install --force-reinstall --no-deps vendor/*.whl\n  pip"
+            " install --require-hashes -r requirements.txt",
         )
         return
     python = (folder / ".venv/bin/python").absolute()
     compiled = (*PIP, "install", "--compile")
-    # Without --force-reinstall, pip keeps a wheel of the same version from another commit.
+    # Without --force-reinstall, pip keeps a wheel of the same version from another
+    # commit.
     run_command(python, *compiled, "--force-reinstall", "--no-deps", wheel.absolute())
-    run_command(python, *compiled, "--require-hashes", "-r", "requirements.txt", cwd=folder)
+    run_command(
+        python,
+        *compiled,
+        "--require-hashes",
+        "-r",
+        "requirements.txt",
+        cwd=folder,
+    )
     installed.touch()

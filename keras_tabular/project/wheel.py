@@ -1,6 +1,7 @@
 """Build a wheel of the library in a clone, and read the files of a project from it.
 
-This module only needs the standard library, because it runs before any package is installed.
+This module only needs the standard library, because it runs before any package is
+installed.
 """
 
 import hashlib
@@ -13,12 +14,23 @@ from pathlib import Path
 from zipfile import ZipFile
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.project.lock import locked_packages, replace_packages, version_differences
+from keras_tabular.project.lock import (
+    locked_packages,
+    replace_packages,
+    version_differences,
+)
 
 ROOT = Path(__file__).resolve().parents[2]  # a clone, or site-packages
 PROJECT_FILES = "keras_tabular/project/files/"  # in the wheel
-GIT = ("git", "-c", "advice.detachedHead=false", "-c", "init.defaultBranch=main")  # without hints
-# Dependencies in dvc.yaml. In a project, the lock file has the hash of the library instead.
+GIT = (
+    "git",
+    "-c",
+    "advice.detachedHead=false",
+    "-c",
+    "init.defaultBranch=main",
+)  # without hints
+# Dependencies in dvc.yaml. In a project, the lock file has the hash of the library
+# instead.
 LIBRARY_FOLDERS = re.compile(r"(?:^ +- keras_tabular/.*\n)+", re.MULTILINE)
 PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check")
 
@@ -27,7 +39,8 @@ def get_wheel(folder: Path) -> Path:
     """Build a wheel of the commit that is checked out in this clone.
 
     Args:
-        folder: The absolute path of an existing folder without another wheel of the library.
+        folder: The absolute path of an existing folder without another wheel of the
+            library.
 
     Returns:
         The path of the wheel in the folder.
@@ -37,10 +50,16 @@ def get_wheel(folder: Path) -> Path:
     """
     # A package may put a pyproject.toml into site-packages, but hardly these two.
     if not ((ROOT / "stages").is_dir() and (ROOT / "dvc.yaml").is_file()):
-        advice = "Use a clone: `python3 CLONE/keras_tabular new ...` or `... upgrade FOLDER`."
-        raise UserError(f"an installed library cannot create or upgrade a project. {advice}")
+        advice = (
+            "Use a clone: `python3 CLONE/keras_tabular new ...` or `... upgrade"
+            " FOLDER`."
+        )
+        raise UserError(
+            f"an installed library cannot create or upgrade a project. {advice}",
+        )
     with tempfile.TemporaryDirectory() as scratch:
-        source, python = ROOT, sys.executable
+        source = ROOT
+        python = sys.executable
         if (ROOT / ".git").exists():
             source = Path(scratch, "source")
             run_command(*GIT, "clone", "--quiet", ROOT, source)
@@ -55,7 +74,11 @@ def get_wheel(folder: Path) -> Path:
     return wheel
 
 
-def run_command(*command: str | Path, cwd: Path | None = None, venv: Path | None = None) -> None:
+def run_command(
+    *command: str | Path,
+    cwd: Path | None = None,
+    venv: Path | None = None,
+) -> None:
     """Run a command.
 
     Args:
@@ -85,9 +108,16 @@ def read_project_files(wheel: Path) -> dict[str, str]:
             for name in archive.namelist()
             if name.startswith(PROJECT_FILES)
         }
-    files["dvc.yaml"] = LIBRARY_FOLDERS.sub("      - requirements.txt\n", files["dvc.yaml"])
-    lock, digest = files["requirements.txt"], hashlib.sha256(wheel.read_bytes()).hexdigest()
+    files["dvc.yaml"] = LIBRARY_FOLDERS.sub(
+        "      - requirements.txt\n",
+        files["dvc.yaml"],
+    )
+    lock = files["requirements.txt"]
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     pin = f"keras-tabular=={wheel.name.split('-')[1]} \\\n    --hash=sha256:{digest}\n"
     packages = locked_packages(lock) | {"keras-tabular": pin}
-    files["requirements.txt"] = replace_packages(f"{lock}--find-links vendor\n\n", packages)
+    files["requirements.txt"] = replace_packages(
+        f"{lock}--find-links vendor\n\n",
+        packages,
+    )
     return files

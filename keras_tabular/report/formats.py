@@ -22,7 +22,10 @@ def format_value(value: Any) -> str:
     size = abs(value)
     is_whole = isinstance(value, int) or 99_999.5 <= size < MIN_WITH_EXPONENT
     text = f"{value:,.0f}" if is_whole else f"{value:,.5g}"
-    return (text if size >= MIN_WITH_COMMAS else text.replace(",", "")).replace("-", "−")
+    return (text if size >= MIN_WITH_COMMAS else text.replace(",", "")).replace(
+        "-",
+        "−",
+    )
 
 
 def format_parameter(value: Any) -> str:
@@ -32,9 +35,15 @@ def format_parameter(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def format_score(score: Score | float | None, *compared_with: Score | float | None) -> str:
+def format_score(
+    score: Score | float | None,
+    *compared_with: Score | float | None,
+) -> str:
     """Format a score by `format_number`, with a minus sign instead of a hyphen."""
-    values = [each.value if isinstance(each, Score) else each for each in (score, *compared_with)]
+    values = [
+        each.value if isinstance(each, Score) else each
+        for each in (score, *compared_with)
+    ]
     return format_number(*values).replace("-", "−")
 
 
@@ -52,7 +61,9 @@ def format_difference(row: ScoreRow, other: Score | None) -> str:
         return "same"
     difference = other.difference
     value = difference.value if difference else row.model.value - other.value
-    text = f"{'+' if value > 0 else ''}{format_score(value)}, {outcome.replace('_', ' ')}"
+    text = (
+        f"{'+' if value > 0 else ''}{format_score(value)}, {outcome.replace('_', ' ')}"
+    )
     interval = difference and format_ends((difference.low, difference.high))
     return f"{text} ({interval})" if interval else text
 

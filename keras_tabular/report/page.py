@@ -25,7 +25,12 @@ MAX_ERROR_COLUMNS = 8
 MARKDOWN_ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&#64;"})
 
 
-def render(template: str, comparison: Comparison, verdict: Verdict | None, **sections: Any) -> str:
+def render(
+    template: str,
+    comparison: Comparison,
+    verdict: Verdict | None,
+    **sections: Any,
+) -> str:
     """Render a template with a comparison, a verdict and the other sections that it names."""
     return TEMPLATES.get_template(template).render(
         comparison=comparison,

@@ -31,18 +31,24 @@ class Picture(NamedTuple):
 def score_interval_pictures(comparison: Comparison, task: Task) -> Iterator[Picture]:
     """Draw the main metrics of the model and of the baselines with their 95% intervals.
 
-    The scores are those on the test rows and, if there are folds, in cross-validation. Scores
-    without an interval are left out.
+    The scores are those on the test rows and, if there are folds, in cross-validation.
+    Scores without an interval are left out.
     """
     for key in comparison.evaluation.main_metrics[:2]:
         label, greater_is_better, _ = comparison.evaluation.metric(key)
         rows = []
-        for row_set, place in (("test", "test rows"), ("cross_validation", "cross-validation")):
+        for row_set, place in (
+            ("test", "test rows"),
+            ("cross_validation", "cross-validation"),
+        ):
             for name in (MODEL, *comparison.evaluation.baselines(row_set)):
                 score = comparison.evaluation.score(row_set, key, name)
                 if score and score.interval:
                     low, high = score.interval
-                    row = {"name": task.baselines.get(name, THIS_MODEL), "series": place}
+                    row = {
+                        "name": task.baselines.get(name, THIS_MODEL),
+                        "series": place,
+                    }
                     rows.append(row | {"value": score.value, "low": low, "high": high})
         rows.sort(key=lambda row: row["name"] != THIS_MODEL)
         if rows:
@@ -64,7 +70,8 @@ def draw_score_intervals(rows: Rows, title: str) -> Spec:
     shape = vega.series(places, ["circle", "diamond"], grey)
     scale = {"zero": False, "nice": True}
     low, value = (quantitative(field, title, scale=scale) for field in ("low", "value"))
-    ends, point = {"x": low, "x2": {"field": "high"}}, {"x": value, "shape": shape}
+    ends = {"x": low, "x2": {"field": "high"}}
+    point = {"x": value, "shape": shape}
     layers = [
         layer("rule", ends | position, strokeWidth=2),
         layer("point", point | position, size=70, filled=True, opacity=1),
@@ -79,12 +86,18 @@ def repeat_pictures(comparison: Comparison, task: Task) -> Iterator[Picture]:
     is_stale = md5_hash(scores.encode()) != repeats.get("run")
     for measure in repeats.get("measures", []):
         rows = []
-        for name, each in sorted(measure["models"].items(), key=lambda model: model[0] != MODEL):
+        for name, each in sorted(
+            measure["models"].items(),
+            key=lambda model: model[0] != MODEL,
+        ):
             values = [(value, "repeats") for value in each["values"]]
             for value, series in [*values, (each["present"], "this run")]:
                 row = {"name": task.baselines.get(name, THIS_MODEL), "series": series}
                 rows.append(row | {"value": value, "low": value, "high": value})
-        note = "These are repeats of a run with other parameters, rows or code. Run `make repeat`."
+        note = (
+            "These are repeats of a run with other parameters, rows or code. Run `make"
+            " repeat`."
+        )
         note = note if is_stale else measure["conclusion"]
         spec = draw_score_intervals(rows, measure["label"])
         yield Picture(f"How much is luck: {measure['label']}", spec, note)
@@ -113,7 +126,12 @@ def draw_confusion(comparison: Comparison) -> Picture:
     labels = {"labelLimit": 190, "labelOverlap": len(names) > MAX_CLASSES_WITH_NUMBERS}
     top = {"orient": "top", "labelAngle": -90 if are_wide else 0}
     position = {
-        "x": vega.nominal("predicted class", names, top | labels) | {"title": "Predicted class"},
+        "x": (
+            vega.nominal("predicted class", names, top | labels)
+            | {
+                "title": "Predicted class",
+            }
+        ),
         "y": vega.nominal("true class", names, labels) | {"title": "True class"},
     }
     shades = {"domain": [0, 1], "range": ["#0072b20d", "#0072b2cc"]}
@@ -122,7 +140,9 @@ def draw_confusion(comparison: Comparison) -> Picture:
     if len(names) <= MAX_CLASSES_WITH_NUMBERS:
         for row in rows:
             row["label"] = [f"{row['rows']:,.0f}", f"{row['share']:.0%}"]
-        layers.append(layer("text", position | {"text": {"field": "label"}}, dy=-7, fontSize=11))
+        layers.append(
+            layer("text", position | {"text": {"field": "label"}}, dy=-7, fontSize=11),
+        )
     height = min(max(len(names) * 52, 150), 420)
     return Picture("Confusion matrix", vega.chart(rows, layers, height))
 
@@ -157,21 +177,32 @@ def draw_threshold(comparison: Comparison) -> Picture:
     scores = comparison.run.read_points("threshold")
     threshold = comparison.evaluation.threshold or 0.0  # None only without this plot
     has_costs = scores[0]["cost"] is not None
-    cost, cost_label = ("cost", "cost per row") if has_costs else ("wrong", "error rate")
-    labels = {"recall": "recall", "precision": "precision", "f1": "F1", cost: cost_label}
+    cost, cost_label = (
+        ("cost", "cost per row") if has_costs else ("wrong", "error rate")
+    )
+    labels = {
+        "recall": "recall",
+        "precision": "precision",
+        "f1": "F1",
+        cost: cost_label,
+    }
     rows = [
         {"threshold": row["threshold"], "series": label, "value": row[key]}
         for key, label in labels.items()
         for row in scores
     ]
-    names, dashes = list(labels.values()), [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
+    names = list(labels.values())
+    dashes = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
     encoding = {
         "x": quantitative("threshold", "Threshold", scale=SHARE),
         "y": quantitative("value", scale={"domainMin": 0}),
         "color": vega.colors(names, [THIS, vega.OTHER, SOFT, "currentColor"]),
         "strokeDash": vega.series(names, dashes, {"symbolSize": 500}),
     }
-    layers = [layer("line", encoding, clip=True), vega.vertical_line(threshold, strokeWidth=1.5)]
+    layers = [
+        layer("line", encoding, clip=True),
+        vega.vertical_line(threshold, strokeWidth=1.5),
+    ]
     nearest = min(scores, key=lambda row: abs(row["threshold"] - threshold))
     note = f"At the threshold {threshold:.3g}, the {cost_label} is {nearest[cost]:.3g}."
     return Picture("Threshold", vega.chart(rows, layers), note)
@@ -183,16 +214,30 @@ def draw_values(comparison: Comparison) -> Picture:
     not_from_zero = {"scale": {"zero": False}}
     x = quantitative("true value", f"True {comparison.run.target}") | not_from_zero
     y = quantitative("predicted value", "Predicted") | not_from_zero
-    points = layer("point", {"x": x, "y": y}, filled=True, size=18, opacity=0.45, color=THIS)
+    points = layer(
+        "point",
+        {"x": x, "y": y},
+        filled=True,
+        size=18,
+        opacity=0.45,
+        color=THIS,
+    )
     values = [row["true value"] for row in rows]
-    diagonal = vega.dashed_line([{"x": end, "y": end} for end in (min(values), max(values))])
+    diagonal = vega.dashed_line(
+        [{"x": end, "y": end} for end in (min(values), max(values))],
+    )
     return Picture("Predicted and true values", vega.chart(rows, [points, diagonal]))
 
 
 def learning_curve(comparison: Comparison) -> Picture | None:
     """Draw the mean loss of the members by epoch, and the epoch whose weights are kept."""
     rows = [
-        {"epoch": point["epoch"], "value": point[key], "series": label, "n": point["epoch"]}
+        {
+            "epoch": point["epoch"],
+            "value": point[key],
+            "series": label,
+            "n": point["epoch"],
+        }
         for key, label in (("train", "training rows"), ("validation", "held-out rows"))
         for point in comparison.run.read_points("loss", "curves")
         if point[key] is not None
@@ -202,7 +247,8 @@ def learning_curve(comparison: Comparison) -> Picture | None:
     architecture = comparison.files["networks"].get("curves", "")
     networks = comparison.files["networks"].get("networks", {})
     epochs = networks.get(architecture, {}).get("epochs")
-    title, layers = "Epoch", []
+    title = "Epoch"
+    layers = []
     if epochs:
         title = f"Epoch (weights kept from {median(epochs):.4g})"
         layers = [vega.vertical_line(median(epochs), strokeDash=[4, 4])]
@@ -213,7 +259,13 @@ def learning_curve(comparison: Comparison) -> Picture | None:
     return Picture(name, draw_lines(rows, x, y, names, layers))
 
 
-def draw_lines(rows: Rows, x: Spec, y: Spec, names: Sequence[str], layers: list[Spec]) -> Spec:
+def draw_lines(
+    rows: Rows,
+    x: Spec,
+    y: Spec,
+    names: Sequence[str],
+    layers: list[Spec],
+) -> Spec:
     """Draw a line for each of the names below other layers; the second line is thinner."""
     encoding = {
         "x": x,
@@ -229,17 +281,20 @@ def points_of_runs(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
     """Read a file of plot data of both runs.
 
     Returns:
-        The points, each with the label of its run in `series`, and the labels of the runs that have
-        the file. Both are empty if this run does not have it.
+        The points, each with the label of its run in `series`, and the labels of the
+        runs that have the file. Both are empty if this run does not have it.
     """
-    rows, labels = Rows(), list[str]()
+    rows = Rows()
+    labels = list[str]()
     for run in filter(None, (comparison.run, comparison.base)):
         run_rows = run.read_points(name)
         if not run_rows:
             break
         labels.append(run.label)
         # The points of this run come last, so that they are drawn above the others.
-        rows = [row | {"series": run.label, "n": n} for n, row in enumerate(run_rows)] + rows
+        rows = [
+            row | {"series": run.label, "n": n} for n, row in enumerate(run_rows)
+        ] + rows
     return rows, labels
 
 
@@ -250,8 +305,13 @@ def importance_picture(comparison: Comparison) -> Picture | None:
         return None
     run_rows = [row for row in rows if row["series"] == labels[0]]
     columns = {row["column"] for row in run_rows}
-    base_rows = [row for row in rows if row["series"] != labels[0] and row["column"] in columns]
-    increase = {"x": quantitative("rise", "Increase of the loss"), "color": vega.colors(labels)}
+    base_rows = [
+        row for row in rows if row["series"] != labels[0] and row["column"] in columns
+    ]
+    increase = {
+        "x": quantitative("rise", "Increase of the loss"),
+        "color": vega.colors(labels),
+    }
     ends = {"x": quantitative("low"), "x2": {"field": "high"}}
     layers = [
         layer("bar", increase, run_rows, opacity=0.6, height=vega.BAR_HEIGHT),
@@ -261,31 +321,45 @@ def importance_picture(comparison: Comparison) -> Picture | None:
     return Picture(
         "Importance of the columns",
         vega.named_chart([*run_rows, *base_rows], "column", layers),
-        "Permutation importance: the mean increase of the loss when the column is shuffled ten "
-        "times. The line from the minimum to the maximum shows the noise of shuffling, not how "
-        "the importance varies between samples of rows. Correlated columns share their importance.",
+        "Permutation importance: the mean increase of the loss when the column is"
+        " shuffled ten times. The line from the minimum to the maximum shows the noise"
+        " of shuffling, not how the importance varies between samples of rows."
+        " Correlated columns share their importance.",
     )
 
 
 def effect_pictures(comparison: Comparison) -> Iterator[Picture]:
     """Draw the effects of the most important columns on the prediction, on one scale."""
     effects = comparison.files["effects"].get("columns", [])
-    ends = [end for effect in effects for key in ("low", "high", "effect") for end in effect[key]]
+    ends = [
+        end
+        for effect in effects
+        for key in ("low", "high", "effect")
+        for end in effect[key]
+    ]
     limits = (min(ends, default=0), max(ends, default=0))
     for effect in effects:
         quantity = target = comparison.run.target
         if "class" in effect:
             quantity = f"the probability that {target} is {effect['class']}"
-        yield Picture(effect["column"], draw_effect(effect, limits), f"Change of {quantity}.")
+        yield Picture(
+            effect["column"],
+            draw_effect(effect, limits),
+            f"Change of {quantity}.",
+        )
 
 
 def draw_effect(effect: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
     """Draw an effect of effects.json, with the range of the members of the ensemble."""
-    values, is_datetime = effect["values"], effect["kind"] == "datetime"
+    values = effect["values"]
+    is_datetime = effect["kind"] == "datetime"
     if is_datetime:
         values = [datetime.fromtimestamp(value, UTC).isoformat() for value in values]
     points = zip(values, effect["effect"], effect["low"], effect["high"], strict=True)
-    rows = [dict(zip(("value", "effect", "low", "high"), point, strict=True)) for point in points]
+    rows = [
+        dict(zip(("value", "effect", "low", "high"), point, strict=True))
+        for point in points
+    ]
     scale = {"domain": list(limits), "nice": True}
     mean, low = (quantitative(field, scale=scale) for field in ("effect", "low"))
     high = {"field": "high"}
@@ -298,7 +372,13 @@ def draw_effect(effect: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
     axis = {"type": "temporal"} if is_datetime else {"scale": {"zero": False}}
     x = quantitative("value", effect["column"]) | axis
     layers = [
-        layer("area", {"x": x, "y": low, "y2": high}, color=THIS, opacity=0.25, clip=True),
+        layer(
+            "area",
+            {"x": x, "y": low, "y2": high},
+            color=THIS,
+            opacity=0.25,
+            clip=True,
+        ),
         layer("line", {"x": x, "y": mean}, color=THIS, clip=True),
         layer("rule", {"y": {"datum": 0}}, strokeDash=[4, 4], color=SOFT),
     ]
@@ -310,7 +390,10 @@ def drift_picture(name: str, column: ColumnDrift) -> Picture:
     labels = ["training rows", "new rows"]
     bins = [n for n in range(len(column.bins)) if column.train[n] or column.new[n]]
     train, new = (
-        [{"bin": column.bins[n], "share": rows[n] / sum(rows), "series": label} for n in bins]
+        [
+            {"bin": column.bins[n], "share": rows[n] / sum(rows), "series": label}
+            for n in bins
+        ]
         for label, rows in zip(labels, (column.train, column.new), strict=True)
     )
     share = {

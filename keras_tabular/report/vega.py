@@ -1,8 +1,8 @@
 """Vega-Lite charts as SVG, legible on a phone and on paper.
 
-The two colours can be told apart by colour-blind readers and in grey print (Okabe and Ito, "Color
-universal design", 2008): blue for this run, orange for the other run or class. They are variables
-of the page's style, so that dark pages have lighter ones.
+The two colours can be told apart by colour-blind readers and in grey print (Okabe and
+Ito, "Color universal design", 2008): blue for this run, orange for the other run or
+class. They are variables of the page's style, so that dark pages have lighter ones.
 """
 
 import json
@@ -19,25 +19,41 @@ from markupsafe import Markup
 Spec = dict[str, Any]
 Rows = list[dict[str, Any]]
 VEGA_LITE = "5.21"
-STYLE = yaml.safe_load(Path(__file__).with_name("templates").joinpath("vega.yaml").read_text())
-WIDTH, HEIGHT = 330, 240  # as wide as a phone, so that text is not made smaller there
-BAR_HEIGHT, LINE_HEIGHT = 12, 15  # of a bar, and of a line of the name above it
+STYLE = yaml.safe_load(
+    Path(__file__).with_name("templates").joinpath("vega.yaml").read_text(),
+)
+# as wide as a phone, so that text is not made smaller there
+WIDTH = 330
+HEIGHT = 240
+# of a bar, and of a line of the name above it
+BAR_HEIGHT = 12
+LINE_HEIGHT = 15
 # Names that Vega cannot group by, since it finds them in every object of JavaScript.
-RESERVED_NAMES = re.compile(r'"(constructor|(?:has|is|to|property|value)[A-Z]\w+|__\w+__)"')
-MAX_NAME_LETTERS, MAX_TITLE_LETTERS = 46, 34  # in a line
-THIS, OTHER, SOFT, LINE = "var(--this)", "var(--other)", "var(--soft)", "#8886"
+RESERVED_NAMES = re.compile(
+    r'"(constructor|(?:has|is|to|property|value)[A-Z]\w+|__\w+__)"',
+)
+# in a line
+MAX_NAME_LETTERS = 46
+MAX_TITLE_LETTERS = 34
+THIS = "var(--this)"
+OTHER = "var(--other)"
+SOFT = "var(--soft)"
+LINE = "#8886"
 
 
 def svg(spec: Spec, prefix: str) -> Markup:
     """Draw a Vega-Lite specification as SVG.
 
-    The ids are the prefix and a number that starts at 0, since the numbers that Vega gives depend
-    on what the process has drawn before.
+    The ids are the prefix and a number that starts at 0, since the numbers that Vega
+    gives depend on what the process has drawn before.
 
     Args:
         prefix: Start of all ids, unique on the page.
     """
-    text = RESERVED_NAMES.sub('"\\1\u200b"', json.dumps(spec))  # with a space of no width
+    text = RESERVED_NAMES.sub(
+        '"\\1\u200b"',
+        json.dumps(spec),
+    )  # with a space of no width
     drawn = vl_convert.vegalite_to_svg(text, vl_version=VEGA_LITE, config=STYLE)
     ids: dict[str, str] = {}
 
@@ -54,9 +70,13 @@ def chart(rows: Rows, layers: list[Spec], height: int = HEIGHT) -> Spec:
         fields = [field for field in fields if "field" in field]
         title = next((field["title"] for field in fields if field.get("title")), None)
         for field in fields:
-            field["title"] = wrap(title, MAX_TITLE_LETTERS) if isinstance(title, str) else title
+            field["title"] = (
+                wrap(title, MAX_TITLE_LETTERS) if isinstance(title, str) else title
+            )
     # A reader's font may be wider than the one that labels are measured in.
-    has_names = any(layer["encoding"].get("y", {}).get("type") == "nominal" for layer in layers)
+    has_names = any(
+        layer["encoding"].get("y", {}).get("type") == "nominal" for layer in layers
+    )
     return {
         "padding": {"left": 20 if has_names else 5, "right": 8, "top": 5, "bottom": 5},
         "data": {"values": rows},
@@ -73,7 +93,9 @@ def named_chart(rows: Rows, field: str, layers: list[Spec]) -> Spec:
     lines = {name: wrap(str(name), MAX_NAME_LETTERS) or [""] for name in names}
     text_height = LINE_HEIGHT * max(map(len, lines.values()), default=1)
     height = text_height + BAR_HEIGHT + 8
-    y = nominal(field, names, scale={"paddingInner": 0, "paddingOuter": 0}) | {"axis": None}
+    y = nominal(field, names, scale={"paddingInner": 0, "paddingOuter": 0}) | {
+        "axis": None,
+    }
     for each in layers:
         each["encoding"] |= {"y": y}
         each["mark"]["yOffset"] = (text_height - 2) / 2
@@ -81,7 +103,12 @@ def named_chart(rows: Rows, field: str, layers: list[Spec]) -> Spec:
         "text",
         {"x": {"value": 0}, "y": y, "text": {"field": "label"}},
         [{field: name, "label": lines[name]} for name in names],
-        **{"align": "left", "baseline": "top", "dy": 3 - height / 2, "lineHeight": LINE_HEIGHT},
+        **{
+            "align": "left",
+            "baseline": "top",
+            "dy": 3 - height / 2,
+            "lineHeight": LINE_HEIGHT,
+        },
     )
     return chart(rows, [*layers, labels], height=height * len(names))
 
@@ -108,7 +135,12 @@ def quantitative(field: str, title: str | None = None, **options: Any) -> Spec:
     return {"field": field, "type": "quantitative", "title": title, **options}
 
 
-def nominal(field: str, names: Sequence[str], axis: Spec | None = None, **options: Any) -> Spec:
+def nominal(
+    field: str,
+    names: Sequence[str],
+    axis: Spec | None = None,
+    **options: Any,
+) -> Spec:
     """Build the encoding of a field of names on an axis, in the given order."""
     axis = {"ticks": False, "domain": False} | (axis or {})
     position = {"field": field, "type": "nominal", "title": None, "sort": list(names)}
@@ -120,7 +152,17 @@ def colors(names: Sequence[str], values: Sequence[str] = (THIS, OTHER)) -> Spec:
     return series(names, values, {} if len(names) > 1 else None)
 
 
-def series(names: Sequence[str], values: Sequence[Any], legend: Spec | None = None) -> Spec:
+def series(
+    names: Sequence[str],
+    values: Sequence[Any],
+    legend: Spec | None = None,
+) -> Spec:
     """Build the encoding of the field `series` by the values of a channel, such as shapes."""
     scale = {"domain": list(names), "range": list(values)[: len(names)]}
-    return {"field": "series", "type": "nominal", "scale": scale, "legend": legend, "title": None}
+    return {
+        "field": "series",
+        "type": "nominal",
+        "scale": scale,
+        "legend": legend,
+        "title": None,
+    }

@@ -18,15 +18,20 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
 from keras_tabular.evaluation.records import MODEL, Difference, compare_scores
 from keras_tabular.evaluation.scores import Predictions
-from keras_tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL, score_and_resample
+from keras_tabular.evaluation.uncertainty import (
+    MIN_ROWS_FOR_INTERVAL,
+    score_and_resample,
+)
 from keras_tabular.model.files import MODEL_FILE
 from keras_tabular.runs.run import REPORT_FILES, Run, locked_hashes, mismatch
 
 SPLIT = Path("data/split")
-# In each half of a 95% interval; Student's t, since about ten folds of each run estimate them.
+# In each half of a 95% interval; Student's t, since about ten folds of each run
+# estimate them.
 TRAINING_DEVIATIONS = 2.1
 LOCKED_VERSION = re.compile(r"^([\w.-]+)(?:\[.*\])?==(\S+)", re.MULTILINE)
-# The keys of rows, see `plot_data.row_keys`, with shape (rows,), and the predictions for them.
+# The keys of rows, see `plot_data.row_keys`, with shape (rows,), and the predictions
+# for them.
 TestRows = tuple[np.ndarray, Predictions]
 
 
@@ -36,8 +41,8 @@ class PairedScore(NamedTuple):
     Attributes:
         rows: Number of these rows.
         base: Score of the base on them.
-        difference: Score of the run minus that of the base. Its interval also contains how much two
-            trainings with other random numbers differ.
+        difference: Score of the run minus that of the base. Its interval also contains
+            how much two trainings with other random numbers differ.
     """
 
     rows: int
@@ -49,18 +54,23 @@ class PairedScore(NamedTuple):
 def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
     """Compare the scores of two runs on the test rows that both have, by metric key.
 
-    If they share too few of them, the model of the base predicts the test rows of the run that it
-    has not learnt from; the run has to be the workspace then. The result is empty if that is not
-    possible either.
+    If they share too few of them, the model of the base predicts the test rows of the
+    run that it has not learnt from; the run has to be the workspace then. The result is
+    empty if that is not possible either.
 
-    A run keeps only some of many test rows. If all test rows are the same, the difference is that
-    on all of them, and its interval is moved and narrowed to their number.
+    A run keeps only some of many test rows. If all test rows are the same, the
+    difference is that on all of them, and its interval is moved and narrowed to their
+    number.
     """
-    rows, base_rows = read_test_rows(run), read_test_rows(base)
+    rows = read_test_rows(run)
+    base_rows = read_test_rows(base)
     if rows is None:
         return {}
     keys, predictions = rows
-    if base_rows is None or len(np.intersect1d(keys, base_rows[0])) < MIN_ROWS_FOR_INTERVAL:
+    if (
+        base_rows is None
+        or len(np.intersect1d(keys, base_rows[0])) < MIN_ROWS_FOR_INTERVAL
+    ):
         base_rows = predict_test_rows(run, base)
     if base_rows is None or base_rows[1].task != predictions.task:
         return {}
@@ -70,7 +80,8 @@ def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
     are_same = counts[0] == counts[1] and np.array_equal(keys, base_keys)
     if not are_same:
         keys, first, second = np.intersect1d(keys, base_keys, return_indices=True)
-        predictions, base_predictions = predictions.select(first), base_predictions.select(second)
+        predictions = predictions.select(first)
+        base_predictions = base_predictions.select(second)
     if len(keys) < MIN_ROWS_FOR_INTERVAL:
         return {}
     scored = score_and_resample(predictions)
@@ -78,9 +89,12 @@ def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
     scores = {}
     for key, difference in scored.differences(base_scored).items():
         paired = PairedScore(len(keys), base_scored.values[key], difference)
-        value, base_value = (evaluation.value("test", key) for evaluation in evaluations)
+        value, base_value = (
+            evaluation.value("test", key) for evaluation in evaluations
+        )
         if are_same and value is not None and base_value is not None:
-            ratio, change = (len(keys) / counts[0]) ** 0.5, value - base_value
+            ratio = (len(keys) / counts[0]) ** 0.5
+            change = value - base_value
             ends = difference.low, difference.high
             low, high = (change + ratio * (end - difference.value) for end in ends)
             difference = Difference(value=change, low=low, high=high)
@@ -99,7 +113,9 @@ def widen(difference: Difference, deviation: float) -> Difference:
         return difference
     value = difference.value
     spread = TRAINING_DEVIATIONS * deviation
-    low, high = (hypot(end - value, spread) for end in (difference.low, difference.high))
+    low, high = (
+        hypot(end - value, spread) for end in (difference.low, difference.high)
+    )
     return Difference(value=value, low=value - low, high=value + high)
 
 
@@ -113,11 +129,20 @@ def read_test_rows(run: Run) -> TestRows | None:
     y_pred = np.column_stack(outputs).astype(np.float32)  # as the model predicted them
     weight = columns.get("weight", np.ones(len(rows)))
     evaluation = run.require_evaluation()
-    costs, threshold = evaluation.costs, evaluation.threshold
+    costs = evaluation.costs
+    threshold = evaluation.threshold
     group = columns["group"].astype(int) if "group" in columns else None
     task = Schema.model_validate(run.schema).learning_task
     decision = (costs or 0.5) if threshold is None else threshold
-    predictions = Predictions(task, columns["y"], y_pred, weight, decision, group, costs=costs)
+    predictions = Predictions(
+        task,
+        columns["y"],
+        y_pred,
+        weight,
+        decision,
+        group,
+        costs=costs,
+    )
     return columns["row"].astype(np.int64), predictions
 
 
@@ -125,10 +150,11 @@ def predict_test_rows(run: Run, base: Run) -> TestRows | None:
     """Predict test rows of the workspace that the model of a base has not learnt from.
 
     Returns:
-        None if the model or its training rows are not in DVC's cache, if it cannot read the rows,
-        or if the test rows are not those of the run.
+        None if the model or its training rows are not in DVC's cache, if it cannot read
+        the rows, or if the test rows are not those of the run.
     """
-    content, files = base.cached_output(MODEL_FILE), base.cached_files(SPLIT)
+    content = base.cached_output(MODEL_FILE)
+    files = base.cached_files(SPLIT)
     test = SPLIT / "test"
     if run.sha or content is None or not files or not test.is_dir():
         return None
@@ -143,10 +169,15 @@ def predict_test_rows(run: Run, base: Run) -> TestRows | None:
     with suppress(UserError, KeyError, ValueError):  # an old model may be of any kind
         model = load_saved_model(MODEL_FILE, content)
         columns = model.metadata.table_schema or schema
-        if any(columns.columns[name].kind != schema.columns[name].kind for name in names):
+        if any(
+            columns.columns[name].kind != schema.columns[name].kind for name in names
+        ):
             return None
         learnt = [
-            stable_hashes(pq.read_table(file, columns=names).select(names).columns, seed=0)
+            stable_hashes(
+                pq.read_table(file, columns=names).select(names).columns,
+                seed=0,
+            )
             for path, file in files.items()
             if not path.startswith("test/")
         ]
@@ -174,13 +205,14 @@ class Comparison:
     Attributes:
         base: The other run, if it has the same table and target.
         not_compared: Why the other run cannot be compared; empty if it can.
-        scores: Scores by row set, then by metric key; only those of the test rows are compared
-            with the base.
+        scores: Scores by row set, then by metric key; only those of the test rows are
+            compared with the base.
         code: Paths of code that differs.
         data: Differences of the profiles, None if a run has no profile.
-        stale: Parameters, and the paths of the schema and the scores, that were edited after the
-            run.
-        files: Contents of the files of the run that are shown as they are, by their names.
+        stale: Parameters, and the paths of the schema and the scores, that were edited
+            after the run.
+        files: Contents of the files of the run that are shown as they are, by their
+            names.
 
     Raises:
         UserError: The run has no scores.
@@ -196,10 +228,15 @@ class Comparison:
         runs = base or run, run  # without a base, nothing differs
         self.params = changed_values(*map(_settings, runs))
         texts = (each.read("requirements.txt") for each in runs)
-        self.packages = changed_values(*(dict(LOCKED_VERSION.findall(text)) for text in texts))
+        self.packages = changed_values(
+            *(dict(LOCKED_VERSION.findall(text)) for text in texts),
+        )
         changed = changed_values(*(locked_hashes(each.lock, "deps") for each in runs))
-        paths, code = [each.name for each in changed], ("keras_tabular/", "requirements.txt")
-        self.code = sorted(path for path in paths if path.startswith(code) or path.endswith(".py"))
+        paths = [each.name for each in changed]
+        code = ("keras_tabular/", "requirements.txt")
+        self.code = sorted(
+            path for path in paths if path.startswith(code) or path.endswith(".py")
+        )
         profiles = [each.load(each.metrics / "profile.json") for each in runs]
         self.data = changed_values(*profiles) if all(profiles) else None
         splits = [locked_hashes(each.lock, "outs").get("data/split") for each in runs]
@@ -208,9 +245,13 @@ class Comparison:
         self.shared_rows = max((score.rows for score in paired.values()), default=0)
         differences = {metric: score.difference for metric, score in paired.items()}
         base_evaluation = base.require_evaluation() if base else None
-        has_same_costs = base_evaluation and base_evaluation.costs == self.evaluation.costs
+        has_same_costs = (
+            base_evaluation and base_evaluation.costs == self.evaluation.costs
+        )
         base_scores = {
-            score.metric: score.model_copy(update={"difference": differences.get(score.metric)})
+            score.metric: score.model_copy(
+                update={"difference": differences.get(score.metric)},
+            )
             for score in (base_evaluation.scores if base_evaluation else ())
             if (score.row_set, score.model) == ("test", MODEL)
             and (score.metric != COST or has_same_costs)
@@ -226,9 +267,13 @@ class Comparison:
         }
 
 
-def changed_values(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> list[ChangedValue]:
+def changed_values(
+    old: Mapping[Any, Any],
+    new: Mapping[Any, Any],
+) -> list[ChangedValue]:
     """List the leaves of nested mappings that differ, by dotted key."""
-    before, after = dict(flatten(old)), dict(flatten(new))
+    before = dict(flatten(old))
+    after = dict(flatten(new))
     return [
         ChangedValue(name, after.get(name), before.get(name))
         for name in after | before

@@ -1,7 +1,7 @@
 """Score one small network by cross-validation, as a first look at a table.
 
-The command runs the stages in a temporary folder, with fewer networks and folds. It scores no test
-row, and changes no file of the project.
+The command runs the stages in a temporary folder, with fewer networks and folds. It
+scores no test row, and changes no file of the project.
 """
 
 import shutil
@@ -28,9 +28,15 @@ scores are a little too good. `make repro` trains all networks, and scores them 
 def main(parser: ArgumentParser) -> None:
     parser.parse_args()
     schema, params = load_settings("drift", "evaluate", "train", "validate")
-    network = min(params.train.networks, key=lambda name: name != "plain")  # or the first one
+    network = min(
+        params.train.networks,
+        key=lambda name: name != "plain",
+    )  # or the first one
     small = {"members": [{"network": network}], "folds": 3, "forward_chaining": 0}
-    sys.path.insert(0, str(Path.cwd()))  # the project, where `keras-tabular` does not look
+    sys.path.insert(
+        0,
+        str(Path.cwd()),
+    )  # the project, where `keras-tabular` does not look
     with scratch_folder() as folder:
         data = Path(folder)
         for stage, *paths in STAGES:
@@ -38,7 +44,12 @@ def main(parser: ArgumentParser) -> None:
         # The training rows replace the test rows. Their scores are not shown.
         shutil.rmtree(data / "split/test")
         shutil.copytree(data / "split/train", data / "split/test")
-        evaluation = train_and_evaluate(data, schema, params, params.train.with_values(small))
+        evaluation = train_and_evaluate(
+            data,
+            schema,
+            params,
+            params.train.with_values(small),
+        )
     for key in evaluation.main_metrics[:2]:
         print(format_scores(evaluation, schema.learning_task, key, "cross_validation"))
     print(CONCLUSION)

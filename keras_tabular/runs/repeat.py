@@ -30,7 +30,9 @@ from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import part_paths, read_parts, write_part
 from keras_tabular.table.splits import assign_rows, find_duplicates, write_subsets
 
-FOLDER, SCORES, VALIDATED = Path(".repeats"), METRICS / "scores.json", Path("data/validated")
+FOLDER = Path(".repeats")
+SCORES = METRICS / "scores.json"
+VALIDATED = Path("data/validated")
 MIN_REPEATS = 5  # with fewer, the differences of accuracies are often equal by chance
 # What a repeat is, if not another split.
 REPEATED = {"time": "period", "column": "training", "file": "training"}
@@ -54,7 +56,8 @@ class MeasureRepeats(Section):
     Attributes:
         label: Name of the measure for readers.
         models: The model and the baselines for which the measure is defined, by name.
-        conclusion: What the repeats say about the model, the best baseline and the present run.
+        conclusion: What the repeats say about the model, the best baseline and the
+            present run.
     """
 
     label: str
@@ -75,17 +78,26 @@ class Repeats(Section):
 
 
 def main(parser: ArgumentParser) -> None:
-    parser.add_argument("-n", "--number", type=int, default=10, help="of repeats; default: 10")
+    parser.add_argument(
+        "-n",
+        "--number",
+        type=int,
+        default=10,
+        help="of repeats; default: 10",
+    )
     total = parser.parse_args().number
     schema, params = load_settings("split")
     if total < MIN_REPEATS:
         raise UserError(f"--number: expected {MIN_REPEATS} or more, got {total}")
     if json.loads(run_module("dvc", "status", "--json", "--with-deps", "evaluate")):
         raise UserError(f"{SCORES} is out of date. Run `dvc repro` first.")
-    run, evaluations = Run(WORKSPACE), list[Evaluation]()
+    run = Run(WORKSPACE)
+    evaluations = list[Evaluation]()
     present = run.require_evaluation()
     if present.score("test", present.primary_metric) is None:
-        raise UserError(f"{present.primary_metric} is undefined on the test rows. See {SCORES}.")
+        raise UserError(
+            f"{present.primary_metric} is undefined on the test rows. See {SCORES}.",
+        )
     run_hash = md5_hash(run.read(SCORES).encode())
     time = schema.time if params.split.by == "time" else None
     # The periods depend on their number.
@@ -97,12 +109,18 @@ def main(parser: ArgumentParser) -> None:
             evaluations.append(evaluation)
             progress.advance(1, f"{len(evaluations)} of {total}")
     repeated = REPEATED.get(params.split.by, "split")
-    task, keys = schema.learning_task, present.main_metrics[:2]
+    task = schema.learning_task
+    keys = present.main_metrics[:2]
     summaries = (summarize(key, task, repeated, present, evaluations) for key in keys)
     measures = tuple(filter(None, summaries))
     if not measures:
-        raise UserError(f"{' and '.join(keys)} are undefined on the test rows of some repeats.")
-    write_json(METRICS / "repeats.json", Repeats(run=run_hash, measures=measures).model_dump())
+        raise UserError(
+            f"{' and '.join(keys)} are undefined on the test rows of some repeats.",
+        )
+    write_json(
+        METRICS / "repeats.json",
+        Repeats(run=run_hash, measures=measures).model_dump(),
+    )
     print(*(measure.conclusion for measure in measures), sep="\n")
 
 
@@ -113,20 +131,29 @@ def run_repeat(folder: Path, time: str | None, total: int, number: int) -> Evalu
         folder: Folder of the scores.
         time: Column of the times, of a split by time.
         total: Number of repeats.
-        number: Number of this repeat, which is added to the seeds. Number 0 is the present run.
+        number: Number of this repeat, which is added to the seeds. Number 0 is the
+            present run.
     """
-    work, scores = folder / str(number), folder / f"{number}.json"
+    work = folder / str(number)
+    scores = folder / f"{number}.json"
     shutil.rmtree(work, ignore_errors=True)  # a killed repeat has left it
     if not scores.is_file():
         sections = ("drift", "evaluate", "ingest", "split", "train", "validate")
         (schema, params), rows = load_settings(*sections), VALIDATED
-        split = params.split.model_copy(update={"seed": (params.split.seed + number) % 2**32})
+        split = params.split.model_copy(
+            update={"seed": (params.split.seed + number) % 2**32},
+        )
         train = params.train.with_values({"seed": (params.train.seed + number) % 2**32})
         if time and number:
             rows = work / "rows"
             size = write_period(rows, time, total, number)
             split = split.model_copy(update={"test_size": size})
-        assignment = assign_rows(rows, split, schema, find_duplicates(rows, split, schema)[0])
+        assignment = assign_rows(
+            rows,
+            split,
+            schema,
+            find_duplicates(rows, split, schema)[0],
+        )
         write_subsets(rows, assignment, params.ingest.rows_per_file, work / "split")
         evaluation = train_and_evaluate(work, schema, params, train)
         write_json(scores, evaluation.model_dump(exclude_defaults=True))
@@ -134,7 +161,12 @@ def run_repeat(folder: Path, time: str | None, total: int, number: int) -> Evalu
     return Evaluation.model_validate_json(scores.read_text("utf-8"))
 
 
-def train_and_evaluate(data: Path, schema: Schema, params: Params, train: Train) -> Evaluation:
+def train_and_evaluate(
+    data: Path,
+    schema: Schema,
+    params: Params,
+    train: Train,
+) -> Evaluation:
     """Do what the stages `train`, `calibrate` and `evaluate` do, but for the explanations.
 
     Args:
@@ -148,7 +180,10 @@ def train_and_evaluate(data: Path, schema: Schema, params: Params, train: Train)
     from keras_tabular.training import ensemble, rounds
     from keras_tabular.training.setup import Setup
 
-    sys.path.insert(0, str(Path.cwd()))  # the project, where `keras-tabular` does not look
+    sys.path.insert(
+        0,
+        str(Path.cwd()),
+    )  # the project, where `keras-tabular` does not look
     from custom import METRICS
     from network import build
 
@@ -174,8 +209,8 @@ def train_and_evaluate(data: Path, schema: Schema, params: Params, train: Train)
 def write_period(rows: Path, time: str, total: int, number: int) -> float:
     """Write the rows up to the end of a period, and return the share that the period has of them.
 
-    The periods divide the later half of the rows into equal numbers of rows, as in scikit-learn's
-    `TimeSeriesSplit`. The first one is the latest.
+    The periods divide the later half of the rows into equal numbers of rows, as in
+    scikit-learn's `TimeSeriesSplit`. The first one is the latest.
 
     Args:
         rows: Folder for the rows.
@@ -188,17 +223,29 @@ def write_period(rows: Path, time: str, total: int, number: int) -> float:
     """
     times = pa.concat_tables(read_parts(VALIDATED, [time])).sort_by(time)[0]
     size = len(times) // (2 * total)
-    start, end = (times[len(times) - 1 - size * period] for period in (number, number - 1))
-    n_before, n_rows = (pc.sum(pc.less_equal(times, last)).as_py() for last in (start, end))
+    start, end = (
+        times[len(times) - 1 - size * period] for period in (number, number - 1)
+    )
+    n_before, n_rows = (
+        pc.sum(pc.less_equal(times, last)).as_py() for last in (start, end)
+    )
     if n_before == n_rows:
         problem = f"the later half of the rows cannot be divided into N={total} periods"
         raise UserError(f"split.by: time: {problem}. Choose a lower N.")
-    write_part(rows, 0, read_table(part_paths(VALIDATED), filters=pc.field(time) <= end))
+    write_part(
+        rows,
+        0,
+        read_table(part_paths(VALIDATED), filters=pc.field(time) <= end),
+    )
     return (n_rows - n_before - 0.5) / n_rows  # which the split rounds up
 
 
 def summarize(
-    key: str, task: Task, repeated: str, present: Evaluation, evaluations: Sequence[Evaluation]
+    key: str,
+    task: Task,
+    repeated: str,
+    present: Evaluation,
+    evaluations: Sequence[Evaluation],
 ) -> MeasureRepeats | None:
     """Summarize a measure on two or more repeats; None if it is undefined in one of them.
 
@@ -239,37 +286,45 @@ def format_conclusion(
         test_share: Number of test rows divided by the number of training rows.
     """
     model = models[MODEL]
-    number, average = len(model.values), mean(model.values)
-    averages = {name: mean(each.values) for name, each in models.items() if name != MODEL}
+    number = len(model.values)
+    average = mean(model.values)
+    averages = {
+        name: mean(each.values) for name, each in models.items() if name != MODEL
+    }
     best = max(averages, key=lambda name: sign * averages[name])
     pairs = zip(model.values, models[best].values, strict=True)
     gains = [sign * (value - baseline) for value, baseline in pairs]
     outcome = ""
     if repeated != "training":  # else all repeats have the same test rows
-        gain, error = mean(gains), half_width(gains, test_share)
+        gain = mean(gains)
+        error = half_width(gains, test_share)
         outcome = ": the difference is not settled"
         if abs(gain) > error:
             word = "better" if gain > 0 else "worse"
             outcome = f": the model is significantly {word} on average"
-    repeats = "periods of the later half" if repeated == "period" else f"other {repeated}s"
+    repeats = (
+        "periods of the later half" if repeated == "period" else f"other {repeated}s"
+    )
     wins = mean(gain > 0 for gain in gains)
     n_worse = sum(sign * (model.present - value) > 0 for value in model.values)
-    low, high = format_number(min(model.values)), format_number(max(model.values))
+    low = format_number(min(model.values))
+    high = format_number(max(model.values))
     return (
-        f"{label} is {format_number(average)} on average over {number} {repeats} (standard "
-        f"deviation {format_number(stdev(model.values))}, from {low} to {high}). It is better than "
-        f"that of {task.baselines[best]}, {format_number(averages[best], average)} on average, in "
-        f"{wins:.0%} of them{outcome}. With {format_number(model.present)}, the present {repeated} "
-        f"is better than {n_worse} of {number}."
+        f"{label} is {format_number(average)} on average over {number} {repeats}"
+        f" (standard deviation {format_number(stdev(model.values))}, from {low} to"
+        f" {high}). It is better than that of {task.baselines[best]},"
+        f" {format_number(averages[best], average)} on average, in {wins:.0%} of"
+        f" them{outcome}. With {format_number(model.present)}, the present {repeated}"
+        f" is better than {n_worse} of {number}."
     )
 
 
 def half_width(differences: Sequence[float], test_share: float) -> float:
     """Return half the width of the 95% interval around the mean of differences on several splits.
 
-    It is that of Student's t. The variance is larger than that of independent differences, because
-    the splits have rows in common: Nadeau and Bengio, "Inference for the generalization error"
-    (2003).
+    It is that of Student's t. The variance is larger than that of independent
+    differences, because the splits have rows in common: Nadeau and Bengio, "Inference
+    for the generalization error" (2003).
 
     Args:
         differences: Difference of two models on each split.
@@ -278,4 +333,8 @@ def half_width(differences: Sequence[float], test_share: float) -> float:
     from scipy.special import stdtrit  # importing it takes 0.2 s
 
     variance = 1 / len(differences) + test_share
-    return float(stdtrit(len(differences) - 1, 0.975)) * stdev(differences) * math.sqrt(variance)
+    return (
+        float(stdtrit(len(differences) - 1, 0.975))
+        * stdev(differences)
+        * math.sqrt(variance)
+    )

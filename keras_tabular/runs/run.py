@@ -27,10 +27,18 @@ METRICS = Path("metrics")  # the folder into which dvc.yaml lets the stages writ
 WORKSPACE = "workspace"
 # Names of JSON files of the stages in `metrics` that the page shows as they are.
 REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validation")
-# The model, and the files that the gate and the report read. They have to be outputs of a stage.
-RESULTS = {f"metrics/{key}.json" for key in ("scores", "metrics", "gate", "errors", *REPORT_FILES)}
+# The model, and the files that the gate and the report read. They have to be outputs of
+# a stage.
+RESULTS = {
+    f"metrics/{key}.json"
+    for key in ("scores", "metrics", "gate", "errors", *REPORT_FILES)
+}
 RESULTS |= {"models/model.keras", "metrics/plots", "metrics/curves"}
-TEXT_COLUMNS = {"true class", "predicted class", "column"}  # of the files with plot data
+TEXT_COLUMNS = {
+    "true class",
+    "predicted class",
+    "column",
+}  # of the files with plot data
 
 
 class Run:
@@ -70,14 +78,18 @@ class Run:
         except (ValueError, yaml.YAMLError) as error:
             if self.sha:  # a commit cannot be fixed
                 return {}
-            raise UserError(f"{path}: {error}. If a stage writes it, run `dvc repro`") from None
+            raise UserError(
+                f"{path}: {error}. If a stage writes it, run `dvc repro`",
+            ) from None
         return value if isinstance(value, dict) else {}
 
     def read_points(self, name: str, folder: str = "plots") -> list[dict[str, Any]]:
         """Read a file of plot data; an empty cell is None, and other cells are numbers or text."""
         text = self.read(self.metrics / folder / f"{name}.csv")
         rows = csv.DictReader(io.StringIO(text))
-        return [{key: _parse_cell(key, cell) for key, cell in row.items()} for row in rows]
+        return [
+            {key: _parse_cell(key, cell) for key, cell in row.items()} for row in rows
+        ]
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
@@ -103,7 +115,9 @@ class Run:
     def params(self) -> dict[str, Any]:
         """The sections of params.yaml with which the results were made."""
         stages = self.lock.get("stages", {}).values()
-        files = (params for stage in stages for params in stage.get("params", {}).values())
+        files = (
+            params for stage in stages for params in stage.get("params", {}).values()
+        )
         return {section: value for params in files for section, value in params.items()}
 
     @cached_property
@@ -113,13 +127,19 @@ class Run:
         It is empty before the first commit.
         """
         line = git("log", "-1", "--format=format:%H%x00%as%x00%s", self.sha or "HEAD")
-        return dict(zip(("sha", "date", "subject"), line.split("\0"), strict=True)) if line else {}
+        return (
+            dict(zip(("sha", "date", "subject"), line.split("\0"), strict=True))
+            if line
+            else {}
+        )
 
     @cached_property
     def uncommitted(self) -> bool:
         """Whether this is the workspace, and dvc.lock or a file of git differs from the commit."""
         status = git("status", "--porcelain", "--untracked-files=all", "--", ".") or ""
-        changes = (line for line in status.splitlines() if line[:2] != "??" or LOCK in line)
+        changes = (
+            line for line in status.splitlines() if line[:2] != "??" or LOCK in line
+        )
         return not self.sha and any(changes)
 
     @property
@@ -144,7 +164,10 @@ class Run:
         file = cache_dir() / "files" / "md5" / md5[:2] / md5[2:]
         content = file.read_bytes() if file.is_file() else None
         if content is not None and md5_hash(content) != md5.removesuffix(".dir"):
-            problem = f"{file}: this copy of {path} in DVC's cache has changed since it was stored"
+            problem = (
+                f"{file}: this copy of {path} in DVC's cache has changed since it was"
+                " stored"
+            )
             raise UserError(f"{problem}. Remove it, and run `dvc pull` or `dvc repro`")
         return content
 
@@ -156,8 +179,12 @@ class Run:
         content = self.cached_output(folder)
         if content is None:
             return {}
-        cache, listing = cache_dir() / "files" / "md5", json.loads(content)
-        files = {each["relpath"]: cache / each["md5"][:2] / each["md5"][2:] for each in listing}
+        cache = cache_dir() / "files" / "md5"
+        listing = json.loads(content)
+        files = {
+            each["relpath"]: cache / each["md5"][:2] / each["md5"][2:]
+            for each in listing
+        }
         return files if all(file.is_file() for file in files.values()) else {}
 
     def require_evaluation(self) -> Evaluation:
@@ -168,7 +195,9 @@ class Run:
         """
         if self.evaluation is None:
             problem = f"{self.metrics / 'scores.json'}: {self.label} has no scores"
-            raise UserError(f"{problem}. Run `dvc repro` at the root of the project first")
+            raise UserError(
+                f"{problem}. Run `dvc repro` at the root of the project first",
+            )
         return self.evaluation
 
 
@@ -192,7 +221,11 @@ def find_evaluation(model: bytes) -> Evaluation | None:
         model: Content of the model's file.
     """
     run = Run(WORKSPACE)
-    return run.evaluation if md5_hash(model) in locked_hashes(run.lock, "deps").values() else None
+    return (
+        run.evaluation
+        if md5_hash(model) in locked_hashes(run.lock, "deps").values()
+        else None
+    )
 
 
 def mismatch(run: Run, base: Run) -> str:
@@ -210,21 +243,33 @@ def mismatch(run: Run, base: Run) -> str:
 def resolve(name: str) -> tuple[str, str]:
     """Find a branch, a tag, a commit or an experiment, and return its label and its hash.
 
-    DVC keeps an experiment in the ref refs/exps/BA/SELINE.../NAME, and gto writes a tag such as
-    `model#prod#2` whenever a stage gets another version. Of several refs, the newest one counts.
+    DVC keeps an experiment in the ref refs/exps/BA/SELINE.../NAME, and gto writes a tag
+    such as `model#prod#2` whenever a stage gets another version. Of several refs, the
+    newest one counts.
 
     Raises:
         UserError: There is no such revision.
     """
-    commit = git("rev-parse", "--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
+    commit = git(
+        "rev-parse",
+        "--quiet",
+        "--verify",
+        "--end-of-options",
+        f"{name}^{{commit}}",
+    )
     newest = ("--sort=-creatordate", "--count=1", "--format=%(objectname)")
     patterns = f"refs/exps/*/*/{name}", f"refs/tags/{name}#*"
     if not commit and (ref := (git("for-each-ref", *newest, *patterns) or "").strip()):
         commit = git("rev-parse", "--verify", f"{ref}^{{commit}}")
     commit = (commit or "").strip()
     if not commit:
-        expected = f"a branch, a tag, a commit, an experiment of `dvc exp list`, or {WORKSPACE}"
-        raise UserError(f"expected {expected}, got {name!r}. Fetch it if it is in another clone")
+        expected = (
+            "a branch, a tag, a commit, an experiment of `dvc exp list`, or"
+            f" {WORKSPACE}"
+        )
+        raise UserError(
+            f"expected {expected}, got {name!r}. Fetch it if it is in another clone",
+        )
     is_hash = commit.startswith(name) or name.startswith("HEAD")
     return commit[:7] if is_hash else name, commit
 
@@ -232,14 +277,27 @@ def resolve(name: str) -> tuple[str, str]:
 def last_run(run: Run) -> Run | None:
     """Find the last commit up to a run in which metrics.json differs from the run's, if any does.
 
-    For the workspace, the result is the same before and after its results are committed. Of commits
-    with the same metrics.json, it is the one with the latest scores.json, whose format is readable.
+    For the workspace, the result is the same before and after its results are
+    committed. Of commits with the same metrics.json, it is the one with the latest
+    scores.json, whose format is readable.
     """
-    path, scores = run.metrics / "metrics.json", run.metrics / "scores.json"
-    arguments = ("--first-parent", "--format=%H", run.sha or "HEAD", "--", str(path), str(scores))
+    path = run.metrics / "metrics.json"
+    scores = run.metrics / "scores.json"
+    arguments = (
+        "--first-parent",
+        "--format=%H",
+        run.sha or "HEAD",
+        "--",
+        str(path),
+        str(scores),
+    )
     log = git("log", *arguments) or ""
     text = run.read(path)
-    runs = (Run(c, run.metrics) for c in log.split() if content_at(c, path) not in (None, text))
+    runs = (
+        Run(c, run.metrics)
+        for c in log.split()
+        if content_at(c, path) not in (None, text)
+    )
     return next(runs, None)
 
 
@@ -261,7 +319,11 @@ def content_at(commit: str, path: Path | str) -> str | None:
 
 def read_text(path: Path | str) -> str | None:
     """Return the text of a file with its line ends as they are; None if there is no such file."""
-    return Path(path).read_bytes().decode("utf-8", "replace") if Path(path).is_file() else None
+    return (
+        Path(path).read_bytes().decode("utf-8", "replace")
+        if Path(path).is_file()
+        else None
+    )
 
 
 def read_model(path: Path) -> bytes:
@@ -276,7 +338,9 @@ def read_model(path: Path) -> bytes:
         return path.read_bytes()
     content = Run(WORKSPACE).cached_output(Path(os.path.relpath(path)))
     if content is None:
-        raise UserError(f"{path}: found no model; name a .keras file, or run `dvc repro` to train")
+        raise UserError(
+            f"{path}: found no model; name a .keras file, or run `dvc repro` to train",
+        )
     print(f"{path} does not exist, so the version of {LOCK} is used", file=sys.stderr)
     return content
 
@@ -289,7 +353,12 @@ def cache_dir() -> Path:
 def git(*arguments: str, folder: Path | None = None) -> str | None:
     """Return what a git command prints; None if it fails."""
     with suppress(FileNotFoundError):  # git may not be installed
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            capture_output=True,
+            check=False,
+        )
         return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
     return None
 
@@ -307,7 +376,8 @@ def run_module(
         command: The name of the module and its arguments.
         folder: The folder to run it in; None for the current folder.
         python: The Python of the environment, whose programs are found first.
-        quiet: Whether to collect the output. Otherwise it goes to stderr, and is not returned.
+        quiet: Whether to collect the output. Otherwise it goes to stderr, and is not
+            returned.
         variables: Environment variables for the module.
 
     Raises:
@@ -332,4 +402,8 @@ def run_module(
 def locked_hashes(lock: Mapping[str, Any], kind: str) -> dict[str, str | None]:
     """Return the hash of each dependency (`deps`) or output (`outs`) of the stages, by path."""
     stages = lock.get("stages", {}).values()
-    return {file["path"]: file.get("md5") for stage in stages for file in stage.get(kind, [])}
+    return {
+        file["path"]: file.get("md5")
+        for stage in stages
+        for file in stage.get(kind, [])
+    }

@@ -40,17 +40,23 @@ MAX_ROWS_PER_BATCH = 4096  # no request joins a batch that has this number of ro
 class Batcher:
     """Predicts the rows of all waiting requests together.
 
-    The cost of a prediction hardly depends on the number of rows as long as there are few.
+    The cost of a prediction hardly depends on the number of rows as long as there are
+    few.
     """
 
     def __init__(self, predict: Callable[[pa.Table], PredictedColumns]) -> None:
-        self._predict, self._lock = predict, asyncio.Lock()
-        self._thread = ThreadPoolExecutor(1)  # does not wait for requests that are checked
+        self._predict = predict
+        self._lock = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(
+            1,
+        )  # does not wait for requests that are checked
         self._waiting = deque[tuple[pa.Table, asyncio.Future[PredictedColumns]]]()
 
     async def predict(self, features: pa.Table) -> PredictedColumns:
         """Return the predictions for one request. Raise the error if its batch fails."""
-        future: asyncio.Future[PredictedColumns] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[PredictedColumns] = (
+            asyncio.get_running_loop().create_future()
+        )
         self._waiting.append((features, future))
         async with self._lock:  # requests get it in the order in which they came
             if not future.done():
@@ -58,13 +64,18 @@ class Batcher:
         return future.result()
 
     async def _predict_waiting(self) -> None:
-        batch, rows = [self._waiting.popleft()], 0
+        batch = [self._waiting.popleft()]
+        rows = 0
         while self._waiting and (rows := rows + len(batch[-1][0])) < MAX_ROWS_PER_BATCH:
             batch.append(self._waiting.popleft())
         features = pa.concat_tables([table for table, _ in batch])
         try:
             loop = asyncio.get_running_loop()
-            columns, failures = await loop.run_in_executor(self._thread, self._predict, features)
+            columns, failures = await loop.run_in_executor(
+                self._thread,
+                self._predict,
+                features,
+            )
         except Exception as error:
             for _, future in batch:
                 future.set_exception(error)
@@ -73,26 +84,42 @@ class Batcher:
         for table, future in batch:
             end = start + len(table)
             own_columns = {name: column[start:end] for name, column in columns.items()}
-            own_failures = [f._replace(row=f.row - start) for f in failures if start <= f.row < end]
+            own_failures = [
+                f._replace(row=f.row - start) for f in failures if start <= f.row < end
+            ]
             future.set_result(PredictedColumns(own_columns, own_failures))
             start = end
 
 
 TRIAL = "Whether somebody tries values, so that the rows are neither logged nor counted"
-EXPLAIN = "Number of columns to name that moved a prediction most, as reason_1, reason_1_effect, …"
+EXPLAIN = (
+    "Number of columns to name that moved a prediction most, as reason_1,"
+    " reason_1_effect, …"
+)
 MAX_EXPLAINED_ROWS = 250  # in a request; with the default model they take some seconds
 WARM_UP_ROWS = (1, 100)  # TensorFlow builds a graph for each of two batch sizes
 JSON = "application/json"
 
 
-def build_app(service: "Service", hosts: Sequence[str], notice: str | None = "") -> FastAPI:
+def build_app(
+    service: "Service",
+    hosts: Sequence[str],
+    notice: str | None = "",
+) -> FastAPI:
     """Build the application, with the OpenAPI document of the model's table.
 
     Args:
-        hosts: Names by which clients may call the server; `*.DOMAIN`, or `*`, allows more.
+        hosts: Names by which clients may call the server; `*.DOMAIN`, or `*`, allows
+            more.
         notice: What the page says above the form; None if there is no page.
     """
-    errors = StarletteHTTPException, RequestValidationError, ClientDisconnect, UserError, Exception
+    errors = (
+        StarletteHTTPException,
+        RequestValidationError,
+        ClientDisconnect,
+        UserError,
+        Exception,
+    )
     app = FastAPI(
         title=f"Predictions of {service.schema.target}",
         version="1",
@@ -113,7 +140,9 @@ def build_app(service: "Service", hosts: Sequence[str], notice: str | None = "")
             return HTMLResponse(page.HTML, headers=page.HEADERS)
         return app.openapi()
 
-    app.post("/predict", responses={"4XX": {"model": Refusal}}, openapi_extra=body)(service.predict)
+    app.post("/predict", responses={"4XX": {"model": Refusal}}, openapi_extra=body)(
+        service.predict,
+    )
     app.get("/health")(service.health)
     app.head("/health", include_in_schema=False)(service.health)
     app.get("/metrics", response_class=PlainTextResponse)(service.metrics)
@@ -127,7 +156,8 @@ class Limits(NamedTuple):
     Attributes:
         max_body: Maximum number of bytes in the body of a request.
         max_rows: Maximum number of rows in a request.
-        max_concurrency: Maximum number of requests that are received or predicted at the same time.
+        max_concurrency: Maximum number of requests that are received or predicted at
+            the same time.
         timeout: Seconds within which the body has to be received.
     """
 
@@ -144,7 +174,11 @@ class Service:
     """
 
     def __init__(
-        self, predictor: Predictor, limits: Limits, version: str | None, log: Path | None
+        self,
+        predictor: Predictor,
+        limits: Limits,
+        version: str | None,
+        log: Path | None,
     ) -> None:
         """Predict some rows, so that no request waits for TensorFlow.
 
@@ -153,16 +187,21 @@ class Service:
             log: Folder of the log of answers, if they are logged.
 
         Raises:
-            UserError: The model's file cannot explain predictions, or the log cannot be written.
+            UserError: The model's file cannot explain predictions, or the log cannot be
+                written.
         """
-        self.predictor, self.limits, self.has_page = predictor, limits, False
-        self.model, self.schema = predictor.model, predictor.schema
+        self.predictor = predictor
+        self.limits = limits
+        self.has_page = False
+        self.model = predictor.model
+        self.schema = predictor.schema
         md5 = md5_hash(self.model.content)
         self.served = {"version": version, "md5": md5}
         self.log = measures.AnswerLog(log, self.served) if log else None
         measures.MODEL_INFO.labels(self.model.path.name, md5, version or "").set(1)
         self._observe = measures.prediction_metric(self.schema, self.model.metadata)
-        self._batcher, self._explaining = Batcher(predictor.predict), asyncio.Lock()
+        self._batcher = Batcher(predictor.predict)
+        self._explaining = asyncio.Lock()
         self._free = asyncio.Semaphore(limits.max_concurrency)
         for rows in WARM_UP_ROWS:
             predictor.predict(predictor.missing_values(rows))
@@ -180,9 +219,15 @@ class Service:
             message = f"Content-Type: expected {JSON}, got {quote(content_type)}"
             raise HTTPException(415, message)
         if trial and not self.has_page:
-            raise HTTPException(403, "trial: this server has no page on which rows are tried")
+            raise HTTPException(
+                403,
+                "trial: this server has no page on which rows are tried",
+            )
         if self._free.locked():
-            raise HTTPException(503, "too many requests at the same time; try again later")
+            raise HTTPException(
+                503,
+                "too many requests at the same time; try again later",
+            )
         async with self._free:
             return await self._predict(request, explain, trial)
 
@@ -194,20 +239,30 @@ class Service:
             if not explain:
                 predictions = await self._batcher.predict(features)
             elif len(rows) > MAX_EXPLAINED_ROWS:
-                message = f"explain: expected at most {MAX_EXPLAINED_ROWS} rows, got {len(rows)}"
+                message = (
+                    f"explain: expected at most {MAX_EXPLAINED_ROWS} rows, got"
+                    f" {len(rows)}"
+                )
                 raise HTTPException(413, message)
             else:  # one such request at a time, while others are predicted
                 async with self._explaining:
-                    if await request.is_disconnected():  # as a page that has a newer case
+                    if (
+                        await request.is_disconnected()
+                    ):  # as a page that has a newer case
                         raise ClientDisconnect
-                    predictions = await asyncio.to_thread(self.predictor.predict, features, explain)
+                    predictions = await asyncio.to_thread(
+                        self.predictor.predict,
+                        features,
+                        explain,
+                    )
             answer = self._answer(batch, predictions, trial)
             if self.log and not trial:
                 await self.log.write(rows, answer["rows"])
             return JSONResponse(answer)
 
     async def _receive(self, request: Request) -> bytearray:
-        body, most = bytearray(), self.limits.max_body
+        body = bytearray()
+        most = self.limits.max_body
         try:
             async with asyncio.timeout(self.limits.timeout):
                 async for part in request.stream():
@@ -221,7 +276,11 @@ class Service:
 
     def _check(self, body: bytearray, trial: bool) -> tuple[list[Any], CheckedRows]:
         rows = json_rows.read_request(body, self.limits.max_rows)
-        batch, mistakes = json_rows.check_json_rows(rows, self.schema, self.predictor.checks)
+        batch, mistakes = json_rows.check_json_rows(
+            rows,
+            self.schema,
+            self.predictor.checks,
+        )
         for failure in batch.failures if not trial else ():
             measures.FAILED.labels(failure.column, failure.check).inc()
         if mistakes:
@@ -229,15 +288,24 @@ class Service:
         return rows, batch
 
     def _answer(
-        self, batch: CheckedRows, predictions: PredictedColumns, trial: bool
+        self,
+        batch: CheckedRows,
+        predictions: PredictedColumns,
+        trial: bool,
     ) -> dict[str, Any]:
         raise_failures(predictions.failures, 1, "row {}".format)
         rows = len(batch.features)
-        names = [name for name in self.schema.ignore if name in batch.texts.column_names]
+        names = [
+            name for name in self.schema.ignore if name in batch.texts.column_names
+        ]
         identifiers = {name: batch.texts[name] for name in names}
         answers = json_rows.answers_from_columns(identifiers | predictions.columns)
-        failed = Counter(f"{failure.column}: {failure.check}" for failure in batch.failures)
-        warnings = [f"{check}: {count} of {rows} rows fail" for check, count in failed.items()]
+        failed = Counter(
+            f"{failure.column}: {failure.check}" for failure in batch.failures
+        )
+        warnings = [
+            f"{check}: {count} of {rows} rows fail" for check, count in failed.items()
+        ]
         unknown = unknown_categories(batch.features, self.model.metadata.categories)
         warnings += unknown_lines(unknown, rows)
         if not trial:
@@ -253,13 +321,20 @@ class Service:
     async def health(self) -> dict[str, Any]:
         """Return that the server is ready, which model it serves, and whether it logs answers."""
         trained_on = self.model.metadata.trained_on
-        provenance = trained_on and trained_on.model_dump(include={"rows", "md5", "packages"})
+        provenance = trained_on and trained_on.model_dump(
+            include={"rows", "md5", "packages"},
+        )
         model = {"file": self.model.path.name, **self.served, "trained_on": provenance}
-        return {"status": "ok", "model": model} | ({"log": self.log.state} if self.log else {})
+        return {"status": "ok", "model": model} | (
+            {"log": self.log.state} if self.log else {}
+        )
 
     async def metrics(self) -> Response:
         """Return counters and times in the text format of Prometheus."""
-        return Response(generate_latest(measures.REGISTRY), media_type=CONTENT_TYPE_LATEST)
+        return Response(
+            generate_latest(measures.REGISTRY),
+            media_type=CONTENT_TYPE_LATEST,
+        )
 
 
 class Refusal(BaseModel):
@@ -270,13 +345,16 @@ class Refusal(BaseModel):
 
 async def explain_refusal(request: Request, error: Exception) -> Response:
     """Return why a request was not answered."""
-    status, message = 422, str(error)
+    status = 422
+    message = str(error)
     if isinstance(error, StarletteHTTPException):
-        status, message = error.status_code, error.detail
+        status = error.status_code
+        message = error.detail
     elif isinstance(error, RequestValidationError):
         message = "{loc[1]}: {msg}".format(**error.errors()[0])
     elif not isinstance(error, UserError | ClientDisconnect):
-        status, message = 500, "an unexpected error; see the log of the server"
+        status = 500
+        message = "an unexpected error; see the log of the server"
     if request.url.path.endswith("/predict"):  # also after a prefix
         measures.REQUESTS.labels("/predict", status).inc()
     return JSONResponse({"errors": message.split("\n")}, status)
@@ -285,8 +363,9 @@ async def explain_refusal(request: Request, error: Exception) -> Response:
 class HostCheck(TrustedHostMiddleware):
     """Refuses requests by a name that is not allowed. An IP address is always allowed.
 
-    The check is against pages of other sites whose name leads to this server (DNS rebinding), since
-    a browser then sends that name. Probes of Kubernetes and Prometheus send an address.
+    The check is against pages of other sites whose name leads to this server (DNS
+    rebinding), since a browser then sends that name. Probes of Kubernetes and
+    Prometheus send an address.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -299,8 +378,8 @@ class HostCheck(TrustedHostMiddleware):
 class Connection(H11Protocol):
     """A connection that is closed if it is idle, also if it never had a request.
 
-    uvicorn itself closes an idle connection only after a request, and waits for the end of a header
-    without a limit.
+    uvicorn itself closes an idle connection only after a request, and waits for the end
+    of a header without a limit.
 
     Attributes:
         timeout: Seconds within which the header of a request has to be received.
@@ -315,7 +394,9 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        is_incomplete = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
+        is_incomplete = self.conn.their_state is h11.IDLE and bool(
+            self.conn.trailing_data[0],
+        )
         if is_incomplete and self._timer is None:
             self._timer = self.loop.call_later(self.timeout, self.transport.close)
         elif self._timer and not is_incomplete:
@@ -326,14 +407,22 @@ class Connection(H11Protocol):
 async def log_request(request: Request, call_next: RequestResponseEndpoint) -> Response:
     """Print a JSON line about a request. Its identifier is also a header of the response.
 
-    The identifier is the header `X-Request-ID` of the request, which a proxy may set, or a new one
-    if it has more than 200 characters, or others than letters, digits and `.:/+=-`.
+    The identifier is the header `X-Request-ID` of the request, which a proxy may set,
+    or a new one if it has more than 200 characters, or others than letters, digits and
+    `.:/+=-`.
     """
-    start, sent = perf_counter(), request.headers.get("x-request-id", "")
-    identifier = sent if re.fullmatch(r"[\w.:/+=-]{1,200}", sent, re.ASCII) else uuid4().hex
+    start = perf_counter()
+    sent = request.headers.get("x-request-id", "")
+    identifier = (
+        sent if re.fullmatch(r"[\w.:/+=-]{1,200}", sent, re.ASCII) else uuid4().hex
+    )
     response = await call_next(request)
     response.headers["x-request-id"] = identifier
-    line = dict[str, Any](request=identifier, method=request.method, path=request.url.path)
+    line = dict[str, Any](
+        request=identifier,
+        method=request.method,
+        path=request.url.path,
+    )
     line.update(status=response.status_code, seconds=round(perf_counter() - start, 6))
     with suppress(OSError):  # the response is sent in any case
         print(json.dumps(line), flush=True)

@@ -19,15 +19,33 @@ from keras_tabular.model.metadata import ModelMetadata
 
 REGISTRY = CollectorRegistry()
 OPTIONS: Any = {"registry": REGISTRY, "namespace": "tabular"}
-REQUESTS = Counter("requests", "Answers of /predict, by status", ["path", "status"], **OPTIONS)
+REQUESTS = Counter(
+    "requests",
+    "Answers of /predict, by status",
+    ["path", "status"],
+    **OPTIONS,
+)
 SECONDS = Histogram("predict_seconds", "Time of requests to /predict", **OPTIONS)
 WAITING = Gauge("predict_waiting", "Requests to /predict without an answer", **OPTIONS)
 ROWS = Counter("rows", "Predicted rows", **OPTIONS)
-FAILED = Counter("failed_cells", "Cells that fail a check", ["column", "check"], **OPTIONS)
-UNKNOWN = Counter("unknown_categories", "Rows with a new category", ["column"], **OPTIONS)
+FAILED = Counter(
+    "failed_cells",
+    "Cells that fail a check",
+    ["column", "check"],
+    **OPTIONS,
+)
+UNKNOWN = Counter(
+    "unknown_categories",
+    "Rows with a new category",
+    ["column"],
+    **OPTIONS,
+)
 PREDICTED = Counter("predicted", "Predicted rows, by class", ["class"], **OPTIONS)
 MODEL_INFO = Gauge(
-    "model_info", "1 for the model that is served", ["file", "md5", "version"], **OPTIONS
+    "model_info",
+    "1 for the model that is served",
+    ["file", "md5", "version"],
+    **OPTIONS,
 )
 LOST = Counter("log_lost_lines", "Lines of --log that could not be written", **OPTIONS)
 
@@ -35,17 +53,28 @@ LOST = Counter("log_lost_lines", "Lines of --log that could not be written", **O
 def prediction_metric(schema: Schema, metadata: ModelMetadata) -> Callable[[Any], None]:
     """Return a function that adds the prediction of a row to a metric.
 
-    The buckets of a regression end at ten equal steps of the range of the target in the training
-    rows, and at the median prediction of each tenth of these rows, for a target that is skewed.
+    The buckets of a regression end at ten equal steps of the range of the target in the
+    training rows, and at the median prediction of each tenth of these rows, for a
+    target that is skewed.
     """
     if schema.classes:
-        names = {v: str(v).lower() if isinstance(v, bool) else v for v in schema.classes}
+        names = {
+            v: str(v).lower() if isinstance(v, bool) else v for v in schema.classes
+        }
         counters = {value: PREDICTED.labels(name) for value, name in names.items()}
         return lambda value: counters[value].inc()
     low, high = metadata.ensemble.target_range if metadata.ensemble else (0.0, 0.0)
-    ends = [*np.linspace(low, high, 11), *(metadata.intervals.at if metadata.intervals else ())]
+    ends = [
+        *np.linspace(low, high, 11),
+        *(metadata.intervals.at if metadata.intervals else ()),
+    ]
     buckets = sorted({float(f"{end:.7g}") for end in ends})  # the digits of a float32
-    return Histogram("predicted_value", "Predicted values", buckets=buckets, **OPTIONS).observe
+    return Histogram(
+        "predicted_value",
+        "Predicted values",
+        buckets=buckets,
+        **OPTIONS,
+    ).observe
 
 
 Row = Mapping[str, Any]
@@ -56,12 +85,13 @@ MAX_WAITING_ROWS = 50_000  # in memory, while the disk does not respond
 class AnswerLog:
     """Appends the rows and the answers of requests to `FOLDER/YYYY-MM-DD.jsonl`, by UTC day.
 
-    An answer is sent after its lines are written, so that they are in the file even if the server
-    is killed. If they cannot be written, or not within `MAX_SECONDS`, it is sent all the same.
+    An answer is sent after its lines are written, so that they are in the file even if
+    the server is killed. If they cannot be written, or not within `MAX_SECONDS`, it is
+    sent all the same.
 
     Attributes:
-        state: The folder, why the last lines could not be written, which is None if they were, and
-            the number of lines that were lost since the start.
+        state: The folder, why the last lines could not be written, which is None if
+            they were, and the number of lines that were lost since the start.
     """
 
     def __init__(self, folder: Path, model: Row) -> None:
@@ -73,15 +103,23 @@ class AnswerLog:
         Raises:
             UserError: Files in the folder cannot be written.
         """
-        self.state: dict[str, Any] = {"folder": str(folder), "error": None, "lost_lines": 0}
-        self._folder, self._model = folder, model
-        self._waiting, self._lock = list[tuple[Row, Row]](), asyncio.Lock()
+        self.state: dict[str, Any] = {
+            "folder": str(folder),
+            "error": None,
+            "lost_lines": 0,
+        }
+        self._folder = folder
+        self._model = model
+        self._waiting = list[tuple[Row, Row]]()
+        self._lock = asyncio.Lock()
         self._next: asyncio.Task[None] | None = None
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._append(_now(), b"")
         except OSError as error:
-            raise UserError(f"--log {folder}: cannot be written: {error.strerror}") from None
+            raise UserError(
+                f"--log {folder}: cannot be written: {error.strerror}",
+            ) from None
 
     async def write(self, rows: Sequence[Row], answers: Sequence[Row]) -> None:
         """Write the lines of a request, and wait for that unless the last lines failed.
@@ -100,11 +138,16 @@ class AnswerLog:
 
     async def _write_waiting(self) -> None:
         async with self._lock:
-            rows, self._waiting, self._next = self._waiting, [], None
+            rows = self._waiting
+            self._waiting = []
+            self._next = None
             try:
                 await asyncio.to_thread(self._write_rows, rows)
             except Exception as error:  # an answer is sent in any case
-                self._report_failure(getattr(error, "strerror", None) or str(error), len(rows))
+                self._report_failure(
+                    getattr(error, "strerror", None) or str(error),
+                    len(rows),
+                )
                 return
         if self.state["error"]:
             self.state["error"] = None
@@ -114,19 +157,24 @@ class AnswerLog:
     def _write_rows(self, rows: list[tuple[Row, Row]]) -> None:
         line: dict[str, Any] = {"time": _now(), "model": self._model}
         encode = json.JSONEncoder(ensure_ascii=False).encode
-        lines = [encode(line | {"inputs": row, "answer": answer}) + "\n" for row, answer in rows]
+        lines = [
+            encode(line | {"inputs": row, "answer": answer}) + "\n"
+            for row, answer in rows
+        ]
         self._append(line["time"], "".join(lines).encode())
 
     def _append(self, time: str, content: bytes) -> None:
         """Append lines to the file of a day, or nothing if they do not fit.
 
-        The file is opened again each time: the day may have ended, or the folder was replaced. The
-        lock lets several servers write to the same file.
+        The file is opened again each time: the day may have ended, or the folder was
+        replaced. The lock lets several servers write to the same file.
         """
         with (self._folder / f"{time[:10]}.jsonl").open("ab+", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             size = file.seek(0, os.SEEK_END)
-            if size and os.pread(file.fileno(), 1, size - 1) != b"\n":  # a server was killed
+            if (
+                size and os.pread(file.fileno(), 1, size - 1) != b"\n"
+            ):  # a server was killed
                 content = b"\n" + content
             try:
                 while content:
@@ -137,8 +185,13 @@ class AnswerLog:
 
     def _report_failure(self, error: str, lost: int) -> None:
         if not self.state["error"]:
-            advice = "Answers are still sent. /health and /metrics count the lines that are lost."
-            message = f"warn: --log {self._folder}: cannot be written: {error}. {advice}"
+            advice = (
+                "Answers are still sent. /health and /metrics count the lines that are"
+                " lost."
+            )
+            message = (
+                f"warn: --log {self._folder}: cannot be written: {error}. {advice}"
+            )
             print(message, file=sys.stderr)
         self.state |= {"error": error, "lost_lines": self.state["lost_lines"] + lost}
         LOST.inc(lost)

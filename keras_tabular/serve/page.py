@@ -17,11 +17,13 @@ ISO_TIME = "%Y-%m-%dT%H:%M:%S"
 HTML = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
 INLINE_TEXTS = re.findall(r"(?s)<(?:script|style)>(.*?)</(?:script|style)>", HTML)
 DIGESTS = [b64encode(sha256(text.encode()).digest()).decode() for text in INLINE_TEXTS]
-# A browser runs and applies only what has one of these hashes, and asks only this server.
+# A browser runs and applies only what has one of these hashes, and asks only this
+# server.
 SOURCES = " ".join(f"'sha256-{digest}'" for digest in DIGESTS)
 POLICY = (
-    f"default-src 'none'; script-src {SOURCES}; style-src {SOURCES}; connect-src 'self'; "
-    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    f"default-src 'none'; script-src {SOURCES}; style-src {SOURCES}; connect-src"
+    " 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors"
+    " 'none'"
 )
 HEADERS = {"Content-Security-Policy": POLICY, "Vary": "Accept"}
 
@@ -33,14 +35,16 @@ def describe_model(predictor: Predictor, notice: str) -> JsonSchema:
         notice: What the owner of the model wants its users to read.
 
     Returns:
-        The target and how it is predicted, and each column that the model reads: its keys in the
-        schema, and its values in the training rows.
+        The target and how it is predicted, and each column that the model reads: its
+        keys in the schema, and its values in the training rows.
 
     Raises:
         UserError: The model's file has no summary of the training rows.
     """
-    schema, metadata = predictor.schema, predictor.model.metadata
-    trained_on, columns = training_rows(predictor.model.path, metadata), dict[str, JsonSchema]()
+    schema = predictor.schema
+    metadata = predictor.model.metadata
+    trained_on = training_rows(predictor.model.path, metadata)
+    columns = dict[str, JsonSchema]()
     for name, column in schema.features.items():
         summary = trained_on.summaries[name]
         ends = summary.edges[:1] + summary.edges[-1:]
@@ -51,7 +55,11 @@ def describe_model(predictor: Predictor, notice: str) -> JsonSchema:
             "others": summary.counts[len(summary.categories)],
             "share": trained_on.attribution[name],
         }
-    model: JsonSchema = {"notice": notice, "target": schema.target, "classes": schema.classes}
+    model: JsonSchema = {
+        "notice": notice,
+        "target": schema.target,
+        "classes": schema.classes,
+    }
     model |= {"threshold": metadata.threshold, "time": schema.time, "columns": columns}
     return model | {"coverage": metadata.intervals and metadata.intervals.coverage}
 

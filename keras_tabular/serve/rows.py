@@ -27,13 +27,20 @@ def request_schema(schema: Schema) -> JsonSchema:
     cells |= {name: {"type": ["string", "null"]} for name in schema.ignore}
     row = {"type": "object", "properties": cells, "required": list(schema.features)}
     rows = {"type": "array", "items": row, "minItems": 1}
-    return {"anyOf": [rows, {"type": "object", "properties": {"rows": rows}, "required": ["rows"]}]}
+    return {
+        "anyOf": [
+            rows,
+            {"type": "object", "properties": {"rows": rows}, "required": ["rows"]},
+        ],
+    }
 
 
 def _cell_schema(column: Column) -> JsonSchema:
     types = [JSON_TYPES.get(column.kind, "string")]
     types += ["number"] if {*column.formats} & {*EPOCHS} else []
-    types += ["string"] if column.missing_words or column.replace or column.format else []
+    types += (
+        ["string"] if column.missing_words or column.replace or column.format else []
+    )
     types += ["null"] if column.nullable else []
     cell: JsonSchema = {"type": list(dict.fromkeys(types))}
     if column.kind == "datetime" or column.format:
@@ -60,9 +67,15 @@ def read_request(body: bytes | bytearray, max_rows: int) -> list[Any]:
     rows = content["rows"] if has_key else content
     if not isinstance(rows, list) or not rows:
         expected = 'a list of rows, [{column: value, ...}, ...], or {"rows": [...]}'
-        raise HTTPException(400, f"the body: expected {expected}, with at least one row")
+        raise HTTPException(
+            400,
+            f"the body: expected {expected}, with at least one row",
+        )
     if len(rows) > max_rows:
-        raise HTTPException(413, f"the body: expected at most {max_rows:,} rows, got {len(rows):,}")
+        raise HTTPException(
+            413,
+            f"the body: expected at most {max_rows:,} rows, got {len(rows):,}",
+        )
     return rows
 
 
@@ -73,7 +86,9 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def check_json_rows(
-    rows: list[Any], schema: Schema, checks: Checks
+    rows: list[Any],
+    schema: Schema,
+    checks: Checks,
 ) -> tuple[CheckedRows, list[str]]:
     """Check rows as the texts that a CSV would contain, with numbers in their column's format.
 
@@ -81,10 +96,11 @@ def check_json_rows(
         checks: Result of `declared_checks`.
 
     Returns:
-        The rows, and a line for each mistake for which they are refused, in the order of the rows.
-        After some mistakes, the remaining rows are not read.
+        The rows, and a line for each mistake for which they are refused, in the order
+        of the rows. After some mistakes, the remaining rows are not read.
     """
-    cells, mistakes = list[dict[str, str]](), list[tuple[int, str]]()
+    cells = list[dict[str, str]]()
+    mistakes = list[tuple[int, str]]()
     for number, row in enumerate(rows):
         row_cells, texts = _read_row(row, schema)
         cells.append(row_cells)
@@ -93,10 +109,15 @@ def check_json_rows(
             break
     identifiers = [name for name in schema.ignore if any(name in row for row in cells)]
     names = [*schema.features, *identifiers]
-    columns = {name: pa.array([row.get(name, "") for row in cells], pa.string()) for name in names}
+    columns = {
+        name: pa.array([row.get(name, "") for row in cells], pa.string())
+        for name in names
+    }
     raw = RawRows(Path("the request"), 0, pa.table(columns), {})
     batch = check_rows(raw, schema.features, checks)
-    failures = [failure for failure in batch.failures if failure.column in cells[failure.row]]
+    failures = [
+        failure for failure in batch.failures if failure.column in cells[failure.row]
+    ]
     mistakes += [(f.row, f", column {f}") for f in failures if f.policy != "warn"]
     mistakes.sort(key=lambda mistake: mistake[0])
     lines = [f"row {number + 1}{mistake}" for number, mistake in mistakes]
@@ -107,7 +128,8 @@ def _read_row(row: Any, schema: Schema) -> tuple[dict[str, str], list[str]]:
     """Return the valid cells of a row as texts, and what is wrong with the row and other cells."""
     if not isinstance(row, dict):
         return {}, [f": expected an object, got {quote(json.dumps(row))}"]
-    cells, mistakes = {}, list[str]()
+    cells = {}
+    mistakes = list[str]()
     if missing := [name for name in schema.features if name not in row]:
         nullable = all(schema.columns[name].nullable for name in missing)
         hint = "; give null for an empty cell" if nullable else ""
@@ -120,19 +142,26 @@ def _read_row(row: Any, schema: Schema) -> tuple[dict[str, str], list[str]]:
         cell = row[name]
         if isinstance(cell, dict | list):
             allowed = "a number, text, true, false or null"
-            mistakes.append(f", column {name}: expected {allowed}, got {quote(json.dumps(cell))}")
+            mistakes.append(
+                f", column {name}: expected {allowed}, got {quote(json.dumps(cell))}",
+            )
         elif not isinstance(cell, str):
-            column, text = schema.columns.get(name), json.dumps(cell)
+            column = schema.columns.get(name)
+            text = json.dumps(cell)
             point = column.decimal_point if column else "."
             cells[name] = "" if cell is None else text.replace(".", point)
         elif LONE_SURROGATE.search(cell):
-            mistakes.append(f", column {name}: expected text in UTF-8, got {quote(cell)}")
+            mistakes.append(
+                f", column {name}: expected text in UTF-8, got {quote(cell)}",
+            )
         else:
             cells[name] = cell
     return cells, mistakes
 
 
-def answers_from_columns(columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> list[dict[str, Any]]:
+def answers_from_columns(
+    columns: Mapping[str, pa.Array | pa.ChunkedArray],
+) -> list[dict[str, Any]]:
     """Convert columns to JSON rows. A float32 gets the fewest digits that identify it."""
     values = dict(columns)
     for name, column in columns.items():

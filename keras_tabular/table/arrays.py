@@ -14,20 +14,24 @@ from keras_tabular.table.cells import as_float64
 def round_for_comparison(value: float) -> float:
     """Round to 10 significant digits, before a decision depends on which number is smaller.
 
-    The last bits of NumPy's logarithms and powers, and of means of them, differ between CPUs.
-    After rounding, numbers that differ only in these bits are equal, so that ties are decided in
-    the same way everywhere. Two such numbers can still be rounded differently if they lie within
-    1e-15 of the border between two rounded numbers, but this is rare, while ties are common.
+    The last bits of NumPy's logarithms and powers, and of means of them, differ between
+    CPUs. After rounding, numbers that differ only in these bits are equal, so that ties
+    are decided in the same way everywhere. Two such numbers can still be rounded
+    differently if they lie within 1e-15 of the border between two rounded numbers, but
+    this is rare, while ties are common.
     """
     return float(f"{value:.10g}")
 
 
 Inputs = dict[str, np.ndarray]  # of the model, see `feature_arrays`
 Predict = Callable[[Inputs], np.ndarray]  # to (rows, outputs)
-NO_PREDICTION = (  # what is expected of a prediction, and what messages say if it is not finite
+# what is expected of a prediction, and what messages say if it is not finite
+NO_PREDICTION = (
     "a number from the model",
-    "none. Is a cell empty while train.imputation is none, or is a value far from those that the "
-    "model was trained on?",
+    (
+        "none. Is a cell empty while train.imputation is none, or is a value far from"
+        " those that the model was trained on?"
+    ),
 )
 
 
@@ -35,16 +39,22 @@ def feature_arrays(part: pa.Table, schema: Schema) -> Inputs:
     """Return the columns as the model reads them.
 
     Returns:
-        Arrays of shape (rows,) by `input_name`. Categories and texts are text, "" if missing. All
-        others are float64, NaN if missing; a timestamp is in seconds since 1970 in UTC.
+        Arrays of shape (rows,) by `input_name`. Categories and texts are text, "" if
+        missing. All others are float64, NaN if missing; a timestamp is in seconds since
+        1970 in UTC.
     """
-    return {input_name(n): _feature_array(part[n], column) for n, column in schema.features.items()}
+    return {
+        input_name(n): _feature_array(part[n], column)
+        for n, column in schema.features.items()
+    }
 
 
 def _feature_array(values: pa.ChunkedArray, column: Column) -> np.ndarray:
     if not column.is_string:
         # Arrow copies only if values are missing.
-        return as_float64(values, column).combine_chunks().to_numpy(zero_copy_only=False)
+        return (
+            as_float64(values, column).combine_chunks().to_numpy(zero_copy_only=False)
+        )
     if column.feature_type == "text":
         values = pc.utf8_slice_codeunits(values, 0, MAX_LENGTH)
     return pc.fill_null(values, "").to_numpy(zero_copy_only=False)
@@ -55,17 +65,25 @@ def predict_distinct_rows(predict: Predict, columns: Inputs) -> np.ndarray:
 
     Args:
         predict: The model, whose prediction of a row does not depend on other rows.
-        columns: Inputs of the model as `feature_arrays` returns them, shape (rows,) each.
+        columns: Inputs of the model as `feature_arrays` returns them, shape (rows,)
+            each.
 
     Returns:
         The predictions of all rows, shape (rows, outputs).
     """
-    row = np.zeros(len(next(iter(columns.values()))), np.int64)  # the same number for equal rows
+    row = np.zeros(
+        len(next(iter(columns.values()))),
+        np.int64,
+    )  # the same number for equal rows
     for values in columns.values():
         if values.dtype == object:  # to compare the identity of texts is faster
             values = np.fromiter(map(id, values), np.int64, len(values))
         codes = np.unique(values, return_inverse=True)[1]
-        _, first, row = np.unique(row * len(row) + codes, return_index=True, return_inverse=True)
+        _, first, row = np.unique(
+            row * len(row) + codes,
+            return_index=True,
+            return_inverse=True,
+        )
         if len(first) == len(row):  # all are different
             return predict(columns)
     return predict({name: values[first] for name, values in columns.items()})[row]
@@ -80,7 +98,10 @@ def labels(part: pa.Table, schema: Schema) -> np.ndarray:
     target = schema.learning_task.encode(part[schema.target])
     if target.null_count:
         problem = f"{target.null_count} of {len(part)} rows have no declared value"
-        advice = "Set validate.missing_target and validate.values in params.yaml to error or drop."
+        advice = (
+            "Set validate.missing_target and validate.values in params.yaml to error or"
+            " drop."
+        )
         raise UserError(f"column {schema.target}: {problem}. {advice}")
     return target.to_numpy().astype(np.float64)[:, None]
 
@@ -95,7 +116,9 @@ def row_weights(part: pa.Table, schema: Schema) -> np.ndarray:
         return np.ones(len(part))
     weights = as_float64(part[schema.weight], schema.columns[schema.weight])
     if weights.null_count or pc.any(pc.less(weights, 0)).as_py():
-        problem = "expected a weight of 0 or more in every row, got a missing or negative one"
+        problem = (
+            "expected a weight of 0 or more in every row, got a missing or negative one"
+        )
         advice = "Set min: 0 in data/schema.yaml to see the lines."
         raise UserError(f"column {schema.weight}: {problem}. {advice}")
     return weights.to_numpy()

@@ -1,8 +1,9 @@
 """The grammar of cells: how the text of a cell becomes a value, and which cells are missing.
 
-A missing value is null from here on, however the table writes it.
-Spaces and tabs around a number or a boolean are ignored. Quotes around a text make no difference.
-A typed cell, of Parquet, means the same as its text; `as_texts` returns the text of each type.
+A missing value is null from here on, however the table writes it. Spaces and tabs
+around a number or a boolean are ignored. Quotes around a text make no difference. A
+typed cell, of Parquet, means the same as its text; `as_texts` returns the text of each
+type.
 """
 
 import re
@@ -17,12 +18,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keras_tabular.config.schema import EPOCHS, ISO, KINDS, NUMBER_FORMAT, ByKind, Column, Kind
+from keras_tabular.config.schema import (
+    EPOCHS,
+    ISO,
+    KINDS,
+    NUMBER_FORMAT,
+    ByKind,
+    Column,
+    Kind,
+)
 
 NumberKind = Literal["real", "integer", "boolean"]
 MAX_NUMBER = 1e37  # in a table; a model predicts float32, whose largest value is 3.4e38
-MAX_CELL_LENGTH = 2**18  # characters; a longer cell usually begins with a quote that never closes
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may contain one, but UTF-8 cannot encode it
+MAX_CELL_LENGTH = (
+    2**18
+)  # characters; a longer cell usually begins with a quote that never closes
+LONE_SURROGATE = re.compile(
+    "[\ud800-\udfff]",
+)  # JSON may contain one, but UTF-8 cannot encode it
 
 ARROW_TYPES = ByKind[pa.DataType](
     real=pa.float64(),
@@ -40,11 +53,12 @@ EXPECTED = ByKind[str](
     datetime="a date or a time",
     text=f"text without NUL bytes, of at most {MAX_CELL_LENGTH} bytes",
 )
-# Cells without spaces around them. The regular expressions here are those of RE2, which takes a
-# time that is linear in the length of a text.
+# Cells without spaces around them. The regular expressions here are those of RE2, which
+# takes a time that is linear in the length of a text.
 GRAMMARS: dict[NumberKind, str] = {
     "real": r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$",
-    "integer": r"^-?[0-9]+(\.0+)?$",  # pandas writes 41.0 if the column has missing values
+    # pandas writes 41.0 if the column has missing values
+    "integer": r"^-?[0-9]+(\.0+)?$",
     "boolean": r"^(?i:true|false|1|0)$",
 }
 NEGATIVE = r"^([^0-9()+-]*)\(([^()+-]+)\)$|^([^()+-]+)-$"  # (5), $(5) or 5-
@@ -57,18 +71,26 @@ ISO_8601 = (
 )
 WITH_OFFSET = r"[T ][0-9:.]+ ?(Z|[+-][0-9:]+)$"
 PRINTABLE_ASCII_WITH_DIGIT = r"^[ -~]*[0-9][ -~]*$"
-YEAR_1, YEAR_10000 = -62_135_596_800.0, 253_402_300_800.0  # seconds since 1970
+# seconds since 1970
+YEAR_1 = -62_135_596_800.0
+YEAR_10000 = 253_402_300_800.0
 # Bytes of a fixed length are left out: they are hashes or keys, and not texts.
 TEXT_TYPES = (
     *(pa.string(), pa.large_string(), pa.string_view()),
     *(pa.binary(), pa.large_binary(), pa.binary_view()),
 )
-# The Arrow types that a column of a kind may have, except for texts and numbers: any kind may.
+# The Arrow types that a column of a kind may have, except for texts and numbers: any
+# kind may.
 NUMERIC = (pa.types.is_boolean, pa.types.is_duration)
 TEMPORAL = (pa.types.is_date, pa.types.is_timestamp)
 SIMPLE = (*NUMERIC, *TEMPORAL, pa.types.is_time)
 OTHER_TYPES = ByKind[tuple[Callable[[pa.DataType], bool], ...]](
-    real=NUMERIC, integer=NUMERIC, boolean=NUMERIC, category=SIMPLE, datetime=TEMPORAL, text=SIMPLE
+    real=NUMERIC,
+    integer=NUMERIC,
+    boolean=NUMERIC,
+    category=SIMPLE,
+    datetime=TEMPORAL,
+    text=SIMPLE,
 )
 
 
@@ -77,7 +99,9 @@ def describe_expected(column: Column) -> str:
     if column.format is not None:
         return f"{EXPECTED[column.kind]} written as {' or '.join(column.formats)}"
     if column.kind == "datetime":
-        return f"{EXPECTED[column.kind]} such as 2024-05-31 or 2024-05-31T14:30:00+02:00"
+        return (
+            f"{EXPECTED[column.kind]} such as 2024-05-31 or 2024-05-31T14:30:00+02:00"
+        )
     return EXPECTED[column.kind]
 
 
@@ -85,13 +109,17 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
     """Parse the texts of a column to values of its type in `ARROW_TYPES`.
 
     Args:
-        cells: Texts; an empty text is missing, and so is one of the column's `missing_values`.
+        cells: Texts; an empty text is missing, and so is one of the column's
+            `missing_values`.
 
     Returns:
-        The values, null where a cell is missing or invalid; and whether each cell is invalid, bool.
+        The values, null where a cell is missing or invalid; and whether each cell is
+        invalid, bool.
     """
     if column.replace:
-        old, new = (pa.array(map(str, t)) for t in (column.replace, column.replace.values()))
+        old, new = (
+            pa.array(map(str, t)) for t in (column.replace, column.replace.values())
+        )
         cells = pc.coalesce(new.take(pc.index_in(cells, old)), cells)
     missing = pc.equal(cells, "")
     if column.missing_words:
@@ -107,7 +135,10 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
             values = _parse_datetimes(cells, column)
         case "real" | "integer" | "boolean":
             form = column.number_format
-            values = _parse_numbers(_plain_numbers(cells, form) if form else cells, column.kind)
+            values = _parse_numbers(
+                _plain_numbers(cells, form) if form else cells,
+                column.kind,
+            )
     invalid = pc.and_not(pc.is_null(values), missing)
     for sentinel in pa.array(column.sentinels, values.type):
         values = pc.if_else(pc.equal(values, sentinel), None, values)
@@ -116,8 +147,8 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
 
 def _parse_numbers(texts: pa.Array, kind: NumberKind) -> pa.Array:
     """Parse numbers or booleans; null for texts that are not in the grammar."""
-    # Arrow's own parser accepts the grammar, without spaces around a cell, and more: 0x10 as a
-    # whole number, and nan and 1e999 as numbers.
+    # Arrow's own parser accepts the grammar, without spaces around a cell, and more:
+    # 0x10 as a whole number, and nan and 1e999 as numbers.
     values = None
     if kind != "integer" or not pc.any(pc.match_substring_regex(texts, "[xX]")).as_py():
         with suppress(pa.ArrowInvalid):
@@ -125,7 +156,11 @@ def _parse_numbers(texts: pa.Array, kind: NumberKind) -> pa.Array:
     if values is None:
         texts = pc.ascii_trim(texts, " \t")
         texts = pc.if_else(pc.match_substring_regex(texts, GRAMMARS[kind]), texts, None)
-        values = _parse_integers(texts) if kind == "integer" else texts.cast(ARROW_TYPES[kind])
+        values = (
+            _parse_integers(texts)
+            if kind == "integer"
+            else texts.cast(ARROW_TYPES[kind])
+        )
     return pc.if_else(pc.is_finite(values), values, None) if kind == "real" else values
 
 
@@ -142,23 +177,31 @@ def _parse_integers(texts: pa.Array) -> pa.Array:
 def _plain_numbers(texts: pa.Array, form: str) -> pa.Array:
     """Rewrite numbers in the format of a column, such as $1,234.5, as 1234.5.
 
-    The prefix and the suffix may be absent, and spaces beside them do not count. Thousands are
-    separated everywhere or nowhere, and never after a leading zero: 0,950 is not 950. ($5) and 5-
-    are negative, as in accounting. Other texts become a text that is not a number.
+    The prefix and the suffix may be absent, and spaces beside them do not count.
+    Thousands are separated everywhere or nowhere, and never after a leading zero: 0,950
+    is not 950. ($5) and 5- are negative, as in accounting. Other texts become a text
+    that is not a number.
     """
     prefix, separator, point, suffix = re.fullmatch(NUMBER_FORMAT, form).groups()  # type: ignore[union-attr]
     affixes = (prefix.strip(), separator, point, suffix.strip())
     prefix, separated, mark, suffix = map(re.escape, affixes)
-    whole = f"[1-9][0-9]{{0,2}}(?:{separated}[0-9]{{3}})+|[0-9]+" if separator else "[0-9]+"
-    sign, decimals, exponent = "([+-]?)", f"(?:({mark})([0-9]+))?", "([eE][+-]?[0-9]+)?"
-    prefix, suffix = f"(?:{prefix}{SPACES})?", f"(?:{SPACES}{suffix})?"
+    whole = (
+        f"[1-9][0-9]{{0,2}}(?:{separated}[0-9]{{3}})+|[0-9]+" if separator else "[0-9]+"
+    )
+    sign = "([+-]?)"
+    decimals = f"(?:({mark})([0-9]+))?"
+    exponent = "([eE][+-]?[0-9]+)?"
+    prefix = f"(?:{prefix}{SPACES})?"
+    suffix = f"(?:{SPACES}{suffix})?"
     pattern = f"^{sign}{prefix}{sign}({whole}){decimals}{exponent}{suffix}$"
     texts = pc.ascii_trim(texts, " \t")
     texts = pc.replace_substring(texts, "−", "-")
     texts = pc.replace_substring_regex(texts, NEGATIVE, r"-\1\2\3")
     valid = pc.match_substring_regex(texts, pattern)
     if separator:  # 1,234e5 is no number with thousands
-        with_exponent = f"{separated}[0-9]{{3}}(?:{mark}[0-9]+)?[eE][+-]?[0-9]+{suffix}$"
+        with_exponent = (
+            f"{separated}[0-9]{{3}}(?:{mark}[0-9]+)?[eE][+-]?[0-9]+{suffix}$"
+        )
         valid = pc.and_not(valid, pc.match_substring_regex(texts, with_exponent))
     # A control character marks the place of the point while the separators are removed.
     plain = pc.replace_substring_regex(texts, pattern, r"\1\2\3" + "\x1f" + r"\5\6")
@@ -196,16 +239,25 @@ def _parse_one_format(texts: pa.Array, form: str, column: Column) -> pa.Array:
 
     def read(chosen: pa.Array) -> pd.Series:
         chosen_cells = pc.if_else(chosen, cells, None).to_pandas()
-        return pd.to_datetime(chosen_cells, format=form, errors="coerce", utc=True).dt.as_unit("us")
+        return pd.to_datetime(
+            chosen_cells,
+            format=form,
+            errors="coerce",
+            utc=True,
+        ).dt.as_unit("us")
 
     timestamps = read(pc.invert(with_offset))
     if column.timezone:
-        zone, local = time_zone(column.timezone), timestamps.dt.tz_localize(None)
+        zone = time_zone(column.timezone)
+        local = timestamps.dt.tz_localize(None)
         # zoneinfo, which pandas uses, fails for times beyond these.
         local = local.where(local.between("0001-01-03", "9999-12-29"))
-        # An hour that occurs twice is the first one; a time that is skipped moves to the next hour.
+        # An hour that occurs twice is the first one; a time that is skipped moves to
+        # the next hour.
         timestamps = local.dt.tz_localize(
-            zone, ambiguous=np.ones(len(local), bool), nonexistent="shift_forward"
+            zone,
+            ambiguous=np.ones(len(local), bool),
+            nonexistent="shift_forward",
         ).dt.tz_convert("UTC")
     if pc.any(with_offset).as_py():
         timestamps = timestamps.fillna(read(with_offset))
@@ -235,9 +287,15 @@ def as_float64(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
 def possible_kinds(arrow_type: pa.DataType) -> tuple[Kind, ...]:
     """Return the kinds that a column of an Arrow type can have; none for lists and the like."""
     arrow_type = _value_type(arrow_type)
-    if pa.types.is_null(arrow_type) or arrow_type in TEXT_TYPES or _is_number(arrow_type):
+    if (
+        pa.types.is_null(arrow_type)
+        or arrow_type in TEXT_TYPES
+        or _is_number(arrow_type)
+    ):
         return KINDS
-    return tuple(k for k in KINDS if any(is_type(arrow_type) for is_type in OTHER_TYPES[k]))
+    return tuple(
+        k for k in KINDS if any(is_type(arrow_type) for is_type in OTHER_TYPES[k])
+    )
 
 
 def can_have_format(arrow_type: pa.DataType, kind: Kind) -> bool:
@@ -262,15 +320,17 @@ def as_texts(values: pa.Array, kind: Kind | None = None) -> pa.Array:
     A timestamp with a time zone is written in UTC.
 
     Args:
-        kind: Kind of the column, if it is known. A number is written with all its digits, or in a
-            column of text with the few digits that identify it among the numbers of its own type.
+        kind: Kind of the column, if it is known. A number is written with all its
+            digits, or in a column of text with the few digits that identify it among
+            the numbers of its own type.
 
     Raises:
         pa.ArrowInvalid: A text is not valid UTF-8.
     """
     if isinstance(values, pa.DictionaryArray):
         values = values.dictionary_decode()
-    arrow_type, is_text = values.type, kind in (None, "category", "text")
+    arrow_type = values.type
+    is_text = kind in (None, "category", "text")
     if arrow_type in TEXT_TYPES:
         values = values.cast(pa.large_binary())  # the cast back to texts checks UTF-8
     elif pa.types.is_timestamp(arrow_type):

@@ -32,8 +32,8 @@ def list_sheets(file: Path) -> list[str]:
 def read_sheet(file: Path, name: str | None) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a sheet that are not empty, each with its number, from 1.
 
-    A formula is its stored value, a percentage is the stored fraction, and an error such as #N/A is
-    an empty cell.
+    A formula is its stored value, a percentage is the stored fraction, and an error
+    such as #N/A is an empty cell.
 
     Args:
         name: Name of the sheet; None for the first one of `list_sheets`.
@@ -44,11 +44,15 @@ def read_sheet(file: Path, name: str | None) -> Iterator[tuple[int, list[str]]]:
     with _open(file) as workbook:
         if name is not None and name not in workbook.sheet_names:
             problem = f"expected a sheet {name!r} (sheet in data/schema.yaml)"
-            raise UserError(f"{file}: {problem}, got {format_list(workbook.sheet_names)}")
+            raise UserError(
+                f"{file}: {problem}, got {format_list(workbook.sheet_names)}",
+            )
         named = [] if name is None else [workbook.get_sheet_by_name(name)]
         for sheet in named or _visible_sheets(workbook)[:1]:
             for number, values in enumerate(sheet.iter_rows(), start=1):
-                cells = [value if type(value) is str else _as_text(value) for value in values]
+                cells = [
+                    value if type(value) is str else _as_text(value) for value in values
+                ]
                 if any(cells):
                     yield number, cells
 
@@ -57,7 +61,11 @@ def _visible_sheets(workbook: Any) -> list[Any]:
     from python_calamine import SheetTypeEnum, SheetVisibleEnum
 
     form = SheetTypeEnum.WorkSheet, SheetVisibleEnum.Visible
-    metadata = [sheet for sheet in workbook.sheets_metadata if (sheet.typ, sheet.visible) == form]
+    metadata = [
+        sheet
+        for sheet in workbook.sheets_metadata
+        if (sheet.typ, sheet.visible) == form
+    ]
     sheets = [workbook.get_sheet_by_name(sheet.name) for sheet in metadata]
     sheets.sort(key=lambda sheet: min(sheet.height, sheet.width) < 2)
     return [sheet for sheet in sheets if sheet.height]

@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from keras_tabular.table.parquet import read_parts, write_part
 
-LATER_BLOCKS = "forward_chaining"  # the folder of these predictions in that of cross-validation
+LATER_BLOCKS = (  # the folder of these predictions in that of cross-validation
+    "forward_chaining"
+)
 
 
 class FoldPredictions(NamedTuple):
@@ -42,7 +44,11 @@ class FoldPredictions(NamedTuple):
     def write(self, folder: Path, part_rows: Sequence[int]) -> None:
         """Write the columns `output_0`, ... and `fold`, in parts with these numbers of rows."""
         ends = np.cumsum(part_rows)[:-1]
-        parts = zip(np.split(self.all_rows, ends), np.split(self.fold, ends), strict=True)
+        parts = zip(
+            np.split(self.all_rows, ends),
+            np.split(self.fold, ends),
+            strict=True,
+        )
         for number, (predictions, fold) in enumerate(parts):
             columns = {f"output_{i}": values for i, values in enumerate(predictions.T)}
             write_part(folder, number, pa.table(columns | {"fold": fold}))
@@ -50,7 +56,9 @@ class FoldPredictions(NamedTuple):
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read what `write` has written."""
-        *outputs, fold = (c.to_numpy() for c in pa.concat_tables(read_parts(folder)).columns)
+        *outputs, fold = (
+            c.to_numpy() for c in pa.concat_tables(read_parts(folder)).columns
+        )
         return cls(np.column_stack(outputs), fold)
 
 
@@ -59,7 +67,8 @@ class OutOfFold(NamedTuple):
 
     Attributes:
         cross_validation: Predictions of the folds; without rows if there are no folds.
-        forward_chaining: Predictions for later rows, if `train.forward_chaining` is set.
+        forward_chaining: Predictions for later rows, if `train.forward_chaining` is
+            set.
     """
 
     cross_validation: FoldPredictions
@@ -68,7 +77,9 @@ class OutOfFold(NamedTuple):
     @property
     def by_row_set(self) -> dict[str, FoldPredictions]:
         """The predictions by their key in `metrics.ROW_SETS`."""
-        return {name: folds for name, folds in self._asdict().items() if folds is not None}
+        return {
+            name: folds for name, folds in self._asdict().items() if folds is not None
+        }
 
     @property
     def unseen(self) -> FoldPredictions:

@@ -12,14 +12,15 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_file
 from keras_tabular.core.parallel import Item, ordered_map
 
-# Column of the split tables. Training rows with the same value get the same fold. It is an integer
-# that the rows of a group share (int64 or int32), or, in a split by time, the share of the training
-# rows that are earlier (float64 from 0 to 1).
+# Column of the split tables. Training rows with the same value get the same fold. It is
+# an integer that the rows of a group share (int64 or int32), or, in a split by time,
+# the share of the training rows that are earlier (float64 from 0 to 1).
 FOLD_KEY = "__fold__"
 FILE_SUBSET = "__share__"  # column with train or test, depending on the file of the row
-# The file of a row, and its line or, in a Parquet file, its number. The identifiers of a row follow
-# these two columns. Of the split tables, only the test rows have them.
-FILE, LINE = "__file__", "__line__"
+# The file of a row, and its line or, in a Parquet file, its number. The identifiers of
+# a row follow these two columns. Of the split tables, only the test rows have them.
+FILE = "__file__"
+LINE = "__line__"
 ADDED_COLUMNS = {FOLD_KEY, FILE_SUBSET, FILE, LINE}
 
 
@@ -79,11 +80,16 @@ def prefetch(items: Iterable[Item]) -> Iterator[Item]:
             yield item
 
 
-def regroup_rows(tables: Iterator[pa.Table], sizes: Iterable[int]) -> Iterator[pa.Table]:
+def regroup_rows(
+    tables: Iterator[pa.Table],
+    sizes: Iterable[int],
+) -> Iterator[pa.Table]:
     """Yield the rows of some tables as tables of other sizes; the last table may be smaller."""
     waiting: list[pa.Table] = []
     for size in sizes:
-        while sum(map(len, waiting)) < size and (table := next(tables, None)) is not None:
+        while (
+            sum(map(len, waiting)) < size and (table := next(tables, None)) is not None
+        ):
             waiting.append(table)
         if not any(map(len, waiting)) and size:
             return
@@ -95,7 +101,9 @@ def regroup_rows(tables: Iterator[pa.Table], sizes: Iterable[int]) -> Iterator[p
 def write_parts(folder: Path, parts: Iterable[pa.Table]) -> int:
     """Write the parts of a table, several at the same time, and return their number."""
     numbered_parts = enumerate(parts)
-    return sum(1 for _ in ordered_map(lambda part: write_part(folder, *part), numbered_parts))
+    return sum(
+        1 for _ in ordered_map(lambda part: write_part(folder, *part), numbered_parts)
+    )
 
 
 def write_part(folder: Path, number: int, part: pa.Table) -> None:

@@ -19,24 +19,31 @@ from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table.cells import MAX_NUMBER, YEAR_1, YEAR_10000, as_float64
 from keras_tabular.table.parquet import count_rows, read_parts
 
-MISSING, OTHERS = "missing", "others"
+MISSING = "missing"
+OTHERS = "others"
 SECONDS_PER_DAY = 86_400
-ROUNDED_DIGITS = 4, 6  # significant digits of edges; the first number that separates the values
+ROUNDED_DIGITS = (
+    4,
+    6,
+)  # significant digits of edges; the first number that separates the values
 MAX_EXACT_INTEGER = 1e15  # above, a float has no digits after the point
 
 
 class Bins(NamedTuple):
     """Bins of a column of numbers, datetimes (seconds), texts (characters) or categories.
 
-    Bin i contains the values from edge i - 1 up to, but not including, edge i. The last bin is for
-    missing values. In a category column, the last but one is for all other categories.
+    Bin i contains the values from edge i - 1 up to, but not including, edge i. The last
+    bin is for missing values. In a category column, the last but one is for all other
+    categories.
 
     Attributes:
         edges: Edges in ascending order, shape (n,); empty for categories.
         categories: Categories that have a bin each.
-        values: The only value of each bin, shape (n + 1,), if the column has few values.
-        outside: Whether the first and the last bin are for values outside of the range. Then the
-            first edge is the lowest value, and the last edge is just above the highest value.
+        values: The only value of each bin, shape (n + 1,), if the column has few
+            values.
+        outside: Whether the first and the last bin are for values outside of the range.
+            Then the first edge is the lowest value, and the last edge is just above the
+            highest value.
     """
 
     column: Column
@@ -47,7 +54,11 @@ class Bins(NamedTuple):
 
     @classmethod
     def from_values(
-        cls, values: pa.ChunkedArray, column: Column, count: int, categories: int
+        cls,
+        values: pa.ChunkedArray,
+        column: Column,
+        count: int,
+        categories: int,
     ) -> Self:
         """Build about `count` bins with equally many values, or a bin for each of few values.
 
@@ -65,9 +76,16 @@ class Bins(NamedTuple):
         edges = distinct[1:]
         if not has_few_values:
             inner = quantiles(numbers, count)[1:-1]
-            inner[inner == distinct[0]] = distinct[1]  # the lowest value then has its own bin
+            inner[inner == distinct[0]] = distinct[
+                1
+            ]  # the lowest value then has its own bin
             edges = round_edges(np.unique(inner), distinct[0], column)
-        return cls(column, edges, (), tuple(distinct.tolist()) if has_few_values else ())
+        return cls(
+            column,
+            edges,
+            (),
+            tuple(distinct.tolist()) if has_few_values else (),
+        )
 
     def add_outside(self, values: pa.ChunkedArray) -> Self:
         """Return the bins of some values, and two more for values outside of their range."""
@@ -85,8 +103,13 @@ class Bins(NamedTuple):
         """Return the number of the bin of each value: int16, shape (rows,)."""
         missing = missing_mask(values)
         if self.column.feature_type == "category":
-            indices = pc.index_in(values, value_set=pa.array(self.categories, pa.string()))
-            codes = pc.fill_null(indices, len(self.categories)).to_numpy().astype(np.int16)
+            indices = pc.index_in(
+                values,
+                value_set=pa.array(self.categories, pa.string()),
+            )
+            codes = (
+                pc.fill_null(indices, len(self.categories)).to_numpy().astype(np.int16)
+            )
         else:
             codes = np.zeros(len(missing), np.int16)
             numbers = numeric_values(values, self.column)
@@ -132,7 +155,9 @@ def missing_mask(values: pa.ChunkedArray) -> np.ndarray:
 
 def is_among(values: pa.ChunkedArray, allowed: pa.Array) -> np.ndarray:
     """Return where a value is one of `allowed`: bool, shape (rows,)."""
-    return pc.is_in(values, value_set=allowed).to_numpy(zero_copy_only=False).astype(bool)
+    return (
+        pc.is_in(values, value_set=allowed).to_numpy(zero_copy_only=False).astype(bool)
+    )
 
 
 def unknown_mask(values: pa.ChunkedArray, categories: list[str]) -> np.ndarray:
@@ -142,7 +167,10 @@ def unknown_mask(values: pa.ChunkedArray, categories: list[str]) -> np.ndarray:
 
 def most_frequent(values: pa.ChunkedArray) -> list[tuple[Any, int]]:
     """Return each value with its number of rows: by this number, then in alphabetical order."""
-    counts = [(count["values"], count["counts"]) for count in values.value_counts().to_pylist()]
+    counts = [
+        (count["values"], count["counts"])
+        for count in values.value_counts().to_pylist()
+    ]
     return sorted(counts, key=lambda pair: (-pair[1], pair[0]))
 
 
@@ -154,7 +182,11 @@ def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
     return np.asarray(as_float64(present, column).to_numpy(), np.float64)
 
 
-def share_outside(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column) -> float:
+def share_outside(
+    train: pa.ChunkedArray,
+    test: pa.ChunkedArray,
+    column: Column,
+) -> float:
     """Compute the share of test values outside the training range, or of unknown categories."""
     present = test.drop_null()
     if column.feature_type == "text" or not len(present):
@@ -162,13 +194,16 @@ def share_outside(train: pa.ChunkedArray, test: pa.ChunkedArray, column: Column)
     if column.feature_type == "category":
         return 1 - float(is_among(present, train.unique()).mean())
     values, train_values = (numeric_values(each, column) for each in (present, train))
-    low, high = train_values.min(initial=np.inf), train_values.max(initial=-np.inf)
+    low = train_values.min(initial=np.inf)
+    high = train_values.max(initial=-np.inf)
     return float(np.mean((values < low) | (values > high)))
 
 
 def round_edges(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
     """Round edges to few digits or to the day, if the rounded edges also separate the values."""
-    candidates = [np.array([float(f"{edge:.{n}g}") for edge in edges]) for n in ROUNDED_DIGITS]
+    candidates = [
+        np.array([float(f"{edge:.{n}g}") for edge in edges]) for n in ROUNDED_DIGITS
+    ]
     if column.kind == "datetime":
         candidates = [edges // SECONDS_PER_DAY * SECONDS_PER_DAY]
     for rounded in map(np.unique, candidates):
@@ -189,7 +224,8 @@ def format_edge(value: float, column: Column) -> str:
     return short if float(short) == value else str(value)
 
 
-NUMBER_BINS, CATEGORY_BINS = 10, 20
+NUMBER_BINS = 10
+CATEGORY_BINS = 20
 BACKGROUND_SIZE = 16  # values of a column
 MAX_P_VALUE = 0.01  # of a column that differs by more than chance
 MIN_EXPECTED_ROWS = 3.0  # of each table in a bin of the chi-squared test
@@ -202,8 +238,8 @@ class ColumnSummary(Section, extra="ignore"):
         edges: Edges of the `Bins`; for texts, of their lengths.
         categories: Categories of the `Bins`.
         counts: Number of rows in each bin.
-        background: Values as frequent as in the rows, None for a missing value. There are none for
-            texts, each of which belongs to one row.
+        background: Values as frequent as in the rows, None for a missing value. There
+            are none for texts, each of which belongs to one row.
         unknown: Share of the rows whose category the model does not know.
     """
 
@@ -216,21 +252,32 @@ class ColumnSummary(Section, extra="ignore"):
 
     @classmethod
     def from_values(
-        cls, values: pa.ChunkedArray, column: Column, categories: list[str] | None = None
+        cls,
+        values: pa.ChunkedArray,
+        column: Column,
+        categories: list[str] | None = None,
     ) -> Self:
         """Summarize a column of at least one row.
 
         Args:
-            categories: The categories that the model knows; None if it knows all of them.
+            categories: The categories that the model knows; None if it knows all of
+                them.
         """
-        own_bins = Bins.from_values(values, column, NUMBER_BINS, CATEGORY_BINS).add_outside(values)
+        own_bins = Bins.from_values(
+            values,
+            column,
+            NUMBER_BINS,
+            CATEGORY_BINS,
+        ).add_outside(values)
         unknown = 0.0 if categories is None else unknown_mask(values, categories).mean()
         return cls(
             feature_type=column.feature_type,
             edges=tuple(own_bins.edges.tolist()),
             categories=own_bins.categories,
             counts=tuple(own_bins.counts(values).tolist()),
-            background=() if column.feature_type == "text" else _evenly_spaced(values, column),
+            background=(
+                () if column.feature_type == "text" else _evenly_spaced(values, column)
+            ),
             unknown=round(float(unknown), 6),
         )
 
@@ -239,7 +286,10 @@ class ColumnSummary(Section, extra="ignore"):
         return Bins(column, np.array(self.edges), self.categories, outside=True)
 
 
-def _evenly_spaced(values: pa.ChunkedArray, column: Column) -> tuple[float | str | None, ...]:
+def _evenly_spaced(
+    values: pa.ChunkedArray,
+    column: Column,
+) -> tuple[float | str | None, ...]:
     """Take values at equal distances from the sorted rows; missing values come last."""
     if column.is_string:
         counts = most_frequent(values.drop_null())
@@ -251,21 +301,26 @@ def _evenly_spaced(values: pa.ChunkedArray, column: Column) -> tuple[float | str
 
 
 def compare_counts(
-    first: np.ndarray, second: np.ndarray, columns: int, group_size: float = 1.0
+    first: np.ndarray,
+    second: np.ndarray,
+    columns: int,
+    group_size: float = 1.0,
 ) -> tuple[float, float]:
     """Compute how far two tables differ in a column, and how likely chance explains that.
 
-    The distance is the share of the rows that would have to be in another bin for the tables to be
-    equal (total variation): the sum of the shares that bins have lost, or of those that bins have
-    gained, whichever is larger. Few rows differ more by chance, so that the variance of a
-    difference is subtracted from its square. The p-value is that of two tests together:
+    The distance is the share of the rows that would have to be in another bin for the
+    tables to be equal (total variation): the sum of the shares that bins have lost, or
+    of those that bins have gained, whichever is larger. Few rows differ more by chance,
+    so that the variance of a difference is subtracted from its square. The p-value is
+    that of two tests together:
 
-    - A chi-squared test of the bins in which at least `MIN_EXPECTED_ROWS` rows are expected.
-    - A binomial test of each other bin, such as missing values or a new category: whether it is too
-      frequent in the second table.
+    - A chi-squared test of the bins in which at least `MIN_EXPECTED_ROWS` rows are
+      expected.
+    - A binomial test of each other bin, such as missing values or a new category:
+      whether it is too frequent in the second table.
 
-    Both tables have fewer independent rows if rows are in groups (Rao and Scott, "The analysis of
-    categorical data from complex sample surveys", 1981).
+    Both tables have fewer independent rows if rows are in groups (Rao and Scott, "The
+    analysis of categorical data from complex sample surveys", 1981).
 
     Args:
         first: Number of rows of one table in each bin, shape (bins,).
@@ -274,21 +329,27 @@ def compare_counts(
         group_size: Number of rows that depend on each other: `groups.mean_group_size`.
 
     Returns:
-        The distance, and the probability that rows of equal tables differ as much in any of the
-        columns. The numbers are rounded, so that every CPU comes to the same decision.
+        The distance, and the probability that rows of equal tables differ as much in
+        any of the columns. The numbers are rounded, so that every CPU comes to the same
+        decision.
     """
     from scipy.special import betainc, chdtrc  # importing it takes 0.2 s
 
     counts = np.stack([first, second]) / group_size
     sizes = counts.sum(axis=1)
-    changes, pooled = counts[0] / sizes[0] - counts[1] / sizes[1], counts.sum(axis=0) / sizes.sum()
+    changes = counts[0] / sizes[0] - counts[1] / sizes[1]
+    pooled = counts.sum(axis=0) / sizes.sum()
     variance = pooled * (1 - pooled) * (1 / sizes).sum()
     moved = np.sqrt(np.maximum(np.square(changes) - variance, 0))
     distance = max(moved[changes > 0].sum(), moved[changes < 0].sum())
     shares = sizes / sizes.sum()
     is_frequent = counts.sum(axis=0) * shares.min() >= MIN_EXPECTED_ROWS
-    observed, rare = counts[:, is_frequent], counts[:, ~is_frequent]
-    expected = np.outer(observed.sum(axis=1), observed.sum(axis=0)) / max(observed.sum(), 1)
+    observed = counts[:, is_frequent]
+    rare = counts[:, ~is_frequent]
+    expected = np.outer(observed.sum(axis=1), observed.sum(axis=0)) / max(
+        observed.sum(),
+        1,
+    )
     statistic = (np.square(observed - expected) / np.maximum(expected, 1e-9)).sum()
     chi_squared = chdtrc(max(observed.shape[1] - 1, 1), statistic)
     tails = betainc(rare[1], rare[0] + 1, shares[1])
@@ -307,21 +368,33 @@ def describe_table(folder: Path, schema: Schema) -> dict[str, Any]:
         UserError: The absolute value of a number is larger than `MAX_NUMBER`.
     """
     rows = sum(count_rows(folder))
-    columns = ordered_map(partial(_describe_column, folder=folder, schema=schema), schema.columns)
+    columns = ordered_map(
+        partial(_describe_column, folder=folder, schema=schema),
+        schema.columns,
+    )
     classes = Counter[str]()
     if schema.classes:
         for part in read_parts(folder, [schema.target]):
-            classes.update({str(value): rows for value, rows in most_frequent(part[0].drop_null())})
+            classes.update(
+                {
+                    str(value): rows
+                    for value, rows in most_frequent(part[0].drop_null())
+                },
+            )
     return {
         "rows": rows,
         "columns": len(schema.columns),
         "column": dict(zip(schema.columns, columns, strict=True)),
-        "target": {value: {"rows": n, "share": n / rows} for value, n in classes.items()},
+        "target": {
+            value: {"rows": n, "share": n / rows} for value, n in classes.items()
+        },
     }
 
 
 def _describe_column(name: str, folder: Path, schema: Schema) -> dict[str, Any]:
-    column, summary, distinct = schema.columns[name], Summary(), set[Any]()
+    column = schema.columns[name]
+    summary = Summary()
+    distinct = set[Any]()
     for part in read_parts(folder, [name]):
         values = part[0]
         summary = summary.merge(Summary.from_column(values, column))
@@ -329,7 +402,9 @@ def _describe_column(name: str, folder: Path, schema: Schema) -> dict[str, Any]:
             distinct.update(values.drop_null().unique()[:MAX_DISTINCT].to_pylist())
     largest = max(summary.min, summary.max, key=abs)
     if summary.count and MAX_NUMBER < abs(largest) < np.inf:  # infinite for texts
-        problem = f"expected numbers from {-MAX_NUMBER:g} to {MAX_NUMBER:g}, got {largest:g}"
+        problem = (
+            f"expected numbers from {-MAX_NUMBER:g} to {MAX_NUMBER:g}, got {largest:g}"
+        )
         advice = "If it means missing, list it in missing_values in data/schema.yaml."
         raise UserError(f"column {name}: {problem}. {advice}")
     kind = "string" if column.is_string else column.kind
@@ -339,7 +414,10 @@ def _describe_column(name: str, folder: Path, schema: Schema) -> dict[str, Any]:
         "distinct": min(len(distinct), MAX_DISTINCT),
     }
     if summary.count and column.kind == "datetime":
-        description |= {"min": _iso_datetime(summary.min), "max": _iso_datetime(summary.max)}
+        description |= {
+            "min": _iso_datetime(summary.min),
+            "max": _iso_datetime(summary.max),
+        }
     elif summary.count and column.feature_type == "number":
         keys = ("mean", "standard_deviation", "min", "max")
         description |= {key: getattr(summary, key) for key in keys}
@@ -348,7 +426,9 @@ def _describe_column(name: str, folder: Path, schema: Schema) -> dict[str, Any]:
 
 def _iso_datetime(seconds: float) -> str:
     """Format seconds since 1970 in UTC."""
-    return f"{datetime(1970, 1, 1) + timedelta(seconds=round(seconds))}".removesuffix(" 00:00:00")
+    return f"{datetime(1970, 1, 1) + timedelta(seconds=round(seconds))}".removesuffix(
+        " 00:00:00",
+    )
 
 
 @dataclass(frozen=True)
@@ -376,13 +456,20 @@ class Summary:
     @classmethod
     def from_column(cls, values: pa.ChunkedArray, column: Column) -> Self:
         """Summarise one part of a column."""
-        present, missing = values.drop_null(), values.null_count
+        present = values.drop_null()
+        missing = values.null_count
         if not len(present) or column.is_string:
             return cls(count=len(present), missing=missing)
-        return replace(cls.from_numbers(as_float64(present, column).to_numpy()), missing=missing)
+        return replace(
+            cls.from_numbers(as_float64(present, column).to_numpy()),
+            missing=missing,
+        )
 
     @classmethod
-    @np.errstate(over="ignore", invalid="ignore")  # `describe_table` refuses such large numbers
+    @np.errstate(
+        over="ignore",
+        invalid="ignore",
+    )  # `describe_table` refuses such large numbers
     def from_numbers(cls, values: np.ndarray) -> Self:
         """Summarise float64 of shape (n,), at least one, none of them missing."""
         mean = values.mean()
@@ -399,8 +486,8 @@ class Summary:
     def merge(self, other: "Summary") -> "Summary":
         """Return the summary of both parts together.
 
-        Mean and squares: Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for
-        computing sample variances" (1979).
+        Mean and squares: Chan, Golub, LeVeque, "Updating formulae and a pairwise
+        algorithm for computing sample variances" (1979).
         """
         count = self.count + other.count
         share = other.count / count if count else 0.0

@@ -16,7 +16,12 @@ from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.core.files import link
 from keras_tabular.core.parallel import Result, ordered_map
 from keras_tabular.table import parquet, source
-from keras_tabular.table.cells import as_texts, can_have_format, describe_expected, parse
+from keras_tabular.table.cells import (
+    as_texts,
+    can_have_format,
+    describe_expected,
+    parse,
+)
 from keras_tabular.table.checks import Check, Checks, check_of_cell, failed_cells
 from keras_tabular.table.csv import RawRows, describe_place
 from keras_tabular.table.parquet import FILE, FILE_SUBSET, LINE, is_parquet
@@ -45,7 +50,9 @@ class Failure(NamedTuple):
     policy: str = "error"
 
     def __str__(self) -> str:
-        return f"{self.column}: expected {self.expected}{self.got and f', got {self.got}'}"
+        return (
+            f"{self.column}: expected {self.expected}{self.got and f', got {self.got}'}"
+        )
 
 
 class CheckedRows(NamedTuple):
@@ -73,15 +80,25 @@ def check_rows(raw: RawRows, columns: Columns, checks: Checks) -> CheckedRows:
     """
     texts = text_columns(raw, columns)
     features, failures = parse_rows(raw, texts, columns)
-    invalid = {(failure.column, failure.row) for failure in failures}  # null, but not missing
+    invalid = {
+        (failure.column, failure.row) for failure in failures
+    }  # null, but not missing
     for name, check_name, rows in failed_cells(features, columns):
         check = check_of_cell(checks, name, check_name)
         failed = cell_failures((name, check_name), check, rows, texts[name])
-        failures += [failure for failure in failed if (name, failure.row) not in invalid]
+        failures += [
+            failure for failure in failed if (name, failure.row) not in invalid
+        ]
     # Nobody knows to which columns the cells of a ragged row belong.
     failures = [failure for failure in failures if failure.row not in raw.ragged]
-    failures += [Failure(row, "row", "cells", *problem) for row, problem in raw.ragged.items()]
-    return CheckedRows(texts, features, sorted(failures, key=lambda failure: failure.row))
+    failures += [
+        Failure(row, "row", "cells", *problem) for row, problem in raw.ragged.items()
+    ]
+    return CheckedRows(
+        texts,
+        features,
+        sorted(failures, key=lambda failure: failure.row),
+    )
 
 
 def map_checked_rows(
@@ -116,28 +133,43 @@ def text_columns(raw: RawRows, columns: Columns) -> pa.Table:
     for name in raw.cells.column_names:
         cells = raw.cells[name].combine_chunks()
         try:
-            texts[name] = as_texts(cells, columns[name].kind if name in columns else None)
+            texts[name] = as_texts(
+                cells,
+                columns[name].kind if name in columns else None,
+            )
         except pa.ArrowInvalid as error:
             problem = f"expected text in UTF-8, got {cells.type} that is not: {error}"
             raise UserError(f"{raw.file}, column {name}: {problem}") from None
     return pa.table(texts)
 
 
-def parse_rows(raw: RawRows, texts: pa.Table, columns: Columns) -> tuple[pa.Table, list[Failure]]:
+def parse_rows(
+    raw: RawRows,
+    texts: pa.Table,
+    columns: Columns,
+) -> tuple[pa.Table, list[Failure]]:
     """Return the values of `columns`, null where a cell is invalid, and the invalid cells."""
-    values, failures = {}, []
+    values = {}
+    failures = []
     for name, column in columns.items():
-        if not can_have_format(raw.cells[name].type, column.kind):  # numbers and dates of Parquet
+        if not can_have_format(
+            raw.cells[name].type,
+            column.kind,
+        ):  # numbers and dates of Parquet
             column = column.model_copy(update={"format": None})
         cells = texts[name].combine_chunks()
         values[name], is_invalid = parse(cells, column)
-        check, rows = Check(describe_expected(column), "error"), pc.indices_nonzero(is_invalid)
+        check = Check(describe_expected(column), "error")
+        rows = pc.indices_nonzero(is_invalid)
         failures += cell_failures((name, "kind"), check, rows.to_numpy(), cells)
     return pa.table(values), failures
 
 
 def cell_failures(
-    key: tuple[str, str], check: Check, rows: np.ndarray, cells: pa.Array | pa.ChunkedArray
+    key: tuple[str, str],
+    check: Check,
+    rows: np.ndarray,
+    cells: pa.Array | pa.ChunkedArray,
 ) -> list[Failure]:
     """Return the failures of a check in some rows of a column.
 
@@ -147,7 +179,10 @@ def cell_failures(
     """
     texts = pc.fill_null(cells.take(pa.array(rows)).cast(pa.string()), "")
     pairs = zip(rows.tolist(), texts.to_pylist(), strict=True)
-    return [Failure(row, *key, check.expected, quote(text), check.policy) for row, text in pairs]
+    return [
+        Failure(row, *key, check.expected, quote(text), check.policy)
+        for row, text in pairs
+    ]
 
 
 def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
@@ -156,7 +191,11 @@ def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
     Raises:
         UserError: A cell is invalid; the message names lines and columns.
     """
-    values, failures = parse_rows(raw, text_columns(raw, schema.columns), schema.columns)
+    values, failures = parse_rows(
+        raw,
+        text_columns(raw, schema.columns),
+        schema.columns,
+    )
     cell = failures[0].got if failures else ""
     keys = f"replace: {{{cell}: NEW}} or missing_values: [{cell}]"
     advice = f"Correct the file, or add {keys} to the column in data/schema.yaml."
@@ -167,17 +206,20 @@ def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
 def parse_files(files: list[Path], schema: Schema) -> Iterator[pa.Table]:
     """Yield the declared columns of all files as values, some rows at a time.
 
-    Of several files, some may lack a column that is nullable: it has missing values there.
-    If the schema names test files, the column `FILE_SUBSET` says which rows are theirs. Then come
-    `FILE`, `LINE`, and as texts the columns that the schema ignores without a description, if all
-    files have them.
+    Of several files, some may lack a column that is nullable: it has missing values
+    there. If the schema names test files, the column `FILE_SUBSET` says which rows are
+    theirs. Then come `FILE`, `LINE`, and as texts the columns that the schema ignores
+    without a description, if all files have them.
 
     Raises:
-        UserError: A file cannot be read, a cell is invalid, or the columns are not as declared;
-            then, the message is about all files.
+        UserError: A file cannot be read, a cell is invalid, or the columns are not as
+            declared; then, the message is about all files.
     """
-    required = [name for name, col in schema.columns.items() if not (col.nullable and files[1:])]
-    declared, mistakes = list[list[str]](), list[str]()
+    required = [
+        name for name, col in schema.columns.items() if not (col.nullable and files[1:])
+    ]
+    declared = list[list[str]]()
+    mistakes = list[str]()
     for file in files:
         try:
             declared.append(source.check_columns(file, schema, required))
@@ -199,7 +241,10 @@ def parse_files(files: list[Path], schema: Schema) -> Iterator[pa.Table]:
 
 
 def _parse_batch(
-    batch: tuple[RawRows, np.ndarray], schema: Schema, files: list[Path], identifiers: list[str]
+    batch: tuple[RawRows, np.ndarray],
+    schema: Schema,
+    files: list[Path],
+    identifiers: list[str],
 ) -> pa.Table:
     raw, lines = batch
     table = parse_valid_rows(raw, schema)
@@ -207,7 +252,10 @@ def _parse_batch(
         subset = "test" if raw.file.name in schema.test_files else "train"
         table = table.append_column(FILE_SUBSET, pa.repeat(subset, len(table)))
     numbers = np.full(len(table), files.index(raw.file), np.int32)
-    places = {FILE: pa.DictionaryArray.from_arrays(numbers, [*map(str, files)]), LINE: lines}
+    places = {
+        FILE: pa.DictionaryArray.from_arrays(numbers, [*map(str, files)]),
+        LINE: lines,
+    }
     texts = text_columns(raw._replace(cells=raw.cells.select(identifiers)), {})
     columns = [*table.columns, *pa.table(places).columns, *texts.columns]
     return pa.table(columns, [*table.column_names, *places, *identifiers])
@@ -226,7 +274,12 @@ def describe_origins(paths: list[Path], rows: list[int]) -> dict[int, str]:
     return dict(zip(rows, places, strict=True))
 
 
-def raise_failures(failures: list[Failure], first: int, locate: Locate, advice: str = "") -> None:
+def raise_failures(
+    failures: list[Failure],
+    first: int,
+    locate: Locate,
+    advice: str = "",
+) -> None:
     """Raise `UserError` if there is a failure; the message shows the first few.
 
     Args:
@@ -245,7 +298,11 @@ def rejected_schema(names: Iterable[str]) -> pa.Schema:
     return pa.schema([(name, pa.string()) for name in [*names, *REJECTED_COLUMNS]])
 
 
-def rejected_rows(texts: pa.Table, failures: list[Failure], lines: dict[int, str]) -> pa.Table:
+def rejected_rows(
+    texts: pa.Table,
+    failures: list[Failure],
+    lines: dict[int, str],
+) -> pa.Table:
     """Return the rows of a part that fail, in their order, each with its line and all reasons.
 
     Args:
@@ -278,12 +335,18 @@ def dropped_failures(part: pa.Table, first: int, checks: Checks) -> list[Failure
         if name != "duplicate_rows" and column in part.column_names:
             failures += cell_failures((column, name), check, rows, part[column])
         else:
-            failures += [Failure(row, column, name, check.expected, "") for row in rows.tolist()]
+            failures += [
+                Failure(row, column, name, check.expected, "") for row in rows.tolist()
+            ]
     return failures
 
 
 def set_aside(
-    paths: list[Path], checks: Checks, lines: dict[int, str], validated: Path, rejected: Path
+    paths: list[Path],
+    checks: Checks,
+    lines: dict[int, str],
+    validated: Path,
+    rejected: Path,
 ) -> None:
     """Write the rows that a check with the policy `drop` rejects, and the other rows.
 
@@ -291,7 +354,8 @@ def set_aside(
         paths: The parts of the table.
         lines: File and line of each row that is rejected, by its number in the table.
         validated: Folder for the other rows.
-        rejected: Folder for the rejected rows; it gets a part without rows if there are none.
+        rejected: Folder for the rejected rows; it gets a part without rows if there are
+            none.
     """
     validated.mkdir()
     rows_of_checks = [check.rows for check in checks.values() if check.policy == "drop"]
@@ -305,8 +369,16 @@ def set_aside(
             failures = dropped_failures(part, first, checks)
             part_lines = {row: lines[first + row] for row in rows.tolist()}
             columns = part.drop_columns(parquet.origin_names(part.column_names))
-            parquet.write_part(rejected, number, rejected_rows(columns, failures, part_lines))
-            parquet.write_part(validated, number, part.filter(~np.isin(np.arange(len(part)), rows)))
+            parquet.write_part(
+                rejected,
+                number,
+                rejected_rows(columns, failures, part_lines),
+            )
+            parquet.write_part(
+                validated,
+                number,
+                part.filter(~np.isin(np.arange(len(part)), rows)),
+            )
         else:
             link(path, validated / path.name)
         first = end

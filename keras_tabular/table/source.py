@@ -13,7 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Dialect, Schema
-from keras_tabular.core.errors import UserError, format_list, quote, suggestion, truncate
+from keras_tabular.core.errors import (
+    UserError,
+    format_list,
+    quote,
+    suggestion,
+    truncate,
+)
 from keras_tabular.table import csv, excel
 from keras_tabular.table.cells import LONE_SURROGATE, Number, possible_kinds
 from keras_tabular.table.parquet import ADDED_COLUMNS, is_parquet
@@ -22,7 +28,11 @@ MAX_ROWS_FOR_NAMES = 100_000  # a column has to occur in one of the first rows
 EXPECTED = "expected an object of texts, numbers, true, false and null"
 
 
-def read_json_lines(file: Path, dialect: Dialect, names: list[str]) -> Iterator[csv.RawRows]:
+def read_json_lines(
+    file: Path,
+    dialect: Dialect,
+    names: list[str],
+) -> Iterator[csv.RawRows]:
     """Yield the columns `names` of a file as text; a missing or null value is an empty text.
 
     Numbers get the decimal point of their column, if `dialect` is a schema.
@@ -30,7 +40,8 @@ def read_json_lines(file: Path, dialect: Dialect, names: list[str]) -> Iterator[
     Raises:
         UserError: The file is not valid; the message names the line.
     """
-    first, objects = 0, read_objects(file, Number)
+    first = 0
+    objects = read_objects(file, Number)
     while rows := [row for _, row in islice(objects, csv.ROWS_PER_BATCH)]:
         columns = {name: [row.get(name, "") for row in rows] for name in names}
         csv.set_decimal_points(columns, dialect)
@@ -48,14 +59,18 @@ def read_names(file: Path) -> list[str]:
     return list(dict.fromkeys(name for _, row in rows for name in row))
 
 
-def read_objects(file: Path, number: type[str] = str) -> Iterator[tuple[int, dict[str, str]]]:
+def read_objects(
+    file: Path,
+    number: type[str] = str,
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the line of each row, and the row's cells by column.
 
     Args:
         number: Type of the cells that are numbers.
 
     Raises:
-        UserError: The file cannot be read, or a line is not valid; the message names the line.
+        UserError: The file cannot be read, or a line is not valid; the message names
+            the line.
     """
     line = 0
     try:
@@ -77,7 +92,12 @@ def _parse_object(text: bytes, number: type[str]) -> dict[str, str]:
     """
     try:
         # Numbers stay as they are written: 1.50 may be a code.
-        row = json.loads(text.rstrip(), parse_float=number, parse_int=number, parse_constant=number)
+        row = json.loads(
+            text.rstrip(),
+            parse_float=number,
+            parse_int=number,
+            parse_constant=number,
+        )
     except json.JSONDecodeError as error:
         problem = f"no JSON at character {error.colno}: {error.msg}"
         raise ValueError(f"{EXPECTED}, got {problem}") from None
@@ -86,10 +106,14 @@ def _parse_object(text: bytes, number: type[str]) -> dict[str, str]:
     may_have_surrogates = b"\\u" in text or b"\xed" in text  # as an escape, or as bytes
     for name, value in row.items():
         if isinstance(value, list | dict):
-            raise ValueError(f"column {name}: expected one value, got a list or an object")
+            raise ValueError(
+                f"column {name}: expected one value, got a list or an object",
+            )
         row[name] = {None: "", True: "true", False: "false"}.get(value, value)
         if may_have_surrogates and LONE_SURROGATE.search(name + row[name]):
-            raise ValueError(f"column {name}: expected text in UTF-8, got {quote(row[name])}")
+            raise ValueError(
+                f"column {name}: expected text in UTF-8, got {quote(row[name])}",
+            )
     return row
 
 
@@ -100,10 +124,12 @@ Locate = Callable[[int], str]  # says where the row with a number is, see `row_l
 def source_files(source: str, required: Iterable[str] = ()) -> list[Path]:
     """Return the file that `source` of the schema names, or the sorted files in that folder.
 
-    Hidden files, the .dvc files of `dvc add` and the ~ files of open Excel files are left out.
+    Hidden files, the .dvc files of `dvc add` and the ~ files of open Excel files are
+    left out.
 
     Args:
-        required: Names of files that must exist, in addition to at least one other file.
+        required: Names of files that must exist, in addition to at least one other
+            file.
 
     Raises:
         UserError: There is no file, it cannot be opened, or a required one is missing.
@@ -114,18 +140,27 @@ def source_files(source: str, required: Iterable[str] = ()) -> list[Path]:
         files = sorted(file for file in paths if file.suffix != ".dvc")
         for file in files:
             if file.is_fifo():
-                raise UserError(f"{file}: expected a file, got a pipe (source in data/schema.yaml)")
+                raise UserError(
+                    f"{file}: expected a file, got a pipe (source in data/schema.yaml)",
+                )
             csv.open_bytes(file).close()
     except OSError as error:
         problem = f"{error.filename}: {error.strerror}"
         raise UserError(f"{problem} (source in data/schema.yaml)") from None
     if not files:
-        raise UserError(f"{path}: expected files, got an empty folder (source in data/schema.yaml)")
-    names, required_names = [file.name for file in files], {*required}
+        raise UserError(
+            f"{path}: expected files, got an empty folder (source in data/schema.yaml)",
+        )
+    names = [file.name for file in files]
+    required_names = {*required}
     if not required_names < {*names}:
-        missing = sorted(required_names - {*names}) or ["another file, with training rows"]
+        missing = sorted(required_names - {*names}) or [
+            "another file, with training rows",
+        ]
         problem = f"test_files in data/schema.yaml needs {format_list(missing)}"
-        raise UserError(f"{path}: {problem}, but the folder has only {format_list(names)}")
+        raise UserError(
+            f"{path}: {problem}, but the folder has only {format_list(names)}",
+        )
     return files
 
 
@@ -153,51 +188,78 @@ def column_types(file: Path, dialect: Dialect) -> pa.Schema:
 
 
 def check_columns(
-    file: Path, schema: Schema, required: Iterable[str], *, allow_others: bool = False
+    file: Path,
+    schema: Schema,
+    required: Iterable[str],
+    *,
+    allow_others: bool = False,
 ) -> list[str]:
     """Check the columns of a file, and return the names of those that the schema declares.
 
-    Columns that have a type that no kind can hold are left out. A warning names the lines that the
-    schema skips, and another delimiter or encoding.
+    Columns that have a type that no kind can hold are left out. A warning names the
+    lines that the schema skips, and another delimiter or encoding.
 
     Args:
         required: Names that must occur.
         allow_others: Whether columns that the schema does not declare may occur.
 
     Raises:
-        UserError: A column is missing, not declared, repeated or of a type that its kind cannot
-            have, or the file cannot be read.
+        UserError: A column is missing, not declared, repeated or of a type that its
+            kind cannot have, or the file cannot be read.
     """
     if is_csv(file) and (fit := csv.fit_dialect(file, schema)) != schema:
-        print(f"warn: {file.name}: read as {fit.encoding} with {fit.delimiter!r}", file=sys.stderr)
+        print(
+            f"warn: {file.name}: read as {fit.encoding} with {fit.delimiter!r}",
+            file=sys.stderr,
+        )
     types = column_types(file, schema)
-    counts, declared_names = Counter(types.names), {*schema.columns, *schema.ignore}
+    counts = Counter(types.names)
+    declared_names = {*schema.columns, *schema.ignore}
     unknown = counts.keys() - declared_names - ADDED_COLUMNS if not allow_others else ()
     problems = {
         "missing": [name for name in required if name not in counts],
-        "neither in columns nor in ignore": [name for name in counts if name in unknown],
+        "neither in columns nor in ignore": [
+            name for name in counts if name in unknown
+        ],
         "more than once": sorted(name for name in declared_names if counts[name] > 1),
     }
     if any(problems.values()):
-        absent, where = schema.columns.keys() - counts.keys(), f"{file}: The columns are"
+        absent = schema.columns.keys() - counts.keys()
+        where = f"{file}: The columns are"
         hint = "".join(suggestion(name, absent) for name in sorted(unknown)[:3])
         if is_csv(file) or excel.is_excel(file):
             line, header = csv.read_header(file, schema)
             where = f"{csv.describe_place(file, line)}: The header is"
             if not {*header} & {*schema.columns}:
-                hint = " Is the header missing, or does skip_lines of the schema not fit this file?"
-        texts = (f"{problem}: {format_list(names)}" for problem, names in problems.items() if names)
-        raise UserError(f"{where} not as declared in the schema. {'; '.join(texts)}.{hint}")
+                hint = (
+                    " Is the header missing, or does skip_lines of the schema not fit"
+                    " this file?"
+                )
+        texts = (
+            f"{problem}: {format_list(names)}"
+            for problem, names in problems.items()
+            if names
+        )
+        raise UserError(
+            f"{where} not as declared in the schema. {'; '.join(texts)}.{hint}",
+        )
     for field in types:
-        column, kinds = schema.columns.get(field.name), possible_kinds(field.type)
+        column = schema.columns.get(field.name)
+        kinds = possible_kinds(field.type)
         if column and column.kind not in kinds:
-            advice = f"Set its kind to {' or '.join(kinds)}" if kinds else "Leave it out of columns"
+            advice = (
+                f"Set its kind to {' or '.join(kinds)}"
+                if kinds
+                else "Leave it out of columns"
+            )
             problem = f"expected {column.kind}, got {truncate(str(field.type))}"
             where = f"{file}, column {field.name}"
             raise UserError(f"{where}: {problem}. {advice} in the schema.")
     if schema.skip_lines and (is_csv(file) or excel.is_excel(file)):
         lines = csv.skipped_lines(file, schema).items()
-        skipped = format_list(f"{line} ({quote(' '.join(cells))})" for line, cells in lines)
+        skipped = format_list(
+            f"{line} ({quote(' '.join(cells))})" for line, cells in lines
+        )
         if skipped:
             print(f"warn: {file}: skip_lines leaves out {skipped}", file=sys.stderr)
     return [name for name in readable_names(types) if name in declared_names]
@@ -209,12 +271,17 @@ def readable_names(types: pa.Schema) -> list[str]:
 
 
 def read_rows(
-    file: Path, dialect: Dialect, names: list[str], *, allow_ragged: bool = False
+    file: Path,
+    dialect: Dialect,
+    names: list[str],
+    *,
+    allow_ragged: bool = False,
 ) -> Iterator[csv.RawRows]:
     """Yield the columns `names` of a file, some rows at a time; one that it lacks is empty.
 
     Args:
-        allow_ragged: Whether a row of a CSV may have more or fewer cells than the header.
+        allow_ragged: Whether a row of a CSV may have more or fewer cells than the
+            header.
 
     Raises:
         UserError: The file is broken; the message names the line if it is not Parquet.
@@ -228,7 +295,9 @@ def read_rows(
         with parquet_errors(file), pq.ParquetFile(file) as parquet:
             for batch in parquet.iter_batches(csv.ROWS_PER_BATCH, columns=names):
                 empty = dict.fromkeys(names, pa.repeat("", len(batch)))
-                cells = empty | dict(zip(batch.schema.names, batch.columns, strict=True))
+                cells = empty | dict(
+                    zip(batch.schema.names, batch.columns, strict=True),
+                )
                 yield csv.RawRows(file, first, pa.table(cells), {})
                 first += len(batch)
 
@@ -245,14 +314,18 @@ def parquet_errors(file: Path) -> Iterator[None]:
 def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Locate:
     """Return a function that describes where a row is: the line in which it begins.
 
-    Its argument is the number of the row, counted from 0 over all files. It has to be called for
-    rows in ascending order, since it reads the files once. A row of a sheet is described by the
-    number that Excel shows, and a row of a Parquet file by its number in the file, from 0.
+    Its argument is the number of the row, counted from 0 over all files. It has to be
+    called for rows in ascending order, since it reads the files once. A row of a sheet
+    is described by the number that Excel shows, and a row of a Parquet file by its
+    number in the file, from 0.
 
     Args:
-        name: Name of the file in messages, if there is one file and its path means nothing.
+        name: Name of the file in messages, if there is one file and its path means
+            nothing.
     """
-    places = enumerate((file, place) for file in files for place in row_places(file, dialect))
+    places = enumerate(
+        (file, place) for file in files for place in row_places(file, dialect)
+    )
 
     @cache
     def locate(number: int) -> str:

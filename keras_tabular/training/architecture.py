@@ -19,14 +19,17 @@ from keras_tabular.training.dataset import Dataset
 from keras_tabular.training.trainer import Trainer
 
 ops = keras.ops
-FIRST_CYCLE_STEPS = 30  # each cycle of `cosine_restarts` is twice as long as the one before
+FIRST_CYCLE_STEPS = (
+    30  # each cycle of `cosine_restarts` is twice as long as the one before
+)
 
 
 def learning_rate_factors(model: keras.Model, network: ResolvedNetwork) -> list[float]:
     """Return by what factor of the learning rate each trainable weight learns.
 
-    With the neural tangent parametrisation it is 1 / sqrt(inputs) for a kernel, 0.1 for a bias and
-    6 for a learnt scale, as in RealMLP (arXiv 2407.04491). Otherwise it is 1.
+    With the neural tangent parametrisation it is 1 / sqrt(inputs) for a kernel, 0.1 for
+    a bias and 6 for a learnt scale, as in RealMLP (arXiv 2407.04491). Otherwise it is
+    1.
     """
     factors = {}
     for layer in model.layers if network.parametrization == "ntk" else []:
@@ -42,10 +45,10 @@ def learning_rate_factors(model: keras.Model, network: ResolvedNetwork) -> list[
 class FlatModel(keras.layers.Layer):
     """A model whose trainable weights are one vector, each divided by its learning rate factor.
 
-    The optimizer's operations are traced, compiled and run once and not for every kernel and bias.
-    For an optimizer that works element by element, the numbers are the same. If its steps are in
-    proportion to the learning rate, as Adam's are, it changes a weight by the weight's factor times
-    its step.
+    The optimizer's operations are traced, compiled and run once and not for every
+    kernel and bias. For an optimizer that works element by element, the numbers are the
+    same. If its steps are in proportion to the learning rate, as Adam's are, it changes
+    a weight by the weight's factor times its step.
 
     Args:
         model: The model, reproducible or not.
@@ -59,9 +62,15 @@ class FlatModel(keras.layers.Layer):
         self.model: Callable[[], keras.Model] = lambda: model
         self._factors = factors
         pairs = zip(model.trainable_weights, factors, strict=True)
-        weights = [np.ravel(np.asarray(weight)) / np.float32(factor) for weight, factor in pairs]
+        weights = [
+            np.ravel(np.asarray(weight)) / np.float32(factor)
+            for weight, factor in pairs
+        ]
         vector = np.concatenate(weights)
-        self.vector = self.add_weight(vector.shape, lambda shape, dtype: ops.cast(vector, dtype))
+        self.vector = self.add_weight(
+            vector.shape,
+            lambda shape, dtype: ops.cast(vector, dtype),
+        )
         self.built = True
 
     def split_weights(self) -> list[tuple[keras.Variable, Any]]:
@@ -70,15 +79,28 @@ class FlatModel(keras.layers.Layer):
         sizes = [math.prod(weight.shape) for weight in weights]
         cuts = tf.split(ops.convert_to_tensor(self.vector), sizes)
         return [
-            (weight, tf.reshape(cut if factor == 1 else cut * np.float32(factor), weight.shape))
+            (
+                weight,
+                tf.reshape(
+                    cut if factor == 1 else cut * np.float32(factor),
+                    weight.shape,
+                ),
+            )
             for weight, cut, factor in zip(weights, cuts, self._factors, strict=True)
         ]
 
-    def compute_output_shape(self, input_shape: tuple[int | None, int]) -> tuple[int | None, ...]:
+    def compute_output_shape(
+        self,
+        input_shape: tuple[int | None, int],
+    ) -> tuple[int | None, ...]:
         """Return the shape of the output, so that Keras does not call the layer to infer it."""
         return self.model().output_shape
 
-    def call(self, inputs: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
+    def call(
+        self,
+        inputs: keras.KerasTensor,
+        training: bool | None = None,
+    ) -> keras.KerasTensor:
         model = self.model()
         with keras.StatelessScope(state_mapping=self.split_weights()) as scope:
             outputs = model(inputs, training=training)
@@ -102,7 +124,8 @@ def build_optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Op
     """Build the optimizer for a training of `steps` steps.
 
     Raises:
-        UserError: The optimizer does not take an argument of `network.optimizer_arguments`.
+        UserError: The optimizer does not take an argument of
+            `network.optimizer_arguments`.
     """
     rate: Any = network.learning_rate
     if network.learning_rate_schedule == "cosine":
@@ -113,16 +136,22 @@ def build_optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Op
     # AdamW has its own default, which it uses if `weight_decay` is 0.
     decay = {"weight_decay": network.weight_decay} if network.weight_decay else {}
     try:
-        return optimizer_class(learning_rate=rate, **decay, **network.optimizer_arguments)
+        return optimizer_class(
+            learning_rate=rate,
+            **decay,
+            **network.optimizer_arguments,
+        )
     except (TypeError, ValueError) as error:
-        raise UserError(f"optimizer_arguments of {network.optimizer}: {error}") from None
+        raise UserError(
+            f"optimizer_arguments of {network.optimizer}: {error}",
+        ) from None
 
 
 class CosineRestarts(keras.optimizers.schedules.LearningRateSchedule):
     """Cosine annealing with warm restarts, where each cycle also begins at a rate of 0.
 
-    A cycle is one wave of the cosine, from 0 to `learning_rate` and back. Four cycles are
-    the schedule coslog4 of RealMLP (arXiv 2407.04491).
+    A cycle is one wave of the cosine, from 0 to `learning_rate` and back. Four cycles
+    are the schedule coslog4 of RealMLP (arXiv 2407.04491).
     """
 
     def __init__(self, learning_rate: float) -> None:
@@ -134,7 +163,8 @@ class CosineRestarts(keras.optimizers.schedules.LearningRateSchedule):
 
 
 MAX_ROWS_FOR_FIRST_SCALE = 20_000
-# Builds the layers of a network from the outputs of `build_features`: network.py of a project.
+# Builds the layers of a network from the outputs of `build_features`: network.py of a
+# project.
 Build = Callable[[list[keras.KerasTensor], ResolvedNetwork, Schema], keras.KerasTensor]
 
 
@@ -150,7 +180,8 @@ class Architecture:
 
     Attributes:
         params: The parameters of its networks.
-        features: The model from prepared columns to what the layers read, see `build_features`.
+        features: The model from prepared columns to what the layers read, see
+            `build_features`.
         network: A network that is not trained.
         is_stackable: Whether its networks can be saved as one.
         max_steps: Number of steps in `params.epochs` epochs.
@@ -162,23 +193,34 @@ class Architecture:
     """
 
     def __init__(
-        self, name: str, train: ResolvedTrain, schema: Schema, build: Build, columns: ColumnSample
+        self,
+        name: str,
+        train: ResolvedTrain,
+        schema: Schema,
+        build: Build,
+        columns: ColumnSample,
     ) -> None:
         self.name = name
         self.params = train.networks[name]
-        self._train, self._schema, self._columns = train, schema, columns
+        self._train = train
+        self._schema = schema
+        self._columns = columns
         self._task = schema.learning_task
         self._build_layers = build
         self.features = features.build_features(columns, self.params)
         self.features.name = f"{name}-features"
         # Numbers are in tensors of their own, if there are several.
         before = columns.n_numbers if len(self.features.outputs) > 1 else 0
-        self._categories = {n: (a - before, b - before) for n, (a, b) in columns.categories.items()}
+        self._categories = {
+            n: (a - before, b - before) for n, (a, b) in columns.categories.items()
+        }
         self.network = self._build()
         check_safe_mode(self.network, name)
         self.is_stackable = stacking.is_stackable(self.network)
         learnt_rows = columns.n_rows * max(train.folds - 1, 1) / train.folds
-        self.max_steps = int(-(-learnt_rows // self.params.batch_size) * self.params.epochs)
+        self.max_steps = int(
+            -(-learnt_rows // self.params.batch_size) * self.params.epochs,
+        )
         cycles = (self.max_steps // FIRST_CYCLE_STEPS + 1).bit_length() - 1
         self.max_cycles = max(cycles, 1) if self.params.trains_in_cycles else 0
 
@@ -195,33 +237,46 @@ class Architecture:
     def first_state(self, seed: int, rows: Dataset) -> list[np.ndarray]:
         """Build a new network, and return the state of a compiled model that begins to train it.
 
-        To build a compiled model takes longer, so several networks train in the same one.
+        To build a compiled model takes longer, so several networks train in the same
+        one.
 
         Args:
             seed: Seed of the first weights and of dropout.
             rows: Rows to learn from; the first rows decide where a learnt scale starts.
         """
         keras.utils.set_random_seed(seed)
-        params, model = self.params, self._build()
+        params = self.params
+        model = self._build()
         if params.learnt_scale and "scale" in [layer.name for layer in model.layers]:
             part = rows[0]()
             sample = part.indices[:MAX_ROWS_FOR_FIRST_SCALE]
-            x, y = np.asarray(part.x)[sample], np.asarray(part.y)[sample]
-            y = self._task.indicators(y) if self._task.classes else features.smooth_clip(y, np)
+            x = np.asarray(part.x)[sample]
+            y = np.asarray(part.y)[sample]
+            y = (
+                self._task.indicators(y)
+                if self._task.classes
+                else features.smooth_clip(y, np)
+            )
             scales = features.initial_scales(self._columns, params, x, y)
             model.get_layer("scale").kernel.assign(scales)
         flat = FlatModel(model, learning_rate_factors(model, params))
         # The optimizer of this model takes no steps.
-        return [np.array(v) for v in (*flat.variables, *self.trainer.model.optimizer.variables)]
+        return [
+            np.array(v)
+            for v in (*flat.variables, *self.trainer.model.optimizer.variables)
+        ]
 
     def build_compiled(self) -> keras.Model:
         """Build a compiled model that trains networks, from prepared columns to the output.
 
         `learnt_weights` returns the weights of the network.
         """
-        train, params, model = self._train, self.params, self._build()
+        train = self._train
+        params = self.params
+        model = self._build()
         inputs = keras.Input(self.features.input_shape[1:])
-        trained, tensors = model, self.features(inputs)
+        trained = model
+        tensors = self.features(inputs)
         if train.exact:
             trained = lookups.add_lookups(model, params.batch_size)
             tensors = lookups.MarkLookups(features.looked_up(self._categories))(tensors)
@@ -258,7 +313,8 @@ def check_safe_mode(network: keras.Model, name: str) -> None:
     """
     custom_objects = keras.saving.get_custom_objects()
     registered = custom_objects.copy()
-    custom_objects.clear()  # another process does not have the classes that network.py registers
+    # another process does not have the classes that network.py registers
+    custom_objects.clear()
     try:
         with TemporaryDirectory() as folder:
             file = Path(folder, "network.keras")
@@ -269,9 +325,17 @@ def check_safe_mode(network: keras.Model, name: str) -> None:
     except Exception as error:  # a layer can fail in any way
         problem = str(error).rpartition("Exception encountered: ")[2].partition("\n")[0]
         problem = problem.partition(". ")[0]  # no advice of Keras to register a class
-        rule = f"the network {name} may only have layers and functions of keras, so that its file"
-        advice = "For example, write 2 * keras.ops.tanh(x) in `build`, and no layer of your own."
+        rule = (
+            f"the network {name} may only have layers and functions of keras, so that"
+            " its file"
+        )
+        advice = (
+            "For example, write 2 * keras.ops.tanh(x) in `build`, and no layer of your"
+            " own."
+        )
         reason = f"{rule} opens without this code. It cannot be loaded in safe mode"
-        raise UserError(f"network.py: {reason}: {truncate(problem, 500)}. {advice}") from None
+        raise UserError(
+            f"network.py: {reason}: {truncate(problem, 500)}. {advice}",
+        ) from None
     finally:
         custom_objects.update(registered)

@@ -1,10 +1,10 @@
 """Snapshots of the networks in training, and their files, from which a killed training continues.
 
-A checkpoint is the file of one snapshot. Its name says the architecture, the number of the network
-and the number of rounds that it had trained for before. It contains the `identity` of the training,
-a hash of the parameters, the tables, the code and the versions of packages; a file with another
-identity is not read. The version of Python, the CPU and environment variables are not part of the
-identity.
+A checkpoint is the file of one snapshot. Its name says the architecture, the number of
+the network and the number of rounds that it had trained for before. It contains the
+`identity` of the training, a hash of the parameters, the tables, the code and the
+versions of packages; a file with another identity is not read. The version of Python,
+the CPU and environment variables are not part of the identity.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ from keras_tabular.table.parquet import part_paths
 from keras_tabular.training.architecture import Build
 
 Logs = dict[str, float]
-# Packages of this library, and installed packages, whose code decides the snapshots. TensorFlow's
-# version comes from its module, since its package may be tensorflow-cpu.
+# Packages of this library, and installed packages, whose code decides the snapshots.
+# TensorFlow's version comes from its module, since its package may be tensorflow-cpu.
 CODE = ("config", "core", "network", "table", "training")
 PACKAGES = ("keras", "numpy", "pyarrow", "scikit-learn", "scipy", "tzdata")
 
@@ -40,11 +40,12 @@ class Snapshot:
     Attributes:
         architecture: Key of the architecture in `train.networks`.
         fold: The fold that the network does not learn from; 0 without folds.
-        number: Number of the network among those of its architecture, which decides its seed.
+        number: Number of the network among those of its architecture, which decides its
+            seed.
         weights: Weights as `get_weights` returns them; empty before the first round.
         history: Logs of each round.
-        rows: Numbers of the held-out rows among the training rows, int32, shape (n,); empty without
-            folds.
+        rows: Numbers of the held-out rows among the training rows, int32, shape (n,);
+            empty without folds.
         outputs: Outputs of the network for these rows, float32, shape (n, outputs).
         steps: Number of training steps, if it trains in cycles; else 0.
         epochs: Number of epochs after which the network had these weights.
@@ -72,7 +73,8 @@ class Checkpoints(NamedTuple):
     """The files of the snapshots of a training.
 
     Attributes:
-        folder: Folder of an `.npz` file for each snapshot, with arrays and JSON, without pickles.
+        folder: Folder of an `.npz` file for each snapshot, with arrays and JSON,
+            without pickles.
         key: The `identity` of the training.
     """
 
@@ -85,10 +87,15 @@ class Checkpoints(NamedTuple):
 
         def append_array(array: np.ndarray) -> dict[str, str]:
             arrays.append(array)
-            return {"array": f"arr_{len(arrays) - 1}"}  # its name in the file by `savez`
+            return {
+                "array": f"arr_{len(arrays) - 1}",
+            }  # its name in the file by `savez`
 
         content = json.dumps({"key": self.key, **vars(snapshot)}, default=append_array)
-        with atomic_write(self.folder / f"{name}.npz") as partial, partial.open("wb") as file:
+        with (
+            atomic_write(self.folder / f"{name}.npz") as partial,
+            partial.open("wb") as file,
+        ):
             np.savez(file, *arrays, allow_pickle=False, json=np.array(content))
 
     def load(self, name: str) -> Snapshot | None:
@@ -97,7 +104,9 @@ class Checkpoints(NamedTuple):
             with np.load(self.folder / f"{name}.npz", allow_pickle=False) as file:
                 content = json.loads(
                     str(file["json"]),
-                    object_hook=lambda value: file[value["array"]] if "array" in value else value,
+                    object_hook=lambda value: (
+                        file[value["array"]] if "array" in value else value
+                    ),
                 )
         except Exception:  # a damaged file can fail in any way
             return None
@@ -114,16 +123,26 @@ def identity(sections: Iterable[Section], tables: Iterable[Path], build: Build) 
     Args:
         sections: The schema and the parameters.
         tables: Folders of the tables that the training reads.
-        build: Builds the layers of a network. The file that defines it is hashed, and all modules
-            of the project that are imported.
+        build: Builds the layers of a network. The file that defines it is hashed, and
+            all modules of the project that are imported.
     """
-    packages = [*(f"{name} {version(name)}" for name in PACKAGES), f"tensorflow {tf.__version__}"]
+    packages = [
+        *(f"{name} {version(name)}" for name in PACKAGES),
+        f"tensorflow {tf.__version__}",
+    ]
     params = [section.model_dump_json() for section in sections]
     digest = hashlib.sha256("\n".join([*params, *packages]).encode())
     parts = [path for table in tables for path in part_paths(table)]
     library = Path(__file__).parents[1]
-    modules = sorted(path for package in CODE for path in (library / package).rglob("*.py"))
-    for path in [*parts, *modules, Path(inspect.getfile(build)), *project_modules(library)]:
+    modules = sorted(
+        path for package in CODE for path in (library / package).rglob("*.py")
+    )
+    for path in [
+        *parts,
+        *modules,
+        Path(inspect.getfile(build)),
+        *project_modules(library),
+    ]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

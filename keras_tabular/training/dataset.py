@@ -20,8 +20,12 @@ from keras_tabular.table import arrays
 from keras_tabular.table.parquet import count_rows, part_paths, read_parts
 from keras_tabular.training.folds import Folds
 
-MAX_CACHED_BYTES = 2**28  # of preprocessed rows; a larger table is read again in each epoch
-MIN_PARTS_TO_COMPILE = 3  # to compile the preprocessing takes as long as to run it on three parts
+MAX_CACHED_BYTES = (
+    2**28
+)  # of preprocessed rows; a larger table is read again in each epoch
+MIN_PARTS_TO_COMPILE = (
+    3  # to compile the preprocessing takes as long as to run it on three parts
+)
 
 
 class Rows(NamedTuple):
@@ -40,7 +44,9 @@ class Rows(NamedTuple):
     indices: np.ndarray
 
 
-Dataset = Sequence[Callable[[], Rows]]  # for each part of a table a function that reads it
+Dataset = Sequence[
+    Callable[[], Rows]
+]  # for each part of a table a function that reads it
 
 
 class Labels(NamedTuple):
@@ -59,14 +65,17 @@ def read_labels(folder: Path, schema: Schema) -> Labels:
     """Read the labels and the weights of all rows of a table.
 
     Raises:
-        UserError: A row has no label, or no weight, or one below 0, or all weights are 0.
+        UserError: A row has no label, or no weight, or one below 0, or all weights are
+            0.
     """
     columns = [name for name in (schema.target, schema.weight) if name is not None]
     parts = list(read_parts(folder, columns))
     y = np.concatenate([arrays.labels(part, schema) for part in parts])
     weight = np.concatenate([arrays.row_weights(part, schema) for part in parts])
     if len(weight) and not weight.any():
-        raise UserError(f"column {schema.weight}: every {folder.name} row has a weight of 0")
+        raise UserError(
+            f"column {schema.weight}: every {folder.name} row has a weight of 0",
+        )
     return Labels(y, weight / weight.mean() if len(weight) else weight)
 
 
@@ -75,8 +84,8 @@ class Preprocessor(NamedTuple):
 
     Attributes:
         statistics: Statistics of the training rows.
-        layers: The model from raw columns to the columns that networks read, without texts; see
-            `build_preprocessing`.
+        layers: The model from raw columns to the columns that networks read, without
+            texts; see `build_preprocessing`.
         text_encoders: The encoder of each text column.
         text_length: Number of n-grams of a text that are read.
         class_weights: Weights of the classes, shape (classes,); empty for regression.
@@ -97,18 +106,26 @@ class Preprocessor(NamedTuple):
             folds: For training rows, the fold of each row of each part.
 
         Returns:
-            For each part float32, shape (rows, width); an empty list if there are no text columns.
+            For each part float32, shape (rows, width); an empty list if there are no
+            text columns.
         """
         columns = []
         for name, encoder in self.text_encoders.items():
             cells = texts.read_texts(read_parts(folder, [name]), name, self.text_length)
             parts = zip(cells, folds or repeat(None), strict=False)
             columns.append([encoder.predict(*part) for part in parts])
-        return [np.concatenate(part_columns, axis=1) for part_columns in zip(*columns, strict=True)]
+        return [
+            np.concatenate(part_columns, axis=1)
+            for part_columns in zip(*columns, strict=True)
+        ]
 
 
 def fit_preprocessor(
-    folder: Path, schema: Schema, train: ResolvedTrain, labels: Labels, folds: Folds
+    folder: Path,
+    schema: Schema,
+    train: ResolvedTrain,
+    labels: Labels,
+    folds: Folds,
 ) -> Preprocessor:
     """Fit the preprocessing to the training rows.
 
@@ -117,7 +134,8 @@ def fit_preprocessor(
         schema: The table.
         train: The parameters.
         labels: Labels of the training rows.
-        folds: Fold of each row of each part. A text is encoded without the rows of its own fold.
+        folds: Fold of each row of each part. A text is encoded without the rows of its
+            own fold.
 
     Raises:
         UserError: A column cannot be preprocessed.
@@ -129,9 +147,21 @@ def fit_preprocessor(
     encoders = {}
     for name, vocabulary in statistics.texts.items():
         cells = texts.read_texts(read_parts(folder, [name]), name, train.text_length)
-        encoders[name] = texts.fit_encoder(vocabulary, cells, targets, np.concatenate(folds))
+        encoders[name] = texts.fit_encoder(
+            vocabulary,
+            cells,
+            targets,
+            np.concatenate(folds),
+        )
     by_class = class_weights(labels, train, schema)
-    return Preprocessor(schema, statistics, layers, encoders, train.text_length, by_class)
+    return Preprocessor(
+        schema,
+        statistics,
+        layers,
+        encoders,
+        train.text_length,
+        by_class,
+    )
 
 
 def class_weights(labels: Labels, train: ResolvedTrain, schema: Schema) -> np.ndarray:
@@ -140,7 +170,11 @@ def class_weights(labels: Labels, train: ResolvedTrain, schema: Schema) -> np.nd
     `balanced` is scikit-learn's: rows / (classes * rows of the class).
     """
     if train.class_weight == "balanced":
-        rows = np.bincount(labels.y[:, 0].astype(np.int64), labels.weight, len(schema.classes))
+        rows = np.bincount(
+            labels.y[:, 0].astype(np.int64),
+            labels.weight,
+            len(schema.classes),
+        )
         return rows.sum() / (len(rows) * np.where(rows > 0, rows, 1))
     by_class = train.class_weight or {}
     return np.array([by_class.get(value, 1.0) for value in schema.classes])
@@ -160,28 +194,44 @@ class TableDataset:
     Attributes:
         parts: The parts that have rows.
         y: Labels of all rows as the networks learn them, float64, shape (rows, 1).
-        weight: Weights of all rows times the weights of their classes, float64, shape (rows,).
+        weight: Weights of all rows times the weights of their classes, float64, shape
+            (rows,).
     """
 
     def __init__(
-        self, folder: Path, preprocessor: Preprocessor, labels: Labels, folds: Folds | None = None
+        self,
+        folder: Path,
+        preprocessor: Preprocessor,
+        labels: Labels,
+        folds: Folds | None = None,
     ) -> None:
         counts = count_rows(folder)
         places = zip(part_paths(folder), counts, np.cumsum(counts), strict=True)
-        self._places = [(path, slice(end - count, end)) for path, count, end in places if count]
-        self._schema, target = preprocessor.schema, preprocessor.statistics.target
+        self._places = [
+            (path, slice(end - count, end)) for path, count, end in places if count
+        ]
+        self._schema = preprocessor.schema
+        target = preprocessor.statistics.target
         layers = self._preprocess = preprocessor.layers
-        has_texts = any(tensor.dtype == "string" for tensor in layers.inputs)  # not for XLA
+        has_texts = any(
+            tensor.dtype == "string" for tensor in layers.inputs
+        )  # not for XLA
         if len(self._places) >= MIN_PARTS_TO_COMPILE and not has_texts:
             # One pass over the rows instead of one for each operation.
             self._preprocess = tf.function(layers, jit_compile=True)
-        self.y, self.weight = (labels.y - target.shift) / target.scale, labels.weight
+        self.y = (labels.y - target.shift) / target.scale
+        self.weight = labels.weight
         if len(preprocessor.class_weights):
-            self.weight = self.weight * preprocessor.class_weights[labels.y[:, 0].astype(np.int64)]
+            self.weight = (
+                self.weight
+                * preprocessor.class_weights[labels.y[:, 0].astype(np.int64)]
+            )
         self._texts = preprocessor.encode_texts(folder, folds)
         is_small = len(self.y) * layers.outputs[0].shape[-1] * 4 <= MAX_CACHED_BYTES
         read = cache(self._read_part) if is_small else self._read_part
-        self.parts: Dataset = [partial(read, index) for index in range(len(self._places))]
+        self.parts: Dataset = [
+            partial(read, index) for index in range(len(self._places))
+        ]
 
     def _read_part(self, index: int) -> Rows:
         path, place = self._places[index]

@@ -1,7 +1,8 @@
 """The ensemble: weigh snapshots, build their weighted mean as one model, and describe both.
 
-The snapshots of all networks and folds that have the same name, which is the architecture and the
-number of steps, have one weight together. Those whose weight is not 0 are the members of the model.
+The snapshots of all networks and folds that have the same name, which is the
+architecture and the number of steps, have one weight together. Those whose weight is
+not 0 are the members of the model.
 """
 
 import math
@@ -26,7 +27,12 @@ from keras_tabular.table import parquet, profile
 from keras_tabular.table.arrays import feature_arrays, round_for_comparison
 from keras_tabular.training.architecture import Architecture
 from keras_tabular.training.checkpoint import Logs, Snapshot
-from keras_tabular.training.record import Ensemble, TrainingRecord, TrainingRows, replace_metadata
+from keras_tabular.training.record import (
+    Ensemble,
+    TrainingRecord,
+    TrainingRows,
+    replace_metadata,
+)
 from keras_tabular.training.setup import Setup
 
 SAMPLES = 20  # of rows, for each of which `select_weights` chooses an ensemble
@@ -34,11 +40,21 @@ SAMPLES_AFTER_A_CYCLE = 4
 PICKS = 20  # of candidates for each sample
 MAX_ROWS_OF_SAMPLE = 20_000
 MIN_WEIGHT = 0.1  # of a candidate that is saved
-REPRODUCIBLE_MACHINES = ("x86_64", "AMD64", "aarch64")  # tests show that their bytes are equal
+REPRODUCIBLE_MACHINES = (
+    "x86_64",
+    "AMD64",
+    "aarch64",
+)  # tests show that their bytes are equal
 MAX_ROWS_FOR_SHARES = 100  # rows over which shares of attribution are averaged
-MAX_ROWS_COMPARED = 2000  # rows for which the predictions of the folds' networks are compared
-MAX_MULTIPLY_ADDS = 20_000_000_000  # of the model, for the shares and for the comparison
-MAX_ROWS_SUMMARIZED, MAX_CELLS_SUMMARIZED = 200_000, 20_000_000  # training rows, in random order
+MAX_ROWS_COMPARED = (
+    2000  # rows for which the predictions of the folds' networks are compared
+)
+MAX_MULTIPLY_ADDS = (
+    20_000_000_000  # of the model, for the shares and for the comparison
+)
+# training rows, in random order
+MAX_ROWS_SUMMARIZED = 200_000
+MAX_CELLS_SUMMARIZED = 20_000_000
 
 
 class WeightedEnsemble(NamedTuple):
@@ -46,8 +62,8 @@ class WeightedEnsemble(NamedTuple):
 
     Attributes:
         weights: Weight of each candidate that is saved, by name; they add up to 1.
-        losses: Mean out-of-fold loss of each candidate, in units of the target; empty without
-            folds.
+        losses: Mean out-of-fold loss of each candidate, in units of the target; empty
+            without folds.
         fold: Fold of each training row, int32, shape (n,); empty without folds.
         predictions: Weighted predictions for these rows, float32, shape (n, outputs).
     """
@@ -61,7 +77,9 @@ class WeightedEnsemble(NamedTuple):
         """Format the weight and the loss of each candidate that is saved."""
         parts = []
         for name, weight in self.weights.items():
-            loss = f", cross-validated loss {self.losses[name]:.4g}" if self.losses else ""
+            loss = (
+                f", cross-validated loss {self.losses[name]:.4g}" if self.losses else ""
+            )
             parts.append(f"{name}, weight {weight:.2f}{loss}")
         return "; ".join(parts)
 
@@ -69,21 +87,29 @@ class WeightedEnsemble(NamedTuple):
 def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble:
     """Choose the weights of snapshots that have the lowest loss for the out-of-fold predictions.
 
-    Candidates with a small weight are left out, so that the model stays small. Without folds, the
-    candidates with the lowest validation loss of each architecture get the same weight. Without
-    validation rows, these are the last ones.
+    Candidates with a small weight are left out, so that the model stays small. Without
+    folds, the candidates with the lowest validation loss of each architecture get the
+    same weight. Without validation rows, these are the last ones.
     """
     rows, predictions, by_architecture = find_candidates(setup, snapshots)
-    losses = {name: loss for named in by_architecture.values() for name, loss in named.items()}
+    losses = {
+        name: loss for named in by_architecture.values() for name, loss in named.items()
+    }
     fold = np.concatenate(setup.folds)[rows]
     if not len(rows):
         best = []
-        for names in map(reversed, by_architecture.values()):  # of equal ones, the last is best
+        for names in map(
+            reversed,
+            by_architecture.values(),
+        ):  # of equal ones, the last is best
             best.append(min(names, key=lambda name: round_for_comparison(losses[name])))
         weights = dict.fromkeys(best, 1 / len(best))
         return WeightedEnsemble(weights, {}, fold, predictions[best[0]])
     weights = select_weights(setup, rows, predictions)
-    least = min(MIN_WEIGHT, max(weights.values()))  # if many are alike, all weights are small
+    least = min(
+        MIN_WEIGHT,
+        max(weights.values()),
+    )  # if many are alike, all weights are small
     large = {name: predictions[name] for name in predictions if weights[name] >= least}
     weights = select_weights(setup, rows, large)
     weights = {name: weight for name, weight in weights.items() if weight}
@@ -102,12 +128,12 @@ class EnsembleCandidates(NamedTuple):
     """Candidates for the ensemble: the snapshots of the same name, which get one weight.
 
     Attributes:
-        rows: Numbers of the held-out rows among the training rows, sorted, shape (n,); empty
-            without folds.
-        predictions: For these rows in units of the target, the mean over the networks of a fold,
-            float32, shape (n, outputs), by the name of the candidate.
-        losses: Mean loss of these predictions, by architecture and by name; without folds that of
-            the validation rows; 0 if there are no such rows.
+        rows: Numbers of the held-out rows among the training rows, sorted, shape (n,);
+            empty without folds.
+        predictions: For these rows in units of the target, the mean over the networks
+            of a fold, float32, shape (n, outputs), by the name of the candidate.
+        losses: Mean loss of these predictions, by architecture and by name; without
+            folds that of the validation rows; 0 if there are no such rows.
     """
 
     rows: np.ndarray
@@ -117,20 +143,31 @@ class EnsembleCandidates(NamedTuple):
 
 def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> EnsembleCandidates:
     """Group snapshots into candidates by `Snapshot.name`, in their order."""
-    predictions, losses = dict[str, np.ndarray](), dict[str, dict[str, float]]()
+    predictions = dict[str, np.ndarray]()
+    losses = dict[str, dict[str, float]]()
     for name, same in group_by(snapshots, "name").items():
         folds = group_by(same, "fold").values()
         rows = np.concatenate([fold[0].rows for fold in folds])
-        means = [np.mean([s.outputs for s in fold], axis=0, dtype=np.float64) for fold in folds]
+        means = [
+            np.mean([s.outputs for s in fold], axis=0, dtype=np.float64)
+            for fold in folds
+        ]
         order = np.argsort(rows)
-        rows, outputs = rows[order], np.concatenate(means).astype(np.float32)[order]
+        rows = rows[order]
+        outputs = np.concatenate(means).astype(np.float32)[order]
         predictions[name] = setup.in_units(outputs)
-        val_losses = [log["val_loss"] for s in same for log in s.history[-1:] if "val_loss" in log]
+        val_losses = [
+            log["val_loss"] for s in same for log in s.history[-1:] if "val_loss" in log
+        ]
         loss = float(np.mean(val_losses)) if val_losses else 0.0
         if len(rows):
             loss = setup.mean_loss(rows, predictions[name])
         losses.setdefault(same[0].architecture, {})[name] = loss
-    return EnsembleCandidates(rows, predictions, losses)  # the rows are the same for all names
+    return EnsembleCandidates(
+        rows,
+        predictions,
+        losses,
+    )  # the rows are the same for all names
 
 
 def ensemble_loss(setup: Setup, candidates: EnsembleCandidates) -> float:
@@ -147,19 +184,26 @@ def ensemble_loss(setup: Setup, candidates: EnsembleCandidates) -> float:
 
 def weigh(predictions: dict[str, np.ndarray], weights: dict[str, float]) -> np.ndarray:
     """Add up the predictions of names with their weights."""
-    return np.sum([np.float32(w) * predictions[name] for name, w in weights.items()], axis=0)
+    return np.sum(
+        [np.float32(w) * predictions[name] for name, w in weights.items()],
+        axis=0,
+    )
 
 
 def select_weights(
-    setup: Setup, rows: np.ndarray, predictions: dict[str, np.ndarray], samples: int = SAMPLES
+    setup: Setup,
+    rows: np.ndarray,
+    predictions: dict[str, np.ndarray],
+    samples: int = SAMPLES,
 ) -> dict[str, float]:
     """Choose the weights of names by bagged ensemble selection.
 
-    For each of some random samples of the rows, names are picked one after the other, `PICKS`
-    times, with replacement. Each pick is the name that gives the mean of the picks so far the
-    lowest loss. The weight of a name is its share of all picks. On few rows, where chance decides
-    which name is better, the weights come out nearly equal: Caruana, Niculescu-Mizil, Crew and
-    Ksikes, "Ensemble selection from libraries of models" (2004).
+    For each of some random samples of the rows, names are picked one after the other,
+    `PICKS` times, with replacement. Each pick is the name that gives the mean of the
+    picks so far the lowest loss. The weight of a name is its share of all picks. On few
+    rows, where chance decides which name is better, the weights come out nearly equal:
+    Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble selection from libraries of
+    models" (2004).
 
     Args:
         rows: Numbers of the training rows that were predicted, shape (rows,).
@@ -168,42 +212,59 @@ def select_weights(
     """
     if len(predictions) == 1:
         return dict.fromkeys(predictions, 1.0)
-    y, weight = setup.y[rows, 0], setup.dataset.weight[rows]
+    y = setup.y[rows, 0]
+    weight = setup.dataset.weight[rows]
     rng = np.random.default_rng(setup.train.seed)
     picks = dict.fromkeys(predictions, 0)
     for _ in range(samples):
         sample = rng.integers(0, len(y), min(len(y), MAX_ROWS_OF_SAMPLE))
-        sampled = {name: values[sample].astype(np.float64) for name, values in predictions.items()}
+        sampled = {
+            name: values[sample].astype(np.float64)
+            for name, values in predictions.items()
+        }
         total = np.zeros(())
         for number in range(1, PICKS + 1):
             losses = {}
             for name, values in sampled.items():
                 row_losses = setup.losses(y[sample], (total + values) / number)
-                losses[name] = round_for_comparison(np.average(row_losses, weights=weight[sample]))
+                losses[name] = round_for_comparison(
+                    np.average(row_losses, weights=weight[sample]),
+                )
             best = min(losses, key=losses.__getitem__)  # of equal ones the first
             total = total + sampled[best]
             picks[best] += 1
     return {name: count / (samples * PICKS) for name, count in picks.items()}
 
 
-def build_model(setup: Setup, snapshots: list[Snapshot], weights: dict[str, float]) -> ExactModel:
+def build_model(
+    setup: Setup,
+    snapshots: list[Snapshot],
+    weights: dict[str, float],
+) -> ExactModel:
     """Build the model to save: from raw rows to the weighted mean of the members.
 
     Args:
         weights: Weight of each name of snapshots that are members.
     """
-    inputs, columns = setup.preprocessor.layers.input, setup.preprocessor.layers.output
+    inputs = setup.preprocessor.layers.input
+    columns = setup.preprocessor.layers.output
     encoders = setup.preprocessor.text_encoders.items()
-    if texts := [encoder.build_layers(inputs[input_name(name)]) for name, encoder in encoders]:
+    if texts := [
+        encoder.build_layers(inputs[input_name(name)]) for name, encoder in encoders
+    ]:
         columns = keras.layers.Concatenate()([columns, *texts])
-    means, features = [], dict[str, keras.KerasTensor]()
+    means = []
+    features = dict[str, keras.KerasTensor]()
     for name, weight in weights.items():
         members = [snapshot for snapshot in snapshots if snapshot.name == name]
         architecture = setup.architectures[members[0].architecture]
         if architecture.is_stackable:
             if architecture.name not in features:
                 features[architecture.name] = architecture.features(columns)
-            stacked = stack(architecture.network, [member.weights for member in members])
+            stacked = stack(
+                architecture.network,
+                [member.weights for member in members],
+            )
             stacked.name = name
             predictions = stacked(features[architecture.name])
         else:
@@ -218,30 +279,42 @@ def build_model(setup: Setup, snapshots: list[Snapshot], weights: dict[str, floa
         if weight != 1:
             mean = keras.layers.Rescaling(weight, name=f"{name}-weight")(mean)
         means.append(mean)
-    output = keras.layers.Add(name="weighted-mean")(means) if len(means) > 1 else means[0]
+    output = (
+        keras.layers.Add(name="weighted-mean")(means) if len(means) > 1 else means[0]
+    )
     if not setup.task.classes:
         target = setup.preprocessor.statistics.target
-        output = keras.layers.Rescaling(target.scale, target.shift, name="output-value")(output)
+        output = keras.layers.Rescaling(
+            target.scale,
+            target.shift,
+            name="output-value",
+        )(output)
         output = keras.ops.clip(output, *setup.preprocessor.statistics.target_range)
     return ExactModel(keras.Model(inputs, output, name="model"))
 
 
 def build_record(
-    setup: Setup, snapshots: list[Snapshot], weights: dict[str, float], model: ExactModel
+    setup: Setup,
+    snapshots: list[Snapshot],
+    weights: dict[str, float],
+    model: ExactModel,
 ) -> TrainingRecord:
     """Record what the training did, and how the model predicts its training rows.
 
-    The commit is not part of it, since a commit contains the hash of its own model. `git log -S`
-    with the model's MD5 in dvc.lock finds the commit.
+    The commit is not part of it, since a commit contains the hash of its own model.
+    `git log -S` with the model's MD5 in dvc.lock finds the commit.
 
     Args:
         weights: Weight of each name of snapshots that are members.
         model: The result of `build_model`.
     """
-    is_exact = setup.train.exact and all(a.is_stackable for a in setup.architectures.values())
+    is_exact = setup.train.exact and all(
+        a.is_stackable for a in setup.architectures.values()
+    )
     on_gpu = bool(tf.config.get_visible_devices("GPU"))
     repeats = is_exact and not on_gpu and platform.machine() in REPRODUCIBLE_MACHINES
-    combination, statistics = None, setup.preprocessor.statistics
+    combination = None
+    statistics = setup.preprocessor.statistics
     if setup.train.folds > 1:
         named = group_by(snapshots, "name")
         folds = {name: tuple(s.fold for s in named[name]) for name in weights}
@@ -261,34 +334,58 @@ def build_record(
     )
 
 
-def summarize_rows(setup: Setup, model: ExactModel, ensemble: Ensemble | None) -> TrainingRows:
+def summarize_rows(
+    setup: Setup,
+    model: ExactModel,
+    ensemble: Ensemble | None,
+) -> TrainingRows:
     """Summarize the training rows, and how the model and its members predict them."""
-    schema, categories = setup.schema, setup.preprocessor.statistics.vocabularies
+    schema = setup.schema
+    categories = setup.preprocessor.statistics.vocabularies
     limit = min(MAX_ROWS_SUMMARIZED, MAX_CELLS_SUMMARIZED // len(schema.columns))
     rows = parquet.read_first_rows(setup.folder, limit)
     summaries = {
-        name: profile.ColumnSummary.from_values(rows[name], column, categories.get(name))
+        name: profile.ColumnSummary.from_values(
+            rows[name],
+            column,
+            categories.get(name),
+        )
         for name, column in schema.features.items()
     }
     permutations = Permutations.from_summaries(summaries, schema, list(schema.features))
-    work, disagreement = max(model.multiply_adds, 1), None
+    work = max(model.multiply_adds, 1)
+    disagreement = None
     affordable = int(MAX_MULTIPLY_ADDS / (work * permutations.evaluations_per_row))
-    explained = feature_arrays(rows[: max(min(MAX_ROWS_FOR_SHARES, affordable), 4)], schema)
+    explained = feature_arrays(
+        rows[: max(min(MAX_ROWS_FOR_SHARES, affordable), 4)],
+        schema,
+    )
     values = np.nan_to_num(contributions(model.predict, explained, permutations))
     sizes = np.abs(values).mean(axis=(0, 2))
     shares = sizes / sizes.sum() if sizes.any() else sizes
     if ensemble and not schema.classes:
-        compared = rows[: max(min(MAX_ROWS_COMPARED, int(MAX_MULTIPLY_ADDS / work)), 10)]
+        compared = rows[
+            : max(min(MAX_ROWS_COMPARED, int(MAX_MULTIPLY_ADDS / work)), 10)
+        ]
         members = model.predict_members(feature_arrays(compared, schema))
         means, weights = ensemble.fold_means(members, 1)
-        disagreement = float(np.average(means, axis=0, weights=weights).var(axis=0, ddof=1).mean())
-    names = ("keras", "tensorflow", "pyarrow", "numpy")  # modules that are imported already
+        disagreement = float(
+            np.average(means, axis=0, weights=weights).var(axis=0, ddof=1).mean(),
+        )
+    names = (
+        "keras",
+        "tensorflow",
+        "pyarrow",
+        "numpy",
+    )  # modules that are imported already
     return TrainingRows(
         rows=sum(parquet.count_rows(setup.folder)),
         md5=parquet.hash_parts(setup.folder),
         packages={name: import_module(name).__version__ for name in names},
         summaries=summaries,
-        attribution=dict(zip(schema.features, np.round(shares, 6).tolist(), strict=True)),
+        attribution=dict(
+            zip(schema.features, np.round(shares, 6).tolist(), strict=True),
+        ),
         disagreement=disagreement,
     )
 
@@ -302,7 +399,10 @@ def write_model(model: keras.Model, path: Path, record: TrainingRecord) -> None:
 
 
 def write_description(
-    folder: Path, setup: Setup, snapshots: list[Snapshot], ensemble: WeightedEnsemble
+    folder: Path,
+    setup: Setup,
+    snapshots: list[Snapshot],
+    ensemble: WeightedEnsemble,
 ) -> None:
     """Write `networks.json` and the learning curve to the folder `metrics`."""
     networks = {
@@ -317,12 +417,16 @@ def write_description(
 
 
 def describe_architecture(
-    architecture: Architecture, snapshots: list[Snapshot], ensemble: WeightedEnsemble
+    architecture: Architecture,
+    snapshots: list[Snapshot],
+    ensemble: WeightedEnsemble,
 ) -> dict[str, Any]:
     """Describe the parameters of an architecture, and the loss and the weight of its snapshots."""
     named = group_by(snapshots, "name")
     weights = {name: ensemble.weights.get(name, 0.0) for name in named}
-    rounded = {name: round_for_comparison(ensemble.losses.get(name, 0)) for name in named}
+    rounded = {
+        name: round_for_comparison(ensemble.losses.get(name, 0)) for name in named
+    }
     best = min(named, key=lambda name: (rounded[name], -weights[name]))
     return {
         "weight": sum(weights.values()),
@@ -337,16 +441,20 @@ def describe_architecture(
 def write_curve(folder: Path, snapshots: list[Snapshot], architecture: str) -> None:
     """Write the learning curve: the mean loss over the networks after each round.
 
-    The file has the columns epoch, train and validation. Validation is empty if no rows are held
-    out.
+    The file has the columns epoch, train and validation. Validation is empty if no rows
+    are held out.
 
     Args:
         snapshots: All snapshots of the training.
         architecture: The architecture whose longest trainings are shown.
     """
     same = [snapshot for snapshot in snapshots if snapshot.architecture == architecture]
-    histories = [snapshot.history for snapshot in same if snapshot.name == same[-1].name]
-    rounds = [[logs for logs in round_logs if logs] for round_logs in zip_longest(*histories)]
+    histories = [
+        snapshot.history for snapshot in same if snapshot.name == same[-1].name
+    ]
+    rounds = [
+        [logs for logs in round_logs if logs] for round_logs in zip_longest(*histories)
+    ]
     columns = {
         "epoch": [logs[0]["epoch"] for logs in rounds],
         "train": [mean(logs, "loss") for logs in rounds],

@@ -1,14 +1,14 @@
 """The folds of cross-validation: how each training row gets its fold.
 
-1. The stage `split` gives each row of the table a *fold key*, except in a random split without
-   equal rows to keep together, and in a split by column or file without a group:
-   `table.splits.assign_rows`. It is an integer that all rows of a group share, or, in
-   a split by time, the share of the training rows that are earlier. The key is the column
-   `FOLD_KEY`.
+1. The stage `split` gives each row of the table a *fold key*, except in a random split
+   without equal rows to keep together, and in a split by column or file without a
+   group: `table.splits.assign_rows`. It is an integer that all rows of a group share,
+   or, in a split by time, the share of the training rows that are earlier. The key is
+   the column `FOLD_KEY`.
 2. `read_fold_keys` reads that column.
-3. `draw_folds` turns keys into folds, numbers from 0: without keys it deals the rows to the folds
-   (`deal_rows`), with integer keys it deals whole groups (`deal_groups`), and with times each fold
-   is a period (`cut_periods`).
+3. `draw_folds` turns keys into folds, numbers from 0: without keys it deals the rows to
+   the folds (`deal_rows`), with integer keys it deals whole groups (`deal_groups`), and
+   with times each fold is a period (`cut_periods`).
 """
 
 from pathlib import Path
@@ -42,11 +42,17 @@ def possible_folds(folder: Path) -> range:
     return range(2, min(MAX_AUTO_FOLDS, groups) + 1)
 
 
-def draw_folds(classes: list[np.ndarray], keys: list[np.ndarray], folds: int, seed: int) -> Folds:
+def draw_folds(
+    classes: list[np.ndarray],
+    keys: list[np.ndarray],
+    folds: int,
+    seed: int,
+) -> Folds:
     """Return the fold of each row of each part, int32.
 
     Args:
-        classes: Class of each row of each part; for regression, all rows are of one class.
+        classes: Class of each row of each part; for regression, all rows are of one
+            class.
         keys: Result of `read_fold_keys`.
         folds: Number of folds.
         seed: Seed of the draw.
@@ -58,11 +64,18 @@ def draw_folds(classes: list[np.ndarray], keys: list[np.ndarray], folds: int, se
     distinct_keys, group = np.unique(all_keys, return_inverse=True)
     if folds > len(distinct_keys):
         unit = "groups or times of training rows" if keys else "training rows"
-        problem = f"train.folds is {folds}, but there are only {len(distinct_keys)} {unit}"
-        raise UserError(f"{problem}. Set train.folds to {len(distinct_keys)} or less, or to auto.")
+        problem = (
+            f"train.folds is {folds}, but there are only {len(distinct_keys)} {unit}"
+        )
+        raise UserError(
+            f"{problem}. Set train.folds to {len(distinct_keys)} or less, or to auto.",
+        )
     if not keys:
         return deal_rows(classes, folds, seed)
-    if np.issubdtype(all_keys.dtype, np.floating):  # of a split by time: shares of the rows
+    if np.issubdtype(
+        all_keys.dtype,
+        np.floating,
+    ):  # of a split by time: shares of the rows
         row_folds = cut_periods(all_keys, group, folds)
     else:
         row_folds = deal_groups(np.concatenate(classes), group, folds, seed)
@@ -72,7 +85,8 @@ def draw_folds(classes: list[np.ndarray], keys: list[np.ndarray], folds: int, se
 def deal_rows(classes: list[np.ndarray], folds: int, seed: int) -> Folds:
     """Deal the rows of each part to the folds in turn, like cards: class by class, shuffled.
 
-    So each fold gets its share of each class, and the sizes of the folds differ by one row at most.
+    So each fold gets its share of each class, and the sizes of the folds differ by one
+    row at most.
 
     Args:
         classes: Class of each row of each part, of any type that can be sorted.
@@ -90,12 +104,17 @@ def deal_rows(classes: list[np.ndarray], folds: int, seed: int) -> Folds:
     return row_folds
 
 
-def deal_groups(classes: np.ndarray, group: np.ndarray, folds: int, seed: int) -> np.ndarray:
+def deal_groups(
+    classes: np.ndarray,
+    group: np.ndarray,
+    folds: int,
+    seed: int,
+) -> np.ndarray:
     """Return the fold of each row, int32, where all rows of a group have the same fold.
 
-    Groups are dealt as `deal_rows` deals rows. The class of a group is its rarest class, and groups
-    with more rows of that class come first. So each fold gets its share of each class, as with
-    scikit-learn's `StratifiedGroupKFold`.
+    Groups are dealt as `deal_rows` deals rows. The class of a group is its rarest
+    class, and groups with more rows of that class come first. So each fold gets its
+    share of each class, as with scikit-learn's `StratifiedGroupKFold`.
 
     Args:
         classes: Class of each row, shape (rows,).
@@ -104,18 +123,24 @@ def deal_groups(classes: np.ndarray, group: np.ndarray, folds: int, seed: int) -
     class_rank, class_rows = rarest_classes(classes, group)
     # By the rank of the class, then most rows first: what is subtracted is below 1.
     dealing_order = class_rank - class_rows / (class_rows.max() + 1)
-    (group_folds,) = deal_rows([dealing_order], folds, seed)  # here, each group is one row
+    (group_folds,) = deal_rows(
+        [dealing_order],
+        folds,
+        seed,
+    )  # here, each group is one row
     return group_folds[group]
 
 
 def cut_periods(times: np.ndarray, rank: np.ndarray, folds: int) -> np.ndarray:
     """Return the fold of each row, int32, where each fold is a period.
 
-    The periods have nearly equal numbers of rows. If a fold would get no row, since there are few
-    different times, the periods have nearly equal numbers of different times instead.
+    The periods have nearly equal numbers of rows. If a fold would get no row, since
+    there are few different times, the periods have nearly equal numbers of different
+    times instead.
 
     Args:
-        times: For each row the share of the rows that are earlier, from 0 to 1, shape (rows,).
+        times: For each row the share of the rows that are earlier, from 0 to 1, shape
+            (rows,).
         rank: Rank of the row's time among the different times, from 0, shape (rows,).
     """
     row_folds = np.minimum(times * folds, folds - 1).astype(np.int32)

@@ -1,25 +1,29 @@
 """Train the networks of all folds, cycle by cycle, until another cycle does not help.
 
-A cycle is one wave of the learning rate, from 0 to its maximum and back to 0. It takes 30 steps at
-first, and each cycle takes twice as many as the one before. This is what happens in a cycle:
+A cycle is one wave of the learning rate, from 0 to its maximum and back to 0. It takes
+30 steps at first, and each cycle takes twice as many as the one before. This is what
+happens in a cycle:
 
 1. `fit` gives each network to a worker, which calls `train_to_snapshot`.
-2. `train_round` trains the network for the steps of the cycle on all folds but one, predicts the
-   rows of that held-out fold, and computes their loss.
-3. `train_to_snapshot` returns a snapshot: the weights of the network after the cycle, the
-   predictions for its held-out fold, and the state from which the training can continue. A
-   checkpoint keeps the snapshot on disk, in case the training is killed.
-4. When all networks have ended the cycle, `ensemble_loss` computes the loss of an ensemble of all
-   snapshots, and `finished_architectures` decides for which architectures another cycle would not
-   help. Without held-out rows, all losses are 0, and it finds none.
-5. The networks of the other architectures train for another cycle, unless they have trained for
-   `Architecture.max_cycles` cycles, the number that fits into their epochs (at least one).
+2. `train_round` trains the network for the steps of the cycle on all folds but one,
+   predicts the rows of that held-out fold, and computes their loss.
+3. `train_to_snapshot` returns a snapshot: the weights of the network after the cycle,
+   the predictions for its held-out fold, and the state from which the training can
+   continue. A checkpoint keeps the snapshot on disk, in case the training is killed.
+4. When all networks have ended the cycle, `ensemble_loss` computes the loss of an
+   ensemble of all snapshots, and `finished_architectures` decides for which
+   architectures another cycle would not help. Without held-out rows, all losses are 0,
+   and it finds none.
+5. The networks of the other architectures train for another cycle, unless they have
+   trained for `Architecture.max_cycles` cycles, the number that fits into their epochs
+   (at least one).
 
-In the end, `ensemble.weigh_snapshots` decides which snapshots of which cycles are saved.
+In the end, `ensemble.weigh_snapshots` decides which snapshots of which cycles are
+saved.
 
-With another learning rate schedule than `cosine_restarts` there are no cycles. Then a network
-trains for all its epochs, or until early stopping ends it, and has a single snapshot. A round is a
-cycle or an epoch.
+With another learning rate schedule than `cosine_restarts` there are no cycles. Then a
+network trains for all its epochs, or until early stopping ends it, and has a single
+snapshot. A round is a cycle or an epoch.
 
 No loss is NaN or infinite where losses are compared: `train_round` refuses such a loss.
 """
@@ -53,18 +57,24 @@ from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
 from keras_tabular.training.setup import FoldRows, Setup
 from keras_tabular.training.trainer import TRACING, get_state, set_state
 
-# Relative to the loss of the ensemble, and of an architecture alone. Another cycle takes twice as
-# many steps as the last one, which is not worth it if that gained less than both.
-MIN_GAIN, MIN_OWN_GAIN = 0.02, 0.05
+# Relative to the loss of the ensemble, and of an architecture alone. Another cycle
+# takes twice as many steps as the last one, which is not worth it if that gained less
+# than both.
+MIN_GAIN = 0.02
+MIN_OWN_GAIN = 0.05
 
 
 def fit(
-    setup: Setup, *, checkpoints: Checkpoints | None = None, show_progress: bool = False
+    setup: Setup,
+    *,
+    checkpoints: Checkpoints | None = None,
+    show_progress: bool = False,
 ) -> list[Snapshot]:
     """Train the networks of `train.members`, as many at the same time as there are workers.
 
-    With folds, each network learns from all folds but its own. No gradient is computed from the
-    rows of its own fold. They decide when the training stops and which snapshots are saved.
+    With folds, each network learns from all folds but its own. No gradient is computed
+    from the rows of its own fold. They decide when the training stops and which
+    snapshots are saved.
 
     Args:
         setup: The training rows, their folds and the architectures.
@@ -72,13 +82,16 @@ def fit(
         show_progress: Whether to show the progress on stderr.
 
     Returns:
-        The snapshots of the first cycle, fold by fold, then those of the second cycle, and so on.
+        The snapshots of the first cycle, fold by fold, then those of the second cycle,
+        and so on.
 
     Raises:
         UserError: A loss is NaN or infinite.
     """
     if checkpoints:
-        process.kept_work = f"The same command continues from the files in {checkpoints.folder}."
+        process.kept_work = (
+            f"The same command continues from the files in {checkpoints.folder}."
+        )
     networks = [
         Snapshot(members.network, fold, fold * members.count + number)
         for fold in range(setup.train.folds)
@@ -89,12 +102,18 @@ def fit(
     for architecture in setup.architectures.values():
         architecture.trainer.cancelled = cancelled
     train = partial(train_to_snapshot, setup, checkpoints)
-    trained, ensemble_losses = list[Snapshot](), list[float]()
+    trained = list[Snapshot]()
+    ensemble_losses = list[float]()
     progress = Progress()
     with progress if show_progress else nullcontext():
         while networks:
             start_round(progress, setup, networks)
-            cycle = ordered_map(train, networks, max_concurrent=len(networks), cancelled=cancelled)
+            cycle = ordered_map(
+                train,
+                networks,
+                max_concurrent=len(networks),
+                cancelled=cancelled,
+            )
             snapshots = list(cycle)
             # Only the next cycle needs the states.
             trained += [replace(snapshot, state=[]) for snapshot in snapshots]
@@ -105,37 +124,57 @@ def fit(
 def start_round(progress: Progress, setup: Setup, networks: list[Snapshot]) -> None:
     """Begin to show the progress of a cycle or, without cycles, of the whole training.
 
-    The remaining time is not shown for cycles or early stopping, whose number is not known, or for
-    several architectures, whose epochs take different times.
+    The remaining time is not shown for cycles or early stopping, whose number is not
+    known, or for several architectures, whose epochs take different times.
     """
-    epochs, title, is_steady = 0.0, "training", len(setup.architectures) == 1
+    epochs = 0.0
+    title = "training"
+    is_steady = len(setup.architectures) == 1
     for network in networks:
-        architecture, rounds = setup.architectures[network.architecture], len(network.history)
+        architecture = setup.architectures[network.architecture]
+        rounds = len(network.history)
         if architecture.max_cycles:
-            epochs += architecture.epochs_after(rounds + 1) - architecture.epochs_after(rounds)
-            steps = architecture.steps_after(rounds + 1) - architecture.steps_after(rounds)
-            title = f"cycle {rounds + 1} of at most {architecture.max_cycles}, {steps} steps"
+            epochs += architecture.epochs_after(rounds + 1) - architecture.epochs_after(
+                rounds,
+            )
+            steps = architecture.steps_after(rounds + 1) - architecture.steps_after(
+                rounds,
+            )
+            title = (
+                f"cycle {rounds + 1} of at most {architecture.max_cycles}, {steps}"
+                " steps"
+            )
         else:
             epochs += architecture.params.epochs
         is_steady &= not (architecture.max_cycles or architecture.params.early_stopping)
     progress.start_round(title, epochs, is_steady=is_steady)
 
 
-def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Snapshot) -> Snapshot:
+def train_to_snapshot(
+    setup: Setup,
+    checkpoints: Checkpoints | None,
+    network: Snapshot,
+) -> Snapshot:
     """Train a network until its next snapshot, or load that from its checkpoint.
 
-    It trains for a cycle. Without cycles, it trains for all its epochs or until early stopping.
+    It trains for a cycle. Without cycles, it trains for all its epochs or until early
+    stopping.
 
     Args:
         network: The network's last snapshot, or a `Snapshot` without any rounds.
     """
-    architecture, fold = setup.architectures[network.architecture], setup.rows_of_fold(network.fold)
+    architecture = setup.architectures[network.architecture]
+    fold = setup.rows_of_fold(network.fold)
     file = f"{network.architecture}-{network.number}-{len(network.history)}"
     if checkpoints and (snapshot := checkpoints.load(file)):
-        report_progress(snapshot.epochs - network.epochs, f"{file}, from its checkpoint")
+        report_progress(
+            snapshot.epochs - network.epochs,
+            f"{file}, from its checkpoint",
+        )
         return snapshot
     with TRACING:  # Keras's seed is global too
-        seed, idle = setup.train.seed + network.number, architecture.trainer.idle
+        seed = setup.train.seed + network.number
+        idle = architecture.trainer.idle
         state = network.state or architecture.first_state(seed, fold.learnt)
         compiled = idle.pop() if idle else architecture.build_compiled()
     set_state(compiled, state)
@@ -144,8 +183,13 @@ def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Sn
     for number in range(1 if architecture.max_cycles else architecture.params.epochs):
         network, predictions = train_round(setup, network, compiled, fold)
         if stopping:
-            if number == 0 or has_improved(network.history[best], network.history[-1], stopping):
-                best, best_state = number, get_state(compiled)
+            if number == 0 or has_improved(
+                network.history[best],
+                network.history[-1],
+                stopping,
+            ):
+                best = number
+                best_state = get_state(compiled)
             if number - best >= stopping.patience:
                 break
     if stopping and stopping.restore_best_weights:
@@ -167,52 +211,72 @@ def train_to_snapshot(setup: Setup, checkpoints: Checkpoints | None, network: Sn
 
 
 def train_round(
-    setup: Setup, network: Snapshot, compiled: keras.Model, fold: FoldRows
+    setup: Setup,
+    network: Snapshot,
+    compiled: keras.Model,
+    fold: FoldRows,
 ) -> tuple[Snapshot, np.ndarray]:
     """Train a network for a cycle or an epoch.
 
     Returns:
-        The network with the logs of the round in its history, and its predictions for the held-out
-        rows, float32, shape (rows, outputs).
+        The network with the logs of the round in its history, and its predictions for
+        the held-out rows, float32, shape (rows, outputs).
     """
-    architecture, number = setup.architectures[network.architecture], len(network.history)
+    architecture = setup.architectures[network.architecture]
+    number = len(network.history)
     seed = [setup.train.seed + network.number, number]
     steps = architecture.steps_after(number + 1) - architecture.steps_after(number)
     logs = {"loss": architecture.trainer.train(compiled, fold.learnt, seed, steps)}
     predictions = architecture.trainer.predict(compiled, fold.held_out)[: len(fold.y)]
     if len(fold.y):  # with Keras's names
-        logs["val_loss"] = float((fold.weight * setup.losses(fold.y, predictions)).mean())
+        logs["val_loss"] = float(
+            (fold.weight * setup.losses(fold.y, predictions)).mean(),
+        )
         if setup.task.classes:  # for early stopping
             is_right = setup.task.row_scores(fold.y, predictions, threshold=0.5)
             logs["val_accuracy"] = float(np.average(is_right, weights=fold.weight))
     epoch = architecture.epochs_after(number + 1)
     if not all(map(math.isfinite, logs.values())):
         values = ", ".join(f"{name} {value}" for name, value in logs.items())
-        advice = "Try a smaller learning_rate, another activation, or normalization: standard"
-        raise UserError(f"training diverged in epoch {math.ceil(epoch)}: {values}. {advice}.")
+        advice = (
+            "Try a smaller learning_rate, another activation, or normalization:"
+            " standard"
+        )
+        raise UserError(
+            f"training diverged in epoch {math.ceil(epoch)}: {values}. {advice}.",
+        )
     label = f"{network.architecture} {network.number + 1}"
     last = f"{label}, epoch {math.ceil(epoch)} of {architecture.params.epochs}"
-    report_progress(epoch - architecture.epochs_after(number), f"{last}, loss {logs['loss']:.4f}")
+    report_progress(
+        epoch - architecture.epochs_after(number),
+        f"{last}, loss {logs['loss']:.4f}",
+    )
     history = [*network.history, logs | {"epoch": epoch}]
     return replace(network, history=history, epochs=epoch), predictions
 
 
 def has_improved(best: Logs, last: Logs, stopping: EarlyStopping) -> bool:
     """Return whether the last epoch improves the best one by more than `min_delta`."""
-    before, after = (round_for_comparison(logs[stopping.monitor]) for logs in (best, last))
+    before, after = (
+        round_for_comparison(logs[stopping.monitor]) for logs in (best, last)
+    )
     gain = after - before if stopping.monitor == "val_accuracy" else before - after
     return round_for_comparison(gain) > stopping.min_delta
 
 
 def unfinished_networks(
-    setup: Setup, last: list[Snapshot], trained: list[Snapshot], ensemble_losses: list[float]
+    setup: Setup,
+    last: list[Snapshot],
+    trained: list[Snapshot],
+    ensemble_losses: list[float],
 ) -> list[Snapshot]:
     """Return the snapshots from which the training continues with another cycle.
 
     Args:
         last: The snapshots of the last cycle.
         trained: All snapshots.
-        ensemble_losses: The `ensemble_loss` after each cycle, to which the last one is added.
+        ensemble_losses: The `ensemble_loss` after each cycle, to which the last one is
+            added.
     """
     candidates = ensemble.find_candidates(setup, trained)
     ensemble_losses.append(ensemble.ensemble_loss(setup, candidates))
@@ -222,21 +286,25 @@ def unfinished_networks(
         snapshot
         for snapshot in last
         if snapshot.architecture not in finished
-        and len(snapshot.history) < setup.architectures[snapshot.architecture].max_cycles
+        and len(snapshot.history)
+        < setup.architectures[snapshot.architecture].max_cycles
     ]
 
 
 def finished_architectures(
-    losses: dict[str, list[float]], ensemble_losses: list[float]
+    losses: dict[str, list[float]],
+    ensemble_losses: list[float],
 ) -> set[str]:
     """Choose the architectures for which another cycle does not help.
 
-    No architecture is chosen after its first cycle. Later it has finished in one of two cases:
+    No architecture is chosen after its first cycle. Later it has finished in one of two
+    cases:
 
-    - The last cycle lowered the loss of the ensemble by less than `MIN_GAIN`, and its own loss by
-      less than `MIN_OWN_GAIN`.
-    - Another cycle would not make it the best: even if the next cycle gained twice as much as the
-      last one, the lowest loss of another architecture would still be lower.
+    - The last cycle lowered the loss of the ensemble by less than `MIN_GAIN`, and its
+      own loss by less than `MIN_OWN_GAIN`.
+    - Another cycle would not make it the best: even if the next cycle gained twice as
+      much as the last one, the lowest loss of another architecture would still be
+      lower.
 
     Args:
         losses: Loss of each architecture after each of its cycles, finite numbers.
@@ -250,7 +318,9 @@ def finished_architectures(
         lowest = min(earlier, default=math.inf)
         lowest_possible_loss = last - 2 * (lowest - last)
         is_behind = round_for_comparison(lowest_possible_loss) > best_loss
-        if is_behind or (gained_too_little and is_small_gain(lowest, last, MIN_OWN_GAIN)):
+        if is_behind or (
+            gained_too_little and is_small_gain(lowest, last, MIN_OWN_GAIN)
+        ):
             finished.add(name)
     return finished
 
@@ -261,13 +331,18 @@ def is_small_gain(before: float, after: float, gain: float) -> bool:
 
 
 def predict_later_blocks(
-    folder: Path, schema: Schema, train: Train, build: Build, scratch: Path
+    folder: Path,
+    schema: Schema,
+    train: Train,
+    build: Build,
+    scratch: Path,
 ) -> FoldPredictions:
     """Predict training rows with models that have learnt only from earlier rows.
 
-    The rows are divided by their times into blocks from 0 to `train.forward_chaining` with equal
-    numbers of rows, as in scikit-learn's `TimeSeriesSplit`. For each block except for the first, a
-    model is trained from scratch on the rows of all earlier blocks.
+    The rows are divided by their times into blocks from 0 to `train.forward_chaining`
+    with equal numbers of rows, as in scikit-learn's `TimeSeriesSplit`. For each block
+    except for the first, a model is trained from scratch on the rows of all earlier
+    blocks.
 
     Args:
         folder: Folder of the training rows, of a split by time.
@@ -285,19 +360,32 @@ def predict_later_blocks(
     n_blocks = train.forward_chaining + 1
 
     def row_blocks(rows: pa.Table) -> np.ndarray:
-        return np.minimum(rows[FOLD_KEY].to_numpy() * n_blocks, n_blocks - 1).astype(np.int32)
+        return np.minimum(rows[FOLD_KEY].to_numpy() * n_blocks, n_blocks - 1).astype(
+            np.int32,
+        )
 
-    blocks = np.concatenate([row_blocks(rows) for rows in read_parts(folder, [FOLD_KEY])])
-    later_predictions = np.full((len(blocks), schema.learning_task.n_outputs), np.nan, np.float32)
+    blocks = np.concatenate(
+        [row_blocks(rows) for rows in read_parts(folder, [FOLD_KEY])],
+    )
+    later_predictions = np.full(
+        (len(blocks), schema.learning_task.n_outputs),
+        np.nan,
+        np.float32,
+    )
     for number in range(1, n_blocks):
         with TemporaryDirectory(dir=scratch) as earlier:
             for part, rows in enumerate(read_parts(folder)):
                 rows = rows.filter(pa.array(row_blocks(rows) < number))
-                keys = pa.array(rows[FOLD_KEY].to_numpy() * (n_blocks / number))  # again up to 1
+                keys = pa.array(
+                    rows[FOLD_KEY].to_numpy() * (n_blocks / number),
+                )  # again up to 1
                 rows = rows.drop_columns(FOLD_KEY).append_column(FOLD_KEY, keys)
                 write_part(Path(earlier), part, rows)
             model = _train(Path(earlier), schema, train, build)
-        later = (rows.filter(pa.array(row_blocks(rows) == number)) for rows in read_parts(folder))
+        later = (
+            rows.filter(pa.array(row_blocks(rows) == number))
+            for rows in read_parts(folder)
+        )
         predictions = [model.predict(feature_arrays(rows, schema)) for rows in later]
         later_predictions[blocks == number] = np.concatenate(predictions)
     return FoldPredictions(later_predictions, blocks - 1)

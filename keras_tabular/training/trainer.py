@@ -15,26 +15,28 @@ from keras_tabular.network.backend import keras, tf
 from keras_tabular.table.parquet import prefetch
 from keras_tabular.training.dataset import Dataset, Rows
 
-# Maximum in one call of a compiled graph. With 30 steps, a tenth of the training of a small network
-# was the time of the calls. With more than 120, a large network would end later after Ctrl-C.
+# Maximum in one call of a compiled graph. With 30 steps, a tenth of the training of a
+# small network was the time of the calls. With more than 120, a large network would end
+# later after Ctrl-C.
 STEPS_PER_CALL = 120
 # Handles of the variables that the graphs called from this thread read and change.
 HANDLES: ContextVar[list[tf.Tensor]] = ContextVar("HANDLES")
-# Keras keeps the losses of a call in the layers, which models share. So only one thread at a time
-# may call layers outside of a graph.
+# Keras keeps the losses of a call in the layers, which models share. So only one thread
+# at a time may call layers outside of a graph.
 TRACING = threading.RLock()
-# The rows of a part, indices of the rows of each batch, shape (steps, batch size), and the number
-# of these indices to use.
+# The rows of a part, indices of the rows of each batch, shape (steps, batch size), and
+# the number of these indices to use.
 Batches = tuple[Rows, np.ndarray, int]
 
 
 class Graph:
     """A function that XLA compiles once for each combination of tensor shapes.
 
-    Networks that train at the same time share what was compiled: at each call, the graph uses the
-    variables in `HANDLES` instead of the variables of `model`. Compiling the two architectures of
-    the default takes 2.4 seconds, and all steps of its 20 networks take 1.3 seconds. TensorFlow's
-    own search for the compiled function would take as long as an epoch of small steps.
+    Networks that train at the same time share what was compiled: at each call, the
+    graph uses the variables in `HANDLES` instead of the variables of `model`. Compiling
+    the two architectures of the default takes 2.4 seconds, and all steps of its 20
+    networks take 1.3 seconds. TensorFlow's own search for the compiled function would
+    take as long as an epoch of small steps.
 
     Args:
         function: Takes tensors, and calls `model`.
@@ -51,7 +53,9 @@ class Graph:
         shapes = tuple(tuple(tensor.shape) for tensor in tensors)
         with TRACING:
             if shapes not in self._traced:
-                traced = self._traced[shapes] = self._function.get_concrete_function(*tensors)
+                traced = self._traced[shapes] = self._function.get_concrete_function(
+                    *tensors,
+                )
                 captured = {id(handle) for handle in traced.captured_inputs}
                 for place, handle in enumerate(handles(self._model)):
                     if id(handle) in captured:
@@ -67,14 +71,16 @@ class Trainer:
     """The compiled graphs that train and predict with all networks of one architecture.
 
     Args:
-        model: A model from `Architecture.build_compiled`, with the layers of all networks.
+        model: A model from `Architecture.build_compiled`, with the layers of all
+            networks.
         batch_size: Number of rows of a step.
 
     Attributes:
         model: The model, which no network uses.
-        idle: Compiled models that no network uses at the moment. To build one takes as long as 100
+        idle: Compiled models that no network uses at the moment. To build one takes as
+            long as 100 steps.
+        cancelled: An event that ends the training of each thread after its present
             steps.
-        cancelled: An event that ends the training of each thread after its present steps.
     """
 
     def __init__(self, model: keras.Model, batch_size: int) -> None:
@@ -84,10 +90,17 @@ class Trainer:
         self._batch_size = batch_size
         self._train = Graph(self._train_steps, model)
         self._mean_loss = Graph(self._take_mean_loss, model)
-        self._predict = Graph(lambda x, order: model(tf.gather(x, order), training=False), model)
+        self._predict = Graph(
+            lambda x, order: model(tf.gather(x, order), training=False),
+            model,
+        )
 
     def train(
-        self, model: keras.Model, dataset: Dataset, seed: Sequence[int], steps: int = 0
+        self,
+        model: keras.Model,
+        dataset: Dataset,
+        seed: Sequence[int],
+        steps: int = 0,
     ) -> float:
         """Train for a cycle, which is a number of steps with whole batches, or for an epoch.
 
@@ -95,7 +108,8 @@ class Trainer:
             model: Compiled model, whose `variables` change.
             dataset: Rows to learn from.
             seed: Seed of the order of the parts, and of the rows of a part.
-            steps: Number of steps of the cycle; 0 for an epoch, which uses each row once.
+            steps: Number of steps of the cycle; 0 for an epoch, which uses each row
+                once.
 
         Returns:
             The mean loss over the cycle or epoch.
@@ -105,7 +119,9 @@ class Trainer:
         """
         HANDLES.set(handles(model))
         rng = np.random.default_rng(seed)
-        batches = self._cycle(dataset, steps, rng) if steps else self._epoch(dataset, rng)
+        batches = (
+            self._cycle(dataset, steps, rng) if steps else self._epoch(dataset, rng)
+        )
         for rows, order, count in batches:
             if self.cancelled.is_set():
                 raise CancelledError
@@ -116,21 +132,35 @@ class Trainer:
         """Predict the rows of all parts: float32, shape (rows, outputs)."""
         HANDLES.set(handles(model))
         parts = _read_parts(dataset, range(len(dataset)))
-        predictions = [self._predict(rows.x, tf.constant(rows.indices)).numpy() for rows in parts]
-        return np.concatenate([np.empty((0, model.output_shape[1]), np.float32), *predictions])
+        predictions = [
+            self._predict(rows.x, tf.constant(rows.indices)).numpy() for rows in parts
+        ]
+        return np.concatenate(
+            [np.empty((0, model.output_shape[1]), np.float32), *predictions],
+        )
 
     def _epoch(self, dataset: Dataset, rng: np.random.Generator) -> Iterator[Batches]:
         """Yield the batches of an epoch, part by part; the last batch of a part may be smaller."""
         for rows in _read_parts(dataset, rng.permutation(len(dataset))):
             order = rng.permutation(rows.indices)
             size = min(self._batch_size, len(order))
-            yield rows, np.resize(order, (math.ceil(len(order) / size), size)), len(order)
+            yield (
+                rows,
+                np.resize(order, (math.ceil(len(order) / size), size)),
+                len(order),
+            )
 
-    def _cycle(self, dataset: Dataset, steps: int, rng: np.random.Generator) -> Iterator[Batches]:
+    def _cycle(
+        self,
+        dataset: Dataset,
+        steps: int,
+        rng: np.random.Generator,
+    ) -> Iterator[Batches]:
         """Yield whole batches for the steps of a cycle, `STEPS_PER_CALL` at a time.
 
-        So one graph is enough for all cycles. The rows come in a new order until there are enough
-        steps. In each order, the last rows of a part that do not fill a batch are left out.
+        So one graph is enough for all cycles. The rows come in a new order until there
+        are enough steps. In each order, the last rows of a part that do not fill a
+        batch are left out.
         """
         while steps:
             for rows in _read_parts(dataset, rng.permutation(len(dataset))):
@@ -139,7 +169,9 @@ class Trainer:
                 size = min(self._batch_size, len(rows.indices))
                 n_whole = len(rows.indices) // size * size
                 passes = math.ceil(steps * size / n_whole) if len(dataset) == 1 else 1
-                orders = [rng.permutation(rows.indices)[:n_whole] for _ in range(passes)]
+                orders = [
+                    rng.permutation(rows.indices)[:n_whole] for _ in range(passes)
+                ]
                 batches = np.concatenate(orders).reshape(-1, size)[:steps]
                 steps -= len(batches)
                 for start in range(0, len(batches), STEPS_PER_CALL):
@@ -147,30 +179,54 @@ class Trainer:
                     yield rows, np.resize(in_call, (STEPS_PER_CALL, size)), in_call.size
 
     def _train_steps(
-        self, rows: tf.Tensor, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, order: tf.Tensor
+        self,
+        rows: tf.Tensor,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        weight: tf.Tensor,
+        order: tf.Tensor,
     ) -> None:
         """Take steps with the first `rows` indices of `order`, shape (steps, batch size)."""
         size = order.shape[1]
 
         def step(number: tf.Tensor) -> list[tf.Tensor]:
-            n, count = order[number], tf.minimum(rows - number * size, size)
-            self._train_step(tf.gather(x, n), tf.gather(y, n), tf.gather(weight, n), count)
+            n = order[number]
+            count = tf.minimum(rows - number * size, size)
+            self._train_step(
+                tf.gather(x, n),
+                tf.gather(y, n),
+                tf.gather(weight, n),
+                count,
+            )
             return [number + 1]
 
         tf.while_loop(lambda number: number * size < rows, step, [0])
 
-    def _train_step(self, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, count: tf.Tensor) -> None:
+    def _train_step(
+        self,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        weight: tf.Tensor,
+        count: tf.Tensor,
+    ) -> None:
         """Take the step of Keras's `fit` with the first `count` rows of a batch.
 
-        So a smaller last batch needs no graph of its own. A layer that computes with a whole batch,
-        such as `BatchNormalization`, also reads the other rows.
+        So a smaller last batch needs no graph of its own. A layer that computes with a
+        whole batch, such as `BatchNormalization`, also reads the other rows.
         """
-        model, size = self.model, weight.shape[0]
+        model = self.model
+        size = weight.shape[0]
         is_real = tf.cast(tf.range(size) < count, tf.float32)
         rows = tf.cast(count, tf.float32)
         with tf.GradientTape() as tape:
             y_pred = model(x, training=True)
-            loss = model.compute_loss(x, y, y_pred, weight * is_real * (size / rows), training=True)
+            loss = model.compute_loss(
+                x,
+                y,
+                y_pred,
+                weight * is_real * (size / rows),
+                training=True,
+            )
         model.optimizer.apply(tape.gradient(loss, model.trainable_weights))
         (mean_loss,) = model.metrics
         mean_loss.update_state(loss, rows)
@@ -185,12 +241,17 @@ class Trainer:
 
 def handles(model: keras.Model) -> list[tf.Tensor]:
     """Return the handles of all variables that a graph of a model may read or change."""
-    return [variable.value.handle for variable in (*variables(model), *model.metrics_variables)]
+    return [
+        variable.value.handle
+        for variable in (*variables(model), *model.metrics_variables)
+    ]
 
 
 def variables(model: keras.Model) -> list[keras.Variable]:
     """Return all variables that training changes: of layers, dropout and the optimizer."""
-    layer_variables = [variable for layer in model.layers for variable in layer.variables]
+    layer_variables = [
+        variable for layer in model.layers for variable in layer.variables
+    ]
     return [*layer_variables, *model.optimizer.variables]
 
 

@@ -4,18 +4,28 @@ from pathlib import Path
 
 from tests.commands import check_output, run_command
 from tests.documentation import PAGES
-from tests.pipeline.test_workers import GATE, IN_NAMESPACE, RAY_START_OPTIONS, RAY_TOKEN, needs_ray
+from tests.pipeline.test_workers import (
+    GATE,
+    IN_NAMESPACE,
+    RAY_START_OPTIONS,
+    RAY_TOKEN,
+    needs_ray,
+)
 from tests.projects import clone, read_output_hashes
 
 
 @needs_ray
 def test_the_commands_of_the_page_make_a_cluster_of_two_machines(
-    many_files: Path, one_worker_run: Path, tmp_path: Path
+    many_files: Path,
+    one_worker_run: Path,
+    tmp_path: Path,
 ) -> None:
     """Both run on this machine, with one core each."""
     folder = clone(many_files, tmp_path / "clone")
     lines = PAGES["docs/reproducibility.md"].splitlines()
-    commands = [line.partition("$ ")[2] for line in lines if line.startswith(("head$", "node$"))]
+    commands = [
+        line.partition("$ ")[2] for line in lines if line.startswith(("head$", "node$"))
+    ]
     assert len(commands) == 4
     script = "\n".join(commands)
     for text, replacement in {
@@ -31,16 +41,29 @@ def test_the_commands_of_the_page_make_a_cluster_of_two_machines(
 
 
 @needs_ray
-def test_a_machine_that_does_not_see_the_folder_is_named(many_files: Path, tmp_path: Path) -> None:
+def test_a_machine_that_does_not_see_the_folder_is_named(
+    many_files: Path,
+    tmp_path: Path,
+) -> None:
     hide = f"mount -t tmpfs none {many_files.parent} && cd /"
     join = f"ray start --address=127.0.0.1:6379 --num-cpus=2 {RAY_START_OPTIONS}"
     head = "--head --include-dashboard=false --port=6379 --num-cpus=0"
     script = (
-        f"ray start {head} {RAY_START_OPTIONS}\n"
-        f"unshare --mount sh -c '{hide} && {join}'\n"
-        f"RAY_ADDRESS=127.0.0.1:6379 python -m stages.ingest {tmp_path}/none {tmp_path}/none.json"
+        f"ray start {head} {RAY_START_OPTIONS}\nunshare --mount sh -c '{hide} &&"
+        f" {join}'\nRAY_ADDRESS=127.0.0.1:6379 python -m stages.ingest {tmp_path}/none"
+        f" {tmp_path}/none.json"
     )
-    completed = run_command(many_files, *IN_NAMESPACE, "bash", "-ec", script, **RAY_TOKEN)
+    completed = run_command(
+        many_files,
+        *IN_NAMESPACE,
+        "bash",
+        "-ec",
+        script,
+        **RAY_TOKEN,
+    )
     assert completed.returncode == 1
-    assert f"cannot import the code in {many_files}. Mount the project's folder" in completed.stderr
+    assert (
+        f"cannot import the code in {many_files}. Mount the project's folder"
+        in completed.stderr
+    )
     assert "Traceback" not in completed.stderr

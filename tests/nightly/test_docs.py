@@ -16,10 +16,16 @@ TESTED_PAGES = {"README.md", "docs/tutorial.md"}  # by test_readme.py
 
 @needs_committed_bytes
 @pytest.mark.parametrize(
-    "page", [page for page in sorted({*PAGES} - TESTED_PAGES) if code_blocks(page, "sh")]
+    "page",
+    [page for page in sorted({*PAGES} - TESTED_PAGES) if code_blocks(page, "sh")],
 )
-def test_every_command_of_a_page_runs(page: str, reproduced: Path, tmp_path: Path) -> None:
-    folder, blocks = copy_project(reproduced, tmp_path / "project"), code_blocks(page, "sh")
+def test_every_command_of_a_page_runs(
+    page: str,
+    reproduced: Path,
+    tmp_path: Path,
+) -> None:
+    folder = copy_project(reproduced, tmp_path / "project")
+    blocks = code_blocks(page, "sh")
     try:
         outputs = run_page_blocks(folder, page, blocks)
     finally:
@@ -28,8 +34,14 @@ def test_every_command_of_a_page_runs(page: str, reproduced: Path, tmp_path: Pat
     for code in code_blocks(page, "python"):
         check_output(folder, sys.executable, "-c", code)
     if page == "docs/experiments.md":
-        (tutorial,) = [number for number, block in enumerate(blocks) if "random_uniform" in block]
-        (accuracy,) = re.findall(r"^Accuracy: ([\d.]+)", outputs[tutorial], re.MULTILINE)
+        (tutorial,) = [
+            number for number, block in enumerate(blocks) if "random_uniform" in block
+        ]
+        (accuracy,) = re.findall(
+            r"^Accuracy: ([\d.]+)",
+            outputs[tutorial],
+            re.MULTILINE,
+        )
         assert 0.7 <= float(accuracy) <= 0.76
         table = outputs[blocks.index("make exp-show\n")]
         values = re.findall(r"\[grid-\d\] .* (0\.\d) +\[(\d+)\] ", table)

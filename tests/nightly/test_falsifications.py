@@ -6,7 +6,9 @@ import pytest
 
 from tests.pipeline import test_chain as chain
 
-folder, registered = chain.folder, chain.registered  # fixtures
+# fixtures
+folder = chain.folder
+registered = chain.registered
 
 
 @pytest.mark.parametrize("row", [*chain.FALSIFICATIONS])

@@ -25,7 +25,8 @@ def pool() -> Iterator[ProcessPoolExecutor]:
 @settings(max_examples=settings().max_examples // 10)
 @given(tables())
 def test_a_random_table_ends_with_scores_or_one_message(
-    pool: ProcessPoolExecutor, table: RandomTable
+    pool: ProcessPoolExecutor,
+    table: RandomTable,
 ) -> None:
     csv, _ = table.render()
     assert not find_misreading(table)
@@ -36,25 +37,37 @@ def test_a_random_table_ends_with_scores_or_one_message(
 
 
 @pytest.mark.parametrize(
-    "name", ["breast_cancer", "diabetes", "digits", "iris", "linnerud", "wine"]
+    "name",
+    ["breast_cancer", "diabetes", "digits", "iris", "linnerud", "wine"],
 )
-def test_a_table_of_scikit_learn_ends_with_scores(name: str, pool: ProcessPoolExecutor) -> None:
+def test_a_table_of_scikit_learn_ends_with_scores(
+    name: str,
+    pool: ProcessPoolExecutor,
+) -> None:
     frame = load_table(name)
-    csv, target = frame.to_csv(index=False).encode(), frame.columns[-1]
+    csv = frame.to_csv(index=False).encode()
+    target = frame.columns[-1]
     outcome, detail = pool.submit(run_table, csv, target, frame).result()
     assert outcome == SCORES, detail
 
 
-STATSMODELS = pkgutil.iter_modules(importlib.import_module("statsmodels.datasets").__path__)
+STATSMODELS = pkgutil.iter_modules(
+    importlib.import_module("statsmodels.datasets").__path__,
+)
 
 
-@pytest.mark.parametrize("name", sorted({p.name for p in STATSMODELS if p.ispkg} - {"tests"}))
+@pytest.mark.parametrize(
+    "name",
+    sorted({p.name for p in STATSMODELS if p.ispkg} - {"tests"}),
+)
 def test_a_table_of_statsmodels_ends_with_scores_or_one_message(
-    name: str, pool: ProcessPoolExecutor
+    name: str,
+    pool: ProcessPoolExecutor,
 ) -> None:
     """The target is the one that statsmodels declares, or the last column."""
     dataset = importlib.import_module(f"statsmodels.datasets.{name}").load_pandas()
-    frame, target = dataset.data, str(getattr(dataset, "endog_name", None))
+    frame = dataset.data
+    target = str(getattr(dataset, "endog_name", None))
     if not isinstance(frame.index, pd.RangeIndex):  # dates or names
         frame = frame.reset_index()
     target = target if target in [*frame] else frame.columns[-1]

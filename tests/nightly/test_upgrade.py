@@ -13,14 +13,26 @@ from tests.projects import ONE_CYCLE_OF_BOTH, change_settings, clone, commit_all
 
 
 def test_a_project_of_version_0_6_is_upgraded_and_compared_with_its_old_run(
-    origin: Path, environment: Path, tmp_path: Path
+    origin: Path,
+    environment: Path,
+    tmp_path: Path,
 ) -> None:
-    old_library, project = clone(PROJECT, tmp_path / "old"), tmp_path / "project"
+    old_library = clone(PROJECT, tmp_path / "old")
+    project = tmp_path / "project"
     if run_command(old_library, "git", "checkout", "-q", OLDEST_COMMIT).returncode:
         pytest.skip("the history of this clone begins after version 0.6.0")
     # The old library runs with the packages of the tests, whose versions may be later.
-    old = {"PYTHONPATH": str(old_library), "MAKEFLAGS": "-o .venv/installed -o check-environment"}
-    new = (sys.executable, f"{old_library}/keras_tabular", "new", "project", "--example=wine")
+    old = {
+        "PYTHONPATH": str(old_library),
+        "MAKEFLAGS": "-o .venv/installed -o check-environment",
+    }
+    new = (
+        sys.executable,
+        f"{old_library}/keras_tabular",
+        "new",
+        "project",
+        "--example=wine",
+    )
     check_output(tmp_path, *new, **old)
     gate = {"beat_baselines": [], "worse_than_base": {"test": {"loss": 0.5}}}
     change_settings(project, train=ONE_CYCLE_OF_BOTH, gate=gate)
@@ -28,13 +40,28 @@ def test_a_project_of_version_0_6_is_upgraded_and_compared_with_its_old_run(
     commit_all(project, "A run of version 0.6")
     params = (project / "params.yaml").read_bytes()
 
-    output = check_output(tmp_path, sys.executable, f"{origin}/keras_tabular", "upgrade", "project")
+    output = check_output(
+        tmp_path,
+        sys.executable,
+        f"{origin}/keras_tabular",
+        "upgrade",
+        "project",
+    )
     assert re.search(r"vendor/keras_tabular-.* replaces keras_tabular-0\.6\.0-", output)
     assert "<<<<<<<" not in output
     assert (project / "params.yaml").read_bytes() == params
-    predict = ("-m", "keras_tabular", "predict", "data/raw/wine.csv")  # with the old model
+    predict = (
+        "-m",
+        "keras_tabular",
+        "predict",
+        "data/raw/wine.csv",
+    )  # with the old model
     check_output(project, f"{environment}/bin/python", *predict)
     change_settings(project, train={"seed": 2})
     output = check_output(project, "make", "gate", f"VENV={environment}")
-    assert re.search(r"^pass: test\.loss is .* than in \w+ on 59 test rows", output, re.MULTILINE)
+    assert re.search(
+        r"^pass: test\.loss is .* than in \w+ on 59 test rows",
+        output,
+        re.MULTILINE,
+    )
     assert "Gate: pass" in output

@@ -20,30 +20,52 @@ def model(binary_project: Path) -> keras_tabular.Model:
 @pytest.fixture(scope="module")
 def frame(binary_project: Path) -> pd.DataFrame:
     """A data frame with columns of all kinds, missing values and an index."""
-    rows = pd.read_csv(binary_project / "data/raw/t.csv", dtype={"zip/code": str}, na_values="?")
+    rows = pd.read_csv(
+        binary_project / "data/raw/t.csv",
+        dtype={"zip/code": str},
+        na_values="?",
+    )
     rows["colour"] = rows["colour"].astype("category")
     return rows[:50].set_index(pd.Index([f"row {n}" for n in range(50)], name="key"))
 
 
 def test_predictions_and_reasons_are_those_of_the_command(
-    binary_project: Path, model: keras_tabular.Model, frame: pd.DataFrame, tmp_path: Path
+    binary_project: Path,
+    model: keras_tabular.Model,
+    frame: pd.DataFrame,
+    tmp_path: Path,
 ) -> None:
     frame.to_csv(tmp_path / "rows.csv", index=False)
     assert model.schema == load_schema(binary_project / "data/schema.yaml")
     explained = model.explain(frame, columns=2)
     out = tmp_path / "out.parquet"
-    call_command(binary_project, "predict", tmp_path / "rows.csv", "--explain=2", "-o", out)
+    call_command(
+        binary_project,
+        "predict",
+        tmp_path / "rows.csv",
+        "--explain=2",
+        "-o",
+        out,
+    )
     expected = pd.read_parquet(out).set_axis(frame.index)
     pd.testing.assert_frame_equal(explained, expected, check_exact=True)
     names = [name for name in expected if not name.startswith("reason_")]
-    pd.testing.assert_frame_equal(model.predict(frame), expected[names], check_exact=True)
+    pd.testing.assert_frame_equal(
+        model.predict(frame),
+        expected[names],
+        check_exact=True,
+    )
     assert model.predict(frame.head(0)).dtypes.equals(expected[names].dtypes)
 
 
 def test_mistakes_name_the_row_and_the_column(
-    model: keras_tabular.Model, frame: pd.DataFrame
+    model: keras_tabular.Model,
+    frame: pd.DataFrame,
 ) -> None:
-    with pytest.raises(keras_tabular.UserError, match=r"^data frame: .* nor in ignore: new\.$"):
+    with pytest.raises(
+        keras_tabular.UserError,
+        match=r"^data frame: .* nor in ignore: new\.$",
+    ):
         model.predict(frame.assign(new=1))
     assert len(model.predict(frame.assign(new=1), ignore_extra=True)) == 50
     for name, cell, text in (
@@ -56,17 +78,27 @@ def test_mistakes_name_the_row_and_the_column(
         cells = [*frame[name][:7], cell, *frame[name][8:]]
         with pytest.raises(keras_tabular.UserError) as error:
             model.predict(frame.assign(**{name: pd.Series(cells, frame.index, object)}))
-        assert str(error.value).startswith(f"data frame, row 7, column {name}: expected ")
+        assert str(error.value).startswith(
+            f"data frame, row 7, column {name}: expected ",
+        )
         assert text in str(error.value)
     mixed = frame.assign(cast=["0.25", 1.5, *[2] * 48], id=[1, "a", 2.0, *[None] * 47])
-    texts = mixed.assign(cast=["0.25", "1.5", *["2"] * 48], id=["1", "a", "2", *[None] * 47])
-    pd.testing.assert_frame_equal(model.predict(mixed), model.predict(texts), check_exact=True)
+    texts = mixed.assign(
+        cast=["0.25", "1.5", *["2"] * 48],
+        id=["1", "a", "2", *[None] * 47],
+    )
+    pd.testing.assert_frame_equal(
+        model.predict(mixed),
+        model.predict(texts),
+        check_exact=True,
+    )
     with pytest.warns(UserWarning, match="^colour: "):
         model.predict(frame.assign(colour="pink"))
 
 
 def test_other_types_than_a_data_frame_are_refused(
-    model: keras_tabular.Model, frame: pd.DataFrame
+    model: keras_tabular.Model,
+    frame: pd.DataFrame,
 ) -> None:
     for rows in ({"cast": 0.5}, frame.iloc[0], "rows.csv"):
         message = rf"DataFrame, got {type(rows).__name__}\. .*DataFrame\(\[row\]\)"
@@ -76,13 +108,20 @@ def test_other_types_than_a_data_frame_are_refused(
         keras_tabular.infer_schema({"x": [1], "y": [0]}, "y")
 
 
-def test_a_data_frame_has_the_schema_of_its_file(binary_project: Path, frame: pd.DataFrame) -> None:
+def test_a_data_frame_has_the_schema_of_its_file(
+    binary_project: Path,
+    frame: pd.DataFrame,
+) -> None:
     rows = pd.read_csv(binary_project / "data/raw/t.csv", dtype={"zip/code": str})
     schema = keras_tabular.infer_schema(rows, "y")
-    file_schema = keras_tabular.infer_schema(str(binary_project / "data/raw/t.csv"), "y")
+    file_schema = keras_tabular.infer_schema(
+        str(binary_project / "data/raw/t.csv"),
+        "y",
+    )
     kinds = {name: column.kind for name, column in schema.columns.items()}
     assert kinds == {name: column.kind for name, column in file_schema.columns.items()}
-    assert (schema.source, schema.classes) == ("data frame", file_schema.classes)
+    assert schema.source == "data frame"
+    assert schema.classes == file_schema.classes
 
 
 IMPORTS = """

@@ -22,23 +22,33 @@ from tests.projects import change_settings, commit_all, read_output_hashes, repr
 from tests.workflows import JobRun, attest, create_services, run_job
 
 FILES = PROJECT / "keras_tabular/project/files"
-MODEL, TABLE = "models/model.keras", "data/raw/diabetes.csv"
+MODEL = "models/model.keras"
+TABLE = "data/raw/diabetes.csv"
 SCORES = ("metrics/scores.json", "metrics/metrics.json")
-REMOTE, CACHE = "storage/files/md5", "project/.dvc/cache/files/md5"
+REMOTE = "storage/files/md5"
+CACHE = "project/.dvc/cache/files/md5"
 
 
 @pytest.fixture(scope="module")
 def registered(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a project, its remote, and the services that its workflows use.
 
-    The version v1.0.0 of the model has passed the gate and is assigned to the stage `prod`.
+    The version v1.0.0 of the model has passed the gate and is assigned to the stage
+    `prod`.
     """
     folder = tmp_path_factory.mktemp("chain")
     project = projects.copy_project(experiment, folder / "project")
-    for name in ("Makefile", ".github/workflows/ci.yml", ".github/workflows/deploy.yml"):
+    for name in (
+        "Makefile",
+        ".github/workflows/ci.yml",
+        ".github/workflows/deploy.yml",
+    ):
         shutil.copy(FILES / name, project / name)
     check_output(project, "dvc", "remote", "add", "--default", "storage", "../storage")
-    change_settings(project, gate={"beat_baselines": [], "worse_than_base": {"test.loss": 0.5}})
+    change_settings(
+        project,
+        gate={"beat_baselines": [], "worse_than_base": {"test.loss": 0.5}},
+    )
     reproduce(project, "gate")
     register(project, "v1.0.0")
     attest(create_services(folder / "services"), project / MODEL, project / "dvc.lock")
@@ -75,14 +85,22 @@ def new_clone(folder: Path, revision: str = "main") -> Path:
     number = len([*folder.glob("clone*")])
     checkout = projects.clone(folder / "project", folder / f"clone{number}")
     check_output(checkout, "git", "checkout", "-q", revision)
-    for tag in check_output(checkout, "git", "tag", "--points-at", "HEAD", "model#*").split():
+    for tag in check_output(
+        checkout,
+        "git",
+        "tag",
+        "--points-at",
+        "HEAD",
+        "model#*",
+    ).split():
         check_output(checkout, "git", "tag", "--force", tag, f"{tag}^{{commit}}")
     return checkout
 
 
 def test_a_colleague_and_a_server_get_what_was_pushed(folder: Path) -> None:
     """A server gets the latest version, that of a tag, or that of a stage after a rollback."""
-    project, services = folder / "project", folder / "services"
+    project = folder / "project"
+    services = folder / "services"
     colleague = projects.clone(project, folder / "colleague")
     check_output(colleague, "dvc", "pull")
     up_to_date = "Data and pipelines are up to date.\n"
@@ -90,7 +108,8 @@ def test_a_colleague_and_a_server_get_what_was_pushed(folder: Path) -> None:
     assert check_output(colleague, "git", "status", "--porcelain") == ""
 
     model = project / MODEL
-    first, second = model.read_bytes(), b"another model"
+    first = model.read_bytes()
+    second = b"another model"
     model.unlink()
     model.write_bytes(second)
     check_output(project, "dvc", "commit", "--force", "calibrate")
@@ -111,8 +130,12 @@ def test_a_colleague_and_a_server_get_what_was_pushed(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_commit_is_verified_from_its_inputs_alone(workspace: Path, tmp_path: Path) -> None:
-    table, cache = workspace / "data/raw/diabetes.csv", workspace / ".dvc/cache"
+def test_a_commit_is_verified_from_its_inputs_alone(
+    workspace: Path,
+    tmp_path: Path,
+) -> None:
+    table = workspace / "data/raw/diabetes.csv"
+    cache = workspace / ".dvc/cache"
     check_output(workspace, "git", "rm", "-q", "--cached", str(table))
     check_output(workspace, "dvc", "add", "--quiet", str(table))
     commit_all(workspace, "Track the table with DVC")
@@ -143,23 +166,34 @@ def test_a_commit_is_verified_from_its_inputs_alone(workspace: Path, tmp_path: P
 
 @pytest.mark.slow
 def test_a_verified_model_is_reported_released_and_deployed(folder: Path) -> None:
-    services, checkout = folder / "services", new_clone(folder)
+    services = folder / "services"
+    checkout = new_clone(folder)
     result = run_job(checkout, services, "report", "report", TARGET="HEAD~1")
     assert result.failed_step == "", result.output
-    report = (checkout / "pr.md").read_text()  # it compares the experiment with the run before it
+    report = (
+        checkout / "pr.md"
+    ).read_text()  # it compares the experiment with the run before it
     assert report.startswith("<!-- pr-report -->\n\n## Gate: ")
     assert len(report.splitlines()) < 45  # it fits on a screen
-    assert re.search(r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|significant) \(", report)
+    assert re.search(
+        r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|significant) \(",
+        report,
+    )
     assert re.search(r"^Log loss [\d.]+ on 254 test rows", report, re.MULTILINE)
     assert "`train.networks.plain.epochs` 3 → 2" in report
     assert "The committed results are reproducible: a rerun of" in report
-    assert run_job(checkout, services, "report", "publish", REPO="o/r", PR="1").failed_step == ""
+    assert (
+        run_job(checkout, services, "report", "publish", REPO="o/r", PR="1").failed_step
+        == ""
+    )
     comment = "api --silent --method POST repos/o/r/issues/1/comments -F body=@pr.md\n"
     assert (services / "requests").read_text() == comment
     release = run_job(checkout, services, "release", "verify")
     assert release.failed_step == "", release.output
     assert release.summary.startswith("Gate: pass. ")
-    assert (checkout / "model.keras").read_bytes() == (folder / "project" / MODEL).read_bytes()
+    assert (checkout / "model.keras").read_bytes() == (
+        folder / "project" / MODEL
+    ).read_bytes()
 
     # The release still runs when the deployment starts.
     shutil.move(services / "attested", services / "attested-later")
@@ -176,7 +210,10 @@ def test_a_verified_model_is_reported_released_and_deployed(folder: Path) -> Non
     (services / "attested").write_text("")
     check = run_deployment(folder)
     assert "gh attestation verify" in check.failed_step
-    assert "::error::models/model.keras, dvc.lock: release.yml has not verified" in check.output
+    assert (
+        "::error::models/model.keras, dvc.lock: release.yml has not verified"
+        in check.output
+    )
 
 
 @pytest.mark.parametrize(
@@ -190,15 +227,21 @@ def test_a_verified_model_is_reported_released_and_deployed(folder: Path) -> Non
     ],
 )
 def test_a_model_that_fails_the_gate_needs_a_reason(
-    status: str, reason: str, message: str, tmp_path: Path
+    status: str,
+    reason: str,
+    message: str,
+    tmp_path: Path,
 ) -> None:
     """The script is the first step of a release and of a deployment."""
-    gate, summary = tmp_path / "metrics/gate.json", tmp_path / "summary"
+    gate = tmp_path / "metrics/gate.json"
+    summary = tmp_path / "summary"
     for folder in (".ci", "metrics"):
         (tmp_path / folder).mkdir()
     shutil.copy(PROJECT / ".ci/check-gate", tmp_path / ".ci")
     if status:
-        gate.write_text(json.dumps({"status": status, "headline": "Loss 1", "reason": "Because"}))
+        gate.write_text(
+            json.dumps({"status": status, "headline": "Loss 1", "reason": "Because"}),
+        )
     variables = {"DESPITE_GATE": reason, "GITHUB_STEP_SUMMARY": str(summary)}
     completed = run_command(tmp_path, ".ci/check-gate", **variables)
     assert completed.stdout.startswith(message)
@@ -210,17 +253,25 @@ def test_a_model_that_fails_the_gate_needs_a_reason(
 
 
 def test_falsified_files_are_named_and_no_command_reads_a_falsified_model(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     falsify_scores(folder)
-    falsified, project = exchange(CACHE, MODEL, folder), folder / "project"
+    falsified = exchange(CACHE, MODEL, folder)
+    project = folder / "project"
     (project / MODEL).unlink()
-    with pytest.raises(SystemExit, match=f"this copy of {MODEL} in DVC's cache has changed"):
+    with pytest.raises(
+        SystemExit,
+        match=f"this copy of {MODEL} in DVC's cache has changed",
+    ):
         call_main(project, "keras_tabular.cli", "predict", "data/raw/diabetes.csv")
 
     (project / MODEL).write_bytes(falsified)
     for _ in range(2):  # with DVC's cache, and without it as in a clone
-        with pytest.raises(SystemExit, match=r"dvc\.lock is not verified: the files above differ"):
+        with pytest.raises(
+            SystemExit,
+            match=r"dvc\.lock is not verified: the files above differ",
+        ):
             call_main(project, "keras_tabular.cli", "verify", "--files")
         output = capsys.readouterr().out
         names = re.findall(r"^(\S+) differs from dvc\.lock$", output, re.MULTILINE)
@@ -231,7 +282,11 @@ def test_falsified_files_are_named_and_no_command_reads_a_falsified_model(
 def falsify_scores(folder: Path) -> None:
     for name in SCORES:
         file = folder / "project" / name
-        better = re.sub(r'("value": |"accuracy": )0\.\d+', r"\g<1>0.95", file.read_text())
+        better = re.sub(
+            r'("value": |"accuracy": )0\.\d+',
+            r"\g<1>0.95",
+            file.read_text(),
+        )
         file.write_text(better)
 
 
@@ -245,14 +300,23 @@ def remove_outputs(folder: Path) -> None:
     for file in (folder / "project/dvc.yaml", folder / "project/dvc.lock"):
         content = yaml.safe_load(file.read_text())
         stage = content["stages"]["evaluate"]
-        stage["outs"] = [out for out in stage["outs"] if not any(n in str(out) for n in SCORES)]
+        stage["outs"] = [
+            out for out in stage["outs"] if not any(n in str(out) for n in SCORES)
+        ]
         file.write_text(yaml.safe_dump(content))
 
 
 def freeze_gate(folder: Path) -> None:
     verdict = folder / "project/metrics/gate.json"
-    verdict.write_text(verdict.read_text().replace('"headline": "', '"headline": "Very good. '))
-    check_output(folder / "project", "bash", "-c", "dvc commit --force && dvc freeze gate")
+    verdict.write_text(
+        verdict.read_text().replace('"headline": "', '"headline": "Very good. '),
+    )
+    check_output(
+        folder / "project",
+        "bash",
+        "-c",
+        "dvc commit --force && dvc freeze gate",
+    )
 
 
 def exchange_table(folder: Path) -> None:
@@ -280,7 +344,9 @@ def exchange(cache: str, name: str, folder: Path) -> bytes:
 
 def falsify_hash(folder: Path) -> None:
     lock = folder / "project/dvc.lock"
-    lock.write_text(lock.read_text().replace(read_output_hashes(lock.parent)[MODEL], "f" * 32))
+    lock.write_text(
+        lock.read_text().replace(read_output_hashes(lock.parent)[MODEL], "f" * 32),
+    )
 
 
 # What is falsified in each row of the page's table, and the names of the false files.
@@ -294,7 +360,12 @@ FALSIFICATIONS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "the model in DVC's cache": (partial(exchange, CACHE, MODEL), (MODEL,)),
     "a hash in `dvc.lock`": (falsify_hash, (MODEL,)),
 }
-JOBS = [("release", "verify"), ("report", "report"), ("ci", "test"), ("deploy", "check")]
+JOBS = [
+    ("release", "verify"),
+    ("report", "report"),
+    ("ci", "test"),
+    ("deploy", "check"),
+]
 ACCEPTED = ("does not use it", "has no cache", "uses no table", "sees nothing")
 FAILURES = {
     "finds no attestation": "gh attestation verify",
@@ -309,7 +380,9 @@ def check_row(folder: Path, row: str) -> None:
     falsify(folder)
     commit_all(folder / "project", "False")
     check_output(folder / "project", "gto", "register", "model", "--version", "v1.1.0")
-    (line,) = [line for line in PAGES["docs/gate.md"].splitlines() if f"| {row} |" in line]
+    (line,) = [
+        line for line in PAGES["docs/gate.md"].splitlines() if f"| {row} |" in line
+    ]
     for cell, job in zip(line.strip("| ").split(" | ")[1:], JOBS, strict=True):
         has_cache = "cache" in row and job == JOBS[0]
         checkout = folder / "project" if has_cache else new_clone(folder)
@@ -317,9 +390,15 @@ def check_row(folder: Path, row: str) -> None:
         message = f"{row}, {job}: {cell}\n{result.output}\n{result.failed_step}"
         assert bool(result.failed_step) == (cell not in ACCEPTED), message
         assert FAILURES.get(cell, "") in message, message
-        assert "before anything runs" not in cell or "Running stage" not in result.output
+        assert (
+            "before anything runs" not in cell or "Running stage" not in result.output
+        )
         if cell not in (*ACCEPTED, *FAILURES):
-            lines = re.findall(r"^.* differs from .*|^::error::.*", result.output, re.MULTILINE)
+            lines = re.findall(
+                r"^.* differs from .*|^::error::.*",
+                result.output,
+                re.MULTILINE,
+            )
             if job == JOBS[1]:  # the comment begins with the files
                 lines = (checkout / "pr.md").read_text().splitlines()[2:3]
             false_files = {*re.findall("`(.+?)`", cell)} or {*names}
@@ -328,10 +407,15 @@ def check_row(folder: Path, row: str) -> None:
 
 def test_a_list_of_files_that_leads_out_of_its_folder_is_refused(folder: Path) -> None:
     """DVC would write a file there, and does not check the hash of the list."""
-    commands = "mkdir data/more; echo 1 > data/more/rows.csv; dvc add --quiet data/more; dvc push"
+    commands = (
+        "mkdir data/more; echo 1 > data/more/rows.csv; dvc add --quiet data/more; dvc"
+        " push"
+    )
     check_output(folder / "project", "bash", "-ec", commands)
     commit_all(folder / "project", "A folder")
-    (listing,) = (file for file in folder.glob("storage/**/*.dir") if "rows" in file.read_text())
+    (listing,) = (
+        file for file in folder.glob("storage/**/*.dir") if "rows" in file.read_text()
+    )
     listing.chmod(0o644)
     listing.write_text(listing.read_text().replace("rows.csv", "../../../false.py"))
     release = run_job(new_clone(folder), folder / "services", "release", "verify")
@@ -373,21 +457,37 @@ def test_two_retrained_branches_are_merged_as_the_page_says(folder: Path) -> Non
     assert "epochs: 1" in lock
 
 
-def test_no_job_with_write_permission_or_credentials_runs_code_of_a_pull_request() -> None:
+def test_no_job_with_write_permission_or_credentials_runs_code_of_a_pull_request() -> (
+    None
+):
     """`make check` runs zizmor, which finds other dangers in workflows.
 
     The credentials are comments, which the owner of a remote uncomments.
     """
-    folders, names = (PROJECT, FILES), list[str]()
-    for file in (file for folder in folders for file in folder.glob(".github/workflows/*.yml")):
-        text = re.sub(r"^( +)# (env:|  \w+: \$)", r"\1\2", file.read_text(), flags=re.MULTILINE)
+    folders = (PROJECT, FILES)
+    names = list[str]()
+    for file in (
+        file for folder in folders for file in folder.glob(".github/workflows/*.yml")
+    ):
+        text = re.sub(
+            r"^( +)# (env:|  \w+: \$)",
+            r"\1\2",
+            file.read_text(),
+            flags=re.MULTILINE,
+        )
         for job in yaml.safe_load(text)["jobs"].values():
             if "write" in job.get("permissions", {}).values():
-                assert not any("checkout" in step.get("uses", "") for step in job["steps"])
+                assert not any(
+                    "checkout" in step.get("uses", "") for step in job["steps"]
+                )
             assert "secrets." not in str(job.get("env"))
             for step in (step for step in job["steps"] if "secrets." in str(step)):
                 names.append(file.name)
                 if "\n  pull_request:" in text:
-                    commands = re.findall(r"^(?:\[.*?\] \|\| )?(\S+)", step["run"], re.MULTILINE)
+                    commands = re.findall(
+                        r"^(?:\[.*?\] \|\| )?(\S+)",
+                        step["run"],
+                        re.MULTILINE,
+                    )
                     assert commands == [".", "git"]
     assert sorted(names) == ["ci.yml", "deploy.yml", "release.yml", "report.yml"]

@@ -31,7 +31,11 @@ def let_metric_decide(project: Path, key: str, label: str, **evaluate: Any) -> N
     with redirect_stdout(StringIO()) as output:
         projects.run_stages(project, first="calibrate")
     rows = read_scores(project).rows("test")
-    assert re.search(rf"^{label}: [\d.]+ on {rows} test rows", output.getvalue(), re.MULTILINE)
+    assert re.search(
+        rf"^{label}: [\d.]+ on {rows} test rows",
+        output.getvalue(),
+        re.MULTILINE,
+    )
     gate = read_gate(project)
     assert gate["headline"].startswith(f"{label} ")
     for check in gate["checks"].values():
@@ -49,16 +53,22 @@ def compute_profit(rows: Predictions) -> float:
 
 
 def test_a_metric_of_the_project_decides(
-    binary_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    binary_project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     project = copy_project(binary_project, tmp_path / "project")
     for module in ("stages.evaluate", "custom"):  # the first one imports the second one
-        monkeypatch.setattr(f"{module}.METRICS", [CustomMetric("profit", compute_profit, True)])
+        monkeypatch.setattr(
+            f"{module}.METRICS",
+            [CustomMetric("profit", compute_profit, True)],
+        )
     let_metric_decide(project, "custom.profit", "profit", metric="custom.profit")
 
 
 def test_the_class_with_the_lowest_expected_cost_is_predicted(
-    trained_project: Callable[[str], Path], tmp_path: Path
+    trained_project: Callable[[str], Path],
+    tmp_path: Path,
 ) -> None:
     """With a utility matrix over three classes, in which it is very expensive to miss class 0."""
     project = copy_project(trained_project("wine"), tmp_path / "wine")
@@ -69,16 +79,22 @@ def test_the_class_with_the_lowest_expected_cost_is_predicted(
     matrix = np.array([[0, 1000, 1000], [1, 0, 0], [1, 1, -1]])
     assert (rows["predicted"] == (probabilities @ matrix).argmin(axis=1)).all()
     assert (rows["predicted"] != probabilities.argmax(axis=1)).any()
-    cost, scores = matrix[rows["actual"], rows["predicted"]].mean(), read_scores(project)
+    cost = matrix[rows["actual"], rows["predicted"]].mean()
+    scores = read_scores(project)
     assert scores.value("test", "cost") == pytest.approx(cost, abs=1e-6)
-    assert scores.constant_costs["always 0"] == pytest.approx((rows["actual"] > 0).mean(), abs=1e-6)
-    new, predicted = project / "data/split/test/part-00000.parquet", project / "new.parquet"
+    assert scores.constant_costs["always 0"] == pytest.approx(
+        (rows["actual"] > 0).mean(),
+        abs=1e-6,
+    )
+    new = project / "data/split/test/part-00000.parquet"
+    predicted = project / "new.parquet"
     call_command(project, "predict", new, "-o", str(predicted))
     assert (pd.read_parquet(predicted)["predicted"] == rows["predicted"]).all()
 
 
 def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
-    experiment: Path, tmp_path: Path
+    experiment: Path,
+    tmp_path: Path,
 ) -> None:
     folder = copy_project(experiment, tmp_path / "project")
     call_gate = partial(call_command, folder, "gate", exit_code=1)
@@ -90,7 +106,11 @@ def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
     assert completed.returncode != 0
     same = "test.loss is 0.0% better than in small on 254 test rows"
     assert same in completed.stdout
-    assert re.search(r"^fail: cross_validation\.roc_auc is ", completed.stdout, re.MULTILINE)
+    assert re.search(
+        r"^fail: cross_validation\.roc_auc is ",
+        completed.stdout,
+        re.MULTILINE,
+    )
     assert "\nGate: fail\n" in completed.stdout
     assert "Traceback" not in completed.stderr
     verdict = (folder / "metrics/gate.json").read_bytes()
@@ -101,10 +121,24 @@ def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
     assert checks["min cross_validation.roc_auc"]["status"] == "fail"
     assert "worse_than_base test.loss" not in checks  # it depends on the history
 
-    last = check_output(folder, "git", "log", "-1", "--format=%H", "--", "metrics/metrics.json")
+    last = check_output(
+        folder,
+        "git",
+        "log",
+        "-1",
+        "--format=%H",
+        "--",
+        "metrics/metrics.json",
+    )
     assert re.search(rf"test.loss is .* in {last[:7]} on 254 test rows", call_gate())
     small = ("git", "for-each-ref", "--format=%(objectname)", "refs/exps/*/*/small")
-    check_output(folder, "git", "tag", "model#prod#1", check_output(folder, *small).strip())
+    check_output(
+        folder,
+        "git",
+        "tag",
+        "model#prod#1",
+        check_output(folder, *small).strip(),
+    )
     change_settings(folder, gate={"base": "model#prod"})
     assert same.replace("small", "model#prod") in call_gate()
     # The base has kept no test rows, so its model predicts those of the workspace.
@@ -124,14 +158,20 @@ def test_limits_of_slices_need_no_training_and_leave_other_results_as_they_are(
     before = projects.read_output_hashes(workspace, "metrics/gate.json")
     scores = read_scores(workspace)
     older = {"slices": {"older": {"Age": {"low": 50}}}}
-    change_settings(workspace, evaluate=older, gate={"min": {"slices": {"older": {"f1": 1}}}})
+    change_settings(
+        workspace,
+        evaluate=older,
+        gate={"min": {"slices": {"older": {"f1": 1}}}},
+    )
     projects.reproduce(workspace, "calibrate")
     assert read_gate(workspace)["checks"]["min slices.older.f1"]["status"] == "fail"
     after = projects.read_output_hashes(workspace, "metrics/gate.json")
     changed = {path for path, md5 in after.items() if before[path] != md5}
     assert changed == {"metrics/scores.json", "metrics/slices.json"}
     added = read_scores(workspace)
-    assert {s.row_set for s in added.scores if s not in scores.scores} == {"slices.older"}
+    assert {s.row_set for s in added.scores if s not in scores.scores} == {
+        "slices.older",
+    }
     (score,) = (s for s in added.scores if s.key == "slices.older.accuracy")
     assert score.interval  # as those of all held-out rows
     assert added.model_copy(update={"scores": scores.scores}) == scores

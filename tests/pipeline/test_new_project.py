@@ -18,18 +18,30 @@ from keras_tabular.project import new
 from keras_tabular.project.lock import locked_packages
 from tests.commands import ENVIRONMENT, call_main, check_output, run_command
 from tests.helpers import PROJECT
-from tests.projects import change_settings, clone, commit_all, copy_project, read_output_hashes
+from tests.projects import (
+    change_settings,
+    clone,
+    commit_all,
+    copy_project,
+    read_output_hashes,
+)
 from tests.tables import load_table
 
 FILES = PROJECT / "keras_tabular/project/files"
 
 
 @pytest.fixture(scope="module")
-def project(origin: Path, environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(
+    origin: Path,
+    environment: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """A new project, before its first run."""
     parent = tmp_path_factory.mktemp("projects")
     library = clone(origin, parent / "library")
-    (library / "keras_tabular/not_committed.py").write_text("is not part of the library\n")
+    (library / "keras_tabular/not_committed.py").write_text(
+        "is not part of the library\n",
+    )
     load_table("mixed_binary").to_csv(parent / "words.csv", index=False, sep=";")
     command = (sys.executable, "library/keras_tabular", "new", "of words")
     table = ("--table", "words.csv", "--target", "y")
@@ -39,7 +51,11 @@ def project(origin: Path, environment: Path, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="module")
-def trained(project: Path, environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(
+    project: Path,
+    environment: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """A copy of the project in which its own tests have run the pipeline, with a commit of that."""
     folder = copy_project(project, tmp_path_factory.mktemp("trained") / "project")
     (environment / "installed").touch()
@@ -53,19 +69,32 @@ def trained(project: Path, environment: Path, tmp_path_factory: pytest.TempPathF
 def create(environment: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function that creates a project with the wheel of `environment`."""
     (wheel,) = environment.glob("*.whl")
-    monkeypatch.setattr(new, "get_wheel", lambda folder: Path(shutil.copy(wheel, folder)))
+    monkeypatch.setattr(
+        new,
+        "get_wheel",
+        lambda folder: Path(shutil.copy(wheel, folder)),
+    )
     monkeypatch.setenv("PATH", ENVIRONMENT["PATH"])
 
     def call(folder: Path, *arguments: str) -> None:
         venv_option = ("--venv", str(environment))
-        call_main(folder.parent, "keras_tabular.cli", "new", folder.name, *arguments, *venv_option)
+        call_main(
+            folder.parent,
+            "keras_tabular.cli",
+            "new",
+            folder.name,
+            *arguments,
+            *venv_option,
+        )
 
     return call
 
 
 @pytest.fixture
 def sub_folder(
-    create: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    create: Callable[..., None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> Path:
     """A project in a folder of a repository with other files, with the commit that `new` prints."""
     repository = tmp_path / "repository"
@@ -83,15 +112,29 @@ def sub_folder(
     assert not (folder / ".git").exists()
     status = check_output(repository, "git", "status", "--porcelain")
     assert status == before.replace("?? untracked", "?? models/\n?? untracked")
-    commands = capsys.readouterr().out.partition("then:\n\n")[2].rpartition("\n  make")[0]
+    commands = (
+        capsys.readouterr().out.partition("then:\n\n")[2].rpartition("\n  make")[0]
+    )
     check_output(folder.parent, "bash", "-ec", commands)
     assert check_output(repository, "git", "status", "--porcelain") == before
-    assert check_output(repository, "git", "log", "--format=%s") == "The table wine.csv\nFirst\n"
+    assert (
+        check_output(repository, "git", "log", "--format=%s")
+        == "The table wine.csv\nFirst\n"
+    )
     return folder
 
 
-def test_a_project_in_a_repository_adds_nothing_else_to_a_commit(sub_folder: Path) -> None:
-    names = check_output(sub_folder, "git", "show", "--name-only", "--format=", "HEAD").splitlines()
+def test_a_project_in_a_repository_adds_nothing_else_to_a_commit(
+    sub_folder: Path,
+) -> None:
+    names = check_output(
+        sub_folder,
+        "git",
+        "show",
+        "--name-only",
+        "--format=",
+        "HEAD",
+    ).splitlines()
     assert all(name.startswith("models/my wine/") for name in names)
     assert "models/my wine/data/raw/wine.csv" in names
 
@@ -101,16 +144,25 @@ def test_a_project_in_a_repository_runs_and_is_verified(sub_folder: Path) -> Non
     change_settings(sub_folder, train={"folds": 2, "members": [{"network": "plain"}]})
     check_output(sub_folder, "make", "repro")
     commit_all(sub_folder, "A run")
-    outputs = check_output(sub_folder, "make", "gate"), check_output(sub_folder, "make", "report")
+    outputs = (
+        check_output(sub_folder, "make", "gate"),
+        check_output(sub_folder, "make", "report"),
+    )
     assert "Gate: " in outputs[0]
     assert "report.html: workspace\n" in outputs[1]
-    assert "is verified: every output has the hash" in check_output(sub_folder, "make", "verify")
+    assert "is verified: every output has the hash" in check_output(
+        sub_folder,
+        "make",
+        "verify",
+    )
 
 
 def test_a_project_has_few_files_of_its_own(project: Path) -> None:
     names = check_output(project, "git", "ls-files").splitlines()
     assert len(names) <= 44
-    assert {"README.md", "data/README.md", "data/schema.yaml", "data/raw/words.csv"} < {*names}
+    assert {"README.md", "data/README.md", "data/schema.yaml", "data/raw/words.csv"} < {
+        *names,
+    }
     assert "predicts\n`y` from the other columns" in (project / "README.md").read_text()
     for stage in yaml.safe_load((project / "dvc.yaml").read_text())["stages"].values():
         assert stage["deps"].count("requirements.txt") == 1
@@ -118,7 +170,10 @@ def test_a_project_has_few_files_of_its_own(project: Path) -> None:
 
 
 def test_the_wheel_has_every_committed_file_and_the_same_bytes_in_any_clone(
-    project: Path, origin: Path, environment: Path, tmp_path: Path
+    project: Path,
+    origin: Path,
+    environment: Path,
+    tmp_path: Path,
 ) -> None:
     (wheel,), (built_by_new,) = environment.glob("*.whl"), project.glob("vendor/*.whl")
     assert built_by_new.read_bytes() == wheel.read_bytes()
@@ -151,7 +206,9 @@ def test_the_image_gets_the_library_by_the_hash_of_the_wheel(project: Path) -> N
 def test_workflow_of_project_passes_and_leaves_git_clean(trained: Path) -> None:
     """The fixture has run the pipeline with `make test`."""
     workflow = yaml.safe_load((trained / ".github/workflows/ci.yml").read_text())
-    commands = [step["run"] for step in workflow["jobs"]["test"]["steps"] if "run" in step]
+    commands = [
+        step["run"] for step in workflow["jobs"]["test"]["steps"] if "run" in step
+    ]
     commands.remove("make test")
     for command in commands:
         check_output(trained, "bash", "-ec", command)
@@ -160,7 +217,10 @@ def test_workflow_of_project_passes_and_leaves_git_clean(trained: Path) -> None:
 
 @pytest.mark.slow
 def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project(
-    trained: Path, origin: Path, environment: Path, tmp_path: Path
+    trained: Path,
+    origin: Path,
+    environment: Path,
+    tmp_path: Path,
 ) -> None:
     library = clone(origin, tmp_path / "library")
     project = copy_project(trained, tmp_path / "project")
@@ -170,10 +230,18 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
     before = read_output_hashes(project)
     for name, before_edit, after_edit in (
         ("CHANGELOG.md", "\n- ", "\n- Later: a new entry.\n- "),
-        ("keras_tabular/project/files/Makefile", "# The commands", "# Later: the commands"),
+        (
+            "keras_tabular/project/files/Makefile",
+            "# The commands",
+            "# Later: the commands",
+        ),
         ("keras_tabular/__init__.py", '"""', '"""Later: '),
         ("stages/validate.py", '"rejected", type', '"--rejected", type'),
-        ("dvc.yaml", "data/validated data/rejected", "--rejected data/rejected data/validated"),
+        (
+            "dvc.yaml",
+            "data/validated data/rejected",
+            "--rejected data/rejected data/validated",
+        ),
     ):
         text = (library / name).read_text()
         assert before_edit in text
@@ -181,7 +249,9 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
     commit_all(library, "A later version")
     upgrade = (sys.executable, str(library / "keras_tabular"), "upgrade", str(project))
     output = check_output(tmp_path, *upgrade)
-    assert output.endswith("New entries of the change log:\n\n- Later: a new entry.\n\n")
+    assert output.endswith(
+        "New entries of the change log:\n\n- Later: a new entry.\n\n",
+    )
     (module,) = installed.glob("lib/*/site-packages/keras_tabular/__init__.py")
     assert module.read_text().startswith('"""Later: ')
     assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")
@@ -189,28 +259,57 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
     assert read_output_hashes(project) == before
     changed = check_output(project, "git", "diff", "--name-only", "HEAD").splitlines()
     (wheel,) = project.glob("vendor/*")
-    outputs = ["Makefile", "dvc.lock", "dvc.yaml", "requirements.txt", "stages/validate.py"]
+    outputs = [
+        "Makefile",
+        "dvc.lock",
+        "dvc.yaml",
+        "requirements.txt",
+        "stages/validate.py",
+    ]
     assert changed == [*outputs, f"vendor/{wheel.name}"]
     os.utime(installed / "installed", (0, 0))  # as if pip had failed
-    assert "New entries of the change log:\n\n(none)\n" in check_output(tmp_path, *upgrade)
+    assert "New entries of the change log:\n\n(none)\n" in check_output(
+        tmp_path,
+        *upgrade,
+    )
     assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")
 
 
 def test_a_project_has_links_to_the_packages_of_the_clone_and_its_own_library(
-    origin: Path, environment: Path, tmp_path: Path
+    origin: Path,
+    environment: Path,
+    tmp_path: Path,
 ) -> None:
-    library, project = clone(origin, tmp_path / "library"), tmp_path / "my wine"
+    library = clone(origin, tmp_path / "library")
+    project = tmp_path / "my wine"
     shutil.copytree(environment, library / ".venv", symlinks=True)
     (module,) = library.glob(".venv/lib/*/site-packages/keras_tabular/__init__.py")
     module.write_text("raise RuntimeError('another version of the library')\n")
     python = f"{library}/.venv/bin/python"
-    headers = {"short": f"#!{python}\n", "long": new.HEADER.format(python=f'"{python}"')}
+    headers = {
+        "short": f"#!{python}\n",
+        "long": new.HEADER.format(python=f'"{python}"'),
+    }
     for name, header in headers.items():
-        (library / ".venv/bin" / name).write_text(f"{header}import sys\nprint(sys.prefix)\n")
-    command = (sys.executable, f"{library}/keras_tabular", "new", "my wine", "--example", "wine")
+        (library / ".venv/bin" / name).write_text(
+            f"{header}import sys\nprint(sys.prefix)\n",
+        )
+    command = (
+        sys.executable,
+        f"{library}/keras_tabular",
+        "new",
+        "my wine",
+        "--example",
+        "wine",
+    )
     output = check_output(tmp_path, *command)
-    assert f"The packages in .venv are hard links to those in {library}/.venv, so they" in output
-    packages, linked = (next(path.glob(".venv/lib/*/site-packages")) for path in (library, project))
+    assert (
+        f"The packages in .venv are hard links to those in {library}/.venv, so they"
+        in output
+    )
+    packages, linked = (
+        next(path.glob(".venv/lib/*/site-packages")) for path in (library, project)
+    )
     assert (packages / "tests.pth").samefile(linked / "tests.pth")
     assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")
     assert check_output(project, "git", "status", "--porcelain") == ""
@@ -244,7 +343,10 @@ def test_a_project_has_no_links_to_packages_that_differ_from_the_lock_file(
     ("arguments", "message"),
     [
         ("--table none.csv --target y", "--table: none.csv: no such file"),
-        ("--table t.csv --target Y", "one of 'x \"1\"', 'y', got 'Y'. Did you mean 'y'?\n"),
+        (
+            "--table t.csv --target Y",
+            "one of 'x \"1\"', 'y', got 'Y'. Did you mean 'y'?\n",
+        ),
         ("--table t.csv", "--target: name the column to predict; --table needs it"),
         ("--example wine --target z", "target: expected one of alcohol"),
     ],
@@ -256,7 +358,9 @@ def test_a_wrong_argument_has_a_message_and_leaves_no_folder(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "t.csv").write_bytes(b'\xef\xbb\xbf"x ""1""";y\r\n1;2\r\n')  # as Excel writes it
+    (tmp_path / "t.csv").write_bytes(
+        b'\xef\xbb\xbf"x ""1""";y\r\n1;2\r\n',
+    )  # as Excel writes it
     with pytest.raises(SystemExit):
         create(tmp_path / "new", *arguments.split())
     assert message in capfd.readouterr().err
@@ -264,7 +368,8 @@ def test_a_wrong_argument_has_a_message_and_leaves_no_folder(
 
 
 def test_a_folder_that_existed_stays_if_the_project_cannot_be_created(
-    create: Callable[..., None], tmp_path: Path
+    create: Callable[..., None],
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "mine").mkdir()
     with pytest.raises(SystemExit):
@@ -273,9 +378,12 @@ def test_a_folder_that_existed_stays_if_the_project_cannot_be_created(
 
 
 def test_dvc_tracks_a_table_that_is_too_large_for_git(
-    create: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    create: Callable[..., None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    project, table = tmp_path / "project", tmp_path / "a: b.csv"
+    project = tmp_path / "project"
+    table = tmp_path / "a: b.csv"
     table.write_text("x,y\n" + "0.123456789,1\n0.987654321,0\n" * 400_000)
     create(project, "--table", str(table), "--target", "y")
     message = "data/raw/a: b.csv is too large for git, so DVC tracks it."
@@ -287,10 +395,13 @@ def test_dvc_tracks_a_table_that_is_too_large_for_git(
 
 
 @pytest.mark.parametrize(
-    ("uv", "hash_differs"), [("", True), ("false", False), ("uv", True), ("uv", False)]
+    ("uv", "hash_differs"),
+    [("", True), ("false", False), ("uv", True), ("uv", False)],
 )
 def test_make_installs_locked_packages_with_uv_or_else_with_pip(
-    uv: str, hash_differs: bool, tmp_path: Path
+    uv: str,
+    hash_differs: bool,
+    tmp_path: Path,
 ) -> None:
     if uv and not shutil.which(uv):
         pytest.skip("no uv")
@@ -299,7 +410,9 @@ def test_make_installs_locked_packages_with_uv_or_else_with_pip(
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(FILES / name, project)
     check_output(project, "dvc", "init", "--quiet", "--no-scm")
-    digest = "0" * 64 if hash_differs else hashlib.sha256(wheel.read_bytes()).hexdigest()
+    digest = (
+        "0" * 64 if hash_differs else hashlib.sha256(wheel.read_bytes()).hexdigest()
+    )
     lock = f"--no-index\n--find-links vendor\ntiny==1.0 --hash=sha256:{digest}\n"
     (project / "requirements.txt").write_text(lock)
     make = ("make", ".venv/installed", f"UV={uv}", f"PYTHON={sys.executable}")
@@ -318,7 +431,9 @@ def create_wheel(folder: Path) -> Path:
         "METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
         "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    files = {"tiny.py": ""} | {f"tiny-1.0.dist-info/{name}": metadata[name] for name in metadata}
+    files = {"tiny.py": ""} | {
+        f"tiny-1.0.dist-info/{name}": metadata[name] for name in metadata
+    }
     files["tiny-1.0.dist-info/RECORD"] = "".join(f"{name},,\n" for name in files)
     with ZipFile(folder / "tiny-1.0-py3-none-any.whl", "w") as wheel:
         for name, text in files.items():
@@ -327,7 +442,8 @@ def create_wheel(folder: Path) -> Path:
 
 
 def test_an_installed_library_names_the_clone_that_is_needed(
-    environment: Path, tmp_path: Path
+    environment: Path,
+    tmp_path: Path,
 ) -> None:
     command = f"{environment}/bin/keras-tabular"
     assert check_output(tmp_path, command, "--version") == f"{VERSION}\n"
@@ -342,6 +458,9 @@ def test_a_project_has_the_constraints_and_groups_of_this_repository() -> None:
     repository = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     project = tomllib.loads((FILES / "pyproject.toml").read_text())
     assert project["tool"]["uv"] == repository["tool"]["uv"]
-    assert project["project"]["requires-python"] == repository["project"]["requires-python"]
+    assert (
+        project["project"]["requires-python"]
+        == repository["project"]["requires-python"]
+    )
     for name, packages in project["dependency-groups"].items():
         assert packages == repository["dependency-groups"][name]

@@ -33,10 +33,14 @@ def select_outputs(predictions: pd.DataFrame) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["mixed_binary", "mixed_regression", "wine", "shops"])
 def test_test_rows_get_the_predictions_that_evaluate_scored(
-    trained_project: TrainedProject, name: str, tmp_path: Path
+    trained_project: TrainedProject,
+    name: str,
+    tmp_path: Path,
 ) -> None:
     """They are equal bit for bit, also from Parquet, and if columns or rows have another order."""
-    folder, file, out = trained_project(name), tmp_path / "test.csv", tmp_path / "out.parquet"
+    folder = trained_project(name)
+    file = tmp_path / "test.csv"
+    out = tmp_path / "out.parquet"
     schema = load_schema(folder / "data/schema.yaml")
     expected = select_outputs(pd.read_parquet(folder / "data/predictions"))
     rows = pd.read_parquet(folder / "data/split/test")
@@ -49,9 +53,12 @@ def test_test_rows_get_the_predictions_that_evaluate_scored(
         assert select_outputs(predictions).tobytes() == expected.tobytes()
     rows[:0:-1].to_csv(file, index=False)  # all rows but the first
     call_command(folder, "predict", file, "-o", out)
-    assert select_outputs(pd.read_parquet(out))[::-1].tobytes() == expected[1:].tobytes()
+    assert (
+        select_outputs(pd.read_parquet(out))[::-1].tobytes() == expected[1:].tobytes()
+    )
     if name == "mixed_regression":  # the intervals are those that evaluate scored
-        low, high = predictions["low"], predictions["high"]
+        low = predictions["low"]
+        high = predictions["high"]
         assert predictions["predicted"].between(low, high, inclusive="neither").all()
         coverage = read_scores(folder).interval_coverage
         assert coverage
@@ -60,8 +67,15 @@ def test_test_rows_get_the_predictions_that_evaluate_scored(
         assert coverage.low < coverage.nominal == 0.9 < coverage.high
         assert coverage.mean_width == pytest.approx((high - low).mean(), rel=1e-5)
     elif schema.classes:
-        indices = expected.argmax(axis=1) if name == "wine" else (expected[:, 0] >= 0.5).astype(int)
-        assert predictions["predicted"].tolist() == np.array(schema.classes)[indices].tolist()
+        indices = (
+            expected.argmax(axis=1)
+            if name == "wine"
+            else (expected[:, 0] >= 0.5).astype(int)
+        )
+        assert (
+            predictions["predicted"].tolist()
+            == np.array(schema.classes)[indices].tolist()
+        )
 
 
 ROWS = """y,count,flag,zip/code,id,colour,cast
@@ -80,14 +94,29 @@ def test_all_formats_give_the_same_predictions(
     """Identifiers stay texts, rows keep their order, and the target is ignored."""
     (tmp_path / "new.csv").write_text(ROWS)
     (tmp_path / "new.csv.gz").write_bytes(gzip.compress(ROWS.encode()))
-    frame = pd.read_csv(tmp_path / "new.csv", dtype={"zip/code": str, "id": str}, na_values="?")
+    frame = pd.read_csv(
+        tmp_path / "new.csv",
+        dtype={"zip/code": str, "id": str},
+        na_values="?",
+    )
     frame.to_parquet(tmp_path / "new.parquet", index=False)
     for ending in ("csv", "csv.gz", "parquet"):
         output = tmp_path / f"predictions.{ending}"
-        call_command(binary_project, "predict", tmp_path / f"new.{ending}", "-o", output)
+        call_command(
+            binary_project,
+            "predict",
+            tmp_path / f"new.{ending}",
+            "-o",
+            output,
+        )
     text = (tmp_path / "predictions.csv").read_text()
-    assert gzip.decompress((tmp_path / "predictions.csv.gz").read_bytes()).decode() == text
-    predictions = pd.read_csv(StringIO(text), dtype={"id": str, "probability_pos": np.float32})
+    assert (
+        gzip.decompress((tmp_path / "predictions.csv.gz").read_bytes()).decode() == text
+    )
+    predictions = pd.read_csv(
+        StringIO(text),
+        dtype={"id": str, "probability_pos": np.float32},
+    )
     assert [*predictions] == ["id", "predicted", "probability_pos"]
     assert predictions["id"].fillna("").tolist() == ["007", "a, b", ""]
     parquet = pd.read_parquet(tmp_path / "predictions.parquet")
@@ -100,7 +129,11 @@ def test_all_formats_give_the_same_predictions(
     call_main(tmp_path, "keras_tabular.cli", "predict", "m.keras")
     piped, messages = capfd.readouterr()
     assert piped == text
-    warnings = re.findall(r"^warn: (\S+): 1 of 3 rows .*('\w+') \(1\)$", messages, re.MULTILINE)
+    warnings = re.findall(
+        r"^warn: (\S+): 1 of 3 rows .*('\w+') \(1\)$",
+        messages,
+        re.MULTILINE,
+    )
     assert warnings == [("colour", "'mauve'"), ("zip/code", "'99999'")]
 
 
@@ -110,18 +143,28 @@ def write_many_rows(path: Path) -> None:
 
 
 def test_a_reader_that_stops_ends_the_command_without_a_message(
-    binary_project: Path, tmp_path: Path
+    binary_project: Path,
+    tmp_path: Path,
 ) -> None:
     write_many_rows(tmp_path / "new.csv")
-    predict = f"{sys.executable} -m keras_tabular predict --rejects {tmp_path}/rejects.csv"
+    predict = (
+        f"{sys.executable} -m keras_tabular predict --rejects {tmp_path}/rejects.csv"
+    )
     command = f"cat {tmp_path}/new.csv | {predict} | head -1"
-    done = run_command(binary_project, "bash", "-c", f"{command}; echo ${{PIPESTATUS[1]}}")
-    assert (done.stdout, done.stderr) == ("row,id,predicted,probability_pos\n141\n", "")
+    done = run_command(
+        binary_project,
+        "bash",
+        "-c",
+        f"{command}; echo ${{PIPESTATUS[1]}}",
+    )
+    assert done.stdout == "row,id,predicted,probability_pos\n141\n"
+    assert done.stderr == ""
     assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
 
 
 def test_a_full_disk_is_blamed_on_the_file_that_is_on_it(
-    binary_project: Path, tmp_path: Path
+    binary_project: Path,
+    tmp_path: Path,
 ) -> None:
     write_many_rows(tmp_path / "new.csv")
     predict = f"{sys.executable} -m keras_tabular predict {tmp_path}/new.csv"
@@ -144,24 +187,41 @@ lines",00123,true,1
 
 
 def test_rows_that_fail_a_check_are_an_error_or_set_aside(
-    binary_project: Path, tmp_path: Path
+    binary_project: Path,
+    tmp_path: Path,
 ) -> None:
     """`row` counts the rows of the file from 0, as pandas does."""
     project = copy_project(binary_project, tmp_path / "project")
     change_settings(project, {"columns": {"count": {"max": 100}}})
     run_stages(project, "calibrate", "calibrate")
-    bad, predictions, rejects = (tmp_path / name for name in ("bad.csv", "p.csv", "r.csv"))
+    bad, predictions, rejects = (
+        tmp_path / name for name in ("bad.csv", "p.csv", "r.csv")
+    )
     bad.write_text(BAD)
-    message = r"bad\.csv, line 3, column cast: (?s:.*)\nThere may be more\.\nWith --rejects FILE, "
+    message = (
+        r"bad\.csv, line 3, column cast: (?s:.*)\nThere may be more\.\nWith --rejects"
+        r" FILE, "
+    )
     with pytest.raises(SystemExit, match=message):
         call_command(project, "predict", bad, "-o", predictions)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "project"]
 
     bad.write_text(f"{BAD}6,0.5\n7,0.5,red,00123,true,1,more\n")
-    output = call_command(project, "predict", bad, "-o", predictions, "--rejects", rejects)
+    output = call_command(
+        project,
+        "predict",
+        bad,
+        "-o",
+        predictions,
+        "--rejects",
+        rejects,
+    )
     assert r"that the model does not know: 'two\n\nlines' (1)" in output
     assert output.endswith(f"5 of 7 rows were set aside in {rejects}\n")
-    assert pd.read_csv(predictions)[["row", "id"]].to_numpy().tolist() == [[0, 1], [2, 3]]
+    assert pd.read_csv(predictions)[["row", "id"]].to_numpy().tolist() == [
+        [0, 1],
+        [2, 3],
+    ]
     expected = [
         ("2,1e999,red,00123,true,1", 3, "cast: .*'1e999'"),
         ("4,0.5,red,,maybe,1.5", 7, "flag: .*'maybe'; count: .*'1.5'; zip/code: .*''"),
@@ -169,14 +229,22 @@ def test_rows_that_fail_a_check_are_an_error_or_set_aside(
         ("6,0.5,,,,", 10, "row: .* 6 .* 2"),
         ("7,0.5,red,00123,true,1", 11, "row: .* 6 .* 7; .*'more'"),
     ]
-    rejected = pd.read_csv(rejects, dtype=str, keep_default_na=False).to_numpy().tolist()
-    for (cells, line, reasons), (*texts, place, reason) in zip(expected, rejected, strict=True):
-        assert (",".join(texts), place) == (cells, f"{bad}, line {line}")
+    rejected = (
+        pd.read_csv(rejects, dtype=str, keep_default_na=False).to_numpy().tolist()
+    )
+    for (cells, line, reasons), (*texts, place, reason) in zip(
+        expected,
+        rejected,
+        strict=True,
+    ):
+        assert ",".join(texts) == cells
+        assert place == f"{bad}, line {line}"
         assert re.match(reasons, reason)
 
 
 def test_evaluate_refuses_a_model_of_another_table_or_positive_class(
-    trained_project: TrainedProject, tmp_path: Path
+    trained_project: TrainedProject,
+    tmp_path: Path,
 ) -> None:
     """The probabilities of the other positive class would be those of the other class."""
     folder = copy_project(trained_project("mixed_binary"), tmp_path / "project")
@@ -195,7 +263,10 @@ def read_training_rows(project: Path) -> pd.DataFrame:
     return pd.read_parquet(project / "data/split/train").drop(columns="y")
 
 
-def test_only_a_shifted_column_has_drifted(binary_project: Path, tmp_path: Path) -> None:
+def test_only_a_shifted_column_has_drifted(
+    binary_project: Path,
+    tmp_path: Path,
+) -> None:
     """The file of the model is all that is needed."""
     shutil.copy(binary_project / "models/model.keras", tmp_path / "m.keras")
     rows = read_training_rows(binary_project).sample(frac=0.5, random_state=1)
@@ -204,19 +275,30 @@ def test_only_a_shifted_column_has_drifted(binary_project: Path, tmp_path: Path)
     assert "\nDrift: pass: " in call_command(tmp_path, "drift", *files)
     rows["cast"] += 1
     rows.to_csv(tmp_path / "new.csv", index=False)
-    output = call_command(tmp_path, "drift", *files, "--json", "drift.json", exit_code=1)
+    output = call_command(
+        tmp_path,
+        "drift",
+        *files,
+        "--json",
+        "drift.json",
+        exit_code=1,
+    )
     assert "\nDrift: fail: cast has drifted; it has " in output
     columns = projects.read_json(tmp_path / "drift.json")["columns"]
     assert [name for name in columns if columns[name]["moved"]] == ["cast"]
     assert columns["cast"]["distance"] > 0.1
     assert columns["cast"]["p_value"] < 0.001
     rows[:0].to_csv(tmp_path / "new.csv", index=False)
-    with pytest.raises(SystemExit, match=r"^error: new\.csv: expected at least one row"):
+    with pytest.raises(
+        SystemExit,
+        match=r"^error: new\.csv: expected at least one row",
+    ):
         call_command(tmp_path, "drift", *files)
 
 
 def test_missing_values_and_invalid_cells_are_reported(
-    binary_project: Path, tmp_path: Path
+    binary_project: Path,
+    tmp_path: Path,
 ) -> None:
     """With the policy `warn`, the exit code is 0 although the verdict is `fail`."""
     project = copy_project(binary_project, tmp_path / "project")
@@ -230,16 +312,21 @@ def test_missing_values_and_invalid_cells_are_reported(
     output = call_command(project, "drift", "new.csv")
     after = rows["cast"].isna().mean()
     assert re.search(
-        rf"^cast .* missing {after:.1%} \(training {before:.1%}\)$", output, re.MULTILINE
+        rf"^cast .* missing {after:.1%} \(training {before:.1%}\)$",
+        output,
+        re.MULTILINE,
     )
     assert re.search(r"^count .* failed checks: 1$", output, re.MULTILINE)
     assert "Drift: fail: cast has drifted" in output
 
 
 def test_a_new_category_is_named_and_later_dates_are_only_a_warning(
-    trained_project: Callable[[str], Path], tmp_path: Path
+    trained_project: Callable[[str], Path],
+    tmp_path: Path,
 ) -> None:
-    project, file, page = trained_project("shops"), tmp_path / "new.csv", tmp_path / "drift.html"
+    project = trained_project("shops")
+    file = tmp_path / "new.csv"
+    page = tmp_path / "drift.html"
     new = pd.read_parquet(project / "data/split/train")[["day", "review", "shop_id"]]
     new["day"] = (new["day"] + pd.Timedelta(2000, "D")).dt.strftime("%d.%m.%Y")
     new.to_csv(file, index=False)
@@ -260,11 +347,13 @@ def test_a_new_category_is_named_and_later_dates_are_only_a_warning(
 def project(binary_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a rule for the threshold, and with a file of additional test rows.
 
-    The file `rows.csv` contains the test rows. The additional test rows are every second one of
-    them, and 20 training rows.
+    The file `rows.csv` contains the test rows. The additional test rows are every
+    second one of them, and 20 training rows.
     """
     folder = copy_project(binary_project, tmp_path_factory.mktemp("scored") / "project")
-    rows, train = (pd.read_parquet(folder / f"data/split/{name}") for name in ("test", "train"))
+    rows, train = (
+        pd.read_parquet(folder / f"data/split/{name}") for name in ("test", "train")
+    )
     rows.to_csv(folder / "rows.csv", index=False)
     (folder / "data/tests").mkdir()
     newer = pd.concat([rows[::2], train[:20]])
@@ -279,7 +368,9 @@ def project(binary_project: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 def write_lock(folder: Path, model: bytes) -> None:
     """Write the part of dvc.lock that says which model has the scores in `metrics`."""
-    stages = {"evaluate": {"deps": [{"path": "models/model.keras", "md5": md5_hash(model)}]}}
+    stages = {
+        "evaluate": {"deps": [{"path": "models/model.keras", "md5": md5_hash(model)}]},
+    }
     (folder / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
 
 
@@ -308,21 +399,36 @@ def test_labelled_rows_get_the_scores_of_evaluate(project: Path) -> None:
 def test_the_gate_limits_the_scores_of_files_in_data_tests(project: Path) -> None:
     evaluation = read_scores(project)
     metrics = projects.read_json(project / "metrics/metrics.json")
-    assert (evaluation.rows("tests.newer"), evaluation.training_rows["newer"]) == (119, 20)
-    assert metrics["tests"]["newer"]["accuracy"] == evaluation.value("tests.newer", "accuracy")
+    assert evaluation.rows("tests.newer") == 119
+    assert evaluation.training_rows["newer"] == 20
+    assert metrics["tests"]["newer"]["accuracy"] == evaluation.value(
+        "tests.newer",
+        "accuracy",
+    )
     gate = projects.read_gate(project)
-    assert gate["status"] == gate["checks"]["min tests.newer.accuracy"]["status"] == "fail"
+    assert (
+        gate["status"] == gate["checks"]["min tests.newer.accuracy"]["status"] == "fail"
+    )
 
 
-def test_baselines_belong_to_the_model_that_is_scored(project: Path, tmp_path: Path) -> None:
+def test_baselines_belong_to_the_model_that_is_scored(
+    project: Path,
+    tmp_path: Path,
+) -> None:
     """They have the thresholds of this model's scores, and learn from its training rows."""
     folder = copy_project(project, tmp_path / "project")
     write_lock(folder, b"another model")
     scores, _ = score(folder, "rows.csv")
-    differing = [each for each in scores["scores"] if each not in scores_of_rows(folder)]
+    differing = [
+        each for each in scores["scores"] if each not in scores_of_rows(folder)
+    ]
     assert {"recall", "precision"} <= {each["metric"] for each in differing}
     assert {each["model"] for each in differing} == {"linear", "gradient_boosting"}
-    shutil.copytree(folder / "data/split/test", folder / "data/split/train", dirs_exist_ok=True)
+    shutil.copytree(
+        folder / "data/split/test",
+        folder / "data/split/train",
+        dirs_exist_ok=True,
+    )
     of_other_rows = score(folder, "rows.csv")
     shutil.rmtree(folder / "data")
     for scores, output in (of_other_rows, score(folder, "rows.csv")):
@@ -331,14 +437,17 @@ def test_baselines_belong_to_the_model_that_is_scored(project: Path, tmp_path: P
 
 
 def test_a_threshold_is_in_the_saved_model_and_in_all_scores(
-    binary_project: Path, project: Path
+    binary_project: Path,
+    project: Path,
 ) -> None:
-    scores, changed = read_scores(binary_project), read_scores(project)
+    scores = read_scores(binary_project)
+    changed = read_scores(project)
     assert set(changed.predicted_positives) == {"test", "cross_validation"}
     for rows in ("test", "cross_validation"):
         assert changed.value(rows, "recall") != scores.value(rows, "recall")
         assert changed.value(rows, "loss") == scores.value(rows, "loss")
-    recall, threshold = changed.value("cross_validation", "recall"), changed.threshold
+    recall = changed.value("cross_validation", "recall")
+    threshold = changed.threshold
     assert recall
     assert recall >= 0.85  # the threshold of each row is chosen on other folds
     assert threshold

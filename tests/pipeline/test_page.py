@@ -1,7 +1,7 @@
 """The page of a server: what people see and do in a browser.
 
-The answers come from a stub in page.js, which has columns of all kinds, and can be slow or stop.
-The tests in test_serve.py visit the pages of models.
+The answers come from a stub in page.js, which has columns of all kinds, and can be slow
+or stop. The tests in test_serve.py visit the pages of models.
 """
 
 import json
@@ -19,7 +19,8 @@ from tests.pages import VIEWS, PageOfModel, check_texts, set_view, take_screensh
 from tests.servers import serve_in_thread
 
 PAGE = Path(page.__file__).with_name("page.html").as_uri()
-SIZE, IMAGE = 'size "in" <b>m</b>', "<img src=x onerror=alert(1)>"
+SIZE = 'size "in" <b>m</b>'
+IMAGE = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture
@@ -35,7 +36,10 @@ def small(browser: Any) -> PageOfModel:
 
 
 def test_names_and_values_are_shown_as_text(opened: PageOfModel) -> None:
-    names = "return [...document.querySelectorAll('label[for]')].map(label => label.textContent)"
+    names = (
+        "return [...document.querySelectorAll('label[for]')].map(label =>"
+        " label.textContent)"
+    )
     assert opened.run(names) == opened.run("return Object.keys(stub.columns)")
     opened.run("opened = 'colour'; schedule(0)")
     opened.wait()
@@ -52,15 +56,24 @@ def test_unusual_and_missing_values_are_marked(opened: PageOfModel) -> None:
     opened.wait()
     hint = opened.field("it's a count", "hint.textContent")
     assert hint == "Outside of the training rows: 0 to 16"
-    row = {SIZE: None, "it's a count": 100, "flag": True, "colour": IMAGE, "shop": "shop 99"}
+    row = {
+        SIZE: None,
+        "it's a count": 100,
+        "flag": True,
+        "colour": IMAGE,
+        "shop": "shop 99",
+    }
     row |= {"day": "09.01.2023", "time": "2023-01-08T09:00", "note": None}
     assert opened.row == row
-    assert {"path": f"{opened.run('return base')}predict?trial=true&explain=8", "rows": [row]} in (
-        opened.run("return stub.requests")
-    )
+    assert {
+        "path": f"{opened.run('return base')}predict?trial=true&explain=8",
+        "rows": [row],
+    } in (opened.run("return stub.requests"))
     body = opened.text("curl").split(" -d ")[1]
     assert json.loads(body[1:-1].replace("'\\''", "'")) == {"rows": [row]}
-    kinds = opened.run("return Object.entries(stub.columns).map(([name, {kind}]) => [name, kind])")
+    kinds = opened.run(
+        "return Object.entries(stub.columns).map(([name, {kind}]) => [name, kind])",
+    )
     columns = {name: {"kind": kind, "nullable": True} for name, kind in kinds}
     columns["day"] |= {"format": "%d.%m.%Y"}
     schema = build_schema("regression", **columns)
@@ -70,13 +83,19 @@ def test_unusual_and_missing_values_are_marked(opened: PageOfModel) -> None:
     assert opened.row[SIZE] == opened.field(SIZE, "typical")
 
 
-def test_a_link_holds_the_case_and_cases_are_compared(opened: PageOfModel, browser: Any) -> None:
+def test_a_link_holds_the_case_and_cases_are_compared(
+    opened: PageOfModel,
+    browser: Any,
+) -> None:
     opened.enter(SIZE, "3.25")
-    values, link = [opened.value], browser.current_url
+    values = [opened.value]
+    link = browser.current_url
     opened.click("keep")
     opened.click("typical")
     values.append(opened.value)
-    cells = opened.run("return [...document.querySelectorAll('td')].map(td => td.textContent)")
+    cells = opened.run(
+        "return [...document.querySelectorAll('td')].map(td => td.textContent)",
+    )
     assert [float(cell) for cell in cells[1:3]] == [float(value) for value in values]
     opened.run("fields.get('shop').value = 'shop 3'; keep(true)")  # not yet predicted
     opened.wait()
@@ -117,7 +136,9 @@ def test_the_keyboard_is_enough(opened: PageOfModel) -> None:
 
 @pytest.mark.parametrize(("width", "scheme"), VIEWS)
 def test_all_kinds_of_fields_are_accessible_and_fit(
-    opened: PageOfModel, width: int, scheme: str
+    opened: PageOfModel,
+    width: int,
+    scheme: str,
 ) -> None:
     pytest.importorskip("axe_core_python")
     set_view(opened.browser, width, scheme)
@@ -138,7 +159,9 @@ def test_an_old_answer_never_replaces_a_newer_one(small: PageOfModel) -> None:
     small.run("stub.release()")
     small.wait()
     assert small.value == "1.25"
-    requests = [request["rows"] for request in small.run("return stub.requests.slice(2)")]
+    requests = [
+        request["rows"] for request in small.run("return stub.requests.slice(2)")
+    ]
     typed = [rows[0]["x0"] for rows in requests if len(rows) == 1]
     assert typed == [8.5, 1, 1.25]  # no request for each key
     assert max(map(len, requests)) < 50
@@ -160,7 +183,11 @@ def test_the_page_recovers_when_the_server_does(small: PageOfModel) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme"), VIEWS)
-def test_200_columns_are_folded_by_their_influence(browser: Any, width: int, scheme: str) -> None:
+def test_200_columns_are_folded_by_their_influence(
+    browser: Any,
+    width: int,
+    scheme: str,
+) -> None:
     opened = PageOfModel(browser, PAGE, "tests.startStub(tests.manyColumns)", width)
     set_view(browser, width, scheme)
     assert opened.run("return document.querySelectorAll('#fields > *').length") == 12
@@ -173,7 +200,9 @@ def test_200_columns_are_folded_by_their_influence(browser: Any, width: int, sch
 
 
 def test_picture_of_the_default_model(
-    reproduced: Path, browser: Any, pytestconfig: pytest.Config
+    reproduced: Path,
+    browser: Any,
+    pytestconfig: pytest.Config,
 ) -> None:
     notice = "This model is an exercise. It must not be used for diagnosis."
     screenshots = pytestconfig.getoption("--keep-screenshots")
@@ -184,4 +213,7 @@ def test_picture_of_the_default_model(
             check_texts(browser, width)
             assert browser.get_log("browser") == []
             if screenshots:
-                take_screenshot(browser, Path(screenshots) / f"page-{width}-{scheme}.webp")
+                take_screenshot(
+                    browser,
+                    Path(screenshots) / f"page-{width}-{scheme}.webp",
+                )

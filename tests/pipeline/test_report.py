@@ -16,7 +16,10 @@ from tests.commands import call_command, check_output
 @pytest.fixture(scope="module")
 def reported(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the experiment with its report."""
-    folder = projects.copy_project(experiment, tmp_path_factory.mktemp("reported") / "project")
+    folder = projects.copy_project(
+        experiment,
+        tmp_path_factory.mktemp("reported") / "project",
+    )
     call_command(folder, "report")
     return folder
 
@@ -42,11 +45,21 @@ def test_layout_at_a_desk_and_on_a_phone(
     call_command(folder, "report", "--output", page)
     screenshots = pytestconfig.getoption("--keep-screenshots")
     for width, scheme in pages.VIEWS:
-        pages.check_layout(browser, page, width, scheme, screenshots and Path(screenshots))
+        pages.check_layout(
+            browser,
+            page,
+            width,
+            scheme,
+            screenshots and Path(screenshots),
+        )
     pages.check_content(page, browser, TASK_PICTURES[table])
 
 
-def test_drift_page_shows_column_with_drift(short_run: Path, browser: Any, tmp_path: Path) -> None:
+def test_drift_page_shows_column_with_drift(
+    short_run: Path,
+    browser: Any,
+    tmp_path: Path,
+) -> None:
     rows = pd.read_csv(short_run / "data/raw/diabetes.csv").drop(columns="Outcome")
     rows["Glucose"] += 30
     rows.to_csv(tmp_path / "new.csv", index=False)
@@ -63,18 +76,29 @@ def test_drift_page_shows_column_with_drift(short_run: Path, browser: Any, tmp_p
 def test_page_shows_both_runs(reported: Path) -> None:
     text = pages.Page((reported / "report.html").read_text()).text
     reason = projects.read_gate(reported)["reason"].replace(" -", " −")
-    for part in (reason, "train.networks.plain.units", "Loss of plain by epoch", "(CC0)"):
+    for part in (
+        reason,
+        "train.networks.plain.units",
+        "Loss of plain by epoch",
+        "(CC0)",
+    ):
         assert part in text
 
 
-def test_page_of_a_run_without_a_verdict_says_so(reported: Path, tmp_path: Path) -> None:
+def test_page_of_a_run_without_a_verdict_says_so(
+    reported: Path,
+    tmp_path: Path,
+) -> None:
     folder = projects.copy_project(reported, tmp_path / "project")
     (folder / "metrics/gate.json").unlink()
     call_command(folder, "report")
     assert "The gate was not evaluated" in (folder / "report.html").read_text()
 
 
-def test_base_is_revision_experiment_or_last_other_results(reported: Path, tmp_path: Path) -> None:
+def test_base_is_revision_experiment_or_last_other_results(
+    reported: Path,
+    tmp_path: Path,
+) -> None:
     """Two runs have intervals of their differences only if they share test rows."""
     folder = projects.copy_project(reported, tmp_path / "project")
     call_command(folder, "report", "HEAD", "small", "-o", "one.html")
@@ -82,11 +106,21 @@ def test_base_is_revision_experiment_or_last_other_results(reported: Path, tmp_p
     check_output(folder, *report, "--output", "two.html")
     assert (folder / "one.html").read_bytes() == (folder / "two.html").read_bytes()
 
-    before = check_output(folder, "git", "rev-list", "-1", "HEAD", "--", "metrics/metrics.json")[:7]
+    before = check_output(
+        folder,
+        "git",
+        "rev-list",
+        "-1",
+        "HEAD",
+        "--",
+        "metrics/metrics.json",
+    )[:7]
     check_output(folder, "git", "commit", "-qam", "Smaller")
     output = call_command(folder, "report")
     assert output == f"report.html: workspace compared with {before}\n"
-    assert "the last commit that has other results" in (folder / "report.html").read_text()
+    assert (
+        "the last commit that has other results" in (folder / "report.html").read_text()
+    )
     with pytest.raises(SystemExit, match=r"error: expected a branch, .*, got 'nope'"):
         call_command(folder, "report", "nope")
 
@@ -100,18 +134,27 @@ def test_base_is_revision_experiment_or_last_other_results(reported: Path, tmp_p
 
 
 def test_page_of_a_comparison_with_500_columns_is_small_and_folded(
-    reported: Path, browser: Any, tmp_path: Path
+    reported: Path,
+    browser: Any,
+    tmp_path: Path,
 ) -> None:
     """500 columns are added to the files of a run."""
     folder = projects.copy_project(reported, tmp_path / "wide")
     names = [f"a column with a rather long name, number {n}" for n in range(500)]
-    for file, key in (("profile", "column"), ("columns", None), ("networks", "columns")):
+    for file, key in (
+        ("profile", "column"),
+        ("columns", None),
+        ("networks", "columns"),
+    ):
         path = folder / f"metrics/{file}.json"
         content = projects.read_json(path)
         columns = content[key] if key else content
         columns |= dict.fromkeys(names, columns["Glucose"])
         path.write_text(json.dumps(content))
-    projects.change_settings(folder, {"columns": {name: {"kind": "real"} for name in names}})
+    projects.change_settings(
+        folder,
+        {"columns": {name: {"kind": "real"} for name in names}},
+    )
     call_command(folder, "report")
     assert (folder / "report.html").stat().st_size < 3_000_000
     for width, scheme in pages.VIEWS:
@@ -140,18 +183,27 @@ def test_an_explanation_that_fails_is_left_out_and_named(
     projects.run_stages(folder, first="evaluate")
     call_command(folder, "report")
 
-    output, page = capsys.readouterr().out.splitlines(), (folder / "report.html").read_text()
+    output = capsys.readouterr().out.splitlines()
+    page = (folder / "report.html").read_text()
     log = (folder / "evaluate.log").read_text()
     for name in FAILING:
-        warning = f"{name}: this explanation is missing, because it failed (evaluate.log)"
+        warning = (
+            f"{name}: this explanation is missing, because it failed (evaluate.log)"
+        )
         lines = [line for line in output if warning in line]
         assert lines == [f"warn: {warning}: ZeroDivisionError: a fault"]
         assert f"{name}: Traceback" in log
         assert f"{name.capitalize()}: this explanation is missing" in page
-    before, after = projects.read_scores(binary_project), projects.read_scores(folder)
-    assert after.failed_explanations == dict.fromkeys(FAILING, "ZeroDivisionError: a fault")
+    before = projects.read_scores(binary_project)
+    after = projects.read_scores(folder)
+    assert after.failed_explanations == dict.fromkeys(
+        FAILING,
+        "ZeroDivisionError: a fault",
+    )
     assert after.scores == before.scores
     for path in projects.STAGE_COMMANDS["evaluate"][3:]:
         assert (folder / path).exists()
     for file in ("slices", "effects", "columns", "errors"):
-        assert bool(projects.read_json(folder / f"metrics/{file}.json")) is (file not in FAILING)
+        assert bool(projects.read_json(folder / f"metrics/{file}.json")) is (
+            file not in FAILING
+        )

@@ -24,36 +24,48 @@ _, PLAIN_KERAS, _ = code_blocks("docs/predictions.md", "python")
 
 
 def test_a_second_run_has_nothing_to_do_and_leaves_git_clean(
-    reproduced: Path, tmp_path: Path
+    reproduced: Path,
+    tmp_path: Path,
 ) -> None:
     folder = copy_project(reproduced, tmp_path / "project")
     assert "up to date" in check_output(folder, "dvc", "repro")
     assert check_output(folder, "git", "status", "--porcelain") == ""
-    metrics = json.loads(check_output(folder, "dvc", "metrics", "show", "--json"))[""]["data"]
+    metrics = json.loads(check_output(folder, "dvc", "metrics", "show", "--json"))[""][
+        "data"
+    ]
     assert [*metrics] == ["metrics/metrics.json"]
     assert len(dict(flatten(metrics["metrics/metrics.json"]["data"]))) <= 17
 
 
 @needs_committed_bytes
-def test_the_committed_results_are_those_of_a_fresh_clone(origin: Path, reproduced: Path) -> None:
+def test_the_committed_results_are_those_of_a_fresh_clone(
+    origin: Path,
+    reproduced: Path,
+) -> None:
     """If this fails, run `dvc repro --force` and commit.
 
-    The results in git come from any number of threads, those of the clone from one thread. The
-    files that contain scores of the linear baseline may differ between machines.
+    The results in git come from any number of threads, those of the clone from one
+    thread. The files that contain scores of the linear baseline may differ between
+    machines.
     """
     with_baselines = [f"metrics/{name}.json" for name in ("metrics", "scores", "gate")]
     committed = read_output_hashes(origin, *with_baselines)
     assert committed == read_output_hashes(reproduced, *with_baselines)
 
 
-def test_examples_in_docstrings_run(reproduced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_in_docstrings_run(
+    reproduced: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(reproduced)
     result = doctest.testmod(sys.modules[keras_tabular.load_model.__module__])
     assert result.attempted >= 10
     assert result.failed == 0
 
 
-def test_the_experiments_are_listed_by_their_cross_validated_scores(experiment: Path) -> None:
+def test_the_experiments_are_listed_by_their_cross_validated_scores(
+    experiment: Path,
+) -> None:
     table = check_output(experiment, "make", "exp-show", **MAKE_VARIABLES)
     assert re.search(r"\[small\].* \[4\] ", table)
     assert "cross_validation.accuracy" in table
@@ -61,7 +73,8 @@ def test_the_experiments_are_listed_by_their_cross_validated_scores(experiment: 
 
 
 def test_plain_keras_loads_the_model_and_takes_raw_rows(
-    binary_project: Path, tmp_path: Path
+    binary_project: Path,
+    tmp_path: Path,
 ) -> None:
     """The code in docs/predictions.md predicts what `evaluate` scored, also without this project.
 
@@ -69,7 +82,10 @@ def test_plain_keras_loads_the_model_and_takes_raw_rows(
     """
     rows = pd.read_parquet(binary_project / "data/split/test")
     assert rows[["cast", "colour", "count"]].isna().any().all()
-    rows.rename(columns={"zip/code": "zip_code"}).to_csv(tmp_path / "rows.csv", index=False)
+    rows.rename(columns={"zip/code": "zip_code"}).to_csv(
+        tmp_path / "rows.csv",
+        index=False,
+    )
     code = PLAIN_KERAS.replace("data/raw/diabetes.csv", "rows.csv")
     code = code.replace("models/model.keras", f"{binary_project}/models/model.keras")
     code += "model.predict(columns, verbose=0).tofile('probabilities')\n"
@@ -80,7 +96,9 @@ def test_plain_keras_loads_the_model_and_takes_raw_rows(
     np.testing.assert_allclose(probabilities, expected, rtol=1e-5)
 
 
-def test_a_wrong_parameter_fails_through_dvc_without_a_traceback(workspace: Path) -> None:
+def test_a_wrong_parameter_fails_through_dvc_without_a_traceback(
+    workspace: Path,
+) -> None:
     change = "train.networks.plain.epochs=many"
     completed = run_command(workspace, "dvc", "exp", "run", "-S", change)
     assert completed.returncode in (1, 255)
@@ -102,9 +120,13 @@ def test_an_edit_reruns_only_what_it_changes(workspace: Path) -> None:
         return stages_that_ran(check_output(workspace, "dvc", "repro", *options))
 
     packages = ("cli", "infer", "project", "report", "runs", "serve")
-    add_comments(workspace, *(f"keras_tabular/{package}/**/*.py" for package in packages))
+    add_comments(
+        workspace,
+        *(f"keras_tabular/{package}/**/*.py" for package in packages),
+    )
     add_comments(workspace, "keras_tabular/explain/slices.py")
-    table, parts = workspace / "data/raw/diabetes.csv", workspace / "data/parts"
+    table = workspace / "data/raw/diabetes.csv"
+    parts = workspace / "data/parts"
     shutil.copy(table, workspace / "data/raw/other.csv")
     assert repro() == ["evaluate"]  # its outputs have the same bytes as before
 
@@ -121,24 +143,39 @@ def test_an_edit_reruns_only_what_it_changes(workspace: Path) -> None:
 
 PAGE = PAGES["docs/own-parts.md"]
 # A test of the training runs the other networks of the page.
-_, _, NETWORK, _, _, CHECK, METRIC, SCRIPT = re.findall(r"(?ms)^```python\n(.*?)^```", PAGE)
+_, _, NETWORK, _, _, CHECK, METRIC, SCRIPT = re.findall(
+    r"(?ms)^```python\n(.*?)^```",
+    PAGE,
+)
 ARCHITECTURE, _, LIMIT, STAGE, SOURCE = re.findall(r"(?ms)^```yaml\n(.*?)^```", PAGE)
 
 
 def replace_line(file: Path, start: str, lines: str) -> None:
     """Replace the only line of a file that begins with `start`."""
-    text, count = re.subn(f"^{start}.*\n", lambda _: lines, file.read_text(), flags=re.MULTILINE)
+    text, count = re.subn(
+        f"^{start}.*\n",
+        lambda _: lines,
+        file.read_text(),
+        flags=re.MULTILINE,
+    )
     assert count == 1
     file.write_text(text)
 
 
 @pytest.mark.slow
-def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspace: Path) -> None:
+def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(
+    workspace: Path,
+) -> None:
     (workspace / "network.py").write_text(NETWORK)
-    replace_line(workspace / "params.yaml", "  networks:", f"  networks:\n{ARCHITECTURE}")
+    replace_line(
+        workspace / "params.yaml",
+        "  networks:",
+        f"  networks:\n{ARCHITECTURE}",
+    )
     members = [{"network": "plain"}, {"network": "cross"}]
     change_settings(
-        workspace, train={"members": members, "networks": {"cross": projects.FEW_EPOCHS}}
+        workspace,
+        train={"members": members, "networks": {"cross": projects.FEW_EPOCHS}},
     )
     replace_line(workspace / "custom.py", "CHECKS: ", CHECK)
     replace_line(workspace / "custom.py", "METRICS: ", METRIC)
@@ -161,7 +198,8 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspa
 
     scores = projects.read_scores(workspace)
     rows = pd.read_parquet(workspace / "data/predictions")
-    actual, predicted = rows["actual"] == 1, rows["predicted"] == 1
+    actual = rows["actual"] == 1
+    predicted = rows["predicted"] == 1
     expected = np.mean(5.0 * (actual & ~predicted) + (~actual & predicted))
     cost = scores.score("test", "custom.cost")
     assert cost
@@ -169,8 +207,13 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(workspa
     assert cost.value == pytest.approx(expected, abs=1e-6)
     assert cost.interval[0] < cost.value < cost.interval[1]
     constant = scores.value("test", "custom.cost", "dummy")
-    assert constant == pytest.approx(min(5 * actual.mean(), 1 - actual.mean()), abs=1e-6)
-    assert projects.read_json(metrics / "metrics.json")["test"]["custom"] == {"cost": cost.value}
+    assert constant == pytest.approx(
+        min(5 * actual.mean(), 1 - actual.mean()),
+        abs=1e-6,
+    )
+    assert projects.read_json(metrics / "metrics.json")["test"]["custom"] == {
+        "cost": cost.value,
+    }
     limit = projects.read_gate(workspace)["checks"]["max test.custom.cost"]
     assert limit["status"] == ("pass" if cost.value <= 0.9 else "fail")
     assert f"test.custom.cost is {format_number(cost.value, 0.9)}" in limit["reason"]

@@ -1,7 +1,7 @@
 """A server makes the same predictions as `predict`, for programs and on its page.
 
-One server for each task answers all tests. It runs in a thread; those of test_operations.py
-are processes.
+One server for each task answers all tests. It runs in a thread; those of
+test_operations.py are processes.
 """
 
 import json
@@ -46,11 +46,24 @@ class Expected(NamedTuple):
 
 
 INTEGER = "expected a whole number of at most 18 digits, got '3.5'"
-FINITE, VALUE = "expected a finite number, got '1-2'", "expected a value in every row, got ''"
+FINITE = "expected a finite number, got '1-2'"
+VALUE = "expected a value in every row, got ''"
 TASKS = {
-    "mixed_binary": Expected("zip/code", "Predicted: {}. The", ("count", "3.5", INTEGER)),
-    "wine": Expected("alcohol", "{}is the predicted target", ("alcohol", "1-2", FINITE)),
-    "shops": Expected("shop_id", "90.0 % prediction interval", ("review", " \b", VALUE)),
+    "mixed_binary": Expected(
+        "zip/code",
+        "Predicted: {}. The",
+        ("count", "3.5", INTEGER),
+    ),
+    "wine": Expected(
+        "alcohol",
+        "{}is the predicted target",
+        ("alcohol", "1-2", FINITE),
+    ),
+    "shops": Expected(
+        "shop_id",
+        "90.0 % prediction interval",
+        ("review", " \b", VALUE),
+    ),
 }
 
 
@@ -58,7 +71,8 @@ class Task(NamedTuple):
     """A served model.
 
     Attributes:
-        server: Its folder has a schema and policies that have changed since the training.
+        server: Its folder has a schema and policies that have changed since the
+            training.
         rows: Rows of the table, without the target.
         predictions: What `predict --explain 2` wrote for them before the change.
     """
@@ -83,10 +97,17 @@ def task(
     write_rows(folder, rows)
     call_command(folder, "predict", "rows.jsonl", "--explain", "2", "-o", "out.csv")
     if request.param == "shops":
-        day, shop = {"timezone": "Asia/Tokyo"}, {"replace": {"1057": "1027"}}
+        day = {"timezone": "Asia/Tokyo"}
+        shop = {"replace": {"1057": "1027"}}
         change_settings(folder, {"columns": {"day": day, "shop_id": shop}})
     change_settings(folder, validate={"missing": "warn"})
-    with serve_in_thread(folder, "--notice", NOTICE, "--log", str(folder / "answers")) as server:
+    with serve_in_thread(
+        folder,
+        "--notice",
+        NOTICE,
+        "--log",
+        str(folder / "answers"),
+    ) as server:
         yield Task(request.param, server, rows, pd.read_csv(folder / "out.csv"))
 
 
@@ -102,24 +123,33 @@ def test_a_visit_of_the_page(task: Task, browser: Any) -> None:
     # Some cases have missing values.
     rows = pd.DataFrame(task.rows[:CASES])
     if task.name == "shops":  # the date field of a browser
-        rows["day"] = pd.to_datetime(rows["day"], format="%d.%m.%Y").dt.strftime("%Y-%m-%d")
+        rows["day"] = pd.to_datetime(rows["day"], format="%d.%m.%Y").dt.strftime(
+            "%Y-%m-%d",
+        )
     cases = rows.astype(object).fillna("").to_dict("records")
     links = [
-        urlencode(case).replace("=True", "=true").replace("=False", "=false") for case in cases
+        urlencode(case).replace("=True", "=true").replace("=False", "=false")
+        for case in cases
     ]
     opened = PageOfModel(browser, f"{server.address}#{links[-1]}")
-    assert sum(size for _, size in opened.run("return tests.loaded()")) <= MAX_FIRST_LOAD
+    assert (
+        sum(size for _, size in opened.run("return tests.loaded()")) <= MAX_FIRST_LOAD
+    )
     assert opened.text("notice") == NOTICE
     browser.set_script_timeout(240)
     answers = browser.execute_async_script(PREDICT_LINKS, links)
     predictions = task.predictions[:CASES]
     probabilities = predictions.filter(like="probability_")
-    expected = predictions["predicted"] if probabilities.empty else probabilities.max(axis=1)
+    expected = (
+        predictions["predicted"] if probabilities.empty else probabilities.max(axis=1)
+    )
     np.testing.assert_array_equal([float(value) for value, _ in answers], expected)
     for predicted, (_, text) in zip(predictions["predicted"], answers, strict=True):
         assert answer.format(predicted) in text.replace("\xa0", " ")
     assert browser.get_log("browser") == []
-    isolated = "return [...document.querySelectorAll('#meaning bdi')].map(e => e.textContent)"
+    isolated = (
+        "return [...document.querySelectorAll('#meaning bdi')].map(e => e.textContent)"
+    )
     target = opened.run("return document.title").removeprefix("Predict ")
     assert target in opened.run(isolated)  # so that it cannot turn the sentence around
 
@@ -129,7 +159,9 @@ def test_a_visit_of_the_page(task: Task, browser: Any) -> None:
     response = server.send("/predict?trial=true", [row])[1]["rows"][0]
     assert float(opened.value) in response.values()
     command, _, body = opened.text("curl").partition(" -d ")
-    assert command == f"curl '{server.address}predict' -H 'Content-Type: application/json'"
+    assert (
+        command == f"curl '{server.address}predict' -H 'Content-Type: application/json'"
+    )
     assert json.loads(body[1:-1]) == {"rows": [row]}
 
     name, text, problem = mistake
@@ -141,13 +173,20 @@ def test_a_visit_of_the_page(task: Task, browser: Any) -> None:
         opened.enter(name, text)
         assert opened.text("value") == "No prediction"
         assert opened.field(name, "problem.textContent") == problem
-        assert opened.run("return document.querySelectorAll('[aria-invalid=true]').length") == 1
+        assert (
+            opened.run("return document.querySelectorAll('[aria-invalid=true]').length")
+            == 1
+        )
         opened.check_accessibility()
         opened.run("location.hash = arguments[0]", links[0])
-        opened.wait("!document.querySelector('[aria-invalid=true]') && tests.isAnswered()")
+        opened.wait(
+            "!document.querySelector('[aria-invalid=true]') && tests.isAnswered()",
+        )
 
     requests = {address for address, _ in opened.run("return tests.loaded()")}
-    assert requests == {server.address + name for name in ("", "schema", "health", "predict")}
+    assert requests == {
+        server.address + name for name in ("", "schema", "health", "predict")
+    }
     # Nothing that the page asked is logged or counted.
     assert (server.read_log(), server.read_metrics("tabular_rows_total")) == before
 
@@ -157,7 +196,10 @@ def test_a_browser_gets_the_page_and_a_program_the_openapi_document(task: Task) 
     request = Request(task.server.address, headers={"Accept": "text/html,*/*;q=0.8"})
     with urlopen(request) as response:
         assert {name: response.headers[name] for name in page.HEADERS} == page.HEADERS
-        assert response.read() == files(page.__package__).joinpath("page.html").read_bytes()
+        assert (
+            response.read()
+            == files(page.__package__).joinpath("page.html").read_bytes()
+        )
     assert "unsafe" not in page.POLICY
     assert {"default-src 'none'", "frame-ancestors 'none'"} < {*page.POLICY.split("; ")}
     assert re.search(r"script-src 'sha256-[^']*' 'sha256-[^']*';", page.POLICY)
@@ -175,10 +217,16 @@ def test_predictions_are_those_of_the_command_to_the_last_bit(task: Task) -> Non
     dtypes = task.predictions.dtypes.to_dict()  # identifiers are texts
     explained = server.send("/predict?explain=2", {"rows": rows})[1]["rows"]
     with ThreadPoolExecutor(8) as clients:
-        responses = list(clients.map(lambda row: server.send("/predict", [row]), rows * 2))
+        responses = list(
+            clients.map(lambda row: server.send("/predict", [row]), rows * 2),
+        )
     counts = server.read_metrics("tabular_predicted_")
     answers = pd.DataFrame(explained)
-    pd.testing.assert_frame_equal(answers.astype(dtypes), task.predictions, check_exact=True)
+    pd.testing.assert_frame_equal(
+        answers.astype(dtypes),
+        task.predictions,
+        check_exact=True,
+    )
     reasons = [column for column in answers if column.startswith("reason_")]
     single = [answer["rows"][0] for _, answer in responses]
     assert single == answers.drop(columns=reasons).to_dict("records") * 2
@@ -204,12 +252,16 @@ def test_predictions_are_those_of_the_command_to_the_last_bit(task: Task) -> Non
 
 def test_a_changed_schema_changes_no_prediction_of_a_trained_model(task: Task) -> None:
     """The command, the API and the server use the schema and the policies in the model's file."""
-    folder, column = task.server.folder, TASKS[task.name].never_missing
+    folder = task.server.folder
+    column = TASKS[task.name].never_missing
     model = keras_tabular.load_model(folder / "models/model.keras")
     predictions = model.predict(pd.DataFrame(task.rows))
     dtypes = predictions.dtypes.to_dict()
     assert task.predictions[[*predictions]].astype(dtypes).equals(predictions)
     assert task.server.send("/predict", [task.rows[0] | {column: None}])[0] == 422
     write_rows(folder, [task.rows[0] | {column: None}])
-    with pytest.raises(SystemExit, match=f"column {column}: expected a value in every row"):
+    with pytest.raises(
+        SystemExit,
+        match=f"column {column}: expected a value in every row",
+    ):
         call_command(folder, "predict", "rows.jsonl", "-o", "incomplete.csv")

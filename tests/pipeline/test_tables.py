@@ -14,17 +14,32 @@ from keras_tabular.config.schema import load_schema
 from keras_tabular.table.parquet import FOLD_KEY
 from tests import projects
 from tests.commands import call_command
-from tests.projects import LONGER_TRAINING, change_settings, read_gate, read_scores, run_stages
+from tests.projects import (
+    LONGER_TRAINING,
+    change_settings,
+    read_gate,
+    read_scores,
+    run_stages,
+)
 from tests.tables import load_table, make_mixed_table, make_shop_sales
 
 
-def test_columns_of_every_kind_improve_the_scores(trained_project: Callable[[str], Path]) -> None:
+def test_columns_of_every_kind_improve_the_scores(
+    trained_project: Callable[[str], Path],
+) -> None:
     sales = trained_project("shops")
     columns = load_schema(sales / "data/schema.yaml").columns
-    kinds = {"day": "datetime", "review": "text", "shop_id": "category", "sales": "real"}
+    kinds = {
+        "day": "datetime",
+        "review": "text",
+        "shop_id": "category",
+        "sales": "real",
+    }
     assert {name: column.kind for name, column in columns.items()} == kinds
     scores = read_scores(sales)
-    mae, baseline = (scores.value("test", "mae", m) for m in ("model", "gradient_boosting"))
+    mae, baseline = (
+        scores.value("test", "mae", m) for m in ("model", "gradient_boosting")
+    )
     assert mae
     assert baseline
     assert mae < baseline
@@ -32,20 +47,29 @@ def test_columns_of_every_kind_improve_the_scores(trained_project: Callable[[str
     importance = pd.read_csv(sales / "metrics/plots/importance.csv").set_index("column")
     assert set(importance.index) == {"day", "review", "shop_id"}
     assert (importance["low"] > 0).all()
-    train, test = (pd.read_parquet(sales / f"data/split/{name}") for name in ("train", "test"))
+    train, test = (
+        pd.read_parquet(sales / f"data/split/{name}") for name in ("train", "test")
+    )
     assert train["day"].max() < test["day"].min()
-    with zipfile.ZipFile(sales / "models/model.keras") as file:  # all layers are those of Keras
-        assert not re.search(r'"registered_name": "[^"]*>', file.read("config.json").decode())
+    with zipfile.ZipFile(
+        sales / "models/model.keras",
+    ) as file:  # all layers are those of Keras
+        assert not re.search(
+            r'"registered_name": "[^"]*>',
+            file.read("config.json").decode(),
+        )
 
 
 @pytest.fixture(scope="module")
 def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with all the roles that a column can have; `printed` has the output of the stages.
 
-    The table is in two files with line breaks in cells. Every seventh row has no class. Most
-    rows of the classes a and b have the other class and a weight of 0. The class c is rare.
+    The table is in two files with line breaks in cells. Every seventh row has no class.
+    Most rows of the classes a and b have the other class and a weight of 0. The class c
+    is rare.
     """
-    rng, rows = np.random.default_rng(1), 1500
+    rng = np.random.default_rng(1)
+    rows = 1500
     x = rng.normal(size=rows)
     code = np.digitize(x + rng.normal(size=rows) / 4, [0.2, 1.6])
     is_wrong = (rng.random(rows) < 0.6) & (code < 2)
@@ -60,12 +84,24 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "subset": np.where(np.arange(rows) % 3, "train", "test"),
             "counts": np.where(is_wrong, 0, rng.integers(1, 4, rows)),
             "y": np.where(np.arange(rows) % 7, classes, ""),
-        }
+        },
     )
-    folder = projects.create_project(tmp_path_factory.mktemp("orders") / "project", frame)
-    roles = {"source": "data/raw", "split": "subset", "weight": "counts", "ignore": ["key", "leak"]}
+    folder = projects.create_project(
+        tmp_path_factory.mktemp("orders") / "project",
+        frame,
+    )
+    roles = {
+        "source": "data/raw",
+        "split": "subset",
+        "weight": "counts",
+        "ignore": ["key", "leak"],
+    }
     change_settings(folder, roles | {"columns": {"leak": {"kind": "integer"}}})
-    change_settings(folder, split={"by": "column"}, train=LONGER_TRAINING | {"ignore": ["hint"]})
+    change_settings(
+        folder,
+        split={"by": "column"},
+        train=LONGER_TRAINING | {"ignore": ["hint"]},
+    )
     change_settings(folder, evaluate={"slices": {"high": {"leak": {"low": 1}}}})
     frame[:700].to_csv(folder / "data/raw/t.csv", index=False)
     frame[700:].to_csv(folder / "data/raw/u.csv", index=False)
@@ -77,7 +113,8 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_rows_count_by_their_weights(orders: Path) -> None:
     """With equal weights, the model would learn the opposite: most labels are wrong."""
-    scores, rows = read_scores(orders), pd.read_parquet(orders / "data/split/test")
+    scores = read_scores(orders)
+    rows = pd.read_parquet(orders / "data/split/test")
     for model in ("model", "linear"):
         assert (scores.value("test", "accuracy", model) or 0) > 0.85
     predictions = pd.read_parquet(orders / "data/predictions")
@@ -86,11 +123,22 @@ def test_rows_count_by_their_weights(orders: Path) -> None:
     assert scores.value("test", "accuracy") == pytest.approx(accuracy, abs=1e-6)
 
 
-def test_columns_with_another_role_are_not_features(orders: Path, tmp_path: Path) -> None:
+def test_columns_with_another_role_are_not_features(
+    orders: Path,
+    tmp_path: Path,
+) -> None:
     """An ignored column may be part of a slice, and new rows need none of these columns."""
-    assert {*load_schema(orders / "data/schema.yaml").features} == {"x", "words", "hint"}
-    assert projects.read_json(orders / "metrics/networks.json")["columns"].keys() == {"x", "words"}
-    scores, test = read_scores(orders), pd.read_parquet(orders / "data/split/test")
+    assert {*load_schema(orders / "data/schema.yaml").features} == {
+        "x",
+        "words",
+        "hint",
+    }
+    assert projects.read_json(orders / "metrics/networks.json")["columns"].keys() == {
+        "x",
+        "words",
+    }
+    scores = read_scores(orders)
+    test = pd.read_parquet(orders / "data/split/test")
     assert (scores.value("test", "accuracy", "gradient_boosting") or 1) < 1
     assert scores.rows("slices.high") == (test["leak"] >= 1).sum() > 0
     page = (orders / "report.html").read_text()
@@ -99,17 +147,27 @@ def test_columns_with_another_role_are_not_features(orders: Path, tmp_path: Path
     assert page.count("high; leak from 1") == 1
     test[["x", "words", "counts", "y"]].to_csv(tmp_path / "new.csv", index=False)
     for command, option in (("predict", "-o"), ("drift", "--json"), ("score", "-o")):
-        call_command(orders, command, tmp_path / "new.csv", option, tmp_path / "output.csv")
+        call_command(
+            orders,
+            command,
+            tmp_path / "new.csv",
+            option,
+            tmp_path / "output.csv",
+        )
 
 
 def test_the_ranking_decides_if_a_class_is_rare(orders: Path) -> None:
-    scores, gate, output = read_scores(orders), read_gate(orders), (orders / "printed").read_text()
+    scores = read_scores(orders)
+    gate = read_gate(orders)
+    output = (orders / "printed").read_text()
     assert scores.main_metrics == ("loss", "macro.roc_auc", "macro.average_precision")
     assert re.search(r"^ROC AUC: .* test rows \(95% CI 0\.", output, re.MULTILINE)
     assert output.endswith(f"\nGate: {gate['status']}\n")
 
 
-def test_predictions_of_the_test_rows_name_file_line_and_identifier(orders: Path) -> None:
+def test_predictions_of_the_test_rows_name_file_line_and_identifier(
+    orders: Path,
+) -> None:
     predictions = pd.read_parquet(orders / "data/predictions")
     outputs = ["predicted", "probability_a", "probability_b", "probability_c"]
     assert [*predictions] == ["file", "line", "key", "leak", "hint", "actual", *outputs]
@@ -123,7 +181,8 @@ def test_predictions_of_the_test_rows_name_file_line_and_identifier(orders: Path
 def test_test_rows_can_be_groups_or_separate_files(tmp_path: Path) -> None:
     """A group is in one fold, and if groups are split, also in one subset."""
     frame = make_shop_sales()
-    folder, source = projects.create_project(tmp_path, frame), tmp_path / "data/raw/shops"
+    folder = projects.create_project(tmp_path, frame)
+    source = tmp_path / "data/raw/shops"
     source.mkdir()
     frame[:700].to_csv(source / "a.csv", index=False)
     frame[700:900].to_csv(source / "last.csv", index=False)
@@ -131,20 +190,27 @@ def test_test_rows_can_be_groups_or_separate_files(tmp_path: Path) -> None:
     roles = {"source": "data/raw/shops", "test_files": ["last.csv"], "group": "shop_id"}
     change_settings(folder, roles, split={"by": "file"})
     run_stages(folder, last="split")
-    train, test = (pd.read_parquet(folder / f"data/split/{name}") for name in ("train", "test"))
+    train, test = (
+        pd.read_parquet(folder / f"data/split/{name}") for name in ("train", "test")
+    )
     assert sorted(test["sales"]) == sorted(frame["sales"][700:900])
     assert len(train) == 1000
     assert (train.groupby("shop_id")[FOLD_KEY].nunique() == 1).all()
 
     change_settings(folder, split={"by": "group"})
     run_stages(folder, "split", "split")
-    train, test = (pd.read_parquet(folder / f"data/split/{name}") for name in ("train", "test"))
+    train, test = (
+        pd.read_parquet(folder / f"data/split/{name}") for name in ("train", "test")
+    )
     assert len(train) + len(test) == 1200
     assert 0.2 < len(test) / 1200 < 0.45
     assert not set(train["shop_id"]) & set(test["shop_id"])
     assert (train.groupby("shop_id")[FOLD_KEY].nunique() == 1).all()
     change_settings(folder, {"test_files": ["other.csv"]})
-    with pytest.raises(SystemExit, match=r"test_files in data/schema\.yaml needs other\.csv"):
+    with pytest.raises(
+        SystemExit,
+        match=r"test_files in data/schema\.yaml needs other\.csv",
+    ):
         run_stages(folder, last="ingest")
 
 
@@ -159,17 +225,24 @@ def test_a_table_gets_scores_that_beat_a_constant(name: str, tmp_path: Path) -> 
 
 
 def test_rows_that_fail_a_check_stop_validate_or_are_dropped(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Under the policy `error`, validate writes no table; under `drop`, it writes the others.
 
-    A column that is declared and ignored is checked too. tests/unit/table/test_checks.py reads the
-    rows that are set aside.
+    A column that is declared and ignored is checked too.
+    tests/unit/table/test_checks.py reads the rows that are set aside.
     """
-    frame = make_mixed_table("binary").sort_values("colour", ascending=False)  # valid rows first
+    frame = make_mixed_table("binary").sort_values(
+        "colour",
+        ascending=False,
+    )  # valid rows first
     places = np.flatnonzero(frame["colour"] == "blue, dark") + 2  # line 1 is the header
     folder = projects.create_project(tmp_path, frame)
-    declared = {"id": {"kind": "integer", "max": 598}, "colour": {"values": ["red", "green"]}}
+    declared = {
+        "id": {"kind": "integer", "max": 598},
+        "colour": {"values": ["red", "green"]},
+    }
     change_settings(folder, {"columns": declared})
     with pytest.raises(SystemExit) as end:
         run_stages(folder, last="validate")
@@ -186,12 +259,16 @@ def test_rows_that_fail_a_check_stop_validate_or_are_dropped(
     valid = pd.read_parquet(folder / "data/validated")
     assert set(valid["colour"].dropna()) == {"red", "green"}
     rejected = pd.read_parquet(folder / "data/rejected")
-    assert (len(valid), len(rejected)) == (600 - len(places), len(places))
+    assert len(valid) == 600 - len(places)
+    assert len(rejected) == len(places)
 
 
 def test_a_header_without_rows_ends_ingest_without_an_output(tmp_path: Path) -> None:
     folder = projects.create_project(tmp_path, make_mixed_table("binary"))
     make_mixed_table("binary")[:0].to_csv(folder / "data/raw/t.csv", index=False)
-    with pytest.raises(SystemExit, match=r"^error: data/raw/t\.csv: expected rows, got only a "):
+    with pytest.raises(
+        SystemExit,
+        match=r"^error: data/raw/t\.csv: expected rows, got only a ",
+    ):
         run_stages(folder, last="ingest")
     assert not (folder / "data/ingested").exists()

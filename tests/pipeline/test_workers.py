@@ -1,6 +1,7 @@
 """Outputs have the same bytes for any number of workers, in threads or on Ray.
 
-Ray runs in a network namespace that has only the loopback device, since it listens on all devices.
+Ray runs in a network namespace that has only the loopback device, since it listens on
+all devices.
 """
 
 import importlib.util
@@ -17,7 +18,14 @@ from tests.projects import clone, read_output_hashes
 
 # When the first process of the namespace ends, so do all processes of the cluster.
 NAMESPACE = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--mount-proc"]
-IN_NAMESPACE = [*NAMESPACE, "--kill-child", "sh", "-c", 'ip link set lo up && "$@"', "sh"]
+IN_NAMESPACE = [
+    *NAMESPACE,
+    "--kill-child",
+    "sh",
+    "-c",
+    'ip link set lo up && "$@"',
+    "sh",
+]
 # Without this token, Ray writes one into the home folder.
 RAY_TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
 RAY_START_OPTIONS = "--node-ip-address=127.0.0.1 --disable-usage-stats"
@@ -37,10 +45,13 @@ def test_two_workers(many_files: Path, one_worker_run: Path, tmp_path: Path) -> 
 
 @needs_ray
 def test_ray_with_workers_that_are_killed(
-    many_files: Path, one_worker_run: Path, tmp_path: Path
+    many_files: Path,
+    one_worker_run: Path,
+    tmp_path: Path,
 ) -> None:
     """A worker is killed during ingest, and another one during train."""
-    folder, output = clone(many_files, tmp_path / "clone"), tmp_path / "output"
+    folder = clone(many_files, tmp_path / "clone")
+    output = tmp_path / "output"
     environment = RAY_TOKEN | {"RAY_ADDRESS": "local", "TABULAR_WORKERS": "2"}
     redirect = ("bash", "-c", f'exec "$@" > {output} 2>&1', "sh")
     command = (*redirect, *IN_NAMESPACE, "dvc", "repro", "evaluate")
@@ -60,8 +71,14 @@ def kill_a_worker(process: subprocess.Popen[str], script: str) -> None:
         for child in psutil.Process(process.pid).children(recursive=True):
             with suppress(psutil.Error):  # it has ended
                 titles[" ".join(child.cmdline())] = child
-        workers = [child for title, child in titles.items() if title.startswith("ray::tabular.")]
-        if not workers or not any(title.startswith(f"python -m {script}") for title in titles):
+        workers = [
+            child
+            for title, child in titles.items()
+            if title.startswith("ray::tabular.")
+        ]
+        if not workers or not any(
+            title.startswith(f"python -m {script}") for title in titles
+        ):
             return False
         workers[0].kill()
         return True
@@ -72,6 +89,11 @@ def kill_a_worker(process: subprocess.Popen[str], script: str) -> None:
 @needs_ray
 def test_an_address_without_a_cluster_is_named(many_files: Path) -> None:
     ingest = ("python", "-m", "stages.ingest", "/tmp/none", "/tmp/none.json")
-    completed = run_command(many_files, *IN_NAMESPACE, *ingest, RAY_ADDRESS="127.0.0.1:1")
+    completed = run_command(
+        many_files,
+        *IN_NAMESPACE,
+        *ingest,
+        RAY_ADDRESS="127.0.0.1:1",
+    )
     assert completed.returncode == 1
     assert "error: RAY_ADDRESS in the environment: 127.0.0.1:1: " in completed.stderr

@@ -33,7 +33,9 @@ def test_each_command_exists() -> None:
     targets = re.findall(r"^\| `make ([^`]+)`", table, re.MULTILINE)
     changed_keys = re.findall(r"^\| `dvc exp run -S ([^`=]+)", table, re.MULTILINE)
     commands = re.findall(r"^\| `python.* keras_tabular (\S+) ", table, re.MULTILINE)
-    assert (len(targets), len(changed_keys), len(commands)) == (6, 1, 3)
+    assert len(targets) == 6
+    assert len(changed_keys) == 1
+    assert len(commands) == 3
     check_output(PROJECT, "make", "--dry-run", *targets, **MAKE_VARIABLES)
     params = yaml.safe_load((PROJECT / "params.yaml").read_text())
     for key in changed_keys:
@@ -46,7 +48,9 @@ def test_each_path_is_in_git_or_is_an_output() -> None:
     paths = {path for path in paths if "/" in path or "." in path}
     assert len(paths) > 15
     for path in paths - {".venv"}:
-        ignored = run_command(PROJECT, "git", "check-ignore", "--quiet", path).returncode == 0
+        ignored = (
+            run_command(PROJECT, "git", "check-ignore", "--quiet", path).returncode == 0
+        )
         assert ignored or (PROJECT / path).exists(), path
 
 
@@ -56,18 +60,31 @@ GRAPH = grimp.build_graph("stages", "keras_tabular", exclude_type_checking_impor
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_declares_the_code_that_it_imports_and_the_params_that_it_loads(stage: str) -> None:
-    imported = GRAPH.find_upstream_modules(f"stages.{stage}") - {"stages", "keras_tabular"}
+def test_a_stage_declares_the_code_that_it_imports_and_the_params_that_it_loads(
+    stage: str,
+) -> None:
+    imported = GRAPH.find_upstream_modules(f"stages.{stage}") - {
+        "stages",
+        "keras_tabular",
+    }
     packages = {"/".join(module.split(".")[:2]) for module in imported}
-    deps = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("stages", "keras_tabular"))}
+    deps = {
+        dep
+        for dep in STAGES[stage]["deps"]
+        if dep.startswith(("stages", "keras_tabular"))
+    }
     assert deps == packages | {f"stages/{stage}.py"}
     script = (PROJECT / f"stages/{stage}.py").read_text()
     assert ("network.py" in STAGES[stage]["deps"]) is ("from network import" in script)
-    loaded = re.findall(r'"(\w+)"', "".join(re.findall(r"load_settings\(([^)]*)\)", script)))
+    loaded = re.findall(
+        r'"(\w+)"',
+        "".join(re.findall(r"load_settings\(([^)]*)\)", script)),
+    )
     assert STAGES[stage].get("params", []) == sorted(loaded)
 
 
-# The lock files agree on one version of each package, so that all can be installed together.
+# The lock files agree on one version of each package, so that all can be installed
+# together.
 LOCK_FILES = [PROJECT / "requirements.txt", *PROJECT.glob("requirements/*.txt")]
 
 
@@ -85,14 +102,22 @@ def test_every_lock_file_has_the_same_version_of_a_package() -> None:
 
 def test_the_image_has_the_tensorflow_of_the_training_and_no_package_to_train() -> None:
     image = locked_packages((PROJECT / "requirements/image.txt").read_text())
-    version, cpu_version = (image[name].split()[0] for name in ("tensorflow", "tensorflow-cpu"))
+    version, cpu_version = (
+        image[name].split()[0] for name in ("tensorflow", "tensorflow-cpu")
+    )
     assert cpu_version == version.replace("tensorflow", "tensorflow-cpu")
     left_out = {"dvc", "duckdb", "scikit-learn", "vl-convert-python"}
-    assert left_out < {*locked_packages((PROJECT / "requirements.txt").read_text())} - {*image}
+    assert left_out < {*locked_packages((PROJECT / "requirements.txt").read_text())} - {
+        *image,
+    }
 
 
-# The commands of `keras-tabular`, their help texts, and the documentation that they print.
-def run_cli(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[Any, str, str]:
+# The commands of `keras-tabular`, their help texts, and the documentation that they
+# print.
+def run_cli(
+    capsys: pytest.CaptureFixture[str],
+    *arguments: str,
+) -> tuple[Any, str, str]:
     """Run `keras-tabular` in this process. Return the exit code, stdout and stderr."""
     code: Any = 0
     try:
@@ -102,29 +127,37 @@ def run_cli(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[Any, s
     return code, *capsys.readouterr()
 
 
-def test_help_describes_each_command_on_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_describes_each_command_on_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     modules = (PROJECT / "keras_tabular").glob("*/[!_]*.py")
     parser = "def main(parser: ArgumentParser)"
-    commands = {file.stem.replace("_", "-") for file in modules if parser in file.read_text()}
+    commands = {
+        file.stem.replace("_", "-") for file in modules if parser in file.read_text()
+    }
     assert commands == set(COMMANDS)
     _, listing, _ = run_cli(capsys, "--help")
     for command in COMMANDS:
         assert re.search(rf"^  {command} +\w.+[.?]$", listing, re.MULTILINE)
         code, text, _ = run_cli(capsys, command, "--help")
-        assert (code, text.partition("[")[0]) == (0, f"usage: keras-tabular {command} ")
+        assert code == 0
+        assert text.partition("[")[0] == f"usage: keras-tabular {command} "
 
 
 def test_docs_lists_and_prints_the_pages(capsys: pytest.CaptureFixture[str]) -> None:
     _, listing, _ = run_cli(capsys, "docs")
     titles = dict(line.split(maxsplit=1) for line in listing.splitlines())
-    assert {f"docs/{name}.md" for name in titles} == {page for page in PAGES if "/" in page}
+    assert {f"docs/{name}.md" for name in titles} == {
+        page for page in PAGES if "/" in page
+    }
     for name, title in titles.items():
         page = PAGES[f"docs/{name}.md"]
         assert page.startswith(f"# {title}\n")
         assert run_cli(capsys, "docs", name)[1] == page
     for wrong in (("docs", "shema"), ("infer_schema",)):
         code, output, error = run_cli(capsys, *wrong)
-        assert (code, output) == (2, "")
+        assert code == 2
+        assert output == ""
         assert re.search(f"invalid choice: '{wrong[-1]}' .choose from .*schema", error)
 
 
@@ -149,6 +182,8 @@ def test_docs_params_explains_each_key_and_names_its_default() -> None:
         for key, row in explained[name].items():
             default = section.model_fields[key].get_default()
             if isinstance(default, int | float | str):
-                text = f"{default}" if isinstance(default, bool | str) else f"{default:g}"
+                text = (
+                    f"{default}" if isinstance(default, bool | str) else f"{default:g}"
+                )
                 named = rf"(?i)default `?{text}\b|`{text}` \(the default\)"
                 assert re.search(named, row), key

@@ -20,8 +20,10 @@ from keras_tabular.core.errors import UserError
 from tests.helpers import BINARY, MULTICLASS, PROJECT, REGRESSION, load_train_params
 from tests.projects import change_settings
 
-# `load_params` reports each mistake in one line, and returns only the requested sections.
-PARAMS, SCHEMA = "params.yaml", "data/schema.yaml"
+# `load_params` reports each mistake in one line, and returns only the requested
+# sections.
+PARAMS = "params.yaml"
+SCHEMA = "data/schema.yaml"
 TEXTS = {name: (PROJECT / name).read_text() for name in (PARAMS, SCHEMA)}
 SCHEMA_KEYS = ("columns", "encoding", "ignore", "target")
 PLAIN = "train.networks.plain"
@@ -32,7 +34,11 @@ def write_and_load(folder: Path, texts: dict[str, str], *names: str) -> Params:
     (folder / "data").mkdir(exist_ok=True)
     for name, text in texts.items():
         (folder / name).write_text(text)
-    return load_params(*names, schema=load_schema(folder / SCHEMA), path=folder / PARAMS)
+    return load_params(
+        *names,
+        schema=load_schema(folder / SCHEMA),
+        path=folder / PARAMS,
+    )
 
 
 def change_value(key: str, value: Any) -> dict[str, str]:
@@ -41,7 +47,10 @@ def change_value(key: str, value: Any) -> dict[str, str]:
     *path, last = key.split(".")
     name = SCHEMA if key.startswith(SCHEMA_KEYS) else PARAMS
     reduce(getitem, path, contents[name])[last] = value
-    return {name: yaml.safe_dump(content, sort_keys=False) for name, content in contents.items()}
+    return {
+        name: yaml.safe_dump(content, sort_keys=False)
+        for name, content in contents.items()
+    }
 
 
 MISTAKES: list[tuple[str, Any, str]] = [
@@ -54,24 +63,51 @@ MISTAKES: list[tuple[str, Any, str]] = [
     (f"{PLAIN}.epoch", 5, ": unknown key. Did you mean 'epochs'?.*: activation, "),
     (f"{PLAIN}.epochs", 0, ": expected auto or a number of at least 1, got 0"),
     ("evaluate.threshold", {"best": "f2"}, ".best: .* f1, got 'f2'"),
-    ("evaluate.slices", {"old": {"Age": {"low": "x"}}}, ".old.Age.low: .* a day .*, got 'x'"),
-    ("evaluate.tests", ["a.csv", "b.csv", "a.csv.gz"], ": expected files with different names"),
+    (
+        "evaluate.slices",
+        {"old": {"Age": {"low": "x"}}},
+        ".old.Age.low: .* a day .*, got 'x'",
+    ),
+    (
+        "evaluate.tests",
+        ["a.csv", "b.csv", "a.csv.gz"],
+        ": expected files with different names",
+    ),
     ("evaluate.tests", "a.csv", ": expected a list, got 'a.csv'"),
-    ("evaluate.slices", {"all": {"Age": {}}}, ".all.Age: expected low, high or both, .*got {}"),
+    (
+        "evaluate.slices",
+        {"all": {"Age": {}}},
+        ".all.Age: expected low, high or both, .*got {}",
+    ),
     ("gate.min", {"test": {"loss": "x"}}, ".test.loss: expected a number, got 'x'"),
-    ("gate.max", {"tset": {"custom": {"cost": 1}}}, ": expected one of test.accuracy, "),
+    (
+        "gate.max",
+        {"tset": {"custom": {"cost": 1}}},
+        ": expected one of test.accuracy, ",
+    ),
     ("target", "outcome", ": expected one of Pregnancies, Glucose, BloodPressure, "),
     ("ignore", ["Outcome"], ": expected other columns than the target 'Outcome'"),
     ("encoding", "gzip", ": expected a text encoding .*, got 'gzip'"),
     ("columns.Outcome", {"kind": "integer", "values": [0, 2.5]}, ": values has 2.5"),
-    ("columns.Age", {"kind": "integer", "min": 0, "max": -5}, ": min 0 is above max -5"),
-    ("columns.min", {"kind": "real", "maximum": 3}, ".maximum: unknown key. Did you mean 'max'"),
+    (
+        "columns.Age",
+        {"kind": "integer", "min": 0, "max": -5},
+        ": min 0 is above max -5",
+    ),
+    (
+        "columns.min",
+        {"kind": "real", "maximum": 3},
+        ".maximum: unknown key. Did you mean 'max'",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("key", "value", "message"), MISTAKES)
 def test_a_mistake_is_reported_with_its_file_and_key(
-    key: str, value: Any, message: str, tmp_path: Path
+    key: str,
+    value: Any,
+    message: str,
+    tmp_path: Path,
 ) -> None:
     path = tmp_path / (SCHEMA if key.startswith(SCHEMA_KEYS) else PARAMS)
     with pytest.raises(UserError, match=f"^{re.escape(f'{path}: {key}')}{message}"):
@@ -81,7 +117,10 @@ def test_a_mistake_is_reported_with_its_file_and_key(
 def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.yaml: No such file or directory"):
         load_schema(tmp_path / "none.yaml")
-    with pytest.raises(UserError, match=r"params\.yaml: not valid YAML: while parsing a flow"):
+    with pytest.raises(
+        UserError,
+        match=r"params\.yaml: not valid YAML: while parsing a flow",
+    ):
         write_and_load(tmp_path, TEXTS | {PARAMS: "split: ["})
     bomb = "a0: &a0 [1, 2]\n" + "".join(
         f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(30)
@@ -92,7 +131,10 @@ def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
 
 def test_columns_have_one_role(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"group, weight: expected different columns\."):
-        write_and_load(tmp_path, TEXTS | {SCHEMA: f"{TEXTS[SCHEMA]}\ngroup: Age\nweight: Age\n"})
+        write_and_load(
+            tmp_path,
+            TEXTS | {SCHEMA: f"{TEXTS[SCHEMA]}\ngroup: Age\nweight: Age\n"},
+        )
 
 
 def test_only_the_requested_sections_are_returned(tmp_path: Path) -> None:
@@ -100,12 +142,19 @@ def test_only_the_requested_sections_are_returned(tmp_path: Path) -> None:
     text = TEXTS[PARAMS].replace("learning_rate: 0.01", "learning_rate: 1e-3")
     params = write_and_load(tmp_path, TEXTS | {PARAMS: text}, "split", "train")
     assert vars(params).keys() == {"split", "train"}
-    assert (params.split.seed, params.train.networks["plain"].learning_rate) == (9, 0.001)
+    assert params.split.seed == 9
+    assert params.train.networks["plain"].learning_rate == 0.001
 
 
-def test_other_sections_belong_to_the_owner_unless_they_are_misspelt(tmp_path: Path) -> None:
+def test_other_sections_belong_to_the_owner_unless_they_are_misspelt(
+    tmp_path: Path,
+) -> None:
     own_sections = "training: {server: gpu1}\n2: [a]\ntrain2: 5\n"
-    params = write_and_load(tmp_path, TEXTS | {PARAMS: TEXTS[PARAMS] + own_sections}, "split")
+    params = write_and_load(
+        tmp_path,
+        TEXTS | {PARAMS: TEXTS[PARAMS] + own_sections},
+        "split",
+    )
     assert vars(params).keys() == {"split"}
     text = re.sub("^train:", "trein:", TEXTS[PARAMS] + own_sections, flags=re.MULTILINE)
     with pytest.raises(UserError, match=r"trein: unknown key\. Did you mean 'train'"):
@@ -121,7 +170,8 @@ def test_early_stopping_requires_validation_rows(tmp_path: Path) -> None:
 
 
 AUTO = ("learning_rate", "epochs", "batch_size", "dropout", "embedding")
-EIGHT_UNITS, FOUR_UNITS = {"bins": 48, "units": 8}, {"bins": 48, "units": 4}
+EIGHT_UNITS = {"bins": 48, "units": 8}
+FOUR_UNITS = {"bins": 48, "units": 4}
 
 
 @pytest.mark.parametrize(
@@ -137,9 +187,18 @@ EIGHT_UNITS, FOUR_UNITS = {"bins": 48, "units": 8}, {"bins": 48, "units": 4}
     ],
 )
 def test_auto_depends_on_the_table_and_the_task(
-    rows: int, task: Task, columns: int, folds: int, counts: list[int], network: tuple[Any, ...]
+    rows: int,
+    task: Task,
+    columns: int,
+    folds: int,
+    counts: list[int],
+    network: tuple[Any, ...],
 ) -> None:
-    auto = load_train_params({"realmlp": dict.fromkeys(AUTO, "auto")}, members="auto", folds="auto")
+    auto = load_train_params(
+        {"realmlp": dict.fromkeys(AUTO, "auto")},
+        members="auto",
+        folds="auto",
+    )
     train = auto.resolve_auto(rows, task, columns)
     assert train.folds == folds
     expected = list(zip(["realmlp", "plain"], counts, strict=False))
@@ -152,7 +211,8 @@ def test_other_values_than_auto_do_not_change() -> None:
     plain = {"learning_rate": 0.5, "epochs": 7, "batch_size": 9, "dropout": 0.0}
     train = load_train_params({"plain": plain}, folds=1)
     resolved = train.resolve_auto(10_000_000, REGRESSION, 8)
-    assert (resolved.folds, resolved.members) == (1, train.members)
+    assert resolved.folds == 1
+    assert resolved.members == train.members
     assert resolved.networks["plain"].model_dump(include={*plain}) == plain
 
 
@@ -170,7 +230,11 @@ def test_costs_without_a_number_are_a_mistake_of_their_own_form(tmp_path: Path) 
         ({"false_negative": 5, "fp": 1}, r"unknown key"),
     ):
         with pytest.raises(UserError, match=message) as error:
-            write_and_load(tmp_path, change_value("evaluate.threshold", {"cost": cost}), "evaluate")
+            write_and_load(
+                tmp_path,
+                change_value("evaluate.threshold", {"cost": cost}),
+                "evaluate",
+            )
         assert ("false_positive" in str(error.value)) == ("false_negative" in cost)
 
 
@@ -182,7 +246,13 @@ NETWORK = "network.py"
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of what the stages read, as the current folder."""
-    for name in ("dvc.yaml", "params.yaml", NETWORK, "data/schema.yaml", "data/raw/diabetes.csv"):
+    for name in (
+        "dvc.yaml",
+        "params.yaml",
+        NETWORK,
+        "data/schema.yaml",
+        "data/raw/diabetes.csv",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, tmp_path / name)
     shutil.copytree(PROJECT / "keras_tabular", tmp_path / "keras_tabular")
@@ -193,33 +263,55 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("stage", "edit", "changed"),
     [
-        ("train", lambda at: change_settings(at, train={"seed": 2}), "train.seed in params.yaml"),
+        (
+            "train",
+            lambda at: change_settings(at, train={"seed": 2}),
+            "train.seed in params.yaml",
+        ),
         ("train", lambda at: (at / NETWORK).write_text("# another line"), NETWORK),
         ("train", lambda at: (at / FOLDER / "a.py").touch(), f"{FOLDER}/a.py"),
-        ("ingest", lambda at: (at / "data/raw/diabetes.csv").unlink(), "data/raw/diabetes.csv"),
+        (
+            "ingest",
+            lambda at: (at / "data/raw/diabetes.csv").unlink(),
+            "data/raw/diabetes.csv",
+        ),
     ],
 )
 def test_a_changed_input_is_reported(
-    project: Path, stage: str, edit: Callable[[Path], None], changed: str
+    project: Path,
+    stage: str,
+    edit: Callable[[Path], None],
+    changed: str,
 ) -> None:
     inputs = StageInputs(stage)
     edit(project)
-    with pytest.raises(UserError, match=re.escape(f"stage {stage} ran: {changed}. ")) as refused:
+    with pytest.raises(
+        UserError,
+        match=re.escape(f"stage {stage} ran: {changed}. "),
+    ) as refused:
         inputs.check()
     # A `dvc exp run` that DVC refuses has written params.yaml already.
-    restore = "params.yaml even if it is refused. To restore: train.seed in params.yaml was 1."
+    restore = (
+        "params.yaml even if it is refused. To restore: train.seed in params.yaml"
+        " was 1."
+    )
     assert (restore in str(refused.value)) == (changed == "train.seed in params.yaml")
 
 
 @pytest.mark.parametrize("stage", ["split", "stage-of-the-owner", None])
-def test_other_files_and_parameters_may_change(project: Path, stage: str | None) -> None:
+def test_other_files_and_parameters_may_change(
+    project: Path,
+    stage: str | None,
+) -> None:
     inputs = StageInputs(stage)
     change_settings(project, train={"seed": 2})
     (project / NETWORK).write_text("# another line")
     inputs.check()
 
 
-def test_a_file_that_is_written_again_with_the_same_content_has_not_changed(project: Path) -> None:
+def test_a_file_that_is_written_again_with_the_same_content_has_not_changed(
+    project: Path,
+) -> None:
     inputs = StageInputs("train")
     (project / NETWORK).touch()
     (project / NETWORK).write_bytes((project / NETWORK).read_bytes())

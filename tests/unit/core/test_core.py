@@ -22,7 +22,12 @@ from keras_tabular.core import process
 from keras_tabular.core.cluster import WORKERS, report_progress
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_file, atomic_write, write_json
-from keras_tabular.core.parallel import Progress, ordered_map, run_in_background, worker_count
+from keras_tabular.core.parallel import (
+    Progress,
+    ordered_map,
+    run_in_background,
+    worker_count,
+)
 from tests.commands import check_output, run_command
 from tests.helpers import PROJECT
 
@@ -40,7 +45,10 @@ def test_json_is_sorted_rounded_and_finite(tmp_path: Path) -> None:
     write_json(tmp_path / "m.json", {"b": 1e-9 / 3, "a": {"c": -0.0}})
     expected = '{\n  "a": {\n    "c": 0.0\n  },\n  "b": 3.33333333e-10\n}\n'
     assert (tmp_path / "m.json").read_text() == expected
-    with pytest.raises(ValueError, match=r"m\.json: a c: expected a finite number, got nan"):
+    with pytest.raises(
+        ValueError,
+        match=r"m\.json: a c: expected a finite number, got nan",
+    ):
         write_json(tmp_path / "m.json", {"a": {"c": float("nan")}})
     assert (tmp_path / "m.json").read_text() == expected
 
@@ -65,8 +73,12 @@ def test_the_output_does_not_change_if_the_block_fails(tmp_path: Path) -> None:
 
 def test_two_processes_may_write_the_same_path(tmp_path: Path) -> None:
     """If only DVC is killed, its stage goes on while the next `dvc repro` runs the stage again."""
-    out, module = tmp_path / "out", "keras_tabular.core.files"
-    write = f"from pathlib import Path; import {module} as f; f.write_text(Path({str(out)!r}), 'b')"
+    out = tmp_path / "out"
+    module = "keras_tabular.core.files"
+    write = (
+        f"from pathlib import Path; import {module} as f;"
+        f" f.write_text(Path({str(out)!r}), 'b')"
+    )
     with atomic_write(out) as partial:
         partial.write_text("a")
         subprocess.run([sys.executable, "-c", write], cwd=PROJECT, check=True)
@@ -77,7 +89,9 @@ def test_two_processes_may_write_the_same_path(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_only_errors_about_the_output_itself_say_that_it_cannot_be_written(tmp_path: Path) -> None:
+def test_only_errors_about_the_output_itself_say_that_it_cannot_be_written(
+    tmp_path: Path,
+) -> None:
     out = tmp_path / "out"
     with pytest.raises(FileNotFoundError, match="other"), atomic_write(out):
         (tmp_path / "other").read_text()
@@ -87,7 +101,10 @@ def test_only_errors_about_the_output_itself_say_that_it_cannot_be_written(tmp_p
     (tmp_path / "file").touch()
     cannot_write = pytest.raises(UserError, match=r"out: cannot be written: ")
     with cannot_write, atomic_write(out) as partial:
-        pq.write_table(pa.table({"x": [1]}), partial / "none/a.parquet")  # an error of Arrow
+        pq.write_table(
+            pa.table({"x": [1]}),
+            partial / "none/a.parquet",
+        )  # an error of Arrow
     with cannot_write, atomic_write(out):
         raise OSError(errno.ENOSPC, "Error writing bytes to file")
     with cannot_write, atomic_write(out) as partial:
@@ -111,7 +128,10 @@ INTERRUPTED.__context__ = KeyboardInterrupt()
         (INTERRUPTED, "interrupted"),
     ],
 )
-def test_an_error_that_is_not_a_bug_ends_with_one_message(error: Exception, message: str) -> None:
+def test_an_error_that_is_not_a_bug_ends_with_one_message(
+    error: Exception,
+    message: str,
+) -> None:
     def main() -> None:
         raise error
 
@@ -127,16 +147,22 @@ def bare_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder / "bin/python")
 
 
-STAGES = [(f"stages.{file.stem}",) for file in sorted((PROJECT / "stages").glob("[!_]*.py"))]
+STAGES = [
+    (f"stages.{file.stem}",) for file in sorted((PROJECT / "stages").glob("[!_]*.py"))
+]
 NEEDS_NO_PACKAGE = ("docs", "new", "upgrade")
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [*STAGES, *(("keras_tabular", name) for name in COMMANDS if name not in NEEDS_NO_PACKAGE)],
+    [
+        *STAGES,
+        *(("keras_tabular", name) for name in COMMANDS if name not in NEEDS_NO_PACKAGE),
+    ],
 )
 def test_without_its_packages_a_script_says_how_to_install_them(
-    arguments: tuple[str, ...], bare_python: str
+    arguments: tuple[str, ...],
+    bare_python: str,
 ) -> None:
     done = run_command(PROJECT, bare_python, "-m", *arguments, PYTHONPATH="")
     assert done.returncode == 1
@@ -146,17 +172,23 @@ def test_without_its_packages_a_script_says_how_to_install_them(
 
 
 @pytest.mark.parametrize("text", [None, "CHECKS = []\n"])
-def test_a_stage_says_what_custom_py_has_to_define(text: str | None, tmp_path: Path) -> None:
+def test_a_stage_says_what_custom_py_has_to_define(
+    text: str | None,
+    tmp_path: Path,
+) -> None:
     for name in ("keras_tabular", "stages"):
         (tmp_path / name).symlink_to(PROJECT / name)
     if text:
         (tmp_path / "custom.py").write_text(text)
     done = run_command(tmp_path, sys.executable, "-m", "stages.evaluate", PYTHONPATH="")
-    assert done.stderr.startswith("error: custom.py: expected this file with the lists CHECKS and ")
+    assert done.stderr.startswith(
+        "error: custom.py: expected this file with the lists CHECKS and ",
+    )
 
 
 def test_the_folder_runs_without_packages_from_another_folder(
-    bare_python: str, tmp_path: Path
+    bare_python: str,
+    tmp_path: Path,
 ) -> None:
     command = (bare_python, str(PROJECT / "keras_tabular"))
     version = check_output(tmp_path, *command, "--version")
@@ -164,7 +196,8 @@ def test_the_folder_runs_without_packages_from_another_folder(
     assert check_output(tmp_path, *command, "docs", "splits").startswith("# Splits\n")
 
 
-# `ordered_map` yields results in order, and `run_in_background` runs in another process.
+# `ordered_map` yields results in order, and `run_in_background` runs in another
+# process.
 TIMEOUT = 60  # seconds to wait for what should happen at once
 
 
@@ -182,7 +215,9 @@ def test_results_come_in_order_although_items_are_worked_on_at_the_same_time() -
         done[number].set()
         return number * number
 
-    assert list(ordered_map(square, range(40))) == [number * number for number in range(40)]
+    assert list(ordered_map(square, range(40))) == [
+        number * number for number in range(40)
+    ]
 
 
 def test_an_error_of_the_items_comes_after_the_results_of_earlier_items() -> None:
@@ -197,7 +232,9 @@ def test_an_error_of_the_items_comes_after_the_results_of_earlier_items() -> Non
 
 
 def test_running_threads_are_stopped_and_no_item_is_taken_after_an_error() -> None:
-    running, cancelled, stopped = threading.Event(), threading.Event(), []
+    running = threading.Event()
+    cancelled = threading.Event()
+    stopped = []
     numbers = count()
 
     def work(number: int) -> None:
@@ -215,9 +252,15 @@ def test_running_threads_are_stopped_and_no_item_is_taken_after_an_error() -> No
 
 
 @pytest.mark.parametrize("value", ["0", "two", "²", "99999999999"])
-def test_invalid_number_of_workers_is_an_error(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_invalid_number_of_workers_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+    value: str,
+) -> None:
     monkeypatch.setenv(WORKERS, value)
-    with pytest.raises(UserError, match=f"^TABULAR_WORKERS: expected a .* 1024, got '{value}'"):
+    with pytest.raises(
+        UserError,
+        match=f"^TABULAR_WORKERS: expected a .* 1024, got '{value}'",
+    ):
         worker_count()
 
 
@@ -229,19 +272,22 @@ def test_a_function_in_the_background_runs_in_another_process_if_there_are_two_c
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     process, is_main_thread = run_in_background(process_and_thread)()
-    assert (process != os.getpid(), is_main_thread) == (True, True)
+    assert process != os.getpid()
+    assert is_main_thread is True
     with pytest.raises(BrokenProcessPool):
         run_in_background(partial(signal.raise_signal, signal.SIGKILL))()
     monkeypatch.setenv(WORKERS, "1")
     assert run_in_background(process_and_thread)() == (os.getpid(), True)
 
 
-# `Progress` shows how long a work will take, in lines of a log or in one row of a terminal.
+# `Progress` shows how long a work will take, in lines of a log or in one row of a
+# terminal.
 MONOTONIC = "keras_tabular.core.parallel.monotonic"
 
 
 def test_the_remaining_time_is_shown_if_it_is_known(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     seconds = [0]
     monkeypatch.setattr(MONOTONIC, lambda: seconds[0])
@@ -260,7 +306,8 @@ def test_the_remaining_time_is_shown_if_it_is_known(
 
 
 def test_the_progress_is_one_row_of_a_terminal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "40")
@@ -269,4 +316,5 @@ def test_the_progress_is_one_row_of_a_terminal(
         progress.start_round("cycle 1", total=2, is_steady=False)
         report_progress(1, "a network with a long name")
     _, row, end = capsys.readouterr().err.split("\r\x1b[K")
-    assert (row, end) == ("2 s; cycle 1: 50%; a network with a lon", "")
+    assert row == "2 s; cycle 1: 50%; a network with a lon"
+    assert end == ""

@@ -41,17 +41,23 @@ RULES: list[dict[str, Any]] = [
 
 
 def rate_threshold(
-    rule: ThresholdRule, y: np.ndarray, y_pred: np.ndarray, weight: np.ndarray
+    rule: ThresholdRule,
+    y: np.ndarray,
+    y_pred: np.ndarray,
+    weight: np.ndarray,
 ) -> tuple[bool, float]:
     """Return whether the required share is reached, and the value to maximise."""
     rest, alarms, misses, hits = np.bincount(2 * y + y_pred, weight, 4)
-    recall, precision = hits / max(hits + misses, 1), hits / max(hits + alarms, 1)
+    recall = hits / max(hits + misses, 1)
+    precision = hits / max(hits + alarms, 1)
     if required := rule.recall or rule.precision:
         share, gain = (recall, -alarms) if rule.recall else (precision, recall)
         return share >= required, gain if share >= required else share
     if rule.cost:
         (of_rest, of_alarm), (of_miss, of_hit) = rule.cost_matrix((0, 1))
-        return True, -(rest * of_rest + alarms * of_alarm + misses * of_miss + hits * of_hit)
+        return True, -(
+            rest * of_rest + alarms * of_alarm + misses * of_miss + hits * of_hit
+        )
     scores = {
         "accuracy": (hits + rest) / weight.sum(),
         "balanced_accuracy": (recall + rest / max(alarms + rest, 1)) / 2,
@@ -60,7 +66,11 @@ def rate_threshold(
     return True, round(scores[str(rule.best)], 9)
 
 
-def build_predictions(y: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> Predictions:
+def build_predictions(
+    y: np.ndarray,
+    probability: np.ndarray,
+    weight: np.ndarray,
+) -> Predictions:
     return Predictions(BINARY, y, probability[:, None], weight)
 
 
@@ -84,7 +94,9 @@ def test_no_other_threshold_is_better(rows: list[tuple[int, int, int]]) -> None:
 
 
 def test_a_number_is_used_as_it_is_and_a_rule_has_one_key() -> None:
-    y, probability, precise = np.array([1, 0]), np.array([0.9, 0.2]), ThresholdRule(precision=0.9)
+    y = np.array([1, 0])
+    probability = np.array([0.9, 0.2])
+    precise = ThresholdRule(precision=0.9)
     for rule, threshold in ((0.3, 0.3), (precise, 0.55)):
         rows = build_predictions(y, probability, np.ones(2))
         assert choose_threshold(rule, rows)[0] == pytest.approx(threshold)
@@ -94,7 +106,8 @@ def test_a_number_is_used_as_it_is_and_a_rule_has_one_key() -> None:
 
 
 def test_the_threshold_separates_neighbours_of_float32() -> None:
-    upper, rule = np.float32(0.7), ThresholdRule(best="accuracy")
+    upper = np.float32(0.7)
+    rule = ThresholdRule(best="accuracy")
     probability = np.array([upper, np.nextafter(upper, np.float32(0))])
     rows = build_predictions(np.array([1, 0]), probability, np.ones(2))
     threshold, _ = choose_threshold(rule, rows)
@@ -102,7 +115,8 @@ def test_the_threshold_separates_neighbours_of_float32() -> None:
 
 
 def test_a_cross_fitted_threshold_is_chosen_on_the_other_folds() -> None:
-    probability, fold = expit(1.5 * RNG.normal(size=2000)), np.arange(2000) % 5
+    probability = expit(1.5 * RNG.normal(size=2000))
+    fold = np.arange(2000) % 5
     is_positive = (RNG.random(2000) < probability).astype(float)
     rows = build_predictions(is_positive, probability, np.ones(2000))
     rule = ThresholdRule(precision=0.7)
@@ -123,15 +137,24 @@ def test_rows_of_a_single_fold_are_two_halves() -> None:
     assert rows.row_folds.tolist() == [0, 1, 0, 1]
 
 
-STAGE_ROWS, RULE = 900, ThresholdRule(recall=0.9)
+STAGE_ROWS = 900
+RULE = ThresholdRule(recall=0.9)
 PARAMS = Params(evaluate=Evaluate(threshold=RULE), validate=Validate(), drift=Drift())
 
 
-def calibrate_rows(folder: Path, task: str, y: np.ndarray, oof: OutOfFold) -> ModelMetadata:
+def calibrate_rows(
+    folder: Path,
+    task: str,
+    y: np.ndarray,
+    oof: OutOfFold,
+) -> ModelMetadata:
     """Write training rows with these targets, and calibrate on these predictions for them."""
     schema = build_schema(task)
     target = y if task == "regression" else y.astype(int)
-    table = pa.table({"x": np.arange(STAGE_ROWS) / 9, "y": target}, build_arrow_schema(schema))
+    table = pa.table(
+        {"x": np.arange(STAGE_ROWS) / 9, "y": target},
+        build_arrow_schema(schema),
+    )
     write_parts(folder, [table[:400], table[400:]])
     return calibration.calibrate(TrainingRecord(), oof, folder, schema, PARAMS)
 
@@ -142,7 +165,8 @@ def build_oof(y_pred: np.ndarray, fold: np.ndarray) -> FoldPredictions:
 
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_only_predictions_of_forward_chaining_are_used_if_there_are_any(
-    tmp_path: Path, blocks: int
+    tmp_path: Path,
+    blocks: int,
 ) -> None:
     """The halves of a single block are used as folds."""
     block = np.arange(STAGE_ROWS) * (blocks + 1) // STAGE_ROWS - 1
@@ -162,8 +186,12 @@ def test_only_predictions_of_forward_chaining_are_used_if_there_are_any(
     assert metadata.intervals == fit_intervals(rows, fold, PARAMS.evaluate.coverage)
 
 
-# Intervals contain the requested share of new values, and are wide where errors are large.
-def draw_rows(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+# Intervals contain the requested share of new values, and are wide where errors are
+# large.
+def draw_rows(
+    rng: np.random.Generator,
+    rows: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw x, y = 2x with noise that grows with x, and a fold."""
     x = rng.uniform(0, 3, rows)
     return x, 2 * x + rng.normal(size=rows) * (0.2 + x), np.arange(rows) % 5
@@ -171,9 +199,13 @@ def draw_rows(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarr
 
 @pytest.mark.parametrize("rows", [100, 600])
 @pytest.mark.parametrize("coverage", [0.8, 0.9])
-def test_intervals_contain_the_requested_share_of_new_values(coverage: float, rows: int) -> None:
+def test_intervals_contain_the_requested_share_of_new_values(
+    coverage: float,
+    rows: int,
+) -> None:
     """On average over 100 tables, where each fold's network has a bias of its own."""
-    rng, covered = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    covered = []
     for _ in range(100):
         x, y, fold = draw_rows(rng, rows)
         bias = 0.25 * rng.normal(size=5)
@@ -196,17 +228,24 @@ def test_an_interval_is_wide_where_errors_are_large() -> None:
 
 
 def test_the_prediction_of_a_fold_is_the_weighted_mean_of_its_own_networks() -> None:
-    folds, weights = {"b": (0, 1), "a": (0, 0, 1, 1)}, {"a": 0.25, "b": 0.75}
+    folds = {"b": (0, 1), "a": (0, 0, 1, 1)}
+    weights = {"a": 0.25, "b": 0.75}
     ensemble = Ensemble(folds=folds, weights=weights, target_range=(0.0, 10.0))
-    members = np.array([[9.0, 1.0, 3.0, 5.0, 7.0, 20.0, 4.0]])  # after the model, those of a
+    members = np.array(
+        [[9.0, 1.0, 3.0, 5.0, 7.0, 20.0, 4.0]],
+    )  # after the model, those of a
     expected = [0.25 * 2 + 0.75 * 10, 0.25 * 6 + 0.75 * 4]
     means, weights_by_name = ensemble.fold_means(members, 1)
     predictions = np.average(means, axis=0, weights=weights_by_name)
     assert predictions.ravel().tolist() == expected
 
 
-# The baselines learn from the rows of the network, and for each fold from the other folds.
-TWO_KINDS, MULTICLASS, REGRESSION = map(build_schema, ("binary", "multiclass", "regression"))
+# The baselines learn from the rows of the network, and for each fold from the other
+# folds.
+TWO_KINDS, MULTICLASS, REGRESSION = map(
+    build_schema,
+    ("binary", "multiclass", "regression"),
+)
 CV = "cross_validation"
 FRAME = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]})
 
@@ -223,7 +262,10 @@ def write_split(folder: Path) -> Path:
 
 def test_a_class_without_training_rows_has_probability_0() -> None:
     for name in ("linear", "gradient_boosting"):
-        fitted = baselines.build_baselines(MULTICLASS, "auto")[name].fit(FRAME, [0, 0, 2, 2])
+        fitted = baselines.build_baselines(MULTICLASS, "auto")[name].fit(
+            FRAME,
+            [0, 0, 2, 2],
+        )
         y_pred = baselines.predict(fitted, FRAME, MULTICLASS.learning_task)
         assert y_pred[:, 1].tolist() == [0.0] * 4
 
@@ -236,7 +278,9 @@ def test_the_trees_learn_from_missing_values_and_many_categories() -> None:
     frame = pd.DataFrame({"x": x, "town": [f"t{number}" for number in town]})
     y = 2.0 * (town < 20) + np.isnan(x)
     trees = baselines.build_baselines(schema, "auto")["gradient_boosting"].fit(frame, y)
-    seen = pd.DataFrame({"x": [np.nan, 0.1, np.nan, 0.1], "town": ["t1", "t1", "t300", "new"]})
+    seen = pd.DataFrame(
+        {"x": [np.nan, 0.1, np.nan, 0.1], "town": ["t1", "t1", "t300", "new"]},
+    )
     predictions = baselines.predict(trees, seen, schema.learning_task)[:, 0]
     np.testing.assert_allclose(predictions[:3], [3, 2, 1], atol=0.3)
     assert np.isfinite(predictions[3])
@@ -244,7 +288,11 @@ def test_the_trees_learn_from_missing_values_and_many_categories() -> None:
 
 @pytest.mark.parametrize("kind", ["real", "category"])
 def test_a_column_without_values_in_training_is_not_used(kind: str) -> None:
-    schema = build_schema("binary", x={"kind": "real"}, empty={"kind": kind, "nullable": True})
+    schema = build_schema(
+        "binary",
+        x={"kind": "real"},
+        empty={"kind": kind, "nullable": True},
+    )
     y = np.tile([0, 0, 1, 1], 10)
     missing = np.nan if kind == "real" else None
     frame = pd.DataFrame({"x": y + np.linspace(0, 0.5, 40), "empty": [missing] * 40})
@@ -271,26 +319,44 @@ def shares(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_rows_of_a_fold_are_predicted_by_a_baseline_of_other_or_earlier_rows(
     tmp_path: Path,
 ) -> None:
-    fold = (np.arange(40) // 10).astype(np.int32)  # the share of ones is 3 or 2 of 10 rows
+    fold = (np.arange(40) // 10).astype(
+        np.int32,
+    )  # the share of ones is 3 or 2 of 10 rows
     block = np.repeat([-1, 0, 1], [10, 14, 16]).astype(np.int32)
     folds = {CV: fold, "forward_chaining": block}
-    predictions = baselines.predict_baselines(write_split(tmp_path), folds, TWO_KINDS, "auto")
+    predictions = baselines.predict_baselines(
+        write_split(tmp_path),
+        folds,
+        TWO_KINDS,
+        "auto",
+    )
     of_others = (10 - np.array([3, 2, 3, 2])) / 30
     of_earlier = np.array([3 / 10, 6 / 24])
     constant = predictions["linear"]
     np.testing.assert_allclose(constant[CV][:, 0], np.repeat(of_others, 10))
-    np.testing.assert_allclose(constant["forward_chaining"][:, 0], np.repeat(of_earlier, [14, 16]))
+    np.testing.assert_allclose(
+        constant["forward_chaining"][:, 0],
+        np.repeat(of_earlier, [14, 16]),
+    )
     np.testing.assert_allclose(constant["test"], np.full((10, 1), 0.25))
 
 
 @pytest.mark.usefixtures("shares")
 def test_the_number_of_training_rows_is_limited_and_that_of_test_rows_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(baselines, "MAX_TRAINING_ROWS", 9)
     fold = (np.arange(40) % 2).astype(np.int32)  # the ones are all of fold 0
-    predictions = baselines.predict_baselines(write_split(tmp_path), {CV: fold}, TWO_KINDS, "auto")
-    assert {(len(other[CV]), len(other["test"])) for other in predictions.values()} == {(9, 10)}
+    predictions = baselines.predict_baselines(
+        write_split(tmp_path),
+        {CV: fold},
+        TWO_KINDS,
+        "auto",
+    )
+    assert {(len(other[CV]), len(other["test"])) for other in predictions.values()} == {
+        (9, 10),
+    }
     np.testing.assert_allclose(predictions["linear"]["test"], np.full((10, 1), 3 / 9))
     assert not predictions["linear"][CV][fold[:9] == 0].any()
 
@@ -326,20 +392,31 @@ def test_dvc_plots_read_files_and_columns_that_are_written() -> None:
 @pytest.mark.parametrize("digits", [1, 9])
 def test_the_curves_are_those_of_scikit_learn(digits: int) -> None:
     rng = np.random.default_rng(0)
-    truth, probability = rng.random(200) < 0.3, rng.random(200).round(digits)
+    truth = rng.random(200) < 0.3
+    probability = rng.random(200).round(digits)
     weight = rng.integers(1, 4, 200).astype(float)
     plots = plot_data.ranking_plots(truth, probability, weight)
     expected = np.column_stack(roc_curve(truth, probability, sample_weight=weight)[:2])
     computed = np.column_stack(plots["roc"])
     assert {*map(tuple, computed.round(12))} <= {*map(tuple, expected.round(12))}
     along = np.interp(expected.sum(axis=1), computed.sum(axis=1), computed[:, 1])
-    np.testing.assert_allclose(along, expected[:, 1], atol=1e-12)  # omitted points lie on lines
-    precision, recall, _ = precision_recall_curve(truth, probability, sample_weight=weight)
+    np.testing.assert_allclose(
+        along,
+        expected[:, 1],
+        atol=1e-12,
+    )  # omitted points lie on lines
+    precision, recall, _ = precision_recall_curve(
+        truth,
+        probability,
+        sample_weight=weight,
+    )
     best = pd.Series(precision).groupby(recall).max()
     np.testing.assert_array_equal(plots["precision_recall"], [best.index, best])
 
 
-def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path) -> None:
+def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(
+    tmp_path: Path,
+) -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 50_000).astype(float)
     predicted = rng.random((len(y), 1), dtype=np.float32)
@@ -356,7 +433,8 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(tmp_path: Path
 
 
 def test_the_cost_of_each_threshold_is_computed() -> None:
-    y, p = np.array([0.0, 0.0, 1.0, 1.0]), np.array([[0.1], [0.6], [0.4], [0.9]])
+    y = np.array([0.0, 0.0, 1.0, 1.0])
+    p = np.array([[0.1], [0.6], [0.4], [0.9]])
     test = Predictions(BINARY, y, p, np.ones(4), costs=((0, 1), (5, 0)))
     thresholds, *columns = plot_data.compute_plots(test, {})["threshold"]
     points = dict(zip(thresholds, zip(*columns, strict=True), strict=True))
@@ -367,16 +445,31 @@ def test_the_cost_of_each_threshold_is_computed() -> None:
 def permute(feature: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
     """Compute the importance of a column that is predicted exactly, and of an unused column."""
     columns = {name: {"kind": "real"} for name in ("used", "unused", "weight")}
-    schema = build_schema("regression", **columns).model_copy(update={"weight": "weight"})
-    rows = pa.table({"used": feature, "unused": feature, "weight": weight.astype(float)})
-    return permutation_importance(lambda inputs: inputs["used"][:, None], rows, feature, schema, 1)
+    schema = build_schema("regression", **columns).model_copy(
+        update={"weight": "weight"},
+    )
+    rows = pa.table(
+        {"used": feature, "unused": feature, "weight": weight.astype(float)},
+    )
+    return permutation_importance(
+        lambda inputs: inputs["used"][:, None],
+        rows,
+        feature,
+        schema,
+        1,
+    )
 
 
-def test_a_weight_counts_like_repeated_rows_and_only_columns_that_are_read_are_important() -> None:
+def test_a_weight_counts_like_repeated_rows_and_only_columns_that_are_read_are_important() -> (
+    None
+):
     rng = np.random.default_rng(0)
-    feature, repeats, once = rng.random(1000), rng.integers(0, 4, 1000), np.ones(1000)
+    feature = rng.random(1000)
+    repeats = rng.integers(0, 4, 1000)
+    once = np.ones(1000)
     repeats[feature > 0.5] = 9
-    copies, ones = np.repeat(np.arange(1000), repeats), np.ones(repeats.sum())
+    copies = np.repeat(np.arange(1000), repeats)
+    ones = np.ones(repeats.sum())
     importance = permute(feature, once)
     assert (importance["unused"] == 0).all()
     assert len(importance["used"]) == REPEATS

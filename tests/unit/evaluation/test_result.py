@@ -21,12 +21,22 @@ from keras_tabular.evaluation import plot_data, records, result, summary
 from keras_tabular.evaluation.calibration import choose_threshold
 from keras_tabular.evaluation.labelled_file import score_file
 from keras_tabular.evaluation.scores import Predictions, score
-from keras_tabular.evaluation.summary import format_duplicates, format_scores, summary_lines
+from keras_tabular.evaluation.summary import (
+    format_duplicates,
+    format_scores,
+    summary_lines,
+)
 from keras_tabular.model.metadata import ModelMetadata
-from keras_tabular.table.arrays import Predict, labels
+from keras_tabular.table.arrays import Inputs, Predict, labels
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import write_part, write_parts
-from tests.helpers import BINARY, MULTICLASS, build_arrow_schema, build_evaluation, build_schema
+from tests.helpers import (
+    BINARY,
+    MULTICLASS,
+    build_arrow_schema,
+    build_evaluation,
+    build_schema,
+)
 
 # Evaluations of functions in place of models.
 THRESHOLD = 0.6
@@ -34,23 +44,38 @@ SCHEMAS: dict[str, Schema] = {task: build_schema(task) for task in TASKS}
 
 
 def write_split(
-    folder: Path, schema: Schema, *, validation: int = 0, factor: int = 1, ends: Any = (-0.5, 0.5)
+    folder: Path,
+    schema: Schema,
+    *,
+    validation: int = 0,
+    factor: int = 1,
+    ends: Any = (-0.5, 0.5),
 ) -> dict[str, pa.Table]:
     """Write the tables of a split in two parts each; the target depends on x.
 
     Args:
         validation: Number of validation rows.
-        factor: Number of training rows, in units of 60, and of test rows, in units of 40.
+        factor: Number of training rows, in units of 60, and of test rows, in units of
+            40.
         ends: Borders between the classes.
     """
     rng = np.random.default_rng(0)
     tables = {}
-    for name, rows in {"train": 60 * factor, "validation": validation, "test": 40 * factor}.items():
+    for name, rows in {
+        "train": 60 * factor,
+        "validation": validation,
+        "test": 40 * factor,
+    }.items():
         x = rng.normal(size=rows)
         y: Any = x + rng.normal(size=rows) / 2
         if schema.task != "regression":
-            y = np.array(schema.classes)[np.digitize(y, ends[: len(schema.classes) - 1])]
-        tables[name] = pa.table({"x": x, "y": y.tolist()}, schema=build_arrow_schema(schema))
+            y = np.array(schema.classes)[
+                np.digitize(y, ends[: len(schema.classes) - 1])
+            ]
+        tables[name] = pa.table(
+            {"x": x, "y": y.tolist()},
+            schema=build_arrow_schema(schema),
+        )
         parts = [tables[name][: rows // 3], tables[name][rows // 3 :]]
         write_parts(folder / "split" / name, parts)
     return tables
@@ -71,7 +96,10 @@ def draw_oof(schema: Schema, rows: int = 60) -> FoldPredictions:
     """Draw out-of-fold predictions of three folds; no rows mean a training without folds."""
     y_pred = np.random.default_rng(1).dirichlet(np.ones(3), rows).astype(np.float32)
     n_outputs = schema.learning_task.n_outputs
-    return FoldPredictions(y_pred[:, :n_outputs], (np.arange(rows) % 3).astype(np.int32))
+    return FoldPredictions(
+        y_pred[:, :n_outputs],
+        (np.arange(rows) % 3).astype(np.int32),
+    )
 
 
 def build_model(predict: Predict, **metadata: Any) -> Any:
@@ -80,7 +108,11 @@ def build_model(predict: Predict, **metadata: Any) -> Any:
 
 
 def evaluate_function(
-    predict: Predict, data: Path, schema: Schema, oof: OutOfFold, **metadata: Any
+    predict: Predict,
+    data: Path,
+    schema: Schema,
+    oof: OutOfFold,
+    **metadata: Any,
 ) -> result.Result:
     """Evaluate a function in place of a model, on the split in `data`."""
     oof.write(data / "oof", [len(oof.cross_validation.fold)])
@@ -90,48 +122,85 @@ def evaluate_function(
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_model_and_baselines_are_scored_on_all_rows_and_folds(task: str, tmp_path: Path) -> None:
-    schema, learning_task = SCHEMAS[task], SCHEMAS[task].learning_task
-    main, baselines = learning_task.main_metric, learning_task.baselines
-    tables, predict = write_split(tmp_path, schema, factor=3), build_predict(schema)
+def test_model_and_baselines_are_scored_on_all_rows_and_folds(
+    task: str,
+    tmp_path: Path,
+) -> None:
+    schema = SCHEMAS[task]
+    learning_task = SCHEMAS[task].learning_task
+    main = learning_task.main_metric
+    baselines = learning_task.baselines
+    tables = write_split(tmp_path, schema, factor=3)
+    predict = build_predict(schema)
     oof = OutOfFold(draw_oof(schema, 180))
-    evaluation, *_ = evaluate_function(predict, tmp_path, schema, oof, threshold=THRESHOLD)
+    evaluation, *_ = evaluate_function(
+        predict,
+        tmp_path,
+        schema,
+        oof,
+        threshold=THRESHOLD,
+    )
     assert evaluation.row_sets() == ["test", "cross_validation", "train"]
     assert bool(evaluation.baseline_thresholds) == (task == "binary")
     assert evaluation.classes_not_found == (("c",) if task == "multiclass" else ())
-    y_pred = {name: predict({"x": table["x"].to_numpy()}) for name, table in tables.items()}
+    y_pred = {
+        name: predict({"x": table["x"].to_numpy()}) for name, table in tables.items()
+    }
     y_pred["cross_validation"] = oof.cross_validation.y_pred
     for row_set in evaluation.row_sets():
         y = labels(tables["test" if row_set == "test" else "train"], schema)[:, 0]
-        rows = Predictions(learning_task, y, y_pred[row_set], np.ones(len(y)), THRESHOLD)
-        expected, has_intervals = score(rows), row_set != "train"
+        rows = Predictions(
+            learning_task,
+            y,
+            y_pred[row_set],
+            np.ones(len(y)),
+            THRESHOLD,
+        )
+        expected = score(rows)
+        has_intervals = row_set != "train"
         scores = [each for each in evaluation.scores if each.row_set == row_set]
         assert {
             each.metric: each.value for each in scores if each.model == records.MODEL
         } == expected
-        assert {*evaluation.baselines(row_set)} == ({*baselines} if has_intervals else set())
+        assert {*evaluation.baselines(row_set)} == (
+            {*baselines} if has_intervals else set()
+        )
         for each in scores:
             assert each.rows == len(y)
             is_shown = has_intervals and (
                 each.model == records.MODEL or each.metric in (main, "loss")
             )
             assert bool(each.interval) == (is_shown and each.value not in (0, 1)), each
-            assert not each.interval or each.interval[0] <= each.value <= each.interval[1]
+            assert (
+                not each.interval or each.interval[0] <= each.value <= each.interval[1]
+            )
             if each.model != records.MODEL and each.metric in (main, "loss"):
                 assert each.difference
-                assert each.difference.value == pytest.approx(expected[each.metric] - each.value)
+                assert each.difference.value == pytest.approx(
+                    expected[each.metric] - each.value,
+                )
                 assert each.difference.low < each.difference.high
         for name in evaluation.baselines(row_set):
-            assert {each.metric for each in scores if each.model == name} == expected.keys()
+            assert {
+                each.metric for each in scores if each.model == name
+            } == expected.keys()
 
 
 def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> None:
-    schema, choice = SCHEMAS["binary"], ThresholdRule(best="f1")
+    schema = SCHEMAS["binary"]
+    choice = ThresholdRule(best="f1")
     y = labels(write_split(tmp_path, schema, factor=3)["train"], schema)[:, 0]
     folds = draw_oof(schema, 180)
     chained = folds._replace(fold=folds.fold - 1)  # its first block is only learnt from
-    predict, oof = build_predict(schema), OutOfFold(folds, chained)
-    evaluated = evaluate_function(predict, tmp_path, schema, oof, threshold_choice=choice)
+    predict = build_predict(schema)
+    oof = OutOfFold(folds, chained)
+    evaluated = evaluate_function(
+        predict,
+        tmp_path,
+        schema,
+        oof,
+        threshold_choice=choice,
+    )
     evaluation, _, fitted = evaluated
     assert evaluation.rows("forward_chaining") == 120
     assert {*evaluation.baselines("forward_chaining")} == {*BINARY.baselines}
@@ -148,12 +217,19 @@ def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_repo
 
     If the class has few test rows, accuracy is the primary metric.
     """
-    schema, evaluations = SCHEMAS["binary"], []
-    predict_low: Predict = lambda columns: (0.1 + 0.1 * (columns["x"] > 1))[:, None]  # noqa: E731
+    schema = SCHEMAS["binary"]
+    evaluations = []
+
+    def predict_low(columns: Inputs) -> np.ndarray:
+        return (0.1 + 0.1 * (columns["x"] > 1))[:, None]
+
     for factor in (3, 10):
-        folder, oof = tmp_path / str(factor), OutOfFold(draw_oof(schema, 0))
+        folder = tmp_path / str(factor)
+        oof = OutOfFold(draw_oof(schema, 0))
         write_split(folder, schema, validation=30, factor=factor, ends=[1.9])
-        evaluations.append(evaluate_function(predict_low, folder, schema, oof).evaluation)
+        evaluations.append(
+            evaluate_function(predict_low, folder, schema, oof).evaluation,
+        )
     of_few_rows, evaluation = evaluations
     assert of_few_rows.main_metrics == ("loss", "accuracy")
     assert evaluation.row_sets() == ["test", "validation", "train"]
@@ -166,24 +242,40 @@ def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_repo
 def test_a_prediction_that_is_not_a_number_is_an_error(tmp_path: Path) -> None:
     schema = SCHEMAS["regression"]
     write_split(tmp_path, schema)
-    predict_gaps = lambda columns: np.where(columns["x"] > 1, np.nan, 1.0)[:, None]  # noqa: E731
+
+    def predict_gaps(columns: Inputs) -> np.ndarray:
+        return np.where(columns["x"] > 1, np.nan, 1.0)[:, None]
+
     with pytest.raises(UserError, match=r"train: \d+ of 60 rows: expected a number"):
-        result.predict_table(predict_gaps, tmp_path / "split/train", schema, ModelMetadata())
+        result.predict_table(
+            predict_gaps,
+            tmp_path / "split/train",
+            schema,
+            ModelMetadata(),
+        )
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("count", [1, 9])
 def test_few_rows_have_scores_without_intervals(tmp_path: Path, count: int) -> None:
     """All rows are negative here, so the recall is undefined and not 0."""
-    schema, path = SCHEMAS["binary"], tmp_path / "new.csv"
+    schema = SCHEMAS["binary"]
+    path = tmp_path / "new.csv"
     rows = write_split(tmp_path, schema)["test"]
     pa_csv.write_csv(rows.filter(pc.equal(rows["y"], 0))[:count], path)
-    model, split = build_model(build_predict(schema)), tmp_path / "split"
+    model = build_model(build_predict(schema))
+    split = tmp_path / "split"
     file = score_file(path, model, schema, Validate(), split, {})
     assert file.warnings == [f"intervals need 10 rows or more, got {count}"]
     assert not any(each.interval or each.difference for each in file.scores)
     assert {"recall", "roc_auc"}.isdisjoint(each.metric for each in file.scores)
-    scores = records.compare_scores(file.scores, {}, {}, BINARY.metrics, file.main_metrics)
+    scores = records.compare_scores(
+        file.scores,
+        {},
+        {},
+        BINARY.metrics,
+        file.main_metrics,
+    )
     lines = score_lines(scores, BINARY)
     assert ["Recall", "–"] in [line[:2] for line in lines]
     texts = " ".join(text for line in lines[1:] for text in line)
@@ -191,10 +283,14 @@ def test_few_rows_have_scores_without_intervals(tmp_path: Path, count: int) -> N
 
 
 def test_a_file_that_cannot_be_scored_is_an_error(tmp_path: Path) -> None:
-    file, schema = tmp_path / "new.csv", SCHEMAS["binary"]
+    file = tmp_path / "new.csv"
+    schema = SCHEMAS["binary"]
     model = build_model(build_predict(schema))
     for text, message in (
-        (None, r"new\.csv does not exist, but evaluate\.tests in params\.yaml lists it"),
+        (
+            None,
+            r"new\.csv does not exist, but evaluate\.tests in params\.yaml lists it",
+        ),
         ("x,y\n", "expected at least one valid row"),
         ("x\n0.5\n", "missing: y"),
         ("x,y\n0.5,1\nmuch,0\n", r"new\.csv, line 3, column x: .*'much'"),
@@ -211,12 +307,18 @@ def test_the_key_of_a_row_does_not_depend_on_the_order_of_columns_or_on_those_th
     tmp_path: Path,
 ) -> None:
     columns: dict[str, Any] = {"a": {"kind": "real"}, "b": {"kind": "integer"}}
-    table, keys = {"a": [0.5, 1.5], "b": [1, 2], "y": [0, 1]}, []
+    table = {"a": [0.5, 1.5], "b": [1, 2], "y": [0, 1]}
+    keys = []
     for number, names in enumerate(("aby", "yba")):
-        write_part(tmp_path / str(number), 0, pa.table({name: table[name] for name in names}))
+        write_part(
+            tmp_path / str(number),
+            0,
+            pa.table({name: table[name] for name in names}),
+        )
         schema = build_schema("binary", **{n: columns[n] for n in names if n != "y"})
         for ignored in ([], ["b"]):
-            folder, trained = tmp_path / str(number), schema.without(ignored)
+            folder = tmp_path / str(number)
+            trained = schema.without(ignored)
             row_keys = plot_data.row_keys(folder, trained, ignored)
             keys.append(tuple(row_keys.tolist()))
     assert len(set(keys)) == 1
@@ -233,12 +335,14 @@ def test_the_mean_prediction_is_compared_with_the_test_rows() -> None:
             rows = Predictions(learning_task, y, predicted, np.ones(4000))
             levels = result.compare_levels(rows, "mean_squared_error")
             assert (levels[name].predicted, levels[name].actual) == pytest.approx(
-                (factor * y.mean(), y.mean())
+                (factor * y.mean(), y.mean()),
             )
             evaluation = build_evaluation(levels=levels)
             texts = [*summary.evaluation_warnings(evaluation, learning_task)]
             assert ["wrong level" in text for text in texts] == [True] * warnings
-    assert result.compare_levels(rows, "mean_absolute_error") == {}  # it predicts medians
+    assert (
+        result.compare_levels(rows, "mean_absolute_error") == {}
+    )  # it predicts medians
 
 
 # The summary of an evaluation has what is defined, and nothing else.
@@ -270,16 +374,23 @@ def test_scores_are_summarised_with_those_of_the_baselines() -> None:
     ]
     scores[0] = scores[0].model_copy(update={"interval": (0.6705, 0.7793)})
     evaluation = records.Evaluation(main_metrics=("accuracy",), scores=tuple(scores))
-    assert format_scores(evaluation, BINARY, "accuracy") == (
-        "Accuracy: 0.728 on 254 test rows (95% CI 0.670 to 0.779), 0.770 cross-validated, "
-        "0.740 on later rows by models of earlier ones; "
-        "logistic regression 0.732 and 0.774 cross-validated and 0.700 on later rows, "
-        "gradient boosting 0.750 and 0.760 cross-validated, best constant 0.650"
+    assert (
+        format_scores(evaluation, BINARY, "accuracy")
+        == "Accuracy: 0.728 on 254 test rows (95% CI 0.670 to 0.779), 0.770"
+        " cross-validated, 0.740 on later rows by models of earlier ones; logistic"
+        " regression 0.732 and 0.774 cross-validated and 0.700 on later rows,"
+        " gradient boosting 0.750 and 0.760 cross-validated, best constant 0.650"
     )
 
 
 def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() -> None:
-    coverage = {"nominal": 0.9, "coverage": 0.88, "low": 0.85, "high": 0.91, "mean_width": 2.5}
+    coverage = {
+        "nominal": 0.9,
+        "coverage": 0.88,
+        "low": 0.85,
+        "high": 0.91,
+        "mean_width": 2.5,
+    }
     evaluation = build_evaluation(
         rows=5,
         main_metrics=["macro.roc_auc"],
@@ -296,20 +407,34 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
         outside_training={"month": 1.0, "hour.of.day": 0.25},
     )
     assert [*summary_lines(evaluation, {}, MULTICLASS)] == [
-        "ROC AUC: – on 5 test rows; logistic regression –, gradient boosting –, best constant –",
-        "Threshold 0.500: recall –, precision –, F1 – on the test rows; "
-        "recall –, precision –, F1 – cross-validated",
-        "90% prediction intervals contain 0.880 (95% CI 0.850 to 0.910) of the test values; "
-        "mean width 2.50",
+        (
+            "ROC AUC: – on 5 test rows; logistic regression –, gradient boosting –,"
+            " best constant –"
+        ),
+        (
+            "Threshold 0.500: recall –, precision –, F1 – on the test rows; "
+            "recall –, precision –, F1 – cross-validated"
+        ),
+        (
+            "90% prediction intervals contain 0.880 (95% CI 0.850 to 0.910) of the test"
+            " values; mean width 2.50"
+        ),
     ]
     assert [*summary.evaluation_warnings(evaluation, MULTICLASS)] == [
-        "5 of 5 test rows are equal to a training row, 5 of them with the same target; "
-        "ROC AUC without these rows: –",
+        (
+            "5 of 5 test rows are equal to a training row, 5 of them with the same"
+            " target; ROC AUC without these rows: –"
+        ),
         "no test row of class rare is predicted correctly: its recall is 0",
-        "no threshold reaches the rule of evaluate.threshold; the best one for its precision "
-        "or recall was chosen",
+        (
+            "no threshold reaches the rule of evaluate.threshold; the best one for its"
+            " precision or recall was chosen"
+        ),
         "Test rows: 12 rows are predicted as positive: the precision is hardly known",
-        "test rows are outside the range of the training rows in month (100%), hour.of.day (25%)",
+        (
+            "test rows are outside the range of the training rows in month (100%),"
+            " hour.of.day (25%)"
+        ),
         "no test row reaches the threshold: the highest probability is 0.03",
     ]
 
@@ -318,7 +443,9 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
 SCHEMA = build_schema("binary", x={"kind": "real"})
 
 
-def test_duplicates_are_counted_between_test_and_training_and_between_folds(tmp_path: Path) -> None:
+def test_duplicates_are_counted_between_test_and_training_and_between_folds(
+    tmp_path: Path,
+) -> None:
     train = {"x": [1.0, 2.0, 2.0, 3.0, 3.0], "y": [0, 1, 0, 1, 1]}
     write_part(tmp_path / "train", 0, pa.table(train))
     test = {"x": [2.0, 3.0, -0.0, 4.0, 5.0], "y": [1, 0, 1, 0, 0]}
@@ -328,15 +455,26 @@ def test_duplicates_are_counted_between_test_and_training_and_between_folds(tmp_
         "cross_validation": ([0, 1, 0, 1, 1], [0.1, 0.9, 0.1, 0.9, 0.1]),
     }
     predictions = {
-        name: Predictions(BINARY, np.array(y), np.array(probabilities)[:, None], np.ones(len(y)))
+        name: Predictions(
+            BINARY,
+            np.array(y),
+            np.array(probabilities)[:, None],
+            np.ones(len(y)),
+        )
         for name, (y, probabilities) in outputs.items()
     }
     fold = np.array([0, 0, 1, 2, 2])
     duplicates = result.score_duplicates(tmp_path, fold, predictions, SCHEMA)
     scores = {name: {"accuracy": 0.8} for name in predictions}
-    assert [*format_duplicates(build_evaluation(5, duplicates=duplicates, **scores))] == [
-        "2 of 5 test rows are equal to a training row, 1 of them with the same target; "
-        "Accuracy without these rows: 0.667",
-        "2 of 5 training rows are equal to one of another fold, 0 of them with the same target; "
-        "Accuracy without these rows: 0.667",
+    assert [
+        *format_duplicates(build_evaluation(5, duplicates=duplicates, **scores)),
+    ] == [
+        (
+            "2 of 5 test rows are equal to a training row, 1 of them with the same"
+            " target; Accuracy without these rows: 0.667"
+        ),
+        (
+            "2 of 5 training rows are equal to one of another fold, 0 of them with the"
+            " same target; Accuracy without these rows: 0.667"
+        ),
     ]

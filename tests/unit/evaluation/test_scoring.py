@@ -13,10 +13,20 @@ from keras_tabular.config.metrics import METRICS, CustomMetric, check_custom_met
 from keras_tabular.config.task import TASKS
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import records, uncertainty
-from keras_tabular.evaluation.records import MODEL, TEST_FILE, Duplicates, Evaluation, score_records
+from keras_tabular.evaluation.records import (
+    MODEL,
+    TEST_FILE,
+    Duplicates,
+    Evaluation,
+    score_records,
+)
 from keras_tabular.evaluation.result import find_best_constants
 from keras_tabular.evaluation.scores import Predictions, score, scores_by_weights
-from keras_tabular.evaluation.uncertainty import mean_difference, mean_interval, score_and_resample
+from keras_tabular.evaluation.uncertainty import (
+    mean_difference,
+    mean_interval,
+    score_and_resample,
+)
 from tests.helpers import BINARY, REGRESSION, build_schema
 
 
@@ -24,20 +34,33 @@ from tests.helpers import BINARY, REGRESSION, build_schema
 def compute_with_sklearn(task: str, predictions: Predictions) -> dict[str, float]:
     """Compute the scores of weighted rows with scikit-learn."""
     _, y, outputs, weight, threshold, *_ = predictions
-    losses, weighted = predictions.row_losses, {"sample_weight": weight}
-    expected, value = {"loss": np.average(losses, weights=weight)}, outputs[:, 0]
+    losses = predictions.row_losses
+    weighted = {"sample_weight": weight}
+    expected = {"loss": np.average(losses, weights=weight)}
+    value = outputs[:, 0]
     if task == "regression":
         return expected | {
             "mae": metrics.mean_absolute_error(y, value, **weighted),
             "mape": metrics.mean_absolute_percentage_error(y, value, **weighted),
             "r2": metrics.r2_score(y, value, **weighted),
             "rmse": metrics.root_mean_squared_error(y, value, **weighted),
-            "rmsle": metrics.root_mean_squared_log_error(y, np.maximum(value, 0), **weighted),
+            "rmsle": metrics.root_mean_squared_log_error(
+                y,
+                np.maximum(value, 0),
+                **weighted,
+            ),
         }
-    truth, ranked, classes, prefix = np.eye(3)[y.astype(int)], outputs, outputs.argmax(1), "macro."
+    truth = np.eye(3)[y.astype(int)]
+    ranked = outputs
+    classes = outputs.argmax(1)
+    prefix = "macro."
     averages = {"macro.": "macro", "weighted.": "weighted"}
     if task == "binary":
-        truth, ranked, classes, prefix, averages = y, value, value >= threshold, "", {"": "binary"}
+        truth = y
+        ranked = value
+        classes = value >= threshold
+        prefix = ""
+        averages = {"": "binary"}
         expected["brier"] = metrics.brier_score_loss(y, value, **weighted)
     for average_prefix, average in averages.items():
         options = weighted | {"average": average, "zero_division": 0}
@@ -48,7 +71,11 @@ def compute_with_sklearn(task: str, predictions: Predictions) -> dict[str, float
         "accuracy": metrics.accuracy_score(y, classes, **weighted),
         "balanced_accuracy": metrics.balanced_accuracy_score(y, classes, **weighted),
         f"{prefix}roc_auc": metrics.roc_auc_score(truth, ranked, **weighted),
-        f"{prefix}average_precision": metrics.average_precision_score(truth, ranked, **weighted),
+        f"{prefix}average_precision": metrics.average_precision_score(
+            truth,
+            ranked,
+            **weighted,
+        ),
     }
 
 
@@ -65,10 +92,14 @@ def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> 
     for key, values in many.items():
         assert values == pytest.approx([expected[key]] * 2), key
     for key, rows in score_and_resample(predictions).row_values.items():
-        assert np.average(rows, weights=predictions.weight) == pytest.approx(expected[key])
+        assert np.average(rows, weights=predictions.weight) == pytest.approx(
+            expected[key],
+        )
 
 
-def test_r2_does_not_depend_on_the_mean_of_the_target_and_needs_values_that_differ() -> None:
+def test_r2_does_not_depend_on_the_mean_of_the_target_and_needs_values_that_differ() -> (
+    None
+):
     rows = draw_predictions("regression")
     far_from_0 = score(rows._replace(y=rows.y + 1e9, y_pred=rows.y_pred + 1e9))
     assert far_from_0["r2"] == pytest.approx(score(rows)["r2"], abs=1e-4)
@@ -80,7 +111,9 @@ def test_an_undefined_score_is_left_out() -> None:
         y_pred = np.array(probability)[:, None]
         return score(Predictions(BINARY, np.array(y), y_pred, np.ones(len(y))))
 
-    assert not {"roc_auc", "average_precision"} & scores([1, 1, 1], 0.1, 0.2, 1.0).keys()
+    assert (
+        not {"roc_auc", "average_precision"} & scores([1, 1, 1], 0.1, 0.2, 1.0).keys()
+    )
     # Precision is undefined without a row that is predicted as positive.
     none_predicted = scores([0, 1], 0.1, 0.2)
     assert "precision" not in none_predicted
@@ -94,7 +127,9 @@ def test_an_undefined_score_is_left_out() -> None:
 
 @pytest.mark.parametrize("names", [["a.b"], ["cost_low"], ["2"], ["cost", "cost"]])
 def test_a_metric_name_that_cannot_be_a_key_is_an_error(names: list[str]) -> None:
-    metrics = [CustomMetric(name, lambda rows: 0.0, greater_is_better=True) for name in names]
+    metrics = [
+        CustomMetric(name, lambda rows: 0.0, greater_is_better=True) for name in names
+    ]
     with pytest.raises(UserError, match=r"^custom\.py: METRICS: "):
         check_custom_metrics(metrics, "auto")
 
@@ -127,9 +162,15 @@ EVALUATION = Evaluation(
     training_rows={"newer": 2},
     threshold=0.25,
     interval_coverage=records.IntervalCoverage(
-        nominal=0.9, coverage=0.8, low=0.7, high=0.85, mean_width=12.0
+        nominal=0.9,
+        coverage=0.8,
+        low=0.7,
+        high=0.85,
+        mean_width=12.0,
     ),
-    duplicates={"test": Duplicates(equal=2, equal_with_target=1, without={"accuracy": 0.5})},
+    duplicates={
+        "test": Duplicates(equal=2, equal_with_target=1, without={"accuracy": 0.5}),
+    },
     outside_training={"time.of.day": 0.5},
     custom_metrics={"cost": False},
 )
@@ -190,22 +231,39 @@ def test_the_interval_of_a_mean_ends_at_0_and_equal_values_have_none() -> None:
 
 
 def test_the_end_on_the_side_of_a_long_tail_solves_the_equation_of_hall() -> None:
-    values, weight = np.random.default_rng(0).lognormal(size=30), np.ones(30)
+    values = np.random.default_rng(0).lognormal(size=30)
+    weight = np.ones(30)
     low, high = mean_interval(values, weight)
-    error, s = values.std(ddof=1) / 30**0.5, skew(values) / 30**0.5
+    error = values.std(ddof=1) / 30**0.5
+    s = skew(values) / 30**0.5
     t = (values.mean() - high) / error
-    assert ((1 + s * t / 3) ** 3 - 1) / s + s / 6 == pytest.approx(-student_t.ppf(0.975, 29))
+    assert ((1 + s * t / 3) ** 3 - 1) / s + s / 6 == pytest.approx(
+        -student_t.ppf(0.975, 29),
+    )
     assert low == pytest.approx(values.mean() - student_t.ppf(0.975, 29) * error)
     reverse = mean_difference(-values, weight, None, is_share=False)
     assert reverse == pytest.approx((-values.mean(), -high, -low))
-    in_groups = mean_interval(np.repeat(values, 3), np.ones(90), np.repeat(np.arange(30), 3))
+    in_groups = mean_interval(
+        np.repeat(values, 3),
+        np.ones(90),
+        np.repeat(np.arange(30), 3),
+    )
     assert in_groups == pytest.approx((low, high))
 
 
 # McNemar's p-values are 0.062, 0.031 and 0.065.
-@pytest.mark.parametrize(("wins", "losses", "better"), [(5, 0, 0), (6, 0, 1), (9, 2, 0)])
-def test_a_difference_of_few_rows_agrees_with_mcnemar(wins: int, losses: int, better: int) -> None:
-    first, second, weight = np.ones(254), np.ones(254), np.ones(254)
+@pytest.mark.parametrize(
+    ("wins", "losses", "better"),
+    [(5, 0, 0), (6, 0, 1), (9, 2, 0)],
+)
+def test_a_difference_of_few_rows_agrees_with_mcnemar(
+    wins: int,
+    losses: int,
+    better: int,
+) -> None:
+    first = np.ones(254)
+    second = np.ones(254)
+    weight = np.ones(254)
     second[:wins], first[wins : wins + losses] = 0, 0
     difference, low, high = mean_difference(first - second, weight, None, is_share=True)
     assert difference == pytest.approx((wins - losses) / 254)
@@ -217,23 +275,30 @@ def test_a_difference_of_few_rows_agrees_with_mcnemar(wins: int, losses: int, be
 
 
 def test_neither_a_single_row_nor_rows_of_weight_0_make_a_difference() -> None:
-    ones, single_weight = np.ones(254), (np.arange(254) < 1).astype(float)
+    ones = np.ones(254)
+    single_weight = (np.arange(254) < 1).astype(float)
     for rows in (slice(1), slice(None)):
-        first, weight = ones[rows], single_weight[rows]
+        first = ones[rows]
+        weight = single_weight[rows]
         _, low, high = mean_difference(-8 * first, weight, None, is_share=False)
         assert low < 0 <= high
 
 
 @pytest.mark.parametrize(("positive", "negative"), [(100, 100), (40, 60_000)])
 def test_the_interval_of_roc_auc_agrees_with_the_formula_of_hanley_and_mcneil(
-    positive: int, negative: int
+    positive: int,
+    negative: int,
 ) -> None:
     """The second case draws a sample of the rows, with every row of the rare class."""
-    y = np.random.default_rng(2).permutation(np.repeat([1.0, 0.0], [positive, negative]))
+    y = np.random.default_rng(2).permutation(
+        np.repeat([1.0, 0.0], [positive, negative]),
+    )
     p = 1 / (1 + np.exp(-np.random.default_rng(1).normal(size=len(y)) - y))[:, None]
     scored = score_and_resample(Predictions(BINARY, y, p, np.ones(len(y))))
-    area, interval = scored.values["roc_auc"], scored.intervals()["roc_auc"]
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    area = scored.values["roc_auc"]
+    interval = scored.intervals()["roc_auc"]
+    q1 = area / (2 - area)
+    q2 = 2 * area**2 / (1 + area)
     pairs = (positive - 1) * (q1 - area**2) + (negative - 1) * (q2 - area**2)
     error = ((area * (1 - area) + pairs) / positive / negative) ** 0.5
     assert interval[0] < area < interval[1]
@@ -251,18 +316,23 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> Non
     assert differences["roc_auc"].high - differences["roc_auc"].low < (high - low) / 2
     assert score_and_resample(predictions).differences(other_scored) == differences
     for key, difference in differences.items():
-        assert difference.value == pytest.approx(scored.values[key] - other_scored.values[key])
+        assert difference.value == pytest.approx(
+            scored.values[key] - other_scored.values[key],
+        )
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_no_constant_is_better_than_the_best_constant(task: str) -> None:
     """The constant for a metric is the best one by it, with any threshold."""
-    rows, rng = draw_predictions(task), np.random.default_rng(0)
+    rows = draw_predictions(task)
+    rng = np.random.default_rng(0)
     rows = rows._replace(y=np.abs(rows.y) + 0.1) if task == "regression" else rows
     best = {key: each.values[key] for key, each in find_best_constants(rows).items()}
     assert best.keys() == {*rows.task.metrics}
     for _ in range(100):
-        y_pred = rng.dirichlet(np.ones(3)) if task == "multiclass" else rng.uniform(0, 2, 1)
+        y_pred = (
+            rng.dirichlet(np.ones(3)) if task == "multiclass" else rng.uniform(0, 2, 1)
+        )
         constant = rows._replace(y_pred=np.tile(y_pred, (300, 1)), threshold=1.0)
         for key, value in score(constant).items():
             sign = 1 if METRICS[key.rpartition(".")[2]].greater_is_better else -1
@@ -277,7 +347,8 @@ OF_BOTH_CLASSES = {"roc_auc", "average_precision", "balanced_accuracy"}
     [(9, {"recall", "f1"} | OF_BOTH_CLASSES), (10, set[str]()), (91, OF_BOTH_CLASSES)],
 )
 def test_a_score_that_few_rows_of_a_class_decide_has_no_interval(
-    positive: int, without_interval: set[str]
+    positive: int,
+    without_interval: set[str],
 ) -> None:
     y = (np.arange(100) < positive).astype(float)
     predictions = draw_predictions("binary", 100)._replace(y=y, weight=np.ones(100))
@@ -302,11 +373,13 @@ def test_few_rows_few_groups_and_perfect_scores_have_no_interval() -> None:
 
 @pytest.mark.parametrize(("rows", "least"), [(30, 0.8), (300, 0.87)])
 def test_intervals_of_rmse_and_r2_hold_for_heavy_tails(rows: int, least: float) -> None:
-    rng, inside = np.random.default_rng(0), {"rmse": 0, "r2": 0}
+    rng = np.random.default_rng(0)
+    inside = {"rmse": 0, "r2": 0}
     variance = (np.e - 1) * np.e  # of lognormal errors
     truth = {"rmse": variance**0.5, "r2": 1 - variance / (variance + 9)}
     for _ in range(200):
-        mean, errors = 3 * rng.normal(size=rows), rng.lognormal(size=rows) - np.e**0.5
+        mean = 3 * rng.normal(size=rows)
+        errors = rng.lognormal(size=rows) - np.e**0.5
         predicted = Predictions(REGRESSION, mean + errors, mean[:, None], np.ones(rows))
         intervals = score_and_resample(predicted).intervals()
         for key in inside:
@@ -315,13 +388,27 @@ def test_intervals_of_rmse_and_r2_hold_for_heavy_tails(rows: int, least: float) 
 
 
 def test_copies_of_a_row_in_a_group_count_as_one_row() -> None:
-    rng, ones, group = np.random.default_rng(0), np.ones(48), np.repeat(np.arange(48), 12)
-    share, weight = rng.integers(0, 2, 48).astype(float), np.ones(len(group))
+    rng = np.random.default_rng(0)
+    ones = np.ones(48)
+    group = np.repeat(np.arange(48), 12)
+    share = rng.integers(0, 2, 48).astype(float)
+    weight = np.ones(len(group))
     skewed = rng.gamma(4, 0.5, 48)
-    for values, interval in ((skewed, mean_interval), (share, uncertainty.share_interval)):
+    for values, interval in (
+        (skewed, mean_interval),
+        (share, uncertainty.share_interval),
+    ):
         expected = interval(values, ones)
-        assert interval(values[group], weight, group) == pytest.approx(expected, abs=0.01)
-        difference = mean_difference(values[group] - weight, weight, group, is_share=False)
+        assert interval(values[group], weight, group) == pytest.approx(
+            expected,
+            abs=0.01,
+        )
+        difference = mean_difference(
+            values[group] - weight,
+            weight,
+            group,
+            is_share=False,
+        )
         paired = mean_difference(values - ones, ones, None, is_share=False)
         assert difference == pytest.approx(paired)
 
@@ -330,9 +417,17 @@ def test_many_rows_in_pairs_have_the_interval_of_the_pairs() -> None:
     rng = np.random.default_rng(3)
     group = rng.permutation(np.repeat(np.arange(30_000), 2))
     y = rng.normal(size=30_000)[group]
-    predictions = Predictions(REGRESSION, y, np.zeros((60_000, 1)), np.ones(60_000), group=group)
+    predictions = Predictions(
+        REGRESSION,
+        y,
+        np.zeros((60_000, 1)),
+        np.ones(60_000),
+        group=group,
+    )
     intervals = score_and_resample(predictions).intervals()
     error = predictions.row_losses.std() / 30_000**0.5
     assert standard_error(intervals["loss"]) == pytest.approx(error, rel=0.15)
-    rmse_error = error / 2  # by the delta method: the derivative of the root is 1/2 at 1
+    rmse_error = (
+        error / 2
+    )  # by the delta method: the derivative of the root is 1/2 at 1
     assert standard_error(intervals["rmse"]) == pytest.approx(rmse_error, rel=0.15)

@@ -11,7 +11,11 @@ from keras_tabular.config.schema import Column
 from keras_tabular.config.sections import Range
 from keras_tabular.evaluation.result import Result
 from keras_tabular.evaluation.scores import Predictions
-from keras_tabular.explain.columns import column_effects, describe_columns, outside_training
+from keras_tabular.explain.columns import (
+    column_effects,
+    describe_columns,
+    outside_training,
+)
 from keras_tabular.explain.explanations import PICKS, training_deviation
 from keras_tabular.explain.slices import slice_scores
 from keras_tabular.model.metadata import ModelMetadata
@@ -48,7 +52,11 @@ def predict_members(columns: dict[str, np.ndarray]) -> np.ndarray:
 @pytest.mark.parametrize("max_weight", [1, 4])
 def test_effects_are_those_of_the_function_despite_correlation(max_weight: int) -> None:
     """Column b is correlated with a and has no effect. The rows count by their weights."""
-    weight = np.random.default_rng(1).integers(1, max_weight, 1500, endpoint=True).astype(float)
+    weight = (
+        np.random.default_rng(1)
+        .integers(1, max_weight, 1500, endpoint=True)
+        .astype(float)
+    )
     rows = make_table().append_column("w", pa.array(weight))
     schema = build_schema("regression", **COLUMNS, w={"kind": "real"})
     schema = schema.model_copy(update={"weight": "w"})
@@ -72,7 +80,9 @@ def test_effect_is_on_the_class_that_changes_most() -> None:
         p = 1 / (1 + np.exp(-columns["a"]))
         return np.column_stack([p / 4, 1 - p, p * 3 / 4])
 
-    (effect,) = column_effects(predict_classes, make_table(), schema, ["a"], 1)["columns"]
+    (effect,) = column_effects(predict_classes, make_table(), schema, ["a"], 1)[
+        "columns"
+    ]
     assert effect["class"] == "b"
     assert effect["effect"][0] > 0 > effect["effect"][-1]
 
@@ -81,9 +91,17 @@ def test_only_shifted_columns_have_moved() -> None:
     train = make_table()
     moved = describe_columns(train, make_table(800, 1, shift=0.5), SCHEMA, limit=0.1)
     assert [name for name, column in moved.items() if column["moved"]] == ["a", "b"]
-    moved_far = describe_columns(train, make_table(800, 1, shift=0.5), SCHEMA, limit=0.3)
+    moved_far = describe_columns(
+        train,
+        make_table(800, 1, shift=0.5),
+        SCHEMA,
+        limit=0.3,
+    )
     assert not any(column["moved"] for column in moved_far.values())
-    assert moved["a"]["distance"] == pytest.approx(0.2, abs=0.03)  # of the two normal distributions
+    assert moved["a"]["distance"] == pytest.approx(
+        0.2,
+        abs=0.03,
+    )  # of the two normal distributions
 
 
 def test_column_without_values_has_no_effect() -> None:
@@ -96,9 +114,15 @@ def test_column_without_values_has_no_effect() -> None:
 def test_histogram_of_mostly_one_value_has_the_whole_range() -> None:
     values = np.r_[np.zeros(3000), np.arange(1.0, 14)]
     rows = pa.table({"a": values, "y": values % 2})
-    columns = describe_columns(rows, rows, build_schema("regression", a={"kind": "real"}), 0.1)
+    columns = describe_columns(
+        rows,
+        rows,
+        build_schema("regression", a={"kind": "real"}),
+        0.1,
+    )
     assert columns["a"]["train"] == [3001, *[1] * 10, 2]
-    assert (columns["y"]["names"], columns["y"]["test"]) == (["0", "1"], [3006, 7])
+    assert columns["y"]["names"] == ["0", "1"]
+    assert columns["y"]["test"] == [3006, 7]
 
 
 def test_share_of_test_values_outside_training() -> None:
@@ -135,11 +159,15 @@ ROWS = feature_arrays(TABLE[:20], ALL_KINDS)
 
 def linear(columns: dict[str, np.ndarray]) -> np.ndarray:
     """Predict 3 a + b (0 if b is missing) + 2 if c is x + 1 if there is a text."""
-    predictions = 3 * columns["a"] + np.nan_to_num(columns["b"]) + 2 * (columns["c"] == "x")
+    predictions = (
+        3 * columns["a"] + np.nan_to_num(columns["b"]) + 2 * (columns["c"] == "x")
+    )
     return (predictions + (columns["d_e"] != ""))[:, None]
 
 
-def test_in_a_sum_each_column_contributes_its_term_minus_the_mean_of_this_term() -> None:
+def test_in_a_sum_each_column_contributes_its_term_minus_the_mean_of_this_term() -> (
+    None
+):
     effects = contributions(linear, ROWS, PERMUTATIONS)[:, :, 0]
     background = PERMUTATIONS.background
     np.testing.assert_allclose(effects[:, 0], 3 * (ROWS["a"] - background["a"].mean()))
@@ -148,15 +176,24 @@ def test_in_a_sum_each_column_contributes_its_term_minus_the_mean_of_this_term()
     np.testing.assert_allclose(effects[:, 3], 1)
 
 
-def test_contributions_add_up_to_the_prediction_and_do_not_depend_on_other_rows() -> None:
+def test_contributions_add_up_to_the_prediction_and_do_not_depend_on_other_rows() -> (
+    None
+):
     def product(columns: dict[str, np.ndarray]) -> np.ndarray:
         return (columns["a"] * (columns["c"] == "x"))[:, None]
 
     effects = contributions(product, ROWS, PERMUTATIONS)
     mean_prediction = product(PERMUTATIONS.background).mean(axis=0)
-    np.testing.assert_allclose(effects.sum(axis=1), product(ROWS) - mean_prediction, atol=1e-12)
+    np.testing.assert_allclose(
+        effects.sum(axis=1),
+        product(ROWS) - mean_prediction,
+        atol=1e-12,
+    )
     row = {name: values[7:8] for name, values in ROWS.items()}
-    np.testing.assert_array_equal(contributions(product, row, PERMUTATIONS)[0], effects[7])
+    np.testing.assert_array_equal(
+        contributions(product, row, PERMUTATIONS)[0],
+        effects[7],
+    )
 
 
 @pytest.mark.parametrize("n_outputs", [BINARY.n_outputs, MULTICLASS.n_outputs])
@@ -176,7 +213,11 @@ FOLDS = {"b": tuple(range(20)), "a": tuple(range(20))}
 
 
 def build_metadata(target_range: tuple[float, float]) -> ModelMetadata:
-    ensemble = Ensemble(weights={"b": 0.75, "a": 0.25}, folds=FOLDS, target_range=target_range)
+    ensemble = Ensemble(
+        weights={"b": 0.75, "a": 0.25},
+        folds=FOLDS,
+        target_range=target_range,
+    )
     return ModelMetadata(ensemble=ensemble)
 
 
@@ -187,14 +228,17 @@ def test_the_deviation_is_the_standard_error_of_the_mean_of_the_folds() -> None:
     members = np.hstack([y_pred, np.tile(constants.ravel(), (60, 1))])
     test = Predictions(REGRESSION, np.full(99, -9.0), np.zeros((99, 1)), np.ones(99))
     deviation = training_deviation(members, test, build_metadata((-9.0, 9.0)))
-    variance = (a / 4 + b * 3 / 4).var(ddof=1) / 20 + 3 / 16 / PICKS * (a.mean() - b.mean()) ** 2
+    variance = (a / 4 + b * 3 / 4).var(ddof=1) / 20 + 3 / 16 / PICKS * (
+        a.mean() - b.mean()
+    ) ** 2
     assert deviation["mae"] == pytest.approx(variance**0.5, rel=0.15)
     assert training_deviation(members, test, build_metadata((-9.0, 9.0))) == deviation
     assert training_deviation(members, test, ModelMetadata()) == {}
 
 
 def test_undefined_scores_have_no_deviation_and_equal_networks_none_at_all() -> None:
-    y, members = np.repeat([0.0, 1.0], 30), np.full((60, 41), 0.3, np.float32)
+    y = np.repeat([0.0, 1.0], 30)
+    members = np.full((60, 41), 0.3, np.float32)
     test = Predictions(BINARY, y, members[:, :1], np.ones(60))
     deviation = training_deviation(members, test, build_metadata((0.0, 1.0)))
     assert "precision" not in deviation
@@ -202,19 +246,37 @@ def test_undefined_scores_have_no_deviation_and_equal_networks_none_at_all() -> 
 
 
 # Declared slices, the bins with the largest errors, and the names of bins.
-FEATURES = {"age": "real", "town": "category", "day": "datetime", "noise": "real", "one": "integer"}
+FEATURES = {
+    "age": "real",
+    "town": "category",
+    "day": "datetime",
+    "noise": "real",
+    "one": "integer",
+}
 RowSets = dict[str, tuple[pa.Table, Predictions]]
 
 
 def make_features(rng: np.random.Generator, rows: int) -> pa.Table:
-    age, town = rng.uniform(20, 80, rows), rng.choice(["a", "b"], rows)
-    day = np.datetime64("2024-01-01T14", "us") + np.timedelta64(1, "D") * rng.integers(0, 100, rows)
+    age = rng.uniform(20, 80, rows)
+    town = rng.choice(["a", "b"], rows)
+    day = np.datetime64("2024-01-01T14", "us") + np.timedelta64(1, "D") * rng.integers(
+        0,
+        100,
+        rows,
+    )
     columns = {"age": pa.array(age, mask=rng.random(rows) < 0.1), "town": town}
-    columns |= {"day": pa.array(day, pa.timestamp("us", "UTC")), "noise": rng.normal(size=rows)}
+    columns |= {
+        "day": pa.array(day, pa.timestamp("us", "UTC")),
+        "noise": rng.normal(size=rows),
+    }
     return pa.table(columns | {"one": np.ones(rows, np.int64)})
 
 
-def make_rows(rows: int, seed: int, error_rate: float = 0.1) -> tuple[pa.Table, Predictions]:
+def make_rows(
+    rows: int,
+    seed: int,
+    error_rate: float = 0.1,
+) -> tuple[pa.Table, Predictions]:
     """Make rows with an error rate of 0.1, and of `error_rate` in town b."""
     rng = np.random.default_rng(seed)
     table = make_features(rng, rows)
@@ -225,10 +287,14 @@ def make_rows(rows: int, seed: int, error_rate: float = 0.1) -> tuple[pa.Table, 
 
 
 def score_slices(
-    rows: RowSets, boosted: np.ndarray | None = None, **declared: Any
+    rows: RowSets,
+    boosted: np.ndarray | None = None,
+    **declared: Any,
 ) -> dict[str, Any]:
     """Score the slices of row sets; the baseline predicts test rows as `boosted` or the model."""
-    tables, predictions = ({name: each[i] for name, each in rows.items()} for i in (0, 1))
+    tables, predictions = (
+        {name: each[i] for name, each in rows.items()} for i in (0, 1)
+    )
     baseline = {name: each.y_pred for name, each in predictions.items()}
     baseline |= {} if boosted is None else {"test": boosted}
     columns = {name: {"kind": kind} for name, kind in FEATURES.items()}
@@ -239,19 +305,26 @@ def score_slices(
 
 def make_row_sets(error_rate: float) -> RowSets:
     """Make rows of cross-validation, and test rows with the same error rate everywhere."""
-    return {"cross_validation": make_rows(2000, 0, error_rate), "test": make_rows(500, 9)}
+    return {
+        "cross_validation": make_rows(2000, 0, error_rate),
+        "test": make_rows(500, 9),
+    }
 
 
 def test_bins_with_the_largest_errors_come_first() -> None:
     rows = make_row_sets(0.6)
     slices = score_slices(rows)
-    assert (slices["metric"], slices["row_set"]) == ("error", "cross_validation")
-    first, table = slices["bins"][0], rows["cross_validation"][0].to_pandas()
+    assert slices["metric"] == "error"
+    assert slices["row_set"] == "cross_validation"
+    first = slices["bins"][0]
+    table = rows["cross_validation"][0].to_pandas()
     assert first["where"] == [["town", "b"]]
     score, (low, high) = first["score"], first["score"]["interval"]
     assert score["rows"] == (table["town"] == "b").sum()
     assert slices["all_rows"]["score"]["value"] < low < score["value"] < high
-    assert score["gradient_boosting"] == score["value"]  # here, it predicts as the model does
+    assert (
+        score["gradient_boosting"] == score["value"]
+    )  # here, it predicts as the model does
     errors = [each["score"]["value"] for each in slices["bins"]]
     assert len(errors) == 10
     assert errors == sorted(errors, reverse=True)
@@ -270,16 +343,23 @@ def test_equal_errors_are_sorted_by_name_and_bins_of_few_rows_are_left_out() -> 
 
 def test_errors_of_a_regression_are_shown_with_those_of_boosting() -> None:
     rng = np.random.default_rng(0)
-    table, y = make_features(rng, 2000), rng.normal(size=2000)
+    table = make_features(rng, 2000)
+    y = rng.normal(size=2000)
     is_in_b = table["town"].to_numpy() == "b"
     boosted = y[:, None] - 0.5
     predictions = Predictions(REGRESSION, y, (y + is_in_b)[:, None], np.ones(2000))
     slices = score_slices({"test": (table, predictions)}, boosted[:1900])
-    assert (slices["metric"], slices["row_set"]) == ("mae", "test")
-    assert slices["all_rows"]["score"]["rows"] == 1900  # the baseline has predicted fewer rows
+    assert slices["metric"] == "mae"
+    assert slices["row_set"] == "test"
+    assert (
+        slices["all_rows"]["score"]["rows"] == 1900
+    )  # the baseline has predicted fewer rows
     first = slices["bins"][0]
-    assert (first["where"], first["score"]["value"]) == ([["town", "b"]], pytest.approx(1))
-    assert "interval" not in first["score"]  # equal errors say nothing about their spread
+    assert first["where"] == [["town", "b"]]
+    assert first["score"]["value"] == pytest.approx(1)
+    assert (
+        "interval" not in first["score"]
+    )  # equal errors say nothing about their spread
     for each in (first, slices["all_rows"]):
         assert each["score"]["gradient_boosting"] == pytest.approx(0.5)
 
@@ -290,7 +370,11 @@ def test_rows_without_weight_are_not_counted() -> None:
     rows = {"test": (table, predictions._replace(weight=weight))}
     slices = score_slices(rows, b={"town": ("b",)})
     assert "town" not in [name for each in slices["bins"] for name, _ in each["where"]]
-    assert slices["declared"]["b"] == {"score": {}, "test": {}, "where": [["town", "b"]]}
+    assert slices["declared"]["b"] == {
+        "score": {},
+        "test": {},
+        "where": [["town", "b"]],
+    }
 
 
 @pytest.mark.parametrize(
@@ -303,7 +387,8 @@ def test_rows_without_weight_are_not_counted() -> None:
     ],
 )
 def test_declared_slice_has_its_rows_without_missing_values(
-    conditions: dict[str, Any], expected: str
+    conditions: dict[str, Any],
+    expected: str,
 ) -> None:
     scores = score_slices(make_row_sets(0.1), mine=conditions)["declared"]["mine"]
     for name, (rows, seed) in {"score": (2000, 0), "test": (500, 9)}.items():

@@ -23,8 +23,10 @@ from tests.tables import make_mixed_table
 
 COMMAND = "keras_tabular.cli", "infer-schema"
 LABELS = ["a", "b"] * 30
-RNG, ROWS = np.random.default_rng(0), np.arange(500)
-NUMBERS, MEASURED = RNG.normal(size=60), RNG.normal(100, 10, 500).round()
+RNG = np.random.default_rng(0)
+ROWS = np.arange(500)
+NUMBERS = RNG.normal(size=60)
+MEASURED = RNG.normal(100, 10, 500).round()
 IDS = RNG.permutation(10**6)[:60]
 
 
@@ -35,11 +37,14 @@ def run_and_load(folder: Path, table: str = "t.csv", target: str = "y") -> Schem
 
 
 def infer_from_frame(
-    folder: Path, table: dict[str, Any] | pd.DataFrame, delimiter: str = ","
+    folder: Path,
+    table: dict[str, Any] | pd.DataFrame,
+    delimiter: str = ",",
 ) -> tuple[Schema, dict[str, str]]:
     """Return the schema that the command writes for a table, and the comment on each column."""
     pd.DataFrame(table).to_csv(folder / "t.csv", index=False, sep=delimiter)
-    schema, comments = run_and_load(folder), dict[str, str]()
+    schema = run_and_load(folder)
+    comments = dict[str, str]()
     for line in (folder / "schema.yaml").read_text().splitlines():
         key, _, comment = line.strip().removeprefix("- ").partition(" # ")
         comments[key.partition(":")[0].strip('"')] = comment
@@ -54,7 +59,8 @@ def read_column(folder: Path, column: str) -> list[Any]:
 
 
 def test_csv_and_parquet_files_have_the_same_schema(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     frame = make_mixed_table("binary")
     frame.to_csv(tmp_path / "t.csv", index=False)
@@ -63,13 +69,23 @@ def test_csv_and_parquet_files_have_the_same_schema(
     printed = capsys.readouterr().out
     schema = run_and_load(tmp_path)
     assert (tmp_path / "schema.yaml").read_text() == printed
-    assert (schema.task, schema.classes, schema.ignore) == ("binary", ("neg", "pos"), ("id",))
-    kinds = {"cast": "real", "colour": "category", "zip/code": "category", "flag": "boolean"}
+    assert schema.task == "binary"
+    assert schema.classes == ("neg", "pos")
+    assert schema.ignore == ("id",)
+    kinds = {
+        "cast": "real",
+        "colour": "category",
+        "zip/code": "category",
+        "flag": "boolean",
+    }
     kinds |= {"count": "integer", "y": "category"}
     assert {name: column.kind for name, column in schema.columns.items()} == kinds
     assert schema.columns["count"].missing_values == ("?",)
     frame.to_parquet(tmp_path / "t.parquet")
-    assert run_and_load(tmp_path, "t.parquet").model_copy(update={"source": "t.csv"}) == schema
+    assert (
+        run_and_load(tmp_path, "t.parquet").model_copy(update={"source": "t.csv"})
+        == schema
+    )
 
 
 def test_the_default_output_is_the_schema_of_the_project(tmp_path: Path) -> None:
@@ -80,9 +96,17 @@ def test_the_default_output_is_the_schema_of_the_project(tmp_path: Path) -> None
     file = tmp_path / "data/schema.yaml"
     file.write_text("earlier: schema\n")
     call_main(tmp_path, *COMMAND, "t.csv", "--target", "y")
-    schema, text = load_schema(file), file.read_text()
-    assert (schema.delimiter, schema.positive, schema.ignore) == (";", "yes", ("id",))
-    for comment in ("all 60 rows", "values from 0 to 6", "values: no, yes", "Is it an identifier?"):
+    schema = load_schema(file)
+    text = file.read_text()
+    assert schema.delimiter == ";"
+    assert schema.positive == "yes"
+    assert schema.ignore == ("id",)
+    for comment in (
+        "all 60 rows",
+        "values from 0 to 6",
+        "values: no, yes",
+        "Is it an identifier?",
+    ):
         assert comment in text
 
 
@@ -92,10 +116,18 @@ def test_rows_of_every_file_in_a_folder_are_read(tmp_path: Path) -> None:
     (files / "1.csv").write_text("y,x\n" + "0,1\n1,2\n" * 30)
     (files / "2.csv").write_text("x,y\n" + "0.5,0\n,1\nn/a,1\n" * 30)
     x = run_and_load(tmp_path, "files").columns["x"]
-    assert (x.kind, x.nullable, x.missing_values) == ("real", True, ("n/a",))
+    assert x.kind == "real"
+    assert x.nullable is True
+    assert x.missing_values == ("n/a",)
     call_main(tmp_path, *COMMAND, "files", "--target=y", "--rows=20", "-o", "few.yaml")
-    assert (tmp_path / "few.yaml").read_text().startswith("# Inferred from the first 20 rows.")
-    assert load_schema(tmp_path / "few.yaml").columns["x"].kind == "real"  # ten rows of each file
+    assert (
+        (tmp_path / "few.yaml")
+        .read_text()
+        .startswith("# Inferred from the first 20 rows.")
+    )
+    assert (
+        load_schema(tmp_path / "few.yaml").columns["x"].kind == "real"
+    )  # ten rows of each file
 
 
 def test_files_of_a_folder_may_have_other_columns(tmp_path: Path) -> None:
@@ -104,8 +136,14 @@ def test_files_of_a_folder_may_have_other_columns(tmp_path: Path) -> None:
     folder.mkdir()
 
     def write(name: str, header: str, encoding: str) -> None:
-        rows = [f"Köln;{n % 9};{n % 2};{n % 3}"[: 10 if "neu" in header else 8] for n in range(20)]
-        text = "\n".join([header, *rows]).replace(";", ";" if encoding == "cp1252" else ",")
+        rows = [
+            f"Köln;{n % 9};{n % 2};{n % 3}"[: 10 if "neu" in header else 8]
+            for n in range(20)
+        ]
+        text = "\n".join([header, *rows]).replace(
+            ";",
+            ";" if encoding == "cp1252" else ",",
+        )
         (folder / name).write_bytes(text.encode(encoding))
 
     write("1.csv", "Ort;Größe;y", "utf-8")
@@ -119,10 +157,17 @@ def test_files_of_a_folder_may_have_other_columns(tmp_path: Path) -> None:
     assert "Not in 1.csv. Is it missing there?" in text
     table = pa.concat_tables(parse_files(source_files(str(folder)), schema))
     assert table["Ort"].unique().to_pylist() == ["Köln"]
-    assert [table[name].null_count for name in ("Größe", "Fläche", "neu")] == [20, 40, 20]
+    assert [table[name].null_count for name in ("Größe", "Fläche", "neu")] == [
+        20,
+        40,
+        20,
+    ]
     write("4.csv", "Ort;Größe;z;neu", "utf-8")
     write("5.csv", "Ort;Grösse;y;neu", "utf-8")
-    new = r"4\.csv, .*missing: y; neither .*: z(?s:.*)5\.csv, .*Grösse.* Did you mean 'Größe'\?"
+    new = (
+        r"4\.csv, .*missing: y; neither .*: z(?s:.*)5\.csv, .*Grösse.* Did you mean"
+        r" 'Größe'\?"
+    )
     with pytest.raises(UserError, match=new):
         list(parse_files(source_files(str(folder)), schema))
 
@@ -139,7 +184,9 @@ def test_files_of_a_folder_may_have_other_columns(tmp_path: Path) -> None:
     ],
 )
 def test_no_schema_is_written_if_the_table_or_target_is_wrong(
-    text: str | None, message: str, tmp_path: Path
+    text: str | None,
+    message: str,
+    tmp_path: Path,
 ) -> None:
     if text is not None:
         (tmp_path / "t.csv").write_text(text)
@@ -155,12 +202,14 @@ TRICKY_TEXTS = st.sampled_from(
      '"', "''", "a'b", "[a]", "{a}", "a, b", "*a", "&a", "!a", "!!str", "%a", "@a", "`a", "|",
      ">", "---", "...", "a\nb", "a\n\nb", "\n", "\t", "a\tb", "\\n", "é", "日本", "\U0001f600",
      "\x85", "\u2028", "\ufeffa", "\x7f", "2024-01-31", "1.5", "0b1", ".inf", ".nan", "1.", "+1",
-     "source", "columns", "kind", "x" * 200]
+     "source", "columns", "kind", "x" * 200],
 )  # fmt: skip
 TEXTS = TRICKY_TEXTS | st.text(st.characters(codec="utf-8"), max_size=6)
 
 
-@given(st.dictionaries(TEXTS, TEXTS | st.lists(TEXTS | st.booleans() | st.floats(-9, 9))))
+@given(
+    st.dictionaries(TEXTS, TEXTS | st.lists(TEXTS | st.booleans() | st.floats(-9, 9))),
+)
 def test_a_value_is_written_in_one_line_of_yaml(value: dict[str, Any]) -> None:
     line = format_yaml(value)
     assert len(line.split("\n")) == 1
@@ -169,32 +218,62 @@ def test_a_value_is_written_in_one_line_of_yaml(value: dict[str, Any]) -> None:
         assert yaml.safe_load(f"{format_yaml(name)}: 1") == {name: 1}
 
 
-def test_a_name_with_a_line_break_or_commas_does_not_hide_the_delimiter(tmp_path: Path) -> None:
+def test_a_name_with_a_line_break_or_commas_does_not_hide_the_delimiter(
+    tmp_path: Path,
+) -> None:
     table = dict.fromkeys(["12:30", "yes", "a\nb: #", "1,2,3"], NUMBERS)
-    schema, _ = infer_from_frame(tmp_path, table | {"y": ["on", "1e5", "a\nb", "#"] * 15}, ";")
-    assert (schema.delimiter, [*schema.columns]) == (";", [*table, "y"])
+    schema, _ = infer_from_frame(
+        tmp_path,
+        table | {"y": ["on", "1e5", "a\nb", "#"] * 15},
+        ";",
+    )
+    assert schema.delimiter == ";"
+    assert [*schema.columns] == [*table, "y"]
     assert {*schema.classes} == {"on", "1e5", "a\nb", "#"}
 
 
-LINES = "".join(f"{'NS'[n % 2]};{n},5;{n * 7 % 11};{'yn'[n % 3 > 0]}\n" for n in range(40))
+LINES = "".join(
+    f"{'NS'[n % 2]};{n},5;{n * 7 % 11};{'yn'[n % 3 > 0]}\n" for n in range(40)
+)
 HEADER = "region;weight;price;y\n"
 TABBED = (HEADER + LINES).replace(";", '"\t"').replace("\n", '"\n"').removesuffix('"')
 LAST_LINE = (
-    r"skip_lines: \[\] # Is the last line .*a total\) a row\? If not, set skip_lines: \[-1\]\."
+    r"skip_lines: \[\] # Is the last line .*a total\) a row\? If not, set skip_lines:"
+    r" \[-1\]\."
 )
-WORDS = {"cp1251": ["москва"], "cp1250": ["Łódź", "żółty"], "cp1252": ["Málaga – 5 m³", "¿Qué?"]}
+WORDS = {
+    "cp1251": ["москва"],
+    "cp1250": ["Łódź", "żółty"],
+    "cp1252": ["Málaga – 5 m³", "¿Qué?"],
+}
 WORDS["cp1252"] += ["naïve nº 1", "Crème brûlée"]
-# A file of 40 rows, its encoding, the lines that are left out, and a question about the table.
+# A file of 40 rows, its encoding, the lines that are left out, and a question about the
+# table.
 FILES: list[tuple[str, str, list[int], str]] = [
     (HEADER + LINES + "\n;;;\n", "utf-16", [], ""),
     (f"Sales, by region\nJune, 2024\n\n{HEADER}{LINES}", "utf-16", [1, 2], "Not rows"),
     (f"Sales;;;\n;;;\n{HEADER}-;[kg];1/min;\n{LINES}", "utf-16", [1, 4], "Not rows"),
-    (f"{HEADER}{LINES}Total;123,4;56;\nSource: us, 2024\n", "utf-16", [-1, -2], "Not rows"),
+    (
+        f"{HEADER}{LINES}Total;123,4;56;\nSource: us, 2024\n",
+        "utf-16",
+        [-1, -2],
+        "Not rows",
+    ),
     (f"{HEADER}{LINES}(40 rows);;;\n", "utf-16", [-1], "Not rows"),
     (f"{HEADER}{HEADER}{LINES}N;12\n", "utf-16", [2, 43], "Not rows"),
     (f"{HEADER}N;N/A;(missing);y\n{LINES[len('N;0,5;0;y') :]}", "utf-16", [], ""),
-    (HEADER + LINES.replace("\n", f"\n{HEADER}", 39), "utf-16", [*range(3, 81, 2)], "Not rows"),
-    (f'{HEADER}{LINES}Summe;123,4;56;\n\n"Of June.";;;\n', "utf-16", [-1, -2], "Not rows"),
+    (
+        HEADER + LINES.replace("\n", f"\n{HEADER}", 39),
+        "utf-16",
+        [*range(3, 81, 2)],
+        "Not rows",
+    ),
+    (
+        f'{HEADER}{LINES}Summe;123,4;56;\n\n"Of June.";;;\n',
+        "utf-16",
+        [-1, -2],
+        "Not rows",
+    ),
     (f'"{TABBED}', "utf-16-le", [], ""),
     (f'"{TABBED}', "utf-16-be", [], ""),
     (f"{HEADER}{LINES}Total;123,4;56;y\n", "utf-8", [], LAST_LINE),
@@ -211,12 +290,17 @@ FILES: list[tuple[str, str, list[int], str]] = [
 
 @pytest.mark.parametrize(("text", "encoding", "skip_lines", "question"), FILES)
 def test_the_form_of_a_file_is_recognised_or_asked_about(
-    text: str, encoding: str, skip_lines: list[int], question: str, tmp_path: Path
+    text: str,
+    encoding: str,
+    skip_lines: list[int],
+    question: str,
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "t.csv").write_bytes(text.encode(encoding))
     schema = run_and_load(tmp_path)
     assert schema.encoding == ("cp1252" if encoding.startswith("cp") else encoding)
-    assert (schema.delimiter, [*schema.skip_lines]) == ("\t" if "\t" in text else ";", skip_lines)
+    assert schema.delimiter == ("\t" if "\t" in text else ";")
+    assert [*schema.skip_lines] == skip_lines
     kinds = [column.kind for column in schema.columns.values()]
     assert kinds == ["category", "real", "integer", "category"]
     assert len(read_column(tmp_path, "y")) == 40 + (question == LAST_LINE)
@@ -234,9 +318,12 @@ def test_a_line_that_may_be_no_row_is_asked_about_once(tmp_path: Path) -> None:
 DAYS, MONTHS = (pd.date_range("2020-01-01", periods=rows) for rows in (60, 500))
 AMOUNTS = [f"{value:.1f}" for value in np.random.default_rng(2).gamma(3, 40, 240) + 1]
 CLOCK = [f"{hour:02}:{minute:02}" for hour in range(24) for minute in range(10)]
-PHRASES = [" ".join(RNG.choice([f"word{number}" for number in range(400)], 4)) for _ in ROWS]
+PHRASES = [
+    " ".join(RNG.choice([f"word{number}" for number in range(400)], 4)) for _ in ROWS
+]
 ZIP_CODES = [f"{10_000 + n % 99}" for n in range(240)]
-MISSING, IDENTIFIER = "mean missing?", "Is it an identifier?"
+MISSING = "mean missing?"
+IDENTIFIER = "Is it an identifier?"
 CODES = "Are these numbers? Then declare ... together?"
 GENRES = ["|".join(sorted(RNG.choice([*"abcdefg"], 3))) for _ in ROWS]
 
@@ -251,7 +338,8 @@ def mix(first: str, second: str) -> list[str]:
     return [f"{day:{first if day.day % 3 else second}}" for day in DAYS]
 
 
-# The name of a column and its values, the kind and format that are inferred, and its questions.
+# The name of a column and its values, the kind and format that are inferred, and its
+# questions.
 COLUMNS: list[tuple[str, Any, str, str]] = [
     # A value far from the others stands for a missing value, or is wrong.
     ("glucose", np.where(ROWS % 15 == 0, 0, MEASURED), "real", MISSING),
@@ -342,11 +430,17 @@ COLUMNS: list[tuple[str, Any, str, str]] = [
 
 @pytest.mark.parametrize(("name", "values", "kind", "question"), COLUMNS)
 def test_the_kind_of_a_column_is_inferred_with_a_question_or_none(
-    name: str, values: Any, kind: str, question: str, tmp_path: Path
+    name: str,
+    values: Any,
+    kind: str,
+    question: str,
+    tmp_path: Path,
 ) -> None:
     rows = max(len(values), 60)
     y = np.random.default_rng(1).permutation(np.resize(LABELS, rows))
-    table = pd.DataFrame({name: np.resize(values, rows), "z": np.resize(NUMBERS, rows), "y": y})
+    table = pd.DataFrame(
+        {name: np.resize(values, rows), "z": np.resize(NUMBERS, rows), "y": y},
+    )
     repeated = table[:5] if "identifier" in question else table[:0]
     schema, comments = infer_from_frame(tmp_path, pd.concat([table, repeated]))
     assert_asked(comments[name], question)
@@ -362,7 +456,9 @@ def test_the_kind_of_a_column_is_inferred_with_a_question_or_none(
 
 def assert_asked(comment: str, question: str) -> None:
     """Assert that a comment contains these parts of questions, and no other question."""
-    n_questions, expected = (len(re.findall(r"\?(?: |$)", text)) for text in (comment, question))
+    n_questions, expected = (
+        len(re.findall(r"\?(?: |$)", text)) for text in (comment, question)
+    )
     assert n_questions == expected, comment
     assert all(part in comment for part in question.split(" ... ")), comment
 
@@ -394,19 +490,34 @@ TARGETS: list[tuple[Any, tuple[Any, ...], Any, str]] = [
 
 @pytest.mark.parametrize(("labels", "classes", "positive", "question"), TARGETS)
 def test_the_classes_are_inferred(
-    labels: list[str], classes: tuple[Any, ...], positive: Any, question: str, tmp_path: Path
+    labels: list[str],
+    classes: tuple[Any, ...],
+    positive: Any,
+    question: str,
+    tmp_path: Path,
 ) -> None:
-    schema, comments = infer_from_frame(tmp_path, {"x": NUMBERS, "y": np.resize(labels, 60)})
+    schema, comments = infer_from_frame(
+        tmp_path,
+        {"x": NUMBERS, "y": np.resize(labels, 60)},
+    )
     assert schema.task == ("binary" if len(classes) == 2 else "multiclass")
-    assert (schema.classes, schema.positive) == (classes, positive)
+    assert schema.classes == classes
+    assert schema.positive == positive
     assert_asked(comments["y"], question)
 
 
 def test_spellings_of_a_value_become_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    colours = [*["red", "Red", " red", "blue", "red"] * 14, *(" " * n + "Red" for n in range(30))]
-    schema, _ = infer_from_frame(tmp_path, {"c": colours, "y": ["yes", "Yes ", "no", "NO"] * 25})
+    colours = [
+        *["red", "Red", " red", "blue", "red"] * 14,
+        *(" " * n + "Red" for n in range(30)),
+    ]
+    schema, _ = infer_from_frame(
+        tmp_path,
+        {"c": colours, "y": ["yes", "Yes ", "no", "NO"] * 25},
+    )
     assert schema.classes == ("no", "yes")
     assert {*read_column(tmp_path, "c")} == {"red", "blue"}
     assert {*read_column(tmp_path, "y")} == {"yes", "no"}
@@ -433,10 +544,19 @@ AMBIGUOUS = ["1,234", "-2,500", "12,345"] * 20  # thousands, or decimals
     ],
 )
 def test_decimal_commas_and_thousands_separators_are_told_apart(
-    delimiter: str, texts: list[str], other: list[Any], marks: str, is_asked: bool, tmp_path: Path
+    delimiter: str,
+    texts: list[str],
+    other: list[Any],
+    marks: str,
+    is_asked: bool,
+    tmp_path: Path,
 ) -> None:
     """The first of the `marks` is replaced by the second, or removed if there is no second."""
-    _, comments = infer_from_frame(tmp_path, {"x": texts, "other": other, "y": LABELS}, delimiter)
+    _, comments = infer_from_frame(
+        tmp_path,
+        {"x": texts, "other": other, "y": LABELS},
+        delimiter,
+    )
     expected = [float(text.replace(marks[0], marks[1:])) for text in texts]
     assert read_column(tmp_path, "x") == expected
     assert ("Both formats fit." in comments["x"]) == is_asked
@@ -444,26 +564,40 @@ def test_decimal_commas_and_thousands_separators_are_told_apart(
 
 def test_the_first_run_stops_at_a_mistake_until_a_key_is_pasted(tmp_path: Path) -> None:
     infer_from_frame(tmp_path, {"x": insert("12o"), "y": LABELS * 4})
-    with pytest.raises(UserError, match=r"line 3, column x: .*\n.*replace: \{'12o': NEW\}"):
+    with pytest.raises(
+        UserError,
+        match=r"line 3, column x: .*\n.*replace: \{'12o': NEW\}",
+    ):
         read_column(tmp_path, "x")
     file = tmp_path / "schema.yaml"
     keys = 'replace: {12o: "120"}'
     assert keys in file.read_text()
-    file.write_text(file.read_text().replace("x: {kind: real", f"x: {{kind: real, {keys}"))
+    file.write_text(
+        file.read_text().replace("x: {kind: real", f"x: {{kind: real, {keys}"),
+    )
     assert read_column(tmp_path, "x")[1] == 120
 
 
-def test_columns_that_may_be_known_after_the_target_are_asked_about(tmp_path: Path) -> None:
-    y, noise = RNG.normal(10, 2, 600).round(3), RNG.normal(0, 0.3, (2, 600))
+def test_columns_that_may_be_known_after_the_target_are_asked_about(
+    tmp_path: Path,
+) -> None:
+    y = RNG.normal(10, 2, 600).round(3)
+    noise = RNG.normal(0, 0.3, (2, 600))
     table = {"log": np.log(y).round(4), "near": y + noise[0], "noise": noise[1]}
     table["y"] = [f"${value:.3f}" for value in y]
     schema, comments = infer_from_frame(tmp_path, table)
     assert schema.task == "regression"
-    assert ["known before y is?" in comments[name] for name in table] == [True, True, False, False]
+    assert ["known before y is?" in comments[name] for name in table] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_checks_that_will_fail_are_reported(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     visits = [*np.random.default_rng(0).poisson(4, 200), 18]
     schema, comments = infer_from_frame(tmp_path, {"x": [*range(67)] * 3, "y": visits})
@@ -490,19 +624,31 @@ PEOPLE = [f"p{n // 2}" for n in range(60)]
 @pytest.mark.parametrize(
     ("columns", "proposal"),
     [
-        ({"day": DATES, "person_id": PEOPLE}, "time, since the rows are in the order of day;"),
+        (
+            {"day": DATES, "person_id": PEOPLE},
+            "time, since the rows are in the order of day;",
+        ),
         ({"day": DATES[::-1]}, "time,"),
         ({"shop": [*"ab"] * 60, "day": DATES.repeat(2)}, "time,"),
         ({"day": DATES[[*range(30), 31, 30, *range(32, 60)]]}, "time,"),  # one is late
-        ({"birth_date": DATES, "person_id": PEOPLE}, "group, since rows share person_id;"),
+        (
+            {"birth_date": DATES, "person_id": PEOPLE},
+            "group, since rows share person_id;",
+        ),
         ({"day": DATES[np.random.default_rng(0).permutation(60)]}, "random,"),
         ({"day": DATES[[0] * 50 + [5, 1, 9, 3, 7, 2, 8, 6, 4, 10]]}, "random,"),
-        ({"day": [*DATES[:59], None]}, "random,"),  # the split needs the time of each row
+        (
+            {"day": [*DATES[:59], None]},
+            "random,",
+        ),  # the split needs the time of each row
         ({"opening": [f"{n // 60 + 8:02}:{n % 60:02}" for n in range(60)]}, "random,"),
     ],
 )
 def test_the_split_is_proposed(
-    columns: dict[str, Any], proposal: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    columns: dict[str, Any],
+    proposal: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     rows = len(next(iter(columns.values())))
     infer_from_frame(tmp_path, {**columns, "y": [*"ab"] * (rows // 2)})

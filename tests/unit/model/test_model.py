@@ -34,28 +34,48 @@ from keras_tabular.training.ensemble import write_model
 from keras_tabular.training.record import METADATA
 from tests.helpers import build_schema, read_checked_rows
 
-# A model always gives the same file, which plain Keras can load; a broken file has one message.
-SAVED_METADATA = ModelMetadata(task="binary", target="y", classes=[0, 1], repeats="any_cpu")
+# A model always gives the same file, which plain Keras can load; a broken file has one
+# message.
+SAVED_METADATA = ModelMetadata(
+    task="binary",
+    target="y",
+    classes=[0, 1],
+    repeats="any_cpu",
+)
 
 
 def save_model(folder: Path) -> bytes:
     keras.utils.clear_session()  # names count from 1 again, as in a new process
     keras.utils.set_random_seed(1)
-    layer = keras.layers.Dense(2, name="d", kernel_regularizer=keras.regularizers.L2(0.1))
+    layer = keras.layers.Dense(
+        2,
+        name="d",
+        kernel_regularizer=keras.regularizers.L2(0.1),
+    )
     model = keras.Sequential([keras.Input((3,)), layer], name="m")
     write_model(model, folder / "m.keras", SAVED_METADATA)
     return (folder / "m.keras").read_bytes()
 
 
-def test_the_same_model_gives_the_same_file_and_plain_keras_loads_it(tmp_path: Path) -> None:
+def test_the_same_model_gives_the_same_file_and_plain_keras_loads_it(
+    tmp_path: Path,
+) -> None:
     content = save_model(tmp_path)
-    path, plain = tmp_path / "m.keras", tmp_path / "plain.keras"
-    plain_model = keras.models.load_model(path)  # it stays in memory, so that addresses differ
+    path = tmp_path / "m.keras"
+    plain = tmp_path / "plain.keras"
+    plain_model = keras.models.load_model(
+        path,
+    )  # it stays in memory, so that addresses differ
     assert save_model(tmp_path) == content
     model = load_saved_model(path, content)
-    np.testing.assert_array_equal(model.network.get_weights()[0], plain_model.get_weights()[0])
+    np.testing.assert_array_equal(
+        model.network.get_weights()[0],
+        plain_model.get_weights()[0],
+    )
     assert model.metadata == SAVED_METADATA
-    assert len(pickle.dumps(model)) < len(content) + 1000  # Ray sends only the bytes of the file
+    assert (
+        len(pickle.dumps(model)) < len(content) + 1000
+    )  # Ray sends only the bytes of the file
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(plain)
     assert load_saved_model(plain, plain.read_bytes()).metadata == ModelMetadata()
 
@@ -74,20 +94,31 @@ def test_the_memory_of_a_model_that_has_predicted_is_freed() -> None:
 
 
 def test_a_file_without_the_summary_or_the_schema_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"m\.keras: found no summary of the training rows"):
+    with pytest.raises(
+        UserError,
+        match=r"m\.keras: found no summary of the training rows",
+    ):
         training_rows(Path("m.keras"), ModelMetadata())
-    with pytest.raises(UserError, match=r"m\.keras: .* does not contain the schema .*model\.keras"):
+    with pytest.raises(
+        UserError,
+        match=r"m\.keras: .* does not contain the schema .*model\.keras",
+    ):
         files.read_schema(Path("m.keras"), save_model(tmp_path))
 
 
-CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+CONFIG = "config.json"
+WEIGHTS = "model.weights.h5"
 
 
 @pytest.mark.parametrize(
     ("changed", "content"),  # what replaces a file in the model
     [(CONFIG, b"[]"), (WEIGHTS, b"no weights"), (METADATA, b"{"), (METADATA, b"[1]")],
 )
-def test_a_broken_model_ends_in_one_message(tmp_path: Path, changed: str, content: bytes) -> None:
+def test_a_broken_model_ends_in_one_message(
+    tmp_path: Path,
+    changed: str,
+    content: bytes,
+) -> None:
     save_model(tmp_path)
     path = tmp_path / "m.keras"
     with ZipFile(path) as file:
@@ -100,13 +131,21 @@ def test_a_broken_model_ends_in_one_message(tmp_path: Path, changed: str, conten
     assert len(str(error.value)) < 1000
 
 
-def test_the_code_in_a_model_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_in_a_model_does_not_run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(tmp_path)
-    inputs, path, trace = keras.Input((3,)), Path("m.keras"), Path("folder")
+    inputs = keras.Input((3,))
+    path = Path("m.keras")
+    trace = Path("folder")
     code = keras.layers.Lambda(lambda x: (__import__("os").mkdir("folder"), x)[1])
     write_model(keras.Model(inputs, code(inputs)), path, ModelMetadata())
     trace.rmdir()
-    with pytest.raises(UserError, match=r"m\.keras: Keras cannot load it in safe mode: "):
+    with pytest.raises(
+        UserError,
+        match=r"m\.keras: Keras cannot load it in safe mode: ",
+    ):
         load_saved_model(path, path.read_bytes())
     assert not trace.exists()
 
@@ -119,18 +158,25 @@ def test_whole_numbers_in_a_column_of_floats_are_written_as_integers() -> None:
 
 
 def test_a_wrong_header_is_an_error(tmp_path: Path) -> None:
-    for name, message in (("n.csv", "line 1: .*once: x"), ("n.parquet", "cannot be read as a Pa")):
+    for name, message in (
+        ("n.csv", "line 1: .*once: x"),
+        ("n.parquet", "cannot be read as a Pa"),
+    ):
         (tmp_path / name).write_text("x,x\n")
         with pytest.raises(UserError, match=f"{name}.* {message}"):
             files.row_columns(tmp_path / name, build_schema("binary"))
 
 
-def test_numbers_of_parquet_and_json_do_not_need_the_format_of_a_csv(tmp_path: Path) -> None:
+def test_numbers_of_parquet_and_json_do_not_need_the_format_of_a_csv(
+    tmp_path: Path,
+) -> None:
     schema = build_schema("binary", price={"kind": "real", "format": "1.234,5 €"})
     (tmp_path / "n.csv").write_text('price\n"1.234,50 €"\n"7,25"\n')
     pd.DataFrame({"price": [1234.5, 7.25]}).to_parquet(tmp_path / "n.parquet")
     (tmp_path / "n.jsonl").write_text('{"price": "1.234,5"}\n{"price": 7.25}\n')
-    pd.DataFrame({"price": ["1.234,5 €", "7.25"]}).to_parquet(tmp_path / "texts.parquet")
+    pd.DataFrame({"price": ["1.234,5 €", "7.25"]}).to_parquet(
+        tmp_path / "texts.parquet",
+    )
     seconds = {"n.csv": 7.25, "n.parquet": 7.25, "n.jsonl": 7.25, "texts.parquet": None}
     for name, second in seconds.items():
         (batch,) = read_checked_rows(tmp_path / name, schema, ["price"])
@@ -151,12 +197,16 @@ ROWS = b"a,b\n1,2\n"
     ],
 )
 def test_the_copy_of_stdin_has_the_suffix_of_its_format(
-    content: bytes, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    content: bytes,
+    suffix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
     with files.open_rows(Path("-"), build_schema("binary")) as file:
-        assert (file.suffix, file.read_bytes()) == (suffix, content)
+        assert file.suffix == suffix
+        assert file.read_bytes() == content
 
 
 def test_a_message_about_rows_from_a_pipe_names_the_pipe(tmp_path: Path) -> None:
@@ -197,7 +247,8 @@ def make_predictor(schema: Schema, metadata: ModelMetadata) -> Predictor:
 
 
 def test_every_row_is_predicted_or_set_aside_in_the_order_of_the_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A row without a finite prediction fails, even if each of its cells passes its checks."""
     schema = build_schema("binary", a={"kind": "real", "max": 9, "nullable": True})
@@ -206,20 +257,37 @@ def test_every_row_is_predicted_or_set_aside_in_the_order_of_the_rows(
     file.write_text("id,a\n1,0.3\n2,x\n3,10\n4,\n5,0.4\n006,\n")
     predictor = make_predictor(schema, ModelMetadata(threshold=0.7))
     monkeypatch.setattr(csv, "ROWS_PER_BATCH", 5)
-    tables, failed, names = list[pa.Table](), list[pa.Table](), ["id", "a"]
+    tables = list[pa.Table]()
+    failed = list[pa.Table]()
+    names = ["id", "a"]
     out = (predictor.output_schema(names, numbered=True), tables.append)
-    counts = predict_file(file, names, predictor, *out, display_name="t.csv", reject=failed.append)
+    counts = predict_file(
+        file,
+        names,
+        predictor,
+        *out,
+        display_name="t.csv",
+        reject=failed.append,
+    )
     predicted = {"row": [0, 2, 4], "id": ["1", "3", "5"], "predicted": [0, 1, 1]}
     probabilities = np.array([0.6, 20, 0.8], np.float32).tolist()
-    assert pa.concat_tables(tables).to_pydict() == predicted | {"probability_1": probabilities}
+    assert pa.concat_tables(tables).to_pydict() == predicted | {
+        "probability_1": probabilities,
+    }
     rejected = pa.concat_tables(failed).to_pydict()
-    assert (rejected["id"], counts.warned) == (["2", "4", "006"], {"a: range": 1})
+    assert rejected["id"] == ["2", "4", "006"]
+    assert counts.warned == {"a: range": 1}
     assert rejected["rejected_line"] == [f"t.csv, line {line}" for line in (3, 5, 7)]
-    assert [r.partition(":")[0] for r in rejected["rejected_reason"]] == ["a", *["predicted"] * 2]
+    assert [r.partition(":")[0] for r in rejected["rejected_reason"]] == [
+        "a",
+        *["predicted"] * 2,
+    ]
 
 
 def test_a_column_of_missing_values_has_no_unknown_category() -> None:
-    features = pa.table({"town": pa.array([None, None], pa.string()), "sort": ["a", "z"]})
+    features = pa.table(
+        {"town": pa.array([None, None], pa.string()), "sort": ["a", "z"]},
+    )
     categories = {"town": ["x"], "sort": ["a", "b"]}
     assert unknown_categories(features, categories) == {("sort", "z"): 1}
 
@@ -244,13 +312,25 @@ def test_the_threshold_itself_is_predicted_as_positive() -> None:
     ],
 )
 def test_identifiers_come_before_predictions_and_have_other_names(
-    task: str, ignore: str, numbered: bool, names: list[str] | None
+    task: str,
+    ignore: str,
+    numbered: bool,
+    names: list[str] | None,
 ) -> None:
-    schema = build_schema(task, a={"kind": "real"}).model_copy(update={"ignore": (ignore,)})
-    intervals = Intervals(coverage=0.9, at=(0.0,), half=(1.0,)) if task == "regression" else None
+    schema = build_schema(task, a={"kind": "real"}).model_copy(
+        update={"ignore": (ignore,)},
+    )
+    intervals = (
+        Intervals(coverage=0.9, at=(0.0,), half=(1.0,))
+        if task == "regression"
+        else None
+    )
     predictor = make_predictor(schema, ModelMetadata(intervals=intervals))
     if names is None:
-        with pytest.raises(UserError, match=f"a column '{ignore}', but the output has one"):
+        with pytest.raises(
+            UserError,
+            match=f"a column '{ignore}', but the output has one",
+        ):
             predictor.output_schema([ignore, "a"], numbered=numbered)
     else:
         assert predictor.output_schema([ignore, "a"], numbered=numbered).names == names
@@ -260,18 +340,26 @@ def test_identifiers_come_before_predictions_and_have_other_names(
 def test_an_output_has_a_known_ending_and_a_file_of_its_own(tmp_path: Path) -> None:
     for name in ("a.csv", "a.csv.gz", "a.parquet"):
         files.check_output(tmp_path / name, [tmp_path / "b.csv"])
-    with pytest.raises(UserError, match=r"a\.xlsx: expected a file whose name ends in \.csv, "):
+    with pytest.raises(
+        UserError,
+        match=r"a\.xlsx: expected a file whose name ends in \.csv, ",
+    ):
         files.check_output(tmp_path / "a.xlsx", [tmp_path / "b.csv"])
     with pytest.raises(UserError, match="named twice"):
         files.check_output(tmp_path / f"../{tmp_path.name}/b.csv", [tmp_path / "b.csv"])
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
-def test_a_csv_has_the_delimiter_of_the_table_and_one_header(name: str, tmp_path: Path) -> None:
+def test_a_csv_has_the_delimiter_of_the_table_and_one_header(
+    name: str,
+    tmp_path: Path,
+) -> None:
     table = pa.table({"x": ["=1+1", "a;1", None], "y": [-1.5, 2.0, 4.0]})
     schema = build_schema("regression", x={"kind": "category"})
     columns = {"y": schema.columns["y"].model_copy(update={"format": "1.234,5"})}
-    schema = schema.model_copy(update={"delimiter": ";", "columns": schema.columns | columns})
+    schema = schema.model_copy(
+        update={"delimiter": ";", "columns": schema.columns | columns},
+    )
     with files.open_writer(tmp_path / name, table.schema, schema) as write:
         write(table)
         write(table[:1])

@@ -18,7 +18,10 @@ from tests.helpers import REGRESSION, build_schema, load_train_params
 
 # Products and sums have the same bits in any order, and equal those of Keras and NumPy.
 # Shapes of x and kernel.
-SHAPES = {"bk,kn->bn": ((64, 300), (300, 40)), "bck,cku->bcu": ((64, 7, 300), (7, 300, 8))}
+SHAPES = {
+    "bk,kn->bn": ((64, 300), (300, 40)),
+    "bck,cku->bcu": ((64, 7, 300), (7, 300, 8)),
+}
 # In stacked networks, m is the axis of the members.
 STACKED_SHAPES = {
     "bk,mkn->bmn": ((64, 300), (3, 300, 40)),
@@ -32,16 +35,24 @@ STACKED_SHAPES = {
 def draw_operands(equation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw x, kernel and the gradient of their product: float32."""
     rng = np.random.default_rng(0)
-    x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in SHAPES[equation])
+    x, kernel = (
+        rng.normal(size=shape).astype(np.float32) for shape in SHAPES[equation]
+    )
     upstream = rng.normal(size=np.einsum(equation, x, kernel).shape).astype(np.float32)
     return x, kernel, upstream
 
 
 def multiply(
-    equation: str, x: np.ndarray, kernel: np.ndarray, upstream: np.ndarray, *, exact: bool = True
+    equation: str,
+    x: np.ndarray,
+    kernel: np.ndarray,
+    upstream: np.ndarray,
+    *,
+    exact: bool = True,
 ) -> list[np.ndarray]:
     """Compute the product and its gradients by x and by kernel, exactly or with `einsum`."""
-    x_tensor, kernel_tensor = tf.constant(x), tf.constant(kernel)
+    x_tensor = tf.constant(x)
+    kernel_tensor = tf.constant(kernel)
     with tf.GradientTape() as tape:
         tape.watch([x_tensor, kernel_tensor])
         if exact:
@@ -53,7 +64,12 @@ def multiply(
 
 
 def assert_close(result: np.ndarray, expected: np.ndarray) -> None:
-    np.testing.assert_allclose(result, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        result,
+        expected,
+        rtol=0,
+        atol=2e-6 * np.abs(expected).max(),
+    )
 
 
 @pytest.mark.parametrize("equation", SHAPES)
@@ -63,8 +79,14 @@ def test_a_product_and_its_gradients_equal_those_of_float64(equation: str) -> No
     x, kernel, upstream = (values.astype(np.float64) for values in operands)
     y, x_gradient, kernel_gradient = multiply(equation, *operands)
     assert_close(y, np.einsum(equation, x, kernel))
-    assert_close(x_gradient, np.einsum(f"{y_axes},{kernel_axes}->{x_axes}", upstream, kernel))
-    assert_close(kernel_gradient, np.einsum(f"{x_axes},{y_axes}->{kernel_axes}", x, upstream))
+    assert_close(
+        x_gradient,
+        np.einsum(f"{y_axes},{kernel_axes}->{x_axes}", upstream, kernel),
+    )
+    assert_close(
+        kernel_gradient,
+        np.einsum(f"{x_axes},{y_axes}->{kernel_axes}", x, upstream),
+    )
 
 
 @pytest.mark.parametrize("equation", SHAPES)
@@ -72,10 +94,17 @@ def test_the_order_of_additions_changes_no_bit(equation: str) -> None:
     """The order changes the bits of a plain product, or this test would prove nothing."""
     x, kernel, upstream = draw_operands(equation)
     rng = np.random.default_rng(1)
-    terms, rows = rng.permutation(x.shape[-1]), rng.permutation(len(x))
+    terms = rng.permutation(x.shape[-1])
+    rows = rng.permutation(len(x))
     for exact in (True, False):
         y, _, kernel_gradient = multiply(equation, x, kernel, upstream, exact=exact)
-        permuted = multiply(equation, x[..., terms], kernel[..., terms, :], upstream, exact=exact)
+        permuted = multiply(
+            equation,
+            x[..., terms],
+            kernel[..., terms, :],
+            upstream,
+            exact=exact,
+        )
         assert (permuted[0].tobytes() == y.tobytes()) is exact
         permuted = multiply(equation, x[rows], kernel, upstream[rows], exact=exact)
         assert (permuted[2].tobytes() == kernel_gradient.tobytes()) is exact
@@ -83,7 +112,8 @@ def test_the_order_of_additions_changes_no_bit(equation: str) -> None:
 
 @pytest.mark.parametrize(("equation", "shapes"), (SHAPES | STACKED_SHAPES).items())
 def test_a_prediction_depends_on_no_other_row_and_no_other_member(
-    equation: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]
+    equation: str,
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
 ) -> None:
     """If rows were rounded together, the large values of the last row would change the others."""
     rng = np.random.default_rng(0)
@@ -126,10 +156,14 @@ def test_a_loss_and_its_gradient_equal_those_of_keras(name: str) -> None:
     logits = tf.constant(rng.normal(size=(300, classes)) * 20, tf.float32)
     y = tf.constant(rng.integers(0, max(classes, 2), (300, 1)), tf.float32)
     weight = tf.constant(rng.random(300), tf.float32)
-    sigmoid, keras_softmax = keras.activations.sigmoid, keras.activations.softmax
+    sigmoid = keras.activations.sigmoid
+    keras_softmax = keras.activations.softmax
     results = []
     for loss, activation in (
-        (reproducible.MeanLoss(keras_loss.name), reproducible.softmax if classes > 1 else sigmoid),
+        (
+            reproducible.MeanLoss(keras_loss.name),
+            reproducible.softmax if classes > 1 else sigmoid,
+        ),
         (keras_loss, keras_softmax if classes > 1 else sigmoid),
     ):
         with tf.GradientTape() as tape:
@@ -143,14 +177,18 @@ def test_a_loss_and_its_gradient_equal_those_of_keras(name: str) -> None:
 
 def test_dropout_of_whole_rows_stays_that_of_keras() -> None:
     inputs = keras.Input((5,))
-    model = keras.Model(inputs, keras.layers.Dropout(0.5, noise_shape=(None, 1))(inputs))
+    model = keras.Model(
+        inputs,
+        keras.layers.Dropout(0.5, noise_shape=(None, 1))(inputs),
+    )
     values = np.asarray(lookups.add_lookups(model, 99)(np.ones((99, 5)), training=True))
     assert {0, 5} == set((values != 0).sum(axis=1))
 
 
 def test_dropout_keeps_its_share_of_values_anew_in_each_step() -> None:
     layer = keras.layers.Dropout(0.3, seed=5)
-    dropout, values = lookups.HashDropout(layer), np.ones((400, 500), np.float32)
+    dropout = lookups.HashDropout(layer)
+    values = np.ones((400, 500), np.float32)
     steps = np.array([dropout(values, training=True) for _ in range(3)])
     is_kept = steps != 0
     np.testing.assert_allclose(steps[is_kept], 1 / 0.7, rtol=1e-6)
@@ -158,46 +196,74 @@ def test_dropout_keeps_its_share_of_values_anew_in_each_step() -> None:
         spread = np.sqrt(0.3 * 0.7 / is_kept.shape[axis])
         assert abs(is_kept.mean(axis=axis) - 0.7).max() < 5 * spread
     first, second, _ = is_kept
-    for one, other in ((first, second), (first[1:], first[:-1]), (first.T[1:], first.T[:-1])):
-        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] == pytest.approx(0, abs=0.01)
+    for one, other in (
+        (first, second),
+        (first[1:], first[:-1]),
+        (first.T[1:], first.T[:-1]),
+    ):
+        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] == pytest.approx(
+            0,
+            abs=0.01,
+        )
     layer.seed_generator.state.assign([5, 0])
     np.testing.assert_array_equal(dropout(values, training=True), steps[0])
     np.testing.assert_array_equal(dropout(values), values)
 
 
-def test_xla_hands_no_reduction_to_a_library_that_is_built_at_the_first_execution() -> None:
+def test_xla_hands_no_reduction_to_a_library_that_is_built_at_the_first_execution() -> (
+    None
+):
     """Two threads that built one at once ended the process; and its kernels depend on the CPU."""
     compiled: Any = reproducible.compile_by_xla(reproducible.softmax)
-    ir = compiled.experimental_get_compiler_ir(tf.zeros((5000, 10, 19)))(stage="optimized_hlo")
+    ir = compiled.experimental_get_compiler_ir(tf.zeros((5000, 10, 19)))(
+        stage="optimized_hlo",
+    )
     assert "kind=kCustom" not in ir
     assert "reduce(" in ir
 
 
-# A network that trains by lookups has the outputs and the gradients of the plain network.
+# A network that trains by lookups has the outputs and the gradients of the plain
+# network.
 layers = keras.layers
-N_ROWS, SIZES = 50, (17, 30)
+N_ROWS = 50
+SIZES = (17, 30)
 RNG = np.random.default_rng(0)
 
 
 def make_columns(n_numbers: int, n_indicators: int) -> ColumnSample:
     """Return numbers, indicators, the one-hot columns of two columns, and the column of a text."""
     codes = [RNG.integers(0, size + 1, N_ROWS) for size in SIZES]
-    one_hot = [np.eye(size + 1)[code, :size] for size, code in zip(SIZES, codes, strict=True)]
-    numbers, indicators = (RNG.normal(size=(N_ROWS, n)) for n in (n_numbers, n_indicators))
+    one_hot = [
+        np.eye(size + 1)[code, :size] for size, code in zip(SIZES, codes, strict=True)
+    ]
+    numbers, indicators = (
+        RNG.normal(size=(N_ROWS, n)) for n in (n_numbers, n_indicators)
+    )
     if n_numbers:
         numbers[:, 0] = numbers[:, 0].round()  # fewer bins than the others
     text = RNG.normal(size=(N_ROWS, 1 if n_indicators else 0))
-    values = np.concatenate([numbers, indicators, *one_hot, text], axis=1).astype(np.float32)
+    values = np.concatenate([numbers, indicators, *one_hot, text], axis=1).astype(
+        np.float32,
+    )
     first, second, end = n_numbers + n_indicators + np.cumsum([0, *SIZES])
-    return ColumnSample(values, n_numbers, N_ROWS, {"a": (first, second), "b": (second, end)})
+    return ColumnSample(
+        values,
+        n_numbers,
+        N_ROWS,
+        {"a": (first, second), "b": (second, end)},
+    )
 
 
 def build_with_skip_connection(
-    inputs: list[keras.KerasTensor], network: ResolvedNetwork, schema: Any
+    inputs: list[keras.KerasTensor],
+    network: ResolvedNetwork,
+    schema: Any,
 ) -> keras.KerasTensor:
     """Read every input in several ways, also in some that no lookup exists for."""
     flat = layers.Concatenate()([layers.Flatten()(tensor) for tensor in inputs])
-    scaled = layers.EinsumDense("bd,d->bd", inputs[-1].shape[1:], name="scale")(inputs[-1])
+    scaled = layers.EinsumDense("bd,d->bd", inputs[-1].shape[1:], name="scale")(
+        inputs[-1],
+    )
     hidden = layers.Dense(5, "tanh")(layers.Concatenate()([scaled, inputs[-1]]))
     twice = layers.EinsumDense("bd,d->bd", scaled.shape[1:])(scaled)
     dense = [layers.Dense(5)(x) for x in (scaled, twice, inputs[-1] * 2)]
@@ -207,7 +273,10 @@ def build_with_skip_connection(
 
 @pytest.mark.parametrize("build_layers", [build, build_with_skip_connection])
 @pytest.mark.parametrize("n_indicators", [3, 0])
-@pytest.mark.parametrize("architecture", ["realmlp", "plain", "realmlp without numbers"])
+@pytest.mark.parametrize(
+    "architecture",
+    ["realmlp", "plain", "realmlp without numbers"],
+)
 def test_lookups_change_neither_outputs_nor_gradients(
     architecture: str,
     n_indicators: int,
@@ -221,25 +290,38 @@ def test_lookups_change_neither_outputs_nor_gradients(
     network = train.networks[architecture.split()[0]]
     features = build_features(columns, network)
     inputs = [keras.Input(tensor.shape[1:]) for tensor in features.outputs]
-    plain = keras.Model(inputs, build_layers(inputs, network, build_schema("regression")))
+    plain = keras.Model(
+        inputs,
+        build_layers(inputs, network, build_schema("regression")),
+    )
     for weight in plain.trainable_weights:
         weight.assign(RNG.normal(size=weight.shape))
     before = columns.n_numbers if len(inputs) > 1 else 0
-    mark = MarkLookups([(a - before, b - before) for a, b in columns.categories.values()])
+    mark = MarkLookups(
+        [(a - before, b - before) for a, b in columns.categories.values()],
+    )
     trained = add_lookups(plain, N_ROWS)
 
     def gradients(model: keras.Model, values: np.ndarray) -> list[tf.Tensor]:
         weights = [tf.convert_to_tensor(weight) for weight in plain.trainable_weights]
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            with keras.StatelessScope(zip(plain.trainable_weights, weights, strict=True)):
-                output = model(mark(features(values)) if model is trained else features(values))
+            with keras.StatelessScope(
+                zip(plain.trainable_weights, weights, strict=True),
+            ):
+                output = model(
+                    mark(features(values)) if model is trained else features(values),
+                )
             loss = tf.reduce_sum(tf.square(output))
         return [output, *tape.gradient(loss, weights)]
 
     ours = gradients(trained, columns.values)
     assert row_sums.call_count == 1
-    for ours_of_one, expected in zip(ours, gradients(plain, columns.values), strict=True):
+    for ours_of_one, expected in zip(
+        ours,
+        gradients(plain, columns.values),
+        strict=True,
+    ):
         scale = np.abs(expected).max()
         np.testing.assert_allclose(ours_of_one, expected, rtol=1e-4, atol=1e-5 * scale)
     _, *in_another_order = gradients(trained, columns.values[::-1])
@@ -247,10 +329,13 @@ def test_lookups_change_neither_outputs_nor_gradients(
         np.testing.assert_array_equal(gradient, same)
 
 
-# Networks of one architecture are saved as one, which predicts the same as each of them.
+# Networks of one architecture are saved as one, which predicts the same as each of
+# them.
 def build_network() -> keras.Model:
     """Build embedded numbers next to other columns, a learnt scale and hidden layers."""
-    numbers, bins, other_columns = keras.Input((4,)), keras.Input((4, 5)), keras.Input((2,))
+    numbers = keras.Input((4,))
+    bins = keras.Input((4, 5))
+    other_columns = keras.Input((2,))
     embedded = layers.EinsumDense("bc,cu->bcu", (4, 3))(numbers)
     embedded += layers.EinsumDense("bck,cku->bcu", (4, 3), bias_axes="cu")(bins)
     x = layers.Concatenate(axis=1)([layers.Flatten()(embedded), other_columns])
@@ -262,15 +347,24 @@ def build_network() -> keras.Model:
 
 
 def test_a_stacked_network_predicts_the_same_as_each_member() -> None:
-    rng, model = np.random.default_rng(0), build_network()
-    weights = [[rng.normal(size=w.shape) for w in model.get_weights()] for _ in range(5)]
+    rng = np.random.default_rng(0)
+    model = build_network()
+    weights = [
+        [rng.normal(size=w.shape) for w in model.get_weights()] for _ in range(5)
+    ]
     stacked = stack(model, weights)
-    rows = [rng.normal(size=(7, *i.shape[1:])).astype(np.float32) for i in stacked.inputs]
+    rows = [
+        rng.normal(size=(7, *i.shape[1:])).astype(np.float32) for i in stacked.inputs
+    ]
     predictions = np.asarray(stacked(rows))
     assert predictions.shape == (7, 5, 3)
     for member, member_weights in enumerate(weights):
         model.set_weights(member_weights)
-        np.testing.assert_allclose(predictions[:, member], np.asarray(model(rows)), atol=1e-6)
+        np.testing.assert_allclose(
+            predictions[:, member],
+            np.asarray(model(rows)),
+            atol=1e-6,
+        )
 
 
 @pytest.mark.parametrize(
@@ -283,7 +377,8 @@ def test_a_stacked_network_predicts_the_same_as_each_member() -> None:
     ],
 )
 def test_networks_are_stacked_only_if_that_changes_no_prediction(
-    layer: Callable[[keras.KerasTensor], keras.KerasTensor], expected: bool
+    layer: Callable[[keras.KerasTensor], keras.KerasTensor],
+    expected: bool,
 ) -> None:
     inputs = keras.Input((6,))
     model = keras.Model(inputs, layers.Dense(1)(layer(layers.Dense(4)(inputs))))

@@ -23,15 +23,29 @@ from tests.helpers import BINARY, build_schema, load_train_params
 
 
 # The layers compute the same calendar as pandas, in any time zone.
-@pytest.mark.parametrize("zone", [None, "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu"])
+@pytest.mark.parametrize(
+    "zone",
+    [None, "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu"],
+)
 def test_the_parts_equal_those_of_pandas(zone: str | None) -> None:
-    first, last = (-5_000_000_000, 8_000_000_000) if zone is None else (0, 4_000_000_000)
+    first, last = (
+        (-5_000_000_000, 8_000_000_000) if zone is None else (0, 4_000_000_000)
+    )
     drawn = np.random.default_rng(0).integers(first, last, 5_000)
-    edges = pd.date_range("1999-12-31 23:59:59", "2024-03-01", freq="73D").astype("int64") // 10**9
+    edges = (
+        pd.date_range("1999-12-31 23:59:59", "2024-03-01", freq="73D").astype("int64")
+        // 10**9
+    )
     timestamps = np.concatenate([drawn, edges]).astype(float)
     seconds = keras.Input((1,), dtype="float64")
-    model = keras.Model(seconds, statistics.compute_parts(seconds, zone, first=86_400.0))
-    parts = {name: np.asarray(part)[:, 0] for name, part in model(timestamps[:, None]).items()}
+    model = keras.Model(
+        seconds,
+        statistics.compute_parts(seconds, zone, first=86_400.0),
+    )
+    parts = {
+        name: np.asarray(part)[:, 0]
+        for name, part in model(timestamps[:, None]).items()
+    }
     local = pd.to_datetime(timestamps, unit="s", utc=True).tz_convert(zone or "UTC")
     expected: dict[str, Any] = {
         "time": timestamps / 86_400 - 1,
@@ -44,11 +58,18 @@ def test_the_parts_equal_those_of_pandas(zone: str | None) -> None:
     }
     assert parts.keys() == expected.keys()
     for name, values in expected.items():
-        np.testing.assert_allclose(parts[name], np.asarray(values, float), rtol=1e-12, err_msg=name)
+        np.testing.assert_allclose(
+            parts[name],
+            np.asarray(values, float),
+            rtol=1e-12,
+            err_msg=name,
+        )
 
 
-# Encoded texts predict the target from their words, and never from the label of the row itself.
-GOOD, BAD = ["fine", "great taste", "really good"], ["awful", "stale smell", "really bad"]
+# Encoded texts predict the target from their words, and never from the label of the row
+# itself.
+GOOD = ["fine", "great taste", "really good"]
+BAD = ["awful", "stale smell", "really bad"]
 
 
 def fit_vocabulary(rows: list[str]) -> texts.Vocabulary:
@@ -76,7 +97,10 @@ def test_the_most_frequent_words_are_known_and_the_start_of_a_text_is_read() -> 
     assert tokens == {2}
 
 
-@pytest.mark.parametrize(("rows", "words"), [(["ab", "c d"], 3), (["!", "?"], 0), (["", ""], 0)])
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [(["ab", "c d"], 3), (["!", "?"], 0), (["", ""], 0)],
+)
 def test_texts_may_have_no_ngrams_and_no_words(rows: list[str], words: int) -> None:
     first, second = find_tokens(fit_vocabulary(rows).token_model(), *rows)
     assert len(first | second) == words
@@ -86,7 +110,8 @@ def draw_reviews(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Draw texts with words that tell the label, between words of noise; and the labels."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 2, rows)
-    noise, reviews = [f"w{number}" for number in range(300)], []
+    noise = [f"w{number}" for number in range(300)]
+    reviews = []
     for label in y:
         phrase = rng.choice(GOOD if label else BAD)
         reviews.append(" ".join([*rng.choice(noise, 3), phrase, rng.choice(noise)]))
@@ -95,13 +120,16 @@ def draw_reviews(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("max_tokens", [10**6, 500])
 def test_rows_that_were_not_learnt_from_are_predicted_from_their_words(
-    max_tokens: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    max_tokens: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where memory is bounded, so that regressions are fitted to the first rows alone."""
     monkeypatch.setattr(texts, "MAX_TOKENS_TO_FIT", max_tokens)
     monkeypatch.setattr(texts, "BATCH_ROWS", 100)
     reviews, y = draw_reviews(600)
-    vocabulary, folds = fit_vocabulary(reviews.tolist()), np.arange(600) % 4
+    vocabulary = fit_vocabulary(reviews.tolist())
+    folds = np.arange(600) % 4
     parts = [reviews[:200], reviews[200:]]
     encoder = texts.fit_encoder(vocabulary, parts, y[:, None], folds)
     predictions = encoder.predict(reviews, folds)
@@ -123,18 +151,30 @@ def test_a_random_label_is_not_predicted_from_the_row_itself() -> None:
     rng = np.random.default_rng(0)
     letters = list("abcdefghijklmnopqrstuvwxyz")
     rows = np.array(["".join(rng.choice(letters, 12)) for _ in range(400)], object)
-    y, folds = rng.integers(0, 2, 400).astype(float), np.arange(400) % 4
-    encoder = texts.fit_encoder(fit_vocabulary(rows.tolist()), [rows], y[:, None], folds)
+    y = rng.integers(0, 2, 400).astype(float)
+    folds = np.arange(400) % 4
+    encoder = texts.fit_encoder(
+        fit_vocabulary(rows.tolist()),
+        [rows],
+        y[:, None],
+        folds,
+    )
     assert abs(roc_auc_score(y, encoder.predict(rows, folds)[:, 0]) - 0.5) < 0.1
-    assert roc_auc_score(y, encoder.predict(rows)[:, 0]) > 0.9  # the regression on all rows
+    assert (
+        roc_auc_score(y, encoder.predict(rows)[:, 0]) > 0.9
+    )  # the regression on all rows
 
 
-# A learnt scale starts at the relevance of each column, and learning rates follow a schedule.
+# A learnt scale starts at the relevance of each column, and learning rates follow a
+# schedule.
 RNG = np.random.default_rng(1)
 
 
-def test_columns_of_noise_start_with_a_lower_scale_than_columns_that_explain_the_target() -> None:
-    noise, y = RNG.normal(size=(500, 300)), RNG.normal(size=(500, 2))
+def test_columns_of_noise_start_with_a_lower_scale_than_columns_that_explain_the_target() -> (
+    None
+):
+    noise = RNG.normal(size=(500, 300))
+    y = RNG.normal(size=(500, 2))
     informative = y + 0.5 * RNG.normal(size=(500, 2))
     scales = relevance(np.column_stack([informative, noise, np.ones(500)]), y)
     assert (scales[:2] == 1).all()
@@ -143,14 +183,19 @@ def test_columns_of_noise_start_with_a_lower_scale_than_columns_that_explain_the
 
 
 def test_the_relevance_of_columns_has_the_same_bits_in_any_order_of_rows() -> None:
-    x, y = RNG.normal(size=(5000, 7)), RNG.normal(size=(5000, 1))
+    x = RNG.normal(size=(5000, 7))
+    y = RNG.normal(size=(5000, 1))
     order = RNG.permutation(5000)
     np.testing.assert_array_equal(relevance(x, y), relevance(x[order], y[order]))
 
 
-@pytest.mark.parametrize(("schedule", "cycles"), [("cosine", 0), ("cosine_restarts", 4)])
+@pytest.mark.parametrize(
+    ("schedule", "cycles"),
+    [("cosine", 0), ("cosine_restarts", 4)],
+)
 def test_a_learning_rate_may_follow_a_schedule(schedule: str, cycles: int) -> None:
-    rate, steps = 0.5, 450
+    rate = 0.5
+    steps = 450
     network = {"learning_rate": rate, "learning_rate_schedule": schedule}
     train = load_train_params({"plain": network}).resolve_auto(100, BINARY, 8)
     optimizer = build_optimizer(train.networks["plain"], steps)
@@ -175,12 +220,17 @@ class RegisteredTwice(Twice):
 
 
 @pytest.mark.parametrize(
-    "layer", [keras.layers.Lambda(lambda x: 2 * x), Twice(), RegisteredTwice()], ids=repr
+    "layer",
+    [keras.layers.Lambda(lambda x: 2 * x), Twice(), RegisteredTwice()],
+    ids=repr,
 )
 def test_a_layer_that_keras_cannot_load_is_refused(layer: keras.layers.Layer) -> None:
     inputs = keras.Input((3,))
     network = keras.Model(inputs, keras.layers.Dense(1)(layer(inputs)))
-    where = r"^network\.py: the network plain may only have layers and functions of keras, .*"
+    where = (
+        r"^network\.py: the network plain may only have layers and functions of"
+        r" keras, .*"
+    )
     with pytest.raises(UserError, match=where + type(layer).__name__) as refused:
         check_safe_mode(network, "plain")
     assert "register" not in str(refused.value)  # it would not help
@@ -190,29 +240,47 @@ def test_a_layer_that_keras_cannot_load_is_refused(layer: keras.layers.Layer) ->
 
 # The preprocessing is a part of the model, and is fitted to the training rows.
 SCHEMA = build_schema(
-    "binary", a={"kind": "real", "missing_values": [0, -1], "nullable": True}, b={"kind": "integer"}
+    "binary",
+    a={"kind": "real", "missing_values": [0, -1], "nullable": True},
+    b={"kind": "integer"},
 )
-RAW = pa.table({"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0, 1, 0, 1, 0]})
-TABLE = RAW.set_column(0, "a", pa.array([1.0, None, 3.0, 8.0, None]))  # as it is ingested
+RAW = pa.table(
+    {"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0, 1, 0, 1, 0]},
+)
+TABLE = RAW.set_column(
+    0,
+    "a",
+    pa.array([1.0, None, 3.0, 8.0, None]),
+)  # as it is ingested
 
 
 def fit(rows: pa.Table, schema: Schema, train: Train) -> tuple[Statistics, keras.Model]:
     """Fit the preprocessing to training rows in two parts."""
 
     def read(names: list[str] | None) -> list[pa.Table]:
-        return [part.select(names or part.column_names) for part in (rows[:2], rows[2:])]
+        return [
+            part.select(names or part.column_names) for part in (rows[:2], rows[2:])
+        ]
 
     statistics = adapt(read, schema, train)
     return statistics, build_preprocessing(statistics, schema, train)
 
 
-def preprocess(train: Train, rows: pa.Table = RAW, fitted_to: pa.Table = TABLE) -> np.ndarray:
+def preprocess(
+    train: Train,
+    rows: pa.Table = RAW,
+    fitted_to: pa.Table = TABLE,
+) -> np.ndarray:
     _, model = fit(fitted_to, SCHEMA, train)
     return np.asarray(model(feature_arrays(rows, SCHEMA)))
 
 
 def test_missing_values_become_the_mean_and_are_marked() -> None:
-    train = load_train_params(imputation="mean", normalization="standard", missing_indicators=True)
+    train = load_train_params(
+        imputation="mean",
+        normalization="standard",
+        missing_indicators=True,
+    )
     a = np.array([1, 4, 3, 8, 4]) - 4
     b = np.arange(5) - 2
     expected = np.column_stack([a / np.sqrt(26 / 3), b / np.sqrt(2), [0, 1, 0, 0, 1]])
@@ -225,7 +293,11 @@ def test_the_columns_of_a_category_are_found() -> None:
     kinds = {"a": "real", "colour": "category", "size": "category", "note": "text"}
     columns = {name: {"kind": kind, "nullable": True} for name, kind in kinds.items()}
     schema = build_schema("binary", **columns)
-    values = {"a": [1.0, None, 3.0], "colour": ["red", None, "blue"], "size": ["s", "m", "s"]}
+    values = {
+        "a": [1.0, None, 3.0],
+        "colour": ["red", None, "blue"],
+        "size": ["s", "m", "s"],
+    }
     rows = pa.table(values | {"note": ["one", "two", None], "y": [0, 1, 0]})
     statistics, model = fit(rows, schema, load_train_params())
     x = np.asarray(model(feature_arrays(rows, schema)))
@@ -243,14 +315,25 @@ def test_median_and_min_max() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "start"), [(1e36, 0), (1e27, 1e9), (1e20, 0), (1, 1e9), (1e-12, 0)]
+    ("unit", "start"),
+    [(1e36, 0), (1e27, 1e9), (1e20, 0), (1, 1e9), (1e-12, 0)],
 )
 def test_a_column_of_any_unit_is_scaled_by_the_saved_model_too(
-    unit: float, start: float, tmp_path: Path
+    unit: float,
+    start: float,
+    tmp_path: Path,
 ) -> None:
     part = TABLE.set_column(1, "b", pa.array((np.arange(5) + start) * unit))
-    schema = build_schema("binary", a={"kind": "real", "nullable": True}, b={"kind": "real"})
-    _, saved = fit(part, schema, load_train_params(imputation="mean", normalization="standard"))
+    schema = build_schema(
+        "binary",
+        a={"kind": "real", "nullable": True},
+        b={"kind": "real"},
+    )
+    _, saved = fit(
+        part,
+        schema,
+        load_train_params(imputation="mean", normalization="standard"),
+    )
     saved.save(tmp_path / "m.keras")
     model = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
     scaled = np.asarray(model(feature_arrays(part, schema)))[:, 1]
@@ -258,8 +341,15 @@ def test_a_column_of_any_unit_is_scaled_by_the_saved_model_too(
 
 
 def test_raw_columns_stay_as_they_are_and_may_not_have_missing_values() -> None:
-    train = load_train_params(imputation="none", normalization="none", missing_indicators=False)
-    with pytest.raises(UserError, match=r"column a has missing values.*train\.imputation"):
+    train = load_train_params(
+        imputation="none",
+        normalization="none",
+        missing_indicators=False,
+    )
+    with pytest.raises(
+        UserError,
+        match=r"column a has missing values.*train\.imputation",
+    ):
         preprocess(train)
     with pytest.raises(UserError, match=r"column a .* missing_values are 0, -1"):
         preprocess(train, RAW[:4], TABLE[:4])
@@ -270,18 +360,29 @@ def test_raw_columns_stay_as_they_are_and_may_not_have_missing_values() -> None:
         preprocess(load_train_params(), empty, empty)
 
 
-def test_the_varying_parts_of_a_date_become_columns_and_a_missing_date_is_marked() -> None:
+def test_the_varying_parts_of_a_date_become_columns_and_a_missing_date_is_marked() -> (
+    None
+):
     """The year and the time of day are the same in all rows."""
     schema = build_schema("binary", day={"kind": "datetime", "nullable": True})
     moments = pa.array(["2024-05-31", "2024-06-03", None]).cast(pa.timestamp("us"))
     part = pa.table({"day": moments.cast(pa.timestamp("us", "UTC")), "y": [0, 1, 0]})
     statistics, model = fit(part, schema, load_train_params())
-    assert statistics.dates["day"].parts == ("time", "month", "day", "day of the year", "weekday")
+    assert statistics.dates["day"].parts == (
+        "time",
+        "month",
+        "day",
+        "day of the year",
+        "weekday",
+    )
     train = load_train_params().resolve_auto(3, BINARY, 1)
     steps = describe_steps(statistics, schema, train)["day"]
     assert "without year: the same in all training rows" in steps
     prepared = np.asarray(model(feature_arrays(part, schema)))
     assert prepared.shape == (3, 5 + 2 * 2 + 1)
-    np.testing.assert_allclose(prepared[:2, :5], [[-1, -1, 1, -1, 1], [1, 1, -1, 1, -1]])
+    np.testing.assert_allclose(
+        prepared[:2, :5],
+        [[-1, -1, 1, -1, 1], [1, 1, -1, 1, -1]],
+    )
     assert prepared[:, -1].tolist() == [0, 0, 1]
     assert prepared[2, 0] == pytest.approx(0, abs=1e-6)

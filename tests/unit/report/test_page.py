@@ -38,7 +38,12 @@ def test_names_in_the_data_stay_text() -> None:
 def test_a_column_may_have_a_name_that_every_object_of_javascript_has() -> None:
     for name in ("constructor", "toString", "__proto__", "valueOf"):
         point = {"column": name, "rise": 1, "low": 0.5, "high": 2}
-        assert name in Page(str(svg(draw(pictures.importance_picture, "a", **point), "a"))).text
+        assert (
+            name
+            in Page(
+                str(svg(draw(pictures.importance_picture, "a", **point), "a")),
+            ).text
+        )
 
 
 def test_markdown_is_escaped() -> None:
@@ -57,12 +62,21 @@ def test_pictures_have_unique_ids_that_repeat() -> None:
 
 def test_formats_of_numbers_scores_and_parameters() -> None:
     texts: dict[Any, str] = {
-        **{None: "–", True: "true", "a word": "a word", 0.123456: "0.12346", -0.5: "−0.5"},
+        **{
+            None: "–",
+            True: "true",
+            "a word": "a word",
+            0.123456: "0.12346",
+            -0.5: "−0.5",
+        },
         **{12345.67: "12,346", 12.0: "12", 2024: "2024", 12345678.25: "12,345,678"},
         **{1e300: "1e+300"},
     }
     assert {value: formats.format_value(value) for value in texts} == texts
-    assert [formats.format_score(-0.0123), formats.format_score(None, 0.5)] == ["−0.0123", "–"]
+    assert [formats.format_score(-0.0123), formats.format_score(None, 0.5)] == [
+        "−0.0123",
+        "–",
+    ]
     change = ChangedValue("column.Year.max", 2024.0, 2023.0)
     assert formats.format_changes([change]) == "Year, max 2023 → 2024"
     parameters = [formats.format_parameter(value) for value in (500000, True, [16, 8])]
@@ -78,7 +92,10 @@ def test_years_on_an_axis_have_no_comma() -> None:
 
 
 def test_data_card_has_to_mention_the_table() -> None:
-    run: Any = SimpleNamespace(source="t.csv", read=lambda _: "# Title\n\n`t.csv`\n\n## Limits\n")
+    run: Any = SimpleNamespace(
+        source="t.csv",
+        read=lambda _: "# Title\n\n`t.csv`\n\n## Limits\n",
+    )
     assert page.data_card(run) == "<p><code>t.csv</code></p>\n<h3>Limits</h3>\n"
     run.source = "other.csv"
     assert "does not mention <code>other.csv</code> yet" in page.data_card(run)

@@ -30,7 +30,11 @@ def commit_run(folder: Path, accuracy: float) -> None:
     """Commit the schema, and the metrics files of a run with this accuracy."""
     for path, text in {
         "metrics/metrics.json": json.dumps({"test": {"accuracy": accuracy}}),
-        "metrics/scores.json": build_evaluation(test={"accuracy": accuracy}).model_dump_json(),
+        "metrics/scores.json": (
+            build_evaluation(
+                test={"accuracy": accuracy},
+            ).model_dump_json()
+        ),
         "data/schema.yaml": SCHEMA,
     }.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -52,13 +56,20 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
     head = check_output(project, "git", "rev-parse", "HEAD").strip()
     check_output(project, "git", "tag", "good", "HEAD~1")
-    check_output(project, "git", "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/units-2", "HEAD~1")
+    check_output(
+        project,
+        "git",
+        "update-ref",
+        f"refs/exps/{head[:2]}/{head[2:]}/units-2",
+        "HEAD~1",
+    )
     runs = {"workspace": 0.75, "main": 0.75, "HEAD~1": 0.5, "good": 0.5, "units-2": 0.5}
     for name, accuracy in runs.items():
         run = Run(name)
         assert run.require_evaluation().value("test", "accuracy") == accuracy
         assert (run.label == name) == ("HEAD" not in name)
-        assert (run.source, run.target) == ("t.csv", "y")
+        assert run.source == "t.csv"
+        assert run.target == "y"
         assert not run.uncommitted
     assert content_at(head, project / "data/schema.yaml") == SCHEMA
     assert Run("HEAD").label == Run(head[:9]).label == head[:7]
@@ -68,7 +79,11 @@ def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "reason"),
     [
-        ("data/schema.yaml", SCHEMA.replace("t.csv", "b.csv"), "source data/raw/b.csv, target y"),
+        (
+            "data/schema.yaml",
+            SCHEMA.replace("t.csv", "b.csv"),
+            "source data/raw/b.csv, target y",
+        ),
         ("data/schema.yaml", SCHEMA.replace("y\n", "z\n", 1), "target z"),
         ("data/schema.yaml", SCHEMA.replace("binary", "regression"), "task regression"),
         ("data/schema.yaml", "[", "has no data/schema.yaml in the present format"),
@@ -77,13 +92,21 @@ def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
     ],
 )
 def test_run_of_another_table_is_not_compared(
-    project: Path, file: str, text: str, reason: str
+    project: Path,
+    file: str,
+    text: str,
+    reason: str,
 ) -> None:
     this = Run("HEAD")
     (project / file).write_text(text)
     commit_all(project, "Another run")
-    (check,) = check_base(this, Run("HEAD"), Gate(worse_than_base={"test.accuracy": 0.0}))
-    assert (check.status, reason in check.reason) == ("undecided", True)
+    (check,) = check_base(
+        this,
+        Run("HEAD"),
+        Gate(worse_than_base={"test.accuracy": 0.0}),
+    )
+    assert check.status == "undecided"
+    assert reason in check.reason
 
 
 def test_last_run_is_one_before_the_run(project: Path) -> None:
@@ -130,14 +153,29 @@ def test_revision_without_scores(project: Path) -> None:
         ("loss", 0.1, 0.25, (), "−0.150, better"),
         ("accuracy", 0.75001, 0.75, (), "same"),
         ("accuracy", 0.8, 0.75, (0.01, 0.09), "+0.0500, better (0.0100 to 0.0900)"),
-        ("accuracy", 0.8, 0.75, (-0.01, 0.11), "+0.0500, not significant (−0.0100 to 0.110)"),
+        (
+            "accuracy",
+            0.8,
+            0.75,
+            (-0.01, 0.11),
+            "+0.0500, not significant (−0.0100 to 0.110)",
+        ),
     ],
 )
 def test_differences_are_better_worse_or_not_significant(
-    key: str, value: float, base: float, ends: Any, expected: str
+    key: str,
+    value: float,
+    base: float,
+    ends: Any,
+    expected: str,
 ) -> None:
-    difference = {key: Difference(value=0.05, low=ends[0], high=ends[1])} if ends else {}
-    baseline: Any = {"baselines": {"linear": {key: base}}, "differences": {"linear": difference}}
+    difference = (
+        {key: Difference(value=0.05, low=ends[0], high=ends[1])} if ends else {}
+    )
+    baseline: Any = {
+        "baselines": {"linear": {key: base}},
+        "differences": {"linear": difference},
+    }
     evaluation = build_evaluation(test={key: value}, **baseline)
     row = compare_scores(evaluation.scores, {}, {})[key]
     assert format_difference(row, row.baselines["linear"]) == expected
@@ -148,19 +186,32 @@ def test_the_difference_on_shared_rows_decides_which_run_is_better() -> None:
     """The scores of the two runs are those of other rows."""
     evaluation = build_evaluation(test={"loss": 0.8})
     base = build_evaluation(test={"loss": 0.7}).scores[0]
-    base = base.model_copy(update={"difference": Difference(value=-0.3, low=-0.4, high=-0.2)})
-    assert compare_scores(evaluation.scores, {"loss": base}, {})["loss"].outcome(base) == "better"
+    base = base.model_copy(
+        update={"difference": Difference(value=-0.3, low=-0.4, high=-0.2)},
+    )
+    assert (
+        compare_scores(evaluation.scores, {"loss": base}, {})["loss"].outcome(base)
+        == "better"
+    )
 
 
 def test_scores_are_compared_with_base_and_baselines() -> None:
     evaluation = build_evaluation(
         test={"accuracy": 0.875, "loss": 0.5},
-        baselines={"dummy": {"accuracy": 0.625}, "linear": {"loss": 0.25, "precision": 0.5}},
+        baselines={
+            "dummy": {"accuracy": 0.625},
+            "linear": {"loss": 0.25, "precision": 0.5},
+        },
     )
-    base = {score.metric: score for score in build_evaluation(test={"loss": 0.25}).scores}
+    base = {
+        score.metric: score for score in build_evaluation(test={"loss": 0.25}).scores
+    }
     rows = compare_scores(evaluation.scores, base, {}, keys=["recall"])
     values = {
-        key: [score and score.value for score in (row.model, row.base, *row.baselines.values())]
+        key: [
+            score and score.value
+            for score in (row.model, row.base, *row.baselines.values())
+        ]
         for key, row in rows.items()
     }
     assert values == {
@@ -176,7 +227,10 @@ def test_changes_of_parameters_data_code_and_packages(project: Path) -> None:
 
     def write(units: int, md5: str, rows: int) -> None:
         params = {"train": {"units": [units], "l2": 0.1}}
-        deps = [{"path": "keras_tabular/training", "md5": md5}, {"path": "a.py", "md5": "same"}]
+        deps = [
+            {"path": "keras_tabular/training", "md5": md5},
+            {"path": "a.py", "md5": "same"},
+        ]
         stages = {
             "split": {"outs": [{"path": "data/split", "md5": md5}]},
             "train": {"params": {"params.yaml": params}, "deps": deps},
@@ -196,19 +250,28 @@ def test_changes_of_parameters_data_code_and_packages(project: Path) -> None:
     comparison = Comparison(Run(WORKSPACE), Run("HEAD"))
     changed = [("train.units", [8], [4]), ("data/schema.yaml:positive", 1, None)]
     assert comparison.params == changed
-    assert (comparison.data, comparison.code) == ([("rows", 769, 768)], ["keras_tabular/training"])
+    assert comparison.data == [("rows", 769, 768)]
+    assert comparison.code == ["keras_tabular/training"]
     assert comparison.packages == [("keras", "3.8", "3.4")]
-    assert (comparison.test_rows_differ, comparison.stale) == (True, ["train.units"])
+    assert comparison.test_rows_differ is True
+    assert comparison.stale == ["train.units"]
     single = Comparison(Run("HEAD"), None)
-    assert (single.params, single.test_rows_differ, single.stale) == ([], False, [])
+    assert single.params == []
+    assert single.test_rows_differ is False
+    assert single.stale == []
 
 
 # The comparison of two runs on the test rows that both have.
 def write_run(
-    name: str, keys: np.ndarray, errors: np.ndarray, group: np.ndarray | None = None, **content: Any
+    name: str,
+    keys: np.ndarray,
+    errors: np.ndarray,
+    group: np.ndarray | None = None,
+    **content: Any,
 ) -> Run:
     """Write a run whose predictions of zeros have some errors."""
-    zeros, ones = np.zeros(len(keys)), np.ones(len(keys))
+    zeros = np.zeros(len(keys))
+    ones = np.ones(len(keys))
     rows = Predictions(REGRESSION, zeros, errors[:, None], ones, group=group)
     return write_rows(name, rows, keys, main_metrics=["mae"], **content)
 
@@ -233,11 +296,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("in_groups", [False, True])
 def test_runs_of_a_table_that_has_grown_are_compared_on_the_rows_of_both(
-    folder: Path, in_groups: bool
+    folder: Path,
+    in_groups: bool,
 ) -> None:
     rng = np.random.default_rng(0)
-    keys, errors = rng.permutation(6000) * 7, rng.normal(size=6000)
-    first, second = slice(0, 4000), slice(1000, 6000)
+    keys = rng.permutation(6000) * 7
+    errors = rng.normal(size=6000)
+    first = slice(0, 4000)
+    second = slice(1000, 6000)
     group = np.arange(6000) // 5 if in_groups else None
     groups = [
         None if group is None else np.unique(group[rows], return_inverse=True)[1]
@@ -253,8 +319,10 @@ def test_runs_of_a_table_that_has_grown_are_compared_on_the_rows_of_both(
 
 def test_all_rows_decide_if_they_are_the_same(folder: Path) -> None:
     rng = np.random.default_rng(0)
-    keys, errors = np.arange(8000), rng.normal(size=8000)
-    base, run = write_run("base", keys, errors), write_run("run", keys, 1.1 * errors)
+    keys = np.arange(8000)
+    errors = rng.normal(size=8000)
+    base = write_run("base", keys, errors)
+    run = write_run("run", keys, 1.1 * errors)
     loss = paired_scores(run, base)["loss"]
     difference = run.require_evaluation().value("test", "loss") or 0.0
     difference -= base.require_evaluation().value("test", "loss") or 0.0
@@ -265,7 +333,8 @@ def test_all_rows_decide_if_they_are_the_same(folder: Path) -> None:
 
 
 def test_an_interval_contains_the_difference_between_trainings(folder: Path) -> None:
-    keys, errors = np.arange(1000), np.random.default_rng(0).normal(size=1000)
+    keys = np.arange(1000)
+    errors = np.random.default_rng(0).normal(size=1000)
     runs = [
         write_run(name, keys, factor * errors, training_deviation={"loss": deviation})
         for name, factor, deviation in (("run", 1.1, 0.3), ("base", 1.0, 0.4))
@@ -278,8 +347,10 @@ def test_an_interval_contains_the_difference_between_trainings(folder: Path) -> 
 def test_the_rows_of_a_run_with_costs_have_the_classes_of_the_lowest_expected_cost(
     folder: Path,
 ) -> None:
-    rng, costs = np.random.default_rng(0), ((0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (50.0, 50.0, 0.0))
-    y, y_pred = rng.integers(3, size=40).astype(float), rng.dirichlet((5, 5, 1), 40)
+    rng = np.random.default_rng(0)
+    costs = ((0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (50.0, 50.0, 0.0))
+    y = rng.integers(3, size=40).astype(float)
+    y_pred = rng.dirichlet((5, 5, 1), 40)
     schema = build_schema("multiclass")
     rows = Predictions(schema.learning_task, y, y_pred, np.ones(40), costs, costs=costs)
     (folder / "data/schema.yaml").write_text(schema.model_dump_json(exclude_none=True))
@@ -291,11 +362,14 @@ def test_the_rows_of_a_run_with_costs_have_the_classes_of_the_lowest_expected_co
 
 @pytest.mark.parametrize(("shared", "is_compared"), [(12, True), (9, False)])
 def test_runs_that_share_too_few_rows_are_not_compared(
-    folder: Path, shared: int, is_compared: bool
+    folder: Path,
+    shared: int,
+    is_compared: bool,
 ) -> None:
     """Nine rows are fewer than an interval needs."""
     errors = np.random.default_rng(0).normal(size=100)
     base, run = (
-        write_run(name, np.arange(100) + n, errors) for n, name in ((0, "a"), (100 - shared, "b"))
+        write_run(name, np.arange(100) + n, errors)
+        for n, name in ((0, "a"), (100 - shared, "b"))
     )
     assert bool(paired_scores(run, base)) == is_compared

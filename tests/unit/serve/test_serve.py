@@ -19,7 +19,8 @@ from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.rows import Failure
 from tests.helpers import build_schema
 
-# JSON rows are converted to texts, and the JSON schema describes the checks of the columns.
+# JSON rows are converted to texts, and the JSON schema describes the checks of the
+# columns.
 SCHEMA = build_schema(
     "regression",
     price={"kind": "real", "format": "1.234,5"},
@@ -53,30 +54,42 @@ EPOCH = {"description": "as text epoch"}
 @pytest.mark.parametrize(
     ("column", "types", "checks"),
     [
-        ({"kind": "integer", "min": 0, "max": 9}, "integer", {"minimum": 0, "maximum": 9}),
+        (
+            {"kind": "integer", "min": 0, "max": 9},
+            "integer",
+            {"minimum": 0, "maximum": 9},
+        ),
         ({"kind": "real", "max": 1, "nullable": True}, "number null", {"maximum": 1}),
         ({"kind": "real", "missing_values": ["none"]}, "number string", {}),
         ({"kind": "category", "values": ["a"]}, "string", {"enum": ["a"]}),
         ({"kind": "datetime", "format": "epoch"}, "string number", EPOCH),
     ],
 )
-def test_the_schema_describes_the_checks_of_a_column(column: Any, types: str, checks: Any) -> None:
+def test_the_schema_describes_the_checks_of_a_column(
+    column: Any,
+    types: str,
+    checks: Any,
+) -> None:
     rows, _ = request_schema(build_schema("regression", **{"a/b": column}))["anyOf"]
     assert rows["items"]["properties"]["a/b"] == {"type": types.split(), **checks}
 
 
 def test_the_columns_of_ignore_are_optional() -> None:
-    schema = build_schema("regression", x={"kind": "real"}).model_copy(update={"ignore": ("id",)})
+    schema = build_schema("regression", x={"kind": "real"}).model_copy(
+        update={"ignore": ("id",)},
+    )
     row = request_schema(schema)["anyOf"][0]["items"]
-    assert (list(row["properties"]), row["required"]) == (["x", "id"], ["x"])
+    assert list(row["properties"]) == ["x", "id"]
+    assert row["required"] == ["x"]
 
 
-# Waiting requests are predicted together, and each gets the predictions of its own rows.
+# Waiting requests are predicted together, and each gets the predictions of its own
+# rows.
 def predict_together(*requests: list[int]) -> tuple[list[Any], list[list[int]]]:
     """Send requests at the same time. Return their results or errors, and the predicted batches.
 
-    A result is the predicted values and the failed rows. The prediction of a number is the number;
-    0 has no prediction, and a negative number is an error.
+    A result is the predicted values and the failed rows. The prediction of a number is
+    the number; 0 has no prediction, and a negative number is an error.
     """
     batches = []
 
@@ -129,12 +142,16 @@ def test_two_servers_write_to_one_file_without_breaking_a_line(tmp_path: Path) -
 
     async def write_together() -> None:
         logs = [AnswerLog(tmp_path / "log", MODEL) for _ in range(2)]
-        await asyncio.gather(*(write(log, f"{number}") for number, log in enumerate(logs * 2)))
+        await asyncio.gather(
+            *(write(log, f"{number}") for number, log in enumerate(logs * 2)),
+        )
 
     asyncio.run(write_together())
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o700
     names = [json.loads(line)["inputs"]["x"] for line in read_lines(tmp_path / "log")]
-    assert sorted(names) == sorted([f"{n} {row}" for n in range(4) for row in range(20)] * 2)
+    assert sorted(names) == sorted(
+        [f"{n} {row}" for n in range(4) for row in range(20)] * 2,
+    )
 
 
 def test_a_row_keeps_its_digits_and_a_broken_line_stays_alone(tmp_path: Path) -> None:
@@ -143,7 +160,9 @@ def test_a_row_keeps_its_digits_and_a_broken_line_stays_alone(tmp_path: Path) ->
     async def write() -> None:
         await AnswerLog(tmp_path, MODEL).write([row], [{"predicted": 1}])
         (file,) = tmp_path.iterdir()
-        with file.open("ab") as broken:  # what a server leaves that is killed while it writes
+        with file.open(
+            "ab",
+        ) as broken:  # what a server leaves that is killed while it writes
             broken.write(b'{"time": "2026')
         await AnswerLog(tmp_path, MODEL).write([row], [{"predicted": 2}])
 
@@ -156,7 +175,9 @@ def test_a_row_keeps_its_digits_and_a_broken_line_stays_alone(tmp_path: Path) ->
 
 
 def test_a_limited_number_of_rows_waits_for_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(measures, "MAX_SECONDS", 0.1)
     monkeypatch.setattr(measures, "MAX_WAITING_ROWS", 4)
@@ -174,7 +195,14 @@ def test_a_limited_number_of_rows_waits_for_the_disk(
                 await asyncio.sleep(0.01)
 
     asyncio.run(write())
-    assert [json.loads(line)["inputs"]["x"] for line in read_lines(tmp_path)] == [0, 0, 1, 1, 2, 2]
+    assert [json.loads(line)["inputs"]["x"] for line in read_lines(tmp_path)] == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+    ]
     first, last = capsys.readouterr().err.splitlines()
     assert "cannot be written: the disk does not respond" in first
     assert last.endswith("is written again; 2 lines were lost since the start")

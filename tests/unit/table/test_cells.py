@@ -37,13 +37,21 @@ REAL = {
 TRUE = ("true", "True", "TRUE", "tRuE", " true", "\tTrue", "1", " 1")
 FALSE = ("false", "False", "FALSE", "false ", "0", "0\t")
 # Whole numbers as pandas writes them if values are missing.
-WITH_POINT = {"0.0": 0, "1.0": 1, "-0.0": 0, "41.00": 41, " 7.0 ": 7, f"{2**63 - 1}.0": 2**63 - 1}
+WITH_POINT = {
+    "0.0": 0,
+    "1.0": 1,
+    "-0.0": 0,
+    "41.00": 41,
+    " 7.0 ": 7,
+    f"{2**63 - 1}.0": 2**63 - 1,
+}
 # Neither a number nor a boolean.
 NO_NUMBERS = (
     "nan", "-nan", "inf", "-Infinity", "1e999", "1e309", HUGE, "1.#INF",  # not finite
     "0x10", "1_000", "1,000", "1.000.000", "1,5", "1'000", "1 000", "1\u00a0000", "1.5.5", "1e",
     "1e5.5", "1d5", "1.0f", "5L", "1+2j", "1/2", "50%", "$5", "5 kg", "<5", "--5", "- 5", "5-",
-    "+", ".", "\uff15", "\u0663", "\u00bd", "\u22125",  # digits and signs that are not ASCII
+    # digits and signs that are not ASCII
+    "+", ".", "\uff15", "\u0663", "\u00bd", "\u22125",
     "\n5", "5\r\n", "\f5", "5\u00a0", "\ufeff5", "1 2", " ", "\t", "\n",  # other spaces
     "t", "F", "yes", "no", "on", "wahr", "TRUE.", "truee", "true\n", "NA", "#N/A", "NULL", "None",
     '"', '"5"', "'5'", '5" nail', ",", "a,b", "a;b", "\\N",  # quotes and delimiters
@@ -64,7 +72,9 @@ def expected_values(text: str) -> dict[str, Any]:
 
 
 TEXTS = list(dict.fromkeys(["", *WHOLE, *REAL, *TRUE, *FALSE, *NO_NUMBERS, *NUL]))
-EXPECTED = {kind: {text: expected_values(text)[kind] for text in TEXTS} for kind in KINDS}
+EXPECTED = {
+    kind: {text: expected_values(text)[kind] for text in TEXTS} for kind in KINDS
+}
 
 
 def check_values(values: dict[str, Any], kind: Kind) -> None:
@@ -82,11 +92,18 @@ def parse_texts(texts: list[str], kind: str, **keys: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_text_has_the_same_value_alone_and_next_to_an_invalid_text(kind: Kind) -> None:
+def test_a_text_has_the_same_value_alone_and_next_to_an_invalid_text(
+    kind: Kind,
+) -> None:
     """And `infer_schema` accepts the same texts."""
     check_values({text: parse_texts([text], kind)[0] for text in TEXTS}, kind)
-    check_values({text: parse_texts([text, NEIGHBOUR], kind)[0] for text in TEXTS}, kind)
-    valid = [text for text, expected in EXPECTED[kind].items() if text and expected != WRONG]
+    check_values(
+        {text: parse_texts([text, NEIGHBOUR], kind)[0] for text in TEXTS},
+        kind,
+    )
+    valid = [
+        text for text, expected in EXPECTED[kind].items() if text and expected != WRONG
+    ]
     assert [text for text in TEXTS if all_parse_as([text], kind)] == valid
     assert all_parse_as(valid, kind)
 
@@ -95,28 +112,65 @@ def test_texts_and_numbers_may_mean_missing_and_texts_may_be_too_long() -> None:
     texts = ["?", " ? ", "0", "-0.0", "? ", "", "1"]
     values = parse_texts(texts, "real", missing_values=[0, "?", " ? "])
     assert values == [None, None, None, None, WRONG, None, 1.0]
-    assert parse_texts(["false", "1"], "boolean", missing_values=[False]) == [None, True]
-    assert parse_texts(["NA", "9", "x"], "category", missing_values=["NA", 9]) == [None, None, "x"]
+    assert parse_texts(["false", "1"], "boolean", missing_values=[False]) == [
+        None,
+        True,
+    ]
+    assert parse_texts(["NA", "9", "x"], "category", missing_values=["NA", 9]) == [
+        None,
+        None,
+        "x",
+    ]
     longest = "x" * MAX_CELL_LENGTH
     assert parse_texts([longest, f"{longest}x"], "category") == [longest, WRONG]
 
 
 FORMS: dict[str, dict[str, Any]] = {
     "1.234,5": {
-        **{"1.234,5": 1234.5, "12,50": 12.5, "-3": -3.0, "1234,5": 1234.5, "1.234": 1234.0},
-        **{"1.234.567,25": 1234567.25, " 7 ": 7.0, "": None, "1e5": 1e5, "5,3e-05": 5.3e-5},
-        **{"1234.5": WRONG, "1.23": WRONG, "1.234.5": WRONG, "1,234,5": WRONG, ",5": WRONG},
+        **{
+            "1.234,5": 1234.5,
+            "12,50": 12.5,
+            "-3": -3.0,
+            "1234,5": 1234.5,
+            "1.234": 1234.0,
+        },
+        **{
+            "1.234.567,25": 1234567.25,
+            " 7 ": 7.0,
+            "": None,
+            "1e5": 1e5,
+            "5,3e-05": 5.3e-5,
+        },
+        **{
+            "1234.5": WRONG,
+            "1.23": WRONG,
+            "1.234.5": WRONG,
+            "1,234,5": WRONG,
+            ",5": WRONG,
+        },
         **{"0.950": WRONG, "0x10": WRONG},
     },
     "$1,234.5": {
-        **{"$1,234.50": 1234.5, "-$5": -5.0, "$-5": -5.0, "5": 5.0, "$": WRONG, "$$5": WRONG},
+        **{
+            "$1,234.50": 1234.5,
+            "-$5": -5.0,
+            "$-5": -5.0,
+            "5": 5.0,
+            "$": WRONG,
+            "$$5": WRONG,
+        },
         **{"-$-5": WRONG, "€5": WRONG, "$ 5": 5.0, "$1,2345": WRONG, "$" + HUGE: WRONG},
         **{"($1,234.50)": -1234.5, "$(5)": -5.0, "5-": -5.0, "−5": -5.0, "-(5)": WRONG},
         **{"5 (3)": WRONG, "1,234e5": WRONG, "1234e5": 1234e5},
     },
     "1234.5 %": {"54.8 %": 54.8, "54.8": 54.8, "54.8%": 54.8, "1,000 %": WRONG},
     "CHF 1\u2019234.5 kWh/m2": {"CHF 1\u2019234.50 kWh/m2": 1234.5, "1234": 1234.0},
-    "1 234,5 €": {"1 234,5 €": 1234.5, "12 €": 12.0, "1 23 €": WRONG, "1  234 €": WRONG},
+    "1 234,5 €": {
+        "1 234,5 €": 1234.5,
+        "12 €": 12.0,
+        "1 23 €": WRONG,
+        "1  234 €": WRONG,
+    },
 }
 
 
@@ -126,7 +180,10 @@ def test_a_number_in_the_format_of_its_column(form: str) -> None:
     assert dict(zip(FORMS[form], values, strict=True)) == FORMS[form]
 
 
-@pytest.mark.parametrize("form", ["1234", "1,234,5", "12345", "x1.234,5\0", "-1.234,5", "1.235,5"])
+@pytest.mark.parametrize(
+    "form",
+    ["1234", "1,234,5", "12345", "x1.234,5\0", "-1.234,5", "1.235,5"],
+)
 def test_a_number_format_that_does_not_show_1234_5_is_an_error(form: str) -> None:
     with pytest.raises(ValueError, match=r"expected 1234\.5 as the column writes it"):
         Column.model_validate({"kind": "real", "format": form})
@@ -159,7 +216,11 @@ DAY_FIRST = {"31.05.2024 14:30": "2024-05-31T14:30:00", "31.05.2024": WRONG, "x"
 TWELVE_HOURS = {
     "12/31/2019 11:00 PM -0500": "2020-01-01T04:00:00", "12/31/2019 23:00 PM -0500": WRONG,
 }  # fmt: skip
-EPOCH = {"1260759144": "2009-12-14T02:52:24", "-1.5": "1969-12-31T23:59:58", "1e15": WRONG}
+EPOCH = {
+    "1260759144": "2009-12-14T02:52:24",
+    "-1.5": "1969-12-31T23:59:58",
+    "1e15": WRONG,
+}
 BERLIN = {
     "2024-05-31 14:30": "2024-05-31T12:30:00", "2024-01-31 14:30": "2024-01-31T13:30:00",
     "2024-01-31 14:30Z": "2024-01-31T14:30:00", "2024-05-31T14+02": "2024-05-31T12:00:00",
@@ -178,33 +239,52 @@ BERLIN = {
         ({"format": "%m/%d/%Y %I:%M %p %z"}, TWELVE_HOURS),
         ({"format": "epoch"}, EPOCH),
         ({"format": "epoch_ms"}, {"1260759144000": "2009-12-14T02:52:24", "x": WRONG}),
-        ({"format": "excel"}, {"45292.25": "2024-01-01T06:00:00", "0": "1899-12-30T00:00:00"}),
+        (
+            {"format": "excel"},
+            {"45292.25": "2024-01-01T06:00:00", "0": "1899-12-30T00:00:00"},
+        ),
         ({"format": "%H:%M"}, {"08:15": "1900-01-01T08:15:00", "24:15": WRONG}),
         ({"timezone": "Europe/Berlin"}, BERLIN),
         ({"timezone": "America/Sao_Paulo"}, {"2018-11-04": "2018-11-04T03:00:00"}),
         ({"timezone": "America/New_York"}, {"9999-12-31T23:00": WRONG}),
-        ({"missing_values": ["never", "0000-00-00"]}, {"never": None, "0000-00-00": None}),
+        (
+            {"missing_values": ["never", "0000-00-00"]},
+            {"never": None, "0000-00-00": None},
+        ),
     ],
 )
-def test_a_text_is_a_timestamp(column: dict[str, Any], texts: dict[str, str | None]) -> None:
+def test_a_text_is_a_timestamp(
+    column: dict[str, Any],
+    texts: dict[str, str | None],
+) -> None:
     assert {text: parse_times([text], **column)[0] for text in texts} == texts
     assert dict(zip(texts, parse_times([*texts], **column), strict=True)) == texts
 
 
 FORMATS = ("%d.%m", "%Y %Q", "%Y %Y", "1.234,5")
-OTHERS: list[dict[str, Any]] = [{"timezone": "Berlin"}, {"values": ["2024-05-31"]}, {"min": 3}]
+OTHERS: list[dict[str, Any]] = [
+    {"timezone": "Berlin"},
+    {"values": ["2024-05-31"]},
+    {"min": 3},
+]
 
 
 @pytest.mark.parametrize("column", [*({"format": form} for form in FORMATS), *OTHERS])
-def test_an_invalid_declaration_of_a_datetime_column_is_an_error(column: dict[str, Any]) -> None:
+def test_an_invalid_declaration_of_a_datetime_column_is_an_error(
+    column: dict[str, Any],
+) -> None:
     with pytest.raises(ValidationError):
         Column.model_validate({"kind": "datetime"} | column)
 
 
-def test_timestamps_of_parquet_do_not_depend_on_the_declared_format(tmp_path: Path) -> None:
+def test_timestamps_of_parquet_do_not_depend_on_the_declared_format(
+    tmp_path: Path,
+) -> None:
     at = {"kind": "datetime", "format": "%d.%m.%Y", "timezone": "Asia/Tokyo"}
     local = pd.to_datetime(["2024-05-31 09:00", "2024-06-30 09:00"])
     for timestamps in (local, local.tz_localize("Asia/Tokyo").tz_convert("UTC")):
         pd.DataFrame({"at": timestamps, "y": [0, 1]}).to_parquet(tmp_path / "t.parquet")
         (table,) = read_table(tmp_path / "t.parquet", build_schema("binary", at=at))
-        assert table["at"].to_pylist() == [*pd.to_datetime(["2024-05-31", "2024-06-30"], utc=True)]
+        assert table["at"].to_pylist() == [
+            *pd.to_datetime(["2024-05-31", "2024-06-30"], utc=True),
+        ]

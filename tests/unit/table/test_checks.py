@@ -12,7 +12,12 @@ import pytest
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
 from keras_tabular.table import checks as table_checks
-from keras_tabular.table.checks import RowCheck, build_report, check_table, describe_failures
+from keras_tabular.table.checks import (
+    RowCheck,
+    build_report,
+    check_table,
+    describe_failures,
+)
 from keras_tabular.table.parquet import part_paths, write_part
 from keras_tabular.table.rows import set_aside
 from tests.helpers import build_arrow_schema, build_schema
@@ -41,7 +46,11 @@ def build_table(columns: dict[str, list[Any]]) -> pa.Table:
 def run_checks(columns: dict[str, list[Any]]) -> dict[str, table_checks.Check]:
     """Return the checks that fail on a table in parts of three rows."""
     whole = build_table(columns)
-    rows, checks = check_table([whole[:3], whole[3:]], SCHEMA, Validate(min_class_rows=1))
+    rows, checks = check_table(
+        [whole[:3], whole[3:]],
+        SCHEMA,
+        Validate(min_class_rows=1),
+    )
     assert rows == len(whole)
     return {".".join(key): check for key, check in checks.items() if check.failed_rows}
 
@@ -63,7 +72,10 @@ def run_checks(columns: dict[str, list[Any]]) -> dict[str, table_checks.Check]:
     ],
 )  # fmt: skip
 def test_each_check_counts_the_rows_that_fail_it(
-    change: dict[str, list[Any]], name: str, rows: int, examples: list[Any] | None
+    change: dict[str, list[Any]],
+    name: str,
+    rows: int,
+    examples: list[Any] | None,
 ) -> None:
     assert run_checks(GOOD) == {}
     checks = run_checks(GOOD | change)
@@ -76,7 +88,10 @@ def test_each_check_counts_the_rows_that_fail_it(
 def test_a_column_that_explains_the_target_is_a_leak() -> None:
     """Also if no part has enough rows to see this."""
     y = np.random.default_rng(0).random(100) < 0.5
-    columns = {"b": np.where(y, 1, 2), "c": np.where(np.isin(np.arange(100), [3, 40, 60]), ~y, y)}
+    columns = {
+        "b": np.where(y, 1, 2),
+        "c": np.where(np.isin(np.arange(100), [3, 40, 60]), ~y, y),
+    }
     whole = pa.table({"a": [1.5] * 100, **columns, "u": np.arange(100), "y": y * 1})
     whole = whole.cast(build_arrow_schema(SCHEMA))
     parts = [whole[row : row + 10] for row in range(0, 100, 10)]
@@ -96,19 +111,26 @@ def test_a_column_that_explains_the_target_is_a_leak() -> None:
     ],
 )
 def test_a_leak_that_is_known_before_the_target_passes(
-    column: dict[str, Any], verdict: str
+    column: dict[str, Any],
+    verdict: str,
 ) -> None:
     y = np.random.default_rng(0).normal(size=300)
     near = y + 0.18 * np.random.default_rng(1).normal(size=300)
     schema = build_schema("regression", x=column, near={"kind": "real"})
     values = y.astype(str) if column["kind"] == "text" else y
-    rows, checks = check_table([pa.table({"x": values, "near": near, "y": y})], schema, Validate())
+    rows, checks = check_table(
+        [pa.table({"x": values, "near": near, "y": y})],
+        schema,
+        Validate(),
+    )
     assert checks["near", "leak"].verdict == "warn"
     assert checks["x", "leak"].verdict == verdict
     assert build_report(rows, checks)["checks"]["x.leak"]["verdict"] == verdict
 
 
-def test_dropped_rows_are_set_aside_as_text_with_line_and_reasons(tmp_path: Path) -> None:
+def test_dropped_rows_are_set_aside_as_text_with_line_and_reasons(
+    tmp_path: Path,
+) -> None:
     columns = GOOD | {"a": [1.0, 9.5, 2.0, 1.0], "b": [1, 3, None, 1], "u": [None] * 4}
     whole = build_table(columns | {"c": ["x", None, "y", "x"]})
     for number, part in enumerate((whole[:3], whole[3:])):
@@ -124,16 +146,30 @@ def test_dropped_rows_are_set_aside_as_text_with_line_and_reasons(tmp_path: Path
     rejects = pq.read_table(tmp_path / "rejected").to_pylist()
     assert [list(row.values()) for row in rejects] == [
         ["9.5", "3", "", "", "1", "t.csv, line 3", wrong],
-        ["2", "", "y", "", "1", "t.csv, line 4", "b: expected a value in every row, got ''"],
+        [
+            "2",
+            "",
+            "y",
+            "",
+            "1",
+            "t.csv, line 4",
+            "b: expected a value in every row, got ''",
+        ],
         ["1", "1", "x", "", "0", "t.csv, line 5", "table: expected no two equal rows"],
     ]
 
 
-A_ABOVE_B = RowCheck("a_above_b", ["a", "b"], lambda rows: rows["a"] <= rows["b"], "a above b")
+A_ABOVE_B = RowCheck(
+    "a_above_b",
+    ["a", "b"],
+    lambda rows: rows["a"] <= rows["b"],
+    "a above b",
+)
 
 
 def test_a_check_of_the_project_gets_each_part_with_null_for_missing_values() -> None:
-    whole, policies = build_table(GOOD | {"a": [1.0, None, 1.5, 1.0]}), Validate(min_class_rows=1)
+    whole = build_table(GOOD | {"a": [1.0, None, 1.5, 1.0]})
+    policies = Validate(min_class_rows=1)
     lines = {row: f"line {row + 2}" for row in range(4)}
     for policy in ("error", "warn", "drop"):
         check = A_ABOVE_B._replace(policy=policy)
@@ -150,8 +186,12 @@ def read_missing_file(_: Any) -> Any:
 
 def test_a_mistake_in_a_check_of_the_project_is_an_error() -> None:
     wrong = {
-        "a_above_b: expected declared columns, got bb$": [A_ABOVE_B._replace(columns=["a", "bb"])],
-        "a_above_b: policy: expected one of error, .*'eror'": [A_ABOVE_B._replace(policy="eror")],
+        "a_above_b: expected declared columns, got bb$": [
+            A_ABOVE_B._replace(columns=["a", "bb"]),
+        ],
+        "a_above_b: policy: expected one of error, .*'eror'": [
+            A_ABOVE_B._replace(policy="eror"),
+        ],
         "a_above_b: Another check": [A_ABOVE_B, A_ABOVE_B],
     }
     for message, checks in wrong.items():
@@ -163,17 +203,25 @@ def test_a_mistake_in_a_check_of_the_project_is_an_error() -> None:
             check_table([build_table(GOOD)], SCHEMA, Validate(), [broken])
 
 
-# A column that explains nearly all of the target is a leak, and a good honest column is not.
+# A column that explains nearly all of the target is a leak, and a good honest column is
+# not.
 THRESHOLD = 0.99
 RNG = np.random.default_rng(0)
 
 
-def share_explained(x: list[str] | np.ndarray, y: np.ndarray, kind: str = "real") -> float:
+def share_explained(
+    x: list[str] | np.ndarray,
+    y: np.ndarray,
+    kind: str = "real",
+) -> float:
     """Return how much of the target a column explains; a boolean target has two classes."""
     task = "binary" if y.dtype == bool else "regression"
     table = pa.table({"x": pa.array(x, from_pandas=True), "y": y * 1})
     schema = build_schema(task, x={"kind": kind, "nullable": True})
-    share = table_checks.shares_explained(table_checks.sample_rows(table, schema, 1), schema)["x"]
+    share = table_checks.shares_explained(
+        table_checks.sample_rows(table, schema, 1),
+        schema,
+    )["x"]
     assert share is not None
     return share
 
@@ -191,8 +239,13 @@ def test_a_function_of_the_target_with_little_noise_is_a_leak(rows: int) -> None
         assert share_explained(leak, y) >= THRESHOLD
 
 
-@pytest.mark.parametrize("draw", [RNG.normal, RNG.lognormal, lambda size: RNG.poisson(4, size)])
-def test_a_number_with_an_r2_of_0_95_is_not_a_leak(draw: Callable[..., np.ndarray]) -> None:
+@pytest.mark.parametrize(
+    "draw",
+    [RNG.normal, RNG.lognormal, lambda size: RNG.poisson(4, size)],
+)
+def test_a_number_with_an_r2_of_0_95_is_not_a_leak(
+    draw: Callable[..., np.ndarray],
+) -> None:
     shares = []
     for _ in range(100):
         y = draw(size=300).astype(float)
@@ -204,7 +257,8 @@ def test_a_number_with_an_r2_of_0_95_is_not_a_leak(draw: Callable[..., np.ndarra
 def test_a_number_that_only_identifies_a_group_is_not_a_leak() -> None:
     """Such as the birthday of a patient, which says nothing about other patients."""
     group = np.random.default_rng(2).integers(0, 60, 600)
-    number, y = RNG.normal(size=60)[group], RNG.normal(size=60)[group]
+    number = RNG.normal(size=60)[group]
+    y = RNG.normal(size=60)[group]
     assert share_explained(number, y) < 0.5
     assert share_explained(number, y > 0) < 0.5
 
@@ -212,16 +266,24 @@ def test_a_number_that_only_identifies_a_group_is_not_a_leak() -> None:
 def test_a_number_that_is_0_in_one_class_only_is_a_leak() -> None:
     """Such as the cost of a repair; the other values are all different."""
     positive = np.arange(1867) < 361
-    assert share_explained(np.where(positive, RNG.lognormal(size=1867), 0), positive) == 1
+    assert (
+        share_explained(np.where(positive, RNG.lognormal(size=1867), 0), positive) == 1
+    )
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1])
-def test_a_code_of_the_class_is_a_leak_but_not_with_one_error_in_a_hundred(share: float) -> None:
+def test_a_code_of_the_class_is_a_leak_but_not_with_one_error_in_a_hundred(
+    share: float,
+) -> None:
     score = np.random.default_rng(3).permutation(np.linspace(-1, 1, 2000))
     positive = score > np.quantile(score, 1 - share)
     wrong = np.arange(2000) % 100 == 0
     for label in (positive, positive ^ wrong):
-        share_of_code = share_explained(np.where(label, "c1", "c2").tolist(), positive, "category")
+        share_of_code = share_explained(
+            np.where(label, "c1", "c2").tolist(),
+            positive,
+            "category",
+        )
         assert (share_of_code >= THRESHOLD) == (label is positive)
         assert share_of_code > 0.75
     assert share_explained(score, positive) >= THRESHOLD
@@ -237,25 +299,41 @@ def test_names_and_constants_explain_nothing() -> None:
 
 @pytest.mark.parametrize("positive", [8, 10, 200])
 @pytest.mark.parametrize("rows", [10_000, 200_000])
-def test_a_copy_of_a_rare_class_is_found_if_it_has_ten_rows(rows: int, positive: int) -> None:
+def test_a_copy_of_a_rare_class_is_found_if_it_has_ten_rows(
+    rows: int,
+    positive: int,
+) -> None:
     y = np.random.default_rng(5).permutation(np.arange(rows) < positive)
     flag = np.random.default_rng(6).permutation(np.arange(rows) < 3 * positive) | y
     columns: dict[str, tuple[str, Any]] = {
         "copy": ("category", np.where(y, "c1", "c2")),
         "number": ("real", y + 0.05 * RNG.normal(size=rows)),
-        "flag": ("category", np.where(flag, "yes", "no")),  # also of many rows of the other class
+        "flag": (
+            "category",
+            np.where(flag, "yes", "no"),
+        ),  # also of many rows of the other class
         "noise": ("real", RNG.normal(size=rows)),
         "comment": ("text", np.where(y, "this one", "another one")),
     }
-    schema = build_schema("binary", **{name: {"kind": kind} for name, (kind, _) in columns.items()})
-    table = pa.table({name: values for name, (_, values) in columns.items()} | {"y": y * 1})
+    schema = build_schema(
+        "binary",
+        **{name: {"kind": kind} for name, (kind, _) in columns.items()},
+    )
+    table = pa.table(
+        {name: values for name, (_, values) in columns.items()} | {"y": y * 1},
+    )
     parts = [table[: rows // 2], table[rows // 2 :]]
-    sample = pa.concat_tables([table_checks.sample_rows(part, schema, 2) for part in parts])
+    sample = pa.concat_tables(
+        [table_checks.sample_rows(part, schema, 2) for part in parts],
+    )
     assert len(sample) <= 20_010
     shares = table_checks.shares_explained(sample, schema)
     if positive < 10:
         assert shares == dict.fromkeys(columns)
         return
     assert shares.pop("comment") is None
-    assert [name for name, share in shares.items() if share and share > 0.5] == ["copy", "number"]
+    assert [name for name, share in shares.items() if share and share > 0.5] == [
+        "copy",
+        "number",
+    ]
     assert shares["copy"] == 1

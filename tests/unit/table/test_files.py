@@ -25,8 +25,20 @@ from keras_tabular.model.files import row_columns
 from keras_tabular.table import csv as csv_files
 from keras_tabular.table.csv import read_records
 from keras_tabular.table.source import read_rows, row_locator, source_files
-from tests.helpers import build_arrow_schema, build_schema, read_checked_rows, read_table
-from tests.workbooks import DATE, DATETIME, DURATION, PERCENT, format_cell, write_workbook
+from tests.helpers import (
+    build_arrow_schema,
+    build_schema,
+    read_checked_rows,
+    read_table,
+)
+from tests.workbooks import (
+    DATE,
+    DATETIME,
+    DURATION,
+    PERCENT,
+    format_cell,
+    write_workbook,
+)
 
 # CSV and JSON lines become typed columns, or a message that names the line.
 SCHEMA = build_schema(
@@ -59,9 +71,16 @@ def test_columns_are_typed_and_in_declared_order(tmp_path: Path) -> None:
     assert table.equals(pa.table(expected, schema=build_arrow_schema(SCHEMA)))
 
 
-@pytest.mark.parametrize("header", ["\ufeffa,b,c,y\r\n", '\ufeff"a",b,c,y\n', "\ufeff\na,b,c,y\n"])
-def test_line_ends_and_a_byte_order_mark_make_no_difference(header: str, tmp_path: Path) -> None:
-    plain, file = write_and_read(tmp_path / "t.csv", f"{HEADER}1,2,é,1\n"), tmp_path / "excel.csv"
+@pytest.mark.parametrize(
+    "header",
+    ["\ufeffa,b,c,y\r\n", '\ufeff"a",b,c,y\n', "\ufeff\na,b,c,y\n"],
+)
+def test_line_ends_and_a_byte_order_mark_make_no_difference(
+    header: str,
+    tmp_path: Path,
+) -> None:
+    plain = write_and_read(tmp_path / "t.csv", f"{HEADER}1,2,é,1\n")
+    file = tmp_path / "excel.csv"
     assert write_and_read(file, f"{header}1,2,é,1\n").equals(plain)
 
 
@@ -78,14 +97,25 @@ BAD_FILES: list[tuple[str | bytes, str]] = [
     (HEADER + ROW + "1,1,x,,,\n" + ROW, ", line 3: expected 4 cells, got 6"),
     ((HEADER + "1,1,é,1\n").encode("cp1252"), ", line 2 or later: .*got byte 0xe9"),
     (HEADER + '1,1,"x\n\ny",1\n\nx,1,x,1\n', ", line 6, column a"),
-    (HEADER + "x,1.5,x,1\n" + ROW + "1,1,x,no\n", ", line 2, column a(?s:.*), line 4, column y"),
+    (
+        HEADER + "x,1.5,x,1\n" + ROW + "1,1,x,no\n",
+        ", line 2, column a(?s:.*), line 4, column y",
+    ),
     (HEADER + MANY + "1,1\n", ", line 200002: expected 4 cells, got 2"),
     (HEADER + LONG, ", line 2: expected at most 262144 char"),
 ]
 
 
-@pytest.mark.parametrize(("text", "message"), BAD_FILES, ids=[text for _, text in BAD_FILES])
-def test_a_mistake_is_named_with_its_line(text: str | bytes, message: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    BAD_FILES,
+    ids=[text for _, text in BAD_FILES],
+)
+def test_a_mistake_is_named_with_its_line(
+    text: str | bytes,
+    message: str,
+    tmp_path: Path,
+) -> None:
     with pytest.raises(UserError, match=rf"t\.csv{message}") as error:
         write_and_read(tmp_path / "t.csv", text)
     assert len(str(error.value)) < 1000
@@ -96,39 +126,63 @@ def test_a_mistake_is_named_with_its_line(text: str | bytes, message: str, tmp_p
     [
         ("PAR1\x15\x04", ": expected a CSV file, got a Parquet file"),
         ("PK\x03\x04\x14\0", ": expected a CSV file, got an Excel or another"),
-        ('x,y\n"re"d,1\n', ", line 2: expected the end of the cell after a closing quote"),
+        (
+            'x,y\n"re"d,1\n',
+            ", line 2: expected the end of the cell after a closing quote",
+        ),
         ('x,y\n1,0\n1,0\n"', ", line 4: expected a quote that closes the cell"),
     ],
 )
-def test_a_file_that_is_not_a_csv_is_an_error(tmp_path: Path, text: str, message: str) -> None:
-    file, schema = tmp_path / "t.csv", build_schema("binary", x={"kind": "category"})
-    for read in (lambda: write_and_read(file, text, schema), lambda: propose_schema(file, "y", 9)):
+def test_a_file_that_is_not_a_csv_is_an_error(
+    tmp_path: Path,
+    text: str,
+    message: str,
+) -> None:
+    file = tmp_path / "t.csv"
+    schema = build_schema("binary", x={"kind": "category"})
+    for read in (
+        lambda: write_and_read(file, text, schema),
+        lambda: propose_schema(file, "y", 9),
+    ):
         with pytest.raises(UserError, match=rf"t\.csv{message}"):
             read()
 
 
-CSV_ROWS, JSON_ROWS = HEADER + ROW * 100_000, '{"a": 1, "b": 1, "c": "x", "y": 1}\n' * 5_000
+CSV_ROWS = HEADER + ROW * 100_000
+JSON_ROWS = '{"a": 1, "b": 1, "c": "x", "y": 1}\n' * 5_000
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("t.csv.gz", CSV_ROWS), ("t.csv.zst", CSV_ROWS), ("t.jsonl.gz", JSON_ROWS)]
+    ("name", "text"),
+    [("t.csv.gz", CSV_ROWS), ("t.csv.zst", CSV_ROWS), ("t.jsonl.gz", JSON_ROWS)],
 )
-def test_compressed_file_that_is_cut_off_is_an_error(name: str, text: str, tmp_path: Path) -> None:
+def test_compressed_file_that_is_cut_off_is_an_error(
+    name: str,
+    text: str,
+    tmp_path: Path,
+) -> None:
     file = tmp_path / name
     content = compress(text.encode(), file.suffix)
     assert len(write_and_read(file, content)) >= 5_000
     for size in (len(content) // 2, len(content) - 5):
-        with pytest.raises(UserError, match=rf"{name}, line .*: The compressed file is cut off"):
+        with pytest.raises(
+            UserError,
+            match=rf"{name}, line .*: The compressed file is cut off",
+        ):
             write_and_read(file, content[:size])
 
 
-JSON_LINES = '{"a": 1.50, "c": "01.50", "d": true, "y": 1}\n\n{"y": 0, "c": 1.50, "d": false}\n'
+JSON_LINES = (
+    '{"a": 1.50, "c": "01.50", "d": true, "y": 1}\n\n{"y": 0, "c": 1.50, "d": false}\n'
+)
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
 def test_json_lines_are_read_as_they_are_written(tmp_path: Path, suffix: str) -> None:
     kinds = {"a": "real", "c": "category", "d": "boolean"}
-    columns = {name: {"kind": kind, "nullable": name == "a"} for name, kind in kinds.items()}
+    columns = {
+        name: {"kind": kind, "nullable": name == "a"} for name, kind in kinds.items()
+    }
     schema = build_schema("binary", **columns)
     file = tmp_path / f"t.jsonl{suffix}"
     table = write_and_read(file, compress(JSON_LINES.encode(), suffix), schema)
@@ -146,14 +200,27 @@ def test_json_lines_are_read_as_they_are_written(tmp_path: Path, suffix: str) ->
         (b"[1]", r"line 3: expected an object .*, got '\[1\]'"),
         (b'{"a": 1', "line 3: expected an object .*, got no JSON at character 8"),
         (b'{"a": {"b": 1}}', "line 3: column a: expected one value"),
-        (b'{"b": 1, "c": "", "y": "x"}', "line 3, column y: expected a whole number .*, got 'x'"),
+        (
+            b'{"b": 1, "c": "", "y": "x"}',
+            "line 3, column y: expected a whole number .*, got 'x'",
+        ),
         (b'{"d": 1}', "neither in columns nor in ignore: d"),
-        (rb'{"c": "\ud800"}', r"line 3: column c: expected text in UTF-8, got '\\ud800'"),
-        (b'{"c": "\xed\xa0\x80"}', r"line 3: column c: expected text in UTF-8, got '\\ud800'"),
+        (
+            rb'{"c": "\ud800"}',
+            r"line 3: column c: expected text in UTF-8, got '\\ud800'",
+        ),
+        (
+            b'{"c": "\xed\xa0\x80"}',
+            r"line 3: column c: expected text in UTF-8, got '\\ud800'",
+        ),
         (b'{"c": "\xff"}', "line 3: 'utf-8' codec can't decode byte 0xff"),
     ],
 )
-def test_an_invalid_line_of_json_is_named(tmp_path: Path, line: bytes, message: str) -> None:
+def test_an_invalid_line_of_json_is_named(
+    tmp_path: Path,
+    line: bytes,
+    message: str,
+) -> None:
     rows = rb'{"a": 1, "b": 2, "c": "\ud83d\ude00", "y": 1}' + b"\n"
     with pytest.raises(UserError, match=message):
         write_and_read(tmp_path / "t.jsonl", rows + rows + line + b"\n")
@@ -166,7 +233,11 @@ def test_a_source_is_a_file_or_the_sorted_files_of_a_folder(tmp_path: Path) -> N
     assert source_files(str(tmp_path / "b.csv")) == [tmp_path / "b.csv"]
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    problems = {"none.csv": "No such file", "folder": "expected files", "pipe": ".* got a pipe"}
+    problems = {
+        "none.csv": "No such file",
+        "folder": "expected files",
+        "pipe": ".* got a pipe",
+    }
     for source, problem in problems.items():
         with pytest.raises(UserError, match=f"{source}: {problem}.* .source in data/"):
             source_files(str(tmp_path / source))
@@ -184,12 +255,17 @@ ROWS = st.tuples(CELL, CELL) | st.lists(CELL, min_size=1, max_size=3)
     st.sampled_from([".csv", ".csv.gz"]),
 )
 def test_rows_and_lines_are_those_of_the_csv_module(
-    rows: list[Any], end: str, ended: bool, size: int, suffix: str
+    rows: list[Any],
+    end: str,
+    ended: bool,
+    size: int,
+    suffix: str,
 ) -> None:
     """Also with batches of any size, empty lines and ragged rows."""
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_files, "ROWS_PER_BATCH", size)
-        file, text = Path(folder, f"t{suffix}"), StringIO()
+        file = Path(folder, f"t{suffix}")
+        text = StringIO()
         writer = csv.writer(text, lineterminator=end)
         for cells, empty_line in [(("a", "b"), False), *rows]:
             writer.writerow(cells)
@@ -203,7 +279,11 @@ def test_rows_and_lines_are_those_of_the_csv_module(
         batches = list(read_rows(file, SCHEMA, ["a", "b"], allow_ragged=True))
         cells = [list(row.values()) for raw in batches for row in raw.cells.to_pylist()]
         assert cells == [[*row, ""][:2] for _, row in expected]
-        ragged = {raw.first + row: got for raw in batches for row, (_, got) in raw.ragged.items()}
+        ragged = {
+            raw.first + row: got
+            for raw in batches
+            for row, (_, got) in raw.ragged.items()
+        }
         for number, (_, row) in enumerate(expected):
             # DuckDB accepts a delimiter at the end of a row.
             if number in ragged or len(row) < 2 or any(row[2:]):
@@ -214,7 +294,9 @@ def test_rows_and_lines_are_those_of_the_csv_module(
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252", "latin-1"])
 @pytest.mark.parametrize("ends", [("\n", "\r\n"), ("\r", "\n"), ("\n", "\n")])
 def test_mixed_line_ends_and_other_encodings_are_read_too(
-    encoding: str, ends: tuple[str, str], tmp_path: Path
+    encoding: str,
+    ends: tuple[str, str],
+    tmp_path: Path,
 ) -> None:
     schema = SCHEMA.model_copy(update={"encoding": encoding})
     text = f'a,b,c,y{ends[0]}1,1,"é\nx",1{ends[1]}2,2,5" nail,0{ends[0]}'
@@ -224,10 +306,18 @@ def test_mixed_line_ends_and_other_encodings_are_read_too(
 
 @pytest.mark.parametrize(
     ("declared", "encoding", "header"),
-    [("cp1252", "utf-8", "ü;b"), ("utf-8", "cp1252", "ü;b"), ("cp1252", "utf-8", "a;b")],
+    [
+        ("cp1252", "utf-8", "ü;b"),
+        ("utf-8", "cp1252", "ü;b"),
+        ("cp1252", "utf-8", "a;b"),
+    ],
 )
 def test_a_file_in_another_encoding_or_with_another_delimiter_is_read_with_a_note(
-    declared: str, encoding: str, header: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    declared: str,
+    encoding: str,
+    header: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     columns = {name: {"kind": "category"} for name in header.split(";")}
     schema = build_schema("binary", **columns).model_copy(update={"encoding": declared})
@@ -260,12 +350,18 @@ def test_lines_that_are_no_rows_are_left_out(tmp_path: Path) -> None:
     text = text.replace(",,,,,\n1,2", "1,x,x,1,,\n1,2")
     with pytest.raises(UserError, match=r"t\.csv, line 6, column b"):
         write_and_read(tmp_path / "t.csv", text, schema)
-    with pytest.raises(UserError, match=r"line 2: expected 4 cells, got 6; .* no name for '', 'x'"):
+    with pytest.raises(
+        UserError,
+        match=r"line 2: expected 4 cells, got 6; .* no name for '', 'x'",
+    ):
         write_and_read(tmp_path / "t.csv", "a,b,c,y,,\n1,1,x,1,,x\n")
 
 
 @pytest.mark.parametrize("byte_order", ["le", "be"])
-def test_the_end_of_a_large_file_is_read_in_its_byte_order(byte_order: str, tmp_path: Path) -> None:
+def test_the_end_of_a_large_file_is_read_in_its_byte_order(
+    byte_order: str,
+    tmp_path: Path,
+) -> None:
     text = "\ufeff" + HEADER + ROW * 20_000 + "Total,,,\n"
     (tmp_path / "t.csv").write_bytes(text.encode(f"utf-16-{byte_order}"))
     last = csv_files.read_last_lines(tmp_path / "t.csv", Dialect(encoding="utf-16"))
@@ -299,7 +395,11 @@ def test_cells_become_the_texts_of_a_csv(tmp_path: Path) -> None:
         "3": format_cell(3, formula="<f>1+2</f>"),
     }
     header: list[str] = [f"c{n}" for n in range(len(cells))]
-    file = write_xlsx(tmp_path / "t.XLSX", empty=[], data=[[], header, [], [*cells.values()], [""]])
+    file = write_xlsx(
+        tmp_path / "t.XLSX",
+        empty=[],
+        data=[[], header, [], [*cells.values()], [""]],
+    )
     assert list(read_records(file, Dialect())) == [(2, header), (4, [*cells])]
 
 
@@ -307,7 +407,12 @@ def test_a_sheet_is_chosen_and_a_title_is_skipped(tmp_path: Path) -> None:
     rows: list[list[Any]] = [["Sales"], ["a", "b", "y"]]
     for n in range(40):
         rows.append([n / 4, n, "yes" if n % 3 else "no"])
-    file = write_xlsx(tmp_path / "t.xlsx", cover=[["A report"]], data=rows, old=rows[1:])
+    file = write_xlsx(
+        tmp_path / "t.xlsx",
+        cover=[["A report"]],
+        data=rows,
+        old=rows[1:],
+    )
     text = propose_schema(file, "y", 1000).text
     assert "skip_lines: [1] # Not rows: line 1 ('Sales', a title)" in text
     assert "sheet: data # Is this the right sheet? There are data, old, cover." in text
@@ -315,7 +420,10 @@ def test_a_sheet_is_chosen_and_a_title_is_skipped(tmp_path: Path) -> None:
     table = next(read_table(file, schema))
     assert table["a"].to_pylist() == [n / 4 for n in range(40)]
     assert row_locator([file], schema)(1) == f"{file}, row 4"
-    with pytest.raises(UserError, match=r"t\.xlsx: expected a sheet 'x' .*, got cover, data, old"):
+    with pytest.raises(
+        UserError,
+        match=r"t\.xlsx: expected a sheet 'x' .*, got cover, data, old",
+    ):
         next(read_table(file, schema.model_copy(update={"sheet": "x"})))
 
 
@@ -332,7 +440,10 @@ def test_a_fraction_is_no_percentage(tmp_path: Path) -> None:
     schema = build_schema("binary", x={"kind": "real", "format": "1234.5%"})
     rows: list[list[Any]] = [["x", "y"], ["12.5%", 1], [format_cell(0.125, PERCENT), 0]]
     file = write_xlsx(tmp_path / "t.xlsx", data=rows)
-    with pytest.raises(UserError, match=r"row 3, column x: .*got '0\.125 \(or 12\.5%\? Write"):
+    with pytest.raises(
+        UserError,
+        match=r"row 3, column x: .*got '0\.125 \(or 12\.5%\? Write",
+    ):
         next(read_table(file, schema))
 
 
@@ -343,8 +454,13 @@ def test_a_cell_without_a_column_name_is_asked_about(tmp_path: Path) -> None:
     assert "skip_lines: [9] # Not rows: line 9" in propose_schema(file, "y", 1000).text
 
 
-def test_numbers_get_the_decimal_mark_of_the_texts_in_their_column(tmp_path: Path) -> None:
-    rows = [[f"({n},50)" if n % 3 else n + 0.25, "yes" if n % 4 else "no"] for n in range(60)]
+def test_numbers_get_the_decimal_mark_of_the_texts_in_their_column(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        [f"({n},50)" if n % 3 else n + 0.25, "yes" if n % 4 else "no"]
+        for n in range(60)
+    ]
     file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], *rows])
     schema = infer_and_load(file)
     values = [-n - 0.5 if n % 3 else n + 0.25 for n in range(60)]
@@ -363,7 +479,8 @@ def test_a_file_that_is_no_table_is_named(tmp_path: Path) -> None:
 
 
 # Columns of a Parquet file are read as their declared kind, or refused.
-DAY, INVALID = datetime(2024, 5, 31), "invalid"
+DAY = datetime(2024, 5, 31)
+INVALID = "invalid"
 ONE_VALUE: list[tuple[pa.Array, Kind, Any]] = [
     (pa.array([2**63 - 1]), "integer", 2**63 - 1),
     (pa.array([7.0]), "integer", 7),
@@ -378,7 +495,11 @@ ONE_VALUE: list[tuple[pa.Array, Kind, Any]] = [
     (pa.array([7]), "category", "7"),
     (pa.array([DAY.date()]), "datetime", DAY.replace(tzinfo=UTC)),
     (pa.array([DAY], pa.timestamp("ns")), "datetime", DAY.replace(tzinfo=UTC)),
-    (pa.array([DAY], pa.timestamp("ms", "Asia/Tokyo")), "datetime", DAY.replace(tzinfo=UTC)),
+    (
+        pa.array([DAY], pa.timestamp("ms", "Asia/Tokyo")),
+        "datetime",
+        DAY.replace(tzinfo=UTC),
+    ),
     (pa.nulls(1), "real", None),
     (pa.array([1.5]), "integer", INVALID),
     (pa.array([2**63], pa.uint64()), "integer", INVALID),
@@ -390,10 +511,15 @@ ONE_VALUE: list[tuple[pa.Array, Kind, Any]] = [
 
 
 @pytest.mark.parametrize(
-    ("column", "kind", "value"), ONE_VALUE, ids=[f"{c.type} {kind}" for c, kind, _ in ONE_VALUE]
+    ("column", "kind", "value"),
+    ONE_VALUE,
+    ids=[f"{c.type} {kind}" for c, kind, _ in ONE_VALUE],
 )
 def test_a_value_of_a_column_type_is_read_as_the_declared_kind_or_refused(
-    column: pa.Array, kind: Kind, value: Any, tmp_path: Path
+    column: pa.Array,
+    kind: Kind,
+    value: Any,
+    tmp_path: Path,
 ) -> None:
     schema = build_schema("regression", x={"kind": kind, "nullable": True})
     file = tmp_path / "t.parquet"
@@ -417,7 +543,11 @@ def test_a_value_of_a_column_type_is_read_as_the_declared_kind_or_refused(
     ],
 )
 def test_a_column_may_have_another_type_in_each_file_if_a_kind_can_hold_both(
-    first: list[Any], second: list[Any], kind: Kind | None, value: Any, tmp_path: Path
+    first: list[Any],
+    second: list[Any],
+    kind: Kind | None,
+    value: Any,
+    tmp_path: Path,
 ) -> None:
     files = tmp_path / "1.parquet", tmp_path / "2.parquet"
     for file, column in zip(files, (first, second), strict=True):
@@ -432,8 +562,11 @@ def test_a_column_may_have_another_type_in_each_file_if_a_kind_can_hold_both(
     assert table["x"].to_pylist()[0] == value
 
 
-def test_columns_that_no_kind_can_hold_are_ignored_by_the_inferred_schema(tmp_path: Path) -> None:
-    file, ids = tmp_path / "t.parquet", pa.array([uuid4() for _ in range(3)], pa.uuid())
+def test_columns_that_no_kind_can_hold_are_ignored_by_the_inferred_schema(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "t.parquet"
+    ids = pa.array([uuid4() for _ in range(3)], pa.uuid())
     columns = {"tags": [[1], [2], [1]], "id": ids, "x": [0.5, 1.5, 1.0], "y": [0, 1, 1]}
     pq.write_table(pa.table(columns), file)
     schema = infer_and_load(file)

@@ -18,10 +18,14 @@ from keras_tabular.table.parquet import write_part
 from keras_tabular.table.splits import assign_rows, find_duplicates
 from tests.helpers import build_schema
 
-# No group, time or row is in two subsets, and old rows keep their subset when a table grows.
+# No group, time or row is in two subsets, and old rows keep their subset when a table
+# grows.
 TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=60)
 SPLITS = st.builds(
-    Split, test_size=st.floats(0.05, 0.6), validation_size=st.floats(0, 0.5), seed=st.just(1)
+    Split,
+    test_size=st.floats(0.05, 0.6),
+    validation_size=st.floats(0, 0.5),
+    seed=st.just(1),
 )
 
 
@@ -31,7 +35,9 @@ def hash_texts(texts: Sequence[str | None], seed: int = 3) -> np.ndarray:
 
 @given(TEXTS, TEXTS, SPLITS)
 def test_a_group_is_in_one_subset_and_keeps_it_when_groups_are_added(
-    groups: list[str | None], new_groups: list[str | None], split: Split
+    groups: list[str | None],
+    new_groups: list[str | None],
+    split: Split,
 ) -> None:
     subset, fold_keys = splits.by_hash(hash_texts(groups), split)
     for group in set(groups):
@@ -44,7 +50,10 @@ def test_a_group_is_in_one_subset_and_keeps_it_when_groups_are_added(
 
 
 @given(st.lists(st.integers(-9, 9), min_size=2, max_size=60), SPLITS)
-def test_each_subset_is_later_than_the_one_before(times: list[int], split: Split) -> None:
+def test_each_subset_is_later_than_the_one_before(
+    times: list[int],
+    split: Split,
+) -> None:
     values = np.array(times)
     subset, fold_keys = splits.by_time(values, split)
     assume((subset == splits.TRAIN).any())
@@ -59,13 +68,19 @@ def test_each_subset_is_later_than_the_one_before(times: list[int], split: Split
         assert len(set(fold_keys[values == time])) == 1
 
 
-def test_many_groups_fill_each_subset_to_its_size_and_another_seed_draws_others() -> None:
+def test_many_groups_fill_each_subset_to_its_size_and_another_seed_draws_others() -> (
+    None
+):
     groups = [str(number) for number in range(20_000)]
     split = Split(test_size=0.3, validation_size=0.1, seed=1)
     subset, fold_keys = splits.by_hash(hash_texts(groups), split)
-    np.testing.assert_allclose(np.bincount(subset) / 20_000, [0.63, 0.07, 0.3], atol=0.01)
+    np.testing.assert_allclose(
+        np.bincount(subset) / 20_000,
+        [0.63, 0.07, 0.3],
+        atol=0.01,
+    )
     counts = np.bincount(
-        fold_keys[subset == splits.TRAIN] % 5
+        fold_keys[subset == splits.TRAIN] % 5,
     )  # fold keys do not follow the subset
     np.testing.assert_allclose(counts / counts.sum(), 0.2, atol=0.02)
     other_subset, _ = splits.by_hash(hash_texts(groups, seed=4), split)
@@ -80,13 +95,25 @@ def test_a_column_names_the_subset_of_each_row() -> None:
 
 
 @pytest.mark.parametrize("stratify", [False, True])
-def test_validation_rows_are_drawn_from_the_rows_that_are_not_for_test(stratify: bool) -> None:
+def test_validation_rows_are_drawn_from_the_rows_that_are_not_for_test(
+    stratify: bool,
+) -> None:
     classes = np.random.default_rng(0).integers(0, 3, 103) if stratify else None
-    train, test = train_test_split(np.arange(103), test_size=0.33, random_state=9, stratify=classes)
+    train, test = train_test_split(
+        np.arange(103),
+        test_size=0.33,
+        random_state=9,
+        stratify=classes,
+    )
     by = None if classes is None else classes[train]
     halves = train_test_split(train, test_size=0.2, random_state=9, stratify=by)
     for validation_size, expected in {0.0: (train, train[:0]), 0.2: halves}.items():
-        split = Split(test_size=0.33, validation_size=validation_size, seed=9, stratify=stratify)
+        split = Split(
+            test_size=0.33,
+            validation_size=validation_size,
+            seed=9,
+            stratify=stratify,
+        )
         subsets = splits.random_split(103, split, classes)
         for rows, expected_rows in zip(subsets, (*expected, test), strict=True):
             np.testing.assert_array_equal(rows, expected_rows)
@@ -94,7 +121,10 @@ def test_validation_rows_are_drawn_from_the_rows_that_are_not_for_test(stratify:
 
 def test_a_class_too_rare_to_stratify_is_an_error() -> None:
     split = Split(test_size=0.5, validation_size=0.0, seed=1, stratify=True)
-    with pytest.raises(UserError, match=r"split in params\.yaml does not fit 10 rows: "):
+    with pytest.raises(
+        UserError,
+        match=r"split in params\.yaml does not fit 10 rows: ",
+    ):
         splits.random_split(10, split, np.repeat([0, 1], [9, 1]))
 
 
@@ -102,7 +132,10 @@ def test_the_hash_of_a_row_leaves_out_ignored_columns() -> None:
     schema = build_schema("regression", x={"kind": "real"}, id={"kind": "integer"})
     split = Split(by="hash", test_size=0.3, validation_size=0.0, seed=1, stratify=False)
     assert splits.rule_columns(split, schema) == ["x", "id", "y"]
-    assert splits.rule_columns(split, schema.model_copy(update={"ignore": ("id",)})) == ["x", "y"]
+    assert splits.rule_columns(
+        split,
+        schema.model_copy(update={"ignore": ("id",)}),
+    ) == ["x", "y"]
 
 
 # Rows with equal features are in one subset of a random split.
@@ -118,7 +151,9 @@ def write_table(folder: Path, x: np.ndarray, towns: list[str]) -> None:
         write_part(folder, number, pa.table(columns | {SCHEMA.target: targets[rows]}))
 
 
-def test_duplicates_share_a_subset_and_a_fold_key_whatever_their_targets(tmp_path: Path) -> None:
+def test_duplicates_share_a_subset_and_a_fold_key_whatever_their_targets(
+    tmp_path: Path,
+) -> None:
     x = RNG.normal(size=400)
     copies = RNG.integers(0, 400, 120)
     write_table(tmp_path, np.append(x, x[copies]), ["a"] * 520)
@@ -146,10 +181,13 @@ def test_a_table_without_equal_rows_needs_no_message(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("duplicates", "by_themselves"), [("auto", True), ("together", False), ("drawn", True)]
+    ("duplicates", "by_themselves"),
+    [("auto", True), ("together", False), ("drawn", True)],
 )
 def test_rows_with_few_different_values_are_drawn_by_themselves_unless_asked(
-    duplicates: str, by_themselves: bool, tmp_path: Path
+    duplicates: str,
+    by_themselves: bool,
+    tmp_path: Path,
 ) -> None:
     write_table(tmp_path, RNG.integers(0, 3, 60).astype(float), ["a"] * 60)
     split = Split.model_validate(SPLIT.model_dump() | {"duplicates": duplicates})

@@ -22,16 +22,30 @@ from keras_tabular.network.backend import keras, tf
 from keras_tabular.network.features import ColumnSample
 from keras_tabular.table.parquet import FOLD_KEY, write_part
 from keras_tabular.training import checkpoint
-from keras_tabular.training.architecture import Architecture, build_optimizer, learnt_weights
+from keras_tabular.training.architecture import (
+    Architecture,
+    build_optimizer,
+    learnt_weights,
+)
 from keras_tabular.training.dataset import Labels, Rows, class_weights
 from keras_tabular.training.ensemble import select_weights
 from keras_tabular.training.folds import deal_rows, draw_folds, possible_folds
-from keras_tabular.training.rounds import finished_architectures, has_improved, predict_later_blocks
+from keras_tabular.training.rounds import (
+    finished_architectures,
+    has_improved,
+    predict_later_blocks,
+)
 from keras_tabular.training.setup import Setup
 from keras_tabular.training.trainer import Trainer
 from network import build
 from tests.documentation import PAGES
-from tests.helpers import BINARY, PROJECT, build_arrow_schema, build_schema, load_train_params
+from tests.helpers import (
+    BINARY,
+    PROJECT,
+    build_arrow_schema,
+    build_schema,
+    load_train_params,
+)
 
 # The trainer gives the weights that Keras's `fit` gives, also for a table in parts.
 X = np.random.default_rng(0).normal(size=(103, 5)).astype(np.float32)
@@ -47,29 +61,53 @@ def build_part(rows: slice = slice(None), weight: np.ndarray | None = None) -> R
 
 def resolve_params(**changes: Any) -> ResolvedTrain:
     """Return parameters with a small network, and changes of keys of the network or of `train`."""
-    of_section = {key: changes.pop(key) for key in [*changes] if key in ResolvedTrain.model_fields}
-    network = {"units": (4,), "batch_size": 8, "learning_rate_schedule": "constant"} | changes
-    return load_train_params({"plain": network}, **of_section).resolve_auto(len(X), BINARY, 8)
+    of_section = {
+        key: changes.pop(key) for key in [*changes] if key in ResolvedTrain.model_fields
+    }
+    network = {
+        "units": (4,),
+        "batch_size": 8,
+        "learning_rate_schedule": "constant",
+    } | changes
+    return load_train_params({"plain": network}, **of_section).resolve_auto(
+        len(X),
+        BINARY,
+        8,
+    )
 
 
 def build_architecture(train: ResolvedTrain) -> Architecture:
-    return Architecture("plain", train, SCHEMA, build, ColumnSample(X, X.shape[1], len(X), {}))
+    return Architecture(
+        "plain",
+        train,
+        SCHEMA,
+        build,
+        ColumnSample(X, X.shape[1], len(X), {}),
+    )
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "exact"), [("adam", True), pytest.param("sgd", False, marks=pytest.mark.slow)]
+    ("optimizer", "exact"),
+    [("adam", True), pytest.param("sgd", False, marks=pytest.mark.slow)],
 )
 def test_one_epoch_gives_the_weights_of_fit(
-    optimizer: str, exact: bool, monkeypatch: pytest.MonkeyPatch
+    optimizer: str,
+    exact: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With L2, class weights and a short last batch; 103 rows in batches of 8."""
-    changes = {"optimizer": optimizer, "learning_rate": 0.01, "l2": 0.01, "exact": exact}
+    changes = {
+        "optimizer": optimizer,
+        "learning_rate": 0.01,
+        "l2": 0.01,
+        "exact": exact,
+    }
     train = resolve_params(class_weight={0: 1, 1: 3}, **changes)
     keras.utils.set_random_seed(3)
     ours = build_architecture(train).build_compiled()
     reference = build_architecture(train).network
     unshuffled = SimpleNamespace(
-        permutation=lambda rows: np.arange(len(rows) if np.ndim(rows) else rows)
+        permutation=lambda rows: np.arange(len(rows) if np.ndim(rows) else rows),
     )
     monkeypatch.setattr(np.random, "default_rng", lambda seed: unshuffled)
     reference.set_weights(learnt_weights(ours))
@@ -79,27 +117,47 @@ def test_one_epoch_gives_the_weights_of_fit(
     loss = Trainer(ours, 8).train(ours, [partial(build_part, weight=weight)], seed=[0])
     keys = {"shuffle": False, "class_weight": train.class_weight}
     fitted = reference.fit(X, Y, batch_size=8, epochs=1, verbose=0, **keys)
-    for weight, expected in zip(learnt_weights(ours), reference.get_weights(), strict=True):
+    for weight, expected in zip(
+        learnt_weights(ours),
+        reference.get_weights(),
+        strict=True,
+    ):
         np.testing.assert_allclose(weight, expected, rtol=0, atol=1e-6)
     assert [loss] == pytest.approx(fitted.history["loss"], abs=1e-5)
 
 
 def test_the_page_about_own_parts_lists_what_optimizers_take() -> None:
     page = PAGES["docs/own-parts.md"].partition("arguments and their defaults |\n")[2]
-    rows = re.findall(r"^\| (`.*`) \| (.*) \|$", page.partition("\n\n")[0], re.MULTILINE)
-    listed = {name: text for names, text in rows for name in re.findall(r"`(\w+)`", names)}
+    rows = re.findall(
+        r"^\| (`.*`) \| (.*) \|$",
+        page.partition("\n\n")[0],
+        re.MULTILINE,
+    )
+    listed = {
+        name: text for names, text in rows for name in re.findall(r"`(\w+)`", names)
+    }
     assert set(listed) == set(get_args(sections.Optimizer))
     for name, text in listed.items():
-        defaults = {key: yaml.safe_load(v) for key, v in re.findall(r"`(\w+)` ([^, ]+)", text)}
+        defaults = {
+            key: yaml.safe_load(v) for key, v in re.findall(r"`(\w+)` ([^, ]+)", text)
+        }
         arguments = {key: float(value) for key, value in defaults.items()}
         configs = []
         for values in (arguments, {"clipvalue": 0.5}):
             train = resolve_params(optimizer=name, optimizer_arguments=values)
-            configs.append(build_optimizer(train.networks["plain"], steps=1).get_config())
+            configs.append(
+                build_optimizer(train.networks["plain"], steps=1).get_config(),
+            )
         assert {key: configs[1][key] for key in arguments} == arguments
-        for other in {*get_args(sections.OptimizerArgument)} - {*arguments, "clipvalue"}:
+        for other in {*get_args(sections.OptimizerArgument)} - {
+            *arguments,
+            "clipvalue",
+        }:
             wrong = resolve_params(optimizer=name, optimizer_arguments={other: 0.5})
-            with pytest.raises(UserError, match=rf"optimizer_arguments of {name}: .*{other}"):
+            with pytest.raises(
+                UserError,
+                match=rf"optimizer_arguments of {name}: .*{other}",
+            ):
                 build_optimizer(wrong.networks["plain"], steps=1)
 
 
@@ -107,7 +165,10 @@ def test_balanced_class_weights_give_each_class_the_same_sum() -> None:
     ones = np.ones(len(Y))
     train = resolve_params(class_weight="balanced")
     weights = class_weights(Labels(Y, ones), train, SCHEMA)[Y[:, 0].astype(int)]
-    assert weights[Y[:, 0] == 1].sum() == pytest.approx(weights[Y[:, 0] == 0].sum(), rel=1e-5)
+    assert weights[Y[:, 0] == 1].sum() == pytest.approx(
+        weights[Y[:, 0] == 0].sum(),
+        rel=1e-5,
+    )
     assert weights.sum() == pytest.approx(len(Y), rel=1e-5)
 
 
@@ -122,7 +183,8 @@ def test_an_epoch_uses_every_row_of_a_table_in_parts() -> None:
     np.testing.assert_allclose(predictions, model.predict(X, verbose=0), atol=1e-6)
 
 
-# Every fold has training rows, and `folds: auto` chooses a number of folds that ensures this.
+# Every fold has training rows, and `folds: auto` chooses a number of folds that ensures
+# this.
 @pytest.mark.parametrize("sizes", [[1] * 12, [5, 5, 2], [3, 8, 1], [12]])
 def test_folds_have_equal_sizes_also_with_small_parts(sizes: list[int]) -> None:
     classes = [np.zeros(size) for size in sizes]
@@ -151,10 +213,13 @@ def test_every_fold_has_rows_of_a_rare_class() -> None:
     ],
 )
 def test_auto_is_the_largest_number_of_folds_that_the_groups_fill(
-    keys: np.ndarray, expected_folds: int, tmp_path: Path
+    keys: np.ndarray,
+    expected_folds: int,
+    tmp_path: Path,
 ) -> None:
     write_part(tmp_path, 0, pa.table({FOLD_KEY: keys}))
-    possible, classes = possible_folds(tmp_path), [np.zeros(len(keys))]
+    possible = possible_folds(tmp_path)
+    classes = [np.zeros(len(keys))]
     train = load_train_params(folds="auto").resolve_auto(len(keys), BINARY, 8, possible)
     assert train.folds == expected_folds
     for folds in possible:
@@ -171,10 +236,13 @@ def test_auto_is_the_largest_number_of_folds_that_the_groups_fill(
     ],
 )
 def test_groups_stay_together_and_each_fold_has_its_share_of_the_classes(
-    keys: np.ndarray, max_size_difference: int
+    keys: np.ndarray,
+    max_size_difference: int,
 ) -> None:
     y = np.random.default_rng(1).permutation((np.arange(1000) < 40).astype(float))
-    fold = np.concatenate(draw_folds(np.array_split(y, 3), np.array_split(keys, 3), 5, 1))
+    fold = np.concatenate(
+        draw_folds(np.array_split(y, 3), np.array_split(keys, 3), 5, 1),
+    )
     assert len(np.unique(np.column_stack([keys, fold]), axis=0)) == len(np.unique(keys))
     assert np.ptp(np.bincount(fold[y == 1])) <= 2
     assert np.ptp(np.bincount(fold)) <= max_size_difference
@@ -192,14 +260,21 @@ identify = partial(checkpoint.identity, sections=[], tables=[], build=build)
 
 
 def test_the_identity_depends_on_rows_parameters_layers_and_versions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    one, two, layers = tmp_path / "1", tmp_path / "2", tmp_path / "network.py"
+    one = tmp_path / "1"
+    two = tmp_path / "2"
+    layers = tmp_path / "network.py"
     for folder in (one, two):
         folder.mkdir()
         (folder / "part-00000.parquet").write_text(folder.name)
-    identities = [identify(tables=tables) for tables in ([], [one], [two], [one, two], [two, one])]
-    identities += [identify(sections=[sections.Ingest(rows_per_file=rows)]) for rows in (10, 20)]
+    identities = [
+        identify(tables=tables) for tables in ([], [one], [two], [one, two], [two, one])
+    ]
+    identities += [
+        identify(sections=[sections.Ingest(rows_per_file=rows)]) for rows in (10, 20)
+    ]
     for units in (3, 4):
         layers.write_text(f"UNITS = {units}\ndef build(): ...\n")
         namespace: dict[str, Any] = {}
@@ -214,10 +289,12 @@ def test_the_identity_depends_on_rows_parameters_layers_and_versions(
 
 
 def test_the_identity_depends_only_on_code_that_trains(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Modules of the project train too, such as those that network.py imports."""
-    library, project = tmp_path / "keras_tabular", tmp_path / "project"
+    library = tmp_path / "keras_tabular"
+    project = tmp_path / "project"
     without = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PROJECT / "keras_tabular", library, ignore=without)
     monkeypatch.setattr(checkpoint, "__file__", str(library / "training/checkpoint.py"))
@@ -231,7 +308,9 @@ def test_the_identity_depends_only_on_code_that_trains(
         importlib.import_module(file.stem)
     monkeypatch.chdir(project)
     packages = {"evaluation": False, "report": False, "table": True, "training": True}
-    files = {library / name / "__init__.py": trains for name, trains in packages.items()}
+    files = {
+        library / name / "__init__.py": trains for name, trains in packages.items()
+    }
     for file, trains in (files | {installed: False, module: True}).items():
         identity = identify()
         file.write_text("# an edit\n")
@@ -241,7 +320,11 @@ def test_the_identity_depends_only_on_code_that_trains(
 # No decision in training depends on the last bit of a loss, which differs between CPUs.
 def neighbours(value: float) -> list[float]:
     """Return a number, and the next smaller and larger floating-point numbers."""
-    return [float(np.nextafter(value, -np.inf)), value, float(np.nextafter(value, np.inf))]
+    return [
+        float(np.nextafter(value, -np.inf)),
+        value,
+        float(np.nextafter(value, np.inf)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -250,18 +333,31 @@ def neighbours(value: float) -> list[float]:
         ({"a": [0.9], "b": [0.5]}, [0.5], set()),  # the first cycle
         ({"a": [0.9, 0.8]}, [0.9, 0.8], set()),
         ({"a": [0.9, 0.895]}, [0.9, 0.8], set()),  # the networks together gained more
-        ({"a": [0.7, 0.68], "b": [0.9]}, [0.7, 0.69], {"a"}),  # gained less than 2 and 5 %
+        (
+            {"a": [0.7, 0.68], "b": [0.9]},
+            [0.7, 0.69],
+            {"a"},
+        ),  # gained less than 2 and 5 %
         ({"a": [0.9, 0.6], "b": [0.5]}, [0.5, 0.5], set()),  # one of them still gains
         ({"a": [0.7, 0.6]}, [0.7, 0.98 * 0.7], set()),  # gained exactly what is needed
-        ({"a": [0.9, 0.8], "b": [0.6, 0.5]}, [0.6, 0.5], {"a"}),  # it leads to 0.6 at best
+        (
+            {"a": [0.9, 0.8], "b": [0.6, 0.5]},
+            [0.6, 0.5],
+            {"a"},
+        ),  # it leads to 0.6 at best
         ({"a": [0.0, 0.0]}, [0.0, 0.0], set()),  # no rows are held out
     ],
 )
 def test_an_architecture_ends_with_a_cycle_that_does_not_help(
-    losses: dict[str, list[float]], ensemble_losses: list[float], finished: set[str]
+    losses: dict[str, list[float]],
+    ensemble_losses: list[float],
+    finished: set[str],
 ) -> None:
     for last_bits in product(*map(neighbours, ensemble_losses[-1:])):
-        assert finished_architectures(losses, [*ensemble_losses[:-1], *last_bits]) == finished
+        assert (
+            finished_architectures(losses, [*ensemble_losses[:-1], *last_bits])
+            == finished
+        )
 
 
 @pytest.mark.parametrize(
@@ -274,11 +370,15 @@ def test_an_architecture_ends_with_a_cycle_that_does_not_help(
     ],
 )
 def test_the_best_epoch_is_the_one_that_no_later_one_improves(
-    monitor: Any, scores: list[float], min_delta: float, best_epoch: int
+    monitor: Any,
+    scores: list[float],
+    min_delta: float,
+    best_epoch: int,
 ) -> None:
     stopping = sections.EarlyStopping(monitor=monitor, patience=1, min_delta=min_delta)
     for last_bits in product(*map(neighbours, scores)):
-        logs, best = [{monitor: score} for score in last_bits], 0
+        logs = [{monitor: score} for score in last_bits]
+        best = 0
         for epoch in range(1, len(logs)):
             if has_improved(logs[best], logs[epoch], stopping):
                 best = epoch
@@ -287,21 +387,39 @@ def test_the_best_epoch_is_the_one_that_no_later_one_improves(
 
 @pytest.mark.parametrize("last_bits", [(-np.inf, np.inf), (np.inf, -np.inf)])
 def test_of_two_equal_networks_the_first_gets_all_weight(
-    last_bits: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    last_bits: tuple[float, float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Even if the losses of the first network have other last bits than those of the second."""
-    schema, losses, bits = build_schema("binary"), Setup.losses, cycle(last_bits)
+    schema = build_schema("binary")
+    losses = Setup.losses
+    bits = cycle(last_bits)
     x = np.random.default_rng(0).normal(size=60)
     part = pa.table({"x": x, "y": (x > 0).astype(int)}, build_arrow_schema(schema))
     write_part(tmp_path, 0, part)
-    setup = Setup([tmp_path], schema, load_train_params({"plain": {"epochs": 1}}, folds=2), build)
-    monkeypatch.setattr(Setup, "losses", lambda *args: np.nextafter(losses(*args), next(bits)))
+    setup = Setup(
+        [tmp_path],
+        schema,
+        load_train_params({"plain": {"epochs": 1}}, folds=2),
+        build,
+    )
+    monkeypatch.setattr(
+        Setup,
+        "losses",
+        lambda *args: np.nextafter(losses(*args), next(bits)),
+    )
     good = np.clip(0.5 + x / 10, 0.1, 0.9).astype(np.float32)[:, None]
-    weights = select_weights(setup, np.arange(60), {"first": good, "second": good, "bad": 1 - good})
+    weights = select_weights(
+        setup,
+        np.arange(60),
+        {"first": good, "second": good, "bad": 1 - good},
+    )
     assert weights == {"first": 1.0, "second": 0.0, "bad": 0.0}
 
 
-# Forward chaining predicts later rows with models that have learnt only from earlier rows.
+# Forward chaining predicts later rows with models that have learnt only from earlier
+# rows.
 NUMBER = build_schema("regression")
 PLAIN = {"epochs": 3, "units": [4], "learning_rate_schedule": "constant"}
 TRAIN = load_train_params({"plain": PLAIN}, folds=2, forward_chaining=2)
@@ -317,12 +435,25 @@ def write_rows(folder: Path, times: np.ndarray, y: np.ndarray) -> None:
 
 
 def test_later_rows_do_not_change_a_prediction(tmp_path: Path) -> None:
-    times, y = np.arange(96) / 96, np.cos(np.arange(96.0))
+    times = np.arange(96) / 96
+    y = np.cos(np.arange(96.0))
     changed = np.where(times < 2 / 3, y, y + 100)
     for name, values in (("before", y), ("after", changed)):
         write_rows(tmp_path / name, times, values)
-    predictions, block = predict_later_blocks(tmp_path / "before", NUMBER, TRAIN, build, tmp_path)
-    other_predictions, _ = predict_later_blocks(tmp_path / "after", NUMBER, TRAIN, build, tmp_path)
+    predictions, block = predict_later_blocks(
+        tmp_path / "before",
+        NUMBER,
+        TRAIN,
+        build,
+        tmp_path,
+    )
+    other_predictions, _ = predict_later_blocks(
+        tmp_path / "after",
+        NUMBER,
+        TRAIN,
+        build,
+        tmp_path,
+    )
     assert np.bincount(block + 1).tolist() == [32, 32, 32]
     assert np.isnan(predictions[block < 0]).all()
     assert np.isfinite(predictions[block >= 0]).all()
@@ -332,5 +463,8 @@ def test_later_rows_do_not_change_a_prediction(tmp_path: Path) -> None:
 
 def test_too_few_different_times_are_an_error(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows", np.repeat([0, 0.5], 30), np.arange(60.0))
-    with pytest.raises(UserError, match=r"^train\.forward_chaining is too high: train.folds is 2"):
+    with pytest.raises(
+        UserError,
+        match=r"^train\.forward_chaining is too high: train.folds is 2",
+    ):
         predict_later_blocks(tmp_path / "rows", NUMBER, TRAIN, build, tmp_path)

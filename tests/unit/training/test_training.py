@@ -29,14 +29,30 @@ from tests.documentation import PAGES
 from tests.helpers import build_arrow_schema, build_schema, load_train_params
 
 Settings = dict[str, dict[str, Any]]  # of columns or of networks, by name
-COLUMNS: Settings = {"a": {"kind": "real"}, "b": {"kind": "real"}, "town": {"kind": "category"}}
+COLUMNS: Settings = {
+    "a": {"kind": "real"},
+    "b": {"kind": "real"},
+    "town": {"kind": "category"},
+}
 SCHEMA = build_schema("binary", **COLUMNS)
 NUMBERS = build_schema("binary", a=COLUMNS["a"], b=COLUMNS["b"])
-# A graph is compiled for each number of rows of a part, so there are few different numbers.
-ONE_PART, SMALL_PARTS = (80,), (39, 1, 0, 39, 1, 1)
-PLAIN: dict[str, Any] = {"units": (4,), "epochs": 12, "batch_size": 8, "learning_rate": 0.02}
+# A graph is compiled for each number of rows of a part, so there are few different
+# numbers.
+ONE_PART = (80,)
+SMALL_PARTS = (39, 1, 0, 39, 1, 1)
+PLAIN: dict[str, Any] = {
+    "units": (4,),
+    "epochs": 12,
+    "batch_size": 8,
+    "learning_rate": 0.02,
+}
 PLAIN |= {"learning_rate_schedule": "constant"}
-WIDE: dict[str, Any] = {"units": (8,), "epochs": 6, "batch_size": 16, "learning_rate": 0.02}
+WIDE: dict[str, Any] = {
+    "units": (8,),
+    "epochs": 6,
+    "batch_size": 16,
+    "learning_rate": 0.02,
+}
 WIDE |= {"embedding": {"bins": 4, "units": 2}, "dropout": 0.1}
 BOTH = {"realmlp": WIDE, "plain": PLAIN}
 CYCLES = {"learning_rate_schedule": "cosine_restarts", "epochs": 200, "dropout": 0.1}
@@ -63,7 +79,10 @@ def write_table(
         limits = [-0.7, 0.7] if schema.task == "multiclass" else [0]
         labels = [schema.classes[i] for i in np.digitize(y, limits)]
     columns = {"a": a, "b": b, "town": [f"t{i}" for i in town], "y": labels}
-    table = pa.table({name: columns[name] for name in schema.columns}, build_arrow_schema(schema))
+    table = pa.table(
+        {name: columns[name] for name in schema.columns},
+        build_arrow_schema(schema),
+    )
     start = 0
     for number, size in enumerate(part_sizes):
         write_part(folder, number, table[start : start + size])
@@ -72,10 +91,19 @@ def write_table(
 
 
 def set_up(
-    folder: Path, networks: Settings, schema: Schema = SCHEMA, build: Build = build, **changes: Any
+    folder: Path,
+    networks: Settings,
+    schema: Schema = SCHEMA,
+    build: Build = build,
+    **changes: Any,
 ) -> Setup:
     """Set up a training where, without folds, the training rows are the validation rows too."""
-    return Setup([folder, folder], schema, load_train_params(networks, **changes), build)
+    return Setup(
+        [folder, folder],
+        schema,
+        load_train_params(networks, **changes),
+        build,
+    )
 
 
 Training = tuple[Setup, list[Snapshot]]
@@ -107,7 +135,9 @@ def predict_layer_by_layer(setup: Setup, snapshot: Snapshot) -> np.ndarray:
     architecture = setup.architectures[snapshot.architecture]
     architecture.network.set_weights(snapshot.weights)
     parts = [read() for read in setup.dataset.parts]
-    return np.concatenate([architecture.network(architecture.features(part.x)) for part in parts])
+    return np.concatenate(
+        [architecture.network(architecture.features(part.x)) for part in parts],
+    )
 
 
 def assert_predicts_its_fold(setup: Setup, snapshot: Snapshot) -> None:
@@ -115,17 +145,26 @@ def assert_predicts_its_fold(setup: Setup, snapshot: Snapshot) -> None:
     np.testing.assert_allclose(predictions[snapshot.rows], snapshot.outputs, atol=1e-6)
 
 
-def assert_identical(snapshots: list[Snapshot], expected_snapshots: list[Snapshot]) -> None:
+def assert_identical(
+    snapshots: list[Snapshot],
+    expected_snapshots: list[Snapshot],
+) -> None:
     for snapshot, expected in zip(snapshots, expected_snapshots, strict=True):
         assert snapshot.history == expected.history
         np.testing.assert_array_equal(snapshot.outputs, expected.outputs)
-        for weight, expected_weight in zip(snapshot.weights, expected.weights, strict=True):
+        for weight, expected_weight in zip(
+            snapshot.weights,
+            expected.weights,
+            strict=True,
+        ):
             np.testing.assert_array_equal(weight, expected_weight)
 
 
 @pytest.mark.parametrize("small_parts", [False, True])
 def test_each_row_is_predicted_by_networks_that_have_not_learnt_from_it(
-    small_parts: bool, trained_on_one_part: Training, tmp_path: Path
+    small_parts: bool,
+    trained_on_one_part: Training,
+    tmp_path: Path,
 ) -> None:
     setup, snapshots = trained_on_one_part
     if small_parts:
@@ -133,7 +172,10 @@ def test_each_row_is_predicted_by_networks_that_have_not_learnt_from_it(
         setup, snapshots = train(set_up(tmp_path, {"plain": PLAIN}, folds=3))
     folds = np.concatenate(setup.folds)
     for snapshot in snapshots:
-        np.testing.assert_array_equal(snapshot.rows, np.flatnonzero(folds == snapshot.fold))
+        np.testing.assert_array_equal(
+            snapshot.rows,
+            np.flatnonzero(folds == snapshot.fold),
+        )
         assert_predicts_its_fold(setup, snapshot)
     rows, predictions, _ = ensemble.find_candidates(setup, snapshots)
     np.testing.assert_array_equal(rows, np.arange(len(folds)))
@@ -141,14 +183,21 @@ def test_each_row_is_predicted_by_networks_that_have_not_learnt_from_it(
 
 
 def test_the_labels_of_the_held_out_fold_do_not_change_the_weights(
-    trained_on_one_part: Training, tmp_path: Path
+    trained_on_one_part: Training,
+    tmp_path: Path,
 ) -> None:
     setup, snapshots = trained_on_one_part
     write_table(tmp_path, shuffled=np.concatenate(setup.folds) == 0)
     other_setup = set_up(tmp_path, BOTH, folds=3)
     other_setup.folds = setup.folds  # the other labels would give other folds
-    for snapshot, other in zip(snapshots, islice(fit(other_setup), len(BOTH)), strict=False):
-        assert snapshot.history != other.history  # the scores of the held-out fold differ
+    for snapshot, other in zip(
+        snapshots,
+        islice(fit(other_setup), len(BOTH)),
+        strict=False,
+    ):
+        assert (
+            snapshot.history != other.history
+        )  # the scores of the held-out fold differ
         for weight, other_weight in zip(snapshot.weights, other.weights, strict=True):
             np.testing.assert_allclose(weight, other_weight, atol=1e-5)
 
@@ -157,7 +206,9 @@ def test_a_network_is_the_same_when_others_are_trained_with_it(tmp_path: Path) -
     """Networks share a graph, but no dropout, learning rate or other state."""
     write_table(tmp_path, NUMBERS)
     members = [{"network": name, "count": 2} for name in ("plain", "realmlp")]
-    _, snapshots = train(set_up(tmp_path, BOTH, NUMBERS, folds=1, seed=0, members=members))
+    _, snapshots = train(
+        set_up(tmp_path, BOTH, NUMBERS, folds=1, seed=0, members=members),
+    )
     assert len(snapshots) == 4
     _, alone = train(set_up(tmp_path, {"realmlp": WIDE}, NUMBERS, folds=1, seed=1))
     assert_identical(snapshots[-1:], alone)
@@ -169,9 +220,14 @@ def test_training_ends_with_the_first_cycle_that_hardly_lowers_the_loss_of_the_e
     setup, snapshots = trained_in_cycles
     steps = [snapshot.steps for snapshot in snapshots[::3]]
     assert steps == [30 * (2**n - 1) for n in range(1, len(steps) + 1)]
-    assert [logs["epoch"] for logs in snapshots[-1].history] == pytest.approx(np.array(steps) / 7)
+    assert [logs["epoch"] for logs in snapshots[-1].history] == pytest.approx(
+        np.array(steps) / 7,
+    )
     cycles = [snapshots[: 3 * end] for end in range(1, len(steps) + 1)]
-    losses = [ensemble.ensemble_loss(setup, ensemble.find_candidates(setup, c)) for c in cycles]
+    losses = [
+        ensemble.ensemble_loss(setup, ensemble.find_candidates(setup, c))
+        for c in cycles
+    ]
     *gains, last_gain = [after < 0.98 * before for before, after in pairwise(losses)]
     assert all(gains)
     assert not last_gain
@@ -185,11 +241,14 @@ class KilledError(Exception):
 
 
 def test_a_training_that_is_killed_between_cycles_continues_to_the_same_bytes(
-    trained_in_cycles: Training, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    trained_in_cycles: Training,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     """It is killed in the first, the second and the third cycle of its networks, with dropout."""
     setup, expected = trained_in_cycles
-    rounds, save = count(1), Checkpoints.save
+    rounds = count(1)
+    save = Checkpoints.save
 
     def save_or_kill(self: Checkpoints, name: str, snapshot: Snapshot) -> None:
         save(self, name, snapshot)
@@ -206,11 +265,16 @@ def test_a_training_that_is_killed_between_cycles_continues_to_the_same_bytes(
 
 
 @pytest.mark.parametrize("restores", [True, False])
-def test_early_stopping_returns_to_the_best_epoch(restores: bool, tmp_path: Path) -> None:
+def test_early_stopping_returns_to_the_best_epoch(
+    restores: bool,
+    tmp_path: Path,
+) -> None:
     write_table(tmp_path, NUMBERS)
     early_stopping = {"patience": 3, "restore_best_weights": restores}
     changes = {"learning_rate": 0.1, "epochs": 100, "early_stopping": early_stopping}
-    setup, snapshots = train(set_up(tmp_path, {"plain": PLAIN | changes}, NUMBERS, folds=2))
+    setup, snapshots = train(
+        set_up(tmp_path, {"plain": PLAIN | changes}, NUMBERS, folds=2),
+    )
     for snapshot in snapshots:
         val_losses = [logs["val_loss"] for logs in snapshot.history]
         assert 3 < len(val_losses) < 100
@@ -221,14 +285,19 @@ def test_early_stopping_returns_to_the_best_epoch(restores: bool, tmp_path: Path
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine_restarts"])
-def test_a_loss_that_is_not_finite_ends_the_training(schedule: str, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_ends_the_training(
+    schedule: str,
+    tmp_path: Path,
+) -> None:
     write_table(tmp_path, NUMBERS)
     network = PLAIN | {"learning_rate": 1e30, "learning_rate_schedule": schedule}
     with pytest.raises(UserError, match=r"epoch \d.*learning_rate"):
         fit(set_up(tmp_path, {"plain": network}, NUMBERS, folds=2))
 
 
-def test_without_folds_the_cycle_with_the_lowest_validation_loss_is_saved(tmp_path: Path) -> None:
+def test_without_folds_the_cycle_with_the_lowest_validation_loss_is_saved(
+    tmp_path: Path,
+) -> None:
     write_table(tmp_path, NUMBERS)
     snapshots = [
         Snapshot("plain", 0, 0, history=[{"val_loss": loss}], steps=steps)
@@ -240,20 +309,28 @@ def test_without_folds_the_cycle_with_the_lowest_validation_loss_is_saved(tmp_pa
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_its_members(
-    task: str, tmp_path: Path
+    task: str,
+    tmp_path: Path,
 ) -> None:
-    schema, rng = build_schema(task, **COLUMNS), np.random.default_rng(0)
+    schema = build_schema(task, **COLUMNS)
+    rng = np.random.default_rng(0)
     table = write_table(tmp_path / "table", schema)
     setup = set_up(tmp_path / "table", BOTH, schema, folds=2)
     snapshots = []
     for fold, name in product(range(2), BOTH):
-        shapes = [weight.shape for weight in setup.architectures[name].network.get_weights()]
+        shapes = [
+            weight.shape for weight in setup.architectures[name].network.get_weights()
+        ]
         random_weights = [rng.normal(size=shape) / 2 for shape in shapes]
         snapshots.append(Snapshot(name, fold, fold, random_weights))
-    weights, path = {"realmlp": 0.25, "plain": 0.75}, tmp_path / "m.keras"
+    weights = {"realmlp": 0.25, "plain": 0.75}
+    path = tmp_path / "m.keras"
     model = ensemble.build_model(setup, snapshots, weights).plain
     ensemble.write_model(model, path, ModelMetadata())
-    weighted = [weights[s.architecture] / 2 * predict_layer_by_layer(setup, s) for s in snapshots]
+    weighted = [
+        weights[s.architecture] / 2 * predict_layer_by_layer(setup, s)
+        for s in snapshots
+    ]
     expected = setup.in_units(np.sum(weighted, axis=0))
     large = np.array([[1e30, -1e30, 0.0, 1e30], [1e30, -1e30, 0.0, -1e30]])
     unseen = dict(zip("ab", large, strict=True))
@@ -266,7 +343,9 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_its_members(
     np.testing.assert_allclose(predictions[:-4], expected, rtol=0, atol=atol)
     np.testing.assert_allclose(by_keras, predictions, rtol=0, atol=atol)
     assert np.isfinite(predictions).all()
-    if task == "regression":  # predictions are clipped to the range of the training values
+    if (
+        task == "regression"
+    ):  # predictions are clipped to the range of the training values
         assert predictions.min() == by_keras.min() == np.float32(setup.y.min())
         assert predictions.max() == by_keras.max() == np.float32(setup.y.max())
 
@@ -279,16 +358,26 @@ def build_from(code: str) -> Build:
 
 
 SKIP, NORMALISED_LINES, OPTIONS, PRETRAINED, EMBEDDING = re.findall(
-    r"(?ms)^```python\n(.*?)^```", PAGES["docs/own-parts.md"].partition("## A check")[0]
+    r"(?ms)^```python\n(.*?)^```",
+    PAGES["docs/own-parts.md"].partition("## A check")[0],
 )
-NORMALISED, _ = re.subn(r"^        hidden = .*\n", NORMALISED_LINES, SKIP, flags=re.MULTILINE)
+NORMALISED, _ = re.subn(
+    r"^        hidden = .*\n",
+    NORMALISED_LINES,
+    SKIP,
+    flags=re.MULTILINE,
+)
 CROSS = {"options": {"layers": "cross", "depth": 2}}
 
 
 @pytest.mark.parametrize(
     ("code", "network", "repeats"),
     [
-        (SKIP, PLAIN | {"learnt_scale": True}, "any_cpu"),  # these layers have no "scale"
+        (
+            SKIP,
+            PLAIN | {"learnt_scale": True},
+            "any_cpu",
+        ),  # these layers have no "scale"
         pytest.param(NORMALISED, PLAIN, "same_cpu", marks=pytest.mark.slow),
         (OPTIONS, PLAIN | CROSS, "any_cpu"),
         (PRETRAINED, PLAIN, "any_cpu"),
@@ -296,16 +385,26 @@ CROSS = {"options": {"layers": "cross", "depth": 2}}
     ],
 )
 def test_the_networks_of_the_page_about_own_parts_work(
-    code: str, network: Any, repeats: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    code: str,
+    network: Any,
+    repeats: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     table = write_table(tmp_path)
     (tmp_path / "data").mkdir()
     monkeypatch.chdir(tmp_path)
-    pretrained = keras.Sequential([keras.Input((14,)), keras.layers.Dense(3, name="pretrained")])
+    pretrained = keras.Sequential(
+        [keras.Input((14,)), keras.layers.Dense(3, name="pretrained")],
+    )
     pretrained.save("data/pretrained.keras")
 
-    setup, snapshots = train(set_up(tmp_path, {"plain": network}, build=build_from(code), folds=2))
-    layers = {layer.name: layer for layer in setup.architectures["plain"].network.layers}
+    setup, snapshots = train(
+        set_up(tmp_path, {"plain": network}, build=build_from(code), folds=2),
+    )
+    layers = {
+        layer.name: layer for layer in setup.architectures["plain"].network.layers
+    }
     for snapshot in snapshots:
         assert snapshot.history[-1]["loss"] < 0.9 * snapshot.history[0]["loss"]
         assert_predicts_its_fold(setup, snapshot)
@@ -318,24 +417,40 @@ def test_the_networks_of_the_page_about_own_parts_work(
             assert (snapshot.weights[5] != 1).all()  # the moving variance
     expected = np.mean([predict_layer_by_layer(setup, s) for s in snapshots], axis=0)
     model = ensemble.build_model(setup, snapshots, {"plain": 1.0})
-    assert ensemble.build_record(setup, snapshots, {"plain": 1.0}, model).repeats == repeats
+    assert (
+        ensemble.build_record(setup, snapshots, {"plain": 1.0}, model).repeats
+        == repeats
+    )
     predictions = model.predict(feature_arrays(table, SCHEMA))
     np.testing.assert_allclose(predictions, expected, atol=1e-6)
 
 
-def weigh_constants(setup: Setup, first: float, second: float) -> ensemble.WeightedEnsemble:
+def weigh_constants(
+    setup: Setup,
+    first: float,
+    second: float,
+) -> ensemble.WeightedEnsemble:
     """Weigh snapshots that predict a constant: the first ones and the second ones."""
-    folds, snapshots = np.concatenate(setup.folds), []
+    folds = np.concatenate(setup.folds)
+    snapshots = []
     for (steps, constant), fold in product(enumerate((first, second), 1), range(2)):
         rows = np.flatnonzero(folds == fold)
         outputs = np.full((len(rows), 1), constant, np.float32)
-        snapshots.append(Snapshot("plain", fold, fold, rows=rows, outputs=outputs, steps=steps))
+        snapshots.append(
+            Snapshot("plain", fold, fold, rows=rows, outputs=outputs, steps=steps),
+        )
     return ensemble.weigh_snapshots(setup, snapshots)
 
 
 def test_the_ensemble_weights_minimise_the_class_weighted_loss(tmp_path: Path) -> None:
     write_table(tmp_path, NUMBERS)
-    setup = set_up(tmp_path, {"plain": PLAIN}, NUMBERS, folds=2, class_weight={0: 1, 1: 9})
+    setup = set_up(
+        tmp_path,
+        {"plain": PLAIN},
+        NUMBERS,
+        folds=2,
+        class_weight={0: 1, 1: 9},
+    )
     y, weight = setup.y[:, 0], np.where(setup.y[:, 0] == 1, 9, 1)
     best = np.average(y, weights=weight)
     weighted_ensemble = weigh_constants(setup, y.mean(), best)
@@ -347,8 +462,15 @@ def test_the_ensemble_weights_minimise_the_class_weighted_loss(tmp_path: Path) -
 def test_ensemble_weights_minimise_loss_of_training(tmp_path: Path) -> None:
     schema = build_schema("regression")
     values = np.exp(np.random.default_rng(0).normal(size=80))
-    write_part(tmp_path, 0, pa.table({"x": values, "y": values}, build_arrow_schema(schema)))
-    for loss, best in (("mean_squared_error", "plain-1"), ("mean_absolute_error", "plain-2")):
+    write_part(
+        tmp_path,
+        0,
+        pa.table({"x": values, "y": values}, build_arrow_schema(schema)),
+    )
+    for loss, best in (
+        ("mean_squared_error", "plain-1"),
+        ("mean_absolute_error", "plain-2"),
+    ):
         setup = set_up(tmp_path, {"plain": PLAIN}, schema, folds=2, loss=loss)
         y = setup.dataset.y
         weights = weigh_constants(setup, float(y.mean()), float(np.median(y))).weights
