@@ -44,5 +44,6 @@ def test_every_command_of_a_page_runs(
         )
         assert 0.7 <= float(accuracy) <= 0.76
         table = outputs[blocks.index("make exp-show\n")]
-        values = re.findall(r"\[grid-\d\] .* (0\.\d) +\[(\d+)\] ", table)
-        assert sorted(values) == [(d, u) for d in ("0.1", "0.2") for u in ("32", "8")]
+        values = re.findall(r"\[grid-\d\] .* \[(\d+)\] +(0\.\d) ", table)
+        combinations = [("32", "0.1"), ("32", "0.2"), ("8", "0.1"), ("8", "0.2")]
+        assert sorted(values) == combinations
