@@ -96,7 +96,7 @@ def measure_false_alarms(draws: int = 400) -> Iterator[Measurement]:
 
 
 def shift_number(shares: np.ndarray, deviations: float = 0.5) -> np.ndarray:
-    """Return the shares of the bins after a normal value has grown by some of its deviations."""
+    """Return the shares of the bins after a normal value has grown."""
     edges = np.clip(np.cumsum(shares[:-1]), 0, 1)
     return np.r_[np.diff(ndtr(ndtri(edges) - deviations), prepend=0.0), 0.0]
 

@@ -211,8 +211,11 @@ def measure_costs(draws: int = 1000) -> Iterator[Measurement]:
         (20.0, 0.0),
     )  # with the best threshold for calibrated probabilities
     for (rows, positive), least in {
-        (100, 20): 0.91, (250, 25): 0.91, (1000, 50): 0.92, (4000, 200): 0.93,
-    }.items():  # fmt: skip
+        (100, 20): 0.91,
+        (250, 25): 0.91,
+        (1000, 50): 0.92,
+        (4000, 200): 0.93,
+    }.items():
         rng = np.random.default_rng(0)
         inside = 0
         different = 0

@@ -48,7 +48,7 @@ def explained_shares(
     columns: dict[str, np.ndarray],
     y: np.ndarray,
 ) -> dict[str, float | None]:
-    """Return how much of the target each column explains; a boolean target has two classes."""
+    """Return how much of the target each column explains."""
     names = {name: {"kind": KINDS.get(name, "real")} for name in columns}
     schema = build_schema("binary" if y.dtype == bool else "regression", **names)
     texts = {

@@ -51,7 +51,7 @@ def measure_seconds(folder: Path, *command: str) -> float:
 
 
 def clone(folder: Path, train: dict[str, object]) -> Path:
-    """Make a fresh clone with an empty cache, and change the section `train` of its params.
+    """Make a fresh clone with an empty cache, and change its section `train`.
 
     Without imputation, no value means missing.
     """

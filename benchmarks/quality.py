@@ -1,4 +1,4 @@
-"""Compare errors and times on many tables with linear models, boosted trees, LightGBM and CatBoost.
+"""Compare errors and times on many tables with those of other libraries.
 
 Each table goes through the pipeline as a newcomer runs it: `infer_schema`, then the
 stages with the defaults of params.yaml, except that a failed check only warns. The
@@ -92,7 +92,7 @@ def load_tables(folder: Path) -> Iterator[Table]:
 
 
 def read_targets(readme: str) -> dict[str, str]:
-    """Read the target of each file from the table with the headings `file` and `target`."""
+    """Read the target of each file from a table with `file` and `target`."""
     lines = [
         [cell.strip(" `") for cell in line.strip().strip("|").split("|")]
         for line in readme.splitlines()
@@ -107,7 +107,7 @@ def read_targets(readme: str) -> dict[str, str]:
 
 
 def run_stages(*names: str) -> float:
-    """Run stages in this process with their arguments in dvc.yaml, and return the seconds."""
+    """Run stages as dvc.yaml does, in this process, and return the seconds."""
     stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))[
         "stages"
     ]
@@ -127,7 +127,7 @@ def run_module(module: str, *arguments: str) -> None:
 
 
 def create_project(table: Table) -> None:
-    """Create a project for a table in the current folder, and run ingest and validate."""
+    """Create a project for a table here, and run ingest and validate."""
     raw = Path("data/raw") / table.path.name
     raw.parent.mkdir(parents=True)
     shutil.copy(table.path, raw)
@@ -218,7 +218,7 @@ def adapt_frame(
     categories: dict[str, pd.CategoricalDtype],
     texts: list[str],
 ) -> Any:
-    """Fill missing texts for CatBoost; LightGBM gets coded categories and simple column names."""
+    """Prepare the columns for CatBoost and for LightGBM."""
     if name == CATBOOST:
         return x.assign(**{column: x[column].fillna("") for column in categories})
     if name == "LightGBM":
@@ -239,7 +239,7 @@ def adapt_frame(
 
 
 def run_peers() -> Iterator[tuple[str, Result]]:
-    """Train the other models on the split in the current folder, and yield their results."""
+    """Train the other models on the split in this folder; yield the results."""
     schema = load_schema()
     x, y, _ = baselines.read_training_rows(Path("data/split"), schema, sys.maxsize)
     test = pa.concat_tables(read_parts(Path("data/split/test")))

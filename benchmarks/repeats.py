@@ -1,4 +1,4 @@
-"""Measure how often the statements of `make repeat` are true, on simulated tables of known truth.
+"""Measure how often the statements of `make repeat` are true, on simulated tables.
 
 Each draw is a table of 100 to 1,000 rows whose two classes depend on five columns. Ten
 more columns are noise. Two models are trained and scored on 20 random splits of it: a

@@ -67,7 +67,7 @@ def cluster() -> Iterator[None]:
 
 
 def create_folder(folder: Path, rows: int | None) -> Path:
-    """Create a folder for the stages, with a table of `rows` rows or the default table."""
+    """Create a folder with a table of `rows` rows, or with the default table."""
     (folder / "data").mkdir(parents=True)
     shutil.copy(PROJECT / "params.yaml", folder)
     schema = yaml.safe_load((PROJECT / "data/schema.yaml").read_text(encoding="utf-8"))

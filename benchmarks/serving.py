@@ -1,4 +1,4 @@
-"""Compare the server with one that logs, one without batches, and one that calls plain Keras.
+"""Compare the server with one that logs, one without batches, and plain Keras.
 
 Run `dvc repro` first; the comparison takes about five minutes. All servers run on
 uvicorn, on the loopback device, with the same model file. The second server is ours and
@@ -119,7 +119,7 @@ def measure_load(
     rows: int,
     seconds: float,
 ) -> tuple[float, float, float]:
-    """Return the rows per second, and the median and 99th percentile of the milliseconds."""
+    """Return the rows per second, and the median and p99 of the milliseconds."""
     body = json.dumps({"rows": read_rows(rows)}).encode()
     times: list[float] = []
     end = time.monotonic() + seconds
@@ -170,7 +170,7 @@ def attack(port: int, rows: list[Any], stop: threading.Event) -> None:
 
 
 def measure_beside_attacks(port: int, seconds: float) -> bool:
-    """Print how long a row takes beside twelve clients that attack; return if that is too long."""
+    """Print how long a row takes beside twelve attackers; return if too long."""
     stop = threading.Event()
     threads = [
         threading.Thread(target=attack, args=(port, rows, stop))

@@ -51,7 +51,7 @@ def build_schema(task: str, **columns: dict[str, Any]) -> Schema:
 
 
 def simulate(module: str) -> None:
-    """Print the measurements of a script with their limits; exit with 1 if a limit is exceeded.
+    """Print the measurements of a script; exit with 1 if one exceeds its limit.
 
     Args:
         module: Name of the script. Its functions that begin with `measure_` yield

@@ -1,4 +1,4 @@
-"""Write a CSV like the Pima diabetes table with any number of rows, always the same ones."""
+"""Write a CSV like the Pima diabetes table with any number of rows."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -23,7 +23,7 @@ COLUMNS = {
 
 
 def draw_rows(rows: int, rng: np.random.Generator) -> pa.Table:
-    """Draw eight features, int64 or float64, and a target that depends on glucose and BMI."""
+    """Draw eight features, and a target that depends on glucose and BMI."""
     columns = {}
     for name, (mean, deviation, low, high, decimals, missing) in COLUMNS.items():
         values = np.clip(rng.normal(mean, deviation, rows), low, high).round(decimals)

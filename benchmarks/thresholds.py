@@ -44,7 +44,7 @@ RULES = {
 
 
 class Draw(NamedTuple):
-    """Rows with predicted probabilities, and the true probability of each row, shape (rows,)."""
+    """Rows with predicted and with true probabilities, shape (rows,)."""
 
     rows: Predictions
     true: np.ndarray

@@ -77,7 +77,7 @@ class Table:
         )
 
     def draw_functions(self, count: int) -> np.ndarray:
-        """Draw functions with a standard deviation of 1: float64, shape (rows, functions)."""
+        """Draw functions with a deviation of 1: float64, (rows, functions)."""
         return self.waves @ self.rng.normal(size=(WAVES, count))
 
     def train(self, error: float = ERROR) -> tuple[Predictions, dict[str, float]]:

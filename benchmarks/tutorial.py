@@ -36,8 +36,13 @@ PARAMS: dict[str, Any] = {
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("table", type=Path, help="the CSV file of the diabetes table")
-    parser.add_argument("--splits", type=int, default=0, metavar="N",
-        help="train on N other splits, those of `make repeat`, and print the mean")  # fmt: skip
+    parser.add_argument(
+        "--splits",
+        type=int,
+        default=0,
+        metavar="N",
+        help="train on N other splits, those of `make repeat`, and print the mean",
+    )
     args = parser.parse_args()
     if not args.splits:
         print(f"Accuracy: {train(args.table, SEED):.2%}")
@@ -47,7 +52,7 @@ def main() -> None:
 
 
 def train(file: Path, split_seed: int) -> float:
-    """Train the tutorial's network on one split, and return its accuracy on the test rows."""
+    """Train the tutorial's network on one split; return its test accuracy."""
     import keras
     import numpy
     from keras.layers import Dense

@@ -166,7 +166,7 @@ def count_verdicts(
 
 
 def measure_verdicts() -> Iterator[Measurement]:
-    """Yield how often verdicts on models of known quality are wrong, and how often right."""
+    """Yield how often verdicts on models of known quality are right or wrong."""
     for task, in_groups in product(("binary", "regression"), (False, True)):
         setting = f"{task}{', groups of ten' if in_groups else ''}"
         equal = Counter[str]()
@@ -211,7 +211,7 @@ def measure_margins(draws: int = 400) -> Iterator[Measurement]:
 
 
 def measure_limits(draws: int = 400) -> Iterator[Measurement]:
-    """Yield how often a limit is missed by a model that is just good enough, or fair."""
+    """Yield how often a model that is just good enough misses a limit."""
     limits = Gate.model_validate({"min": {"test": {"accuracy": 0.8}}})
     for accuracy, rows in product((0.8, 0.7), (250, 1000)):
         rng = np.random.default_rng(0)
@@ -230,7 +230,7 @@ def measure_limits(draws: int = 400) -> Iterator[Measurement]:
 
 
 def measure_broken_baselines(draws: int = 400) -> Iterator[Measurement]:
-    """Yield how often a baseline is called broken: a healthy one, and one that broke down.
+    """Yield how often a healthy and a failed baseline are called broken.
 
     The healthy one has true probabilities or expected values, which explain a tenth or
     a third of the variance. The errors of the broken one have 2.7 times the variance on
@@ -287,7 +287,7 @@ def measure_broken_baselines(draws: int = 400) -> Iterator[Measurement]:
 
 
 def draw_noise(rng: np.random.Generator, target: float | str, rows: int) -> Predictions:
-    """Draw a target that nothing explains, and predictions near a constant of training rows."""
+    """Draw a target of noise, and predictions near a constant."""
     if isinstance(target, float):
         y, train = (
             (rng.random(n) < target).astype(float) for n in (rows, TRAINING_ROWS * rows)
@@ -334,7 +334,7 @@ def compare_by_each_metric(rows: Predictions) -> list[str]:
 
 
 def measure_noise(draws: int = 400) -> Iterator[Measurement]:
-    """Yield how often a model of noise is called better, by the metric with which it is most."""
+    """Yield how often a model of noise is called better, by its worst metric."""
     targets: tuple[float | str, ...] = (*SHARES, THREE_CLASSES, *DISTRIBUTIONS)
     for target, rows in product(targets, (50, 150, 1000)):
         rng = np.random.default_rng(0)
@@ -346,7 +346,7 @@ def measure_noise(draws: int = 400) -> Iterator[Measurement]:
 
 
 def measure_too_sure_models(draws: int = 400, rows: int = 500) -> Iterator[Measurement]:
-    """Yield how often a model passes whose order is right, and whose loss is that of no model."""
+    """Yield how often a model with a good order and a useless loss passes."""
     rng = np.random.default_rng(0)
     better = 0
     for _ in range(draws):
@@ -358,7 +358,7 @@ def measure_too_sure_models(draws: int = 400, rows: int = 500) -> Iterator[Measu
 
 
 def measure_levels(draws: int = 2000) -> Iterator[Measurement]:
-    """Yield how often a mean prediction is called wrong: that of twice as many rows, or a fifth."""
+    """Yield how often a mean prediction is called wrong."""
     for share, rows, factor in product(SHARES, (150, 1000, 10_000), (1.0, 0.2)):
         rng = np.random.default_rng(0)
         wrong = 0
@@ -381,7 +381,7 @@ def measure_levels(draws: int = 2000) -> Iterator[Measurement]:
 
 
 def measure_comparisons_with_the_last_run(draws: int = 200) -> Iterator[Measurement]:
-    """Yield how often a model is called worse than the last one, whose table was smaller."""
+    """Yield how often a model is called worse than one of a smaller table."""
     schema = build_schema("regression")
     rules = Gate.model_validate({"worse_than_base": {"test": {"loss": 0.05}}})
 

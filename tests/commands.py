@@ -67,7 +67,7 @@ def run_command(
 
 
 def call_main(folder: Path, module: str, *arguments: str) -> None:
-    """Call the `main` of a stage or of the commands in this process, with TensorFlow loaded."""
+    """Call the `main` of a stage or of the commands in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sys, "argv", [module, *arguments])
@@ -126,5 +126,5 @@ def wait_until(
 
 
 def stages_that_ran(output: str) -> list[str]:
-    """Return the stages that `dvc repro` or `dvc exp run` ran, according to its output."""
+    """Return the stages that `dvc repro` or `dvc exp run` says it ran."""
     return re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE)

@@ -50,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
-    """Return a function that makes a folder, unless a worker has made one of the same name."""
+    """Return a function that makes a folder unless a worker has made it."""
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
@@ -116,7 +116,7 @@ def reproduced(make_once: MakeOnce, origin: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def short_run(make_once: MakeOnce, origin: Path) -> Path:
-    """A clone in which the pipeline has run with a short training, with a commit of the results."""
+    """A clone in which the pipeline has run, with a short training, and a commit."""
 
     def make(folder: Path) -> None:
         clone(origin, folder)
@@ -224,7 +224,7 @@ TRAININGS = {
 
 @pytest.fixture(scope="session")
 def trained_project(make_once: MakeOnce) -> Callable[[str], Path]:
-    """Return a function that makes the project of a table and runs its stages, without DVC.
+    """Return a function that makes a project and runs its stages without DVC.
 
     The tables `mixed_binary` and `mixed_regression` have columns of all kinds with
     gaps, `wine` has three classes, and `shops` has dates, texts and many categories and
@@ -252,7 +252,7 @@ def binary_project(trained_project: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Headless Chromium without access to the network, except for servers of this machine."""
+    """Headless Chromium that reaches only servers of this machine."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     programs = chromium, shutil.which("chromedriver")
     if None in programs:

@@ -34,7 +34,7 @@ needs_committed_bytes = pytest.mark.skipif(
 
 
 def build_schema(task: str, **columns: dict[str, Any]) -> Schema:
-    """Build a schema with a target `y` of a task, and with `columns` or one real column `x`."""
+    """Build a schema with a target `y`, and with `columns` or a real column `x`."""
     targets: dict[str, dict[str, Any]] = {
         "binary": {"kind": "integer", "values": [0, 1]},
         "multiclass": {"kind": "category", "values": ["a", "b", "c"]},
@@ -47,7 +47,7 @@ def build_schema(task: str, **columns: dict[str, Any]) -> Schema:
 
 
 def build_arrow_schema(schema: Schema) -> pa.Schema:
-    """Return the declared columns in declared order with their Arrow types, and `FILE_SUBSET`."""
+    """Return the Arrow types of the declared columns and of `FILE_SUBSET`."""
     fields = [
         (name, ARROW_TYPES[column.kind]) for name, column in schema.columns.items()
     ]

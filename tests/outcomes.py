@@ -1,4 +1,4 @@
-"""Tell whether a table is read right, and whether it ends with scores or with a clear message."""
+"""Tell whether a table is read right, and ends with scores or a clear message."""
 
 import json
 import math
@@ -125,7 +125,7 @@ def check_column(
 
 
 def is_same(value: Any, truth: Any) -> bool:
-    """Return whether a value is the true one. A clock may be read as a time or as minutes."""
+    """Return whether a value is true. A clock may be a time or minutes."""
     if isinstance(value, datetime) and isinstance(truth, float):
         return 60 * value.hour + value.minute == truth
     if isinstance(value, datetime) and isinstance(truth, datetime):
@@ -145,7 +145,7 @@ def try_proposals(
     comment: str,
     pattern: str,
 ) -> str:
-    """Check keys as they are, then with each proposal of a comment, and with all of them.
+    """Check keys alone, then with each proposal of a comment, then with all.
 
     Returns:
         The problem of the keys as they are, or an empty text if a proposal has no

@@ -1,4 +1,4 @@
-"""Checks of a page in a browser: everything on it can be read at a desk and on a phone."""
+"""Check in a browser that a page can be read at a desk and on a phone."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ AXE_SCRIPT = "axe.run().then(results => arguments[0](results.violations))"
 
 
 class Page(HTMLParser):
-    """The text of a page, the names of its elements, and the files that it would load."""
+    """The text of a page, its elements, and the files that it would load."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Page(HTMLParser):
 
 
 def open_page(browser: Any, address: str, width: int, scheme: str = "light") -> None:
-    """Open a page in a window of this width, and check that the browser reports no error."""
+    """Open a page in a window of this width, without an error of the browser."""
     set_view(browser, width, scheme)
     browser.get("about:blank")
     browser.get_log("browser")  # of the page before
@@ -99,7 +99,7 @@ def check_layout(
     scheme: str,
     screenshots: Path | None = None,
 ) -> None:
-    """Check that no text of a page is cut, on the first screen and in all folded sections.
+    """Check that no text of a page is cut, also in folded sections.
 
     Args:
         screenshots: Folder for a screenshot of the first screen.
@@ -134,7 +134,7 @@ def check_layout(
 
 
 def check_texts(browser: Any, width: int) -> None:
-    """Check that no text of the open page is cut, and that nothing is wider than the window."""
+    """Check that no text is cut, and that nothing is wider than the window."""
     assert (
         browser.execute_script("return document.documentElement.scrollWidth") <= width
     )
@@ -142,7 +142,7 @@ def check_texts(browser: Any, width: int) -> None:
 
 
 def check_content(page: Path, browser: Any, titles: list[str]) -> None:
-    """Check that a report has all sections and these pictures, loads no file and runs no script."""
+    """Check the sections and pictures of a report, which loads and runs nothing."""
     all_titles = picture_titles(browser)
     assert all_titles[0] == "score intervals"
     start = all_titles.index(titles[0])
@@ -178,7 +178,7 @@ class PageOfModel:
         self.wait()
 
     def wait(self, condition: str = "tests.isAnswered()") -> None:
-        """Wait for a condition, or until the page shows the answer to the case in its form."""
+        """Wait for a condition, or for the answer to the case in the form."""
         wait_until(lambda: self.run(f"return {condition}"), seconds=60)
 
     def run(self, script: str, *arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Create projects, change their settings, run their stages, and read what they wrote."""
+"""Create projects, change their settings, run their stages, read their results."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def create_project(folder: Path, frame: pd.DataFrame) -> Path:
 
 
 def create_files(folder: Path, csv: str) -> None:
-    """Create a folder with the code, the parameters and a table, but without a schema."""
+    """Create a folder with code, parameters and a table, but without a schema."""
     (folder / "data/raw").mkdir(parents=True)
     (folder / "data/raw/t.csv").write_bytes(csv.encode())
     shutil.copy(PROJECT / "params.yaml", folder)
@@ -86,7 +86,7 @@ def run_stages(folder: Path, first: str = "ingest", last: str = "gate") -> None:
 
 
 def reproduce(folder: Path, first: str = "ingest") -> None:
-    """Do what `dvc repro` does from a stage on, with the same bytes, in this process."""
+    """Do in this process what `dvc repro` does, with the same bytes."""
     keras.utils.clear_session()  # the names of layers in the model have numbers
     run_stages(folder, first)
     check_output(folder, "dvc", "commit", "--quiet", "--force")

@@ -193,7 +193,7 @@ class Column:
 
 
 class RandomTable:
-    """A table with its true values, and the lines and bytes around it, which faults change.
+    """A table with its true values, and the text around it, which faults change.
 
     Attributes:
         bad_rows: The rows that a fault has changed.
@@ -240,7 +240,7 @@ class RandomTable:
         return options[int(self.rng.integers(len(options)))]
 
     def number(self, value: float, group: str = "", form: str = ".2f") -> str:
-        """Write a number with the decimal mark of the language, and with a mark of thousands."""
+        """Write a number with the marks of the language."""
         return f"{value:,{form}}".translate({ord(","): group, ord("."): self.point})
 
     def fill(self, role: str, values: Any, write: Change = str) -> Column:
@@ -262,7 +262,7 @@ class RandomTable:
         share: float = 1,
         truth: Change | None = None,
     ) -> Column:
-        """Rewrite a share of the cells of a column, at least one, and perhaps their true values."""
+        """Rewrite a share of the cells of a column, and perhaps their true values."""
         column = self.columns[role]
         rows = np.flatnonzero(self.rng.random(self.rows) < share)
         for row in rows.tolist() or [int(self.rng.integers(self.rows))]:
@@ -368,7 +368,7 @@ class RandomTable:
 
     @cached_property
     def records(self) -> list[tuple[Record, bool]]:
-        """The lines of the file, and whether each has a fault: first make the faults of columns."""
+        """Return the lines of the file, and whether each has a fault."""
         columns = self.columns.values()
         cells = [
             column.texts if self.workbook is None else column.stored
@@ -379,7 +379,7 @@ class RandomTable:
         return [(self.line(**self.names), False), *lines]
 
     def insert(self, position: int, *records: Record) -> None:
-        """Insert lines with a fault above the header (0), below it (1), or further below."""
+        """Insert faulty lines above the header (0), below it (1), or further below."""
         self.records[position:position] = [(record, True) for record in records]
 
     def append(self, *records: Record) -> None:

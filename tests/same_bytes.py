@@ -1,4 +1,4 @@
-"""Print hashes of operations and of the stages' outputs, which `make check-cpu` compares.
+"""Print hashes of operations and outputs, which `make check-cpu` compares.
 
 The operations are all activations, losses and optimizers of params.yaml. For each task,
 the stages run on a table with numbers, missing values, days, texts and categories: both
@@ -41,7 +41,7 @@ OUTPUT_FOLDERS = ("models", "metrics", "data/oof", "data/predictions")
 
 
 def print_hashes_of_operations() -> None:
-    """Print a hash of the value and the gradient of each operation, and of optimized weights."""
+    """Print a hash of each operation, its gradient, and optimized weights."""
     x = tf.constant(np.random.default_rng(0).standard_cauchy((5000, 3)), tf.float32)
     y = tf.cast(x[:, :1] > 0, tf.float32)
     outputs = {"binary": keras.activations.sigmoid, "multiclass": reproducible.softmax}
@@ -92,7 +92,7 @@ def hash_tensors(tensors: list[tf.Tensor]) -> str:
 
 
 def draw_table(task: str) -> pd.DataFrame:
-    """Draw the sales of shops, or classes of equal size, and a column with missing values."""
+    """Draw sales, or classes of equal size, and a column with missing values."""
     rng = np.random.default_rng(1)
     rows = ROWS[task]
     frame = make_shop_sales(rows)

@@ -24,7 +24,7 @@ ROW = {
 
 
 def run_after_mounts(folder: Path, mounts: str) -> tuple[str, ...]:
-    """Return the start of a command that sees other file systems; skip the test without them.
+    """Return a prefix for commands with other file systems, or skip the test.
 
     Args:
         folder: The folder of the command.
@@ -62,7 +62,7 @@ class Server(NamedTuple):
         method: str | None = None,
         **headers: str,
     ) -> tuple[int, Any]:
-        """Send a request; return the status of the response, and its JSON or its text."""
+        """Send a request; return the status, and the JSON or the text."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         method = method or ("GET" if body is None else "POST")
@@ -85,7 +85,7 @@ class Server(NamedTuple):
         return self.send("/health")[1]["log"]
 
     def read_log(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-        """Return the inputs and the answer of each line; the last line may be incomplete."""
+        """Return the inputs and the answer of each complete line."""
         files = sorted((self.folder / "answers").iterdir())
         lines = [line for file in files for line in file.open("rb")]
         answers = [json.loads(line) for line in lines if line.endswith(b"\n")]
@@ -94,7 +94,7 @@ class Server(NamedTuple):
 
 @contextmanager
 def serve_in_thread(folder: Path, *arguments: str) -> Iterator[Server]:
-    """Serve the model in a folder in a thread of this process, which has loaded TensorFlow."""
+    """Serve the model in a folder in a thread of this process."""
     run = uvicorn.Server.run
     running = list[tuple[uvicorn.Server, Thread]]()
 

@@ -8,7 +8,7 @@ NEGATIVE_PHRASES = ["stale", "bad smell"]
 
 
 def load_table(name: str) -> pd.DataFrame:
-    """Return a table by its name: one of this module, or one that scikit-learn ships."""
+    """Return a table of this module or of scikit-learn by its name."""
     tasks = {"mixed_binary": "binary", "mixed_regression": "regression"}
     if name in tasks:
         return make_mixed_table(tasks[name])
@@ -47,7 +47,7 @@ def make_mixed_table(task: str) -> pd.DataFrame:
 
 
 def make_shop_sales(rows: int = 1200) -> pd.DataFrame:
-    """Make the daily sales of shops, which depend on the weekday, the review and the shop."""
+    """Make daily sales that depend on the weekday, the review and the shop."""
     rng = np.random.default_rng(0)
     day = pd.Timestamp("2019-03-01") + pd.to_timedelta(
         rng.integers(0, 1500, rows),

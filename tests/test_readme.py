@@ -1,4 +1,4 @@
-"""Every command of the README and of the tutorial runs word for word in a fresh clone."""
+"""Every command of the README and of the tutorial runs in a fresh clone."""
 
 import os
 import re

@@ -22,7 +22,7 @@ def format_cell(
     cell_type: str = "n",
     formula: str = "",
 ) -> str:
-    """Return the XML of a number or a date, which may be the stored value of a formula."""
+    """Return the XML of a number or a date, perhaps of a formula."""
     if isinstance(value, datetime):
         value = (value - datetime(1899, 12, 30)).days
         style = DATE

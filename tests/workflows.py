@@ -1,4 +1,4 @@
-"""Run the steps of workflows as GitHub does, with programs that stand for its services."""
+"""Run the steps of workflows as GitHub does, with stand-ins for its services."""
 
 import hashlib
 import re

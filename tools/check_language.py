@@ -45,7 +45,7 @@ def main(root: Path) -> int:
 
 
 def check_code(source: str) -> Iterator[str]:
-    """Find vague names where they are bound, and docstrings that do not begin with a sentence.
+    """Find vague names, and docstrings that do not begin with a sentence.
 
     The fields of a class may have any name: some of them are keys of files.
 

@@ -88,7 +88,7 @@ def test_a_full_disk_is_one_message_and_the_next_run_recovers(workspace: Path) -
 
 @pytest.mark.slow
 def test_a_training_that_stops_goes_on_to_the_same_bytes(workspace: Path) -> None:
-    """One worker trains one network after the other, and is interrupted in the second one.
+    """One worker trains two networks, and is interrupted in the second one.
 
     As a stage of DVC, it is not interrupted, but a parameter is edited meanwhile. The
     stage then fails at its end and keeps the checkpoints. A checkpoint that is cut off
@@ -138,7 +138,7 @@ def start_training_until_checkpoint(
 
 
 def descendants(process: int) -> list[int]:
-    """Return the ids of the processes that a process has started, and of those they started."""
+    """Return the ids of all processes below a process."""
     children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     return [pid for child in map(int, children) for pid in (child, *descendants(child))]
 
@@ -152,7 +152,7 @@ def test_nothing_keeps_the_output_open_after_a_kill(
     workspace: Path,
     victim: str,
 ) -> None:
-    """The second process of a stage works. A third one fits the baselines of `evaluate`."""
+    """The second process of a stage works; a third one fits the baselines."""
     process = start_command(
         workspace,
         *STAGE_COMMANDS["evaluate"],

@@ -1,4 +1,4 @@
-"""Random tables, and those of scikit-learn and statsmodels, end with scores or one message."""
+"""Random tables and those of libraries end with scores or with one message."""
 
 import importlib
 import pkgutil

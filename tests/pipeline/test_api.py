@@ -1,4 +1,4 @@
-"""The Python API makes the same predictions for data frames as the commands for files."""
+"""The Python API predicts data frames as the commands predict files."""
 
 import sys
 from pathlib import Path

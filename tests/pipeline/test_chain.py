@@ -81,7 +81,7 @@ def run_deployment(folder: Path) -> JobRun:
 
 
 def new_clone(folder: Path, revision: str = "main") -> Path:
-    """Clone the project of a folder, in which actions/checkout has replaced the annotated tags."""
+    """Clone a project as actions/checkout does, which replaces annotated tags."""
     number = len([*folder.glob("clone*")])
     checkout = projects.clone(folder / "project", folder / f"clone{number}")
     check_output(checkout, "git", "checkout", "-q", revision)
@@ -98,7 +98,7 @@ def new_clone(folder: Path, revision: str = "main") -> Path:
 
 
 def test_a_colleague_and_a_server_get_what_was_pushed(folder: Path) -> None:
-    """A server gets the latest version, that of a tag, or that of a stage after a rollback."""
+    """A server gets the latest version, a tag, or a stage after a rollback."""
     project = folder / "project"
     services = folder / "services"
     colleague = projects.clone(project, folder / "colleague")

@@ -42,7 +42,7 @@ def test_a_killed_run_continues_with_the_same_result(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A kill leaves the scores of finished repeats, and folders of those that have not finished."""
+    """A kill leaves the scores of finished repeats, and folders of the others."""
     project = copy_project(short_run, tmp_path / "project")
     monkeypatch.chdir(project)
     folder = Path(".repeats", md5_hash(Path("metrics/scores.json").read_bytes()))
@@ -88,7 +88,7 @@ def test_a_repeat_of_a_split_by_time_has_an_earlier_period_as_test_rows(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A period has a tenth of the rows, and the model learns from all rows before it."""
+    """A period has a tenth of the rows; the model learns from earlier rows."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=240)
     days = pd.date_range("2024-01-30", periods=80)

@@ -21,7 +21,7 @@ from tests.projects import change_settings, copy_project, read_gate, read_scores
 
 
 def let_metric_decide(project: Path, key: str, label: str, **evaluate: Any) -> None:
-    """Evaluate the model of a project again, and check that everything that is said names a metric.
+    """Evaluate a model again, and check that all that is printed names a metric.
 
     Args:
         project: A copy of a trained project.
@@ -70,7 +70,7 @@ def test_the_class_with_the_lowest_expected_cost_is_predicted(
     trained_project: Callable[[str], Path],
     tmp_path: Path,
 ) -> None:
-    """With a utility matrix over three classes, in which it is very expensive to miss class 0."""
+    """A matrix of costs makes it very expensive to miss class 0 of three."""
     project = copy_project(trained_project("wine"), tmp_path / "wine")
     costs = {0: {1: 1000, 2: 1000}, 1: {0: 1}, 2: {0: 1, 1: 1, 2: -1}}
     let_metric_decide(project, "cost", "Cost per row", threshold={"cost": costs})

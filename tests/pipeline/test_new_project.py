@@ -1,4 +1,4 @@
-"""A project is created for a table, and is upgraded to a later version of the library."""
+"""A project is created for a table, and is upgraded to a later version."""
 
 import hashlib
 import os
@@ -56,7 +56,7 @@ def trained(
     environment: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A copy of the project in which its own tests have run the pipeline, with a commit of that."""
+    """A copy of the project whose own tests have run the pipeline, and a commit."""
     folder = copy_project(project, tmp_path_factory.mktemp("trained") / "project")
     (environment / "installed").touch()
     change_settings(folder, train={"folds": 2, "members": [{"network": "plain"}]})
@@ -96,7 +96,7 @@ def sub_folder(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> Path:
-    """A project in a folder of a repository with other files, with the commit that `new` prints."""
+    """A project in a folder of a repository, with the commit that `new` prints."""
     repository = tmp_path / "repository"
     (repository / "models").mkdir(parents=True)
     for name in ("committed.txt", "staged.txt", "untracked.txt"):

@@ -37,7 +37,7 @@ def test_test_rows_get_the_predictions_that_evaluate_scored(
     name: str,
     tmp_path: Path,
 ) -> None:
-    """They are equal bit for bit, also from Parquet, and if columns or rows have another order."""
+    """They are equal bit for bit, also from Parquet and in another order."""
     folder = trained_project(name)
     file = tmp_path / "test.csv"
     out = tmp_path / "out.parquet"
@@ -246,7 +246,7 @@ def test_evaluate_refuses_a_model_of_another_table_or_positive_class(
     trained_project: TrainedProject,
     tmp_path: Path,
 ) -> None:
-    """The probabilities of the other positive class would be those of the other class."""
+    """The probabilities would be those of the other class."""
     folder = copy_project(trained_project("mixed_binary"), tmp_path / "project")
     change_settings(folder, {"positive": "neg"})
     with pytest.raises(SystemExit, match=r"another table .*: positive differ"):
@@ -375,13 +375,13 @@ def write_lock(folder: Path, model: bytes) -> None:
 
 
 def score(folder: Path, *arguments: str | Path) -> tuple[dict[str, Any], str]:
-    """Call the command in a folder, and return the scores that it writes and what it prints."""
+    """Call the command in a folder; return its scores and what it prints."""
     output = call_command(folder, "score", *arguments, "-o", "written.json")
     return projects.read_json(folder / "written.json"), output
 
 
 def scores_of_rows(folder: Path, row_set: str = "test") -> list[dict[str, Any]]:
-    """Return the scores of the last run in a folder for a set of rows, as those of test rows."""
+    """Return the scores of a set of rows in the last run, as of test rows."""
     scores = projects.read_json(folder / "metrics/scores.json")["scores"]
     return [each | {"row_set": "test"} for each in scores if each["row_set"] == row_set]
 
@@ -415,7 +415,7 @@ def test_baselines_belong_to_the_model_that_is_scored(
     project: Path,
     tmp_path: Path,
 ) -> None:
-    """They have the thresholds of this model's scores, and learn from its training rows."""
+    """They have this model's thresholds, and learn from its training rows."""
     folder = copy_project(project, tmp_path / "project")
     write_lock(folder, b"another model")
     scores, _ = score(folder, "rows.csv")

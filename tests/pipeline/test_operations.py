@@ -51,7 +51,8 @@ RUN_WITHOUT_PACKAGES = """
 import sys
 sys.modules.update(dict.fromkeys(sys.argv[1].split(",")))
 command = sys.argv[4:]  # what follows `python -m`
-sys.argv = "keras-tabular predict m.keras rows.jsonl --explain 1 -o predicted.csv".split()
+arguments = "predict m.keras rows.jsonl --explain 1 -o predicted.csv"
+sys.argv = ["keras-tabular", *arguments.split()]
 from keras_tabular.__main__ import main
 main()
 sys.argv = command
@@ -69,7 +70,7 @@ def server(
     short_run: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
-    """Serve a model from a folder that contains only the model, with the packages of the image."""
+    """Serve a model from a folder of its own, with the packages of the image."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(short_run / MODEL, folder / "m.keras")
     (folder / "rows.jsonl").write_text(json.dumps(ROW))
@@ -79,7 +80,7 @@ def server(
 
 
 def test_the_image_has_every_package_that_is_imported(server: Server) -> None:
-    """The server and `predict` run with the packages of requirements/image.txt alone."""
+    """The server and `predict` need only requirements/image.txt."""
     assert {"dvc", "duckdb", "sklearn", "vl_convert"} < {*NOT_IN_IMAGE}
     answer = server.send("/predict?explain=1", [ROW])[1]["rows"][0]
     predicted = (server.folder / "predicted.csv").read_text().splitlines()[1]
@@ -238,7 +239,7 @@ def test_probes_are_answered_by_address_with_100_idle_connections(
 
 @contextmanager
 def slow_request(server: Server) -> Iterator[http.client.HTTPConnection]:
-    """Send the headers of a request to `/predict`, and at the end of the block its body."""
+    """Send the headers of a request, and at the end of the block its body."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     body = json.dumps([ROW]).encode()
     connection.putrequest("POST", "/predict")
@@ -289,7 +290,7 @@ def test_a_request_that_does_not_end_is_closed(
 def test_a_server_behind_a_proxy_finishes_its_requests_on_sigterm(
     server: Server,
 ) -> None:
-    """The OpenAPI document names the prefix, and the access log has the proxy's identifiers.
+    """OpenAPI names the prefix, and the log has the proxy's identifiers.
 
     The proxy removes the prefix. This is the last test of the server.
     """
@@ -324,7 +325,7 @@ def test_a_server_behind_a_proxy_finishes_its_requests_on_sigterm(
 
 
 def ask_first(port: int) -> tuple[float, float]:
-    """Return when a client could connect to a server, and when its request was answered."""
+    """Return when a client could connect, and when its request was answered."""
     wait_until(lambda: is_reachable(port))
     connected = time.monotonic()
     assert Server(port, Path()).send("/health")[0] == 200
@@ -335,7 +336,7 @@ def test_a_server_answers_at_once_and_logs_every_answer_before_a_kill(
     short_run: Path,
     tmp_path: Path,
 ) -> None:
-    """A client that can connect does not wait for the model, which takes most of the start."""
+    """A client that can connect does not wait for the model."""
     model = str(short_run / MODEL)
     received = list[Any]()
     start = time.monotonic()
@@ -366,7 +367,7 @@ def test_a_server_on_a_read_only_system_reports_a_full_disk_and_its_repair_once(
     short_run: Path,
     tmp_path: Path,
 ) -> None:
-    """The root is read-only in a mount namespace, except for a folder that TMPDIR names.
+    """The root is read-only in a mount namespace, except for TMPDIR.
 
     The log is on a disk of 16 kB.
     """

@@ -25,7 +25,7 @@ IMAGE = "<img src=x onerror=alert(1)>"
 
 @pytest.fixture
 def opened(browser: Any) -> PageOfModel:
-    """The page of a model with columns of all kinds, whose names and categories look like HTML."""
+    """The page of a model whose columns and categories look like HTML."""
     return PageOfModel(browser, PAGE, "tests.startStub(tests.allKinds)")
 
 
@@ -49,7 +49,7 @@ def test_names_and_values_are_shown_as_text(opened: PageOfModel) -> None:
 
 
 def test_unusual_and_missing_values_are_marked(opened: PageOfModel) -> None:
-    """The request has the values in the format of their column, as a server reads them."""
+    """The request has the values in the format of their column."""
     opened.enter("it's a count", "100")
     opened.enter("shop", "shop 99")
     opened.field(SIZE, "missing.click()")
@@ -105,7 +105,7 @@ def test_a_link_holds_the_case_and_cases_are_compared(
 
 
 def test_the_keyboard_is_enough(opened: PageOfModel) -> None:
-    """A reader tabs through all fields, changes one, and opens the curve of a column."""
+    """A reader tabs through all fields, changes one, and opens a curve."""
     from selenium.webdriver import ActionChains, Keys
 
     def press(key: str) -> str:

@@ -1,4 +1,4 @@
-"""Random tables are read right, asked about, or refused; tests/nightly trains on some of them."""
+"""Random tables are read right, asked about, or refused."""
 
 import pytest
 from hypothesis import given, settings

@@ -76,7 +76,7 @@ def test_plain_keras_loads_the_model_and_takes_raw_rows(
     binary_project: Path,
     tmp_path: Path,
 ) -> None:
-    """The code in docs/predictions.md predicts what `evaluate` scored, also without this project.
+    """The code in docs/predictions.md predicts what `evaluate` scored.
 
     The rows have categories and missing values.
     """

@@ -116,7 +116,7 @@ def write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def test_a_visit_of_the_page(task: Task, browser: Any) -> None:
-    """The page shows what `predict` predicts and mistakes, can be read, and loads nothing more."""
+    """The page shows predictions and mistakes, can be read, and loads nothing."""
     pytest.importorskip("axe_core_python")
     server, (_, answer, mistake) = task.server, TASKS[task.name]
     before = server.read_log(), server.read_metrics("tabular_rows_total")
@@ -209,7 +209,7 @@ def test_a_browser_gets_the_page_and_a_program_the_openapi_document(task: Task) 
 
 
 def test_predictions_are_those_of_the_command_to_the_last_bit(task: Task) -> None:
-    """One request has all rows, and many clients send one row each. All answers are logged.
+    """One request has all rows, many have one each; all answers are logged.
 
     Logged rows get the same predictions again.
     """
@@ -251,7 +251,7 @@ def test_predictions_are_those_of_the_command_to_the_last_bit(task: Task) -> Non
 
 
 def test_a_changed_schema_changes_no_prediction_of_a_trained_model(task: Task) -> None:
-    """The command, the API and the server use the schema and the policies in the model's file."""
+    """Command, API and server use the schema and policies in the model's file."""
     folder = task.server.folder
     column = TASKS[task.name].never_missing
     model = keras_tabular.load_model(folder / "models/model.keras")

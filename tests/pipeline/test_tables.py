@@ -1,4 +1,4 @@
-"""Tables of many kinds go from `infer_schema` to scores, with several splits and files."""
+"""Tables of many kinds go from `infer_schema` to scores."""
 
 import re
 import zipfile
@@ -62,7 +62,7 @@ def test_columns_of_every_kind_improve_the_scores(
 
 @pytest.fixture(scope="module")
 def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with all the roles that a column can have; `printed` has the output of the stages.
+    """A project with all roles of columns; `printed` has the output of the stages.
 
     The table is in two files with line breaks in cells. Every seventh row has no class.
     Most rows of the classes a and b have the other class and a weight of 0. The class c
@@ -127,7 +127,7 @@ def test_columns_with_another_role_are_not_features(
     orders: Path,
     tmp_path: Path,
 ) -> None:
-    """An ignored column may be part of a slice, and new rows need none of these columns."""
+    """An ignored column may define a slice, and new rows do not need it."""
     assert {*load_schema(orders / "data/schema.yaml").features} == {
         "x",
         "words",
@@ -217,7 +217,7 @@ def test_test_rows_can_be_groups_or_separate_files(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["iris", "mixed_regression"])
 def test_a_table_gets_scores_that_beat_a_constant(name: str, tmp_path: Path) -> None:
-    """The test of the README trains on a table with two classes, and compares its verdict."""
+    """The test of the README trains on two classes, and compares its verdict."""
     folder = projects.create_project(tmp_path, load_table(name))
     change_settings(folder, train={"folds": 3})
     run_stages(folder)
@@ -228,7 +228,7 @@ def test_rows_that_fail_a_check_stop_validate_or_are_dropped(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Under the policy `error`, validate writes no table; under `drop`, it writes the others.
+    """With `error`, validate writes no table; with `drop`, the other rows.
 
     A column that is declared and ignored is checked too.
     tests/unit/table/test_checks.py reads the rows that are set aside.

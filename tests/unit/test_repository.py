@@ -1,4 +1,4 @@
-"""The files of the repository agree with the code, and the commands explain themselves."""
+"""The files of the repository agree with the code."""
 
 import re
 from collections import defaultdict

@@ -42,7 +42,7 @@ def write_and_load(folder: Path, texts: dict[str, str], *names: str) -> Params:
 
 
 def change_value(key: str, value: Any) -> dict[str, str]:
-    """Return the texts of the two files, after a change of the value of a dotted key in one."""
+    """Return the texts of the two files with another value of a dotted key."""
     contents = {name: yaml.safe_load(text) for name, text in TEXTS.items()}
     *path, last = key.split(".")
     name = SCHEMA if key.startswith(SCHEMA_KEYS) else PARAMS

@@ -72,7 +72,7 @@ def test_the_output_does_not_change_if_the_block_fails(tmp_path: Path) -> None:
 
 
 def test_two_processes_may_write_the_same_path(tmp_path: Path) -> None:
-    """If only DVC is killed, its stage goes on while the next `dvc repro` runs the stage again."""
+    """If only DVC is killed, its stage goes on while `dvc repro` runs it again."""
     out = tmp_path / "out"
     module = "keras_tabular.core.files"
     write = (

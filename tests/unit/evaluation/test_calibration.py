@@ -132,7 +132,7 @@ def test_a_cross_fitted_threshold_is_chosen_on_the_other_folds() -> None:
 
 
 def test_rows_of_a_single_fold_are_two_halves() -> None:
-    """With ties in the time, all later rows may be in the second block of forward chaining."""
+    """With ties in the time, all later rows may be in the second block."""
     rows = FoldPredictions(np.zeros((6, 1)), np.array([-1, -1, 1, 1, 1, 1]))
     assert rows.row_folds.tolist() == [0, 1, 0, 1]
 
@@ -148,7 +148,7 @@ def calibrate_rows(
     y: np.ndarray,
     oof: OutOfFold,
 ) -> ModelMetadata:
-    """Write training rows with these targets, and calibrate on these predictions for them."""
+    """Write training rows, and calibrate on these predictions for them."""
     schema = build_schema(task)
     target = y if task == "regression" else y.astype(int)
     table = pa.table(
@@ -310,7 +310,7 @@ def test_a_column_without_values_in_training_is_not_used(kind: str) -> None:
 
 @pytest.fixture
 def shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace the baselines by one that predicts the share of ones in its training rows."""
+    """Replace the baselines by one that predicts the share of ones."""
     dummy = make_pipeline(DummyClassifier(strategy="prior"))
     monkeypatch.setattr(baselines, "build_baselines", lambda *_: {"linear": dummy})
 
@@ -443,7 +443,7 @@ def test_the_cost_of_each_threshold_is_computed() -> None:
 
 
 def permute(feature: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
-    """Compute the importance of a column that is predicted exactly, and of an unused column."""
+    """Compute the importance of a perfect column and of an unused one."""
     columns = {name: {"kind": "real"} for name in ("used", "unused", "weight")}
     schema = build_schema("regression", **columns).model_copy(
         update={"weight": "weight"},
@@ -460,9 +460,7 @@ def permute(feature: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
     )
 
 
-def test_a_weight_counts_like_repeated_rows_and_only_columns_that_are_read_are_important() -> (
-    None
-):
+def test_a_weight_counts_like_repeated_rows_and_unread_columns_do_not_matter() -> None:
     rng = np.random.default_rng(0)
     feature = rng.random(1000)
     repeats = rng.integers(0, 4, 1000)

@@ -93,7 +93,7 @@ def build_predict(schema: Schema) -> Predict:
 
 
 def draw_oof(schema: Schema, rows: int = 60) -> FoldPredictions:
-    """Draw out-of-fold predictions of three folds; no rows mean a training without folds."""
+    """Draw out-of-fold predictions of three folds; without rows, no folds."""
     y_pred = np.random.default_rng(1).dirichlet(np.ones(3), rows).astype(np.float32)
     n_outputs = schema.learning_task.n_outputs
     return FoldPredictions(
@@ -303,7 +303,7 @@ def test_a_file_that_cannot_be_scored_is_an_error(tmp_path: Path) -> None:
         Evaluate.model_validate({"tests": ["../raw/new.csv"]})
 
 
-def test_the_key_of_a_row_does_not_depend_on_the_order_of_columns_or_on_those_that_are_read(
+def test_the_key_of_a_row_does_not_depend_on_the_columns_that_are_read(
     tmp_path: Path,
 ) -> None:
     columns: dict[str, Any] = {"a": {"kind": "real"}, "b": {"kind": "integer"}}
@@ -348,13 +348,23 @@ def test_the_mean_prediction_is_compared_with_the_test_rows() -> None:
 # The summary of an evaluation has what is defined, and nothing else.
 def test_a_number_has_at_least_three_digits_and_enough_to_differ_from_others() -> None:
     for value, compared_with, text in (
-        (0.724409, [0.732283], "0.724"), (0.13, [0.09], "0.130"), (-0.007874, [], "-0.00787"),
-        (0.7244, [0.7239], "0.7244"), (0.7239, [0.7244], "0.7239"),
-        (0.991228, [0.5], "0.991"), (0.9996, [], "0.9996"), (1.0, [0.9996], "1.000"),
-        (None, [0.5], "–"), (0.5, [None], "0.500"), (float("nan"), [], "–"),
-        (1 - 1e-16, [], "0.9999999999999999"), (1.25e-12, [1.26e-12], "1.25e-12"),
-        (12345.678, [12399.0], "12,346"), (0.0, [], "0.00"), (1e300, [], "1.00e+300"),
-    ):  # fmt: skip
+        (0.724409, [0.732283], "0.724"),
+        (0.13, [0.09], "0.130"),
+        (-0.007874, [], "-0.00787"),
+        (0.7244, [0.7239], "0.7244"),
+        (0.7239, [0.7244], "0.7239"),
+        (0.991228, [0.5], "0.991"),
+        (0.9996, [], "0.9996"),
+        (1.0, [0.9996], "1.000"),
+        (None, [0.5], "–"),
+        (0.5, [None], "0.500"),
+        (float("nan"), [], "–"),
+        (1 - 1e-16, [], "0.9999999999999999"),
+        (1.25e-12, [1.26e-12], "1.25e-12"),
+        (12345.678, [12399.0], "12,346"),
+        (0.0, [], "0.00"),
+        (1e300, [], "1.00e+300"),
+    ):
         assert records.format_number(value, *compared_with) == text
 
 

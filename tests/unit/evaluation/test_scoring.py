@@ -97,9 +97,7 @@ def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> 
         )
 
 
-def test_r2_does_not_depend_on_the_mean_of_the_target_and_needs_values_that_differ() -> (
-    None
-):
+def test_r2_does_not_depend_on_the_mean_and_needs_values_that_differ() -> None:
     rows = draw_predictions("regression")
     far_from_0 = score(rows._replace(y=rows.y + 1e9, y_pred=rows.y_pred + 1e9))
     assert far_from_0["r2"] == pytest.approx(score(rows)["r2"], abs=1e-4)

@@ -44,14 +44,14 @@ def make_table(rows: int = 1500, seed: int = 0, shift: float = 0.0) -> pa.Table:
 
 
 def predict_members(columns: dict[str, np.ndarray]) -> np.ndarray:
-    """Predict 2a, and 3 more for category x. The effect of a is 3 and 1 for the two members."""
+    """Predict 2a, and 3 more for category x; the members have slopes 3 and 1."""
     base = 2 * columns["a"] + 3 * (columns["c"] == "x")
     return np.column_stack([base, base + columns["a"], base - columns["a"]])
 
 
 @pytest.mark.parametrize("max_weight", [1, 4])
 def test_effects_are_those_of_the_function_despite_correlation(max_weight: int) -> None:
-    """Column b is correlated with a and has no effect. The rows count by their weights."""
+    """Column b is correlated with a and has no effect; rows have weights."""
     weight = (
         np.random.default_rng(1)
         .integers(1, max_weight, 1500, endpoint=True)
@@ -291,7 +291,7 @@ def score_slices(
     boosted: np.ndarray | None = None,
     **declared: Any,
 ) -> dict[str, Any]:
-    """Score the slices of row sets; the baseline predicts test rows as `boosted` or the model."""
+    """Score the slices of row sets; the baseline predicts `boosted`."""
     tables, predictions = (
         {name: each[i] for name, each in rows.items()} for i in (0, 1)
     )
@@ -304,7 +304,7 @@ def score_slices(
 
 
 def make_row_sets(error_rate: float) -> RowSets:
-    """Make rows of cross-validation, and test rows with the same error rate everywhere."""
+    """Make cross-validated rows, and test rows with one error rate."""
     return {
         "cross_validation": make_rows(2000, 0, error_rate),
         "test": make_rows(500, 9),

@@ -66,7 +66,7 @@ def build_differences(
     interval: Any = None,
     **losses: Any,
 ) -> Evaluation:
-    """Build an evaluation with differences of the loss from the baselines, by their names.
+    """Build an evaluation with differences of the loss from the baselines.
 
     The loss is 0.75. The differences of accuracy or MAE are not significant.
 
@@ -138,30 +138,62 @@ def test_a_good_order_does_not_excuse_a_loss_that_is_worse_than_no_model() -> No
     ("losses", "settings", "status", "reason"),
     [
         ((BETTER, BETTER, BETTER), {}, "pass", f"{LINEAR}: 5.9% to 18% better"),
-        ((BETTER, BETTER, NOT_SIGNIFICANT), {}, "undecided",
-         f"{BOOSTED}: between 2.7% better and 5.4% worse; not settled by these rows"),
+        (
+            (BETTER, BETTER, NOT_SIGNIFICANT),
+            {},
+            "undecided",
+            f"{BOOSTED}: between 2.7% better and 5.4% worse; not settled by these rows",
+        ),
         ((BETTER, NONE, NOT_SIGNIFICANT), {}, "undecided", f"{BOOSTED}: between"),
         ((BETTER, NOT_SIGNIFICANT, WORSE), {}, "fail", f"{BOOSTED}: 7.7% to 23% worse"),
         ((BETTER, MUCH_WORSE, WORSE), {}, "fail", f"{LINEAR}: 18% to 55% worse"),
         # The interval ends 0.04 above the baseline's loss of 0.74, which is 5.4 %.
-        ((BETTER, NOT_SIGNIFICANT, BETTER), {"margin": 0.05}, "undecided",
-         "not settled by these rows"),
-        ((BETTER, NOT_SIGNIFICANT, NOT_SIGNIFICANT), {"margin": 0.06}, "pass",
-         "equivalent within the margin of 6%"),
-        ((BETTER, WORSE, BETTER), {"margin": 0.25}, "pass", "equivalent within the margin of 25%"),
-        ((BETTER, TOO_FEW, BETTER), {"margin": 0.05}, "pass", "worse; within the margin of 5%"),
-        ((BETTER, WORSE, BETTER), {"margin": 0.05}, "fail", "worse than the margin of 5%"),
-        ((BETTER, BETTER, BETTER), {"min": {"test.loss": 0.9}}, "undecided", "test.loss is"),
+        (
+            (BETTER, NOT_SIGNIFICANT, BETTER),
+            {"margin": 0.05},
+            "undecided",
+            "not settled by these rows",
+        ),
+        (
+            (BETTER, NOT_SIGNIFICANT, NOT_SIGNIFICANT),
+            {"margin": 0.06},
+            "pass",
+            "equivalent within the margin of 6%",
+        ),
+        (
+            (BETTER, WORSE, BETTER),
+            {"margin": 0.25},
+            "pass",
+            "equivalent within the margin of 25%",
+        ),
+        (
+            (BETTER, TOO_FEW, BETTER),
+            {"margin": 0.05},
+            "pass",
+            "worse; within the margin of 5%",
+        ),
+        (
+            (BETTER, WORSE, BETTER),
+            {"margin": 0.05},
+            "fail",
+            "worse than the margin of 5%",
+        ),
+        (
+            (BETTER, BETTER, BETTER),
+            {"min": {"test.loss": 0.9}},
+            "undecided",
+            "test.loss is",
+        ),
         ((WORSE, BETTER, BETTER), {"beat_baselines": ()}, "pass", "keeps every rule"),
     ],
-)  # fmt: skip
+)
 def test_loss_decides_and_strongest_required_baseline_is_named(
     losses: tuple[Difference, ...],
     settings: dict[str, Any],
     status: str,
     reason: str,
 ) -> None:
-    """The losses are compared with those of the constant, the linear and the boosted baseline."""
+    """The losses are compared with those of the three baselines."""
     gate = ALL_BASELINES.model_copy(update=settings)
     by_name: Any = dict(zip(ALL_BASELINES.beat_baselines, losses, strict=True))
     verdict = run_gate(build_differences(**by_name), gate)

@@ -41,7 +41,7 @@ def infer_from_frame(
     table: dict[str, Any] | pd.DataFrame,
     delimiter: str = ",",
 ) -> tuple[Schema, dict[str, str]]:
-    """Return the schema that the command writes for a table, and the comment on each column."""
+    """Return the schema that the command writes, and each column's comment."""
     pd.DataFrame(table).to_csv(folder / "t.csv", index=False, sep=delimiter)
     schema = run_and_load(folder)
     comments = dict[str, str]()
@@ -131,7 +131,7 @@ def test_rows_of_every_file_in_a_folder_are_read(tmp_path: Path) -> None:
 
 
 def test_files_of_a_folder_may_have_other_columns(tmp_path: Path) -> None:
-    """They differ in columns, delimiter and encoding; all undeclared columns are named at once."""
+    """They differ in columns, delimiter and encoding; all are named at once."""
     folder = tmp_path / "months"
     folder.mkdir()
 
@@ -197,13 +197,77 @@ def test_no_schema_is_written_if_the_table_or_target_is_wrong(
 
 # Texts that YAML 1.1, YAML 1.2 or people read as something else than a plain text.
 TRICKY_TEXTS = st.sampled_from(
-    ["yes", "no", "on", "off", "y", "n", "true", "~", "null", "1e5", "1_000", "0x10", "0o7",
-     "12:30", "=", "<<", "-", "- a", "? a", ": a", "a: b", "a:", "#", "a #b", " a", "a ", "'",
-     '"', "''", "a'b", "[a]", "{a}", "a, b", "*a", "&a", "!a", "!!str", "%a", "@a", "`a", "|",
-     ">", "---", "...", "a\nb", "a\n\nb", "\n", "\t", "a\tb", "\\n", "é", "日本", "\U0001f600",
-     "\x85", "\u2028", "\ufeffa", "\x7f", "2024-01-31", "1.5", "0b1", ".inf", ".nan", "1.", "+1",
-     "source", "columns", "kind", "x" * 200],
-)  # fmt: skip
+    [
+        "yes",
+        "no",
+        "on",
+        "off",
+        "y",
+        "n",
+        "true",
+        "~",
+        "null",
+        "1e5",
+        "1_000",
+        "0x10",
+        "0o7",
+        "12:30",
+        "=",
+        "<<",
+        "-",
+        "- a",
+        "? a",
+        ": a",
+        "a: b",
+        "a:",
+        "#",
+        "a #b",
+        " a",
+        "a ",
+        "'",
+        '"',
+        "''",
+        "a'b",
+        "[a]",
+        "{a}",
+        "a, b",
+        "*a",
+        "&a",
+        "!a",
+        "!!str",
+        "%a",
+        "@a",
+        "`a",
+        "|",
+        ">",
+        "---",
+        "...",
+        "a\nb",
+        "a\n\nb",
+        "\n",
+        "\t",
+        "a\tb",
+        "\\n",
+        "é",
+        "日本",
+        "\U0001f600",
+        "\x85",
+        "\u2028",
+        "\ufeffa",
+        "\x7f",
+        "2024-01-31",
+        "1.5",
+        "0b1",
+        ".inf",
+        ".nan",
+        "1.",
+        "+1",
+        "source",
+        "columns",
+        "kind",
+        "x" * 200,
+    ],
+)
 TEXTS = TRICKY_TEXTS | st.text(st.characters(codec="utf-8"), max_size=6)
 
 
@@ -329,7 +393,7 @@ GENRES = ["|".join(sorted(RNG.choice([*"abcdefg"], 3))) for _ in ROWS]
 
 
 def insert(text: str, step: int = 240, texts: list[str] = AMOUNTS) -> list[str]:
-    """Return a column in which every `step`-th text from the second on is another one."""
+    """Return a column in which every `step`-th text is another one."""
     return [text if row % step == 1 else other for row, other in enumerate(texts)]
 
 
@@ -344,24 +408,61 @@ COLUMNS: list[tuple[str, Any, str, str]] = [
     # A value far from the others stands for a missing value, or is wrong.
     ("glucose", np.where(ROWS % 15 == 0, 0, MEASURED), "real", MISSING),
     ("longitude", np.where(ROWS < 4, 0, -MEASURED), "real", MISSING),
-    ("code", np.where(RNG.random(500) < 0.3, -9, RNG.integers(1, 6, 500)), "integer", MISSING),
-    ("grade", np.where(RNG.random(500) < 0.1, 9, RNG.integers(1, 5, 500)), "integer", MISSING),
+    (
+        "code",
+        np.where(RNG.random(500) < 0.3, -9, RNG.integers(1, 6, 500)),
+        "integer",
+        MISSING,
+    ),
+    (
+        "grade",
+        np.where(RNG.random(500) < 0.1, 9, RNG.integers(1, 5, 500)),
+        "integer",
+        MISSING,
+    ),
     ("age", np.where(ROWS < 5, 999, RNG.integers(18, 91, 500)), "integer", MISSING),
-    ("calls", np.where(RNG.random(500) < 0.1, -1, RNG.poisson(4, 500)), "integer", MISSING),
-    ("wind_speed", np.where(ROWS == 7, 1048, MEASURED), "real",
-     "1048 right? If not, add missing_values: [1048], nullable: true, or set max"),
-    ("depth", np.where(ROWS == 5, -5000, MEASURED), "real",
-     "-5000 right? If not, add missing_values: [-5000], nullable: true, or set min"),
+    (
+        "calls",
+        np.where(RNG.random(500) < 0.1, -1, RNG.poisson(4, 500)),
+        "integer",
+        MISSING,
+    ),
+    (
+        "wind_speed",
+        np.where(ROWS == 7, 1048, MEASURED),
+        "real",
+        "1048 right? If not, add missing_values: [1048], nullable: true, or set max",
+    ),
+    (
+        "depth",
+        np.where(ROWS == 5, -5000, MEASURED),
+        "real",
+        "-5000 right? If not, add missing_values: [-5000], nullable: true, or set min",
+    ),
     # But no rain, -9 degrees and the end of a long tail are plausible.
-    ("rain", np.where(RNG.random(500) < 0.4, 0, RNG.exponential(3, 500).round(1)), "real", ""),
+    (
+        "rain",
+        np.where(RNG.random(500) < 0.4, 0, RNG.exponential(3, 500).round(1)),
+        "real",
+        "",
+    ),
     ("fahrenheit", RNG.normal(20, 15, 500).round(), "real", ""),
     ("out_of_9", RNG.integers(1, 10, 500), "integer", ""),
     ("income", RNG.lognormal(10, 1.5, 500).round(), "real", ""),
     # Values that repeat may be groups.
-    ("customer", [f"C{n:04}" for n in RNG.integers(0, 695, 3000)], "category",
-     "together? Then add group: customer"),
+    (
+        "customer",
+        [f"C{n:04}" for n in RNG.integers(0, 695, 3000)],
+        "category",
+        "together? Then add group: customer",
+    ),
     ("customer_id", RNG.integers(100, 160, 500), "category", "together?"),
-    ("user_id", [f"{1000 + number % 70:,}" for number in ROWS], "category", "together?"),
+    (
+        "user_id",
+        [f"{1000 + number % 70:,}" for number in ROWS],
+        "category",
+        "together?",
+    ),
     ("state", [f"S{number}" for number in RNG.integers(0, 50, 3000)], "category", ""),
     ("job", [f"J{number}" for number in RNG.zipf(1.5, 3000)], "category", ""),
     ("team", [f"T{n % 300 if n > 1000 else 0}" for n in range(3000)], "category", ""),
@@ -370,31 +471,85 @@ COLUMNS: list[tuple[str, Any, str, str]] = [
     # Spellings, columns that are nearly constant, and texts.
     ("colour", ["red", "Red", " red", "blue"] * 250, "category", "mean the same?"),
     ("names", ["ab", "ac"] * 500, "category", ""),
-    ("flag", np.arange(1000) == 5, "boolean", "999 of 1000 rows are False. Is it useful?"),
-    ("few", [3.5, 4.5, *[None] * 998], "ignored", "2 of 1000 rows have a value. Can ... ?"),
+    (
+        "flag",
+        np.arange(1000) == 5,
+        "boolean",
+        "999 of 1000 rows are False. Is it useful?",
+    ),
+    (
+        "few",
+        [3.5, 4.5, *[None] * 998],
+        "ignored",
+        "2 of 1000 rows have a value. Can ... ?",
+    ),
     ("rare", np.arange(1000) < 20, "boolean", ""),
     ("title", PHRASES, "text", ""),
     ("genres", GENRES, "text", "lists of 7 labels between | ... together?"),
     ("plate", [f"X{number}Y" for number in ROWS], "ignored", IDENTIFIER),
     # Dates and times.
-    ("compact", DAYS[:30].strftime("%Y%m%d").astype(int), "integer", 'dates? ... : "%Y%m%d"'),
+    (
+        "compact",
+        DAYS[:30].strftime("%Y%m%d").astype(int),
+        "integer",
+        'dates? ... : "%Y%m%d"',
+    ),
     ("day", mix("%m/%d/%Y", "%d/%m/%Y"), "ignored", "Are these dates? ... %m/%d/%Y"),
-    ("day", DAYS.strftime("%m/%d/%Y"), "datetime %m/%d/%Y", "earlier ones? Then add time: day"),
+    (
+        "day",
+        DAYS.strftime("%m/%d/%Y"),
+        "datetime %m/%d/%Y",
+        "earlier ones? Then add time: day",
+    ),
     ("day", mix("%Y-%m-%d", "%d.%m.%Y"), "datetime ISO8601|%d.%m.%Y", "ones?"),
     ("day", mix("%d/%m/%Y", "%Y/%m/%d"), "datetime %d/%m/%Y|%Y/%m/%d", "ones?"),
     ("created_at", 1_600_000_000 + 40_000 * ROWS, "datetime epoch", "ones?"),
     ("month", MONTHS.strftime("%b-%Y"), "datetime %b-%Y", "ones?"),
-    ("either", ["03/04/2020", "05/06/2021"] * 200, "datetime %m/%d/%Y",
-     "written as %d/%m/%Y? ... ones?"),
-    ("date", RNG.permutation(60) + 45_000, "integer", "? Then ... datetime, format: excel}"),
-    ("Kaufdatum", np.arange(60) * 15 + 44_564, "integer", "? Then ... datetime, format: excel}"),
+    (
+        "either",
+        ["03/04/2020", "05/06/2021"] * 200,
+        "datetime %m/%d/%Y",
+        "written as %d/%m/%Y? ... ones?",
+    ),
+    (
+        "date",
+        RNG.permutation(60) + 45_000,
+        "integer",
+        "? Then ... datetime, format: excel}",
+    ),
+    (
+        "Kaufdatum",
+        np.arange(60) * 15 + 44_564,
+        "integer",
+        "? Then ... datetime, format: excel}",
+    ),
     ("x", CLOCK, "datetime %H:%M", "Are these times of day?"),
     ("x", insert("n. d.", 9, CLOCK), "datetime %H:%M", "day? ... missing? If not"),
     # Numbers in other clothes.
-    ("price", [f"${value:,.2f}" for value in RNG.random(500) * 5000], "real $1,234.5", ""),
-    ("cost", [f"${10_000 + 7 * n:,}" for n in ROWS], "integer $1,234.5", "identifier? Then"),
-    ("share", [f"{value:.0f}%" for value in RNG.random(500) * 40], "integer 1,234.5%", ""),
-    ("weight", [f"{n} kg" for n in RNG.integers(1, 900, 500)], "integer 1,234.5 kg", ""),
+    (
+        "price",
+        [f"${value:,.2f}" for value in RNG.random(500) * 5000],
+        "real $1,234.5",
+        "",
+    ),
+    (
+        "cost",
+        [f"${10_000 + 7 * n:,}" for n in ROWS],
+        "integer $1,234.5",
+        "identifier? Then",
+    ),
+    (
+        "share",
+        [f"{value:.0f}%" for value in RNG.random(500) * 40],
+        "integer 1,234.5%",
+        "",
+    ),
+    (
+        "weight",
+        [f"{n} kg" for n in RNG.integers(1, 900, 500)],
+        "integer 1,234.5 kg",
+        "",
+    ),
     ("x", [f"{a}kWh" for a in AMOUNTS], "real 1,234.5kWh", ""),
     ("x", [f"{a} km/h" for a in AMOUNTS], "real 1,234.5 km/h", ""),
     ("x", [f"1\u00a0{a:0>5}" for a in AMOUNTS], "real 1\u00a0234.5", ""),
@@ -402,30 +557,72 @@ COLUMNS: list[tuple[str, Any, str, str]] = [
     ("x", [f"Fr. 1\u2019{a:0>5}" for a in AMOUNTS], "real Fr. 1\u2019234.5", ""),
     ("x", [f"{float(a):.3e}".replace(".", ",") for a in AMOUNTS], "real 1.234,5", ""),
     # Nearly numbers.
-    ("x", insert("12o"), "real", "Is '12o' (t.csv, line 3) a mistake? Add replace: {12o: \"120\"}"),
+    (
+        "x",
+        insert("12o"),
+        "real",
+        "Is '12o' (t.csv, line 3) a mistake? Add replace: {12o: \"120\"}",
+    ),
     ("x", insert("140,4", 20), "real", 'a mistake? Add replace: {"140,4": "140.4"}'),
-    ("x", insert("<5", 20), "real", "(t.csv, line 3) a mistake? Add replace: {<5: NEW}"),
-    ("some", [*(f"{value} to" for value in range(498)), "?5", "~6"], "integer 1,234.5 to",
-     "Is '?5' (t.csv, line 500) a mistake? Add replace: {\"?5\": NEW"),
+    (
+        "x",
+        insert("<5", 20),
+        "real",
+        "(t.csv, line 3) a mistake? Add replace: {<5: NEW}",
+    ),
+    (
+        "some",
+        [*(f"{value} to" for value in range(498)), "?5", "~6"],
+        "integer 1,234.5 to",
+        "Is '?5' (t.csv, line 500) a mistake? Add replace: {\"?5\": NEW",
+    ),
     ("x", insert("k.A.", 3), "real", "'k.A.' 80 times: missing?"),
     ("x", insert("huge", 24), "real", "'huge' 10 times: missing?"),
     ("x", insert("-", 9), "real", "'-' 27 times: missing?"),
-    ("x", insert("3", texts=[f"{a}%" for a in AMOUNTS]), "real 1,234.5%", "Is '3' in % too?"),
+    (
+        "x",
+        insert("3", texts=[f"{a}%" for a in AMOUNTS]),
+        "real 1,234.5%",
+        "Is '3' in % too?",
+    ),
     ("x", insert("(7)"), "real 1,234.5", "Is '(7)' negative?"),
     # Codes and several units are no numbers.
-    ("code", [f"c{number}" for number in RNG.integers(0, 90, 500)], "category", "together?"),
+    (
+        "code",
+        [f"c{number}" for number in RNG.integers(0, 90, 500)],
+        "category",
+        "together?",
+    ),
     ("x", [f"A{n % 50}" for n in range(240)], "category", ""),
-    ("x", [f"{n % 60}" if n % 11 else f"{n % 60},1,2" for n in range(240)], "category", CODES),
-    ("x", [f"{n % 60}" if n % 11 else f"{n % 60}b" for n in range(240)], "category", CODES),
-    ("x", insert("127.10 g", 2, [f"{a} kg" for a in AMOUNTS]), "text", "numbers? Then declare"),
+    (
+        "x",
+        [f"{n % 60}" if n % 11 else f"{n % 60},1,2" for n in range(240)],
+        "category",
+        CODES,
+    ),
+    (
+        "x",
+        [f"{n % 60}" if n % 11 else f"{n % 60}b" for n in range(240)],
+        "category",
+        CODES,
+    ),
+    (
+        "x",
+        insert("127.10 g", 2, [f"{a} kg" for a in AMOUNTS]),
+        "text",
+        "numbers? Then declare",
+    ),
     ("zip_code", insert("K1A 0B1", texts=ZIP_CODES), "category", CODES),
     # Identifiers.
-    *((n, IDS, "ignored", IDENTIFIER) for n in ("user_id", "Nr", "No", "key", "uuid", "orderNo")),
+    *(
+        (n, IDS, "ignored", IDENTIFIER)
+        for n in ("user_id", "Nr", "No", "key", "uuid", "orderNo")
+    ),
     ("row", np.arange(100, 160), "ignored", IDENTIFIER),
     ("code", [f"{number:07x}" for number in IDS], "ignored", IDENTIFIER),
     ("customer", IDS, "integer", IDENTIFIER),
     ("year", np.arange(1950, 2010), "integer", ""),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "values", "kind", "question"), COLUMNS)
@@ -455,7 +652,7 @@ def test_the_kind_of_a_column_is_inferred_with_a_question_or_none(
 
 
 def assert_asked(comment: str, question: str) -> None:
-    """Assert that a comment contains these parts of questions, and no other question."""
+    """Assert that a comment contains these questions and no other."""
     n_questions, expected = (
         len(re.findall(r"\?(?: |$)", text)) for text in (comment, question)
     )
@@ -472,20 +669,33 @@ TARGETS: list[tuple[Any, tuple[Any, ...], Any, str]] = [
     # A frequent class is never missing.
     (["y", "spam", "ham"], ("y", "ham", "spam"), None, ""),
     (["empty", "half", "full"], ("full", "half", "empty"), None, "mean missing?"),
-    (["mild", "severe"] * 27 + ["none"] * 3 + ["fehlt"] * 2, ("mild", "severe"), "severe",
-     "'none' 3 times, 'fehlt' 2 times: missing? If not, move it from ... ?"),
+    (
+        ["mild", "severe"] * 27 + ["none"] * 3 + ["fehlt"] * 2,
+        ("mild", "severe"),
+        "severe",
+        "'none' 3 times, 'fehlt' 2 times: missing? If not, move it from ... ?",
+    ),
     # The positive class is yes or the rarer one.
     (["nein", "ja", "ja"], ("nein", "ja"), "ja", ""),
-    (["mit Befund", "mit Befund", "ohne Befund"], ("ohne Befund", "mit Befund"), "mit Befund", ""),
+    (
+        ["mit Befund", "mit Befund", "ohne Befund"],
+        ("ohne Befund", "mit Befund"),
+        "mit Befund",
+        "",
+    ),
     (["ei", "kyllä", "kyllä"], ("ei", "kyllä"), "kyllä", ""),
     (["TRUE", "1", "FALSE", "0", "1"], (False, True), True, "Are these numbers?"),
-    (["disease", "disease", "no disease"], ("no disease", "disease"), "disease",
-     "? If not, set positive: "),
+    (
+        ["disease", "disease", "no disease"],
+        ("no disease", "disease"),
+        "disease",
+        "? If not, set positive: ",
+    ),
     (["a", "a", "b"], ("a", "b"), "b", "? If not, set positive: "),
     (["N", "N", "S"], ("N", "S"), "S", "? If not, set positive: "),  # not no
     # The last one is the name of the column.
     ([*["oui", "non"] * 13, "\\N", "inconnu", "y"], ("non", "oui"), "oui", "missing? "),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("labels", "classes", "positive", "question"), TARGETS)
@@ -551,7 +761,7 @@ def test_decimal_commas_and_thousands_separators_are_told_apart(
     is_asked: bool,
     tmp_path: Path,
 ) -> None:
-    """The first of the `marks` is replaced by the second, or removed if there is no second."""
+    """The first of the `marks` is replaced by the second, or removed."""
     _, comments = infer_from_frame(
         tmp_path,
         {"x": texts, "other": other, "y": LABELS},

@@ -250,7 +250,7 @@ def test_every_row_is_predicted_or_set_aside_in_the_order_of_the_rows(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A row without a finite prediction fails, even if each of its cells passes its checks."""
+    """A row without a finite prediction fails, even if all its cells pass."""
     schema = build_schema("binary", a={"kind": "real", "max": 9, "nullable": True})
     schema = schema.model_copy(update={"ignore": ("id",)})
     file = tmp_path / "t.csv"

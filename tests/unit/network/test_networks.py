@@ -50,7 +50,7 @@ def multiply(
     *,
     exact: bool = True,
 ) -> list[np.ndarray]:
-    """Compute the product and its gradients by x and by kernel, exactly or with `einsum`."""
+    """Compute the product and its gradients, exactly or with `einsum`."""
     x_tensor = tf.constant(x)
     kernel_tensor = tf.constant(kernel)
     with tf.GradientTape() as tape:
@@ -91,7 +91,7 @@ def test_a_product_and_its_gradients_equal_those_of_float64(equation: str) -> No
 
 @pytest.mark.parametrize("equation", SHAPES)
 def test_the_order_of_additions_changes_no_bit(equation: str) -> None:
-    """The order changes the bits of a plain product, or this test would prove nothing."""
+    """The order changes a plain product, or this test would prove nothing."""
     x, kernel, upstream = draw_operands(equation)
     rng = np.random.default_rng(1)
     terms = rng.permutation(x.shape[-1])
@@ -115,7 +115,7 @@ def test_a_prediction_depends_on_no_other_row_and_no_other_member(
     equation: str,
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
 ) -> None:
-    """If rows were rounded together, the large values of the last row would change the others."""
+    """Rounded together, the large values of the last row would change the others."""
     rng = np.random.default_rng(0)
     x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
 
@@ -213,7 +213,7 @@ def test_dropout_keeps_its_share_of_values_anew_in_each_step() -> None:
 def test_xla_hands_no_reduction_to_a_library_that_is_built_at_the_first_execution() -> (
     None
 ):
-    """Two threads that built one at once ended the process; and its kernels depend on the CPU."""
+    """Two threads that built one ended the process; its kernels depend on the CPU."""
     compiled: Any = reproducible.compile_by_xla(reproducible.softmax)
     ir = compiled.experimental_get_compiler_ir(tf.zeros((5000, 10, 19)))(
         stage="optimized_hlo",
@@ -231,7 +231,7 @@ RNG = np.random.default_rng(0)
 
 
 def make_columns(n_numbers: int, n_indicators: int) -> ColumnSample:
-    """Return numbers, indicators, the one-hot columns of two columns, and the column of a text."""
+    """Return numbers, indicators, two one-hot columns and a text column."""
     codes = [RNG.integers(0, size + 1, N_ROWS) for size in SIZES]
     one_hot = [
         np.eye(size + 1)[code, :size] for size, code in zip(SIZES, codes, strict=True)
@@ -332,7 +332,7 @@ def test_lookups_change_neither_outputs_nor_gradients(
 # Networks of one architecture are saved as one, which predicts the same as each of
 # them.
 def build_network() -> keras.Model:
-    """Build embedded numbers next to other columns, a learnt scale and hidden layers."""
+    """Build embedded numbers, other columns, a scale and hidden layers."""
     numbers = keras.Input((4,))
     bins = keras.Input((4, 5))
     other_columns = keras.Input((2,))

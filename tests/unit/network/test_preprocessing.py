@@ -107,7 +107,7 @@ def test_texts_may_have_no_ngrams_and_no_words(rows: list[str], words: int) -> N
 
 
 def draw_reviews(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Draw texts with words that tell the label, between words of noise; and the labels."""
+    """Draw labels, and texts with words that tell them between noise."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 2, rows)
     noise = [f"w{number}" for number in range(300)]
@@ -124,7 +124,7 @@ def test_rows_that_were_not_learnt_from_are_predicted_from_their_words(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Also where memory is bounded, so that regressions are fitted to the first rows alone."""
+    """Also where memory is bounded, and regressions fit the first rows alone."""
     monkeypatch.setattr(texts, "MAX_TOKENS_TO_FIT", max_tokens)
     monkeypatch.setattr(texts, "BATCH_ROWS", 100)
     reviews, y = draw_reviews(600)
@@ -170,9 +170,7 @@ def test_a_random_label_is_not_predicted_from_the_row_itself() -> None:
 RNG = np.random.default_rng(1)
 
 
-def test_columns_of_noise_start_with_a_lower_scale_than_columns_that_explain_the_target() -> (
-    None
-):
+def test_columns_of_noise_start_with_a_lower_scale_than_useful_columns() -> None:
     noise = RNG.normal(size=(500, 300))
     y = RNG.normal(size=(500, 2))
     informative = y + 0.5 * RNG.normal(size=(500, 2))

@@ -1,4 +1,4 @@
-"""Tests of the page and the comment: formats, and text of the data that must stay text."""
+"""Tests of the page and the comment: formats, and data that must stay text."""
 
 import re
 from collections.abc import Callable

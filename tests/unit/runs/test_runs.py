@@ -44,7 +44,7 @@ def commit_run(folder: Path, accuracy: float) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, in a repository with two runs, of accuracy 0.5 and 0.75."""
+    """The working directory: a repository with runs of accuracy 0.5 and 0.75."""
     check_output(tmp_path, "git", "init", "-q", "-b", "main", "--template=")
     folder = tmp_path / "in/a/repository"
     for accuracy in (0.5, 0.75):

@@ -86,7 +86,7 @@ def test_the_columns_of_ignore_are_optional() -> None:
 # Waiting requests are predicted together, and each gets the predictions of its own
 # rows.
 def predict_together(*requests: list[int]) -> tuple[list[Any], list[list[int]]]:
-    """Send requests at the same time. Return their results or errors, and the predicted batches.
+    """Send requests at the same time; return their results and the batches.
 
     A result is the predicted values and the failed rows. The prediction of a number is
     the number; 0 has no prediction, and a negative number is an error.

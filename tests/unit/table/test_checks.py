@@ -67,10 +67,14 @@ def run_checks(columns: dict[str, list[Any]]) -> dict[str, table_checks.Check]:
         ({"y": [0, None, 1, 0]}, "y.missing_target", 1, None),
         ({"b": [2, 2, 2, 2]}, "b.constant_column", 4, [2]),
         ({"a": [None] * 4}, "a.empty_column", 4, []),
-        ({"a": [3.0, 2.0, 4.0, 3.0], "c": ["x", "x", "y", "x"], "u": [None] * 4},
-         "table.duplicate_rows", 1, []),
+        (
+            {"a": [3.0, 2.0, 4.0, 3.0], "c": ["x", "x", "y", "x"], "u": [None] * 4},
+            "table.duplicate_rows",
+            1,
+            [],
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_check_counts_the_rows_that_fail_it(
     change: dict[str, list[Any]],
     name: str,
@@ -214,7 +218,7 @@ def share_explained(
     y: np.ndarray,
     kind: str = "real",
 ) -> float:
-    """Return how much of the target a column explains; a boolean target has two classes."""
+    """Return how much of the target a column explains."""
     task = "binary" if y.dtype == bool else "regression"
     table = pa.table({"x": pa.array(x, from_pandas=True), "y": y * 1})
     schema = build_schema(task, x={"kind": kind, "nullable": True})

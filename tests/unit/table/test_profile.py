@@ -118,7 +118,7 @@ def compare(
     values: pa.ChunkedArray,
     column: Column,
 ) -> tuple[float, float]:
-    """Return the distance of the values from the summary and the p-value among 30 columns."""
+    """Return the distance from the summary, and the p-value among 30 columns."""
     counts = summary.bins(column).counts(values)
     return compare_counts(np.array(summary.counts), counts, columns=30)
 

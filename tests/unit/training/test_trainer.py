@@ -60,7 +60,7 @@ def build_part(rows: slice = slice(None), weight: np.ndarray | None = None) -> R
 
 
 def resolve_params(**changes: Any) -> ResolvedTrain:
-    """Return parameters with a small network, and changes of keys of the network or of `train`."""
+    """Return parameters with a small network, and with changed keys."""
     of_section = {
         key: changes.pop(key) for key in [*changes] if key in ResolvedTrain.model_fields
     }
@@ -391,7 +391,7 @@ def test_of_two_equal_networks_the_first_gets_all_weight(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Even if the losses of the first network have other last bits than those of the second."""
+    """Even if the losses of the two networks have other last bits."""
     schema = build_schema("binary")
     losses = Setup.losses
     bits = cycle(last_bits)
@@ -426,7 +426,7 @@ TRAIN = load_train_params({"plain": PLAIN}, folds=2, forward_chaining=2)
 
 
 def write_rows(folder: Path, times: np.ndarray, y: np.ndarray) -> None:
-    """Write rows to two parts of the same size, for each of which a graph is compiled."""
+    """Write rows to two parts of the same size; each compiles a graph."""
     for number in range(2):
         rows = np.random.default_rng(0).permutation(np.arange(number, len(y), 2))
         x = np.sin(np.arange(len(y)))[rows]

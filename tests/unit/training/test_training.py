@@ -1,4 +1,4 @@
-"""A model is the weighted mean of networks, and no network has learnt from its held-out fold."""
+"""A model is the weighted mean of networks that have not seen their fold."""
 
 import re
 from contextlib import suppress
@@ -97,7 +97,7 @@ def set_up(
     build: Build = build,
     **changes: Any,
 ) -> Setup:
-    """Set up a training where, without folds, the training rows are the validation rows too."""
+    """Set up a training; without folds, its rows are the validation rows too."""
     return Setup(
         [folder, folder],
         schema,
@@ -131,7 +131,7 @@ def trained_in_cycles(tmp_path_factory: pytest.TempPathFactory) -> Training:
 
 
 def predict_layer_by_layer(setup: Setup, snapshot: Snapshot) -> np.ndarray:
-    """Return the predictions of a network with the weights of a snapshot for all training rows."""
+    """Return the predictions of a snapshot for all training rows."""
     architecture = setup.architectures[snapshot.architecture]
     architecture.network.set_weights(snapshot.weights)
     parts = [read() for read in setup.dataset.parts]
@@ -245,7 +245,7 @@ def test_a_training_that_is_killed_between_cycles_continues_to_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """It is killed in the first, the second and the third cycle of its networks, with dropout."""
+    """It is killed in the first, the second and the third cycle."""
     setup, expected = trained_in_cycles
     rounds = count(1)
     save = Checkpoints.save
