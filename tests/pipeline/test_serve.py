@@ -127,10 +127,10 @@ def test_a_visit_of_the_page(task: Task, browser: Any) -> None:
             "%Y-%m-%d",
         )
     cases = rows.astype(object).fillna("").to_dict("records")
-    links = [
-        urlencode(case).replace("=True", "=true").replace("=False", "=false")
-        for case in cases
-    ]
+    links = []
+    for case in cases:
+        link = urlencode({str(name): cell for name, cell in case.items()})
+        links.append(link.replace("=True", "=true").replace("=False", "=false"))
     opened = PageOfModel(browser, f"{server.address}#{links[-1]}")
     assert (
         sum(size for _, size in opened.run("return tests.loaded()")) <= MAX_FIRST_LOAD
@@ -227,7 +227,7 @@ def test_predictions_are_those_of_the_command_to_the_last_bit(task: Task) -> Non
         task.predictions,
         check_exact=True,
     )
-    reasons = [column for column in answers if column.startswith("reason_")]
+    reasons = [column for column in answers.columns if column.startswith("reason_")]
     single = [answer["rows"][0] for _, answer in responses]
     assert single == answers.drop(columns=reasons).to_dict("records") * 2
 
