@@ -41,7 +41,11 @@ NUMBER_FORMAT = re.compile(
 )
 ISO = "ISO8601"  # pandas has the same name for ISO 8601
 # The number that stands for the beginning of 1970, and the microseconds of one unit.
-EPOCHS = {"epoch": (0.0, 1e6), "epoch_ms": (0.0, 1e3), "excel": (25_569.0, 86_400e6)}
+EPOCHS = {
+    "epoch": (0.0, 1e6),
+    "epoch_ms": (0.0, 1e3),
+    "excel": (25_569.0, 86_400e6),
+}
 # These directives of strptime are supported. A format has a year, or only a time of
 # day.
 DATE_FORMAT = re.compile(r"([^%\0-\x1f]|%[YymdbBjHIMSfpzaA%])+")

@@ -188,9 +188,9 @@ def find_key(error: Any, content: Any) -> tuple[str, ...]:
         elif not isinstance(content, dict):
             break
         # The limits of the gate are validated by their dotted keys.
-        children = {
-            str(name): child for name, child in [*content.items(), *flatten(content)]
-        }
+        children = {}
+        for name, child in [*content.items(), *flatten(content)]:
+            children[str(name)] = child
         if part in children:
             key.append(part)
             content = children[part]
