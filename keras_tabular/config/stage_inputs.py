@@ -30,7 +30,7 @@ class StageInputs:
         self._stage: dict[str, Any] = {}
         self._parameters: dict[str, Any] = {}
         self._hashes: dict[str, bytes] = {}
-        if name is None:
+        if not name:
             return
         with suppress(UserError, OSError):  # the stage itself reports them
             stages = read_yaml(Path("dvc.yaml")).get("stages") or {}

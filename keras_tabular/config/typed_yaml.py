@@ -86,7 +86,7 @@ def parse_yaml(text: str) -> Any:
             values than the text has characters.
     """
     content = yaml.load(text, Loader)
-    n_values = 0
+    n_values = 0  # each has a character of its own in the text, unless it has an alias
     remaining = [content]
     while remaining:
         n_values += 1
