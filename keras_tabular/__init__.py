@@ -20,7 +20,7 @@ __all__ = ["Model", "UserError", "__version__", "infer_schema", "load_model"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the API when it is used first, since the stages and the commands do without."""
+    """Import the API when it is used first; stages and commands do without it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module("keras_tabular.api"), name)

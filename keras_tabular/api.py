@@ -124,8 +124,15 @@ class Model:
         with frame_as_file(frame, self.schema.features) as file:
             names = row_columns(file, self.schema, ignore_extra=ignore_extra)
             columns = self._predictor.output_schema(names, n_reasons)
-            arguments = file, names, self._predictor, columns, tables.append
-            counts = predict_file(*arguments, display_name=FRAME, n_reasons=n_reasons)
+            counts = predict_file(
+                file,
+                names,
+                self._predictor,
+                columns,
+                tables.append,
+                display_name=FRAME,
+                n_reasons=n_reasons,
+            )
         for message in counts.warnings():
             warnings.warn(message, stacklevel=3)
         predictions = pa.concat_tables([columns.empty_table(), *tables]).to_pandas()
@@ -194,7 +201,7 @@ def infer_schema(
 
     Examples:
         >>> import keras_tabular
-        >>> schema = keras_tabular.infer_schema("data/raw/diabetes.csv", target="Outcome")
+        >>> schema = keras_tabular.infer_schema("data/raw/diabetes.csv", "Outcome")
         >>> schema.task, schema.classes
         ('binary', (0, 1))
         >>> schema.columns["BMI"].kind
@@ -202,15 +209,15 @@ def infer_schema(
     """
     if not isinstance(table, str | Path):
         with frame_as_file(table, {}) as file:
-            return infer_schema(file, target, max_rows).model_copy(
-                update={"source": FRAME},
-            )
-    if not Path(table).exists():
+            schema = infer_schema(file, target, max_rows)
+        return schema.model_copy(update={"source": FRAME})
+    path = Path(table)
+    if not path.exists():
         raise UserError(
             f"{table}: no such file. Expected a table, or a folder of tables.",
         )
-    inferred = infer_schema_of_file(Path(table), target, max_rows)
-    return parse_section(parse_yaml(inferred.text), Schema, Path(table))
+    inferred = infer_schema_of_file(path, target, max_rows)
+    return parse_section(parse_yaml(inferred.text), Schema, path)
 
 
 @contextmanager
@@ -225,16 +232,19 @@ def frame_as_file(frame: pd.DataFrame, columns: Columns) -> Iterator[Path]:
             is raised in the block names the data frame instead of the file.
     """
     if not isinstance(frame, pd.DataFrame):
-        advice = "Use pandas.DataFrame([row]) for a row, or a list of rows."
         raise UserError(
-            f"expected a pandas DataFrame, got {type(frame).__name__}. {advice}",
+            f"expected a pandas DataFrame, got {type(frame).__name__}. Use"
+            " pandas.DataFrame([row]) for a row, or a list of rows.",
         )
     pa.table({}).to_pandas()  # makes Arrow look for pandas again, see `hide_pandas`
     names = [str(name) for name in frame.columns]
-    cells = [_to_arrow(frame.iloc[:, n], name, columns) for n, name in enumerate(names)]
+    arrays = [
+        _to_arrow(frame.iloc[:, position], name, columns)
+        for position, name in enumerate(names)
+    ]
     with scratch_folder() as folder:
         file = Path(folder, "frame.parquet")
-        pq.write_table(pa.table(cells, names), file)
+        pq.write_table(pa.table(arrays, names), file)
         try:
             yield file
         except UserError as error:
@@ -246,20 +256,27 @@ def _to_arrow(
     name: str,
     columns: Columns,
 ) -> pa.Array | pa.ChunkedArray:
-    """Convert a column of a data frame; to the texts of a CSV if its cells have several types."""
+    """Convert a column of a data frame.
+
+    If its cells have several types, they become the texts that a CSV has.
+    """
     column = columns.get(name)
     with suppress(*CONVERSION_ERRORS):
         values = pa.array(cells, from_pandas=True)
-        if possible_kinds(values.type) or not column:
+        if column is None or possible_kinds(values.type):
             return values
-    kind, point = (column.kind, column.decimal_point) if column else (None, ".")
+    kind = column.kind if column else None
     texts = []
     for row, cell in enumerate(cells):
         try:
             value = pa.array([cell], from_pandas=True)
             text = as_texts(value, kind)[0].as_py()
         except CONVERSION_ERRORS:
-            problem = f"expected {CELL}, got {quote(str(cell))}"
-            raise UserError(f"{FRAME}, row {row}, column {name}: {problem}") from None
-        texts.append(text if value.type in TEXT_TYPES else text.replace(".", point))
+            raise UserError(
+                f"{FRAME}, row {row}, column {name}: expected {CELL}, got"
+                f" {quote(str(cell))}",
+            ) from None
+        if column and value.type not in TEXT_TYPES:
+            text = text.replace(".", column.decimal_point)
+        texts.append(text)
     return pa.array(texts, pa.string())

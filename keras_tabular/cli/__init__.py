@@ -1,4 +1,4 @@
-"""The commands of `keras-tabular`: each is a module of its name, with `_` instead of `-`.
+"""The commands of `keras-tabular`, each in a module of its name, with `_` for `-`.
 
 Most modules are in this package, others in the package of what they do, see `COMMANDS`.
 """
@@ -13,23 +13,33 @@ from pathlib import Path
 from keras_tabular.core import VERSION
 from keras_tabular.core.errors import align_columns
 
-COMMANDS = {  # the package of each command's module
-    **dict.fromkeys(("new", "upgrade"), "project"),
-    **dict.fromkeys(("infer-schema", "gate", "report", "pr-report"), "cli"),
-    **dict.fromkeys(("verify", "repeat", "quick"), "runs"),
-    **dict.fromkeys(("predict", "score", "drift", "serve", "docs"), "cli"),
+# The package of each command's module.
+COMMANDS = {
+    "new": "project",
+    "upgrade": "project",
+    "infer-schema": "cli",
+    "gate": "cli",
+    "report": "cli",
+    "pr-report": "cli",
+    "verify": "runs",
+    "repeat": "runs",
+    "quick": "runs",
+    "predict": "cli",
+    "score": "cli",
+    "drift": "cli",
+    "serve": "cli",
+    "docs": "cli",
 }
 
 
 def main() -> None:
     """Run a command, which imports its libraries after its arguments are checked."""
-    lines = []
     library = Path(__file__).parents[1]
+    lines = []
     for command, package in COMMANDS.items():
         file = library / package / f"{command.replace('-', '_')}.py"
-        lines.append(
-            [f"  {command}", file.read_text("utf-8").split('"""')[1].splitlines()[0]],
-        )
+        docstring = file.read_text("utf-8").split('"""')[1]
+        lines.append([f"  {command}", docstring.splitlines()[0]])
     parser = ArgumentParser(
         "keras-tabular",
         usage="keras-tabular COMMAND [ARGUMENT ...]",
@@ -48,8 +58,7 @@ def main() -> None:
         help="one of those below",
     )
     command = parser.parse_args(sys.argv[1:2]).command
-    module = import_module(
-        f"keras_tabular.{COMMANDS[command]}.{command.replace('-', '_')}",
-    )
+    name = command.replace("-", "_")
+    module = import_module(f"keras_tabular.{COMMANDS[command]}.{name}")
     del sys.argv[1]
     module.main(ArgumentParser(f"keras-tabular {command}", description=module.__doc__))

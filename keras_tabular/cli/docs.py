@@ -6,20 +6,16 @@ from pathlib import Path
 from keras_tabular.core.errors import align_columns
 
 PACKAGE = Path(__file__).parents[1]
-FOLDERS = (
-    PACKAGE / "docs",
-    PACKAGE.parent / "docs",
-)  # of an installed package, and of a clone
 
 
 def main(parser: ArgumentParser) -> None:
-    folder = next(folder for folder in FOLDERS if folder.is_dir())
-    pages = {
-        path.stem: path.read_text(encoding="utf-8")
-        for path in sorted(folder.glob("*.md"))
-    }
-    add = parser.add_argument
-    add(
+    folder = PACKAGE / "docs"
+    if not folder.is_dir():  # this is a clone, not an installed package
+        folder = PACKAGE.parent / "docs"
+    pages = {}
+    for path in sorted(folder.glob("*.md")):
+        pages[path.stem] = path.read_text(encoding="utf-8")
+    parser.add_argument(
         "page",
         nargs="?",
         metavar="PAGE",
@@ -28,9 +24,10 @@ def main(parser: ArgumentParser) -> None:
     )
     name = parser.parse_args().page
     if name is None:
-        titles = [
-            [page, text.partition("\n")[0].lstrip("# ")] for page, text in pages.items()
-        ]
+        titles = []
+        for page, text in pages.items():
+            title = text.splitlines()[0].lstrip("# ")
+            titles.append([page, title])
         print(align_columns(titles))
     else:
         print(pages[name], end="")

@@ -8,7 +8,7 @@ effect of all columns on the predictions it has. The exit code is 1 if the verdi
 """
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from functools import reduce
 from pathlib import Path
 
@@ -24,26 +24,12 @@ from keras_tabular.table.groups import mean_group_size, number_groups
 from keras_tabular.table.rows import CheckedRows, map_checked_rows
 from keras_tabular.table.source import read_rows
 
-MAX_COLUMNS_SHOWN = 20
+MAX_COLUMNS_SHOWN = 20  # on the terminal; the page shows all columns
 HEADER = ["column", "share of attribution", "distance", "p-value", "drift", "notes"]
 
 
 def main(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add("-o", "--output", metavar="FILE", type=Path, default="drift.html",
-        help="the HTML page to write; default: %(default)s")  # fmt: skip
-    add(
-        "--json",
-        metavar="FILE",
-        type=Path,
-        help="also write the report to this JSON file",
-    )
-    args = files.parse_model_and_rows(parser)
-    for path in filter(None, [args.output, args.json]):
-        if path.resolve() in (args.rows.resolve(), args.model.resolve()):
-            parser.error(
-                f"{path}: this file is an input. Name another file to write to.",
-            )
+    args = parse_arguments(parser)
     schema, metadata = files.read_schema(args.model, read_model(args.model))
     trained_on = training_rows(args.model, metadata)
     with files.open_rows(args.rows, schema) as file:
@@ -59,47 +45,88 @@ def main(parser: ArgumentParser) -> None:
     if not any(counts.rows for counts in batches):
         raise UserError(f"{args.rows}: expected at least one row, got none")
     counts = reduce(drift.RowCounts.merge, batches)
-    group_hashes = np.concatenate(counts.groups)
-    group_size = mean_group_size(
-        number_groups(group_hashes, declared=schema.group in names),
+    groups = number_groups(
+        np.concatenate(counts.groups),
+        declared=schema.group in names,
     )
     report = drift.find_drift(
         trained_on,
         counts,
         schema,
         metadata.drift_params,
-        group_size,
+        mean_group_size(groups),
     )
-    rows = f"{report.rows:,} rows of {file_name}"
-    print(f"{rows} compared with {report.training_rows:,} training rows")
-    lines = [format_column(*item) for item in report.columns.items()]
+    print(
+        f"{report.rows:,} rows of {file_name} compared with"
+        f" {report.training_rows:,} training rows",
+    )
+    lines = [format_column(name, column) for name, column in report.columns.items()]
     print(align_columns([HEADER, *lines[:MAX_COLUMNS_SHOWN]]))
-    if (more := len(lines) - MAX_COLUMNS_SHOWN) > 0:
-        print(f"{args.output} also shows {more:,} columns that matter less")
+    if len(lines) > MAX_COLUMNS_SHOWN:
+        hidden = len(lines) - MAX_COLUMNS_SHOWN
+        print(f"{args.output} also shows {hidden:,} columns that matter less")
     print(f"Drift: {report.verdict}: {report.reason}")
     if args.json:
         write_json(args.json, report.model_dump(exclude_none=True))
 
     from keras_tabular.report.page import TEMPLATES  # the import takes a second
 
-    values = {"report": report, "file_name": file_name, "target": schema.target}
-    write_text(args.output, TEMPLATES.get_template("drift.html").render(values))
+    page = TEMPLATES.get_template("drift.html").render(
+        report=report,
+        file_name=file_name,
+        target=schema.target,
+    )
+    write_text(args.output, page)
     if report.verdict == "fail" and metadata.drift_params.policy == "error":
         sys.exit(1)
 
 
+def parse_arguments(parser: ArgumentParser) -> Namespace:
+    """Parse the arguments of the command."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        default="drift.html",
+        help="the HTML page to write; default: %(default)s",
+    )
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        type=Path,
+        help="also write the report to this JSON file",
+    )
+    args = files.parse_model_and_rows(parser)
+    inputs = (args.rows.resolve(), args.model.resolve())
+    for path in (args.output, args.json):
+        if path and path.resolve() in inputs:
+            parser.error(
+                f"{path}: this file is an input. Name another file to write to.",
+            )
+    return args
+
+
 def format_column(name: str, column: drift.ColumnDrift) -> list[str]:
     """Return the cells of a column's line in the table."""
-    labels = ("missing", "out of range", "unknown category")
-    shares = zip(labels, (column.missing, column.outside, column.unknown), strict=True)
-    notes = [f"{label} {share}" for label, share in shares if share and share.new]
-    if column.unknown_values:
+    shares = {
+        "missing": column.missing,
+        "out of range": column.outside,
+        "unknown category": column.unknown,
+    }
+    notes = []
+    for label, share in shares.items():
+        if share and share.new:
+            notes.append(f"{label} {share}")
+    if column.unknown_values:  # the last note is the share of unknown categories
         notes[-1] += f": {format_list(column.unknown_values)}"
     if column.failed_checks:
         notes.append(f"failed checks: {column.failed_checks:,}")
-    numbers = [
+    return [
+        name,
         f"{column.attribution:.1%}",
         f"{column.distance:.3f}",
         f"{column.p_value:.3f}",
+        "yes" if column.moved else "no",
+        ", ".join(notes),
     ]
-    return [name, *numbers, "yes" if column.moved else "no", ", ".join(notes)]

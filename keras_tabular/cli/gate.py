@@ -1,4 +1,4 @@
-"""Check the scores against the rules of the gate, and compare them with those of another run."""
+"""Check scores against the rules of the gate, and compare them with another run."""
 
 import sys
 from argparse import ArgumentParser
@@ -10,9 +10,12 @@ from keras_tabular.runs.run import WORKSPACE, Run, base_run
 
 
 def main(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add("base", nargs="?", help="the revision to compare with; else gate.base")
-    add(
+    parser.add_argument(
+        "base",
+        nargs="?",
+        help="the revision to compare with; else gate.base",
+    )
+    parser.add_argument(
         "--fail-on",
         choices=("fail", "undecided"),
         default="fail",
@@ -20,11 +23,11 @@ def main(parser: ArgumentParser) -> None:
     )
     args = parser.parse_args()
     schema, params = load_settings("gate")
-    gate = params.gate
     run = Run(WORKSPACE)
-    base = Run(args.base) if args.base else base_run(run, gate.base)
-    verdict = evaluate_gate(run.require_evaluation(), gate, schema.learning_task)
-    verdict = compare_with_base(verdict, run, base, gate)
+    base = Run(args.base) if args.base else base_run(run, params.gate.base)
+    evaluation = run.require_evaluation()
+    verdict = evaluate_gate(evaluation, params.gate, schema.learning_task)
+    verdict = compare_with_base(verdict, run, base, params.gate)
     print(*verdict.lines(), sep="\n")
     if verdict.status in ("fail", args.fail_on):
         sys.exit(1)

@@ -13,15 +13,19 @@ from keras_tabular.infer.schema import propose_schema
 
 
 def main(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
+    parser.add_argument(
         "table",
         type=Path,
         help="a CSV, Excel, JSON Lines or Parquet file, or a folder of them",
     )
-    add("--target", required=True, help="the column to predict")
-    add("--rows", type=int, default=200_000, help="the number of rows to read")
-    add(
+    parser.add_argument("--target", required=True, help="the column to predict")
+    parser.add_argument(
+        "--rows",
+        type=int,
+        default=200_000,
+        help="the number of rows to read",
+    )
+    parser.add_argument(
         "-o",
         "--output",
         type=Path,

@@ -1,4 +1,4 @@
-"""Write a Markdown comment on a pull request: the gate, scores, changes, and a rerun."""
+"""Write a Markdown comment on a pull request: gate, scores, changes, and a rerun."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -13,9 +13,14 @@ from keras_tabular.runs.verify import rerun
 
 
 def main(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add("base", help="the revision to compare with, such as main")
-    add("-o", "--output", type=Path, default="pr.md", help="the Markdown file to write")
+    parser.add_argument("base", help="the revision to compare with, such as main")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default="pr.md",
+        help="the Markdown file to write",
+    )
     args = parser.parse_args()
     run = Run(WORKSPACE)
     base = Run(args.base)
@@ -26,17 +31,16 @@ def main(parser: ArgumentParser) -> None:
         raise UserError(
             "metrics/gate.json: the gate has no verdict. Run `dvc repro` first",
         )
-    files = rerun(head.sha)
+    changed_files = rerun(head.sha)
     text = render(
         "pull_request.md",
         comparison,
         verdict,
         commit=head.label,
-        changed_files=files,
+        changed_files=changed_files,
     )
     write_text(args.output, text)
     print(f"{args.output}: gate {verdict.status}")
-    if files:
-        raise UserError(
-            f"The committed results are not reproducible: {', '.join(files)} differ",
-        )
+    if changed_files:
+        names = ", ".join(changed_files)
+        raise UserError(f"The committed results are not reproducible: {names} differ")

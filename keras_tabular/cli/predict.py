@@ -1,7 +1,7 @@
 """Predict new rows: the class and its probabilities, or the value, for each row."""
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,23 +10,11 @@ from keras_tabular.model.predict import load_predictor, predict_file
 from keras_tabular.runs.run import read_model
 from keras_tabular.table.rows import rejected_schema
 
+ADVICE = "With --rejects FILE, such rows are set aside and the others are predicted."
+
 
 def main(parser: ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", metavar="FILE", type=Path,
-        help="write to this .csv, .csv.gz or .parquet file; default: stdout, as CSV")  # fmt: skip
-    parser.add_argument("--rejects", metavar="FILE", type=Path,
-        help="write rows that fail a check to this .csv, .csv.gz or .parquet file, and predict the "
-        "others; by default, such a row is an error")  # fmt: skip
-    parser.add_argument("--ignore-extra", action="store_true",
-        help="leave out columns that the model's schema does not declare; by default, they are an "
-        "error")  # fmt: skip
-    parser.add_argument("--explain", type=int, default=0, metavar="N",
-        help="name the N columns that moved each prediction most; default: 0")  # fmt: skip
-    args = files.parse_model_and_rows(parser)
-    named_paths = [args.rows, args.model]
-    for path in filter(None, [args.output, args.rejects]):
-        files.check_output(path, named_paths)
-        named_paths.append(path)
+    args = parse_arguments(parser)
     content = read_model(args.model)
     schema, _ = files.read_schema(args.model, content)
     with files.open_rows(args.rows, schema) as file, ExitStack() as stack:
@@ -45,19 +33,66 @@ def main(parser: ArgumentParser) -> None:
             writer = files.open_writer(args.rejects, rejected_schema(names), schema)
             reject = stack.enter_context(writer)
         counts = predict_file(
-            *(file, names, predictor, output_schema, write),
+            file,
+            names,
+            predictor,
+            output_schema,
+            write,
             display_name=str(files.display_path(args.rows)),
             n_reasons=args.explain,
             reject=reject,
-            advice=(
-                "With --rejects FILE, such rows are set aside and the others are"
-                " predicted."
-            ),
+            advice=ADVICE,
         )
     for message in counts.warnings():
         print(f"warn: {message}", file=sys.stderr)
     if args.rejects:
-        message = (
-            f"{counts.rejected} of {counts.rows} rows were set aside in {args.rejects}"
+        print(
+            f"{counts.rejected} of {counts.rows} rows were set aside in {args.rejects}",
+            file=sys.stderr,
         )
-        print(message, file=sys.stderr)
+
+
+def parse_arguments(parser: ArgumentParser) -> Namespace:
+    """Parse the arguments of the command.
+
+    Raises:
+        UserError: An output has an unknown ending, or a file is named twice.
+    """
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="write to this .csv, .csv.gz or .parquet file; default: stdout, as CSV",
+    )
+    parser.add_argument(
+        "--rejects",
+        metavar="FILE",
+        type=Path,
+        help=(
+            "write rows that fail a check to this .csv, .csv.gz or .parquet file, and"
+            " predict the others; by default, such a row is an error"
+        ),
+    )
+    parser.add_argument(
+        "--ignore-extra",
+        action="store_true",
+        help=(
+            "leave out columns that the model's schema does not declare; by default,"
+            " they are an error"
+        ),
+    )
+    parser.add_argument(
+        "--explain",
+        type=int,
+        default=0,
+        metavar="N",
+        help="name the N columns that moved each prediction most; default: 0",
+    )
+    args = files.parse_model_and_rows(parser)
+    named_paths = [args.rows, args.model]
+    for path in (args.output, args.rejects):
+        if path:
+            files.check_output(path, named_paths)
+            named_paths.append(path)
+    return args

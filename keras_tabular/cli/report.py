@@ -1,4 +1,4 @@
-"""Write an HTML page about a run: is it better, where are its errors larger, and what changed?"""
+"""Write a page about a run: is it better, where are its errors larger, what changed?"""
 
 import json
 from argparse import ArgumentParser
@@ -13,25 +13,39 @@ from keras_tabular.runs.run import WORKSPACE, Run, base_run
 
 
 def main(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add("base", nargs="?", help="the revision to compare with; else gate.base")
-    add("rev", nargs="?", help="the revision to report; else the workspace")
-    add("-o", "--output", type=Path, default="report.html", help="the page to write")
+    parser.add_argument(
+        "base",
+        nargs="?",
+        help="the revision to compare with; else gate.base",
+    )
+    parser.add_argument(
+        "rev",
+        nargs="?",
+        help="the revision to report; else the workspace",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default="report.html",
+        help="the page to write",
+    )
     args = parser.parse_args()
     this = Run(args.rev or WORKSPACE)
     other = Run(args.base) if args.base else base_run(this, this.gate.base)
     if not this.sha:
         load_schema()  # it may be invalid
-    is_last = not args.base and this.gate.base == "last"
-    note = "This is the last commit that has other results." if is_last else ""
+    note = ""
     if other is None:
-        missing = (
-            "commit with other results" if this.gate.base == "last" else this.gate.base
-        )
+        missing = this.gate.base
+        if missing == "last":
+            missing = "commit with other results"
         note = f"There is no {missing} to compare with."
     elif this.sha == other.sha:
         other = None
         note = "Both revisions are the same, so there is nothing to compare."
+    elif not args.base and this.gate.base == "last":
+        note = "This is the last commit that has other results."
     comparison = Comparison(this, other)
     if comparison.not_compared:
         note = f"Not compared: {comparison.not_compared}."

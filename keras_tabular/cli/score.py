@@ -14,12 +14,17 @@ from keras_tabular.report import formats
 from keras_tabular.runs.run import find_evaluation, read_model
 from keras_tabular.table.parquet import hash_parts
 
-SPLIT = Path("data/split")  # the baselines learn from its training rows
+SPLIT = Path("data/split")  # baselines learn from its training rows
 
 
 def main(parser: ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", metavar="FILE", type=Path,
-        help="also write the scores to this JSON file")  # fmt: skip
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="also write the scores to this JSON file",
+    )
     args = files.parse_model_and_rows(parser)
     content = read_model(args.model)
     schema, metadata = files.read_schema(args.model, content)
@@ -29,37 +34,41 @@ def main(parser: ArgumentParser) -> None:
     evaluation = find_evaluation(content)
     train = SPLIT / "train"
     trained_on = metadata.trained_on
-    thresholds = evaluation.baseline_thresholds if evaluation else {}
     has_training_rows = (
         trained_on and train.is_dir() and hash_parts(train) == trained_on.md5
     )
-    split = SPLIT if has_training_rows else None
     with files.open_rows(args.rows, schema) as rows:
-        from keras_tabular.model.saved_model import (
-            load_saved_model,
-        )  # starts TensorFlow
+        from keras_tabular.model import saved_model  # starts TensorFlow
 
-        model = load_saved_model(args.model, content)
-        file = score_file(
+        result = score_file(
             rows,
-            model,
+            saved_model.load_saved_model(args.model, content),
             schema,
             metadata.validate_params,
-            split,
-            thresholds,
+            SPLIT if has_training_rows else None,
+            evaluation.baseline_thresholds if evaluation else {},
         )
-    for warning in file.warnings:
+    for warning in result.warnings:
         print(f"warn: {warning}", file=sys.stderr)
-    print(f"{file.rows:,} rows of {files.display_path(args.rows).name}")
+    print(f"{result.rows:,} rows of {files.display_path(args.rows).name}")
     task = schema.learning_task
-    score_rows = compare_scores(file.scores, {}, {}, task.metrics, file.main_metrics)
+    score_rows = compare_scores(
+        result.scores,
+        {},
+        {},
+        task.metrics,
+        result.main_metrics,
+    )
     print(align_columns(score_lines(score_rows, task)))
-    if not split:
-        problem = f"{train} does not contain the training rows of {args.model}"
-        print(f"No baselines, because {problem}", file=sys.stderr)
+    if not has_training_rows:
+        print(
+            f"No baselines, because {train} does not contain the training rows of"
+            f" {args.model}",
+            file=sys.stderr,
+        )
     if args.output:
-        scores = [score.model_dump(exclude_none=True) for score in file.scores]
-        write_json(args.output, file._asdict() | {"scores": scores})
+        scores = [score.model_dump(exclude_none=True) for score in result.scores]
+        write_json(args.output, result._asdict() | {"scores": scores})
 
 
 def score_lines(rows: Mapping[str, ScoreRow], task: Task) -> list[list[str]]:
@@ -68,14 +77,8 @@ def score_lines(rows: Mapping[str, ScoreRow], task: Task) -> list[list[str]]:
     The cells of a line are the score of the model, its interval, and for each baseline
     its score and the difference of the model from it.
     """
-    lines = [
-        [
-            "score",
-            "model",
-            "95% CI",
-            *(task.baselines[name] for name in rows["loss"].baselines),
-        ],
-    ]
+    baselines = [task.baselines[name] for name in rows["loss"].baselines]
+    lines = [["score", "model", "95% CI", *baselines]]
     for row in rows.values():
         label = f"{row.label} ({row.average})" if row.average else row.label
         value = formats.format_score(row.model, *row.baselines.values())

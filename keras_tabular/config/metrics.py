@@ -7,6 +7,19 @@ from typing import Any, NamedTuple
 from keras_tabular.config.task import CostMatrix
 from keras_tabular.core.errors import UserError
 
+COST = "cost"  # key of the mean cost of the predicted classes, see `evaluate.threshold`
+CUSTOM = "custom."  # prefix of the keys of metrics that a project adds in custom.py
+# How a metric is averaged over classes, by the prefix of its key.
+AVERAGES = {"macro": "each class alike", "weighted": "each row alike"}
+# The sets of rows that are scored, by their key in the metrics files.
+ROW_SETS = {
+    "test": "Test rows",
+    "cross_validation": "Cross-validation",
+    "forward_chaining": "Later rows, by models of earlier ones",
+    "validation": "Validation rows",
+    "train": "Training rows",
+}
+
 
 class Metric(NamedTuple):
     """How a metric is called, and what its scores are.
@@ -20,7 +33,6 @@ class Metric(NamedTuple):
     is_share: bool = False
 
 
-COST = "cost"  # key of the mean cost of the predicted classes, see `evaluate.threshold`
 # All metrics, in the order in which they are shown.
 METRICS = {
     "accuracy": Metric("Accuracy"),
@@ -39,14 +51,6 @@ METRICS = {
     "loss": Metric("Loss", greater_is_better=False),
     COST: Metric("Cost per row", greater_is_better=False),
 }
-# How a metric is averaged over classes, by the prefix of its key.
-AVERAGES = {"macro": "each class alike", "weighted": "each row alike"}
-# Every key that a score may have, in the order in which scores are shown.
-METRIC_KEYS = (
-    *METRICS,
-    *(f"{average}.{name}" for average in AVERAGES for name in METRICS),
-)
-CUSTOM = "custom."  # prefix of the keys of metrics that a project adds in custom.py
 
 
 class CustomMetric(NamedTuple):
@@ -64,44 +68,38 @@ class CustomMetric(NamedTuple):
     greater_is_better: bool
 
 
-def check_custom_metrics(metrics: Sequence[CustomMetric], primary: str) -> None:
+def check_custom_metrics(
+    metrics: Sequence[CustomMetric],
+    primary_metric: str,
+) -> None:
     """Check the names of the metrics that a project adds.
 
     Args:
-        primary: The value of `evaluate.metric`, which may be one.
+        metrics: The metrics that the project adds.
+        primary_metric: The value of `evaluate.metric`, which may be one of them.
 
     Raises:
         UserError: A name cannot be a key of the metrics files, two metrics have the
             same name, or the primary metric is missing.
     """
-    where = "custom.py: METRICS"
     names = [metric.name for metric in metrics]
     for name in names:
         if not re.fullmatch(r"[A-Za-z]\w*", name) or name.endswith(("_low", "_high")):
-            allowed = (
-                "a name of letters, digits and underscores that does not end in _low or"
-                " _high"
+            raise UserError(
+                "custom.py: METRICS: expected a name of letters, digits and underscores"
+                f" that does not end in _low or _high, got {name!r}",
             )
-            raise UserError(f"{where}: expected {allowed}, got {name!r}")
         if names.count(name) > 1:
             raise UserError(
-                f"{where}: Two metrics are called {name}. Rename one of them.",
+                f"custom.py: METRICS: Two metrics are called {name}. Rename one of"
+                " them.",
             )
-    if primary.startswith(CUSTOM) and primary.removeprefix(CUSTOM) not in names:
-        problem = (
-            f"expected a metric of custom.py: METRICS, which has {names}, got {primary}"
+    is_custom = primary_metric.startswith(CUSTOM)
+    if is_custom and primary_metric.removeprefix(CUSTOM) not in names:
+        raise UserError(
+            "params.yaml: evaluate.metric: expected a metric of custom.py: METRICS,"
+            f" which has {names}, got {primary_metric}",
         )
-        raise UserError(f"params.yaml: evaluate.metric: {problem}")
-
-
-# The sets of rows that are scored, by their key in the metrics files.
-ROW_SETS = {
-    "test": "Test rows",
-    "cross_validation": "Cross-validation",
-    "forward_chaining": "Later rows, by models of earlier ones",
-    "validation": "Validation rows",
-    "train": "Training rows",
-}
 
 
 def choose_primary_metric(choice: str, loss: str, costs: CostMatrix | None) -> str:
@@ -115,7 +113,9 @@ def choose_primary_metric(choice: str, loss: str, costs: CostMatrix | None) -> s
     """
     if choice != "auto":
         return choice
-    return COST if costs else "mae" if loss == "mean_absolute_error" else "loss"
+    if costs:
+        return COST
+    return "mae" if loss == "mean_absolute_error" else "loss"
 
 
 def metric(key: str) -> Metric:
@@ -134,7 +134,10 @@ def metrics_by_key(custom_metrics: Mapping[str, bool]) -> dict[str, Metric]:
         custom_metrics: Whether a greater score is better, by the name of each metric
             that the project adds.
     """
-    custom = {
-        CUSTOM + name: Metric(name, greater) for name, greater in custom_metrics.items()
-    }
-    return {key: metric(key) for key in METRIC_KEYS} | custom
+    metrics = dict(METRICS)
+    for average in AVERAGES:
+        for name in METRICS:
+            metrics[f"{average}.{name}"] = METRICS[name]
+    for name, greater_is_better in custom_metrics.items():
+        metrics[CUSTOM + name] = Metric(name, greater_is_better)
+    return metrics

@@ -1,4 +1,4 @@
-"""Load `params.yaml`, and check that its sections fit each other and the schema of the table."""
+"""Load `params.yaml`, and check that its sections fit each other and the schema."""
 
 import os
 import warnings
@@ -10,12 +10,24 @@ from typing import Any, get_type_hints
 
 from pydantic import create_model
 
-from keras_tabular.config import sections, typed_yaml
+from keras_tabular.config import sections
 from keras_tabular.config.metrics import COST, CUSTOM, ROW_SETS
 from keras_tabular.config.schema import VALUE_TYPES, ByKind, Kind, Schema, load_schema
-from keras_tabular.config.sections import Evaluate, Gate, Range, Split, Train
+from keras_tabular.config.sections import (
+    CostsByClass,
+    Evaluate,
+    Gate,
+    Range,
+    Split,
+    Train,
+)
 from keras_tabular.config.task import Task
-from keras_tabular.config.typed_yaml import Section, expected_one_of, parse_section
+from keras_tabular.config.typed_yaml import (
+    Section,
+    expected_one_of,
+    parse_section,
+    read_yaml,
+)
 from keras_tabular.core.errors import UserError, format_list, suggestion
 
 PARAMS = Path("params.yaml")
@@ -28,25 +40,26 @@ RANGE_TYPES = ByKind[tuple[type, ...]](
     datetime=(date,),
     text=(),
 )
+# A model that always predicts one class can have the best value of these metrics.
+WON_BY_A_CONSTANT = ("precision", "recall")
 
 
 class Params(SimpleNamespace):
-    """Sections of `params.yaml`. Only the sections that were asked for are attributes."""
+    """Sections of `params.yaml`. Only the requested sections are attributes."""
 
     ingest: sections.Ingest
     validate: sections.Validate
-    split: sections.Split
-    train: sections.Train
-    evaluate: sections.Evaluate
-    gate: sections.Gate
+    split: Split
+    train: Train
+    evaluate: Evaluate
+    gate: Gate
     drift: sections.Drift
 
 
-with warnings.catch_warnings(
-    action="ignore",
-):  # models have a deprecated method `validate`
+with warnings.catch_warnings(action="ignore"):
+    # The section `validate` has the name of a deprecated method of pydantic's models.
     FIELDS: Any = get_type_hints(Params)
-    ALL_SECTIONS = create_model("AllSections", __base__=Section, **FIELDS)
+    AllSections = create_model("AllSections", __base__=Section, **FIELDS)
 
 
 def load_settings(*names: str) -> tuple[Schema, Params]:
@@ -65,8 +78,6 @@ def load_settings(*names: str) -> tuple[Schema, Params]:
 def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
     """Load sections of `params.yaml`, after a check of all sections of the library.
 
-    Sections with other names belong to the owner, unless the name is a typo.
-
     Args:
         names: The sections to return.
         schema: The schema of the table, which the sections have to fit.
@@ -77,28 +88,35 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
             one line for each mistake.
     """
     try:
-        content = typed_yaml.read_yaml(path)
-        if isinstance(content, dict):
-            missing = (
-                FIELDS.keys() - content
-            )  # a section of the owner may be called training
-            typos = {key for key in content if suggestion(str(key), missing)}
-            content = {key: content[key] for key in content if key in {*FIELDS, *typos}}
-        params = Params(**dict(parse_section(content, ALL_SECTIONS, path)))
-        mistakes = "\n".join(
-            f"{path}: {mistake}" for mistake in find_mistakes(params, schema)
-        )
+        content = drop_sections_of_the_owner(read_yaml(path))
+        params = Params(**dict(parse_section(content, AllSections, path)))
+        mistakes = [f"{path}: {text}" for text in find_mistakes(params, schema)]
         if mistakes:
-            raise UserError(mistakes)
+            raise UserError("\n".join(mistakes))
     except UserError as error:
         if "DVC_EXP_BASELINE_REV" not in os.environ:  # `dvc exp run` sets it
             raise
-        advice = (
-            f"What you set with -S is still in {path}. To undo it, run `git restore"
-            f" {path}`."
-        )
-        raise UserError(f"{error}\n{advice}") from None
+        raise UserError(
+            f"{error}\nWhat you set with -S is still in {path}. To undo it, run `git"
+            f" restore {path}`.",
+        ) from None
     return Params(**{name: getattr(params, name) for name in names})
+
+
+def drop_sections_of_the_owner(content: Any) -> Any:
+    """Return the sections of the library, and those whose names may be typos of them.
+
+    The owner of a project may add other sections. If no section of the library is
+    missing, a similar name such as `training` is not a typo.
+    """
+    if not isinstance(content, dict):
+        return content
+    missing = FIELDS.keys() - content
+    return {
+        name: section
+        for name, section in content.items()
+        if name in FIELDS or suggestion(str(name), missing)
+    }
 
 
 def find_mistakes(params: Params, schema: Schema) -> Iterator[str]:
@@ -107,12 +125,15 @@ def find_mistakes(params: Params, schema: Schema) -> Iterator[str]:
     yield from split_mistakes(params.split, schema)
     yield from train_mistakes(params.train, params.split, task)
     if not {*params.train.ignore} < {*schema.features}:
-        expected = (
-            f"expected some of the columns {format_list(schema.features)}, but not all"
+        yield (
+            "train.ignore: expected some of the columns"
+            f" {format_list(schema.features)}, but not all, got"
+            f" {format_list(params.train.ignore)}."
         )
-        yield f"train.ignore: {expected}, got {format_list(params.train.ignore)}."
     yield from gate_mistakes(params.gate, params.evaluate, task)
-    yield from evaluate_mistakes(params.evaluate, params.train, schema)
+    yield from metric_mistakes(params.evaluate, task)
+    yield from threshold_mistakes(params.evaluate, params.train, task)
+    yield from row_set_mistakes(params.evaluate, schema)
 
 
 def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
@@ -130,21 +151,7 @@ def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
 
 def train_mistakes(train: Train, split: Split, task: Task) -> Iterator[str]:
     """Yield where the section `train` does not fit the split or the task."""
-    members = (
-        () if train.members == "auto" else [member.network for member in train.members]
-    )
-    for name in members or train.networks:
-        if name not in train.networks:
-            yield f"train.members: {expected_one_of(name, train.networks)}"
-            continue
-        network = train.networks[name]
-        key = f"train.networks.{name}.early_stopping"
-        if network.early_stopping and split.validation_size == 0 and train.folds == 1:
-            yield (
-                f"{key} requires split.validation_size above 0 or train.folds above 1."
-            )
-        elif network.early_stopping and network.trains_in_cycles:
-            yield f"{key} requires a learning_rate_schedule that is constant or cosine."
+    yield from network_mistakes(train, split)
     if train.forward_chaining and (split.by != "time" or train.folds == 1):
         yield (
             "train.forward_chaining above 0 requires split.by: time and train.folds"
@@ -156,43 +163,62 @@ def train_mistakes(train: Train, split: Split, task: Task) -> Iterator[str]:
             f"train.loss: for the task {task.name},"
             f" {expected_one_of(train.loss, losses)}"
         )
-    if task.classes:
-        weights = train.class_weight if isinstance(train.class_weight, dict) else {}
-        unknown = [value for value in weights if value not in task.classes]
+    if not task.classes:
+        for key in keys_for_classes(train, split):
+            yield (
+                f"{key} requires classes, but the task in data/schema.yaml is"
+                " regression. Remove it."
+            )
+    elif isinstance(train.class_weight, dict):
+        unknown = [value for value in train.class_weight if value not in task.classes]
         if unknown:
             yield (
                 f"train.class_weight: expected classes of {[*task.classes]}, got"
                 f" {unknown}."
             )
-        return
-    only_for_classes = ["train.class_weight"] if train.class_weight is not None else []
-    only_for_classes += ["split.stratify"] if split.stratify else []
+
+
+def network_mistakes(train: Train, split: Split) -> Iterator[str]:
+    """Yield unknown networks, and networks that cannot stop early."""
+    names = [*train.networks]
+    if train.members and train.members != "auto":
+        names = [member.network for member in train.members]
+    for name in names:
+        if name not in train.networks:
+            yield f"train.members: {expected_one_of(name, train.networks)}"
+            continue
+        network = train.networks[name]
+        if not network.early_stopping:
+            continue
+        key = f"train.networks.{name}.early_stopping"
+        if split.validation_size == 0 and train.folds == 1:
+            yield (
+                f"{key} requires split.validation_size above 0 or train.folds above 1."
+            )
+        elif network.trains_in_cycles:
+            yield f"{key} requires a learning_rate_schedule that is constant or cosine."
+
+
+def keys_for_classes(train: Train, split: Split) -> Iterator[str]:
+    """Yield the keys that are set although they make sense only for classes."""
+    if train.class_weight is not None:
+        yield "train.class_weight"
+    if split.stratify:
+        yield "split.stratify"
     for name, network in train.networks.items():
         if network.early_stopping and network.early_stopping.monitor == "val_accuracy":
-            only_for_classes.append(
-                f"train.networks.{name}.early_stopping.monitor: val_accuracy",
-            )
-    for key in only_for_classes:
-        yield (
-            f"{key} requires classes, but the task in data/schema.yaml is regression."
-            " Remove it."
-        )
+            yield f"train.networks.{name}.early_stopping.monitor: val_accuracy"
 
 
 def gate_mistakes(gate: Gate, evaluate: Evaluate, task: Task) -> Iterator[str]:
     """Yield limits for scores that the run does not have."""
-    row_sets = [
-        *ROW_SETS,
-        *(f"tests.{file.partition('.')[0]}" for file in evaluate.tests),
-    ]
+    row_sets = [*ROW_SETS]
+    row_sets += [f"tests.{file.partition('.')[0]}" for file in evaluate.tests]
     row_sets += [f"slices.{name}" for name in evaluate.slices]
-    keys = [
-        f"{row_set}.{score}"
-        for row_set in row_sets
-        for score in metric_keys(evaluate, task)
-    ]
+    metrics = metric_keys(evaluate, task)
+    keys = [f"{row_set}.{metric}" for row_set in row_sets for metric in metrics]
     for section in ("min", "max", "worse_than_base"):
-        for key in sorted(set(getattr(gate, section)) - set(keys)):
+        for key in sorted(getattr(gate, section).keys() - keys):
             row_set, is_custom, _ = key.partition(f".{CUSTOM}")
             if is_custom and row_set in row_sets and section != "worse_than_base":
                 continue  # the gate sees whether custom.py has such a metric
@@ -202,98 +228,99 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, task: Task) -> Iterator[str]:
 
 def metric_keys(evaluate: Evaluate, task: Task) -> list[str]:
     """Return the keys of the scores of the task, and of the cost if there are costs."""
-    return [*task.metrics, *([COST] if evaluate.costs(task) else [])]
-
-
-WON_BY_A_CONSTANT = ("precision", "recall")
+    keys = [*task.metrics]
+    if evaluate.costs(task):
+        keys.append(COST)
+    return keys
 
 
 def metric_mistakes(evaluate: Evaluate, task: Task) -> Iterator[str]:
-    """Yield a metric that the run does not have; custom metrics are checked by the stage."""
-    key = "evaluate.metric"
+    """Yield a metric that the run does not have; the stage checks custom metrics."""
     choice = evaluate.metric
-    keys = metric_keys(evaluate, task)
-    allowed = [
-        "auto",
-        *(k for k in keys if k.rpartition(".")[2] not in WON_BY_A_CONSTANT),
-    ]
+    allowed = ["auto"]
+    for key in metric_keys(evaluate, task):
+        name = key.rpartition(".")[2]  # without the average over classes
+        if name not in WON_BY_A_CONSTANT:
+            allowed.append(key)
     if choice in WON_BY_A_CONSTANT and task.has_threshold:
-        advice = (
-            "Compare by average_precision, f1 or a cost, and ask for it in"
-            " evaluate.threshold"
-        )
         yield (
-            f"{key}: a constant prediction can win {choice}. {advice}: {{{choice}:"
-            " 0.9}."
+            f"evaluate.metric: a constant prediction can win {choice}. Compare by"
+            " average_precision, f1 or a cost, and ask for it in evaluate.threshold:"
+            f" {{{choice}: 0.9}}."
         )
     elif choice == COST and COST not in allowed:
-        yield f"{key}: cost requires costs, such as evaluate.threshold: {{cost: ...}}."
+        yield (
+            "evaluate.metric: cost requires costs, such as evaluate.threshold: {cost:"
+            " ...}."
+        )
     elif choice not in allowed and not choice.startswith(CUSTOM):
-        yield f"{key}: {expected_one_of(choice, [*allowed, f'{CUSTOM}NAME'])}"
+        options = [*allowed, f"{CUSTOM}NAME"]
+        yield f"evaluate.metric: {expected_one_of(choice, options)}"
 
 
-def cost_mistakes(
-    costs: dict[Any, dict[Any, float]],
-    train: Train,
-    task: Task,
-) -> Iterator[str]:
-    """Yield costs that do not fit the classes of the table."""
-    names = {*costs, *(name for row in costs.values() for name in row)}
-    if unknown := names.difference(task.classes):
-        got = f"got {sorted(unknown, key=str)}"
-        yield f"evaluate.threshold.cost: expected classes of {[*task.classes]}, {got}."
-    if not task.has_threshold and train.class_weight is not None:
-        problem = (
-            "costs already say how much each class matters; remove train.class_weight"
-        )
-        yield f"evaluate.threshold.cost: {problem}."
-
-
-def evaluate_mistakes(
-    evaluate: Evaluate,
-    train: Train,
-    schema: Schema,
-) -> Iterator[str]:
-    """Yield a threshold that cannot be chosen, and files and slices that do not fit."""
-    task = schema.learning_task
+def threshold_mistakes(evaluate: Evaluate, train: Train, task: Task) -> Iterator[str]:
+    """Yield a threshold that cannot be chosen."""
     rule = evaluate.threshold_rule
-    yield from metric_mistakes(evaluate, task)
-    if rule and task.classes and isinstance(rule.cost, dict):
+    if not rule:
+        return
+    if task.classes and isinstance(rule.cost, dict):
         yield from cost_mistakes(rule.cost, train, task)
-    elif rule and not task.has_threshold:
-        hint = (
-            " Several classes allow {cost: {ACTUAL: {PREDICTED: 5}}}."
-            if task.classes
-            else ""
-        )
+    elif not task.has_threshold:
+        hint = ""
+        if task.classes:
+            hint = " Several classes allow {cost: {ACTUAL: {PREDICTED: 5}}}."
         yield (
             "evaluate.threshold: this rule requires the task binary, got"
-            f" {schema.task}.{hint}"
+            f" {task.name}.{hint}"
         )
-    if rule and task.has_threshold and train.folds == 1:
+    if task.has_threshold and train.folds == 1:
         yield "evaluate.threshold: a rule requires train.folds above 1."
-    if len({file.partition(".")[0] for file in evaluate.tests}) < len(evaluate.tests):
-        problem = "expected files with different names before the ending"
-        yield f"evaluate.tests: {problem}, got {[*evaluate.tests]}."
+
+
+def cost_mistakes(costs: CostsByClass, train: Train, task: Task) -> Iterator[str]:
+    """Yield costs that do not fit the classes of the table."""
+    classes = {*costs}
+    for costs_by_prediction in costs.values():
+        classes.update(costs_by_prediction)
+    unknown = classes.difference(task.classes)
+    if unknown:
+        yield (
+            f"evaluate.threshold.cost: expected classes of {[*task.classes]}, got"
+            f" {sorted(unknown, key=str)}."
+        )
+    if not task.has_threshold and train.class_weight is not None:
+        yield (
+            "evaluate.threshold.cost: costs already say how much each class matters;"
+            " remove train.class_weight."
+        )
+
+
+def row_set_mistakes(evaluate: Evaluate, schema: Schema) -> Iterator[str]:
+    """Yield test files with the same name, and slices that do not fit the columns."""
+    names = {file.partition(".")[0] for file in evaluate.tests}
+    if len(names) < len(evaluate.tests):
+        yield (
+            "evaluate.tests: expected files with different names before the ending, got"
+            f" {[*evaluate.tests]}."
+        )
     columns = [name for name in schema.columns if name != schema.target]
     for name, conditions in evaluate.slices.items():
         for column, condition in conditions.items():
             where = f"evaluate.slices.{name}"
             if column not in columns:
                 yield f"{where}: {expected_one_of(column, columns)}"
-            elif not fits_kind(condition, kind := schema.columns[column].kind):
-                dates = (
-                    "{low: 2024-01-31} for a date and a list of values for other kinds"
-                )
-                allowed = f"{{low: 1, high: 2}} for a number, {dates}"
+                continue
+            kind = schema.columns[column].kind
+            if not fits_kind(condition, kind):
                 yield (
-                    f"{where}.{column}: expected {allowed}, got another condition for"
-                    f" {kind}."
+                    f"{where}.{column}: expected {{low: 1, high: 2}} for a number,"
+                    " {low: 2024-01-31} for a date and a list of values for other"
+                    f" kinds, got another condition for {kind}."
                 )
 
 
 def fits_kind(condition: Range | tuple[Any, ...], kind: Kind) -> bool:
-    """Return whether the values of a condition have the type of a column of this kind."""
+    """Return whether a condition has values of the type of a column of this kind."""
     if isinstance(condition, Range):
         ends = [end for end in (condition.low, condition.high) if end is not None]
         return all(isinstance(end, RANGE_TYPES[kind]) for end in ends)

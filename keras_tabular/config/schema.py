@@ -26,19 +26,37 @@ SCHEMA = Path("data/schema.yaml")
 MAX_LENGTH = 2**14  # the number of characters of a text that a model can read
 Kind = Literal["real", "integer", "boolean", "category", "datetime", "text"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+NUMBER_KINDS = ("real", "integer")
+NUMBER_KEYS = ("min", "max", "values", "format")
 FeatureType = Literal["number", "datetime", "category", "text"]
 Format = str | tuple[str, ...] | None
-NUMBER_KINDS = ("real", "integer")
+# How a column writes 1234.5: prefix, thousands separator, decimal point and suffix.
+AFFIX = r"[^0-9+\-\0]"
+SEPARATOR = r"[.,'\u2019 \u00a0\u202f]"
+NUMBER_FORMAT = re.compile(
+    rf"(?P<prefix>{AFFIX}*)"
+    rf"1(?P<separator>{SEPARATOR}?)234"
+    r"(?P<point>[.,])5"
+    rf"(?P<suffix>(?:{AFFIX}[^+\-\0]*)?)",
+)
+ISO = "ISO8601"  # pandas has the same name for ISO 8601
+# The number that stands for the beginning of 1970, and the microseconds of one unit.
+EPOCHS = {
+    "epoch": (0.0, 1e6),
+    "epoch_ms": (0.0, 1e3),
+    "excel": (25_569.0, 86_400e6),
+}
+# These directives of strptime are supported. A format has a year, or only a time of
+# day.
+DATE_FORMAT = re.compile(r"([^%\0-\x1f]|%[YymdbBjHIMSfpzaA%])+")
+YEARS = {"%Y", "%y"}
+HOURS = {"%H", "%I"}
+TIMES = {"%H", "%I", "%M", "%S", "%f", "%p"}
 T = TypeVar("T")
 
 
-def part_name(name: str, part: str) -> str:
-    """Return the name of a part of a datetime column, which no column of a table can have."""
-    return f"{name}\x1f{part}"
-
-
 class ByKind(TypedDict, Generic[T]):
-    """A table with an entry for each kind of column. mypy refuses one that lacks a kind."""
+    """Table with an entry for each kind of column; mypy reports a missing kind."""
 
     real: T
     integer: T
@@ -48,7 +66,6 @@ class ByKind(TypedDict, Generic[T]):
     text: T
 
 
-NUMBER_KEYS = ("min", "max", "values", "format")
 # The keys that a column of a kind may have, of those that some kinds may not have.
 KEYS = ByKind[tuple[str, ...]](
     real=NUMBER_KEYS,
@@ -67,23 +84,11 @@ VALUE_TYPES = ByKind[tuple[type, ...]](
     datetime=(),
     text=(str,),
 )
-# How a column writes 1234.5: prefix, thousands separator, decimal mark and suffix.
-AFFIX = r"[^0-9+\-\0]"
-GROUP = r"[.,'\u2019 \u00a0\u202f]"
-NUMBER_FORMAT = re.compile(rf"({AFFIX}*)1({GROUP}?)234([.,])5((?:{AFFIX}[^+\-\0]*)?)")
-ISO = "ISO8601"  # pandas has the same name for ISO 8601
-# The number that stands for the beginning of 1970, and the microseconds of one unit.
-EPOCHS = {"epoch": (0.0, 1e6), "epoch_ms": (0.0, 1e3), "excel": (25_569.0, 86_400e6)}
-# These directives of strptime are supported. A format has a year, or only a time of
-# day.
-DATE_FORMAT = re.compile(r"([^%\0-\x1f]|%[YymdbBjHIMSfpzaA%])+")
-YEARS = {"%Y", "%y"}
-HOURS = {"%H", "%I"}
-TIMES = {"%H", "%I", "%M", "%S", "%f", "%p"}
 
 
-def _timezone(name: str) -> str:
-    if name not in (files("tzdata") / "zones").read_text(encoding="utf-8").split():
+def _check_timezone(name: str) -> str:
+    names = (files("tzdata") / "zones").read_text(encoding="utf-8").split()
+    if name not in names:
         raise ValueError(
             "expected a name from the time zone database such as Europe/Berlin",
         )
@@ -103,10 +108,10 @@ class Column(Section):
     unique: bool = False
     known_before_target: bool = False
     format: Format = None
-    timezone: Annotated[str, AfterValidator(_timezone)] | None = None
+    timezone: Annotated[str, AfterValidator(_check_timezone)] | None = None
 
     @model_validator(mode="after")
-    def _fits_its_kind(self) -> Self:
+    def _keys_fit_the_kind(self) -> Self:
         for key in (*NUMBER_KEYS, "timezone"):
             if getattr(self, key) is not None and key not in KEYS[self.kind]:
                 allowed = " and ".join(kind for kind in KINDS if key in KEYS[kind])
@@ -117,23 +122,22 @@ class Column(Section):
             _check_format(self)
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}.")
-        # The missing values of a category may be written as numbers.
-        sentinels = () if self.kind == "category" else self.sentinels
-        for key, values in {
-            "values": self.values or (),
-            "missing_values": sentinels,
-        }.items():
+        return self
+
+    @model_validator(mode="after")
+    def _values_fit_the_kind(self) -> Self:
+        types = VALUE_TYPES[self.kind]
+        values_by_key = {"values": self.values or (), "missing_values": self.sentinels}
+        for key, values in values_by_key.items():
             for value in values:
-                if type(value) not in VALUE_TYPES[self.kind]:
-                    hint = (
-                        " Write it in quotes." if str in VALUE_TYPES[self.kind] else ""
-                    )
+                if type(value) not in types:
+                    hint = " Write it in quotes." if str in types else ""
                     raise ValueError(
                         f"{key} has {value!r}, but the kind is {self.kind}.{hint}",
                     )
-        numbers = (int, float) if self.kind in NUMBER_KINDS else ()
+        cell_types = (str, int, float) if self.kind in NUMBER_KINDS else (str,)
         for value in (*self.replace, *self.replace.values()):
-            if type(value) not in (str, *numbers):
+            if type(value) not in cell_types:
                 raise ValueError(
                     f"replace has {value!r}, which is not a text. Write it in quotes.",
                 )
@@ -141,21 +145,24 @@ class Column(Section):
 
     @property
     def formats(self) -> tuple[str, ...]:
-        """The formats of the column. A date is read in the first format that fits it."""
-        return self.format if isinstance(self.format, tuple) else (self.format or ISO,)
+        """The formats of the column. A date is read in the first one that fits it."""
+        if isinstance(self.format, tuple):
+            return self.format
+        return (self.format or ISO,)
 
     @property
     def number_format(self) -> str | None:
         """How a real or integer column writes 1234.5; None for 1234.5 itself."""
-        is_number = self.kind in NUMBER_KINDS and isinstance(self.format, str)
-        return str(self.format) if is_number else None
+        if self.kind in NUMBER_KINDS and isinstance(self.format, str):
+            return self.format
+        return None
 
     @property
     def decimal_point(self) -> str:
         """The decimal point of the numbers in this column."""
-        return (
-            NUMBER_FORMAT.sub(r"\3", self.number_format) if self.number_format else "."
-        )
+        if self.number_format is None:
+            return "."
+        return NUMBER_FORMAT.sub(r"\g<point>", self.number_format)
 
     @property
     def feature_type(self) -> FeatureType:
@@ -172,14 +179,13 @@ class Column(Section):
     @property
     def missing_words(self) -> tuple[str, ...]:
         """The `missing_values` that are texts, as all those of a category are."""
-        is_category = self.kind == "category"
-        return tuple(
-            str(v) for v in self.missing_values if is_category or isinstance(v, str)
-        )
+        if self.kind == "category":
+            return tuple(str(value) for value in self.missing_values)
+        return tuple(value for value in self.missing_values if isinstance(value, str))
 
     @property
     def sentinels(self) -> tuple[Value, ...]:
-        """The `missing_values` that are values of the kind: no texts in a number column."""
+        """The `missing_values` that are values of the kind: no texts for numbers."""
         if self.kind == "category":
             return self.missing_words
         return tuple(
@@ -194,54 +200,59 @@ def _check_format(column: Column) -> None:
             f"{', '.join(EPOCHS)}, {ISO} or formats such as %d.%m.%Y or [%d.%m.%Y,"
             " %Y-%m]"
         )
-        are_formats = len(column.formats) > 0 and all(
-            map(_is_date_format, column.formats),
+        is_valid = column.format in EPOCHS or (
+            len(column.formats) > 0 and all(map(_is_date_format, column.formats))
         )
-        is_valid = column.format in EPOCHS or are_formats
     else:
         expected = "1234.5 as the column writes it, such as 1.234,5 or $1,234.5"
-        match = (
-            NUMBER_FORMAT.fullmatch(column.number_format)
-            if column.number_format
-            else None
-        )
-        is_valid = match is not None and match[2] != match[3]
+        match = NUMBER_FORMAT.fullmatch(column.number_format or "")
+        is_valid = match is not None and match["separator"] != match["point"]
     if not is_valid:
         raise ValueError(f"format: expected {expected}, got {column.format!r}.")
 
 
 def _is_date_format(text: str) -> bool:
+    if text == ISO:
+        return True
+    if not DATE_FORMAT.fullmatch(text):
+        return False
     directives = re.findall("%[^%]", text)
-    is_repeated = len({*directives}) < len(directives)
-    has_year = YEARS & {*directives}
-    is_time = HOURS & {*directives} and {*directives} <= TIMES
-    is_date = bool(has_year or is_time) and not is_repeated
-    return text == ISO or (is_date and DATE_FORMAT.fullmatch(text) is not None)
+    different = {*directives}
+    if len(different) < len(directives):
+        return False  # the cell would contain the same part twice
+    has_year = not different.isdisjoint(YEARS)
+    is_time = not different.isdisjoint(HOURS) and different <= TIMES
+    return has_year or is_time
+
+
+def part_name(name: str, part: str) -> str:
+    """Return the name of a part of a datetime column, which no column can have."""
+    return f"{name}\x1f{part}"
 
 
 def input_name(column: str) -> str:
-    """Return the name of a column's input in the model. Keras forbids slashes and empty names."""
+    """Return the name of a column's input in the model.
+
+    Keras forbids slashes and empty names.
+    """
     return column.replace("/", "_") or "_"
 
 
-def _encoding(name: str) -> str:
+Columns = dict[str, Column]  # by name
+
+
+def _check_encoding(name: str) -> str:
     try:
         "".encode(name)
-    except (
-        LookupError,
-        ValueError,
-    ):  # unknown, or not an encoding of texts, such as gzip
+    except (LookupError, ValueError):  # unknown, or not for texts, such as gzip
         raise ValueError("expected a text encoding such as utf-8 or cp1252") from None
     return name
 
 
-def _line_number(number: int) -> int:
+def _check_line_number(number: int) -> int:
     if not number:
         raise ValueError("expected 1 for the first line, or -1 for the last one")
     return number
-
-
-Columns = dict[str, Column]  # by name
 
 
 class Dialect(Section):
@@ -255,8 +266,8 @@ class Dialect(Section):
     """
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
-    skip_lines: tuple[Annotated[int, AfterValidator(_line_number)], ...] = ()
+    encoding: Annotated[str, AfterValidator(_check_encoding)] = "utf-8"
+    skip_lines: tuple[Annotated[int, AfterValidator(_check_line_number)], ...] = ()
     sheet: str | None = None
 
     @property
@@ -291,7 +302,7 @@ class Schema(Dialect):
     split: str | None = None
     weight: str | None = None
     test_files: tuple[str, ...] = ()
-    columns: dict[str, Column]
+    columns: Columns
     ignore: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -304,10 +315,13 @@ class Schema(Dialect):
         for role, name in self.roles.items():
             if name not in candidates:
                 raise ValueError(f"{role}: {expected_one_of(name, candidates)}")
-        if self.weight and (kind := self.columns[self.weight].kind) not in NUMBER_KINDS:
-            raise ValueError(
-                f"weight: expected a real or integer column, got one of kind {kind}.",
-            )
+        if self.weight:
+            kind = self.columns[self.weight].kind
+            if kind not in NUMBER_KINDS:
+                raise ValueError(
+                    "weight: expected a real or integer column, got one of kind"
+                    f" {kind}.",
+                )
         if self.target in self.ignore:
             raise ValueError(
                 f"ignore: expected other columns than the target {self.target!r}.",
@@ -320,32 +334,34 @@ class Schema(Dialect):
 
     @model_validator(mode="after")
     def _target_fits_the_task(self) -> Self:
-        target, key = self.columns[self.target], f"columns.{self.target}"
+        task = TASKS[self.task]
+        target = self.columns[self.target]
+        key = f"columns.{self.target}"
         if target.nullable:
             raise ValueError(
                 f"{key}.nullable: expected false, as this column is the target.",
             )
-        kinds = TASKS[self.task].target_kinds
-        classes = target.values or ()
-        if target.kind not in kinds:
-            allowed = " or ".join(kinds)
+        if target.kind not in task.target_kinds:
+            allowed = " or ".join(task.target_kinds)
             raise ValueError(
                 f"{key}.kind: task {self.task} requires {allowed}, got {target.kind}.",
             )
-        fewest, most = TASKS[self.task].class_limits
-        if fewest and not fewest <= len({*classes}) == len(classes) <= most:
+        classes = target.values or ()
+        fewest, most = task.class_limits
+        are_different = len({*classes}) == len(classes)
+        if fewest and not (are_different and fewest <= len(classes) <= most):
             expected = "two" if most == 2 else "three or more"
             raise ValueError(
                 f"{key}.values: expected {expected} classes, got {[*classes]}.",
             )
-        if TASKS[self.task].has_threshold and self.positive not in classes:
+        if task.has_threshold and self.positive not in classes:
             raise ValueError(
                 f"positive: expected one of {[*classes]}, got {self.positive!r}.",
             )
         return self
 
     @property
-    def features(self) -> dict[str, Column]:
+    def features(self) -> Columns:
         """The columns that the model reads, in the order of the file."""
         unread = {self.target, self.group, self.split, self.weight, *self.ignore}
         return {
@@ -354,21 +370,26 @@ class Schema(Dialect):
 
     def without(self, names: Iterable[str]) -> Self:
         """Return the schema with more names in `ignore`."""
-        return self.model_copy(
-            update={"ignore": tuple(dict.fromkeys((*self.ignore, *names)))},
-        )
+        ignore = [*self.ignore]
+        for name in names:
+            if name not in ignore:
+                ignore.append(name)
+        return self.model_copy(update={"ignore": tuple(ignore)})
 
     @property
     def roles(self) -> dict[str, str]:
         """The columns that split or weight the rows, by their key in the schema."""
-        roles = ("group", "time", "split", "weight")
-        return {
-            role: name for role in roles if (name := getattr(self, role)) is not None
+        roles = {
+            "group": self.group,
+            "time": self.time,
+            "split": self.split,
+            "weight": self.weight,
         }
+        return {role: name for role, name in roles.items() if name is not None}
 
     @property
     def learning_task(self) -> Task:
-        """The task with its classes, in the order of the model's outputs, the positive one last."""
+        """The task with its classes in the order of their codes."""
         values = self.columns[self.target].values or ()
         return TASKS[self.task].from_values(values, self.positive)
 

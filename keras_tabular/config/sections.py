@@ -4,8 +4,6 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time
-from functools import reduce
-from operator import getitem
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -18,12 +16,85 @@ from pydantic import (
 )
 from pydantic.types import JsonValue, NonNegativeFloat, PositiveFloat
 
-from keras_tabular.config import typed_yaml
 from keras_tabular.config.schema import MAX_LENGTH
 from keras_tabular.config.task import CostMatrix, Label, Task
-from keras_tabular.config.typed_yaml import Count, Section, Seed, Share, Value, flatten
+from keras_tabular.config.typed_yaml import (
+    Count,
+    Section,
+    Seed,
+    Share,
+    Value,
+    flatten,
+    parse_section,
+)
 
-Matrix = dict[Value, dict[Value, float]]  # cost by actual, then by predicted class
+MAX_ROWS_OF_SMALL_TABLE = 2_500  # of training
+CostsByClass = dict[Value, dict[Value, float]]  # by actual, then by predicted class
+Auto = Literal["auto"]
+# The names that Keras gives them. A test trains with each.
+Activation = Literal[
+    "celu",
+    "elu",
+    "exponential",
+    "gelu",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_tanh",
+    "leaky_relu",
+    "linear",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "softsign",
+    "squareplus",
+    "swish",
+    "tanh",
+    "tanh_shrink",
+]
+Initializer = Literal[
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "random_normal",
+    "random_uniform",
+    "truncated_normal",
+]
+Optimizer = Literal[
+    "adadelta",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "ftrl",
+    "lion",
+    "nadam",
+    "rmsprop",
+    "sgd",
+]
+# Arguments of Keras's optimizers that change each weight by itself. A norm of all
+# gradients, as for `global_clipnorm`, is a sum that depends on the CPU.
+OptimizerArgument = Literal[
+    "amsgrad",
+    "beta_1",
+    "beta_2",
+    "centered",
+    "clipvalue",
+    "epsilon",
+    "momentum",
+    "nesterov",
+    "rho",
+]
+SplitRule = Literal["random", "hash", "group", "time", "column", "file"]
+# What happens if a check of the table fails, see `Validate`.
+Policy = Literal["error", "warn"]
+RowPolicy = Literal["error", "drop", "warn"]
 
 
 class Costs(Section):
@@ -34,12 +105,16 @@ class Costs(Section):
 
 
 def _form_of_costs(costs: Any) -> str:
-    """Return which form costs have, so that a mistake is explained for this form alone."""
-    return (
-        "pair"
-        if isinstance(costs, Costs) or {*Costs.model_fields} & {*costs}
-        else "matrix"
-    )
+    """Return the form of costs, so that a mistake is explained for this form alone."""
+    names = Costs.model_fields.keys()
+    is_pair = isinstance(costs, Costs) or not names.isdisjoint(costs)
+    return "pair" if is_pair else "matrix"
+
+
+CostRule = Annotated[
+    Annotated[Costs, Tag("pair")] | Annotated[CostsByClass, Tag("matrix")],
+    Discriminator(_form_of_costs),
+]
 
 
 class ThresholdRule(Section):
@@ -57,13 +132,7 @@ class ThresholdRule(Section):
     best: Literal["accuracy", "balanced_accuracy", "f1"] | None = None
     recall: Share | None = None
     precision: Share | None = None
-    cost: (
-        Annotated[
-            Annotated[Costs, Tag("pair")] | Annotated[Matrix, Tag("matrix")],
-            Discriminator(_form_of_costs),
-        ]
-        | None
-    ) = None
+    cost: CostRule | None = None
 
     @model_validator(mode="after")
     def _has_one_key(self) -> Self:
@@ -71,9 +140,8 @@ class ThresholdRule(Section):
             raise ValueError(
                 "expected a number or one of best, recall, precision and cost",
             )
-        rows = self.cost.values() if isinstance(self.cost, dict) else ()
         if isinstance(self.cost, dict) and not any(
-            cost for row in rows for cost in row.values()
+            any(row.values()) for row in self.cost.values()
         ):
             raise ValueError(
                 "expected a cost other than 0, such as {ACTUAL: {PREDICTED: 5}}",
@@ -81,36 +149,19 @@ class ThresholdRule(Section):
         return self
 
     def cost_matrix(self, classes: Sequence[Label]) -> CostMatrix:
-        """Return the cost of each predicted class by actual class, in the order of the classes."""
+        """Return the cost of each predicted class, by actual class.
+
+        Args:
+            classes: The classes in the order of the rows and columns of the matrix.
+        """
         if isinstance(self.cost, Costs):
             return (0.0, self.cost.false_positive), (self.cost.false_negative, 0.0)
-        by_actual = self.cost or {}
-        rows = (by_actual.get(actual, {}) for actual in classes)
-        return tuple(
-            tuple(row.get(predicted, 0.0) for predicted in classes) for row in rows
-        )
-
-
-# The names that Keras gives them. A test trains with each.
-Activation = Literal[
-    "celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu",
-    "linear", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign",
-    "squareplus", "swish", "tanh", "tanh_shrink",
-]  # fmt: skip
-Initializer = Literal[
-    "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal",
-    "lecun_uniform", "random_normal", "random_uniform", "truncated_normal",
-]  # fmt: skip
-Optimizer = Literal[
-    "adadelta", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion", "nadam", "rmsprop", "sgd",
-]  # fmt: skip
-# Arguments of Keras's optimizers that change each weight by itself. A norm of all
-# gradients, as for `global_clipnorm`, is a sum that depends on the CPU.
-OptimizerArgument = Literal[
-    "amsgrad", "beta_1", "beta_2", "centered", "clipvalue", "epsilon", "momentum", "nesterov",
-    "rho",
-]  # fmt: skip
-Auto = Literal["auto"]
+        costs_by_class = self.cost or {}
+        matrix = []
+        for actual in classes:
+            costs = costs_by_class.get(actual, {})
+            matrix.append(tuple(costs.get(predicted, 0.0) for predicted in classes))
+        return tuple(matrix)
 
 
 class EarlyStopping(Section):
@@ -123,7 +174,7 @@ class EarlyStopping(Section):
 
 
 class Embedding(Section):
-    """A piecewise-linear embedding of each number column, with bins at its quantiles."""
+    """Piecewise-linear embedding of each number column, with bins at its quantiles."""
 
     bins: Annotated[Count, Field(le=1024)]
     units: Annotated[Count, Field(le=1024)]
@@ -161,12 +212,12 @@ class Network(Section):
 
     @property
     def trains_in_cycles(self) -> bool:
-        """Whether training proceeds in cycles of the learning rate instead of epochs."""
+        """Whether training proceeds in cycles of the learning rate, not in epochs."""
         return self.learning_rate_schedule == "cosine_restarts"
 
 
 class Members(Section):
-    """The number of networks of one architecture that each fold trains, with different seeds."""
+    """The number of networks of one architecture in each fold, with different seeds."""
 
     network: str
     count: Count = 1
@@ -203,8 +254,11 @@ class Train(Section):
         content = self.model_dump()
         for key, value in changes.items():
             *path, last = key.split(".")
-            reduce(getitem, path, content)[last] = value
-        return typed_yaml.parse_section(content, type(self), "train")
+            parent = content
+            for name in path:
+                parent = parent[name]
+            parent[last] = value
+        return parse_section(content, type(self), "train")
 
     def resolve_auto(
         self,
@@ -224,54 +278,63 @@ class Train(Section):
             columns: Number of columns that the model reads.
             possible_folds: The numbers of folds for which no fold would be empty.
         """
-        max_folds = 10 if rows <= 10_000 else 5 if rows <= 100_000 else 3
-        is_small = rows <= 2_500
+        is_small = rows <= MAX_ROWS_OF_SMALL_TABLE
         is_wide = columns > 100
-        one_of_each = [{"network": name} for name in self.networks]
-        two_of_the_first = [{"network": name, "count": 2} for name in self.networks][:1]
-        batch_size = (
-            128
-            if is_small
-            else 64
-            if rows <= 10_000
-            else 256
-            if rows <= 50_000
-            else 1024
-        )
+        names = [*self.networks]
+        networks_of_each = 1
+        if not is_small:
+            names = names[:1]
+            networks_of_each = 2
+        max_folds = choose_max_folds(rows)
+        folds = [n for n in possible_folds if n <= max_folds]
         content = self.model_dump()
         fill_auto(
             content,
             loss=task.losses[0],
-            folds=max((n for n in possible_folds if n <= max_folds), default=1),
-            members=one_of_each if is_small else two_of_the_first,
+            folds=max(folds, default=1),
+            members=[{"network": name, "count": networks_of_each} for name in names],
         )
+        embedding = None
+        if not is_wide:
+            embedding = {"bins": 48, "units": 8 if columns <= 20 else 4}
+        learning_rate = task.learning_rate
+        if is_small:
+            learning_rate /= 2
+        max_steps = 2_000 if is_wide or rows > 50_000 else 4_000  # six or seven cycles
         for network in content["networks"].values():
             fill_auto(
                 network,
-                embedding=(
-                    None
-                    if is_wide
-                    else {"bins": 48, "units": 8 if columns <= 20 else 4}
-                ),
+                embedding=embedding,
                 dropout=0.3 if is_small else 0.1,
-                learning_rate=(
-                    task.learning_rate / 2 if is_small else task.learning_rate
-                ),
-                batch_size=batch_size,
+                learning_rate=learning_rate,
+                batch_size=choose_batch_size(rows),
             )
-            max_steps = (
-                2_000 if is_wide or rows > 50_000 else 4_000
-            )  # six or seven cycles
             rows_per_step = min(network["batch_size"], rows)
             fill_auto(network, epochs=max(max_steps * rows_per_step // rows, 16))
         return ResolvedTrain.model_validate(content)
 
 
+def choose_max_folds(rows: int) -> int:
+    """Return the largest number of folds for a number of training rows."""
+    if rows <= 10_000:
+        return 10
+    return 5 if rows <= 100_000 else 3
+
+
+def choose_batch_size(rows: int) -> int:
+    """Return the number of rows of a batch for a number of training rows."""
+    if rows <= MAX_ROWS_OF_SMALL_TABLE:
+        return 128
+    if rows <= 10_000:
+        return 64
+    return 256 if rows <= 50_000 else 1024
+
+
 def fill_auto(section: dict[str, Any], **values: Any) -> None:
     """Set the values of those keys of a section that are `auto`."""
-    section.update(
-        {key: value for key, value in values.items() if section.get(key) == "auto"},
-    )
+    for key, value in values.items():
+        if section.get(key) == "auto":
+            section[key] = value
 
 
 class ResolvedNetwork(Network):
@@ -304,10 +367,6 @@ class Ingest(Section):
     rows_per_file: Count = 500_000
 
 
-Policy = Literal["error", "warn"]
-RowPolicy = Literal["error", "drop", "warn"]
-
-
 class Validate(Section):
     """What happens if a check of the table fails.
 
@@ -329,9 +388,6 @@ class Validate(Section):
     min_class_rows: Count = 5
 
 
-SplitRule = Literal["random", "hash", "group", "time", "column", "file"]
-
-
 class Split(Section):
     """How the rows are split into training, validation and test rows."""
 
@@ -344,14 +400,16 @@ class Split(Section):
 
     @property
     def role(self) -> str | None:
-        """The key of the schema with the column by which rows are split, None without a column."""
-        return {"group": "group", "time": "time", "column": "split"}.get(self.by)
+        """The key of the schema that names the column of the split, if any."""
+        roles = {"group": "group", "time": "time", "column": "split"}
+        return roles.get(self.by)
 
 
 class Range(Section):
-    """The values from `low` to `high`, including both. The ends of a range of dates are UTC days.
+    """The values from `low` to `high`, including both.
 
-    Without `low` or `high`, the range is open at that end. One of them is required.
+    Without `low` or `high`, the range is open at that end. One of them is required. The
+    ends of a range of dates are days in UTC.
     """
 
     low: float | date | None = None
@@ -359,12 +417,16 @@ class Range(Section):
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Both ends as numbers: dates in seconds since 1970, and infinity for an open end."""
-        low = -math.inf if self.low is None else self.low
-        high = math.inf if self.high is None else self.high
-        if isinstance(low, date):
+        """Both ends as numbers: dates in seconds since 1970, open ends as infinity."""
+        low = self.low
+        if low is None:
+            low = -math.inf
+        elif isinstance(low, date):
             low = datetime.combine(low, time.min, UTC).timestamp()
-        if isinstance(high, date):
+        high = self.high
+        if high is None:
+            high = math.inf
+        elif isinstance(high, date):
             high = datetime.combine(high, time.max, UTC).timestamp()
         return low, high
 
@@ -380,7 +442,7 @@ class Range(Section):
 Slice = dict[str, Range | tuple[Value, ...]]  # conditions by column
 
 
-def _test_file(name: str) -> str:
+def _check_test_file(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+\.(csv|csv\.gz|xlsx|ods|parquet)", name):
         endings = ".csv, .csv.gz, .xlsx, .ods or .parquet"
         raise ValueError(f"expected letters, digits, _ or -, then {endings}")
@@ -388,7 +450,7 @@ def _test_file(name: str) -> str:
 
 
 class Evaluate(Section):
-    """How predictions are turned into classes and intervals, and which rows have separate scores.
+    """How classes and intervals are predicted, and which rows have separate scores.
 
     Attributes:
         metric: The primary metric: `auto`, a key of `Task.metrics`, `cost`, or
@@ -402,7 +464,7 @@ class Evaluate(Section):
     metric: str = "auto"
     threshold: Share | ThresholdRule = 0.5
     coverage: Share = 0.9
-    tests: tuple[Annotated[str, AfterValidator(_test_file)], ...] = ()
+    tests: tuple[Annotated[str, AfterValidator(_check_test_file)], ...] = ()
     slices: dict[str, Slice] = Field(default_factory=dict)
 
     @property
@@ -416,14 +478,12 @@ class Evaluate(Section):
         return rule.cost_matrix(task.classes) if rule and rule.cost else None
 
 
-# Limits by the dotted key of a score: {test: {accuracy: 0.7}} becomes {test.accuracy:
-# 0.7}.
-Limits = Annotated[
-    dict[str, float],
-    BeforeValidator(
-        lambda limits: dict(flatten(limits)) if isinstance(limits, dict) else limits,
-    ),
-]
+def _flatten_limits(limits: Any) -> Any:
+    """Turn {test: {accuracy: 0.7}} into {test.accuracy: 0.7}."""
+    return dict(flatten(limits)) if isinstance(limits, dict) else limits
+
+
+Limits = Annotated[dict[str, float], BeforeValidator(_flatten_limits)]
 
 
 class Gate(Section):

@@ -17,7 +17,7 @@ from keras_tabular.core.errors import UserError, format_list
 
 
 class StageInputs:
-    """The parameters of a stage, and the files that it depends on, as they are when it starts.
+    """The parameters and the files that a stage depends on, as they are at its start.
 
     Args:
         name: The stage that DVC runs, as the environment variable `DVC_STAGE` names it,
@@ -28,12 +28,15 @@ class StageInputs:
     def __init__(self, name: str | None) -> None:
         self.name = name
         self._stage: dict[str, Any] = {}
-        self._before: dict[str, Any] = {}
+        self._parameters: dict[str, Any] = {}
+        self._hashes: dict[str, bytes] = {}
+        if not name:
+            return
         with suppress(UserError, OSError):  # the stage itself reports them
-            if name:
-                stages = read_yaml(Path("dvc.yaml")).get("stages") or {}
-                self._stage = stages.get(name.rpartition(":")[2], {})
-            self._before = read_inputs(self._stage)
+            stages = read_yaml(Path("dvc.yaml")).get("stages") or {}
+            self._stage = stages.get(name.rpartition(":")[2], {})
+            self._parameters = read_parameters(self._stage)
+            self._hashes = hash_dependencies(self._stage)
 
     def check(self) -> None:
         """Compare the inputs with those at the start; a file counts by its content.
@@ -41,52 +44,66 @@ class StageInputs:
         Raises:
             UserError: An input has changed. The message names it.
         """
-        before = self._before
-        now = read_inputs(self._stage)
-        if changed := [
-            name for name in before | now if before.get(name) != now.get(name)
-        ]:
-            problem = (
-                f"these inputs changed while stage {self.name} ran:"
-                f" {format_list(changed)}"
+        before = self._parameters | self._hashes
+        now = read_parameters(self._stage) | hash_dependencies(self._stage)
+        changed = [name for name in before | now if before.get(name) != now.get(name)]
+        if not changed:
+            return
+        message = (
+            f"these inputs changed while stage {self.name} ran: {format_list(changed)}."
+            " Its outputs do not match them: run `dvc repro` again."
+        )
+        old_values = [
+            f"{name} was {self._parameters[name]}"
+            for name in changed
+            if name in self._parameters
+        ]
+        if old_values:
+            message += (
+                " `dvc exp run -S` edits params.yaml even if it is refused. To restore:"
+                f" {format_list(old_values)}."
             )
-            advice = "Its outputs do not match them: run `dvc repro` again"
-            values = [
-                f"{n} was {before[n]}"
-                for n in changed
-                if " in params" in n and n in before
-            ]
-            hint = (
-                ". `dvc exp run -S` edits params.yaml even if it is refused. To"
-                " restore: "
-            )
-            raise UserError(
-                f"{problem}. {advice}{hint + format_list(values) if values else ''}.",
-            )
+        raise UserError(message)
 
 
-def read_inputs(stage: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a stage by dotted key, and the hash of each file it depends on.
+def read_parameters(stage: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a stage by dotted key."""
+    sections = tuple(f"{section}." for section in stage.get("params", []))
+    if not sections:
+        return {}
+    parameters = {}
+    for key, value in flatten(read_yaml(Path("params.yaml"))):
+        if f"{key}.".startswith(sections):
+            parameters[f"{key} in params.yaml"] = value
+    return parameters
+
+
+def hash_dependencies(stage: dict[str, Any]) -> dict[str, bytes]:
+    """Return the hash of each file that a stage depends on.
 
     Missing files and Python's bytecode are left out.
     """
-    sections = tuple(f"{section}." for section in stage.get("params", []))
-    values = flatten(read_yaml(Path("params.yaml"))) if sections else ()
-    inputs = {
-        f"{k} in params.yaml": v for k, v in values if f"{k}.".startswith(sections)
-    }
-    source = str(read_yaml(SCHEMA).get("source")) if "deps" in stage else ""
-    for dependency in stage.get("deps", []):
+    if "deps" not in stage:
+        return {}
+    source = str(read_yaml(SCHEMA).get("source"))
+    hashes = {}
+    for dependency in stage["deps"]:
         root = Path(dependency.replace("${source}", source))
         for path in [root, *root.rglob("*")]:
-            if "__pycache__" not in path.parts and path.is_file():
+            if path.is_file() and "__pycache__" not in path.parts:
                 status = path.stat()
-                inputs[str(path)] = hash_file(path, status.st_size, status.st_mtime_ns)
-    return inputs
+                hashes[str(path)] = hash_file(path, status.st_size, status.st_mtime_ns)
+    return hashes
 
 
 @cache
 def hash_file(path: Path, size: int, time: int) -> bytes:
-    """Hash a file; again only if its size or the time of its last change, in ns, is another."""
+    """Return the hash of a file.
+
+    Args:
+        path: The file.
+        size, time: Its size, and the time of its last change in nanoseconds. If they
+            have not changed, the file is not read again.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "blake2b").digest()

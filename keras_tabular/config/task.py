@@ -1,4 +1,4 @@
-"""The tasks: two classes, several classes, and regression, with all that depends on the task alone.
+"""The tasks: two classes, several classes and regression, with what depends on them.
 
 Nowhere else is the name of a task compared.
 """
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
 TaskName = Literal["binary", "multiclass", "regression"]
 Label = bool | int | float | str
-CostMatrix = tuple[
-    tuple[float, ...],
-    ...,
-]  # cost of each predicted class, by actual class
+# The cost of each predicted class, by actual class.
+CostMatrix = tuple[tuple[float, ...], ...]
 # What turns probabilities into classes. Of two classes, the lowest probability that
 # counts as positive: one for all rows, or one for each, shape (rows,). Of several
 # classes, their costs, or a number, with which the most probable class is predicted.
@@ -97,10 +95,17 @@ class Task:
 
     @classmethod
     def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
-        """Build the task from the values of the target column, and the positive one of two."""
-        return cls(
-            tuple(sorted(values, key=lambda v: cls.has_threshold and v == positive)),
+        """Build the task from the values of the target column.
+
+        Args:
+            values: The classes; for a regression, no values or those that are allowed.
+            positive: The positive class of two; otherwise None.
+        """
+        classes = sorted(
+            values,
+            key=lambda value: cls.has_threshold and value == positive,
         )
+        return cls(tuple(classes))
 
     def main_metrics(self, rows: Sequence[float]) -> tuple[str, ...]:
         """Return the keys of the metrics that a summary shows after the primary one.
@@ -110,26 +115,36 @@ class Task:
 
         Args:
             rows: Number of rows of each class; empty for a regression.
+
+        Examples:
+            >>> Binary((False, True)).main_metrics([95, 5])
+            ('roc_auc', 'average_precision')
         """
-        is_rare = rows and min(rows) < min(MAX_RARE_SHARE, 0.5 / len(rows)) * sum(rows)
-        return self.rare_metrics if is_rare else (self.main_metric,)
+        if not rows:
+            return (self.main_metric,)
+        min_share = min(MAX_RARE_SHARE, 0.5 / len(rows))
+        has_rare_class = min(rows) < min_share * sum(rows)
+        return self.rare_metrics if has_rare_class else (self.main_metric,)
 
     def encode(self, target: "pa.ChunkedArray") -> "pa.ChunkedArray":
-        """Return the codes of classes, or the values; null where a value is no class."""
+        """Return the codes of classes, or the values; null if a value is no class."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
         return pc.index_in(target, value_set=pa.array(self.classes, target.type))
 
     def strata(self, y: np.ndarray) -> np.ndarray:
-        """Return the class of each row, by which draws are stratified, shape (rows,); else 0."""
+        """Return the class of each row, by which draws are stratified, or zeros."""
         return y if self.classes else np.zeros(len(y))
 
     def indicators(self, y: np.ndarray) -> np.ndarray:
-        """Return what the outputs of the model should be: float64, shape (rows, outputs).
+        """Return the values that the outputs of the model should have.
 
         Args:
             y: Codes of classes, or values, shape (rows, 1).
+
+        Returns:
+            Float64, shape (rows, outputs).
         """
         return (y == np.array(self.output_classes)).astype(np.float64)
 
@@ -145,14 +160,24 @@ class Task:
         Args:
             y_pred: Predictions, shape (rows, outputs).
             threshold: See `Threshold`.
+
+        Examples:
+            >>> Binary((False, True)).predicted_classes(np.array([[0.2], [0.7]]), 0.5)
+            array([0, 1])
+            >>> costs = ((0, 1, 1), (1, 0, 1), (9, 9, 0))
+            >>> y_pred = np.array([[0.8, 0.1, 0.1], [0.6, 0.1, 0.3]])
+            >>> Multiclass(("a", "b", "c")).predicted_classes(y_pred, costs)
+            array([2, 2])
         """
         if not isinstance(threshold, tuple):
             return y_pred.argmax(axis=1)
         # A product of matrices would not add in the same order on every CPU.
-        by_class = y_pred.astype(np.float64).T
-        costs = np.array(threshold)
-        expected = [sum(by_class * column[:, None]) for column in costs.T]
-        return np.argmin(expected, axis=0)
+        probabilities = y_pred.astype(np.float64).T  # (classes, rows)
+        costs_by_prediction = np.array(threshold).T  # (predicted, actual classes)
+        expected_costs = [
+            sum(probabilities * costs[:, None]) for costs in costs_by_prediction
+        ]
+        return np.argmin(expected_costs, axis=0)
 
     def row_losses(
         self,
@@ -160,7 +185,7 @@ class Task:
         y_pred: np.ndarray,
         loss: str = "auto",
     ) -> np.ndarray:
-        """Compute the loss of each row: the cross-entropy, or the squared or absolute error.
+        """Compute the loss of each row: cross-entropy, squared or absolute error.
 
         Args:
             y: Codes of classes, or values, shape (rows,).
@@ -170,9 +195,15 @@ class Task:
 
         Returns:
             Float64, shape (rows,).
+
+        Examples:
+            >>> y_pred = np.array([[0.8], [0.8]])
+            >>> Binary((False, True)).row_losses(np.array([1, 0]), y_pred).round(3)
+            array([0.223, 1.609])
         """
-        clipped = np.clip(self.probabilities(y_pred), MIN_PROBABILITY, 1)
-        return -np.log(clipped[np.arange(len(y)), y.astype(int)] / clipped.sum(axis=1))
+        probabilities = np.clip(self.probabilities(y_pred), MIN_PROBABILITY, 1)
+        likelihoods = probabilities[np.arange(len(y)), y.astype(int)]  # (rows,)
+        return -np.log(likelihoods / probabilities.sum(axis=1))
 
     def row_scores(
         self,
@@ -185,7 +216,8 @@ class Task:
         A row has 1 if its class is predicted correctly, and 0 if not. For a regression,
         it is the absolute error.
         """
-        return (self.predicted_classes(y_pred, threshold) == y).astype(np.float64)
+        is_correct = self.predicted_classes(y_pred, threshold) == y
+        return is_correct.astype(np.float64)
 
     def prediction_columns(
         self,
@@ -206,18 +238,12 @@ class Task:
         import pyarrow as pa
 
         classes = pa.array(self.classes)
-        names = (
-            classes.cast(pa.string()).take(pa.array(self.output_classes)).to_pylist()
-        )
-        return {
-            "predicted": classes.take(
-                pa.array(self.predicted_classes(y_pred, threshold)),
-            ),
-            **{
-                f"probability_{name}": pa.array(y_pred[:, i])
-                for i, name in enumerate(names)
-            },
-        }
+        codes = pa.array(self.predicted_classes(y_pred, threshold))
+        columns = {"predicted": classes.take(codes)}
+        names = classes.cast(pa.string()).to_pylist()
+        for output, code in enumerate(self.output_classes):
+            columns[f"probability_{names[code]}"] = pa.array(y_pred[:, output])
+        return columns
 
 
 class Binary(Task):
@@ -230,16 +256,15 @@ class Binary(Task):
     output_activation = "sigmoid"
     output_name = "output-probability"
     metrics = (
-        *(
-            "accuracy",
-            "average_precision",
-            "balanced_accuracy",
-            "brier",
-            "f1",
-            "loss",
-            "precision",
-        ),
-        *("recall", "roc_auc"),
+        "accuracy",
+        "average_precision",
+        "balanced_accuracy",
+        "brier",
+        "f1",
+        "loss",
+        "precision",
+        "recall",
+        "roc_auc",
     )
     second_metric = "roc_auc"
     rare_metrics = ("roc_auc", "average_precision")
@@ -247,13 +272,16 @@ class Binary(Task):
 
     @property
     def output_classes(self) -> tuple[int, ...]:
+        """The code of the positive class."""
         return (1,)
 
     def probabilities(self, y_pred: np.ndarray) -> np.ndarray:
+        """Return the probabilities of both classes: float64, shape (rows, 2)."""
         y_pred = y_pred.astype(np.float64)
         return np.column_stack([1 - y_pred, y_pred])
 
     def predicted_classes(self, y_pred: np.ndarray, threshold: Threshold) -> np.ndarray:
+        """Return 1 for each row whose probability reaches the threshold, else 0."""
         return (y_pred[:, 0] >= np.asarray(threshold)).astype(np.int64)
 
 
@@ -266,15 +294,17 @@ class Multiclass(Task):
     output_activation = "softmax"
     output_name = "output-probabilities"
     metrics = (
-        *(
-            "accuracy",
-            "balanced_accuracy",
-            "loss",
-            "macro.average_precision",
-            "macro.f1",
-        ),
-        *("macro.precision", "macro.recall", "macro.roc_auc"),
-        *("weighted.f1", "weighted.precision", "weighted.recall"),
+        "accuracy",
+        "balanced_accuracy",
+        "loss",
+        "macro.average_precision",
+        "macro.f1",
+        "macro.precision",
+        "macro.recall",
+        "macro.roc_auc",
+        "weighted.f1",
+        "weighted.precision",
+        "weighted.recall",
     )
     second_metric = "macro.roc_auc"
     rare_metrics = ("macro.roc_auc", "macro.average_precision")
@@ -303,12 +333,15 @@ class Regression(Task):
 
     @classmethod
     def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
+        """Return the task, which has no classes."""
         return cls()
 
     def encode(self, target: "pa.ChunkedArray") -> "pa.ChunkedArray":
+        """Return the values as they are."""
         return target
 
     def indicators(self, y: np.ndarray) -> np.ndarray:
+        """Return the values as they are."""
         return y
 
     def row_losses(
@@ -317,8 +350,11 @@ class Regression(Task):
         y_pred: np.ndarray,
         loss: str = "auto",
     ) -> np.ndarray:
+        """Compute the squared or absolute error of each row: float64, shape (rows,)."""
         errors = y_pred[:, 0].astype(np.float64) - y
-        return np.abs(errors) if loss == "mean_absolute_error" else np.square(errors)
+        if loss == "mean_absolute_error":
+            return np.abs(errors)
+        return np.square(errors)
 
     def row_scores(
         self,
@@ -326,6 +362,7 @@ class Regression(Task):
         y_pred: np.ndarray,
         threshold: Threshold,
     ) -> np.ndarray:
+        """Return the absolute error of each row, shape (rows,)."""
         return np.abs(y - y_pred[:, 0])
 
     def prediction_columns(
@@ -334,11 +371,14 @@ class Regression(Task):
         threshold: Threshold,
         ends: np.ndarray | None = None,
     ) -> dict[str, "pa.Array"]:
+        """Build the column `predicted`, with intervals also `low` and `high`."""
         import pyarrow as pa
 
-        columns = [y_pred] if ends is None else [y_pred, ends]
-        names = ("predicted", "low", "high")
-        return dict(zip(names, map(pa.array, np.hstack(columns).T), strict=False))
+        columns = {"predicted": pa.array(y_pred[:, 0])}
+        if ends is not None:
+            columns["low"] = pa.array(ends[:, 0])
+            columns["high"] = pa.array(ends[:, 1])
+        return columns
 
 
 TASKS: dict[TaskName, type[Task]] = {

@@ -31,11 +31,17 @@ EXPECTED_TYPES = {
     "string": "a text",
     "tuple": "a list",
 }
+# How a limit of a number is called, by its name in pydantic.
 BOUNDS = {"gt": "above", "ge": "of at least", "lt": "below", "le": "of at most"}
+BOOLEAN = "tag:yaml.org,2002:bool"
+INTEGER = "tag:yaml.org,2002:int"
+INTEGER_PATTERN = re.compile(
+    r"[-+]?(0|[1-9][0-9_]*|0b[01_]+|0[0-7_]+|0x[0-9a-fA-F_]+)$",
+)
 
 
 class Section(BaseModel):
-    """A part of a file. Unknown keys are an error, and values cannot be assigned later."""
+    """A part of a file, without unknown keys. Values cannot be assigned later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -53,26 +59,23 @@ class OneLineDumper(yaml.SafeDumper):
 
 
 class Loader(yaml.CSafeLoader):
-    """Reads yes, no, on, off and 12:30 as texts, like YAML 1.2, in which DVC writes params.yaml."""
+    """Reads yes, no, on, off and 12:30 as texts.
+
+    So does YAML 1.2, in which DVC writes params.yaml.
+    """
 
 
-BOOLEAN = "tag:yaml.org,2002:bool"
-INTEGER = "tag:yaml.org,2002:int"
-Loader.yaml_implicit_resolvers = {
-    first: [
+Loader.yaml_implicit_resolvers = {}
+for first_character, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items():
+    Loader.yaml_implicit_resolvers[first_character] = [
         (tag, pattern) for tag, pattern in resolvers if tag not in (BOOLEAN, INTEGER)
     ]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
 Loader.add_implicit_resolver(
     BOOLEAN,
     re.compile("(true|True|TRUE|false|False|FALSE)$"),
-    [*"tTfF"],
+    list("tTfF"),
 )
-INTEGER_PATTERN = re.compile(
-    r"[-+]?(0|[1-9][0-9_]*|0b[01_]+|0[0-7_]+|0x[0-9a-fA-F_]+)$",
-)
-Loader.add_implicit_resolver(INTEGER, INTEGER_PATTERN, [*"-+0123456789"])
+Loader.add_implicit_resolver(INTEGER, INTEGER_PATTERN, list("-+0123456789"))
 
 
 def parse_yaml(text: str) -> Any:
@@ -82,14 +85,19 @@ def parse_yaml(text: str) -> Any:
         yaml.YAMLError, ValueError: It is not valid YAML, or its aliases stand for more
             values than the text has characters.
     """
-    waiting = [content := yaml.load(text, Loader)]
-    for _ in range(len(text) + 2):
-        if not waiting:
-            return content
-        value = waiting.pop()
-        waiting += value.values() if isinstance(value, dict) else ()
-        waiting += value if isinstance(value, list) else ()
-    raise ValueError("its aliases stand for too many values")
+    content = yaml.load(text, Loader)
+    n_values = 0  # each has a character of its own in the text, unless it has an alias
+    remaining = [content]
+    while remaining:
+        n_values += 1
+        if n_values > len(text) + 1:
+            raise ValueError("its aliases stand for too many values")
+        value = remaining.pop()
+        if isinstance(value, dict):
+            remaining.extend(value.values())
+        elif isinstance(value, list):
+            remaining.extend(value)
+    return content
 
 
 def read_yaml(path: Path) -> Any:
@@ -109,16 +117,16 @@ def read_yaml(path: Path) -> Any:
 
 
 def format_yaml(value: Any) -> str:
-    """Return a value in one line of YAML. Texts are in quotes if YAML would read something else."""
-    options: dict[str, Any] = {"default_flow_style": True, "allow_unicode": True}
+    """Return a value in one line of YAML, with the quotes that it needs there."""
     text: str = yaml.dump(
         [value],
         Dumper=OneLineDumper,
         width=math.inf,
         sort_keys=False,
-        **options,
+        default_flow_style=True,
+        allow_unicode=True,
     )
-    return text[1:-2]
+    return text[1:-2]  # without the brackets of the list and the line break
 
 
 def parse_section(
@@ -163,14 +171,16 @@ def explain_errors(
     for key, key_errors in errors_by_key.items():
         # If one of the types has the keys that the value has, only the mistakes inside
         # of it count.
-        if not any(
-            other[: len(key)] == key and other != key for other in errors_by_key
-        ):
+        has_inner_mistakes = any(
+            len(other) > len(key) and other[: len(key)] == key
+            for other in errors_by_key
+        )
+        if not has_inner_mistakes:
             yield describe_mistake(key, key_errors, section_type)
 
 
 def find_key(error: Any, content: Any) -> tuple[str, ...]:
-    """Return the keys that lead to an error, without pydantic's names for the allowed types."""
+    """Return the keys that lead to an error, without the types that pydantic tried."""
     key: list[str] = []
     for part in map(str, error["loc"]):
         if isinstance(content, list | tuple):
@@ -178,9 +188,9 @@ def find_key(error: Any, content: Any) -> tuple[str, ...]:
         elif not isinstance(content, dict):
             break
         # The limits of the gate are validated by their dotted keys.
-        children = {
-            str(name): child for name, child in [*content.items(), *flatten(content)]
-        }
+        children = {}
+        for name, child in [*content.items(), *flatten(content)]:
+            children[str(name)] = child
         if part in children:
             key.append(part)
             content = children[part]
@@ -197,86 +207,77 @@ def describe_mistake(
     """Describe what is wrong with the value of a key, in one line."""
     where = ".".join(map(truncate, key))
     value = truncate(repr(errors[0]["input"]))
-    expected = []
-    words = list[str]()
+    words: list[str] = []
+    expected: list[str] = []
     for error in errors:
-        context = error.get("ctx", {})
         match error["type"]:
             case "missing":
                 return f"{where}: this key is missing."
             case "extra_forbidden":
-                hint = suggestion(
-                    key[-1],
-                    allowed := allowed_keys(key[:-1], section_type),
-                )
+                allowed = allowed_keys(key[:-1], section_type)
+                hint = suggestion(key[-1], allowed)
                 return (
                     f"{where}: unknown key.{hint} Allowed keys: {', '.join(allowed)}."
                 )
             case "value_error":  # raised by one of our validators
-                problem = str(context["error"])
+                problem = str(error["ctx"]["error"])
                 if problem.startswith("expected"):
                     problem += f", got {value}."
                 return f"{where}: {problem}" if key else problem
             case "literal_error":
-                words += (
-                    context["expected"]
-                    .replace("'", "")
-                    .replace(" or ", ", ")
-                    .split(", ")
-                )
-            case (
-                "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal"
-            ):
-                ((bound, limit),) = context.items()
-                expected.append(
-                    f"a number {BOUNDS[bound]} {str(limit).removesuffix('.0')}",
-                )
-            case error_type:
-                _, _, length = error["msg"].partition("String should have ")
-                expected_type = EXPECTED_TYPES.get(
-                    error_type.partition("_")[0],
-                    error["msg"],
-                )
-                expected.append(length or expected_type)
-    if words:
-        expected.insert(
-            0,
-            words[0] if len(words) == 1 else f"one of {', '.join(words)}",
-        )
+                words += re.findall("'(.*?)'", error["ctx"]["expected"])
+            case _:
+                expected.append(describe_expected(error))
+    if len(words) == 1:
+        expected.insert(0, words[0])
+    elif words:
+        expected.insert(0, f"one of {', '.join(words)}")
     hint = suggestion(str(errors[0]["input"]), words)
     return f"{where}: expected {' or '.join(expected)}, got {value}.{hint}"
 
 
+def describe_expected(error: Any) -> str:
+    """Say what pydantic expects, such as "a number above 0"."""
+    for bound, words in BOUNDS.items():
+        if bound in error.get("ctx", {}):
+            limit = str(error["ctx"][bound]).removesuffix(".0")
+            return f"a number {words} {limit}"
+    message: str = error["msg"]
+    if message.startswith("String should have "):
+        return message.removeprefix("String should have ")
+    first_word = error["type"].partition("_")[0]
+    return EXPECTED_TYPES.get(first_word, message)
+
+
 def allowed_keys(key: tuple[str, ...], section_type: type[BaseModel]) -> list[str]:
     """Return the keys that the section at `key` may have."""
-    for part in key:
-        fields = section_type.model_fields
-        if (
-            part in fields
-        ):  # otherwise a name in a mapping of names to sections, such as a column
-            section_type = next(sections_in(fields[part].annotation), section_type)
+    for name in key:
+        field = section_type.model_fields.get(name)
+        if field:  # other names are those of sections in a mapping, such as columns
+            section_type = find_section(field.annotation) or section_type
     return sorted(section_type.model_fields)
 
 
-def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the sections in a type such as `dict[str, Section] | None`."""
+def find_section(annotation: Any) -> type[BaseModel] | None:
+    """Find the first section in a type such as `dict[str, Section] | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
+        return annotation
     for inner in get_args(annotation):
-        yield from sections_in(inner)
+        section = find_section(inner)
+        if section:
+            return section
+    return None
 
 
 def expected_one_of(name: str, allowed: Iterable[str]) -> str:
-    """Say which names are allowed instead of an unknown one, and suggest the closest."""
-    allowed = list(allowed)
-    return (
-        f"expected one of {format_list(allowed)}, got"
-        f" {name!r}.{suggestion(name, allowed)}"
-    )
+    """Say which names are allowed in place of one, and suggest the closest."""
+    names = list(allowed)
+    hint = suggestion(name, names)
+    return f"expected one of {format_list(names)}, got {name!r}.{hint}"
 
 
 def flatten(nested: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested mappings with their keys, which are joined by dots as in DVC.
+    """Yield the leaves of nested mappings with their keys, joined by dots as in DVC.
 
     Lists and empty mappings are leaves.
     """

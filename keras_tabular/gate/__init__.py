@@ -1,1 +1,1 @@
-"""The rules of the gate, the verdict, and its words; the scores come from `evaluation`."""
+"""The rules of the gate, and the verdict; the scores come from `evaluation`."""

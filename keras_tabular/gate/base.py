@@ -1,6 +1,7 @@
 """The comparison of a run with another revision, by the rule of the gate."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from keras_tabular.config.metrics import COST, metric
 from keras_tabular.config.sections import Gate
@@ -11,6 +12,10 @@ from keras_tabular.gate.verdict import RuleResult, Status, Verdict, judge
 from keras_tabular.runs.run import Run, git, mismatch, parse_or_none
 
 
+class NotComparableError(Exception):
+    """A score cannot be compared with that of another run. The message says why."""
+
+
 def read_verdict(run: Run, base: Run | None = None) -> Verdict | None:
     """Read the verdict on a run, with the checks against another run if there is one.
 
@@ -18,9 +23,9 @@ def read_verdict(run: Run, base: Run | None = None) -> Verdict | None:
         None if the run has no verdict in the present format.
     """
     verdict = parse_or_none(run.load(run.metrics / "gate.json"), Verdict)
-    return (
-        compare_with_base(verdict, run, base, run.gate) if verdict and base else verdict
-    )
+    if verdict is None or base is None:
+        return verdict
+    return compare_with_base(verdict, run, base, run.gate)
 
 
 def compare_with_base(
@@ -48,63 +53,109 @@ def check_base(run: Run, base: Run | None, gate: Gate) -> Iterator[RuleResult]:
         base: The other run; None if there is none.
     """
     for key, share in gate.worse_than_base.items():
-        rule = f"worse_than_base {key}"
-        if base:
-            yield _compare_with_base(rule, share, run, base)
-        else:
-            status, problem = _explain_no_base(gate)
-            yield RuleResult(rule=rule, status=status, reason=f"{key}: {problem}")
+        status: Status
+        try:
+            if base is None:
+                status = "pass"
+                reason = f"{key}: {_explain_no_base(gate)}"
+            else:
+                status, reason = _compare_scores(key, share, run, base)
+        except NotComparableError as error:
+            status = "undecided"
+            reason = f"{key}: {error}"
+        yield RuleResult(rule=f"worse_than_base {key}", status=status, reason=reason)
 
 
-def _explain_no_base(gate: Gate) -> tuple[Status, str]:
-    """Pass before the first run is committed, but not if the base cannot be found."""
+def _explain_no_base(gate: Gate) -> str:
+    """Explain why there is no other run before the first run is committed.
+
+    Raises:
+        NotComparableError: There may be one, but it cannot be found.
+    """
     if gate.base != "last":
-        return "undecided", f"gate.base: there is no {gate.base} in this clone"
+        raise NotComparableError(f"gate.base: there is no {gate.base} in this clone")
     if (git("rev-parse", "--is-shallow-repository") or "").strip() == "true":
-        return "undecided", "this clone has no history; run `git fetch --unshallow`"
-    return "pass", "no earlier run is committed"
+        raise NotComparableError(
+            "this clone has no history; run `git fetch --unshallow`",
+        )
+    return "no earlier run is committed"
 
 
-def _compare_with_base(rule: str, share: float, run: Run, base: Run) -> RuleResult:
-    key = rule.partition(" ")[2]
-    rows = ""
+def _compare_scores(
+    key: str,
+    share: float,
+    run: Run,
+    base: Run,
+) -> tuple[Status, str]:
+    """Judge the change of a score, and describe it.
 
-    def undecided(problem: str) -> RuleResult:
-        return RuleResult(rule=rule, status="undecided", reason=f"{key}: {problem}")
+    Args:
+        key: Dotted key of the score.
+        share: Share of the score of the other run by which it may be worse.
 
-    if problem := mismatch(run, base):
-        return undecided(problem)
-    evaluations = run.require_evaluation(), base.require_evaluation()
-    if key.endswith(f".{COST}") and evaluations[0].costs != evaluations[1].costs:
-        return undecided(f"{base.label} has other costs")
-    value, base_value = (model_values(each.scores).get(key) for each in evaluations)
-    if value is None or base_value is None:
-        return undecided(f"not among the scores of this run and of {base.label}")
-    change = value - base_value
-    difference = Difference(value=change, low=change, high=change)
-    if key.startswith("test."):
-        from keras_tabular.runs.comparison import paired_scores  # SciPy takes 0.5 s
-
-        paired = paired_scores(run, base).get(key.removeprefix("test."))
-        if paired is None:
-            return undecided(
-                f"this run and {base.label} share too few test rows that decide it",
-            )
-        difference = paired.difference
-        base_value = paired.base
-        rows = f" on {paired.rows:,} test rows"
-    difference = difference.as_loss(greater_is_better=metric(key).greater_is_better)
-    limit = share * abs(base_value)
+    Raises:
+        NotComparableError: See `_measure_change`.
+    """
+    change = _measure_change(key, run, base)
+    greater_is_better = metric(key).greater_is_better
+    difference = change.difference.as_loss(greater_is_better=greater_is_better)
+    limit = share * abs(change.base_value)
     status = judge(difference.low, difference.high, limit)
-    if (
-        difference.low > 0 and difference.value > limit
-    ):  # worse, and probably by too much
-        status = "fail"
+    if difference.low > 0 and difference.value > limit:
+        status = "fail"  # the score is worse, and probably by too much
+    is_loss = not greater_is_better and change.base_value > 0
+    relative = format_relative(difference, change.base_value, is_loss=is_loss)
+    rows = f" on {change.rows:,} test rows" if change.rows else ""
     ending = f"; {NOT_SETTLED}" if status == "undecided" else ""
-    is_loss = not metric(key).greater_is_better and base_value > 0
-    relative = format_relative(difference, base_value, is_loss=is_loss)
-    reason = (
+    return status, (
         f"{key} is {relative} than in {base.label}{rows} (allowed: {share:.0%}"
         f" worse){ending}"
     )
-    return RuleResult(rule=rule, status=status, reason=reason)
+
+
+class Change(NamedTuple):
+    """The change of a score from another run to this one.
+
+    Attributes:
+        base_value: The score of the other run.
+        difference: The score of this run minus that of the other one.
+        rows: Number of test rows that both runs have and that are compared; 0 if the
+            scores are compared as they are.
+    """
+
+    base_value: float
+    difference: Difference
+    rows: int = 0
+
+
+def _measure_change(key: str, run: Run, base: Run) -> Change:
+    """Compare a score of two runs, on the same rows if it is a score of the test rows.
+
+    Raises:
+        NotComparableError: The scores cannot be compared. The message says why.
+    """
+    problem = mismatch(run, base)
+    if problem:
+        raise NotComparableError(problem)
+    evaluation = run.require_evaluation()
+    base_evaluation = base.require_evaluation()
+    if key.endswith(f".{COST}") and evaluation.costs != base_evaluation.costs:
+        raise NotComparableError(f"{base.label} has other costs")
+    value = model_values(evaluation.scores).get(key)
+    base_value = model_values(base_evaluation.scores).get(key)
+    if value is None or base_value is None:
+        raise NotComparableError(
+            f"not among the scores of this run and of {base.label}",
+        )
+    if not key.startswith("test."):
+        change = value - base_value
+        return Change(base_value, Difference(value=change, low=change, high=change))
+
+    from keras_tabular.runs.comparison import paired_scores  # SciPy takes 0.5 s
+
+    paired = paired_scores(run, base).get(key.removeprefix("test."))
+    if paired is None:
+        raise NotComparableError(
+            f"this run and {base.label} share too few test rows that decide it",
+        )
+    return Change(paired.base, paired.difference, paired.rows)

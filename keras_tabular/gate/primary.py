@@ -1,4 +1,4 @@
-"""The comparisons of a model with its baselines by the primary metric, and their words."""
+"""The comparisons of a model with its baselines by the primary metric, in words."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -6,7 +6,6 @@ from typing import NamedTuple
 from keras_tabular.config.metrics import COST, CUSTOM
 from keras_tabular.config.task import Task
 from keras_tabular.evaluation.records import (
-    MODEL,
     Difference,
     Evaluation,
     format_number,
@@ -16,9 +15,8 @@ from keras_tabular.gate.verdict import RuleResult, Status, judge
 
 TOO_FEW_ROWS = "too few rows to tell"
 NOT_SETTLED = "not settled by these rows"
-MAX_TEST_LOSS_RATIO = (
-    2.0  # of a baseline's loss on test rows to the cross-validated one
-)
+# Of a baseline's loss on test rows to the cross-validated one, unless it broke down.
+MAX_TEST_LOSS_RATIO = 2.0
 
 
 class PrimaryScores(NamedTuple):
@@ -43,25 +41,25 @@ class PrimaryScores(NamedTuple):
 
     @property
     def is_loss(self) -> bool:
-        """Whether the metric is a loss that cannot be negative, so that percentages make sense."""
-        has_gains = (
-            self.key == COST and min(map(min, self.evaluation.costs or [[0.0]])) < 0
-        )
-        return not (self.greater_is_better or self.key.startswith(CUSTOM) or has_gains)
+        """Whether percents make sense: the metric is a loss that is never negative."""
+        if self.greater_is_better or self.key.startswith(CUSTOM):
+            return False
+        # The cost of a correct prediction may be a gain.
+        costs = self.evaluation.costs or ()
+        return self.key != COST or all(min(row) >= 0 for row in costs)
 
     def describe_ranking(self) -> Iterator[str]:
-        """Yield that the order of the probabilities is significantly better than chance, if so."""
+        """Yield that probabilities rank the rows better than chance, if they do."""
         score = self.evaluation.score("test", self.task.second_metric)
-        if (
-            self.task.classes and score and score.interval and score.interval[0] > 0.5
-        ):  # by chance
+        if not self.task.classes or score is None or score.interval is None:
+            return
+        if score.interval[0] > 0.5:  # by chance
             label = self.short_label(score.metric)
-            text = (
-                f"{label} {format_number(score.value)}{format_interval(score.interval)}"
-            )
+            value = format_number(score.value) + format_interval(score.interval)
+            text = f"{label} {value}"
             yield f"the order of the probabilities is better than chance: {text}"
 
-    def headline(self, constant: RuleResult) -> str:
+    def format_headline(self, constant: RuleResult) -> str:
         """Say how good the score is, how sure that is, and how much the model gains.
 
         Args:
@@ -75,13 +73,11 @@ class PrimaryScores(NamedTuple):
             return f"There are {TOO_FEW_ROWS} if the model is better than no model"
         text = f"{label} {format_number(score.value)} on {score.rows:,} test rows"
         text += format_interval(score.interval)
-        return (
-            f"{text}, {format_relative(constant.difference, constant.base)} than no"
-            " model"
-        )
+        relative = format_relative(constant.difference, constant.base)
+        return f"{text}, {relative} than no model"
 
     def compare_with_constant(self, min_gain: float) -> RuleResult:
-        """Check whether the model is better than the constant with the best primary metric.
+        """Check whether the model is better than the best constant.
 
         It passes if it is significantly better, and fails if the interval excludes a
         useful gain.
@@ -90,20 +86,18 @@ class PrimaryScores(NamedTuple):
             min_gain: Share of the constant's score, or R², below which a gain is of no
                 use.
         """
-        size, difference = self._baseline("dummy")
-        if difference and difference.high < 0:
-            return self._check("dummy", "pass", "")
-        if difference and difference.low > -min_gain * (
-            1.0 if self.key == "r2" else size
-        ):
-            return self._check(
-                "dummy",
-                "fail",
-                f"; no gain above {100 * min_gain:.3g}%",
-            )
-        return self._check("dummy", "undecided", f"; {TOO_FEW_ROWS}")
+        difference = self._difference("dummy")
+        if difference is None:
+            return self._result("dummy", "undecided")
+        if difference.high < 0:
+            return self._result("dummy", "pass")
+        useful_gain = min_gain if self.key == "r2" else min_gain * self._size("dummy")
+        if difference.low > -useful_gain:
+            words = f"; no gain above {100 * min_gain:.3g}%"
+            return self._result("dummy", "fail", words)
+        return self._result("dummy", "undecided", f"; {TOO_FEW_ROWS}")
 
-    def compare_with(
+    def compare_with_baseline(
         self,
         name: str,
         margin: float,
@@ -118,25 +112,26 @@ class PrimaryScores(NamedTuple):
             breakdowns: The result of `find_breakdown` for each baseline that is
                 compared. If all broke down, none can show that the model is good.
         """
-        loss, difference = self._baseline(name)
-        status: Status = "undecided"
+        difference = self._difference(name)
+        if difference is None or (not margin and difference.within_chance):
+            return self._result(name, "undecided", f"; {NOT_SETTLED}")
+        limit = margin * self._size(name)
+        status = judge(difference.low, difference.high, limit)
         words = ""
-        if difference and (margin or not difference.within_chance):
-            status = judge(difference.low, difference.high, margin * loss)
         if status == "undecided":
             words = f"; {NOT_SETTLED}"
-        elif margin and difference and difference.high > 0:
-            inside = (
-                "equivalent within" if difference.low >= -margin * loss else "within"
-            )
-            words = (
-                f"; {inside if status == 'pass' else 'worse than'} the margin of"
-                f" {margin:.0%}"
-            )
-        if status == "pass" and breakdowns[name]:
-            status = "undecided" if all(breakdowns.values()) else "pass"
+        elif status == "pass" and breakdowns[name]:
             words = "; this shows nothing, because it broke down"
-        return self._check(name, status, words)
+            if all(breakdowns.values()):
+                status = "undecided"
+        elif margin and difference.high > 0:
+            words = "; within"
+            if status == "fail":
+                words = "; worse than"
+            elif difference.low >= -limit:
+                words = "; equivalent within"
+            words += f" the margin of {margin:.0%}"
+        return self._result(name, status, words)
 
     def find_breakdown(self, name: str) -> str:
         """Say whether a baseline broke down on the test rows; empty if it did not.
@@ -147,93 +142,100 @@ class PrimaryScores(NamedTuple):
         are only harder.
         """
         score = self.evaluation.score("test", self.key, name)
-        label = self.task.baselines[name]
         if score is None or score.interval is None:
             return ""
+        label = self.task.baselines[name]
+        text = f"{self.short_label(self.key)} {format_number(score.value)}"
         lowest, highest = score.interval
         constant = self.evaluation.value("test", self.key, "dummy")
-        text = f"{self.short_label(self.key)} {format_number(score.value)}"
-        is_greater = self.greater_is_better
-        if constant is not None and (
-            highest < constant if is_greater else lowest > constant
-        ):
-            return (
-                f"{label} is worse than no model ({text} vs {format_number(constant)})"
-            )
+        if constant is not None:
+            is_worse = lowest > constant
+            if self.greater_is_better:
+                is_worse = highest < constant
+            if is_worse:
+                constant_text = format_number(constant)
+                return f"{label} is worse than no model ({text} vs {constant_text})"
         if not self.is_loss:
             return ""
         model_loss = self.evaluation.value("test", self.key) or 0.0
         for place, where in OTHER_PLACES.items():
-            held_out = self.evaluation.value(place, self.key, name) or 0.0
-            model_held_out = self.evaluation.value(place, self.key) or model_loss or 1.0
-            harder = max(model_loss / model_held_out, 1.0)
-            if lowest > MAX_TEST_LOSS_RATIO * held_out * harder > 0:
-                return (
-                    f"{label} broke down ({text}, and {format_number(held_out)}"
-                    f" {where})"
-                )
+            loss = self.evaluation.value(place, self.key, name) or 0.0
+            model_loss_there = self.evaluation.value(place, self.key) or model_loss
+            harder = 1.0  # times, as the loss of the model shows
+            if model_loss_there:
+                harder = max(model_loss / model_loss_there, 1.0)
+            if lowest > MAX_TEST_LOSS_RATIO * loss * harder > 0:
+                return f"{label} broke down ({text}, and {format_number(loss)} {where})"
         return ""
 
     def short_label(self, key: str) -> str:
         """Return the label of a metric within a sentence."""
         label = self.evaluation.metric(key).label
-        is_name = label[:2].isupper() or key.startswith(
-            CUSTOM,
-        )  # such as ROC AUC, R² and F1
-        return label if is_name else label.lower()
+        if key.startswith(CUSTOM) or label[:2].isupper():  # such as ROC AUC, R² and F1
+            return label
+        return label.lower()
 
-    def _baseline(self, name: str) -> tuple[float, Difference | None]:
-        """Return the size of a baseline's score, and the difference of the model from it."""
-        score = self.evaluation.score("test", self.key, name)
-        return (
-            (abs(score.value), self._difference("test", name)) if score else (0.0, None)
-        )
+    def _size(self, name: str) -> float:
+        """Return the size of a baseline's score on the test rows; 0 if it has none."""
+        return abs(self.evaluation.value("test", self.key, name) or 0.0)
 
-    def _difference(self, row_set: str, name: str) -> Difference | None:
-        """Return the difference of the model from a baseline, if there is one; more is worse."""
+    def _difference(self, name: str, row_set: str = "test") -> Difference | None:
+        """Return the difference of the model from a baseline; more is worse."""
         score = self.evaluation.score(row_set, self.key, name)
-        difference = score.difference if score else None
-        return difference and difference.as_loss(
-            greater_is_better=self.greater_is_better,
-        )
+        if score is None or score.difference is None:
+            return None
+        return score.difference.as_loss(greater_is_better=self.greater_is_better)
 
-    def _check(self, name: str, status: Status, words: str) -> RuleResult:
+    def _result(self, name: str, status: Status, words: str = "") -> RuleResult:
+        """Return the result of a comparison with a baseline.
+
+        Args:
+            name: The baseline.
+            status: The status of the comparison.
+            words: What the reason says after the difference.
+        """
         rule = f"beat_baselines {name}"
         title = self.task.baselines[name]
         if name == "dummy":
-            costs = self.evaluation.constant_costs if self.key == COST else {}
-            cheapest = min(costs, key=lambda words: costs[words], default="")
-            title = f"the {title}{f' ({cheapest})' if costs else ''}"
-        size, difference = self._baseline(name)
+            title = f"the {title}"
+            costs = self.evaluation.constant_costs
+            if costs and self.key == COST:
+                title += f" ({min(costs, key=lambda constant: costs[constant])})"
+        difference = self._difference(name)
         if difference is None:
             reason = f"There are too few test rows to compare the model with {title}"
             if self.evaluation.score("test", self.key) is None:
                 label = metric_label(self.evaluation, self.task, self.key)
                 reason = f"The model is not compared with {title}: {label} is undefined"
             return RuleResult(rule=rule, status="undecided", reason=reason)
-        details = []
-        for key in self.evaluation.main_metrics[:2]:
-            values = [
-                self.evaluation.value("test", key, model) for model in (MODEL, name)
-            ]
-            numbers = " vs ".join(format_number(value, *values) for value in values)
-            details.append(f"{self.short_label(key)} {numbers}")
-        for place, where in OTHER_PLACES.items():
-            if other := self._difference(place, name):
-                outcome = "better" if other.high < 0 else "worse"
-                details.append(
-                    f"{where}: {'not settled' if other.within_chance else outcome}",
-                )
-        base = size if self.is_loss else 0.0
+        base = self._size(name) if self.is_loss else 0.0
         relative = format_relative(difference, base)
+        details = "; ".join(self._details(name))
         return RuleResult(
             rule=rule,
             status=status,
-            reason=f"Compared with {title}: {relative}{words} ({'; '.join(details)})",
+            reason=f"Compared with {title}: {relative}{words} ({details})",
             base=base,
             metric=self.key,
             difference=difference,
         )
+
+    def _details(self, name: str) -> Iterator[str]:
+        """Yield scores of the model and of a baseline, and who is better elsewhere."""
+        for key in self.evaluation.main_metrics[:2]:
+            model_score = self.evaluation.value("test", key)
+            score = self.evaluation.value("test", key, name)
+            model_text = format_number(model_score, score)
+            text = format_number(score, model_score)
+            yield f"{self.short_label(key)} {model_text} vs {text}"
+        for place, where in OTHER_PLACES.items():
+            difference = self._difference(name, place)
+            if difference is None:
+                continue
+            outcome = "better" if difference.high < 0 else "worse"
+            if difference.within_chance:
+                outcome = "not settled"
+            yield f"{where}: {outcome}"
 
 
 def format_relative(
@@ -251,16 +253,27 @@ def format_relative(
 
     Returns:
         For example "1.7% to 6.2% better", or "between 3.3% better and 0.3% worse".
+
+    Examples:
+        >>> format_relative(Difference(value=-2, low=-3, high=-1), base=50)
+        '2.0% to 6.0% better'
+        >>> format_relative(Difference(value=1, low=-1, high=3), base=0)
+        'between 1.00 better and 3.00 worse'
     """
-    lowest = -abs(base) if base and is_loss else difference.low
-    ends = (max(difference.low, lowest), difference.high)
-    low, high = (_percent(abs(end), base) for end in ends)
+    best = difference.low
+    if base and is_loss:
+        best = max(best, -abs(base))
+    low = _percent(abs(best), base)
+    high = _percent(abs(difference.high), base)
     if difference.low < 0 < difference.high:
         return f"between {low} better and {high} worse"
-    is_better = difference.high <= 0
-    first, last = (high, low) if is_better else (low, high)
-    span = first if first == last else f"{first} to {last}"
-    return f"{span} {'better' if is_better else 'worse'}"
+    ends = [low, high]
+    direction = "worse"
+    if difference.high <= 0:
+        ends.reverse()
+        direction = "better"
+    span = low if low == high else " to ".join(ends)
+    return f"{span} {direction}"
 
 
 def _percent(value: float, base: float) -> str:
@@ -268,4 +281,4 @@ def _percent(value: float, base: float) -> str:
     if not base:
         return format_number(value)
     share = 100 * value / abs(base)
-    return f"{share:.{0 if share >= 10 else 1}f}%"
+    return f"{share:.0f}%" if share >= 10 else f"{share:.1f}%"

@@ -5,16 +5,18 @@ the interval keeps the limit, fails if the interval misses it, and is undecided 
 limit lies inside, or if the rule cannot be checked.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
 from keras_tabular.config.sections import Gate
 from keras_tabular.config.task import Task
 from keras_tabular.evaluation import summary
-from keras_tabular.evaluation.records import MODEL, Evaluation, format_number
+from keras_tabular.evaluation.records import MODEL, Evaluation, Score, format_number
 from keras_tabular.gate.primary import NOT_SETTLED, PrimaryScores
 from keras_tabular.gate.verdict import STATUSES, RuleResult, Verdict, judge
 
-WITHOUT_INTERVALS = ("train", "validation")  # row sets from which the model was learnt
+# The row sets from which the model was learnt.
+WITHOUT_INTERVALS = ("train", "validation")
 KEEPS_RULES = "The run keeps every rule of the gate"
 
 
@@ -27,41 +29,98 @@ def evaluate_gate(evaluation: Evaluation, gate: Gate, task: Task) -> Verdict:
     model is compared with the other baselines by the paired difference of the primary
     metric on the test rows.
     """
-    primary = PrimaryScores(evaluation, task)
-    constant = primary.compare_with_constant(gate.min_gain)
-    limits = [*check_limits(evaluation, gate)]
-    names: list[str] = [name for name in gate.beat_baselines if name != "dummy"]
-    breakdowns = {name: primary.find_breakdown(name) for name in names}
-    comparisons = [
-        primary.compare_with(name, gate.margin or 0.0, breakdowns) for name in names
-    ]
-    required = [constant] if "dummy" in gate.beat_baselines else []
+    scores = PrimaryScores(evaluation, task)
+    constant = scores.compare_with_constant(gate.min_gain)
     is_better = constant.status == "pass"
+    required = [constant] if "dummy" in gate.beat_baselines else []
+    names: list[str] = [name for name in gate.beat_baselines if name != "dummy"]
+    breakdowns = {name: scores.find_breakdown(name) for name in names}
+    comparisons = [
+        scores.compare_with_baseline(name, gate.margin or 0.0, breakdowns)
+        for name in names
+    ]
+
     warnings = [*summary.evaluation_warnings(evaluation, task)]
-    if is_better:
-        broken = filter(None, breakdowns.values())
-        warnings += [f"{text}, so that beating it shows nothing" for text in broken]
+    if not is_better:
+        if not required:
+            warnings.append(constant.reason)
+        warnings += scores.describe_ranking()
     else:
         warnings += [
-            *([] if required else [constant.reason]),
-            *primary.describe_ranking(),
+            f"{breakdown}, so that beating it shows nothing"
+            for breakdown in breakdowns.values()
+            if breakdown
         ]
-    strongest = min(comparisons, key=_rank, default=None)
+
+    # The comparison that explains the verdict, next to the limits.
     deciding = [] if is_better else required
-    if strongest and (
-        not deciding or (strongest.status == "fail" and constant.status != "fail")
-    ):
-        deciding = [strongest]
+    if comparisons:
+        strongest = min(comparisons, key=_rank)
+        only_strongest_fails = strongest.status == "fail" and constant.status != "fail"
+        if not deciding or only_strongest_fails:
+            deciding = [strongest]
+
+    headline = scores.format_headline(constant)
     too_good = summary.describe_suspicion(evaluation, task)
-    sentences = filter(None, [too_good, primary.headline(constant)])
     verdict = Verdict(
         status="pass",
-        headline=". ".join(sentences),
+        headline=f"{too_good}. {headline}" if too_good else headline,
         reason=KEEPS_RULES,
         warnings=tuple(warnings),
         checks=(),
     )
+    limits = [*check_limits(evaluation, gate)]
     return add_checks(verdict, [*required, *limits, *comparisons], [*limits, *deciding])
+
+
+def _rank(check: RuleResult) -> tuple[int, float]:
+    """Sort by status, the worst first, then by the baseline, the best first."""
+    gain = -check.difference.value if check.difference else math.inf
+    return STATUSES.index(check.status), gain
+
+
+def check_limits(evaluation: Evaluation, gate: Gate) -> Iterator[RuleResult]:
+    """Check the limits that params.yaml gives."""
+    scores = {score.key: score for score in evaluation.scores if score.model == MODEL}
+    for rule, limits in (("min", gate.min), ("max", gate.max)):
+        for key, limit in limits.items():
+            score = scores.get(key)
+            if score is None:
+                yield RuleResult(
+                    rule=f"{rule} {key}",
+                    status="fail",
+                    reason=f"{key} is not among the scores of this run",
+                )
+            else:
+                yield _check_limit(rule, limit, score)
+
+
+def _check_limit(rule: str, limit: float, score: Score) -> RuleResult:
+    """Check that a score is at least or at most a limit.
+
+    A score without an interval is judged by itself if its row set has no intervals.
+    Otherwise, it is undecided: too few rows decide it, or they all agree.
+    """
+    low, high = score.interval or (score.value, score.value)
+    if rule == "min":
+        bound = "at least"
+        status = judge(-high, -low, -limit)
+    else:
+        bound = "at most"
+        status = judge(low, high, limit)
+    if score.interval is None and score.row_set not in WITHOUT_INTERVALS:
+        status = "undecided"
+    value = format_number(score.value, limit) + summary.format_interval(score.interval)
+    conjunction = "but" if status == "fail" else "and"
+    ending = f"; {NOT_SETTLED}" if status == "undecided" else ""
+    return RuleResult(
+        rule=f"{rule} {score.key}",
+        status=status,
+        reason=(
+            f"{score.key} is {value} {conjunction} has to be {bound}"
+            f" {format_number(limit, score.value)}{ending}"
+        ),
+    )
 
 
 def add_checks(
@@ -69,59 +128,24 @@ def add_checks(
     checks: Sequence[RuleResult],
     reasons: Sequence[RuleResult],
 ) -> Verdict:
-    """Add checks to a verdict. Some of them explain it, unless they are limits that are kept."""
-    status = min(
-        [verdict.status, *(check.status for check in checks)],
-        key=STATUSES.index,
-    )
+    """Add checks to a verdict.
+
+    Args:
+        verdict: The verdict.
+        checks: The checks to add.
+        reasons: The checks that explain the verdict, unless they are limits that the
+            run keeps.
+    """
+    statuses = [verdict.status, *(check.status for check in checks)]
     texts = [verdict.reason] if verdict.reason != KEEPS_RULES else []
     for check in reasons:
         if check.status == "fail" and not check.metric:
             texts.insert(0, check.reason)
         elif check.status == "undecided" or check.metric:
             texts.append(check.reason)
-    update = {"status": status, "reason": ". ".join(texts) or KEEPS_RULES}
-    return verdict.model_copy(update=update | {"checks": (*verdict.checks, *checks)})
-
-
-def _rank(check: RuleResult) -> tuple[int, float]:
-    """Sort by status, the worst first, then by the baseline, the best first."""
-    difference = check.difference
-    return STATUSES.index(check.status), (
-        -difference.value
-        if difference
-        else float(
-            "inf",
-        )
-    )
-
-
-def check_limits(evaluation: Evaluation, gate: Gate) -> Iterator[RuleResult]:
-    """Check the limits that params.yaml gives.
-
-    A score without an interval is judged by itself if its row set has no intervals.
-    Otherwise, it is undecided: too few rows decide it, or they all agree.
-    """
-    scores = {score.key: score for score in evaluation.scores if score.model == MODEL}
-    for rule, limits in (("min", gate.min), ("max", gate.max)):
-        for key, limit in limits.items():
-            name = f"{rule} {key}"
-            score = scores.get(key)
-            if score is None:
-                reason = f"{key} is not among the scores of this run"
-                yield RuleResult(rule=name, status="fail", reason=reason)
-                continue
-            low, high = score.interval or (score.value, score.value)
-            status = (
-                judge(low, high, limit) if rule == "max" else judge(-high, -low, -limit)
-            )
-            if score.row_set not in WITHOUT_INTERVALS and not score.interval:
-                status = "undecided"
-            bound = "at least" if rule == "min" else "at most"
-            text = format_number(score.value, limit) + summary.format_interval(
-                score.interval,
-            )
-            text += f" {'but' if status == 'fail' else 'and'} has to be {bound} "
-            text += format_number(limit, score.value)
-            text += f"; {NOT_SETTLED}" if status == "undecided" else ""
-            yield RuleResult(rule=name, status=status, reason=f"{key} is {text}")
+    changes = {
+        "status": min(statuses, key=STATUSES.index),
+        "reason": ". ".join(texts) or KEEPS_RULES,
+        "checks": (*verdict.checks, *checks),
+    }
+    return verdict.model_copy(update=changes)

@@ -1,4 +1,4 @@
-"""The verdict of the gate and the checks behind it: the content of `metrics/gate.json`."""
+"""The verdict of the gate and its checks, which are in `metrics/gate.json`."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -60,4 +60,6 @@ def judge(low: float, high: float, limit: float) -> Status:
     """Judge by an interval whether a value is at most a limit."""
     if high <= limit:
         return "pass"
-    return "fail" if low > limit else "undecided"
+    if low > limit:
+        return "fail"
+    return "undecided"
