@@ -46,12 +46,10 @@ class Predictions(NamedTuple):
 
     def select(self, rows: slice | np.ndarray) -> "Predictions":
         """Return the predictions for some of the rows."""
-        arrays = {
-            name: values[rows]
-            for name, values in self._asdict().items()
-            if isinstance(values, np.ndarray)
-        }
-        return self._replace(**arrays)
+        fields = [
+            field[rows] if isinstance(field, np.ndarray) else field for field in self
+        ]
+        return Predictions._make(fields)
 
     @property
     def predicted_classes(self) -> np.ndarray:
