@@ -172,7 +172,6 @@ def predict_table(
     Raises:
         UserError: A prediction is not finite.
     """
-
     task = schema.learning_task
 
     def predict_part(path: Path) -> Predictions:
@@ -271,7 +270,7 @@ def baseline_thresholds(
     """
     thresholds = {}
     for row_set in ("test", *folds):
-        thresholds[row_set] = {name: metadata.decision for name in baselines}
+        thresholds[row_set] = dict.fromkeys(baselines, metadata.decision)
     rule = metadata.threshold_choice
     if rule is None:
         return thresholds
