@@ -59,9 +59,7 @@ def score_file(
     thresholds: dict[str, float],
     metrics: Sequence[CustomMetric] = (),
 ) -> LabelledFile:
-    """Score the model and its baselines on the rows of a file.
-
-    The rows that the model was trained on are counted.
+    """Score the model and its baselines on a file, and count the training rows in it.
 
     Args:
         policies: The section `validate` of params.yaml.
@@ -86,9 +84,8 @@ def score_file(
         failures = write_valid_rows(file, schema, policies, folder)
         predictions = result.predict_table(model.predict, folder, schema, metadata)
         if split:
-            from keras_tabular.evaluation.baselines import (
-                predict_baselines,
-            )  # takes a second
+            # This import takes a second.
+            from keras_tabular.evaluation.baselines import predict_baselines
 
             hashes = result.hash_rows(folder, schema).rows
             learnt = result.hash_rows(split / "train", schema).rows

@@ -53,7 +53,8 @@ def compute_plots(test: Predictions, importance: dict[str, np.ndarray]) -> Plots
     Args:
         importance: Increase of the loss in each repetition, by column.
     """
-    names = sorted(importance, key=lambda name: -importance[name].mean())[:MAX_COLUMNS]
+    names = sorted(importance, key=lambda name: -importance[name].mean())
+    names = names[:MAX_COLUMNS]
     means = [importance[name].mean() for name in names]
     lows = [importance[name].min() for name in names]
     highs = [importance[name].max() for name in names]
@@ -62,7 +63,7 @@ def compute_plots(test: Predictions, importance: dict[str, np.ndarray]) -> Plots
         plots |= probability_plots(test)
         plots["confusion"] = confusion(test)
     else:
-        predicted = test.y_pred[:, 0].astype(np.float64)
+        predicted = test.first_output
         plots["values"] = (test.y, predicted, test.y - predicted)
     if test.task.has_threshold:
         plots["threshold"] = threshold_plot(test)
@@ -115,10 +116,12 @@ def kept_test_rows(test: Predictions, keys: np.ndarray) -> dict[str, Any]:
     Args:
         keys: The result of `row_keys`.
     """
-    max_rows = min(MAX_KEPT_ROWS, MAX_KEPT_PREDICTIONS // test.y_pred.shape[1])
-    rows = np.sort(np.argsort(keys, kind="stable")[:max_rows])
+    max_rows = min(MAX_KEPT_ROWS, MAX_KEPT_PREDICTIONS // test.task.n_outputs)
+    smallest = np.argsort(keys, kind="stable")[:max_rows]
+    rows = np.sort(smallest)
     test = test.select(rows)
-    columns = {"row": keys[rows], "y": test.y.astype(int if test.task.classes else str)}
+    label_type = int if test.task.classes else str
+    columns = {"row": keys[rows], "y": test.y.astype(label_type)}
     for k, values in enumerate(test.y_pred.astype(float).T):
         columns[f"output_{k}"] = values
     if (test.weight != 1).any():
@@ -199,8 +202,9 @@ def ranking_plots(
     alarms = ranking.alarms
     recall = hits / hits[-1]
     false_positive_rate = alarms / alarms[-1]
-    turns = (np.diff(hits, 2) != 0) | (np.diff(alarms, 2) != 0)
-    is_corner = np.concatenate([[True], turns, [True]])
+    hits_turn = np.diff(hits, 2) != 0
+    alarms_turn = np.diff(alarms, 2) != 0
+    is_corner = np.concatenate([[True], hits_turn | alarms_turn, [True]])
     precision = ranking.precision(undefined=1)
     distinct_recall, first = np.unique(recall, return_index=True)
     best_precision = np.maximum.reduceat(precision, first)
@@ -215,16 +219,19 @@ def confusion(test: Predictions) -> tuple[np.ndarray, ...]:
 
     Of many classes, only the cells with the most rows are returned.
     """
-    names = np.array([truncate(str(value)) for value in test.task.classes])
-    size = len(names)
-    cells = test.y.astype(int) * size + test.predicted_classes
-    counts = np.bincount(cells, minlength=size * size)
-    class_rows = counts.reshape(size, size).sum(axis=1)
+    names = np.array([truncate(str(name)) for name in test.task.classes])
+    n_classes = len(names)
+    # A cell is a pair of a true and a predicted class.
+    cell_of_row = test.y.astype(int) * n_classes + test.predicted_classes
+    counts = np.bincount(cell_of_row, minlength=n_classes**2)
+    by_class = counts.reshape(n_classes, n_classes)  # (true classes, predicted classes)
+    class_rows = by_class.sum(axis=1)
     largest = np.argsort(-counts, kind="stable")[:MAX_CONFUSION_CELLS]
     cells = np.sort(largest)
-    true, predicted = np.divmod(cells, size)
-    shares = counts[cells] / np.maximum(class_rows, 1)[true]
-    return names[true], names[predicted], counts[cells], shares
+    true, predicted = np.divmod(cells, n_classes)
+    rows = counts[cells]
+    shares = rows / np.maximum(class_rows[true], 1)
+    return names[true], names[predicted], rows, shares
 
 
 def threshold_plot(test: Predictions) -> tuple[np.ndarray, ...]:
@@ -232,7 +239,7 @@ def threshold_plot(test: Predictions) -> tuple[np.ndarray, ...]:
 
     The thresholds are even numbers, quantiles of the predictions, and the chosen one.
     """
-    probability = test.y_pred[:, 0].astype(np.float64)
+    probability = test.first_output
     predicted = [
         float(f"{p:.{DIGITS}g}") for p in quantiles(probability, THRESHOLD_QUANTILES)
     ]

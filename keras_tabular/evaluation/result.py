@@ -63,19 +63,20 @@ def evaluate(
     model: "SavedModel",
     data: Path,
     schema: Schema,
-    baselines: Callable[[], Baselines],
+    wait_for_baselines: Callable[[], Baselines],
     metrics: Sequence[CustomMetric] = (),
 ) -> Result:
     """Score a model and its baselines on all row sets of a split and on the folds.
 
     Args:
         data: Folder with `split` and `oof`.
-        baselines: Returns the result of `fit_baselines`.
+        wait_for_baselines: Returns the result of `fit_baselines`.
         metrics: Metrics that the project adds to those of the task.
     """
     metadata = model.metadata
     intervals = metadata.intervals
     oof = OutOfFold.read(data / "oof")
+    fold = oof.cross_validation.fold
     predictions = predict_row_sets(model, data, oof, schema, metrics)
     test = predictions["test"]
     folds = {}
@@ -85,14 +86,14 @@ def evaluate(
             folds[name] = oof_predictions.row_folds
             scored[name] = score_and_resample(predictions[name])
     main_metrics = choose_main_metrics(predictions["train"], scored["test"], metadata)
-    fitted = baselines()
-    thresholds = baseline_thresholds(fitted, predictions, folds, metadata)
+    baselines = wait_for_baselines()
+    thresholds = baseline_thresholds(baselines, predictions, folds, metadata)
     scores = list[Score]()
     for name, rows in predictions.items():
         if name in scored:
             scores += compare_with_baselines(
                 scored[name],
-                fitted,
+                baselines,
                 thresholds[name],
                 main_metrics,
                 name,
@@ -107,19 +108,14 @@ def evaluate(
         interval_coverage=compute_coverage(test, intervals) if intervals else None,
         levels=compare_levels(test, metadata.loss),
         strongest_column=find_strongest_column(metadata),
-        duplicates=score_duplicates(
-            data / "split",
-            oof.cross_validation.fold,
-            predictions,
-            schema,
-        ),
+        duplicates=score_duplicates(data / "split", fold, predictions, schema),
         classes_not_found=classes_not_found(test),
         custom_metrics={metric.name: metric.greater_is_better for metric in metrics},
         version=metadata.version,
         repeats=metadata.repeats,
         **describe_threshold(metadata, scored, thresholds["test"]),
     )
-    return Result(evaluation, predictions, fitted)
+    return Result(evaluation, predictions, baselines)
 
 
 def predict_row_sets(
@@ -135,22 +131,15 @@ def predict_row_sets(
     those of `oof`. A threshold that a rule has chosen is chosen again for each fold, on
     the other folds.
     """
-    predictions = {
-        name: predict_table(
-            model.predict,
-            data / "split" / name,
-            schema,
-            model.metadata,
-        )
-        for name in ("train", "validation", "test")
-    }
+    metadata = model.metadata
+    predictions = {}
+    for name in ("train", "validation", "test"):
+        folder = data / "split" / name
+        predictions[name] = predict_table(model.predict, folder, schema, metadata)
     for name, folds in oof.by_row_set.items():
         rows = predictions["train"].select(folds.rows)._replace(y_pred=folds.y_pred)
-        predictions[name] = cross_fit(
-            model.metadata.threshold_choice,
-            rows,
-            folds.row_folds,
-        )
+        rule = metadata.threshold_choice
+        predictions[name] = cross_fit(rule, rows, folds.row_folds)
     return {
         name: predictions[name]._replace(custom_metrics=metrics)
         for name in ROW_SETS
@@ -300,7 +289,8 @@ def choose_main_metrics(
     The latter are replaced by the main score if one has no interval on the test rows.
     """
     task = train.task
-    class_rows = [int((train.y == k).sum()) for k in range(len(task.classes))]
+    classes = range(len(task.classes))
+    class_rows = [int((train.y == k).sum()) for k in classes]
     of_task = task.main_metrics(class_rows)
     if not set(of_task) <= test.intervals(of_task).keys():
         of_task = (task.main_metric,)
@@ -311,8 +301,8 @@ def choose_main_metrics(
     )
     if primary_metric.startswith(CUSTOM) and not test.predictions.custom_metrics:
         return of_task  # the command `score` does not compute the metrics of a project
-    others = [key for key in of_task if key != primary_metric]
-    return (primary_metric, *others)
+    remaining = [key for key in of_task if key != primary_metric]
+    return (primary_metric, *remaining)
 
 
 def compare_with_baselines(

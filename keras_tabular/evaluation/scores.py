@@ -52,6 +52,11 @@ class Predictions(NamedTuple):
         return Predictions._make(fields)
 
     @property
+    def first_output(self) -> np.ndarray:
+        """The predicted values, or probabilities of the positive class: (rows,)."""
+        return self.y_pred[:, 0].astype(np.float64)
+
+    @property
     def predicted_classes(self) -> np.ndarray:
         """The code of the predicted class of each row, int64, shape (rows,)."""
         return self.task.predicted_classes(self.y_pred, self.threshold)
@@ -111,9 +116,13 @@ def score(predictions: Predictions) -> dict[str, float]:
     if not predictions.weight.any():
         return {}
     weights = predictions.weight[None]
-    values = scores_by_weights(predictions, weights)
-    values |= predictions.custom_scores(weights)
-    return {key: float(v[0]) for key, v in values.items() if np.isfinite(v[0])}
+    by_weights = scores_by_weights(predictions, weights)
+    by_weights |= predictions.custom_scores(weights)
+    scores = {}
+    for key, (value,) in by_weights.items():
+        if np.isfinite(value):
+            scores[key] = float(value)
+    return scores
 
 
 @np.errstate(all="ignore")

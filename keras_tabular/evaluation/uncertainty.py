@@ -134,7 +134,7 @@ def score_and_resample(predictions: Predictions) -> ScoredPredictions:
         "loss": predictions.row_losses,
     }
     if task.has_threshold:
-        row_values["brier"] = np.square(predictions.y_pred[:, 0].astype(np.float64) - y)
+        row_values["brier"] = np.square(predictions.first_output - y)
     if predictions.costs:
         row_values[COST] = predictions.row_costs()
 
@@ -173,13 +173,16 @@ def jackknife_weights(group: np.ndarray, n_classes: int) -> Iterator[np.ndarray]
     """
     n_rows = len(group)
     n_groups = group.max() + 1
-    affordable = max(MAX_CELLS // (n_rows * max(n_classes, 1)), MIN_BLOCKS)
+    cells_of_block = n_rows * max(n_classes, 1)
+    affordable = max(MAX_CELLS // cells_of_block, MIN_BLOCKS)
     n_blocks = min(affordable, MAX_BLOCKS, n_groups)
-    block_of_group = np.random.default_rng(0).permutation(n_groups) % n_blocks
+    rng = np.random.default_rng(0)
+    block_of_group = rng.permutation(n_groups) % n_blocks
     block = block_of_group[group]  # (rows,)
     n_batches = min(n_blocks, ceil(n_blocks * n_rows / MAX_WEIGHTS))
     for left_out in np.array_split(np.arange(n_blocks), n_batches):
-        yield (block != left_out[:, None]).astype(np.float64)
+        remains = block != left_out[:, None]  # (some blocks, rows)
+        yield remains.astype(np.float64)
 
 
 def deciding_rows(predictions: Predictions, keys: Collection[str]) -> dict[str, float]:
@@ -286,7 +289,9 @@ def wilson_interval(share: float, rows: float, z: float) -> Interval:
     variance = share * (1 - share) / rows + z**2 / (4 * rows * rows)
     spread = z * variance**0.5
     scale = 1 + z**2 / rows
-    return max((center - spread) / scale, 0.0), min((center + spread) / scale, 1.0)
+    low = (center - spread) / scale
+    high = (center + spread) / scale
+    return max(low, 0.0), min(high, 1.0)
 
 
 def cost_interval(
@@ -344,7 +349,7 @@ def mean_interval(
 def root_interval(key: str, rows: Predictions) -> Interval:
     """Compute the interval of `rmse` or `rmsle` from that of the log of its square."""
     y = rows.y
-    y_pred = rows.y_pred[:, 0].astype(np.float64)
+    y_pred = rows.first_output
     if key == "rmsle":
         y = np.log1p(y)
         y_pred = np.log1p(np.maximum(y_pred, 0))
@@ -374,18 +379,21 @@ def r2_interval(value: float, rows: Predictions) -> Interval:
     >>> round(low, 2), round(high, 2)
     (0.51, 1.0)
     """
-    squared_errors = np.square(rows.y_pred[:, 0].astype(np.float64) - rows.y)
+    squared_errors = np.square(rows.first_output - rows.y)
     squared_deviations = np.square(rows.y - rows.mean(rows.y))
     if not squared_errors.any():
         return -np.inf, np.inf
     errors = squared_errors / rows.mean(squared_errors)
     deviations = squared_deviations / rows.mean(squared_deviations)
-    below, above = student_widths(errors - deviations, rows.weight, rows.group)
+    changes = errors - deviations  # of the ratio, as a share of it
+    below, above = student_widths(changes, rows.weight, rows.group)
     errors_below, errors_above = student_widths(errors, rows.weight, rows.group)
     if errors_below:
         above = max(above, min(below, above) * (errors_above / errors_below))
     ratio = 1 - value
-    return 1 - ratio * (1 + above), 1 - ratio * max(1 - below, 0.0)
+    low = 1 - ratio * (1 + above)
+    high = 1 - ratio * max(1 - below, 0.0)
+    return low, high
 
 
 def mean_difference(
@@ -476,7 +484,8 @@ def skewed_quantile(quantile: float, skewness: float) -> float:
     """
     corrected = quantile + skewness / 6
     root = np.cbrt(1 - skewness * corrected)
-    return max(quantile, float(3 * corrected / (root * root + root + 1)))
+    moved = float(3 * corrected / (root * root + root + 1))
+    return max(quantile, moved)
 
 
 def jackknife_interval(
@@ -507,7 +516,8 @@ def jackknife_interval(
     if n_blocks < 2:
         return -np.inf, np.inf
     error = np.std(defined) * (n_blocks - 1) ** 0.5
-    half_width = float(stdtrit(min(rows, n_blocks) - 1, 1 - ALPHA / 2) * error)
+    degrees_of_freedom = min(rows, n_blocks) - 1
+    half_width = float(stdtrit(degrees_of_freedom, 1 - ALPHA / 2) * error)
     if not on_logit_scale or round(value, 9) in (0, 1):
         return value - half_width, value + half_width
     half_width /= value * (1 - value)
