@@ -249,7 +249,12 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def fit_copy(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> Any:
+def fit_copy(
+    estimator: Any,
+    x: pd.DataFrame,
+    y: np.ndarray,
+    weight: np.ndarray,
+) -> Any:
     """Fit a copy of an estimator; a constant if all rows are of one class.
 
     No linear model can learn a single class. The trees cannot read a column without

@@ -1,5 +1,6 @@
 """Thresholds and prediction intervals, chosen on predictions for unseen rows."""
 
+from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +51,8 @@ def fit_intervals(
     errors = np.abs(rows.y - predicted)
     n_rows = len(errors)
     folds, sizes = np.unique(fold, return_counts=True)
-    n_bins = int(np.clip((n_rows - sizes.max()) // MIN_ROWS_PER_BIN, 1, MAX_BINS))
+    fewest_rows = n_rows - sizes.max()  # from which errors are predicted
+    n_bins = int(np.clip(fewest_rows // MIN_ROWS_PER_BIN, 1, MAX_BINS))
     relative_errors = np.zeros(n_rows)
     for number in folds:  # a row does not help to predict its own error
         held_out = fold == number
@@ -63,8 +65,8 @@ def fit_intervals(
             where=expected > 0,
         )
     # A new row is as likely as each of these rows to have the largest error of all.
-    rank = min(int(np.ceil(coverage * (n_rows + 1) - 1e-9)), n_rows)
-    covered_error = np.sort(relative_errors)[rank - 1]
+    rank = ceil(coverage * (n_rows + 1) - 1e-9)
+    covered_error = np.sort(relative_errors)[min(rank, n_rows) - 1]
     removed_square = disagreement * (1 - 1 / len(folds))
     mean_square = max(np.mean(errors**2), 1e-300)
     remaining_square = max(1 - removed_square / mean_square, MIN_REMAINING_ERROR**2)
@@ -89,7 +91,11 @@ class ErrorCurve(NamedTuple):
     errors: np.ndarray
 
 
-def fit_errors(predicted: np.ndarray, errors: np.ndarray, n_bins: int) -> ErrorCurve:
+def fit_errors(
+    predicted: np.ndarray,
+    errors: np.ndarray,
+    n_bins: int,
+) -> ErrorCurve:
     """Measure the mean error of rows with similar predictions.
 
     Args:
@@ -290,7 +296,11 @@ def rate_thresholds(
     return Rating(values[str(rule.best)], is_reached=True)
 
 
-def rate_with_minimum(share: np.ndarray, minimum: float, gain: np.ndarray) -> Rating:
+def rate_with_minimum(
+    share: np.ndarray,
+    minimum: float,
+    gain: np.ndarray,
+) -> Rating:
     """Rate thresholds by their gain if one reaches a minimum, and else by their share.
 
     Args:
@@ -306,7 +316,8 @@ def rate_with_minimum(share: np.ndarray, minimum: float, gain: np.ndarray) -> Ra
     reaches_minimum = share >= minimum
     if not reaches_minimum.any():
         return Rating(share, is_reached=False)
-    return Rating(np.where(reaches_minimum, gain, -np.inf), is_reached=True)
+    values = np.where(reaches_minimum, gain, -np.inf)
+    return Rating(values, is_reached=True)
 
 
 def total_costs(costs: CostMatrix, ranking: Ranking) -> np.ndarray:

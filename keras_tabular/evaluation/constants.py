@@ -49,9 +49,11 @@ def constant_predictions(rows: Predictions) -> Iterator[Predictions]:
     task = rows.task
     y = rows.y
     weight = rows.weight
-    mean = np.average(task.indicators(y[:, None]), axis=0, weights=weight)  # (outputs,)
+    shape = rows.y_pred.shape
+    indicators = task.indicators(y[:, None])  # (rows, outputs)
+    mean = np.average(indicators, axis=0, weights=weight)  # (outputs,)
     if task.classes:
-        shares = rows._replace(y_pred=np.full(rows.y_pred.shape, mean))
+        shares = rows._replace(y_pred=np.full(shape, mean))
         thresholds = (0.0, 2.0) if task.has_threshold else (0.5, rows.threshold)
         for threshold in thresholds:
             yield shares._replace(threshold=threshold)
@@ -60,9 +62,10 @@ def constant_predictions(rows: Predictions) -> Iterator[Predictions]:
     if y.min() > 0:
         values.append(weighted_median(y, weight / y))
     if y.min() >= 0:
-        values.append(np.expm1(np.average(np.log1p(y), weights=weight)))
+        log_mean = np.average(np.log1p(y), weights=weight)
+        values.append(np.expm1(log_mean))
     for value in values:
-        yield rows._replace(y_pred=np.full(rows.y_pred.shape, value))
+        yield rows._replace(y_pred=np.full(shape, value))
 
 
 def weighted_median(values: np.ndarray, weight: np.ndarray) -> float:
@@ -73,7 +76,8 @@ def weighted_median(values: np.ndarray, weight: np.ndarray) -> float:
     """
     order = np.argsort(values)
     total = np.cumsum(weight[order])
-    return float(values[order][np.searchsorted(total, total[-1] / 2)])
+    middle = np.searchsorted(total, total[-1] / 2)
+    return float(values[order[middle]])
 
 
 def constant_costs(rows: Predictions) -> dict[str, float]:

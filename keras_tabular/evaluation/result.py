@@ -485,13 +485,11 @@ def compute_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverag
     All rows count alike: the intervals are for any row, whatever its weight.
     """
     ends = intervals.ends(test.y_pred[:, 0]).astype(np.float64)  # (rows, 2)
-    is_inside = (ends[:, 0] <= test.y) & (test.y <= ends[:, 1])
-    is_inside = is_inside.astype(np.float64)
-    low, high = uncertainty.share_interval(
-        is_inside,
-        np.ones(len(is_inside)),
-        test.group,
-    )
+    is_above_low = ends[:, 0] <= test.y
+    is_below_high = test.y <= ends[:, 1]
+    is_inside = (is_above_low & is_below_high).astype(np.float64)
+    ones = np.ones(len(is_inside))
+    low, high = uncertainty.share_interval(is_inside, ones, test.group)
     return IntervalCoverage(
         nominal=intervals.coverage,
         coverage=float(is_inside.mean()),

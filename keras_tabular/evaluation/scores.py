@@ -184,10 +184,11 @@ def _class_scores(
         scores["brier"] = mean_by_weights(np.square(probability - y), weights)
         area, average = auc_and_average_precision(y == 1, probability, weights)
         return scores | {"roc_auc": area, "average_precision": average}
+    class_shares = true_rows / total
     for key, values in by_class.items():
         values = np.nan_to_num(values)
         scores[f"macro.{key}"] = values.mean(axis=0)
-        scores[f"weighted.{key}"] = (values * (true_rows / total)).sum(axis=0)
+        scores[f"weighted.{key}"] = (values * class_shares).sum(axis=0)
     by_ranking = [
         auc_and_average_precision(y == k, y_pred[:, k], weights) for k in classes
     ]
@@ -235,7 +236,8 @@ def _regression_scores(
     # The sample mean is subtracted first, so that large values leave no rounding error.
     centered = y - y.mean()
     mean = mean_by_weights(centered, weights)
-    variance = mean_by_weights(np.square(centered), weights) - np.square(mean)
+    mean_of_squares = mean_by_weights(np.square(centered), weights)
+    variance = mean_of_squares - np.square(mean)
     varies = variance > MAX_RELATIVE_VARIANCE_OF_CONSTANT * np.square(y.mean())
     scores = {
         "mae": mean_by_weights(absolute_errors, weights),
@@ -245,8 +247,9 @@ def _regression_scores(
     if (y > 0).all():
         scores["mape"] = mean_by_weights(absolute_errors / y, weights)
     if (y >= 0).all():
-        log_errors = np.log1p(y) - np.log1p(np.maximum(y_pred, 0))
-        scores["rmsle"] = np.sqrt(mean_by_weights(np.square(log_errors), weights))
+        log_pred = np.log1p(np.maximum(y_pred, 0))
+        squares = np.square(np.log1p(y) - log_pred)
+        scores["rmsle"] = np.sqrt(mean_by_weights(squares, weights))
     return scores
 
 
@@ -326,10 +329,10 @@ def rank_rows(
     probability = probability[descending]
     is_positive = positive[descending]
     weights = weights[..., descending]
-    last_of_probability = np.flatnonzero(np.diff(probability, append=np.inf))
-    hits = np.cumsum(weights * is_positive, axis=-1)[..., last_of_probability]
-    alarms = np.cumsum(weights * ~is_positive, axis=-1)[..., last_of_probability]
-    thresholds = probability[last_of_probability].astype(np.float64)
+    last = np.flatnonzero(np.diff(probability, append=np.inf))  # row of a probability
+    hits = np.cumsum(weights * is_positive, axis=-1)[..., last]
+    alarms = np.cumsum(weights * ~is_positive, axis=-1)[..., last]
+    thresholds = probability[last].astype(np.float64)
     return Ranking(
         thresholds=np.insert(thresholds, 0, np.inf),
         hits=np.insert(hits, 0, 0, axis=-1),

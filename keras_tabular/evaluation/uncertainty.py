@@ -60,7 +60,8 @@ class ScoredPredictions(NamedTuple):
             if self.deciding_rows[key] < MIN_ROWS_FOR_INTERVAL:
                 continue
             low, high = self._interval(key)
-            if np.isfinite((low, high)).all() and not isclose(low, high):
+            is_finite = np.isfinite((low, high)).all()
+            if is_finite and not isclose(low, high):
                 intervals[key] = low, high
         return intervals
 
@@ -104,7 +105,9 @@ class ScoredPredictions(NamedTuple):
         weight = self.predictions.weight
         group = self.predictions.group
         differences = {}
-        for key in self.values.keys() & (other.values if keys is None else keys):
+        for key in self.values.keys() & other.values.keys():
+            if keys is not None and key not in keys:
+                continue
             rows = min(self.deciding_rows[key], other.deciding_rows[key])
             if rows < MIN_ROWS_FOR_INTERVAL:
                 continue
@@ -134,7 +137,8 @@ def score_and_resample(predictions: Predictions) -> ScoredPredictions:
         "loss": predictions.row_losses,
     }
     if task.has_threshold:
-        row_values["brier"] = np.square(predictions.first_output - y)
+        errors = predictions.first_output - y
+        row_values["brier"] = np.square(errors)
     if predictions.costs:
         row_values[COST] = predictions.row_costs()
 
@@ -185,7 +189,10 @@ def jackknife_weights(group: np.ndarray, n_classes: int) -> Iterator[np.ndarray]
         yield remains.astype(np.float64)
 
 
-def deciding_rows(predictions: Predictions, keys: Collection[str]) -> dict[str, float]:
+def deciding_rows(
+    predictions: Predictions,
+    keys: Collection[str],
+) -> dict[str, float]:
     """Count the rows that decide each score, by metric key.
 
     - The accuracy, the loss, the cost and the mean absolute error: all rows, even if
@@ -212,7 +219,8 @@ def deciding_rows(predictions: Predictions, keys: Collection[str]) -> dict[str, 
         return round(effective_sample_size(weights), 6)
 
     all_rows = count(np.ones(len(predictions.y)))
-    rows_by_class = [count(predictions.y == k) for k in range(len(task.classes))]
+    classes = range(len(task.classes))
+    rows_by_class = [count(predictions.y == k) for k in classes]
     counts = {}
     for key in keys:
         if key in (task.main_metric, "loss", COST):
