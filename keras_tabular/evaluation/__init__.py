@@ -1,4 +1,4 @@
-"""Scores and their intervals, baselines, thresholds, and the result of the stage `evaluate`.
+"""Scores, intervals, baselines, thresholds, and the result of the stage `evaluate`.
 
 Explanations are in `explain`; whether a score is good enough is decided in `gate`.
 """

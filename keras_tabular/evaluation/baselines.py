@@ -1,4 +1,4 @@
-"""The baselines of scikit-learn, with which a network is compared on test rows and folds."""
+"""The baselines of scikit-learn, with which a network is compared."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -41,19 +41,19 @@ MAX_CATEGORIES = 50  # with a column of their own in the linear model
 # stopping: it fails for a class of one row, and draws its validation rows without
 # regard to groups.
 BOOSTING = {
-    "learning_rate": 0.1, "max_iter": 150, "max_leaf_nodes": 8, "min_samples_leaf": 10,
-    "l2_regularization": 1.0, "early_stopping": False,
-}  # fmt: skip
+    "learning_rate": 0.1,
+    "max_iter": 150,
+    "max_leaf_nodes": 8,
+    "min_samples_leaf": 10,
+    "l2_regularization": 1.0,
+    "early_stopping": False,
+}
 DATE_PARTS = ("year", "month", "day", "day_of_week", "day_of_year", "hour")
-
 
 Folds = Mapping[str, np.ndarray]  # fold of each training row by row set, shape (rows,)
 Job = tuple[str, str, int]  # name of a baseline, row set, and number of a fold
-TrainingRows = tuple[
-    pd.DataFrame,
-    np.ndarray,
-    np.ndarray,
-]  # features, labels and weights
+# Features, labels and weights.
+TrainingRows = tuple[pd.DataFrame, np.ndarray, np.ndarray]
 
 
 def predict_baselines(
@@ -101,10 +101,8 @@ def predict_baselines(
         loss=loss,
         tests=tests,
     )
-    with threadpool_limits(
-        1,
-        "blas",
-    ):  # of the whole process; Ray's workers start with one
+    # The limit is that of the whole process; Ray's workers start with one.
+    with threadpool_limits(1, "blas"):
         y_pred = dict(zip(jobs, ordered_map(work, jobs), strict=True))
     predictions = {name: {"test": y_pred[name, "test", 0]} for name in names}
     for name, (row_set, fold) in product(names, folds.items()):
@@ -124,12 +122,12 @@ def fit_and_predict(
     tests: Path,
 ) -> np.ndarray:
     """Fit one baseline, and predict the rows of one fold, or the test rows."""
-    (name, row_set, number), (x, y, weight), task = job, rows, schema.learning_task
+    name, row_set, number = job
+    x, y, weight = rows
+    task = schema.learning_task
     estimator = build_baselines(schema, loss)[name]
-    with threadpool_limits(
-        1,
-        "openmp",
-    ):  # of this thread; other jobs run at the same time
+    # The limit is that of this thread; other jobs run at the same time.
+    with threadpool_limits(1, "openmp"):
         if row_set in folds:
             fold = folds[row_set]
             is_training = (
@@ -150,7 +148,7 @@ def fit_and_predict(
 
 
 def read_training_rows(split: Path, schema: Schema, limit: int) -> TrainingRows:
-    """Read the features, labels and weights of the first rows of train and validation."""
+    """Read features, labels and weights of the first rows of train and validation."""
     parts = chain(read_parts(split / "train"), read_parts(split / "validation"))
     rows = next(regroup_rows(parts, [limit]))
     return (
@@ -220,7 +218,7 @@ def build_baselines(schema: Schema, loss: str) -> dict[str, Any]:
 
 
 def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
-    """Build the columns that scikit-learn reads: float64 or text, without a value if missing."""
+    """Build the columns that scikit-learn reads: float64, or text with gaps."""
     columns = {}
     for name, column in schema.features.items():
         values = part[name]
@@ -251,7 +249,12 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def fit_copy(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> Any:
+def fit_copy(
+    estimator: Any,
+    x: pd.DataFrame,
+    y: np.ndarray,
+    weight: np.ndarray,
+) -> Any:
     """Fit a copy of an estimator; a constant if all rows are of one class.
 
     No linear model can learn a single class. The trees cannot read a column without
@@ -271,7 +274,7 @@ def fit_copy(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray)
 
 
 def predict(fitted: Any, x: pd.DataFrame, task: Task) -> np.ndarray:
-    """Predict rows with a fitted baseline, shape (rows, outputs), as the network does."""
+    """Predict rows with a fitted baseline as a network does: shape (rows, outputs)."""
     if not task.classes:
         return np.asarray(fitted.predict(x))[:, None]
     probabilities = np.zeros((len(x), len(task.classes)))

@@ -1,7 +1,8 @@
 """Thresholds and prediction intervals, chosen on predictions for unseen rows."""
 
+from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,21 +12,20 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.config.task import CostMatrix
 from keras_tabular.core.errors import UserError
-from keras_tabular.evaluation.scores import Predictions, hits_and_alarms
+from keras_tabular.evaluation.scores import Predictions, Ranking, rank_rows
 from keras_tabular.model.metadata import Intervals, ModelMetadata
 from keras_tabular.table.arrays import labels, row_weights
 from keras_tabular.table.out_of_fold import OutOfFold
 from keras_tabular.table.parquet import read_parts
 from keras_tabular.training.record import TrainingRecord
 
-MAX_BINS = (
-    10  # of rows with similar predictions, in each of which the error is measured
-)
 MIN_ROWS_PER_BIN = 50
+MAX_BINS = 10  # of rows with similar predictions, in each of which errors are measured
 MIN_RELATIVE_ERROR = 0.1  # share of the mean error, so that no interval has zero width
-MIN_REMAINING_ERROR = (
-    0.5  # share of a residual that remains, however much the networks disagree
-)
+# Share of a residual that remains, however much the networks disagree.
+MIN_REMAINING_ERROR = 0.5
+# Thresholds are equally good if their ratings differ by at most this rounding error.
+MAX_ROUNDING = 1e-12
 
 
 def fit_intervals(
@@ -49,47 +49,69 @@ def fit_intervals(
     """
     predicted = rows.y_pred[:, 0]
     errors = np.abs(rows.y - predicted)
+    n_rows = len(errors)
     folds, sizes = np.unique(fold, return_counts=True)
-    n_bins = int(np.clip((len(errors) - sizes.max()) // MIN_ROWS_PER_BIN, 1, MAX_BINS))
-    relative = np.zeros(len(errors))
+    fewest_rows = n_rows - sizes.max()  # from which errors are predicted
+    n_bins = int(np.clip(fewest_rows // MIN_ROWS_PER_BIN, 1, MAX_BINS))
+    relative_errors = np.zeros(n_rows)
     for number in folds:  # a row does not help to predict its own error
         held_out = fold == number
-        at, scale = _expected_errors(predicted[~held_out], errors[~held_out], n_bins)
-        expected = np.interp(predicted[held_out], at, scale)
-        relative[held_out] = np.divide(
+        curve = fit_errors(predicted[~held_out], errors[~held_out], n_bins)
+        expected = np.interp(predicted[held_out], curve.at, curve.errors)
+        relative_errors[held_out] = np.divide(
             errors[held_out],
             expected,
-            out=expected,
+            out=np.zeros_like(expected),
             where=expected > 0,
         )
     # A new row is as likely as each of these rows to have the largest error of all.
-    rank = min(int(np.ceil(coverage * (len(errors) + 1) - 1e-9)), len(errors))
-    removed = disagreement * (1 - 1 / len(folds))
+    rank = ceil(coverage * (n_rows + 1) - 1e-9)
+    covered_error = np.sort(relative_errors)[min(rank, n_rows) - 1]
+    removed_square = disagreement * (1 - 1 / len(folds))
     mean_square = max(np.mean(errors**2), 1e-300)
-    remaining = np.sqrt(max(1 - removed / mean_square, MIN_REMAINING_ERROR**2))
-    at, scale = _expected_errors(predicted, errors, n_bins)
-    half = remaining * np.sort(relative)[rank - 1] * scale
+    remaining_square = max(1 - removed_square / mean_square, MIN_REMAINING_ERROR**2)
+    curve = fit_errors(predicted, errors, n_bins)
+    half = np.sqrt(remaining_square) * covered_error * curve.errors
     return Intervals(
         coverage=coverage,
-        at=tuple(at.tolist()),
+        at=tuple(curve.at.tolist()),
         half=tuple(half.tolist()),
     )
 
 
-def _expected_errors(
+class ErrorCurve(NamedTuple):
+    """The error that is expected at some predictions.
+
+    Attributes:
+        at: Predictions in ascending order, shape (n,).
+        errors: Mean absolute error near each of them, shape (n,).
+    """
+
+    at: np.ndarray
+    errors: np.ndarray
+
+
+def fit_errors(
     predicted: np.ndarray,
     errors: np.ndarray,
     n_bins: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return predictions in ascending order, and the mean error near each of them."""
+) -> ErrorCurve:
+    """Measure the mean error of rows with similar predictions.
+
+    Args:
+        predicted: Predictions, shape (rows,).
+        errors: Absolute errors, shape (rows,).
+        n_bins: Number of sets into which the rows are divided.
+
+    >>> fit_errors(np.array([1.0, 2.0, 9.0, 8.0]), np.array([1, 1, 3, 3]), n_bins=2)
+    ErrorCurve(at=array([1.5, 8.5]), errors=array([1.2, 3.2]))
+    """
     bins = np.array_split(np.argsort(predicted, kind="stable"), n_bins)
     at = np.array([np.median(predicted[rows]) for rows in bins])
-    mean = (
-        np.array([errors[rows].mean() for rows in bins])
-        + MIN_RELATIVE_ERROR * errors.mean()
-    )
+    bin_errors = np.array([errors[rows].mean() for rows in bins])
+    expected = bin_errors + MIN_RELATIVE_ERROR * errors.mean()
     at, first = np.unique(at, return_index=True)
-    return at, mean[first]
+    return ErrorCurve(at, expected[first])
 
 
 def calibrate(
@@ -112,38 +134,45 @@ def calibrate(
         train: Folder of the training rows.
         params: The sections `drift`, `evaluate` and `validate`.
     """
-    names = [schema.target] if schema.weight is None else [schema.target, schema.weight]
+    names = [schema.target]
+    if schema.weight is not None:
+        names.append(schema.weight)
     table = pa.concat_tables(read_parts(train, names)).take(oof.unseen.rows)
-    y = labels(table, schema)[:, 0]
-    weight = row_weights(table, schema)
     task = schema.learning_task
-    rows = Predictions(task, y, oof.unseen.y_pred, weight)
     evaluate = params.evaluate
-    costs = evaluate.costs(task)
-    update = dict[str, Any]()
-    metadata = ModelMetadata(
-        **dict(record),
-        table_schema=schema.without(record.ignore),
-        validate_params=params.validate,
-        drift_params=params.drift,
-        metric=evaluate.metric,
-        costs=costs,
+    rows = Predictions(
+        task,
+        y=labels(table, schema)[:, 0],
+        y_pred=oof.unseen.y_pred,
+        weight=row_weights(table, schema),
+        costs=evaluate.costs(task),
     )
+    chosen = dict[str, Any]()
     if task.has_threshold:
-        threshold, is_reached = choose_threshold(
-            evaluate.threshold,
-            rows._replace(costs=costs),
-        )
-        update |= {"threshold": threshold, "reaches_rule": is_reached}
-        update |= {"threshold_choice": evaluate.threshold_rule}
-    elif not task.classes and len(y):
-        fold = oof.unseen.row_folds
+        threshold, is_reached = choose_threshold(evaluate.threshold, rows)
+        chosen["threshold"] = threshold
+        chosen["reaches_rule"] = is_reached
+        chosen["threshold_choice"] = evaluate.threshold_rule
+    elif not task.classes and len(rows.y):
         disagreement = 0.0
         # In forward chaining, each prediction is already the mean of a whole ensemble.
         if record.trained_on and not oof.forward_chaining:
             disagreement = record.trained_on.disagreement or 0.0
-        update["intervals"] = fit_intervals(rows, fold, evaluate.coverage, disagreement)
-    return metadata.model_copy(update=update)
+        chosen["intervals"] = fit_intervals(
+            rows,
+            oof.unseen.row_folds,
+            evaluate.coverage,
+            disagreement,
+        )
+    return ModelMetadata(
+        **dict(record),
+        **chosen,
+        table_schema=schema.without(record.ignore),
+        validate_params=params.validate,
+        drift_params=params.drift,
+        metric=evaluate.metric,
+        costs=rows.costs,
+    )
 
 
 def cross_fit(
@@ -164,10 +193,8 @@ def cross_fit(
         return rows
     thresholds = np.empty(len(fold))
     for number in np.unique(fold):
-        thresholds[fold == number], _ = choose_threshold(
-            rule,
-            rows.select(fold != number),
-        )
+        threshold, _ = choose_threshold(rule, rows.select(fold != number))
+        thresholds[fold == number] = threshold
     return rows._replace(threshold=thresholds)
 
 
@@ -198,79 +225,112 @@ def choose_threshold(
         raise UserError(
             f"evaluate.threshold: {problem}; set a number, or train.folds to 2 or more",
         )
-    probability = rows.y_pred[:, 0]
-    weight = rows.weight
-    borders, (hits,), (alarms,) = hits_and_alarms(
-        rows.y == 1,
-        probability,
-        weight[None],
-    )
-    borders[0] = max(1.0, borders[1] + 2e-6)  # above a probability of 1
-    upper = borders
+    ranking = rank_rows(rows.y == 1, rows.y_pred[:, 0], rows.weight)
+    rating = rate_thresholds(rule, ranking, rows.costs)
+    is_best = rating.values >= rating.values.max() - MAX_ROUNDING
+    best = middle_thresholds(ranking.thresholds)[is_best]
+    nearest = np.argmin(np.abs(best - 0.5))
+    return float(best[nearest]), rating.is_reached
+
+
+def middle_thresholds(borders: np.ndarray) -> np.ndarray:
+    """Move each threshold midway to the next lower one, and the last one midway to 0.
+
+    Args:
+        borders: Thresholds in descending order, the first of which is infinite.
+
+    >>> middle_thresholds(np.array([np.inf, 0.75, 0.5]))
+    array([0.875, 0.625, 0.25 ])
+    """
+    upper = borders.copy()
+    upper[0] = max(1.0, borders[1] + 2e-6)  # above a probability of 1
     lower = np.append(borders[1:], 0.0)
     middle = (upper + lower) / 2
     # Predictions are float32: rounded to it, a threshold between two neighbours is one
     # of them.
-    thresholds = np.where(middle.astype(np.float32) > lower, middle, upper)
-    value = rate_thresholds(rule, hits, alarms, rows.costs)
-    best = np.flatnonzero(value >= value.max() - 1e-12)
-    reaches_rule = not (rule.recall or rule.precision) or bool(value.max() >= 2)
-    return (
-        float(
-            thresholds[best[np.argmin(np.abs(thresholds[best] - 0.5))]],
-        ),
-        reaches_rule,
-    )
+    return np.where(middle.astype(np.float32) > lower, middle, upper)
+
+
+class Rating(NamedTuple):
+    """How good thresholds are by a rule.
+
+    Attributes:
+        values: The value to maximize, float64, shape (thresholds,).
+        is_reached: Whether a threshold reaches the recall or the precision of the rule;
+            True if the rule has neither.
+    """
+
+    values: np.ndarray
+    is_reached: bool
 
 
 def rate_thresholds(
     rule: ThresholdRule,
-    hits: np.ndarray,
-    alarms: np.ndarray,
+    ranking: Ranking,
     costs: CostMatrix | None,
-) -> np.ndarray:
-    """Compute how good each threshold is by a rule; higher is better.
+) -> Rating:
+    """Compute how good each threshold is by a rule.
 
     Args:
         rule: The rule by which to choose.
-        hits: Weight of the positive rows above each threshold; for the last one, of all
-            rows.
-        alarms: Weight of the negative rows above each threshold.
+        ranking: Weight of the rows above each threshold, with one weight for each row.
         costs: The costs of the rule, if it has any.
-
-    Returns:
-        The ratings, shape (thresholds,). If the rule has a smallest recall or
-        precision, they are 2 or more for the thresholds that reach it, and at most 1
-        for the other ones.
     """
-    positive = hits[-1]
-    negative = alarms[-1]
-    recall = hits / max(positive, 1e-300)
-    false_alarms = alarms / max(negative, 1e-300)
-    precision = np.divide(
-        hits,
-        hits + alarms,
-        out=np.zeros_like(hits),
-        where=hits + alarms > 0,
-    )
     if costs:
-        return -total_costs(costs, hits, alarms)
-    if required := rule.recall or rule.precision:
-        share, gain = (recall, 1 - false_alarms) if rule.recall else (precision, recall)
-        return np.where(share >= required, 2 + gain, share)
-    return {
+        return Rating(-total_costs(costs, ranking), is_reached=True)
+    hits = ranking.hits
+    alarms = ranking.alarms
+    positive = max(hits[-1], 1e-300)
+    negative = alarms[-1]
+    recall = hits / positive
+    false_alarm_rate = alarms / max(negative, 1e-300)
+    if rule.recall:
+        return rate_with_minimum(recall, rule.recall, 1 - false_alarm_rate)
+    if rule.precision:
+        return rate_with_minimum(ranking.precision(0), rule.precision, recall)
+    values = {
         "accuracy": hits + negative - alarms,
-        "balanced_accuracy": recall - false_alarms,
-        "f1": 2 * hits / (hits + alarms + max(positive, 1e-300)),
-    }[str(rule.best)]
+        "balanced_accuracy": recall - false_alarm_rate,
+        "f1": 2 * hits / (hits + alarms + positive),
+    }
+    return Rating(values[str(rule.best)], is_reached=True)
 
 
-def total_costs(costs: CostMatrix, hits: np.ndarray, alarms: np.ndarray) -> np.ndarray:
-    """Add up the costs of two classes at each threshold: float64, shape (thresholds,).
+def rate_with_minimum(
+    share: np.ndarray,
+    minimum: float,
+    gain: np.ndarray,
+) -> Rating:
+    """Rate thresholds by their gain if one reaches a minimum, and else by their share.
 
     Args:
-        hits, alarms: See `rate_thresholds`.
+        share: The recall or the precision of each threshold, shape (thresholds,).
+        minimum: The smallest share that is accepted.
+        gain: What to maximize among the thresholds that reach it, shape (thresholds,).
+
+    >>> rate_with_minimum(np.array([0.2, 0.6, 0.9]), 0.5, np.array([0.9, 0.8, 0.7]))
+    Rating(values=array([-inf,  0.8,  0.7]), is_reached=True)
+    >>> rate_with_minimum(np.array([0.2, 0.4]), 0.5, np.array([0.9, 0.8]))
+    Rating(values=array([0.2, 0.4]), is_reached=False)
+    """
+    reaches_minimum = share >= minimum
+    if not reaches_minimum.any():
+        return Rating(share, is_reached=False)
+    values = np.where(reaches_minimum, gain, -np.inf)
+    return Rating(values, is_reached=True)
+
+
+def total_costs(costs: CostMatrix, ranking: Ranking) -> np.ndarray:
+    """Add up the costs of two classes at each threshold: float64, shape (thresholds,).
+
+    >>> ranking = Ranking(np.array([np.inf, 0.5]), np.array([0, 2]), np.array([0, 1]))
+    >>> total_costs(((0, 1), (5, 0)), ranking)
+    array([10,  1])
     """
     (true_negative, false_positive), (false_negative, true_positive) = costs
-    of_positive = false_negative * (hits[-1] - hits) + true_positive * hits
-    return of_positive + true_negative * (alarms[-1] - alarms) + false_positive * alarms
+    hits = ranking.hits
+    alarms = ranking.alarms
+    misses = hits[-1] - hits
+    rejections = alarms[-1] - alarms
+    of_positive = false_negative * misses + true_positive * hits
+    return of_positive + true_negative * rejections + false_positive * alarms

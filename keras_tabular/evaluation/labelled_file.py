@@ -30,6 +30,12 @@ if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from keras_tabular.model.saved_model import SavedModel
 
 
+# What training rows in the file mean.
+FLATTERED = (
+    "so the scores are too optimistic, often most of all those of gradient boosting"
+)
+
+
 class LabelledFile(NamedTuple):
     """Scores for the rows of a file, and warnings about these rows.
 
@@ -44,11 +50,6 @@ class LabelledFile(NamedTuple):
     warnings: list[str]
 
 
-FLATTERED = (
-    "so the scores are too optimistic, often most of all those of gradient boosting"
-)
-
-
 def score_file(
     file: Path,
     model: "SavedModel",
@@ -58,13 +59,13 @@ def score_file(
     thresholds: dict[str, float],
     metrics: Sequence[CustomMetric] = (),
 ) -> LabelledFile:
-    """Score the model and its baselines on the rows of a file, and count the training rows in it.
+    """Score the model and its baselines on a file, and count the training rows in it.
 
     Args:
         policies: The section `validate` of params.yaml.
         split: Folder of the split, from which the baselines learn; None for no
             baselines.
-        thresholds: Thresholds of the baselines; those that are missing are chosen.
+        thresholds: Thresholds of the baselines, if they differ from that of the model.
         metrics: Metrics of the project.
 
     Raises:
@@ -75,45 +76,29 @@ def score_file(
         raise UserError(
             f"{file} does not exist, but evaluate.tests in params.yaml lists it",
         )
+    metadata = model.metadata
     training_rows = 0
     baselines = Baselines()
     with TemporaryDirectory() as name:
         folder = Path(name)
         failures = write_valid_rows(file, schema, policies, folder)
-        predictions = result.predict_table(
-            model.predict,
-            folder,
-            schema,
-            model.metadata,
-        )
+        predictions = result.predict_table(model.predict, folder, schema, metadata)
         if split:
-            from keras_tabular.evaluation.baselines import (
-                predict_baselines,
-            )  # takes a second
+            # This import takes a second.
+            from keras_tabular.evaluation.baselines import predict_baselines
 
-            tables = folder, split / "train"
-            hashes, learnt = (
-                result.row_and_feature_hashes(each, schema)[0] for each in tables
-            )
+            hashes = result.hash_rows(folder, schema).rows
+            learnt = result.hash_rows(split / "train", schema).rows
             training_rows = int(np.isin(hashes, learnt).sum())
-            baselines = predict_baselines(
-                split,
-                {},
-                schema,
-                model.metadata.loss,
-                folder,
-            )
-            chosen = result.baseline_thresholds(
-                baselines,
-                {},
-                {},
-                model.metadata,
-                predictions.task,
-            )
-            thresholds = chosen["test"] | thresholds
+            baselines = predict_baselines(split, {}, schema, metadata.loss, folder)
     scored = score_and_resample(predictions._replace(custom_metrics=metrics))
-    primary = result.choose_main_metrics(predictions, scored, model.metadata)
-    scores = result.compare_with_baselines(scored, baselines, thresholds, primary)
+    main_metrics = result.choose_main_metrics(predictions, scored, metadata)
+    scores = result.compare_with_baselines(
+        scored,
+        baselines,
+        dict.fromkeys(baselines, metadata.decision) | thresholds,
+        main_metrics,
+    )
     rows = len(predictions.y)
     warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]
     if training_rows:
@@ -123,7 +108,7 @@ def score_file(
         warnings.append(
             f"intervals need {MIN_ROWS_FOR_INTERVAL} rows or more, got {rows}",
         )
-    return LabelledFile(primary, scores, rows, training_rows, warnings)
+    return LabelledFile(main_metrics, scores, rows, training_rows, warnings)
 
 
 def score_test_files(
@@ -134,7 +119,7 @@ def score_test_files(
     evaluation: Evaluation,
     metrics: Sequence[CustomMetric],
 ) -> dict[str, LabelledFile]:
-    """Score the files that `evaluate.tests` in params.yaml names, by their name without ending.
+    """Score the files that `evaluate.tests` names, by their name without ending.
 
     Args:
         data: Folder with `split` and `tests`.
@@ -145,13 +130,18 @@ def score_test_files(
     Raises:
         UserError: See `score_file`.
     """
-    thresholds = evaluation.baseline_thresholds
-    options = (model, schema, params.validate, data / "split", thresholds, metrics)
-    files = params.evaluate.tests
-    return {
-        file.partition(".")[0]: score_file(data / "tests" / file, *options)
-        for file in files
-    }
+    files = {}
+    for file in params.evaluate.tests:
+        files[file.partition(".")[0]] = score_file(
+            data / "tests" / file,
+            model,
+            schema,
+            params.validate,
+            data / "split",
+            evaluation.baseline_thresholds,
+            metrics,
+        )
+    return files
 
 
 def add_test_files(
@@ -159,14 +149,14 @@ def add_test_files(
     files: Mapping[str, LabelledFile],
 ) -> Evaluation:
     """Add the scores of additional test files to an evaluation."""
-    scores = [
-        score.model_copy(update={"row_set": TEST_FILE + name})
-        for name, file in files.items()
-        for score in file.scores
-    ]
+    scores = [*evaluation.scores]
+    for name, file in files.items():
+        update = {"row_set": TEST_FILE + name}
+        scores += [score.model_copy(update=update) for score in file.scores]
     training_rows = {name: file.training_rows for name, file in files.items()}
-    update = {"scores": (*evaluation.scores, *scores), "training_rows": training_rows}
-    return evaluation.model_copy(update=update)
+    return evaluation.model_copy(
+        update={"scores": tuple(scores), "training_rows": training_rows},
+    )
 
 
 def write_valid_rows(
@@ -175,7 +165,7 @@ def write_valid_rows(
     policies: Validate,
     folder: Path,
 ) -> Counter[str]:
-    """Check the rows of a file, and write those that are not dropped as parts of a table.
+    """Check the rows of a file, and write those that are not dropped as a table.
 
     The features, the target, the weight and, if the file has it, the group are checked
     for their kind, missing values, ranges and values.
@@ -192,32 +182,35 @@ def write_valid_rows(
         UserError: A row fails a check with the policy error, the columns of the file
             are not those of the schema, or no row is left.
     """
-    required = [
-        *schema.features,
-        schema.target,
-        *([schema.weight] if schema.weight else []),
-    ]
-    needed = {*required, schema.group} & {*check_columns(file, schema, required)}
+    required = [*schema.features, schema.target]
+    if schema.weight:
+        required.append(schema.weight)
+    wanted = {*required, schema.group}
+    available = check_columns(file, schema, required)
     columns = {
-        name: column for name, column in schema.columns.items() if name in needed
+        name: column
+        for name, column in schema.columns.items()
+        if name in wanted and name in available
     }
     checks = declared_checks(schema, policies)
+    locate = row_locator([file], schema)
     counts = Counter[str]()
-    rows = 0
-    valid_rows = 0
-    line = row_locator([file], schema)
+    n_rows = 0
+    n_valid = 0
     raw_rows = read_rows(file, schema, list(columns))
     batches = map_checked_rows(lambda batch: batch, raw_rows, columns, checks)
-    for number, (_, table, failures) in enumerate(batches):
-        raise_failures([f for f in failures if f.policy == "error"], rows, line)
-        counts.update(f"{f.column}: {f.check}: {f.policy}" for f in failures)
-        is_valid = np.ones(len(table), bool)
-        is_valid[[failure.row for failure in failures if failure.policy == "drop"]] = (
-            False
-        )
-        write_part(folder, number, table.filter(pa.array(is_valid)))
-        rows += len(table)
-        valid_rows += int(is_valid.sum())
-    if not valid_rows:
+    for number, batch in enumerate(batches):
+        rows = batch.features
+        errors = [each for each in batch.failures if each.policy == "error"]
+        raise_failures(errors, n_rows, locate)
+        is_valid = np.ones(len(rows), bool)
+        for failure in batch.failures:
+            counts[f"{failure.column}: {failure.check}: {failure.policy}"] += 1
+            if failure.policy == "drop":
+                is_valid[failure.row] = False
+        write_part(folder, number, rows.filter(pa.array(is_valid)))
+        n_rows += len(rows)
+        n_valid += int(is_valid.sum())
+    if not n_valid:
         raise UserError(f"{file}: expected at least one valid row, got none")
     return counts

@@ -19,7 +19,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import DIGITS, MAX_POINTS, atomic_write, write_points
 from keras_tabular.evaluation.calibration import total_costs
-from keras_tabular.evaluation.scores import Predictions, hits_and_alarms
+from keras_tabular.evaluation.scores import Predictions, rank_rows
 from keras_tabular.evaluation.uncertainty import share_interval
 from keras_tabular.table.groups import stable_row_hashes
 from keras_tabular.table.profile import quantiles
@@ -53,19 +53,18 @@ def compute_plots(test: Predictions, importance: dict[str, np.ndarray]) -> Plots
     Args:
         importance: Increase of the loss in each repetition, by column.
     """
-    names = sorted(importance, key=lambda name: -importance[name].mean())[:MAX_COLUMNS]
-    mean, low, high = (
-        [summarize(importance[name]) for name in names]
-        for summarize in (np.mean, np.min, np.max)
-    )
-    plots: Plots = {"importance": (names, mean, low, high)}
-    if not test.task.classes:
-        y = test.y
-        value = test.y_pred[:, 0].astype(np.float64)
-        plots["values"] = (y, value, y - value)
-    else:
+    names = sorted(importance, key=lambda name: -importance[name].mean())
+    names = names[:MAX_COLUMNS]
+    means = [importance[name].mean() for name in names]
+    lows = [importance[name].min() for name in names]
+    highs = [importance[name].max() for name in names]
+    plots: Plots = {"importance": (names, means, lows, highs)}
+    if test.task.classes:
         plots |= probability_plots(test)
         plots["confusion"] = confusion(test)
+    else:
+        predicted = test.first_output
+        plots["values"] = (test.y, predicted, test.y - predicted)
     if test.task.has_threshold:
         plots["threshold"] = threshold_plot(test)
     return plots
@@ -85,17 +84,20 @@ def write_plots(
     """
     files = {"test_rows": kept_test_rows(test, keys)}
     for name, header in HEADERS.items():
-        files[name] = dict(
-            zip(header, plots.get(name, [()] * len(header)), strict=True),
-        )
+        columns = plots.get(name) or [()] * len(header)
+        files[name] = dict(zip(header, columns, strict=True))
     limits = {"confusion": MAX_CONFUSION_CELLS, "test_rows": MAX_KEPT_ROWS}
     with atomic_write(folder) as partial:
         partial.mkdir()
-        for name, columns in files.items():
-            write_points(partial / f"{name}.csv", columns, limits.get(name, MAX_POINTS))
+        for name, points in files.items():
+            write_points(partial / f"{name}.csv", points, limits.get(name, MAX_POINTS))
 
 
-def row_keys(folder: Path, schema: Schema, ignored: Iterable[str] = ()) -> np.ndarray:
+def row_keys(
+    folder: Path,
+    schema: Schema,
+    ignored: Iterable[str] = (),
+) -> np.ndarray:
     """Return a hash of each row, by which it is found in another table: int64, (rows,).
 
     It depends on the target, the features and the `ignored` columns, in any order.
@@ -105,26 +107,27 @@ def row_keys(folder: Path, schema: Schema, ignored: Iterable[str] = ()) -> np.nd
 
 
 def as_keys(hashes: np.ndarray) -> np.ndarray:
-    """Shorten the hashes of rows to the keys that a CSV file can hold: int64, (rows,)."""
+    """Shorten hashes of rows to keys that a CSV file can hold: int64, (rows,)."""
     return (hashes % MAX_KEY).astype(np.int64)
 
 
 def kept_test_rows(test: Predictions, keys: np.ndarray) -> dict[str, Any]:
-    """Return key, label, predictions, weight and group of the test rows that are kept.
+    """Return the keys, labels and predictions of the test rows that are kept.
 
     These are the rows with the smallest keys, so that a later run of a table with more
-    rows keeps many of the same ones.
+    rows keeps many of the same ones. There are also weights and groups, if any.
 
     Args:
         keys: The result of `row_keys`.
     """
-    max_rows = min(MAX_KEPT_ROWS, MAX_KEPT_PREDICTIONS // test.y_pred.shape[1])
-    rows = np.sort(np.argsort(keys, kind="stable")[:max_rows])
+    max_rows = min(MAX_KEPT_ROWS, MAX_KEPT_PREDICTIONS // test.task.n_outputs)
+    smallest = np.argsort(keys, kind="stable")[:max_rows]
+    rows = np.sort(smallest)
     test = test.select(rows)
-    columns = {"row": keys[rows], "y": test.y.astype(int if test.task.classes else str)}
-    columns |= {
-        f"output_{k}": values for k, values in enumerate(test.y_pred.astype(float).T)
-    }
+    label_type = int if test.task.classes else str
+    columns = {"row": keys[rows], "y": test.y.astype(label_type)}
+    for k, values in enumerate(test.y_pred.astype(float).T):
+        columns[f"output_{k}"] = values
     if (test.weight != 1).any():
         columns["weight"] = test.weight
     if test.group is not None:
@@ -134,27 +137,54 @@ def kept_test_rows(test: Predictions, keys: np.ndarray) -> dict[str, Any]:
 
 def probability_plots(test: Predictions) -> Plots:
     """Compute the calibration, and the ROC and precision-recall curves."""
+    rows = pool_classes(test)
+    plots: Plots = {"calibration": calibration_plot(rows)}
+    if len(np.unique(rows.y)) == 2:
+        plots |= ranking_plots(rows.y, rows.y_pred, rows.weight)
+    return plots
+
+
+def pool_classes(test: Predictions) -> Predictions:
+    """Return a row for each row of a weight and output of the model.
+
+    Returns:
+        `y` is whether the row is of the class of the output, and `y_pred` its
+        probability; both of shape (rows x outputs,).
+    """
     classes = np.array(test.task.output_classes)
+    group = test.group
+    if group is not None:
+        group = np.repeat(group, len(classes))
     pooled = Predictions(
         test.task,
-        (test.y[:, None] == classes).ravel(),
-        test.y_pred.astype(np.float64).ravel(),
-        np.repeat(test.weight, len(classes)),
-        group=None if test.group is None else np.repeat(test.group, len(classes)),
+        y=(test.y[:, None] == classes).ravel(),
+        y_pred=test.y_pred.astype(np.float64).ravel(),
+        weight=np.repeat(test.weight, len(classes)),
+        group=group,
     )
-    pooled = pooled.select(pooled.weight > 0)
-    bins = np.minimum(
-        (pooled.y_pred * CALIBRATION_BINS).astype(int),
-        CALIBRATION_BINS - 1,
-    )
-    filled = [pooled.select(bins == k) for k in np.unique(bins)]
-    means = [np.average(rows.y_pred, weights=rows.weight) for rows in filled]
-    actual = [np.average(rows.y, weights=rows.weight) for rows in filled]
-    ends = [share_interval(rows.y, rows.weight, rows.group) for rows in filled]
-    plots: Plots = {"calibration": (means, actual, means, *zip(*ends, strict=True))}
-    if len(np.unique(pooled.y)) == 2:
-        plots |= ranking_plots(pooled.y, pooled.y_pred, pooled.weight)
-    return plots
+    return pooled.select(pooled.weight > 0)
+
+
+def calibration_plot(pooled: Predictions) -> tuple[list[float], ...]:
+    """Compare the probabilities with the shares of positive rows, in bins of them.
+
+    Args:
+        pooled: The result of `pool_classes`.
+    """
+    bins = (pooled.y_pred * CALIBRATION_BINS).astype(int)
+    bins = np.minimum(bins, CALIBRATION_BINS - 1)  # the last one includes 1
+    means = []
+    actual = []
+    lows = []
+    highs = []
+    for number in np.unique(bins):
+        rows = pooled.select(bins == number)
+        low, high = share_interval(rows.y, rows.weight, rows.group)
+        means.append(rows.mean(rows.y_pred))
+        actual.append(rows.mean(rows.y))
+        lows.append(low)
+        highs.append(high)
+    return means, actual, means, lows, highs
 
 
 def ranking_plots(
@@ -162,67 +192,75 @@ def ranking_plots(
     probability: np.ndarray,
     weight: np.ndarray,
 ) -> Plots:
-    """Compute the ROC curve without points inside of lines, and the best precision by recall."""
-    _, (hits,), (alarms,) = hits_and_alarms(truth, probability, weight[None])
-    is_corner = np.ones(len(hits), bool)
-    is_corner[1:-1] = np.diff(hits, 2).astype(bool) | np.diff(alarms, 2).astype(bool)
-    recall, first = np.unique(hits / hits[-1], return_index=True)
-    precision = np.divide(
-        hits,
-        hits + alarms,
-        out=np.ones_like(hits),
-        where=hits + alarms > 0,
-    )
+    """Compute the ROC curve and the best precision at each recall.
+
+    The points inside of a line are left out of the ROC curve. The arguments are those
+    of `rank_rows`.
+
+    >>> truth = np.array([True, True, False])
+    >>> ranking_plots(truth, np.array([0.9, 0.8, 0.5]), np.ones(3))["roc"]
+    (array([0., 0., 1.]), array([0., 1., 1.]))
+    """
+    ranking = rank_rows(truth, probability, weight)
+    hits = ranking.hits
+    alarms = ranking.alarms
+    recall = hits / hits[-1]
+    false_positive_rate = alarms / alarms[-1]
+    hits_turn = np.diff(hits, 2) != 0
+    alarms_turn = np.diff(alarms, 2) != 0
+    is_corner = np.concatenate([[True], hits_turn | alarms_turn, [True]])
+    precision = ranking.precision(undefined=1)
+    distinct_recall, first = np.unique(recall, return_index=True)
+    best_precision = np.maximum.reduceat(precision, first)
     return {
-        "roc": ((alarms / alarms[-1])[is_corner], (hits / hits[-1])[is_corner]),
-        "precision_recall": (recall, np.maximum.reduceat(precision, first)),
+        "roc": (false_positive_rate[is_corner], recall[is_corner]),
+        "precision_recall": (distinct_recall, best_precision),
     }
 
 
 def confusion(test: Predictions) -> tuple[np.ndarray, ...]:
-    """Count the rows of each true and predicted class, and their share of the true class."""
-    names = np.array([truncate(str(value)) for value in test.task.classes])
-    predicted = test.predicted_classes
-    size = len(names)
-    counts = np.bincount(test.y.astype(int) * size + predicted, minlength=size * size)
-    cells = np.sort(np.argsort(-counts, kind="stable")[:MAX_CONFUSION_CELLS])
-    true, predicted = np.divmod(cells, size)
-    class_rows = np.maximum(counts.reshape(size, size).sum(axis=1), 1)
-    return (
-        names[true],
-        names[predicted],
-        counts[cells],
-        counts[cells] / class_rows[true],
-    )
+    """Count the rows of each true and predicted class, also as shares of the true one.
+
+    Of many classes, only the cells with the most rows are returned.
+    """
+    names = np.array([truncate(str(name)) for name in test.task.classes])
+    n_classes = len(names)
+    # A cell is a pair of a true and a predicted class.
+    cell_of_row = test.y.astype(int) * n_classes + test.predicted_classes
+    counts = np.bincount(cell_of_row, minlength=n_classes**2)
+    by_class = counts.reshape(n_classes, n_classes)  # (true classes, predicted classes)
+    class_rows = by_class.sum(axis=1)
+    largest = np.argsort(-counts, kind="stable")[:MAX_CONFUSION_CELLS]
+    cells = np.sort(largest)
+    true, predicted = np.divmod(cells, n_classes)
+    rows = counts[cells]
+    shares = rows / np.maximum(class_rows[true], 1)
+    return names[true], names[predicted], rows, shares
 
 
 def threshold_plot(test: Predictions) -> tuple[np.ndarray, ...]:
-    """Score the test rows at many thresholds, with the chosen one; undefined scores are NaN."""
-    probability = test.y_pred[:, 0].astype(np.float64)
+    """Score the test rows at many thresholds; undefined scores are NaN.
+
+    The thresholds are even numbers, quantiles of the predictions, and the chosen one.
+    """
+    probability = test.first_output
     predicted = [
         float(f"{p:.{DIGITS}g}") for p in quantiles(probability, THRESHOLD_QUANTILES)
     ]
     thresholds = np.unique(np.r_[EVEN_THRESHOLDS, predicted, test.threshold])
-    borders, (hits,), (alarms,) = hits_and_alarms(
-        test.y == 1,
-        probability,
-        test.weight[None],
-    )
-    positive = hits[-1]
-    negative = alarms[-1]
-    last_border = np.searchsorted(-borders, -thresholds, side="right") - 1
-    cost = (
-        total_costs(test.costs, hits, alarms)
-        if test.costs
-        else np.full(len(hits), np.nan)
-    )
-    hits = hits[last_border]
-    alarms = alarms[last_border]
-    cost = cost[last_border]
+    ranking = rank_rows(test.y == 1, probability, test.weight)
+    positive = ranking.hits[-1]
+    rows = positive + ranking.alarms[-1]
+    # The place of the lowest probability that each threshold predicts as positive.
+    place = np.searchsorted(-ranking.thresholds, -thresholds, side="right") - 1
+    hits = ranking.hits[place]
+    alarms = ranking.alarms[place]
+    misses = positive - hits
+    cost = np.full(len(thresholds), np.nan)
+    if test.costs:
+        cost = total_costs(test.costs, ranking)[place] / rows
     with np.errstate(all="ignore"):
         recall = hits / positive
         precision = hits / (hits + alarms)
         f1 = 2 * hits / (hits + alarms + positive)
-    missed = positive - hits
-    rows = positive + negative
-    return thresholds, recall, precision, f1, (missed + alarms) / rows, cost / rows
+    return thresholds, recall, precision, f1, (misses + alarms) / rows, cost

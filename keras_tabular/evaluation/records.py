@@ -12,51 +12,52 @@ from keras_tabular.config.task import CostMatrix, Task
 from keras_tabular.config.typed_yaml import Section, nest
 from keras_tabular.core.files import write_json
 
+MODEL = "model"  # next to the names of the baselines
+# Row sets of additional test files and of declared slices begin with these.
+TEST_FILE = "tests."
+SLICE = "slices."
+EXPLANATION_LOG = Path("evaluate.log")  # has the tracebacks of `failed_explanations`
+UNDEFINED = "–"
 MAX_DIGITS = 17  # that tell any two floats apart
-# of numbers that are shown without an exponent
+# Exponents of numbers that are shown without one.
 MIN_EXPONENT = -5
 MAX_EXPONENT = 9
-UNDEFINED = "–"
+MAX_RELATIVE_DIFFERENCE = 1e-4  # of scores that are shown as the same
+MAX_ROUNDING = 1e-9  # of a difference, as a share of the score
+
+Interval = tuple[float, float]
 
 
 def format_number(value: float | None, *compared_with: float | None) -> str:
-    """Format a number with three significant digits, or with more to tell it apart from others.
+    """Format a number with three significant digits, or more to differ from others.
 
     A number below 1 is never shown as 1, and an undefined number is "–".
     """
     if value is None or not math.isfinite(value):
         return UNDEFINED
-    different = {n for n in compared_with if n is not None and math.isfinite(n)} - {
-        value,
-    }
-    if value < 1:
-        different.add(1.0)
+    different = [1.0] if value < 1 else []
+    for number in compared_with:
+        if number is not None and math.isfinite(number) and number != value:
+            different.append(number)
     for digits in range(3, MAX_DIGITS):
         text = _with_digits(value, digits)
-        if text not in {_with_digits(other, digits) for other in different}:
+        if text not in [_with_digits(number, digits) for number in different]:
             return text
     return _with_digits(value, MAX_DIGITS)
 
 
 def _with_digits(value: float, digits: int) -> str:
-    """Format a number with significant digits; those before the point are always shown."""
-    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])
+    """Format a number with significant digits, and with all before the point."""
+    scientific = f"{value:.{digits - 1}e}"
+    exponent = int(scientific.partition("e")[2])
     if not MIN_EXPONENT <= exponent < MAX_EXPONENT:
-        return f"{value:.{digits - 1}e}"
+        return scientific
     decimals = max(digits - 1 - exponent, 0)
     return f"{round(value, decimals) + 0.0:,.{decimals}f}"  # + 0.0 turns -0.0 into 0.0
 
 
-MODEL = "model"  # next to the names of the baselines
-# how some row sets begin
-TEST_FILE = "tests."
-SLICE = "slices."
-EXPLANATION_LOG = Path("evaluate.log")  # has the tracebacks of `failed_explanations`
-Interval = tuple[float, float]
-
-
 class Difference(Section):
-    """The difference between two scores of the same rows, with its 95% confidence interval."""
+    """The difference of two scores of the same rows, with its 95% interval."""
 
     value: float
     low: float
@@ -75,7 +76,9 @@ class Difference(Section):
 
 
 class Score(Section):
-    """One score of the model, or of a baseline, for a set of rows. Undefined scores have none.
+    """One score of the model, or of a baseline, for a set of rows.
+
+    An undefined score has no record.
 
     Attributes:
         row_set: A key of `metrics.ROW_SETS`; `tests.` and the name of an additional
@@ -103,8 +106,9 @@ class Score(Section):
         That of a baseline begins with `baseline.` and its name, and leaves out `test.`.
         """
         key = f"{self.row_set}.{self.metric}"
-        is_model = self.model == MODEL
-        return key if is_model else f"baseline.{self.model}.{key.removeprefix('test.')}"
+        if self.model == MODEL:
+            return key
+        return f"baseline.{self.model}.{key.removeprefix('test.')}"
 
 
 class IntervalCoverage(Section):
@@ -225,9 +229,10 @@ class Evaluation(Section):
 
     def score(self, row_set: str, metric: str, model: str = MODEL) -> Score | None:
         """Return a score of the model or of a baseline; None if it is undefined."""
-        wanted = row_set, metric, model
-        matching = (s for s in self.scores if (s.row_set, s.metric, s.model) == wanted)
-        return next(matching, None)
+        for score in self.scores:
+            if (score.row_set, score.metric, score.model) == (row_set, metric, model):
+                return score
+        return None
 
     def value(self, row_set: str, metric: str, model: str = MODEL) -> float | None:
         """Return the value of a score; None if it is undefined."""
@@ -243,10 +248,11 @@ class Evaluation(Section):
 
     def baselines(self, row_set: str) -> list[str]:
         """Return the sorted names of the baselines that have scores for a row set."""
-        return sorted({s.model for s in self.scores if s.row_set == row_set} - {MODEL})
+        models = {score.model for score in self.scores if score.row_set == row_set}
+        return sorted(models - {MODEL})
 
     def row_sets(self, prefix: str = "") -> list[str]:
-        """Return the names of the row sets, or of those that begin with `tests.` or `slices.`."""
+        """Return the names of the row sets, or of those with `tests.` or `slices.`."""
         names = dict.fromkeys(score.row_set for score in self.scores)
         return [name for name in names if name.startswith(prefix)]
 
@@ -256,29 +262,33 @@ def score_records(
     model: str,
     values: dict[str, float],
     rows: int,
-    **by_metric: dict[str, Any],
+    *,
+    interval: Mapping[str, Interval] | None = None,
+    difference: Mapping[str, Difference] | None = None,
 ) -> Iterator[Score]:
     """Yield the records of the scores of one model for one row set.
 
     Args:
         values: The scores by metric.
-        by_metric: The fields `interval` and `difference` by metric, where they are
-            defined.
+        interval: The interval of each score that has one, by metric.
+        difference: The difference of the model from this baseline, likewise.
     """
+    intervals = interval or {}
+    differences = difference or {}
     for metric, value in values.items():
-        fields = {name: field.get(metric) for name, field in by_metric.items()}
         yield Score(
             row_set=row_set,
             model=model,
             metric=metric,
             value=value,
             rows=rows,
-            **fields,
+            interval=intervals.get(metric),
+            difference=differences.get(metric),
         )
 
 
 def write_scores(metrics: Path, evaluation: Evaluation, task: Task) -> None:
-    """Write all scores to `scores.json`, and those that readers compare to `metrics.json`."""
+    """Write all scores to `scores.json`, and those to compare to `metrics.json`."""
     write_json(metrics / "scores.json", evaluation.model_dump(exclude_defaults=True))
     write_json(metrics / "metrics.json", summary_metrics(evaluation, task))
 
@@ -289,7 +299,7 @@ def read_scores(metrics: Path) -> Evaluation:
 
 
 def model_values(scores: Iterable[Score]) -> dict[str, float]:
-    """Return the scores of the model by row set and metric, such as `test.macro.roc_auc`."""
+    """Return the scores of the model by their keys, such as `test.macro.roc_auc`."""
     return {score.key: score.value for score in scores if score.model == MODEL}
 
 
@@ -301,35 +311,32 @@ def summary_metrics(evaluation: Evaluation, task: Task) -> dict[str, Any]:
     - Of each baseline: the main metrics for the test rows.
     - The intervals of the first two main metrics, and the threshold.
     """
-    primary = evaluation.main_metrics
     custom = [CUSTOM + name for name in evaluation.custom_metrics]
-    model_metrics = {task.main_metric, task.second_metric, "loss", *primary, *custom}
-    row_sets = {
+    baseline_metrics = {task.main_metric, *evaluation.main_metrics}
+    model_metrics = {*baseline_metrics, task.second_metric, "loss", *custom}
+    model_row_sets = {
         "test",
         "cross_validation",
         "forward_chaining",
         *evaluation.row_sets(TEST_FILE),
     }
-    baseline_metrics = {task.main_metric, *primary}
     content = {}
     for score in evaluation.scores:
-        is_model = score.model == MODEL
-        metrics, places = (
-            (model_metrics, row_sets) if is_model else (baseline_metrics, {"test"})
-        )
-        if score.metric in metrics and score.row_set in places:
+        if score.model == MODEL:
+            is_shown = score.metric in model_metrics and score.row_set in model_row_sets
+        else:
+            is_shown = score.metric in baseline_metrics and score.row_set == "test"
+        if is_shown:
             content[score.key] = score.value
-    for name in primary[:2]:
-        first = evaluation.score("test", name)
-        if first and first.interval:
-            content[f"{first.key}_low"], content[f"{first.key}_high"] = first.interval
+    for metric in evaluation.main_metrics[:2]:
+        main_score = evaluation.score("test", metric)
+        if main_score and main_score.interval:
+            low, high = main_score.interval
+            content[f"{main_score.key}_low"] = low
+            content[f"{main_score.key}_high"] = high
     if evaluation.threshold is not None:
         content["threshold"] = evaluation.threshold
     return nest(content)
-
-
-MAX_RELATIVE_DIFFERENCE = 1e-4  # of scores that are shown as the same
-MAX_ROUNDING = 1e-9  # of a difference, as a share of the score
 
 
 class ScoreRow(NamedTuple):
@@ -361,16 +368,16 @@ class ScoreRow(NamedTuple):
         if self.model is None or other is None:
             return ""
         value = self.model.value
-        difference = other.difference
-        is_close = math.isclose(value, other.value, rel_tol=MAX_RELATIVE_DIFFERENCE)
-        if is_close and (
-            difference is None or abs(difference.value) <= MAX_ROUNDING * abs(value)
-        ):
+        is_same = math.isclose(value, other.value, rel_tol=MAX_RELATIVE_DIFFERENCE)
+        if other.difference:
+            change = other.difference.value
+            is_same = is_same and abs(change) <= MAX_ROUNDING * abs(value)
+        else:  # the scores may even be those of other rows
+            change = value - other.value
+        if is_same:
             return "same"
-        if difference and difference.within_chance:
+        if other.difference and other.difference.within_chance:
             return "not_significant"
-        # Without an interval, the scores may even be those of other rows.
-        change = difference.value if difference else value - other.value
         return "better" if (change > 0) == self.greater_is_better else "worse"
 
 
@@ -394,16 +401,20 @@ def compare_scores(
     Returns:
         The rows by metric key, in the order in which metrics are shown.
     """
-    values = {(score.metric, score.model): score for score in scores}
-    listed = {*keys, *base, *(key for key, _ in values)}
+    by_model = {(score.metric, score.model): score for score in scores}
+    baselines = sorted({model for _, model in by_model} - {MODEL})
+    listed = {*keys, *base, *(metric for metric, _ in by_model)}
     metrics = metrics_by_key(custom_metrics)
-    names = sorted({name for _, name in values} - {MODEL})
-    return {
-        key: ScoreRow(
-            *(key, metrics[key].label, AVERAGES.get(key.rpartition(".")[0], "")),
-            *(metrics[key].greater_is_better, values.get((key, MODEL)), base.get(key)),
-            {name: values.get((key, name)) for name in names},
-        )
-        for key in dict.fromkeys((*first, *metrics))
-        if key in listed
-    }
+    rows = {}
+    for key in dict.fromkeys((*first, *metrics)):
+        if key in listed:
+            rows[key] = ScoreRow(
+                key=key,
+                label=metrics[key].label,
+                average=AVERAGES.get(key.rpartition(".")[0], ""),
+                greater_is_better=metrics[key].greater_is_better,
+                model=by_model.get((key, MODEL)),
+                base=base.get(key),
+                baselines={name: by_model.get((key, name)) for name in baselines},
+            )
+    return rows

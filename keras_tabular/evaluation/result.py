@@ -1,6 +1,6 @@
 """The result of the stage `evaluate`: all scores of a model and its baselines."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,19 +13,20 @@ from keras_tabular.config.metrics import (
     ROW_SETS,
     CustomMetric,
     choose_primary_metric,
-    metrics_by_key,
 )
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.task import Task, Threshold
+from keras_tabular.config.task import Threshold
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.evaluation import records, uncertainty
 from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
+from keras_tabular.evaluation.constants import constant_costs, find_best_constants
 from keras_tabular.evaluation.records import (
     MODEL,
     Evaluation,
     IntervalCoverage,
+    Score,
     score_records,
 )
 from keras_tabular.evaluation.scores import Baselines, Predictions, score
@@ -40,68 +41,18 @@ if TYPE_CHECKING:
     from keras_tabular.model.saved_model import SavedModel
 
 
-def score_duplicates(
-    split: Path,
-    fold: np.ndarray,
-    predictions: Mapping[str, Predictions],
-    schema: Schema,
-) -> dict[str, records.Duplicates]:
-    """Count the rows that are equal to a row from which their prediction was learnt.
-
-    These are test rows that are equal to a training row, and training rows that are
-    equal to a row of another fold. The other rows are scored.
-
-    Args:
-        split: Folder with the tables train and test.
-        fold: Fold of the training rows, shape (rows,); empty without folds.
-        predictions: Predictions by row set, see `metrics.ROW_SETS`.
-
-    Returns:
-        The counts and scores of each row set that has such rows.
-    """
-    train, test = (
-        row_and_feature_hashes(split / name, schema) for name in ("train", "test")
-    )
-    masks = {"test": [np.isin(*hashes) for hashes in zip(test, train, strict=True)]}
-    if len(fold):
-        masks["cross_validation"] = [
-            _in_other_folds(hashes[: len(fold)], fold) for hashes in train
-        ]
-    duplicates = {}
-    for name, (equal_with_target, equal) in masks.items():
-        if equal.any():
-            duplicates[name] = records.Duplicates(
-                equal=int(equal.sum()),
-                equal_with_target=int(equal_with_target.sum()),
-                without=score(predictions[name].select(~equal)),
-            )
-    return duplicates
-
-
-def row_and_feature_hashes(
-    folder: Path,
-    schema: Schema,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Hash each row of a table: its features with the target, and its features alone."""
-    features = equality_hashes(read_parts(folder, list(schema.features)))
-    target = pa.concat_tables(read_parts(folder, [schema.target]))[0]
-    return (
-        equality_hashes(
-            [pa.table([features, target], ["features", "target"])],
-        ),
-        features,
-    )
-
-
-def _in_other_folds(hashes: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Return whether each row is equal to a row of another fold, bool, shape (rows,)."""
-    _, group = np.unique(hashes, return_inverse=True)
-    pairs = np.unique(np.column_stack([group, fold]), axis=0)
-    return (np.bincount(pairs[:, 0]) > 1)[group]
+# Probability that a level is wrong by chance. Since the training rows differ, too, 0.05
+# would warn of 1 in 9 good runs.
+LEVEL_ALPHA = 0.01
 
 
 class Result(NamedTuple):
-    """An evaluation, and the predictions of the model by row set, and those of its baselines."""
+    """An evaluation, and the predictions that it scores.
+
+    Attributes:
+        predictions: Predictions of the model by row set.
+        baselines: Predictions of the baselines.
+    """
 
     evaluation: Evaluation
     predictions: dict[str, Predictions]
@@ -112,79 +63,59 @@ def evaluate(
     model: "SavedModel",
     data: Path,
     schema: Schema,
-    baselines: Callable[[], Baselines],
+    wait_for_baselines: Callable[[], Baselines],
     metrics: Sequence[CustomMetric] = (),
 ) -> Result:
-    """Score a model and its baselines on all row sets of a split, and on the folds.
+    """Score a model and its baselines on all row sets of a split and on the folds.
 
     Args:
         data: Folder with `split` and `oof`.
-        baselines: Returns the result of `fit_baselines`.
+        wait_for_baselines: Returns the result of `fit_baselines`.
         metrics: Metrics that the project adds to those of the task.
     """
     metadata = model.metadata
+    intervals = metadata.intervals
     oof = OutOfFold.read(data / "oof")
+    fold = oof.cross_validation.fold
     predictions = predict_row_sets(model, data, oof, schema, metrics)
     test = predictions["test"]
-    held_out = ("test", *oof.by_row_set)
-    scored = {
-        k: score_and_resample(predictions[k]) for k in held_out if k in predictions
-    }
-    primary = choose_main_metrics(predictions["train"], scored["test"], metadata)
-    fitted = baselines()
-    folds = {
-        name: rows.row_folds
-        for name, rows in oof.by_row_set.items()
-        if name in predictions
-    }
-    thresholds = baseline_thresholds(fitted, predictions, folds, metadata, test.task)
-    scores = []
+    folds = {}
+    scored = {"test": score_and_resample(test)}
+    for name, oof_predictions in oof.by_row_set.items():
+        if name in predictions:
+            folds[name] = oof_predictions.row_folds
+            scored[name] = score_and_resample(predictions[name])
+    main_metrics = choose_main_metrics(predictions["train"], scored["test"], metadata)
+    baselines = wait_for_baselines()
+    thresholds = baseline_thresholds(baselines, predictions, folds, metadata)
+    scores = list[Score]()
     for name, rows in predictions.items():
         if name in scored:
             scores += compare_with_baselines(
                 scored[name],
-                fitted,
+                baselines,
                 thresholds[name],
-                primary,
+                main_metrics,
                 name,
             )
         else:
             scores += score_records(name, MODEL, score(rows), len(rows.y))
-    intervals = metadata.intervals
-    has_threshold = test.task.has_threshold
-    positives = {
-        name: rows.deciding_rows.get("precision", 0.0) for name, rows in scored.items()
-    }
-    attribution = metadata.trained_on.attribution if metadata.trained_on else {}
     evaluation = Evaluation(
-        main_metrics=primary,
+        main_metrics=main_metrics,
         costs=metadata.costs,
         constant_costs=constant_costs(test),
         scores=tuple(scores),
-        threshold=metadata.threshold if has_threshold else None,
-        highest_probability=float(test.y_pred.max()) if has_threshold else None,
-        baseline_thresholds=thresholds["test"] if has_threshold else {},
-        reaches_rule=metadata.reaches_rule,
-        predicted_positives=positives if metadata.threshold_choice else {},
         interval_coverage=compute_coverage(test, intervals) if intervals else None,
         levels=compare_levels(test, metadata.loss),
-        strongest_column=max(
-            attribution.items(),
-            key=lambda item: item[1],
-            default=None,
-        ),
-        duplicates=score_duplicates(
-            data / "split",
-            oof.cross_validation.fold,
-            predictions,
-            schema,
-        ),
+        strongest_column=find_strongest_column(metadata),
+        duplicates=score_duplicates(data / "split", fold, predictions, schema),
         classes_not_found=classes_not_found(test),
         custom_metrics={metric.name: metric.greater_is_better for metric in metrics},
         version=metadata.version,
         repeats=metadata.repeats,
+        **describe_threshold(metadata, scored, thresholds["test"]),
     )
-    return Result(evaluation, predictions, fitted)
+    return Result(evaluation, predictions, baselines)
 
 
 def predict_row_sets(
@@ -200,22 +131,15 @@ def predict_row_sets(
     those of `oof`. A threshold that a rule has chosen is chosen again for each fold, on
     the other folds.
     """
-    predictions = {
-        name: predict_table(
-            model.predict,
-            data / "split" / name,
-            schema,
-            model.metadata,
-        )
-        for name in ("train", "validation", "test")
-    }
+    metadata = model.metadata
+    predictions = {}
+    for name in ("train", "validation", "test"):
+        folder = data / "split" / name
+        predictions[name] = predict_table(model.predict, folder, schema, metadata)
     for name, folds in oof.by_row_set.items():
         rows = predictions["train"].select(folds.rows)._replace(y_pred=folds.y_pred)
-        predictions[name] = cross_fit(
-            model.metadata.threshold_choice,
-            rows,
-            folds.row_folds,
-        )
+        rule = metadata.threshold_choice
+        predictions[name] = cross_fit(rule, rows, folds.row_folds)
     return {
         name: predictions[name]._replace(custom_metrics=metrics)
         for name in ROW_SETS
@@ -237,27 +161,35 @@ def predict_table(
     Raises:
         UserError: A prediction is not finite.
     """
+    task = schema.learning_task
 
-    def predict_part(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def predict_part(path: Path) -> Predictions:
         part = pq.read_table(path)
-        y_pred = predict(arrays.feature_arrays(part, schema))
-        return (
-            arrays.labels(part, schema)[:, 0],
-            y_pred,
-            arrays.row_weights(part, schema),
+        return Predictions(
+            task,
+            y=arrays.labels(part, schema)[:, 0],
+            y_pred=predict(arrays.feature_arrays(part, schema)),
+            weight=arrays.row_weights(part, schema),
         )
 
     parts = list(ordered_map(predict_part, part_paths(folder), max_concurrent=1))
-    y, y_pred, weight = map(np.concatenate, zip(*parts, strict=True))
-    if count := int((~np.isfinite(y_pred)).any(axis=1).sum()):
+    y_pred = np.concatenate([part.y_pred for part in parts])
+    is_invalid = ~np.isfinite(y_pred).all(axis=1)
+    if is_invalid.any():
         expected, got = arrays.NO_PREDICTION
         raise UserError(
-            f"{folder}: {count} of {len(y)} rows: expected {expected}, got {got}",
+            f"{folder}: {is_invalid.sum()} of {len(y_pred)} rows: expected {expected},"
+            f" got {got}",
         )
-    group = row_groups(folder, schema)
-    task = schema.learning_task
-    decision = metadata.decision
-    return Predictions(task, y, y_pred, weight, decision, group, costs=metadata.costs)
+    return Predictions(
+        task,
+        y=np.concatenate([part.y for part in parts]),
+        y_pred=y_pred,
+        weight=np.concatenate([part.weight for part in parts]),
+        threshold=metadata.decision,
+        group=row_groups(folder, schema),
+        costs=metadata.costs,
+    )
 
 
 def write_test_predictions(
@@ -266,29 +198,31 @@ def write_test_predictions(
     metadata: ModelMetadata,
     schema: Schema,
 ) -> None:
-    """Write the predictions for the test rows to `data/predictions`, in the order of the split.
+    """Write the predictions for the test rows to `data/predictions`.
 
-    The columns are the `file` and the `line` of each row, the columns that the schema
-    ignores, the `actual` target, and those that the command `predict` writes.
+    The rows have the order of the split. The columns are the `file` and the `line` of
+    each row, the columns that the schema ignores, the `actual` target, and those that
+    the command `predict` writes.
 
     Args:
         data: Folder with `split`.
     """
-    available = pq.read_schema(part_paths(data / "split" / "test")[0]).names
+    folder = data / "split" / "test"
+    available = pq.read_schema(part_paths(folder)[0]).names
     new_names = {FILE: "file", LINE: "line", schema.target: "actual"}
-    allowed = {*available}.difference(new_names.values())
-    names = [
-        FILE,
-        LINE,
-        *(name for name in schema.ignore if name in allowed),
-        schema.target,
-    ]
-    rows = pa.concat_tables(read_parts(data / "split" / "test", names))
-    ends = metadata.intervals.ends(test.y_pred[:, 0]) if metadata.intervals else None
+    names = [FILE, LINE]
+    for name in schema.ignore:
+        if name in available and name not in new_names.values():
+            names.append(name)
+    names.append(schema.target)
+    rows = pa.concat_tables(read_parts(folder, names))
+    ends = None
+    if metadata.intervals:
+        ends = metadata.intervals.ends(test.y_pred[:, 0])
     columns = {new_names.get(name, name): rows[name] for name in names}
     columns |= test.task.prediction_columns(test.y_pred, test.threshold, ends)
-    with atomic_write(data / "predictions") as folder:
-        write_part(folder, 0, pa.table(columns))
+    with atomic_write(data / "predictions") as partial:
+        write_part(partial, 0, pa.table(columns))
 
 
 def fit_baselines(data: Path, schema: Schema, loss: str) -> Baselines:
@@ -310,9 +244,8 @@ def baseline_thresholds(
     predictions: dict[str, Predictions],
     folds: dict[str, np.ndarray],
     metadata: ModelMetadata,
-    task: Task,
 ) -> dict[str, dict[str, Any]]:
-    """Choose the threshold of each baseline in the way in which that of the model was chosen.
+    """Choose the threshold of each baseline as that of the model was chosen.
 
     Args:
         baselines: Predictions of the baselines.
@@ -324,27 +257,26 @@ def baseline_thresholds(
         The thresholds by row set and baseline: numbers for the test rows, and for each
         row set of `folds` one for each row, see `calibration.cross_fit`.
     """
-    numbers: dict[str, Any] = dict.fromkeys(baselines, metadata.decision)
-    thresholds = {row_set: dict(numbers) for row_set in ("test", *folds)}
-    if rule := metadata.threshold_choice:
-        for (
-            row_set,
-            fold,
-        ) in folds.items():  # if there is forward chaining, it is the last one
-            for name in baselines:
-                y_pred = baselines[name][row_set]
-                rows = (
-                    predictions[row_set]
-                    .select(slice(len(y_pred)))
-                    ._replace(y_pred=y_pred)
-                )
-                thresholds[row_set][name] = cross_fit(
-                    rule,
-                    rows,
-                    fold[: len(y_pred)],
-                ).threshold
-                thresholds["test"][name], _ = choose_threshold(rule, rows)
+    thresholds = {}
+    for row_set in ("test", *folds):
+        thresholds[row_set] = dict.fromkeys(baselines, metadata.decision)
+    rule = metadata.threshold_choice
+    if rule is None:
+        return thresholds
+    # That of the test rows is chosen on the last row set: on later rows, if there are
+    # any.
+    for row_set, fold in folds.items():
+        for name, baseline in baselines.items():
+            rows = replace_predictions(predictions[row_set], baseline[row_set])
+            cross_fitted = cross_fit(rule, rows, fold[: len(rows.y)])
+            thresholds[row_set][name] = cross_fitted.threshold
+            thresholds["test"][name], _ = choose_threshold(rule, rows)
     return thresholds
+
+
+def replace_predictions(rows: Predictions, y_pred: np.ndarray) -> Predictions:
+    """Return the predictions of a baseline, which may be for the first rows only."""
+    return rows.select(slice(len(y_pred)))._replace(y_pred=y_pred)
 
 
 def choose_main_metrics(
@@ -356,14 +288,21 @@ def choose_main_metrics(
 
     The latter are replaced by the main score if one has no interval on the test rows.
     """
-    counts = [int((train.y == k).sum()) for k in range(len(train.task.classes))]
-    keys = train.task.main_metrics(counts)
-    has_intervals = set(keys) <= test.intervals(keys).keys()
-    keys = keys if has_intervals else (train.task.main_metric,)
-    primary = choose_primary_metric(metadata.metric, metadata.loss, metadata.costs)
-    # The command `score` does not compute the metrics of a project.
-    is_known = not primary.startswith(CUSTOM) or test.predictions.custom_metrics
-    return tuple(dict.fromkeys((primary, *keys) if is_known else keys))
+    task = train.task
+    classes = range(len(task.classes))
+    class_rows = [int((train.y == k).sum()) for k in classes]
+    of_task = task.main_metrics(class_rows)
+    if not set(of_task) <= test.intervals(of_task).keys():
+        of_task = (task.main_metric,)
+    primary_metric = choose_primary_metric(
+        metadata.metric,
+        metadata.loss,
+        metadata.costs,
+    )
+    if primary_metric.startswith(CUSTOM) and not test.predictions.custom_metrics:
+        return of_task  # the command `score` does not compute the metrics of a project
+    remaining = [key for key in of_task if key != primary_metric]
+    return (primary_metric, *remaining)
 
 
 def compare_with_baselines(
@@ -372,8 +311,8 @@ def compare_with_baselines(
     thresholds: Mapping[str, Threshold],
     main_metrics: tuple[str, ...],
     row_set: str = "test",
-) -> list[records.Score]:
-    """Add intervals to the scores of the model, and compare it with the baselines on the same rows.
+) -> list[Score]:
+    """Add intervals to the scores of a model, and compare it with the baselines.
 
     Args:
         scored: Scores of the model.
@@ -385,132 +324,51 @@ def compare_with_baselines(
 
     Returns:
         The scores of the model, then those of each baseline with the differences from
-        it.
+        it on the same rows.
     """
-    rows = len(scored.predictions.y)
-    task = scored.predictions.task
     scores = [
         *score_records(
             row_set,
             MODEL,
             scored.values,
-            rows,
+            len(scored.predictions.y),
             interval=scored.intervals(),
         ),
     ]
+    with_interval = {scored.predictions.task.main_metric, "loss", *main_metrics}
 
-    def compare(name: str, baseline: ScoredPredictions, keys: Collection[str]) -> None:
-        values = {key: baseline.values[key] for key in keys}
-        interval = baseline.intervals(
-            {task.main_metric, "loss", *main_metrics}.intersection(keys),
-        )
-        rows = len(baseline.predictions.y)
-        difference = scored.differences(baseline, keys)
+    def compare(
+        name: str,
+        model: ScoredPredictions,
+        baseline: ScoredPredictions,
+        keys: Collection[str],
+    ) -> None:
         scores.extend(
             score_records(
                 row_set,
                 name,
-                values,
-                rows,
-                interval=interval,
-                difference=difference,
+                {key: baseline.values[key] for key in keys},
+                len(baseline.predictions.y),
+                interval=baseline.intervals(with_interval.intersection(keys)),
+                difference=model.differences(baseline, keys),
             ),
         )
 
     if baselines:
         for key, constant in find_best_constants(scored.predictions).items():
-            compare("dummy", constant, [key])
+            compare("dummy", scored, constant, [key])
     for name, baseline_predictions in baselines.items():
         y_pred = baseline_predictions[row_set]
-        predictions = scored.predictions.select(slice(len(y_pred)))
-        if len(predictions.y) < len(scored.predictions.y):
-            scored = score_and_resample(predictions)
-        predictions = predictions._replace(y_pred=y_pred, threshold=thresholds[name])
-        baseline = score_and_resample(predictions)
-        compare(name, baseline, baseline.values)
+        rows = replace_predictions(scored.predictions, y_pred)
+        if len(rows.y) < len(scored.predictions.y):
+            scored = score_and_resample(scored.predictions.select(slice(len(y_pred))))
+        baseline = score_and_resample(rows._replace(threshold=thresholds[name]))
+        compare(name, scored, baseline, baseline.values)
     return scores
 
 
-def find_best_constants(rows: Predictions) -> dict[str, ScoredPredictions]:
-    """Find, for each metric, the constant prediction that is the best one for these rows.
-
-    A model that has learnt nothing predicts a constant, too. It must not be better than
-    the baseline only because its constant happens to suit these rows, or this metric.
-    By the F1 of several classes, guessing is better than any constant: the predictions
-    in a random order.
-    """
-    metrics = metrics_by_key(
-        {each.name: each.greater_is_better for each in rows.custom_metrics},
-    )
-    constants = [*map(score_and_resample, constant_predictions(rows))]
-    best = {}
-    guess = rows._replace(y_pred=np.random.default_rng(0).permutation(rows.y_pred))
-    guesses = [score_and_resample(guess)] if "macro.f1" in rows.task.metrics else []
-    for key, metric in metrics.items():
-        candidates = [*constants, *guesses] if key.endswith(".f1") else constants
-        if defined := [scored for scored in candidates if key in scored.values]:
-            # Rounded, so that the last bits of a sum do not choose between equal ones.
-            values = [
-                arrays.round_for_comparison(scored.values[key]) for scored in defined
-            ]
-            choose = np.argmax if metric.greater_is_better else np.argmin
-            best[key] = defined[int(choose(values))]
-    return best
-
-
-def constant_predictions(rows: Predictions) -> Iterator[Predictions]:
-    """Yield the constant predictions of which one is the best by any metric of the task.
-
-    For classes, these are their shares: with two classes, once counted as positive and
-    once as negative; with several classes, as the most frequent class, and as the one
-    of the lowest cost. For a regression, they are the mean (for squared errors), the
-    median (for absolute ones), the median weighted by 1 / y (`mape`) and the mean on
-    the logarithmic scale (`rmsle`).
-    """
-    task = rows.task
-    y = rows.y
-    weight = rows.weight
-    mean = np.average(task.indicators(y[:, None]), axis=0, weights=weight)
-    if task.has_threshold:
-        constants: list[tuple[Any, Threshold]] = [(mean, 0.0), (mean, 2.0)]
-    elif task.classes:
-        constants = [(mean, 0.5), (mean, rows.threshold)]
-    else:
-        values = [mean, weighted_median(y, weight)]
-        values += [weighted_median(y, weight / y)] if y.min() > 0 else []
-        values += (
-            [np.expm1(np.average(np.log1p(y), weights=weight))] if y.min() >= 0 else []
-        )
-        constants = [(value, rows.threshold) for value in values]
-    for value, threshold in constants:
-        yield rows._replace(
-            y_pred=np.full(rows.y_pred.shape, value),
-            threshold=threshold,
-        )
-
-
-def weighted_median(values: np.ndarray, weight: np.ndarray) -> float:
-    """Return the smallest value up to which at least half of the weight lies."""
-    order = np.argsort(values)
-    total = np.cumsum(weight[order])
-    return float(values[order][np.searchsorted(total, total[-1] / 2)])
-
-
-def constant_costs(rows: Predictions) -> dict[str, float]:
-    """Return the mean cost of always predicting each class, in words; empty without costs."""
-    if not rows.costs:
-        return {}
-    names = [f"always {name}" for name in rows.task.classes]
-    if rows.task.has_threshold:
-        names[0] = f"never {rows.task.classes[1]}"
-    return {words: rows.mean(rows.row_costs(code)) for code, words in enumerate(names)}
-
-
-LEVEL_ALPHA = 0.01  # the training rows differ, too: 0.05 would warn of 1 in 9 good runs
-
-
 def compare_levels(test: Predictions, loss: str) -> dict[str, records.Level]:
-    """Compare the mean prediction with the share of each class, or with the mean of the target.
+    """Compare the mean prediction, for each class if there are any, with the actual.
 
     A regression with another loss than the squared one does not predict means, and has
     no level.
@@ -522,26 +380,21 @@ def compare_levels(test: Predictions, loss: str) -> dict[str, records.Level]:
         return {}
     names = [str(task.classes[k]) for k in task.output_classes] or [""]
     alpha = LEVEL_ALPHA / len(names)
-    levels = dict[str, records.Level]()
-    y = task.indicators(test.y[:, None]).T
+    y = task.indicators(test.y[:, None]).T  # (outputs, rows)
     y_pred = test.y_pred.T.astype(np.float64)
+    levels = {}
     for name, values, predicted in zip(names, y, y_pred, strict=True):
         actual = test.mean(values)
-        level = test.mean(predicted)
         if task.classes:
             low, high = uncertainty.share_interval(values, weight, group, alpha)
         else:
-            below, above = uncertainty.student_widths(
-                values - predicted,
-                weight,
-                group,
-                alpha,
-            )
-            low = actual - float(below)
-            high = actual + float(above)
+            errors = values - predicted
+            below, above = uncertainty.student_widths(errors, weight, group, alpha)
+            low = actual - below
+            high = actual + above
         if low < high < np.inf:
             levels[name] = records.Level(
-                predicted=level,
+                predicted=test.mean(predicted),
                 actual=actual,
                 low=low,
                 high=high,
@@ -549,32 +402,129 @@ def compare_levels(test: Predictions, loss: str) -> dict[str, records.Level]:
     return levels
 
 
+def score_duplicates(
+    split: Path,
+    fold: np.ndarray,
+    predictions: Mapping[str, Predictions],
+    schema: Schema,
+) -> dict[str, records.Duplicates]:
+    """Count the rows that are equal to a row from which their prediction was learnt.
+
+    These are test rows that are equal to a training row, and training rows that are
+    equal to a row of another fold. The other rows are scored.
+
+    Args:
+        split: Folder with the tables train and test.
+        fold: Fold of the training rows, shape (rows,); empty without folds.
+        predictions: Predictions by row set, see `metrics.ROW_SETS`.
+
+    Returns:
+        The counts and scores of each row set that has such rows.
+    """
+    train = hash_rows(split / "train", schema)
+    test = hash_rows(split / "test", schema)
+    # Which rows are equal in the features, and in the target, too.
+    equal = {"test": np.isin(test.features, train.features)}
+    equal_with_target = {"test": np.isin(test.rows, train.rows)}
+    n_rows = len(fold)
+    if n_rows:
+        equal["cross_validation"] = _in_other_folds(train.features[:n_rows], fold)
+        equal_with_target["cross_validation"] = _in_other_folds(
+            train.rows[:n_rows],
+            fold,
+        )
+    duplicates = {}
+    for name, is_equal in equal.items():
+        if is_equal.any():
+            duplicates[name] = records.Duplicates(
+                equal=int(is_equal.sum()),
+                equal_with_target=int(equal_with_target[name].sum()),
+                without=score(predictions[name].select(~is_equal)),
+            )
+    return duplicates
+
+
+class RowHashes(NamedTuple):
+    """A hash of the features of each row, and one of all that the model learns from.
+
+    Attributes:
+        features: Hashes of the features; uint64, shape (rows,).
+        rows: Hashes of the features with the target; uint64, shape (rows,).
+    """
+
+    features: np.ndarray
+    rows: np.ndarray
+
+
+def hash_rows(folder: Path, schema: Schema) -> RowHashes:
+    """Hash the rows of a table."""
+    features = equality_hashes(read_parts(folder, list(schema.features)))
+    target = pa.concat_tables(read_parts(folder, [schema.target]))[0]
+    rows = pa.table([features, target], ["features", "target"])
+    return RowHashes(features, equality_hashes([rows]))
+
+
+def _in_other_folds(hashes: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Return whether each row is equal to one of another fold: bool, shape (rows,)."""
+    _, group = np.unique(hashes, return_inverse=True)
+    pairs = np.unique(np.column_stack([group, fold]), axis=0)
+    n_folds = np.bincount(pairs[:, 0])  # of each group of equal rows
+    return n_folds[group] > 1
+
+
 def classes_not_found(test: Predictions) -> tuple[str, ...]:
-    """Find the classes of which no test row is predicted correctly, although there are some."""
+    """Find the classes with test rows, none of which is predicted correctly."""
     correct = test.y[test.predicted_classes == test.y]
     classes = enumerate(test.task.classes)
     return tuple(str(name) for k, name in classes if k in test.y and k not in correct)
 
 
 def compute_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverage:
-    """Compute the share of the test rows whose values lie in their prediction intervals.
+    """Compute the share of the test values that lie in their prediction intervals.
 
     All rows count alike: the intervals are for any row, whatever its weight.
     """
-    ends = intervals.ends(test.y_pred[:, 0]).astype(np.float64)
-    is_inside = ((ends[:, 0] <= test.y) & (test.y <= ends[:, 1])).astype(np.float64)
-    low, high = uncertainty.share_interval(
-        is_inside,
-        np.ones(len(is_inside)),
-        test.group,
-    )
-    share = float(is_inside.mean())
-    nominal = intervals.coverage
-    width = float(np.diff(ends).mean())
+    ends = intervals.ends(test.y_pred[:, 0]).astype(np.float64)  # (rows, 2)
+    is_above_low = ends[:, 0] <= test.y
+    is_below_high = test.y <= ends[:, 1]
+    is_inside = (is_above_low & is_below_high).astype(np.float64)
+    ones = np.ones(len(is_inside))
+    low, high = uncertainty.share_interval(is_inside, ones, test.group)
     return IntervalCoverage(
-        nominal=nominal,
-        coverage=share,
+        nominal=intervals.coverage,
+        coverage=float(is_inside.mean()),
         low=low,
         high=high,
-        mean_width=width,
+        mean_width=float(np.diff(ends).mean()),
     )
+
+
+def find_strongest_column(metadata: ModelMetadata) -> tuple[str, float] | None:
+    """Find the column with the largest share of the attribution, and this share."""
+    if metadata.trained_on is None:
+        return None
+    shares = metadata.trained_on.attribution.items()
+    return max(shares, key=lambda item: item[1], default=None)
+
+
+def describe_threshold(
+    metadata: ModelMetadata,
+    scored: Mapping[str, ScoredPredictions],
+    baseline_thresholds: dict[str, float],
+) -> dict[str, Any]:
+    """Return the fields of an evaluation about the threshold; empty without one."""
+    test = scored["test"].predictions
+    if not test.task.has_threshold:
+        return {}
+    fields: dict[str, Any] = {
+        "threshold": metadata.threshold,
+        "highest_probability": float(test.y_pred.max()),
+        "baseline_thresholds": baseline_thresholds,
+        "reaches_rule": metadata.reaches_rule,
+    }
+    if metadata.threshold_choice:
+        fields["predicted_positives"] = {
+            name: rows.deciding_rows.get("precision", 0.0)
+            for name, rows in scored.items()
+        }
+    return fields

@@ -13,6 +13,10 @@ from keras_tabular.core.errors import code_of_project
 # rounding leaves some variance.
 MAX_RELATIVE_VARIANCE_OF_CONSTANT = 1e-24
 
+# Predictions by the name of the baseline and by row set, shape (rows, outputs). For
+# many rows, they are predictions for the first rows only.
+Baselines = dict[str, dict[str, np.ndarray]]
+
 
 class Predictions(NamedTuple):
     """Predictions of a model for labelled rows.
@@ -42,10 +46,15 @@ class Predictions(NamedTuple):
 
     def select(self, rows: slice | np.ndarray) -> "Predictions":
         """Return the predictions for some of the rows."""
-        selected = (
-            each[rows] if isinstance(each, np.ndarray) else each for each in self
-        )
-        return Predictions._make(selected)
+        fields = [
+            field[rows] if isinstance(field, np.ndarray) else field for field in self
+        ]
+        return Predictions._make(fields)
+
+    @property
+    def first_output(self) -> np.ndarray:
+        """The predicted values, or probabilities of the positive class: (rows,)."""
+        return self.y_pred[:, 0].astype(np.float64)
 
     @property
     def predicted_classes(self) -> np.ndarray:
@@ -64,7 +73,7 @@ class Predictions(NamedTuple):
 
     @property
     def row_errors(self) -> np.ndarray:
-        """The error of each row, 0 or 1 for a class, and absolute for a regression: (rows,)."""
+        """The error of each row: 0 or 1 for a class, else absolute; shape (rows,)."""
         return 1 - self.row_scores if self.task.classes else self.row_scores
 
     def mean(self, values: np.ndarray) -> float:
@@ -82,7 +91,7 @@ class Predictions(NamedTuple):
         return np.array(self.costs)[self.y.astype(int), predicted]
 
     def custom_scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Compute the metrics of the project under many weights, see `scores_by_weights`.
+        """Compute the metrics of the project, as `scores_by_weights` does.
 
         Weights that are 0 for all rows are left out.
 
@@ -98,11 +107,6 @@ class Predictions(NamedTuple):
         return scores
 
 
-# Predictions by the name of the baseline and by row set, shape (rows, outputs). For
-# many rows, they are predictions for the first rows only.
-Baselines = dict[str, dict[str, np.ndarray]]
-
-
 def score(predictions: Predictions) -> dict[str, float]:
     """Compute the scores of the task and of the project by metric.
 
@@ -111,16 +115,22 @@ def score(predictions: Predictions) -> dict[str, float]:
     """
     if not predictions.weight.any():
         return {}
-    values = scores_by_weights(predictions, predictions.weight[None])
-    values |= predictions.custom_scores(predictions.weight[None])
-    return {key: float(v[0]) for key, v in values.items() if np.isfinite(v[0])}
+    weights = predictions.weight[None]
+    by_weights = scores_by_weights(predictions, weights)
+    by_weights |= predictions.custom_scores(weights)
+    scores = {}
+    for key, (value,) in by_weights.items():
+        if np.isfinite(value):
+            scores[key] = float(value)
+    return scores
 
 
+@np.errstate(all="ignore")
 def scores_by_weights(
     predictions: Predictions,
     weights: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """Compute the scores of the same rows under many weights at once, as scikit-learn defines them.
+    """Compute the scores of the same rows under many weights, as scikit-learn does.
 
     With more than two classes, precision, recall and F1 have a `macro` average, in
     which all classes count alike, and a `weighted` one, in which all rows do. Classes
@@ -136,49 +146,79 @@ def scores_by_weights(
     task = predictions.task
     y = predictions.y
     y_pred = predictions.y_pred.astype(np.float64)
-    with np.errstate(all="ignore"):
-        scores = {"loss": _mean(task.row_losses(y, y_pred), weights)}
-        if isinstance(task, Regression):
-            return scores | _regression_scores(y, y_pred[:, 0], weights)
-        predicted = predictions.predicted_classes
-        total = weights.sum(axis=1)
-        classes = np.arange(len(task.classes))
-        is_true = y == classes[:, None]
-        is_predicted = predicted == classes[:, None]
-        hits, true_rows, predicted_rows = (  # shape (classes, n)
-            np.stack([(weights * mask).sum(axis=1) for mask in masks])
-            for masks in (is_true & is_predicted, is_true, is_predicted)
-        )
-        by_class = {
-            "precision": hits / predicted_rows,
-            "recall": hits / true_rows,
-            "f1": 2 * hits / (true_rows + predicted_rows),
-        }
-        has_rows = np.isfinite(by_class["recall"])
-        recall = np.nan_to_num(by_class["recall"])
-        scores["accuracy"] = hits.sum(axis=0) / total
-        if predictions.costs:
-            scores[COST] = _mean(predictions.row_costs(), weights)
-        scores["balanced_accuracy"] = recall.sum(axis=0) / has_rows.sum(axis=0)
-        if isinstance(task, Binary):
-            area, average = auc_and_average_precision(y == 1, y_pred[:, 0], weights)
-            scores |= {key: values[1] for key, values in by_class.items()}
-            scores["brier"] = _mean(np.square(y_pred[:, 0] - y), weights)
-            return scores | {"roc_auc": area, "average_precision": average}
-        for key, values in by_class.items():
-            scores[f"macro.{key}"] = np.nan_to_num(values).mean(axis=0)
-            scores[f"weighted.{key}"] = (
-                np.nan_to_num(values) * (true_rows / total)
-            ).sum(axis=0)
-        rankings = [
-            auc_and_average_precision(y == k, y_pred[:, k], weights) for k in classes
-        ]
-        areas, averages = np.mean(rankings, axis=0)
-        return scores | {"macro.roc_auc": areas, "macro.average_precision": averages}
+    scores = {"loss": mean_by_weights(task.row_losses(y, y_pred), weights)}
+    if isinstance(task, Regression):
+        return scores | _regression_scores(y, y_pred[:, 0], weights)
+    return scores | _class_scores(predictions, y_pred, weights)
 
 
-def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return np.divide((weights * values).sum(axis=1), weights.sum(axis=1))
+def _class_scores(
+    predictions: Predictions,
+    y_pred: np.ndarray,
+    weights: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Compute the scores of classes besides the loss."""
+    y = predictions.y
+    classes = np.arange(len(predictions.task.classes))
+    is_true = y == classes[:, None]  # (classes, rows)
+    is_predicted = predictions.predicted_classes == classes[:, None]
+    hits = sum_weights(weights, is_true & is_predicted)  # (classes, n)
+    true_rows = sum_weights(weights, is_true)
+    predicted_rows = sum_weights(weights, is_predicted)
+    precision = hits / predicted_rows
+    recall = hits / true_rows
+    f1 = 2 * hits / (true_rows + predicted_rows)
+    by_class = {"precision": precision, "recall": recall, "f1": f1}
+
+    total = weights.sum(axis=1)  # (n,)
+    scores = {"accuracy": hits.sum(axis=0) / total}
+    if predictions.costs:
+        scores[COST] = mean_by_weights(predictions.row_costs(), weights)
+    n_classes_with_rows = np.isfinite(recall).sum(axis=0)
+    sum_of_recalls = np.nan_to_num(recall).sum(axis=0)
+    scores["balanced_accuracy"] = sum_of_recalls / n_classes_with_rows
+
+    if isinstance(predictions.task, Binary):
+        probability = y_pred[:, 0]
+        scores |= {key: values[1] for key, values in by_class.items()}
+        scores["brier"] = mean_by_weights(np.square(probability - y), weights)
+        area, average = auc_and_average_precision(y == 1, probability, weights)
+        return scores | {"roc_auc": area, "average_precision": average}
+    class_shares = true_rows / total
+    for key, values in by_class.items():
+        values = np.nan_to_num(values)
+        scores[f"macro.{key}"] = values.mean(axis=0)
+        scores[f"weighted.{key}"] = (values * class_shares).sum(axis=0)
+    by_ranking = [
+        auc_and_average_precision(y == k, y_pred[:, k], weights) for k in classes
+    ]
+    area, average = np.mean(by_ranking, axis=0)
+    return scores | {"macro.roc_auc": area, "macro.average_precision": average}
+
+
+def mean_by_weights(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Compute the mean of a value of each row under each of many weights.
+
+    >>> mean_by_weights(np.array([1.0, 2.0, 6.0]), np.array([[1, 1, 1], [2, 2, 0]]))
+    array([3. , 1.5])
+    """
+    return (weights * values).sum(axis=1) / weights.sum(axis=1)
+
+
+def sum_weights(weights: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Sum each of many weights over the rows of each mask.
+
+    Args:
+        weights: float64, shape (n, rows).
+        masks: Whether each row is counted; bool, shape (masks, rows).
+
+    Returns:
+        The sums, shape (masks, n).
+
+    >>> sum_weights(np.array([[1, 1, 1], [2, 3, 0]]), np.array([[True, True, False]]))
+    array([[2, 5]])
+    """
+    return np.stack([(weights * mask).sum(axis=1) for mask in masks])
 
 
 def _regression_scores(
@@ -191,57 +231,26 @@ def _regression_scores(
     `r2` is defined if the values differ, `mape` if all are above 0, and `rmsle`, the
     error of log(1 + value), if none is below 0.
     """
-    squared = _mean(np.square(y - y_pred), weights)
+    absolute_errors = np.abs(y - y_pred)
+    mean_square = mean_by_weights(np.square(y - y_pred), weights)
+    # The sample mean is subtracted first, so that large values leave no rounding error.
     centered = y - y.mean()
-    variance = _mean(np.square(centered), weights) - np.square(_mean(centered, weights))
+    mean = mean_by_weights(centered, weights)
+    mean_of_squares = mean_by_weights(np.square(centered), weights)
+    variance = mean_of_squares - np.square(mean)
     varies = variance > MAX_RELATIVE_VARIANCE_OF_CONSTANT * np.square(y.mean())
     scores = {
-        "mae": _mean(np.abs(y - y_pred), weights),
-        "rmse": np.sqrt(squared),
-        "r2": np.where(varies, 1 - squared / variance, np.nan),
+        "mae": mean_by_weights(absolute_errors, weights),
+        "rmse": np.sqrt(mean_square),
+        "r2": np.where(varies, 1 - mean_square / variance, np.nan),
     }
     if (y > 0).all():
-        scores["mape"] = _mean(np.abs(y - y_pred) / y, weights)
+        scores["mape"] = mean_by_weights(absolute_errors / y, weights)
     if (y >= 0).all():
-        logs = np.log1p(y) - np.log1p(np.maximum(y_pred, 0))
-        scores["rmsle"] = np.sqrt(_mean(np.square(logs), weights))
+        log_pred = np.log1p(np.maximum(y_pred, 0))
+        squares = np.square(np.log1p(y) - log_pred)
+        scores["rmsle"] = np.sqrt(mean_by_weights(squares, weights))
     return scores
-
-
-def hits_and_alarms(
-    positive: np.ndarray,
-    probability: np.ndarray,
-    weights: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sum the weights of the rows above each threshold: of positive rows, and of negative ones.
-
-    Args:
-        positive: Whether each row is positive, shape (rows,).
-        probability: Predicted probability, shape (rows,).
-        weights: Shape (n, rows).
-
-    Returns:
-        The thresholds in descending order, shape (thresholds,): infinity, and each
-        probability that occurs. The weight of the positive rows with at least this
-        probability, and that of the negative ones; both float64, shape (n, thresholds).
-    """
-    order = np.argsort(-probability, kind="stable")
-    # The last row of each probability.
-    ends = np.flatnonzero(np.diff(probability[order], append=np.inf))
-    hits, alarms = (
-        np.insert(
-            np.cumsum(weights[:, order] * mask[order], axis=1)[:, ends],
-            0,
-            0,
-            axis=1,
-        )
-        for mask in (positive, ~positive)
-    )
-    return (
-        np.insert(probability[order][ends].astype(np.float64), 0, np.inf),
-        hits,
-        alarms,
-    )
 
 
 def auc_and_average_precision(
@@ -249,23 +258,83 @@ def auc_and_average_precision(
     probability: np.ndarray,
     weights: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the area under the ROC curve and the average precision under many weights.
+    """Compute the area under the ROC curve and the average precision.
 
-    The arguments are those of `hits_and_alarms`. Both results have shape (n,).
+    Args:
+        positive: Whether each row is positive, shape (rows,).
+        probability: Predicted probability, shape (rows,).
+        weights: Many weights of each row, shape (n, rows).
+
+    Returns:
+        The area and the average precision under each of the weights, both shape (n,).
+
+    >>> truth = np.array([True, False, True])
+    >>> auc_and_average_precision(truth, np.array([0.9, 0.5, 0.2]), np.ones((1, 3)))
+    (array([0.5]), array([0.83333333]))
     """
-    _, hits, alarms = hits_and_alarms(positive, probability, weights)
-    new_hits = np.diff(hits)
-    new_alarms = np.diff(alarms)
-    hits = hits[:, 1:]
-    alarms = alarms[:, 1:]
-    area = (new_alarms * (hits - new_hits / 2)).sum(axis=1) / (
-        hits[:, -1] * alarms[:, -1]
+    ranking = rank_rows(positive, probability, weights)
+    # The rows that are added at each probability; shape (n, probabilities).
+    new_hits = np.diff(ranking.hits)
+    new_alarms = np.diff(ranking.alarms)
+    total_hits = ranking.hits[:, -1]
+    total_alarms = ranking.alarms[:, -1]
+    # A negative row is below the hits above it, and ties with those that are new.
+    hits_above = ranking.hits[:, 1:] - new_hits / 2
+    pairs = total_hits * total_alarms
+    area = (new_alarms * hits_above).sum(axis=1) / pairs
+    precision = ranking.precision(undefined=0)[:, 1:]
+    average_precision = (new_hits * precision).sum(axis=1) / total_hits
+    return area, np.where(total_alarms > 0, average_precision, np.nan)
+
+
+class Ranking(NamedTuple):
+    """How many positive and negative rows each threshold predicts as positive.
+
+    Attributes:
+        thresholds: Infinity, then each probability that occurs, in descending order;
+            float64, shape (thresholds,).
+        hits: Weight of the positive rows with at least this probability; float64, shape
+            (thresholds,) or (n, thresholds).
+        alarms: Weight of the negative rows with at least this probability; as `hits`.
+    """
+
+    thresholds: np.ndarray
+    hits: np.ndarray
+    alarms: np.ndarray
+
+    def precision(self, undefined: float) -> np.ndarray:
+        """Return the precision at each threshold, `undefined` if it predicts no row."""
+        rows = self.hits + self.alarms
+        precision = np.full_like(rows, undefined)
+        return np.divide(self.hits, rows, out=precision, where=rows > 0)
+
+
+def rank_rows(
+    positive: np.ndarray,
+    probability: np.ndarray,
+    weights: np.ndarray,
+) -> Ranking:
+    """Count the rows above each threshold that could be chosen.
+
+    Args:
+        positive: Whether each row is positive; bool, shape (rows,).
+        probability: Predicted probability, shape (rows,).
+        weights: float64, shape (rows,), or (n, rows) for many weights.
+
+    >>> truth = np.array([True, False, True])
+    >>> rank_rows(truth, np.array([0.9, 0.5, 0.5]), np.ones(3)).hits
+    array([0., 1., 2.])
+    """
+    descending = np.argsort(-probability, kind="stable")
+    probability = probability[descending]
+    is_positive = positive[descending]
+    weights = weights[..., descending]
+    last = np.flatnonzero(np.diff(probability, append=np.inf))  # row of a probability
+    hits = np.cumsum(weights * is_positive, axis=-1)[..., last]
+    alarms = np.cumsum(weights * ~is_positive, axis=-1)[..., last]
+    thresholds = probability[last].astype(np.float64)
+    return Ranking(
+        thresholds=np.insert(thresholds, 0, np.inf),
+        hits=np.insert(hits, 0, 0, axis=-1),
+        alarms=np.insert(alarms, 0, 0, axis=-1),
     )
-    precision = np.divide(
-        hits,
-        hits + alarms,
-        out=np.zeros_like(hits),
-        where=hits + alarms > 0,
-    )
-    average = (new_hits * precision).sum(axis=1) / hits[:, -1]
-    return area, np.where(alarms[:, -1] > 0, average, np.nan)

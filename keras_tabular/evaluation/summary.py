@@ -18,37 +18,6 @@ if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
     from keras_tabular.evaluation.labelled_file import LabelledFile
 
 
-def summary_lines(
-    evaluation: Evaluation,
-    files: Mapping[str, "LabelledFile"],
-    task: Task,
-) -> Iterator[str]:
-    """Yield the scores of test files, with their warnings, and those of the test rows.
-
-    Args:
-        files: Scores of each file of `evaluate.tests`, by its name.
-    """
-    for name, file in files.items():
-        yield from (f"warn: {name}: {warning}" for warning in file.warnings)
-        scores = format_scores(
-            evaluation,
-            task,
-            file.main_metrics[0],
-            records.TEST_FILE + name,
-        )
-        yield f"{name}: {scores}"
-    yield from (
-        format_scores(evaluation, task, key) for key in evaluation.main_metrics[:2]
-    )
-    if evaluation.predicted_positives:  # a rule has chosen the threshold
-        yield format_threshold(evaluation)
-    if coverage := evaluation.interval_coverage:
-        yield (
-            f"{format_coverage(coverage)}; mean width"
-            f" {format_number(coverage.mean_width)}"
-        )
-
-
 # The accuracy, R², or the ROC AUC of rare rows hint at a leak if the score and the
 # lower end of its interval are at least as high.
 MIN_SUSPICIOUS_SCORE = 0.999
@@ -62,37 +31,43 @@ OTHER_PLACES = {
 }
 
 
+def summary_lines(
+    evaluation: Evaluation,
+    files: Mapping[str, "LabelledFile"],
+    task: Task,
+) -> Iterator[str]:
+    """Yield the scores of test files, with their warnings, and those of the test rows.
+
+    Args:
+        files: Scores of each file of `evaluate.tests`, by its name.
+    """
+    for name, file in files.items():
+        for warning in file.warnings:
+            yield f"warn: {name}: {warning}"
+        row_set = records.TEST_FILE + name
+        scores = format_scores(evaluation, task, file.main_metrics[0], row_set)
+        yield f"{name}: {scores}"
+    for key in evaluation.main_metrics[:2]:
+        yield format_scores(evaluation, task, key)
+    if evaluation.predicted_positives:  # a rule has chosen the threshold
+        yield format_threshold(evaluation)
+    if coverage := evaluation.interval_coverage:
+        mean_width = format_number(coverage.mean_width)
+        yield f"{format_coverage(coverage)}; mean width {mean_width}"
+
+
 def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
-    """Yield the reasons why the scores may be too optimistic, or of little use for new rows."""
+    """Yield why the scores may be too optimistic, or of little use for new rows."""
     if too_good := describe_suspicion(evaluation, task):
         yield too_good
     yield from format_duplicates(evaluation)
     for name, error in evaluation.failed_explanations.items():
-        problem = (
-            f"this explanation is missing, because it failed ({EXPLANATION_LOG}):"
-            f" {error}"
+        yield (
+            f"{name}: this explanation is missing, because it failed"
+            f" ({EXPLANATION_LOG}): {error}"
         )
-        yield f"{name}: {problem}"
-    if evaluation.classes_not_found:
-        names = format_list(evaluation.classes_not_found)
-        yield f"no test row of class {names} is predicted correctly: its recall is 0"
-    if not evaluation.reaches_rule:
-        best = "the best one for its precision or recall was chosen"
-        yield f"no threshold reaches the rule of evaluate.threshold; {best}"
-    for row_set, rows in evaluation.predicted_positives.items():
-        if rows < MIN_PREDICTED_POSITIVES:
-            words = "rows are predicted as positive: the precision is hardly known"
-            yield f"{ROW_SETS[row_set]}: {rows:.0f} {words}"
-    coverage = evaluation.interval_coverage
-    if coverage and not coverage.low <= coverage.nominal <= coverage.high:
-        too = "narrow" if coverage.high < coverage.nominal else "wide"
-        yield f"{format_coverage(coverage)}: they are too {too}"
-    if shares := evaluation.outside_training:
-        columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
-        yield f"test rows are outside the range of the training rows in {columns}"
-    for name, level in evaluation.levels.items():
-        if not level.low <= level.predicted <= level.high:
-            yield f"wrong level: {format_level(name, level)}"
+    yield from class_warnings(evaluation)
+    yield from range_warnings(evaluation)
     highest = evaluation.highest_probability
     if highest is not None and highest < (evaluation.threshold or 0.0):
         yield (
@@ -101,34 +76,65 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
         )
 
 
+def class_warnings(evaluation: Evaluation) -> Iterator[str]:
+    """Yield what is wrong with the predicted classes."""
+    if evaluation.classes_not_found:
+        names = format_list(evaluation.classes_not_found)
+        yield f"no test row of class {names} is predicted correctly: its recall is 0"
+    if not evaluation.reaches_rule:
+        yield (
+            "no threshold reaches the rule of evaluate.threshold; the best one for its"
+            " precision or recall was chosen"
+        )
+    for row_set, rows in evaluation.predicted_positives.items():
+        if rows < MIN_PREDICTED_POSITIVES:
+            yield (
+                f"{ROW_SETS[row_set]}: {rows:.0f} rows are predicted as positive: the"
+                " precision is hardly known"
+            )
+
+
+def range_warnings(evaluation: Evaluation) -> Iterator[str]:
+    """Yield where values are outside of the range in which they should be."""
+    coverage = evaluation.interval_coverage
+    if coverage and coverage.high < coverage.nominal:
+        yield f"{format_coverage(coverage)}: they are too narrow"
+    elif coverage and coverage.low > coverage.nominal:
+        yield f"{format_coverage(coverage)}: they are too wide"
+    if shares := evaluation.outside_training:
+        columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
+        yield f"test rows are outside the range of the training rows in {columns}"
+    for name, level in evaluation.levels.items():
+        if not level.low <= level.predicted <= level.high:
+            yield f"wrong level: {format_level(name, level)}"
+
+
 def describe_suspicion(evaluation: Evaluation, task: Task) -> str:
-    """Say that a score is too good, and which column explains most; empty if it is not."""
+    """Say that a score is too good, and which column explains most; else return ""."""
     majority = evaluation.value("test", task.main_metric, "dummy") or 0.0
-    is_rare = bool(task.classes) and majority > MAX_MAJORITY
-    key = task.rare_metrics[0] if is_rare else task.leak_metric or task.main_metric
-    score, constant = (
-        evaluation.score("test", key),
-        evaluation.score("test", key, "dummy"),
-    )
-    if (
-        not score
-        or not constant
-        or not constant.difference
-        or constant.difference.low <= 0
-    ):
+    if task.classes and majority > MAX_MAJORITY:
+        key = task.rare_metrics[0]
+    else:
+        key = task.leak_metric or task.main_metric
+    score = evaluation.score("test", key)
+    constant = evaluation.score("test", key, "dummy")
+    if not score or not constant or not constant.difference:
         return ""
     lowest, _ = score.interval or (1.0, 1.0)  # a perfect score has no interval
-    if score.value < MIN_SUSPICIOUS_SCORE or lowest < MIN_SUSPICIOUS_LOWER_END:
+    if (
+        constant.difference.low <= 0
+        or score.value < MIN_SUSPICIOUS_SCORE
+        or lowest < MIN_SUSPICIOUS_LOWER_END
+    ):
         return ""
-    text = f"{evaluation.metric(key).label} is {format_number(score.value)}"
-    text += (
-        f"{format_interval(score.interval)}, which often means that a column leaks the"
-        " target"
+    value = format_number(score.value) + format_interval(score.interval)
+    text = (
+        f"{evaluation.metric(key).label} is {value}, which often means that a column"
+        " leaks the target"
     )
     if evaluation.strongest_column:
-        text += ": {} has {:.0%} of the attribution".format(
-            *evaluation.strongest_column,
-        )
+        name, share = evaluation.strongest_column
+        text += f": {name} has {share:.0%} of the attribution"
     return text
 
 
@@ -146,9 +152,11 @@ def format_level(name: str, level: records.Level) -> str:
 
 
 def format_interval(interval: records.Interval | None, percent: int = 95) -> str:
-    """Format an interval as it follows a score, after a space; empty if there is none."""
-    ends = " to ".join(map(format_number, interval or ()))
-    return f" ({percent}% CI {ends})" if ends else ""
+    """Format an interval as it follows a score, after a space; empty for None."""
+    if interval is None:
+        return ""
+    low, high = interval
+    return f" ({percent}% CI {format_number(low)} to {format_number(high)})"
 
 
 def metric_label(evaluation: Evaluation, task: Task, key: str) -> str:
@@ -164,14 +172,12 @@ def format_scores(
 ) -> str:
     """Format a main metric, of the model with its interval and of the baselines."""
     places = OTHER_PLACES if row_set == "test" else {}
-    score = evaluation.score(row_set, key)
-    text = f"{metric_label(evaluation, task, key)}: "
+    label = metric_label(evaluation, task, key)
+    value = _format_value(evaluation, row_set, key)
     rows = "rows, cross-validated" if row_set == "cross_validation" else "test rows"
-    text += (
-        f"{_format_value(evaluation, row_set, key)} on {evaluation.rows(row_set):,}"
-        f" {rows}"
-    )
-    text += format_interval(score.interval if score else None)
+    text = f"{label}: {value} on {evaluation.rows(row_set):,} {rows}"
+    if score := evaluation.score(row_set, key):
+        text += format_interval(score.interval)
     for place, words in places.items():
         if evaluation.score(place, key):
             text += f", {_format_value(evaluation, place, key)} {words}"
@@ -184,8 +190,9 @@ def format_scores(
                 values.append(f"{_format_value(evaluation, place, key, name)} {words}")
         baselines.append(f"{task.baselines[name]} {' and '.join(values)}")
     if key == COST and row_set == "test" and evaluation.constant_costs:
-        costs = evaluation.constant_costs.items()
-        baselines[-1:] = [f"{words} {format_number(cost)}" for words, cost in costs]
+        baselines.pop()  # the best constant is one of these
+        for words, cost in evaluation.constant_costs.items():
+            baselines.append(f"{words} {format_number(cost)}")
     return f"{text}; {', '.join(baselines)}"
 
 
@@ -195,35 +202,28 @@ def _format_value(
     key: str,
     model: str = MODEL,
 ) -> str:
-    """Format a score with enough digits to tell it apart from those that it is compared with."""
+    """Format a score with enough digits to differ from those it is compared with."""
     compared = [MODEL] if model != MODEL else evaluation.baselines(row_set)
-    value = evaluation.value(row_set, key, model)
-    return format_number(
-        value,
-        *(evaluation.value(row_set, key, name) for name in compared),
-    )
+    values = [evaluation.value(row_set, key, name) for name in compared]
+    return format_number(evaluation.value(row_set, key, model), *values)
 
 
 def format_threshold(evaluation: Evaluation) -> str:
     """Format the scores that depend on the threshold."""
     texts = []
-    for row_set, place in (
-        ("test", "on the test rows"),
-        ("cross_validation", "cross-validated"),
-    ):
-        values = (
-            evaluation.value(row_set, key) for key in ("recall", "precision", "f1")
-        )
-        recall, precision, f1 = map(format_number, values)
+    places = {"test": "on the test rows", "cross_validation": "cross-validated"}
+    for row_set, place in places.items():
+        recall = format_number(evaluation.value(row_set, "recall"))
+        precision = format_number(evaluation.value(row_set, "precision"))
+        f1 = format_number(evaluation.value(row_set, "f1"))
         texts.append(f"recall {recall}, precision {precision}, F1 {f1} {place}")
     return f"Threshold {format_number(evaluation.threshold)}: {'; '.join(texts)}"
 
 
 def format_coverage(coverage: records.IntervalCoverage) -> str:
-    """Format the share of the test values that are inside of their prediction intervals."""
-    share = format_number(coverage.coverage) + format_interval(
-        (coverage.low, coverage.high),
-    )
+    """Format the share of the test values inside of their prediction intervals."""
+    share = format_number(coverage.coverage)
+    share += format_interval((coverage.low, coverage.high))
     return (
         f"{coverage.nominal:.0%} prediction intervals contain {share} of the test"
         " values"
@@ -231,16 +231,18 @@ def format_coverage(coverage: records.IntervalCoverage) -> str:
 
 
 def format_duplicates(evaluation: Evaluation) -> Iterator[str]:
-    """Format the number of rows that are equal to rows of the training, and the score without."""
-    key = evaluation.main_metrics[0]
-    for row_set, place in (
-        ("test", "test rows are equal to a training row"),
-        ("cross_validation", "training rows are equal to one of another fold"),
-    ):
+    """Format how many rows are equal to training rows, and the score without them."""
+    key = evaluation.primary_metric
+    label = evaluation.metric(key).label
+    places = {
+        "test": "test rows are equal to a training row",
+        "cross_validation": "training rows are equal to one of another fold",
+    }
+    for row_set, place in places.items():
         if rows := evaluation.duplicates.get(row_set):
             score = format_number(rows.without.get(key))
             yield (
                 f"{rows.equal:,} of {evaluation.rows(row_set):,} {place}, "
                 f"{rows.equal_with_target:,} of them with the same target; "
-                f"{evaluation.metric(key).label} without these rows: {score}"
+                f"{label} without these rows: {score}"
             )

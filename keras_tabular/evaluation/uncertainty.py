@@ -1,8 +1,7 @@
 """Intervals of scores and of their differences, by formulas or by resampling rows."""
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator
-from math import isclose
+from math import ceil, isclose
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -12,36 +11,18 @@ from keras_tabular.config.metrics import COST, CUSTOM, metric
 from keras_tabular.evaluation.records import Difference, Interval
 from keras_tabular.evaluation.scores import Predictions, score, scores_by_weights
 
-MAX_BLOCKS = 100
-MIN_BLOCKS = 20
-MAX_CELLS = 2**24  # rows, times classes, times blocks: above it, there are fewer blocks
-MAX_WEIGHTS = 2**22  # in memory at a time
-
-
-def jackknife_weights(group: np.ndarray, n_classes: int) -> Iterator[np.ndarray]:
-    """Yield which rows remain without each of up to 100 blocks of rows, for some blocks at a time.
-
-    The groups of rows are dealt to the blocks in turn, in a fixed order without a
-    pattern.
-
-    Args:
-        group: Number of the group of each row, shape (rows,).
-
-    Yields:
-        1 or 0; float64, shape (some blocks, rows).
-    """
-    n_groups = group.max() + 1
-    rows = len(group)
-    affordable = max(MAX_CELLS // (rows * max(n_classes, 1)), MIN_BLOCKS)
-    blocks = min(affordable, MAX_BLOCKS, n_groups)
-    block = np.random.default_rng(0).permutation(n_groups) % blocks
-    batches = min(blocks, -(-blocks * rows // MAX_WEIGHTS))
-    for left_out in np.array_split(np.arange(blocks), batches):
-        yield (block[group] != left_out[:, None]).astype(np.float64)
-
-
 ALPHA = 0.05  # probability that an interval misses the true value
 MIN_ROWS_FOR_INTERVAL = 10
+# Blocks of rows that the jackknife leaves out, one after the other.
+MIN_BLOCKS = 20
+MAX_BLOCKS = 100
+# Limits the time: with more rows, times classes, times blocks, there are fewer blocks.
+MAX_CELLS = 2**24
+# Limits the memory: so many weights are computed at a time.
+MAX_WEIGHTS = 2**22
+# The largest rounding errors that deviations from a mean may have.
+MAX_ROUNDING_OF_SHARE = 1e-9
+MAX_RELATIVE_ROUNDING_OF_MEAN = 1e-12
 
 
 class ScoredPredictions(NamedTuple):
@@ -72,42 +53,48 @@ class ScoredPredictions(NamedTuple):
         Args:
             keys: Metric keys; None for all scores.
         """
-        weight = self.predictions.weight
-        group = self.predictions.group
         intervals = {}
-        for key, value in self.values.items():
-            rows = self.deciding_rows[key]
-            if (keys is not None and key not in keys) or rows < MIN_ROWS_FOR_INTERVAL:
+        for key in self.values:
+            if keys is not None and key not in keys:
                 continue
-            if key == "accuracy":
-                interval = share_interval(self.row_values[key], weight, group)
-            elif key == COST:
-                costs = np.unique(np.array(self.predictions.costs))
-                interval = cost_interval(self.row_values[key], costs, weight, group)
-            elif key in self.row_values:
-                interval = mean_interval(self.row_values[key], weight, group)
-            elif key in ("rmse", "rmsle"):
-                interval = root_interval(key, self.predictions)
-            elif key == "r2":
-                interval = r2_interval(value, self.predictions)
-            else:
-                on_logit_scale = not key.startswith(CUSTOM) and metric(key).is_share
-                interval = jackknife_interval(
-                    self.replicates[key],
-                    value,
-                    rows,
-                    on_logit_scale,
-                )
-            if np.isfinite(interval).all() and not isclose(*interval):
-                intervals[key] = interval
+            if self.deciding_rows[key] < MIN_ROWS_FOR_INTERVAL:
+                continue
+            low, high = self._interval(key)
+            is_finite = np.isfinite((low, high)).all()
+            if is_finite and not isclose(low, high):
+                intervals[key] = low, high
         return intervals
+
+    def _interval(self, key: str) -> Interval:
+        """Compute the interval of a score by the method for its metric."""
+        value = self.values[key]
+        rows = self.predictions
+        if key in ("rmse", "rmsle"):
+            return root_interval(key, rows)
+        if key == "r2":
+            return r2_interval(value, rows)
+        if key not in self.row_values:
+            on_logit_scale = not key.startswith(CUSTOM) and metric(key).is_share
+            return jackknife_interval(
+                self.replicates[key],
+                value,
+                self.deciding_rows[key],
+                on_logit_scale,
+            )
+        row_values = self.row_values[key]
+        if key == "accuracy":
+            return share_interval(row_values, rows.weight, rows.group)
+        if key == COST:
+            costs = np.unique(np.array(rows.costs))
+            return cost_interval(row_values, costs, rows.weight, rows.group)
+        return mean_interval(row_values, rows.weight, rows.group)
 
     def differences(
         self,
         other: "ScoredPredictions",
         keys: Collection[str] | None = None,
     ) -> dict[str, Difference]:
-        """Compare the scores that both have for the same rows: these minus the other ones.
+        """Compare the scores that both have for the same rows: these minus the others.
 
         Scores that too few rows decide, and those without a finite interval, are not
         compared.
@@ -118,18 +105,16 @@ class ScoredPredictions(NamedTuple):
         weight = self.predictions.weight
         group = self.predictions.group
         differences = {}
-        for key in self.values.keys() & (other.values if keys is None else keys):
+        for key in self.values.keys() & other.values.keys():
+            if keys is not None and key not in keys:
+                continue
             rows = min(self.deciding_rows[key], other.deciding_rows[key])
             if rows < MIN_ROWS_FOR_INTERVAL:
                 continue
             if key in self.row_values:
                 changes = self.row_values[key] - other.row_values[key]
-                value, low, high = mean_difference(
-                    changes,
-                    weight,
-                    group,
-                    key == "accuracy",
-                )
+                is_share = key == "accuracy"
+                value, low, high = mean_difference(changes, weight, group, is_share)
             else:
                 value = self.values[key] - other.values[key]
                 replicates = self.replicates[key] - other.replicates[key]
@@ -147,34 +132,67 @@ def score_and_resample(predictions: Predictions) -> ScoredPredictions:
     task = predictions.task
     y = predictions.y
     weight = predictions.weight
-    group = predictions.group
-    group = (
-        np.arange(len(y)) if group is None else np.unique(group, return_inverse=True)[1]
-    )
     row_values = {
         task.main_metric: predictions.row_scores,
         "loss": predictions.row_losses,
     }
     if task.has_threshold:
-        row_values["brier"] = np.square(predictions.y_pred[:, 0].astype(np.float64) - y)
+        errors = predictions.first_output - y
+        row_values["brier"] = np.square(errors)
     if predictions.costs:
         row_values[COST] = predictions.row_costs()
-    batches = [
-        scores_by_weights(predictions, each * weight)
-        | predictions.custom_scores(each * weight)
-        for each in jackknife_weights(group, len(task.classes))
-    ]
-    keys = batches[0].keys() - row_values.keys()
-    replicates = {
-        key: np.concatenate([batch[key] for batch in batches]) for key in keys
-    }
+
+    if predictions.group is None:
+        group = np.arange(len(y))
+    else:
+        _, group = np.unique(predictions.group, return_inverse=True)
+    batches = []
+    for remaining in jackknife_weights(group, len(task.classes)):
+        weights = remaining * weight  # (some blocks, rows)
+        scores = scores_by_weights(predictions, weights)
+        batches.append(scores | predictions.custom_scores(weights))
+    replicates = {}
+    for key in batches[0].keys() - row_values.keys():
+        replicates[key] = np.concatenate([scores[key] for scores in batches])
+
     values = score(predictions)
-    counts = deciding_rows(predictions)
-    counts = {key: counts[key] for key in values}
+    counts = deciding_rows(predictions, values)
     return ScoredPredictions(predictions, values, row_values, replicates, counts)
 
 
-def deciding_rows(predictions: Predictions) -> dict[str, float]:
+def jackknife_weights(group: np.ndarray, n_classes: int) -> Iterator[np.ndarray]:
+    """Yield which rows remain without each block of rows, for some blocks at a time.
+
+    The groups of rows are dealt to at most 100 blocks in turn, in a fixed order without
+    a pattern.
+
+    Args:
+        group: Number of the group of each row, shape (rows,).
+
+    Yields:
+        1 or 0; float64, shape (some blocks, rows).
+
+    >>> [weights.tolist() for weights in jackknife_weights(np.array([0, 0, 1]), 0)]
+    [[[0.0, 0.0, 1.0], [1.0, 1.0, 0.0]]]
+    """
+    n_rows = len(group)
+    n_groups = group.max() + 1
+    cells_of_block = n_rows * max(n_classes, 1)
+    affordable = max(MAX_CELLS // cells_of_block, MIN_BLOCKS)
+    n_blocks = min(affordable, MAX_BLOCKS, n_groups)
+    rng = np.random.default_rng(0)
+    block_of_group = rng.permutation(n_groups) % n_blocks
+    block = block_of_group[group]  # (rows,)
+    n_batches = min(n_blocks, ceil(n_blocks * n_rows / MAX_WEIGHTS))
+    for left_out in np.array_split(np.arange(n_blocks), n_batches):
+        remains = block != left_out[:, None]  # (some blocks, rows)
+        yield remains.astype(np.float64)
+
+
+def deciding_rows(
+    predictions: Predictions,
+    keys: Collection[str],
+) -> dict[str, float]:
     """Count the rows that decide each score, by metric key.
 
     - The accuracy, the loss, the cost and the mean absolute error: all rows, even if
@@ -185,34 +203,50 @@ def deciding_rows(predictions: Predictions) -> dict[str, float]:
     - All other scores: all rows.
 
     The rows of a group count as one row, except in the first case.
+
+    Args:
+        keys: Metric keys of the scores.
     """
     task = predictions.task
-    y = predictions.y
     weight = predictions.weight
     group = predictions.group
 
     def count(mask: np.ndarray) -> float:
         weights = weight * mask
-        weights = weights if group is None else np.bincount(group, weights)
-        return round(
-            effective_sample_size(weights),
-            6,
-        )  # 10 rows of equal weight are 10.0
+        if group is not None:
+            weights = np.bincount(group, weights)
+        # Rounded, so that 10 rows of equal weight are 10.0.
+        return round(effective_sample_size(weights), 6)
 
-    all_rows = count(np.ones(len(y)))
-    rows: dict[str, float] = defaultdict(lambda: all_rows)
-    if task.classes:
-        rows_of_classes = [count(y == k) for k in range(len(task.classes))]
-        macro = [key for key in task.metrics if key.startswith("macro.")]
-        rows |= dict.fromkeys((*macro, *task.rare_metrics), min(rows_of_classes))
-        rows["balanced_accuracy"] = min((n for n in rows_of_classes if n), default=0.0)
-    if task.has_threshold:
-        rows |= dict.fromkeys(("recall", "f1"), rows_of_classes[1])
-        rows["precision"] = count(predictions.predicted_classes == 1)
-    return rows | dict.fromkeys(
-        (task.main_metric, "loss", COST),
-        effective_sample_size(weight),
-    )
+    all_rows = count(np.ones(len(predictions.y)))
+    classes = range(len(task.classes))
+    rows_by_class = [count(predictions.y == k) for k in classes]
+    counts = {}
+    for key in keys:
+        if key in (task.main_metric, "loss", COST):
+            counts[key] = effective_sample_size(weight)
+        elif key.startswith("macro.") or key in task.rare_metrics:
+            counts[key] = min(rows_by_class)
+        elif key == "balanced_accuracy":
+            counts[key] = min((n for n in rows_by_class if n), default=0.0)
+        elif key in ("recall", "f1"):
+            counts[key] = rows_by_class[1]
+        elif key == "precision":
+            counts[key] = count(predictions.predicted_classes == 1)
+        else:
+            counts[key] = all_rows
+    return counts
+
+
+def effective_sample_size(weight: np.ndarray) -> float:
+    """Compute how many rows of equal weight give a mean of the same precision (Kish).
+
+    >>> effective_sample_size(np.array([1.0, 1.0, 0.0]))
+    2.0
+    """
+    if not weight.any():
+        return 0.0
+    return float(weight.sum() ** 2 / np.square(weight).sum())
 
 
 def share_interval(
@@ -239,16 +273,33 @@ def share_interval(
     rows = effective_sample_size(weight)
     z = NormalDist().inv_cdf(1 - alpha / 2)
     if group is not None:
-        half = min(student_widths(values, weight, group, alpha))
+        half_width = min(student_widths(values, weight, group, alpha))
         variance = share * (1 - share)
-        if variance and half > 1e-9:  # equal deviations may leave a rounding error
-            rows = min(max(variance * (z / half) ** 2, 1), rows)
+        if variance and half_width > MAX_ROUNDING_OF_SHARE:
+            rows = min(max(variance * (z / half_width) ** 2, 1), rows)
         else:  # all rows or all groups are alike, so that their spread says nothing
             rows = effective_sample_size(np.bincount(group, weight))
+    return wilson_interval(share, rows, z)
+
+
+def wilson_interval(share: float, rows: float, z: float) -> Interval:
+    """Compute Wilson's interval of a share.
+
+    Args:
+        rows: Number of independent rows.
+        z: Quantile of the normal distribution.
+
+    >>> low, high = wilson_interval(0.5, 10, 1.96)
+    >>> round(low, 3), round(high, 3)
+    (0.237, 0.763)
+    """
     center = share + z**2 / (2 * rows)
-    spread = z * (share * (1 - share) / rows + z**2 / (4 * rows * rows)) ** 0.5
+    variance = share * (1 - share) / rows + z**2 / (4 * rows * rows)
+    spread = z * variance**0.5
     scale = 1 + z**2 / rows
-    return max((center - spread) / scale, 0.0), min((center + spread) / scale, 1.0)
+    low = (center - spread) / scale
+    high = (center + spread) / scale
+    return max(low, 0.0), min(high, 1.0)
 
 
 def cost_interval(
@@ -257,7 +308,7 @@ def cost_interval(
     weight: np.ndarray,
     group: np.ndarray | None = None,
 ) -> Interval:
-    """Compute the interval of a mean cost from the intervals of the shares of all costs.
+    """Compute the interval of a mean cost from those of the shares of all costs.
 
     Student's interval would end too early if an expensive mistake is so rare that these
     rows may not contain it. The square of each half width is the sum of the squares of
@@ -268,16 +319,15 @@ def cost_interval(
         costs: All costs that a row can have, in ascending order.
         weight, group: See `share_interval`.
     """
-    squares = np.zeros(2)
-    for extra in costs - costs[0]:
-        has_cost = np.isclose(values - costs[0], extra).astype(np.float64)
+    squares = np.zeros(2)  # of the widths below and above
+    for extra_cost in costs - costs[0]:
+        has_cost = np.isclose(values - costs[0], extra_cost).astype(np.float64)
         share = np.average(has_cost, weights=weight)
-        squares += np.square(
-            extra * (np.array(share_interval(has_cost, weight, group)) - share),
-        )
-    below, above = np.sqrt(squares)
+        ends = np.array(share_interval(has_cost, weight, group))
+        squares += np.square(extra_cost * (ends - share))
+    below, above = np.sqrt(squares).tolist()
     mean = float(np.average(values, weights=weight))
-    return mean - float(below), mean + float(above)
+    return mean - below, mean + above
 
 
 def mean_interval(
@@ -285,33 +335,42 @@ def mean_interval(
     weight: np.ndarray,
     group: np.ndarray | None = None,
 ) -> Interval:
-    """Compute the interval of a mean, see `student_widths`; it ends at 0 if no value is negative.
+    """Compute Student's interval of a mean; it ends at 0 if no value is negative.
 
     It is infinite if the rows say nothing about the spread of the values: for a single
     row, a single group, or equal values. The arguments are those of `share_interval`.
+
+    >>> low, high = mean_interval(np.array([1.0, 2.0, 3.0]), np.ones(3))
+    >>> round(low, 2), round(high, 2)
+    (0.0, 4.48)
     """
     mean = float(np.average(values, weights=weight))
     below, above = student_widths(values, weight, group)
-    if below == np.inf or below <= 1e-12 * abs(
-        mean,
-    ):  # equal values may leave a rounding error
+    if below == np.inf or below <= MAX_RELATIVE_ROUNDING_OF_MEAN * abs(mean):
         return -np.inf, np.inf
-    return max(mean - below, 0.0 if values.min() >= 0 else -np.inf), mean + above
+    low = mean - below
+    if values.min() >= 0:
+        low = max(low, 0.0)
+    return low, mean + above
 
 
 def root_interval(key: str, rows: Predictions) -> Interval:
-    """Compute the interval of `rmse` or `rmsle` from that of the logarithm of its square."""
+    """Compute the interval of `rmse` or `rmsle` from that of the log of its square."""
     y = rows.y
-    y_pred = rows.y_pred[:, 0].astype(np.float64)
+    y_pred = rows.first_output
     if key == "rmsle":
         y = np.log1p(y)
         y_pred = np.log1p(np.maximum(y_pred, 0))
     squares = np.square(y_pred - y)
-    mean = rows.mean(squares)
-    below, above = student_widths(squares, rows.weight, rows.group) / (
-        2 * (mean or 1.0)
-    )
-    return float(mean**0.5 * np.exp(-below)), float(mean**0.5 * np.exp(above))
+    mean_square = rows.mean(squares)
+    if not mean_square:
+        return 0.0, 0.0
+    below, above = student_widths(squares, rows.weight, rows.group)
+    root = mean_square**0.5
+    # By the delta method, the log of the root has 1 / (2 mean) times these widths.
+    low = root * np.exp(-(below / (2 * mean_square)))
+    high = root * np.exp(above / (2 * mean_square))
+    return float(low), float(high)
 
 
 def r2_interval(value: float, rows: Predictions) -> Interval:
@@ -320,20 +379,29 @@ def r2_interval(value: float, rows: Predictions) -> Interval:
     Each row changes the ratio, as a share of it, by its squared error and its squared
     deviation from the mean, each one divided by its mean. A few rows may have most of
     the error: the lower end is moved outwards as that of the mean squared error is.
+
+    >>> from keras_tabular.config.task import Regression
+    >>> y_pred = np.array([[1.5], [2.5], [3.5], [3.5]])
+    >>> rows = Predictions(Regression(), np.arange(1.0, 5.0), y_pred, np.ones(4))
+    >>> low, high = r2_interval(0.8, rows)
+    >>> round(low, 2), round(high, 2)
+    (0.51, 1.0)
     """
-    errors = np.square(rows.y_pred[:, 0].astype(np.float64) - rows.y)
-    deviations = np.square(rows.y - rows.mean(rows.y))
-    if not errors.any():
+    squared_errors = np.square(rows.first_output - rows.y)
+    squared_deviations = np.square(rows.y - rows.mean(rows.y))
+    if not squared_errors.any():
         return -np.inf, np.inf
-    errors = errors / rows.mean(errors)
-    deviations = deviations / rows.mean(deviations)
-    below, above = map(
-        float,
-        student_widths(errors - deviations, rows.weight, rows.group),
-    )
-    of_errors = student_widths(errors, rows.weight, rows.group)
-    above = max(above, min(below, above) * float(of_errors[1] / of_errors[0]))
-    return 1 - (1 - value) * (1 + above), 1 - (1 - value) * max(1 - below, 0.0)
+    errors = squared_errors / rows.mean(squared_errors)
+    deviations = squared_deviations / rows.mean(squared_deviations)
+    changes = errors - deviations  # of the ratio, as a share of it
+    below, above = student_widths(changes, rows.weight, rows.group)
+    errors_below, errors_above = student_widths(errors, rows.weight, rows.group)
+    if errors_below:
+        above = max(above, min(below, above) * (errors_above / errors_below))
+    ratio = 1 - value
+    low = 1 - ratio * (1 + above)
+    high = 1 - ratio * max(1 - below, 0.0)
+    return low, high
 
 
 def mean_difference(
@@ -342,7 +410,7 @@ def mean_difference(
     group: np.ndarray | None,
     is_share: bool,
 ) -> tuple[float, float, float]:
-    """Return the difference between two means over the same rows, and the ends of its interval.
+    """Return the difference of two means over the same rows, and its interval.
 
     For shares, the interval of Bonett and Price has two more rows: one that only the
     first model predicts correctly, and one that only the second does. It is not too
@@ -354,15 +422,20 @@ def mean_difference(
             (rows,).
         weight, group: Weight and group of each row, as in `share_interval`.
         is_share: Whether all values are 0 or 1.
+
+    >>> differences = np.array([1.0, 2.0, 3.0])
+    >>> value, low, high = mean_difference(differences, np.ones(3), None, False)
+    >>> round(value, 2), round(low, 2), round(high, 2)
+    (2.0, -0.48, 4.48)
     """
-    mean = center = float(np.average(differences, weights=weight))
+    mean = float(np.average(differences, weights=weight))
+    center = mean
     if is_share:
-        added = np.square(weight).sum() / weight.sum()  # weight of each added row
+        added_weight = np.square(weight).sum() / weight.sum()
         differences = np.r_[differences, 1, -1]
-        weight = np.r_[weight, added, added]
-        group = (
-            None if group is None else np.r_[group, group.max() + 1, group.max() + 2]
-        )
+        weight = np.r_[weight, added_weight, added_weight]
+        if group is not None:
+            group = np.r_[group, group.max() + 1, group.max() + 2]
         center = float(np.average(differences, weights=weight))
     below, above = student_widths(differences, weight, group)
     if below == np.inf:
@@ -373,45 +446,54 @@ def mean_difference(
 def student_widths(
     values: np.ndarray,
     weight: np.ndarray,
-    group: np.ndarray | None,
+    group: np.ndarray | None = None,
     alpha: float = ALPHA,
-) -> np.ndarray:
+) -> tuple[float, float]:
     """Compute how far Student's interval of a mean reaches below and above it.
 
-    If the values are skewed, the end on the side of their long tail is moved outwards
-    to where Hall's transformation of Student's t puts it. It would also move the other
-    end inwards, which is not done: a sample may show only one of two long tails. A
-    single row or group has infinite widths.
+    If the values are skewed, the end on the side of their long tail is moved outwards,
+    see `skewed_quantile`. A single row or group has infinite widths.
 
-    Returns:
-        Both widths, shape (2,).
+    >>> below, above = student_widths(np.array([1.0, 2.0, 6.0]), np.ones(3))
+    >>> round(below, 2), round(above, 2)
+    (6.57, 23.91)
     """
     from scipy.special import stdtrit  # importing it takes 0.2 s
 
     relative_weight = weight / weight.sum()
-    deviations = relative_weight * (values - (relative_weight * values).sum())
+    mean = (relative_weight * values).sum()
+    deviations = relative_weight * (values - mean)  # (rows,), then (groups,)
     if group is not None:
         deviations = np.bincount(group, deviations)
         weight = np.bincount(group, weight)
     rows = effective_sample_size(weight)
     if rows < 2:
-        return np.full(2, np.inf)
-    quantile = float(
-        stdtrit(rows - 1, 1 - alpha / 2),
-    )  # with rows - 1 degrees of freedom
+        return np.inf, np.inf
+    degrees_of_freedom = rows - 1
+    quantile = float(stdtrit(degrees_of_freedom, 1 - alpha / 2))
     norm = float(np.square(deviations).sum()) ** 0.5
-    error = norm * (rows / (rows - 1)) ** 0.5
-    skewness = np.power(deviations / (norm or 1.0), 3).sum() * np.array(
-        [-1, 1],
-    )  # as each end sees
+    if not norm:
+        return 0.0, 0.0
+    error = norm * (rows / degrees_of_freedom) ** 0.5
+    skewness = np.power(deviations / norm, 3).sum()
+    below = skewed_quantile(quantile, -skewness) * error
+    above = skewed_quantile(quantile, skewness) * error
+    return below, above
+
+
+def skewed_quantile(quantile: float, skewness: float) -> float:
+    """Move a quantile of Student's t outwards, to where Hall's transformation puts it.
+
+    It would also move the other end of the interval inwards, which is not done: a
+    sample may show only one of two long tails.
+
+    >>> skewed_quantile(2.0, -0.5), round(skewed_quantile(2.0, 0.3), 3)
+    (2.0, 2.725)
+    """
     corrected = quantile + skewness / 6
     root = np.cbrt(1 - skewness * corrected)
-    return np.maximum(quantile, 3 * corrected / (root**2 + root + 1)) * error
-
-
-def effective_sample_size(weight: np.ndarray) -> float:
-    """Compute how many rows of equal weight give a mean of the same precision (Kish)."""
-    return float(weight.sum() ** 2 / np.square(weight).sum()) if weight.any() else 0.0
+    moved = float(3 * corrected / (root * root + root + 1))
+    return max(quantile, moved)
 
 
 def jackknife_interval(
@@ -430,15 +512,23 @@ def jackknife_interval(
         rows: Number of independent rows that decide the score.
         on_logit_scale: Whether to compute the interval on the logit scale. The
             distribution of a share near 1 is very skewed.
+
+    >>> low, high = jackknife_interval(np.array([0.4, 0.5, 0.6]), value=0.5, rows=3)
+    >>> round(low, 3), round(high, 3)
+    (0.003, 0.997)
     """
     from scipy.special import expit, logit, stdtrit  # importing it takes 0.2 s
 
     defined = replicates[np.isfinite(replicates)]
-    if len(defined) < 2:
+    n_blocks = len(defined)
+    if n_blocks < 2:
         return -np.inf, np.inf
-    error = np.std(defined) * (len(defined) - 1) ** 0.5
-    half = float(stdtrit(min(rows, len(defined)) - 1, 1 - ALPHA / 2) * error)
+    error = np.std(defined) * (n_blocks - 1) ** 0.5
+    degrees_of_freedom = min(rows, n_blocks) - 1
+    half_width = float(stdtrit(degrees_of_freedom, 1 - ALPHA / 2) * error)
     if not on_logit_scale or round(value, 9) in (0, 1):
-        return value - half, value + half
-    half /= value * (1 - value)
-    return float(expit(logit(value) - half)), float(expit(logit(value) + half))
+        return value - half_width, value + half_width
+    half_width /= value * (1 - value)
+    low = expit(logit(value) - half_width)
+    high = expit(logit(value) + half_width)
+    return float(low), float(high)

@@ -13,6 +13,7 @@ from keras_tabular.config.metrics import METRICS, CustomMetric, check_custom_met
 from keras_tabular.config.task import TASKS
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import records, uncertainty
+from keras_tabular.evaluation.constants import find_best_constants
 from keras_tabular.evaluation.records import (
     MODEL,
     TEST_FILE,
@@ -20,7 +21,6 @@ from keras_tabular.evaluation.records import (
     Evaluation,
     score_records,
 )
-from keras_tabular.evaluation.result import find_best_constants
 from keras_tabular.evaluation.scores import Predictions, score, scores_by_weights
 from keras_tabular.evaluation.uncertainty import (
     mean_difference,
