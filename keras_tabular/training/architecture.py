@@ -207,7 +207,6 @@ class Architecture:
         self._train = train
         self._schema = schema
         self._columns = columns
-        self._task = schema.learning_task
         self._build_layers = build
         self.features = features.build_features(columns, self.params)
         self.features.name = f"{name}-features"
@@ -268,10 +267,8 @@ class Architecture:
         sample = part.indices[:MAX_ROWS_FOR_FIRST_SCALE]
         x = np.asarray(part.x)[sample]
         y = np.asarray(part.y)[sample]
-        if self._task.classes:
-            targets = self._task.indicators(y)
-        else:
-            targets = features.smooth_clip(y, np)
+        task = self._schema.learning_task
+        targets = task.indicators(y) if task.classes else features.smooth_clip(y, np)
         scales = features.initial_scales(self._columns, self.params, x, targets)
         network.get_layer("scale").kernel.assign(scales)
 
@@ -303,6 +300,10 @@ class Architecture:
     def steps_after(self, cycles: int) -> int:
         """Return the number of steps of the first cycles together; 0 without cycles."""
         return FIRST_CYCLE_STEPS * (2**cycles - 1) if self.max_cycles else 0
+
+    def steps_in(self, round_number: int) -> int:
+        """Return the number of steps of a round, numbered from 0; 0 without cycles."""
+        return FIRST_CYCLE_STEPS * 2**round_number if self.max_cycles else 0
 
     def epochs_after(self, rounds: int) -> float:
         """Return the number of epochs of the first rounds, either cycles or epochs."""

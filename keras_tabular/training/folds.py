@@ -157,8 +157,22 @@ def cut_periods(times: np.ndarray, rank: np.ndarray, folds: int) -> np.ndarray:
         >>> cut_periods(np.array([0.0, 0.5, 0.25]), np.array([0, 2, 1]), 2).tolist()
         [0, 1, 0]
     """
-    row_folds = np.minimum(times * folds, folds - 1).astype(np.int32)
+    row_folds = number_periods(times, folds)
     if len(np.unique(row_folds)) < folds:
         n_times = int(rank.max()) + 1
         row_folds = (rank * folds // n_times).astype(np.int32)
     return row_folds
+
+
+def number_periods(times: np.ndarray, count: int) -> np.ndarray:
+    """Return the number of the period of each row, int32, for periods of equal length.
+
+    Args:
+        times: For each row the share of the rows that are earlier, from 0 to 1.
+        count: Number of periods.
+
+    Examples:
+        >>> number_periods(np.array([0.0, 0.5, 1.0]), 2).tolist()
+        [0, 1, 1]
+    """
+    return np.minimum(times * count, count - 1).astype(np.int32)
