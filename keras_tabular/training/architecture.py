@@ -91,8 +91,10 @@ class FlatModel(keras.layers.Layer):
         pieces = tf.split(ops.convert_to_tensor(self.vector), sizes)
         pairs = []
         for weight, piece, factor in zip(weights, pieces, self._factors, strict=True):
-            value = piece if factor == 1 else piece * np.float32(factor)
-            pairs.append((weight, tf.reshape(value, weight.shape)))
+            if factor != 1:
+                piece = piece * np.float32(factor)
+            value = tf.reshape(piece, weight.shape)
+            pairs.append((weight, value))
         return pairs
 
     def compute_output_shape(
@@ -143,11 +145,13 @@ def build_optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Op
         rate = CosineRestarts(rate)
     optimizer_class = type(keras.optimizers.get(network.optimizer))
     # AdamW has its own default, which it uses if `weight_decay` is 0.
-    arguments: dict[str, Any] = {"learning_rate": rate, **network.optimizer_arguments}
-    if network.weight_decay:
-        arguments["weight_decay"] = network.weight_decay
+    decay = {"weight_decay": network.weight_decay} if network.weight_decay else {}
     try:
-        return optimizer_class(**arguments)
+        return optimizer_class(
+            learning_rate=rate,
+            **decay,
+            **network.optimizer_arguments,
+        )
     except (TypeError, ValueError) as error:
         raise UserError(
             f"optimizer_arguments of {network.optimizer}: {error}",

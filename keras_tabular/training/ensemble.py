@@ -105,7 +105,9 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
     weights = select_weights(setup, rows, predictions)
     # If many candidates are alike, all weights are small.
     least = min(MIN_WEIGHT, max(weights.values()))
-    large = {name: predictions[name] for name in predictions if weights[name] >= least}
+    large = {
+        name: y_pred for name, y_pred in predictions.items() if weights[name] >= least
+    }
     weights = select_weights(setup, rows, large)
     weights = {name: weight for name, weight in weights.items() if weight > 0}
     losses = dict[str, float]()
@@ -171,10 +173,11 @@ def join_folds(snapshots: list[Snapshot]) -> tuple[np.ndarray, np.ndarray]:
     rows = np.concatenate([networks[0].rows for networks in folds])
     means = []
     for networks in folds:
-        outputs = [network.outputs for network in networks]
-        means.append(np.mean(outputs, axis=0, dtype=np.float64))
+        fold_outputs = [network.outputs for network in networks]
+        means.append(np.mean(fold_outputs, axis=0, dtype=np.float64))
+    outputs = np.concatenate(means).astype(np.float32)
     order = np.argsort(rows)
-    return rows[order], np.concatenate(means).astype(np.float32)[order]
+    return rows[order], outputs[order]
 
 
 def mean_validation_loss(snapshots: list[Snapshot]) -> float:

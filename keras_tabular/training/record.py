@@ -169,8 +169,12 @@ def replace_metadata(source: Path, target: Path, metadata: TrainingRecord) -> No
     The same model gives the same bytes: entries of the zip file are sorted and have no
     date.
     """
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
-        for name in sorted({*old.namelist()} - {METADATA}):
+    with (
+        zipfile.ZipFile(source) as old,
+        zipfile.ZipFile(target, "w") as new,
+    ):
+        names = set(old.namelist()) - {METADATA}
+        for name in sorted(names):
             content = old.read(name)
             if name.endswith(".json"):
                 content = _without_date_and_addresses(content.decode()).encode()

@@ -70,7 +70,7 @@ def fit(
     checkpoints: Checkpoints | None = None,
     show_progress: bool = False,
 ) -> list[Snapshot]:
-    """Train the networks of `train.members`, each worker one at a time.
+    """Train the networks of `train.members`, as many at a time as there are workers.
 
     With folds, each network learns from all folds but its own. No gradient is computed
     from the rows of its own fold. They decide when the training stops and which
@@ -141,8 +141,8 @@ def start_round(progress: Progress, setup: Setup, networks: list[Snapshot]) -> N
             )
         else:
             epochs += architecture.params.epochs
-    first, *others = setup.architectures.values()
-    is_steady = not (others or first.max_cycles or first.params.early_stopping)
+    has_fixed_end = not (architecture.max_cycles or architecture.params.early_stopping)
+    is_steady = len(setup.architectures) == 1 and has_fixed_end
     progress.start_round(title, epochs, is_steady=is_steady)
 
 
@@ -294,7 +294,8 @@ def unfinished_networks(
     candidates = ensemble.find_candidates(setup, trained)
     ensemble_losses.append(ensemble.ensemble_loss(setup, candidates))
     losses = {
-        name: list(by_name.values()) for name, by_name in candidates.losses.items()
+        architecture: list(by_name.values())
+        for architecture, by_name in candidates.losses.items()
     }
     finished = finished_architectures(losses, ensemble_losses)
     unfinished = []
@@ -325,20 +326,21 @@ def finished_architectures(
         losses: Loss of each architecture after each of its cycles, finite numbers.
         ensemble_losses: Loss of the ensemble after each cycle.
     """
-    if len(ensemble_losses) == 1:
+    if len(ensemble_losses) == 1:  # after the first cycle
         return set()
     before, after = ensemble_losses[-2:]
     gained_too_little = is_small_gain(before, after, MIN_GAIN)
-    best_loss = min(min(by_cycle) for by_cycle in losses.values())
+    lowest_losses = [min(by_cycle) for by_cycle in losses.values()]
+    best_loss = round_for_comparison(min(lowest_losses))
     finished = set()
-    for name, by_cycle in losses.items():
+    for architecture, by_cycle in losses.items():
         lowest = min(by_cycle[:-1], default=math.inf)
         last = by_cycle[-1]
-        next_loss = round_for_comparison(last - 2 * (lowest - last))
-        is_behind = next_loss > round_for_comparison(best_loss)
-        own_is_small = is_small_gain(lowest, last, MIN_OWN_GAIN)
-        if is_behind or (gained_too_little and own_is_small):
-            finished.add(name)
+        lowest_possible_loss = last - 2 * (lowest - last)
+        is_behind = round_for_comparison(lowest_possible_loss) > best_loss
+        has_stalled = gained_too_little and is_small_gain(lowest, last, MIN_OWN_GAIN)
+        if is_behind or has_stalled:
+            finished.add(architecture)
     return finished
 
 

@@ -59,8 +59,6 @@ class Setup:
         train: The parameters, with a value for every `auto`.
         task: What the model predicts.
         y: Labels of the training rows, float64, shape (rows, 1).
-        weight: Weights of the training rows, 1 on average, without the weights of the
-            classes, float64, shape (rows,).
         folds: Fold of each row of each part, int32.
         preprocessor: The fitted preprocessing.
         dataset: The training rows, preprocessed; their weights include the weights of
@@ -96,10 +94,9 @@ class Setup:
 
         labels = dataset.read_labels(folder, schema)
         self.y = labels.y
-        self.weight = labels.weight
         self._fold_keys = folds.read_fold_keys(folder)
         self.folds = self._draw_folds(train.folds)
-        self._check_fold_weights()
+        self._check_fold_weights(labels.weight)
 
         text_folds = self.folds
         if train.folds == 1:
@@ -134,10 +131,8 @@ class Setup:
             self.train.seed,
         )
 
-    def _check_fold_weights(self) -> None:
-        if self.schema.weight is None:
-            return
-        fold_weights = np.bincount(np.concatenate(self.folds), self.weight)
+    def _check_fold_weights(self, weight: np.ndarray) -> None:
+        fold_weights = np.bincount(np.concatenate(self.folds), weight)
         if not fold_weights.all():
             raise UserError(
                 f"column {self.schema.weight}: every row of a fold has a weight of 0",

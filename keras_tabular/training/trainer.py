@@ -32,12 +32,12 @@ class Batches(NamedTuple):
     Attributes:
         rows: The rows of a part.
         order: Indices of the rows of each batch, int32, shape (steps, batch size).
-        count: Number of these indices to use.
+        n_indices: Number of these indices to use.
     """
 
     rows: Rows
     order: np.ndarray
-    count: int
+    n_indices: int
 
 
 class Graph:
@@ -134,11 +134,11 @@ class Trainer:
         HANDLES.set(handles(model))
         rng = np.random.default_rng(seed)
         calls = self._cycle(dataset, steps, rng) if steps else self._epoch(dataset, rng)
-        for rows, order, count in calls:
+        for rows, order, n_indices in calls:
             if self.cancelled.is_set():
                 raise CancelledError
             self._train(
-                tf.constant(count),
+                tf.constant(n_indices),
                 rows.x,
                 rows.y,
                 rows.weight,
@@ -265,16 +265,16 @@ def _split_into_calls(rows: Rows, order: np.ndarray) -> Iterator[Batches]:
 
 def handles(model: keras.Model) -> list[tf.Tensor]:
     """Return the handles of all variables that a graph may read or change."""
-    used = variables(model) + model.metrics_variables
-    return [variable.value.handle for variable in used]
+    all_variables = variables(model) + model.metrics_variables
+    return [variable.value.handle for variable in all_variables]
 
 
 def variables(model: keras.Model) -> list[keras.Variable]:
     """Return all variables that training changes: layers, dropout and optimizer."""
-    changed = []
+    layer_variables = []
     for layer in model.layers:
-        changed += layer.variables
-    return changed + model.optimizer.variables
+        layer_variables += layer.variables
+    return layer_variables + model.optimizer.variables
 
 
 def get_state(model: keras.Model) -> list[np.ndarray]:
