@@ -1,22 +1,21 @@
 """Choose the threshold or the intervals, and add them to the model's file."""
 
-from argparse import ArgumentParser
-from pathlib import Path
-
 from keras_tabular.config.params import load_settings
 from keras_tabular.core.files import atomic_write
 from keras_tabular.evaluation.calibration import calibrate
 from keras_tabular.table.out_of_fold import OutOfFold
 from keras_tabular.training.record import TrainingRecord, replace_metadata
-from stages import run
+from stages import path_parser, run
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = ArgumentParser(description=__doc__)
-    parser.add_argument("trained", type=Path, help="the .keras file that train wrote")
-    parser.add_argument("train", type=Path, help="folder of the training rows")
-    parser.add_argument("oof", type=Path, help="folder of the out-of-fold predictions")
-    parser.add_argument("model", type=Path, help="the .keras file to write")
+    parser = path_parser(
+        __doc__,
+        trained="the .keras file that train wrote",
+        train="folder of the training rows",
+        oof="folder of the out-of-fold predictions",
+        model="the .keras file to write",
+    )
     args = parser.parse_args(arguments)
     schema, params = load_settings("drift", "evaluate", "validate")
 

@@ -1,19 +1,18 @@
-"""Check the scores against the rules of `gate` in params.yaml, and give a verdict with reasons."""
-
-from argparse import ArgumentParser
-from pathlib import Path
+"""Check the scores against the rules of `gate` in params.yaml, and give a verdict."""
 
 from keras_tabular.config.params import load_settings
 from keras_tabular.core.files import write_json
 from keras_tabular.evaluation.records import read_scores
 from keras_tabular.gate.rules import evaluate_gate
-from stages import run
+from stages import path_parser, run
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = ArgumentParser(description=__doc__)
-    parser.add_argument("metrics", type=Path, help="folder of the scores")
-    parser.add_argument("verdict", type=Path, help="JSON file to write the verdict to")
+    parser = path_parser(
+        __doc__,
+        metrics="folder of the scores",
+        verdict="JSON file to write the verdict to",
+    )
     args = parser.parse_args(arguments)
     schema, params = load_settings("gate")
     verdict = evaluate_gate(

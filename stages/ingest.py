@@ -1,8 +1,6 @@
-"""Convert the table to Parquet files with the declared types, and describe every column."""
+"""Convert the table to Parquet files with the declared types, and describe columns."""
 
-from argparse import ArgumentParser
 from itertools import repeat
-from pathlib import Path
 
 from keras_tabular.config.params import load_settings
 from keras_tabular.core.errors import UserError
@@ -10,13 +8,15 @@ from keras_tabular.core.files import atomic_write, write_json
 from keras_tabular.table import rows, source
 from keras_tabular.table.parquet import regroup_rows, write_parts
 from keras_tabular.table.profile import describe_table
-from stages import run
+from stages import path_parser, run
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = ArgumentParser(description=__doc__)
-    parser.add_argument("ingested", type=Path, help="folder for the Parquet files")
-    parser.add_argument("profile", type=Path, help="JSON file for the profile")
+    parser = path_parser(
+        __doc__,
+        ingested="folder for the Parquet files",
+        profile="JSON file for the profile",
+    )
     args = parser.parse_args(arguments)
     schema, params = load_settings("ingest")
 

@@ -1,21 +1,16 @@
 """Split the rows into train, validation and test, by a random draw or by a rule."""
 
-from argparse import ArgumentParser
-from pathlib import Path
-
 from keras_tabular.config.params import load_settings
 from keras_tabular.core.files import atomic_write
 from keras_tabular.table import splits
-from stages import run
+from stages import path_parser, run
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = ArgumentParser(description=__doc__)
-    parser.add_argument("validated", type=Path, help="folder of the table to split")
-    parser.add_argument(
-        "split",
-        type=Path,
-        help="folder for the tables train, validation and test",
+    parser = path_parser(
+        __doc__,
+        validated="folder of the table to split",
+        split="folder for the tables train, validation and test",
     )
     args = parser.parse_args(arguments)
     schema, params = load_settings("ingest", "split")

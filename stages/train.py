@@ -1,27 +1,20 @@
-"""Train networks on the training rows, and save their weighted mean as one Keras model."""
+"""Train networks on the training rows, and save their weighted mean as one model."""
 
 import sys
-from argparse import ArgumentParser
 from pathlib import Path
 
 from keras_tabular.config.params import load_settings
 from keras_tabular.core.files import atomic_write
-from stages import inputs, run
+from stages import inputs, path_parser, run
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "split",
-        type=Path,
-        help="folder of the tables train and validation",
-    )
-    parser.add_argument("model", type=Path, help="the .keras file to write")
-    parser.add_argument("oof", type=Path, help="folder for the out-of-fold predictions")
-    parser.add_argument(
-        "metrics",
-        type=Path,
-        help="folder for networks.json and curves",
+    parser = path_parser(
+        __doc__,
+        split="folder of the tables train and validation",
+        model="the .keras file to write",
+        oof="folder for the out-of-fold predictions",
+        metrics="folder for networks.json and curves",
     )
     parser.add_argument(
         "--state",

@@ -1,7 +1,4 @@
-"""Check every row against the declared columns; a check with the policy error ends the run."""
-
-from argparse import ArgumentParser
-from pathlib import Path
+"""Check every row against the schema; a check with the policy error ends the run."""
 
 from custom import CHECKS
 from keras_tabular.config.params import load_settings
@@ -15,18 +12,16 @@ from keras_tabular.table.checks import (
 )
 from keras_tabular.table.parquet import part_paths
 from keras_tabular.table.rows import describe_origins, set_aside
-from stages import run
+from stages import path_parser, run
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = ArgumentParser(description=__doc__)
-    parser.add_argument("ingested", type=Path, help="folder of Parquet files to check")
-    parser.add_argument("validated", type=Path, help="folder for the checked files")
-    parser.add_argument("rejected", type=Path, help="folder for the rows set aside")
-    parser.add_argument(
-        "report",
-        type=Path,
-        help="JSON file for the verdict of every check",
+    parser = path_parser(
+        __doc__,
+        ingested="folder of Parquet files to check",
+        validated="folder for the checked files",
+        rejected="folder for the rows set aside",
+        report="JSON file for the verdict of every check",
     )
     args = parser.parse_args(arguments)
     schema, params = load_settings("validate")
@@ -40,9 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
         for message in messages[policy]:
             print(f"{policy}: {message}")
     if messages["error"]:
-        raise UserError(
-            "\n".join(["The table does not pass its checks.", *messages["error"]]),
-        )
+        problems = ["The table does not pass its checks.", *messages["error"]]
+        raise UserError("\n".join(problems))
     with (
         atomic_write(args.validated) as validated,
         atomic_write(args.rejected) as rejected,

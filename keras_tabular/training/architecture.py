@@ -19,9 +19,15 @@ from keras_tabular.training.dataset import Dataset
 from keras_tabular.training.trainer import Trainer
 
 ops = keras.ops
-FIRST_CYCLE_STEPS = (
-    30  # each cycle of `cosine_restarts` is twice as long as the one before
-)
+# Each cycle of `cosine_restarts` takes twice as many steps as the one before.
+FIRST_CYCLE_STEPS = 30
+# Number of rows from which the first weights of a learnt scale are computed.
+MAX_ROWS_FOR_FIRST_SCALE = 20_000
+# Number of characters of Keras's message that a message quotes.
+MAX_QUOTED = 500
+# Builds the layers of a network from the outputs of `build_features`: network.py of a
+# project.
+Build = Callable[[list[keras.KerasTensor], ResolvedNetwork, Schema], keras.KerasTensor]
 
 
 def learning_rate_factors(model: keras.Model, network: ResolvedNetwork) -> list[float]:
@@ -31,19 +37,25 @@ def learning_rate_factors(model: keras.Model, network: ResolvedNetwork) -> list[
     a bias and 6 for a learnt scale, as in RealMLP (arXiv 2407.04491). Otherwise it is
     1.
     """
+    weights = model.trainable_weights
+    if network.parametrization != "ntk":
+        return [1.0] * len(weights)
     factors = {}
-    for layer in model.layers if network.parametrization == "ntk" else []:
+    for layer in model.layers:
         if isinstance(layer, keras.layers.Dense):
-            factors[id(layer.kernel)] = layer.kernel.shape[0] ** -0.5
-        elif getattr(layer, "equation", None) == "bd,d->bd":
-            factors[id(layer.kernel)] = 6.0
-        if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
-            factors[id(layer.bias)] = 0.1  # without a bias, this is the id of None
-    return [factors.get(id(weight), 1.0) for weight in model.trainable_weights]
+            n_inputs = layer.kernel.shape[0]
+            factors[id(layer.kernel)] = n_inputs**-0.5
+        elif isinstance(layer, keras.layers.EinsumDense):
+            if layer.equation == "bd,d->bd":  # a learnt scale
+                factors[id(layer.kernel)] = 6.0
+        else:
+            continue
+        factors[id(layer.bias)] = 0.1  # without a bias, this is the id of None
+    return [factors.get(id(weight), 1.0) for weight in weights]
 
 
 class FlatModel(keras.layers.Layer):
-    """A model whose trainable weights are one vector, each divided by its learning rate factor.
+    """A model whose trainable weights are one vector, each divided by its factor.
 
     The optimizer's operations are traced, compiled and run once and not for every
     kernel and bias. For an optimizer that works element by element, the numbers are the
@@ -61,10 +73,9 @@ class FlatModel(keras.layers.Layer):
         # A function, or Keras would also train the weights of the model.
         self.model: Callable[[], keras.Model] = lambda: model
         self._factors = factors
-        pairs = zip(model.trainable_weights, factors, strict=True)
         weights = [
             np.ravel(np.asarray(weight)) / np.float32(factor)
-            for weight, factor in pairs
+            for weight, factor in zip(model.trainable_weights, factors, strict=True)
         ]
         vector = np.concatenate(weights)
         self.vector = self.add_weight(
@@ -74,26 +85,23 @@ class FlatModel(keras.layers.Layer):
         self.built = True
 
     def split_weights(self) -> list[tuple[keras.Variable, Any]]:
-        """Pair each trainable weight of the model with its value, cut from the vector."""
+        """Pair each trainable weight with its value, which is cut from the vector."""
         weights = self.model().trainable_weights
         sizes = [math.prod(weight.shape) for weight in weights]
-        cuts = tf.split(ops.convert_to_tensor(self.vector), sizes)
-        return [
-            (
-                weight,
-                tf.reshape(
-                    cut if factor == 1 else cut * np.float32(factor),
-                    weight.shape,
-                ),
-            )
-            for weight, cut, factor in zip(weights, cuts, self._factors, strict=True)
-        ]
+        pieces = tf.split(ops.convert_to_tensor(self.vector), sizes)
+        pairs = []
+        for weight, piece, factor in zip(weights, pieces, self._factors, strict=True):
+            if factor != 1:
+                piece = piece * np.float32(factor)
+            value = tf.reshape(piece, weight.shape)
+            pairs.append((weight, value))
+        return pairs
 
     def compute_output_shape(
         self,
         input_shape: tuple[int | None, int],
     ) -> tuple[int | None, ...]:
-        """Return the shape of the output, so that Keras does not call the layer to infer it."""
+        """Return the shape of the output; Keras would call the layer to infer it."""
         return self.model().output_shape
 
     def call(
@@ -101,12 +109,14 @@ class FlatModel(keras.layers.Layer):
         inputs: keras.KerasTensor,
         training: bool | None = None,
     ) -> keras.KerasTensor:
+        """Call the model with the weights of the vector."""
         model = self.model()
         with keras.StatelessScope(state_mapping=self.split_weights()) as scope:
             outputs = model(inputs, training=training)
             losses = model.losses
         for variable in self.other_variables:
-            if (value := scope.get_current_value(variable)) is not None:
+            value = scope.get_current_value(variable)
+            if value is not None:
                 variable.assign(value)
         if losses:
             self.add_loss(sum(losses))  # in their order
@@ -114,10 +124,11 @@ class FlatModel(keras.layers.Layer):
 
 
 def learnt_weights(compiled: keras.Model) -> list[np.ndarray]:
-    """Return the weights of the network that `compiled` trains, which is its last layer."""
+    """Return the weights of the network that a compiled model trains."""
     flat = compiled.layers[-1]
-    values = {id(weight): value for weight, value in flat.split_weights()}
-    return [np.array(values.get(id(weight), weight)) for weight in flat.model().weights]
+    trained = {id(weight): value for weight, value in flat.split_weights()}
+    values = [trained.get(id(weight), weight) for weight in flat.model().weights]
+    return [np.array(value) for value in values]
 
 
 def build_optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Optimizer:
@@ -158,18 +169,13 @@ class CosineRestarts(keras.optimizers.schedules.LearningRateSchedule):
         self._learning_rate = learning_rate
 
     def __call__(self, step: Any) -> Any:
+        """Return the learning rate of a step."""
         waves = ops.log2(1.0 + ops.cast(step, "float32") / FIRST_CYCLE_STEPS)
         return self._learning_rate * 0.5 * (1.0 - ops.cos(2 * math.pi * waves))
 
 
-MAX_ROWS_FOR_FIRST_SCALE = 20_000
-# Builds the layers of a network from the outputs of `build_features`: network.py of a
-# project.
-Build = Callable[[list[keras.KerasTensor], ResolvedNetwork, Schema], keras.KerasTensor]
-
-
 class Architecture:
-    """An element of `train.members`, whose networks differ only by their fold and their seed.
+    """An element of `train.members`, whose networks differ only by fold and seed.
 
     Args:
         name: Key of the architecture in `train.networks`.
@@ -205,37 +211,40 @@ class Architecture:
         self._train = train
         self._schema = schema
         self._columns = columns
-        self._task = schema.learning_task
         self._build_layers = build
         self.features = features.build_features(columns, self.params)
         self.features.name = f"{name}-features"
-        # Numbers are in tensors of their own, if there are several.
-        before = columns.n_numbers if len(self.features.outputs) > 1 else 0
+        # Where the 0/1 columns of categories are in the last tensor. Numbers are in
+        # tensors of their own, if there are several.
+        offset = columns.n_numbers if len(self.features.outputs) > 1 else 0
         self._categories = {
-            n: (a - before, b - before) for n, (a, b) in columns.categories.items()
+            column: (begin - offset, end - offset)
+            for column, (begin, end) in columns.categories.items()
         }
-        self.network = self._build()
+        self.network = self._build_network()
         check_safe_mode(self.network, name)
         self.is_stackable = stacking.is_stackable(self.network)
         learnt_rows = columns.n_rows * max(train.folds - 1, 1) / train.folds
-        self.max_steps = int(
-            -(-learnt_rows // self.params.batch_size) * self.params.epochs,
-        )
-        cycles = (self.max_steps // FIRST_CYCLE_STEPS + 1).bit_length() - 1
-        self.max_cycles = max(cycles, 1) if self.params.trains_in_cycles else 0
+        steps_per_epoch = math.ceil(learnt_rows / self.params.batch_size)
+        self.max_steps = steps_per_epoch * self.params.epochs
+        self.max_cycles = 0
+        if self.params.trains_in_cycles:
+            # The first n cycles take FIRST_CYCLE_STEPS * (2**n - 1) steps.
+            cycles = math.log2(self.max_steps // FIRST_CYCLE_STEPS + 1)
+            self.max_cycles = max(math.floor(cycles), 1)
 
     @cached_property
     def trainer(self) -> Trainer:
         """The compiled graphs of all its networks, made before the first one trains."""
         return Trainer(self.build_compiled(), self.params.batch_size)
 
-    def _build(self) -> keras.Model:
+    def _build_network(self) -> keras.Model:
         inputs = [keras.Input(tensor.shape[1:]) for tensor in self.features.outputs]
-        network = self.params.model_copy(update={"categories": self._categories})
-        return keras.Model(inputs, self._build_layers(inputs, network, self._schema))
+        params = self.params.model_copy(update={"categories": self._categories})
+        return keras.Model(inputs, self._build_layers(inputs, params, self._schema))
 
     def first_state(self, seed: int, rows: Dataset) -> list[np.ndarray]:
-        """Build a new network, and return the state of a compiled model that begins to train it.
+        """Build a new network, and return the state of a compiled model that trains it.
 
         To build a compiled model takes longer, so several networks train in the same
         one.
@@ -245,42 +254,43 @@ class Architecture:
             rows: Rows to learn from; the first rows decide where a learnt scale starts.
         """
         keras.utils.set_random_seed(seed)
-        params = self.params
-        model = self._build()
-        if params.learnt_scale and "scale" in [layer.name for layer in model.layers]:
-            part = rows[0]()
-            sample = part.indices[:MAX_ROWS_FOR_FIRST_SCALE]
-            x = np.asarray(part.x)[sample]
-            y = np.asarray(part.y)[sample]
-            y = (
-                self._task.indicators(y)
-                if self._task.classes
-                else features.smooth_clip(y, np)
-            )
-            scales = features.initial_scales(self._columns, params, x, y)
-            model.get_layer("scale").kernel.assign(scales)
-        flat = FlatModel(model, learning_rate_factors(model, params))
-        # The optimizer of this model takes no steps.
-        return [
-            np.array(v)
-            for v in (*flat.variables, *self.trainer.model.optimizer.variables)
-        ]
+        network = self._build_network()
+        if self.params.learnt_scale:
+            self._set_first_scale(network, rows)
+        flat = FlatModel(network, learning_rate_factors(network, self.params))
+        # The optimizer of the trainer's own model takes no steps.
+        optimizer = self.trainer.model.optimizer
+        variables = flat.variables + optimizer.variables
+        return [np.array(variable) for variable in variables]
+
+    def _set_first_scale(self, network: keras.Model, rows: Dataset) -> None:
+        """Set the first weights of the layer that learns a scale, if there is one."""
+        if "scale" not in [layer.name for layer in network.layers]:
+            return
+        part = rows[0]()
+        sample = part.indices[:MAX_ROWS_FOR_FIRST_SCALE]
+        x = np.asarray(part.x)[sample]
+        y = np.asarray(part.y)[sample]
+        task = self._schema.learning_task
+        targets = task.indicators(y) if task.classes else features.smooth_clip(y, np)
+        scales = features.initial_scales(self._columns, self.params, x, targets)
+        network.get_layer("scale").kernel.assign(scales)
 
     def build_compiled(self) -> keras.Model:
-        """Build a compiled model that trains networks, from prepared columns to the output.
+        """Build a compiled model that trains networks, from prepared columns on.
 
         `learnt_weights` returns the weights of the network.
         """
         train = self._train
         params = self.params
-        model = self._build()
+        network = self._build_network()
+        factors = learning_rate_factors(network, params)
         inputs = keras.Input(self.features.input_shape[1:])
-        trained = model
         tensors = self.features(inputs)
         if train.exact:
-            trained = lookups.add_lookups(model, params.batch_size)
+            network = lookups.add_lookups(network, params.batch_size)
             tensors = lookups.MarkLookups(features.looked_up(self._categories))(tensors)
-        flat = FlatModel(trained, learning_rate_factors(model, params))
+        flat = FlatModel(network, factors)
         compiled = keras.Model(inputs, flat(tensors))
         compiled.compile(
             optimizer=build_optimizer(params, self.max_steps),
@@ -295,8 +305,12 @@ class Architecture:
         """Return the number of steps of the first cycles together; 0 without cycles."""
         return FIRST_CYCLE_STEPS * (2**cycles - 1) if self.max_cycles else 0
 
+    def steps_in(self, round_number: int) -> int:
+        """Return the number of steps of a round, numbered from 0; 0 without cycles."""
+        return FIRST_CYCLE_STEPS * 2**round_number if self.max_cycles else 0
+
     def epochs_after(self, rounds: int) -> float:
-        """Return the number of epochs of the first rounds together, which are cycles or epochs."""
+        """Return the number of epochs of the first rounds, either cycles or epochs."""
         if not self.max_cycles:
             return rounds
         return self.steps_after(rounds) * self.params.epochs / self.max_steps
@@ -313,7 +327,7 @@ def check_safe_mode(network: keras.Model, name: str) -> None:
     """
     custom_objects = keras.saving.get_custom_objects()
     registered = custom_objects.copy()
-    # another process does not have the classes that network.py registers
+    # Another process does not have the classes that network.py registers.
     custom_objects.clear()
     try:
         with TemporaryDirectory() as folder:
@@ -323,19 +337,14 @@ def check_safe_mode(network: keras.Model, name: str) -> None:
     except (OSError, MemoryError):
         raise
     except Exception as error:  # a layer can fail in any way
-        problem = str(error).rpartition("Exception encountered: ")[2].partition("\n")[0]
-        problem = problem.partition(". ")[0]  # no advice of Keras to register a class
-        rule = (
-            f"the network {name} may only have layers and functions of keras, so that"
-            " its file"
-        )
-        advice = (
-            "For example, write 2 * keras.ops.tanh(x) in `build`, and no layer of your"
-            " own."
-        )
-        reason = f"{rule} opens without this code. It cannot be loaded in safe mode"
+        problem = str(error).rpartition("Exception encountered: ")[2]
+        # One line, without Keras's advice to register a class.
+        problem = problem.partition("\n")[0].partition(". ")[0]
         raise UserError(
-            f"network.py: {reason}: {truncate(problem, 500)}. {advice}",
+            f"network.py: the network {name} may only have layers and functions of"
+            " keras, so that its file opens without this code. It cannot be loaded in"
+            f" safe mode: {truncate(problem, MAX_QUOTED)}. For example, write"
+            " 2 * keras.ops.tanh(x) in `build`, and no layer of your own.",
         ) from None
     finally:
         custom_objects.update(registered)

@@ -1,4 +1,4 @@
-"""Snapshots of the networks in training, and their files, from which a killed training continues.
+"""Snapshots of networks, and their files, from which a killed training continues.
 
 A checkpoint is the file of one snapshot. Its name says the architecture, the number of
 the network and the number of rounds that it had trained for before. It contains the
@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,15 +27,16 @@ from keras_tabular.table.parquet import part_paths
 from keras_tabular.training.architecture import Build
 
 Logs = dict[str, float]
-# Packages of this library, and installed packages, whose code decides the snapshots.
-# TensorFlow's version comes from its module, since its package may be tensorflow-cpu.
+# Packages of this library whose code decides the snapshots.
 CODE = ("config", "core", "network", "table", "training")
+# Installed packages that decide them. TensorFlow's version comes from its module, since
+# its package may be tensorflow-cpu.
 PACKAGES = ("keras", "numpy", "pyarrow", "scikit-learn", "scipy", "tzdata")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A network after some rounds of training, with its predictions for its held-out fold.
+    """A network after some rounds of training, with predictions for its held-out fold.
 
     Attributes:
         architecture: Key of the architecture in `train.networks`.
@@ -86,10 +87,9 @@ class Checkpoints(NamedTuple):
         arrays: list[np.ndarray] = []
 
         def append_array(array: np.ndarray) -> dict[str, str]:
+            name = f"arr_{len(arrays)}"  # which `savez` gives it
             arrays.append(array)
-            return {
-                "array": f"arr_{len(arrays) - 1}",
-            }  # its name in the file by `savez`
+            return {"array": name}
 
         content = json.dumps({"key": self.key, **vars(snapshot)}, default=append_array)
         with (
@@ -99,18 +99,19 @@ class Checkpoints(NamedTuple):
             np.savez(file, *arrays, allow_pickle=False, json=np.array(content))
 
     def load(self, name: str) -> Snapshot | None:
-        """Read a snapshot; None if the file is missing, damaged or from another training."""
+        """Read a snapshot; None if its file is missing, damaged or has another key."""
         try:
             with np.load(self.folder / f"{name}.npz", allow_pickle=False) as file:
-                content = json.loads(
-                    str(file["json"]),
-                    object_hook=lambda value: (
-                        file[value["array"]] if "array" in value else value
-                    ),
-                )
+
+                def replace_array(value: dict[str, Any]) -> Any:
+                    return file[value["array"]] if "array" in value else value
+
+                content = json.loads(str(file["json"]), object_hook=replace_array)
         except Exception:  # a damaged file can fail in any way
             return None
-        return Snapshot(**content) if content.pop("key") == self.key else None
+        if content.pop("key") != self.key:
+            return None
+        return Snapshot(**content)
 
     def remove(self) -> None:
         """Remove the folder."""
@@ -118,7 +119,7 @@ class Checkpoints(NamedTuple):
 
 
 def identity(sections: Iterable[Section], tables: Iterable[Path], build: Build) -> str:
-    """Hash what decides a training: parameters, tables, code and versions of packages.
+    """Hash what decides a training: parameters, tables, code and package versions.
 
     Args:
         sections: The schema and the parameters.
@@ -126,42 +127,41 @@ def identity(sections: Iterable[Section], tables: Iterable[Path], build: Build) 
         build: Builds the layers of a network. The file that defines it is hashed, and
             all modules of the project that are imported.
     """
-    packages = [
-        *(f"{name} {version(name)}" for name in PACKAGES),
-        f"tensorflow {tf.__version__}",
-    ]
-    params = [section.model_dump_json() for section in sections]
-    digest = hashlib.sha256("\n".join([*params, *packages]).encode())
-    parts = [path for table in tables for path in part_paths(table)]
+    lines = [section.model_dump_json() for section in sections]
+    lines += [f"{name} {version(name)}" for name in PACKAGES]
+    lines.append(f"tensorflow {tf.__version__}")
+    digest = hashlib.sha256("\n".join(lines).encode())
     library = Path(__file__).parents[1]
-    modules = sorted(
-        path for package in CODE for path in (library / package).rglob("*.py")
-    )
-    for path in [
-        *parts,
-        *modules,
-        Path(inspect.getfile(build)),
-        *project_modules(library),
-    ]:
+    files = []
+    for table in tables:
+        files += part_paths(table)
+    for package in sorted(CODE):
+        files += sorted((library / package).rglob("*.py"))
+    files.append(Path(inspect.getfile(build)))
+    files += project_modules(library)
+    for path in files:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
 def project_modules(library: Path) -> list[Path]:
-    """Return the files of the imported modules in the current folder, without installed ones.
+    """Return the files of the imported modules in the current folder, in their order.
 
     Args:
         library: Folder of this library, whose modules are left out.
     """
-    names = [getattr(module, "__file__", None) for module in [*sys.modules.values()]]
-    files = {Path(name).absolute() for name in names if name}
-    outside = (library, *map(Path, (sys.prefix, sys.base_prefix)))
-    return sorted(
-        file
-        for file in files
-        if file.is_relative_to(Path.cwd())
-        and file.is_file()
-        and "site-packages" not in file.parts
-        and not any(map(file.is_relative_to, outside))
-    )
+    # Installed modules are left out too.
+    outside = [library, Path(sys.prefix), Path(sys.base_prefix)]
+    files = set()
+    for module in list(sys.modules.values()):
+        name = getattr(module, "__file__", None)
+        if name is None:
+            continue
+        file = Path(name).absolute()
+        is_installed = "site-packages" in file.parts
+        if any(file.is_relative_to(folder) for folder in outside) or is_installed:
+            continue
+        if file.is_relative_to(Path.cwd()) and file.is_file():
+            files.add(file)
+    return sorted(files)

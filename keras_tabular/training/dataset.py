@@ -1,8 +1,7 @@
-"""The rows of a table as networks learn from them: preprocessed and weighted, part by part."""
+"""The rows of a table as networks learn from them: preprocessed and weighted."""
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,12 +19,11 @@ from keras_tabular.table import arrays
 from keras_tabular.table.parquet import count_rows, part_paths, read_parts
 from keras_tabular.training.folds import Folds
 
-MAX_CACHED_BYTES = (
-    2**28
-)  # of preprocessed rows; a larger table is read again in each epoch
-MIN_PARTS_TO_COMPILE = (
-    3  # to compile the preprocessing takes as long as to run it on three parts
-)
+# Size of the preprocessed rows of a table that are kept in memory. A larger table is
+# read again in each epoch.
+MAX_CACHED_BYTES = 2**28
+# To compile the preprocessing takes as long as to run it on three parts.
+MIN_PARTS_TO_COMPILE = 3
 
 
 class Rows(NamedTuple):
@@ -44,9 +42,8 @@ class Rows(NamedTuple):
     indices: np.ndarray
 
 
-Dataset = Sequence[
-    Callable[[], Rows]
-]  # for each part of a table a function that reads it
+# For each part of a table, a function that reads it.
+Dataset = Sequence[Callable[[], Rows]]
 
 
 class Labels(NamedTuple):
@@ -68,15 +65,19 @@ def read_labels(folder: Path, schema: Schema) -> Labels:
         UserError: A row has no label, or no weight, or one below 0, or all weights are
             0.
     """
-    columns = [name for name in (schema.target, schema.weight) if name is not None]
+    columns = [schema.target]
+    if schema.weight is not None:
+        columns.append(schema.weight)
     parts = list(read_parts(folder, columns))
     y = np.concatenate([arrays.labels(part, schema) for part in parts])
     weight = np.concatenate([arrays.row_weights(part, schema) for part in parts])
-    if len(weight) and not weight.any():
+    if not len(weight):
+        return Labels(y, weight)
+    if not weight.any():
         raise UserError(
             f"column {schema.weight}: every {folder.name} row has a weight of 0",
         )
-    return Labels(y, weight / weight.mean() if len(weight) else weight)
+    return Labels(y, weight / weight.mean())
 
 
 class Preprocessor(NamedTuple):
@@ -112,12 +113,14 @@ class Preprocessor(NamedTuple):
         columns = []
         for name, encoder in self.text_encoders.items():
             cells = texts.read_texts(read_parts(folder, [name]), name, self.text_length)
-            parts = zip(cells, folds or repeat(None), strict=False)
-            columns.append([encoder.predict(*part) for part in parts])
-        return [
-            np.concatenate(part_columns, axis=1)
-            for part_columns in zip(*columns, strict=True)
-        ]
+            columns.append(
+                [
+                    encoder.predict(part, folds[number] if folds else None)
+                    for number, part in enumerate(cells)
+                ],
+            )
+        # From the parts of each column to the columns of each part.
+        return [np.concatenate(part, axis=1) for part in zip(*columns, strict=True)]
 
 
 def fit_preprocessor(
@@ -153,28 +156,27 @@ def fit_preprocessor(
             targets,
             np.concatenate(folds),
         )
-    by_class = class_weights(labels, train, schema)
     return Preprocessor(
         schema,
         statistics,
         layers,
         encoders,
         train.text_length,
-        by_class,
+        class_weights(labels, train, schema),
     )
 
 
 def class_weights(labels: Labels, train: ResolvedTrain, schema: Schema) -> np.ndarray:
-    """Compute the weight of each class by `train.class_weight`: float64, shape (classes,).
+    """Compute the weight of each class by `train.class_weight`.
 
     `balanced` is scikit-learn's: rows / (classes * rows of the class).
+
+    Returns:
+        Float64, shape (classes,).
     """
     if train.class_weight == "balanced":
-        rows = np.bincount(
-            labels.y[:, 0].astype(np.int64),
-            labels.weight,
-            len(schema.classes),
-        )
+        codes = labels.y[:, 0].astype(np.int64)
+        rows = np.bincount(codes, labels.weight, len(schema.classes))
         return rows.sum() / (len(rows) * np.where(rows > 0, rows, 1))
     by_class = train.class_weight or {}
     return np.array([by_class.get(value, 1.0) for value in schema.classes])
@@ -205,54 +207,68 @@ class TableDataset:
         labels: Labels,
         folds: Folds | None = None,
     ) -> None:
-        counts = count_rows(folder)
-        places = zip(part_paths(folder), counts, np.cumsum(counts), strict=True)
-        self._places = [
-            (path, slice(end - count, end)) for path, count, end in places if count
-        ]
+        self._places = _places_of_parts(folder)
         self._schema = preprocessor.schema
-        target = preprocessor.statistics.target
-        layers = self._preprocess = preprocessor.layers
-        has_texts = any(
-            tensor.dtype == "string" for tensor in layers.inputs
-        )  # not for XLA
+        layers = preprocessor.layers
+        self._preprocess = layers
+        # XLA cannot compile operations on texts.
+        has_texts = any(tensor.dtype == "string" for tensor in layers.inputs)
         if len(self._places) >= MIN_PARTS_TO_COMPILE and not has_texts:
             # One pass over the rows instead of one for each operation.
             self._preprocess = tf.function(layers, jit_compile=True)
+        target = preprocessor.statistics.target
         self.y = (labels.y - target.shift) / target.scale
         self.weight = labels.weight
         if len(preprocessor.class_weights):
-            self.weight = (
-                self.weight
-                * preprocessor.class_weights[labels.y[:, 0].astype(np.int64)]
-            )
+            codes = labels.y[:, 0].astype(np.int64)
+            self.weight = labels.weight * preprocessor.class_weights[codes]
         self._texts = preprocessor.encode_texts(folder, folds)
-        is_small = len(self.y) * layers.outputs[0].shape[-1] * 4 <= MAX_CACHED_BYTES
-        read = cache(self._read_part) if is_small else self._read_part
+        n_bytes = 4 * len(self.y) * layers.outputs[0].shape[-1]
+        read = (
+            cache(self._read_part) if n_bytes <= MAX_CACHED_BYTES else self._read_part
+        )
         self.parts: Dataset = [
-            partial(read, index) for index in range(len(self._places))
+            partial(read, number) for number in range(len(self._places))
         ]
 
-    def _read_part(self, index: int) -> Rows:
-        path, place = self._places[index]
+    def _read_part(self, number: int) -> Rows:
+        path, rows = self._places[number]
         part = pq.read_table(path)
-        x = self._preprocess(arrays.feature_arrays(part, self._schema))
+        columns = arrays.feature_arrays(part, self._schema)
+        x = self._preprocess(columns)
         if self._texts:
-            x = tf.concat([x, self._texts[index]], axis=1)
-        y = tf.constant(self.y[place], tf.float32)
-        weight = tf.constant(self.weight[place], tf.float32)
-        return Rows(x, y, weight, np.arange(len(part), dtype=np.int32))
+            x = tf.concat([x, self._texts[number]], axis=1)
+        return Rows(
+            x,
+            y=tf.constant(self.y[rows], tf.float32),
+            weight=tf.constant(self.weight[rows], tf.float32),
+            indices=np.arange(len(part), dtype=np.int32),
+        )
+
+
+def _places_of_parts(folder: Path) -> list[tuple[Path, slice]]:
+    """Return the path and the row numbers of each part that has rows."""
+    places = []
+    start = 0
+    for path, count in zip(part_paths(folder), count_rows(folder), strict=True):
+        if count:
+            places.append((path, slice(start, start + count)))
+        start += count
+    return places
 
 
 def select_rows(parts: Dataset, indices: list[np.ndarray]) -> Dataset:
     """Return the parts with some of their rows, without parts that have no such rows.
 
     Args:
-        indices: Rows to select from each part, int32.
+        indices: Rows to select from each part.
     """
 
     def read(part: Callable[[], Rows], rows: np.ndarray) -> Rows:
         return part()._replace(indices=rows)
 
-    pairs = zip(parts, indices, strict=True)
-    return [partial(read, part, rows) for part, rows in pairs if len(rows)]
+    return [
+        partial(read, part, rows.astype(np.int32))
+        for part, rows in zip(parts, indices, strict=True)
+        if len(rows)
+    ]

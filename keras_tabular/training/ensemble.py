@@ -1,4 +1,4 @@
-"""The ensemble: weigh snapshots, build their weighted mean as one model, and describe both.
+"""The ensemble: weigh snapshots, build their weighted mean as a model, describe both.
 
 The snapshots of all networks and folds that have the same name, which is the
 architecture and the number of steps, have one weight together. Those whose weight is
@@ -8,14 +8,14 @@ not 0 are the members of the model.
 import math
 import platform
 from importlib import import_module
-from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from keras_tabular.config.schema import input_name
+from keras_tabular.config.schema import Schema, input_name
 from keras_tabular.core import VERSION
 from keras_tabular.core.files import atomic_write, write_json, write_points
 from keras_tabular.network.attribution import Permutations, contributions
@@ -23,8 +23,9 @@ from keras_tabular.network.backend import keras, tf
 from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.network.stacking import stack
 from keras_tabular.network.statistics import describe_steps
-from keras_tabular.table import parquet, profile
+from keras_tabular.table import parquet
 from keras_tabular.table.arrays import feature_arrays, round_for_comparison
+from keras_tabular.table.profile import ColumnSummary
 from keras_tabular.training.architecture import Architecture
 from keras_tabular.training.checkpoint import Logs, Snapshot
 from keras_tabular.training.record import (
@@ -35,26 +36,29 @@ from keras_tabular.training.record import (
 )
 from keras_tabular.training.setup import Setup
 
-SAMPLES = 20  # of rows, for each of which `select_weights` chooses an ensemble
+# Number of samples of rows, for each of which `select_weights` chooses an ensemble: for
+# the weights of the model, and for the loss after a cycle.
+SAMPLES = 20
 SAMPLES_AFTER_A_CYCLE = 4
-PICKS = 20  # of candidates for each sample
+# Number of candidates that are picked for each sample.
+PICKS = 20
+# Number of rows of a sample.
 MAX_ROWS_OF_SAMPLE = 20_000
-MIN_WEIGHT = 0.1  # of a candidate that is saved
-REPRODUCIBLE_MACHINES = (
-    "x86_64",
-    "AMD64",
-    "aarch64",
-)  # tests show that their bytes are equal
-MAX_ROWS_FOR_SHARES = 100  # rows over which shares of attribution are averaged
-MAX_ROWS_COMPARED = (
-    2000  # rows for which the predictions of the folds' networks are compared
-)
-MAX_MULTIPLY_ADDS = (
-    20_000_000_000  # of the model, for the shares and for the comparison
-)
-# training rows, in random order
+# Weight of a candidate that is saved.
+MIN_WEIGHT = 0.1
+# Kinds of machines that tests have shown to give equal bytes.
+REPRODUCIBLE_MACHINES = ("x86_64", "AMD64", "aarch64")
+# Packages whose versions are recorded. They are imported already.
+RECORDED_PACKAGES = ("keras", "tensorflow", "pyarrow", "numpy")
+# Number of training rows, in random order, and of their cells, that are summarized.
 MAX_ROWS_SUMMARIZED = 200_000
 MAX_CELLS_SUMMARIZED = 20_000_000
+# Number of rows over which shares of attribution are averaged.
+MAX_ROWS_FOR_SHARES = 100
+# Number of rows for which the predictions of the folds' networks are compared.
+MAX_ROWS_COMPARED = 2000
+# Number of multiply-adds of the model for the shares, and as many for the comparison.
+MAX_MULTIPLY_ADDS = 20_000_000_000
 
 
 class WeightedEnsemble(NamedTuple):
@@ -77,47 +81,49 @@ class WeightedEnsemble(NamedTuple):
         """Format the weight and the loss of each candidate that is saved."""
         parts = []
         for name, weight in self.weights.items():
-            loss = (
-                f", cross-validated loss {self.losses[name]:.4g}" if self.losses else ""
-            )
-            parts.append(f"{name}, weight {weight:.2f}{loss}")
+            part = f"{name}, weight {weight:.2f}"
+            if self.losses:
+                part += f", cross-validated loss {self.losses[name]:.4g}"
+            parts.append(part)
         return "; ".join(parts)
 
 
 def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble:
-    """Choose the weights of snapshots that have the lowest loss for the out-of-fold predictions.
+    """Choose the weights of snapshots by the loss of the out-of-fold predictions.
 
-    Candidates with a small weight are left out, so that the model stays small. Without
-    folds, the candidates with the lowest validation loss of each architecture get the
-    same weight. Without validation rows, these are the last ones.
+    The weights have the lowest loss. Candidates with a small weight are left out, so
+    that the model stays small. Without folds, the candidates with the lowest validation
+    loss of each architecture get the same weight. Without validation rows, these are
+    the last ones.
     """
     rows, predictions, by_architecture = find_candidates(setup, snapshots)
-    losses = {
-        name: loss for named in by_architecture.values() for name, loss in named.items()
-    }
     fold = np.concatenate(setup.folds)[rows]
     if not len(rows):
-        best = []
-        for names in map(
-            reversed,
-            by_architecture.values(),
-        ):  # of equal ones, the last is best
-            best.append(min(names, key=lambda name: round_for_comparison(losses[name])))
+        best = [last_best(by_name) for by_name in by_architecture.values()]
         weights = dict.fromkeys(best, 1 / len(best))
         return WeightedEnsemble(weights, {}, fold, predictions[best[0]])
     weights = select_weights(setup, rows, predictions)
-    least = min(
-        MIN_WEIGHT,
-        max(weights.values()),
-    )  # if many are alike, all weights are small
-    large = {name: predictions[name] for name in predictions if weights[name] >= least}
+    # If many candidates are alike, all weights are small.
+    least = min(MIN_WEIGHT, max(weights.values()))
+    large = {
+        name: y_pred for name, y_pred in predictions.items() if weights[name] >= least
+    }
     weights = select_weights(setup, rows, large)
-    weights = {name: weight for name, weight in weights.items() if weight}
+    weights = {name: weight for name, weight in weights.items() if weight > 0}
+    losses = dict[str, float]()
+    for by_name in by_architecture.values():
+        losses |= by_name
     return WeightedEnsemble(weights, losses, fold, weigh(predictions, weights))
 
 
+def last_best(losses: dict[str, float]) -> str:
+    """Return the name with the lowest loss, of equal ones the last."""
+    rounded = {name: round_for_comparison(loss) for name, loss in losses.items()}
+    return min(reversed(rounded), key=rounded.__getitem__)
+
+
 def group_by(snapshots: list[Snapshot], attribute: str) -> dict[Any, list[Snapshot]]:
-    """Group snapshots by an attribute; groups and snapshots stay in their order."""
+    """Group snapshots by an attribute; all stay in their order."""
     groups: dict[Any, list[Snapshot]] = {}
     for snapshot in snapshots:
         groups.setdefault(getattr(snapshot, attribute), []).append(snapshot)
@@ -125,7 +131,7 @@ def group_by(snapshots: list[Snapshot], attribute: str) -> dict[Any, list[Snapsh
 
 
 class EnsembleCandidates(NamedTuple):
-    """Candidates for the ensemble: the snapshots of the same name, which get one weight.
+    """Candidates for the ensemble: snapshots of the same name, which get one weight.
 
     Attributes:
         rows: Numbers of the held-out rows among the training rows, sorted, shape (n,);
@@ -146,28 +152,39 @@ def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> EnsembleCandidat
     predictions = dict[str, np.ndarray]()
     losses = dict[str, dict[str, float]]()
     for name, same in group_by(snapshots, "name").items():
-        folds = group_by(same, "fold").values()
-        rows = np.concatenate([fold[0].rows for fold in folds])
-        means = [
-            np.mean([s.outputs for s in fold], axis=0, dtype=np.float64)
-            for fold in folds
-        ]
-        order = np.argsort(rows)
-        rows = rows[order]
-        outputs = np.concatenate(means).astype(np.float32)[order]
+        rows, outputs = join_folds(same)  # the rows are the same for all names
         predictions[name] = setup.in_units(outputs)
-        val_losses = [
-            log["val_loss"] for s in same for log in s.history[-1:] if "val_loss" in log
-        ]
-        loss = float(np.mean(val_losses)) if val_losses else 0.0
         if len(rows):
             loss = setup.mean_loss(rows, predictions[name])
+        else:
+            loss = mean_validation_loss(same)
         losses.setdefault(same[0].architecture, {})[name] = loss
-    return EnsembleCandidates(
-        rows,
-        predictions,
-        losses,
-    )  # the rows are the same for all names
+    return EnsembleCandidates(rows, predictions, losses)
+
+
+def join_folds(snapshots: list[Snapshot]) -> tuple[np.ndarray, np.ndarray]:
+    """Join the predictions of all folds, each the mean of the networks of a fold.
+
+    Returns:
+        Numbers of the rows, sorted, shape (n,); their outputs, float32, shape (n,
+        outputs).
+    """
+    folds = group_by(snapshots, "fold").values()
+    rows = np.concatenate([networks[0].rows for networks in folds])
+    means = []
+    for networks in folds:
+        fold_outputs = [network.outputs for network in networks]
+        means.append(np.mean(fold_outputs, axis=0, dtype=np.float64))
+    outputs = np.concatenate(means).astype(np.float32)
+    order = np.argsort(rows)
+    return rows[order], outputs[order]
+
+
+def mean_validation_loss(snapshots: list[Snapshot]) -> float:
+    """Return the mean loss of the validation rows, or 0 if there are none."""
+    last = [snapshot.history[-1] for snapshot in snapshots]
+    losses = [logs["val_loss"] for logs in last if "val_loss" in logs]
+    return float(np.mean(losses)) if losses else 0.0
 
 
 def ensemble_loss(setup: Setup, candidates: EnsembleCandidates) -> float:
@@ -184,10 +201,10 @@ def ensemble_loss(setup: Setup, candidates: EnsembleCandidates) -> float:
 
 def weigh(predictions: dict[str, np.ndarray], weights: dict[str, float]) -> np.ndarray:
     """Add up the predictions of names with their weights."""
-    return np.sum(
-        [np.float32(w) * predictions[name] for name, w in weights.items()],
-        axis=0,
-    )
+    weighted = [
+        np.float32(weight) * predictions[name] for name, weight in weights.items()
+    ]
+    return np.sum(weighted, axis=0)
 
 
 def select_weights(
@@ -219,17 +236,16 @@ def select_weights(
     for _ in range(samples):
         sample = rng.integers(0, len(y), min(len(y), MAX_ROWS_OF_SAMPLE))
         sampled = {
-            name: values[sample].astype(np.float64)
-            for name, values in predictions.items()
+            name: y_pred[sample].astype(np.float64)
+            for name, y_pred in predictions.items()
         }
         total = np.zeros(())
-        for number in range(1, PICKS + 1):
+        for n_picks in range(1, PICKS + 1):
             losses = {}
-            for name, values in sampled.items():
-                row_losses = setup.losses(y[sample], (total + values) / number)
-                losses[name] = round_for_comparison(
-                    np.average(row_losses, weights=weight[sample]),
-                )
+            for name, y_pred in sampled.items():
+                row_losses = setup.losses(y[sample], (total + y_pred) / n_picks)
+                loss = np.average(row_losses, weights=weight[sample])
+                losses[name] = round_for_comparison(loss)
             best = min(losses, key=losses.__getitem__)  # of equal ones the first
             total = total + sampled[best]
             picks[best] += 1
@@ -246,12 +262,14 @@ def build_model(
     Args:
         weights: Weight of each name of snapshots that are members.
     """
-    inputs = setup.preprocessor.layers.input
-    columns = setup.preprocessor.layers.output
-    encoders = setup.preprocessor.text_encoders.items()
-    if texts := [
-        encoder.build_layers(inputs[input_name(name)]) for name, encoder in encoders
-    ]:
+    preprocessor = setup.preprocessor
+    inputs = preprocessor.layers.input
+    columns = preprocessor.layers.output
+    texts = [
+        encoder.build_layers(inputs[input_name(name)])
+        for name, encoder in preprocessor.text_encoders.items()
+    ]
+    if texts:
         columns = keras.layers.Concatenate()([columns, *texts])
     means = []
     features = dict[str, keras.KerasTensor]()
@@ -261,36 +279,45 @@ def build_model(
         if architecture.is_stackable:
             if architecture.name not in features:
                 features[architecture.name] = architecture.features(columns)
-            stacked = stack(
-                architecture.network,
-                [member.weights for member in members],
-            )
+            member_weights = [member.weights for member in members]
+            stacked = stack(architecture.network, member_weights)
             stacked.name = name
             predictions = stacked(features[architecture.name])
         else:
-            outputs = []
-            for number, member in enumerate(members, start=1):
-                network = keras.models.clone_model(architecture.network)
-                network.set_weights(member.weights)
-                network.name = f"{name}-{number}"  # a scope of TensorFlow: no space
-                outputs.append(network(architecture.features(columns)))
-            predictions = keras.ops.stack(outputs, axis=1)
+            predictions = build_one_by_one(architecture, members, columns)
         mean = keras.layers.GlobalAveragePooling1D(name=f"{name}-mean")(predictions)
         if weight != 1:
             mean = keras.layers.Rescaling(weight, name=f"{name}-weight")(mean)
         means.append(mean)
-    output = (
-        keras.layers.Add(name="weighted-mean")(means) if len(means) > 1 else means[0]
-    )
+    output = means[0]
+    if len(means) > 1:
+        output = keras.layers.Add(name="weighted-mean")(means)
     if not setup.task.classes:
-        target = setup.preprocessor.statistics.target
-        output = keras.layers.Rescaling(
-            target.scale,
-            target.shift,
+        statistics = preprocessor.statistics
+        in_units = keras.layers.Rescaling(
+            statistics.target.scale,
+            statistics.target.shift,
             name="output-value",
-        )(output)
-        output = keras.ops.clip(output, *setup.preprocessor.statistics.target_range)
+        )
+        lowest, highest = statistics.target_range
+        output = keras.ops.clip(in_units(output), lowest, highest)
     return ExactModel(keras.Model(inputs, output, name="model"))
+
+
+def build_one_by_one(
+    architecture: Architecture,
+    members: list[Snapshot],
+    columns: keras.KerasTensor,
+) -> keras.KerasTensor:
+    """Build members that cannot be stacked, to outputs of shape (rows, members, n)."""
+    outputs = []
+    for number, member in enumerate(members, start=1):
+        network = keras.models.clone_model(architecture.network)
+        network.set_weights(member.weights)
+        # It becomes a scope of TensorFlow, which may not have a space.
+        network.name = f"{member.name}-{number}"
+        outputs.append(network(architecture.features(columns)))
+    return keras.ops.stack(outputs, axis=1)
 
 
 def build_record(
@@ -308,13 +335,8 @@ def build_record(
         weights: Weight of each name of snapshots that are members.
         model: The result of `build_model`.
     """
-    is_exact = setup.train.exact and all(
-        a.is_stackable for a in setup.architectures.values()
-    )
-    on_gpu = bool(tf.config.get_visible_devices("GPU"))
-    repeats = is_exact and not on_gpu and platform.machine() in REPRODUCIBLE_MACHINES
-    combination = None
     statistics = setup.preprocessor.statistics
+    combination = None
     if setup.train.folds > 1:
         named = group_by(snapshots, "name")
         folds = {name: tuple(s.fold for s in named[name]) for name in weights}
@@ -326,11 +348,21 @@ def build_record(
         classes=list(setup.task.classes),
         loss=setup.train.loss,
         version=VERSION,
-        repeats="any_cpu" if repeats else "same_cpu",
+        repeats="any_cpu" if repeats_on_any_cpu(setup) else "same_cpu",
         ensemble=combination,
         categories=statistics.vocabularies,
         ignore=setup.train.ignore,
         trained_on=summarize_rows(setup, model, combination),
+    )
+
+
+def repeats_on_any_cpu(setup: Setup) -> bool:
+    """Return whether the training gives the same bytes on the CPUs that tests cover."""
+    return (
+        setup.train.exact
+        and all(network.is_stackable for network in setup.architectures.values())
+        and not tf.config.get_visible_devices("GPU")
+        and platform.machine() in REPRODUCIBLE_MACHINES
     )
 
 
@@ -345,49 +377,60 @@ def summarize_rows(
     limit = min(MAX_ROWS_SUMMARIZED, MAX_CELLS_SUMMARIZED // len(schema.columns))
     rows = parquet.read_first_rows(setup.folder, limit)
     summaries = {
-        name: profile.ColumnSummary.from_values(
-            rows[name],
-            column,
-            categories.get(name),
-        )
+        name: ColumnSummary.from_values(rows[name], column, categories.get(name))
         for name, column in schema.features.items()
     }
-    permutations = Permutations.from_summaries(summaries, schema, list(schema.features))
-    work = max(model.multiply_adds, 1)
     disagreement = None
-    affordable = int(MAX_MULTIPLY_ADDS / (work * permutations.evaluations_per_row))
-    explained = feature_arrays(
-        rows[: max(min(MAX_ROWS_FOR_SHARES, affordable), 4)],
-        schema,
-    )
-    values = np.nan_to_num(contributions(model.predict, explained, permutations))
-    sizes = np.abs(values).mean(axis=(0, 2))
-    shares = sizes / sizes.sum() if sizes.any() else sizes
     if ensemble and not schema.classes:
-        compared = rows[
-            : max(min(MAX_ROWS_COMPARED, int(MAX_MULTIPLY_ADDS / work)), 10)
-        ]
-        members = model.predict_members(feature_arrays(compared, schema))
-        means, weights = ensemble.fold_means(members, 1)
-        disagreement = float(
-            np.average(means, axis=0, weights=weights).var(axis=0, ddof=1).mean(),
-        )
-    names = (
-        "keras",
-        "tensorflow",
-        "pyarrow",
-        "numpy",
-    )  # modules that are imported already
+        disagreement = measure_disagreement(model, ensemble, rows, schema)
     return TrainingRows(
         rows=sum(parquet.count_rows(setup.folder)),
         md5=parquet.hash_parts(setup.folder),
-        packages={name: import_module(name).__version__ for name in names},
+        packages={name: import_module(name).__version__ for name in RECORDED_PACKAGES},
         summaries=summaries,
-        attribution=dict(
-            zip(schema.features, np.round(shares, 6).tolist(), strict=True),
-        ),
+        attribution=share_attribution(model, rows, summaries, schema),
         disagreement=disagreement,
     )
+
+
+def share_attribution(
+    model: ExactModel,
+    rows: pa.Table,
+    summaries: dict[str, ColumnSummary],
+    schema: Schema,
+) -> dict[str, float]:
+    """Compute the share of attribution of each column, see `TrainingRows`."""
+    permutations = Permutations.from_summaries(summaries, schema, list(schema.features))
+    affordable = affordable_rows(model, permutations.evaluations_per_row)
+    n_rows = max(min(MAX_ROWS_FOR_SHARES, affordable), 4)
+    explained = feature_arrays(rows[:n_rows], schema)
+    values = contributions(model.predict, explained, permutations)
+    # (rows, columns, outputs)
+    sizes = np.abs(np.nan_to_num(values)).mean(axis=(0, 2))
+    shares = sizes / sizes.sum() if sizes.any() else sizes
+    rounded = np.round(shares, 6).tolist()
+    return dict(zip(schema.features, rounded, strict=True))
+
+
+def measure_disagreement(
+    model: ExactModel,
+    ensemble: Ensemble,
+    rows: pa.Table,
+    schema: Schema,
+) -> float:
+    """Compute the mean variance between the predictions of the folds' networks."""
+    n_rows = max(min(MAX_ROWS_COMPARED, affordable_rows(model, 1)), 10)
+    members = model.predict_members(feature_arrays(rows[:n_rows], schema))
+    means, weights = ensemble.fold_means(members, 1)
+    # From (names, folds, rows, outputs) to (folds, rows, outputs).
+    by_fold = np.average(means, axis=0, weights=weights)
+    return float(by_fold.var(axis=0, ddof=1).mean())
+
+
+def affordable_rows(model: ExactModel, evaluations_per_row: int) -> int:
+    """Return for how many rows a model can be evaluated with `MAX_MULTIPLY_ADDS`."""
+    work = max(model.multiply_adds, 1)
+    return int(MAX_MULTIPLY_ADDS / (work * evaluations_per_row))
 
 
 def write_model(model: keras.Model, path: Path, record: TrainingRecord) -> None:
@@ -409,11 +452,16 @@ def write_description(
         name: describe_architecture(setup.architectures[name], same, ensemble)
         for name, same in group_by(snapshots, "architecture").items()
     }
-    columns = describe_steps(setup.preprocessor.statistics, setup.schema, setup.train)
-    curves = max(networks, key=lambda name: networks[name]["weight"])
-    content = {"networks": networks, "columns": columns, "curves": curves}
-    write_json(folder / "networks.json", {"folds": setup.train.folds} | content)
-    write_curve(folder / "curves", snapshots, curves)
+    statistics = setup.preprocessor.statistics
+    heaviest = max(networks, key=lambda name: networks[name]["weight"])
+    content = {
+        "folds": setup.train.folds,
+        "networks": networks,
+        "columns": describe_steps(statistics, setup.schema, setup.train),
+        "curves": heaviest,
+    }
+    write_json(folder / "networks.json", content)
+    write_curve(folder / "curves", snapshots, heaviest)
 
 
 def describe_architecture(
@@ -421,7 +469,7 @@ def describe_architecture(
     snapshots: list[Snapshot],
     ensemble: WeightedEnsemble,
 ) -> dict[str, Any]:
-    """Describe the parameters of an architecture, and the loss and the weight of its snapshots."""
+    """Describe an architecture, and the loss and the weight of its snapshots."""
     named = group_by(snapshots, "name")
     weights = {name: ensemble.weights.get(name, 0.0) for name in named}
     rounded = {
@@ -448,13 +496,12 @@ def write_curve(folder: Path, snapshots: list[Snapshot], architecture: str) -> N
         snapshots: All snapshots of the training.
         architecture: The architecture whose longest trainings are shown.
     """
-    same = [snapshot for snapshot in snapshots if snapshot.architecture == architecture]
-    histories = [
-        snapshot.history for snapshot in same if snapshot.name == same[-1].name
-    ]
-    rounds = [
-        [logs for logs in round_logs if logs] for round_logs in zip_longest(*histories)
-    ]
+    same = group_by(snapshots, "architecture")[architecture]
+    longest = group_by(same, "name")[same[-1].name]
+    rounds = []
+    for number in range(max(len(snapshot.history) for snapshot in longest)):
+        trained = [snapshot for snapshot in longest if number < len(snapshot.history)]
+        rounds.append([snapshot.history[number] for snapshot in trained])
     columns = {
         "epoch": [logs[0]["epoch"] for logs in rounds],
         "train": [mean(logs, "loss") for logs in rounds],

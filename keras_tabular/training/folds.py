@@ -20,26 +20,31 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.table.groups import rarest_classes
 from keras_tabular.table.parquet import FOLD_KEY, count_rows, part_paths, read_parts
 
+# Number of folds that `train.folds: auto` chooses.
 MAX_AUTO_FOLDS = 10
-Folds = list[np.ndarray]  # for each part the fold of each row, int32, numbers from 0
+# For each part, the fold of each row, int32, numbers from 0.
+Folds = list[np.ndarray]
 
 
 def read_fold_keys(folder: Path) -> list[np.ndarray]:
-    """Read the fold keys of each part that has rows; an empty list if rows have none."""
+    """Read the fold keys of each part that has rows; nothing if rows have no keys."""
     if FOLD_KEY not in pq.read_schema(part_paths(folder)[0]).names:
         return []
-    return [part[0].to_numpy() for part in read_parts(folder, [FOLD_KEY]) if len(part)]
+    parts = read_parts(folder, [FOLD_KEY])
+    return [part[FOLD_KEY].to_numpy() for part in parts if len(part)]
 
 
 def possible_folds(folder: Path) -> range:
-    """Return every count of folds, up to `MAX_AUTO_FOLDS`, for which each fold gets rows.
+    """Return the numbers of folds up to `MAX_AUTO_FOLDS` for which none is empty.
 
     Args:
         folder: Folder of the training rows.
     """
     keys = read_fold_keys(folder)
-    groups = len(np.unique(np.concatenate(keys))) if keys else sum(count_rows(folder))
-    return range(2, min(MAX_AUTO_FOLDS, groups) + 1)
+    n_groups = sum(count_rows(folder))
+    if keys:
+        n_groups = len(np.unique(np.concatenate(keys)))
+    return range(2, min(MAX_AUTO_FOLDS, n_groups) + 1)
 
 
 def draw_folds(
@@ -60,47 +65,55 @@ def draw_folds(
     Raises:
         UserError: There are more folds than rows, groups or times.
     """
-    all_keys = np.concatenate(keys or [np.arange(sum(map(len, classes)))])
-    distinct_keys, group = np.unique(all_keys, return_inverse=True)
-    if folds > len(distinct_keys):
-        unit = "groups or times of training rows" if keys else "training rows"
-        problem = (
-            f"train.folds is {folds}, but there are only {len(distinct_keys)} {unit}"
-        )
-        raise UserError(
-            f"{problem}. Set train.folds to {len(distinct_keys)} or less, or to auto.",
-        )
     if not keys:
+        n_rows = sum(map(len, classes))
+        check_count(folds, n_rows, "training rows")
         return deal_rows(classes, folds, seed)
-    if np.issubdtype(
-        all_keys.dtype,
-        np.floating,
-    ):  # of a split by time: shares of the rows
+    all_keys = np.concatenate(keys)
+    distinct_keys, group = np.unique(all_keys, return_inverse=True)
+    check_count(folds, len(distinct_keys), "groups or times of training rows")
+    if np.issubdtype(all_keys.dtype, np.floating):  # times
         row_folds = cut_periods(all_keys, group, folds)
     else:
         row_folds = deal_groups(np.concatenate(classes), group, folds, seed)
-    return np.split(row_folds, np.cumsum([len(part) for part in keys])[:-1])
+    ends = np.cumsum([len(part) for part in keys])
+    return np.split(row_folds, ends[:-1])
+
+
+def check_count(folds: int, largest: int, unit: str) -> None:
+    """Raise an error if there are more folds than rows, groups or times."""
+    if folds > largest:
+        raise UserError(
+            f"train.folds is {folds}, but there are only {largest} {unit}. Set"
+            f" train.folds to {largest} or less, or to auto.",
+        )
 
 
 def deal_rows(classes: list[np.ndarray], folds: int, seed: int) -> Folds:
-    """Deal the rows of each part to the folds in turn, like cards: class by class, shuffled.
+    """Deal the rows of each part to the folds in turn, like cards, class by class.
 
-    So each fold gets its share of each class, and the sizes of the folds differ by one
-    row at most.
+    The rows of a class are shuffled. So each fold gets its share of each class, and the
+    sizes of the folds differ by one row at most.
 
     Args:
         classes: Class of each row of each part, of any type that can be sorted.
+
+    Examples:
+        >>> (part_folds,) = deal_rows([np.array([0, 0, 1, 1])], folds=2, seed=0)
+        >>> sorted(part_folds[:2].tolist()), sorted(part_folds[2:].tolist())
+        ([0, 1], [0, 1])
     """
     rng = np.random.default_rng([seed, folds])
     dealt_rows = 0  # each part continues with the fold whose turn it is
     row_folds = []
     for part_classes in classes:
-        order = rng.permutation(len(part_classes))
-        order = order[np.argsort(part_classes[order], kind="stable")]
-        part_folds = np.empty(len(order), np.int32)
-        part_folds[order] = (np.arange(len(order)) + dealt_rows) % folds
-        dealt_rows += len(order)
+        n_rows = len(part_classes)
+        shuffled = rng.permutation(n_rows)
+        by_class = np.argsort(part_classes[shuffled], kind="stable")
+        part_folds = np.empty(n_rows, np.int32)
+        part_folds[shuffled[by_class]] = (dealt_rows + np.arange(n_rows)) % folds
         row_folds.append(part_folds)
+        dealt_rows += n_rows
     return row_folds
 
 
@@ -123,11 +136,8 @@ def deal_groups(
     class_rank, class_rows = rarest_classes(classes, group)
     # By the rank of the class, then most rows first: what is subtracted is below 1.
     dealing_order = class_rank - class_rows / (class_rows.max() + 1)
-    (group_folds,) = deal_rows(
-        [dealing_order],
-        folds,
-        seed,
-    )  # here, each group is one row
+    # Each group is dealt like one row.
+    (group_folds,) = deal_rows([dealing_order], folds, seed)
     return group_folds[group]
 
 
@@ -142,8 +152,27 @@ def cut_periods(times: np.ndarray, rank: np.ndarray, folds: int) -> np.ndarray:
         times: For each row the share of the rows that are earlier, from 0 to 1, shape
             (rows,).
         rank: Rank of the row's time among the different times, from 0, shape (rows,).
+
+    Examples:
+        >>> cut_periods(np.array([0.0, 0.5, 0.25]), np.array([0, 2, 1]), 2).tolist()
+        [0, 1, 0]
     """
-    row_folds = np.minimum(times * folds, folds - 1).astype(np.int32)
+    row_folds = number_periods(times, folds)
     if len(np.unique(row_folds)) < folds:
-        row_folds = (rank * folds // (int(rank.max()) + 1)).astype(np.int32)
+        n_times = int(rank.max()) + 1
+        row_folds = (rank * folds // n_times).astype(np.int32)
     return row_folds
+
+
+def number_periods(times: np.ndarray, count: int) -> np.ndarray:
+    """Return the number of the period of each row, int32, for periods of equal length.
+
+    Args:
+        times: For each row the share of the rows that are earlier, from 0 to 1.
+        count: Number of periods.
+
+    Examples:
+        >>> number_periods(np.array([0.0, 0.5, 1.0]), 2).tolist()
+        [0, 1, 1]
+    """
+    return np.minimum(times * count, count - 1).astype(np.int32)

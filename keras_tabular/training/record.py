@@ -1,4 +1,4 @@
-"""What a training records in the file of its model, a zip file, as JSON that Keras ignores."""
+"""What a training records in the zip file of its model, as JSON that Keras ignores."""
 
 import json
 import re
@@ -14,17 +14,22 @@ from keras_tabular.config.typed_yaml import Section, Value, parse_section
 from keras_tabular.core.errors import UserError
 from keras_tabular.table.profile import ColumnSummary
 
-METADATA = "tabular.json"  # the entry in the zip file
-ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can contain
-MAX_JSON_BYTES = 2**28  # in a .keras file
+# Entry in the zip file.
+METADATA = "tabular.json"
+# The first date that a zip file can contain.
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+# Size of all JSON in a .keras file.
+MAX_JSON_BYTES = 2**28
 
 
 class Ensemble(Section, extra="ignore"):
-    """How the predictions of the folds' networks are combined, by architecture and steps.
+    """How the predictions of the folds' networks are combined.
+
+    The members of the same architecture and number of steps have a name together.
 
     Attributes:
-        weights: Weight of the mean of these members.
-        folds: The fold that each member was not trained on.
+        weights: Weight of the mean of the members of each name.
+        folds: The fold that each member of a name was not trained on.
         target_range: The lowest and the highest target value of the training rows; 0
             and 1, the ends of a probability, for classes.
     """
@@ -46,26 +51,42 @@ class Ensemble(Section, extra="ignore"):
             n_outputs: Number of outputs of the model.
 
         Returns:
-            The means of each architecture and number of steps, float64, shape (names,
-            folds, rows, outputs); and their weights in the ensemble, shape (names,).
+            The means by name, float64, shape (names, folds, rows, outputs), and the
+            weights of the names, shape (names,). The names are sorted.
+
+        Examples:
+            The second and the third number are predictions for a row by two members of
+            fold 0, the last one is by a member of fold 1.
+
+            >>> ensemble = Ensemble(
+            ...     weights={"plain": 1.0},
+            ...     folds={"plain": (0, 0, 1)},
+            ...     target_range=(0.0, 10.0),
+            ... )
+            >>> means, weights = ensemble.fold_means(np.array([[5.0, 2, 4, 11]]), 1)
+            >>> means.shape
+            (1, 2, 1, 1)
+            >>> means.ravel().tolist()
+            [3.0, 10.0]
         """
-        clipped = np.clip(members, *self.target_range).reshape(
-            len(members),
-            -1,
-            n_outputs,
-        )
-        # after the predictions of the model
+        lowest, highest = self.target_range
+        clipped = np.clip(members, lowest, highest)
+        clipped = clipped.reshape(len(members), -1, n_outputs)
+        # (rows, 1 + members, outputs): the model itself comes before its members.
         means = []
+        weights = []
         first = 1
-        for _, folds in sorted(self.folds.items()):
-            outputs = clipped[:, first : first + len(folds)].astype(np.float64)
-            means.append(
-                [outputs[:, np.equal(folds, k)].mean(axis=1) for k in sorted({*folds})],
-            )
-            first += len(folds)
-        return np.array(means), np.array(
-            [weight for _, weight in sorted(self.weights.items())],
-        )
+        for name in sorted(self.folds):
+            folds = np.array(self.folds[name])
+            end = first + len(folds)
+            outputs = clipped[:, first:end].astype(np.float64)
+            fold_means = [
+                outputs[:, folds == fold].mean(axis=1) for fold in np.unique(folds)
+            ]
+            means.append(fold_means)
+            weights.append(self.weights[name])
+            first = end
+        return np.array(means), np.array(weights)
 
 
 class TrainingRows(Section, extra="ignore"):
@@ -128,17 +149,13 @@ class TrainingRecord(Section, extra="ignore"):
         try:
             with zipfile.ZipFile(BytesIO(content)) as file:
                 unpacked = sum(entry.file_size for entry in file.infolist())
-                if (
-                    unpacked > 2 * len(content) + MAX_JSON_BYTES
-                ):  # Keras does not compress weights
+                # Keras does not compress weights, so only JSON becomes much larger.
+                if unpacked > 2 * len(content) + MAX_JSON_BYTES:
                     raise ValueError(
                         f"it unpacks from {len(content)} to {unpacked} bytes",
                     )
-                entries = (
-                    json.loads(file.read(METADATA))
-                    if METADATA in file.namelist()
-                    else {}
-                )
+                has_record = METADATA in file.namelist()
+                entries = json.loads(file.read(METADATA)) if has_record else {}
         except Exception as error:  # a file can be wrong in any way
             raise UserError(
                 f"{path}: not a .keras file of this project: {error}",
@@ -147,31 +164,27 @@ class TrainingRecord(Section, extra="ignore"):
 
 
 def replace_metadata(source: Path, target: Path, metadata: TrainingRecord) -> None:
-    """Write the model in `source` to `target` with other metadata.
+    """Write the model in `source` to another file, with other metadata.
 
     The same model gives the same bytes: entries of the zip file are sorted and have no
     date.
     """
-    with zipfile.ZipFile(source) as old:
-        contents = {
-            name: old.read(name) for name in sorted(old.namelist()) if name != METADATA
-        }
-    for name in contents:
-        if name.endswith(".json"):
-            contents[name] = _without_date_and_addresses(
-                contents[name].decode(),
-            ).encode()
-    contents[METADATA] = metadata.model_dump_json(
-        indent=1,
-        exclude_defaults=True,
-    ).encode()
-    with zipfile.ZipFile(target, "w") as new:
-        for name, content in contents.items():
+    with (
+        zipfile.ZipFile(source) as old,
+        zipfile.ZipFile(target, "w") as new,
+    ):
+        names = set(old.namelist()) - {METADATA}
+        for name in sorted(names):
+            content = old.read(name)
+            if name.endswith(".json"):
+                content = _without_date_and_addresses(content.decode()).encode()
             new.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content)
+        record = metadata.model_dump_json(indent=1, exclude_defaults=True)
+        new.writestr(zipfile.ZipInfo(METADATA, ZIP_EPOCH), record)
 
 
 def _without_date_and_addresses(text: str) -> str:
-    """Remove the date from Keras's JSON, and replace addresses by their order of appearance."""
+    """Remove the date from Keras's JSON, and replace addresses by numbers."""
     numbers: dict[str, int] = {}
 
     def number(address: re.Match[str]) -> str:

@@ -33,7 +33,6 @@ import threading
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -54,12 +53,13 @@ from keras_tabular.table.parquet import FOLD_KEY, read_parts, write_part
 from keras_tabular.training import ensemble
 from keras_tabular.training.architecture import Build, learnt_weights
 from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
+from keras_tabular.training.folds import number_periods
 from keras_tabular.training.setup import FoldRows, Setup
 from keras_tabular.training.trainer import TRACING, get_state, set_state
 
-# Relative to the loss of the ensemble, and of an architecture alone. Another cycle
-# takes twice as many steps as the last one, which is not worth it if that gained less
-# than both.
+# Gain of the last cycle, relative to the loss of the ensemble, and to the loss of an
+# architecture alone. Another cycle takes twice as many steps as the last one, which is
+# not worth it if that gained less than both.
 MIN_GAIN = 0.02
 MIN_OWN_GAIN = 0.05
 
@@ -70,7 +70,7 @@ def fit(
     checkpoints: Checkpoints | None = None,
     show_progress: bool = False,
 ) -> list[Snapshot]:
-    """Train the networks of `train.members`, as many at the same time as there are workers.
+    """Train the networks of `train.members`, as many at a time as there are workers.
 
     With folds, each network learns from all folds but its own. No gradient is computed
     from the rows of its own fold. They decide when the training stops and which
@@ -92,12 +92,12 @@ def fit(
         process.kept_work = (
             f"The same command continues from the files in {checkpoints.folder}."
         )
-    networks = [
-        Snapshot(members.network, fold, fold * members.count + number)
-        for fold in range(setup.train.folds)
-        for members in setup.train.members
-        for number in range(members.count)
-    ]
+    networks = []
+    for fold in range(setup.train.folds):
+        for members in setup.train.members:
+            first = fold * members.count
+            for number in range(first, first + members.count):
+                networks.append(Snapshot(members.network, fold, number))
     cancelled = threading.Event()
     for architecture in setup.architectures.values():
         architecture.trainer.cancelled = cancelled
@@ -108,13 +108,14 @@ def fit(
     with progress if show_progress else nullcontext():
         while networks:
             start_round(progress, setup, networks)
-            cycle = ordered_map(
-                train,
-                networks,
-                max_concurrent=len(networks),
-                cancelled=cancelled,
+            snapshots = list(
+                ordered_map(
+                    train,
+                    networks,
+                    max_concurrent=len(networks),
+                    cancelled=cancelled,
+                ),
             )
-            snapshots = list(cycle)
             # Only the next cycle needs the states.
             trained += [replace(snapshot, state=[]) for snapshot in snapshots]
             networks = unfinished_networks(setup, snapshots, trained, ensemble_losses)
@@ -129,24 +130,19 @@ def start_round(progress: Progress, setup: Setup, networks: list[Snapshot]) -> N
     """
     epochs = 0.0
     title = "training"
-    is_steady = len(setup.architectures) == 1
     for network in networks:
         architecture = setup.architectures[network.architecture]
         rounds = len(network.history)
         if architecture.max_cycles:
-            epochs += architecture.epochs_after(rounds + 1) - architecture.epochs_after(
-                rounds,
-            )
-            steps = architecture.steps_after(rounds + 1) - architecture.steps_after(
-                rounds,
-            )
+            epochs += architecture.epochs_after(rounds + 1) - network.epochs
             title = (
-                f"cycle {rounds + 1} of at most {architecture.max_cycles}, {steps}"
-                " steps"
+                f"cycle {rounds + 1} of at most {architecture.max_cycles},"
+                f" {architecture.steps_in(rounds)} steps"
             )
         else:
             epochs += architecture.params.epochs
-        is_steady &= not (architecture.max_cycles or architecture.params.early_stopping)
+    has_fixed_end = not (architecture.max_cycles or architecture.params.early_stopping)
+    is_steady = len(setup.architectures) == 1 and has_fixed_end
     progress.start_round(title, epochs, is_steady=is_steady)
 
 
@@ -164,38 +160,21 @@ def train_to_snapshot(
         network: The network's last snapshot, or a `Snapshot` without any rounds.
     """
     architecture = setup.architectures[network.architecture]
-    fold = setup.rows_of_fold(network.fold)
     file = f"{network.architecture}-{network.number}-{len(network.history)}"
-    if checkpoints and (snapshot := checkpoints.load(file)):
-        report_progress(
-            snapshot.epochs - network.epochs,
-            f"{file}, from its checkpoint",
-        )
+    snapshot = checkpoints.load(file) if checkpoints else None
+    if snapshot:
+        gain = snapshot.epochs - network.epochs
+        report_progress(gain, f"{file}, from its checkpoint")
         return snapshot
+    fold = setup.rows_of_fold(network.fold)
     with TRACING:  # Keras's seed is global too
         seed = setup.train.seed + network.number
-        idle = architecture.trainer.idle
         state = network.state or architecture.first_state(seed, fold.learnt)
+        idle = architecture.trainer.idle
         compiled = idle.pop() if idle else architecture.build_compiled()
     set_state(compiled, state)
-    stopping = architecture.params.early_stopping if len(fold.y) else None
-    best = 0
-    for number in range(1 if architecture.max_cycles else architecture.params.epochs):
-        network, predictions = train_round(setup, network, compiled, fold)
-        if stopping:
-            if number == 0 or has_improved(
-                network.history[best],
-                network.history[-1],
-                stopping,
-            ):
-                best = number
-                best_state = get_state(compiled)
-            if number - best >= stopping.patience:
-                break
-    if stopping and stopping.restore_best_weights:
-        set_state(compiled, best_state)
-        predictions = architecture.trainer.predict(compiled, fold.held_out)
-        network = replace(network, epochs=best + 1)
+    train = train_round if architecture.max_cycles else train_epochs
+    network, predictions = train(setup, network, compiled, fold)
     snapshot = replace(
         network,
         weights=learnt_weights(compiled),
@@ -204,10 +183,41 @@ def train_to_snapshot(
         steps=architecture.steps_after(len(network.history)),
         state=get_state(compiled),
     )
-    architecture.trainer.idle.append(compiled)
+    idle.append(compiled)
     if checkpoints:
         checkpoints.save(file, snapshot)
     return snapshot
+
+
+def train_epochs(
+    setup: Setup,
+    network: Snapshot,
+    compiled: keras.Model,
+    fold: FoldRows,
+) -> tuple[Snapshot, np.ndarray]:
+    """Train a network for all its epochs, or until early stopping.
+
+    Returns:
+        The same as `train_round`.
+    """
+    architecture = setup.architectures[network.architecture]
+    stopping = architecture.params.early_stopping if len(fold.y) else None
+    best = 0
+    for epoch in range(architecture.params.epochs):
+        network, predictions = train_round(setup, network, compiled, fold)
+        if not stopping:
+            continue
+        history = network.history
+        if epoch == 0 or has_improved(history[best], history[-1], stopping):
+            best = epoch
+            best_state = get_state(compiled)
+        if epoch - best >= stopping.patience:
+            break
+    if stopping and stopping.restore_best_weights:
+        set_state(compiled, best_state)
+        predictions = architecture.trainer.predict(compiled, fold.held_out)
+        network = replace(network, epochs=best + 1)
+    return network, predictions
 
 
 def train_round(
@@ -223,43 +233,46 @@ def train_round(
         the held-out rows, float32, shape (rows, outputs).
     """
     architecture = setup.architectures[network.architecture]
+    trainer = architecture.trainer
     number = len(network.history)
     seed = [setup.train.seed + network.number, number]
-    steps = architecture.steps_after(number + 1) - architecture.steps_after(number)
-    logs = {"loss": architecture.trainer.train(compiled, fold.learnt, seed, steps)}
-    predictions = architecture.trainer.predict(compiled, fold.held_out)[: len(fold.y)]
-    if len(fold.y):  # with Keras's names
-        logs["val_loss"] = float(
-            (fold.weight * setup.losses(fold.y, predictions)).mean(),
-        )
-        if setup.task.classes:  # for early stopping
-            is_right = setup.task.row_scores(fold.y, predictions, threshold=0.5)
-            logs["val_accuracy"] = float(np.average(is_right, weights=fold.weight))
+    steps = architecture.steps_in(number)
+    loss = trainer.train(compiled, fold.learnt, seed, steps)
+    predictions = trainer.predict(compiled, fold.held_out)[: len(fold.y)]
+    logs = {"loss": loss} | score_held_out(setup, fold, predictions)
     epoch = architecture.epochs_after(number + 1)
     if not all(map(math.isfinite, logs.values())):
         values = ", ".join(f"{name} {value}" for name, value in logs.items())
-        advice = (
-            "Try a smaller learning_rate, another activation, or normalization:"
-            " standard"
-        )
         raise UserError(
-            f"training diverged in epoch {math.ceil(epoch)}: {values}. {advice}.",
+            f"training diverged in epoch {math.ceil(epoch)}: {values}. Try a smaller"
+            " learning_rate, another activation, or normalization: standard.",
         )
-    label = f"{network.architecture} {network.number + 1}"
-    last = f"{label}, epoch {math.ceil(epoch)} of {architecture.params.epochs}"
     report_progress(
         epoch - architecture.epochs_after(number),
-        f"{last}, loss {logs['loss']:.4f}",
+        f"{network.architecture} {network.number + 1}, epoch {math.ceil(epoch)} of"
+        f" {architecture.params.epochs}, loss {loss:.4f}",
     )
-    history = [*network.history, logs | {"epoch": epoch}]
+    logs["epoch"] = epoch
+    history = [*network.history, logs]
     return replace(network, history=history, epochs=epoch), predictions
+
+
+def score_held_out(setup: Setup, fold: FoldRows, predictions: np.ndarray) -> Logs:
+    """Compute the scores of the held-out rows, if there are any, by Keras's names."""
+    if not len(fold.y):
+        return {}
+    losses = setup.losses(fold.y, predictions)
+    logs = {"val_loss": float((fold.weight * losses).mean())}
+    if setup.task.classes:  # for early stopping
+        is_right = setup.task.row_scores(fold.y, predictions, threshold=0.5)
+        logs["val_accuracy"] = float(np.average(is_right, weights=fold.weight))
+    return logs
 
 
 def has_improved(best: Logs, last: Logs, stopping: EarlyStopping) -> bool:
     """Return whether the last epoch improves the best one by more than `min_delta`."""
-    before, after = (
-        round_for_comparison(logs[stopping.monitor]) for logs in (best, last)
-    )
+    before = round_for_comparison(best[stopping.monitor])
+    after = round_for_comparison(last[stopping.monitor])
     gain = after - before if stopping.monitor == "val_accuracy" else before - after
     return round_for_comparison(gain) > stopping.min_delta
 
@@ -280,15 +293,18 @@ def unfinished_networks(
     """
     candidates = ensemble.find_candidates(setup, trained)
     ensemble_losses.append(ensemble.ensemble_loss(setup, candidates))
-    losses = {name: [*by_name.values()] for name, by_name in candidates.losses.items()}
+    losses = {
+        architecture: list(by_name.values())
+        for architecture, by_name in candidates.losses.items()
+    }
     finished = finished_architectures(losses, ensemble_losses)
-    return [
-        snapshot
-        for snapshot in last
-        if snapshot.architecture not in finished
-        and len(snapshot.history)
-        < setup.architectures[snapshot.architecture].max_cycles
-    ]
+    unfinished = []
+    for snapshot in last:
+        max_cycles = setup.architectures[snapshot.architecture].max_cycles
+        has_cycles_left = len(snapshot.history) < max_cycles
+        if has_cycles_left and snapshot.architecture not in finished:
+            unfinished.append(snapshot)
+    return unfinished
 
 
 def finished_architectures(
@@ -310,18 +326,21 @@ def finished_architectures(
         losses: Loss of each architecture after each of its cycles, finite numbers.
         ensemble_losses: Loss of the ensemble after each cycle.
     """
-    *_, before, after = (math.inf, math.inf, *ensemble_losses)
+    if len(ensemble_losses) == 1:  # after the first cycle
+        return set()
+    before, after = ensemble_losses[-2:]
     gained_too_little = is_small_gain(before, after, MIN_GAIN)
-    best_loss = min(map(round_for_comparison, chain(*losses.values())))
+    lowest_losses = [min(by_cycle) for by_cycle in losses.values()]
+    best_loss = round_for_comparison(min(lowest_losses))
     finished = set()
-    for name, (*earlier, last) in losses.items():
-        lowest = min(earlier, default=math.inf)
+    for architecture, by_cycle in losses.items():
+        lowest = min(by_cycle[:-1], default=math.inf)
+        last = by_cycle[-1]
         lowest_possible_loss = last - 2 * (lowest - last)
         is_behind = round_for_comparison(lowest_possible_loss) > best_loss
-        if is_behind or (
-            gained_too_little and is_small_gain(lowest, last, MIN_OWN_GAIN)
-        ):
-            finished.add(name)
+        has_stalled = gained_too_little and is_small_gain(lowest, last, MIN_OWN_GAIN)
+        if is_behind or has_stalled:
+            finished.add(architecture)
     return finished
 
 
@@ -358,37 +377,32 @@ def predict_later_blocks(
         UserError: The rows before a block have too few different times for the folds.
     """
     n_blocks = train.forward_chaining + 1
+    times = [part[FOLD_KEY].to_numpy() for part in read_parts(folder, [FOLD_KEY])]
+    blocks = number_periods(np.concatenate(times), n_blocks)
+    shape = (len(blocks), schema.learning_task.n_outputs)
+    predictions = np.full(shape, np.nan, np.float32)
+    for block in range(1, n_blocks):
+        with TemporaryDirectory(dir=scratch) as scratch_folder:
+            earlier = Path(scratch_folder)
+            write_earlier_rows(folder, earlier, block, n_blocks)
+            model = _train(earlier, schema, train, build)
+        part_predictions = []
+        for part in read_parts(folder):
+            is_in_block = number_periods(part[FOLD_KEY].to_numpy(), n_blocks) == block
+            columns = feature_arrays(part.filter(pa.array(is_in_block)), schema)
+            part_predictions.append(model.predict(columns))
+        predictions[blocks == block] = np.concatenate(part_predictions)
+    return FoldPredictions(predictions, blocks - 1)
 
-    def row_blocks(rows: pa.Table) -> np.ndarray:
-        return np.minimum(rows[FOLD_KEY].to_numpy() * n_blocks, n_blocks - 1).astype(
-            np.int32,
-        )
 
-    blocks = np.concatenate(
-        [row_blocks(rows) for rows in read_parts(folder, [FOLD_KEY])],
-    )
-    later_predictions = np.full(
-        (len(blocks), schema.learning_task.n_outputs),
-        np.nan,
-        np.float32,
-    )
-    for number in range(1, n_blocks):
-        with TemporaryDirectory(dir=scratch) as earlier:
-            for part, rows in enumerate(read_parts(folder)):
-                rows = rows.filter(pa.array(row_blocks(rows) < number))
-                keys = pa.array(
-                    rows[FOLD_KEY].to_numpy() * (n_blocks / number),
-                )  # again up to 1
-                rows = rows.drop_columns(FOLD_KEY).append_column(FOLD_KEY, keys)
-                write_part(Path(earlier), part, rows)
-            model = _train(Path(earlier), schema, train, build)
-        later = (
-            rows.filter(pa.array(row_blocks(rows) == number))
-            for rows in read_parts(folder)
-        )
-        predictions = [model.predict(feature_arrays(rows, schema)) for rows in later]
-        later_predictions[blocks == number] = np.concatenate(predictions)
-    return FoldPredictions(later_predictions, blocks - 1)
+def write_earlier_rows(source: Path, target: Path, block: int, n_blocks: int) -> None:
+    """Write the rows of all blocks before a block, with times from 0 to 1 again."""
+    for number, part in enumerate(read_parts(source)):
+        times = part[FOLD_KEY].to_numpy()
+        is_earlier = number_periods(times, n_blocks) < block
+        keys = pa.array(times[is_earlier] * (n_blocks / block))
+        rows = part.filter(pa.array(is_earlier)).drop_columns(FOLD_KEY)
+        write_part(target, number, rows.append_column(FOLD_KEY, keys))
 
 
 def _train(folder: Path, schema: Schema, train: Train, build: Build) -> ExactModel:

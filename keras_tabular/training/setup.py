@@ -1,4 +1,4 @@
-"""What the training of all networks starts from: preprocessed rows, folds and architectures."""
+"""What the training of all networks starts from: rows, folds and architectures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,13 +16,15 @@ from keras_tabular.table.parquet import count_rows
 from keras_tabular.training import dataset, folds
 from keras_tabular.training.architecture import Architecture, Build
 
-MAX_ROWS_FOR_QUANTILES = (
-    100_000  # training rows; each part has its rows in random order
-)
+# Number of rows of the first part from which the quantiles of columns are computed. The
+# rows of a part are in random order.
+MAX_ROWS_FOR_QUANTILES = 100_000
+# In a worker process, the last setup by its arguments. All networks share it.
+LAST_SETUP: dict[str, "Setup"] = {}
 
 
 class FoldRows(NamedTuple):
-    """The rows that the networks of a fold learn from, and the held-out rows that they predict.
+    """The rows that the networks of a fold learn from, and those that they predict.
 
     Attributes:
         learnt: The rows to learn from.
@@ -42,7 +44,7 @@ class FoldRows(NamedTuple):
 
 
 class Setup:
-    """The training rows, their folds, the preprocessing that is fitted to them, and architectures.
+    """The training rows, their folds and preprocessing, and the architectures.
 
     Args:
         tables: Folder of the training rows, and of the validation rows, if there are
@@ -57,8 +59,6 @@ class Setup:
         train: The parameters, with a value for every `auto`.
         task: What the model predicts.
         y: Labels of the training rows, float64, shape (rows, 1).
-        weight: Weights of the training rows, 1 on average, without the weights of the
-            classes, float64, shape (rows,).
         folds: Fold of each row of each part, int32.
         preprocessor: The fitted preprocessing.
         dataset: The training rows, preprocessed; their weights include the weights of
@@ -77,50 +77,35 @@ class Setup:
         train: Train,
         build: Build,
     ) -> None:
-        folder, *validation = tables
+        folder = tables[0]
         schema = schema.without(train.ignore)
-        keys = folds.read_fold_keys(folder)
-        sizes = count_rows(folder)
-        possible = folds.possible_folds(folder)
-        task = schema.learning_task
-        params = train.resolve_auto(sum(sizes), task, len(schema.features), possible)
+        possible_folds = folds.possible_folds(folder)
+        train = train.resolve_auto(
+            sum(count_rows(folder)),
+            schema.learning_task,
+            len(schema.features),
+            possible_folds,
+        )
         self.folder = folder
         self.schema = schema
-        self.train = params
-        self.task = task
-        self._arguments = tables, schema, params, build
+        self.train = train
+        self.task = schema.learning_task
+        self._arguments = tables, schema, train, build
 
         labels = dataset.read_labels(folder, schema)
-        self.y, self.weight = labels
-        classes = task.strata(self.y[:, 0])
-        part_classes = np.split(
-            classes,
-            np.cumsum([size for size in sizes if size])[:-1],
-        )
-        self._is_grouped = bool(keys)
-        self.folds = folds.draw_folds(part_classes, keys, params.folds, params.seed)
-        if (
-            schema.weight
-            and not np.bincount(np.concatenate(self.folds), self.weight).all()
-        ):
-            raise UserError(
-                f"column {schema.weight}: every row of a fold has a weight of 0",
-            )
+        self.y = labels.y
+        self._fold_keys = folds.read_fold_keys(folder)
+        self.folds = self._draw_folds(train.folds)
+        self._check_fold_weights(labels.weight)
 
         text_folds = self.folds
-        if (
-            params.folds == 1
-        ):  # else a row's own label would take part in encoding its texts
-            text_folds = folds.draw_folds(
-                part_classes,
-                keys,
-                max(possible, default=1),
-                params.seed,
-            )
+        if train.folds == 1:
+            # Else a row's own label would take part in encoding its texts.
+            text_folds = self._draw_folds(max(possible_folds, default=1))
         self.preprocessor = dataset.fit_preprocessor(
             folder,
             schema,
-            params,
+            train,
             labels,
             text_folds,
         )
@@ -130,80 +115,117 @@ class Setup:
             labels,
             text_folds,
         )
-        no_rows = np.empty(0, np.int32)
-        self._without_folds = FoldRows(
-            self.dataset.parts,
-            [],
-            no_rows,
-            no_rows,
-            no_rows,
+        self._rows_without_folds = None
+        if train.folds == 1:
+            self._rows_without_folds = self._hold_out_validation(tables[1:])
+        self.architectures = self._build_architectures(build)
+
+    def _draw_folds(self, n_folds: int) -> folds.Folds:
+        sizes = [size for size in count_rows(self.folder) if size]
+        classes = self.task.strata(self.y[:, 0])
+        part_classes = np.split(classes, np.cumsum(sizes)[:-1])
+        return folds.draw_folds(
+            part_classes,
+            self._fold_keys,
+            n_folds,
+            self.train.seed,
         )
-        if validation and params.folds == 1:
-            labels = dataset.read_labels(validation[0], schema)
-            held_out = dataset.TableDataset(validation[0], self.preprocessor, labels)
-            y = held_out.y[:, 0].astype(np.float32)
-            weight = held_out.weight.astype(np.float32)
-            self._without_folds = FoldRows(
-                self.dataset.parts,
-                held_out.parts,
-                no_rows,
-                y,
-                weight,
+
+    def _check_fold_weights(self, weight: np.ndarray) -> None:
+        fold_weights = np.bincount(np.concatenate(self.folds), weight)
+        if not fold_weights.all():
+            raise UserError(
+                f"column {self.schema.weight}: every row of a fold has a weight of 0",
             )
 
-        sample = np.asarray(self.dataset.parts[0]().x[:MAX_ROWS_FOR_QUANTILES])
-        n_numbers = len(self.preprocessor.statistics.scalings)
-        positions = category_positions(
-            self.preprocessor.statistics,
-            self.preprocessor.layers,
+    def _hold_out_validation(self, validation: Sequence[Path]) -> FoldRows:
+        """Find the rows of a training without folds, which predicts the validation."""
+        no_rows = np.empty(0, np.int32)
+        rows = FoldRows(self.dataset.parts, [], no_rows, no_rows, no_rows)
+        if not validation:
+            return rows
+        labels = dataset.read_labels(validation[0], self.schema)
+        held_out = dataset.TableDataset(validation[0], self.preprocessor, labels)
+        return rows._replace(
+            held_out=held_out.parts,
+            y=held_out.y[:, 0].astype(np.float32),
+            weight=held_out.weight.astype(np.float32),
         )
-        columns = ColumnSample(sample, n_numbers, len(self.y), positions)
-        names = [members.network for members in params.members]
-        self.architectures = {
-            n: Architecture(n, params, schema, build, columns) for n in names
-        }
+
+    def _build_architectures(self, build: Build) -> dict[str, Architecture]:
+        first_part = self.dataset.parts[0]()
+        statistics = self.preprocessor.statistics
+        columns = ColumnSample(
+            np.asarray(first_part.x[:MAX_ROWS_FOR_QUANTILES]),
+            n_numbers=len(statistics.scalings),
+            n_rows=len(self.y),
+            categories=category_positions(statistics, self.preprocessor.layers),
+        )
+        architectures = {}
+        for members in self.train.members:
+            name = members.network
+            architectures[name] = Architecture(
+                name,
+                self.train,
+                self.schema,
+                build,
+                columns,
+            )
+        return architectures
 
     def rows_of_fold(self, fold: int) -> FoldRows:
-        """Find the rows that the networks of a fold learn from, and the rows that they predict.
+        """Find the rows that the networks of a fold learn from, and those to predict.
 
         Without folds, networks learn from all training rows, and the validation rows
         are held out.
         """
-        if self.train.folds == 1:
-            return self._without_folds
-        learnt = [np.flatnonzero(part != fold).astype(np.int32) for part in self.folds]
-        held_out = [
-            np.flatnonzero(part == fold).astype(np.int32) for part in self.folds
-        ]
-        if len(self.folds) == 1 and not self._is_grouped:
+        if self._rows_without_folds is not None:
+            return self._rows_without_folds
+        learnt = [np.flatnonzero(part != fold) for part in self.folds]
+        held_out = [np.flatnonzero(part == fold) for part in self.folds]
+        if len(self.folds) == 1 and not self._fold_keys:
             # XLA compiles a graph for each number of rows. If the folds differed by a
             # row, it would compile twice, and the default table would train in 6.2
             # seconds instead of 5. So all folds get the same size: a row may be left
             # out or come twice. In a table of several parts, compiling takes the
             # smallest part of the time.
-            most = np.bincount(self.folds[0]).max()
-            learnt = [np.resize(learnt[0], len(self.folds[0]) - most)]
-            held_out = [np.resize(held_out[0], most)]
-        numbers = np.flatnonzero(np.concatenate(self.folds) == fold).astype(np.int32)
-        y = self.dataset.y[numbers, 0]
-        weight = self.dataset.weight[numbers]
-        learnt_parts = dataset.select_rows(self.dataset.parts, learnt)
-        held_out_parts = dataset.select_rows(self.dataset.parts, held_out)
-        return FoldRows(learnt_parts, held_out_parts, numbers, y, weight)
+            (row_folds,) = self.folds
+            size = np.bincount(row_folds).max()
+            learnt = [np.resize(learnt[0], len(row_folds) - size)]
+            held_out = [np.resize(held_out[0], size)]
+        numbers = np.flatnonzero(np.concatenate(self.folds) == fold)
+        return FoldRows(
+            dataset.select_rows(self.dataset.parts, learnt),
+            dataset.select_rows(self.dataset.parts, held_out),
+            numbers.astype(np.int32),
+            y=self.dataset.y[numbers, 0],
+            weight=self.dataset.weight[numbers],
+        )
 
     def summary(self) -> str:
-        """Format the number of rows, and the number of networks of each architecture."""
+        """Format the number of rows, and of the networks of each architecture."""
         counts = [
-            f"{m.count * self.train.folds} of {m.network}" for m in self.train.members
+            f"{members.count * self.train.folds} of {members.network}"
+            for members in self.train.members
         ]
         return f"{len(self.y)} rows: {', '.join(counts)}"
 
     def losses(self, y: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        """Compute the loss of each row by which networks are chosen: see `Task.row_losses`."""
+        """Compute the loss of each row, by which networks are chosen, shape (rows,).
+
+        Args:
+            y: Labels, shape (rows,).
+            y_pred: Predictions, shape (rows, outputs).
+        """
         return self.task.row_losses(y, y_pred, self.train.loss)
 
     def mean_loss(self, rows: np.ndarray, y_pred: np.ndarray) -> float:
-        """Compute the mean loss of predictions, in units of the target, for some training rows."""
+        """Compute the mean loss of predictions for some training rows.
+
+        Args:
+            rows: Numbers of the rows, shape (rows,).
+            y_pred: Predictions in units of the target, shape (rows, outputs).
+        """
         losses = self.losses(self.y[rows, 0], y_pred)
         return float(np.average(losses, weights=self.dataset.weight[rows]))
 
@@ -217,23 +239,18 @@ class Setup:
             return outputs
         statistics = self.preprocessor.statistics
         values = outputs * statistics.target.scale + statistics.target.shift
-        return np.clip(values, *statistics.target_range)
+        lowest, highest = statistics.target_range
+        return np.clip(values, lowest, highest)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the arguments, from which another process makes one setup for all networks."""
+        """Pickle the arguments, from which another process makes a setup."""
         return _set_up_once, self._arguments
-
-
-_SETUPS: dict[
-    str,
-    Setup,
-] = {}  # in a worker process: the last setup, so that it is made once
 
 
 def _set_up_once(*arguments: Any) -> Setup:
     key = repr(arguments)
-    if key not in _SETUPS:
-        _SETUPS.clear()
+    if key not in LAST_SETUP:
+        LAST_SETUP.clear()
         keras.utils.clear_session()
-        _SETUPS[key] = Setup(*arguments)
-    return _SETUPS[key]
+        LAST_SETUP[key] = Setup(*arguments)
+    return LAST_SETUP[key]

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,9 +24,20 @@ HANDLES: ContextVar[list[tf.Tensor]] = ContextVar("HANDLES")
 # Keras keeps the losses of a call in the layers, which models share. So only one thread
 # at a time may call layers outside of a graph.
 TRACING = threading.RLock()
-# The rows of a part, indices of the rows of each batch, shape (steps, batch size), and
-# the number of these indices to use.
-Batches = tuple[Rows, np.ndarray, int]
+
+
+class Batches(NamedTuple):
+    """The batches of one call of a compiled graph.
+
+    Attributes:
+        rows: The rows of a part.
+        order: Indices of the rows of each batch, int32, shape (steps, batch size).
+        n_indices: Number of these indices to use.
+    """
+
+    rows: Rows
+    order: np.ndarray
+    n_indices: int
 
 
 class Graph:
@@ -53,18 +64,21 @@ class Graph:
         shapes = tuple(tuple(tensor.shape) for tensor in tensors)
         with TRACING:
             if shapes not in self._traced:
-                traced = self._traced[shapes] = self._function.get_concrete_function(
-                    *tensors,
-                )
-                captured = {id(handle) for handle in traced.captured_inputs}
-                for place, handle in enumerate(handles(self._model)):
-                    if id(handle) in captured:
-                        traced.replace_capture_with_deferred_capture(
-                            handle,
-                            lambda place=place: HANDLES.get()[place],
-                            tf.TensorSpec([], tf.resource),
-                        )
+                self._traced[shapes] = self._trace(*tensors)
         return self._traced[shapes](*tensors)
+
+    def _trace(self, *tensors: Any) -> Callable[..., Any]:
+        """Compile the function for some shapes, with the variables in `HANDLES`."""
+        traced = self._function.get_concrete_function(*tensors)
+        captured = {id(handle) for handle in traced.captured_inputs}
+        for place, handle in enumerate(handles(self._model)):
+            if id(handle) in captured:
+                traced.replace_capture_with_deferred_capture(
+                    handle,
+                    lambda place=place: HANDLES.get()[place],
+                    tf.TensorSpec([], tf.resource),
+                )
+        return traced
 
 
 class Trainer:
@@ -102,7 +116,7 @@ class Trainer:
         seed: Sequence[int],
         steps: int = 0,
     ) -> float:
-        """Train for a cycle, which is a number of steps with whole batches, or for an epoch.
+        """Train for a cycle, a number of steps with whole batches, or for an epoch.
 
         Args:
             model: Compiled model, whose `variables` change.
@@ -119,36 +133,36 @@ class Trainer:
         """
         HANDLES.set(handles(model))
         rng = np.random.default_rng(seed)
-        batches = (
-            self._cycle(dataset, steps, rng) if steps else self._epoch(dataset, rng)
-        )
-        for rows, order, count in batches:
+        calls = self._cycle(dataset, steps, rng) if steps else self._epoch(dataset, rng)
+        for rows, order, n_indices in calls:
             if self.cancelled.is_set():
                 raise CancelledError
-            self._train(tf.constant(count), *rows[:3], tf.constant(order))
+            self._train(
+                tf.constant(n_indices),
+                rows.x,
+                rows.y,
+                rows.weight,
+                tf.constant(order),
+            )
         return float(self._mean_loss())
 
     def predict(self, model: keras.Model, dataset: Dataset) -> np.ndarray:
         """Predict the rows of all parts: float32, shape (rows, outputs)."""
         HANDLES.set(handles(model))
-        parts = _read_parts(dataset, range(len(dataset)))
-        predictions = [
-            self._predict(rows.x, tf.constant(rows.indices)).numpy() for rows in parts
-        ]
-        return np.concatenate(
-            [np.empty((0, model.output_shape[1]), np.float32), *predictions],
-        )
+        predictions = [np.empty((0, model.output_shape[1]), np.float32)]
+        for rows in _read_parts(dataset, range(len(dataset))):
+            y_pred = self._predict(rows.x, tf.constant(rows.indices))
+            predictions.append(y_pred.numpy())
+        return np.concatenate(predictions)
 
     def _epoch(self, dataset: Dataset, rng: np.random.Generator) -> Iterator[Batches]:
-        """Yield the batches of an epoch, part by part; the last batch of a part may be smaller."""
+        """Yield the batches of an epoch; the last batch of a part may be smaller."""
         for rows in _read_parts(dataset, rng.permutation(len(dataset))):
             order = rng.permutation(rows.indices)
-            size = min(self._batch_size, len(order))
-            yield (
-                rows,
-                np.resize(order, (math.ceil(len(order) / size), size)),
-                len(order),
-            )
+            count = len(order)
+            size = min(self._batch_size, count)
+            steps = math.ceil(count / size)
+            yield Batches(rows, np.resize(order, (steps, size)), count)
 
     def _cycle(
         self,
@@ -164,43 +178,49 @@ class Trainer:
         """
         while steps:
             for rows in _read_parts(dataset, rng.permutation(len(dataset))):
-                if not steps:
-                    return
                 size = min(self._batch_size, len(rows.indices))
-                n_whole = len(rows.indices) // size * size
-                passes = math.ceil(steps * size / n_whole) if len(dataset) == 1 else 1
-                orders = [
-                    rng.permutation(rows.indices)[:n_whole] for _ in range(passes)
-                ]
-                batches = np.concatenate(orders).reshape(-1, size)[:steps]
-                steps -= len(batches)
-                for start in range(0, len(batches), STEPS_PER_CALL):
-                    in_call = batches[start : start + STEPS_PER_CALL]
-                    yield rows, np.resize(in_call, (STEPS_PER_CALL, size)), in_call.size
+                steps_per_pass = len(rows.indices) // size
+                passes = 1
+                if len(dataset) == 1:
+                    passes = math.ceil(steps / steps_per_pass)
+                orders = [rng.permutation(rows.indices) for _ in range(passes)]
+                whole = [order[: steps_per_pass * size] for order in orders]
+                order = np.concatenate(whole).reshape(-1, size)[:steps]
+                yield from _split_into_calls(rows, order)
+                steps -= len(order)
+                if not steps:
+                    break
 
     def _train_steps(
         self,
-        rows: tf.Tensor,
+        count: tf.Tensor,
         x: tf.Tensor,
         y: tf.Tensor,
         weight: tf.Tensor,
         order: tf.Tensor,
     ) -> None:
-        """Take steps with the first `rows` indices of `order`, shape (steps, batch size)."""
+        """Take steps with the first indices of `order`, shape (steps, batch size).
+
+        Args:
+            count: Number of these indices.
+        """
         size = order.shape[1]
 
-        def step(number: tf.Tensor) -> list[tf.Tensor]:
-            n = order[number]
-            count = tf.minimum(rows - number * size, size)
-            self._train_step(
-                tf.gather(x, n),
-                tf.gather(y, n),
-                tf.gather(weight, n),
-                count,
-            )
-            return [number + 1]
+        def has_rows(step: tf.Tensor) -> tf.Tensor:
+            return step * size < count
 
-        tf.while_loop(lambda number: number * size < rows, step, [0])
+        def take_step(step: tf.Tensor) -> list[tf.Tensor]:
+            batch = order[step]
+            remaining = count - step * size
+            self._train_step(
+                tf.gather(x, batch),
+                tf.gather(y, batch),
+                tf.gather(weight, batch),
+                tf.minimum(remaining, size),
+            )
+            return [step + 1]
+
+        tf.while_loop(has_rows, take_step, [0])
 
     def _train_step(
         self,
@@ -220,13 +240,9 @@ class Trainer:
         rows = tf.cast(count, tf.float32)
         with tf.GradientTape() as tape:
             y_pred = model(x, training=True)
-            loss = model.compute_loss(
-                x,
-                y,
-                y_pred,
-                weight * is_real * (size / rows),
-                training=True,
-            )
+            # The loss is a mean over `size` rows.
+            real_weight = weight * is_real * (size / rows)
+            loss = model.compute_loss(x, y, y_pred, real_weight, training=True)
         model.optimizer.apply(tape.gradient(loss, model.trainable_weights))
         (mean_loss,) = model.metrics
         mean_loss.update_state(loss, rows)
@@ -239,20 +255,26 @@ class Trainer:
         return loss
 
 
+def _split_into_calls(rows: Rows, order: np.ndarray) -> Iterator[Batches]:
+    """Yield batches, shape (steps, batch size), where the last call repeats some."""
+    shape = (STEPS_PER_CALL, order.shape[1])
+    for start in range(0, len(order), STEPS_PER_CALL):
+        in_call = order[start : start + STEPS_PER_CALL]
+        yield Batches(rows, np.resize(in_call, shape), in_call.size)
+
+
 def handles(model: keras.Model) -> list[tf.Tensor]:
-    """Return the handles of all variables that a graph of a model may read or change."""
-    return [
-        variable.value.handle
-        for variable in (*variables(model), *model.metrics_variables)
-    ]
+    """Return the handles of all variables that a graph may read or change."""
+    all_variables = variables(model) + model.metrics_variables
+    return [variable.value.handle for variable in all_variables]
 
 
 def variables(model: keras.Model) -> list[keras.Variable]:
-    """Return all variables that training changes: of layers, dropout and the optimizer."""
-    layer_variables = [
-        variable for layer in model.layers for variable in layer.variables
-    ]
-    return [*layer_variables, *model.optimizer.variables]
+    """Return all variables that training changes: layers, dropout and optimizer."""
+    layer_variables = []
+    for layer in model.layers:
+        layer_variables += layer.variables
+    return layer_variables + model.optimizer.variables
 
 
 def get_state(model: keras.Model) -> list[np.ndarray]:
@@ -267,5 +289,5 @@ def set_state(model: keras.Model, state: list[np.ndarray]) -> None:
 
 
 def _read_parts(dataset: Dataset, order: Sequence[int] | np.ndarray) -> Iterator[Rows]:
-    """Yield the parts in this order; the next part is read while the caller works on one."""
+    """Yield the parts in this order; the next one is read while the caller uses one."""
     return prefetch(dataset[index]() for index in order)
