@@ -12,6 +12,7 @@ import numpy as np
 from keras_tabular.config.metrics import COST
 from keras_tabular.config.params import PARAMS
 from keras_tabular.config.schema import SCHEMA, Schema
+from keras_tabular.config.task import Threshold
 from keras_tabular.config.typed_yaml import flatten
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
@@ -184,13 +185,15 @@ def read_test_rows(run: Run) -> TestRows | None:
     rows = run.read_points("test_rows")
     if not rows:
         return None
-    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    columns = {}
+    for name in rows[0]:
+        columns[name] = np.array([row[name] for row in rows])
     outputs = [columns[name] for name in columns if name.startswith("output_")]
     group = columns["group"].astype(int) if "group" in columns else None
     evaluation = run.require_evaluation()
-    threshold = evaluation.threshold
-    if threshold is None:
-        threshold = evaluation.costs or 0.5
+    threshold: Threshold = evaluation.costs or 0.5
+    if evaluation.threshold is not None:
+        threshold = evaluation.threshold
     predictions = Predictions(
         task=Schema.model_validate(run.schema).learning_task,
         y=columns["y"],
@@ -315,7 +318,10 @@ class Comparison:
             for row_set in self.evaluation.row_sets()
         }
 
-    def _base_scores(self, paired: Mapping[str, PairedScore]) -> dict[str, Score]:
+    def _base_scores(
+        self,
+        paired: Mapping[str, PairedScore],
+    ) -> dict[str, Score]:
         """Return the scores of the base on the test rows, by metric key.
 
         They have the differences from the run. Costs are left out if the two have other
