@@ -67,7 +67,10 @@ def format_difference(row: ScoreRow, other: Score | None) -> str:
     return text
 
 
-def slice_name(where: list[list[str]], name: str = "") -> str:
+def slice_name(
+    where: list[list[str]],
+    name: str = "",
+) -> str:
     """Format a slice: the name that a declared slice has, then columns and values.
 
     Args:

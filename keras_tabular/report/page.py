@@ -23,7 +23,9 @@ from keras_tabular.runs.run import Run
 DATA_CARD = "data/README.md"
 MAX_ERROR_COLUMNS = 8  # in the table of the largest errors
 # What begins a cell, a tag, a link or image, and a mention.
-MARKDOWN_ESCAPES = {"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&#64;"}
+MARKDOWN_ESCAPES = str.maketrans(
+    {"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&#64;"},
+)
 
 
 def render(
@@ -51,7 +53,8 @@ def data_card(run: Run) -> Markup:
     if run.source not in text:  # it may still describe another table
         text = f"`{DATA_CARD}` does not mention `{run.source}` yet."
     text = re.sub(r"\A\s*# .*\n", "", text)  # the title
-    return render_markdown(re.sub(r"^##", "###", text, flags=re.MULTILINE))
+    text = re.sub(r"^##", "###", text, flags=re.MULTILINE)
+    return render_markdown(text)
 
 
 def render_markdown(text: str) -> Markup:
@@ -70,7 +73,7 @@ def escape_markdown(value: Any) -> str:
     It makes no tag, link, image or mention.
     """
     text = " ".join(str(value).split())
-    return text.translate(str.maketrans(MARKDOWN_ESCAPES))
+    return text.translate(MARKDOWN_ESCAPES)
 
 
 def markdown_row(cells: Iterable[Any]) -> str:
@@ -79,11 +82,17 @@ def markdown_row(cells: Iterable[Any]) -> str:
     return f"| {' | '.join(texts)} |"
 
 
-def important_columns(names: Iterable[str], run: Run) -> list[str]:
+def important_columns(
+    names: Iterable[str],
+    run: Run,
+) -> list[str]:
     """Return the most important of these columns, the most important one first."""
     columns = [point["column"] for point in run.read_points("importance")]
     rank = {column: n for n, column in enumerate(columns)}
-    ranked = sorted(names, key=lambda name: rank.get(name, len(rank)))
+    ranked = sorted(
+        names,
+        key=lambda name: rank.get(name, len(rank)),
+    )
     return ranked[:MAX_ERROR_COLUMNS]
 
 

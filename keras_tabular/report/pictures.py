@@ -114,7 +114,13 @@ def draw_score_intervals(rows: Rows, title: str) -> Spec:
     }
     layers = [
         layer("rule", interval | position, strokeWidth=2),
-        layer("point", point | position, size=70, filled=True, opacity=1),
+        layer(
+            "point",
+            point | position,
+            size=70,
+            filled=True,
+            opacity=1,
+        ),
     ]
     name_height = 18 * len(series) + 8
     return vega.chart(rows, layers, height=len(names) * name_height)
@@ -187,7 +193,8 @@ def draw_confusion(comparison: Comparison) -> Picture:
         for row in rows:
             row["label"] = [f"{row['rows']:,.0f}", f"{row['share']:.0%}"]
         numbers = position | {"text": {"field": "label"}}
-        layers.append(layer("text", numbers, dy=-7, fontSize=11))
+        text = layer("text", numbers, dy=-7, fontSize=11)
+        layers.append(text)
     height = min(max(len(names) * 52, 150), 420)
     return Picture("Confusion matrix", vega.chart(rows, layers, height))
 
@@ -231,8 +238,8 @@ def draw_threshold(comparison: Comparison) -> Picture:
     rows = []
     for key, label in labels.items():
         for point in scores:
-            x = point["threshold"]
-            rows.append({"threshold": x, "series": label, "value": point[key]})
+            row = {"threshold": point["threshold"], "value": point[key]}
+            rows.append(row | {"series": label})
     names = list(labels.values())
     line_colors = [THIS, vega.OTHER, SOFT, "currentColor"]
     dashes = [
@@ -251,10 +258,12 @@ def draw_threshold(comparison: Comparison) -> Picture:
         layer("line", encoding, clip=True),
         vega.vertical_line(threshold, strokeWidth=1.5),
     ]
-    nearest = min(scores, key=lambda point: abs(point["threshold"] - threshold))
-    note = (
-        f"At the threshold {threshold:.3g}, the {labels[cost]} is {nearest[cost]:.3g}."
+    nearest = min(
+        scores,
+        key=lambda point: abs(point["threshold"] - threshold),
     )
+    value = f"the {labels[cost]} is {nearest[cost]:.3g}"
+    note = f"At the threshold {threshold:.3g}, {value}."
     return Picture("Threshold", vega.chart(rows, layers), note)
 
 
@@ -298,9 +307,9 @@ def learning_curve(comparison: Comparison) -> Picture | None:
     x_title = "Epoch"
     layers = []
     if epochs:
-        kept = median(epochs)
-        x_title = f"Epoch (weights kept from {kept:.4g})"
-        layers = [vega.vertical_line(kept, strokeDash=[4, 4])]
+        best_epoch = median(epochs)
+        x_title = f"Epoch (weights kept from {best_epoch:.4g})"
+        layers = [vega.vertical_line(best_epoch, strokeDash=[4, 4])]
     x = quantitative("n", x_title)
     y = quantitative("value", "Loss", scale=NOT_FROM_ZERO)
     loss = f"Loss of {architecture}" if architecture else "Loss"
@@ -331,7 +340,10 @@ def draw_lines(
     return vega.chart(rows, [lines, *layers])
 
 
-def points_of_runs(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
+def points_of_runs(
+    comparison: Comparison,
+    name: str,
+) -> tuple[Rows, list[str]]:
     """Read a file of plot data of both runs.
 
     Returns:
@@ -346,7 +358,7 @@ def points_of_runs(comparison: Comparison, name: str) -> tuple[Rows, list[str]]:
             break
         labels.append(run.label)
         run_rows = [
-            point | {"series": run.label, "n": n} for n, point in enumerate(points)
+            {**point, "series": run.label, "n": n} for n, point in enumerate(points)
         ]
         # The points of this run come last, so that they are drawn above the others.
         rows = run_rows + rows
@@ -398,7 +410,10 @@ def effect_pictures(comparison: Comparison) -> Iterator[Picture]:
         yield Picture(effect["column"], spec, f"Change of {quantity}.")
 
 
-def draw_effect(effect: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
+def draw_effect(
+    effect: Mapping[str, Any],
+    limits: tuple[float, float],
+) -> Spec:
     """Draw an effect of effects.json, with the range of the members of the ensemble."""
     rows = [
         {"value": value, "effect": mean, "low": low, "high": high}
@@ -414,10 +429,15 @@ def draw_effect(effect: Mapping[str, Any], limits: tuple[float, float]) -> Spec:
     effect_axis = quantitative("effect", scale=scale)
     low_axis = quantitative("low", scale=scale)
     if effect["kind"] == "category":
-        bar = {"color": THIS, "opacity": 0.6, "height": BAR_HEIGHT}
         interval = {"x": low_axis, "x2": HIGH}
         layers = [
-            layer("bar", {"x": effect_axis}, **bar),
+            layer(
+                "bar",
+                {"x": effect_axis},
+                color=THIS,
+                opacity=0.6,
+                height=BAR_HEIGHT,
+            ),
             layer("rule", interval, color=THIS, strokeWidth=2),
         ]
         return vega.named_chart(rows, "value", layers)

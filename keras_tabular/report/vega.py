@@ -64,7 +64,11 @@ def svg(spec: Spec, prefix: str) -> Markup:
     return Markup(ID.sub(rename, drawn))
 
 
-def chart(rows: Rows, layers: list[Spec], height: int = HEIGHT) -> Spec:
+def chart(
+    rows: Rows,
+    layers: list[Spec],
+    height: int = HEIGHT,
+) -> Spec:
     """Build a chart of layers over the same rows.
 
     An axis has the first title in its layers.
@@ -90,7 +94,11 @@ def chart(rows: Rows, layers: list[Spec], height: int = HEIGHT) -> Spec:
     }
 
 
-def named_chart(rows: Rows, field: str, layers: list[Spec]) -> Spec:
+def named_chart(
+    rows: Rows,
+    field: str,
+    layers: list[Spec],
+) -> Spec:
     """Build a chart with a bar for each name, and the whole name above it."""
     names = distinct(rows, field)
     labels = [wrap(str(name), MAX_NAME_LETTERS) or [""] for name in names]
@@ -102,9 +110,9 @@ def named_chart(rows: Rows, field: str, layers: list[Spec]) -> Spec:
     for each in layers:
         each["encoding"]["y"] = y
         each["mark"]["yOffset"] = (text_height - 2) / 2
-    label_rows = [
-        {field: name, "label": lines} for name, lines in zip(names, labels, strict=True)
-    ]
+    label_rows = []
+    for name, lines in zip(names, labels, strict=True):
+        label_rows.append({field: name, "label": lines})
     encoding = {
         "x": {"value": 0},
         "y": y,
@@ -119,7 +127,11 @@ def named_chart(rows: Rows, field: str, layers: list[Spec]) -> Spec:
         dy=3 - height / 2,
         lineHeight=LINE_HEIGHT,
     )
-    return chart(rows, [*layers, text], height=height * len(names))
+    return chart(
+        rows,
+        [*layers, text],
+        height=height * len(names),
+    )
 
 
 def distinct(rows: Rows, field: str) -> list[Any]:
@@ -127,7 +139,12 @@ def distinct(rows: Rows, field: str) -> list[Any]:
     return list(dict.fromkeys(row[field] for row in rows))
 
 
-def layer(mark: str, encoding: Spec, rows: Rows | None = None, **style: Any) -> Spec:
+def layer(
+    mark: str,
+    encoding: Spec,
+    rows: Rows | None = None,
+    **style: Any,
+) -> Spec:
     """Build a layer of marks of one type, such as bars.
 
     Args:
@@ -150,15 +167,29 @@ def dashed_line(points: Rows) -> Spec:
 def vertical_line(x: float, **style: Any) -> Spec:
     """Build a layer with a line from the top to the bottom."""
     encoding = {"x": quantitative("x")}
-    return layer("rule", encoding, [{"x": x}], color=SOFT, **style)
+    return layer(
+        "rule",
+        encoding,
+        [{"x": x}],
+        color=SOFT,
+        **style,
+    )
 
 
-def quantitative(field: str, title: str | None = None, **options: Any) -> Spec:
+def quantitative(
+    field: str,
+    title: str | None = None,
+    **options: Any,
+) -> Spec:
     """Build the encoding of a field of numbers."""
     return {"field": field, "type": "quantitative", "title": title, **options}
 
 
-def nominal(field: str, names: Sequence[str], **options: Any) -> Spec:
+def nominal(
+    field: str,
+    names: Sequence[str],
+    **options: Any,
+) -> Spec:
     """Build the encoding of a field of names on an axis, in the given order."""
     return {
         "field": field,
@@ -169,7 +200,10 @@ def nominal(field: str, names: Sequence[str], **options: Any) -> Spec:
     }
 
 
-def colors(names: Sequence[str], values: Sequence[str] = (THIS, OTHER)) -> Spec:
+def colors(
+    names: Sequence[str],
+    values: Sequence[str] = (THIS, OTHER),
+) -> Spec:
     """Build the encoding of `series` by colour, with a legend for several names."""
     return series(names, values, {} if len(names) > 1 else None)
 
