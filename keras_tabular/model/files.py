@@ -212,7 +212,7 @@ def open_writer(
             partial = stack.enter_context(atomic_write(path))
             if path.suffix == ".parquet":
                 writer = stack.enter_context(pq.ParquetWriter(partial, schema))
-                # An error while other files are open is also that of this file.
+                # Other files may be open, but a failure names the file of the writer.
                 yield _blame(path)(writer.write_table)
                 return
             compression = "gzip" if path.suffix == ".gz" else None
