@@ -61,7 +61,7 @@ class ColumnDrift(Section):
 
 
 class DriftReport(Section):
-    """The verdict on new rows and the comparisons behind it: the content of the JSON file."""
+    """The verdict on new rows and the comparisons behind it, as in the JSON file."""
 
     verdict: Literal["pass", "warn", "fail"]
     reason: str
@@ -102,21 +102,19 @@ def count_batch(
 ) -> RowCounts:
     """Count the rows of a batch; `categories` are those that the model knows."""
     features = batch.features
-    is_grouped = schema.group in batch.texts.column_names
     bins = {
         name: each.bins(schema.columns[name])
         for name, each in trained_on.summaries.items()
     }
+    group_columns = features  # equal rows are a group
+    if schema.group and schema.group in batch.texts.column_names:
+        group_columns = batch.texts.select([schema.group])
     return RowCounts(
         {name: each.counts(features[name]) for name, each in bins.items()},
         len(features),
         unknown_categories(features, categories),
         Counter(failure.column for failure in batch.failures),
-        [
-            groups.equality_hashes(
-                [batch.texts.select([schema.group]) if is_grouped else features],
-            ),
-        ],
+        [groups.equality_hashes([group_columns])],
     )
 
 
@@ -252,7 +250,10 @@ def unknown_categories(
 
 
 def unknown_by_column(unknown: UnknownCategories) -> dict[str, dict[str, int]]:
-    """Return the number of rows with each unknown category by column, most frequent first."""
+    """Return the number of rows with each unknown category, by column.
+
+    The most frequent category is the first one.
+    """
     by_column: dict[str, dict[str, int]] = {name: {} for name, _ in unknown}
     for (name, value), count in sorted(
         unknown.items(),

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Schema
@@ -26,6 +27,7 @@ from keras_tabular.table.csv import RawRows, describe_place, read_header, skippe
 
 MODEL_FILE = Path("models/model.keras")  # the model that `dvc repro` writes
 SUFFIXES = {b"\x1f\x8b": ".gz", b"PK": ".xlsx"}  # by the first bytes of a file
+Write = Callable[[pa.Table], None]  # appends rows to an output
 
 
 def parse_model_and_rows(parser: ArgumentParser) -> Namespace:
@@ -35,11 +37,21 @@ def parse_model_and_rows(parser: ArgumentParser) -> Namespace:
         The arguments, among them the path `model`, and the path `rows`, which is "-"
         for stdin.
     """
-    parser.add_argument("files", metavar="FILE", nargs="*", type=Path,
-        help="the model (a .keras file; optional), then the rows (a .csv, .xlsx, .ods, .jsonl or "
-        ".parquet file; default: stdin)")  # fmt: skip
-    parser.add_argument("--model", metavar="FILE", type=Path, default=MODEL_FILE,
-        help="the model, a .keras file; default: %(default)s")  # fmt: skip
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="*",
+        type=Path,
+        help="the model (a .keras file; optional), then the rows (a .csv, .xlsx, .ods,"
+        " .jsonl or .parquet file; default: stdin)",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="FILE",
+        type=Path,
+        default=MODEL_FILE,
+        help="the model, a .keras file; default: %(default)s",
+    )
     args = parser.parse_args()
     files = args.files
     if files and files[0].suffix == ".keras":
@@ -62,11 +74,9 @@ def read_schema(path: Path, content: bytes) -> tuple[Schema, ModelMetadata]:
     """
     metadata = ModelMetadata.from_file(path, content)
     if metadata.table_schema is None:
-        advice = (
-            f"Name a model that the stage calibrate has written, such as {MODEL_FILE}."
-        )
         raise UserError(
-            f"{path}: the file does not contain the schema of its table. {advice}",
+            f"{path}: the file does not contain the schema of its table. Name a model"
+            f" that the stage calibrate has written, such as {MODEL_FILE}.",
         )
     return metadata.table_schema, metadata
 
@@ -78,7 +88,9 @@ def scratch_folder() -> TemporaryDirectory[str]:
 
 @contextmanager
 def open_rows(file: Path, schema: Schema) -> Iterator[Path]:
-    """Yield the file of rows, or a copy of stdin ("-") or a pipe, which can be read repeatedly.
+    """Yield the file of rows, or a copy of stdin ("-") or a pipe.
+
+    The file or copy can be read repeatedly.
 
     Args:
         file: The argument of a command.
@@ -97,7 +109,9 @@ def open_rows(file: Path, schema: Schema) -> Iterator[Path]:
         raise UserError(f"{file}: {error.strerror}") from None
     with content, scratch_folder() as folder:
         start = content.read(2)
-        suffix = SUFFIXES.get(start, ".jsonl" if start.startswith(b"{") else "")
+        suffix = SUFFIXES.get(start, "")
+        if start.startswith(b"{"):
+            suffix = ".jsonl"
         copy = Path(folder, f"stdin{suffix}")
         with atomic_write(copy) as partial, partial.open("wb") as target:
             target.write(start)
@@ -106,34 +120,33 @@ def open_rows(file: Path, schema: Schema) -> Iterator[Path]:
             check_skipped_lines(copy, schema)
             yield copy
         except UserError as error:
-            raise UserError(
-                str(error).replace(str(copy), str(display_path(file))),
-            ) from None
+            message = str(error).replace(
+                str(copy),
+                str(display_path(file)),
+            )
+            raise UserError(message) from None
 
 
 def check_skipped_lines(file: Path, schema: Schema) -> None:
-    """Raise `UserError` if a line of new rows that `skip_lines` leaves out looks like a row."""
+    """Raise `UserError` if `skip_lines` leaves out a line that looks like a new row."""
     if not schema.skip_lines or not (source.is_csv(file) or excel.is_excel(file)):
         return
     _, header = read_header(file, schema)
+    features = {
+        name: schema.columns[name] for name in header if name in schema.features
+    }
     for line, cells in skipped_lines(file, schema).items():
         if len(cells) != len(header) or not all(cells) or cells == header:
             continue
         row = RawRows(file, 0, pa.table([[cell] for cell in cells], header), {})
-        columns = {
-            name: schema.columns[name] for name in header if name in schema.features
-        }
-        if (
-            columns
-            and not rows.parse_rows(row, rows.text_columns(row, columns), columns)[1]
-        ):
-            place = describe_place(file, line)
-            problem = (
-                f"skip_lines of the model leaves out {quote(' '.join(cells))}, perhaps"
-                " a row"
+        texts = rows.text_columns(row, features)
+        _, failures = rows.parse_rows(row, texts, features)
+        if features and not failures:
+            raise UserError(
+                f"{describe_place(file, line)}: skip_lines of the model leaves out"
+                f" {quote(' '.join(cells))}, perhaps a row. Add a line that is no row"
+                " at this place, as in the training table.",
             )
-            advice = "Add a line that is no row at this place, as in the training table"
-            raise UserError(f"{place}: {problem}. {advice}.")
 
 
 def display_path(file: Path) -> Path:
@@ -141,8 +154,13 @@ def display_path(file: Path) -> Path:
     return Path("stdin") if str(file) == "-" else file
 
 
-def row_columns(file: Path, schema: Schema, *, ignore_extra: bool = False) -> list[str]:
-    """List the columns of a file to read: all features, and other declared columns that it has.
+def row_columns(
+    file: Path,
+    schema: Schema,
+    *,
+    ignore_extra: bool = False,
+) -> list[str]:
+    """List the columns of a file to read: the features, and other declared columns.
 
     Args:
         ignore_extra: Whether to leave out undeclared columns, which are otherwise an
@@ -151,19 +169,12 @@ def row_columns(file: Path, schema: Schema, *, ignore_extra: bool = False) -> li
     Raises:
         UserError: The columns are not as declared, or the file cannot be read.
     """
-    return source.check_columns(
-        file,
-        schema,
-        schema.features,
-        allow_others=ignore_extra,
-    )
-
-
-Write = Callable[[pa.Table], None]
+    names = schema.features
+    return source.check_columns(file, schema, names, allow_others=ignore_extra)
 
 
 def check_output(path: Path, other_paths: Iterable[Path]) -> None:
-    """Raise `UserError` if `path` has an unknown ending, or is one of the other paths."""
+    """Raise `UserError` if `path` has an unknown ending, or is one of the others."""
     if not path.name.endswith((".csv", ".csv.gz", ".parquet")):
         raise UserError(
             f"{path}: expected a file whose name ends in .csv, .csv.gz or .parquet",
@@ -175,7 +186,11 @@ def check_output(path: Path, other_paths: Iterable[Path]) -> None:
 
 
 @contextmanager
-def open_writer(path: Path | None, schema: pa.Schema, table: Schema) -> Iterator[Write]:
+def open_writer(
+    path: Path | None,
+    schema: pa.Schema,
+    table: Schema,
+) -> Iterator[Write]:
     """Yield a function that appends tables of `schema` to a file or stdout.
 
     At the end, the file is complete or does not exist. A CSV is UTF-8, and its decimals
@@ -191,22 +206,21 @@ def open_writer(path: Path | None, schema: pa.Schema, table: Schema) -> Iterator
     """
     with _blame(path), ExitStack() as stack:
         if path is None:
-            file = stack.enter_context(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
+            stdout = os.dup(sys.stdout.fileno())
+            file = stack.enter_context(os.fdopen(stdout, "wb"))
         else:
             partial = stack.enter_context(atomic_write(path))
             if path.suffix == ".parquet":
                 writer = stack.enter_context(pq.ParquetWriter(partial, schema))
-                yield _blame(path)(
-                    writer.write_table,
-                )  # names this file, while others are open
+                # Other files may be open, but a failure names the file of the writer.
+                yield _blame(path)(writer.write_table)
                 return
             compression = "gzip" if path.suffix == ".gz" else None
-            file = stack.enter_context(
-                pa.output_stream(partial, compression=compression),
-            )
+            stream = pa.output_stream(partial, compression=compression)
+            file = stack.enter_context(stream)
         write = _blame(path)(_csv_writer(file, schema, table))
         yield write
-        write(schema.empty_table())
+        write(schema.empty_table())  # for the header, if there was no row
 
 
 @contextmanager
@@ -220,28 +234,35 @@ def _blame(path: Path | None) -> Iterator[None]:
         raise UserError(f"{path or 'stdout'}: cannot be written: {error}") from None
 
 
-def _csv_writer(file: Any, schema: pa.Schema, table_schema: Schema) -> Write:
+def _csv_writer(
+    file: Any,
+    schema: pa.Schema,
+    table_schema: Schema,
+) -> Write:
     header = [schema.names]
-    points = [
-        col.decimal_point for col in table_schema.columns.values() if col.number_format
+    decimal_points = [
+        column.decimal_point
+        for column in table_schema.columns.values()
+        if column.number_format
     ]
-    point = max(points, key=points.count, default=".")
+    decimal_point = max(decimal_points, key=decimal_points.count, default=".")
 
     def write(table: pa.Table) -> None:
-        lines = StringIO()
-        texts = []
+        columns = []
         for column in table.columns:
-            mark = point if pa.types.is_floating(column.type) else "."
-            texts.append(
-                [c and c.replace(".", mark) for c in column.cast("string").to_pylist()],
-            )
+            texts = column.cast("string")
+            if pa.types.is_floating(column.type):
+                texts = pc.replace_substring(texts, ".", decimal_point)
+            columns.append(texts.to_pylist())
+        lines = StringIO()
         writer = csv.writer(
             lines,
             delimiter=table_schema.delimiter,
             lineterminator="\n",
         )
-        writer.writerows([*header, *zip(*texts, strict=True)])
-        header.clear()
+        writer.writerows(header)
+        header.clear()  # it is written once
+        writer.writerows(zip(*columns, strict=True))
         file.write(lines.getvalue().encode())
         file.flush()
 

@@ -1,4 +1,4 @@
-"""The metadata with which the commands apply a model, beside what its training recorded."""
+"""The metadata in a model's file with which the commands apply it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -36,11 +36,14 @@ class Intervals(Section):
         """
         values = predicted.astype(np.float64)
         half = np.interp(values, self.at, self.half)
-        return np.column_stack([values - half, values + half]).astype(np.float32)
+        ends = np.column_stack([values - half, values + half])
+        return ends.astype(np.float32)
 
 
 class ModelMetadata(TrainingRecord):
-    """Everything that a model's file contains besides the model; empty for a model from elsewhere.
+    """Everything that a model's file contains besides the model.
+
+    It is empty for a model from elsewhere.
 
     Attributes:
         metric: The value of `evaluate.metric`.
@@ -64,8 +67,10 @@ class ModelMetadata(TrainingRecord):
 
     @property
     def decision(self) -> Threshold:
-        """What turns probabilities into classes: the costs of several classes, or the threshold."""
-        return self.costs if self.costs and len(self.costs) > 2 else self.threshold
+        """What chooses the class: the costs of several classes, or the threshold."""
+        if self.costs and len(self.costs) > 2:
+            return self.costs
+        return self.threshold
 
 
 def training_rows(path: Path, metadata: ModelMetadata) -> TrainingRows:

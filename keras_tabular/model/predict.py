@@ -56,7 +56,11 @@ class Predictor:
     schema: Schema
     checks: Checks
 
-    def predict(self, features: pa.Table, n_reasons: int = 0) -> PredictedColumns:
+    def predict(
+        self,
+        features: pa.Table,
+        n_reasons: int = 0,
+    ) -> PredictedColumns:
         """Predict rows.
 
         Args:
@@ -68,19 +72,15 @@ class Predictor:
             UserError: The model's file has no summary of the training rows for reasons.
         """
         arrays = feature_arrays(features, self.schema)
-        outputs = self.model.predict(arrays)
+        outputs = self.model.predict(arrays)  # (rows, outputs)
         metadata = self.model.metadata
         ends = metadata.intervals.ends(outputs[:, 0]) if metadata.intervals else None
         task = self.schema.learning_task
         columns = task.prediction_columns(outputs, metadata.decision, ends)
         if n_reasons:
+            names = self._permutations.names
             effects = contributions(self.model.predict, arrays, self._permutations)
-            columns |= reason_columns(
-                effects,
-                self._permutations.names,
-                outputs,
-                n_reasons,
-            )
+            columns |= reason_columns(effects, names, outputs, n_reasons)
         invalid = np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()
         failures = [
             Failure(row, "predicted", "finite", *NO_PREDICTION) for row in invalid
@@ -94,7 +94,9 @@ class Predictor:
         *,
         numbered: bool = False,
     ) -> pa.Schema:
-        """Return the columns of an output: `row` if `numbered`, identifiers, then predictions.
+        """Return the columns of an output.
+
+        They are `row` if `numbered`, the identifiers, and the predictions.
 
         Args:
             names: Columns that are read; the identifiers are those that the schema
@@ -105,48 +107,43 @@ class Predictor:
         Raises:
             UserError: An identifier has the name of another column, or see `predict`.
         """
-        predictions = pa.table(
-            self.predict(self.missing_values(0), n_reasons).columns,
-        ).schema
-        first = [pa.field("row", pa.int64())] if numbered else []
-        identifiers = [name for name in names if name in self.schema.ignore]
-        for name in identifiers:
+        no_rows = self.predict(self.missing_values(0), n_reasons)
+        predictions = pa.table(no_rows.columns).schema
+        row = [pa.field("row", pa.int64())] if numbered else []
+        identifiers = [
+            pa.field(name, pa.string()) for name in names if name in self.schema.ignore
+        ]
+        for identifier in identifiers:
+            name = identifier.name
             if name in predictions.names or (numbered and name == "row"):
-                advice = (
-                    "Leave it out of the file, or rename it in both, and train again."
-                )
-                problem = (
+                raise UserError(
                     f"The schema ignores a column {name!r}, but the output has one,"
-                    " too."
+                    " too. Leave it out of the file, or rename it in both, and train"
+                    " again.",
                 )
-                raise UserError(f"{problem} {advice}")
-        return pa.schema(
-            [*first, *((name, pa.string()) for name in identifiers), *predictions],
-        )
+        return pa.schema([*row, *identifiers, *predictions])
 
     def missing_values(self, rows: int) -> pa.Table:
         """Return features of a number of rows in which all values are missing."""
-        columns = self.schema.features.items()
+        features = self.schema.features
         return pa.table(
-            {name: pa.nulls(rows, ARROW_TYPES[col.kind]) for name, col in columns},
+            {
+                name: pa.nulls(rows, ARROW_TYPES[column.kind])
+                for name, column in features.items()
+            },
         )
 
     @cached_property
     def _permutations(self) -> Permutations:
         trained_on = training_rows(self.model.path, self.model.metadata)
-        names = sorted(
-            self.schema.features,
-            key=lambda name: -trained_on.attribution[name],
-        )
-        return Permutations.from_summaries(
-            trained_on.summaries,
-            self.schema,
-            names[:MAX_EXPLAINED],
-        )
+        share = trained_on.attribution
+        names = sorted(self.schema.features, key=lambda name: -share[name])
+        explained = names[:MAX_EXPLAINED]
+        return Permutations.from_summaries(trained_on.summaries, self.schema, explained)
 
 
 def load_predictor(path: Path, content: bytes) -> Predictor:
-    """Load a model with the schema and the checks that its file contains; TensorFlow starts.
+    """Load a model with the schema and the checks in its file; TensorFlow starts.
 
     Args:
         path: Name of the model's file in messages.
@@ -181,19 +178,26 @@ def reason_columns(
         outputs: Outputs of the model, shape (rows, outputs).
         n_reasons: Number of reasons for each row; at most one for each name.
     """
-    output = outputs.argmax(axis=1)
-    effects = np.take_along_axis(effects, output[:, None, None], axis=2)[:, :, 0]
-    order = np.argsort(-np.abs(effects), axis=1, kind="stable")
+    output = outputs.argmax(axis=1)[:, None, None]
+    effects = np.take_along_axis(effects, output, axis=2)[:, :, 0]  # (rows, names)
     undefined = ~np.isfinite(effects).all(axis=1)
+    size = np.abs(effects)
+    order = np.argsort(-size, axis=1, kind="stable")
+    sorted_effects = np.take_along_axis(effects, order, axis=1)
+    sorted_names = np.array(names, object)[order]
     reasons: dict[str, pa.Array] = {}
     for n in range(min(n_reasons, len(names))):
-        column = order[:, n]
-        effect = np.take_along_axis(effects, column[:, None], axis=1)[:, 0].astype(
-            np.float32,
+        column = pa.array(
+            sorted_names[:, n],
+            pa.string(),
+            mask=undefined,
         )
-        name = np.array(names, object)[column]
-        reasons[f"reason_{n + 1}"] = pa.array(name, pa.string(), mask=undefined)
-        reasons[f"reason_{n + 1}_effect"] = pa.array(effect, mask=undefined)
+        effect = pa.array(
+            sorted_effects[:, n].astype(np.float32),
+            mask=undefined,
+        )
+        reasons[f"reason_{n + 1}"] = column
+        reasons[f"reason_{n + 1}_effect"] = effect
     return reasons
 
 
@@ -214,14 +218,33 @@ class PredictionCounts:
     warned: Counter[str] = field(default_factory=Counter)
     unknown: UnknownCategories = field(default_factory=UnknownCategories)
 
+    def add(
+        self,
+        is_valid: np.ndarray,
+        failures: list[Failure],
+        unknown: UnknownCategories,
+    ) -> None:
+        """Count the rows of a batch.
+
+        Args:
+            is_valid: Whether a row is predicted, shape (rows,).
+            failures: Failed checks of all rows.
+            unknown: Number of predicted rows with each unknown category.
+        """
+        self.rows += len(is_valid)
+        self.rejected += int((~is_valid).sum())
+        self.unknown += unknown
+        for failure in failures:
+            if is_valid[failure.row]:
+                self.warned[f"{failure.column}: {failure.check}"] += 1
+
     def warnings(self) -> list[str]:
-        """Return a line for each column with unknown categories, and for each failed check."""
+        """Return lines about unknown categories of columns and about failed checks."""
         rows = self.rows - self.rejected
-        checks = [
-            f"{check}: {count} of {rows} rows fail"
-            for check, count in self.warned.items()
-        ]
-        return [*unknown_lines(self.unknown, rows), *checks]
+        lines = list(unknown_lines(self.unknown, rows))
+        for check, count in self.warned.items():
+            lines.append(f"{check}: {count} of {rows} rows fail")
+        return lines
 
 
 def predict_file(
@@ -261,29 +284,31 @@ def predict_file(
 
     raw_rows = read_rows(file, schema, names, allow_ragged=reject is not None)
     batches = map_checked_rows(predict, raw_rows, schema.features, predictor.checks)
-    for (texts, features, failures), (predictions, not_finite) in batches:
-        failed = {failure.row for failure in failures}
-        failures += [failure for failure in not_finite if failure.row not in failed]
+    for batch, predicted in batches:
+        failures = all_failures(batch, predicted)
         errors = [failure for failure in failures if failure.policy != "warn"]
-        valid = ~np.isin(np.arange(len(features)), [failure.row for failure in errors])
-        if reject and errors:
-            lines = {
-                row: locate(counts.rows + row)
-                for row in np.flatnonzero(~valid).tolist()
-            }
-            reject(rejected_rows(texts, errors, lines))
-        elif errors:
+        n_rows = len(batch.features)
+        is_valid = ~np.isin(np.arange(n_rows), [failure.row for failure in errors])
+        if errors and reject is None:
             raise_failures(errors, counts.rows, locate, advice)
+        texts = batch.texts
         cells = dict(zip(texts.column_names, texts.columns, strict=True))
         if reject:
-            cells["row"] = pa.array(counts.rows + np.arange(len(valid)))
-        table = pa.table(cells | predictions).select(output_schema.names)
-        write(table.filter(pa.array(valid)))
-        counts.rows += len(valid)
-        counts.rejected += int((~valid).sum())
-        counts.warned.update(f"{f.column}: {f.check}" for f in failures if valid[f.row])
-        counts.unknown += unknown_categories(
-            features.filter(pa.array(valid)),
-            categories,
-        )
+            cells["row"] = pa.array(counts.rows + np.arange(n_rows))
+            if errors:
+                rejected = np.flatnonzero(~is_valid).tolist()
+                places = {row: locate(counts.rows + row) for row in rejected}
+                reject(rejected_rows(texts, errors, places))
+        mask = pa.array(is_valid)
+        table = pa.table(cells | predicted.columns).select(output_schema.names)
+        write(table.filter(mask))
+        unknown = unknown_categories(batch.features.filter(mask), categories)
+        counts.add(is_valid, failures, unknown)
     return counts
+
+
+def all_failures(batch: CheckedRows, predicted: PredictedColumns) -> list[Failure]:
+    """Return the failures of checks, then those of rows that only the model fails."""
+    failed = {failure.row for failure in batch.failures}
+    of_model = [failure for failure in predicted.failures if failure.row not in failed]
+    return [*batch.failures, *of_model]

@@ -12,6 +12,8 @@ from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.network.backend import keras
 from keras_tabular.network.reproducible import ExactModel
 
+MAX_LETTERS_OF_KERAS_ERROR = 500
+
 
 @dataclass(frozen=True)
 class SavedModel(ExactModel):
@@ -56,28 +58,22 @@ def load_saved_model(
             model = SavedModel(plain, metadata, path, content)
             model.network  # noqa: B018  which can fail for layers from elsewhere
         except Exception as error:  # a file can be wrong in any way
-            problem = truncate(
-                f"{error}".partition("\n")[0] or type(error).__name__,
-                500,
-            )
+            first_line = str(error).partition("\n")[0] or type(error).__name__
+            problem = truncate(first_line, MAX_LETTERS_OF_KERAS_ERROR)
             raise UserError(
                 f"{path}: Keras cannot load it in safe mode: {problem}",
             ) from None
-    own_schema = dict(metadata.table_schema or ())
-    if schema and (
-        changed := [key for key, value in schema if own_schema.get(key) != value]
-    ):
-        problem = (
-            "the model was trained for another table than data/schema.yaml declares"
-        )
+    model_schema = dict(metadata.table_schema or ())
+    changed = [key for key, value in schema or () if model_schema.get(key) != value]
+    if changed:
         raise UserError(
-            f"{path}: {problem}: {format_list(changed)} differ. Run `dvc repro`.",
+            f"{path}: the model was trained for another table than data/schema.yaml"
+            f" declares: {format_list(changed)} differ. Run `dvc repro`.",
         )
     return model
 
 
 @lru_cache(1)
 def _load_once(path: Path, content: bytes) -> SavedModel:
-    # Pickle looks up a function by its name, so it must not have the name of
-    # `load_model`.
+    # Pickle finds a function by its name, so the cached one needs a name of its own.
     return load_saved_model(path, content)

@@ -7,25 +7,24 @@ from typing import Any
 from keras_tabular.evaluation.records import UNDEFINED, Score, ScoreRow, format_number
 from keras_tabular.runs.comparison import ChangedValue
 
-MIN_WITH_EXPONENT = 1e15
+MIN_WITH_EXPONENT = 1e15  # larger decimals have an exponent
 MIN_WITH_COMMAS = 10_000  # smaller numbers may be years
-MAX_LISTED_CHANGES = 12
+MAX_LISTED_CHANGES = 12  # between two profiles of a table
 
 
 def format_value(value: Any) -> str:
-    """Format a number with five significant digits, but with all digits before the point.
+    """Format a number with five significant digits, or a value as in params.yaml.
 
-    Other values are formatted as in params.yaml.
+    All digits of a number before the point are kept.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return format_parameter(value)
     size = abs(value)
     is_whole = isinstance(value, int) or 99_999.5 <= size < MIN_WITH_EXPONENT
     text = f"{value:,.0f}" if is_whole else f"{value:,.5g}"
-    return (text if size >= MIN_WITH_COMMAS else text.replace(",", "")).replace(
-        "-",
-        "−",
-    )
+    if size < MIN_WITH_COMMAS:
+        text = text.replace(",", "")
+    return text.replace("-", "−")
 
 
 def format_parameter(value: Any) -> str:
@@ -49,11 +48,11 @@ def format_score(
 
 def format_ends(interval: tuple[float, float] | None) -> str:
     """Format the ends of an interval."""
-    return " to ".join(map(format_score, interval or ()))
+    return " to ".join(format_score(end) for end in interval or ())
 
 
 def format_difference(row: ScoreRow, other: Score | None) -> str:
-    """Format the difference of a run from another score: its size, outcome and interval."""
+    """Format the difference from another score: its size, outcome and interval."""
     outcome = row.outcome(other)
     if row.model is None or other is None:
         return UNDEFINED
@@ -61,16 +60,25 @@ def format_difference(row: ScoreRow, other: Score | None) -> str:
         return "same"
     difference = other.difference
     value = difference.value if difference else row.model.value - other.value
-    text = (
-        f"{'+' if value > 0 else ''}{format_score(value)}, {outcome.replace('_', ' ')}"
-    )
-    interval = difference and format_ends((difference.low, difference.high))
-    return f"{text} ({interval})" if interval else text
+    sign = "+" if value > 0 else ""
+    text = f"{sign}{format_score(value)}, {outcome.replace('_', ' ')}"
+    if difference:
+        text += f" ({format_ends((difference.low, difference.high))})"
+    return text
 
 
-def slice_name(where: list[list[str]], name: str = "") -> str:
-    """Format the columns of a slice with their values, after the name of a declared slice."""
-    return with_minus_signs("; ".join(filter(None, [name, *map(" ".join, where)])))
+def slice_name(
+    where: list[list[str]],
+    name: str = "",
+) -> str:
+    """Format a slice: the name that a declared slice has, then columns and values.
+
+    Args:
+        where: Words of each condition on a column.
+    """
+    parts = [name] if name else []
+    parts += [" ".join(words) for words in where]
+    return with_minus_signs("; ".join(parts))
 
 
 def with_minus_signs(text: str) -> str:

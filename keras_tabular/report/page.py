@@ -21,8 +21,11 @@ from keras_tabular.runs.comparison import Comparison
 from keras_tabular.runs.run import Run
 
 DATA_CARD = "data/README.md"
-MAX_ERROR_COLUMNS = 8
-MARKDOWN_ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&#64;"})
+MAX_ERROR_COLUMNS = 8  # in the table of the largest errors
+# What begins a cell, a tag, a link or image, and a mention.
+MARKDOWN_ESCAPES = str.maketrans(
+    {"|": "\\|", "<": "&lt;", "[": "&#91;", "@": "&#64;"},
+)
 
 
 def render(
@@ -31,7 +34,7 @@ def render(
     verdict: Verdict | None,
     **sections: Any,
 ) -> str:
-    """Render a template with a comparison, a verdict and the other sections that it names."""
+    """Render a template with a comparison, a verdict and its other sections."""
     return TEMPLATES.get_template(template).render(
         comparison=comparison,
         verdict=verdict,
@@ -49,30 +52,48 @@ def data_card(run: Run) -> Markup:
     text = run.read(DATA_CARD)
     if run.source not in text:  # it may still describe another table
         text = f"`{DATA_CARD}` does not mention `{run.source}` yet."
-    without_title = re.sub(r"\A\s*# .*\n", "", text)
-    return render_markdown(re.sub(r"^##", "###", without_title, flags=re.MULTILINE))
+    text = re.sub(r"\A\s*# .*\n", "", text)  # the title
+    text = re.sub(r"^##", "###", text, flags=re.MULTILINE)
+    return render_markdown(text)
 
 
 def render_markdown(text: str) -> Markup:
-    """Render CommonMark with tables as HTML. HTML in it becomes text, and images are left out."""
-    reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    """Render CommonMark with tables as HTML.
+
+    HTML in it becomes text, and images are left out.
+    """
+    reader = MarkdownIt("commonmark", {"html": False})
+    reader.enable("table").disable("image")
     return Markup(reader.render(text))
 
 
 def escape_markdown(value: Any) -> str:
-    """Escape text for a line or a cell of Markdown: it makes no tag, link, image or mention."""
-    return " ".join(str(value).split()).translate(MARKDOWN_ESCAPES)
+    """Escape text for a line or a cell of Markdown.
+
+    It makes no tag, link, image or mention.
+    """
+    text = " ".join(str(value).split())
+    return text.translate(MARKDOWN_ESCAPES)
 
 
 def markdown_row(cells: Iterable[Any]) -> str:
     """Format a row of a Markdown table."""
-    return f"| {' | '.join(map(escape_markdown, cells))} |"
+    texts = [escape_markdown(cell) for cell in cells]
+    return f"| {' | '.join(texts)} |"
 
 
-def important_columns(names: Iterable[str], run: Run) -> list[str]:
-    """Return the most important of these columns."""
-    rank = {point["column"]: n for n, point in enumerate(run.read_points("importance"))}
-    return sorted(names, key=lambda name: rank.get(name, len(rank)))[:MAX_ERROR_COLUMNS]
+def important_columns(
+    names: Iterable[str],
+    run: Run,
+) -> list[str]:
+    """Return the most important of these columns, the most important one first."""
+    columns = [point["column"] for point in run.read_points("importance")]
+    rank = {column: n for n, column in enumerate(columns)}
+    ranked = sorted(
+        names,
+        key=lambda name: rank.get(name, len(rank)),
+    )
+    return ranked[:MAX_ERROR_COLUMNS]
 
 
 # Values are escaped in HTML, unless they are `Markup`.

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cache
 from math import hypot
 from pathlib import Path
@@ -13,10 +12,11 @@ import numpy as np
 from keras_tabular.config.metrics import COST
 from keras_tabular.config.params import PARAMS
 from keras_tabular.config.schema import SCHEMA, Schema
+from keras_tabular.config.task import Threshold
 from keras_tabular.config.typed_yaml import flatten
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
-from keras_tabular.evaluation.records import MODEL, Difference, compare_scores
+from keras_tabular.evaluation.records import MODEL, Difference, Score, compare_scores
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import (
     MIN_ROWS_FOR_INTERVAL,
@@ -26,17 +26,27 @@ from keras_tabular.model.files import MODEL_FILE
 from keras_tabular.runs.run import REPORT_FILES, Run, locked_hashes, mismatch
 
 SPLIT = Path("data/split")
+CODE = ("keras_tabular/", "requirements.txt")  # besides the scripts of a project
+LOCKED_VERSION = re.compile(r"^([\w.-]+)(?:\[.*\])?==(\S+)", re.MULTILINE)
 # In each half of a 95% interval; Student's t, since about ten folds of each run
 # estimate them.
 TRAINING_DEVIATIONS = 2.1
-LOCKED_VERSION = re.compile(r"^([\w.-]+)(?:\[.*\])?==(\S+)", re.MULTILINE)
-# The keys of rows, see `plot_data.row_keys`, with shape (rows,), and the predictions
-# for them.
-TestRows = tuple[np.ndarray, Predictions]
+
+
+class TestRows(NamedTuple):
+    """Predictions for test rows.
+
+    Attributes:
+        keys: Key of each row, see `plot_data.row_keys`; shape (rows,).
+        predictions: The predictions for them.
+    """
+
+    keys: np.ndarray
+    predictions: Predictions
 
 
 class PairedScore(NamedTuple):
-    """The score of a base on the test rows that a run shares with it, and the run's difference.
+    """The score of a base on the test rows that a run shares with it.
 
     Attributes:
         rows: Number of these rows.
@@ -50,100 +60,150 @@ class PairedScore(NamedTuple):
     difference: Difference
 
 
+class SharedRows(NamedTuple):
+    """The predictions of a run and of its base for test rows that both have.
+
+    Attributes:
+        run: Predictions of the run.
+        base: Predictions of the base for the same rows.
+        are_all: Whether the test rows of both runs are the same.
+    """
+
+    run: Predictions
+    base: Predictions
+    are_all: bool
+
+
 @cache
 def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
     """Compare the scores of two runs on the test rows that both have, by metric key.
 
-    If they share too few of them, the model of the base predicts the test rows of the
-    run that it has not learnt from; the run has to be the workspace then. The result is
-    empty if that is not possible either.
+    The result is empty if they share too few of them. A run keeps only some of many
+    test rows. If all test rows are the same, the difference is that on all of them, and
+    its interval is moved and narrowed to their number.
+    """
+    shared = find_shared_rows(run, base)
+    if shared is None or len(shared.run.y) < MIN_ROWS_FOR_INTERVAL:
+        return {}
+    evaluation = run.require_evaluation()
+    base_evaluation = base.require_evaluation()
+    n_rows = len(shared.run.y)
+    n_test_rows = evaluation.rows("test")
+    scored = score_and_resample(shared.run)
+    # The rows of a group are resampled together, as those of the run.
+    base_predictions = shared.base._replace(group=shared.run.group)
+    base_scored = score_and_resample(base_predictions)
+    scores = {}
+    for key, difference in scored.differences(base_scored).items():
+        paired = PairedScore(n_rows, base_scored.values[key], difference)
+        value = evaluation.value("test", key)
+        base_value = base_evaluation.value("test", key)
+        if shared.are_all and value is not None and base_value is not None:
+            ratio = (n_rows / n_test_rows) ** 0.5
+            difference = move_and_narrow(difference, value - base_value, ratio)
+            paired = PairedScore(n_test_rows, base_value, difference)
+        deviation = hypot(
+            evaluation.training_deviation.get(key, 0.0),
+            base_evaluation.training_deviation.get(key, 0.0),
+        )
+        scores[key] = paired._replace(difference=widen(difference, deviation))
+    return scores
 
-    A run keeps only some of many test rows. If all test rows are the same, the
-    difference is that on all of them, and its interval is moved and narrowed to their
-    number.
+
+def find_shared_rows(run: Run, base: Run) -> SharedRows | None:
+    """Find the test rows that two runs have, with the predictions of both.
+
+    If both have kept too few of the same rows, the model of the base predicts the test
+    rows of the run that it has not learnt from; the run has to be the workspace then.
+
+    Returns:
+        None if that is not possible either, or if the runs have other classes.
     """
     rows = read_test_rows(run)
     base_rows = read_test_rows(base)
     if rows is None:
-        return {}
-    keys, predictions = rows
-    if (
-        base_rows is None
-        or len(np.intersect1d(keys, base_rows[0])) < MIN_ROWS_FOR_INTERVAL
-    ):
+        return None
+    n_shared = 0
+    if base_rows:
+        n_shared = len(np.intersect1d(rows.keys, base_rows.keys))
+    if n_shared < MIN_ROWS_FOR_INTERVAL:
         base_rows = predict_test_rows(run, base)
-    if base_rows is None or base_rows[1].task != predictions.task:
-        return {}
-    base_keys, base_predictions = base_rows
-    evaluations = run.require_evaluation(), base.require_evaluation()
-    counts = [evaluation.rows("test") for evaluation in evaluations]
-    are_same = counts[0] == counts[1] and np.array_equal(keys, base_keys)
-    if not are_same:
-        keys, first, second = np.intersect1d(keys, base_keys, return_indices=True)
-        predictions = predictions.select(first)
-        base_predictions = base_predictions.select(second)
-    if len(keys) < MIN_ROWS_FOR_INTERVAL:
-        return {}
-    scored = score_and_resample(predictions)
-    base_scored = score_and_resample(base_predictions._replace(group=predictions.group))
-    scores = {}
-    for key, difference in scored.differences(base_scored).items():
-        paired = PairedScore(len(keys), base_scored.values[key], difference)
-        value, base_value = (
-            evaluation.value("test", key) for evaluation in evaluations
-        )
-        if are_same and value is not None and base_value is not None:
-            ratio = (len(keys) / counts[0]) ** 0.5
-            change = value - base_value
-            ends = difference.low, difference.high
-            low, high = (change + ratio * (end - difference.value) for end in ends)
-            difference = Difference(value=change, low=low, high=high)
-            paired = PairedScore(counts[0], base_value, difference)
-        deviations = (each.training_deviation.get(key, 0.0) for each in evaluations)
-        scores[key] = paired._replace(difference=widen(difference, hypot(*deviations)))
-    return scores
+    if base_rows is None or base_rows.predictions.task != rows.predictions.task:
+        return None
+    n_test_rows = run.require_evaluation().rows("test")
+    has_same_number = n_test_rows == base.require_evaluation().rows("test")
+    if has_same_number and np.array_equal(rows.keys, base_rows.keys):
+        return SharedRows(rows.predictions, base_rows.predictions, are_all=True)
+    _, positions, base_positions = np.intersect1d(
+        rows.keys,
+        base_rows.keys,
+        return_indices=True,
+    )
+    return SharedRows(
+        rows.predictions.select(positions),
+        base_rows.predictions.select(base_positions),
+        are_all=False,
+    )
+
+
+def move_and_narrow(difference: Difference, value: float, ratio: float) -> Difference:
+    """Return a difference with another value, and with an interval of another width.
+
+    Args:
+        ratio: The new width divided by the present one.
+
+    Example:
+        >>> move_and_narrow(Difference(value=2, low=1, high=4), value=10, ratio=0.5)
+        Difference(value=10.0, low=9.5, high=11.0)
+    """
+    low = value + ratio * (difference.low - difference.value)
+    high = value + ratio * (difference.high - difference.value)
+    return Difference(value=value, low=low, high=high)
 
 
 def widen(difference: Difference, deviation: float) -> Difference:
-    """Add an independent standard deviation to the interval of a difference, if it has a width.
+    """Add an independent standard deviation to the interval of a difference.
 
-    The interval of a model and the same one has none.
+    An interval without a width, which is that of a model and the same one, stays as it
+    is.
     """
     if difference.low == difference.high:
         return difference
     value = difference.value
     spread = TRAINING_DEVIATIONS * deviation
-    low, high = (
-        hypot(end - value, spread) for end in (difference.low, difference.high)
-    )
-    return Difference(value=value, low=value - low, high=value + high)
+    low = value - hypot(difference.low - value, spread)
+    high = value + hypot(difference.high - value, spread)
+    return Difference(value=value, low=low, high=high)
 
 
 def read_test_rows(run: Run) -> TestRows | None:
-    """Read the test rows that a run has kept, see `kept_test_rows`; None if there are none."""
+    """Read the test rows that a run has kept, see `kept_test_rows`.
+
+    Returns:
+        None if there are none.
+    """
     rows = run.read_points("test_rows")
     if not rows:
         return None
-    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    columns = {}
+    for name in rows[0]:
+        columns[name] = np.array([row[name] for row in rows])
     outputs = [columns[name] for name in columns if name.startswith("output_")]
-    y_pred = np.column_stack(outputs).astype(np.float32)  # as the model predicted them
-    weight = columns.get("weight", np.ones(len(rows)))
-    evaluation = run.require_evaluation()
-    costs = evaluation.costs
-    threshold = evaluation.threshold
     group = columns["group"].astype(int) if "group" in columns else None
-    task = Schema.model_validate(run.schema).learning_task
-    decision = (costs or 0.5) if threshold is None else threshold
+    evaluation = run.require_evaluation()
+    threshold: Threshold = evaluation.costs or 0.5
+    if evaluation.threshold is not None:
+        threshold = evaluation.threshold
     predictions = Predictions(
-        task,
-        columns["y"],
-        y_pred,
-        weight,
-        decision,
-        group,
-        costs=costs,
+        task=Schema.model_validate(run.schema).learning_task,
+        y=columns["y"],
+        y_pred=np.column_stack(outputs).astype(np.float32),  # as the model predicted
+        weight=columns.get("weight", np.ones(len(rows))),
+        threshold=threshold,
+        group=group,
+        costs=evaluation.costs,
     )
-    return columns["row"].astype(np.int64), predictions
+    return TestRows(columns["row"].astype(np.int64), predictions)
 
 
 def predict_test_rows(run: Run, base: Run) -> TestRows | None:
@@ -166,26 +226,29 @@ def predict_test_rows(run: Run, base: Run) -> TestRows | None:
 
     schema = Schema.model_validate(run.schema)
     names = sorted({schema.target, *schema.features})
-    with suppress(UserError, KeyError, ValueError):  # an old model may be of any kind
+    try:
         model = load_saved_model(MODEL_FILE, content)
-        columns = model.metadata.table_schema or schema
-        if any(
-            columns.columns[name].kind != schema.columns[name].kind for name in names
-        ):
-            return None
-        learnt = [
-            stable_hashes(
-                pq.read_table(file, columns=names).select(names).columns,
-                seed=0,
-            )
-            for path, file in files.items()
-            if not path.startswith("test/")
-        ]
+        model_schema = model.metadata.table_schema or schema
+        for name in names:
+            if model_schema.columns[name].kind != schema.columns[name].kind:
+                return None
+        learnt = []
+        for path, file in files.items():
+            if not path.startswith("test/"):
+                table = pq.read_table(file, columns=names).select(names)
+                learnt.append(stable_hashes(table.columns, seed=0))
+        learnt_keys = plot_data.as_keys(np.concatenate(learnt))
+        predictions = result.predict_table(
+            model.predict,
+            test,
+            model_schema,
+            model.metadata,
+        )
         keys = plot_data.row_keys(test, schema)
-        is_new = ~np.isin(keys, plot_data.as_keys(np.concatenate(learnt)))
-        predictions = result.predict_table(model.predict, test, columns, model.metadata)
-        return keys[is_new], predictions.select(is_new)
-    return None
+        is_new = ~np.isin(keys, learnt_keys)
+        return TestRows(keys[is_new], predictions.select(is_new))
+    except (UserError, KeyError, ValueError):  # an old model may be of any kind
+        return None
 
 
 class ChangedValue(NamedTuple):
@@ -207,6 +270,9 @@ class Comparison:
         not_compared: Why the other run cannot be compared; empty if it can.
         scores: Scores by row set, then by metric key; only those of the test rows are
             compared with the base.
+        shared_rows: Number of test rows on which the scores are compared.
+        params: Parameters and keys of the schema that differ.
+        packages: Versions in requirements.txt that differ.
         code: Paths of code that differs.
         data: Differences of the profiles, None if a run has no profile.
         stale: Parameters, and the paths of the schema and the scores, that were edited
@@ -219,43 +285,29 @@ class Comparison:
     """
 
     def __init__(self, run: Run, other: Run | None) -> None:
-        self.run, self.evaluation = run, run.require_evaluation()
+        self.run = run
+        self.evaluation = run.require_evaluation()
         self.not_compared = mismatch(run, other) if other else ""
-        self.base = base = None if self.not_compared else other
-        names = *REPORT_FILES, "repeats"
-        self.files = {name: run.load(run.metrics / f"{name}.json") for name in names}
+        self.base = None if self.not_compared else other
         self.stale = _find_stale(run)
-        runs = base or run, run  # without a base, nothing differs
-        self.params = changed_values(*map(_settings, runs))
-        texts = (each.read("requirements.txt") for each in runs)
-        self.packages = changed_values(
-            *(dict(LOCKED_VERSION.findall(text)) for text in texts),
-        )
-        changed = changed_values(*(locked_hashes(each.lock, "deps") for each in runs))
-        paths = [each.name for each in changed]
-        code = ("keras_tabular/", "requirements.txt")
-        self.code = sorted(
-            path for path in paths if path.startswith(code) or path.endswith(".py")
-        )
-        profiles = [each.load(each.metrics / "profile.json") for each in runs]
-        self.data = changed_values(*profiles) if all(profiles) else None
-        splits = [locked_hashes(each.lock, "outs").get("data/split") for each in runs]
-        self.test_rows_differ = all(splits) and splits[0] != splits[1]
-        paired = paired_scores(run, base) if base else {}
-        self.shared_rows = max((score.rows for score in paired.values()), default=0)
-        differences = {metric: score.difference for metric, score in paired.items()}
-        base_evaluation = base.require_evaluation() if base else None
-        has_same_costs = (
-            base_evaluation and base_evaluation.costs == self.evaluation.costs
-        )
-        base_scores = {
-            score.metric: score.model_copy(
-                update={"difference": differences.get(score.metric)},
-            )
-            for score in (base_evaluation.scores if base_evaluation else ())
-            if (score.row_set, score.model) == ("test", MODEL)
-            and (score.metric != COST or has_same_costs)
+        self.files = {
+            name: run.load(run.metrics / f"{name}.json")
+            for name in (*REPORT_FILES, "repeats")
         }
+        base = self.base or run  # without a base, nothing differs
+        self.params = changed_values(_settings(base), _settings(run))
+        self.packages = changed_values(_locked_versions(base), _locked_versions(run))
+        self.code = _changed_code(run, base)
+        profile = self.files["profile"]
+        base_profile = base.load(base.metrics / "profile.json")
+        has_profiles = profile and base_profile
+        self.data = changed_values(base_profile, profile) if has_profiles else None
+        split = locked_hashes(run.lock, "outs").get("data/split")
+        base_split = locked_hashes(base.lock, "outs").get("data/split")
+        self.test_rows_differ = bool(split and base_split) and split != base_split
+        paired = paired_scores(run, self.base) if self.base else {}
+        self.shared_rows = max((score.rows for score in paired.values()), default=0)
+        base_scores = self._base_scores(paired)
         self.scores = {
             row_set: compare_scores(
                 [score for score in self.evaluation.scores if score.row_set == row_set],
@@ -265,6 +317,29 @@ class Comparison:
             )
             for row_set in self.evaluation.row_sets()
         }
+
+    def _base_scores(
+        self,
+        paired: Mapping[str, PairedScore],
+    ) -> dict[str, Score]:
+        """Return the scores of the base on the test rows, by metric key.
+
+        They have the differences from the run. Costs are left out if the two have other
+        costs of an error.
+        """
+        if self.base is None:
+            return {}
+        evaluation = self.base.require_evaluation()
+        scores = {}
+        for score in evaluation.scores:
+            key = score.metric
+            if score.row_set != "test" or score.model != MODEL:
+                continue
+            if key == COST and evaluation.costs != self.evaluation.costs:
+                continue
+            difference = paired[key].difference if key in paired else None
+            scores[key] = score.model_copy(update={"difference": difference})
+        return scores
 
 
 def changed_values(
@@ -282,19 +357,33 @@ def changed_values(
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    """Return the parameters of the results, and the keys of the schema as DVC names them."""
+    """Return the parameters of the results, and the keys of the schema as in DVC."""
     params = run.params or run.load(PARAMS)
     return params | {f"{SCHEMA}:{key}": value for key, value in run.schema.items()}
+
+
+def _locked_versions(run: Run) -> dict[str, str]:
+    return dict(LOCKED_VERSION.findall(run.read("requirements.txt")))
+
+
+def _changed_code(run: Run, base: Run) -> list[str]:
+    changed = changed_values(
+        locked_hashes(base.lock, "deps"),
+        locked_hashes(run.lock, "deps"),
+    )
+    paths = sorted(each.name for each in changed)
+    return [path for path in paths if path.startswith(CODE) or path.endswith(".py")]
 
 
 def _find_stale(run: Run) -> list[str]:
     """List what was edited after the run: parameters, the schema or the scores."""
     current = run.load(PARAMS)
-    current = {section: current.get(section) for section in run.params}
-    names = [changed.name for changed in changed_values(run.params, current)]
-    scores = str(run.metrics / "scores.json")
+    current_sections = {section: current.get(section) for section in run.params}
+    changed = changed_values(run.params, current_sections)
+    names = [each.name for each in changed]
     locked = locked_hashes(run.lock, "deps") | locked_hashes(run.lock, "outs")
-    for path in (str(SCHEMA), scores):
+    for path in (str(SCHEMA), str(run.metrics / "scores.json")):
         md5 = md5_hash(run.read(path).encode())
-        names += [path] if locked.get(path) not in (None, md5) else []
+        if locked.get(path) not in (None, md5):
+            names.append(path)
     return names

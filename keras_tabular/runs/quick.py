@@ -15,32 +15,30 @@ from keras_tabular.evaluation.summary import format_scores
 from keras_tabular.model.files import scratch_folder
 from keras_tabular.runs.repeat import train_and_evaluate
 
-STAGES = (  # the scripts of the project with their arguments, see dvc.yaml
+# The scripts of the project with their arguments, see dvc.yaml.
+STAGES = (
     ("ingest", "ingested", "profile.json"),
     ("validate", "ingested", "validated", "rejected", "validation.json"),
     ("split", "validated", "split"),
 )
 CONCLUSION = """\
-This is a first look by one small network and three folds, which also decided how long to train: the
-scores are a little too good. `make repro` trains all networks, and scores them on the test rows."""
+This is a first look by one small network and three folds, which also decided how long
+to train: the scores are a little too good. `make repro` trains all networks, and scores
+them on the test rows."""
 
 
 def main(parser: ArgumentParser) -> None:
     parser.parse_args()
     schema, params = load_settings("drift", "evaluate", "train", "validate")
-    network = min(
-        params.train.networks,
-        key=lambda name: name != "plain",
-    )  # or the first one
+    networks = list(params.train.networks)
+    network = "plain" if "plain" in networks else networks[0]
     small = {"members": [{"network": network}], "folds": 3, "forward_chaining": 0}
-    sys.path.insert(
-        0,
-        str(Path.cwd()),
-    )  # the project, where `keras-tabular` does not look
+    sys.path.insert(0, str(Path.cwd()))  # where `keras-tabular` does not look
     with scratch_folder() as folder:
         data = Path(folder)
-        for stage, *paths in STAGES:
-            import_module(f"stages.{stage}").main([f"{data / path}" for path in paths])
+        for stage, *names in STAGES:
+            paths = [str(data / name) for name in names]
+            import_module(f"stages.{stage}").main(paths)
         # The training rows replace the test rows. Their scores are not shown.
         shutil.rmtree(data / "split/test")
         shutil.copytree(data / "split/train", data / "split/test")

@@ -1,4 +1,4 @@
-"""Score the present parameters on other splits with other seeds: how much of a score is luck?"""
+"""Score the present parameters on other splits: how much of a score is luck?"""
 
 import json
 import math
@@ -92,7 +92,6 @@ def main(parser: ArgumentParser) -> None:
     if json.loads(run_module("dvc", "status", "--json", "--with-deps", "evaluate")):
         raise UserError(f"{SCORES} is out of date. Run `dvc repro` first.")
     run = Run(WORKSPACE)
-    evaluations = list[Evaluation]()
     present = run.require_evaluation()
     if present.score("test", present.primary_metric) is None:
         raise UserError(
@@ -102,6 +101,7 @@ def main(parser: ArgumentParser) -> None:
     time = schema.time if params.split.by == "time" else None
     # The periods depend on their number.
     folder = FOLDER / (f"{run_hash}-{total}" if time else run_hash)
+    evaluations = list[Evaluation]()
     with Progress() as progress:
         progress.start_round("repeats", total, is_steady=True)
         repeat = partial(run_repeat, folder, time, total)
@@ -109,23 +109,28 @@ def main(parser: ArgumentParser) -> None:
             evaluations.append(evaluation)
             progress.advance(1, f"{len(evaluations)} of {total}")
     repeated = REPEATED.get(params.split.by, "split")
-    task = schema.learning_task
     keys = present.main_metrics[:2]
-    summaries = (summarize(key, task, repeated, present, evaluations) for key in keys)
-    measures = tuple(filter(None, summaries))
+    measures = []
+    for key in keys:
+        measure = summarize(key, schema.learning_task, repeated, present, evaluations)
+        if measure:
+            measures.append(measure)
+            print(measure.conclusion)
     if not measures:
         raise UserError(
             f"{' and '.join(keys)} are undefined on the test rows of some repeats.",
         )
-    write_json(
-        METRICS / "repeats.json",
-        Repeats(run=run_hash, measures=measures).model_dump(),
-    )
-    print(*(measure.conclusion for measure in measures), sep="\n")
+    repeats = Repeats(run=run_hash, measures=tuple(measures))
+    write_json(METRICS / "repeats.json", repeats.model_dump())
 
 
-def run_repeat(folder: Path, time: str | None, total: int, number: int) -> Evaluation:
-    """Split, train, calibrate and evaluate with other seeds, unless the scores are there.
+def run_repeat(
+    folder: Path,
+    time: str | None,
+    total: int,
+    number: int,
+) -> Evaluation:
+    """Split, train, calibrate and evaluate with other seeds, unless that is done.
 
     Args:
         folder: Folder of the scores.
@@ -134,27 +139,23 @@ def run_repeat(folder: Path, time: str | None, total: int, number: int) -> Evalu
         number: Number of this repeat, which is added to the seeds. Number 0 is the
             present run.
     """
-    work = folder / str(number)
     scores = folder / f"{number}.json"
+    work = folder / str(number)
     shutil.rmtree(work, ignore_errors=True)  # a killed repeat has left it
     if not scores.is_file():
         sections = ("drift", "evaluate", "ingest", "split", "train", "validate")
-        (schema, params), rows = load_settings(*sections), VALIDATED
-        split = params.split.model_copy(
-            update={"seed": (params.split.seed + number) % 2**32},
-        )
-        train = params.train.with_values({"seed": (params.train.seed + number) % 2**32})
+        schema, params = load_settings(*sections)
+        train_seed = (params.train.seed + number) % 2**32
+        changes: dict[str, float] = {"seed": (params.split.seed + number) % 2**32}
+        rows = VALIDATED
         if time and number:
             rows = work / "rows"
-            size = write_period(rows, time, total, number)
-            split = split.model_copy(update={"test_size": size})
-        assignment = assign_rows(
-            rows,
-            split,
-            schema,
-            find_duplicates(rows, split, schema)[0],
-        )
+            changes["test_size"] = write_period(rows, time, total, number)
+        split = params.split.model_copy(update=changes)
+        duplicates, _ = find_duplicates(rows, split, schema)
+        assignment = assign_rows(rows, split, schema, duplicates)
         write_subsets(rows, assignment, params.ingest.rows_per_file, work / "split")
+        train = params.train.with_values({"seed": train_seed})
         evaluation = train_and_evaluate(work, schema, params, train)
         write_json(scores, evaluation.model_dump(exclude_defaults=True))
         shutil.rmtree(work)
@@ -167,7 +168,7 @@ def train_and_evaluate(
     params: Params,
     train: Train,
 ) -> Evaluation:
-    """Do what the stages `train`, `calibrate` and `evaluate` do, but for the explanations.
+    """Do what the stages `train`, `calibrate` and `evaluate` do, without explanations.
 
     Args:
         data: Folder with the folder `split`.
@@ -180,10 +181,7 @@ def train_and_evaluate(
     from keras_tabular.training import ensemble, rounds
     from keras_tabular.training.setup import Setup
 
-    sys.path.insert(
-        0,
-        str(Path.cwd()),
-    )  # the project, where `keras-tabular` does not look
+    sys.path.insert(0, str(Path.cwd()))  # where `keras-tabular` does not look
     from custom import METRICS
     from network import build
 
@@ -206,8 +204,13 @@ def train_and_evaluate(
     return evaluate(saved, data, own_schema, baselines, METRICS).evaluation
 
 
-def write_period(rows: Path, time: str, total: int, number: int) -> float:
-    """Write the rows up to the end of a period, and return the share that the period has of them.
+def write_period(
+    rows: Path,
+    time: str,
+    total: int,
+    number: int,
+) -> float:
+    """Write the rows up to the end of a period, and return the share of the period.
 
     The periods divide the later half of the rows into equal numbers of rows, as in
     scikit-learn's `TimeSeriesSplit`. The first one is the latest.
@@ -223,21 +226,22 @@ def write_period(rows: Path, time: str, total: int, number: int) -> float:
     """
     times = pa.concat_tables(read_parts(VALIDATED, [time])).sort_by(time)[0]
     size = len(times) // (2 * total)
-    start, end = (
-        times[len(times) - 1 - size * period] for period in (number, number - 1)
-    )
-    n_before, n_rows = (
-        pc.sum(pc.less_equal(times, last)).as_py() for last in (start, end)
-    )
+    last_row = len(times) - 1 - size * (number - 1)
+    end = times[last_row]
+    end_before = times[last_row - size]
+    # Rows of one time are in one period.
+    n_rows = pc.sum(pc.less_equal(times, end)).as_py()
+    n_before = pc.sum(pc.less_equal(times, end_before)).as_py()
     if n_before == n_rows:
         problem = f"the later half of the rows cannot be divided into N={total} periods"
         raise UserError(f"split.by: time: {problem}. Choose a lower N.")
-    write_part(
-        rows,
-        0,
-        read_table(part_paths(VALIDATED), filters=pc.field(time) <= end),
+    table = read_table(
+        part_paths(VALIDATED),
+        filters=pc.field(time) <= end,
     )
-    return (n_rows - n_before - 0.5) / n_rows  # which the split rounds up
+    write_part(rows, 0, table)
+    n_period = n_rows - n_before
+    return (n_period - 0.5) / n_rows  # which the split rounds up
 
 
 def summarize(
@@ -247,26 +251,33 @@ def summarize(
     present: Evaluation,
     evaluations: Sequence[Evaluation],
 ) -> MeasureRepeats | None:
-    """Summarize a measure on two or more repeats; None if it is undefined in one of them.
+    """Summarize a measure on two or more repeats.
 
     Args:
         key: Key of the measure.
         repeated: What a repeat is: a `split`, a `training` or a `period`.
         present: Scores of the present run.
         evaluations: Scores of the repeats.
+
+    Returns:
+        None if the measure is undefined in one of them.
     """
     models = dict[str, ModelRepeats]()
     for name in (MODEL, *task.baselines):
-        scores = [each.score("test", key, name) for each in (present, *evaluations)]
-        present_value, *values = [score.value for score in scores if score] or [0.0]
-        if len(values) == len(evaluations):
-            models[name] = ModelRepeats(values=tuple(values), present=present_value)
+        present_score = present.score("test", key, name)
+        scores = [each.score("test", key, name) for each in evaluations]
+        values = tuple(score.value for score in scores if score)
+        if present_score and len(values) == len(evaluations):
+            models[name] = ModelRepeats(values=values, present=present_score.value)
     if len(models) < 2 or MODEL not in models:
         return None
     label = metric_label(present, task, key)
     sign = 1 if present.metric(key).greater_is_better else -1
-    learnt = [each.rows("train") + each.rows("validation") for each in evaluations]
-    test_share = sum(each.rows("test") for each in evaluations) / sum(learnt)
+    n_test = sum(each.rows("test") for each in evaluations)
+    n_training = sum(
+        each.rows("train") + each.rows("validation") for each in evaluations
+    )
+    test_share = n_test / n_training
     conclusion = format_conclusion(models, task, label, sign, repeated, test_share)
     return MeasureRepeats(label=label, models=models, conclusion=conclusion)
 
@@ -287,24 +298,20 @@ def format_conclusion(
     """
     model = models[MODEL]
     number = len(model.values)
-    average = mean(model.values)
-    averages = {
-        name: mean(each.values) for name, each in models.items() if name != MODEL
-    }
+    averages = {name: mean(each.values) for name, each in models.items()}
+    average = averages.pop(MODEL)
     best = max(averages, key=lambda name: sign * averages[name])
     pairs = zip(model.values, models[best].values, strict=True)
     gains = [sign * (value - baseline) for value, baseline in pairs]
     outcome = ""
     if repeated != "training":  # else all repeats have the same test rows
         gain = mean(gains)
-        error = half_width(gains, test_share)
         outcome = ": the difference is not settled"
-        if abs(gain) > error:
+        if abs(gain) > half_width(gains, test_share):
             word = "better" if gain > 0 else "worse"
             outcome = f": the model is significantly {word} on average"
-    repeats = (
-        "periods of the later half" if repeated == "period" else f"other {repeated}s"
-    )
+    is_period = repeated == "period"
+    repeats = "periods of the later half" if is_period else f"other {repeated}s"
     wins = mean(gain > 0 for gain in gains)
     n_worse = sum(sign * (model.present - value) > 0 for value in model.values)
     low = format_number(min(model.values))
@@ -320,7 +327,7 @@ def format_conclusion(
 
 
 def half_width(differences: Sequence[float], test_share: float) -> float:
-    """Return half the width of the 95% interval around the mean of differences on several splits.
+    """Return half the width of the 95% interval around the mean of differences.
 
     It is that of Student's t. The variance is larger than that of independent
     differences, because the splits have rows in common: Nadeau and Bengio, "Inference
@@ -329,12 +336,14 @@ def half_width(differences: Sequence[float], test_share: float) -> float:
     Args:
         differences: Difference of two models on each split.
         test_share: Number of test rows divided by the number of training rows.
+
+    Example:
+        >>> round(half_width([1.0, 2.0, 3.0], test_share=0.25), 3)
+        3.286
     """
     from scipy.special import stdtrit  # importing it takes 0.2 s
 
-    variance = 1 / len(differences) + test_share
-    return (
-        float(stdtrit(len(differences) - 1, 0.975))
-        * stdev(differences)
-        * math.sqrt(variance)
-    )
+    number = len(differences)
+    variance = 1 / number + test_share
+    quantile = float(stdtrit(number - 1, 0.975))
+    return quantile * stdev(differences) * math.sqrt(variance)

@@ -1,4 +1,4 @@
-"""A run: the scores, the schema and the other files of a revision in git and in DVC's cache."""
+"""A run: the scores and other files of a revision in git and in DVC's cache."""
 
 import csv
 import io
@@ -29,16 +29,14 @@ WORKSPACE = "workspace"
 REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validation")
 # The model, and the files that the gate and the report read. They have to be outputs of
 # a stage.
+JSON_RESULTS = ("scores", "metrics", "gate", "errors", *REPORT_FILES)
 RESULTS = {
-    f"metrics/{key}.json"
-    for key in ("scores", "metrics", "gate", "errors", *REPORT_FILES)
+    "models/model.keras",
+    "metrics/plots",
+    "metrics/curves",
+    *(f"metrics/{name}.json" for name in JSON_RESULTS),
 }
-RESULTS |= {"models/model.keras", "metrics/plots", "metrics/curves"}
-TEXT_COLUMNS = {
-    "true class",
-    "predicted class",
-    "column",
-}  # of the files with plot data
+TEXT_COLUMNS = {"true class", "predicted class", "column"}  # in files with plot data
 
 
 class Run:
@@ -58,14 +56,18 @@ class Run:
 
     def __init__(self, name: str, metrics: Path = METRICS) -> None:
         self.metrics = metrics
-        self.label, self.sha = (name, "") if name == WORKSPACE else resolve(name)
+        self.label = WORKSPACE
+        self.sha = ""
+        if name != WORKSPACE:
+            self.label, self.sha = resolve(name)
 
     def read(self, path: Path | str) -> str:
         """Return the text of a file; empty if the revision does not have it."""
-        return (content_at(self.sha, path) if self.sha else read_text(path)) or ""
+        text = content_at(self.sha, path) if self.sha else read_text(path)
+        return text or ""
 
     def load(self, path: Path | str) -> dict[str, Any]:
-        """Return the mapping in a JSON or YAML file; empty if the revision does not have it.
+        """Return the mapping in a JSON or YAML file; empty if there is no such file.
 
         Raises:
             UserError: A file of the workspace has another format.
@@ -73,8 +75,9 @@ class Run:
         text = self.read(path)
         if not text:
             return {}
+        parse = json.loads if Path(path).suffix == ".json" else parse_yaml
         try:
-            value = (json.loads if Path(path).suffix == ".json" else parse_yaml)(text)
+            value = parse(text)
         except (ValueError, yaml.YAMLError) as error:
             if self.sha:  # a commit cannot be fixed
                 return {}
@@ -83,12 +86,19 @@ class Run:
             ) from None
         return value if isinstance(value, dict) else {}
 
-    def read_points(self, name: str, folder: str = "plots") -> list[dict[str, Any]]:
-        """Read a file of plot data; an empty cell is None, and other cells are numbers or text."""
+    def read_points(
+        self,
+        name: str,
+        folder: str = "plots",
+    ) -> list[dict[str, Any]]:
+        """Read a file of plot data.
+
+        An empty cell of a column of numbers is None.
+        """
         text = self.read(self.metrics / folder / f"{name}.csv")
-        rows = csv.DictReader(io.StringIO(text))
         return [
-            {key: _parse_cell(key, cell) for key, cell in row.items()} for row in rows
+            {column: _parse_cell(column, cell) for column, cell in row.items()}
+            for row in csv.DictReader(io.StringIO(text))
         ]
 
     @cached_property
@@ -98,7 +108,7 @@ class Run:
 
     @cached_property
     def gate(self) -> Gate:
-        """The section `gate` with which the verdict was given, or else the default one."""
+        """The section `gate` with which the verdict was given, or the default one."""
         return parse_or_none(self.params.get("gate"), Gate) or Gate()
 
     @cached_property
@@ -114,33 +124,32 @@ class Run:
     @cached_property
     def params(self) -> dict[str, Any]:
         """The sections of params.yaml with which the results were made."""
-        stages = self.lock.get("stages", {}).values()
-        files = (
-            params for stage in stages for params in stage.get("params", {}).values()
-        )
-        return {section: value for params in files for section, value in params.items()}
+        params: dict[str, Any] = {}
+        for stage in self.lock.get("stages", {}).values():
+            for sections in stage.get("params", {}).values():
+                params |= sections
+        return params
 
     @cached_property
     def commit(self) -> dict[str, str]:
-        """The `sha`, `date` (YYYY-MM-DD) and `subject` of the commit; of HEAD for the workspace.
+        """The `sha`, `date` (YYYY-MM-DD) and `subject` of the commit.
 
-        It is empty before the first commit.
+        The workspace has those of HEAD. The result is empty before the first commit.
         """
         line = git("log", "-1", "--format=format:%H%x00%as%x00%s", self.sha or "HEAD")
-        return (
-            dict(zip(("sha", "date", "subject"), line.split("\0"), strict=True))
-            if line
-            else {}
-        )
+        if not line:
+            return {}
+        sha, date, subject = line.split("\0")
+        return {"sha": sha, "date": date, "subject": subject}
 
     @cached_property
     def uncommitted(self) -> bool:
-        """Whether this is the workspace, and dvc.lock or a file of git differs from the commit."""
+        """Whether this is the workspace, and dvc.lock or a file of git has changed."""
+        if self.sha:
+            return False
         status = git("status", "--porcelain", "--untracked-files=all", "--", ".") or ""
-        changes = (
-            line for line in status.splitlines() if line[:2] != "??" or LOCK in line
-        )
-        return not self.sha and any(changes)
+        lines = status.splitlines()
+        return any(not line.startswith("??") or LOCK in line for line in lines)
 
     @property
     def source(self) -> str:
@@ -161,9 +170,11 @@ class Run:
         md5 = locked_hashes(self.lock, "outs").get(path.as_posix())
         if md5 is None:
             return None
-        file = cache_dir() / "files" / "md5" / md5[:2] / md5[2:]
-        content = file.read_bytes() if file.is_file() else None
-        if content is not None and md5_hash(content) != md5.removesuffix(".dir"):
+        file = _cached_file(cache_dir(), md5)
+        if not file.is_file():
+            return None
+        content = file.read_bytes()
+        if md5_hash(content) != md5.removesuffix(".dir"):
             problem = (
                 f"{file}: this copy of {path} in DVC's cache has changed since it was"
                 " stored"
@@ -172,18 +183,18 @@ class Run:
         return content
 
     def cached_files(self, folder: Path) -> dict[str, Path]:
-        """Return the files in DVC's cache of an output that is a folder, by their path in it.
+        """Return the files in DVC's cache of an output that is a folder.
 
-        The result is empty if one is not there.
+        Returns:
+            The files by their path in the folder; empty if one is not there.
         """
-        content = self.cached_output(folder)
-        if content is None:
+        listing = self.cached_output(folder)
+        if listing is None:
             return {}
-        cache = cache_dir() / "files" / "md5"
-        listing = json.loads(content)
+        cache = cache_dir()
         files = {
-            each["relpath"]: cache / each["md5"][:2] / each["md5"][2:]
-            for each in listing
+            file["relpath"]: _cached_file(cache, file["md5"])
+            for file in json.loads(listing)
         }
         return files if all(file.is_file() for file in files.values()) else {}
 
@@ -215,24 +226,26 @@ def parse_or_none(content: Any, section_type: type[SectionT]) -> SectionT | None
 
 
 def find_evaluation(model: bytes) -> Evaluation | None:
-    """Return the evaluation in the workspace, or None if it is that of another model.
+    """Return the evaluation in the workspace; None if it is that of another model.
 
     Args:
         model: Content of the model's file.
     """
     run = Run(WORKSPACE)
-    return (
-        run.evaluation
-        if md5_hash(model) in locked_hashes(run.lock, "deps").values()
-        else None
-    )
+    is_evaluated = md5_hash(model) in locked_hashes(run.lock, "deps").values()
+    return run.evaluation if is_evaluated else None
 
 
 def mismatch(run: Run, base: Run) -> str:
-    """Return why two runs cannot be compared; empty if they have the same table and target."""
-    for file, content in (("scores", base.evaluation), (SCHEMA, base.schema)):
-        if not content:
-            return f"{base.label} has no {file} in the present format"
+    """Return why two runs cannot be compared.
+
+    Returns:
+        An empty text if they have the same table and target.
+    """
+    if not base.evaluation:
+        return f"{base.label} has no scores in the present format"
+    if not base.schema:
+        return f"{base.label} has no {SCHEMA} in the present format"
     keys = ("source", "target", "task")
     if all(run.schema.get(key) == base.schema.get(key) for key in keys):
         return ""
@@ -241,7 +254,7 @@ def mismatch(run: Run, base: Run) -> str:
 
 
 def resolve(name: str) -> tuple[str, str]:
-    """Find a branch, a tag, a commit or an experiment, and return its label and its hash.
+    """Find a branch, tag, commit or experiment, and return its label and its hash.
 
     DVC keeps an experiment in the ref refs/exps/BA/SELINE.../NAME, and gto writes a tag
     such as `model#prod#2` whenever a stage gets another version. Of several refs, the
@@ -250,18 +263,13 @@ def resolve(name: str) -> tuple[str, str]:
     Raises:
         UserError: There is no such revision.
     """
-    commit = git(
-        "rev-parse",
-        "--quiet",
-        "--verify",
-        "--end-of-options",
-        f"{name}^{{commit}}",
-    )
-    newest = ("--sort=-creatordate", "--count=1", "--format=%(objectname)")
-    patterns = f"refs/exps/*/*/{name}", f"refs/tags/{name}#*"
-    if not commit and (ref := (git("for-each-ref", *newest, *patterns) or "").strip()):
-        commit = git("rev-parse", "--verify", f"{ref}^{{commit}}")
-    commit = (commit or "").strip()
+    find_commit = ("rev-parse", "--quiet", "--verify", "--end-of-options")
+    commit = git(*find_commit, f"{name}^{{commit}}")
+    if not commit:
+        newest = ("--sort=-creatordate", "--count=1", "--format=%(objectname)")
+        patterns = (f"refs/exps/*/*/{name}", f"refs/tags/{name}#*")
+        ref = (git("for-each-ref", *newest, *patterns) or "").strip()
+        commit = git(*find_commit, f"{ref}^{{commit}}")
     if not commit:
         expected = (
             "a branch, a tag, a commit, an experiment of `dvc exp list`, or"
@@ -270,35 +278,35 @@ def resolve(name: str) -> tuple[str, str]:
         raise UserError(
             f"expected {expected}, got {name!r}. Fetch it if it is in another clone",
         )
+    commit = commit.strip()
     is_hash = commit.startswith(name) or name.startswith("HEAD")
-    return commit[:7] if is_hash else name, commit
+    label = commit[:7] if is_hash else name
+    return label, commit
 
 
 def last_run(run: Run) -> Run | None:
-    """Find the last commit up to a run in which metrics.json differs from the run's, if any does.
+    """Find the last commit up to a run with another metrics.json, if there is one.
 
     For the workspace, the result is the same before and after its results are
     committed. Of commits with the same metrics.json, it is the one with the latest
     scores.json, whose format is readable.
     """
-    path = run.metrics / "metrics.json"
+    metrics = run.metrics / "metrics.json"
     scores = run.metrics / "scores.json"
-    arguments = (
-        "--first-parent",
-        "--format=%H",
+    text = run.read(metrics)
+    options = ("--first-parent", "--format=%H")
+    log = git(
+        "log",
+        *options,
         run.sha or "HEAD",
         "--",
-        str(path),
+        str(metrics),
         str(scores),
     )
-    log = git("log", *arguments) or ""
-    text = run.read(path)
-    runs = (
-        Run(c, run.metrics)
-        for c in log.split()
-        if content_at(c, path) not in (None, text)
-    )
-    return next(runs, None)
+    for commit in (log or "").split():
+        if content_at(commit, metrics) not in (None, text):
+            return Run(commit, run.metrics)
+    return None
 
 
 def base_run(run: Run, name: str) -> Run | None:
@@ -307,8 +315,10 @@ def base_run(run: Run, name: str) -> Run | None:
     Returns:
         None if there is no such run.
     """
+    if name == "last":
+        return last_run(run)
     with suppress(UserError):  # there may be no such revision yet
-        return last_run(run) if name == "last" else Run(name, run.metrics)
+        return Run(name, run.metrics)
     return None
 
 
@@ -318,12 +328,10 @@ def content_at(commit: str, path: Path | str) -> str | None:
 
 
 def read_text(path: Path | str) -> str | None:
-    """Return the text of a file with its line ends as they are; None if there is no such file."""
-    return (
-        Path(path).read_bytes().decode("utf-8", "replace")
-        if Path(path).is_file()
-        else None
-    )
+    """Return the text of a file with its line ends; None if there is no such file."""
+    if not Path(path).is_file():
+        return None
+    return Path(path).read_bytes().decode("utf-8", "replace")
 
 
 def read_model(path: Path) -> bytes:
@@ -336,7 +344,8 @@ def read_model(path: Path) -> bytes:
     """
     with suppress(FileNotFoundError):
         return path.read_bytes()
-    content = Run(WORKSPACE).cached_output(Path(os.path.relpath(path)))
+    relative = Path(os.path.relpath(path))
+    content = Run(WORKSPACE).cached_output(relative)
     if content is None:
         raise UserError(
             f"{path}: found no model; name a .keras file, or run `dvc repro` to train",
@@ -345,22 +354,31 @@ def read_model(path: Path) -> bytes:
     return content
 
 
+def _cached_file(cache: Path, md5: str) -> Path:
+    return cache / "files" / "md5" / md5[:2] / md5[2:]
+
+
 def cache_dir() -> Path:
     """Return the folder of DVC's cache."""
     return Path(run_module("dvc", "cache", "dir").strip()).resolve()
 
 
-def git(*arguments: str, folder: Path | None = None) -> str | None:
+def git(
+    *arguments: str,
+    folder: Path | None = None,
+) -> str | None:
     """Return what a git command prints; None if it fails."""
-    with suppress(FileNotFoundError):  # git may not be installed
+    command = ["git", *arguments]
+    try:
         done = subprocess.run(
-            ["git", *arguments],
+            command,
             cwd=folder,
             capture_output=True,
             check=False,
         )
-        return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
-    return None
+    except FileNotFoundError:  # git is not installed
+        return None
+    return None if done.returncode else done.stdout.decode("utf-8", "replace")
 
 
 def run_module(
@@ -383,7 +401,7 @@ def run_module(
     Raises:
         UserError: The command failed. The message contains its output.
     """
-    path = os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", "")])
+    path = f"{Path(python).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     done = subprocess.run(
         [python, "-m", *command],
         cwd=folder,
@@ -399,11 +417,13 @@ def run_module(
     return output
 
 
-def locked_hashes(lock: Mapping[str, Any], kind: str) -> dict[str, str | None]:
-    """Return the hash of each dependency (`deps`) or output (`outs`) of the stages, by path."""
-    stages = lock.get("stages", {}).values()
-    return {
-        file["path"]: file.get("md5")
-        for stage in stages
-        for file in stage.get(kind, [])
-    }
+def locked_hashes(
+    lock: Mapping[str, Any],
+    kind: str,
+) -> dict[str, str | None]:
+    """Return the hash of each dependency (`deps`) or output (`outs`), by path."""
+    hashes = {}
+    for stage in lock.get("stages", {}).values():
+        for file in stage.get(kind, []):
+            hashes[file["path"]] = file.get("md5")
+    return hashes

@@ -34,10 +34,18 @@ def main(parser: ArgumentParser) -> None:
         default="HEAD",
         help="a tag, a branch or a commit; default: HEAD",
     )
-    add("-o", "--output", type=Path, metavar="FILE",
-        help="a file to write the new model to, if no output differs")  # fmt: skip
-    add("--files", action="store_true",
-        help=f"run nothing; compare the outputs in this folder with {LOCK}")  # fmt: skip
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="a file to write the new model to, if no output differs",
+    )
+    add(
+        "--files",
+        action="store_true",
+        help=f"run nothing; compare the outputs in this folder with {LOCK}",
+    )
     args = parser.parse_args()
     if args.files:
         label = LOCK
@@ -154,7 +162,7 @@ def locked_python(commit: str, project: Path, environment: Path) -> str:
 
 
 def fetch_inputs(project: Path, cache: Path) -> None:
-    """Copy the inputs of a clone that DVC tracks from the present cache, or download them.
+    """Copy the inputs of a clone that DVC tracks from the present cache or a remote.
 
     Args:
         cache: The cache of the clone.
@@ -205,12 +213,18 @@ def changed_files(project: Path) -> list[str]:
     """
     committed = parse_yaml(git("show", f"HEAD:./{LOCK}", folder=project) or "") or {}
     current = read_yaml(project / LOCK)
-    before, after = (locked_hashes(lock, "outs") for lock in (committed, current))
+    committed_hashes = locked_hashes(committed, "outs")
+    current_hashes = locked_hashes(current, "outs")
     list_changed = ("ls-files", "-z", "--modified", "--others", "--exclude-standard")
-    files = {*(git(*list_changed, folder=project) or "").split("\0")} - {"", LOCK}
-    files |= {path for path, md5 in after.items() if md5 != before.get(path)}
-    files |= RESULTS - after.keys()
-    return sorted(files) or ([LOCK] if committed != current else [])
+    listed = git(*list_changed, folder=project) or ""
+    changed = set(listed.split("\0")) - {"", LOCK}
+    for path, md5 in current_hashes.items():
+        if committed_hashes.get(path) != md5:
+            changed.add(path)
+    changed |= RESULTS - current_hashes.keys()
+    if not changed and committed != current:
+        return [LOCK]
+    return sorted(changed)
 
 
 def modified_outputs(project: Path = Path()) -> list[str]:
