@@ -11,11 +11,8 @@ from keras_tabular.config.schema import Column
 from keras_tabular.config.sections import Range
 from keras_tabular.evaluation.result import Result
 from keras_tabular.evaluation.scores import Predictions
-from keras_tabular.explain.columns import (
-    column_effects,
-    describe_columns,
-    outside_training,
-)
+from keras_tabular.explain.distributions import describe_columns, outside_training
+from keras_tabular.explain.effects import column_effects
 from keras_tabular.explain.explanations import PICKS, training_deviation
 from keras_tabular.explain.slices import slice_scores
 from keras_tabular.model.metadata import ModelMetadata
