@@ -78,29 +78,7 @@ def column_effect(
     bins = Bins.from_values(rows[name], column, MAX_STEPS, MAX_CATEGORIES)
     if len(bins.categories) < 2 and not len(bins.edges):
         return None
-    is_category = column.feature_type == "category"
-    if not is_category:
-        rows = rows.filter(rows[name].is_valid())
-    arrays = feature_arrays(rows, schema)
-    weight = row_weights(rows, schema)
-
-    def predict_with(values: np.ndarray) -> np.ndarray:
-        predictions = predict_members(arrays | {input_name(name): values})
-        by_member = predictions.astype(np.float64).reshape(
-            (len(values), -1, task.n_outputs),
-        )
-        return by_member.transpose(0, 2, 1)
-
-    values: list[Any]
-    if is_category:
-        values = bins.names[: len(bins.categories)]
-        codes = bins.codes(rows[name])
-        curves = partial_dependence(predict_with, bins.categories, codes, weight)
-    else:
-        numbers = numeric_values(rows[name], column)
-        edges = np.unique(quantiles(numbers, MAX_STEPS))
-        values = edges.tolist()
-        curves = accumulated_effects(predict_with, numbers, edges, weight)
+    values, curves = effect_curves(predict_members, rows, name, schema, bins)
     model_curves = curves[:, :, 0]  # (values, outputs)
     output = int(np.argmax(np.ptp(model_curves, axis=0)))
     curve = model_curves[:, output]
@@ -118,6 +96,47 @@ def column_effect(
     effect["low"] = low.tolist()
     effect["high"] = high.tolist()
     return effect
+
+
+def effect_curves(
+    predict_members: Predict,
+    rows: pa.Table,
+    name: str,
+    schema: Schema,
+    bins: Bins,
+) -> tuple[list[Any], np.ndarray]:
+    """Compute the effect of each category, or of the numbers at the edges of steps.
+
+    Args:
+        bins: Bins of the column in these rows.
+
+    Returns:
+        The categories or numbers; and the effect of each of them, float64, (values,
+        outputs, 1 + members).
+    """
+    column = schema.columns[name]
+    is_category = column.feature_type == "category"
+    if not is_category:
+        rows = rows.filter(rows[name].is_valid())
+    arrays = feature_arrays(rows, schema)
+    weight = row_weights(rows, schema)
+    n_outputs = schema.learning_task.n_outputs
+
+    def predict_with(values: np.ndarray) -> np.ndarray:
+        predictions = predict_members(arrays | {input_name(name): values})
+        predictions = predictions.astype(np.float64)
+        # (rows, 1 + members, outputs)
+        by_member = predictions.reshape(len(values), -1, n_outputs)
+        return by_member.transpose(0, 2, 1)
+
+    if is_category:
+        names = bins.names[: len(bins.categories)]
+        codes = bins.codes(rows[name])
+        return names, partial_dependence(predict_with, bins.categories, codes, weight)
+    numbers = numeric_values(rows[name], column)
+    edges = np.unique(quantiles(numbers, MAX_STEPS))
+    curves = accumulated_effects(predict_with, numbers, edges, weight)
+    return edges.tolist(), curves
 
 
 def partial_dependence(
@@ -179,9 +198,8 @@ def accumulated_effects(
     high = edges[step + 1]
     changes = predict_with(high) - predict_with(low)  # (rows, outputs, 1 + members)
     slopes = mean_by_step(changes, step, weight, n_steps)
-    start = np.zeros_like(slopes[:1])
     rises = np.cumsum(slopes, axis=0)
-    curve = np.concatenate([start, rises])  # (edges, outputs, 1 + members)
+    curve = np.insert(rises, 0, 0, axis=0)  # (edges, outputs, 1 + members)
     # A row is on the line between the two ends of its step.
     position = (numbers - low) / (high - low)
     rise_in_step = position[:, None, None] * slopes[step]
