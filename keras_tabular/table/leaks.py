@@ -19,8 +19,8 @@ MAX_SAMPLE_CELLS = 4_000_000
 # them by chance.
 MIN_ROWS = 20
 MIN_ERRORS = 10
-# Rows with the same number are dealt to both halves of the sample if the column has no
-# more different numbers than this, or if more than 1/20 of the rows have the number.
+# Rows with the same number are dealt to both halves of the sample if the column has at
+# most this many numbers, or if the number stands in more than one in this many rows.
 MAX_SHARED_VALUES = 20
 # Share of the rows that have a value, for a correlation.
 MIN_PRESENT = 0.5
