@@ -51,7 +51,7 @@ def describe_columns(
         )
         outside = 0.0
         if name != schema.time:  # later times are always outside of the earlier ones
-            outside = profile.share_outside(train[name], test[name], column)
+            outside = share_outside(train[name], test[name], column)
         description[name] = {
             **histogram(train[name], test[name], column),
             "distance": distance,
@@ -60,6 +60,25 @@ def describe_columns(
             "outside": outside,
         }
     return description
+
+
+def share_outside(
+    train: pa.ChunkedArray,
+    test: pa.ChunkedArray,
+    column: Column,
+) -> float:
+    """Compute the share of test values outside the range or categories of training."""
+    present = test.drop_null()
+    if column.feature_type == "text" or not len(present):
+        return 0.0
+    if column.feature_type == "category":
+        return 1 - float(profile.is_among(present, train.unique()).mean())
+    train_numbers = profile.numeric_values(train, column)
+    low = train_numbers.min(initial=np.inf)
+    high = train_numbers.max(initial=-np.inf)
+    numbers = profile.numeric_values(present, column)
+    is_outside = (numbers < low) | (numbers > high)
+    return float(is_outside.mean())
 
 
 def histogram(
