@@ -29,7 +29,7 @@ def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
         treated as independent, see `number_groups`.
     """
     columns = pq.read_schema(part_paths(folder)[0]).names
-    if schema.group in columns:
+    if schema.group is not None and schema.group in columns:
         hashes = equality_hashes(read_parts(folder, [schema.group]))
         return number_groups(hashes, declared=True)
     first_equal = equal_feature_rows(folder, schema)

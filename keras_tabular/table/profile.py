@@ -447,7 +447,7 @@ def _describe_column(
             f" got {largest:g}. If it means missing, list it in missing_values in"
             " data/schema.yaml.",
         )
-    kind = "string" if column.is_string else column.kind
+    kind: str = "string" if column.is_string else column.kind
     if kind == "boolean" or len(distinct) == 2:
         kind = "binary"
     description: dict[str, Any] = {
