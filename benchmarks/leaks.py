@@ -36,7 +36,7 @@ from benchmarks.simulations import (
     build_schema,
     simulate,
 )
-from keras_tabular.table import checks
+from keras_tabular.table import leaks
 
 ROWS_PER_FILE = 500_000
 MIN_SHARE_OF_COPIES = 0.99
@@ -60,13 +60,13 @@ def explained_shares(
         for first in range(0, len(y), ROWS_PER_FILE)
     ]
     sample = pa.concat_tables(
-        [checks.sample_rows(part, schema, len(parts)) for part in parts],
+        [leaks.sample_rows(part, schema, len(parts)) for part in parts],
     )
-    return checks.shares_explained(sample, schema)
+    return leaks.shares_explained(sample, schema)
 
 
 def is_reported(share: float | None) -> bool:
-    return share is not None and share >= checks.MIN_LEAK_SHARE_TO_WARN
+    return share is not None and share >= leaks.MIN_LEAK_SHARE_TO_WARN
 
 
 def draw_copies(rng: np.random.Generator, y: np.ndarray) -> dict[str, np.ndarray]:
@@ -95,7 +95,7 @@ def measure_copies(draws: int = 50) -> Iterator[Measurement]:
         for name, times in sorted(reported.items()):
             is_found = "not checked" not in name
             # With ten positive rows, the nearest number of the other half is often 0.
-            least = 20 if name.startswith("0 or a number") else checks.MIN_ERRORS
+            least = 20 if name.startswith("0 or a number") else leaks.MIN_ERRORS
             enough = round(positive * rows) >= least
             limit = MIN_SHARE_OF_COPIES if enough and is_found else 0.0
             where = f"copy, {positive:.2%} of {rows:,} rows: {name}"
@@ -109,7 +109,7 @@ def measure_innocent_columns(draws: int = 200) -> Iterator[Measurement]:
         for _ in range(draws):
             errors = rng.normal(size=rows)
             rare = rng.permutation(
-                np.arange(rows) < max(rows // 200, checks.MIN_ERRORS),
+                np.arange(rows) < max(rows // 200, leaks.MIN_ERRORS),
             )
             y = {"number": errors, "half": errors > 0, "rare": rare}[target]
             columns = {
@@ -144,7 +144,7 @@ def measure_random_walks(draws: int = 200) -> Iterator[Measurement]:
         shares = [
             explained_shares({"lag": walk[:-1]}, walk[1:])["lag"] for walk in walks
         ]
-        for limit in (checks.MIN_LEAK_SHARE_TO_WARN, 0.99):
+        for limit in (leaks.MIN_LEAK_SHARE_TO_WARN, 0.99):
             reported = float(
                 np.mean([share is not None and share >= limit for share in shares]),
             )

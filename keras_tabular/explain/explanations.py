@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Evaluate
@@ -18,7 +19,10 @@ from keras_tabular.evaluation.plot_data import row_keys
 from keras_tabular.evaluation.records import EXPLANATION_LOG, Evaluation
 from keras_tabular.evaluation.result import Result
 from keras_tabular.evaluation.scores import Predictions, score
-from keras_tabular.explain import columns, slices
+from keras_tabular.explain import slices
+from keras_tabular.explain.distributions import describe_columns, outside_training
+from keras_tabular.explain.effects import column_effects
+from keras_tabular.explain.importance import Increases, permutation_importance
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table import arrays, groups
 from keras_tabular.table.parquet import read_first_rows, read_parts
@@ -26,10 +30,117 @@ from keras_tabular.table.parquet import read_first_rows, read_parts
 if TYPE_CHECKING:
     from keras_tabular.model.saved_model import SavedModel
 
-
-# of folds; and of architectures and steps, for the weights of a draw
+# Files in `metrics`, each with {} if its explanation fails.
+FILES = ("slices", "effects", "columns", "errors")
+# If this environment variable is set, no explanation may fail.
+STRICT = "TABULAR_STRICT"
+# Rows and cells in memory for slices, effects and pictures of columns.
+MAX_INSPECTED_ROWS = 200_000
+MAX_INSPECTED_CELLS = 20_000_000
+# Test rows that are predicted to compare trainings.
+MAX_ROWS_FOR_DEVIATION = 2000
+# Draws of folds, and draws of networks that give the ensemble weights of one of these.
 DRAWS = 50
 PICKS = 10
+
+
+def explain(
+    model: "SavedModel",
+    data: Path,
+    metrics: Path,
+    result: Result,
+    schema: Schema,
+    params: Evaluate,
+) -> Evaluation:
+    """Explain where errors are larger, what drives predictions, and how columns differ.
+
+    The result is the evaluation with what the explanations add to it, and with those
+    that failed.
+
+    Args:
+        data, metrics: Folder with `split`, and folder for the files and plots.
+        result: The evaluation, and the predictions by row set.
+    """
+    split = data / "split"
+    test = result.predictions["test"]
+    metadata = model.metadata
+    max_rows = min(MAX_INSPECTED_CELLS // len(schema.columns), MAX_INSPECTED_ROWS)
+    train = read_first_rows(split / "train", max_rows)
+    test_rows = read_first_rows(split / "test", max_rows)
+    failures = dict[str, str]()
+    update: dict[str, Any] = {"failed_explanations": failures}
+    contents: dict[str, Any] = {name: {} for name in FILES}
+    plots = plot_data.Plots()
+    EXPLANATION_LOG.unlink(missing_ok=True)
+    with log_failure("training", failures):
+        rows = arrays.feature_arrays(test_rows[:MAX_ROWS_FOR_DEVIATION], schema)
+        members = model.predict_members(rows)
+        update["training_deviation"] = training_deviation(members, test, metadata)
+    increases, contents["effects"] = explain_predictions(
+        model,
+        split / "test",
+        test_rows,
+        test.y,
+        schema,
+        failures,
+    )
+    with log_failure("columns", failures):
+        limit = metadata.drift_params.distance
+        size = groups.mean_group_size(test.group)
+        contents["columns"] = describe_columns(train, test_rows, schema, limit, size)
+    with log_failure("slices", failures):
+        declared = slices.declared_scores(test, split / "test", schema, params.slices)
+        update["scores"] = (*result.evaluation.scores, *declared)
+        tables = {"cross_validation": train, "test": test_rows}
+        contents["slices"] = slices.slice_scores(tables, result, schema, params.slices)
+    with log_failure("errors", failures):
+        contents["errors"] = slices.largest_errors(split / "test", test, schema)
+    with log_failure("plots", failures):
+        plots = plot_data.compute_plots(test, increases)
+    keys = row_keys(split / "test", schema, metadata.ignore)
+    plot_data.write_plots(metrics / "plots", plots, test, keys)
+    for name, content in contents.items():
+        write_json(metrics / f"{name}.json", content)
+    attribution = metadata.trained_on.attribution if metadata.trained_on else {}
+    update["outside_training"] = outside_training(contents["columns"], attribution)
+    return result.evaluation.model_copy(update=update)
+
+
+def explain_predictions(
+    model: "SavedModel",
+    test_folder: Path,
+    test_rows: pa.Table,
+    y: np.ndarray,
+    schema: Schema,
+    failures: dict[str, str],
+) -> tuple[Increases, dict[str, Any]]:
+    """Compute the importance of columns, and the effects of the most important ones.
+
+    Args:
+        test_folder: Folder with the parts of the test rows.
+        test_rows: The first test rows, for the effects.
+        y: Labels of all test rows, shape (rows,).
+        failures: See `log_failure`.
+
+    Returns:
+        The result of `permutation_importance` and that of `column_effects`. Each is
+        empty if it failed.
+    """
+    work = model.multiply_adds
+    increases = Increases()
+    effects = dict[str, Any]()
+    with log_failure("importance", failures):
+        part = next(read_parts(test_folder))
+        increases = permutation_importance(model.predict, part, y, schema, work)
+    importance = {name: np.mean(values) for name, values in increases.items()}
+    by_importance = sorted(
+        schema.features,
+        key=lambda name: -importance.get(name, -np.inf),
+    )
+    with log_failure("effects", failures):
+        predict = model.predict_members
+        effects = column_effects(predict, test_rows, schema, by_importance, work)
+    return increases, effects
 
 
 def training_deviation(
@@ -57,136 +168,35 @@ def training_deviation(
     """
     if metadata.ensemble is None:
         return {}
-    rows = test.select(slice(len(members)))._replace(custom_metrics=())
+    rows = test.select(slice(len(members)))
+    rows = rows._replace(custom_metrics=())
+    # (architectures and numbers of steps, folds, rows, outputs)
     means, weights = metadata.ensemble.fold_means(members, test.task.n_outputs)
-    rng = np.random.default_rng(0)
     n_folds = means.shape[1]
+    equal_shares = np.full(n_folds, 1 / n_folds)
+    rng = np.random.default_rng(0)
     scores = []
     for _ in range(DRAWS):
         picks = rng.multinomial(PICKS, weights)
-        counts = rng.multinomial(n_folds - 1, np.full(n_folds, 1 / n_folds))
-        y_pred = np.average(
-            np.average(means, axis=0, weights=picks),
-            axis=0,
-            weights=counts,
-        )
+        counts = rng.multinomial(n_folds - 1, equal_shares)
+        fold_predictions = np.average(means, axis=0, weights=picks)
+        y_pred = np.average(fold_predictions, axis=0, weights=counts)
         scores.append(score(rows._replace(y_pred=y_pred)))
-    keys = set.intersection(*map(set, scores))
+    always_defined = set.intersection(*(set(values) for values in scores))
     return {
-        key: float(np.std([values[key] for values in scores])) for key in sorted(keys)
+        key: float(np.std([values[key] for values in scores]))
+        for key in sorted(always_defined)
     }
-
-
-# Limit the memory of slices, effects and pictures of columns.
-MAX_INSPECTED_ROWS = 200_000
-MAX_INSPECTED_CELLS = 20_000_000
-STRICT = (  # if this environment variable is set, no explanation may fail
-    "TABULAR_STRICT"
-)
-FILES = (
-    "slices",
-    "effects",
-    "columns",
-    "errors",
-)  # in `metrics`; {} if an explanation fails
-
-
-def explain(
-    model: "SavedModel",
-    data: Path,
-    metrics: Path,
-    result: Result,
-    schema: Schema,
-    params: Evaluate,
-) -> Evaluation:
-    """Explain where the errors are larger, what drives predictions, and how the columns differ.
-
-    The result is the evaluation with what the explanations add to it, and with those
-    that failed.
-
-    Args:
-        data, metrics: Folder with `split`, and folder for the files and plots.
-        result: The evaluation, and the predictions by row set.
-    """
-    test = result.predictions["test"]
-    metadata = model.metadata
-    evaluation = result.evaluation
-    split = data / "split"
-    work = model.multiply_adds
-    max_rows = min(MAX_INSPECTED_CELLS // len(schema.columns), MAX_INSPECTED_ROWS)
-    train, held_out = (
-        read_first_rows(split / name, max_rows) for name in ("train", "test")
-    )
-    tables = {"cross_validation": train, "test": held_out}
-    contents: dict[str, Any] = {name: {} for name in FILES}
-    failures = dict[str, str]()
-    increases = columns.Increases()
-    plots = plot_data.Plots()
-    EXPLANATION_LOG.unlink(missing_ok=True)
-    with log_failure("training", failures):
-        rows = arrays.feature_arrays(held_out[: columns.MAX_ROWS], schema)
-        deviation = training_deviation(model.predict_members(rows), test, metadata)
-        evaluation = evaluation.model_copy(update={"training_deviation": deviation})
-    with log_failure("importance", failures):
-        part = next(read_parts(split / "test"))
-        increases = columns.permutation_importance(
-            model.predict,
-            part,
-            test.y,
-            schema,
-            work,
-        )
-    by_importance = sorted(
-        schema.features,
-        key=lambda name: -np.mean(increases.get(name, -np.inf)),
-    )
-    with log_failure("effects", failures):
-        predict = model.predict_members
-        contents["effects"] = columns.column_effects(
-            predict,
-            held_out,
-            schema,
-            by_importance,
-            work,
-        )
-    with log_failure("columns", failures):
-        limit = metadata.drift_params.distance
-        group_size = groups.mean_group_size(test.group)
-        differences = columns.describe_columns(
-            train,
-            held_out,
-            schema,
-            limit,
-            group_size,
-        )
-        contents["columns"] = differences
-    with log_failure("slices", failures):
-        declared = slices.declared_scores(test, split / "test", schema, params.slices)
-        evaluation = evaluation.model_copy(
-            update={"scores": (*evaluation.scores, *declared)},
-        )
-        contents["slices"] = slices.slice_scores(tables, result, schema, params.slices)
-    with log_failure("errors", failures):
-        contents["errors"] = slices.largest_errors(split / "test", test, schema)
-    with log_failure("plots", failures):
-        plots = plot_data.compute_plots(test, increases)
-    keys = row_keys(split / "test", schema, metadata.ignore)
-    plot_data.write_plots(metrics / "plots", plots, test, keys)
-    for name, content in contents.items():
-        write_json(metrics / f"{name}.json", content)
-    attribution = metadata.trained_on.attribution if metadata.trained_on else {}
-    outside = columns.outside_training(contents["columns"], attribution)
-    update = {"outside_training": outside, "failed_explanations": failures}
-    return evaluation.model_copy(update=update)
 
 
 @contextmanager
 def log_failure(name: str, failures: dict[str, str]) -> Iterator[None]:
-    """Catch the error of an explanation: log its traceback, and add its first line to `failures`.
+    """Catch the error of an explanation, and log its traceback.
 
     Args:
         name: Name of the explanation.
-        failures: First line of each error, by the name of the explanation.
+        failures: First line of each error, by the name of the explanation. The error is
+            added to them.
     """
     try:
         yield
@@ -195,4 +205,5 @@ def log_failure(name: str, failures: dict[str, str]) -> Iterator[None]:
             raise
         with EXPLANATION_LOG.open("a", encoding="utf-8") as log:
             log.write(f"{name}: {traceback.format_exc()}\n")
-        failures[name] = truncate(f"{type(error).__name__}: {error}".partition("\n")[0])
+        first_line = f"{type(error).__name__}: {error}".partition("\n")[0]
+        failures[name] = truncate(first_line)

@@ -1,8 +1,7 @@
-"""Where errors are larger: declared slices, bins of single columns, and the largest errors."""
+"""Where errors are larger: declared slices, bins of columns, and the largest errors."""
 
 import math
 from collections.abc import Mapping
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,16 +19,18 @@ from keras_tabular.evaluation.uncertainty import (
     score_and_resample,
     share_interval,
 )
-from keras_tabular.table import parquet, profile
+from keras_tabular.table import parquet
 from keras_tabular.table.arrays import round_for_comparison
+from keras_tabular.table.profile import Bins, is_among, missing_mask, numeric_values
 
-# of a column
+# Bins of each column, if it has numbers or categories.
 MAX_NUMBER_BINS = 4
-MAX_CATEGORIES = 8
-# rows of a bin, and bins that are listed
-MIN_ROWS = 30
+MAX_CATEGORY_BINS = 8
+# Rows of a bin, which has no score with fewer.
+MIN_ROWS_IN_BIN = 30
+# Bins that are listed.
 MAX_BINS = 10
-# rows, and characters of a text
+# Rows that are listed, and the characters of their texts.
 MAX_ERRORS = 10
 MAX_TEXT = 200
 
@@ -65,21 +66,21 @@ def declared_scores(
         folder: Folder with the parts of the test rows.
         declared: Slices by name.
     """
-    names = {schema.target, *chain(*declared.values())}
-    scores = list[Score]()
+    names = {schema.target}
+    for conditions in declared.values():
+        names.update(conditions)
     table = pa.concat_tables(parquet.read_parts(folder, sorted(names)))
+    scores = list[Score]()
     for name, conditions in declared.items():
         rows = test.select(is_in_slice(table, schema, conditions))
         if rows.weight.any():
-            each = score_and_resample(rows)
-            n_rows = len(rows.y)
-            intervals = each.intervals()
+            scored = score_and_resample(rows)
             scores += score_records(
                 SLICE + name,
                 MODEL,
-                each.values,
-                n_rows,
-                interval=intervals,
+                scored.values,
+                len(rows.y),
+                interval=scored.intervals(),
             )
     return scores
 
@@ -108,36 +109,44 @@ def slice_scores(
     test = row_sets[-1]
 
     def score_conditions(conditions: Slice) -> dict[str, Any]:
-        of_first, of_test = (
-            is_in_slice(rows.table, schema, conditions) for rows in (first, test)
-        )
-        scores = {
-            "score": score_rows(first, of_first),
-            "test": score_rows(test, of_test),
+        return {
+            "score": score_rows(first, is_in_slice(first.table, schema, conditions)),
+            "test": score_rows(test, is_in_slice(test.table, schema, conditions)),
+            "where": describe_conditions(conditions),
         }
-        return scores | {"where": describe_conditions(conditions)}
 
+    declared_slices = {}
+    for name, conditions in declared.items():
+        declared_slices[name] = score_conditions(conditions)
     return {
         "bins": score_bins(first, schema),
         "metric": first.metric,
         "row_set": first.name,
         "all_rows": score_conditions({}),
-        "declared": {name: score_conditions(each) for name, each in declared.items()},
+        "declared": declared_slices,
     }
 
 
 def select_predicted(name: str, table: pa.Table, result: Result) -> RowSet:
-    """Return the rows of a table that the model and gradient boosting have predicted."""
-    y_pred = result.baselines["gradient_boosting"][name]
-    rows = result.predictions[name].select(slice(min(len(table), len(y_pred))))
-    threshold = result.evaluation.baseline_thresholds.get(
-        "gradient_boosting",
-        rows.threshold,
+    """Return the rows of a table that the model and gradient boosting predicted."""
+    baseline_y_pred = result.baselines["gradient_boosting"][name]
+    n_rows = min(len(table), len(baseline_y_pred))
+    predictions = result.predictions[name].select(slice(n_rows))
+    n_rows = len(predictions.y)  # the model may have predicted fewer rows
+    thresholds = result.evaluation.baseline_thresholds
+    baseline = predictions._replace(
+        y_pred=baseline_y_pred[:n_rows],
+        threshold=thresholds.get("gradient_boosting", predictions.threshold),
     )
-    baseline = rows._replace(y_pred=y_pred[: len(rows.y)], threshold=threshold)
-    metric = "error" if rows.task.classes else rows.task.main_metric
-    table = table[: len(rows.y)]
-    return RowSet(name, table, rows, metric, rows.row_errors, baseline.row_errors)
+    task = predictions.task
+    return RowSet(
+        name=name,
+        table=table[:n_rows],
+        predictions=predictions,
+        metric="error" if task.classes else task.main_metric,
+        errors=predictions.row_errors,
+        baseline_errors=baseline.row_errors,
+    )
 
 
 def score_rows(rows: RowSet, mask: np.ndarray) -> dict[str, Any]:
@@ -150,104 +159,126 @@ def score_rows(rows: RowSet, mask: np.ndarray) -> dict[str, Any]:
         mask: Whether each row is one of them, shape (rows,).
     """
     weight = rows.predictions.weight * mask
-    group = rows.predictions.group
     if not weight.any():
         return {}
-    compute_interval = (
-        share_interval if np.isin(rows.errors, (0, 1)).all() else mean_interval
-    )
-    low, high = compute_interval(rows.errors, weight, group)
-    scored = {
+    is_share = np.isin(rows.errors, (0, 1)).all()
+    compute_interval = share_interval if is_share else mean_interval
+    low, high = compute_interval(rows.errors, weight, rows.predictions.group)
+    scored: dict[str, Any] = {
         "rows": int(np.count_nonzero(weight)),
         "value": float(np.average(rows.errors, weights=weight)),
         "gradient_boosting": float(np.average(rows.baseline_errors, weights=weight)),
     }
-    return scored | ({"interval": (low, high)} if np.isfinite(high) else {})
+    if np.isfinite(high):
+        scored["interval"] = (low, high)
+    return scored
 
 
 def score_bins(rows: RowSet, schema: Schema) -> list[dict[str, Any]]:
-    """Score the bins of each column, and return those with the largest errors, in this order.
+    """Score the bins of each column, and return those with the largest errors.
 
-    Bins with few rows are left out, and so is a bin that has all rows.
+    Bins with few rows are left out, and so is a bin that has all rows. The bin with the
+    largest error is the first.
     """
     weight = rows.predictions.weight
+    n_rows = np.count_nonzero(weight)
     scores = list[dict[str, Any]]()
     for name in schema.features:
         column = schema.columns[name]
         values = rows.table[name]
-        bins = profile.Bins.from_values(values, column, MAX_NUMBER_BINS, MAX_CATEGORIES)
+        bins = Bins.from_values(values, column, MAX_NUMBER_BINS, MAX_CATEGORY_BINS)
         codes = bins.codes(values)
         for code in np.unique(codes):
             mask = codes == code
-            if MIN_ROWS <= np.count_nonzero(weight[mask]) < np.count_nonzero(weight):
+            if MIN_ROWS_IN_BIN <= np.count_nonzero(weight[mask]) < n_rows:
                 where = [[name, bins.names[code]]]
                 scores.append({"where": where, "score": score_rows(rows, mask)})
+    # Bins with the same error are in the order of their names.
+    scores.sort(key=lambda bin_score: bin_score["where"])
     scores.sort(
-        key=lambda each: (-round_for_comparison(each["score"]["value"]), each["where"]),
+        key=lambda bin_score: round_for_comparison(bin_score["score"]["value"]),
+        reverse=True,
     )
     return scores[:MAX_BINS]
 
 
 def describe_conditions(conditions: Slice) -> list[list[str]]:
-    """Return the name of each column of a declared slice, and its condition in words."""
+    """Return each column of a declared slice, and its condition in words."""
     descriptions = []
     for name, condition in conditions.items():
         if isinstance(condition, Range):
-            ends = (("from", condition.low), ("to", condition.high))
-            texts = {
-                word: f"{end:g}" if isinstance(end, float) else end
-                for word, end in ends
-            }
-            text = " ".join(
-                f"{word} {end}" for word, end in texts.items() if end is not None
-            )
+            ends = []
+            for word, end in (("from", condition.low), ("to", condition.high)):
+                if isinstance(end, float):
+                    ends.append(f"{word} {end:g}")
+                elif end is not None:
+                    ends.append(f"{word} {end}")
+            text = " ".join(ends)
         else:
             text = " or ".join(map(str, condition))
         descriptions.append([name, text])
     return descriptions
 
 
-def is_in_slice(table: pa.Table, schema: Schema, conditions: Slice) -> np.ndarray:
-    """Return whether each row is in a declared slice: bool, (rows,). Missing values are in none."""
+def is_in_slice(
+    table: pa.Table,
+    schema: Schema,
+    conditions: Slice,
+) -> np.ndarray:
+    """Return whether each row is in a declared slice: bool, shape (rows,).
+
+    Rows with a missing value are in no slice.
+    """
     selected = np.ones(len(table), bool)
     for name, condition in conditions.items():
         values = table[name]
-        column = schema.columns[name]
-        mask = ~profile.missing_mask(values)
+        mask = ~missing_mask(values)
         if isinstance(condition, Range):
-            numbers, (low, high) = (
-                profile.numeric_values(values, column),
-                condition.ends,
-            )
+            numbers = numeric_values(values, schema.columns[name])
+            low, high = condition.ends
             mask[mask] = (low <= numbers) & (numbers <= high)
         else:
-            mask &= profile.is_among(values, pa.array(condition, values.type))
+            mask &= is_among(values, pa.array(condition, values.type))
         selected &= mask
     return selected
 
 
-def largest_errors(folder: Path, test: Predictions, schema: Schema) -> dict[str, Any]:
+def largest_errors(
+    folder: Path,
+    test: Predictions,
+    schema: Schema,
+) -> dict[str, Any]:
     """Compute the content of `metrics/errors.json`.
 
     It has under `rows` the test rows with the largest loss, each with its prediction
     and columns.
     """
-    largest = np.argsort(-test.row_losses, kind="stable")[:MAX_ERRORS]
-    largest_rows = test.select(largest)
-    task = test.task
-    table = dataset(parquet.part_paths(folder)).take(pa.array(largest))
+    rows = np.argsort(-test.row_losses, kind="stable")[:MAX_ERRORS]
+    predictions = test.select(rows)
+    parts = dataset(parquet.part_paths(folder))
     names = (schema.target, *schema.features)
+    table = parts.take(pa.array(rows)).select(names)
     errors = []
-    for n, cells in enumerate(table.select(names).to_pylist()):
-        values = {name: _json_value(value) for name, value in cells.items()}
-        error: dict[str, Any] = {"true": values.pop(schema.target)}
-        error["predicted"] = float(largest_rows.y_pred[n, 0])
-        if task.classes:
-            error["predicted"] = str(task.classes[largest_rows.predicted_classes[n]])
-            probabilities = task.probabilities(largest_rows.y_pred)[n]
-            error["probability_of_true"] = float(probabilities[int(largest_rows.y[n])])
-        errors.append(error | {"columns": values})
+    for row, cells in enumerate(table.to_pylist()):
+        values = {name: _json_value(cell) for name, cell in cells.items()}
+        true_value = values.pop(schema.target)
+        prediction = _describe_prediction(predictions, row)
+        errors.append({"true": true_value, **prediction, "columns": values})
     return {"rows": errors}
+
+
+def _describe_prediction(predictions: Predictions, row: int) -> dict[str, Any]:
+    """Return the predicted value or class, and the probability of the true class."""
+    task = predictions.task
+    if not task.classes:
+        return {"predicted": float(predictions.y_pred[row, 0])}
+    code = predictions.predicted_classes[row]
+    true_code = int(predictions.y[row])
+    probabilities = task.probabilities(predictions.y_pred)
+    return {
+        "predicted": str(task.classes[code]),
+        "probability_of_true": float(probabilities[row, true_code]),
+    }
 
 
 def _json_value(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """Rows that belong together: groups, equal rows, and hashes of rows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -28,13 +28,14 @@ def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
         Number of the group of each row, from 0: int64, (rows,). None if the rows can be
         treated as independent, see `number_groups`.
     """
-    if (
-        schema.group is not None
-        and schema.group in pq.read_schema(part_paths(folder)[0]).names
-    ):
-        return number_groups(equality_hashes(read_parts(folder, [schema.group])), True)
-    first = equal_feature_rows(folder, schema)
-    return None if first is None else number_groups(first, False)
+    columns = pq.read_schema(part_paths(folder)[0]).names
+    if schema.group is not None and schema.group in columns:
+        hashes = equality_hashes(read_parts(folder, [schema.group]))
+        return number_groups(hashes, declared=True)
+    first_equal = equal_feature_rows(folder, schema)
+    if first_equal is None:
+        return None
+    return number_groups(first_equal, declared=False)
 
 
 def number_groups(keys: np.ndarray, declared: bool) -> np.ndarray | None:
@@ -49,22 +50,28 @@ def number_groups(keys: np.ndarray, declared: bool) -> np.ndarray | None:
         Number of the group of each row, from 0: int64, (rows,). None if every row is a
         group of its own, or if the groups are equal rows and there are more than
         `MAX_SHARE_REPEATED` of them.
+
+    Examples:
+        >>> number_groups(np.array([7, 3, 7, 5, 9]), declared=False)
+        array([2, 0, 2, 1, 3])
     """
     distinct, group = np.unique(keys, return_inverse=True)
     repeated = len(keys) - len(distinct)
-    if not repeated or (not declared and repeated > MAX_SHARE_REPEATED * len(keys)):
-        return None
-    return group
+    are_equal_by_chance = not declared and repeated > MAX_SHARE_REPEATED * len(keys)
+    return None if not repeated or are_equal_by_chance else group
 
 
 def equal_feature_rows(folder: Path, schema: Schema) -> np.ndarray | None:
-    """Find the first row whose features equal those of each row: int32, (rows,), or None.
+    """Find the first row with the same features as each row.
 
-    None means that all rows differ.
+    Returns:
+        The number of the first row, int32, (rows,); None if all rows differ.
     """
     hashes = equality_hashes(read_parts(folder, list(schema.features)))
     _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-    return None if len(first) == len(hashes) else first.astype(np.int32)[inverse]
+    if len(first) == len(hashes):
+        return None
+    return first.astype(np.int32)[inverse]
 
 
 def mean_group_size(group: np.ndarray | None) -> float:
@@ -72,10 +79,14 @@ def mean_group_size(group: np.ndarray | None) -> float:
 
     With groups of mean size n, a mean over rows is about as uncertain as a mean over
     1/n as many independent rows.
+
+    Examples:
+        >>> mean_group_size(np.array([0, 1, 1, 1]))
+        2.5
     """
     if group is None:
         return 1.0
-    sizes = np.unique(group, return_counts=True)[1]
+    _, sizes = np.unique(group, return_counts=True)
     return float(np.square(sizes).sum() / sizes.sum())
 
 
@@ -92,36 +103,51 @@ def rarest_classes(
     Returns:
         The rank of the class by frequency in all rows, 0 for the most frequent class,
         and the number of its rows in the group; both of shape (groups,).
+
+    Examples:
+        >>> classes = np.array(["a", "a", "a", "b", "b"])
+        >>> rarest_classes(classes, group=np.array([0, 0, 1, 1, 1]))
+        (array([0, 1]), array([2., 2.]))
     """
     _, codes, counts = np.unique(classes, return_inverse=True, return_counts=True)
-    ranks = np.argsort(np.argsort(-counts, kind="stable"))[codes]
-    rarest = np.zeros(group.max(initial=-1) + 1, np.int64)
+    by_frequency = np.argsort(-counts, kind="stable")
+    rank_of_class = np.argsort(by_frequency)  # (classes,)
+    ranks = rank_of_class[codes]  # (rows,)
+    n_groups = group.max(initial=-1) + 1
+    rarest = np.zeros(n_groups, np.int64)
     np.maximum.at(rarest, group, ranks)
-    return rarest, np.bincount(group, ranks == rarest[group])
+    is_rarest = ranks == rarest[group]
+    return rarest, np.bincount(group, is_rarest)
 
 
-def stable_row_hashes(folder: Path, names: list[str], seed: int) -> np.ndarray:
+def stable_row_hashes(
+    folder: Path,
+    names: list[str],
+    seed: int,
+) -> np.ndarray:
     """Hash some columns of each row of a table: uint64, shape (rows,)."""
-    return np.concatenate(
-        [stable_hashes(part.columns, seed) for part in read_parts(folder, names)],
-    )
+    parts = read_parts(folder, names)
+    hashes = [stable_hashes(part.columns, seed) for part in parts]
+    return np.concatenate(hashes)
 
 
 def stable_hashes(columns: Sequence[pa.ChunkedArray], seed: int) -> np.ndarray:
-    """Hash the values of each row: uint64, shape (rows,); a missing value is hashed too.
+    """Hash the values of each row, also missing ones: uint64, shape (rows,).
 
     The hash is SipHash of the values as text, so a row has the same hash in every
     table.
     """
-    texts = [pc.fill_null(column.cast(pa.large_string()), "\0") for column in columns]
-    separator = pa.scalar("\x1f", pa.large_string())
-    joined = (
-        pc.binary_join_element_wise(*texts, separator) if len(texts) > 1 else texts[0]
-    )
     import pandas as pd  # takes half a second
 
+    columns_and_separator = []
+    for column in columns:
+        texts = column.cast(pa.large_string())
+        columns_and_separator.append(pc.fill_null(texts, "\0"))
+    columns_and_separator.append(pa.scalar("\x1f", pa.large_string()))
+    joined = pc.binary_join_element_wise(*columns_and_separator)
     values = joined.to_numpy(zero_copy_only=False)
-    return pd.util.hash_array(values, hash_key=f"{seed:016d}"[-16:], categorize=True)
+    key = f"{seed:016d}"[-16:]  # the key has 16 characters
+    return pd.util.hash_array(values, hash_key=key, categorize=True)
 
 
 def equality_hashes(parts: Iterable[pa.Table]) -> np.ndarray:
@@ -133,11 +159,15 @@ def equality_hashes(parts: Iterable[pa.Table]) -> np.ndarray:
     """
     remaining = iter(parts)
     first = next(remaining)
-    names = [
-        f"column{n}" for n in range(first.num_columns)
-    ]  # names in DuckDB ignore the case
-    tables = (part.rename_columns(names) for part in chain([first], remaining))
-    batches = (batch for table in tables for batch in table.to_batches())
+    # DuckDB ignores the case of names, so that two columns may have the same name.
+    names = [f"column{n}" for n in range(first.num_columns)]
+
+    def read_batches() -> Iterator[pa.RecordBatch]:
+        for part in chain([first], remaining):
+            yield from part.rename_columns(names).to_batches()
+
     schema = first.rename_columns(names).schema
-    rows = connect().from_arrow(pa.RecordBatchReader.from_batches(schema, batches))
-    return rows.project(f"hash({', '.join(names)}) AS h").fetchnumpy()["h"]
+    reader = pa.RecordBatchReader.from_batches(schema, read_batches())
+    rows = connect().from_arrow(reader)
+    hashes = rows.project(f"hash({', '.join(names)}) AS h").fetchnumpy()
+    return hashes["h"]

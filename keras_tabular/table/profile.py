@@ -19,18 +19,28 @@ from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table.cells import MAX_NUMBER, YEAR_1, YEAR_10000, as_float64
 from keras_tabular.table.parquet import count_rows, read_parts
 
+# Names of bins.
 MISSING = "missing"
 OTHERS = "others"
 SECONDS_PER_DAY = 86_400
-ROUNDED_DIGITS = (
-    4,
-    6,
-)  # significant digits of edges; the first number that separates the values
-MAX_EXACT_INTEGER = 1e15  # above, a float has no digits after the point
+# Significant digits of edges: the first number of digits that separates the values.
+ROUNDED_DIGITS = (4, 6)
+# Larger floats have no digits after the point.
+MAX_EXACT_INTEGER = 1e15
+# Bins and background values of the summary of a column.
+NUMBER_BINS = 10
+CATEGORY_BINS = 20
+BACKGROUND_SIZE = 16
+# Largest p-value of a column that differs by more than chance.
+MAX_P_VALUE = 0.01
+# Expected rows of each table in a bin of the chi-squared test.
+MIN_EXPECTED_ROWS = 3.0
+# Distinct values in a profile are not counted beyond this number.
+MAX_DISTINCT = 10_000
 
 
 class Bins(NamedTuple):
-    """Bins of a column of numbers, datetimes (seconds), texts (characters) or categories.
+    """Bins of the values of a column: seconds of datetimes, and lengths of texts.
 
     Bin i contains the values from edge i - 1 up to, but not including, edge i. The last
     bin is for missing values. In a category column, the last but one is for all other
@@ -60,39 +70,34 @@ class Bins(NamedTuple):
         count: int,
         categories: int,
     ) -> Self:
-        """Build about `count` bins with equally many values, or a bin for each of few values.
+        """Build bins with equally many values each, or a bin for each of few values.
 
         Args:
+            count: Number of bins; there may be fewer.
             categories: Number of the most frequent categories that get a bin each.
         """
         if column.feature_type == "category":
             frequent = most_frequent(values.drop_null())[:categories]
-            return cls(column, np.empty(0), tuple(category for category, _ in frequent))
+            names = tuple(category for category, _ in frequent)
+            return cls(column, np.empty(0), names)
         numbers = numeric_values(values, column)
-        if not len(numbers):
-            return cls(column, np.empty(0), ())
         distinct = np.unique(numbers)
-        has_few_values = len(distinct) <= count
-        edges = distinct[1:]
-        if not has_few_values:
-            inner = quantiles(numbers, count)[1:-1]
-            inner[inner == distinct[0]] = distinct[
-                1
-            ]  # the lowest value then has its own bin
-            edges = round_edges(np.unique(inner), distinct[0], column)
-        return cls(
-            column,
-            edges,
-            (),
-            tuple(distinct.tolist()) if has_few_values else (),
-        )
+        if len(distinct) <= count:
+            few_values = tuple(distinct.tolist())
+            return cls(column, distinct[1:], (), few_values)
+        edges = quantiles(numbers, count)[1:-1]
+        # The lowest value has its own bin if it is frequent.
+        edges[edges == distinct[0]] = distinct[1]
+        edges = round_edges(np.unique(edges), distinct[0], column)
+        return cls(column, edges, ())
 
     def add_outside(self, values: pa.ChunkedArray) -> Self:
-        """Return the bins of some values, and two more for values outside of their range."""
+        """Return the bins of some values, and two for values beyond their range."""
         if self.column.feature_type == "category" or not len(values.drop_null()):
             return self
         numbers = numeric_values(values, self.column)
-        edges = np.r_[numbers.min(), self.edges, np.nextafter(numbers.max(), np.inf)]
+        above_highest = np.nextafter(numbers.max(), np.inf)
+        edges = np.r_[numbers.min(), self.edges, above_highest]
         return self._replace(edges=edges, values=(), outside=True)
 
     def counts(self, values: pa.ChunkedArray) -> np.ndarray:
@@ -103,13 +108,10 @@ class Bins(NamedTuple):
         """Return the number of the bin of each value: int16, shape (rows,)."""
         missing = missing_mask(values)
         if self.column.feature_type == "category":
-            indices = pc.index_in(
-                values,
-                value_set=pa.array(self.categories, pa.string()),
-            )
-            codes = (
-                pc.fill_null(indices, len(self.categories)).to_numpy().astype(np.int16)
-            )
+            categories = pa.array(self.categories, pa.string())
+            indices = pc.index_in(values, value_set=categories)
+            indices = pc.fill_null(indices, len(categories))
+            codes = indices.to_numpy().astype(np.int16)
         else:
             codes = np.zeros(len(missing), np.int16)
             numbers = numeric_values(values, self.column)
@@ -137,15 +139,22 @@ class Bins(NamedTuple):
         between = [f"{low} to below {high}" for low, high in pairwise(ends)]
         if not self.outside:
             return [f"below {ends[0]}", *between, f"{ends[-1]} or more"]
-        *_, last, _ = ends
-        highest = format_edge(float(np.nextafter(self.edges[-1], -np.inf)), self.column)
-        top = last if last == highest else f"{last} to {highest}"
+        highest_value = np.nextafter(self.edges[-1], -np.inf)
+        highest = format_edge(float(highest_value), self.column)
+        last_edge = ends[-2]
+        top = highest if last_edge == highest else f"{last_edge} to {highest}"
         return [f"below {ends[0]}", *between[:-1], top, f"above {highest}"]
 
 
 def quantiles(numbers: np.ndarray, count: int) -> np.ndarray:
-    """Return the values that divide numbers into `count` equal parts: shape (count + 1,)."""
-    return np.quantile(numbers, np.linspace(0, 1, count + 1), method="nearest")
+    """Return the values that divide numbers into equal parts: shape (count + 1,).
+
+    Examples:
+        >>> quantiles(np.array([1.0, 5.0, 6.0, 7.0, 8.0]), 2)
+        array([1., 6., 8.])
+    """
+    shares = np.linspace(0, 1, count + 1)
+    return np.quantile(numbers, shares, method="nearest")
 
 
 def missing_mask(values: pa.ChunkedArray) -> np.ndarray:
@@ -155,80 +164,63 @@ def missing_mask(values: pa.ChunkedArray) -> np.ndarray:
 
 def is_among(values: pa.ChunkedArray, allowed: pa.Array) -> np.ndarray:
     """Return where a value is one of `allowed`: bool, shape (rows,)."""
-    return (
-        pc.is_in(values, value_set=allowed).to_numpy(zero_copy_only=False).astype(bool)
-    )
+    mask = pc.is_in(values, value_set=allowed)
+    return mask.to_numpy(zero_copy_only=False).astype(bool)
 
 
 def unknown_mask(values: pa.ChunkedArray, categories: list[str]) -> np.ndarray:
-    """Return where a value is neither missing nor one of `categories`: bool, shape (rows,)."""
-    return ~missing_mask(values) & ~is_among(values, pa.array(categories, pa.string()))
+    """Return where a value is not missing and not a category: bool, shape (rows,)."""
+    is_known = is_among(values, pa.array(categories, pa.string()))
+    return ~missing_mask(values) & ~is_known
 
 
 def most_frequent(values: pa.ChunkedArray) -> list[tuple[Any, int]]:
-    """Return each value with its number of rows: by this number, then in alphabetical order."""
-    counts = [
-        (count["values"], count["counts"])
-        for count in values.value_counts().to_pylist()
-    ]
+    """Return each value and its number of rows, by this number and then by value."""
+    counts = []
+    for count in values.value_counts().to_pylist():
+        counts.append((count["values"], count["counts"]))
     return sorted(counts, key=lambda pair: (-pair[1], pair[0]))
 
 
 def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
-    """Return the numbers, datetimes (seconds) or text lengths that are not missing: float64."""
+    """Return the present numbers, datetimes (seconds) or lengths of texts: float64."""
     present = values.drop_null()
     if column.feature_type == "text":
         return pc.utf8_length(present).to_numpy().astype(np.float64)
     return np.asarray(as_float64(present, column).to_numpy(), np.float64)
 
 
-def share_outside(
-    train: pa.ChunkedArray,
-    test: pa.ChunkedArray,
+def round_edges(
+    edges: np.ndarray,
+    lowest: float,
     column: Column,
-) -> float:
-    """Compute the share of test values outside the training range, or of unknown categories."""
-    present = test.drop_null()
-    if column.feature_type == "text" or not len(present):
-        return 0.0
-    if column.feature_type == "category":
-        return 1 - float(is_among(present, train.unique()).mean())
-    values, train_values = (numeric_values(each, column) for each in (present, train))
-    low = train_values.min(initial=np.inf)
-    high = train_values.max(initial=-np.inf)
-    return float(np.mean((values < low) | (values > high)))
-
-
-def round_edges(edges: np.ndarray, lowest: float, column: Column) -> np.ndarray:
-    """Round edges to few digits or to the day, if the rounded edges also separate the values."""
-    candidates = [
-        np.array([float(f"{edge:.{n}g}") for edge in edges]) for n in ROUNDED_DIGITS
-    ]
+) -> np.ndarray:
+    """Round edges to few digits or to the day, if they still separate the values."""
+    candidates = []
     if column.kind == "datetime":
-        candidates = [edges // SECONDS_PER_DAY * SECONDS_PER_DAY]
-    for rounded in map(np.unique, candidates):
+        candidates.append(edges // SECONDS_PER_DAY * SECONDS_PER_DAY)
+    else:
+        for digits in ROUNDED_DIGITS:
+            numbers = [float(f"{edge:.{digits}g}") for edge in edges]
+            candidates.append(np.array(numbers))
+    for candidate in candidates:
+        rounded = np.unique(candidate)
         if len(rounded) == len(edges) and rounded[0] > lowest:
             return rounded
     return edges
 
 
 def format_edge(value: float, column: Column) -> str:
-    """Format a number with the digits that it has, or a datetime to the day or the second."""
+    """Format a number with its digits, or a datetime to the day or the second."""
     if column.kind == "datetime":
-        timestamp = datetime.fromtimestamp(min(max(value, YEAR_1), YEAR_10000 - 1), UTC)
+        seconds = min(max(value, YEAR_1), YEAR_10000 - 1)
+        timestamp = datetime.fromtimestamp(seconds, UTC)
         is_day = not value % SECONDS_PER_DAY
         return f"{timestamp:%Y-%m-%d}" if is_day else f"{timestamp:%Y-%m-%d %H:%M:%S}"
     if value.is_integer() and abs(value) < MAX_EXACT_INTEGER:
         return str(int(value))
     short = f"{value:g}"
     return short if float(short) == value else str(value)
-
-
-NUMBER_BINS = 10
-CATEGORY_BINS = 20
-BACKGROUND_SIZE = 16  # values of a column
-MAX_P_VALUE = 0.01  # of a column that differs by more than chance
-MIN_EXPECTED_ROWS = 3.0  # of each table in a bin of the chi-squared test
 
 
 class ColumnSummary(Section, extra="ignore"):
@@ -263,22 +255,19 @@ class ColumnSummary(Section, extra="ignore"):
             categories: The categories that the model knows; None if it knows all of
                 them.
         """
-        own_bins = Bins.from_values(
-            values,
-            column,
-            NUMBER_BINS,
-            CATEGORY_BINS,
-        ).add_outside(values)
-        unknown = 0.0 if categories is None else unknown_mask(values, categories).mean()
+        bins = Bins.from_values(values, column, NUMBER_BINS, CATEGORY_BINS)
+        bins = bins.add_outside(values)
+        unknown = 0.0
+        if categories is not None:
+            unknown = float(unknown_mask(values, categories).mean())
+        is_text = column.feature_type == "text"
         return cls(
             feature_type=column.feature_type,
-            edges=tuple(own_bins.edges.tolist()),
-            categories=own_bins.categories,
-            counts=tuple(own_bins.counts(values).tolist()),
-            background=(
-                () if column.feature_type == "text" else _evenly_spaced(values, column)
-            ),
-            unknown=round(float(unknown), 6),
+            edges=tuple(bins.edges.tolist()),
+            categories=bins.categories,
+            counts=tuple(bins.counts(values).tolist()),
+            background=() if is_text else _evenly_spaced(values, column),
+            unknown=round(unknown, 6),
         )
 
     def bins(self, column: Column) -> Bins:
@@ -292,12 +281,14 @@ def _evenly_spaced(
 ) -> tuple[float | str | None, ...]:
     """Take values at equal distances from the sorted rows; missing values come last."""
     if column.is_string:
-        counts = most_frequent(values.drop_null())
-        ordered = [value for value, count in counts for _ in range(count)]
+        ordered = []
+        for value, count in most_frequent(values.drop_null()):
+            ordered += [value] * count
     else:
         ordered = np.sort(numeric_values(values, column)).tolist()
+    ordered += [None] * values.null_count
     rows = (np.arange(BACKGROUND_SIZE) + 0.5) / BACKGROUND_SIZE * len(values)
-    return tuple(ordered[int(row)] if row < len(ordered) else None for row in rows)
+    return tuple(ordered[int(row)] for row in rows)
 
 
 def compare_counts(
@@ -306,18 +297,12 @@ def compare_counts(
     columns: int,
     group_size: float = 1.0,
 ) -> tuple[float, float]:
-    """Compute how far two tables differ in a column, and how likely chance explains that.
+    """Compute how far two tables differ in a column, and if chance explains that.
 
-    The distance is the share of the rows that would have to be in another bin for the
-    tables to be equal (total variation): the sum of the shares that bins have lost, or
-    of those that bins have gained, whichever is larger. Few rows differ more by chance,
-    so that the variance of a difference is subtracted from its square. The p-value is
-    that of two tests together:
-
-    - A chi-squared test of the bins in which at least `MIN_EXPECTED_ROWS` rows are
-      expected.
-    - A binomial test of each other bin, such as missing values or a new category:
-      whether it is too frequent in the second table.
+    The distance is their `total_variation`. The p-value is that of two tests together:
+    a chi-squared test of the bins in which at least `MIN_EXPECTED_ROWS` rows are
+    expected, and a binomial test of the other bins, such as missing values or a new
+    category.
 
     Both tables have fewer independent rows if rows are in groups (Rao and Scott, "The
     analysis of categorical data from complex sample surveys", 1981).
@@ -333,65 +318,119 @@ def compare_counts(
         any of the columns. The numbers are rounded, so that every CPU comes to the same
         decision.
     """
-    from scipy.special import betainc, chdtrc  # importing it takes 0.2 s
-
-    counts = np.stack([first, second]) / group_size
+    counts = np.stack([first, second]) / group_size  # (2, bins)
     sizes = counts.sum(axis=1)
-    changes = counts[0] / sizes[0] - counts[1] / sizes[1]
+    table_shares = sizes / sizes.sum()
+    min_expected = counts.sum(axis=0) * table_shares.min()
+    is_frequent = min_expected >= MIN_EXPECTED_ROWS
+    p_of_frequent = chi_squared_p_value(counts[:, is_frequent])
+    p_of_rare = binomial_p_value(counts[:, ~is_frequent], table_shares[1])
+    # Two tests of each column.
+    p_value = min(2 * columns * min(p_of_frequent, p_of_rare), 1.0)
+    return round(total_variation(counts), 9), float(f"{p_value:.9g}")
+
+
+def total_variation(counts: np.ndarray) -> float:
+    """Compute the share of rows in another bin, between two tables.
+
+    It is the sum of the shares that bins have lost, or of those that bins have gained,
+    whichever is larger. Few rows differ more by chance, so that the variance of a
+    difference is subtracted from its square.
+
+    Args:
+        counts: Number of rows of each table in each bin, shape (2, bins).
+
+    Examples:
+        >>> round(total_variation(np.array([[50_000, 50_000], [30_000, 70_000]])), 3)
+        0.2
+        >>> total_variation(np.array([[5, 5], [3, 7]]))  # few rows differ by chance
+        0.0
+    """
+    sizes = counts.sum(axis=1)
+    shares = counts / sizes[:, None]
+    changes = shares[0] - shares[1]  # (bins,)
     pooled = counts.sum(axis=0) / sizes.sum()
     variance = pooled * (1 - pooled) * (1 / sizes).sum()
-    moved = np.sqrt(np.maximum(np.square(changes) - variance, 0))
-    distance = max(moved[changes > 0].sum(), moved[changes < 0].sum())
-    shares = sizes / sizes.sum()
-    is_frequent = counts.sum(axis=0) * shares.min() >= MIN_EXPECTED_ROWS
-    observed = counts[:, is_frequent]
-    rare = counts[:, ~is_frequent]
-    expected = np.outer(observed.sum(axis=1), observed.sum(axis=0)) / max(
-        observed.sum(),
-        1,
-    )
-    statistic = (np.square(observed - expected) / np.maximum(expected, 1e-9)).sum()
-    chi_squared = chdtrc(max(observed.shape[1] - 1, 1), statistic)
-    tails = betainc(rare[1], rare[0] + 1, shares[1])
-    binomial = max(len(tails), 1) * np.nanmin([1.0, *tails])
-    p_value = min(2 * columns * min(chi_squared, binomial), 1.0)
-    return round(float(distance), 9), float(f"{p_value:.9g}")
+    squares = np.square(changes) - variance
+    distances = np.sqrt(np.maximum(squares, 0))
+    lost = distances[changes > 0].sum()
+    gained = distances[changes < 0].sum()
+    return float(max(lost, gained))
 
 
-MAX_DISTINCT = 10_000  # distinct values are not counted beyond
+def chi_squared_p_value(counts: np.ndarray) -> float:
+    """Compute the p-value of the chi-squared test of homogeneity, 1 without bins.
+
+    Args:
+        counts: Number of rows of each table in each bin, shape (2, bins).
+
+    Examples:
+        >>> round(chi_squared_p_value(np.array([[10, 20], [20, 10]])), 4)
+        0.0098
+    """
+    from scipy.special import chdtrc  # importing it takes 0.2 s
+
+    rows = counts.sum(axis=1)
+    bins = counts.sum(axis=0)
+    expected = np.outer(rows, bins) / max(counts.sum(), 1)
+    squares = np.square(counts - expected)
+    statistic = (squares / np.maximum(expected, 1e-9)).sum()
+    degrees_of_freedom = max(len(bins) - 1, 1)
+    return float(chdtrc(degrees_of_freedom, statistic))
+
+
+def binomial_p_value(counts: np.ndarray, share: float) -> float:
+    """Compute the p-value of binomial tests for too many rows in the second table.
+
+    Bonferroni's correction for the number of bins is included, so that the result may
+    be above 1.
+
+    Args:
+        counts: Number of rows of each table in each bin, shape (2, bins).
+        share: Share of the second table in the rows of both.
+
+    Examples:
+        >>> binomial_p_value(np.array([[0], [3]]), share=0.5)
+        0.125
+    """
+    from scipy.special import betainc
+
+    first, second = counts
+    tails = betainc(second, first + 1, share)
+    smallest = np.nanmin([1.0, *tails])
+    return float(max(len(tails), 1) * smallest)
 
 
 def describe_table(folder: Path, schema: Schema) -> dict[str, Any]:
-    """Return the content of `metrics/profile.json`: rows, columns and the classes of the target.
+    """Return the content of `metrics/profile.json`.
 
     Raises:
         UserError: The absolute value of a number is larger than `MAX_NUMBER`.
     """
     rows = sum(count_rows(folder))
-    columns = ordered_map(
-        partial(_describe_column, folder=folder, schema=schema),
-        schema.columns,
-    )
-    classes = Counter[str]()
+    describe = partial(_describe_column, folder=folder, schema=schema)
+    descriptions = ordered_map(describe, schema.columns)
+    class_rows = Counter[str]()
     if schema.classes:
         for part in read_parts(folder, [schema.target]):
-            classes.update(
-                {
-                    str(value): rows
-                    for value, rows in most_frequent(part[0].drop_null())
-                },
-            )
+            for value, count in most_frequent(part[0].drop_null()):
+                class_rows[str(value)] += count
+    classes = {}
+    for value, count in class_rows.items():
+        classes[value] = {"rows": count, "share": count / rows}
     return {
         "rows": rows,
         "columns": len(schema.columns),
-        "column": dict(zip(schema.columns, columns, strict=True)),
-        "target": {
-            value: {"rows": n, "share": n / rows} for value, n in classes.items()
-        },
+        "column": dict(zip(schema.columns, descriptions, strict=True)),
+        "target": classes,
     }
 
 
-def _describe_column(name: str, folder: Path, schema: Schema) -> dict[str, Any]:
+def _describe_column(
+    name: str,
+    folder: Path,
+    schema: Schema,
+) -> dict[str, Any]:
     column = schema.columns[name]
     summary = Summary()
     distinct = set[Any]()
@@ -399,51 +438,51 @@ def _describe_column(name: str, folder: Path, schema: Schema) -> dict[str, Any]:
         values = part[0]
         summary = summary.merge(Summary.from_column(values, column))
         if len(distinct) < MAX_DISTINCT:
-            distinct.update(values.drop_null().unique()[:MAX_DISTINCT].to_pylist())
+            new_values = values.drop_null().unique()[:MAX_DISTINCT]
+            distinct.update(new_values.to_pylist())
     largest = max(summary.min, summary.max, key=abs)
     if summary.count and MAX_NUMBER < abs(largest) < np.inf:  # infinite for texts
-        problem = (
-            f"expected numbers from {-MAX_NUMBER:g} to {MAX_NUMBER:g}, got {largest:g}"
+        raise UserError(
+            f"column {name}: expected numbers from {-MAX_NUMBER:g} to {MAX_NUMBER:g},"
+            f" got {largest:g}. If it means missing, list it in missing_values in"
+            " data/schema.yaml.",
         )
-        advice = "If it means missing, list it in missing_values in data/schema.yaml."
-        raise UserError(f"column {name}: {problem}. {advice}")
-    kind = "string" if column.is_string else column.kind
+    kind: str = "string" if column.is_string else column.kind
+    if kind == "boolean" or len(distinct) == 2:
+        kind = "binary"
     description: dict[str, Any] = {
-        "kind": "binary" if kind == "boolean" or len(distinct) == 2 else kind,
+        "kind": kind,
         "missing": summary.missing,
         "distinct": min(len(distinct), MAX_DISTINCT),
     }
-    if summary.count and column.kind == "datetime":
-        description |= {
-            "min": _iso_datetime(summary.min),
-            "max": _iso_datetime(summary.max),
-        }
-    elif summary.count and column.feature_type == "number":
-        keys = ("mean", "standard_deviation", "min", "max")
-        description |= {key: getattr(summary, key) for key in keys}
+    if not summary.count:
+        return description
+    if column.kind == "datetime":
+        description["min"] = _iso_datetime(summary.min)
+        description["max"] = _iso_datetime(summary.max)
+    elif column.feature_type == "number":
+        description["mean"] = summary.mean
+        description["standard_deviation"] = summary.standard_deviation
+        description["min"] = summary.min
+        description["max"] = summary.max
     return description
 
 
 def _iso_datetime(seconds: float) -> str:
     """Format seconds since 1970 in UTC."""
-    return f"{datetime(1970, 1, 1) + timedelta(seconds=round(seconds))}".removesuffix(
-        " 00:00:00",
-    )
+    since_1970 = timedelta(seconds=round(seconds))
+    return str(datetime(1970, 1, 1) + since_1970).removesuffix(" 00:00:00")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Count, mean, variance and extremes of the values of a column, without missing values.
+    """Count, mean, variance and extremes of the values of a column.
 
-    Categories and texts have only counts.
+    Missing values are only counted. Categories and texts have only counts.
 
     Attributes:
         count: Number of values that are not missing.
-        missing: Number of missing values.
-        mean: Mean of the values.
         squares: Sum of the squared differences from the mean.
-        min: Smallest value.
-        max: Largest value.
     """
 
     count: int = 0
@@ -460,25 +499,20 @@ class Summary:
         missing = values.null_count
         if not len(present) or column.is_string:
             return cls(count=len(present), missing=missing)
-        return replace(
-            cls.from_numbers(as_float64(present, column).to_numpy()),
-            missing=missing,
-        )
+        numbers = as_float64(present, column).to_numpy()
+        return replace(cls.from_numbers(numbers), missing=missing)
 
+    # An overflow needs no warning: `describe_table` refuses such large numbers.
     @classmethod
-    @np.errstate(
-        over="ignore",
-        invalid="ignore",
-    )  # `describe_table` refuses such large numbers
+    @np.errstate(over="ignore", invalid="ignore")
     def from_numbers(cls, values: np.ndarray) -> Self:
         """Summarise float64 of shape (n,), at least one, none of them missing."""
         mean = values.mean()
-        differences = values - mean
-        np.square(differences, out=differences)
+        squares = np.square(values - mean)
         return cls(
             count=len(values),
             mean=float(mean),
-            squares=float(differences.sum()),
+            squares=float(squares.sum()),
             min=float(values.min()),
             max=float(values.max()),
         )
@@ -492,11 +526,12 @@ class Summary:
         count = self.count + other.count
         share = other.count / count if count else 0.0
         step = other.mean - self.mean
+        squares = self.squares + other.squares + step * step * self.count * share
         return Summary(
             count=count,
             missing=self.missing + other.missing,
             mean=self.mean + step * share,
-            squares=self.squares + other.squares + step * step * self.count * share,
+            squares=squares,
             min=min(self.min, other.min),
             max=max(self.max, other.max),
         )
@@ -508,5 +543,6 @@ class Summary:
 
     @property
     def standard_deviation(self) -> float:
-        """Standard deviation of a sample: the divisor is the count minus one, as in pandas."""
-        return float((self.squares / max(self.count - 1, 1)) ** 0.5)
+        """Standard deviation of a sample, with the divisor count minus one."""
+        divisor = max(self.count - 1, 1)
+        return float((self.squares / divisor) ** 0.5)

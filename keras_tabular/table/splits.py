@@ -1,4 +1,4 @@
-"""The subset of each row of a table: train, validation or test; and where a row comes from."""
+"""The split of a table: the subset of each row, and the files of each subset."""
 
 import math
 from collections.abc import Iterator
@@ -22,10 +22,13 @@ from keras_tabular.table.groups import (
 )
 
 SUBSETS = ("train", "validation", "test")
-TRAIN, VALIDATION, TEST = range(3)
-HALF = (
-    2**32
-)  # a hash has 64 bits: the high half decides the subset, the low half is the fold key
+TRAIN = 0
+VALIDATION = 1
+TEST = 2
+# A hash has 64 bits: the high half decides the subset, the low half is the fold key.
+HALF = 2**32
+# Rows that a worker takes in one pass over the table, if parts are smaller.
+MAX_TAKEN_ROWS = 1_000_000
 
 
 class Assignment(NamedTuple):
@@ -43,26 +46,25 @@ class Assignment(NamedTuple):
 
 
 def unused_declarations(split: Split, schema: Schema) -> Iterator[str]:
-    """Yield a message for each declaration of the schema that the split does not use."""
-    declarations = {
-        "group": (
-            ("group", "column", "file"),
-            "a group may have both training and test rows",
-        ),
-        "time": (
-            ("time", "column", "file"),
-            "later rows may train a model for earlier test rows",
-        ),
-        "split": (("column",), "the subsets that it names are mixed"),
-        "test_files": (("file",), "rows of these files may become training rows"),
+    """Yield a message for each declaration that the split does not use."""
+    consequences = {
+        "group": "a group may have both training and test rows",
+        "time": "later rows may train a model for earlier test rows",
+        "split": "the subsets that it names are mixed",
+        "test_files": "rows of these files may become training rows",
     }
-    for key, (rules, consequence) in declarations.items():
-        if getattr(schema, key) and split.by not in rules:
-            problem = (
+    rules = {
+        "group": ("group", "column", "file"),
+        "time": ("time", "column", "file"),
+        "split": ("column",),
+        "test_files": ("file",),
+    }
+    for key, consequence in consequences.items():
+        if getattr(schema, key) and split.by not in rules[key]:
+            yield (
                 f"data/schema.yaml declares {key}, but split.by: {split.by} does not"
-                " use it"
+                f" use it: {consequence}."
             )
-            yield f"{problem}: {consequence}."
 
 
 def find_duplicates(
@@ -70,29 +72,23 @@ def find_duplicates(
     split: Split,
     schema: Schema,
 ) -> tuple[np.ndarray | None, str]:
-    """Find the rows that a random split keeps together because their features are equal.
+    """Find the rows with equal features, which a random split keeps together.
 
     Returns:
         The first equal row of each row, see `equal_feature_rows`, or None if rows are
         drawn one by one; and a message about equal rows, empty if there are none.
     """
-    keeps_together = split.by == "random" and split.duplicates != "drawn"
-    first_equal = equal_feature_rows(folder, schema) if keeps_together else None
+    if split.by != "random" or split.duplicates == "drawn":
+        return None, ""
+    first_equal = equal_feature_rows(folder, schema)
     if first_equal is None:
         return None, ""
-    repeated = int((first_equal != np.arange(len(first_equal))).sum())
-    message = (
-        f"{repeated:,} of {len(first_equal):,} rows repeat the features of an earlier"
-        " row."
-    )
-    if split.duplicates == "auto" and repeated > MAX_SHARE_REPEATED * len(first_equal):
-        return (
-            None,
-            (
-                f"warn: {message} These are too many to be copies: each is drawn by"
-                " itself."
-            ),
-        )
+    n_rows = len(first_equal)
+    repeated = np.count_nonzero(first_equal != np.arange(n_rows))
+    message = f"{repeated:,} of {n_rows:,} rows repeat the features of an earlier row."
+    if split.duplicates == "auto" and repeated > MAX_SHARE_REPEATED * n_rows:
+        advice = "These are too many to be copies: each is drawn by itself."
+        return None, f"warn: {message} {advice}"
     return first_equal, f"{message} They join its subset and its fold."
 
 
@@ -100,36 +96,30 @@ def assign_rows(
     folder: Path,
     split: Split,
     schema: Schema,
-    first: np.ndarray | None,
+    first_equal: np.ndarray | None,
 ) -> Assignment:
-    """Assign the rows of a table to the subsets, each in an order that is drawn with the seed.
+    """Assign the rows of a table to the subsets, in an order drawn with the seed.
 
     Args:
         folder: Folder of the Parquet parts of the table.
-        first: For each row the first row with equal features, shape (rows,); None if a
-            random split draws each row by itself.
+        first_equal: For each row the first row with equal features, shape (rows,); None
+            if a random split draws each row by itself.
 
     Raises:
         UserError: Train or test gets no row, or a row has no time or subset.
     """
     if split.by == "random":
         rows = draw_rows(folder, split, schema)
-        fold_keys = first
-        if first is not None:
-            order = np.concatenate(rows)
-            subset = np.empty(len(first), np.int8)
-            subset[order] = np.repeat(range(len(rows)), list(map(len, rows)))
-            new_subset = subset[
-                first[order]
-            ]  # each row follows the first one with equal features
-            rows = [order[new_subset == number] for number in range(len(rows))]
+        fold_keys = first_equal
+        if first_equal is not None:
+            rows = join_equal_rows(rows, first_equal)
     else:
         subset, fold_keys = apply_rule(folder, split, schema)
         rng = np.random.RandomState(split.seed)
-        in_order = (np.flatnonzero(subset == number) for number in range(len(SUBSETS)))
-        rows = [
-            rng.permutation(subset_rows.astype(np.int32)) for subset_rows in in_order
-        ]
+        rows = []
+        for number in range(len(SUBSETS)):
+            subset_rows = np.flatnonzero(subset == number).astype(np.int32)
+            rows.append(rng.permutation(subset_rows))
     if not len(rows[TRAIN]) or not len(rows[TEST]):
         sizes = f"{len(rows[TRAIN])} training rows and {len(rows[TEST])} test rows"
         raise UserError(
@@ -138,28 +128,33 @@ def assign_rows(
     return Assignment(rows, fold_keys)
 
 
-def draw_rows(folder: Path, split: Split, schema: Schema) -> list[np.ndarray]:
+def draw_rows(
+    folder: Path,
+    split: Split,
+    schema: Schema,
+) -> list[np.ndarray]:
     """Draw the rows of each subset of a table."""
     classes = None
     if split.stratify:
         target = pa.concat_tables(parquet.read_parts(folder, [schema.target]))
         labels(target, schema)  # raises if a row has no class
         classes = target[0].to_numpy()
-    return random_split(sum(parquet.count_rows(folder)), split, classes)
+    n_rows = sum(parquet.count_rows(folder))
+    return random_split(n_rows, split, classes)
 
 
 def random_split(
-    rows: int,
+    n_rows: int,
     split: Split,
     classes: np.ndarray | None = None,
 ) -> list[np.ndarray]:
-    """Draw the rows of train, validation and test as scikit-learn's `train_test_split` does.
+    """Draw the rows of the subsets as scikit-learn's `train_test_split` does.
 
     The test rows are drawn from the whole table and the validation rows from the
     remaining rows, both with `split.seed`.
 
     Args:
-        rows: Number of rows.
+        n_rows: Number of rows.
         classes: Class of each row, shape (rows,), for a stratified draw.
 
     Returns:
@@ -170,32 +165,55 @@ def random_split(
     """
 
     def draw(rows: np.ndarray, size: float) -> list[np.ndarray]:
+        """Draw a share of some rows: return the other rows, then the drawn ones."""
         if classes is not None:
             from sklearn.model_selection import train_test_split
 
-            strata = classes[rows]
             return train_test_split(
                 rows,
                 test_size=size,
                 random_state=split.seed,
-                stratify=strata,
+                stratify=classes[rows],
             )
-        # What train_test_split does; its import takes longer than to split a million
-        # rows.
+        # This is what train_test_split does. To import it would take longer than to
+        # split a million rows.
         shuffled = np.random.RandomState(split.seed).permutation(rows)
-        test_rows = math.ceil(size * len(rows))
-        return [shuffled[test_rows:], shuffled[:test_rows]]
+        n_drawn = math.ceil(size * len(rows))
+        return [shuffled[n_drawn:], shuffled[:n_drawn]]
 
     try:
-        train, test = draw(np.arange(rows, dtype=np.int32), split.test_size)
+        rows = np.arange(n_rows, dtype=np.int32)
+        train, test = draw(rows, split.test_size)
         validation = train[:0]
         if split.validation_size:
             train, validation = draw(train, split.validation_size)
     except ValueError as error:
-        raise UserError(
-            f"split in params.yaml does not fit {rows} rows: {error}",
-        ) from None
+        message = f"split in params.yaml does not fit {n_rows} rows: {error}"
+        raise UserError(message) from None
     return [train, validation, test]
+
+
+def join_equal_rows(
+    rows: list[np.ndarray],
+    first_equal: np.ndarray,
+) -> list[np.ndarray]:
+    """Move each row to the subset of the first row with equal features.
+
+    Args:
+        rows: Row numbers of each subset, in the order of the draw.
+        first_equal: For each row the first row with equal features, shape (rows,).
+
+    Examples:
+        >>> rows = [np.array([3, 0]), np.array([1, 2])]
+        >>> join_equal_rows(rows, first_equal=np.array([0, 1, 0, 1]))
+        [array([0, 2]), array([3, 1])]
+    """
+    subset = np.empty(len(first_equal), np.int8)
+    for number, subset_rows in enumerate(rows):
+        subset[subset_rows] = number
+    order = np.concatenate(rows)
+    new_subset = subset[first_equal[order]]
+    return [order[new_subset == number] for number in range(len(rows))]
 
 
 def apply_rule(
@@ -217,18 +235,16 @@ def apply_rule(
         return by_hash(stable_row_hashes(folder, names, split.seed), split)
     values = pa.concat_tables(parquet.read_parts(folder, names))[0]
     if values.null_count:
-        problem = f"expected a value in every row, got {values.null_count} empty cells"
         raise UserError(
-            f"column {names[0]}: {problem}. split.by: {split.by} needs them.",
+            f"column {names[0]}: expected a value in every row, got"
+            f" {values.null_count} empty cells. split.by: {split.by} needs them.",
         )
     if split.by == "time":
         return by_time(values.to_numpy(), split)
     fold_keys = None
     if schema.group is not None:
-        _, fold_keys = by_hash(
-            stable_row_hashes(folder, [schema.group], split.seed),
-            split,
-        )
+        hashes = stable_row_hashes(folder, [schema.group], split.seed)
+        _, fold_keys = by_hash(hashes, split)
     return by_name(values.to_pylist(), names[0]), fold_keys
 
 
@@ -241,8 +257,13 @@ def rule_columns(split: Split, schema: Schema) -> list[str]:
     return [name for name in schema.columns if name not in schema.ignore]
 
 
-def by_hash(hashes: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the subset of each row by its hash, so that a row keeps it when the table grows.
+def by_hash(
+    hashes: np.ndarray,
+    split: Split,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the subset of each row by its hash.
+
+    A row keeps its subset when the table grows.
 
     Args:
         hashes: Hash of each row, uint64, shape (rows,).
@@ -258,7 +279,10 @@ def by_hash(hashes: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
     return subset, (hashes % HALF).astype(np.int64)
 
 
-def by_time(times: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
+def by_time(
+    times: np.ndarray,
+    split: Split,
+) -> tuple[np.ndarray, np.ndarray]:
     """Choose the latest rows for test and the latest remaining rows for validation.
 
     All rows of one time are in the same subset.
@@ -269,16 +293,27 @@ def by_time(times: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         Indices in `SUBSETS`, int8; and fold keys, float64: the share of the training
         rows that are earlier. Both have shape (rows,).
+
+    Examples:
+        >>> split = Split(by="time", test_size=0.3, validation_size=0, seed=0)
+        >>> subset, fold_keys = by_time(np.array([2021, 2025, 2023]), split)
+        >>> [SUBSETS[number] for number in subset]
+        ['train', 'test', 'train']
+        >>> fold_keys
+        array([0. , 1. , 0.5])
     """
     subset = np.full(len(times), TRAIN, np.int8)
-    for number, size in ((TEST, split.test_size), (VALIDATION, split.validation_size)):
-        remaining = np.flatnonzero(subset == TRAIN)
-        if size and len(remaining):
-            first_latest = len(remaining) - math.ceil(size * len(remaining))
-            start = np.sort(times[remaining])[first_latest]
-            subset[remaining[times[remaining] >= start]] = number
+    sizes = {TEST: split.test_size, VALIDATION: split.validation_size}
+    for number, size in sizes.items():
+        is_remaining = subset == TRAIN
+        sorted_times = np.sort(times[is_remaining])
+        n_latest = math.ceil(size * len(sorted_times))
+        if n_latest:
+            is_late = times >= sorted_times[-n_latest]
+            subset[is_remaining & is_late] = number
     train_times = np.sort(times[subset == TRAIN])
-    return subset, np.searchsorted(train_times, times) / max(len(train_times), 1)
+    earlier_rows = np.searchsorted(train_times, times)
+    return subset, earlier_rows / max(len(train_times), 1)
 
 
 def by_name(names: list[str], column: str) -> np.ndarray:
@@ -291,7 +326,7 @@ def by_name(names: list[str], column: str) -> np.ndarray:
     Raises:
         UserError: A row names another subset.
     """
-    unknown = sorted({repr(name) for name in names} - {repr(name) for name in SUBSETS})
+    unknown = sorted(repr(name) for name in set(names) - set(SUBSETS))
     if unknown:
         expected = format_list(SUBSETS)
         raise UserError(
@@ -300,11 +335,18 @@ def by_name(names: list[str], column: str) -> np.ndarray:
     return np.array([SUBSETS.index(name) for name in names], np.int8)
 
 
-MAX_TAKEN_ROWS = (
-    1_000_000  # that a worker takes in one pass over the table, if parts are smaller
-)
-# The name of its subset, its number, and its rows by their number in the whole table.
-NewPart = tuple[str, int, np.ndarray]
+class NewPart(NamedTuple):
+    """A part of a subset that is to be written.
+
+    Attributes:
+        subset: Name of the subset.
+        number: Number of the part.
+        rows: Numbers of its rows in the whole table.
+    """
+
+    subset: str
+    number: int
+    rows: np.ndarray
 
 
 def write_subsets(
@@ -319,22 +361,22 @@ def write_subsets(
     `origin_names`. A worker reads the whole table part by part, and takes the rows of
     several new parts from it.
     """
-    new_parts = [
-        (subset, number, rows[start : start + rows_per_file])
-        for subset, rows in zip(SUBSETS, assignment.rows, strict=True)
-        for number, start in enumerate(range(0, max(len(rows), 1), rows_per_file))
-    ]
+    new_parts = []
+    for subset, rows in zip(SUBSETS, assignment.rows, strict=True):
+        starts = range(0, max(len(rows), 1), rows_per_file)
+        for number, start in enumerate(starts):
+            part_rows = rows[start : start + rows_per_file]
+            new_parts.append(NewPart(subset, number, part_rows))
     step = max(MAX_TAKEN_ROWS // rows_per_file, 1)
-    groups = [
-        new_parts[start : start + step] for start in range(0, len(new_parts), step)
-    ]
+    starts = range(0, len(new_parts), step)
+    batches = [new_parts[start : start + step] for start in starts]
     write = partial(
         write_new_parts,
         table=table,
         keys=assignment.fold_keys,
         folder=folder,
     )
-    for _ in ordered_map(write, groups):
+    for _ in ordered_map(write, batches):
         pass
 
 
@@ -344,25 +386,23 @@ def write_new_parts(
     keys: np.ndarray | None,
     folder: Path,
 ) -> None:
-    """Take the rows of some new parts from a table, and write each part with its fold keys."""
+    """Take the rows of some new parts from a table, and write them with fold keys."""
     from pyarrow.dataset import dataset  # takes a twentieth of a second
 
-    rows = pa.array(np.concatenate([part_rows for *_, part_rows in parts]))
+    rows = np.concatenate([part.rows for part in parts])
     source = dataset([str(path) for path in parquet.part_paths(table)])
-    selected = source.take(
-        rows,
-        fragment_readahead=1,
-        batch_readahead=2,
-    )  # for less memory
-    end = 0
+    # Less is read ahead, to save memory.
+    selected = source.take(pa.array(rows), fragment_readahead=1, batch_readahead=2)
     origins = parquet.origin_names(selected.column_names)
-    for subset, number, part_rows in parts:
-        start = end
-        end = end + len(part_rows)
-        whole = selected[start:end].combine_chunks()
-        part = whole.drop_columns(origins)
+    start = 0
+    for part in parts:
+        whole = selected[start : start + len(part.rows)].combine_chunks()
+        start += len(part.rows)
+        columns = whole.drop_columns(origins)
         if keys is not None:
-            part = part.append_column(parquet.FOLD_KEY, pa.array(keys[part_rows]))
-        for name in origins if subset == SUBSETS[TEST] else ():
-            part = part.append_column(name, whole[name])
-        parquet.write_part(folder / subset, number, part)
+            fold_keys = pa.array(keys[part.rows])
+            columns = columns.append_column(parquet.FOLD_KEY, fold_keys)
+        if part.subset == SUBSETS[TEST]:
+            for name in origins:
+                columns = columns.append_column(name, whole[name])
+        parquet.write_part(folder / part.subset, part.number, columns)

@@ -22,7 +22,7 @@ from keras_tabular.config.task import Regression
 from keras_tabular.evaluation import baselines, calibration, plot_data
 from keras_tabular.evaluation.calibration import choose_threshold, fit_intervals
 from keras_tabular.evaluation.scores import Predictions
-from keras_tabular.explain.columns import REPEATS, permutation_importance
+from keras_tabular.explain.importance import REPEATS, permutation_importance
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import write_parts

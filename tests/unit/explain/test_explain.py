@@ -11,18 +11,19 @@ from keras_tabular.config.schema import Column
 from keras_tabular.config.sections import Range
 from keras_tabular.evaluation.result import Result
 from keras_tabular.evaluation.scores import Predictions
-from keras_tabular.explain.columns import (
-    column_effects,
+from keras_tabular.explain.distributions import (
     describe_columns,
     outside_training,
+    share_outside,
 )
+from keras_tabular.explain.effects import column_effects
 from keras_tabular.explain.explanations import PICKS, training_deviation
 from keras_tabular.explain.slices import slice_scores
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.model.predict import reason_columns
 from keras_tabular.network.attribution import Permutations, contributions
 from keras_tabular.table.arrays import feature_arrays
-from keras_tabular.table.profile import Bins, ColumnSummary, share_outside
+from keras_tabular.table.profile import Bins, ColumnSummary
 from keras_tabular.training.record import Ensemble
 from tests.helpers import BINARY, MULTICLASS, REGRESSION, build_evaluation, build_schema
 
