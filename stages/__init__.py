@@ -19,6 +19,7 @@ from collections.abc import Callable
 from keras_tabular.core import process
 
 sys.excepthook = process.show_error
+process.use_one_blas_thread()  # before NumPy is imported
 
 from keras_tabular.config.stage_inputs import StageInputs  # noqa: E402 - after the hook
 

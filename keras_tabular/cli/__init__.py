@@ -3,8 +3,6 @@
 Most modules are in this package, others in the package of what they do, see `COMMANDS`.
 """
 
-import keras_tabular.core.process  # isort: skip  # noqa: F401 - sets up OpenBLAS before NumPy
-
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from importlib import import_module
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from keras_tabular.core import VERSION
 from keras_tabular.core.errors import align_columns
+from keras_tabular.core.process import use_one_blas_thread
 
 COMMANDS = {  # the package of each command's module
     **dict.fromkeys(("new", "upgrade"), "project"),
@@ -23,6 +22,7 @@ COMMANDS = {  # the package of each command's module
 
 def main() -> None:
     """Run a command, which imports its libraries after its arguments are checked."""
+    use_one_blas_thread()  # before a command imports NumPy
     lines = []
     library = Path(__file__).parents[1]
     for command, package in COMMANDS.items():

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.core.cluster import uses_ray
 from keras_tabular.core.errors import UserError, quote
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.process import BROKEN_PIPE
+from keras_tabular.core.workers import uses_ray
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table import excel, rows, source
 from keras_tabular.table.csv import RawRows, describe_place, read_header, skipped_lines
