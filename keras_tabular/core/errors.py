@@ -41,7 +41,7 @@ def quote(text: str) -> str:
 
 
 def format_list(texts: Iterable[str]) -> str:
-    """Join texts with commas; of a long list, show the first ones and count the others."""
+    """Join texts with commas; of a long list, name the first and count the rest."""
     texts = list(texts)
     listed = [truncate(text) for text in texts[:MAX_LISTED]]
     if len(texts) > MAX_LISTED:
@@ -70,6 +70,6 @@ def align_columns(lines: list[list[str]]) -> str:
     widths = [max(len(cell) for cell in column) for column in columns]
     texts = []
     for cells in lines:
-        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+        padded = map(str.ljust, cells, widths)
         texts.append("  ".join(padded).rstrip())
     return "\n".join(texts)

@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all, and how numbers are written to them."""
+"""Files that are written completely or not at all, and the numbers in them."""
 
 import csv
 import errno
@@ -26,7 +26,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path for a file or a folder, and rename it to `path` at the end.
+    """Yield a temporary path for a file or folder, and rename it to `path` at the end.
 
     If the block raises, `path` stays as it was, and what was written is removed. What a
     killed process has left is removed by the next write to `path`. Under Linux, several
@@ -62,7 +62,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def _is_about(error: OSError, path: Path, partial: Path) -> bool:
-    """Return whether an error concerns the output, its temporary path or their folders."""
+    """Return whether an error concerns the output, its temporary path or a folder."""
     # The error of a failed write has no file name, nor have the errors of Arrow.
     if error.filename is None:
         return error.errno in NO_SPACE or str(partial) in str(error)
@@ -105,7 +105,7 @@ def link(source: Path, path: Path) -> None:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write `value` with sorted keys, an indent of 2 and numbers of 9 significant digits.
+    """Write `value` with sorted keys and numbers of 9 significant digits.
 
     Raises:
         ValueError: A number is NaN or infinite. The message names its key.
@@ -116,7 +116,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text as UTF-8, with `atomic_write`. If it is a script, users may run it."""
+    """Write a text as UTF-8, with `atomic_write`. A script can be executed."""
     with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
         if text.startswith("#!"):

@@ -125,7 +125,7 @@ def run_in_background(
     function: Callable[..., Result],
     *args: Any,
 ) -> Callable[[], Result]:
-    """Call a function in another process, and return a function that waits for its result.
+    """Call a function in another process; return a function that waits for its result.
 
     This is for work in Python itself, such as imports, which threads cannot do at the
     same time. On one core, or with a cluster, the function is called when its result is
@@ -147,7 +147,7 @@ def map_in_processes(
     function: Callable[[Item], Result],
     items: Sequence[Item],
 ) -> Iterator[Result]:
-    """Yield the results for the items in their order, each from a process of one thread.
+    """Yield the results for the items in their order, from processes of one thread.
 
     This is for work that changes the state of its process, such as the current folder.
     What it prints is not shown. With a cluster, the processes are those of
@@ -223,7 +223,7 @@ class Progress:
         self._done = 0.0
 
     def advance(self, amount: float, last: str) -> None:
-        """Add to the amount of work done, and show what was done last; from any thread."""
+        """Add to the work done, from any thread, and show what was done last."""
         with self._lock:
             now = monotonic()
             self._done += amount

@@ -43,7 +43,7 @@ kept_work = ""
 
 
 def use_one_blas_thread() -> None:
-    """Let OpenBLAS compute in one thread, since its sums depend on the number of threads.
+    """Let OpenBLAS use one thread, since its sums depend on the number of threads.
 
     OpenBLAS reads the number when NumPy or SciPy is imported. Call this before.
     """
@@ -82,7 +82,7 @@ def supervise(stage: str) -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; if it fails, end with exit code 1 and the `explanation` on stderr."""
+    """Call `main`; if it fails, end with exit code 1 and an `explanation` on stderr."""
     # Otherwise, Ctrl-C is ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGTERM, _interrupt_once)
@@ -142,7 +142,7 @@ def explanation(error: BaseException) -> str | None:
 
 
 def show_error(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Show the `explanation` of an error instead of its traceback: a `sys.excepthook`."""
+    """Show the `explanation` of an error, not its traceback, as `sys.excepthook`."""
     if message := explanation(error):
         print(message, file=sys.stderr)
     else:
@@ -158,11 +158,12 @@ def core_count() -> int:
 
 @contextmanager
 def quick_imports(*without: str) -> Iterator[None]:
-    """Speed up the imports in the block; TensorFlow and Keras start in 2.3 instead of 4.2 s.
+    """Speed up the imports in the block.
 
-    Of these 1.9 s, 1.4 s are due to the packages that are not imported, and 0.5 s to
-    the garbage collector, which would search their objects again and again. The objects
-    stay until the process ends, so it never looks at them again.
+    TensorFlow and Keras start in 2.3 instead of 4.2 s. Of these 1.9 s, 1.4 s are due to
+    the packages that are not imported, and 0.5 s to the garbage collector, which would
+    search their objects again and again. The objects stay until the process ends, so it
+    never looks at them again.
 
     Args:
         without: Optional packages whose import fails, so that libraries work without

@@ -30,26 +30,26 @@ MAX_CALLS_PER_PROCESS = 40  # what XLA compiles stays in memory until the proces
 
 # Takes the amount of work done and what was done last, see `report_progress`.
 ReportProgress = Callable[[float, str], None] | None
-# The state of a thread or process: who gets to know its progress, and whether it works
+# The state of a thread or process: who learns of its progress, and whether it works
 # on one of several items of a map.
 PROGRESS_CALLBACK: ContextVar[ReportProgress] = ContextVar("callback", default=None)
 IS_WORKER: ContextVar[bool] = ContextVar("is_worker", default=False)
 
 
 def enter_worker(progress_callback: ReportProgress) -> None:
-    """Mark this thread or process as a worker, and set who gets to know its progress."""
+    """Mark this thread or process as a worker, and set who learns of its progress."""
     IS_WORKER.set(True)
     PROGRESS_CALLBACK.set(progress_callback)
 
 
 def report_progress(amount: float, last: str) -> None:
-    """Advance the `Progress` of this worker, or of the one that waits for its result."""
+    """Advance the `Progress` of this worker, or of the one that waits for it."""
     if callback := PROGRESS_CALLBACK.get():
         callback(amount, last)
 
 
 def workers_from_environment() -> int | None:
-    """Return the value of `TABULAR_WORKERS` in the environment, or None if it is not set.
+    """Return the environment variable `TABULAR_WORKERS`, or None if it is not set.
 
     Raises:
         UserError: The value is not a number from 1 to 1024.
