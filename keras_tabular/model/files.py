@@ -23,6 +23,7 @@ from keras_tabular.core.workers import uses_ray
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table import excel, rows, source
 from keras_tabular.table.csv import RawRows, describe_place, read_header, skipped_lines
+from keras_tabular.table.dialect import fit_dialect
 
 MODEL_FILE = Path("models/model.keras")  # the model that `dvc repro` writes
 SUFFIXES = {b"\x1f\x8b": ".gz", b"PK": ".xlsx"}  # by the first bytes of a file
@@ -115,8 +116,9 @@ def check_skipped_lines(file: Path, schema: Schema) -> None:
     """Raise `UserError` if a line of new rows that `skip_lines` leaves out looks like a row."""
     if not schema.skip_lines or not (source.is_csv(file) or excel.is_excel(file)):
         return
-    _, header = read_header(file, schema)
-    for line, cells in skipped_lines(file, schema).items():
+    dialect = fit_dialect(file, schema)
+    _, header = read_header(file, dialect)
+    for line, cells in skipped_lines(file, dialect).items():
         if len(cells) != len(header) or not all(cells) or cells == header:
             continue
         row = RawRows(file, 0, pa.table([[cell] for cell in cells], header), {})
