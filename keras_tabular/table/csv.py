@@ -121,9 +121,7 @@ def read_csv(
         for name in names:
             n = header.index(name) if name in header else len(header)
             columns[name] = [cells[n] if n < len(cells) else "" for cells in rows]
-        percentages = (
-            _find_percentages(columns, dialect) if excel.is_excel(file) else {}
-        )
+        percentages = _find_percentages(file, dialect, columns)
         set_decimal_points(columns, dialect)
         yield RawRows(file, first, pa.table(columns), ragged, percentages)
         first += len(batch)
@@ -139,12 +137,13 @@ def _describe_ragged(row: list[str], header: list[str]) -> tuple[str, str]:
 
 
 def _find_percentages(
-    columns: dict[str, list[str]],
+    file: Path,
     dialect: Dialect,
+    columns: dict[str, list[str]],
 ) -> dict[str, dict[int, str]]:
-    """Return `RawRows.percentages` for the columns of a sheet."""
+    """Return `RawRows.percentages` for the cells of a file by column."""
     percentages: dict[str, dict[int, str]] = {}
-    if not isinstance(dialect, Schema):
+    if not isinstance(dialect, Schema) or not excel.is_excel(file):
         return percentages
     for name in columns.keys() & dialect.columns.keys():
         if "%" in (dialect.columns[name].number_format or ""):
@@ -371,11 +370,13 @@ def _leave_out_unnamed_columns(records: Iterator[Record]) -> Iterator[Record]:
     if n_named == len(names) - 1:
         first_rows = list(islice(records, MAX_ROWS_TO_FIND_UNNAMED))
     has_text = any(any(cells[n_named:]) for _, cells in first_rows)
-    are_left_out = n_named < len(names) and not has_text
-    for line, cells in chain(header, first_rows, records):
+    all_records = chain(header, first_rows, records)
+    if has_text or n_named == len(names):
+        yield from all_records
+        return
+    for line, cells in all_records:
         # A row with text in such a column stays as it is, and is ragged.
-        is_cut = are_left_out and not any(cells[n_named:])
-        yield line, cells[:n_named] if is_cut else cells
+        yield line, cells if any(cells[n_named:]) else cells[:n_named]
 
 
 def _read_all_records(file: Path, dialect: Dialect) -> Iterator[Record]:

@@ -76,7 +76,6 @@ def fit_dialect(file: Path, dialect: DialectT) -> DialectT:
         encodings = [dialect.encoding, encoding]
         if encoding == "utf-8":
             encodings = [encoding]
-
         # The first one of equal candidates is taken, and that is the declared one.
         delimiter, encoding = max(
             product([dialect.delimiter, delimiter], encodings),
