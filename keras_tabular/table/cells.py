@@ -157,11 +157,12 @@ def _parse_integers(texts: pa.Array) -> pa.Array:
     """Parse whole numbers, which may end in .0; null if they do not fit in 64 bits."""
     digits = pc.replace_substring_regex(texts, r"^(-?)0*([0-9]+?)(\.0+)?$", r"\1\2")
     is_short = pc.less_equal(pc.binary_length(digits), MAX_INTEGER_LENGTH)
-    numbers = pc.if_else(is_short, digits, None).cast(pa.decimal128(MAX_INTEGER_LENGTH))
-    lowest = pa.scalar(-(2**63)).cast(numbers.type)
-    highest = pa.scalar(2**63 - 1).cast(numbers.type)
-    fits = pc.and_(pc.greater_equal(numbers, lowest), pc.less_equal(numbers, highest))
-    return pc.if_else(fits, numbers, None).cast(pa.int64())
+    digits = pc.if_else(is_short, digits, None)
+    numbers = digits.cast(pa.decimal128(MAX_INTEGER_LENGTH))
+    is_too_low = pc.less(numbers, -(2**63))
+    is_too_high = pc.greater(numbers, 2**63 - 1)
+    numbers = pc.if_else(pc.or_(is_too_low, is_too_high), None, numbers)
+    return numbers.cast(pa.int64())
 
 
 def _plain_numbers(texts: pa.Array, form: str) -> pa.Array:
@@ -227,7 +228,8 @@ def _parse_one_format(texts: pa.Array, form: str, column: Column) -> pa.Array:
         start, micros_per_unit = EPOCHS[form]
         units = pc.subtract(_parse_numbers(texts, "real"), start)
         micros = pc.multiply(units, micros_per_unit)
-        micros = pc.if_else(_has_year(pc.divide(micros, 1e6)), pc.round(micros), None)
+        has_year = _has_year(pc.divide(micros, 1e6))
+        micros = pc.if_else(has_year, pc.round(micros), None)
         return micros.cast(pa.int64()).cast(ARROW_TYPES["datetime"])
     texts = pc.ascii_trim(texts, " \t")
     # pandas also accepts words such as today, and digits of other scripts.
@@ -359,9 +361,10 @@ def _float_texts(values: pa.Array, *, is_text: bool) -> pa.Array:
     texts = (values if is_text else numbers).cast(pa.string())
     limit = 2.0**53 if is_text else 2.0**63
     is_small = pc.less(pc.abs(numbers), limit)
-    is_whole = pc.and_(pc.equal(numbers, pc.floor(numbers)), is_small)
-    integers = pc.if_else(is_whole, numbers, 0).cast(pa.int64()).cast(pa.string())
-    texts = pc.if_else(is_whole, integers, texts)
+    has_no_decimals = pc.equal(numbers, pc.floor(numbers))
+    is_whole = pc.and_(has_no_decimals, is_small)
+    integers = pc.if_else(is_whole, numbers, 0).cast(pa.int64())
+    texts = pc.if_else(is_whole, integers.cast(pa.string()), texts)
     return pc.if_else(pc.is_nan(numbers), None, texts)
 
 

@@ -83,7 +83,8 @@ def check_rows(raw: RawRows, columns: Columns, checks: Checks) -> CheckedRows:
     invalid = {(failure.column, failure.row) for failure in failures}
     for name, check_name, rows in failed_cells(features, columns):
         check = check_of_cell(checks, name, check_name)
-        for failure in cell_failures(name, check_name, check, rows, texts[name]):
+        failed = cell_failures(name, check_name, check, rows, texts[name])
+        for failure in failed:
             if (name, failure.row) not in invalid:
                 failures.append(failure)
     # Nobody knows to which columns the cells of a ragged row belong.

@@ -83,7 +83,7 @@ def is_json(file: Path) -> bool:
 
 def is_csv(file: Path) -> bool:
     """Return whether a file is a CSV, as every file without the name of another is."""
-    return not is_parquet(file) and not is_json(file) and not excel.is_excel(file)
+    return not (is_parquet(file) or is_json(file) or excel.is_excel(file))
 
 
 def check_columns(
@@ -233,8 +233,12 @@ def _read_parquet(file: Path, names: list[str]) -> Iterator[csv.RawRows]:
     first = 0
     with parquet_errors(file), pq.ParquetFile(file) as parquet:
         for batch in parquet.iter_batches(csv.ROWS_PER_BATCH, columns=names):
-            columns = dict.fromkeys(names, pa.repeat("", len(batch)))
-            columns.update(zip(batch.schema.names, batch.columns, strict=True))
+            columns = {}
+            for name in names:
+                if name in batch.schema.names:
+                    columns[name] = batch[name]
+                else:
+                    columns[name] = pa.repeat("", len(batch))
             yield csv.RawRows(file, first, pa.table(columns))
             first += len(batch)
 
