@@ -21,6 +21,7 @@ from pathlib import Path
 from keras_tabular.core import process
 
 sys.excepthook = process.show_error
+process.use_one_blas_thread()  # before NumPy is imported
 
 from keras_tabular.config.stage_inputs import StageInputs  # noqa: E402 - after the hook
 

@@ -3,8 +3,6 @@
 Most modules are in this package, others in the package of what they do, see `COMMANDS`.
 """
 
-import keras_tabular.core.process  # isort: skip  # noqa: F401 - sets up OpenBLAS before NumPy
-
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from importlib import import_module
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from keras_tabular.core import VERSION
 from keras_tabular.core.errors import align_columns
+from keras_tabular.core.process import use_one_blas_thread
 
 # The package of each command's module.
 COMMANDS = {
@@ -34,6 +33,7 @@ COMMANDS = {
 
 def main() -> None:
     """Run a command, which imports its libraries after its arguments are checked."""
+    use_one_blas_thread()  # before a command imports NumPy
     library = Path(__file__).parents[1]
     lines = []
     for command, package in COMMANDS.items():

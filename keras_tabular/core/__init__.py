@@ -1,4 +1,4 @@
-"""What every package needs: errors, files, numbers, parallel work, and how a process ends.
+"""What every package needs: errors, files, parallel work, and how a process ends.
 
 Nothing here knows tables, models or scores.
 """

@@ -1,4 +1,4 @@
-"""The exception that is shown as a message without a traceback, and functions that format texts."""
+"""The exception that is shown without a traceback, and the format of messages."""
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -7,16 +7,19 @@ from itertools import islice
 
 MAX_TEXT = 80  # characters of a cell or a name in a message
 MAX_LISTED = 20  # names in a message
-MAX_MISTAKES_SHOWN = 5
+MAX_MISTAKES_SHOWN = 5  # lines of a message
 
 
 class UserError(Exception):
-    """Mistake that the user can fix: where it is, what is expected, what was found, what to do."""
+    """Mistake that the user can fix.
+
+    The message says where it is, what is expected, what was found and what to do.
+    """
 
 
 @contextmanager
 def code_of_project(where: str) -> Iterator[None]:
-    """Raise `RuntimeError` in place of an error in the block, so that its traceback is shown.
+    """Raise `RuntimeError` for an error in the block, so that its traceback is shown.
 
     Args:
         where: The file of the project and the name of its check or metric.
@@ -38,17 +41,19 @@ def quote(text: str) -> str:
 
 
 def format_list(texts: Iterable[str]) -> str:
-    """Join texts with commas; of a long list, show the first ones and the number of the others."""
+    """Join texts with commas; of a long list, name the first and count the rest."""
     texts = list(texts)
-    more = [f"and {len(texts) - MAX_LISTED} more"] if len(texts) > MAX_LISTED else []
-    return ", ".join([*map(truncate, texts[:MAX_LISTED]), *more])
+    listed = [truncate(text) for text in texts[:MAX_LISTED]]
+    if len(texts) > MAX_LISTED:
+        listed.append(f"and {len(texts) - MAX_LISTED} more")
+    return ", ".join(listed)
 
 
 def suggestion(name: str, allowed: Iterable[str]) -> str:
-    """Ask whether the closest allowed name was meant. The text is empty if none is close."""
-    names = {each.casefold(): each for each in allowed}
-    close = difflib.get_close_matches(name.casefold(), names, n=1)
-    return f" Did you mean {names[close[0]]!r}?" if close else ""
+    """Ask whether the closest allowed name was meant; return "" if none is close."""
+    by_lower_case = {allowed_name.casefold(): allowed_name for allowed_name in allowed}
+    matches = difflib.get_close_matches(name.casefold(), by_lower_case, n=1)
+    return f" Did you mean {by_lower_case[matches[0]]!r}?" if matches else ""
 
 
 def join_mistakes(mistakes: Iterable[str]) -> str:
@@ -61,7 +66,10 @@ def join_mistakes(mistakes: Iterable[str]) -> str:
 
 def align_columns(lines: list[list[str]]) -> str:
     """Format the cells of lines as a table for a terminal."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(map(str.ljust, cells, widths)).rstrip() for cells in lines
-    )
+    columns = zip(*lines, strict=True)
+    widths = [max(len(cell) for cell in column) for column in columns]
+    texts = []
+    for cells in lines:
+        padded = map(str.ljust, cells, widths)
+        texts.append("  ".join(padded).rstrip())
+    return "\n".join(texts)

@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all, and how numbers are written to them."""
+"""Files that are written completely or not at all, and the numbers in them."""
 
 import csv
 import errno
@@ -9,20 +9,24 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from keras_tabular.core.errors import UserError
 
-MAX_POINTS = 1000  # of a plot; nobody can see more, and they would make git large
-DIGITS = 9  # significant ones, with which a float32 is read back unchanged
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # on the disk, or in a limit
+# Points of a plot: nobody can see more, and they would make git large.
+MAX_POINTS = 1000
+# Significant digits of a number, with which a float32 is read back unchanged.
+DIGITS = 9
+# Numbers of the errors if the disk is full, or a limit is reached.
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path for a file or a folder, and rename it to `path` at the end.
+    """Yield a temporary path for a file or folder, and rename it to `path` at the end.
 
     If the block raises, `path` stays as it was, and what was written is removed. What a
     killed process has left is removed by the next write to `path`. Under Linux, several
@@ -36,12 +40,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for file in path.parent.glob(f".{path.name}.*.partial"):
-            if file == partial or not Path("/proc", file.suffixes[-2][1:]).exists():
-                remove(file)  # its process has ended
+            process_id = file.suffixes[-2].removeprefix(".")
+            has_ended = not Path("/proc", process_id).exists()
+            if has_ended or file == partial:
+                remove(file)
         yield partial
-        for file in list(
-            partial.rglob(".*.partial"),
-        ):  # left by a worker that was killed
+        # What a worker that was killed has left.
+        for file in list(partial.rglob(".*.partial")):
             remove(file)
         if partial.is_dir() and path.exists():
             remove(path)
@@ -57,17 +62,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def _is_about(error: OSError, path: Path, partial: Path) -> bool:
-    """Return whether an error concerns the output, its temporary path or one of their folders."""
-    if (
-        error.filename is None
-    ):  # the error of a failed write has no file name, nor have Arrow's
+    """Return whether an error concerns the output, its temporary path or a folder."""
+    # The error of a failed write has no file name, nor have the errors of Arrow.
+    if error.filename is None:
         return error.errno in NO_SPACE or str(partial) in str(error)
     file = Path(str(error.filename))
-    return (
-        path.is_relative_to(file)
-        or file.is_relative_to(path)
-        or file.is_relative_to(partial)
-    )
+    is_in_output = file.is_relative_to(path) or file.is_relative_to(partial)
+    return is_in_output or path.is_relative_to(file)
 
 
 def md5_hash(content: bytes) -> str:
@@ -104,22 +105,18 @@ def link(source: Path, path: Path) -> None:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write `value` with sorted keys, an indent of two spaces and numbers of 9 significant digits.
+    """Write `value` with sorted keys and numbers of 9 significant digits.
 
     Raises:
         ValueError: A number is NaN or infinite. The message names its key.
     """
-    text = json.dumps(
-        _rounded(value, f"{path}:"),
-        sort_keys=True,
-        indent=2,
-        ensure_ascii=False,
-    )
+    rounded = _rounded(value, f"{path}:")
+    text = json.dumps(rounded, sort_keys=True, indent=2, ensure_ascii=False)
     write_text(path, text + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text as UTF-8, with `atomic_write`. If it is a script, users may run it."""
+    """Write a text as UTF-8, with `atomic_write`. A script can be executed."""
     with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
         if text.startswith("#!"):
@@ -127,14 +124,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _rounded(value: Any, key: str) -> Any:
+    """Return a value with rounded numbers; `key` is its place in messages."""
     if isinstance(value, dict):
-        return {
-            str(name): _rounded(inner, f"{key} {name}") for name, inner in value.items()
-        }
+        return {str(k): _rounded(inner, f"{key} {k}") for k, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [
-            _rounded(inner, f"{key} {number}") for number, inner in enumerate(value)
-        ]
+        return [_rounded(inner, f"{key} {n}") for n, inner in enumerate(value)]
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{key}: expected a finite number, got {value}")
@@ -147,24 +141,24 @@ def write_points(
     columns: Mapping[str, Any],
     max_points: int = MAX_POINTS,
 ) -> None:
-    """Write the points of a plot as CSV: 9 significant digits of numbers, an empty cell for NaN.
+    """Write the points of a plot as CSV, with numbers of 9 significant digits.
 
     Args:
-        columns: Sequences of the same length, by the name of their column.
+        columns: Sequences of the same length, by the name of their column. NaN becomes
+            an empty cell.
         max_points: Maximum number of rows. If there are more, the first, the last and
             evenly spaced rows between them are written.
     """
-    rows = len(next(iter(columns.values())))
-    points = min(rows, max_points)
-    with (
-        atomic_write(path) as partial,
-        partial.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        for point in range(points):
-            row = round(point * (rows - 1) / max(points - 1, 1))
-            writer.writerow([_format_cell(column[row]) for column in columns.values()])
+    first_column, *_ = columns.values()
+    n_rows = len(first_column)
+    n_points = min(n_rows, max_points)
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for point in range(n_points):
+        row = round(point * (n_rows - 1) / max(n_points - 1, 1))
+        writer.writerow([_format_cell(column[row]) for column in columns.values()])
+    write_text(path, text.getvalue())
 
 
 def _format_cell(value: Any) -> str:

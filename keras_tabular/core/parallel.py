@@ -1,4 +1,4 @@
-"""An ordered map on all cores of this machine or of a Ray cluster; neither changes a result.
+"""An ordered map on all cores, of this machine or a Ray cluster, with the same results.
 
 On one machine, the items are worked on in threads: most of the time is spent in Arrow,
 NumPy and TensorFlow, which let other threads work. On Ray, each of these threads waits
@@ -24,18 +24,29 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
-from keras_tabular.core import cluster, process
-from keras_tabular.core.cluster import IN_WORKER, REPORT, enter_worker, uses_ray
+from keras_tabular.core.process import core_count
+from keras_tabular.core.workers import (
+    IS_WORKER,
+    PROGRESS_CALLBACK,
+    cluster_cores,
+    enter_worker,
+    remote_function,
+    uses_ray,
+    workers_from_environment,
+)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 MAX_CONCURRENT = 8  # items in threads; each may be a part of a table in memory
 ITEMS_PER_PROCESS = 10  # of `map_in_processes`; a process keeps what XLA compiles
-SUBMITTED_PER_WORKER = 2  # so that a worker finds its next item at once
+SUBMITTED_PER_WORKER = 2  # items, so that a worker finds its next one at once
+SECONDS_BETWEEN_UPDATES = 0.1  # of the line in a terminal
+SECONDS_BETWEEN_LOG_LINES = 10.0  # shorter work writes none
+CLEAR_ROW = "\r\x1b[K"  # of a terminal
 
 
 def worker_count() -> int:
-    """Return how many items are worked on at the same time; within one of several items, 1.
+    """Return how many items are worked on at the same time; 1 in a worker.
 
     This is `TABULAR_WORKERS`, or the number of cores of the cluster or of this machine.
 
@@ -43,10 +54,11 @@ def worker_count() -> int:
         UserError: `TABULAR_WORKERS` is not a number above 0, or the cluster cannot be
             reached.
     """
-    if IN_WORKER.get():
+    if IS_WORKER.get():
         return 1
-    count_cores = cluster.cluster_cores if uses_ray() else process.core_count
-    return cluster.workers_from_environment() or count_cores()
+    if workers := workers_from_environment():
+        return workers
+    return cluster_cores() if uses_ray() else core_count()
 
 
 def ordered_map(
@@ -56,7 +68,7 @@ def ordered_map(
     max_concurrent: int = MAX_CONCURRENT,
     cancelled: threading.Event | None = None,
 ) -> Iterator[Result]:
-    """Yield the results for the items in the order of the items; few results wait at a time.
+    """Yield the results for the items in their order; few results wait at a time.
 
     Two items for each worker are taken first, and then one after each result. An error
     of the items or of the function is raised after the results of the earlier items. A
@@ -64,38 +76,42 @@ def ordered_map(
     Within one of several items, a map works on its items one after the other.
 
     Args:
-        function: Takes an item. On Ray, see `cluster.remote_function`.
+        function: Takes an item. On Ray, see `workers.remote_function`.
         max_concurrent: Maximum number of items at the same time in threads, which share
             the memory. If it is 1, and without Ray, the items are worked on one after
             the other.
         cancelled: Is set if the results are not all taken, so that running calls may
             end early. On Ray, this map ends them itself.
     """
-    remaining = iter(items)
-    one_by_one = IN_WORKER.get() or (max_concurrent == 1 and not uses_ray())
-    first = [] if one_by_one else list(islice(remaining, 2))
-    items = chain(first, remaining)
-    if len(first) < 2:
+    if IS_WORKER.get() or (max_concurrent == 1 and not uses_ray()):
         yield from map(function, items)
         return
+    remaining = iter(items)
+    first_two = list(islice(remaining, 2))
+    if len(first_two) < 2:
+        yield from map(function, first_two)
+        return
+    n_workers = worker_count()
     cancelled = cancelled or threading.Event()
     if uses_ray():
-        count = worker_count()
-        function = cluster.remote_function(function, cancelled)
+        function = remote_function(function, cancelled)
     else:
-        count = min(worker_count(), max_concurrent)
-    pool = ThreadPoolExecutor(count, initializer=enter_worker, initargs=(REPORT.get(),))
-    submitted = (pool.submit(function, item) for item in items)
+        n_workers = min(n_workers, max_concurrent)
+    pool = ThreadPoolExecutor(
+        n_workers,
+        initializer=enter_worker,
+        initargs=(PROGRESS_CALLBACK.get(),),
+    )
+    submitted = (pool.submit(function, item) for item in chain(first_two, remaining))
     calls = deque[Future[Result]]()
     try:
-        calls.extend(islice(submitted, SUBMITTED_PER_WORKER * count))
+        calls.extend(islice(submitted, SUBMITTED_PER_WORKER * n_workers))
         while calls:
             yield calls[0].result()
             calls.popleft()
             calls.extend(islice(submitted, 1))
-    except (
-        Exception
-    ):  # an error of the items comes after the results and errors of earlier items
+    except Exception:
+        # An error of the items comes after the results and errors of earlier items.
         for call in calls:
             yield call.result()
         raise
@@ -109,7 +125,7 @@ def run_in_background(
     function: Callable[..., Result],
     *args: Any,
 ) -> Callable[[], Result]:
-    """Call a function in another process, and return a function that waits for its result.
+    """Call a function in another process; return a function that waits for its result.
 
     This is for work in Python itself, such as imports, which threads cannot do at the
     same time. On one core, or with a cluster, the function is called when its result is
@@ -131,7 +147,7 @@ def map_in_processes(
     function: Callable[[Item], Result],
     items: Sequence[Item],
 ) -> Iterator[Result]:
-    """Yield the results for the items in their order, each worked on in a process by one thread.
+    """Yield the results for the items in their order, from processes of one thread.
 
     This is for work that changes the state of its process, such as the current folder.
     What it prints is not shown. With a cluster, the processes are those of
@@ -143,12 +159,11 @@ def map_in_processes(
     if uses_ray():
         yield from ordered_map(function, items)
         return
-    size = worker_count() * ITEMS_PER_PROCESS
-    for batch in (items[start : start + size] for start in range(0, len(items), size)):
-        with ProcessPoolExecutor(
-            min(worker_count(), len(batch)),
-            initializer=_be_worker,
-        ) as pool:
+    batch_size = worker_count() * ITEMS_PER_PROCESS
+    for start in range(0, len(items), batch_size):
+        batch = items[start : start + batch_size]
+        n_processes = min(worker_count(), len(batch))
+        with ProcessPoolExecutor(n_processes, initializer=_be_worker) as pool:
             yield from pool.map(function, batch)
 
 
@@ -161,7 +176,7 @@ def _be_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent ends; it would keep the pipes of stdout and stderr open."""
+    """End this process when its parent ends; it would keep the parent's pipes open."""
 
     def wait() -> None:
         if parent := multiprocessing.parent_process():
@@ -171,12 +186,8 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-SECONDS_BETWEEN_LOG_LINES = 10.0  # shorter work writes none
-CLEAR_ROW = "\r\x1b[K"  # of a terminal
-
-
 class Progress:
-    """Progress of a long work on stderr, round by round, as `report_progress` reports it.
+    """Progress of a long work on stderr, round by round, from `report_progress`.
 
     A terminal shows a line that changes, and is removed at the end. Elsewhere, a line
     is written every ten seconds.
@@ -185,14 +196,15 @@ class Progress:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._is_terminal = sys.stderr.isatty()
-        self._start = self._written = monotonic()
+        self._start = monotonic()
+        self._last_written = self._start
 
     def __enter__(self) -> "Progress":
-        REPORT.set(self.advance)
+        PROGRESS_CALLBACK.set(self.advance)
         return self
 
     def __exit__(self, *_: object) -> None:
-        REPORT.set(None)
+        PROGRESS_CALLBACK.set(None)
         if self._is_terminal:
             print(CLEAR_ROW, end="", file=sys.stderr, flush=True)
 
@@ -211,22 +223,31 @@ class Progress:
         self._done = 0.0
 
     def advance(self, amount: float, last: str) -> None:
-        """Add to the amount of work done, and show what was done last; from any thread."""
+        """Add to the work done, from any thread, and show what was done last."""
         with self._lock:
             now = monotonic()
-            self._done = self._done + amount
-            if now - self._written < (
-                0.1 if self._is_terminal else SECONDS_BETWEEN_LOG_LINES
-            ):
-                return
-            self._written = now
-            share = self._done / self._total
-            remaining = (now - self._round_start) * (1 / share - 1)
-            more = f", about {remaining:.0f} s left" if self._is_steady else ""
-            line = (
-                f"{now - self._start:.0f} s; {self._title}: {share:.0%}{more}; {last}"
+            self._done += amount
+            pause = (
+                SECONDS_BETWEEN_UPDATES
+                if self._is_terminal
+                else SECONDS_BETWEEN_LOG_LINES
             )
+            if now - self._last_written < pause:
+                return
+            self._last_written = now
+            share = self._done / self._total
+            status = f"{now - self._start:.0f} s; {self._title}: {share:.0%}"
+            if self._is_steady:
+                remaining = (now - self._round_start) * (1 / share - 1)
+                status += f", about {remaining:.0f} s left"
+            line = f"{status}; {last}"
             if self._is_terminal:
-                line = CLEAR_ROW + line[: shutil.get_terminal_size().columns - 1]
-            end = "" if self._is_terminal else "\n"
-            print(line, end=end, file=sys.stderr, flush=True)
+                width = shutil.get_terminal_size().columns
+                print(
+                    CLEAR_ROW + line[: width - 1],
+                    end="",
+                    file=sys.stderr,
+                    flush=True,
+                )
+            else:
+                print(line, file=sys.stderr, flush=True)

@@ -16,16 +16,11 @@ from typing import Any
 
 from keras_tabular.core.errors import UserError
 
-# OpenBLAS reads its number of threads when it is imported, and its sums depend on that
-# number.
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
-# Their modules are not missing for lack of an installation; "": the error names no
-# module.
+# Packages whose modules are not missing for lack of an installation; "" if the error
+# names no module.
 PROJECT_PACKAGES = ("", "stages", "network", "keras_tabular")
 # The target of make and the lock file of a package that is not in requirements.txt.
-INSTALLED_BY = {
-    "uvicorn": (".venv/installed-serve", "requirements/serve.txt"),
-}
+INSTALLED_BY = {"uvicorn": (".venv/installed-serve", "requirements/serve.txt")}
 OUT_OF_MEMORY = (
     "error: There is not enough memory. Close other programs or raise the limit, or"
     " lower these values in params.yaml: units and batch_size of train.networks, or"
@@ -37,19 +32,26 @@ MEMORY_ERRORS = ("ResourceExhaustedError", "BrokenProcessPool")
 BROKEN_PIPE = 141  # the exit code of a Unix tool whose output nobody reads any more
 SIGNAL_REASONS = {
     "SIGKILL": ", by which Linux also stops a process if memory is short",
-    **dict.fromkeys(
-        ("SIGSEGV", "SIGBUS", "SIGILL", "SIGABRT"),
-        ", after a fault in a library",
-    ),
+    "SIGSEGV": ", after a fault in a library",
+    "SIGBUS": ", after a fault in a library",
+    "SIGILL": ", after a fault in a library",
+    "SIGABRT": ", after a fault in a library",
 }
-PR_SET_PDEATHSIG = 1  # of Linux
-kept_work = (  # a sentence for the message after Ctrl-C: what is kept, and how to continue
-    ""
-)
+PR_SET_PDEATHSIG = 1  # option of Linux's prctl: the signal to send if the parent ends
+# A sentence for the message after Ctrl-C: what is kept, and how to continue.
+kept_work = ""
+
+
+def use_one_blas_thread() -> None:
+    """Let OpenBLAS use one thread, since its sums depend on the number of threads.
+
+    OpenBLAS reads the number when NumPy or SciPy is imported. Call this before.
+    """
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 
 def supervise(stage: str) -> None:
-    """Continue in a child process; this process waits for it, and explains a signal that ends it.
+    """Continue in a child process; this process explains a signal that ends the child.
 
     A process that a signal ends, such as SIGKILL or SIGSEGV, cannot say anything
     itself. The child ends when this process does, whatever ends it. On systems other
@@ -64,30 +66,32 @@ def supervise(stage: str) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         return
     signal.signal(signal.SIGTERM, lambda number, _: os.kill(child, number))
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)  # the number of a signal is negative
     if code < 0:
         name = signal.Signals(-code).name
+        reason = SIGNAL_REASONS.get(name, "")
         print(
-            f"error: The signal {name} ended stage"
-            f" {stage}{SIGNAL_REASONS.get(name, '')}. Run `dvc repro` again: it repeats"
-            " no finished stage, and train continues from its checkpoints.",
+            f"error: The signal {name} ended stage {stage}{reason}. Run `dvc repro`"
+            " again: it repeats no finished stage, and train continues from its"
+            " checkpoints.",
             file=sys.stderr,
         )
-    os._exit(1 if code < 0 else code)
+        code = 1
+    os._exit(code)
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; if it fails, end with exit code 1 and the `explanation` on stderr."""
-    if (
-        signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    ):  # else it is ignored
+    """Call `main`; if it fails, end with exit code 1 and an `explanation` on stderr."""
+    # Otherwise, Ctrl-C is ignored.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGTERM, _interrupt_once)
     try:
         main()
         sys.stdout.flush()  # may fail like any write
     except (Exception, KeyboardInterrupt) as error:
         if isinstance(error, OSError):
-            # which may be a pipe that nobody reads, or a file on a full disk
+            # It may be a pipe that nobody reads, or a file on a full disk.
             _discard_stdout()
         if isinstance(error, BrokenPipeError):
             sys.exit(BROKEN_PIPE)
@@ -103,14 +107,14 @@ def _interrupt_once(number: int, _: Any) -> None:
 
 
 def _discard_stdout() -> None:
-    """Write what can be written, so that the flush at the end of Python shows no traceback."""
+    """Write what can be written, so that Python's last flush shows no traceback."""
     with suppress(OSError):
         sys.stdout.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def explanation(error: BaseException) -> str | None:
-    """Return the message for an error, or None for a bug, which is shown with its traceback."""
+    """Return the message for an error, or None for a bug, which needs its traceback."""
     cause: BaseException | None = error
     while cause and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__context__  # native code turns Ctrl-C into other errors
@@ -118,10 +122,8 @@ def explanation(error: BaseException) -> str | None:
         return f"interrupted. {kept_work}".removesuffix(". ")
     if isinstance(error, MemoryError) or type(error).__name__ in MEMORY_ERRORS:
         return OUT_OF_MEMORY
-    if isinstance(
-        error,
-        UserError | OSError,
-    ):  # also a full disk, a folder that is not writable
+    # An OSError may be a full disk, or a folder that is not writable.
+    if isinstance(error, UserError | OSError):
         return f"error: {error}"
     if isinstance(error, ImportError) and error.name == "custom":
         return (
@@ -129,22 +131,18 @@ def explanation(error: BaseException) -> str | None:
             f" {error}."
         )
     if isinstance(error, ModuleNotFoundError):
-        package = (error.name or "").partition(".")[0]
+        package, _, _ = (error.name or "").partition(".")
         if package not in PROJECT_PACKAGES:
             target, lock = INSTALLED_BY.get(package, ("repro", "requirements.txt"))
-            advice = (
-                f"`make {target}` and `. .venv/bin/activate`, or `pip install -r"
-                f" {lock}`"
-            )
             return (
-                f"error: {error.name} is not installed in {sys.executable}. Run"
-                f" {advice}."
+                f"error: {error.name} is not installed in {sys.executable}. Run `make"
+                f" {target}` and `. .venv/bin/activate`, or `pip install -r {lock}`."
             )
     return None
 
 
 def show_error(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Show the `explanation` of an error instead of its traceback: a `sys.excepthook`."""
+    """Show the `explanation` of an error, not its traceback, as `sys.excepthook`."""
     if message := explanation(error):
         print(message, file=sys.stderr)
     else:
@@ -152,7 +150,7 @@ def show_error(kind: type[BaseException], error: BaseException, trace: Any) -> N
 
 
 def core_count() -> int:
-    """Return the number of cores that this process may use, or on macOS those of the machine."""
+    """Return how many cores this process may use, or on macOS those of the machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -160,11 +158,12 @@ def core_count() -> int:
 
 @contextmanager
 def quick_imports(*without: str) -> Iterator[None]:
-    """Speed up the imports in the block; TensorFlow and Keras start in 2.3 instead of 4.2 s.
+    """Speed up the imports in the block.
 
-    Of these 1.9 s, 1.4 s are due to the packages that are not imported, and 0.5 s to
-    the garbage collector, which would search their objects again and again. The objects
-    stay until the process ends, so it never looks at them again.
+    TensorFlow and Keras start in 2.3 instead of 4.2 s. Of these 1.9 s, 1.4 s are due to
+    the packages that are not imported, and 0.5 s to the garbage collector, which would
+    search their objects again and again. The objects stay until the process ends, so it
+    never looks at them again.
 
     Args:
         without: Optional packages whose import fails, so that libraries work without
@@ -176,7 +175,8 @@ def quick_imports(*without: str) -> Iterator[None]:
             if name in without:
                 raise ImportError(name)
 
-    finder = Blocker()  # not None in sys.modules, which PyArrow would take for pandas
+    # None in sys.modules would block an import, too, but PyArrow takes it for pandas.
+    finder = Blocker()
     sys.meta_path.insert(0, finder)
     gc.disable()
     try:

@@ -15,6 +15,7 @@ from keras_tabular.core.errors import UserError, format_list, quote, truncate
 from keras_tabular.infer import formats
 from keras_tabular.infer.words import word_pattern
 from keras_tabular.table import csv, excel
+from keras_tabular.table.dialect import fit_dialect
 from keras_tabular.table.rows import text_columns
 from keras_tabular.table.source import column_types, is_csv, read_rows, readable_names
 
@@ -258,7 +259,7 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         UserError: A file cannot be read, a header names a column twice, a column can be
             read in some of the files only, or there is no row.
     """
-    dialects = [csv.fit_dialect(file, Dialect()) for file in files if is_csv(file)] or [
+    dialects = [fit_dialect(file, Dialect()) for file in files if is_csv(file)] or [
         Dialect(),
     ]
     delimiters = [dialect.delimiter for dialect in dialects]
@@ -273,7 +274,8 @@ def read_sample(files: list[Path], limit: int) -> Sample:
     readable = set[str]()
     unreadable = set[str]()
     for file in files:
-        types = column_types(file, dialect)
+        fitted = fit_dialect(file, dialect) if is_csv(file) else dialect
+        types = column_types(file, fitted)
         readable |= (names := {*readable_names(types)})
         unreadable |= {*types.names} - names
         if mixed := readable & unreadable:
@@ -287,7 +289,7 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         ):
             by_line = is_csv(file) or excel.is_excel(file)
             place = (
-                csv.describe_place(file, csv.read_header(file, dialect)[0])
+                csv.describe_place(file, csv.read_header(file, fitted)[0])
                 if by_line
                 else file
             )
@@ -340,10 +342,11 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
     max_lines = LINES_FOR_FORM + limit // len(files)
     for file in files:
         if is_csv(file) or excel.is_excel(file):
-            records = islice(csv.read_records(file, sample.dialect), max_lines)
+            fitted = fit_dialect(file, sample.dialect)
+            records = islice(csv.read_records(file, fitted), max_lines)
             for line in find_extra_lines(
                 records,
-                csv.read_last_lines(file, sample.dialect),
+                csv.read_last_lines(file, fitted),
             ):
                 lines.setdefault(line.number, []).append(line)
     skipped = list[ExtraLine]()

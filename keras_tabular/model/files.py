@@ -17,13 +17,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.core.cluster import uses_ray
 from keras_tabular.core.errors import UserError, quote
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.process import BROKEN_PIPE
+from keras_tabular.core.workers import uses_ray
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table import excel, rows, source
 from keras_tabular.table.csv import RawRows, describe_place, read_header, skipped_lines
+from keras_tabular.table.dialect import fit_dialect
 
 MODEL_FILE = Path("models/model.keras")  # the model that `dvc repro` writes
 SUFFIXES = {b"\x1f\x8b": ".gz", b"PK": ".xlsx"}  # by the first bytes of a file
@@ -131,11 +132,12 @@ def check_skipped_lines(file: Path, schema: Schema) -> None:
     """Raise `UserError` if `skip_lines` leaves out a line that looks like a new row."""
     if not schema.skip_lines or not (source.is_csv(file) or excel.is_excel(file)):
         return
-    _, header = read_header(file, schema)
+    dialect = fit_dialect(file, schema)
+    _, header = read_header(file, dialect)
     features = {
         name: schema.columns[name] for name in header if name in schema.features
     }
-    for line, cells in skipped_lines(file, schema).items():
+    for line, cells in skipped_lines(file, dialect).items():
         if len(cells) != len(header) or not all(cells) or cells == header:
             continue
         row = RawRows(file, 0, pa.table([[cell] for cell in cells], header), {})

@@ -10,9 +10,22 @@ from keras_tabular.config.schema import MAX_LENGTH, Column, Schema, input_name
 from keras_tabular.core.errors import UserError
 from keras_tabular.table.cells import as_float64
 
+# The inputs of the model, see `feature_arrays`.
+Inputs = dict[str, np.ndarray]
+# The model: from the inputs to the predictions, shape (rows, outputs).
+Predict = Callable[[Inputs], np.ndarray]
+# What is expected of a prediction, and what a message says if it is not finite.
+NO_PREDICTION = (
+    "a number from the model",
+    (
+        "none. Is a cell empty while train.imputation is none, or is a value far from"
+        " those that the model was trained on?"
+    ),
+)
+
 
 def round_for_comparison(value: float) -> float:
-    """Round to 10 significant digits, before a decision depends on which number is smaller.
+    """Round to 10 significant digits, before it matters which number is smaller.
 
     The last bits of NumPy's logarithms and powers, and of means of them, differ between
     CPUs. After rounding, numbers that differ only in these bits are equal, so that ties
@@ -21,18 +34,6 @@ def round_for_comparison(value: float) -> float:
     this is rare, while ties are common.
     """
     return float(f"{value:.10g}")
-
-
-Inputs = dict[str, np.ndarray]  # of the model, see `feature_arrays`
-Predict = Callable[[Inputs], np.ndarray]  # to (rows, outputs)
-# what is expected of a prediction, and what messages say if it is not finite
-NO_PREDICTION = (
-    "a number from the model",
-    (
-        "none. Is a cell empty while train.imputation is none, or is a value far from"
-        " those that the model was trained on?"
-    ),
-)
 
 
 def feature_arrays(part: pa.Table, schema: Schema) -> Inputs:
@@ -44,24 +45,22 @@ def feature_arrays(part: pa.Table, schema: Schema) -> Inputs:
         1970 in UTC.
     """
     return {
-        input_name(n): _feature_array(part[n], column)
-        for n, column in schema.features.items()
+        input_name(name): _feature_array(part[name], column)
+        for name, column in schema.features.items()
     }
 
 
 def _feature_array(values: pa.ChunkedArray, column: Column) -> np.ndarray:
     if not column.is_string:
-        # Arrow copies only if values are missing.
-        return (
-            as_float64(values, column).combine_chunks().to_numpy(zero_copy_only=False)
-        )
+        numbers = as_float64(values, column).combine_chunks()
+        return numbers.to_numpy(zero_copy_only=False)  # copies if values are missing
     if column.feature_type == "text":
         values = pc.utf8_slice_codeunits(values, 0, MAX_LENGTH)
     return pc.fill_null(values, "").to_numpy(zero_copy_only=False)
 
 
 def predict_distinct_rows(predict: Predict, columns: Inputs) -> np.ndarray:
-    """Predict rows of which many are equal; the model predicts only one of equal rows.
+    """Predict rows of which many are equal; the model predicts one of equal rows.
 
     Args:
         predict: The model, whose prediction of a row does not depend on other rows.
@@ -71,22 +70,21 @@ def predict_distinct_rows(predict: Predict, columns: Inputs) -> np.ndarray:
     Returns:
         The predictions of all rows, shape (rows, outputs).
     """
-    row = np.zeros(
-        len(next(iter(columns.values()))),
-        np.int64,
-    )  # the same number for equal rows
+    # Equal rows have the same number, which is below the number of rows.
+    row_numbers: np.ndarray | int = 0  # (rows,)
     for values in columns.values():
         if values.dtype == object:  # to compare the identity of texts is faster
             values = np.fromiter(map(id, values), np.int64, len(values))
-        codes = np.unique(values, return_inverse=True)[1]
-        _, first, row = np.unique(
-            row * len(row) + codes,
+        _, codes = np.unique(values, return_inverse=True)
+        _, first_rows, row_numbers = np.unique(
+            row_numbers * len(values) + codes,
             return_index=True,
             return_inverse=True,
         )
-        if len(first) == len(row):  # all are different
+        if len(first_rows) == len(values):  # all are different
             return predict(columns)
-    return predict({name: values[first] for name, values in columns.items()})[row]
+    distinct = {name: values[first_rows] for name, values in columns.items()}
+    return predict(distinct)[row_numbers]
 
 
 def labels(part: pa.Table, schema: Schema) -> np.ndarray:
@@ -107,7 +105,7 @@ def labels(part: pa.Table, schema: Schema) -> np.ndarray:
 
 
 def row_weights(part: pa.Table, schema: Schema) -> np.ndarray:
-    """Return the weight of each row, float64, shape (rows,); 1 if the schema declares no weight.
+    """Return the weight of each row, float64, shape (rows,); 1 without a declared one.
 
     Raises:
         UserError: A weight is missing, or below 0.

@@ -1,4 +1,4 @@
-"""Sheets of Excel and OpenDocument files, whose cells become the texts that a CSV would have."""
+"""Sheets of Excel and OpenDocument files, whose cells become the texts of a CSV."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,31 +42,30 @@ def read_sheet(file: Path, name: str | None) -> Iterator[tuple[int, list[str]]]:
         UserError: The file cannot be read, or it does not have the sheet.
     """
     with _open(file) as workbook:
-        if name is not None and name not in workbook.sheet_names:
+        if name is None:
+            sheets = _visible_sheets(workbook)[:1]
+        elif name in workbook.sheet_names:
+            sheets = [workbook.get_sheet_by_name(name)]
+        else:
             problem = f"expected a sheet {name!r} (sheet in data/schema.yaml)"
-            raise UserError(
-                f"{file}: {problem}, got {format_list(workbook.sheet_names)}",
-            )
-        named = [] if name is None else [workbook.get_sheet_by_name(name)]
-        for sheet in named or _visible_sheets(workbook)[:1]:
+            names = format_list(workbook.sheet_names)
+            raise UserError(f"{file}: {problem}, got {names}")
+        for sheet in sheets:
             for number, values in enumerate(sheet.iter_rows(), start=1):
-                cells = [
-                    value if type(value) is str else _as_text(value) for value in values
-                ]
+                cells = [_as_text(value) for value in values]
                 if any(cells):
                     yield number, cells
 
 
 def _visible_sheets(workbook: Any) -> list[Any]:
+    """Return the sheets of `list_sheets`."""
     from python_calamine import SheetTypeEnum, SheetVisibleEnum
 
-    form = SheetTypeEnum.WorkSheet, SheetVisibleEnum.Visible
-    metadata = [
-        sheet
-        for sheet in workbook.sheets_metadata
-        if (sheet.typ, sheet.visible) == form
-    ]
-    sheets = [workbook.get_sheet_by_name(sheet.name) for sheet in metadata]
+    sheets = []
+    for metadata in workbook.sheets_metadata:
+        is_sheet = metadata.typ == SheetTypeEnum.WorkSheet
+        if is_sheet and metadata.visible == SheetVisibleEnum.Visible:
+            sheets.append(workbook.get_sheet_by_name(metadata.name))
     sheets.sort(key=lambda sheet: min(sheet.height, sheet.width) < 2)
     return [sheet for sheet in sheets if sheet.height]
 
@@ -82,8 +81,10 @@ def _open(file: Path) -> Iterator[Any]:
         raise UserError(f"{file}: cannot be read as a spreadsheet: {error}") from None
 
 
-def _as_text(value: bool | float | date | time | timedelta) -> str:
+def _as_text(value: str | bool | float | date | time | timedelta) -> str:
     match value:
+        case str():
+            return value
         case bool():
             return str(value).lower()
         case int() | float():

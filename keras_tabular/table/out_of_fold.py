@@ -1,4 +1,4 @@
-"""Out-of-fold predictions: those of networks that have not learnt from the row, in `data/oof`."""
+"""Out-of-fold predictions, by networks that have not learnt from a row: `data/oof`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +9,12 @@ import pyarrow as pa
 
 from keras_tabular.table.parquet import read_parts, write_part
 
-LATER_BLOCKS = (  # the folder of these predictions in that of cross-validation
-    "forward_chaining"
-)
+# Folder of these predictions in the folder of cross-validation.
+LATER_BLOCKS = "forward_chaining"
 
 
 class FoldPredictions(NamedTuple):
-    """Predictions for the first training rows, each by networks that have not learnt from it.
+    """Predictions for the first training rows, by networks that do not know the row.
 
     Attributes:
         all_rows: Predictions, float32, shape (rows, outputs); NaN for a row without.
@@ -37,28 +36,28 @@ class FoldPredictions(NamedTuple):
 
     @property
     def row_folds(self) -> np.ndarray:
-        """The fold of each of these rows, shape (n,); two halves if there is a single fold."""
+        """The fold of each of these rows, shape (n,); one fold becomes two halves."""
         fold = self.fold[self.rows]
-        return fold if len(np.unique(fold)) > 1 else np.arange(len(fold)) % 2
+        if len(np.unique(fold)) > 1:
+            return fold
+        return np.arange(len(fold)) % 2
 
     def write(self, folder: Path, part_rows: Sequence[int]) -> None:
-        """Write the columns `output_0`, ... and `fold`, in parts with these numbers of rows."""
-        ends = np.cumsum(part_rows)[:-1]
-        parts = zip(
-            np.split(self.all_rows, ends),
-            np.split(self.fold, ends),
-            strict=True,
-        )
-        for number, (predictions, fold) in enumerate(parts):
-            columns = {f"output_{i}": values for i, values in enumerate(predictions.T)}
-            write_part(folder, number, pa.table(columns | {"fold": fold}))
+        """Write the columns `output_0`, ... and `fold`, in parts of these sizes."""
+        first = 0
+        for number, n_rows in enumerate(part_rows):
+            part = slice(first, first + n_rows)
+            outputs = self.all_rows[part].T
+            columns = {f"output_{n}": values for n, values in enumerate(outputs)}
+            columns["fold"] = self.fold[part]
+            write_part(folder, number, pa.table(columns))
+            first += n_rows
 
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read what `write` has written."""
-        *outputs, fold = (
-            c.to_numpy() for c in pa.concat_tables(read_parts(folder)).columns
-        )
+        columns = pa.concat_tables(read_parts(folder)).columns
+        *outputs, fold = [column.to_numpy() for column in columns]
         return cls(np.column_stack(outputs), fold)
 
 

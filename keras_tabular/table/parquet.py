@@ -16,7 +16,8 @@ from keras_tabular.core.parallel import Item, ordered_map
 # an integer that the rows of a group share (int64 or int32), or, in a split by time,
 # the share of the training rows that are earlier (float64 from 0 to 1).
 FOLD_KEY = "__fold__"
-FILE_SUBSET = "__share__"  # column with train or test, depending on the file of the row
+# Column with train or test, depending on the file of the row.
+FILE_SUBSET = "__share__"
 # The file of a row, and its line or, in a Parquet file, its number. The identifiers of
 # a row follow these two columns. Of the split tables, only the test rows have them.
 FILE = "__file__"
@@ -47,7 +48,7 @@ def origin_names(names: list[str]) -> list[str]:
 
 
 def hash_parts(folder: Path) -> str:
-    """Return the MD5 hash of the parts of a table, by which a model names its training rows."""
+    """Return the MD5 hash of a table, by which a model knows its training rows."""
     digest = hashlib.md5(usedforsecurity=False)
     for path in part_paths(folder):
         digest.update(path.read_bytes())
@@ -71,7 +72,7 @@ def count_rows(folder: Path) -> list[int]:
 
 
 def prefetch(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield the items; a thread computes the next item while the caller uses the current one."""
+    """Yield the items; a thread computes the next one while the caller uses an item."""
     remaining = iter(items)
     with ThreadPoolExecutor(1) as thread:
         future = thread.submit(next, remaining, None)
@@ -84,26 +85,32 @@ def regroup_rows(
     tables: Iterator[pa.Table],
     sizes: Iterable[int],
 ) -> Iterator[pa.Table]:
-    """Yield the rows of some tables as tables of other sizes; the last table may be smaller."""
+    """Yield the rows of tables in tables of other sizes; the last may be smaller."""
     waiting: list[pa.Table] = []
     for size in sizes:
-        while (
-            sum(map(len, waiting)) < size and (table := next(tables, None)) is not None
-        ):
+        n_rows = sum(len(table) for table in waiting)
+        while n_rows < size:
+            table = next(tables, None)
+            if table is None:
+                break
             waiting.append(table)
-        if not any(map(len, waiting)) and size:
+            n_rows += len(table)
+        if size and not n_rows:
             return
         rows = pa.concat_tables(waiting)
-        yield rows[:size].combine_chunks()  # the pages of a file depend on the chunks
+        # The pages of a Parquet file depend on the chunks.
+        yield rows[:size].combine_chunks()
         waiting = [rows[size:]]
 
 
 def write_parts(folder: Path, parts: Iterable[pa.Table]) -> int:
     """Write the parts of a table, several at the same time, and return their number."""
-    numbered_parts = enumerate(parts)
-    return sum(
-        1 for _ in ordered_map(lambda part: write_part(folder, *part), numbered_parts)
-    )
+
+    def write(numbered_part: tuple[int, pa.Table]) -> None:
+        number, part = numbered_part
+        write_part(folder, number, part)
+
+    return len(list(ordered_map(write, enumerate(parts))))
 
 
 def write_part(folder: Path, number: int, part: pa.Table) -> None:

@@ -1,4 +1,4 @@
-"""The rows of files, parsed and checked cell by cell, and what is reported of failed checks."""
+"""The rows of files, parsed and checked cell by cell, and the report of failures."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -50,9 +50,8 @@ class Failure(NamedTuple):
     policy: str = "error"
 
     def __str__(self) -> str:
-        return (
-            f"{self.column}: expected {self.expected}{self.got and f', got {self.got}'}"
-        )
+        got = f", got {self.got}" if self.got else ""
+        return f"{self.column}: expected {self.expected}{got}"
 
 
 class CheckedRows(NamedTuple):
@@ -80,25 +79,20 @@ def check_rows(raw: RawRows, columns: Columns, checks: Checks) -> CheckedRows:
     """
     texts = text_columns(raw, columns)
     features, failures = parse_rows(raw, texts, columns)
-    invalid = {
-        (failure.column, failure.row) for failure in failures
-    }  # null, but not missing
+    # An invalid cell is null, but it is not missing.
+    invalid = {(failure.column, failure.row) for failure in failures}
     for name, check_name, rows in failed_cells(features, columns):
         check = check_of_cell(checks, name, check_name)
-        failed = cell_failures((name, check_name), check, rows, texts[name])
-        failures += [
-            failure for failure in failed if (name, failure.row) not in invalid
-        ]
+        failed = cell_failures(name, check_name, check, rows, texts[name])
+        for failure in failed:
+            if (name, failure.row) not in invalid:
+                failures.append(failure)
     # Nobody knows to which columns the cells of a ragged row belong.
     failures = [failure for failure in failures if failure.row not in raw.ragged]
-    failures += [
-        Failure(row, "row", "cells", *problem) for row, problem in raw.ragged.items()
-    ]
-    return CheckedRows(
-        texts,
-        features,
-        sorted(failures, key=lambda failure: failure.row),
-    )
+    for row, (expected, got) in raw.ragged.items():
+        failures.append(Failure(row, "row", "cells", expected, got))
+    failures.sort(key=lambda failure: failure.row)
+    return CheckedRows(texts, features, failures)
 
 
 def map_checked_rows(
@@ -107,7 +101,7 @@ def map_checked_rows(
     columns: Columns,
     checks: Checks,
 ) -> Iterator[Result]:
-    """Check the rows of a file, and yield what a function makes of them, in their order.
+    """Check the rows of a file, and yield what a function makes of them, in order.
 
     Args:
         function: Takes some rows; it is called for several batches at the same time.
@@ -132,11 +126,9 @@ def text_columns(raw: RawRows, columns: Columns) -> pa.Table:
     texts = {}
     for name in raw.cells.column_names:
         cells = raw.cells[name].combine_chunks()
+        kind = columns[name].kind if name in columns else None
         try:
-            texts[name] = as_texts(
-                cells,
-                columns[name].kind if name in columns else None,
-            )
+            texts[name] = as_texts(cells, kind)
         except pa.ArrowInvalid as error:
             problem = f"expected text in UTF-8, got {cells.type} that is not: {error}"
             raise UserError(f"{raw.file}, column {name}: {problem}") from None
@@ -148,25 +140,31 @@ def parse_rows(
     texts: pa.Table,
     columns: Columns,
 ) -> tuple[pa.Table, list[Failure]]:
-    """Return the values of `columns`, null where a cell is invalid, and the invalid cells."""
+    """Return the values of `columns`, null for an invalid cell, and the failures."""
     values = {}
     failures = []
     for name, column in columns.items():
-        if not can_have_format(
-            raw.cells[name].type,
-            column.kind,
-        ):  # numbers and dates of Parquet
+        if not can_have_format(raw.cells[name].type, column.kind):
+            # Numbers and dates of Parquet are not written in a format.
             column = column.model_copy(update={"format": None})
         cells = texts[name].combine_chunks()
         values[name], is_invalid = parse(cells, column)
-        check = Check(describe_expected(column), "error")
-        rows = pc.indices_nonzero(is_invalid)
-        failures += cell_failures((name, "kind"), check, rows.to_numpy(), cells)
+        expected = describe_expected(column)
+        if percentages := raw.percentages.get(name):
+            is_stored = pa.array([row in percentages for row in range(len(cells))])
+            values[name] = pc.if_else(is_stored, None, values[name])
+            is_invalid = pc.and_not(is_invalid, is_stored)
+            for row, percentage in percentages.items():
+                got = quote(f"{cells[row]} (or {percentage}? Write a text)")
+                failures.append(Failure(row, name, "kind", expected, got))
+        rows = pc.indices_nonzero(is_invalid).to_numpy()
+        failures += cell_failures(name, "kind", Check(expected, "error"), rows, cells)
     return pa.table(values), failures
 
 
 def cell_failures(
-    key: tuple[str, str],
+    column: str,
+    check_name: str,
     check: Check,
     rows: np.ndarray,
     cells: pa.Array | pa.ChunkedArray,
@@ -174,14 +172,14 @@ def cell_failures(
     """Return the failures of a check in some rows of a column.
 
     Args:
-        key: The column and the name of the check.
+        rows: Numbers of the rows that fail, int64.
         cells: All cells of the column.
     """
-    texts = pc.fill_null(cells.take(pa.array(rows)).cast(pa.string()), "")
-    pairs = zip(rows.tolist(), texts.to_pylist(), strict=True)
+    failed = cells.take(pa.array(rows)).cast(pa.string())
+    texts = pc.fill_null(failed, "").to_pylist()
     return [
-        Failure(row, *key, check.expected, quote(text), check.policy)
-        for row, text in pairs
+        Failure(row, column, check_name, check.expected, quote(text), check.policy)
+        for row, text in zip(rows.tolist(), texts, strict=True)
     ]
 
 
@@ -191,15 +189,14 @@ def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
     Raises:
         UserError: A cell is invalid; the message names lines and columns.
     """
-    values, failures = parse_rows(
-        raw,
-        text_columns(raw, schema.columns),
-        schema.columns,
-    )
-    cell = failures[0].got if failures else ""
-    keys = f"replace: {{{cell}: NEW}} or missing_values: [{cell}]"
-    advice = f"Correct the file, or add {keys} to the column in data/schema.yaml."
-    raise_failures(failures, raw.first, source.row_locator([raw.file], schema), advice)
+    texts = text_columns(raw, schema.columns)
+    values, failures = parse_rows(raw, texts, schema.columns)
+    if failures:
+        cell = failures[0].got
+        keys = f"replace: {{{cell}: NEW}} or missing_values: [{cell}]"
+        advice = f"Correct the file, or add {keys} to the column in data/schema.yaml."
+        locate = source.row_locator([raw.file], schema)
+        raise_failures(failures, raw.first, locate, advice)
     return values
 
 
@@ -215,50 +212,71 @@ def parse_files(files: list[Path], schema: Schema) -> Iterator[pa.Table]:
         UserError: A file cannot be read, a cell is invalid, or the columns are not as
             declared; then, the message is about all files.
     """
+    shared_names = _check_files(files, schema)
+    ignored = [name for name in schema.ignore if name not in schema.columns]
+    identifiers = [name for name in ignored if name in shared_names]
+    parse_batch = partial(
+        _parse_batch,
+        schema=schema,
+        files=files,
+        identifiers=identifiers,
+    )
+    batches = _read_with_lines(files, schema, [*schema.columns, *identifiers])
+    yield from ordered_map(parse_batch, batches)
+
+
+def _check_files(files: list[Path], schema: Schema) -> set[str]:
+    """Check the columns of all files, and return the declared ones that all have."""
     required = [
-        name for name, col in schema.columns.items() if not (col.nullable and files[1:])
+        name
+        for name, column in schema.columns.items()
+        if len(files) == 1 or not column.nullable
     ]
-    declared = list[list[str]]()
-    mistakes = list[str]()
+    shared_names = {*schema.columns, *schema.ignore}
+    mistakes = []
     for file in files:
         try:
-            declared.append(source.check_columns(file, schema, required))
+            shared_names &= {*source.check_columns(file, schema, required)}
         except UserError as error:
             mistakes.append(str(error))
     if mistakes:
         raise UserError(join_mistakes(mistakes))
-    ignored = [name for name in schema.ignore if name not in schema.columns]
-    names = [name for name in ignored if all(name in names for names in declared)]
+    return shared_names
 
-    def batches() -> Iterator[tuple[RawRows, np.ndarray]]:
-        for file in files:
-            places = iter(source.row_places(file, schema))
-            for raw in read_rows(file, schema, [*schema.columns, *names]):
-                yield raw, np.fromiter(islice(places, len(raw.cells)), np.int64)
 
-    parse_batch = partial(_parse_batch, schema=schema, files=files, identifiers=names)
-    yield from ordered_map(parse_batch, batches())
+def _read_with_lines(
+    files: list[Path],
+    schema: Schema,
+    names: list[str],
+) -> Iterator[tuple[RawRows, np.ndarray]]:
+    """Yield the rows of files, some at a time, and the line of each row, int64."""
+    for file in files:
+        places = iter(source.row_places(file, schema))
+        for raw in read_rows(file, schema, names):
+            yield raw, np.fromiter(islice(places, len(raw.cells)), np.int64)
 
 
 def _parse_batch(
-    batch: tuple[RawRows, np.ndarray],
+    rows_and_lines: tuple[RawRows, np.ndarray],
     schema: Schema,
     files: list[Path],
     identifiers: list[str],
 ) -> pa.Table:
-    raw, lines = batch
+    """Return a part of the table of `parse_files`."""
+    raw, lines = rows_and_lines
     table = parse_valid_rows(raw, schema)
     if schema.test_files:
         subset = "test" if raw.file.name in schema.test_files else "train"
         table = table.append_column(FILE_SUBSET, pa.repeat(subset, len(table)))
     numbers = np.full(len(table), files.index(raw.file), np.int32)
-    places = {
-        FILE: pa.DictionaryArray.from_arrays(numbers, [*map(str, files)]),
-        LINE: lines,
-    }
-    texts = text_columns(raw._replace(cells=raw.cells.select(identifiers)), {})
-    columns = [*table.columns, *pa.table(places).columns, *texts.columns]
-    return pa.table(columns, [*table.column_names, *places, *identifiers])
+    paths = pa.DictionaryArray.from_arrays(numbers, [str(file) for file in files])
+    table = table.append_column(FILE, paths)
+    table = table.append_column(LINE, pa.array(lines))
+    raw_identifiers = raw._replace(cells=raw.cells.select(identifiers))
+    texts = text_columns(raw_identifiers, {})
+    for name in identifiers:
+        table = table.append_column(name, texts[name])
+    return table
 
 
 def describe_origins(paths: list[Path], rows: list[int]) -> dict[int, str]:
@@ -269,9 +287,12 @@ def describe_origins(paths: list[Path], rows: list[int]) -> dict[int, str]:
     """
     from pyarrow.dataset import dataset  # takes a twentieth of a second
 
-    origins = dataset([*map(str, paths)]).take(rows, columns=[FILE, LINE]).to_pylist()
-    places = (describe_place(Path(origin[FILE]), origin[LINE]) for origin in origins)
-    return dict(zip(rows, places, strict=True))
+    parts = dataset([str(path) for path in paths])
+    origins = parts.take(rows, columns=[FILE, LINE]).to_pylist()
+    return {
+        row: describe_place(Path(origin[FILE]), origin[LINE])
+        for row, origin in zip(rows, origins, strict=True)
+    }
 
 
 def raise_failures(
@@ -287,15 +308,16 @@ def raise_failures(
         locate: Describes where a row of the file is, see `row_locator`.
         advice: Another line of the message.
     """
-    ordered = sorted(failures, key=lambda failure: failure.row)
-    if ordered:
+    if failures:
+        ordered = sorted(failures, key=lambda failure: failure.row)
         message = join_mistakes(f"{locate(first + f.row)}, column {f}" for f in ordered)
-        raise UserError("\n".join([message, advice]).rstrip())
+        raise UserError(f"{message}\n{advice}".rstrip())
 
 
 def rejected_schema(names: Iterable[str]) -> pa.Schema:
-    """Return the columns of rejected rows: all columns as texts, then `REJECTED_COLUMNS`."""
-    return pa.schema([(name, pa.string()) for name in [*names, *REJECTED_COLUMNS]])
+    """Return the columns of rejected rows: all as texts, then `REJECTED_COLUMNS`."""
+    all_names = [*names, *REJECTED_COLUMNS]
+    return pa.schema([(name, pa.string()) for name in all_names])
 
 
 def rejected_rows(
@@ -303,7 +325,7 @@ def rejected_rows(
     failures: list[Failure],
     lines: dict[int, str],
 ) -> pa.Table:
-    """Return the rows of a part that fail, in their order, each with its line and all reasons.
+    """Return the rows of a part that fail, each with its line and all reasons.
 
     Args:
         texts: The part.
@@ -314,9 +336,12 @@ def rejected_rows(
     for failure in failures:
         reasons.setdefault(failure.row, []).append(str(failure))
     rows = sorted(reasons)
-    failed = texts.take(pa.array(rows, pa.int64()))
-    columns = [pc.fill_null(column.cast(pa.string()), "") for column in failed.columns]
-    columns += [[lines[row] for row in rows], ["; ".join(reasons[row]) for row in rows]]
+    rejected = texts.take(pa.array(rows, pa.int64()))
+    columns = [
+        pc.fill_null(column.cast(pa.string()), "") for column in rejected.columns
+    ]
+    columns.append([lines[row] for row in rows])
+    columns.append(["; ".join(reasons[row]) for row in rows])
     return pa.table(columns, schema=rejected_schema(texts.column_names))
 
 
@@ -333,11 +358,10 @@ def dropped_failures(part: pa.Table, first: int, checks: Checks) -> list[Failure
         start, end = np.searchsorted(check.rows, [first, first + len(part)])
         rows = check.rows[start:end] - first
         if name != "duplicate_rows" and column in part.column_names:
-            failures += cell_failures((column, name), check, rows, part[column])
+            failures += cell_failures(column, name, check, rows, part[column])
         else:
-            failures += [
-                Failure(row, column, name, check.expected, "") for row in rows.tolist()
-            ]
+            for row in rows.tolist():
+                failures.append(Failure(row, column, name, check.expected, ""))
     return failures
 
 
@@ -358,31 +382,27 @@ def set_aside(
             none.
     """
     validated.mkdir()
-    rows_of_checks = [check.rows for check in checks.values() if check.policy == "drop"]
-    dropped = np.unique(np.concatenate([np.empty(0, np.int64), *rows_of_checks]))
+    dropped = np.empty(0, np.int64)
+    for check in checks.values():
+        if check.policy == "drop":
+            dropped = np.union1d(dropped, check.rows)
     first = 0
     for number, path in enumerate(paths):
         end = first + pq.read_metadata(path).num_rows
         rows = dropped[(dropped >= first) & (dropped < end)] - first
         if len(rows):
             part = pq.read_table(path)
+            is_valid = ~np.isin(np.arange(len(part)), rows)
+            parquet.write_part(validated, number, part.filter(is_valid))
             failures = dropped_failures(part, first, checks)
             part_lines = {row: lines[first + row] for row in rows.tolist()}
-            columns = part.drop_columns(parquet.origin_names(part.column_names))
-            parquet.write_part(
-                rejected,
-                number,
-                rejected_rows(columns, failures, part_lines),
-            )
-            parquet.write_part(
-                validated,
-                number,
-                part.filter(~np.isin(np.arange(len(part)), rows)),
-            )
+            texts = part.drop_columns(parquet.origin_names(part.column_names))
+            rejected_part = rejected_rows(texts, failures, part_lines)
+            parquet.write_part(rejected, number, rejected_part)
         else:
             link(path, validated / path.name)
         first = end
     if not len(dropped):
-        columns = pq.read_schema(paths[0]).empty_table()
-        columns = columns.drop_columns(parquet.origin_names(columns.column_names))
-        parquet.write_part(rejected, 0, rejected_rows(columns, [], {}))
+        texts = pq.read_schema(paths[0]).empty_table()
+        texts = texts.drop_columns(parquet.origin_names(texts.column_names))
+        parquet.write_part(rejected, 0, rejected_rows(texts, [], {}))

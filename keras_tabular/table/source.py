@@ -1,4 +1,4 @@
-"""The files of a table: a CSV, JSON lines, a spreadsheet or Parquet, or a folder of them."""
+"""The files of a table: CSV, JSON lines, spreadsheets or Parquet."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keras_tabular.config.schema import Dialect, Schema
+from keras_tabular.config.schema import Dialect, Kind, Schema
 from keras_tabular.core.errors import (
     UserError,
     format_list,
@@ -22,10 +22,234 @@ from keras_tabular.core.errors import (
 )
 from keras_tabular.table import csv, excel
 from keras_tabular.table.cells import LONE_SURROGATE, Number, possible_kinds
+from keras_tabular.table.dialect import (
+    CSV_ERRORS,
+    describe_error,
+    fit_dialect,
+    open_bytes,
+)
 from keras_tabular.table.parquet import ADDED_COLUMNS, is_parquet
 
+JSON_SUFFIXES = {".jsonl", ".ndjson"}
 MAX_ROWS_FOR_NAMES = 100_000  # a column has to occur in one of the first rows
-EXPECTED = "expected an object of texts, numbers, true, false and null"
+UNKNOWN = "neither in columns nor in ignore"
+EXPECTED_OBJECT = "expected an object of texts, numbers, true, false and null"
+
+Locate = Callable[[int], str]  # says where the row with a number is, see `row_locator`
+
+
+def source_files(source: str, required: Iterable[str] = ()) -> list[Path]:
+    """Return the file that `source` of the schema names, or the files in that folder.
+
+    Hidden files, the .dvc files of `dvc add` and the ~ files of open Excel files are
+    left out.
+
+    Args:
+        required: Names of files that must exist, in addition to at least one other
+            file.
+
+    Raises:
+        UserError: There is no file, it cannot be opened, or a required one is missing.
+    """
+    path = Path(source)
+    where = "(source in data/schema.yaml)"
+    try:
+        paths = path.glob("[!.~]*") if path.is_dir() else [path]
+        files = sorted(file for file in paths if file.suffix != ".dvc")
+        for file in files:
+            if file.is_fifo():
+                raise UserError(f"{file}: expected a file, got a pipe {where}")
+            open_bytes(file).close()
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror} {where}") from None
+    if not files:
+        raise UserError(f"{path}: expected files, got an empty folder {where}")
+    names = {file.name for file in files}
+    missing = sorted({*required} - names)
+    if not missing and names == {*required}:
+        missing = ["another file, with training rows"]
+    if missing:
+        raise UserError(
+            f"{path}: test_files in data/schema.yaml needs {format_list(missing)}, but"
+            f" the folder has only {format_list(sorted(names))}",
+        )
+    return files
+
+
+def is_json(file: Path) -> bool:
+    """Return whether a file is JSON lines, by its name."""
+    return not JSON_SUFFIXES.isdisjoint(file.suffixes[-2:])
+
+
+def is_csv(file: Path) -> bool:
+    """Return whether a file is a CSV, as every file without the name of another is."""
+    return not (is_parquet(file) or is_json(file) or excel.is_excel(file))
+
+
+def check_columns(
+    file: Path,
+    schema: Schema,
+    required: Iterable[str],
+    *,
+    allow_others: bool = False,
+) -> list[str]:
+    """Check the columns of a file, and return the names of those that are declared.
+
+    Columns that have a type that no kind can hold are left out. A warning names the
+    lines that the schema skips, and another delimiter or encoding.
+
+    Args:
+        required: Names that must occur.
+        allow_others: Whether columns that the schema does not declare may occur.
+
+    Raises:
+        UserError: A column is missing, not declared, repeated or of a type that its
+            kind cannot have, or the file cannot be read.
+    """
+    fitted = fit_dialect(file, schema) if is_csv(file) else schema
+    if fitted != schema:
+        note = f"read as {fitted.encoding} with {fitted.delimiter!r}"
+        print(f"warn: {file.name}: {note}", file=sys.stderr)
+    types = column_types(file, fitted)
+    counts = Counter(types.names)
+    declared = {*schema.columns, *schema.ignore}
+    unknown = [name for name in counts if name not in declared | ADDED_COLUMNS]
+    problems = {
+        "missing": [name for name in required if name not in counts],
+        UNKNOWN: [] if allow_others else unknown,
+        "more than once": sorted(name for name in declared if counts[name] > 1),
+    }
+    if any(problems.values()):
+        raise UserError(_describe_problems(file, fitted, types.names, problems))
+    for field in types:
+        if field.name in schema.columns:
+            _check_type(
+                f"{file}, column {field.name}",
+                field.type,
+                schema.columns[field.name].kind,
+            )
+    if schema.skip_lines and (is_csv(file) or excel.is_excel(file)):
+        _warn_about_skipped_lines(file, fitted)
+    return [name for name in readable_names(types) if name in declared]
+
+
+def _describe_problems(
+    file: Path,
+    schema: Schema,
+    names: list[str],
+    problems: dict[str, list[str]],
+) -> str:
+    """Describe how the columns of a file differ from those that the schema declares."""
+    where = f"{file}: The columns are"
+    absent = schema.columns.keys() - {*names}
+    hints = [suggestion(name, absent) for name in sorted(problems[UNKNOWN])[:3]]
+    if is_csv(file) or excel.is_excel(file):
+        line, header = csv.read_header(file, schema)
+        where = f"{csv.describe_place(file, line)}: The header is"
+        if schema.columns.keys().isdisjoint(header):
+            hints = [
+                " Is the header missing, or does skip_lines of the schema not fit this"
+                " file?",
+            ]
+    texts = [
+        f"{problem}: {format_list(names)}"
+        for problem, names in problems.items()
+        if names
+    ]
+    problem = "; ".join(texts)
+    return f"{where} not as declared in the schema. {problem}.{''.join(hints)}"
+
+
+def _check_type(column: str, arrow_type: pa.DataType, kind: Kind) -> None:
+    """Raise `UserError` if a column of a type cannot be of a kind."""
+    kinds = possible_kinds(arrow_type)
+    if kind in kinds:
+        return
+    advice = "Leave it out of columns"
+    if kinds:
+        advice = f"Set its kind to {' or '.join(kinds)}"
+    problem = f"expected {kind}, got {truncate(str(arrow_type))}"
+    raise UserError(f"{column}: {problem}. {advice} in the schema.")
+
+
+def _warn_about_skipped_lines(file: Path, dialect: Dialect) -> None:
+    lines = csv.skipped_lines(file, dialect)
+    texts = [f"{line} ({quote(' '.join(cells))})" for line, cells in lines.items()]
+    if texts:
+        skipped = format_list(texts)
+        print(f"warn: {file}: skip_lines leaves out {skipped}", file=sys.stderr)
+
+
+def column_types(file: Path, dialect: Dialect) -> pa.Schema:
+    """Return the names and types of all columns of a file; the cells of a CSV are text.
+
+    Args:
+        dialect: Result of `fit_dialect` if the file is a CSV.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    if is_parquet(file):
+        with parquet_errors(file):
+            return pq.read_schema(file)
+    if is_json(file):
+        names = read_names(file)
+    else:
+        _, names = csv.read_header(file, dialect)
+    return pa.schema([(name, pa.string()) for name in names])
+
+
+def readable_names(types: pa.Schema) -> list[str]:
+    """Return the names of the columns that some kind can hold."""
+    return [field.name for field in types if possible_kinds(field.type)]
+
+
+def read_rows(
+    file: Path,
+    dialect: Dialect,
+    names: list[str],
+    *,
+    allow_ragged: bool = False,
+) -> Iterator[csv.RawRows]:
+    """Yield the columns `names` of a file, some rows at a time; a missing one is empty.
+
+    Args:
+        allow_ragged: Whether a row of a CSV may have more or fewer cells than the
+            header.
+
+    Raises:
+        UserError: The file is broken; the message names the line if it is not Parquet.
+    """
+    if is_json(file):
+        yield from read_json_lines(file, dialect, names)
+    elif is_parquet(file):
+        yield from _read_parquet(file, names)
+    else:
+        fitted = fit_dialect(file, dialect)
+        yield from csv.read_csv(file, fitted, names, allow_ragged=allow_ragged)
+
+
+def _read_parquet(file: Path, names: list[str]) -> Iterator[csv.RawRows]:
+    first = 0
+    with parquet_errors(file), pq.ParquetFile(file) as parquet:
+        for batch in parquet.iter_batches(csv.ROWS_PER_BATCH, columns=names):
+            columns = {}
+            for name in names:
+                if name in batch.schema.names:
+                    columns[name] = batch[name]
+                else:
+                    columns[name] = pa.repeat("", len(batch))
+            yield csv.RawRows(file, first, pa.table(columns))
+            first += len(batch)
+
+
+@contextmanager
+def parquet_errors(file: Path) -> Iterator[None]:
+    """Raise `UserError` for an error in the block, which reads a Parquet file."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{file}: cannot be read as a Parquet file: {error}") from None
 
 
 def read_json_lines(
@@ -33,7 +257,7 @@ def read_json_lines(
     dialect: Dialect,
     names: list[str],
 ) -> Iterator[csv.RawRows]:
-    """Yield the columns `names` of a file as text; a missing or null value is an empty text.
+    """Yield the columns `names` of a file as text; a missing or null value is empty.
 
     Numbers get the decimal point of their column, if `dialect` is a schema.
 
@@ -45,18 +269,20 @@ def read_json_lines(
     while rows := [row for _, row in islice(objects, csv.ROWS_PER_BATCH)]:
         columns = {name: [row.get(name, "") for row in rows] for name in names}
         csv.set_decimal_points(columns, dialect)
-        yield csv.RawRows(file, first, pa.table(columns), {})
+        yield csv.RawRows(file, first, pa.table(columns))
         first += len(rows)
 
 
 def read_names(file: Path) -> list[str]:
-    """Return the columns of the first `MAX_ROWS_FOR_NAMES` rows, in the order of their occurrence.
+    """Return the columns of the first rows of JSON lines, in the order of occurrence.
 
     Raises:
         UserError: The file is not valid; the message names the line.
     """
-    rows = islice(read_objects(file), MAX_ROWS_FOR_NAMES)
-    return list(dict.fromkeys(name for _, row in rows for name in row))
+    names: dict[str, None] = {}  # a set that keeps the order
+    for _, row in islice(read_objects(file), MAX_ROWS_FOR_NAMES):
+        names.update(dict.fromkeys(row))
+    return list(names)
 
 
 def read_objects(
@@ -74,14 +300,14 @@ def read_objects(
     """
     line = 0
     try:
-        with csv.open_bytes(file) as content:
+        with open_bytes(file) as content:
             for line, text in enumerate(content, start=1):
                 if not text.isspace():
                     yield line, _parse_object(text, number)
     except ValueError as error:  # of the line: bytes are read without an encoding
         raise UserError(f"{file}, line {line}: {error}") from None
-    except csv.CSV_ERRORS as error:
-        raise UserError(csv.describe_error(file, Dialect(), line + 1, error)) from None
+    except CSV_ERRORS as error:
+        raise UserError(describe_error(file, Dialect(), line + 1, error)) from None
 
 
 def _parse_object(text: bytes, number: type[str]) -> dict[str, str]:
@@ -100,215 +326,22 @@ def _parse_object(text: bytes, number: type[str]) -> dict[str, str]:
         )
     except json.JSONDecodeError as error:
         problem = f"no JSON at character {error.colno}: {error.msg}"
-        raise ValueError(f"{EXPECTED}, got {problem}") from None
+        raise ValueError(f"{EXPECTED_OBJECT}, got {problem}") from None
     if not isinstance(row, dict):
-        raise ValueError(f"{EXPECTED}, got {quote(text.decode().strip())}")
+        raise ValueError(f"{EXPECTED_OBJECT}, got {quote(text.decode().strip())}")
     may_have_surrogates = b"\\u" in text or b"\xed" in text  # as an escape, or as bytes
+    texts = {None: "", True: "true", False: "false"}
     for name, value in row.items():
         if isinstance(value, list | dict):
             raise ValueError(
                 f"column {name}: expected one value, got a list or an object",
             )
-        row[name] = {None: "", True: "true", False: "false"}.get(value, value)
+        row[name] = texts.get(value, value)
         if may_have_surrogates and LONE_SURROGATE.search(name + row[name]):
             raise ValueError(
                 f"column {name}: expected text in UTF-8, got {quote(row[name])}",
             )
     return row
-
-
-JSON_SUFFIXES = {".jsonl", ".ndjson"}
-Locate = Callable[[int], str]  # says where the row with a number is, see `row_locator`
-
-
-def source_files(source: str, required: Iterable[str] = ()) -> list[Path]:
-    """Return the file that `source` of the schema names, or the sorted files in that folder.
-
-    Hidden files, the .dvc files of `dvc add` and the ~ files of open Excel files are
-    left out.
-
-    Args:
-        required: Names of files that must exist, in addition to at least one other
-            file.
-
-    Raises:
-        UserError: There is no file, it cannot be opened, or a required one is missing.
-    """
-    path = Path(source)
-    try:
-        paths = path.glob("[!.~]*") if path.is_dir() else [path]
-        files = sorted(file for file in paths if file.suffix != ".dvc")
-        for file in files:
-            if file.is_fifo():
-                raise UserError(
-                    f"{file}: expected a file, got a pipe (source in data/schema.yaml)",
-                )
-            csv.open_bytes(file).close()
-    except OSError as error:
-        problem = f"{error.filename}: {error.strerror}"
-        raise UserError(f"{problem} (source in data/schema.yaml)") from None
-    if not files:
-        raise UserError(
-            f"{path}: expected files, got an empty folder (source in data/schema.yaml)",
-        )
-    names = [file.name for file in files]
-    required_names = {*required}
-    if not required_names < {*names}:
-        missing = sorted(required_names - {*names}) or [
-            "another file, with training rows",
-        ]
-        problem = f"test_files in data/schema.yaml needs {format_list(missing)}"
-        raise UserError(
-            f"{path}: {problem}, but the folder has only {format_list(names)}",
-        )
-    return files
-
-
-def is_json(file: Path) -> bool:
-    """Return whether a file is JSON lines, by its name."""
-    return bool(JSON_SUFFIXES & set(file.suffixes[-2:]))
-
-
-def is_csv(file: Path) -> bool:
-    """Return whether a file is a CSV, which is every file whose name is not of another format."""
-    return not is_parquet(file) and not is_json(file) and not excel.is_excel(file)
-
-
-def column_types(file: Path, dialect: Dialect) -> pa.Schema:
-    """Return the names and the types of all columns of a file; the cells of a CSV are text.
-
-    Raises:
-        UserError: The file cannot be read.
-    """
-    if is_parquet(file):
-        with parquet_errors(file):
-            return pq.read_schema(file)
-    names = read_names(file) if is_json(file) else csv.read_header(file, dialect)[1]
-    return pa.schema([(name, pa.string()) for name in names])
-
-
-def check_columns(
-    file: Path,
-    schema: Schema,
-    required: Iterable[str],
-    *,
-    allow_others: bool = False,
-) -> list[str]:
-    """Check the columns of a file, and return the names of those that the schema declares.
-
-    Columns that have a type that no kind can hold are left out. A warning names the
-    lines that the schema skips, and another delimiter or encoding.
-
-    Args:
-        required: Names that must occur.
-        allow_others: Whether columns that the schema does not declare may occur.
-
-    Raises:
-        UserError: A column is missing, not declared, repeated or of a type that its
-            kind cannot have, or the file cannot be read.
-    """
-    if is_csv(file) and (fit := csv.fit_dialect(file, schema)) != schema:
-        print(
-            f"warn: {file.name}: read as {fit.encoding} with {fit.delimiter!r}",
-            file=sys.stderr,
-        )
-    types = column_types(file, schema)
-    counts = Counter(types.names)
-    declared_names = {*schema.columns, *schema.ignore}
-    unknown = counts.keys() - declared_names - ADDED_COLUMNS if not allow_others else ()
-    problems = {
-        "missing": [name for name in required if name not in counts],
-        "neither in columns nor in ignore": [
-            name for name in counts if name in unknown
-        ],
-        "more than once": sorted(name for name in declared_names if counts[name] > 1),
-    }
-    if any(problems.values()):
-        absent = schema.columns.keys() - counts.keys()
-        where = f"{file}: The columns are"
-        hint = "".join(suggestion(name, absent) for name in sorted(unknown)[:3])
-        if is_csv(file) or excel.is_excel(file):
-            line, header = csv.read_header(file, schema)
-            where = f"{csv.describe_place(file, line)}: The header is"
-            if not {*header} & {*schema.columns}:
-                hint = (
-                    " Is the header missing, or does skip_lines of the schema not fit"
-                    " this file?"
-                )
-        texts = (
-            f"{problem}: {format_list(names)}"
-            for problem, names in problems.items()
-            if names
-        )
-        raise UserError(
-            f"{where} not as declared in the schema. {'; '.join(texts)}.{hint}",
-        )
-    for field in types:
-        column = schema.columns.get(field.name)
-        kinds = possible_kinds(field.type)
-        if column and column.kind not in kinds:
-            advice = (
-                f"Set its kind to {' or '.join(kinds)}"
-                if kinds
-                else "Leave it out of columns"
-            )
-            problem = f"expected {column.kind}, got {truncate(str(field.type))}"
-            where = f"{file}, column {field.name}"
-            raise UserError(f"{where}: {problem}. {advice} in the schema.")
-    if schema.skip_lines and (is_csv(file) or excel.is_excel(file)):
-        lines = csv.skipped_lines(file, schema).items()
-        skipped = format_list(
-            f"{line} ({quote(' '.join(cells))})" for line, cells in lines
-        )
-        if skipped:
-            print(f"warn: {file}: skip_lines leaves out {skipped}", file=sys.stderr)
-    return [name for name in readable_names(types) if name in declared_names]
-
-
-def readable_names(types: pa.Schema) -> list[str]:
-    """Return the names of the columns that some kind can hold."""
-    return [field.name for field in types if possible_kinds(field.type)]
-
-
-def read_rows(
-    file: Path,
-    dialect: Dialect,
-    names: list[str],
-    *,
-    allow_ragged: bool = False,
-) -> Iterator[csv.RawRows]:
-    """Yield the columns `names` of a file, some rows at a time; one that it lacks is empty.
-
-    Args:
-        allow_ragged: Whether a row of a CSV may have more or fewer cells than the
-            header.
-
-    Raises:
-        UserError: The file is broken; the message names the line if it is not Parquet.
-    """
-    if is_json(file):
-        yield from read_json_lines(file, dialect, names)
-    elif not is_parquet(file):
-        yield from csv.read_csv(file, dialect, names, allow_ragged=allow_ragged)
-    else:
-        first = 0
-        with parquet_errors(file), pq.ParquetFile(file) as parquet:
-            for batch in parquet.iter_batches(csv.ROWS_PER_BATCH, columns=names):
-                empty = dict.fromkeys(names, pa.repeat("", len(batch)))
-                cells = empty | dict(
-                    zip(batch.schema.names, batch.columns, strict=True),
-                )
-                yield csv.RawRows(file, first, pa.table(cells), {})
-                first += len(batch)
-
-
-@contextmanager
-def parquet_errors(file: Path) -> Iterator[None]:
-    """Raise `UserError` in place of an error in the block, which reads a Parquet file."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{file}: cannot be read as a Parquet file: {error}") from None
 
 
 def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Locate:
@@ -341,4 +374,5 @@ def row_places(file: Path, dialect: Dialect) -> Iterable[int]:
         return range(pq.read_metadata(file).num_rows)
     if is_json(file):
         return (line for line, _ in read_objects(file))
-    return (line for line, _ in islice(csv.read_records(file, dialect), 1, None))
+    records = csv.read_records(file, fit_dialect(file, dialect))
+    return (line for line, _ in islice(records, 1, None))

@@ -42,9 +42,9 @@ import pyarrow as pa
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import EarlyStopping, Train
 from keras_tabular.core import process
-from keras_tabular.core.cluster import report_progress
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.parallel import Progress, ordered_map
+from keras_tabular.core.workers import report_progress
 from keras_tabular.network.backend import keras
 from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.table.arrays import feature_arrays, round_for_comparison

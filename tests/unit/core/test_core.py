@@ -19,7 +19,6 @@ import pytest
 
 from keras_tabular.cli import COMMANDS
 from keras_tabular.core import process
-from keras_tabular.core.cluster import WORKERS, report_progress
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_file, atomic_write, write_json
 from keras_tabular.core.parallel import (
@@ -28,6 +27,7 @@ from keras_tabular.core.parallel import (
     run_in_background,
     worker_count,
 )
+from keras_tabular.core.workers import WORKERS, report_progress
 from tests.commands import check_output, run_command
 from tests.helpers import PROJECT
 

@@ -24,6 +24,7 @@ from keras_tabular.infer.schema import propose_schema
 from keras_tabular.model.files import row_columns
 from keras_tabular.table import csv as csv_files
 from keras_tabular.table.csv import read_records
+from keras_tabular.table.dialect import fit_dialect
 from keras_tabular.table.source import read_rows, row_locator, source_files
 from tests.helpers import (
     build_arrow_schema,
@@ -272,7 +273,7 @@ def test_rows_and_lines_are_those_of_the_csv_module(
             text.write(end if empty_line else "")
         content = text.getvalue() if ended else text.getvalue().rstrip("\r\n")
         file.write_bytes(compress(content.encode(), file.suffix))
-        expected = list(csv_files.read_records(file, SCHEMA))[1:]
+        expected = list(read_records(file, SCHEMA))[1:]
         locate = row_locator([file], SCHEMA)
         for number, (line, _) in enumerate(expected):
             assert locate(number) == f"{file}, line {line}"
@@ -339,7 +340,7 @@ def test_lines_that_are_no_rows_are_left_out(tmp_path: Path) -> None:
     text += "Total,3,,,,\n,,,\n\nSource: x\n"
     schema = SCHEMA.model_copy(update={"skip_lines": (1, 4, -1, -2)})
     (tmp_path / "t.csv").write_text(text)
-    records = list(csv_files.read_records(tmp_path / "t.csv", schema))
+    records = list(read_records(tmp_path / "t.csv", schema))
     assert records == [
         (3, ["a", "b", "c", "y"]),
         (5, ["1", "1", "x", "1"]),
@@ -364,7 +365,8 @@ def test_the_end_of_a_large_file_is_read_in_its_byte_order(
 ) -> None:
     text = "\ufeff" + HEADER + ROW * 20_000 + "Total,,,\n"
     (tmp_path / "t.csv").write_bytes(text.encode(f"utf-16-{byte_order}"))
-    last = csv_files.read_last_lines(tmp_path / "t.csv", Dialect(encoding="utf-16"))
+    dialect = fit_dialect(tmp_path / "t.csv", Dialect(encoding="utf-16"))
+    last = csv_files.read_last_lines(tmp_path / "t.csv", dialect)
     assert last[-1] == ["Total", "", "", ""]
 
 
@@ -472,7 +474,7 @@ def test_a_file_that_is_no_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "~$t.csv").touch()  # Excel has the file open
     assert source_files(str(tmp_path)) == [file]
     with pytest.raises(UserError, match=r"Let the name of an Excel file end in \.xlsx"):
-        next(read_records(file, Dialect()))
+        fit_dialect(file, Dialect())
     (tmp_path / "t.ods").write_bytes(b"a,b\n1,2\n")
     with pytest.raises(UserError, match=r"t\.ods: cannot be read as a spreadsheet"):
         next(read_records(tmp_path / "t.ods", Dialect()))

@@ -12,8 +12,8 @@ import pytest
 from sklearn.metrics import log_loss
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.core.cluster import WORKERS
 from keras_tabular.core.errors import UserError
+from keras_tabular.core.workers import WORKERS
 from keras_tabular.model import saved_model
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.network.backend import keras

@@ -1,6 +1,8 @@
-"""Calls of a function by the processes of a Ray cluster, which `RAY_ADDRESS` names.
+"""Workers: the threads and processes that work on the items of a map, on Ray or here.
 
-Each of these processes uses one core. Every machine of the cluster has to see the
+Each worker knows that it is one, and to whom it reports its progress. The environment
+variable `RAY_ADDRESS` names a Ray cluster, whose processes then call the function of a
+map. Each of these processes uses one core. Every machine of the cluster has to see the
 project's folder, with its virtual environment, under the same path.
 """
 
@@ -15,18 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from keras_tabular.core.errors import UserError
+from keras_tabular.core.process import use_one_blas_thread
 
-Report = Callable[[float, str], None] | None
-REPORT: ContextVar[Report] = ContextVar("REPORT", default=None)
-
-
-def report_progress(amount: float, last: str) -> None:
-    """Advance the `Progress` of this thread or process, or of the one that waits for its result."""
-    if report := REPORT.get():
-        report(amount, last)
-
-
-# names of environment variables
+# Names of environment variables.
 WORKERS = "TABULAR_WORKERS"
 RAY_ADDRESS = "RAY_ADDRESS"
 MAX_WORKERS = 1024
@@ -34,12 +27,29 @@ MAX_RETRIES = 5  # of a call whose process or machine was lost
 CONNECT_TIMEOUT = 10  # seconds
 SECONDS_BETWEEN_CHECKS = 0.2  # whether a call is cancelled
 MAX_CALLS_PER_PROCESS = 40  # what XLA compiles stays in memory until the process ends
-# Whether this thread or process works on one of several items of a map.
-IN_WORKER: ContextVar[bool] = ContextVar("IN_WORKER", default=False)
+
+# Takes the amount of work done and what was done last, see `report_progress`.
+ReportProgress = Callable[[float, str], None] | None
+# The state of a thread or process: who learns of its progress, and whether it works
+# on one of several items of a map.
+PROGRESS_CALLBACK: ContextVar[ReportProgress] = ContextVar("callback", default=None)
+IS_WORKER: ContextVar[bool] = ContextVar("is_worker", default=False)
+
+
+def enter_worker(progress_callback: ReportProgress) -> None:
+    """Mark this thread or process as a worker, and set who learns of its progress."""
+    IS_WORKER.set(True)
+    PROGRESS_CALLBACK.set(progress_callback)
+
+
+def report_progress(amount: float, last: str) -> None:
+    """Advance the `Progress` of this worker, or of the one that waits for it."""
+    if callback := PROGRESS_CALLBACK.get():
+        callback(amount, last)
 
 
 def workers_from_environment() -> int | None:
-    """Return the value of `TABULAR_WORKERS` in the environment, or None if it is not set.
+    """Return the environment variable `TABULAR_WORKERS`, or None if it is not set.
 
     Raises:
         UserError: The value is not a number from 1 to 1024.
@@ -59,17 +69,17 @@ def uses_ray() -> bool:
     return bool(os.environ.get(RAY_ADDRESS))
 
 
-def enter_worker(report: Report) -> None:
-    """Mark this thread or process as a worker, whose progress is reported to `report`."""
-    IN_WORKER.set(True)
-    REPORT.set(report)
+def cluster_cores() -> int:
+    """Return the number of cores of the cluster."""
+    cores = _connect().cluster_resources().get("CPU", 1)
+    return max(int(cores), 1)
 
 
 def remote_function(
     function: Callable[[Any], Any],
     cancelled: threading.Event,
 ) -> Callable[[Any], Any]:
-    """Return a function that calls `function` in a process of the cluster, and waits for it.
+    """Return a function that calls `function` in a process of the cluster, and waits.
 
     Args:
         function: Takes an item. The function, the items and the results are pickled. A
@@ -90,50 +100,48 @@ def remote_function(
         try:
             result, reports = ray.get(reference)
         except ray.exceptions.RayTaskError as error:
-            if "failed to import on the worker" in str(error.cause):
-                problem = (
-                    "A machine of the Ray cluster cannot import the code in"
-                    f" {Path.cwd()}"
-                )
-                advice = (
-                    "Mount the project's folder on all machines under the same path."
-                )
-                raise UserError(f"{problem}. {advice}") from None
-            raise (
-                error.cause if isinstance(error.cause, UserError | OSError) else error
-            ) from None
+            raise _local_error(error) from None
         except ray.exceptions.RayError as error:
             raise UserError(f"Ray: {error}") from None
-        for arguments in reports:
-            report_progress(*arguments)
+        for amount, last in reports:
+            report_progress(amount, last)
         return result
 
     return call
+
+
+def _local_error(error: Any) -> Exception:
+    """Return the error to raise here for a `RayTaskError`."""
+    cause: Exception = error.cause
+    if "failed to import on the worker" in str(cause):
+        problem = f"A machine of the Ray cluster cannot import the code in {Path.cwd()}"
+        advice = "Mount the project's folder on all machines under the same path."
+        return UserError(f"{problem}. {advice}")
+    return cause if isinstance(cause, UserError | OSError) else error
 
 
 def _call(
     pickled_function: bytes,
     pickled_item: bytes,
     project: str,
-) -> tuple[Any, list[Any]]:
+) -> tuple[Any, list[tuple[float, str]]]:
+    """Call the function with the item, and return the result and what it reported."""
     from ray import cloudpickle
 
     os.chdir(project)
-    reports: list[Any] = []
+    use_one_blas_thread()
+    reports: list[tuple[float, str]] = []
     # Unpickling the function may run code of the project, which has to know that it is
     # in a worker.
-    enter_worker(lambda *arguments: reports.append(arguments))
-    return cloudpickle.loads(pickled_function)(cloudpickle.loads(pickled_item)), reports
-
-
-def cluster_cores() -> int:
-    """Return the number of cores of the cluster."""
-    return max(int(_connect().cluster_resources().get("CPU", 1)), 1)
+    enter_worker(lambda amount, last: reports.append((amount, last)))
+    function = cloudpickle.loads(pickled_function)
+    item = cloudpickle.loads(pickled_item)
+    return function(item), reports
 
 
 @cache
 def _connect() -> Any:
-    """Connect to the cluster that `RAY_ADDRESS` names; "local" starts one on this machine.
+    """Connect to the cluster of `RAY_ADDRESS`; "local" starts one on this machine.
 
     Raises:
         UserError: Ray is not installed, or there is no such cluster.
@@ -148,25 +156,27 @@ def _connect() -> Any:
         raise UserError(
             f"{RAY_ADDRESS} is set, but Ray is not installed. {advice}",
         ) from None
-    cores = workers_from_environment() if address == "local" else None
     on_termination = signal.getsignal(signal.SIGTERM)
     try:
-        host, _, port = address.rpartition(":")
-        if port.isdecimal() and "/" not in host:
-            # Ray itself waits minutes for an address that does not answer.
-            socket.create_connection(
-                (host.strip("[]"), int(port)),
-                CONNECT_TIMEOUT,
-            ).close()
-        options = {
-            "log_to_driver": False,
-            "logging_level": "error",
-            "include_dashboard": False,
-        }
-        ray.init(address, num_cpus=cores, **options)
+        _check_that_port_answers(address)
+        ray.init(
+            address,
+            num_cpus=workers_from_environment() if address == "local" else None,
+            log_to_driver=False,
+            logging_level="error",
+            include_dashboard=False,
+        )
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise UserError(
             f"{RAY_ADDRESS} in the environment: {address}: {error}",
         ) from None
     signal.signal(signal.SIGTERM, on_termination)  # Ray has replaced it
     return ray
+
+
+def _check_that_port_answers(address: str) -> None:
+    """Raise `OSError` if HOST:PORT does not answer; Ray itself would wait minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "/" not in host:
+        host = host.strip("[]")  # around an IPv6 address
+        socket.create_connection((host, int(port)), CONNECT_TIMEOUT).close()
