@@ -35,13 +35,13 @@ SEPARATORS = {".": ",'\u2019 \u00a0\u202f", ",": ".'\u2019 \u00a0\u202f"}
 MAX_NUMBER_LENGTH = 40
 # The formats of dates other than ISO 8601, and those of times that may follow. If
 # several fit, the first is taken.
-DATES = """
-%Y-%m-%d|%m/%d/%Y|%d/%m/%Y|%d.%m.%Y|%Y/%m/%d|%d-%m-%Y|%m-%d-%Y|%Y%m%d|%Y.%m.%d
-%d-%b-%Y|%d %b %Y|%b %d %Y|%b %d, %Y|%d %B %Y|%B %d, %Y|%a %b %d %Y
-%m/%d/%y|%d/%m/%y|%d.%m.%y|%d-%b-%y|%d %b %y
-%b-%Y|%b %Y|%B %Y|%Y %b|%Y-%b|%Y-%m|%m/%Y|%Y/%m|%m.%Y|%b-%y
-"""
-TIMES = "| %H:%M| %H:%M:%S| %H:%M:%S.%f| %I:%M %p| %I:%M:%S %p|T%H:%M:%S"
+DATES = (
+    "%Y-%m-%d|%m/%d/%Y|%d/%m/%Y|%d.%m.%Y|%Y/%m/%d|%d-%m-%Y|%m-%d-%Y|%Y%m%d|%Y.%m.%d|"
+    "%d-%b-%Y|%d %b %Y|%b %d %Y|%b %d, %Y|%d %B %Y|%B %d, %Y|%a %b %d %Y|"
+    "%m/%d/%y|%d/%m/%y|%d.%m.%y|%d-%b-%y|%d %b %y|"
+    "%b-%Y|%b %Y|%B %Y|%Y %b|%Y-%b|%Y-%m|%m/%Y|%Y/%m|%m.%Y|%b-%y"
+)
+TIMES = " %H:%M| %H:%M:%S| %H:%M:%S.%f| %I:%M %p| %I:%M:%S %p|T%H:%M:%S"
 # Patterns for the directives of the formats; the others are numbers of one or two
 # digits.
 DIRECTIVE_PATTERNS = {
@@ -101,21 +101,24 @@ def infer_number_formats(counts: Counter[str]) -> Reading:
         values, invalid = plain_numbers
         if form:
             values, invalid = parse(cells, Column(kind="real", format=form))
-        if not any(values.equals(other) for other in numbers):
-            numbers.append(values)
-            misfits[form] = cells.filter(invalid).to_pylist()
-            n_misfits[form] = sum(counts[text] for text in misfits[form])
+        if any(values.equals(other) for other in numbers):
+            continue
+        numbers.append(values)
+        texts = cells.filter(invalid).to_pylist()
+        misfits[form] = texts
+        n_misfits[form] = sum(counts[text] for text in texts)
     if not misfits:
         return Reading()
     fewest = min(n_misfits.values())
     best = [form for form in misfits if n_misfits[form] == fewest]
     form = best[0]
-    if are_mistakes(misfits[form], counts):
+    texts = misfits[form]
+    if are_mistakes(texts, counts):
         questions = ask_about_signs(form, [*counts]) if form else []
-        return Reading(best, misfits[form], questions)
-    has_unit = bool(form and NUMBER_FORMAT.sub(r"\1\4", form))
+        return Reading(best, texts, questions)
+    has_unit = form and NUMBER_FORMAT.sub(r"\1\4", form)
     if has_unit or 2 * fewest <= counts.total():
-        return Reading(questions=[ask_kind("real", form, misfits[form])])
+        return Reading(questions=[ask_kind("real", form, texts)])
     return Reading()
 
 
@@ -130,10 +133,11 @@ def candidate_formats(texts: list[str]) -> list[str | None]:
         match = NUMBER_WITH_AFFIXES.fullmatch(text.strip(SIGNS)[:MAX_NUMBER_LENGTH])
         if match:
             affixes[match[1] or "", match[2] or ""] += 1
-    if affixes.total() < MIN_SHARE_TO_TRY * len(some):
+    min_fitting = MIN_SHARE_TO_TRY * len(some)
+    if affixes.total() < min_fitting:
         return []
-    del affixes["", ""]  # the unit may be left out in most texts
-    prefix, suffix = affixes.most_common(1)[0][0] if affixes else ("", "")
+    affixes["", ""] = 0  # most texts may lack the unit that the others have
+    (prefix, suffix), _ = affixes.most_common(1)[0]
     characters = {",", ".", *"".join(texts)}
     forms: list[str | None] = [None]
     for mark, separators in SEPARATORS.items():
@@ -144,9 +148,9 @@ def candidate_formats(texts: list[str]) -> list[str | None]:
     for form in forms:
         numbers = parse_texts(some, "real", form)
         n_fitting[form] = len(some) - numbers.count(None)
-    most = max(n_fitting.values())
-    needed = max(most - MAX_MISTAKES * len(some), MIN_SHARE_TO_TRY * len(some))
-    return [form for form in forms if n_fitting[form] >= needed]
+    nearly_most = max(n_fitting.values()) - MAX_MISTAKES * len(some)
+    min_fitting = max(min_fitting, nearly_most)
+    return [form for form in forms if n_fitting[form] >= min_fitting]
 
 
 def choose_some(texts: list[str]) -> list[str]:
@@ -162,8 +166,9 @@ def ask_about_signs(form: str, texts: list[str]) -> list[str]:
     """
     prefix = NUMBER_FORMAT.sub(r"\1", form).strip()
     suffix = NUMBER_FORMAT.sub(r"\4", form).strip()
-    numbers = zip(texts, parse_texts(texts, "real", form), strict=True)
-    texts = [text for text, number in numbers if number is not None]
+    numbers = parse_texts(texts, "real", form)
+    pairs = zip(texts, numbers, strict=True)
+    texts = [text for text, number in pairs if number is not None]
     bare = [text for text in texts if prefix not in text or suffix not in text]
     negative = [text for text in texts if text.strip().endswith((")", "-"))]
     questions = []
@@ -223,8 +228,10 @@ def infer_date_formats(counts: Counter[str]) -> Reading:
     alternatives = dict[str, str]()  # with day and month swapped
     while remaining and len(forms) < MAX_DATE_FORMATS:
         misfits = misfits_by_date_format(remaining, forms)
-        best = min(misfits, key=lambda form: len(misfits[form]), default="")
-        if not best or len(misfits[best]) == len(remaining):
+        if not misfits:
+            break
+        best = min(misfits, key=lambda form: len(misfits[form]))
+        if len(misfits[best]) == len(remaining):
             break
         remaining = misfits[best]
         forms.append(best)
@@ -258,10 +265,11 @@ def misfits_by_date_format(
     for form, pattern in date_patterns().items():
         if any(swap_day_and_month(form, other) for other in chosen):
             continue
-        n_similar = sum(bool(pattern.fullmatch(text)) for text in some)
-        if n_similar > MIN_SHARE_TO_TRY * len(some):
-            dates = zip(texts, parse_texts(stripped, "datetime", form), strict=True)
-            misfits[form] = [text for text, date in dates if date is None]
+        similar = [text for text in some if pattern.fullmatch(text)]
+        if len(similar) > MIN_SHARE_TO_TRY * len(some):
+            dates = parse_texts(stripped, "datetime", form)
+            pairs = zip(texts, dates, strict=True)
+            misfits[form] = [text for text, date in pairs if date is None]
     return misfits
 
 
@@ -269,8 +277,8 @@ def misfits_by_date_format(
 def date_patterns() -> dict[str, re.Pattern[str]]:
     """Return the formats of dates and times, and patterns for their texts."""
     patterns = {ISO: re.compile(ISO_8601)}
-    for date in ["", *re.split(r"[|\n]", DATES.strip())]:
-        for time in TIMES.split("|"):
+    for date in ["", *DATES.split("|")]:
+        for time in ["", *TIMES.split("|")]:
             form = (date + time).strip()
             pattern = re.sub(
                 "%.",
@@ -325,12 +333,13 @@ def may_mean_missing_category(text: str) -> bool:
     return len(text) >= min_length and may_mean_missing(text)
 
 
-def all_parse_as(texts: list[str], kind: Kind, form: str | None = None) -> bool:
+def all_parse_as(texts: list[str], kind: Kind, form: Format = None) -> bool:
     """Return whether all texts are values of a kind; an empty text is none."""
     return None not in parse_texts(texts, kind, form)
 
 
 def parse_texts(texts: list[str], kind: Kind, form: Format = None) -> list[Any]:
     """Return the values of texts in a column of a kind, or None for invalid texts."""
-    column = Column(kind=kind, format=form)
-    return parse(pa.array(texts, pa.string()), column)[0].to_pylist()
+    cells = pa.array(texts, pa.string())
+    values, _ = parse(cells, Column(kind=kind, format=form))
+    return values.to_pylist()
