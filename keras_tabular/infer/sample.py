@@ -94,6 +94,31 @@ class Sample:
         return sum(len(raw.cells) for raw in self.raw_rows)
 
 
+class ExtraLine(NamedTuple):
+    """A line of a file that is probably no row.
+
+    Attributes:
+        number: Number of the line, from 1, or from the end of the file, from -1.
+        cells: Its cells.
+        form: What the line seems to be.
+        is_certain: Whether nothing speaks against it.
+    """
+
+    number: int
+    cells: list[str]
+    form: str
+    is_certain: bool = True
+
+    def __str__(self) -> str:
+        place = f"line {self.number}"
+        if self.number == -1:
+            place = "the last line"
+        elif self.number < 0:
+            place = f"line {-self.number} from the end"
+        text = " ".join(cell for cell in self.cells if cell)
+        return f"{place} ({quote(text)}, {self.form})"
+
+
 def read_sample(files: list[Path], limit: int) -> Sample:
     """Read up to `limit` rows, the first ones of each file of a table.
 
@@ -172,7 +197,7 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
     return sample.dialect.model_copy(update={"skip_lines": tuple(in_all_files)})
 
 
-def ask_about_lines(skipped: list["ExtraLine"], doubtful: list["ExtraLine"]) -> str:
+def ask_about_lines(skipped: list[ExtraLine], doubtful: list[ExtraLine]) -> str:
     """Ask whether the skipped lines are no rows, and whether the doubtful ones are."""
     questions = []
     if skipped:
@@ -183,31 +208,6 @@ def ask_about_lines(skipped: list["ExtraLine"], doubtful: list["ExtraLine"]) -> 
         key = f"skip_lines: {[*numbers, line.number]}"
         questions.append(f"Is {line} a row? If not, set {key}.")
     return " ".join(questions)
-
-
-class ExtraLine(NamedTuple):
-    """A line of a file that is probably no row.
-
-    Attributes:
-        number: Number of the line, from 1, or from the end of the file, from -1.
-        cells: Its cells.
-        form: What the line seems to be.
-        is_certain: Whether nothing speaks against it.
-    """
-
-    number: int
-    cells: list[str]
-    form: str
-    is_certain: bool = True
-
-    def __str__(self) -> str:
-        place = f"line {self.number}"
-        if self.number == -1:
-            place = "the last line"
-        elif self.number < 0:
-            place = f"line {-self.number} from the end"
-        text = " ".join(cell for cell in self.cells if cell)
-        return f"{place} ({quote(text)}, {self.form})"
 
 
 def find_extra_lines(
@@ -223,9 +223,10 @@ def find_extra_lines(
         tail: The last lines, which are perhaps the same.
     """
     head = [*islice(records, LINES_FOR_FORM)]
-    counts = [len(_texts(cells)) for _, cells in head]
     if not head:
         return []
+    # The header is the first line that has half as many cells as most rows.
+    counts = [len(_texts(cells)) for _, cells in head]
     width = median(counts[len(counts) // 2 :])
     wide = [number for number, count in enumerate(counts) if count > width / 2]
     n_titles = min(wide, default=0)
@@ -236,15 +237,16 @@ def find_extra_lines(
     _, header = head[n_titles]
     rows = head[n_titles + 1 :]
     names = _texts(header)
-    # Perhaps a line above is a header without some of the names, and this is a row.
-    has_wide_title = max(counts[:n_titles], default=0) > width - 2
-    may_be_row = any(map(_is_number, names)) and (
-        _is_number(names[0]) or has_wide_title
-    )
-    # pandas writes the numbers of rows without a name
-    n_names = len(names) + (header[:1] == [""])
-    if len(rows) < MIN_ROWS or n_names < width or (lines and may_be_row):
+    n_names = len(names)
+    if header[:1] == [""]:  # pandas writes the numbers of rows without a name
+        n_names += 1
+    if len(rows) < MIN_ROWS or n_names < width:
         return []
+    # Perhaps a line above is a header without some of the names, and this is a row.
+    if lines and any(map(_is_number, names)):
+        has_most_names = max(counts[:n_titles]) > width - 2
+        if has_most_names or _is_number(names[0]):
+            return []
     number_columns = set[int]()
     for column in range(len(header)):
         cells_below = [_cell(cells, column) for _, cells in rows[1:]]
@@ -268,8 +270,8 @@ def _find_units(
         return []
     for unit in units:
         is_number = _is_number(unit) and not UNIT.fullmatch(unit)
-        # a symbol alone may mean missing in other places
-        if is_number or formats.may_mean_missing(re.sub("[%‰$€£°]", "unit", unit)):
+        words = re.sub("[%‰$€£°]", "unit", unit)  # a symbol is a unit, and not missing
+        if is_number or formats.may_mean_missing(words):
             return []
     are_certain = all(UNIT.fullmatch(unit) for unit in units)
     if not are_certain and len({*units}) == 1:
