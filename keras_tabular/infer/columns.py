@@ -138,9 +138,9 @@ class InferredColumn:
 
 def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
     """Infer what each column of a table contains."""
-    columns = dict[str, InferredColumn]()
-    readings = dict[str, Reading]()
-    marks = set[str]()  # the decimal marks of columns that only one format fits
+    columns = {}
+    readings = {}
+    marks = set()  # the decimal marks of columns that only one format fits
     for name, counts in sample.columns.items():
         missing = sorted(text for text in counts if text in MISSING or text.isspace())
         column = InferredColumn(name, counts, missing, is_target=name == target)
@@ -262,7 +262,7 @@ def merge_spellings(counts: Counter[str]) -> dict[str, str]:
         The new text for each other spelling. It is empty if only one value would be
         left, and if there are so many values that they may be names.
     """
-    spellings = defaultdict[str, list[str]](list)
+    spellings = defaultdict(list)
     for text in counts:
         letters = "".join(text.casefold().split())
         spellings[letters].append(text)
@@ -351,7 +351,7 @@ def are_in_order(dates: list[Any]) -> bool:
 
 def infer_timestamps(name: str, texts: list[str]) -> Reading:
     """Infer whether numbers are dates, from their range and their column's name."""
-    forms = list[str]()
+    forms = []
     are_compact = all(COMPACT_DATE.fullmatch(text) for text in texts)
     if are_compact and all_parse_as(texts, "datetime", "%Y%m%d"):
         forms.append("%Y%m%d")
@@ -440,9 +440,10 @@ def describe_free_text(counts: Counter[str]) -> str:
 def find_labels(texts: list[str]) -> tuple[str, set[str]]:
     """Return the mark between labels such as a|b, and the labels, if most are lists."""
     for mark in "|;,":
-        labels = set[str]()
+        labels = set()
         for text in texts:
-            labels.update(label.strip() for label in text.split(mark))
+            for label in text.split(mark):
+                labels.add(label.strip())
         n_lists = sum(mark in text for text in texts)
         if 2 * n_lists > len(texts) > 3 * len(labels):
             return mark, labels

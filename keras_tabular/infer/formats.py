@@ -89,18 +89,16 @@ def infer_number_formats(counts: Counter[str]) -> Reading:
     """
     cells = pa.array([*counts], pa.string())
     forms: list[str | None] = [None]
-    plain_numbers = parse(cells, Column(kind="real"))
-    if pc.any(plain_numbers[1]).as_py():
+    _, invalid = parse(cells, Column(kind="real"))
+    if pc.any(invalid).as_py():
         forms = candidate_formats([*counts])
     elif any("." in text for text in counts):
         forms.append("1.234,5")
     numbers = list[pa.Array]()
-    misfits = dict[str | None, list[str]]()
-    n_misfits = dict[str | None, int]()
+    misfits = {}
+    n_misfits = {}
     for form in forms:
-        values, invalid = plain_numbers
-        if form:
-            values, invalid = parse(cells, Column(kind="real", format=form))
+        values, invalid = parse(cells, Column(kind="real", format=form))
         if any(values.equals(other) for other in numbers):
             continue
         numbers.append(values)
@@ -125,7 +123,7 @@ def infer_number_formats(counts: Counter[str]) -> Reading:
 def candidate_formats(texts: list[str]) -> list[str | None]:
     """Return the formats of numbers that may be the best one for some texts.
 
-    The number of formats is limited by what some of the texts look like.
+    Up to `MAX_TEXTS_TO_TRY` texts are tried with the affixes that most of them have.
     """
     some = choose_some(texts)
     affixes = Counter[tuple[str, str]]()
@@ -225,7 +223,7 @@ def infer_date_formats(counts: Counter[str]) -> Reading:
     """
     remaining = [*counts]
     forms = list[str]()
-    alternatives = dict[str, str]()  # with day and month swapped
+    alternatives = {}  # with day and month swapped
     while remaining and len(forms) < MAX_DATE_FORMATS:
         misfits = misfits_by_date_format(remaining, forms)
         if not misfits:

@@ -169,7 +169,7 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
         changes["sheet"] = sheets[0]
         question = f"Is this the right sheet? There are {format_list(sheets)}."
         sample.questions["sheet"] = question
-    lines_by_number = defaultdict[int, list[ExtraLine]](list)
+    lines_by_number = defaultdict(list)
     max_lines = LINES_FOR_FORM + limit // len(files)
     for file in files:
         if is_csv(file) or excel.is_excel(file):
@@ -177,9 +177,9 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
             tail = csv.read_last_lines(file, sample.dialect)
             for line in find_extra_lines(records, tail):
                 lines_by_number[line.number].append(line)
-    skipped = list[ExtraLine]()
-    doubtful = list[ExtraLine]()
-    in_all_files = list[int]()
+    skipped = []
+    doubtful = []
+    in_all_files = []
     for number, lines in lines_by_number.items():
         is_certain = all(line.is_certain for line in lines)
         if len(lines) == len(files):
@@ -247,7 +247,7 @@ def find_extra_lines(
         has_most_names = max(counts[:n_titles]) > width - 2
         if has_most_names or _is_number(names[0]):
             return []
-    number_columns = set[int]()
+    number_columns = set()
     for column in range(len(header)):
         cells_below = [_cell(cells, column) for _, cells in rows[1:]]
         if _are_numbers(cells_below):
@@ -327,7 +327,7 @@ def _form_at_end(
         return "a note", is_first and not _is_number(texts[0])
     if not any(map(_is_number, texts)):
         return "", False
-    labels = set[int]()
+    labels = set()
     for column in range(len(cells)):
         label = _cell(cells, column)
         if TOTAL.fullmatch(label):
@@ -354,7 +354,7 @@ def _find_odd_lines(
     """Find rows that repeat the header or lack its length, except for `lines`."""
     known_texts = [_texts(line.cells) for line in lines]
     n_rows = 0
-    odd = list[ExtraLine]()
+    odd = []
     for number, cells in rows:
         n_rows += 1
         is_unnamed = len(cells) != len(header) or (cells[-1] and not header[-1])
@@ -387,8 +387,8 @@ def _are_numbers(cells: list[str]) -> bool:
 
 def add_names(sample: Sample, files: list[Path]) -> list[str]:
     """Add the names of the columns, and return those that can be read."""
-    readable = set[str]()
-    unreadable = set[str]()
+    readable = set()
+    unreadable = set()
     for file in files:
         types = column_types(file, sample.reading)
         names = {*readable_names(types)}

@@ -238,8 +238,8 @@ def parse_sample(
     columns: dict[str, InferredColumn],
 ) -> list[pa.Table]:
     """Parse the rows, and ask about cells that do not fit the kind of their column."""
-    parts = list[pa.Table]()
-    first_cells = dict[str, str]()
+    parts = []
+    first_cells = {}
     for raw in sample.raw_rows:
         texts = text_columns(raw, schema.columns)
         part, failures = parse_rows(raw, texts, schema.columns)
@@ -267,7 +267,7 @@ def write_yaml(
     """
     rows = f"{'all' if sample.is_complete else 'the first'} {sample.rows} rows"
     lines = [f"# Inferred from {rows}. Check every comment."]
-    question_lines = list[int]()
+    question_lines = []
     keys: dict[str, Any] = {"source": path.as_posix()}
     keys |= sample.dialect.model_dump(exclude_defaults=True)
     for key in sample.questions:

@@ -128,8 +128,8 @@ def possible_headers(table: Path) -> list[list[str]]:
             lines = list(islice(file, MAX_TITLES))
         headers = list[list[str]]()
         for delimiter in ",;\t|":
-            headers += filter(None, csv.reader(lines, delimiter=delimiter))
-        return headers
+            headers += csv.reader(lines, delimiter=delimiter)
+        return [names for names in headers if names]
     except (UnicodeDecodeError, csv.Error):
         return []
 

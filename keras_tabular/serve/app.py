@@ -307,7 +307,7 @@ class Service:
     ) -> dict[str, Any]:
         raise_failures(predictions.failures, 1, "row {}".format)
         rows = len(batch.features)
-        columns = dict[str, Any]()
+        columns = {}
         for name in self.schema.ignore:
             if name in batch.texts.column_names:
                 columns[name] = batch.texts[name]

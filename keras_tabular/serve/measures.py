@@ -63,7 +63,7 @@ def prediction_metric(schema: Schema, metadata: ModelMetadata) -> Callable[[Any]
             **OPTIONS,
         )
         return histogram.observe
-    counters = dict[Any, Counter]()
+    counters = {}
     for value in schema.classes:
         label = str(value)
         if isinstance(value, bool):

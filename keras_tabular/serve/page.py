@@ -46,7 +46,7 @@ def describe_model(predictor: Predictor, notice: str) -> JsonSchema:
     schema = predictor.schema
     metadata = predictor.model.metadata
     trained_on = training_rows(predictor.model.path, metadata)
-    columns = dict[str, JsonSchema]()
+    columns = {}
     for name, column in schema.features.items():
         summary = trained_on.summaries[name]
         ends = summary.edges[:1] + summary.edges[-1:]

@@ -108,8 +108,8 @@ def check_json_rows(
         The rows, and a line for each mistake for which they are refused, in the order
         of the rows. After some mistakes, the remaining rows are not read.
     """
-    cells = list[dict[str, str]]()
-    mistakes = list[tuple[int, str]]()
+    cells = []
+    mistakes = []
     for number, row in enumerate(rows):
         row_cells, texts = _read_row(row, schema)
         cells.append(row_cells)
@@ -118,7 +118,7 @@ def check_json_rows(
             break
     features = schema.features
     identifiers = [name for name in schema.ignore if any(name in row for row in cells)]
-    columns = dict[str, pa.Array]()
+    columns = {}
     for name in (*features, *identifiers):
         texts = [row.get(name, "") for row in cells]
         columns[name] = pa.array(texts, pa.string())
@@ -139,8 +139,8 @@ def _read_row(row: Any, schema: Schema) -> tuple[dict[str, str], list[str]]:
     """Return the valid cells of a row as texts, and the mistakes in the row."""
     if not isinstance(row, dict):
         return {}, [f": expected an object, got {quote(json.dumps(row))}"]
-    cells = dict[str, str]()
-    mistakes = list[str]()
+    cells = {}
+    mistakes = []
     missing = [name for name in schema.features if name not in row]
     if missing:
         nullable = all(schema.columns[name].nullable for name in missing)
