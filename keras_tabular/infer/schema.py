@@ -115,10 +115,10 @@ def ask_questions(sample: Sample, columns: dict[str, InferredColumn]) -> None:
             column.questions += questions.ask_about(column)
         files = sample.files[name]
         if files != all_files:
-            others = [other for other in columns if not files & sample.files[other]]
-            new_name = f"named {' or '.join(others)}" if others else "missing"
+            new_names = [new for new in columns if not files & sample.files[new]]
+            state = f"named {' or '.join(new_names)}" if new_names else "missing"
             places = format_list(sorted(all_files - files))
-            column.questions.append(f"Not in {places}. Is it {new_name} there?")
+            column.questions.append(f"Not in {places}. Is it {state} there?")
 
 
 def infer_target(column: InferredColumn, rows: int) -> dict[str, Value]:
