@@ -15,49 +15,50 @@ from keras_tabular.infer.words import list_words
 from keras_tabular.table.cells import ISO_8601, parse
 
 # What may precede and follow a number: currencies, percent and units. Letters in front
-# need a space, since p12 is a code, and so do most single letters behind.
-CODES = (  # of ISO 4217, since other capitals, such as SKU 007, are those of a code
-    "AED|AUD|BGN|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EGP|EUR|GBP|HKD|HUF|IDR|ILS|INR|JPY|KES|KRW|MXN|"
-    "MYR|NGN|NOK|NZD|PEN|PHP|PKR|PLN|QAR|RM|RON|RSD|RUB|SAR|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR"
+# need a space, since p12 is a code, and so do most single letters behind. Only codes of
+# ISO 4217 are currencies, since other capitals, such as SKU 007, are those of a code.
+CODES = (
+    "AED|AUD|BGN|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EGP|EUR|GBP|HKD|HUF|IDR|ILS|INR|JPY|"
+    "KES|KRW|MXN|MYR|NGN|NOK|NZD|PEN|PHP|PKR|PLN|QAR|RM|RON|RSD|RUB|SAR|SEK|SGD|THB|"
+    "TRY|TWD|UAH|USD|VND|ZAR"
 )
 CURRENCY = r"[^\W\d_]{0,3}[$£¥¢\u20a0-\u20bf]"
 SPACE = "[ \u00a0\u202f]"
-AFFIXES = re.compile(
-    rf"((?:{CURRENCY}{SPACE}?|(?:{CODES}|Fr|Kč|Rs|SFr|kr|zł)\.?{SPACE}))?"
-    r"\d[\d.,'\u2019 \u00a0\u202f]*?(?:[eE][+-]?\d+)?"
-    rf"({SPACE}?(?:{CURRENCY}|[%‰kKMBghlms]|°\w?|[^\W\d_]{{2}}[\w./·]*)|{SPACE}[^\W\d_][\w./·]*)?",
-)
+PREFIX = rf"{CURRENCY}{SPACE}?|(?:{CODES}|Fr|Kč|Rs|SFr|kr|zł)\.?{SPACE}"
+UNIT = rf"{CURRENCY}|[%‰kKMBghlms]|°\w?|[^\W\d_]{{2}}[\w./·]*"
+SUFFIX = rf"{SPACE}?(?:{UNIT})|{SPACE}[^\W\d_][\w./·]*"
+NUMBER = r"\d[\d.,'\u2019 \u00a0\u202f]*?(?:[eE][+-]?\d+)?"
+NUMBER_WITH_AFFIXES = re.compile(f"({PREFIX})?{NUMBER}({SUFFIX})?")
+SIGNS = " \t()+-−"  # around a number with its affixes
 # The thousands separators of each decimal mark.
 SEPARATORS = {".": ",'\u2019 \u00a0\u202f", ",": ".'\u2019 \u00a0\u202f"}
 MAX_NUMBER_LENGTH = 40
 # The formats of dates other than ISO 8601, and those of times that may follow. If
 # several fit, the first is taken.
 DATES = (
-    "%Y-%m-%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d",
-    "%Y.%m.%d",
-    "%d-%b-%Y", "%d %b %Y", "%b %d %Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y", "%a %b %d %Y",
-    "%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%d-%b-%y", "%d %b %y",
-    "%b-%Y", "%b %Y", "%B %Y", "%Y %b", "%Y-%b", "%Y-%m", "%m/%Y", "%Y/%m", "%m.%Y", "%b-%y",
-)  # fmt: skip
-TIMES = (
-    "",
-    " %H:%M",
-    " %H:%M:%S",
-    " %H:%M:%S.%f",
-    " %I:%M %p",
-    " %I:%M:%S %p",
-    "T%H:%M:%S",
+    "%Y-%m-%d|%m/%d/%Y|%d/%m/%Y|%d.%m.%Y|%Y/%m/%d|%d-%m-%Y|%m-%d-%Y|%Y%m%d|%Y.%m.%d|"
+    "%d-%b-%Y|%d %b %Y|%b %d %Y|%b %d, %Y|%d %B %Y|%B %d, %Y|%a %b %d %Y|"
+    "%m/%d/%y|%d/%m/%y|%d.%m.%y|%d-%b-%y|%d %b %y|"
+    "%b-%Y|%b %Y|%B %Y|%Y %b|%Y-%b|%Y-%m|%m/%Y|%Y/%m|%m.%Y|%b-%y"
 )
-DIRECTIVE_PATTERNS = {"Y": r"\d{4}", "M": r"\d\d", "f": r"\d{1,9}"}
-DIRECTIVE_PATTERNS |= dict.fromkeys("aAbBp", "[A-Za-z]+")
+TIMES = " %H:%M| %H:%M:%S| %H:%M:%S.%f| %I:%M %p| %I:%M:%S %p|T%H:%M:%S"
+# Patterns for the directives of the formats; the others are numbers of one or two
+# digits.
+DIRECTIVE_PATTERNS = {
+    "%Y": r"\d{4}",
+    "%M": r"\d\d",
+    "%f": r"\d{1,9}",
+    "%a": "[A-Za-z]+",
+    "%b": "[A-Za-z]+",
+    "%B": "[A-Za-z]+",
+    "%p": "[A-Za-z]+",
+}
 DAY_AND_MONTH_SWAPPED = str.maketrans("dm", "md")
 MAX_DATE_FORMATS = 3  # in one column
 MAX_MISTAKES = 0.1  # share of the cells of a column that may be no numbers or dates
 MIN_FITTING_TEXTS = 10  # if there are mistakes
-MIN_SHARE_TO_TRY = (
-    0.25  # of some of the texts, in which a format may be that of the column
-)
-MAX_TEXTS_TO_TRY = 100
+MAX_TEXTS_TO_TRY = 100  # with every format, before the likely ones are tried with all
+MIN_SHARE_TO_TRY = 0.25  # of these texts that a likely format fits
 WORDS_FOR_MISSING = {"", *list_words("missing")}
 
 
@@ -78,96 +79,81 @@ class Reading(NamedTuple):
     questions: Sequence[str] = ()
 
 
-def may_mean_missing(text: str) -> bool:
-    """Return whether a text stands for a missing value if the other cells are numbers or dates."""
-    words = re.sub(r"[^\w+]+|_+", " ", text.casefold()).strip()
-    return words in WORDS_FOR_MISSING or text == r"\N"  # of databases
-
-
-def may_mean_missing_category(text: str) -> bool:
-    """Return whether a text stands for a missing value among categories, which # may be."""
-    return may_mean_missing(text) and len(text) > (2 if text.isalpha() else 1)
-
-
-def are_mistakes(misfits: Sequence[str], counts: Counter[str]) -> bool:
-    """Return whether so few texts do not fit that they are mistakes or missing values."""
-    n_mistakes = sum(counts[text] for text in misfits if not may_mean_missing(text))
-    n_fitting = len(counts) - len(misfits)
-    is_rare = (
-        n_fitting >= MIN_FITTING_TEXTS and n_mistakes <= MAX_MISTAKES * counts.total()
-    )
-    return not misfits or (n_fitting > 1 and (not n_mistakes or is_rare))
-
-
-def all_parse_as(texts: list[str], kind: Kind, form: str | None = None) -> bool:
-    """Return whether all texts are values of a kind; an empty text is none."""
-    return None not in parse_texts(texts, kind, form)
-
-
-def parse_texts(texts: list[str], kind: Kind, form: Format = None) -> list[Any]:
-    """Return the values of texts in a column of a kind. A text that is no such value gets None."""
-    column = Column(kind=kind, format=form)
-    return parse(pa.array(texts, pa.string()), column)[0].to_pylist()
-
-
 def infer_number_formats(counts: Counter[str]) -> Reading:
-    """Infer the formats in which nearly all texts are numbers, if the numbers differ between them.
+    """Infer the formats in which nearly all texts are numbers.
+
+    Of formats in which the numbers are the same, only the first is returned.
 
     Args:
         counts: How often each text occurs.
     """
     cells = pa.array([*counts], pa.string())
-    forms = list[str | None]([None])
-    plain = parse(cells, Column(kind="real"))
-    if pc.any(plain[1]).as_py():
+    forms: list[str | None] = [None]
+    _, invalid = parse(cells, Column(kind="real"))
+    if pc.any(invalid).as_py():
         forms = candidate_formats([*counts])
     elif any("." in text for text in counts):
         forms.append("1.234,5")
-    misfits = dict[str | None, list[str]]()
     numbers = list[pa.Array]()
+    misfits = {}
+    n_misfits = {}
     for form in forms:
-        values, invalid = (
-            parse(cells, Column(kind="real", format=form)) if form else plain
-        )
-        if not any(values.equals(other) for other in numbers):
-            numbers.append(values)
-            misfits[form] = cells.filter(invalid).to_pylist()
-    n_misfits = {form: sum(counts[text] for text in misfits[form]) for form in misfits}
-    best = [form for form in misfits if n_misfits[form] == min(n_misfits.values())]
-    if not best:
+        values, invalid = parse(cells, Column(kind="real", format=form))
+        if any(values.equals(other) for other in numbers):
+            continue
+        numbers.append(values)
+        texts = cells.filter(invalid).to_pylist()
+        misfits[form] = texts
+        n_misfits[form] = sum(counts[text] for text in texts)
+    if not misfits:
         return Reading()
+    fewest = min(n_misfits.values())
+    best = [form for form in misfits if n_misfits[form] == fewest]
     form = best[0]
-    texts = misfits[best[0]]
+    texts = misfits[form]
     if are_mistakes(texts, counts):
-        return Reading(best, texts, ask_about_signs(form, [*counts]) if form else ())
-    has_unit = bool(form and NUMBER_FORMAT.sub(r"\1\4", form))
-    is_asked = has_unit or 2 * n_misfits[form] <= counts.total()
-    return Reading(questions=[ask_kind("real", form, texts)] if is_asked else ())
+        questions = ask_about_signs(form, [*counts]) if form else []
+        return Reading(best, texts, questions)
+    has_unit = form and NUMBER_FORMAT.sub(r"\1\4", form)
+    if has_unit or 2 * fewest <= counts.total():
+        return Reading(questions=[ask_kind("real", form, texts)])
+    return Reading()
 
 
 def candidate_formats(texts: list[str]) -> list[str | None]:
-    """Return the formats in which some of the texts are numbers, as far as they may be the best."""
-    some = texts[:: len(texts) // MAX_TEXTS_TO_TRY + 1]
-    starts = [text.strip(" \t()+-−")[:MAX_NUMBER_LENGTH] for text in some]
-    affixes = [
-        match.groups("") for start in starts if (match := AFFIXES.fullmatch(start))
-    ]
-    if len(affixes) < MIN_SHARE_TO_TRY * len(some):
+    """Return the formats of numbers that may be the best one for some texts.
+
+    Up to `MAX_TEXTS_TO_TRY` texts are tried with the affixes that most of them have.
+    """
+    some = choose_some(texts)
+    affixes = Counter[tuple[str, str]]()
+    for text in some:
+        match = NUMBER_WITH_AFFIXES.fullmatch(text.strip(SIGNS)[:MAX_NUMBER_LENGTH])
+        if match:
+            affixes[match[1] or "", match[2] or ""] += 1
+    min_fitting = MIN_SHARE_TO_TRY * len(some)
+    if affixes.total() < min_fitting:
         return []
-    before, after = max(affixes, key=lambda pair: (any(pair), affixes.count(pair)))
-    letters = {*"".join(texts), *",."}
+    affixes["", ""] = 0  # most texts may lack the unit that the others have
+    (prefix, suffix), _ = affixes.most_common(1)[0]
+    characters = {",", ".", *"".join(texts)}
     forms: list[str | None] = [None]
     for mark, separators in SEPARATORS.items():
-        forms += [f"{before}1{s}234{mark}5{after}" for s in separators if s in letters]
-    fitting = {
-        form: len(some) - parse_texts(some, "real", form).count(None) for form in forms
-    }
-    needed = max(fitting.values()) - MAX_MISTAKES * len(some)
-    return [
-        form
-        for form in forms
-        if fitting[form] >= max(needed, MIN_SHARE_TO_TRY * len(some))
-    ]
+        for separator in separators:
+            if separator in characters:
+                forms.append(f"{prefix}1{separator}234{mark}5{suffix}")
+    n_fitting = {}
+    for form in forms:
+        numbers = parse_texts(some, "real", form)
+        n_fitting[form] = len(some) - numbers.count(None)
+    nearly_most = max(n_fitting.values()) - MAX_MISTAKES * len(some)
+    min_fitting = max(min_fitting, nearly_most)
+    return [form for form in forms if n_fitting[form] >= min_fitting]
+
+
+def choose_some(texts: list[str]) -> list[str]:
+    """Return up to `MAX_TEXTS_TO_TRY` texts at equal distances."""
+    return texts[:: len(texts) // MAX_TEXTS_TO_TRY + 1]
 
 
 def ask_about_signs(form: str, texts: list[str]) -> list[str]:
@@ -176,33 +162,25 @@ def ask_about_signs(form: str, texts: list[str]) -> list[str]:
     Args:
         form: A number format of nearly all texts.
     """
+    prefix = NUMBER_FORMAT.sub(r"\1", form).strip()
+    suffix = NUMBER_FORMAT.sub(r"\4", form).strip()
     numbers = parse_texts(texts, "real", form)
-    texts = [
-        text for text, number in zip(texts, numbers, strict=True) if number is not None
-    ]
-    before, after = (
-        affix.strip() for affix in NUMBER_FORMAT.sub(r"\1\n\4", form).split("\n")
-    )
-    bare = [text for text in texts if before not in text or after not in text]
-    negative = [text for text in texts if text.strip()[-1:] in ")-"]
-    return [
-        f"Is {odd[0]!r} {what}? If not, add replace: {format_yaml({odd[0]: 'NEW'})}."
-        for odd, what in ((bare, f"in {before}{after} too"), (negative, "negative"))
-        if odd
-    ]
+    pairs = zip(texts, numbers, strict=True)
+    texts = [text for text, number in pairs if number is not None]
+    bare = [text for text in texts if prefix not in text or suffix not in text]
+    negative = [text for text in texts if text.strip().endswith((")", "-"))]
+    questions = []
+    if bare:
+        questions.append(ask_text(bare[0], f"in {prefix}{suffix} too"))
+    if negative:
+        questions.append(ask_text(negative[0], "negative"))
+    return questions
 
 
-def ask_kind(kind: Kind, form: str | None, misfits: Sequence[str]) -> str:
-    """Ask whether a column is one of numbers or dates although some texts do not fit."""
-    noun = "dates" if kind == "datetime" else "numbers"
-    keys = format_yaml({"kind": kind} | ({"format": form} if form else {}))
-    replace = format_yaml({misfits[0]: "NEW"})
-    missing = format_yaml([misfits[0]])
-    rest = f"{len(misfits)} other texts, such as {misfits[0]!r}"
-    advice = f"replace: {replace} or missing_values: {missing}"
-    return (
-        f"Are these {noun}? Then declare {keys} in columns, and for {rest}, {advice}."
-    )
+def ask_text(text: str, meaning: str) -> str:
+    """Ask whether a text has a meaning, or should be replaced."""
+    replace = format_yaml({text: "NEW"})
+    return f"Is {text!r} {meaning}? If not, add replace: {replace}."
 
 
 def choose_number_format(
@@ -221,86 +199,145 @@ def choose_number_format(
         marks: The decimal marks of the columns that only one format fits.
         delimiter: The delimiter of the file; empty if it is not a CSV.
     """
-    with_point, *alternatives = number_formats
-    if not alternatives:
+    with_point = number_formats[0]
+    if len(number_formats) == 1:
         return with_point, []
-    with_comma = alternatives[0]
-    usual_marks = {",": ".", ";": "," if with_point else ""}
-    known_marks = marks or {usual_marks.get(delimiter, "")}
-    if known_marks in ({"."}, {","}):
-        return (with_point if "." in known_marks else with_comma), []
-    question = (
-        f"Or are the numbers written as {with_comma}? Both formats fit. Then set"
-        " format:"
-    )
-    return with_point, [f"{question} {format_yaml(with_comma)}."]
+    with_comma = number_formats[1]
+    if not marks and delimiter == ",":
+        marks = {"."}
+    elif not marks and delimiter == ";" and with_point:
+        marks = {","}
+    if marks == {"."}:
+        return with_point, []
+    if marks == {","}:
+        return with_comma, []
+    question = f"Or are the numbers written as {with_comma}? Both formats fit."
+    return with_point, [f"{question} Then set format: {format_yaml(with_comma)}."]
 
 
 def infer_date_formats(counts: Counter[str]) -> Reading:
-    """Infer up to `MAX_DATE_FORMATS` formats in which nearly all texts are dates or times.
-
-    Formats that differ only in the order of day and month are not combined, since
-    03/04/2020 would fit both.
+    """Infer up to `MAX_DATE_FORMATS` formats in which nearly all texts are dates.
 
     Args:
         counts: How often each text occurs.
     """
     remaining = [*counts]
     forms = list[str]()
-    alternatives = dict[str, str]()
+    alternatives = {}  # with day and month swapped
     while remaining and len(forms) < MAX_DATE_FORMATS:
-        some = [
-            text.strip()
-            for text in remaining[:: len(remaining) // MAX_TEXTS_TO_TRY + 1]
-        ]
-        rests = {}
-        for form, pattern in date_patterns().items():
-            is_allowed = not any(swap_day_and_month(form, other) for other in forms)
-            n_similar = (
-                sum(bool(pattern.fullmatch(text)) for text in some) if is_allowed else 0
-            )
-            if n_similar > MIN_SHARE_TO_TRY * len(some):
-                dates = parse_texts(
-                    [text.strip() for text in remaining],
-                    "datetime",
-                    form,
-                )
-                texts = zip(remaining, dates, strict=True)
-                rests[form] = [text for text, date in texts if date is None]
-        best = min(rests, key=lambda form: len(rests[form]), default="")
-        if not best or len(rests[best]) == len(remaining):
+        misfits = misfits_by_date_format(remaining, forms)
+        if not misfits:
             break
-        remaining = rests[best]
+        best = min(misfits, key=lambda form: len(misfits[form]))
+        if len(misfits[best]) == len(remaining):
+            break
+        remaining = misfits[best]
         forms.append(best)
-        for form, rest in rests.items():
-            if swap_day_and_month(best, form) and len(rest) == len(remaining):
+        for form, texts in misfits.items():
+            if swap_day_and_month(best, form) and len(texts) == len(remaining):
                 alternatives[best] = form
     if not forms:
         return Reading()
-    if are_mistakes(remaining, counts):
-        swapped = [alternatives.get(form, form) for form in forms]
-        question = (
-            f"Or are the dates written as {' or '.join(swapped)}? Both fit. Then set"
-            " format:"
-        )
-        question += f" {format_yaml(swapped if len(swapped) > 1 else swapped[0])}."
-        return Reading(forms, remaining, [question] if alternatives else ())
-    return Reading(questions=[ask_kind("datetime", forms[0], remaining)])
+    if not are_mistakes(remaining, counts):
+        return Reading(questions=[ask_kind("datetime", forms[0], remaining)])
+    if not alternatives:
+        return Reading(forms, remaining)
+    swapped = [alternatives.get(form, form) for form in forms]
+    question = f"Or are the dates written as {' or '.join(swapped)}? Both fit."
+    value = format_yaml(swapped if len(swapped) > 1 else swapped[0])
+    return Reading(forms, remaining, [f"{question} Then set format: {value}."])
+
+
+def misfits_by_date_format(
+    texts: list[str],
+    chosen: list[str],
+) -> dict[str, list[str]]:
+    """Return the texts that are no dates in a format, for each likely format.
+
+    Formats that differ from a chosen one only in the order of day and month are left
+    out, since 03/04/2020 would fit both.
+    """
+    stripped = [text.strip() for text in texts]
+    some = choose_some(stripped)
+    misfits = {}
+    for form, pattern in date_patterns().items():
+        if any(swap_day_and_month(form, other) for other in chosen):
+            continue
+        similar = [text for text in some if pattern.fullmatch(text)]
+        if len(similar) > MIN_SHARE_TO_TRY * len(some):
+            dates = parse_texts(stripped, "datetime", form)
+            pairs = zip(texts, dates, strict=True)
+            misfits[form] = [text for text, date in pairs if date is None]
+    return misfits
 
 
 @cache
 def date_patterns() -> dict[str, re.Pattern[str]]:
-    """Return the formats of dates, with and without times, and patterns for their texts."""
+    """Return the formats of dates and times, and patterns for their texts."""
     patterns = {ISO: re.compile(ISO_8601)}
-    for form in ((date + time).strip() for date in ("", *DATES) for time in TIMES):
-        parts = [
-            DIRECTIVE_PATTERNS.get(name, r"\d{1,2}")
-            for name in re.findall("%(.)", form)
-        ]
-        patterns[form] = re.compile(re.sub("%.", "{}", re.escape(form)).format(*parts))
+    for date in ["", *DATES.split("|")]:
+        for time in ["", *TIMES.split("|")]:
+            form = (date + time).strip()
+            pattern = re.sub(
+                "%.",
+                lambda directive: DIRECTIVE_PATTERNS.get(directive[0], r"\d{1,2}"),
+                re.escape(form),
+            )
+            patterns[form] = re.compile(pattern)
     return patterns
 
 
 def swap_day_and_month(form: str, other: str) -> bool:
     """Return whether two formats differ only in the order of day and month."""
     return form != other and form.translate(DAY_AND_MONTH_SWAPPED) == other
+
+
+def ask_kind(kind: Kind, form: str | None, misfits: Sequence[str]) -> str:
+    """Ask whether a column has numbers or dates although some texts do not fit."""
+    noun = "dates" if kind == "datetime" else "numbers"
+    keys: dict[str, str] = {"kind": kind}
+    if form:
+        keys["format"] = form
+    replace = format_yaml({misfits[0]: "NEW"})
+    missing = format_yaml([misfits[0]])
+    return (
+        f"Are these {noun}? Then declare {format_yaml(keys)} in columns, and for"
+        f" {len(misfits)} other texts, such as {misfits[0]!r}, replace: {replace} or"
+        f" missing_values: {missing}."
+    )
+
+
+def are_mistakes(misfits: Sequence[str], counts: Counter[str]) -> bool:
+    """Return whether so few texts do not fit that they are mistakes or missing."""
+    if not misfits:
+        return True
+    n_fitting = len(counts) - len(misfits)
+    n_mistakes = sum(counts[text] for text in misfits if not may_mean_missing(text))
+    if n_mistakes == 0:
+        return n_fitting > 1
+    is_rare = n_mistakes <= MAX_MISTAKES * counts.total()
+    return is_rare and n_fitting >= MIN_FITTING_TEXTS
+
+
+def may_mean_missing(text: str) -> bool:
+    """Return whether a text among numbers or dates stands for a missing value."""
+    words = re.sub(r"[^\w+]+|_+", " ", text.casefold()).strip()
+    return words in WORDS_FOR_MISSING or text == r"\N"  # of databases
+
+
+def may_mean_missing_category(text: str) -> bool:
+    """Return whether a text among categories stands for a missing value."""
+    min_length = 3 if text.isalpha() else 2  # NA and # may be categories
+    return len(text) >= min_length and may_mean_missing(text)
+
+
+def all_parse_as(texts: list[str], kind: Kind, form: Format = None) -> bool:
+    """Return whether all texts are values of a kind; an empty text is none."""
+    return None not in parse_texts(texts, kind, form)
+
+
+def parse_texts(texts: list[str], kind: Kind, form: Format = None) -> list[Any]:
+    """Return the values of texts in a column of a kind, or None for invalid texts."""
+    cells = pa.array(texts, pa.string())
+    values, _ = parse(cells, Column(kind=kind, format=form))
+    return values.to_pylist()

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -22,12 +22,13 @@ from keras_tabular.table.rows import parse_rows, text_columns
 from keras_tabular.table.source import row_locator, source_files
 
 HINTS = {
-    "task": " # binary, multiclass or regression",
-    "positive": " # the class whose probability is predicted",
+    "task": "binary, multiclass or regression",
+    "positive": "the class whose probability is predicted",
 }
 # Usual first words of the positive class and of the other one.
 WORD_PAIRS = [pair.split("/") for pair in list_words("classes")]
-POSITIVE, NEGATIVE = map(set, zip(*WORD_PAIRS, strict=True))
+POSITIVE = {positive for positive, _ in WORD_PAIRS}
+NEGATIVE = {negative for _, negative in WORD_PAIRS}
 RANDOM_SPLIT = (
     "random, since no column of dates orders the rows, and no column identifies groups"
 )
@@ -75,68 +76,57 @@ def propose_schema(
     if target not in sample.columns:
         raise UserError(f"target: {typed_yaml.expected_one_of(target, sample.columns)}")
     columns = infer_columns(sample, target)
-    ask_questions(sample, columns, target)
-    target_keys = infer_target(sample, columns, target)
+    ask_questions(sample, columns)
+    target_keys = infer_target(columns[target], sample.rows)
     text, _ = write_yaml(path, sample, columns, target_keys)
     schema = typed_yaml.parse_section(typed_yaml.parse_yaml(text), Schema, path)
-    checks = check_table(
-        parse_sample(sample, schema, columns),
-        schema,
-        policy or Validate(),
-    )[1]
-    for name in (name for name, column in columns.items() if column.mistakes):
-        checks.pop((name, "missing"), None)  # its mistakes are null
+    parts = parse_sample(sample, schema, columns)
+    checks = check_table(parts, schema, policy or Validate())[1]
+    for name, column in columns.items():
+        if column.mistakes:
+            checks.pop((name, "missing"), None)  # its mistakes are null
     for (name, key), check in checks.items():
         if key == "leak" and check.failed_rows:
-            question = (
+            columns[name].questions.append(
                 f"The column explains {check.examples[0]} of {target} by itself. Is it"
-                " known"
+                f" known before {target} is? If so, set known_before_target: true. If"
+                " not, move it to ignore.",
             )
-            advice = "If so, set known_before_target: true. If not, move it to ignore."
-            columns[name].questions.append(f"{question} before {target} is? {advice}")
     places = {row: f"row {row + 1}" for row in rows_to_locate(checks)}
     failures = describe_failures(sample.rows, checks, places)["error"]
-    split = (
-        max(column.split for column in columns.values()) or RANDOM_SPLIT
-    )  # time before group
-    return FirstSchema(*write_yaml(path, sample, columns, target_keys), failures, split)
+    split = max(column.split for column in columns.values())  # time before group
+    text, question_lines = write_yaml(path, sample, columns, target_keys)
+    return FirstSchema(text, question_lines, failures, split or RANDOM_SPLIT)
 
 
-def ask_questions(
-    sample: Sample,
-    columns: dict[str, InferredColumn],
-    target: str,
-) -> None:
-    """Add questions to the columns, also about files that lack a column, or have another name.
+def ask_questions(sample: Sample, columns: dict[str, InferredColumn]) -> None:
+    """Add questions to the columns, also about files in which a column is missing.
 
     If no feature would be left, only constant columns are ignored.
     """
-    features = [column for name, column in columns.items() if name != target]
+    features = [column for column in columns.values() if not column.is_target]
     if all(column.is_ignored for column in features):
         for column in features:
             column.is_ignored = column.is_constant
             column.questions = []
+    all_files = set[str]().union(*sample.files.values())
     for name, column in columns.items():
         if not column.is_ignored:
-            column.questions += questions.ask_about(name, column)
-        if lacking := sorted(
-            set[str]().union(*sample.files.values()) - sample.files[name],
-        ):
-            new_names = [
-                new for new in columns if not sample.files[name] & sample.files[new]
-            ]
-            other_name = f"named {' or '.join(new_names)}" if new_names else "missing"
-            column.questions.append(
-                f"Not in {format_list(lacking)}. Is it {other_name} there?",
-            )
+            column.questions += questions.ask_about(column)
+        files = sample.files[name]
+        if files != all_files:
+            new_names = [new for new in columns if not files & sample.files[new]]
+            state = f"named {' or '.join(new_names)}" if new_names else "missing"
+            places = format_list(sorted(all_files - files))
+            column.questions.append(f"Not in {places}. Is it {state} there?")
 
 
-def infer_target(
-    sample: Sample,
-    columns: dict[str, InferredColumn],
-    name: str,
-) -> dict[str, Value]:
+def infer_target(column: InferredColumn, rows: int) -> dict[str, Value]:
     """Infer the task, and change the target column as the task requires.
+
+    Args:
+        column: The target.
+        rows: The number of rows of the table.
 
     Returns:
         The keys `task`, `target` and, if the task is binary, `positive` of the schema.
@@ -144,49 +134,41 @@ def infer_target(
     Raises:
         UserError: The target has a single value, or too many values for classes.
     """
-    column = columns[name]
     if column.kind in ("datetime", "text"):
         column.kind = "category"
         column.format = None
         column.mistakes = []
-    # The texts true and TRUE are one class, but the real numbers 1 and 1.0 are two.
-    is_real = column.kind == "real"
-    values = [*column.present]
-    if not is_real:
-        values = formats.parse_texts(values, column.kind, column.format)
-    classes = Counter[Value]()
-    for value, count in zip(values, column.present.values(), strict=True):
-        classes[value] += count
+    classes = count_classes(column)
+    by_name = sorted(classes, key=str)
     if len(classes) < 2:
         raise UserError(
-            f"target: expected different values in column {name}, got {[*classes]}.",
+            f"target: expected different values in column {column.name}, got"
+            f" {[*classes]}.",
         )
     task = infer_task(column.kind, classes)
-    if task is Multiclass and len(classes) * MIN_CLASS_ROWS > sample.rows:
-        expected = (
-            f"numbers, or classes of {MIN_CLASS_ROWS} rows on average, in column {name}"
-        )
+    if task is Multiclass and len(classes) * MIN_CLASS_ROWS > rows:
         raise UserError(
-            f"target: expected {expected}, got {len(classes)} different values.",
+            f"target: expected numbers, or classes of {MIN_CLASS_ROWS} rows on average,"
+            f" in column {column.name}, got {len(classes)} different values.",
         )
     if task is not Regression:
-        column.values = sorted(classes, key=lambda value: (len(str(value)), str(value)))
-        column.kind = "category" if is_real else column.kind
-        column.format = None if is_real else column.format
+        column.values = sorted(by_name, key=lambda value: len(str(value)))
+        if column.kind == "real":
+            column.kind = "category"
+            column.format = None
     if MAX_CERTAIN_CLASSES < len(classes) <= MAX_CLASSES and column.kind == "integer":
         other = Multiclass if task is Regression else Regression
-        question = (
-            f"Is the task {task.name}? If not, change task above to {other.name}."
+        question = f"Is the task {task.name}?"
+        column.questions.append(
+            f"{question} If not, change task above to {other.name}.",
         )
-        column.questions.append(question)
     column.description += ". This is the target"
-    column.description += (
-        ". Rows without a target are set aside" if column.has_missing else ""
-    )
+    if column.has_missing:
+        column.description += ". Rows without a target are set aside"
     column.is_ignored = False
-    keys: dict[str, Value] = {"task": task.name, "target": name}
+    keys: dict[str, Value] = {"task": task.name, "target": column.name}
     if task is Binary:
-        rarest = sorted(classes, key=lambda value: (classes[value], str(value)))
+        rarest = sorted(by_name, key=lambda value: classes[value])
         positive, negative, is_usual = choose_positive(*rarest)
         keys["positive"] = positive
         if not is_usual:
@@ -196,21 +178,19 @@ def infer_target(
     return keys
 
 
-def choose_positive(rarer: Value, other: Value) -> tuple[Value, Value, bool]:
-    """Return the positive and the negative class, and whether their names tell which is which."""
-    first, second = (
-        re.split(r"[\W_]+", str(value).casefold())[0] for value in (rarer, other)
-    )
-    if [second, first] in WORD_PAIRS or sign(second) > sign(first):
-        return other, rarer, [second, first] in WORD_PAIRS
-    return rarer, other, [first, second] in WORD_PAIRS
+def count_classes(column: InferredColumn) -> Counter[Value]:
+    """Count the rows of each value of the target.
 
-
-def sign(word: str) -> int:
-    """Return 1 for a word of the positive class, -1 for one of the other class, or else 0."""
-    if len(word) == 1 and not word.isdigit():  # n is no, or north
-        return 0
-    return (word in POSITIVE) - (word in NEGATIVE)
+    The texts true and TRUE are one class, but the real numbers 1 and 1.0 are two.
+    """
+    if column.kind == "real":
+        return Counter[Value](column.present)
+    texts = column.present
+    values = formats.parse_texts([*texts], column.kind, column.format)
+    classes = Counter[Value]()
+    for value, count in zip(values, texts.values(), strict=True):
+        classes[value] += count
+    return classes
 
 
 def infer_task(kind: Kind, classes: Counter[Value]) -> type[Task]:
@@ -227,27 +207,47 @@ def infer_task(kind: Kind, classes: Counter[Value]) -> type[Task]:
     return Regression
 
 
+def choose_positive(rarer: Value, other: Value) -> tuple[Value, Value, bool]:
+    """Return the positive and the negative class, and whether they are a usual pair."""
+    rarer_word = first_word(rarer)
+    other_word = first_word(other)
+    if [other_word, rarer_word] in WORD_PAIRS:
+        return other, rarer, True
+    if [rarer_word, other_word] in WORD_PAIRS:
+        return rarer, other, True
+    if sign(other_word) > sign(rarer_word):
+        return other, rarer, False
+    return rarer, other, False
+
+
+def first_word(value: Value) -> str:
+    """Return the first word of a class, in lower case."""
+    return re.split(r"[\W_]+", str(value).casefold())[0]
+
+
+def sign(word: str) -> int:
+    """Return 1 for a word of the positive class, -1 for one of the other, or else 0."""
+    if len(word) == 1 and not word.isdigit():  # n is no, or north
+        return 0
+    return (word in POSITIVE) - (word in NEGATIVE)
+
+
 def parse_sample(
     sample: Sample,
     schema: Schema,
     columns: dict[str, InferredColumn],
 ) -> list[pa.Table]:
-    """Parse the rows, and ask about cells that are no values of the kind of their column."""
-    parts = list[pa.Table]()
-    first_cells = dict[str, str]()
-    locators = {
-        raw.file: row_locator([raw.file], sample.reading) for raw in sample.raw_rows
-    }
+    """Parse the rows, and ask about cells that do not fit the kind of their column."""
+    parts = []
+    first_cells = {}
     for raw in sample.raw_rows:
-        part, failures = parse_rows(
-            raw,
-            text_columns(raw, schema.columns),
-            schema.columns,
-        )
+        texts = text_columns(raw, schema.columns)
+        part, failures = parse_rows(raw, texts, schema.columns)
         parts.append(part)
+        locate = row_locator([raw.file], sample.reading)
         for failure in sorted(failures):
             if failure.column not in first_cells:
-                place = locators[raw.file](raw.first + failure.row)
+                place = locate(raw.first + failure.row)
                 first_cells[failure.column] = f"{failure.got} ({place})"
     for name, cell in first_cells.items():
         columns[name].questions.append(questions.ask_mistakes(columns[name], cell))
@@ -267,32 +267,39 @@ def write_yaml(
     """
     rows = f"{'all' if sample.is_complete else 'the first'} {sample.rows} rows"
     lines = [f"# Inferred from {rows}. Check every comment."]
-    question_lines = list[int]()
-    dialect = sample.dialect.model_dump(exclude_defaults=True)
-    dialect |= {key: dialect.get(key, ()) for key in sample.questions}
-    hints = HINTS | {
-        key: f" # {question}" for key, question in sample.questions.items()
-    }
-    for key, value in {"source": path.as_posix(), **dialect, **target_keys}.items():
-        lines.append(f"{key}: {format_yaml(value)}{hints.get(key, '')}")
+    question_lines = []
+    keys: dict[str, Any] = {"source": path.as_posix()}
+    keys |= sample.dialect.model_dump(exclude_defaults=True)
+    for key in sample.questions:
+        keys.setdefault(key, ())
+    keys |= target_keys
+    comments = HINTS | sample.questions
+    for key, value in keys.items():
+        comment = f" # {comments[key]}" if key in comments else ""
+        lines.append(f"{key}: {format_yaml(value)}{comment}")
         if key in sample.questions:
             question_lines.append(len(lines))
-    for key, is_ignored in (("columns", False), ("ignore", True)):
-        selected = {
-            n: column
-            for n, column in columns.items()
-            if column.is_ignored == is_ignored
-        }
-        lines += [f"{key}:"] if selected else []
-        for name, column in selected.items():
-            comment = " ".join([f"{column.description}.", *column.questions])
-            comment = "".join(
-                letter if letter.isprintable() else " " for letter in comment
-            )
-            declared = f"{format_yaml(name)}: {format_yaml(column.declare())}"
-            lines.append(
-                f"  {f'- {format_yaml(name)}' if is_ignored else declared} # {comment}",
-            )
+    for section in ("columns", "ignore"):
+        selected = []
+        for column in columns.values():
+            if column.is_ignored == (section == "ignore"):
+                selected.append(column)
+        if selected:
+            lines.append(f"{section}:")
+        for column in selected:
+            lines.append(describe_column(column))
             if column.questions:
                 question_lines.append(len(lines))
-    return "\n".join([*lines, ""]), question_lines
+    lines.append("")
+    return "\n".join(lines), question_lines
+
+
+def describe_column(column: InferredColumn) -> str:
+    """Return the line of a column in the schema."""
+    name = format_yaml(column.name)
+    key = (
+        f"- {name}" if column.is_ignored else f"{name}: {format_yaml(column.declare())}"
+    )
+    comment = " ".join([f"{column.description}.", *column.questions])
+    printable = [letter if letter.isprintable() else " " for letter in comment]
+    return f"  {key} # {''.join(printable)}"

@@ -1,4 +1,7 @@
-"""Words of many languages that tell what a text in a table means. `words.txt` lists them."""
+"""Words of many languages that tell what a text in a table means.
+
+`words.txt` lists them.
+"""
 
 import re
 from pathlib import Path
@@ -13,4 +16,5 @@ def list_words(role: str) -> list[str]:
 
 def word_pattern(role: str) -> str:
     """Return a regular expression that matches the words of a role."""
-    return f"({'|'.join(map(re.escape, list_words(role)))})"
+    words = map(re.escape, list_words(role))
+    return f"({'|'.join(words)})"

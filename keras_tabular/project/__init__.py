@@ -1,1 +1,1 @@
-"""Projects with a table of their own: create and upgrade; the stages themselves are in stages/."""
+"""Projects with a table of their own: create and upgrade."""

@@ -16,14 +16,11 @@ LOCKED_PACKAGE = re.compile(r"^([\w.-]+)==.*\n(?: +--hash=.*\n)+", re.MULTILINE)
 
 
 def main() -> None:
-    """Fail, and list the packages, if installed packages differ from requirements.txt."""
-    differences = version_differences(
-        Path("requirements.txt").read_text(encoding="utf-8"),
-    )
+    """Fail if installed packages differ from requirements.txt, and list these."""
+    lock = Path("requirements.txt").read_text(encoding="utf-8")
+    differences = ", ".join(version_differences(lock))
     if differences:
-        sys.exit(
-            f"{sys.prefix} differs from requirements.txt: {', '.join(differences)}",
-        )
+        sys.exit(f"{sys.prefix} differs from requirements.txt: {differences}")
 
 
 def version_differences(lock: str) -> list[str]:
@@ -35,12 +32,15 @@ def version_differences(lock: str) -> list[str]:
     """
     differences = []
     for name, lines in locked_packages(lock).items():
-        locked = lines.split()[0].partition("==")[2]
+        pin = lines.split()[0]
+        locked = pin.split("==")[1]
         try:
             installed = version(name)
         except PackageNotFoundError:
+            installed = "nothing"
             optional = not name.startswith("tensorflow") or find_spec("tensorflow")
-            installed = locked if optional and " ; " in lines else "nothing"
+            if optional and " ; " in lines:
+                continue
         if installed != locked:
             differences.append(f"{name}: expected {locked}, got {installed}")
     return differences
@@ -58,9 +58,8 @@ def replace_packages(lock: str, packages: dict[str, str]) -> str:
         lock: The lock file, whose comments and options stay.
         packages: The lines of each package, by its name.
     """
-    return LOCKED_PACKAGE.sub("", lock) + "".join(
-        packages[name] for name in sorted(packages)
-    )
+    lines = [packages[name] for name in sorted(packages)]
+    return LOCKED_PACKAGE.sub("", lock) + "".join(lines)
 
 
 if __name__ == "__main__":

@@ -31,12 +31,8 @@ from keras_tabular.project.wheel import (
 
 MAX_BYTES_IN_GIT = 10 * 2**20  # a larger table is tracked by DVC
 MAX_TITLES = 20  # lines of a table among which the header is
-EXAMPLES = (
-    "breast_cancer",
-    "diabetes",
-    "iris",
-    "wine",
-)  # of scikit-learn, each with a `target`
+# Tables of scikit-learn, each with a column `target`.
+EXAMPLES = ("breast_cancer", "diabetes", "iris", "wine")
 WITH_PLACEHOLDERS = ("README.md", "data/README.md", "pyproject.toml")
 # The first lines of a program that runs with a Python whose path may be long or contain
 # spaces.
@@ -44,21 +40,51 @@ HEADER = "#!/bin/sh\n'''exec' {python} \"$0\" \"$@\"\n' '''\n"
 
 
 def main(parser: ArgumentParser) -> None:
+    args = parse_arguments(parser)
+    folder = args.folder.resolve()
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        commit = create_project(folder, args)
+    except BaseException:
+        for path in [folder] if is_new else folder.iterdir():
+            remove(path)
+        raise
+    print(
+        f"\nThe project {args.folder} is ready. Check the comments in data/schema.yaml,"
+        " then:\n",
+    )
+    for command in (f"cd {shlex.quote(str(args.folder))}", *commit, "make repro"):
+        print(f"  {command}")
+
+
+def parse_arguments(parser: ArgumentParser) -> Namespace:
+    """Return the arguments, with the name of the table and the target of an example."""
     parser.add_argument("folder", type=Path, help="the new folder for the project")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--table", metavar="TABLE", help="your table: a CSV, Excel, JSON lines or "
-        "Parquet file, a folder of such files, or a URL")  # fmt: skip
+    source.add_argument(
+        "--table",
+        metavar="TABLE",
+        help="your table: a CSV, Excel, JSON lines or Parquet file, a folder of such"
+        " files, or a URL",
+    )
     source.add_argument(
         "--example",
         choices=EXAMPLES,
         help="use a table of scikit-learn",
     )
     parser.add_argument("--target", metavar="COLUMN", help="the column to predict")
-    parser.add_argument("--venv", metavar="FOLDER", type=Path, help="let .venv be a link to this "
-        "virtual environment, which has the locked packages and the library; default: a new one, "
-        "with hard links to the packages in the clone's .venv, if there is one")  # fmt: skip
+    parser.add_argument(
+        "--venv",
+        metavar="FOLDER",
+        type=Path,
+        help="let .venv be a link to this virtual environment, which has the locked"
+        " packages and the library; default: a new one, with hard links to the packages"
+        " in the clone's .venv, if there is one",
+    )
     args = parser.parse_args()
-    args.venv = args.venv and args.venv.expanduser().resolve()
+    if args.venv:
+        args.venv = args.venv.expanduser().resolve()
     if args.example:
         args.table = f"{args.example}.csv"
         args.target = args.target or "target"
@@ -67,39 +93,30 @@ def main(parser: ArgumentParser) -> None:
     elif "://" not in args.table:  # a mistake is found before anything is installed
         if not Path(args.table).exists():
             parser.error(f"--table: {args.table}: no such file")
-        headers = possible_headers(Path(args.table))
-        if headers and not any(args.target in names for names in headers):
-            header = max(
-                headers,
-                key=lambda names: sum(not name[:1].isdigit() for name in names),
-            )
-            columns = format_list(map(repr, header))
-            hint = suggestion(args.target, header)
-            parser.error(
-                f"--target: expected one of {columns}, got {args.target!r}.{hint}",
-            )
+        problem = find_unknown_target(Path(args.table), args.target)
+        if problem:
+            parser.error(problem)
     if args.folder.exists() and any(args.folder.iterdir()):
         parser.error(f"{args.folder}: this folder is not empty. Name a new one")
-    folder, is_new = args.folder.resolve(), not args.folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        commit = create_project(folder, args)
-    except BaseException:
-        for path in [folder] if is_new else folder.iterdir():
-            remove(path)
-        raise
-    commands = "\n  ".join(
-        [f"cd {shlex.quote(str(args.folder))}", *commit, "make repro"],
+    return args
+
+
+def find_unknown_target(table: Path, target: str) -> str:
+    """Describe the mistake if no possible header of a CSV file has the target."""
+    headers = possible_headers(table)
+    if not headers or any(target in names for names in headers):
+        return ""
+    header = max(
+        headers,
+        key=lambda names: sum(not name[:1].isdigit() for name in names),
     )
-    print(
-        f"\nThe project {args.folder} is ready. Check the comments in data/schema.yaml,"
-        " then:",
-    )
-    print(f"\n  {commands}")
+    columns = format_list(map(repr, header))
+    hint = suggestion(target, header)
+    return f"--target: expected one of {columns}, got {target!r}.{hint}"
 
 
 def possible_headers(table: Path) -> list[list[str]]:
-    """Return the first lines of a CSV file, as the names for each delimiter that it may have.
+    """Return the names in the first lines of a CSV file, for each possible delimiter.
 
     The header may be below titles. The list is empty for a table in another format or
     encoding, which `infer-schema` reads.
@@ -109,9 +126,10 @@ def possible_headers(table: Path) -> list[list[str]]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             lines = list(islice(file, MAX_TITLES))
-        return [
-            names for d in ",;\t|" for names in csv.reader(lines, delimiter=d) if names
-        ]
+        headers = list[list[str]]()
+        for delimiter in ",;\t|":
+            headers += csv.reader(lines, delimiter=delimiter)
+        return [names for names in headers if names]
     except (UnicodeDecodeError, csv.Error):
         return []
 
@@ -123,51 +141,32 @@ def create_project(folder: Path, args: Namespace) -> list[str]:
         Commands that commit it instead, if the folder is already in a repository, and
         not ignored.
     """
-    name = args.table.rstrip("/").rpartition("/")[2].partition("?")[0]
+    last_part = args.table.rstrip("/").split("/")[-1]
+    name = last_part.split("?")[0]  # without the query of a URL
     table = Path("data/raw", name)
     run_in_project = partial(run_command, cwd=folder, venv=folder / ".venv")
-    is_in_repository = git_succeeds(folder, "rev-parse", "--show-toplevel")
-    is_in_repository &= not git_succeeds(folder, "check-ignore", "--quiet", ".")
+    has_repository = git_succeeds(folder, "rev-parse", "--show-toplevel")
+    is_ignored = git_succeeds(folder, "check-ignore", "--quiet", ".")
+    is_in_repository = has_repository and not is_ignored
     if not is_in_repository:
         run_in_project("git", "init", "--quiet", "--initial-branch=main")
     write_files(folder, str(table), args.target)
-    if args.venv:
-        (folder / ".venv").symlink_to(args.venv)
-        try:
-            run_in_project("python", "-m", "keras_tabular.project.lock")
-        except (
-            OSError,
-            UserError,
-        ):  # the project and its requirements.txt will be removed
-            pip = shlex.quote(f"{args.venv}/bin/pip")
-            clone = shlex.quote(str(ROOT))
-            raise UserError(
-                f"--venv: run `{pip} install --require-hashes -r"
-                f" {clone}/requirements.txt` and `{pip} install --no-deps {clone}`, or"
-                " leave out --venv.",
-            ) from None
-    elif not link_environment(folder):
-        run_in_project(
-            "make",
-            "--silent",
-            ".venv/installed",
-            f"PYTHON={sys.executable}",
-            "VENV=",
-        )
-    run_in_project(
-        "make",
-        "--silent",
-        "check-environment",
-        "VENV=.venv",
-    )  # it also sets up DVC
+    set_up_environment(run_in_project, folder, args.venv)
+    # It also sets up DVC.
+    run_in_project("make", "--silent", "check-environment", "VENV=.venv")
+    # DVC reads dvc.yaml, which needs a schema.
     schema = folder / "data/schema.yaml"
-    schema.write_text(
-        f"source: {json.dumps(str(table))}\n",
-    )  # DVC reads dvc.yaml, which needs it
+    schema.write_text(f"source: {json.dumps(str(table))}\n")
     add_table(run_in_project, folder, args, table)
     schema.unlink()
-    infer_schema = ("python", "-m", "keras_tabular", "infer-schema")
-    run_in_project(*infer_schema, table, f"--target={args.target}")
+    run_in_project(
+        "python",
+        "-m",
+        "keras_tabular",
+        "infer-schema",
+        table,
+        f"--target={args.target}",
+    )
     message = f"The table {name}"
     if is_in_repository:
         return ["git add .", f"git commit -m {shlex.quote(message)} ."]
@@ -182,31 +181,61 @@ def create_project(folder: Path, args: Namespace) -> list[str]:
 
 def git_succeeds(folder: Path, *arguments: str) -> bool:
     """Return whether a git command in a folder ends with exit code 0."""
-    command = ["git", *arguments]
-    return not subprocess.run(
-        command,
+    git = subprocess.run(
+        ["git", *arguments],
         cwd=folder,
         capture_output=True,
         check=False,
-    ).returncode
+    )
+    return git.returncode == 0
 
 
 def write_files(folder: Path, table: str, target: str) -> None:
     """Write the files that every project has, and a wheel of the library."""
+    package = re.sub("[^a-z0-9]+", "-", folder.name.lower()).strip("-")
     values = {  # of placeholders such as {{ name }}
         "name": folder.name,
-        "package": re.sub("[^a-z0-9]+", "-", folder.name.lower()).strip("-") or "table",
+        "package": package or "table",
         "table": table,
         "table_in_shell": shlex.quote(table),
         "target": target,
         "target_in_python": repr(target),
         "target_in_table": target.replace("|", r"\|"),
     }
-    (folder / "vendor").mkdir()
-    for name, text in read_project_files(get_wheel(folder / "vendor")).items():
+    vendor = folder / "vendor"
+    vendor.mkdir()
+    for name, text in read_project_files(get_wheel(vendor)).items():
         if name in WITH_PLACEHOLDERS:
             text = re.sub(r"\{\{ ?(\w+) ?\}\}", lambda match: values[match[1]], text)
         write_text(folder / name, text)
+
+
+def set_up_environment(
+    run: Callable[..., None],
+    folder: Path,
+    venv: Path | None,
+) -> None:
+    """Link .venv of a project to a virtual environment, or create it.
+
+    Raises:
+        UserError: The virtual environment has other packages than the project needs.
+    """
+    if venv:
+        (folder / ".venv").symlink_to(venv)
+        try:
+            run("python", "-m", "keras_tabular.project.lock")
+        except (OSError, UserError):
+            # The project and its requirements.txt will be removed.
+            pip = shlex.quote(f"{venv}/bin/pip")
+            clone = shlex.quote(str(ROOT))
+            raise UserError(
+                f"--venv: run `{pip} install --require-hashes -r"
+                f" {clone}/requirements.txt` and `{pip} install --no-deps {clone}`, or"
+                " leave out --venv.",
+            ) from None
+    elif not link_environment(folder):
+        python = f"PYTHON={sys.executable}"
+        run("make", "--silent", ".venv/installed", python, "VENV=")
 
 
 def link_environment(folder: Path) -> bool:
@@ -246,19 +275,20 @@ def link_environment(folder: Path) -> bool:
 
 
 def copy_programs(folder: Path, new_python: Path) -> None:
-    """Copy the Python programs in a folder, such as dvc, to run with a new Python next to them."""
-    header = HEADER.format(python=shlex.quote(str(new_python))).encode()
-    for program in filter(Path.is_file, folder.iterdir()):
+    """Copy the Python programs in a folder, such as dvc, to run with a new Python."""
+    new_header = HEADER.format(python=shlex.quote(str(new_python))).encode()
+    for program in folder.iterdir():
         target = new_python.parent / program.name
+        if not program.is_file() or target.exists():
+            continue
         content = program.read_bytes()
-        code = content.partition(b"\n' '''\n")[2] or content.partition(b"\n")[2]
-        if (
-            re.match(rb"#!.*python", content.removesuffix(code), re.DOTALL)
-            and not target.exists()
-        ):
-            target.write_bytes(header + code)
+        header, end, code = content.partition(b"\n' '''\n")
+        if not end:
+            header, _, code = content.partition(b"\n")
+        if re.match(rb"#!.*python", header, re.DOTALL):
+            target.write_bytes(new_header + code)
             target.chmod(0o755)
-        elif not target.exists():
+        else:
             os.link(program, target)
 
 
@@ -268,31 +298,26 @@ def add_table(
     args: Namespace,
     table: Path,
 ) -> None:
-    """Add the table to the project. DVC tracks a large table, and a table from a URL."""
+    """Add the table to the project; DVC tracks a large table, or one from a URL."""
     (folder / table).parent.mkdir(parents=True, exist_ok=True)
     if args.example:
         load = f"from sklearn.datasets import load_{args.example} as load"
-        write = f"{load}; load(as_frame=True).frame.to_csv('{table}', index=False)"
-        run("python", "-c", write)
-    elif "://" in args.table:
+        write = f"load(as_frame=True).frame.to_csv('{table}', index=False)"
+        run("python", "-c", f"{load}; {write}")
+        return
+    if "://" in args.table:
         run("dvc", "import-url", args.table, table)
+        return
+    source = Path(args.table)
+    copied = folder / table
+    if source.is_dir():
+        shutil.copytree(source, copied)
     else:
-        source = Path(args.table)
-        copied = folder / table
-        (
-            shutil.copytree(source, copied)
-            if source.is_dir()
-            else shutil.copy(
-                source,
-                copied,
-            )
+        shutil.copy(source, copied)
+    n_bytes = sum(file.stat().st_size for file in (copied, *copied.rglob("*")))
+    if n_bytes > MAX_BYTES_IN_GIT:
+        run("dvc", "add", "--quiet", table)
+        print(
+            f"{table} is too large for git, so DVC tracks it. To share it, run `dvc"
+            " push`.",
         )
-        if (
-            sum(file.stat().st_size for file in [copied, *copied.rglob("*")])
-            > MAX_BYTES_IN_GIT
-        ):
-            run("dvc", "add", "--quiet", table)
-            print(
-                f"{table} is too large for git, so DVC tracks it. To share it, run `dvc"
-                " push`.",
-            )

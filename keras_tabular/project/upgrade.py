@@ -34,27 +34,30 @@ OWNED = re.compile(
     r"README\.md|network\.py|params\.yaml|pyproject\.toml|(data|metrics|\.dvc)/.*",
 )
 CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
-MAX_CONFLICTS = (
-    127  # that `git merge-file` counts in its exit code; a higher one is an error
-)
+# The exit code of `git merge-file` counts conflicts up to this; above, it is an error.
+MAX_CONFLICTS = 127
 
 
 def main(parser: ArgumentParser) -> None:
-    parser.add_argument("folder", nargs="?", type=Path, default=".",
-        help="the folder of the project; default: the current folder")  # fmt: skip
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=".",
+        help="the folder of the project; default: the current folder",
+    )
     folder = parser.parse_args().folder
     wheels = sorted(folder.glob("vendor/keras_tabular-*.whl"))
     if len(wheels) != 1:
-        problem = (
-            f"{folder.resolve()}/vendor: expected one wheel of the library, got"
-            f" {len(wheels)}"
-        )
         raise UserError(
-            f"{problem}. To create a project, run `python3 CLONE/keras_tabular new`.",
+            f"{folder.resolve()}/vendor: expected one wheel of the library, got"
+            f" {len(wheels)}. To create a project, run `python3 CLONE/keras_tabular"
+            " new`.",
         )
     old_wheel = wheels[0]
     old_version = old_wheel.name.split("-")[1]
-    if tuple(map(int, old_version.split(".")[:2])) < OLDEST_VERSION:
+    major, minor, *_ = old_version.split(".")
+    if (int(major), int(minor)) < OLDEST_VERSION:
         raise UserError(
             f"{old_wheel}: this project has version {old_version} of the library."
             f" Upgrade it to version 0.6 first: run `git checkout {OLDEST_COMMIT}` in"
@@ -65,7 +68,8 @@ def main(parser: ArgumentParser) -> None:
         new_wheel = get_wheel(Path(scratch))
         wheel = old_wheel.parent / new_wheel.name
         changes = new_changes(old_wheel, new_wheel)
-        old, new = map(read_project_files, (old_wheel, new_wheel))
+        old = read_project_files(old_wheel)
+        new = read_project_files(new_wheel)
         files = upgraded_files(folder, old, new)
         files |= renamed_imports(folder, files, MOVED_MODULES)
         messages = delete_files(folder, old, new)
@@ -79,23 +83,29 @@ def main(parser: ArgumentParser) -> None:
         old_wheel.unlink()
     print(f"{wheel} replaces {old_wheel.name}. requirements.txt has its hash.")
     print(f"New entries of the change log:\n\n{changes or '(none)'}\n")
-    for path in (path for path, text in files.items() if CONFLICT.search(text)):
-        print(
-            f"{path}: you and the library have changed the same lines. Both versions"
-            " are in the file, between <<<<<<< and >>>>>>>. Choose or combine them,"
-            " and remove these markers.",
-        )
-    print(*messages, sep="\n", end="\n" if messages else "")
+    for path, text in files.items():
+        if CONFLICT.search(text):
+            print(
+                f"{path}: you and the library have changed the same lines. Both"
+                " versions are in the file, between <<<<<<< and >>>>>>>. Choose or"
+                " combine them, and remove these markers.",
+            )
+    for message in messages:
+        print(message)
     install(folder, wheel)
 
 
 def new_changes(old_wheel: Path, wheel: Path) -> str:
     """Return the entries of the change log that an older version does not have."""
-    old, new = (
-        re.split(r"\n+(?=[-#])", zipfile.Path(file, CHANGES).read_text("utf-8").strip())
-        for file in (old_wheel, wheel)
-    )
-    return "\n".join(entry for entry in new if entry not in old)
+    old_entries = read_changes(old_wheel)
+    entries = [entry for entry in read_changes(wheel) if entry not in old_entries]
+    return "\n".join(entries)
+
+
+def read_changes(wheel: Path) -> list[str]:
+    """Return the entries of the change log in a wheel."""
+    text = zipfile.Path(wheel, CHANGES).read_text("utf-8")
+    return re.split(r"\n+(?=[-#])", text.strip())
 
 
 def upgraded_files(
@@ -117,9 +127,10 @@ def upgraded_files(
         The text of each file to write.
     """
     upgraded = {}
-    for name in (name for name in new if not OWNED.fullmatch(name)):
+    for name, text in new.items():
         path = folder / name
-        text = new[name]
+        if OWNED.fullmatch(name):
+            continue
         if path.exists() and text != old.get(name):
             merge = merge_packages if name.startswith("requirements") else merge_lines
             upgraded[path] = merge(path, old.get(name, ""), text)
@@ -145,7 +156,8 @@ def renamed_imports(
     """
     renamed = {}
     for path in (*folder.glob("*.py"), *folder.glob("stages/*.py")):
-        text = changed = files.get(path) or path.read_text(encoding="utf-8")
+        text = files.get(path) or path.read_text(encoding="utf-8")
+        changed = text
         for old, new in moved_modules.items():
             changed = re.sub(rf"\b{re.escape(old)}\b", new, changed)
         if changed != text:
@@ -159,13 +171,14 @@ def delete_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> list
     A file that the owner has edited stays.
     """
     messages = []
-    for name in sorted(name for name in old.keys() - new if (folder / name).exists()):
-        is_edited = (folder / name).read_text(encoding="utf-8") != old[name]
-        if not is_edited:
-            (folder / name).unlink()
-        outcome = (
-            "you have edited it, so delete it yourself" if is_edited else "deleted"
-        )
+    for name in sorted(old.keys() - new.keys()):
+        path = folder / name
+        if not path.exists():
+            continue
+        outcome = "you have edited it, so delete it yourself"
+        if path.read_text(encoding="utf-8") == old[name]:
+            path.unlink()
+            outcome = "deleted"
         messages.append(f"{name}: this file has left the library; {outcome}.")
     return messages
 
@@ -177,12 +190,11 @@ def merge_packages(path: Path, old: str, new: str) -> str:
     """
     lock = path.read_text(encoding="utf-8")
     old_pins = [lines.split()[0] for lines in locked_packages(old).values()]
-    owner_packages = {
-        name: lines
-        for name, lines in locked_packages(lock).items()
-        if lines.split()[0] not in old_pins and name != "keras-tabular"
-    }
-    return replace_packages(lock, locked_packages(new) | owner_packages)
+    packages = locked_packages(new)
+    for name, lines in locked_packages(lock).items():
+        if lines.split()[0] not in old_pins and name != "keras-tabular":
+            packages[name] = lines
+    return replace_packages(lock, packages)
 
 
 def merge_lines(path: Path, old: str, new: str) -> str:
@@ -203,9 +215,8 @@ def merge_lines(path: Path, old: str, new: str) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         for name, version in versions.items():
             Path(scratch, name).write_text(version, encoding="utf-8")
-        command = ["git", "merge-file", "--stdout", *versions]
         git = subprocess.run(
-            command,
+            ["git", "merge-file", "--stdout", *versions],
             cwd=scratch,
             stdout=subprocess.PIPE,
             encoding="utf-8",

@@ -22,13 +22,8 @@ from keras_tabular.project.lock import (
 
 ROOT = Path(__file__).resolve().parents[2]  # a clone, or site-packages
 PROJECT_FILES = "keras_tabular/project/files/"  # in the wheel
-GIT = (
-    "git",
-    "-c",
-    "advice.detachedHead=false",
-    "-c",
-    "init.defaultBranch=main",
-)  # without hints
+# Without hints.
+GIT = ("git", "-c", "advice.detachedHead=false", "-c", "init.defaultBranch=main")
 # Dependencies in dvc.yaml. In a project, the lock file has the hash of the library
 # instead.
 LIBRARY_FOLDERS = re.compile(r"(?:^ +- keras_tabular/.*\n)+", re.MULTILINE)
@@ -49,13 +44,11 @@ def get_wheel(folder: Path) -> Path:
         UserError: The library is not in a clone, or the wheel cannot be built.
     """
     # A package may put a pyproject.toml into site-packages, but hardly these two.
-    if not ((ROOT / "stages").is_dir() and (ROOT / "dvc.yaml").is_file()):
-        advice = (
-            "Use a clone: `python3 CLONE/keras_tabular new ...` or `... upgrade"
-            " FOLDER`."
-        )
+    is_clone = (ROOT / "stages").is_dir() and (ROOT / "dvc.yaml").is_file()
+    if not is_clone:
         raise UserError(
-            f"an installed library cannot create or upgrade a project. {advice}",
+            "an installed library cannot create or upgrade a project. Use a clone:"
+            " `python3 CLONE/keras_tabular new ...` or `... upgrade FOLDER`.",
         )
     with tempfile.TemporaryDirectory() as scratch:
         source = ROOT
@@ -92,32 +85,34 @@ def run_command(
     environment = os.environ.copy()
     if venv:
         environment["PATH"] = f"{venv / 'bin'}{os.pathsep}{environment['PATH']}"
-    if subprocess.run(command, cwd=cwd, env=environment, check=False).returncode:
+    process = subprocess.run(command, cwd=cwd, env=environment, check=False)
+    if process.returncode != 0:
         words = " ".join(map(str, command))
         raise UserError(f"{words} failed in {cwd or Path()}. The lines above say why.")
 
 
 def read_project_files(wheel: Path) -> dict[str, str]:
-    """Return the text of each file for a project in the wheel, by its path in the project.
+    """Return the text of each file for a project in the wheel, by its path there.
 
     Its requirements.txt also has the wheel.
     """
+    files = {}
     with ZipFile(wheel) as archive:
-        files = {
-            name.removeprefix(PROJECT_FILES): archive.read(name).decode()
-            for name in archive.namelist()
-            if name.startswith(PROJECT_FILES)
-        }
+        for name in archive.namelist():
+            if name.startswith(PROJECT_FILES):
+                path = name.removeprefix(PROJECT_FILES)
+                files[path] = archive.read(name).decode()
     files["dvc.yaml"] = LIBRARY_FOLDERS.sub(
         "      - requirements.txt\n",
         files["dvc.yaml"],
     )
     lock = files["requirements.txt"]
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    pin = f"keras-tabular=={wheel.name.split('-')[1]} \\\n    --hash=sha256:{digest}\n"
-    packages = locked_packages(lock) | {"keras-tabular": pin}
-    files["requirements.txt"] = replace_packages(
-        f"{lock}--find-links vendor\n\n",
-        packages,
+    version = wheel.name.split("-")[1]
+    packages = locked_packages(lock)
+    packages["keras-tabular"] = (
+        f"keras-tabular=={version} \\\n    --hash=sha256:{digest}\n"
     )
+    lock += "--find-links vendor\n\n"
+    files["requirements.txt"] = replace_packages(lock, packages)
     return files

@@ -1,1 +1,1 @@
-"""A model behind HTTP: requests, limits, log, counters and a page; `model` predicts the rows."""
+"""A model behind HTTP: requests, limits, log, counters and a page."""

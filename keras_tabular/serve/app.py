@@ -35,6 +35,18 @@ from keras_tabular.serve import rows as json_rows
 from keras_tabular.table.rows import CheckedRows, raise_failures
 
 MAX_ROWS_PER_BATCH = 4096  # no request joins a batch that has this number of rows
+MAX_EXPLAINED_ROWS = 250  # in a request; with the default model they take some seconds
+WARM_UP_ROWS = (1, 100)  # TensorFlow builds a graph for each of two batch sizes
+JSON = "application/json"
+# The descriptions of the parameters of `/predict`.
+TRIAL = "Whether somebody tries values, so that the rows are neither logged nor counted"
+EXPLAIN = (
+    "Number of columns to name that moved a prediction most, as reason_1,"
+    " reason_1_effect, …"
+)
+# Names do not have the form of an IP address, with or without a port.
+ADDRESS = re.compile(r"([\d.]+|\[[\da-fA-F:.]+\])(:\d+)?")
+REQUEST_ID = re.compile(r"[\w.:/+=-]{1,200}", re.ASCII)
 
 
 class Batcher:
@@ -53,7 +65,7 @@ class Batcher:
         self._waiting = deque[tuple[pa.Table, asyncio.Future[PredictedColumns]]]()
 
     async def predict(self, features: pa.Table) -> PredictedColumns:
-        """Return the predictions for one request. Raise the error if its batch fails."""
+        """Return the predictions for one request, or raise the error of its batch."""
         future: asyncio.Future[PredictedColumns] = (
             asyncio.get_running_loop().create_future()
         )
@@ -91,16 +103,6 @@ class Batcher:
             start = end
 
 
-TRIAL = "Whether somebody tries values, so that the rows are neither logged nor counted"
-EXPLAIN = (
-    "Number of columns to name that moved a prediction most, as reason_1,"
-    " reason_1_effect, …"
-)
-MAX_EXPLAINED_ROWS = 250  # in a request; with the default model they take some seconds
-WARM_UP_ROWS = (1, 100)  # TensorFlow builds a graph for each of two batch sizes
-JSON = "application/json"
-
-
 def build_app(
     service: "Service",
     hosts: Sequence[str],
@@ -109,6 +111,7 @@ def build_app(
     """Build the application, with the OpenAPI document of the model's table.
 
     Args:
+        service: The handlers of requests.
         hosts: Names by which clients may call the server; `*.DOMAIN`, or `*`, allows
             more.
         notice: What the page says above the form; None if there is no page.
@@ -129,24 +132,36 @@ def build_app(
         exception_handlers=dict.fromkeys(errors, explain_refusal),
     )
     app.add_middleware(HostCheck, allowed_hosts=hosts, www_redirect=False)
-    content = {JSON: {"schema": json_rows.request_schema(service.schema)}}
-    body: dict[str, Any] = {"requestBody": {"content": content, "required": True}}
+    body_schema = json_rows.request_schema(service.schema)
+    content = {JSON: {"schema": body_schema}}
+    request_body = {"content": content, "required": True}
+    operation: dict[str, Any] = {"requestBody": request_body}
     service.has_page = notice is not None
     if notice is not None:
-        body["x-model"] = page.describe_model(service.predictor, notice)
+        operation["x-model"] = page.describe_model(service.predictor, notice)
 
     async def root(request: Request) -> Any:
-        if notice is not None and "text/html" in request.headers.get("accept", ""):
+        accepted = request.headers.get("accept", "")
+        if service.has_page and "text/html" in accepted:
             return HTMLResponse(page.HTML, headers=page.HEADERS)
         return app.openapi()
 
-    app.post("/predict", responses={"4XX": {"model": Refusal}}, openapi_extra=body)(
+    app.add_api_route(
+        "/predict",
         service.predict,
+        methods=["POST"],
+        responses={"4XX": {"model": Refusal}},
+        openapi_extra=operation,
     )
-    app.get("/health")(service.health)
-    app.head("/health", include_in_schema=False)(service.health)
-    app.get("/metrics", response_class=PlainTextResponse)(service.metrics)
-    app.get("/", include_in_schema=False)(root)
+    app.add_api_route("/health", service.health)
+    app.add_api_route(
+        "/health",
+        service.health,
+        methods=["HEAD"],
+        include_in_schema=False,
+    )
+    app.add_api_route("/metrics", service.metrics, response_class=PlainTextResponse)
+    app.add_api_route("/", root, include_in_schema=False)
     return app
 
 
@@ -183,6 +198,8 @@ class Service:
         """Predict some rows, so that no request waits for TensorFlow.
 
         Args:
+            predictor: The model.
+            limits: Limits of requests.
             version: Name of the model's version in answers, in the log and in metrics.
             log: Folder of the log of answers, if they are logged.
 
@@ -198,7 +215,8 @@ class Service:
         md5 = md5_hash(self.model.content)
         self.served = {"version": version, "md5": md5}
         self.log = measures.AnswerLog(log, self.served) if log else None
-        measures.MODEL_INFO.labels(self.model.path.name, md5, version or "").set(1)
+        labels = (self.model.path.name, md5, version or "")
+        measures.MODEL_INFO.labels(*labels).set(1)
         self._observe = measures.prediction_metric(self.schema, self.model.metadata)
         self._batcher = Batcher(predictor.predict)
         self._explaining = asyncio.Lock()
@@ -215,19 +233,16 @@ class Service:
     ) -> Response:
         """Predict all rows of a request, or none of them if one fails a check."""
         content_type = request.headers.get("content-type", "")
-        if content_type.partition(";")[0].strip().lower() != JSON:
+        media_type, *_ = content_type.split(";")
+        if media_type.strip().lower() != JSON:
             message = f"Content-Type: expected {JSON}, got {quote(content_type)}"
             raise HTTPException(415, message)
         if trial and not self.has_page:
-            raise HTTPException(
-                403,
-                "trial: this server has no page on which rows are tried",
-            )
+            message = "trial: this server has no page on which rows are tried"
+            raise HTTPException(403, message)
         if self._free.locked():
-            raise HTTPException(
-                503,
-                "too many requests at the same time; try again later",
-            )
+            message = "too many requests at the same time; try again later"
+            raise HTTPException(503, message)
         async with self._free:
             return await self._predict(request, explain, trial)
 
@@ -235,26 +250,10 @@ class Service:
         with measures.WAITING.track_inprogress(), measures.SECONDS.time():
             body = await self._receive(request)
             rows, batch = await asyncio.to_thread(self._check, body, trial)
-            features = batch.features
-            if not explain:
-                predictions = await self._batcher.predict(features)
-            elif len(rows) > MAX_EXPLAINED_ROWS:
-                message = (
-                    f"explain: expected at most {MAX_EXPLAINED_ROWS} rows, got"
-                    f" {len(rows)}"
-                )
-                raise HTTPException(413, message)
-            else:  # one such request at a time, while others are predicted
-                async with self._explaining:
-                    if (
-                        await request.is_disconnected()
-                    ):  # as a page that has a newer case
-                        raise ClientDisconnect
-                    predictions = await asyncio.to_thread(
-                        self.predictor.predict,
-                        features,
-                        explain,
-                    )
+            if explain:
+                predictions = await self._explain(request, batch.features, explain)
+            else:
+                predictions = await self._batcher.predict(batch.features)
             answer = self._answer(batch, predictions, trial)
             if self.log and not trial:
                 await self.log.write(rows, answer["rows"])
@@ -262,13 +261,13 @@ class Service:
 
     async def _receive(self, request: Request) -> bytearray:
         body = bytearray()
-        most = self.limits.max_body
+        limit = self.limits.max_body
+        message = f"the body: expected at most {limit:,} bytes, got more"
         try:
             async with asyncio.timeout(self.limits.timeout):
                 async for part in request.stream():
                     body += part
-                    if len(body) > most:
-                        message = f"the body: expected at most {most:,} bytes, got more"
+                    if len(body) > limit:
                         raise HTTPException(413, message)
         except TimeoutError:
             raise HTTPException(408, "the body did not end in time") from None
@@ -276,16 +275,29 @@ class Service:
 
     def _check(self, body: bytearray, trial: bool) -> tuple[list[Any], CheckedRows]:
         rows = json_rows.read_request(body, self.limits.max_rows)
-        batch, mistakes = json_rows.check_json_rows(
-            rows,
-            self.schema,
-            self.predictor.checks,
-        )
-        for failure in batch.failures if not trial else ():
-            measures.FAILED.labels(failure.column, failure.check).inc()
+        checks = self.predictor.checks
+        batch, mistakes = json_rows.check_json_rows(rows, self.schema, checks)
+        if not trial:
+            for failure in batch.failures:
+                measures.FAILED.labels(failure.column, failure.check).inc()
         if mistakes:
             raise UserError(join_mistakes(mistakes))
         return rows, batch
+
+    async def _explain(
+        self,
+        request: Request,
+        features: pa.Table,
+        explain: int,
+    ) -> PredictedColumns:
+        """Predict with reasons, one request at a time while others are predicted."""
+        if len(features) > MAX_EXPLAINED_ROWS:
+            expected = f"expected at most {MAX_EXPLAINED_ROWS} rows"
+            raise HTTPException(413, f"explain: {expected}, got {len(features)}")
+        async with self._explaining:
+            if await request.is_disconnected():  # as a page that has a newer case
+                raise ClientDisconnect
+            return await asyncio.to_thread(self.predictor.predict, features, explain)
 
     def _answer(
         self,
@@ -295,17 +307,17 @@ class Service:
     ) -> dict[str, Any]:
         raise_failures(predictions.failures, 1, "row {}".format)
         rows = len(batch.features)
-        names = [
-            name for name in self.schema.ignore if name in batch.texts.column_names
-        ]
-        identifiers = {name: batch.texts[name] for name in names}
-        answers = json_rows.answers_from_columns(identifiers | predictions.columns)
+        columns = {}
+        for name in self.schema.ignore:
+            if name in batch.texts.column_names:
+                columns[name] = batch.texts[name]
+        answers = json_rows.answers_from_columns(columns | predictions.columns)
         failed = Counter(
             f"{failure.column}: {failure.check}" for failure in batch.failures
         )
-        warnings = [
-            f"{check}: {count} of {rows} rows fail" for check, count in failed.items()
-        ]
+        warnings = []
+        for check, count in failed.items():
+            warnings.append(f"{check}: {count} of {rows} rows fail")
         unknown = unknown_categories(batch.features, self.model.metadata.categories)
         warnings += unknown_lines(unknown, rows)
         if not trial:
@@ -316,25 +328,29 @@ class Service:
             measures.ROWS.inc(rows)
         measures.REQUESTS.labels("/predict", 200).inc()
         answer = {"rows": answers, "model": self.served}
-        return answer | {"warnings": warnings} if warnings else answer
+        if warnings:
+            answer["warnings"] = warnings
+        return answer
 
     async def health(self) -> dict[str, Any]:
-        """Return that the server is ready, which model it serves, and whether it logs answers."""
+        """Return that the server is ready, and which model it serves.
+
+        If it logs answers, the state of the log is returned, too.
+        """
         trained_on = self.model.metadata.trained_on
-        provenance = trained_on and trained_on.model_dump(
-            include={"rows", "md5", "packages"},
-        )
+        provenance = None
+        if trained_on:
+            provenance = trained_on.model_dump(include={"rows", "md5", "packages"})
         model = {"file": self.model.path.name, **self.served, "trained_on": provenance}
-        return {"status": "ok", "model": model} | (
-            {"log": self.log.state} if self.log else {}
-        )
+        health: dict[str, Any] = {"status": "ok", "model": model}
+        if self.log:
+            health["log"] = self.log.state
+        return health
 
     async def metrics(self) -> Response:
         """Return counters and times in the text format of Prometheus."""
-        return Response(
-            generate_latest(measures.REGISTRY),
-            media_type=CONTENT_TYPE_LATEST,
-        )
+        content = generate_latest(measures.REGISTRY)
+        return Response(content, media_type=CONTENT_TYPE_LATEST)
 
 
 class Refusal(BaseModel):
@@ -369,10 +385,12 @@ class HostCheck(TrustedHostMiddleware):
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # No name has the form of an address.
+        """Pass the request on to the application, or refuse it."""
         host = Request(scope).headers.get("host", "")
-        is_address = re.fullmatch(r"([\d.]+|\[[\da-fA-F:.]+\])(:\d+)?", host)
-        await (self.app if is_address else super().__call__)(scope, receive, send)
+        if ADDRESS.fullmatch(host):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class Connection(H11Protocol):
@@ -389,14 +407,15 @@ class Connection(H11Protocol):
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
+        """Start the timer that closes an idle connection."""
         super().connection_made(transport)
-        self.on_response_complete()  # starts the timer that closes an idle connection
+        self.on_response_complete()
 
     def data_received(self, data: bytes) -> None:
+        """Start a timer for the end of a header, or stop it at the end."""
         super().data_received(data)
-        is_incomplete = self.conn.their_state is h11.IDLE and bool(
-            self.conn.trailing_data[0],
-        )
+        is_idle = self.conn.their_state is h11.IDLE
+        is_incomplete = is_idle and bool(self.conn.trailing_data[0])
         if is_incomplete and self._timer is None:
             self._timer = self.loop.call_later(self.timeout, self.transport.close)
         elif self._timer and not is_incomplete:
@@ -405,25 +424,25 @@ class Connection(H11Protocol):
 
 
 async def log_request(request: Request, call_next: RequestResponseEndpoint) -> Response:
-    """Print a JSON line about a request. Its identifier is also a header of the response.
+    """Print a JSON line about a request.
 
-    The identifier is the header `X-Request-ID` of the request, which a proxy may set,
-    or a new one if it has more than 200 characters, or others than letters, digits and
-    `.:/+=-`.
+    Its identifier is also a header of the response. It is the header `X-Request-ID` of
+    the request, which a proxy may set, or a new one if it has more than 200 characters,
+    or others than letters, digits and `.:/+=-`.
     """
     start = perf_counter()
-    sent = request.headers.get("x-request-id", "")
-    identifier = (
-        sent if re.fullmatch(r"[\w.:/+=-]{1,200}", sent, re.ASCII) else uuid4().hex
-    )
+    identifier = request.headers.get("x-request-id", "")
+    if not REQUEST_ID.fullmatch(identifier):
+        identifier = uuid4().hex
     response = await call_next(request)
     response.headers["x-request-id"] = identifier
-    line = dict[str, Any](
-        request=identifier,
-        method=request.method,
-        path=request.url.path,
-    )
-    line.update(status=response.status_code, seconds=round(perf_counter() - start, 6))
+    line = {
+        "request": identifier,
+        "method": request.method,
+        "path": request.url.path,
+        "status": response.status_code,
+        "seconds": round(perf_counter() - start, 6),
+    }
     with suppress(OSError):  # the response is sent in any case
         print(json.dumps(line), flush=True)
     return response

@@ -17,6 +17,9 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.model.metadata import ModelMetadata
 
+Row = Mapping[str, Any]
+MAX_SECONDS = 1.0  # that an answer waits for its lines
+MAX_WAITING_ROWS = 50_000  # in memory, while the disk does not respond
 REGISTRY = CollectorRegistry()
 OPTIONS: Any = {"registry": REGISTRY, "namespace": "tabular"}
 REQUESTS = Counter(
@@ -51,43 +54,43 @@ LOST = Counter("log_lost_lines", "Lines of --log that could not be written", **O
 
 
 def prediction_metric(schema: Schema, metadata: ModelMetadata) -> Callable[[Any], None]:
-    """Return a function that adds the prediction of a row to a metric.
+    """Return a function that adds the prediction of a row to a metric."""
+    if not schema.classes:
+        histogram = Histogram(
+            "predicted_value",
+            "Predicted values",
+            buckets=value_buckets(metadata),
+            **OPTIONS,
+        )
+        return histogram.observe
+    counters = {}
+    for value in schema.classes:
+        label = str(value)
+        if isinstance(value, bool):
+            label = label.lower()
+        counters[value] = PREDICTED.labels(label)
+    return lambda value: counters[value].inc()
 
-    The buckets of a regression end at ten equal steps of the range of the target in the
-    training rows, and at the median prediction of each tenth of these rows, for a
-    target that is skewed.
+
+def value_buckets(metadata: ModelMetadata) -> list[float]:
+    """Return the ends of the buckets for the predictions of a regression.
+
+    They are ten equal steps of the range of the target in the training rows, and the
+    median prediction of each tenth of these rows, for a target that is skewed.
     """
-    if schema.classes:
-        names = {
-            v: str(v).lower() if isinstance(v, bool) else v for v in schema.classes
-        }
-        counters = {value: PREDICTED.labels(name) for value, name in names.items()}
-        return lambda value: counters[value].inc()
     low, high = metadata.ensemble.target_range if metadata.ensemble else (0.0, 0.0)
-    ends = [
-        *np.linspace(low, high, 11),
-        *(metadata.intervals.at if metadata.intervals else ()),
-    ]
-    buckets = sorted({float(f"{end:.7g}") for end in ends})  # the digits of a float32
-    return Histogram(
-        "predicted_value",
-        "Predicted values",
-        buckets=buckets,
-        **OPTIONS,
-    ).observe
-
-
-Row = Mapping[str, Any]
-MAX_SECONDS = 1.0  # that an answer waits for its lines
-MAX_WAITING_ROWS = 50_000  # in memory, while the disk does not respond
+    ends = [*np.linspace(low, high, 11)]
+    if metadata.intervals:
+        ends += metadata.intervals.at
+    return sorted({float(f"{end:.7g}") for end in ends})  # the digits of a float32
 
 
 class AnswerLog:
-    """Appends the rows and the answers of requests to `FOLDER/YYYY-MM-DD.jsonl`, by UTC day.
+    """Appends the rows and the answers of requests to a file for each day.
 
-    An answer is sent after its lines are written, so that they are in the file even if
-    the server is killed. If they cannot be written, or not within `MAX_SECONDS`, it is
-    sent all the same.
+    The file is `FOLDER/YYYY-MM-DD.jsonl`, by UTC day. An answer is sent after its lines
+    are written, so that they are in the file even if the server is killed. If they
+    cannot be written, or not within `MAX_SECONDS`, it is sent all the same.
 
     Attributes:
         state: The folder, why the last lines could not be written, which is None if
@@ -95,9 +98,10 @@ class AnswerLog:
     """
 
     def __init__(self, folder: Path, model: Row) -> None:
-        """Create the folder if it does not exist; only the user of the server can then read it.
+        """Create the folder if it does not exist, to be read only by the server's user.
 
         Args:
+            folder: The folder for the files.
             model: Version and hash of the model, which each line contains.
 
         Raises:
@@ -122,7 +126,7 @@ class AnswerLog:
             ) from None
 
     async def write(self, rows: Sequence[Row], answers: Sequence[Row]) -> None:
-        """Write the lines of a request, and wait for that unless the last lines failed.
+        """Write the lines of a request, and wait for them unless the last ones failed.
 
         The lines of all waiting requests are written together.
         """
@@ -144,10 +148,8 @@ class AnswerLog:
             try:
                 await asyncio.to_thread(self._write_rows, rows)
             except Exception as error:  # an answer is sent in any case
-                self._report_failure(
-                    getattr(error, "strerror", None) or str(error),
-                    len(rows),
-                )
+                reason = getattr(error, "strerror", None) or str(error)
+                self._report_failure(reason, len(rows))
                 return
         if self.state["error"]:
             self.state["error"] = None
@@ -155,13 +157,12 @@ class AnswerLog:
             print(f"--log {self._folder}: is written again; {lost}", file=sys.stderr)
 
     def _write_rows(self, rows: list[tuple[Row, Row]]) -> None:
-        line: dict[str, Any] = {"time": _now(), "model": self._model}
-        encode = json.JSONEncoder(ensure_ascii=False).encode
-        lines = [
-            encode(line | {"inputs": row, "answer": answer}) + "\n"
-            for row, answer in rows
-        ]
-        self._append(line["time"], "".join(lines).encode())
+        time = _now()
+        lines = []
+        for row, answer in rows:
+            line = {"time": time, "model": self._model, "inputs": row, "answer": answer}
+            lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+        self._append(time, "".join(lines).encode())
 
     def _append(self, time: str, content: bytes) -> None:
         """Append lines to the file of a day, or nothing if they do not fit.
@@ -172,10 +173,10 @@ class AnswerLog:
         with (self._folder / f"{time[:10]}.jsonl").open("ab+", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             size = file.seek(0, os.SEEK_END)
-            if (
-                size and os.pread(file.fileno(), 1, size - 1) != b"\n"
-            ):  # a server was killed
-                content = b"\n" + content
+            if size > 0:
+                last_byte = os.pread(file.fileno(), 1, size - 1)
+                if last_byte != b"\n":  # a server was killed
+                    content = b"\n" + content
             try:
                 while content:
                     content = content[file.write(content) :]
@@ -185,17 +186,16 @@ class AnswerLog:
 
     def _report_failure(self, error: str, lost: int) -> None:
         if not self.state["error"]:
-            advice = (
-                "Answers are still sent. /health and /metrics count the lines that are"
-                " lost."
+            print(
+                f"warn: --log {self._folder}: cannot be written: {error}. Answers are"
+                " still sent. /health and /metrics count the lines that are lost.",
+                file=sys.stderr,
             )
-            message = (
-                f"warn: --log {self._folder}: cannot be written: {error}. {advice}"
-            )
-            print(message, file=sys.stderr)
-        self.state |= {"error": error, "lost_lines": self.state["lost_lines"] + lost}
+        self.state["error"] = error
+        self.state["lost_lines"] += lost
         LOST.inc(lost)
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    return now.replace("+00:00", "Z")

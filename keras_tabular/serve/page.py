@@ -1,4 +1,4 @@
-"""The page of a model for people: one HTML file, and what it has to know about the model."""
+"""The page of a model for people: an HTML file, and what it shows of the model."""
 
 import re
 from base64 import b64encode
@@ -14,12 +14,13 @@ from keras_tabular.serve.rows import JsonSchema
 from keras_tabular.table.cells import time_zone
 
 ISO_TIME = "%Y-%m-%dT%H:%M:%S"
+SIMPLE_FORMAT = re.compile(r"([^%]|%[YmdHMS])+")  # that the page can write
 HTML = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
 INLINE_TEXTS = re.findall(r"(?s)<(?:script|style)>(.*?)</(?:script|style)>", HTML)
-DIGESTS = [b64encode(sha256(text.encode()).digest()).decode() for text in INLINE_TEXTS]
+HASHES = [sha256(text.encode()).digest() for text in INLINE_TEXTS]
 # A browser runs and applies only what has one of these hashes, and asks only this
 # server.
-SOURCES = " ".join(f"'sha256-{digest}'" for digest in DIGESTS)
+SOURCES = " ".join(f"'sha256-{b64encode(digest).decode()}'" for digest in HASHES)
 POLICY = (
     f"default-src 'none'; script-src {SOURCES}; style-src {SOURCES}; connect-src"
     " 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors"
@@ -32,6 +33,7 @@ def describe_model(predictor: Predictor, notice: str) -> JsonSchema:
     """Describe a model for its page: `x-model` in the OpenAPI document.
 
     Args:
+        predictor: The model.
         notice: What the owner of the model wants its users to read.
 
     Returns:
@@ -44,31 +46,36 @@ def describe_model(predictor: Predictor, notice: str) -> JsonSchema:
     schema = predictor.schema
     metadata = predictor.model.metadata
     trained_on = training_rows(predictor.model.path, metadata)
-    columns = dict[str, JsonSchema]()
+    columns = {}
     for name, column in schema.features.items():
         summary = trained_on.summaries[name]
         ends = summary.edges[:1] + summary.edges[-1:]
-        columns[name] = column.model_dump(mode="json", exclude_defaults=True) | {
+        keys = column.model_dump(mode="json", exclude_defaults=True)
+        columns[name] = {
+            **keys,
             "range": [_as_cell(end, column) for end in ends],
             "training": [_as_cell(value, column) for value in summary.background],
             "frequent": summary.categories,
             "others": summary.counts[len(summary.categories)],
             "share": trained_on.attribution[name],
         }
-    model: JsonSchema = {
+    return {
         "notice": notice,
         "target": schema.target,
         "classes": schema.classes,
+        "threshold": metadata.threshold,
+        "time": schema.time,
+        "columns": columns,
+        "coverage": metadata.intervals and metadata.intervals.coverage,
     }
-    model |= {"threshold": metadata.threshold, "time": schema.time, "columns": columns}
-    return model | {"coverage": metadata.intervals and metadata.intervals.coverage}
 
 
 def _as_cell(value: Any, column: Column) -> Any:
-    """Write a time in ISO 8601, if the page can write the column's format; else in this format."""
+    """Write a time in the column's format, or in ISO 8601 if the page converts it."""
     if column.kind != "datetime" or value is None:
         return value
     form = column.formats[0]
     zone = time_zone(column.timezone) if column.timezone and form not in EPOCHS else UTC
-    is_simple = form in (ISO, *EPOCHS) or re.fullmatch(r"([^%]|%[YmdHMS])+", form)
-    return datetime.fromtimestamp(value, zone).strftime(ISO_TIME if is_simple else form)
+    if form in (ISO, *EPOCHS) or SIMPLE_FORMAT.fullmatch(form):
+        form = ISO_TIME
+    return datetime.fromtimestamp(value, zone).strftime(form)

@@ -1,4 +1,4 @@
-"""Check rows from JSON, convert predictions to JSON, and describe a request as a JSON schema."""
+"""Check rows from JSON, convert predictions to JSON, and describe a request."""
 
 import json
 from collections.abc import Mapping
@@ -24,37 +24,47 @@ JsonSchema = dict[str, Any]
 def request_schema(schema: Schema) -> JsonSchema:
     """Build the JSON schema of a request to `/predict`."""
     cells = {name: _cell_schema(column) for name, column in schema.features.items()}
-    cells |= {name: {"type": ["string", "null"]} for name in schema.ignore}
-    row = {"type": "object", "properties": cells, "required": list(schema.features)}
-    rows = {"type": "array", "items": row, "minItems": 1}
-    return {
-        "anyOf": [
-            rows,
-            {"type": "object", "properties": {"rows": rows}, "required": ["rows"]},
-        ],
+    for name in schema.ignore:
+        cells[name] = {"type": ["string", "null"]}
+    row = {
+        "type": "object",
+        "properties": cells,
+        "required": list(schema.features),
     }
+    rows = {"type": "array", "items": row, "minItems": 1}
+    object_with_rows = {
+        "type": "object",
+        "properties": {"rows": rows},
+        "required": ["rows"],
+    }
+    return {"anyOf": [rows, object_with_rows]}
 
 
 def _cell_schema(column: Column) -> JsonSchema:
     types = [JSON_TYPES.get(column.kind, "string")]
-    types += ["number"] if {*column.formats} & {*EPOCHS} else []
-    types += (
-        ["string"] if column.missing_words or column.replace or column.format else []
-    )
-    types += ["null"] if column.nullable else []
-    cell: JsonSchema = {"type": list(dict.fromkeys(types))}
+    if any(form in EPOCHS for form in column.formats):
+        types.append("number")
+    may_be_text = column.missing_words or column.replace or column.format
+    if may_be_text and "string" not in types:
+        types.append("string")
+    if column.nullable:
+        types.append("null")
+    cell: JsonSchema = {"type": types}
     if column.kind == "datetime" or column.format:
         cell["description"] = f"as text {' or '.join(column.formats)}"
     elif not column.missing_values and not column.replace:
-        limits = {"minimum": column.min, "maximum": column.max}
-        cell |= {name: limit for name, limit in limits.items() if limit is not None}
+        if column.min is not None:
+            cell["minimum"] = column.min
+        if column.max is not None:
+            cell["maximum"] = column.max
         if column.values is not None:
-            cell["enum"] = [*column.values, *([None] if column.nullable else [])]
+            nulls = [None] if column.nullable else []
+            cell["enum"] = [*column.values, *nulls]
     return cell
 
 
 def read_request(body: bytes | bytearray, max_rows: int) -> list[Any]:
-    """Read the rows of a request: a list of objects, or an object that has the list as `rows`.
+    """Read the rows of a request: a list of objects, or an object with it as `rows`.
 
     Raises:
         HTTPException: The body is something else, or has more rows.
@@ -67,20 +77,17 @@ def read_request(body: bytes | bytearray, max_rows: int) -> list[Any]:
     rows = content["rows"] if has_key else content
     if not isinstance(rows, list) or not rows:
         expected = 'a list of rows, [{column: value, ...}, ...], or {"rows": [...]}'
-        raise HTTPException(
-            400,
-            f"the body: expected {expected}, with at least one row",
-        )
+        message = f"the body: expected {expected}, with at least one row"
+        raise HTTPException(400, message)
     if len(rows) > max_rows:
-        raise HTTPException(
-            413,
-            f"the body: expected at most {max_rows:,} rows, got {len(rows):,}",
-        )
+        message = f"the body: expected at most {max_rows:,} rows, got {len(rows):,}"
+        raise HTTPException(413, message)
     return rows
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(content := dict(pairs)) < len(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
         raise ValueError("an object has the same key more than once")
     return content
 
@@ -90,81 +97,92 @@ def check_json_rows(
     schema: Schema,
     checks: Checks,
 ) -> tuple[CheckedRows, list[str]]:
-    """Check rows as the texts that a CSV would contain, with numbers in their column's format.
+    """Check rows as the texts that a CSV file would contain.
 
     Args:
+        rows: Rows from JSON.
+        schema: The schema of the model.
         checks: Result of `declared_checks`.
 
     Returns:
         The rows, and a line for each mistake for which they are refused, in the order
         of the rows. After some mistakes, the remaining rows are not read.
     """
-    cells = list[dict[str, str]]()
-    mistakes = list[tuple[int, str]]()
+    cells = []
+    mistakes = []
     for number, row in enumerate(rows):
         row_cells, texts = _read_row(row, schema)
         cells.append(row_cells)
         mistakes += [(number, text) for text in texts]
         if len(mistakes) >= MAX_MISTAKES_SHOWN:
             break
+    features = schema.features
     identifiers = [name for name in schema.ignore if any(name in row for row in cells)]
-    names = [*schema.features, *identifiers]
-    columns = {
-        name: pa.array([row.get(name, "") for row in cells], pa.string())
-        for name in names
-    }
+    columns = {}
+    for name in (*features, *identifiers):
+        texts = [row.get(name, "") for row in cells]
+        columns[name] = pa.array(texts, pa.string())
     raw = RawRows(Path("the request"), 0, pa.table(columns), {})
-    batch = check_rows(raw, schema.features, checks)
-    failures = [
-        failure for failure in batch.failures if failure.column in cells[failure.row]
-    ]
-    mistakes += [(f.row, f", column {f}") for f in failures if f.policy != "warn"]
+    batch = check_rows(raw, features, checks)
+    failures = []
+    for failure in batch.failures:
+        if failure.column in cells[failure.row]:  # others have a mistake already
+            failures.append(failure)
+            if failure.policy != "warn":
+                mistakes.append((failure.row, f", column {failure}"))
     mistakes.sort(key=lambda mistake: mistake[0])
     lines = [f"row {number + 1}{mistake}" for number, mistake in mistakes]
     return batch._replace(failures=failures), lines
 
 
 def _read_row(row: Any, schema: Schema) -> tuple[dict[str, str], list[str]]:
-    """Return the valid cells of a row as texts, and what is wrong with the row and other cells."""
+    """Return the valid cells of a row as texts, and the mistakes in the row."""
     if not isinstance(row, dict):
         return {}, [f": expected an object, got {quote(json.dumps(row))}"]
     cells = {}
-    mistakes = list[str]()
-    if missing := [name for name in schema.features if name not in row]:
+    mistakes = []
+    missing = [name for name in schema.features if name not in row]
+    if missing:
         nullable = all(schema.columns[name].nullable for name in missing)
         hint = "; give null for an empty cell" if nullable else ""
         mistakes.append(f": missing: {format_list(missing)}{hint}")
-    undeclared = row.keys() - {*schema.columns, *schema.ignore}
+    declared = {*schema.columns, *schema.ignore}
+    undeclared = row.keys() - declared
     for number, name in enumerate(nsmallest(MAX_MISTAKES_SHOWN, undeclared)):
         hint = "" if number else suggestion(name, schema.features)
         mistakes.append(f": no column {quote(name)} is declared.{hint}")
-    for name in (name for name in row if name not in undeclared):
-        cell = row[name]
+    for name, cell in row.items():
+        if name in undeclared:
+            continue
         if isinstance(cell, dict | list):
-            allowed = "a number, text, true, false or null"
-            mistakes.append(
-                f", column {name}: expected {allowed}, got {quote(json.dumps(cell))}",
-            )
-        elif not isinstance(cell, str):
-            column = schema.columns.get(name)
-            text = json.dumps(cell)
-            point = column.decimal_point if column else "."
-            cells[name] = "" if cell is None else text.replace(".", point)
-        elif LONE_SURROGATE.search(cell):
-            mistakes.append(
-                f", column {name}: expected text in UTF-8, got {quote(cell)}",
-            )
+            expected = "a number, text, true, false or null"
+            problem = f"expected {expected}, got {quote(json.dumps(cell))}"
+            mistakes.append(f", column {name}: {problem}")
+        elif isinstance(cell, str) and LONE_SURROGATE.search(cell):
+            problem = f"expected text in UTF-8, got {quote(cell)}"
+            mistakes.append(f", column {name}: {problem}")
         else:
-            cells[name] = cell
+            cells[name] = _as_text(cell, schema.columns.get(name))
     return cells, mistakes
+
+
+def _as_text(cell: str | float | None, column: Column | None) -> str:
+    """Return a cell as a text, a number with the decimal mark of its column."""
+    if cell is None:
+        return ""
+    if isinstance(cell, str):
+        return cell
+    mark = column.decimal_point if column else "."
+    return json.dumps(cell).replace(".", mark)
 
 
 def answers_from_columns(
     columns: Mapping[str, pa.Array | pa.ChunkedArray],
 ) -> list[dict[str, Any]]:
-    """Convert columns to JSON rows. A float32 gets the fewest digits that identify it."""
+    """Convert columns to JSON rows, each float32 with the digits that identify it."""
     values = dict(columns)
     for name, column in columns.items():
         if pa.types.is_float32(column.type):
-            values[name] = column.cast(pa.string()).cast(pa.float64())
+            texts = column.cast(pa.string())
+            values[name] = texts.cast(pa.float64())
     return pa.table(values).to_pylist()

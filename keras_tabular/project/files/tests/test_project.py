@@ -21,9 +21,8 @@ class TestProject(unittest.TestCase):
 
     def test_model_makes_the_predictions_that_were_scored(self) -> None:
         model = keras_tabular.load_model("models/model.keras")
-        predictions = model.predict(
-            pd.read_parquet("data/split/test")[[*model.schema.features]],
-        )
+        test_rows = pd.read_parquet("data/split/test")
+        predictions = model.predict(test_rows[[*model.schema.features]])
         scored = pd.read_parquet("data/predictions")
         for name in predictions.columns:
             np.testing.assert_array_equal(predictions[name], scored[name])
