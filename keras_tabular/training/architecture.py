@@ -35,7 +35,7 @@ def learning_rate_factors(model: keras.Model, network: ResolvedNetwork) -> list[
     for layer in model.layers if network.parametrization == "ntk" else []:
         if isinstance(layer, keras.layers.Dense):
             factors[id(layer.kernel)] = layer.kernel.shape[0] ** -0.5
-        elif getattr(layer, "equation", None) == "bd,d->bd":
+        elif getattr(layer, "equation", None) == features.SCALE_EQUATION:
             factors[id(layer.kernel)] = 6.0
         if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
             factors[id(layer.bias)] = 0.1  # without a bias, this is the id of None
@@ -247,7 +247,9 @@ class Architecture:
         keras.utils.set_random_seed(seed)
         params = self.params
         model = self._build()
-        if params.learnt_scale and "scale" in [layer.name for layer in model.layers]:
+        if params.learnt_scale and features.SCALE_NAME in [
+            layer.name for layer in model.layers
+        ]:
             part = rows[0]()
             sample = part.indices[:MAX_ROWS_FOR_FIRST_SCALE]
             x = np.asarray(part.x)[sample]
@@ -258,7 +260,7 @@ class Architecture:
                 else features.smooth_clip(y, np)
             )
             scales = features.initial_scales(self._columns, params, x, y)
-            model.get_layer("scale").kernel.assign(scales)
+            model.get_layer(features.SCALE_NAME).kernel.assign(scales)
         flat = FlatModel(model, learning_rate_factors(model, params))
         # The optimizer of this model takes no steps.
         return [
