@@ -431,21 +431,7 @@ def bin_product(
 
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             upstream = reproducible.round_to_bits(upstream, bits)
-            shares = fraction * upstream  # (batch, numbers, units)
-            # A next bin has the gradient `shares`, and each bin before it `upstream`.
-            n_rows = n_numbers * (n_bins + 1)
-            for_before = tf.math.unsorted_segment_sum(upstream, row, n_rows)
-            for_next = tf.math.unsorted_segment_sum(shares, row, n_rows)
-            for_before = tf.reshape(for_before, padded_shape)
-            for_next = tf.reshape(for_next, padded_shape)
-            for_whole = tf.cumsum(
-                for_before,
-                axis=1,
-                exclusive=True,
-                reverse=True,
-            )
-            kernel_gradient = (for_whole + for_next)[:, :-1]
-            gradients = [kernel_gradient]
+            gradients = [bin_gradient(upstream, row, fraction, padded_shape)[:, :-1]]
             if bias:
                 gradients.append(tf.reduce_sum(upstream, axis=0))
             return [tf.cast(values, tf.float32) for values in gradients]
@@ -453,3 +439,34 @@ def bin_product(
         return product, gradient
 
     return forward(kernel, *bias)
+
+
+def bin_gradient(
+    upstream: tf.Tensor,
+    row: tf.Tensor,
+    fraction: tf.Tensor,
+    shape: tuple[int, int, int],
+) -> tf.Tensor:
+    """Compute the gradient of all rows of a kernel for bins: float64.
+
+    Args:
+        upstream: Gradient of the product, rounded, shape (batch, numbers, units).
+        row: Row of the next bin, shape (batch, numbers).
+        fraction: Value of the next bin, shape (batch, numbers, 1).
+        shape: Shape of the result: numbers, bins, units.
+    """
+    n_numbers, n_bins, _ = shape
+    n_rows = n_numbers * n_bins
+    # The next bin has the gradient `shares`, and each bin before it `upstream`.
+    shares = fraction * upstream
+    for_before = tf.math.unsorted_segment_sum(upstream, row, n_rows)
+    for_next = tf.math.unsorted_segment_sum(shares, row, n_rows)
+    for_before = tf.reshape(for_before, shape)
+    for_next = tf.reshape(for_next, shape)
+    for_whole = tf.cumsum(
+        for_before,
+        axis=1,
+        exclusive=True,
+        reverse=True,
+    )
+    return for_whole + for_next

@@ -304,18 +304,16 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
     )
     date_names = []
     for name, column in schema.features.items():
+        summary = summaries[name]
         parts = read_parts([name])
         match column.feature_type:
             case "number":
-                fill = summaries[name].mean
+                fill = summary.mean
                 if train.imputation == "median":
                     values = pa.concat_tables(parts)[name]
                     fill = float(np.median(numeric_values(values, column)))
-                statistics.scalings[name] = Scaling.from_summary(
-                    summaries[name],
-                    train.normalization,
-                    fill,
-                )
+                scaling = Scaling.from_summary(summary, train.normalization, fill)
+                statistics.scalings[name] = scaling
             case "datetime":
                 date_names.append(name)
             case "category":
