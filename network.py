@@ -1,4 +1,7 @@
-"""The layers of a network. To change them, edit `build`; see `keras-tabular docs own-parts`."""
+"""The layers of a network.
+
+To change them, edit `build`; see `keras-tabular docs own-parts`.
+"""
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ResolvedNetwork
@@ -19,6 +22,9 @@ def build(
     schema: Schema,
 ) -> keras.KerasTensor:
     """Connect the layers of a network, from the prepared columns to the output.
+
+    The library finds the layer of `learn_scale` by its name and its equation. If you
+    write your own, see the docstring of `learn_scale`.
 
     Args:
         inputs: The prepared columns, shape (rows, width). If `network.embedding` is set

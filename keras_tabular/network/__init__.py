@@ -1,4 +1,4 @@
-"""The way from raw columns to an output: TensorFlow, preprocessing layers, exact products.
+"""Preprocessing and networks as Keras models, from raw columns to predictions.
 
 How weights are learnt is in `training`.
 """

@@ -5,15 +5,16 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from keras_tabular.config.schema import Schema, input_name
+from keras_tabular.config.schema import Column, Schema, input_name
 from keras_tabular.table.arrays import Inputs, Predict, predict_distinct_rows
 from keras_tabular.table.profile import BACKGROUND_SIZE, ColumnSummary
 
-MAX_EVALUATIONS = (
-    1024  # predictions for a row, unless a pair of permutations takes more
-)
-MAX_EXPLAINED = 30  # columns of a wide table that are explained one by one
-MAX_VALUES_AT_A_TIME = 2**22  # values that the model reads and returns
+# Predictions for a row, unless a pair of permutations takes more.
+MAX_EVALUATIONS = 1024
+# Columns of a wide table that are explained one by one.
+MAX_EXPLAINED = 30
+# Values that the model reads and returns at a time, which are in memory.
+MAX_VALUES_AT_A_TIME = 2**22
 
 
 class Permutations(NamedTuple):
@@ -35,7 +36,8 @@ class Permutations(NamedTuple):
     @property
     def evaluations_per_row(self) -> int:
         """Number of predictions that explaining a row takes."""
-        return self.n_ranks * len(next(iter(self.ranks.values())))
+        n_permutations = len(next(iter(self.ranks.values())))
+        return self.n_ranks * n_permutations
 
     @classmethod
     def from_summaries(
@@ -44,33 +46,44 @@ class Permutations(NamedTuple):
         schema: Schema,
         names: Sequence[str],
     ) -> Self:
-        """Draw permutations whose background rows consist of values of the training rows.
+        """Draw permutations, with backgrounds of values of the training rows.
 
         The values of each column are taken in an order of its own: Latin hypercube
         sampling.
 
         Args:
+            summaries: Summary of each column.
+            schema: The table.
             names: Columns that are explained one by one.
         """
         rng = np.random.default_rng(0)
-        background = {}
-        n_ranks = len(names) + (len(names) < len(schema.features))
-        pairs = max(1, min(BACKGROUND_SIZE, MAX_EVALUATIONS // (2 * n_ranks)))
-        for name, column in schema.features.items():
-            values = summaries[name].background or [None] * BACKGROUND_SIZE
-            cells = [value or "" for value in values] if column.is_string else values
-            array = np.array(cells, object if column.is_string else np.float64)
-            drawn = array[rng.permutation(BACKGROUND_SIZE)[:pairs]]
-            background[input_name(name)] = np.repeat(drawn, 2)
-        forwards = np.array([rng.permutation(n_ranks) for _ in range(pairs)])
+        # The other columns have a place together, the last one of `orders`.
+        n_ranks = len(names)
+        if n_ranks < len(schema.features):
+            n_ranks += 1
         # Each order is followed by its reverse.
-        orders = np.stack([forwards, n_ranks - 1 - forwards], axis=1).reshape(
-            -1,
-            n_ranks,
-        )
+        n_pairs = max(1, min(BACKGROUND_SIZE, MAX_EVALUATIONS // (2 * n_ranks)))
+        background = {}
+        for name, column in schema.features.items():
+            array = _background_values(summaries[name], column)
+            drawn = array[rng.permutation(BACKGROUND_SIZE)[:n_pairs]]
+            background[input_name(name)] = np.repeat(drawn, 2)
+        forwards = np.array([rng.permutation(n_ranks) for _ in range(n_pairs)])
+        backwards = n_ranks - 1 - forwards
+        orders = np.stack([forwards, backwards], axis=1)  # (pairs, 2, ranks)
+        orders = orders.reshape(-1, n_ranks)  # (permutations, ranks)
         ranks = dict.fromkeys(background, orders[:, -1])
-        ranks |= zip(map(input_name, names), orders.T, strict=False)
+        for place, name in enumerate(names):
+            ranks[input_name(name)] = orders[:, place]
         return cls(list(names), n_ranks, background, ranks)
+
+
+def _background_values(summary: ColumnSummary, column: Column) -> np.ndarray:
+    """Return values of a column for the model: shape (`BACKGROUND_SIZE`,)."""
+    values = summary.background or [None] * BACKGROUND_SIZE
+    if column.is_string:
+        return np.array([value or "" for value in values], object)
+    return np.array(values, np.float64)
 
 
 def contributions(
@@ -78,44 +91,75 @@ def contributions(
     columns: Inputs,
     permutations: Permutations,
 ) -> np.ndarray:
-    """Compute what each explained column adds to the outputs, on average over the permutations.
+    """Compute what each explained column adds to the outputs.
+
+    It is the mean over the permutations: the change of the outputs when the column
+    takes its value of the row.
 
     Args:
         predict: The model.
         columns: Inputs of the model as `feature_arrays` returns them, shape (rows,)
             each.
+        permutations: The backgrounds and the orders of the columns.
 
     Returns:
         Float64, shape (rows, names, outputs).
     """
-    names, n_ranks, background, ranks_by_input = permutations
-    first = predict(background).astype(np.float64)  # (permutations, outputs)
-    n_permutations, n_outputs = first.shape
-    rows = len(next(iter(columns.values())))
+    first = predict(permutations.background).astype(np.float64)
+    n_outputs = first.shape[1]  # of (permutations, outputs)
     values_per_row = permutations.evaluations_per_row * (len(columns) + n_outputs)
     batch_size = max(MAX_VALUES_AT_A_TIME // values_per_row, 1)
+    n_rows = len(next(iter(columns.values())))
     batches = []
-    for start in range(0, max(rows, 1), batch_size):
-        inputs = {}
-        for name, ranks in ranks_by_input.items():
-            has_own_value = ranks[:, None, None] <= np.arange(n_ranks)[:, None]
-            own_values = columns[name][start : start + batch_size]
-            table = np.where(has_own_value, own_values, background[name][:, None, None])
-            inputs[name] = table.ravel()
-        after = predict_distinct_rows(predict, inputs).astype(np.float64)
-        after = after.reshape(n_permutations, n_ranks, -1, n_outputs)
-        before = np.broadcast_to(
-            first[:, None, None],
-            (n_permutations, 1, *after.shape[2:]),
-        )
-        changes = np.diff(after, axis=1, prepend=before)
-        ranks_of_names = [ranks_by_input[input_name(name)] for name in names]
-        by_name = [
-            changes[np.arange(n_permutations), ranks] for ranks in ranks_of_names
-        ]
-        # Along the last axis a mean adds up in the same order, however many rows there
-        # are.
-        batches.append(
-            np.ascontiguousarray(np.transpose(by_name, (2, 0, 3, 1))).mean(axis=-1),
-        )
+    for start in range(0, max(n_rows, 1), batch_size):
+        rows = slice(start, start + batch_size)
+        batch = {name: values[rows] for name, values in columns.items()}
+        changes = _output_changes(predict, batch, permutations, first)
+        by_name = []
+        for name in permutations.names:
+            ranks = permutations.ranks[input_name(name)]
+            # (permutations, rows, outputs)
+            by_name.append(changes[np.arange(len(ranks)), ranks])
+        # From (names, permutations, rows, outputs) to (rows, names, outputs,
+        # permutations). Along the last axis a mean adds up in the same order, however
+        # many rows there are.
+        transposed = np.transpose(by_name, (2, 0, 3, 1))
+        batches.append(np.ascontiguousarray(transposed).mean(axis=-1))
     return np.concatenate(batches)
+
+
+def _output_changes(
+    predict: Predict,
+    columns: Inputs,
+    permutations: Permutations,
+    first: np.ndarray,
+) -> np.ndarray:
+    """Compute how each rank of each permutation changes the outputs.
+
+    Args:
+        predict: The model.
+        columns: Inputs of the model, shape (rows,) each.
+        permutations: The backgrounds and the orders of the columns.
+        first: Predictions of the background, shape (permutations, outputs).
+
+    Returns:
+        Float64, shape (permutations, ranks, rows, outputs).
+    """
+    n_permutations, n_outputs = first.shape
+    n_ranks = permutations.n_ranks
+    rank = np.arange(n_ranks)[:, None]  # (ranks, 1)
+    inputs = {}
+    for name, ranks in permutations.ranks.items():
+        # A column has its value of the row from its rank on: (permutations, ranks, 1).
+        is_from_row = ranks[:, None, None] <= rank
+        background = permutations.background[name][:, None, None]
+        values = np.where(is_from_row, columns[name], background)
+        inputs[name] = values.ravel()  # from (permutations, ranks, rows)
+    after = predict_distinct_rows(predict, inputs).astype(np.float64)
+    after = after.reshape(n_permutations, n_ranks, -1, n_outputs)
+    n_rows = after.shape[2]
+    before = np.broadcast_to(
+        first[:, None, None],
+        (n_permutations, 1, n_rows, n_outputs),
+    )
+    return np.diff(after, axis=1, prepend=before)

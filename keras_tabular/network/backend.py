@@ -37,7 +37,8 @@ XLA_FLAGS = (
     # µs.
     "--xla_cpu_enable_concurrency_optimized_scheduler=false",
 )
-os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *XLA_FLAGS])
+flags_of_user = os.environ.get("XLA_FLAGS", "")
+os.environ["XLA_FLAGS"] = " ".join([flags_of_user, *XLA_FLAGS])
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # oneDNN chooses its kernels by the CPU
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -60,9 +61,8 @@ try:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     if os.environ.get("TABULAR_GPU") != "1":
         tf.config.set_visible_devices([], "GPU")  # a GPU adds up in another order
-    tf.config.experimental.enable_tensor_float_32_execution(
-        False,
-    )  # of a GPU, for whole numbers
+    # With TensorFloat-32, a GPU would compute with 10 bits of the mantissa.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     tf.config.list_logical_devices()  # starts the devices, which also write messages
 finally:
     os.dup2(stderr, 2)

@@ -1,20 +1,29 @@
 """Preprocessing of raw columns as Keras layers."""
 
 from collections.abc import Iterable
+from itertools import chain
 
 import numpy as np
 
 from keras_tabular.config.schema import Column, Schema, input_name, part_name
 from keras_tabular.config.sections import Train
 from keras_tabular.network.backend import keras
+from keras_tabular.network.features import Place
 from keras_tabular.network.statistics import (
     PERIODS,
+    Scaling,
     Statistics,
     compute_parts,
     cyclic_encoding,
 )
 
 ops = keras.ops
+
+# Limits of what a Keras `Normalization` layer computes in float64. It loads its mean
+# and its variance as float32, and divides by 1e-7 at least.
+MAX_RELATIVE_ERROR_OF_SHIFT = 1e-6
+MIN_SCALE = 1e-6
+MAX_SCALE = 1e18
 
 
 def build_preprocessing(
@@ -32,24 +41,26 @@ def build_preprocessing(
     """
 
     def build_inputs(names: Iterable[str]) -> dict[str, keras.KerasTensor]:
-        types = [
-            "string" if c.is_string else "float64" for c in schema.features.values()
-        ]
-        return {
-            n: keras.Input((1,), name=n, dtype=t)
-            for n, t in zip(names, types, strict=True)
-        }
+        """Build an input with a name of its own for each feature, in their order."""
+        inputs = {}
+        for name, column in zip(names, schema.features.values(), strict=True):
+            dtype = "string" if column.is_string else "float64"
+            inputs[name] = keras.Input(
+                (1,),
+                name=name,
+                dtype=dtype,
+            )
+        return inputs
 
     # A model within the model, so that a column may have the name of any layer.
-    inner = build_inputs(
-        f"column {number}" for number in range(1, len(schema.features) + 1)
-    )
+    numbers = range(1, len(schema.features) + 1)
+    inner = build_inputs(f"column {number}" for number in numbers)
     by_column = dict(zip(schema.features, inner.values(), strict=True))
-    columns = preprocess_columns(by_column, statistics, schema, train)
-    preprocessing = keras.Model(inner, [columns], name="preprocessing")
+    preprocessed = preprocess_columns(by_column, statistics, schema, train)
+    preprocessing = keras.Model(inner, [preprocessed], name="preprocessing")
     raw = build_inputs(map(input_name, schema.features))
-    outputs = preprocessing(dict(zip(inner, raw.values(), strict=True)))
-    return keras.Model(raw, outputs[0])
+    inner_values = dict(zip(inner, raw.values(), strict=True))
+    return keras.Model(raw, preprocessing(inner_values)[0])
 
 
 def preprocess_columns(
@@ -61,45 +72,53 @@ def preprocess_columns(
     """Build the layers from the input of each column to all preprocessed columns."""
     columns = schema.columns
     with_missing = statistics.columns_with_missing
+    # Number columns come before the parts of dates, as in `statistics.scalings`.
     numbers = {name: inputs[name] for name in statistics.scalings if name in inputs}
-    date_parts = {}
-    is_missing = {}
+    is_missing_date = {}
     for name, date in statistics.dates.items():
-        is_missing[name] = ops.isnan(inputs[name])
-        seconds = ops.where(is_missing[name], date.fill, inputs[name])
+        is_missing = ops.isnan(inputs[name])
+        is_missing_date[name] = is_missing
+        seconds = ops.where(is_missing, date.fill, inputs[name])
         parts = compute_parts(seconds, columns[name].timezone, date.first)
-        date_parts[name] = {part: parts[part] for part in date.parts}
-        numbers |= {part_name(name, part): parts[part] for part in date.parts}
+        for part in date.parts:
+            numbers[part_name(name, part)] = parts[part]
     outputs = scale_numbers(numbers, statistics, schema, train) if numbers else []
-    for name, parts in date_parts.items():
-        cyclic = [part for part in PERIODS if part in parts]
-        outputs += [cyclic_encoding(parts[part], part) for part in cyclic]
+    for name, date in statistics.dates.items():
+        for part in PERIODS:
+            if part in date.parts:
+                outputs.append(cyclic_encoding(numbers[part_name(name, part)], part))
         if train.missing_indicators and name in with_missing:
-            outputs.append(ops.cast(is_missing[name], "float32"))
+            outputs.append(ops.cast(is_missing_date[name], "float32"))
     for name in statistics.one_hot_order:
         vocabulary = statistics.vocabularies[name]
         has_missing = name in with_missing
-        outputs.append(one_hot(inputs[name], vocabulary, has_missing, columns[name]))
-    outputs += [
-        one_hot(inputs[name], [], True, columns[name]) for name in statistics.texts
-    ]
-    return outputs[0] if len(outputs) == 1 else keras.layers.Concatenate()(outputs)
+        encoded = one_hot(inputs[name], vocabulary, has_missing, columns[name])
+        outputs.append(encoded)
+    for name in statistics.texts:
+        outputs.append(
+            one_hot(inputs[name], [], True, columns[name]),
+        )
+    if len(outputs) == 1:
+        return outputs[0]
+    return keras.layers.Concatenate()(outputs)
 
 
 def category_positions(
     statistics: Statistics,
     model: keras.Model,
-) -> dict[str, tuple[int, int]]:
+) -> dict[str, Place]:
     """Return where the 0/1 columns of each category column begin and end.
 
     Args:
+        statistics: Statistics of the training rows.
         model: The result of `build_preprocessing`, whose output has these columns.
     """
     positions = {}
     end = model.output_shape[1] - len(statistics.texts)
     for name in reversed(statistics.one_hot_order):
         first = end - statistics.one_hot_size(name)
-        positions[name], end = (first, end), first
+        positions[name] = (first, end)
+        end = first
     return positions
 
 
@@ -109,53 +128,78 @@ def scale_numbers(
     schema: Schema,
     train: Train,
 ) -> list[keras.KerasTensor]:
-    """Fill and scale all number columns, and mark the missing values of each column that has some.
+    """Fill and scale all number columns, and mark the missing values of columns.
+
+    A column gets a mark if it had missing values in training.
 
     Args:
         inputs: Number columns, and parts of dates, in the order of
             `statistics.scalings`.
+        statistics: Statistics of the training rows.
+        schema: The table.
+        train: The parameters.
+
+    Returns:
+        The scaled numbers, float32, shape (rows, numbers), and the marks, if any.
     """
     names = list(statistics.scalings)
-    columns = [inputs[name] for name in statistics.scalings]
-    numbers = (
-        keras.layers.Concatenate(dtype="float64")(columns)
-        if len(columns) > 1
-        else columns[0]
-    )
+    columns = [inputs[name] for name in names]
+    numbers = columns[0]  # (rows, numbers)
+    if len(columns) > 1:
+        numbers = keras.layers.Concatenate(dtype="float64")(columns)
+    sentinels = []
+    for name in names:
+        is_column = name in schema.columns  # and not a part of a date
+        sentinels.append(schema.columns[name].sentinels if is_column else ())
+    distinct = {float(value) for value in chain.from_iterable(sentinels)}
     is_missing = ops.isnan(numbers)
-    sentinels = [
-        schema.columns[n].sentinels if n in schema.columns else () for n in names
-    ]
-    for sentinel in sorted({float(value) for values in sentinels for value in values}):
+    for sentinel in sorted(distinct):
         has_sentinel = np.array([sentinel in values for values in sentinels])
         is_sentinel = ops.logical_and(ops.equal(numbers, sentinel), has_sentinel)
         is_missing = ops.logical_or(is_missing, is_sentinel)
-    fill, shift, scale = np.array(list(statistics.scalings.values())).T
+    scalings = list(statistics.scalings.values())
+    fill = np.array([scaling.fill for scaling in scalings])
     if train.imputation == "none":  # a row with a missing value has no prediction
         fill = np.full_like(fill, np.nan)
     if train.imputation != "none" or any(sentinels):
         numbers = ops.where(is_missing, fill, numbers)
     if train.normalization != "none":
-        # Keras loads both as float32, the scale squared, and divides by 1e-7 at least.
-        is_precise = np.abs(shift.astype(np.float32) - shift) <= 1e-6 * scale
-        if np.all(is_precise & (scale >= 1e-6) & (scale <= 1e18)):
-            normalise = keras.layers.Normalization(
-                dtype="float64",
-                mean=shift,
-                variance=scale**2,
-            )
-            numbers = normalise(numbers)
-        else:
-            numbers = (numbers - shift) / scale
-    preprocessed = [ops.cast(numbers, "float32")]
-    marked = [
-        n for n, name in enumerate(names) if name in statistics.columns_with_missing
-    ]
+        numbers = normalise(numbers, scalings)
+    outputs = [ops.cast(numbers, "float32")]
+    with_missing = statistics.columns_with_missing
+    marked = [number for number, name in enumerate(names) if name in with_missing]
     if train.missing_indicators and marked:
-        preprocessed.append(
-            ops.cast(ops.take(is_missing, np.array(marked), axis=1), "float32"),
-        )
-    return preprocessed
+        marks = ops.take(is_missing, np.array(marked), axis=1)
+        outputs.append(ops.cast(marks, "float32"))
+    return outputs
+
+
+def normalise(
+    numbers: keras.KerasTensor,
+    scalings: list[Scaling],
+) -> keras.KerasTensor:
+    """Build (numbers - shift) / scale, as a `Normalization` layer if it is precise.
+
+    Args:
+        numbers: Float64, shape (rows, numbers).
+        scalings: Scaling of each number.
+    """
+    shift = np.array([scaling.shift for scaling in scalings])
+    scale = np.array([scaling.scale for scaling in scalings])
+    error = np.abs(shift.astype(np.float32) - shift)
+    is_precise = (
+        (error <= MAX_RELATIVE_ERROR_OF_SHIFT * scale)
+        & (scale >= MIN_SCALE)
+        & (scale <= MAX_SCALE)
+    )
+    if not is_precise.all():
+        return (numbers - shift) / scale
+    layer = keras.layers.Normalization(
+        dtype="float64",
+        mean=shift,
+        variance=scale**2,
+    )
+    return layer(numbers)
 
 
 def one_hot(
@@ -164,14 +208,23 @@ def one_hot(
     has_missing: bool,
     column: Column,
 ) -> keras.KerasTensor:
-    """Build a 0/1 column for each known category, and one for missing values if training had some.
+    """Build a 0/1 column for each known category, and one for missing values.
 
     All columns are 0 for a category that training never saw.
+
+    Args:
+        text: Strings, shape (rows, 1).
+        categories: The known categories.
+        has_missing: Whether there is a column for missing values.
+        column: The column of the schema.
     """
     count = len(categories)
-    lookup = keras.layers.StringLookup(vocabulary=[*categories, "", *column.sentinels])
+    vocabulary = [*categories, "", *column.sentinels]
+    lookup = keras.layers.StringLookup(vocabulary=vocabulary)
     # 0 is an unseen category, then come the known ones, then everything that means
     # missing.
     position = ops.minimum(lookup(text), count + 1)
-    encoded = ops.one_hot(ops.reshape(position, (-1,)), count + 2)
-    return encoded[:, 1 : count + (2 if has_missing else 1)]
+    flat = ops.reshape(position, (-1,))
+    encoded = ops.one_hot(flat, count + 2)  # (rows, count + 2)
+    n_columns = count + 1 if has_missing else count
+    return encoded[:, 1 : n_columns + 1]

@@ -6,9 +6,18 @@ fraction, then zeros, so that their product is the sum of the rows before the fr
 which is computed once for a batch, and a share of one row. The terms are those of
 `reproducible.training_product` without the zeros, and their sums are as exact.
 
-`MarkLookups` attaches to a tensor what lookups need. The layers of `add_lookups` use
-it, and pass it on. Any other layer reads the tensor itself, which XLA leaves out if no
-layer does.
+Keras hands nothing but tensors from one layer to the next, so what lookups need is
+attached to a tensor, as Keras attaches the logits to probabilities:
+
+- `_one_hot`, a `OneHot`: on a tensor with one-hot columns. `MarkLookups` attaches it to
+  the last input of a network, `LookupConcatenate` to a tensor that contains such a
+  tensor, and `LookupDense` to the result of a learnt scale. `LookupDense` reads it.
+- `_places`, a `BinPlaces`: on a tensor of bins. `MarkLookups` attaches it, and
+  `LookupDense` reads it.
+
+The result of any other layer has no attribute, so that its product is not a lookup. A
+layer that reads the tensor itself gets the same numbers. XLA computes the tensor only
+if there is such a layer.
 """
 
 from typing import Any, NamedTuple
@@ -17,19 +26,27 @@ import numpy as np
 
 from keras_tabular.network import reproducible
 from keras_tabular.network.backend import keras, tf
+from keras_tabular.network.features import (
+    BIN_EQUATION,
+    SCALE_EQUATION,
+    Place,
+    enclosing_slice,
+)
 
-# Equations of layers: a `Dense` layer, a factor for each column, and an embedding of
-# bins.
-DENSE = "bk,kn->bn"
-SCALE = "bd,d->bd"
-BINS = "bck,cku->bcu"
+# Constants of the finalizer of MurmurHash3: bits to shift by, and factors.
+HASH_STEPS = (
+    (16, 0x85EBCA6B),
+    (13, 0xC2B2AE35),
+    (16, 1),
+)
 
 
 class OneHot(NamedTuple):
-    """The parts of a tensor with one-hot columns: its attribute `_one_hot`.
+    """The parts of a tensor with one-hot columns, whose number is n.
 
     Attributes:
-        columns: The other columns, float32, shape (batch, width - n).
+        other_columns: The columns of the tensor that are not one-hot, float32, shape
+            (batch, width - n).
         codes: The one-hot column that is not 0, or n if there is none, for each column
             of the table, int32, shape (batch, codes).
         values: The value of that column, float32, shape (batch, codes).
@@ -37,15 +54,31 @@ class OneHot(NamedTuple):
         factors: What each of them is multiplied with, shape (n,); None for 1.
     """
 
-    columns: tf.Tensor
+    other_columns: tf.Tensor
     codes: tf.Tensor
     values: tf.Tensor
     place: slice
     factors: tf.Tensor | None = None
 
 
+class BinPlaces(NamedTuple):
+    """The bins of a batch of numbers.
+
+    Attributes:
+        whole: How many bins of each number are 1, int32, shape (batch, numbers).
+        fraction: The value of the next bin, float32, shape (batch, numbers).
+    """
+
+    whole: tf.Tensor
+    fraction: tf.Tensor
+
+
 def add_lookups(model: keras.Model, batch_size: int) -> keras.Model:
-    """Clone a network, with the same weights, into one that has the same bits on any CPU.
+    """Rebuild a network, with its own weights, to have the same bits on any CPU.
+
+    The new network shares the weights, and the layers that need no change. Since a
+    penalty belongs to a weight, `LookupDense` also changes how `model` adds up its L2
+    penalties. So `model` should not be trained by itself any more.
 
     Args:
         model: A network that is trained.
@@ -61,12 +94,9 @@ def add_lookups(model: keras.Model, batch_size: int) -> keras.Model:
             return LookupDense(layer, batch_size)
         if isinstance(layer, keras.layers.Concatenate):
             return LookupConcatenate.from_config(layer.get_config())
-        if (
-            type(layer) is keras.layers.Dropout
-            and layer.rate < 1
-            and layer.noise_shape is None
-        ):
-            return HashDropout(layer)
+        if type(layer) is keras.layers.Dropout:
+            drops_single_values = layer.rate < 1 and layer.noise_shape is None
+            return HashDropout(layer) if drops_single_values else layer
         return layer
 
     return keras.models.clone_model(model, clone_function=replace)
@@ -80,59 +110,67 @@ class MarkLookups(keras.layers.Identity):
             the last input; each begins where the one before ends.
     """
 
-    def __init__(self, places: list[tuple[int, int]]) -> None:
+    def __init__(self, places: list[Place]) -> None:
         super().__init__()
-        self._place = slice(places[0][0], places[-1][1]) if places else slice(0)
-        # The product with one number that is not 0 is exact.
+        self._place = enclosing_slice(places)
         sizes = [stop - start for start, stop in places]
-        self._is_of_code = np.repeat(
-            np.eye(len(sizes), dtype=np.float32),
-            sizes,
-            axis=0,
-        )
+        # 1 where a one-hot column is of a column of the table: (one-hot columns, codes)
+        codes = np.eye(len(sizes), dtype=np.float32)
+        self._is_of_code = np.repeat(codes, sizes, axis=0)
 
     def call(self, inputs: Any) -> Any:
+        """Return the inputs, with `_places` and `_one_hot` attached."""
         tensors = keras.tree.flatten(inputs)
         for tensor in tensors:
             if len(tensor.shape) == 3:
-                tensor._places = bin_places(tensor)
-        if n := len(self._is_of_code):
-            one_hot = tensors[-1][:, self._place]
-            numbers = (np.arange(n)[:, None] - n) * self._is_of_code
-            codes = (
-                tf.matmul(tf.cast(one_hot != 0, tf.float32), numbers.astype(np.float32))
-                + n
-            )
-            columns = without(tensors[-1], self._place, 1)
-            values = one_hot @ self._is_of_code
-            tensors[-1]._one_hot = OneHot(
-                columns,
-                tf.cast(codes, tf.int32),
-                values,
-                self._place,
-            )
+                tensor._places = find_bin_places(tensor)
+        if len(self._is_of_code):
+            tensors[-1]._one_hot = self._find_one_hot(tensors[-1])
         return inputs
+
+    def _find_one_hot(self, x: tf.Tensor) -> OneHot:
+        n = len(self._is_of_code)
+        one_hot = x[:, self._place]  # (batch, n)
+        # At most one one-hot column of a code is not 0. So the sums of both products
+        # have one term, and are exact.
+        numbers = np.arange(n) - n
+        number_by_code = numbers[:, None] * self._is_of_code  # (n, codes)
+        is_set = tf.cast(one_hot != 0, tf.float32)
+        codes = tf.matmul(is_set, number_by_code.astype(np.float32)) + n
+        other_columns = remove_columns(x, self._place)
+        values = one_hot @ self._is_of_code
+        codes = tf.cast(codes, tf.int32)
+        return OneHot(other_columns, codes, values, self._place)
 
 
 class LookupConcatenate(keras.layers.Concatenate):
     """A `Concatenate` layer that passes on what lookups need."""
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        """Concatenate the tensors, of which one may have one-hot columns to look up."""
         output = super().call(inputs)
-        numbers = [number for number, x in enumerate(inputs) if hasattr(x, "_one_hot")]
-        if len(numbers) == 1:
-            one_hot = inputs[numbers[0]]._one_hot
-            before = inputs[: numbers[0]]
-            after = inputs[numbers[0] + 1 :]
-            start = one_hot.place.start + sum(tensor.shape[1] for tensor in before)
-            place = slice(start, start + one_hot.place.stop - one_hot.place.start)
-            columns = tf.concat([*before, one_hot.columns, *after], axis=1)
-            output._one_hot = one_hot._replace(columns=columns, place=place)
+        is_marked = [hasattr(tensor, "_one_hot") for tensor in inputs]
+        if sum(is_marked) != 1:
+            return output
+        number = is_marked.index(True)
+        one_hot = inputs[number]._one_hot
+        offset = sum(tensor.shape[1] for tensor in inputs[:number])
+        start = one_hot.place.start + offset
+        stop = one_hot.place.stop + offset
+        parts = list(inputs)
+        parts[number] = one_hot.other_columns
+        output._one_hot = one_hot._replace(
+            other_columns=tf.concat(parts, axis=1),
+            place=slice(start, stop),
+        )
         return output
 
 
 class LookupDense(reproducible.ReproducibleDense):
-    """A `ReproducibleDense` layer that is trained, and looks up rows of its kernel if it can.
+    """A `ReproducibleDense` layer that is trained, and looks up rows if it can.
+
+    It replaces the L2 penalty of the kernel by one that is added up on a grid. The
+    kernel is that of `layer`, which therefore has the new penalty, too.
 
     Args:
         layer: The layer with the weights.
@@ -143,60 +181,92 @@ class LookupDense(reproducible.ReproducibleDense):
         super().__init__(layer)
         self._batch_size = batch_size
         penalty = layer.kernel.regularizer
+
+        def l2_on_grid(kernel: tf.Tensor) -> tf.Tensor:
+            squares = reproducible.sum_on_grid(tf.square(kernel))
+            return penalty.l2 * tf.squeeze(squares)
+
         if type(penalty) is keras.regularizers.L2:
-            layer.kernel.regularizer = lambda kernel: (
-                penalty.l2 * tf.squeeze(reproducible.sum_on_grid(tf.square(kernel)))
-            )
+            layer.kernel.regularizer = l2_on_grid
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Compute the layer, whose activation XLA compiles with the whole step."""
         x = self.multiply(inputs)
         activation = self.layer.activation
-        return (
-            reproducible.softmax(x)
-            if activation is keras.activations.softmax
-            else activation(x)
-        )
+        if activation is keras.activations.softmax:
+            return reproducible.softmax(x)
+        return activation(x)
 
     def multiply(self, x: tf.Tensor) -> tf.Tensor:
+        """Compute the product with the kernel, by lookups if possible; add the bias."""
         kernel = keras.ops.convert_to_tensor(self.layer.kernel)
         bias = []
         if self.layer.bias is not None:
-            shape = self.compute_output_shape(x.shape)[1:]
-            bias = [
-                tf.broadcast_to(keras.ops.convert_to_tensor(self.layer.bias), shape),
-            ]
-        size = self._batch_size
+            row_shape = self.compute_output_shape(x.shape)[1:]
+            row = keras.ops.convert_to_tensor(self.layer.bias)
+            bias = [tf.broadcast_to(row, row_shape)]
         one_hot = getattr(x, "_one_hot", None)
-        if self.equation == BINS and hasattr(x, "_places"):
-            return bin_product(*x._places, kernel, size, *bias)
-        is_scale = (
-            self.equation == SCALE and not bias and one_hot and one_hot.factors is None
-        )
-        if one_hot is None or not (is_scale or self.equation == DENSE):
-            return reproducible.training_product(self.equation, x, kernel, size, *bias)
-        place, rows = one_hot.place, kernel[one_hot.place]
-        rest = without(kernel, place, 0)
-        columns = reproducible.training_product(
+        if self.equation == BIN_EQUATION and hasattr(x, "_places"):
+            return bin_product(x._places, kernel, self._batch_size, *bias)
+        if one_hot is not None:
+            if self.equation == reproducible.DENSE_EQUATION:
+                return self._multiply_one_hot(one_hot, kernel, *bias)
+            if self.equation == SCALE_EQUATION and not bias and one_hot.factors is None:
+                return self._scale_one_hot(x, one_hot, kernel)
+        return self._multiply_exactly(x, kernel, *bias)
+
+    def _multiply_exactly(
+        self,
+        x: tf.Tensor,
+        kernel: tf.Tensor,
+        *bias: tf.Tensor,
+    ) -> tf.Tensor:
+        return reproducible.training_product(
             self.equation,
-            one_hot.columns,
-            rest,
-            size,
+            x,
+            kernel,
+            self._batch_size,
             *bias,
         )
-        if is_scale:
-            scaled = reproducible.training_product(SCALE, x[:, place], rows, size)
-            parts = [columns[:, : place.start], scaled, columns[:, place.start :]]
-            output = tf.concat(parts, axis=1)
-            output._one_hot = one_hot._replace(columns=columns, factors=rows)
-            return output
+
+    def _multiply_one_hot(
+        self,
+        one_hot: OneHot,
+        kernel: tf.Tensor,
+        *bias: tf.Tensor,
+    ) -> tf.Tensor:
+        """Multiply by the kernel of a `Dense` layer: float32, shape (batch, units)."""
+        rows = kernel[one_hot.place]  # (n, units)
+        other_rows = remove_rows(kernel, one_hot.place)
+        product = self._multiply_exactly(one_hot.other_columns, other_rows, *bias)
         if one_hot.factors is not None:
+            n_units = rows.shape[1]
             rows = reproducible.training_product(
                 "db,d->db",
                 rows,
                 one_hot.factors,
-                rows.shape[1],
+                n_units,
             )
-        return columns + row_sums(one_hot.codes, one_hot.values, rows, size)
+        looked_up = row_sums(one_hot.codes, one_hot.values, rows, self._batch_size)
+        return product + looked_up
+
+    def _scale_one_hot(
+        self,
+        x: tf.Tensor,
+        one_hot: OneHot,
+        kernel: tf.Tensor,
+    ) -> tf.Tensor:
+        """Multiply each column by its factor, and leave the one-hot ones to lookups."""
+        place = one_hot.place
+        factors = kernel[place]
+        other_factors = remove_rows(kernel, place)
+        other_columns = self._multiply_exactly(one_hot.other_columns, other_factors)
+        scaled = self._multiply_exactly(x[:, place], factors)
+        before = other_columns[:, : place.start]
+        after = other_columns[:, place.start :]
+        output = tf.concat([before, scaled, after], axis=1)
+        output._one_hot = one_hot._replace(other_columns=other_columns, factors=factors)
+        return output
 
 
 class HashDropout(keras.layers.Layer):
@@ -216,6 +286,7 @@ class HashDropout(keras.layers.Layer):
         self,
         input_shape: reproducible.Shape,
     ) -> reproducible.Shape:
+        """Return the shape of the input."""
         return input_shape
 
     def call(
@@ -223,39 +294,41 @@ class HashDropout(keras.layers.Layer):
         inputs: keras.KerasTensor,
         training: bool = False,
     ) -> keras.KerasTensor:
-        if not training or not self.layer.rate:
+        """Drop values in training; the seed of the layer changes with each step."""
+        rate = self.layer.rate
+        if not training or not rate:
             return inputs
-        seed, step = tf.unstack(tf.cast(self.layer.seed_generator.next(), tf.uint32))
-        number = tf.reshape(
-            tf.cast(tf.range(tf.size(inputs)), tf.uint32),
-            tf.shape(inputs),
-        )
-        random = mix_bits(number + mix_bits(step + mix_bits(seed)))
-        is_kept = random >= np.uint32(self.layer.rate * 2**32)
-        return tf.where(is_kept, inputs / (1 - self.layer.rate), 0)
+        state = self.layer.seed_generator.next()
+        seed, step = tf.unstack(tf.cast(state, tf.uint32))
+        numbers = tf.range(tf.size(inputs))
+        numbers = tf.cast(numbers, tf.uint32)
+        numbers = tf.reshape(numbers, tf.shape(inputs))
+        random = mix_bits(numbers + mix_bits(step + mix_bits(seed)))
+        is_kept = random >= np.uint32(rate * 2**32)
+        return tf.where(is_kept, inputs / (1 - rate), 0)
 
 
 def mix_bits(values: tf.Tensor) -> tf.Tensor:
     """Hash uint32 values, so that neighbouring values have unrelated hashes."""
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
-        values = tf.bitwise.bitwise_xor(
-            values,
-            tf.bitwise.right_shift(values, np.uint32(shift)),
-        )
+    for shift, factor in HASH_STEPS:
+        shifted = tf.bitwise.right_shift(values, np.uint32(shift))
+        values = tf.bitwise.bitwise_xor(values, shifted)
         values *= np.uint32(factor)
     return values
 
 
-def without(values: tf.Tensor, place: slice, axis: int) -> tf.Tensor:
-    """Return a matrix without some neighbouring rows or columns."""
-    before = slice(place.start)
-    after = slice(place.stop, None)
-    parts = (
-        [values[before], values[after]]
-        if axis == 0
-        else [values[:, before], values[:, after]]
-    )
-    return tf.concat(parts, axis)
+def remove_rows(matrix: tf.Tensor, place: slice) -> tf.Tensor:
+    """Return a tensor without some neighbouring rows."""
+    before = matrix[: place.start]
+    after = matrix[place.stop :]
+    return tf.concat([before, after], axis=0)
+
+
+def remove_columns(matrix: tf.Tensor, place: slice) -> tf.Tensor:
+    """Return a matrix without some neighbouring columns."""
+    before = matrix[:, : place.start]
+    after = matrix[:, place.stop :]
+    return tf.concat([before, after], axis=1)
 
 
 def row_sums(
@@ -276,39 +349,43 @@ def row_sums(
         Float32, shape (batch, units).
     """
     bits = reproducible.operand_bits(batch_size * codes.shape[1])
-    values = reproducible.round_to_bits(values, bits)[:, :, None]
+    values = reproducible.round_to_bits(values, bits)[:, :, None]  # (batch, codes, 1)
+    n = rows.shape[0]
 
     @tf.custom_gradient
     def forward(rows: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        count = rows.shape[0]
         rows = reproducible.round_to_bits(rows, bits)
-        terms = values * tf.gather(tf.pad(rows, [[0, 1], [0, 0]]), codes)
+        # Row n, of zeros, is for no code.
+        padded = tf.pad(rows, [[0, 1], [0, 0]])
+        terms = values * tf.gather(padded, codes)  # (batch, codes, units)
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            upstream = reproducible.round_to_bits(upstream, bits)
-            terms = values * upstream[:, None]
-            sums = tf.math.unsorted_segment_sum(terms, codes, count + 1)
+            upstream = reproducible.round_to_bits(upstream, bits)  # (batch, units)
+            terms = values * upstream[:, None]  # (batch, codes, units)
+            sums = tf.math.unsorted_segment_sum(terms, codes, n + 1)  # (n + 1, units)
             return tf.cast(sums[:-1], tf.float32)
 
-        return tf.cast(tf.reduce_sum(terms, axis=1), tf.float32), gradient
+        sums = tf.reduce_sum(terms, axis=1)  # (batch, units)
+        return tf.cast(sums, tf.float32), gradient
 
     return forward(rows)
 
 
-def bin_places(bins: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return how many bins of each number are 1, int32, and the fraction in the next one, float32.
+def find_bin_places(bins: tf.Tensor) -> BinPlaces:
+    """Find how many bins of each number are 1, and the fraction in the next one.
 
     Args:
         bins: Ones, then one fraction or none, then zeros; shape (batch, numbers, bins).
     """
     is_whole = bins >= 1
-    fractions = tf.reduce_sum(tf.where(is_whole, 0.0, bins), axis=2)  # the others are 0
-    return tf.reduce_sum(tf.cast(is_whole, tf.int32), axis=2), fractions
+    not_whole = tf.where(is_whole, 0.0, bins)  # at most one of them is not 0
+    fraction = tf.reduce_sum(not_whole, axis=2)
+    ones = tf.cast(is_whole, tf.int32)
+    return BinPlaces(tf.reduce_sum(ones, axis=2), fraction)
 
 
 def bin_product(
-    place: tf.Tensor,
-    fraction: tf.Tensor,
+    places: BinPlaces,
     kernel: tf.Tensor,
     batch_size: int,
     *bias: tf.Tensor,
@@ -316,45 +393,80 @@ def bin_product(
     """Compute the product of bins with a kernel.
 
     Args:
-        place: The first result of `bin_places`, shape (batch, numbers).
-        fraction: The second one.
+        places: The bins of `batch_size` rows or fewer.
         kernel: Float32, shape (numbers, bins, units).
-        batch_size: Largest number of rows of `place`.
+        batch_size: Number of rows of a training step.
         bias: One tensor to add to each row, or none.
 
     Returns:
         Float32, shape (batch, numbers, units).
     """
-    numbers, n_bins, units = kernel.shape
+    n_numbers, n_bins, n_units = kernel.shape
     bits = reproducible.operand_bits(max(batch_size, *kernel.shape))
-    row = place + np.arange(numbers) * (n_bins + 1)
-    fraction = reproducible.round_to_bits(fraction, bits, tf.ones(()))[:, :, None]
+    # A bin of zeros follows the bins of each number, since all of them may be 1. `row`
+    # is the row of the next bin in a matrix with all bins of all numbers.
+    one_more_bin = [[0, 0], [0, 1], [0, 0]]
+    padded_shape = (n_numbers, n_bins + 1, n_units)
+    first_row = np.arange(n_numbers) * (n_bins + 1)
+    row = places.whole + first_row  # (batch, numbers)
+    one = tf.ones(())
+    fraction = reproducible.round_to_bits(places.fraction, bits, largest=one)
+    fraction = fraction[:, :, None]  # (batch, numbers, 1)
 
     @tf.custom_gradient
-    def forward(kernel: tf.Tensor, *bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    def forward(
+        kernel: tf.Tensor,
+        *bias: tf.Tensor,
+    ) -> tuple[tf.Tensor, Any]:
         kernel = reproducible.round_to_bits(kernel, bits)
-        kernel = tf.pad(kernel, [[0, 0], [0, 1], [0, 0]])  # all bins may be 1
-        before = tf.cumsum(kernel, axis=1, exclusive=True)
-        whole, next_row = (
-            tf.gather(tf.reshape(t, [-1, units]), row) for t in (before, kernel)
-        )
+        kernel = tf.pad(kernel, one_more_bin)
+        sums_before = tf.cumsum(kernel, axis=1, exclusive=True)
+        sums_before = tf.reshape(sums_before, [-1, n_units])
+        whole = tf.gather(sums_before, row)  # (batch, numbers, units)
+        kernel = tf.reshape(kernel, [-1, n_units])
+        next_bin = tf.gather(kernel, row)  # (batch, numbers, units)
+        product = tf.cast(whole + fraction * next_bin, tf.float32)
+        for row_to_add in bias:
+            product += row_to_add
 
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             upstream = reproducible.round_to_bits(upstream, bits)
-            terms = (upstream, fraction * upstream)
-            n_rows = numbers * (n_bins + 1)
-            sums = [
-                tf.math.unsorted_segment_sum(values, row, n_rows) for values in terms
-            ]
-            of_whole, of_fraction = (
-                tf.reshape(values, kernel.shape) for values in sums
-            )
-            of_kernel = (
-                tf.cumsum(of_whole, axis=1, exclusive=True, reverse=True) + of_fraction
-            )
-            sums = [of_kernel[:, :-1], *(tf.reduce_sum(upstream, axis=0) for _ in bias)]
-            return [tf.cast(values, tf.float32) for values in sums]
+            gradients = [bin_gradient(upstream, row, fraction, padded_shape)[:, :-1]]
+            if bias:
+                gradients.append(tf.reduce_sum(upstream, axis=0))
+            return [tf.cast(values, tf.float32) for values in gradients]
 
-        return sum(bias, tf.cast(whole + fraction * next_row, tf.float32)), gradient
+        return product, gradient
 
     return forward(kernel, *bias)
+
+
+def bin_gradient(
+    upstream: tf.Tensor,
+    row: tf.Tensor,
+    fraction: tf.Tensor,
+    shape: tuple[int, int, int],
+) -> tf.Tensor:
+    """Compute the gradient of all rows of a kernel for bins: float64.
+
+    Args:
+        upstream: Gradient of the product, rounded, shape (batch, numbers, units).
+        row: Row of the next bin, shape (batch, numbers).
+        fraction: Value of the next bin, shape (batch, numbers, 1).
+        shape: Shape of the result: numbers, bins, units.
+    """
+    n_numbers, n_bins, _ = shape
+    n_rows = n_numbers * n_bins
+    # The next bin has the gradient `shares`, and each bin before it `upstream`.
+    shares = fraction * upstream
+    for_before = tf.math.unsorted_segment_sum(upstream, row, n_rows)
+    for_next = tf.math.unsorted_segment_sum(shares, row, n_rows)
+    for_before = tf.reshape(for_before, shape)
+    for_next = tf.reshape(for_next, shape)
+    for_whole = tf.cumsum(
+        for_before,
+        axis=1,
+        exclusive=True,
+        reverse=True,
+    )
+    return for_whole + for_next

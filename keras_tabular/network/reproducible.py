@@ -1,4 +1,4 @@
-"""Networks that have the same bits on every CPU, and a list of all that makes two runs equal.
+"""Networks with the same bits on every CPU, and what makes two runs equal.
 
 The same inputs, parameters and locked packages give the same bytes for every output: in
 any folder, with any number of threads and workers, after a kill, under Linux on x86-64
@@ -62,8 +62,8 @@ Files
     are removed, and its entries are sorted: `training.record.replace_metadata`.
   - The pages of a Parquet file depend on how a table is divided in memory. Each part is
     written as one piece: `table.parquet.regroup_rows`, `table.splits.write_new_parts`.
-  - JSON and CSV: nine significant digits, no negative zero, UTF-8 and line feeds whatever
-    the locale, and sorted keys in JSON: `core.files.write_json`,
+  - JSON and CSV: nine significant digits, no negative zero, UTF-8 and line feeds
+    whatever the locale, and sorted keys in JSON: `core.files.write_json`,
     `core.files.write_points`.
   - The losses of held-out rows in the learning curve, which NumPy computes, are the
     same only with six decimals: `training.ensemble.write_curve`.
@@ -87,6 +87,7 @@ has up to 8,192 products; a float32 has 24.
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -97,9 +98,13 @@ import numpy as np
 from keras_tabular.network.backend import keras, tf
 from keras_tabular.table.arrays import Inputs
 
-FLOAT64_BITS = 53  # of the mantissa
+# Bits of the mantissa of a float64.
+FLOAT64_BITS = 53
 FLOAT32_EXPONENT_MASK = 0x7F800000
-GRID = 2.0**-32  # distance between the values to which `sum_on_grid` rounds
+# Distance between the values to which `sum_on_grid` rounds.
+GRID = 2.0**-32
+# Equation of a product with the kernel of a `Dense` layer.
+DENSE_EQUATION = "bk,kn->bn"
 ACTIVATIONS_WITHOUT_APPROXIMATION = (keras.activations.linear, keras.activations.relu)
 # Names of the classes of layers and operations for which TensorFlow has kernels by CPU.
 APPROXIMATED_LAYERS = (
@@ -112,11 +117,21 @@ APPROXIMATED_LAYERS = (
     "Silu",
     "Tanh",
 )
+# Numbers of rows to which the rows to predict are filled up. The smallest one is for a
+# server, where it is 6 times faster than the next one.
+BATCH_SIZES = (16, 256, 1024)
+# Multiply-adds per row; above, 1024 rows leave the caches.
+MAX_WORK_OF_LARGE_BATCHES = 1_000_000
+# Multiply-adds that take as long as a character of a text.
+WORK_PER_CHARACTER = 2_600
 Shape = tuple[int | None, ...]
 
 
 def make_reproducible(model: keras.Model) -> keras.Model:
-    """Clone a model, with the same weights, into one that predicts the same bits on any CPU."""
+    """Rebuild a model, with its own weights, to predict the same bits on any CPU.
+
+    The new model shares the weights, and the layers that need no change.
+    """
 
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, keras.Model):
@@ -133,16 +148,19 @@ def make_reproducible(model: keras.Model) -> keras.Model:
 
 
 class ReproducibleDense(keras.layers.Layer):
-    """A layer that shares the weights of a `Dense` or `EinsumDense` layer, with exact products."""
+    """A `Dense` or `EinsumDense` layer, with its weights and with exact products."""
 
     def __init__(self, layer: keras.layers.Layer) -> None:
         super().__init__(name=layer.name)
-        self.layer, self.equation = layer, getattr(layer, "equation", "bk,kn->bn")
+        self.layer = layer
+        self.equation = getattr(layer, "equation", DENSE_EQUATION)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape of the output of the layer."""
         return self.layer.compute_output_shape(input_shape)
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Compute the layer, with an activation that is compiled by XLA."""
         activation = self.layer.activation
         if activation is keras.activations.softmax:
             activation = softmax
@@ -152,16 +170,14 @@ class ReproducibleDense(keras.layers.Layer):
 
     def multiply(self, x: tf.Tensor) -> tf.Tensor:
         """Compute the product with the kernel, and add the bias."""
-        biases = (
-            []
-            if self.layer.bias is None
-            else [keras.ops.convert_to_tensor(self.layer.bias)]
-        )
-        return sum(biases, prediction_product(self.equation, x, self.layer.kernel))
+        product = prediction_product(self.equation, x, self.layer.kernel)
+        if self.layer.bias is None:
+            return product
+        return product + keras.ops.convert_to_tensor(self.layer.bias)
 
 
 class Substitute(keras.Operation):
-    """A layer without weights, or an operation, that is computed by another function."""
+    """A layer without weights, or an operation, that another function computes."""
 
     def __init__(
         self,
@@ -174,10 +190,12 @@ class Substitute(keras.Operation):
 
 
 class OrderedMean(keras.layers.GlobalAveragePooling1D):
-    """A `GlobalAveragePooling1D` over the members that adds them up in their order."""
+    """A `GlobalAveragePooling1D` over members that adds them up in their order."""
 
     def call(self, inputs: keras.KerasTensor, mask: None = None) -> keras.KerasTensor:
-        return tf.add_n(tf.unstack(inputs, axis=1)) / inputs.shape[1]
+        """Compute the mean of the members, from (rows, members, outputs)."""
+        n_members = inputs.shape[1]
+        return tf.add_n(tf.unstack(inputs, axis=1)) / n_members
 
 
 def compile_by_xla(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -185,9 +203,8 @@ def compile_by_xla(function: Callable[..., Any]) -> Callable[..., Any]:
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-compile_activation = cache(
-    compile_by_xla,
-)  # for functions: a layer would stay in memory
+# Only for functions: a layer would stay in memory.
+compile_activation = cache(compile_by_xla)
 
 
 def training_product(
@@ -197,19 +214,20 @@ def training_product(
     batch_size: int,
     *bias: tf.Tensor,
 ) -> tf.Tensor:
-    """Compute `einsum` of two float32 tensors, exact except for one rounding of each of them.
+    """Compute `einsum` of two float32 tensors, exact but for one rounding of each.
 
     Args:
         equation: Such as "bk,kn->bn".
+        x: The tensor whose first axis are the rows.
+        kernel: The other tensor.
         batch_size: Largest number of rows of `x`; the gradient of the kernel is a sum
             over them.
         bias: One tensor to add to each row, or none.
     """
-    x_axes, kernel_axes, product_axes = equation.replace("->", ",").split(",")
+    x_axes, kernel_axes, product_axes = re.split(",|->", equation)
+    x_gradient_equation = f"{product_axes},{kernel_axes}->{x_axes}"
+    kernel_gradient_equation = f"{x_axes},{product_axes}->{kernel_axes}"
     bits = operand_bits(max(batch_size, *kernel.shape))
-
-    def float32_einsum(equation: str, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.einsum(equation, a, b), tf.float32)
 
     @tf.custom_gradient
     def forward(
@@ -217,76 +235,105 @@ def training_product(
         kernel: tf.Tensor,
         *bias: tf.Tensor,
     ) -> tuple[tf.Tensor, Any]:
-        x, kernel = (round_to_bits(a, bits) for a in (x, kernel))
+        x = round_to_bits(x, bits)
+        kernel = round_to_bits(kernel, bits)
+        product = float32_einsum(equation, x, kernel)
+        for row_to_add in bias:
+            product += row_to_add
 
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             upstream = round_to_bits(upstream, bits)
-            return [
-                float32_einsum(
-                    f"{product_axes},{kernel_axes}->{x_axes}",
-                    upstream,
-                    kernel,
-                ),
-                float32_einsum(f"{x_axes},{product_axes}->{kernel_axes}", x, upstream),
-                *(tf.cast(tf.reduce_sum(upstream, axis=0), tf.float32) for _ in bias),
+            gradients = [
+                float32_einsum(x_gradient_equation, upstream, kernel),
+                float32_einsum(kernel_gradient_equation, x, upstream),
             ]
+            if bias:
+                bias_gradient = tf.reduce_sum(upstream, axis=0)
+                gradients.append(tf.cast(bias_gradient, tf.float32))
+            return gradients
 
-        return sum(bias, float32_einsum(equation, x, kernel)), gradient
+        return product, gradient
 
     return forward(x, kernel, *bias)
 
 
+def float32_einsum(equation: str, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Compute `einsum` of two float64 tensors, rounded to float32."""
+    return tf.cast(tf.einsum(equation, a, b), tf.float32)
+
+
 def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
-    """Compute `einsum` as `training_product` does, but round each row and each column by itself.
+    """Compute `einsum` as `training_product` does, but round rows by themselves.
 
     Each row of `x` and each column of the kernel is rounded by itself, so that no row
     depends on another one, and no member of stacked networks on the other members.
     """
-    x_axes, kernel_axes, product_axes = equation.replace("->", ",").split(",")
-    summed_axes = [axis for axis in x_axes if axis not in product_axes]
+    x_axes, kernel_axes, product_axes = re.split(",|->", equation)
+    summed_axes = set(x_axes) - set(product_axes)
     if not summed_axes:  # each element is a single product
         kernel = keras.ops.convert_to_tensor(kernel)
-        x = _arrange_axes(x, x_axes, product_axes)
-        return x * _arrange_axes(kernel, kernel_axes, product_axes)
-    # With these axes first, `einsum` transposes no float64 tensor, which would take as
-    # long again.
-    shared_axes = {
-        axis for axis in product_axes if axis in x_axes and axis in kernel_axes
-    }
-    x_order, kernel_order, product_order = (
-        "".join(sorted(axes, key=lambda axis: axis not in shared_axes))
-        for axes in (x_axes, kernel_axes, product_axes)
-    )
-    terms = math.prod(kernel.shape[kernel_axes.index(axis)] for axis in summed_axes)
+        x = arrange_axes(x, x_axes, product_axes)
+        return x * arrange_axes(kernel, kernel_axes, product_axes)
+    sizes = dict(zip(kernel_axes, kernel.shape, strict=True))
+    n_terms = math.prod(sizes[axis] for axis in summed_axes)
+    bits = operand_bits(n_terms)
+    # With the shared axes first, `einsum` transposes no float64 tensor, which would
+    # take as long again.
+    shared_axes = set(x_axes) & set(kernel_axes) & set(product_axes)
+    x_order = move_to_front(x_axes, shared_axes)
+    kernel_order = move_to_front(kernel_axes, shared_axes)
+    product_order = move_to_front(product_axes, shared_axes)
 
-    def round_operand(values: tf.Tensor, axes: str, order: str) -> tf.Tensor:
-        values = _arrange_axes(values, axes, order)
-        summed = [order.index(axis) for axis in summed_axes]
+    def round_operand(
+        values: tf.Tensor,
+        axes: str,
+        order: str,
+    ) -> tf.Tensor:
+        values = arrange_axes(values, axes, order)
+        summed = [number for number, a in enumerate(order) if a in summed_axes]
         largest = tf.reduce_max(tf.abs(values), summed, keepdims=True)
-        return round_to_bits(values, operand_bits(terms), largest)
+        return round_to_bits(values, bits, largest)
 
-    with (
-        tf.init_scope()
-    ):  # once: in each call it would take half of the time of a single row
-        weights = round_operand(
-            keras.ops.convert_to_tensor(kernel),
-            kernel_axes,
-            kernel_order,
-        )
+    # The kernel is rounded once: in each call it would take half of the time of a
+    # single row.
+    with tf.init_scope():
+        kernel = keras.ops.convert_to_tensor(kernel)
+        weights = round_operand(kernel, kernel_axes, kernel_order)
     rows = round_operand(x, x_axes, x_order)
-    products = tf.einsum(f"{x_order},{kernel_order}->{product_order}", rows, weights)
-    return _arrange_axes(tf.cast(products, tf.float32), product_order, product_axes)
+    ordered_equation = f"{x_order},{kernel_order}->{product_order}"
+    products = float32_einsum(ordered_equation, rows, weights)
+    return arrange_axes(products, product_order, product_axes)
 
 
-def _arrange_axes(values: tf.Tensor, axes: str, wanted: str) -> tf.Tensor:
-    """Put the axes of a tensor into another order, with size 1 for an axis that it lacks."""
-    values = tf.transpose(values, [axes.index(axis) for axis in wanted if axis in axes])
-    return values[tuple(slice(None) if axis in axes else None for axis in wanted)]
+def move_to_front(axes: str, first_axes: set[str]) -> str:
+    """Put some axes of a tensor before the others.
+
+    Example:
+        >>> move_to_front("bmk", {"m"})
+        'mbk'
+    """
+    first = [axis for axis in axes if axis in first_axes]
+    rest = [axis for axis in axes if axis not in first_axes]
+    return "".join(first + rest)
+
+
+def arrange_axes(values: tf.Tensor, axes: str, wanted: str) -> tf.Tensor:
+    """Put axes into another order, with size 1 for an axis that the tensor lacks."""
+    present = [axis for axis in wanted if axis in axes]
+    order = [axes.index(axis) for axis in present]
+    index = [slice(None) if axis in axes else None for axis in wanted]
+    return tf.transpose(values, order)[tuple(index)]
 
 
 def operand_bits(terms: int) -> int:
-    """Return to how many bits operands are rounded, so that a sum of products is exact."""
-    return (FLOAT64_BITS - math.ceil(math.log2(max(terms, 2)))) // 2
+    """Return the bits of rounded operands with which a sum of products is exact.
+
+    Example:
+        >>> operand_bits(8192)
+        20
+    """
+    bits_of_sum = math.ceil(math.log2(max(terms, 2)))
+    return (FLOAT64_BITS - bits_of_sum) // 2
 
 
 def round_to_bits(
@@ -294,25 +341,27 @@ def round_to_bits(
     bits: int,
     largest: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Round float32 values to `bits` bits below the power of two above the largest: float64.
+    """Round float32 values to a number of bits, and return them as float64.
 
     Args:
+        values: The values.
+        bits: Number of bits below the power of two above the largest value.
         largest: The largest absolute value, of any shape that fits; None for that of
             `values`.
     """
     if largest is None:
         # With absolute values, XLA would compute `values` again for each use, which
         # takes 0.5 of the 1.6 ms of a step with 1,024 rows and 600 units.
-        largest = tf.maximum(tf.reduce_max(values), -tf.reduce_min(values))
+        highest = tf.reduce_max(values)
+        largest = tf.maximum(highest, -tf.reduce_min(values))
     # 2 ** floor(log2(largest)), half of the power of two above it. It is taken from the
     # bits of the number, since a logarithm may differ between CPUs.
-    exponent = tf.bitwise.bitwise_and(
-        tf.bitcast(largest, tf.int32),
-        FLOAT32_EXPONENT_MASK,
-    )
+    largest_bits = tf.bitcast(largest, tf.int32)
+    exponent = tf.bitwise.bitwise_and(largest_bits, FLOAT32_EXPONENT_MASK)
     power = tf.bitcast(exponent, tf.float32)
     # Near 1.5 * 2**52 times the last bit to keep, a float64 has no further bits.
-    shift = tf.cast(power, tf.float64) * (1.5 * 2.0 ** (52 + 1 - bits))
+    factor = 1.5 * 2.0 ** (52 + 1 - bits)
+    shift = tf.cast(power, tf.float64) * factor
     return (tf.cast(values, tf.float64) + shift) - shift
 
 
@@ -326,15 +375,23 @@ def sum_on_grid(values: tf.Tensor, axis: int | None = None) -> tf.Tensor:
     @tf.custom_gradient
     def add_up(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
         multiples = tf.round(tf.cast(values, tf.float64) / GRID)
-        sums = tf.cast(tf.reduce_sum(multiples, axis, keepdims=True) * GRID, tf.float32)
-        return sums, lambda upstream: upstream * tf.ones_like(values)
+        sums = tf.reduce_sum(multiples, axis, keepdims=True) * GRID
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return upstream * tf.ones_like(values)
+
+        return tf.cast(sums, tf.float32), gradient
 
     return add_up(values)
 
 
 def softmax(x: tf.Tensor) -> tf.Tensor:
-    """Compute the softmax of the last axis, and attach its logits to it, as Keras does."""
-    powers = tf.exp(x - tf.reduce_max(x, axis=-1, keepdims=True))
+    """Compute the softmax of the last axis.
+
+    The logits are attached to the result, as Keras does; `cross_entropy` reads them.
+    """
+    largest = tf.reduce_max(x, axis=-1, keepdims=True)
+    powers = tf.exp(x - largest)
     probabilities = powers / sum_on_grid(powers, -1)
     probabilities._keras_logits = x
     return probabilities
@@ -350,10 +407,14 @@ def cross_entropy(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     logits = getattr(y_pred, "_keras_logits", None)
     if logits is None:  # a layer of the user computed the probabilities
         logits = tf.math.log(tf.clip_by_value(y_pred, 1e-7, 1))
-    logits -= tf.stop_gradient(tf.reduce_max(logits, axis=1, keepdims=True))
-    is_class = tf.one_hot(tf.cast(y_true[:, 0], tf.int32), logits.shape[1])
-    log_sum = tf.math.log(sum_on_grid(tf.exp(logits), 1)[:, 0])
-    return log_sum - tf.reduce_sum(is_class * logits, axis=1)
+    largest = tf.reduce_max(logits, axis=1, keepdims=True)
+    logits -= tf.stop_gradient(largest)  # (rows, classes)
+    class_index = tf.cast(y_true[:, 0], tf.int32)
+    is_class = tf.one_hot(class_index, logits.shape[1])
+    sum_of_powers = sum_on_grid(tf.exp(logits), 1)[:, 0]
+    log_sum = tf.math.log(sum_of_powers)
+    logit_of_class = tf.reduce_sum(is_class * logits, axis=1)
+    return log_sum - logit_of_class
 
 
 class MeanLoss(keras.losses.Loss):
@@ -370,19 +431,10 @@ class MeanLoss(keras.losses.Loss):
         y_pred: tf.Tensor,
         sample_weight: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        losses = super().__call__(y_true, y_pred, sample_weight)
-        return tf.squeeze(sum_on_grid(losses)) / tf.cast(tf.size(losses), tf.float32)
-
-
-BATCH_SIZES = (
-    16,
-    256,
-    1024,
-)  # the first one is for a server, where it is 6 times faster than 256
-MAX_WORK_OF_LARGE_BATCHES = (
-    1_000_000  # multiply-adds per row; above, 1024 rows leave the caches
-)
-WORK_PER_CHARACTER = 2_600  # multiply-adds that take as long as a character of a text
+        """Compute the mean, weighted by `sample_weight`, shape (rows,)."""
+        losses = super().__call__(y_true, y_pred, sample_weight)  # (rows,)
+        total = tf.squeeze(sum_on_grid(losses))
+        return total / tf.cast(tf.size(losses), tf.float32)
 
 
 @dataclass(frozen=True)
@@ -402,7 +454,7 @@ class ExactModel:
 
     @cached_property
     def multiply_adds(self) -> float:
-        """Number of multiply-adds that take about as long as the prediction of a row."""
+        """Number of multiply-adds that take as long as the prediction of a row."""
         return count_multiply_adds(self.network)
 
     def predict(self, columns: Inputs) -> np.ndarray:
@@ -429,23 +481,25 @@ class ExactModel:
         """
         return self._predict(columns, None)
 
-    def _predict(self, columns: Inputs, outputs: int | None) -> np.ndarray:
-        rows = len(next(iter(columns.values())))
-        compiled = self._compiled
+    def _predict(self, columns: Inputs, n_outputs: int | None) -> np.ndarray:
+        """Predict the first outputs of rows, or all if `n_outputs` is None."""
+        n_rows = len(next(iter(columns.values())))
+        if not n_rows:
+            width = self.network.output_shape[-1]
+            return np.empty((0, width), np.float32)
         is_large = self.multiply_adds > MAX_WORK_OF_LARGE_BATCHES
         sizes = BATCH_SIZES[:-1] if is_large else BATCH_SIZES
-        predictions = (
-            [] if rows else [np.empty((0, self.network.output_shape[-1]), np.float32)]
-        )
-        for start in range(0, rows, sizes[-1]):
-            count = min(rows - start, sizes[-1])
-            size = next(size for size in sizes if size >= count)
-            indices = np.minimum(np.arange(start, start + size), rows - 1)
-            batch = {
-                tensor.name: columns[tensor.name][indices]
-                for tensor in self.network.inputs
-            }
-            predictions.append(compiled(batch).numpy()[:count, :outputs])
+        names = [tensor.name for tensor in self.network.inputs]
+        predictions = []
+        for start in range(0, n_rows, sizes[-1]):
+            count = min(n_rows - start, sizes[-1])
+            size = min(size for size in sizes if size >= count)
+            indices = np.arange(start, start + size)
+            # The last row fills up its batch.
+            indices = np.minimum(indices, n_rows - 1)
+            batch = {name: columns[name][indices] for name in names}
+            outputs = self._compiled(batch).numpy()
+            predictions.append(outputs[:count, :n_outputs])
         return np.concatenate(predictions)
 
     @cached_property
@@ -456,29 +510,28 @@ class ExactModel:
         in the last bits.
         """
         network = self.network
-        specs = {
-            tensor.name: tf.TensorSpec((None,), tensor.dtype)
-            for tensor in network.inputs
-        }
         means = [layer for layer in network.layers if isinstance(layer, OrderedMean)]
         means.sort(key=lambda mean: mean.name.removesuffix("-mean"))
         members = [mean.input for mean in means]
         for layer in network.layers:
-            if layer.name == "output-value":
+            if layer.name == "output-value":  # to the units of the target
                 members = [layer(tensor) for tensor in members]
-        whole = keras.Model(network.input, [network.output, *members])
+        with_members = keras.Model(network.input, [network.output, *members])
 
-        def outputs_of_all(columns: dict[str, tf.Tensor]) -> tf.Tensor:
-            outputs = whole(columns, training=False)
-            return tf.concat(
-                [tf.reshape(y, (-1, math.prod(y.shape[1:]))) for y in outputs],
-                axis=1,
-            )
+        def predict_all(columns: dict[str, tf.Tensor]) -> tf.Tensor:
+            matrices = []
+            for y in with_members(columns, training=False):
+                # Members have an axis of their own: (rows, members, outputs).
+                width = math.prod(y.shape[1:])
+                matrices.append(tf.reshape(y, (-1, width)))
+            return tf.concat(matrices, axis=1)
 
-        function = tf.function(outputs_of_all, input_signature=[specs], autograph=False)
-        return (
-            function.get_concrete_function()
-        )  # which halves the time for a single row
+        specs = {}
+        for tensor in network.inputs:
+            specs[tensor.name] = tf.TensorSpec((None,), tensor.dtype)
+        function = tf.function(predict_all, input_signature=[specs], autograph=False)
+        # A concrete function halves the time for a single row.
+        return function.get_concrete_function()
 
 
 def count_multiply_adds(network: keras.Model) -> float:

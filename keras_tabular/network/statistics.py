@@ -27,22 +27,36 @@ from keras_tabular.table.profile import (
 )
 
 ops = keras.ops
-OFFSET_YEARS = (
-    1900,
-    2100,
-)  # between which the model knows the changes of a time zone's offset
+
+# Between these years, the model knows the changes of a time zone's offset.
+FIRST_OFFSET_YEAR = 1900
+LAST_OFFSET_YEAR = 2100
+# Days from the first of March of year 0 to 1970, and from the first day of year 1.
+DAYS_FROM_MARCH_OF_YEAR_0 = 719_468
+DAYS_FROM_YEAR_1 = 719_162
 PARTS_OF_DAYS = ("year", "month", "day", "day of the year", "weekday")
 # Parts that begin again after their last value, and the number of their values.
 PERIODS = {"month": 12, "weekday": 7, "time of day": 24 * 60}
+# What `describe_steps` says of each `train.normalization`.
+SCALED_AS = {
+    "standard": "standardised",
+    "min_max": "scaled to 0 to 1",
+    "none": "as it is",
+}
+# Reads the parts of a table, with some of its columns; None stands for all of them.
+ReadParts = Callable[[list[str] | None], Iterable[pa.Table]]
 
 
-def compute_parts(seconds: Any, timezone: str | None, first: float) -> dict[str, Any]:
+def compute_parts(
+    seconds: Any,
+    timezone: str | None,
+    first: float,
+) -> dict[str, Any]:
     """Compute the parts of datetimes.
 
     They are the `time` in days since `first`; `year`, `month` (from 1), `day` of the
     month and `day of the year` (from 1), `weekday` (from 0, a Monday) and the `time of
-    day` in minutes, in the time zone. The formulas of the calendar are Hinnant's,
-    "chrono-compatible low-level date algorithms" (2014).
+    day` in minutes, in the time zone.
 
     Args:
         seconds: Seconds since 1970 began, UTC, none of them missing: float64, shape
@@ -56,13 +70,38 @@ def compute_parts(seconds: Any, timezone: str | None, first: float) -> dict[str,
     timestamp = ops.cast(ops.floor(seconds), "int64")
     days_since_first = (seconds - first) * (1 / SECONDS_PER_DAY)
     if timezone:
-        changes, offsets = zone_offsets(timezone)
-        index = ops.searchsorted(changes, ops.reshape(timestamp, (-1,)), side="right")
-        timestamp = timestamp + ops.reshape(ops.take(offsets, index), (-1, 1))
-    days = timestamp // SECONDS_PER_DAY
-    # Eras of 400 years, and years from March to February, so that a leap day is the
-    # last day.
-    day_from_year_0 = days + 719_468
+        zone = zone_offsets(timezone)
+        flat = ops.reshape(timestamp, (-1,))
+        index = ops.searchsorted(zone.changes, flat, side="right")
+        offset = ops.take(zone.offsets, index)
+        timestamp = timestamp + ops.reshape(offset, (-1, 1))
+    days = timestamp // SECONDS_PER_DAY  # since 1970 began
+    calendar = calendar_parts(days)
+    calendar["time of day"] = (timestamp - days * SECONDS_PER_DAY) // 60
+    parts = {"time": days_since_first}
+    for name, part in calendar.items():
+        parts[name] = ops.cast(part, "float64")
+    return parts
+
+
+def calendar_parts(days: Any) -> dict[str, Any]:
+    """Compute the parts of dates from the days since 1970 began.
+
+    The formulas are Hinnant's, "chrono-compatible low-level date algorithms" (2014).
+    They count in eras of 400 years, and in years from March to February, so that a leap
+    day is the last day.
+
+    Args:
+        days: Integers of any shape.
+
+    Returns:
+        Integers of this shape by the name of the part.
+
+    Example:
+        >>> calendar_parts(np.array([0, 19_782]))["day of the year"].tolist()
+        [1, 60]
+    """
+    day_from_year_0 = days + DAYS_FROM_MARCH_OF_YEAR_0
     era = day_from_year_0 // 146_097
     day = day_from_year_0 - era * 146_097
     year_of_era = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365
@@ -72,57 +111,69 @@ def compute_parts(seconds: Any, timezone: str | None, first: float) -> dict[str,
     year = year_of_era + era * 400 + is_next_year
     last_year = year - 1
     new_year = (
-        365 * last_year + last_year // 4 - last_year // 100 + last_year // 400 - 719_162
+        365 * last_year
+        + last_year // 4
+        - last_year // 100
+        + last_year // 400
+        - DAYS_FROM_YEAR_1
     )
-    calendar = {
+    return {
         "year": year,
         "month": month_from_march + 3 - 12 * is_next_year,
         "day": day_from_march - (153 * month_from_march + 2) // 5 + 1,
         "day of the year": days - new_year + 1,
         "weekday": (days + 3) % 7,
-        "time of day": (timestamp - days * SECONDS_PER_DAY) // 60,
     }
-    parts = {name: ops.cast(part, "float64") for name, part in calendar.items()}
-    return {"time": days_since_first} | parts
+
+
+class ZoneOffsets(NamedTuple):
+    """The offsets of a time zone from UTC.
+
+    Attributes:
+        changes: When the offset changes, in seconds since 1970 began, UTC: int64, shape
+            (changes,).
+        offsets: The offset before the first change, between changes and after the last
+            one, in seconds: int64, shape (changes + 1,).
+    """
+
+    changes: np.ndarray
+    offsets: np.ndarray
 
 
 @cache
-def zone_offsets(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Find the times when the offset of a time zone from UTC changes.
-
-    Returns:
-        The times, in seconds since 1970 began, UTC: int64, shape (changes,). And the
-        offsets before the first change, between changes and after the last one, in
-        seconds: int64, shape (changes + 1,).
-    """
+def zone_offsets(name: str) -> ZoneOffsets:
+    """Find the times when the offset of a time zone from UTC changes."""
     zone = time_zone(name)
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
 
-    def offset(seconds: int) -> int:
-        difference = (epoch + timedelta(seconds=seconds)).astimezone(zone).utcoffset()
-        return round((difference or timedelta()).total_seconds())
+    def offset_at(seconds: int) -> int:
+        local = (epoch + timedelta(seconds=seconds)).astimezone(zone)
+        return round((local.utcoffset() or timedelta()).total_seconds())
 
-    first, last = (
-        round(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in OFFSET_YEARS
-    )
-    days = range(first, last + 1, SECONDS_PER_DAY)
-    offsets = np.array([offset(day) for day in days], np.int64)
-    days_before = np.flatnonzero(np.diff(offsets))
-
-    def time_of_change(day: int) -> int:
-        seconds = range(day, day + SECONDS_PER_DAY)
-        before = offset(day)
-        return day + bisect_left(
+    def find_change(start: int) -> int:
+        """Find the first second of a day with another offset."""
+        offset_before = offset_at(start)
+        seconds = range(start, start + SECONDS_PER_DAY)
+        return start + bisect_left(
             seconds,
             True,
-            key=lambda second: offset(second) != before,
+            key=lambda second: offset_at(second) != offset_before,
         )
 
-    changes = np.array(
-        [time_of_change(days[number]) for number in days_before],
-        np.int64,
+    first = datetime(FIRST_OFFSET_YEAR, 1, 1, tzinfo=UTC) - epoch
+    last = datetime(LAST_OFFSET_YEAR, 1, 1, tzinfo=UTC) - epoch
+    changes = []
+    offsets = [offset_at(first.days * SECONDS_PER_DAY)]
+    for day in range(first.days, last.days):
+        start = day * SECONDS_PER_DAY
+        offset_after = offset_at(start + SECONDS_PER_DAY)
+        if offset_after != offsets[-1]:
+            changes.append(find_change(start))
+            offsets.append(offset_after)
+    return ZoneOffsets(
+        changes=np.array(changes, np.int64),
+        offsets=np.array(offsets, np.int64),
     )
-    return changes, offsets[np.r_[0, days_before + 1]]
 
 
 def cyclic_encoding(part: Any, name: str) -> Any:
@@ -139,23 +190,21 @@ def cyclic_encoding(part: Any, name: str) -> Any:
     """
     period = PERIODS[name]
     angles = 2 * np.pi * np.arange(period + 1) / period
-    table = (
-        np.stack([np.sin(angles), np.cos(angles)], axis=1).round(6).astype(np.float32)
-    )
-    return ops.reshape(ops.take(table, ops.cast(part, "int32"), axis=0), (-1, 2))
-
-
-# Reads the parts of a table, with some of its columns; None stands for all of them.
-ReadParts = Callable[[list[str] | None], Iterable[pa.Table]]
-SCALED_AS = {
-    "standard": "standardised",
-    "min_max": "scaled to 0 to 1",
-    "none": "as it is",
-}
+    circle = np.column_stack([np.sin(angles), np.cos(angles)])  # (period + 1, 2)
+    table = circle.round(6).astype(np.float32)
+    position = ops.cast(part, "int32")
+    encoded = ops.take(table, position, axis=0)  # (rows, 1, 2)
+    return ops.reshape(encoded, (-1, 2))
 
 
 class Scaling(NamedTuple):
-    """Scaling of a number column: (value - shift) / scale, with `fill` for a missing value."""
+    """Scaling of a number column: (value - shift) / scale.
+
+    Attributes:
+        fill: Value that stands for a missing one.
+        shift: Becomes 0.
+        scale: Becomes 1, after the shift.
+    """
 
     fill: float
     shift: float
@@ -168,7 +217,10 @@ class Scaling(NamedTuple):
         normalization: str,
         fill: float = 0.0,
     ) -> Self:
-        """Build the scaling by `train.normalization`; a constant column is only shifted."""
+        """Build the scaling by `train.normalization`.
+
+        A constant column is only shifted.
+        """
         width = summary.max - summary.min
         if normalization == "standard":
             scale = math.sqrt(summary.variance) if width else 0.0
@@ -222,7 +274,10 @@ class Statistics:
 
     @property
     def one_hot_order(self) -> list[str]:
-        """Names of category columns; those with most one-hot columns, which are looked up, last."""
+        """Names of category columns, from the fewest to the most one-hot columns.
+
+        So those that are looked up are neighbours.
+        """
         return sorted(self.vocabularies, key=self.one_hot_size)
 
 
@@ -241,18 +296,14 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
     """
     summaries = summarize_parts(read_parts, schema, train)
     target = summaries[schema.target]
+    with_missing = {name for name in schema.features if summaries[name].missing}
     statistics = Statistics(
-        columns_with_missing={
-            name for name in schema.features if summaries[name].missing
-        },
+        columns_with_missing=with_missing,
         target=Scaling.from_summary(target, "none" if schema.classes else "standard"),
         target_range=(target.min, target.max),
     )
-    # The scalings of number columns come before those of the parts of dates.
-    for name, column in sorted(
-        schema.features.items(),
-        key=lambda c: c[1].kind == "datetime",
-    ):
+    date_names = []
+    for name, column in schema.features.items():
         summary = summaries[name]
         parts = read_parts([name])
         match column.feature_type:
@@ -261,39 +312,35 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
                 if train.imputation == "median":
                     values = pa.concat_tables(parts)[name]
                     fill = float(np.median(numeric_values(values, column)))
-                statistics.scalings[name] = Scaling.from_summary(
-                    summary,
-                    train.normalization,
-                    fill,
-                )
+                scaling = Scaling.from_summary(summary, train.normalization, fill)
+                statistics.scalings[name] = scaling
             case "datetime":
-                first = summary.min // SECONDS_PER_DAY * SECONDS_PER_DAY
-                by_part = summarize_dates(parts, column, first)
-                varying = [p for p in by_part if by_part[p].max > by_part[p].min] or [
-                    "time",
-                ]
-                statistics.dates[name] = Date(
-                    round(summary.mean),
-                    first,
-                    tuple(varying),
-                )
-                for part in varying:
-                    scaling = Scaling.from_summary(by_part[part], train.normalization)
-                    statistics.scalings[part_name(name, part)] = scaling
+                date_names.append(name)
             case "category":
                 counts = most_frequent(pa.concat_tables(parts)[name].drop_null())
                 frequent = counts[: train.max_categories]
-                statistics.vocabularies[name] = sorted(
-                    category for category, _ in frequent
-                )
+                categories = sorted(category for category, _ in frequent)
+                statistics.vocabularies[name] = categories
             case "text":
                 cells = texts.read_texts(parts, name, train.text_length)
-                vocabulary = texts.fit_vocabulary(
+                statistics.texts[name] = texts.fit_vocabulary(
                     cells,
                     train.max_tokens,
                     train.text_length,
                 )
-                statistics.texts[name] = vocabulary
+    # The scalings of number columns come before those of the parts of dates.
+    for name in date_names:
+        first = summaries[name].min // SECONDS_PER_DAY * SECONDS_PER_DAY
+        parts = read_parts([name])
+        by_part = summarize_dates(parts, schema.columns[name], first)
+        varying = tuple(part for part, s in by_part.items() if s.max > s.min)
+        if not varying:
+            varying = ("time",)
+        fill = round(summaries[name].mean)
+        statistics.dates[name] = Date(fill, first, varying)
+        for part in varying:
+            scaling = Scaling.from_summary(by_part[part], train.normalization)
+            statistics.scalings[part_name(name, part)] = scaling
     return statistics
 
 
@@ -308,12 +355,11 @@ def summarize_parts(
         for name, column in schema.columns.items()
         if name not in schema.ignore
     }
-    summaries = dict.fromkeys(columns, Summary())
+    summaries = {name: Summary() for name in columns}
     for part in read_parts(None):
         for name, column in columns.items():
-            summaries[name] = summaries[name].merge(
-                Summary.from_column(part[name], column),
-            )
+            of_part = Summary.from_column(part[name], column)
+            summaries[name] = summaries[name].merge(of_part)
             needs_filling = name in schema.features and not column.is_string
             if train.imputation == "none" and needs_filling and summaries[name].missing:
                 problem = (
@@ -336,15 +382,22 @@ def summarize_dates(
     column: Column,
     first: float,
 ) -> dict[str, Summary]:
-    """Summarize each of the `compute_parts` of a datetime column, which is read alone."""
+    """Summarize each of the `compute_parts` of a datetime column.
+
+    Args:
+        parts: Tables that have this column alone.
+        column: The column of the schema.
+        first: First day of the training rows, in seconds.
+    """
     summaries = defaultdict[str, Summary](Summary)
     for table in parts:
         seconds = numeric_values(table[0], column)[:, None]
-        if len(seconds):
-            tensor = keras.ops.convert_to_tensor(seconds)
-            for part, value in compute_parts(tensor, column.timezone, first).items():
-                summary = Summary.from_numbers(np.asarray(value)[:, 0])
-                summaries[part] = summaries[part].merge(summary)
+        if not len(seconds):
+            continue
+        tensor = ops.convert_to_tensor(seconds)  # (rows, 1)
+        for part, value in compute_parts(tensor, column.timezone, first).items():
+            summary = Summary.from_numbers(np.asarray(value)[:, 0])
+            summaries[part] = summaries[part].merge(summary)
     return summaries
 
 
@@ -355,11 +408,8 @@ def describe_steps(
 ) -> dict[str, str]:
     """Describe in words what the model does with each column."""
     scaled_as = SCALED_AS[train.normalization]
+    bins = describe_bins(train)
     descriptions = {}
-    embeddings = {m.network: train.networks[m.network].embedding for m in train.members}
-    bins = [
-        f"up to {e.bins} bins in {network}" for network, e in embeddings.items() if e
-    ]
     for name, column in schema.features.items():
         has_missing = name in statistics.columns_with_missing
         match column.feature_type:
@@ -372,10 +422,9 @@ def describe_steps(
             case "datetime":
                 parts = statistics.dates[name].parts
                 steps = [f"{', '.join(parts)}, {scaled_as}", *bins]
-                if constant := [part for part in PARTS_OF_DAYS if part not in parts]:
-                    steps.append(
-                        f"without {', '.join(constant)}: the same in all training rows",
-                    )
+                constant = ", ".join(p for p in PARTS_OF_DAYS if p not in parts)
+                if constant:
+                    steps.append(f"without {constant}: the same in all training rows")
             case "number":
                 steps = [scaled_as, *bins]
                 if has_missing and train.imputation != "none":
@@ -383,4 +432,13 @@ def describe_steps(
         if has_missing and (column.is_string or train.missing_indicators):
             steps.append("an input says where gaps are")
         descriptions[name] = "; ".join(steps)
+    return descriptions
+
+
+def describe_bins(train: ResolvedTrain) -> list[str]:
+    """Describe how many bins a number has in each architecture that embeds numbers."""
+    descriptions = []
+    for name in dict.fromkeys(member.network for member in train.members):
+        if embedding := train.networks[name].embedding:
+            descriptions.append(f"up to {embedding.bins} bins in {name}")
     return descriptions

@@ -46,7 +46,7 @@ def learning_rate_factors(model: keras.Model, network: ResolvedNetwork) -> list[
             n_inputs = layer.kernel.shape[0]
             factors[id(layer.kernel)] = n_inputs**-0.5
         elif isinstance(layer, keras.layers.EinsumDense):
-            if layer.equation == "bd,d->bd":  # a learnt scale
+            if layer.equation == features.SCALE_EQUATION:  # a learnt scale
                 factors[id(layer.kernel)] = 6.0
         else:
             continue
@@ -265,7 +265,7 @@ class Architecture:
 
     def _set_first_scale(self, network: keras.Model, rows: Dataset) -> None:
         """Set the first weights of the layer that learns a scale, if there is one."""
-        if "scale" not in [layer.name for layer in network.layers]:
+        if features.SCALE_NAME not in [layer.name for layer in network.layers]:
             return
         part = rows[0]()
         sample = part.indices[:MAX_ROWS_FOR_FIRST_SCALE]
@@ -274,7 +274,7 @@ class Architecture:
         task = self._schema.learning_task
         targets = task.indicators(y) if task.classes else features.smooth_clip(y, np)
         scales = features.initial_scales(self._columns, self.params, x, targets)
-        network.get_layer("scale").kernel.assign(scales)
+        network.get_layer(features.SCALE_NAME).kernel.assign(scales)
 
     def build_compiled(self) -> keras.Model:
         """Build a compiled model that trains networks, from prepared columns on.
