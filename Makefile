@@ -5,7 +5,7 @@ MARKED ?= not slow
 TEST = $(PYTEST) -m "$(MARKED)"
 GROUPS := benchmarks build dev image ray serve
 KNOWN_VARIABLES := ARM64 MARKED PYTEST TASKS
-include keras_tabular/project/files/Makefile
+include keras_tabular/new_project/files/Makefile
 
 .PHONY: test-unit test-all check check-cpu architecture wheel
 
@@ -24,7 +24,7 @@ check: .venv/installed-dev  ## check format, types, imports between packages, la
 	lint-imports --no-logo
 	python -m tools.check_language
 	codespell $$(git ls-files '*.py' '*.md' '*.yaml' '*.toml' '*.html' Makefile)
-	zizmor --offline --quiet .github keras_tabular/project/files/.github
+	zizmor --offline --quiet .github keras_tabular/new_project/files/.github
 
 # The last digit of a baseline's score may differ: it depends on the kernels that OpenBLAS chooses.
 ARM64 := .arm64
@@ -44,7 +44,7 @@ check-cpu: .venv/installed-dev  ## check that one core, an emulated Haswell and 
 
 wheel:  ## build the library from the last commit, as a wheel in dist/: the same bytes in any clone
 	@rm -rf dist && mkdir dist
-	@$(PYTHON) -c "from pathlib import Path; from keras_tabular.project import wheel; print(wheel.get_wheel(Path('dist').resolve()))"
+	@$(PYTHON) -c "from pathlib import Path; from keras_tabular.new_project import wheel; print(wheel.get_wheel(Path('dist').resolve()))"
 
 architecture: .venv/installed-dev  ## draw docs/architecture.svg from the imports
 	python -m tools.draw_architecture docs/architecture.svg

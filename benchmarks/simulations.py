@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.task import Binary, Regression
+from keras_tabular.tasks.task import Binary, Regression
 
 BINARY = Binary((0, 1))
 REGRESSION = Regression()

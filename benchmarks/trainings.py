@@ -38,7 +38,7 @@ from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import mean_difference
 from keras_tabular.explain.explanations import training_deviation
 from keras_tabular.model.metadata import ModelMetadata
-from keras_tabular.training.record import Ensemble
+from keras_tabular.network.record import Ensemble
 
 ENSEMBLE = Ensemble(
     weights={"realmlp": 0.8, "plain": 0.2},

@@ -43,18 +43,18 @@ from benchmarks.simulations import (
     build_schema,
     simulate,
 )
-from keras_tabular.config.metrics import choose_primary_metric
 from keras_tabular.config.sections import Gate
-from keras_tabular.config.task import Multiclass
 from keras_tabular.core.files import write_json, write_points
 from keras_tabular.evaluation import plot_data, uncertainty
 from keras_tabular.evaluation.records import MODEL, Evaluation, score_records
 from keras_tabular.evaluation.result import compare_levels, compare_with_baselines
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.gate import primary, rules
-from keras_tabular.gate.base import compare_with_base
 from keras_tabular.gate.rules import evaluate_gate
+from keras_tabular.runs.base import compare_with_base
 from keras_tabular.runs.run import WORKSPACE, Run
+from keras_tabular.tasks.metrics import choose_primary_metric
+from keras_tabular.tasks.task import Multiclass
 
 TRAINING_ROWS = 2  # for each test row, as with `split.test_size: 0.33`
 BEAT_ALL = Gate(beat_baselines=("dummy", "linear", "gradient_boosting"))

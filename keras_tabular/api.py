@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Columns, Schema
-from keras_tabular.config.typed_yaml import parse_section, parse_yaml
 from keras_tabular.core import VERSION
 from keras_tabular.core.errors import UserError, quote
-from keras_tabular.infer.schema import propose_schema as infer_schema_of_file
+from keras_tabular.core.typed_yaml import parse_section, parse_yaml
 from keras_tabular.model.files import row_columns, scratch_folder
 from keras_tabular.model.predict import Predictor, load_predictor, predict_file
+from keras_tabular.schema_inference.schema import propose_schema as infer_schema_of_file
 from keras_tabular.table.cells import TEXT_TYPES, as_texts, possible_kinds
 
 __all__ = ["Model", "UserError", "__version__", "infer_schema", "load_model"]

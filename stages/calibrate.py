@@ -3,8 +3,8 @@
 from keras_tabular.config.params import load_settings
 from keras_tabular.core.files import atomic_write
 from keras_tabular.evaluation.calibration import calibrate
+from keras_tabular.network.record import TrainingRecord, replace_metadata
 from keras_tabular.table.out_of_fold import OutOfFold
-from keras_tabular.training.record import TrainingRecord, replace_metadata
 from stages import path_parser, run
 
 

@@ -3,7 +3,6 @@
 import sys
 
 from custom import METRICS
-from keras_tabular.config.metrics import check_custom_metrics
 from keras_tabular.config.params import load_settings
 from keras_tabular.core.parallel import run_in_background
 from keras_tabular.evaluation.labelled_file import add_test_files, score_test_files
@@ -15,6 +14,7 @@ from keras_tabular.evaluation.result import (
 )
 from keras_tabular.evaluation.summary import summary_lines
 from keras_tabular.model.metadata import ModelMetadata
+from keras_tabular.tasks.metrics import check_custom_metrics
 from stages import path_parser, run
 
 

@@ -8,17 +8,17 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from keras_tabular.config.metrics import ROW_SETS
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.config.sections import Train, Validate
-from keras_tabular.config.task import Binary, Multiclass, Regression
 from keras_tabular.evaluation.records import MODEL, Evaluation, Score, score_records
 from keras_tabular.table.cells import ARROW_TYPES
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import FILE_SUBSET
 from keras_tabular.table.rows import CheckedRows, check_rows, parse_valid_rows
 from keras_tabular.table.source import check_columns, read_rows
+from keras_tabular.tasks.metrics import ROW_SETS
+from keras_tabular.tasks.task import Binary, Multiclass, Regression
 from keras_tabular.training.ensemble import REPRODUCIBLE_MACHINES
 
 PROJECT = Path(__file__).parents[1]

@@ -17,9 +17,9 @@ import pyarrow as pa
 import yaml
 
 from keras_tabular.config.schema import Column, Schema
-from keras_tabular.config.typed_yaml import parse_section
 from keras_tabular.core.errors import UserError
-from keras_tabular.infer.schema import propose_schema
+from keras_tabular.core.typed_yaml import parse_section
+from keras_tabular.schema_inference.schema import propose_schema
 from keras_tabular.table.rows import parse_files
 from keras_tabular.table.source import source_files
 from tests.commands import call_main

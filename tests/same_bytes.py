@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from keras_tabular.config.sections import Activation, Optimizer
-from keras_tabular.config.task import TASKS
 from keras_tabular.network import reproducible
 from keras_tabular.network.backend import keras, tf
+from keras_tabular.tasks.task import TASKS
 from tests.projects import (
     ONE_CYCLE_OF_BOTH,
     change_settings,

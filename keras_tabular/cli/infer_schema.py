@@ -6,10 +6,10 @@ from pathlib import Path
 from keras_tabular.config.params import PARAMS
 from keras_tabular.config.schema import SCHEMA
 from keras_tabular.config.sections import Validate
-from keras_tabular.config.typed_yaml import parse_section, read_yaml
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.core.files import write_text
-from keras_tabular.infer.schema import propose_schema
+from keras_tabular.core.typed_yaml import parse_section, read_yaml
+from keras_tabular.schema_inference.schema import propose_schema
 
 
 def main(parser: ArgumentParser) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import write_text
-from keras_tabular.gate.base import read_verdict
 from keras_tabular.report.page import render
+from keras_tabular.runs.base import read_verdict
 from keras_tabular.runs.comparison import Comparison
 from keras_tabular.runs.run import WORKSPACE, Run
 from keras_tabular.runs.verify import rerun

@@ -5,7 +5,6 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_tabular.config.task import Task
 from keras_tabular.core.errors import align_columns
 from keras_tabular.core.files import write_json
 from keras_tabular.evaluation.records import ScoreRow, compare_scores
@@ -13,6 +12,7 @@ from keras_tabular.model import files
 from keras_tabular.report import formats
 from keras_tabular.runs.run import find_evaluation, read_model
 from keras_tabular.table.parquet import hash_parts
+from keras_tabular.tasks.task import Task
 
 SPLIT = Path("data/split")  # baselines learn from its training rows
 

@@ -11,7 +11,6 @@ from typing import Any, get_type_hints
 from pydantic import create_model
 
 from keras_tabular.config import sections
-from keras_tabular.config.metrics import COST, CUSTOM, ROW_SETS
 from keras_tabular.config.schema import VALUE_TYPES, ByKind, Kind, Schema, load_schema
 from keras_tabular.config.sections import (
     CostsByClass,
@@ -21,14 +20,15 @@ from keras_tabular.config.sections import (
     Split,
     Train,
 )
-from keras_tabular.config.task import Task
-from keras_tabular.config.typed_yaml import (
+from keras_tabular.core.errors import UserError, format_list, suggestion
+from keras_tabular.core.typed_yaml import (
     Section,
     expected_one_of,
     parse_section,
     read_yaml,
 )
-from keras_tabular.core.errors import UserError, format_list, suggestion
+from keras_tabular.tasks.metrics import COST, CUSTOM, ROW_SETS
+from keras_tabular.tasks.task import Task
 
 PARAMS = Path("params.yaml")
 # The types of the ends of a `Range` of a column's values.

@@ -12,15 +12,15 @@ from typing import Annotated, Generic, Literal, Self, TypedDict, TypeVar, get_ar
 
 from pydantic import AfterValidator, Field, model_validator
 
-from keras_tabular.config.task import TASKS, Task, TaskName
-from keras_tabular.config.typed_yaml import (
+from keras_tabular.core.errors import format_list
+from keras_tabular.core.typed_yaml import (
     Section,
     Value,
     expected_one_of,
     parse_section,
     read_yaml,
 )
-from keras_tabular.core.errors import format_list
+from keras_tabular.tasks.task import TASKS, Task, TaskName
 
 SCHEMA = Path("data/schema.yaml")
 MAX_LENGTH = 2**14  # the number of characters of a text that a model can read

@@ -17,8 +17,7 @@ from pydantic import (
 from pydantic.types import JsonValue, NonNegativeFloat, PositiveFloat
 
 from keras_tabular.config.schema import MAX_LENGTH
-from keras_tabular.config.task import CostMatrix, Label, Task
-from keras_tabular.config.typed_yaml import (
+from keras_tabular.core.typed_yaml import (
     Count,
     Section,
     Seed,
@@ -27,6 +26,7 @@ from keras_tabular.config.typed_yaml import (
     flatten,
     parse_section,
 )
+from keras_tabular.tasks.task import CostMatrix, Label, Task
 
 MAX_ROWS_OF_SMALL_TABLE = 2_500  # of training
 CostsByClass = dict[Value, dict[Value, float]]  # by actual, then by predicted class

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_tabular.config.schema import SCHEMA
-from keras_tabular.config.typed_yaml import flatten, read_yaml
 from keras_tabular.core.errors import UserError, format_list
+from keras_tabular.core.typed_yaml import flatten, read_yaml
 
 
 class StageInputs:

@@ -25,12 +25,12 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from keras_tabular.config.schema import Schema, part_name
-from keras_tabular.config.task import Task
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.evaluation.scores import Baselines
 from keras_tabular.table.arrays import labels, row_weights
 from keras_tabular.table.cells import as_float64, time_zone
 from keras_tabular.table.parquet import read_parts, regroup_rows
+from keras_tabular.tasks.task import Task
 
 # Limits time and memory; more rows hardly improve a linear model.
 MAX_TRAINING_ROWS = 200_000

@@ -10,14 +10,14 @@ import pyarrow as pa
 from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ThresholdRule
-from keras_tabular.config.task import CostMatrix
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.scores import Predictions, Ranking, rank_rows
 from keras_tabular.model.metadata import Intervals, ModelMetadata
+from keras_tabular.network.record import TrainingRecord
 from keras_tabular.table.arrays import labels, row_weights
 from keras_tabular.table.out_of_fold import OutOfFold
 from keras_tabular.table.parquet import read_parts
-from keras_tabular.training.record import TrainingRecord
+from keras_tabular.tasks.task import CostMatrix
 
 MIN_ROWS_PER_BIN = 50
 MAX_BINS = 10  # of rows with similar predictions, in each of which errors are measured

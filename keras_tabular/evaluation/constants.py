@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_tabular.config.metrics import metrics_by_key
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import ScoredPredictions, score_and_resample
 from keras_tabular.table.arrays import round_for_comparison
+from keras_tabular.tasks.metrics import metrics_by_key
 
 
 def find_best_constants(rows: Predictions) -> dict[str, ScoredPredictions]:

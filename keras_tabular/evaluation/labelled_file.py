@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from keras_tabular.config.metrics import CustomMetric
 from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
@@ -25,6 +24,7 @@ from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import write_part
 from keras_tabular.table.rows import map_checked_rows, raise_failures
 from keras_tabular.table.source import check_columns, read_rows, row_locator
+from keras_tabular.tasks.metrics import CustomMetric
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from keras_tabular.model.saved_model import SavedModel

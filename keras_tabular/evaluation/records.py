@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from keras_tabular.config.metrics import AVERAGES, CUSTOM, Metric, metrics_by_key
-from keras_tabular.config.task import CostMatrix, Task
-from keras_tabular.config.typed_yaml import Section, nest
 from keras_tabular.core.files import write_json
+from keras_tabular.core.typed_yaml import Section, nest
+from keras_tabular.tasks.metrics import AVERAGES, CUSTOM, Metric, metrics_by_key
+from keras_tabular.tasks.task import CostMatrix, Task
 
 MODEL = "model"  # next to the names of the baselines
 # Row sets of additional test files and of declared slices begin with these.

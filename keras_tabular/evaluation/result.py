@@ -8,14 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keras_tabular.config.metrics import (
-    CUSTOM,
-    ROW_SETS,
-    CustomMetric,
-    choose_primary_metric,
-)
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.task import Threshold
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.parallel import ordered_map
@@ -36,6 +29,13 @@ from keras_tabular.table import arrays
 from keras_tabular.table.groups import equality_hashes, row_groups
 from keras_tabular.table.out_of_fold import OutOfFold
 from keras_tabular.table.parquet import FILE, LINE, part_paths, read_parts, write_part
+from keras_tabular.tasks.metrics import (
+    CUSTOM,
+    ROW_SETS,
+    CustomMetric,
+    choose_primary_metric,
+)
+from keras_tabular.tasks.task import Threshold
 
 if TYPE_CHECKING:
     from keras_tabular.model.saved_model import SavedModel

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_tabular.config.metrics import COST, CUSTOM, CustomMetric
-from keras_tabular.config.task import Binary, CostMatrix, Regression, Task, Threshold
 from keras_tabular.core.errors import code_of_project
+from keras_tabular.tasks.metrics import COST, CUSTOM, CustomMetric
+from keras_tabular.tasks.task import Binary, CostMatrix, Regression, Task, Threshold
 
 # A target is constant if its variance is at most this share of its squared mean;
 # rounding leaves some variance.

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from keras_tabular.config.metrics import COST, ROW_SETS
-from keras_tabular.config.task import Task
 from keras_tabular.core.errors import format_list
 from keras_tabular.evaluation import records
 from keras_tabular.evaluation.records import (
@@ -13,6 +11,8 @@ from keras_tabular.evaluation.records import (
     Evaluation,
     format_number,
 )
+from keras_tabular.tasks.metrics import COST, ROW_SETS
+from keras_tabular.tasks.task import Task
 
 if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
     from keras_tabular.evaluation.labelled_file import LabelledFile

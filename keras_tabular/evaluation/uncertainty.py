@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_tabular.config.metrics import COST, CUSTOM, metric
 from keras_tabular.evaluation.records import Difference, Interval
 from keras_tabular.evaluation.scores import Predictions, score, scores_by_weights
+from keras_tabular.tasks.metrics import COST, CUSTOM, metric
 
 ALPHA = 0.05  # probability that an interval misses the true value
 MIN_ROWS_FOR_INTERVAL = 10
@@ -380,7 +380,7 @@ def r2_interval(value: float, rows: Predictions) -> Interval:
     deviation from the mean, each one divided by its mean. A few rows may have most of
     the error: the lower end is moved outwards as that of the mean squared error is.
 
-    >>> from keras_tabular.config.task import Regression
+    >>> from keras_tabular.tasks.task import Regression
     >>> y_pred = np.array([[1.5], [2.5], [3.5], [3.5]])
     >>> rows = Predictions(Regression(), np.arange(1.0, 5.0), y_pred, np.ones(4))
     >>> low, high = r2_interval(0.8, rows)

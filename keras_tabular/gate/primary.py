@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from keras_tabular.config.metrics import COST, CUSTOM
-from keras_tabular.config.task import Task
 from keras_tabular.evaluation.records import (
     Difference,
     Evaluation,
@@ -12,6 +10,8 @@ from keras_tabular.evaluation.records import (
 )
 from keras_tabular.evaluation.summary import OTHER_PLACES, format_interval, metric_label
 from keras_tabular.gate.verdict import RuleResult, Status, judge
+from keras_tabular.tasks.metrics import COST, CUSTOM
+from keras_tabular.tasks.task import Task
 
 TOO_FEW_ROWS = "too few rows to tell"
 NOT_SETTLED = "not settled by these rows"

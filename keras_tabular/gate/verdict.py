@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from keras_tabular.config.typed_yaml import Section
+from keras_tabular.core.typed_yaml import Section
 from keras_tabular.evaluation.records import Difference
 
 Status = Literal["fail", "undecided", "pass"]

@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Drift
-from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.errors import format_list, quote
+from keras_tabular.core.typed_yaml import Section
+from keras_tabular.network.record import TrainingRows
 from keras_tabular.table import groups, profile
 from keras_tabular.table.rows import CheckedRows
-from keras_tabular.training.record import TrainingRows
 
 MAX_UNKNOWN_SHOWN = 5  # unknown categories of a column in the report
 UnknownCategories = Counter[tuple[str, str]]  # number of rows by column and category

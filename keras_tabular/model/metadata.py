@@ -8,10 +8,10 @@ from pydantic import Field
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Drift, ThresholdRule, Validate
-from keras_tabular.config.task import CostMatrix, Threshold
-from keras_tabular.config.typed_yaml import Section, Share
 from keras_tabular.core.errors import UserError
-from keras_tabular.training.record import TrainingRecord, TrainingRows
+from keras_tabular.core.typed_yaml import Section, Share
+from keras_tabular.network.record import TrainingRecord, TrainingRows
+from keras_tabular.tasks.task import CostMatrix, Threshold
 
 
 class Intervals(Section):

@@ -59,7 +59,7 @@ Decisions
     `table.arrays.round_for_comparison`.
 Files
   - A Keras file contains its date, addresses of objects and times of zip entries. They
-    are removed, and its entries are sorted: `training.record.replace_metadata`.
+    are removed, and its entries are sorted: `network.record.replace_metadata`.
   - The pages of a Parquet file depend on how a table is divided in memory. Each part is
     written as one piece: `table.parquet.regroup_rows`, `table.splits.write_new_parts`.
   - JSON and CSV: nine significant digits, no negative zero, UTF-8 and line feeds

@@ -11,14 +11,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from keras_tabular.config.metrics import ROW_SETS
-from keras_tabular.config.task import TASKS
 from keras_tabular.core.errors import format_list
-from keras_tabular.gate.base import read_verdict
 from keras_tabular.gate.verdict import Verdict
 from keras_tabular.report import formats, pictures, vega
+from keras_tabular.runs.base import read_verdict
 from keras_tabular.runs.comparison import Comparison
 from keras_tabular.runs.run import Run
+from keras_tabular.tasks.metrics import ROW_SETS
+from keras_tabular.tasks.task import TASKS
 
 DATA_CARD = "data/README.md"
 MAX_ERROR_COLUMNS = 8  # in the table of the largest errors

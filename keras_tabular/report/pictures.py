@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any, NamedTuple
 
-from keras_tabular.config.task import Task
 from keras_tabular.core.files import md5_hash
 from keras_tabular.evaluation.records import MODEL
 from keras_tabular.model.drift import ColumnDrift
@@ -21,6 +20,7 @@ from keras_tabular.report.vega import (
     quantitative,
 )
 from keras_tabular.runs.comparison import Comparison
+from keras_tabular.tasks.task import Task
 
 THIS_MODEL = "this model"  # next to the names of baselines
 MAX_CLASSES_WITH_NUMBERS = 8  # in the cells of a confusion matrix

@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_tabular.config.metrics import COST
 from keras_tabular.config.params import PARAMS
 from keras_tabular.config.schema import SCHEMA, Schema
-from keras_tabular.config.task import Threshold
-from keras_tabular.config.typed_yaml import flatten
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
+from keras_tabular.core.typed_yaml import flatten
 from keras_tabular.evaluation.records import MODEL, Difference, Score, compare_scores
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import (
@@ -24,6 +22,8 @@ from keras_tabular.evaluation.uncertainty import (
 )
 from keras_tabular.model.files import MODEL_FILE
 from keras_tabular.runs.run import REPORT_FILES, Run, locked_hashes, mismatch
+from keras_tabular.tasks.metrics import COST
+from keras_tabular.tasks.task import Threshold
 
 SPLIT = Path("data/split")
 CODE = ("keras_tabular/", "requirements.txt")  # besides the scripts of a project

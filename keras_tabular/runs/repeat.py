@@ -17,11 +17,10 @@ from pyarrow.parquet import read_table
 from keras_tabular.config.params import Params, load_settings
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Train
-from keras_tabular.config.task import Task
-from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash, write_json
 from keras_tabular.core.parallel import Progress, map_in_processes
+from keras_tabular.core.typed_yaml import Section
 from keras_tabular.evaluation.calibration import calibrate
 from keras_tabular.evaluation.records import MODEL, Evaluation, format_number
 from keras_tabular.evaluation.summary import metric_label
@@ -29,6 +28,7 @@ from keras_tabular.runs.run import METRICS, WORKSPACE, Run, run_module
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import part_paths, read_parts, write_part
 from keras_tabular.table.splits import assign_rows, find_duplicates, write_subsets
+from keras_tabular.tasks.task import Task
 
 FOLDER = Path(".repeats")
 SCORES = METRICS / "scores.json"

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from keras_tabular.config.schema import SCHEMA
 from keras_tabular.config.sections import Gate
-from keras_tabular.config.typed_yaml import SectionT, parse_yaml
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
+from keras_tabular.core.typed_yaml import SectionT, parse_yaml
 from keras_tabular.evaluation.records import Evaluation
 
 LOCK = "dvc.lock"

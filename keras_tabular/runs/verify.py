@@ -12,9 +12,9 @@ from argparse import ArgumentParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from keras_tabular.config.typed_yaml import parse_yaml, read_yaml
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
+from keras_tabular.core.typed_yaml import parse_yaml, read_yaml
 from keras_tabular.runs.run import (
     LOCK,
     RESULTS,

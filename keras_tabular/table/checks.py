@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Column, Columns, Schema
 from keras_tabular.config.sections import RowPolicy, Validate
-from keras_tabular.config.typed_yaml import expected_one_of
 from keras_tabular.core.errors import UserError, code_of_project, format_list
 from keras_tabular.core.parallel import ordered_map
+from keras_tabular.core.typed_yaml import expected_one_of
 from keras_tabular.table.cells import as_float64
 from keras_tabular.table.groups import equality_hashes
 from keras_tabular.table.leaks import (

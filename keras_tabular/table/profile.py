@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_tabular.config.schema import Column, FeatureType, Schema
-from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.errors import UserError, truncate
 from keras_tabular.core.parallel import ordered_map
+from keras_tabular.core.typed_yaml import Section
 from keras_tabular.table.cells import MAX_NUMBER, YEAR_1, YEAR_10000, as_float64
 from keras_tabular.table.parquet import count_rows, read_parts
 

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_tabular.config.typed_yaml import Section
 from keras_tabular.core.files import atomic_write
+from keras_tabular.core.typed_yaml import Section
 from keras_tabular.network.backend import tf
 from keras_tabular.table.parquet import part_paths
 from keras_tabular.training.architecture import Build

@@ -20,6 +20,12 @@ from keras_tabular.core import VERSION
 from keras_tabular.core.files import atomic_write, write_json, write_points
 from keras_tabular.network.attribution import Permutations, contributions
 from keras_tabular.network.backend import keras, tf
+from keras_tabular.network.record import (
+    Ensemble,
+    TrainingRecord,
+    TrainingRows,
+    replace_metadata,
+)
 from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.network.stacking import stack
 from keras_tabular.network.statistics import describe_steps
@@ -28,12 +34,6 @@ from keras_tabular.table.arrays import feature_arrays, round_for_comparison
 from keras_tabular.table.profile import ColumnSummary
 from keras_tabular.training.architecture import Architecture
 from keras_tabular.training.checkpoint import Logs, Snapshot
-from keras_tabular.training.record import (
-    Ensemble,
-    TrainingRecord,
-    TrainingRows,
-    replace_metadata,
-)
 from keras_tabular.training.setup import Setup
 
 # Number of samples of rows, for each of which `select_weights` chooses an ensemble: for

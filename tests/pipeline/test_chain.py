@@ -21,7 +21,7 @@ from tests.helpers import PROJECT
 from tests.projects import change_settings, commit_all, read_output_hashes, reproduce
 from tests.workflows import JobRun, attest, create_services, run_job
 
-FILES = PROJECT / "keras_tabular/project/files"
+FILES = PROJECT / "keras_tabular/new_project/files"
 MODEL = "models/model.keras"
 TABLE = "data/raw/diabetes.csv"
 SCORES = ("metrics/scores.json", "metrics/metrics.json")

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_tabular.config.metrics import CustomMetric
 from keras_tabular.evaluation.scores import Predictions
+from keras_tabular.tasks.metrics import CustomMetric
 from tests import projects
 from tests.commands import call_command, check_output, run_command, stages_that_ran
 from tests.documentation import MAKE_VARIABLES

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from keras_tabular.core import VERSION
-from keras_tabular.project import new
-from keras_tabular.project.lock import locked_packages
+from keras_tabular.new_project import new
+from keras_tabular.new_project.lock import locked_packages
 from tests.commands import ENVIRONMENT, call_main, check_output, run_command
 from tests.helpers import PROJECT
 from tests.projects import (
@@ -27,7 +27,7 @@ from tests.projects import (
 )
 from tests.tables import load_table
 
-FILES = PROJECT / "keras_tabular/project/files"
+FILES = PROJECT / "keras_tabular/new_project/files"
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +231,7 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
     for name, before_edit, after_edit in (
         ("CHANGELOG.md", "\n- ", "\n- Later: a new entry.\n- "),
         (
-            "keras_tabular/project/files/Makefile",
+            "keras_tabular/new_project/files/Makefile",
             "# The commands",
             "# Later: the commands",
         ),

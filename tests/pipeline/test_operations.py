@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from keras_tabular.project.lock import locked_packages
+from keras_tabular.new_project.lock import locked_packages
 from tests.commands import call_command, run_command, wait_until
 from tests.helpers import PROJECT
 from tests.servers import JSON_HEADER, ROW, Server, run_after_mounts, start_server

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import keras_tabular
-from keras_tabular.config.typed_yaml import flatten
+from keras_tabular.core.typed_yaml import flatten
 from keras_tabular.evaluation.records import format_number
 from tests import projects
 from tests.commands import check_output, run_command, stages_that_ran

@@ -14,7 +14,7 @@ from keras_tabular.cli import COMMANDS
 from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Column, Schema
 from keras_tabular.config.sections import Network
-from keras_tabular.project.lock import locked_packages
+from keras_tabular.new_project.lock import locked_packages
 from tests.commands import call_main, check_output, run_command
 from tests.documentation import MAKE_VARIABLES, PAGES
 from tests.helpers import PROJECT

@@ -14,9 +14,9 @@ import yaml
 from keras_tabular.config.params import Params, load_params
 from keras_tabular.config.schema import load_schema
 from keras_tabular.config.stage_inputs import StageInputs
-from keras_tabular.config.task import Task
-from keras_tabular.config.typed_yaml import read_yaml
 from keras_tabular.core.errors import UserError
+from keras_tabular.core.typed_yaml import read_yaml
+from keras_tabular.tasks.task import Task
 from tests.helpers import BINARY, MULTICLASS, PROJECT, REGRESSION, load_train_params
 from tests.projects import change_settings
 

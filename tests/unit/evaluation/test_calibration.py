@@ -18,15 +18,15 @@ from sklearn.pipeline import make_pipeline
 
 from keras_tabular.config.params import Params
 from keras_tabular.config.sections import Drift, Evaluate, ThresholdRule, Validate
-from keras_tabular.config.task import Regression
 from keras_tabular.evaluation import baselines, calibration, plot_data
 from keras_tabular.evaluation.calibration import choose_threshold, fit_intervals
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.explain.importance import REPEATS, permutation_importance
 from keras_tabular.model.metadata import ModelMetadata
+from keras_tabular.network.record import Ensemble, TrainingRecord
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import write_parts
-from keras_tabular.training.record import Ensemble, TrainingRecord
+from keras_tabular.tasks.task import Regression
 from tests.helpers import BINARY, PROJECT, build_arrow_schema, build_schema
 
 # A threshold is chosen on predictions for rows that were not learnt from.

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from keras_tabular.cli.score import score_lines
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Evaluate, ThresholdRule, Validate
-from keras_tabular.config.task import TASKS
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import plot_data, records, result, summary
 from keras_tabular.evaluation.calibration import choose_threshold
@@ -30,6 +29,7 @@ from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table.arrays import Inputs, Predict, labels
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import write_part, write_parts
+from keras_tabular.tasks.task import TASKS
 from tests.helpers import (
     BINARY,
     MULTICLASS,

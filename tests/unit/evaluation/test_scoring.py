@@ -9,8 +9,6 @@ from scipy.stats import binomtest, skew
 from scipy.stats import t as student_t
 from sklearn import metrics
 
-from keras_tabular.config.metrics import METRICS, CustomMetric, check_custom_metrics
-from keras_tabular.config.task import TASKS
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import records, uncertainty
 from keras_tabular.evaluation.constants import find_best_constants
@@ -27,6 +25,8 @@ from keras_tabular.evaluation.uncertainty import (
     mean_interval,
     score_and_resample,
 )
+from keras_tabular.tasks.metrics import METRICS, CustomMetric, check_custom_metrics
+from keras_tabular.tasks.task import TASKS
 from tests.helpers import BINARY, REGRESSION, build_schema
 
 

@@ -22,9 +22,9 @@ from keras_tabular.explain.slices import slice_scores
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.model.predict import reason_columns
 from keras_tabular.network.attribution import Permutations, contributions
+from keras_tabular.network.record import Ensemble
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.table.profile import Bins, ColumnSummary
-from keras_tabular.training.record import Ensemble
 from tests.helpers import BINARY, MULTICLASS, REGRESSION, build_evaluation, build_schema
 
 # Tests of column effects for functions whose effects are known, and of histograms.

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from keras_tabular.config.sections import Gate
-from keras_tabular.config.task import TASKS, Binary, Multiclass, Regression, TaskName
 from keras_tabular.evaluation.records import (
     MODEL,
     Difference,
@@ -22,12 +21,13 @@ from keras_tabular.evaluation.records import (
 from keras_tabular.evaluation.result import compare_levels, compare_with_baselines
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import score_and_resample
-from keras_tabular.gate import base as base_module
-from keras_tabular.gate.base import check_base, compare_with_base
 from keras_tabular.gate.rules import evaluate_gate
 from keras_tabular.gate.verdict import Verdict
+from keras_tabular.runs import base as base_module
 from keras_tabular.runs import comparison
+from keras_tabular.runs.base import check_base, compare_with_base
 from keras_tabular.runs.comparison import PairedScore
+from keras_tabular.tasks.task import TASKS, Binary, Multiclass, Regression, TaskName
 from tests.helpers import REGRESSION, build_evaluation, build_schema
 
 # Tests of the gate: the verdict, the reasons and the warnings that follow from the

@@ -26,12 +26,12 @@ from keras_tabular.model.metadata import Intervals, ModelMetadata, training_rows
 from keras_tabular.model.predict import Predictor, predict_file
 from keras_tabular.model.saved_model import load_saved_model
 from keras_tabular.network.backend import keras
+from keras_tabular.network.record import METADATA
 from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.table import csv
 from keras_tabular.table.cells import as_texts
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.training.ensemble import write_model
-from keras_tabular.training.record import METADATA
 from tests.helpers import build_schema, read_checked_rows
 
 # A model always gives the same file, which plain Keras can load; a broken file has one

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from keras_tabular.config.schema import Column, Kind
-from keras_tabular.infer.formats import all_parse_as
+from keras_tabular.schema_inference.formats import all_parse_as
 from keras_tabular.table.cells import MAX_CELL_LENGTH, parse
 from tests.helpers import build_schema, read_table
 

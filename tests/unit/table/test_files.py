@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from keras_tabular.config.schema import Dialect, Kind, Schema
 from keras_tabular.core.errors import UserError
-from keras_tabular.infer.schema import propose_schema
 from keras_tabular.model.files import row_columns
+from keras_tabular.schema_inference.schema import propose_schema
 from keras_tabular.table import csv as csv_files
 from keras_tabular.table.csv import read_records
 from keras_tabular.table.dialect import fit_dialect

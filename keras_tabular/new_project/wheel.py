@@ -14,14 +14,14 @@ from pathlib import Path
 from zipfile import ZipFile
 
 from keras_tabular.core.errors import UserError
-from keras_tabular.project.lock import (
+from keras_tabular.new_project.lock import (
     locked_packages,
     replace_packages,
     version_differences,
 )
 
 ROOT = Path(__file__).resolve().parents[2]  # a clone, or site-packages
-PROJECT_FILES = "keras_tabular/project/files/"  # in the wheel
+PROJECT_FILES = "keras_tabular/new_project/files/"  # in the wheel
 # Without hints.
 GIT = ("git", "-c", "advice.detachedHead=false", "-c", "init.defaultBranch=main")
 # Dependencies in dvc.yaml. In a project, the lock file has the hash of the library

@@ -20,8 +20,13 @@ from pathlib import Path
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, write_text
-from keras_tabular.project.lock import locked_packages, replace_packages
-from keras_tabular.project.wheel import PIP, get_wheel, read_project_files, run_command
+from keras_tabular.new_project.lock import locked_packages, replace_packages
+from keras_tabular.new_project.wheel import (
+    PIP,
+    get_wheel,
+    read_project_files,
+    run_command,
+)
 
 CHANGES = "keras_tabular/CHANGELOG.md"  # in the wheel
 OLDEST_VERSION = (0, 6)  # of a project that can be upgraded

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_tabular.config.schema import ISO, NUMBER_FORMAT, Column, Format, Kind
-from keras_tabular.config.typed_yaml import format_yaml
-from keras_tabular.infer.words import list_words
+from keras_tabular.core.typed_yaml import format_yaml
+from keras_tabular.schema_inference.words import list_words
 from keras_tabular.table.cells import ISO_8601, parse
 
 # What may precede and follow a number: currencies, percent and units. Letters in front

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_tabular.config.schema import Schema, load_schema
-from keras_tabular.config.typed_yaml import format_yaml
 from keras_tabular.core.errors import UserError
+from keras_tabular.core.typed_yaml import format_yaml
 from keras_tabular.table.rows import parse_files
 from keras_tabular.table.source import source_files
 from tests.commands import call_main

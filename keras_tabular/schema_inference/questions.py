@@ -10,15 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from keras_tabular.config.typed_yaml import format_yaml
 from keras_tabular.core.errors import truncate
-from keras_tabular.infer.columns import IDENTIFIER, MAX_CLASSES, InferredColumn
-from keras_tabular.infer.formats import (
+from keras_tabular.core.typed_yaml import format_yaml
+from keras_tabular.schema_inference.columns import (
+    IDENTIFIER,
+    MAX_CLASSES,
+    InferredColumn,
+)
+from keras_tabular.schema_inference.formats import (
     all_parse_as,
     may_mean_missing_category,
     parse_texts,
 )
-from keras_tabular.infer.sample import MISSING
+from keras_tabular.schema_inference.sample import MISSING
 
 DIGITS_FOR_LETTERS = str.maketrans("oOlI", "0011")
 SWAPPED_MARKS = str.maketrans(".,", ",.")  # the decimal marks of other countries

@@ -7,19 +7,23 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from keras_tabular.config import typed_yaml
 from keras_tabular.config.schema import Kind, Schema
 from keras_tabular.config.sections import Validate
-from keras_tabular.config.task import Binary, Multiclass, Regression, Task
-from keras_tabular.config.typed_yaml import Value, format_yaml
+from keras_tabular.core import typed_yaml
 from keras_tabular.core.errors import UserError, format_list
-from keras_tabular.infer import formats, questions
-from keras_tabular.infer.columns import MAX_CLASSES, InferredColumn, infer_columns
-from keras_tabular.infer.sample import Sample, read_sample
-from keras_tabular.infer.words import list_words
+from keras_tabular.core.typed_yaml import Value, format_yaml
+from keras_tabular.schema_inference import formats, questions
+from keras_tabular.schema_inference.columns import (
+    MAX_CLASSES,
+    InferredColumn,
+    infer_columns,
+)
+from keras_tabular.schema_inference.sample import Sample, read_sample
+from keras_tabular.schema_inference.words import list_words
 from keras_tabular.table.checks import check_table, describe_failures, rows_to_locate
 from keras_tabular.table.rows import parse_rows, text_columns
 from keras_tabular.table.source import row_locator, source_files
+from keras_tabular.tasks.task import Binary, Multiclass, Regression, Task
 
 HINTS = {
     "task": "binary, multiclass or regression",

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, format_list, quote, truncate
-from keras_tabular.infer import formats
-from keras_tabular.infer.words import word_pattern
+from keras_tabular.schema_inference import formats
+from keras_tabular.schema_inference.words import word_pattern
 from keras_tabular.table import csv, excel
 from keras_tabular.table.dialect import fit_dialect
 from keras_tabular.table.rows import text_columns

@@ -10,8 +10,8 @@ from typing import Self
 import numpy as np
 from pydantic import Field
 
-from keras_tabular.config.typed_yaml import Section, Value, parse_section
 from keras_tabular.core.errors import UserError
+from keras_tabular.core.typed_yaml import Section, Value, parse_section
 from keras_tabular.table.profile import ColumnSummary
 
 # Entry in the zip file.

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from keras_tabular.core.errors import UserError, format_list, suggestion
 from keras_tabular.core.files import remove, write_text
-from keras_tabular.project.wheel import (
+from keras_tabular.new_project.wheel import (
     PIP,
     ROOT,
     get_wheel,
@@ -223,7 +223,7 @@ def set_up_environment(
     if venv:
         (folder / ".venv").symlink_to(venv)
         try:
-            run("python", "-m", "keras_tabular.project.lock")
+            run("python", "-m", "keras_tabular.new_project.lock")
         except (OSError, UserError):
             # The project and its requirements.txt will be removed.
             pip = shlex.quote(f"{venv}/bin/pip")
@@ -262,7 +262,7 @@ def link_environment(folder: Path) -> bool:
         copy_programs(python.parent, new_python)
         install = ("install", "--compile", "--force-reinstall", "--no-deps")
         run_command(new_python, *PIP, *install, *folder.glob("vendor/*.whl"))
-        run_command(new_python, "-m", "keras_tabular.project.lock", cwd=folder)
+        run_command(new_python, "-m", "keras_tabular.new_project.lock", cwd=folder)
     except (OSError, UserError):
         return False
     (venv / "installed").touch()

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from keras_tabular.config.task import CostMatrix
 from keras_tabular.core.errors import UserError
+from keras_tabular.tasks.task import CostMatrix
 
 COST = "cost"  # key of the mean cost of the predicted classes, see `evaluate.threshold`
 CUSTOM = "custom."  # prefix of the keys of metrics that a project adds in custom.py

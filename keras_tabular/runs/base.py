@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from keras_tabular.config.metrics import COST, metric
 from keras_tabular.config.sections import Gate
 from keras_tabular.evaluation.records import Difference, model_values
 from keras_tabular.gate.primary import NOT_SETTLED, format_relative
 from keras_tabular.gate.rules import add_checks
 from keras_tabular.gate.verdict import RuleResult, Status, Verdict, judge
 from keras_tabular.runs.run import Run, git, mismatch, parse_or_none
+from keras_tabular.tasks.metrics import COST, metric
 
 
 class NotComparableError(Exception):

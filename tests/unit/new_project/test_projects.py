@@ -9,9 +9,9 @@ import pytest
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.network.backend import tf
-from keras_tabular.project import new
-from keras_tabular.project.lock import version_differences
-from keras_tabular.project.upgrade import (
+from keras_tabular.new_project import new
+from keras_tabular.new_project.lock import version_differences
+from keras_tabular.new_project.upgrade import (
     CHANGES,
     OLDEST_COMMIT,
     delete_files,
@@ -28,7 +28,7 @@ def test_names_are_quoted_in_the_pages_of_a_project(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    folder = PROJECT / "keras_tabular/project/files"
+    folder = PROJECT / "keras_tabular/new_project/files"
     names = ("README.md", "data/README.md")
     files = {name: (folder / name).read_text() for name in names}
     monkeypatch.setattr(new, "get_wheel", lambda folder: folder)

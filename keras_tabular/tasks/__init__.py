@@ -1,0 +1,1 @@
+"""What is predicted: tasks, the losses of rows, columns of predictions, names of metrics."""
