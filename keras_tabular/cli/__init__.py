@@ -1,7 +1,4 @@
-"""The commands of `keras-tabular`, each in a module of its name, with `_` for `-`.
-
-Most modules are in this package, others in the package of what they do, see `COMMANDS`.
-"""
+"""The commands of `keras-tabular`, each in a module of its name, with `_` for `-`."""
 
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
@@ -12,32 +9,30 @@ from keras_tabular.core import VERSION
 from keras_tabular.core.errors import align_columns
 from keras_tabular.core.process import use_one_blas_thread
 
-# The package of each command's module.
-COMMANDS = {
-    "new": "project",
-    "upgrade": "project",
-    "infer-schema": "cli",
-    "gate": "cli",
-    "report": "cli",
-    "pr-report": "cli",
-    "verify": "runs",
-    "repeat": "runs",
-    "quick": "runs",
-    "predict": "cli",
-    "score": "cli",
-    "drift": "cli",
-    "serve": "cli",
-    "docs": "cli",
-}
+COMMANDS = (
+    "new",
+    "upgrade",
+    "infer-schema",
+    "gate",
+    "report",
+    "pr-report",
+    "verify",
+    "repeat",
+    "quick",
+    "predict",
+    "score",
+    "drift",
+    "serve",
+    "docs",
+)
 
 
 def main() -> None:
     """Run a command, which imports its libraries after its arguments are checked."""
     use_one_blas_thread()  # before a command imports NumPy
-    library = Path(__file__).parents[1]
     lines = []
-    for command, package in COMMANDS.items():
-        file = library / package / f"{command.replace('-', '_')}.py"
+    for command in COMMANDS:
+        file = Path(__file__).with_name(f"{command.replace('-', '_')}.py")
         docstring = file.read_text("utf-8").split('"""')[1]
         lines.append([f"  {command}", docstring.splitlines()[0]])
     parser = ArgumentParser(
@@ -59,6 +54,6 @@ def main() -> None:
     )
     command = parser.parse_args(sys.argv[1:2]).command
     name = command.replace("-", "_")
-    module = import_module(f"keras_tabular.{COMMANDS[command]}.{name}")
+    module = import_module(f"keras_tabular.cli.{name}")
     del sys.argv[1]
     module.main(ArgumentParser(f"keras-tabular {command}", description=module.__doc__))

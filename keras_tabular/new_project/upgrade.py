@@ -1,20 +1,10 @@
-"""Upgrade a project to a later version of the library, and print what has changed.
-
-Run this command with a clone of the later version: `python3 CLONE/keras_tabular upgrade
-FOLDER`. It replaces the wheel in vendor and the packages in the lock files. It merges
-the changes of the library into dvc.yaml, custom.py, Makefile, the scripts and the
-workflows. It deletes files that the library does not have any more, unless you have
-edited them. It installs the packages into .venv. In network.py and other scripts, it
-corrects imports of modules that have another name now. README.md, params.yaml,
-pyproject.toml and data stay as they are.
-"""
+"""The files of a project in a later version of the library, with the owner's changes."""
 
 import re
 import shutil
 import subprocess
 import tempfile
 import zipfile
-from argparse import ArgumentParser
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,7 +23,15 @@ OLDEST_VERSION = (0, 6)  # of a project that can be upgraded
 OLDEST_COMMIT = "7bba4e96"  # version 0.6.0, which has no tag
 # Names of modules that the owner's scripts may import: in an earlier version, and in
 # this one.
-MOVED_MODULES: dict[str, str] = {}
+MOVED_MODULES = {
+    "keras_tabular.config.metrics": "keras_tabular.tasks.metrics",
+    "keras_tabular.config.task": "keras_tabular.tasks.task",
+    "keras_tabular.config.typed_yaml": "keras_tabular.core.typed_yaml",
+    "keras_tabular.core.cluster": "keras_tabular.core.workers",
+    "keras_tabular.gate.base": "keras_tabular.runs.base",
+    "keras_tabular.infer": "keras_tabular.schema_inference",
+    "keras_tabular.training.record": "keras_tabular.network.record",
+}
 # Files that say what the project is about, and settings of DVC.
 OWNED = re.compile(
     r"README\.md|network\.py|params\.yaml|pyproject\.toml|(data|metrics|\.dvc)/.*",
@@ -43,15 +41,12 @@ CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
 MAX_CONFLICTS = 127
 
 
-def main(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "folder",
-        nargs="?",
-        type=Path,
-        default=".",
-        help="the folder of the project; default: the current folder",
-    )
-    folder = parser.parse_args().folder
+def upgrade(folder: Path) -> None:
+    """Upgrade a project to the version of the library in this clone.
+
+    Raises:
+        UserError: The folder is no project, or one of a version that is too old.
+    """
     wheels = sorted(folder.glob("vendor/keras_tabular-*.whl"))
     if len(wheels) != 1:
         raise UserError(

@@ -21,7 +21,8 @@ from keras_tabular.new_project.lock import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]  # a clone, or site-packages
-PROJECT_FILES = "keras_tabular/new_project/files/"  # in the wheel
+# In the wheel; version 0.6 called the package `project`.
+PROJECT_FILES = re.compile(r"keras_tabular/(?:new_)?project/files/(.+)")
 # Without hints.
 GIT = ("git", "-c", "advice.detachedHead=false", "-c", "init.defaultBranch=main")
 # Dependencies in dvc.yaml. In a project, the lock file has the hash of the library
@@ -99,9 +100,8 @@ def read_project_files(wheel: Path) -> dict[str, str]:
     files = {}
     with ZipFile(wheel) as archive:
         for name in archive.namelist():
-            if name.startswith(PROJECT_FILES):
-                path = name.removeprefix(PROJECT_FILES)
-                files[path] = archive.read(name).decode()
+            if match := PROJECT_FILES.fullmatch(name):
+                files[match[1]] = archive.read(name).decode()
     files["dvc.yaml"] = LIBRARY_FOLDERS.sub(
         "      - requirements.txt\n",
         files["dvc.yaml"],

@@ -1,10 +1,8 @@
 """Score the present parameters on other splits: how much of a score is luck?"""
 
-import json
 import math
 import shutil
 import sys
-from argparse import ArgumentParser
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,24 +16,17 @@ from keras_tabular.config.params import Params, load_settings
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Train
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.files import md5_hash, write_json
-from keras_tabular.core.parallel import Progress, map_in_processes
+from keras_tabular.core.files import write_json
 from keras_tabular.core.typed_yaml import Section
 from keras_tabular.evaluation.calibration import calibrate
 from keras_tabular.evaluation.records import MODEL, Evaluation, format_number
 from keras_tabular.evaluation.summary import metric_label
-from keras_tabular.runs.run import METRICS, WORKSPACE, Run, run_module
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import part_paths, read_parts, write_part
 from keras_tabular.table.splits import assign_rows, find_duplicates, write_subsets
 from keras_tabular.tasks.task import Task
 
-FOLDER = Path(".repeats")
-SCORES = METRICS / "scores.json"
 VALIDATED = Path("data/validated")
-MIN_REPEATS = 5  # with fewer, the differences of accuracies are often equal by chance
-# What a repeat is, if not another split.
-REPEATED = {"time": "period", "column": "training", "file": "training"}
 
 
 class ModelRepeats(Section):
@@ -75,53 +66,6 @@ class Repeats(Section):
 
     run: str
     measures: tuple[MeasureRepeats, ...]
-
-
-def main(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "-n",
-        "--number",
-        type=int,
-        default=10,
-        help="of repeats; default: 10",
-    )
-    total = parser.parse_args().number
-    schema, params = load_settings("split")
-    if total < MIN_REPEATS:
-        raise UserError(f"--number: expected {MIN_REPEATS} or more, got {total}")
-    if json.loads(run_module("dvc", "status", "--json", "--with-deps", "evaluate")):
-        raise UserError(f"{SCORES} is out of date. Run `dvc repro` first.")
-    run = Run(WORKSPACE)
-    present = run.require_evaluation()
-    if present.score("test", present.primary_metric) is None:
-        raise UserError(
-            f"{present.primary_metric} is undefined on the test rows. See {SCORES}.",
-        )
-    run_hash = md5_hash(run.read(SCORES).encode())
-    time = schema.time if params.split.by == "time" else None
-    # The periods depend on their number.
-    folder = FOLDER / (f"{run_hash}-{total}" if time else run_hash)
-    evaluations = list[Evaluation]()
-    with Progress() as progress:
-        progress.start_round("repeats", total, is_steady=True)
-        repeat = partial(run_repeat, folder, time, total)
-        for evaluation in map_in_processes(repeat, range(1, total + 1)):
-            evaluations.append(evaluation)
-            progress.advance(1, f"{len(evaluations)} of {total}")
-    repeated = REPEATED.get(params.split.by, "split")
-    keys = present.main_metrics[:2]
-    measures = []
-    for key in keys:
-        measure = summarize(key, schema.learning_task, repeated, present, evaluations)
-        if measure:
-            measures.append(measure)
-            print(measure.conclusion)
-    if not measures:
-        raise UserError(
-            f"{' and '.join(keys)} are undefined on the test rows of some repeats.",
-        )
-    repeats = Repeats(run=run_hash, measures=tuple(measures))
-    write_json(METRICS / "repeats.json", repeats.model_dump())
 
 
 def run_repeat(

@@ -1,14 +1,8 @@
-"""Train the model of a commit again, and compare every output with its dvc.lock.
-
-The command clones the commit into a temporary folder. It takes the tables from DVC's
-cache or from the remote, and runs all stages with the packages of the commit's
-requirements.txt. The results that are in git have to be the same, too.
-"""
+"""The results of a commit again: run its pipeline in a clone, and compare the outputs."""
 
 import json
 import shutil
 import sys
-from argparse import ArgumentParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,53 +12,11 @@ from keras_tabular.core.typed_yaml import parse_yaml, read_yaml
 from keras_tabular.runs.run import (
     LOCK,
     RESULTS,
-    Run,
     cache_dir,
     git,
     locked_hashes,
     run_module,
 )
-
-
-def main(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "revision",
-        nargs="?",
-        default="HEAD",
-        help="a tag, a branch or a commit; default: HEAD",
-    )
-    add(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="a file to write the new model to, if no output differs",
-    )
-    add(
-        "--files",
-        action="store_true",
-        help=f"run nothing; compare the outputs in this folder with {LOCK}",
-    )
-    args = parser.parse_args()
-    if args.files:
-        label = LOCK
-        changed = modified_outputs()
-        success = f"The outputs in this folder have the hashes that are in {LOCK}"
-    else:
-        run = Run(args.revision)
-        label = run.label
-        commit = run.sha
-        print(f"Running all stages of {label} in a temporary folder", flush=True)
-        changed = rerun(commit, args.output)
-        success = (
-            f"{label} is verified: every output has the hash that is in its dvc.lock"
-        )
-    for path in changed:
-        print(f"{path} differs from {label}")
-    if changed:
-        raise UserError(f"{label} is not verified: the files above differ")
-    print(success)
 
 
 def rerun(commit: str, model: Path | None = None) -> list[str]:
