@@ -1,7 +1,6 @@
 """Your own checks of rows, and your own metrics; see `keras-tabular docs own-parts`."""
 
-from keras_tabular.table.checks import RowCheck
-from keras_tabular.tasks.metrics import CustomMetric
+from keras_tabular.own_parts import CustomMetric, RowCheck
 
 # Checks of several columns of a row, which the stage validate runs.
 CHECKS: list[RowCheck] = []

@@ -3,12 +3,11 @@
 To change them, edit `build`; see `keras-tabular docs own-parts`.
 """
 
-from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import ResolvedNetwork
-from keras_tabular.network.backend import keras
-from keras_tabular.network.features import (
+from keras_tabular.own_parts import ResolvedNetwork, Schema
+from keras_tabular.own_parts.layers import (
     dense_arguments,
     embed_numbers,
+    keras,
     learn_scale,
     output_layer,
 )
