@@ -1,5 +1,6 @@
 """Draw the packages of the project and their imports as an SVG picture."""
 
+import tomllib
 from argparse import ArgumentParser
 from html import escape
 from pathlib import Path
@@ -55,18 +56,19 @@ def reduce_imports(imports: Graph) -> Graph:
     }
 
 
-def sort_packages(imports: Graph) -> list[str]:
-    """Sort the packages from top to bottom, so that all imports go down."""
+def read_order() -> list[str]:
+    """Return the packages in the order of the data, which import-linter keeps."""
+    settings = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    packages = []
+    for layer in reversed(layers):
+        packages += layer.split(" | ")
+    return packages
 
-    def depth(package: str) -> int:
-        return 1 + max(map(depth, imports[package]), default=0)
 
-    return sorted(imports, key=lambda package: (-depth(package), package))
-
-
-def draw(imports: Graph) -> str:
+def draw(imports: Graph, packages: list[str]) -> str:
     """Draw a box with the modules of each package, and an arc for each import."""
-    order = sort_packages(imports)
+    order = [package for package in packages if package in imports]
     shapes = []
     for row, package in enumerate(order):
         y = MARGIN + row * STEP
@@ -82,11 +84,11 @@ def draw(imports: Graph) -> str:
         )
     longest = 0
     for row, package in enumerate(order):
-        for below in sorted(order.index(target) for target in imports[package]):
-            longest = max(longest, below - row)
-            start = MARGIN + row * STEP + 30
-            end = MARGIN + below * STEP + 18
-            bend = MARGIN + WIDTH + 22 + 34 * (below - row)
+        for above in sorted(order.index(target) for target in imports[package]):
+            longest = max(longest, row - above)
+            start = MARGIN + row * STEP + 18
+            end = MARGIN + above * STEP + 30
+            bend = MARGIN + WIDTH + 22 + 34 * (row - above)
             shapes.append(
                 f'<path d="M{MARGIN + WIDTH} {start}C{bend} {start} {bend} {end} '
                 f'{MARGIN + WIDTH} {end}" marker-end="url(#tip)"/>',
@@ -109,7 +111,9 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path, help="the SVG file to write")
     args = parser.parse_args()
-    args.output.write_text(draw(reduce_imports(read_imports())), encoding="utf-8")
+    args.output.write_text(
+        draw(reduce_imports(read_imports()), read_order()), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

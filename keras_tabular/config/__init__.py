@@ -1,4 +1,4 @@
-"""The files params.yaml and data/schema.yaml; the tasks, and the names of metrics.
+"""The files params.yaml and data/schema.yaml: their keys, types and checks.
 
-Nothing here reads a table; how scores are computed is in `evaluation`.
+Nothing here reads a table.
 """

@@ -1,4 +1,5 @@
 """Preprocessing and networks as Keras models, from raw columns to predictions.
 
-How weights are learnt is in `training`.
+The record of a training, which is a part of the model's file, is here too. How weights
+are learnt is in `training`.
 """

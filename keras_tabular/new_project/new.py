@@ -1,4 +1,4 @@
-"""A new project: its files, its environment, its table, its schema and its repository."""
+"""A new project: its files, environment, table, schema and repository."""
 
 import json
 import os

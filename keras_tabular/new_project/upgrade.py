@@ -1,4 +1,4 @@
-"""The files of a project in a later version of the library, with the owner's changes."""
+"""The files of a project in a later version of the library, with its own changes."""
 
 import re
 import shutil

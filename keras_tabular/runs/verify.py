@@ -1,4 +1,4 @@
-"""The results of a commit again: run its pipeline in a clone, and compare the outputs."""
+"""The results of a commit again: run its pipeline in a clone, compare the outputs."""
 
 import json
 import shutil

@@ -1,1 +1,4 @@
-"""What is predicted: tasks, the losses of rows, columns of predictions, names of metrics."""
+"""What is predicted: tasks, losses of rows, columns of predictions, names of metrics.
+
+How scores are computed is in `evaluation`.
+"""

@@ -8,5 +8,4 @@ How a model is calibrated, scored or explained is not here.
   another cycle does not help. A `trainer` runs the steps, and a `checkpoint` keeps each
   snapshot of a network. To predict later rows, do the same for earlier rows only.
 - `ensemble`: weigh the snapshots, assemble them into one model, and describe both.
-- `record`: what the training did, in the file of the model.
 """
