@@ -296,13 +296,7 @@ def cost_mistakes(costs: CostsByClass, train: Train, task: Task) -> Iterator[str
 
 
 def row_set_mistakes(evaluate: Evaluate, schema: Schema) -> Iterator[str]:
-    """Yield test files with the same name, and slices that do not fit the columns."""
-    names = {file.partition(".")[0] for file in evaluate.tests}
-    if len(names) < len(evaluate.tests):
-        yield (
-            "evaluate.tests: expected files with different names before the ending, got"
-            f" {[*evaluate.tests]}."
-        )
+    """Yield slices that do not fit the columns."""
     columns = [name for name in schema.columns if name != schema.target]
     for name, conditions in evaluate.slices.items():
         for column, condition in conditions.items():

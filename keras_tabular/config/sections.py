@@ -140,12 +140,6 @@ class ThresholdRule(Section):
             raise ValueError(
                 "expected a number or one of best, recall, precision and cost",
             )
-        if isinstance(self.cost, dict) and not any(
-            any(row.values()) for row in self.cost.values()
-        ):
-            raise ValueError(
-                "expected a cost other than 0, such as {ACTUAL: {PREDICTED: 5}}",
-            )
         return self
 
     def cost_matrix(self, classes: Sequence[Label]) -> CostMatrix:
@@ -246,19 +240,12 @@ class Train(Section):
         """Return a copy of the section with other values for some keys.
 
         Args:
-            changes: The new values, by dotted keys such as `networks.plain.units`.
+            changes: The new values, by key.
 
         Raises:
             UserError: A key does not allow its value.
         """
-        content = self.model_dump()
-        for key, value in changes.items():
-            *path, last = key.split(".")
-            parent = content
-            for name in path:
-                parent = parent[name]
-            parent[last] = value
-        return parse_section(content, type(self), "train")
+        return parse_section(self.model_dump() | changes, type(self), "train")
 
     def resolve_auto(
         self,
@@ -418,15 +405,11 @@ class Range(Section):
     @property
     def ends(self) -> tuple[float, float]:
         """Both ends as numbers: dates in seconds since 1970, open ends as infinity."""
-        low = self.low
-        if low is None:
-            low = -math.inf
-        elif isinstance(low, date):
+        low = -math.inf if self.low is None else self.low
+        if isinstance(low, date):
             low = datetime.combine(low, time.min, UTC).timestamp()
-        high = self.high
-        if high is None:
-            high = math.inf
-        elif isinstance(high, date):
+        high = math.inf if self.high is None else self.high
+        if isinstance(high, date):
             high = datetime.combine(high, time.max, UTC).timestamp()
         return low, high
 

@@ -35,9 +35,7 @@ EXPECTED_TYPES = {
 BOUNDS = {"gt": "above", "ge": "of at least", "lt": "below", "le": "of at most"}
 BOOLEAN = "tag:yaml.org,2002:bool"
 INTEGER = "tag:yaml.org,2002:int"
-INTEGER_PATTERN = re.compile(
-    r"[-+]?(0|[1-9][0-9_]*|0b[01_]+|0[0-7_]+|0x[0-9a-fA-F_]+)$",
-)
+INTEGER_PATTERN = r"[-+]?(0|[1-9][0-9_]*|0b[01_]+|0[0-7_]+|0x[0-9a-fA-F_]+)$"
 
 
 class Section(BaseModel):
@@ -75,29 +73,20 @@ Loader.add_implicit_resolver(
     re.compile("(true|True|TRUE|false|False|FALSE)$"),
     list("tTfF"),
 )
-Loader.add_implicit_resolver(INTEGER, INTEGER_PATTERN, list("-+0123456789"))
+Loader.add_implicit_resolver(
+    INTEGER,
+    re.compile(INTEGER_PATTERN),
+    list("-+0123456789"),
+)
 
 
 def parse_yaml(text: str) -> Any:
     """Read a text in YAML as stages, other revisions and lock files are read.
 
     Raises:
-        yaml.YAMLError, ValueError: It is not valid YAML, or its aliases stand for more
-            values than the text has characters.
+        yaml.YAMLError, ValueError: It is not valid YAML.
     """
-    content = yaml.load(text, Loader)
-    n_values = 0  # each has a character of its own in the text, unless it has an alias
-    remaining = [content]
-    while remaining:
-        n_values += 1
-        if n_values > len(text) + 1:
-            raise ValueError("its aliases stand for too many values")
-        value = remaining.pop()
-        if isinstance(value, dict):
-            remaining.extend(value.values())
-        elif isinstance(value, list):
-            remaining.extend(value)
-    return content
+    return yaml.load(text, Loader)
 
 
 def read_yaml(path: Path) -> Any:
@@ -188,9 +177,8 @@ def find_key(error: Any, content: Any) -> tuple[str, ...]:
         elif not isinstance(content, dict):
             break
         # The limits of the gate are validated by their dotted keys.
-        children = {}
-        for name, child in [*content.items(), *flatten(content)]:
-            children[str(name)] = child
+        children = {str(name): child for name, child in content.items()}
+        children |= dict(flatten(content))
         if part in children:
             key.append(part)
             content = children[part]

@@ -72,7 +72,13 @@ def shares_explained(
     sample = sample[: MAX_SAMPLE_CELLS // max(len(schema.classes), 1)]
     if len(sample) < MIN_ROWS:
         return shares
-    y = _target_columns(sample, schema)
+    target = sample[schema.target]
+    if schema.classes:
+        codes = _codes(target).to_numpy()
+        y = np.eye(codes.max() + 1)[codes]  # one-hot, (rows, classes)
+    else:
+        numbers = as_float64(target, schema.columns[schema.target])
+        y = pc.rank_quantile(numbers).to_numpy()[:, None]  # (rows, 1)
     weight = sample[REPRESENTED].to_numpy()
     for name, column in schema.features.items():
         if column.feature_type == "text":
@@ -85,17 +91,6 @@ def shares_explained(
         values = numbers.to_numpy(zero_copy_only=False)
         shares[name] = share_explained(values, y, weight, ordered)
     return shares
-
-
-def _target_columns(sample: pa.Table, schema: Schema) -> np.ndarray:
-    """Return ranks of the target, (rows, 1), or one-hot classes, (rows, classes)."""
-    if schema.classes:
-        codes = _codes(sample[schema.target]).to_numpy()
-        return np.eye(codes.max() + 1)[codes]
-    column = schema.columns[schema.target]
-    numbers = as_float64(sample[schema.target], column)
-    ranks = pc.rank_quantile(numbers).to_numpy()
-    return ranks[:, None]
 
 
 def _codes(values: pa.ChunkedArray) -> pa.Array:
