@@ -191,6 +191,5 @@ def add_log_and_page_options(parser: ArgumentParser) -> None:
         "--no-page",
         dest="notice",
         action="store_const",
-        const=None,
         help="show no page, and leave values of training rows out of /schema",
     )

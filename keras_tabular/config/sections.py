@@ -29,6 +29,7 @@ from keras_tabular.config.typed_yaml import (
 )
 
 MAX_ROWS_OF_SMALL_TABLE = 2_500  # of training
+ShareOrZero = Annotated[float, Field(ge=0, lt=1)]
 CostsByClass = dict[Value, dict[Value, float]]  # by actual, then by predicted class
 Auto = Literal["auto"]
 # The names that Keras gives them. A test trains with each.
@@ -189,7 +190,7 @@ class Network(Section):
     kernel_initializer: Initializer
     parametrization: Literal["standard", "ntk"] = "standard"
     l2: NonNegativeFloat = 0.0
-    dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = 0.0
+    dropout: ShareOrZero | Auto = 0.0
     optimizer: Optimizer
     optimizer_arguments: dict[OptimizerArgument, bool | float] = Field(
         default_factory=dict,
@@ -380,7 +381,7 @@ class Split(Section):
 
     by: SplitRule = "random"
     test_size: Share
-    validation_size: Annotated[float, Field(ge=0, lt=1)]
+    validation_size: ShareOrZero
     seed: Seed
     stratify: bool = False
     duplicates: Literal["auto", "together", "drawn"] = "auto"
@@ -485,7 +486,7 @@ class Gate(Section):
     base: str = "last"
     beat_baselines: tuple[Literal["dummy", "linear", "gradient_boosting"], ...] = ()
     margin: Share | None = None
-    min_gain: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    min_gain: ShareOrZero = 0.05
 
 
 class Drift(Section):

@@ -88,11 +88,6 @@ class Task:
         """The number of outputs of the model for a row: 1 for a regression."""
         return max(len(self.output_classes), 1)
 
-    @property
-    def output_layer(self) -> tuple[int, str, str]:
-        """The units, the activation and the name of the output layer."""
-        return self.n_outputs, self.output_activation, self.output_name
-
     @classmethod
     def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
         """Build the task from the values of the target column.
@@ -132,10 +127,6 @@ class Task:
         import pyarrow.compute as pc
 
         return pc.index_in(target, value_set=pa.array(self.classes, target.type))
-
-    def strata(self, y: np.ndarray) -> np.ndarray:
-        """Return the class of each row, by which draws are stratified, or zeros."""
-        return y if self.classes else np.zeros(len(y))
 
     def indicators(self, y: np.ndarray) -> np.ndarray:
         """Return the values that the outputs of the model should have.

@@ -200,8 +200,8 @@ def find_matches(
         distance_to_higher = np.abs(neighbors[last + 1] - values)
         is_higher_nearest = distance_to_higher < distance_to_lower
         is_unseen = first == last
-        first = first - (is_unseen & ~is_higher_nearest)
-        last = last + (is_unseen & is_higher_nearest)
+        first -= is_unseen & ~is_higher_nearest
+        last += is_unseen & is_higher_nearest
     return Matches(order, first, last)
 
 
@@ -232,8 +232,8 @@ def predict_from_matches(
     """
     target_sums = _sum_of_matches(matches, y * weight[:, None])
     weight_sums = _sum_of_matches(matches, weight)
-    target_sums = target_sums + CONSTANT_WEIGHT * constant
-    weight_sums = weight_sums + CONSTANT_WEIGHT
+    target_sums += CONSTANT_WEIGHT * constant
+    weight_sums += CONSTANT_WEIGHT
     return target_sums / weight_sums[:, None]
 
 

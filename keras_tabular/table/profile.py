@@ -155,7 +155,7 @@ def missing_mask(values: pa.ChunkedArray) -> np.ndarray:
 def is_among(values: pa.ChunkedArray, allowed: pa.Array) -> np.ndarray:
     """Return where a value is one of `allowed`: bool, shape (rows,)."""
     mask = pc.is_in(values, value_set=allowed)
-    return mask.to_numpy(zero_copy_only=False).astype(bool)
+    return mask.to_numpy(zero_copy_only=False)
 
 
 def unknown_mask(values: pa.ChunkedArray, categories: list[str]) -> np.ndarray:
