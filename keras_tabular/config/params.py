@@ -98,14 +98,12 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
     return Params.model_construct(**requested)
 
 
-def drop_sections_of_the_owner(content: Any) -> Any:
+def drop_sections_of_the_owner(content: dict[str, Any]) -> dict[str, Any]:
     """Return the sections of the library, and those whose names may be typos of them.
 
     The owner of a project may add other sections. If no section of the library is
     missing, a similar name such as `training` is not a typo.
     """
-    if not isinstance(content, dict):
-        return content
     sections_of_library = Params.model_fields.keys()
     missing = sections_of_library - content
     return {
@@ -218,8 +216,10 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, task: Task) -> Iterator[str]:
             row_set, is_custom, _ = key.partition(f".{CUSTOM}")
             if is_custom and row_set in row_sets and section != "worse_than_base":
                 continue  # the gate sees whether custom.py has such a metric
-            hint = "The keys min and max also allow custom metrics."
-            yield f"gate.{section}: {expected_one_of(key, keys)} {hint}"
+            yield (
+                f"gate.{section}: {expected_one_of(key, keys)} The keys min and max"
+                " also allow custom metrics."
+            )
 
 
 def metric_keys(evaluate: Evaluate, task: Task) -> list[str]:

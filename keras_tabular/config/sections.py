@@ -226,8 +226,8 @@ class Train(Section):
     missing_indicators: bool
     ignore: tuple[str, ...] = ()
     max_categories: Count = 200
-    max_tokens: Annotated[int, Field(strict=True, ge=16, le=2**20)] = 2**15
-    text_length: Annotated[int, Field(strict=True, ge=16, le=MAX_LENGTH)] = 512
+    max_tokens: Annotated[Count, Field(ge=16, le=2**20)] = 2**15
+    text_length: Annotated[Count, Field(ge=16, le=MAX_LENGTH)] = 512
     normalization: Literal["standard", "min_max", "none"]
     loss: str = "auto"
     class_weight: Literal["balanced"] | dict[Value, PositiveFloat] | None = None

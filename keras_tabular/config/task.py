@@ -60,14 +60,14 @@ class Task:
     name: ClassVar[TaskName]
     label: ClassVar[str]
     target_kinds: ClassVar[tuple[str, ...]] = ("integer", "boolean", "category")
-    class_limits: ClassVar[tuple[int, float]] = (3, np.inf)
+    class_limits = (3, np.inf)
     losses: ClassVar[tuple[str, ...]]
-    learning_rate: ClassVar[float] = 0.02
+    learning_rate = 0.02
     output_activation: ClassVar[str]
     output_name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
-    loss_label: ClassVar[str] = "Log loss"
-    main_metric: ClassVar[str] = "accuracy"
+    loss_label = "Log loss"
+    main_metric = "accuracy"
     second_metric: ClassVar[str]
     rare_metrics: ClassVar[tuple[str, ...]] = ()
     leak_metric: ClassVar[str | None] = None
@@ -76,7 +76,7 @@ class Task:
         "linear": "logistic regression",
         "gradient_boosting": "gradient boosting",
     }
-    has_threshold: ClassVar[bool] = False
+    has_threshold = False
 
     @property
     def output_classes(self) -> tuple[int, ...]:

@@ -133,10 +133,6 @@ def parse_section(
     Raises:
         UserError: A key or value is wrong. The message has one line for each mistake.
     """
-    if not isinstance(content, dict):
-        raise UserError(
-            f"{source}: expected keys with values, got {truncate(repr(content))}.",
-        )
     try:
         return section_type.model_validate(content)
     except ValidationError as error:
@@ -193,25 +189,23 @@ def describe_mistake(
     section_type: type[Section],
 ) -> str:
     """Describe what is wrong with the value of a key, in one line."""
-    where = ".".join(map(truncate, key))
+    where = f"{'.'.join(map(truncate, key))}: " if key else ""
     value = truncate(repr(errors[0]["input"]))
     words: list[str] = []
     expected: list[str] = []
     for error in errors:
         match error["type"]:
             case "missing":
-                return f"{where}: this key is missing."
+                return f"{where}this key is missing."
             case "extra_forbidden":
                 allowed = allowed_keys(key[:-1], section_type)
                 hint = suggestion(key[-1], allowed)
-                return (
-                    f"{where}: unknown key.{hint} Allowed keys: {', '.join(allowed)}."
-                )
+                return f"{where}unknown key.{hint} Allowed keys: {', '.join(allowed)}."
             case "value_error":  # raised by one of our validators
                 problem = str(error["ctx"]["error"])
                 if problem.startswith("expected"):
                     problem += f", got {value}."
-                return f"{where}: {problem}" if key else problem
+                return where + problem
             case "literal_error":
                 words += re.findall("'(.*?)'", error["ctx"]["expected"])
             case _:
@@ -221,7 +215,7 @@ def describe_mistake(
     elif words:
         expected.insert(0, f"one of {', '.join(words)}")
     hint = suggestion(str(errors[0]["input"]), words)
-    return f"{where}: expected {' or '.join(expected)}, got {value}.{hint}"
+    return f"{where}expected {' or '.join(expected)}, got {value}.{hint}"
 
 
 def describe_expected(error: Any) -> str:

@@ -138,54 +138,54 @@ def check_table(
 
 def declared_checks(schema: Schema, policies: Validate) -> Checks:
     """Return all checks that the schema asks for, before they have run."""
-    duplicates = Check("no two equal rows", policies.duplicate_rows)
-    checks = {("table", "duplicate_rows"): duplicates}
-    leak_limit = min(policies.leak_threshold, MIN_LEAK_SHARE_TO_WARN)
-    for name in schema.columns:
-        column_checks = _value_checks(name, schema, policies)
-        if name in schema.features:
-            column_checks["constant_column"] = Check(
-                "different values",
-                policies.constant_column,
-            )
-            target = schema.target
-            column_checks["leak"] = Check(
-                f"less than {100 * leak_limit:g}% of {target} explained by the column",
-                policies.leak,
-                f"Known before {target}? Set known_before_target: true, or ignore it.",
-            )
-        elif name == schema.target and schema.classes:
-            column_checks["rare_class"] = Check(
-                f"at least {policies.min_class_rows} rows of each class"
-                f" {list(schema.classes)}",
-                policies.rare_class,
-            )
-        for check_name, check in column_checks.items():
-            checks[name, check_name] = check
+    advice = {
+        "missing": "Set nullable: true in data/schema.yaml to allow missing values.",
+        "leak": (
+            f"Known before {schema.target}? Set known_before_target: true, or ignore"
+            " it."
+        ),
+    }
+    expected = {("table", "duplicate_rows"): "no two equal rows"}
+    for column in schema.columns:
+        for name, text in _expected_of_column(column, schema, policies).items():
+            expected[column, name] = text
+    checks = {}
+    for (column, name), text in expected.items():
+        policy = getattr(policies, name)
+        checks[column, name] = Check(text, policy, advice.get(name, ""))
     return checks
 
 
-def _value_checks(
+def _expected_of_column(
     name: str,
     schema: Schema,
     policies: Validate,
-) -> dict[str, Check]:
-    """Return the checks of the values of a column, by name."""
+) -> dict[str, str]:
+    """Return what is expected of a column, by the name of the check."""
     column = schema.columns[name]
-    checks = {"empty_column": Check("a value in some row", policies.empty_column)}
+    expected = {"empty_column": "a value in some row"}
     if name == schema.target:
-        policy = policies.missing_target
-        checks["missing_target"] = Check("a value in every row", policy)
+        expected["missing_target"] = "a value in every row"
     elif not column.nullable:
-        advice = "Set nullable: true in data/schema.yaml to allow missing values."
-        checks["missing"] = Check("a value in every row", policies.missing, advice)
+        expected["missing"] = "a value in every row"
     if column.min is not None or column.max is not None:
-        checks["range"] = Check(_describe_range(column), policies.range)
+        expected["range"] = _describe_range(column)
     if column.values is not None:
-        checks["values"] = Check(f"one of {list(column.values)}", policies.values)
+        expected["values"] = f"one of {list(column.values)}"
     if column.unique:
-        checks["unique"] = Check("no value twice", policies.unique)
-    return checks
+        expected["unique"] = "no value twice"
+    if name in schema.features:
+        percent = 100 * min(policies.leak_threshold, MIN_LEAK_SHARE_TO_WARN)
+        expected["constant_column"] = "different values"
+        expected["leak"] = (
+            f"less than {percent:g}% of {schema.target} explained by the column"
+        )
+    elif name == schema.target and schema.classes:
+        expected["rare_class"] = (
+            f"at least {policies.min_class_rows} rows of each class"
+            f" {list(schema.classes)}"
+        )
+    return expected
 
 
 def _describe_range(column: Column) -> str:
@@ -237,8 +237,7 @@ def _failure_masks(
         numbers = as_float64(values, column)
         low = -np.inf if column.min is None else column.min
         high = np.inf if column.max is None else column.max
-        is_outside = pc.or_(pc.less(numbers, low), pc.greater(numbers, high))
-        masks["range"] = pc.and_not(is_outside, missing)
+        masks["range"] = pc.or_(pc.less(numbers, low), pc.greater(numbers, high))
     if column.values is not None:
         declared = pa.array(column.values, values.type)
         is_declared = pc.is_in(values, declared)
@@ -398,10 +397,9 @@ def _run_row_checks(
                 fails = np.asarray(row_check.fails(table.to_pandas()), bool)
                 rows = np.flatnonzero(np.broadcast_to(fails, len(table)))
             failed = table.take(pa.array(rows[:MAX_EXAMPLES]))
-            examples = []
-            for cells in failed.to_pylist():
-                texts = map(str, cells.values())
-                examples.append(" and ".join(texts))
+            examples = [
+                " and ".join(map(str, cells.values())) for cells in failed.to_pylist()
+            ]
             check.add_rows(first + rows, examples)
             first += len(table)
         checks[" and ".join(row_check.columns), row_check.name] = check

@@ -450,10 +450,12 @@ def _describe_column(
         description["min"] = _iso_datetime(summary.min)
         description["max"] = _iso_datetime(summary.max)
     elif column.feature_type == "number":
-        description["mean"] = summary.mean
-        description["standard_deviation"] = summary.standard_deviation
-        description["min"] = summary.min
-        description["max"] = summary.max
+        description |= {
+            "mean": summary.mean,
+            "standard_deviation": summary.standard_deviation,
+            "min": summary.min,
+            "max": summary.max,
+        }
     return description
 
 
