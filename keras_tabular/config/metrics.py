@@ -79,8 +79,8 @@ def check_custom_metrics(
         primary_metric: The value of `evaluate.metric`, which may be one of them.
 
     Raises:
-        UserError: A name cannot be a key of the metrics files, two metrics have the
-            same name, or the primary metric is missing.
+        UserError: A name cannot be a key of the metrics files, or the primary metric is
+            missing.
     """
     names = [metric.name for metric in metrics]
     for name in names:
@@ -88,11 +88,6 @@ def check_custom_metrics(
             raise UserError(
                 "custom.py: METRICS: expected a name of letters, digits and underscores"
                 f" that does not end in _low or _high, got {name!r}",
-            )
-        if names.count(name) > 1:
-            raise UserError(
-                f"custom.py: METRICS: Two metrics are called {name}. Rename one of"
-                " them.",
             )
     is_custom = primary_metric.startswith(CUSTOM)
     if is_custom and primary_metric.removeprefix(CUSTOM) not in names:

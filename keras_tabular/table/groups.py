@@ -144,7 +144,7 @@ def stable_hashes(columns: Sequence[pa.ChunkedArray], seed: int) -> np.ndarray:
         columns_and_separator.append(pc.fill_null(texts, "\0"))
     columns_and_separator.append(pa.scalar("\x1f", pa.large_string()))
     joined = pc.binary_join_element_wise(*columns_and_separator)
-    values = joined.to_numpy(zero_copy_only=False)
+    values = joined.to_numpy()
     key = f"{seed:016d}"[-16:]  # the key has 16 characters
     return pd.util.hash_array(values, hash_key=key, categorize=True)
 

@@ -191,7 +191,7 @@ def find_matches(
     key = codes + len(distinct) * half
     key_in_other_half = codes + len(distinct) * (1 - half)
     order = np.argsort(key, kind="stable")
-    first = np.searchsorted(key[order], key_in_other_half, side="left")
+    first = np.searchsorted(key[order], key_in_other_half)
     last = np.searchsorted(key[order], key_in_other_half, side="right")
     if ordered:
         ends = (-np.inf, np.inf)

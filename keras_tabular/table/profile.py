@@ -149,13 +149,12 @@ def quantiles(numbers: np.ndarray, count: int) -> np.ndarray:
 
 def missing_mask(values: pa.ChunkedArray) -> np.ndarray:
     """Return where a value is missing: bool, shape (rows,)."""
-    return pc.is_null(values).to_numpy(zero_copy_only=False)
+    return pc.is_null(values).to_numpy()
 
 
 def is_among(values: pa.ChunkedArray, allowed: pa.Array) -> np.ndarray:
     """Return where a value is one of `allowed`: bool, shape (rows,)."""
-    mask = pc.is_in(values, value_set=allowed)
-    return mask.to_numpy(zero_copy_only=False)
+    return pc.is_in(values, value_set=allowed).to_numpy()
 
 
 def unknown_mask(values: pa.ChunkedArray, categories: list[str]) -> np.ndarray:
@@ -255,9 +254,9 @@ class ColumnSummary(Section, extra="ignore"):
         is_text = column.feature_type == "text"
         return cls(
             feature_type=column.feature_type,
-            edges=tuple(bins.edges.tolist()),
+            edges=bins.edges.tolist(),
             categories=bins.categories,
-            counts=tuple(bins.counts(values).tolist()),
+            counts=bins.counts(values).tolist(),
             background=() if is_text else _evenly_spaced(values, column),
             unknown=round(unknown, 6),
         )

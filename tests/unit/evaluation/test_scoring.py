@@ -123,13 +123,11 @@ def test_an_undefined_score_is_left_out() -> None:
     assert score(Predictions(BINARY, np.ones(0), np.ones((0, 1)), np.ones(0))) == {}
 
 
-@pytest.mark.parametrize("names", [["a.b"], ["cost_low"], ["2"], ["cost", "cost"]])
-def test_a_metric_name_that_cannot_be_a_key_is_an_error(names: list[str]) -> None:
-    metrics = [
-        CustomMetric(name, lambda rows: 0.0, greater_is_better=True) for name in names
-    ]
+@pytest.mark.parametrize("name", ["a.b", "cost_low", "2"])
+def test_a_metric_name_that_cannot_be_a_key_is_an_error(name: str) -> None:
+    metric = CustomMetric(name, lambda rows: 0.0, greater_is_better=True)
     with pytest.raises(UserError, match=r"^custom\.py: METRICS: "):
-        check_custom_metrics(metrics, "auto")
+        check_custom_metrics([metric], "auto")
 
 
 def test_an_error_in_a_metric_names_the_metric() -> None:
