@@ -173,8 +173,9 @@ def find_key(error: Any, content: Any) -> tuple[str, ...]:
         elif not isinstance(content, dict):
             break
         # The limits of the gate are validated by their dotted keys.
-        children = {str(name): child for name, child in content.items()}
-        children |= dict(flatten(content))
+        children = dict(flatten(content))
+        for name, child in content.items():
+            children[str(name)] = child
         if part in children:
             key.append(part)
             content = children[part]
