@@ -28,7 +28,6 @@ __all__ = ["Model", "UserError", "__version__", "infer_schema", "load_model"]
 
 __version__ = VERSION
 FRAME = "data frame"  # its name in messages
-CELL = "a number of at most 64 bits, a date, true, false or text in UTF-8"
 CONVERSION_ERRORS = (pa.ArrowException, TypeError, ValueError, OverflowError)
 
 
@@ -273,7 +272,8 @@ def _to_arrow(
             text = as_texts(value, kind)[0].as_py()
         except CONVERSION_ERRORS:
             raise UserError(
-                f"{FRAME}, row {row}, column {name}: expected {CELL}, got"
+                f"{FRAME}, row {row}, column {name}: expected a number of at most 64"
+                " bits, a date, true, false or text in UTF-8, got"
                 f" {quote(str(cell))}",
             ) from None
         if column and value.type not in TEXT_TYPES:

@@ -69,13 +69,14 @@ def load_train_params(
     """
     path = PROJECT / "params.yaml"
     schema = load_schema(PROJECT / "data/schema.yaml")
+    train = load_params("train", schema=schema, path=path).train
     if networks is not None:
         changes = {"members": [{"network": name} for name in networks]} | changes
+        content = train.model_dump()["networks"]
         for name, settings in networks.items():
-            changes |= {
-                f"networks.{name}.{key}": value for key, value in settings.items()
-            }
-    return load_params("train", schema=schema, path=path).train.with_values(changes)
+            content[name] |= settings
+        changes["networks"] = content
+    return train.with_values(changes)
 
 
 def read_table(file: Path, schema: Schema) -> Iterator[pa.Table]:

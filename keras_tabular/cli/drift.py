@@ -9,7 +9,7 @@ effect of all columns on the predictions it has. The exit code is 1 if the verdi
 
 import sys
 from argparse import ArgumentParser, Namespace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from keras_tabular.model.metadata import training_rows
 from keras_tabular.runs.run import read_model
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.groups import mean_group_size, number_groups
-from keras_tabular.table.rows import CheckedRows, map_checked_rows
+from keras_tabular.table.rows import map_checked_rows
 from keras_tabular.table.source import read_rows
 
 MAX_COLUMNS_SHOWN = 20  # on the terminal; the page shows all columns
@@ -36,10 +36,12 @@ def main(parser: ArgumentParser) -> None:
         file_name = files.display_path(args.rows).name
         names = files.row_columns(file, schema)
         checks = declared_checks(schema, metadata.validate_params)
-
-        def count(batch: CheckedRows) -> drift.RowCounts:
-            return drift.count_batch(batch, trained_on, metadata.categories, schema)
-
+        count = partial(
+            drift.count_batch,
+            trained_on=trained_on,
+            categories=metadata.categories,
+            schema=schema,
+        )
         raw_rows = read_rows(file, schema, names)
         batches = list(map_checked_rows(count, raw_rows, schema.features, checks))
     if not any(counts.rows for counts in batches):

@@ -92,10 +92,7 @@ def parse_arguments(parser: ArgumentParser) -> Namespace:
     add_address_options(parser)
     add_limits(parser)
     add_log_and_page_options(parser)
-    args = parser.parse_args()
-    if not 0 <= args.port < 2**16:
-        parser.error(f"--port: expected 0 to 65535, got {args.port}")
-    return args
+    return parser.parse_args()
 
 
 def add_address_options(parser: ArgumentParser) -> None:
@@ -191,6 +188,5 @@ def add_log_and_page_options(parser: ArgumentParser) -> None:
         "--no-page",
         dest="notice",
         action="store_const",
-        const=None,
         help="show no page, and leave values of training rows out of /schema",
     )

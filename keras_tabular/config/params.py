@@ -5,10 +5,7 @@ import warnings
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, get_type_hints
-
-from pydantic import create_model
+from typing import Any
 
 from keras_tabular.config import sections
 from keras_tabular.config.schema import VALUE_TYPES, ByKind, Kind, Schema, load_schema
@@ -44,22 +41,19 @@ RANGE_TYPES = ByKind[tuple[type, ...]](
 WON_BY_A_CONSTANT = ("precision", "recall")
 
 
-class Params(SimpleNamespace):
-    """Sections of `params.yaml`. Only the requested sections are attributes."""
-
-    ingest: sections.Ingest
-    validate: sections.Validate
-    split: Split
-    train: Train
-    evaluate: Evaluate
-    gate: Gate
-    drift: sections.Drift
-
-
 with warnings.catch_warnings(action="ignore"):
-    # The section `validate` has the name of a deprecated method of pydantic's models.
-    FIELDS: Any = get_type_hints(Params)
-    AllSections = create_model("AllSections", __base__=Section, **FIELDS)
+
+    class Params(Section):
+        """Sections of `params.yaml`. Only the requested sections are attributes."""
+
+        ingest: sections.Ingest
+        # It has the name of a deprecated method of pydantic's models.
+        validate: sections.Validate  # type: ignore[assignment]
+        split: Split
+        train: Train
+        evaluate: Evaluate
+        gate: Gate
+        drift: sections.Drift
 
 
 def load_settings(*names: str) -> tuple[Schema, Params]:
@@ -89,7 +83,7 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
     """
     try:
         content = drop_sections_of_the_owner(read_yaml(path))
-        params = Params(**dict(parse_section(content, AllSections, path)))
+        params = parse_section(content, Params, path)
         mistakes = [f"{path}: {text}" for text in find_mistakes(params, schema)]
         if mistakes:
             raise UserError("\n".join(mistakes))
@@ -100,22 +94,22 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
             f"{error}\nWhat you set with -S is still in {path}. To undo it, run `git"
             f" restore {path}`.",
         ) from None
-    return Params(**{name: getattr(params, name) for name in names})
+    requested = {name: getattr(params, name) for name in names}
+    return Params.model_construct(**requested)
 
 
-def drop_sections_of_the_owner(content: Any) -> Any:
+def drop_sections_of_the_owner(content: dict[str, Any]) -> dict[str, Any]:
     """Return the sections of the library, and those whose names may be typos of them.
 
     The owner of a project may add other sections. If no section of the library is
     missing, a similar name such as `training` is not a typo.
     """
-    if not isinstance(content, dict):
-        return content
-    missing = FIELDS.keys() - content
+    sections_of_library = Params.model_fields.keys()
+    missing = sections_of_library - content
     return {
         name: section
         for name, section in content.items()
-        if name in FIELDS or suggestion(str(name), missing)
+        if name in sections_of_library or suggestion(str(name), missing)
     }
 
 
@@ -222,8 +216,10 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, task: Task) -> Iterator[str]:
             row_set, is_custom, _ = key.partition(f".{CUSTOM}")
             if is_custom and row_set in row_sets and section != "worse_than_base":
                 continue  # the gate sees whether custom.py has such a metric
-            hint = "The keys min and max also allow custom metrics."
-            yield f"gate.{section}: {expected_one_of(key, keys)} {hint}"
+            yield (
+                f"gate.{section}: {expected_one_of(key, keys)} The keys min and max"
+                " also allow custom metrics."
+            )
 
 
 def metric_keys(evaluate: Evaluate, task: Task) -> list[str]:

@@ -200,9 +200,7 @@ def _check_format(column: Column) -> None:
             f"{', '.join(EPOCHS)}, {ISO} or formats such as %d.%m.%Y or [%d.%m.%Y,"
             " %Y-%m]"
         )
-        is_valid = column.format in EPOCHS or (
-            len(column.formats) > 0 and all(map(_is_date_format, column.formats))
-        )
+        is_valid = column.format in EPOCHS or all(map(_is_date_format, column.formats))
     else:
         expected = "1234.5 as the column writes it, such as 1.234,5 or $1,234.5"
         match = NUMBER_FORMAT.fullmatch(column.number_format or "")
@@ -370,22 +368,13 @@ class Schema(Dialect):
 
     def without(self, names: Iterable[str]) -> Self:
         """Return the schema with more names in `ignore`."""
-        ignore = [*self.ignore]
-        for name in names:
-            if name not in ignore:
-                ignore.append(name)
-        return self.model_copy(update={"ignore": tuple(ignore)})
+        return self.model_copy(update={"ignore": (*self.ignore, *names)})
 
     @property
     def roles(self) -> dict[str, str]:
         """The columns that split or weight the rows, by their key in the schema."""
-        roles = {
-            "group": self.group,
-            "time": self.time,
-            "split": self.split,
-            "weight": self.weight,
-        }
-        return {role: name for role, name in roles.items() if name is not None}
+        keys = {"group", "time", "split", "weight"}
+        return self.model_dump(include=keys, exclude_none=True)
 
     @property
     def learning_task(self) -> Task:

@@ -29,6 +29,7 @@ from keras_tabular.core.typed_yaml import (
 from keras_tabular.tasks.task import CostMatrix, Label, Task
 
 MAX_ROWS_OF_SMALL_TABLE = 2_500  # of training
+ShareOrZero = Annotated[float, Field(ge=0, lt=1)]
 CostsByClass = dict[Value, dict[Value, float]]  # by actual, then by predicted class
 Auto = Literal["auto"]
 # The names that Keras gives them. A test trains with each.
@@ -140,12 +141,6 @@ class ThresholdRule(Section):
             raise ValueError(
                 "expected a number or one of best, recall, precision and cost",
             )
-        if isinstance(self.cost, dict) and not any(
-            any(row.values()) for row in self.cost.values()
-        ):
-            raise ValueError(
-                "expected a cost other than 0, such as {ACTUAL: {PREDICTED: 5}}",
-            )
         return self
 
     def cost_matrix(self, classes: Sequence[Label]) -> CostMatrix:
@@ -195,7 +190,7 @@ class Network(Section):
     kernel_initializer: Initializer
     parametrization: Literal["standard", "ntk"] = "standard"
     l2: NonNegativeFloat = 0.0
-    dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = 0.0
+    dropout: ShareOrZero | Auto = 0.0
     optimizer: Optimizer
     optimizer_arguments: dict[OptimizerArgument, bool | float] = Field(
         default_factory=dict,
@@ -231,8 +226,8 @@ class Train(Section):
     missing_indicators: bool
     ignore: tuple[str, ...] = ()
     max_categories: Count = 200
-    max_tokens: Annotated[int, Field(strict=True, ge=16, le=2**20)] = 2**15
-    text_length: Annotated[int, Field(strict=True, ge=16, le=MAX_LENGTH)] = 512
+    max_tokens: Annotated[Count, Field(ge=16, le=2**20)] = 2**15
+    text_length: Annotated[Count, Field(ge=16, le=MAX_LENGTH)] = 512
     normalization: Literal["standard", "min_max", "none"]
     loss: str = "auto"
     class_weight: Literal["balanced"] | dict[Value, PositiveFloat] | None = None
@@ -246,19 +241,12 @@ class Train(Section):
         """Return a copy of the section with other values for some keys.
 
         Args:
-            changes: The new values, by dotted keys such as `networks.plain.units`.
+            changes: The new values, by key.
 
         Raises:
             UserError: A key does not allow its value.
         """
-        content = self.model_dump()
-        for key, value in changes.items():
-            *path, last = key.split(".")
-            parent = content
-            for name in path:
-                parent = parent[name]
-            parent[last] = value
-        return parse_section(content, type(self), "train")
+        return parse_section(self.model_dump() | changes, type(self), "train")
 
     def resolve_auto(
         self,
@@ -393,7 +381,7 @@ class Split(Section):
 
     by: SplitRule = "random"
     test_size: Share
-    validation_size: Annotated[float, Field(ge=0, lt=1)]
+    validation_size: ShareOrZero
     seed: Seed
     stratify: bool = False
     duplicates: Literal["auto", "together", "drawn"] = "auto"
@@ -418,15 +406,11 @@ class Range(Section):
     @property
     def ends(self) -> tuple[float, float]:
         """Both ends as numbers: dates in seconds since 1970, open ends as infinity."""
-        low = self.low
-        if low is None:
-            low = -math.inf
-        elif isinstance(low, date):
+        low = -math.inf if self.low is None else self.low
+        if isinstance(low, date):
             low = datetime.combine(low, time.min, UTC).timestamp()
-        high = self.high
-        if high is None:
-            high = math.inf
-        elif isinstance(high, date):
+        high = math.inf if self.high is None else self.high
+        if isinstance(high, date):
             high = datetime.combine(high, time.max, UTC).timestamp()
         return low, high
 
@@ -502,7 +486,7 @@ class Gate(Section):
     base: str = "last"
     beat_baselines: tuple[Literal["dummy", "linear", "gradient_boosting"], ...] = ()
     margin: Share | None = None
-    min_gain: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    min_gain: ShareOrZero = 0.05
 
 
 class Drift(Section):

@@ -15,6 +15,8 @@ from keras_tabular.config.schema import SCHEMA
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.core.typed_yaml import flatten, read_yaml
 
+IN_PARAMS = " in params.yaml"  # the end of a parameter's name in a message
+
 
 class StageInputs:
     """The parameters and the files that a stage depends on, as they are at its start.
@@ -28,15 +30,13 @@ class StageInputs:
     def __init__(self, name: str | None) -> None:
         self.name = name
         self._stage: dict[str, Any] = {}
-        self._parameters: dict[str, Any] = {}
-        self._hashes: dict[str, bytes] = {}
+        self._inputs: dict[str, Any] = {}
         if not name:
             return
         with suppress(UserError, OSError):  # the stage itself reports them
             stages = read_yaml(Path("dvc.yaml")).get("stages") or {}
             self._stage = stages.get(name.rpartition(":")[2], {})
-            self._parameters = read_parameters(self._stage)
-            self._hashes = hash_dependencies(self._stage)
+            self._inputs = read_inputs(self._stage)
 
     def check(self) -> None:
         """Compare the inputs with those at the start; a file counts by its content.
@@ -44,8 +44,8 @@ class StageInputs:
         Raises:
             UserError: An input has changed. The message names it.
         """
-        before = self._parameters | self._hashes
-        now = read_parameters(self._stage) | hash_dependencies(self._stage)
+        before = self._inputs
+        now = read_inputs(self._stage)
         changed = [name for name in before | now if before.get(name) != now.get(name)]
         if not changed:
             return
@@ -54,9 +54,9 @@ class StageInputs:
             " Its outputs do not match them: run `dvc repro` again."
         )
         old_values = [
-            f"{name} was {self._parameters[name]}"
+            f"{name} was {before[name]}"
             for name in changed
-            if name in self._parameters
+            if name in before and name.endswith(IN_PARAMS)
         ]
         if old_values:
             message += (
@@ -66,34 +66,26 @@ class StageInputs:
         raise UserError(message)
 
 
-def read_parameters(stage: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a stage by dotted key."""
-    sections = tuple(f"{section}." for section in stage.get("params", []))
-    if not sections:
-        return {}
-    parameters = {}
-    for key, value in flatten(read_yaml(Path("params.yaml"))):
-        if f"{key}.".startswith(sections):
-            parameters[f"{key} in params.yaml"] = value
-    return parameters
-
-
-def hash_dependencies(stage: dict[str, Any]) -> dict[str, bytes]:
-    """Return the hash of each file that a stage depends on.
+def read_inputs(stage: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a stage, and the hashes of the files it depends on.
 
     Missing files and Python's bytecode are left out.
     """
-    if "deps" not in stage:
-        return {}
+    inputs: dict[str, Any] = {}
+    if not stage:
+        return inputs
+    sections = tuple(f"{section}." for section in stage.get("params", []))
+    for key, value in flatten(read_yaml(Path("params.yaml"))):
+        if f"{key}.".startswith(sections):
+            inputs[f"{key}{IN_PARAMS}"] = value
     source = str(read_yaml(SCHEMA).get("source"))
-    hashes = {}
-    for dependency in stage["deps"]:
+    for dependency in stage.get("deps", []):
         root = Path(dependency.replace("${source}", source))
         for path in [root, *root.rglob("*")]:
             if path.is_file() and "__pycache__" not in path.parts:
                 status = path.stat()
-                hashes[str(path)] = hash_file(path, status.st_size, status.st_mtime_ns)
-    return hashes
+                inputs[str(path)] = hash_file(path, status.st_size, status.st_mtime_ns)
+    return inputs
 
 
 @cache

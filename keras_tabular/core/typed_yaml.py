@@ -35,9 +35,7 @@ EXPECTED_TYPES = {
 BOUNDS = {"gt": "above", "ge": "of at least", "lt": "below", "le": "of at most"}
 BOOLEAN = "tag:yaml.org,2002:bool"
 INTEGER = "tag:yaml.org,2002:int"
-INTEGER_PATTERN = re.compile(
-    r"[-+]?(0|[1-9][0-9_]*|0b[01_]+|0[0-7_]+|0x[0-9a-fA-F_]+)$",
-)
+INTEGER_PATTERN = r"[-+]?(0|[1-9][0-9_]*|0b[01_]+|0[0-7_]+|0x[0-9a-fA-F_]+)$"
 
 
 class Section(BaseModel):
@@ -75,29 +73,20 @@ Loader.add_implicit_resolver(
     re.compile("(true|True|TRUE|false|False|FALSE)$"),
     list("tTfF"),
 )
-Loader.add_implicit_resolver(INTEGER, INTEGER_PATTERN, list("-+0123456789"))
+Loader.add_implicit_resolver(
+    INTEGER,
+    re.compile(INTEGER_PATTERN),
+    list("-+0123456789"),
+)
 
 
 def parse_yaml(text: str) -> Any:
     """Read a text in YAML as stages, other revisions and lock files are read.
 
     Raises:
-        yaml.YAMLError, ValueError: It is not valid YAML, or its aliases stand for more
-            values than the text has characters.
+        yaml.YAMLError, ValueError: It is not valid YAML.
     """
-    content = yaml.load(text, Loader)
-    n_values = 0  # each has a character of its own in the text, unless it has an alias
-    remaining = [content]
-    while remaining:
-        n_values += 1
-        if n_values > len(text) + 1:
-            raise ValueError("its aliases stand for too many values")
-        value = remaining.pop()
-        if isinstance(value, dict):
-            remaining.extend(value.values())
-        elif isinstance(value, list):
-            remaining.extend(value)
-    return content
+    return yaml.load(text, Loader)
 
 
 def read_yaml(path: Path) -> Any:
@@ -144,10 +133,6 @@ def parse_section(
     Raises:
         UserError: A key or value is wrong. The message has one line for each mistake.
     """
-    if not isinstance(content, dict):
-        raise UserError(
-            f"{source}: expected keys with values, got {truncate(repr(content))}.",
-        )
     try:
         return section_type.model_validate(content)
     except ValidationError as error:
@@ -188,8 +173,8 @@ def find_key(error: Any, content: Any) -> tuple[str, ...]:
         elif not isinstance(content, dict):
             break
         # The limits of the gate are validated by their dotted keys.
-        children = {}
-        for name, child in [*content.items(), *flatten(content)]:
+        children = dict(flatten(content))
+        for name, child in content.items():
             children[str(name)] = child
         if part in children:
             key.append(part)
@@ -205,25 +190,23 @@ def describe_mistake(
     section_type: type[Section],
 ) -> str:
     """Describe what is wrong with the value of a key, in one line."""
-    where = ".".join(map(truncate, key))
+    where = f"{'.'.join(map(truncate, key))}: " if key else ""
     value = truncate(repr(errors[0]["input"]))
     words: list[str] = []
     expected: list[str] = []
     for error in errors:
         match error["type"]:
             case "missing":
-                return f"{where}: this key is missing."
+                return f"{where}this key is missing."
             case "extra_forbidden":
                 allowed = allowed_keys(key[:-1], section_type)
                 hint = suggestion(key[-1], allowed)
-                return (
-                    f"{where}: unknown key.{hint} Allowed keys: {', '.join(allowed)}."
-                )
+                return f"{where}unknown key.{hint} Allowed keys: {', '.join(allowed)}."
             case "value_error":  # raised by one of our validators
                 problem = str(error["ctx"]["error"])
                 if problem.startswith("expected"):
                     problem += f", got {value}."
-                return f"{where}: {problem}" if key else problem
+                return where + problem
             case "literal_error":
                 words += re.findall("'(.*?)'", error["ctx"]["expected"])
             case _:
@@ -233,7 +216,7 @@ def describe_mistake(
     elif words:
         expected.insert(0, f"one of {', '.join(words)}")
     hint = suggestion(str(errors[0]["input"]), words)
-    return f"{where}: expected {' or '.join(expected)}, got {value}.{hint}"
+    return f"{where}expected {' or '.join(expected)}, got {value}.{hint}"
 
 
 def describe_expected(error: Any) -> str:

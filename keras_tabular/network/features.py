@@ -304,10 +304,14 @@ def output_layer(network: ResolvedNetwork, schema: Schema) -> keras.layers.Dense
 
     With the neural tangent parametrisation, the output starts at 0.
     """
-    units, activation, name = schema.learning_task.output_layer
+    task = schema.learning_task
     is_ntk = network.parametrization == "ntk"
-    initializer = "zeros" if is_ntk else network.kernel_initializer
-    return layers.Dense(units, activation, kernel_initializer=initializer, name=name)
+    return layers.Dense(
+        task.n_outputs,
+        task.output_activation,
+        kernel_initializer="zeros" if is_ntk else network.kernel_initializer,
+        name=task.output_name,
+    )
 
 
 def initial_scales(

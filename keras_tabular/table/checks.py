@@ -1,6 +1,6 @@
 """Checks of the rows and the columns of a table."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -121,11 +121,11 @@ def check_table(
             check = check_of_cell(checks, failure.column, failure.check)
             check.add_rows(n_rows + failure.rows, examples)
         n_rows += result.rows
-    duplicates = _repeated_rows(_read_parts(parts, schema.columns))
+    duplicates = _repeated_rows(_read_part(part, schema.columns) for part in parts)
     checks["table", "duplicate_rows"].add_rows(duplicates)
     for name, column in schema.columns.items():
         if column.unique:
-            values = pa.concat_tables(_read_parts(parts, [name]))
+            values = pa.concat_tables(_read_part(part, [name]) for part in parts)
             # Two missing values are not equal.
             present = np.flatnonzero(values[0].is_valid())
             repeated = _repeated_rows([values.drop_null()])
@@ -138,44 +138,54 @@ def check_table(
 
 def declared_checks(schema: Schema, policies: Validate) -> Checks:
     """Return all checks that the schema asks for, before they have run."""
-    duplicates = Check("no two equal rows", policies.duplicate_rows)
-    checks = {("table", "duplicate_rows"): duplicates}
-    for name in schema.columns:
-        column_checks = _value_checks(name, schema, policies)
-        if name in schema.features:
-            column_checks |= _feature_checks(schema.target, policies)
-        elif name == schema.target and schema.classes:
-            column_checks["rare_class"] = Check(
-                f"at least {policies.min_class_rows} rows of each class"
-                f" {list(schema.classes)}",
-                policies.rare_class,
-            )
-        for check_name, check in column_checks.items():
-            checks[name, check_name] = check
+    advice = {
+        "missing": "Set nullable: true in data/schema.yaml to allow missing values.",
+        "leak": (
+            f"Known before {schema.target}? Set known_before_target: true, or ignore"
+            " it."
+        ),
+    }
+    expected = {("table", "duplicate_rows"): "no two equal rows"}
+    for column in schema.columns:
+        for name, text in _expected_of_column(column, schema, policies).items():
+            expected[column, name] = text
+    checks = {}
+    for (column, name), text in expected.items():
+        policy = getattr(policies, name)
+        checks[column, name] = Check(text, policy, advice.get(name, ""))
     return checks
 
 
-def _value_checks(
+def _expected_of_column(
     name: str,
     schema: Schema,
     policies: Validate,
-) -> dict[str, Check]:
-    """Return the checks of the values of a column, by name."""
+) -> dict[str, str]:
+    """Return what is expected of a column, by the name of the check."""
     column = schema.columns[name]
-    checks = {"empty_column": Check("a value in some row", policies.empty_column)}
+    expected = {"empty_column": "a value in some row"}
     if name == schema.target:
-        policy = policies.missing_target
-        checks["missing_target"] = Check("a value in every row", policy)
+        expected["missing_target"] = "a value in every row"
     elif not column.nullable:
-        advice = "Set nullable: true in data/schema.yaml to allow missing values."
-        checks["missing"] = Check("a value in every row", policies.missing, advice)
+        expected["missing"] = "a value in every row"
     if column.min is not None or column.max is not None:
-        checks["range"] = Check(_describe_range(column), policies.range)
+        expected["range"] = _describe_range(column)
     if column.values is not None:
-        checks["values"] = Check(f"one of {list(column.values)}", policies.values)
+        expected["values"] = f"one of {list(column.values)}"
     if column.unique:
-        checks["unique"] = Check("no value twice", policies.unique)
-    return checks
+        expected["unique"] = "no value twice"
+    if name in schema.features:
+        percent = 100 * min(policies.leak_threshold, MIN_LEAK_SHARE_TO_WARN)
+        expected["constant_column"] = "different values"
+        expected["leak"] = (
+            f"less than {percent:g}% of {schema.target} explained by the column"
+        )
+    elif name == schema.target and schema.classes:
+        expected["rare_class"] = (
+            f"at least {policies.min_class_rows} rows of each class"
+            f" {list(schema.classes)}"
+        )
+    return expected
 
 
 def _describe_range(column: Column) -> str:
@@ -184,22 +194,6 @@ def _describe_range(column: Column) -> str:
     if column.min is None:
         return f"at most {column.max:.15g}"
     return f"{column.min:.15g} to {column.max:.15g}"
-
-
-def _feature_checks(target: str, policies: Validate) -> dict[str, Check]:
-    """Return the checks of a feature as a whole, by name."""
-    constant = Check("different values", policies.constant_column)
-    limit = _min_leak_share(policies)
-    leak = Check(
-        f"less than {100 * limit:g}% of {target} explained by the column",
-        policies.leak,
-        f"Known before {target}? Set known_before_target: true, or ignore it.",
-    )
-    return {"constant_column": constant, "leak": leak}
-
-
-def _min_leak_share(policies: Validate) -> float:
-    return min(policies.leak_threshold, MIN_LEAK_SHARE_TO_WARN)
 
 
 def check_of_cell(checks: Checks, column: str, name: str) -> Check:
@@ -243,8 +237,7 @@ def _failure_masks(
         numbers = as_float64(values, column)
         low = -np.inf if column.min is None else column.min
         high = np.inf if column.max is None else column.max
-        is_outside = pc.or_(pc.less(numbers, low), pc.greater(numbers, high))
-        masks["range"] = pc.and_not(is_outside, missing)
+        masks["range"] = pc.or_(pc.less(numbers, low), pc.greater(numbers, high))
     if column.values is not None:
         declared = pa.array(column.values, values.type)
         is_declared = pc.is_in(values, declared)
@@ -277,7 +270,7 @@ def _check_part(
     parts: int,
 ) -> _PartResult:
     """Collect what the checks need from one of the parts of a table."""
-    table = _read_part(part, list(schema.columns))
+    table = _read_part(part, schema.columns)
     failures = []
     for failure in failed_cells(table, schema.columns):
         examples = []
@@ -304,14 +297,8 @@ def _extremes(values: pa.ChunkedArray) -> set[Any]:
     return extremes
 
 
-def _read_parts(parts: Parts, columns: Iterable[str]) -> Iterator[pa.Table]:
-    """Yield some columns of each part."""
+def _read_part(part: Path | pa.Table, columns: Iterable[str]) -> pa.Table:
     names = list(columns)
-    for part in parts:
-        yield _read_part(part, names)
-
-
-def _read_part(part: Path | pa.Table, names: list[str]) -> pa.Table:
     if isinstance(part, Path):
         return pq.read_table(part, columns=names)
     return part.select(names)
@@ -356,11 +343,13 @@ def _check_leaks(
         if share is None:
             leak.passed = "not checked"
             continue
-        is_known_before = schema.columns[name].known_before_target
-        if share >= _min_leak_share(policies) and not is_known_before:
+        if schema.columns[name].known_before_target:
+            continue
+        is_leak = share >= policies.leak_threshold
+        if is_leak or share >= MIN_LEAK_SHARE_TO_WARN:
             leak.column_rows = n_rows
             leak.examples = [f"{share:.2%}"]
-            leak.policy = policies.leak if share >= policies.leak_threshold else "warn"
+            leak.policy = policies.leak if is_leak else "warn"
 
 
 def _check_classes(
@@ -402,17 +391,17 @@ def _run_row_checks(
         names.add(row_check.name)
         check = Check(row_check.expected, row_check.policy)
         first = 0
-        for part in _read_parts(parts, row_check.columns):
+        for part in parts:
+            table = _read_part(part, row_check.columns)
             with code_of_project(f"custom.py: the check {row_check.name}"):
-                fails = np.asarray(row_check.fails(part.to_pandas()), bool)
-                rows = np.flatnonzero(np.broadcast_to(fails, len(part)))
-            failed = part.take(pa.array(rows[:MAX_EXAMPLES]))
-            examples = []
-            for cells in failed.to_pylist():
-                texts = map(str, cells.values())
-                examples.append(" and ".join(texts))
+                fails = np.asarray(row_check.fails(table.to_pandas()), bool)
+                rows = np.flatnonzero(np.broadcast_to(fails, len(table)))
+            failed = table.take(pa.array(rows[:MAX_EXAMPLES]))
+            examples = [
+                " and ".join(map(str, cells.values())) for cells in failed.to_pylist()
+            ]
             check.add_rows(first + rows, examples)
-            first += len(part)
+            first += len(table)
         checks[" and ".join(row_check.columns), row_check.name] = check
     return checks
 
@@ -456,11 +445,7 @@ def describe_failures(
         rows: Number of rows of the table.
         lines: File and line of each of `rows_to_locate`.
     """
-    messages: dict[str, list[str]] = {
-        "error": [],
-        "drop": [],
-        "warn": [],
-    }
+    messages = defaultdict[str, list[str]](list)
     for (column, name), check in checks.items():
         if not check.failed_rows:
             continue
@@ -471,11 +456,11 @@ def describe_failures(
         if len(check.rows):
             first_rows = check.rows[:MAX_EXAMPLES].tolist()
             message += f" ({'; '.join(lines[row] for row in first_rows)})"
-        sentences = [check.advice] if check.advice else []
+        advice = check.advice
         if check.policy == "error":
-            sentences.append(_describe_choice(name, check))
-        if sentences:
-            message += f". {' '.join(sentences)}"
+            advice += f" {_describe_choice(name, check)}"
+        if advice:
+            message += f". {advice.strip()}"
         messages[check.policy].append(message)
     return messages
 

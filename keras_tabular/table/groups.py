@@ -1,7 +1,6 @@
 """Rows that belong together: groups, equal rows, and hashes of rows."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,7 @@ def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
         treated as independent, see `number_groups`.
     """
     columns = pq.read_schema(part_paths(folder)[0]).names
-    if schema.group is not None and schema.group in columns:
+    if schema.group and schema.group in columns:
         hashes = equality_hashes(read_parts(folder, [schema.group]))
         return number_groups(hashes, declared=True)
     first_equal = equal_feature_rows(folder, schema)
@@ -145,7 +144,7 @@ def stable_hashes(columns: Sequence[pa.ChunkedArray], seed: int) -> np.ndarray:
         columns_and_separator.append(pc.fill_null(texts, "\0"))
     columns_and_separator.append(pa.scalar("\x1f", pa.large_string()))
     joined = pc.binary_join_element_wise(*columns_and_separator)
-    values = joined.to_numpy(zero_copy_only=False)
+    values = joined.to_numpy()
     key = f"{seed:016d}"[-16:]  # the key has 16 characters
     return pd.util.hash_array(values, hash_key=key, categorize=True)
 
@@ -157,17 +156,12 @@ def equality_hashes(parts: Iterable[pa.Table]) -> np.ndarray:
     of different tables can be compared within a run, but a later version of DuckDB may
     compute other hashes.
     """
-    remaining = iter(parts)
-    first = next(remaining)
-    # DuckDB ignores the case of names, so that two columns may have the same name.
-    names = [f"column{n}" for n in range(first.num_columns)]
-
-    def read_batches() -> Iterator[pa.RecordBatch]:
-        for part in chain([first], remaining):
-            yield from part.rename_columns(names).to_batches()
-
-    schema = first.rename_columns(names).schema
-    reader = pa.RecordBatchReader.from_batches(schema, read_batches())
-    rows = connect().from_arrow(reader)
-    hashes = rows.project(f"hash({', '.join(names)}) AS h").fetchnumpy()
-    return hashes["h"]
+    connection = connect()
+    hashes = []
+    for part in parts:
+        # DuckDB ignores the case of names, so that two columns may have the same name.
+        names = [f"column{n}" for n in range(part.num_columns)]
+        rows = connection.from_arrow(part.rename_columns(names))
+        columns = rows.project(f"hash({', '.join(names)}) AS h").fetchnumpy()
+        hashes.append(columns["h"])
+    return np.concatenate(hashes)

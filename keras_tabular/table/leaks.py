@@ -72,7 +72,13 @@ def shares_explained(
     sample = sample[: MAX_SAMPLE_CELLS // max(len(schema.classes), 1)]
     if len(sample) < MIN_ROWS:
         return shares
-    y = _target_columns(sample, schema)
+    target = sample[schema.target]
+    if schema.classes:
+        codes = _codes(target).to_numpy()
+        y = np.eye(codes.max() + 1)[codes]  # one-hot, (rows, classes)
+    else:
+        numbers = as_float64(target, schema.columns[schema.target])
+        y = pc.rank_quantile(numbers).to_numpy()[:, None]  # (rows, 1)
     weight = sample[REPRESENTED].to_numpy()
     for name, column in schema.features.items():
         if column.feature_type == "text":
@@ -85,17 +91,6 @@ def shares_explained(
         values = numbers.to_numpy(zero_copy_only=False)
         shares[name] = share_explained(values, y, weight, ordered)
     return shares
-
-
-def _target_columns(sample: pa.Table, schema: Schema) -> np.ndarray:
-    """Return ranks of the target, (rows, 1), or one-hot classes, (rows, classes)."""
-    if schema.classes:
-        codes = _codes(sample[schema.target]).to_numpy()
-        return np.eye(codes.max() + 1)[codes]
-    column = schema.columns[schema.target]
-    numbers = as_float64(sample[schema.target], column)
-    ranks = pc.rank_quantile(numbers).to_numpy()
-    return ranks[:, None]
 
 
 def _codes(values: pa.ChunkedArray) -> pa.Array:
@@ -196,7 +191,7 @@ def find_matches(
     key = codes + len(distinct) * half
     key_in_other_half = codes + len(distinct) * (1 - half)
     order = np.argsort(key, kind="stable")
-    first = np.searchsorted(key[order], key_in_other_half, side="left")
+    first = np.searchsorted(key[order], key_in_other_half)
     last = np.searchsorted(key[order], key_in_other_half, side="right")
     if ordered:
         ends = (-np.inf, np.inf)
@@ -205,8 +200,8 @@ def find_matches(
         distance_to_higher = np.abs(neighbors[last + 1] - values)
         is_higher_nearest = distance_to_higher < distance_to_lower
         is_unseen = first == last
-        first = first - (is_unseen & ~is_higher_nearest)
-        last = last + (is_unseen & is_higher_nearest)
+        first -= is_unseen & ~is_higher_nearest
+        last += is_unseen & is_higher_nearest
     return Matches(order, first, last)
 
 
@@ -237,8 +232,8 @@ def predict_from_matches(
     """
     target_sums = _sum_of_matches(matches, y * weight[:, None])
     weight_sums = _sum_of_matches(matches, weight)
-    target_sums = target_sums + CONSTANT_WEIGHT * constant
-    weight_sums = weight_sums + CONSTANT_WEIGHT
+    target_sums += CONSTANT_WEIGHT * constant
+    weight_sums += CONSTANT_WEIGHT
     return target_sums / weight_sums[:, None]
 
 

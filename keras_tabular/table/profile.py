@@ -1,6 +1,5 @@
 """What the values of columns look like: bins, summaries, and the profile of a table."""
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,7 +15,7 @@ from keras_tabular.config.schema import Column, FeatureType, Schema
 from keras_tabular.core.errors import UserError, truncate
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.core.typed_yaml import Section
-from keras_tabular.table.cells import MAX_NUMBER, YEAR_1, YEAR_10000, as_float64
+from keras_tabular.table.cells import MAX_NUMBER, as_float64
 from keras_tabular.table.parquet import count_rows, read_parts
 
 # Names of bins.
@@ -91,15 +90,6 @@ class Bins(NamedTuple):
         edges = round_edges(np.unique(edges), distinct[0], column)
         return cls(column, edges, ())
 
-    def add_outside(self, values: pa.ChunkedArray) -> Self:
-        """Return the bins of some values, and two for values beyond their range."""
-        if self.column.feature_type == "category" or not len(values.drop_null()):
-            return self
-        numbers = numeric_values(values, self.column)
-        above_highest = np.nextafter(numbers.max(), np.inf)
-        edges = np.r_[numbers.min(), self.edges, above_highest]
-        return self._replace(edges=edges, values=(), outside=True)
-
     def counts(self, values: pa.ChunkedArray) -> np.ndarray:
         """Count the rows in each bin: int64, shape (bins,)."""
         return np.bincount(self.codes(values), minlength=len(self.names))
@@ -159,13 +149,12 @@ def quantiles(numbers: np.ndarray, count: int) -> np.ndarray:
 
 def missing_mask(values: pa.ChunkedArray) -> np.ndarray:
     """Return where a value is missing: bool, shape (rows,)."""
-    return pc.is_null(values).to_numpy(zero_copy_only=False)
+    return pc.is_null(values).to_numpy()
 
 
 def is_among(values: pa.ChunkedArray, allowed: pa.Array) -> np.ndarray:
     """Return where a value is one of `allowed`: bool, shape (rows,)."""
-    mask = pc.is_in(values, value_set=allowed)
-    return mask.to_numpy(zero_copy_only=False).astype(bool)
+    return pc.is_in(values, value_set=allowed).to_numpy()
 
 
 def unknown_mask(values: pa.ChunkedArray, categories: list[str]) -> np.ndarray:
@@ -176,10 +165,9 @@ def unknown_mask(values: pa.ChunkedArray, categories: list[str]) -> np.ndarray:
 
 def most_frequent(values: pa.ChunkedArray) -> list[tuple[Any, int]]:
     """Return each value and its number of rows, by this number and then by value."""
-    counts = []
-    for count in values.value_counts().to_pylist():
-        counts.append((count["values"], count["counts"]))
-    return sorted(counts, key=lambda pair: (-pair[1], pair[0]))
+    counts = values.value_counts().to_pylist()
+    counts.sort(key=lambda count: (-count["counts"], count["values"]))
+    return [(count["values"], count["counts"]) for count in counts]
 
 
 def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
@@ -187,7 +175,7 @@ def numeric_values(values: pa.ChunkedArray, column: Column) -> np.ndarray:
     present = values.drop_null()
     if column.feature_type == "text":
         return pc.utf8_length(present).to_numpy().astype(np.float64)
-    return np.asarray(as_float64(present, column).to_numpy(), np.float64)
+    return as_float64(present, column).to_numpy()
 
 
 def round_edges(
@@ -213,8 +201,7 @@ def round_edges(
 def format_edge(value: float, column: Column) -> str:
     """Format a number with its digits, or a datetime to the day or the second."""
     if column.kind == "datetime":
-        seconds = min(max(value, YEAR_1), YEAR_10000 - 1)
-        timestamp = datetime.fromtimestamp(seconds, UTC)
+        timestamp = datetime.fromtimestamp(value, UTC)
         is_day = not value % SECONDS_PER_DAY
         return f"{timestamp:%Y-%m-%d}" if is_day else f"{timestamp:%Y-%m-%d %H:%M:%S}"
     if value.is_integer() and abs(value) < MAX_EXACT_INTEGER:
@@ -256,16 +243,20 @@ class ColumnSummary(Section, extra="ignore"):
                 them.
         """
         bins = Bins.from_values(values, column, NUMBER_BINS, CATEGORY_BINS)
-        bins = bins.add_outside(values)
+        if column.feature_type != "category" and len(values.drop_null()):
+            numbers = numeric_values(values, column)
+            above_highest = np.nextafter(numbers.max(), np.inf)
+            edges = np.r_[numbers.min(), bins.edges, above_highest]
+            bins = bins._replace(edges=edges, values=(), outside=True)
         unknown = 0.0
         if categories is not None:
             unknown = float(unknown_mask(values, categories).mean())
         is_text = column.feature_type == "text"
         return cls(
             feature_type=column.feature_type,
-            edges=tuple(bins.edges.tolist()),
+            edges=bins.edges.tolist(),
             categories=bins.categories,
-            counts=tuple(bins.counts(values).tolist()),
+            counts=bins.counts(values).tolist(),
             background=() if is_text else _evenly_spaced(values, column),
             unknown=round(unknown, 6),
         )
@@ -410,14 +401,11 @@ def describe_table(folder: Path, schema: Schema) -> dict[str, Any]:
     rows = sum(count_rows(folder))
     describe = partial(_describe_column, folder=folder, schema=schema)
     descriptions = ordered_map(describe, schema.columns)
-    class_rows = Counter[str]()
-    if schema.classes:
-        for part in read_parts(folder, [schema.target]):
-            for value, count in most_frequent(part[0].drop_null()):
-                class_rows[str(value)] += count
     classes = {}
-    for value, count in class_rows.items():
-        classes[value] = {"rows": count, "share": count / rows}
+    if schema.classes:
+        target = pa.concat_tables(read_parts(folder, [schema.target]))
+        for value, count in most_frequent(target[0].drop_null()):
+            classes[str(value)] = {"rows": count, "share": count / rows}
     return {
         "rows": rows,
         "columns": len(schema.columns),
@@ -461,10 +449,12 @@ def _describe_column(
         description["min"] = _iso_datetime(summary.min)
         description["max"] = _iso_datetime(summary.max)
     elif column.feature_type == "number":
-        description["mean"] = summary.mean
-        description["standard_deviation"] = summary.standard_deviation
-        description["min"] = summary.min
-        description["max"] = summary.max
+        description |= {
+            "mean": summary.mean,
+            "standard_deviation": summary.standard_deviation,
+            "min": summary.min,
+            "max": summary.max,
+        }
     return description
 
 

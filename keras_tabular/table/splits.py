@@ -109,7 +109,12 @@ def assign_rows(
         UserError: Train or test gets no row, or a row has no time or subset.
     """
     if split.by == "random":
-        rows = draw_rows(folder, split, schema)
+        classes = None
+        if split.stratify:
+            target = pa.concat_tables(parquet.read_parts(folder, [schema.target]))
+            labels(target, schema)  # raises if a row has no class
+            classes = target[0].to_numpy()
+        rows = random_split(sum(parquet.count_rows(folder)), split, classes)
         fold_keys = first_equal
         if first_equal is not None:
             rows = join_equal_rows(rows, first_equal)
@@ -126,21 +131,6 @@ def assign_rows(
             f"split.by: {split.by} gives {sizes}. Expected at least one row in both.",
         )
     return Assignment(rows, fold_keys)
-
-
-def draw_rows(
-    folder: Path,
-    split: Split,
-    schema: Schema,
-) -> list[np.ndarray]:
-    """Draw the rows of each subset of a table."""
-    classes = None
-    if split.stratify:
-        target = pa.concat_tables(parquet.read_parts(folder, [schema.target]))
-        labels(target, schema)  # raises if a row has no class
-        classes = target[0].to_numpy()
-    n_rows = sum(parquet.count_rows(folder))
-    return random_split(n_rows, split, classes)
 
 
 def random_split(
@@ -242,7 +232,7 @@ def apply_rule(
     if split.by == "time":
         return by_time(values.to_numpy(), split)
     fold_keys = None
-    if schema.group is not None:
+    if schema.group:
         hashes = stable_row_hashes(folder, [schema.group], split.seed)
         _, fold_keys = by_hash(hashes, split)
     return by_name(values.to_pylist(), names[0]), fold_keys

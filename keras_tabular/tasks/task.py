@@ -60,14 +60,14 @@ class Task:
     name: ClassVar[TaskName]
     label: ClassVar[str]
     target_kinds: ClassVar[tuple[str, ...]] = ("integer", "boolean", "category")
-    class_limits: ClassVar[tuple[int, float]] = (3, np.inf)
+    class_limits = (3, np.inf)
     losses: ClassVar[tuple[str, ...]]
-    learning_rate: ClassVar[float] = 0.02
+    learning_rate = 0.02
     output_activation: ClassVar[str]
     output_name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
-    loss_label: ClassVar[str] = "Log loss"
-    main_metric: ClassVar[str] = "accuracy"
+    loss_label = "Log loss"
+    main_metric = "accuracy"
     second_metric: ClassVar[str]
     rare_metrics: ClassVar[tuple[str, ...]] = ()
     leak_metric: ClassVar[str | None] = None
@@ -76,7 +76,7 @@ class Task:
         "linear": "logistic regression",
         "gradient_boosting": "gradient boosting",
     }
-    has_threshold: ClassVar[bool] = False
+    has_threshold = False
 
     @property
     def output_classes(self) -> tuple[int, ...]:
@@ -87,11 +87,6 @@ class Task:
     def n_outputs(self) -> int:
         """The number of outputs of the model for a row: 1 for a regression."""
         return max(len(self.output_classes), 1)
-
-    @property
-    def output_layer(self) -> tuple[int, str, str]:
-        """The units, the activation and the name of the output layer."""
-        return self.n_outputs, self.output_activation, self.output_name
 
     @classmethod
     def from_values(cls, values: Sequence[Label], positive: Label | None) -> Self:
@@ -132,10 +127,6 @@ class Task:
         import pyarrow.compute as pc
 
         return pc.index_in(target, value_set=pa.array(self.classes, target.type))
-
-    def strata(self, y: np.ndarray) -> np.ndarray:
-        """Return the class of each row, by which draws are stratified, or zeros."""
-        return y if self.classes else np.zeros(len(y))
 
     def indicators(self, y: np.ndarray) -> np.ndarray:
         """Return the values that the outputs of the model should have.

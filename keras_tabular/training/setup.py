@@ -122,7 +122,8 @@ class Setup:
 
     def _draw_folds(self, n_folds: int) -> folds.Folds:
         sizes = [size for size in count_rows(self.folder) if size]
-        classes = self.task.strata(self.y[:, 0])
+        y = self.y[:, 0]
+        classes = y if self.task.classes else np.zeros(len(y))
         part_classes = np.split(classes, np.cumsum(sizes)[:-1])
         return folds.draw_folds(
             part_classes,

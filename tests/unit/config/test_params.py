@@ -68,12 +68,12 @@ MISTAKES: list[tuple[str, Any, str]] = [
         {"old": {"Age": {"low": "x"}}},
         ".old.Age.low: .* a day .*, got 'x'",
     ),
+    ("evaluate.tests", "a.csv", ": expected a list, got 'a.csv'"),
     (
         "evaluate.tests",
         ["a.csv", "b.csv", "a.csv.gz"],
         ": expected files with different names",
     ),
-    ("evaluate.tests", "a.csv", ": expected a list, got 'a.csv'"),
     (
         "evaluate.slices",
         {"all": {"Age": {}}},
@@ -122,11 +122,6 @@ def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
         match=r"params\.yaml: not valid YAML: while parsing a flow",
     ):
         write_and_load(tmp_path, TEXTS | {PARAMS: "split: ["})
-    bomb = "a0: &a0 [1, 2]\n" + "".join(
-        f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(30)
-    )
-    with pytest.raises(UserError, match="aliases stand for too many values"):
-        write_and_load(tmp_path, TEXTS | {PARAMS: bomb})
 
 
 def test_columns_have_one_role(tmp_path: Path) -> None:
@@ -224,8 +219,6 @@ def test_yes_and_no_are_texts_as_in_the_files_that_dvc_writes(tmp_path: Path) ->
 
 def test_costs_without_a_number_are_a_mistake_of_their_own_form(tmp_path: Path) -> None:
     for cost, message in (
-        ({}, r"cost other than 0"),
-        ({0: {1: 0}}, r"cost other than 0"),
         ({0: {1: "x"}}, r"cost\.0\.1: expected a number, got 'x'"),
         ({"false_negative": 5, "fp": 1}, r"unknown key"),
     ):

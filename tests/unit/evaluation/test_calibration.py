@@ -139,7 +139,11 @@ def test_rows_of_a_single_fold_are_two_halves() -> None:
 
 STAGE_ROWS = 900
 RULE = ThresholdRule(recall=0.9)
-PARAMS = Params(evaluate=Evaluate(threshold=RULE), validate=Validate(), drift=Drift())
+PARAMS = Params.model_construct(
+    evaluate=Evaluate(threshold=RULE),
+    validate=Validate(),
+    drift=Drift(),
+)
 
 
 def calibrate_rows(
