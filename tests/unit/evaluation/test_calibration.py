@@ -298,7 +298,7 @@ def test_a_column_without_values_in_training_is_not_used(kind: str) -> None:
     frame = pd.DataFrame({"x": y + np.linspace(0, 0.5, 40), "empty": [missing] * 40})
     value = 5.0 if kind == "real" else "a"
     for name, estimator in baselines.build_baselines(schema, "auto").items():
-        fitted = baselines.fit_copy(estimator, frame, y, np.ones(40))
+        fitted = baselines.fit(estimator, frame, y, np.ones(40))
         without, with_values = (
             baselines.predict(fitted, rows, schema.learning_task)
             for rows in (frame, frame.assign(empty=[value] * 40))
@@ -311,8 +311,11 @@ def test_a_column_without_values_in_training_is_not_used(kind: str) -> None:
 @pytest.fixture
 def shares(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the baselines by one that predicts the share of ones."""
-    dummy = make_pipeline(DummyClassifier(strategy="prior"))
-    monkeypatch.setattr(baselines, "build_baselines", lambda *_: {"linear": dummy})
+
+    def build(*_: Any) -> dict[str, Any]:
+        return {"linear": make_pipeline(DummyClassifier(strategy="prior"))}
+
+    monkeypatch.setattr(baselines, "build_baselines", build)
 
 
 @pytest.mark.usefixtures("shares")
