@@ -60,7 +60,10 @@ def compute_plots(test: Predictions, importance: dict[str, np.ndarray]) -> Plots
     highs = [importance[name].max() for name in names]
     plots: Plots = {"importance": (names, means, lows, highs)}
     if test.task.classes:
-        plots |= probability_plots(test)
+        pooled = pool_classes(test)
+        plots["calibration"] = calibration_plot(pooled)
+        if len(np.unique(pooled.y)) == 2:
+            plots |= ranking_plots(pooled.y, pooled.y_pred, pooled.weight)
         plots["confusion"] = confusion(test)
     else:
         predicted = test.first_output
@@ -93,11 +96,7 @@ def write_plots(
             write_points(partial / f"{name}.csv", points, limits.get(name, MAX_POINTS))
 
 
-def row_keys(
-    folder: Path,
-    schema: Schema,
-    ignored: Iterable[str] = (),
-) -> np.ndarray:
+def row_keys(folder: Path, schema: Schema, ignored: Iterable[str] = ()) -> np.ndarray:
     """Return a hash of each row, by which it is found in another table: int64, (rows,).
 
     It depends on the target, the features and the `ignored` columns, in any order.
@@ -133,15 +132,6 @@ def kept_test_rows(test: Predictions, keys: np.ndarray) -> dict[str, Any]:
     if test.group is not None:
         columns["group"] = test.group
     return columns
-
-
-def probability_plots(test: Predictions) -> Plots:
-    """Compute the calibration, and the ROC and precision-recall curves."""
-    rows = pool_classes(test)
-    plots: Plots = {"calibration": calibration_plot(rows)}
-    if len(np.unique(rows.y)) == 2:
-        plots |= ranking_plots(rows.y, rows.y_pred, rows.weight)
-    return plots
 
 
 def pool_classes(test: Predictions) -> Predictions:

@@ -80,7 +80,7 @@ def declared_scores(
                 MODEL,
                 scored.values,
                 len(rows.y),
-                interval=scored.intervals(),
+                scored.intervals(),
             )
     return scores
 

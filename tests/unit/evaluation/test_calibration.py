@@ -483,7 +483,8 @@ def test_a_weight_counts_like_repeated_rows_and_unread_columns_do_not_matter() -
 
     y = (rng.random(1000) < feature).astype(float)
     rows = Predictions(BINARY, y, feature[:, None], repeats.astype(float))
-    plots = plot_data.probability_plots(rows)
-    expected = plot_data.probability_plots(rows.select(copies)._replace(weight=ones))
+    plots = plot_data.compute_plots(rows, {})
+    repeated_rows = rows.select(copies)._replace(weight=ones)
+    expected = plot_data.compute_plots(repeated_rows, {})
     np.testing.assert_allclose(plots["calibration"][:2], expected["calibration"][:2])
     np.testing.assert_allclose(plots["roc"], expected["roc"])
