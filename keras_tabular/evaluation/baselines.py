@@ -129,8 +129,10 @@ def fit_and_predict(
             )
             training = np.flatnonzero(is_training)
             held_out = np.flatnonzero(fold == number)
-            fitted = fit(estimator, x.iloc[training], y[training], weight[training])
-            return predict(fitted, x.iloc[held_out], task)
+            x_held_out = x.iloc[held_out]
+            x = x.iloc[training]
+            fitted = fit(estimator, x, y[training], weight[training])
+            return predict(fitted, x_held_out, task)
         fitted = fit(estimator, x, y, weight)
         parts = (feature_frame(part, schema) for part in read_parts(tests))
         return np.concatenate([predict(fitted, part, task) for part in parts])
@@ -238,7 +240,12 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def fit(estimator: Any, x: pd.DataFrame, y: np.ndarray, weight: np.ndarray) -> Any:
+def fit(
+    estimator: Any,
+    x: pd.DataFrame,
+    y: np.ndarray,
+    weight: np.ndarray,
+) -> Any:
     """Fit an estimator and return it; a constant if all rows are of one class.
 
     No linear model can learn a single class. The trees cannot read a column without

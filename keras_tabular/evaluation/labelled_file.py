@@ -133,7 +133,7 @@ def add_test_files(
     scores = [*evaluation.scores]
     for file_name in params.evaluate.tests:
         name = file_name.partition(".")[0]
-        files[name] = score_file(
+        file = score_file(
             data / "tests" / file_name,
             model,
             schema,
@@ -142,8 +142,9 @@ def add_test_files(
             evaluation.baseline_thresholds,
             metrics,
         )
+        files[name] = file
         row_set = {"row_set": TEST_FILE + name}
-        scores += [score.model_copy(update=row_set) for score in files[name].scores]
+        scores += [score.model_copy(update=row_set) for score in file.scores]
     training_rows = {name: file.training_rows for name, file in files.items()}
     update = {"scores": tuple(scores), "training_rows": training_rows}
     return evaluation.model_copy(update=update), files

@@ -96,7 +96,11 @@ def write_plots(
             write_points(partial / f"{name}.csv", points, limits.get(name, MAX_POINTS))
 
 
-def row_keys(folder: Path, schema: Schema, ignored: Iterable[str] = ()) -> np.ndarray:
+def row_keys(
+    folder: Path,
+    schema: Schema,
+    ignored: Iterable[str] = (),
+) -> np.ndarray:
     """Return a hash of each row, by which it is found in another table: int64, (rows,).
 
     It depends on the target, the features and the `ignored` columns, in any order.

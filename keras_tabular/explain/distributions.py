@@ -104,8 +104,7 @@ def histogram(
     else:
         low, high = np.quantile(numbers, HISTOGRAM_QUANTILES, method="nearest")
         if low == high:
-            low = distinct[0]
-            high = distinct[-1]
+            low, high = distinct[[0, -1]]
         edges = np.linspace(low, high, MAX_BARS + 1)[1:-1]
     bars = Bins(column, edges, ())
     for name, values in (("train", train), ("test", test)):
@@ -143,14 +142,12 @@ def outside_training(
     their share of attribution, the largest first.
 
     Args:
-        columns: The result of `describe_columns`; empty if that failed.
+        columns: The result of `describe_columns`.
         attribution: Share of attribution of each column.
 
     Returns:
         The share of the test rows by column.
     """
-    if not columns:
-        return {}
     shares = {}
     for name in sorted(attribution, key=lambda name: -attribution[name]):
         outside = columns[name]["outside"]
