@@ -19,18 +19,24 @@ from keras_tabular.config.task import Threshold
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.parallel import ordered_map
-from keras_tabular.evaluation import records, uncertainty
 from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
 from keras_tabular.evaluation.constants import constant_costs, find_best_constants
 from keras_tabular.evaluation.records import (
     MODEL,
+    Duplicates,
     Evaluation,
     IntervalCoverage,
+    Level,
     Score,
     score_records,
 )
 from keras_tabular.evaluation.scores import Baselines, Predictions, score
-from keras_tabular.evaluation.uncertainty import ScoredPredictions, score_and_resample
+from keras_tabular.evaluation.uncertainty import (
+    ScoredPredictions,
+    score_and_resample,
+    share_interval,
+    student_widths,
+)
 from keras_tabular.model.metadata import Intervals, ModelMetadata
 from keras_tabular.table import arrays
 from keras_tabular.table.groups import equality_hashes, row_groups
@@ -363,7 +369,7 @@ def compare_with_baselines(
     return scores
 
 
-def compare_levels(test: Predictions, loss: str) -> dict[str, records.Level]:
+def compare_levels(test: Predictions, loss: str) -> dict[str, Level]:
     """Compare the mean prediction, for each class if there are any, with the actual.
 
     A regression with another loss than the squared one does not predict means, and has
@@ -382,14 +388,14 @@ def compare_levels(test: Predictions, loss: str) -> dict[str, records.Level]:
     for name, values, predicted in zip(names, y, y_pred, strict=True):
         actual = test.mean(values)
         if task.classes:
-            low, high = uncertainty.share_interval(values, weight, group, alpha)
+            low, high = share_interval(values, weight, group, alpha)
         else:
             errors = values - predicted
-            below, above = uncertainty.student_widths(errors, weight, group, alpha)
+            below, above = student_widths(errors, weight, group, alpha)
             low = actual - below
             high = actual + above
         if low < high < np.inf:
-            levels[name] = records.Level(
+            levels[name] = Level(
                 predicted=test.mean(predicted),
                 actual=actual,
                 low=low,
@@ -403,7 +409,7 @@ def score_duplicates(
     fold: np.ndarray,
     predictions: Mapping[str, Predictions],
     schema: Schema,
-) -> dict[str, records.Duplicates]:
+) -> dict[str, Duplicates]:
     """Count the rows that are equal to a row from which their prediction was learnt.
 
     These are test rows that are equal to a training row, and training rows that are
@@ -427,7 +433,7 @@ def score_duplicates(
         is_equal[name] = _in_other_folds(train_features[:n_rows], fold)
         has_same_target[name] = _in_other_folds(train_rows[:n_rows], fold)
     return {
-        name: records.Duplicates(
+        name: Duplicates(
             equal=mask.sum(),
             equal_with_target=has_same_target[name].sum(),
             without=score(predictions[name].select(~mask)),
@@ -472,7 +478,7 @@ def compute_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverag
     low_ends, high_ends = ends.T
     is_inside = (low_ends <= test.y) & (test.y <= high_ends)
     ones = np.ones(len(is_inside))
-    low, high = uncertainty.share_interval(is_inside, ones, test.group)
+    low, high = share_interval(is_inside, ones, test.group)
     return IntervalCoverage(
         nominal=intervals.coverage,
         coverage=float(is_inside.mean()),

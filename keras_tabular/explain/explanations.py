@@ -14,7 +14,6 @@ from keras_tabular.config.sections import Evaluate
 from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import write_json
 from keras_tabular.evaluation import plot_data
-from keras_tabular.evaluation.plot_data import row_keys
 from keras_tabular.evaluation.records import EXPLANATION_LOG, Evaluation
 from keras_tabular.evaluation.result import Result
 from keras_tabular.evaluation.scores import Predictions, score
@@ -108,7 +107,7 @@ def explain(
         contents["errors"] = slices.largest_errors(test_folder, test, schema)
     with log_failure("plots", failures):
         plots = plot_data.compute_plots(test, increases)
-    keys = row_keys(test_folder, schema, metadata.ignore)
+    keys = plot_data.row_keys(test_folder, schema, metadata.ignore)
     plot_data.write_plots(metrics / "plots", plots, test, keys)
     for name, content in contents.items():
         write_json(metrics / f"{name}.json", content)
