@@ -216,7 +216,7 @@ def choose_threshold(
     if not len(rows.y):
         raise UserError(
             "evaluate.threshold: there are no out-of-fold predictions to choose it on;"
-            " set a number, or train.folds to 2 or more"
+            " set a number, or train.folds to 2 or more",
         )
     ranking = rank_rows(rows.y == 1, rows.y_pred[:, 0], rows.weight)
     ratings, is_reached = rate_thresholds(rule, ranking, rows.costs)

@@ -98,11 +98,11 @@ def score_file(
     if training_rows:
         warnings.append(
             f"{training_rows:,} of {rows:,} rows are training rows, so the scores are"
-            " too optimistic, often most of all those of gradient boosting"
+            " too optimistic, often most of all those of gradient boosting",
         )
     if rows < MIN_ROWS_FOR_INTERVAL:
         warnings.append(
-            f"intervals need {MIN_ROWS_FOR_INTERVAL} rows or more, got {rows}"
+            f"intervals need {MIN_ROWS_FOR_INTERVAL} rows or more, got {rows}",
         )
     return LabelledFile(main_metrics, scores, rows, training_rows, warnings)
 

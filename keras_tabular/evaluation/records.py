@@ -68,7 +68,7 @@ class Difference(Section):
         """Whether the interval contains 0."""
         return self.low <= 0 <= self.high
 
-    def as_loss(self, *, greater_is_better: bool) -> "Difference":
+    def as_loss(self, greater_is_better: bool) -> "Difference":
         """Return the difference with the sign by which more is worse."""
         if not greater_is_better:
             return self

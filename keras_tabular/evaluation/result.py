@@ -303,7 +303,9 @@ def choose_main_metrics(
     if not set(of_task) <= test.intervals(of_task).keys():
         of_task = (task.main_metric,)
     primary_metric = choose_primary_metric(
-        metadata.metric, metadata.loss, metadata.costs
+        metadata.metric,
+        metadata.loss,
+        metadata.costs,
     )
     if primary_metric.startswith(CUSTOM) and not test.predictions.custom_metrics:
         return of_task  # the command `score` does not compute the metrics of a project
@@ -481,10 +483,10 @@ def compute_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverag
     low, high = share_interval(is_inside, ones, test.group)
     return IntervalCoverage(
         nominal=intervals.coverage,
-        coverage=float(is_inside.mean()),
+        coverage=is_inside.mean(),
         low=low,
         high=high,
-        mean_width=float(np.diff(ends).mean()),
+        mean_width=np.diff(ends).mean(),
     )
 
 

@@ -66,9 +66,7 @@ def declared_scores(
         folder: Folder with the parts of the test rows.
         declared: Slices by name.
     """
-    names = {schema.target}
-    for conditions in declared.values():
-        names.update(conditions)
+    names = {schema.target}.union(*declared.values())
     table = pa.concat_tables(parquet.read_parts(folder, sorted(names)))
     scores = list[Score]()
     for name, conditions in declared.items():
@@ -192,11 +190,11 @@ def score_bins(rows: RowSet, schema: Schema) -> list[dict[str, Any]]:
             if MIN_ROWS_IN_BIN <= np.count_nonzero(weight[mask]) < n_rows:
                 where = [[name, bins.names[code]]]
                 scores.append({"where": where, "score": score_rows(rows, mask)})
-    # Bins with the same error are in the order of their names.
-    scores.sort(key=lambda bin_score: bin_score["where"])
     scores.sort(
-        key=lambda bin_score: round_for_comparison(bin_score["score"]["value"]),
-        reverse=True,
+        key=lambda scored: (
+            -round_for_comparison(scored["score"]["value"]),
+            scored["where"],  # of bins with the same error
+        ),
     )
     return scores[:MAX_BINS]
 

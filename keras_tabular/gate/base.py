@@ -101,13 +101,13 @@ def _compare_scores(
     """
     change = _measure_change(key, run, base)
     greater_is_better = metric(key).greater_is_better
-    difference = change.difference.as_loss(greater_is_better=greater_is_better)
+    difference = change.difference.as_loss(greater_is_better)
     limit = share * abs(change.base)
     status = judge(difference.low, difference.high, limit)
     if difference.low > 0 and difference.value > limit:
         status = "fail"  # the score is worse, and probably by too much
     is_loss = not greater_is_better and change.base > 0
-    relative = format_relative(difference, change.base, is_loss=is_loss)
+    relative = format_relative(difference, change.base, is_loss)
     rows = f" on {change.rows:,} test rows" if change.rows else ""
     ending = f"; {NOT_SETTLED}" if status == "undecided" else ""
     return status, (

@@ -182,7 +182,7 @@ def draw_confusion(comparison: Comparison) -> Picture:
     names = distinct(rows, "true class")
     has_numbers = len(names) <= MAX_CLASSES_WITH_NUMBERS
     n_columns = max(len(names), 3) + 1  # the names of the true classes are beside them
-    longest_name = max(len(name) for name in names)
+    longest_name = max(map(len, names))
     is_wide = n_columns * longest_name > MAX_LETTERS_IN_ROW
     axis = PLAIN_AXIS | {"labelLimit": 190, "labelOverlap": not has_numbers}
     top = {"orient": "top", "labelAngle": -90 if is_wide else 0}
@@ -215,7 +215,7 @@ def draw_roc(comparison: Comparison) -> Picture:
     x = quantitative("false positive rate", "False positive rate", scale=SHARE)
     y = quantitative("true positive rate", "True positive rate (recall)", scale=SHARE)
     guess = dashed_line(DIAGONAL)
-    spec = draw_lines(rows, x, y, labels, [guess])
+    spec = draw_lines(rows, x, y, labels, guess)
     return Picture("ROC curve", spec)
 
 
@@ -311,20 +311,14 @@ def learning_curve(comparison: Comparison) -> Picture | None:
                 rows.append(row)
     if not rows:
         return None
-    architecture = comparison.files["networks"].get("curves", "")
-    networks = comparison.files["networks"].get("networks", {})
-    epochs = networks.get(architecture, {}).get("epochs")
-    x_title = "Epoch"
-    layers = []
-    if epochs:
-        best_epoch = median(epochs)
-        x_title = f"Epoch (weights kept from {best_epoch:.4g})"
-        layers = [vertical_line(best_epoch, strokeDash=[4, 4])]
-    x = quantitative("n", x_title)
+    networks = comparison.files["networks"]
+    architecture = networks["curves"]
+    best_epoch = median(networks["networks"][architecture]["epochs"])
+    x = quantitative("n", f"Epoch (weights kept from {best_epoch:.4g})")
     y = quantitative("value", "Loss", scale=NOT_FROM_ZERO)
-    loss = f"Loss of {architecture}" if architecture else "Loss"
-    names = distinct(rows, "series")
-    return Picture(f"{loss} by epoch", draw_lines(rows, x, y, names, layers))
+    kept = vertical_line(best_epoch, strokeDash=[4, 4])
+    spec = draw_lines(rows, x, y, distinct(rows, "series"), kept)
+    return Picture(f"Loss of {architecture} by epoch", spec)
 
 
 def draw_lines(
@@ -332,9 +326,9 @@ def draw_lines(
     x: Spec,
     y: Spec,
     names: Sequence[str],
-    layers: list[Spec],
+    above: Spec,
 ) -> Spec:
-    """Draw a line for each name below other layers; the second line is thinner.
+    """Draw a line for each name below another layer; the second line is thinner.
 
     Args:
         rows: Points of the lines; each is on the line `series` at the position `n`.
@@ -347,7 +341,7 @@ def draw_lines(
         "order": {"field": "n", "type": "quantitative"},
     }
     lines = layer("line", encoding, clip=True)
-    return chart(rows, [lines, *layers])
+    return chart(rows, [lines, above])
 
 
 def points_of_runs(
@@ -361,7 +355,7 @@ def points_of_runs(
         runs that have the file. Both are empty if this run does not have it.
     """
     rows: Rows = []
-    labels: list[str] = []
+    labels = []
     for run in (comparison.run, comparison.base):
         points = run.read_points(name) if run else []
         if not run or not points:

@@ -127,11 +127,7 @@ def named_chart(
         dy=3 - height / 2,
         lineHeight=LINE_HEIGHT,
     )
-    return chart(
-        rows,
-        [*layers, text],
-        height=height * len(names),
-    )
+    return chart(rows, [*layers, text], height * len(names))
 
 
 def distinct(rows: Rows, field: str) -> list[Any]:
