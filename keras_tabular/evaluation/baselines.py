@@ -222,19 +222,14 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
             case "datetime":
                 days = pc.divide(as_float64(values, column), 86_400.0)
                 columns[part_name(name, "time")] = days.to_numpy(zero_copy_only=False)
-                local = values.to_pandas().dt.tz_convert(
-                    time_zone(column.timezone or "UTC"),
-                )
+                zone = time_zone(column.timezone or "UTC")
+                local = values.to_pandas().dt.tz_convert(zone)
                 for date_part in DATE_PARTS:
-                    numbers = getattr(local.dt, date_part).to_numpy(
-                        np.float64,
-                        na_value=np.nan,
-                    )
-                    columns[part_name(name, date_part)] = numbers
+                    parts = getattr(local.dt, date_part)
+                    columns[part_name(name, date_part)] = parts.astype(np.float64)
             case "number":
-                columns[name] = as_float64(values, column).to_numpy(
-                    zero_copy_only=False,
-                )
+                numbers = as_float64(values, column)
+                columns[name] = numbers.to_numpy(zero_copy_only=False)
             case "category":
                 columns[name] = values.to_numpy(zero_copy_only=False)
     return pd.DataFrame(columns)

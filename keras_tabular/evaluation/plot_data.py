@@ -200,9 +200,9 @@ def ranking_plots(
     alarms = ranking.alarms
     recall = hits / hits[-1]
     false_positive_rate = alarms / alarms[-1]
-    hits_turn = np.diff(hits, 2) != 0
-    alarms_turn = np.diff(alarms, 2) != 0
-    is_corner = np.concatenate([[True], hits_turn | alarms_turn, [True]])
+    bends = np.diff([hits, alarms], 2)
+    turns = (bends != 0).any(axis=0)
+    is_corner = np.concatenate([[True], turns, [True]])
     precision = ranking.precision(undefined=1)
     distinct_recall, first = np.unique(recall, return_index=True)
     best_precision = np.maximum.reduceat(precision, first)

@@ -70,10 +70,10 @@ def score_interval_pictures(comparison: Comparison, task: Task) -> Iterator[Pict
                     rows.append(row)
         rows.sort(key=lambda row: row["name"] != THIS_MODEL)
         if rows:
-            title = evaluation.metric(key).label
-            is_loss = not evaluation.metric(key).greater_is_better
-            axis_title = f"{title} (lower is better)" if is_loss else title
-            yield Picture(title, draw_score_intervals(rows, axis_title))
+            metric = evaluation.metric(key)
+            title = metric.label
+            axis = title if metric.greater_is_better else f"{title} (lower is better)"
+            yield Picture(title, draw_score_intervals(rows, axis))
 
 
 def score_row(
@@ -196,8 +196,8 @@ def draw_confusion(comparison: Comparison) -> Picture:
         "y": nominal("true class", names, title="True class", axis=axis),
     }
     shades = {"domain": [0, 1], "range": ["#0072b20d", "#0072b2cc"]}
-    color = {"color": quantitative("share", scale=shades, legend=None)}
-    cells = position | color
+    share = quantitative("share", scale=shades, legend=None)
+    cells = position | {"color": share}
     layers = [layer("rect", cells, stroke=LINE, strokeWidth=1)]
     if has_numbers:
         for row in rows:
@@ -215,8 +215,7 @@ def draw_roc(comparison: Comparison) -> Picture:
     x = quantitative("false positive rate", "False positive rate", scale=SHARE)
     y = quantitative("true positive rate", "True positive rate (recall)", scale=SHARE)
     guess = dashed_line(DIAGONAL)
-    spec = draw_lines(rows, x, y, labels, guess)
-    return Picture("ROC curve", spec)
+    return Picture("ROC curve", draw_lines(rows, x, y, labels, guess))
 
 
 def draw_calibration(comparison: Comparison) -> Picture:
@@ -294,9 +293,9 @@ def draw_values(comparison: Comparison) -> Picture:
         color=THIS,
     )
     values = [row["true value"] for row in rows]
-    first = {"x": min(values), "y": min(values)}
-    last = {"x": max(values), "y": max(values)}
-    layers = [points, dashed_line([first, last])]
+    ends = (min(values), max(values))
+    diagonal = [{"x": value, "y": value} for value in ends]
+    layers = [points, dashed_line(diagonal)]
     return Picture("Predicted and true values", chart(rows, layers))
 
 
@@ -375,7 +374,7 @@ def importance_picture(comparison: Comparison) -> Picture | None:
     if not rows:
         return None
     run_rows = [row for row in rows if row["series"] == labels[0]]
-    columns = {row["column"] for row in run_rows}
+    columns = distinct(run_rows, "column")
     base_rows = [
         row for row in rows if row["series"] != labels[0] and row["column"] in columns
     ]
@@ -433,15 +432,10 @@ def draw_effect(
     effect_axis = quantitative("effect", scale=scale)
     low_axis = quantitative("low", scale=scale)
     if effect["kind"] == "category":
+        mean = {"x": effect_axis}
         interval = {"x": low_axis, "x2": HIGH}
         layers = [
-            layer(
-                "bar",
-                {"x": effect_axis},
-                color=THIS,
-                opacity=0.6,
-                height=BAR_HEIGHT,
-            ),
+            layer("bar", mean, color=THIS, opacity=0.6, height=BAR_HEIGHT),
             layer("rule", interval, color=THIS, strokeWidth=2),
         ]
         return named_chart(rows, "value", layers)
