@@ -56,8 +56,8 @@ def fit_intervals(
     relative_errors = np.zeros(n_rows)
     for number in folds:  # a row does not help to predict its own error
         held_out = fold == number
-        others = ~held_out
-        at, mean_errors = fit_errors(predicted[others], errors[others], n_bins)
+        other_rows = ~held_out
+        at, mean_errors = fit_errors(predicted[other_rows], errors[other_rows], n_bins)
         expected = np.interp(predicted[held_out], at, mean_errors)
         relative_errors[held_out] = np.divide(
             errors[held_out],

@@ -315,8 +315,8 @@ def learning_curve(comparison: Comparison) -> Picture | None:
     best_epoch = median(networks["networks"][architecture]["epochs"])
     x = quantitative("n", f"Epoch (weights kept from {best_epoch:.4g})")
     y = quantitative("value", "Loss", scale=NOT_FROM_ZERO)
-    kept = vertical_line(best_epoch, strokeDash=[4, 4])
-    spec = draw_lines(rows, x, y, distinct(rows, "series"), kept)
+    best_line = vertical_line(best_epoch, strokeDash=[4, 4])
+    spec = draw_lines(rows, x, y, distinct(rows, "series"), best_line)
     return Picture(f"Loss of {architecture} by epoch", spec)
 
 
