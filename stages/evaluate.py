@@ -5,7 +5,7 @@ import sys
 from custom import METRICS
 from keras_tabular.config.params import load_settings
 from keras_tabular.core.parallel import run_in_background
-from keras_tabular.evaluation.labelled_file import add_test_files, score_test_files
+from keras_tabular.evaluation.labelled_file import add_test_files
 from keras_tabular.evaluation.records import write_scores
 from keras_tabular.evaluation.result import (
     evaluate,
@@ -45,9 +45,14 @@ def main(arguments: list[str] | None = None) -> None:
         file=sys.stderr,
     )
     result = evaluate(model, data, schema, baselines, METRICS)
-    evaluation = result.evaluation
-    test_files = score_test_files(model, data, schema, params, evaluation, METRICS)
-    evaluation = add_test_files(evaluation, test_files)
+    evaluation, test_files = add_test_files(
+        result.evaluation,
+        model,
+        data,
+        schema,
+        params,
+        METRICS,
+    )
     result = result._replace(evaluation=evaluation)
 
     # The scores are written before the explanations, which may fail.

@@ -1,7 +1,6 @@
 """The baselines of scikit-learn, with which a network is compared."""
 
 from collections.abc import Mapping
-from functools import partial
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from sklearn.base import clone, is_classifier
+from sklearn.base import is_classifier
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
@@ -92,15 +91,10 @@ def predict_baselines(
         for k in numbers[row_set]
     ]
     rows = read_training_rows(split, schema, MAX_TRAINING_ROWS)
-    tests = tests or split / "test"
-    work = partial(
-        fit_and_predict,
-        rows=rows,
-        folds=folds,
-        schema=schema,
-        loss=loss,
-        tests=tests,
-    )
+
+    def work(job: Job) -> np.ndarray:
+        return fit_and_predict(job, rows, folds, schema, loss, tests or split / "test")
+
     # The limit is that of the whole process; Ray's workers start with one.
     with threadpool_limits(1, "blas"):
         y_pred = dict(zip(jobs, ordered_map(work, jobs), strict=True))
@@ -135,14 +129,11 @@ def fit_and_predict(
             )
             training = np.flatnonzero(is_training)
             held_out = np.flatnonzero(fold == number)
-            fitted = fit_copy(
-                estimator,
-                x.iloc[training],
-                y[training],
-                weight[training],
-            )
-            return predict(fitted, x.iloc[held_out], task)
-        fitted = fit_copy(estimator, x, y, weight)
+            x_held_out = x.iloc[held_out]
+            x = x.iloc[training]
+            fitted = fit(estimator, x, y[training], weight[training])
+            return predict(fitted, x_held_out, task)
+        fitted = fit(estimator, x, y, weight)
         parts = (feature_frame(part, schema) for part in read_parts(tests))
         return np.concatenate([predict(fitted, part, task) for part in parts])
 
@@ -231,31 +222,26 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
             case "datetime":
                 days = pc.divide(as_float64(values, column), 86_400.0)
                 columns[part_name(name, "time")] = days.to_numpy(zero_copy_only=False)
-                local = values.to_pandas().dt.tz_convert(
-                    time_zone(column.timezone or "UTC"),
-                )
+                zone = time_zone(column.timezone or "UTC")
+                local = values.to_pandas().dt.tz_convert(zone)
                 for date_part in DATE_PARTS:
-                    numbers = getattr(local.dt, date_part).to_numpy(
-                        np.float64,
-                        na_value=np.nan,
-                    )
-                    columns[part_name(name, date_part)] = numbers
+                    parts = getattr(local.dt, date_part)
+                    columns[part_name(name, date_part)] = parts.astype(np.float64)
             case "number":
-                columns[name] = as_float64(values, column).to_numpy(
-                    zero_copy_only=False,
-                )
+                numbers = as_float64(values, column)
+                columns[name] = numbers.to_numpy(zero_copy_only=False)
             case "category":
                 columns[name] = values.to_numpy(zero_copy_only=False)
     return pd.DataFrame(columns)
 
 
-def fit_copy(
+def fit(
     estimator: Any,
     x: pd.DataFrame,
     y: np.ndarray,
     weight: np.ndarray,
 ) -> Any:
-    """Fit a copy of an estimator; a constant if all rows are of one class.
+    """Fit an estimator and return it; a constant if all rows are of one class.
 
     No linear model can learn a single class. The trees cannot read a column without
     values, so that its missing values are replaced by a number, which they never use.
@@ -264,13 +250,10 @@ def fit_copy(
     x = x.fillna(dict.fromkeys(empty, 0.0)) if empty else x
     if is_classifier(estimator) and len(np.unique(y)) < 2:
         estimator = make_pipeline(DummyClassifier(strategy="prior"))
-    if (weight == 1).all():
-        return clone(estimator).fit(x, y)
-    return clone(estimator).fit(
-        x,
-        y,
-        **{f"{estimator.steps[-1][0]}__sample_weight": weight},
-    )
+    weights = {}
+    if (weight != 1).any():
+        weights[f"{estimator.steps[-1][0]}__sample_weight"] = weight
+    return estimator.fit(x, y, **weights)
 
 
 def predict(fitted: Any, x: pd.DataFrame, task: Task) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -56,8 +56,9 @@ def fit_intervals(
     relative_errors = np.zeros(n_rows)
     for number in folds:  # a row does not help to predict its own error
         held_out = fold == number
-        curve = fit_errors(predicted[~held_out], errors[~held_out], n_bins)
-        expected = np.interp(predicted[held_out], curve.at, curve.errors)
+        other_rows = ~held_out
+        at, mean_errors = fit_errors(predicted[other_rows], errors[other_rows], n_bins)
+        expected = np.interp(predicted[held_out], at, mean_errors)
         relative_errors[held_out] = np.divide(
             errors[held_out],
             expected,
@@ -70,32 +71,20 @@ def fit_intervals(
     removed_square = disagreement * (1 - 1 / len(folds))
     mean_square = max(np.mean(errors**2), 1e-300)
     remaining_square = max(1 - removed_square / mean_square, MIN_REMAINING_ERROR**2)
-    curve = fit_errors(predicted, errors, n_bins)
-    half = np.sqrt(remaining_square) * covered_error * curve.errors
+    at, mean_errors = fit_errors(predicted, errors, n_bins)
+    half = np.sqrt(remaining_square) * covered_error * mean_errors
     return Intervals(
         coverage=coverage,
-        at=tuple(curve.at.tolist()),
+        at=tuple(at.tolist()),
         half=tuple(half.tolist()),
     )
-
-
-class ErrorCurve(NamedTuple):
-    """The error that is expected at some predictions.
-
-    Attributes:
-        at: Predictions in ascending order, shape (n,).
-        errors: Mean absolute error near each of them, shape (n,).
-    """
-
-    at: np.ndarray
-    errors: np.ndarray
 
 
 def fit_errors(
     predicted: np.ndarray,
     errors: np.ndarray,
     n_bins: int,
-) -> ErrorCurve:
+) -> tuple[np.ndarray, np.ndarray]:
     """Measure the mean error of rows with similar predictions.
 
     Args:
@@ -103,15 +92,19 @@ def fit_errors(
         errors: Absolute errors, shape (rows,).
         n_bins: Number of sets into which the rows are divided.
 
+    Returns:
+        Some predictions in ascending order, and the mean absolute error that is
+        expected near each of them, both of shape (n,).
+
     >>> fit_errors(np.array([1.0, 2.0, 9.0, 8.0]), np.array([1, 1, 3, 3]), n_bins=2)
-    ErrorCurve(at=array([1.5, 8.5]), errors=array([1.2, 3.2]))
+    (array([1.5, 8.5]), array([1.2, 3.2]))
     """
     bins = np.array_split(np.argsort(predicted, kind="stable"), n_bins)
     at = np.array([np.median(predicted[rows]) for rows in bins])
     bin_errors = np.array([errors[rows].mean() for rows in bins])
     expected = bin_errors + MIN_RELATIVE_ERROR * errors.mean()
     at, first = np.unique(at, return_index=True)
-    return ErrorCurve(at, expected[first])
+    return at, expected[first]
 
 
 def calibrate(
@@ -221,16 +214,16 @@ def choose_threshold(
     if not isinstance(rule, ThresholdRule):
         return rule, True
     if not len(rows.y):
-        problem = "there are no out-of-fold predictions to choose it on"
         raise UserError(
-            f"evaluate.threshold: {problem}; set a number, or train.folds to 2 or more",
+            "evaluate.threshold: there are no out-of-fold predictions to choose it on;"
+            " set a number, or train.folds to 2 or more",
         )
     ranking = rank_rows(rows.y == 1, rows.y_pred[:, 0], rows.weight)
-    rating = rate_thresholds(rule, ranking, rows.costs)
-    is_best = rating.values >= rating.values.max() - MAX_ROUNDING
+    ratings, is_reached = rate_thresholds(rule, ranking, rows.costs)
+    is_best = ratings >= ratings.max() - MAX_ROUNDING
     best = middle_thresholds(ranking.thresholds)[is_best]
     nearest = np.argmin(np.abs(best - 0.5))
-    return float(best[nearest]), rating.is_reached
+    return float(best[nearest]), is_reached
 
 
 def middle_thresholds(borders: np.ndarray) -> np.ndarray:
@@ -251,33 +244,24 @@ def middle_thresholds(borders: np.ndarray) -> np.ndarray:
     return np.where(middle.astype(np.float32) > lower, middle, upper)
 
 
-class Rating(NamedTuple):
-    """How good thresholds are by a rule.
-
-    Attributes:
-        values: The value to maximize, float64, shape (thresholds,).
-        is_reached: Whether a threshold reaches the recall or the precision of the rule;
-            True if the rule has neither.
-    """
-
-    values: np.ndarray
-    is_reached: bool
-
-
 def rate_thresholds(
     rule: ThresholdRule,
     ranking: Ranking,
     costs: CostMatrix | None,
-) -> Rating:
+) -> tuple[np.ndarray, bool]:
     """Compute how good each threshold is by a rule.
 
     Args:
         rule: The rule by which to choose.
         ranking: Weight of the rows above each threshold, with one weight for each row.
         costs: The costs of the rule, if it has any.
+
+    Returns:
+        The values to maximize, float64, shape (thresholds,); and whether a threshold
+        reaches the recall or the precision of the rule, True if the rule has neither.
     """
     if costs:
-        return Rating(-total_costs(costs, ranking), is_reached=True)
+        return -total_costs(costs, ranking), True
     hits = ranking.hits
     alarms = ranking.alarms
     positive = max(hits[-1], 1e-300)
@@ -293,14 +277,14 @@ def rate_thresholds(
         "balanced_accuracy": recall - false_alarm_rate,
         "f1": 2 * hits / (hits + alarms + positive),
     }
-    return Rating(values[str(rule.best)], is_reached=True)
+    return values[str(rule.best)], True
 
 
 def rate_with_minimum(
     share: np.ndarray,
     minimum: float,
     gain: np.ndarray,
-) -> Rating:
+) -> tuple[np.ndarray, bool]:
     """Rate thresholds by their gain if one reaches a minimum, and else by their share.
 
     Args:
@@ -309,15 +293,14 @@ def rate_with_minimum(
         gain: What to maximize among the thresholds that reach it, shape (thresholds,).
 
     >>> rate_with_minimum(np.array([0.2, 0.6, 0.9]), 0.5, np.array([0.9, 0.8, 0.7]))
-    Rating(values=array([-inf,  0.8,  0.7]), is_reached=True)
+    (array([-inf,  0.8,  0.7]), True)
     >>> rate_with_minimum(np.array([0.2, 0.4]), 0.5, np.array([0.9, 0.8]))
-    Rating(values=array([0.2, 0.4]), is_reached=False)
+    (array([0.2, 0.4]), False)
     """
     reaches_minimum = share >= minimum
     if not reaches_minimum.any():
-        return Rating(share, is_reached=False)
-    values = np.where(reaches_minimum, gain, -np.inf)
-    return Rating(values, is_reached=True)
+        return share, False
+    return np.where(reaches_minimum, gain, -np.inf), True
 
 
 def total_costs(costs: CostMatrix, ranking: Ranking) -> np.ndarray:

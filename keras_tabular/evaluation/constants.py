@@ -19,21 +19,20 @@ def find_best_constants(rows: Predictions) -> dict[str, ScoredPredictions]:
     in a random order.
     """
     constants = [score_and_resample(each) for each in constant_predictions(rows)]
-    candidates_for_f1 = constants
+    guesses = []
     if "macro.f1" in rows.task.metrics:
         guess = np.random.default_rng(0).permutation(rows.y_pred)
-        guess_scores = score_and_resample(rows._replace(y_pred=guess))
-        candidates_for_f1 = [*constants, guess_scores]
+        guesses = [score_and_resample(rows._replace(y_pred=guess))]
     custom_metrics = {each.name: each.greater_is_better for each in rows.custom_metrics}
     best = {}
     for key, metric in metrics_by_key(custom_metrics).items():
-        candidates = candidates_for_f1 if key.endswith(".f1") else constants
+        candidates = constants + guesses if key.endswith(".f1") else constants
         defined = [scored for scored in candidates if key in scored.values]
         if defined:
             # Rounded, so that the last bits of a sum do not choose between equal ones.
             values = [round_for_comparison(scored.values[key]) for scored in defined]
             choose = np.argmax if metric.greater_is_better else np.argmin
-            best[key] = defined[int(choose(values))]
+            best[key] = defined[choose(values)]
     return best
 
 

@@ -1,7 +1,7 @@
 """Scores of a labelled file."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,12 +28,6 @@ from keras_tabular.tasks.metrics import CustomMetric
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from keras_tabular.model.saved_model import SavedModel
-
-
-# What training rows in the file mean.
-FLATTERED = (
-    "so the scores are too optimistic, often most of all those of gradient boosting"
-)
 
 
 class LabelledFile(NamedTuple):
@@ -87,8 +81,8 @@ def score_file(
             # This import takes a second.
             from keras_tabular.evaluation.baselines import predict_baselines
 
-            hashes = result.hash_rows(folder, schema).rows
-            learnt = result.hash_rows(split / "train", schema).rows
+            _, hashes = result.hash_rows(folder, schema)
+            _, learnt = result.hash_rows(split / "train", schema)
             training_rows = int(np.isin(hashes, learnt).sum())
             baselines = predict_baselines(split, {}, schema, metadata.loss, folder)
     scored = score_and_resample(predictions._replace(custom_metrics=metrics))
@@ -102,8 +96,10 @@ def score_file(
     rows = len(predictions.y)
     warnings = [f"{failure}: {count} rows" for failure, count in failures.items()]
     if training_rows:
-        counts = f"{training_rows:,} of {rows:,} rows are training rows"
-        warnings.append(f"{counts}, {FLATTERED}")
+        warnings.append(
+            f"{training_rows:,} of {rows:,} rows are training rows, so the scores are"
+            " too optimistic, often most of all those of gradient boosting",
+        )
     if rows < MIN_ROWS_FOR_INTERVAL:
         warnings.append(
             f"intervals need {MIN_ROWS_FOR_INTERVAL} rows or more, got {rows}",
@@ -111,29 +107,34 @@ def score_file(
     return LabelledFile(main_metrics, scores, rows, training_rows, warnings)
 
 
-def score_test_files(
+def add_test_files(
+    evaluation: Evaluation,
     model: "SavedModel",
     data: Path,
     schema: Schema,
     params: Params,
-    evaluation: Evaluation,
     metrics: Sequence[CustomMetric],
-) -> dict[str, LabelledFile]:
-    """Score the files that `evaluate.tests` names, by their name without ending.
+) -> tuple[Evaluation, dict[str, LabelledFile]]:
+    """Score the files that `evaluate.tests` names, and add the scores to an evaluation.
 
     Args:
+        evaluation: Evaluation of the model on the test rows.
         data: Folder with `split` and `tests`.
         params: The sections `evaluate` and `validate`.
-        evaluation: Evaluation of the model on the test rows.
         metrics: Metrics of the project.
+
+    Returns:
+        The evaluation, and the scores by the name of the file without its ending.
 
     Raises:
         UserError: See `score_file`.
     """
     files = {}
-    for file in params.evaluate.tests:
-        files[file.partition(".")[0]] = score_file(
-            data / "tests" / file,
+    scores = [*evaluation.scores]
+    for file_name in params.evaluate.tests:
+        name = file_name.partition(".")[0]
+        file = score_file(
+            data / "tests" / file_name,
             model,
             schema,
             params.validate,
@@ -141,22 +142,12 @@ def score_test_files(
             evaluation.baseline_thresholds,
             metrics,
         )
-    return files
-
-
-def add_test_files(
-    evaluation: Evaluation,
-    files: Mapping[str, LabelledFile],
-) -> Evaluation:
-    """Add the scores of additional test files to an evaluation."""
-    scores = [*evaluation.scores]
-    for name, file in files.items():
-        update = {"row_set": TEST_FILE + name}
-        scores += [score.model_copy(update=update) for score in file.scores]
+        files[name] = file
+        row_set = {"row_set": TEST_FILE + name}
+        scores += [score.model_copy(update=row_set) for score in file.scores]
     training_rows = {name: file.training_rows for name, file in files.items()}
-    return evaluation.model_copy(
-        update={"scores": tuple(scores), "training_rows": training_rows},
-    )
+    update = {"scores": tuple(scores), "training_rows": training_rows}
+    return evaluation.model_copy(update=update), files
 
 
 def write_valid_rows(

@@ -60,7 +60,10 @@ def compute_plots(test: Predictions, importance: dict[str, np.ndarray]) -> Plots
     highs = [importance[name].max() for name in names]
     plots: Plots = {"importance": (names, means, lows, highs)}
     if test.task.classes:
-        plots |= probability_plots(test)
+        pooled = pool_classes(test)
+        plots["calibration"] = calibration_plot(pooled)
+        if len(np.unique(pooled.y)) == 2:
+            plots |= ranking_plots(pooled.y, pooled.y_pred, pooled.weight)
         plots["confusion"] = confusion(test)
     else:
         predicted = test.first_output
@@ -135,15 +138,6 @@ def kept_test_rows(test: Predictions, keys: np.ndarray) -> dict[str, Any]:
     return columns
 
 
-def probability_plots(test: Predictions) -> Plots:
-    """Compute the calibration, and the ROC and precision-recall curves."""
-    rows = pool_classes(test)
-    plots: Plots = {"calibration": calibration_plot(rows)}
-    if len(np.unique(rows.y)) == 2:
-        plots |= ranking_plots(rows.y, rows.y_pred, rows.weight)
-    return plots
-
-
 def pool_classes(test: Predictions) -> Predictions:
     """Return a row for each row of a weight and output of the model.
 
@@ -206,9 +200,9 @@ def ranking_plots(
     alarms = ranking.alarms
     recall = hits / hits[-1]
     false_positive_rate = alarms / alarms[-1]
-    hits_turn = np.diff(hits, 2) != 0
-    alarms_turn = np.diff(alarms, 2) != 0
-    is_corner = np.concatenate([[True], hits_turn | alarms_turn, [True]])
+    bends = np.diff([hits, alarms], 2)
+    turns = (bends != 0).any(axis=0)
+    is_corner = np.concatenate([[True], turns, [True]])
     precision = ranking.precision(undefined=1)
     distinct_recall, first = np.unique(recall, return_index=True)
     best_precision = np.maximum.reduceat(precision, first)

@@ -68,7 +68,7 @@ class Difference(Section):
         """Whether the interval contains 0."""
         return self.low <= 0 <= self.high
 
-    def as_loss(self, *, greater_is_better: bool) -> "Difference":
+    def as_loss(self, greater_is_better: bool) -> "Difference":
         """Return the difference with the sign by which more is worse."""
         if not greater_is_better:
             return self
@@ -262,9 +262,8 @@ def score_records(
     model: str,
     values: dict[str, float],
     rows: int,
-    *,
-    interval: Mapping[str, Interval] | None = None,
-    difference: Mapping[str, Difference] | None = None,
+    interval: Mapping[str, Interval] = {},
+    difference: Mapping[str, Difference] = {},
 ) -> Iterator[Score]:
     """Yield the records of the scores of one model for one row set.
 
@@ -273,8 +272,6 @@ def score_records(
         interval: The interval of each score that has one, by metric.
         difference: The difference of the model from this baseline, likewise.
     """
-    intervals = interval or {}
-    differences = difference or {}
     for metric, value in values.items():
         yield Score(
             row_set=row_set,
@@ -282,8 +279,8 @@ def score_records(
             metric=metric,
             value=value,
             rows=rows,
-            interval=intervals.get(metric),
-            difference=differences.get(metric),
+            interval=interval.get(metric),
+            difference=difference.get(metric),
         )
 
 

@@ -12,18 +12,24 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.parallel import ordered_map
-from keras_tabular.evaluation import records, uncertainty
 from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
 from keras_tabular.evaluation.constants import constant_costs, find_best_constants
 from keras_tabular.evaluation.records import (
     MODEL,
+    Duplicates,
     Evaluation,
     IntervalCoverage,
+    Level,
     Score,
     score_records,
 )
 from keras_tabular.evaluation.scores import Baselines, Predictions, score
-from keras_tabular.evaluation.uncertainty import ScoredPredictions, score_and_resample
+from keras_tabular.evaluation.uncertainty import (
+    ScoredPredictions,
+    score_and_resample,
+    share_interval,
+    student_widths,
+)
 from keras_tabular.model.metadata import Intervals, ModelMetadata
 from keras_tabular.table import arrays
 from keras_tabular.table.groups import equality_hashes, row_groups
@@ -86,6 +92,8 @@ def evaluate(
             folds[name] = oof_predictions.row_folds
             scored[name] = score_and_resample(predictions[name])
     main_metrics = choose_main_metrics(predictions["train"], scored["test"], metadata)
+    trained_on = metadata.trained_on
+    attribution = trained_on.attribution if trained_on else {}
     baselines = wait_for_baselines()
     thresholds = baseline_thresholds(baselines, predictions, folds, metadata)
     scores = list[Score]()
@@ -107,7 +115,11 @@ def evaluate(
         scores=tuple(scores),
         interval_coverage=compute_coverage(test, intervals) if intervals else None,
         levels=compare_levels(test, metadata.loss),
-        strongest_column=find_strongest_column(metadata),
+        strongest_column=max(
+            attribution.items(),
+            key=lambda item: item[1],
+            default=None,
+        ),
         duplicates=score_duplicates(data / "split", fold, predictions, schema),
         classes_not_found=classes_not_found(test),
         custom_metrics={metric.name: metric.greater_is_better for metric in metrics},
@@ -263,20 +275,16 @@ def baseline_thresholds(
     rule = metadata.threshold_choice
     if rule is None:
         return thresholds
-    # That of the test rows is chosen on the last row set: on later rows, if there are
-    # any.
+    # That of the test rows is chosen on the last row set: on later rows if possible.
     for row_set, fold in folds.items():
         for name, baseline in baselines.items():
-            rows = replace_predictions(predictions[row_set], baseline[row_set])
-            cross_fitted = cross_fit(rule, rows, fold[: len(rows.y)])
+            y_pred = baseline[row_set]  # may be for the first rows only
+            rows = predictions[row_set].select(slice(len(y_pred)))
+            rows = rows._replace(y_pred=y_pred)
+            cross_fitted = cross_fit(rule, rows, fold[: len(y_pred)])
             thresholds[row_set][name] = cross_fitted.threshold
             thresholds["test"][name], _ = choose_threshold(rule, rows)
     return thresholds
-
-
-def replace_predictions(rows: Predictions, y_pred: np.ndarray) -> Predictions:
-    """Return the predictions of a baseline, which may be for the first rows only."""
-    return rows.select(slice(len(y_pred)))._replace(y_pred=y_pred)
 
 
 def choose_main_metrics(
@@ -290,7 +298,7 @@ def choose_main_metrics(
     """
     task = train.task
     classes = range(len(task.classes))
-    class_rows = [int((train.y == k).sum()) for k in classes]
+    class_rows = [(train.y == k).sum() for k in classes]
     of_task = task.main_metrics(class_rows)
     if not set(of_task) <= test.intervals(of_task).keys():
         of_task = (task.main_metric,)
@@ -326,15 +334,9 @@ def compare_with_baselines(
         The scores of the model, then those of each baseline with the differences from
         it on the same rows.
     """
-    scores = [
-        *score_records(
-            row_set,
-            MODEL,
-            scored.values,
-            len(scored.predictions.y),
-            interval=scored.intervals(),
-        ),
-    ]
+    n_rows = len(scored.predictions.y)
+    intervals = scored.intervals()
+    scores = list(score_records(row_set, MODEL, scored.values, n_rows, intervals))
     with_interval = {scored.predictions.task.main_metric, "loss", *main_metrics}
 
     def compare(
@@ -349,8 +351,8 @@ def compare_with_baselines(
                 name,
                 {key: baseline.values[key] for key in keys},
                 len(baseline.predictions.y),
-                interval=baseline.intervals(with_interval.intersection(keys)),
-                difference=model.differences(baseline, keys),
+                baseline.intervals(with_interval),
+                model.differences(baseline, keys),
             ),
         )
 
@@ -359,15 +361,17 @@ def compare_with_baselines(
             compare("dummy", scored, constant, [key])
     for name, baseline_predictions in baselines.items():
         y_pred = baseline_predictions[row_set]
-        rows = replace_predictions(scored.predictions, y_pred)
-        if len(rows.y) < len(scored.predictions.y):
-            scored = score_and_resample(scored.predictions.select(slice(len(y_pred))))
-        baseline = score_and_resample(rows._replace(threshold=thresholds[name]))
+        rows = scored.predictions
+        if len(y_pred) < len(rows.y):
+            rows = rows.select(slice(len(y_pred)))
+            scored = score_and_resample(rows)
+        rows = rows._replace(y_pred=y_pred, threshold=thresholds[name])
+        baseline = score_and_resample(rows)
         compare(name, scored, baseline, baseline.values)
     return scores
 
 
-def compare_levels(test: Predictions, loss: str) -> dict[str, records.Level]:
+def compare_levels(test: Predictions, loss: str) -> dict[str, Level]:
     """Compare the mean prediction, for each class if there are any, with the actual.
 
     A regression with another loss than the squared one does not predict means, and has
@@ -386,14 +390,14 @@ def compare_levels(test: Predictions, loss: str) -> dict[str, records.Level]:
     for name, values, predicted in zip(names, y, y_pred, strict=True):
         actual = test.mean(values)
         if task.classes:
-            low, high = uncertainty.share_interval(values, weight, group, alpha)
+            low, high = share_interval(values, weight, group, alpha)
         else:
             errors = values - predicted
-            below, above = uncertainty.student_widths(errors, weight, group, alpha)
+            below, above = student_widths(errors, weight, group, alpha)
             low = actual - below
             high = actual + above
         if low < high < np.inf:
-            levels[name] = records.Level(
+            levels[name] = Level(
                 predicted=test.mean(predicted),
                 actual=actual,
                 low=low,
@@ -407,7 +411,7 @@ def score_duplicates(
     fold: np.ndarray,
     predictions: Mapping[str, Predictions],
     schema: Schema,
-) -> dict[str, records.Duplicates]:
+) -> dict[str, Duplicates]:
     """Count the rows that are equal to a row from which their prediction was learnt.
 
     These are test rows that are equal to a training row, and training rows that are
@@ -421,47 +425,35 @@ def score_duplicates(
     Returns:
         The counts and scores of each row set that has such rows.
     """
-    train = hash_rows(split / "train", schema)
-    test = hash_rows(split / "test", schema)
+    train_features, train_rows = hash_rows(split / "train", schema)
+    test_features, test_rows = hash_rows(split / "test", schema)
     # Which rows are equal in the features, and in the target, too.
-    equal = {"test": np.isin(test.features, train.features)}
-    equal_with_target = {"test": np.isin(test.rows, train.rows)}
-    n_rows = len(fold)
-    if n_rows:
-        equal["cross_validation"] = _in_other_folds(train.features[:n_rows], fold)
-        equal_with_target["cross_validation"] = _in_other_folds(
-            train.rows[:n_rows],
-            fold,
+    is_equal = {"test": np.isin(test_features, train_features)}
+    has_same_target = {"test": np.isin(test_rows, train_rows)}
+    if n_rows := len(fold):
+        name = "cross_validation"
+        is_equal[name] = _in_other_folds(train_features[:n_rows], fold)
+        has_same_target[name] = _in_other_folds(train_rows[:n_rows], fold)
+    return {
+        name: Duplicates(
+            equal=mask.sum(),
+            equal_with_target=has_same_target[name].sum(),
+            without=score(predictions[name].select(~mask)),
         )
-    duplicates = {}
-    for name, is_equal in equal.items():
-        if is_equal.any():
-            duplicates[name] = records.Duplicates(
-                equal=int(is_equal.sum()),
-                equal_with_target=int(equal_with_target[name].sum()),
-                without=score(predictions[name].select(~is_equal)),
-            )
-    return duplicates
+        for name, mask in is_equal.items()
+        if mask.any()
+    }
 
 
-class RowHashes(NamedTuple):
-    """A hash of the features of each row, and one of all that the model learns from.
+def hash_rows(folder: Path, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
+    """Hash the features of each row, and the features with the target: uint64, (rows,).
 
-    Attributes:
-        features: Hashes of the features; uint64, shape (rows,).
-        rows: Hashes of the features with the target; uint64, shape (rows,).
+    Rows with equal values have equal hashes.
     """
-
-    features: np.ndarray
-    rows: np.ndarray
-
-
-def hash_rows(folder: Path, schema: Schema) -> RowHashes:
-    """Hash the rows of a table."""
     features = equality_hashes(read_parts(folder, list(schema.features)))
     target = pa.concat_tables(read_parts(folder, [schema.target]))[0]
     rows = pa.table([features, target], ["features", "target"])
-    return RowHashes(features, equality_hashes([rows]))
+    return features, equality_hashes([rows])
 
 
 def _in_other_folds(hashes: np.ndarray, fold: np.ndarray) -> np.ndarray:
@@ -485,26 +477,17 @@ def compute_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverag
     All rows count alike: the intervals are for any row, whatever its weight.
     """
     ends = intervals.ends(test.y_pred[:, 0]).astype(np.float64)  # (rows, 2)
-    is_above_low = ends[:, 0] <= test.y
-    is_below_high = test.y <= ends[:, 1]
-    is_inside = (is_above_low & is_below_high).astype(np.float64)
+    low_ends, high_ends = ends.T
+    is_inside = (low_ends <= test.y) & (test.y <= high_ends)
     ones = np.ones(len(is_inside))
-    low, high = uncertainty.share_interval(is_inside, ones, test.group)
+    low, high = share_interval(is_inside, ones, test.group)
     return IntervalCoverage(
         nominal=intervals.coverage,
-        coverage=float(is_inside.mean()),
+        coverage=is_inside.mean(),
         low=low,
         high=high,
-        mean_width=float(np.diff(ends).mean()),
+        mean_width=np.diff(ends).mean(),
     )
-
-
-def find_strongest_column(metadata: ModelMetadata) -> tuple[str, float] | None:
-    """Find the column with the largest share of the attribution, and this share."""
-    if metadata.trained_on is None:
-        return None
-    shares = metadata.trained_on.attribution.items()
-    return max(shares, key=lambda item: item[1], default=None)
 
 
 def describe_threshold(

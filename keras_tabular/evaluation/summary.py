@@ -4,11 +4,14 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from keras_tabular.core.errors import format_list
-from keras_tabular.evaluation import records
 from keras_tabular.evaluation.records import (
     EXPLANATION_LOG,
     MODEL,
+    TEST_FILE,
     Evaluation,
+    Interval,
+    IntervalCoverage,
+    Level,
     format_number,
 )
 from keras_tabular.tasks.metrics import COST, ROW_SETS
@@ -44,7 +47,7 @@ def summary_lines(
     for name, file in files.items():
         for warning in file.warnings:
             yield f"warn: {name}: {warning}"
-        row_set = records.TEST_FILE + name
+        row_set = TEST_FILE + name
         scores = format_scores(evaluation, task, file.main_metrics[0], row_set)
         yield f"{name}: {scores}"
     for key in evaluation.main_metrics[:2]:
@@ -138,7 +141,7 @@ def describe_suspicion(evaluation: Evaluation, task: Task) -> str:
     return text
 
 
-def format_level(name: str, level: records.Level) -> str:
+def format_level(name: str, level: Level) -> str:
     """Format the mean prediction next to what it predicts."""
     predicted = format_number(level.predicted, level.actual)
     actual = format_number(level.actual)
@@ -151,7 +154,7 @@ def format_level(name: str, level: records.Level) -> str:
     return f"the mean prediction is {predicted}, the mean of the target is {actual}"
 
 
-def format_interval(interval: records.Interval | None, percent: int = 95) -> str:
+def format_interval(interval: Interval | None, percent: int = 95) -> str:
     """Format an interval as it follows a score, after a space; empty for None."""
     if interval is None:
         return ""
@@ -220,7 +223,7 @@ def format_threshold(evaluation: Evaluation) -> str:
     return f"Threshold {format_number(evaluation.threshold)}: {'; '.join(texts)}"
 
 
-def format_coverage(coverage: records.IntervalCoverage) -> str:
+def format_coverage(coverage: IntervalCoverage) -> str:
     """Format the share of the test values inside of their prediction intervals."""
     share = format_number(coverage.coverage)
     share += format_interval((coverage.low, coverage.high))

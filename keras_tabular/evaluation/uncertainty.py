@@ -33,7 +33,7 @@ class ScoredPredictions(NamedTuple):
         row_values: The value of each row in the scores that are means over the rows, by
             metric key.
         replicates: Every other score without each block of rows, by metric key;
-            float64, shape (blocks,), NaN if it is undefined. See `jackknife_weights`.
+            float64, shape (blocks,), NaN if it is undefined. See `remaining_rows`.
         deciding_rows: Number of rows that decide each score, by metric key.
     """
 
@@ -137,8 +137,7 @@ def score_and_resample(predictions: Predictions) -> ScoredPredictions:
         "loss": predictions.row_losses,
     }
     if task.has_threshold:
-        errors = predictions.first_output - y
-        row_values["brier"] = np.square(errors)
+        row_values["brier"] = np.square(predictions.first_output - y)
     if predictions.costs:
         row_values[COST] = predictions.row_costs()
 
@@ -147,7 +146,7 @@ def score_and_resample(predictions: Predictions) -> ScoredPredictions:
     else:
         _, group = np.unique(predictions.group, return_inverse=True)
     batches = []
-    for remaining in jackknife_weights(group, len(task.classes)):
+    for remaining in remaining_rows(group, len(task.classes)):
         weights = remaining * weight  # (some blocks, rows)
         scores = scores_by_weights(predictions, weights)
         batches.append(scores | predictions.custom_scores(weights))
@@ -160,7 +159,7 @@ def score_and_resample(predictions: Predictions) -> ScoredPredictions:
     return ScoredPredictions(predictions, values, row_values, replicates, counts)
 
 
-def jackknife_weights(group: np.ndarray, n_classes: int) -> Iterator[np.ndarray]:
+def remaining_rows(group: np.ndarray, n_classes: int) -> Iterator[np.ndarray]:
     """Yield which rows remain without each block of rows, for some blocks at a time.
 
     The groups of rows are dealt to at most 100 blocks in turn, in a fixed order without
@@ -170,23 +169,21 @@ def jackknife_weights(group: np.ndarray, n_classes: int) -> Iterator[np.ndarray]
         group: Number of the group of each row, shape (rows,).
 
     Yields:
-        1 or 0; float64, shape (some blocks, rows).
+        Whether each row remains; bool, shape (some blocks, rows).
 
-    >>> [weights.tolist() for weights in jackknife_weights(np.array([0, 0, 1]), 0)]
-    [[[0.0, 0.0, 1.0], [1.0, 1.0, 0.0]]]
+    >>> [remains.tolist() for remains in remaining_rows(np.array([0, 0, 1]), 0)]
+    [[[False, False, True], [True, True, False]]]
     """
     n_rows = len(group)
     n_groups = group.max() + 1
     cells_of_block = n_rows * max(n_classes, 1)
     affordable = max(MAX_CELLS // cells_of_block, MIN_BLOCKS)
     n_blocks = min(affordable, MAX_BLOCKS, n_groups)
-    rng = np.random.default_rng(0)
-    block_of_group = rng.permutation(n_groups) % n_blocks
+    block_of_group = np.random.default_rng(0).permutation(n_groups) % n_blocks
     block = block_of_group[group]  # (rows,)
     n_batches = min(n_blocks, ceil(n_blocks * n_rows / MAX_WEIGHTS))
     for left_out in np.array_split(np.arange(n_blocks), n_batches):
-        remains = block != left_out[:, None]  # (some blocks, rows)
-        yield remains.astype(np.float64)
+        yield block != left_out[:, None]  # (some blocks, rows)
 
 
 def deciding_rows(
@@ -531,4 +528,4 @@ def jackknife_interval(
     half_width /= value * (1 - value)
     low = expit(logit(value) - half_width)
     high = expit(logit(value) + half_width)
-    return float(low), float(high)
+    return low, high

@@ -7,8 +7,15 @@ import numpy as np
 import pyarrow as pa
 
 from keras_tabular.config.schema import Column, Schema
-from keras_tabular.table import profile
-from keras_tabular.table.profile import Bins
+from keras_tabular.table.profile import (
+    MAX_P_VALUE,
+    Bins,
+    ColumnSummary,
+    compare_counts,
+    format_edge,
+    is_among,
+    numeric_values,
+)
 
 # Bars of a histogram.
 MAX_BARS = 12
@@ -42,8 +49,8 @@ def describe_columns(
     names = (schema.target, *schema.features)
     for name in names:
         column = schema.columns[name]
-        summary = profile.ColumnSummary.from_values(train[name], column)
-        distance, p_value = profile.compare_counts(
+        summary = ColumnSummary.from_values(train[name], column)
+        distance, p_value = compare_counts(
             np.array(summary.counts),
             summary.bins(column).counts(test[name]),
             len(names),
@@ -56,7 +63,7 @@ def describe_columns(
             **histogram(train[name], test[name], column),
             "distance": distance,
             "p_value": p_value,
-            "moved": distance > limit and p_value < profile.MAX_P_VALUE,
+            "moved": distance > limit and p_value < MAX_P_VALUE,
             "outside": outside,
         }
     return description
@@ -72,11 +79,11 @@ def share_outside(
     if column.feature_type == "text" or not len(present):
         return 0.0
     if column.feature_type == "category":
-        return 1 - float(profile.is_among(present, train.unique()).mean())
-    train_numbers = profile.numeric_values(train, column)
+        return 1 - float(is_among(present, train.unique()).mean())
+    train_numbers = numeric_values(train, column)
     low = train_numbers.min(initial=np.inf)
     high = train_numbers.max(initial=-np.inf)
-    numbers = profile.numeric_values(present, column)
+    numbers = numeric_values(present, column)
     is_outside = (numbers < low) | (numbers > high)
     return float(is_outside.mean())
 
@@ -93,19 +100,18 @@ def histogram(
     """
     if column.feature_type == "category":
         return _category_histogram(train, test, column)
-    numbers = profile.numeric_values(train, column)
+    numbers = numeric_values(train, column)
     if not len(numbers):
         return {}
     content = dict[str, Any]()
     distinct = np.unique(numbers)
     if len(distinct) <= MAX_BARS:
         edges = (distinct[1:] + distinct[:-1]) / 2
-        content["names"] = [profile.format_edge(value, column) for value in distinct]
+        content["names"] = [format_edge(value, column) for value in distinct]
     else:
         low, high = np.quantile(numbers, HISTOGRAM_QUANTILES, method="nearest")
         if low == high:
-            low = distinct[0]
-            high = distinct[-1]
+            low, high = distinct[[0, -1]]
         edges = np.linspace(low, high, MAX_BARS + 1)[1:-1]
     bars = Bins(column, edges, ())
     for name, values in (("train", train), ("test", test)):
@@ -143,14 +149,12 @@ def outside_training(
     their share of attribution, the largest first.
 
     Args:
-        columns: The result of `describe_columns`; empty if that failed.
+        columns: The result of `describe_columns`.
         attribution: Share of attribution of each column.
 
     Returns:
         The share of the test rows by column.
     """
-    if not columns:
-        return {}
     shares = {}
     for name in sorted(attribution, key=lambda name: -attribution[name]):
         outside = columns[name]["outside"]

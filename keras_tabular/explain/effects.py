@@ -47,23 +47,20 @@ def column_effects(
         important: Names of the columns, the most important one first.
         work: Number of multiply-adds of the model for a row.
     """
-    names = list[str]()
-    predictions = 0  # of each row, for all columns together
-    for name in important:
-        feature_type = schema.columns[name].feature_type
-        if feature_type != "text" and len(names) < MAX_COLUMNS:
-            names.append(name)
-            predictions += MAX_CATEGORIES if feature_type == "category" else 2
+    types = {name: schema.columns[name].feature_type for name in important}
+    names = [name for name in important if types[name] != "text"]
+    names = names[:MAX_COLUMNS]
+    # Predictions of each row, for all columns together.
+    predictions = sum(
+        MAX_CATEGORIES if types[name] == "category" else 2 for name in names
+    )
     affordable_rows = int(MAX_MULTIPLY_ADDS / max(predictions * work, 1))
     n_rows = min(MAX_ROWS_FOR_EFFECTS, max(affordable_rows, MIN_ROWS_FOR_EFFECTS))
     has_weight = row_weights(rows, schema) > 0
     rows = rows.filter(pa.array(has_weight))[:n_rows]
-    effects = []
-    for name in names:
-        effect = column_effect(predict_members, rows, name, schema)
-        if effect:
-            effects.append(effect)
-    return {"rows": len(rows), "columns": effects}
+    effects = [column_effect(predict_members, rows, name, schema) for name in names]
+    columns = [effect for effect in effects if effect]
+    return {"rows": len(rows), "columns": columns}
 
 
 def column_effect(
@@ -92,10 +89,11 @@ def column_effect(
     if len(bins.values) == 2 and column.kind != "datetime":  # no values between the two
         effect["kind"] = "category"
         effect["values"] = bins.names[:2]
-    effect["effect"] = curve.tolist()
-    effect["low"] = low.tolist()
-    effect["high"] = high.tolist()
-    return effect
+    return effect | {
+        "effect": curve.tolist(),
+        "low": low.tolist(),
+        "high": high.tolist(),
+    }
 
 
 def effect_curves(
@@ -225,8 +223,8 @@ def mean_by_step(
         >>> mean_by_step(changes, np.array([0, 0, 2]), np.ones(3), 3).ravel()
         array([3., 0., 5.])
     """
-    weighted = changes * weight[:, None, None]
     sums = np.zeros((n_steps, *changes.shape[1:]))
+    weighted = changes * weight[:, None, None]
     np.add.at(sums, step, weighted)
     weights = np.bincount(step, weight, n_steps)
     divisors = np.where(weights > 0, weights, 1)

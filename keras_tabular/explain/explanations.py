@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Evaluate
 from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import write_json
 from keras_tabular.evaluation import plot_data
-from keras_tabular.evaluation.plot_data import row_keys
 from keras_tabular.evaluation.records import EXPLANATION_LOG, Evaluation
 from keras_tabular.evaluation.result import Result
 from keras_tabular.evaluation.scores import Predictions, score
@@ -61,86 +59,59 @@ def explain(
         data, metrics: Folder with `split`, and folder for the files and plots.
         result: The evaluation, and the predictions by row set.
     """
-    split = data / "split"
+    test_folder = data / "split/test"
     test = result.predictions["test"]
     metadata = model.metadata
+    work = model.multiply_adds
     max_rows = min(MAX_INSPECTED_CELLS // len(schema.columns), MAX_INSPECTED_ROWS)
-    train = read_first_rows(split / "train", max_rows)
-    test_rows = read_first_rows(split / "test", max_rows)
+    train = read_first_rows(data / "split/train", max_rows)
+    test_rows = read_first_rows(test_folder, max_rows)
     failures = dict[str, str]()
     update: dict[str, Any] = {"failed_explanations": failures}
     contents: dict[str, Any] = {name: {} for name in FILES}
+    increases = Increases()
     plots = plot_data.Plots()
     EXPLANATION_LOG.unlink(missing_ok=True)
     with log_failure("training", failures):
         rows = arrays.feature_arrays(test_rows[:MAX_ROWS_FOR_DEVIATION], schema)
         members = model.predict_members(rows)
         update["training_deviation"] = training_deviation(members, test, metadata)
-    increases, contents["effects"] = explain_predictions(
-        model,
-        split / "test",
-        test_rows,
-        test.y,
-        schema,
-        failures,
-    )
+    with log_failure("importance", failures):
+        part = next(read_parts(test_folder))
+        increases = permutation_importance(model.predict, part, test.y, schema, work)
+    with log_failure("effects", failures):
+        # Columns that are not measured come last.
+        importance = dict.fromkeys(schema.features, -np.inf)
+        for name, values in increases.items():
+            importance[name] = values.mean()
+        contents["effects"] = column_effects(
+            model.predict_members,
+            test_rows,
+            schema,
+            sorted(importance, key=lambda name: -importance[name]),
+            work,
+        )
     with log_failure("columns", failures):
         limit = metadata.drift_params.distance
         size = groups.mean_group_size(test.group)
-        contents["columns"] = describe_columns(train, test_rows, schema, limit, size)
+        columns = describe_columns(train, test_rows, schema, limit, size)
+        contents["columns"] = columns
+        attribution = metadata.trained_on.attribution if metadata.trained_on else {}
+        update["outside_training"] = outside_training(columns, attribution)
     with log_failure("slices", failures):
-        declared = slices.declared_scores(test, split / "test", schema, params.slices)
+        declared = slices.declared_scores(test, test_folder, schema, params.slices)
         update["scores"] = (*result.evaluation.scores, *declared)
         tables = {"cross_validation": train, "test": test_rows}
         contents["slices"] = slices.slice_scores(tables, result, schema, params.slices)
     with log_failure("errors", failures):
-        contents["errors"] = slices.largest_errors(split / "test", test, schema)
+        contents["errors"] = slices.largest_errors(test_folder, test, schema)
     with log_failure("plots", failures):
         plots = plot_data.compute_plots(test, increases)
-    keys = row_keys(split / "test", schema, metadata.ignore)
+    keys = plot_data.row_keys(test_folder, schema, metadata.ignore)
     plot_data.write_plots(metrics / "plots", plots, test, keys)
     for name, content in contents.items():
         write_json(metrics / f"{name}.json", content)
-    attribution = metadata.trained_on.attribution if metadata.trained_on else {}
-    update["outside_training"] = outside_training(contents["columns"], attribution)
     return result.evaluation.model_copy(update=update)
-
-
-def explain_predictions(
-    model: "SavedModel",
-    test_folder: Path,
-    test_rows: pa.Table,
-    y: np.ndarray,
-    schema: Schema,
-    failures: dict[str, str],
-) -> tuple[Increases, dict[str, Any]]:
-    """Compute the importance of columns, and the effects of the most important ones.
-
-    Args:
-        test_folder: Folder with the parts of the test rows.
-        test_rows: The first test rows, for the effects.
-        y: Labels of all test rows, shape (rows,).
-        failures: See `log_failure`.
-
-    Returns:
-        The result of `permutation_importance` and that of `column_effects`. Each is
-        empty if it failed.
-    """
-    work = model.multiply_adds
-    increases = Increases()
-    effects = dict[str, Any]()
-    with log_failure("importance", failures):
-        part = next(read_parts(test_folder))
-        increases = permutation_importance(model.predict, part, y, schema, work)
-    importance = {name: np.mean(values) for name, values in increases.items()}
-    by_importance = sorted(
-        schema.features,
-        key=lambda name: -importance.get(name, -np.inf),
-    )
-    with log_failure("effects", failures):
-        predict = model.predict_members
-        effects = column_effects(predict, test_rows, schema, by_importance, work)
-    return increases, effects
 
 
 def training_deviation(

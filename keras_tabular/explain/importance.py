@@ -113,8 +113,8 @@ def loss_increases(
         return np.average(losses, axis=2, weights=weight)
 
     batch_size = max(BATCH_ROWS // len(order), 1)
-    starts = range(0, len(names), batch_size)
     keys = [input_name(name) for name in names]
+    starts = range(0, len(keys), batch_size)
     batches = [keys[start : start + batch_size] for start in starts]
     results = ordered_map(shuffled_losses, batches, max_concurrent=1)
     increases = np.concatenate(list(results)) - loss

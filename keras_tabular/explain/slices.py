@@ -66,9 +66,7 @@ def declared_scores(
         folder: Folder with the parts of the test rows.
         declared: Slices by name.
     """
-    names = {schema.target}
-    for conditions in declared.values():
-        names.update(conditions)
+    names = {schema.target}.union(*declared.values())
     table = pa.concat_tables(parquet.read_parts(folder, sorted(names)))
     scores = list[Score]()
     for name, conditions in declared.items():
@@ -80,7 +78,7 @@ def declared_scores(
                 MODEL,
                 scored.values,
                 len(rows.y),
-                interval=scored.intervals(),
+                scored.intervals(),
             )
     return scores
 
@@ -115,15 +113,14 @@ def slice_scores(
             "where": describe_conditions(conditions),
         }
 
-    declared_slices = {}
-    for name, conditions in declared.items():
-        declared_slices[name] = score_conditions(conditions)
     return {
         "bins": score_bins(first, schema),
         "metric": first.metric,
         "row_set": first.name,
         "all_rows": score_conditions({}),
-        "declared": declared_slices,
+        "declared": {
+            name: score_conditions(conditions) for name, conditions in declared.items()
+        },
     }
 
 
@@ -166,8 +163,8 @@ def score_rows(rows: RowSet, mask: np.ndarray) -> dict[str, Any]:
     low, high = compute_interval(rows.errors, weight, rows.predictions.group)
     scored: dict[str, Any] = {
         "rows": int(np.count_nonzero(weight)),
-        "value": float(np.average(rows.errors, weights=weight)),
-        "gradient_boosting": float(np.average(rows.baseline_errors, weights=weight)),
+        "value": np.average(rows.errors, weights=weight),
+        "gradient_boosting": np.average(rows.baseline_errors, weights=weight),
     }
     if np.isfinite(high):
         scored["interval"] = (low, high)
@@ -193,11 +190,11 @@ def score_bins(rows: RowSet, schema: Schema) -> list[dict[str, Any]]:
             if MIN_ROWS_IN_BIN <= np.count_nonzero(weight[mask]) < n_rows:
                 where = [[name, bins.names[code]]]
                 scores.append({"where": where, "score": score_rows(rows, mask)})
-    # Bins with the same error are in the order of their names.
-    scores.sort(key=lambda bin_score: bin_score["where"])
     scores.sort(
-        key=lambda bin_score: round_for_comparison(bin_score["score"]["value"]),
-        reverse=True,
+        key=lambda scored: (
+            -round_for_comparison(scored["score"]["value"]),
+            scored["where"],  # of bins with the same error
+        ),
     )
     return scores[:MAX_BINS]
 
@@ -209,10 +206,9 @@ def describe_conditions(conditions: Slice) -> list[list[str]]:
         if isinstance(condition, Range):
             ends = []
             for word, end in (("from", condition.low), ("to", condition.high)):
-                if isinstance(end, float):
-                    ends.append(f"{word} {end:g}")
-                elif end is not None:
-                    ends.append(f"{word} {end}")
+                if end is not None:
+                    number = f"{end:g}" if isinstance(end, float) else end
+                    ends.append(f"{word} {number}")
             text = " ".join(ends)
         else:
             text = " or ".join(map(str, condition))
@@ -255,30 +251,24 @@ def largest_errors(
     """
     rows = np.argsort(-test.row_losses, kind="stable")[:MAX_ERRORS]
     predictions = test.select(rows)
+    task = predictions.task
     parts = dataset(parquet.part_paths(folder))
     names = (schema.target, *schema.features)
     table = parts.take(pa.array(rows)).select(names)
     errors = []
     for row, cells in enumerate(table.to_pylist()):
         values = {name: _json_value(cell) for name, cell in cells.items()}
-        true_value = values.pop(schema.target)
-        prediction = _describe_prediction(predictions, row)
-        errors.append({"true": true_value, **prediction, "columns": values})
+        error = {"true": values.pop(schema.target)}
+        if task.classes:
+            code = predictions.predicted_classes[row]
+            error["predicted"] = str(task.classes[code])
+            probabilities = task.probabilities(predictions.y_pred[row : row + 1])
+            true_code = int(predictions.y[row])
+            error["probability_of_true"] = float(probabilities[0, true_code])
+        else:
+            error["predicted"] = float(predictions.y_pred[row, 0])
+        errors.append({**error, "columns": values})
     return {"rows": errors}
-
-
-def _describe_prediction(predictions: Predictions, row: int) -> dict[str, Any]:
-    """Return the predicted value or class, and the probability of the true class."""
-    task = predictions.task
-    if not task.classes:
-        return {"predicted": float(predictions.y_pred[row, 0])}
-    code = predictions.predicted_classes[row]
-    true_code = int(predictions.y[row])
-    probabilities = task.probabilities(predictions.y_pred)
-    return {
-        "predicted": str(task.classes[code]),
-        "probability_of_true": float(probabilities[row, true_code]),
-    }
 
 
 def _json_value(value: Any) -> Any:

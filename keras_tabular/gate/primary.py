@@ -184,7 +184,7 @@ class PrimaryScores(NamedTuple):
         score = self.evaluation.score(row_set, self.key, name)
         if score is None or score.difference is None:
             return None
-        return score.difference.as_loss(greater_is_better=self.greater_is_better)
+        return score.difference.as_loss(self.greater_is_better)
 
     def _result(self, name: str, status: Status, words: str = "") -> RuleResult:
         """Return the result of a comparison with a baseline.
@@ -241,7 +241,6 @@ class PrimaryScores(NamedTuple):
 def format_relative(
     difference: Difference,
     base: float,
-    *,
     is_loss: bool = True,
 ) -> str:
     """Say in percent of a base how much better or worse a score is, from end to end.

@@ -87,8 +87,8 @@ def important_columns(
     run: Run,
 ) -> list[str]:
     """Return the most important of these columns, the most important one first."""
-    columns = [point["column"] for point in run.read_points("importance")]
-    rank = {column: n for n, column in enumerate(columns)}
+    points = run.read_points("importance")
+    rank = {point["column"]: n for n, point in enumerate(points)}
     ranked = sorted(
         names,
         key=lambda name: rank.get(name, len(rank)),

@@ -9,15 +9,25 @@ from typing import Any, NamedTuple
 from keras_tabular.core.files import md5_hash
 from keras_tabular.evaluation.records import MODEL
 from keras_tabular.model.drift import ColumnDrift
-from keras_tabular.report import vega
 from keras_tabular.report.vega import (
     BAR_HEIGHT,
+    LINE,
+    OTHER,
+    PLAIN_AXIS,
     SOFT,
     THIS,
     Rows,
     Spec,
+    chart,
+    colors,
+    dashed_line,
+    distinct,
     layer,
+    named_chart,
+    nominal,
     quantitative,
+    series,
+    vertical_line,
 )
 from keras_tabular.runs.comparison import Comparison
 from keras_tabular.tasks.task import Task
@@ -60,10 +70,10 @@ def score_interval_pictures(comparison: Comparison, task: Task) -> Iterator[Pict
                     rows.append(row)
         rows.sort(key=lambda row: row["name"] != THIS_MODEL)
         if rows:
-            title = evaluation.metric(key).label
-            is_loss = not evaluation.metric(key).greater_is_better
-            axis_title = f"{title} (lower is better)" if is_loss else title
-            yield Picture(title, draw_score_intervals(rows, axis_title))
+            metric = evaluation.metric(key)
+            title = metric.label
+            axis = title if metric.greater_is_better else f"{title} (lower is better)"
+            yield Picture(title, draw_score_intervals(rows, axis))
 
 
 def score_row(
@@ -86,13 +96,13 @@ def score_row(
 
 def draw_score_intervals(rows: Rows, title: str) -> Spec:
     """Draw the score of each `name` in each `series` with its interval."""
-    names = vega.distinct(rows, "name")
-    series = vega.distinct(rows, "series")
+    names = distinct(rows, "name")
+    labels = distinct(rows, "series")
     is_first_name = f"datum.name === {json.dumps(names[0])}"
-    axis = vega.PLAIN_AXIS | {"labelFontSize": 13}
+    axis = PLAIN_AXIS | {"labelFontSize": 13}
     position = {
-        "y": vega.nominal("name", names, axis=axis),
-        "yOffset": {"field": "series", "type": "nominal", "sort": series},
+        "y": nominal("name", names, axis=axis),
+        "yOffset": {"field": "series", "type": "nominal", "sort": labels},
         "color": {
             "condition": {"test": is_first_name, "value": THIS},
             "value": SOFT,
@@ -101,7 +111,7 @@ def draw_score_intervals(rows: Rows, title: str) -> Spec:
     legend = {
         "symbolFillColor": SOFT,
         "symbolStrokeColor": SOFT,
-        "columns": len(series),
+        "columns": len(labels),
     }
     scale = {"zero": False, "nice": True}
     interval = {
@@ -110,7 +120,7 @@ def draw_score_intervals(rows: Rows, title: str) -> Spec:
     }
     point = {
         "x": quantitative("value", title, scale=scale),
-        "shape": vega.series(series, ["circle", "diamond"], legend),
+        "shape": series(labels, ["circle", "diamond"], legend),
     }
     layers = [
         layer("rule", interval | position, strokeWidth=2),
@@ -122,8 +132,8 @@ def draw_score_intervals(rows: Rows, title: str) -> Spec:
             opacity=1,
         ),
     ]
-    name_height = 18 * len(series) + 8
-    return vega.chart(rows, layers, height=len(names) * name_height)
+    name_height = 18 * len(labels) + 8
+    return chart(rows, layers, height=len(names) * name_height)
 
 
 def repeat_pictures(comparison: Comparison, task: Task) -> Iterator[Picture]:
@@ -169,26 +179,26 @@ def draw_confusion(comparison: Comparison) -> Picture:
     in their cells.
     """
     rows = comparison.run.read_points("confusion")
-    names = vega.distinct(rows, "true class")
+    names = distinct(rows, "true class")
     has_numbers = len(names) <= MAX_CLASSES_WITH_NUMBERS
     n_columns = max(len(names), 3) + 1  # the names of the true classes are beside them
-    longest_name = max(len(name) for name in names)
+    longest_name = max(map(len, names))
     is_wide = n_columns * longest_name > MAX_LETTERS_IN_ROW
-    axis = vega.PLAIN_AXIS | {"labelLimit": 190, "labelOverlap": not has_numbers}
+    axis = PLAIN_AXIS | {"labelLimit": 190, "labelOverlap": not has_numbers}
     top = {"orient": "top", "labelAngle": -90 if is_wide else 0}
     position = {
-        "x": vega.nominal(
+        "x": nominal(
             "predicted class",
             names,
             title="Predicted class",
             axis=axis | top,
         ),
-        "y": vega.nominal("true class", names, title="True class", axis=axis),
+        "y": nominal("true class", names, title="True class", axis=axis),
     }
     shades = {"domain": [0, 1], "range": ["#0072b20d", "#0072b2cc"]}
-    color = {"color": quantitative("share", scale=shades, legend=None)}
-    cells = position | color
-    layers = [layer("rect", cells, stroke=vega.LINE, strokeWidth=1)]
+    share = quantitative("share", scale=shades, legend=None)
+    cells = position | {"color": share}
+    layers = [layer("rect", cells, stroke=LINE, strokeWidth=1)]
     if has_numbers:
         for row in rows:
             row["label"] = [f"{row['rows']:,.0f}", f"{row['share']:.0%}"]
@@ -196,7 +206,7 @@ def draw_confusion(comparison: Comparison) -> Picture:
         text = layer("text", numbers, dy=-7, fontSize=11)
         layers.append(text)
     height = min(max(len(names) * 52, 150), 420)
-    return Picture("Confusion matrix", vega.chart(rows, layers, height))
+    return Picture("Confusion matrix", chart(rows, layers, height))
 
 
 def draw_roc(comparison: Comparison) -> Picture:
@@ -204,9 +214,8 @@ def draw_roc(comparison: Comparison) -> Picture:
     rows, labels = points_of_runs(comparison, "roc")
     x = quantitative("false positive rate", "False positive rate", scale=SHARE)
     y = quantitative("true positive rate", "True positive rate (recall)", scale=SHARE)
-    guess = vega.dashed_line(DIAGONAL)
-    spec = draw_lines(rows, x, y, labels, [guess])
-    return Picture("ROC curve", spec)
+    guess = dashed_line(DIAGONAL)
+    return Picture("ROC curve", draw_lines(rows, x, y, labels, guess))
 
 
 def draw_calibration(comparison: Comparison) -> Picture:
@@ -217,15 +226,15 @@ def draw_calibration(comparison: Comparison) -> Picture:
     line = {
         "x": x,
         "y": quantitative("actual", "Share of the rows in the class", scale=SHARE),
-        "color": vega.colors(labels),
+        "color": colors(labels),
     }
     interval = {"x": x, "y": quantitative("low"), "y2": HIGH}
     layers = [
         layer("line", line, point={"filled": True, "size": 45}),
         layer("rule", interval, run_rows, strokeWidth=1.5, color=THIS),
-        vega.dashed_line(DIAGONAL),
+        dashed_line(DIAGONAL),
     ]
-    return Picture("Calibration", vega.chart(rows, layers))
+    return Picture("Calibration", chart(rows, layers))
 
 
 def draw_threshold(comparison: Comparison) -> Picture:
@@ -241,7 +250,7 @@ def draw_threshold(comparison: Comparison) -> Picture:
             row = {"threshold": point["threshold"], "value": point[key]}
             rows.append(row | {"series": label})
     names = list(labels.values())
-    line_colors = [THIS, vega.OTHER, SOFT, "currentColor"]
+    line_colors = [THIS, OTHER, SOFT, "currentColor"]
     dashes = [
         [1, 0],
         [6, 3],
@@ -251,12 +260,12 @@ def draw_threshold(comparison: Comparison) -> Picture:
     encoding = {
         "x": quantitative("threshold", "Threshold", scale=SHARE),
         "y": quantitative("value", scale={"domainMin": 0}),
-        "color": vega.colors(names, line_colors),
-        "strokeDash": vega.series(names, dashes, {"symbolSize": 500}),
+        "color": colors(names, line_colors),
+        "strokeDash": series(names, dashes, {"symbolSize": 500}),
     }
     layers = [
         layer("line", encoding, clip=True),
-        vega.vertical_line(threshold, strokeWidth=1.5),
+        vertical_line(threshold, strokeWidth=1.5),
     ]
     nearest = min(
         scores,
@@ -264,7 +273,7 @@ def draw_threshold(comparison: Comparison) -> Picture:
     )
     value = f"the {labels[cost]} is {nearest[cost]:.3g}"
     note = f"At the threshold {threshold:.3g}, {value}."
-    return Picture("Threshold", vega.chart(rows, layers), note)
+    return Picture("Threshold", chart(rows, layers), note)
 
 
 def draw_values(comparison: Comparison) -> Picture:
@@ -284,10 +293,10 @@ def draw_values(comparison: Comparison) -> Picture:
         color=THIS,
     )
     values = [row["true value"] for row in rows]
-    first = {"x": min(values), "y": min(values)}
-    last = {"x": max(values), "y": max(values)}
-    layers = [points, vega.dashed_line([first, last])]
-    return Picture("Predicted and true values", vega.chart(rows, layers))
+    ends = (min(values), max(values))
+    diagonal = [{"x": value, "y": value} for value in ends]
+    layers = [points, dashed_line(diagonal)]
+    return Picture("Predicted and true values", chart(rows, layers))
 
 
 def learning_curve(comparison: Comparison) -> Picture | None:
@@ -301,20 +310,14 @@ def learning_curve(comparison: Comparison) -> Picture | None:
                 rows.append(row)
     if not rows:
         return None
-    architecture = comparison.files["networks"].get("curves", "")
-    networks = comparison.files["networks"].get("networks", {})
-    epochs = networks.get(architecture, {}).get("epochs")
-    x_title = "Epoch"
-    layers = []
-    if epochs:
-        best_epoch = median(epochs)
-        x_title = f"Epoch (weights kept from {best_epoch:.4g})"
-        layers = [vega.vertical_line(best_epoch, strokeDash=[4, 4])]
-    x = quantitative("n", x_title)
+    networks = comparison.files["networks"]
+    architecture = networks["curves"]
+    best_epoch = median(networks["networks"][architecture]["epochs"])
+    x = quantitative("n", f"Epoch (weights kept from {best_epoch:.4g})")
     y = quantitative("value", "Loss", scale=NOT_FROM_ZERO)
-    loss = f"Loss of {architecture}" if architecture else "Loss"
-    names = vega.distinct(rows, "series")
-    return Picture(f"{loss} by epoch", draw_lines(rows, x, y, names, layers))
+    best_line = vertical_line(best_epoch, strokeDash=[4, 4])
+    spec = draw_lines(rows, x, y, distinct(rows, "series"), best_line)
+    return Picture(f"Loss of {architecture} by epoch", spec)
 
 
 def draw_lines(
@@ -322,9 +325,9 @@ def draw_lines(
     x: Spec,
     y: Spec,
     names: Sequence[str],
-    layers: list[Spec],
+    above: Spec,
 ) -> Spec:
-    """Draw a line for each name below other layers; the second line is thinner.
+    """Draw a line for each name below another layer; the second line is thinner.
 
     Args:
         rows: Points of the lines; each is on the line `series` at the position `n`.
@@ -332,12 +335,12 @@ def draw_lines(
     encoding = {
         "x": x,
         "y": y,
-        "color": vega.colors(names),
-        "strokeWidth": vega.series(names, [2.5, 1.5]),
+        "color": colors(names),
+        "strokeWidth": series(names, [2.5, 1.5]),
         "order": {"field": "n", "type": "quantitative"},
     }
     lines = layer("line", encoding, clip=True)
-    return vega.chart(rows, [lines, *layers])
+    return chart(rows, [lines, above])
 
 
 def points_of_runs(
@@ -351,7 +354,7 @@ def points_of_runs(
         runs that have the file. Both are empty if this run does not have it.
     """
     rows: Rows = []
-    labels: list[str] = []
+    labels = []
     for run in (comparison.run, comparison.base):
         points = run.read_points(name) if run else []
         if not run or not points:
@@ -371,13 +374,13 @@ def importance_picture(comparison: Comparison) -> Picture | None:
     if not rows:
         return None
     run_rows = [row for row in rows if row["series"] == labels[0]]
-    columns = {row["column"] for row in run_rows}
+    columns = distinct(run_rows, "column")
     base_rows = [
         row for row in rows if row["series"] != labels[0] and row["column"] in columns
     ]
     mean = {
         "x": quantitative("rise", "Increase of the loss"),
-        "color": vega.colors(labels),
+        "color": colors(labels),
     }
     range_ends = {"x": quantitative("low"), "x2": HIGH}
     layers = [
@@ -387,7 +390,7 @@ def importance_picture(comparison: Comparison) -> Picture | None:
     ]
     return Picture(
         "Importance of the columns",
-        vega.named_chart([*run_rows, *base_rows], "column", layers),
+        named_chart([*run_rows, *base_rows], "column", layers),
         "Permutation importance: the mean increase of the loss when the column is"
         " shuffled ten times. The line from the minimum to the maximum shows the noise"
         " of shuffling, not how the importance varies between samples of rows."
@@ -429,18 +432,13 @@ def draw_effect(
     effect_axis = quantitative("effect", scale=scale)
     low_axis = quantitative("low", scale=scale)
     if effect["kind"] == "category":
+        mean = {"x": effect_axis}
         interval = {"x": low_axis, "x2": HIGH}
         layers = [
-            layer(
-                "bar",
-                {"x": effect_axis},
-                color=THIS,
-                opacity=0.6,
-                height=BAR_HEIGHT,
-            ),
+            layer("bar", mean, color=THIS, opacity=0.6, height=BAR_HEIGHT),
             layer("rule", interval, color=THIS, strokeWidth=2),
         ]
-        return vega.named_chart(rows, "value", layers)
+        return named_chart(rows, "value", layers)
     x = quantitative("value", effect["column"])
     if effect["kind"] == "datetime":
         x["type"] = "temporal"
@@ -457,7 +455,7 @@ def draw_effect(
         layer("line", line, color=THIS, clip=True),
         layer("rule", zero, strokeDash=[4, 4], color=SOFT),
     ]
-    return vega.chart(rows, layers, height=170)
+    return chart(rows, layers, height=170)
 
 
 def drift_picture(name: str, column: ColumnDrift) -> Picture:
@@ -476,12 +474,12 @@ def drift_picture(name: str, column: ColumnDrift) -> Picture:
     new = bin_rows(column.new, labels[1])
     share = {
         "x": quantitative("share", "Share of the rows", axis={"format": "~%"}),
-        "color": vega.colors(labels, [vega.OTHER, THIS]),
+        "color": colors(labels, [OTHER, THIS]),
     }
     layers = [
         layer("bar", share, new, opacity=0.6, height=BAR_HEIGHT),
         layer("tick", share, train, thickness=3, height=BAR_HEIGHT),
     ]
-    spec = vega.named_chart([*train, *new], "bin", layers)
+    spec = named_chart([*train, *new], "bin", layers)
     note = f"Distance {column.distance:.3f}; p-value {column.p_value:.3f}."
     return Picture(name, spec, note)

@@ -24,7 +24,6 @@ STYLE_FILE = Path(__file__).parent / "templates/vega.yaml"
 STYLE = yaml.safe_load(STYLE_FILE.read_text())
 # As wide as a phone, so that text is not made smaller there.
 WIDTH = 330
-HEIGHT = 240
 # Height of a bar, and of each line of the name above it.
 BAR_HEIGHT = 12
 LINE_HEIGHT = 15
@@ -67,7 +66,7 @@ def svg(spec: Spec, prefix: str) -> Markup:
 def chart(
     rows: Rows,
     layers: list[Spec],
-    height: int = HEIGHT,
+    height: int = 240,
 ) -> Spec:
     """Build a chart of layers over the same rows.
 
@@ -127,11 +126,7 @@ def named_chart(
         dy=3 - height / 2,
         lineHeight=LINE_HEIGHT,
     )
-    return chart(
-        rows,
-        [*layers, text],
-        height=height * len(names),
-    )
+    return chart(rows, [*layers, text], height * len(names))
 
 
 def distinct(rows: Rows, field: str) -> list[Any]:
@@ -160,8 +155,14 @@ def layer(
 def dashed_line(points: Rows) -> Spec:
     """Build a layer with a thin dashed line through points of x and y."""
     encoding = {"x": quantitative("x"), "y": quantitative("y")}
-    style = {"color": SOFT, "strokeWidth": 1, "strokeDash": [4, 4]}
-    return layer("line", encoding, points, **style)
+    return layer(
+        "line",
+        encoding,
+        points,
+        color=SOFT,
+        strokeWidth=1,
+        strokeDash=[4, 4],
+    )
 
 
 def vertical_line(x: float, **style: Any) -> Spec:

@@ -1,7 +1,7 @@
 """The comparison of a run with another revision, by the rule of the gate."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from keras_tabular.config.sections import Gate
 from keras_tabular.evaluation.records import Difference, model_values
@@ -10,6 +10,9 @@ from keras_tabular.gate.rules import add_checks
 from keras_tabular.gate.verdict import RuleResult, Status, Verdict, judge
 from keras_tabular.runs.run import Run, git, mismatch, parse_or_none
 from keras_tabular.tasks.metrics import COST, metric
+
+if TYPE_CHECKING:
+    from keras_tabular.runs.comparison import PairedScore
 
 
 class NotComparableError(Exception):
@@ -39,7 +42,7 @@ def compare_with_base(
     Args:
         base: The other run; None if there is none.
     """
-    checks = [*check_base(run, base, gate)]
+    checks = list(check_base(run, base, gate))
     return add_checks(verdict, checks, checks)
 
 
@@ -98,13 +101,13 @@ def _compare_scores(
     """
     change = _measure_change(key, run, base)
     greater_is_better = metric(key).greater_is_better
-    difference = change.difference.as_loss(greater_is_better=greater_is_better)
-    limit = share * abs(change.base_value)
+    difference = change.difference.as_loss(greater_is_better)
+    limit = share * abs(change.base)
     status = judge(difference.low, difference.high, limit)
     if difference.low > 0 and difference.value > limit:
         status = "fail"  # the score is worse, and probably by too much
-    is_loss = not greater_is_better and change.base_value > 0
-    relative = format_relative(difference, change.base_value, is_loss=is_loss)
+    is_loss = not greater_is_better and change.base > 0
+    relative = format_relative(difference, change.base, is_loss)
     rows = f" on {change.rows:,} test rows" if change.rows else ""
     ending = f"; {NOT_SETTLED}" if status == "undecided" else ""
     return status, (
@@ -113,29 +116,16 @@ def _compare_scores(
     )
 
 
-class Change(NamedTuple):
-    """The change of a score from another run to this one.
-
-    Attributes:
-        base_value: The score of the other run.
-        difference: The score of this run minus that of the other one.
-        rows: Number of test rows that both runs have and that are compared; 0 if the
-            scores are compared as they are.
-    """
-
-    base_value: float
-    difference: Difference
-    rows: int = 0
-
-
-def _measure_change(key: str, run: Run, base: Run) -> Change:
+def _measure_change(key: str, run: Run, base: Run) -> "PairedScore":
     """Compare a score of two runs, on the same rows if it is a score of the test rows.
+
+    Returns:
+        The comparison; with 0 rows if the scores are compared as they are.
 
     Raises:
         NotComparableError: The scores cannot be compared. The message says why.
     """
-    problem = mismatch(run, base)
-    if problem:
+    if problem := mismatch(run, base):
         raise NotComparableError(problem)
     evaluation = run.require_evaluation()
     base_evaluation = base.require_evaluation()
@@ -147,15 +137,16 @@ def _measure_change(key: str, run: Run, base: Run) -> Change:
         raise NotComparableError(
             f"not among the scores of this run and of {base.label}",
         )
+
+    from keras_tabular.runs.comparison import PairedScore, paired_scores  # takes 0.5 s
+
     if not key.startswith("test."):
         change = value - base_value
-        return Change(base_value, Difference(value=change, low=change, high=change))
-
-    from keras_tabular.runs.comparison import paired_scores  # SciPy takes 0.5 s
-
+        difference = Difference(value=change, low=change, high=change)
+        return PairedScore(0, base_value, difference)
     paired = paired_scores(run, base).get(key.removeprefix("test."))
     if paired is None:
         raise NotComparableError(
             f"this run and {base.label} share too few test rows that decide it",
         )
-    return Change(paired.base, paired.difference, paired.rows)
+    return paired

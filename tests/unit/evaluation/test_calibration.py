@@ -302,7 +302,7 @@ def test_a_column_without_values_in_training_is_not_used(kind: str) -> None:
     frame = pd.DataFrame({"x": y + np.linspace(0, 0.5, 40), "empty": [missing] * 40})
     value = 5.0 if kind == "real" else "a"
     for name, estimator in baselines.build_baselines(schema, "auto").items():
-        fitted = baselines.fit_copy(estimator, frame, y, np.ones(40))
+        fitted = baselines.fit(estimator, frame, y, np.ones(40))
         without, with_values = (
             baselines.predict(fitted, rows, schema.learning_task)
             for rows in (frame, frame.assign(empty=[value] * 40))
@@ -315,8 +315,11 @@ def test_a_column_without_values_in_training_is_not_used(kind: str) -> None:
 @pytest.fixture
 def shares(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the baselines by one that predicts the share of ones."""
-    dummy = make_pipeline(DummyClassifier(strategy="prior"))
-    monkeypatch.setattr(baselines, "build_baselines", lambda *_: {"linear": dummy})
+
+    def build(*_: Any) -> dict[str, Any]:
+        return {"linear": make_pipeline(DummyClassifier(strategy="prior"))}
+
+    monkeypatch.setattr(baselines, "build_baselines", build)
 
 
 @pytest.mark.usefixtures("shares")
@@ -484,7 +487,8 @@ def test_a_weight_counts_like_repeated_rows_and_unread_columns_do_not_matter() -
 
     y = (rng.random(1000) < feature).astype(float)
     rows = Predictions(BINARY, y, feature[:, None], repeats.astype(float))
-    plots = plot_data.probability_plots(rows)
-    expected = plot_data.probability_plots(rows.select(copies)._replace(weight=ones))
+    plots = plot_data.compute_plots(rows, {})
+    repeated_rows = rows.select(copies)._replace(weight=ones)
+    expected = plot_data.compute_plots(repeated_rows, {})
     np.testing.assert_allclose(plots["calibration"][:2], expected["calibration"][:2])
     np.testing.assert_allclose(plots["roc"], expected["roc"])
