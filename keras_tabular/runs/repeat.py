@@ -26,7 +26,6 @@ from keras_tabular.evaluation.calibration import calibrate
 from keras_tabular.evaluation.records import MODEL, Evaluation, format_number
 from keras_tabular.evaluation.summary import metric_label
 from keras_tabular.runs.run import METRICS, WORKSPACE, Run, run_module
-from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import part_paths, read_parts, write_part
 from keras_tabular.table.splits import assign_rows, find_duplicates, write_subsets
 
@@ -192,10 +191,7 @@ def train_and_evaluate(
     weighted = ensemble.weigh_snapshots(setup, snapshots)
     model = ensemble.build_model(setup, snapshots, weighted.weights)
     record = ensemble.build_record(setup, snapshots, weighted.weights, model)
-    oof = OutOfFold(FoldPredictions(weighted.predictions, weighted.fold))
-    if train.forward_chaining:
-        later = rounds.predict_later_blocks(tables[0], schema, train, build, data)
-        oof = oof._replace(forward_chaining=later)
+    oof = rounds.predict_out_of_fold(setup, weighted, data)
     oof.write(data / "oof", [len(part) for part in setup.folds])
     metadata = calibrate(record, oof, tables[0], schema, params)
     own_schema = schema.without(metadata.ignore)

@@ -25,6 +25,7 @@ from keras_tabular.network.stacking import stack
 from keras_tabular.network.statistics import describe_steps
 from keras_tabular.table import parquet
 from keras_tabular.table.arrays import feature_arrays, round_for_comparison
+from keras_tabular.table.out_of_fold import FoldPredictions
 from keras_tabular.table.profile import ColumnSummary
 from keras_tabular.training.architecture import Architecture
 from keras_tabular.training.checkpoint import Logs, Snapshot
@@ -68,14 +69,12 @@ class WeightedEnsemble(NamedTuple):
         weights: Weight of each candidate that is saved, by name; they add up to 1.
         losses: Mean out-of-fold loss of each candidate, in units of the target; empty
             without folds.
-        fold: Fold of each training row, int32, shape (n,); empty without folds.
-        predictions: Weighted predictions for these rows, float32, shape (n, outputs).
+        out_of_fold: Weighted predictions for the training rows; empty without folds.
     """
 
     weights: dict[str, float]
     losses: dict[str, float]
-    fold: np.ndarray
-    predictions: np.ndarray
+    out_of_fold: FoldPredictions
 
     def summary(self) -> str:
         """Format the weight and the loss of each candidate that is saved."""
@@ -101,7 +100,11 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
     if not len(rows):
         best = [last_best(by_name) for by_name in by_architecture.values()]
         weights = dict.fromkeys(best, 1 / len(best))
-        return WeightedEnsemble(weights, {}, fold, predictions[best[0]])
+        return WeightedEnsemble(
+            weights,
+            {},
+            FoldPredictions(predictions[best[0]], fold),
+        )
     weights = select_weights(setup, rows, predictions)
     # If many candidates are alike, all weights are small.
     least = min(MIN_WEIGHT, max(weights.values()))
@@ -113,7 +116,8 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
     losses = dict[str, float]()
     for by_name in by_architecture.values():
         losses |= by_name
-    return WeightedEnsemble(weights, losses, fold, weigh(predictions, weights))
+    out_of_fold = FoldPredictions(weigh(predictions, weights), fold)
+    return WeightedEnsemble(weights, losses, out_of_fold)
 
 
 def last_best(losses: dict[str, float]) -> str:

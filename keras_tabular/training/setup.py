@@ -54,6 +54,7 @@ class Setup:
         build: Builds the layers of a network. It is pickled by its name.
 
     Attributes:
+        arguments: The arguments, from which another setup can be made.
         folder: Folder of the training rows.
         schema: The table, whose `ignore` also has `train.ignore`.
         train: The parameters, with a value for every `auto`.
@@ -77,6 +78,7 @@ class Setup:
         train: Train,
         build: Build,
     ) -> None:
+        self.arguments: tuple[Any, ...] = (tables, schema, train, build)
         folder = tables[0]
         schema = schema.without(train.ignore)
         possible_folds = folds.possible_folds(folder)
@@ -90,7 +92,6 @@ class Setup:
         self.schema = schema
         self.train = train
         self.task = schema.learning_task
-        self._arguments = tables, schema, train, build
 
         labels = dataset.read_labels(folder, schema)
         self.y = labels.y
@@ -242,9 +243,9 @@ class Setup:
         lowest, highest = statistics.target_range
         return np.clip(values, lowest, highest)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> Any:
         """Pickle the arguments, from which another process makes a setup."""
-        return _set_up_once, self._arguments
+        return _set_up_once, self.arguments
 
 
 def _set_up_once(*arguments: Any) -> Setup:
