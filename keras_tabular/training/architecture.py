@@ -27,7 +27,7 @@ MAX_ROWS_FOR_FIRST_SCALE = 20_000
 MAX_QUOTED = 500
 # Builds the layers of a network from the outputs of `build_features`: network.py of a
 # project.
-Build = Callable[[list[keras.KerasTensor], ResolvedNetwork, Schema], keras.KerasTensor]
+Build = Callable[[Any, ResolvedNetwork, Schema], keras.KerasTensor]
 
 
 def learning_rate_factors(model: keras.Model, network: ResolvedNetwork) -> list[float]:
@@ -71,7 +71,7 @@ class FlatModel(keras.layers.Layer):
         super().__init__()
         self.other_variables = model.non_trainable_variables
         # A function, or Keras would also train the weights of the model.
-        self.model: Callable[[], keras.Model] = lambda: model
+        self.model = lambda: model
         self._factors = factors
         weights = [
             np.ravel(np.asarray(weight)) / np.float32(factor)
@@ -89,18 +89,14 @@ class FlatModel(keras.layers.Layer):
         weights = self.model().trainable_weights
         sizes = [math.prod(weight.shape) for weight in weights]
         pieces = tf.split(ops.convert_to_tensor(self.vector), sizes)
-        pairs = []
+        values = []
         for weight, piece, factor in zip(weights, pieces, self._factors, strict=True):
             if factor != 1:
                 piece = piece * np.float32(factor)
-            value = tf.reshape(piece, weight.shape)
-            pairs.append((weight, value))
-        return pairs
+            values.append(tf.reshape(piece, weight.shape))
+        return list(zip(weights, values, strict=True))
 
-    def compute_output_shape(
-        self,
-        input_shape: tuple[int | None, int],
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shape of the output; Keras would call the layer to infer it."""
         return self.model().output_shape
 
@@ -126,9 +122,8 @@ class FlatModel(keras.layers.Layer):
 def learnt_weights(compiled: keras.Model) -> list[np.ndarray]:
     """Return the weights of the network that a compiled model trains."""
     flat = compiled.layers[-1]
-    trained = {id(weight): value for weight, value in flat.split_weights()}
-    values = [trained.get(id(weight), weight) for weight in flat.model().weights]
-    return [np.array(value) for value in values]
+    with keras.StatelessScope(flat.split_weights()):
+        return [np.array(weight) for weight in flat.model().weights]
 
 
 def build_optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Optimizer:
@@ -171,7 +166,8 @@ class CosineRestarts(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Any) -> Any:
         """Return the learning rate of a step."""
         waves = ops.log2(1.0 + ops.cast(step, "float32") / FIRST_CYCLE_STEPS)
-        return self._learning_rate * 0.5 * (1.0 - ops.cos(2 * math.pi * waves))
+        rise = 1.0 - ops.cos(2 * math.pi * waves)
+        return self._learning_rate * 0.5 * rise
 
 
 class Architecture:
@@ -224,7 +220,8 @@ class Architecture:
         self.network = self._build_network()
         check_safe_mode(self.network, name)
         self.is_stackable = stacking.is_stackable(self.network)
-        learnt_rows = columns.n_rows * max(train.folds - 1, 1) / train.folds
+        learnt_folds = max(train.folds - 1, 1)
+        learnt_rows = columns.n_rows * learnt_folds / train.folds
         steps_per_epoch = math.ceil(learnt_rows / self.params.batch_size)
         self.max_steps = steps_per_epoch * self.params.epochs
         self.max_cycles = 0
@@ -243,7 +240,11 @@ class Architecture:
         params = self.params.model_copy(update={"categories": self._categories})
         return keras.Model(inputs, self._build_layers(inputs, params, self._schema))
 
-    def first_state(self, seed: int, rows: Dataset) -> list[np.ndarray]:
+    def first_state(
+        self,
+        seed: int,
+        rows: Dataset,
+    ) -> list[np.ndarray]:
         """Build a new network, and return the state of a compiled model that trains it.
 
         To build a compiled model takes longer, so several networks train in the same

@@ -8,6 +8,7 @@ not 0 are the members of the model.
 import math
 import platform
 from importlib import import_module
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -37,6 +38,8 @@ from keras_tabular.training.record import (
 )
 from keras_tabular.training.setup import Setup
 
+# Snapshots by an attribute.
+Groups = dict[Any, list[Snapshot]]
 # Number of samples of rows, for each of which `select_weights` chooses an ensemble: for
 # the weights of the model, and for the loss after a cycle.
 SAMPLES = 20
@@ -108,11 +111,10 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
     weights = select_weights(setup, rows, predictions)
     # If many candidates are alike, all weights are small.
     least = min(MIN_WEIGHT, max(weights.values()))
-    large = {
-        name: y_pred for name, y_pred in predictions.items() if weights[name] >= least
-    }
-    weights = select_weights(setup, rows, large)
-    weights = {name: weight for name, weight in weights.items() if weight > 0}
+    heavy = [name for name, weight in weights.items() if weight >= least]
+    heavy_predictions = {name: predictions[name] for name in heavy}
+    picked = select_weights(setup, rows, heavy_predictions)
+    weights = {name: picked[name] for name in heavy if picked[name]}
     losses = dict[str, float]()
     for by_name in by_architecture.values():
         losses |= by_name
@@ -122,13 +124,12 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
 
 def last_best(losses: dict[str, float]) -> str:
     """Return the name with the lowest loss, of equal ones the last."""
-    rounded = {name: round_for_comparison(loss) for name, loss in losses.items()}
-    return min(reversed(rounded), key=rounded.__getitem__)
+    return min(reversed(losses), key=lambda name: round_for_comparison(losses[name]))
 
 
-def group_by(snapshots: list[Snapshot], attribute: str) -> dict[Any, list[Snapshot]]:
+def group_by(snapshots: list[Snapshot], attribute: str) -> Groups:
     """Group snapshots by an attribute; all stay in their order."""
-    groups: dict[Any, list[Snapshot]] = {}
+    groups = Groups()
     for snapshot in snapshots:
         groups.setdefault(getattr(snapshot, attribute), []).append(snapshot)
     return groups
@@ -166,7 +167,9 @@ def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> EnsembleCandidat
     return EnsembleCandidates(rows, predictions, losses)
 
 
-def join_folds(snapshots: list[Snapshot]) -> tuple[np.ndarray, np.ndarray]:
+def join_folds(
+    snapshots: list[Snapshot],
+) -> tuple[np.ndarray, np.ndarray]:
     """Join the predictions of all folds, each the mean of the networks of a fold.
 
     Returns:
@@ -178,7 +181,8 @@ def join_folds(snapshots: list[Snapshot]) -> tuple[np.ndarray, np.ndarray]:
     means = []
     for networks in folds:
         fold_outputs = [network.outputs for network in networks]
-        means.append(np.mean(fold_outputs, axis=0, dtype=np.float64))
+        mean_outputs = np.mean(fold_outputs, axis=0, dtype=np.float64)
+        means.append(mean_outputs)
     outputs = np.concatenate(means).astype(np.float32)
     order = np.argsort(rows)
     return rows[order], outputs[order]
@@ -187,8 +191,7 @@ def join_folds(snapshots: list[Snapshot]) -> tuple[np.ndarray, np.ndarray]:
 def mean_validation_loss(snapshots: list[Snapshot]) -> float:
     """Return the mean loss of the validation rows, or 0 if there are none."""
     last = [snapshot.history[-1] for snapshot in snapshots]
-    losses = [logs["val_loss"] for logs in last if "val_loss" in logs]
-    return float(np.mean(losses)) if losses else 0.0
+    return float(np.mean([logs.get("val_loss", 0.0) for logs in last]))
 
 
 def ensemble_loss(setup: Setup, candidates: EnsembleCandidates) -> float:
@@ -198,16 +201,20 @@ def ensemble_loss(setup: Setup, candidates: EnsembleCandidates) -> float:
     """
     rows, predictions, losses = candidates
     if not len(rows):
-        return float(np.mean([min(by_name.values()) for by_name in losses.values()]))
+        lowest = [min(by_name.values()) for by_name in losses.values()]
+        return float(np.mean(lowest))
     weights = select_weights(setup, rows, predictions, SAMPLES_AFTER_A_CYCLE)
     return setup.mean_loss(rows, weigh(predictions, weights))
 
 
-def weigh(predictions: dict[str, np.ndarray], weights: dict[str, float]) -> np.ndarray:
+def weigh(
+    predictions: dict[str, np.ndarray],
+    weights: dict[str, float],
+) -> np.ndarray:
     """Add up the predictions of names with their weights."""
-    weighted = [
-        np.float32(weight) * predictions[name] for name, weight in weights.items()
-    ]
+    weighted = []
+    for name, weight in weights.items():
+        weighted.append(np.float32(weight) * predictions[name])
     return np.sum(weighted, axis=0)
 
 
@@ -236,9 +243,10 @@ def select_weights(
     y = setup.y[rows, 0]
     weight = setup.dataset.weight[rows]
     rng = np.random.default_rng(setup.train.seed)
+    n_rows = min(len(y), MAX_ROWS_OF_SAMPLE)
     picks = dict.fromkeys(predictions, 0)
     for _ in range(samples):
-        sample = rng.integers(0, len(y), min(len(y), MAX_ROWS_OF_SAMPLE))
+        sample = rng.integers(0, len(y), n_rows)
         sampled = {
             name: y_pred[sample].astype(np.float64)
             for name, y_pred in predictions.items()
@@ -253,7 +261,8 @@ def select_weights(
             best = min(losses, key=losses.__getitem__)  # of equal ones the first
             total = total + sampled[best]
             picks[best] += 1
-    return {name: count / (samples * PICKS) for name, count in picks.items()}
+    all_picks = samples * PICKS
+    return {name: count / all_picks for name, count in picks.items()}
 
 
 def build_model(
@@ -343,7 +352,9 @@ def build_record(
     combination = None
     if setup.train.folds > 1:
         named = group_by(snapshots, "name")
-        folds = {name: tuple(s.fold for s in named[name]) for name in weights}
+        folds = {}
+        for name in weights:
+            folds[name] = tuple(member.fold for member in named[name])
         target_range = (0.0, 1.0) if setup.task.classes else statistics.target_range
         combination = Ensemble(weights=weights, folds=folds, target_range=target_range)
     return TrainingRecord(
@@ -409,8 +420,8 @@ def share_attribution(
     n_rows = max(min(MAX_ROWS_FOR_SHARES, affordable), 4)
     explained = feature_arrays(rows[:n_rows], schema)
     values = contributions(model.predict, explained, permutations)
-    # (rows, columns, outputs)
-    sizes = np.abs(np.nan_to_num(values)).mean(axis=(0, 2))
+    effects = np.abs(np.nan_to_num(values))  # (rows, columns, outputs)
+    sizes = effects.mean(axis=(0, 2))
     shares = sizes / sizes.sum() if sizes.any() else sizes
     rounded = np.round(shares, 6).tolist()
     return dict(zip(schema.features, rounded, strict=True))
@@ -428,7 +439,8 @@ def measure_disagreement(
     means, weights = ensemble.fold_means(members, 1)
     # From (names, folds, rows, outputs) to (folds, rows, outputs).
     by_fold = np.average(means, axis=0, weights=weights)
-    return float(by_fold.var(axis=0, ddof=1).mean())
+    variances = by_fold.var(axis=0, ddof=1)
+    return float(variances.mean())
 
 
 def affordable_rows(model: ExactModel, evaluations_per_row: int) -> int:
@@ -437,7 +449,11 @@ def affordable_rows(model: ExactModel, evaluations_per_row: int) -> int:
     return int(MAX_MULTIPLY_ADDS / (work * evaluations_per_row))
 
 
-def write_model(model: keras.Model, path: Path, record: TrainingRecord) -> None:
+def write_model(
+    model: keras.Model,
+    path: Path,
+    record: TrainingRecord,
+) -> None:
     """Save a model; the same model gives the same bytes."""
     with TemporaryDirectory() as folder:
         saved = Path(folder, "model.keras")
@@ -475,14 +491,17 @@ def describe_architecture(
 ) -> dict[str, Any]:
     """Describe an architecture, and the loss and the weight of its snapshots."""
     named = group_by(snapshots, "name")
+    members = [each for each in snapshots if each.name in ensemble.weights]
     weights = {name: ensemble.weights.get(name, 0.0) for name in named}
-    rounded = {
-        name: round_for_comparison(ensemble.losses.get(name, 0)) for name in named
-    }
-    best = min(named, key=lambda name: (rounded[name], -weights[name]))
+
+    def rank(name: str) -> tuple[float, float]:
+        loss = ensemble.losses.get(name, 0)
+        return round_for_comparison(loss), -weights[name]
+
+    best = min(named, key=rank)
     return {
         "weight": sum(weights.values()),
-        "members": sum(len(same) for name, same in named.items() if weights[name]),
+        "members": len(members),
         "loss": ensemble.losses.get(best),
         "stacked": architecture.is_stackable,
         "params": architecture.params.model_dump(),
@@ -490,7 +509,11 @@ def describe_architecture(
     }
 
 
-def write_curve(folder: Path, snapshots: list[Snapshot], architecture: str) -> None:
+def write_curve(
+    folder: Path,
+    snapshots: list[Snapshot],
+    architecture: str,
+) -> None:
     """Write the learning curve: the mean loss over the networks after each round.
 
     The file has the columns epoch, train and validation. Validation is empty if no rows
@@ -502,10 +525,10 @@ def write_curve(folder: Path, snapshots: list[Snapshot], architecture: str) -> N
     """
     same = group_by(snapshots, "architecture")[architecture]
     longest = group_by(same, "name")[same[-1].name]
+    histories = [snapshot.history for snapshot in longest]
     rounds = []
-    for number in range(max(len(snapshot.history) for snapshot in longest)):
-        trained = [snapshot for snapshot in longest if number < len(snapshot.history)]
-        rounds.append([snapshot.history[number] for snapshot in trained])
+    for logs in zip_longest(*histories):
+        rounds.append([log for log in logs if log])  # some networks stop early
     columns = {
         "epoch": [logs[0]["epoch"] for logs in rounds],
         "train": [mean(logs, "loss") for logs in rounds],
@@ -520,4 +543,5 @@ def mean(logs: list[Logs], key: str) -> float:
 
     It has six decimals, with which it is the same on every CPU.
     """
-    return round(float(np.mean([log.get(key, math.nan) for log in logs])), 6)
+    values = [log.get(key, math.nan) for log in logs]
+    return round(float(np.mean(values)), 6)

@@ -80,10 +80,8 @@ class Ensemble(Section, extra="ignore"):
             folds = np.array(self.folds[name])
             end = first + len(folds)
             outputs = clipped[:, first:end].astype(np.float64)
-            fold_means = [
-                outputs[:, folds == fold].mean(axis=1) for fold in np.unique(folds)
-            ]
-            means.append(fold_means)
+            by_fold = [outputs[:, folds == fold] for fold in np.unique(folds)]
+            means.append([members.mean(axis=1) for members in by_fold])
             weights.append(self.weights[name])
             first = end
         return np.array(means), np.array(weights)

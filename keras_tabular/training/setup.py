@@ -124,7 +124,8 @@ class Setup:
     def _draw_folds(self, n_folds: int) -> folds.Folds:
         sizes = [size for size in count_rows(self.folder) if size]
         classes = self.task.strata(self.y[:, 0])
-        part_classes = np.split(classes, np.cumsum(sizes)[:-1])
+        ends = np.cumsum(sizes)
+        part_classes = np.split(classes, ends[:-1])
         return folds.draw_folds(
             part_classes,
             self._fold_keys,
@@ -192,7 +193,8 @@ class Setup:
             # smallest part of the time.
             (row_folds,) = self.folds
             size = np.bincount(row_folds).max()
-            learnt = [np.resize(learnt[0], len(row_folds) - size)]
+            n_learnt = len(row_folds) - size
+            learnt = [np.resize(learnt[0], n_learnt)]
             held_out = [np.resize(held_out[0], size)]
         numbers = np.flatnonzero(np.concatenate(self.folds) == fold)
         return FoldRows(
@@ -228,7 +230,8 @@ class Setup:
             y_pred: Predictions in units of the target, shape (rows, outputs).
         """
         losses = self.losses(self.y[rows, 0], y_pred)
-        return float(np.average(losses, weights=self.dataset.weight[rows]))
+        weights = self.dataset.weight[rows]
+        return float(np.average(losses, weights=weights))
 
     def in_units(self, outputs: np.ndarray) -> np.ndarray:
         """Convert outputs of networks to predictions of the saved model.

@@ -3,7 +3,7 @@
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -56,7 +56,7 @@ class Graph:
 
     def __init__(self, function: Callable[..., Any], model: keras.Model) -> None:
         self._function = tf.function(function, jit_compile=True, autograph=False)
-        self._traced: dict[tuple[Any, ...], Callable[..., Any]] = {}
+        self._traced: dict[Any, Callable[..., Any]] = {}
         self._model = model
 
     def __call__(self, *tensors: Any) -> Any:
@@ -149,20 +149,25 @@ class Trainer:
     def predict(self, model: keras.Model, dataset: Dataset) -> np.ndarray:
         """Predict the rows of all parts: float32, shape (rows, outputs)."""
         HANDLES.set(handles(model))
-        predictions = [np.empty((0, model.output_shape[1]), np.float32)]
+        n_outputs = model.output_shape[1]
+        predictions = [np.empty((0, n_outputs), np.float32)]
         for rows in _read_parts(dataset, range(len(dataset))):
             y_pred = self._predict(rows.x, tf.constant(rows.indices))
             predictions.append(y_pred.numpy())
         return np.concatenate(predictions)
 
-    def _epoch(self, dataset: Dataset, rng: np.random.Generator) -> Iterator[Batches]:
+    def _epoch(
+        self,
+        dataset: Dataset,
+        rng: np.random.Generator,
+    ) -> Iterator[Batches]:
         """Yield the batches of an epoch; the last batch of a part may be smaller."""
         for rows in _read_parts(dataset, rng.permutation(len(dataset))):
             order = rng.permutation(rows.indices)
             count = len(order)
             size = min(self._batch_size, count)
-            steps = math.ceil(count / size)
-            yield Batches(rows, np.resize(order, (steps, size)), count)
+            shape = (math.ceil(count / size), size)
+            yield Batches(rows, np.resize(order, shape), count)
 
     def _cycle(
         self,
@@ -185,7 +190,8 @@ class Trainer:
                     passes = math.ceil(steps / steps_per_pass)
                 orders = [rng.permutation(rows.indices) for _ in range(passes)]
                 whole = [order[: steps_per_pass * size] for order in orders]
-                order = np.concatenate(whole).reshape(-1, size)[:steps]
+                batches = np.concatenate(whole).reshape(-1, size)
+                order = batches[:steps]
                 yield from _split_into_calls(rows, order)
                 steps -= len(order)
                 if not steps:
@@ -282,12 +288,12 @@ def get_state(model: keras.Model) -> list[np.ndarray]:
     return [np.array(variable) for variable in variables(model)]
 
 
-def set_state(model: keras.Model, state: list[np.ndarray]) -> None:
+def set_state(model: keras.Model, state: Sequence[np.ndarray]) -> None:
     """Set the `variables` of a model to the state of a model with the same layers."""
     for variable, value in zip(variables(model), state, strict=True):
         variable.assign(value)
 
 
-def _read_parts(dataset: Dataset, order: Sequence[int] | np.ndarray) -> Iterator[Rows]:
+def _read_parts(dataset: Dataset, order: Iterable[int]) -> Iterator[Rows]:
     """Yield the parts in this order; the next one is read while the caller uses one."""
     return prefetch(dataset[index]() for index in order)
