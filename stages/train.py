@@ -1,5 +1,6 @@
 """Train networks on the training rows, and save their weighted mean as one model."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     with atomic_write(args.oof) as folder:
         oof.write(folder, [len(part) for part in setup.folds])
     inputs.check()  # before the checkpoints are removed
-    checkpoints.remove()
+    shutil.rmtree(args.state, ignore_errors=True)
     print(f"Trained networks: {weighted.summary()}")
 
 

@@ -120,10 +120,7 @@ def open_rows(file: Path, schema: Schema) -> Iterator[Path]:
             check_skipped_lines(copy, schema)
             yield copy
         except UserError as error:
-            message = str(error).replace(
-                str(copy),
-                str(display_path(file)),
-            )
+            message = str(error).replace(str(copy), str(display_path(file)))
             raise UserError(message) from None
 
 
@@ -169,8 +166,12 @@ def row_columns(
     Raises:
         UserError: The columns are not as declared, or the file cannot be read.
     """
-    names = schema.features
-    return source.check_columns(file, schema, names, allow_others=ignore_extra)
+    return source.check_columns(
+        file,
+        schema,
+        schema.features,
+        allow_others=ignore_extra,
+    )
 
 
 def check_output(path: Path, other_paths: Iterable[Path]) -> None:

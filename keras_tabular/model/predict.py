@@ -187,15 +187,8 @@ def reason_columns(
     sorted_names = np.array(names, object)[order]
     reasons: dict[str, pa.Array] = {}
     for n in range(min(n_reasons, len(names))):
-        column = pa.array(
-            sorted_names[:, n],
-            pa.string(),
-            mask=undefined,
-        )
-        effect = pa.array(
-            sorted_effects[:, n].astype(np.float32),
-            mask=undefined,
-        )
+        column = pa.array(sorted_names[:, n], pa.string(), mask=undefined)
+        effect = pa.array(sorted_effects[:, n].astype(np.float32), mask=undefined)
         reasons[f"reason_{n + 1}"] = column
         reasons[f"reason_{n + 1}_effect"] = effect
     return reasons

@@ -191,9 +191,9 @@ def read_test_rows(run: Run) -> TestRows | None:
     outputs = [columns[name] for name in columns if name.startswith("output_")]
     group = columns["group"].astype(int) if "group" in columns else None
     evaluation = run.require_evaluation()
-    threshold: Threshold = evaluation.costs or 0.5
-    if evaluation.threshold is not None:
-        threshold = evaluation.threshold
+    threshold: Threshold | None = evaluation.threshold
+    if threshold is None:
+        threshold = evaluation.costs or 0.5
     predictions = Predictions(
         task=Schema.model_validate(run.schema).learning_task,
         y=columns["y"],

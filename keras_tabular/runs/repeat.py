@@ -64,18 +64,6 @@ class MeasureRepeats(Section):
     conclusion: str
 
 
-class Repeats(Section):
-    """The content of `metrics/repeats.json`.
-
-    Attributes:
-        run: Hash of the scores of the present run, which was repeated.
-        measures: The first two main metrics.
-    """
-
-    run: str
-    measures: tuple[MeasureRepeats, ...]
-
-
 def main(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-n",
@@ -92,10 +80,6 @@ def main(parser: ArgumentParser) -> None:
         raise UserError(f"{SCORES} is out of date. Run `dvc repro` first.")
     run = Run(WORKSPACE)
     present = run.require_evaluation()
-    if present.score("test", present.primary_metric) is None:
-        raise UserError(
-            f"{present.primary_metric} is undefined on the test rows. See {SCORES}.",
-        )
     run_hash = md5_hash(run.read(SCORES).encode())
     time = schema.time if params.split.by == "time" else None
     # The periods depend on their number.
@@ -113,14 +97,15 @@ def main(parser: ArgumentParser) -> None:
     for key in keys:
         measure = summarize(key, schema.learning_task, repeated, present, evaluations)
         if measure:
-            measures.append(measure)
+            measures.append(measure.model_dump())
             print(measure.conclusion)
     if not measures:
         raise UserError(
             f"{' and '.join(keys)} are undefined on the test rows of some repeats.",
         )
-    repeats = Repeats(run=run_hash, measures=tuple(measures))
-    write_json(METRICS / "repeats.json", repeats.model_dump())
+    # The hash tells later whether these are the repeats of the present run.
+    content = {"run": run_hash, "measures": measures}
+    write_json(METRICS / "repeats.json", content)
 
 
 def run_repeat(
@@ -194,10 +179,9 @@ def train_and_evaluate(
     oof = rounds.predict_out_of_fold(setup, weighted, data)
     oof.write(data / "oof", [len(part) for part in setup.folds])
     metadata = calibrate(record, oof, tables[0], schema, params)
-    own_schema = schema.without(metadata.ignore)
-    baselines = partial(fit_baselines, data, own_schema, metadata.loss)
+    baselines = partial(fit_baselines, data, setup.schema, metadata.loss)
     saved = SavedModel(model.plain, metadata, Path("model.keras"), b"")
-    return evaluate(saved, data, own_schema, baselines, METRICS).evaluation
+    return evaluate(saved, data, setup.schema, baselines, METRICS).evaluation
 
 
 def write_period(
@@ -229,12 +213,11 @@ def write_period(
     n_rows = pc.sum(pc.less_equal(times, end)).as_py()
     n_before = pc.sum(pc.less_equal(times, end_before)).as_py()
     if n_before == n_rows:
-        problem = f"the later half of the rows cannot be divided into N={total} periods"
-        raise UserError(f"split.by: time: {problem}. Choose a lower N.")
-    table = read_table(
-        part_paths(VALIDATED),
-        filters=pc.field(time) <= end,
-    )
+        raise UserError(
+            "split.by: time: the later half of the rows cannot be divided into"
+            f" N={total} periods. Choose a lower N.",
+        )
+    table = read_table(part_paths(VALIDATED), filters=pc.field(time) <= end)
     write_part(rows, 0, table)
     n_period = n_rows - n_before
     return (n_period - 0.5) / n_rows  # which the split rounds up
@@ -270,10 +253,9 @@ def summarize(
     label = metric_label(present, task, key)
     sign = 1 if present.metric(key).greater_is_better else -1
     n_test = sum(each.rows("test") for each in evaluations)
-    n_training = sum(
-        each.rows("train") + each.rows("validation") for each in evaluations
-    )
-    test_share = n_test / n_training
+    n_train = sum(each.rows("train") for each in evaluations)
+    n_validation = sum(each.rows("validation") for each in evaluations)
+    test_share = n_test / (n_train + n_validation)
     conclusion = format_conclusion(models, task, label, sign, repeated, test_share)
     return MeasureRepeats(label=label, models=models, conclusion=conclusion)
 

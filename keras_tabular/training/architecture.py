@@ -71,10 +71,10 @@ class FlatModel(keras.layers.Layer):
         super().__init__()
         self.other_variables = model.non_trainable_variables
         # A function, or Keras would also train the weights of the model.
-        self.model = lambda: model
+        self.model: Callable[[], keras.Model] = lambda: model
         self._factors = factors
         weights = [
-            np.ravel(np.asarray(weight)) / np.float32(factor)
+            np.ravel(weight) / np.float32(factor)
             for weight, factor in zip(model.trainable_weights, factors, strict=True)
         ]
         vector = np.concatenate(weights)
@@ -84,7 +84,7 @@ class FlatModel(keras.layers.Layer):
         )
         self.built = True
 
-    def split_weights(self) -> list[tuple[keras.Variable, Any]]:
+    def split_weights(self) -> list[Any]:
         """Pair each trainable weight with its value, which is cut from the vector."""
         weights = self.model().trainable_weights
         sizes = [math.prod(weight.shape) for weight in weights]
@@ -258,10 +258,10 @@ class Architecture:
         network = self._build_network()
         if self.params.learnt_scale:
             self._set_first_scale(network, rows)
-        flat = FlatModel(network, learning_rate_factors(network, self.params))
+        factors = learning_rate_factors(network, self.params)
+        flat = FlatModel(network, factors)
         # The optimizer of the trainer's own model takes no steps.
-        optimizer = self.trainer.model.optimizer
-        variables = flat.variables + optimizer.variables
+        variables = flat.variables + self.trainer.model.optimizer.variables
         return [np.array(variable) for variable in variables]
 
     def _set_first_scale(self, network: keras.Model, rows: Dataset) -> None:
@@ -335,8 +335,6 @@ def check_safe_mode(network: keras.Model, name: str) -> None:
             file = Path(folder, "network.keras")
             network.save(file)
             keras.models.load_model(file, safe_mode=True)
-    except (OSError, MemoryError):
-        raise
     except Exception as error:  # a layer can fail in any way
         problem = str(error).rpartition("Exception encountered: ")[2]
         # One line, without Keras's advice to register a class.

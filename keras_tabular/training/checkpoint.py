@@ -10,7 +10,6 @@ the CPU and environment variables are not part of the identity.
 import hashlib
 import inspect
 import json
-import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
@@ -100,7 +99,7 @@ class Checkpoints(NamedTuple):
     def load(self, name: str) -> Snapshot | None:
         """Read a snapshot; None if its file is missing, damaged or has another key."""
         try:
-            with np.load(self.folder / f"{name}.npz", allow_pickle=False) as file:
+            with np.load(self.folder / f"{name}.npz") as file:
 
                 def replace_array(value: dict[str, Any]) -> Any:
                     return file[value["array"]] if "array" in value else value
@@ -111,10 +110,6 @@ class Checkpoints(NamedTuple):
         if content.pop("key") != self.key:
             return None
         return Snapshot(**content)
-
-    def remove(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def identity(

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ResolvedTrain
-from keras_tabular.core.errors import UserError
 from keras_tabular.network import texts
 from keras_tabular.network.backend import keras, tf
 from keras_tabular.network.layers import build_preprocessing
@@ -62,8 +61,7 @@ def read_labels(folder: Path, schema: Schema) -> Labels:
     """Read the labels and the weights of all rows of a table.
 
     Raises:
-        UserError: A row has no label, or no weight, or one below 0, or all weights are
-            0.
+        UserError: A row has no label, or no weight, or one below 0.
     """
     columns = [schema.target]
     if schema.weight is not None:
@@ -73,13 +71,9 @@ def read_labels(folder: Path, schema: Schema) -> Labels:
     weights = [arrays.row_weights(part, schema) for part in parts]
     y = np.concatenate(labels)
     weight = np.concatenate(weights)
-    if not len(weight):
-        return Labels(y, weight)
-    if not weight.any():
-        raise UserError(
-            f"column {schema.weight}: every {folder.name} row has a weight of 0",
-        )
-    return Labels(y, weight / weight.mean())
+    if len(weight):
+        weight /= weight.mean()
+    return Labels(y, weight)
 
 
 class Preprocessor(NamedTuple):

@@ -165,8 +165,8 @@ def train_to_snapshot(
     file = f"{network.architecture}-{network.number}-{len(network.history)}"
     snapshot = checkpoints.load(file) if checkpoints else None
     if snapshot:
-        gain = snapshot.epochs - network.epochs
-        report_progress(gain, f"{file}, from its checkpoint")
+        epochs = snapshot.epochs - network.epochs
+        report_progress(epochs, f"{file}, from its checkpoint")
         return snapshot
     fold = setup.rows_of_fold(network.fold)
     with TRACING:  # Keras's seed is global too

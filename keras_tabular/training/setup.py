@@ -163,17 +163,11 @@ class Setup:
             n_rows=len(self.y),
             categories=category_positions(statistics, self.preprocessor.layers),
         )
-        architectures = {}
-        for members in self.train.members:
-            name = members.network
-            architectures[name] = Architecture(
-                name,
-                self.train,
-                self.schema,
-                build,
-                columns,
-            )
-        return architectures
+        names = [members.network for members in self.train.members]
+        return {
+            name: Architecture(name, self.train, self.schema, build, columns)
+            for name in names
+        }
 
     def rows_of_fold(self, fold: int) -> FoldRows:
         """Find the rows that the networks of a fold learn from, and those to predict.

@@ -56,7 +56,7 @@ class Graph:
 
     def __init__(self, function: Callable[..., Any], model: keras.Model) -> None:
         self._function = tf.function(function, jit_compile=True, autograph=False)
-        self._traced: dict[Any, Callable[..., Any]] = {}
+        self._traced: dict[Any, Any] = {}
         self._model = model
 
     def __call__(self, *tensors: Any) -> Any:
@@ -277,10 +277,7 @@ def handles(model: keras.Model) -> list[tf.Tensor]:
 
 def variables(model: keras.Model) -> list[keras.Variable]:
     """Return all variables that training changes: layers, dropout and optimizer."""
-    layer_variables = []
-    for layer in model.layers:
-        layer_variables += layer.variables
-    return layer_variables + model.optimizer.variables
+    return model.variables + model.optimizer.variables
 
 
 def get_state(model: keras.Model) -> list[np.ndarray]:
