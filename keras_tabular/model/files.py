@@ -135,7 +135,8 @@ def check_skipped_lines(file: Path, schema: Schema) -> None:
     for line, cells in skipped_lines(file, schema).items():
         if len(cells) != len(header) or not all(cells) or cells == header:
             continue
-        row = RawRows(file, 0, pa.table([[cell] for cell in cells], header), {})
+        table = pa.table([[cell] for cell in cells], header)
+        row = RawRows(file, 0, table, {})
         texts = rows.text_columns(row, features)
         _, failures = rows.parse_rows(row, texts, features)
         if features and not failures:

@@ -306,7 +306,8 @@ class Comparison:
         base_split = locked_hashes(base.lock, "outs").get("data/split")
         self.test_rows_differ = bool(split and base_split) and split != base_split
         paired = paired_scores(run, self.base) if self.base else {}
-        self.shared_rows = max((score.rows for score in paired.values()), default=0)
+        counts = [score.rows for score in paired.values()]
+        self.shared_rows = max(counts, default=0)
         base_scores = self._base_scores(paired)
         self.scores = {
             row_set: compare_scores(

@@ -130,7 +130,8 @@ def run_repeat(
         sections = ("drift", "evaluate", "ingest", "split", "train", "validate")
         schema, params = load_settings(*sections)
         train_seed = (params.train.seed + number) % 2**32
-        changes: dict[str, float] = {"seed": (params.split.seed + number) % 2**32}
+        split_seed = (params.split.seed + number) % 2**32
+        changes: dict[str, float] = {"seed": split_seed}
         rows = VALIDATED
         if time and number:
             rows = work / "rows"
@@ -204,7 +205,8 @@ def write_period(
     Raises:
         UserError: No row is in the period.
     """
-    times = pa.concat_tables(read_parts(VALIDATED, [time])).sort_by(time)[0]
+    table = pa.concat_tables(read_parts(VALIDATED, [time]))
+    times = table.sort_by(time)[0]
     size = len(times) // (2 * total)
     last_row = len(times) - 1 - size * (number - 1)
     end = times[last_row]
@@ -217,8 +219,11 @@ def write_period(
             "split.by: time: the later half of the rows cannot be divided into"
             f" N={total} periods. Choose a lower N.",
         )
-    table = read_table(part_paths(VALIDATED), filters=pc.field(time) <= end)
-    write_part(rows, 0, table)
+    write_part(
+        rows,
+        0,
+        read_table(part_paths(VALIDATED), filters=pc.field(time) <= end),
+    )
     n_period = n_rows - n_before
     return (n_period - 0.5) / n_rows  # which the split rounds up
 

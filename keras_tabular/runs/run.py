@@ -66,8 +66,8 @@ class Run:
         if self.sha:
             return content_at(self.sha, path) or ""
         file = Path(path)
-        # `Path.read_text` would change the line ends.
-        return file.read_bytes().decode("utf-8", "replace") if file.is_file() else ""
+        content = file.read_bytes() if file.is_file() else b""
+        return content.decode("utf-8", "replace")  # with its line ends
 
     def load(self, path: Path | str) -> dict[str, Any]:
         """Return the mapping in a JSON or YAML file; empty if there is no such file.

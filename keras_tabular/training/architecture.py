@@ -89,12 +89,12 @@ class FlatModel(keras.layers.Layer):
         weights = self.model().trainable_weights
         sizes = [math.prod(weight.shape) for weight in weights]
         pieces = tf.split(ops.convert_to_tensor(self.vector), sizes)
-        values = []
+        pairs = []
         for weight, piece, factor in zip(weights, pieces, self._factors, strict=True):
             if factor != 1:
                 piece = piece * np.float32(factor)
-            values.append(tf.reshape(piece, weight.shape))
-        return list(zip(weights, values, strict=True))
+            pairs.append((weight, tf.reshape(piece, weight.shape)))
+        return pairs
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shape of the output; Keras would call the layer to infer it."""
@@ -166,8 +166,7 @@ class CosineRestarts(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Any) -> Any:
         """Return the learning rate of a step."""
         waves = ops.log2(1.0 + ops.cast(step, "float32") / FIRST_CYCLE_STEPS)
-        rise = 1.0 - ops.cos(2 * math.pi * waves)
-        return self._learning_rate * 0.5 * rise
+        return self._learning_rate * 0.5 * (1.0 - ops.cos(2 * math.pi * waves))
 
 
 class Architecture:
@@ -220,8 +219,7 @@ class Architecture:
         self.network = self._build_network()
         check_safe_mode(self.network, name)
         self.is_stackable = stacking.is_stackable(self.network)
-        learnt_folds = max(train.folds - 1, 1)
-        learnt_rows = columns.n_rows * learnt_folds / train.folds
+        learnt_rows = columns.n_rows * max(train.folds - 1, 1) / train.folds
         steps_per_epoch = math.ceil(learnt_rows / self.params.batch_size)
         self.max_steps = steps_per_epoch * self.params.epochs
         self.max_cycles = 0

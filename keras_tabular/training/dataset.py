@@ -183,8 +183,7 @@ def class_weights(
     if train.class_weight == "balanced":
         codes = labels.y[:, 0].astype(np.int64)
         rows = np.bincount(codes, labels.weight, len(schema.classes))
-        divisors = np.where(rows > 0, rows, 1)
-        return rows.sum() / (len(rows) * divisors)
+        return rows.sum() / (len(rows) * np.where(rows > 0, rows, 1))
     by_class = train.class_weight or {}
     weights = [by_class.get(value, 1.0) for value in schema.classes]
     return np.array(weights)
@@ -244,8 +243,7 @@ class TableDataset:
         columns = arrays.feature_arrays(part, self._schema)
         x = self._preprocess(columns)
         if self._texts:
-            encoded = self._texts[number]
-            x = tf.concat([x, encoded], axis=1)
+            x = tf.concat([x, self._texts[number]], axis=1)
         return Rows(
             x,
             tf.constant(self.y[rows], tf.float32),

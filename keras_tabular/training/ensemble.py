@@ -154,7 +154,7 @@ class EnsembleCandidates(NamedTuple):
 
 def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> EnsembleCandidates:
     """Group snapshots into candidates by `Snapshot.name`, in their order."""
-    predictions = dict[str, np.ndarray]()
+    predictions = {}
     losses = dict[str, dict[str, float]]()
     for name, same in group_by(snapshots, "name").items():
         rows, outputs = join_folds(same)  # the rows are the same for all names
@@ -181,8 +181,7 @@ def join_folds(
     means = []
     for networks in folds:
         fold_outputs = [network.outputs for network in networks]
-        mean_outputs = np.mean(fold_outputs, axis=0, dtype=np.float64)
-        means.append(mean_outputs)
+        means.append(np.mean(fold_outputs, axis=0, dtype=np.float64))
     outputs = np.concatenate(means).astype(np.float32)
     order = np.argsort(rows)
     return rows[order], outputs[order]
@@ -261,8 +260,7 @@ def select_weights(
             best = min(losses, key=losses.__getitem__)  # of equal ones the first
             total = total + sampled[best]
             picks[best] += 1
-    all_picks = samples * PICKS
-    return {name: count / all_picks for name, count in picks.items()}
+    return {name: count / (samples * PICKS) for name, count in picks.items()}
 
 
 def build_model(
@@ -357,27 +355,24 @@ def build_record(
             folds[name] = tuple(member.fold for member in named[name])
         target_range = (0.0, 1.0) if setup.task.classes else statistics.target_range
         combination = Ensemble(weights=weights, folds=folds, target_range=target_range)
+    # As tests have shown on the CPUs of these machines.
+    repeats_on_any_cpu = (
+        setup.train.exact
+        and all(network.is_stackable for network in setup.architectures.values())
+        and not tf.config.get_visible_devices("GPU")
+        and platform.machine() in REPRODUCIBLE_MACHINES
+    )
     return TrainingRecord(
         task=setup.schema.task,
         target=setup.schema.target,
         classes=list(setup.task.classes),
         loss=setup.train.loss,
         version=VERSION,
-        repeats="any_cpu" if repeats_on_any_cpu(setup) else "same_cpu",
+        repeats="any_cpu" if repeats_on_any_cpu else "same_cpu",
         ensemble=combination,
         categories=statistics.vocabularies,
         ignore=setup.train.ignore,
         trained_on=summarize_rows(setup, model, combination),
-    )
-
-
-def repeats_on_any_cpu(setup: Setup) -> bool:
-    """Return whether the training gives the same bytes on the CPUs that tests cover."""
-    return (
-        setup.train.exact
-        and all(network.is_stackable for network in setup.architectures.values())
-        and not tf.config.get_visible_devices("GPU")
-        and platform.machine() in REPRODUCIBLE_MACHINES
     )
 
 
@@ -439,8 +434,7 @@ def measure_disagreement(
     means, weights = ensemble.fold_means(members, 1)
     # From (names, folds, rows, outputs) to (folds, rows, outputs).
     by_fold = np.average(means, axis=0, weights=weights)
-    variances = by_fold.var(axis=0, ddof=1)
-    return float(variances.mean())
+    return float(by_fold.var(axis=0, ddof=1).mean())
 
 
 def affordable_rows(model: ExactModel, evaluations_per_row: int) -> int:

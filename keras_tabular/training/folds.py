@@ -66,8 +66,7 @@ def draw_folds(
         UserError: There are more folds than rows, groups or times.
     """
     if not keys:
-        n_rows = sum(map(len, classes))
-        check_count(folds, n_rows, "training rows")
+        check_count(folds, sum(map(len, classes)), "training rows")
         return deal_rows(classes, folds, seed)
     all_keys = np.concatenate(keys)
     distinct_keys, group = np.unique(all_keys, return_inverse=True)
@@ -115,8 +114,7 @@ def deal_rows(
         shuffled = rng.permutation(n_rows)
         by_class = np.argsort(part_classes[shuffled], kind="stable")
         part_folds = np.empty(n_rows, np.int32)
-        turns = dealt_rows + np.arange(n_rows)
-        part_folds[shuffled[by_class]] = turns % folds
+        part_folds[shuffled[by_class]] = (dealt_rows + np.arange(n_rows)) % folds
         row_folds.append(part_folds)
         dealt_rows += n_rows
     return row_folds
@@ -184,5 +182,4 @@ def number_periods(times: np.ndarray, count: int) -> np.ndarray:
         >>> number_periods(np.array([0.0, 0.5, 1.0]), 2).tolist()
         [0, 1, 1]
     """
-    periods = np.minimum(times * count, count - 1)
-    return periods.astype(np.int32)
+    return np.minimum(times * count, count - 1).astype(np.int32)

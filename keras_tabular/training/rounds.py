@@ -249,7 +249,7 @@ def train_round(
             " learning_rate, another activation, or normalization: standard.",
         )
     report_progress(
-        epoch - architecture.epochs_after(number),
+        epoch - network.epochs,
         f"{network.architecture} {network.number + 1}, epoch {math.ceil(epoch)} of"
         f" {architecture.params.epochs}, loss {loss:.4f}",
     )

@@ -97,25 +97,24 @@ class Setup:
         self.y = labels.y
         self._fold_keys = folds.read_fold_keys(folder)
         self.folds = self._draw_folds(train.folds)
-        self._check_fold_weights(labels.weight)
+        if not np.bincount(np.concatenate(self.folds), labels.weight).all():
+            raise UserError(
+                f"column {schema.weight}: every row of a fold has a weight of 0",
+            )
 
         text_folds = self.folds
         if train.folds == 1:
             # Else a row's own label would take part in encoding its texts.
             text_folds = self._draw_folds(max(possible_folds, default=1))
-        self.preprocessor = dataset.fit_preprocessor(
+        preprocessor = dataset.fit_preprocessor(
             folder,
             schema,
             train,
             labels,
             text_folds,
         )
-        self.dataset = dataset.TableDataset(
-            folder,
-            self.preprocessor,
-            labels,
-            text_folds,
-        )
+        self.preprocessor = preprocessor
+        self.dataset = dataset.TableDataset(folder, preprocessor, labels, text_folds)
         self._rows_without_folds = None
         if train.folds == 1:
             self._rows_without_folds = self._hold_out_validation(tables[1:])
@@ -124,21 +123,9 @@ class Setup:
     def _draw_folds(self, n_folds: int) -> folds.Folds:
         sizes = [size for size in count_rows(self.folder) if size]
         classes = self.task.strata(self.y[:, 0])
-        ends = np.cumsum(sizes)
-        part_classes = np.split(classes, ends[:-1])
-        return folds.draw_folds(
-            part_classes,
-            self._fold_keys,
-            n_folds,
-            self.train.seed,
-        )
-
-    def _check_fold_weights(self, weight: np.ndarray) -> None:
-        fold_weights = np.bincount(np.concatenate(self.folds), weight)
-        if not fold_weights.all():
-            raise UserError(
-                f"column {self.schema.weight}: every row of a fold has a weight of 0",
-            )
+        part_classes = np.split(classes, np.cumsum(sizes)[:-1])
+        seed = self.train.seed
+        return folds.draw_folds(part_classes, self._fold_keys, n_folds, seed)
 
     def _hold_out_validation(self, validation: Sequence[Path]) -> FoldRows:
         """Find the rows of a training without folds, which predicts the validation."""
@@ -224,8 +211,7 @@ class Setup:
             y_pred: Predictions in units of the target, shape (rows, outputs).
         """
         losses = self.losses(self.y[rows, 0], y_pred)
-        weights = self.dataset.weight[rows]
-        return float(np.average(losses, weights=weights))
+        return float(np.average(losses, weights=self.dataset.weight[rows]))
 
     def in_units(self, outputs: np.ndarray) -> np.ndarray:
         """Convert outputs of networks to predictions of the saved model.

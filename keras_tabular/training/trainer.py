@@ -149,8 +149,7 @@ class Trainer:
     def predict(self, model: keras.Model, dataset: Dataset) -> np.ndarray:
         """Predict the rows of all parts: float32, shape (rows, outputs)."""
         HANDLES.set(handles(model))
-        n_outputs = model.output_shape[1]
-        predictions = [np.empty((0, n_outputs), np.float32)]
+        predictions = [np.empty((0, model.output_shape[1]), np.float32)]
         for rows in _read_parts(dataset, range(len(dataset))):
             y_pred = self._predict(rows.x, tf.constant(rows.indices))
             predictions.append(y_pred.numpy())
@@ -190,8 +189,7 @@ class Trainer:
                     passes = math.ceil(steps / steps_per_pass)
                 orders = [rng.permutation(rows.indices) for _ in range(passes)]
                 whole = [order[: steps_per_pass * size] for order in orders]
-                batches = np.concatenate(whole).reshape(-1, size)
-                order = batches[:steps]
+                order = np.concatenate(whole).reshape(-1, size)[:steps]
                 yield from _split_into_calls(rows, order)
                 steps -= len(order)
                 if not steps:
