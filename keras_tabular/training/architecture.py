@@ -333,6 +333,8 @@ def check_safe_mode(network: keras.Model, name: str) -> None:
             file = Path(folder, "network.keras")
             network.save(file)
             keras.models.load_model(file, safe_mode=True)
+    except (OSError, MemoryError):
+        raise
     except Exception as error:  # a layer can fail in any way
         problem = str(error).rpartition("Exception encountered: ")[2]
         # One line, without Keras's advice to register a class.

@@ -150,7 +150,9 @@ def project_modules(library: Path) -> list[Path]:
     for module in list(sys.modules.values()):
         # Some modules have no file.
         file = Path(getattr(module, "__file__", None) or "").absolute()
-        is_installed = file.is_relative_to(library) or "site-packages" in file.parts
-        if file.is_file() and file.is_relative_to(Path.cwd()) and not is_installed:
+        is_installed = "site-packages" in file.parts or file.is_relative_to(sys.prefix)
+        if is_installed or file.is_relative_to(library):
+            continue
+        if file.is_file() and file.is_relative_to(Path.cwd()):
             files.add(file)
     return sorted(files)

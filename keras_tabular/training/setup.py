@@ -97,7 +97,8 @@ class Setup:
         self.y = labels.y
         self._fold_keys = folds.read_fold_keys(folder)
         self.folds = self._draw_folds(train.folds)
-        if not np.bincount(np.concatenate(self.folds), labels.weight).all():
+        fold_weights = np.bincount(np.concatenate(self.folds), labels.weight)
+        if not (fold_weights > 0).all():  # NaN, if all weights are 0
             raise UserError(
                 f"column {schema.weight}: every row of a fold has a weight of 0",
             )
