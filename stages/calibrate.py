@@ -9,14 +9,13 @@ from stages import path_parser, run
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = path_parser(
+    args = path_parser(
         __doc__,
         trained="the .keras file that train wrote",
         train="folder of the training rows",
         oof="folder of the out-of-fold predictions",
         model="the .keras file to write",
-    )
-    args = parser.parse_args(arguments)
+    ).parse_args(arguments)
     schema, params = load_settings("drift", "evaluate", "validate")
 
     record = TrainingRecord.from_file(args.trained, args.trained.read_bytes())

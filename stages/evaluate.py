@@ -19,13 +19,12 @@ from stages import path_parser, run
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = path_parser(
+    args = path_parser(
         __doc__,
         model="the .keras file to score",
         data="folder with split, oof and tests",
         metrics="folder for scores and plot data",
-    )
-    args = parser.parse_args(arguments)
+    ).parse_args(arguments)
     data = args.data
     schema, params = load_settings("evaluate", "validate")
     check_custom_metrics(METRICS, params.evaluate.metric)

@@ -8,12 +8,11 @@ from stages import path_parser, run
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = path_parser(
+    args = path_parser(
         __doc__,
         metrics="folder of the scores",
         verdict="JSON file to write the verdict to",
-    )
-    args = parser.parse_args(arguments)
+    ).parse_args(arguments)
     schema, params = load_settings("gate")
     verdict = evaluate_gate(
         read_scores(args.metrics),

@@ -12,12 +12,11 @@ from stages import path_parser, run
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = path_parser(
+    args = path_parser(
         __doc__,
         ingested="folder for the Parquet files",
         profile="JSON file for the profile",
-    )
-    args = parser.parse_args(arguments)
+    ).parse_args(arguments)
     schema, params = load_settings("ingest")
 
     files = source.source_files(schema.source, schema.test_files)

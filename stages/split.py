@@ -7,12 +7,11 @@ from stages import path_parser, run
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = path_parser(
+    args = path_parser(
         __doc__,
         validated="folder of the table to split",
         split="folder for the tables train, validation and test",
-    )
-    args = parser.parse_args(arguments)
+    ).parse_args(arguments)
     schema, params = load_settings("ingest", "split")
 
     for warning in splits.unused_declarations(params.split, schema):

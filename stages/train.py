@@ -1,5 +1,6 @@
 """Train networks on the training rows, and save their weighted mean as one model."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,18 +25,17 @@ def main(arguments: list[str] | None = None) -> None:
     )
     args = parser.parse_args(arguments)
     schema, params = load_settings("train")
-    train = params.train
 
     # TensorFlow starts after the parameters are checked.
-    from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
     from keras_tabular.training import ensemble, rounds
     from keras_tabular.training.checkpoint import Checkpoints, identity
     from keras_tabular.training.setup import Setup
     from network import build
 
     tables = [args.split / name for name in ("train", "validation")]
-    setup = Setup(tables, schema, train, build)
-    checkpoints = Checkpoints(args.state, identity([schema, train], tables, build))
+    setup = Setup(tables, schema, params.train, build)
+    key = identity([schema, params.train], tables, build)
+    checkpoints = Checkpoints(args.state, key)
     print(f"Training networks on {setup.summary()}", file=sys.stderr)
     snapshots = rounds.fit(setup, checkpoints=checkpoints, show_progress=True)
     weighted = ensemble.weigh_snapshots(setup, snapshots)
@@ -44,14 +44,11 @@ def main(arguments: list[str] | None = None) -> None:
     record = ensemble.build_record(setup, snapshots, weighted.weights, model)
     with atomic_write(args.model) as file:
         ensemble.write_model(model.plain, file, record)
-    oof = OutOfFold(FoldPredictions(weighted.predictions, weighted.fold))
-    if train.forward_chaining:
-        later = rounds.predict_later_blocks(tables[0], schema, train, build, args.state)
-        oof = oof._replace(forward_chaining=later)
+    oof = rounds.predict_out_of_fold(setup, weighted, args.state)
     with atomic_write(args.oof) as folder:
         oof.write(folder, [len(part) for part in setup.folds])
     inputs.check()  # before the checkpoints are removed
-    checkpoints.remove()
+    shutil.rmtree(args.state, ignore_errors=True)
     print(f"Trained networks: {weighted.summary()}")
 
 

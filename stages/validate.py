@@ -16,14 +16,13 @@ from stages import path_parser, run
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = path_parser(
+    args = path_parser(
         __doc__,
         ingested="folder of Parquet files to check",
         validated="folder for the checked files",
         rejected="folder for the rows set aside",
         report="JSON file for the verdict of every check",
-    )
-    args = parser.parse_args(arguments)
+    ).parse_args(arguments)
     schema, params = load_settings("validate")
 
     paths = part_paths(args.ingested)

@@ -10,7 +10,7 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash, write_json
 from keras_tabular.core.parallel import Progress, map_in_processes
 from keras_tabular.evaluation.records import Evaluation
-from keras_tabular.runs.repeat import Repeats, run_repeat, summarize
+from keras_tabular.runs.repeat import run_repeat, summarize
 from keras_tabular.runs.run import METRICS, WORKSPACE, Run, run_module
 
 FOLDER = Path(".repeats")
@@ -57,11 +57,12 @@ def main(parser: ArgumentParser) -> None:
     for key in keys:
         measure = summarize(key, schema.learning_task, repeated, present, evaluations)
         if measure:
-            measures.append(measure)
+            measures.append(measure.model_dump())
             print(measure.conclusion)
     if not measures:
         raise UserError(
             f"{' and '.join(keys)} are undefined on the test rows of some repeats.",
         )
-    repeats = Repeats(run=run_hash, measures=tuple(measures))
-    write_json(METRICS / "repeats.json", repeats.model_dump())
+    # The hash tells later whether these are the repeats of the present run.
+    content = {"run": run_hash, "measures": measures}
+    write_json(METRICS / "repeats.json", content)

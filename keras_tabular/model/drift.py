@@ -102,15 +102,15 @@ def count_batch(
 ) -> RowCounts:
     """Count the rows of a batch; `categories` are those that the model knows."""
     features = batch.features
-    bins = {
-        name: each.bins(schema.columns[name])
-        for name, each in trained_on.summaries.items()
-    }
+    counts = {}
+    for name, summary in trained_on.summaries.items():
+        bins = summary.bins(schema.columns[name])
+        counts[name] = bins.counts(features[name])
     group_columns = features  # equal rows are a group
     if schema.group and schema.group in batch.texts.column_names:
         group_columns = batch.texts.select([schema.group])
     return RowCounts(
-        {name: each.counts(features[name]) for name, each in bins.items()},
+        counts,
         len(features),
         unknown_categories(features, categories),
         Counter(failure.column for failure in batch.failures),
@@ -152,21 +152,21 @@ def find_drift(
     if moved:
         verdict = "fail" if share >= limits.attribution else "warn"
         have = "have drifted; they have" if len(moved) > 1 else "has drifted; it has"
-        effect = (
-            f"{share:.1%} of the attribution, which is the effect of columns on"
-            " predictions"
+        reason = (
+            f"{format_list(moved)} {have} {share:.1%} of the attribution, which is the"
+            " effect of columns on predictions"
         )
-        reason = f"{format_list(moved)} {have} {effect}"
-    if unsettled := [
-        n for n, c in columns.items() if c.distance > limits.distance and not c.moved
-    ]:
+    is_far = [column.distance > limits.distance for column in columns.values()]
+    unsettled = sum(is_far) - len(moved)
+    if unsettled:
         reason += (
-            f"; {len(unsettled)} differ by more than {limits.distance:g}, which may be"
+            f"; {unsettled} differ by more than {limits.distance:g}, which may be"
             " chance"
         )
     if dates:
         reason += "; dates do not count, because new rows are usually later"
-    if failed := sum(counts.failed.values()):
+    failed = sum(counts.failed.values())
+    if failed:
         verdict = "warn" if verdict == "pass" else verdict
         reason += f"; cells that fail a check: {failed:,}"
     return DriftReport(
@@ -242,10 +242,9 @@ def unknown_categories(
     counts = UnknownCategories()
     for name, known_categories in categories.items():
         values = features[name]
-        unknown = values.filter(
-            pa.array(profile.unknown_mask(values, known_categories)),
-        )
-        counts.update((name, value) for value in unknown.to_pylist())
+        is_unknown = pa.array(profile.unknown_mask(values, known_categories))
+        unknown = values.filter(is_unknown).to_pylist()
+        counts.update((name, value) for value in unknown)
     return counts
 
 
@@ -255,11 +254,8 @@ def unknown_by_column(unknown: UnknownCategories) -> dict[str, dict[str, int]]:
     The most frequent category is the first one.
     """
     by_column: dict[str, dict[str, int]] = {name: {} for name, _ in unknown}
-    for (name, value), count in sorted(
-        unknown.items(),
-        key=lambda item: (-item[1], item[0]),
-    ):
-        by_column[name][value] = count
+    for name, value in sorted(unknown, key=lambda cell: (-unknown[cell], cell)):
+        by_column[name][value] = unknown[name, value]
     return by_column
 
 
@@ -269,8 +265,7 @@ def unknown_lines(unknown: UnknownCategories, rows: int) -> Iterator[str]:
         examples = format_list(
             f"{quote(value)} ({count})" for value, count in counts.items()
         )
-        text = (
-            f"{sum(counts.values())} of {rows} rows have a category that the model does"
-            " not know"
+        yield (
+            f"{name}: {sum(counts.values())} of {rows} rows have a category that the"
+            f" model does not know: {examples}"
         )
-        yield f"{name}: {text}: {examples}"

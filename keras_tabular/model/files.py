@@ -121,10 +121,7 @@ def open_rows(file: Path, schema: Schema) -> Iterator[Path]:
             check_skipped_lines(copy, schema)
             yield copy
         except UserError as error:
-            message = str(error).replace(
-                str(copy),
-                str(display_path(file)),
-            )
+            message = str(error).replace(str(copy), str(display_path(file)))
             raise UserError(message) from None
 
 
@@ -140,7 +137,8 @@ def check_skipped_lines(file: Path, schema: Schema) -> None:
     for line, cells in skipped_lines(file, dialect).items():
         if len(cells) != len(header) or not all(cells) or cells == header:
             continue
-        row = RawRows(file, 0, pa.table([[cell] for cell in cells], header), {})
+        table = pa.table([[cell] for cell in cells], header)
+        row = RawRows(file, 0, table, {})
         texts = rows.text_columns(row, features)
         _, failures = rows.parse_rows(row, texts, features)
         if features and not failures:
@@ -171,8 +169,12 @@ def row_columns(
     Raises:
         UserError: The columns are not as declared, or the file cannot be read.
     """
-    names = schema.features
-    return source.check_columns(file, schema, names, allow_others=ignore_extra)
+    return source.check_columns(
+        file,
+        schema,
+        schema.features,
+        allow_others=ignore_extra,
+    )
 
 
 def check_output(path: Path, other_paths: Iterable[Path]) -> None:

@@ -81,9 +81,10 @@ class Predictor:
             names = self._permutations.names
             effects = contributions(self.model.predict, arrays, self._permutations)
             columns |= reason_columns(effects, names, outputs, n_reasons)
-        invalid = np.flatnonzero(~np.isfinite(outputs).all(axis=1)).tolist()
+        is_finite = np.isfinite(outputs).all(axis=1)
         failures = [
-            Failure(row, "predicted", "finite", *NO_PREDICTION) for row in invalid
+            Failure(row, "predicted", "finite", *NO_PREDICTION)
+            for row in np.flatnonzero(~is_finite).tolist()
         ]
         return PredictedColumns(columns, failures)
 
@@ -187,15 +188,8 @@ def reason_columns(
     sorted_names = np.array(names, object)[order]
     reasons: dict[str, pa.Array] = {}
     for n in range(min(n_reasons, len(names))):
-        column = pa.array(
-            sorted_names[:, n],
-            pa.string(),
-            mask=undefined,
-        )
-        effect = pa.array(
-            sorted_effects[:, n].astype(np.float32),
-            mask=undefined,
-        )
+        column = pa.array(sorted_names[:, n], pa.string(), mask=undefined)
+        effect = pa.array(sorted_effects[:, n].astype(np.float32), mask=undefined)
         reasons[f"reason_{n + 1}"] = column
         reasons[f"reason_{n + 1}_effect"] = effect
     return reasons
@@ -288,7 +282,8 @@ def predict_file(
         failures = all_failures(batch, predicted)
         errors = [failure for failure in failures if failure.policy != "warn"]
         n_rows = len(batch.features)
-        is_valid = ~np.isin(np.arange(n_rows), [failure.row for failure in errors])
+        is_valid = np.ones(n_rows, bool)
+        is_valid[[failure.row for failure in errors]] = False
         if errors and reject is None:
             raise_failures(errors, counts.rows, locate, advice)
         texts = batch.texts

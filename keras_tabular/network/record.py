@@ -73,19 +73,17 @@ class Ensemble(Section, extra="ignore"):
         clipped = np.clip(members, lowest, highest)
         clipped = clipped.reshape(len(members), -1, n_outputs)
         # (rows, 1 + members, outputs): the model itself comes before its members.
+        names = sorted(self.folds)
         means = []
-        weights = []
         first = 1
-        for name in sorted(self.folds):
+        for name in names:
             folds = np.array(self.folds[name])
             end = first + len(folds)
             outputs = clipped[:, first:end].astype(np.float64)
-            fold_means = [
-                outputs[:, folds == fold].mean(axis=1) for fold in np.unique(folds)
-            ]
-            means.append(fold_means)
-            weights.append(self.weights[name])
+            by_fold = [outputs[:, folds == fold] for fold in np.unique(folds)]
+            means.append([members.mean(axis=1) for members in by_fold])
             first = end
+        weights = [self.weights[name] for name in names]
         return np.array(means), np.array(weights)
 
 

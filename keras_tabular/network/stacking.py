@@ -46,10 +46,7 @@ def is_stackable(model: keras.Model) -> bool:
         return False
 
 
-def stack(
-    model: keras.Model,
-    weights: Sequence[list[np.ndarray]],
-) -> keras.Model:
+def stack(model: keras.Model, weights: Sequence[Sequence[np.ndarray]]) -> keras.Model:
     """Build one model of all members, whose output is (rows, members, outputs).
 
     It has the inputs of `model`. Dense layers get the weights of all members. Any other

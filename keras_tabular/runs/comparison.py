@@ -191,9 +191,9 @@ def read_test_rows(run: Run) -> TestRows | None:
     outputs = [columns[name] for name in columns if name.startswith("output_")]
     group = columns["group"].astype(int) if "group" in columns else None
     evaluation = run.require_evaluation()
-    threshold: Threshold = evaluation.costs or 0.5
-    if evaluation.threshold is not None:
-        threshold = evaluation.threshold
+    threshold: Threshold | None = evaluation.threshold
+    if threshold is None:
+        threshold = evaluation.costs or 0.5
     predictions = Predictions(
         task=Schema.model_validate(run.schema).learning_task,
         y=columns["y"],
@@ -306,7 +306,8 @@ class Comparison:
         base_split = locked_hashes(base.lock, "outs").get("data/split")
         self.test_rows_differ = bool(split and base_split) and split != base_split
         paired = paired_scores(run, self.base) if self.base else {}
-        self.shared_rows = max((score.rows for score in paired.values()), default=0)
+        counts = [score.rows for score in paired.values()]
+        self.shared_rows = max(counts, default=0)
         base_scores = self._base_scores(paired)
         self.scores = {
             row_set: compare_scores(

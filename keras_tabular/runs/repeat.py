@@ -21,7 +21,6 @@ from keras_tabular.core.typed_yaml import Section
 from keras_tabular.evaluation.calibration import calibrate
 from keras_tabular.evaluation.records import MODEL, Evaluation, format_number
 from keras_tabular.evaluation.summary import metric_label
-from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import part_paths, read_parts, write_part
 from keras_tabular.table.splits import assign_rows, find_duplicates, write_subsets
 from keras_tabular.tasks.task import Task
@@ -56,18 +55,6 @@ class MeasureRepeats(Section):
     conclusion: str
 
 
-class Repeats(Section):
-    """The content of `metrics/repeats.json`.
-
-    Attributes:
-        run: Hash of the scores of the present run, which was repeated.
-        measures: The first two main metrics.
-    """
-
-    run: str
-    measures: tuple[MeasureRepeats, ...]
-
-
 def run_repeat(
     folder: Path,
     time: str | None,
@@ -90,7 +77,8 @@ def run_repeat(
         sections = ("drift", "evaluate", "ingest", "split", "train", "validate")
         schema, params = load_settings(*sections)
         train_seed = (params.train.seed + number) % 2**32
-        changes: dict[str, float] = {"seed": (params.split.seed + number) % 2**32}
+        split_seed = (params.split.seed + number) % 2**32
+        changes: dict[str, float] = {"seed": split_seed}
         rows = VALIDATED
         if time and number:
             rows = work / "rows"
@@ -136,16 +124,12 @@ def train_and_evaluate(
     weighted = ensemble.weigh_snapshots(setup, snapshots)
     model = ensemble.build_model(setup, snapshots, weighted.weights)
     record = ensemble.build_record(setup, snapshots, weighted.weights, model)
-    oof = OutOfFold(FoldPredictions(weighted.predictions, weighted.fold))
-    if train.forward_chaining:
-        later = rounds.predict_later_blocks(tables[0], schema, train, build, data)
-        oof = oof._replace(forward_chaining=later)
+    oof = rounds.predict_out_of_fold(setup, weighted, data)
     oof.write(data / "oof", [len(part) for part in setup.folds])
     metadata = calibrate(record, oof, tables[0], schema, params)
-    own_schema = schema.without(metadata.ignore)
-    baselines = partial(fit_baselines, data, own_schema, metadata.loss)
+    baselines = partial(fit_baselines, data, setup.schema, metadata.loss)
     saved = SavedModel(model.plain, metadata, Path("model.keras"), b"")
-    return evaluate(saved, data, own_schema, baselines, METRICS).evaluation
+    return evaluate(saved, data, setup.schema, baselines, METRICS).evaluation
 
 
 def write_period(
@@ -168,7 +152,8 @@ def write_period(
     Raises:
         UserError: No row is in the period.
     """
-    times = pa.concat_tables(read_parts(VALIDATED, [time])).sort_by(time)[0]
+    table = pa.concat_tables(read_parts(VALIDATED, [time]))
+    times = table.sort_by(time)[0]
     size = len(times) // (2 * total)
     last_row = len(times) - 1 - size * (number - 1)
     end = times[last_row]
@@ -177,13 +162,15 @@ def write_period(
     n_rows = pc.sum(pc.less_equal(times, end)).as_py()
     n_before = pc.sum(pc.less_equal(times, end_before)).as_py()
     if n_before == n_rows:
-        problem = f"the later half of the rows cannot be divided into N={total} periods"
-        raise UserError(f"split.by: time: {problem}. Choose a lower N.")
-    table = read_table(
-        part_paths(VALIDATED),
-        filters=pc.field(time) <= end,
+        raise UserError(
+            "split.by: time: the later half of the rows cannot be divided into"
+            f" N={total} periods. Choose a lower N.",
+        )
+    write_part(
+        rows,
+        0,
+        read_table(part_paths(VALIDATED), filters=pc.field(time) <= end),
     )
-    write_part(rows, 0, table)
     n_period = n_rows - n_before
     return (n_period - 0.5) / n_rows  # which the split rounds up
 
@@ -218,10 +205,9 @@ def summarize(
     label = metric_label(present, task, key)
     sign = 1 if present.metric(key).greater_is_better else -1
     n_test = sum(each.rows("test") for each in evaluations)
-    n_training = sum(
-        each.rows("train") + each.rows("validation") for each in evaluations
-    )
-    test_share = n_test / n_training
+    n_train = sum(each.rows("train") for each in evaluations)
+    n_validation = sum(each.rows("validation") for each in evaluations)
+    test_share = n_test / (n_train + n_validation)
     conclusion = format_conclusion(models, task, label, sign, repeated, test_share)
     return MeasureRepeats(label=label, models=models, conclusion=conclusion)
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -63,8 +63,11 @@ class Run:
 
     def read(self, path: Path | str) -> str:
         """Return the text of a file; empty if the revision does not have it."""
-        text = content_at(self.sha, path) if self.sha else read_text(path)
-        return text or ""
+        if self.sha:
+            return content_at(self.sha, path) or ""
+        file = Path(path)
+        content = file.read_bytes() if file.is_file() else b""
+        return content.decode("utf-8", "replace")  # with its line ends
 
     def load(self, path: Path | str) -> dict[str, Any]:
         """Return the mapping in a JSON or YAML file; empty if there is no such file.
@@ -124,7 +127,7 @@ class Run:
     @cached_property
     def params(self) -> dict[str, Any]:
         """The sections of params.yaml with which the results were made."""
-        params: dict[str, Any] = {}
+        params = dict[str, Any]()
         for stage in self.lock.get("stages", {}).values():
             for sections in stage.get("params", {}).values():
                 params |= sections
@@ -154,7 +157,7 @@ class Run:
     @property
     def source(self) -> str:
         """Name of the file or folder with the table, without its path."""
-        return PurePosixPath(str(self.schema.get("source", "?"))).name
+        return Path(self.schema.get("source", "?")).name
 
     @property
     def target(self) -> str:
@@ -175,11 +178,10 @@ class Run:
             return None
         content = file.read_bytes()
         if md5_hash(content) != md5.removesuffix(".dir"):
-            problem = (
+            raise UserError(
                 f"{file}: this copy of {path} in DVC's cache has changed since it was"
-                " stored"
+                " stored. Remove it, and run `dvc pull` or `dvc repro`",
             )
-            raise UserError(f"{problem}. Remove it, and run `dvc pull` or `dvc repro`")
         return content
 
     def cached_files(self, folder: Path) -> dict[str, Path]:
@@ -205,9 +207,9 @@ class Run:
             UserError: The run has none.
         """
         if self.evaluation is None:
-            problem = f"{self.metrics / 'scores.json'}: {self.label} has no scores"
             raise UserError(
-                f"{problem}. Run `dvc repro` at the root of the project first",
+                f"{self.metrics / 'scores.json'}: {self.label} has no scores. Run"
+                " `dvc repro` at the root of the project first",
             )
         return self.evaluation
 
@@ -271,12 +273,9 @@ def resolve(name: str) -> tuple[str, str]:
         ref = (git("for-each-ref", *newest, *patterns) or "").strip()
         commit = git(*find_commit, f"{ref}^{{commit}}")
     if not commit:
-        expected = (
-            "a branch, a tag, a commit, an experiment of `dvc exp list`, or"
-            f" {WORKSPACE}"
-        )
         raise UserError(
-            f"expected {expected}, got {name!r}. Fetch it if it is in another clone",
+            "expected a branch, a tag, a commit, an experiment of `dvc exp list`, or"
+            f" {WORKSPACE}, got {name!r}. Fetch it if it is in another clone",
         )
     commit = commit.strip()
     is_hash = commit.startswith(name) or name.startswith("HEAD")
@@ -294,15 +293,9 @@ def last_run(run: Run) -> Run | None:
     metrics = run.metrics / "metrics.json"
     scores = run.metrics / "scores.json"
     text = run.read(metrics)
-    options = ("--first-parent", "--format=%H")
-    log = git(
-        "log",
-        *options,
-        run.sha or "HEAD",
-        "--",
-        str(metrics),
-        str(scores),
-    )
+    start = run.sha or "HEAD"
+    paths = (str(metrics), str(scores))
+    log = git("log", "--first-parent", "--format=%H", start, "--", *paths)
     for commit in (log or "").split():
         if content_at(commit, metrics) not in (None, text):
             return Run(commit, run.metrics)
@@ -325,13 +318,6 @@ def base_run(run: Run, name: str) -> Run | None:
 def content_at(commit: str, path: Path | str) -> str | None:
     """Return the text of a file in a commit; None if the commit does not have it."""
     return git("show", f"{commit}:./{os.path.relpath(path)}")
-
-
-def read_text(path: Path | str) -> str | None:
-    """Return the text of a file with its line ends; None if there is no such file."""
-    if not Path(path).is_file():
-        return None
-    return Path(path).read_bytes().decode("utf-8", "replace")
 
 
 def read_model(path: Path) -> bytes:
@@ -368,10 +354,9 @@ def git(
     folder: Path | None = None,
 ) -> str | None:
     """Return what a git command prints; None if it fails."""
-    command = ["git", *arguments]
     try:
         done = subprocess.run(
-            command,
+            ["git", *arguments],
             cwd=folder,
             capture_output=True,
             check=False,

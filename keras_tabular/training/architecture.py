@@ -27,7 +27,7 @@ MAX_ROWS_FOR_FIRST_SCALE = 20_000
 MAX_QUOTED = 500
 # Builds the layers of a network from the outputs of `build_features`: network.py of a
 # project.
-Build = Callable[[list[keras.KerasTensor], ResolvedNetwork, Schema], keras.KerasTensor]
+Build = Callable[[Any, ResolvedNetwork, Schema], keras.KerasTensor]
 
 
 def learning_rate_factors(model: keras.Model, network: ResolvedNetwork) -> list[float]:
@@ -74,7 +74,7 @@ class FlatModel(keras.layers.Layer):
         self.model: Callable[[], keras.Model] = lambda: model
         self._factors = factors
         weights = [
-            np.ravel(np.asarray(weight)) / np.float32(factor)
+            np.ravel(weight) / np.float32(factor)
             for weight, factor in zip(model.trainable_weights, factors, strict=True)
         ]
         vector = np.concatenate(weights)
@@ -84,7 +84,7 @@ class FlatModel(keras.layers.Layer):
         )
         self.built = True
 
-    def split_weights(self) -> list[tuple[keras.Variable, Any]]:
+    def split_weights(self) -> list[Any]:
         """Pair each trainable weight with its value, which is cut from the vector."""
         weights = self.model().trainable_weights
         sizes = [math.prod(weight.shape) for weight in weights]
@@ -93,14 +93,10 @@ class FlatModel(keras.layers.Layer):
         for weight, piece, factor in zip(weights, pieces, self._factors, strict=True):
             if factor != 1:
                 piece = piece * np.float32(factor)
-            value = tf.reshape(piece, weight.shape)
-            pairs.append((weight, value))
+            pairs.append((weight, tf.reshape(piece, weight.shape)))
         return pairs
 
-    def compute_output_shape(
-        self,
-        input_shape: tuple[int | None, int],
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shape of the output; Keras would call the layer to infer it."""
         return self.model().output_shape
 
@@ -126,9 +122,8 @@ class FlatModel(keras.layers.Layer):
 def learnt_weights(compiled: keras.Model) -> list[np.ndarray]:
     """Return the weights of the network that a compiled model trains."""
     flat = compiled.layers[-1]
-    trained = {id(weight): value for weight, value in flat.split_weights()}
-    values = [trained.get(id(weight), weight) for weight in flat.model().weights]
-    return [np.array(value) for value in values]
+    with keras.StatelessScope(flat.split_weights()):
+        return [np.array(weight) for weight in flat.model().weights]
 
 
 def build_optimizer(network: ResolvedNetwork, steps: int) -> keras.optimizers.Optimizer:
@@ -243,7 +238,11 @@ class Architecture:
         params = self.params.model_copy(update={"categories": self._categories})
         return keras.Model(inputs, self._build_layers(inputs, params, self._schema))
 
-    def first_state(self, seed: int, rows: Dataset) -> list[np.ndarray]:
+    def first_state(
+        self,
+        seed: int,
+        rows: Dataset,
+    ) -> list[np.ndarray]:
         """Build a new network, and return the state of a compiled model that trains it.
 
         To build a compiled model takes longer, so several networks train in the same
@@ -257,10 +256,10 @@ class Architecture:
         network = self._build_network()
         if self.params.learnt_scale:
             self._set_first_scale(network, rows)
-        flat = FlatModel(network, learning_rate_factors(network, self.params))
+        factors = learning_rate_factors(network, self.params)
+        flat = FlatModel(network, factors)
         # The optimizer of the trainer's own model takes no steps.
-        optimizer = self.trainer.model.optimizer
-        variables = flat.variables + optimizer.variables
+        variables = flat.variables + self.trainer.model.optimizer.variables
         return [np.array(variable) for variable in variables]
 
     def _set_first_scale(self, network: keras.Model, rows: Dataset) -> None:

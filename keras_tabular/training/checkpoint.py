@@ -10,10 +10,8 @@ the CPU and environment variables are not part of the identity.
 import hashlib
 import inspect
 import json
-import shutil
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,8 +32,7 @@ CODE = ("config", "core", "network", "table", "training")
 PACKAGES = ("keras", "numpy", "pyarrow", "scikit-learn", "scipy", "tzdata")
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """A network after some rounds of training, with predictions for its held-out fold.
 
     Attributes:
@@ -56,13 +53,13 @@ class Snapshot:
     architecture: str
     fold: int
     number: int
-    weights: list[np.ndarray] = field(default_factory=list)
-    history: list[Logs] = field(default_factory=list)
-    rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
-    outputs: np.ndarray = field(default_factory=lambda: np.empty((0, 1), np.float32))
+    weights: Sequence[np.ndarray] = ()
+    history: Sequence[Logs] = ()
+    rows: np.ndarray = np.empty(0, np.int32)
+    outputs: np.ndarray = np.empty((0, 1), np.float32)
     steps: int = 0
     epochs: float = 0
-    state: list[np.ndarray] = field(default_factory=list)
+    state: Sequence[np.ndarray] = ()
 
     @property
     def name(self) -> str:
@@ -91,17 +88,18 @@ class Checkpoints(NamedTuple):
             arrays.append(array)
             return {"array": name}
 
-        content = json.dumps({"key": self.key, **vars(snapshot)}, default=append_array)
+        content = snapshot._asdict() | {"key": self.key}
+        text = json.dumps(content, default=append_array)
         with (
             atomic_write(self.folder / f"{name}.npz") as partial,
             partial.open("wb") as file,
         ):
-            np.savez(file, *arrays, allow_pickle=False, json=np.array(content))
+            np.savez(file, *arrays, json=np.array(text))
 
     def load(self, name: str) -> Snapshot | None:
         """Read a snapshot; None if its file is missing, damaged or has another key."""
         try:
-            with np.load(self.folder / f"{name}.npz", allow_pickle=False) as file:
+            with np.load(self.folder / f"{name}.npz") as file:
 
                 def replace_array(value: dict[str, Any]) -> Any:
                     return file[value["array"]] if "array" in value else value
@@ -113,12 +111,12 @@ class Checkpoints(NamedTuple):
             return None
         return Snapshot(**content)
 
-    def remove(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
-
-def identity(sections: Iterable[Section], tables: Iterable[Path], build: Build) -> str:
+def identity(
+    sections: Iterable[Section],
+    tables: Iterable[Path],
+    build: Build,
+) -> str:
     """Hash what decides a training: parameters, tables, code and package versions.
 
     Args:
@@ -132,16 +130,13 @@ def identity(sections: Iterable[Section], tables: Iterable[Path], build: Build) 
     lines.append(f"tensorflow {tf.__version__}")
     digest = hashlib.sha256("\n".join(lines).encode())
     library = Path(__file__).parents[1]
-    files = []
+    files = [Path(inspect.getfile(build)), *project_modules(library)]
+    for package in CODE:
+        files += sorted((library / package).rglob("*.py"))
     for table in tables:
         files += part_paths(table)
-    for package in sorted(CODE):
-        files += sorted((library / package).rglob("*.py"))
-    files.append(Path(inspect.getfile(build)))
-    files += project_modules(library)
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    for file in files:
+        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
@@ -151,17 +146,13 @@ def project_modules(library: Path) -> list[Path]:
     Args:
         library: Folder of this library, whose modules are left out.
     """
-    # Installed modules are left out too.
-    outside = [library, Path(sys.prefix), Path(sys.base_prefix)]
     files = set()
     for module in list(sys.modules.values()):
-        name = getattr(module, "__file__", None)
-        if name is None:
+        # Some modules have no file.
+        file = Path(getattr(module, "__file__", None) or "").absolute()
+        is_installed = "site-packages" in file.parts or file.is_relative_to(sys.prefix)
+        if is_installed or file.is_relative_to(library):
             continue
-        file = Path(name).absolute()
-        is_installed = "site-packages" in file.parts
-        if any(file.is_relative_to(folder) for folder in outside) or is_installed:
-            continue
-        if file.is_relative_to(Path.cwd()) and file.is_file():
+        if file.is_file() and file.is_relative_to(Path.cwd()):
             files.add(file)
     return sorted(files)

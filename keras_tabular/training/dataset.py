@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ResolvedTrain
-from keras_tabular.core.errors import UserError
 from keras_tabular.network import texts
 from keras_tabular.network.backend import keras, tf
 from keras_tabular.network.layers import build_preprocessing
@@ -62,22 +61,19 @@ def read_labels(folder: Path, schema: Schema) -> Labels:
     """Read the labels and the weights of all rows of a table.
 
     Raises:
-        UserError: A row has no label, or no weight, or one below 0, or all weights are
-            0.
+        UserError: A row has no label, or no weight, or one below 0.
     """
     columns = [schema.target]
     if schema.weight is not None:
         columns.append(schema.weight)
     parts = list(read_parts(folder, columns))
-    y = np.concatenate([arrays.labels(part, schema) for part in parts])
-    weight = np.concatenate([arrays.row_weights(part, schema) for part in parts])
-    if not len(weight):
-        return Labels(y, weight)
-    if not weight.any():
-        raise UserError(
-            f"column {schema.weight}: every {folder.name} row has a weight of 0",
-        )
-    return Labels(y, weight / weight.mean())
+    labels = [arrays.labels(part, schema) for part in parts]
+    weights = [arrays.row_weights(part, schema) for part in parts]
+    y = np.concatenate(labels)
+    weight = np.concatenate(weights)
+    if len(weight):
+        weight /= weight.mean()
+    return Labels(y, weight)
 
 
 class Preprocessor(NamedTuple):
@@ -99,7 +95,11 @@ class Preprocessor(NamedTuple):
     text_length: int
     class_weights: np.ndarray
 
-    def encode_texts(self, folder: Path, folds: Folds | None) -> list[np.ndarray]:
+    def encode_texts(
+        self,
+        folder: Path,
+        folds: Folds | None,
+    ) -> list[np.ndarray]:
         """Encode the texts of a table.
 
         Args:
@@ -112,7 +112,8 @@ class Preprocessor(NamedTuple):
         """
         columns = []
         for name, encoder in self.text_encoders.items():
-            cells = texts.read_texts(read_parts(folder, [name]), name, self.text_length)
+            parts = read_parts(folder, [name])
+            cells = texts.read_texts(parts, name, self.text_length)
             columns.append(
                 [
                     encoder.predict(part, folds[number] if folds else None)
@@ -120,7 +121,8 @@ class Preprocessor(NamedTuple):
                 ],
             )
         # From the parts of each column to the columns of each part.
-        return [np.concatenate(part, axis=1) for part in zip(*columns, strict=True)]
+        by_part = zip(*columns, strict=True)
+        return [np.concatenate(part, axis=1) for part in by_part]
 
 
 def fit_preprocessor(
@@ -149,10 +151,10 @@ def fit_preprocessor(
     targets = schema.learning_task.indicators(standardised)
     encoders = {}
     for name, vocabulary in statistics.texts.items():
-        cells = texts.read_texts(read_parts(folder, [name]), name, train.text_length)
+        parts = read_parts(folder, [name])
         encoders[name] = texts.fit_encoder(
             vocabulary,
-            cells,
+            texts.read_texts(parts, name, train.text_length),
             targets,
             np.concatenate(folds),
         )
@@ -166,7 +168,11 @@ def fit_preprocessor(
     )
 
 
-def class_weights(labels: Labels, train: ResolvedTrain, schema: Schema) -> np.ndarray:
+def class_weights(
+    labels: Labels,
+    train: ResolvedTrain,
+    schema: Schema,
+) -> np.ndarray:
     """Compute the weight of each class by `train.class_weight`.
 
     `balanced` is scikit-learn's: rows / (classes * rows of the class).
@@ -179,7 +185,8 @@ def class_weights(labels: Labels, train: ResolvedTrain, schema: Schema) -> np.nd
         rows = np.bincount(codes, labels.weight, len(schema.classes))
         return rows.sum() / (len(rows) * np.where(rows > 0, rows, 1))
     by_class = train.class_weight or {}
-    return np.array([by_class.get(value, 1.0) for value in schema.classes])
+    weights = [by_class.get(value, 1.0) for value in schema.classes]
+    return np.array(weights)
 
 
 class TableDataset:
@@ -223,13 +230,12 @@ class TableDataset:
             codes = labels.y[:, 0].astype(np.int64)
             self.weight = labels.weight * preprocessor.class_weights[codes]
         self._texts = preprocessor.encode_texts(folder, folds)
-        n_bytes = 4 * len(self.y) * layers.outputs[0].shape[-1]
-        read = (
-            cache(self._read_part) if n_bytes <= MAX_CACHED_BYTES else self._read_part
-        )
-        self.parts: Dataset = [
-            partial(read, number) for number in range(len(self._places))
-        ]
+        width = layers.outputs[0].shape[-1]
+        read: Callable[[int], Rows] = self._read_part
+        if 4 * len(self.y) * width <= MAX_CACHED_BYTES:
+            read = cache(read)
+        numbers = range(len(self._places))
+        self.parts = [partial(read, number) for number in numbers]
 
     def _read_part(self, number: int) -> Rows:
         path, rows = self._places[number]
@@ -240,9 +246,9 @@ class TableDataset:
             x = tf.concat([x, self._texts[number]], axis=1)
         return Rows(
             x,
-            y=tf.constant(self.y[rows], tf.float32),
-            weight=tf.constant(self.weight[rows], tf.float32),
-            indices=np.arange(len(part), dtype=np.int32),
+            tf.constant(self.y[rows], tf.float32),
+            tf.constant(self.weight[rows], tf.float32),
+            np.arange(len(part), dtype=np.int32),
         )
 
 
@@ -250,10 +256,11 @@ def _places_of_parts(folder: Path) -> list[tuple[Path, slice]]:
     """Return the path and the row numbers of each part that has rows."""
     places = []
     start = 0
-    for path, count in zip(part_paths(folder), count_rows(folder), strict=True):
-        if count:
-            places.append((path, slice(start, start + count)))
-        start += count
+    sizes = count_rows(folder)
+    for path, size in zip(part_paths(folder), sizes, strict=True):
+        if size:
+            places.append((path, slice(start, start + size)))
+        start += size
     return places
 
 
@@ -265,10 +272,10 @@ def select_rows(parts: Dataset, indices: list[np.ndarray]) -> Dataset:
     """
 
     def read(part: Callable[[], Rows], rows: np.ndarray) -> Rows:
-        return part()._replace(indices=rows)
+        return part()._replace(indices=rows.astype(np.int32))
 
     return [
-        partial(read, part, rows.astype(np.int32))
+        partial(read, part, rows)
         for part, rows in zip(parts, indices, strict=True)
         if len(rows)
     ]

@@ -8,6 +8,7 @@ not 0 are the members of the model.
 import math
 import platform
 from importlib import import_module
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -31,11 +32,14 @@ from keras_tabular.network.stacking import stack
 from keras_tabular.network.statistics import describe_steps
 from keras_tabular.table import parquet
 from keras_tabular.table.arrays import feature_arrays, round_for_comparison
+from keras_tabular.table.out_of_fold import FoldPredictions
 from keras_tabular.table.profile import ColumnSummary
 from keras_tabular.training.architecture import Architecture
 from keras_tabular.training.checkpoint import Logs, Snapshot
 from keras_tabular.training.setup import Setup
 
+# Snapshots by an attribute.
+Groups = dict[Any, list[Snapshot]]
 # Number of samples of rows, for each of which `select_weights` chooses an ensemble: for
 # the weights of the model, and for the loss after a cycle.
 SAMPLES = 20
@@ -68,14 +72,12 @@ class WeightedEnsemble(NamedTuple):
         weights: Weight of each candidate that is saved, by name; they add up to 1.
         losses: Mean out-of-fold loss of each candidate, in units of the target; empty
             without folds.
-        fold: Fold of each training row, int32, shape (n,); empty without folds.
-        predictions: Weighted predictions for these rows, float32, shape (n, outputs).
+        out_of_fold: Weighted predictions for the training rows; empty without folds.
     """
 
     weights: dict[str, float]
     losses: dict[str, float]
-    fold: np.ndarray
-    predictions: np.ndarray
+    out_of_fold: FoldPredictions
 
     def summary(self) -> str:
         """Format the weight and the loss of each candidate that is saved."""
@@ -101,30 +103,33 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
     if not len(rows):
         best = [last_best(by_name) for by_name in by_architecture.values()]
         weights = dict.fromkeys(best, 1 / len(best))
-        return WeightedEnsemble(weights, {}, fold, predictions[best[0]])
+        return WeightedEnsemble(
+            weights,
+            {},
+            FoldPredictions(predictions[best[0]], fold),
+        )
     weights = select_weights(setup, rows, predictions)
     # If many candidates are alike, all weights are small.
     least = min(MIN_WEIGHT, max(weights.values()))
-    large = {
-        name: y_pred for name, y_pred in predictions.items() if weights[name] >= least
-    }
-    weights = select_weights(setup, rows, large)
-    weights = {name: weight for name, weight in weights.items() if weight > 0}
+    heavy = [name for name, weight in weights.items() if weight >= least]
+    heavy_predictions = {name: predictions[name] for name in heavy}
+    picked = select_weights(setup, rows, heavy_predictions)
+    weights = {name: picked[name] for name in heavy if picked[name]}
     losses = dict[str, float]()
     for by_name in by_architecture.values():
         losses |= by_name
-    return WeightedEnsemble(weights, losses, fold, weigh(predictions, weights))
+    out_of_fold = FoldPredictions(weigh(predictions, weights), fold)
+    return WeightedEnsemble(weights, losses, out_of_fold)
 
 
 def last_best(losses: dict[str, float]) -> str:
     """Return the name with the lowest loss, of equal ones the last."""
-    rounded = {name: round_for_comparison(loss) for name, loss in losses.items()}
-    return min(reversed(rounded), key=rounded.__getitem__)
+    return min(reversed(losses), key=lambda name: round_for_comparison(losses[name]))
 
 
-def group_by(snapshots: list[Snapshot], attribute: str) -> dict[Any, list[Snapshot]]:
+def group_by(snapshots: list[Snapshot], attribute: str) -> Groups:
     """Group snapshots by an attribute; all stay in their order."""
-    groups: dict[Any, list[Snapshot]] = {}
+    groups = Groups()
     for snapshot in snapshots:
         groups.setdefault(getattr(snapshot, attribute), []).append(snapshot)
     return groups
@@ -149,7 +154,7 @@ class EnsembleCandidates(NamedTuple):
 
 def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> EnsembleCandidates:
     """Group snapshots into candidates by `Snapshot.name`, in their order."""
-    predictions = dict[str, np.ndarray]()
+    predictions = {}
     losses = dict[str, dict[str, float]]()
     for name, same in group_by(snapshots, "name").items():
         rows, outputs = join_folds(same)  # the rows are the same for all names
@@ -162,7 +167,9 @@ def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> EnsembleCandidat
     return EnsembleCandidates(rows, predictions, losses)
 
 
-def join_folds(snapshots: list[Snapshot]) -> tuple[np.ndarray, np.ndarray]:
+def join_folds(
+    snapshots: list[Snapshot],
+) -> tuple[np.ndarray, np.ndarray]:
     """Join the predictions of all folds, each the mean of the networks of a fold.
 
     Returns:
@@ -183,8 +190,7 @@ def join_folds(snapshots: list[Snapshot]) -> tuple[np.ndarray, np.ndarray]:
 def mean_validation_loss(snapshots: list[Snapshot]) -> float:
     """Return the mean loss of the validation rows, or 0 if there are none."""
     last = [snapshot.history[-1] for snapshot in snapshots]
-    losses = [logs["val_loss"] for logs in last if "val_loss" in logs]
-    return float(np.mean(losses)) if losses else 0.0
+    return float(np.mean([logs.get("val_loss", 0.0) for logs in last]))
 
 
 def ensemble_loss(setup: Setup, candidates: EnsembleCandidates) -> float:
@@ -194,16 +200,20 @@ def ensemble_loss(setup: Setup, candidates: EnsembleCandidates) -> float:
     """
     rows, predictions, losses = candidates
     if not len(rows):
-        return float(np.mean([min(by_name.values()) for by_name in losses.values()]))
+        lowest = [min(by_name.values()) for by_name in losses.values()]
+        return float(np.mean(lowest))
     weights = select_weights(setup, rows, predictions, SAMPLES_AFTER_A_CYCLE)
     return setup.mean_loss(rows, weigh(predictions, weights))
 
 
-def weigh(predictions: dict[str, np.ndarray], weights: dict[str, float]) -> np.ndarray:
+def weigh(
+    predictions: dict[str, np.ndarray],
+    weights: dict[str, float],
+) -> np.ndarray:
     """Add up the predictions of names with their weights."""
-    weighted = [
-        np.float32(weight) * predictions[name] for name, weight in weights.items()
-    ]
+    weighted = []
+    for name, weight in weights.items():
+        weighted.append(np.float32(weight) * predictions[name])
     return np.sum(weighted, axis=0)
 
 
@@ -232,9 +242,10 @@ def select_weights(
     y = setup.y[rows, 0]
     weight = setup.dataset.weight[rows]
     rng = np.random.default_rng(setup.train.seed)
+    n_rows = min(len(y), MAX_ROWS_OF_SAMPLE)
     picks = dict.fromkeys(predictions, 0)
     for _ in range(samples):
-        sample = rng.integers(0, len(y), min(len(y), MAX_ROWS_OF_SAMPLE))
+        sample = rng.integers(0, len(y), n_rows)
         sampled = {
             name: y_pred[sample].astype(np.float64)
             for name, y_pred in predictions.items()
@@ -339,30 +350,29 @@ def build_record(
     combination = None
     if setup.train.folds > 1:
         named = group_by(snapshots, "name")
-        folds = {name: tuple(s.fold for s in named[name]) for name in weights}
+        folds = {}
+        for name in weights:
+            folds[name] = tuple(member.fold for member in named[name])
         target_range = (0.0, 1.0) if setup.task.classes else statistics.target_range
         combination = Ensemble(weights=weights, folds=folds, target_range=target_range)
+    # As tests have shown on the CPUs of these machines.
+    repeats_on_any_cpu = (
+        setup.train.exact
+        and all(network.is_stackable for network in setup.architectures.values())
+        and not tf.config.get_visible_devices("GPU")
+        and platform.machine() in REPRODUCIBLE_MACHINES
+    )
     return TrainingRecord(
         task=setup.schema.task,
         target=setup.schema.target,
         classes=list(setup.task.classes),
         loss=setup.train.loss,
         version=VERSION,
-        repeats="any_cpu" if repeats_on_any_cpu(setup) else "same_cpu",
+        repeats="any_cpu" if repeats_on_any_cpu else "same_cpu",
         ensemble=combination,
         categories=statistics.vocabularies,
         ignore=setup.train.ignore,
         trained_on=summarize_rows(setup, model, combination),
-    )
-
-
-def repeats_on_any_cpu(setup: Setup) -> bool:
-    """Return whether the training gives the same bytes on the CPUs that tests cover."""
-    return (
-        setup.train.exact
-        and all(network.is_stackable for network in setup.architectures.values())
-        and not tf.config.get_visible_devices("GPU")
-        and platform.machine() in REPRODUCIBLE_MACHINES
     )
 
 
@@ -405,8 +415,8 @@ def share_attribution(
     n_rows = max(min(MAX_ROWS_FOR_SHARES, affordable), 4)
     explained = feature_arrays(rows[:n_rows], schema)
     values = contributions(model.predict, explained, permutations)
-    # (rows, columns, outputs)
-    sizes = np.abs(np.nan_to_num(values)).mean(axis=(0, 2))
+    effects = np.abs(np.nan_to_num(values))  # (rows, columns, outputs)
+    sizes = effects.mean(axis=(0, 2))
     shares = sizes / sizes.sum() if sizes.any() else sizes
     rounded = np.round(shares, 6).tolist()
     return dict(zip(schema.features, rounded, strict=True))
@@ -433,7 +443,11 @@ def affordable_rows(model: ExactModel, evaluations_per_row: int) -> int:
     return int(MAX_MULTIPLY_ADDS / (work * evaluations_per_row))
 
 
-def write_model(model: keras.Model, path: Path, record: TrainingRecord) -> None:
+def write_model(
+    model: keras.Model,
+    path: Path,
+    record: TrainingRecord,
+) -> None:
     """Save a model; the same model gives the same bytes."""
     with TemporaryDirectory() as folder:
         saved = Path(folder, "model.keras")
@@ -471,14 +485,17 @@ def describe_architecture(
 ) -> dict[str, Any]:
     """Describe an architecture, and the loss and the weight of its snapshots."""
     named = group_by(snapshots, "name")
+    members = [each for each in snapshots if each.name in ensemble.weights]
     weights = {name: ensemble.weights.get(name, 0.0) for name in named}
-    rounded = {
-        name: round_for_comparison(ensemble.losses.get(name, 0)) for name in named
-    }
-    best = min(named, key=lambda name: (rounded[name], -weights[name]))
+
+    def rank(name: str) -> tuple[float, float]:
+        loss = ensemble.losses.get(name, 0)
+        return round_for_comparison(loss), -weights[name]
+
+    best = min(named, key=rank)
     return {
         "weight": sum(weights.values()),
-        "members": sum(len(same) for name, same in named.items() if weights[name]),
+        "members": len(members),
         "loss": ensemble.losses.get(best),
         "stacked": architecture.is_stackable,
         "params": architecture.params.model_dump(),
@@ -486,7 +503,11 @@ def describe_architecture(
     }
 
 
-def write_curve(folder: Path, snapshots: list[Snapshot], architecture: str) -> None:
+def write_curve(
+    folder: Path,
+    snapshots: list[Snapshot],
+    architecture: str,
+) -> None:
     """Write the learning curve: the mean loss over the networks after each round.
 
     The file has the columns epoch, train and validation. Validation is empty if no rows
@@ -498,10 +519,10 @@ def write_curve(folder: Path, snapshots: list[Snapshot], architecture: str) -> N
     """
     same = group_by(snapshots, "architecture")[architecture]
     longest = group_by(same, "name")[same[-1].name]
+    histories = [snapshot.history for snapshot in longest]
     rounds = []
-    for number in range(max(len(snapshot.history) for snapshot in longest)):
-        trained = [snapshot for snapshot in longest if number < len(snapshot.history)]
-        rounds.append([snapshot.history[number] for snapshot in trained])
+    for logs in zip_longest(*histories):
+        rounds.append([log for log in logs if log])  # some networks stop early
     columns = {
         "epoch": [logs[0]["epoch"] for logs in rounds],
         "train": [mean(logs, "loss") for logs in rounds],
@@ -516,4 +537,5 @@ def mean(logs: list[Logs], key: str) -> float:
 
     It has six decimals, with which it is the same on every CPU.
     """
-    return round(float(np.mean([log.get(key, math.nan) for log in logs])), 6)
+    values = [log.get(key, math.nan) for log in logs]
+    return round(float(np.mean(values)), 6)

@@ -30,8 +30,8 @@ def read_fold_keys(folder: Path) -> list[np.ndarray]:
     """Read the fold keys of each part that has rows; nothing if rows have no keys."""
     if FOLD_KEY not in pq.read_schema(part_paths(folder)[0]).names:
         return []
-    parts = read_parts(folder, [FOLD_KEY])
-    return [part[FOLD_KEY].to_numpy() for part in parts if len(part)]
+    keys = [part[FOLD_KEY] for part in read_parts(folder, [FOLD_KEY])]
+    return [part.to_numpy() for part in keys if len(part)]
 
 
 def possible_folds(folder: Path) -> range:
@@ -66,8 +66,7 @@ def draw_folds(
         UserError: There are more folds than rows, groups or times.
     """
     if not keys:
-        n_rows = sum(map(len, classes))
-        check_count(folds, n_rows, "training rows")
+        check_count(folds, sum(map(len, classes)), "training rows")
         return deal_rows(classes, folds, seed)
     all_keys = np.concatenate(keys)
     distinct_keys, group = np.unique(all_keys, return_inverse=True)
@@ -89,7 +88,11 @@ def check_count(folds: int, largest: int, unit: str) -> None:
         )
 
 
-def deal_rows(classes: list[np.ndarray], folds: int, seed: int) -> Folds:
+def deal_rows(
+    classes: list[np.ndarray],
+    folds: int,
+    seed: int,
+) -> Folds:
     """Deal the rows of each part to the folds in turn, like cards, class by class.
 
     The rows of a class are shuffled. So each fold gets its share of each class, and the
@@ -141,7 +144,11 @@ def deal_groups(
     return group_folds[group]
 
 
-def cut_periods(times: np.ndarray, rank: np.ndarray, folds: int) -> np.ndarray:
+def cut_periods(
+    times: np.ndarray,
+    rank: np.ndarray,
+    folds: int,
+) -> np.ndarray:
     """Return the fold of each row, int32, where each fold is a period.
 
     The periods have nearly equal numbers of rows. If a fold would get no row, since
@@ -159,7 +166,7 @@ def cut_periods(times: np.ndarray, rank: np.ndarray, folds: int) -> np.ndarray:
     """
     row_folds = number_periods(times, folds)
     if len(np.unique(row_folds)) < folds:
-        n_times = int(rank.max()) + 1
+        n_times = rank.max() + 1
         row_folds = (rank * folds // n_times).astype(np.int32)
     return row_folds
 

@@ -31,7 +31,6 @@ No loss is NaN or infinite where losses are compared: `train_round` refuses such
 import math
 import threading
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,8 +38,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 
-from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import EarlyStopping, Train
+from keras_tabular.config.sections import EarlyStopping
 from keras_tabular.core import process
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.parallel import Progress, ordered_map
@@ -48,12 +46,12 @@ from keras_tabular.core.workers import report_progress
 from keras_tabular.network.backend import keras
 from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.table.arrays import feature_arrays, round_for_comparison
-from keras_tabular.table.out_of_fold import FoldPredictions
+from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import FOLD_KEY, read_parts, write_part
 from keras_tabular.training import ensemble
-from keras_tabular.training.architecture import Build, learnt_weights
+from keras_tabular.training.architecture import learnt_weights
 from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
-from keras_tabular.training.folds import number_periods
+from keras_tabular.training.folds import number_periods, read_fold_keys
 from keras_tabular.training.setup import FoldRows, Setup
 from keras_tabular.training.trainer import TRACING, get_state, set_state
 
@@ -117,12 +115,16 @@ def fit(
                 ),
             )
             # Only the next cycle needs the states.
-            trained += [replace(snapshot, state=[]) for snapshot in snapshots]
+            trained += [snapshot._replace(state=()) for snapshot in snapshots]
             networks = unfinished_networks(setup, snapshots, trained, ensemble_losses)
     return trained
 
 
-def start_round(progress: Progress, setup: Setup, networks: list[Snapshot]) -> None:
+def start_round(
+    progress: Progress,
+    setup: Setup,
+    networks: list[Snapshot],
+) -> None:
     """Begin to show the progress of a cycle or, without cycles, of the whole training.
 
     The remaining time is not shown for cycles or early stopping, whose number is not
@@ -163,8 +165,8 @@ def train_to_snapshot(
     file = f"{network.architecture}-{network.number}-{len(network.history)}"
     snapshot = checkpoints.load(file) if checkpoints else None
     if snapshot:
-        gain = snapshot.epochs - network.epochs
-        report_progress(gain, f"{file}, from its checkpoint")
+        epochs = snapshot.epochs - network.epochs
+        report_progress(epochs, f"{file}, from its checkpoint")
         return snapshot
     fold = setup.rows_of_fold(network.fold)
     with TRACING:  # Keras's seed is global too
@@ -174,12 +176,11 @@ def train_to_snapshot(
         compiled = idle.pop() if idle else architecture.build_compiled()
     set_state(compiled, state)
     train = train_round if architecture.max_cycles else train_epochs
-    network, predictions = train(setup, network, compiled, fold)
-    snapshot = replace(
-        network,
+    network = train(setup, network, compiled, fold)
+    snapshot = network._replace(
         weights=learnt_weights(compiled),
         rows=fold.numbers,
-        outputs=predictions[: len(fold.numbers)],
+        outputs=network.outputs[: len(fold.numbers)],
         steps=architecture.steps_after(len(network.history)),
         state=get_state(compiled),
     )
@@ -194,7 +195,7 @@ def train_epochs(
     network: Snapshot,
     compiled: keras.Model,
     fold: FoldRows,
-) -> tuple[Snapshot, np.ndarray]:
+) -> Snapshot:
     """Train a network for all its epochs, or until early stopping.
 
     Returns:
@@ -204,20 +205,20 @@ def train_epochs(
     stopping = architecture.params.early_stopping if len(fold.y) else None
     best = 0
     for epoch in range(architecture.params.epochs):
-        network, predictions = train_round(setup, network, compiled, fold)
+        network = train_round(setup, network, compiled, fold)
         if not stopping:
             continue
-        history = network.history
-        if epoch == 0 or has_improved(history[best], history[-1], stopping):
+        logs = network.history
+        if epoch == 0 or has_improved(logs[best], logs[-1], stopping):
             best = epoch
             best_state = get_state(compiled)
         if epoch - best >= stopping.patience:
             break
     if stopping and stopping.restore_best_weights:
         set_state(compiled, best_state)
-        predictions = architecture.trainer.predict(compiled, fold.held_out)
-        network = replace(network, epochs=best + 1)
-    return network, predictions
+        outputs = architecture.trainer.predict(compiled, fold.held_out)
+        network = network._replace(epochs=best + 1, outputs=outputs)
+    return network
 
 
 def train_round(
@@ -225,12 +226,12 @@ def train_round(
     network: Snapshot,
     compiled: keras.Model,
     fold: FoldRows,
-) -> tuple[Snapshot, np.ndarray]:
+) -> Snapshot:
     """Train a network for a cycle or an epoch.
 
     Returns:
-        The network with the logs of the round in its history, and its predictions for
-        the held-out rows, float32, shape (rows, outputs).
+        The network with the logs of the round in its history, and with its outputs for
+        all held-out rows, also for those of the table validation.
     """
     architecture = setup.architectures[network.architecture]
     trainer = architecture.trainer
@@ -238,8 +239,8 @@ def train_round(
     seed = [setup.train.seed + network.number, number]
     steps = architecture.steps_in(number)
     loss = trainer.train(compiled, fold.learnt, seed, steps)
-    predictions = trainer.predict(compiled, fold.held_out)[: len(fold.y)]
-    logs = {"loss": loss} | score_held_out(setup, fold, predictions)
+    outputs = trainer.predict(compiled, fold.held_out)
+    logs = {"loss": loss} | score_held_out(setup, fold, outputs)
     epoch = architecture.epochs_after(number + 1)
     if not all(map(math.isfinite, logs.values())):
         values = ", ".join(f"{name} {value}" for name, value in logs.items())
@@ -248,19 +249,24 @@ def train_round(
             " learning_rate, another activation, or normalization: standard.",
         )
     report_progress(
-        epoch - architecture.epochs_after(number),
+        epoch - network.epochs,
         f"{network.architecture} {network.number + 1}, epoch {math.ceil(epoch)} of"
         f" {architecture.params.epochs}, loss {loss:.4f}",
     )
     logs["epoch"] = epoch
     history = [*network.history, logs]
-    return replace(network, history=history, epochs=epoch), predictions
+    return network._replace(history=history, epochs=epoch, outputs=outputs)
 
 
-def score_held_out(setup: Setup, fold: FoldRows, predictions: np.ndarray) -> Logs:
+def score_held_out(
+    setup: Setup,
+    fold: FoldRows,
+    outputs: np.ndarray,
+) -> Logs:
     """Compute the scores of the held-out rows, if there are any, by Keras's names."""
     if not len(fold.y):
         return {}
+    predictions = outputs[: len(fold.y)]
     losses = setup.losses(fold.y, predictions)
     logs = {"val_loss": float((fold.weight * losses).mean())}
     if setup.task.classes:  # for early stopping
@@ -349,13 +355,24 @@ def is_small_gain(before: float, after: float, gain: float) -> bool:
     return round_for_comparison(after) > round_for_comparison((1 - gain) * before)
 
 
-def predict_later_blocks(
-    folder: Path,
-    schema: Schema,
-    train: Train,
-    build: Build,
+def predict_out_of_fold(
+    setup: Setup,
+    weighted: ensemble.WeightedEnsemble,
     scratch: Path,
-) -> FoldPredictions:
+) -> OutOfFold:
+    """Return the predictions for training rows by networks that have not learnt them.
+
+    Args:
+        weighted: The result of `weigh_snapshots`, with the predictions of the folds.
+        scratch: Folder for temporary files, which all workers can read.
+    """
+    later = None
+    if setup.train.forward_chaining:
+        later = predict_later_blocks(setup, scratch)
+    return OutOfFold(weighted.out_of_fold, later)
+
+
+def predict_later_blocks(setup: Setup, scratch: Path) -> FoldPredictions:
     """Predict training rows with models that have learnt only from earlier rows.
 
     The rows are divided by their times into blocks from 0 to `train.forward_chaining`
@@ -364,10 +381,7 @@ def predict_later_blocks(
     blocks.
 
     Args:
-        folder: Folder of the training rows, of a split by time.
-        schema: The table.
-        train: The parameters.
-        build: Builds the layers of a network.
+        setup: The training on all rows, of a split by time.
         scratch: Folder for temporary files, which all workers can read.
 
     Returns:
@@ -376,26 +390,31 @@ def predict_later_blocks(
     Raises:
         UserError: The rows before a block have too few different times for the folds.
     """
-    n_blocks = train.forward_chaining + 1
-    times = [part[FOLD_KEY].to_numpy() for part in read_parts(folder, [FOLD_KEY])]
-    blocks = number_periods(np.concatenate(times), n_blocks)
-    shape = (len(blocks), schema.learning_task.n_outputs)
+    n_blocks = setup.train.forward_chaining + 1
+    times = np.concatenate(read_fold_keys(setup.folder))
+    blocks = number_periods(times, n_blocks)
+    shape = (len(blocks), setup.task.n_outputs)
     predictions = np.full(shape, np.nan, np.float32)
     for block in range(1, n_blocks):
         with TemporaryDirectory(dir=scratch) as scratch_folder:
             earlier = Path(scratch_folder)
-            write_earlier_rows(folder, earlier, block, n_blocks)
-            model = _train(earlier, schema, train, build)
-        part_predictions = []
-        for part in read_parts(folder):
+            write_earlier_rows(setup.folder, earlier, block, n_blocks)
+            model = train_on_rows(earlier, setup)
+        block_predictions = []
+        for part in read_parts(setup.folder):
             is_in_block = number_periods(part[FOLD_KEY].to_numpy(), n_blocks) == block
-            columns = feature_arrays(part.filter(pa.array(is_in_block)), schema)
-            part_predictions.append(model.predict(columns))
-        predictions[blocks == block] = np.concatenate(part_predictions)
+            columns = feature_arrays(part.filter(pa.array(is_in_block)), setup.schema)
+            block_predictions.append(model.predict(columns))
+        predictions[blocks == block] = np.concatenate(block_predictions)
     return FoldPredictions(predictions, blocks - 1)
 
 
-def write_earlier_rows(source: Path, target: Path, block: int, n_blocks: int) -> None:
+def write_earlier_rows(
+    source: Path,
+    target: Path,
+    block: int,
+    n_blocks: int,
+) -> None:
     """Write the rows of all blocks before a block, with times from 0 to 1 again."""
     for number, part in enumerate(read_parts(source)):
         times = part[FOLD_KEY].to_numpy()
@@ -405,11 +424,12 @@ def write_earlier_rows(source: Path, target: Path, block: int, n_blocks: int) ->
         write_part(target, number, rows.append_column(FOLD_KEY, keys))
 
 
-def _train(folder: Path, schema: Schema, train: Train, build: Build) -> ExactModel:
-    """Train a model on the rows in a folder."""
+def train_on_rows(folder: Path, setup: Setup) -> ExactModel:
+    """Train a model as `setup` says, but on the rows in another folder."""
+    _, *arguments = setup.arguments
     keras.utils.clear_session()
     try:
-        setup = Setup([folder], schema, train, build)
+        setup = Setup([folder], *arguments)
     except UserError as error:
         raise UserError(f"train.forward_chaining is too high: {error}") from None
     snapshots = fit(setup, show_progress=True)

@@ -54,6 +54,7 @@ class Setup:
         build: Builds the layers of a network. It is pickled by its name.
 
     Attributes:
+        arguments: The arguments, from which another setup can be made.
         folder: Folder of the training rows.
         schema: The table, whose `ignore` also has `train.ignore`.
         train: The parameters, with a value for every `auto`.
@@ -77,6 +78,7 @@ class Setup:
         train: Train,
         build: Build,
     ) -> None:
+        self.arguments: tuple[Any, ...] = (tables, schema, train, build)
         folder = tables[0]
         schema = schema.without(train.ignore)
         possible_folds = folds.possible_folds(folder)
@@ -90,31 +92,30 @@ class Setup:
         self.schema = schema
         self.train = train
         self.task = schema.learning_task
-        self._arguments = tables, schema, train, build
 
         labels = dataset.read_labels(folder, schema)
         self.y = labels.y
         self._fold_keys = folds.read_fold_keys(folder)
         self.folds = self._draw_folds(train.folds)
-        self._check_fold_weights(labels.weight)
+        fold_weights = np.bincount(np.concatenate(self.folds), labels.weight)
+        if not (fold_weights > 0).all():  # NaN, if all weights are 0
+            raise UserError(
+                f"column {schema.weight}: every row of a fold has a weight of 0",
+            )
 
         text_folds = self.folds
         if train.folds == 1:
             # Else a row's own label would take part in encoding its texts.
             text_folds = self._draw_folds(max(possible_folds, default=1))
-        self.preprocessor = dataset.fit_preprocessor(
+        preprocessor = dataset.fit_preprocessor(
             folder,
             schema,
             train,
             labels,
             text_folds,
         )
-        self.dataset = dataset.TableDataset(
-            folder,
-            self.preprocessor,
-            labels,
-            text_folds,
-        )
+        self.preprocessor = preprocessor
+        self.dataset = dataset.TableDataset(folder, preprocessor, labels, text_folds)
         self._rows_without_folds = None
         if train.folds == 1:
             self._rows_without_folds = self._hold_out_validation(tables[1:])
@@ -125,19 +126,8 @@ class Setup:
         y = self.y[:, 0]
         classes = y if self.task.classes else np.zeros(len(y))
         part_classes = np.split(classes, np.cumsum(sizes)[:-1])
-        return folds.draw_folds(
-            part_classes,
-            self._fold_keys,
-            n_folds,
-            self.train.seed,
-        )
-
-    def _check_fold_weights(self, weight: np.ndarray) -> None:
-        fold_weights = np.bincount(np.concatenate(self.folds), weight)
-        if not fold_weights.all():
-            raise UserError(
-                f"column {self.schema.weight}: every row of a fold has a weight of 0",
-            )
+        seed = self.train.seed
+        return folds.draw_folds(part_classes, self._fold_keys, n_folds, seed)
 
     def _hold_out_validation(self, validation: Sequence[Path]) -> FoldRows:
         """Find the rows of a training without folds, which predicts the validation."""
@@ -162,17 +152,11 @@ class Setup:
             n_rows=len(self.y),
             categories=category_positions(statistics, self.preprocessor.layers),
         )
-        architectures = {}
-        for members in self.train.members:
-            name = members.network
-            architectures[name] = Architecture(
-                name,
-                self.train,
-                self.schema,
-                build,
-                columns,
-            )
-        return architectures
+        names = [members.network for members in self.train.members]
+        return {
+            name: Architecture(name, self.train, self.schema, build, columns)
+            for name in names
+        }
 
     def rows_of_fold(self, fold: int) -> FoldRows:
         """Find the rows that the networks of a fold learn from, and those to predict.
@@ -192,7 +176,8 @@ class Setup:
             # smallest part of the time.
             (row_folds,) = self.folds
             size = np.bincount(row_folds).max()
-            learnt = [np.resize(learnt[0], len(row_folds) - size)]
+            n_learnt = len(row_folds) - size
+            learnt = [np.resize(learnt[0], n_learnt)]
             held_out = [np.resize(held_out[0], size)]
         numbers = np.flatnonzero(np.concatenate(self.folds) == fold)
         return FoldRows(
@@ -243,9 +228,9 @@ class Setup:
         lowest, highest = statistics.target_range
         return np.clip(values, lowest, highest)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> Any:
         """Pickle the arguments, from which another process makes a setup."""
-        return _set_up_once, self._arguments
+        return _set_up_once, self.arguments
 
 
 def _set_up_once(*arguments: Any) -> Setup:

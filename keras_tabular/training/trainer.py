@@ -3,7 +3,7 @@
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -56,7 +56,7 @@ class Graph:
 
     def __init__(self, function: Callable[..., Any], model: keras.Model) -> None:
         self._function = tf.function(function, jit_compile=True, autograph=False)
-        self._traced: dict[tuple[Any, ...], Callable[..., Any]] = {}
+        self._traced: dict[Any, Any] = {}
         self._model = model
 
     def __call__(self, *tensors: Any) -> Any:
@@ -155,14 +155,18 @@ class Trainer:
             predictions.append(y_pred.numpy())
         return np.concatenate(predictions)
 
-    def _epoch(self, dataset: Dataset, rng: np.random.Generator) -> Iterator[Batches]:
+    def _epoch(
+        self,
+        dataset: Dataset,
+        rng: np.random.Generator,
+    ) -> Iterator[Batches]:
         """Yield the batches of an epoch; the last batch of a part may be smaller."""
         for rows in _read_parts(dataset, rng.permutation(len(dataset))):
             order = rng.permutation(rows.indices)
             count = len(order)
             size = min(self._batch_size, count)
-            steps = math.ceil(count / size)
-            yield Batches(rows, np.resize(order, (steps, size)), count)
+            shape = (math.ceil(count / size), size)
+            yield Batches(rows, np.resize(order, shape), count)
 
     def _cycle(
         self,
@@ -271,10 +275,7 @@ def handles(model: keras.Model) -> list[tf.Tensor]:
 
 def variables(model: keras.Model) -> list[keras.Variable]:
     """Return all variables that training changes: layers, dropout and optimizer."""
-    layer_variables = []
-    for layer in model.layers:
-        layer_variables += layer.variables
-    return layer_variables + model.optimizer.variables
+    return model.variables + model.optimizer.variables
 
 
 def get_state(model: keras.Model) -> list[np.ndarray]:
@@ -282,12 +283,12 @@ def get_state(model: keras.Model) -> list[np.ndarray]:
     return [np.array(variable) for variable in variables(model)]
 
 
-def set_state(model: keras.Model, state: list[np.ndarray]) -> None:
+def set_state(model: keras.Model, state: Sequence[np.ndarray]) -> None:
     """Set the `variables` of a model to the state of a model with the same layers."""
     for variable, value in zip(variables(model), state, strict=True):
         variable.assign(value)
 
 
-def _read_parts(dataset: Dataset, order: Sequence[int] | np.ndarray) -> Iterator[Rows]:
+def _read_parts(dataset: Dataset, order: Iterable[int]) -> Iterator[Rows]:
     """Yield the parts in this order; the next one is read while the caller uses one."""
     return prefetch(dataset[index]() for index in order)

@@ -440,20 +440,11 @@ def test_later_rows_do_not_change_a_prediction(tmp_path: Path) -> None:
     changed = np.where(times < 2 / 3, y, y + 100)
     for name, values in (("before", y), ("after", changed)):
         write_rows(tmp_path / name, times, values)
-    predictions, block = predict_later_blocks(
-        tmp_path / "before",
-        NUMBER,
-        TRAIN,
-        build,
-        tmp_path,
+    before, after = (
+        Setup([tmp_path / name], NUMBER, TRAIN, build) for name in ("before", "after")
     )
-    other_predictions, _ = predict_later_blocks(
-        tmp_path / "after",
-        NUMBER,
-        TRAIN,
-        build,
-        tmp_path,
-    )
+    predictions, block = predict_later_blocks(before, tmp_path)
+    other_predictions, _ = predict_later_blocks(after, tmp_path)
     assert np.bincount(block + 1).tolist() == [32, 32, 32]
     assert np.isnan(predictions[block < 0]).all()
     assert np.isfinite(predictions[block >= 0]).all()
@@ -463,8 +454,9 @@ def test_later_rows_do_not_change_a_prediction(tmp_path: Path) -> None:
 
 def test_too_few_different_times_are_an_error(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows", np.repeat([0, 0.5], 30), np.arange(60.0))
+    setup = Setup([tmp_path / "rows"], NUMBER, TRAIN, build)
     with pytest.raises(
         UserError,
         match=r"^train\.forward_chaining is too high: train.folds is 2",
     ):
-        predict_later_blocks(tmp_path / "rows", NUMBER, TRAIN, build, tmp_path)
+        predict_later_blocks(setup, tmp_path)
