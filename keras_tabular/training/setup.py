@@ -15,6 +15,7 @@ from keras_tabular.network.layers import category_positions
 from keras_tabular.table.parquet import count_rows
 from keras_tabular.training import dataset, folds
 from keras_tabular.training.architecture import Architecture, Build
+from keras_tabular.training.auto import resolve_auto
 
 # Number of rows of the first part from which the quantiles of columns are computed. The
 # rows of a part are in random order.
@@ -82,7 +83,8 @@ class Setup:
         folder = tables[0]
         schema = schema.without(train.ignore)
         possible_folds = folds.possible_folds(folder)
-        train = train.resolve_auto(
+        train = resolve_auto(
+            train,
             sum(count_rows(folder)),
             schema.learning_task,
             len(schema.features),

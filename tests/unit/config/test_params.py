@@ -17,6 +17,7 @@ from keras_tabular.config.stage_inputs import StageInputs
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.typed_yaml import read_yaml
 from keras_tabular.tasks.task import Task
+from keras_tabular.training.auto import resolve_auto
 from tests.helpers import BINARY, MULTICLASS, PROJECT, REGRESSION, load_train_params
 from tests.projects import change_settings
 
@@ -194,7 +195,7 @@ def test_auto_depends_on_the_table_and_the_task(
         members="auto",
         folds="auto",
     )
-    train = auto.resolve_auto(rows, task, columns)
+    train = resolve_auto(auto, rows, task, columns)
     assert train.folds == folds
     expected = list(zip(["realmlp", "plain"], counts, strict=False))
     assert [(members.network, members.count) for members in train.members] == expected
@@ -205,7 +206,7 @@ def test_auto_depends_on_the_table_and_the_task(
 def test_other_values_than_auto_do_not_change() -> None:
     plain = {"learning_rate": 0.5, "epochs": 7, "batch_size": 9, "dropout": 0.0}
     train = load_train_params({"plain": plain}, folds=1)
-    resolved = train.resolve_auto(10_000_000, REGRESSION, 8)
+    resolved = resolve_auto(train, 10_000_000, REGRESSION, 8)
     assert resolved.folds == 1
     assert resolved.members == train.members
     assert resolved.networks["plain"].model_dump(include={*plain}) == plain

@@ -13,6 +13,7 @@ from keras_tabular.network.backend import keras, tf
 from keras_tabular.network.features import ColumnSample, build_features
 from keras_tabular.network.lookups import MarkLookups, add_lookups
 from keras_tabular.network.stacking import is_stackable, stack
+from keras_tabular.training.auto import resolve_auto
 from network import build
 from tests.helpers import REGRESSION, build_schema, load_train_params
 
@@ -286,7 +287,7 @@ def test_lookups_change_neither_outputs_nor_gradients(
     row_sums = Mock(side_effect=lookups.row_sums)
     monkeypatch.setattr(lookups, "row_sums", row_sums)
     columns = make_columns(0 if "without" in architecture else 4, n_indicators)
-    train = load_train_params().resolve_auto(N_ROWS, REGRESSION, 6)
+    train = resolve_auto(load_train_params(), N_ROWS, REGRESSION, 6)
     network = train.networks[architecture.split()[0]]
     features = build_features(columns, network)
     inputs = [keras.Input(tensor.shape[1:]) for tensor in features.outputs]

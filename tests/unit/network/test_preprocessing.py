@@ -19,6 +19,7 @@ from keras_tabular.network.layers import build_preprocessing, category_positions
 from keras_tabular.network.statistics import Statistics, adapt, describe_steps
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.training.architecture import build_optimizer, check_safe_mode
+from keras_tabular.training.auto import resolve_auto
 from tests.helpers import BINARY, build_schema, load_train_params
 
 
@@ -195,7 +196,7 @@ def test_a_learning_rate_may_follow_a_schedule(schedule: str, cycles: int) -> No
     rate = 0.5
     steps = 450
     network = {"learning_rate": rate, "learning_rate_schedule": schedule}
-    train = load_train_params({"plain": network}).resolve_auto(100, BINARY, 8)
+    train = resolve_auto(load_train_params({"plain": network}), 100, BINARY, 8)
     optimizer = build_optimizer(train.networks["plain"], steps)
     rates = []
     for step in range(steps + 1):
@@ -373,7 +374,7 @@ def test_the_varying_parts_of_a_date_become_columns_and_a_missing_date_is_marked
         "day of the year",
         "weekday",
     )
-    train = load_train_params().resolve_auto(3, BINARY, 1)
+    train = resolve_auto(load_train_params(), 3, BINARY, 1)
     steps = describe_steps(statistics, schema, train)["day"]
     assert "without year: the same in all training rows" in steps
     prepared = np.asarray(model(feature_arrays(part, schema)))

@@ -27,6 +27,7 @@ from keras_tabular.training.architecture import (
     build_optimizer,
     learnt_weights,
 )
+from keras_tabular.training.auto import resolve_auto
 from keras_tabular.training.dataset import Labels, Rows, class_weights
 from keras_tabular.training.ensemble import select_weights
 from keras_tabular.training.folds import deal_rows, draw_folds, possible_folds
@@ -69,7 +70,8 @@ def resolve_params(**changes: Any) -> ResolvedTrain:
         "batch_size": 8,
         "learning_rate_schedule": "constant",
     } | changes
-    return load_train_params({"plain": network}, **of_section).resolve_auto(
+    return resolve_auto(
+        load_train_params({"plain": network}, **of_section),
         len(X),
         BINARY,
         8,
@@ -220,7 +222,9 @@ def test_auto_is_the_largest_number_of_folds_that_the_groups_fill(
     write_part(tmp_path, 0, pa.table({FOLD_KEY: keys}))
     possible = possible_folds(tmp_path)
     classes = [np.zeros(len(keys))]
-    train = load_train_params(folds="auto").resolve_auto(len(keys), BINARY, 8, possible)
+    train = resolve_auto(
+        load_train_params(folds="auto"), len(keys), BINARY, 8, possible
+    )
     assert train.folds == expected_folds
     for folds in possible:
         assert set(draw_folds(classes, [keys], folds, 1)[0]) == set(range(folds))
