@@ -52,11 +52,7 @@ def predict_members(columns: dict[str, np.ndarray]) -> np.ndarray:
 @pytest.mark.parametrize("max_weight", [1, 4])
 def test_effects_are_those_of_the_function_despite_correlation(max_weight: int) -> None:
     """Column b is correlated with a and has no effect; rows have weights."""
-    weight = (
-        np.random.default_rng(1)
-        .integers(1, max_weight, 1500, endpoint=True)
-        .astype(float)
-    )
+    weight = 1.0 + np.random.default_rng(1).integers(0, max_weight, 1500)
     rows = make_table().append_column("w", pa.array(weight))
     schema = build_schema("regression", **COLUMNS, w={"kind": "real"})
     schema = schema.model_copy(update={"weight": "w"})
@@ -80,28 +76,21 @@ def test_effect_is_on_the_class_that_changes_most() -> None:
         p = 1 / (1 + np.exp(-columns["a"]))
         return np.column_stack([p / 4, 1 - p, p * 3 / 4])
 
-    (effect,) = column_effects(predict_classes, make_table(), schema, ["a"], 1)[
-        "columns"
-    ]
+    effects = column_effects(predict_classes, make_table(), schema, ["a"], 1)
+    (effect,) = effects["columns"]
     assert effect["class"] == "b"
     assert effect["effect"][0] > 0 > effect["effect"][-1]
 
 
 def test_only_shifted_columns_have_moved() -> None:
     train = make_table()
-    moved = describe_columns(train, make_table(800, 1, shift=0.5), SCHEMA, limit=0.1)
+    test = make_table(800, 1, shift=0.5)
+    moved = describe_columns(train, test, SCHEMA, limit=0.1)
     assert [name for name, column in moved.items() if column["moved"]] == ["a", "b"]
-    moved_far = describe_columns(
-        train,
-        make_table(800, 1, shift=0.5),
-        SCHEMA,
-        limit=0.3,
-    )
+    moved_far = describe_columns(train, test, SCHEMA, limit=0.3)
     assert not any(column["moved"] for column in moved_far.values())
-    assert moved["a"]["distance"] == pytest.approx(
-        0.2,
-        abs=0.03,
-    )  # of the two normal distributions
+    # The distance of the two normal distributions.
+    assert moved["a"]["distance"] == pytest.approx(0.2, abs=0.03)
 
 
 def test_column_without_values_has_no_effect() -> None:
@@ -114,12 +103,8 @@ def test_column_without_values_has_no_effect() -> None:
 def test_histogram_of_mostly_one_value_has_the_whole_range() -> None:
     values = np.r_[np.zeros(3000), np.arange(1.0, 14)]
     rows = pa.table({"a": values, "y": values % 2})
-    columns = describe_columns(
-        rows,
-        rows,
-        build_schema("regression", a={"kind": "real"}),
-        0.1,
-    )
+    schema = build_schema("regression", a={"kind": "real"})
+    columns = describe_columns(rows, rows, schema, limit=0.1)
     assert columns["a"]["train"] == [3001, *[1] * 10, 2]
     assert columns["y"]["names"] == ["0", "1"]
     assert columns["y"]["test"] == [3006, 7]
@@ -159,10 +144,9 @@ ROWS = feature_arrays(TABLE[:20], ALL_KINDS)
 
 def linear(columns: dict[str, np.ndarray]) -> np.ndarray:
     """Predict 3 a + b (0 if b is missing) + 2 if c is x + 1 if there is a text."""
-    predictions = (
-        3 * columns["a"] + np.nan_to_num(columns["b"]) + 2 * (columns["c"] == "x")
-    )
-    return (predictions + (columns["d_e"] != ""))[:, None]
+    predictions = 3 * columns["a"] + np.nan_to_num(columns["b"])
+    predictions += 2 * (columns["c"] == "x") + (columns["d_e"] != "")
+    return predictions[:, None]
 
 
 def test_in_a_sum_each_column_contributes_its_term_minus_the_mean_of_this_term() -> (
@@ -183,17 +167,11 @@ def test_contributions_add_up_to_the_prediction_and_do_not_depend_on_other_rows(
         return (columns["a"] * (columns["c"] == "x"))[:, None]
 
     effects = contributions(product, ROWS, PERMUTATIONS)
-    mean_prediction = product(PERMUTATIONS.background).mean(axis=0)
-    np.testing.assert_allclose(
-        effects.sum(axis=1),
-        product(ROWS) - mean_prediction,
-        atol=1e-12,
-    )
+    expected = product(ROWS) - product(PERMUTATIONS.background).mean(axis=0)
+    np.testing.assert_allclose(effects.sum(axis=1), expected, atol=1e-12)
     row = {name: values[7:8] for name, values in ROWS.items()}
-    np.testing.assert_array_equal(
-        contributions(product, row, PERMUTATIONS)[0],
-        effects[7],
-    )
+    (effects_of_row,) = contributions(product, row, PERMUTATIONS)
+    np.testing.assert_array_equal(effects_of_row, effects[7])
 
 
 @pytest.mark.parametrize("n_outputs", [BINARY.n_outputs, MULTICLASS.n_outputs])
@@ -213,11 +191,8 @@ FOLDS = {"b": tuple(range(20)), "a": tuple(range(20))}
 
 
 def build_metadata(target_range: tuple[float, float]) -> ModelMetadata:
-    ensemble = Ensemble(
-        weights={"b": 0.75, "a": 0.25},
-        folds=FOLDS,
-        target_range=target_range,
-    )
+    weights = {"b": 0.75, "a": 0.25}
+    ensemble = Ensemble(weights=weights, folds=FOLDS, target_range=target_range)
     return ModelMetadata(ensemble=ensemble)
 
 
@@ -228,10 +203,10 @@ def test_the_deviation_is_the_standard_error_of_the_mean_of_the_folds() -> None:
     members = np.hstack([y_pred, np.tile(constants.ravel(), (60, 1))])
     test = Predictions(REGRESSION, np.full(99, -9.0), np.zeros((99, 1)), np.ones(99))
     deviation = training_deviation(members, test, build_metadata((-9.0, 9.0)))
-    variance = (a / 4 + b * 3 / 4).var(ddof=1) / 20 + 3 / 16 / PICKS * (
-        a.mean() - b.mean()
-    ) ** 2
-    assert deviation["mae"] == pytest.approx(variance**0.5, rel=0.15)
+    variance_of_mean = (a / 4 + b * 3 / 4).var(ddof=1) / 20
+    variance_of_picks = 3 / 16 / PICKS * (a.mean() - b.mean()) ** 2
+    expected = (variance_of_mean + variance_of_picks) ** 0.5
+    assert deviation["mae"] == pytest.approx(expected, rel=0.15)
     assert training_deviation(members, test, build_metadata((-9.0, 9.0))) == deviation
     assert training_deviation(members, test, ModelMetadata()) == {}
 
@@ -259,17 +234,16 @@ RowSets = dict[str, tuple[pa.Table, Predictions]]
 def make_features(rng: np.random.Generator, rows: int) -> pa.Table:
     age = rng.uniform(20, 80, rows)
     town = rng.choice(["a", "b"], rows)
-    day = np.datetime64("2024-01-01T14", "us") + np.timedelta64(1, "D") * rng.integers(
-        0,
-        100,
-        rows,
-    )
-    columns = {"age": pa.array(age, mask=rng.random(rows) < 0.1), "town": town}
-    columns |= {
-        "day": pa.array(day, pa.timestamp("us", "UTC")),
+    days = rng.integers(0, 100, rows) * np.timedelta64(1, "D")
+    time = np.datetime64("2024-01-01T14", "us") + days
+    columns = {
+        "age": pa.array(age, mask=rng.random(rows) < 0.1),
+        "town": town,
+        "day": pa.array(time, pa.timestamp("us", "UTC")),
         "noise": rng.normal(size=rows),
+        "one": np.ones(rows, np.int64),
     }
-    return pa.table(columns | {"one": np.ones(rows, np.int64)})
+    return pa.table(columns)
 
 
 def make_rows(
@@ -282,8 +256,9 @@ def make_rows(
     table = make_features(rng, rows)
     is_in_b = table["town"].to_numpy() == "b"
     y = rng.integers(0, 2, rows).astype(float)
-    predicted = np.abs(y - (rng.random(rows) < np.where(is_in_b, error_rate, 0.1)))
-    return table, Predictions(BINARY, y, predicted[:, None], np.ones(rows))
+    is_error = rng.random(rows) < np.where(is_in_b, error_rate, 0.1)
+    y_pred = np.abs(y - is_error)[:, None]
+    return table, Predictions(BINARY, y, y_pred, np.ones(rows))
 
 
 def score_slices(
@@ -292,23 +267,29 @@ def score_slices(
     **declared: Any,
 ) -> dict[str, Any]:
     """Score the slices of row sets; the baseline predicts `boosted`."""
-    tables, predictions = (
-        {name: each[i] for name, each in rows.items()} for i in (0, 1)
-    )
+    tables = {name: table for name, (table, _) in rows.items()}
+    predictions = {name: predicted for name, (_, predicted) in rows.items()}
     baseline = {name: each.y_pred for name, each in predictions.items()}
-    baseline |= {} if boosted is None else {"test": boosted}
+    if boosted is not None:
+        baseline["test"] = boosted
     columns = {name: {"kind": kind} for name, kind in FEATURES.items()}
     schema = build_schema(predictions["test"].task.name, **columns)
     result = Result(build_evaluation(), predictions, {"gradient_boosting": baseline})
     return slice_scores(tables, result, schema, declared)
 
 
+def binned_columns(slices: dict[str, Any]) -> set[str]:
+    """Return the columns of the bins with the largest errors."""
+    columns = set()
+    for each in slices["bins"]:
+        columns |= {name for name, _ in each["where"]}
+    return columns
+
+
 def make_row_sets(error_rate: float) -> RowSets:
     """Make cross-validated rows, and test rows with one error rate."""
-    return {
-        "cross_validation": make_rows(2000, 0, error_rate),
-        "test": make_rows(500, 9),
-    }
+    cross_validation = make_rows(2000, 0, error_rate)
+    return {"cross_validation": cross_validation, "test": make_rows(500, 9)}
 
 
 def test_bins_with_the_largest_errors_come_first() -> None:
@@ -317,28 +298,27 @@ def test_bins_with_the_largest_errors_come_first() -> None:
     assert slices["metric"] == "error"
     assert slices["row_set"] == "cross_validation"
     first = slices["bins"][0]
-    table = rows["cross_validation"][0].to_pandas()
     assert first["where"] == [["town", "b"]]
-    score, (low, high) = first["score"], first["score"]["interval"]
-    assert score["rows"] == (table["town"] == "b").sum()
+    score = first["score"]
+    low, high = score["interval"]
+    table, _ = rows["cross_validation"]
+    assert score["rows"] == table["town"].to_pylist().count("b")
     assert slices["all_rows"]["score"]["value"] < low < score["value"] < high
-    assert (
-        score["gradient_boosting"] == score["value"]
-    )  # here, it predicts as the model does
+    assert score["gradient_boosting"] == score["value"]  # it predicts as the model does
     errors = [each["score"]["value"] for each in slices["bins"]]
     assert len(errors) == 10
     assert errors == sorted(errors, reverse=True)
-    columns = [name for each in slices["bins"] for name, _ in each["where"]]
-    assert "one" not in columns  # its only bin has all rows
+    assert "one" not in binned_columns(slices)  # its only bin has all rows
 
 
 def test_equal_errors_are_sorted_by_name_and_bins_of_few_rows_are_left_out() -> None:
     table, predictions = make_rows(150, 0)
     predictions = predictions._replace(y_pred=predictions.y[:, None])
     bins = score_slices({"test": (table, predictions)})["bins"]
-    assert [each["where"] for each in bins] == sorted(each["where"] for each in bins)
+    conditions = [each["where"] for each in bins]
+    assert conditions == sorted(conditions)
     assert min(each["score"]["rows"] for each in bins) >= 30
-    assert ["age", "missing"] not in [each["where"][0] for each in bins]
+    assert ["age", "missing"] not in [first for first, *_ in conditions]
 
 
 def test_errors_of_a_regression_are_shown_with_those_of_boosting() -> None:
@@ -351,15 +331,13 @@ def test_errors_of_a_regression_are_shown_with_those_of_boosting() -> None:
     slices = score_slices({"test": (table, predictions)}, boosted[:1900])
     assert slices["metric"] == "mae"
     assert slices["row_set"] == "test"
-    assert (
-        slices["all_rows"]["score"]["rows"] == 1900
-    )  # the baseline has predicted fewer rows
+    # The baseline has predicted fewer rows.
+    assert slices["all_rows"]["score"]["rows"] == 1900
     first = slices["bins"][0]
     assert first["where"] == [["town", "b"]]
     assert first["score"]["value"] == pytest.approx(1)
-    assert (
-        "interval" not in first["score"]
-    )  # equal errors say nothing about their spread
+    # Equal errors say nothing about their spread.
+    assert "interval" not in first["score"]
     for each in (first, slices["all_rows"]):
         assert each["score"]["gradient_boosting"] == pytest.approx(0.5)
 
@@ -369,12 +347,9 @@ def test_rows_without_weight_are_not_counted() -> None:
     weight = np.where(table["town"].to_numpy() == "b", 0.0, 1.0)
     rows = {"test": (table, predictions._replace(weight=weight))}
     slices = score_slices(rows, b={"town": ("b",)})
-    assert "town" not in [name for each in slices["bins"] for name, _ in each["where"]]
-    assert slices["declared"]["b"] == {
-        "score": {},
-        "test": {},
-        "where": [["town", "b"]],
-    }
+    assert "town" not in binned_columns(slices)
+    empty = {"score": {}, "test": {}, "where": [["town", "b"]]}
+    assert slices["declared"]["b"] == empty
 
 
 @pytest.mark.parametrize(
