@@ -82,10 +82,12 @@ def measure_contenders(rows: int, repeats: int, scratch: Path) -> dict[str, Cost
     for _ in range(repeats):
         for name, arguments in CONTENDERS.items():
             repeated[name].append(measure_process(arguments, scratch))
-    return {
-        name: Cost(*map(statistics.median, zip(*costs, strict=True)))
-        for name, costs in repeated.items()
-    }
+    medians = {}
+    for name, costs in repeated.items():
+        seconds = statistics.median(cost.seconds for cost in costs)
+        megabytes = statistics.median(cost.megabytes for cost in costs)
+        medians[name] = Cost(seconds, megabytes)
+    return medians
 
 
 def compare_with_targets(costs: dict[str, Cost]) -> dict[str, tuple[float, float]]:

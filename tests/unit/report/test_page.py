@@ -38,12 +38,8 @@ def test_names_in_the_data_stay_text() -> None:
 def test_a_column_may_have_a_name_that_every_object_of_javascript_has() -> None:
     for name in ("constructor", "toString", "__proto__", "valueOf"):
         point = {"column": name, "rise": 1, "low": 0.5, "high": 2}
-        assert (
-            name
-            in Page(
-                str(svg(draw(pictures.importance_picture, "a", **point), "a")),
-            ).text
-        )
+        picture = draw(pictures.importance_picture, "a", **point)
+        assert name in Page(str(svg(picture, "a"))).text
 
 
 def test_markdown_is_escaped() -> None:

@@ -180,8 +180,8 @@ def test_the_labels_of_the_held_out_fold_do_not_change_the_weights(
     write_table(tmp_path, shuffled=np.concatenate(setup.folds) == 0)
     other_setup = set_up(tmp_path, BOTH, folds=3)
     other_setup.folds = setup.folds  # the other labels would give other folds
-    others = islice(fit(other_setup), len(BOTH))
-    for snapshot, other in zip(snapshots, others, strict=False):
+    other_snapshots = islice(fit(other_setup), len(BOTH))
+    for snapshot, other in zip(snapshots, other_snapshots, strict=False):
         # The scores of the held-out fold differ.
         assert snapshot.history != other.history
         for weight, other_weight in zip(snapshot.weights, other.weights, strict=True):
