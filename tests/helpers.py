@@ -33,17 +33,25 @@ needs_committed_bytes = pytest.mark.skipif(
 )
 
 
-def build_schema(task: str, **columns: dict[str, Any]) -> Schema:
-    """Build a schema with a target `y`, and with `columns` or a real column `x`."""
+def build_schema(task: str, **columns: str | dict[str, Any]) -> Schema:
+    """Build a schema with a target `y`, and with `columns` or a real column `x`.
+
+    Args:
+        columns: The kind of each column, or its declaration, by name.
+    """
     targets: dict[str, dict[str, Any]] = {
         "binary": {"kind": "integer", "values": [0, 1]},
         "multiclass": {"kind": "category", "values": ["a", "b", "c"]},
         "regression": {"kind": "real"},
     }
+    declarations = {}
+    for name, column in (columns or {"x": "real"}).items():
+        declarations[name] = {"kind": column} if isinstance(column, str) else column
     schema: dict[str, Any] = {"source": "t.csv", "task": task, "target": "y"}
-    schema |= {"positive": 1} if task == "binary" else {}
-    columns = (columns or {"x": {"kind": "real"}}) | {"y": targets[task]}
-    return Schema.model_validate(schema | {"columns": columns})
+    if task == "binary":
+        schema["positive"] = 1
+    schema["columns"] = declarations | {"y": targets[task]}
+    return Schema.model_validate(schema)
 
 
 def build_arrow_schema(schema: Schema) -> pa.Schema:

@@ -423,7 +423,7 @@ def test_two_retrained_branches_are_merged_as_the_page_says(folder: Path) -> Non
     (block,) = [block for block in blocks if "git merge" in block]
     merge, *resolve = block.replace("$ ", "").splitlines()
 
-    merged = run_command(project, *merge.split())
+    merged = run_command(project, "bash", "-c", merge)
     assert "Merge conflict in dvc.lock" in merged.stdout
     assert "Merge conflict in params.yaml" not in merged.stdout
     check_output(project, "bash", "-ec", "\n".join(resolve), **MAKE_VARIABLES)

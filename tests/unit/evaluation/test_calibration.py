@@ -277,7 +277,7 @@ def test_a_class_without_training_rows_has_probability_0(name: str) -> None:
 
 
 def test_the_trees_learn_from_missing_values_and_many_categories() -> None:
-    schema = build_schema("regression", x={"kind": "real"}, town={"kind": "category"})
+    schema = build_schema("regression", x="real", town="category")
     rng = np.random.default_rng(0)
     town = rng.integers(0, 400, 4000)
     x = np.where(rng.random(4000) < 0.5, np.nan, rng.normal(size=4000))
@@ -296,7 +296,7 @@ def test_the_trees_learn_from_missing_values_and_many_categories() -> None:
 def test_a_column_without_values_in_training_is_not_used(kind: str) -> None:
     schema = build_schema(
         "binary",
-        x={"kind": "real"},
+        x="real",
         empty={"kind": kind, "nullable": True},
     )
     y = np.tile([0, 0, 1, 1], 10)
@@ -442,7 +442,7 @@ def test_the_cost_of_each_threshold_is_computed() -> None:
 def permute(feature: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
     """Compute the importance of a perfect column and of an unused one."""
     columns = {"used": feature, "unused": feature, "weight": weight.astype(float)}
-    schema = build_schema("regression", **{name: {"kind": "real"} for name in columns})
+    schema = build_schema("regression", **dict.fromkeys(columns, "real"))
     return permutation_importance(
         lambda inputs: inputs["used"][:, None],
         pa.table(columns),

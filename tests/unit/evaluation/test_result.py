@@ -295,13 +295,14 @@ def test_a_file_that_cannot_be_scored_is_an_error(tmp_path: Path) -> None:
 def test_the_key_of_a_row_does_not_depend_on_the_columns_that_are_read(
     tmp_path: Path,
 ) -> None:
-    columns: dict[str, Any] = {"a": {"kind": "real"}, "b": {"kind": "integer"}}
-    table = {"a": [0.5, 1.5], "b": [1, 2], "y": [0, 1]}
+    table = pa.table({"a": [0.5, 1.5], "b": [1, 2], "y": [0, 1]})
     keys = []
-    for names in ("aby", "yba"):
+    for names, schema in (
+        ("aby", build_schema("binary", a="real", b="integer")),
+        ("yba", build_schema("binary", b="integer", a="real")),
+    ):
         folder = tmp_path / names
-        write_part(folder, 0, pa.table({name: table[name] for name in names}))
-        schema = build_schema("binary", **{n: columns[n] for n in names if n != "y"})
+        write_part(folder, 0, table.select(list(names)))
         for ignored in ([], ["b"]):
             trained = schema.without(ignored)
             row_keys = plot_data.row_keys(folder, trained, ignored)
@@ -431,7 +432,7 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
 
 
 # Rows that are equal to rows of the training are counted, and the others are scored.
-SCHEMA = build_schema("binary", x={"kind": "real"})
+SCHEMA = build_schema("binary", x="real")
 
 
 def test_duplicates_are_counted_between_test_and_training_and_between_folds(

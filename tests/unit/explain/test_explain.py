@@ -21,16 +21,16 @@ from keras_tabular.explain.slices import slice_scores
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.model.predict import reason_columns
 from keras_tabular.network.attribution import Permutations, contributions
-from keras_tabular.table.arrays import feature_arrays
+from keras_tabular.table.arrays import Inputs, feature_arrays
 from keras_tabular.table.profile import Bins, ColumnSummary, share_outside
 from keras_tabular.training.record import Ensemble
 from tests.helpers import BINARY, MULTICLASS, REGRESSION, build_evaluation, build_schema
 
 # Tests of column effects for functions whose effects are known, and of histograms.
-COLUMNS: dict[str, dict[str, Any]] = {
-    "a": {"kind": "real"},
+COLUMNS: dict[str, Any] = {
+    "a": "real",
     "b": {"kind": "real", "nullable": True},
-    "c": {"kind": "category"},
+    "c": "category",
 }
 SCHEMA = build_schema("regression", **COLUMNS)
 
@@ -43,7 +43,7 @@ def make_table(rows: int = 1500, seed: int = 0, shift: float = 0.0) -> pa.Table:
     return pa.table({"a": a, "b": b, "c": c, "y": rng.normal(size=rows)})
 
 
-def predict_members(columns: dict[str, np.ndarray]) -> np.ndarray:
+def predict_members(columns: Inputs) -> np.ndarray:
     """Predict 2a, and 3 more for category x; the members have slopes 3 and 1."""
     base = 2 * columns["a"] + 3 * (columns["c"] == "x")
     return np.column_stack([base, base + columns["a"], base - columns["a"]])
@@ -54,7 +54,7 @@ def test_effects_are_those_of_the_function_despite_correlation(max_weight: int) 
     """Column b is correlated with a and has no effect; rows have weights."""
     weight = 1.0 + np.random.default_rng(1).integers(0, max_weight, 1500)
     rows = make_table().append_column("w", pa.array(weight))
-    schema = build_schema("regression", **COLUMNS, w={"kind": "real"})
+    schema = build_schema("regression", **COLUMNS, w="real")
     schema = schema.model_copy(update={"weight": "w"})
     effects = column_effects(predict_members, rows, schema, ["a", "c", "b"], 1)
     a, c, b = effects["columns"]
@@ -72,7 +72,7 @@ def test_effects_are_those_of_the_function_despite_correlation(max_weight: int) 
 def test_effect_is_on_the_class_that_changes_most() -> None:
     schema = build_schema("multiclass", **COLUMNS)
 
-    def predict_classes(columns: dict[str, np.ndarray]) -> np.ndarray:
+    def predict_classes(columns: Inputs) -> np.ndarray:
         p = 1 / (1 + np.exp(-columns["a"]))
         return np.column_stack([p / 4, 1 - p, p * 3 / 4])
 
@@ -103,7 +103,7 @@ def test_column_without_values_has_no_effect() -> None:
 def test_histogram_of_mostly_one_value_has_the_whole_range() -> None:
     values = np.r_[np.zeros(3000), np.arange(1.0, 14)]
     rows = pa.table({"a": values, "y": values % 2})
-    schema = build_schema("regression", a={"kind": "real"})
+    schema = build_schema("regression", a="real")
     columns = describe_columns(rows, rows, schema, limit=0.1)
     assert columns["a"]["train"] == [3001, *[1] * 10, 2]
     assert columns["y"]["names"] == ["0", "1"]
@@ -131,7 +131,7 @@ def test_columns_without_attribution_or_share_outside_are_left_out() -> None:
 
 
 # Contributions of columns to predictions, for functions whose Shapley values are known.
-KINDS = COLUMNS | {"d/e": {"kind": "text"}}
+KINDS = COLUMNS | {"d/e": "text"}
 ALL_KINDS = build_schema("regression", **KINDS)
 TABLE = make_table(400).append_column("d/e", pa.array(["some words"] * 400))
 SUMMARIES = {
@@ -142,7 +142,7 @@ PERMUTATIONS = Permutations.from_summaries(SUMMARIES, ALL_KINDS, list(KINDS))
 ROWS = feature_arrays(TABLE[:20], ALL_KINDS)
 
 
-def linear(columns: dict[str, np.ndarray]) -> np.ndarray:
+def linear(columns: Inputs) -> np.ndarray:
     """Predict 3 a + b (0 if b is missing) + 2 if c is x + 1 if there is a text."""
     predictions = 3 * columns["a"] + np.nan_to_num(columns["b"])
     predictions += 2 * (columns["c"] == "x") + (columns["d_e"] != "")
@@ -163,7 +163,7 @@ def test_in_a_sum_each_column_contributes_its_term_minus_the_mean_of_this_term()
 def test_contributions_add_up_to_the_prediction_and_do_not_depend_on_other_rows() -> (
     None
 ):
-    def product(columns: dict[str, np.ndarray]) -> np.ndarray:
+    def product(columns: Inputs) -> np.ndarray:
         return (columns["a"] * (columns["c"] == "x"))[:, None]
 
     effects = contributions(product, ROWS, PERMUTATIONS)
@@ -272,8 +272,7 @@ def score_slices(
     baseline = {name: each.y_pred for name, each in predictions.items()}
     if boosted is not None:
         baseline["test"] = boosted
-    columns = {name: {"kind": kind} for name, kind in FEATURES.items()}
-    schema = build_schema(predictions["test"].task.name, **columns)
+    schema = build_schema(predictions["test"].task.name, **FEATURES)
     result = Result(build_evaluation(), predictions, {"gradient_boosting": baseline})
     return slice_scores(tables, result, schema, declared)
 

@@ -368,7 +368,7 @@ def test_a_line_that_may_be_no_row_is_asked_about_once(tmp_path: Path) -> None:
 
 DAYS, MONTHS = (pd.date_range("2020-01-01", periods=rows) for rows in (60, 500))
 AMOUNTS = [f"{value:.1f}" for value in np.random.default_rng(2).gamma(3, 40, 240) + 1]
-CLOCK = [f"{hour:02}:{minute:02}" for hour in range(24) for minute in range(10)]
+CLOCK = [f"{number // 10:02}:{number % 10:02}" for number in range(240)]
 VOCABULARY = [f"word{number}" for number in range(400)]
 PHRASES = [" ".join(RNG.choice(VOCABULARY, 4)) for _ in ROWS]
 ZIP_CODES = [f"{10_000 + n % 99}" for n in range(240)]

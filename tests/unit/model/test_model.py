@@ -214,8 +214,8 @@ def test_a_message_about_rows_from_a_pipe_names_the_pipe(tmp_path: Path) -> None
 
 def test_a_row_of_a_new_file_is_never_left_out_as_a_total(tmp_path: Path) -> None:
     """The table of the training had a total in its last line."""
-    columns = {"region": {"kind": "category"}, "x": {"kind": "real"}}
-    schema = build_schema("binary", **columns).model_copy(update={"skip_lines": (-1,)})
+    schema = build_schema("binary", region="category", x="real")
+    schema = schema.model_copy(update={"skip_lines": (-1,)})
     file = tmp_path / "new.csv"
     file.write_text("region,x\nNorth,1\nSouth,2\nTotal,\n")
     files.check_skipped_lines(file, schema)
@@ -306,7 +306,7 @@ def test_identifiers_come_before_predictions_and_have_other_names(
     numbered: bool,
     names: list[str] | None,
 ) -> None:
-    schema = build_schema(task, a={"kind": "real"})
+    schema = build_schema(task, a="real")
     schema = schema.model_copy(update={"ignore": (ignore,)})
     intervals = None
     if task == "regression":
@@ -338,7 +338,7 @@ def test_a_csv_has_the_delimiter_of_the_table_and_one_header(
     tmp_path: Path,
 ) -> None:
     table = pa.table({"x": ["=1+1", "a;1", None], "y": [-1.5, 2.0, 4.0]})
-    schema = build_schema("regression", x={"kind": "category"})
+    schema = build_schema("regression", x="category")
     columns = {"y": schema.columns["y"].model_copy(update={"format": "1.234,5"})}
     schema = schema.model_copy(
         update={"delimiter": ";", "columns": schema.columns | columns},

@@ -229,7 +229,7 @@ def test_a_layer_that_keras_cannot_load_is_refused(layer: keras.layers.Layer) ->
 SCHEMA = build_schema(
     "binary",
     a={"kind": "real", "missing_values": [0, -1], "nullable": True},
-    b={"kind": "integer"},
+    b="integer",
 )
 RAW = pa.table(
     {"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0, 1, 0, 1, 0]},
@@ -310,7 +310,7 @@ def test_a_column_of_any_unit_is_scaled_by_the_saved_model_too(
     schema = build_schema(
         "binary",
         a={"kind": "real", "nullable": True},
-        b={"kind": "real"},
+        b="real",
     )
     train = load_train_params(imputation="mean", normalization="standard")
     _, saved = fit(part, schema, train)

@@ -25,7 +25,7 @@ SCHEMA = build_schema(
     "regression",
     price={"kind": "real", "format": "1.234,5"},
     n={"kind": "integer", "nullable": True},
-    flag={"kind": "boolean"},
+    flag="boolean",
 )
 CHECKS = declared_checks(SCHEMA, Validate())
 

@@ -120,7 +120,7 @@ def test_a_leak_that_is_known_before_the_target_passes(
 ) -> None:
     y = np.random.default_rng(0).normal(size=300)
     near = y + 0.18 * np.random.default_rng(1).normal(size=300)
-    schema = build_schema("regression", x=column, near={"kind": "real"})
+    schema = build_schema("regression", x=column, near="real")
     values = y.astype(str) if column["kind"] == "text" else y
     table = pa.table({"x": values, "near": near, "y": y})
     rows, checks = check_table([table], schema, Validate())
@@ -298,11 +298,11 @@ def test_a_copy_of_a_rare_class_is_found_if_it_has_ten_rows(
     flag = np.random.default_rng(6).permutation(np.arange(rows) < 3 * positive) | y
     schema = build_schema(
         "binary",
-        copy={"kind": "category"},
-        number={"kind": "real"},
-        flag={"kind": "category"},
-        noise={"kind": "real"},
-        comment={"kind": "text"},
+        copy="category",
+        number="real",
+        flag="category",
+        noise="real",
+        comment="text",
     )
     columns = {
         "copy": np.where(y, "c1", "c2"),

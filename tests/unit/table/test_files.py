@@ -44,7 +44,7 @@ from tests.workbooks import (
 SCHEMA = build_schema(
     "binary",
     a={"kind": "real", "missing_values": [0, "?"], "nullable": True},
-    b={"kind": "integer"},
+    b="integer",
     c={"kind": "category", "nullable": True},
 ).model_copy(update={"ignore": ("id",)})
 HEADER = "a,b,c,y\n"
@@ -139,7 +139,7 @@ def test_a_file_that_is_not_a_csv_is_an_error(
     message: str,
 ) -> None:
     file = tmp_path / "t.csv"
-    schema = build_schema("binary", x={"kind": "category"})
+    schema = build_schema("binary", x="category")
     with pytest.raises(UserError, match=rf"t\.csv{message}"):
         write_and_read(file, text, schema)
     with pytest.raises(UserError, match=rf"t\.csv{message}"):
@@ -178,8 +178,8 @@ def test_json_lines_are_read_as_they_are_written(tmp_path: Path, suffix: str) ->
     schema = build_schema(
         "binary",
         a={"kind": "real", "nullable": True},
-        c={"kind": "category"},
-        d={"kind": "boolean"},
+        c="category",
+        d="boolean",
     )
     file = tmp_path / f"t.jsonl{suffix}"
     table = write_and_read(file, compress(JSON_LINES.encode(), suffix), schema)
@@ -316,7 +316,7 @@ def test_a_file_in_another_encoding_or_with_another_delimiter_is_read_with_a_not
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    columns = {name: {"kind": "category"} for name in header.split(";")}
+    columns = dict.fromkeys(header.split(";"), "category")
     schema = build_schema("binary", **columns).model_copy(update={"encoding": declared})
     file = tmp_path / "t.csv"
     file.write_bytes(f"{header}\nKöln;x\n".encode(encoding))

@@ -128,7 +128,7 @@ def test_a_class_too_rare_to_stratify_is_an_error() -> None:
 
 
 def test_the_hash_of_a_row_leaves_out_ignored_columns() -> None:
-    schema = build_schema("regression", x={"kind": "real"}, id={"kind": "integer"})
+    schema = build_schema("regression", x="real", id="integer")
     split = Split(by="hash", test_size=0.3, validation_size=0.0, seed=1, stratify=False)
     assert splits.rule_columns(split, schema) == ["x", "id", "y"]
     without_id = schema.model_copy(update={"ignore": ("id",)})
@@ -136,7 +136,7 @@ def test_the_hash_of_a_row_leaves_out_ignored_columns() -> None:
 
 
 # Rows with equal features are in one subset of a random split.
-SCHEMA = build_schema("binary", x={"kind": "real"}, town={"kind": "category"})
+SCHEMA = build_schema("binary", x="real", town="category")
 SPLIT = Split(test_size=0.3, validation_size=0.2, seed=4)
 RNG = np.random.default_rng(2)
 

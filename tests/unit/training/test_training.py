@@ -28,14 +28,10 @@ from network import build
 from tests.documentation import PAGES
 from tests.helpers import build_arrow_schema, build_schema, load_train_params
 
-Settings = dict[str, dict[str, Any]]  # of columns or of networks, by name
-COLUMNS: Settings = {
-    "a": {"kind": "real"},
-    "b": {"kind": "real"},
-    "town": {"kind": "category"},
-}
+Settings = dict[str, dict[str, Any]]  # of networks, by name
+COLUMNS = {"a": "real", "b": "real", "town": "category"}
 SCHEMA = build_schema("binary", **COLUMNS)
-NUMBERS = build_schema("binary", a=COLUMNS["a"], b=COLUMNS["b"])
+NUMBERS = build_schema("binary", a="real", b="real")
 # A graph is compiled for each number of rows of a part, so there are few different
 # numbers.
 ONE_PART = (80,)
