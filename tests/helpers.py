@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -12,8 +13,9 @@ from keras_tabular.config.metrics import ROW_SETS
 from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.config.sections import Train, Validate
-from keras_tabular.config.task import Binary, Multiclass, Regression
+from keras_tabular.config.task import Binary, Multiclass, Regression, Task
 from keras_tabular.evaluation.records import MODEL, Evaluation, Score, score_records
+from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.table.cells import ARROW_TYPES
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import FILE_SUBSET
@@ -84,6 +86,18 @@ def load_train_params(
                 f"networks.{name}.{key}": value for key, value in settings.items()
             }
     return load_params("train", schema=schema, path=path).train.with_values(changes)
+
+
+def build_predictions(task: Task, y: Any, y_pred: Any, **fields: Any) -> Predictions:
+    """Build predictions for rows of weight 1.
+
+    Args:
+        y_pred: Shape (rows,) or (rows, outputs).
+        fields: Other fields, by name.
+    """
+    y = np.asarray(y)
+    outputs = np.asarray(y_pred).reshape(len(y), -1)
+    return Predictions(task, y, outputs, **{"weight": np.ones(len(y))} | fields)
 
 
 def read_table(file: Path, schema: Schema) -> Iterator[pa.Table]:

@@ -21,13 +21,19 @@ from keras_tabular.config.sections import Drift, Evaluate, ThresholdRule, Valida
 from keras_tabular.config.task import Regression
 from keras_tabular.evaluation import baselines, calibration, plot_data
 from keras_tabular.evaluation.calibration import choose_threshold, fit_intervals
-from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.explain.columns import REPEATS, permutation_importance
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import write_parts
 from keras_tabular.training.record import Ensemble, TrainingRecord
-from tests.helpers import BINARY, PROJECT, build_arrow_schema, build_schema
+from tests.helpers import (
+    BINARY,
+    PROJECT,
+    REGRESSION,
+    build_arrow_schema,
+    build_predictions,
+    build_schema,
+)
 
 # A threshold is chosen on predictions for rows that were not learnt from.
 RNG = np.random.default_rng(0)
@@ -72,14 +78,6 @@ def rate_threshold(
     return True, round(scores[str(rule.best)], 9)
 
 
-def build_predictions(
-    y: np.ndarray,
-    probability: np.ndarray,
-    weight: np.ndarray,
-) -> Predictions:
-    return Predictions(BINARY, y, probability[:, None], weight)
-
-
 ROW = st.tuples(st.integers(0, 1), st.integers(0, 20), st.integers(1, 3))
 
 
@@ -89,9 +87,13 @@ def test_no_other_threshold_is_better(rows: list[tuple[int, int, int]]) -> None:
     probability = place / 20
     for content in RULES:
         rule = ThresholdRule.model_validate(content)
-        rows_to_rate = build_predictions(y, probability, weight.astype(float))
-        costs = rule.cost_matrix((0, 1)) if rule.cost else None
-        rows_to_rate = rows_to_rate._replace(costs=costs)
+        rows_to_rate = build_predictions(
+            BINARY,
+            y,
+            probability,
+            weight=weight.astype(float),
+            costs=rule.cost_matrix((0, 1)) if rule.cost else None,
+        )
         threshold, is_reached = choose_threshold(rule, rows_to_rate)
         rating = rate_threshold(rule, y, probability >= threshold, weight)
         assert is_reached == rating[0]
@@ -104,7 +106,7 @@ def test_a_number_is_used_as_it_is_and_a_rule_has_one_key() -> None:
     probability = np.array([0.9, 0.2])
     precise = ThresholdRule(precision=0.9)
     for rule, threshold in ((0.3, 0.3), (precise, 0.55)):
-        rows = build_predictions(y, probability, np.ones(2))
+        rows = build_predictions(BINARY, y, probability)
         assert choose_threshold(rule, rows)[0] == pytest.approx(threshold)
     for wrong in ({"best": "f1", "recall": 0.9}, {}, {"recall": 1.5}, 1.0):
         with pytest.raises(ValidationError):
@@ -115,7 +117,7 @@ def test_the_threshold_separates_neighbours_of_float32() -> None:
     upper = np.float32(0.7)
     rule = ThresholdRule(best="accuracy")
     probability = np.array([upper, np.nextafter(upper, np.float32(0))])
-    rows = build_predictions(np.array([1, 0]), probability, np.ones(2))
+    rows = build_predictions(BINARY, [1, 0], probability)
     threshold, _ = choose_threshold(rule, rows)
     assert (probability >= threshold).tolist() == [True, False]
 
@@ -124,7 +126,7 @@ def test_a_cross_fitted_threshold_is_chosen_on_the_other_folds() -> None:
     probability = expit(1.5 * RNG.normal(size=2000))
     fold = np.arange(2000) % 5
     is_positive = (RNG.random(2000) < probability).astype(float)
-    rows = build_predictions(is_positive, probability, np.ones(2000))
+    rows = build_predictions(BINARY, is_positive, probability)
     rule = ThresholdRule(precision=0.7)
     cross_fitted = calibration.cross_fit(rule, rows, fold)
     for number in range(5):
@@ -175,8 +177,7 @@ def test_only_predictions_of_forward_chaining_are_used_if_there_are_any(
     """The halves of a single block are used as folds."""
     block = np.arange(STAGE_ROWS) * (blocks + 1) // STAGE_ROWS - 1
     later = block >= 0
-    n_later = later.sum()
-    fold = block[later] if blocks > 1 else np.arange(n_later) % 2
+    fold = block[later] if blocks > 1 else np.arange(later.sum()) % 2
     y = RNG.normal(size=STAGE_ROWS)
     is_positive = (y > 0).astype(float)
     chained = build_oof(np.where(later, RNG.random(STAGE_ROWS), np.nan), block)
@@ -185,12 +186,12 @@ def test_only_predictions_of_forward_chaining_are_used_if_there_are_any(
     oof = OutOfFold(build_oof(y, np.arange(STAGE_ROWS) % 3), chained)
 
     metadata = calibrate_rows(tmp_path / "binary", "binary", is_positive, oof)
-    rows = build_predictions(is_positive[later], y_pred, np.ones(n_later))
+    rows = build_predictions(BINARY, is_positive[later], y_pred)
     threshold, _ = choose_threshold(RULE, rows)
     assert metadata.threshold == threshold
 
     metadata = calibrate_rows(tmp_path / "regression", "regression", y, oof)
-    rows = Predictions(Regression(), y[later], y_pred[:, None], np.ones(n_later))
+    rows = build_predictions(REGRESSION, y[later], y_pred)
     intervals = fit_intervals(rows, fold, PARAMS.evaluate.coverage)
     assert metadata.intervals == intervals
 
@@ -220,8 +221,7 @@ def test_intervals_contain_the_requested_share_of_new_values(
     for _ in range(100):
         x, y, fold = draw_rows(rng, rows)
         bias = 0.25 * rng.normal(size=5)
-        predicted = 2 * x + bias[fold]
-        oof = Predictions(Regression(), y, predicted[:, None], np.ones(rows))
+        oof = build_predictions(REGRESSION, y, 2 * x + bias[fold])
         intervals = fit_intervals(oof, fold, coverage, 0.25**2)
         new_x, new_y, _ = draw_rows(rng, 300)
         low, high = intervals.ends(2 * new_x + bias.mean()).T
@@ -231,7 +231,7 @@ def test_intervals_contain_the_requested_share_of_new_values(
 
 def test_an_interval_is_wide_where_errors_are_large() -> None:
     x, y, fold = draw_rows(np.random.default_rng(1), 2000)
-    oof = Predictions(Regression(), y, 2 * x[:, None], np.ones(2000))
+    oof = build_predictions(REGRESSION, y, 2 * x)
     intervals = fit_intervals(oof, fold, 0.9)
     low, high = intervals.ends(np.array([0.1, 5.9])).T
     narrow, wide = high - low
@@ -415,7 +415,7 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 50_000).astype(float)
     predicted = rng.random((len(y), 1), dtype=np.float32)
-    test = Predictions(BINARY, y, predicted, np.ones(len(y)), 0.7)
+    test = build_predictions(BINARY, y, predicted, threshold=0.7)
     plots = plot_data.compute_plots(test, {"x": rng.random(10)})
     plot_data.write_plots(tmp_path, plots, test, np.arange(len(y)))
     sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
@@ -431,8 +431,8 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(
 
 def test_the_cost_of_each_threshold_is_computed() -> None:
     y = np.array([0.0, 0.0, 1.0, 1.0])
-    p = np.array([[0.1], [0.6], [0.4], [0.9]])
-    test = Predictions(BINARY, y, p, np.ones(4), costs=((0, 1), (5, 0)))
+    costs = ((0, 1), (5, 0))
+    test = build_predictions(BINARY, y, [0.1, 0.6, 0.4, 0.9], costs=costs)
     columns = plot_data.compute_plots(test, {})["threshold"]
     points = pd.DataFrame(columns).T.set_index(0)
     assert points.loc[0.5].tolist() == [0.5, 0.5, 0.5, 0.5, (5 + 1) / 4]
@@ -471,7 +471,7 @@ def test_a_weight_counts_like_repeated_rows_and_unread_columns_do_not_matter() -
     assert unweighted > 1.3 * repeated
 
     y = (rng.random(1000) < feature).astype(float)
-    rows = Predictions(BINARY, y, feature[:, None], repeats.astype(float))
+    rows = build_predictions(BINARY, y, feature, weight=repeats.astype(float))
     plots = plot_data.probability_plots(rows)
     expected = plot_data.probability_plots(rows.select(copies)._replace(weight=ones))
     np.testing.assert_allclose(plots["calibration"][:2], expected["calibration"][:2])

@@ -20,7 +20,7 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import plot_data, records, result, summary
 from keras_tabular.evaluation.calibration import choose_threshold
 from keras_tabular.evaluation.labelled_file import score_file
-from keras_tabular.evaluation.scores import Predictions, score
+from keras_tabular.evaluation.scores import score
 from keras_tabular.evaluation.summary import (
     format_duplicates,
     format_scores,
@@ -35,6 +35,7 @@ from tests.helpers import (
     MULTICLASS,
     build_arrow_schema,
     build_evaluation,
+    build_predictions,
     build_schema,
 )
 
@@ -144,12 +145,11 @@ def test_model_and_baselines_are_scored_on_all_rows_and_folds(
     y_pred["cross_validation"] = oof.cross_validation.y_pred
     for row_set in evaluation.row_sets():
         y = labels(tables["test" if row_set == "test" else "train"], schema)[:, 0]
-        rows = Predictions(
+        rows = build_predictions(
             learning_task,
             y,
             y_pred[row_set],
-            np.ones(len(y)),
-            THRESHOLD,
+            threshold=THRESHOLD,
         )
         expected = score(rows)
         has_intervals = row_set != "train"
@@ -195,7 +195,7 @@ def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> Non
     assert evaluation.rows("forward_chaining") == 120
     assert {*evaluation.baselines("forward_chaining")} == {*BINARY.baselines}
     y_pred = fitted["gradient_boosting"]["forward_chaining"]
-    rows = Predictions(BINARY, y[chained.rows], y_pred, np.ones(120))
+    rows = build_predictions(BINARY, y[chained.rows], y_pred)
     threshold, _ = choose_threshold(choice, rows)
     assert evaluation.baseline_thresholds["gradient_boosting"] == threshold
 
@@ -319,7 +319,7 @@ def test_the_mean_prediction_is_compared_with_the_test_rows() -> None:
         for factor, warnings in ((1.0, 0), (0.3, 1)):
             predicted = factor * y.mean()
             y_pred = np.full((4000, 1), predicted)
-            rows = Predictions(learning_task, y, y_pred, np.ones(4000))
+            rows = build_predictions(learning_task, y, y_pred)
             levels = result.compare_levels(rows, "mean_squared_error")
             assert levels[name].predicted == pytest.approx(predicted)
             assert levels[name].actual == pytest.approx(y.mean())
@@ -442,14 +442,11 @@ def test_duplicates_are_counted_between_test_and_training_and_between_folds(
     test: Any = {"x": [2.0, 3.0, -0.0, 4.0, 5.0], "y": [1, 0, 1, 0, 0]}
     write_part(tmp_path / "train", 0, pa.table(train))
     write_part(tmp_path / "test", 0, pa.table(test))
-
-    def predict(y: list[int], *probability: float) -> Predictions:
-        y_pred = np.array(probability)[:, None]
-        return Predictions(BINARY, np.array(y), y_pred, np.ones(5))
-
+    probability = [0.9, 0.1, 0.9, 0.8, 0.1]
+    oof_probability = [0.1, 0.9, 0.1, 0.9, 0.1]
     predictions = {
-        "test": predict(test["y"], 0.9, 0.1, 0.9, 0.8, 0.1),
-        "cross_validation": predict(train["y"], 0.1, 0.9, 0.1, 0.9, 0.1),
+        "test": build_predictions(BINARY, test["y"], probability),
+        "cross_validation": build_predictions(BINARY, train["y"], oof_probability),
     }
     fold = np.array([0, 0, 1, 2, 2])
     duplicates = result.score_duplicates(tmp_path, fold, predictions, SCHEMA)

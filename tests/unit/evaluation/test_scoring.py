@@ -28,7 +28,7 @@ from keras_tabular.evaluation.uncertainty import (
     mean_interval,
     score_and_resample,
 )
-from tests.helpers import BINARY, REGRESSION, build_schema
+from tests.helpers import BINARY, REGRESSION, build_predictions, build_schema
 
 
 # Scores are those of scikit-learn, and undefined scores are left out.
@@ -103,8 +103,7 @@ def test_r2_does_not_depend_on_the_mean_and_needs_values_that_differ() -> None:
 
 def test_an_undefined_score_is_left_out() -> None:
     def scores(y: list[float], *probability: float) -> dict[str, float]:
-        y_pred = np.array(probability)[:, None]
-        return score(Predictions(BINARY, np.array(y), y_pred, np.ones(len(y))))
+        return score(build_predictions(BINARY, y, probability))
 
     of_one_class = scores([1, 1, 1], 0.1, 0.2, 1.0)
     assert "roc_auc" not in of_one_class
@@ -136,7 +135,7 @@ def test_an_error_in_a_metric_names_the_metric() -> None:
         return float(Path("none.txt").read_text())
 
     cost = CustomMetric("cost", read_costs, greater_is_better=False)
-    predictions = Predictions(BINARY, np.ones(3), np.ones((3, 1)), np.ones(3))
+    predictions = build_predictions(BINARY, np.ones(3), np.ones(3))
     with pytest.raises(RuntimeError, match=r"^custom\.py: .* cost") as failure:
         score(predictions._replace(custom_metrics=[cost]))
     assert isinstance(failure.value.__cause__, FileNotFoundError)
@@ -288,8 +287,8 @@ def test_the_interval_of_roc_auc_agrees_with_the_formula_of_hanley_and_mcneil(
     """The second case draws a sample of the rows, with every row of the rare class."""
     labels = np.repeat([1.0, 0.0], [positive, negative])
     y = np.random.default_rng(2).permutation(labels)
-    p = expit(y + np.random.default_rng(1).normal(size=len(y)))[:, None]
-    scored = score_and_resample(Predictions(BINARY, y, p, np.ones(len(y))))
+    p = expit(y + np.random.default_rng(1).normal(size=len(y)))
+    scored = score_and_resample(build_predictions(BINARY, y, p))
     area = scored.values["roc_auc"]
     interval = scored.intervals()["roc_auc"]
     q1 = area / (2 - area)
@@ -381,7 +380,7 @@ def test_intervals_of_rmse_and_r2_hold_for_heavy_tails(rows: int, least: float) 
     for _ in range(200):
         mean = 3 * rng.normal(size=rows)
         errors = rng.lognormal(size=rows) - np.e**0.5
-        predicted = Predictions(REGRESSION, mean + errors, mean[:, None], np.ones(rows))
+        predicted = build_predictions(REGRESSION, mean + errors, mean)
         intervals = score_and_resample(predicted).intervals()
         for key in inside:
             inside[key] += intervals[key][0] <= truth[key] <= intervals[key][1]
@@ -411,8 +410,7 @@ def test_many_rows_in_pairs_have_the_interval_of_the_pairs() -> None:
     rng = np.random.default_rng(3)
     group = rng.permutation(np.repeat(np.arange(30_000), 2))
     y = rng.normal(size=30_000)[group]
-    y_pred = np.zeros((60_000, 1))
-    predictions = Predictions(REGRESSION, y, y_pred, np.ones(60_000), group=group)
+    predictions = build_predictions(REGRESSION, y, np.zeros(60_000), group=group)
     intervals = score_and_resample(predictions).intervals()
     error = predictions.row_losses.std() / 30_000**0.5
     assert standard_error(intervals["loss"]) == pytest.approx(error, rel=0.15)

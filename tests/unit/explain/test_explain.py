@@ -24,7 +24,14 @@ from keras_tabular.network.attribution import Permutations, contributions
 from keras_tabular.table.arrays import Inputs, feature_arrays
 from keras_tabular.table.profile import Bins, ColumnSummary, share_outside
 from keras_tabular.training.record import Ensemble
-from tests.helpers import BINARY, MULTICLASS, REGRESSION, build_evaluation, build_schema
+from tests.helpers import (
+    BINARY,
+    MULTICLASS,
+    REGRESSION,
+    build_evaluation,
+    build_predictions,
+    build_schema,
+)
 
 # Tests of column effects for functions whose effects are known, and of histograms.
 COLUMNS: dict[str, Any] = {
@@ -201,7 +208,7 @@ def test_the_deviation_is_the_standard_error_of_the_mean_of_the_folds() -> None:
     a, b = constants  # the mean absolute error of a constant is linear in it
     y_pred = np.full((60, 1), a.mean() / 4 + b.mean() * 3 / 4)
     members = np.hstack([y_pred, np.tile(constants.ravel(), (60, 1))])
-    test = Predictions(REGRESSION, np.full(99, -9.0), np.zeros((99, 1)), np.ones(99))
+    test = build_predictions(REGRESSION, np.full(99, -9.0), np.zeros(99))
     deviation = training_deviation(members, test, build_metadata((-9.0, 9.0)))
     variance_of_mean = (a / 4 + b * 3 / 4).var(ddof=1) / 20
     variance_of_picks = 3 / 16 / PICKS * (a.mean() - b.mean()) ** 2
@@ -214,7 +221,7 @@ def test_the_deviation_is_the_standard_error_of_the_mean_of_the_folds() -> None:
 def test_undefined_scores_have_no_deviation_and_equal_networks_none_at_all() -> None:
     y = np.repeat([0.0, 1.0], 30)
     members = np.full((60, 41), 0.3, np.float32)
-    test = Predictions(BINARY, y, members[:, :1], np.ones(60))
+    test = build_predictions(BINARY, y, members[:, 0])
     deviation = training_deviation(members, test, build_metadata((0.0, 1.0)))
     assert "precision" not in deviation
     assert deviation["loss"] == pytest.approx(0)
@@ -257,8 +264,7 @@ def make_rows(
     is_in_b = table["town"].to_numpy() == "b"
     y = rng.integers(0, 2, rows).astype(float)
     is_error = rng.random(rows) < np.where(is_in_b, error_rate, 0.1)
-    y_pred = np.abs(y - is_error)[:, None]
-    return table, Predictions(BINARY, y, y_pred, np.ones(rows))
+    return table, build_predictions(BINARY, y, np.abs(y - is_error))
 
 
 def score_slices(
@@ -326,7 +332,7 @@ def test_errors_of_a_regression_are_shown_with_those_of_boosting() -> None:
     y = rng.normal(size=2000)
     is_in_b = table["town"].to_numpy() == "b"
     boosted = y[:, None] - 0.5
-    predictions = Predictions(REGRESSION, y, (y + is_in_b)[:, None], np.ones(2000))
+    predictions = build_predictions(REGRESSION, y, y + is_in_b)
     slices = score_slices({"test": (table, predictions)}, boosted[:1900])
     assert slices["metric"] == "mae"
     assert slices["row_set"] == "test"

@@ -20,7 +20,6 @@ from keras_tabular.evaluation.records import (
     write_scores,
 )
 from keras_tabular.evaluation.result import compare_levels, compare_with_baselines
-from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import score_and_resample
 from keras_tabular.gate import base as base_module
 from keras_tabular.gate.base import check_base, compare_with_base
@@ -28,7 +27,7 @@ from keras_tabular.gate.rules import evaluate_gate
 from keras_tabular.gate.verdict import Verdict
 from keras_tabular.runs import comparison
 from keras_tabular.runs.comparison import PairedScore
-from tests.helpers import REGRESSION, build_evaluation, build_schema
+from tests.helpers import REGRESSION, build_evaluation, build_predictions, build_schema
 
 # Tests of the gate: the verdict, the reasons and the warnings that follow from the
 # scores.
@@ -328,7 +327,7 @@ def test_the_scale_of_a_target_changes_no_word(tmp_path: Path) -> None:
     for scale in (1e-6, 1e-3, 1.0, 1e6, 1e12):
         y = scale * (signal + noise)
         y_pred = scale * signal[:, None]
-        rows = Predictions(REGRESSION, y, y_pred, np.ones(300))
+        rows = build_predictions(REGRESSION, y, y_pred)
         scored = score_and_resample(rows)
         fitted = {"linear": {"test": y_pred * 0.98}}
         scores = compare_with_baselines(scored, fitted, {"linear": 0.5}, primary)

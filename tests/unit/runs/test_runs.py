@@ -19,7 +19,7 @@ from keras_tabular.report.formats import format_difference
 from keras_tabular.runs.comparison import Comparison, paired_scores, read_test_rows
 from keras_tabular.runs.run import METRICS, WORKSPACE, Run, content_at, last_run
 from tests.commands import check_output
-from tests.helpers import REGRESSION, build_evaluation, build_schema
+from tests.helpers import REGRESSION, build_evaluation, build_predictions, build_schema
 from tests.projects import commit_all
 
 # Runs are read from any revision, and compared only if they fit.
@@ -261,8 +261,7 @@ def write_run(
 ) -> Run:
     """Write a run whose predictions of zeros have some errors."""
     zeros = np.zeros(len(keys))
-    ones = np.ones(len(keys))
-    rows = Predictions(REGRESSION, zeros, errors[:, None], ones, group=group)
+    rows = build_predictions(REGRESSION, zeros, errors, group=group)
     return write_rows(name, rows, keys, main_metrics=["mae"], **content)
 
 
@@ -343,7 +342,13 @@ def test_the_rows_of_a_run_with_costs_have_the_classes_of_the_lowest_expected_co
     y = rng.integers(3, size=40).astype(float)
     y_pred = rng.dirichlet((5, 5, 1), 40)
     schema = build_schema("multiclass")
-    rows = Predictions(schema.learning_task, y, y_pred, np.ones(40), costs, costs=costs)
+    rows = build_predictions(
+        schema.learning_task,
+        y,
+        y_pred,
+        threshold=costs,
+        costs=costs,
+    )
     (folder / "data/schema.yaml").write_text(schema.model_dump_json(exclude_none=True))
     run = write_rows("run", rows, np.arange(40), costs=costs)
     _, read_rows = read_test_rows(run) or pytest.fail("no row was kept")
