@@ -87,9 +87,8 @@ def measure_shown_scores(draws: int = 500) -> Iterator[Measurement]:
         predicted = []
         for _ in range(draws):
             drawn = draw_rows(rng, rows, positive).rows
-            drawn = drawn._replace(
-                costs=rule.cost_matrix((0, 1)) if rule.cost else None,
-            )
+            if rule.cost:
+                drawn = drawn._replace(costs=rule.cost_matrix((0, 1)))
             same_rows = drawn._replace(threshold=choose_threshold(rule, drawn)[0])
             cross_fitted = cross_fit(rule, drawn, np.arange(rows) % 10)
             true = truth.at(same_rows.threshold)

@@ -449,10 +449,11 @@ def measure_comparisons_with_the_last_run(draws: int = 200) -> Iterator[Measurem
             name = (
                 f"last run, {table_rows} rows, {growth:.0%} more, {by}, {case}: worse"
             )
-            is_worse = case != "equal"
-            limit = 0.2 if table_rows < 1000 else 0.85
-            check = at_least if is_worse else at_most
-            yield check(name, failed / draws, limit if is_worse else 0.05)
+            if case == "equal":
+                yield at_most(name, failed / draws, 0.05)
+            else:
+                limit = 0.2 if table_rows < 1000 else 0.85
+                yield at_least(name, failed / draws, limit)
 
 
 main = partial(simulate, __name__)

@@ -64,7 +64,12 @@ def run_command(
         )
         out.seek(0)
         err.seek(0)
-        return CompletedProcess(command, completed.returncode, out.read(), err.read())
+        return CompletedProcess(
+            command,
+            completed.returncode,
+            out.read(),
+            err.read(),
+        )
 
 
 def call_main(folder: Path, module: str, *arguments: str) -> None:

@@ -97,7 +97,12 @@ def build_predictions(task: Task, y: Any, y_pred: Any, **fields: Any) -> Predict
     """
     y = np.asarray(y)
     outputs = np.asarray(y_pred).reshape(len(y), -1)
-    return Predictions(task, y, outputs, **{"weight": np.ones(len(y))} | fields)
+    return Predictions(
+        task,
+        y,
+        outputs,
+        **{"weight": np.ones(len(y))} | fields,
+    )
 
 
 def read_table(file: Path, schema: Schema) -> Iterator[pa.Table]:

@@ -121,7 +121,12 @@ def check_column(
                 return f"{name}: {value!r} instead of {truth!r}, from {text!r}"
         return ""
 
-    return try_proposals(check, keys["columns"].get(name, {}), comment, COLUMN_KEYS)
+    return try_proposals(
+        check,
+        keys["columns"].get(name, {}),
+        comment,
+        COLUMN_KEYS,
+    )
 
 
 def is_same(value: Any, truth: Any) -> bool:

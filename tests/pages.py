@@ -50,7 +50,12 @@ class Page(HTMLParser):
         self.text += data.replace("\xa0", " ")
 
 
-def open_page(browser: Any, address: str, width: int, scheme: str = "light") -> None:
+def open_page(
+    browser: Any,
+    address: str,
+    width: int,
+    scheme: str = "light",
+) -> None:
     """Open a page in a window of this width, without an error of the browser."""
     set_view(browser, width, scheme)
     browser.get("about:blank")

@@ -236,11 +236,21 @@ class RandomTable:
         """Draw one of some options."""
         return options[int(self.rng.integers(len(options)))]
 
-    def number(self, value: float, group: str = "", form: str = ".2f") -> str:
+    def number(
+        self,
+        value: float,
+        group: str = "",
+        form: str = ".2f",
+    ) -> str:
         """Write a number with the marks of the language."""
         return f"{value:,{form}}".translate({ord(","): group, ord("."): self.point})
 
-    def fill(self, role: str, values: Any, write: Change = str) -> Column:
+    def fill(
+        self,
+        role: str,
+        values: Any,
+        write: Change = str,
+    ) -> Column:
         """Give a column its true values, and write them."""
         values = values.tolist() if isinstance(values, np.ndarray) else values
         texts = [str(write(value)) for value in values]
@@ -423,7 +433,12 @@ def write(
     truth: Change | None = None,
 ) -> Fault:
     """Write a share of the cells of a column in one of these forms."""
-    return lambda table: table.edit(role, table.pick(*forms).format, share, truth)
+    return lambda table: table.edit(
+        role,
+        table.pick(*forms).format,
+        share,
+        truth,
+    )
 
 
 def lose(role: str, *words: str) -> Fault:

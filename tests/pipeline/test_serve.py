@@ -108,7 +108,12 @@ def task(
         "--log",
         str(folder / "answers"),
     ) as server:
-        yield Task(request.param, server, rows, pd.read_csv(folder / "out.csv"))
+        yield Task(
+            request.param,
+            server,
+            rows,
+            pd.read_csv(folder / "out.csv"),
+        )
 
 
 def write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:

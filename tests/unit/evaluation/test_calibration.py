@@ -147,7 +147,11 @@ def test_rows_of_a_single_fold_are_two_halves() -> None:
 
 STAGE_ROWS = 900
 RULE = ThresholdRule(recall=0.9)
-PARAMS = Params(evaluate=Evaluate(threshold=RULE), validate=Validate(), drift=Drift())
+PARAMS = Params(
+    evaluate=Evaluate(threshold=RULE),
+    validate=Validate(),
+    drift=Drift(),
+)
 
 
 def calibrate_rows(
@@ -241,7 +245,11 @@ def test_an_interval_is_wide_where_errors_are_large() -> None:
 def test_the_prediction_of_a_fold_is_the_weighted_mean_of_its_own_networks() -> None:
     folds = {"b": (0, 1), "a": (0, 0, 1, 1)}
     weights = {"a": 0.25, "b": 0.75}
-    ensemble = Ensemble(folds=folds, weights=weights, target_range=(0.0, 10.0))
+    ensemble = Ensemble(
+        folds=folds,
+        weights=weights,
+        target_range=(0.0, 10.0),
+    )
     # The model, the networks of b, and those of a.
     members = np.array([[9.0, 1.0, 3.0, 5.0, 7.0, 20.0, 4.0]])
     means, weights_by_name = ensemble.fold_means(members, 1)
@@ -417,7 +425,12 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(
     predicted = rng.random((len(y), 1), dtype=np.float32)
     test = build_predictions(BINARY, y, predicted, threshold=0.7)
     plots = plot_data.compute_plots(test, {"x": rng.random(10)})
-    plot_data.write_plots(tmp_path, plots, test, np.arange(len(y)))
+    plot_data.write_plots(
+        tmp_path,
+        plots,
+        test,
+        np.arange(len(y)),
+    )
     sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
     assert sizes.keys() == {*plot_data.HEADERS, "test_rows"}
     assert max(sizes.values()) < 200_000
@@ -432,7 +445,12 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(
 def test_the_cost_of_each_threshold_is_computed() -> None:
     y = np.array([0.0, 0.0, 1.0, 1.0])
     costs = ((0, 1), (5, 0))
-    test = build_predictions(BINARY, y, [0.1, 0.6, 0.4, 0.9], costs=costs)
+    test = build_predictions(
+        BINARY,
+        y,
+        [0.1, 0.6, 0.4, 0.9],
+        costs=costs,
+    )
     columns = plot_data.compute_plots(test, {})["threshold"]
     points = pd.DataFrame(columns).T.set_index(0)
     assert points.loc[0.5].tolist() == [0.5, 0.5, 0.5, 0.5, (5 + 1) / 4]
@@ -441,7 +459,11 @@ def test_the_cost_of_each_threshold_is_computed() -> None:
 
 def permute(feature: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
     """Compute the importance of a perfect column and of an unused one."""
-    columns = {"used": feature, "unused": feature, "weight": weight.astype(float)}
+    columns = {
+        "used": feature,
+        "unused": feature,
+        "weight": weight.astype(float),
+    }
     schema = build_schema("regression", **dict.fromkeys(columns, "real"))
     return permutation_importance(
         lambda inputs: inputs["used"][:, None],

@@ -82,7 +82,7 @@ def write_split(
 def build_predict(schema: Schema) -> Predict:
     """Build a function that predicts rows by x alone."""
 
-    def predict(columns: dict[str, np.ndarray]) -> np.ndarray:
+    def predict(columns: Inputs) -> np.ndarray:
         p = 1 / (1 + np.exp(-columns["x"]))
         outputs = [1 - p, p * p, p - p * p] if schema.task == "multiclass" else [p]
         return np.column_stack(outputs).astype(np.float32)
@@ -216,7 +216,13 @@ def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_repo
     for factor in (3, 10):
         folder = tmp_path / str(factor)
         oof = OutOfFold(draw_oof(schema, 0))
-        write_split(folder, schema, validation=30, factor=factor, ends=[1.9])
+        write_split(
+            folder,
+            schema,
+            validation=30,
+            factor=factor,
+            ends=[1.9],
+        )
         evaluations.append(
             evaluate_function(predict_low, folder, schema, oof).evaluation,
         )
@@ -295,7 +301,13 @@ def test_a_file_that_cannot_be_scored_is_an_error(tmp_path: Path) -> None:
 def test_the_key_of_a_row_does_not_depend_on_the_columns_that_are_read(
     tmp_path: Path,
 ) -> None:
-    table = pa.table({"a": [0.5, 1.5], "b": [1, 2], "y": [0, 1]})
+    table = pa.table(
+        {
+            "a": [0.5, 1.5],
+            "b": [1, 2],
+            "y": [0, 1],
+        },
+    )
     keys = []
     for names, schema in (
         ("aby", build_schema("binary", a="real", b="integer")),
@@ -393,7 +405,13 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
         highest_probability=0.03,
         reaches_rule=False,
         predicted_positives={"test": 12.0, "cross_validation": 30.0},
-        duplicates={"test": {"equal": 5, "equal_with_target": 5, "without": {}}},
+        duplicates={
+            "test": {
+                "equal": 5,
+                "equal_with_target": 5,
+                "without": {},
+            },
+        },
         interval_coverage=coverage,
         classes_not_found=["rare"],
         outside_training={"month": 1.0, "hour.of.day": 0.25},

@@ -116,7 +116,17 @@ def test_an_undefined_score_is_left_out() -> None:
     defined = {"loss", "accuracy", "balanced_accuracy", "brier"}
     assert scores([0, 0], 0.1, 0.2).keys() == defined
     assert scores([0, 0], 0.1, 0.9)["f1"] == 0
-    assert score(Predictions(BINARY, np.ones(0), np.ones((0, 1)), np.ones(0))) == {}
+    assert (
+        score(
+            Predictions(
+                BINARY,
+                np.ones(0),
+                np.ones((0, 1)),
+                np.ones(0),
+            ),
+        )
+        == {}
+    )
 
 
 @pytest.mark.parametrize("names", [["a.b"], ["cost_low"], ["2"], ["cost", "cost"]])
@@ -144,12 +154,24 @@ def test_an_error_in_a_metric_names_the_metric() -> None:
 # Scores are written as JSON and read again.
 VALUES = {"accuracy": 0.5, "loss": 0.25, "custom.cost": 2.5}
 INTERVALS = {"accuracy": (0.25, 0.75)}
-DIFFERENCES = {"accuracy": records.Difference(value=0.25, low=-0.5, high=1.0)}
+DIFFERENCES = {
+    "accuracy": records.Difference(
+        value=0.25,
+        low=-0.5,
+        high=1.0,
+    ),
+}
 EVALUATION = Evaluation(
     main_metrics=("accuracy",),
     scores=(
         *score_records("test", MODEL, VALUES, 20, interval=INTERVALS),
-        *score_records("test", "dummy", {"accuracy": 0.25}, 20, difference=DIFFERENCES),
+        *score_records(
+            "test",
+            "dummy",
+            {"accuracy": 0.25},
+            20,
+            difference=DIFFERENCES,
+        ),
         *score_records("train", MODEL, VALUES, 40),
         *score_records(TEST_FILE + "newer", MODEL, VALUES, 3),
     ),
@@ -163,7 +185,11 @@ EVALUATION = Evaluation(
         mean_width=12.0,
     ),
     duplicates={
-        "test": Duplicates(equal=2, equal_with_target=1, without={"accuracy": 0.5}),
+        "test": Duplicates(
+            equal=2,
+            equal_with_target=1,
+            without={"accuracy": 0.5},
+        ),
     },
     outside_training={"time.of.day": 0.5},
     custom_metrics={"cost": False},
@@ -186,7 +212,13 @@ def test_an_evaluation_is_read_as_it_was_written_and_readers_compare_its_main_sc
             "loss": 0.25,
             "custom": {"cost": 2.5},
         },
-        "tests": {"newer": {"accuracy": 0.5, "loss": 0.25, "custom": {"cost": 2.5}}},
+        "tests": {
+            "newer": {
+                "accuracy": 0.5,
+                "loss": 0.25,
+                "custom": {"cost": 2.5},
+            },
+        },
         "threshold": 0.25,
     }
     assert records.model_values(EVALUATION.scores)["tests.newer.custom.cost"] == 2.5
@@ -275,7 +307,12 @@ def test_neither_a_single_row_nor_rows_of_weight_0_make_a_difference() -> None:
     for rows in (slice(1), slice(None)):
         first = ones[rows]
         weight = single_weight[rows]
-        _, low, high = mean_difference(-8 * first, weight, None, is_share=False)
+        _, low, high = mean_difference(
+            -8 * first,
+            weight,
+            None,
+            is_share=False,
+        )
         assert low < 0 <= high
 
 

@@ -47,7 +47,14 @@ def make_table(rows: int = 1500, seed: int = 0, shift: float = 0.0) -> pa.Table:
     a = rng.normal(size=rows) + shift
     b = pa.array(a + rng.normal(size=rows) / 10, mask=rng.random(rows) < 0.1)
     c = rng.choice(["x", "y", "z"], rows, p=[0.6, 0.3, 0.1])
-    return pa.table({"a": a, "b": b, "c": c, "y": rng.normal(size=rows)})
+    return pa.table(
+        {
+            "a": a,
+            "b": b,
+            "c": c,
+            "y": rng.normal(size=rows),
+        },
+    )
 
 
 def predict_members(columns: Inputs) -> np.ndarray:
@@ -63,7 +70,13 @@ def test_effects_are_those_of_the_function_despite_correlation(max_weight: int) 
     rows = make_table().append_column("w", pa.array(weight))
     schema = build_schema("regression", **COLUMNS, w="real")
     schema = schema.model_copy(update={"weight": "w"})
-    effects = column_effects(predict_members, rows, schema, ["a", "c", "b"], 1)
+    effects = column_effects(
+        predict_members,
+        rows,
+        schema,
+        ["a", "c", "b"],
+        1,
+    )
     a, c, b = effects["columns"]
     np.testing.assert_allclose(np.diff(a["effect"]) / np.diff(a["values"]), 2)
     np.testing.assert_allclose(b["effect"], 0, atol=1e-9)
@@ -71,7 +84,13 @@ def test_effects_are_those_of_the_function_despite_correlation(max_weight: int) 
     assert np.average(at_rows, weights=weight) == pytest.approx(0, abs=1e-6)
     mean = 3 * np.average(rows["c"].to_numpy() == "x", weights=weight)
     category_effects = dict(zip(c["values"], c["effect"], strict=True))
-    assert category_effects == pytest.approx({"x": 3 - mean, "y": -mean, "z": -mean})
+    assert category_effects == pytest.approx(
+        {
+            "x": 3 - mean,
+            "y": -mean,
+            "z": -mean,
+        },
+    )
     assert (np.array(a["low"]) <= np.array(a["high"])).all()
     assert a["high"][-1] - a["low"][-1] > 1  # the members disagree
 
@@ -102,9 +121,20 @@ def test_only_shifted_columns_have_moved() -> None:
 
 def test_column_without_values_has_no_effect() -> None:
     rows = make_table().set_column(1, "b", pa.nulls(1500, pa.float64()))
-    effects = column_effects(predict_members, rows, SCHEMA, ["a", "b"], 1)["columns"]
+    effects = column_effects(
+        predict_members,
+        rows,
+        SCHEMA,
+        ["a", "b"],
+        1,
+    )["columns"]
     assert [effect["column"] for effect in effects] == ["a"]
-    assert describe_columns(make_table(), rows, SCHEMA, limit=0.1)["b"]["moved"]
+    assert describe_columns(
+        make_table(),
+        rows,
+        SCHEMA,
+        limit=0.1,
+    )["b"]["moved"]
 
 
 def test_histogram_of_mostly_one_value_has_the_whole_range() -> None:
@@ -353,7 +383,11 @@ def test_rows_without_weight_are_not_counted() -> None:
     rows = {"test": (table, predictions._replace(weight=weight))}
     slices = score_slices(rows, b={"town": ("b",)})
     assert "town" not in binned_columns(slices)
-    empty = {"score": {}, "test": {}, "where": [["town", "b"]]}
+    empty = {
+        "score": {},
+        "test": {},
+        "where": [["town", "b"]],
+    }
     assert slices["declared"]["b"] == empty
 
 

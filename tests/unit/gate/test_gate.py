@@ -214,7 +214,13 @@ def test_headline_has_the_loss_its_interval_and_the_gain_next_to_the_warnings() 
         linear=BETTER,
         gradient_boosting=BETTER,
     )
-    equal = {"test": Duplicates(equal=5, equal_with_target=5, without={})}
+    equal = {
+        "test": Duplicates(
+            equal=5,
+            equal_with_target=5,
+            without={},
+        ),
+    }
     evaluation = evaluation.model_copy(update={"duplicates": equal})
     verdict = run_gate(evaluation, ALL_BASELINES)
     assert verdict.headline == (

@@ -42,7 +42,11 @@ def infer_from_frame(
     delimiter: str = ",",
 ) -> tuple[Schema, dict[str, str]]:
     """Return the schema that the command writes, and each column's comment."""
-    pd.DataFrame(table).to_csv(folder / "t.csv", index=False, sep=delimiter)
+    pd.DataFrame(table).to_csv(
+        folder / "t.csv",
+        index=False,
+        sep=delimiter,
+    )
     schema = run_and_load(folder)
     comments = dict[str, str]()
     for line in (folder / "schema.yaml").read_text().splitlines():
@@ -622,7 +626,11 @@ def test_the_kind_of_a_column_is_inferred_with_a_question_or_none(
     rows = max(len(values), 60)
     y = np.random.default_rng(1).permutation(np.resize(LABELS, rows))
     table = pd.DataFrame(
-        {name: np.resize(values, rows), "z": np.resize(NUMBERS, rows), "y": y},
+        {
+            name: np.resize(values, rows),
+            "z": np.resize(NUMBERS, rows),
+            "y": y,
+        },
     )
     repeated = table[:5] if "identifier" in question else table[:0]
     schema, comments = infer_from_frame(tmp_path, pd.concat([table, repeated]))
@@ -794,7 +802,11 @@ def test_checks_that_will_fail_are_reported(
     assert re.search("y: 2 of 82 rows .* emu.* validate.rare_class", printed)
     person = np.repeat(np.arange(60), 10)
     labels = np.array(LABELS)[np.random.default_rng(0).permutation(60)][person]
-    table = {"person": [f"p{n}" for n in person], "x": [*range(20)] * 30, "y": labels}
+    table = {
+        "person": [f"p{n}" for n in person],
+        "x": [*range(20)] * 30,
+        "y": labels,
+    }
     _, comments = infer_from_frame(tmp_path, table)
     assert "add group: person" in comments["person"]
     assert "person: 600 of 600 rows fail leak" in capsys.readouterr().out

@@ -28,6 +28,7 @@ from keras_tabular.model.saved_model import load_saved_model
 from keras_tabular.network.backend import keras
 from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.table import csv
+from keras_tabular.table.arrays import Inputs
 from keras_tabular.table.cells import as_texts
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.training.ensemble import write_model
@@ -229,7 +230,7 @@ def test_a_row_of_a_new_file_is_never_left_out_as_a_total(tmp_path: Path) -> Non
 def make_predictor(schema: Schema, metadata: ModelMetadata) -> Predictor:
     """Return a predictor whose model doubles the column `a`."""
 
-    def double(columns: dict[str, np.ndarray]) -> np.ndarray:
+    def double(columns: Inputs) -> np.ndarray:
         return (2 * columns["a"]).astype(np.float32)[:, None]
 
     model: Any = SimpleNamespace(predict=double, metadata=metadata)
@@ -310,7 +311,11 @@ def test_identifiers_come_before_predictions_and_have_other_names(
     schema = schema.model_copy(update={"ignore": (ignore,)})
     intervals = None
     if task == "regression":
-        intervals = Intervals(coverage=0.9, at=(0.0,), half=(1.0,))
+        intervals = Intervals(
+            coverage=0.9,
+            at=(0.0,),
+            half=(1.0,),
+        )
     predictor = make_predictor(schema, ModelMetadata(intervals=intervals))
     if names is None:
         message = f"a column '{ignore}', but the output has one"

@@ -98,7 +98,13 @@ def test_the_order_of_additions_changes_no_bit(equation: str) -> None:
             exact=exact,
         )
         assert (permuted_y.tobytes() == y.tobytes()) is exact
-        *_, gradient = multiply(equation, x[rows], kernel, upstream[rows], exact=exact)
+        *_, gradient = multiply(
+            equation,
+            x[rows],
+            kernel,
+            upstream[rows],
+            exact=exact,
+        )
         assert (gradient.tobytes() == kernel_gradient.tobytes()) is exact
 
 
@@ -132,7 +138,11 @@ def test_a_sum_has_the_same_bits_in_any_order() -> None:
         sums = reproducible.sum_on_grid(tf.constant(values), axis).numpy()
         other = reproducible.sum_on_grid(tf.constant(permuted), axis).numpy()
         assert sums.tobytes() == other.tobytes()
-        expected = values.sum(axis=axis, keepdims=True, dtype=np.float64)
+        expected = values.sum(
+            axis=axis,
+            keepdims=True,
+            dtype=np.float64,
+        )
         np.testing.assert_allclose(sums, expected, rtol=1e-7, atol=1e-6)
 
 

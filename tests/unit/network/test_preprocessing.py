@@ -37,7 +37,11 @@ def test_the_parts_equal_those_of_pandas(zone: str | None) -> None:
     seconds = keras.Input((1,), dtype="float64")
     outputs = statistics.compute_parts(seconds, zone, first=86_400.0)
     parts = keras.Model(seconds, outputs)(timestamps[:, None])
-    local = pd.to_datetime(timestamps, unit="s", utc=True).tz_convert(zone or "UTC")
+    local = pd.to_datetime(
+        timestamps,
+        unit="s",
+        utc=True,
+    ).tz_convert(zone or "UTC")
     expected: dict[str, Any] = {
         "time": timestamps / 86_400 - 1,
         "year": local.year,
@@ -64,7 +68,11 @@ BAD = ["awful", "stale smell", "really bad"]
 
 
 def fit_vocabulary(rows: list[str]) -> texts.Vocabulary:
-    return texts.fit_vocabulary([np.array(rows, object)], max_tokens=1000, length=64)
+    return texts.fit_vocabulary(
+        [np.array(rows, object)],
+        max_tokens=1000,
+        length=64,
+    )
 
 
 def find_tokens(model: keras.Model, *rows: str) -> list[set[int]]:
@@ -147,7 +155,12 @@ def test_a_random_label_is_not_predicted_from_the_row_itself() -> None:
     y = rng.integers(0, 2, 400).astype(float)
     folds = np.arange(400) % 4
     vocabulary = fit_vocabulary(rows.tolist())
-    encoder = texts.fit_encoder(vocabulary, [rows], y[:, None], folds)
+    encoder = texts.fit_encoder(
+        vocabulary,
+        [rows],
+        y[:, None],
+        folds,
+    )
     of_other_rows = encoder.predict(rows, folds)
     assert roc_auc_score(y, of_other_rows[:, 0]) == pytest.approx(0.5, abs=0.1)
     of_all_rows = encoder.predict(rows)
@@ -228,11 +241,19 @@ def test_a_layer_that_keras_cannot_load_is_refused(layer: keras.layers.Layer) ->
 # The preprocessing is a part of the model, and is fitted to the training rows.
 SCHEMA = build_schema(
     "binary",
-    a={"kind": "real", "missing_values": [0, -1], "nullable": True},
+    a={
+        "kind": "real",
+        "missing_values": [0, -1],
+        "nullable": True,
+    },
     b="integer",
 )
 RAW = pa.table(
-    {"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0, 1, 0, 1, 0]},
+    {
+        "a": [1.0, 0.0, 3.0, 8.0, None],
+        "b": [0, 1, 2, 3, 4],
+        "y": [0, 1, 0, 1, 0],
+    },
 )
 INGESTED = pa.array([1.0, None, 3.0, 8.0, None])
 TABLE = RAW.set_column(0, "a", INGESTED)
@@ -268,7 +289,13 @@ def test_missing_values_become_the_mean_and_are_marked() -> None:
     b = np.arange(5) - 2
     expected = np.column_stack([a / np.sqrt(26 / 3), b / np.sqrt(2), [0, 1, 0, 0, 1]])
     np.testing.assert_allclose(preprocess(train), expected, atol=1e-6)
-    unseen = pa.table({"a": [-1.0], "b": [2], "y": [0]})
+    unseen = pa.table(
+        {
+            "a": [-1.0],
+            "b": [2],
+            "y": [0],
+        },
+    )
     np.testing.assert_allclose(preprocess(train, unseen), [[0, 0, 1]], atol=1e-6)
 
 

@@ -80,7 +80,11 @@ def test_formats_of_numbers_scores_and_parameters() -> None:
 
 
 def test_years_on_an_axis_have_no_comma() -> None:
-    effect = {"kind": "integer", "column": "Year", "values": [1990.0, 2000.0, 2020.0]}
+    effect = {
+        "kind": "integer",
+        "column": "Year",
+        "values": [1990.0, 2000.0, 2020.0],
+    }
     effect |= {key: [0.1, 0.2, 0.3] for key in ("effect", "low", "high")}
     picture = svg(pictures.draw_effect(effect, (0, 1)), "a")
     assert ">2000<" in picture

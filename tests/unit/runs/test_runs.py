@@ -55,7 +55,13 @@ def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
     check_output(project, "git", "tag", "good", "HEAD~1")
     experiment = f"refs/exps/{head[:2]}/{head[2:]}/units-2"
     check_output(project, "git", "update-ref", experiment, "HEAD~1")
-    runs = {"workspace": 0.75, "main": 0.75, "HEAD~1": 0.5, "good": 0.5, "units-2": 0.5}
+    runs = {
+        "workspace": 0.75,
+        "main": 0.75,
+        "HEAD~1": 0.5,
+        "good": 0.5,
+        "units-2": 0.5,
+    }
     for name, accuracy in runs.items():
         run = Run(name)
         assert run.require_evaluation().value("test", "accuracy") == accuracy
@@ -199,7 +205,12 @@ def test_scores_are_compared_with_base_and_baselines() -> None:
         },
     )
     (base,) = build_evaluation(test={"loss": 0.25}).scores
-    rows = compare_scores(evaluation.scores, {"loss": base}, {}, keys=["recall"])
+    rows = compare_scores(
+        evaluation.scores,
+        {"loss": base},
+        {},
+        keys=["recall"],
+    )
     values = {}
     for key, row in rows.items():
         scores = (row.model, row.base, *row.baselines.values())
@@ -328,7 +339,12 @@ def test_an_interval_contains_the_difference_between_trainings(folder: Path) -> 
     keys = np.arange(1000)
     errors = np.random.default_rng(0).normal(size=1000)
     base = write_run("base", keys, errors, training_deviation={"loss": 0.4})
-    run = write_run("run", keys, 1.1 * errors, training_deviation={"loss": 0.3})
+    run = write_run(
+        "run",
+        keys,
+        1.1 * errors,
+        training_deviation={"loss": 0.3},
+    )
     difference = paired_scores(run, base)["loss"].difference
     assert difference.within_chance
     assert difference.high - difference.value == pytest.approx(2.1 * 0.5, rel=0.01)

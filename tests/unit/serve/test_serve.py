@@ -36,7 +36,11 @@ def test_numbers_are_converted_to_the_format_of_their_column() -> None:
     rows = [{"price": cell, "n": None, "flag": True} for cell in cells]
     (texts, values, _), mistakes = check_json_rows(rows, SCHEMA, CHECKS)
     expected = ["1.234,5", "1234,5", "-7", "1e-07", "1e+20"]
-    assert texts.to_pydict() == {"price": expected, "n": [""] * 5, "flag": ["true"] * 5}
+    assert texts.to_pydict() == {
+        "price": expected,
+        "n": [""] * 5,
+        "flag": ["true"] * 5,
+    }
     assert values["price"].to_pylist() == [1234.5, 1234.5, -7, 1e-7, 1e20]
     assert mistakes == []
 
@@ -116,10 +120,20 @@ def predict_together(*requests: list[int]) -> tuple[list[Any], list[list[int]]]:
 
 
 def test_waiting_requests_share_a_batch_of_limited_size_and_its_error() -> None:
-    answers, batches = predict_together([1], [2], [3, 0, 4], [5])
+    answers, batches = predict_together(
+        [1],
+        [2],
+        [3, 0, 4],
+        [5],
+    )
     assert answers == [([1], []), ([2], []), ([3, 0, 4], [1]), ([5], [])]
     assert batches == [[1], [2, 3, 0, 4, 5]]
-    answers, batches = predict_together([1], [-1], [2] * 5000, [3])
+    answers, batches = predict_together(
+        [1],
+        [-1],
+        [2] * 5000,
+        [3],
+    )
     assert answers == [([1], []), "below 0", "below 0", ([3], [])]
     assert [len(values) for values in batches] == [1, 5001, 1]
 
@@ -165,7 +179,13 @@ def test_two_servers_write_to_one_file_without_breaking_a_line(tmp_path: Path) -
 
 
 def test_a_row_keeps_its_digits_and_a_broken_line_stays_alone(tmp_path: Path) -> None:
-    row: dict[str, Any] = {"a": 0.1, "b": 1e-7, "c": 2**70, "d": "Ä\n\u2028", "e": None}
+    row: dict[str, Any] = {
+        "a": 0.1,
+        "b": 1e-7,
+        "c": 2**70,
+        "d": "Ä\n\u2028",
+        "e": None,
+    }
 
     async def write() -> None:
         await AnswerLog(tmp_path, MODEL).write([row], [{"predicted": 1}])

@@ -25,10 +25,20 @@ from tests.helpers import build_arrow_schema, build_schema
 # Rows that fail a check are counted, described and treated as the policy says.
 SCHEMA = build_schema(
     "binary",
-    a={"kind": "real", "min": 1, "max": 9, "nullable": True},
+    a={
+        "kind": "real",
+        "min": 1,
+        "max": 9,
+        "nullable": True,
+    },
     b={"kind": "integer", "values": [1, 2]},
     c={"kind": "category", "nullable": True},
-    u={"kind": "integer", "unique": True, "nullable": True, "max": 1000},
+    u={
+        "kind": "integer",
+        "unique": True,
+        "nullable": True,
+        "max": 1000,
+    },
 )
 GOOD: dict[str, list[Any]] = {
     "a": [1.0, 9.0, None, None],
@@ -65,7 +75,11 @@ def run_checks(columns: dict[str, list[Any]]) -> dict[str, table_checks.Check]:
         ({"b": [2, 2, 2, 2]}, "b.constant_column", 4, [2]),
         ({"a": [None] * 4}, "a.empty_column", 4, []),
         (
-            {"a": [3.0, 2.0, 4.0, 3.0], "c": ["x", "x", "y", "x"], "u": [None] * 4},
+            {
+                "a": [3.0, 2.0, 4.0, 3.0],
+                "c": ["x", "x", "y", "x"],
+                "u": [None] * 4,
+            },
             "table.duplicate_rows",
             1,
             [],
@@ -132,7 +146,11 @@ def test_a_leak_that_is_known_before_the_target_passes(
 def test_dropped_rows_are_set_aside_as_text_with_line_and_reasons(
     tmp_path: Path,
 ) -> None:
-    columns = GOOD | {"a": [1.0, 9.5, 2.0, 1.0], "b": [1, 3, None, 1], "u": [None] * 4}
+    columns = GOOD | {
+        "a": [1.0, 9.5, 2.0, 1.0],
+        "b": [1, 3, None, 1],
+        "u": [None] * 4,
+    }
     whole = build_table(columns | {"c": ["x", None, "y", "x"]})
     for number, part in enumerate((whole[:3], whole[3:])):
         write_part(tmp_path / "table", number, part)
@@ -173,7 +191,12 @@ def test_a_check_of_the_project_gets_each_part_with_null_for_missing_values() ->
     lines = {row: f"line {row + 2}" for row in range(4)}
     for policy in ("error", "warn", "drop"):
         check = A_ABOVE_B._replace(policy=policy)
-        rows, checks = check_table([whole[:3], whole[3:]], SCHEMA, policies, [check])
+        rows, checks = check_table(
+            [whole[:3], whole[3:]],
+            SCHEMA,
+            policies,
+            [check],
+        )
         assert checks["a and b", "a_above_b"].rows.tolist() == [0, 3]
         (message,) = describe_failures(rows, checks, lines)[policy]
         assert "got 1.0 and 1, 1.0 and 1 (line 2; line 5)" in message

@@ -43,7 +43,11 @@ from tests.workbooks import (
 # CSV and JSON lines become typed columns, or a message that names the line.
 SCHEMA = build_schema(
     "binary",
-    a={"kind": "real", "missing_values": [0, "?"], "nullable": True},
+    a={
+        "kind": "real",
+        "missing_values": [0, "?"],
+        "nullable": True,
+    },
     b="integer",
     c={"kind": "category", "nullable": True},
 ).model_copy(update={"ignore": ("id",)})
@@ -67,7 +71,12 @@ def compress(content: bytes, suffix: str) -> bytes:
 
 def test_columns_are_typed_and_in_declared_order(tmp_path: Path) -> None:
     table = write_and_read(tmp_path / "t.csv", 'y,a,id,b,c\n1,1.5,7,2,x\n0,?,8,-3,""\n')
-    expected = {"a": [1.5, None], "b": [2, -3], "c": ["x", None], "y": [1, 0]}
+    expected = {
+        "a": [1.5, None],
+        "b": [2, -3],
+        "c": ["x", None],
+        "y": [1, 0],
+    }
     assert table.equals(pa.table(expected, schema=build_arrow_schema(SCHEMA)))
 
 
@@ -242,11 +251,19 @@ def test_a_source_is_a_file_or_the_sorted_files_of_a_folder(tmp_path: Path) -> N
 
 
 CELL = st.text('a1",\n\r é', max_size=5)
-ROWS = st.tuples(CELL, CELL) | st.lists(CELL, min_size=1, max_size=3)
+ROWS = st.tuples(CELL, CELL) | st.lists(
+    CELL,
+    min_size=1,
+    max_size=3,
+)
 
 
 @given(
-    st.lists(st.tuples(ROWS, st.booleans()), min_size=1, max_size=8),
+    st.lists(
+        st.tuples(ROWS, st.booleans()),
+        min_size=1,
+        max_size=8,
+    ),
     st.sampled_from(["\n", "\r\n", "\r"]),
     st.booleans(),
     st.integers(1, 5),
@@ -276,7 +293,12 @@ def test_rows_and_lines_are_those_of_the_csv_module(
             assert locate(number) == f"{file}, line {line}"
         cells = []
         ragged = {}
-        for raw in read_rows(file, SCHEMA, ["a", "b"], allow_ragged=True):
+        for raw in read_rows(
+            file,
+            SCHEMA,
+            ["a", "b"],
+            allow_ragged=True,
+        ):
             cells += [list(row.values()) for row in raw.cells.to_pylist()]
             for row, (_, got) in raw.ragged.items():
                 ragged[raw.first + row] = got
@@ -539,7 +561,13 @@ def test_a_column_may_have_another_type_in_each_file_if_a_kind_can_hold_both(
     value: Any,
     tmp_path: Path,
 ) -> None:
-    table = pa.table({"x": first, "w": [1, 2, 3], "y": [0, 1, 1]})
+    table = pa.table(
+        {
+            "x": first,
+            "w": [1, 2, 3],
+            "y": [0, 1, 1],
+        },
+    )
     second_file = tmp_path / "2.parquet"
     pq.write_table(table, tmp_path / "1.parquet")
     pq.write_table(table.set_column(0, "x", pa.array(second)), second_file)
@@ -559,7 +587,12 @@ def test_columns_that_no_kind_can_hold_are_ignored_by_the_inferred_schema(
     file = tmp_path / "t.parquet"
     x = [0.5, 1.5, 1.0]
     ids = pa.array([uuid4() for _ in range(3)], pa.uuid())
-    columns = {"tags": [[1], [2], [1]], "id": ids, "x": x, "y": [0, 1, 1]}
+    columns = {
+        "tags": [[1], [2], [1]],
+        "id": ids,
+        "x": x,
+        "y": [0, 1, 1],
+    }
     pq.write_table(pa.table(columns), file)
     schema = infer_and_load(file)
     assert schema.ignore == ("tags", "id")

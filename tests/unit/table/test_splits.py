@@ -20,7 +20,11 @@ from tests.helpers import build_schema
 
 # No group, time or row is in two subsets, and old rows keep their subset when a table
 # grows.
-TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=60)
+TEXTS = st.lists(
+    st.one_of(st.none(), st.text(max_size=3)),
+    min_size=1,
+    max_size=60,
+)
 SPLITS = st.builds(
     Split,
     test_size=st.floats(0.05, 0.6),
@@ -49,7 +53,14 @@ def test_a_group_is_in_one_subset_and_keeps_it_when_groups_are_added(
     assert (fold_keys >= 0).all()
 
 
-@given(st.lists(st.integers(-9, 9), min_size=2, max_size=60), SPLITS)
+@given(
+    st.lists(
+        st.integers(-9, 9),
+        min_size=2,
+        max_size=60,
+    ),
+    SPLITS,
+)
 def test_each_subset_is_later_than_the_one_before(
     times: list[int],
     split: Split,
@@ -108,7 +119,12 @@ def test_validation_rows_are_drawn_from_the_rows_that_are_not_for_test(
         random_state=9,
         stratify=rest_classes,
     )
-    split = Split(test_size=0.33, validation_size=0.0, seed=9, stratify=stratify)
+    split = Split(
+        test_size=0.33,
+        validation_size=0.0,
+        seed=9,
+        stratify=stratify,
+    )
     for validation_size, expected in (
         (0.0, (rest, [], test)),
         (0.2, (train, validation, test)),
@@ -120,7 +136,12 @@ def test_validation_rows_are_drawn_from_the_rows_that_are_not_for_test(
 
 
 def test_a_class_too_rare_to_stratify_is_an_error() -> None:
-    split = Split(test_size=0.5, validation_size=0.0, seed=1, stratify=True)
+    split = Split(
+        test_size=0.5,
+        validation_size=0.0,
+        seed=1,
+        stratify=True,
+    )
     classes = np.repeat([0, 1], [9, 1])
     message = r"split in params\.yaml does not fit 10 rows: "
     with pytest.raises(UserError, match=message):
@@ -129,7 +150,13 @@ def test_a_class_too_rare_to_stratify_is_an_error() -> None:
 
 def test_the_hash_of_a_row_leaves_out_ignored_columns() -> None:
     schema = build_schema("regression", x="real", id="integer")
-    split = Split(by="hash", test_size=0.3, validation_size=0.0, seed=1, stratify=False)
+    split = Split(
+        by="hash",
+        test_size=0.3,
+        validation_size=0.0,
+        seed=1,
+        stratify=False,
+    )
     assert splits.rule_columns(split, schema) == ["x", "id", "y"]
     without_id = schema.model_copy(update={"ignore": ("id",)})
     assert splits.rule_columns(split, without_id) == ["x", "y"]

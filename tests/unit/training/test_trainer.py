@@ -56,7 +56,12 @@ SCHEMA = build_schema("binary")
 def build_part(rows: slice = slice(None), weight: np.ndarray | None = None) -> Rows:
     weight = np.ones(len(X), np.float32) if weight is None else weight
     x, y, weight = (tf.constant(values[rows]) for values in (X, Y, weight))
-    return Rows(x, y, weight, np.arange(len(x), dtype=np.int32))
+    return Rows(
+        x,
+        y,
+        weight,
+        np.arange(len(x), dtype=np.int32),
+    )
 
 
 def resolve_params(**changes: Any) -> ResolvedTrain:
@@ -75,7 +80,12 @@ def resolve_params(**changes: Any) -> ResolvedTrain:
 
 
 def build_architecture(train: ResolvedTrain) -> Architecture:
-    sample = ColumnSample(X, X.shape[1], len(X), {})
+    sample = ColumnSample(
+        X,
+        X.shape[1],
+        len(X),
+        {},
+    )
     return Architecture("plain", train, SCHEMA, build, sample)
 
 
@@ -205,7 +215,12 @@ def test_auto_is_the_largest_number_of_folds_that_the_groups_fill(
     write_part(tmp_path, 0, pa.table({FOLD_KEY: keys}))
     possible = possible_folds(tmp_path)
     classes = [np.zeros(len(keys))]
-    train = load_train_params(folds="auto").resolve_auto(len(keys), BINARY, 8, possible)
+    train = load_train_params(folds="auto").resolve_auto(
+        len(keys),
+        BINARY,
+        8,
+        possible,
+    )
     assert train.folds == expected_folds
     for folds in possible:
         assert set(draw_folds(classes, [keys], folds, 1)[0]) == set(range(folds))
@@ -225,7 +240,12 @@ def test_groups_stay_together_and_each_fold_has_its_share_of_the_classes(
     max_size_difference: int,
 ) -> None:
     y = np.random.default_rng(1).permutation((np.arange(1000) < 40).astype(float))
-    folds = draw_folds(np.array_split(y, 3), np.array_split(keys, 3), 5, 1)
+    folds = draw_folds(
+        np.array_split(y, 3),
+        np.array_split(keys, 3),
+        5,
+        1,
+    )
     fold = np.concatenate(folds)
     key_folds = np.unique(np.column_stack([keys, fold]), axis=0)
     assert len(key_folds) == len(np.unique(keys))
@@ -235,13 +255,23 @@ def test_groups_stay_together_and_each_fold_has_its_share_of_the_classes(
 
 def test_folds_of_times_are_periods() -> None:
     times = np.random.default_rng(0).permutation(np.arange(100) / 99)
-    (folds,) = draw_folds([np.zeros(100)], [times], 5, 1)
+    (folds,) = draw_folds(
+        [np.zeros(100)],
+        [times],
+        5,
+        1,
+    )
     assert (np.diff(folds[np.argsort(times)]) >= 0).all()
     assert np.ptp(np.bincount(folds)) <= 1
 
 
 # A checkpoint belongs to one table, one set of parameters and the code that trains.
-identify = partial(checkpoint.identity, sections=[], tables=[], build=build)
+identify = partial(
+    checkpoint.identity,
+    sections=[],
+    tables=[],
+    build=build,
+)
 
 
 def test_the_identity_depends_on_rows_parameters_layers_and_versions(

@@ -75,7 +75,12 @@ def write_table(
     else:
         limits = [-0.7, 0.7] if schema.task == "multiclass" else [0]
         labels = [schema.classes[i] for i in np.digitize(y, limits)]
-    columns = {"a": a, "b": b, "town": [f"t{i}" for i in town], "y": labels}
+    columns = {
+        "a": a,
+        "b": b,
+        "town": [f"t{i}" for i in town],
+        "y": labels,
+    }
     table = pa.table(
         {name: columns[name] for name in schema.columns},
         build_arrow_schema(schema),
@@ -188,10 +193,25 @@ def test_a_network_is_the_same_when_others_are_trained_with_it(tmp_path: Path) -
     """Networks share a graph, but no dropout, learning rate or other state."""
     write_table(tmp_path, NUMBERS)
     members = [{"network": name, "count": 2} for name in ("plain", "realmlp")]
-    setup = set_up(tmp_path, BOTH, NUMBERS, folds=1, seed=0, members=members)
+    setup = set_up(
+        tmp_path,
+        BOTH,
+        NUMBERS,
+        folds=1,
+        seed=0,
+        members=members,
+    )
     _, snapshots = train(setup)
     assert len(snapshots) == 4
-    _, alone = train(set_up(tmp_path, {"realmlp": WIDE}, NUMBERS, folds=1, seed=1))
+    _, alone = train(
+        set_up(
+            tmp_path,
+            {"realmlp": WIDE},
+            NUMBERS,
+            folds=1,
+            seed=1,
+        ),
+    )
     assert_identical(snapshots[-1:], alone)
 
 
@@ -279,7 +299,13 @@ def test_without_folds_the_cycle_with_the_lowest_validation_loss_is_saved(
 ) -> None:
     write_table(tmp_path, NUMBERS)
     snapshots = [
-        Snapshot("plain", 0, 0, history=[{"val_loss": loss}], steps=steps)
+        Snapshot(
+            "plain",
+            0,
+            0,
+            history=[{"val_loss": loss}],
+            steps=steps,
+        )
         for steps, loss in ((30, 0.5), (90, 0.4), (210, 0.41))
     ]
     setup = set_up(tmp_path, IN_CYCLES, NUMBERS, folds=1)
@@ -370,7 +396,14 @@ def test_the_networks_of_the_page_about_own_parts_work(
 
     networks = {"plain": network}
     build = build_from(code)
-    setup, snapshots = train(set_up(tmp_path, networks, build=build, folds=2))
+    setup, snapshots = train(
+        set_up(
+            tmp_path,
+            networks,
+            build=build,
+            folds=2,
+        ),
+    )
     for snapshot in snapshots:
         assert snapshot.history[-1]["loss"] < 0.9 * snapshot.history[0]["loss"]
         assert_predicts_its_fold(setup, snapshot)
@@ -442,7 +475,13 @@ def test_ensemble_weights_minimise_loss_of_training(tmp_path: Path) -> None:
         ("mean_squared_error", "plain-1"),
         ("mean_absolute_error", "plain-2"),
     ):
-        setup = set_up(tmp_path, {"plain": PLAIN}, schema, folds=2, loss=loss)
+        setup = set_up(
+            tmp_path,
+            {"plain": PLAIN},
+            schema,
+            folds=2,
+            loss=loss,
+        )
         y = setup.dataset.y
         weights = weigh_constants(setup, float(y.mean()), float(np.median(y))).weights
         assert max(weights, key=weights.__getitem__) == best
