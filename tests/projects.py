@@ -119,7 +119,7 @@ def copy_project(project: Path, folder: Path) -> Path:
 def read_output_hashes(folder: Path, *without: str) -> dict[str, str]:
     """Read the hash of each output from a project's dvc.lock, except for some paths."""
     stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"].values()
-    hashes = {}
+    hashes = dict[str, str]()
     for stage in stages:
         hashes |= {out["path"]: out["md5"] for out in stage["outs"]}
     return {path: md5 for path, md5 in hashes.items() if path not in without}

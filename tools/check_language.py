@@ -80,7 +80,9 @@ def check_names(nodes: list[ast.AST]) -> Iterator[str]:
 def check_docstrings(nodes: list[ast.AST]) -> Iterator[str]:
     """Find docstrings whose first line is not a sentence of its own."""
     for node in nodes:
-        docstring = ast.get_docstring(node) if isinstance(node, DOCUMENTED) else None
+        if not isinstance(node, DOCUMENTED):
+            continue
+        docstring = ast.get_docstring(node)
         if not docstring:
             continue
         first_line = docstring.splitlines()[0]

@@ -155,7 +155,7 @@ def test_docs_lists_and_prints_the_pages(capsys: pytest.CaptureFixture[str]) -> 
 def rows_by_key(text: str) -> dict[str, str]:
     """Return the rows of the tables of a page by the keys in their first column."""
     rows = re.findall(r"^\| (`[^|]*`) \| (.*) \|$", text, re.MULTILINE)
-    row_of_key = {}
+    row_of_key = dict[str, str]()
     for keys, row in rows:
         row_of_key |= dict.fromkeys(re.findall(r"`(\w+)`", keys), row)
     return row_of_key

@@ -250,7 +250,7 @@ def test_the_prediction_of_a_fold_is_the_weighted_mean_of_its_own_networks() -> 
         weights=weights,
         target_range=(0.0, 10.0),
     )
-    # The model, the networks of b, and those of a.
+    # The model, the networks of a, and those of b.
     members = np.array([[9.0, 1.0, 3.0, 5.0, 7.0, 20.0, 4.0]])
     means, weights_by_name = ensemble.fold_means(members, 1)
     predictions = np.average(means, axis=0, weights=weights_by_name)
@@ -452,9 +452,9 @@ def test_the_cost_of_each_threshold_is_computed() -> None:
         costs=costs,
     )
     columns = plot_data.compute_plots(test, {})["threshold"]
-    points = pd.DataFrame(columns).T.set_index(0)
-    assert points.loc[0.5].tolist() == [0.5, 0.5, 0.5, 0.5, (5 + 1) / 4]
-    assert np.isnan(points.loc[0.95][2])  # precision
+    points = {row[0]: row[1:] for row in np.column_stack(columns).tolist()}
+    assert points[0.5] == [0.5, 0.5, 0.5, 0.5, (5 + 1) / 4]
+    assert np.isnan(points[0.95][1])  # precision
 
 
 def permute(feature: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """The evaluation of a model, its summary, and rows that are equal to training rows."""
 
 import re
+from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -156,7 +157,7 @@ def test_model_and_baselines_are_scored_on_all_rows_and_folds(
         names = {*baselines} if has_intervals else set[str]()
         assert {*evaluation.baselines(row_set)} == names
         scores = [each for each in evaluation.scores if each.row_set == row_set]
-        values = {name: {} for name in (records.MODEL, *names)}
+        values = defaultdict[str, dict[str, float]](dict)
         for each in scores:
             values[each.model][each.metric] = each.value
             is_primary = each.metric in (main, "loss")
@@ -172,6 +173,7 @@ def test_model_and_baselines_are_scored_on_all_rows_and_folds(
                 assert each.difference.value == pytest.approx(difference)
                 assert each.difference.low < each.difference.high
         assert values.pop(records.MODEL) == expected
+        assert values.keys() == names
         for baseline_values in values.values():
             assert baseline_values.keys() == expected.keys()
 
@@ -373,7 +375,7 @@ def test_scores_are_summarised_with_those_of_the_baselines() -> None:
         "dummy": (0.649606, 0.651751),
         "gradient_boosting": (0.75, 0.76),
     }
-    scores = []
+    scores = list[records.Score]()
     for model, of_model in values.items():
         for row_set, value in zip(row_sets, of_model, strict=False):
             scores += records.score_records(row_set, model, {"accuracy": value}, 254)

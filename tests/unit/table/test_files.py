@@ -300,8 +300,8 @@ def test_rows_and_lines_are_those_of_the_csv_module(
             allow_ragged=True,
         ):
             cells += [list(row.values()) for row in raw.cells.to_pylist()]
-            for row, (_, got) in raw.ragged.items():
-                ragged[raw.first + row] = got
+            for index, (_, got) in raw.ragged.items():
+                ragged[raw.first + index] = got
         assert cells == [[*row, ""][:2] for _, row in expected]
         for number, (_, row) in enumerate(expected):
             # DuckDB accepts a delimiter at the end of a row.

@@ -71,7 +71,7 @@ def resolve_params(**changes: Any) -> ResolvedTrain:
         "batch_size": 8,
         "learning_rate_schedule": "constant",
     }
-    of_section = {}
+    of_section = dict[str, Any]()
     for key, value in changes.items():
         settings = of_section if key in ResolvedTrain.model_fields else network
         settings[key] = value
@@ -136,7 +136,7 @@ def test_one_epoch_gives_the_weights_of_fit(
 def test_the_page_about_own_parts_lists_what_optimizers_take() -> None:
     page = PAGES["docs/own-parts.md"].partition("arguments and their defaults |\n")[2]
     table = page.partition("\n\n")[0]
-    texts = {}
+    texts = dict[str, str]()
     for names, text in re.findall(r"^\| (`.*`) \| (.*) \|$", table, re.MULTILINE):
         texts |= dict.fromkeys(re.findall(r"`(\w+)`", names), text)
     assert set(texts) == set(get_args(sections.Optimizer))
