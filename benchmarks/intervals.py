@@ -206,10 +206,7 @@ def measure_heavy_tails(draws: int = 1000) -> Iterator[Measurement]:
 
 
 def measure_costs(draws: int = 1000) -> Iterator[Measurement]:
-    matrix = (
-        (0.0, 1.0),
-        (20.0, 0.0),
-    )  # with the best threshold for calibrated probabilities
+    matrix = ((0.0, 1.0), (20.0, 0.0))
     for (rows, positive), least in {
         (100, 20): 0.91,
         (250, 25): 0.91,
@@ -260,19 +257,15 @@ def draw_losses(
         case "too low or too high, squared errors":
             return np.square(y - 0.7 * mean**2), np.square(y - 1.3 * mean**2)
         case "too low or too high, absolute errors":
-            return np.abs(y - 0.5), np.abs(
-                y - 1.59781,
-            )  # the expected errors are 1.24374
+            # The expected errors are 1.24374.
+            return np.abs(y - 0.5), np.abs(y - 1.59781)
         case "a feature each, squared errors":
             return np.square(y - first * mean), np.square(y - second * mean)
         case "too low or too high, log loss":  # 4.5 % of the rows are positive
             probability = expit(rng.normal(-3.5, 1, rows))
             positive = rng.random(rows) < probability
-            pair = np.clip(
-                np.outer((0.4, 1.92508), probability),
-                0,
-                0.99,
-            )  # loss 0.17751
+            # The loss is 0.17751.
+            pair = np.clip(np.outer((0.4, 1.92508), probability), 0, 0.99)
             low, high = -np.log(np.where(positive, pair, 1 - pair))
             return low, high
         case "normal errors, squared":

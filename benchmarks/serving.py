@@ -93,9 +93,11 @@ def run_server(command: list[str]) -> Iterator[int]:
     try:
         assert process.stdout
         for line in process.stdout:
-            if address := re.search(r"127\.0\.0\.1:(\d+)", line):
-                wait_for_server(int(address[1]))
-                yield int(address[1])
+            address = re.search(r"127\.0\.0\.1:(\d+)", line)
+            if address:
+                port = int(address[1])
+                wait_for_server(port)
+                yield port
                 break
     finally:
         os.kill(process.pid, signal.SIGTERM)
@@ -173,9 +175,7 @@ def measure_beside_attacks(port: int, seconds: float) -> bool:
     """Print how long a row takes beside twelve attackers; return if too long."""
     stop = threading.Event()
     threads = [
-        threading.Thread(target=attack, args=(port, rows, stop))
-        for rows in ATTACKS
-        for _ in range(6)
+        threading.Thread(target=attack, args=(port, rows, stop)) for rows in ATTACKS * 6
     ]
     _, alone, _ = measure_load(port, 1, 1, seconds)
     for thread in threads:

@@ -45,7 +45,8 @@ def build_schema(task: str, **columns: dict[str, Any]) -> Schema:
     content: dict[str, Any] = {"source": "t.csv", "task": task, "target": "y"}
     target: dict[str, Any] = {"kind": "real"}
     if task == "binary":
-        content["positive"], target = 1, {"kind": "integer", "values": [0, 1]}
+        content["positive"] = 1
+        target = {"kind": "integer", "values": [0, 1]}
     columns = columns or {"x": {"kind": "real"}}
     return Schema.model_validate(content | {"columns": columns | {"y": target}})
 

@@ -32,9 +32,8 @@ MANY_ROWS = 400_000
 SHARES = (0.2, 0.05)  # of positive rows
 SPREAD = 1.5  # standard deviation of the logits, for a ROC AUC of 0.82
 MAX_DIFFERENCE = 0.02
-MIN_DIFFERENCE_PER_ROW = (
-    -0.04
-)  # a threshold of nine tenths of the rows is a little worse
+# A threshold of nine tenths of the rows is a little worse.
+MIN_DIFFERENCE_PER_ROW = -0.04
 RULES = {
     "precision 0.9": ThresholdRule(precision=0.9),
     "recall 0.9": ThresholdRule(recall=0.9),
@@ -88,9 +87,8 @@ def measure_shown_scores(draws: int = 500) -> Iterator[Measurement]:
         predicted = []
         for _ in range(draws):
             drawn = draw_rows(rng, rows, positive).rows
-            drawn = drawn._replace(
-                costs=rule.cost_matrix((0, 1)) if rule.cost else None,
-            )
+            if rule.cost:
+                drawn = drawn._replace(costs=rule.cost_matrix((0, 1)))
             same_rows = drawn._replace(threshold=choose_threshold(rule, drawn)[0])
             cross_fitted = cross_fit(rule, drawn, np.arange(rows) % 10)
             true = truth.at(same_rows.threshold)
@@ -101,7 +99,8 @@ def measure_shown_scores(draws: int = 500) -> Iterator[Measurement]:
             counts = [r.predicted_classes.sum() for r in (cross_fitted, same_rows)]
             predicted.append([*counts, counts[1]])
         where = f"{rows} rows, {positive:.0%} positive, {name}"
-        per_draw, (precision, recall) = np.array(values), np.nanmean(values, axis=0)
+        per_draw = np.array(values)
+        precision, recall = np.nanmean(per_draw, axis=0)
         weight = np.array(predicted)
         per_row = np.nansum(per_draw[:, 0] * weight, axis=0) / weight.sum(axis=0)
         for key, (now, before, true_score), limits in (

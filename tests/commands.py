@@ -12,6 +12,7 @@ from io import StringIO
 from pathlib import Path
 from subprocess import PIPE, CompletedProcess, Popen, run
 from tempfile import TemporaryFile
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,12 @@ def run_command(
         )
         out.seek(0)
         err.seek(0)
-        return CompletedProcess(command, completed.returncode, out.read(), err.read())
+        return CompletedProcess(
+            command,
+            completed.returncode,
+            out.read(),
+            err.read(),
+        )
 
 
 def call_main(folder: Path, module: str, *arguments: str) -> None:
@@ -82,13 +88,12 @@ def call_command(
 ) -> str:
     """Call a command of the library in this process, and return what it prints."""
     output = StringIO()
-    end = (
-        pytest.raises(SystemExit, match=f"^{exit_code}$")
-        if exit_code
-        else nullcontext()
-    )
+    texts = [str(argument) for argument in arguments]
+    end: Any = nullcontext()
+    if exit_code:
+        end = pytest.raises(SystemExit, match=f"^{exit_code}$")
     with redirect_stdout(output), redirect_stderr(output), end:
-        call_main(folder, "keras_tabular.cli", name, *map(str, arguments))
+        call_main(folder, "keras_tabular.cli", name, *texts)
     return output.getvalue()
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -12,13 +13,14 @@ from keras_tabular.config.params import load_params
 from keras_tabular.config.schema import Schema, load_schema
 from keras_tabular.config.sections import Train, Validate
 from keras_tabular.evaluation.records import MODEL, Evaluation, Score, score_records
+from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.table.cells import ARROW_TYPES
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import FILE_SUBSET
 from keras_tabular.table.rows import CheckedRows, check_rows, parse_valid_rows
 from keras_tabular.table.source import check_columns, read_rows
 from keras_tabular.tasks.metrics import ROW_SETS
-from keras_tabular.tasks.task import Binary, Multiclass, Regression
+from keras_tabular.tasks.task import Binary, Multiclass, Regression, Task
 from keras_tabular.training.ensemble import REPRODUCIBLE_MACHINES
 
 PROJECT = Path(__file__).parents[1]
@@ -33,17 +35,25 @@ needs_committed_bytes = pytest.mark.skipif(
 )
 
 
-def build_schema(task: str, **columns: dict[str, Any]) -> Schema:
-    """Build a schema with a target `y`, and with `columns` or a real column `x`."""
+def build_schema(task: str, **columns: str | dict[str, Any]) -> Schema:
+    """Build a schema with a target `y`, and with `columns` or a real column `x`.
+
+    Args:
+        columns: The kind of each column, or its declaration, by name.
+    """
     targets: dict[str, dict[str, Any]] = {
         "binary": {"kind": "integer", "values": [0, 1]},
         "multiclass": {"kind": "category", "values": ["a", "b", "c"]},
         "regression": {"kind": "real"},
     }
+    declarations = {}
+    for name, column in (columns or {"x": "real"}).items():
+        declarations[name] = {"kind": column} if isinstance(column, str) else column
     schema: dict[str, Any] = {"source": "t.csv", "task": task, "target": "y"}
-    schema |= {"positive": 1} if task == "binary" else {}
-    columns = (columns or {"x": {"kind": "real"}}) | {"y": targets[task]}
-    return Schema.model_validate(schema | {"columns": columns})
+    if task == "binary":
+        schema["positive"] = 1
+    schema["columns"] = declarations | {"y": targets[task]}
+    return Schema.model_validate(schema)
 
 
 def build_arrow_schema(schema: Schema) -> pa.Schema:
@@ -77,6 +87,23 @@ def load_train_params(
             content[name] |= settings
         changes["networks"] = content
     return train.with_values(changes)
+
+
+def build_predictions(task: Task, y: Any, y_pred: Any, **fields: Any) -> Predictions:
+    """Build predictions for rows of weight 1.
+
+    Args:
+        y_pred: Shape (rows,) or (rows, outputs).
+        fields: Other fields, by name.
+    """
+    y = np.asarray(y)
+    outputs = np.asarray(y_pred).reshape(len(y), -1)
+    return Predictions(
+        task,
+        y,
+        outputs,
+        **{"weight": np.ones(len(y))} | fields,
+    )
 
 
 def read_table(file: Path, schema: Schema) -> Iterator[pa.Table]:

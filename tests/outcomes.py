@@ -121,7 +121,12 @@ def check_column(
                 return f"{name}: {value!r} instead of {truth!r}, from {text!r}"
         return ""
 
-    return try_proposals(check, keys["columns"].get(name, {}), comment, COLUMN_KEYS)
+    return try_proposals(
+        check,
+        keys["columns"].get(name, {}),
+        comment,
+        COLUMN_KEYS,
+    )
 
 
 def is_same(value: Any, truth: Any) -> bool:
@@ -130,10 +135,9 @@ def is_same(value: Any, truth: Any) -> bool:
         return 60 * value.hour + value.minute == truth
     if isinstance(value, datetime) and isinstance(truth, datetime):
         return (value if truth.tzinfo else value.replace(tzinfo=None)) == truth
-    if isinstance(value, bool):  # of words, of which the first one of each pair is true
-        return value == (
-            str(truth).strip().lower() in ("true", "yes", "y", "t", "1", "1.0")
-        )
+    if isinstance(value, bool):
+        word = str(truth).strip().lower()
+        return value == (word in ("true", "yes", "y", "t", "1", "1.0"))
     if isinstance(value, int | float) and isinstance(truth, float):
         return math.isclose(value, truth, rel_tol=1e-9)
     return type(value) is type(truth) and bool(value == truth)
@@ -153,10 +157,12 @@ def try_proposals(
     """
     matches = re.findall(rf"\b({pattern}): ({VALUE}|{WORDS})", comment)
     proposals = [{key: yaml.safe_load(text)} for key, text in matches]
-    merged = {key: value for proposal in proposals for key, value in proposal.items()}
-    without = {key: value for key, value in merged.items() if key != "replace"}
+    all_keys: Keys = {}
+    for proposal in proposals:
+        all_keys |= proposal
+    without = {key: value for key, value in all_keys.items() if key != "replace"}
     problems = list[str]()
-    for proposal in [{}, *proposals, *([merged, without] if proposals else [])]:
+    for proposal in [{}, *proposals, all_keys, without]:
         try:
             problems.append(check(merge_keys(keys, proposal)))
         except UserError as error:
@@ -215,11 +221,11 @@ def run_table(
             try:
                 call_main(folder, module, *arguments)
             except (Exception, SystemExit) as error:
-                is_early = (
-                    module in ("stages.ingest", "stages.validate") and not is_announced
-                )
-                is_fault = is_early or not isinstance(error.__context__, UserError)
-                return FAULT if is_fault else MESSAGE, traceback.format_exc()
+                is_user_error = isinstance(error.__context__, UserError)
+                is_early = module in ("stages.ingest", "stages.validate")
+                if not is_user_error or (is_early and not is_announced):
+                    return FAULT, traceback.format_exc()
+                return MESSAGE, traceback.format_exc()
             is_announced = "will stop at validate" in output.getvalue()
         for file in (folder / "metrics").glob("*.json"):
             json.loads(file.read_text(), parse_constant=int)  # refuses NaN and Infinity
@@ -232,6 +238,6 @@ def run_table(
                 rtol=1e-12,
                 atol=0,
             )
-    return (
-        FAULT if is_announced else SCORES
-    ), "infer-schema announced a stop that did not come"
+    if is_announced:
+        return FAULT, "infer-schema announced a stop that did not come"
+    return SCORES, ""

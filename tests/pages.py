@@ -50,7 +50,12 @@ class Page(HTMLParser):
         self.text += data.replace("\xa0", " ")
 
 
-def open_page(browser: Any, address: str, width: int, scheme: str = "light") -> None:
+def open_page(
+    browser: Any,
+    address: str,
+    width: int,
+    scheme: str = "light",
+) -> None:
     """Open a page in a window of this width, without an error of the browser."""
     set_view(browser, width, scheme)
     browser.get("about:blank")
@@ -106,38 +111,33 @@ def check_layout(
     """
     open_page(browser, page.as_uri(), width, scheme)
     is_phone = width < 500
-    assert browser.execute_script(VISIBLE_SECTIONS_SCRIPT) == [not is_phone] * len(
-        SECTIONS,
-    )
+    visible = browser.execute_script(VISIBLE_SECTIONS_SCRIPT)
+    assert visible == [not is_phone] * len(SECTIONS)
     # The verdict and the score intervals are on the first screen.
     bottom = "document.querySelector('.score-intervals').getBoundingClientRect().bottom"
     assert browser.execute_script(f"return {bottom}") < 844
     if screenshots:
         take_screenshot(browser, screenshots / f"{page.stem}-{width}-{scheme}.webp")
     if is_phone:  # a link in the contents unfolds its section
-        assert (
-            browser.execute_script("return document.documentElement.scrollHeight")
-            < 2500
-        )
-        browser.execute_script(
-            "document.querySelector('nav a[href=\"#data\"]').click()",
-        )
+        height = "return document.documentElement.scrollHeight"
+        assert browser.execute_script(height) < 2500
+        click = "document.querySelector('nav a[href=\"#data\"]').click()"
+        browser.execute_script(click)
         assert browser.execute_script(VISIBLE_SECTIONS_SCRIPT)[SECTIONS.index("Data")]
     browser.execute_script(UNFOLD_SCRIPT)
     check_texts(browser, width)
     background = browser.execute_script(
         "return getComputedStyle(document.body).backgroundColor",
     )
-    assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 384) == (
-        scheme == "dark"
-    )
+    red, green, blue, *_ = re.findall(r"\d+", background)
+    is_dark = int(red) + int(green) + int(blue) < 384
+    assert is_dark == (scheme == "dark")
 
 
 def check_texts(browser: Any, width: int) -> None:
     """Check that no text is cut, and that nothing is wider than the window."""
-    assert (
-        browser.execute_script("return document.documentElement.scrollWidth") <= width
-    )
+    text_width = "return document.documentElement.scrollWidth"
+    assert browser.execute_script(text_width) <= width
     assert browser.execute_script(CUT_TEXTS_SCRIPT) == []
 
 

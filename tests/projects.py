@@ -45,14 +45,8 @@ def create_project(folder: Path, frame: pd.DataFrame) -> Path:
     """Create a project for a table, with the schema that `infer_schema` writes."""
     create_files(folder, frame.to_csv(index=False))
     target = frame.columns[-1]
-    call_main(
-        folder,
-        "keras_tabular.cli",
-        "infer-schema",
-        "data/raw/t.csv",
-        "--target",
-        target,
-    )
+    arguments = ("infer-schema", "data/raw/t.csv", "--target", target)
+    call_main(folder, "keras_tabular.cli", *arguments)
     return folder
 
 
@@ -71,16 +65,19 @@ def change_settings(
     **sections: dict[str, Any],
 ) -> None:
     """Change values in sections of params.yaml, and in the schema."""
-    for path, changes in {"params.yaml": sections, "data/schema.yaml": schema}.items():
+    for name, changes in {"params.yaml": sections, "data/schema.yaml": schema}.items():
         if changes:
-            settings = deep_update(yaml.safe_load((folder / path).read_text()), changes)
-            (folder / path).write_text(yaml.safe_dump(settings, sort_keys=False))
+            file = folder / name
+            settings = deep_update(yaml.safe_load(file.read_text()), changes)
+            file.write_text(yaml.safe_dump(settings, sort_keys=False))
 
 
 def run_stages(folder: Path, first: str = "ingest", last: str = "gate") -> None:
     """Run the stages from one to another in this process."""
-    names = [*STAGE_COMMANDS]
-    for name in names[names.index(first) : names.index(last) + 1]:
+    names = list(STAGE_COMMANDS)
+    start = names.index(first)
+    end = names.index(last) + 1
+    for name in names[start:end]:
         _, _, module, *arguments = STAGE_COMMANDS[name]
         call_main(folder, module, *arguments)
 
@@ -111,8 +108,10 @@ def copy_project(project: Path, folder: Path) -> Path:
     """
 
     def copy(source: str, target: str) -> None:
-        is_object = "/.git/objects/" in source or "/.dvc/cache/" in source
-        (os.link if is_object else shutil.copy2)(source, target)
+        if "/.git/objects/" in source or "/.dvc/cache/" in source:
+            os.link(source, target)
+        else:
+            shutil.copy2(source, target)
 
     return Path(shutil.copytree(project, folder, symlinks=True, copy_function=copy))
 
@@ -120,7 +119,9 @@ def copy_project(project: Path, folder: Path) -> Path:
 def read_output_hashes(folder: Path, *without: str) -> dict[str, str]:
     """Read the hash of each output from a project's dvc.lock, except for some paths."""
     stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"].values()
-    hashes = {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}
+    hashes = dict[str, str]()
+    for stage in stages:
+        hashes |= {out["path"]: out["md5"] for out in stage["outs"]}
     return {path: md5 for path, md5 in hashes.items() if path not in without}
 
 

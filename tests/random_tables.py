@@ -39,41 +39,42 @@ ROLES = ("amount", "quantity", "date", "city", "note", "answer")
 CITIES = ["Köln", "Zürich", "Málaga", "Orléans", "Paris", "Bern"]
 NOTE_WORDS = ["paid", "late", "wrote", "café", "naïve", "letter", "open", "twice"]
 YES_NO = [
-    *(
-        "yes/no",
-        "ja/nein",
-        "oui/non",
-        "sí/no",
-        "sì/no",
-        "vero/falso",
-        "ja/nee",
-        "tak/nie",
-    ),
-    *(
-        "ja/nej",
-        "sim/não",
-        "kyllä/ei",
-        "igen/nem",
-        "ano/ne",
-        "Y/N",
-        "positive/negative",
-    ),
-    *("with/without", "mit/ohne", "true/false"),
+    "yes/no",
+    "ja/nein",
+    "oui/non",
+    "sí/no",
+    "sì/no",
+    "vero/falso",
+    "ja/nee",
+    "tak/nie",
+    "ja/nej",
+    "sim/não",
+    "kyllä/ei",
+    "igen/nem",
+    "ano/ne",
+    "Y/N",
+    "positive/negative",
+    "with/without",
+    "mit/ohne",
+    "true/false",
 ]
 MISSING_WORDS = (
-    *(
-        "k.A.",
-        "unknown",
-        "n/a",
-        "-",
-        "?",
-        "keine Angabe",
-        "missing",
-        "#N/A",
-        "#DIV/0!",
-        "NULL",
-    ),
-    *("\\N", "(leer)", "inconnu", "sin datos", "--", "fehlt"),
+    "k.A.",
+    "unknown",
+    "n/a",
+    "-",
+    "?",
+    "keine Angabe",
+    "missing",
+    "#N/A",
+    "#DIV/0!",
+    "NULL",
+    "\\N",
+    "(leer)",
+    "inconnu",
+    "sin datos",
+    "--",
+    "fehlt",
 )
 TYPOS = ("{}o", "O{}", "{},2", "{} 7", "{}..", "l{}", "{}x", "~{}", "{0}-{0}", "{} ?")
 CURRENCIES = ("€ {}", "${}", "CHF {}", "{} €", "{} EUR", "US$ {}")
@@ -83,12 +84,11 @@ SWAPPED_MARKS = str.maketrans(",.", ".,")
 EXCEL_EPOCH = datetime(1899, 12, 30)
 UNIX_EPOCH = datetime(1970, 1, 1)
 # The cells and names of columns of any kind.
+FEW_WORDS = ["TRUE/FALSE", "0/1", "1/2", "ill/well", "0/1/2/3", *YES_NO]
 WORDS = [
-    *(["red", "Blue ", "blue", "a;b", "x,y"], ['say "hi"', "Ä", "no", "007", "-5"]),
-    *(
-        words.split("/")
-        for words in ("TRUE/FALSE", "0/1", "1/2", "ill/well", "0/1/2/3", *YES_NO)
-    ),
+    ["red", "Blue ", "blue", "a;b", "x,y"],
+    ['say "hi"', "Ä", "no", "007", "-5"],
+    *(words.split("/") for words in FEW_WORDS),
     *([f"c{number}" for number in range(size)] for size in (3, 21, 300, 2000)),
 ]
 TEXT_PARTS = [
@@ -98,34 +98,32 @@ TEXT_PARTS = [
     "5;6",
 ]
 DATE_FORMATS = (
-    *(
-        "%Y-%m-%d",
-        "%d.%m.%Y",
-        "%m/%d/%Y",
-        "%d/%m/%Y",
-        "%Y%m%d",
-        "%d %b %Y",
-        "%b %Y",
-        "%m/%d/%y",
-    ),
-    *("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S+02:00", "%d.%m.%Y %H:%M"),
+    "%Y-%m-%d",
+    "%d.%m.%Y",
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%Y%m%d",
+    "%d %b %Y",
+    "%b %Y",
+    "%m/%d/%y",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S+02:00",
+    "%d.%m.%Y %H:%M",
 )
 NAMES = [
-    *(
-        "",
-        " ",
-        "a",
-        "b c",
-        'quote "',
-        "it's",
-        "a/b",
-        "x.y",
-        "größe",
-        "名前",
-        "n" * 300,
-        "a\nb",
-    ),
-    *(
+    "",
+    " ",
+    "a",
+    "b c",
+    'quote "',
+    "it's",
+    "a/b",
+    "x.y",
+    "größe",
+    "名前",
+    "n" * 300,
+    "a\nb",
+    *[
         "rows",
         "loss",
         "macro",
@@ -136,8 +134,8 @@ NAMES = [
         "index",
         "fold",
         "output_0",
-    ),
-    *(
+    ],
+    *[
         "predicted",
         "weight",
         "date",
@@ -149,23 +147,22 @@ NAMES = [
         "no",
         "null",
         "1",
-    ),
-    *(
-        "3.5",
-        "true",
-        "~",
-        "-x",
-        "#",
-        "a: b",
-        "[x]",
-        "{y}",
-        "*",
-        "&amp;",
-        "<b>",
-        "%d",
-        "=1+1",
-    ),
-    *("a,b", "a;b"),
+    ],
+    "3.5",
+    "true",
+    "~",
+    "-x",
+    "#",
+    "a: b",
+    "[x]",
+    "{y}",
+    "*",
+    "&amp;",
+    "<b>",
+    "%d",
+    "=1+1",
+    "a,b",
+    "a;b",
 ]
 Record = str | list[Any]  # a line as it is, or the cells of a row
 Change = Callable[[Any], Any]
@@ -205,10 +202,10 @@ class RandomTable:
         self.rows = rows
         words = self.pick(*LANGUAGES)
         self.names = dict(zip(ROLES, words, strict=False))
-        self.yes, self.no, self.total, self.source, self.point, self.date_format = (
-            words[6:]
-        )
-        self.delimiter = self.pick(*(",;\t|" if self.point == "." else ";\t|"))
+        self.yes, self.no, self.total, self.source = words[6:10]
+        self.point, self.date_format = words[10:]
+        delimiters = ",;\t|" if self.point == "." else ";\t|"
+        self.delimiter = self.pick(*delimiters)
         self.encoding = "utf-8"
         self.newline = "\n"
         self.hint = "(?!)"
@@ -239,11 +236,21 @@ class RandomTable:
         """Draw one of some options."""
         return options[int(self.rng.integers(len(options)))]
 
-    def number(self, value: float, group: str = "", form: str = ".2f") -> str:
+    def number(
+        self,
+        value: float,
+        group: str = "",
+        form: str = ".2f",
+    ) -> str:
         """Write a number with the marks of the language."""
         return f"{value:,{form}}".translate({ord(","): group, ord("."): self.point})
 
-    def fill(self, role: str, values: Any, write: Change = str) -> Column:
+    def fill(
+        self,
+        role: str,
+        values: Any,
+        write: Change = str,
+    ) -> Column:
         """Give a column its true values, and write them."""
         values = values.tolist() if isinstance(values, np.ndarray) else values
         texts = [str(write(value)) for value in values]
@@ -264,12 +271,14 @@ class RandomTable:
     ) -> Column:
         """Rewrite a share of the cells of a column, and perhaps their true values."""
         column = self.columns[role]
-        rows = np.flatnonzero(self.rng.random(self.rows) < share)
-        for row in rows.tolist() or [int(self.rng.integers(self.rows))]:
-            column.texts[row] = column.stored[row] = write(column.texts[row])
-            column.values[row] = (
-                truth(column.values[row]) if truth else column.values[row]
-            )
+        rows = np.flatnonzero(self.rng.random(self.rows) < share).tolist()
+        if not rows:
+            rows = [int(self.rng.integers(self.rows))]
+        for row in rows:
+            column.texts[row] = write(column.texts[row])
+            column.stored[row] = column.texts[row]
+            if truth:
+                column.values[row] = truth(column.values[row])
             self.bad_rows.add(row)
         return column
 
@@ -279,15 +288,11 @@ class RandomTable:
         rows = self.rows
         normal = rng.normal(size=rows)
         values, form = self.pick(
-            (
-                normal * rng.choice([0.3, 1, 50]),
-                ".3f",
-            ),  # as if the point separated thousands
+            # As if the point separated thousands:
+            (normal * rng.choice([0.3, 1, 50]), ".3f"),
             (1e4 * np.exp(2 * normal), f".{rng.integers(0, 4)}f"),
-            (
-                rng.choice([1.0, -1e6, 1e9]) * (1 + 1e-9 * normal),
-                ".12g",
-            ),  # nearly constant
+            # Nearly constant:
+            (rng.choice([1.0, -1e6, 1e9]) * (1 + 1e-9 * normal), ".12g"),
             (np.where(rng.random(rows) < rng.choice([0.1, 0.97]), 0, normal), ".4f"),
             (rng.standard_cauchy(rows), ".6g"),
             (
@@ -299,7 +304,8 @@ class RandomTable:
             (rng.integers(2000, 2024, rows), ".0f"),
             (np.arange(rows) + rng.choice([0, 1000, 10**9]), ".0f"),
         )
-        group = self.pick("", *(",'" if self.point == "." else ". "))
+        marks = ",'" if self.point == "." else ". "
+        group = self.pick("", *marks)
         numbers = [float(f"{value:{form}}") for value in values]
         column = self.fill(role, numbers, lambda value: self.number(value, group, form))
         column.stored = [*numbers]
@@ -307,15 +313,13 @@ class RandomTable:
     def fill_with_dates(self, role: str) -> None:
         """Fill a column with dates or times in one format or in two."""
         both = [self.pick(*DATE_FORMATS), self.pick(*DATE_FORMATS)]
-        forms = self.rng.choice(
-            both,
-            self.rows,
-            p=self.pick((1, 0), (0.7, 0.3)),
-        ).tolist()
+        shares = self.pick((1, 0), (0.7, 0.3))
+        forms = self.rng.choice(both, self.rows, p=shares).tolist()
         seconds = self.rng.integers(0, self.pick(40, 4000) * 86400, self.rows).tolist()
         times = [datetime(1990, 1, 1) + timedelta(seconds=second) for second in seconds]
         texts = [f"{time:{form}}" for time, form in zip(times, forms, strict=True)]
-        self.fill(role, texts).values = [
+        column = self.fill(role, texts)
+        column.values = [
             datetime.strptime(text, form.replace("+02:00", "%z"))
             for text, form in zip(texts, forms, strict=True)
         ]
@@ -335,21 +339,20 @@ class RandomTable:
         """Fill a column with a different code in each row."""
         numbers = self.rng.permutation(self.rows * 7)
         form = self.pick("{:012}", "{:x}z")
-        self.fill(
-            role,
-            [form.format(number) for number in numbers[: self.rows].tolist()],
-        )
+        codes = [form.format(number) for number in numbers[: self.rows].tolist()]
+        self.fill(role, codes)
 
     def vary(self, role: str, *fills: Callable[[str], None]) -> None:
         """Fill a column with cells of any kind, some of which may be missing."""
         self.pick(*fills)(role)
-        if share := self.pick(0, 0, 0.02, 0.3):
+        share = self.pick(0, 0, 0.02, 0.3)
+        if share:
             marks = [self.pick("", "NA", "?", "-", "nan", "NULL") for _ in range(2)]
             self.edit(
                 role,
                 lambda _: str(self.rng.choice(marks)),
                 share,
-                lambda _: None,
+                truth=lambda _: None,
             )
         self.columns[role].may_be_text = True
 
@@ -388,44 +391,36 @@ class RandomTable:
 
     def render(self) -> tuple[bytes, set[int]]:
         """Return the content of the file, and the numbers of the lines with a fault."""
-        buffer = StringIO()
-        sizes = [1] * len(self.records)
-        rows = [
-            [record] if isinstance(record, str) else record
-            for record, _ in self.records
-        ]
         if self.workbook is None:
-            end = "\n\0"  # between lines, as opposed to line breaks in cells
-            options: dict[str, Any] = {
-                "delimiter": self.delimiter,
-                "quoting": self.quoting,
-            }
-            writer = csv.writer(buffer, lineterminator=end, **options)
-            for record, _ in self.records:
-                (
-                    buffer.write(record + end)
-                    if isinstance(
-                        record,
-                        str,
-                    )
-                    else writer.writerow(record)
-                )
-            lines = buffer.getvalue().split(end)
-            sizes = [1 + line.count("\n") for line in lines[:-1]]
-            minus = "-" if self.encoding == "cp1252" else "\u2212"
-            content = (
-                self.newline.join(lines).replace("\u2212", minus).encode(self.encoding)
-            )
+            content, sizes = self.render_text()
         else:
-            content = write_workbook(
-                *self.sheets_before,
-                rows,
-                *self.sheets_after,
-                **self.workbook,
-            )
+            rows = [
+                [record] if isinstance(record, str) else record
+                for record, _ in self.records
+            ]
+            sheets = [*self.sheets_before, rows, *self.sheets_after]
+            content = write_workbook(*sheets, **self.workbook)
+            sizes = [1] * len(rows)
         starts = np.cumsum([1, *sizes]).tolist()
         pairs = zip(starts, self.records, strict=False)
         return content, {start for start, (_, is_bad) in pairs if is_bad}
+
+    def render_text(self) -> tuple[bytes, list[int]]:
+        """Return the content of a text file, and the number of lines of each record."""
+        end = "\n\0"  # between records, as opposed to line breaks in cells
+        buffer = StringIO()
+        options: dict[str, Any] = {"delimiter": self.delimiter, "quoting": self.quoting}
+        writer = csv.writer(buffer, lineterminator=end, **options)
+        for record, _ in self.records:
+            if isinstance(record, str):
+                buffer.write(record + end)
+            else:
+                writer.writerow(record)
+        texts = buffer.getvalue().split(end)
+        sizes = [1 + text.count("\n") for text in texts[:-1]]
+        minus = "-" if self.encoding == "cp1252" else "\u2212"
+        content = self.newline.join(texts).replace("\u2212", minus)
+        return content.encode(self.encoding), sizes
 
 
 Fault = Callable[[RandomTable], Any]
@@ -438,7 +433,12 @@ def write(
     truth: Change | None = None,
 ) -> Fault:
     """Write a share of the cells of a column in one of these forms."""
-    return lambda table: table.edit(role, table.pick(*forms).format, share, truth)
+    return lambda table: table.edit(
+        role,
+        table.pick(*forms).format,
+        share,
+        truth,
+    )
 
 
 def lose(role: str, *words: str) -> Fault:
@@ -462,20 +462,17 @@ def swap_marks(table: RandomTable) -> None:
 
 
 def group_thousands(table: RandomTable) -> None:
-    mark = table.pick(*({*",.'\u2019 \u00a0"} - {table.point}))
-    table.fill(
-        "amount",
-        table.columns["amount"].values,
-        lambda value: table.number(value, mark),
-    )
+    marks = [mark for mark in ",.'\u2019 \u00a0" if mark != table.point]
+    mark = table.pick(*marks)
+    amounts = table.columns["amount"].values
+    table.fill("amount", amounts, lambda value: table.number(value, mark))
 
 
 def mix_units(table: RandomTable) -> None:
     units = table.pick(["kg", "g"], ["EUR", "USD"])
     column = table.edit("amount", lambda text: f"{text} {table.rng.choice(units)}")
-    column.question = (  # no key converts one into the other
-        "(?i)unit|currenc|Are these numbers"
-    )
+    # No key converts one into the other.
+    column.question = "(?i)unit|currenc|Are these numbers"
 
 
 def write_exponents(table: RandomTable) -> None:
@@ -488,22 +485,19 @@ def count_time(table: RandomTable) -> None:
         (EXCEL_EPOCH, timedelta(1)),
         (UNIX_EPOCH, timedelta(seconds=1)),
     )
-    table.fill(
-        "date",
-        table.columns["date"].values,
-        lambda date: (date - start) // unit,
-    )
+    dates = table.columns["date"].values
+    table.fill("date", dates, lambda date: (date - start) // unit)
     table.names["date"] = "date"
 
 
 def write_dates(table: RandomTable) -> None:
     form = table.pick("%Y/%m/%d", "%Y-%m-%d 00:00:00", "%d %b %Y", "%d.%m.%y")
     share = 0.2 if form.startswith("%Y") else 1
-    table.edit(
-        "date",
-        lambda t: f"{datetime.strptime(t, table.date_format):{form}}",
-        share,
-    )
+
+    def rewrite(text: str) -> str:
+        return datetime.strptime(text, table.date_format).strftime(form)
+
+    table.edit("date", rewrite, share)
 
 
 def write_clocks(table: RandomTable) -> None:
@@ -523,10 +517,8 @@ def vary_spelling(role: str) -> Fault:
 
 def break_lines(table: RandomTable) -> None:
     part = table.pick("\n", table.delimiter, ' "so" ', "\n\n")
-    table.fill(
-        "note",
-        [text.replace(" ", part) for text in table.columns["note"].values],
-    )
+    notes = table.columns["note"].values
+    table.fill("note", [text.replace(" ", part) for text in notes])
 
 
 def write_windows(table: RandomTable) -> None:
@@ -535,16 +527,24 @@ def write_windows(table: RandomTable) -> None:
     table.edit("note", form, 0.5, form)
 
 
+def answer_yes_or_no(table: RandomTable) -> None:
+    yes, no = table.pick(*YES_NO).split("/")
+    table.answer(yes, no)
+
+
 def mix_booleans(table: RandomTable) -> None:
     table.answer("TRUE", "FALSE")
     table.edit("answer", {"TRUE": "1", "FALSE": "0"}.get, 0.5)
 
 
 def repeat_name(table: RandomTable) -> None:
-    table.names["note"], table.hint = (
-        table.names["city"],
-        f"{table.hint}|more than once",
-    )
+    table.names["note"] = table.names["city"]
+    table.hint += "|more than once"
+
+
+def add_title(table: RandomTable) -> None:
+    lines = table.pick(["Report"], ["R 2024", ""], ["A", "B: 1", ""])
+    table.insert(0, *lines)
 
 
 def merge_title(table: RandomTable) -> None:
@@ -563,7 +563,13 @@ def add_totals(table: RandomTable) -> None:
 
 def add_source(table: RandomTable) -> None:
     text = f"{table.source}: www.example.org"
-    table.append(*table.pick([[text]], ["", [text]], [table.line(amount=text)]))
+    lines = table.pick([[text]], ["", [text]], [table.line(amount=text)])
+    table.append(*lines)
+
+
+def cut_off(table: RandomTable) -> None:
+    if not table.workbook:
+        table.append([table.columns["amount"].texts[0], "1"])
 
 
 # A fault begins with its place. Faults are made in this order: lines contain all
@@ -594,7 +600,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "note: line breaks and quotes": break_lines,
     "note: Windows characters": write_windows,
-    "answer: yes and no": lambda t: t.answer(*t.pick(*YES_NO).split("/")),
+    "answer: yes and no": answer_yes_or_no,
     "answer: mixed booleans": mix_booleans,
     "answer: word for no answer": lose("answer", *MISSING_WORDS),
     "answer: spelling": vary_spelling("answer"),
@@ -620,10 +626,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "names: twice the same": repeat_name,
     "top: merged title": merge_title,
-    "top: title": lambda t: t.insert(
-        0,
-        *t.pick(["Report"], ["R 2024", ""], ["A", "B: 1", ""]),
-    ),
+    "top: title": add_title,
     "top: sep=": lambda t: t.insert(0, f"sep={t.delimiter}"),
     "top: empty lines": lambda t: t.insert(0, "", t.line()),
     "top: comments": lambda t: t.insert(0, "# exported by Anna", "# 2024-05-31, 14:30"),
@@ -639,9 +642,7 @@ FAULTS: dict[str, Fault] = {
     "bottom: totals": add_totals,
     "bottom: source": add_source,
     "bottom: empty lines": lambda t: t.append(t.line(), t.line(), "", ""),
-    "bottom: cut off": lambda t: t.append(
-        *[[t.columns["amount"].texts[0], "1"]] * (not t.workbook),
-    ),
+    "bottom: cut off": cut_off,
     "bottom: count of rows": lambda t: t.append([f"({t.rows} rows)"]),
 }
 

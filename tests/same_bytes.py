@@ -8,6 +8,7 @@ binary model is evaluated too, on fewer rows, which saves minutes.
 
 import hashlib
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,33 +38,38 @@ NETWORKS: dict[str, dict[str, Any]] = {
     ),
 }
 ROWS = {"binary": 600, "multiclass": 5000, "regression": 5000}
-OUTPUT_FOLDERS = ("models", "metrics", "data/oof", "data/predictions")
+CLASSES = {"binary": 2, "multiclass": 3}
+OUTPUT_FOLDERS = ("data/oof", "data/predictions", "metrics", "models")
+
+
+def build_operations(y: tf.Tensor) -> dict[str, Callable[[tf.Tensor], tf.Tensor]]:
+    """Return the activations, and the losses of each task for the labels `y`."""
+    outputs = {"binary": keras.activations.sigmoid, "multiclass": reproducible.softmax}
+
+    def loss(task: str, name: str, x: tf.Tensor) -> tf.Tensor:
+        logits = x if task == "multiclass" else x[:, 1:2]
+        y_pred = outputs.get(task, tf.identity)(logits)
+        return reproducible.MeanLoss(name)(y, y_pred)
+
+    operations = {name: keras.activations.get(name) for name in get_args(Activation)}
+    for task in TASKS.values():
+        for name in task.losses:
+            operations[f"{task.name} {name}"] = partial(loss, task.name, name)
+    return operations
 
 
 def print_hashes_of_operations() -> None:
     """Print a hash of each operation, its gradient, and optimized weights."""
     x = tf.constant(np.random.default_rng(0).standard_cauchy((5000, 3)), tf.float32)
-    y = tf.cast(x[:, :1] > 0, tf.float32)
-    outputs = {"binary": keras.activations.sigmoid, "multiclass": reproducible.softmax}
-
-    def loss(task: str, name: str, x: tf.Tensor) -> tf.Tensor:
-        x = x if task == "multiclass" else x[:, 1:2]
-        return reproducible.MeanLoss(name)(y, outputs.get(task, tf.identity)(x))
-
-    functions = {name: keras.activations.get(name) for name in get_args(Activation)}
-    for task in TASKS.values():
-        functions |= {
-            f"{task.name} {name}": partial(loss, task.name, name)
-            for name in task.losses
-        }
+    operations = build_operations(tf.cast(x[:, :1] > 0, tf.float32))
 
     @tf.function(jit_compile=True, autograph=False)
     def compute_all(x: tf.Tensor) -> list[list[tf.Tensor]]:
         results = []
-        for function in functions.values():
+        for operation in operations.values():
             with tf.GradientTape() as tape:
                 tape.watch(x)
-                value = function(x)
+                value = operation(x)
             results.append([value, tape.gradient(value, x)])
         return results
 
@@ -77,7 +83,7 @@ def print_hashes_of_operations() -> None:
         for name, optimizer in optimizers.items():
             optimizer.apply([gradient], [weights[name]])
 
-    for name, tensors in zip(functions, compute_all(x), strict=True):
+    for name, tensors in zip(operations, compute_all(x), strict=True):
         print(name, hash_tensors(tensors))
     take_step(x + 1)
     take_step(x * x)
@@ -86,9 +92,8 @@ def print_hashes_of_operations() -> None:
 
 
 def hash_tensors(tensors: list[tf.Tensor]) -> str:
-    return hashlib.md5(
-        b"".join(tensor.numpy().tobytes() for tensor in tensors),
-    ).hexdigest()
+    content = b"".join(tensor.numpy().tobytes() for tensor in tensors)
+    return hashlib.md5(content).hexdigest()
 
 
 def draw_table(task: str) -> pd.DataFrame:
@@ -96,16 +101,11 @@ def draw_table(task: str) -> pd.DataFrame:
     rng = np.random.default_rng(1)
     rows = ROWS[task]
     frame = make_shop_sales(rows)
-    frame.insert(
-        0,
-        "x",
-        np.where(rng.random(rows) < 0.1, np.nan, rng.gamma(2, size=rows).round(4)),
-    )
-    if task != "regression":
-        frame["sales"] = pd.qcut(
-            frame["sales"],
-            {"binary": 2, "multiclass": 3}[task],
-        ).cat.codes
+    is_missing = rng.random(rows) < 0.1
+    x = rng.gamma(2, size=rows).round(4)
+    frame.insert(0, "x", np.where(is_missing, np.nan, x))
+    if task in CLASSES:
+        frame["sales"] = pd.qcut(frame["sales"], CLASSES[task]).cat.codes
     return frame
 
 
@@ -117,16 +117,16 @@ def main() -> None:
             change_settings(folder, train=ONE_CYCLE_OF_BOTH)
             change_settings(folder, train=NETWORKS[task])
             run_stages(folder, last="evaluate" if task == "binary" else "calibrate")
-            files = [
-                file for name in OUTPUT_FOLDERS for file in (folder / name).rglob("*")
-            ]
-            for file in sorted(filter(Path.is_file, files)):
-                print(
-                    task,
-                    file.relative_to(folder),
-                    hashlib.md5(file.read_bytes()).hexdigest(),
-                )
+            for name in OUTPUT_FOLDERS:
+                print_hashes_of_files(task, folder, name)
         keras.utils.clear_session()
+
+
+def print_hashes_of_files(task: str, folder: Path, name: str) -> None:
+    for file in sorted((folder / name).rglob("*")):
+        if file.is_file():
+            md5 = hashlib.md5(file.read_bytes()).hexdigest()
+            print(task, file.relative_to(folder), md5)
 
 
 if __name__ == "__main__":

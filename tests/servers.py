@@ -75,10 +75,13 @@ class Server(NamedTuple):
 
     def read_metrics(self, prefix: str) -> dict[str, float]:
         """Return the metrics whose name and labels begin with a prefix."""
-        lines = [line.rpartition(" ") for line in self.send("/metrics")[1].splitlines()]
-        return {
-            name: float(value) for name, _, value in lines if name.startswith(prefix)
-        }
+        _, text = self.send("/metrics")
+        metrics = {}
+        for line in text.splitlines():
+            if line.startswith(prefix):
+                name, _, value = line.rpartition(" ")
+                metrics[name] = float(value)
+        return metrics
 
     def read_log_state(self) -> dict[str, Any]:
         """Return what `/health` says about the log."""
@@ -86,10 +89,13 @@ class Server(NamedTuple):
 
     def read_log(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Return the inputs and the answer of each complete line."""
-        files = sorted((self.folder / "answers").iterdir())
-        lines = [line for file in files for line in file.open("rb")]
-        answers = [json.loads(line) for line in lines if line.endswith(b"\n")]
-        return [(answer["inputs"], answer["answer"]) for answer in answers]
+        answers = []
+        for file in sorted((self.folder / "answers").iterdir()):
+            for line in file.open("rb"):
+                if line.endswith(b"\n"):
+                    answer = json.loads(line)
+                    answers.append((answer["inputs"], answer["answer"]))
+        return answers
 
 
 @contextmanager
@@ -99,8 +105,9 @@ def serve_in_thread(folder: Path, *arguments: str) -> Iterator[Server]:
     running = list[tuple[uvicorn.Server, Thread]]()
 
     def start(server: uvicorn.Server, sockets: Any) -> None:
-        running.append((server, Thread(target=run, args=(server, sockets))))
-        running[0][1].start()
+        thread = Thread(target=run, args=(server, sockets))
+        running.append((server, thread))
+        thread.start()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(uvicorn.Server, "run", start)

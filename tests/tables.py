@@ -41,7 +41,11 @@ def make_mixed_table(task: str) -> pd.DataFrame:
         frame["y"] = (1e6 + 1e4 * signal).round(1)
     else:
         frame["y"] = np.where(signal > 0.3, "pos", "neg")
-    for column, gap in {"cast": np.nan, "colour": None, "count": "?"}.items():
+    for column, gap in {
+        "cast": np.nan,
+        "colour": None,
+        "count": "?",
+    }.items():
         frame.loc[rng.random(rows) < 0.1, column] = gap
     return frame
 

@@ -17,8 +17,8 @@ from markdown_it import MarkdownIt
 CODE_FOLDERS = ("keras_tabular", "stages", "tests", "benchmarks", "tools")
 PAGES = ("*.md", "docs/*.md")
 VAGUE_NAME = re.compile(
-    "_*(found|of|said|told|shown|given|held|kept|taken|every|there|these|mine|own|theirs|beside"
-    "|besides|others|asked|begun|used|known)_*",
+    "_*(found|of|said|told|shown|given|held|kept|taken|every|there|these|mine|own"
+    "|theirs|beside|besides|others|asked|begun|used|known)_*",
 )
 VAGUE_START = re.compile(
     r"(Of|See|Those|That|These|The same|For|From|By|In|As|Some|Each|All"
@@ -29,18 +29,17 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 def main(root: Path) -> int:
     """Print what is wrong in a repository; return 1 if there is something, else 0."""
-    code = [
-        file
-        for folder in CODE_FOLDERS
-        for file in sorted((root / folder).rglob("*.py"))
-    ]
-    problems = [
-        (file, problem) for file in code for problem in check_code(file.read_text())
-    ]
-    pages = [page for pattern in PAGES for page in sorted(root.glob(pattern))]
-    problems += [(page, problem) for page in pages for problem in check_links(page)]
-    for file, problem in problems:
-        print(f"{file.relative_to(root)}:{problem}")
+    problems = []
+    for folder in CODE_FOLDERS:
+        for file in sorted((root / folder).rglob("*.py")):
+            path = file.relative_to(root)
+            problems += [f"{path}:{text}" for text in check_code(file.read_text())]
+    for pattern in PAGES:
+        for page in sorted(root.glob(pattern)):
+            path = page.relative_to(root)
+            problems += [f"{path}:{text}" for text in check_links(page)]
+    for problem in problems:
+        print(problem)
     return int(bool(problems))
 
 
@@ -52,10 +51,18 @@ def check_code(source: str) -> Iterator[str]:
     Yields:
         The number of a line, a colon, and what is wrong there.
     """
-    nodes = [*ast.walk(ast.parse(source))]
-    classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
-    statements = [statement for node in classes for statement in node.body]
-    fields = [node.target for node in statements if isinstance(node, ast.AnnAssign)]
+    nodes = list(ast.walk(ast.parse(source)))
+    yield from check_names(nodes)
+    yield from check_docstrings(nodes)
+
+
+def check_names(nodes: list[ast.AST]) -> Iterator[str]:
+    """Find vague names where they are bound."""
+    fields = []
+    for node in nodes:
+        if isinstance(node, ast.ClassDef):
+            declared = [line for line in node.body if isinstance(line, ast.AnnAssign)]
+            fields += [line.target for line in declared]
     for node in nodes:
         match node:
             case (
@@ -68,17 +75,25 @@ def check_code(source: str) -> Iterator[str]:
                 continue
         if is_bound and VAGUE_NAME.fullmatch(name):
             yield f"{node.lineno}: the name {name!r} does not say what it stands for"
+
+
+def check_docstrings(nodes: list[ast.AST]) -> Iterator[str]:
+    """Find docstrings whose first line is not a sentence of its own."""
     for node in nodes:
-        if isinstance(node, DOCUMENTED) and (docstring := ast.get_docstring(node)):
-            first_line = docstring.splitlines()[0]
-            line = node.body[0].lineno
-            if VAGUE_START.match(first_line):
-                yield f"{line}: the docstring begins with a vague word: {first_line}"
-            if not first_line.endswith((".", "?")):
-                yield (
-                    f"{line}: the first line of the docstring is not a sentence:"
-                    f" {first_line}"
-                )
+        if not isinstance(node, DOCUMENTED):
+            continue
+        docstring = ast.get_docstring(node)
+        if not docstring:
+            continue
+        first_line = docstring.splitlines()[0]
+        line = node.body[0].lineno
+        if VAGUE_START.match(first_line):
+            yield f"{line}: the docstring begins with a vague word: {first_line}"
+        if not first_line.endswith((".", "?")):
+            yield (
+                f"{line}: the first line of the docstring is not a sentence:"
+                f" {first_line}"
+            )
 
 
 def check_links(page: Path) -> Iterator[str]:

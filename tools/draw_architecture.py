@@ -44,7 +44,10 @@ def reduce_imports(imports: Graph) -> Graph:
     """Remove the imports that follow from other imports."""
 
     def reachable(package: str) -> set[str]:
-        return {package}.union(*map(reachable, imports[package]))
+        packages = {package}
+        for imported in imports[package]:
+            packages |= reachable(imported)
+        return packages
 
     return {
         package: {

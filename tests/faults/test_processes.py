@@ -22,23 +22,27 @@ OUTPUTS = STAGE_OUTPUTS["split"]
 
 def read_files(folder: Path, outputs: list[str]) -> dict[str, bytes]:
     """Return the content of every file of some outputs."""
-    paths = [
-        path
-        for name in outputs
-        for path in [folder / name, *(folder / name).rglob("*")]
-    ]
+    paths = [folder / name for name in outputs]
+    for name in outputs:
+        paths += (folder / name).rglob("*")
     return {str(p.relative_to(folder)): p.read_bytes() for p in paths if p.is_file()}
 
 
 def remove(folder: Path, outputs: list[str]) -> None:
-    for path in (folder / name for name in outputs):
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    for name in outputs:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def partial_files(folder: Path) -> list[Path]:
     """Return the outputs that a process is writing, or has left behind."""
-    parents = [folder, *(folder / name for name in ("data", "models", "metrics"))]
-    return [path for parent in parents for path in parent.glob(".*.partial")]
+    files = list(folder.glob(".*.partial"))
+    for name in ("data", "models", "metrics"):
+        files += (folder / name).glob(".*.partial")
+    return files
 
 
 def wait_until_it_writes(process: subprocess.Popen[str], folder: Path) -> bool:
@@ -113,9 +117,8 @@ def test_a_training_that_stops_goes_on_to_the_same_bytes(workspace: Path) -> Non
         assert process.returncode == 1
         assert "Traceback" not in errors
         assert ("train.seed in params.yaml" in errors) == bool(stage)
-        assert ("command continues from the files in .training." in errors) != bool(
-            stage,
-        )
+        is_told = "command continues from the files in .training." in errors
+        assert is_told != bool(stage)
         if stage:
             cut_off, _ = checkpoints.rglob("*.npz")
             cut_off.write_bytes(cut_off.read_bytes()[:-100])
@@ -139,8 +142,10 @@ def start_training_until_checkpoint(
 
 def descendants(process: int) -> list[int]:
     """Return the ids of all processes below a process."""
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return [pid for child in map(int, children) for pid in (child, *descendants(child))]
+    ids = []
+    for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+        ids += [int(child), *descendants(int(child))]
+    return ids
 
 
 @pytest.mark.skipif(
@@ -153,16 +158,13 @@ def test_nothing_keeps_the_output_open_after_a_kill(
     victim: str,
 ) -> None:
     """The second process of a stage works; a third one fits the baselines."""
-    process = start_command(
-        workspace,
-        *STAGE_COMMANDS["evaluate"],
-        DVC_STAGE="evaluate",
-    )
+    command = STAGE_COMMANDS["evaluate"]
+    process = start_command(workspace, *command, DVC_STAGE="evaluate")
     wait_until(lambda: len(descendants(process.pid)) == 2 or process.poll() is not None)
-    os.kill(
-        process.pid if victim == "first" else descendants(process.pid)[0],
-        signal.SIGKILL,
-    )
+    pid = process.pid
+    if victim == "second":
+        pid, _ = descendants(pid)
+    os.kill(pid, signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
     if victim == "second":
         assert process.returncode == 1

@@ -127,7 +127,11 @@ def test_a_conclusion_says_what_a_repeat_is(
     is_significant: bool,
 ) -> None:
     present, *evaluations = (
-        build_evaluation(train=mae, test=mae, baselines={"linear": {"mae": 2.0}})
+        build_evaluation(
+            train=mae,
+            test=mae,
+            baselines={"linear": {"mae": 2.0}},
+        )
         for mae in ({"mae": 1 + number / 100} for number in (2, 1, 2, 3, 4, 5))
     )
     repeats = summarize("mae", REGRESSION, repeated, present, evaluations)

@@ -72,7 +72,11 @@ def test_the_class_with_the_lowest_expected_cost_is_predicted(
 ) -> None:
     """A matrix of costs makes it very expensive to miss class 0 of three."""
     project = copy_project(trained_project("wine"), tmp_path / "wine")
-    costs = {0: {1: 1000, 2: 1000}, 1: {0: 1}, 2: {0: 1, 1: 1, 2: -1}}
+    costs = {
+        0: {1: 1000, 2: 1000},
+        1: {0: 1},
+        2: {0: 1, 1: 1, 2: -1},
+    }
     let_metric_decide(project, "cost", "Cost per row", threshold={"cost": costs})
     rows = pd.read_parquet(project / "data/predictions")
     probabilities = rows[[f"probability_{k}" for k in range(3)]].to_numpy(float)

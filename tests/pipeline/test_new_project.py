@@ -112,29 +112,20 @@ def sub_folder(
     assert not (folder / ".git").exists()
     status = check_output(repository, "git", "status", "--porcelain")
     assert status == before.replace("?? untracked", "?? models/\n?? untracked")
-    commands = (
-        capsys.readouterr().out.partition("then:\n\n")[2].rpartition("\n  make")[0]
-    )
+    _, _, advice = capsys.readouterr().out.partition("then:\n\n")
+    commands, _, _ = advice.rpartition("\n  make")
     check_output(folder.parent, "bash", "-ec", commands)
     assert check_output(repository, "git", "status", "--porcelain") == before
-    assert (
-        check_output(repository, "git", "log", "--format=%s")
-        == "The table wine.csv\nFirst\n"
-    )
+    log = check_output(repository, "git", "log", "--format=%s")
+    assert log == "The table wine.csv\nFirst\n"
     return folder
 
 
 def test_a_project_in_a_repository_adds_nothing_else_to_a_commit(
     sub_folder: Path,
 ) -> None:
-    names = check_output(
-        sub_folder,
-        "git",
-        "show",
-        "--name-only",
-        "--format=",
-        "HEAD",
-    ).splitlines()
+    show = ("git", "show", "--name-only", "--format=", "HEAD")
+    names = check_output(sub_folder, *show).splitlines()
     assert all(name.startswith("models/my wine/") for name in names)
     assert "models/my wine/data/raw/wine.csv" in names
 
@@ -144,17 +135,11 @@ def test_a_project_in_a_repository_runs_and_is_verified(sub_folder: Path) -> Non
     change_settings(sub_folder, train={"folds": 2, "members": [{"network": "plain"}]})
     check_output(sub_folder, "make", "repro")
     commit_all(sub_folder, "A run")
-    outputs = (
-        check_output(sub_folder, "make", "gate"),
-        check_output(sub_folder, "make", "report"),
-    )
-    assert "Gate: " in outputs[0]
-    assert "report.html: workspace\n" in outputs[1]
-    assert "is verified: every output has the hash" in check_output(
-        sub_folder,
-        "make",
-        "verify",
-    )
+    assert "Gate: " in check_output(sub_folder, "make", "gate")
+    report = check_output(sub_folder, "make", "report")
+    assert "report.html: workspace\n" in report
+    verified = check_output(sub_folder, "make", "verify")
+    assert "is verified: every output has the hash" in verified
 
 
 def test_a_project_has_few_files_of_its_own(project: Path) -> None:
@@ -175,7 +160,8 @@ def test_the_wheel_has_every_committed_file_and_the_same_bytes_in_any_clone(
     environment: Path,
     tmp_path: Path,
 ) -> None:
-    (wheel,), (built_by_new,) = environment.glob("*.whl"), project.glob("vendor/*.whl")
+    (wheel,) = environment.glob("*.whl")
+    (built_by_new,) = project.glob("vendor/*.whl")
     assert built_by_new.read_bytes() == wheel.read_bytes()
     committed = check_output(origin, "git", "ls-files", "keras_tabular").splitlines()
     assert {*committed} < {*ZipFile(wheel).namelist()}
@@ -294,23 +280,14 @@ def test_a_project_has_links_to_the_packages_of_the_clone_and_its_own_library(
         (library / ".venv/bin" / name).write_text(
             f"{header}import sys\nprint(sys.prefix)\n",
         )
-    command = (
-        sys.executable,
-        f"{library}/keras_tabular",
-        "new",
-        "my wine",
-        "--example",
-        "wine",
-    )
-    output = check_output(tmp_path, *command)
-    assert (
-        f"The packages in .venv are hard links to those in {library}/.venv, so they"
-        in output
-    )
-    packages, linked = (
-        next(path.glob(".venv/lib/*/site-packages")) for path in (library, project)
-    )
-    assert (packages / "tests.pth").samefile(linked / "tests.pth")
+    package = f"{library}/keras_tabular"
+    arguments = ("new", "my wine", "--example", "wine")
+    output = check_output(tmp_path, sys.executable, package, *arguments)
+    links = f"The packages in .venv are hard links to those in {library}/.venv, so they"
+    assert links in output
+    (file,) = library.glob(".venv/lib/*/site-packages/tests.pth")
+    (linked,) = project.glob(".venv/lib/*/site-packages/tests.pth")
+    assert file.samefile(linked)
     assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")
     assert check_output(project, "git", "status", "--porcelain") == ""
 
@@ -358,9 +335,8 @@ def test_a_wrong_argument_has_a_message_and_leaves_no_folder(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "t.csv").write_bytes(
-        b'\xef\xbb\xbf"x ""1""";y\r\n1;2\r\n',
-    )  # as Excel writes it
+    # As Excel writes it:
+    (tmp_path / "t.csv").write_bytes(b'\xef\xbb\xbf"x ""1""";y\r\n1;2\r\n')
     with pytest.raises(SystemExit):
         create(tmp_path / "new", *arguments.split())
     assert message in capfd.readouterr().err
@@ -410,9 +386,8 @@ def test_make_installs_locked_packages_with_uv_or_else_with_pip(
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(FILES / name, project)
     check_output(project, "dvc", "init", "--quiet", "--no-scm")
-    digest = (
-        "0" * 64 if hash_differs else hashlib.sha256(wheel.read_bytes()).hexdigest()
-    )
+    content = b"another" if hash_differs else wheel.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
     lock = f"--no-index\n--find-links vendor\ntiny==1.0 --hash=sha256:{digest}\n"
     (project / "requirements.txt").write_text(lock)
     make = ("make", ".venv/installed", f"UV={uv}", f"PYTHON={sys.executable}")
@@ -427,12 +402,12 @@ def test_make_installs_locked_packages_with_uv_or_else_with_pip(
 def create_wheel(folder: Path) -> Path:
     """Create a folder with a wheel of one module, and return the path of the wheel."""
     folder.mkdir(parents=True)
-    metadata = {
-        "METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
-        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    files = {"tiny.py": ""} | {
-        f"tiny-1.0.dist-info/{name}": metadata[name] for name in metadata
+    metadata = "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n"
+    wheel_text = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files = {
+        "tiny.py": "",
+        "tiny-1.0.dist-info/METADATA": metadata,
+        "tiny-1.0.dist-info/WHEEL": wheel_text,
     }
     files["tiny-1.0.dist-info/RECORD"] = "".join(f"{name},,\n" for name in files)
     with ZipFile(folder / "tiny-1.0-py3-none-any.whl", "w") as wheel:
@@ -458,9 +433,7 @@ def test_a_project_has_the_constraints_and_groups_of_this_repository() -> None:
     repository = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     project = tomllib.loads((FILES / "pyproject.toml").read_text())
     assert project["tool"]["uv"] == repository["tool"]["uv"]
-    assert (
-        project["project"]["requires-python"]
-        == repository["project"]["requires-python"]
-    )
+    versions = repository["project"]["requires-python"]
+    assert project["project"]["requires-python"] == versions
     for name, packages in project["dependency-groups"].items():
         assert packages == repository["dependency-groups"][name]

@@ -53,9 +53,8 @@ def test_test_rows_get_the_predictions_that_evaluate_scored(
         assert select_outputs(predictions).tobytes() == expected.tobytes()
     rows[:0:-1].to_csv(file, index=False)  # all rows but the first
     call_command(folder, "predict", file, "-o", out)
-    assert (
-        select_outputs(pd.read_parquet(out))[::-1].tobytes() == expected[1:].tobytes()
-    )
+    reversed_outputs = select_outputs(pd.read_parquet(out))
+    assert reversed_outputs[::-1].tobytes() == expected[1:].tobytes()
     if name == "mixed_regression":  # the intervals are those that evaluate scored
         low = predictions["low"]
         high = predictions["high"]
@@ -67,15 +66,11 @@ def test_test_rows_get_the_predictions_that_evaluate_scored(
         assert coverage.low < coverage.nominal == 0.9 < coverage.high
         assert coverage.mean_width == pytest.approx((high - low).mean(), rel=1e-5)
     elif schema.classes:
-        indices = (
-            expected.argmax(axis=1)
-            if name == "wine"
-            else (expected[:, 0] >= 0.5).astype(int)
-        )
-        assert (
-            predictions["predicted"].tolist()
-            == np.array(schema.classes)[indices].tolist()
-        )
+        codes = (expected[:, 0] >= 0.5).astype(int)
+        if name == "wine":
+            codes = expected.argmax(axis=1)
+        classes = [schema.classes[code] for code in codes]
+        assert predictions["predicted"].tolist() == classes
 
 
 ROWS = """y,count,flag,zip/code,id,colour,cast
@@ -101,18 +96,12 @@ def test_all_formats_give_the_same_predictions(
     )
     frame.to_parquet(tmp_path / "new.parquet", index=False)
     for ending in ("csv", "csv.gz", "parquet"):
+        file = tmp_path / f"new.{ending}"
         output = tmp_path / f"predictions.{ending}"
-        call_command(
-            binary_project,
-            "predict",
-            tmp_path / f"new.{ending}",
-            "-o",
-            output,
-        )
+        call_command(binary_project, "predict", file, "-o", output)
     text = (tmp_path / "predictions.csv").read_text()
-    assert (
-        gzip.decompress((tmp_path / "predictions.csv.gz").read_bytes()).decode() == text
-    )
+    compressed = (tmp_path / "predictions.csv.gz").read_bytes()
+    assert gzip.decompress(compressed).decode() == text
     predictions = pd.read_csv(
         StringIO(text),
         dtype={"id": str, "probability_pos": np.float32},
@@ -194,9 +183,9 @@ def test_rows_that_fail_a_check_are_an_error_or_set_aside(
     project = copy_project(binary_project, tmp_path / "project")
     change_settings(project, {"columns": {"count": {"max": 100}}})
     run_stages(project, "calibrate", "calibrate")
-    bad, predictions, rejects = (
-        tmp_path / name for name in ("bad.csv", "p.csv", "r.csv")
-    )
+    bad = tmp_path / "bad.csv"
+    predictions = tmp_path / "p.csv"
+    rejects = tmp_path / "r.csv"
     bad.write_text(BAD)
     message = (
         r"bad\.csv, line 3, column cast: (?s:.*)\nThere may be more\.\nWith --rejects"
@@ -207,15 +196,8 @@ def test_rows_that_fail_a_check_are_an_error_or_set_aside(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "project"]
 
     bad.write_text(f"{BAD}6,0.5\n7,0.5,red,00123,true,1,more\n")
-    output = call_command(
-        project,
-        "predict",
-        bad,
-        "-o",
-        predictions,
-        "--rejects",
-        rejects,
-    )
+    options = ("-o", predictions, "--rejects", rejects)
+    output = call_command(project, "predict", bad, *options)
     assert r"that the model does not know: 'two\n\nlines' (1)" in output
     assert output.endswith(f"5 of 7 rows were set aside in {rejects}\n")
     assert pd.read_csv(predictions)[["row", "id"]].to_numpy().tolist() == [
@@ -229,14 +211,10 @@ def test_rows_that_fail_a_check_are_an_error_or_set_aside(
         ("6,0.5,,,,", 10, "row: .* 6 .* 2"),
         ("7,0.5,red,00123,true,1", 11, "row: .* 6 .* 7; .*'more'"),
     ]
-    rejected = (
-        pd.read_csv(rejects, dtype=str, keep_default_na=False).to_numpy().tolist()
-    )
-    for (cells, line, reasons), (*texts, place, reason) in zip(
-        expected,
-        rejected,
-        strict=True,
-    ):
+    rejected = pd.read_csv(rejects, dtype=str, keep_default_na=False).to_numpy()
+    assert len(rejected) == len(expected)
+    for row, (cells, line, reasons) in zip(rejected, expected, strict=True):
+        *texts, place, reason = row
         assert ",".join(texts) == cells
         assert place == f"{bad}, line {line}"
         assert re.match(reasons, reason)
@@ -351,9 +329,8 @@ def project(binary_project: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     second one of them, and 20 training rows.
     """
     folder = copy_project(binary_project, tmp_path_factory.mktemp("scored") / "project")
-    rows, train = (
-        pd.read_parquet(folder / f"data/split/{name}") for name in ("test", "train")
-    )
+    rows = pd.read_parquet(folder / "data/split/test")
+    train = pd.read_parquet(folder / "data/split/train")
     rows.to_csv(folder / "rows.csv", index=False)
     (folder / "data/tests").mkdir()
     newer = pd.concat([rows[::2], train[:20]])
@@ -401,14 +378,11 @@ def test_the_gate_limits_the_scores_of_files_in_data_tests(project: Path) -> Non
     metrics = projects.read_json(project / "metrics/metrics.json")
     assert evaluation.rows("tests.newer") == 119
     assert evaluation.training_rows["newer"] == 20
-    assert metrics["tests"]["newer"]["accuracy"] == evaluation.value(
-        "tests.newer",
-        "accuracy",
-    )
+    accuracy = evaluation.value("tests.newer", "accuracy")
+    assert metrics["tests"]["newer"]["accuracy"] == accuracy
     gate = projects.read_gate(project)
-    assert (
-        gate["status"] == gate["checks"]["min tests.newer.accuracy"]["status"] == "fail"
-    )
+    assert gate["status"] == "fail"
+    assert gate["checks"]["min tests.newer.accuracy"]["status"] == "fail"
 
 
 def test_baselines_belong_to_the_model_that_is_scored(

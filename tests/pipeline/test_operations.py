@@ -100,11 +100,8 @@ SURROGATE = json.dumps([ROW, ROW | {"Outcome": "\ud800"}]).encode()
         ([ROW], {"Host": "[evil.example]"}, 400),
         (b'[{"Age": 5, "Age": 6}]', {}, 400),
         ([ROW] * 5, {}, 413),
-        (
-            [ROW],
-            {"Content-Type": "text/plain"},
-            415,
-        ),  # as a page of another site sends it
+        # As a page of another site sends it:
+        ([ROW], {"Content-Type": "text/plain"}, 415),
         (b'[{"Age": 5', {}, 400),
         (b'{"rows": []}', {}, 400),
         (b" " * 60_000, {}, 413),
@@ -126,9 +123,12 @@ def test_a_request_is_answered_or_refused(
         (
             {"rows": MISTAKES},
             [
-                *("row 1, column Age", "row 2: missing: Age"),
+                "row 1, column Age",
+                "row 2: missing: Age",
                 "row 2: no column 'Agee' is declared. Did you mean 'Age'?",
-                *("row 2, column Glucose", "row 3", "There may be more."),
+                "row 2, column Glucose",
+                "row 3",
+                "There may be more.",
             ],
         ),
         (
@@ -147,9 +147,8 @@ def test_every_mistake_has_a_line(server: Server, body: Any, places: list[str]) 
 
 def test_the_root_describes_every_path_of_the_server(server: Server) -> None:
     _, document = server.send("/", Accept="text/html")
-    assert (
-        document.items() <= server.send("/schema")[1].items()
-    )  # which also has the prefix
+    _, schema = server.send("/schema")  # it also has the prefix
+    assert document.items() <= schema.items()
     assert "x-model" not in document["paths"]["/predict"]["post"]
     assert server.send("/predict?trial=true", [ROW])[0] == 403
     assert {*document["paths"]} == {"/predict", "/health", "/metrics"}
@@ -295,10 +294,8 @@ def test_a_server_behind_a_proxy_finishes_its_requests_on_sigterm(
     The proxy removes the prefix. This is the last test of the server.
     """
     identified = {"X-Request-ID": PROXY}
-    assert server.send("/predict", [ROW], **identified) == server.send(
-        "/predict",
-        [ROW],
-    )
+    answer = server.send("/predict", [ROW])
+    assert server.send("/predict", [ROW], **identified) == answer
     assert server.send("/schema", **identified)[1]["servers"] == [{"url": PREFIX}]
     assert server.send("/nothing%0a", **identified)[0] == 404
     assert server.send("/health", **{"X-Request-ID": "a" * 60_000})[0] == 200
@@ -313,15 +310,18 @@ def test_a_server_behind_a_proxy_finishes_its_requests_on_sigterm(
     assert last == "Stopped"
     assert len(server.read_log()) == before + 1
     requests = [json.loads(line) for line in lines]
-    paths = [
+    answers = [
         (line["path"], line["status"]) for line in requests if line["request"] == PROXY
     ]
-    answered = f"{PREFIX}/predict", 200
-    assert paths == [answered, (f"{PREFIX}/schema", 200), (f"{PREFIX}/nothing", 404)]
-    assert (requests[-1]["path"], requests[-1]["status"]) == answered
-    assert (
-        max(len(line["request"]) for line in requests) < 40
-    )  # a long one is not repeated
+    assert answers == [
+        (f"{PREFIX}/predict", 200),
+        (f"{PREFIX}/schema", 200),
+        (f"{PREFIX}/nothing", 404),
+    ]
+    assert requests[-1]["path"] == f"{PREFIX}/predict"
+    assert requests[-1]["status"] == 200
+    # A long identifier is not repeated.
+    assert max(len(line["request"]) for line in requests) < 40
 
 
 def ask_first(port: int) -> tuple[float, float]:

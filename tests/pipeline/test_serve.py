@@ -108,7 +108,12 @@ def task(
         "--log",
         str(folder / "answers"),
     ) as server:
-        yield Task(request.param, server, rows, pd.read_csv(folder / "out.csv"))
+        yield Task(
+            request.param,
+            server,
+            rows,
+            pd.read_csv(folder / "out.csv"),
+        )
 
 
 def write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
@@ -118,23 +123,23 @@ def write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
 def test_a_visit_of_the_page(task: Task, browser: Any) -> None:
     """The page shows predictions and mistakes, can be read, and loads nothing."""
     pytest.importorskip("axe_core_python")
-    server, (_, answer, mistake) = task.server, TASKS[task.name]
-    before = server.read_log(), server.read_metrics("tabular_rows_total")
+    server = task.server
+    _, answer, mistake = TASKS[task.name]
+    log = server.read_log()
+    metrics = server.read_metrics("tabular_rows_total")
     # Some cases have missing values.
     rows = pd.DataFrame(task.rows[:CASES])
     if task.name == "shops":  # the date field of a browser
-        rows["day"] = pd.to_datetime(rows["day"], format="%d.%m.%Y").dt.strftime(
-            "%Y-%m-%d",
-        )
+        days = pd.to_datetime(rows["day"], format="%d.%m.%Y")
+        rows["day"] = days.dt.strftime("%Y-%m-%d")
     cases = rows.astype(object).fillna("").to_dict("records")
     links = []
     for case in cases:
         link = urlencode({str(name): cell for name, cell in case.items()})
         links.append(link.replace("=True", "=true").replace("=False", "=false"))
     opened = PageOfModel(browser, f"{server.address}#{links[-1]}")
-    assert (
-        sum(size for _, size in opened.run("return tests.loaded()")) <= MAX_FIRST_LOAD
-    )
+    sizes = [size for _, size in opened.run("return tests.loaded()")]
+    assert sum(sizes) <= MAX_FIRST_LOAD
     assert opened.text("notice") == NOTICE
     browser.set_script_timeout(240)
     answers = browser.execute_async_script(PREDICT_LINKS, links)
@@ -159,9 +164,8 @@ def test_a_visit_of_the_page(task: Task, browser: Any) -> None:
     response = server.send("/predict?trial=true", [row])[1]["rows"][0]
     assert float(opened.value) in response.values()
     command, _, body = opened.text("curl").partition(" -d ")
-    assert (
-        command == f"curl '{server.address}predict' -H 'Content-Type: application/json'"
-    )
+    address = f"{server.address}predict"
+    assert command == f"curl '{address}' -H 'Content-Type: application/json'"
     assert json.loads(body[1:-1]) == {"rows": [row]}
 
     name, text, problem = mistake
@@ -173,10 +177,8 @@ def test_a_visit_of_the_page(task: Task, browser: Any) -> None:
         opened.enter(name, text)
         assert opened.text("value") == "No prediction"
         assert opened.field(name, "problem.textContent") == problem
-        assert (
-            opened.run("return document.querySelectorAll('[aria-invalid=true]').length")
-            == 1
-        )
+        invalid = "return document.querySelectorAll('[aria-invalid=true]').length"
+        assert opened.run(invalid) == 1
         opened.check_accessibility()
         opened.run("location.hash = arguments[0]", links[0])
         opened.wait(
@@ -184,11 +186,11 @@ def test_a_visit_of_the_page(task: Task, browser: Any) -> None:
         )
 
     requests = {address for address, _ in opened.run("return tests.loaded()")}
-    assert requests == {
-        server.address + name for name in ("", "schema", "health", "predict")
-    }
+    paths = ("", "schema", "health", "predict")
+    assert requests == {server.address + path for path in paths}
     # Nothing that the page asked is logged or counted.
-    assert (server.read_log(), server.read_metrics("tabular_rows_total")) == before
+    assert server.read_log() == log
+    assert server.read_metrics("tabular_rows_total") == metrics
 
 
 def test_a_browser_gets_the_page_and_a_program_the_openapi_document(task: Task) -> None:
@@ -196,10 +198,8 @@ def test_a_browser_gets_the_page_and_a_program_the_openapi_document(task: Task) 
     request = Request(task.server.address, headers={"Accept": "text/html,*/*;q=0.8"})
     with urlopen(request) as response:
         assert {name: response.headers[name] for name in page.HEADERS} == page.HEADERS
-        assert (
-            response.read()
-            == files(page.__package__).joinpath("page.html").read_bytes()
-        )
+        html = files(page.__package__).joinpath("page.html").read_bytes()
+        assert response.read() == html
     assert "unsafe" not in page.POLICY
     assert {"default-src 'none'", "frame-ancestors 'none'"} < {*page.POLICY.split("; ")}
     assert re.search(r"script-src 'sha256-[^']*' 'sha256-[^']*';", page.POLICY)
@@ -213,7 +213,9 @@ def test_predictions_are_those_of_the_command_to_the_last_bit(task: Task) -> Non
 
     Logged rows get the same predictions again.
     """
-    server, rows, folder = task.server, task.rows, task.server.folder
+    server = task.server
+    folder = server.folder
+    rows = task.rows
     dtypes = task.predictions.dtypes.to_dict()  # identifiers are texts
     explained = server.send("/predict?explain=2", {"rows": rows})[1]["rows"]
     with ThreadPoolExecutor(8) as clients:

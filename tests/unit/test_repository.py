@@ -63,25 +63,18 @@ GRAPH = grimp.build_graph("stages", "keras_tabular", exclude_type_checking_impor
 def test_a_stage_declares_the_code_that_it_imports_and_the_params_that_it_loads(
     stage: str,
 ) -> None:
-    imported = GRAPH.find_upstream_modules(f"stages.{stage}") - {
-        "stages",
-        "keras_tabular",
-    }
-    packages = {"/".join(module.split(".")[:2]) for module in imported}
-    deps = {
-        dep
-        for dep in STAGES[stage]["deps"]
-        if dep.startswith(("stages", "keras_tabular"))
-    }
+    declared = STAGES[stage]["deps"]
+    code = ("stages", "keras_tabular")
+    modules = GRAPH.find_upstream_modules(f"stages.{stage}") - {*code}
+    packages = {"/".join(module.split(".")[:2]) for module in modules}
+    deps = {dep for dep in declared if dep.startswith(code)}
     script = (PROJECT / f"stages/{stage}.py").read_text()
     if re.search("^ *from (custom|network) import", script, re.MULTILINE):
         packages |= {"keras_tabular/own_parts"}
     assert deps == packages | {f"stages/{stage}.py"}
-    assert ("network.py" in STAGES[stage]["deps"]) is ("from network import" in script)
-    loaded = re.findall(
-        r'"(\w+)"',
-        "".join(re.findall(r"load_settings\(([^)]*)\)", script)),
-    )
+    assert ("network.py" in declared) is ("from network import" in script)
+    arguments = "".join(re.findall(r"load_settings\(([^)]*)\)", script))
+    loaded = re.findall(r'"(\w+)"', arguments)
     assert STAGES[stage].get("params", []) == sorted(loaded)
 
 
@@ -104,14 +97,12 @@ def test_every_lock_file_has_the_same_version_of_a_package() -> None:
 
 def test_the_image_has_the_tensorflow_of_the_training_and_no_package_to_train() -> None:
     image = locked_packages((PROJECT / "requirements/image.txt").read_text())
-    version, cpu_version = (
-        image[name].split()[0] for name in ("tensorflow", "tensorflow-cpu")
-    )
+    training = locked_packages((PROJECT / "requirements.txt").read_text())
+    version, *_ = image["tensorflow"].split()
+    cpu_version, *_ = image["tensorflow-cpu"].split()
     assert cpu_version == version.replace("tensorflow", "tensorflow-cpu")
     left_out = {"dvc", "duckdb", "scikit-learn", "vl-convert-python"}
-    assert left_out < {*locked_packages((PROJECT / "requirements.txt").read_text())} - {
-        *image,
-    }
+    assert left_out < training.keys() - image.keys()
 
 
 # The commands of `keras-tabular`, their help texts, and the documentation that they
@@ -166,7 +157,10 @@ def test_docs_lists_and_prints_the_pages(capsys: pytest.CaptureFixture[str]) -> 
 def rows_by_key(text: str) -> dict[str, str]:
     """Return the rows of the tables of a page by the keys in their first column."""
     rows = re.findall(r"^\| (`[^|]*`) \| (.*) \|$", text, re.MULTILINE)
-    return {key: row for keys, row in rows for key in re.findall(r"`(\w+)`", keys)}
+    row_of_key = dict[str, str]()
+    for keys, row in rows:
+        row_of_key |= dict.fromkeys(re.findall(r"`(\w+)`", keys), row)
+    return row_of_key
 
 
 def test_docs_schema_explains_each_key() -> None:

@@ -215,7 +215,12 @@ def test_other_values_than_auto_do_not_change() -> None:
 def test_yes_and_no_are_texts_as_in_the_files_that_dvc_writes(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text("{yes: no, on: 12:30, true: false, 007: 1_000}")
-    assert read_yaml(path) == {"yes": "no", "on": "12:30", True: False, 7: 1000}
+    assert read_yaml(path) == {
+        "yes": "no",
+        "on": "12:30",
+        True: False,
+        7: 1000,
+    }
 
 
 def test_costs_without_a_number_are_a_mistake_of_their_own_form(tmp_path: Path) -> None:

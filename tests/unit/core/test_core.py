@@ -81,7 +81,11 @@ def test_two_processes_may_write_the_same_path(tmp_path: Path) -> None:
     )
     with atomic_write(out) as partial:
         partial.write_text("a")
-        subprocess.run([sys.executable, "-c", write], cwd=PROJECT, check=True)
+        subprocess.run(
+            [sys.executable, "-c", write],
+            cwd=PROJECT,
+            check=True,
+        )
         assert out.read_text() == "b"
         with partial.open("a") as file:
             file.write("a")

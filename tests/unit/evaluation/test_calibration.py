@@ -20,23 +20,33 @@ from keras_tabular.config.params import Params
 from keras_tabular.config.sections import Drift, Evaluate, ThresholdRule, Validate
 from keras_tabular.evaluation import baselines, calibration, plot_data
 from keras_tabular.evaluation.calibration import choose_threshold, fit_intervals
-from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.explain.importance import REPEATS, permutation_importance
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.network.record import Ensemble, TrainingRecord
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import write_parts
-from keras_tabular.tasks.task import Regression
-from tests.helpers import BINARY, PROJECT, build_arrow_schema, build_schema
+from tests.helpers import (
+    BINARY,
+    PROJECT,
+    REGRESSION,
+    build_arrow_schema,
+    build_predictions,
+    build_schema,
+)
 
 # A threshold is chosen on predictions for rows that were not learnt from.
 RNG = np.random.default_rng(0)
 
 RULES: list[dict[str, Any]] = [
-    *({"best": name} for name in ("accuracy", "balanced_accuracy", "f1")),
+    {"best": "accuracy"},
+    {"best": "balanced_accuracy"},
+    {"best": "f1"},
     {"cost": {"false_negative": 5, "false_positive": 1}},
     {"cost": {1: {0: 5, 1: -2}, 0: {0: -1, 1: 3}}},
-    *({key: content} for key in ("recall", "precision") for content in (0.3, 0.9)),
+    {"recall": 0.3},
+    {"recall": 0.9},
+    {"precision": 0.3},
+    {"precision": 0.9},
 ]
 
 
@@ -50,28 +60,21 @@ def rate_threshold(
     rest, alarms, misses, hits = np.bincount(2 * y + y_pred, weight, 4)
     recall = hits / max(hits + misses, 1)
     precision = hits / max(hits + alarms, 1)
-    if required := rule.recall or rule.precision:
-        share, gain = (recall, -alarms) if rule.recall else (precision, recall)
-        return share >= required, gain if share >= required else share
+    if rule.recall:
+        is_reached = recall >= rule.recall
+        return is_reached, -alarms if is_reached else recall
+    if rule.precision:
+        is_reached = precision >= rule.precision
+        return is_reached, recall if is_reached else precision
     if rule.cost:
-        (of_rest, of_alarm), (of_miss, of_hit) = rule.cost_matrix((0, 1))
-        return True, -(
-            rest * of_rest + alarms * of_alarm + misses * of_miss + hits * of_hit
-        )
+        confusion = np.array([[rest, alarms], [misses, hits]])
+        return True, -np.sum(confusion * rule.cost_matrix((0, 1)))
     scores = {
         "accuracy": (hits + rest) / weight.sum(),
         "balanced_accuracy": (recall + rest / max(alarms + rest, 1)) / 2,
         "f1": 2 * hits / max(2 * hits + alarms + misses, 1),
     }
     return True, round(scores[str(rule.best)], 9)
-
-
-def build_predictions(
-    y: np.ndarray,
-    probability: np.ndarray,
-    weight: np.ndarray,
-) -> Predictions:
-    return Predictions(BINARY, y, probability[:, None], weight)
 
 
 ROW = st.tuples(st.integers(0, 1), st.integers(0, 20), st.integers(1, 3))
@@ -83,9 +86,13 @@ def test_no_other_threshold_is_better(rows: list[tuple[int, int, int]]) -> None:
     probability = place / 20
     for content in RULES:
         rule = ThresholdRule.model_validate(content)
-        rows_to_rate = build_predictions(y, probability, weight.astype(float))
-        costs = rule.cost_matrix((0, 1)) if rule.cost else None
-        rows_to_rate = rows_to_rate._replace(costs=costs)
+        rows_to_rate = build_predictions(
+            BINARY,
+            y,
+            probability,
+            weight=weight.astype(float),
+            costs=rule.cost_matrix((0, 1)) if rule.cost else None,
+        )
         threshold, is_reached = choose_threshold(rule, rows_to_rate)
         rating = rate_threshold(rule, y, probability >= threshold, weight)
         assert is_reached == rating[0]
@@ -98,7 +105,7 @@ def test_a_number_is_used_as_it_is_and_a_rule_has_one_key() -> None:
     probability = np.array([0.9, 0.2])
     precise = ThresholdRule(precision=0.9)
     for rule, threshold in ((0.3, 0.3), (precise, 0.55)):
-        rows = build_predictions(y, probability, np.ones(2))
+        rows = build_predictions(BINARY, y, probability)
         assert choose_threshold(rule, rows)[0] == pytest.approx(threshold)
     for wrong in ({"best": "f1", "recall": 0.9}, {}, {"recall": 1.5}, 1.0):
         with pytest.raises(ValidationError):
@@ -109,7 +116,7 @@ def test_the_threshold_separates_neighbours_of_float32() -> None:
     upper = np.float32(0.7)
     rule = ThresholdRule(best="accuracy")
     probability = np.array([upper, np.nextafter(upper, np.float32(0))])
-    rows = build_predictions(np.array([1, 0]), probability, np.ones(2))
+    rows = build_predictions(BINARY, [1, 0], probability)
     threshold, _ = choose_threshold(rule, rows)
     assert (probability >= threshold).tolist() == [True, False]
 
@@ -118,7 +125,7 @@ def test_a_cross_fitted_threshold_is_chosen_on_the_other_folds() -> None:
     probability = expit(1.5 * RNG.normal(size=2000))
     fold = np.arange(2000) % 5
     is_positive = (RNG.random(2000) < probability).astype(float)
-    rows = build_predictions(is_positive, probability, np.ones(2000))
+    rows = build_predictions(BINARY, is_positive, probability)
     rule = ThresholdRule(precision=0.7)
     cross_fitted = calibration.cross_fit(rule, rows, fold)
     for number in range(5):
@@ -154,11 +161,9 @@ def calibrate_rows(
 ) -> ModelMetadata:
     """Write training rows, and calibrate on these predictions for them."""
     schema = build_schema(task)
+    x = np.arange(STAGE_ROWS) / 9
     target = y if task == "regression" else y.astype(int)
-    table = pa.table(
-        {"x": np.arange(STAGE_ROWS) / 9, "y": target},
-        build_arrow_schema(schema),
-    )
+    table = pa.table({"x": x, "y": target}, build_arrow_schema(schema))
     write_parts(folder, [table[:400], table[400:]])
     return calibration.calibrate(TrainingRecord(), oof, folder, schema, PARAMS)
 
@@ -177,17 +182,21 @@ def test_only_predictions_of_forward_chaining_are_used_if_there_are_any(
     later = block >= 0
     fold = block[later] if blocks > 1 else np.arange(later.sum()) % 2
     y = RNG.normal(size=STAGE_ROWS)
+    is_positive = (y > 0).astype(float)
     chained = build_oof(np.where(later, RNG.random(STAGE_ROWS), np.nan), block)
     y_pred = chained.y_pred[:, 0]
     # The predictions in cross-validation are much too good.
     oof = OutOfFold(build_oof(y, np.arange(STAGE_ROWS) % 3), chained)
-    is_positive = (y > 0).astype(float)
+
     metadata = calibrate_rows(tmp_path / "binary", "binary", is_positive, oof)
-    chained_rows = build_predictions(is_positive[later], y_pred, np.ones(later.sum()))
-    assert metadata.threshold == choose_threshold(RULE, chained_rows)[0]
+    rows = build_predictions(BINARY, is_positive[later], y_pred)
+    threshold, _ = choose_threshold(RULE, rows)
+    assert metadata.threshold == threshold
+
     metadata = calibrate_rows(tmp_path / "regression", "regression", y, oof)
-    rows = Predictions(Regression(), y[later], y_pred[:, None], np.ones(later.sum()))
-    assert metadata.intervals == fit_intervals(rows, fold, PARAMS.evaluate.coverage)
+    rows = build_predictions(REGRESSION, y[later], y_pred)
+    intervals = fit_intervals(rows, fold, PARAMS.evaluate.coverage)
+    assert metadata.intervals == intervals
 
 
 # Intervals contain the requested share of new values, and are wide where errors are
@@ -198,7 +207,9 @@ def draw_rows(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw x, y = 2x with noise that grows with x, and a fold."""
     x = rng.uniform(0, 3, rows)
-    return x, 2 * x + rng.normal(size=rows) * (0.2 + x), np.arange(rows) % 5
+    noise = rng.normal(size=rows) * (0.2 + x)
+    fold = np.arange(rows) % 5
+    return x, 2 * x + noise, fold
 
 
 @pytest.mark.parametrize("rows", [100, 600])
@@ -213,8 +224,7 @@ def test_intervals_contain_the_requested_share_of_new_values(
     for _ in range(100):
         x, y, fold = draw_rows(rng, rows)
         bias = 0.25 * rng.normal(size=5)
-        predicted = 2 * x + bias[fold]
-        oof = Predictions(Regression(), y, predicted[:, None], np.ones(rows))
+        oof = build_predictions(REGRESSION, y, 2 * x + bias[fold])
         intervals = fit_intervals(oof, fold, coverage, 0.25**2)
         new_x, new_y, _ = draw_rows(rng, 300)
         low, high = intervals.ends(2 * new_x + bias.mean()).T
@@ -224,7 +234,7 @@ def test_intervals_contain_the_requested_share_of_new_values(
 
 def test_an_interval_is_wide_where_errors_are_large() -> None:
     x, y, fold = draw_rows(np.random.default_rng(1), 2000)
-    oof = Predictions(Regression(), y, 2 * x[:, None], np.ones(2000))
+    oof = build_predictions(REGRESSION, y, 2 * x)
     intervals = fit_intervals(oof, fold, 0.9)
     low, high = intervals.ends(np.array([0.1, 5.9])).T
     narrow, wide = high - low
@@ -234,22 +244,22 @@ def test_an_interval_is_wide_where_errors_are_large() -> None:
 def test_the_prediction_of_a_fold_is_the_weighted_mean_of_its_own_networks() -> None:
     folds = {"b": (0, 1), "a": (0, 0, 1, 1)}
     weights = {"a": 0.25, "b": 0.75}
-    ensemble = Ensemble(folds=folds, weights=weights, target_range=(0.0, 10.0))
-    members = np.array(
-        [[9.0, 1.0, 3.0, 5.0, 7.0, 20.0, 4.0]],
-    )  # after the model, those of a
-    expected = [0.25 * 2 + 0.75 * 10, 0.25 * 6 + 0.75 * 4]
+    ensemble = Ensemble(
+        folds=folds,
+        weights=weights,
+        target_range=(0.0, 10.0),
+    )
+    # The model, the networks of a, and those of b.
+    members = np.array([[9.0, 1.0, 3.0, 5.0, 7.0, 20.0, 4.0]])
     means, weights_by_name = ensemble.fold_means(members, 1)
     predictions = np.average(means, axis=0, weights=weights_by_name)
+    expected = [0.25 * 2 + 0.75 * 10, 0.25 * 6 + 0.75 * 4]
     assert predictions.ravel().tolist() == expected
 
 
 # The baselines learn from the rows of the network, and for each fold from the other
 # folds.
-TWO_KINDS, MULTICLASS, REGRESSION = map(
-    build_schema,
-    ("binary", "multiclass", "regression"),
-)
+BINARY_SCHEMA = build_schema("binary")
 CV = "cross_validation"
 FRAME = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]})
 
@@ -264,18 +274,17 @@ def write_split(folder: Path) -> Path:
     return folder
 
 
-def test_a_class_without_training_rows_has_probability_0() -> None:
-    for name in ("linear", "gradient_boosting"):
-        fitted = baselines.build_baselines(MULTICLASS, "auto")[name].fit(
-            FRAME,
-            [0, 0, 2, 2],
-        )
-        y_pred = baselines.predict(fitted, FRAME, MULTICLASS.learning_task)
-        assert y_pred[:, 1].tolist() == [0.0] * 4
+@pytest.mark.parametrize("name", ["linear", "gradient_boosting"])
+def test_a_class_without_training_rows_has_probability_0(name: str) -> None:
+    schema = build_schema("multiclass")
+    estimator = baselines.build_baselines(schema, "auto")[name]
+    fitted = estimator.fit(FRAME, [0, 0, 2, 2])
+    y_pred = baselines.predict(fitted, FRAME, schema.learning_task)
+    assert y_pred[:, 1].tolist() == [0.0] * 4
 
 
 def test_the_trees_learn_from_missing_values_and_many_categories() -> None:
-    schema = build_schema("regression", x={"kind": "real"}, town={"kind": "category"})
+    schema = build_schema("regression", x="real", town="category")
     rng = np.random.default_rng(0)
     town = rng.integers(0, 400, 4000)
     x = np.where(rng.random(4000) < 0.5, np.nan, rng.normal(size=4000))
@@ -294,7 +303,7 @@ def test_the_trees_learn_from_missing_values_and_many_categories() -> None:
 def test_a_column_without_values_in_training_is_not_used(kind: str) -> None:
     schema = build_schema(
         "binary",
-        x={"kind": "real"},
+        x="real",
         empty={"kind": kind, "nullable": True},
     )
     y = np.tile([0, 0, 1, 1], 10)
@@ -303,13 +312,12 @@ def test_a_column_without_values_in_training_is_not_used(kind: str) -> None:
     value = 5.0 if kind == "real" else "a"
     for name, estimator in baselines.build_baselines(schema, "auto").items():
         fitted = baselines.fit(estimator, frame, y, np.ones(40))
-        without, with_values = (
-            baselines.predict(fitted, rows, schema.learning_task)
-            for rows in (frame, frame.assign(empty=[value] * 40))
-        )
-        assert np.isfinite(without).all()
+        y_pred = baselines.predict(fitted, frame, schema.learning_task)
+        assert np.isfinite(y_pred).all()
         if name == "gradient_boosting":
-            np.testing.assert_array_equal(with_values, without)
+            filled = frame.assign(empty=value)
+            with_values = baselines.predict(fitted, filled, schema.learning_task)
+            np.testing.assert_array_equal(with_values, y_pred)
 
 
 @pytest.fixture
@@ -326,26 +334,17 @@ def shares(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_rows_of_a_fold_are_predicted_by_a_baseline_of_other_or_earlier_rows(
     tmp_path: Path,
 ) -> None:
-    fold = (np.arange(40) // 10).astype(
-        np.int32,
-    )  # the share of ones is 3 or 2 of 10 rows
+    # The share of ones in a fold is 3 or 2 of 10 rows.
+    fold = (np.arange(40) // 10).astype(np.int32)
     block = np.repeat([-1, 0, 1], [10, 14, 16]).astype(np.int32)
     folds = {CV: fold, "forward_chaining": block}
-    predictions = baselines.predict_baselines(
-        write_split(tmp_path),
-        folds,
-        TWO_KINDS,
-        "auto",
-    )
-    of_others = (10 - np.array([3, 2, 3, 2])) / 30
-    of_earlier = np.array([3 / 10, 6 / 24])
-    constant = predictions["linear"]
-    np.testing.assert_allclose(constant[CV][:, 0], np.repeat(of_others, 10))
-    np.testing.assert_allclose(
-        constant["forward_chaining"][:, 0],
-        np.repeat(of_earlier, [14, 16]),
-    )
-    np.testing.assert_allclose(constant["test"], np.full((10, 1), 0.25))
+    split = write_split(tmp_path)
+    y_pred = baselines.predict_baselines(split, folds, BINARY_SCHEMA, "auto")["linear"]
+    of_others = np.repeat([7 / 30, 8 / 30, 7 / 30, 8 / 30], 10)
+    np.testing.assert_allclose(y_pred[CV][:, 0], of_others)
+    of_earlier = np.repeat([3 / 10, 6 / 24], [14, 16])
+    np.testing.assert_allclose(y_pred["forward_chaining"][:, 0], of_earlier)
+    np.testing.assert_allclose(y_pred["test"], np.full((10, 1), 0.25))
 
 
 @pytest.mark.usefixtures("shares")
@@ -355,17 +354,15 @@ def test_the_number_of_training_rows_is_limited_and_that_of_test_rows_is_not(
 ) -> None:
     monkeypatch.setattr(baselines, "MAX_TRAINING_ROWS", 9)
     fold = (np.arange(40) % 2).astype(np.int32)  # the ones are all of fold 0
-    predictions = baselines.predict_baselines(
-        write_split(tmp_path),
-        {CV: fold},
-        TWO_KINDS,
-        "auto",
-    )
-    assert {(len(other[CV]), len(other["test"])) for other in predictions.values()} == {
-        (9, 10),
-    }
-    np.testing.assert_allclose(predictions["linear"]["test"], np.full((10, 1), 3 / 9))
-    assert not predictions["linear"][CV][fold[:9] == 0].any()
+    folds = {CV: fold}
+    split = write_split(tmp_path)
+    predictions = baselines.predict_baselines(split, folds, BINARY_SCHEMA, "auto")
+    for y_pred in predictions.values():
+        assert len(y_pred[CV]) == 9
+        assert len(y_pred["test"]) == 10
+    y_pred = predictions["linear"]
+    np.testing.assert_allclose(y_pred["test"], np.full((10, 1), 3 / 9))
+    assert not y_pred[CV][fold[:9] == 0].any()
 
 
 def test_a_date_of_any_year_is_divided_into_parts() -> None:
@@ -379,17 +376,18 @@ def test_a_date_of_any_year_is_divided_into_parts() -> None:
 
 def test_the_trees_minimise_absolute_errors_if_the_model_does() -> None:
     """They minimise squared errors if the loss is Huber or log-cosh."""
-    for loss in Regression.losses:
-        fitted = baselines.build_baselines(REGRESSION, loss)
-        absolute = loss == "mean_absolute_error"
-        criterion = "absolute_error" if absolute else "squared_error"
-        assert fitted["gradient_boosting"][-1].loss == criterion
+    schema = build_schema("regression")
+    for loss in REGRESSION.losses:
+        *_, trees = baselines.build_baselines(schema, loss)["gradient_boosting"]
+        is_absolute = loss == "mean_absolute_error"
+        assert trees.loss == ("absolute_error" if is_absolute else "squared_error")
 
 
 # The data of the plots is correct, and small enough for git.
 def test_dvc_plots_read_files_and_columns_that_are_written() -> None:
-    plots = yaml.safe_load((PROJECT / "metrics/dvc.yaml").read_text())["plots"]
-    for plot in (plot for entry in plots for plot in entry.values()):
+    entries = yaml.safe_load((PROJECT / "metrics/dvc.yaml").read_text())["plots"]
+    for entry in entries:
+        (plot,) = entry.values()
         ((file, y),) = plot["y"].items()
         if file != "curves/loss.csv":
             columns = {plot["x"], *([y] if isinstance(y, str) else y)}
@@ -403,15 +401,15 @@ def test_the_curves_are_those_of_scikit_learn(digits: int) -> None:
     probability = rng.random(200).round(digits)
     weight = rng.integers(1, 4, 200).astype(float)
     plots = plot_data.ranking_plots(truth, probability, weight)
-    expected = np.column_stack(roc_curve(truth, probability, sample_weight=weight)[:2])
-    computed = np.column_stack(plots["roc"])
-    assert {*map(tuple, computed.round(12))} <= {*map(tuple, expected.round(12))}
-    along = np.interp(expected.sum(axis=1), computed.sum(axis=1), computed[:, 1])
-    np.testing.assert_allclose(
-        along,
-        expected[:, 1],
-        atol=1e-12,
-    )  # omitted points lie on lines
+
+    x, y, _ = roc_curve(truth, probability, sample_weight=weight)
+    points = np.column_stack(plots["roc"])
+    all_points = np.column_stack([x, y])
+    assert {*map(tuple, points.round(12))} <= {*map(tuple, all_points.round(12))}
+    # Omitted points lie on lines.
+    on_lines = np.interp(x + y, points.sum(axis=1), points[:, 1])
+    np.testing.assert_allclose(on_lines, y, atol=1e-12)
+
     precision, recall, _ = precision_recall_curve(
         truth,
         probability,
@@ -427,42 +425,53 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 50_000).astype(float)
     predicted = rng.random((len(y), 1), dtype=np.float32)
-    test = Predictions(BINARY, y, predicted, np.ones(len(y)), 0.7)
+    test = build_predictions(BINARY, y, predicted, threshold=0.7)
     plots = plot_data.compute_plots(test, {"x": rng.random(10)})
-    plot_data.write_plots(tmp_path, plots, test, np.arange(len(y)))
+    plot_data.write_plots(
+        tmp_path,
+        plots,
+        test,
+        np.arange(len(y)),
+    )
     sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
     assert sizes.keys() == {*plot_data.HEADERS, "test_rows"}
     assert max(sizes.values()) < 200_000
-    rows = pd.read_csv(tmp_path / "confusion.csv")
-    assert rows["rows"].sum() == len(y)
-    assert rows["rows"][rows["predicted class"] == 1].sum() == (predicted >= 0.7).sum()
-    assert rows.groupby("true class")["share"].sum().tolist() == pytest.approx([1, 1])
+    confusion = pd.read_csv(tmp_path / "confusion.csv")
+    assert confusion["rows"].sum() == len(y)
+    counts = confusion.groupby("predicted class")["rows"].sum()
+    assert counts[1] == (predicted >= 0.7).sum()
+    shares = confusion.groupby("true class")["share"].sum()
+    assert shares.tolist() == pytest.approx([1, 1])
 
 
 def test_the_cost_of_each_threshold_is_computed() -> None:
     y = np.array([0.0, 0.0, 1.0, 1.0])
-    p = np.array([[0.1], [0.6], [0.4], [0.9]])
-    test = Predictions(BINARY, y, p, np.ones(4), costs=((0, 1), (5, 0)))
-    thresholds, *columns = plot_data.compute_plots(test, {})["threshold"]
-    points = dict(zip(thresholds, zip(*columns, strict=True), strict=True))
-    assert points[0.5] == (0.5, 0.5, 0.5, 0.5, (5 + 1) / 4)
+    costs = ((0, 1), (5, 0))
+    test = build_predictions(
+        BINARY,
+        y,
+        [0.1, 0.6, 0.4, 0.9],
+        costs=costs,
+    )
+    columns = plot_data.compute_plots(test, {})["threshold"]
+    points = {row[0]: row[1:] for row in np.column_stack(columns).tolist()}
+    assert points[0.5] == [0.5, 0.5, 0.5, 0.5, (5 + 1) / 4]
     assert np.isnan(points[0.95][1])  # precision
 
 
 def permute(feature: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
     """Compute the importance of a perfect column and of an unused one."""
-    columns = {name: {"kind": "real"} for name in ("used", "unused", "weight")}
-    schema = build_schema("regression", **columns).model_copy(
-        update={"weight": "weight"},
-    )
-    rows = pa.table(
-        {"used": feature, "unused": feature, "weight": weight.astype(float)},
-    )
+    columns = {
+        "used": feature,
+        "unused": feature,
+        "weight": weight.astype(float),
+    }
+    schema = build_schema("regression", **dict.fromkeys(columns, "real"))
     return permutation_importance(
         lambda inputs: inputs["used"][:, None],
-        rows,
+        pa.table(columns),
         feature,
-        schema,
+        schema.model_copy(update={"weight": "weight"}),
         1,
     )
 
@@ -486,7 +495,7 @@ def test_a_weight_counts_like_repeated_rows_and_unread_columns_do_not_matter() -
     assert unweighted > 1.3 * repeated
 
     y = (rng.random(1000) < feature).astype(float)
-    rows = Predictions(BINARY, y, feature[:, None], repeats.astype(float))
+    rows = build_predictions(BINARY, y, feature, weight=repeats.astype(float))
     plots = plot_data.compute_plots(rows, {})
     repeated_rows = rows.select(copies)._replace(weight=ones)
     expected = plot_data.compute_plots(repeated_rows, {})

@@ -1,6 +1,7 @@
 """The evaluation of a model, its summary, and rows that are equal to training rows."""
 
 import re
+from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import plot_data, records, result, summary
 from keras_tabular.evaluation.calibration import choose_threshold
 from keras_tabular.evaluation.labelled_file import score_file
-from keras_tabular.evaluation.scores import Predictions, score
+from keras_tabular.evaluation.scores import score
 from keras_tabular.evaluation.summary import (
     format_duplicates,
     format_scores,
@@ -35,6 +36,7 @@ from tests.helpers import (
     MULTICLASS,
     build_arrow_schema,
     build_evaluation,
+    build_predictions,
     build_schema,
 )
 
@@ -69,22 +71,19 @@ def write_split(
         x = rng.normal(size=rows)
         y: Any = x + rng.normal(size=rows) / 2
         if schema.task != "regression":
-            y = np.array(schema.classes)[
-                np.digitize(y, ends[: len(schema.classes) - 1])
-            ]
-        tables[name] = pa.table(
-            {"x": x, "y": y.tolist()},
-            schema=build_arrow_schema(schema),
-        )
-        parts = [tables[name][: rows // 3], tables[name][rows // 3 :]]
-        write_parts(folder / "split" / name, parts)
+            codes = np.digitize(y, ends[: len(schema.classes) - 1])
+            y = np.array(schema.classes)[codes]
+        columns = {"x": x, "y": y.tolist()}
+        table = pa.table(columns, schema=build_arrow_schema(schema))
+        write_parts(folder / "split" / name, [table[: rows // 3], table[rows // 3 :]])
+        tables[name] = table
     return tables
 
 
 def build_predict(schema: Schema) -> Predict:
     """Build a function that predicts rows by x alone."""
 
-    def predict(columns: dict[str, np.ndarray]) -> np.ndarray:
+    def predict(columns: Inputs) -> np.ndarray:
         p = 1 / (1 + np.exp(-columns["x"]))
         outputs = [1 - p, p * p, p - p * p] if schema.task == "multiclass" else [p]
         return np.column_stack(outputs).astype(np.float32)
@@ -96,10 +95,8 @@ def draw_oof(schema: Schema, rows: int = 60) -> FoldPredictions:
     """Draw out-of-fold predictions of three folds; without rows, no folds."""
     y_pred = np.random.default_rng(1).dirichlet(np.ones(3), rows).astype(np.float32)
     n_outputs = schema.learning_task.n_outputs
-    return FoldPredictions(
-        y_pred[:, :n_outputs],
-        (np.arange(rows) % 3).astype(np.int32),
-    )
+    fold = (np.arange(rows) % 3).astype(np.int32)
+    return FoldPredictions(y_pred[:, :n_outputs], fold)
 
 
 def build_model(predict: Predict, **metadata: Any) -> Any:
@@ -149,41 +146,36 @@ def test_model_and_baselines_are_scored_on_all_rows_and_folds(
     y_pred["cross_validation"] = oof.cross_validation.y_pred
     for row_set in evaluation.row_sets():
         y = labels(tables["test" if row_set == "test" else "train"], schema)[:, 0]
-        rows = Predictions(
+        rows = build_predictions(
             learning_task,
             y,
             y_pred[row_set],
-            np.ones(len(y)),
-            THRESHOLD,
+            threshold=THRESHOLD,
         )
         expected = score(rows)
         has_intervals = row_set != "train"
+        names = {*baselines} if has_intervals else set[str]()
+        assert {*evaluation.baselines(row_set)} == names
         scores = [each for each in evaluation.scores if each.row_set == row_set]
-        assert {
-            each.metric: each.value for each in scores if each.model == records.MODEL
-        } == expected
-        assert {*evaluation.baselines(row_set)} == (
-            {*baselines} if has_intervals else set()
-        )
+        values = defaultdict[str, dict[str, float]](dict)
         for each in scores:
+            values[each.model][each.metric] = each.value
+            is_primary = each.metric in (main, "loss")
+            is_shown = has_intervals and (each.model == records.MODEL or is_primary)
             assert each.rows == len(y)
-            is_shown = has_intervals and (
-                each.model == records.MODEL or each.metric in (main, "loss")
-            )
             assert bool(each.interval) == (is_shown and each.value not in (0, 1)), each
-            assert (
-                not each.interval or each.interval[0] <= each.value <= each.interval[1]
-            )
-            if each.model != records.MODEL and each.metric in (main, "loss"):
+            if each.interval:
+                low, high = each.interval
+                assert low <= each.value <= high
+            if each.model != records.MODEL and is_primary:
                 assert each.difference
-                assert each.difference.value == pytest.approx(
-                    expected[each.metric] - each.value,
-                )
+                difference = expected[each.metric] - each.value
+                assert each.difference.value == pytest.approx(difference)
                 assert each.difference.low < each.difference.high
-        for name in evaluation.baselines(row_set):
-            assert {
-                each.metric for each in scores if each.model == name
-            } == expected.keys()
+        assert values.pop(records.MODEL) == expected
+        assert values.keys() == names
+        for baseline_values in values.values():
+            assert baseline_values.keys() == expected.keys()
 
 
 def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> None:
@@ -205,7 +197,7 @@ def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> Non
     assert evaluation.rows("forward_chaining") == 120
     assert {*evaluation.baselines("forward_chaining")} == {*BINARY.baselines}
     y_pred = fitted["gradient_boosting"]["forward_chaining"]
-    rows = Predictions(BINARY, y[chained.rows], y_pred, np.ones(120))
+    rows = build_predictions(BINARY, y[chained.rows], y_pred)
     threshold, _ = choose_threshold(choice, rows)
     assert evaluation.baseline_thresholds["gradient_boosting"] == threshold
 
@@ -226,7 +218,13 @@ def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_repo
     for factor in (3, 10):
         folder = tmp_path / str(factor)
         oof = OutOfFold(draw_oof(schema, 0))
-        write_split(folder, schema, validation=30, factor=factor, ends=[1.9])
+        write_split(
+            folder,
+            schema,
+            validation=30,
+            factor=factor,
+            ends=[1.9],
+        )
         evaluations.append(
             evaluate_function(predict_low, folder, schema, oof).evaluation,
         )
@@ -276,10 +274,9 @@ def test_few_rows_have_scores_without_intervals(tmp_path: Path, count: int) -> N
         BINARY.metrics,
         file.main_metrics,
     )
-    lines = score_lines(scores, BINARY)
-    assert ["Recall", "–"] in [line[:2] for line in lines]
-    texts = " ".join(text for line in lines[1:] for text in line)
-    assert not re.search(r"\d to |better|worse|chance", texts)
+    _, *lines = [" ".join(line) for line in score_lines(scores, BINARY)]
+    assert any(line.startswith("Recall –") for line in lines)
+    assert not re.search(r"\d to |better|worse|chance", "\n".join(lines))
 
 
 def test_a_file_that_cannot_be_scored_is_an_error(tmp_path: Path) -> None:
@@ -306,18 +303,21 @@ def test_a_file_that_cannot_be_scored_is_an_error(tmp_path: Path) -> None:
 def test_the_key_of_a_row_does_not_depend_on_the_columns_that_are_read(
     tmp_path: Path,
 ) -> None:
-    columns: dict[str, Any] = {"a": {"kind": "real"}, "b": {"kind": "integer"}}
-    table = {"a": [0.5, 1.5], "b": [1, 2], "y": [0, 1]}
+    table = pa.table(
+        {
+            "a": [0.5, 1.5],
+            "b": [1, 2],
+            "y": [0, 1],
+        },
+    )
     keys = []
-    for number, names in enumerate(("aby", "yba")):
-        write_part(
-            tmp_path / str(number),
-            0,
-            pa.table({name: table[name] for name in names}),
-        )
-        schema = build_schema("binary", **{n: columns[n] for n in names if n != "y"})
+    for names, schema in (
+        ("aby", build_schema("binary", a="real", b="integer")),
+        ("yba", build_schema("binary", b="integer", a="real")),
+    ):
+        folder = tmp_path / names
+        write_part(folder, 0, table.select(list(names)))
         for ignored in ([], ["b"]):
-            folder = tmp_path / str(number)
             trained = schema.without(ignored)
             row_keys = plot_data.row_keys(folder, trained, ignored)
             keys.append(tuple(row_keys.tolist()))
@@ -331,18 +331,17 @@ def test_the_mean_prediction_is_compared_with_the_test_rows() -> None:
     for task, y, name in (("binary", positive, "1"), ("regression", value, "")):
         learning_task = build_schema(task).learning_task
         for factor, warnings in ((1.0, 0), (0.3, 1)):
-            predicted = np.full((4000, 1), factor * y.mean())
-            rows = Predictions(learning_task, y, predicted, np.ones(4000))
+            predicted = factor * y.mean()
+            y_pred = np.full((4000, 1), predicted)
+            rows = build_predictions(learning_task, y, y_pred)
             levels = result.compare_levels(rows, "mean_squared_error")
-            assert (levels[name].predicted, levels[name].actual) == pytest.approx(
-                (factor * y.mean(), y.mean()),
-            )
+            assert levels[name].predicted == pytest.approx(predicted)
+            assert levels[name].actual == pytest.approx(y.mean())
             evaluation = build_evaluation(levels=levels)
             texts = [*summary.evaluation_warnings(evaluation, learning_task)]
             assert ["wrong level" in text for text in texts] == [True] * warnings
-    assert (
-        result.compare_levels(rows, "mean_absolute_error") == {}
-    )  # it predicts medians
+    # It predicts medians.
+    assert result.compare_levels(rows, "mean_absolute_error") == {}
 
 
 # The summary of an evaluation has what is defined, and nothing else.
@@ -376,17 +375,14 @@ def test_scores_are_summarised_with_those_of_the_baselines() -> None:
         "dummy": (0.649606, 0.651751),
         "gradient_boosting": (0.75, 0.76),
     }
-    scores = [
-        score
-        for model, of_model in values.items()
-        for row_set, value in zip(row_sets, of_model, strict=False)
-        for score in records.score_records(row_set, model, {"accuracy": value}, 254)
-    ]
+    scores = list[records.Score]()
+    for model, of_model in values.items():
+        for row_set, value in zip(row_sets, of_model, strict=False):
+            scores += records.score_records(row_set, model, {"accuracy": value}, 254)
     scores[0] = scores[0].model_copy(update={"interval": (0.6705, 0.7793)})
     evaluation = records.Evaluation(main_metrics=("accuracy",), scores=tuple(scores))
-    assert (
-        format_scores(evaluation, BINARY, "accuracy")
-        == "Accuracy: 0.728 on 254 test rows (95% CI 0.670 to 0.779), 0.770"
+    assert format_scores(evaluation, BINARY, "accuracy") == (
+        "Accuracy: 0.728 on 254 test rows (95% CI 0.670 to 0.779), 0.770"
         " cross-validated, 0.740 on later rows by models of earlier ones; logistic"
         " regression 0.732 and 0.774 cross-validated and 0.700 on later rows,"
         " gradient boosting 0.750 and 0.760 cross-validated, best constant 0.650"
@@ -411,7 +407,13 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
         highest_probability=0.03,
         reaches_rule=False,
         predicted_positives={"test": 12.0, "cross_validation": 30.0},
-        duplicates={"test": {"equal": 5, "equal_with_target": 5, "without": {}}},
+        duplicates={
+            "test": {
+                "equal": 5,
+                "equal_with_target": 5,
+                "without": {},
+            },
+        },
         interval_coverage=coverage,
         classes_not_found=["rare"],
         outside_training={"month": 1.0, "hour.of.day": 0.25},
@@ -450,35 +452,31 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
 
 
 # Rows that are equal to rows of the training are counted, and the others are scored.
-SCHEMA = build_schema("binary", x={"kind": "real"})
+SCHEMA = build_schema("binary", x="real")
 
 
 def test_duplicates_are_counted_between_test_and_training_and_between_folds(
     tmp_path: Path,
 ) -> None:
-    train = {"x": [1.0, 2.0, 2.0, 3.0, 3.0], "y": [0, 1, 0, 1, 1]}
+    train: Any = {"x": [1.0, 2.0, 2.0, 3.0, 3.0], "y": [0, 1, 0, 1, 1]}
+    test: Any = {"x": [2.0, 3.0, -0.0, 4.0, 5.0], "y": [1, 0, 1, 0, 0]}
     write_part(tmp_path / "train", 0, pa.table(train))
-    test = {"x": [2.0, 3.0, -0.0, 4.0, 5.0], "y": [1, 0, 1, 0, 0]}
     write_part(tmp_path / "test", 0, pa.table(test))
-    outputs = {
-        "test": ([1, 0, 1, 0, 0], [0.9, 0.1, 0.9, 0.8, 0.1]),
-        "cross_validation": ([0, 1, 0, 1, 1], [0.1, 0.9, 0.1, 0.9, 0.1]),
-    }
+    probability = [0.9, 0.1, 0.9, 0.8, 0.1]
+    oof_probability = [0.1, 0.9, 0.1, 0.9, 0.1]
     predictions = {
-        name: Predictions(
-            BINARY,
-            np.array(y),
-            np.array(probabilities)[:, None],
-            np.ones(len(y)),
-        )
-        for name, (y, probabilities) in outputs.items()
+        "test": build_predictions(BINARY, test["y"], probability),
+        "cross_validation": build_predictions(BINARY, train["y"], oof_probability),
     }
     fold = np.array([0, 0, 1, 2, 2])
     duplicates = result.score_duplicates(tmp_path, fold, predictions, SCHEMA)
-    scores = {name: {"accuracy": 0.8} for name in predictions}
-    assert [
-        *format_duplicates(build_evaluation(5, duplicates=duplicates, **scores)),
-    ] == [
+    evaluation = build_evaluation(
+        5,
+        duplicates=duplicates,
+        test={"accuracy": 0.8},
+        cross_validation={"accuracy": 0.8},
+    )
+    assert list(format_duplicates(evaluation)) == [
         (
             "2 of 5 test rows are equal to a training row, 1 of them with the same"
             " target; Accuracy without these rows: 0.667"

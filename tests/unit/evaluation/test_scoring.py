@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from scipy.stats import binomtest, skew
 from scipy.stats import t as student_t
 from sklearn import metrics
@@ -27,7 +28,7 @@ from keras_tabular.evaluation.uncertainty import (
 )
 from keras_tabular.tasks.metrics import METRICS, CustomMetric, check_custom_metrics
 from keras_tabular.tasks.task import TASKS
-from tests.helpers import BINARY, REGRESSION, build_schema
+from tests.helpers import BINARY, REGRESSION, build_predictions, build_schema
 
 
 # Scores are those of scikit-learn, and undefined scores are left out.
@@ -39,16 +40,13 @@ def compute_with_sklearn(task: str, predictions: Predictions) -> dict[str, float
     expected = {"loss": np.average(losses, weights=weight)}
     value = outputs[:, 0]
     if task == "regression":
+        at_least_0 = np.maximum(value, 0)
         return expected | {
             "mae": metrics.mean_absolute_error(y, value, **weighted),
             "mape": metrics.mean_absolute_percentage_error(y, value, **weighted),
             "r2": metrics.r2_score(y, value, **weighted),
             "rmse": metrics.root_mean_squared_error(y, value, **weighted),
-            "rmsle": metrics.root_mean_squared_log_error(
-                y,
-                np.maximum(value, 0),
-                **weighted,
-            ),
+            "rmsle": metrics.root_mean_squared_log_error(y, at_least_0, **weighted),
         }
     truth = np.eye(3)[y.astype(int)]
     ranked = outputs
@@ -92,9 +90,8 @@ def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> 
     for key, values in many.items():
         assert values == pytest.approx([expected[key]] * 2), key
     for key, rows in score_and_resample(predictions).row_values.items():
-        assert np.average(rows, weights=predictions.weight) == pytest.approx(
-            expected[key],
-        )
+        mean = np.average(rows, weights=predictions.weight)
+        assert mean == pytest.approx(expected[key])
 
 
 def test_r2_does_not_depend_on_the_mean_and_needs_values_that_differ() -> None:
@@ -106,12 +103,11 @@ def test_r2_does_not_depend_on_the_mean_and_needs_values_that_differ() -> None:
 
 def test_an_undefined_score_is_left_out() -> None:
     def scores(y: list[float], *probability: float) -> dict[str, float]:
-        y_pred = np.array(probability)[:, None]
-        return score(Predictions(BINARY, np.array(y), y_pred, np.ones(len(y))))
+        return score(build_predictions(BINARY, y, probability))
 
-    assert (
-        not {"roc_auc", "average_precision"} & scores([1, 1, 1], 0.1, 0.2, 1.0).keys()
-    )
+    of_one_class = scores([1, 1, 1], 0.1, 0.2, 1.0)
+    assert "roc_auc" not in of_one_class
+    assert "average_precision" not in of_one_class
     # Precision is undefined without a row that is predicted as positive.
     none_predicted = scores([0, 1], 0.1, 0.2)
     assert "precision" not in none_predicted
@@ -120,7 +116,17 @@ def test_an_undefined_score_is_left_out() -> None:
     defined = {"loss", "accuracy", "balanced_accuracy", "brier"}
     assert scores([0, 0], 0.1, 0.2).keys() == defined
     assert scores([0, 0], 0.1, 0.9)["f1"] == 0
-    assert score(Predictions(BINARY, np.ones(0), np.ones((0, 1)), np.ones(0))) == {}
+    assert (
+        score(
+            Predictions(
+                BINARY,
+                np.ones(0),
+                np.ones((0, 1)),
+                np.ones(0),
+            ),
+        )
+        == {}
+    )
 
 
 @pytest.mark.parametrize("names", [["a.b"], ["cost_low"], ["2"], ["cost", "cost"]])
@@ -139,7 +145,7 @@ def test_an_error_in_a_metric_names_the_metric() -> None:
         return float(Path("none.txt").read_text())
 
     cost = CustomMetric("cost", read_costs, greater_is_better=False)
-    predictions = Predictions(BINARY, np.ones(3), np.ones((3, 1)), np.ones(3))
+    predictions = build_predictions(BINARY, np.ones(3), np.ones(3))
     with pytest.raises(RuntimeError, match=r"^custom\.py: .* cost") as failure:
         score(predictions._replace(custom_metrics=[cost]))
     assert isinstance(failure.value.__cause__, FileNotFoundError)
@@ -148,12 +154,24 @@ def test_an_error_in_a_metric_names_the_metric() -> None:
 # Scores are written as JSON and read again.
 VALUES = {"accuracy": 0.5, "loss": 0.25, "custom.cost": 2.5}
 INTERVALS = {"accuracy": (0.25, 0.75)}
-DIFFERENCES = {"accuracy": records.Difference(value=0.25, low=-0.5, high=1.0)}
+DIFFERENCES = {
+    "accuracy": records.Difference(
+        value=0.25,
+        low=-0.5,
+        high=1.0,
+    ),
+}
 EVALUATION = Evaluation(
     main_metrics=("accuracy",),
     scores=(
         *score_records("test", MODEL, VALUES, 20, interval=INTERVALS),
-        *score_records("test", "dummy", {"accuracy": 0.25}, 20, difference=DIFFERENCES),
+        *score_records(
+            "test",
+            "dummy",
+            {"accuracy": 0.25},
+            20,
+            difference=DIFFERENCES,
+        ),
         *score_records("train", MODEL, VALUES, 40),
         *score_records(TEST_FILE + "newer", MODEL, VALUES, 3),
     ),
@@ -167,7 +185,11 @@ EVALUATION = Evaluation(
         mean_width=12.0,
     ),
     duplicates={
-        "test": Duplicates(equal=2, equal_with_target=1, without={"accuracy": 0.5}),
+        "test": Duplicates(
+            equal=2,
+            equal_with_target=1,
+            without={"accuracy": 0.5},
+        ),
     },
     outside_training={"time.of.day": 0.5},
     custom_metrics={"cost": False},
@@ -184,10 +206,19 @@ def test_an_evaluation_is_read_as_it_was_written_and_readers_compare_its_main_sc
     assert json.loads((tmp_path / "metrics.json").read_text()) == {
         "baseline": {"dummy": {"accuracy": 0.25}},
         "test": {
-            **{"accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75},
-            **{"loss": 0.25, "custom": {"cost": 2.5}},
+            "accuracy": 0.5,
+            "accuracy_low": 0.25,
+            "accuracy_high": 0.75,
+            "loss": 0.25,
+            "custom": {"cost": 2.5},
         },
-        "tests": {"newer": {"accuracy": 0.5, "loss": 0.25, "custom": {"cost": 2.5}}},
+        "tests": {
+            "newer": {
+                "accuracy": 0.5,
+                "loss": 0.25,
+                "custom": {"cost": 2.5},
+            },
+        },
         "threshold": 0.25,
     }
     assert records.model_values(EVALUATION.scores)["tests.newer.custom.cost"] == 2.5
@@ -232,20 +263,17 @@ def test_the_end_on_the_side_of_a_long_tail_solves_the_equation_of_hall() -> Non
     values = np.random.default_rng(0).lognormal(size=30)
     weight = np.ones(30)
     low, high = mean_interval(values, weight)
+    mean = values.mean()
     error = values.std(ddof=1) / 30**0.5
+    quantile = student_t.ppf(0.975, 29)
+    assert low == pytest.approx(mean - quantile * error)
     s = skew(values) / 30**0.5
-    t = (values.mean() - high) / error
-    assert ((1 + s * t / 3) ** 3 - 1) / s + s / 6 == pytest.approx(
-        -student_t.ppf(0.975, 29),
-    )
-    assert low == pytest.approx(values.mean() - student_t.ppf(0.975, 29) * error)
+    t = (mean - high) / error
+    assert ((1 + s * t / 3) ** 3 - 1) / s + s / 6 == pytest.approx(-quantile)
     reverse = mean_difference(-values, weight, None, is_share=False)
-    assert reverse == pytest.approx((-values.mean(), -high, -low))
-    in_groups = mean_interval(
-        np.repeat(values, 3),
-        np.ones(90),
-        np.repeat(np.arange(30), 3),
-    )
+    assert reverse == pytest.approx((-mean, -high, -low))
+    group = np.repeat(np.arange(30), 3)
+    in_groups = mean_interval(values[group], np.ones(90), group)
     assert in_groups == pytest.approx((low, high))
 
 
@@ -262,7 +290,8 @@ def test_a_difference_of_few_rows_agrees_with_mcnemar(
     first = np.ones(254)
     second = np.ones(254)
     weight = np.ones(254)
-    second[:wins], first[wins : wins + losses] = 0, 0
+    second[:wins] = 0
+    first[wins : wins + losses] = 0
     difference, low, high = mean_difference(first - second, weight, None, is_share=True)
     assert difference == pytest.approx((wins - losses) / 254)
     assert (low > 0) == better
@@ -278,7 +307,12 @@ def test_neither_a_single_row_nor_rows_of_weight_0_make_a_difference() -> None:
     for rows in (slice(1), slice(None)):
         first = ones[rows]
         weight = single_weight[rows]
-        _, low, high = mean_difference(-8 * first, weight, None, is_share=False)
+        _, low, high = mean_difference(
+            -8 * first,
+            weight,
+            None,
+            is_share=False,
+        )
         assert low < 0 <= high
 
 
@@ -288,11 +322,10 @@ def test_the_interval_of_roc_auc_agrees_with_the_formula_of_hanley_and_mcneil(
     negative: int,
 ) -> None:
     """The second case draws a sample of the rows, with every row of the rare class."""
-    y = np.random.default_rng(2).permutation(
-        np.repeat([1.0, 0.0], [positive, negative]),
-    )
-    p = 1 / (1 + np.exp(-np.random.default_rng(1).normal(size=len(y)) - y))[:, None]
-    scored = score_and_resample(Predictions(BINARY, y, p, np.ones(len(y))))
+    labels = np.repeat([1.0, 0.0], [positive, negative])
+    y = np.random.default_rng(2).permutation(labels)
+    p = expit(y + np.random.default_rng(1).normal(size=len(y)))
+    scored = score_and_resample(build_predictions(BINARY, y, p))
     area = scored.values["roc_auc"]
     interval = scored.intervals()["roc_auc"]
     q1 = area / (2 - area)
@@ -307,16 +340,17 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_repeats() -> Non
     predictions = draw_predictions("binary")
     noise = draw_predictions("binary", seed=1).y_pred
     other = predictions._replace(y_pred=predictions.y_pred * 0.9 + 0.02 * noise)
-    scored, other_scored = (score_and_resample(each) for each in (predictions, other))
+    scored = score_and_resample(predictions)
+    other_scored = score_and_resample(other)
     differences = scored.differences(other_scored)
     assert set(differences) == set(BINARY.metrics)
-    low, high = scored.intervals()["roc_auc"]
-    assert differences["roc_auc"].high - differences["roc_auc"].low < (high - low) / 2
-    assert score_and_resample(predictions).differences(other_scored) == differences
     for key, difference in differences.items():
-        assert difference.value == pytest.approx(
-            scored.values[key] - other_scored.values[key],
-        )
+        expected = scored.values[key] - other_scored.values[key]
+        assert difference.value == pytest.approx(expected)
+    low, high = scored.intervals()["roc_auc"]
+    area = differences["roc_auc"]
+    assert area.high - area.low < (high - low) / 2
+    assert score_and_resample(predictions).differences(other_scored) == differences
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -324,17 +358,22 @@ def test_no_constant_is_better_than_the_best_constant(task: str) -> None:
     """The constant for a metric is the best one by it, with any threshold."""
     rows = draw_predictions(task)
     rng = np.random.default_rng(0)
-    rows = rows._replace(y=np.abs(rows.y) + 0.1) if task == "regression" else rows
+    if task == "regression":
+        rows = rows._replace(y=np.abs(rows.y) + 0.1)
     best = {key: each.values[key] for key, each in find_best_constants(rows).items()}
     assert best.keys() == {*rows.task.metrics}
     for _ in range(100):
-        y_pred = (
-            rng.dirichlet(np.ones(3)) if task == "multiclass" else rng.uniform(0, 2, 1)
-        )
+        if task == "multiclass":
+            y_pred = rng.dirichlet(np.ones(3))
+        else:
+            y_pred = rng.uniform(0, 2, 1)
         constant = rows._replace(y_pred=np.tile(y_pred, (300, 1)), threshold=1.0)
         for key, value in score(constant).items():
-            sign = 1 if METRICS[key.rpartition(".")[2]].greater_is_better else -1
-            assert sign * value <= sign * best[key] + 1e-9, key
+            metric = METRICS[key.rpartition(".")[2]]
+            if metric.greater_is_better:
+                assert value <= best[key] + 1e-9, key
+            else:
+                assert value >= best[key] - 1e-9, key
 
 
 OF_BOTH_CLASSES = {"roc_auc", "average_precision", "balanced_accuracy"}
@@ -378,7 +417,7 @@ def test_intervals_of_rmse_and_r2_hold_for_heavy_tails(rows: int, least: float) 
     for _ in range(200):
         mean = 3 * rng.normal(size=rows)
         errors = rng.lognormal(size=rows) - np.e**0.5
-        predicted = Predictions(REGRESSION, mean + errors, mean[:, None], np.ones(rows))
+        predicted = build_predictions(REGRESSION, mean + errors, mean)
         intervals = score_and_resample(predicted).intervals()
         for key in inside:
             inside[key] += intervals[key][0] <= truth[key] <= intervals[key][1]
@@ -389,43 +428,28 @@ def test_copies_of_a_row_in_a_group_count_as_one_row() -> None:
     rng = np.random.default_rng(0)
     ones = np.ones(48)
     group = np.repeat(np.arange(48), 12)
-    share = rng.integers(0, 2, 48).astype(float)
     weight = np.ones(len(group))
+    share = rng.integers(0, 2, 48).astype(float)
     skewed = rng.gamma(4, 0.5, 48)
-    for values, interval in (
+    for values, compute_interval in (
         (skewed, mean_interval),
         (share, uncertainty.share_interval),
     ):
-        expected = interval(values, ones)
-        assert interval(values[group], weight, group) == pytest.approx(
-            expected,
-            abs=0.01,
-        )
-        difference = mean_difference(
-            values[group] - weight,
-            weight,
-            group,
-            is_share=False,
-        )
-        paired = mean_difference(values - ones, ones, None, is_share=False)
-        assert difference == pytest.approx(paired)
+        copies = values[group]
+        interval = compute_interval(copies, weight, group)
+        assert interval == pytest.approx(compute_interval(values, ones), abs=0.01)
+        difference = mean_difference(copies - 1, weight, group, is_share=False)
+        expected = mean_difference(values - 1, ones, None, is_share=False)
+        assert difference == pytest.approx(expected)
 
 
 def test_many_rows_in_pairs_have_the_interval_of_the_pairs() -> None:
     rng = np.random.default_rng(3)
     group = rng.permutation(np.repeat(np.arange(30_000), 2))
     y = rng.normal(size=30_000)[group]
-    predictions = Predictions(
-        REGRESSION,
-        y,
-        np.zeros((60_000, 1)),
-        np.ones(60_000),
-        group=group,
-    )
+    predictions = build_predictions(REGRESSION, y, np.zeros(60_000), group=group)
     intervals = score_and_resample(predictions).intervals()
     error = predictions.row_losses.std() / 30_000**0.5
     assert standard_error(intervals["loss"]) == pytest.approx(error, rel=0.15)
-    rmse_error = (
-        error / 2
-    )  # by the delta method: the derivative of the root is 1/2 at 1
-    assert standard_error(intervals["rmse"]) == pytest.approx(rmse_error, rel=0.15)
+    # By the delta method: the derivative of the root is 1/2 at 1.
+    assert standard_error(intervals["rmse"]) == pytest.approx(error / 2, rel=0.15)

@@ -19,7 +19,6 @@ from keras_tabular.evaluation.records import (
     write_scores,
 )
 from keras_tabular.evaluation.result import compare_levels, compare_with_baselines
-from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import score_and_resample
 from keras_tabular.gate.rules import evaluate_gate
 from keras_tabular.gate.verdict import Verdict
@@ -28,7 +27,7 @@ from keras_tabular.runs import comparison
 from keras_tabular.runs.base import check_base, compare_with_base
 from keras_tabular.runs.comparison import PairedScore
 from keras_tabular.tasks.task import TASKS, Binary, Multiclass, Regression, TaskName
-from tests.helpers import REGRESSION, build_evaluation, build_schema
+from tests.helpers import REGRESSION, build_evaluation, build_predictions, build_schema
 
 # Tests of the gate: the verdict, the reasons and the warnings that follow from the
 # scores.
@@ -53,10 +52,8 @@ LINEAR = "Compared with logistic regression"
 def run_gate(evaluation: Evaluation, gate: Gate, task: str = "binary") -> Verdict:
     """Evaluate the gate, and check that the JSON of the verdict can be read."""
     verdict = evaluate_gate(evaluation, gate, build_schema(task).learning_task)
-    assert (
-        Verdict.model_validate_json(verdict.model_dump_json(exclude_none=True))
-        == verdict
-    )
+    content = verdict.model_dump_json(exclude_none=True)
+    assert Verdict.model_validate_json(content) == verdict
     return verdict
 
 
@@ -74,13 +71,18 @@ def build_differences(
         interval: The interval of the loss, if it has one.
     """
     main = TASKS[task].main_metric
-    primary = [*dict.fromkeys((key, main))]
-    content: dict[str, Any] = {"main_metrics": primary, "test": {main: 0.8, key: 0.75}}
-    content |= {"baselines": {}, "differences": {}, "intervals": {key: interval}}
+    baselines = {}
+    differences = {}
     for name, of_loss in ({"dummy": BETTER} | losses).items():
-        content["baselines"][name] = {main: 0.79, key: 0.75 - of_loss.value}
-        content["differences"][name] = {main: NOT_SIGNIFICANT, key: of_loss}
-    return build_evaluation(**content)
+        baselines[name] = {main: 0.79, key: 0.75 - of_loss.value}
+        differences[name] = {main: NOT_SIGNIFICANT, key: of_loss}
+    return build_evaluation(
+        main_metrics=[key] if key == main else [key, main],
+        test={main: 0.8, key: 0.75},
+        baselines=baselines,
+        differences=differences,
+        intervals={key: interval},
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,12 +101,13 @@ def test_a_model_fails_if_a_useful_gain_is_excluded(
     status: str,
     words: str,
 ) -> None:
-    losses: Any = {
-        "dummy": dummy,
-        "linear": BETTER,
-        "gradient_boosting": NOT_SIGNIFICANT,
-    }
-    verdict = run_gate(build_differences(task, **losses), ALL_BASELINES, task=task)
+    evaluation = build_differences(
+        task,
+        dummy=dummy,
+        linear=BETTER,
+        gradient_boosting=NOT_SIGNIFICANT,
+    )
+    verdict = run_gate(evaluation, ALL_BASELINES, task=task)
     assert verdict.checks[0].status == status
     assert f"; {words} (" in verdict.checks[0].reason
     assert verdict.status == status
@@ -199,10 +202,10 @@ def test_loss_decides_and_strongest_required_baseline_is_named(
     verdict = run_gate(build_differences(**by_name), gate)
     assert verdict.status == status
     assert reason in verdict.reason
-    is_warned = losses[0] != BETTER  # a constant that is not required is a warning
-    assert ["the best constant" in text for text in verdict.warnings] == [
-        True,
-    ] * is_warned
+    # A constant that is not required is a warning.
+    is_warned = losses[0] != BETTER
+    assert len(verdict.warnings) == is_warned
+    assert ("the best constant" in "".join(verdict.warnings)) == is_warned
 
 
 def test_headline_has_the_loss_its_interval_and_the_gain_next_to_the_warnings() -> None:
@@ -211,14 +214,17 @@ def test_headline_has_the_loss_its_interval_and_the_gain_next_to_the_warnings() 
         linear=BETTER,
         gradient_boosting=BETTER,
     )
-    equal = {"test": Duplicates(equal=5, equal_with_target=5, without={})}
-    verdict = run_gate(
-        evaluation.model_copy(update={"duplicates": equal}),
-        ALL_BASELINES,
-    )
-    assert (
-        verdict.headline
-        == "Log loss 0.750 on 254 test rows (95% CI 0.700 to 0.800), 5.9% to 18% better"
+    equal = {
+        "test": Duplicates(
+            equal=5,
+            equal_with_target=5,
+            without={},
+        ),
+    }
+    evaluation = evaluation.model_copy(update={"duplicates": equal})
+    verdict = run_gate(evaluation, ALL_BASELINES)
+    assert verdict.headline == (
+        "Log loss 0.750 on 254 test rows (95% CI 0.700 to 0.800), 5.9% to 18% better"
         " than no model"
     )
     (warning,) = verdict.warnings
@@ -274,10 +280,8 @@ def test_absolute_error_decides_if_it_was_trained() -> None:
 
 
 def test_too_few_test_rows_or_an_undefined_metric_are_undecided() -> None:
-    verdict = run_gate(
-        build_evaluation(rows=8, test={"accuracy": 1.0, "loss": 0.1}),
-        ALL_BASELINES,
-    )
+    evaluation = build_evaluation(rows=8, test={"accuracy": 1.0, "loss": 0.1})
+    verdict = run_gate(evaluation, ALL_BASELINES)
     assert verdict.status == "undecided"
     assert "too few rows" in verdict.headline
     assert [check.status for check in verdict.checks] == ["undecided"] * 3
@@ -322,30 +326,27 @@ def test_a_score_that_is_too_good_is_in_the_first_line() -> None:
 
 
 def test_the_scale_of_a_target_changes_no_word(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    words = set()
-    task, (signal, noise) = REGRESSION, rng.normal(size=(2, 300))
+    signal, noise = np.random.default_rng(0).normal(size=(2, 300))
+    gate = Gate(beat_baselines=("dummy", "linear"))
+    primary = ("loss", "mae")
+    reports = set()
     for scale in (1e-6, 1e-3, 1.0, 1e6, 1e12):
         y = scale * (signal + noise)
         y_pred = scale * signal[:, None]
-        rows = Predictions(task, y, y_pred, np.ones(300))
+        rows = build_predictions(REGRESSION, y, y_pred)
+        scored = score_and_resample(rows)
         fitted = {"linear": {"test": y_pred * 0.98}}
-        scores = compare_with_baselines(
-            score_and_resample(rows),
-            fitted,
-            {"linear": 0.5},
-            ("loss", "mae"),
-        )
+        scores = compare_with_baselines(scored, fitted, {"linear": 0.5}, primary)
         evaluation = Evaluation(
-            main_metrics=("loss", "mae"),
+            main_metrics=primary,
             scores=tuple(scores),
-            levels=compare_levels(rows, task.losses[0]),
+            levels=compare_levels(rows, REGRESSION.losses[0]),
         )
-        write_scores(tmp_path, evaluation, task)
-        gate = Gate(beat_baselines=("dummy", "linear"))
-        lines = run_gate(read_scores(tmp_path), gate, "regression").lines()
-        words.add(re.sub(r"(?<= )\(?-?\d[\d.,e+-]*(?=[ ,;)])", "N", "\n".join(lines)))
-    assert len(words) == 1
+        write_scores(tmp_path, evaluation, REGRESSION)
+        verdict = run_gate(read_scores(tmp_path), gate, "regression")
+        report = "\n".join(verdict.lines())
+        reports.add(re.sub(r"(?<= )\(?-?\d[\d.,e+-]*(?=[ ,;)])", "N", report))
+    assert len(reports) == 1
 
 
 def test_limits_judge_the_interval_and_missing_scores_fail() -> None:
@@ -365,8 +366,13 @@ def test_limits_judge_the_interval_and_missing_scores_fail() -> None:
         "f1": 0.8,
         "loss": 0.53,
     }
-    intervals = {"accuracy": (0.79, 0.8), "loss": (0.525, 0.6)}
-    intervals |= {"recall": (0.4, 0.8), "precision": (0.4, 0.79), "f1": (0.7, 0.9)}
+    intervals = {
+        "accuracy": (0.79, 0.8),
+        "recall": (0.4, 0.8),
+        "precision": (0.4, 0.79),
+        "f1": (0.7, 0.9),
+        "loss": (0.525, 0.6),
+    }
     checks = run_gate(build_evaluation(test=scores, intervals=intervals), gate).checks
     expected = ["pass", "undecided", "fail", "pass", "fail", "fail"]
     assert [check.status for check in checks] == expected
@@ -476,9 +482,7 @@ def test_a_metric_that_should_be_high_can_decide() -> None:
     assert verdict.headline.startswith("ROC AUC 0.800 on 254 test rows")
     assert verdict.headline.endswith("0.0500 to 0.150 better than no model")
     assert verdict.status == "fail"
-    assert (
-        "logistic regression: 0.0100 to 0.0500 worse (ROC AUC 0.800 vs 0.830"
-        in verdict.reason
-    )
+    reason = "logistic regression: 0.0100 to 0.0500 worse (ROC AUC 0.800 vs 0.830"
+    assert reason in verdict.reason
     within_margin = ALL_BASELINES.model_copy(update={"margin": 0.1})
     assert run_gate(evaluation, within_margin).status == "pass"

@@ -29,6 +29,7 @@ from keras_tabular.network.backend import keras
 from keras_tabular.network.record import METADATA
 from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.table import csv
+from keras_tabular.table.arrays import Inputs
 from keras_tabular.table.cells import as_texts
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.training.ensemble import write_model
@@ -47,11 +48,8 @@ SAVED_METADATA = ModelMetadata(
 def save_model(folder: Path) -> bytes:
     keras.utils.clear_session()  # names count from 1 again, as in a new process
     keras.utils.set_random_seed(1)
-    layer = keras.layers.Dense(
-        2,
-        name="d",
-        kernel_regularizer=keras.regularizers.L2(0.1),
-    )
+    regularizer = keras.regularizers.L2(0.1)
+    layer = keras.layers.Dense(2, name="d", kernel_regularizer=regularizer)
     model = keras.Sequential([keras.Input((3,)), layer], name="m")
     write_model(model, folder / "m.keras", SAVED_METADATA)
     return (folder / "m.keras").read_bytes()
@@ -63,19 +61,16 @@ def test_the_same_model_gives_the_same_file_and_plain_keras_loads_it(
     content = save_model(tmp_path)
     path = tmp_path / "m.keras"
     plain = tmp_path / "plain.keras"
-    plain_model = keras.models.load_model(
-        path,
-    )  # it stays in memory, so that addresses differ
+    # This model stays in memory, so that addresses differ.
+    plain_model = keras.models.load_model(path)
     assert save_model(tmp_path) == content
     model = load_saved_model(path, content)
-    np.testing.assert_array_equal(
-        model.network.get_weights()[0],
-        plain_model.get_weights()[0],
-    )
+    kernel, _ = model.network.get_weights()
+    expected_kernel, _ = plain_model.get_weights()
+    np.testing.assert_array_equal(kernel, expected_kernel)
     assert model.metadata == SAVED_METADATA
-    assert (
-        len(pickle.dumps(model)) < len(content) + 1000
-    )  # Ray sends only the bytes of the file
+    # Ray sends only the bytes of the file.
+    assert len(pickle.dumps(model)) < len(content) + 1000
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(plain)
     assert load_saved_model(plain, plain.read_bytes()).metadata == ModelMetadata()
 
@@ -94,16 +89,13 @@ def test_the_memory_of_a_model_that_has_predicted_is_freed() -> None:
 
 
 def test_a_file_without_the_summary_or_the_schema_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError,
-        match=r"m\.keras: found no summary of the training rows",
-    ):
-        training_rows(Path("m.keras"), ModelMetadata())
-    with pytest.raises(
-        UserError,
-        match=r"m\.keras: .* does not contain the schema .*model\.keras",
-    ):
-        files.read_schema(Path("m.keras"), save_model(tmp_path))
+    path = Path("m.keras")
+    message = r"m\.keras: found no summary of the training rows"
+    with pytest.raises(UserError, match=message):
+        training_rows(path, ModelMetadata())
+    message = r"m\.keras: .* does not contain the schema .*model\.keras"
+    with pytest.raises(UserError, match=message):
+        files.read_schema(path, save_model(tmp_path))
 
 
 CONFIG = "config.json"
@@ -142,10 +134,8 @@ def test_the_code_in_a_model_does_not_run(
     code = keras.layers.Lambda(lambda x: (__import__("os").mkdir("folder"), x)[1])
     write_model(keras.Model(inputs, code(inputs)), path, ModelMetadata())
     trace.rmdir()
-    with pytest.raises(
-        UserError,
-        match=r"m\.keras: Keras cannot load it in safe mode: ",
-    ):
+    message = r"m\.keras: Keras cannot load it in safe mode: "
+    with pytest.raises(UserError, match=message):
         load_saved_model(path, path.read_bytes())
     assert not trace.exists()
 
@@ -215,7 +205,8 @@ def test_a_message_about_rows_from_a_pipe_names_the_pipe(tmp_path: Path) -> None
             assert file.read_bytes() == ROWS
             raise UserError(f"{file}, line 2")
 
-    os.mkfifo(pipe := tmp_path / "pipe")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
     Thread(target=pipe.write_bytes, args=(ROWS,)).start()
     for path, message in ((pipe, f"^{pipe}, line 2$"), (tmp_path, "Is a directory")):
         with pytest.raises(UserError, match=message):
@@ -224,8 +215,8 @@ def test_a_message_about_rows_from_a_pipe_names_the_pipe(tmp_path: Path) -> None
 
 def test_a_row_of_a_new_file_is_never_left_out_as_a_total(tmp_path: Path) -> None:
     """The table of the training had a total in its last line."""
-    columns = {"region": {"kind": "category"}, "x": {"kind": "real"}}
-    schema = build_schema("binary", **columns).model_copy(update={"skip_lines": (-1,)})
+    schema = build_schema("binary", region="category", x="real")
+    schema = schema.model_copy(update={"skip_lines": (-1,)})
     file = tmp_path / "new.csv"
     file.write_text("region,x\nNorth,1\nSouth,2\nTotal,\n")
     files.check_skipped_lines(file, schema)
@@ -239,7 +230,7 @@ def test_a_row_of_a_new_file_is_never_left_out_as_a_total(tmp_path: Path) -> Non
 def make_predictor(schema: Schema, metadata: ModelMetadata) -> Predictor:
     """Return a predictor whose model doubles the column `a`."""
 
-    def double(columns: dict[str, np.ndarray]) -> np.ndarray:
+    def double(columns: Inputs) -> np.ndarray:
         return (2 * columns["a"]).astype(np.float32)[:, None]
 
     model: Any = SimpleNamespace(predict=double, metadata=metadata)
@@ -260,28 +251,27 @@ def test_every_row_is_predicted_or_set_aside_in_the_order_of_the_rows(
     tables = list[pa.Table]()
     failed = list[pa.Table]()
     names = ["id", "a"]
-    out = (predictor.output_schema(names, numbered=True), tables.append)
     counts = predict_file(
         file,
         names,
         predictor,
-        *out,
+        predictor.output_schema(names, numbered=True),
+        tables.append,
         display_name="t.csv",
         reject=failed.append,
     )
-    predicted = {"row": [0, 2, 4], "id": ["1", "3", "5"], "predicted": [0, 1, 1]}
-    probabilities = np.array([0.6, 20, 0.8], np.float32).tolist()
-    assert pa.concat_tables(tables).to_pydict() == predicted | {
-        "probability_1": probabilities,
+    assert counts.warned == {"a: range": 1}
+    assert pa.concat_tables(tables).to_pydict() == {
+        "row": [0, 2, 4],
+        "id": ["1", "3", "5"],
+        "predicted": [0, 1, 1],
+        "probability_1": np.array([0.6, 20, 0.8], np.float32).tolist(),
     }
     rejected = pa.concat_tables(failed).to_pydict()
     assert rejected["id"] == ["2", "4", "006"]
-    assert counts.warned == {"a: range": 1}
     assert rejected["rejected_line"] == [f"t.csv, line {line}" for line in (3, 5, 7)]
-    assert [r.partition(":")[0] for r in rejected["rejected_reason"]] == [
-        "a",
-        *["predicted"] * 2,
-    ]
+    columns = [reason.partition(":")[0] for reason in rejected["rejected_reason"]]
+    assert columns == ["a", "predicted", "predicted"]
 
 
 def test_a_column_of_missing_values_has_no_unknown_category() -> None:
@@ -317,20 +307,19 @@ def test_identifiers_come_before_predictions_and_have_other_names(
     numbered: bool,
     names: list[str] | None,
 ) -> None:
-    schema = build_schema(task, a={"kind": "real"}).model_copy(
-        update={"ignore": (ignore,)},
-    )
-    intervals = (
-        Intervals(coverage=0.9, at=(0.0,), half=(1.0,))
-        if task == "regression"
-        else None
-    )
+    schema = build_schema(task, a="real")
+    schema = schema.model_copy(update={"ignore": (ignore,)})
+    intervals = None
+    if task == "regression":
+        intervals = Intervals(
+            coverage=0.9,
+            at=(0.0,),
+            half=(1.0,),
+        )
     predictor = make_predictor(schema, ModelMetadata(intervals=intervals))
     if names is None:
-        with pytest.raises(
-            UserError,
-            match=f"a column '{ignore}', but the output has one",
-        ):
+        message = f"a column '{ignore}', but the output has one"
+        with pytest.raises(UserError, match=message):
             predictor.output_schema([ignore, "a"], numbered=numbered)
     else:
         assert predictor.output_schema([ignore, "a"], numbered=numbered).names == names
@@ -338,15 +327,14 @@ def test_identifiers_come_before_predictions_and_have_other_names(
 
 # Predictions are written to files of three formats.
 def test_an_output_has_a_known_ending_and_a_file_of_its_own(tmp_path: Path) -> None:
+    inputs = [tmp_path / "b.csv"]
     for name in ("a.csv", "a.csv.gz", "a.parquet"):
-        files.check_output(tmp_path / name, [tmp_path / "b.csv"])
-    with pytest.raises(
-        UserError,
-        match=r"a\.xlsx: expected a file whose name ends in \.csv, ",
-    ):
-        files.check_output(tmp_path / "a.xlsx", [tmp_path / "b.csv"])
+        files.check_output(tmp_path / name, inputs)
+    message = r"a\.xlsx: expected a file whose name ends in \.csv, "
+    with pytest.raises(UserError, match=message):
+        files.check_output(tmp_path / "a.xlsx", inputs)
     with pytest.raises(UserError, match="named twice"):
-        files.check_output(tmp_path / f"../{tmp_path.name}/b.csv", [tmp_path / "b.csv"])
+        files.check_output(tmp_path / f"../{tmp_path.name}/b.csv", inputs)
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
@@ -355,7 +343,7 @@ def test_a_csv_has_the_delimiter_of_the_table_and_one_header(
     tmp_path: Path,
 ) -> None:
     table = pa.table({"x": ["=1+1", "a;1", None], "y": [-1.5, 2.0, 4.0]})
-    schema = build_schema("regression", x={"kind": "category"})
+    schema = build_schema("regression", x="category")
     columns = {"y": schema.columns["y"].model_copy(update={"format": "1.234,5"})}
     schema = schema.model_copy(
         update={"delimiter": ";", "columns": schema.columns | columns},

@@ -65,12 +65,8 @@ def multiply(
 
 
 def assert_close(result: np.ndarray, expected: np.ndarray) -> None:
-    np.testing.assert_allclose(
-        result,
-        expected,
-        rtol=0,
-        atol=2e-6 * np.abs(expected).max(),
-    )
+    atol = 2e-6 * np.abs(expected).max()
+    np.testing.assert_allclose(result, expected, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("equation", SHAPES)
@@ -80,14 +76,10 @@ def test_a_product_and_its_gradients_equal_those_of_float64(equation: str) -> No
     x, kernel, upstream = (values.astype(np.float64) for values in operands)
     y, x_gradient, kernel_gradient = multiply(equation, *operands)
     assert_close(y, np.einsum(equation, x, kernel))
-    assert_close(
-        x_gradient,
-        np.einsum(f"{y_axes},{kernel_axes}->{x_axes}", upstream, kernel),
-    )
-    assert_close(
-        kernel_gradient,
-        np.einsum(f"{x_axes},{y_axes}->{kernel_axes}", x, upstream),
-    )
+    expected = np.einsum(f"{y_axes},{kernel_axes}->{x_axes}", upstream, kernel)
+    assert_close(x_gradient, expected)
+    expected = np.einsum(f"{x_axes},{y_axes}->{kernel_axes}", x, upstream)
+    assert_close(kernel_gradient, expected)
 
 
 @pytest.mark.parametrize("equation", SHAPES)
@@ -99,16 +91,22 @@ def test_the_order_of_additions_changes_no_bit(equation: str) -> None:
     rows = rng.permutation(len(x))
     for exact in (True, False):
         y, _, kernel_gradient = multiply(equation, x, kernel, upstream, exact=exact)
-        permuted = multiply(
+        permuted_y, *_ = multiply(
             equation,
             x[..., terms],
             kernel[..., terms, :],
             upstream,
             exact=exact,
         )
-        assert (permuted[0].tobytes() == y.tobytes()) is exact
-        permuted = multiply(equation, x[rows], kernel, upstream[rows], exact=exact)
-        assert (permuted[2].tobytes() == kernel_gradient.tobytes()) is exact
+        assert (permuted_y.tobytes() == y.tobytes()) is exact
+        *_, gradient = multiply(
+            equation,
+            x[rows],
+            kernel,
+            upstream[rows],
+            exact=exact,
+        )
+        assert (gradient.tobytes() == kernel_gradient.tobytes()) is exact
 
 
 @pytest.mark.parametrize(("equation", "shapes"), (SHAPES | STACKED_SHAPES).items())
@@ -141,7 +139,11 @@ def test_a_sum_has_the_same_bits_in_any_order() -> None:
         sums = reproducible.sum_on_grid(tf.constant(values), axis).numpy()
         other = reproducible.sum_on_grid(tf.constant(permuted), axis).numpy()
         assert sums.tobytes() == other.tobytes()
-        expected = values.sum(axis=axis, keepdims=True, dtype=np.float64)
+        expected = values.sum(
+            axis=axis,
+            keepdims=True,
+            dtype=np.float64,
+        )
         np.testing.assert_allclose(sums, expected, rtol=1e-7, atol=1e-6)
 
 
@@ -157,33 +159,30 @@ def test_a_loss_and_its_gradient_equal_those_of_keras(name: str) -> None:
     logits = tf.constant(rng.normal(size=(300, classes)) * 20, tf.float32)
     y = tf.constant(rng.integers(0, max(classes, 2), (300, 1)), tf.float32)
     weight = tf.constant(rng.random(300), tf.float32)
-    sigmoid = keras.activations.sigmoid
-    keras_softmax = keras.activations.softmax
-    results = []
-    for loss, activation in (
-        (
-            reproducible.MeanLoss(keras_loss.name),
-            reproducible.softmax if classes > 1 else sigmoid,
-        ),
-        (keras_loss, keras_softmax if classes > 1 else sigmoid),
-    ):
+    if classes > 1:
+        activation = reproducible.softmax
+        keras_activation = keras.activations.softmax
+    else:
+        activation = keras_activation = keras.activations.sigmoid
+
+    def compute(loss: Any, activation: Any) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(logits)
             value = loss(y, activation(logits), sample_weight=weight)
-        results.append((value, tape.gradient(value, logits)))
-    (loss, gradient), (expected_loss, expected_gradient) = results
+        return value, tape.gradient(value, logits)
+
+    loss, gradient = compute(reproducible.MeanLoss(keras_loss.name), activation)
+    expected_loss, expected_gradient = compute(keras_loss, keras_activation)
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-9)
 
 
 def test_dropout_of_whole_rows_stays_that_of_keras() -> None:
     inputs = keras.Input((5,))
-    model = keras.Model(
-        inputs,
-        keras.layers.Dropout(0.5, noise_shape=(None, 1))(inputs),
-    )
-    values = np.asarray(lookups.add_lookups(model, 99)(np.ones((99, 5)), training=True))
-    assert {0, 5} == set((values != 0).sum(axis=1))
+    dropout = keras.layers.Dropout(0.5, noise_shape=(None, 1))
+    model = add_lookups(keras.Model(inputs, dropout(inputs)), 99)
+    values = np.asarray(model(np.ones((99, 5)), training=True))
+    assert set(np.count_nonzero(values, axis=1)) == {0, 5}
 
 
 def test_dropout_keeps_its_share_of_values_anew_in_each_step() -> None:
@@ -202,10 +201,8 @@ def test_dropout_keeps_its_share_of_values_anew_in_each_step() -> None:
         (first[1:], first[:-1]),
         (first.T[1:], first.T[:-1]),
     ):
-        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] == pytest.approx(
-            0,
-            abs=0.01,
-        )
+        correlation = np.corrcoef(one.ravel(), other.ravel())[0, 1]
+        assert correlation == pytest.approx(0, abs=0.01)
     layer.seed_generator.state.assign([5, 0])
     np.testing.assert_array_equal(dropout(values, training=True), steps[0])
     np.testing.assert_array_equal(dropout(values), values)
@@ -216,9 +213,8 @@ def test_xla_hands_no_reduction_to_a_library_that_is_built_at_the_first_executio
 ):
     """Two threads that built one ended the process; its kernels depend on the CPU."""
     compiled: Any = reproducible.compile_by_xla(reproducible.softmax)
-    ir = compiled.experimental_get_compiler_ir(tf.zeros((5000, 10, 19)))(
-        stage="optimized_hlo",
-    )
+    get_code = compiled.experimental_get_compiler_ir(tf.zeros((5000, 10, 19)))
+    ir = get_code(stage="optimized_hlo")
     assert "kind=kCustom" not in ir
     assert "reduce(" in ir
 
@@ -237,22 +233,15 @@ def make_columns(n_numbers: int, n_indicators: int) -> ColumnSample:
     one_hot = [
         np.eye(size + 1)[code, :size] for size, code in zip(SIZES, codes, strict=True)
     ]
-    numbers, indicators = (
-        RNG.normal(size=(N_ROWS, n)) for n in (n_numbers, n_indicators)
-    )
+    numbers = RNG.normal(size=(N_ROWS, n_numbers))
+    indicators = RNG.normal(size=(N_ROWS, n_indicators))
     if n_numbers:
         numbers[:, 0] = numbers[:, 0].round()  # fewer bins than the others
     text = RNG.normal(size=(N_ROWS, 1 if n_indicators else 0))
-    values = np.concatenate([numbers, indicators, *one_hot, text], axis=1).astype(
-        np.float32,
-    )
+    values = np.concatenate([numbers, indicators, *one_hot, text], axis=1)
     first, second, end = n_numbers + n_indicators + np.cumsum([0, *SIZES])
-    return ColumnSample(
-        values,
-        n_numbers,
-        N_ROWS,
-        {"a": (first, second), "b": (second, end)},
-    )
+    categories = {"a": (first, second), "b": (second, end)}
+    return ColumnSample(values.astype(np.float32), n_numbers, N_ROWS, categories)
 
 
 def build_with_skip_connection(
@@ -262,14 +251,19 @@ def build_with_skip_connection(
 ) -> keras.KerasTensor:
     """Read every input in several ways, also in some that no lookup exists for."""
     flat = layers.Concatenate()([layers.Flatten()(tensor) for tensor in inputs])
-    scaled = layers.EinsumDense("bd,d->bd", inputs[-1].shape[1:], name="scale")(
-        inputs[-1],
+    x = inputs[-1]
+    scaled = layers.EinsumDense("bd,d->bd", x.shape[1:], name="scale")(x)
+    hidden = layers.Dense(5, "tanh")(layers.Concatenate()([scaled, x]))
+    twice = layers.EinsumDense("bd,d->bd", x.shape[1:])(scaled)
+    total = layers.Add()(
+        [
+            layers.Dense(5)(scaled),
+            layers.Dense(5)(twice),
+            layers.Dense(5)(x * 2),
+            hidden,
+        ],
     )
-    hidden = layers.Dense(5, "tanh")(layers.Concatenate()([scaled, inputs[-1]]))
-    twice = layers.EinsumDense("bd,d->bd", scaled.shape[1:])(scaled)
-    dense = [layers.Dense(5)(x) for x in (scaled, twice, inputs[-1] * 2)]
-    both = layers.Add()([*dense, hidden])
-    return layers.Dense(1)(layers.Concatenate()([flat, both]))
+    return layers.Dense(1)(layers.Concatenate()([flat, total]))
 
 
 @pytest.mark.parametrize("build_layers", [build, build_with_skip_connection])
@@ -291,10 +285,8 @@ def test_lookups_change_neither_outputs_nor_gradients(
     network = train.networks[architecture.split()[0]]
     features = build_features(columns, network)
     inputs = [keras.Input(tensor.shape[1:]) for tensor in features.outputs]
-    plain = keras.Model(
-        inputs,
-        build_layers(inputs, network, build_schema("regression")),
-    )
+    outputs = build_layers(inputs, network, build_schema("regression"))
+    plain = keras.Model(inputs, outputs)
     for weight in plain.trainable_weights:
         weight.assign(RNG.normal(size=weight.shape))
     before = columns.n_numbers if len(inputs) > 1 else 0
@@ -307,26 +299,23 @@ def test_lookups_change_neither_outputs_nor_gradients(
         weights = [tf.convert_to_tensor(weight) for weight in plain.trainable_weights]
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            with keras.StatelessScope(
-                zip(plain.trainable_weights, weights, strict=True),
-            ):
-                output = model(
-                    mark(features(values)) if model is trained else features(values),
-                )
+            inputs = features(values)
+            if model is trained:
+                inputs = mark(inputs)
+            pairs = zip(plain.trainable_weights, weights, strict=True)
+            with keras.StatelessScope(pairs):
+                output = model(inputs)
             loss = tf.reduce_sum(tf.square(output))
         return [output, *tape.gradient(loss, weights)]
 
     ours = gradients(trained, columns.values)
     assert row_sums.call_count == 1
-    for ours_of_one, expected in zip(
-        ours,
-        gradients(plain, columns.values),
-        strict=True,
-    ):
+    of_plain = gradients(plain, columns.values)
+    for result, expected in zip(ours, of_plain, strict=True):
         scale = np.abs(expected).max()
-        np.testing.assert_allclose(ours_of_one, expected, rtol=1e-4, atol=1e-5 * scale)
-    _, *in_another_order = gradients(trained, columns.values[::-1])
-    for gradient, same in zip(ours[1:], in_another_order, strict=True):
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5 * scale)
+    in_another_order = gradients(trained, columns.values[::-1])
+    for gradient, same in zip(ours[1:], in_another_order[1:], strict=True):
         np.testing.assert_array_equal(gradient, same)
 
 
@@ -361,11 +350,8 @@ def test_a_stacked_network_predicts_the_same_as_each_member() -> None:
     assert predictions.shape == (7, 5, 3)
     for member, member_weights in enumerate(weights):
         model.set_weights(member_weights)
-        np.testing.assert_allclose(
-            predictions[:, member],
-            np.asarray(model(rows)),
-            atol=1e-6,
-        )
+        expected = np.asarray(model(rows))
+        np.testing.assert_allclose(predictions[:, member], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from scipy.signal import find_peaks
 from sklearn.metrics import roc_auc_score
 
 from keras_tabular.config.schema import Schema
@@ -29,25 +30,19 @@ from tests.helpers import BINARY, build_schema, load_train_params
     [None, "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu"],
 )
 def test_the_parts_equal_those_of_pandas(zone: str | None) -> None:
-    first, last = (
-        (-5_000_000_000, 8_000_000_000) if zone is None else (0, 4_000_000_000)
-    )
+    first, last = (0, 4_000_000_000) if zone else (-5_000_000_000, 8_000_000_000)
     drawn = np.random.default_rng(0).integers(first, last, 5_000)
-    edges = (
-        pd.date_range("1999-12-31 23:59:59", "2024-03-01", freq="73D").astype("int64")
-        // 10**9
-    )
-    timestamps = np.concatenate([drawn, edges]).astype(float)
+    edges = pd.date_range("1999-12-31 23:59:59", "2024-03-01", freq="73D")
+    edges_in_seconds = edges.astype("int64") // 10**9
+    timestamps = np.concatenate([drawn, edges_in_seconds]).astype(float)
     seconds = keras.Input((1,), dtype="float64")
-    model = keras.Model(
-        seconds,
-        statistics.compute_parts(seconds, zone, first=86_400.0),
-    )
-    parts = {
-        name: np.asarray(part)[:, 0]
-        for name, part in model(timestamps[:, None]).items()
-    }
-    local = pd.to_datetime(timestamps, unit="s", utc=True).tz_convert(zone or "UTC")
+    outputs = statistics.compute_parts(seconds, zone, first=86_400.0)
+    parts = keras.Model(seconds, outputs)(timestamps[:, None])
+    local = pd.to_datetime(
+        timestamps,
+        unit="s",
+        utc=True,
+    ).tz_convert(zone or "UTC")
     expected: dict[str, Any] = {
         "time": timestamps / 86_400 - 1,
         "year": local.year,
@@ -60,7 +55,7 @@ def test_the_parts_equal_those_of_pandas(zone: str | None) -> None:
     assert parts.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_allclose(
-            parts[name],
+            np.asarray(parts[name])[:, 0],
             np.asarray(values, float),
             rtol=1e-12,
             err_msg=name,
@@ -74,11 +69,16 @@ BAD = ["awful", "stale smell", "really bad"]
 
 
 def fit_vocabulary(rows: list[str]) -> texts.Vocabulary:
-    return texts.fit_vocabulary([np.array(rows, object)], max_tokens=1000, length=64)
+    return texts.fit_vocabulary(
+        [np.array(rows, object)],
+        max_tokens=1000,
+        length=64,
+    )
 
 
 def find_tokens(model: keras.Model, *rows: str) -> list[set[int]]:
-    tokens = np.asarray(model(keras.ops.convert_to_tensor(np.array(rows)[:, None])))
+    column = keras.ops.convert_to_tensor(np.array(rows)[:, None])
+    tokens = np.asarray(model(column))
     return [set(row) - {0} for row in tokens]
 
 
@@ -115,7 +115,8 @@ def draw_reviews(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     reviews = []
     for label in y:
         phrase = rng.choice(GOOD if label else BAD)
-        reviews.append(" ".join([*rng.choice(noise, 3), phrase, rng.choice(noise)]))
+        words = [*rng.choice(noise, 3), phrase, rng.choice(noise)]
+        reviews.append(" ".join(words))
     return np.array(reviews, object), y.astype(float)
 
 
@@ -154,16 +155,17 @@ def test_a_random_label_is_not_predicted_from_the_row_itself() -> None:
     rows = np.array(["".join(rng.choice(letters, 12)) for _ in range(400)], object)
     y = rng.integers(0, 2, 400).astype(float)
     folds = np.arange(400) % 4
+    vocabulary = fit_vocabulary(rows.tolist())
     encoder = texts.fit_encoder(
-        fit_vocabulary(rows.tolist()),
+        vocabulary,
         [rows],
         y[:, None],
         folds,
     )
-    assert abs(roc_auc_score(y, encoder.predict(rows, folds)[:, 0]) - 0.5) < 0.1
-    assert (
-        roc_auc_score(y, encoder.predict(rows)[:, 0]) > 0.9
-    )  # the regression on all rows
+    of_other_rows = encoder.predict(rows, folds)
+    assert roc_auc_score(y, of_other_rows[:, 0]) == pytest.approx(0.5, abs=0.1)
+    of_all_rows = encoder.predict(rows)
+    assert roc_auc_score(y, of_all_rows[:, 0]) > 0.9
 
 
 # A learnt scale starts at the relevance of each column, and learning rates follow a
@@ -204,8 +206,8 @@ def test_a_learning_rate_may_follow_a_schedule(schedule: str, cycles: int) -> No
         rates.append(float(optimizer.learning_rate))
     assert max(rates) == pytest.approx(rate, rel=0.01)
     assert rates[-1] == pytest.approx(0, abs=1e-6)
-    neighbours = zip(rates, rates[1:], rates[2:], strict=False)
-    assert sum(before < rate > after for before, rate, after in neighbours) == cycles
+    peaks, _ = find_peaks(rates)
+    assert len(peaks) == cycles
 
 
 class Twice(keras.layers.Layer):
@@ -240,26 +242,30 @@ def test_a_layer_that_keras_cannot_load_is_refused(layer: keras.layers.Layer) ->
 # The preprocessing is a part of the model, and is fitted to the training rows.
 SCHEMA = build_schema(
     "binary",
-    a={"kind": "real", "missing_values": [0, -1], "nullable": True},
-    b={"kind": "integer"},
+    a={
+        "kind": "real",
+        "missing_values": [0, -1],
+        "nullable": True,
+    },
+    b="integer",
 )
 RAW = pa.table(
-    {"a": [1.0, 0.0, 3.0, 8.0, None], "b": [0, 1, 2, 3, 4], "y": [0, 1, 0, 1, 0]},
+    {
+        "a": [1.0, 0.0, 3.0, 8.0, None],
+        "b": [0, 1, 2, 3, 4],
+        "y": [0, 1, 0, 1, 0],
+    },
 )
-TABLE = RAW.set_column(
-    0,
-    "a",
-    pa.array([1.0, None, 3.0, 8.0, None]),
-)  # as it is ingested
+INGESTED = pa.array([1.0, None, 3.0, 8.0, None])
+TABLE = RAW.set_column(0, "a", INGESTED)
 
 
 def fit(rows: pa.Table, schema: Schema, train: Train) -> tuple[Statistics, keras.Model]:
     """Fit the preprocessing to training rows in two parts."""
 
     def read(names: list[str] | None) -> list[pa.Table]:
-        return [
-            part.select(names or part.column_names) for part in (rows[:2], rows[2:])
-        ]
+        columns = rows.select(names or rows.column_names)
+        return [columns[:2], columns[2:]]
 
     statistics = adapt(read, schema, train)
     return statistics, build_preprocessing(statistics, schema, train)
@@ -284,7 +290,13 @@ def test_missing_values_become_the_mean_and_are_marked() -> None:
     b = np.arange(5) - 2
     expected = np.column_stack([a / np.sqrt(26 / 3), b / np.sqrt(2), [0, 1, 0, 0, 1]])
     np.testing.assert_allclose(preprocess(train), expected, atol=1e-6)
-    unseen = pa.table({"a": [-1.0], "b": [2], "y": [0]})
+    unseen = pa.table(
+        {
+            "a": [-1.0],
+            "b": [2],
+            "y": [0],
+        },
+    )
     np.testing.assert_allclose(preprocess(train, unseen), [[0, 0, 1]], atol=1e-6)
 
 
@@ -326,13 +338,10 @@ def test_a_column_of_any_unit_is_scaled_by_the_saved_model_too(
     schema = build_schema(
         "binary",
         a={"kind": "real", "nullable": True},
-        b={"kind": "real"},
+        b="real",
     )
-    _, saved = fit(
-        part,
-        schema,
-        load_train_params(imputation="mean", normalization="standard"),
-    )
+    train = load_train_params(imputation="mean", normalization="standard")
+    _, saved = fit(part, schema, train)
     saved.save(tmp_path / "m.keras")
     model = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
     scaled = np.asarray(model(feature_arrays(part, schema)))[:, 1]
@@ -345,10 +354,8 @@ def test_raw_columns_stay_as_they_are_and_may_not_have_missing_values() -> None:
         normalization="none",
         missing_indicators=False,
     )
-    with pytest.raises(
-        UserError,
-        match=r"column a has missing values.*train\.imputation",
-    ):
+    message = r"column a has missing values.*train\.imputation"
+    with pytest.raises(UserError, match=message):
         preprocess(train)
     with pytest.raises(UserError, match=r"column a .* missing_values are 0, -1"):
         preprocess(train, RAW[:4], TABLE[:4])
@@ -379,9 +386,7 @@ def test_the_varying_parts_of_a_date_become_columns_and_a_missing_date_is_marked
     assert "without year: the same in all training rows" in steps
     prepared = np.asarray(model(feature_arrays(part, schema)))
     assert prepared.shape == (3, 5 + 2 * 2 + 1)
-    np.testing.assert_allclose(
-        prepared[:2, :5],
-        [[-1, -1, 1, -1, 1], [1, 1, -1, 1, -1]],
-    )
+    expected = [[-1, -1, 1, -1, 1], [1, 1, -1, 1, -1]]
+    np.testing.assert_allclose(prepared[:2, :5], expected)
     assert prepared[:, -1].tolist() == [0, 0, 1]
     assert prepared[2, 0] == pytest.approx(0, abs=1e-6)

@@ -103,7 +103,12 @@ def test_packages_that_the_owner_added_or_changed_stay(tmp_path: Path) -> None:
     )
     assert upgrade(tmp_path, old, new, project) == {name: upgraded}
     # The same if the upgrade was interrupted.
-    assert upgrade(tmp_path, old, new, {name: upgraded}) == {name: upgraded}
+    assert upgrade(
+        tmp_path,
+        old,
+        new,
+        {name: upgraded},
+    ) == {name: upgraded}
 
 
 def test_changes_of_the_library_are_merged_with_those_of_the_owner(

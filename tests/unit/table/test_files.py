@@ -44,8 +44,12 @@ from tests.workbooks import (
 # CSV and JSON lines become typed columns, or a message that names the line.
 SCHEMA = build_schema(
     "binary",
-    a={"kind": "real", "missing_values": [0, "?"], "nullable": True},
-    b={"kind": "integer"},
+    a={
+        "kind": "real",
+        "missing_values": [0, "?"],
+        "nullable": True,
+    },
+    b="integer",
     c={"kind": "category", "nullable": True},
 ).model_copy(update={"ignore": ("id",)})
 HEADER = "a,b,c,y\n"
@@ -68,7 +72,12 @@ def compress(content: bytes, suffix: str) -> bytes:
 
 def test_columns_are_typed_and_in_declared_order(tmp_path: Path) -> None:
     table = write_and_read(tmp_path / "t.csv", 'y,a,id,b,c\n1,1.5,7,2,x\n0,?,8,-3,""\n')
-    expected = {"a": [1.5, None], "b": [2, -3], "c": ["x", None], "y": [1, 0]}
+    expected = {
+        "a": [1.5, None],
+        "b": [2, -3],
+        "c": ["x", None],
+        "y": [1, 0],
+    }
     assert table.equals(pa.table(expected, schema=build_arrow_schema(SCHEMA)))
 
 
@@ -140,13 +149,11 @@ def test_a_file_that_is_not_a_csv_is_an_error(
     message: str,
 ) -> None:
     file = tmp_path / "t.csv"
-    schema = build_schema("binary", x={"kind": "category"})
-    for read in (
-        lambda: write_and_read(file, text, schema),
-        lambda: propose_schema(file, "y", 9),
-    ):
-        with pytest.raises(UserError, match=rf"t\.csv{message}"):
-            read()
+    schema = build_schema("binary", x="category")
+    with pytest.raises(UserError, match=rf"t\.csv{message}"):
+        write_and_read(file, text, schema)
+    with pytest.raises(UserError, match=rf"t\.csv{message}"):
+        propose_schema(file, "y", 9)
 
 
 CSV_ROWS = HEADER + ROW * 100_000
@@ -165,11 +172,9 @@ def test_compressed_file_that_is_cut_off_is_an_error(
     file = tmp_path / name
     content = compress(text.encode(), file.suffix)
     assert len(write_and_read(file, content)) >= 5_000
+    message = f"{name}, line .*: The compressed file is cut off"
     for size in (len(content) // 2, len(content) - 5):
-        with pytest.raises(
-            UserError,
-            match=rf"{name}, line .*: The compressed file is cut off",
-        ):
+        with pytest.raises(UserError, match=message):
             write_and_read(file, content[:size])
 
 
@@ -180,11 +185,12 @@ JSON_LINES = (
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
 def test_json_lines_are_read_as_they_are_written(tmp_path: Path, suffix: str) -> None:
-    kinds = {"a": "real", "c": "category", "d": "boolean"}
-    columns = {
-        name: {"kind": kind, "nullable": name == "a"} for name, kind in kinds.items()
-    }
-    schema = build_schema("binary", **columns)
+    schema = build_schema(
+        "binary",
+        a={"kind": "real", "nullable": True},
+        c="category",
+        d="boolean",
+    )
     file = tmp_path / f"t.jsonl{suffix}"
     table = write_and_read(file, compress(JSON_LINES.encode(), suffix), schema)
     assert table.to_pylist() == [
@@ -192,7 +198,8 @@ def test_json_lines_are_read_as_they_are_written(tmp_path: Path, suffix: str) ->
         {"a": None, "c": "1.50", "d": False, "y": 0},
     ]
     locate = row_locator([file], schema)
-    assert [locate(0), locate(1)] == [f"{file}, line 1", f"{file}, line 3"]
+    assert locate(0) == f"{file}, line 1"
+    assert locate(1) == f"{file}, line 3"
 
 
 @pytest.mark.parametrize(
@@ -245,11 +252,19 @@ def test_a_source_is_a_file_or_the_sorted_files_of_a_folder(tmp_path: Path) -> N
 
 
 CELL = st.text('a1",\n\r é', max_size=5)
-ROWS = st.tuples(CELL, CELL) | st.lists(CELL, min_size=1, max_size=3)
+ROWS = st.tuples(CELL, CELL) | st.lists(
+    CELL,
+    min_size=1,
+    max_size=3,
+)
 
 
 @given(
-    st.lists(st.tuples(ROWS, st.booleans()), min_size=1, max_size=8),
+    st.lists(
+        st.tuples(ROWS, st.booleans()),
+        min_size=1,
+        max_size=8,
+    ),
     st.sampled_from(["\n", "\r\n", "\r"]),
     st.booleans(),
     st.integers(1, 5),
@@ -277,14 +292,18 @@ def test_rows_and_lines_are_those_of_the_csv_module(
         locate = row_locator([file], SCHEMA)
         for number, (line, _) in enumerate(expected):
             assert locate(number) == f"{file}, line {line}"
-        batches = list(read_rows(file, SCHEMA, ["a", "b"], allow_ragged=True))
-        cells = [list(row.values()) for raw in batches for row in raw.cells.to_pylist()]
+        cells = []
+        ragged = {}
+        for raw in read_rows(
+            file,
+            SCHEMA,
+            ["a", "b"],
+            allow_ragged=True,
+        ):
+            cells += [list(row.values()) for row in raw.cells.to_pylist()]
+            for index, (_, got) in raw.ragged.items():
+                ragged[raw.first + index] = got
         assert cells == [[*row, ""][:2] for _, row in expected]
-        ragged = {
-            raw.first + row: got
-            for raw in batches
-            for row, (_, got) in raw.ragged.items()
-        }
         for number, (_, row) in enumerate(expected):
             # DuckDB accepts a delimiter at the end of a row.
             if number in ragged or len(row) < 2 or any(row[2:]):
@@ -320,7 +339,7 @@ def test_a_file_in_another_encoding_or_with_another_delimiter_is_read_with_a_not
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    columns = {name: {"kind": "category"} for name in header.split(";")}
+    columns = dict.fromkeys(header.split(";"), "category")
     schema = build_schema("binary", **columns).model_copy(update={"encoding": declared})
     file = tmp_path / "t.csv"
     file.write_bytes(f"{header}\nKöln;x\n".encode(encoding))
@@ -351,10 +370,8 @@ def test_lines_that_are_no_rows_are_left_out(tmp_path: Path) -> None:
     text = text.replace(",,,,,\n1,2", "1,x,x,1,,\n1,2")
     with pytest.raises(UserError, match=r"t\.csv, line 6, column b"):
         write_and_read(tmp_path / "t.csv", text, schema)
-    with pytest.raises(
-        UserError,
-        match=r"line 2: expected 4 cells, got 6; .* no name for '', 'x'",
-    ):
+    message = r"line 2: expected 4 cells, got 6; .* no name for '', 'x'"
+    with pytest.raises(UserError, match=message):
         write_and_read(tmp_path / "t.csv", "a,b,c,y,,\n1,1,x,1,,x\n")
 
 
@@ -380,7 +397,8 @@ def test_delimiters_at_the_end_of_a_file_are_no_rows(end: str, tmp_path: Path) -
 # Sheets of Excel files are read like a CSV with the same cells.
 def write_xlsx(file: Path, **sheets: list[list[Any]]) -> Path:
     """Write an Excel file with these sheets."""
-    file.write_bytes(write_workbook(*sheets.values(), names=" ".join(sheets)))
+    rows = sheets.values()
+    file.write_bytes(write_workbook(*rows, names=" ".join(sheets)))
     return file
 
 
@@ -397,12 +415,9 @@ def test_cells_become_the_texts_of_a_csv(tmp_path: Path) -> None:
         "3": format_cell(3, formula="<f>1+2</f>"),
     }
     header: list[str] = [f"c{n}" for n in range(len(cells))]
-    file = write_xlsx(
-        tmp_path / "t.XLSX",
-        empty=[],
-        data=[[], header, [], [*cells.values()], [""]],
-    )
-    assert list(read_records(file, Dialect())) == [(2, header), (4, [*cells])]
+    rows = [[], header, [], list(cells.values()), [""]]
+    file = write_xlsx(tmp_path / "t.XLSX", empty=[], data=rows)
+    assert list(read_records(file, Dialect())) == [(2, header), (4, list(cells))]
 
 
 def test_a_sheet_is_chosen_and_a_title_is_skipped(tmp_path: Path) -> None:
@@ -422,10 +437,8 @@ def test_a_sheet_is_chosen_and_a_title_is_skipped(tmp_path: Path) -> None:
     table = next(read_table(file, schema))
     assert table["a"].to_pylist() == [n / 4 for n in range(40)]
     assert row_locator([file], schema)(1) == f"{file}, row 4"
-    with pytest.raises(
-        UserError,
-        match=r"t\.xlsx: expected a sheet 'x' .*, got cover, data, old",
-    ):
+    message = r"t\.xlsx: expected a sheet 'x' .*, got cover, data, old"
+    with pytest.raises(UserError, match=message):
         next(read_table(file, schema.model_copy(update={"sheet": "x"})))
 
 
@@ -442,10 +455,8 @@ def test_a_fraction_is_no_percentage(tmp_path: Path) -> None:
     schema = build_schema("binary", x={"kind": "real", "format": "1234.5%"})
     rows: list[list[Any]] = [["x", "y"], ["12.5%", 1], [format_cell(0.125, PERCENT), 0]]
     file = write_xlsx(tmp_path / "t.xlsx", data=rows)
-    with pytest.raises(
-        UserError,
-        match=r"row 3, column x: .*got '0\.125 \(or 12\.5%\? Write",
-    ):
+    message = r"row 3, column x: .*got '0\.125 \(or 12\.5%\? Write"
+    with pytest.raises(UserError, match=message):
         next(read_table(file, schema))
 
 
@@ -459,13 +470,14 @@ def test_a_cell_without_a_column_name_is_asked_about(tmp_path: Path) -> None:
 def test_numbers_get_the_decimal_mark_of_the_texts_in_their_column(
     tmp_path: Path,
 ) -> None:
-    rows = [
-        [f"({n},50)" if n % 3 else n + 0.25, "yes" if n % 4 else "no"]
-        for n in range(60)
-    ]
+    rows: list[list[Any]] = []
+    values = []
+    for n in range(60):
+        label = "yes" if n % 4 else "no"
+        rows.append([f"({n},50)" if n % 3 else n + 0.25, label])
+        values.append(-n - 0.5 if n % 3 else n + 0.25)
     file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], *rows])
     schema = infer_and_load(file)
-    values = [-n - 0.5 if n % 3 else n + 0.25 for n in range(60)]
     assert next(read_table(file, schema))["x"].to_pylist() == values
 
 
@@ -551,28 +563,42 @@ def test_a_column_may_have_another_type_in_each_file_if_a_kind_can_hold_both(
     value: Any,
     tmp_path: Path,
 ) -> None:
-    files = tmp_path / "1.parquet", tmp_path / "2.parquet"
-    for file, column in zip(files, (first, second), strict=True):
-        pq.write_table(pa.table({"x": column, "w": [1, 2, 3], "y": [0, 1, 1]}), file)
+    table = pa.table(
+        {
+            "x": first,
+            "w": [1, 2, 3],
+            "y": [0, 1, 1],
+        },
+    )
+    second_file = tmp_path / "2.parquet"
+    pq.write_table(table, tmp_path / "1.parquet")
+    pq.write_table(table.set_column(0, "x", pa.array(second)), second_file)
     if kind is None:
         with pytest.raises(UserError, match=rf"2\.parquet, column x: {value}"):
             propose_schema(tmp_path, "y", 9)
         return
     schema = infer_and_load(tmp_path)
     assert schema.columns["x"].kind == kind
-    (table,) = read_table(files[1], schema)
-    assert table["x"].to_pylist()[0] == value
+    (table,) = read_table(second_file, schema)
+    assert table["x"][0].as_py() == value
 
 
 def test_columns_that_no_kind_can_hold_are_ignored_by_the_inferred_schema(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "t.parquet"
+    x = [0.5, 1.5, 1.0]
     ids = pa.array([uuid4() for _ in range(3)], pa.uuid())
-    columns = {"tags": [[1], [2], [1]], "id": ids, "x": [0.5, 1.5, 1.0], "y": [0, 1, 1]}
+    columns = {
+        "tags": [[1], [2], [1]],
+        "id": ids,
+        "x": x,
+        "y": [0, 1, 1],
+    }
     pq.write_table(pa.table(columns), file)
     schema = infer_and_load(file)
     assert schema.ignore == ("tags", "id")
     (table,) = read_table(file, schema)
+    assert table["x"].to_pylist() == x
     (batch,) = read_checked_rows(file, schema, row_columns(file, schema))
-    assert table["x"].to_pylist() == batch.features["x"].to_pylist() == [0.5, 1.5, 1.0]
+    assert batch.features["x"].to_pylist() == x

@@ -20,7 +20,11 @@ from tests.helpers import build_schema
 
 # No group, time or row is in two subsets, and old rows keep their subset when a table
 # grows.
-TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=60)
+TEXTS = st.lists(
+    st.one_of(st.none(), st.text(max_size=3)),
+    min_size=1,
+    max_size=60,
+)
 SPLITS = st.builds(
     Split,
     test_size=st.floats(0.05, 0.6),
@@ -49,7 +53,14 @@ def test_a_group_is_in_one_subset_and_keeps_it_when_groups_are_added(
     assert (fold_keys >= 0).all()
 
 
-@given(st.lists(st.integers(-9, 9), min_size=2, max_size=60), SPLITS)
+@given(
+    st.lists(
+        st.integers(-9, 9),
+        min_size=2,
+        max_size=60,
+    ),
+    SPLITS,
+)
 def test_each_subset_is_later_than_the_one_before(
     times: list[int],
     split: Split,
@@ -74,14 +85,10 @@ def test_many_groups_fill_each_subset_to_its_size_and_another_seed_draws_others(
     groups = [str(number) for number in range(20_000)]
     split = Split(test_size=0.3, validation_size=0.1, seed=1)
     subset, fold_keys = splits.by_hash(hash_texts(groups), split)
-    np.testing.assert_allclose(
-        np.bincount(subset) / 20_000,
-        [0.63, 0.07, 0.3],
-        atol=0.01,
-    )
-    counts = np.bincount(
-        fold_keys[subset == splits.TRAIN] % 5,
-    )  # fold keys do not follow the subset
+    shares = np.bincount(subset) / 20_000
+    np.testing.assert_allclose(shares, [0.63, 0.07, 0.3], atol=0.01)
+    # Fold keys do not follow the subset.
+    counts = np.bincount(fold_keys[subset == splits.TRAIN] % 5)
     np.testing.assert_allclose(counts / counts.sum(), 0.2, atol=0.02)
     other_subset, _ = splits.by_hash(hash_texts(groups, seed=4), split)
     assert (other_subset != subset).mean() > 0.3
@@ -99,47 +106,64 @@ def test_validation_rows_are_drawn_from_the_rows_that_are_not_for_test(
     stratify: bool,
 ) -> None:
     classes = np.random.default_rng(0).integers(0, 3, 103) if stratify else None
-    train, test = train_test_split(
+    rest, test = train_test_split(
         np.arange(103),
         test_size=0.33,
         random_state=9,
         stratify=classes,
     )
-    by = None if classes is None else classes[train]
-    halves = train_test_split(train, test_size=0.2, random_state=9, stratify=by)
-    for validation_size, expected in {0.0: (train, train[:0]), 0.2: halves}.items():
-        split = Split(
-            test_size=0.33,
-            validation_size=validation_size,
-            seed=9,
-            stratify=stratify,
-        )
+    rest_classes = None if classes is None else classes[rest]
+    train, validation = train_test_split(
+        rest,
+        test_size=0.2,
+        random_state=9,
+        stratify=rest_classes,
+    )
+    split = Split(
+        test_size=0.33,
+        validation_size=0.0,
+        seed=9,
+        stratify=stratify,
+    )
+    for validation_size, expected in (
+        (0.0, (rest, [], test)),
+        (0.2, (train, validation, test)),
+    ):
+        split = split.model_copy(update={"validation_size": validation_size})
         subsets = splits.random_split(103, split, classes)
-        for rows, expected_rows in zip(subsets, (*expected, test), strict=True):
+        for rows, expected_rows in zip(subsets, expected, strict=True):
             np.testing.assert_array_equal(rows, expected_rows)
 
 
 def test_a_class_too_rare_to_stratify_is_an_error() -> None:
-    split = Split(test_size=0.5, validation_size=0.0, seed=1, stratify=True)
-    with pytest.raises(
-        UserError,
-        match=r"split in params\.yaml does not fit 10 rows: ",
-    ):
-        splits.random_split(10, split, np.repeat([0, 1], [9, 1]))
+    split = Split(
+        test_size=0.5,
+        validation_size=0.0,
+        seed=1,
+        stratify=True,
+    )
+    classes = np.repeat([0, 1], [9, 1])
+    message = r"split in params\.yaml does not fit 10 rows: "
+    with pytest.raises(UserError, match=message):
+        splits.random_split(10, split, classes)
 
 
 def test_the_hash_of_a_row_leaves_out_ignored_columns() -> None:
-    schema = build_schema("regression", x={"kind": "real"}, id={"kind": "integer"})
-    split = Split(by="hash", test_size=0.3, validation_size=0.0, seed=1, stratify=False)
+    schema = build_schema("regression", x="real", id="integer")
+    split = Split(
+        by="hash",
+        test_size=0.3,
+        validation_size=0.0,
+        seed=1,
+        stratify=False,
+    )
     assert splits.rule_columns(split, schema) == ["x", "id", "y"]
-    assert splits.rule_columns(
-        split,
-        schema.model_copy(update={"ignore": ("id",)}),
-    ) == ["x", "y"]
+    without_id = schema.model_copy(update={"ignore": ("id",)})
+    assert splits.rule_columns(split, without_id) == ["x", "y"]
 
 
 # Rows with equal features are in one subset of a random split.
-SCHEMA = build_schema("binary", x={"kind": "real"}, town={"kind": "category"})
+SCHEMA = build_schema("binary", x="real", town="category")
 SPLIT = Split(test_size=0.3, validation_size=0.2, seed=4)
 RNG = np.random.default_rng(2)
 

@@ -57,35 +57,37 @@ SCHEMA = build_schema("binary")
 def build_part(rows: slice = slice(None), weight: np.ndarray | None = None) -> Rows:
     weight = np.ones(len(X), np.float32) if weight is None else weight
     x, y, weight = (tf.constant(values[rows]) for values in (X, Y, weight))
-    return Rows(x, y, weight, np.arange(len(x), dtype=np.int32))
+    return Rows(
+        x,
+        y,
+        weight,
+        np.arange(len(x), dtype=np.int32),
+    )
 
 
 def resolve_params(**changes: Any) -> ResolvedTrain:
     """Return parameters with a small network, and with changed keys."""
-    of_section = {
-        key: changes.pop(key) for key in [*changes] if key in ResolvedTrain.model_fields
-    }
     network = {
         "units": (4,),
         "batch_size": 8,
         "learning_rate_schedule": "constant",
-    } | changes
-    return resolve_auto(
-        load_train_params({"plain": network}, **of_section),
-        len(X),
-        BINARY,
-        8,
-    )
+    }
+    of_section = dict[str, Any]()
+    for key, value in changes.items():
+        settings = of_section if key in ResolvedTrain.model_fields else network
+        settings[key] = value
+    train = load_train_params({"plain": network}, **of_section)
+    return resolve_auto(train, len(X), BINARY, 8)
 
 
 def build_architecture(train: ResolvedTrain) -> Architecture:
-    return Architecture(
-        "plain",
-        train,
-        SCHEMA,
-        build,
-        ColumnSample(X, X.shape[1], len(X), {}),
+    sample = ColumnSample(
+        X,
+        X.shape[1],
+        len(X),
+        {},
     )
+    return Architecture("plain", train, SCHEMA, build, sample)
 
 
 @pytest.mark.parametrize(
@@ -98,13 +100,13 @@ def test_one_epoch_gives_the_weights_of_fit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With L2, class weights and a short last batch; 103 rows in batches of 8."""
-    changes = {
-        "optimizer": optimizer,
-        "learning_rate": 0.01,
-        "l2": 0.01,
-        "exact": exact,
-    }
-    train = resolve_params(class_weight={0: 1, 1: 3}, **changes)
+    train = resolve_params(
+        class_weight={0: 1, 1: 3},
+        optimizer=optimizer,
+        learning_rate=0.01,
+        l2=0.01,
+        exact=exact,
+    )
     keras.utils.set_random_seed(3)
     ours = build_architecture(train).build_compiled()
     reference = build_architecture(train).network
@@ -117,66 +119,58 @@ def test_one_epoch_gives_the_weights_of_fit(
     reference.compile(optimizer, loss="binary_crossentropy", run_eagerly=True)
     weight = np.where(Y[:, 0] == 1, 3, 1).astype(np.float32)
     loss = Trainer(ours, 8).train(ours, [partial(build_part, weight=weight)], seed=[0])
-    keys = {"shuffle": False, "class_weight": train.class_weight}
-    fitted = reference.fit(X, Y, batch_size=8, epochs=1, verbose=0, **keys)
-    for weight, expected in zip(
-        learnt_weights(ours),
-        reference.get_weights(),
-        strict=True,
-    ):
+    fitted = reference.fit(
+        X,
+        Y,
+        batch_size=8,
+        epochs=1,
+        verbose=0,
+        shuffle=False,
+        class_weight=train.class_weight,
+    )
+    pairs = zip(learnt_weights(ours), reference.get_weights(), strict=True)
+    for weight, expected in pairs:
         np.testing.assert_allclose(weight, expected, rtol=0, atol=1e-6)
     assert [loss] == pytest.approx(fitted.history["loss"], abs=1e-5)
 
 
 def test_the_page_about_own_parts_lists_what_optimizers_take() -> None:
     page = PAGES["docs/own-parts.md"].partition("arguments and their defaults |\n")[2]
-    rows = re.findall(
-        r"^\| (`.*`) \| (.*) \|$",
-        page.partition("\n\n")[0],
-        re.MULTILINE,
-    )
-    listed = {
-        name: text for names, text in rows for name in re.findall(r"`(\w+)`", names)
-    }
-    assert set(listed) == set(get_args(sections.Optimizer))
-    for name, text in listed.items():
-        defaults = {
-            key: yaml.safe_load(v) for key, v in re.findall(r"`(\w+)` ([^, ]+)", text)
-        }
-        arguments = {key: float(value) for key, value in defaults.items()}
-        configs = []
-        for values in (arguments, {"clipvalue": 0.5}):
-            train = resolve_params(optimizer=name, optimizer_arguments=values)
-            configs.append(
-                build_optimizer(train.networks["plain"], steps=1).get_config(),
-            )
-        assert {key: configs[1][key] for key in arguments} == arguments
-        for other in {*get_args(sections.OptimizerArgument)} - {
-            *arguments,
-            "clipvalue",
-        }:
-            wrong = resolve_params(optimizer=name, optimizer_arguments={other: 0.5})
-            with pytest.raises(
-                UserError,
-                match=rf"optimizer_arguments of {name}: .*{other}",
-            ):
-                build_optimizer(wrong.networks["plain"], steps=1)
+    table = page.partition("\n\n")[0]
+    texts = dict[str, str]()
+    for names, text in re.findall(r"^\| (`.*`) \| (.*) \|$", table, re.MULTILINE):
+        texts |= dict.fromkeys(re.findall(r"`(\w+)`", names), text)
+    assert set(texts) == set(get_args(sections.Optimizer))
+
+    def build(name: str, arguments: dict[str, float]) -> keras.Optimizer:
+        train = resolve_params(optimizer=name, optimizer_arguments=arguments)
+        return build_optimizer(train.networks["plain"], steps=1)
+
+    for name, text in texts.items():
+        listed = re.findall(r"`(\w+)` ([^, ]+)", text)
+        defaults = {key: float(yaml.safe_load(value)) for key, value in listed}
+        build(name, defaults)
+        config = build(name, {"clipvalue": 0.5}).get_config()
+        assert {key: config[key] for key in defaults} == defaults
+        arguments = set(get_args(sections.OptimizerArgument))
+        for other in arguments - defaults.keys() - {"clipvalue"}:
+            message = rf"optimizer_arguments of {name}: .*{other}"
+            with pytest.raises(UserError, match=message):
+                build(name, {other: 0.5})
 
 
 def test_balanced_class_weights_give_each_class_the_same_sum() -> None:
     ones = np.ones(len(Y))
     train = resolve_params(class_weight="balanced")
-    weights = class_weights(Labels(Y, ones), train, SCHEMA)[Y[:, 0].astype(int)]
-    assert weights[Y[:, 0] == 1].sum() == pytest.approx(
-        weights[Y[:, 0] == 0].sum(),
-        rel=1e-5,
-    )
-    assert weights.sum() == pytest.approx(len(Y), rel=1e-5)
+    y = Y[:, 0].astype(int)
+    weights = class_weights(Labels(Y, ones), train, SCHEMA)[y]
+    sums = np.bincount(y, weights)
+    assert sums == pytest.approx([len(Y) / 2] * 2, rel=1e-5)
 
 
 def test_an_epoch_uses_every_row_of_a_table_in_parts() -> None:
-    cuts = [*(slice(start, start + 25) for start in (0, 25, 50, 75)), slice(100, 103)]
-    parts = [partial(build_part, cut) for cut in cuts]
+    starts = range(0, 103, 25)
+    parts = [partial(build_part, slice(start, start + 25)) for start in starts]
     model = build_architecture(resolve_params(dropout=0.3)).build_compiled()
     trainer = Trainer(model, 8)
     trainer.train(model, parts, [1, 0])
@@ -223,7 +217,11 @@ def test_auto_is_the_largest_number_of_folds_that_the_groups_fill(
     possible = possible_folds(tmp_path)
     classes = [np.zeros(len(keys))]
     train = resolve_auto(
-        load_train_params(folds="auto"), len(keys), BINARY, 8, possible
+        load_train_params(folds="auto"),
+        len(keys),
+        BINARY,
+        8,
+        possible,
     )
     assert train.folds == expected_folds
     for folds in possible:
@@ -244,23 +242,38 @@ def test_groups_stay_together_and_each_fold_has_its_share_of_the_classes(
     max_size_difference: int,
 ) -> None:
     y = np.random.default_rng(1).permutation((np.arange(1000) < 40).astype(float))
-    fold = np.concatenate(
-        draw_folds(np.array_split(y, 3), np.array_split(keys, 3), 5, 1),
+    folds = draw_folds(
+        np.array_split(y, 3),
+        np.array_split(keys, 3),
+        5,
+        1,
     )
-    assert len(np.unique(np.column_stack([keys, fold]), axis=0)) == len(np.unique(keys))
+    fold = np.concatenate(folds)
+    key_folds = np.unique(np.column_stack([keys, fold]), axis=0)
+    assert len(key_folds) == len(np.unique(keys))
     assert np.ptp(np.bincount(fold[y == 1])) <= 2
     assert np.ptp(np.bincount(fold)) <= max_size_difference
 
 
 def test_folds_of_times_are_periods() -> None:
     times = np.random.default_rng(0).permutation(np.arange(100) / 99)
-    (folds,) = draw_folds([np.zeros(100)], [times], 5, 1)
+    (folds,) = draw_folds(
+        [np.zeros(100)],
+        [times],
+        5,
+        1,
+    )
     assert (np.diff(folds[np.argsort(times)]) >= 0).all()
     assert np.ptp(np.bincount(folds)) <= 1
 
 
 # A checkpoint belongs to one table, one set of parameters and the code that trains.
-identify = partial(checkpoint.identity, sections=[], tables=[], build=build)
+identify = partial(
+    checkpoint.identity,
+    sections=[],
+    tables=[],
+    build=build,
+)
 
 
 def test_the_identity_depends_on_rows_parameters_layers_and_versions(
@@ -274,10 +287,13 @@ def test_the_identity_depends_on_rows_parameters_layers_and_versions(
         folder.mkdir()
         (folder / "part-00000.parquet").write_text(folder.name)
     identities = [
-        identify(tables=tables) for tables in ([], [one], [two], [one, two], [two, one])
-    ]
-    identities += [
-        identify(sections=[sections.Ingest(rows_per_file=rows)]) for rows in (10, 20)
+        identify(tables=[]),
+        identify(tables=[one]),
+        identify(tables=[two]),
+        identify(tables=[one, two]),
+        identify(tables=[two, one]),
+        identify(sections=[sections.Ingest(rows_per_file=10)]),
+        identify(sections=[sections.Ingest(rows_per_file=20)]),
     ]
     for units in (3, 4):
         layers.write_text(f"UNITS = {units}\ndef build(): ...\n")
@@ -311,11 +327,14 @@ def test_the_identity_depends_only_on_code_that_trains(
         monkeypatch.syspath_prepend(file.parent)
         importlib.import_module(file.stem)
     monkeypatch.chdir(project)
-    packages = {"evaluation": False, "report": False, "table": True, "training": True}
-    files = {
-        library / name / "__init__.py": trains for name, trains in packages.items()
-    }
-    for file, trains in (files | {installed: False, module: True}).items():
+    for file, trains in {
+        library / "evaluation/__init__.py": False,
+        library / "report/__init__.py": False,
+        library / "table/__init__.py": True,
+        library / "training/__init__.py": True,
+        installed: False,
+        module: True,
+    }.items():
         identity = identify()
         file.write_text("# an edit\n")
         assert (identify() != identity) is trains
@@ -337,18 +356,12 @@ def neighbours(value: float) -> list[float]:
         ({"a": [0.9], "b": [0.5]}, [0.5], set()),  # the first cycle
         ({"a": [0.9, 0.8]}, [0.9, 0.8], set()),
         ({"a": [0.9, 0.895]}, [0.9, 0.8], set()),  # the networks together gained more
-        (
-            {"a": [0.7, 0.68], "b": [0.9]},
-            [0.7, 0.69],
-            {"a"},
-        ),  # gained less than 2 and 5 %
+        # Gained less than 2 and 5 %:
+        ({"a": [0.7, 0.68], "b": [0.9]}, [0.7, 0.69], {"a"}),
         ({"a": [0.9, 0.6], "b": [0.5]}, [0.5, 0.5], set()),  # one of them still gains
         ({"a": [0.7, 0.6]}, [0.7, 0.98 * 0.7], set()),  # gained exactly what is needed
-        (
-            {"a": [0.9, 0.8], "b": [0.6, 0.5]},
-            [0.6, 0.5],
-            {"a"},
-        ),  # it leads to 0.6 at best
+        # It leads to 0.6 at best:
+        ({"a": [0.9, 0.8], "b": [0.6, 0.5]}, [0.6, 0.5], {"a"}),
         ({"a": [0.0, 0.0]}, [0.0, 0.0], set()),  # no rows are held out
     ],
 )
@@ -357,11 +370,9 @@ def test_an_architecture_ends_with_a_cycle_that_does_not_help(
     ensemble_losses: list[float],
     finished: set[str],
 ) -> None:
-    for last_bits in product(*map(neighbours, ensemble_losses[-1:])):
-        assert (
-            finished_architectures(losses, [*ensemble_losses[:-1], *last_bits])
-            == finished
-        )
+    *earlier, last = ensemble_losses
+    for loss in neighbours(last):
+        assert finished_architectures(losses, [*earlier, loss]) == finished
 
 
 @pytest.mark.parametrize(
@@ -380,7 +391,8 @@ def test_the_best_epoch_is_the_one_that_no_later_one_improves(
     best_epoch: int,
 ) -> None:
     stopping = sections.EarlyStopping(monitor=monitor, patience=1, min_delta=min_delta)
-    for last_bits in product(*map(neighbours, scores)):
+    similar_scores = [neighbours(score) for score in scores]
+    for last_bits in product(*similar_scores):
         logs = [{monitor: score} for score in last_bits]
         best = 0
         for epoch in range(1, len(logs)):
@@ -402,23 +414,16 @@ def test_of_two_equal_networks_the_first_gets_all_weight(
     x = np.random.default_rng(0).normal(size=60)
     part = pa.table({"x": x, "y": (x > 0).astype(int)}, build_arrow_schema(schema))
     write_part(tmp_path, 0, part)
-    setup = Setup(
-        [tmp_path],
-        schema,
-        load_train_params({"plain": {"epochs": 1}}, folds=2),
-        build,
-    )
+    train = load_train_params({"plain": {"epochs": 1}}, folds=2)
+    setup = Setup([tmp_path], schema, train, build)
     monkeypatch.setattr(
         Setup,
         "losses",
         lambda *args: np.nextafter(losses(*args), next(bits)),
     )
     good = np.clip(0.5 + x / 10, 0.1, 0.9).astype(np.float32)[:, None]
-    weights = select_weights(
-        setup,
-        np.arange(60),
-        {"first": good, "second": good, "bad": 1 - good},
-    )
+    predictions = {"first": good, "second": good, "bad": 1 - good}
+    weights = select_weights(setup, np.arange(60), predictions)
     assert weights == {"first": 1.0, "second": 0.0, "bad": 0.0}
 
 
@@ -433,8 +438,8 @@ def write_rows(folder: Path, times: np.ndarray, y: np.ndarray) -> None:
     """Write rows to two parts of the same size; each compiles a graph."""
     for number in range(2):
         rows = np.random.default_rng(0).permutation(np.arange(number, len(y), 2))
-        x = np.sin(np.arange(len(y)))[rows]
-        part = pa.table({"x": x, "y": y[rows]}, schema=build_arrow_schema(NUMBER))
+        columns = {"x": np.sin(rows), "y": y[rows]}
+        part = pa.table(columns, schema=build_arrow_schema(NUMBER))
         write_part(folder, number, part.append_column(FOLD_KEY, pa.array(times[rows])))
 
 
@@ -459,8 +464,6 @@ def test_later_rows_do_not_change_a_prediction(tmp_path: Path) -> None:
 def test_too_few_different_times_are_an_error(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows", np.repeat([0, 0.5], 30), np.arange(60.0))
     setup = Setup([tmp_path / "rows"], NUMBER, TRAIN, build)
-    with pytest.raises(
-        UserError,
-        match=r"^train\.forward_chaining is too high: train.folds is 2",
-    ):
+    message = r"^train\.forward_chaining is too high: train.folds is 2"
+    with pytest.raises(UserError, match=message):
         predict_later_blocks(setup, tmp_path)

@@ -28,14 +28,10 @@ from network import build
 from tests.documentation import PAGES
 from tests.helpers import build_arrow_schema, build_schema, load_train_params
 
-Settings = dict[str, dict[str, Any]]  # of columns or of networks, by name
-COLUMNS: Settings = {
-    "a": {"kind": "real"},
-    "b": {"kind": "real"},
-    "town": {"kind": "category"},
-}
+Settings = dict[str, dict[str, Any]]  # of networks, by name
+COLUMNS = {"a": "real", "b": "real", "town": "category"}
 SCHEMA = build_schema("binary", **COLUMNS)
-NUMBERS = build_schema("binary", a=COLUMNS["a"], b=COLUMNS["b"])
+NUMBERS = build_schema("binary", a="real", b="real")
 # A graph is compiled for each number of rows of a part, so there are few different
 # numbers.
 ONE_PART = (80,)
@@ -45,15 +41,16 @@ PLAIN: dict[str, Any] = {
     "epochs": 12,
     "batch_size": 8,
     "learning_rate": 0.02,
+    "learning_rate_schedule": "constant",
 }
-PLAIN |= {"learning_rate_schedule": "constant"}
 WIDE: dict[str, Any] = {
     "units": (8,),
     "epochs": 6,
     "batch_size": 16,
     "learning_rate": 0.02,
+    "embedding": {"bins": 4, "units": 2},
+    "dropout": 0.1,
 }
-WIDE |= {"embedding": {"bins": 4, "units": 2}, "dropout": 0.1}
 BOTH = {"realmlp": WIDE, "plain": PLAIN}
 CYCLES = {"learning_rate_schedule": "cosine_restarts", "epochs": 200, "dropout": 0.1}
 IN_CYCLES = {"plain": PLAIN | CYCLES}
@@ -78,7 +75,12 @@ def write_table(
     else:
         limits = [-0.7, 0.7] if schema.task == "multiclass" else [0]
         labels = [schema.classes[i] for i in np.digitize(y, limits)]
-    columns = {"a": a, "b": b, "town": [f"t{i}" for i in town], "y": labels}
+    columns = {
+        "a": a,
+        "b": b,
+        "town": [f"t{i}" for i in town],
+        "y": labels,
+    }
     table = pa.table(
         {name: columns[name] for name in schema.columns},
         build_arrow_schema(schema),
@@ -98,12 +100,8 @@ def set_up(
     **changes: Any,
 ) -> Setup:
     """Set up a training; without folds, its rows are the validation rows too."""
-    return Setup(
-        [folder, folder],
-        schema,
-        load_train_params(networks, **changes),
-        build,
-    )
+    train = load_train_params(networks, **changes)
+    return Setup([folder, folder], schema, train, build)
 
 
 Training = tuple[Setup, list[Snapshot]]
@@ -134,10 +132,8 @@ def predict_layer_by_layer(setup: Setup, snapshot: Snapshot) -> np.ndarray:
     """Return the predictions of a snapshot for all training rows."""
     architecture = setup.architectures[snapshot.architecture]
     architecture.network.set_weights(snapshot.weights)
-    parts = [read() for read in setup.dataset.parts]
-    return np.concatenate(
-        [architecture.network(architecture.features(part.x)) for part in parts],
-    )
+    features = [architecture.features(read().x) for read in setup.dataset.parts]
+    return np.concatenate([architecture.network(part) for part in features])
 
 
 def assert_predicts_its_fold(setup: Setup, snapshot: Snapshot) -> None:
@@ -152,11 +148,8 @@ def assert_identical(
     for snapshot, expected in zip(snapshots, expected_snapshots, strict=True):
         assert snapshot.history == expected.history
         np.testing.assert_array_equal(snapshot.outputs, expected.outputs)
-        for weight, expected_weight in zip(
-            snapshot.weights,
-            expected.weights,
-            strict=True,
-        ):
+        pairs = zip(snapshot.weights, expected.weights, strict=True)
+        for weight, expected_weight in pairs:
             np.testing.assert_array_equal(weight, expected_weight)
 
 
@@ -172,10 +165,8 @@ def test_each_row_is_predicted_by_networks_that_have_not_learnt_from_it(
         setup, snapshots = train(set_up(tmp_path, {"plain": PLAIN}, folds=3))
     folds = np.concatenate(setup.folds)
     for snapshot in snapshots:
-        np.testing.assert_array_equal(
-            snapshot.rows,
-            np.flatnonzero(folds == snapshot.fold),
-        )
+        rows_of_fold = np.flatnonzero(folds == snapshot.fold)
+        np.testing.assert_array_equal(snapshot.rows, rows_of_fold)
         assert_predicts_its_fold(setup, snapshot)
     rows, predictions, _ = ensemble.find_candidates(setup, snapshots)
     np.testing.assert_array_equal(rows, np.arange(len(folds)))
@@ -190,14 +181,10 @@ def test_the_labels_of_the_held_out_fold_do_not_change_the_weights(
     write_table(tmp_path, shuffled=np.concatenate(setup.folds) == 0)
     other_setup = set_up(tmp_path, BOTH, folds=3)
     other_setup.folds = setup.folds  # the other labels would give other folds
-    for snapshot, other in zip(
-        snapshots,
-        islice(fit(other_setup), len(BOTH)),
-        strict=False,
-    ):
-        assert (
-            snapshot.history != other.history
-        )  # the scores of the held-out fold differ
+    other_snapshots = islice(fit(other_setup), len(BOTH))
+    for snapshot, other in zip(snapshots, other_snapshots, strict=False):
+        # The scores of the held-out fold differ.
+        assert snapshot.history != other.history
         for weight, other_weight in zip(snapshot.weights, other.weights, strict=True):
             np.testing.assert_allclose(weight, other_weight, atol=1e-5)
 
@@ -206,11 +193,25 @@ def test_a_network_is_the_same_when_others_are_trained_with_it(tmp_path: Path) -
     """Networks share a graph, but no dropout, learning rate or other state."""
     write_table(tmp_path, NUMBERS)
     members = [{"network": name, "count": 2} for name in ("plain", "realmlp")]
-    _, snapshots = train(
-        set_up(tmp_path, BOTH, NUMBERS, folds=1, seed=0, members=members),
+    setup = set_up(
+        tmp_path,
+        BOTH,
+        NUMBERS,
+        folds=1,
+        seed=0,
+        members=members,
     )
+    _, snapshots = train(setup)
     assert len(snapshots) == 4
-    _, alone = train(set_up(tmp_path, {"realmlp": WIDE}, NUMBERS, folds=1, seed=1))
+    _, alone = train(
+        set_up(
+            tmp_path,
+            {"realmlp": WIDE},
+            NUMBERS,
+            folds=1,
+            seed=1,
+        ),
+    )
     assert_identical(snapshots[-1:], alone)
 
 
@@ -219,15 +220,14 @@ def test_training_ends_with_the_first_cycle_that_hardly_lowers_the_loss_of_the_e
 ) -> None:
     setup, snapshots = trained_in_cycles
     steps = [snapshot.steps for snapshot in snapshots[::3]]
-    assert steps == [30 * (2**n - 1) for n in range(1, len(steps) + 1)]
-    assert [logs["epoch"] for logs in snapshots[-1].history] == pytest.approx(
-        np.array(steps) / 7,
-    )
-    cycles = [snapshots[: 3 * end] for end in range(1, len(steps) + 1)]
-    losses = [
-        ensemble.ensemble_loss(setup, ensemble.find_candidates(setup, c))
-        for c in cycles
-    ]
+    cycles = range(1, len(steps) + 1)
+    assert steps == [30 * (2**cycle - 1) for cycle in cycles]
+    epochs = [logs["epoch"] for logs in snapshots[-1].history]
+    assert epochs == pytest.approx(np.array(steps) / 7)
+    losses = []
+    for cycle in cycles:
+        candidates = ensemble.find_candidates(setup, snapshots[: 3 * cycle])
+        losses.append(ensemble.ensemble_loss(setup, candidates))
     *gains, last_gain = [after < 0.98 * before for before, after in pairwise(losses)]
     assert all(gains)
     assert not last_gain
@@ -272,9 +272,8 @@ def test_early_stopping_returns_to_the_best_epoch(
     write_table(tmp_path, NUMBERS)
     early_stopping = {"patience": 3, "restore_best_weights": restores}
     changes = {"learning_rate": 0.1, "epochs": 100, "early_stopping": early_stopping}
-    setup, snapshots = train(
-        set_up(tmp_path, {"plain": PLAIN | changes}, NUMBERS, folds=2),
-    )
+    networks = {"plain": PLAIN | changes}
+    setup, snapshots = train(set_up(tmp_path, networks, NUMBERS, folds=2))
     for snapshot in snapshots:
         val_losses = [logs["val_loss"] for logs in snapshot.history]
         assert 3 < len(val_losses) < 100
@@ -300,7 +299,13 @@ def test_without_folds_the_cycle_with_the_lowest_validation_loss_is_saved(
 ) -> None:
     write_table(tmp_path, NUMBERS)
     snapshots = [
-        Snapshot("plain", 0, 0, history=[{"val_loss": loss}], steps=steps)
+        Snapshot(
+            "plain",
+            0,
+            0,
+            history=[{"val_loss": loss}],
+            steps=steps,
+        )
         for steps, loss in ((30, 0.5), (90, 0.4), (210, 0.41))
     ]
     setup = set_up(tmp_path, IN_CYCLES, NUMBERS, folds=1)
@@ -318,23 +323,23 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_its_members(
     setup = set_up(tmp_path / "table", BOTH, schema, folds=2)
     snapshots = []
     for fold, name in product(range(2), BOTH):
-        shapes = [
-            weight.shape for weight in setup.architectures[name].network.get_weights()
-        ]
-        random_weights = [rng.normal(size=shape) / 2 for shape in shapes]
+        arrays = setup.architectures[name].network.get_weights()
+        random_weights = [rng.normal(size=array.shape) / 2 for array in arrays]
         snapshots.append(Snapshot(name, fold, fold, random_weights))
     weights = {"realmlp": 0.25, "plain": 0.75}
     path = tmp_path / "m.keras"
     model = ensemble.build_model(setup, snapshots, weights).plain
     ensemble.write_model(model, path, ModelMetadata())
-    weighted = [
-        weights[s.architecture] / 2 * predict_layer_by_layer(setup, s)
-        for s in snapshots
-    ]
+    weighted = []
+    for snapshot in snapshots:
+        y_pred = predict_layer_by_layer(setup, snapshot)
+        weighted.append(weights[snapshot.architecture] / 2 * y_pred)
     expected = setup.in_units(np.sum(weighted, axis=0))
-    large = np.array([[1e30, -1e30, 0.0, 1e30], [1e30, -1e30, 0.0, -1e30]])
-    unseen = dict(zip("ab", large, strict=True))
-    unseen["town"] = np.array(["t1", "", "nowhere", "t2"], object)
+    unseen = {
+        "a": np.array([1e30, -1e30, 0.0, 1e30]),
+        "b": np.array([1e30, -1e30, 0.0, -1e30]),
+        "town": np.array(["t1", "", "nowhere", "t2"], object),
+    }
     seen = feature_arrays(table, schema)
     rows = {name: np.concatenate([seen[name], unseen[name]]) for name in seen}
     predictions = saved_model.load_saved_model(path, path.read_bytes()).predict(rows)
@@ -343,9 +348,8 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_its_members(
     np.testing.assert_allclose(predictions[:-4], expected, rtol=0, atol=atol)
     np.testing.assert_allclose(by_keras, predictions, rtol=0, atol=atol)
     assert np.isfinite(predictions).all()
-    if (
-        task == "regression"
-    ):  # predictions are clipped to the range of the training values
+    # Predictions are clipped to the range of the training values.
+    if task == "regression":
         assert predictions.min() == by_keras.min() == np.float32(setup.y.min())
         assert predictions.max() == by_keras.max() == np.float32(setup.y.max())
 
@@ -361,23 +365,15 @@ SKIP, NORMALISED_LINES, OPTIONS, PRETRAINED, EMBEDDING = re.findall(
     r"(?ms)^```python\n(.*?)^```",
     PAGES["docs/own-parts.md"].partition("## A check")[0],
 )
-NORMALISED, _ = re.subn(
-    r"^        hidden = .*\n",
-    NORMALISED_LINES,
-    SKIP,
-    flags=re.MULTILINE,
-)
+NORMALISED = re.sub(r"(?m)^        hidden = .*\n", NORMALISED_LINES, SKIP)
 CROSS = {"options": {"layers": "cross", "depth": 2}}
 
 
 @pytest.mark.parametrize(
     ("code", "network", "repeats"),
     [
-        (
-            SKIP,
-            PLAIN | {"learnt_scale": True},
-            "any_cpu",
-        ),  # these layers have no "scale"
+        # These layers have no "scale".
+        (SKIP, PLAIN | {"learnt_scale": True}, "any_cpu"),
         pytest.param(NORMALISED, PLAIN, "same_cpu", marks=pytest.mark.slow),
         (OPTIONS, PLAIN | CROSS, "any_cpu"),
         (PRETRAINED, PLAIN, "any_cpu"),
@@ -394,33 +390,36 @@ def test_the_networks_of_the_page_about_own_parts_work(
     table = write_table(tmp_path)
     (tmp_path / "data").mkdir()
     monkeypatch.chdir(tmp_path)
-    pretrained = keras.Sequential(
-        [keras.Input((14,)), keras.layers.Dense(3, name="pretrained")],
-    )
-    pretrained.save("data/pretrained.keras")
+    layer = keras.layers.Dense(3, name="pretrained")
+    keras.Sequential([keras.Input((14,)), layer]).save("data/pretrained.keras")
+    pretrained_weights, _ = layer.get_weights()
 
+    networks = {"plain": network}
+    build = build_from(code)
     setup, snapshots = train(
-        set_up(tmp_path, {"plain": network}, build=build_from(code), folds=2),
+        set_up(
+            tmp_path,
+            networks,
+            build=build,
+            folds=2,
+        ),
     )
-    layers = {
-        layer.name: layer for layer in setup.architectures["plain"].network.layers
-    }
     for snapshot in snapshots:
         assert snapshot.history[-1]["loss"] < 0.9 * snapshot.history[0]["loss"]
         assert_predicts_its_fold(setup, snapshot)
         if code == PRETRAINED:
-            expected, _ = pretrained.get_weights()
-            assert any(np.array_equal(weight, expected) for weight in snapshot.weights)
+            equal = [np.array_equal(w, pretrained_weights) for w in snapshot.weights]
+            assert any(equal)
         if code == EMBEDDING:
-            assert layers["town"].kernel.shape == (12, 4)
+            town = setup.architectures["plain"].network.get_layer("town")
+            assert town.kernel.shape == (12, 4)
         if code == NORMALISED:
             assert (snapshot.weights[5] != 1).all()  # the moving variance
     expected = np.mean([predict_layer_by_layer(setup, s) for s in snapshots], axis=0)
-    model = ensemble.build_model(setup, snapshots, {"plain": 1.0})
-    assert (
-        ensemble.build_record(setup, snapshots, {"plain": 1.0}, model).repeats
-        == repeats
-    )
+    weights = {"plain": 1.0}
+    model = ensemble.build_model(setup, snapshots, weights)
+    record = ensemble.build_record(setup, snapshots, weights, model)
+    assert record.repeats == repeats
     predictions = model.predict(feature_arrays(table, SCHEMA))
     np.testing.assert_allclose(predictions, expected, atol=1e-6)
 
@@ -433,12 +432,19 @@ def weigh_constants(
     """Weigh snapshots that predict a constant: the first ones and the second ones."""
     folds = np.concatenate(setup.folds)
     snapshots = []
-    for (steps, constant), fold in product(enumerate((first, second), 1), range(2)):
-        rows = np.flatnonzero(folds == fold)
-        outputs = np.full((len(rows), 1), constant, np.float32)
-        snapshots.append(
-            Snapshot("plain", fold, fold, rows=rows, outputs=outputs, steps=steps),
-        )
+    for steps, constant in ((1, first), (2, second)):
+        for fold in range(2):
+            rows = np.flatnonzero(folds == fold)
+            outputs = np.full((len(rows), 1), constant, np.float32)
+            snapshot = Snapshot(
+                "plain",
+                fold,
+                fold,
+                rows=rows,
+                outputs=outputs,
+                steps=steps,
+            )
+            snapshots.append(snapshot)
     return ensemble.weigh_snapshots(setup, snapshots)
 
 
@@ -451,7 +457,8 @@ def test_the_ensemble_weights_minimise_the_class_weighted_loss(tmp_path: Path) -
         folds=2,
         class_weight={0: 1, 1: 9},
     )
-    y, weight = setup.y[:, 0], np.where(setup.y[:, 0] == 1, 9, 1)
+    y = setup.y[:, 0]
+    weight = np.where(y == 1, 9, 1)
     best = np.average(y, weights=weight)
     weighted_ensemble = weigh_constants(setup, y.mean(), best)
     assert weighted_ensemble.weights == {"plain-2": 1}
@@ -462,16 +469,19 @@ def test_the_ensemble_weights_minimise_the_class_weighted_loss(tmp_path: Path) -
 def test_ensemble_weights_minimise_loss_of_training(tmp_path: Path) -> None:
     schema = build_schema("regression")
     values = np.exp(np.random.default_rng(0).normal(size=80))
-    write_part(
-        tmp_path,
-        0,
-        pa.table({"x": values, "y": values}, build_arrow_schema(schema)),
-    )
+    table = pa.table({"x": values, "y": values}, build_arrow_schema(schema))
+    write_part(tmp_path, 0, table)
     for loss, best in (
         ("mean_squared_error", "plain-1"),
         ("mean_absolute_error", "plain-2"),
     ):
-        setup = set_up(tmp_path, {"plain": PLAIN}, schema, folds=2, loss=loss)
+        setup = set_up(
+            tmp_path,
+            {"plain": PLAIN},
+            schema,
+            folds=2,
+            loss=loss,
+        )
         y = setup.dataset.y
         weights = weigh_constants(setup, float(y.mean()), float(np.median(y))).weights
         assert max(weights, key=weights.__getitem__) == best
