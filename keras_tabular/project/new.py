@@ -102,8 +102,21 @@ def parse_arguments(parser: ArgumentParser) -> Namespace:
 
 
 def find_unknown_target(table: Path, target: str) -> str:
-    """Describe the mistake if no possible header of a CSV file has the target."""
-    headers = possible_headers(table)
+    """Describe the mistake if no possible header of a CSV file has the target.
+
+    The header may be below titles, and have any delimiter. `infer-schema` reads tables
+    in other formats and encodings.
+    """
+    if table.suffix.lower() != ".csv" or not table.is_file():
+        return ""
+    headers = list[list[str]]()
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            lines = list(islice(file, MAX_TITLES))
+        for delimiter in ",;\t|":
+            headers += csv.reader(lines, delimiter=delimiter)
+    except (UnicodeDecodeError, csv.Error):
+        return ""
     if not headers or any(target in names for names in headers):
         return ""
     header = max(
@@ -115,25 +128,6 @@ def find_unknown_target(table: Path, target: str) -> str:
     return f"--target: expected one of {columns}, got {target!r}.{hint}"
 
 
-def possible_headers(table: Path) -> list[list[str]]:
-    """Return the names in the first lines of a CSV file, for each possible delimiter.
-
-    The header may be below titles. The list is empty for a table in another format or
-    encoding, which `infer-schema` reads.
-    """
-    if table.suffix.lower() != ".csv" or not table.is_file():
-        return []
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(islice(file, MAX_TITLES))
-        headers = list[list[str]]()
-        for delimiter in ",;\t|":
-            headers += csv.reader(lines, delimiter=delimiter)
-        return [names for names in headers if names]
-    except (UnicodeDecodeError, csv.Error):
-        return []
-
-
 def create_project(folder: Path, args: Namespace) -> list[str]:
     """Fill an empty folder with a project, and commit it to a new repository.
 
@@ -141,13 +135,11 @@ def create_project(folder: Path, args: Namespace) -> list[str]:
         Commands that commit it instead, if the folder is already in a repository, and
         not ignored.
     """
-    last_part = args.table.rstrip("/").split("/")[-1]
-    name = last_part.split("?")[0]  # without the query of a URL
+    name = Path(args.table).name.split("?")[0]  # without the query of a URL
     table = Path("data/raw", name)
     run_in_project = partial(run_command, cwd=folder, venv=folder / ".venv")
-    has_repository = git_succeeds(folder, "rev-parse", "--show-toplevel")
     is_ignored = git_succeeds(folder, "check-ignore", "--quiet", ".")
-    is_in_repository = has_repository and not is_ignored
+    is_in_repository = not is_ignored and git_succeeds(folder, "rev-parse")
     if not is_in_repository:
         run_in_project("git", "init", "--quiet", "--initial-branch=main")
     write_files(folder, str(table), args.target)
@@ -181,21 +173,17 @@ def create_project(folder: Path, args: Namespace) -> list[str]:
 
 def git_succeeds(folder: Path, *arguments: str) -> bool:
     """Return whether a git command in a folder ends with exit code 0."""
-    git = subprocess.run(
-        ["git", *arguments],
-        cwd=folder,
-        capture_output=True,
-        check=False,
-    )
+    command = ["git", *arguments]
+    git = subprocess.run(command, cwd=folder, capture_output=True, check=False)
     return git.returncode == 0
 
 
 def write_files(folder: Path, table: str, target: str) -> None:
     """Write the files that every project has, and a wheel of the library."""
-    package = re.sub("[^a-z0-9]+", "-", folder.name.lower()).strip("-")
+    package = re.sub("[^a-z0-9]+", "-", folder.name.lower())
     values = {  # of placeholders such as {{ name }}
         "name": folder.name,
-        "package": package or "table",
+        "package": package.strip("-") or "table",
         "table": table,
         "table_in_shell": shlex.quote(table),
         "target": target,
@@ -299,7 +287,8 @@ def add_table(
     table: Path,
 ) -> None:
     """Add the table to the project; DVC tracks a large table, or one from a URL."""
-    (folder / table).parent.mkdir(parents=True, exist_ok=True)
+    copied = folder / table
+    copied.parent.mkdir()
     if args.example:
         load = f"from sklearn.datasets import load_{args.example} as load"
         write = f"load(as_frame=True).frame.to_csv('{table}', index=False)"
@@ -309,7 +298,6 @@ def add_table(
         run("dvc", "import-url", args.table, table)
         return
     source = Path(args.table)
-    copied = folder / table
     if source.is_dir():
         shutil.copytree(source, copied)
     else:

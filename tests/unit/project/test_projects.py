@@ -10,6 +10,7 @@ import pytest
 from keras_tabular.core.errors import UserError
 from keras_tabular.network.backend import tf
 from keras_tabular.project import new
+from keras_tabular.project import upgrade as upgrade_command
 from keras_tabular.project.lock import version_differences
 from keras_tabular.project.upgrade import (
     CHANGES,
@@ -159,12 +160,16 @@ def test_a_file_that_left_the_library_is_deleted_unless_it_was_edited(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.yml", "d.yml"]
 
 
-def test_scripts_of_the_owner_import_modules_by_their_new_names(tmp_path: Path) -> None:
+def test_scripts_of_the_owner_import_modules_by_their_new_names(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     script = "from keras_tabular.{} import keras\n\nMINE = 1\n"
     (tmp_path / "network.py").write_text(script.format("networks.backend"))
     (tmp_path / "custom.py").write_text("METRICS = []\n")
     moved_modules = {"keras_tabular.networks.backend": "keras_tabular.network.backend"}
-    renamed = renamed_imports(tmp_path, {}, moved_modules)
+    monkeypatch.setattr(upgrade_command, "MOVED_MODULES", moved_modules)
+    renamed = renamed_imports(tmp_path, {})
     assert renamed == {tmp_path / "network.py": script.format("network.backend")}
 
 
