@@ -425,7 +425,8 @@ def bin_product(
         whole = tf.gather(sums_before, row)  # (batch, numbers, units)
         kernel = tf.reshape(kernel, [-1, n_units])
         next_bin = tf.gather(kernel, row)  # (batch, numbers, units)
-        product = tf.cast(whole + fraction * next_bin, tf.float32)
+        product = whole + fraction * next_bin
+        product = tf.cast(product, tf.float32)
         for row_to_add in bias:
             product += row_to_add
 

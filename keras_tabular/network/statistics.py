@@ -190,7 +190,9 @@ def cyclic_encoding(part: Any, name: str) -> Any:
     """
     period = PERIODS[name]
     angles = 2 * np.pi * np.arange(period + 1) / period
-    circle = np.column_stack([np.sin(angles), np.cos(angles)])  # (period + 1, 2)
+    sines = np.sin(angles)
+    cosines = np.cos(angles)
+    circle = np.column_stack([sines, cosines])  # (period + 1, 2)
     table = circle.round(6).astype(np.float32)
     position = ops.cast(part, "int32")
     encoded = ops.take(table, position, axis=0)  # (rows, 1, 2)
@@ -319,8 +321,7 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
             case "category":
                 counts = most_frequent(pa.concat_tables(parts)[name].drop_null())
                 frequent = counts[: train.max_categories]
-                categories = sorted(category for category, _ in frequent)
-                statistics.vocabularies[name] = categories
+                statistics.vocabularies[name] = sorted(word for word, _ in frequent)
             case "text":
                 cells = texts.read_texts(parts, name, train.text_length)
                 statistics.texts[name] = texts.fit_vocabulary(
