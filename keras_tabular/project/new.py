@@ -137,7 +137,7 @@ def create_project(folder: Path, args: Namespace) -> list[str]:
     """
     name = Path(args.table).name.split("?")[0]  # without the query of a URL
     table = Path("data/raw", name)
-    run_in_project = partial(run_command, cwd=folder, venv=folder / ".venv")
+    run_in_project = partial(run_command, cwd=folder)
     is_ignored = git_succeeds(folder, "check-ignore", "--quiet", ".")
     is_in_repository = not is_ignored and git_succeeds(folder, "rev-parse")
     if not is_in_repository:

@@ -65,28 +65,22 @@ def get_wheel(folder: Path) -> Path:
     return wheel
 
 
-def run_command(
-    *command: str | Path,
-    cwd: Path | None = None,
-    venv: Path | None = None,
-) -> None:
+def run_command(*command: str | Path, cwd: Path = Path()) -> None:
     """Run a command.
 
     Args:
         command: The program and its arguments.
-        cwd: The folder to run it in.
-        venv: A virtual environment whose programs are found first.
+        cwd: The folder to run it in. The programs in its .venv are found first.
 
     Raises:
         UserError: The command failed. Its own message is on stderr.
     """
     environment = os.environ.copy()
-    if venv:
-        environment["PATH"] = f"{venv / 'bin'}{os.pathsep}{environment['PATH']}"
+    environment["PATH"] = f"{cwd.resolve()}/.venv/bin:{environment['PATH']}"
     process = subprocess.run(command, cwd=cwd, env=environment, check=False)
     if process.returncode != 0:
         words = " ".join(map(str, command))
-        raise UserError(f"{words} failed in {cwd or Path()}. The lines above say why.")
+        raise UserError(f"{words} failed in {cwd}. The lines above say why.")
 
 
 def read_project_files(wheel: Path) -> dict[str, str]:
