@@ -83,8 +83,21 @@ def parse_arguments(parser: ArgumentParser) -> Namespace:
 
 
 def find_unknown_target(table: Path, target: str) -> str:
-    """Describe the mistake if no possible header of a CSV file has the target."""
-    headers = possible_headers(table)
+    """Describe the mistake if no possible header of a CSV file has the target.
+
+    The header may be below titles, and have any delimiter. `infer-schema` reads tables
+    in other formats and encodings.
+    """
+    if table.suffix.lower() != ".csv" or not table.is_file():
+        return ""
+    headers = list[list[str]]()
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            lines = list(islice(file, MAX_TITLES))
+        for delimiter in ",;\t|":
+            headers += csv.reader(lines, delimiter=delimiter)
+    except (UnicodeDecodeError, csv.Error):
+        return ""
     if not headers or any(target in names for names in headers):
         return ""
     header = max(
@@ -94,22 +107,3 @@ def find_unknown_target(table: Path, target: str) -> str:
     columns = format_list(map(repr, header))
     hint = suggestion(target, header)
     return f"--target: expected one of {columns}, got {target!r}.{hint}"
-
-
-def possible_headers(table: Path) -> list[list[str]]:
-    """Return the names in the first lines of a CSV file, for each possible delimiter.
-
-    The header may be below titles. The list is empty for a table in another format or
-    encoding, which `infer-schema` reads.
-    """
-    if table.suffix.lower() != ".csv" or not table.is_file():
-        return []
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(islice(file, MAX_TITLES))
-        headers = list[list[str]]()
-        for delimiter in ",;\t|":
-            headers += csv.reader(lines, delimiter=delimiter)
-        return [names for names in headers if names]
-    except (UnicodeDecodeError, csv.Error):
-        return []

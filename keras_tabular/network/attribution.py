@@ -1,11 +1,11 @@
 """Contributions of columns to predictions: Shapley values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple, Self
 
 import numpy as np
 
-from keras_tabular.config.schema import Column, Schema, input_name
+from keras_tabular.config.schema import Schema, input_name
 from keras_tabular.table.arrays import Inputs, Predict, predict_distinct_rows
 from keras_tabular.table.profile import BACKGROUND_SIZE, ColumnSummary
 
@@ -44,7 +44,7 @@ class Permutations(NamedTuple):
         cls,
         summaries: Mapping[str, ColumnSummary],
         schema: Schema,
-        names: Sequence[str],
+        names: list[str],
     ) -> Self:
         """Draw permutations, with backgrounds of values of the training rows.
 
@@ -65,7 +65,12 @@ class Permutations(NamedTuple):
         n_pairs = max(1, min(BACKGROUND_SIZE, MAX_EVALUATIONS // (2 * n_ranks)))
         background = {}
         for name, column in schema.features.items():
-            array = _background_values(summaries[name], column)
+            # (`BACKGROUND_SIZE`,)
+            values = summaries[name].background or [None] * BACKGROUND_SIZE
+            if column.is_string:
+                array = np.array([value or "" for value in values], object)
+            else:
+                array = np.array(values, np.float64)
             drawn = array[rng.permutation(BACKGROUND_SIZE)[:n_pairs]]
             background[input_name(name)] = np.repeat(drawn, 2)
         forwards = np.array([rng.permutation(n_ranks) for _ in range(n_pairs)])
@@ -75,15 +80,7 @@ class Permutations(NamedTuple):
         ranks = dict.fromkeys(background, orders[:, -1])
         for place, name in enumerate(names):
             ranks[input_name(name)] = orders[:, place]
-        return cls(list(names), n_ranks, background, ranks)
-
-
-def _background_values(summary: ColumnSummary, column: Column) -> np.ndarray:
-    """Return values of a column for the model: shape (`BACKGROUND_SIZE`,)."""
-    values = summary.background or [None] * BACKGROUND_SIZE
-    if column.is_string:
-        return np.array([value or "" for value in values], object)
-    return np.array(values, np.float64)
+        return cls(names, n_ranks, background, ranks)
 
 
 def contributions(

@@ -275,13 +275,12 @@ def learn_scale(x: keras.KerasTensor, network: ResolvedNetwork) -> keras.KerasTe
     """
     if not network.learnt_scale:
         return x
-    scale = layers.EinsumDense(
+    return layers.EinsumDense(
         SCALE_EQUATION,
         x.shape[1:],
         kernel_initializer="ones",
         name=SCALE_NAME,
-    )
-    return scale(x)
+    )(x)
 
 
 def dense_arguments(network: ResolvedNetwork) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def scale_numbers(
     for name in names:
         is_column = name in schema.columns  # and not a part of a date
         sentinels.append(schema.columns[name].sentinels if is_column else ())
-    distinct = {float(value) for value in chain.from_iterable(sentinels)}
+    distinct = set(map(float, chain.from_iterable(sentinels)))
     is_missing = ops.isnan(numbers)
     for sentinel in sorted(distinct):
         has_sentinel = np.array([sentinel in values for values in sentinels])
@@ -194,12 +194,11 @@ def normalise(
     )
     if not is_precise.all():
         return (numbers - shift) / scale
-    layer = keras.layers.Normalization(
+    return keras.layers.Normalization(
         dtype="float64",
         mean=shift,
         variance=scale**2,
-    )
-    return layer(numbers)
+    )(numbers)
 
 
 def one_hot(

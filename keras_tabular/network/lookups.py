@@ -94,9 +94,8 @@ def add_lookups(model: keras.Model, batch_size: int) -> keras.Model:
             return LookupDense(layer, batch_size)
         if isinstance(layer, keras.layers.Concatenate):
             return LookupConcatenate.from_config(layer.get_config())
-        if type(layer) is keras.layers.Dropout:
-            drops_single_values = layer.rate < 1 and layer.noise_shape is None
-            return HashDropout(layer) if drops_single_values else layer
+        if type(layer) is keras.layers.Dropout and layer.noise_shape is None:
+            return HashDropout(layer)
         return layer
 
     return keras.models.clone_model(model, clone_function=replace)
@@ -137,10 +136,14 @@ class MarkLookups(keras.layers.Identity):
         number_by_code = numbers[:, None] * self._is_of_code  # (n, codes)
         is_set = tf.cast(one_hot != 0, tf.float32)
         codes = tf.matmul(is_set, number_by_code.astype(np.float32)) + n
-        other_columns = remove_columns(x, self._place)
-        values = one_hot @ self._is_of_code
-        codes = tf.cast(codes, tf.int32)
-        return OneHot(other_columns, codes, values, self._place)
+        before = x[:, : self._place.start]
+        after = x[:, self._place.stop :]
+        return OneHot(
+            other_columns=tf.concat([before, after], axis=1),
+            codes=tf.cast(codes, tf.int32),
+            values=one_hot @ self._is_of_code,
+            place=self._place,
+        )
 
 
 class LookupConcatenate(keras.layers.Concatenate):
@@ -203,8 +206,7 @@ class LookupDense(reproducible.ReproducibleDense):
         bias = []
         if self.layer.bias is not None:
             row_shape = self.compute_output_shape(x.shape)[1:]
-            row = keras.ops.convert_to_tensor(self.layer.bias)
-            bias = [tf.broadcast_to(row, row_shape)]
+            bias = [tf.broadcast_to(self.layer.bias, row_shape)]
         one_hot = getattr(x, "_one_hot", None)
         if self.equation == BIN_EQUATION and hasattr(x, "_places"):
             return bin_product(x._places, kernel, self._batch_size, *bias)
@@ -240,13 +242,9 @@ class LookupDense(reproducible.ReproducibleDense):
         other_rows = remove_rows(kernel, one_hot.place)
         product = self._multiply_exactly(one_hot.other_columns, other_rows, *bias)
         if one_hot.factors is not None:
+            factors = one_hot.factors
             n_units = rows.shape[1]
-            rows = reproducible.training_product(
-                "db,d->db",
-                rows,
-                one_hot.factors,
-                n_units,
-            )
+            rows = reproducible.training_product("db,d->db", rows, factors, n_units)
         looked_up = row_sums(one_hot.codes, one_hot.values, rows, self._batch_size)
         return product + looked_up
 
@@ -282,13 +280,6 @@ class HashDropout(keras.layers.Layer):
         self.layer = layer
         self.supports_masking = True
 
-    def compute_output_shape(
-        self,
-        input_shape: reproducible.Shape,
-    ) -> reproducible.Shape:
-        """Return the shape of the input."""
-        return input_shape
-
     def call(
         self,
         inputs: keras.KerasTensor,
@@ -322,13 +313,6 @@ def remove_rows(matrix: tf.Tensor, place: slice) -> tf.Tensor:
     before = matrix[: place.start]
     after = matrix[place.stop :]
     return tf.concat([before, after], axis=0)
-
-
-def remove_columns(matrix: tf.Tensor, place: slice) -> tf.Tensor:
-    """Return a matrix without some neighbouring columns."""
-    before = matrix[:, : place.start]
-    after = matrix[:, place.stop :]
-    return tf.concat([before, after], axis=1)
 
 
 def row_sums(

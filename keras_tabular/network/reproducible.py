@@ -173,7 +173,7 @@ class ReproducibleDense(keras.layers.Layer):
         product = prediction_product(self.equation, x, self.layer.kernel)
         if self.layer.bias is None:
             return product
-        return product + keras.ops.convert_to_tensor(self.layer.bias)
+        return product + self.layer.bias
 
 
 class Substitute(keras.Operation):
@@ -312,9 +312,7 @@ def move_to_front(axes: str, first_axes: set[str]) -> str:
         >>> move_to_front("bmk", {"m"})
         'mbk'
     """
-    first = [axis for axis in axes if axis in first_axes]
-    rest = [axis for axis in axes if axis not in first_axes]
-    return "".join(first + rest)
+    return "".join(sorted(axes, key=lambda axis: axis not in first_axes))
 
 
 def arrange_axes(values: tf.Tensor, axes: str, wanted: str) -> tf.Tensor:
@@ -469,7 +467,8 @@ class ExactModel:
         Returns:
             Float32, shape (rows, outputs).
         """
-        return self._predict(columns, self.network.output_shape[-1])
+        n_outputs = self.network.output_shape[-1]
+        return self.predict_members(columns)[:, :n_outputs].copy()
 
     def predict_members(self, columns: Inputs) -> np.ndarray:
         """Predict the rows of raw columns, also by each member.
@@ -479,10 +478,6 @@ class ExactModel:
             then the outputs of each member in the units of the target. Members are in
             the alphabetical order of their architectures.
         """
-        return self._predict(columns, None)
-
-    def _predict(self, columns: Inputs, n_outputs: int | None) -> np.ndarray:
-        """Predict the first outputs of rows, or all if `n_outputs` is None."""
         n_rows = len(next(iter(columns.values())))
         if not n_rows:
             width = self.network.output_shape[-1]
@@ -499,7 +494,7 @@ class ExactModel:
             indices = np.minimum(indices, n_rows - 1)
             batch = {name: columns[name][indices] for name in names}
             outputs = self._compiled(batch).numpy()
-            predictions.append(outputs[:count, :n_outputs])
+            predictions.append(outputs[:count])
         return np.concatenate(predictions)
 
     @cached_property

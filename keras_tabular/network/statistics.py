@@ -70,11 +70,11 @@ def compute_parts(
     timestamp = ops.cast(ops.floor(seconds), "int64")
     days_since_first = (seconds - first) * (1 / SECONDS_PER_DAY)
     if timezone:
-        zone = zone_offsets(timezone)
+        changes, offsets = zone_offsets(timezone)
         flat = ops.reshape(timestamp, (-1,))
-        index = ops.searchsorted(zone.changes, flat, side="right")
-        offset = ops.take(zone.offsets, index)
-        timestamp = timestamp + ops.reshape(offset, (-1, 1))
+        index = ops.searchsorted(changes, flat, side="right")
+        offset = ops.take(offsets, index)
+        timestamp += ops.reshape(offset, (-1, 1))
     days = timestamp // SECONDS_PER_DAY  # since 1970 began
     calendar = calendar_parts(days)
     calendar["time of day"] = (timestamp - days * SECONDS_PER_DAY) // 60
@@ -126,23 +126,15 @@ def calendar_parts(days: Any) -> dict[str, Any]:
     }
 
 
-class ZoneOffsets(NamedTuple):
-    """The offsets of a time zone from UTC.
-
-    Attributes:
-        changes: When the offset changes, in seconds since 1970 began, UTC: int64, shape
-            (changes,).
-        offsets: The offset before the first change, between changes and after the last
-            one, in seconds: int64, shape (changes + 1,).
-    """
-
-    changes: np.ndarray
-    offsets: np.ndarray
-
-
 @cache
-def zone_offsets(name: str) -> ZoneOffsets:
-    """Find the times when the offset of a time zone from UTC changes."""
+def zone_offsets(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Find the times when the offset of a time zone from UTC changes.
+
+    Returns:
+        When the offset changes, in seconds since 1970 began, UTC: int64, shape
+        (changes,). The offset before the first change, between changes and after the
+        last one, in seconds: int64, shape (changes + 1,).
+    """
     zone = time_zone(name)
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -150,15 +142,8 @@ def zone_offsets(name: str) -> ZoneOffsets:
         local = (epoch + timedelta(seconds=seconds)).astimezone(zone)
         return round((local.utcoffset() or timedelta()).total_seconds())
 
-    def find_change(start: int) -> int:
-        """Find the first second of a day with another offset."""
-        offset_before = offset_at(start)
-        seconds = range(start, start + SECONDS_PER_DAY)
-        return start + bisect_left(
-            seconds,
-            True,
-            key=lambda second: offset_at(second) != offset_before,
-        )
+    def is_after_change(seconds: int) -> bool:
+        return offset_at(seconds) != offsets[-1]
 
     first = datetime(FIRST_OFFSET_YEAR, 1, 1, tzinfo=UTC) - epoch
     last = datetime(LAST_OFFSET_YEAR, 1, 1, tzinfo=UTC) - epoch
@@ -166,14 +151,13 @@ def zone_offsets(name: str) -> ZoneOffsets:
     offsets = [offset_at(first.days * SECONDS_PER_DAY)]
     for day in range(first.days, last.days):
         start = day * SECONDS_PER_DAY
-        offset_after = offset_at(start + SECONDS_PER_DAY)
-        if offset_after != offsets[-1]:
-            changes.append(find_change(start))
-            offsets.append(offset_after)
-    return ZoneOffsets(
-        changes=np.array(changes, np.int64),
-        offsets=np.array(offsets, np.int64),
-    )
+        end = start + SECONDS_PER_DAY
+        if is_after_change(end):
+            # The first second of the day with another offset.
+            second = bisect_left(range(start, end), True, key=is_after_change)
+            changes.append(start + second)
+            offsets.append(offset_at(end))
+    return np.array(changes, np.int64), np.array(offsets)
 
 
 def cyclic_encoding(part: Any, name: str) -> Any:
@@ -335,8 +319,7 @@ def adapt(read_parts: ReadParts, schema: Schema, train: Train) -> Statistics:
         parts = read_parts([name])
         by_part = summarize_dates(parts, schema.columns[name], first)
         varying = tuple(part for part, s in by_part.items() if s.max > s.min)
-        if not varying:
-            varying = ("time",)
+        varying = varying or ("time",)
         fill = round(summaries[name].mean)
         statistics.dates[name] = Date(fill, first, varying)
         for part in varying:
@@ -363,18 +346,20 @@ def summarize_parts(
             summaries[name] = summaries[name].merge(of_part)
             needs_filling = name in schema.features and not column.is_string
             if train.imputation == "none" and needs_filling and summaries[name].missing:
-                problem = (
-                    f"column {name} has missing values, but train.imputation is none"
+                message = (
+                    f"column {name} has missing values, but train.imputation is none."
+                    " Set train.imputation to mean or median."
                 )
-                advice = "Set train.imputation to mean or median."
                 if column.sentinels:
                     values = format_list(map(str, column.sentinels))
-                    advice += f" In data/schema.yaml, its missing_values are {values}."
-                raise UserError(f"{problem}. {advice}")
+                    message += f" In data/schema.yaml, its missing_values are {values}."
+                raise UserError(message)
     for name, summary in summaries.items():
         if not summary.count:
-            problem = f"column {name} has no value in any training row"
-            raise UserError(f"{problem}. Remove it from columns in data/schema.yaml.")
+            raise UserError(
+                f"column {name} has no value in any training row. Remove it from"
+                " columns in data/schema.yaml.",
+            )
     return summaries
 
 

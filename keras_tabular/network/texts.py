@@ -107,7 +107,7 @@ def fit_vocabulary(
     texts = list(first_items(all_texts, len, MAX_CHARACTERS_COUNTED))
     column = np.array(texts, object)[:, None]
     tensor = ops.convert_to_tensor(column)
-    longest = max(map(len, texts), default=0)
+    longest = max(map(len, texts))
     # The length becomes a power of two.
     power = math.ceil(math.log2(max(longest, MIN_LENGTH)))
     return Vocabulary(
@@ -262,8 +262,7 @@ def fit_encoder(
     n_rows = tokens.shape[0]
     rows_with_token = np.bincount(tokens.indices, minlength=size)
     ratio = (1 + n_rows) / (1 + rows_with_token)
-    inverse_frequency = np.log(ratio) + 1
-    inverse_frequency = round_to_grid(inverse_frequency)
+    inverse_frequency = round_to_grid(np.log(ratio) + 1)
     inverse_frequency[0] = 0  # no token
     matrix = tfidf(tokens, inverse_frequency)
     n_folds = folds.max(initial=0) + 1

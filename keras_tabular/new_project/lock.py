@@ -32,8 +32,7 @@ def version_differences(lock: str) -> list[str]:
     """
     differences = []
     for name, lines in locked_packages(lock).items():
-        pin = lines.split()[0]
-        locked = pin.split("==")[1]
+        locked = lines.split()[0].removeprefix(f"{name}==")
         try:
             installed = version(name)
         except PackageNotFoundError:

@@ -36,13 +36,11 @@ def create_project(folder: Path, args: Namespace) -> list[str]:
         Commands that commit it instead, if the folder is already in a repository, and
         not ignored.
     """
-    last_part = args.table.rstrip("/").split("/")[-1]
-    name = last_part.split("?")[0]  # without the query of a URL
+    name = Path(args.table).name.split("?")[0]  # without the query of a URL
     table = Path("data/raw", name)
-    run_in_project = partial(run_command, cwd=folder, venv=folder / ".venv")
-    has_repository = git_succeeds(folder, "rev-parse", "--show-toplevel")
+    run_in_project = partial(run_command, cwd=folder)
     is_ignored = git_succeeds(folder, "check-ignore", "--quiet", ".")
-    is_in_repository = has_repository and not is_ignored
+    is_in_repository = not is_ignored and git_succeeds(folder, "rev-parse")
     if not is_in_repository:
         run_in_project("git", "init", "--quiet", "--initial-branch=main")
     write_files(folder, str(table), args.target)
@@ -76,21 +74,17 @@ def create_project(folder: Path, args: Namespace) -> list[str]:
 
 def git_succeeds(folder: Path, *arguments: str) -> bool:
     """Return whether a git command in a folder ends with exit code 0."""
-    git = subprocess.run(
-        ["git", *arguments],
-        cwd=folder,
-        capture_output=True,
-        check=False,
-    )
+    command = ["git", *arguments]
+    git = subprocess.run(command, cwd=folder, capture_output=True, check=False)
     return git.returncode == 0
 
 
 def write_files(folder: Path, table: str, target: str) -> None:
     """Write the files that every project has, and a wheel of the library."""
-    package = re.sub("[^a-z0-9]+", "-", folder.name.lower()).strip("-")
+    package = re.sub("[^a-z0-9]+", "-", folder.name.lower())
     values = {  # of placeholders such as {{ name }}
         "name": folder.name,
-        "package": package or "table",
+        "package": package.strip("-") or "table",
         "table": table,
         "table_in_shell": shlex.quote(table),
         "target": target,
@@ -194,7 +188,8 @@ def add_table(
     table: Path,
 ) -> None:
     """Add the table to the project; DVC tracks a large table, or one from a URL."""
-    (folder / table).parent.mkdir(parents=True, exist_ok=True)
+    copied = folder / table
+    copied.parent.mkdir()
     if args.example:
         load = f"from sklearn.datasets import load_{args.example} as load"
         write = f"load(as_frame=True).frame.to_csv('{table}', index=False)"
@@ -204,7 +199,6 @@ def add_table(
         run("dvc", "import-url", args.table, table)
         return
     source = Path(args.table)
-    copied = folder / table
     if source.is_dir():
         shutil.copytree(source, copied)
     else:

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 from keras_tabular.core.errors import UserError
@@ -66,17 +65,17 @@ def upgrade(folder: Path) -> None:
         )
     with tempfile.TemporaryDirectory() as scratch:
         new_wheel = get_wheel(Path(scratch))
-        wheel = old_wheel.parent / new_wheel.name
         changes = new_changes(old_wheel, new_wheel)
         old = read_project_files(old_wheel)
         new = read_project_files(new_wheel)
         files = upgraded_files(folder, old, new)
-        files |= renamed_imports(folder, files, MOVED_MODULES)
+        files |= renamed_imports(folder, files)
         messages = delete_files(folder, old, new)
         # The wheel is replaced last, so that `upgrade` can be repeated if it was
         # interrupted.
         for path, text in files.items():
             write_text(path, text)
+        wheel = old_wheel.with_name(new_wheel.name)
         with atomic_write(wheel) as partial:
             shutil.copy(new_wheel, partial)
     if wheel != old_wheel:
@@ -98,8 +97,7 @@ def upgrade(folder: Path) -> None:
 def new_changes(old_wheel: Path, wheel: Path) -> str:
     """Return the entries of the change log that an older version does not have."""
     old_entries = read_changes(old_wheel)
-    entries = [entry for entry in read_changes(wheel) if entry not in old_entries]
-    return "\n".join(entries)
+    return "\n".join(entry for entry in read_changes(wheel) if entry not in old_entries)
 
 
 def read_changes(wheel: Path) -> list[str]:
@@ -139,17 +137,12 @@ def upgraded_files(
     return upgraded
 
 
-def renamed_imports(
-    folder: Path,
-    files: dict[Path, str],
-    moved_modules: Mapping[str, str],
-) -> dict[Path, str]:
+def renamed_imports(folder: Path, files: dict[Path, str]) -> dict[Path, str]:
     """Return the scripts of a project that import a module which has another name now.
 
     Args:
         folder: The project.
         files: The texts that the upgrade writes, by path.
-        moved_modules: The new name of each module by its old name.
 
     Returns:
         The corrected text of each of these scripts, by path.
@@ -158,7 +151,7 @@ def renamed_imports(
     for path in (*folder.glob("*.py"), *folder.glob("stages/*.py")):
         text = files.get(path) or path.read_text(encoding="utf-8")
         changed = text
-        for old, new in moved_modules.items():
+        for old, new in MOVED_MODULES.items():
             changed = re.sub(rf"\b{re.escape(old)}\b", new, changed)
         if changed != text:
             renamed[path] = changed

@@ -23,8 +23,6 @@ from keras_tabular.new_project.lock import (
 ROOT = Path(__file__).resolve().parents[2]  # a clone, or site-packages
 # In the wheel; version 0.6 called the package `project`.
 PROJECT_FILES = re.compile(r"keras_tabular/(?:new_)?project/files/(.+)")
-# Without hints.
-GIT = ("git", "-c", "advice.detachedHead=false", "-c", "init.defaultBranch=main")
 # Dependencies in dvc.yaml. In a project, the lock file has the hash of the library
 # instead.
 LIBRARY_FOLDERS = re.compile(r"(?:^ +- keras_tabular/.*\n)+", re.MULTILINE)
@@ -44,9 +42,8 @@ def get_wheel(folder: Path) -> Path:
     Raises:
         UserError: The library is not in a clone, or the wheel cannot be built.
     """
-    # A package may put a pyproject.toml into site-packages, but hardly these two.
-    is_clone = (ROOT / "stages").is_dir() and (ROOT / "dvc.yaml").is_file()
-    if not is_clone:
+    # A package may put a pyproject.toml into site-packages, but hardly this file.
+    if not (ROOT / "dvc.yaml").exists():
         raise UserError(
             "an installed library cannot create or upgrade a project. Use a clone:"
             " `python3 CLONE/keras_tabular new ...` or `... upgrade FOLDER`.",
@@ -56,7 +53,8 @@ def get_wheel(folder: Path) -> Path:
         python = sys.executable
         if (ROOT / ".git").exists():
             source = Path(scratch, "source")
-            run_command(*GIT, "clone", "--quiet", ROOT, source)
+            no_hints = ("-c", "advice.detachedHead=false", "-c", "init.defaultBranch=m")
+            run_command("git", *no_hints, "clone", "--quiet", ROOT, source)
         lock = source / "requirements/build.txt"
         if version_differences(lock.read_text(encoding="utf-8")):
             run_command(python, "-m", "venv", f"{scratch}/venv")
@@ -68,28 +66,22 @@ def get_wheel(folder: Path) -> Path:
     return wheel
 
 
-def run_command(
-    *command: str | Path,
-    cwd: Path | None = None,
-    venv: Path | None = None,
-) -> None:
+def run_command(*command: str | Path, cwd: Path = Path()) -> None:
     """Run a command.
 
     Args:
         command: The program and its arguments.
-        cwd: The folder to run it in.
-        venv: A virtual environment whose programs are found first.
+        cwd: The folder to run it in. The programs in its .venv are found first.
 
     Raises:
         UserError: The command failed. Its own message is on stderr.
     """
     environment = os.environ.copy()
-    if venv:
-        environment["PATH"] = f"{venv / 'bin'}{os.pathsep}{environment['PATH']}"
+    environment["PATH"] = f"{cwd.resolve()}/.venv/bin:{environment['PATH']}"
     process = subprocess.run(command, cwd=cwd, env=environment, check=False)
     if process.returncode != 0:
         words = " ".join(map(str, command))
-        raise UserError(f"{words} failed in {cwd or Path()}. The lines above say why.")
+        raise UserError(f"{words} failed in {cwd}. The lines above say why.")
 
 
 def read_project_files(wheel: Path) -> dict[str, str]:
@@ -106,13 +98,13 @@ def read_project_files(wheel: Path) -> dict[str, str]:
         "      - requirements.txt\n",
         files["dvc.yaml"],
     )
-    lock = files["requirements.txt"]
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     version = wheel.name.split("-")[1]
+    lock = files["requirements.txt"]
     packages = locked_packages(lock)
     packages["keras-tabular"] = (
         f"keras-tabular=={version} \\\n    --hash=sha256:{digest}\n"
     )
-    lock += "--find-links vendor\n\n"
-    files["requirements.txt"] = replace_packages(lock, packages)
+    options = "--find-links vendor\n\n"
+    files["requirements.txt"] = replace_packages(lock + options, packages)
     return files

@@ -29,6 +29,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.core.files import md5_hash
 from keras_tabular.model.drift import unknown_categories, unknown_lines
+from keras_tabular.model.metadata import training_rows
 from keras_tabular.model.predict import PredictedColumns, Predictor
 from keras_tabular.serve import measures, page
 from keras_tabular.serve import rows as json_rows
@@ -36,7 +37,6 @@ from keras_tabular.table.rows import CheckedRows, raise_failures
 
 MAX_ROWS_PER_BATCH = 4096  # no request joins a batch that has this number of rows
 MAX_EXPLAINED_ROWS = 250  # in a request; with the default model they take some seconds
-WARM_UP_ROWS = (1, 100)  # TensorFlow builds a graph for each of two batch sizes
 JSON = "application/json"
 # The descriptions of the parameters of `/predict`.
 TRIAL = "Whether somebody tries values, so that the rows are neither logged nor counted"
@@ -106,7 +106,7 @@ class Batcher:
 def build_app(
     service: "Service",
     hosts: Sequence[str],
-    notice: str | None = "",
+    notice: str | None,
 ) -> FastAPI:
     """Build the application, with the OpenAPI document of the model's table.
 
@@ -132,36 +132,29 @@ def build_app(
         exception_handlers=dict.fromkeys(errors, explain_refusal),
     )
     app.add_middleware(HostCheck, allowed_hosts=hosts, www_redirect=False)
-    body_schema = json_rows.request_schema(service.schema)
-    content = {JSON: {"schema": body_schema}}
-    request_body = {"content": content, "required": True}
-    operation: dict[str, Any] = {"requestBody": request_body}
+    content = {JSON: {"schema": json_rows.request_schema(service.schema)}}
+    operation: dict[str, Any] = {
+        "requestBody": {"content": content, "required": True},
+    }
     service.has_page = notice is not None
     if notice is not None:
         operation["x-model"] = page.describe_model(service.predictor, notice)
 
+    app.post(
+        "/predict",
+        responses={"4XX": {"model": Refusal}},
+        openapi_extra=operation,
+    )(service.predict)
+    app.get("/health")(service.health)
+    app.head("/health", include_in_schema=False)(service.health)
+    app.get("/metrics", response_class=PlainTextResponse)(service.metrics)
+
+    @app.get("/", include_in_schema=False)
     async def root(request: Request) -> Any:
-        accepted = request.headers.get("accept", "")
-        if service.has_page and "text/html" in accepted:
+        if service.has_page and "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(page.HTML, headers=page.HEADERS)
         return app.openapi()
 
-    app.add_api_route(
-        "/predict",
-        service.predict,
-        methods=["POST"],
-        responses={"4XX": {"model": Refusal}},
-        openapi_extra=operation,
-    )
-    app.add_api_route("/health", service.health)
-    app.add_api_route(
-        "/health",
-        service.health,
-        methods=["HEAD"],
-        include_in_schema=False,
-    )
-    app.add_api_route("/metrics", service.metrics, response_class=PlainTextResponse)
-    app.add_api_route("/", root, include_in_schema=False)
     return app
 
 
@@ -215,13 +208,12 @@ class Service:
         md5 = md5_hash(self.model.content)
         self.served = {"version": version, "md5": md5}
         self.log = measures.AnswerLog(log, self.served) if log else None
-        labels = (self.model.path.name, md5, version or "")
-        measures.MODEL_INFO.labels(*labels).set(1)
+        measures.MODEL_INFO.labels(self.model.path.name, md5, version or "").set(1)
         self._observe = measures.prediction_metric(self.schema, self.model.metadata)
         self._batcher = Batcher(predictor.predict)
         self._explaining = asyncio.Lock()
         self._free = asyncio.Semaphore(limits.max_concurrency)
-        for rows in WARM_UP_ROWS:
+        for rows in (1, 100):  # TensorFlow builds a graph for each of two batch sizes
             predictor.predict(predictor.missing_values(rows))
         predictor.output_schema([], 1)  # fails now if no prediction can be explained
 
@@ -233,31 +225,31 @@ class Service:
     ) -> Response:
         """Predict all rows of a request, or none of them if one fails a check."""
         content_type = request.headers.get("content-type", "")
-        media_type, *_ = content_type.split(";")
-        if media_type.strip().lower() != JSON:
+        if content_type.split(";")[0].strip().lower() != JSON:
             message = f"Content-Type: expected {JSON}, got {quote(content_type)}"
             raise HTTPException(415, message)
         if trial and not self.has_page:
-            message = "trial: this server has no page on which rows are tried"
-            raise HTTPException(403, message)
+            raise HTTPException(
+                403,
+                "trial: this server has no page on which rows are tried",
+            )
         if self._free.locked():
-            message = "too many requests at the same time; try again later"
-            raise HTTPException(503, message)
+            raise HTTPException(
+                503,
+                "too many requests at the same time; try again later",
+            )
         async with self._free:
-            return await self._predict(request, explain, trial)
-
-    async def _predict(self, request: Request, explain: int, trial: bool) -> Response:
-        with measures.WAITING.track_inprogress(), measures.SECONDS.time():
-            body = await self._receive(request)
-            rows, batch = await asyncio.to_thread(self._check, body, trial)
-            if explain:
-                predictions = await self._explain(request, batch.features, explain)
-            else:
-                predictions = await self._batcher.predict(batch.features)
-            answer = self._answer(batch, predictions, trial)
-            if self.log and not trial:
-                await self.log.write(rows, answer["rows"])
-            return JSONResponse(answer)
+            with measures.WAITING.track_inprogress(), measures.SECONDS.time():
+                body = await self._receive(request)
+                rows, batch = await asyncio.to_thread(self._check, body, trial)
+                if explain:
+                    predictions = await self._explain(request, batch.features, explain)
+                else:
+                    predictions = await self._batcher.predict(batch.features)
+                answer = self._answer(batch, predictions, trial)
+                if self.log and not trial:
+                    await self.log.write(rows, answer["rows"])
+                return JSONResponse(answer)
 
     async def _receive(self, request: Request) -> bytearray:
         body = bytearray()
@@ -307,17 +299,18 @@ class Service:
     ) -> dict[str, Any]:
         raise_failures(predictions.failures, 1, "row {}".format)
         rows = len(batch.features)
-        columns = {}
-        for name in self.schema.ignore:
-            if name in batch.texts.column_names:
-                columns[name] = batch.texts[name]
-        answers = json_rows.answers_from_columns(columns | predictions.columns)
+        identifiers = {
+            name: batch.texts[name]
+            for name in self.schema.ignore
+            if name in batch.texts.column_names
+        }
+        answers = json_rows.answers_from_columns(identifiers | predictions.columns)
         failed = Counter(
             f"{failure.column}: {failure.check}" for failure in batch.failures
         )
-        warnings = []
-        for check, count in failed.items():
-            warnings.append(f"{check}: {count} of {rows} rows fail")
+        warnings = [
+            f"{check}: {count} of {rows} rows fail" for check, count in failed.items()
+        ]
         unknown = unknown_categories(batch.features, self.model.metadata.categories)
         warnings += unknown_lines(unknown, rows)
         if not trial:
@@ -337,12 +330,10 @@ class Service:
 
         If it logs answers, the state of the log is returned, too.
         """
-        trained_on = self.model.metadata.trained_on
-        provenance = None
-        if trained_on:
-            provenance = trained_on.model_dump(include={"rows", "md5", "packages"})
+        trained_on = training_rows(self.model.path, self.model.metadata)
+        provenance = trained_on.model_dump(include={"rows", "md5", "packages"})
         model = {"file": self.model.path.name, **self.served, "trained_on": provenance}
-        health: dict[str, Any] = {"status": "ok", "model": model}
+        health = {"status": "ok", "model": model}
         if self.log:
             health["log"] = self.log.state
         return health
@@ -415,10 +406,10 @@ class Connection(H11Protocol):
         """Start a timer for the end of a header, or stop it at the end."""
         super().data_received(data)
         is_idle = self.conn.their_state is h11.IDLE
-        is_incomplete = is_idle and bool(self.conn.trailing_data[0])
-        if is_incomplete and self._timer is None:
-            self._timer = self.loop.call_later(self.timeout, self.transport.close)
-        elif self._timer and not is_incomplete:
+        if is_idle and self.conn.trailing_data[0]:
+            close = self.transport.close
+            self._timer = self._timer or self.loop.call_later(self.timeout, close)
+        elif self._timer:
             self._timer.cancel()
             self._timer = None
 

@@ -197,5 +197,4 @@ class AnswerLog:
 
 
 def _now() -> str:
-    now = datetime.now(UTC).isoformat(timespec="microseconds")
-    return now.replace("+00:00", "Z")
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

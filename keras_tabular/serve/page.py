@@ -17,10 +17,10 @@ ISO_TIME = "%Y-%m-%dT%H:%M:%S"
 SIMPLE_FORMAT = re.compile(r"([^%]|%[YmdHMS])+")  # that the page can write
 HTML = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
 INLINE_TEXTS = re.findall(r"(?s)<(?:script|style)>(.*?)</(?:script|style)>", HTML)
-HASHES = [sha256(text.encode()).digest() for text in INLINE_TEXTS]
+HASHES = [b64encode(sha256(text.encode()).digest()) for text in INLINE_TEXTS]
 # A browser runs and applies only what has one of these hashes, and asks only this
 # server.
-SOURCES = " ".join(f"'sha256-{b64encode(digest).decode()}'" for digest in HASHES)
+SOURCES = " ".join(f"'sha256-{digest.decode()}'" for digest in HASHES)
 POLICY = (
     f"default-src 'none'; script-src {SOURCES}; style-src {SOURCES}; connect-src"
     " 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors"
@@ -50,9 +50,8 @@ def describe_model(predictor: Predictor, notice: str) -> JsonSchema:
     for name, column in schema.features.items():
         summary = trained_on.summaries[name]
         ends = summary.edges[:1] + summary.edges[-1:]
-        keys = column.model_dump(mode="json", exclude_defaults=True)
         columns[name] = {
-            **keys,
+            **column.model_dump(mode="json", exclude_defaults=True),
             "range": [_as_cell(end, column) for end in ends],
             "training": [_as_cell(value, column) for value in summary.background],
             "frequent": summary.categories,

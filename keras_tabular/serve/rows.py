@@ -63,7 +63,7 @@ def _cell_schema(column: Column) -> JsonSchema:
     return cell
 
 
-def read_request(body: bytes | bytearray, max_rows: int) -> list[Any]:
+def read_request(body: bytearray, max_rows: int) -> list[Any]:
     """Read the rows of a request: a list of objects, or an object with it as `rows`.
 
     Raises:
@@ -73,12 +73,15 @@ def read_request(body: bytes | bytearray, max_rows: int) -> list[Any]:
         content = json.loads(body, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"the body is not JSON: {error}") from None
-    has_key = isinstance(content, dict) and content.keys() == {"rows"}
-    rows = content["rows"] if has_key else content
+    rows = content
+    if isinstance(content, dict) and content.keys() == {"rows"}:
+        rows = content["rows"]
     if not isinstance(rows, list) or not rows:
-        expected = 'a list of rows, [{column: value, ...}, ...], or {"rows": [...]}'
-        message = f"the body: expected {expected}, with at least one row"
-        raise HTTPException(400, message)
+        raise HTTPException(
+            400,
+            "the body: expected a list of rows, [{column: value, ...}, ...], or"
+            ' {"rows": [...]}, with at least one row',
+        )
     if len(rows) > max_rows:
         message = f"the body: expected at most {max_rows:,} rows, got {len(rows):,}"
         raise HTTPException(413, message)
@@ -122,7 +125,7 @@ def check_json_rows(
     for name in (*features, *identifiers):
         texts = [row.get(name, "") for row in cells]
         columns[name] = pa.array(texts, pa.string())
-    raw = RawRows(Path("the request"), 0, pa.table(columns), {})
+    raw = RawRows(Path("the request"), 0, pa.table(columns))
     batch = check_rows(raw, features, checks)
     failures = []
     for failure in batch.failures:
@@ -146,8 +149,7 @@ def _read_row(row: Any, schema: Schema) -> tuple[dict[str, str], list[str]]:
         nullable = all(schema.columns[name].nullable for name in missing)
         hint = "; give null for an empty cell" if nullable else ""
         mistakes.append(f": missing: {format_list(missing)}{hint}")
-    declared = {*schema.columns, *schema.ignore}
-    undeclared = row.keys() - declared
+    undeclared = row.keys() - {*schema.columns, *schema.ignore}
     for number, name in enumerate(nsmallest(MAX_MISTAKES_SHOWN, undeclared)):
         hint = "" if number else suggestion(name, schema.features)
         mistakes.append(f": no column {quote(name)} is declared.{hint}")
@@ -155,14 +157,14 @@ def _read_row(row: Any, schema: Schema) -> tuple[dict[str, str], list[str]]:
         if name in undeclared:
             continue
         if isinstance(cell, dict | list):
-            expected = "a number, text, true, false or null"
-            problem = f"expected {expected}, got {quote(json.dumps(cell))}"
-            mistakes.append(f", column {name}: {problem}")
+            text = quote(json.dumps(cell))
+            problem = f"expected a number, text, true, false or null, got {text}"
         elif isinstance(cell, str) and LONE_SURROGATE.search(cell):
             problem = f"expected text in UTF-8, got {quote(cell)}"
-            mistakes.append(f", column {name}: {problem}")
         else:
             cells[name] = _as_text(cell, schema.columns.get(name))
+            continue
+        mistakes.append(f", column {name}: {problem}")
     return cells, mistakes
 
 

@@ -165,12 +165,11 @@ def test_a_file_that_left_the_library_is_deleted_unless_it_was_edited(
 
 
 def test_scripts_of_the_owner_import_modules_by_their_new_names(tmp_path: Path) -> None:
-    script = "from keras_tabular.{} import keras\n\nMINE = 1\n"
-    (tmp_path / "network.py").write_text(script.format("networks.backend"))
-    (tmp_path / "custom.py").write_text("METRICS = []\n")
-    moved_modules = {"keras_tabular.networks.backend": "keras_tabular.network.backend"}
-    renamed = renamed_imports(tmp_path, {}, moved_modules)
-    assert renamed == {tmp_path / "network.py": script.format("network.backend")}
+    script = "from keras_tabular.{} import CustomMetric\n\nMINE = 1\n"
+    (tmp_path / "custom.py").write_text(script.format("config.metrics"))
+    (tmp_path / "network.py").write_text("import keras\n")
+    renamed = renamed_imports(tmp_path, {})
+    assert renamed == {tmp_path / "custom.py": script.format("tasks.metrics")}
 
 
 def test_a_project_of_version_0_5_has_to_be_upgraded_to_version_0_6_first(
