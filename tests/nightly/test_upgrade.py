@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_tabular.new_project.upgrade import OLDEST_COMMIT
+from keras_tabular.cli.upgrade import OLDEST_COMMIT
 from tests.commands import check_output, run_command
 from tests.helpers import PROJECT
 from tests.projects import ONE_CYCLE_OF_BOTH, change_settings, clone, commit_all

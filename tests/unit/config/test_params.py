@@ -17,7 +17,7 @@ from keras_tabular.config.stage_inputs import StageInputs
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.typed_yaml import read_yaml
 from keras_tabular.tasks.task import Task
-from keras_tabular.training.auto import resolve_auto
+from keras_tabular.training.setup import resolve_auto
 from tests.helpers import BINARY, MULTICLASS, PROJECT, REGRESSION, load_train_params
 from tests.projects import change_settings
 

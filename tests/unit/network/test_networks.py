@@ -13,7 +13,7 @@ from keras_tabular.network.backend import keras, tf
 from keras_tabular.network.features import ColumnSample, build_features
 from keras_tabular.network.lookups import MarkLookups, add_lookups
 from keras_tabular.network.stacking import is_stackable, stack
-from keras_tabular.training.auto import resolve_auto
+from keras_tabular.training.setup import resolve_auto
 from network import build
 from tests.helpers import REGRESSION, build_schema, load_train_params
 

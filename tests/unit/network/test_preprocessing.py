@@ -20,7 +20,7 @@ from keras_tabular.network.layers import build_preprocessing, category_positions
 from keras_tabular.network.statistics import Statistics, adapt, describe_steps
 from keras_tabular.table.arrays import feature_arrays
 from keras_tabular.training.architecture import build_optimizer, check_safe_mode
-from keras_tabular.training.auto import resolve_auto
+from keras_tabular.training.setup import resolve_auto
 from tests.helpers import BINARY, build_schema, load_train_params
 
 

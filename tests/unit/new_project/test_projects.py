@@ -7,11 +7,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from keras_tabular.core.errors import UserError
-from keras_tabular.network.backend import tf
-from keras_tabular.new_project import new
-from keras_tabular.new_project.lock import version_differences
-from keras_tabular.new_project.upgrade import (
+from keras_tabular.cli.upgrade import (
     CHANGES,
     OLDEST_COMMIT,
     delete_files,
@@ -19,6 +15,10 @@ from keras_tabular.new_project.upgrade import (
     renamed_imports,
     upgraded_files,
 )
+from keras_tabular.core.errors import UserError
+from keras_tabular.network.backend import tf
+from keras_tabular.new_project import new
+from keras_tabular.new_project.lock import version_differences
 from tests.commands import check_output, run_command
 from tests.helpers import PROJECT
 

@@ -27,7 +27,6 @@ from keras_tabular.training.architecture import (
     build_optimizer,
     learnt_weights,
 )
-from keras_tabular.training.auto import resolve_auto
 from keras_tabular.training.dataset import Labels, Rows, class_weights
 from keras_tabular.training.ensemble import select_weights
 from keras_tabular.training.folds import deal_rows, draw_folds, possible_folds
@@ -36,7 +35,7 @@ from keras_tabular.training.rounds import (
     has_improved,
     predict_later_blocks,
 )
-from keras_tabular.training.setup import Setup
+from keras_tabular.training.setup import Setup, resolve_auto
 from keras_tabular.training.trainer import Trainer
 from network import build
 from tests.documentation import PAGES
