@@ -106,6 +106,15 @@ class InferredColumn:
             present.pop(text, None)
         return present
 
+    def count_values(self) -> Counter[Any]:
+        """Count the rows of each value; texts such as 1 and 01 are the same value."""
+        counts = self.present
+        values = parse_texts([*counts], self.kind, self.format)
+        value_counts = Counter[Any]()
+        for value, count in zip(values, counts.values(), strict=True):
+            value_counts[value] += count
+        return value_counts
+
     def set_misfits(self, misfits: Sequence[str]) -> None:
         """Divide texts that do not fit the kind into missing values and mistakes."""
         for text in misfits:
@@ -165,10 +174,11 @@ def find_missing_classes(name: str, classes: Counter[str]) -> list[str]:
 
     The name of the column is one, from a header in the middle of a table.
     """
-    words = []
-    for text in classes:
-        if text == name or formats.may_mean_missing_category(text):
-            words.append(text)
+    words = [
+        text
+        for text in classes
+        if text == name or formats.may_mean_missing_category(text)
+    ]
     n_rows = sum(classes[word] for word in words)
     n_classes = len(classes) - len(words)
     if n_rows > MAX_MISSING_CLASSES * classes.total():
@@ -233,7 +243,7 @@ def set_number_kind(column: InferredColumn, form: str | None) -> None:
     are_integers = not have_point and all_parse_as(texts, "integer", form)
     column.kind = "integer" if are_integers else "real"
     column.format = form
-    numbers = parse_texts(texts, column.kind, form)
+    numbers = column.count_values()
     column.description += f" from {min(numbers):g} to {max(numbers):g}"
     if form:
         column.description += f", written as {form}"
@@ -248,11 +258,12 @@ def are_codes(name: str, texts: list[str], misfits: Sequence[str]) -> bool:
         return True
     if misfits and CODE_NAME.search(name):
         return True
-    n_codes = 0
-    for text in misfits:
-        if re.search(r"\d", text) and not DECIMAL_NUMBER.fullmatch(text):
-            n_codes += 1
-    return n_codes > max(MAX_CODES, MAX_CODE_SHARE * len(texts))
+    codes = [
+        text
+        for text in misfits
+        if re.search(r"\d", text) and not DECIMAL_NUMBER.fullmatch(text)
+    ]
+    return len(codes) > max(MAX_CODES, MAX_CODE_SHARE * len(texts))
 
 
 def merge_spellings(counts: Counter[str]) -> dict[str, str]:
@@ -379,7 +390,7 @@ def infer_identifier(column: InferredColumn, sample: Sample) -> None:
     has_name = not column.name or bool(IDENTIFIER.search(column.name))
     is_identifier = may_have_name and has_name and 2 * len(texts) > sample.rows
     if column.kind == "integer" and is_unique:
-        numbers = parse_texts(texts, "integer", column.format)
+        numbers = column.count_values()
         n_integers = max(numbers) - min(numbers) + 1
         counts_up = len(texts) >= MIN_COUNTING_SHARE * n_integers
         are_years = min(numbers) >= FIRST_YEAR and max(numbers) <= LAST_YEAR

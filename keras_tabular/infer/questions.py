@@ -13,11 +13,7 @@ import numpy as np
 from keras_tabular.config.typed_yaml import format_yaml
 from keras_tabular.core.errors import truncate
 from keras_tabular.infer.columns import IDENTIFIER, MAX_CLASSES, InferredColumn
-from keras_tabular.infer.formats import (
-    all_parse_as,
-    may_mean_missing_category,
-    parse_texts,
-)
+from keras_tabular.infer.formats import all_parse_as, may_mean_missing_category
 from keras_tabular.infer.sample import MISSING
 
 DIGITS_FOR_LETTERS = str.maketrans("oOlI", "0011")
@@ -53,11 +49,7 @@ def ask_about(column: InferredColumn) -> list[str]:
         questions += ask_group(column, column.present)
     if column.kind not in ("real", "integer"):
         return questions
-    present = column.present
-    numbers = parse_texts([*present], column.kind, column.format)
-    values = Counter[float]()
-    for number, count in zip(numbers, present.values(), strict=True):
-        values[float(number)] += count
+    values = column.count_values()
     questions += ask_numbers(column, values)
     is_identifier = column.kind == "integer" and IDENTIFIER.search(column.name)
     if is_identifier and not column.is_target and not questions:
@@ -76,10 +68,11 @@ def ask_missing(column: InferredColumn) -> list[str]:
     certain = MISSING - {"?", "-", "."}
     if column.is_target:
         certain -= {"none", "None"}
-    words = []
-    for text in column.missing_values:
-        if text not in certain and not text.isspace():
-            words.append(text)
+    words = [
+        text
+        for text in column.missing_values
+        if text not in certain and not text.isspace()
+    ]
     if not words:
         return []
     counted_words = ", ".join(f"{word!r} {column.counts[word]} times" for word in words)
@@ -122,10 +115,11 @@ def ask_numbers(column: InferredColumn, values: Counter[float]) -> list[str]:
         smallest = min(map(abs, other_values))
         if abs(median(other_values)) <= MAX_MEDIAN_RATIO * smallest:
             sentinels.insert(0, 0)
-    missing = []
-    for value in sentinels:
-        if values[value] >= MIN_SENTINEL_ROWS and stands_apart(value, other_values):
-            missing.append(value)
+    missing = [
+        value
+        for value in sentinels
+        if values[value] >= MIN_SENTINEL_ROWS and stands_apart(value, other_values)
+    ]
     questions = []
     if missing:
         candidates = " or ".join(f"{value} ({values[value]} rows)" for value in missing)

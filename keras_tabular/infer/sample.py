@@ -40,21 +40,8 @@ TOTAL = re.compile(
 )
 NOTE = re.compile(word_pattern("note") + " ?:|[*¹©]", re.IGNORECASE)
 # Texts that usually stand for a missing value.
-MISSING = {
-    "NA",
-    "N/A",
-    "n/a",
-    "#N/A",
-    "NaN",
-    "nan",
-    "NULL",
-    "null",
-    "None",
-    "none",
-    "?",
-    "-",
-    ".",
-}
+MISSING_TEXTS = "NA N/A n/a #N/A NaN nan NULL null None none ? - ."
+MISSING = {*MISSING_TEXTS.split()}
 # What words of other alphabets look like in cp1252.
 ODD_LETTERS = re.compile("[À-ÿ]{3}|[a-zà-ÿ][£¥¯³¹¼¾¿][a-zà-ÿ]|£[a-zà-ÿ]{2}")
 
@@ -183,12 +170,10 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
     doubtful = []
     in_all_files = []
     for number, lines in lines_by_number.items():
-        is_certain = all(line.is_certain for line in lines)
-        if len(lines) == len(files):
+        is_in_all_files = len(lines) == len(files)
+        if is_in_all_files:
             in_all_files.append(number)
-        else:
-            is_certain = False
-        if is_certain:
+        if is_in_all_files and all(line.is_certain for line in lines):
             skipped.append(lines[0])
         else:
             doubtful.append(lines[0])
@@ -251,8 +236,9 @@ def find_extra_lines(
             return []
     number_columns = set()
     for column in range(len(header)):
-        cells_below = [_cell(cells, column) for _, cells in rows[1:]]
-        if _are_numbers(cells_below):
+        texts = _texts([_cell(cells, column) for _, cells in rows[1:]])
+        n_numbers = sum(map(_is_number, texts))
+        if texts and n_numbers >= MIN_NUMBER_SHARE * len(texts):
             number_columns.add(column)
     lines += _find_units(rows[0], header, number_columns)
     text_columns = {*range(len(header))} - number_columns
@@ -379,12 +365,6 @@ def _cell(cells: list[str], column: int) -> str:
 
 def _is_number(text: str) -> bool:
     return NUMBER.fullmatch(text) is not None
-
-
-def _are_numbers(cells: list[str]) -> bool:
-    texts = _texts(cells)
-    n_numbers = sum(map(_is_number, texts))
-    return bool(texts) and n_numbers >= MIN_NUMBER_SHARE * len(texts)
 
 
 def add_names(sample: Sample, files: list[Path]) -> list[str]:

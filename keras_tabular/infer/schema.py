@@ -13,7 +13,7 @@ from keras_tabular.config.sections import Validate
 from keras_tabular.config.task import Binary, Multiclass, Regression, Task
 from keras_tabular.config.typed_yaml import Value, format_yaml
 from keras_tabular.core.errors import UserError, format_list
-from keras_tabular.infer import formats, questions
+from keras_tabular.infer import questions
 from keras_tabular.infer.columns import MAX_CLASSES, InferredColumn, infer_columns
 from keras_tabular.infer.sample import Sample, read_sample
 from keras_tabular.infer.words import list_words
@@ -138,7 +138,8 @@ def infer_target(column: InferredColumn, rows: int) -> dict[str, Value]:
         column.kind = "category"
         column.format = None
         column.mistakes = []
-    classes = count_classes(column)
+    # The texts true and TRUE are one class, but the real numbers 1 and 1.0 are two.
+    classes = column.present if column.kind == "real" else column.count_values()
     by_name = sorted(classes, key=str)
     if len(classes) < 2:
         raise UserError(
@@ -176,21 +177,6 @@ def infer_target(column: InferredColumn, rows: int) -> dict[str, Value]:
             advice = f"If not, set positive: {format_yaml(negative)} above."
             column.questions.append(f"{question} {advice}")
     return keys
-
-
-def count_classes(column: InferredColumn) -> Counter[Value]:
-    """Count the rows of each value of the target.
-
-    The texts true and TRUE are one class, but the real numbers 1 and 1.0 are two.
-    """
-    if column.kind == "real":
-        return Counter[Value](column.present)
-    texts = column.present
-    values = formats.parse_texts([*texts], column.kind, column.format)
-    classes = Counter[Value]()
-    for value, count in zip(values, texts.values(), strict=True):
-        classes[value] += count
-    return classes
 
 
 def infer_task(kind: Kind, classes: Counter[Value]) -> type[Task]:
@@ -280,10 +266,11 @@ def write_yaml(
         if key in sample.questions:
             question_lines.append(len(lines))
     for section in ("columns", "ignore"):
-        selected = []
-        for column in columns.values():
-            if column.is_ignored == (section == "ignore"):
-                selected.append(column)
+        selected = [
+            column
+            for column in columns.values()
+            if column.is_ignored == (section == "ignore")
+        ]
         if selected:
             lines.append(f"{section}:")
         for column in selected:

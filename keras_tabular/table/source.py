@@ -123,11 +123,7 @@ def check_columns(
         raise UserError(_describe_problems(file, fitted, types.names, problems))
     for field in types:
         if field.name in schema.columns:
-            _check_type(
-                f"{file}, column {field.name}",
-                field.type,
-                schema.columns[field.name].kind,
-            )
+            _check_type(file, field, schema.columns[field.name].kind)
     if schema.skip_lines and (is_csv(file) or excel.is_excel(file)):
         _warn_about_skipped_lines(file, fitted)
     return [name for name in readable_names(types) if name in declared]
@@ -160,16 +156,17 @@ def _describe_problems(
     return f"{where} not as declared in the schema. {problem}.{''.join(hints)}"
 
 
-def _check_type(column: str, arrow_type: pa.DataType, kind: Kind) -> None:
-    """Raise `UserError` if a column of a type cannot be of a kind."""
-    kinds = possible_kinds(arrow_type)
-    if kind in kinds:
-        return
-    advice = "Leave it out of columns"
-    if kinds:
-        advice = f"Set its kind to {' or '.join(kinds)}"
-    problem = f"expected {kind}, got {truncate(str(arrow_type))}"
-    raise UserError(f"{column}: {problem}. {advice} in the schema.")
+def _check_type(file: Path, field: pa.Field, kind: Kind) -> None:
+    """Raise `UserError` if the type of a column does not fit its kind."""
+    kinds = possible_kinds(field.type)
+    if kind not in kinds:
+        advice = "Leave it out of columns"
+        if kinds:
+            advice = f"Set its kind to {' or '.join(kinds)}"
+        problem = f"expected {kind}, got {truncate(str(field.type))}"
+        raise UserError(
+            f"{file}, column {field.name}: {problem}. {advice} in the schema.",
+        )
 
 
 def _warn_about_skipped_lines(file: Path, dialect: Dialect) -> None:
@@ -196,7 +193,7 @@ def column_types(file: Path, dialect: Dialect) -> pa.Schema:
         names = read_names(file)
     else:
         _, names = csv.read_header(file, dialect)
-    return pa.schema([(name, pa.string()) for name in names])
+    return pa.schema([(name, "string") for name in names])
 
 
 def readable_names(types: pa.Schema) -> list[str]:
@@ -279,10 +276,10 @@ def read_names(file: Path) -> list[str]:
     Raises:
         UserError: The file is not valid; the message names the line.
     """
-    names: dict[str, None] = {}  # a set that keeps the order
-    for _, row in islice(read_objects(file), MAX_ROWS_FOR_NAMES):
-        names.update(dict.fromkeys(row))
-    return list(names)
+    all_cells: dict[str, str] = {}
+    for _, cells in islice(read_objects(file), MAX_ROWS_FOR_NAMES):
+        all_cells |= cells
+    return list(all_cells)
 
 
 def read_objects(
