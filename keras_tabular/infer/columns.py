@@ -137,10 +137,9 @@ class InferredColumn:
         keys = f"missing_values: {format_yaml([*self.missing_values, *values])}"
         return keys if self.nullable or self.is_target else f"{keys}, nullable: true"
 
-    def ignore(self, description: str, question: str) -> None:
+    def ignore(self, question: str) -> None:
         """Exclude the column from the model, and ask whether that is right."""
         self.is_ignored = True
-        self.description = description
         declaration = format_yaml(self.declare())
         self.questions = [f"{question} If not, move it to columns as {declaration}."]
 
@@ -281,10 +280,10 @@ def merge_spellings(counts: Counter[str]) -> dict[str, str]:
         return {}
     replacements = {}
     for same in spellings.values():
-        best = max(same, key=lambda text: (counts[text], text))
+        best = max(same, key=lambda text: (counts[text], text)).strip()
         for text in same:
-            if len(same) > 1 and text != best.strip():
-                replacements[text] = best.strip()
+            if len(same) > 1 and text != best:
+                replacements[text] = best
     return replacements
 
 
@@ -296,8 +295,8 @@ def infer_other_kind(column: InferredColumn, sample: Sample) -> None:
             infer_identifier(column, sample)
         n_values = column.present.total()
         if not column.is_ignored and n_values < min(MIN_VALUES, sample.rows / 2):
-            description = f"{n_values} of {sample.rows} rows have a value"
-            column.ignore(description, "Can the model do without this column?")
+            column.description = f"{n_values} of {sample.rows} rows have a value"
+            column.ignore("Can the model do without this column?")
     if column.kind == "category" and not column.is_ignored:
         infer_text(column)
 
@@ -399,9 +398,9 @@ def infer_identifier(column: InferredColumn, sample: Sample) -> None:
         elif not (has_name or are_years) and sample.rows >= MIN_ROWS_FOR_UNIQUE:
             column.questions.append("Is it an identifier? Then move it to ignore.")
     if is_identifier:
-        different = "A different value in every row"
-        description = different if is_unique else column.description
-        column.ignore(description, "Is it an identifier?")
+        if is_unique:
+            column.description = "A different value in every row"
+        column.ignore("Is it an identifier?")
     elif column.kind == "integer" and has_name and len(texts) > MAX_CLASSES:
         # the order of codes has no meaning
         column.kind = "category"
@@ -416,7 +415,7 @@ def infer_text(column: InferredColumn) -> None:
         description = describe_free_text(counts)
         if not description and len(counts) > counts.total() / 2:
             questions = column.questions
-            column.ignore(column.description, "Is it an identifier?")
+            column.ignore("Is it an identifier?")
             column.questions = questions or column.questions
             return
     if description:
@@ -440,8 +439,8 @@ def describe_free_text(counts: Counter[str]) -> str:
         return (
             f", lists of {len(labels)} labels between {mark}, which are read as words"
         )
-    n_words = sum(len(text.split()) for text in counts)
-    mean_words = n_words / len(counts)
+    words = " ".join(counts).split()
+    mean_words = len(words) / len(counts)
     are_varied = counts.total() < MAX_ROWS_PER_TEXT * len(counts)
     if mean_words >= MIN_MEAN_WORDS and are_varied:
         return f", free text of {mean_words:.1f} words on average"
@@ -451,10 +450,7 @@ def describe_free_text(counts: Counter[str]) -> str:
 def find_labels(texts: list[str]) -> tuple[str, set[str]]:
     """Return the mark between labels such as a|b, and the labels, if most are lists."""
     for mark in "|;,":
-        labels = set()
-        for text in texts:
-            for label in text.split(mark):
-                labels.add(label.strip())
+        labels = {label.strip() for label in mark.join(texts).split(mark)}
         n_lists = sum(mark in text for text in texts)
         if 2 * n_lists > len(texts) > 3 * len(labels):
             return mark, labels

@@ -138,8 +138,9 @@ def infer_target(column: InferredColumn, rows: int) -> dict[str, Value]:
         column.kind = "category"
         column.format = None
         column.mistakes = []
-    # The texts true and TRUE are one class, but the real numbers 1 and 1.0 are two.
-    classes = column.present if column.kind == "real" else column.count_values()
+    classes: Counter[Any] = column.present
+    if column.kind != "real":  # the texts 1 and 1.0 may be names of two classes
+        classes = column.count_values()
     by_name = sorted(classes, key=str)
     if len(classes) < 2:
         raise UserError(

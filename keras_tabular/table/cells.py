@@ -9,7 +9,7 @@ type.
 import re
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -26,9 +26,6 @@ from keras_tabular.config.schema import (
     Column,
     Kind,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Values = TypeVar("Values", pa.Array, pa.ChunkedArray)
 NumberKind = Literal["real", "integer", "boolean"]
@@ -225,6 +222,8 @@ def _parse_datetimes(texts: pa.Array, column: Column) -> pa.Array:
 
 def _parse_one_format(texts: pa.Array, form: str, column: Column) -> pa.Array:
     """Parse the texts in one format; a time without offset is in the column's zone."""
+    import pandas as pd  # takes half a second
+
     if form in EPOCHS:
         start, micros_per_unit = EPOCHS[form]
         units = pc.subtract(_parse_numbers(texts, "real"), start)
@@ -236,39 +235,31 @@ def _parse_one_format(texts: pa.Array, form: str, column: Column) -> pa.Array:
     # pandas also accepts words such as today, and digits of other scripts.
     pattern = ISO_8601 if form == ISO else PRINTABLE_ASCII_WITH_DIGIT
     texts = pc.if_else(pc.match_substring_regex(texts, pattern), texts, None)
-    has_offset = pa.repeat("%z" in form, len(texts))
-    if form == ISO:
-        has_offset = pc.fill_null(pc.match_substring_regex(texts, WITH_OFFSET), False)
-    timestamps = _read_utc(pc.if_else(has_offset, None, texts), form)
-    if column.timezone:
-        local = timestamps.dt.tz_localize(None)
-        # zoneinfo, which pandas uses, fails for times beyond these.
-        local = local.where(local.between("0001-01-03", "9999-12-29"))
-        # An hour that occurs twice is the first one; a time that is skipped moves to
-        # the next hour.
-        timestamps = local.dt.tz_localize(
-            time_zone(column.timezone),
-            ambiguous=np.ones(len(local), bool),
-            nonexistent="shift_forward",
-        ).dt.tz_convert("UTC")
-    if pc.any(has_offset).as_py():
-        with_offset = _read_utc(pc.if_else(has_offset, texts, None), form)
-        timestamps = timestamps.fillna(with_offset)
-    values = pa.Array.from_pandas(timestamps, type=ARROW_TYPES["datetime"])
-    return pc.if_else(_has_year(as_float64(values, column)), values, None)
-
-
-def _read_utc(texts: pa.Array, form: str) -> "pd.Series":
-    """Read timestamps by pandas, in UTC if they have no offset."""
-    import pandas as pd  # takes half a second
-
+    # A time without offset is read as one in UTC.
     timestamps = pd.to_datetime(
         texts.to_pandas(),
         format=form,
         errors="coerce",
         utc=True,
-    )
-    return timestamps.dt.as_unit("us")
+    ).dt.as_unit("us")
+    if column.timezone and "%z" not in form:
+        local = timestamps.dt.tz_localize(None)
+        # zoneinfo, which pandas uses, fails for times beyond these.
+        local = local.where(local.between("0001-01-03", "9999-12-29"))
+        # An hour that occurs twice is the first one; a time that is skipped moves to
+        # the next hour.
+        in_zone = local.dt.tz_localize(
+            time_zone(column.timezone),
+            ambiguous=np.ones(len(local), bool),
+            nonexistent="shift_forward",
+        ).dt.tz_convert("UTC")
+        if form == ISO:
+            has_offset = pc.match_substring_regex(texts, WITH_OFFSET)
+            has_offset = pc.fill_null(has_offset, False).to_pandas()
+            in_zone = in_zone.mask(has_offset, timestamps)
+        timestamps = in_zone
+    values = pa.Array.from_pandas(timestamps, type=ARROW_TYPES["datetime"])
+    return pc.if_else(_has_year(as_float64(values, column)), values, None)
 
 
 def _has_year(seconds: Values) -> Values:

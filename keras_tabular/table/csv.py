@@ -140,9 +140,9 @@ def _find_percentages(
     columns: dict[str, list[str]],
 ) -> dict[str, dict[int, str]]:
     """Return `RawRows.percentages` for the cells of a file by column."""
-    percentages: dict[str, dict[int, str]] = {}
     if not isinstance(dialect, Schema):
-        return percentages
+        return {}
+    percentages = {}
     for name in columns.keys() & dialect.columns.keys():
         if "%" in (dialect.columns[name].number_format or ""):
             percentages[name] = {
@@ -340,13 +340,13 @@ def _mark_skipped(
 
 def is_empty(cells: list[str]) -> bool:
     """Return whether a line contains no text."""
-    is_quoted = cells == [""]  # a missing cell in a file with one column
-    return not is_quoted and not "".join(cells).strip(" \t")
+    # In a file with one column, "" in quotes is a missing cell.
+    return cells != [""] and not "".join(cells).strip(" \t")
 
 
 def _leave_out_empty_ends(records: Iterator[Record]) -> Iterator[Record]:
     """Leave out lines without text above the header and at the end."""
-    waiting = list[Record]()
+    waiting = []
     for record in dropwhile(lambda record: is_empty(record[1]), records):
         waiting.append(record)
         if not is_empty(record[1]):

@@ -1,5 +1,6 @@
 """The rows of files, parsed and checked cell by cell, and the report of failures."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -83,9 +84,9 @@ def check_rows(raw: RawRows, columns: Columns, checks: Checks) -> CheckedRows:
     for name, check_name, rows in failed_cells(features, columns):
         check = check_of_cell(checks, name, check_name)
         failed = cell_failures(name, check_name, check, rows, texts[name])
-        for failure in failed:
-            if (name, failure.row) not in invalid:
-                failures.append(failure)
+        failures += [
+            failure for failure in failed if (name, failure.row) not in invalid
+        ]
     # Nobody knows to which columns the cells of a ragged row belong.
     failures = [failure for failure in failures if failure.row not in raw.ragged]
     for row, (expected, got) in raw.ragged.items():
@@ -320,9 +321,9 @@ def rejected_rows(
         failures: Failures of its rows.
         lines: File and line of each row that fails, by its number in the part.
     """
-    reasons: dict[int, list[str]] = {}
+    reasons = defaultdict(list)
     for failure in failures:
-        reasons.setdefault(failure.row, []).append(str(failure))
+        reasons[failure.row].append(str(failure))
     rows = sorted(reasons)
     rejected = texts.take(pa.array(rows, "int64"))
     columns = [pc.fill_null(column.cast("string"), "") for column in rejected.columns]

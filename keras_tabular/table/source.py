@@ -262,7 +262,7 @@ def read_json_lines(
         UserError: The file is not valid; the message names the line.
     """
     first = 0
-    objects = read_objects(file, Number)
+    objects = read_objects(file)
     while rows := [row for _, row in islice(objects, csv.ROWS_PER_BATCH)]:
         columns = {name: [row.get(name, "") for row in rows] for name in names}
         csv.set_decimal_points(columns, dialect)
@@ -282,14 +282,8 @@ def read_names(file: Path) -> list[str]:
     return list(all_cells)
 
 
-def read_objects(
-    file: Path,
-    number: type[str] = str,
-) -> Iterator[tuple[int, dict[str, str]]]:
+def read_objects(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the line of each row, and the row's cells by column.
-
-    Args:
-        number: Type of the cells that are numbers.
 
     Raises:
         UserError: The file cannot be read, or a line is not valid; the message names
@@ -300,15 +294,15 @@ def read_objects(
         with open_bytes(file) as content:
             for line, text in enumerate(content, start=1):
                 if not text.isspace():
-                    yield line, _parse_object(text, number)
+                    yield line, _parse_object(text)
     except ValueError as error:  # of the line: bytes are read without an encoding
         raise UserError(f"{file}, line {line}: {error}") from None
     except CSV_ERRORS as error:
         raise UserError(describe_error(file, Dialect(), line + 1, error)) from None
 
 
-def _parse_object(text: bytes, number: type[str]) -> dict[str, str]:
-    """Parse a line to its cells.
+def _parse_object(text: bytes) -> dict[str, str]:
+    """Parse a line to its cells; numbers are of the type `Number`.
 
     Raises:
         ValueError: The line is not JSON or not an object, or a value is not one cell.
@@ -317,9 +311,9 @@ def _parse_object(text: bytes, number: type[str]) -> dict[str, str]:
         # Numbers stay as they are written: 1.50 may be a code.
         row = json.loads(
             text.rstrip(),
-            parse_float=number,
-            parse_int=number,
-            parse_constant=number,
+            parse_float=Number,
+            parse_int=Number,
+            parse_constant=Number,
         )
     except json.JSONDecodeError as error:
         problem = f"no JSON at character {error.colno}: {error.msg}"
