@@ -280,7 +280,8 @@ def merge_spellings(counts: Counter[str]) -> dict[str, str]:
         return {}
     replacements = {}
     for same in spellings.values():
-        best = max(same, key=lambda text: (counts[text], text)).strip()
+        most_frequent = max(same, key=lambda text: (counts[text], text))
+        best = most_frequent.strip()
         for text in same:
             if len(same) > 1 and text != best:
                 replacements[text] = best

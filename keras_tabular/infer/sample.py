@@ -243,7 +243,8 @@ def find_extra_lines(
             return []
     number_columns = set()
     for column in range(len(header)):
-        texts = _texts([_cell(cells, column) for _, cells in rows[1:]])
+        cells_below = [_cell(cells, column) for _, cells in rows[1:]]
+        texts = _texts(cells_below)
         n_numbers = sum(map(_is_number, texts))
         if texts and n_numbers >= MIN_NUMBER_SHARE * len(texts):
             number_columns.add(column)

@@ -138,9 +138,8 @@ def infer_target(column: InferredColumn, rows: int) -> dict[str, Value]:
         column.kind = "category"
         column.format = None
         column.mistakes = []
-    classes: Counter[Any] = column.present
-    if column.kind != "real":  # the texts 1 and 1.0 may be names of two classes
-        classes = column.count_values()
+    # The texts 1 and 1.0 may be the names of two classes.
+    classes = column.present if column.kind == "real" else column.count_values()
     by_name = sorted(classes, key=str)
     if len(classes) < 2:
         raise UserError(
@@ -180,7 +179,7 @@ def infer_target(column: InferredColumn, rows: int) -> dict[str, Value]:
     return keys
 
 
-def infer_task(kind: Kind, classes: Counter[Value]) -> type[Task]:
+def infer_task(kind: Kind, classes: Counter[Any]) -> type[Task]:
     """Infer the task from the kind of the target and the number of rows of each value.
 
     Integers are classes only if there are few, none of them rare. The values of a count
