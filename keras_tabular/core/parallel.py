@@ -240,14 +240,8 @@ class Progress:
             if self._is_steady:
                 remaining = (now - self._round_start) * (1 / share - 1)
                 status += f", about {remaining:.0f} s left"
-            line = f"{status}; {last}"
+            text = f"{status}; {last}\n"
             if self._is_terminal:
                 width = shutil.get_terminal_size().columns
-                print(
-                    CLEAR_ROW + line[: width - 1],
-                    end="",
-                    file=sys.stderr,
-                    flush=True,
-                )
-            else:
-                print(line, file=sys.stderr, flush=True)
+                text = CLEAR_ROW + text.rstrip()[: width - 1]
+            print(text, end="", file=sys.stderr, flush=True)

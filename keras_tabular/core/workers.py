@@ -114,9 +114,10 @@ def _local_error(error: Any) -> Exception:
     """Return the error to raise here for a `RayTaskError`."""
     cause: Exception = error.cause
     if "failed to import on the worker" in str(cause):
-        problem = f"A machine of the Ray cluster cannot import the code in {Path.cwd()}"
-        advice = "Mount the project's folder on all machines under the same path."
-        return UserError(f"{problem}. {advice}")
+        return UserError(
+            f"A machine of the Ray cluster cannot import the code in {Path.cwd()}."
+            " Mount the project's folder on all machines under the same path.",
+        )
     return cause if isinstance(cause, UserError | OSError) else error
 
 
@@ -152,9 +153,9 @@ def _connect() -> Any:
     try:
         import ray
     except ModuleNotFoundError:
-        advice = f"Run `make .venv/installed-ray`, or unset {RAY_ADDRESS}."
         raise UserError(
-            f"{RAY_ADDRESS} is set, but Ray is not installed. {advice}",
+            f"{RAY_ADDRESS} is set, but Ray is not installed. Run `make"
+            f" .venv/installed-ray`, or unset {RAY_ADDRESS}.",
         ) from None
     on_termination = signal.getsignal(signal.SIGTERM)
     try:

@@ -106,6 +106,15 @@ class InferredColumn:
             present.pop(text, None)
         return present
 
+    def count_values(self) -> Counter[Any]:
+        """Count the rows of each value; texts such as 1 and 01 are the same value."""
+        counts = self.present
+        values = parse_texts([*counts], self.kind, self.format)
+        value_counts = Counter[Any]()
+        for value, count in zip(values, counts.values(), strict=True):
+            value_counts[value] += count
+        return value_counts
+
     def set_misfits(self, misfits: Sequence[str]) -> None:
         """Divide texts that do not fit the kind into missing values and mistakes."""
         for text in misfits:
@@ -128,10 +137,9 @@ class InferredColumn:
         keys = f"missing_values: {format_yaml([*self.missing_values, *values])}"
         return keys if self.nullable or self.is_target else f"{keys}, nullable: true"
 
-    def ignore(self, description: str, question: str) -> None:
+    def ignore(self, question: str) -> None:
         """Exclude the column from the model, and ask whether that is right."""
         self.is_ignored = True
-        self.description = description
         declaration = format_yaml(self.declare())
         self.questions = [f"{question} If not, move it to columns as {declaration}."]
 
@@ -165,10 +173,11 @@ def find_missing_classes(name: str, classes: Counter[str]) -> list[str]:
 
     The name of the column is one, from a header in the middle of a table.
     """
-    words = []
-    for text in classes:
-        if text == name or formats.may_mean_missing_category(text):
-            words.append(text)
+    words = [
+        text
+        for text in classes
+        if text == name or formats.may_mean_missing_category(text)
+    ]
     n_rows = sum(classes[word] for word in words)
     n_classes = len(classes) - len(words)
     if n_rows > MAX_MISSING_CLASSES * classes.total():
@@ -233,7 +242,7 @@ def set_number_kind(column: InferredColumn, form: str | None) -> None:
     are_integers = not have_point and all_parse_as(texts, "integer", form)
     column.kind = "integer" if are_integers else "real"
     column.format = form
-    numbers = parse_texts(texts, column.kind, form)
+    numbers = column.count_values()
     column.description += f" from {min(numbers):g} to {max(numbers):g}"
     if form:
         column.description += f", written as {form}"
@@ -248,11 +257,12 @@ def are_codes(name: str, texts: list[str], misfits: Sequence[str]) -> bool:
         return True
     if misfits and CODE_NAME.search(name):
         return True
-    n_codes = 0
-    for text in misfits:
-        if re.search(r"\d", text) and not DECIMAL_NUMBER.fullmatch(text):
-            n_codes += 1
-    return n_codes > max(MAX_CODES, MAX_CODE_SHARE * len(texts))
+    codes = [
+        text
+        for text in misfits
+        if re.search(r"\d", text) and not DECIMAL_NUMBER.fullmatch(text)
+    ]
+    return len(codes) > max(MAX_CODES, MAX_CODE_SHARE * len(texts))
 
 
 def merge_spellings(counts: Counter[str]) -> dict[str, str]:
@@ -270,10 +280,11 @@ def merge_spellings(counts: Counter[str]) -> dict[str, str]:
         return {}
     replacements = {}
     for same in spellings.values():
-        best = max(same, key=lambda text: (counts[text], text))
+        most_frequent = max(same, key=lambda text: (counts[text], text))
+        best = most_frequent.strip()
         for text in same:
-            if len(same) > 1 and text != best.strip():
-                replacements[text] = best.strip()
+            if len(same) > 1 and text != best:
+                replacements[text] = best
     return replacements
 
 
@@ -285,8 +296,8 @@ def infer_other_kind(column: InferredColumn, sample: Sample) -> None:
             infer_identifier(column, sample)
         n_values = column.present.total()
         if not column.is_ignored and n_values < min(MIN_VALUES, sample.rows / 2):
-            description = f"{n_values} of {sample.rows} rows have a value"
-            column.ignore(description, "Can the model do without this column?")
+            column.description = f"{n_values} of {sample.rows} rows have a value"
+            column.ignore("Can the model do without this column?")
     if column.kind == "category" and not column.is_ignored:
         infer_text(column)
 
@@ -379,7 +390,7 @@ def infer_identifier(column: InferredColumn, sample: Sample) -> None:
     has_name = not column.name or bool(IDENTIFIER.search(column.name))
     is_identifier = may_have_name and has_name and 2 * len(texts) > sample.rows
     if column.kind == "integer" and is_unique:
-        numbers = parse_texts(texts, "integer", column.format)
+        numbers = column.count_values()
         n_integers = max(numbers) - min(numbers) + 1
         counts_up = len(texts) >= MIN_COUNTING_SHARE * n_integers
         are_years = min(numbers) >= FIRST_YEAR and max(numbers) <= LAST_YEAR
@@ -388,9 +399,9 @@ def infer_identifier(column: InferredColumn, sample: Sample) -> None:
         elif not (has_name or are_years) and sample.rows >= MIN_ROWS_FOR_UNIQUE:
             column.questions.append("Is it an identifier? Then move it to ignore.")
     if is_identifier:
-        different = "A different value in every row"
-        description = different if is_unique else column.description
-        column.ignore(description, "Is it an identifier?")
+        if is_unique:
+            column.description = "A different value in every row"
+        column.ignore("Is it an identifier?")
     elif column.kind == "integer" and has_name and len(texts) > MAX_CLASSES:
         # the order of codes has no meaning
         column.kind = "category"
@@ -405,7 +416,7 @@ def infer_text(column: InferredColumn) -> None:
         description = describe_free_text(counts)
         if not description and len(counts) > counts.total() / 2:
             questions = column.questions
-            column.ignore(column.description, "Is it an identifier?")
+            column.ignore("Is it an identifier?")
             column.questions = questions or column.questions
             return
     if description:
@@ -429,8 +440,8 @@ def describe_free_text(counts: Counter[str]) -> str:
         return (
             f", lists of {len(labels)} labels between {mark}, which are read as words"
         )
-    n_words = sum(len(text.split()) for text in counts)
-    mean_words = n_words / len(counts)
+    words = " ".join(counts).split()
+    mean_words = len(words) / len(counts)
     are_varied = counts.total() < MAX_ROWS_PER_TEXT * len(counts)
     if mean_words >= MIN_MEAN_WORDS and are_varied:
         return f", free text of {mean_words:.1f} words on average"
@@ -440,10 +451,7 @@ def describe_free_text(counts: Counter[str]) -> str:
 def find_labels(texts: list[str]) -> tuple[str, set[str]]:
     """Return the mark between labels such as a|b, and the labels, if most are lists."""
     for mark in "|;,":
-        labels = set()
-        for text in texts:
-            for label in text.split(mark):
-                labels.add(label.strip())
+        labels = {label.strip() for label in mark.join(texts).split(mark)}
         n_lists = sum(mark in text for text in texts)
         if 2 * n_lists > len(texts) > 3 * len(labels):
             return mark, labels

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from keras_tabular.config.schema import ISO, NUMBER_FORMAT, Column, Format, Kind
 from keras_tabular.core.typed_yaml import format_yaml
@@ -87,36 +86,33 @@ def infer_number_formats(counts: Counter[str]) -> Reading:
     Args:
         counts: How often each text occurs.
     """
-    cells = pa.array([*counts], pa.string())
+    texts = [*counts]
     forms: list[str | None] = [None]
-    _, invalid = parse(cells, Column(kind="real"))
-    if pc.any(invalid).as_py():
-        forms = candidate_formats([*counts])
-    elif any("." in text for text in counts):
+    if not all_parse_as(texts, "real"):
+        forms = candidate_formats(texts)
+    elif any("." in text for text in texts):
         forms.append("1.234,5")
-    numbers = list[pa.Array]()
+    cells = pa.array(texts, "string")
+    different_numbers = []
     misfits = {}
     n_misfits = {}
     for form in forms:
-        values, invalid = parse(cells, Column(kind="real", format=form))
-        if any(values.equals(other) for other in numbers):
-            continue
-        numbers.append(values)
-        texts = cells.filter(invalid).to_pylist()
-        misfits[form] = texts
-        n_misfits[form] = sum(counts[text] for text in texts)
+        numbers, invalid = parse(cells, Column(kind="real", format=form))
+        if numbers not in different_numbers:
+            different_numbers.append(numbers)
+            misfits[form] = cells.filter(invalid).to_pylist()
+            n_misfits[form] = sum(counts[text] for text in misfits[form])
     if not misfits:
         return Reading()
     fewest = min(n_misfits.values())
     best = [form for form in misfits if n_misfits[form] == fewest]
     form = best[0]
-    texts = misfits[form]
-    if are_mistakes(texts, counts):
-        questions = ask_about_signs(form, [*counts]) if form else []
-        return Reading(best, texts, questions)
+    if are_mistakes(misfits[form], counts):
+        questions = ask_about_signs(form, texts, {*misfits[form]}) if form else []
+        return Reading(best, misfits[form], questions)
     has_unit = form and NUMBER_FORMAT.sub(r"\1\4", form)
     if has_unit or 2 * fewest <= counts.total():
-        return Reading(questions=[ask_kind("real", form, texts)])
+        return Reading(questions=[ask_kind("real", form, misfits[form])])
     return Reading()
 
 
@@ -156,17 +152,15 @@ def choose_some(texts: list[str]) -> list[str]:
     return texts[:: len(texts) // MAX_TEXTS_TO_TRY + 1]
 
 
-def ask_about_signs(form: str, texts: list[str]) -> list[str]:
+def ask_about_signs(form: str, texts: list[str], misfits: set[str]) -> list[str]:
     """Ask about numbers without the unit that others have, and with a minus behind.
 
     Args:
-        form: A number format of nearly all texts.
+        form: A number format of all texts that are no misfits.
     """
     prefix = NUMBER_FORMAT.sub(r"\1", form).strip()
     suffix = NUMBER_FORMAT.sub(r"\4", form).strip()
-    numbers = parse_texts(texts, "real", form)
-    pairs = zip(texts, numbers, strict=True)
-    texts = [text for text, number in pairs if number is not None]
+    texts = [text for text in texts if text not in misfits]
     bare = [text for text in texts if prefix not in text or suffix not in text]
     negative = [text for text in texts if text.strip().endswith((")", "-"))]
     questions = []
@@ -257,15 +251,14 @@ def misfits_by_date_format(
     Formats that differ from a chosen one only in the order of day and month are left
     out, since 03/04/2020 would fit both.
     """
-    stripped = [text.strip() for text in texts]
-    some = choose_some(stripped)
+    some = [text.strip() for text in choose_some(texts)]
     misfits = {}
     for form, pattern in date_patterns().items():
         if any(swap_day_and_month(form, other) for other in chosen):
             continue
         similar = [text for text in some if pattern.fullmatch(text)]
         if len(similar) > MIN_SHARE_TO_TRY * len(some):
-            dates = parse_texts(stripped, "datetime", form)
+            dates = parse_texts(texts, "datetime", form)
             pairs = zip(texts, dates, strict=True)
             misfits[form] = [text for text, date in pairs if date is None]
     return misfits
@@ -338,6 +331,6 @@ def all_parse_as(texts: list[str], kind: Kind, form: Format = None) -> bool:
 
 def parse_texts(texts: list[str], kind: Kind, form: Format = None) -> list[Any]:
     """Return the values of texts in a column of a kind, or None for invalid texts."""
-    cells = pa.array(texts, pa.string())
+    cells = pa.array(texts, "string")
     values, _ = parse(cells, Column(kind=kind, format=form))
     return values.to_pylist()

@@ -20,7 +20,6 @@ from keras_tabular.schema_inference.columns import (
 from keras_tabular.schema_inference.formats import (
     all_parse_as,
     may_mean_missing_category,
-    parse_texts,
 )
 from keras_tabular.schema_inference.sample import MISSING
 
@@ -57,11 +56,7 @@ def ask_about(column: InferredColumn) -> list[str]:
         questions += ask_group(column, column.present)
     if column.kind not in ("real", "integer"):
         return questions
-    present = column.present
-    numbers = parse_texts([*present], column.kind, column.format)
-    values = Counter[float]()
-    for number, count in zip(numbers, present.values(), strict=True):
-        values[float(number)] += count
+    values = column.count_values()
     questions += ask_numbers(column, values)
     is_identifier = column.kind == "integer" and IDENTIFIER.search(column.name)
     if is_identifier and not column.is_target and not questions:
@@ -80,10 +75,11 @@ def ask_missing(column: InferredColumn) -> list[str]:
     certain = MISSING - {"?", "-", "."}
     if column.is_target:
         certain -= {"none", "None"}
-    words = []
-    for text in column.missing_values:
-        if text not in certain and not text.isspace():
-            words.append(text)
+    words = [
+        text
+        for text in column.missing_values
+        if text not in certain and not text.isspace()
+    ]
     if not words:
         return []
     counted_words = ", ".join(f"{word!r} {column.counts[word]} times" for word in words)
@@ -126,10 +122,11 @@ def ask_numbers(column: InferredColumn, values: Counter[float]) -> list[str]:
         smallest = min(map(abs, other_values))
         if abs(median(other_values)) <= MAX_MEDIAN_RATIO * smallest:
             sentinels.insert(0, 0)
-    missing = []
-    for value in sentinels:
-        if values[value] >= MIN_SENTINEL_ROWS and stands_apart(value, other_values):
-            missing.append(value)
+    missing = [
+        value
+        for value in sentinels
+        if values[value] >= MIN_SENTINEL_ROWS and stands_apart(value, other_values)
+    ]
     questions = []
     if missing:
         candidates = " or ".join(f"{value} ({values[value]} rows)" for value in missing)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, format_list, quote, truncate
@@ -40,21 +40,8 @@ TOTAL = re.compile(
 )
 NOTE = re.compile(word_pattern("note") + " ?:|[*¹©]", re.IGNORECASE)
 # Texts that usually stand for a missing value.
-MISSING = {
-    "NA",
-    "N/A",
-    "n/a",
-    "#N/A",
-    "NaN",
-    "nan",
-    "NULL",
-    "null",
-    "None",
-    "none",
-    "?",
-    "-",
-    ".",
-}
+MISSING_TEXTS = "NA N/A n/a #N/A NaN nan NULL null None none ? - ."
+MISSING = {*MISSING_TEXTS.split()}
 # What words of other alphabets look like in cp1252.
 ODD_LETTERS = re.compile("[À-ÿ]{3}|[a-zà-ÿ][£¥¯³¹¼¾¿][a-zà-ÿ]|£[a-zà-ÿ]{2}")
 
@@ -138,7 +125,13 @@ def read_sample(files: list[Path], limit: int) -> Sample:
     if not sample.rows:
         raise UserError(f"{files[0]}: expected rows after the header, got none.")
     if dialect.encoding == "cp1252":
-        ask_about_encoding(sample)
+        for text in chain(sample.columns, *sample.columns.values()):
+            if ODD_LETTERS.search(text):
+                sample.questions["encoding"] = (
+                    f"Is {truncate(text)} right? If not, set encoding: cp1250 (Central"
+                    " Europe) or encoding: cp1251 (Cyrillic)."
+                )
+                break
     return sample
 
 
@@ -164,39 +157,38 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
         The dialect in which to read the sample, without lines that may be rows in all
         files: otherwise, each of their cells would be asked about, too.
     """
-    changes = dict[str, Any]()
+    dialect = sample.dialect
     sheets = excel.list_sheets(files[0]) if excel.is_excel(files[0]) else []
     if len(sheets) > 1:
-        changes["sheet"] = sheets[0]
+        dialect = dialect.model_copy(update={"sheet": sheets[0]})
         question = f"Is this the right sheet? There are {format_list(sheets)}."
         sample.questions["sheet"] = question
     lines_by_number = defaultdict(list)
     max_lines = LINES_FOR_FORM + limit // len(files)
     for file in files:
         if is_csv(file) or excel.is_excel(file):
-            dialect = fit_dialect(file, sample.dialect)
-            records = islice(csv.read_records(file, dialect), max_lines)
-            tail = csv.read_last_lines(file, dialect)
+            fitted = fit_dialect(file, dialect)
+            records = islice(csv.read_records(file, fitted), max_lines)
+            tail = csv.read_last_lines(file, fitted)
             for line in find_extra_lines(records, tail):
                 lines_by_number[line.number].append(line)
     skipped = []
     doubtful = []
     in_all_files = []
     for number, lines in lines_by_number.items():
-        is_certain = all(line.is_certain for line in lines)
-        if len(lines) == len(files):
+        is_in_all_files = len(lines) == len(files)
+        if is_in_all_files:
             in_all_files.append(number)
-        else:
-            is_certain = False
-        if is_certain:
+        if is_in_all_files and all(line.is_certain for line in lines):
             skipped.append(lines[0])
         else:
             doubtful.append(lines[0])
     if lines_by_number:
-        changes["skip_lines"] = tuple(line.number for line in skipped)
+        skip_lines = tuple(line.number for line in skipped)
+        dialect = dialect.model_copy(update={"skip_lines": skip_lines})
         sample.questions["skip_lines"] = ask_about_lines(skipped, doubtful)
-    sample.dialect = sample.dialect.model_copy(update=changes)
-    return sample.dialect.model_copy(update={"skip_lines": tuple(in_all_files)})
+    sample.dialect = dialect
+    return dialect.model_copy(update={"skip_lines": tuple(in_all_files)})
 
 
 def ask_about_lines(skipped: list[ExtraLine], doubtful: list[ExtraLine]) -> str:
@@ -252,7 +244,9 @@ def find_extra_lines(
     number_columns = set()
     for column in range(len(header)):
         cells_below = [_cell(cells, column) for _, cells in rows[1:]]
-        if _are_numbers(cells_below):
+        texts = _texts(cells_below)
+        n_numbers = sum(map(_is_number, texts))
+        if texts and n_numbers >= MIN_NUMBER_SHARE * len(texts):
             number_columns.add(column)
     lines += _find_units(rows[0], header, number_columns)
     text_columns = {*range(len(header))} - number_columns
@@ -381,12 +375,6 @@ def _is_number(text: str) -> bool:
     return NUMBER.fullmatch(text) is not None
 
 
-def _are_numbers(cells: list[str]) -> bool:
-    texts = _texts(cells)
-    n_numbers = sum(map(_is_number, texts))
-    return bool(texts) and n_numbers >= MIN_NUMBER_SHARE * len(texts)
-
-
 def add_names(sample: Sample, files: list[Path]) -> list[str]:
     """Add the names of the columns, and return those that can be read."""
     readable = set()
@@ -401,8 +389,9 @@ def add_names(sample: Sample, files: list[Path]) -> list[str]:
         unreadable |= {*types.names} - names
         if readable & unreadable:
             name = min(readable & unreadable)
-            expected = "expected the type of the other files."
-            raise UserError(f"{file}, column {name}: {expected}")
+            raise UserError(
+                f"{file}, column {name}: expected the type of the other files.",
+            )
         for name in types.names:
             sample.files[name].add(file.name)
         counts = Counter(types.names)
@@ -436,14 +425,3 @@ def add_rows(sample: Sample, file: Path, names: list[str], max_rows: int) -> Non
         if n_rows < len(raw.cells):
             sample.is_complete = False
             break
-
-
-def ask_about_encoding(sample: Sample) -> None:
-    """Ask about the first text that looks as if it were in another encoding."""
-    for text in chain(sample.columns, *sample.columns.values()):
-        if ODD_LETTERS.search(text):
-            sample.questions["encoding"] = (
-                f"Is {truncate(text)} right? If not, set encoding: cp1250 (Central"
-                " Europe) or encoding: cp1251 (Cyrillic)."
-            )
-            return

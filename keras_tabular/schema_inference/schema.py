@@ -12,7 +12,7 @@ from keras_tabular.config.sections import Validate
 from keras_tabular.core import typed_yaml
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.core.typed_yaml import Value, format_yaml
-from keras_tabular.schema_inference import formats, questions
+from keras_tabular.schema_inference import questions
 from keras_tabular.schema_inference.columns import (
     MAX_CLASSES,
     InferredColumn,
@@ -142,7 +142,8 @@ def infer_target(column: InferredColumn, rows: int) -> dict[str, Value]:
         column.kind = "category"
         column.format = None
         column.mistakes = []
-    classes = count_classes(column)
+    # The texts 1 and 1.0 may be the names of two classes.
+    classes = column.present if column.kind == "real" else column.count_values()
     by_name = sorted(classes, key=str)
     if len(classes) < 2:
         raise UserError(
@@ -182,22 +183,7 @@ def infer_target(column: InferredColumn, rows: int) -> dict[str, Value]:
     return keys
 
 
-def count_classes(column: InferredColumn) -> Counter[Value]:
-    """Count the rows of each value of the target.
-
-    The texts true and TRUE are one class, but the real numbers 1 and 1.0 are two.
-    """
-    if column.kind == "real":
-        return Counter[Value](column.present)
-    texts = column.present
-    values = formats.parse_texts([*texts], column.kind, column.format)
-    classes = Counter[Value]()
-    for value, count in zip(values, texts.values(), strict=True):
-        classes[value] += count
-    return classes
-
-
-def infer_task(kind: Kind, classes: Counter[Value]) -> type[Task]:
+def infer_task(kind: Kind, classes: Counter[Any]) -> type[Task]:
     """Infer the task from the kind of the target and the number of rows of each value.
 
     Integers are classes only if there are few, none of them rare. The values of a count
@@ -284,10 +270,11 @@ def write_yaml(
         if key in sample.questions:
             question_lines.append(len(lines))
     for section in ("columns", "ignore"):
-        selected = []
-        for column in columns.values():
-            if column.is_ignored == (section == "ignore"):
-                selected.append(column)
+        selected = [
+            column
+            for column in columns.values()
+            if column.is_ignored == (section == "ignore")
+        ]
         if selected:
             lines.append(f"{section}:")
         for column in selected:

@@ -95,12 +95,11 @@ def labels(part: pa.Table, schema: Schema) -> np.ndarray:
     """
     target = schema.learning_task.encode(part[schema.target])
     if target.null_count:
-        problem = f"{target.null_count} of {len(part)} rows have no declared value"
-        advice = (
-            "Set validate.missing_target and validate.values in params.yaml to error or"
-            " drop."
+        raise UserError(
+            f"column {schema.target}: {target.null_count} of {len(part)} rows have no"
+            " declared value. Set validate.missing_target and validate.values in"
+            " params.yaml to error or drop.",
         )
-        raise UserError(f"column {schema.target}: {problem}. {advice}")
     return target.to_numpy().astype(np.float64)[:, None]
 
 
@@ -114,9 +113,9 @@ def row_weights(part: pa.Table, schema: Schema) -> np.ndarray:
         return np.ones(len(part))
     weights = as_float64(part[schema.weight], schema.columns[schema.weight])
     if weights.null_count or pc.any(pc.less(weights, 0)).as_py():
-        problem = (
-            "expected a weight of 0 or more in every row, got a missing or negative one"
+        raise UserError(
+            f"column {schema.weight}: expected a weight of 0 or more in every row, got"
+            " a missing or negative one. Set min: 0 in data/schema.yaml to see the"
+            " lines.",
         )
-        advice = "Set min: 0 in data/schema.yaml to see the lines."
-        raise UserError(f"column {schema.weight}: {problem}. {advice}")
     return weights.to_numpy()

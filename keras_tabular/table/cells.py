@@ -9,12 +9,13 @@ type.
 import re
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import types
 
 from keras_tabular.config.schema import (
     EPOCHS,
@@ -25,9 +26,6 @@ from keras_tabular.config.schema import (
     Column,
     Kind,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Values = TypeVar("Values", pa.Array, pa.ChunkedArray)
 NumberKind = Literal["real", "integer", "boolean"]
@@ -77,12 +75,12 @@ YEAR_1 = -62_135_596_800.0
 YEAR_10000 = 253_402_300_800.0
 # Bytes of a fixed length are left out: they are hashes or keys, and not texts.
 TEXT_TYPES = (
-    pa.string(),
-    pa.large_string(),
-    pa.string_view(),
-    pa.binary(),
-    pa.large_binary(),
-    pa.binary_view(),
+    "string",
+    "large_string",
+    "string_view",
+    "binary",
+    "large_binary",
+    "binary_view",
 )
 
 
@@ -124,10 +122,9 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
         case "datetime":
             values = _parse_datetimes(cells, column)
         case "real" | "integer" | "boolean":
-            plain = cells
             if column.number_format:
-                plain = _plain_numbers(cells, column.number_format)
-            values = _parse_numbers(plain, column.kind)
+                cells = _plain_numbers(cells, column.number_format)
+            values = _parse_numbers(cells, column.kind)
     invalid = pc.and_not(pc.is_null(values), missing)
     for sentinel in pa.array(column.sentinels, values.type):
         values = pc.if_else(pc.equal(values, sentinel), None, values)
@@ -155,14 +152,16 @@ def _parse_numbers(texts: pa.Array, kind: NumberKind) -> pa.Array:
 
 def _parse_integers(texts: pa.Array) -> pa.Array:
     """Parse whole numbers, which may end in .0; null if they do not fit in 64 bits."""
-    digits = pc.replace_substring_regex(texts, r"^(-?)0*([0-9]+?)(\.0+)?$", r"\1\2")
-    is_short = pc.less_equal(pc.binary_length(digits), MAX_INTEGER_LENGTH)
+    pattern = r"^(-?)0*([0-9]+?)(\.0+)?$"
+    digits = pc.replace_substring_regex(texts, pattern, r"\1\2")
+    length = pc.binary_length(digits)
+    is_short = pc.less_equal(length, MAX_INTEGER_LENGTH)
     digits = pc.if_else(is_short, digits, None)
     numbers = digits.cast(pa.decimal128(MAX_INTEGER_LENGTH))
-    is_too_low = pc.less(numbers, -(2**63))
-    is_too_high = pc.greater(numbers, 2**63 - 1)
-    numbers = pc.if_else(pc.or_(is_too_low, is_too_high), None, numbers)
-    return numbers.cast(pa.int64())
+    # A number that does not fit becomes another one.
+    integers = numbers.cast("int64", safe=False)
+    is_same = pc.equal(integers.cast(numbers.type), numbers)
+    return pc.if_else(is_same, integers, None)
 
 
 def _plain_numbers(texts: pa.Array, form: str) -> pa.Array:
@@ -175,8 +174,7 @@ def _plain_numbers(texts: pa.Array, form: str) -> pa.Array:
     >>> _plain_numbers(pa.array(["$1,234.5", "($5)", "5%"]), "$1,234.5").to_pylist()
     ['1234.5', '-5', None]
     """
-    match = NUMBER_FORMAT.fullmatch(form)
-    prefix, separator, point, suffix = match.groups()  # type: ignore[union-attr]
+    prefix, separator, point, suffix = NUMBER_FORMAT.findall(form)[0]
     digits = "[0-9]+"
     if separator:
         digits = f"[1-9][0-9]{{0,2}}(?:{re.escape(separator)}[0-9]{{3}})+|[0-9]+"
@@ -224,50 +222,44 @@ def _parse_datetimes(texts: pa.Array, column: Column) -> pa.Array:
 
 def _parse_one_format(texts: pa.Array, form: str, column: Column) -> pa.Array:
     """Parse the texts in one format; a time without offset is in the column's zone."""
+    import pandas as pd  # takes half a second
+
     if form in EPOCHS:
         start, micros_per_unit = EPOCHS[form]
         units = pc.subtract(_parse_numbers(texts, "real"), start)
         micros = pc.multiply(units, micros_per_unit)
         has_year = _has_year(pc.divide(micros, 1e6))
         micros = pc.if_else(has_year, pc.round(micros), None)
-        return micros.cast(pa.int64()).cast(ARROW_TYPES["datetime"])
+        return micros.cast("int64").cast(ARROW_TYPES["datetime"])
     texts = pc.ascii_trim(texts, " \t")
     # pandas also accepts words such as today, and digits of other scripts.
     pattern = ISO_8601 if form == ISO else PRINTABLE_ASCII_WITH_DIGIT
     texts = pc.if_else(pc.match_substring_regex(texts, pattern), texts, None)
-    has_offset = pa.repeat("%z" in form, len(texts))
-    if form == ISO:
-        has_offset = pc.fill_null(pc.match_substring_regex(texts, WITH_OFFSET), False)
-    timestamps = _read_utc(pc.if_else(has_offset, None, texts), form)
-    if column.timezone:
-        local = timestamps.dt.tz_localize(None)
-        # zoneinfo, which pandas uses, fails for times beyond these.
-        local = local.where(local.between("0001-01-03", "9999-12-29"))
-        # An hour that occurs twice is the first one; a time that is skipped moves to
-        # the next hour.
-        timestamps = local.dt.tz_localize(
-            time_zone(column.timezone),
-            ambiguous=np.ones(len(local), bool),
-            nonexistent="shift_forward",
-        ).dt.tz_convert("UTC")
-    if pc.any(has_offset).as_py():
-        with_offset = _read_utc(pc.if_else(has_offset, texts, None), form)
-        timestamps = timestamps.fillna(with_offset)
-    values = pa.Array.from_pandas(timestamps, type=ARROW_TYPES["datetime"])
-    return pc.if_else(_has_year(as_float64(values, column)), values, None)
-
-
-def _read_utc(texts: pa.Array, form: str) -> "pd.Series":
-    """Read timestamps by pandas, in UTC if they have no offset."""
-    import pandas as pd  # takes half a second
-
+    # A time without offset is read as one in UTC.
     timestamps = pd.to_datetime(
         texts.to_pandas(),
         format=form,
         errors="coerce",
         utc=True,
-    )
-    return timestamps.dt.as_unit("us")
+    ).dt.as_unit("us")
+    if column.timezone and "%z" not in form:
+        local = timestamps.dt.tz_localize(None)
+        # zoneinfo, which pandas uses, fails for times beyond these.
+        local = local.where(local.between("0001-01-03", "9999-12-29"))
+        # An hour that occurs twice is the first one; a time that is skipped moves to
+        # the next hour.
+        in_zone = local.dt.tz_localize(
+            time_zone(column.timezone),
+            ambiguous=np.ones(len(local), bool),
+            nonexistent="shift_forward",
+        ).dt.tz_convert("UTC")
+        if form == ISO:
+            has_offset = pc.match_substring_regex(texts, WITH_OFFSET)
+            has_offset = pc.fill_null(has_offset, False).to_pandas()
+            in_zone = in_zone.mask(has_offset, timestamps)
+        timestamps = in_zone
+    values = pa.Array.from_pandas(timestamps, type=ARROW_TYPES["datetime"])
+    return pc.if_else(_has_year(as_float64(values, column)), values, None)
 
 
 def _has_year(seconds: Values) -> Values:
@@ -285,22 +277,22 @@ def time_zone(name: str) -> ZoneInfo:
 def as_float64(values: Values, column: Column) -> Values:
     """Return values that are not texts as float64; timestamps as seconds since 1970."""
     if column.kind == "datetime":
-        micros = values.cast(pa.int64()).cast(pa.float64(), safe=False)
+        micros = values.cast("int64").cast("float64", safe=False)
         return pc.divide(micros, 1e6)
-    return values.cast(pa.float64(), safe=False)
+    return values.cast("float64", safe=False)
 
 
 def possible_kinds(arrow_type: pa.DataType) -> tuple[Kind, ...]:
     """Return the kinds that a column of an Arrow type can have; none for a list."""
     arrow_type = _value_type(arrow_type)
     is_text = arrow_type in TEXT_TYPES
-    if is_text or pa.types.is_null(arrow_type) or _is_number(arrow_type):
+    if is_text or types.is_null(arrow_type) or _is_number(arrow_type):
         return KINDS
-    if pa.types.is_boolean(arrow_type) or pa.types.is_duration(arrow_type):
+    if types.is_boolean(arrow_type) or types.is_duration(arrow_type):
         return ("real", "integer", "boolean", "category", "text")
-    if pa.types.is_date(arrow_type) or pa.types.is_timestamp(arrow_type):
+    if types.is_date(arrow_type) or types.is_timestamp(arrow_type):
         return ("category", "datetime", "text")
-    return ("category", "text") if pa.types.is_time(arrow_type) else ()
+    return ("category", "text") if types.is_time(arrow_type) else ()
 
 
 def can_have_format(arrow_type: pa.DataType, kind: Kind) -> bool:
@@ -311,12 +303,15 @@ def can_have_format(arrow_type: pa.DataType, kind: Kind) -> bool:
 
 def _value_type(arrow_type: pa.DataType) -> pa.DataType:
     """Return the type of the values in a dictionary."""
-    return arrow_type.value_type if pa.types.is_dictionary(arrow_type) else arrow_type
+    return arrow_type.value_type if types.is_dictionary(arrow_type) else arrow_type
 
 
 def _is_number(arrow_type: pa.DataType) -> bool:
-    is_number_type = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
-    return any(is_type(arrow_type) for is_type in is_number_type)
+    return (
+        types.is_integer(arrow_type)
+        or types.is_floating(arrow_type)
+        or types.is_decimal(arrow_type)
+    )
 
 
 def as_texts(values: pa.Array, kind: Kind | None = None) -> pa.Array:
@@ -335,19 +330,19 @@ def as_texts(values: pa.Array, kind: Kind | None = None) -> pa.Array:
     if isinstance(values, pa.DictionaryArray):
         values = values.dictionary_decode()
     arrow_type = values.type
-    if pa.types.is_floating(arrow_type):
+    if types.is_floating(arrow_type):
         texts = _float_texts(values, is_text=kind in (None, "category", "text"))
     elif arrow_type in TEXT_TYPES:
         # The cast from bytes checks UTF-8.
-        texts = values.cast(pa.large_binary()).cast(pa.string())
-    elif pa.types.is_timestamp(arrow_type):
-        texts = values.cast(pa.timestamp(arrow_type.unit)).cast(pa.string())
+        texts = values.cast("large_binary").cast("string")
+    elif types.is_timestamp(arrow_type):
+        texts = values.cast(pa.timestamp(arrow_type.unit)).cast("string")
         if arrow_type.tz:
             texts = pc.binary_join_element_wise(texts, "Z", "")
-    elif pa.types.is_boolean(arrow_type) and kind in ("real", "integer"):
-        texts = values.cast(pa.int8()).cast(pa.string())
+    elif types.is_boolean(arrow_type) and kind in ("real", "integer"):
+        texts = values.cast("int8").cast("string")
     else:
-        texts = values.cast(pa.string())
+        texts = values.cast("string")
     return pc.fill_null(texts, "")
 
 
@@ -357,14 +352,18 @@ def _float_texts(values: pa.Array, *, is_text: bool) -> pa.Array:
     Args:
         is_text: Whether the column is text, so that few digits are enough.
     """
-    numbers = values.cast(pa.float64())
-    texts = (values if is_text else numbers).cast(pa.string())
-    limit = 2.0**53 if is_text else 2.0**63
+    numbers = values.cast("float64")
+    texts = numbers.cast("string")
+    limit = 2.0**63
+    if is_text:
+        texts = values.cast("string")
+        limit = 2.0**53
     is_small = pc.less(pc.abs(numbers), limit)
-    has_no_decimals = pc.equal(numbers, pc.floor(numbers))
-    is_whole = pc.and_(has_no_decimals, is_small)
-    integers = pc.if_else(is_whole, numbers, 0).cast(pa.int64())
-    texts = pc.if_else(is_whole, integers.cast(pa.string()), texts)
+    is_whole = pc.equal(numbers, pc.floor(numbers))
+    is_integer = pc.and_(is_whole, is_small)
+    integers = pc.if_else(is_integer, numbers, 0)
+    integers = integers.cast("int64").cast("string")
+    texts = pc.if_else(is_integer, integers, texts)
     return pc.if_else(pc.is_nan(numbers), None, texts)
 
 

@@ -6,7 +6,6 @@ leaves out what is no row of a table.
 
 import csv
 import re
-from codecs import BOM_UTF16_BE
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -121,7 +120,7 @@ def read_csv(
         for name in names:
             n = header.index(name) if name in header else len(header)
             columns[name] = [cells[n] if n < len(cells) else "" for cells in rows]
-        percentages = _find_percentages(file, dialect, columns)
+        percentages = _find_percentages(dialect, columns)
         set_decimal_points(columns, dialect)
         yield RawRows(file, first, pa.table(columns), ragged, percentages)
         first += len(batch)
@@ -137,14 +136,13 @@ def _describe_ragged(row: list[str], header: list[str]) -> tuple[str, str]:
 
 
 def _find_percentages(
-    file: Path,
     dialect: Dialect,
     columns: dict[str, list[str]],
 ) -> dict[str, dict[int, str]]:
     """Return `RawRows.percentages` for the cells of a file by column."""
-    percentages: dict[str, dict[int, str]] = {}
-    if not isinstance(dialect, Schema) or not excel.is_excel(file):
-        return percentages
+    if not isinstance(dialect, Schema):
+        return {}
+    percentages = {}
     for name in columns.keys() & dialect.columns.keys():
         if "%" in (dialect.columns[name].number_format or ""):
             percentages[name] = {
@@ -245,9 +243,6 @@ def _read_with_duckdb(
         sep=dialect.delimiter,
         header=False,
         columns=types,
-        quotechar='"',
-        escapechar='"',
-        strict_mode=True,
         auto_detect=False,
         force_not_null=list(types),
         na_values=[NO_CELL],
@@ -345,13 +340,13 @@ def _mark_skipped(
 
 def is_empty(cells: list[str]) -> bool:
     """Return whether a line contains no text."""
-    is_quoted = cells == [""]  # a missing cell in a file with one column
-    return not is_quoted and not "".join(cells).strip(" \t")
+    # In a file with one column, "" in quotes is a missing cell.
+    return cells != [""] and not "".join(cells).strip(" \t")
 
 
 def _leave_out_empty_ends(records: Iterator[Record]) -> Iterator[Record]:
     """Leave out lines without text above the header and at the end."""
-    waiting = list[Record]()
+    waiting = []
     for record in dropwhile(lambda record: is_empty(record[1]), records):
         waiting.append(record)
         if not is_empty(record[1]):
@@ -413,19 +408,17 @@ def read_last_lines(file: Path, dialect: Dialect) -> list[list[str]]:
     if excel.is_excel(file):
         last_records = deque(read_records(file, dialect), MAX_LAST_LINES)
         return [cells for _, cells in last_records]
-    encoding = dialect.encoding
     blocks = deque[bytes](maxlen=2)
     try:
         with open_bytes(file) as content:
-            if content.read(2) == BOM_UTF16_BE:
-                encoding = "utf-16-be"
             if file.suffix not in COMPRESSED:
                 content.seek(max(0, file.stat().st_size - LAST_BYTES))
             while block := content.read(LAST_BYTES):
                 blocks.append(block)
-        text = StringIO(b"".join(blocks).decode(encoding, "replace"), newline="")
+        text = b"".join(blocks).decode(dialect.encoding, "replace")
         # The first line may be cut off.
-        return list(csv.reader(text, delimiter=dialect.delimiter))[1:]
+        lines = csv.reader(StringIO(text, newline=""), delimiter=dialect.delimiter)
+        return list(lines)[1:]
     except CSV_ERRORS:  # which `read_records` describes
         return []
 
@@ -440,10 +433,11 @@ def connect() -> Any:
     """Return a connection to an empty database in memory."""
     import duckdb  # takes a fifth of a second
 
-    config: dict[str, Any] = {
-        "memory_limit": "1GB",
-        "temp_directory": "",
-        "threads": worker_count(),
-        "autoinstall_known_extensions": False,
-    }
-    return duckdb.connect(config=config)
+    return duckdb.connect(
+        config={
+            "memory_limit": "1GB",
+            "temp_directory": "",
+            "threads": worker_count(),
+            "autoinstall_known_extensions": False,
+        },
+    )

@@ -105,13 +105,11 @@ def _infer_encoding(start: bytes, dialect: Dialect) -> str:
     """Infer the encoding of a file, which is the declared one if all is ASCII."""
     if start.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         return "utf-16"
-    # In UTF-16, one of the two bytes of most letters is NUL.
-    n_first = start[::2].count(0)
-    n_second = start[1::2].count(0)
-    most = max(n_first, n_second)
-    has_nuls = 2 * most >= MIN_NUL_SHARE * len(start) > 0
-    if has_nuls and 10 * min(n_first, n_second) <= most:
-        return "utf-16-be" if n_first > n_second else "utf-16-le"
+    # In UTF-16, the second one of the two bytes of most letters is NUL.
+    n_nuls = start[1::2].count(0)
+    has_nuls = 2 * n_nuls >= MIN_NUL_SHARE * len(start) > 0
+    if has_nuls and 10 * start[::2].count(0) <= n_nuls:
+        return "utf-16-le"
     try:
         # An incremental decoder accepts a letter that is cut off at the end.
         getincrementaldecoder("utf-8")().decode(start)

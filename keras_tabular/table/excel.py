@@ -47,9 +47,10 @@ def read_sheet(file: Path, name: str | None) -> Iterator[tuple[int, list[str]]]:
         elif name in workbook.sheet_names:
             sheets = [workbook.get_sheet_by_name(name)]
         else:
-            problem = f"expected a sheet {name!r} (sheet in data/schema.yaml)"
-            names = format_list(workbook.sheet_names)
-            raise UserError(f"{file}: {problem}, got {names}")
+            raise UserError(
+                f"{file}: expected a sheet {name!r} (sheet in data/schema.yaml), got"
+                f" {format_list(workbook.sheet_names)}",
+            )
         for sheet in sheets:
             for number, values in enumerate(sheet.iter_rows(), start=1):
                 cells = [_as_text(value) for value in values]

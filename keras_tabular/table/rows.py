@@ -1,7 +1,7 @@
 """The rows of files, parsed and checked cell by cell, and the report of failures."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -84,9 +84,9 @@ def check_rows(raw: RawRows, columns: Columns, checks: Checks) -> CheckedRows:
     for name, check_name, rows in failed_cells(features, columns):
         check = check_of_cell(checks, name, check_name)
         failed = cell_failures(name, check_name, check, rows, texts[name])
-        for failure in failed:
-            if (name, failure.row) not in invalid:
-                failures.append(failure)
+        failures += [
+            failure for failure in failed if (name, failure.row) not in invalid
+        ]
     # Nobody knows to which columns the cells of a ragged row belong.
     failures = [failure for failure in failures if failure.row not in raw.ragged]
     for row, (expected, got) in raw.ragged.items():
@@ -175,7 +175,7 @@ def cell_failures(
         rows: Numbers of the rows that fail, int64.
         cells: All cells of the column.
     """
-    failed = cells.take(pa.array(rows)).cast(pa.string())
+    failed = cells.take(pa.array(rows)).cast("string")
     texts = pc.fill_null(failed, "").to_pylist()
     return [
         Failure(row, column, check_name, check.expected, quote(text), check.policy)
@@ -215,12 +215,24 @@ def parse_files(files: list[Path], schema: Schema) -> Iterator[pa.Table]:
     shared_names = _check_files(files, schema)
     ignored = [name for name in schema.ignore if name not in schema.columns]
     identifiers = [name for name in ignored if name in shared_names]
-    parse_batch = partial(
-        _parse_batch,
-        schema=schema,
-        files=files,
-        identifiers=identifiers,
-    )
+    paths = [str(file) for file in files]
+
+    def parse_batch(rows_and_lines: tuple[RawRows, np.ndarray]) -> pa.Table:
+        raw, lines = rows_and_lines
+        table = parse_valid_rows(raw, schema)
+        if schema.test_files:
+            subset = "test" if raw.file.name in schema.test_files else "train"
+            table = table.append_column(FILE_SUBSET, pa.repeat(subset, len(table)))
+        numbers = np.full(len(table), files.index(raw.file), np.int32)
+        file_column = pa.DictionaryArray.from_arrays(numbers, paths)
+        table = table.append_column(FILE, file_column)
+        table = table.append_column(LINE, pa.array(lines))
+        raw_identifiers = raw._replace(cells=raw.cells.select(identifiers))
+        texts = text_columns(raw_identifiers, {})
+        for name in identifiers:
+            table = table.append_column(name, texts[name])
+        return table
+
     batches = _read_with_lines(files, schema, [*schema.columns, *identifiers])
     yield from ordered_map(parse_batch, batches)
 
@@ -254,29 +266,6 @@ def _read_with_lines(
         places = iter(source.row_places(file, schema))
         for raw in read_rows(file, schema, names):
             yield raw, np.fromiter(islice(places, len(raw.cells)), np.int64)
-
-
-def _parse_batch(
-    rows_and_lines: tuple[RawRows, np.ndarray],
-    schema: Schema,
-    files: list[Path],
-    identifiers: list[str],
-) -> pa.Table:
-    """Return a part of the table of `parse_files`."""
-    raw, lines = rows_and_lines
-    table = parse_valid_rows(raw, schema)
-    if schema.test_files:
-        subset = "test" if raw.file.name in schema.test_files else "train"
-        table = table.append_column(FILE_SUBSET, pa.repeat(subset, len(table)))
-    numbers = np.full(len(table), files.index(raw.file), np.int32)
-    paths = pa.DictionaryArray.from_arrays(numbers, [str(file) for file in files])
-    table = table.append_column(FILE, paths)
-    table = table.append_column(LINE, pa.array(lines))
-    raw_identifiers = raw._replace(cells=raw.cells.select(identifiers))
-    texts = text_columns(raw_identifiers, {})
-    for name in identifiers:
-        table = table.append_column(name, texts[name])
-    return table
 
 
 def describe_origins(paths: list[Path], rows: list[int]) -> dict[int, str]:
@@ -317,7 +306,7 @@ def raise_failures(
 def rejected_schema(names: Iterable[str]) -> pa.Schema:
     """Return the columns of rejected rows: all as texts, then `REJECTED_COLUMNS`."""
     all_names = [*names, *REJECTED_COLUMNS]
-    return pa.schema([(name, pa.string()) for name in all_names])
+    return pa.schema([(name, "string") for name in all_names])
 
 
 def rejected_rows(
@@ -332,14 +321,12 @@ def rejected_rows(
         failures: Failures of its rows.
         lines: File and line of each row that fails, by its number in the part.
     """
-    reasons: dict[int, list[str]] = {}
+    reasons = defaultdict(list)
     for failure in failures:
-        reasons.setdefault(failure.row, []).append(str(failure))
+        reasons[failure.row].append(str(failure))
     rows = sorted(reasons)
-    rejected = texts.take(pa.array(rows, pa.int64()))
-    columns = [
-        pc.fill_null(column.cast(pa.string()), "") for column in rejected.columns
-    ]
+    rejected = texts.take(pa.array(rows, "int64"))
+    columns = [pc.fill_null(column.cast("string"), "") for column in rejected.columns]
     columns.append([lines[row] for row in rows])
     columns.append(["; ".join(reasons[row]) for row in rows])
     return pa.table(columns, schema=rejected_schema(texts.column_names))

@@ -123,11 +123,7 @@ def check_columns(
         raise UserError(_describe_problems(file, fitted, types.names, problems))
     for field in types:
         if field.name in schema.columns:
-            _check_type(
-                f"{file}, column {field.name}",
-                field.type,
-                schema.columns[field.name].kind,
-            )
+            _check_type(file, field, schema.columns[field.name].kind)
     if schema.skip_lines and (is_csv(file) or excel.is_excel(file)):
         _warn_about_skipped_lines(file, fitted)
     return [name for name in readable_names(types) if name in declared]
@@ -160,16 +156,17 @@ def _describe_problems(
     return f"{where} not as declared in the schema. {problem}.{''.join(hints)}"
 
 
-def _check_type(column: str, arrow_type: pa.DataType, kind: Kind) -> None:
-    """Raise `UserError` if a column of a type cannot be of a kind."""
-    kinds = possible_kinds(arrow_type)
-    if kind in kinds:
-        return
-    advice = "Leave it out of columns"
-    if kinds:
-        advice = f"Set its kind to {' or '.join(kinds)}"
-    problem = f"expected {kind}, got {truncate(str(arrow_type))}"
-    raise UserError(f"{column}: {problem}. {advice} in the schema.")
+def _check_type(file: Path, field: pa.Field, kind: Kind) -> None:
+    """Raise `UserError` if the type of a column does not fit its kind."""
+    kinds = possible_kinds(field.type)
+    if kind not in kinds:
+        advice = "Leave it out of columns"
+        if kinds:
+            advice = f"Set its kind to {' or '.join(kinds)}"
+        problem = f"expected {kind}, got {truncate(str(field.type))}"
+        raise UserError(
+            f"{file}, column {field.name}: {problem}. {advice} in the schema.",
+        )
 
 
 def _warn_about_skipped_lines(file: Path, dialect: Dialect) -> None:
@@ -196,7 +193,7 @@ def column_types(file: Path, dialect: Dialect) -> pa.Schema:
         names = read_names(file)
     else:
         _, names = csv.read_header(file, dialect)
-    return pa.schema([(name, pa.string()) for name in names])
+    return pa.schema([(name, "string") for name in names])
 
 
 def readable_names(types: pa.Schema) -> list[str]:
@@ -265,7 +262,7 @@ def read_json_lines(
         UserError: The file is not valid; the message names the line.
     """
     first = 0
-    objects = read_objects(file, Number)
+    objects = read_objects(file)
     while rows := [row for _, row in islice(objects, csv.ROWS_PER_BATCH)]:
         columns = {name: [row.get(name, "") for row in rows] for name in names}
         csv.set_decimal_points(columns, dialect)
@@ -279,20 +276,14 @@ def read_names(file: Path) -> list[str]:
     Raises:
         UserError: The file is not valid; the message names the line.
     """
-    names: dict[str, None] = {}  # a set that keeps the order
-    for _, row in islice(read_objects(file), MAX_ROWS_FOR_NAMES):
-        names.update(dict.fromkeys(row))
-    return list(names)
+    all_cells: dict[str, str] = {}
+    for _, cells in islice(read_objects(file), MAX_ROWS_FOR_NAMES):
+        all_cells |= cells
+    return list(all_cells)
 
 
-def read_objects(
-    file: Path,
-    number: type[str] = str,
-) -> Iterator[tuple[int, dict[str, str]]]:
+def read_objects(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the line of each row, and the row's cells by column.
-
-    Args:
-        number: Type of the cells that are numbers.
 
     Raises:
         UserError: The file cannot be read, or a line is not valid; the message names
@@ -303,15 +294,15 @@ def read_objects(
         with open_bytes(file) as content:
             for line, text in enumerate(content, start=1):
                 if not text.isspace():
-                    yield line, _parse_object(text, number)
+                    yield line, _parse_object(text)
     except ValueError as error:  # of the line: bytes are read without an encoding
         raise UserError(f"{file}, line {line}: {error}") from None
     except CSV_ERRORS as error:
         raise UserError(describe_error(file, Dialect(), line + 1, error)) from None
 
 
-def _parse_object(text: bytes, number: type[str]) -> dict[str, str]:
-    """Parse a line to its cells.
+def _parse_object(text: bytes) -> dict[str, str]:
+    """Parse a line to its cells; numbers are of the type `Number`.
 
     Raises:
         ValueError: The line is not JSON or not an object, or a value is not one cell.
@@ -320,9 +311,9 @@ def _parse_object(text: bytes, number: type[str]) -> dict[str, str]:
         # Numbers stay as they are written: 1.50 may be a code.
         row = json.loads(
             text.rstrip(),
-            parse_float=number,
-            parse_int=number,
-            parse_constant=number,
+            parse_float=Number,
+            parse_int=Number,
+            parse_constant=Number,
         )
     except json.JSONDecodeError as error:
         problem = f"no JSON at character {error.colno}: {error.msg}"

@@ -332,7 +332,6 @@ FILES: list[tuple[str, str, list[int], str]] = [
         "Not rows",
     ),
     (f'"{TABBED}', "utf-16-le", [], ""),
-    (f'"{TABBED}', "utf-16-be", [], ""),
     (f"{HEADER}{LINES}Total;123,4;56;y\n", "utf-8", [], LAST_LINE),
     (f"{HEADER}{LINES}Media;123,4;56;\n", "utf-8", [], LAST_LINE),
     (f"{HEADER}{LINES};123,4;56;\n", "utf-8", [], LAST_LINE),

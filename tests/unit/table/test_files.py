@@ -375,13 +375,9 @@ def test_lines_that_are_no_rows_are_left_out(tmp_path: Path) -> None:
         write_and_read(tmp_path / "t.csv", "a,b,c,y,,\n1,1,x,1,,x\n")
 
 
-@pytest.mark.parametrize("byte_order", ["le", "be"])
-def test_the_end_of_a_large_file_is_read_in_its_byte_order(
-    byte_order: str,
-    tmp_path: Path,
-) -> None:
-    text = "\ufeff" + HEADER + ROW * 20_000 + "Total,,,\n"
-    (tmp_path / "t.csv").write_bytes(text.encode(f"utf-16-{byte_order}"))
+def test_the_end_of_a_large_file_in_utf_16_is_read(tmp_path: Path) -> None:
+    text = HEADER + ROW * 20_000 + "Total,,,\n"
+    (tmp_path / "t.csv").write_text(text, encoding="utf-16")
     dialect = fit_dialect(tmp_path / "t.csv", Dialect(encoding="utf-16"))
     last = csv_files.read_last_lines(tmp_path / "t.csv", dialect)
     assert last[-1] == ["Total", "", "", ""]
