@@ -279,4 +279,4 @@ def _to_arrow(
         if column and value.type not in TEXT_TYPES:
             text = text.replace(".", column.decimal_point)
         texts.append(text)
-    return pa.array(texts, pa.string())
+    return pa.array(texts, "string")

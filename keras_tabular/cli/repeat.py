@@ -9,7 +9,6 @@ from keras_tabular.config.params import load_settings
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash, write_json
 from keras_tabular.core.parallel import Progress, map_in_processes
-from keras_tabular.evaluation.records import Evaluation
 from keras_tabular.runs.repeat import run_repeat, summarize
 from keras_tabular.runs.run import METRICS, WORKSPACE, Run, run_module
 
@@ -44,7 +43,7 @@ def main(parser: ArgumentParser) -> None:
     time = schema.time if params.split.by == "time" else None
     # The periods depend on their number.
     folder = FOLDER / (f"{run_hash}-{total}" if time else run_hash)
-    evaluations = list[Evaluation]()
+    evaluations = []
     with Progress() as progress:
         progress.start_round("repeats", total, is_steady=True)
         repeat = partial(run_repeat, folder, time, total)

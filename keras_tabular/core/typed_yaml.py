@@ -166,7 +166,7 @@ def explain_errors(
 
 def find_key(error: Any, content: Any) -> tuple[str, ...]:
     """Return the keys that lead to an error, without the types that pydantic tried."""
-    key: list[str] = []
+    key = []
     for part in map(str, error["loc"]):
         if isinstance(content, list | tuple):
             content = dict(enumerate(content))
@@ -192,8 +192,8 @@ def describe_mistake(
     """Describe what is wrong with the value of a key, in one line."""
     where = f"{'.'.join(map(truncate, key))}: " if key else ""
     value = truncate(repr(errors[0]["input"]))
-    words: list[str] = []
-    expected: list[str] = []
+    words = []
+    expected = []
     for error in errors:
         match error["type"]:
             case "missing":

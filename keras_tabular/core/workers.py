@@ -131,7 +131,7 @@ def _call(
 
     os.chdir(project)
     use_one_blas_thread()
-    reports: list[tuple[float, str]] = []
+    reports = []
     # Unpickling the function may run code of the project, which has to know that it is
     # in a worker.
     enter_worker(lambda amount, last: reports.append((amount, last)))

@@ -96,7 +96,7 @@ def evaluate(
     attribution = trained_on.attribution if trained_on else {}
     baselines = wait_for_baselines()
     thresholds = baseline_thresholds(baselines, predictions, folds, metadata)
-    scores = list[Score]()
+    scores = []
     for name, rows in predictions.items():
         if name in scored:
             scores += compare_with_baselines(

@@ -103,7 +103,7 @@ def histogram(
     numbers = numeric_values(train, column)
     if not len(numbers):
         return {}
-    content = dict[str, Any]()
+    content = {}
     distinct = np.unique(numbers)
     if len(distinct) <= MAX_BARS:
         edges = (distinct[1:] + distinct[:-1]) / 2

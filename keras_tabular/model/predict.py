@@ -112,7 +112,7 @@ class Predictor:
         predictions = pa.table(no_rows.columns).schema
         row = [pa.field("row", pa.int64())] if numbered else []
         identifiers = [
-            pa.field(name, pa.string()) for name in names if name in self.schema.ignore
+            pa.field(name, "string") for name in names if name in self.schema.ignore
         ]
         for identifier in identifiers:
             name = identifier.name
@@ -186,9 +186,9 @@ def reason_columns(
     order = np.argsort(-size, axis=1, kind="stable")
     sorted_effects = np.take_along_axis(effects, order, axis=1)
     sorted_names = np.array(names, object)[order]
-    reasons: dict[str, pa.Array] = {}
+    reasons = {}
     for n in range(min(n_reasons, len(names))):
-        column = pa.array(sorted_names[:, n], pa.string(), mask=undefined)
+        column = pa.array(sorted_names[:, n], "string", mask=undefined)
         effect = pa.array(sorted_effects[:, n].astype(np.float32), mask=undefined)
         reasons[f"reason_{n + 1}"] = column
         reasons[f"reason_{n + 1}_effect"] = effect

@@ -63,7 +63,7 @@ def stack(model: keras.Model, weights: Sequence[Sequence[np.ndarray]]) -> keras.
     for variable, *arrays in zip(model.weights, *weights, strict=True):
         stacked_weights[id(variable)] = np.stack(arrays)
     # The tensors that have the axis of members.
-    stacked_ids = set[int]()
+    stacked_ids = set()
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         """Do for all members what a layer or an operation does for one."""

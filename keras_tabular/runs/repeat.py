@@ -193,7 +193,7 @@ def summarize(
     Returns:
         None if the measure is undefined in one of them.
     """
-    models = dict[str, ModelRepeats]()
+    models = {}
     for name in (MODEL, *task.baselines):
         present_score = present.score("test", key, name)
         scores = [each.score("test", key, name) for each in evaluations]

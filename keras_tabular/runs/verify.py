@@ -199,7 +199,7 @@ def modified_outputs(project: Path = Path()) -> list[str]:
         if (file := project / LOCK).exists()
         else {}
     )
-    modified = set[str]()
+    modified = set()
     changes = [change for stage in json.loads(text).values() for change in stage]
     for change in filter(lambda change: isinstance(change, dict), changes):
         # Without the file in DVC's cache, only a stage that depends on the output shows

@@ -124,7 +124,7 @@ def check_json_rows(
     columns = {}
     for name in (*features, *identifiers):
         texts = [row.get(name, "") for row in cells]
-        columns[name] = pa.array(texts, pa.string())
+        columns[name] = pa.array(texts, "string")
     raw = RawRows(Path("the request"), 0, pa.table(columns))
     batch = check_rows(raw, features, checks)
     failures = []
@@ -185,6 +185,6 @@ def answers_from_columns(
     values = dict(columns)
     for name, column in columns.items():
         if pa.types.is_float32(column.type):
-            texts = column.cast(pa.string())
+            texts = column.cast("string")
             values[name] = texts.cast(pa.float64())
     return pa.table(values).to_pylist()

@@ -318,7 +318,7 @@ def _check_empty_and_constant(
 ) -> None:
     """Check for columns without values, and for features with a single value."""
     for name in results[0].extremes:
-        extremes = set[Any]()
+        extremes = set()
         for result in results:
             extremes |= result.extremes[name]
         if extremes == {None}:

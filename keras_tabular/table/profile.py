@@ -98,7 +98,7 @@ class Bins(NamedTuple):
         """Return the number of the bin of each value: int16, shape (rows,)."""
         missing = missing_mask(values)
         if self.column.feature_type == "category":
-            categories = pa.array(self.categories, pa.string())
+            categories = pa.array(self.categories, "string")
             indices = pc.index_in(values, value_set=categories)
             indices = pc.fill_null(indices, len(categories))
             codes = indices.to_numpy().astype(np.int16)
@@ -159,7 +159,7 @@ def is_among(values: pa.ChunkedArray, allowed: pa.Array) -> np.ndarray:
 
 def unknown_mask(values: pa.ChunkedArray, categories: list[str]) -> np.ndarray:
     """Return where a value is not missing and not a category: bool, shape (rows,)."""
-    is_known = is_among(values, pa.array(categories, pa.string()))
+    is_known = is_among(values, pa.array(categories, "string"))
     return ~missing_mask(values) & ~is_known
 
 

@@ -231,7 +231,7 @@ class Task:
         classes = pa.array(self.classes)
         codes = pa.array(self.predicted_classes(y_pred, threshold))
         columns = {"predicted": classes.take(codes)}
-        names = classes.cast(pa.string()).to_pylist()
+        names = classes.cast("string").to_pylist()
         for output, code in enumerate(self.output_classes):
             columns[f"probability_{names[code]}"] = pa.array(y_pred[:, output])
         return columns

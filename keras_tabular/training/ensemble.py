@@ -283,7 +283,7 @@ def build_model(
     if texts:
         columns = keras.layers.Concatenate()([columns, *texts])
     means = []
-    features = dict[str, keras.KerasTensor]()
+    features = {}
     for name, weight in weights.items():
         members = [snapshot for snapshot in snapshots if snapshot.name == name]
         architecture = setup.architectures[members[0].architecture]

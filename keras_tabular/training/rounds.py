@@ -100,7 +100,7 @@ def fit(
     for architecture in setup.architectures.values():
         architecture.trainer.cancelled = cancelled
     train = partial(train_to_snapshot, setup, checkpoints)
-    trained = list[Snapshot]()
+    trained = []
     ensemble_losses = list[float]()
     progress = Progress()
     with progress if show_progress else nullcontext():
