@@ -1,8 +1,8 @@
 """TensorFlow and Keras, imported without their messages and set up for repeatable bits.
 
 All code takes `keras` and `tf` from here, and only after the parameters were checked:
-the import costs seconds. `network.reproducible` lists everything else that makes two
-runs equal.
+the import costs seconds. docs/reproducibility.md lists everything else that makes
+two runs equal.
 """
 
 import os
@@ -10,22 +10,23 @@ import sys
 
 from keras_tabular.core.process import hide_pandas, quick_imports
 
-# Options of LLVM, which generates XLA's machine code, and of XLA's own math functions.
-CODE_OPTIONS = (
+# Options of LLVM, which generates XLA's machine code.
+LLVM_OPTIONS = (
     # ARM64: do not fuse a multiplication and an addition into one operation, which
-    #     rounds once.
+    # rounds once.
     "-aarch64-enable-mcr=false",
     # ARM64: do not use SVE, whose vectors differ in length and whose loops fuse, too.
     "-scalable-vectorization=off",
-    # Compute 1 / sqrt(x) by a division, not from an estimate, which differs between AMD
-    # and Intel.
-    "xla_cpu_disable_platform_dependent_math",
 )
+# Option of XLA's own math functions: compute 1 / sqrt(x) by a division, not from an
+# estimate, which differs between AMD and Intel.
+MATH_OPTION = "xla_cpu_disable_platform_dependent_math"
+EXTRA_OPTIONS = ",".join([*LLVM_OPTIONS, MATH_OPTION])
 XLA_FLAGS = (
     # x86-64: use no instructions newer than AVX. CPUs with AVX2 also have FMA, which
     # fuses.
     "--xla_cpu_max_isa=AVX",
-    f"--xla_backend_extra_options={','.join(CODE_OPTIONS)}",
+    f"--xla_backend_extra_options={EXTRA_OPTIONS}",
     # These two halve the time of compiling.
     "--xla_cpu_use_fusion_emitters=false",
     "--xla_cpu_parallel_codegen_split_count=2",

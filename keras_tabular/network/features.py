@@ -100,13 +100,14 @@ def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Mod
     """
     values = columns.values
     n_numbers = columns.n_numbers
-    inputs = scaled = keras.Input(values.shape[1:])
+    inputs = keras.Input(values.shape[1:])
+    scaled = inputs
     if network.robust_scaling:
         median, scale = robust_statistics(columns)
         scaled = scale_columns(inputs, median, scale)
         if columns.one_hot.stop:
             scaled = scale_around_lookups(inputs, median, scale, columns.one_hot)
-        values = smooth_clip((values - median) * scale, np)
+        values = smooth_clip((values - median) * scale)
     if not network.embedding or not n_numbers:
         return keras.Model(inputs, [scaled])
     numbers = scaled[:, :n_numbers]
@@ -129,7 +130,7 @@ def scale_columns(
     """Build the layers of the robust scaling of columns, shape (rows, width)."""
     offset = -median * scale
     rescale = layers.Rescaling(scale.tolist(), offset.tolist())
-    return smooth_clip(rescale(x), ops)
+    return smooth_clip_layers(rescale(x))
 
 
 def scale_around_lookups(
@@ -147,7 +148,7 @@ def scale_around_lookups(
     after = slice(one_hot.stop, None)
     scaled_before = scale_columns(inputs[:, before], median[before], scale[before])
     scaled_after = scale_columns(inputs[:, after], median[after], scale[after])
-    scaled_one_hot = inputs[:, one_hot] * smooth_clip(scale[one_hot], np)
+    scaled_one_hot = inputs[:, one_hot] * smooth_clip(scale[one_hot])
     return ops.concatenate([scaled_before, scaled_one_hot, scaled_after], axis=1)
 
 
@@ -181,14 +182,21 @@ def divide_or_zero(dividend: Any, divisor: np.ndarray) -> np.ndarray:
     return np.divide(dividend, divisor, out=zeros, where=divisor > 0)
 
 
-def smooth_clip(x: Any, ops: Any) -> Any:
-    """Compute x / sqrt(1 + (x/3)²).
+def smooth_clip(x: np.ndarray) -> np.ndarray:
+    """Compute x / sqrt(1 + (x/3)²), with one square root and no division by it.
 
-    It has one square root and no division by it, which XLA might replace.
-
-    Args:
-        ops: NumPy or `keras.ops`.
+    Example:
+        >>> smooth_clip(np.array([0.0, 4.0, 1e9])).round(1).tolist()
+        [0.0, 2.4, 3.0]
     """
+    x = np.clip(x, -MAX_SCALED, MAX_SCALED)
+    square = np.square(x)
+    denominator = 1 + np.square(x / 3)
+    return np.sign(x) * np.sqrt(square / denominator)
+
+
+def smooth_clip_layers(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Build the layers of `smooth_clip`; XLA might replace a division by a root."""
     x = ops.clip(x, -MAX_SCALED, MAX_SCALED)
     square = ops.square(x)
     denominator = 1 + ops.square(x / 3)
@@ -330,7 +338,7 @@ def initial_scales(
         unit of its embedding.
     """
     median, scale = robust_statistics(columns)
-    scales = relevance(smooth_clip((x - median) * scale, np), y)
+    scales = relevance(smooth_clip((x - median) * scale), y)
     repeats = np.ones(len(scales), int)
     if network.embedding:
         repeats[: columns.n_numbers] = network.embedding.units

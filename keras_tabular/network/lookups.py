@@ -1,23 +1,25 @@
 """Products of a training step with one-hot columns and bins, as lookups.
 
-A product with one-hot columns is one row of the kernel for each column of the table,
-and its gradient adds to these rows only. The bins of a number are ones, then one
-fraction, then zeros, so that their product is the sum of the rows before the fraction,
-which is computed once for a batch, and a share of one row. The terms are those of
-`reproducible.training_product` without the zeros, and their sums are as exact.
+The values of a one-hot column are nearly all 0, so its product with a kernel is mostly
+a sum of zeros. A lookup takes the row of the kernel for the column that is not 0, and
+the gradient adds to this row alone: `row_sums`.
 
-Keras hands nothing but tensors from one layer to the next, so what lookups need is
-attached to a tensor, as Keras attaches the logits to probabilities:
+The bins of a number are ones, then one fraction, then zeros. Their product is the sum
+of the rows before the fraction, which is computed once for a batch, and a share of one
+row: `bin_product`.
 
-- `_one_hot`, a `OneHot`: on a tensor with one-hot columns. `MarkLookups` attaches it to
-  the last input of a network, `LookupConcatenate` to a tensor that contains such a
-  tensor, and `LookupDense` to the result of a learnt scale. `LookupDense` reads it.
-- `_places`, a `BinPlaces`: on a tensor of bins. `MarkLookups` attaches it, and
-  `LookupDense` reads it.
+Results are as exact as those of `reproducible.training_product`.
 
-The result of any other layer has no attribute, so that its product is not a lookup. A
-layer that reads the tensor itself gets the same numbers. XLA computes the tensor only
-if there is such a layer.
+A Keras layer gets nothing but tensors from the layer before. So what a lookup needs is
+an attribute of a tensor, as the logits of probabilities are in Keras. `LookupDense`
+reads the attributes, and multiplies a tensor without them as usual:
+
+- `_one_hot`, a `OneHot`: `MarkLookups` attaches it to the last input of a network. From
+  there, `LookupConcatenate` and the learnt scale pass it on to their results.
+- `_places`, a `BinPlaces`: `MarkLookups` attaches it to the bins.
+
+Any other layer reads the tensor itself. XLA computes that tensor only if there is such
+a layer.
 """
 
 from typing import Any, NamedTuple
@@ -113,9 +115,10 @@ class MarkLookups(keras.layers.Identity):
         super().__init__()
         self._place = enclosing_slice(places)
         sizes = [stop - start for start, stop in places]
-        # 1 where a one-hot column is of a column of the table: (one-hot columns, codes)
-        codes = np.eye(len(sizes), dtype=np.float32)
-        self._is_of_code = np.repeat(codes, sizes, axis=0)
+        # Each column of the table has a code: the number of its column that is not 0.
+        # 1 where a one-hot column belongs to a code: (one-hot columns, codes)
+        identity = np.eye(len(sizes), dtype=np.float32)
+        self._belongs_to_code = np.repeat(identity, sizes, axis=0)
 
     def call(self, inputs: Any) -> Any:
         """Return the inputs, with `_places` and `_one_hot` attached."""
@@ -123,25 +126,26 @@ class MarkLookups(keras.layers.Identity):
         for tensor in tensors:
             if len(tensor.shape) == 3:
                 tensor._places = find_bin_places(tensor)
-        if len(self._is_of_code):
+        if len(self._belongs_to_code):
             tensors[-1]._one_hot = self._find_one_hot(tensors[-1])
         return inputs
 
     def _find_one_hot(self, x: tf.Tensor) -> OneHot:
-        n = len(self._is_of_code)
+        n = len(self._belongs_to_code)
         one_hot = x[:, self._place]  # (batch, n)
-        # At most one one-hot column of a code is not 0. So the sums of both products
-        # have one term, and are exact.
-        numbers = np.arange(n) - n
-        number_by_code = numbers[:, None] * self._is_of_code  # (n, codes)
+        # At most one column of a code is not 0. So the sums of both products have one
+        # term, and are exact.
+        values = one_hot @ self._belongs_to_code  # (batch, codes)
+        numbers = np.arange(n, dtype=np.float32)[:, None] * self._belongs_to_code
         is_set = tf.cast(one_hot != 0, tf.float32)
-        codes = tf.matmul(is_set, number_by_code.astype(np.float32)) + n
+        number_of_set_column = is_set @ numbers  # (batch, codes)
+        codes = tf.where(values != 0, number_of_set_column, n)
         before = x[:, : self._place.start]
         after = x[:, self._place.stop :]
         return OneHot(
             other_columns=tf.concat([before, after], axis=1),
             codes=tf.cast(codes, tf.int32),
-            values=one_hot @ self._is_of_code,
+            values=values,
             place=self._place,
         )
 
@@ -155,13 +159,13 @@ class LookupConcatenate(keras.layers.Concatenate):
         is_marked = [hasattr(tensor, "_one_hot") for tensor in inputs]
         if sum(is_marked) != 1:
             return output
-        number = is_marked.index(True)
-        one_hot = inputs[number]._one_hot
-        offset = sum(tensor.shape[1] for tensor in inputs[:number])
+        marked = is_marked.index(True)
+        one_hot = inputs[marked]._one_hot
+        offset = sum(tensor.shape[1] for tensor in inputs[:marked])
         start = one_hot.place.start + offset
         stop = one_hot.place.stop + offset
         parts = list(inputs)
-        parts[number] = one_hot.other_columns
+        parts[marked] = one_hot.other_columns
         output._one_hot = one_hot._replace(
             other_columns=tf.concat(parts, axis=1),
             place=slice(start, stop),
@@ -203,48 +207,52 @@ class LookupDense(reproducible.ReproducibleDense):
     def multiply(self, x: tf.Tensor) -> tf.Tensor:
         """Compute the product with the kernel, by lookups if possible; add the bias."""
         kernel = keras.ops.convert_to_tensor(self.layer.kernel)
-        bias = []
+        bias = None
         if self.layer.bias is not None:
             row_shape = self.compute_output_shape(x.shape)[1:]
-            bias = [tf.broadcast_to(self.layer.bias, row_shape)]
-        one_hot = getattr(x, "_one_hot", None)
+            bias = tf.broadcast_to(self.layer.bias, row_shape)
         if self.equation == BIN_EQUATION and hasattr(x, "_places"):
-            return bin_product(x._places, kernel, self._batch_size, *bias)
+            return bin_product(x._places, kernel, self._batch_size, bias)
+        one_hot = getattr(x, "_one_hot", None)
         if one_hot is not None:
             if self.equation == reproducible.DENSE_EQUATION:
-                return self._multiply_one_hot(one_hot, kernel, *bias)
-            if self.equation == SCALE_EQUATION and not bias and one_hot.factors is None:
+                return self._multiply_one_hot(one_hot, kernel, bias)
+            is_scale = self.equation == SCALE_EQUATION and bias is None
+            if is_scale and one_hot.factors is None:
                 return self._scale_one_hot(x, one_hot, kernel)
-        return self._multiply_exactly(x, kernel, *bias)
+        return self._multiply_exactly(x, kernel, bias)
 
     def _multiply_exactly(
         self,
         x: tf.Tensor,
         kernel: tf.Tensor,
-        *bias: tf.Tensor,
+        bias: tf.Tensor | None = None,
     ) -> tf.Tensor:
         return reproducible.training_product(
             self.equation,
             x,
             kernel,
             self._batch_size,
-            *bias,
+            bias,
         )
 
     def _multiply_one_hot(
         self,
         one_hot: OneHot,
         kernel: tf.Tensor,
-        *bias: tf.Tensor,
+        bias: tf.Tensor | None,
     ) -> tf.Tensor:
         """Multiply by the kernel of a `Dense` layer: float32, shape (batch, units)."""
         rows = kernel[one_hot.place]  # (n, units)
         other_rows = remove_rows(kernel, one_hot.place)
-        product = self._multiply_exactly(one_hot.other_columns, other_rows, *bias)
+        product = self._multiply_exactly(one_hot.other_columns, other_rows, bias)
         if one_hot.factors is not None:
-            factors = one_hot.factors
-            n_units = rows.shape[1]
-            rows = reproducible.training_product("db,d->db", rows, factors, n_units)
+            rows = reproducible.training_product(
+                "nu,n->nu",
+                rows,
+                one_hot.factors,
+                max_terms=rows.shape[1],
+            )
         looked_up = row_sums(one_hot.codes, one_hot.values, rows, self._batch_size)
         return product + looked_up
 
@@ -291,10 +299,11 @@ class HashDropout(keras.layers.Layer):
             return inputs
         state = self.layer.seed_generator.next()
         seed, step = tf.unstack(tf.cast(state, tf.uint32))
+        hash_of_step = mix_bits(step + mix_bits(seed))
         numbers = tf.range(tf.size(inputs))
         numbers = tf.cast(numbers, tf.uint32)
         numbers = tf.reshape(numbers, tf.shape(inputs))
-        random = mix_bits(numbers + mix_bits(step + mix_bits(seed)))
+        random = mix_bits(numbers + hash_of_step)
         is_kept = random >= np.uint32(rate * 2**32)
         return tf.where(is_kept, inputs / (1 - rate), 0)
 
@@ -332,27 +341,27 @@ def row_sums(
     Returns:
         Float32, shape (batch, units).
     """
-    bits = reproducible.operand_bits(batch_size * codes.shape[1])
-    values = reproducible.round_to_bits(values, bits)[:, :, None]  # (batch, codes, 1)
     n = rows.shape[0]
+    bits = reproducible.operand_bits(batch_size * codes.shape[1])
+    factors = reproducible.round_to_bits(values, bits)[:, :, None]  # (batch, codes, 1)
 
     @tf.custom_gradient
-    def forward(rows: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        rows = reproducible.round_to_bits(rows, bits)
+    def look_up(rows: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        rounded_rows = reproducible.round_to_bits(rows, bits)
         # Row n, of zeros, is for no code.
-        padded = tf.pad(rows, [[0, 1], [0, 0]])
-        terms = values * tf.gather(padded, codes)  # (batch, codes, units)
+        rows_and_zeros = tf.pad(rounded_rows, [[0, 1], [0, 0]])
+        terms = factors * tf.gather(rows_and_zeros, codes)  # (batch, codes, units)
+        sums = tf.reduce_sum(terms, axis=1)  # (batch, units)
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             upstream = reproducible.round_to_bits(upstream, bits)  # (batch, units)
-            terms = values * upstream[:, None]  # (batch, codes, units)
-            sums = tf.math.unsorted_segment_sum(terms, codes, n + 1)  # (n + 1, units)
-            return tf.cast(sums[:-1], tf.float32)
+            shares = factors * upstream[:, None]  # (batch, codes, units)
+            by_row = tf.math.unsorted_segment_sum(shares, codes, n + 1)
+            return tf.cast(by_row[:-1], tf.float32)  # (n, units)
 
-        sums = tf.reduce_sum(terms, axis=1)  # (batch, units)
         return tf.cast(sums, tf.float32), gradient
 
-    return forward(rows)
+    return look_up(rows)
 
 
 def find_bin_places(bins: tf.Tensor) -> BinPlaces:
@@ -372,7 +381,7 @@ def bin_product(
     places: BinPlaces,
     kernel: tf.Tensor,
     batch_size: int,
-    *bias: tf.Tensor,
+    bias: tf.Tensor | None,
 ) -> tf.Tensor:
     """Compute the product of bins with a kernel.
 
@@ -380,55 +389,46 @@ def bin_product(
         places: The bins of `batch_size` rows or fewer.
         kernel: Float32, shape (numbers, bins, units).
         batch_size: Number of rows of a training step.
-        bias: One tensor to add to each row, or none.
+        bias: What to add to each row, shape (numbers, units).
 
     Returns:
         Float32, shape (batch, numbers, units).
     """
     n_numbers, n_bins, n_units = kernel.shape
     bits = reproducible.operand_bits(max(batch_size, *kernel.shape))
-    # A bin of zeros follows the bins of each number, since all of them may be 1. `row`
-    # is the row of the next bin in a matrix with all bins of all numbers.
-    one_more_bin = [[0, 0], [0, 1], [0, 0]]
-    padded_shape = (n_numbers, n_bins + 1, n_units)
-    first_row = np.arange(n_numbers) * (n_bins + 1)
-    row = places.whole + first_row  # (batch, numbers)
+    # All bins of a number may be 1. So a bin of zeros follows as the next one.
+    shape = (n_numbers, n_bins + 1, n_units)
+    # Row of the next bin in a matrix with all bins of all numbers: (batch, numbers).
+    next_row = places.whole + np.arange(n_numbers) * (n_bins + 1)
     one = tf.ones(())
     fraction = reproducible.round_to_bits(places.fraction, bits, largest=one)
     fraction = fraction[:, :, None]  # (batch, numbers, 1)
 
     @tf.custom_gradient
-    def forward(
-        kernel: tf.Tensor,
-        *bias: tf.Tensor,
-    ) -> tuple[tf.Tensor, Any]:
-        kernel = reproducible.round_to_bits(kernel, bits)
-        kernel = tf.pad(kernel, one_more_bin)
-        sums_before = tf.cumsum(kernel, axis=1, exclusive=True)
-        sums_before = tf.reshape(sums_before, [-1, n_units])
-        whole = tf.gather(sums_before, row)  # (batch, numbers, units)
-        kernel = tf.reshape(kernel, [-1, n_units])
-        next_bin = tf.gather(kernel, row)  # (batch, numbers, units)
+    def multiply(kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        rounded_kernel = reproducible.round_to_bits(kernel, bits)
+        bins = tf.pad(rounded_kernel, [[0, 0], [0, 1], [0, 0]])
+        sums_before = tf.cumsum(bins, axis=1, exclusive=True)
+        bin_rows = tf.reshape(bins, [-1, n_units])
+        sum_rows = tf.reshape(sums_before, [-1, n_units])
+        whole = tf.gather(sum_rows, next_row)  # (batch, numbers, units)
+        next_bin = tf.gather(bin_rows, next_row)  # (batch, numbers, units)
         product = whole + fraction * next_bin
-        product = tf.cast(product, tf.float32)
-        for row_to_add in bias:
-            product += row_to_add
 
-        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
             upstream = reproducible.round_to_bits(upstream, bits)
-            gradients = [bin_gradient(upstream, row, fraction, padded_shape)[:, :-1]]
-            if bias:
-                gradients.append(tf.reduce_sum(upstream, axis=0))
-            return [tf.cast(values, tf.float32) for values in gradients]
+            of_bins = bin_gradient(upstream, next_row, fraction, shape)
+            return tf.cast(of_bins[:, :-1], tf.float32)  # without the bin of zeros
 
-        return product, gradient
+        return tf.cast(product, tf.float32), gradient
 
-    return forward(kernel, *bias)
+    product = multiply(kernel)
+    return product if bias is None else reproducible.add_bias(product, bias, bits)
 
 
 def bin_gradient(
     upstream: tf.Tensor,
-    row: tf.Tensor,
+    next_row: tf.Tensor,
     fraction: tf.Tensor,
     shape: tuple[int, int, int],
 ) -> tf.Tensor:
@@ -436,22 +436,18 @@ def bin_gradient(
 
     Args:
         upstream: Gradient of the product, rounded, shape (batch, numbers, units).
-        row: Row of the next bin, shape (batch, numbers).
+        next_row: Row of the next bin, shape (batch, numbers).
         fraction: Value of the next bin, shape (batch, numbers, 1).
         shape: Shape of the result: numbers, bins, units.
     """
     n_numbers, n_bins, _ = shape
     n_rows = n_numbers * n_bins
-    # The next bin has the gradient `shares`, and each bin before it `upstream`.
+    # The next bin was multiplied by its fraction.
     shares = fraction * upstream
-    for_before = tf.math.unsorted_segment_sum(upstream, row, n_rows)
-    for_next = tf.math.unsorted_segment_sum(shares, row, n_rows)
-    for_before = tf.reshape(for_before, shape)
+    for_next = tf.math.unsorted_segment_sum(shares, next_row, n_rows)
     for_next = tf.reshape(for_next, shape)
-    for_whole = tf.cumsum(
-        for_before,
-        axis=1,
-        exclusive=True,
-        reverse=True,
-    )
+    # Each bin before the next one was multiplied by 1.
+    by_next_bin = tf.math.unsorted_segment_sum(upstream, next_row, n_rows)
+    by_next_bin = tf.reshape(by_next_bin, shape)
+    for_whole = tf.cumsum(by_next_bin, axis=1, exclusive=True, reverse=True)
     return for_whole + for_next

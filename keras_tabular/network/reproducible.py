@@ -1,89 +1,16 @@
-"""Networks with the same bits on every CPU, and what makes two runs equal.
+"""Networks that compute the same bits on every CPU.
 
-The same inputs, parameters and locked packages give the same bytes for every output: in
-any folder, with any number of threads and workers, after a kill, under Linux on x86-64
-and on ARM64. The exceptions come after the list. This is every source of a difference,
-what removes it, and where (modules are those of `keras_tabular`):
+CPUs differ in the order of additions, and in exp and log. This module replaces what
+depends on them; docs/reproducibility.md lists everything else that makes two runs
+equal.
 
-Arithmetic of the networks
-  - Order of the additions in a matrix product, which depends on the CPU and on the
-    threads. Operands are rounded so that every sum of products is exact in float64, in
-    any order: `network.reproducible.training_product`,
-    `network.reproducible.prediction_product`, and `network.lookups` for one-hot columns
-    and bins.
-  - Order of the additions in losses, the absolute error, L2 penalties and softmax.
-    Values are rounded to a grid on which sums are exact:
-    `network.reproducible.sum_on_grid`. The members of an ensemble are added in their
-    order: `network.reproducible.OrderedMean`.
-  - Fused multiply-adds, wide vectors, estimates of 1 / sqrt(x), and reductions by
-    YNNPACK, which has other kernels on other CPUs. Flags of the compiler XLA turn them
-    off: `network.backend.XLA_FLAGS`.
-  - exp, log, tanh and powers, for which TensorFlow has other kernels on other CPUs. XLA
-    compiles them: `training.trainer.Graph` for a whole step of training (its optimizer
-    too), and `network.reproducible.compile_by_xla` for a prediction.
-  - Which other rows are in a batch that a saved model predicts. Each row is rounded by
-    itself, and one graph serves all batch sizes:
-    `network.reproducible.prediction_product`, `model.saved_model.SavedModel`.
-  - Number of TensorFlow's and OpenBLAS's threads, oneDNN's kernels, and GPUs. An
-    operation has one thread, oneDNN is off, and a GPU is hidden unless `TABULAR_GPU` is
-    1: `network.backend`, `core.process`.
-Arithmetic of the preparation
-  - Sums over the training rows. NumPy and Arrow have one order for them on all CPUs,
-    and parts of a table are added in their order (`table.profile.Summary`). Products of
-    matrices depend on the CPU: correlations are sums of integers
-    (`network.features.relevance`), and the regressions on texts multiply float32 values
-    in float64, row by row (`network.texts.fit_ridge`).
-  - Sines are read from a rounded table (`network.statistics.cyclic_encoding`), and time
-    zones from the package tzdata, whatever the system has (`table.cells.time_zone`).
-Randomness
-  - Initial weights and dropout. Each network of an architecture has its own seed,
-    `train.seed` plus its number, which is set under a lock:
-    `training.architecture.Architecture`, `training.rounds.train_to_snapshot`. That
-    TensorFlow then draws the same numbers on every CPU is checked by `make check-cpu`.
-  - Order of the rows. NumPy draws it from the seed of the network and the number of the
-    epoch or cycle: `training.trainer.Trainer`. All other draws, such as the folds, come
-    from generators of NumPy whose seeds are parameters or constants.
-  - Python's hash of a string, which is another one in each process. A split by hash
-    uses SipHash with `split.seed` as its key: `table.groups.stable_hashes`.
-Order of work
-  - Number of workers, and which one ends first. Results come in the order of their
-    items, and no item depends on another: `core.parallel.ordered_map`.
-  - Order of files, and sizes of DuckDB's batches. Parts are sorted by name, and batches
-    are cut again: `table.parquet.part_paths`, `table.parquet.regroup_rows`.
-  - A kill. A snapshot contains weights, optimizer and seeds bit for bit, and is only
-    used with the same code, packages, parameters and tables:
-    `training.checkpoint.identity`.
-Decisions
-  - NumPy's exp and log differ in the last bit between CPUs. Losses are rounded before
-    they are compared, so that a tie is decided the same way everywhere:
-    `table.arrays.round_for_comparison`.
-Files
-  - A Keras file contains its date, addresses of objects and times of zip entries. They
-    are removed, and its entries are sorted: `network.record.replace_metadata`.
-  - The pages of a Parquet file depend on how a table is divided in memory. Each part is
-    written as one piece: `table.parquet.regroup_rows`, `table.splits.write_new_parts`.
-  - JSON and CSV: nine significant digits, no negative zero, UTF-8 and line feeds
-    whatever the locale, and sorted keys in JSON: `core.files.write_json`,
-    `core.files.write_points`.
-  - The losses of held-out rows in the learning curve, which NumPy computes, are the
-    same only with six decimals: `training.ensemble.write_curve`.
-  - Versions of code and packages. requirements.txt locks packages by hash, and dvc.lock
-    the inputs, parameters and code of each stage.
+- The sums of a matrix product are exact, so that their order does not matter:
+  `training_product` and `prediction_product`.
+- Other sums add values that were rounded to a grid: `sum_on_grid`, which softmax and
+  the losses use.
+- XLA compiles exp, log and tanh: `compile_by_xla`.
 
-For some models this is not enough, and only the same CPU gives the same bytes: those
-with `train.exact: false` (plain products), layers that cannot be stacked, a GPU, or
-another kind of machine. `training.ensemble.build_record` records that in the model. The
-linear baseline is scikit-learn's, whose last digit may differ on another CPU. `make
-check-cpu` compares CPUs with tests/same_bytes.py.
-
-Exact products: a sum of products depends on their order unless no addition rounds. So
-both operands are first rounded to b bits below the power of two above their largest
-value. Then a product has 2 b bits, and a sum of K products has 2 b + log2 K bits. If
-that is at most 53, the sum is exact in float64 in any order. This is the pre-rounding
-of Demmel and Nguyen, "Fast reproducible floating-point summation" (2013), and the
-splitting of Ozaki, Ogita, Oishi and Rump, "Error-free transformations of matrix
-multiplication" (2012), with one slice. A rounded operand has 20 bits or more if a sum
-has up to 8,192 products; a float32 has 24.
+`make_reproducible` puts all of this into a model, and `ExactModel` predicts by it.
 """
 
 import math
@@ -100,6 +27,10 @@ from keras_tabular.table.arrays import Inputs
 
 # Bits of the mantissa of a float64.
 FLOAT64_BITS = 53
+# From 2**52 to 2**53, each float64 is an integer. So if this number is added to a
+# smaller one, which may be negative, and subtracted again, an integer remains.
+ROUNDING_SHIFT = 1.5 * 2.0**52
+# The bits of a float32 that are its exponent.
 FLOAT32_EXPONENT_MASK = 0x7F800000
 # Distance between the values to which `sum_on_grid` rounds.
 GRID = 2.0**-32
@@ -203,58 +134,74 @@ def compile_by_xla(function: Callable[..., Any]) -> Callable[..., Any]:
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-# Only for functions: a layer would stay in memory.
-compile_activation = cache(compile_by_xla)
+@cache
+def compile_activation(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function by XLA, once for all layers.
+
+    It is not for the method of a layer, since the cache would keep the layer in memory.
+    """
+    return compile_by_xla(function)
 
 
 def training_product(
     equation: str,
     x: tf.Tensor,
     kernel: tf.Tensor,
-    batch_size: int,
-    *bias: tf.Tensor,
+    max_terms: int,
+    bias: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Compute `einsum` of two float32 tensors, exact but for one rounding of each.
 
     Args:
         equation: Such as "bk,kn->bn".
-        x: The tensor whose first axis are the rows.
+        x: The tensor whose first axis the kernel does not have.
         kernel: The other tensor.
-        batch_size: Largest number of rows of `x`; the gradient of the kernel is a sum
-            over them.
-        bias: One tensor to add to each row, or none.
+        max_terms: Largest length of the first axis of `x`. The gradient of the kernel
+            is a sum over it.
+        bias: What to add to each row of the product.
     """
     x_axes, kernel_axes, product_axes = re.split(",|->", equation)
     x_gradient_equation = f"{product_axes},{kernel_axes}->{x_axes}"
     kernel_gradient_equation = f"{x_axes},{product_axes}->{kernel_axes}"
-    bits = operand_bits(max(batch_size, *kernel.shape))
+    bits = operand_bits(max(max_terms, *kernel.shape))
 
     @tf.custom_gradient
-    def forward(
-        x: tf.Tensor,
-        kernel: tf.Tensor,
-        *bias: tf.Tensor,
-    ) -> tuple[tf.Tensor, Any]:
-        x = round_to_bits(x, bits)
-        kernel = round_to_bits(kernel, bits)
-        product = float32_einsum(equation, x, kernel)
-        for row_to_add in bias:
-            product += row_to_add
+    def multiply(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        rounded_x = round_to_bits(x, bits)
+        rounded_kernel = round_to_bits(kernel, bits)
 
-        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             upstream = round_to_bits(upstream, bits)
-            gradients = [
-                float32_einsum(x_gradient_equation, upstream, kernel),
-                float32_einsum(kernel_gradient_equation, x, upstream),
-            ]
-            if bias:
-                bias_gradient = tf.reduce_sum(upstream, axis=0)
-                gradients.append(tf.cast(bias_gradient, tf.float32))
-            return gradients
+            return (
+                float32_einsum(x_gradient_equation, upstream, rounded_kernel),
+                float32_einsum(kernel_gradient_equation, rounded_x, upstream),
+            )
 
-        return product, gradient
+        return float32_einsum(equation, rounded_x, rounded_kernel), gradient
 
-    return forward(x, kernel, *bias)
+    product = multiply(x, kernel)
+    return product if bias is None else add_bias(product, bias, bits)
+
+
+def add_bias(product: tf.Tensor, bias: tf.Tensor, bits: int) -> tf.Tensor:
+    """Add a bias to each row, with a gradient whose sum over the rows is exact.
+
+    Args:
+        product: Float32, shape (batch, ...).
+        bias: Float32, of the shape of a row.
+        bits: Bits to which the gradient is rounded.
+    """
+
+    @tf.custom_gradient
+    def add(product: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            rounded = round_to_bits(upstream, bits)
+            bias_gradient = tf.reduce_sum(rounded, axis=0)
+            return upstream, tf.cast(bias_gradient, tf.float32)
+
+        return product + bias, gradient
+
+    return add(product, bias)
 
 
 def float32_einsum(equation: str, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -270,10 +217,11 @@ def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
     """
     x_axes, kernel_axes, product_axes = re.split(",|->", equation)
     summed_axes = set(x_axes) - set(product_axes)
-    if not summed_axes:  # each element is a single product
+    if not summed_axes:  # nothing is added up, so nothing is rounded
         kernel = keras.ops.convert_to_tensor(kernel)
-        x = arrange_axes(x, x_axes, product_axes)
-        return x * arrange_axes(kernel, kernel_axes, product_axes)
+        left_factors = arrange_axes(x, x_axes, product_axes)
+        right_factors = arrange_axes(kernel, kernel_axes, product_axes)
+        return left_factors * right_factors
     sizes = dict(zip(kernel_axes, kernel.shape, strict=True))
     n_terms = math.prod(sizes[axis] for axis in summed_axes)
     bits = operand_bits(n_terms)
@@ -283,26 +231,17 @@ def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
     x_order = move_to_front(x_axes, shared_axes)
     kernel_order = move_to_front(kernel_axes, shared_axes)
     product_order = move_to_front(product_axes, shared_axes)
-
-    def round_operand(
-        values: tf.Tensor,
-        axes: str,
-        order: str,
-    ) -> tf.Tensor:
-        values = arrange_axes(values, axes, order)
-        summed = [number for number, a in enumerate(order) if a in summed_axes]
-        largest = tf.reduce_max(tf.abs(values), summed, keepdims=True)
-        return round_to_bits(values, bits, largest)
-
     # The kernel is rounded once: in each call it would take half of the time of a
     # single row.
     with tf.init_scope():
         kernel = keras.ops.convert_to_tensor(kernel)
-        weights = round_operand(kernel, kernel_axes, kernel_order)
-    rows = round_operand(x, x_axes, x_order)
+        kernel = arrange_axes(kernel, kernel_axes, kernel_order)
+        rounded_kernel = round_along_axes(kernel, kernel_order, summed_axes, bits)
+    x = arrange_axes(x, x_axes, x_order)
+    rounded_x = round_along_axes(x, x_order, summed_axes, bits)
     ordered_equation = f"{x_order},{kernel_order}->{product_order}"
-    products = float32_einsum(ordered_equation, rows, weights)
-    return arrange_axes(products, product_order, product_axes)
+    product = float32_einsum(ordered_equation, rounded_x, rounded_kernel)
+    return arrange_axes(product, product_order, product_axes)
 
 
 def move_to_front(axes: str, first_axes: set[str]) -> str:
@@ -316,15 +255,39 @@ def move_to_front(axes: str, first_axes: set[str]) -> str:
 
 
 def arrange_axes(values: tf.Tensor, axes: str, wanted: str) -> tf.Tensor:
-    """Put axes into another order, with size 1 for an axis that the tensor lacks."""
-    present = [axis for axis in wanted if axis in axes]
-    order = [axes.index(axis) for axis in present]
-    index = [slice(None) if axis in axes else None for axis in wanted]
-    return tf.transpose(values, order)[tuple(index)]
+    """Put axes into another order, with size 1 for an axis that the tensor lacks.
+
+    For example, the axes "km" become "mbk" with the shape (m, 1, k).
+    """
+    order = [axes.index(axis) for axis in wanted if axis in axes]
+    arranged = tf.transpose(values, order)
+    for position, axis in enumerate(wanted):
+        if axis not in axes:
+            arranged = tf.expand_dims(arranged, position)
+    return arranged
+
+
+def round_along_axes(
+    values: tf.Tensor,
+    axes: str,
+    summed_axes: set[str],
+    bits: int,
+) -> tf.Tensor:
+    """Round to a number of bits below the largest value along some of the axes."""
+    summed = [number for number, axis in enumerate(axes) if axis in summed_axes]
+    largest = tf.reduce_max(tf.abs(values), summed, keepdims=True)
+    return round_to_bits(values, bits, largest)
 
 
 def operand_bits(terms: int) -> int:
     """Return the bits of rounded operands with which a sum of products is exact.
+
+    A sum depends on its order unless no addition rounds. The product of operands of b
+    bits has 2 b bits, and a sum of K products 2 b + log2 K. If these are at most 53,
+    the sum is exact in float64. This is the pre-rounding of Demmel and Nguyen, "Fast
+    reproducible floating-point summation" (2013), and the splitting of Ozaki, Ogita,
+    Oishi and Rump, "Error-free transformations of matrix multiplication" (2012), with
+    one slice. For comparison, a float32 has 24 bits.
 
     Example:
         >>> operand_bits(8192)
@@ -357,9 +320,9 @@ def round_to_bits(
     largest_bits = tf.bitcast(largest, tf.int32)
     exponent = tf.bitwise.bitwise_and(largest_bits, FLOAT32_EXPONENT_MASK)
     power = tf.bitcast(exponent, tf.float32)
-    # Near 1.5 * 2**52 times the last bit to keep, a float64 has no further bits.
-    factor = 1.5 * 2.0 ** (52 + 1 - bits)
-    shift = tf.cast(power, tf.float64) * factor
+    # The last bit to keep, as a share of `power`.
+    last_bit = 2.0 ** (1 - bits)
+    shift = tf.cast(power, tf.float64) * (ROUNDING_SHIFT * last_bit)
     return (tf.cast(values, tf.float64) + shift) - shift
 
 
@@ -420,8 +383,10 @@ class MeanLoss(keras.losses.Loss):
 
     def __init__(self, loss: str) -> None:
         super().__init__(name=loss, reduction=None)
-        is_sparse = loss == "sparse_categorical_crossentropy"
-        self.call = cross_entropy if is_sparse else keras.losses.get(loss)
+        if loss == "sparse_categorical_crossentropy":
+            self.call = cross_entropy
+        else:
+            self.call = keras.losses.get(loss)
 
     def __call__(
         self,
@@ -468,7 +433,8 @@ class ExactModel:
             Float32, shape (rows, outputs).
         """
         n_outputs = self.network.output_shape[-1]
-        return self.predict_members(columns)[:, :n_outputs].copy()
+        predictions = self.predict_members(columns)[:, :n_outputs]
+        return predictions.copy()  # without the outputs of the members
 
     def predict_members(self, columns: Inputs) -> np.ndarray:
         """Predict the rows of raw columns, also by each member.
@@ -482,19 +448,21 @@ class ExactModel:
         if not n_rows:
             width = self.network.output_shape[-1]
             return np.empty((0, width), np.float32)
-        is_large = self.multiply_adds > MAX_WORK_OF_LARGE_BATCHES
-        sizes = BATCH_SIZES[:-1] if is_large else BATCH_SIZES
-        names = [tensor.name for tensor in self.network.inputs]
+        batch_sizes = BATCH_SIZES
+        if self.multiply_adds > MAX_WORK_OF_LARGE_BATCHES:
+            batch_sizes = BATCH_SIZES[:-1]
+        largest_size = batch_sizes[-1]
+        input_names = [tensor.name for tensor in self.network.inputs]
         predictions = []
-        for start in range(0, n_rows, sizes[-1]):
-            count = min(n_rows - start, sizes[-1])
-            size = min(size for size in sizes if size >= count)
-            indices = np.arange(start, start + size)
-            # The last row fills up its batch.
+        for start in range(0, n_rows, largest_size):
+            n_left = min(n_rows - start, largest_size)
+            batch_size = min(size for size in batch_sizes if size >= n_left)
+            # The last row is repeated until the batch is full.
+            indices = np.arange(start, start + batch_size)
             indices = np.minimum(indices, n_rows - 1)
-            batch = {name: columns[name][indices] for name in names}
+            batch = {name: columns[name][indices] for name in input_names}
             outputs = self._compiled(batch).numpy()
-            predictions.append(outputs[:count])
+            predictions.append(outputs[:n_left])
         return np.concatenate(predictions)
 
     @cached_property
@@ -504,29 +472,40 @@ class ExactModel:
         It is one graph for batches of any size, since graphs for one size each differ
         in the last bits.
         """
-        network = self.network
-        means = [layer for layer in network.layers if isinstance(layer, OrderedMean)]
-        means.sort(key=lambda mean: mean.name.removesuffix("-mean"))
-        members = [mean.input for mean in means]
-        for layer in network.layers:
-            if layer.name == "output-value":  # to the units of the target
-                members = [layer(tensor) for tensor in members]
-        with_members = keras.Model(network.input, [network.output, *members])
+        with_members = self._build_with_members()
 
         def predict_all(columns: dict[str, tf.Tensor]) -> tf.Tensor:
             matrices = []
             for y in with_members(columns, training=False):
-                # Members have an axis of their own: (rows, members, outputs).
+                # From (rows, outputs), or (rows, members, outputs).
                 width = math.prod(y.shape[1:])
                 matrices.append(tf.reshape(y, (-1, width)))
             return tf.concat(matrices, axis=1)
 
-        specs = {}
-        for tensor in network.inputs:
-            specs[tensor.name] = tf.TensorSpec((None,), tensor.dtype)
-        function = tf.function(predict_all, input_signature=[specs], autograph=False)
+        signature = {}
+        for tensor in self.network.inputs:
+            signature[tensor.name] = tf.TensorSpec((None,), tensor.dtype)
+        function = tf.function(
+            predict_all,
+            input_signature=[signature],
+            autograph=False,
+        )
         # A concrete function halves the time for a single row.
         return function.get_concrete_function()
+
+    def _build_with_members(self) -> keras.Model:
+        """Build a model with the outputs of the network, then those of its members.
+
+        The inputs of each mean are the outputs of the members of an architecture.
+        """
+        layers = self.network.layers
+        means = [layer for layer in layers if isinstance(layer, OrderedMean)]
+        means.sort(key=lambda mean: mean.name.removesuffix("-mean"))
+        members = [mean.input for mean in means]
+        for layer in layers:
+            if layer.name == "output-value":  # to the units of the target
+                members = [layer(tensor) for tensor in members]
+        return keras.Model(self.network.input, [self.network.output, *members])
 
 
 def count_multiply_adds(network: keras.Model) -> float:

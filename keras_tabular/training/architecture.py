@@ -266,12 +266,13 @@ class Architecture:
         """Set the first weights of the layer that learns a scale, if there is one."""
         if features.SCALE_NAME not in [layer.name for layer in network.layers]:
             return
-        part = rows[0]()
+        read_first_part = rows[0]
+        part = read_first_part()
         sample = part.indices[:MAX_ROWS_FOR_FIRST_SCALE]
         x = np.asarray(part.x)[sample]
         y = np.asarray(part.y)[sample]
         task = self._schema.learning_task
-        targets = task.indicators(y) if task.classes else features.smooth_clip(y, np)
+        targets = task.indicators(y) if task.classes else features.smooth_clip(y)
         scales = features.initial_scales(self._columns, self.params, x, targets)
         network.get_layer(features.SCALE_NAME).kernel.assign(scales)
 
