@@ -302,7 +302,7 @@ def test_rows_and_lines_are_those_of_the_csv_module(
         ):
             cells += [list(row.values()) for row in raw.cells.to_pylist()]
             for index, (_, got) in raw.ragged.items():
-                ragged[raw.first + index] = got
+                ragged[raw.first_row + index] = got
         assert cells == [[*row, ""][:2] for _, row in expected]
         for number, (_, row) in enumerate(expected):
             # DuckDB accepts a delimiter at the end of a row.
