@@ -9,6 +9,7 @@ from keras_tabular.model import files
 from keras_tabular.model.predict import load_predictor, predict_file
 from keras_tabular.runs.run import read_model
 from keras_tabular.table.rows import rejected_schema
+from keras_tabular.table.source import check_columns
 
 ADVICE = "With --rejects FILE, such rows are set aside and the others are predicted."
 
@@ -18,7 +19,12 @@ def main(parser: ArgumentParser) -> None:
     content = read_model(args.model)
     schema, _ = files.read_schema(args.model, content)
     with files.open_rows(args.rows, schema) as file:
-        names = files.row_columns(file, schema, ignore_extra=args.ignore_extra)
+        names = check_columns(
+            file,
+            schema,
+            schema.features,
+            allow_others=args.ignore_extra,
+        )
         predictor = load_predictor(args.model, content)
         output_schema = predictor.output_schema(
             names,

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -145,15 +144,16 @@ def find_drift(
         group_size: Number of rows that depend on each other, see
             `groups.mean_group_size`.
     """
-    compare = partial(
-        column_drift,
-        trained_on=trained_on,
-        counts=counts,
-        schema=schema,
-        limits=limits,
-        group_size=group_size,
-    )
-    columns = {name: compare(name) for name in schema.features}
+    columns = {}
+    for name in schema.features:
+        columns[name] = column_drift(
+            name,
+            trained_on,
+            counts,
+            schema,
+            limits,
+            group_size,
+        )
     names = sorted(
         columns,
         key=lambda name: (not columns[name].moved, -columns[name].attribution),

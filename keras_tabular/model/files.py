@@ -156,29 +156,6 @@ def display_path(file: Path) -> Path:
     return Path("stdin") if str(file) == "-" else file
 
 
-def row_columns(
-    file: Path,
-    schema: Schema,
-    *,
-    ignore_extra: bool = False,
-) -> list[str]:
-    """List the columns of a file to read: the features, and other declared columns.
-
-    Args:
-        ignore_extra: Whether to leave out undeclared columns, which are otherwise an
-            error.
-
-    Raises:
-        UserError: The columns are not as declared, or the file cannot be read.
-    """
-    return source.check_columns(
-        file,
-        schema,
-        schema.features,
-        allow_others=ignore_extra,
-    )
-
-
 def check_output(path: Path, other_paths: Iterable[Path]) -> None:
     """Raise `UserError` if `path` has an unknown ending, or is one of the others."""
     if not path.name.endswith((".csv", ".csv.gz", ".parquet")):
