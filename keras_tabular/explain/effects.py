@@ -50,11 +50,12 @@ def column_effects(
     types = {name: schema.columns[name].feature_type for name in important}
     names = [name for name in important if types[name] != "text"]
     names = names[:MAX_COLUMNS]
-    # Predictions of each row, for all columns together.
-    predictions = sum(
-        MAX_CATEGORIES if types[name] == "category" else 2 for name in names
-    )
-    affordable_rows = int(MAX_MULTIPLY_ADDS / max(predictions * multiply_adds, 1))
+    predictions_per_row = 0
+    for name in names:
+        is_category = types[name] == "category"
+        predictions_per_row += MAX_CATEGORIES if is_category else 2  # ends of a step
+    work_per_row = predictions_per_row * multiply_adds
+    affordable_rows = int(MAX_MULTIPLY_ADDS / max(work_per_row, 1))
     n_rows = min(MAX_ROWS_FOR_EFFECTS, max(affordable_rows, MIN_ROWS_FOR_EFFECTS))
     has_weight = row_weights(rows, schema) > 0
     rows = rows.filter(pa.array(has_weight))[:n_rows]

@@ -155,8 +155,7 @@ def training_deviation(
     """
     if metadata.ensemble is None:
         return {}
-    rows = test.select(slice(len(members)))
-    rows = rows._replace(custom_metrics=())
+    rows = test.select(slice(len(members)))._replace(custom_metrics=())
     # (architectures and numbers of steps, folds, rows, outputs)
     means, weights = metadata.ensemble.fold_means(members, test.task.n_outputs)
     n_folds = means.shape[1]
