@@ -19,10 +19,11 @@ from keras_tabular.config.schema import Columns, Schema
 from keras_tabular.core import VERSION
 from keras_tabular.core.errors import UserError, quote
 from keras_tabular.core.typed_yaml import parse_section, parse_yaml
-from keras_tabular.model.files import row_columns, scratch_folder
+from keras_tabular.model.files import scratch_folder
 from keras_tabular.model.predict import Predictor, load_predictor, predict_file
 from keras_tabular.schema_inference.schema import propose_schema as infer_schema_of_file
 from keras_tabular.table.cells import TEXT_TYPES, as_texts, possible_kinds
+from keras_tabular.table.source import check_columns
 
 __all__ = ["Model", "UserError", "__version__", "infer_schema", "load_model"]
 
@@ -121,7 +122,12 @@ class Model:
     ) -> pd.DataFrame:
         tables: list[pa.Table] = []
         with frame_as_file(frame, self.schema.features) as file:
-            names = row_columns(file, self.schema, ignore_extra=ignore_extra)
+            names = check_columns(
+                file,
+                self.schema,
+                self.schema.features,
+                allow_others=ignore_extra,
+            )
             columns = self._predictor.output_schema(names, n_reasons)
             counts = predict_file(
                 file,

@@ -26,10 +26,10 @@ def main(arguments: list[str] | None = None) -> None:
     schema, params = load_settings("validate")
 
     paths = part_paths(args.ingested)
-    rows, checks = check_table(paths, schema, params.validate, CHECKS)
-    write_json(args.report, build_report(rows, checks))
-    lines = describe_origins(paths, rows_to_locate(checks))
-    messages = describe_failures(rows, checks, lines)
+    n_rows, checks = check_table(paths, schema, params.validate, CHECKS)
+    write_json(args.report, build_report(n_rows, checks))
+    places = describe_origins(paths, rows_to_locate(checks))
+    messages = describe_failures(n_rows, checks, places)
     for policy in ("drop", "warn"):
         for message in messages[policy]:
             print(f"{policy}: {message}")
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
         atomic_write(args.validated) as validated,
         atomic_write(args.rejected) as rejected,
     ):
-        set_aside(paths, checks, lines, validated, rejected)
+        set_aside(paths, checks, places, validated, rejected)
 
 
 if __name__ == "__main__":

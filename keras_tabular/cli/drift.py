@@ -22,7 +22,7 @@ from keras_tabular.runs.run import read_model
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.groups import mean_group_size, number_groups
 from keras_tabular.table.rows import map_checked_rows
-from keras_tabular.table.source import read_rows
+from keras_tabular.table.source import check_columns, read_rows
 
 MAX_COLUMNS_SHOWN = 20  # on the terminal; the page shows all columns
 HEADER = ["column", "share of attribution", "distance", "p-value", "drift", "notes"]
@@ -34,7 +34,7 @@ def main(parser: ArgumentParser) -> None:
     trained_on = training_rows(args.model, metadata)
     with files.open_rows(args.rows, schema) as file:
         file_name = files.display_path(args.rows).name
-        names = files.row_columns(file, schema)
+        names = check_columns(file, schema, schema.features)
         checks = declared_checks(schema, metadata.validate_params)
         count = partial(
             drift.count_batch,

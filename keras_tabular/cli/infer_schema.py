@@ -35,25 +35,26 @@ def main(parser: ArgumentParser) -> None:
     args = parser.parse_args()
     if not args.table.exists():
         raise UserError(f"{args.table}: no such file or folder.")
-    section = read_yaml(PARAMS).get("validate") if PARAMS.is_file() else None
-    policies = parse_section(section or {}, Validate, f"{PARAMS}: validate")
-    schema = propose_schema(args.table, args.target, args.rows, policies)
+    params = read_yaml(PARAMS) if PARAMS.is_file() else {}
+    section = params.get("validate") or {}
+    policies = parse_section(section, Validate, f"{PARAMS}: validate")
+    proposal = propose_schema(args.table, args.target, args.rows, policies)
     if str(args.output) == "-":
-        print(schema.text, end="")
+        print(proposal.text, end="")
     else:
-        if args.output.is_file() and args.output.read_bytes() != schema.text.encode():
+        if args.output.is_file() and args.output.read_bytes() != proposal.text.encode():
             old_schema = args.output.with_suffix(f".old{args.output.suffix}")
             args.output.replace(old_schema)
             print(f"{old_schema} is the earlier schema.")
-        write_text(args.output, schema.text)
+        write_text(args.output, proposal.text)
         print(f"{args.output} describes {args.table}. Check its comments.")
-        if schema.question_lines:
-            lines = format_list(map(str, schema.question_lines))
+        if proposal.question_lines:
+            lines = format_list(map(str, proposal.question_lines))
             print(f"There are questions in these lines: {lines}.")
-        print(f"split.by: I would choose {schema.split}.")
-    if schema.failed_checks:
+        print(f"split.by: I would choose {proposal.split}.")
+    if proposal.failed_checks:
         print(
             "`dvc repro` will stop at validate. Decide:",
-            *schema.failed_checks,
+            *proposal.failed_checks,
             sep="\n  ",
         )

@@ -2,13 +2,14 @@
 
 import sys
 from argparse import ArgumentParser, Namespace
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from keras_tabular.model import files
 from keras_tabular.model.predict import load_predictor, predict_file
 from keras_tabular.runs.run import read_model
 from keras_tabular.table.rows import rejected_schema
+from keras_tabular.table.source import check_columns
 
 ADVICE = "With --rejects FILE, such rows are set aside and the others are predicted."
 
@@ -17,32 +18,35 @@ def main(parser: ArgumentParser) -> None:
     args = parse_arguments(parser)
     content = read_model(args.model)
     schema, _ = files.read_schema(args.model, content)
-    with files.open_rows(args.rows, schema) as file, ExitStack() as stack:
-        names = files.row_columns(file, schema, ignore_extra=args.ignore_extra)
+    with files.open_rows(args.rows, schema) as file:
+        names = check_columns(
+            file,
+            schema,
+            schema.features,
+            allow_others=args.ignore_extra,
+        )
         predictor = load_predictor(args.model, content)
         output_schema = predictor.output_schema(
             names,
             args.explain,
             numbered=bool(args.rejects),
         )
-        write = stack.enter_context(
-            files.open_writer(args.output, output_schema, schema),
-        )
-        reject = None
+        output = files.open_writer(args.output, output_schema, schema)
+        rejects: AbstractContextManager[files.Write | None] = nullcontext()
         if args.rejects:
-            writer = files.open_writer(args.rejects, rejected_schema(names), schema)
-            reject = stack.enter_context(writer)
-        counts = predict_file(
-            file,
-            names,
-            predictor,
-            output_schema,
-            write,
-            display_name=str(files.display_path(args.rows)),
-            n_reasons=args.explain,
-            reject=reject,
-            advice=ADVICE,
-        )
+            rejects = files.open_writer(args.rejects, rejected_schema(names), schema)
+        with output as write, rejects as reject:
+            counts = predict_file(
+                file,
+                names,
+                predictor,
+                output_schema,
+                write,
+                display_name=str(files.display_path(args.rows)),
+                n_reasons=args.explain,
+                reject=reject,
+                advice=ADVICE,
+            )
     for message in counts.warnings():
         print(f"warn: {message}", file=sys.stderr)
     if args.rejects:

@@ -35,7 +35,9 @@ def main(parser: ArgumentParser) -> None:
     train = SPLIT / "train"
     trained_on = metadata.trained_on
     has_training_rows = (
-        trained_on and train.is_dir() and hash_parts(train) == trained_on.md5
+        trained_on is not None
+        and train.is_dir()
+        and hash_parts(train) == trained_on.md5
     )
     with files.open_rows(args.rows, schema) as rows:
         from keras_tabular.model import saved_model  # starts TensorFlow
@@ -45,8 +47,8 @@ def main(parser: ArgumentParser) -> None:
             saved_model.load_saved_model(args.model, content),
             schema,
             metadata.validate_params,
-            SPLIT if has_training_rows else None,
-            evaluation.baseline_thresholds if evaluation else {},
+            split=SPLIT if has_training_rows else None,
+            thresholds=evaluation.baseline_thresholds if evaluation else {},
         )
     for warning in result.warnings:
         print(f"warn: {warning}", file=sys.stderr)
@@ -54,10 +56,10 @@ def main(parser: ArgumentParser) -> None:
     task = schema.learning_task
     score_rows = compare_scores(
         result.scores,
-        {},
-        {},
-        task.metrics,
-        result.main_metrics,
+        base={},
+        custom_metrics={},
+        keys=task.metrics,
+        first=result.main_metrics,
     )
     print(align_columns(score_lines(score_rows, task)))
     if not has_training_rows:
@@ -82,8 +84,8 @@ def score_lines(rows: Mapping[str, ScoreRow], task: Task) -> list[list[str]]:
     for row in rows.values():
         label = f"{row.label} ({row.average})" if row.average else row.label
         value = formats.format_score(row.model, *row.baselines.values())
-        interval = formats.format_ends(row.model.interval if row.model else None)
-        cells = [label, value, interval]
+        interval = row.model.interval if row.model else None
+        cells = [label, value, formats.format_ends(interval)]
         for baseline in row.baselines.values():
             text = formats.format_score(baseline, row.model)
             if baseline and (baseline.difference or row.outcome(baseline) == "same"):

@@ -35,8 +35,12 @@ def main(parser: ArgumentParser) -> None:
 
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     predictor = load_predictor(args.model, content)
-    host = f"[{args.host}]" if ":" in args.host else args.host
-    Connection.timeout = args.request_timeout
+    host = args.host
+    family = socket.AF_INET
+    if ":" in host:
+        host = f"[{host}]"
+        family = socket.AF_INET6
+    Connection.timeout = args.request_timeout  # of all objects: uvicorn creates them
     limits = Limits(
         max_body=int(args.max_body * MEGABYTE),
         max_rows=args.max_rows,
@@ -44,14 +48,14 @@ def main(parser: ArgumentParser) -> None:
         timeout=args.request_timeout,
     )
     service = Service(predictor, limits, args.model_version, args.log)
-    app = build_app(service, ["localhost", host, *args.allow_host], args.notice)
+    notice = None if args.no_page else args.notice
+    app = build_app(service, ["localhost", host, *args.allow_host], notice)
     if args.host != LOOPBACK:
         print(
             f"warn: anyone who can reach {args.host} can request predictions. Put a"
             " proxy in front of the server, with TLS, a password and timeouts.",
             file=sys.stderr,
         )
-    family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     # Clients can connect as soon as there is this socket.
     listening = socket.create_server((args.host, args.port), family=family)
     # asyncio sets this only for sockets that it creates. Without it, each answer waits
@@ -186,7 +190,6 @@ def add_log_and_page_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--no-page",
-        dest="notice",
-        action="store_const",
+        action="store_true",
         help="show no page, and leave values of training rows out of /schema",
     )

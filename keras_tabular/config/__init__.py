@@ -1,4 +1,4 @@
 """The files params.yaml and data/schema.yaml: their keys, types and checks.
 
-Nothing here reads a table.
+Nothing here parses a table: `stage_inputs` only computes the hashes of its files.
 """

@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from datetime import date
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,7 @@ def gate_mistakes(gate: Gate, evaluate: Evaluate, task: Task) -> Iterator[str]:
     row_sets += [f"tests.{file.partition('.')[0]}" for file in evaluate.tests]
     row_sets += [f"slices.{name}" for name in evaluate.slices]
     metrics = metric_keys(evaluate, task)
-    keys = [f"{row_set}.{metric}" for row_set in row_sets for metric in metrics]
+    keys = [f"{row_set}.{metric}" for row_set, metric in product(row_sets, metrics)]
     for section in ("min", "max", "worse_than_base"):
         for key in sorted(getattr(gate, section).keys() - keys):
             row_set, is_custom, _ = key.partition(f".{CUSTOM}")

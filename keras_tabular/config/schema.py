@@ -30,8 +30,10 @@ NUMBER_KINDS = ("real", "integer")
 NUMBER_KEYS = ("min", "max", "values", "format")
 FeatureType = Literal["number", "datetime", "category", "text"]
 Format = str | tuple[str, ...] | None
-# How a column writes 1234.5: prefix, thousands separator, decimal point and suffix.
-AFFIX = r"[^0-9+\-\0]"
+# A number format is how a column writes 1234.5, such as $1,234.5 or 1 234,5 m2: a
+# prefix, a separator of thousands, a decimal point and a suffix.
+AFFIX = r"[^0-9+\-\0]"  # any character but digits, signs and NUL
+# A point, a comma, an apostrophe, or a space, perhaps one without a line break.
 SEPARATOR = r"[.,'\u2019 \u00a0\u202f]"
 NUMBER_FORMAT = re.compile(
     rf"(?P<prefix>{AFFIX}*)"
@@ -66,7 +68,7 @@ class ByKind(TypedDict, Generic[T]):
     text: T
 
 
-# The keys that a column of a kind may have, of those that some kinds may not have.
+# Keys that only some kinds may have, by kind.
 KEYS = ByKind[tuple[str, ...]](
     real=NUMBER_KEYS,
     integer=NUMBER_KEYS,
@@ -135,8 +137,10 @@ class Column(Section):
                     raise ValueError(
                         f"{key} has {value!r}, but the kind is {self.kind}.{hint}",
                     )
-        cell_types = (str, int, float) if self.kind in NUMBER_KINDS else (str,)
-        for value in (*self.replace, *self.replace.values()):
+        cell_types: tuple[type, ...] = (str,)
+        if self.kind in NUMBER_KINDS:
+            cell_types = (str, int, float)
+        for value in [*self.replace.keys(), *self.replace.values()]:
             if type(value) not in cell_types:
                 raise ValueError(
                     f"replace has {value!r}, which is not a text. Write it in quotes.",
@@ -160,13 +164,13 @@ class Column(Section):
     @property
     def decimal_point(self) -> str:
         """The decimal point of the numbers in this column."""
-        if self.number_format is None:
-            return "."
-        return NUMBER_FORMAT.sub(r"\g<point>", self.number_format)
+        match = NUMBER_FORMAT.fullmatch(self.number_format or "")
+        return match["point"] if match else "."
 
     @property
     def feature_type(self) -> FeatureType:
         """How the model treats the column. All kinds of numbers are the same to it."""
+        # With `in`, mypy would not see that only FeatureTypes remain.
         if self.kind == "real" or self.kind == "integer" or self.kind == "boolean":
             return "number"
         return self.kind
@@ -200,7 +204,8 @@ def _check_format(column: Column) -> None:
             f"{', '.join(EPOCHS)}, {ISO} or formats such as %d.%m.%Y or [%d.%m.%Y,"
             " %Y-%m]"
         )
-        is_valid = column.format in EPOCHS or all(map(_is_date_format, column.formats))
+        are_dates = all(_is_date_format(text) for text in column.formats)
+        is_valid = column.format in EPOCHS or are_dates
     else:
         expected = "1234.5 as the column writes it, such as 1.234,5 or $1,234.5"
         match = NUMBER_FORMAT.fullmatch(column.number_format or "")
@@ -346,8 +351,9 @@ class Schema(Dialect):
             )
         classes = target.values or ()
         fewest, most = task.class_limits
+        has_allowed_number = fewest <= len(classes) <= most
         are_different = len({*classes}) == len(classes)
-        if fewest and not (are_different and fewest <= len(classes) <= most):
+        if fewest and not (has_allowed_number and are_different):
             expected = "two" if most == 2 else "three or more"
             raise ValueError(
                 f"{key}.values: expected {expected} classes, got {[*classes]}.",

@@ -76,7 +76,7 @@ def read_inputs(stage: dict[str, Any]) -> dict[str, Any]:
         return inputs
     sections = tuple(f"{section}." for section in stage.get("params", []))
     for key, value in flatten(read_yaml(Path("params.yaml"))):
-        if f"{key}.".startswith(sections):
+        if f"{key}.".startswith(sections):  # train has train.folds, not trainer.folds
             inputs[f"{key}{IN_PARAMS}"] = value
     source = str(read_yaml(SCHEMA).get("source"))
     for dependency in stage.get("deps", []):

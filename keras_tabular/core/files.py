@@ -40,7 +40,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for file in path.parent.glob(f".{path.name}.*.partial"):
-            process_id = file.suffixes[-2].removeprefix(".")
+            *_, process_id, _ = file.name.split(".")
             has_ended = not Path("/proc", process_id).exists()
             if has_ended or file == partial:
                 remove(file)
@@ -67,8 +67,10 @@ def _is_about(error: OSError, path: Path, partial: Path) -> bool:
     if error.filename is None:
         return error.errno in NO_SPACE or str(partial) in str(error)
     file = Path(str(error.filename))
-    is_in_output = file.is_relative_to(path) or file.is_relative_to(partial)
-    return is_in_output or path.is_relative_to(file)
+    is_output = file.is_relative_to(path)
+    is_temporary = file.is_relative_to(partial)
+    is_folder_of_output = path.is_relative_to(file)
+    return is_output or is_temporary or is_folder_of_output
 
 
 def md5_hash(content: bytes) -> str:
@@ -126,9 +128,11 @@ def write_text(path: Path, text: str) -> None:
 def _rounded(value: Any, key: str) -> Any:
     """Return a value with rounded numbers; `key` is its place in messages."""
     if isinstance(value, dict):
-        return {str(k): _rounded(inner, f"{key} {k}") for k, inner in value.items()}
+        return {
+            str(name): _rounded(inner, f"{key} {name}") for name, inner in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_rounded(inner, f"{key} {n}") for n, inner in enumerate(value)]
+        return [_rounded(inner, f"{key} {index}") for index, inner in enumerate(value)]
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{key}: expected a finite number, got {value}")
@@ -152,11 +156,12 @@ def write_points(
     first_column, *_ = columns.values()
     n_rows = len(first_column)
     n_points = min(n_rows, max_points)
+    n_steps = max(n_points - 1, 1)
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for point in range(n_points):
-        row = round(point * (n_rows - 1) / max(n_points - 1, 1))
+        row = round(point * (n_rows - 1) / n_steps)
         writer.writerow([_format_cell(column[row]) for column in columns.values()])
     write_text(path, text.getvalue())
 

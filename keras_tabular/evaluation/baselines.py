@@ -84,12 +84,9 @@ def predict_baselines(
         row_set: np.unique(fold[fold >= 0]).tolist() for row_set, fold in folds.items()
     }
     numbers["test"] = [0]
-    jobs = [
-        (name, row_set, k)
-        for name in names
-        for row_set in numbers
-        for k in numbers[row_set]
-    ]
+    jobs: list[Job] = []
+    for name, row_set in product(names, numbers):
+        jobs += [(name, row_set, number) for number in numbers[row_set]]
     rows = read_training_rows(split, schema, MAX_TRAINING_ROWS)
 
     def work(job: Job) -> np.ndarray:

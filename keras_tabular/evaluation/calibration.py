@@ -57,8 +57,12 @@ def fit_intervals(
     for number in folds:  # a row does not help to predict its own error
         held_out = fold == number
         other_rows = ~held_out
-        at, mean_errors = fit_errors(predicted[other_rows], errors[other_rows], n_bins)
-        expected = np.interp(predicted[held_out], at, mean_errors)
+        medians, mean_errors = fit_errors(
+            predicted[other_rows],
+            errors[other_rows],
+            n_bins,
+        )
+        expected = np.interp(predicted[held_out], medians, mean_errors)
         relative_errors[held_out] = np.divide(
             errors[held_out],
             expected,
@@ -71,11 +75,11 @@ def fit_intervals(
     removed_square = disagreement * (1 - 1 / len(folds))
     mean_square = max(np.mean(errors**2), 1e-300)
     remaining_square = max(1 - removed_square / mean_square, MIN_REMAINING_ERROR**2)
-    at, mean_errors = fit_errors(predicted, errors, n_bins)
+    medians, mean_errors = fit_errors(predicted, errors, n_bins)
     half = np.sqrt(remaining_square) * covered_error * mean_errors
     return Intervals(
         coverage=coverage,
-        at=tuple(at.tolist()),
+        at=tuple(medians.tolist()),
         half=tuple(half.tolist()),
     )
 
@@ -100,11 +104,11 @@ def fit_errors(
     (array([1.5, 8.5]), array([1.2, 3.2]))
     """
     bins = np.array_split(np.argsort(predicted, kind="stable"), n_bins)
-    at = np.array([np.median(predicted[rows]) for rows in bins])
+    medians = np.array([np.median(predicted[rows]) for rows in bins])
     bin_errors = np.array([errors[rows].mean() for rows in bins])
     expected = bin_errors + MIN_RELATIVE_ERROR * errors.mean()
-    at, first = np.unique(at, return_index=True)
-    return at, expected[first]
+    medians, first_bins = np.unique(medians, return_index=True)
+    return medians, expected[first_bins]
 
 
 def calibrate(

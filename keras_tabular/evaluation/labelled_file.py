@@ -63,13 +63,8 @@ def score_file(
         metrics: Metrics of the project.
 
     Raises:
-        UserError: The file is missing, or the rows are not valid, see
-            `write_valid_rows`.
+        UserError: The rows are not valid, see `write_valid_rows`.
     """
-    if not file.exists():
-        raise UserError(
-            f"{file} does not exist, but evaluate.tests in params.yaml lists it",
-        )
     metadata = model.metadata
     training_rows = 0
     baselines = Baselines()
@@ -127,14 +122,19 @@ def add_test_files(
         The evaluation, and the scores by the name of the file without its ending.
 
     Raises:
-        UserError: See `score_file`.
+        UserError: A file is missing, or see `score_file`.
     """
     files = {}
     scores = [*evaluation.scores]
     for file_name in params.evaluate.tests:
+        path = data / "tests" / file_name
+        if not path.exists():
+            raise UserError(
+                f"{path} does not exist, but evaluate.tests in params.yaml lists it",
+            )
         name = file_name.partition(".")[0]
         file = score_file(
-            data / "tests" / file_name,
+            path,
             model,
             schema,
             params.validate,

@@ -204,8 +204,8 @@ def ranking_plots(
     turns = (bends != 0).any(axis=0)
     is_corner = np.concatenate([[True], turns, [True]])
     precision = ranking.precision(undefined=1)
-    distinct_recall, first = np.unique(recall, return_index=True)
-    best_precision = np.maximum.reduceat(precision, first)
+    distinct_recall, first_points = np.unique(recall, return_index=True)
+    best_precision = np.maximum.reduceat(precision, first_points)
     return {
         "roc": (false_positive_rate[is_corner], recall[is_corner]),
         "precision_recall": (distinct_recall, best_precision),

@@ -119,7 +119,7 @@ def score(predictions: Predictions) -> dict[str, float]:
     by_weights = scores_by_weights(predictions, weights)
     by_weights |= predictions.custom_scores(weights)
     scores = {}
-    for key, (value,) in by_weights.items():
+    for key, (value,) in by_weights.items():  # there is one vector of weights
         if np.isfinite(value):
             scores[key] = float(value)
     return scores
@@ -180,7 +180,8 @@ def _class_scores(
 
     if isinstance(predictions.task, Binary):
         probability = y_pred[:, 0]
-        scores |= {key: values[1] for key, values in by_class.items()}
+        for key, (_, of_positive) in by_class.items():
+            scores[key] = of_positive
         scores["brier"] = mean_by_weights(np.square(probability - y), weights)
         area, average = auc_and_average_precision(y == 1, probability, weights)
         return scores | {"roc_auc": area, "average_precision": average}
@@ -189,10 +190,11 @@ def _class_scores(
         values = np.nan_to_num(values)
         scores[f"macro.{key}"] = values.mean(axis=0)
         scores[f"weighted.{key}"] = (values * class_shares).sum(axis=0)
-    by_ranking = [
-        auc_and_average_precision(y == k, y_pred[:, k], weights) for k in classes
-    ]
-    area, average = np.mean(by_ranking, axis=0)
+    ranked = [
+        auc_and_average_precision(y == code, y_pred[:, code], weights)
+        for code in classes
+    ]  # (classes, 2, n)
+    area, average = np.mean(ranked, axis=0)
     return scores | {"macro.roc_auc": area, "macro.average_precision": average}
 
 

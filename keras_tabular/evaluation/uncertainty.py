@@ -394,7 +394,10 @@ def r2_interval(value: float, rows: Predictions) -> Interval:
     below, above = student_widths(changes, rows.weight, rows.group)
     errors_below, errors_above = student_widths(errors, rows.weight, rows.group)
     if errors_below:
-        above = max(above, min(below, above) * (errors_above / errors_below))
+        # Only the end on the side of the long tail is moved outwards from this width.
+        symmetric_width = min(below, above)
+        tail_factor = errors_above / errors_below
+        above = max(above, symmetric_width * tail_factor)
     ratio = 1 - value
     low = 1 - ratio * (1 + above)
     high = 1 - ratio * max(1 - below, 0.0)

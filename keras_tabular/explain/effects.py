@@ -33,7 +33,7 @@ def column_effects(
     rows: pa.Table,
     schema: Schema,
     important: Sequence[str],
-    work: float,
+    multiply_adds: float,
 ) -> dict[str, Any]:
     """Compute the content of `metrics/effects.json` for the most important columns.
 
@@ -45,16 +45,17 @@ def column_effects(
             each member, (rows, outputs * (1 + members)).
         rows: Rows in random order; the first ones are used.
         important: Names of the columns, the most important one first.
-        work: Number of multiply-adds of the model for a row.
+        multiply_adds: Multiply-adds of the model for a row.
     """
     types = {name: schema.columns[name].feature_type for name in important}
     names = [name for name in important if types[name] != "text"]
     names = names[:MAX_COLUMNS]
-    # Predictions of each row, for all columns together.
-    predictions = sum(
-        MAX_CATEGORIES if types[name] == "category" else 2 for name in names
-    )
-    affordable_rows = int(MAX_MULTIPLY_ADDS / max(predictions * work, 1))
+    predictions_per_row = 0
+    for name in names:
+        is_category = types[name] == "category"
+        predictions_per_row += MAX_CATEGORIES if is_category else 2  # ends of a step
+    work_per_row = predictions_per_row * multiply_adds
+    affordable_rows = int(MAX_MULTIPLY_ADDS / max(work_per_row, 1))
     n_rows = min(MAX_ROWS_FOR_EFFECTS, max(affordable_rows, MIN_ROWS_FOR_EFFECTS))
     has_weight = row_weights(rows, schema) > 0
     rows = rows.filter(pa.array(has_weight))[:n_rows]
@@ -80,7 +81,8 @@ def column_effect(
     output = int(np.argmax(np.ptp(model_curves, axis=0)))
     curve = model_curves[:, output]
     members = curves[:, output, 1:].T  # (members, values)
-    low = high = curve
+    low = curve
+    high = curve
     if len(members):
         low, high = np.quantile(members, MEMBER_QUANTILES, axis=0)
     effect = {"column": name, "kind": column.kind, "values": values}

@@ -62,7 +62,7 @@ def explain(
     test_folder = data / "split/test"
     test = result.predictions["test"]
     metadata = model.metadata
-    work = model.multiply_adds
+    multiply_adds = model.multiply_adds
     max_rows = min(MAX_INSPECTED_CELLS // len(schema.columns), MAX_INSPECTED_ROWS)
     train = read_first_rows(data / "split/train", max_rows)
     test_rows = read_first_rows(test_folder, max_rows)
@@ -73,28 +73,34 @@ def explain(
     plots = plot_data.Plots()
     EXPLANATION_LOG.unlink(missing_ok=True)
     with log_failure("training", failures):
-        rows = arrays.feature_arrays(test_rows[:MAX_ROWS_FOR_DEVIATION], schema)
-        members = model.predict_members(rows)
+        first_rows = test_rows[:MAX_ROWS_FOR_DEVIATION]
+        members = model.predict_members(arrays.feature_arrays(first_rows, schema))
         update["training_deviation"] = training_deviation(members, test, metadata)
     with log_failure("importance", failures):
-        part = next(read_parts(test_folder))
-        increases = permutation_importance(model.predict, part, test.y, schema, work)
+        first_part = next(read_parts(test_folder))
+        increases = permutation_importance(
+            model.predict,
+            first_part,
+            test.y,
+            schema,
+            multiply_adds,
+        )
     with log_failure("effects", failures):
-        # Columns that are not measured come last.
-        importance = dict.fromkeys(schema.features, -np.inf)
-        for name, values in increases.items():
-            importance[name] = values.mean()
         contents["effects"] = column_effects(
             model.predict_members,
             test_rows,
             schema,
-            sorted(importance, key=lambda name: -importance[name]),
-            work,
+            columns_by_importance(schema, increases),
+            multiply_adds,
         )
     with log_failure("columns", failures):
-        limit = metadata.drift_params.distance
-        size = groups.mean_group_size(test.group)
-        columns = describe_columns(train, test_rows, schema, limit, size)
+        columns = describe_columns(
+            train,
+            test_rows,
+            schema,
+            limit=metadata.drift_params.distance,
+            group_size=groups.mean_group_size(test.group),
+        )
         contents["columns"] = columns
         attribution = metadata.trained_on.attribution if metadata.trained_on else {}
         update["outside_training"] = outside_training(columns, attribution)
@@ -112,6 +118,16 @@ def explain(
     for name, content in contents.items():
         write_json(metrics / f"{name}.json", content)
     return result.evaluation.model_copy(update=update)
+
+
+def columns_by_importance(schema: Schema, increases: Increases) -> list[str]:
+    """Sort the features by importance; those that are not measured come last."""
+    importance = {name: values.mean() for name, values in increases.items()}
+    return sorted(
+        schema.features,
+        key=lambda name: importance.get(name, -np.inf),
+        reverse=True,
+    )
 
 
 def training_deviation(
@@ -139,8 +155,7 @@ def training_deviation(
     """
     if metadata.ensemble is None:
         return {}
-    rows = test.select(slice(len(members)))
-    rows = rows._replace(custom_metrics=())
+    rows = test.select(slice(len(members)))._replace(custom_metrics=())
     # (architectures and numbers of steps, folds, rows, outputs)
     means, weights = metadata.ensemble.fold_means(members, test.task.n_outputs)
     n_folds = means.shape[1]

@@ -33,13 +33,13 @@ def permutation_importance(
     rows: pa.Table,
     y: np.ndarray,
     schema: Schema,
-    work: float,
+    multiply_adds: float,
 ) -> Increases:
     """Compute the increase of the loss in each of `REPEATS` shuffles of a column.
 
     See Breiman, "Random Forests" (2001), and scikit-learn's `permutation_importance`. A
     row of weight 2 counts as two rows, and its value is given to other rows as often.
-    The first few thousand rows are used. If the work allows fewer than
+    The first few thousand rows are used. If `MAX_SHUFFLE_WORK` allows fewer than
     `MIN_SHUFFLED_ROWS` rows, one shuffle of each column on few rows chooses the
     `MAX_MEASURED_COLUMNS` columns that are measured.
 
@@ -48,19 +48,19 @@ def permutation_importance(
             outputs).
         rows: The table, in random order.
         y: Labels of at least these rows, shape (rows,).
-        work: Number of multiply-adds of the model for a row.
+        multiply_adds: Multiply-adds of the model for a row.
     """
     has_weight = row_weights(rows, schema) > 0
     y = y[: len(rows)][has_weight]
     rows = rows.filter(pa.array(has_weight))
     names = list(schema.features)
-    max_predictions = int(MAX_SHUFFLE_WORK / max(work, 1))
+    max_predictions = int(MAX_SHUFFLE_WORK / max(multiply_adds, 1))
     affordable_rows = max_predictions // (REPEATS * len(names))
     has_few_rows = affordable_rows < min(len(rows), MIN_SHUFFLED_ROWS)
     if has_few_rows and len(names) > MAX_MEASURED_COLUMNS:
         max_predictions //= 2
-        first = loss_increases(predict, rows, y, schema, names, 1, max_predictions)
-        names.sort(key=lambda name: -first[name][0])
+        increases = loss_increases(predict, rows, y, schema, names, 1, max_predictions)
+        names.sort(key=lambda name: -increases[name][0])
         names = names[:MAX_MEASURED_COLUMNS]
     return loss_increases(predict, rows, y, schema, names, REPEATS, max_predictions)
 

@@ -103,20 +103,22 @@ def slice_scores(
     """
     names = [name for name in tables if name in result.predictions]
     row_sets = [select_predicted(name, tables[name], result) for name in names]
-    first = row_sets[0]
-    test = row_sets[-1]
+    first_set = row_sets[0]
+    test_set = row_sets[-1]
 
     def score_conditions(conditions: Slice) -> dict[str, Any]:
+        in_first_set = is_in_slice(first_set.table, schema, conditions)
+        in_test_set = is_in_slice(test_set.table, schema, conditions)
         return {
-            "score": score_rows(first, is_in_slice(first.table, schema, conditions)),
-            "test": score_rows(test, is_in_slice(test.table, schema, conditions)),
+            "score": score_rows(first_set, in_first_set),
+            "test": score_rows(test_set, in_test_set),
             "where": describe_conditions(conditions),
         }
 
     return {
-        "bins": score_bins(first, schema),
-        "metric": first.metric,
-        "row_set": first.name,
+        "bins": score_bins(first_set, schema),
+        "metric": first_set.metric,
+        "row_set": first_set.name,
         "all_rows": score_conditions({}),
         "declared": {
             name: score_conditions(conditions) for name, conditions in declared.items()
@@ -274,4 +276,6 @@ def largest_errors(
 def _json_value(value: Any) -> Any:
     """Return a finite number or None as it is, and any other value as text."""
     is_number = isinstance(value, int | float) and math.isfinite(value)
-    return value if value is None or is_number else str(value)[:MAX_TEXT]
+    if value is None or is_number:
+        return value
+    return str(value)[:MAX_TEXT]

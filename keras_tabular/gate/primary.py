@@ -91,7 +91,9 @@ class PrimaryScores(NamedTuple):
             return self._result("dummy", "undecided")
         if difference.high < 0:
             return self._result("dummy", "pass")
-        useful_gain = min_gain if self.key == "r2" else min_gain * self._size("dummy")
+        useful_gain = (
+            min_gain if self.key == "r2" else min_gain * self._baseline_size("dummy")
+        )
         if difference.low > -useful_gain:
             words = f"; no gain above {100 * min_gain:.3g}%"
             return self._result("dummy", "fail", words)
@@ -115,7 +117,7 @@ class PrimaryScores(NamedTuple):
         difference = self._difference(name)
         if difference is None or (not margin and difference.within_chance):
             return self._result(name, "undecided", f"; {NOT_SETTLED}")
-        limit = margin * self._size(name)
+        limit = margin * self._baseline_size(name)
         status = judge(difference.low, difference.high, limit)
         words = ""
         if status == "undecided":
@@ -161,10 +163,11 @@ class PrimaryScores(NamedTuple):
         for place, where in OTHER_PLACES.items():
             loss = self.evaluation.value(place, self.key, name) or 0.0
             model_loss_there = self.evaluation.value(place, self.key) or model_loss
-            harder = 1.0  # times, as the loss of the model shows
+            difficulty = 1.0  # of the test rows, as the loss of the model shows
             if model_loss_there:
-                harder = max(model_loss / model_loss_there, 1.0)
-            if lowest > MAX_TEST_LOSS_RATIO * loss * harder > 0:
+                difficulty = max(model_loss / model_loss_there, 1.0)
+            limit = MAX_TEST_LOSS_RATIO * loss * difficulty
+            if 0 < limit < lowest:
                 return f"{label} broke down ({text}, and {format_number(loss)} {where})"
         return ""
 
@@ -175,7 +178,7 @@ class PrimaryScores(NamedTuple):
             return label
         return label.lower()
 
-    def _size(self, name: str) -> float:
+    def _baseline_size(self, name: str) -> float:
         """Return the size of a baseline's score on the test rows; 0 if it has none."""
         return abs(self.evaluation.value("test", self.key, name) or 0.0)
 
@@ -208,7 +211,7 @@ class PrimaryScores(NamedTuple):
                 label = metric_label(self.evaluation, self.task, self.key)
                 reason = f"The model is not compared with {title}: {label} is undefined"
             return RuleResult(rule=rule, status="undecided", reason=reason)
-        base = self._size(name) if self.is_loss else 0.0
+        base = self._baseline_size(name) if self.is_loss else 0.0
         relative = format_relative(difference, base)
         details = "; ".join(self._details(name))
         return RuleResult(

@@ -104,6 +104,7 @@ def _check_limit(rule: str, limit: float, score: Score) -> RuleResult:
     low, high = score.interval or (score.value, score.value)
     if rule == "min":
         bound = "at least"
+        # As `judge` checks that a value is at most a limit.
         status = judge(-high, -low, -limit)
     else:
         bound = "at most"

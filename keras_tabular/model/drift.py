@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from operator import add
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -91,7 +90,13 @@ class RowCounts(NamedTuple):
     def merge(self, other: "RowCounts") -> "RowCounts":
         """Add the counts of other rows."""
         bins = {name: rows + other.bins[name] for name, rows in self.bins.items()}
-        return RowCounts(bins, *map(add, self[1:], other[1:]))
+        return RowCounts(
+            bins,
+            rows=self.rows + other.rows,
+            unknown=self.unknown + other.unknown,
+            failed=self.failed + other.failed,
+            groups=self.groups + other.groups,
+        )
 
 
 def count_batch(
@@ -139,11 +144,21 @@ def find_drift(
         group_size: Number of rows that depend on each other, see
             `groups.mean_group_size`.
     """
-    comparison = (trained_on, counts, schema, limits, group_size)
-    columns = {name: column_drift(name, *comparison) for name in schema.features}
-    columns = dict(
-        sorted(columns.items(), key=lambda c: (not c[1].moved, -c[1].attribution)),
+    columns = {}
+    for name in schema.features:
+        columns[name] = column_drift(
+            name,
+            trained_on,
+            counts,
+            schema,
+            limits,
+            group_size,
+        )
+    names = sorted(
+        columns,
+        key=lambda name: (not columns[name].moved, -columns[name].attribution),
     )
+    columns = {name: columns[name] for name in names}
     moved = [name for name, column in columns.items() if column.moved]
     dates = [name for name in moved if schema.columns[name].kind == "datetime"]
     share = sum(columns[name].attribution for name in moved if name not in dates)
@@ -198,12 +213,15 @@ def column_drift(
         group_size,
     )
 
-    def shares(bins: list[int]) -> Shares:
-        in_training, in_new = (
-            float(n[bins].sum() / max(n.sum(), 1)) for n in (train, new)
-        )
-        return Shares(train=in_training, new=in_new)
+    def share(counts: np.ndarray, bins: list[int]) -> float:
+        return float(counts[bins].sum() / max(counts.sum(), 1))
 
+    def shares(bins: list[int]) -> Shares:
+        return Shares(train=share(train, bins), new=share(new, bins))
+
+    outside = None
+    if summary.edges and summary.feature_type != "text":
+        outside = shares([0, -2])  # the last bin is for missing values
     is_category = summary.feature_type == "category"
     unknown = unknown_by_column(counts.unknown).get(name, {})
     new_share = sum(unknown.values()) / max(counts.rows, 1)
@@ -213,12 +231,7 @@ def column_drift(
         p_value=p_value,
         moved=distance > limits.distance and p_value < profile.MAX_P_VALUE,
         missing=shares([-1]),
-        # The last bin is for missing values.
-        outside=(
-            shares([0, -2])
-            if summary.edges and summary.feature_type != "text"
-            else None
-        ),
+        outside=outside,
         unknown=Shares(train=summary.unknown, new=new_share) if is_category else None,
         unknown_values=(
             dict([*unknown.items()][:MAX_UNKNOWN_SHOWN]) if is_category else None

@@ -84,7 +84,8 @@ def read_schema(path: Path, content: bytes) -> tuple[Schema, ModelMetadata]:
 
 def scratch_folder() -> TemporaryDirectory[str]:
     """Return a temporary folder that all machines of a Ray cluster can read."""
-    return TemporaryDirectory(".partial", ".rows-", Path.cwd() if uses_ray() else None)
+    parent = Path.cwd() if uses_ray() else None
+    return TemporaryDirectory(suffix=".partial", prefix=".rows-", dir=parent)
 
 
 @contextmanager
@@ -135,10 +136,11 @@ def check_skipped_lines(file: Path, schema: Schema) -> None:
         name: schema.columns[name] for name in header if name in schema.features
     }
     for line, cells in skipped_lines(file, dialect).items():
-        if len(cells) != len(header) or not all(cells) or cells == header:
+        is_complete = len(cells) == len(header) and all(cells)
+        if not is_complete or cells == header:
             continue
         table = pa.table([[cell] for cell in cells], header)
-        row = RawRows(file, 0, table, {})
+        row = RawRows(file, first_row=0, cells=table)
         texts = rows.text_columns(row, features)
         _, failures = rows.parse_rows(row, texts, features)
         if features and not failures:
@@ -152,29 +154,6 @@ def check_skipped_lines(file: Path, schema: Schema) -> None:
 def display_path(file: Path) -> Path:
     """Return the path by which messages name an argument of `open_rows`."""
     return Path("stdin") if str(file) == "-" else file
-
-
-def row_columns(
-    file: Path,
-    schema: Schema,
-    *,
-    ignore_extra: bool = False,
-) -> list[str]:
-    """List the columns of a file to read: the features, and other declared columns.
-
-    Args:
-        ignore_extra: Whether to leave out undeclared columns, which are otherwise an
-            error.
-
-    Raises:
-        UserError: The columns are not as declared, or the file cannot be read.
-    """
-    return source.check_columns(
-        file,
-        schema,
-        schema.features,
-        allow_others=ignore_extra,
-    )
 
 
 def check_output(path: Path, other_paths: Iterable[Path]) -> None:
@@ -192,10 +171,10 @@ def check_output(path: Path, other_paths: Iterable[Path]) -> None:
 @contextmanager
 def open_writer(
     path: Path | None,
-    schema: pa.Schema,
-    table: Schema,
+    output_schema: pa.Schema,
+    table_schema: Schema,
 ) -> Iterator[Write]:
-    """Yield a function that appends tables of `schema` to a file or stdout.
+    """Yield a function that appends tables of `output_schema` to a file or stdout.
 
     At the end, the file is complete or does not exist. A CSV is UTF-8, and its decimals
     are read back as the same float32. The header is written with the first rows, or at
@@ -204,31 +183,38 @@ def open_writer(
 
     Args:
         path: The file; None for stdout.
-        schema: The columns to write.
-        table: The schema of the rows that were read; a CSV has its delimiter, and the
-            decimal point of most of its formats.
+        output_schema: The columns to write.
+        table_schema: The schema of the rows that were read; a CSV has its delimiter,
+            and the decimal point of most of its formats.
     """
-    with _blame(path), ExitStack() as stack:
+    append: Write
+
+    def write(table: pa.Table) -> None:
+        # Other files may be open, but a failure names the file of this writer.
+        with _name_in_errors(path):
+            append(table)
+
+    with _name_in_errors(path), ExitStack() as stack:
         if path is None:
             stdout = os.dup(sys.stdout.fileno())
             file = stack.enter_context(os.fdopen(stdout, "wb"))
         else:
             partial = stack.enter_context(atomic_write(path))
             if path.suffix == ".parquet":
-                writer = stack.enter_context(pq.ParquetWriter(partial, schema))
-                # Other files may be open, but a failure names the file of the writer.
-                yield _blame(path)(writer.write_table)
+                writer = pq.ParquetWriter(partial, output_schema)
+                append = stack.enter_context(writer).write_table
+                yield write
                 return
             compression = "gzip" if path.suffix == ".gz" else None
             stream = pa.output_stream(partial, compression=compression)
             file = stack.enter_context(stream)
-        write = _blame(path)(_csv_writer(file, schema, table))
+        append = _csv_writer(file, output_schema, table_schema)
         yield write
-        write(schema.empty_table())  # for the header, if there was no row
+        write(output_schema.empty_table())  # for the header, if there was no row
 
 
 @contextmanager
-def _blame(path: Path | None) -> Iterator[None]:
+def _name_in_errors(path: Path | None) -> Iterator[None]:
     """Say that a file, or stdout, cannot be written."""
     try:
         yield
@@ -240,10 +226,10 @@ def _blame(path: Path | None) -> Iterator[None]:
 
 def _csv_writer(
     file: Any,
-    schema: pa.Schema,
+    output_schema: pa.Schema,
     table_schema: Schema,
 ) -> Write:
-    header = [schema.names]
+    has_header = False
     decimal_points = [
         column.decimal_point
         for column in table_schema.columns.values()
@@ -252,6 +238,7 @@ def _csv_writer(
     decimal_point = max(decimal_points, key=decimal_points.count, default=".")
 
     def write(table: pa.Table) -> None:
+        nonlocal has_header
         columns = []
         for column in table.columns:
             texts = column.cast("string")
@@ -264,8 +251,9 @@ def _csv_writer(
             delimiter=table_schema.delimiter,
             lineterminator="\n",
         )
-        writer.writerows(header)
-        header.clear()  # it is written once
+        if not has_header:
+            writer.writerow(output_schema.names)
+            has_header = True
         writer.writerows(zip(*columns, strict=True))
         file.write(lines.getvalue().encode())
         file.flush()

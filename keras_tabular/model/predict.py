@@ -256,7 +256,7 @@ def predict_file(
     """Check and predict all rows of a file.
 
     Args:
-        names: Columns to read, see `row_columns`.
+        names: Columns to read, see `check_columns`.
         output_schema: Columns to write, see `Predictor.output_schema`.
         write: Is called with the predictions for each batch of rows.
         display_name: Name of the file in messages.

@@ -1,1 +1,1 @@
-"""Projects with a table of their own: create and upgrade."""
+"""Files, environment and lock file of a project with a table of its own."""

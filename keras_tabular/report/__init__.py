@@ -1,1 +1,1 @@
-"""The page about a run and its pictures; all numbers come from `runs` and `gate`."""
+"""HTML pages; all numbers come from `runs`, `gate` and `model.drift`."""

@@ -309,15 +309,14 @@ class Comparison:
         counts = [score.rows for score in paired.values()]
         self.shared_rows = max(counts, default=0)
         base_scores = self._base_scores(paired)
-        self.scores = {
-            row_set: compare_scores(
+        self.scores = {}
+        for row_set in self.evaluation.row_sets():
+            self.scores[row_set] = compare_scores(
                 [score for score in self.evaluation.scores if score.row_set == row_set],
                 base_scores if row_set == "test" else {},
                 self.evaluation.custom_metrics,
                 first=self.evaluation.main_metrics,
             )
-            for row_set in self.evaluation.row_sets()
-        }
 
     def _base_scores(
         self,

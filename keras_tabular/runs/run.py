@@ -99,10 +99,11 @@ class Run:
         An empty cell of a column of numbers is None.
         """
         text = self.read(self.metrics / folder / f"{name}.csv")
-        return [
-            {column: _parse_cell(column, cell) for column, cell in row.items()}
-            for row in csv.DictReader(io.StringIO(text))
-        ]
+        points = []
+        for row in csv.DictReader(io.StringIO(text)):
+            point = {column: _parse_cell(column, cell) for column, cell in row.items()}
+            points.append(point)
+        return points
 
     @cached_property
     def evaluation(self) -> Evaluation | None:

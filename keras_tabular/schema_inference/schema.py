@@ -237,7 +237,7 @@ def parse_sample(
         locate = row_locator([raw.file], sample.reading)
         for failure in sorted(failures):
             if failure.column not in first_cells:
-                place = locate(raw.first + failure.row)
+                place = locate(raw.first_row + failure.row)
                 first_cells[failure.column] = f"{failure.got} ({place})"
     for name, cell in first_cells.items():
         columns[name].questions.append(questions.ask_mistakes(columns[name], cell))

@@ -2,7 +2,7 @@
 
 import re
 from base64 import b64encode
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,11 @@ def _as_cell(value: Any, column: Column) -> Any:
     """Write a time in the column's format, or in ISO 8601 if the page converts it."""
     if column.kind != "datetime" or value is None:
         return value
-    form = column.formats[0]
-    zone = time_zone(column.timezone) if column.timezone and form not in EPOCHS else UTC
-    if form in (ISO, *EPOCHS) or SIMPLE_FORMAT.fullmatch(form):
-        form = ISO_TIME
-    return datetime.fromtimestamp(value, zone).strftime(form)
+    column_format = column.formats[0]
+    zone: tzinfo = UTC
+    if column.timezone and column_format not in EPOCHS:
+        zone = time_zone(column.timezone)
+    time_format = column_format
+    if column_format in (ISO, *EPOCHS) or SIMPLE_FORMAT.fullmatch(column_format):
+        time_format = ISO_TIME
+    return datetime.fromtimestamp(value, zone).strftime(time_format)

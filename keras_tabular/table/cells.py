@@ -322,7 +322,8 @@ def as_texts(values: pa.Array, kind: Kind | None = None) -> pa.Array:
     Args:
         kind: Kind of the column, if it is known. A number is written with all its
             digits, or in a column of text with the few digits that identify it among
-            the numbers of its own type.
+            the numbers of its own type. So the float32 nearest to 0.1 is
+            "0.10000000149011612" in a column of numbers, but "0.1" in one of text.
 
     Raises:
         pa.ArrowInvalid: A text is not valid UTF-8.
@@ -353,12 +354,13 @@ def _float_texts(values: pa.Array, *, is_text: bool) -> pa.Array:
         is_text: Whether the column is text, so that few digits are enough.
     """
     numbers = values.cast("float64")
-    texts = numbers.cast("string")
-    limit = 2.0**63
     if is_text:
-        texts = values.cast("string")
-        limit = 2.0**53
-    is_small = pc.less(pc.abs(numbers), limit)
+        texts = values.cast("string")  # "0.1" for the float32 nearest to 0.1
+        max_integer = 2.0**53  # larger integers have digits that identify nothing
+    else:
+        texts = numbers.cast("string")
+        max_integer = 2.0**63  # of int64
+    is_small = pc.less(pc.abs(numbers), max_integer)
     is_whole = pc.equal(numbers, pc.floor(numbers))
     is_integer = pc.and_(is_whole, is_small)
     integers = pc.if_else(is_integer, numbers, 0)

@@ -307,8 +307,8 @@ def _read_part(part: Path | pa.Table, columns: Iterable[str]) -> pa.Table:
 def _repeated_rows(parts: Iterable[pa.Table]) -> np.ndarray:
     """Find the rows of a table in parts that equal an earlier row: int64, ascending."""
     hashes = equality_hashes(parts)
-    _, first = np.unique(hashes, return_index=True)
-    return np.delete(np.arange(len(hashes)), first)
+    _, first_rows = np.unique(hashes, return_index=True)
+    return np.delete(np.arange(len(hashes)), first_rows)
 
 
 def _check_empty_and_constant(
@@ -390,7 +390,7 @@ def _run_row_checks(
         _refuse_wrong_declaration(row_check, schema, names)
         names.add(row_check.name)
         check = Check(row_check.expected, row_check.policy)
-        first = 0
+        first_row = 0
         for part in parts:
             table = _read_part(part, row_check.columns)
             with code_of_project(f"custom.py: the check {row_check.name}"):
@@ -400,8 +400,8 @@ def _run_row_checks(
             examples = [
                 " and ".join(map(str, cells.values())) for cells in failed.to_pylist()
             ]
-            check.add_rows(first + rows, examples)
-            first += len(table)
+            check.add_rows(first_row + rows, examples)
+            first_row += len(table)
         checks[" and ".join(row_check.columns), row_check.name] = check
     return checks
 
@@ -435,27 +435,27 @@ def rows_to_locate(checks: Checks) -> list[int]:
 
 
 def describe_failures(
-    rows: int,
+    n_rows: int,
     checks: Checks,
-    lines: dict[int, str],
+    places: dict[int, str],
 ) -> dict[str, list[str]]:
     """Describe the failed checks, by policy.
 
     Args:
-        rows: Number of rows of the table.
-        lines: File and line of each of `rows_to_locate`.
+        n_rows: Number of rows of the table.
+        places: File and line of each of `rows_to_locate`.
     """
     messages = defaultdict[str, list[str]](list)
     for (column, name), check in checks.items():
         if not check.failed_rows:
             continue
-        message = f"{column}: {check.failed_rows} of {rows} rows fail {name}"
+        message = f"{column}: {check.failed_rows} of {n_rows} rows fail {name}"
         message += f": expected {check.expected}"
         if check.examples:
             message += f", got {format_list(map(str, check.examples))}"
         if len(check.rows):
             first_rows = check.rows[:MAX_EXAMPLES].tolist()
-            message += f" ({'; '.join(lines[row] for row in first_rows)})"
+            message += f" ({'; '.join(places[row] for row in first_rows)})"
         advice = check.advice
         if check.policy == "error":
             advice += f" {_describe_choice(name, check)}"

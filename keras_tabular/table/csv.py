@@ -56,7 +56,7 @@ class RawRows(NamedTuple):
 
     Attributes:
         file: The file.
-        first: Number of the first of these rows in the file, from 0.
+        first_row: Number of the first of these rows in the file, from 0.
         cells: Columns of any type if the file is Parquet, otherwise of text.
         ragged: Rows of a CSV that have more or fewer cells than the header, by their
             number in `cells`: how many cells are expected and how many there are.
@@ -67,7 +67,7 @@ class RawRows(NamedTuple):
     """
 
     file: Path
-    first: int
+    first_row: int
     cells: pa.Table
     ragged: Mapping[int, tuple[str, str]] = {}
     percentages: Mapping[str, dict[int, str]] = {}
@@ -92,16 +92,16 @@ def read_csv(
     import duckdb
 
     _, header = read_header(file, dialect)
-    first = 0
+    first_row = 0
     with suppress(duckdb.Error, pa.ArrowException, OSError):
         if _duckdb_reads_the_same_rows(file, dialect, header):
             for cells in _read_with_duckdb(file, dialect, header, names):
-                yield RawRows(file, first, cells)
-                first += len(cells)
+                yield RawRows(file, first_row, cells)
+                first_row += len(cells)
             return
     # Python reads the remaining rows: it accepts mixed line ends, or names the wrong
     # line.
-    records = islice(read_records(file, dialect), 1 + first, None)
+    records = islice(read_records(file, dialect), 1 + first_row, None)
     while batch := list(islice(records, ROWS_PER_BATCH)):
         rows = [cells for _, cells in batch]
         ragged = {
@@ -122,8 +122,8 @@ def read_csv(
             columns[name] = [cells[n] if n < len(cells) else "" for cells in rows]
         percentages = _find_percentages(dialect, columns)
         set_decimal_points(columns, dialect)
-        yield RawRows(file, first, pa.table(columns), ragged, percentages)
-        first += len(batch)
+        yield RawRows(file, first_row, pa.table(columns), ragged, percentages)
+        first_row += len(batch)
 
 
 def _describe_ragged(row: list[str], header: list[str]) -> tuple[str, str]:

@@ -67,10 +67,14 @@ def equal_feature_rows(folder: Path, schema: Schema) -> np.ndarray | None:
         The number of the first row, int32, (rows,); None if all rows differ.
     """
     hashes = equality_hashes(read_parts(folder, list(schema.features)))
-    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-    if len(first) == len(hashes):
+    _, first_rows, inverse = np.unique(
+        hashes,
+        return_index=True,
+        return_inverse=True,
+    )
+    if len(first_rows) == len(hashes):
         return None
-    return first.astype(np.int32)[inverse]
+    return first_rows.astype(np.int32)[inverse]
 
 
 def mean_group_size(group: np.ndarray | None) -> float:

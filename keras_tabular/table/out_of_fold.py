@@ -44,14 +44,14 @@ class FoldPredictions(NamedTuple):
 
     def write(self, folder: Path, part_rows: Sequence[int]) -> None:
         """Write the columns `output_0`, ... and `fold`, in parts of these sizes."""
-        first = 0
+        start = 0
         for number, n_rows in enumerate(part_rows):
-            part = slice(first, first + n_rows)
+            part = slice(start, start + n_rows)
             outputs = self.all_rows[part].T
             columns = {f"output_{n}": values for n, values in enumerate(outputs)}
             columns["fold"] = self.fold[part]
             write_part(folder, number, pa.table(columns))
-            first += n_rows
+            start += n_rows
 
     @classmethod
     def read(cls, folder: Path) -> Self:

@@ -196,7 +196,7 @@ def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
         keys = f"replace: {{{cell}: NEW}} or missing_values: [{cell}]"
         advice = f"Correct the file, or add {keys} to the column in data/schema.yaml."
         locate = source.row_locator([raw.file], schema)
-        raise_failures(failures, raw.first, locate, advice)
+        raise_failures(failures, raw.first_row, locate, advice)
     return values
 
 
@@ -286,20 +286,22 @@ def describe_origins(paths: list[Path], rows: list[int]) -> dict[int, str]:
 
 def raise_failures(
     failures: list[Failure],
-    first: int,
+    first_row: int,
     locate: Locate,
     advice: str = "",
 ) -> None:
     """Raise `UserError` if there is a failure; the message shows the first few.
 
     Args:
-        first: Number of the first row of the part in its file.
+        first_row: Number of the first row of the part in its file.
         locate: Describes where a row of the file is, see `row_locator`.
         advice: Another line of the message.
     """
     if failures:
         ordered = sorted(failures, key=lambda failure: failure.row)
-        message = join_mistakes(f"{locate(first + f.row)}, column {f}" for f in ordered)
+        message = join_mistakes(
+            f"{locate(first_row + f.row)}, column {f}" for f in ordered
+        )
         raise UserError(f"{message}\n{advice}".rstrip())
 
 
@@ -312,14 +314,14 @@ def rejected_schema(names: Iterable[str]) -> pa.Schema:
 def rejected_rows(
     texts: pa.Table,
     failures: list[Failure],
-    lines: dict[int, str],
+    places: dict[int, str],
 ) -> pa.Table:
     """Return the rows of a part that fail, each with its line and all reasons.
 
     Args:
         texts: The part.
         failures: Failures of its rows.
-        lines: File and line of each row that fails, by its number in the part.
+        places: File and line of each row that fails, by its number in the part.
     """
     reasons = defaultdict(list)
     for failure in failures:
@@ -327,23 +329,23 @@ def rejected_rows(
     rows = sorted(reasons)
     rejected = texts.take(pa.array(rows, "int64"))
     columns = [pc.fill_null(column.cast("string"), "") for column in rejected.columns]
-    columns.append([lines[row] for row in rows])
+    columns.append([places[row] for row in rows])
     columns.append(["; ".join(reasons[row]) for row in rows])
     return pa.table(columns, schema=rejected_schema(texts.column_names))
 
 
-def dropped_failures(part: pa.Table, first: int, checks: Checks) -> list[Failure]:
+def dropped_failures(part: pa.Table, first_row: int, checks: Checks) -> list[Failure]:
     """Return the failures in a part of a table whose policy is `drop`.
 
     Args:
-        first: Number of the first row of the part in the table.
+        first_row: Number of the first row of the part in the table.
     """
     failures = []
     for (column, name), check in checks.items():
         if check.policy != "drop":
             continue
-        start, end = np.searchsorted(check.rows, [first, first + len(part)])
-        rows = check.rows[start:end] - first
+        start, end = np.searchsorted(check.rows, [first_row, first_row + len(part)])
+        rows = check.rows[start:end] - first_row
         if name != "duplicate_rows" and column in part.column_names:
             failures += cell_failures(column, name, check, rows, part[column])
         else:
@@ -355,7 +357,7 @@ def dropped_failures(part: pa.Table, first: int, checks: Checks) -> list[Failure
 def set_aside(
     paths: list[Path],
     checks: Checks,
-    lines: dict[int, str],
+    places: dict[int, str],
     validated: Path,
     rejected: Path,
 ) -> None:
@@ -363,7 +365,7 @@ def set_aside(
 
     Args:
         paths: The parts of the table.
-        lines: File and line of each row that is rejected, by its number in the table.
+        places: File and line of each row that is rejected, by its number in the table.
         validated: Folder for the other rows.
         rejected: Folder for the rejected rows; it gets a part without rows if there are
             none.
@@ -373,22 +375,22 @@ def set_aside(
     for check in checks.values():
         if check.policy == "drop":
             dropped = np.union1d(dropped, check.rows)
-    first = 0
+    first_row = 0
     for number, path in enumerate(paths):
-        end = first + pq.read_metadata(path).num_rows
-        rows = dropped[(dropped >= first) & (dropped < end)] - first
+        end = first_row + pq.read_metadata(path).num_rows
+        rows = dropped[(dropped >= first_row) & (dropped < end)] - first_row
         if len(rows):
             part = pq.read_table(path)
             is_valid = ~np.isin(np.arange(len(part)), rows)
             parquet.write_part(validated, number, part.filter(is_valid))
-            failures = dropped_failures(part, first, checks)
-            part_lines = {row: lines[first + row] for row in rows.tolist()}
+            failures = dropped_failures(part, first_row, checks)
+            part_places = {row: places[first_row + row] for row in rows.tolist()}
             texts = part.drop_columns(parquet.origin_names(part.column_names))
-            rejected_part = rejected_rows(texts, failures, part_lines)
+            rejected_part = rejected_rows(texts, failures, part_places)
             parquet.write_part(rejected, number, rejected_part)
         else:
             link(path, validated / path.name)
-        first = end
+        first_row = end
     if not len(dropped):
         texts = pq.read_schema(paths[0]).empty_table()
         texts = texts.drop_columns(parquet.origin_names(texts.column_names))

@@ -264,7 +264,9 @@ def read_json_lines(
     first = 0
     objects = read_objects(file)
     while rows := [row for _, row in islice(objects, csv.ROWS_PER_BATCH)]:
-        columns = {name: [row.get(name, "") for row in rows] for name in names}
+        columns = {}
+        for name in names:
+            columns[name] = [row.get(name, "") for row in rows]
         csv.set_decimal_points(columns, dialect)
         yield csv.RawRows(file, first, pa.table(columns))
         first += len(rows)
@@ -347,9 +349,13 @@ def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Locate:
         name: Name of the file in messages, if there is one file and its path means
             nothing.
     """
-    places = enumerate(
-        (file, place) for file in files for place in row_places(file, dialect)
-    )
+
+    def file_places() -> Iterator[tuple[Path, int]]:
+        for file in files:
+            for place in row_places(file, dialect):
+                yield file, place
+
+    places = enumerate(file_places())
 
     @cache
     def locate(number: int) -> str:

@@ -93,8 +93,8 @@ def fit(
     networks = []
     for fold in range(setup.train.folds):
         for members in setup.train.members:
-            first = fold * members.count
-            for number in range(first, first + members.count):
+            start = fold * members.count
+            for number in range(start, start + members.count):
                 networks.append(Snapshot(members.network, fold, number))
     cancelled = threading.Event()
     for architecture in setup.architectures.values():

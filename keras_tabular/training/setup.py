@@ -108,7 +108,7 @@ class Setup:
 
         text_folds = self.folds
         if train.folds == 1:
-            # Else a row's own label would take part in encoding its texts.
+            # Otherwise, a row's own label would take part in encoding its texts.
             text_folds = self._draw_folds(max(possible_folds, default=1))
         preprocessor = dataset.fit_preprocessor(
             folder,
@@ -247,56 +247,56 @@ def _set_up_once(*arguments: Any) -> Setup:
 
 def resolve_auto(
     train: Train,
-    rows: int,
+    n_rows: int,
     task: Task,
-    columns: int,
+    n_columns: int,
     possible_folds: Iterable[int] = range(2, 11),
 ) -> ResolvedTrain:
     """Return the section with a value in place of every `auto`.
 
-    The rules were chosen on the tables of
-    benchmarks/RESULTS.md.
+    The rules were chosen on the tables of benchmarks/RESULTS.md.
 
     Args:
         train: The section as it is in params.yaml.
-        rows: Number of training rows.
+        n_rows: Number of training rows.
         task: What the model predicts.
-        columns: Number of columns that the model reads.
+        n_columns: Number of columns that the model reads.
         possible_folds: The numbers of folds for which no fold would be empty.
     """
-    is_small = rows <= MAX_ROWS_OF_SMALL_TABLE
-    is_wide = columns > 100
+    is_small = n_rows <= MAX_ROWS_OF_SMALL_TABLE
+    is_wide = n_columns > 100
     names = [*train.networks]
     networks_of_each = 1
     if not is_small:
         names = names[:1]
         networks_of_each = 2
-    max_folds = choose_max_folds(rows)
-    folds = [n for n in possible_folds if n <= max_folds]
+    max_folds = choose_max_folds(n_rows)
+    allowed_folds = [n for n in possible_folds if n <= max_folds]
     content = train.model_dump()
     fill_auto(
         content,
         loss=task.losses[0],
-        folds=max(folds, default=1),
+        folds=max(allowed_folds, default=1),
         members=[{"network": name, "count": networks_of_each} for name in names],
     )
     embedding = None
     if not is_wide:
-        embedding = {"bins": 48, "units": 8 if columns <= 20 else 4}
+        units = 8 if n_columns <= 20 else 4
+        embedding = {"bins": 48, "units": units}
     learning_rate = task.learning_rate
     if is_small:
         learning_rate /= 2
-    max_steps = 2_000 if is_wide or rows > 50_000 else 4_000  # six or seven cycles
+    max_steps = 2_000 if is_wide or n_rows > 50_000 else 4_000  # six or seven cycles
     for network in content["networks"].values():
         fill_auto(
             network,
             embedding=embedding,
             dropout=0.3 if is_small else 0.1,
             learning_rate=learning_rate,
-            batch_size=choose_batch_size(rows),
+            batch_size=choose_batch_size(n_rows),
         )
-        rows_per_step = min(network["batch_size"], rows)
-        fill_auto(network, epochs=max(max_steps * rows_per_step // rows, 16))
+        rows_per_step = min(network["batch_size"], n_rows)
+        fill_auto(network, epochs=max(max_steps * rows_per_step // n_rows, 16))
     return ResolvedTrain.model_validate(content)
 
 

@@ -19,7 +19,7 @@ from keras_tabular.config.sections import Evaluate, ThresholdRule, Validate
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import plot_data, records, result, summary
 from keras_tabular.evaluation.calibration import choose_threshold
-from keras_tabular.evaluation.labelled_file import score_file
+from keras_tabular.evaluation.labelled_file import add_test_files, score_file
 from keras_tabular.evaluation.scores import score
 from keras_tabular.evaluation.summary import (
     format_duplicates,
@@ -284,20 +284,18 @@ def test_a_file_that_cannot_be_scored_is_an_error(tmp_path: Path) -> None:
     schema = SCHEMAS["binary"]
     model = build_model(build_predict(schema))
     for text, message in (
-        (
-            None,
-            r"new\.csv does not exist, but evaluate\.tests in params\.yaml lists it",
-        ),
         ("x,y\n", "expected at least one valid row"),
         ("x\n0.5\n", "missing: y"),
         ("x,y\n0.5,1\nmuch,0\n", r"new\.csv, line 3, column x: .*'much'"),
     ):
-        if text:
-            file.write_text(text)
+        file.write_text(text)
         with pytest.raises(UserError, match=message):
             score_file(file, model, schema, Validate(), None, {})
     with pytest.raises(ValidationError, match="tests"):
         Evaluate.model_validate({"tests": ["../raw/new.csv"]})
+    params: Any = SimpleNamespace(evaluate=Evaluate(tests=("no.csv",)))
+    with pytest.raises(UserError, match=r"no\.csv does not exist, but evaluate\.tests"):
+        add_test_files(build_evaluation(), model, tmp_path, schema, params, ())
 
 
 def test_the_key_of_a_row_does_not_depend_on_the_columns_that_are_read(

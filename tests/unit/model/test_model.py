@@ -28,7 +28,7 @@ from keras_tabular.model.saved_model import load_saved_model
 from keras_tabular.network.backend import keras
 from keras_tabular.network.record import METADATA
 from keras_tabular.network.reproducible import ExactModel
-from keras_tabular.table import csv
+from keras_tabular.table import csv, source
 from keras_tabular.table.arrays import Inputs
 from keras_tabular.table.cells import as_texts
 from keras_tabular.table.checks import declared_checks
@@ -148,13 +148,14 @@ def test_whole_numbers_in_a_column_of_floats_are_written_as_integers() -> None:
 
 
 def test_a_wrong_header_is_an_error(tmp_path: Path) -> None:
+    schema = build_schema("binary")
     for name, message in (
         ("n.csv", "line 1: .*once: x"),
         ("n.parquet", "cannot be read as a Pa"),
     ):
         (tmp_path / name).write_text("x,x\n")
         with pytest.raises(UserError, match=f"{name}.* {message}"):
-            files.row_columns(tmp_path / name, build_schema("binary"))
+            source.check_columns(tmp_path / name, schema, schema.features)
 
 
 def test_numbers_of_parquet_and_json_do_not_need_the_format_of_a_csv(

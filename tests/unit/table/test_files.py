@@ -20,12 +20,16 @@ from hypothesis import strategies as st
 
 from keras_tabular.config.schema import Dialect, Kind, Schema
 from keras_tabular.core.errors import UserError
-from keras_tabular.model.files import row_columns
 from keras_tabular.schema_inference.schema import propose_schema
 from keras_tabular.table import csv as csv_files
 from keras_tabular.table.csv import read_records
 from keras_tabular.table.dialect import fit_dialect
-from keras_tabular.table.source import read_rows, row_locator, source_files
+from keras_tabular.table.source import (
+    check_columns,
+    read_rows,
+    row_locator,
+    source_files,
+)
 from tests.helpers import (
     build_arrow_schema,
     build_schema,
@@ -302,7 +306,7 @@ def test_rows_and_lines_are_those_of_the_csv_module(
         ):
             cells += [list(row.values()) for row in raw.cells.to_pylist()]
             for index, (_, got) in raw.ragged.items():
-                ragged[raw.first + index] = got
+                ragged[raw.first_row + index] = got
         assert cells == [[*row, ""][:2] for _, row in expected]
         for number, (_, row) in enumerate(expected):
             # DuckDB accepts a delimiter at the end of a row.
@@ -343,7 +347,8 @@ def test_a_file_in_another_encoding_or_with_another_delimiter_is_read_with_a_not
     schema = build_schema("binary", **columns).model_copy(update={"encoding": declared})
     file = tmp_path / "t.csv"
     file.write_bytes(f"{header}\nKöln;x\n".encode(encoding))
-    (batch,) = read_checked_rows(file, schema, row_columns(file, schema))
+    names = check_columns(file, schema, schema.features)
+    (batch,) = read_checked_rows(file, schema, names)
     assert batch.features[0].to_pylist() == ["Köln"]
     assert f"t.csv: read as {encoding} with ';'" in capsys.readouterr().err
 
@@ -596,5 +601,6 @@ def test_columns_that_no_kind_can_hold_are_ignored_by_the_inferred_schema(
     assert schema.ignore == ("tags", "id")
     (table,) = read_table(file, schema)
     assert table["x"].to_pylist() == x
-    (batch,) = read_checked_rows(file, schema, row_columns(file, schema))
+    names = check_columns(file, schema, schema.features)
+    (batch,) = read_checked_rows(file, schema, names)
     assert batch.features["x"].to_pylist() == x
