@@ -51,7 +51,7 @@ from keras_tabular.evaluation.result import compare_levels, compare_with_baselin
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.gate import primary, rules
 from keras_tabular.gate.rules import evaluate_gate
-from keras_tabular.runs.base import compare_with_base
+from keras_tabular.runs.comparison import compare_with_base
 from keras_tabular.runs.run import WORKSPACE, Run
 from keras_tabular.tasks.metrics import choose_primary_metric
 from keras_tabular.tasks.task import Multiclass

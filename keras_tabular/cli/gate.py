@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 
 from keras_tabular.config.params import load_settings
 from keras_tabular.gate.rules import evaluate_gate
-from keras_tabular.runs.base import compare_with_base
+from keras_tabular.runs.comparison import compare_with_base
 from keras_tabular.runs.run import WORKSPACE, Run, base_run
 
 

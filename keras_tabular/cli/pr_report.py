@@ -3,13 +3,12 @@
 from argparse import ArgumentParser
 from pathlib import Path
 
+from keras_tabular.cli.verify import rerun
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import write_text
 from keras_tabular.report.page import render
-from keras_tabular.runs.base import read_verdict
-from keras_tabular.runs.comparison import Comparison
+from keras_tabular.runs.comparison import Comparison, read_verdict
 from keras_tabular.runs.run import WORKSPACE, Run
-from keras_tabular.runs.verify import rerun
 
 
 def main(parser: ArgumentParser) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 from keras_tabular.config.schema import load_schema
 from keras_tabular.core.files import write_text
 from keras_tabular.report.page import render
-from keras_tabular.runs.base import read_verdict
-from keras_tabular.runs.comparison import Comparison
+from keras_tabular.runs.comparison import Comparison, read_verdict
 from keras_tabular.runs.run import WORKSPACE, Run, base_run
 
 

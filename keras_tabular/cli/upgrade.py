@@ -37,7 +37,7 @@ MOVED_MODULES = {
     "keras_tabular.config.task": "keras_tabular.tasks.task",
     "keras_tabular.config.typed_yaml": "keras_tabular.core.typed_yaml",
     "keras_tabular.core.cluster": "keras_tabular.core.workers",
-    "keras_tabular.gate.base": "keras_tabular.runs.base",
+    "keras_tabular.gate.base": "keras_tabular.runs.comparison",
     "keras_tabular.infer": "keras_tabular.schema_inference",
     "keras_tabular.training.record": "keras_tabular.network.record",
 }

@@ -77,10 +77,9 @@ def explain(
         members = model.predict_members(arrays.feature_arrays(first_rows, schema))
         update["training_deviation"] = training_deviation(members, test, metadata)
     with log_failure("importance", failures):
-        first_part = next(read_parts(test_folder))
         increases = permutation_importance(
             model.predict,
-            first_part,
+            next(read_parts(test_folder)),
             test.y,
             schema,
             multiply_adds,

@@ -14,8 +14,7 @@ from markupsafe import Markup
 from keras_tabular.core.errors import format_list
 from keras_tabular.gate.verdict import Verdict
 from keras_tabular.report import formats, pictures, vega
-from keras_tabular.runs.base import read_verdict
-from keras_tabular.runs.comparison import Comparison
+from keras_tabular.runs.comparison import Comparison, read_verdict
 from keras_tabular.runs.run import Run
 from keras_tabular.tasks.metrics import ROW_SETS
 from keras_tabular.tasks.task import TASKS

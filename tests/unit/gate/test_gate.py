@@ -22,10 +22,8 @@ from keras_tabular.evaluation.result import compare_levels, compare_with_baselin
 from keras_tabular.evaluation.uncertainty import score_and_resample
 from keras_tabular.gate.rules import evaluate_gate
 from keras_tabular.gate.verdict import Verdict
-from keras_tabular.runs import base as base_module
 from keras_tabular.runs import comparison
-from keras_tabular.runs.base import check_base, compare_with_base
-from keras_tabular.runs.comparison import PairedScore
+from keras_tabular.runs.comparison import PairedScore, check_base, compare_with_base
 from keras_tabular.tasks.task import TASKS, Binary, Multiclass, Regression, TaskName
 from tests.helpers import REGRESSION, build_evaluation, build_predictions, build_schema
 
@@ -449,7 +447,7 @@ def test_a_base_that_cannot_be_found_is_no_silent_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Before the first commit, there is nothing to compare with."""
-    monkeypatch.setattr(base_module, "git", lambda *_: str(shallow).lower())
+    monkeypatch.setattr(comparison, "git", lambda *_: str(shallow).lower())
     gate = Gate(worse_than_base={"test.loss": 0.1}, base=base)
     (check,) = check_base(make_run("test", 0.5), None, gate)
     assert check.status == status

@@ -15,8 +15,12 @@ from keras_tabular.evaluation.plot_data import MAX_KEPT_ROWS, kept_test_rows
 from keras_tabular.evaluation.records import Difference, compare_scores
 from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.report.formats import format_difference
-from keras_tabular.runs.base import check_base
-from keras_tabular.runs.comparison import Comparison, paired_scores, read_test_rows
+from keras_tabular.runs.comparison import (
+    Comparison,
+    check_base,
+    paired_scores,
+    read_test_rows,
+)
 from keras_tabular.runs.run import METRICS, WORKSPACE, Run, content_at, last_run
 from tests.commands import check_output
 from tests.helpers import REGRESSION, build_evaluation, build_predictions, build_schema
