@@ -160,8 +160,7 @@ def robust_statistics(columns: ColumnSample) -> tuple[np.ndarray, np.ndarray]:
     that a 0 stays 0.
     """
     sample = columns.values
-    quartiles = np.quantile(sample, [0.25, 0.5, 0.75], axis=0)
-    low, median, high = quartiles
+    low, median, high = np.quantile(sample, [0.25, 0.5, 0.75], axis=0)
     median[columns.one_hot] = 0
     smallest = sample.min(axis=0)
     largest = sample.max(axis=0)

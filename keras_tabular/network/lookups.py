@@ -162,13 +162,12 @@ class LookupConcatenate(keras.layers.Concatenate):
         marked = is_marked.index(True)
         one_hot = inputs[marked]._one_hot
         offset = sum(tensor.shape[1] for tensor in inputs[:marked])
-        start = one_hot.place.start + offset
-        stop = one_hot.place.stop + offset
+        place = one_hot.place
         parts = list(inputs)
         parts[marked] = one_hot.other_columns
         output._one_hot = one_hot._replace(
             other_columns=tf.concat(parts, axis=1),
-            place=slice(start, stop),
+            place=slice(place.start + offset, place.stop + offset),
         )
         return output
 

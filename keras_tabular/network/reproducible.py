@@ -55,7 +55,6 @@ BATCH_SIZES = (16, 256, 1024)
 MAX_WORK_OF_LARGE_BATCHES = 1_000_000
 # Multiply-adds that take as long as a character of a text.
 WORK_PER_CHARACTER = 2_600
-Shape = tuple[int | None, ...]
 
 
 def make_reproducible(model: keras.Model) -> keras.Model:
@@ -86,7 +85,7 @@ class ReproducibleDense(keras.layers.Layer):
         self.layer = layer
         self.equation = getattr(layer, "equation", DENSE_EQUATION)
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shape of the output of the layer."""
         return self.layer.compute_output_shape(input_shape)
 
@@ -170,12 +169,12 @@ def training_product(
         rounded_x = round_to_bits(x, bits)
         rounded_kernel = round_to_bits(kernel, bits)
 
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             upstream = round_to_bits(upstream, bits)
-            return (
+            return [
                 float32_einsum(x_gradient_equation, upstream, rounded_kernel),
                 float32_einsum(kernel_gradient_equation, rounded_x, upstream),
-            )
+            ]
 
         return float32_einsum(equation, rounded_x, rounded_kernel), gradient
 
@@ -194,10 +193,10 @@ def add_bias(product: tf.Tensor, bias: tf.Tensor, bits: int) -> tf.Tensor:
 
     @tf.custom_gradient
     def add(product: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             rounded = round_to_bits(upstream, bits)
             bias_gradient = tf.reduce_sum(rounded, axis=0)
-            return upstream, tf.cast(bias_gradient, tf.float32)
+            return [upstream, tf.cast(bias_gradient, tf.float32)]
 
         return product + bias, gradient
 
@@ -260,11 +259,9 @@ def arrange_axes(values: tf.Tensor, axes: str, wanted: str) -> tf.Tensor:
     For example, the axes "km" become "mbk" with the shape (m, 1, k).
     """
     order = [axes.index(axis) for axis in wanted if axis in axes]
-    arranged = tf.transpose(values, order)
-    for position, axis in enumerate(wanted):
-        if axis not in axes:
-            arranged = tf.expand_dims(arranged, position)
-    return arranged
+    transposed = tf.transpose(values, order)
+    index = [slice(None) if axis in axes else tf.newaxis for axis in wanted]
+    return transposed[tuple(index)]
 
 
 def round_along_axes(
@@ -482,16 +479,12 @@ class ExactModel:
                 matrices.append(tf.reshape(y, (-1, width)))
             return tf.concat(matrices, axis=1)
 
-        signature = {}
+        specs = {}
         for tensor in self.network.inputs:
-            signature[tensor.name] = tf.TensorSpec((None,), tensor.dtype)
-        function = tf.function(
-            predict_all,
-            input_signature=[signature],
-            autograph=False,
-        )
+            specs[tensor.name] = tf.TensorSpec((None,), tensor.dtype)
+        function = tf.function(predict_all, autograph=False)
         # A concrete function halves the time for a single row.
-        return function.get_concrete_function()
+        return function.get_concrete_function(specs)
 
     def _build_with_members(self) -> keras.Model:
         """Build a model with the outputs of the network, then those of its members.
