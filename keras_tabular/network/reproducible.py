@@ -50,7 +50,7 @@ APPROXIMATED_LAYERS = (
 )
 # Numbers of rows to which the rows to predict are filled up. The smallest one is for a
 # server, where it is 6 times faster than the next one.
-BATCH_SIZES = (16, 256, 1024)
+BATCH_SIZES = [16, 256, 1024]
 # Multiply-adds per row; above, 1024 rows leave the caches.
 MAX_WORK_OF_LARGE_BATCHES = 1_000_000
 # Multiply-adds that take as long as a character of a text.
