@@ -214,6 +214,8 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
     installed = shutil.copytree(environment, project / ".venv", symlinks=True)
     (installed / "installed").touch()
     before = read_output_hashes(project)
+    validated = '        validated="folder for the checked files",\n'
+    rejected = '        rejected="folder for the rows set aside",\n'
     for name, before_edit, after_edit in (
         ("CHANGELOG.md", "\n- ", "\n- Later: a new entry.\n- "),
         (
@@ -222,11 +224,11 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
             "# Later: the commands",
         ),
         ("keras_tabular/__init__.py", '"""', '"""Later: '),
-        ("stages/validate.py", '"rejected", type', '"--rejected", type'),
+        ("stages/validate.py", validated + rejected, rejected + validated),
         (
             "dvc.yaml",
             "data/validated data/rejected",
-            "--rejected data/rejected data/validated",
+            "data/rejected data/validated",
         ),
     ):
         text = (library / name).read_text()
