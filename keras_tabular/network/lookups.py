@@ -404,7 +404,10 @@ def bin_product(
     fraction = fraction[:, :, None]  # (batch, numbers, 1)
 
     @tf.custom_gradient
-    def multiply(kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    def multiply(
+        kernel: tf.Tensor,
+        bias: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, Any]:
         rounded_kernel = reproducible.round_to_bits(kernel, bits)
         bins = tf.pad(rounded_kernel, [[0, 0], [0, 1], [0, 0]])
         sums_before = tf.cumsum(bins, axis=1, exclusive=True)
@@ -412,17 +415,21 @@ def bin_product(
         sum_rows = tf.reshape(sums_before, [-1, n_units])
         whole = tf.gather(sum_rows, next_row)  # (batch, numbers, units)
         next_bin = tf.gather(bin_rows, next_row)  # (batch, numbers, units)
-        product = whole + fraction * next_bin
+        product = tf.cast(whole + fraction * next_bin, tf.float32)
+        if bias is not None:
+            product += bias
 
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             upstream = reproducible.round_to_bits(upstream, bits)
             of_bins = bin_gradient(upstream, next_row, fraction, shape)
-            return tf.cast(of_bins[:, :-1], tf.float32)  # without the bin of zeros
+            gradients = [of_bins[:, :-1]]  # without the bin of zeros
+            if bias is not None:
+                gradients.append(tf.reduce_sum(upstream, axis=0))
+            return [tf.cast(values, tf.float32) for values in gradients]
 
-        return tf.cast(product, tf.float32), gradient
+        return product, gradient
 
-    product = multiply(kernel)
-    return product if bias is None else reproducible.add_bias(product, bias, bits)
+    return multiply(kernel) if bias is None else multiply(kernel, bias)
 
 
 def bin_gradient(

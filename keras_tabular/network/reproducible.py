@@ -165,42 +165,32 @@ def training_product(
     bits = operand_bits(max(max_terms, *kernel.shape))
 
     @tf.custom_gradient
-    def multiply(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    def multiply(
+        x: tf.Tensor,
+        kernel: tf.Tensor,
+        bias: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, Any]:
         rounded_x = round_to_bits(x, bits)
         rounded_kernel = round_to_bits(kernel, bits)
+        product = float32_einsum(equation, rounded_x, rounded_kernel)
+        if bias is not None:
+            product += bias
 
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             upstream = round_to_bits(upstream, bits)
-            return [
+            gradients = [
                 float32_einsum(x_gradient_equation, upstream, rounded_kernel),
                 float32_einsum(kernel_gradient_equation, rounded_x, upstream),
             ]
+            if bias is not None:
+                bias_gradient = tf.reduce_sum(upstream, axis=0)
+                gradients.append(tf.cast(bias_gradient, tf.float32))
+            return gradients
 
-        return float32_einsum(equation, rounded_x, rounded_kernel), gradient
+        return product, gradient
 
-    product = multiply(x, kernel)
-    return product if bias is None else add_bias(product, bias, bits)
-
-
-def add_bias(product: tf.Tensor, bias: tf.Tensor, bits: int) -> tf.Tensor:
-    """Add a bias to each row, with a gradient whose sum over the rows is exact.
-
-    Args:
-        product: Float32, shape (batch, ...).
-        bias: Float32, of the shape of a row.
-        bits: Bits to which the gradient is rounded.
-    """
-
-    @tf.custom_gradient
-    def add(product: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
-            rounded = round_to_bits(upstream, bits)
-            bias_gradient = tf.reduce_sum(rounded, axis=0)
-            return [upstream, tf.cast(bias_gradient, tf.float32)]
-
-        return product + bias, gradient
-
-    return add(product, bias)
+    # TensorFlow takes no None as an argument of a function with a gradient.
+    return multiply(x, kernel) if bias is None else multiply(x, kernel, bias)
 
 
 def float32_einsum(equation: str, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -445,9 +435,8 @@ class ExactModel:
         if not n_rows:
             width = self.network.output_shape[-1]
             return np.empty((0, width), np.float32)
-        batch_sizes = BATCH_SIZES
-        if self.multiply_adds > MAX_WORK_OF_LARGE_BATCHES:
-            batch_sizes = BATCH_SIZES[:-1]
+        is_large = self.multiply_adds > MAX_WORK_OF_LARGE_BATCHES
+        batch_sizes = BATCH_SIZES[:-1] if is_large else BATCH_SIZES
         largest_size = batch_sizes[-1]
         input_names = [tensor.name for tensor in self.network.inputs]
         predictions = []
