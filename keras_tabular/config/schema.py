@@ -137,9 +137,7 @@ class Column(Section):
                     raise ValueError(
                         f"{key} has {value!r}, but the kind is {self.kind}.{hint}",
                     )
-        cell_types: tuple[type, ...] = (str,)
-        if self.kind in NUMBER_KINDS:
-            cell_types = (str, int, float)
+        cell_types = (str, int, float) if self.kind in NUMBER_KINDS else (str,)
         for value in [*self.replace.keys(), *self.replace.values()]:
             if type(value) not in cell_types:
                 raise ValueError(

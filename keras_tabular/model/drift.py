@@ -144,16 +144,10 @@ def find_drift(
         group_size: Number of rows that depend on each other, see
             `groups.mean_group_size`.
     """
-    columns = {}
-    for name in schema.features:
-        columns[name] = column_drift(
-            name,
-            trained_on,
-            counts,
-            schema,
-            limits,
-            group_size,
-        )
+    columns = {
+        name: column_drift(name, trained_on, counts, schema, limits, group_size)
+        for name in schema.features
+    }
     names = sorted(
         columns,
         key=lambda name: (not columns[name].moved, -columns[name].attribution),

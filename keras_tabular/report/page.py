@@ -81,17 +81,11 @@ def markdown_row(cells: Iterable[Any]) -> str:
     return f"| {' | '.join(texts)} |"
 
 
-def important_columns(
-    names: Iterable[str],
-    run: Run,
-) -> list[str]:
+def important_columns(names: Iterable[str], run: Run) -> list[str]:
     """Return the most important of these columns, the most important one first."""
     points = run.read_points("importance")
     rank = {point["column"]: n for n, point in enumerate(points)}
-    ranked = sorted(
-        names,
-        key=lambda name: rank.get(name, len(rank)),
-    )
+    ranked = sorted(names, key=lambda name: rank.get(name, len(rank)))
     return ranked[:MAX_ERROR_COLUMNS]
 
 

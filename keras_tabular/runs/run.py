@@ -99,11 +99,7 @@ class Run:
         An empty cell of a column of numbers is None.
         """
         text = self.read(self.metrics / folder / f"{name}.csv")
-        points = []
-        for row in csv.DictReader(io.StringIO(text)):
-            point = {column: _parse_cell(column, cell) for column, cell in row.items()}
-            points.append(point)
-        return points
+        return [_parse_point(row) for row in csv.DictReader(io.StringIO(text))]
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
@@ -215,10 +211,10 @@ class Run:
         return self.evaluation
 
 
-def _parse_cell(column: str, cell: str) -> str | float | None:
-    if column in TEXT_COLUMNS:
-        return cell
-    return float(cell) if cell else None
+def _parse_point(row: dict[str, Any]) -> dict[str, Any]:
+    for column in row.keys() - TEXT_COLUMNS:
+        row[column] = float(row[column]) if row[column] else None
+    return row
 
 
 def parse_or_none(content: Any, section_type: type[SectionT]) -> SectionT | None:

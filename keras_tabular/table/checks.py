@@ -281,20 +281,19 @@ def _check_part(
     class_rows = {}
     if schema.classes:
         class_rows = dict(most_frequent(table[schema.target].drop_null()))
+    extremes = {}
+    for name in schema.columns:
+        values = table[name]
+        extremes[name] = {*pc.min_max(values).as_py().values()}
+        if values.null_count:
+            extremes[name].add(None)
     return _PartResult(
         rows=len(table),
         failures=failures,
         sample=sample_rows(table, schema, parts),
-        extremes={name: _extremes(table[name]) for name in schema.columns},
+        extremes=extremes,
         class_rows=class_rows,
     )
-
-
-def _extremes(values: pa.ChunkedArray) -> set[Any]:
-    extremes = set(pc.min_max(values).as_py().values())
-    if values.null_count:
-        extremes.add(None)
-    return extremes
 
 
 def _read_part(part: Path | pa.Table, columns: Iterable[str]) -> pa.Table:
