@@ -68,6 +68,7 @@ ISO_8601 = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}(:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?)?"
     r" ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?$"
 )
+NANOSECONDS = r"([.,:][0-9]{6})[0-9]{1,3}"
 WITH_OFFSET = r"[T ][0-9:.]+ ?(Z|[+-][0-9:]+)$"
 PRINTABLE_ASCII_WITH_DIGIT = r"^[ -~]*[0-9][ -~]*$"
 # In seconds since 1970.
@@ -112,7 +113,7 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
     missing = pc.equal(cells, "")
     if column.missing_words:
         missing = pc.or_(missing, pc.is_in(cells, pa.array(column.missing_words)))
-    if pc.any(missing).as_py():
+    if missing.true_count:
         cells = pc.if_else(missing, None, cells)
     match column.kind:
         case "category" | "text":
@@ -235,6 +236,9 @@ def _parse_one_format(texts: pa.Array, form: str, column: Column) -> pa.Array:
     # pandas also accepts words such as today, and digits of other scripts.
     pattern = ISO_8601 if form == ISO else PRINTABLE_ASCII_WITH_DIGIT
     texts = pc.if_else(pc.match_substring_regex(texts, pattern), texts, None)
+    if form == ISO or "%f" in form:
+        # One cell with nanoseconds would limit all cells to the years 1678 to 2261.
+        texts = pc.replace_substring_regex(texts, NANOSECONDS, r"\1")
     # A time without offset is read as one in UTC.
     timestamps = pd.to_datetime(
         texts.to_pandas(),
