@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -33,9 +33,12 @@ from keras_tabular.model.metadata import training_rows
 from keras_tabular.model.predict import PredictedColumns, Predictor
 from keras_tabular.serve import measures, page
 from keras_tabular.serve import rows as json_rows
-from keras_tabular.table.rows import CheckedRows, raise_failures
+from keras_tabular.serve.rows import Cells, Mistakes
+from keras_tabular.table.rows import Failure, raise_failures
 
 MAX_ROWS_PER_BATCH = 4096  # no request joins a batch that has this number of rows
+MAX_WAIT = 1.0  # seconds for fewer requests, before one is refused
+MAX_SMALL_BODY = 4096  # bytes that are read in less time than another thread costs
 MAX_EXPLAINED_ROWS = 250  # in a request; with the default model they take some seconds
 JSON = "application/json"
 # The descriptions of the parameters of `/predict`.
@@ -49,58 +52,68 @@ ADDRESS = re.compile(r"([\d.]+|\[[\da-fA-F:.]+\])(:\d+)?")
 REQUEST_ID = re.compile(r"[\w.:/+=-]{1,200}", re.ASCII)
 
 
-class Batcher:
-    """Predicts the rows of all waiting requests together.
+class PredictedRows(NamedTuple):
+    """Rows that were checked and predicted, also those that fail a check.
 
-    The cost of a prediction hardly depends on the number of rows as long as there are
-    few.
+    Attributes:
+        features: Values of the feature columns.
+        failures: Checks that failed.
+        predictions: What the model predicts.
     """
 
-    def __init__(self, predict: Callable[[pa.Table], PredictedColumns]) -> None:
+    features: pa.Table
+    failures: list[Failure]
+    predictions: PredictedColumns
+
+    def between(self, start: int, end: int) -> "PredictedRows":
+        """Return the rows of one request."""
+
+        def select(failures: list[Failure]) -> list[Failure]:
+            return [
+                failure._replace(row=failure.row - start)
+                for failure in failures
+                if start <= failure.row < end
+            ]
+
+        columns, failures = self.predictions
+        columns = {name: column[start:end] for name, column in columns.items()}
+        return PredictedRows(
+            self.features[start:end],
+            select(self.failures),
+            PredictedColumns(columns, select(failures)),
+        )
+
+
+class Batcher:
+    """Checks and predicts the rows of all waiting requests together.
+
+    The cost hardly depends on the number of rows as long as there are few. Each batch
+    has its own task, so that a request that is cancelled stops no other one.
+    """
+
+    def __init__(self, predict: Callable[[Cells], PredictedRows]) -> None:
         self._predict = predict
         self._lock = asyncio.Lock()
-        self._thread = ThreadPoolExecutor(
-            1,
-        )  # does not wait for requests that are checked
-        self._waiting = deque[tuple[pa.Table, asyncio.Future[PredictedColumns]]]()
+        self._executor = ThreadPoolExecutor(1)
+        self._cells: Cells = []
+        self._task: asyncio.Task[PredictedRows] | None = None
 
-    async def predict(self, features: pa.Table) -> PredictedColumns:
+    async def predict(self, cells: Cells) -> PredictedRows:
         """Return the predictions for one request, or raise the error of its batch."""
-        future: asyncio.Future[PredictedColumns] = (
-            asyncio.get_running_loop().create_future()
-        )
-        self._waiting.append((features, future))
-        async with self._lock:  # requests get it in the order in which they came
-            if not future.done():
-                await self._predict_waiting()
-        return future.result()
+        if self._task is None or len(self._cells) >= MAX_ROWS_PER_BATCH:
+            self._cells = []
+            self._task = asyncio.create_task(self._predict_batch(self._cells))
+        start = len(self._cells)
+        self._cells += cells
+        rows = await asyncio.shield(self._task)
+        return rows.between(start, start + len(cells))
 
-    async def _predict_waiting(self) -> None:
-        batch = [self._waiting.popleft()]
-        rows = 0
-        while self._waiting and (rows := rows + len(batch[-1][0])) < MAX_ROWS_PER_BATCH:
-            batch.append(self._waiting.popleft())
-        features = pa.concat_tables([table for table, _ in batch])
-        try:
+    async def _predict_batch(self, cells: Cells) -> PredictedRows:
+        async with self._lock:  # batches get it in the order in which they came
+            if cells is self._cells:
+                self._task = None  # the next request begins another batch
             loop = asyncio.get_running_loop()
-            columns, failures = await loop.run_in_executor(
-                self._thread,
-                self._predict,
-                features,
-            )
-        except Exception as error:
-            for _, future in batch:
-                future.set_exception(error)
-            return
-        start = 0
-        for table, future in batch:
-            end = start + len(table)
-            own_columns = {name: column[start:end] for name, column in columns.items()}
-            own_failures = [
-                f._replace(row=f.row - start) for f in failures if start <= f.row < end
-            ]
-            future.set_result(PredictedColumns(own_columns, own_failures))
-            start = end
+            return await loop.run_in_executor(self._executor, self._predict, cells)
 
 
 def build_app(
@@ -147,6 +160,7 @@ def build_app(
     )(service.predict)
     app.get("/health")(service.health)
     app.head("/health", include_in_schema=False)(service.health)
+    app.get("/ready")(service.ready)
     app.get("/metrics", response_class=PlainTextResponse)(service.metrics)
 
     @app.get("/", include_in_schema=False)
@@ -210,10 +224,10 @@ class Service:
         self.log = measures.AnswerLog(log, self.served) if log else None
         measures.MODEL_INFO.labels(self.model.path.name, md5, version or "").set(1)
         self._observe = measures.prediction_metric(self.schema, self.model.metadata)
-        self._batcher = Batcher(predictor.predict)
+        self._batcher = Batcher(self._check_and_predict)
         self._explaining = asyncio.Lock()
         self._free = asyncio.Semaphore(limits.max_concurrency)
-        for rows in (1, 100):  # TensorFlow builds a graph for each of two batch sizes
+        for rows in (1, 2, 100):  # TensorFlow builds a graph for each batch size
             predictor.predict(predictor.missing_values(rows))
         predictor.output_schema([], 1)  # fails now if no prediction can be explained
 
@@ -233,23 +247,41 @@ class Service:
                 403,
                 "trial: this server has no page on which rows are tried",
             )
-        if self._free.locked():
-            raise HTTPException(
-                503,
-                "too many requests at the same time; try again later",
-            )
-        async with self._free:
-            with measures.WAITING.track_inprogress(), measures.SECONDS.time():
-                body = await self._receive(request)
-                rows, batch = await asyncio.to_thread(self._check, body, trial)
-                if explain:
-                    predictions = await self._explain(request, batch.features, explain)
-                else:
-                    predictions = await self._batcher.predict(batch.features)
-                answer = self._answer(batch, predictions, trial)
-                if self.log and not trial:
-                    await self.log.write(rows, answer["rows"])
-                return JSONResponse(answer)
+        with measures.WAITING.track_inprogress(), measures.SECONDS.time():
+            await self._wait_for_turn()
+            try:
+                return await self._predict(request, explain, trial)
+            finally:
+                self._free.release()
+
+    async def _wait_for_turn(self) -> None:
+        """Wait until fewer requests are predicted, or refuse the request.
+
+        A client that is refused at once may try again at once, and the refusals would
+        take the time of the predictions.
+        """
+        try:
+            async with asyncio.timeout(MAX_WAIT):
+                await self._free.acquire()
+        except TimeoutError:
+            message = "too many requests at the same time; try again later"
+            raise HTTPException(503, message, {"Retry-After": "1"}) from None
+
+    async def _predict(self, request: Request, explain: int, trial: bool) -> Response:
+        body = await self._receive(request)
+        if len(body) <= MAX_SMALL_BODY:
+            rows, cells, mistakes = self._read(body)
+        else:
+            rows, cells, mistakes = await asyncio.to_thread(self._read, body)
+        predicted = await self._batcher.predict(cells)
+        self._refuse_mistakes(mistakes, predicted.failures, trial)
+        if explain:
+            predictions = await self._explain(request, predicted.features, explain)
+            predicted = predicted._replace(predictions=predictions)
+        answer = self._answer(cells, predicted, trial)
+        if self.log and not trial:
+            await self.log.write(rows, answer["rows"])
+        return JSONResponse(answer)
 
     async def _receive(self, request: Request) -> bytearray:
         body = bytearray()
@@ -265,16 +297,29 @@ class Service:
             raise HTTPException(408, "the body did not end in time") from None
         return body
 
-    def _check(self, body: bytearray, trial: bool) -> tuple[list[Any], CheckedRows]:
+    def _read(self, body: bytearray) -> tuple[list[Any], Cells, Mistakes]:
         rows = json_rows.read_request(body, self.limits.max_rows)
-        checks = self.predictor.checks
-        batch, mistakes = json_rows.check_json_rows(rows, self.schema, checks)
+        return rows, *json_rows.read_cells(rows, self.schema)
+
+    def _check_and_predict(self, cells: Cells) -> PredictedRows:
+        features, failures = json_rows.check_cells(
+            cells,
+            self.schema,
+            self.predictor.checks,
+        )
+        return PredictedRows(features, failures, self.predictor.predict(features))
+
+    def _refuse_mistakes(
+        self,
+        mistakes: Mistakes,
+        failures: list[Failure],
+        trial: bool,
+    ) -> None:
         if not trial:
-            for failure in batch.failures:
+            for failure in failures:
                 measures.FAILED.labels(failure.column, failure.check).inc()
-        if mistakes:
-            raise UserError(join_mistakes(mistakes))
-        return rows, batch
+        if lines := json_rows.mistake_lines(mistakes, failures):
+            raise UserError(join_mistakes(lines))
 
     async def _explain(
         self,
@@ -293,25 +338,24 @@ class Service:
 
     def _answer(
         self,
-        batch: CheckedRows,
-        predictions: PredictedColumns,
+        cells: Cells,
+        predicted: PredictedRows,
         trial: bool,
     ) -> dict[str, Any]:
-        raise_failures(predictions.failures, 1, "row {}".format)
-        rows = len(batch.features)
+        features, failures, (columns, unpredicted) = predicted
+        raise_failures(unpredicted, 1, "row {}".format)
+        rows = len(features)
         identifiers = {
-            name: batch.texts[name]
+            name: pa.array([row.get(name, "") for row in cells])
             for name in self.schema.ignore
-            if name in batch.texts.column_names
+            if any(name in row for row in cells)
         }
-        answers = json_rows.answers_from_columns(identifiers | predictions.columns)
-        failed = Counter(
-            f"{failure.column}: {failure.check}" for failure in batch.failures
-        )
+        answers = json_rows.answers_from_columns(identifiers | columns)
+        failed = Counter(f"{failure.column}: {failure.check}" for failure in failures)
         warnings = [
             f"{check}: {count} of {rows} rows fail" for check, count in failed.items()
         ]
-        unknown = unknown_categories(batch.features, self.model.metadata.categories)
+        unknown = unknown_categories(features, self.model.metadata.categories)
         warnings += unknown_lines(unknown, rows)
         if not trial:
             for (name, _), count in unknown.items():
@@ -326,7 +370,7 @@ class Service:
         return answer
 
     async def health(self) -> dict[str, Any]:
-        """Return that the server is ready, and which model it serves.
+        """Return that the server runs, and which model it serves.
 
         If it logs answers, the state of the log is returned, too.
         """
@@ -337,6 +381,11 @@ class Service:
         if self.log:
             health["log"] = self.log.state
         return health
+
+    async def ready(self) -> dict[str, str]:
+        """Predict a row together with those of requests, and return that this works."""
+        await self._batcher.predict([{}])
+        return {"status": "ready"}
 
     async def metrics(self) -> Response:
         """Return counters and times in the text format of Prometheus."""
@@ -364,7 +413,8 @@ async def explain_refusal(request: Request, error: Exception) -> Response:
         message = "an unexpected error; see the log of the server"
     if request.url.path.endswith("/predict"):  # also after a prefix
         measures.REQUESTS.labels("/predict", status).inc()
-    return JSONResponse({"errors": message.split("\n")}, status)
+    headers = getattr(error, "headers", None)
+    return JSONResponse({"errors": message.split("\n")}, status, headers)
 
 
 class HostCheck(TrustedHostMiddleware):

@@ -14,11 +14,15 @@ from keras_tabular.core.errors import MAX_MISTAKES_SHOWN, format_list, quote, su
 from keras_tabular.table.cells import LONE_SURROGATE
 from keras_tabular.table.checks import Checks
 from keras_tabular.table.csv import RawRows
-from keras_tabular.table.rows import CheckedRows, check_rows
+from keras_tabular.table.rows import Failure, check_rows
 
 # The types of kinds that are not strings.
 JSON_TYPES = {"real": "number", "integer": "integer", "boolean": "boolean"}
 JsonSchema = dict[str, Any]
+# The texts of each row, by column.
+Cells = list[dict[str, str]]
+# The number of a row, and what is wrong with it.
+Mistakes = list[tuple[int, str]]
 
 
 def request_schema(schema: Schema) -> JsonSchema:
@@ -95,21 +99,16 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def check_json_rows(
-    rows: list[Any],
-    schema: Schema,
-    checks: Checks,
-) -> tuple[CheckedRows, list[str]]:
-    """Check rows as the texts that a CSV file would contain.
+def read_cells(rows: list[Any], schema: Schema) -> tuple[Cells, Mistakes]:
+    """Read rows as the texts that a CSV file would contain.
 
     Args:
         rows: Rows from JSON.
         schema: The schema of the model.
-        checks: Result of `declared_checks`.
 
     Returns:
-        The rows, and a line for each mistake for which they are refused, in the order
-        of the rows. After some mistakes, the remaining rows are not read.
+        The valid cells, and the mistakes for which the rows are refused. After some
+        mistakes, the remaining rows are not read.
     """
     cells = []
     mistakes = []
@@ -119,23 +118,47 @@ def check_json_rows(
         mistakes += [(number, text) for text in texts]
         if len(mistakes) >= MAX_MISTAKES_SHOWN:
             break
-    features = schema.features
-    identifiers = [name for name in schema.ignore if any(name in row for row in cells)]
+    return cells, mistakes
+
+
+def check_cells(
+    cells: Cells,
+    schema: Schema,
+    checks: Checks,
+) -> tuple[pa.Table, list[Failure]]:
+    """Check cells like those of a CSV file.
+
+    Args:
+        cells: Result of `read_cells`. A cell that is not there fails no check, since it
+            is a mistake already.
+        schema: The schema of the model.
+        checks: Result of `declared_checks`.
+
+    Returns:
+        The values, null for an invalid cell, and the failures.
+    """
     columns = {}
-    for name in (*features, *identifiers):
+    for name in schema.features:
         texts = [row.get(name, "") for row in cells]
         columns[name] = pa.array(texts, "string")
     raw = RawRows(Path("the request"), 0, pa.table(columns))
-    batch = check_rows(raw, features, checks)
-    failures = []
-    for failure in batch.failures:
-        if failure.column in cells[failure.row]:  # others have a mistake already
-            failures.append(failure)
-            if failure.policy != "warn":
-                mistakes.append((failure.row, f", column {failure}"))
+    _, features, failures = check_rows(raw, schema.features, checks)
+    return features, [
+        failure for failure in failures if failure.column in cells[failure.row]
+    ]
+
+
+def mistake_lines(mistakes: Mistakes, failures: list[Failure]) -> list[str]:
+    """Return a line for each mistake for which rows are refused, in their order.
+
+    Args:
+        mistakes: Result of `read_cells`.
+        failures: Result of `check_cells`.
+    """
+    errors = [failure for failure in failures if failure.policy != "warn"]
+    mistakes = mistakes + [(error.row, f", column {error}") for error in errors]
     mistakes.sort(key=lambda mistake: mistake[0])
-    lines = [f"row {number + 1}{mistake}" for number, mistake in mistakes]
-    return batch._replace(failures=failures), lines
+    return [f"row {number + 1}{mistake}" for number, mistake in mistakes]
 
 
 def _read_row(row: Any, schema: Schema) -> tuple[dict[str, str], list[str]]:

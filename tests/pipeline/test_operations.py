@@ -14,6 +14,8 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -151,7 +153,7 @@ def test_the_root_describes_every_path_of_the_server(server: Server) -> None:
     assert document.items() <= schema.items()
     assert "x-model" not in document["paths"]["/predict"]["post"]
     assert server.send("/predict?trial=true", [ROW])[0] == 403
-    assert {*document["paths"]} == {"/predict", "/health", "/metrics"}
+    assert {*document["paths"]} == {"/predict", "/health", "/ready", "/metrics"}
     request = document["paths"]["/predict"]["post"]["requestBody"]
     rows, _ = request["content"]["application/json"]["schema"]["anyOf"]
     assert rows["items"]["required"] == list(ROW)
@@ -236,6 +238,11 @@ def test_probes_are_answered_by_address_with_100_idle_connections(
         assert [connection.recv(1) for connection in idle] == [CLOSED] * 100
 
 
+def read_waiting(server: Server) -> float:
+    name = "tabular_predict_waiting"
+    return server.read_metrics(name)[name]
+
+
 @contextmanager
 def slow_request(server: Server) -> Iterator[http.client.HTTPConnection]:
     """Send the headers of a request, and at the end of the block its body."""
@@ -245,21 +252,26 @@ def slow_request(server: Server) -> Iterator[http.client.HTTPConnection]:
     for name, value in (JSON_HEADER | {"Content-Length": str(len(body))}).items():
         connection.putheader(name, value)
     connection.endheaders()
-    wait_until(
-        lambda: server.read_metrics("tabular_predict_waiting")[
-            "tabular_predict_waiting"
-        ],
-    )
+    wait_until(lambda: read_waiting(server))
     yield connection
     connection.send(body)
     assert connection.getresponse().status == 200
 
 
 def test_a_busy_server_refuses_predictions_but_is_healthy(server: Server) -> None:
-    with slow_request(server):
-        assert server.send("/predict", [ROW])[0] == 503
-        assert server.send("/health")[0] == 200
-    assert server.send("/predict", [ROW])[0] == 200
+    """A request waits for its turn. A refusal says when to try again."""
+    address = f"{server.address}predict"
+    request = Request(address, json.dumps([ROW]).encode(), JSON_HEADER)
+    with ThreadPoolExecutor() as clients:
+        with slow_request(server):
+            with pytest.raises(HTTPError) as refused:
+                urlopen(request)
+            assert refused.value.code == 503
+            assert refused.value.headers["Retry-After"] == "1"
+            assert server.send("/health")[0] == 200
+            waiting = clients.submit(server.send, "/predict", [ROW])
+            wait_until(lambda: read_waiting(server) == 2)
+        assert waiting.result()[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from keras_tabular.config.sections import Validate
 from keras_tabular.serve import page
-from keras_tabular.serve.rows import check_json_rows
+from keras_tabular.serve.rows import check_cells, read_cells
 from keras_tabular.table.checks import declared_checks
 from tests.helpers import build_schema
 from tests.pages import VIEWS, PageOfModel, check_texts, set_view, take_screenshot
@@ -77,7 +77,9 @@ def test_unusual_and_missing_values_are_marked(opened: PageOfModel) -> None:
     columns = {name: {"kind": kind, "nullable": True} for name, kind in kinds}
     columns["day"] |= {"format": "%d.%m.%Y"}
     schema = build_schema("regression", **columns)
-    assert check_json_rows([row], schema, declared_checks(schema, Validate()))[1] == []
+    cells, mistakes = read_cells([row], schema)
+    assert mistakes == []
+    assert check_cells(cells, schema, declared_checks(schema, Validate()))[1] == []
     opened.field(SIZE, "missing.click()")
     opened.wait()
     assert opened.row[SIZE] == opened.field(SIZE, "typical")

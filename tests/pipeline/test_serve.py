@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 
 import keras_tabular
+from keras_tabular.model.predict import Predictor
 from keras_tabular.serve import page
 from tests.commands import call_command
 from tests.pages import VIEWS, PageOfModel, check_texts, set_view
@@ -206,6 +207,16 @@ def test_a_browser_gets_the_page_and_a_program_the_openapi_document(task: Task) 
     _, document = task.server.send("/", Accept="*/*")
     assert document == task.server.send("/schema")[1]
     assert document["paths"]["/predict"]["post"]["x-model"]["notice"] == NOTICE
+
+
+def test_a_server_that_cannot_predict_is_healthy_but_not_ready(
+    task: Task,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert task.server.send("/ready") == (200, {"status": "ready"})
+    monkeypatch.setattr(Predictor, "predict", None)
+    assert task.server.send("/ready")[0] == 500
+    assert task.server.send("/health")[0] == 200
 
 
 def test_predictions_are_those_of_the_command_to_the_last_bit(task: Task) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import pytest
 from keras_tabular.config.sections import Validate
 from keras_tabular.model.predict import PredictedColumns
 from keras_tabular.serve import measures
-from keras_tabular.serve.app import Batcher
+from keras_tabular.serve.app import Batcher, PredictedRows
 from keras_tabular.serve.measures import AnswerLog
-from keras_tabular.serve.rows import check_json_rows, request_schema
+from keras_tabular.serve.rows import check_cells, read_cells, request_schema
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.rows import Failure
 from tests.helpers import build_schema
@@ -34,21 +35,18 @@ def test_numbers_are_converted_to_the_format_of_their_column() -> None:
     """The column may also contain texts, and numbers of any size."""
     cells: list[Any] = ["1.234,5", 1234.5, -7, 1e-7, 1e20]
     rows = [{"price": cell, "n": None, "flag": True} for cell in cells]
-    (texts, values, _), mistakes = check_json_rows(rows, SCHEMA, CHECKS)
+    texts, mistakes = read_cells(rows, SCHEMA)
     expected = ["1.234,5", "1234,5", "-7", "1e-07", "1e+20"]
-    assert texts.to_pydict() == {
-        "price": expected,
-        "n": [""] * 5,
-        "flag": ["true"] * 5,
-    }
+    assert texts == [{"price": text, "n": "", "flag": "true"} for text in expected]
+    values, failures = check_cells(texts, SCHEMA, CHECKS)
     assert values["price"].to_pylist() == [1234.5, 1234.5, -7, 1e-7, 1e20]
-    assert mistakes == []
+    assert (mistakes, failures) == ([], [])
 
 
 @pytest.mark.parametrize("row", [{}, {f"key{n}": n for n in range(60_000)}])
 def test_after_some_mistakes_no_other_row_is_read(row: dict[str, Any]) -> None:
-    batch, mistakes = check_json_rows([row] * 60_000, SCHEMA, CHECKS)
-    assert len(batch.features) <= 5
+    cells, mistakes = read_cells([row] * 60_000, SCHEMA)
+    assert len(cells) <= 5
     assert 5 <= len(mistakes) <= 6
 
 
@@ -91,51 +89,51 @@ def predict_together(*requests: list[int]) -> tuple[list[Any], list[list[int]]]:
     """Send requests at the same time; return their results and the batches.
 
     A result is the predicted values and the failed rows. The prediction of a number is
-    the number; 0 has no prediction, and a negative number is an error.
+    the number; 0 has no prediction, and a negative number is an error. The first
+    request is cancelled while a 9 is predicted.
     """
     batches = []
+    tasks: list[asyncio.Task[Any]] = []
 
-    def predict(rows: pa.Table) -> PredictedColumns:
-        values = rows["x"].to_pylist()
+    def predict(cells: Any) -> PredictedRows:
+        values = [row["x"] for row in cells]
         batches.append(values)
         if min(values) < 0:
             raise ValueError("below 0")
+        if 9 in values:
+            tasks[0].get_loop().call_soon_threadsafe(tasks[0].cancel)
+            time.sleep(0.1)
         zeros = [row for row, value in enumerate(values) if value == 0]
         failures = [Failure(row, "predicted", "finite", "", "") for row in zeros]
-        return PredictedColumns({"predicted": rows["x"]}, failures)
+        columns = {"predicted": pa.array(values)}
+        predictions = PredictedColumns(columns, failures)
+        return PredictedRows(pa.table(columns), [], predictions)
 
     async def request(batcher: Batcher, values: list[int]) -> Any:
+        cells: Any = [{"x": value} for value in values]
         try:
-            columns, failures = await batcher.predict(pa.table({"x": values}))
-        except ValueError as error:
+            columns, failures = (await batcher.predict(cells)).predictions
+        except (ValueError, asyncio.CancelledError) as error:
             return str(error)
         return columns["predicted"].to_pylist(), [failure.row for failure in failures]
 
     async def request_all() -> list[Any]:
         batcher = Batcher(predict)
-        waiting = [request(batcher, values) for values in requests]
-        return await asyncio.gather(*waiting)
+        for values in requests:
+            tasks.append(asyncio.create_task(request(batcher, values)))
+        return await asyncio.gather(*tasks)
 
     return asyncio.run(request_all()), batches
 
 
 def test_waiting_requests_share_a_batch_of_limited_size_and_its_error() -> None:
-    answers, batches = predict_together(
-        [1],
-        [2],
-        [3, 0, 4],
-        [5],
-    )
-    assert answers == [([1], []), ([2], []), ([3, 0, 4], [1]), ([5], [])]
-    assert batches == [[1], [2, 3, 0, 4, 5]]
-    answers, batches = predict_together(
-        [1],
-        [-1],
-        [2] * 5000,
-        [3],
-    )
-    assert answers == [([1], []), "below 0", "below 0", ([3], [])]
-    assert [len(values) for values in batches] == [1, 5001, 1]
+    """A request that is cancelled stops no other one."""
+    answers, batches = predict_together([9], [2], [3, 0, 4])
+    assert answers == ["", ([2], []), ([3, 0, 4], [1])]
+    assert batches == [[9, 2, 3, 0, 4]]
+    answers, batches = predict_together([-1], [2] * 5000, [3])
+    assert answers == ["below 0", "below 0", ([3], [])]
+    assert [len(values) for values in batches] == [5001, 1]
 
 
 # The log of answers has one complete line for each row, whoever writes to its files.
