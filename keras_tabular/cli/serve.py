@@ -1,5 +1,6 @@
 """Serve a model over HTTP, with the same checks and predictions as `predict`."""
 
+import resource
 import signal
 import socket
 import sys
@@ -61,11 +62,18 @@ def main(parser: ArgumentParser) -> None:
         f"Serving {args.model} on http://{host}:{listening.getsockname()[1]}",
         flush=True,
     )
+    # A file gets the lowest free descriptor. One half of the others is for connections,
+    # and the other one for those that are accepted before the server counts them.
+    max_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    max_connections = (max_files - listening.fileno()) // 2
+    max_connections = min(max_connections, Connection.max_connections)
+    Connection.max_connections = max_connections
     config = uvicorn.Config(
         BaseHTTPMiddleware(app, log_request) if args.access_log else app,
         http=Connection,
         ws="none",
-        log_level="warning",
+        backlog=max_connections // 4,
+        log_level="error",  # a warning is about a request, which anyone can send
         access_log=False,
         server_header=False,
         root_path=args.root_path,

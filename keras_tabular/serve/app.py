@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +12,6 @@ from time import perf_counter
 from typing import Annotated, Any, NamedTuple
 from uuid import uuid4
 
-import h11
 import pyarrow as pa
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -437,31 +436,57 @@ class HostCheck(TrustedHostMiddleware):
 class Connection(H11Protocol):
     """A connection that is closed if it is idle, also if it never had a request.
 
-    uvicorn itself closes an idle connection only after a request, and waits for the end
-    of a header without a limit.
+    uvicorn itself closes an idle connection only after a request, waits for the end of
+    a header without a limit, and accepts connections until the process has no
+    descriptor left. Here, a new connection above the limit closes the oldest one that
+    has no complete header.
 
     Attributes:
         timeout: Seconds within which the header of a request has to be received.
+        max_connections: Maximum number of connections.
     """
 
     timeout = 30.0
-    _timer: asyncio.TimerHandle | None = None
+    max_connections = 2000
+    _idle_since = 0.0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is received or answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def closing_order(self) -> tuple[bool, float]:
+        """A key that sorts connections by which one is closed first.
+
+        It is the oldest one that has no complete header, or whose client does not read.
+        """
+        is_answered = self.is_busy and not self.flow.write_paused
+        return is_answered, self._idle_since
 
     def connection_made(self, transport: Any) -> None:
         """Start the timer that closes an idle connection."""
         super().connection_made(transport)
         self.on_response_complete()
+        if len(self.connections) > self.max_connections:
+            connections: Iterable[Any] = self.connections
+            oldest = min(connections, key=lambda c: c.closing_order)
+            self.connections.discard(oldest)
+            oldest.transport.abort()
+
+    def on_response_complete(self) -> None:
+        """Start the timer again."""
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Start a timer for the end of a header, or stop it at the end."""
+        """Replace the timer of an idle connection by one for the end of the header."""
         super().data_received(data)
-        is_idle = self.conn.their_state is h11.IDLE
-        if is_idle and self.conn.trailing_data[0]:
-            close = self.transport.close
-            self._timer = self._timer or self.loop.call_later(self.timeout, close)
-        elif self._timer:
-            self._timer.cancel()
-            self._timer = None
+        if not self.is_busy:
+            self.timeout_keep_alive_task = self.loop.call_at(
+                self._idle_since + self.timeout,
+                self.timeout_keep_alive_handler,
+            )
 
 
 async def log_request(request: Request, call_next: RequestResponseEndpoint) -> Response:

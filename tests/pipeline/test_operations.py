@@ -72,11 +72,15 @@ def server(
     short_run: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
-    """Serve a model from a folder of its own, with the packages of the image."""
+    """Serve a model from a folder of its own, with the packages of the image.
+
+    The process may have 300 descriptors.
+    """
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(short_run / MODEL, folder / "m.keras")
     (folder / "rows.jsonl").write_text(json.dumps(ROW))
-    wrapper = ("python", "-c", RUN_WITHOUT_PACKAGES, ",".join(NOT_IN_IMAGE))
+    limit = ("sh", "-c", 'ulimit -n 300; exec "$@"', "sh")
+    wrapper = (*limit, "python", "-c", RUN_WITHOUT_PACKAGES, ",".join(NOT_IN_IMAGE))
     with start_server(folder, *OPTIONS, wrapper=wrapper) as server:
         yield server
 
@@ -258,6 +262,19 @@ def slow_request(server: Server) -> Iterator[http.client.HTTPConnection]:
     assert connection.getresponse().status == 200
 
 
+def test_half_sent_headers_shut_nobody_out(server: Server) -> None:
+    """The oldest connections are closed before the process has no descriptor left."""
+    with ExitStack() as stack:
+        connections = []
+        for _ in range(400):
+            connection = socket.create_connection(("127.0.0.1", server.port), 60)
+            connections.append(stack.enter_context(connection))
+            connection.send(b"GET /health HTTP/1.1\r\n")
+            time.sleep(0.005)  # or the server accepts them only after a second
+        assert server.send("/health")[0] == 200
+        assert connections[0].recv(1) == CLOSED
+
+
 def test_a_busy_server_refuses_predictions_but_is_healthy(server: Server) -> None:
     """A request waits for its turn. A refusal says when to try again."""
     address = f"{server.address}predict"
@@ -317,7 +334,9 @@ def test_a_server_behind_a_proxy_finishes_its_requests_on_sigterm(
         wait_until(lambda: not is_reachable(server.port))
         with pytest.raises(TimeoutExpired):  # the server waits for the body
             server.process.wait(timeout=0.5)
-    *lines, last = server.process.communicate()[0].splitlines()
+    output, messages = server.process.communicate()
+    *lines, last = output.splitlines()
+    assert len(messages.splitlines()) < 10
     assert server.process.returncode == 0
     assert last == "Stopped"
     assert len(server.read_log()) == before + 1
