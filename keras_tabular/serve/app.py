@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple
 from uuid import uuid4
 
 import h11
+import numpy as np
 import pyarrow as pa
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -28,8 +29,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.core.files import md5_hash
-from keras_tabular.model.drift import unknown_categories, unknown_lines
-from keras_tabular.model.predict import PredictedColumns, Predictor
+from keras_tabular.model.drift import unknown_categories, warn_of_far_numbers
+from keras_tabular.model.predict import PredictedColumns, PredictionCounts, Predictor
 from keras_tabular.serve import measures, page
 from keras_tabular.serve import rows as json_rows
 from keras_tabular.table.rows import CheckedRows, raise_failures
@@ -277,6 +278,8 @@ class Service:
         rows = json_rows.read_request(body, self.limits.max_rows)
         checks = self.predictor.checks
         batch, mistakes = json_rows.check_json_rows(rows, self.schema, checks)
+        trained_on = self.model.metadata.trained_on
+        batch = warn_of_far_numbers(batch, trained_on, self.schema)
         if not trial:
             for failure in batch.failures:
                 measures.FAILED.labels(failure.column, failure.check).inc()
@@ -312,14 +315,10 @@ class Service:
             if name in batch.texts.column_names:
                 columns[name] = batch.texts[name]
         answers = json_rows.answers_from_columns(columns | predictions.columns)
-        failed = Counter(
-            f"{failure.column}: {failure.check}" for failure in batch.failures
-        )
-        warnings = []
-        for check, count in failed.items():
-            warnings.append(f"{check}: {count} of {rows} rows fail")
         unknown = unknown_categories(batch.features, self.model.metadata.categories)
-        warnings += unknown_lines(unknown, rows)
+        counts = PredictionCounts()
+        is_valid = np.ones(rows, bool)
+        counts.add(is_valid, batch.failures, unknown, lambda n: f"row {n + 1}")
         if not trial:
             for (name, _), count in unknown.items():
                 measures.UNKNOWN.labels(name).inc(count)
@@ -328,7 +327,7 @@ class Service:
             measures.ROWS.inc(rows)
         measures.REQUESTS.labels("/predict", 200).inc()
         answer = {"rows": answers, "model": self.served}
-        if warnings:
+        if warnings := counts.warnings():
             answer["warnings"] = warnings
         return answer
 

@@ -21,7 +21,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
 from keras_tabular.model import files
-from keras_tabular.model.drift import unknown_categories
+from keras_tabular.model.drift import unknown_categories, warn_of_far_numbers
 from keras_tabular.model.metadata import Intervals, ModelMetadata, training_rows
 from keras_tabular.model.predict import Predictor, predict_file
 from keras_tabular.model.saved_model import load_saved_model
@@ -31,6 +31,8 @@ from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.table import csv
 from keras_tabular.table.cells import as_texts
 from keras_tabular.table.checks import declared_checks
+from keras_tabular.table.profile import ColumnSummary
+from keras_tabular.table.rows import CheckedRows
 from keras_tabular.training.ensemble import write_model
 from tests.helpers import build_schema, read_checked_rows
 
@@ -276,12 +278,27 @@ def test_every_row_is_predicted_or_set_aside_in_the_order_of_the_rows(
     }
     rejected = pa.concat_tables(failed).to_pydict()
     assert rejected["id"] == ["2", "4", "006"]
-    assert counts.warned == {"a: range": 1}
+    (warning,) = counts.warnings()
+    assert warning.startswith("t.csv, line 4, column a: expected at most 9, got '10' (")
     assert rejected["rejected_line"] == [f"t.csv, line {line}" for line in (3, 5, 7)]
     assert [r.partition(":")[0] for r in rejected["rejected_reason"]] == [
         "a",
         *["predicted"] * 2,
     ]
+
+
+def test_a_number_is_far_if_it_is_further_from_a_range_than_the_range_is_wide() -> None:
+    """A constant column has no range."""
+    schema = build_schema("binary", a={"kind": "integer"}, b={"kind": "real"})
+    rows = pa.table({"a": [*range(20)], "b": [0.5] * 20})
+    summaries = {
+        name: ColumnSummary.from_values(rows[name], schema.columns[name])
+        for name in schema.features
+    }
+    trained_on: Any = SimpleNamespace(rows=20, summaries=summaries)
+    new = pa.table({"a": [38, 39, -20], "b": [9.0] * 3})
+    *_, failures = warn_of_far_numbers(CheckedRows(new, new, []), trained_on, schema)
+    assert [failure.got for failure in failures] == ["39", "-20"]
 
 
 def test_a_column_of_missing_values_has_no_unknown_category() -> None:
