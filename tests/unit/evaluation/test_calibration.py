@@ -434,7 +434,8 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(
     predicted = rng.random((len(y), 1), dtype=np.float32)
     test = Predictions(BINARY, y, predicted, np.ones(len(y)), 0.7)
     plots = plot_data.compute_plots(test, {"x": rng.random(10)})
-    plot_data.write_plots(tmp_path, plots, test, np.arange(len(y)))
+    keys = dict.fromkeys(("row", "line"), np.arange(len(y)))
+    plot_data.write_plots(tmp_path, plots, test, keys)
     sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
     assert sizes.keys() == {*plot_data.HEADERS, "test_rows"}
     assert max(sizes.values()) < 200_000

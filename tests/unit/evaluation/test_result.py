@@ -28,7 +28,7 @@ from keras_tabular.evaluation.summary import (
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table.arrays import Inputs, Predict, labels
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
-from keras_tabular.table.parquet import write_part, write_parts
+from keras_tabular.table.parquet import FILE, LINE, write_part, write_parts
 from keras_tabular.tasks.task import TASKS
 from tests.helpers import (
     BINARY,
@@ -308,19 +308,20 @@ def test_the_key_of_a_row_does_not_depend_on_the_columns_that_are_read(
 ) -> None:
     columns: dict[str, Any] = {"a": {"kind": "real"}, "b": {"kind": "integer"}}
     table = {"a": [0.5, 1.5], "b": [1, 2], "y": [0, 1]}
+    origin = {FILE: ["t.csv", "t.csv"], LINE: [2, 3]}
     keys = []
     for number, names in enumerate(("aby", "yba")):
         write_part(
             tmp_path / str(number),
             0,
-            pa.table({name: table[name] for name in names}),
+            pa.table({name: table[name] for name in names} | origin),
         )
         schema = build_schema("binary", **{n: columns[n] for n in names if n != "y"})
         for ignored in ([], ["b"]):
             folder = tmp_path / str(number)
             trained = schema.without(ignored)
             row_keys = plot_data.row_keys(folder, trained, ignored)
-            keys.append(tuple(row_keys.tolist()))
+            keys.append(tuple(row_keys["row"].tolist()))
     assert len(set(keys)) == 1
 
 
