@@ -312,9 +312,11 @@ def score_slices(
     )
     baseline = {name: each.y_pred for name, each in predictions.items()}
     baseline |= {} if boosted is None else {"test": boosted}
+    thresholds: Any = {name: {"gradient_boosting": 0.5} for name in rows}
     columns = {name: {"kind": kind} for name, kind in FEATURES.items()}
     schema = build_schema(predictions["test"].task.name, **columns)
-    result = Result(build_evaluation(), predictions, {"gradient_boosting": baseline})
+    baselines = {"gradient_boosting": baseline}
+    result = Result(build_evaluation(), predictions, baselines, thresholds)
     return slice_scores(tables, result, schema, declared)
 
 
