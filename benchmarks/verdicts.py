@@ -404,7 +404,8 @@ def measure_comparisons_with_the_last_run(draws: int = 200) -> Iterator[Measurem
         folder = Path(name)
         (folder / "plots").mkdir(parents=True, exist_ok=True)
         write_json(folder / "scores.json", evaluation.model_dump(exclude_defaults=True))
-        rows = plot_data.kept_test_rows(predictions, keys)
+        both_keys = {"row": keys, "line": keys}
+        rows = plot_data.kept_test_rows(predictions, both_keys)
         write_points(folder / "plots/test_rows.csv", rows, plot_data.MAX_KEPT_ROWS)
         return Run(WORKSPACE, folder)
 

@@ -115,7 +115,8 @@ def main() -> None:
     parser.add_argument("output", type=Path, help="the SVG file to write")
     args = parser.parse_args()
     args.output.write_text(
-        draw(reduce_imports(read_imports()), read_order()), encoding="utf-8"
+        draw(reduce_imports(read_imports()), read_order()),
+        encoding="utf-8",
     )
 
 

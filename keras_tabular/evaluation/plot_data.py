@@ -22,6 +22,7 @@ from keras_tabular.evaluation.calibration import total_costs
 from keras_tabular.evaluation.scores import Predictions, rank_rows
 from keras_tabular.evaluation.uncertainty import share_interval
 from keras_tabular.table.groups import stable_row_hashes
+from keras_tabular.table.parquet import FILE, LINE
 from keras_tabular.table.profile import quantiles
 
 CALIBRATION_BINS = 10  # of equal width
@@ -45,6 +46,7 @@ HEADERS = {
 }
 
 Plots = dict[str, tuple[Any, ...]]  # the columns of each file, as in its header
+Keys = dict[str, np.ndarray]  # see `row_keys`
 
 
 def compute_plots(test: Predictions, importance: dict[str, np.ndarray]) -> Plots:
@@ -77,7 +79,7 @@ def write_plots(
     folder: Path,
     plots: Plots,
     test: Predictions,
-    keys: np.ndarray,
+    keys: Keys,
 ) -> None:
     """Write the points of every plot, and the test rows that are kept.
 
@@ -100,13 +102,21 @@ def row_keys(
     folder: Path,
     schema: Schema,
     ignored: Iterable[str] = (),
-) -> np.ndarray:
-    """Return a hash of each row, by which it is found in another table: int64, (rows,).
+) -> Keys:
+    """Hash each row in two ways, to find it in another run: int64, shape (rows,).
 
-    It depends on the target, the features and the `ignored` columns, in any order.
+    `row` depends on the target, the features and the `ignored` columns, in any order.
+    `line` depends on the file, the line and the target: in the same table, it is the
+    same if another schema reads the other cells differently.
     """
-    names = sorted({schema.target, *schema.features, *ignored})
-    return as_keys(stable_row_hashes(folder, names, seed=0))
+    names = {
+        "row": sorted({schema.target, *schema.features, *ignored}),
+        "line": [FILE, LINE, schema.target],
+    }
+    return {
+        key: as_keys(stable_row_hashes(folder, columns, seed=0))
+        for key, columns in names.items()
+    }
 
 
 def as_keys(hashes: np.ndarray) -> np.ndarray:
@@ -114,21 +124,21 @@ def as_keys(hashes: np.ndarray) -> np.ndarray:
     return (hashes % MAX_KEY).astype(np.int64)
 
 
-def kept_test_rows(test: Predictions, keys: np.ndarray) -> dict[str, Any]:
+def kept_test_rows(test: Predictions, keys: Keys) -> dict[str, Any]:
     """Return the keys, labels and predictions of the test rows that are kept.
 
-    These are the rows with the smallest keys, so that a later run of a table with more
-    rows keeps many of the same ones. There are also weights and groups, if any.
-
-    Args:
-        keys: The result of `row_keys`.
+    These are the rows with the smallest keys of either kind, so that a later run keeps
+    many of the same ones, also if the table has more rows or another schema. There are
+    also weights and groups, if any.
     """
     max_rows = min(MAX_KEPT_ROWS, MAX_KEPT_PREDICTIONS // test.task.n_outputs)
-    smallest = np.argsort(keys, kind="stable")[:max_rows]
+    smaller_key = np.minimum(keys["row"], keys["line"])
+    smallest = np.argsort(smaller_key, kind="stable")[:max_rows]
     rows = np.sort(smallest)
     test = test.select(rows)
     label_type = int if test.task.classes else str
-    columns = {"row": keys[rows], "y": test.y.astype(label_type)}
+    columns = {name: values[rows] for name, values in keys.items()}
+    columns["y"] = test.y.astype(label_type)
     for k, values in enumerate(test.y_pred.astype(float).T):
         columns[f"output_{k}"] = values
     if (test.weight != 1).any():

@@ -58,11 +58,13 @@ class Result(NamedTuple):
     Attributes:
         predictions: Predictions of the model by row set.
         baselines: Predictions of the baselines.
+        thresholds: Thresholds of the baselines, see `baseline_thresholds`.
     """
 
     evaluation: Evaluation
     predictions: dict[str, Predictions]
     baselines: Baselines
+    thresholds: dict[str, dict[str, Threshold]]
 
 
 def evaluate(
@@ -127,7 +129,7 @@ def evaluate(
         repeats=metadata.repeats,
         **describe_threshold(metadata, scored, thresholds["test"]),
     )
-    return Result(evaluation, predictions, baselines)
+    return Result(evaluation, predictions, baselines, thresholds)
 
 
 def predict_row_sets(

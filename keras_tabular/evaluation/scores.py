@@ -134,8 +134,9 @@ def scores_by_weights(
 
     With more than two classes, precision, recall and F1 have a `macro` average, in
     which all classes count alike, and a `weighted` one, in which all rows do. Classes
-    without a defined score count as 0. `macro.roc_auc` and `macro.average_precision`
-    are means over the classes, each one against all others.
+    without a defined score count as 0, but a class without true and predicted rows does
+    not count. `macro.roc_auc` and `macro.average_precision` are means over the classes,
+    each one against all others.
 
     Args:
         weights: float64, shape (n, rows).
@@ -186,9 +187,10 @@ def _class_scores(
         area, average = auc_and_average_precision(y == 1, probability, weights)
         return scores | {"roc_auc": area, "average_precision": average}
     class_shares = true_rows / total
+    n_classes = (true_rows + predicted_rows > 0).sum(axis=0)
     for key, values in by_class.items():
         values = np.nan_to_num(values)
-        scores[f"macro.{key}"] = values.mean(axis=0)
+        scores[f"macro.{key}"] = values.sum(axis=0) / n_classes
         scores[f"weighted.{key}"] = (values * class_shares).sum(axis=0)
     ranked = [
         auc_and_average_precision(y == code, y_pred[:, code], weights)

@@ -81,6 +81,9 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
 
 def class_warnings(evaluation: Evaluation) -> Iterator[str]:
     """Yield what is wrong with the predicted classes."""
+    for name, level in evaluation.levels.items():
+        if name and not level.actual:
+            yield f"no test row is of class {name}: the scores say nothing about it"
     if evaluation.classes_not_found:
         names = format_list(evaluation.classes_not_found)
         yield f"no test row of class {names} is predicted correctly: its recall is 0"

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Evaluate
+from keras_tabular.core import process
 from keras_tabular.core.errors import truncate
 from keras_tabular.core.files import write_json
 from keras_tabular.evaluation import plot_data
@@ -178,6 +179,9 @@ def training_deviation(
 def log_failure(name: str, failures: dict[str, str]) -> Iterator[None]:
     """Catch the error of an explanation, and log its traceback.
 
+    An error that another run may not have, such as a lack of memory or a full disk, is
+    not caught: DVC would keep the results without the explanation.
+
     Args:
         name: Name of the explanation.
         failures: First line of each error, by the name of the explanation. The error is
@@ -186,7 +190,7 @@ def log_failure(name: str, failures: dict[str, str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if os.environ.get(STRICT):
+        if os.environ.get(STRICT) or process.explanation(error):
             raise
         with EXPLANATION_LOG.open("a", encoding="utf-8") as log:
             log.write(f"{name}: {traceback.format_exc()}\n")

@@ -132,11 +132,10 @@ def select_predicted(name: str, table: pa.Table, result: Result) -> RowSet:
     n_rows = min(len(table), len(baseline_y_pred))
     predictions = result.predictions[name].select(slice(n_rows))
     n_rows = len(predictions.y)  # the model may have predicted fewer rows
-    thresholds = result.evaluation.baseline_thresholds
     baseline = predictions._replace(
-        y_pred=baseline_y_pred[:n_rows],
-        threshold=thresholds.get("gradient_boosting", predictions.threshold),
-    )
+        y_pred=baseline_y_pred,
+        threshold=result.thresholds[name]["gradient_boosting"],
+    ).select(slice(n_rows))
     task = predictions.task
     return RowSet(
         name=name,

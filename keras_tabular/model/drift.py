@@ -13,9 +13,13 @@ from keras_tabular.core.errors import format_list, quote
 from keras_tabular.core.typed_yaml import Section
 from keras_tabular.network.record import TrainingRows
 from keras_tabular.table import groups, profile
-from keras_tabular.table.rows import CheckedRows
+from keras_tabular.table.rows import CheckedRows, Failure
 
 MAX_UNKNOWN_SHOWN = 5  # unknown categories of a column in the report
+# A number is far outside of a range if its distance from it is more than the width of
+# the range, or this multiple of columns / rows if that is larger: by chance, a new row
+# is outside in about 2 * columns / rows of the columns.
+FAR_BY_CHANCE = 10
 UnknownCategories = Counter[tuple[str, str]]  # number of rows by column and category
 
 
@@ -253,6 +257,30 @@ def unknown_categories(
         unknown = values.filter(is_unknown).to_pylist()
         counts.update((name, value) for value in unknown)
     return counts
+
+
+def far_numbers(
+    features: pa.Table,
+    trained_on: TrainingRows | None,
+    schema: Schema,
+) -> list[Failure]:
+    """Return a failure for each number that is far outside of the training range."""
+    failures: list[Failure] = []
+    if trained_on is None:
+        return failures
+    by_chance = FAR_BY_CHANCE * len(schema.features) / trained_on.rows
+    for name, column in schema.features.items():
+        low, *inner_edges, high = trained_on.summaries[name].edges or (0, 0)
+        # Only a constant column has no inner edges.
+        if column.kind in ("real", "integer") and inner_edges:
+            numbers = features[name].to_numpy()
+            distance = np.maximum(low - numbers, numbers - high)
+            is_far = distance > max(1, by_chance) * (high - low)
+            expected = f"about {low:.15g} to {high:.15g}, as in training"
+            for row in np.flatnonzero(is_far).tolist():
+                got = f"{numbers[row]:.15g}"
+                failures.append(Failure(row, name, "far", expected, got, "warn"))
+    return failures
 
 
 def unknown_by_column(unknown: UnknownCategories) -> dict[str, dict[str, int]]:

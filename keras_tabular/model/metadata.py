@@ -22,11 +22,14 @@ class Intervals(Section):
         at: Predictions in ascending order.
         half: Half the width of the interval at each of them. It is interpolated between
             them, and constant beyond the first and the last one.
+        target_range: Lowest and highest value of the training rows, to which the ends
+            are clipped.
     """
 
     coverage: Share
     at: tuple[float, ...]
     half: tuple[float, ...]
+    target_range: tuple[float, float] = (-np.inf, np.inf)  # in files of version 0.6
 
     def ends(self, predicted: np.ndarray) -> np.ndarray:
         """Return the lower and the upper end for each row: float32, shape (rows, 2).
@@ -37,7 +40,7 @@ class Intervals(Section):
         values = predicted.astype(np.float64)
         half = np.interp(values, self.at, self.half)
         ends = np.column_stack([values - half, values + half])
-        return ends.astype(np.float32)
+        return np.clip(ends, *self.target_range).astype(np.float32)
 
 
 class ModelMetadata(TrainingRecord):

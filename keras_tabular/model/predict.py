@@ -1,6 +1,5 @@
 """Predict checked rows, and explain the predictions by the columns that moved them."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +13,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.model.drift import (
     UnknownCategories,
+    far_numbers,
     unknown_categories,
     unknown_lines,
 )
@@ -30,7 +30,7 @@ from keras_tabular.table.rows import (
     raise_failures,
     rejected_rows,
 )
-from keras_tabular.table.source import read_rows, row_locator
+from keras_tabular.table.source import Locate, read_rows, row_locator
 
 if TYPE_CHECKING:
     from keras_tabular.model.saved_model import SavedModel
@@ -202,14 +202,14 @@ class PredictionCounts:
     Attributes:
         rows: Number of rows.
         rejected: Number of rows that were set aside.
-        warned: Number of predicted rows that fail a check whose policy is `warn`, by
-            the check.
+        warned: For each check whose policy is `warn`, the first failure of a predicted
+            row, and the number of these rows.
         unknown: Number of predicted rows with unknown categories.
     """
 
     rows: int = 0
     rejected: int = 0
-    warned: Counter[str] = field(default_factory=Counter)
+    warned: dict[str, tuple[str, int]] = field(default_factory=dict)
     unknown: UnknownCategories = field(default_factory=UnknownCategories)
 
     def add(
@@ -217,6 +217,7 @@ class PredictionCounts:
         is_valid: np.ndarray,
         failures: list[Failure],
         unknown: UnknownCategories,
+        locate: Locate,
     ) -> None:
         """Count the rows of a batch.
 
@@ -224,20 +225,26 @@ class PredictionCounts:
             is_valid: Whether a row is predicted, shape (rows,).
             failures: Failed checks of all rows.
             unknown: Number of predicted rows with each unknown category.
+            locate: Describes where a row is; it is called in ascending order.
         """
+        for failure in sorted(failures, key=lambda failure: failure.row):
+            if is_valid[failure.row]:
+                check = f"{failure.column}: {failure.check}"
+                first, count = self.warned.get(check) or (
+                    f"{locate(self.rows + failure.row)}, column {failure}",
+                    0,
+                )
+                self.warned[check] = first, count + 1
         self.rows += len(is_valid)
         self.rejected += int((~is_valid).sum())
         self.unknown += unknown
-        for failure in failures:
-            if is_valid[failure.row]:
-                self.warned[f"{failure.column}: {failure.check}"] += 1
 
     def warnings(self) -> list[str]:
         """Return lines about unknown categories of columns and about failed checks."""
         rows = self.rows - self.rejected
         lines = list(unknown_lines(self.unknown, rows))
-        for check, count in self.warned.items():
-            lines.append(f"{check}: {count} of {rows} rows fail")
+        for first, count in self.warned.values():
+            lines.append(f"{first} ({count} of {rows} rows)")
         return lines
 
 
@@ -270,11 +277,14 @@ def predict_file(
     """
     counts = PredictionCounts()
     schema = predictor.schema
-    categories = predictor.model.metadata.categories
+    metadata = predictor.model.metadata
     locate = row_locator([file], schema, display_name)
+    locate_warned = row_locator([file], schema, display_name)
 
     def predict(batch: CheckedRows) -> tuple[CheckedRows, PredictedColumns]:
-        return batch, predictor.predict(batch.features, n_reasons)
+        predicted = predictor.predict(batch.features, n_reasons)
+        far = far_numbers(batch.features, metadata.trained_on, schema)
+        return batch._replace(failures=batch.failures + far), predicted
 
     raw_rows = read_rows(file, schema, names, allow_ragged=reject is not None)
     batches = map_checked_rows(predict, raw_rows, schema.features, predictor.checks)
@@ -297,13 +307,13 @@ def predict_file(
         mask = pa.array(is_valid)
         table = pa.table(cells | predicted.columns).select(output_schema.names)
         write(table.filter(mask))
-        unknown = unknown_categories(batch.features.filter(mask), categories)
-        counts.add(is_valid, failures, unknown)
+        unknown = unknown_categories(batch.features.filter(mask), metadata.categories)
+        counts.add(is_valid, failures, unknown, locate_warned)
     return counts
 
 
 def all_failures(batch: CheckedRows, predicted: PredictedColumns) -> list[Failure]:
     """Return the failures of checks, then those of rows that only the model fails."""
-    failed = {failure.row for failure in batch.failures}
+    failed = {failure.row for failure in batch.failures if failure.policy != "warn"}
     of_model = [failure for failure in predicted.failures if failure.row not in failed]
     return [*batch.failures, *of_model]

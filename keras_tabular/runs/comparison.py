@@ -267,22 +267,28 @@ def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
 def find_shared_rows(run: Run, base: Run) -> SharedRows | None:
     """Find the test rows that two runs have, with the predictions of both.
 
-    If both have kept too few of the same rows, the model of the base predicts the test
-    rows of the run that it has not learnt from; the run has to be the workspace then.
+    In the same table, a row is found by its line, and else by its values. If both have
+    kept too few of the same rows, the model of the base predicts the test rows of the
+    run that it has not learnt from; the run has to be the workspace then.
 
     Returns:
         None if that is not possible either, or if the runs have other classes.
     """
-    rows = read_test_rows(run)
-    base_rows = read_test_rows(base)
-    if rows is None:
+    source = str(run.schema.get("source"))
+    table = locked_hashes(run.lock, "deps").get(source)
+    is_same_table = table and table == locked_hashes(base.lock, "deps").get(source)
+    for key in ("line", "row") if is_same_table else ("row",):
+        rows = read_test_rows(run, key)
+        base_rows = read_test_rows(base, key)
+        if rows and base_rows:
+            shared = np.intersect1d(rows.keys, base_rows.keys)
+            if len(shared) >= MIN_ROWS_FOR_INTERVAL:
+                break
+    else:
+        base_rows = predict_test_rows(run, base) if rows else None
+    if not rows or not base_rows:
         return None
-    n_shared = 0
-    if base_rows:
-        n_shared = len(np.intersect1d(rows.keys, base_rows.keys))
-    if n_shared < MIN_ROWS_FOR_INTERVAL:
-        base_rows = predict_test_rows(run, base)
-    if base_rows is None or base_rows.predictions.task != rows.predictions.task:
+    if rows.predictions.task != base_rows.predictions.task:
         return None
     n_test_rows = run.require_evaluation().rows("test")
     has_same_number = n_test_rows == base.require_evaluation().rows("test")
@@ -330,14 +336,17 @@ def widen(difference: Difference, deviation: float) -> Difference:
     return Difference(value=value, low=low, high=high)
 
 
-def read_test_rows(run: Run) -> TestRows | None:
+def read_test_rows(run: Run, key: str) -> TestRows | None:
     """Read the test rows that a run has kept, see `kept_test_rows`.
 
+    Args:
+        key: Name of the keys, `row` or `line`.
+
     Returns:
-        None if there are none.
+        None if there are none, or if they do not have these keys.
     """
     rows = run.read_points("test_rows")
-    if not rows:
+    if not rows or key not in rows[0]:
         return None
     columns = {}
     for name in rows[0]:
@@ -357,7 +366,7 @@ def read_test_rows(run: Run) -> TestRows | None:
         group=group,
         costs=evaluation.costs,
     )
-    return TestRows(columns["row"].astype(np.int64), predictions)
+    return TestRows(columns[key].astype(np.int64), predictions)
 
 
 def predict_test_rows(run: Run, base: Run) -> TestRows | None:
@@ -398,7 +407,7 @@ def predict_test_rows(run: Run, base: Run) -> TestRows | None:
             model_schema,
             model.metadata,
         )
-        keys = plot_data.row_keys(test, schema)
+        keys = plot_data.row_keys(test, schema)["row"]
         is_new = ~np.isin(keys, learnt_keys)
         return TestRows(keys[is_new], predictions.select(is_new))
     except (UserError, KeyError, ValueError):  # an old model may be of any kind

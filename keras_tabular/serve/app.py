@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,6 +11,7 @@ from time import perf_counter
 from typing import Annotated, Any, NamedTuple
 from uuid import uuid4
 
+import numpy as np
 import pyarrow as pa
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -27,9 +27,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.core.files import md5_hash
-from keras_tabular.model.drift import unknown_categories, unknown_lines
+from keras_tabular.model.drift import far_numbers, unknown_categories
 from keras_tabular.model.metadata import training_rows
-from keras_tabular.model.predict import PredictedColumns, Predictor
+from keras_tabular.model.predict import PredictedColumns, PredictionCounts, Predictor
 from keras_tabular.serve import measures, page
 from keras_tabular.serve import rows as json_rows
 from keras_tabular.serve.rows import Cells, Mistakes
@@ -306,6 +306,8 @@ class Service:
             self.schema,
             self.predictor.checks,
         )
+        trained_on = self.model.metadata.trained_on
+        failures += far_numbers(features, trained_on, self.schema)
         return PredictedRows(features, failures, self.predictor.predict(features))
 
     def _refuse_mistakes(
@@ -350,12 +352,10 @@ class Service:
             if any(name in row for row in cells)
         }
         answers = json_rows.answers_from_columns(identifiers | columns)
-        failed = Counter(f"{failure.column}: {failure.check}" for failure in failures)
-        warnings = [
-            f"{check}: {count} of {rows} rows fail" for check, count in failed.items()
-        ]
         unknown = unknown_categories(features, self.model.metadata.categories)
-        warnings += unknown_lines(unknown, rows)
+        counts = PredictionCounts()
+        is_valid = np.ones(rows, bool)
+        counts.add(is_valid, failures, unknown, lambda row: f"row {row + 1}")
         if not trial:
             for (name, _), count in unknown.items():
                 measures.UNKNOWN.labels(name).inc(count)
@@ -364,7 +364,7 @@ class Service:
             measures.ROWS.inc(rows)
         measures.REQUESTS.labels("/predict", 200).inc()
         answer = {"rows": answers, "model": self.served}
-        if warnings:
+        if warnings := counts.warnings():
             answer["warnings"] = warnings
         return answer
 

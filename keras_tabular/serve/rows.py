@@ -15,6 +15,7 @@ from keras_tabular.table.cells import LONE_SURROGATE
 from keras_tabular.table.checks import Checks
 from keras_tabular.table.csv import RawRows
 from keras_tabular.table.rows import Failure, check_rows
+from keras_tabular.table.source import unique_keys
 
 # The types of kinds that are not strings.
 JSON_TYPES = {"real": "number", "integer": "integer", "boolean": "boolean"}
@@ -74,7 +75,7 @@ def read_request(body: bytearray, max_rows: int) -> list[Any]:
         HTTPException: The body is something else, or has more rows.
     """
     try:
-        content = json.loads(body, object_pairs_hook=_unique_keys)
+        content = json.loads(body, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"the body is not JSON: {error}") from None
     rows = content
@@ -90,13 +91,6 @@ def read_request(body: bytearray, max_rows: int) -> list[Any]:
         message = f"the body: expected at most {max_rows:,} rows, got {len(rows):,}"
         raise HTTPException(413, message)
     return rows
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError("an object has the same key more than once")
-    return content
 
 
 def read_cells(rows: list[Any], schema: Schema) -> tuple[Cells, Mistakes]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -307,7 +308,8 @@ def _parse_object(text: bytes) -> dict[str, str]:
     """Parse a line to its cells; numbers are of the type `Number`.
 
     Raises:
-        ValueError: The line is not JSON or not an object, or a value is not one cell.
+        ValueError: The line is not JSON or not an object, a key is repeated, or a value
+            is not one cell.
     """
     try:
         # Numbers stay as they are written: 1.50 may be a code.
@@ -316,6 +318,7 @@ def _parse_object(text: bytes) -> dict[str, str]:
             parse_float=Number,
             parse_int=Number,
             parse_constant=Number,
+            object_pairs_hook=unique_keys,
         )
     except json.JSONDecodeError as error:
         problem = f"no JSON at character {error.colno}: {error.msg}"
@@ -335,6 +338,18 @@ def _parse_object(text: bytes) -> dict[str, str]:
                 f"column {name}: expected text in UTF-8, got {quote(row[name])}",
             )
     return row
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; of equal keys, `json` itself would take the last.
+
+    Raises:
+        ValueError: A key occurs more than once.
+    """
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("an object has the same key more than once")
+    return content
 
 
 def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Locate:

@@ -96,6 +96,8 @@ def test_mistakes_name_the_row_and_the_column(
     )
     with pytest.warns(UserWarning, match="^colour: "):
         model.predict(frame.assign(colour="pink"))
+    with pytest.warns(UserWarning, match="^data frame, row 0, column cast: expected "):
+        model.predict(frame.assign(cast=-1e9))
 
 
 def test_other_types_than_a_data_frame_are_refused(

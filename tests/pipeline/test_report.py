@@ -128,7 +128,8 @@ def test_base_is_revision_experiment_or_last_other_results(
     with_base = intervals.findall((folder / "report.html").read_text())
     test_rows = folder / "metrics/plots/test_rows.csv"
     rows = pd.read_csv(test_rows)
-    rows.assign(row=rows["row"] + 1).to_csv(test_rows, index=False)
+    rows[["row", "line"]] += 1
+    rows.to_csv(test_rows, index=False)
     call_command(folder, "report")
     assert len(intervals.findall((folder / "report.html").read_text())) < len(with_base)
 

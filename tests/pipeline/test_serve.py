@@ -263,6 +263,13 @@ def test_predictions_are_those_of_the_command_to_the_last_bit(task: Task) -> Non
     assert (folder / "again.csv").read_bytes() == (folder / "out.csv").read_bytes()
 
 
+def test_a_number_far_from_the_training_rows_is_a_warning(task: Task) -> None:
+    far = {name: -1e9 for name in ("cast", "alcohol") if name in task.rows[0]}
+    _, answer = task.server.send("/predict", [task.rows[0] | far])
+    places = [text.partition(":")[0] for text in answer.get("warnings", [])]
+    assert places == [f"row 1, column {name}" for name in far]
+
+
 def test_a_changed_schema_changes_no_prediction_of_a_trained_model(task: Task) -> None:
     """Command, API and server use the schema and policies in the model's file."""
     folder = task.server.folder

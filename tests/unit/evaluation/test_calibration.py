@@ -196,7 +196,11 @@ def test_only_predictions_of_forward_chaining_are_used_if_there_are_any(
     metadata = calibrate_rows(tmp_path / "regression", "regression", y, oof)
     rows = build_predictions(REGRESSION, y[later], y_pred)
     intervals = fit_intervals(rows, fold, PARAMS.evaluate.coverage)
-    assert metadata.intervals == intervals
+    assert metadata.intervals
+    assert metadata.intervals.half == intervals.half
+    ends = np.array([y.min(), y.max()], np.float32)
+    (low, _), (_, high) = metadata.intervals.ends(ends)
+    assert [low, high] == ends.tolist()  # no training row is outside
 
 
 # Intervals contain the requested share of new values, and are wide where errors are
@@ -427,12 +431,8 @@ def test_no_plot_passes_200_kb_and_the_confusion_counts_every_row(
     predicted = rng.random((len(y), 1), dtype=np.float32)
     test = build_predictions(BINARY, y, predicted, threshold=0.7)
     plots = plot_data.compute_plots(test, {"x": rng.random(10)})
-    plot_data.write_plots(
-        tmp_path,
-        plots,
-        test,
-        np.arange(len(y)),
-    )
+    keys = dict.fromkeys(("row", "line"), np.arange(len(y)))
+    plot_data.write_plots(tmp_path, plots, test, keys)
     sizes = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
     assert sizes.keys() == {*plot_data.HEADERS, "test_rows"}
     assert max(sizes.values()) < 200_000

@@ -26,10 +26,11 @@ from keras_tabular.evaluation.summary import (
     format_scores,
     summary_lines,
 )
+from keras_tabular.explain.slices import slice_scores
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table.arrays import Inputs, Predict, labels
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
-from keras_tabular.table.parquet import write_part, write_parts
+from keras_tabular.table.parquet import FILE, LINE, write_part, write_parts
 from keras_tabular.tasks.task import TASKS
 from tests.helpers import (
     BINARY,
@@ -181,7 +182,8 @@ def test_model_and_baselines_are_scored_on_all_rows_and_folds(
 def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> None:
     schema = SCHEMAS["binary"]
     choice = ThresholdRule(best="f1")
-    y = labels(write_split(tmp_path, schema, factor=3)["train"], schema)[:, 0]
+    train = write_split(tmp_path, schema, factor=3)["train"]
+    y = labels(train, schema)[:, 0]
     folds = draw_oof(schema, 180)
     chained = folds._replace(fold=folds.fold - 1)  # its first block is only learnt from
     predict = build_predict(schema)
@@ -193,13 +195,27 @@ def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> Non
         oof,
         threshold_choice=choice,
     )
-    evaluation, _, fitted = evaluated
+    evaluation, _, fitted, _ = evaluated
     assert evaluation.rows("forward_chaining") == 120
     assert {*evaluation.baselines("forward_chaining")} == {*BINARY.baselines}
     y_pred = fitted["gradient_boosting"]["forward_chaining"]
     rows = build_predictions(BINARY, y[chained.rows], y_pred)
     threshold, _ = choose_threshold(choice, rows)
     assert evaluation.baseline_thresholds["gradient_boosting"] == threshold
+    # The scores of slices have the same cross-fitted thresholds.
+    slices = slice_scores({"cross_validation": train}, evaluated, schema, {})
+    accuracy = evaluation.value("cross_validation", "accuracy", "gradient_boosting")
+    assert slices["all_rows"]["score"]["gradient_boosting"] == pytest.approx(
+        1 - (accuracy or 0),
+    )
+
+
+def test_a_class_without_test_rows_is_named() -> None:
+    y = np.repeat([0.0, 1.0], 20)
+    rows = build_predictions(MULTICLASS, y, np.full((40, 3), 1 / 3))
+    evaluation = build_evaluation(levels=result.compare_levels(rows, "auto"))
+    first, *_ = summary.evaluation_warnings(evaluation, MULTICLASS)
+    assert first.startswith("no test row is of class c: ")
 
 
 def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_reported(
@@ -306,6 +322,8 @@ def test_the_key_of_a_row_does_not_depend_on_the_columns_that_are_read(
             "a": [0.5, 1.5],
             "b": [1, 2],
             "y": [0, 1],
+            FILE: ["t.csv", "t.csv"],
+            LINE: [2, 3],
         },
     )
     keys = []
@@ -314,11 +332,11 @@ def test_the_key_of_a_row_does_not_depend_on_the_columns_that_are_read(
         ("yba", build_schema("binary", b="integer", a="real")),
     ):
         folder = tmp_path / names
-        write_part(folder, 0, table.select(list(names)))
+        write_part(folder, 0, table.select([*names, FILE, LINE]))
         for ignored in ([], ["b"]):
             trained = schema.without(ignored)
             row_keys = plot_data.row_keys(folder, trained, ignored)
-            keys.append(tuple(row_keys.tolist()))
+            keys.append(tuple(row_keys["row"].tolist()))
     assert len(set(keys)) == 1
 
 

@@ -28,7 +28,13 @@ from keras_tabular.evaluation.uncertainty import (
 )
 from keras_tabular.tasks.metrics import METRICS, CustomMetric, check_custom_metrics
 from keras_tabular.tasks.task import TASKS
-from tests.helpers import BINARY, REGRESSION, build_predictions, build_schema
+from tests.helpers import (
+    BINARY,
+    MULTICLASS,
+    REGRESSION,
+    build_predictions,
+    build_schema,
+)
 
 
 # Scores are those of scikit-learn, and undefined scores are left out.
@@ -92,6 +98,14 @@ def test_scores_are_those_of_scikit_learn_also_under_many_weights(task: str) -> 
     for key, rows in score_and_resample(predictions).row_values.items():
         mean = np.average(rows, weights=predictions.weight)
         assert mean == pytest.approx(expected[key])
+
+
+def test_macro_scores_are_means_over_the_classes_that_occur() -> None:
+    y = np.array([0, 1, 1])
+    for predicted in (y, [0, 1, 2]):
+        rows = build_predictions(MULTICLASS, y, np.eye(3)[predicted])
+        expected = metrics.f1_score(y, predicted, average="macro")
+        assert score(rows)["macro.f1"] == pytest.approx(expected)
 
 
 def test_r2_does_not_depend_on_the_mean_and_needs_values_that_differ() -> None:

@@ -17,7 +17,12 @@ from keras_tabular.explain.distributions import (
     share_outside,
 )
 from keras_tabular.explain.effects import column_effects
-from keras_tabular.explain.explanations import PICKS, training_deviation
+from keras_tabular.explain.explanations import (
+    PICKS,
+    STRICT,
+    log_failure,
+    training_deviation,
+)
 from keras_tabular.explain.slices import slice_scores
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.model.predict import reason_columns
@@ -258,6 +263,15 @@ def test_undefined_scores_have_no_deviation_and_equal_networks_none_at_all() -> 
     assert deviation["loss"] == pytest.approx(0)
 
 
+def test_an_error_that_another_run_may_not_have_fails_the_stage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """DVC would keep the results without the explanation."""
+    monkeypatch.delenv(STRICT)
+    with pytest.raises(MemoryError), log_failure("effects", {}):
+        raise MemoryError
+
+
 # Declared slices, the bins with the largest errors, and the names of bins.
 FEATURES = {
     "age": "real",
@@ -310,7 +324,9 @@ def score_slices(
     if boosted is not None:
         baseline["test"] = boosted
     schema = build_schema(predictions["test"].task.name, **FEATURES)
-    result = Result(build_evaluation(), predictions, {"gradient_boosting": baseline})
+    thresholds: Any = {name: {"gradient_boosting": 0.5} for name in rows}
+    baselines = {"gradient_boosting": baseline}
+    result = Result(build_evaluation(), predictions, baselines, thresholds)
     return slice_scores(tables, result, schema, declared)
 
 

@@ -21,7 +21,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
 from keras_tabular.model import files
-from keras_tabular.model.drift import unknown_categories
+from keras_tabular.model.drift import far_numbers, unknown_categories
 from keras_tabular.model.metadata import Intervals, ModelMetadata, training_rows
 from keras_tabular.model.predict import Predictor, predict_file
 from keras_tabular.model.saved_model import load_saved_model
@@ -32,6 +32,7 @@ from keras_tabular.table import csv, source
 from keras_tabular.table.arrays import Inputs
 from keras_tabular.table.cells import as_texts
 from keras_tabular.table.checks import declared_checks
+from keras_tabular.table.profile import ColumnSummary
 from keras_tabular.training.ensemble import write_model
 from tests.helpers import build_schema, read_checked_rows
 
@@ -261,7 +262,6 @@ def test_every_row_is_predicted_or_set_aside_in_the_order_of_the_rows(
         display_name="t.csv",
         reject=failed.append,
     )
-    assert counts.warned == {"a: range": 1}
     assert pa.concat_tables(tables).to_pydict() == {
         "row": [0, 2, 4],
         "id": ["1", "3", "5"],
@@ -270,9 +270,25 @@ def test_every_row_is_predicted_or_set_aside_in_the_order_of_the_rows(
     }
     rejected = pa.concat_tables(failed).to_pydict()
     assert rejected["id"] == ["2", "4", "006"]
+    (warning,) = counts.warnings()
+    assert warning.startswith("t.csv, line 4, column a: expected at most 9, got '10' (")
     assert rejected["rejected_line"] == [f"t.csv, line {line}" for line in (3, 5, 7)]
     columns = [reason.partition(":")[0] for reason in rejected["rejected_reason"]]
     assert columns == ["a", "predicted", "predicted"]
+
+
+def test_a_number_is_far_if_it_is_further_from_a_range_than_the_range_is_wide() -> None:
+    """A constant column has no range."""
+    schema = build_schema("binary", a={"kind": "integer"}, b={"kind": "real"})
+    rows = pa.table({"a": [*range(20)], "b": [0.5] * 20})
+    summaries = {
+        name: ColumnSummary.from_values(rows[name], schema.columns[name])
+        for name in schema.features
+    }
+    trained_on: Any = SimpleNamespace(rows=20, summaries=summaries)
+    new = pa.table({"a": [38, 39, -20], "b": [9.0] * 3})
+    failures = far_numbers(new, trained_on, schema)
+    assert [failure.got for failure in failures] == ["39", "-20"]
 
 
 def test_a_column_of_missing_values_has_no_unknown_category() -> None:

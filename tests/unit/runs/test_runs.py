@@ -283,7 +283,8 @@ def write_run(
 def write_rows(name: str, rows: Predictions, keys: np.ndarray, **content: Any) -> Run:
     evaluation = build_evaluation(len(keys), test=score(rows), **content)
     write_json(Path(name, "scores.json"), evaluation.model_dump(exclude_defaults=True))
-    columns = kept_test_rows(rows, keys)
+    lines = np.arange(len(keys))
+    columns = kept_test_rows(rows, {"row": keys, "line": lines})
     Path(name, "plots").mkdir()
     write_points(Path(name, "plots/test_rows.csv"), columns, MAX_KEPT_ROWS)
     return Run(WORKSPACE, Path(name))
@@ -371,9 +372,24 @@ def test_the_rows_of_a_run_with_costs_have_the_classes_of_the_lowest_expected_co
     )
     (folder / "data/schema.yaml").write_text(schema.model_dump_json(exclude_none=True))
     run = write_rows("run", rows, np.arange(40), costs=costs)
-    _, read_rows = read_test_rows(run) or pytest.fail("no row was kept")
+    _, read_rows = read_test_rows(run, "row") or pytest.fail("no row was kept")
     assert (read_rows.predicted_classes == rows.predicted_classes).all()
     assert (read_rows.predicted_classes != y_pred.argmax(axis=1)).any()
+
+
+@pytest.mark.parametrize("base_md5", ["a", "b"])
+def test_rows_of_the_same_table_are_compared_after_a_change_of_the_schema(
+    folder: Path,
+    base_md5: str,
+) -> None:
+    errors = np.random.default_rng(0).normal(size=100)
+    runs = []
+    for name, md5, keys in (("run", "a", 0), ("base", base_md5, 1000)):
+        run = write_run(name, np.arange(100) + keys, errors)
+        deps = [{"path": "t.csv", "md5": md5}]
+        run.lock = {"stages": {"ingest": {"deps": deps}}}
+        runs.append(run)
+    assert bool(paired_scores(*runs)) == (base_md5 == "a")
 
 
 @pytest.mark.parametrize(("shared", "is_compared"), [(12, True), (9, False)])

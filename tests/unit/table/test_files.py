@@ -216,6 +216,7 @@ def test_json_lines_are_read_as_they_are_written(tmp_path: Path, suffix: str) ->
             b'{"b": 1, "c": "", "y": "x"}',
             "line 3, column y: expected a whole number .*, got 'x'",
         ),
+        (b'{"a": 1, "a": 2}', "line 3: an object has the same key more than once"),
         (b'{"d": 1}', "neither in columns nor in ignore: d"),
         (
             rb'{"c": "\ud800"}',
