@@ -27,6 +27,7 @@ SCHEMA = "data/schema.yaml"
 TEXTS = {name: (PROJECT / name).read_text() for name in (PARAMS, SCHEMA)}
 SCHEMA_KEYS = ("columns", "encoding", "ignore", "target")
 PLAIN = "train.networks.plain"
+OUTCOME = {"kind": "integer", "values": [0, 1]}
 
 
 def write_and_load(folder: Path, texts: dict[str, str], *names: str) -> Params:
@@ -93,6 +94,11 @@ MISTAKES: list[tuple[str, Any, str]] = [
         "columns.Age",
         {"kind": "integer", "min": 0, "max": -5},
         ": min 0 is above max -5",
+    ),
+    (
+        "columns",
+        {"a/b": {"kind": "real"}, "a_b": {"kind": "real"}, "Outcome": OUTCOME},
+        ": 'a/b' and 'a_b' would be the same input",
     ),
     (
         "columns.min",
