@@ -1,15 +1,26 @@
 """Sheets of Excel and OpenDocument files, whose cells become the texts of a CSV."""
 
+import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, time, timedelta
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.table.cells import Number
 
 SUFFIXES = {".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"}
+MAX_SHEET_ROWS = 2**20  # of Excel
+MAX_SHEET_CELLS = 2**26  # in 2 GB of memory
+BLOCK_BYTES = 2**20
+# The column and the row of a cell with a value, in the XML of a sheet.
+CELL = re.compile(rb'[<:]c [^>]*?\br="([A-Z]+)(\d{1,9})"[^>]*(?<!/)>')
+# Errors of a damaged file.
+DAMAGES = (OSError, BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
 def is_excel(file: Path) -> bool:
@@ -75,10 +86,53 @@ def _open(file: Path) -> Iterator[Any]:
     from python_calamine import CalamineError, CalamineWorkbook
 
     try:
+        _check_size(file)
         with file.open("rb") as content:
             yield CalamineWorkbook.from_filelike(content)
-    except (CalamineError, OSError) as error:
+    except (CalamineError, *DAMAGES) as error:
         raise UserError(f"{file}: cannot be read as a spreadsheet: {error}") from None
+
+
+def _check_size(file: Path) -> None:
+    """Raise `UserError` if an Excel file has a sheet that is too large.
+
+    The reader would allocate all cells up to the last row and the last column.
+    """
+    if not is_zipfile(file):
+        return
+    with ZipFile(file) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as xml:
+                for column, row in _last_cells(xml):
+                    width = reduce(lambda n, letter: 26 * n + letter - 64, column, 0)
+                    if row > MAX_SHEET_ROWS or row * width > MAX_SHEET_CELLS:
+                        raise UserError(
+                            f"{file}: {name} reaches cell {column.decode()}{row}."
+                            f" Expected at most {MAX_SHEET_ROWS:,} rows and"
+                            f" {MAX_SHEET_CELLS:,} cells, including empty ones. Delete"
+                            " what is far from the table.",
+                        )
+
+
+def _last_cells(xml: IO[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Yield the last column and the last row of a sheet up to the end of each block."""
+    last_column = b"A"
+    last_row = 0
+    n_rows = 0
+    rest = b""
+    while block := xml.read(BLOCK_BYTES):
+        block = rest + block
+        end = block.rfind(b"<")
+        rest = block[end:]
+        n_rows += block.count(b"</row>", 0, end)  # perhaps without references
+        columns = {last_column}
+        rows = {n_rows, last_row}
+        for column, row in CELL.findall(block, 0, end):
+            columns.add(column)
+            rows.add(int(row))
+        last_column = max(columns, key=lambda letters: (len(letters), letters))
+        last_row = max(rows)
+        yield last_column, last_row
 
 
 def _as_text(value: str | bool | float | date | time | timedelta) -> str:

@@ -435,6 +435,25 @@ def test_a_sheet_is_chosen_and_a_title_is_skipped(tmp_path: Path) -> None:
         next(read_table(file, schema.model_copy(update={"sheet": "x"})))
 
 
+@pytest.mark.parametrize(
+    ("cells", "last"),
+    [
+        ('<c r="XFD1048576"><v>1</v></c>', "XFD1048576"),
+        ("<c />" + "</row><row>" * (2**20 - 1), "A1048577"),
+    ],
+)
+def test_a_sheet_that_would_take_all_memory_is_refused_before_it_is_read(
+    cells: str,
+    last: str,
+    tmp_path: Path,
+) -> None:
+    file = write_xlsx(tmp_path / "t.xlsx", data=[["x"], ['<c r="XFD9999" s="1"/>']])
+    assert list(read_records(file, Dialect())) == [(1, ["x"])]
+    write_xlsx(file, data=[["x"], [cells]])
+    with pytest.raises(UserError, match=rf"1\.xml reaches cell {last}\. Expected"):
+        next(read_records(file, Dialect()))
+
+
 def test_a_text_among_numbers_is_named_with_its_row(tmp_path: Path) -> None:
     schema = build_schema("binary", x={"kind": "real", "format": "1.234,5"})
     file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], [1.5, 1], ["2,5", 0]])
