@@ -220,7 +220,7 @@ def run_table(
                 )
                 is_fault = is_early or not isinstance(error.__context__, UserError)
                 return FAULT if is_fault else MESSAGE, traceback.format_exc()
-            is_announced = "will stop at validate" in output.getvalue()
+            is_announced = "`make repro` will stop" in output.getvalue()
         for file in (folder / "metrics").glob("*.json"):
             json.loads(file.read_text(), parse_constant=int)  # refuses NaN and Infinity
         ingested = pd.read_parquet(folder / "data/ingested").select_dtypes("number")

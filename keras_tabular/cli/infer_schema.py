@@ -51,9 +51,9 @@ def main(parser: ArgumentParser) -> None:
             lines = format_list(map(str, schema.question_lines))
             print(f"There are questions in these lines: {lines}.")
         print(f"split.by: I would choose {schema.split}.")
-    if schema.failed_checks:
+    if schema.failures:
         print(
-            "`dvc repro` will stop at validate. Decide:",
-            *schema.failed_checks,
+            "`make repro` will stop. Decide:",
+            *schema.failures,
             sep="\n  ",
         )

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic.types import JsonValue, NonNegativeFloat, PositiveFloat
 
-from keras_tabular.config.schema import MAX_LENGTH
+from keras_tabular.config.schema import MAX_LENGTH, Schema
 from keras_tabular.core.typed_yaml import (
     Count,
     Section,
@@ -92,7 +92,7 @@ OptimizerArgument = Literal[
     "nesterov",
     "rho",
 ]
-SplitRule = Literal["random", "hash", "group", "time", "column", "file"]
+SplitRule = Literal["auto", "random", "hash", "group", "time", "column", "file"]
 # What happens if a check of the table fails, see `Validate`.
 Policy = Literal["error", "warn"]
 RowPolicy = Literal["error", "drop", "warn"]
@@ -385,6 +385,19 @@ class Split(Section):
     seed: Seed
     stratify: bool = False
     duplicates: Literal["auto", "together", "drawn"] = "auto"
+
+    def resolve_auto(self, schema: Schema) -> Self:
+        """Return the split with the rule for the keys that the schema has."""
+        if self.by != "auto":
+            return self
+        keys = {
+            "file": schema.test_files,
+            "column": schema.split,
+            "time": schema.time,
+            "group": schema.group,
+        }
+        rules = [rule for rule, key in keys.items() if key]
+        return self.model_copy(update={"by": rules[0] if rules else "random"})
 
     @property
     def role(self) -> str | None:

@@ -151,10 +151,10 @@ def show_error(kind: type[BaseException], error: BaseException, trace: Any) -> N
     if message := explanation(error):
         print(message, file=sys.stderr)
         return
-    own = trace
-    while own and own.tb_frame.f_globals["__name__"] not in OWN_MODULES:
-        own = own.tb_next
-    sys.__excepthook__(kind, error.with_traceback(own or trace), None)
+    start = trace
+    while start and start.tb_frame.f_globals["__name__"] not in OWN_MODULES:
+        start = start.tb_next
+    sys.__excepthook__(kind, error.with_traceback(start or trace), None)
 
 
 def core_count() -> int:

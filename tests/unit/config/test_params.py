@@ -138,6 +138,25 @@ def test_columns_have_one_role(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("keys", "rule"),
+    [
+        ("", "random"),
+        ("group: Age", "group"),
+        ("time: Age\ngroup: BMI", "time"),
+        ("split: Age", "column"),
+        ("test_files: [new.csv]", "file"),
+    ],
+)
+def test_a_key_of_the_schema_chooses_the_split(
+    keys: str,
+    rule: str,
+    tmp_path: Path,
+) -> None:
+    texts = TEXTS | {SCHEMA: f"{TEXTS[SCHEMA]}\n{keys}\n"}
+    assert write_and_load(tmp_path, texts, "split").split.by == rule
+
+
 def test_only_the_requested_sections_are_returned(tmp_path: Path) -> None:
     """YAML 1.1 reads 1e-3 as text; people and DVC read it as a number."""
     text = TEXTS[PARAMS].replace("learning_rate: 0.01", "learning_rate: 1e-3")
