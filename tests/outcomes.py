@@ -57,7 +57,8 @@ def find_misreading(table: RandomTable) -> str:
             for number in inferred.question_lines:
                 key, comment = lines[number - 1].split(" # ", 1)
                 name = next(iter(yaml.safe_load(key))) if key.startswith(" ") else key
-                comments[name] = comment
+                copies = comment.partition("The same for ")[2].rstrip(".")
+                comments |= dict.fromkeys([name, *copies.split(", ")], comment)
 
             def check(keys: Keys) -> str:
                 problems = (

@@ -396,8 +396,8 @@ class Split(Section):
             "time": schema.time,
             "group": schema.group,
         }
-        rules = [rule for rule, key in keys.items() if key]
-        return self.model_copy(update={"by": rules[0] if rules else "random"})
+        by = next((rule for rule, key in keys.items() if key), "random")
+        return self.model_copy(update={"by": by})
 
     @property
     def role(self) -> str | None:

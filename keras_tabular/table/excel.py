@@ -17,6 +17,7 @@ SUFFIXES = {".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"}
 MAX_SHEET_ROWS = 2**20  # of Excel
 MAX_SHEET_CELLS = 2**26  # in 2 GB of memory
 BLOCK_BYTES = 2**20
+OVERLAP_BYTES = 2**8
 # The column and the row of a cell with a value, in the XML of a sheet.
 CELL = re.compile(rb'[<:]c [^>]*?\br="([A-Z]+)(\d{1,9})"[^>]*(?<!/)>')
 # Errors of a damaged file.
@@ -103,36 +104,27 @@ def _check_size(file: Path) -> None:
     with ZipFile(file) as archive:
         for name in archive.namelist():
             with archive.open(name) as xml:
-                for column, row in _last_cells(xml):
-                    width = reduce(lambda n, letter: 26 * n + letter - 64, column, 0)
-                    if row > MAX_SHEET_ROWS or row * width > MAX_SHEET_CELLS:
-                        raise UserError(
-                            f"{file}: {name} reaches cell {column.decode()}{row}."
-                            f" Expected at most {MAX_SHEET_ROWS:,} rows and"
-                            f" {MAX_SHEET_CELLS:,} cells, including empty ones. Delete"
-                            " what is far from the table.",
-                        )
+                _check_sheet(f"{file}: {name}", xml)
 
 
-def _last_cells(xml: IO[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Yield the last column and the last row of a sheet up to the end of each block."""
-    last_column = b"A"
-    last_row = 0
-    n_rows = 0
-    rest = b""
+def _check_sheet(where: str, xml: IO[bytes]) -> None:
+    columns = {b"A"}
+    n_rows = height = 0
+    end = b""  # of the block before, perhaps with a part of a cell
     while block := xml.read(BLOCK_BYTES):
-        block = rest + block
-        end = block.rfind(b"<")
-        rest = block[end:]
-        n_rows += block.count(b"</row>", 0, end)  # perhaps without references
-        columns = {last_column}
-        rows = {n_rows, last_row}
-        for column, row in CELL.findall(block, 0, end):
-            columns.add(column)
-            rows.add(int(row))
-        last_column = max(columns, key=lambda letters: (len(letters), letters))
-        last_row = max(rows)
-        yield last_column, last_row
+        cells = CELL.findall(end + block)
+        end = block[-OVERLAP_BYTES:]
+        n_rows += block.count(b"</row>")  # they may have no references
+        height = max(height, n_rows, *(int(row) for _, row in cells))
+        columns.update(column for column, _ in cells)
+        last = max(columns, key=lambda letters: (len(letters), letters))
+        width = reduce(lambda number, letter: 26 * number + letter - 64, last, 0)
+        if height > MAX_SHEET_ROWS or height * width > MAX_SHEET_CELLS:
+            raise UserError(
+                f"{where} reaches cell {last.decode()}{height}. Expected at most"
+                f" {MAX_SHEET_ROWS:,} rows and {MAX_SHEET_CELLS:,} cells, including"
+                " empty ones. Delete what is far from the table.",
+            )
 
 
 def _as_text(value: str | bool | float | date | time | timedelta) -> str:

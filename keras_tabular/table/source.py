@@ -1,7 +1,6 @@
 """The files of a table: CSV, JSON lines, spreadsheets or Parquet."""
 
 import json
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -85,13 +84,13 @@ def source_files(source: str, required: Iterable[str] = ()) -> list[Path]:
 
 def _export_command(folder: Path) -> str:
     """Return the command that writes the files in the folders of a folder to one."""
-    kind, option = "csv", ", all_varchar=True"
+    reader = f'read_csv("{folder}/**/*.csv", all_varchar=True'
     if any(folder.rglob("*.parquet")):
-        kind, option = "parquet", ""
-    files = json.dumps(f"{folder}/**/*.{kind}")
-    read = f"duckdb.read_{kind}({files}, hive_partitioning=True{option})"
-    program = f'import duckdb; {read}.write_parquet("table.parquet")'
-    return f"python -c {shlex.quote(program)}"
+        reader = f'read_parquet("{folder}/**/*.parquet"'
+    return (
+        f"python -c 'import duckdb; duckdb.{reader}, hive_partitioning=True)"
+        '.write_parquet("table.parquet")\''
+    )
 
 
 def is_json(file: Path) -> bool:

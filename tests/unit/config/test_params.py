@@ -144,8 +144,6 @@ def test_columns_have_one_role(tmp_path: Path) -> None:
         ("", "random"),
         ("group: Age", "group"),
         ("time: Age\ngroup: BMI", "time"),
-        ("split: Age", "column"),
-        ("test_files: [new.csv]", "file"),
     ],
 )
 def test_a_key_of_the_schema_chooses_the_split(

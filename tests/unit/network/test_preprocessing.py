@@ -287,19 +287,11 @@ def test_missing_values_become_the_mean_and_are_marked() -> None:
     np.testing.assert_allclose(preprocess(train, unseen), [[0, 0, 1]], atol=1e-6)
 
 
-@pytest.mark.parametrize("words", [[""], ["?", "?"], [1, "1"]])
-def test_a_missing_value_may_be_empty_or_repeated(words: list[Any]) -> None:
-    column = {"kind": "category", "missing_values": words, "nullable": True}
-    table = pa.table({"x": ["a", None, "b"], "y": [0, 1, 0]})
-    schema = build_schema("binary", x=column)
-    _, model = fit(table, schema, load_train_params())
-    rows = pa.table({"x": ["a", str(words[0]), None]})
-    assert np.argmax(model(feature_arrays(rows, schema)), axis=1).tolist() == [0, 2, 2]
-
-
 def test_the_columns_of_a_category_are_found() -> None:
     kinds = {"a": "real", "colour": "category", "size": "category", "note": "text"}
-    columns = {name: {"kind": kind, "nullable": True} for name, kind in kinds.items()}
+    # An empty or repeated text changes nothing.
+    keys = {"nullable": True, "missing_values": ["", "?", "?"]}
+    columns = {name: {"kind": kind, **keys} for name, kind in kinds.items()}
     schema = build_schema("binary", **columns)
     values = {
         "a": [1.0, None, 3.0],

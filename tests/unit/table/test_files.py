@@ -439,7 +439,7 @@ def test_a_sheet_is_chosen_and_a_title_is_skipped(tmp_path: Path) -> None:
     ("cells", "last"),
     [
         ('<c r="XFD1048576"><v>1</v></c>', "XFD1048576"),
-        ("<c />" + "</row><row>" * (2**20 - 1), "A1048577"),
+        ("<c />" + "</row><row>" * 2**21, r"A1\d{6}"),
     ],
 )
 def test_a_sheet_that_would_take_all_memory_is_refused_before_it_is_read(
