@@ -57,7 +57,8 @@ def find_misreading(table: RandomTable) -> str:
             for number in inferred.question_lines:
                 key, comment = lines[number - 1].split(" # ", 1)
                 name = next(iter(yaml.safe_load(key))) if key.startswith(" ") else key
-                comments[name] = comment
+                copies = comment.partition("The same for ")[2].rstrip(".")
+                comments |= dict.fromkeys([name, *copies.split(", ")], comment)
 
             def check(keys: Keys) -> str:
                 problems = (
@@ -226,7 +227,7 @@ def run_table(
                 if not is_user_error or (is_early and not is_announced):
                     return FAULT, traceback.format_exc()
                 return MESSAGE, traceback.format_exc()
-            is_announced = "will stop at validate" in output.getvalue()
+            is_announced = "`make repro` will stop" in output.getvalue()
         for file in (folder / "metrics").glob("*.json"):
             json.loads(file.read_text(), parse_constant=int)  # refuses NaN and Infinity
         ingested = pd.read_parquet(folder / "data/ingested").select_dtypes("number")

@@ -52,9 +52,9 @@ def main(parser: ArgumentParser) -> None:
             lines = format_list(map(str, proposal.question_lines))
             print(f"There are questions in these lines: {lines}.")
         print(f"split.by: I would choose {proposal.split}.")
-    if proposal.failed_checks:
+    if proposal.failures:
         print(
-            "`dvc repro` will stop at validate. Decide:",
-            *proposal.failed_checks,
+            "`make repro` will stop. Decide:",
+            *proposal.failures,
             sep="\n  ",
         )

@@ -85,6 +85,8 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
     try:
         content = drop_sections_of_the_owner(read_yaml(path))
         params = parse_section(content, Params, path)
+        split = params.split.resolve_auto(schema)
+        params = params.model_copy(update={"split": split})
         mistakes = [f"{path}: {text}" for text in find_mistakes(params, schema)]
         if mistakes:
             raise UserError("\n".join(mistakes))

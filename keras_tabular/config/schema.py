@@ -334,6 +334,18 @@ class Schema(Dialect):
         return self
 
     @model_validator(mode="after")
+    def _inputs_have_different_names(self) -> Self:
+        columns: dict[str, str] = {}
+        for name in self.features:
+            other = columns.setdefault(input_name(name), name)
+            if other != name:
+                raise ValueError(
+                    f"columns: {other!r} and {name!r} would be the same input of the"
+                    " model. Rename one of them in the file.",
+                )
+        return self
+
+    @model_validator(mode="after")
     def _target_fits_the_task(self) -> Self:
         task = TASKS[self.task]
         target = self.columns[self.target]

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic.types import JsonValue, NonNegativeFloat, PositiveFloat
 
-from keras_tabular.config.schema import MAX_LENGTH
+from keras_tabular.config.schema import MAX_LENGTH, Schema
 from keras_tabular.core.typed_yaml import (
     Count,
     Section,
@@ -91,7 +91,7 @@ OptimizerArgument = Literal[
     "nesterov",
     "rho",
 ]
-SplitRule = Literal["random", "hash", "group", "time", "column", "file"]
+SplitRule = Literal["auto", "random", "hash", "group", "time", "column", "file"]
 # What happens if a check of the table fails, see `Validate`.
 Policy = Literal["error", "warn"]
 RowPolicy = Literal["error", "drop", "warn"]
@@ -308,6 +308,19 @@ class Split(Section):
     seed: Seed
     stratify: bool = False
     duplicates: Literal["auto", "together", "drawn"] = "auto"
+
+    def resolve_auto(self, schema: Schema) -> Self:
+        """Return the split with the rule for the keys that the schema has."""
+        if self.by != "auto":
+            return self
+        keys = {
+            "file": schema.test_files,
+            "column": schema.split,
+            "time": schema.time,
+            "group": schema.group,
+        }
+        by = next((rule for rule, key in keys.items() if key), "random")
+        return self.model_copy(update={"by": by})
 
     @property
     def role(self) -> str | None:

@@ -19,6 +19,7 @@ from keras_tabular.core.errors import UserError
 # Packages whose modules are not missing for lack of an installation; "" if the error
 # names no module.
 PROJECT_PACKAGES = ("", "stages", "network", "keras_tabular")
+OWN_MODULES = ("network", "custom")  # of a project
 # The target of make and the lock file of a package that is not in requirements.txt.
 INSTALLED_BY = {"uvicorn": (".venv/installed-serve", "requirements/serve.txt")}
 OUT_OF_MEMORY = (
@@ -83,6 +84,7 @@ def supervise(stage: str) -> None:
 
 def run(main: Callable[[], None]) -> None:
     """Call `main`; if it fails, end with exit code 1 and an `explanation` on stderr."""
+    sys.excepthook = show_error
     # Otherwise, Ctrl-C is ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGTERM, _interrupt_once)
@@ -142,11 +144,17 @@ def explanation(error: BaseException) -> str | None:
 
 
 def show_error(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Show the `explanation` of an error, not its traceback, as `sys.excepthook`."""
+    """Show the `explanation` of an error or its traceback, as `sys.excepthook`.
+
+    If the error is in a file of the project's owner, the traceback begins there.
+    """
     if message := explanation(error):
         print(message, file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
+        return
+    start = trace
+    while start and start.tb_frame.f_globals["__name__"] not in OWN_MODULES:
+        start = start.tb_next
+    sys.__excepthook__(kind, error.with_traceback(start or trace), None)
 
 
 def core_count() -> int:

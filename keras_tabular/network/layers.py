@@ -219,7 +219,8 @@ def one_hot(
     """
     count = len(categories)
     vocabulary = [*categories, "", *column.sentinels]
-    lookup = keras.layers.StringLookup(vocabulary=vocabulary)
+    # Keras refuses a repeated text.
+    lookup = keras.layers.StringLookup(vocabulary=[*dict.fromkeys(vocabulary)])
     # 0 is an unseen category, then come the known ones, then everything that means
     # missing.
     position = ops.minimum(lookup(text), count + 1)

@@ -71,6 +71,7 @@ class InferredColumn:
         is_constant: Whether there are no two different values.
         split: The rule of the split that the column suggests, and why; empty if it
             suggests none.
+        declaration: Its declaration in the schema, if other columns share it.
     """
 
     name: str
@@ -87,6 +88,7 @@ class InferredColumn:
     mistakes: list[str] = field(default_factory=list)
     is_constant: bool = False
     split: str = ""
+    declaration: str = ""
 
     @property
     def has_missing(self) -> bool:
@@ -339,7 +341,7 @@ def infer_date(column: InferredColumn) -> bool:
         return True
     column.questions.append(
         "Will later rows be predicted from earlier ones? Then add time:"
-        f" {column.name} above, and set split.by: time in params.yaml.",
+        f" {format_yaml(column.name)} above.",
     )
     is_time = not (column.nullable or column.is_target)
     if is_time and are_in_order(dates) and not BIRTH_NAME.search(column.name):

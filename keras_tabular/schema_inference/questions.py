@@ -117,7 +117,7 @@ def ask_numbers(column: InferredColumn, values: Counter[float]) -> list[str]:
         values: How often each value occurs.
     """
     other_values = sorted({*values} - SENTINELS - {0})
-    sentinels = sorted(SENTINELS & {*values})
+    sentinels = sorted(value for value in SENTINELS if value in values)
     if other_values and values[0] <= MAX_ZERO_SHARE * column.counts.total():
         smallest = min(map(abs, other_values))
         if abs(median(other_values)) <= MAX_MEDIAN_RATIO * smallest:
@@ -206,10 +206,12 @@ def ask_group(column: InferredColumn, counts: Counter[Any]) -> list[str]:
         return []
     if distinct > MAX_CLASSES and (not name or IDENTIFIER.search(name)):
         column.split = f"group, since rows share {name}; see its comment"
-    elif not has_small_groups(counts):
+    elif has_small_groups(counts):
+        column.split = f"group if rows with the same {name} belong together"
+    else:
         return []
-    question = f"Do rows with the same {name} belong together? Then add group: {name}"
-    return [f"{question} above, and set split.by: group in params.yaml."]
+    question = f"Do rows with the same {name} belong together?"
+    return [f"{question} Then add group: {format_yaml(name)} above."]
 
 
 def has_small_groups(counts: Counter[Any]) -> bool:

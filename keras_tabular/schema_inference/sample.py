@@ -2,6 +2,8 @@
 
 import math
 import re
+import shlex
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,6 +11,8 @@ from itertools import chain, islice
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
+
+import pyarrow as pa
 
 from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, format_list, quote, truncate
@@ -406,6 +410,15 @@ def add_names(sample: Sample, files: list[Path]) -> list[str]:
                 f" {format_list(map(repr, repeated))} more than once. Rename them in"
                 " the file, or add the header if it is missing.",
             )
+    if nested := [field.name for field in types if pa.types.is_nested(field.type)]:
+        name = shlex.quote(str(file))
+        print(
+            f"warn: {file}: The model cannot read the nested columns"
+            f" {format_list(nested)}. Export the fields of structs as columns: python"
+            " -c 'import sys, pyarrow.parquet as p; p.write_table(p.read_table("
+            f'sys.argv[1]).flatten(), "table.parquet")\' {name}',
+            file=sys.stderr,
+        )
     return [name for name in sample.files if name in readable]
 
 

@@ -1,7 +1,8 @@
 """Write the first schema of a table, with questions to a person as comments."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,14 +47,14 @@ class FirstSchema(NamedTuple):
     Attributes:
         text: The schema as YAML, with comments.
         question_lines: The numbers of the lines with a question.
-        failed_checks: A message for each check of the table that fails and stops the
-            pipeline.
+        failures: A message for each column with a cell that stops the pipeline, and for
+            each check of the table that does.
         split: A proposal for `split.by` in params.yaml, and the reason.
     """
 
     text: str
     question_lines: list[int]
-    failed_checks: list[str]
+    failures: list[str]
     split: str
 
 
@@ -84,7 +85,12 @@ def propose_schema(
     target_keys = infer_target(columns[target], sample.rows)
     text, _ = write_yaml(path, sample, columns, target_keys)
     schema = typed_yaml.parse_section(typed_yaml.parse_yaml(text), Schema, path)
-    parts = parse_sample(sample, schema, columns)
+    parts, first_cells = parse_sample(sample, schema)
+    failures = []
+    for name, cell in first_cells.items():
+        column = columns[name]
+        column.questions.append(questions.ask_mistakes(column, cell))
+        failures.append(f"{name}: expected {column.kind}, got {cell}. See its comment.")
     checks = check_table(parts, schema, policy or Validate())[1]
     for name, column in columns.items():
         if column.mistakes:
@@ -97,8 +103,9 @@ def propose_schema(
                 " not, move it to ignore.",
             )
     places = {row: f"row {row + 1}" for row in rows_to_locate(checks)}
-    failures = describe_failures(sample.rows, checks, places)["error"]
+    failures += describe_failures(sample.rows, checks, places)["error"]
     split = max(column.split for column in columns.values())  # time before group
+    merge_questions(columns.values())
     text, question_lines = write_yaml(path, sample, columns, target_keys)
     return FirstSchema(text, question_lines, failures, split or RANDOM_SPLIT)
 
@@ -225,9 +232,12 @@ def sign(word: str) -> int:
 def parse_sample(
     sample: Sample,
     schema: Schema,
-    columns: dict[str, InferredColumn],
-) -> list[pa.Table]:
-    """Parse the rows, and ask about cells that do not fit the kind of their column."""
+) -> tuple[list[pa.Table], dict[str, str]]:
+    """Parse the rows.
+
+    Returns:
+        The rows; and the first cell of each column that does not fit its kind.
+    """
     parts = []
     first_cells = {}
     for raw in sample.raw_rows:
@@ -239,9 +249,29 @@ def parse_sample(
             if failure.column not in first_cells:
                 place = locate(raw.first_row + failure.row)
                 first_cells[failure.column] = f"{failure.got} ({place})"
-    for name, cell in first_cells.items():
-        columns[name].questions.append(questions.ask_mistakes(columns[name], cell))
-    return parts
+    return parts, first_cells
+
+
+def merge_questions(columns: Iterable[InferredColumn]) -> None:
+    """Ask the same question about several columns once.
+
+    The line with it declares all of them: the other lines have an alias of YAML.
+    """
+    groups = defaultdict(list)
+    for column in columns:
+        declaration = format_yaml(column.declare())
+        # The numbers of rows may differ.
+        question = re.sub(r"\d+ (of|rows|times)", "", " ".join(column.questions))
+        groups[column.is_ignored, declaration, question].append(column)
+    for number, (key, (first, *copies)) in enumerate(groups.items()):
+        _, declaration, question = key
+        if question and copies:
+            first.declaration = f"&same{number} {declaration}"
+            names = format_list(column.name for column in copies)
+            first.questions.append(f"The same for {names}.")
+            for column in copies:
+                column.declaration = f"*same{number}"
+                column.questions = []
 
 
 def write_yaml(
@@ -288,9 +318,8 @@ def write_yaml(
 def describe_column(column: InferredColumn) -> str:
     """Return the line of a column in the schema."""
     name = format_yaml(column.name)
-    key = (
-        f"- {name}" if column.is_ignored else f"{name}: {format_yaml(column.declare())}"
-    )
+    declaration = column.declaration or format_yaml(column.declare())
+    key = f"- {name}" if column.is_ignored else f"{name}: {declaration}"
     comment = " ".join([f"{column.description}.", *column.questions])
     printable = [letter if letter.isprintable() else " " for letter in comment]
     return f"  {key} # {''.join(printable)}"

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shlex
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
 from collections.abc import Set
 from io import BufferedReader
@@ -39,7 +40,8 @@ CSV_PROBLEMS = {
         "quote inside a quoted cell twice."
     ),
 }
-# What a file is that is not a CSV, by a pattern of its first bytes.
+# What a file is that is not a CSV, by a pattern of its first bytes. With {} as the
+# name of the file, the commands export a table.
 OTHER_FORMATS = {
     rb"PAR1": "a Parquet file. Let its name end in .parquet.",
     rb"PK\x03\x04.*opendocument\.spreadsheet": (
@@ -49,6 +51,19 @@ OTHER_FORMATS = {
         "an Excel or another zip file. Let the name of an Excel file end in .xlsx."
     ),
     rb"\xd0\xcf\x11\xe0": "an old Excel file. Let its name end in .xls.",
+    rb"SQLite format 3\0": (
+        "a SQLite database. Export a table:"
+        " sqlite3 -header -csv {} 'SELECT * FROM TABLE' > table.csv"
+    ),
+    rb"ARROW1|FEA1": (
+        "a Feather or Arrow file. Export it: python -c 'import sys;"
+        " from pyarrow import feather, parquet;"
+        ' parquet.write_table(feather.read_table(sys.argv[1]), "table.parquet")\' {}'
+    ),
+    rb"\s*\[\s*(\{|\Z)": (
+        "a JSON array. Write each row in a line: python -c 'import json, sys;"
+        " [print(json.dumps(row)) for row in json.load(sys.stdin)]' < {} > table.jsonl"
+    ),
 }
 
 DialectT = TypeVar("DialectT", bound=Dialect)  # a dialect or a schema
@@ -66,7 +81,7 @@ def fit_dialect(file: Path, dialect: DialectT) -> DialectT:
     """
     if excel.is_excel(file):
         return dialect
-    start = _read_start(file)
+    start = read_start(file)
     encoding = _infer_encoding(start, dialect)
     # A cell in quotes may contain a delimiter or a line break.
     text = re.sub('"[^"]*"', "cell", start.decode(encoding, "replace"))
@@ -84,7 +99,7 @@ def fit_dialect(file: Path, dialect: DialectT) -> DialectT:
     return dialect.model_copy(update={"delimiter": delimiter, "encoding": encoding})
 
 
-def _read_start(file: Path) -> bytes:
+def read_start(file: Path) -> bytes:
     """Return the first bytes of a file, decompressed.
 
     Raises:
@@ -97,7 +112,8 @@ def _read_start(file: Path) -> bytes:
         raise UserError(describe_error(file, Dialect(), 1, error)) from None
     for pattern, description in OTHER_FORMATS.items():
         if re.match(pattern, start[:100], re.DOTALL):
-            raise UserError(f"{file}: expected a CSV file, got {description}")
+            name = shlex.quote(str(file))
+            raise UserError(f"{file} is {description.format(name)}")
     return start
 
 

@@ -1,15 +1,27 @@
 """Sheets of Excel and OpenDocument files, whose cells become the texts of a CSV."""
 
+import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, time, timedelta
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.table.cells import Number
 
 SUFFIXES = {".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"}
+MAX_SHEET_ROWS = 2**20  # of Excel
+MAX_SHEET_CELLS = 2**26  # in 2 GB of memory
+BLOCK_BYTES = 2**20
+OVERLAP_BYTES = 2**8
+# The column and the row of a cell with a value, in the XML of a sheet.
+CELL = re.compile(rb'[<:]c [^>]*?\br="([A-Z]+)(\d{1,9})"[^>]*(?<!/)>')
+# Errors of a damaged file.
+DAMAGES = (OSError, BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
 def is_excel(file: Path) -> bool:
@@ -76,10 +88,44 @@ def _open(file: Path) -> Iterator[Any]:
     from python_calamine import CalamineError, CalamineWorkbook
 
     try:
+        _check_size(file)
         with file.open("rb") as content:
             yield CalamineWorkbook.from_filelike(content)
-    except (CalamineError, OSError) as error:
+    except (CalamineError, *DAMAGES) as error:
         raise UserError(f"{file}: cannot be read as a spreadsheet: {error}") from None
+
+
+def _check_size(file: Path) -> None:
+    """Raise `UserError` if an Excel file has a sheet that is too large.
+
+    The reader would allocate all cells up to the last row and the last column.
+    """
+    if not is_zipfile(file):
+        return
+    with ZipFile(file) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as xml:
+                _check_sheet(f"{file}: {name}", xml)
+
+
+def _check_sheet(where: str, xml: IO[bytes]) -> None:
+    columns = {b"A"}
+    n_rows = height = 0
+    end = b""  # of the block before, perhaps with a part of a cell
+    while block := xml.read(BLOCK_BYTES):
+        cells = CELL.findall(end + block)
+        end = block[-OVERLAP_BYTES:]
+        n_rows += block.count(b"</row>")  # they may have no references
+        height = max(height, n_rows, *(int(row) for _, row in cells))
+        columns.update(column for column, _ in cells)
+        last = max(columns, key=lambda letters: (len(letters), letters))
+        width = reduce(lambda number, letter: 26 * number + letter - 64, last, 0)
+        if height > MAX_SHEET_ROWS or height * width > MAX_SHEET_CELLS:
+            raise UserError(
+                f"{where} reaches cell {last.decode()}{height}. Expected at most"
+                f" {MAX_SHEET_ROWS:,} rows and {MAX_SHEET_CELLS:,} cells, including"
+                " empty ones. Delete what is far from the table.",
+            )
 
 
 def _as_text(value: str | bool | float | date | time | timedelta) -> str:

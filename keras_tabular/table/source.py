@@ -28,6 +28,7 @@ from keras_tabular.table.dialect import (
     describe_error,
     fit_dialect,
     open_bytes,
+    read_start,
 )
 from keras_tabular.table.parquet import ADDED_COLUMNS, is_parquet
 
@@ -60,6 +61,11 @@ def source_files(source: str, required: Iterable[str] = ()) -> list[Path]:
         for file in files:
             if file.is_fifo():
                 raise UserError(f"{file}: expected a file, got a pipe {where}")
+            if file.is_dir():
+                raise UserError(
+                    f"{file}: expected a file, got a folder {where}. Export all files"
+                    f" to one: {_export_command(path)}",
+                )
             open_bytes(file).close()
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror} {where}") from None
@@ -75,6 +81,17 @@ def source_files(source: str, required: Iterable[str] = ()) -> list[Path]:
             f" the folder has only {format_list(sorted(names))}",
         )
     return files
+
+
+def _export_command(folder: Path) -> str:
+    """Return the command that writes the files in the folders of a folder to one."""
+    reader = f'read_csv("{folder}/**/*.csv", all_varchar=True'
+    if any(folder.rglob("*.parquet")):
+        reader = f'read_parquet("{folder}/**/*.parquet"'
+    return (
+        f"python -c 'import duckdb; duckdb.{reader}, hive_partitioning=True)"
+        '.write_parquet("table.parquet")\''
+    )
 
 
 def is_json(file: Path) -> bool:
@@ -292,6 +309,7 @@ def read_objects(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
         UserError: The file cannot be read, or a line is not valid; the message names
             the line.
     """
+    read_start(file)  # it recognises other formats
     line = 0
     try:
         with open_bytes(file) as content:

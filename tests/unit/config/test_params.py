@@ -28,6 +28,7 @@ SCHEMA = "data/schema.yaml"
 TEXTS = {name: (PROJECT / name).read_text() for name in (PARAMS, SCHEMA)}
 SCHEMA_KEYS = ("columns", "encoding", "ignore", "target")
 PLAIN = "train.networks.plain"
+OUTCOME = {"kind": "integer", "values": [0, 1]}
 
 
 def write_and_load(folder: Path, texts: dict[str, str], *names: str) -> Params:
@@ -96,6 +97,11 @@ MISTAKES: list[tuple[str, Any, str]] = [
         ": min 0 is above max -5",
     ),
     (
+        "columns",
+        {"a/b": {"kind": "real"}, "a_b": {"kind": "real"}, "Outcome": OUTCOME},
+        ": 'a/b' and 'a_b' would be the same input",
+    ),
+    (
         "columns.min",
         {"kind": "real", "maximum": 3},
         ".maximum: unknown key. Did you mean 'max'",
@@ -131,6 +137,23 @@ def test_columns_have_one_role(tmp_path: Path) -> None:
             tmp_path,
             TEXTS | {SCHEMA: f"{TEXTS[SCHEMA]}\ngroup: Age\nweight: Age\n"},
         )
+
+
+@pytest.mark.parametrize(
+    ("keys", "rule"),
+    [
+        ("", "random"),
+        ("group: Age", "group"),
+        ("time: Age\ngroup: BMI", "time"),
+    ],
+)
+def test_a_key_of_the_schema_chooses_the_split(
+    keys: str,
+    rule: str,
+    tmp_path: Path,
+) -> None:
+    texts = TEXTS | {SCHEMA: f"{TEXTS[SCHEMA]}\n{keys}\n"}
+    assert write_and_load(tmp_path, texts, "split").split.by == rule
 
 
 def test_only_the_requested_sections_are_returned(tmp_path: Path) -> None:

@@ -143,6 +143,21 @@ def test_an_error_that_is_not_a_bug_ends_with_one_message(
         process.run(main)
 
 
+def test_a_traceback_begins_in_the_file_of_the_project(tmp_path: Path) -> None:
+    (tmp_path / "network.py").write_text("def build():\n    return 1 / 0\n")
+    command = "from network import build; from keras_tabular.core.process import run"
+    done = run_command(
+        tmp_path,
+        sys.executable,
+        "-c",
+        f"{command}; run(build)",
+        PYTHONPATH=f"{PROJECT}:.",
+    )
+    first, place, *_ = done.stderr.splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert place == f'  File "{tmp_path / "network.py"}", line 2, in build'
+
+
 @pytest.fixture(scope="module")
 def bare_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Path of the Python of a virtual environment without packages."""

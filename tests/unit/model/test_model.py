@@ -279,7 +279,7 @@ def test_every_row_is_predicted_or_set_aside_in_the_order_of_the_rows(
 
 def test_a_number_is_far_if_it_is_further_from_a_range_than_the_range_is_wide() -> None:
     """A constant column has no range."""
-    schema = build_schema("binary", a={"kind": "integer"}, b={"kind": "real"})
+    schema = build_schema("binary", a="integer", b="real")
     rows = pa.table({"a": [*range(20)], "b": [0.5] * 20})
     summaries = {
         name: ColumnSummary.from_values(rows[name], schema.columns[name])

@@ -302,7 +302,9 @@ def test_missing_values_become_the_mean_and_are_marked() -> None:
 
 def test_the_columns_of_a_category_are_found() -> None:
     kinds = {"a": "real", "colour": "category", "size": "category", "note": "text"}
-    columns = {name: {"kind": kind, "nullable": True} for name, kind in kinds.items()}
+    # An empty or repeated text changes nothing.
+    keys = {"nullable": True, "missing_values": ["", "?", "?"]}
+    columns = {name: {"kind": kind, **keys} for name, kind in kinds.items()}
     schema = build_schema("binary", **columns)
     values = {
         "a": [1.0, None, 3.0],

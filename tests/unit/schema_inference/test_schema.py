@@ -785,6 +785,18 @@ def test_columns_that_may_be_known_after_the_target_are_asked_about(
     assert columns == ["log", "near"]
 
 
+def test_a_line_answers_a_question_about_several_columns(tmp_path: Path) -> None:
+    names = [f"q{n}" for n in range(90)]
+    table = {name: RNG.choice([1, 2, 3, 4, 99], 500) for name in names}
+    _, comments = infer_from_frame(tmp_path, {**table, "y": ["a", "b"] * 250})
+    assert [name for name in names if "missing?" in comments[name]] == ["q0"]
+    assert "missing_values: [99], nullable: true. The same for q1, " in comments["q0"]
+    file = tmp_path / "schema.yaml"
+    keys = "{kind: integer, missing_values: [99], nullable: true}"
+    file.write_text(file.read_text().replace("{kind: integer}", keys, 1))
+    assert set(read_column(tmp_path, "q89")) == {1, 2, 3, 4, None}
+
+
 def test_checks_that_will_fail_are_reported(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -793,11 +805,14 @@ def test_checks_that_will_fail_are_reported(
     schema, comments = infer_from_frame(tmp_path, {"x": [*range(67)] * 3, "y": visits})
     assert schema.task == "regression"
     assert "change task above to multiclass" in comments["y"]
-    assert "will stop at validate" not in capsys.readouterr().out
+    assert "will stop" not in capsys.readouterr().out
     animals = ["cat"] * 40 + ["dog"] * 40 + ["emu"] * 2
-    infer_from_frame(tmp_path, {"x": [*range(41)] * 2, "y": animals})
+    numbers = [*map(str, range(81)), "1,2,3"]
+    infer_from_frame(tmp_path, {"x": numbers, "y": animals})
     printed = capsys.readouterr().out
-    assert "will stop at validate" in printed
+    assert (
+        "`make repro` will stop. Decide:\n  x: expected integer, got '1,2,3'" in printed
+    )
     assert re.search("y: 2 of 82 rows .* emu.* validate.rare_class", printed)
     person = np.repeat(np.arange(60), 10)
     labels = np.array(LABELS)[np.random.default_rng(0).permutation(60)][person]
@@ -828,6 +843,10 @@ PEOPLE = [f"p{n // 2}" for n in range(60)]
         (
             {"birth_date": DATES, "person_id": PEOPLE},
             "group, since rows share person_id;",
+        ),
+        (
+            {"policy": [f"p{n % 60}" for n in range(120)]},
+            "group if rows with the same policy belong together",
         ),
         ({"day": DATES[np.random.default_rng(0).permutation(60)]}, "random,"),
         ({"day": DATES[[0] * 50 + [5, 1, 9, 3, 7, 2, 8, 6, 4, 10]]}, "random,"),

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -30,6 +31,7 @@ from keras_tabular.table.source import (
     row_locator,
     source_files,
 )
+from tests.commands import check_output
 from tests.helpers import (
     build_arrow_schema,
     build_schema,
@@ -138,8 +140,12 @@ def test_a_mistake_is_named_with_its_line(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("PAR1\x15\x04", ": expected a CSV file, got a Parquet file"),
-        ("PK\x03\x04\x14\0", ": expected a CSV file, got an Excel or another"),
+        ("PAR1\x15\x04", " is a Parquet file"),
+        ("PK\x03\x04\x14\0", " is an Excel or another"),
+        (
+            "SQLite format 3\0",
+            r" is a SQLite database.*: sqlite3 -header -csv \S*t\.csv",
+        ),
         (
             'x,y\n"re"d,1\n',
             ", line 2: expected the end of the cell after a closing quote",
@@ -444,6 +450,25 @@ def test_a_sheet_is_chosen_and_a_title_is_skipped(tmp_path: Path) -> None:
         next(read_table(file, schema.model_copy(update={"sheet": "x"})))
 
 
+@pytest.mark.parametrize(
+    ("cells", "last"),
+    [
+        ('<c r="XFD1048576"><v>1</v></c>', "XFD1048576"),
+        ("<c />" + "</row><row>" * 2**21, r"A1\d{6}"),
+    ],
+)
+def test_a_sheet_that_would_take_all_memory_is_refused_before_it_is_read(
+    cells: str,
+    last: str,
+    tmp_path: Path,
+) -> None:
+    file = write_xlsx(tmp_path / "t.xlsx", data=[["x"], ['<c r="XFD9999" s="1"/>']])
+    assert list(read_records(file, Dialect())) == [(1, ["x"])]
+    write_xlsx(file, data=[["x"], [cells]])
+    with pytest.raises(UserError, match=rf"1\.xml reaches cell {last}\. Expected"):
+        next(read_records(file, Dialect()))
+
+
 def test_a_text_among_numbers_is_named_with_its_row(tmp_path: Path) -> None:
     schema = build_schema("binary", x={"kind": "real", "format": "1.234,5"})
     file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], [1.5, 1], ["2,5", 0]])
@@ -492,6 +517,36 @@ def test_a_file_that_is_no_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.ods").write_bytes(b"a,b\n1,2\n")
     with pytest.raises(UserError, match=r"t\.ods: cannot be read as a spreadsheet"):
         next(read_records(tmp_path / "t.ods", Dialect()))
+
+
+@pytest.mark.parametrize(
+    ("file", "method", "options", "message"),
+    [
+        ("t.feather", "to_feather", {}, "t.feather is a Feather or Arrow file"),
+        ("t.json", "to_json", {"orient": "records"}, "t.json is a JSON array"),
+        ("t.jsonl", "to_json", {"orient": "records"}, "t.jsonl is a JSON array"),
+        ("t/1/2.csv", "to_csv", {"index": False}, "t/1: expected a file, got a folder"),
+        ("t", "to_parquet", {"partition_cols": ["y"]}, "t/y=0: expected a file, got"),
+    ],
+)
+def test_another_format_is_named_with_the_command_that_exports_the_table(
+    file: str,
+    method: str,
+    options: dict[str, Any],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    frame = pd.DataFrame({"x": ["007", "1", "1"], "y": [0, 1, 1]})
+    getattr(frame, method)(file, **options)
+    with pytest.raises(UserError, match=message) as error:
+        propose_schema(Path(Path(file).parts[0]), "y", 9)
+    command = str(error.value).rpartition(": python")[2]
+    check_output(tmp_path, "sh", "-c", f"python{command}")
+    (table,) = Path().glob("table.*")
+    assert "values: 1, 007" in propose_schema(table, "y", 9).text
 
 
 # Columns of a Parquet file are read as their declared kind, or refused.
@@ -587,6 +642,7 @@ def test_a_column_may_have_another_type_in_each_file_if_a_kind_can_hold_both(
 
 def test_columns_that_no_kind_can_hold_are_ignored_by_the_inferred_schema(
     tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = tmp_path / "t.parquet"
     x = [0.5, 1.5, 1.0]
@@ -600,6 +656,7 @@ def test_columns_that_no_kind_can_hold_are_ignored_by_the_inferred_schema(
     pq.write_table(pa.table(columns), file)
     schema = infer_and_load(file)
     assert schema.ignore == ("tags", "id")
+    assert "cannot read the nested columns tags. Export" in capsys.readouterr().err
     (table,) = read_table(file, schema)
     assert table["x"].to_pylist() == x
     names = check_columns(file, schema, schema.features)
