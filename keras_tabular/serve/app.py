@@ -439,7 +439,7 @@ class Connection(H11Protocol):
     uvicorn itself closes an idle connection only after a request, waits for the end of
     a header without a limit, and accepts connections until the process has no
     descriptor left. Here, a new connection above the limit closes the oldest one that
-    has no complete header.
+    has no complete request.
 
     Attributes:
         timeout: Seconds within which the header of a request has to be received.
@@ -459,10 +459,10 @@ class Connection(H11Protocol):
     def closing_order(self) -> tuple[bool, float]:
         """A key that sorts connections by which one is closed first.
 
-        It is the oldest one that has no complete header, or whose client does not read.
+        It is the oldest one without a complete request, or whose client does not read.
         """
-        is_answered = self.is_busy and not self.flow.write_paused
-        return is_answered, self._idle_since
+        is_waiting = self.flow.write_paused or not self.is_busy or self.cycle.more_body
+        return not is_waiting, self._idle_since
 
     def connection_made(self, transport: Any) -> None:
         """Start the timer that closes an idle connection."""

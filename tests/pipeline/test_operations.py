@@ -262,14 +262,28 @@ def slow_request(server: Server) -> Iterator[http.client.HTTPConnection]:
     assert connection.getresponse().status == 200
 
 
-def test_half_sent_headers_shut_nobody_out(server: Server) -> None:
-    """The oldest connections are closed before the process has no descriptor left."""
+HALF_HEADER = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
+HALF_BODY = (
+    HALF_HEADER + b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n["
+)
+
+
+@pytest.mark.parametrize(("sent", "number"), [(HALF_HEADER, 400), (HALF_BODY, 200)])
+def test_half_sent_requests_shut_nobody_out(
+    server: Server,
+    sent: bytes,
+    number: int,
+) -> None:
+    """The oldest connections are closed before the process has no descriptor left.
+
+    A half-sent body is a line of the access log, and a pipe has space for some hundred.
+    """
     with ExitStack() as stack:
         connections = []
-        for _ in range(400):
+        for _ in range(number):
             connection = socket.create_connection(("127.0.0.1", server.port), 60)
             connections.append(stack.enter_context(connection))
-            connection.send(b"GET /health HTTP/1.1\r\n")
+            connection.send(sent)
             time.sleep(0.005)  # or the server accepts them only after a second
         assert server.send("/health")[0] == 200
         assert connections[0].recv(1) == CLOSED
@@ -293,16 +307,7 @@ def test_a_busy_server_refuses_predictions_but_is_healthy(server: Server) -> Non
 
 @pytest.mark.parametrize(
     ("sent", "answer"),
-    [
-        (b"POST /predict HTTP/1.1\r\nHost: localhost\r\n", CLOSED),
-        (
-            (
-                b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type:"
-                b" application/json\r\nContent-Length: 9\r\n\r\n["
-            ),
-            b"HTTP/1.1 408 Request Timeout",
-        ),
-    ],
+    [(HALF_HEADER, CLOSED), (HALF_BODY, b"HTTP/1.1 408 Request Timeout")],
 )
 def test_a_request_that_does_not_end_is_closed(
     server: Server,
