@@ -96,6 +96,7 @@ class Batcher:
         self._executor = ThreadPoolExecutor(1)
         self._cells: Cells = []
         self._task: asyncio.Task[PredictedRows] | None = None
+        self._running: asyncio.Future[PredictedRows] | None = None
 
     async def predict(self, cells: Cells) -> PredictedRows:
         """Return the predictions for one request, or raise the error of its batch."""
@@ -112,7 +113,18 @@ class Batcher:
             if cells is self._cells:
                 self._task = None  # the next request begins another batch
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._executor, self._predict, cells)
+            self._running = loop.run_in_executor(self._executor, self._predict, cells)
+            return await self._running
+
+    async def probe(self) -> None:
+        """Wait for the batch that is predicted now, or predict a row if there is none.
+
+        It does not wait for the other batches, so that a long queue is no failure.
+        """
+        if self._running is None or self._running.done():
+            await self.predict([{}])
+        else:
+            await asyncio.shield(self._running)
 
 
 def build_app(
@@ -382,8 +394,8 @@ class Service:
         return health
 
     async def ready(self) -> dict[str, str]:
-        """Predict a row together with those of requests, and return that this works."""
-        await self._batcher.predict([{}])
+        """Predict a row, or wait for a running prediction, and return that it works."""
+        await self._batcher.probe()
         return {"status": "ready"}
 
     async def metrics(self) -> Response:

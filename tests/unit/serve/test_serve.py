@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,29 @@ def test_waiting_requests_share_a_batch_of_limited_size_and_its_error() -> None:
     answers, batches = predict_together([-1], [2] * 5000, [3])
     assert answers == ["below 0", "below 0", ([3], [])]
     assert [len(values) for values in batches] == [5001, 1]
+
+
+def test_a_probe_waits_for_the_running_batch_and_not_for_the_queue() -> None:
+    finished = threading.Semaphore(0)
+
+    def predict(_: Any) -> PredictedRows:
+        finished.acquire()
+        return PredictedRows(pa.table({}), [], PredictedColumns({}, []))
+
+    async def probe() -> None:
+        batcher = Batcher(predict)
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+            for _ in range(3):
+                tasks.create_task(batcher.predict([{}] * 5000))
+            await asyncio.sleep(0.1)
+            answer = tasks.create_task(batcher.probe())
+            await asyncio.sleep(0)
+            finished.release()
+            done, _ = await asyncio.wait([answer], timeout=10)
+            finished.release(3)
+        assert done
+
+    asyncio.run(probe())
 
 
 # The log of answers has one complete line for each row, whoever writes to its files.
