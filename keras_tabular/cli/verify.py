@@ -82,19 +82,14 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
         UserError: An input is missing, the packages cannot be installed, or a stage
             failed.
     """
-    root = Path((git("rev-parse", "--show-toplevel") or "").strip())
+    root = Path(git("rev-parse", "--show-toplevel").strip()).resolve()
     with TemporaryDirectory() as folder:
         clone = Path(folder) / "clone"
-        cloned = git("clone", "--quiet", "--no-checkout", str(root), str(clone))
-        if (
-            cloned is None
-            or git("checkout", "--quiet", "--detach", commit, folder=clone) is None
-        ):
-            raise UserError(f"git cannot clone {root} at {commit[:7]} into {folder}")
-        project = clone / Path.cwd().resolve().relative_to(root.resolve())
-        if (
-            local := Path(".dvc/config.local")
-        ).is_file():  # credentials, and a safe site cache
+        git("clone", "--quiet", "--no-checkout", str(root), str(clone))
+        git("checkout", "--quiet", "--detach", commit, folder=clone)
+        project = clone / Path.cwd().resolve().relative_to(root)
+        local = Path(".dvc/config.local")  # credentials, and a safe site cache
+        if local.is_file():
             shutil.copy(local, project / ".dvc")
         python = locked_python(commit, project, Path(folder) / "venv")
         run_module(
@@ -144,7 +139,7 @@ def locked_python(commit: str, project: Path, environment: Path) -> str:
     It is the present one if the present requirements.txt is the same. Otherwise, the
     packages are installed into a new environment.
     """
-    if git("diff", "--quiet", commit, "--", "requirements.txt") is not None:
+    if not git("diff", "--name-only", commit, "--", "requirements.txt"):
         return sys.executable
     print("Installing the packages of the commit's requirements.txt", file=sys.stderr)
     run_module("venv", str(environment))
@@ -172,9 +167,8 @@ def fetch_inputs(project: Path, cache: Path) -> None:
             have its hash. DVC would write files wherever a false list says, also
             outside of the clone.
     """
-    if files := (git("ls-files", "-z", "--", "*.dvc", folder=project) or "").split(
-        "\0",
-    )[:-1]:
+    files = git("ls-files", "-z", "--", "*.dvc", folder=project).split("\0")[:-1]
+    if files:
         # A cache has the folders of a remote.
         run_module(
             "dvc",
@@ -211,12 +205,12 @@ def changed_files(project: Path) -> list[str]:
     Returns:
         Paths in the project; only `dvc.lock` if it differs, but nothing else does.
     """
-    committed = parse_yaml(git("show", f"HEAD:./{LOCK}", folder=project) or "") or {}
+    committed = parse_yaml(git("show", f"HEAD:./{LOCK}", folder=project)) or {}
     current = read_yaml(project / LOCK)
     committed_hashes = locked_hashes(committed, "outs")
     current_hashes = locked_hashes(current, "outs")
     list_changed = ("ls-files", "-z", "--modified", "--others", "--exclude-standard")
-    listed = git(*list_changed, folder=project) or ""
+    listed = git(*list_changed, folder=project)
     changed = set(listed.split("\0")) - {"", LOCK}
     for path, md5 in current_hashes.items():
         if committed_hashes.get(path) != md5:

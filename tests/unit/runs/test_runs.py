@@ -108,6 +108,25 @@ def test_run_of_another_table_is_not_compared(
     assert reason in check.reason
 
 
+def test_git_without_an_answer_is_an_error_and_no_commit_is_an_answer(
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The gate passes only if git says that there is no earlier run."""
+    assert content_at("HEAD", "metrics/none.json") is None
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(UserError, match="dubious ownership"):
+        last_run(Run(WORKSPACE))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="Install git"):
+        Run("HEAD")
+    monkeypatch.undo()
+    check_output(tmp_path, "git", "init", "-q", "new")
+    monkeypatch.chdir(tmp_path / "new")
+    assert last_run(Run(WORKSPACE)) is None
+
+
 def test_last_run_is_one_before_the_run(project: Path) -> None:
     """Not a later one, also if the run is an old commit."""
     first = Run("HEAD~1")
