@@ -27,15 +27,7 @@ METRICS = Path("metrics")  # the folder into which dvc.yaml lets the stages writ
 WORKSPACE = "workspace"
 # Names of JSON files of the stages in `metrics` that the page shows as they are.
 REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validation")
-# The model, and the files that the gate and the report read. They have to be outputs of
-# a stage.
-JSON_RESULTS = ("scores", "metrics", "gate", "errors", *REPORT_FILES)
-RESULTS = {
-    "models/model.keras",
-    "metrics/plots",
-    "metrics/curves",
-    *(f"metrics/{name}.json" for name in JSON_RESULTS),
-}
+GUARDED_DVC = str(Path(__file__).with_name("guarded_dvc.py"))
 TEXT_COLUMNS = {"true class", "predicted class", "column"}  # in files with plot data
 
 
@@ -294,9 +286,9 @@ def last_run(run: Run) -> Run | None:
     metrics = run.metrics / "metrics.json"
     scores = run.metrics / "scores.json"
     text = run.read(metrics)
-    head = run.sha or find_commit("HEAD")
-    if not head:
+    if not run.commit:
         return None
+    head = run.commit["sha"]
     paths = (str(metrics), str(scores))
     log = git("log", "--first-parent", "--format=%H", head, "--", *paths)
     for commit in log.split():
@@ -390,6 +382,8 @@ def run_module(
 ) -> str:
     """Run a module in a Python environment, and return what it prints.
 
+    No file in the folder can take the place of the module. DVC trusts no list of files.
+
     Args:
         command: The name of the module and its arguments.
         folder: The folder to run it in; None for the current folder.
@@ -402,8 +396,9 @@ def run_module(
         UserError: The command failed. The message contains its output.
     """
     path = f"{Path(python).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    module = [GUARDED_DVC] if command[0] == "dvc" else ["-m", command[0]]
     done = subprocess.run(
-        [python, "-m", *command],
+        [python, "-P", *module, *command[1:]],
         cwd=folder,
         env=os.environ | {"PATH": path} | variables,
         stdout=subprocess.PIPE if quiet else sys.stderr,

@@ -262,7 +262,8 @@ def test_falsified_files_are_named_and_no_command_reads_a_falsified_model(
         ):
             call_main(project, "keras_tabular.cli", "verify", "--files")
         output = capsys.readouterr().out
-        names = re.findall(r"^(\S+) differs from dvc\.lock$", output, re.MULTILINE)
+        pattern = r"(?m)^(\S+) \(modified\) differs from dvc\.lock$"
+        names = re.findall(pattern, output)
         assert sorted(names) == sorted({*SCORES, MODEL})
         shutil.rmtree(project / ".dvc/cache", ignore_errors=True)
 
@@ -384,21 +385,32 @@ def check_row(folder: Path, row: str) -> None:
             assert false_files <= set(named_files), message
 
 
-def test_a_list_of_files_that_leads_out_of_its_folder_is_refused(folder: Path) -> None:
-    """DVC would write a file there, and does not check the hash of the list."""
+@pytest.mark.parametrize("key", ["relpath", "md5"])
+def test_a_list_of_files_leads_nowhere_out_of_its_folder(
+    key: str,
+    folder: Path,
+) -> None:
+    """DVC would write a file there. The list may have its true hash."""
+    project = folder / "project"
     commands = (
         "mkdir data/more; echo 1 > data/more/rows.csv; dvc add --quiet data/more; dvc"
         " push"
     )
-    check_output(folder / "project", "bash", "-ec", commands)
-    commit_all(folder / "project", "A folder")
+    check_output(project, "bash", "-ec", commands)
+    commit_all(project, "A folder")
     listings = folder.glob("storage/**/*.dir")
     (listing,) = [file for file in listings if "rows" in file.read_text()]
+    (files,) = json.loads(listing.read_text())
+    path = "aa/../../../false.py"
+    (folder / "storage/false.py").touch()  # where the remote has the file of this hash
+    (folder / REMOTE / "aa").mkdir(exist_ok=True)
     listing.chmod(0o644)
-    listing.write_text(listing.read_text().replace("rows.csv", "../../../false.py"))
+    listing.write_text(json.dumps([files | {key: path}]))
     release = run_job(new_clone(folder), folder / "services", "release", "verify")
-    assert "somebody has changed this list of files" in release.output
-    assert not [*folder.rglob("false.py")]
+    assert release.failed_step
+    pulled = run_command(new_clone(folder), "make", "pull", **MAKE_VARIABLES)
+    assert f"'{path}' leads out of the folder of its list" in pulled.stderr
+    assert [*folder.rglob("false.py")] == [folder / "storage/false.py"]
 
 
 def test_make_repro_says_how_to_mend_a_lock_file(folder: Path) -> None:
@@ -408,6 +420,18 @@ def test_make_repro_says_how_to_mend_a_lock_file(folder: Path) -> None:
     failed = run_command(folder / "project", "make", "repro", **MAKE_VARIABLES)
     assert failed.returncode != 0
     assert "Run: git restore dvc.lock" in failed.stdout
+
+
+def test_make_pull_names_a_table_that_the_remote_lacks(folder: Path) -> None:
+    project = folder / "project"
+    track = f"git rm -q --cached {TABLE} && dvc add -q {TABLE} && dvc push -q"
+    check_output(project, "bash", "-c", track)
+    commit_all(project, "Track the table")
+    md5 = hashlib.md5((project / TABLE).read_bytes()).hexdigest()
+    (folder / REMOTE / md5[:2] / md5[2:]).unlink()
+    pulled = run_command(new_clone(folder), "make", "pull", **MAKE_VARIABLES)
+    assert pulled.returncode != 0
+    assert f"\n{TABLE} (deleted) differs from dvc.lock\n" in pulled.stdout
 
 
 @pytest.mark.slow
