@@ -413,13 +413,23 @@ def test_a_list_of_files_leads_nowhere_out_of_its_folder(
     assert [*folder.rglob("false.py")] == [folder / "storage/false.py"]
 
 
-def test_make_repro_says_how_to_mend_a_lock_file(folder: Path) -> None:
-    lock = folder / "project/dvc.lock"
+def test_make_repro_says_how_to_mend_a_lock_file_or_the_data_alone(
+    folder: Path,
+) -> None:
+    project = folder / "project"
+    lock = project / "dvc.lock"
     half, _, _ = lock.read_text().partition("missing_")
-    lock.write_text(f"{half}missing_")
-    failed = run_command(folder / "project", "make", "repro", **MAKE_VARIABLES)
-    assert failed.returncode != 0
-    assert "Run: git restore dvc.lock" in failed.stdout
+    causes: dict[str, Callable[[], object]] = {
+        "network.py": (project / "network.py").unlink,
+        "data": lambda: shutil.rmtree(project / "data"),
+        "dvc.lock": lambda: lock.write_text(f"{half}missing_"),
+    }
+    for name, damage in causes.items():
+        damage()
+        failed = run_command(project, "make", "repro", **MAKE_VARIABLES)
+        advice = re.findall("Run: git restore (.+)", failed.stdout)
+        assert advice == ([] if name == "network.py" else [name])
+        check_output(project, "git", "restore", name)
 
 
 def test_make_pull_names_a_table_that_the_remote_lacks(folder: Path) -> None:
