@@ -3,7 +3,7 @@
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 MARKED ?= not slow
 TEST = $(PYTEST) -m "$(MARKED)"
-GROUPS := benchmarks build dev image ray serve
+GROUPS := benchmarks build dev dvc image ray serve
 KNOWN_VARIABLES := ARM64 MARKED PYTEST TASKS
 include keras_tabular/new_project/files/Makefile
 

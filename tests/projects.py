@@ -53,6 +53,7 @@ def create_project(folder: Path, frame: pd.DataFrame) -> Path:
 def create_files(folder: Path, csv: str) -> None:
     """Create a folder with code, parameters and a table, but without a schema."""
     (folder / "data/raw").mkdir(parents=True)
+    check_output(folder, "git", "init", "--quiet")
     (folder / "data/raw/t.csv").write_bytes(csv.encode())
     shutil.copy(PROJECT / "params.yaml", folder)
     for name in ("dvc.yaml", "network.py", "stages", "keras_tabular"):

@@ -15,7 +15,7 @@ from tests.documentation import MAKE_VARIABLES
 # that.
 VARIABLES = MAKE_VARIABLES | {"TEST": "true"}
 # Programs that need the network. `gh` verifies a file whose hash is in the file
-# `attested`.
+# `attested`. An environment of `python3 -m venv` has the packages that run the tests.
 PROGRAMS = {
     "gh": (
         """
@@ -26,6 +26,16 @@ case "$1 $2" in
 esac"""
     ),
     "docker": 'echo "docker $*"',
+    "python3": (
+        """
+[ "$1 $2 $3" = "-I -m venv" ] || exec python "$@"
+mkdir -p "$4/bin"
+printf '#!/bin/sh\n' > "$4/bin/pip"
+for name in dvc python; do
+    printf '#!/bin/sh\nexec %s "$@"\n' $name > "$4/bin/$name"
+done
+chmod +x "$4"/bin/*"""
+    ),
     "sleep": 'echo sleeping; mv "$SERVICES/attested-later" "$SERVICES/attested"',
 }
 
@@ -84,8 +94,6 @@ def run_job(
         (folder / ".github/workflows" / f"{workflow}.yml").read_text(),
     )
     description = content["jobs"][job]
-    if not (folder / ".venv").exists():
-        (folder / ".venv").symlink_to(sys.prefix)
     files = {
         name: services / f"{folder.name}.{name}"
         for name in ("summary", "output", "env")
@@ -94,6 +102,7 @@ def run_job(
         file.write_text("")
     variables = VARIABLES | {
         "SERVICES": str(services),
+        "RUNNER_TEMP": str(services / "temp"),
         "PATH": f"{services}/bin:{ENVIRONMENT['PATH']}",
         "GITHUB_STEP_SUMMARY": str(files["summary"]),
         "GITHUB_OUTPUT": str(files["output"]),
@@ -109,6 +118,8 @@ def run_job(
             line.split("=", 1) for line in files["env"].read_text().splitlines()
         )
         environment = variables | texts | written | values
+        if not (folder / ".venv").exists():
+            (folder / ".venv").symlink_to(sys.prefix)
         completed = run_command(folder, "bash", "-ec", step["run"], **environment)
         output += completed.stdout + completed.stderr
         if completed.returncode:

@@ -8,7 +8,19 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import write_text
 from keras_tabular.report.page import render
 from keras_tabular.runs.comparison import Comparison, read_verdict
-from keras_tabular.runs.run import WORKSPACE, Run
+from keras_tabular.runs.run import LOCK, METRICS, WORKSPACE, Run, git
+
+# A rerun reads the tables again, and compares the results.
+COMPARED = (f":!{LOCK}", f":!{METRICS}", ":(exclude,glob)data/**/*.dvc")
+# Files that run although no changed line may name them, such as a module at the root
+# that takes the place of an installed one.
+HIDDEN_CODE = (
+    ":/*dvc.yaml",
+    ":/*.whl",
+    ":/.github",
+    ":(glob)*.py*",
+    ":(glob)*/__init__.*",
+)
 
 
 def main(parser: ArgumentParser) -> None:
@@ -30,12 +42,16 @@ def main(parser: ArgumentParser) -> None:
         raise UserError(
             "metrics/gate.json: the gate has no verdict. Run `dvc repro` first",
         )
+    changes = f"{base.sha}...{head.sha}"
+    diff = ("diff", "--name-only", "--no-renames", "-z", changes, "--")
     changed_files = rerun(head.sha)
     text = render(
         "pull_request.md",
         comparison,
         verdict,
         commit=head.label,
+        code=git(*diff, ":/", *COMPARED).split("\0")[:-1],
+        hidden_code=git(*diff, *HIDDEN_CODE).split("\0")[:-1],
         changed_files=changed_files,
     )
     write_text(args.output, text)

@@ -1,23 +1,26 @@
 """Train the model of a commit again, and compare every output with its dvc.lock.
 
-The command clones the commit into a temporary folder. It takes the tables from DVC's
-cache or from the remote, and runs all stages with the packages of the commit's
-requirements.txt. The results that are in git have to be the same, too.
+The command answers one question: do the code, the table and the packages of a commit
+give its results? It clones the commit into a temporary folder, takes the tables from
+DVC's cache or from the remote, and runs all stages with the packages of the commit's
+requirements.txt. Whoever may change the code can make false results repeat.
 """
 
-import json
+import os
 import shutil
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.files import md5_hash
 from keras_tabular.core.typed_yaml import parse_yaml, read_yaml
+from keras_tabular.new_project.lock import version_differences
 from keras_tabular.runs.run import (
     LOCK,
-    RESULTS,
     Run,
     cache_dir,
     git,
@@ -43,20 +46,25 @@ def main(parser: ArgumentParser) -> None:
     )
     add(
         "--files",
-        action="store_true",
-        help=f"run nothing; compare the outputs in this folder with {LOCK}",
+        nargs="*",
+        metavar="PATH",
+        help=f"run nothing; compare the files here, or only these, with {LOCK}",
     )
     args = parser.parse_args()
-    if args.files:
+    if args.files is not None:
         label = LOCK
-        changed = modified_outputs()
-        success = f"The outputs in this folder have the hashes that are in {LOCK}"
+        paths = args.files or ["."]
+        changed = [
+            f"{file} ({state})"
+            for file, state in changed_states().items()
+            if any(Path(file).is_relative_to(path) for path in paths)
+        ]
+        success = f"Each table and output has the hash that is in {LOCK}"
     else:
         run = Run(args.revision)
         label = run.label
-        commit = run.sha
         print(f"Running all stages of {label} in a temporary folder", flush=True)
-        changed = rerun(commit, args.output)
+        changed = rerun(run.sha, args.output)
         success = (
             f"{label} is verified: every output has the hash that is in its dvc.lock"
         )
@@ -79,58 +87,33 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
         model: A file to write the model to if no output differs; None to write none.
 
     Raises:
-        UserError: An input is missing, the packages cannot be installed, or a stage
-            failed.
+        UserError: An input is missing, the packages cannot be installed, a stage could
+            leave an output as it is, or a stage failed.
     """
-    root = Path((git("rev-parse", "--show-toplevel") or "").strip())
+    root = Path(git("rev-parse", "--show-toplevel").strip()).resolve()
     with TemporaryDirectory() as folder:
-        clone = Path(folder) / "clone"
-        cloned = git("clone", "--quiet", "--no-checkout", str(root), str(clone))
-        if (
-            cloned is None
-            or git("checkout", "--quiet", "--detach", commit, folder=clone) is None
-        ):
-            raise UserError(f"git cannot clone {root} at {commit[:7]} into {folder}")
-        project = clone / Path.cwd().resolve().relative_to(root.resolve())
-        if (
-            local := Path(".dvc/config.local")
-        ).is_file():  # credentials, and a safe site cache
+        clone = Path(folder).resolve() / "clone"
+        git("clone", "--quiet", "--no-checkout", str(root), str(clone))
+        git("checkout", "--quiet", "--detach", commit, folder=clone)
+        project = clone / Path.cwd().resolve().relative_to(root)
+        local = Path(".dvc/config.local")  # credentials, and a safe site cache
+        if local.is_file():
             shutil.copy(local, project / ".dvc")
-        python = locked_python(commit, project, Path(folder) / "venv")
-        run_module(
-            "dvc",
-            "config",
-            "--local",
-            "cache.dir",
-            f"{folder}/cache",
-            folder=project,
-        )
-        fetch_inputs(project, Path(folder) / "cache")
-        outputs = locked_hashes(read_yaml(project / LOCK), "outs").keys()
-        if inputs := sorted({*modified_outputs(project)} - outputs):
-            return inputs
-        # A result that no stage writes again is missing after the run. So is what a
-        # stage could load instead of running its code: bytecode, and the state of an
-        # interrupted training.
-        git(
-            "rm",
-            "-rq",
-            "--ignore-unmatch",
-            "--",
-            ".training",
-            "*.pyc",
-            *outputs,
-            folder=project,
-        )
+        cache = ("cache.dir", f"{folder}/cache")
+        run_module("dvc", "config", "--local", *cache, folder=project)
+        fetch_inputs(project)
+        states = changed_states(project)
+        outputs = list_outputs(project)
+        inputs = states.keys() - outputs
+        if modified := [path for path in inputs if states[path] == "modified"]:
+            return modified
+        # A result that no stage writes again is missing after the run.
+        remove = ("--literal-pathspecs", "rm", "-rq", "--ignore-unmatch", "--")
+        git(*remove, *outputs, folder=project)
         git("reset", "--quiet", folder=project)
-        run_module(
-            "dvc",
-            "repro",
-            "--force",
-            folder=project,
-            python=python,
-            quiet=False,
-        )
+        python = locked_python(project, Path(folder) / "venv")
+        repro = ("dvc", "repro", "--force")
+        run_module(*repro, folder=project, python=python, quiet=False)
         changed = changed_files(project)
         if model and not changed:
             model.parent.mkdir(parents=True, exist_ok=True)
@@ -138,67 +121,70 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
         return changed
 
 
-def locked_python(commit: str, project: Path, environment: Path) -> str:
-    """Return a Python with the packages that requirements.txt of a commit locks.
+def locked_python(project: Path, environment: Path) -> str:
+    """Return a Python with the packages that requirements.txt of a project locks.
 
-    It is the present one if the present requirements.txt is the same. Otherwise, the
+    It is the present one if it has all of them in the same versions. Otherwise, the
     packages are installed into a new environment.
     """
-    if git("diff", "--quiet", commit, "--", "requirements.txt") is not None:
+    lock = (project / "requirements.txt").read_text(encoding="utf-8")
+    if not version_differences(lock):
         return sys.executable
     print("Installing the packages of the commit's requirements.txt", file=sys.stderr)
     run_module("venv", str(environment))
     python = f"{environment}/bin/python"
-    install = (
-        "pip",
-        "install",
-        "--compile",
-        "--require-hashes",
-        "-r",
-        "requirements.txt",
-    )
-    run_module(*install, folder=project, python=python)
+    install = ("install", "--compile", "--require-hashes", "-r", "requirements.txt")
+    run_module("pip", *install, folder=project, python=python)
     return python
 
 
-def fetch_inputs(project: Path, cache: Path) -> None:
-    """Copy the inputs of a clone that DVC tracks from the present cache or a remote.
-
-    Args:
-        cache: The cache of the clone.
+def list_outputs(project: Path) -> list[str]:
+    """List the outputs of dvc.yaml, each of which a run has to write again.
 
     Raises:
-        UserError: An input is missing, or the list of the files in a folder does not
-            have its hash. DVC would write files wherever a false list says, also
-            outside of the clone.
+        UserError: A stage could leave an output as it is, or dvc.lock has a stage that
+            dvc.yaml no longer has.
     """
-    if files := (git("ls-files", "-z", "--", "*.dvc", folder=project) or "").split(
-        "\0",
-    )[:-1]:
-        # A cache has the folders of a remote.
-        run_module(
-            "dvc",
-            "remote",
-            "add",
-            "--local",
-            "_cache",
-            str(cache_dir()),
-            folder=project,
+    stages = read_yaml(project / "dvc.yaml").get("stages", {})
+    locked = read_yaml(project / LOCK).get("stages", {})
+    # A stage of `foreach` or `matrix` is NAME@VALUE in dvc.lock.
+    gone = [name for name in locked if name.partition("@")[0] not in stages]
+    if gone:
+        raise UserError(
+            f"{LOCK}: dvc.yaml no longer has the stages {', '.join(gone)}. Run `rm"
+            f" {LOCK} && dvc repro`, which takes the other results from DVC's cache",
         )
+    outputs = []
+    for output in Repo(str(project)).index.outs:
+        stage = output.stage
+        if stage.path_in_repo == "dvc.yaml":
+            path = os.path.relpath(output.fs_path, project)
+            if stage.frozen or output.persist or not output.is_in_repo:
+                raise UserError(
+                    f"dvc.yaml: the output {path} of {stage.name} is frozen,"
+                    " persists, or is outside of the repository",
+                )
+            outputs.append(path)
+    return outputs
 
-        def check_out(*remote: str) -> None:
-            run_module("dvc", "fetch", *remote, *files, folder=project)
-            for listing in cache.rglob("*.dir"):
-                if md5_hash(listing.read_bytes()) != listing.parent.name + listing.stem:
-                    raise UserError(
-                        f"{listing.name}: somebody has changed this list of files",
-                    )
-            run_module("dvc", "checkout", *files, folder=project)
 
-        try:
-            check_out("--remote", "_cache")
-        except UserError:
-            check_out()
+def fetch_inputs(project: Path) -> None:
+    """Copy the inputs of a clone that DVC tracks from the present cache or a remote.
+
+    Raises:
+        UserError: An input is missing, or a list of files leads out of its folder.
+    """
+    files = git("ls-files", "-z", "--", "*.dvc", folder=project).split("\0")[:-1]
+    if not files:
+        return
+    # A cache has the folders of a remote.
+    add = ("dvc", "remote", "add", "--local", "_cache", str(cache_dir()))
+    run_module(*add, folder=project)
+    pull = ("dvc", "pull")
+    try:
+        run_module(*pull, "--remote", "_cache", "--", *files, folder=project)
+    except UserError:
+        run_module(*pull, "--", *files, folder=project)
 
 
 def changed_files(project: Path) -> list[str]:
@@ -206,53 +192,47 @@ def changed_files(project: Path) -> list[str]:
 
     An output has changed if dvc.lock has another hash. A file that git tracks has also
     changed if its content differs from the commit, whose files and hashes need not come
-    from the same run. The results that the gate and the report read have to be outputs.
+    from the same run.
 
     Returns:
         Paths in the project; only `dvc.lock` if it differs, but nothing else does.
     """
-    committed = parse_yaml(git("show", f"HEAD:./{LOCK}", folder=project) or "") or {}
+    committed = parse_yaml(git("show", f"HEAD:./{LOCK}", folder=project)) or {}
     current = read_yaml(project / LOCK)
     committed_hashes = locked_hashes(committed, "outs")
     current_hashes = locked_hashes(current, "outs")
     list_changed = ("ls-files", "-z", "--modified", "--others", "--exclude-standard")
-    listed = git(*list_changed, folder=project) or ""
+    listed = git(*list_changed, folder=project)
     changed = set(listed.split("\0")) - {"", LOCK}
     for path, md5 in current_hashes.items():
         if committed_hashes.get(path) != md5:
             changed.add(path)
-    changed |= RESULTS - current_hashes.keys()
     if not changed and committed != current:
         return [LOCK]
     return sorted(changed)
 
 
-def modified_outputs(project: Path = Path()) -> list[str]:
-    """List the outputs in a folder that do not have the hash that is in its dvc.lock.
+def changed_states(project: Path = Path()) -> dict[str, str]:
+    """Return the state of each table and output that does not have its hash, by path.
 
-    The list also has tables that DVC tracks, but no output that is missing. DVC trusts
-    the hash of a file that it has downloaded, so an empty cache of hashes lets it read
-    each file.
+    DVC trusts the hash of a file that it has downloaded, so an empty cache of hashes
+    lets it read each file.
+
+    Returns:
+        `modified`, or `deleted` if the file is missing, or `new` if it has no hash.
+
+    Raises:
+        UserError: DVC cannot read dvc.yaml, dvc.lock or a .dvc file.
     """
+    states = {}
     with TemporaryDirectory() as empty:
-        text = run_module(
-            "dvc",
-            "status",
-            "--json",
-            folder=project,
-            DVC_SITE_CACHE_DIR=empty,
-        )
-    outputs = (
-        locked_hashes(read_yaml(file), "outs")
-        if (file := project / LOCK).exists()
-        else {}
-    )
-    modified = set()
-    changes = [change for stage in json.loads(text).values() for change in stage]
-    for change in filter(lambda change: isinstance(change, dict), changes):
-        # Without the file in DVC's cache, only a stage that depends on the output shows
-        # its change.
-        for kind, states in change.items():
-            files = {path for path, state in states.items() if state == "modified"}
-            modified |= files if kind == "changed outs" else files & outputs.keys()
-    return sorted(modified)
+        try:
+            repo = Repo(str(project), config={"core": {"site_cache_dir": empty}})
+            for output in repo.index.outs:
+                path = os.path.relpath(output.fs_path, project)
+                for state in output.workspace_status().values():
+                    states[path] = state
+            repo.close()
+        except DvcException as error:
+            raise UserError(str(error)) from None
+    return states

@@ -95,7 +95,7 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
             raise
         raise UserError(
             f"{error}\nWhat you set with -S is still in {path}. To undo it, run `git"
-            f" restore {path}`.",
+            f" restore {path} dvc.lock metrics && dvc checkout --force`.",
         ) from None
     requested = {name: getattr(params, name) for name in names}
     return Params.model_construct(**requested)

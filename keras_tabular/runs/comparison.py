@@ -112,7 +112,7 @@ def _explain_no_base(gate: Gate) -> str:
     """
     if gate.base != "last":
         raise NotComparableError(f"gate.base: there is no {gate.base} in this clone")
-    if (git("rev-parse", "--is-shallow-repository") or "").strip() == "true":
+    if git("rev-parse", "--is-shallow-repository").strip() == "true":
         raise NotComparableError(
             "this clone has no history; run `git fetch --unshallow`",
         )

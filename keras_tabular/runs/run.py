@@ -27,15 +27,7 @@ METRICS = Path("metrics")  # the folder into which dvc.yaml lets the stages writ
 WORKSPACE = "workspace"
 # Names of JSON files of the stages in `metrics` that the page shows as they are.
 REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validation")
-# The model, and the files that the gate and the report read. They have to be outputs of
-# a stage.
-JSON_RESULTS = ("scores", "metrics", "gate", "errors", *REPORT_FILES)
-RESULTS = {
-    "models/model.keras",
-    "metrics/plots",
-    "metrics/curves",
-    *(f"metrics/{name}.json" for name in JSON_RESULTS),
-}
+GUARDED_DVC = str(Path(__file__).with_name("guarded_dvc.py"))
 TEXT_COLUMNS = {"true class", "predicted class", "column"}  # in files with plot data
 
 
@@ -136,9 +128,10 @@ class Run:
 
         The workspace has those of HEAD. The result is empty before the first commit.
         """
-        line = git("log", "-1", "--format=format:%H%x00%as%x00%s", self.sha or "HEAD")
-        if not line:
+        head = self.sha or find_commit("HEAD")
+        if not head:
             return {}
+        line = git("log", "-1", "--format=format:%H%x00%as%x00%s", head)
         sha, date, subject = line.split("\0")
         return {"sha": sha, "date": date, "subject": subject}
 
@@ -147,7 +140,7 @@ class Run:
         """Whether this is the workspace, and dvc.lock or a file of git has changed."""
         if self.sha:
             return False
-        status = git("status", "--porcelain", "--untracked-files=all", "--", ".") or ""
+        status = git("status", "--porcelain", "--untracked-files=all", "--", ".")
         lines = status.splitlines()
         return any(not line.startswith("??") or LOCK in line for line in lines)
 
@@ -255,29 +248,32 @@ def mismatch(run: Run, base: Run) -> str:
 def resolve(name: str) -> tuple[str, str]:
     """Find a branch, tag, commit or experiment, and return its label and its hash.
 
-    DVC keeps an experiment in the ref refs/exps/BA/SELINE.../NAME, and gto writes a tag
-    such as `model#prod#2` whenever a stage gets another version. Of several refs, the
-    newest one counts.
-
     Raises:
         UserError: There is no such revision.
     """
-    find_commit = ("rev-parse", "--quiet", "--verify", "--end-of-options")
-    commit = git(*find_commit, f"{name}^{{commit}}")
-    if not commit:
-        newest = ("--sort=-creatordate", "--count=1", "--format=%(objectname)")
-        patterns = (f"refs/exps/*/*/{name}", f"refs/tags/{name}#*")
-        ref = (git("for-each-ref", *newest, *patterns) or "").strip()
-        commit = git(*find_commit, f"{ref}^{{commit}}")
+    commit = find_revision(name)
     if not commit:
         raise UserError(
             "expected a branch, a tag, a commit, an experiment of `dvc exp list`, or"
             f" {WORKSPACE}, got {name!r}. Fetch it if it is in another clone",
         )
-    commit = commit.strip()
     is_hash = commit.startswith(name) or name.startswith("HEAD")
     label = commit[:7] if is_hash else name
     return label, commit
+
+
+def find_revision(name: str) -> str | None:
+    """Return the hash of a branch, tag, commit or experiment; None if there is none.
+
+    DVC keeps an experiment in the ref refs/exps/BA/SELINE.../NAME, and gto writes a tag
+    such as `model#prod#2` whenever a stage gets another version. Of several refs, the
+    newest one counts.
+    """
+    if commit := find_commit(name):
+        return commit
+    newest = ("--sort=-creatordate", "--count=1", "--format=%(objectname)")
+    patterns = (f"refs/exps/*/*/{name}", f"refs/tags/{name}#*")
+    return find_commit(git("for-each-ref", *newest, *patterns).strip())
 
 
 def last_run(run: Run) -> Run | None:
@@ -290,10 +286,12 @@ def last_run(run: Run) -> Run | None:
     metrics = run.metrics / "metrics.json"
     scores = run.metrics / "scores.json"
     text = run.read(metrics)
-    start = run.sha or "HEAD"
+    if not run.commit:
+        return None
+    head = run.commit["sha"]
     paths = (str(metrics), str(scores))
-    log = git("log", "--first-parent", "--format=%H", start, "--", *paths)
-    for commit in (log or "").split():
+    log = git("log", "--first-parent", "--format=%H", head, "--", *paths)
+    for commit in log.split():
         if content_at(commit, metrics) not in (None, text):
             return Run(commit, run.metrics)
     return None
@@ -307,14 +305,16 @@ def base_run(run: Run, name: str) -> Run | None:
     """
     if name == "last":
         return last_run(run)
-    with suppress(UserError):  # there may be no such revision yet
-        return Run(name, run.metrics)
-    return None
+    return Run(name, run.metrics) if find_revision(name) else None
 
 
 def content_at(commit: str, path: Path | str) -> str | None:
     """Return the text of a file in a commit; None if the commit does not have it."""
-    return git("show", f"{commit}:./{os.path.relpath(path)}")
+    entry = git("ls-tree", commit, "--", os.path.relpath(path))
+    if not entry:
+        return None
+    blob = entry.split()[2]
+    return git("cat-file", "blob", blob)
 
 
 def read_model(path: Path) -> bytes:
@@ -346,21 +346,31 @@ def cache_dir() -> Path:
     return Path(run_module("dvc", "cache", "dir").strip()).resolve()
 
 
-def git(
-    *arguments: str,
-    folder: Path | None = None,
-) -> str | None:
-    """Return what a git command prints; None if it fails."""
+def find_commit(name: str) -> str | None:
+    """Return the hash of a commit; None if git has none of this name.
+
+    Before the first commit, it has none of the name HEAD.
+    """
+    find = ("rev-parse", "--revs-only", "--end-of-options")
+    answer = git(*find, f"{name}^{{commit}}").strip()
+    return answer if answer.isalnum() else None  # a range such as a..b has two
+
+
+def git(*arguments: str, folder: Path | None = None) -> str:
+    """Return what a git command prints.
+
+    Raises:
+        UserError: git is missing, or the command failed. The message has git's words.
+    """
+    command = ["git", *arguments]
     try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=folder,
-            capture_output=True,
-            check=False,
-        )
-    except FileNotFoundError:  # git is not installed
-        return None
-    return None if done.returncode else done.stdout.decode("utf-8", "replace")
+        done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    except FileNotFoundError:
+        raise UserError("git: found no such program. Install git") from None
+    if done.returncode:
+        message = done.stderr.decode("utf-8", "replace").strip()
+        raise UserError(f"git {arguments[0]}: {message}")
+    return done.stdout.decode("utf-8", "replace")
 
 
 def run_module(
@@ -371,6 +381,8 @@ def run_module(
     **variables: str,
 ) -> str:
     """Run a module in a Python environment, and return what it prints.
+
+    No file in the folder can take the place of the module. DVC trusts no list of files.
 
     Args:
         command: The name of the module and its arguments.
@@ -384,8 +396,9 @@ def run_module(
         UserError: The command failed. The message contains its output.
     """
     path = f"{Path(python).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    module = [GUARDED_DVC] if command[0] == "dvc" else ["-m", command[0]]
     done = subprocess.run(
-        [python, "-m", *command],
+        [python, "-P", *module, *command[1:]],
         cwd=folder,
         env=os.environ | {"PATH": path} | variables,
         stdout=subprocess.PIPE if quiet else sys.stderr,

@@ -104,8 +104,10 @@ def test_a_wrong_parameter_fails_through_dvc_without_a_traceback(
     assert completed.returncode in (1, 255)
     output = completed.stdout + completed.stderr
     assert "params.yaml: train.networks.plain.epochs" in output
-    assert "git restore params.yaml" in output
     assert "Traceback" not in output
+    (advice,) = re.findall("To undo it, run `(.+)`", output)
+    check_output(workspace, "bash", "-c", advice)
+    assert check_output(workspace, "git", "status", "--porcelain") == ""
 
 
 def add_comments(folder: Path, *patterns: str) -> None:

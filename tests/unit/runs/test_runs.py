@@ -1,6 +1,7 @@
 """Runs of revisions are found, read and compared."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
+from keras_tabular.cli import verify
 from keras_tabular.config.sections import Gate
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import write_json, write_points
@@ -21,7 +23,14 @@ from keras_tabular.runs.comparison import (
     paired_scores,
     read_test_rows,
 )
-from keras_tabular.runs.run import METRICS, WORKSPACE, Run, content_at, last_run
+from keras_tabular.runs.run import (
+    METRICS,
+    WORKSPACE,
+    Run,
+    content_at,
+    last_run,
+    run_module,
+)
 from tests.commands import check_output
 from tests.helpers import REGRESSION, build_evaluation, build_predictions, build_schema
 from tests.projects import commit_all
@@ -106,6 +115,63 @@ def test_run_of_another_table_is_not_compared(
     (check,) = check_base(this, Run("HEAD"), gate)
     assert check.status == "undecided"
     assert reason in check.reason
+
+
+def test_git_without_an_answer_is_an_error_and_no_commit_is_an_answer(
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The gate passes only if git says that there is no earlier run."""
+    assert content_at("HEAD", "metrics/none.json") is None
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(UserError, match="dubious ownership"):
+        last_run(Run(WORKSPACE))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="Install git"):
+        Run("HEAD")
+    monkeypatch.undo()
+    check_output(tmp_path, "git", "init", "-q", "new")
+    monkeypatch.chdir(tmp_path / "new")
+    assert last_run(Run(WORKSPACE)) is None
+
+
+# What `make verify` runs a commit for.
+@pytest.mark.parametrize(
+    "stage",
+    ["outs: [a], frozen: true", "outs: [a: {persist: true}]", "outs: [../a]"],
+)
+def test_only_outputs_that_a_stage_writes_again_are_verified(
+    stage: str,
+    tmp_path: Path,
+) -> None:
+    check_output(tmp_path, "dvc", "init", "--quiet", "--no-scm")
+    for name, text in {
+        "dvc.yaml": "stages: {s: {cmd: ls, outs: [':(exclude)a', b*]}}",
+        "dvc.lock": "schema: '2.0'\nstages: {s: {cmd: ls}}",
+        "dvc.py": "raise SystemExit('not DVC')",
+    }.items():
+        (tmp_path / name).write_text(text)
+    assert run_module("dvc", "root", folder=tmp_path) == ".\n"
+    assert verify.list_outputs(tmp_path) == [":(exclude)a", "b*"]
+    (tmp_path / "dvc.yaml").write_text(f"stages: {{s: {{cmd: ls, {stage}}}}}")
+    with pytest.raises(UserError, match=r"output .*a of s is frozen, persists, or"):
+        verify.list_outputs(tmp_path)
+    (tmp_path / "dvc.yaml").write_text("stages: {}")
+    with pytest.raises(UserError, match=r"no longer has the stages s\. Run `rm dvc"):
+        verify.list_outputs(tmp_path)
+
+
+def test_packages_that_differ_from_the_lock_are_installed_again(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(verify, "run_module", lambda *_, **__: "")
+    monkeypatch.chdir(tmp_path)
+    for version, python in ((np.__version__, sys.executable), ("1", "new/bin/python")):
+        lock = f"numpy=={version} \\\n    --hash=sha256:0\n"
+        (tmp_path / "requirements.txt").write_text(lock)
+        assert verify.locked_python(tmp_path, Path("new")) == python
 
 
 def test_last_run_is_one_before_the_run(project: Path) -> None:
