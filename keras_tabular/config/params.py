@@ -85,8 +85,8 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
     try:
         content = drop_sections_of_the_owner(read_yaml(path))
         params = parse_section(content, Params, path)
-        split = params.split.resolve_auto(schema)
-        params = params.model_copy(update={"split": split})
+        split = {"split": params.split.resolve_auto(schema)}
+        params = params.model_copy(update=split)
         mistakes = [f"{path}: {text}" for text in find_mistakes(params, schema)]
         if mistakes:
             raise UserError("\n".join(mistakes))
@@ -135,13 +135,8 @@ def find_mistakes(params: Params, schema: Schema) -> Iterator[str]:
 
 def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
     """Yield what the table lacks for the rule of the split."""
-    if split.role and split.role not in schema.roles:
-        yield (
-            f"split.by: {split.by} requires the key {split.role}: COLUMN in"
-            " data/schema.yaml."
-        )
-    if split.by == "file" and not schema.test_files:
-        yield "split.by: file requires the key test_files: [NAME] in data/schema.yaml."
+    if split.key and not getattr(schema, split.key):
+        yield f"split.by: {split.by} requires the key {split.key} in data/schema.yaml."
     if split.stratify and split.by != "random":
         yield f"split.stratify: true requires split.by: random, got {split.by}."
 

@@ -92,6 +92,13 @@ OptimizerArgument = Literal[
     "rho",
 ]
 SplitRule = Literal["auto", "random", "hash", "group", "time", "column", "file"]
+# The keys of the schema that rules of the split need; `auto` takes the first one.
+KEYS_OF_RULES = {
+    "file": "test_files",
+    "column": "split",
+    "time": "time",
+    "group": "group",
+}
 # What happens if a check of the table fails, see `Validate`.
 Policy = Literal["error", "warn"]
 RowPolicy = Literal["error", "drop", "warn"]
@@ -310,23 +317,16 @@ class Split(Section):
     duplicates: Literal["auto", "together", "drawn"] = "auto"
 
     def resolve_auto(self, schema: Schema) -> Self:
-        """Return the split with the rule for the keys that the schema has."""
+        """Return the split with a rule instead of `auto`: that of the schema's keys."""
         if self.by != "auto":
             return self
-        keys = {
-            "file": schema.test_files,
-            "column": schema.split,
-            "time": schema.time,
-            "group": schema.group,
-        }
-        by = next((rule for rule, key in keys.items() if key), "random")
-        return self.model_copy(update={"by": by})
+        rules = [rule for rule, key in KEYS_OF_RULES.items() if getattr(schema, key)]
+        return self.model_copy(update={"by": [*rules, "random"][0]})
 
     @property
-    def role(self) -> str | None:
-        """The key of the schema that names the column of the split, if any."""
-        roles = {"group": "group", "time": "time", "column": "split"}
-        return roles.get(self.by)
+    def key(self) -> str | None:
+        """The key of the schema that the rule needs, if any."""
+        return KEYS_OF_RULES.get(self.by)
 
 
 class Range(Section):

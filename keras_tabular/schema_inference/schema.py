@@ -259,14 +259,13 @@ def merge_questions(columns: Iterable[InferredColumn]) -> None:
     """
     groups = defaultdict(list)
     for column in columns:
-        declaration = format_yaml(column.declare())
         # The numbers of rows may differ.
         question = re.sub(r"\d+ (of|rows|times)", "", " ".join(column.questions))
-        groups[column.is_ignored, declaration, question].append(column)
-    for number, (key, (first, *copies)) in enumerate(groups.items()):
-        _, declaration, question = key
-        if question and copies:
-            first.declaration = f"&same{number} {declaration}"
+        key = column.is_ignored, question, format_yaml(column.declare())
+        groups[key].append(column)
+    for number, (first, *copies) in enumerate(groups.values()):
+        if first.questions and copies:
+            first.declaration = f"&same{number} {format_yaml(first.declare())}"
             names = format_list(column.name for column in copies)
             first.questions.append(f"The same for {names}.")
             for column in copies:

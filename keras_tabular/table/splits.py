@@ -242,8 +242,8 @@ def rule_columns(split: Split, schema: Schema) -> list[str]:
     """Return the columns that a rule reads."""
     if split.by == "file":
         return [parquet.FILE_SUBSET]
-    if split.role:
-        return [schema.roles[split.role]]
+    if split.key:
+        return [schema.roles[split.key]]
     return [name for name in schema.columns if name not in schema.ignore]
 
 

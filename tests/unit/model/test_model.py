@@ -26,7 +26,7 @@ from keras_tabular.model.metadata import Intervals, ModelMetadata, training_rows
 from keras_tabular.model.predict import Predictor, predict_file
 from keras_tabular.model.saved_model import load_saved_model
 from keras_tabular.network.backend import keras
-from keras_tabular.network.record import METADATA
+from keras_tabular.network.record import METADATA, Ensemble
 from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.table import csv, source
 from keras_tabular.table.arrays import Inputs
@@ -308,6 +308,18 @@ def test_the_threshold_itself_is_predicted_as_positive() -> None:
         assert list(columns) == ["predicted", f"probability_{positive}"]
 
 
+WITH_INTERVALS = ModelMetadata(
+    intervals=Intervals(coverage=0.9, at=(0.0,), half=(1.0,)),
+    ensemble=Ensemble(weights={}, folds={}, target_range=(0.0, 9.0)),
+)
+
+
+def test_an_interval_ends_where_the_values_of_the_training_rows_end() -> None:
+    ends = WITH_INTERVALS.interval_ends(np.array([0.5, 5.0, 8.5]))
+    assert ends is not None
+    assert ends.tolist() == [[0.0, 1.5], [4.0, 6.0], [7.5, 9.0]]
+
+
 @pytest.mark.parametrize(
     ("task", "ignore", "numbered", "names"),
     [
@@ -326,14 +338,8 @@ def test_identifiers_come_before_predictions_and_have_other_names(
 ) -> None:
     schema = build_schema(task, a="real")
     schema = schema.model_copy(update={"ignore": (ignore,)})
-    intervals = None
-    if task == "regression":
-        intervals = Intervals(
-            coverage=0.9,
-            at=(0.0,),
-            half=(1.0,),
-        )
-    predictor = make_predictor(schema, ModelMetadata(intervals=intervals))
+    metadata = WITH_INTERVALS if task == "regression" else ModelMetadata()
+    predictor = make_predictor(schema, metadata)
     if names is None:
         message = f"a column '{ignore}', but the output has one"
         with pytest.raises(UserError, match=message):
