@@ -30,7 +30,7 @@ from keras_tabular.explain.slices import slice_scores
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table.arrays import Inputs, Predict, labels
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
-from keras_tabular.table.parquet import FILE, LINE, write_part, write_parts
+from keras_tabular.table.parquet import write_part, write_parts
 from keras_tabular.tasks.task import TASKS
 from tests.helpers import (
     BINARY,
@@ -210,14 +210,6 @@ def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> Non
     )
 
 
-def test_a_class_without_test_rows_is_named() -> None:
-    y = np.repeat([0.0, 1.0], 20)
-    rows = build_predictions(MULTICLASS, y, np.full((40, 3), 1 / 3))
-    evaluation = build_evaluation(levels=result.compare_levels(rows, "auto"))
-    first, *_ = summary.evaluation_warnings(evaluation, MULTICLASS)
-    assert first.startswith("no test row is of class c: ")
-
-
 def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_reported(
     tmp_path: Path,
 ) -> None:
@@ -317,26 +309,18 @@ def test_a_file_that_cannot_be_scored_is_an_error(tmp_path: Path) -> None:
 def test_the_key_of_a_row_does_not_depend_on_the_columns_that_are_read(
     tmp_path: Path,
 ) -> None:
-    table = pa.table(
-        {
-            "a": [0.5, 1.5],
-            "b": [1, 2],
-            "y": [0, 1],
-            FILE: ["t.csv", "t.csv"],
-            LINE: [2, 3],
-        },
-    )
+    table = pa.table({"a": [0.5, 1.5], "b": [1, 2], "y": [0, 1]})
     keys = []
     for names, schema in (
         ("aby", build_schema("binary", a="real", b="integer")),
         ("yba", build_schema("binary", b="integer", a="real")),
     ):
         folder = tmp_path / names
-        write_part(folder, 0, table.select([*names, FILE, LINE]))
+        write_part(folder, 0, table.select(list(names)))
         for ignored in ([], ["b"]):
             trained = schema.without(ignored)
             row_keys = plot_data.row_keys(folder, trained, ignored)
-            keys.append(tuple(row_keys["row"].tolist()))
+            keys.append(tuple(row_keys.tolist()))
     assert len(set(keys)) == 1
 
 
@@ -432,6 +416,7 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
         },
         interval_coverage=coverage,
         classes_not_found=["rare"],
+        levels={"c": {"predicted": 0.0, "actual": 0.0, "low": 0.0, "high": 1.0}},
         outside_training={"month": 1.0, "hour.of.day": 0.25},
     )
     assert [*summary_lines(evaluation, {}, MULTICLASS)] == [
@@ -453,6 +438,7 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
             "5 of 5 test rows are equal to a training row, 5 of them with the same"
             " target; ROC AUC without these rows: –"
         ),
+        "no test row is of class c: the scores say nothing about it",
         "no test row of class rare is predicted correctly: its recall is 0",
         (
             "no threshold reaches the rule of evaluate.threshold; the best one for its"
