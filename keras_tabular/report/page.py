@@ -76,7 +76,11 @@ def escape_markdown(value: Any) -> str:
 
 
 def markdown_row(cells: Iterable[Any]) -> str:
-    """Format a row of a Markdown table."""
+    r"""Format a row of a Markdown table.
+
+    >>> markdown_row(["a|b", "<b>\nc", 3])
+    '| a\\|b | &lt;b> c | 3 |'
+    """
     texts = [escape_markdown(cell) for cell in cells]
     return f"| {' | '.join(texts)} |"
 

@@ -138,12 +138,6 @@ def test_a_cross_fitted_threshold_is_chosen_on_the_other_folds() -> None:
     assert calibration.cross_fit(None, rows, fold).threshold == 0.5
 
 
-def test_rows_of_a_single_fold_are_two_halves() -> None:
-    """With ties in the time, all later rows may be in the second block."""
-    rows = FoldPredictions(np.zeros((6, 1)), np.array([-1, -1, 1, 1, 1, 1]))
-    assert rows.row_folds.tolist() == [0, 1, 0, 1]
-
-
 STAGE_ROWS = 900
 RULE = ThresholdRule(recall=0.9)
 PARAMS = Params.model_construct(

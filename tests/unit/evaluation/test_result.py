@@ -345,28 +345,6 @@ def test_the_mean_prediction_is_compared_with_the_test_rows() -> None:
 
 
 # The summary of an evaluation has what is defined, and nothing else.
-def test_a_number_has_at_least_three_digits_and_enough_to_differ_from_others() -> None:
-    for value, compared_with, text in (
-        (0.724409, [0.732283], "0.724"),
-        (0.13, [0.09], "0.130"),
-        (-0.007874, [], "-0.00787"),
-        (0.7244, [0.7239], "0.7244"),
-        (0.7239, [0.7244], "0.7239"),
-        (0.991228, [0.5], "0.991"),
-        (0.9996, [], "0.9996"),
-        (1.0, [0.9996], "1.000"),
-        (None, [0.5], "–"),
-        (0.5, [None], "0.500"),
-        (float("nan"), [], "–"),
-        (1 - 1e-16, [], "0.9999999999999999"),
-        (1.25e-12, [1.26e-12], "1.25e-12"),
-        (12345.678, [12399.0], "12,346"),
-        (0.0, [], "0.00"),
-        (1e300, [], "1.00e+300"),
-    ):
-        assert records.format_number(value, *compared_with) == text
-
-
 def test_scores_are_summarised_with_those_of_the_baselines() -> None:
     row_sets = ("test", "cross_validation", "forward_chaining")
     values = {

@@ -30,7 +30,6 @@ from keras_tabular.network.record import METADATA, Ensemble
 from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.table import csv, source
 from keras_tabular.table.arrays import Inputs
-from keras_tabular.table.cells import as_texts
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.profile import ColumnSummary
 from keras_tabular.training.ensemble import write_model
@@ -142,12 +141,6 @@ def test_the_code_in_a_model_does_not_run(
 
 
 # The columns and formats of new rows; tests/pipeline/test_new_rows.py has more.
-def test_whole_numbers_in_a_column_of_floats_are_written_as_integers() -> None:
-    values = pa.array([123456789012.0, -0.0, 1e6, 1e300, 0.5, None, float("nan")])
-    texts = ["123456789012", "0", "1000000", "1e+300", "0.5", "", ""]
-    assert as_texts(values).to_pylist() == texts
-
-
 def test_a_wrong_header_is_an_error(tmp_path: Path) -> None:
     schema = build_schema("binary")
     for name, message in (
