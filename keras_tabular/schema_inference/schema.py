@@ -90,7 +90,7 @@ def propose_schema(
     for name, cell in first_cells.items():
         column = columns[name]
         column.questions.append(questions.ask_mistakes(column, cell))
-        failures.append(f"{name}: expected {column.kind}, got {cell}. See its comment.")
+        failures.append(f"{name}: expected {column.kind}, got {cell}. See the comments.")
     checks = check_table(parts, schema, policy or Validate())[1]
     for name, column in columns.items():
         if column.mistakes:
