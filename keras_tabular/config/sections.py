@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic.types import JsonValue, NonNegativeFloat, PositiveFloat
 
-from keras_tabular.config.schema import MAX_LENGTH, Schema
+from keras_tabular.config.schema import MAX_LENGTH
 from keras_tabular.core.typed_yaml import (
     Count,
     Section,
@@ -315,18 +315,6 @@ class Split(Section):
     seed: Seed
     stratify: bool = False
     duplicates: Literal["auto", "together", "drawn"] = "auto"
-
-    def resolve_auto(self, schema: Schema) -> Self:
-        """Return the split with a rule instead of `auto`: that of the schema's keys."""
-        if self.by != "auto":
-            return self
-        rules = [rule for rule, key in KEYS_OF_RULES.items() if getattr(schema, key)]
-        return self.model_copy(update={"by": [*rules, "random"][0]})
-
-    @property
-    def key(self) -> str | None:
-        """The key of the schema that the rule needs, if any."""
-        return KEYS_OF_RULES.get(self.by)
 
 
 class Range(Section):

@@ -240,8 +240,8 @@ def rule_columns(split: Split, schema: Schema) -> list[str]:
     """Return the columns that a rule reads."""
     if split.by == "file":
         return [parquet.FILE_SUBSET]
-    if split.key:
-        return [schema.roles[split.key]]
+    if key := KEYS_OF_RULES.get(split.by):
+        return [schema.roles[key]]
     return [name for name in schema.columns if name not in schema.ignore]
 
 
