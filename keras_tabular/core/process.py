@@ -152,7 +152,7 @@ def show_error(kind: type[BaseException], error: BaseException, trace: Any) -> N
         print(message, file=sys.stderr)
         return
     start = trace
-    while start and start.tb_frame.f_globals["__name__"] not in OWN_MODULES:
+    while start and start.tb_frame.f_globals.get("__name__") not in OWN_MODULES:
         start = start.tb_next
     sys.__excepthook__(kind, error.with_traceback(start or trace), None)
 
