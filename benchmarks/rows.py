@@ -77,7 +77,12 @@ KINDS = {
     "clusters": Kind("groups", LONG_SIZES, clusters="equal"),
     "Zipf": Kind("groups", LONG_SIZES, clusters="Zipf"),
     "four clusters": Kind("4 groups", SIZES[:1], clusters="equal"),
-    "clusters, not declared": Kind("undeclared", clusters="equal", is_declared=False),
+    "clusters, not declared": Kind(
+        "undeclared",
+        SIZES[:3],
+        clusters="equal",
+        is_declared=False,
+    ),
     "AR 0.5": Kind("time", LONG_SIZES, autocorrelation=0.5),
     "AR 0.9": Kind("time", LONG_SIZES, autocorrelation=0.9),
     "AR 0.97": Kind("time", SIZES[2:], autocorrelation=0.97),

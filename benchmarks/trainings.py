@@ -2,8 +2,8 @@
 
 Nothing is trained: networks are random functions around a common function, which is the
 truth plus an error that all trainings share. A model is the weighted mean of 20
-networks of one architecture and of ten of another one. The names of the lines begin
-with the rule:
+networks of one architecture and of ten of another one. The columns of the table are the
+rules:
 
 - `interval`: the 95% interval of the paired difference of the loss does not contain 0.
   This rule ignores the training, and has no limit.
@@ -124,12 +124,11 @@ def measure_trainings(name: str, draws: int) -> Iterator[Measurement]:
         by_variances = (value > QUANTILE * np.hypot(error, deviation)).mean()
         value, error, deviation = np.array(better).T
         is_better = (value > QUANTILE * np.hypot(error, deviation)).mean()
-        where = f"{task}, {rows} rows"
-        yield Measurement(f"interval, {where}", name, where, by_interval)
-        claim = f"added variances, {where}"
+        claim = f"{task}, {rows} rows"
         limit = MAX_SHARE_OF_DIFFERENCES
-        yield Measurement(claim, name, where, by_variances, limit)
-        yield Measurement(f"better, {where}", name, where, is_better, None, True)
+        yield Measurement(claim, "interval", name, by_interval)
+        yield Measurement(claim, "added variances", name, by_variances, limit)
+        yield Measurement(claim, "better", name, is_better, None, True)
 
 
 SIMULATIONS: Simulations = {measure_trainings: ("independent",)}

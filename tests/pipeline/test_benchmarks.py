@@ -45,6 +45,6 @@ def test_limits_are_kept_in_few_draws(
     simulation: simulations.Simulation,
     kind: str,
 ) -> None:
-    measurements = list(simulation(kind, 20))
+    measurements = list(simulation(kind, 60))
     assert measurements
-    assert not [each for each in measurements if not each.is_kept(draws=20)]
+    assert not [each for each in measurements if not each.is_kept(draws=60)]
