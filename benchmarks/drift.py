@@ -1,149 +1,163 @@
 """Measure how often `drift` gives a false alarm, and what it finds.
 
-Nothing is trained: the rows of each bin are drawn. There are two simulations:
+Nothing is trained: ten columns of training rows and of the rows after them are drawn by
+`benchmarks.rows`. They are numbers with 3 % of missing values, categories, and numbers
+of which 90 % are 0. Rows in groups are in other groups than the training rows.
 
-- `nights`: how often new rows without drift give an alarm in any of 5, 30 or 100
-  columns, in 400 nights for each number of new rows, also with rows in groups of ten
-  that are equal. There are 5,000 training rows, or 500. The columns are numbers with
-  and without missing values, and categories, of which the table has 2, 5, 20 or 60.
-- `drift`: how often a column among 30 is found to have drifted, in 1,000 draws: by a
-  shift of half a standard deviation, a category whose share doubles from 20 %, 12 % of
-  missing values where there were none, or a shift whose true distance is below the
-  limit.
-
-The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a
-limit is exceeded.
-
-    python -m benchmarks.drift
+- *Alarms* are new rows without drift whose verdict is not `pass`.
+- A column is *found* if it is shifted by half a standard deviation, or has 12 % of
+  missing values.
 """
 
+from collections import Counter
 from collections.abc import Iterator
-from functools import partial
-from itertools import cycle, islice, product
+from itertools import product
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
-from benchmarks.simulations import Measurement, at_least, at_most, simulate
+from benchmarks.rows import DEPENDENT, KINDS, Rows
+from benchmarks.simulations import Measurement, Simulations, build_schema
 from keras_tabular.config.sections import Drift
-from keras_tabular.table.profile import MAX_P_VALUE, NUMBER_BINS, compare_counts
+from keras_tabular.model.drift import DriftReport, RowCounts, find_drift
+from keras_tabular.network.record import TrainingRows
+from keras_tabular.table.groups import mean_group_size
+from keras_tabular.table.profile import NUMBER_BINS, ColumnSummary
 
-ROWS = (50, 100, 300, 1000)
-SMALL = "a distance of 0.076"  # less than the limit
-GROUP_SIZE = 10
-# Kinds of columns: the share of missing values of a number, or the shares of
-# categories.
-NUMBER = 0.0
-GAPS = 0.03
-RANKS = np.arange(1, 61)
-CATEGORIES = [np.array([0.9, 0.1]), 1 / RANKS[:5], 1 / RANKS[:20], RANKS**-1.5]
-KINDS: list[float | np.ndarray] = [NUMBER, GAPS, *CATEGORIES]
-Counts = tuple[np.ndarray, np.ndarray]
-
-
-def draw_training(
-    rng: np.random.Generator,
-    kind: float | np.ndarray,
-    rows: int,
-) -> Counts:
-    """Draw the number of training rows in each bin, and the true shares of the bins.
-
-    The bins of a number are tenths of the training values, and the values beyond them.
-    """
-    if isinstance(kind, np.ndarray):
-        shares = kind / kind.sum()
-        shares = np.r_[shares[:20], shares[20:].sum(), 0.0]
-        return rng.multinomial(rows, shares), shares
-    missing = rng.binomial(rows, kind)
-    tenth = (rows - missing) / NUMBER_BINS
-    # The true shares between the values of a sample have a Dirichlet distribution.
-    shares = rng.dirichlet([1.0, *[tenth] * NUMBER_BINS, 1.0])
-    counts = [0, *[tenth] * NUMBER_BINS, 0, missing]
-    return np.array(counts), np.r_[shares * (1 - kind), kind]
+NEW_ROWS = (30, 100, 500, 2000)
+TRAINING_ROWS = (500, 5000)
+ONLY_FEW_ROWS = ("four clusters", "short AR 0.97")
+MISSING = 0.03
+SHIFT = 0.5
+MORE_MISSING = 0.12
+CATEGORIES = [f"c{number}" for number in range(5)]
+CATEGORY_EDGES = ndtri(np.cumsum([0.4, 0.2, 0.2, 0.1]))
+KINDS_OF_COLUMNS = ("number", "number", "number", "category", "zeros") * 2
+COLUMNS = {
+    f"{kind}{number}": {"kind": "category" if kind == "category" else "real"}
+    for number, kind in enumerate(KINDS_OF_COLUMNS)
+}
+CHANGED = "number0"
+SCHEMA = build_schema("regression", **COLUMNS)
 
 
-def has_moved(
-    train: np.ndarray,
-    new: np.ndarray,
-    columns: int,
-    group_size: float = 1.0,
-) -> bool:
-    """Return the verdict of `drift` on one of some columns."""
-    distance, p_value = compare_counts(train, new, columns, group_size)
-    return distance > Drift().distance and p_value < MAX_P_VALUE
+class Column:
+    """A column of training rows, and the same column of the rows after them."""
 
+    def __init__(self, name: str, rows: Rows, training_rows: int) -> None:
+        self.name = name
+        self.rng = rows.rng
+        self.values = rows.draw()
+        self.is_missing = rows.draw() < ndtri(MISSING)
+        train = self.values[:training_rows]
+        if name.startswith("zeros"):
+            self.values = np.maximum(self.values - ndtri(0.9), 0)
+            train = self.values[:training_rows]
+        if name.startswith("category"):
+            self.edges = CATEGORY_EDGES
+        else:
+            tenths = np.quantile(train, np.linspace(0, 1, NUMBER_BINS + 1))
+            above_highest = np.nextafter(train.max(), np.inf)
+            self.edges = np.unique(np.r_[tenths[:-1], above_highest])
+        self.train = self.count(slice(training_rows))
 
-def measure_false_alarms(draws: int = 400) -> Iterator[Measurement]:
-    for group_size, training_rows, rows in product((1, GROUP_SIZE), (500, 5000), ROWS):
-        for columns in (5, 30, 100):
-            rng = np.random.default_rng(0)
-            alarms = 0
-            for _ in range(draws):
-                moved = False
-                for kind in islice(cycle(KINDS), columns):
-                    train, shares = draw_training(
-                        rng,
-                        kind,
-                        training_rows // group_size,
-                    )
-                    new = rng.multinomial(rows // group_size, shares)
-                    counts = train * group_size, new * group_size
-                    moved = moved or has_moved(*counts, columns, group_size)
-                alarms += moved
-            groups = ", groups of ten" if group_size > 1 else ""
-            name = f"nights, {columns} columns, {training_rows}/{rows} rows{groups}"
-            yield at_most(name, alarms / draws, 0.05)
+    def count(
+        self,
+        rows: slice,
+        shift: float = 0.0,
+        missing: float = 0.0,
+    ) -> np.ndarray:
+        """Count the rows in each bin after a change, shape (bins,)."""
+        codes = np.searchsorted(self.edges, self.values[rows] + shift, side="right")
+        is_lost = self.rng.random(len(codes)) < missing
+        codes[self.is_missing[rows] | is_lost] = len(self.bins) - 1
+        return np.bincount(codes, minlength=len(self.bins))
 
+    @property
+    def bins(self) -> list[str]:
+        """Names of the bins."""
+        if self.name.startswith("category"):
+            return [*CATEGORIES, "others", "missing"]
+        return [""] * (len(self.edges) + 2)
 
-def shift_number(shares: np.ndarray, deviations: float = 0.5) -> np.ndarray:
-    """Return the shares of the bins after a normal value has grown."""
-    edges = np.clip(np.cumsum(shares[:-1]), 0, 1)
-    return np.r_[np.diff(ndtr(ndtri(edges) - deviations), prepend=0.0), 0.0]
-
-
-def double_category(shares: np.ndarray) -> np.ndarray:
-    """Return the shares after that of the second of five categories has doubled."""
-    doubled = shares * (1 - 2 * shares[1]) / (1 - shares[1])
-    doubled[1] = 2 * shares[1]
-    return doubled
-
-
-def lose_values(shares: np.ndarray) -> np.ndarray:
-    """Return the shares of the bins after 12 % of the values are missing."""
-    return np.r_[shares[:-1] * 0.88, 0.12]
-
-
-def measure_power(draws: int = 1000) -> Iterator[Measurement]:
-    five = np.array([0.4, 0.2, 0.2, 0.1, 0.1])
-    changes = (
-        ("half a deviation", NUMBER, shift_number),
-        ("share doubles", five, double_category),
-        ("12 % missing", NUMBER, lose_values),
-        (SMALL, NUMBER, partial(shift_number, deviations=0.19)),
-    )
-    for (name, kind, change), group_size, rows in product(
-        changes,
-        (1, GROUP_SIZE),
-        ROWS,
-    ):
-        rng = np.random.default_rng(0)
-        count = 0
-        for _ in range(draws):
-            train, shares = draw_training(rng, kind, 5000 // group_size)
-            new = rng.multinomial(rows // group_size, change(shares))
-            count += has_moved(train * group_size, new * group_size, 30, group_size)
-        groups = ", groups of ten" if group_size > 1 else ""
-        title = f"drift, {name}, {rows} rows{groups}"
-        share = count / draws
-        least = 0.9 if rows >= 300 and group_size == 1 else 0.0
-        yield (
-            at_most(title, share, 0.1)
-            if name == SMALL
-            else at_least(title, share, least)
+    @property
+    def summary(self) -> ColumnSummary:
+        """What the file of a model contains about the training rows."""
+        is_category = self.name.startswith("category")
+        return ColumnSummary(
+            feature_type="category" if is_category else "number",
+            edges=() if is_category else tuple(self.edges.tolist()),
+            categories=tuple(CATEGORIES) if is_category else (),
+            counts=tuple(self.train.tolist()),
         )
 
 
-main = partial(simulate, __name__)
+def compare(
+    columns: list[Column],
+    training_rows: int,
+    new: dict[str, np.ndarray],
+    group: np.ndarray | None,
+) -> DriftReport:
+    """Compare counts of new rows with the training rows.
 
-if __name__ == "__main__":
-    main()
+    Args:
+        new: Number of new rows in each bin, by column.
+        group: Group of each new row.
+    """
+    trained_on = TrainingRows(
+        rows=training_rows,
+        md5="",
+        packages={},
+        summaries={column.name: column.summary for column in columns},
+        attribution={column.name: 1 / len(columns) for column in columns},
+    )
+    rows = int(new[CHANGED].sum())
+    counts = RowCounts(new, rows, Counter(), Counter(), [])
+    return find_drift(trained_on, counts, SCHEMA, Drift(), mean_group_size(group))
+
+
+def measure_drift(name: str, draws: int) -> Iterator[Measurement]:
+    """Yield the false alarms, and what is found, by the number of new rows."""
+    kind = KINDS[name]
+    for training_rows in TRAINING_ROWS:
+        rng = np.random.default_rng(training_rows)
+        counts = Counter[tuple[str, int]]()
+        for _ in range(draws):
+            rows = Rows(rng, kind, training_rows + max(NEW_ROWS))
+            columns = [Column(column, rows, training_rows) for column in COLUMNS]
+            first = columns[0]
+            for new_rows in NEW_ROWS:
+                part = slice(training_rows, training_rows + new_rows)
+                group = rows.cluster if kind.is_declared else None
+                group = None if group is None else group[part]
+                new = {column.name: column.count(part) for column in columns}
+                report = compare(columns, training_rows, new, group)
+                counts["alarm", new_rows] += report.verdict != "pass"
+                is_named = "more values are missing" in report.reason
+                counts["missing", new_rows] += is_named
+                if training_rows == max(TRAINING_ROWS):
+                    new[CHANGED] = first.count(part, shift=SHIFT)
+                    report = compare(columns, training_rows, new, group)
+                    counts["shift", new_rows] += report.columns[CHANGED].moved
+                    new[CHANGED] = first.count(part, missing=MORE_MISSING)
+                    report = compare(columns, training_rows, new, group)
+                    is_named = report.columns[CHANGED].more_missing
+                    counts["missing values", new_rows] += is_named
+        for what, new_rows in product(("alarm", "missing"), NEW_ROWS):
+            claim = {
+                "alarm": f"false alarm, {new_rows:,} new rows",
+                "missing": f"more values are missing, {new_rows:,} new rows: wrong",
+            }[what]
+            where = f"{name}, {training_rows} training rows"
+            limit = 0.02 if kind.family in ("independent", "groups") else None
+            share = counts[what, new_rows] / draws
+            yield Measurement(claim, kind.family, where, share, limit)
+    for what, new_rows in product(("shift", "missing values"), NEW_ROWS):
+        claim = f"found: {what}, {new_rows:,} new rows"
+        share = counts[what, new_rows] / draws
+        yield Measurement(claim, kind.family, name, share, None, True)
+
+
+SIMULATIONS: Simulations = {
+    measure_drift: [name for name in DEPENDENT if name not in ONLY_FEW_ROWS],
+}

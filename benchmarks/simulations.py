@@ -1,43 +1,68 @@
-"""What the simulations have in common: their measurements, schemas and output."""
+"""Measure how often the statements of the program are true, in simulated tables.
+
+The other modules that this one names have the simulations. They draw rows of every kind
+that the reader of a statement may have, see `benchmarks.rows`. The output is a table
+for each module: of each statement and family of kinds, it shows the worst share of all
+kinds, numbers of rows and metrics. Below it, there is a line for each share that misses
+its limit, and the exit code is then 1. The figures in benchmarks/EVIDENCE.md are from
+this script, which takes about ten minutes with two cores.
+
+    python -m benchmarks.simulations
+    python -m benchmarks.simulations drift leaks
+"""
 
 import sys
 from argparse import ArgumentParser
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.tasks.task import Binary, Regression
 
-BINARY = Binary((0, 1))
-REGRESSION = Regression()
+MODULES = (
+    "intervals",
+    "trainings",
+    "verdicts",
+    "repeats",
+    "thresholds",
+    "leaks",
+    "drift",
+)
+DRAWS = 400
+PROCESSES = 2
 
 
 class Measurement(NamedTuple):
     """A share that was measured in a simulation, and the limit that it has to keep.
 
     Attributes:
-        is_minimum: Whether the share has to be at least the limit, and not at most.
+        claim: The statement of a page, the line of the table.
+        family: Column of the table.
+        where: Kind of rows, number of rows and metric.
+        limit: None if the page does not claim anything.
+        is_minimum: Whether the share should be large, and not small.
     """
 
-    name: str
+    claim: str
+    family: str
+    where: str
     share: float
-    limit: float
-    is_minimum: bool
+    limit: float | None = None
+    is_minimum: bool = False
 
-    @property
-    def is_kept(self) -> bool:
-        """Whether the share keeps its limit."""
-        return self.share >= self.limit if self.is_minimum else self.share <= self.limit
-
-
-def at_most(name: str, share: float, limit: float = 1.0) -> Measurement:
-    """Return a measurement that has to be at most a limit."""
-    return Measurement(name, float(share), limit, is_minimum=False)
+    def is_kept(self, draws: int) -> bool:
+        """Check whether the share keeps its limit within two standard errors."""
+        if self.limit is None:
+            return True
+        excess = self.limit - self.share if self.is_minimum else self.share - self.limit
+        return excess <= 2 * (self.limit * (1 - self.limit) / draws) ** 0.5
 
 
-def at_least(name: str, share: float, limit: float = 0.0) -> Measurement:
-    """Return a measurement that has to be at least a limit."""
-    return Measurement(name, float(share), limit, is_minimum=True)
+Simulation = Callable[[str, int], Iterator[Measurement]]
+# The simulations of a module, with the names of the kinds of rows that they draw.
+Simulations = Mapping[Simulation, Sequence[str]]
 
 
 def build_schema(task: str, **columns: dict[str, Any]) -> Schema:
@@ -51,29 +76,56 @@ def build_schema(task: str, **columns: dict[str, Any]) -> Schema:
     return Schema.model_validate(content | {"columns": columns | {"y": target}})
 
 
-def simulate(module: str) -> None:
-    """Print the measurements of a script; exit with 1 if one exceeds its limit.
+def run(task: tuple[Simulation, str], draws: int) -> list[Measurement]:
+    """Run a simulation for a kind of rows."""
+    simulation, kind = task
+    return list(simulation(kind, draws))
 
-    Args:
-        module: Name of the script. Its functions that begin with `measure_` yield
-            measurements.
-    """
-    script = sys.modules[module]
+
+def format_table(measurements: Sequence[Measurement]) -> str:
+    """Format a table with the worst share of each claim and family."""
+    families = [*dict.fromkeys(each.family for each in measurements)]
+    lines = [["claim", *families], ["---"] * (len(families) + 1)]
+    for claim in dict.fromkeys(each.claim for each in measurements):
+        cells = [claim]
+        for family in families:
+            of_cell = [
+                m for m in measurements if (m.claim, m.family) == (claim, family)
+            ]
+            shares = [each.share for each in of_cell]
+            if shares:
+                worst = min(shares) if of_cell[0].is_minimum else max(shares)
+                cells.append(f"{worst:.3f}")
+            else:
+                cells.append("")
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def main() -> None:
+    parser = ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("modules", nargs="*", default=MODULES, metavar="MODULE")
+    parser.add_argument("--draws", type=int, default=DRAWS, metavar="N")
+    args = parser.parse_args()
     missed = 0
-    ArgumentParser(description=(script.__doc__ or "").partition("\n")[0]).parse_args()
-    simulations = [
-        each for name, each in vars(script).items() if name.startswith("measure_")
-    ]
-    for measurement in chain.from_iterable(simulation() for simulation in simulations):
-        missed += not measurement.is_kept
-        verdict = "pass" if measurement.is_kept else "FAIL"
-        limit = (
-            f"{'at least' if measurement.is_minimum else 'at most'}"
-            f" {measurement.limit:g}"
-        )
-        print(
-            f"{verdict}  {measurement.name:58}{measurement.share:8.3f}  {limit}",
-            flush=True,
-        )
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        pending = {}
+        for name in args.modules:
+            module = import_module(f"benchmarks.{name}")
+            tasks = [(s, k) for s, kinds in module.SIMULATIONS.items() for k in kinds]
+            pending[name] = pool.map(partial(run, draws=args.draws), tasks)
+        for name, results in pending.items():
+            measurements = [each for result in results for each in result]
+            print(f"\n{name}\n\n{format_table(measurements)}\n", flush=True)
+            for each in measurements:
+                if not each.is_kept(args.draws):
+                    missed += 1
+                    sign = "<" if each.is_minimum else ">"
+                    where = f"{each.claim}: {each.where}"
+                    print(f"FAIL  {where}: {each.share:.3f} {sign} {each.limit:g}")
     if missed:
-        sys.exit(f"\n{missed} limits exceeded")
+        sys.exit(f"\n{missed} limits missed")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,8 +2,8 @@
 
 Nothing is trained: networks are random functions around a common function, which is the
 truth plus an error that all trainings share. A model is the weighted mean of 20
-networks of one architecture and of ten of another one. There are 200 pairs of models
-for each task and number of test rows. The names of the lines end with the rule:
+networks of one architecture and of ten of another one. The columns of the table are the
+rules:
 
 - `interval`: the 95% interval of the paired difference of the loss does not contain 0.
   This rule ignores the training, and has no limit.
@@ -12,28 +12,16 @@ for each task and number of test rows. The names of the lines end with the rule:
   `explain.explanations`.
 - `better`: the share of pairs in which the rule `added variances` finds a model whose
   function has a smaller error.
-
-The figures in benchmarks/EVIDENCE.md are from this script. The exit code is 1 if a
-limit is exceeded.
-
-    python -m benchmarks.trainings
 """
 
 from collections.abc import Iterator
-from functools import partial
 from itertools import product
 
 import numpy as np
 from scipy.special import expit
 
-from benchmarks.simulations import (
-    BINARY,
-    REGRESSION,
-    Measurement,
-    at_least,
-    at_most,
-    simulate,
-)
+from benchmarks.rows import BINARY, REGRESSION
+from benchmarks.simulations import Measurement, Simulations
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import mean_difference
 from keras_tabular.explain.explanations import training_deviation
@@ -54,6 +42,7 @@ ERROR = 0.6
 SMALLER_ERROR = 0.5
 QUANTILE = 2.1  # Student's t for the ten folds of both models
 MAX_SHARE_OF_DIFFERENCES = 0.06
+ROWS = (250, 1000, 5000)
 
 
 class Table:
@@ -120,34 +109,26 @@ def compare(
     return value, error, (first[1]["loss"] ** 2 + second[1]["loss"] ** 2) ** 0.5
 
 
-def measure_trainings(
-    pairs: int = 200,
-    counts: tuple[int, ...] = (250, 1000, 5000),
-) -> Iterator[Measurement]:
-    for task, rows in product(("binary", "regression"), counts):
+def measure_trainings(name: str, draws: int) -> Iterator[Measurement]:
+    for task, rows in product(("binary", "regression"), ROWS):
         rng = np.random.default_rng(0)
         same = []
         better = []
-        for _ in range(pairs):
+        for _ in range(max(draws // 2, 1)):
             table = Table(rng, task, rows)
             model = table.train()
             same.append(compare(model, table.train()))
             better.append(compare(model, table.train(SMALLER_ERROR)))
         value, error, deviation = np.abs(np.array(same)).T
-        name = f"{task}, {rows} rows"
-        yield at_most(f"{name}: interval", np.mean(value > 1.96 * error))
-        is_different = value > QUANTILE * np.hypot(error, deviation)
-        yield at_most(
-            f"{name}: added variances",
-            is_different.mean(),
-            MAX_SHARE_OF_DIFFERENCES,
-        )
+        by_interval = (value > 1.96 * error).mean()
+        by_variances = (value > QUANTILE * np.hypot(error, deviation)).mean()
         value, error, deviation = np.array(better).T
-        is_better = value > QUANTILE * np.hypot(error, deviation)
-        yield at_least(f"{name}: better", float(is_better.mean()), 0.0)
+        is_better = (value > QUANTILE * np.hypot(error, deviation)).mean()
+        claim = f"{task}, {rows} rows"
+        limit = MAX_SHARE_OF_DIFFERENCES
+        yield Measurement(claim, "interval", name, by_interval)
+        yield Measurement(claim, "added variances", name, by_variances, limit)
+        yield Measurement(claim, "better", name, is_better, None, True)
 
 
-main = partial(simulate, __name__)
-
-if __name__ == "__main__":
-    main()
+SIMULATIONS: Simulations = {measure_trainings: ("independent",)}

@@ -39,12 +39,14 @@ class ColumnDrift(Section):
     Attributes:
         attribution: Share of the attribution of predictions to columns, see
             `TrainingRows`.
-        distance: Total variation distance between the two distributions.
+        distance: Total variation distance between the two distributions, as observed.
+            Few rows differ by chance alone.
         p_value: Probability that chance alone makes any of the columns differ as much.
         moved: Whether the column has drifted: the distance is above the limit, and the
             p-value is below `MAX_P_VALUE`.
         missing, outside, unknown: Shares of missing values, of values outside the range
             of the training rows, and of categories that the model does not know.
+        more_missing: Whether the share of missing values has risen significantly.
         failed_checks: Number of new rows whose cell fails a check.
         bins: Name of each bin; `train` and `new` are the numbers of rows in them.
     """
@@ -54,6 +56,7 @@ class ColumnDrift(Section):
     p_value: float
     moved: bool
     missing: Shares
+    more_missing: bool
     outside: Shares | None = None
     unknown: Shares | None = None
     unknown_values: dict[str, int] | None = None
@@ -140,8 +143,7 @@ def find_drift(
     `limits.distance` and not explained by chance, see `compare_counts`. The verdict is
     `pass` if no column has drifted, `fail` if these columns have at least the share
     `limits.attribution` of the attribution, and `warn` otherwise. Datetimes do not
-    count for that, because new rows are usually later. Columns that are above the limit
-    by chance are named, since more rows may show drift. Cells that fail a check turn
+    count for that, because new rows are usually later. Cells that fail a check turn
     `pass` into `warn`.
 
     Args:
@@ -152,16 +154,17 @@ def find_drift(
         name: column_drift(name, trained_on, counts, schema, limits, group_size)
         for name in schema.features
     }
-    names = sorted(
-        columns,
-        key=lambda name: (not columns[name].moved, -columns[name].attribution),
+    by_attribution = sorted(
+        columns.items(),
+        key=lambda item: (not item[1].moved, -item[1].attribution),
     )
-    columns = {name: columns[name] for name in names}
+    columns = dict(by_attribution)
     moved = [name for name, column in columns.items() if column.moved]
     dates = [name for name in moved if schema.columns[name].kind == "datetime"]
     share = sum(columns[name].attribution for name in moved if name not in dates)
+    is_far = [column.distance > limits.distance for column in columns.values()]
     verdict: Literal["pass", "warn", "fail"] = "pass"
-    reason = "no column has drifted"
+    reason = f"no column differs by more than {limits.distance:g}"
     if moved:
         verdict = "fail" if share >= limits.attribution else "warn"
         have = "have drifted; they have" if len(moved) > 1 else "has drifted; it has"
@@ -169,15 +172,16 @@ def find_drift(
             f"{format_list(moved)} {have} {share:.1%} of the attribution, which is the"
             " effect of columns on predictions"
         )
-    is_far = [column.distance > limits.distance for column in columns.values()]
-    unsettled = sum(is_far) - len(moved)
-    if unsettled:
-        reason += (
-            f"; {unsettled} differ by more than {limits.distance:g}, which may be"
-            " chance"
+    elif any(is_far):
+        reason = (
+            f"{sum(is_far)} of {len(columns)} columns differ by more than"
+            f" {limits.distance:g}, which may be chance"
         )
     if dates:
         reason += "; dates do not count, because new rows are usually later"
+    more_missing = [name for name, column in columns.items() if column.more_missing]
+    if more_missing:
+        reason += f"; more values are missing: {format_list(more_missing)}"
     failed = sum(counts.failed.values())
     if failed:
         verdict = "warn" if verdict == "pass" else verdict
@@ -204,18 +208,18 @@ def column_drift(
     summary = trained_on.summaries[name]
     train = np.array(summary.counts)
     new = counts.bins[name]
-    distance, p_value = profile.compare_counts(
-        train,
-        new,
-        len(schema.features),
-        group_size,
+    n_columns = len(schema.features)
+    distance, p_value = profile.compare_counts(train, new, n_columns, group_size)
+    both = np.stack([train, new])  # (2, bins)
+    rows = both.sum(axis=1)
+    p_missing = profile.binomial_p_value(
+        both[:, -1:] / group_size,
+        share=rows[1] / rows.sum(),
     )
 
-    def share(counts: np.ndarray, bins: list[int]) -> float:
-        return float(counts[bins].sum() / max(counts.sum(), 1))
-
     def shares(bins: list[int]) -> Shares:
-        return Shares(train=share(train, bins), new=share(new, bins))
+        train_share, new_share = (both[:, bins].sum(axis=1) / rows).tolist()
+        return Shares(train=train_share, new=new_share)
 
     outside = None
     if summary.edges and summary.feature_type != "text":
@@ -229,6 +233,7 @@ def column_drift(
         p_value=p_value,
         moved=distance > limits.distance and p_value < profile.MAX_P_VALUE,
         missing=shares([-1]),
+        more_missing=n_columns * p_missing < profile.MAX_P_VALUE,
         outside=outside,
         unknown=Shares(train=summary.unknown, new=new_share) if is_category else None,
         unknown_values=(

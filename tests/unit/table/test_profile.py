@@ -180,18 +180,9 @@ def test_few_new_rows_are_compared_with_many(
     assert compare_counts(train, equal, columns=10) == (0, 1)
 
 
-def test_the_distance_of_few_rows_is_not_larger_than_that_of_many() -> None:
-    rng = np.random.default_rng(0)
-    shares = np.full(12, 1 / 12)
-    moved = shares + np.repeat([0.076, -0.076], 6) / 6
-    for rows in (300, 1500):
-        distances = []
-        for _ in range(100):
-            train = rng.multinomial(5000, shares)
-            new = rng.multinomial(rows, moved)
-            distance, _ = compare_counts(train, new, columns=10)
-            distances.append(distance)
-        assert np.mean(distances) == pytest.approx(0.076, abs=0.015)
+def test_the_distance_is_the_observed_one_also_of_few_rows() -> None:
+    train = np.array([50, 50])
+    assert compare_counts(train, np.array([3, 7]), columns=1)[0] == 0.2
 
 
 def test_rows_in_groups_differ_by_chance() -> None:
@@ -202,8 +193,7 @@ def test_rows_in_groups_differ_by_chance() -> None:
     group_size = mean_group_size(np.repeat(np.arange(50), 100))
     assert group_size == 100
     assert mean_group_size(None) == 1
-    distance, p_value = compare_counts(first, second, 1)
+    _, p_value = compare_counts(first, second, 1)
     assert p_value < 1e-9
-    distance_in_groups, p_value = compare_counts(first, second, 1, group_size)
-    assert distance_in_groups < distance
+    _, p_value = compare_counts(first, second, 1, group_size)
     assert p_value > 0.01
