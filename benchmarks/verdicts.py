@@ -230,7 +230,7 @@ def measure_limits(draws: int = 400) -> Iterator[Measurement]:
 
 
 def measure_broken_baselines(draws: int = 400) -> Iterator[Measurement]:
-    """Yield how often a healthy and a failed baseline are called broken.
+    """Yield how often a comparison with a healthy and a failed baseline is unfair.
 
     The healthy one has true probabilities or expected values, which explain a tenth or
     a third of the variance. The errors of the broken one have 2.7 times the variance on
@@ -275,10 +275,10 @@ def measure_broken_baselines(draws: int = 400) -> Iterator[Measurement]:
                 )
             evaluation = Evaluation(main_metrics=("loss",), scores=tuple(scores))
             broken += bool(
-                primary.PrimaryScores(evaluation, task).find_breakdown(boosted),
+                primary.PrimaryScores(evaluation, task).describe_unfairness(boosted),
             )
         words = f"{share:g} of the variance, errors x {factor:.1f}"
-        title = f"baseline, {task.name}, {words}, {rows} rows: broken"
+        title = f"baseline, {task.name}, {words}, {rows} rows: unfair"
         yield Measurement(
             title,
             broken / draws,

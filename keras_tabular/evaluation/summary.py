@@ -179,21 +179,23 @@ def format_scores(
     """Format a main metric, of the model with its interval and of the baselines."""
     places = OTHER_PLACES if row_set == "test" else {}
     label = metric_label(evaluation, task, key)
-    value = _format_value(evaluation, row_set, key)
+    value = format_row_set_score(evaluation, row_set, key)
     rows = "rows, cross-validated" if row_set == "cross_validation" else "test rows"
     text = f"{label}: {value} on {evaluation.rows(row_set):,} {rows}"
     if score := evaluation.score(row_set, key):
         text += format_interval(score.interval)
     for place, words in places.items():
         if evaluation.score(place, key):
-            text += f", {_format_value(evaluation, place, key)} {words}"
+            text += f", {format_row_set_score(evaluation, place, key)} {words}"
     baselines = []
     for name in sorted(task.baselines, key=lambda name: name == "dummy"):
-        values = [_format_value(evaluation, row_set, key, name)]
+        values = [format_row_set_score(evaluation, row_set, key, name)]
         for place, words in places.items():
             if name != "dummy" and evaluation.score(place, key, name):
                 words = "on later rows" if place == "forward_chaining" else words
-                values.append(f"{_format_value(evaluation, place, key, name)} {words}")
+                values.append(
+                    f"{format_row_set_score(evaluation, place, key, name)} {words}"
+                )
         baselines.append(f"{task.baselines[name]} {' and '.join(values)}")
     if key == COST and row_set == "test" and evaluation.constant_costs:
         baselines.pop()  # the best constant is one of these
@@ -202,7 +204,7 @@ def format_scores(
     return f"{text}; {', '.join(baselines)}"
 
 
-def _format_value(
+def format_row_set_score(
     evaluation: Evaluation,
     row_set: str,
     key: str,
