@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
 
 
 # The accuracy, R², or the ROC AUC of rare rows hint at a leak if the score and the
-# lower end of its interval are at least as high.
+# lower end of its interval are at least as high, or if the score is perfect.
 MIN_SUSPICIOUS_SCORE = 0.999
 MIN_SUSPICIOUS_LOWER_END = 0.98
 MAX_MAJORITY = 0.9  # share of the most frequent class, above which the others are rare
@@ -118,19 +118,19 @@ def range_warnings(evaluation: Evaluation) -> Iterator[str]:
 def describe_suspicion(evaluation: Evaluation, task: Task) -> str:
     """Say that a score is too good, and which column explains most; else return ""."""
     majority = evaluation.value("test", task.main_metric, "dummy") or 0.0
-    if task.classes and majority > MAX_MAJORITY:
+    key = task.leak_metric or task.main_metric
+    accuracy = evaluation.value("test", key) or 0.0
+    if task.classes and majority > MAX_MAJORITY and round(accuracy, 9) < 1:
         key = task.rare_metrics[0]
-    else:
-        key = task.leak_metric or task.main_metric
     score = evaluation.score("test", key)
     constant = evaluation.score("test", key, "dummy")
     if not score or not constant or not constant.difference:
         return ""
-    lowest, _ = score.interval or (1.0, 1.0)  # a perfect score has no interval
+    lowest, _ = score.interval or (1.0, 1.0)  # a perfect ROC AUC has no interval
     if (
-        constant.difference.low <= 0
+        constant.difference.value <= 0
         or score.value < MIN_SUSPICIOUS_SCORE
-        or lowest < MIN_SUSPICIOUS_LOWER_END
+        or (lowest < MIN_SUSPICIOUS_LOWER_END and round(score.value, 9) < 1)
     ):
         return ""
     value = format_number(score.value) + format_interval(score.interval)

@@ -300,15 +300,17 @@ def test_a_perfect_score_of_few_rows_does_not_keep_a_limit(row_set: str) -> None
 
 
 def test_a_score_that_is_too_good_is_in_the_first_line() -> None:
-    for value, interval, is_named in (
-        (1.0, (0.985, 1.0), True),
-        (1.0, (0.96, 1.0), False),
+    # A perfect score is named, whatever the number of rows and the constant.
+    for value, interval, constant, is_named in (
+        (0.9995, (0.985, 1.0), 0.6, True),
+        (0.9995, (0.96, 1.0), 0.6, False),
+        (1.0, (0.84, 1.0), 0.95, True),
     ):
         evaluation = build_evaluation(
             test={"accuracy": value},
             intervals={"accuracy": interval},
-            baselines={"dummy": {"accuracy": 0.6}},
-            differences={"dummy": {"accuracy": difference(0.4, 0.3, 0.5)}},
+            baselines={"dummy": {"accuracy": constant}},
+            differences={"dummy": {"accuracy": difference(0.05, -0.1, 0.2)}},
             strongest_column=("repair_cost", 0.97),
         )
         verdict = run_gate(evaluation, Gate())
