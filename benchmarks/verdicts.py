@@ -12,8 +12,7 @@ and the gate use do the rest. These are the simulations:
   name ends with the metric by which they are most often called better than no model.
 - `logits times 6`: a model that ranks well, with a loss that is worse than that of no
   model.
-- `level`: the mean prediction is the share of twice as many training rows, or a fifth
-  of it.
+- `calibration`: logits that are right, or 2.5 times too large.
 - `last run`: 200 pairs of runs, the second one of a table that has grown, with a model
   that is as good as the last one or has a loss that is a fifth higher.
 
@@ -32,7 +31,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from scipy.special import expit, ndtr
+from scipy.special import expit, logit, ndtr
 
 from benchmarks.simulations import (
     BINARY,
@@ -47,8 +46,9 @@ from keras_tabular.config.sections import Gate
 from keras_tabular.core.files import write_json, write_points
 from keras_tabular.evaluation import plot_data, uncertainty
 from keras_tabular.evaluation.records import MODEL, Evaluation, score_records
-from keras_tabular.evaluation.result import compare_levels, compare_with_baselines
+from keras_tabular.evaluation.result import compare_with_baselines, measure_calibration
 from keras_tabular.evaluation.scores import Predictions
+from keras_tabular.evaluation.summary import range_warnings
 from keras_tabular.gate import primary, rules
 from keras_tabular.gate.rules import evaluate_gate
 from keras_tabular.runs.comparison import compare_with_base
@@ -358,27 +358,31 @@ def measure_too_sure_models(draws: int = 400, rows: int = 500) -> Iterator[Measu
     yield at_most("logits times 6: better than no model", better / draws, 0.0)
 
 
-def measure_levels(draws: int = 2000) -> Iterator[Measurement]:
-    """Yield how often a mean prediction is called wrong."""
-    for share, rows, factor in product(SHARES, (150, 1000, 10_000), (1.0, 0.2)):
+def measure_calibrations(draws: int = 400) -> Iterator[Measurement]:
+    """Yield how often the calibration of probabilities is called wrong."""
+    for share, rows, factor in product(SHARES, (40, 300, 1000, 10_000), (1.0, 2.5)):
         rng = np.random.default_rng(0)
         wrong = 0
         for _ in range(draws):
-            y_pred = (
-                factor
-                * rng.binomial(TRAINING_ROWS * rows, share)
-                / (TRAINING_ROWS * rows)
+            logits = rng.normal(logit(share), 1.0, rows)
+            y = (rng.random(rows) < expit(logits)).astype(float)
+            test = Predictions(
+                BINARY,
+                y,
+                expit(factor * logits)[:, None],
+                np.ones(rows),
             )
-            y = (np.arange(rows) < rng.binomial(rows, share)).astype(float)
-            test = Predictions(BINARY, y, np.full((rows, 1), y_pred), np.ones(rows))
-            level = compare_levels(test, "auto")["1"]
-            wrong += not level.low <= level.predicted <= level.high
-        name = f"level, {share:.0%} of {rows} rows, times {factor:g}: wrong"
-        yield (
-            at_most(name, wrong / draws, 0.06)
-            if factor == 1
-            else at_least(name, wrong / draws)
-        )
+            evaluation = Evaluation(
+                main_metrics=("loss",),
+                scores=(),
+                calibration=measure_calibration(test, "auto"),
+            )
+            wrong += any(range_warnings(evaluation, BINARY))
+        name = f"calibration, {share:.0%} of {rows} rows, logits x {factor:g}: wrong"
+        if factor == 1:
+            yield at_most(name, wrong / draws, 0.05)
+        else:
+            yield at_least(name, wrong / draws, 0.8 if rows >= 300 else 0.0)
 
 
 def measure_comparisons_with_the_last_run(draws: int = 200) -> Iterator[Measurement]:

@@ -11,7 +11,6 @@ from keras_tabular.evaluation.records import (
     Evaluation,
     Interval,
     IntervalCoverage,
-    Level,
     format_number,
 )
 from keras_tabular.tasks.metrics import COST, ROW_SETS
@@ -25,6 +24,8 @@ if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
 # lower end of its interval are at least as high, or if the score is perfect.
 MIN_SUSPICIOUS_SCORE = 0.999
 MIN_SUSPICIOUS_LOWER_END = 0.98
+# With many rows, any slope surely differs from 1 a little, and any intercept from 0.
+MAX_MISCALIBRATION = 0.1
 MAX_MAJORITY = 0.9  # share of the most frequent class, above which the others are rare
 MIN_PREDICTED_POSITIVES = 30  # rows; with fewer ones, the precision is hardly known
 # The row sets whose scores follow those on the test rows, in words.
@@ -70,7 +71,7 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
             f" ({EXPLANATION_LOG}): {error}"
         )
     yield from class_warnings(evaluation)
-    yield from range_warnings(evaluation)
+    yield from range_warnings(evaluation, task)
     highest = evaluation.highest_probability
     if highest is not None and highest < (evaluation.threshold or 0.0):
         yield (
@@ -81,9 +82,9 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
 
 def class_warnings(evaluation: Evaluation) -> Iterator[str]:
     """Yield what is wrong with the predicted classes."""
-    for name, level in evaluation.levels.items():
-        if name and not level.actual:
-            yield f"no test row is of class {name}: the scores say nothing about it"
+    if evaluation.classes_without_rows:
+        names = format_list(evaluation.classes_without_rows)
+        yield f"no test row is of class {names}: the scores say nothing about it"
     if evaluation.classes_not_found:
         names = format_list(evaluation.classes_not_found)
         yield f"no test row of class {names} is predicted correctly: its recall is 0"
@@ -100,7 +101,7 @@ def class_warnings(evaluation: Evaluation) -> Iterator[str]:
             )
 
 
-def range_warnings(evaluation: Evaluation) -> Iterator[str]:
+def range_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
     """Yield where values are outside of the range in which they should be."""
     coverage = evaluation.interval_coverage
     if coverage and coverage.high < coverage.nominal:
@@ -110,9 +111,17 @@ def range_warnings(evaluation: Evaluation) -> Iterator[str]:
     if shares := evaluation.outside_training:
         columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
         yield f"test rows are outside the range of the training rows in {columns}"
-    for name, level in evaluation.levels.items():
-        if not level.low <= level.predicted <= level.high:
-            yield f"wrong level: {format_level(name, level)}"
+    tolerance = MAX_MISCALIBRATION if task.classes else 0.0
+    wrong = []
+    for name, calibration in evaluation.calibration.items():
+        ideal = calibration.ideal
+        low, high = calibration.interval
+        if low > ideal + tolerance or high < ideal - tolerance:
+            value = format_number(calibration.value, ideal)
+            value += format_interval(calibration.interval, percent=99)
+            wrong.append(f"the {name} is {value} instead of {ideal:g}")
+    if wrong:
+        yield f"wrong calibration: {format_list(wrong)}"
 
 
 def describe_suspicion(evaluation: Evaluation, task: Task) -> str:
@@ -142,19 +151,6 @@ def describe_suspicion(evaluation: Evaluation, task: Task) -> str:
         name, share = evaluation.strongest_column
         text += f": {name} has {share:.0%} of the attribution"
     return text
-
-
-def format_level(name: str, level: Level) -> str:
-    """Format the mean prediction next to what it predicts."""
-    predicted = format_number(level.predicted, level.actual)
-    actual = format_number(level.actual)
-    actual += format_interval((level.low, level.high), percent=99)
-    if name:
-        return (
-            f"the mean probability of {name} is {predicted}, its share of the rows is"
-            f" {actual}"
-        )
-    return f"the mean prediction is {predicted}, the mean of the target is {actual}"
 
 
 def format_interval(interval: Interval | None, percent: int = 95) -> str:

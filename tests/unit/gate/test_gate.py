@@ -18,7 +18,7 @@ from keras_tabular.evaluation.records import (
     score_records,
     write_scores,
 )
-from keras_tabular.evaluation.result import compare_levels, compare_with_baselines
+from keras_tabular.evaluation.result import compare_with_baselines, measure_calibration
 from keras_tabular.evaluation.uncertainty import score_and_resample
 from keras_tabular.gate.rules import evaluate_gate
 from keras_tabular.gate.verdict import Verdict
@@ -333,7 +333,7 @@ def test_the_scale_of_a_target_changes_no_word(tmp_path: Path) -> None:
         evaluation = Evaluation(
             main_metrics=primary,
             scores=tuple(scores),
-            levels=compare_levels(rows, REGRESSION.losses[0]),
+            calibration=measure_calibration(rows, REGRESSION.losses[0]),
         )
         write_scores(tmp_path, evaluation, REGRESSION)
         verdict = run_gate(read_scores(tmp_path), gate, "regression")
