@@ -140,20 +140,17 @@ class IntervalCoverage(Section):
     mean_width: float
 
 
-class Level(Section):
-    """The mean of the predictions for the test rows, and of what they predict.
+class Calibration(Section):
+    """A measure of the calibration of the predictions for the test rows.
 
     Attributes:
-        predicted: Mean probability of a class, or mean predicted value.
-        actual: Share of the class, or mean of the target.
-        low, high: The 99% interval of `actual`, for all classes together; the
-            predictions are off if their mean is outside.
+        interval: The ends of the 99% interval, for all classes together.
+        ideal: The value of a perfectly calibrated model.
     """
 
-    predicted: float
-    actual: float
-    low: float
-    high: float
+    value: float
+    interval: Interval
+    ideal: float = 0.0
 
 
 class Duplicates(Section):
@@ -191,7 +188,7 @@ class Evaluation(Section):
         predicted_positives: If a rule has chosen the threshold, the number of
             independent rows that are predicted as positive, by row set.
         interval_coverage: Coverage of the prediction intervals, if the model has any.
-        levels: Mean prediction by class, or of the target under the empty name.
+        calibration: The measures of calibration by their names in words.
         strongest_column: The column with the largest share of the attribution, and this
             share.
         duplicates: Rows that are equal to rows of the training, by row set.
@@ -199,6 +196,7 @@ class Evaluation(Section):
         training_deviation: Standard deviation of the scores of the test rows between
             trainings that differ in their seed, by metric; empty if the model has a
             single network.
+        classes_without_rows: Classes of no test row.
         classes_not_found: Classes with a recall of 0 on the test rows.
         failed_explanations: Error of each explanation that could not be computed, by
             its name.
@@ -219,11 +217,12 @@ class Evaluation(Section):
     reaches_rule: bool = True
     predicted_positives: dict[str, float] = Field(default_factory=dict)
     interval_coverage: IntervalCoverage | None = None
-    levels: dict[str, Level] = Field(default_factory=dict)
+    calibration: dict[str, Calibration] = Field(default_factory=dict)
     strongest_column: tuple[str, float] | None = None
     duplicates: dict[str, Duplicates] = Field(default_factory=dict)
     outside_training: dict[str, float] = Field(default_factory=dict)
     training_deviation: dict[str, float] = Field(default_factory=dict)
+    classes_without_rows: tuple[str, ...] = ()
     classes_not_found: tuple[str, ...] = ()
     failed_explanations: dict[str, str] = Field(default_factory=dict)
     custom_metrics: dict[str, bool] = Field(default_factory=dict)

@@ -16,15 +16,16 @@ from keras_tabular.evaluation.calibration import choose_threshold, cross_fit
 from keras_tabular.evaluation.constants import constant_costs, find_best_constants
 from keras_tabular.evaluation.records import (
     MODEL,
+    Calibration,
     Duplicates,
     Evaluation,
     IntervalCoverage,
-    Level,
     Score,
     score_records,
 )
 from keras_tabular.evaluation.scores import Baselines, Predictions, score
 from keras_tabular.evaluation.uncertainty import (
+    MIN_ROWS_FOR_INTERVAL,
     ScoredPredictions,
     score_and_resample,
     share_interval,
@@ -41,15 +42,15 @@ from keras_tabular.tasks.metrics import (
     CustomMetric,
     choose_primary_metric,
 )
-from keras_tabular.tasks.task import Threshold
+from keras_tabular.tasks.task import MIN_PROBABILITY, Threshold
 
 if TYPE_CHECKING:
     from keras_tabular.model.saved_model import SavedModel
 
 
-# Probability that a level is wrong by chance. Since the training rows differ, too, 0.05
-# would warn of 1 in 9 good runs.
-LEVEL_ALPHA = 0.01
+# Probability that a measure of calibration is wrong by chance. No trained model is
+# perfectly calibrated: with 0.05, there would be warnings of many good ones.
+CALIBRATION_ALPHA = 0.01
 
 
 class Result(NamedTuple):
@@ -115,13 +116,16 @@ def evaluate(
         constant_costs=constant_costs(test),
         scores=tuple(scores),
         interval_coverage=compute_coverage(test, metadata),
-        levels=compare_levels(test, metadata.loss),
+        calibration=measure_calibration(test, metadata.loss),
         strongest_column=max(
             attribution.items(),
             key=lambda item: item[1],
             default=None,
         ),
         duplicates=score_duplicates(data / "split", fold, predictions, schema),
+        classes_without_rows=tuple(
+            str(name) for k, name in enumerate(test.task.classes) if k not in test.y
+        ),
         classes_not_found=classes_not_found(test),
         custom_metrics={metric.name: metric.greater_is_better for metric in metrics},
         version=metadata.version,
@@ -370,39 +374,79 @@ def compare_with_baselines(
     return scores
 
 
-def compare_levels(test: Predictions, loss: str) -> dict[str, Level]:
-    """Compare the mean prediction, for each class if there are any, with the actual.
+def measure_calibration(test: Predictions, loss: str) -> dict[str, Calibration]:
+    """Measure whether the predictions are right on average, by names in words.
 
-    A regression with another loss than the squared one does not predict means, and has
-    no level.
+    Each class has an intercept and a slope, see `recalibrate`, and a regression has a
+    mean error. A regression with another loss than the squared one does not predict
+    means, and has no measure.
     """
     task = test.task
-    weight = test.weight
-    group = test.group
-    if not task.classes and loss != task.losses[0]:
-        return {}
-    names = [str(task.classes[k]) for k in task.output_classes] or [""]
-    alpha = LEVEL_ALPHA / len(names)
-    y = task.indicators(test.y[:, None]).T  # (outputs, rows)
-    y_pred = test.y_pred.T.astype(np.float64)
-    levels = {}
-    for name, values, predicted in zip(names, y, y_pred, strict=True):
-        actual = test.mean(values)
-        if task.classes:
-            low, high = share_interval(values, weight, group, alpha)
-        else:
-            errors = values - predicted
-            below, above = student_widths(errors, weight, group, alpha)
-            low = actual - below
-            high = actual + above
-        if low < high < np.inf:
-            levels[name] = Level(
-                predicted=test.mean(predicted),
-                actual=actual,
-                low=low,
-                high=high,
+    test = test.select(test.weight > 0)
+    row_values = {}
+    if not task.classes and loss == task.losses[0]:
+        row_values["mean of target minus prediction"] = test.y - test.first_output
+    for k, code in enumerate(task.output_classes):
+        rows = test._replace(y=test.y == code, y_pred=test.y_pred[:, [k]])
+        for name, values in recalibrate(rows).items():
+            row_values[f"calibration {name} of {task.classes[code]}"] = values
+    alpha = CALIBRATION_ALPHA / task.n_outputs
+    measures = {}
+    for name, values in row_values.items():
+        value = test.mean(values)
+        below, above = student_widths(values, test.weight, test.group, alpha)
+        if 0 < above < np.inf:
+            measures[name] = Calibration(
+                value=value,
+                interval=(value - below, value + above),
+                ideal=float(name.startswith("calibration slope")),
             )
-    return levels
+    return measures
+
+
+def recalibrate(rows: Predictions) -> dict[str, np.ndarray]:
+    """Fit a logistic regression of a class on the logits of its probability (Cox 1958).
+
+    The slope is below 1 if the probabilities are too extreme. The intercept is above 0
+    if they are too low. It is that of a row with an average logit, where its estimate
+    does not depend on the slope: a probability of 0.5 may be far from all rows.
+
+    Args:
+        rows: `y` is whether each row is of the class, `y_pred` the probability.
+
+    Returns:
+        The intercept and the slope, each one plus the influence of each row on it:
+        float64, shape (rows,). The variance of their mean is that of the sandwich
+        estimator. Both are undefined if there are too few rows of the class or of the
+        others, or if the probabilities separate them.
+    """
+    from scipy.special import logit
+    from sklearn.linear_model import LogisticRegression  # importing it takes a second
+
+    y = rows.y
+    weight = rows.weight
+    probability = np.clip(rows.first_output, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
+    logits = logit(probability)
+    positive = logits[y]
+    negative = logits[~y]
+    if min(len(positive), len(negative)) < MIN_ROWS_FOR_INTERVAL:
+        return {}
+    if positive.min() >= negative.max():
+        return {}
+    center = np.average(logits, weights=weight * probability * (1 - probability))
+    features = np.column_stack([np.ones_like(logits), logits - center])  # (rows, 2)
+    regression = LogisticRegression(
+        C=np.inf,  # no penalty
+        fit_intercept=False,
+        solver="newton-cholesky",
+    )
+    regression.fit(features, y, weight)
+    predicted = regression.predict_proba(features)[:, 1]
+    variance = weight * predicted * (1 - predicted)
+    information = (variance * features.T) @ features / weight.sum()
+    influence = np.linalg.solve(information, features.T * (y - predicted))  # (2, rows)
+    intercepts, slopes = regression.coef_.T + influence
+    return {"intercept": intercepts - center, "slope": slopes}
 
 
 def score_duplicates(

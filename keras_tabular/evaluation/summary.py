@@ -11,7 +11,6 @@ from keras_tabular.evaluation.records import (
     Evaluation,
     Interval,
     IntervalCoverage,
-    Level,
     format_number,
 )
 from keras_tabular.tasks.metrics import COST, ROW_SETS
@@ -22,9 +21,11 @@ if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
 
 
 # The accuracy, R², or the ROC AUC of rare rows hint at a leak if the score and the
-# lower end of its interval are at least as high.
+# lower end of its interval are at least as high, or if the score is perfect.
 MIN_SUSPICIOUS_SCORE = 0.999
 MIN_SUSPICIOUS_LOWER_END = 0.98
+# With many rows, any slope surely differs from 1 a little, and any intercept from 0.
+MAX_MISCALIBRATION = 0.1
 MAX_MAJORITY = 0.9  # share of the most frequent class, above which the others are rare
 MIN_PREDICTED_POSITIVES = 30  # rows; with fewer ones, the precision is hardly known
 # The row sets whose scores follow those on the test rows, in words.
@@ -70,7 +71,7 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
             f" ({EXPLANATION_LOG}): {error}"
         )
     yield from class_warnings(evaluation)
-    yield from range_warnings(evaluation)
+    yield from range_warnings(evaluation, task)
     highest = evaluation.highest_probability
     if highest is not None and highest < (evaluation.threshold or 0.0):
         yield (
@@ -81,9 +82,9 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
 
 def class_warnings(evaluation: Evaluation) -> Iterator[str]:
     """Yield what is wrong with the predicted classes."""
-    for name, level in evaluation.levels.items():
-        if name and not level.actual:
-            yield f"no test row is of class {name}: the scores say nothing about it"
+    if evaluation.classes_without_rows:
+        names = format_list(evaluation.classes_without_rows)
+        yield f"no test row is of class {names}: the scores say nothing about it"
     if evaluation.classes_not_found:
         names = format_list(evaluation.classes_not_found)
         yield f"no test row of class {names} is predicted correctly: its recall is 0"
@@ -100,7 +101,7 @@ def class_warnings(evaluation: Evaluation) -> Iterator[str]:
             )
 
 
-def range_warnings(evaluation: Evaluation) -> Iterator[str]:
+def range_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
     """Yield where values are outside of the range in which they should be."""
     coverage = evaluation.interval_coverage
     if coverage and coverage.high < coverage.nominal:
@@ -110,27 +111,35 @@ def range_warnings(evaluation: Evaluation) -> Iterator[str]:
     if shares := evaluation.outside_training:
         columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
         yield f"test rows are outside the range of the training rows in {columns}"
-    for name, level in evaluation.levels.items():
-        if not level.low <= level.predicted <= level.high:
-            yield f"wrong level: {format_level(name, level)}"
+    tolerance = MAX_MISCALIBRATION if task.classes else 0.0
+    wrong = []
+    for name, calibration in evaluation.calibration.items():
+        ideal = calibration.ideal
+        low, high = calibration.interval
+        if low > ideal + tolerance or high < ideal - tolerance:
+            value = format_number(calibration.value, ideal)
+            value += format_interval(calibration.interval, percent=99)
+            wrong.append(f"the {name} is {value} instead of {ideal:g}")
+    if wrong:
+        yield f"wrong calibration: {format_list(wrong)}"
 
 
 def describe_suspicion(evaluation: Evaluation, task: Task) -> str:
     """Say that a score is too good, and which column explains most; else return ""."""
     majority = evaluation.value("test", task.main_metric, "dummy") or 0.0
-    if task.classes and majority > MAX_MAJORITY:
+    key = task.leak_metric or task.main_metric
+    accuracy = evaluation.value("test", key) or 0.0
+    if task.classes and majority > MAX_MAJORITY and round(accuracy, 9) < 1:
         key = task.rare_metrics[0]
-    else:
-        key = task.leak_metric or task.main_metric
     score = evaluation.score("test", key)
     constant = evaluation.score("test", key, "dummy")
     if not score or not constant or not constant.difference:
         return ""
-    lowest, _ = score.interval or (1.0, 1.0)  # a perfect score has no interval
+    lowest, _ = score.interval or (1.0, 1.0)  # a perfect ROC AUC has no interval
     if (
-        constant.difference.low <= 0
+        constant.difference.value <= 0
         or score.value < MIN_SUSPICIOUS_SCORE
-        or lowest < MIN_SUSPICIOUS_LOWER_END
+        or (lowest < MIN_SUSPICIOUS_LOWER_END and round(score.value, 9) < 1)
     ):
         return ""
     value = format_number(score.value) + format_interval(score.interval)
@@ -142,19 +151,6 @@ def describe_suspicion(evaluation: Evaluation, task: Task) -> str:
         name, share = evaluation.strongest_column
         text += f": {name} has {share:.0%} of the attribution"
     return text
-
-
-def format_level(name: str, level: Level) -> str:
-    """Format the mean prediction next to what it predicts."""
-    predicted = format_number(level.predicted, level.actual)
-    actual = format_number(level.actual)
-    actual += format_interval((level.low, level.high), percent=99)
-    if name:
-        return (
-            f"the mean probability of {name} is {predicted}, its share of the rows is"
-            f" {actual}"
-        )
-    return f"the mean prediction is {predicted}, the mean of the target is {actual}"
 
 
 def format_interval(interval: Interval | None, percent: int = 95) -> str:
@@ -179,21 +175,23 @@ def format_scores(
     """Format a main metric, of the model with its interval and of the baselines."""
     places = OTHER_PLACES if row_set == "test" else {}
     label = metric_label(evaluation, task, key)
-    value = _format_value(evaluation, row_set, key)
+    value = format_row_set_score(evaluation, row_set, key)
     rows = "rows, cross-validated" if row_set == "cross_validation" else "test rows"
     text = f"{label}: {value} on {evaluation.rows(row_set):,} {rows}"
     if score := evaluation.score(row_set, key):
         text += format_interval(score.interval)
     for place, words in places.items():
         if evaluation.score(place, key):
-            text += f", {_format_value(evaluation, place, key)} {words}"
+            text += f", {format_row_set_score(evaluation, place, key)} {words}"
     baselines = []
     for name in sorted(task.baselines, key=lambda name: name == "dummy"):
-        values = [_format_value(evaluation, row_set, key, name)]
+        values = [format_row_set_score(evaluation, row_set, key, name)]
         for place, words in places.items():
             if name != "dummy" and evaluation.score(place, key, name):
                 words = "on later rows" if place == "forward_chaining" else words
-                values.append(f"{_format_value(evaluation, place, key, name)} {words}")
+                values.append(
+                    f"{format_row_set_score(evaluation, place, key, name)} {words}"
+                )
         baselines.append(f"{task.baselines[name]} {' and '.join(values)}")
     if key == COST and row_set == "test" and evaluation.constant_costs:
         baselines.pop()  # the best constant is one of these
@@ -202,7 +200,7 @@ def format_scores(
     return f"{text}; {', '.join(baselines)}"
 
 
-def _format_value(
+def format_row_set_score(
     evaluation: Evaluation,
     row_set: str,
     key: str,

@@ -1,6 +1,6 @@
 """The comparisons of a model with its baselines by the primary metric, in words."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from keras_tabular.evaluation.records import (
@@ -8,15 +8,18 @@ from keras_tabular.evaluation.records import (
     Evaluation,
     format_number,
 )
-from keras_tabular.evaluation.summary import OTHER_PLACES, format_interval, metric_label
+from keras_tabular.evaluation.summary import (
+    OTHER_PLACES,
+    format_interval,
+    format_row_set_score,
+    metric_label,
+)
 from keras_tabular.gate.verdict import RuleResult, Status, judge
 from keras_tabular.tasks.metrics import COST, CUSTOM
 from keras_tabular.tasks.task import Task
 
 TOO_FEW_ROWS = "too few rows to tell"
 NOT_SETTLED = "not settled by these rows"
-# Of a baseline's loss on test rows to the cross-validated one, unless it broke down.
-MAX_TEST_LOSS_RATIO = 2.0
 
 
 class PrimaryScores(NamedTuple):
@@ -103,7 +106,6 @@ class PrimaryScores(NamedTuple):
         self,
         name: str,
         margin: float,
-        breakdowns: Mapping[str, str],
     ) -> RuleResult:
         """Check whether the model is not worse than another baseline.
 
@@ -111,8 +113,6 @@ class PrimaryScores(NamedTuple):
             margin: Share of the baseline's score by which the model may be worse. With
                 0, it passes if it is significantly better, and fails if it is
                 significantly worse.
-            breakdowns: The result of `find_breakdown` for each baseline that is
-                compared. If all broke down, none can show that the model is good.
         """
         difference = self._difference(name)
         if difference is None or (not margin and difference.within_chance):
@@ -122,10 +122,9 @@ class PrimaryScores(NamedTuple):
         words = ""
         if status == "undecided":
             words = f"; {NOT_SETTLED}"
-        elif status == "pass" and breakdowns[name]:
-            words = "; this shows nothing, because it broke down"
-            if all(breakdowns.values()):
-                status = "undecided"
+        elif status == "pass" and self.describe_unfairness(name):
+            words = "; this shows nothing"
+            status = "undecided"
         elif margin and difference.high > 0:
             words = "; within"
             if status == "fail":
@@ -135,41 +134,29 @@ class PrimaryScores(NamedTuple):
             words += f" the margin of {margin:.0%}"
         return self._result(name, status, words)
 
-    def find_breakdown(self, name: str) -> str:
-        """Say whether a baseline broke down on the test rows; empty if it did not.
+    def describe_unfairness(self, name: str) -> str:
+        """Say whether the comparison with a baseline is unfair; empty if it is not.
 
-        The whole interval of its score is then worse than the constant, or its loss is
-        above `MAX_TEST_LOSS_RATIO` times the one that cross-validation lets expect.
-        Test rows on which the model has a larger loss than in cross-validation, too,
-        are only harder.
+        The whole interval of the baseline is then worse than no model, and worse than
+        its score in cross-validation. This happens to trees that read the time if all
+        test rows are later.
         """
-        score = self.evaluation.score("test", self.key, name)
-        if score is None or score.interval is None:
+        test = self.evaluation.score("test", self.key, name)
+        folds = self.evaluation.score("cross_validation", self.key, name)
+        constant = self.evaluation.score("test", self.key, "dummy")
+        if not (test and test.interval and folds and constant):
             return ""
-        label = self.task.baselines[name]
-        text = f"{self.short_label(self.key)} {format_number(score.value)}"
-        lowest, highest = score.interval
-        constant = self.evaluation.value("test", self.key, "dummy")
-        if constant is not None:
-            is_worse = lowest > constant
-            if self.greater_is_better:
-                is_worse = highest < constant
-            if is_worse:
-                constant_text = format_number(constant)
-                return f"{label} is worse than no model ({text} vs {constant_text})"
-        if not self.is_loss:
+        low, high = test.interval
+        is_unfair = low > max(constant.value, folds.value)
+        if self.greater_is_better:
+            is_unfair = high < min(constant.value, folds.value)
+        if not is_unfair:
             return ""
-        model_loss = self.evaluation.value("test", self.key) or 0.0
-        for place, where in OTHER_PLACES.items():
-            loss = self.evaluation.value(place, self.key, name) or 0.0
-            model_loss_there = self.evaluation.value(place, self.key) or model_loss
-            difficulty = 1.0  # of the test rows, as the loss of the model shows
-            if model_loss_there:
-                difficulty = max(model_loss / model_loss_there, 1.0)
-            limit = MAX_TEST_LOSS_RATIO * loss * difficulty
-            if 0 < limit < lowest:
-                return f"{label} broke down ({text}, and {format_number(loss)} {where})"
-        return ""
+        details = "; ".join(self._details(name))
+        return (
+            f"{self.task.baselines[name]} is worse than no model on the test rows, and"
+            f" than in cross-validation ({details}): beating it shows nothing"
+        )
 
     def short_label(self, key: str) -> str:
         """Return the label of a metric within a sentence."""
@@ -182,9 +169,9 @@ class PrimaryScores(NamedTuple):
         """Return the size of a baseline's score on the test rows; 0 if it has none."""
         return abs(self.evaluation.value("test", self.key, name) or 0.0)
 
-    def _difference(self, name: str, row_set: str = "test") -> Difference | None:
+    def _difference(self, name: str) -> Difference | None:
         """Return the difference of the model from a baseline; more is worse."""
-        score = self.evaluation.score(row_set, self.key, name)
+        score = self.evaluation.score("test", self.key, name)
         if score is None or score.difference is None:
             return None
         return score.difference.as_loss(self.greater_is_better)
@@ -224,21 +211,17 @@ class PrimaryScores(NamedTuple):
         )
 
     def _details(self, name: str) -> Iterator[str]:
-        """Yield scores of the model and of a baseline, and who is better elsewhere."""
-        for key in self.evaluation.main_metrics[:2]:
-            model_score = self.evaluation.value("test", key)
-            score = self.evaluation.value("test", key, name)
-            model_text = format_number(model_score, score)
-            text = format_number(score, model_score)
-            yield f"{self.short_label(key)} {model_text} vs {text}"
-        for place, where in OTHER_PLACES.items():
-            difference = self._difference(name, place)
-            if difference is None:
-                continue
-            outcome = "better" if difference.high < 0 else "worse"
-            if difference.within_chance:
-                outcome = "not settled"
-            yield f"{where}: {outcome}"
+        """Yield scores of the model and of a baseline, on the test rows and others."""
+        compared = [
+            ("test", key, self.short_label(key))
+            for key in self.evaluation.main_metrics[:2]
+        ]
+        compared += [(place, self.key, words) for place, words in OTHER_PLACES.items()]
+        for row_set, key, words in compared:
+            if self.evaluation.score(row_set, key, name):
+                value = format_row_set_score(self.evaluation, row_set, key)
+                other_value = format_row_set_score(self.evaluation, row_set, key, name)
+                yield f"{words} {value} vs {other_value}"
 
 
 def format_relative(

@@ -34,10 +34,8 @@ def evaluate_gate(evaluation: Evaluation, gate: Gate, task: Task) -> Verdict:
     is_better = constant.status == "pass"
     required = [constant] if "dummy" in gate.beat_baselines else []
     names: list[str] = [name for name in gate.beat_baselines if name != "dummy"]
-    breakdowns = {name: scores.find_breakdown(name) for name in names}
     comparisons = [
-        scores.compare_with_baseline(name, gate.margin or 0.0, breakdowns)
-        for name in names
+        scores.compare_with_baseline(name, gate.margin or 0.0) for name in names
     ]
 
     warnings = [*summary.evaluation_warnings(evaluation, task)]
@@ -45,12 +43,7 @@ def evaluate_gate(evaluation: Evaluation, gate: Gate, task: Task) -> Verdict:
         if not required:
             warnings.append(constant.reason)
         warnings += scores.describe_ranking()
-    else:
-        warnings += [
-            f"{breakdown}, so that beating it shows nothing"
-            for breakdown in breakdowns.values()
-            if breakdown
-        ]
+    warnings += filter(None, map(scores.describe_unfairness, names))
 
     # The comparison that explains the verdict, next to the limits.
     deciding = [] if is_better else required

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pytest
 from pydantic import ValidationError
+from scipy.special import expit
 
 from keras_tabular.cli.score import score_lines
 from keras_tabular.config.schema import Schema
@@ -31,10 +32,11 @@ from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table.arrays import Inputs, Predict, labels
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import write_part, write_parts
-from keras_tabular.tasks.task import TASKS
+from keras_tabular.tasks.task import TASKS, Task
 from tests.helpers import (
     BINARY,
     MULTICLASS,
+    REGRESSION,
     build_arrow_schema,
     build_evaluation,
     build_predictions,
@@ -324,24 +326,72 @@ def test_the_key_of_a_row_does_not_depend_on_the_columns_that_are_read(
     assert len(set(keys)) == 1
 
 
-def test_the_mean_prediction_is_compared_with_the_test_rows() -> None:
+def measure_warnings(
+    task: Task,
+    y: Any,
+    y_pred: Any,
+    **fields: Any,
+) -> tuple[dict[str, records.Calibration], str]:
+    """Measure the calibration of predictions; return also the warnings of it."""
+    rows = build_predictions(task, y, y_pred, **fields)
+    measures = result.measure_calibration(rows, "mean_squared_error")
+    evaluation = build_evaluation(calibration=measures)
+    return measures, "".join(summary.evaluation_warnings(evaluation, task))
+
+
+@pytest.mark.parametrize(
+    ("factor", "shift", "warning"),
+    [
+        (1.0, 0.0, ""),
+        (2.5, 0.0, "the calibration slope of 1 is 0.4"),
+        (1.0, -1.0, "the calibration intercept of 1 is 0.935"),
+    ],
+)
+def test_probabilities_that_are_too_extreme_or_too_low_are_named(
+    factor: float,
+    shift: float,
+    warning: str,
+) -> None:
     rng = np.random.default_rng(0)
-    positive = (rng.random(4000) < 0.01).astype(float)
-    value = rng.normal(10, 1, 4000)
-    for task, y, name in (("binary", positive, "1"), ("regression", value, "")):
-        learning_task = build_schema(task).learning_task
-        for factor, warnings in ((1.0, 0), (0.3, 1)):
-            predicted = factor * y.mean()
-            y_pred = np.full((4000, 1), predicted)
-            rows = build_predictions(learning_task, y, y_pred)
-            levels = result.compare_levels(rows, "mean_squared_error")
-            assert levels[name].predicted == pytest.approx(predicted)
-            assert levels[name].actual == pytest.approx(y.mean())
-            evaluation = build_evaluation(levels=levels)
-            texts = [*summary.evaluation_warnings(evaluation, learning_task)]
-            assert ["wrong level" in text for text in texts] == [True] * warnings
+    logits = rng.normal(size=300)
+    y = (rng.random(300) < expit(logits)).astype(float)
+    measures, text = measure_warnings(BINARY, y, expit(factor * logits + shift))
+    assert [measure.ideal for measure in measures.values()] == [0, 1]
+    assert warning in text
+    assert bool(warning) == ("wrong calibration" in text)
+    # Many equal rows of a few groups are no more certain than one of each.
+    copies, _ = measure_warnings(
+        BINARY,
+        np.repeat(y, 10),
+        np.repeat(expit(factor * logits + shift), 10),
+        group=np.repeat(np.arange(300), 10),
+    )
+    for name, measure in measures.items():
+        assert copies[name].interval == pytest.approx(measure.interval, rel=1e-3)
+
+
+def test_calibration_is_undefined_for_few_rows_and_separated_classes() -> None:
+    rng = np.random.default_rng(0)
+    probability = rng.random(100)
+    for y in (probability > 0.5, np.arange(100) < 9):
+        assert measure_warnings(BINARY, y.astype(float), probability) == ({}, "")
+    assert measure_warnings(BINARY, np.arange(100) % 2, np.full(100, 0.5))[0] == {}
+
+
+def test_the_mean_prediction_of_a_regression_is_compared_with_the_test_rows() -> None:
+    y = np.random.default_rng(0).normal(10, 1, 4000)
+    for factor in (1.0, 0.3):
+        measures, text = measure_warnings(
+            REGRESSION,
+            y,
+            np.full(4000, factor * y.mean()),
+        )
+        (measure,) = measures.values()
+        assert measure.value == pytest.approx((1 - factor) * y.mean(), abs=1e-9)
+        assert ("wrong calibration" in text) == (factor < 1)
     # It predicts medians.
-    assert result.compare_levels(rows, "mean_absolute_error") == {}
+    rows = build_predictions(REGRESSION, y, y)
+    assert result.measure_calibration(rows, "mean_absolute_error") == {}
 
 
 # The summary of an evaluation has what is defined, and nothing else.
@@ -394,7 +444,7 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
         },
         interval_coverage=coverage,
         classes_not_found=["rare"],
-        levels={"c": {"predicted": 0.0, "actual": 0.0, "low": 0.0, "high": 1.0}},
+        classes_without_rows=["c"],
         outside_training={"month": 1.0, "hour.of.day": 0.25},
     )
     assert [*summary_lines(evaluation, {}, MULTICLASS)] == [
