@@ -143,7 +143,7 @@ def _compare_scores(
         status = "fail"  # the score is worse, and probably by too much
     is_loss = not greater_is_better and change.base > 0
     relative = format_relative(difference, change.base, is_loss)
-    rows = f" on {change.rows:,} test rows" if change.rows else ""
+    rows = f" on {change.rows}" if change.rows else ""
     ending = f"; {NOT_SETTLED}" if status == "undecided" else ""
     return status, (
         f"{key} is {relative} than in {base.label}{rows} (allowed: {share:.0%}"
@@ -151,11 +151,21 @@ def _compare_scores(
     )
 
 
+def format_shared_rows(shared: int, test_rows: int) -> str:
+    """Say on how many of the test rows two runs are compared.
+
+    >>> format_shared_rows(2000, 100_000)
+    '2,000 of 100,000 test rows'
+    """
+    share = f"{shared:,} of " if shared < test_rows else ""
+    return f"{share}{test_rows:,} test rows"
+
+
 def _measure_change(key: str, run: Run, base: Run) -> "PairedScore":
     """Compare a score of two runs, on the same rows if it is a score of the test rows.
 
     Returns:
-        The comparison; with 0 rows if the scores are compared as they are.
+        The comparison; without rows if the scores are compared as they are.
 
     Raises:
         NotComparableError: The scores cannot be compared. The message says why.
@@ -172,13 +182,10 @@ def _measure_change(key: str, run: Run, base: Run) -> "PairedScore":
         raise NotComparableError(
             f"not among the scores of this run and of {base.label}",
         )
-
-    from keras_tabular.runs.comparison import PairedScore, paired_scores  # takes 0.5 s
-
     if not key.startswith("test."):
         change = value - base_value
         difference = Difference(value=change, low=change, high=change)
-        return PairedScore(0, base_value, difference)
+        return PairedScore("", base_value, difference)
     paired = paired_scores(run, base).get(key.removeprefix("test."))
     if paired is None:
         raise NotComparableError(
@@ -203,29 +210,15 @@ class PairedScore(NamedTuple):
     """The score of a base on the test rows that a run shares with it.
 
     Attributes:
-        rows: Number of these rows.
+        rows: How many rows these are, in words.
         base: Score of the base on them.
         difference: Score of the run minus that of the base. Its interval also contains
             how much two trainings with other random numbers differ.
     """
 
-    rows: int
+    rows: str
     base: float
     difference: Difference
-
-
-class SharedRows(NamedTuple):
-    """The predictions of a run and of its base for test rows that both have.
-
-    Attributes:
-        run: Predictions of the run.
-        base: Predictions of the base for the same rows.
-        are_all: Whether the test rows of both runs are the same.
-    """
-
-    run: Predictions
-    base: Predictions
-    are_all: bool
 
 
 @cache
@@ -233,38 +226,29 @@ def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
     """Compare the scores of two runs on the test rows that both have, by metric key.
 
     The result is empty if they share too few of them. A run keeps only some of many
-    test rows. If all test rows are the same, the difference is that on all of them, and
-    its interval is moved and narrowed to their number.
+    test rows.
     """
     shared = find_shared_rows(run, base)
-    if shared is None or len(shared.run.y) < MIN_ROWS_FOR_INTERVAL:
+    if shared is None or len(shared[0].y) < MIN_ROWS_FOR_INTERVAL:
         return {}
+    rows, base_rows = shared
     evaluation = run.require_evaluation()
+    shared_rows = format_shared_rows(len(rows.y), evaluation.rows("test"))
+    scored = score_and_resample(rows)
+    base_scored = score_and_resample(base_rows)
     base_evaluation = base.require_evaluation()
-    n_rows = len(shared.run.y)
-    n_test_rows = evaluation.rows("test")
-    scored = score_and_resample(shared.run)
-    # The rows of a group are resampled together, as those of the run.
-    base_predictions = shared.base._replace(group=shared.run.group)
-    base_scored = score_and_resample(base_predictions)
     scores = {}
     for key, difference in scored.differences(base_scored).items():
-        paired = PairedScore(n_rows, base_scored.values[key], difference)
-        value = evaluation.value("test", key)
-        base_value = base_evaluation.value("test", key)
-        if shared.are_all and value is not None and base_value is not None:
-            ratio = (n_rows / n_test_rows) ** 0.5
-            difference = move_and_narrow(difference, value - base_value, ratio)
-            paired = PairedScore(n_test_rows, base_value, difference)
         deviation = hypot(
             evaluation.training_deviation.get(key, 0.0),
             base_evaluation.training_deviation.get(key, 0.0),
         )
-        scores[key] = paired._replace(difference=widen(difference, deviation))
+        difference = widen(difference, deviation)
+        scores[key] = PairedScore(shared_rows, base_scored.values[key], difference)
     return scores
 
 
-def find_shared_rows(run: Run, base: Run) -> SharedRows | None:
+def find_shared_rows(run: Run, base: Run) -> tuple[Predictions, Predictions] | None:
     """Find the test rows that two runs have, with the predictions of both.
 
     In the same table, a row is found by its line, and else by its values. If both have
@@ -290,35 +274,20 @@ def find_shared_rows(run: Run, base: Run) -> SharedRows | None:
         return None
     if rows.predictions.task != base_rows.predictions.task:
         return None
-    n_test_rows = run.require_evaluation().rows("test")
-    has_same_number = n_test_rows == base.require_evaluation().rows("test")
-    if has_same_number and np.array_equal(rows.keys, base_rows.keys):
-        return SharedRows(rows.predictions, base_rows.predictions, are_all=True)
     _, positions, base_positions = np.intersect1d(
         rows.keys,
         base_rows.keys,
         return_indices=True,
     )
-    return SharedRows(
-        rows.predictions.select(positions),
-        base_rows.predictions.select(base_positions),
-        are_all=False,
+    predictions = rows.predictions.select(positions)
+    base_predictions = base_rows.predictions.select(base_positions)
+    # The larger weight is that of the run that has kept the fewer of such rows.
+    weight = np.maximum(predictions.weight, base_predictions.weight)
+    return (
+        predictions._replace(weight=weight),
+        # The rows of a group are resampled together, as those of the run.
+        base_predictions._replace(weight=weight, group=predictions.group),
     )
-
-
-def move_and_narrow(difference: Difference, value: float, ratio: float) -> Difference:
-    """Return a difference with another value, and with an interval of another width.
-
-    Args:
-        ratio: The new width divided by the present one.
-
-    Example:
-        >>> move_and_narrow(Difference(value=2, low=1, high=4), value=10, ratio=0.5)
-        Difference(value=10.0, low=9.5, high=11.0)
-    """
-    low = value + ratio * (difference.low - difference.value)
-    high = value + ratio * (difference.high - difference.value)
-    return Difference(value=value, low=low, high=high)
 
 
 def widen(difference: Difference, deviation: float) -> Difference:
@@ -433,7 +402,8 @@ class Comparison:
         not_compared: Why the other run cannot be compared; empty if it can.
         scores: Scores by row set, then by metric key; only those of the test rows are
             compared with the base.
-        shared_rows: Number of test rows on which the scores are compared.
+        shared_rows: On how many test rows the scores are compared, in words; empty if
+            they are not.
         params: Parameters and keys of the schema that differ.
         packages: Versions in requirements.txt that differ.
         code: Paths of code that differs.
@@ -469,8 +439,7 @@ class Comparison:
         base_split = locked_hashes(base.lock, "outs").get("data/split")
         self.test_rows_differ = bool(split and base_split) and split != base_split
         paired = paired_scores(run, self.base) if self.base else {}
-        counts = [score.rows for score in paired.values()]
-        self.shared_rows = max(counts, default=0)
+        self.shared_rows = next((score.rows for score in paired.values()), "")
         base_scores = self._base_scores(paired)
         self.scores = {}
         for row_set in self.evaluation.row_sets():

@@ -411,7 +411,9 @@ def test_worse_than_base_compares_on_the_rows_of_both(
     reason: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    scores = {"loss": PairedScore(99, 0.5, difference(*ends))} if ends else {}
+    scores = (
+        {"loss": PairedScore("99 test rows", 0.5, difference(*ends))} if ends else {}
+    )
     monkeypatch.setattr(comparison, "paired_scores", lambda *_: scores)
     run = make_run("test", 0.9)
     gate = Gate(worse_than_base={"test.loss": 0.04})
