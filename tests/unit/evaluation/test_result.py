@@ -35,6 +35,7 @@ from keras_tabular.tasks.task import TASKS
 from tests.helpers import (
     BINARY,
     MULTICLASS,
+    REGRESSION,
     build_arrow_schema,
     build_evaluation,
     build_predictions,
@@ -360,6 +361,18 @@ def test_the_mean_prediction_is_compared_with_the_test_rows() -> None:
     assert result.compare_levels(rows, "mean_absolute_error") == {}
 
 
+def test_a_few_rows_with_most_of_the_squared_error_are_a_warning() -> None:
+    errors = np.random.default_rng(0).normal(size=1000)
+    for huge_errors, is_warned in ((0.0, False), (20.0, True)):
+        errors[:5] += huge_errors
+        rows = build_predictions(REGRESSION, errors, np.zeros(1000))
+        share = result.compute_largest_errors(rows)
+        evaluation = build_evaluation(largest_errors=share)
+        warnings = [*summary.evaluation_warnings(evaluation, REGRESSION)]
+        assert any("mean absolute error" in text for text in warnings) == is_warned
+    assert share == pytest.approx(np.sort(errors**2)[-10:].sum() / (errors**2).sum())
+
+
 # The summary of an evaluation has what is defined, and nothing else.
 def test_a_number_has_at_least_three_digits_and_enough_to_differ_from_others() -> None:
     for value, compared_with, text in (
@@ -401,7 +414,7 @@ def test_scores_are_summarised_with_those_of_the_baselines() -> None:
         "Accuracy: 0.728 on 254 test rows (95% CI 0.670 to 0.779), 0.770"
         " cross-validated, 0.740 on later rows by models of earlier ones; logistic"
         " regression 0.732 and 0.774 cross-validated and 0.700 on later rows,"
-        " gradient boosting 0.750 and 0.760 cross-validated, best constant 0.650"
+        " gradient boosting 0.750 and 0.760 cross-validated, constant 0.650"
     )
 
 
@@ -437,7 +450,7 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
     assert [*summary_lines(evaluation, {}, MULTICLASS)] == [
         (
             "ROC AUC: – on 5 test rows; logistic regression –, gradient boosting –,"
-            " best constant –"
+            " constant –"
         ),
         (
             "Threshold 0.500: recall –, precision –, F1 – on the test rows; "

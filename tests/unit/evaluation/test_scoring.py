@@ -390,6 +390,15 @@ def test_no_constant_is_better_than_the_best_constant(task: str) -> None:
                 assert value >= best[key] - 1e-9, key
 
 
+def test_the_constant_of_a_split_by_time_is_that_of_the_training_rows() -> None:
+    """The classes of later rows have other shares, which nobody knew before."""
+    later = build_predictions(BINARY, [0, 1, 1, 1], np.full(4, 0.5))
+    learnt = build_predictions(BINARY, [0, 0, 0, 1], np.full(4, 0.5))
+    constants = find_best_constants(later, learnt)
+    assert constants["accuracy"].values["accuracy"] == 0.25
+    assert constants["loss"].predictions.y_pred[:, 0].tolist() == [0.25] * 4
+
+
 OF_BOTH_CLASSES = {"roc_auc", "average_precision", "balanced_accuracy"}
 
 
