@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from math import hypot
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,6 @@ import numpy as np
 from keras_tabular.config.params import PARAMS
 from keras_tabular.config.schema import SCHEMA, Schema
 from keras_tabular.config.sections import Gate
-from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
 from keras_tabular.core.typed_yaml import flatten
 from keras_tabular.evaluation.records import (
@@ -30,7 +28,6 @@ from keras_tabular.evaluation.uncertainty import (
 from keras_tabular.gate.primary import NOT_SETTLED, format_relative
 from keras_tabular.gate.rules import add_checks
 from keras_tabular.gate.verdict import RuleResult, Status, Verdict, judge
-from keras_tabular.model.files import MODEL_FILE
 from keras_tabular.runs.run import (
     REPORT_FILES,
     Run,
@@ -42,7 +39,6 @@ from keras_tabular.runs.run import (
 from keras_tabular.tasks.metrics import COST, metric
 from keras_tabular.tasks.task import Threshold
 
-SPLIT = Path("data/split")
 CODE = ("keras_tabular/", "requirements.txt")  # besides the scripts of a project
 LOCKED_VERSION = re.compile(r"^([\w.-]+)(?:\[.*\])?==(\S+)", re.MULTILINE)
 # In each half of a 95% interval; Student's t, since about ten folds of each run
@@ -229,7 +225,7 @@ def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
     test rows.
     """
     shared = find_shared_rows(run, base)
-    if shared is None or len(shared[0].y) < MIN_ROWS_FOR_INTERVAL:
+    if shared is None:
         return {}
     rows, base_rows = shared
     evaluation = run.require_evaluation()
@@ -251,12 +247,11 @@ def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
 def find_shared_rows(run: Run, base: Run) -> tuple[Predictions, Predictions] | None:
     """Find the test rows that two runs have, with the predictions of both.
 
-    In the same table, a row is found by its line, and else by its values. If both have
-    kept too few of the same rows, the model of the base predicts the test rows of the
-    run that it has not learnt from; the run has to be the workspace then.
+    In the same table, a row is found by its line, and else by its values. Only the rows
+    that the runs have kept are read, so that every clone finds the same ones.
 
     Returns:
-        None if that is not possible either, or if the runs have other classes.
+        None if they are too few, or if the runs have other classes.
     """
     source = str(run.schema.get("source"))
     table = locked_hashes(run.lock, "deps").get(source)
@@ -264,30 +259,25 @@ def find_shared_rows(run: Run, base: Run) -> tuple[Predictions, Predictions] | N
     for key in ("line", "row") if is_same_table else ("row",):
         rows = read_test_rows(run, key)
         base_rows = read_test_rows(base, key)
-        if rows and base_rows:
-            shared = np.intersect1d(rows.keys, base_rows.keys)
-            if len(shared) >= MIN_ROWS_FOR_INTERVAL:
-                break
-    else:
-        base_rows = predict_test_rows(run, base) if rows else None
-    if not rows or not base_rows:
-        return None
-    if rows.predictions.task != base_rows.predictions.task:
-        return None
-    _, positions, base_positions = np.intersect1d(
-        rows.keys,
-        base_rows.keys,
-        return_indices=True,
-    )
-    predictions = rows.predictions.select(positions)
-    base_predictions = base_rows.predictions.select(base_positions)
-    # The larger weight is that of the run that has kept the fewer of such rows.
-    weight = np.maximum(predictions.weight, base_predictions.weight)
-    return (
-        predictions._replace(weight=weight),
-        # The rows of a group are resampled together, as those of the run.
-        base_predictions._replace(weight=weight, group=predictions.group),
-    )
+        if not rows or not base_rows:
+            continue
+        _, positions, base_positions = np.intersect1d(
+            rows.keys,
+            base_rows.keys,
+            return_indices=True,
+        )
+        predictions = rows.predictions.select(positions)
+        base_predictions = base_rows.predictions.select(base_positions)
+        has_same_classes = predictions.task == base_predictions.task
+        if has_same_classes and len(positions) >= MIN_ROWS_FOR_INTERVAL:
+            # The larger weight is that of the run that has kept fewer of such rows.
+            weight = np.maximum(predictions.weight, base_predictions.weight)
+            return (
+                predictions._replace(weight=weight),
+                # The rows of a group are resampled together, as those of the run.
+                base_predictions._replace(weight=weight, group=predictions.group),
+            )
+    return None
 
 
 def widen(difference: Difference, deviation: float) -> Difference:
@@ -336,51 +326,6 @@ def read_test_rows(run: Run, key: str) -> TestRows | None:
         costs=evaluation.costs,
     )
     return TestRows(columns[key].astype(np.int64), predictions)
-
-
-def predict_test_rows(run: Run, base: Run) -> TestRows | None:
-    """Predict test rows of the workspace that the model of a base has not learnt from.
-
-    Returns:
-        None if the model or its training rows are not in DVC's cache, if it cannot read
-        the rows, or if the test rows are not those of the run.
-    """
-    content = base.cached_output(MODEL_FILE)
-    files = base.cached_files(SPLIT)
-    test = SPLIT / "test"
-    if run.sha or content is None or not files or not test.is_dir():
-        return None
-    import pyarrow.parquet as pq  # these imports take seconds
-
-    from keras_tabular.evaluation import plot_data, result
-    from keras_tabular.model.saved_model import load_saved_model
-    from keras_tabular.table.groups import stable_hashes
-
-    schema = Schema.model_validate(run.schema)
-    names = sorted({schema.target, *schema.features})
-    try:
-        model = load_saved_model(MODEL_FILE, content)
-        model_schema = model.metadata.table_schema or schema
-        for name in names:
-            if model_schema.columns[name].kind != schema.columns[name].kind:
-                return None
-        learnt = []
-        for path, file in files.items():
-            if not path.startswith("test/"):
-                table = pq.read_table(file, columns=names).select(names)
-                learnt.append(stable_hashes(table.columns, seed=0))
-        learnt_keys = plot_data.as_keys(np.concatenate(learnt))
-        predictions = result.predict_table(
-            model.predict,
-            test,
-            model_schema,
-            model.metadata,
-        )
-        keys = plot_data.row_keys(test, schema)["row"]
-        is_new = ~np.isin(keys, learnt_keys)
-        return TestRows(keys[is_new], predictions.select(is_new))
-    except (UserError, KeyError, ValueError):  # an old model may be of any kind
-        return None
 
 
 class ChangedValue(NamedTuple):

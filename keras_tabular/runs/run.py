@@ -181,22 +181,6 @@ class Run:
             )
         return content
 
-    def cached_files(self, folder: Path) -> dict[str, Path]:
-        """Return the files in DVC's cache of an output that is a folder.
-
-        Returns:
-            The files by their path in the folder; empty if one is not there.
-        """
-        listing = self.cached_output(folder)
-        if listing is None:
-            return {}
-        cache = cache_dir()
-        files = {
-            file["relpath"]: _cached_file(cache, file["md5"])
-            for file in json.loads(listing)
-        }
-        return files if all(file.is_file() for file in files.values()) else {}
-
     def require_evaluation(self) -> Evaluation:
         """Return the scores of the run.
 
