@@ -27,26 +27,29 @@ def find_best_constants(
             scored. Of later rows, nobody knows the best constant.
     """
     learnt = rows if learnt is None else learnt
-    candidates = [(score(each), each) for each in constant_predictions(learnt)]
-    if "macro.f1" in rows.task.metrics:
-        y_pred = np.random.default_rng(0).permutation(learnt.y_pred)
-        guess = learnt._replace(y_pred=y_pred)
-        values = score(guess)
-        f1_scores = {key: values[key] for key in values if key.endswith(".f1")}
-        candidates.append((f1_scores, guess))
     custom_metrics = {each.name: each.greater_is_better for each in rows.custom_metrics}
     metrics = metrics_by_key(custom_metrics)
     best: dict[str, tuple[float, ScoredPredictions]] = {}
-    for values, candidate in candidates:
+
+    def compare(candidate: Predictions, suffix: str = "") -> None:
+        """Compare a candidate by the metrics whose keys have the suffix."""
         y_pred = np.resize(candidate.y_pred, rows.y_pred.shape)
         applied = rows._replace(y_pred=y_pred, threshold=candidate.threshold)
         scored = score_and_resample(applied)
-        for key in values.keys() & scored.values:
-            # Rounded, so that the last bits of a sum do not choose between equal ones.
-            value = round_for_comparison(values[key])
-            gain = value if metrics[key].greater_is_better else -value
-            if key not in best or gain > best[key][0]:
-                best[key] = gain, scored
+        for key, value in score(candidate).items():
+            if key in scored.values and key.endswith(suffix):
+                # Without the last bits of a sum, which would choose between equal ones.
+                gain = round_for_comparison(value)
+                if not metrics[key].greater_is_better:
+                    gain = -gain
+                if key not in best or gain > best[key][0]:
+                    best[key] = gain, scored
+
+    for constant in constant_predictions(learnt):
+        compare(constant)
+    if "macro.f1" in rows.task.metrics:
+        guess = np.random.default_rng(0).permutation(learnt.y_pred)
+        compare(learnt._replace(y_pred=guess), ".f1")
     return {key: best[key][1] for key in metrics if key in best}
 
 

@@ -135,14 +135,12 @@ def kept_test_rows(test: Predictions, keys: Keys) -> dict[str, Any]:
     groups, if any.
     """
     max_rows = min(MAX_KEPT_ROWS, MAX_KEPT_PREDICTIONS // test.task.n_outputs)
-    is_rare = np.zeros(len(test.y), bool)
-    if test.task.classes:
-        codes = test.y.astype(int)
-        is_rare = np.bincount(codes)[codes] < MIN_ROWS_TO_SAMPLE
-    if is_rare.sum() > max_rows // 2:
+    _, codes, counts = np.unique(test.y, return_inverse=True, return_counts=True)
+    is_rare = (counts < MIN_ROWS_TO_SAMPLE)[codes]
+    if not test.task.classes or is_rare.sum() > max_rows // 2:
         is_rare[:] = False
-    n_rare = is_rare.sum()
-    represented = max((len(is_rare) - n_rare) / (max_rows - n_rare), 1.0)
+    kept_common = max_rows - is_rare.sum()
+    represented = max((~is_rare).sum() / kept_common, 1.0)
     weight = test.weight * np.where(is_rare, 1.0, represented)
     smaller_key = np.minimum(keys["row"], keys["line"])
     rare_first = np.lexsort((smaller_key, ~is_rare))

@@ -100,7 +100,6 @@ def evaluate(
     thresholds = baseline_thresholds(baselines, predictions, folds, metadata)
     scores = []
     for name, rows in predictions.items():
-        is_later = schema.time and name == "test"
         if name in scored:
             scores += compare_with_baselines(
                 scored[name],
@@ -108,7 +107,7 @@ def evaluate(
                 thresholds[name],
                 main_metrics,
                 name,
-                predictions["train"] if is_later else None,
+                predictions["train"] if schema.time else None,
             )
         else:
             scores += score_records(name, MODEL, score(rows), len(rows.y))
@@ -424,9 +423,8 @@ def compute_largest_errors(test: Predictions) -> float:
     errors = test.weight * np.square(test.first_output - test.y)
     largest_first = np.argsort(-test.row_errors, kind="stable")
     weight = np.cumsum(test.weight[largest_first])
-    is_largest = weight <= weight[-1] / 100
-    total = errors.sum()
-    return float(errors[largest_first][is_largest].sum() / total) if total else 0.0
+    n_rows = np.searchsorted(weight, weight[-1] / 100, side="right")
+    return float(errors[largest_first[:n_rows]].sum() / (errors.sum() or 1.0))
 
 
 def score_duplicates(

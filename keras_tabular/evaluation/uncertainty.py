@@ -88,8 +88,7 @@ class ScoredPredictions(NamedTuple):
         if key == "accuracy":
             return share_interval(row_values, rows.weight, rows.group)
         if key == COST:
-            costs = np.unique(np.array(rows.costs))
-            return cost_interval(row_values, costs, rows.weight, rows.group)
+            return cost_interval(rows)
         return mean_interval(row_values, rows.weight, rows.group)
 
     def differences(
@@ -105,26 +104,28 @@ class ScoredPredictions(NamedTuple):
         Args:
             keys: Metric keys; None for all scores.
         """
-        weight = self.predictions.weight
-        group = self.predictions.group
+        rows = self.predictions
         differences = {}
         for key in self.values.keys() & other.values.keys():
             if keys is not None and key not in keys:
                 continue
-            rows = min(self.deciding_rows[key], other.deciding_rows[key])
-            if rows < MIN_ROWS_FOR_INTERVAL:
+            n_rows = min(self.deciding_rows[key], other.deciding_rows[key])
+            if n_rows < MIN_ROWS_FOR_INTERVAL:
                 continue
             if key in self.row_values:
                 changes = self.row_values[key] - other.row_values[key]
-                is_share = key == "accuracy"
-                value, low, high = mean_difference(changes, weight, group, is_share)
+                value, low, high = mean_difference(
+                    changes,
+                    rows.weight,
+                    rows.group,
+                    is_share=key == "accuracy",
+                )
             elif key in MEANS_OF_RECALLS:
-                pair = self.predictions, other.predictions
-                value, low, high = mean_recall(key, *pair)
+                value, low, high = mean_recall(key, rows, other.predictions)
             else:
                 value = self.values[key] - other.values[key]
                 replicates = self.replicates[key] - other.replicates[key]
-                low, high = jackknife_interval(replicates, value, rows)
+                low, high = jackknife_interval(replicates, value, n_rows)
             if np.isfinite((value, low, high)).all():
                 differences[key] = Difference(value=value, low=low, high=high)
         return differences
@@ -305,29 +306,20 @@ def wilson_interval(share: float, rows: float, z: float) -> Interval:
     return max(low, 0.0), min(high, 1.0)
 
 
-def cost_interval(
-    values: np.ndarray,
-    costs: np.ndarray,
-    weight: np.ndarray,
-    group: np.ndarray | None = None,
-) -> Interval:
+def cost_interval(rows: Predictions) -> Interval:
     """Compute the interval of a mean cost from those of the shares of all costs.
 
     Student's interval would end too early if an expensive mistake is so rare that these
     rows may not contain it.
-
-    Args:
-        values: Cost of each row, shape (rows,).
-        costs: All costs that a row can have, in ascending order.
-        weight, group: See `share_interval`.
     """
-    extra_costs = costs - costs[0]
+    costs = np.unique(np.array(rows.costs))
+    row_costs = rows.row_costs()
     shares = []
-    for extra_cost in extra_costs:
-        has_cost = np.isclose(values - costs[0], extra_cost).astype(np.float64)
-        share = float(np.average(has_cost, weights=weight))
-        shares.append((share, *share_interval(has_cost, weight, group)))
-    _, low, high = combine_estimates(shares, extra_costs)
+    for cost in costs:
+        has_cost = (row_costs == cost).astype(np.float64)
+        ends = share_interval(has_cost, rows.weight, rows.group)
+        shares.append((rows.mean(has_cost), *ends))
+    _, low, high = combine_estimates(shares, costs - costs[0])
     return costs[0] + low, costs[0] + high
 
 
@@ -370,17 +362,16 @@ def mean_recall(
         other: Other predictions for the same rows.
     """
     classes = [1] if key == "recall" else np.unique(rows.y[rows.weight > 0])
+    group = rows.group
+    hits = rows.row_scores
     estimates = []
     for code in classes:
-        of_class = rows.select(rows.y == code)
-        hits = of_class.row_scores
-        weight = of_class.weight
-        group = of_class.group
+        weight = rows.weight * (rows.y == code)
         if other is None:
-            ends = share_interval(hits, weight, group)
-            estimates.append((of_class.mean(hits), *ends))
+            recall = float(np.average(hits, weights=weight))
+            estimates.append((recall, *share_interval(hits, weight, group)))
         else:
-            changes = hits - other.select(rows.y == code).row_scores
+            changes = hits - other.row_scores
             estimates.append(mean_difference(changes, weight, group, is_share=True))
     return combine_estimates(estimates, 1 / len(classes))
 

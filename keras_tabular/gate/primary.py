@@ -205,9 +205,8 @@ class PrimaryScores(NamedTuple):
                 title = "the constant of the training rows"
             costs = self.evaluation.constant_costs
             if costs and self.key == COST:
-                size = self._baseline_size(name)
-                words = min(costs, key=lambda each: abs(abs(costs[each]) - size))
-                title += f" ({words})"
+                cost = self.evaluation.value("test", COST, name) or 0.0
+                title += f" ({min(costs, key=lambda each: abs(costs[each] - cost))})"
         difference = self._difference(name)
         if difference is None:
             reason = f"There are too few test rows to compare the model with {title}"

@@ -190,18 +190,6 @@ def _measure_change(key: str, run: Run, base: Run) -> "PairedScore":
     return paired
 
 
-class TestRows(NamedTuple):
-    """Predictions for test rows.
-
-    Attributes:
-        keys: Key of each row, see `plot_data.row_keys`; shape (rows,).
-        predictions: The predictions for them.
-    """
-
-    keys: np.ndarray
-    predictions: Predictions
-
-
 class PairedScore(NamedTuple):
     """The score of a base on the test rows that a run shares with it.
 
@@ -228,18 +216,14 @@ def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
     if shared is None:
         return {}
     rows, base_rows = shared
-    evaluation = run.require_evaluation()
-    shared_rows = format_shared_rows(len(rows.y), evaluation.rows("test"))
+    evaluations = run.require_evaluation(), base.require_evaluation()
+    shared_rows = format_shared_rows(len(rows.y), evaluations[0].rows("test"))
     scored = score_and_resample(rows)
     base_scored = score_and_resample(base_rows)
-    base_evaluation = base.require_evaluation()
     scores = {}
     for key, difference in scored.differences(base_scored).items():
-        deviation = hypot(
-            evaluation.training_deviation.get(key, 0.0),
-            base_evaluation.training_deviation.get(key, 0.0),
-        )
-        difference = widen(difference, deviation)
+        deviations = [each.training_deviation.get(key, 0.0) for each in evaluations]
+        difference = widen(difference, hypot(*deviations))
         scores[key] = PairedScore(shared_rows, base_scored.values[key], difference)
     return scores
 
@@ -261,15 +245,13 @@ def find_shared_rows(run: Run, base: Run) -> tuple[Predictions, Predictions] | N
         base_rows = read_test_rows(base, key)
         if not rows or not base_rows:
             continue
-        _, positions, base_positions = np.intersect1d(
-            rows.keys,
-            base_rows.keys,
-            return_indices=True,
-        )
-        predictions = rows.predictions.select(positions)
-        base_predictions = base_rows.predictions.select(base_positions)
+        keys, predictions = rows
+        base_keys, base_predictions = base_rows
+        _, shared, base_shared = np.intersect1d(keys, base_keys, return_indices=True)
+        predictions = predictions.select(shared)
+        base_predictions = base_predictions.select(base_shared)
         has_same_classes = predictions.task == base_predictions.task
-        if has_same_classes and len(positions) >= MIN_ROWS_FOR_INTERVAL:
+        if has_same_classes and len(shared) >= MIN_ROWS_FOR_INTERVAL:
             # The larger weight is that of the run that has kept fewer of such rows.
             weight = np.maximum(predictions.weight, base_predictions.weight)
             return (
@@ -295,14 +277,15 @@ def widen(difference: Difference, deviation: float) -> Difference:
     return Difference(value=value, low=low, high=high)
 
 
-def read_test_rows(run: Run, key: str) -> TestRows | None:
+def read_test_rows(run: Run, key: str) -> tuple[np.ndarray, Predictions] | None:
     """Read the test rows that a run has kept, see `kept_test_rows`.
 
     Args:
         key: Name of the keys, `row` or `line`.
 
     Returns:
-        None if there are none, or if they do not have these keys.
+        The key of each row, shape (rows,), and the predictions; None if there are none,
+        or if they do not have these keys.
     """
     rows = run.read_points("test_rows")
     if not rows or key not in rows[0]:
@@ -325,7 +308,7 @@ def read_test_rows(run: Run, key: str) -> TestRows | None:
         group=group,
         costs=evaluation.costs,
     )
-    return TestRows(columns[key].astype(np.int64), predictions)
+    return columns[key].astype(np.int64), predictions
 
 
 class ChangedValue(NamedTuple):
