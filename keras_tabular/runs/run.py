@@ -170,11 +170,11 @@ class Run:
         md5 = locked_hashes(self.lock, "outs").get(path.as_posix())
         if md5 is None:
             return None
-        file = _cached_file(cache_dir(), md5)
+        file = cache_dir() / "files/md5" / md5[:2] / md5[2:]
         if not file.is_file():
             return None
         content = file.read_bytes()
-        if md5_hash(content) != md5.removesuffix(".dir"):
+        if md5_hash(content) != md5:
             raise UserError(
                 f"{file}: this copy of {path} in DVC's cache has changed since it was"
                 " stored. Remove it, and run `dvc pull` or `dvc repro`",
@@ -319,10 +319,6 @@ def read_model(path: Path) -> bytes:
         )
     print(f"{path} does not exist, so the version of {LOCK} is used", file=sys.stderr)
     return content
-
-
-def _cached_file(cache: Path, md5: str) -> Path:
-    return cache / "files" / "md5" / md5[:2] / md5[2:]
 
 
 def cache_dir() -> Path:
