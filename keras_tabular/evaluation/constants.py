@@ -1,39 +1,56 @@
-"""The simplest baseline: for each metric, the best constant prediction."""
+"""The simplest baseline: for each metric, a constant prediction."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from keras_tabular.evaluation.scores import Predictions
+from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.evaluation.uncertainty import ScoredPredictions, score_and_resample
 from keras_tabular.table.arrays import round_for_comparison
 from keras_tabular.tasks.metrics import metrics_by_key
 
 
-def find_best_constants(rows: Predictions) -> dict[str, ScoredPredictions]:
-    """Find, for each metric, the constant prediction that is the best for these rows.
+def find_best_constants(
+    rows: Predictions,
+    learnt: Predictions | None = None,
+) -> dict[str, ScoredPredictions]:
+    """Find, for each metric, the best constant prediction, and score it.
 
     A model that has learnt nothing predicts a constant, too. It must not be better than
     the baseline only because its constant happens to suit these rows, or this metric.
     By the F1 of several classes, guessing is better than any constant: the predictions
     in a random order.
+
+    Args:
+        rows: The rows that are scored.
+        learnt: Rows for which the constant is the best one; by default those that are
+            scored. Of later rows, nobody knows the best constant.
     """
-    constants = [score_and_resample(each) for each in constant_predictions(rows)]
-    guesses = []
-    if "macro.f1" in rows.task.metrics:
-        guess = np.random.default_rng(0).permutation(rows.y_pred)
-        guesses = [score_and_resample(rows._replace(y_pred=guess))]
+    learnt = rows if learnt is None else learnt
     custom_metrics = {each.name: each.greater_is_better for each in rows.custom_metrics}
-    best = {}
-    for key, metric in metrics_by_key(custom_metrics).items():
-        candidates = constants + guesses if key.endswith(".f1") else constants
-        defined = [scored for scored in candidates if key in scored.values]
-        if defined:
-            # Rounded, so that the last bits of a sum do not choose between equal ones.
-            values = [round_for_comparison(scored.values[key]) for scored in defined]
-            choose = np.argmax if metric.greater_is_better else np.argmin
-            best[key] = defined[choose(values)]
-    return best
+    metrics = metrics_by_key(custom_metrics)
+    best: dict[str, tuple[float, ScoredPredictions]] = {}
+
+    def compare(candidate: Predictions, suffix: str = "") -> None:
+        """Compare a candidate by the metrics whose keys have the suffix."""
+        y_pred = np.resize(candidate.y_pred, rows.y_pred.shape)
+        applied = rows._replace(y_pred=y_pred, threshold=candidate.threshold)
+        scored = score_and_resample(applied)
+        for key, value in score(candidate).items():
+            if key in scored.values and key.endswith(suffix):
+                # Without the last bits of a sum, which would choose between equal ones.
+                gain = round_for_comparison(value)
+                if not metrics[key].greater_is_better:
+                    gain = -gain
+                if key not in best or gain > best[key][0]:
+                    best[key] = gain, scored
+
+    for constant in constant_predictions(learnt):
+        compare(constant)
+    if "macro.f1" in rows.task.metrics:
+        guess = np.random.default_rng(0).permutation(learnt.y_pred)
+        compare(learnt._replace(y_pred=guess), ".f1")
+    return {key: best[key][1] for key in metrics if key in best}
 
 
 def constant_predictions(rows: Predictions) -> Iterator[Predictions]:

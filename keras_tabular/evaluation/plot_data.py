@@ -33,6 +33,7 @@ THRESHOLD_QUANTILES = 50  # of the predictions, in addition to the even threshol
 # Test rows that are kept so that later runs can be compared on them.
 MAX_KEPT_ROWS = 2000
 MAX_KEPT_PREDICTIONS = 20_000
+MIN_ROWS_TO_SAMPLE = 200  # of a class; all rows of a class with fewer are kept
 MAX_KEY = 2**52  # which a float of a CSV file holds
 
 HEADERS = {
@@ -129,15 +130,24 @@ def as_keys(hashes: np.ndarray) -> np.ndarray:
 def kept_test_rows(test: Predictions, keys: Keys) -> dict[str, Any]:
     """Return the keys, labels and predictions of the test rows that are kept.
 
-    These are the rows with the smallest keys of either kind, so that a later run keeps
-    many of the same ones, also if the table has more rows or another schema. There are
-    also weights and groups, if any.
+    All rows of classes with few rows are kept, if these are at most half of the kept
+    rows. Of the others, those with the smallest keys of either kind are kept, so that a
+    later run keeps many of the same ones, also if the table has more rows or another
+    schema, and each of them has the weight of those that it represents. There are also
+    groups, if any.
     """
     max_rows = min(MAX_KEPT_ROWS, MAX_KEPT_PREDICTIONS // test.task.n_outputs)
+    _, codes, counts = np.unique(test.y, return_inverse=True, return_counts=True)
+    is_rare = (counts < MIN_ROWS_TO_SAMPLE)[codes]
+    if not test.task.classes or is_rare.sum() > max_rows // 2:
+        is_rare[:] = False
+    kept_common = max_rows - is_rare.sum()
+    represented = max((~is_rare).sum() / kept_common, 1.0)
+    weight = test.weight * np.where(is_rare, 1.0, represented)
     smaller_key = np.minimum(keys["row"], keys["line"])
-    smallest = np.argsort(smaller_key, kind="stable")[:max_rows]
-    rows = np.sort(smallest)
-    test = test.select(rows)
+    rare_first = np.lexsort((smaller_key, ~is_rare))
+    rows = np.sort(rare_first[:max_rows])
+    test = test._replace(weight=weight).select(rows)
     label_type = int if test.task.classes else str
     columns = {name: values[rows] for name, values in keys.items()}
     columns["y"] = test.y.astype(label_type)

@@ -189,6 +189,10 @@ class Evaluation(Section):
             independent rows that are predicted as positive, by row set.
         interval_coverage: Coverage of the prediction intervals, if the model has any.
         calibration: The measures of calibration by their names in words.
+        largest_errors: Share of the squared error that the hundredth of the test rows
+            with the largest errors has; 0 for classes.
+        constant_is_learnt: Whether the constants are those of the training rows, since
+            the split is by time, and not the best ones for the rows that are scored.
         strongest_column: The column with the largest share of the attribution, and this
             share.
         duplicates: Rows that are equal to rows of the training, by row set.
@@ -218,6 +222,8 @@ class Evaluation(Section):
     predicted_positives: dict[str, float] = Field(default_factory=dict)
     interval_coverage: IntervalCoverage | None = None
     calibration: dict[str, Calibration] = Field(default_factory=dict)
+    largest_errors: float = 0.0
+    constant_is_learnt: bool = False
     strongest_column: tuple[str, float] | None = None
     duplicates: dict[str, Duplicates] = Field(default_factory=dict)
     outside_training: dict[str, float] = Field(default_factory=dict)

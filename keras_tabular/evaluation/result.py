@@ -107,6 +107,7 @@ def evaluate(
                 thresholds[name],
                 main_metrics,
                 name,
+                predictions["train"] if schema.time else None,
             )
         else:
             scores += score_records(name, MODEL, score(rows), len(rows.y))
@@ -117,6 +118,8 @@ def evaluate(
         scores=tuple(scores),
         interval_coverage=compute_coverage(test, metadata),
         calibration=measure_calibration(test, metadata.loss),
+        largest_errors=compute_largest_errors(test),
+        constant_is_learnt=schema.time is not None,
         strongest_column=max(
             attribution.items(),
             key=lambda item: item[1],
@@ -322,6 +325,7 @@ def compare_with_baselines(
     thresholds: Mapping[str, Threshold],
     main_metrics: tuple[str, ...],
     row_set: str = "test",
+    learnt: Predictions | None = None,
 ) -> list[Score]:
     """Add intervals to the scores of a model, and compare it with the baselines.
 
@@ -332,6 +336,7 @@ def compare_with_baselines(
         main_metrics: Metrics for which the scores of the baselines get intervals, in
             addition to the main score.
         row_set: One of `metrics.ROW_SETS`.
+        learnt: See `find_best_constants`.
 
     Returns:
         The scores of the model, then those of each baseline with the differences from
@@ -360,7 +365,7 @@ def compare_with_baselines(
         )
 
     if baselines:
-        for key, constant in find_best_constants(scored.predictions).items():
+        for key, constant in find_best_constants(scored.predictions, learnt).items():
             compare("dummy", scored, constant, [key])
     for name, baseline_predictions in baselines.items():
         y_pred = baseline_predictions[row_set]
@@ -447,6 +452,20 @@ def recalibrate(rows: Predictions) -> dict[str, np.ndarray]:
     influence = np.linalg.solve(information, features.T * (y - predicted))  # (2, rows)
     intercepts, slopes = regression.coef_.T + influence
     return {"intercept": intercepts - center, "slope": slopes}
+
+
+def compute_largest_errors(test: Predictions) -> float:
+    """Compute the share of the squared error in the 1 % of rows with the most of it.
+
+    It is 0 for classes, and without errors.
+    """
+    if test.task.classes:
+        return 0.0
+    errors = test.weight * np.square(test.first_output - test.y)
+    largest_first = np.argsort(-test.row_errors, kind="stable")
+    weight = np.cumsum(test.weight[largest_first])
+    n_rows = np.searchsorted(weight, weight[-1] / 100, side="right")
+    return float(errors[largest_first[:n_rows]].sum() / (errors.sum() or 1.0))
 
 
 def score_duplicates(

@@ -29,6 +29,7 @@ MAX_MISCALIBRATION = 0.1
 MAX_MAJORITY = 0.9  # share of the most frequent class, above which the others are rare
 MIN_PREDICTED_POSITIVES = 30  # rows; with fewer ones, the precision is hardly known
 # The row sets whose scores follow those on the test rows, in words.
+MAX_SHARE_OF_LARGEST_ERRORS = 0.5  # of the squared error
 OTHER_PLACES = {
     "cross_validation": "cross-validated",
     "forward_chaining": "on later rows by models of earlier ones",
@@ -103,6 +104,12 @@ def class_warnings(evaluation: Evaluation) -> Iterator[str]:
 
 def range_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
     """Yield where values are outside of the range in which they should be."""
+    if evaluation.largest_errors > MAX_SHARE_OF_LARGEST_ERRORS:
+        yield (
+            f"1% of the test rows has {evaluation.largest_errors:.0%} of the squared"
+            " error, so that intervals of squared errors and R² are unreliable;"
+            " compare by the mean absolute error"
+        )
     coverage = evaluation.interval_coverage
     if coverage and coverage.high < coverage.nominal:
         yield f"{format_coverage(coverage)}: they are too narrow"

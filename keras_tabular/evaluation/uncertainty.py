@@ -1,6 +1,6 @@
 """Intervals of scores and of their differences, by formulas or by resampling rows."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from math import ceil, isclose
 from statistics import NormalDist
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from keras_tabular.tasks.metrics import COST, CUSTOM, metric
 
 ALPHA = 0.05  # probability that an interval misses the true value
 MIN_ROWS_FOR_INTERVAL = 10
+MEANS_OF_RECALLS = ("recall", "balanced_accuracy", "macro.recall")
 # Blocks of rows that the jackknife leaves out, one after the other.
 MIN_BLOCKS = 20
 MAX_BLOCKS = 100
@@ -23,6 +24,8 @@ MAX_WEIGHTS = 2**22
 # The largest rounding errors that deviations from a mean may have.
 MAX_ROUNDING_OF_SHARE = 1e-9
 MAX_RELATIVE_ROUNDING_OF_MEAN = 1e-12
+
+Estimate = tuple[float, float, float]  # a value, and the ends of its interval
 
 
 class ScoredPredictions(NamedTuple):
@@ -69,10 +72,10 @@ class ScoredPredictions(NamedTuple):
         """Compute the interval of a score by the method for its metric."""
         value = self.values[key]
         rows = self.predictions
-        if key in ("rmse", "rmsle"):
-            return root_interval(key, rows)
-        if key == "r2":
-            return r2_interval(value, rows)
+        if key in ("rmse", "rmsle", "r2"):
+            return squared_error_interval(key, value, rows)
+        if key in MEANS_OF_RECALLS:
+            return mean_recall(key, rows)[1:]
         if key not in self.row_values:
             on_logit_scale = not key.startswith(CUSTOM) and metric(key).is_share
             return jackknife_interval(
@@ -85,8 +88,7 @@ class ScoredPredictions(NamedTuple):
         if key == "accuracy":
             return share_interval(row_values, rows.weight, rows.group)
         if key == COST:
-            costs = np.unique(np.array(rows.costs))
-            return cost_interval(row_values, costs, rows.weight, rows.group)
+            return cost_interval(rows)
         return mean_interval(row_values, rows.weight, rows.group)
 
     def differences(
@@ -102,23 +104,28 @@ class ScoredPredictions(NamedTuple):
         Args:
             keys: Metric keys; None for all scores.
         """
-        weight = self.predictions.weight
-        group = self.predictions.group
+        rows = self.predictions
         differences = {}
         for key in self.values.keys() & other.values.keys():
             if keys is not None and key not in keys:
                 continue
-            rows = min(self.deciding_rows[key], other.deciding_rows[key])
-            if rows < MIN_ROWS_FOR_INTERVAL:
+            n_rows = min(self.deciding_rows[key], other.deciding_rows[key])
+            if n_rows < MIN_ROWS_FOR_INTERVAL:
                 continue
             if key in self.row_values:
                 changes = self.row_values[key] - other.row_values[key]
-                is_share = key == "accuracy"
-                value, low, high = mean_difference(changes, weight, group, is_share)
+                value, low, high = mean_difference(
+                    changes,
+                    rows.weight,
+                    rows.group,
+                    is_share=key == "accuracy",
+                )
+            elif key in MEANS_OF_RECALLS:
+                value, low, high = mean_recall(key, rows, other.predictions)
             else:
                 value = self.values[key] - other.values[key]
                 replicates = self.replicates[key] - other.replicates[key]
-                low, high = jackknife_interval(replicates, value, rows)
+                low, high = jackknife_interval(replicates, value, n_rows)
             if np.isfinite((value, low, high)).all():
                 differences[key] = Difference(value=value, low=low, high=high)
         return differences
@@ -299,32 +306,74 @@ def wilson_interval(share: float, rows: float, z: float) -> Interval:
     return max(low, 0.0), min(high, 1.0)
 
 
-def cost_interval(
-    values: np.ndarray,
-    costs: np.ndarray,
-    weight: np.ndarray,
-    group: np.ndarray | None = None,
-) -> Interval:
+def cost_interval(rows: Predictions) -> Interval:
     """Compute the interval of a mean cost from those of the shares of all costs.
 
     Student's interval would end too early if an expensive mistake is so rare that these
-    rows may not contain it. The square of each half width is the sum of the squares of
-    those of the shares, times the costs (Zou and Donner 2008).
+    rows may not contain it.
+    """
+    costs = np.unique(np.array(rows.costs))
+    row_costs = rows.row_costs()
+    shares = []
+    for cost in costs:
+        has_cost = (row_costs == cost).astype(np.float64)
+        ends = share_interval(has_cost, rows.weight, rows.group)
+        shares.append((rows.mean(has_cost), *ends))
+    _, low, high = combine_estimates(shares, costs - costs[0])
+    return costs[0] + low, costs[0] + high
+
+
+def combine_estimates(
+    estimates: Sequence[Estimate],
+    factors: np.ndarray | float,
+) -> Estimate:
+    """Sum estimates times factors.
+
+    The square of each half width is the sum of the squares of those of the products
+    (Zou and Donner 2008).
 
     Args:
-        values: Cost of each row, shape (rows,).
-        costs: All costs that a row can have, in ascending order.
-        weight, group: See `share_interval`.
+        estimates: Independent estimates.
+        factors: Numbers of 0 or more, shape (estimates,), or one for all.
+
+    >>> combine_estimates([(3, 0, 7), (2, -2, 5)], 1.0)
+    (5.0, 0.0, 10.0)
     """
-    squares = np.zeros(2)  # of the widths below and above
-    for extra_cost in costs - costs[0]:
-        has_cost = np.isclose(values - costs[0], extra_cost).astype(np.float64)
-        share = np.average(has_cost, weights=weight)
-        ends = np.array(share_interval(has_cost, weight, group))
-        squares += np.square(extra_cost * (ends - share))
-    below, above = np.sqrt(squares).tolist()
-    mean = float(np.average(values, weights=weight))
-    return mean - below, mean + above
+    products = np.reshape(factors, (-1, 1)) * np.array(estimates)  # (estimates, 3)
+    values, lows, highs = products.T
+    value = float(values.sum())
+    below = float(np.square(values - lows).sum()) ** 0.5
+    above = float(np.square(highs - values).sum()) ** 0.5
+    return value, value - below, value + above
+
+
+def mean_recall(
+    key: str,
+    rows: Predictions,
+    other: Predictions | None = None,
+) -> Estimate:
+    """Return a mean of recalls, or its difference from that of other predictions.
+
+    The recall of a class has Wilson's interval, and a difference that of Bonett and
+    Price.
+
+    Args:
+        key: One of `MEANS_OF_RECALLS`.
+        other: Other predictions for the same rows.
+    """
+    classes = [1] if key == "recall" else np.unique(rows.y[rows.weight > 0])
+    group = rows.group
+    hits = rows.row_scores
+    estimates = []
+    for code in classes:
+        weight = rows.weight * (rows.y == code)
+        if other is None:
+            recall = float(np.average(hits, weights=weight))
+            estimates.append((recall, *share_interval(hits, weight, group)))
+        else:
+            changes = hits - other.row_scores
+            estimates.append(mean_difference(changes, weight, group, is_share=True))
+    return combine_estimates(estimates, 1 / len(classes))
 
 
 def mean_interval(
@@ -356,8 +405,20 @@ def mean_interval(
     return low, mean + above
 
 
-def root_interval(key: str, rows: Predictions) -> Interval:
-    """Compute the interval of `rmse` or `rmsle` from that of the log of its square."""
+def squared_error_interval(key: str, value: float, rows: Predictions) -> Interval:
+    """Compute the interval of `rmse`, `rmsle` or `r2` from that of a logarithm.
+
+    It is that of the mean squared error or, for R², of its ratio to the variance. Each
+    row changes the logarithm by its squared error, divided by the mean, and that of a
+    ratio also by its squared deviation.
+
+    >>> from keras_tabular.tasks.task import Regression
+    >>> y_pred = np.array([[1.5], [2.5], [3.5], [3.5]])
+    >>> rows = Predictions(Regression(), np.arange(1.0, 5.0), y_pred, np.ones(4))
+    >>> low, high = squared_error_interval("r2", 0.8, rows)
+    >>> round(low, 2), round(high, 2)
+    (0.13, 0.95)
+    """
     y = rows.y
     y_pred = rows.first_output
     if key == "rmsle":
@@ -366,47 +427,17 @@ def root_interval(key: str, rows: Predictions) -> Interval:
     squares = np.square(y_pred - y)
     mean_square = rows.mean(squares)
     if not mean_square:
-        return 0.0, 0.0
-    below, above = student_widths(squares, rows.weight, rows.group)
-    root = mean_square**0.5
-    # By the delta method, the log of the root has 1 / (2 mean) times these widths.
-    low = root * np.exp(-(below / (2 * mean_square)))
-    high = root * np.exp(above / (2 * mean_square))
-    return float(low), float(high)
-
-
-def r2_interval(value: float, rows: Predictions) -> Interval:
-    """Compute the interval of R², which is 1 minus the ratio of two means.
-
-    Each row changes the ratio, as a share of it, by its squared error and its squared
-    deviation from the mean, each one divided by its mean. A few rows may have most of
-    the error: the lower end is moved outwards as that of the mean squared error is.
-
-    >>> from keras_tabular.tasks.task import Regression
-    >>> y_pred = np.array([[1.5], [2.5], [3.5], [3.5]])
-    >>> rows = Predictions(Regression(), np.arange(1.0, 5.0), y_pred, np.ones(4))
-    >>> low, high = r2_interval(0.8, rows)
-    >>> round(low, 2), round(high, 2)
-    (0.51, 1.0)
-    """
-    squared_errors = np.square(rows.first_output - rows.y)
-    squared_deviations = np.square(rows.y - rows.mean(rows.y))
-    if not squared_errors.any():
-        return -np.inf, np.inf
-    errors = squared_errors / rows.mean(squared_errors)
-    deviations = squared_deviations / rows.mean(squared_deviations)
-    changes = errors - deviations  # of the ratio, as a share of it
+        return value, value
+    changes = squares / mean_square
+    if key == "r2":
+        deviations = np.square(y - rows.mean(y))
+        changes -= deviations / rows.mean(deviations)
     below, above = student_widths(changes, rows.weight, rows.group)
-    errors_below, errors_above = student_widths(errors, rows.weight, rows.group)
-    if errors_below:
-        # Only the end on the side of the long tail is moved outwards from this width.
-        symmetric_width = min(below, above)
-        tail_factor = errors_above / errors_below
-        above = max(above, symmetric_width * tail_factor)
-    ratio = 1 - value
-    low = 1 - ratio * (1 + above)
-    high = 1 - ratio * max(1 - below, 0.0)
-    return low, high
+    shrinkage = float(np.exp(-below))
+    growth = float(np.exp(above))
+    if key == "r2":
+        return 1 - (1 - value) * growth, 1 - (1 - value) * shrinkage
+    return value * shrinkage**0.5, value * growth**0.5
 
 
 def mean_difference(
@@ -414,7 +445,7 @@ def mean_difference(
     weight: np.ndarray,
     group: np.ndarray | None,
     is_share: bool,
-) -> tuple[float, float, float]:
+) -> Estimate:
     """Return the difference of two means over the same rows, and its interval.
 
     For shares, the interval of Bonett and Price has two more rows: one that only the

@@ -187,10 +187,13 @@ class PrimaryScores(NamedTuple):
         rule = f"beat_baselines {name}"
         title = self.task.baselines[name]
         if name == "dummy":
-            title = f"the {title}"
+            title = "the best constant for these test rows"
+            if self.evaluation.constant_is_learnt:
+                title = "the constant of the training rows"
             costs = self.evaluation.constant_costs
             if costs and self.key == COST:
-                title += f" ({min(costs, key=lambda constant: costs[constant])})"
+                cost = self.evaluation.value("test", COST, name) or 0.0
+                title += f" ({min(costs, key=lambda each: abs(costs[each] - cost))})"
         difference = self._difference(name)
         if difference is None:
             reason = f"There are too few test rows to compare the model with {title}"

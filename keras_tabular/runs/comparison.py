@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from math import hypot
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,6 @@ import numpy as np
 from keras_tabular.config.params import PARAMS
 from keras_tabular.config.schema import SCHEMA, Schema
 from keras_tabular.config.sections import Gate
-from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import md5_hash
 from keras_tabular.core.typed_yaml import flatten
 from keras_tabular.evaluation.records import (
@@ -30,7 +28,6 @@ from keras_tabular.evaluation.uncertainty import (
 from keras_tabular.gate.primary import NOT_SETTLED, format_relative
 from keras_tabular.gate.rules import add_checks
 from keras_tabular.gate.verdict import RuleResult, Status, Verdict, judge
-from keras_tabular.model.files import MODEL_FILE
 from keras_tabular.runs.run import (
     REPORT_FILES,
     Run,
@@ -42,7 +39,6 @@ from keras_tabular.runs.run import (
 from keras_tabular.tasks.metrics import COST, metric
 from keras_tabular.tasks.task import Threshold
 
-SPLIT = Path("data/split")
 CODE = ("keras_tabular/", "requirements.txt")  # besides the scripts of a project
 LOCKED_VERSION = re.compile(r"^([\w.-]+)(?:\[.*\])?==(\S+)", re.MULTILINE)
 # In each half of a 95% interval; Student's t, since about ten folds of each run
@@ -143,7 +139,7 @@ def _compare_scores(
         status = "fail"  # the score is worse, and probably by too much
     is_loss = not greater_is_better and change.base > 0
     relative = format_relative(difference, change.base, is_loss)
-    rows = f" on {change.rows:,} test rows" if change.rows else ""
+    rows = f" on {change.rows}" if change.rows else ""
     ending = f"; {NOT_SETTLED}" if status == "undecided" else ""
     return status, (
         f"{key} is {relative} than in {base.label}{rows} (allowed: {share:.0%}"
@@ -151,11 +147,21 @@ def _compare_scores(
     )
 
 
+def format_shared_rows(shared: int, test_rows: int) -> str:
+    """Say on how many of the test rows two runs are compared.
+
+    >>> format_shared_rows(2000, 100_000)
+    '2,000 of 100,000 test rows'
+    """
+    share = f"{shared:,} of " if shared < test_rows else ""
+    return f"{share}{test_rows:,} test rows"
+
+
 def _measure_change(key: str, run: Run, base: Run) -> "PairedScore":
     """Compare a score of two runs, on the same rows if it is a score of the test rows.
 
     Returns:
-        The comparison; with 0 rows if the scores are compared as they are.
+        The comparison; without rows if the scores are compared as they are.
 
     Raises:
         NotComparableError: The scores cannot be compared. The message says why.
@@ -172,11 +178,10 @@ def _measure_change(key: str, run: Run, base: Run) -> "PairedScore":
         raise NotComparableError(
             f"not among the scores of this run and of {base.label}",
         )
-
     if not key.startswith("test."):
         change = value - base_value
         difference = Difference(value=change, low=change, high=change)
-        return PairedScore(0, base_value, difference)
+        return PairedScore("", base_value, difference)
     paired = paired_scores(run, base).get(key.removeprefix("test."))
     if paired is None:
         raise NotComparableError(
@@ -185,45 +190,19 @@ def _measure_change(key: str, run: Run, base: Run) -> "PairedScore":
     return paired
 
 
-class TestRows(NamedTuple):
-    """Predictions for test rows.
-
-    Attributes:
-        keys: Key of each row, see `plot_data.row_keys`; shape (rows,).
-        predictions: The predictions for them.
-    """
-
-    keys: np.ndarray
-    predictions: Predictions
-
-
 class PairedScore(NamedTuple):
     """The score of a base on the test rows that a run shares with it.
 
     Attributes:
-        rows: Number of these rows.
+        rows: How many rows these are, in words.
         base: Score of the base on them.
         difference: Score of the run minus that of the base. Its interval also contains
             how much two trainings with other random numbers differ.
     """
 
-    rows: int
+    rows: str
     base: float
     difference: Difference
-
-
-class SharedRows(NamedTuple):
-    """The predictions of a run and of its base for test rows that both have.
-
-    Attributes:
-        run: Predictions of the run.
-        base: Predictions of the base for the same rows.
-        are_all: Whether the test rows of both runs are the same.
-    """
-
-    run: Predictions
-    base: Predictions
-    are_all: bool
 
 
 @cache
@@ -231,46 +210,32 @@ def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
     """Compare the scores of two runs on the test rows that both have, by metric key.
 
     The result is empty if they share too few of them. A run keeps only some of many
-    test rows. If all test rows are the same, the difference is that on all of them, and
-    its interval is moved and narrowed to their number.
+    test rows.
     """
     shared = find_shared_rows(run, base)
-    if shared is None or len(shared.run.y) < MIN_ROWS_FOR_INTERVAL:
+    if shared is None:
         return {}
-    evaluation = run.require_evaluation()
-    base_evaluation = base.require_evaluation()
-    n_rows = len(shared.run.y)
-    n_test_rows = evaluation.rows("test")
-    scored = score_and_resample(shared.run)
-    # The rows of a group are resampled together, as those of the run.
-    base_predictions = shared.base._replace(group=shared.run.group)
-    base_scored = score_and_resample(base_predictions)
+    rows, base_rows = shared
+    evaluations = run.require_evaluation(), base.require_evaluation()
+    shared_rows = format_shared_rows(len(rows.y), evaluations[0].rows("test"))
+    scored = score_and_resample(rows)
+    base_scored = score_and_resample(base_rows)
     scores = {}
     for key, difference in scored.differences(base_scored).items():
-        paired = PairedScore(n_rows, base_scored.values[key], difference)
-        value = evaluation.value("test", key)
-        base_value = base_evaluation.value("test", key)
-        if shared.are_all and value is not None and base_value is not None:
-            ratio = (n_rows / n_test_rows) ** 0.5
-            difference = move_and_narrow(difference, value - base_value, ratio)
-            paired = PairedScore(n_test_rows, base_value, difference)
-        deviation = hypot(
-            evaluation.training_deviation.get(key, 0.0),
-            base_evaluation.training_deviation.get(key, 0.0),
-        )
-        scores[key] = paired._replace(difference=widen(difference, deviation))
+        deviations = [each.training_deviation.get(key, 0.0) for each in evaluations]
+        difference = widen(difference, hypot(*deviations))
+        scores[key] = PairedScore(shared_rows, base_scored.values[key], difference)
     return scores
 
 
-def find_shared_rows(run: Run, base: Run) -> SharedRows | None:
+def find_shared_rows(run: Run, base: Run) -> tuple[Predictions, Predictions] | None:
     """Find the test rows that two runs have, with the predictions of both.
 
-    In the same table, a row is found by its line, and else by its values. If both have
-    kept too few of the same rows, the model of the base predicts the test rows of the
-    run that it has not learnt from; the run has to be the workspace then.
+    In the same table, a row is found by its line, and else by its values. Only the rows
+    that the runs have kept are read, so that every clone finds the same ones.
 
     Returns:
-        None if that is not possible either, or if the runs have other classes.
+        None if they are too few, or if the runs have other classes.
     """
     source = str(run.schema.get("source"))
     table = locked_hashes(run.lock, "deps").get(source)
@@ -278,45 +243,23 @@ def find_shared_rows(run: Run, base: Run) -> SharedRows | None:
     for key in ("line", "row") if is_same_table else ("row",):
         rows = read_test_rows(run, key)
         base_rows = read_test_rows(base, key)
-        if rows and base_rows:
-            shared = np.intersect1d(rows.keys, base_rows.keys)
-            if len(shared) >= MIN_ROWS_FOR_INTERVAL:
-                break
-    else:
-        base_rows = predict_test_rows(run, base) if rows else None
-    if not rows or not base_rows:
-        return None
-    if rows.predictions.task != base_rows.predictions.task:
-        return None
-    n_test_rows = run.require_evaluation().rows("test")
-    has_same_number = n_test_rows == base.require_evaluation().rows("test")
-    if has_same_number and np.array_equal(rows.keys, base_rows.keys):
-        return SharedRows(rows.predictions, base_rows.predictions, are_all=True)
-    _, positions, base_positions = np.intersect1d(
-        rows.keys,
-        base_rows.keys,
-        return_indices=True,
-    )
-    return SharedRows(
-        rows.predictions.select(positions),
-        base_rows.predictions.select(base_positions),
-        are_all=False,
-    )
-
-
-def move_and_narrow(difference: Difference, value: float, ratio: float) -> Difference:
-    """Return a difference with another value, and with an interval of another width.
-
-    Args:
-        ratio: The new width divided by the present one.
-
-    Example:
-        >>> move_and_narrow(Difference(value=2, low=1, high=4), value=10, ratio=0.5)
-        Difference(value=10.0, low=9.5, high=11.0)
-    """
-    low = value + ratio * (difference.low - difference.value)
-    high = value + ratio * (difference.high - difference.value)
-    return Difference(value=value, low=low, high=high)
+        if not rows or not base_rows:
+            continue
+        keys, predictions = rows
+        base_keys, base_predictions = base_rows
+        _, shared, base_shared = np.intersect1d(keys, base_keys, return_indices=True)
+        predictions = predictions.select(shared)
+        base_predictions = base_predictions.select(base_shared)
+        has_same_classes = predictions.task == base_predictions.task
+        if has_same_classes and len(shared) >= MIN_ROWS_FOR_INTERVAL:
+            # The larger weight is that of the run that has kept fewer of such rows.
+            weight = np.maximum(predictions.weight, base_predictions.weight)
+            return (
+                predictions._replace(weight=weight),
+                # The rows of a group are resampled together, as those of the run.
+                base_predictions._replace(weight=weight, group=predictions.group),
+            )
+    return None
 
 
 def widen(difference: Difference, deviation: float) -> Difference:
@@ -334,14 +277,15 @@ def widen(difference: Difference, deviation: float) -> Difference:
     return Difference(value=value, low=low, high=high)
 
 
-def read_test_rows(run: Run, key: str) -> TestRows | None:
+def read_test_rows(run: Run, key: str) -> tuple[np.ndarray, Predictions] | None:
     """Read the test rows that a run has kept, see `kept_test_rows`.
 
     Args:
         key: Name of the keys, `row` or `line`.
 
     Returns:
-        None if there are none, or if they do not have these keys.
+        The key of each row, shape (rows,), and the predictions; None if there are none,
+        or if they do not have these keys.
     """
     rows = run.read_points("test_rows")
     if not rows or key not in rows[0]:
@@ -364,52 +308,7 @@ def read_test_rows(run: Run, key: str) -> TestRows | None:
         group=group,
         costs=evaluation.costs,
     )
-    return TestRows(columns[key].astype(np.int64), predictions)
-
-
-def predict_test_rows(run: Run, base: Run) -> TestRows | None:
-    """Predict test rows of the workspace that the model of a base has not learnt from.
-
-    Returns:
-        None if the model or its training rows are not in DVC's cache, if it cannot read
-        the rows, or if the test rows are not those of the run.
-    """
-    content = base.cached_output(MODEL_FILE)
-    files = base.cached_files(SPLIT)
-    test = SPLIT / "test"
-    if run.sha or content is None or not files or not test.is_dir():
-        return None
-    import pyarrow.parquet as pq  # these imports take seconds
-
-    from keras_tabular.evaluation import plot_data, result
-    from keras_tabular.model.saved_model import load_saved_model
-    from keras_tabular.table.groups import stable_hashes
-
-    schema = Schema.model_validate(run.schema)
-    names = sorted({schema.target, *schema.features})
-    try:
-        model = load_saved_model(MODEL_FILE, content)
-        model_schema = model.metadata.table_schema or schema
-        for name in names:
-            if model_schema.columns[name].kind != schema.columns[name].kind:
-                return None
-        learnt = []
-        for path, file in files.items():
-            if not path.startswith("test/"):
-                table = pq.read_table(file, columns=names).select(names)
-                learnt.append(stable_hashes(table.columns, seed=0))
-        learnt_keys = plot_data.as_keys(np.concatenate(learnt))
-        predictions = result.predict_table(
-            model.predict,
-            test,
-            model_schema,
-            model.metadata,
-        )
-        keys = plot_data.row_keys(test, schema)
-        is_new = ~np.isin(keys, learnt_keys)
-        return TestRows(keys[is_new], predictions.select(is_new))
-    except (UserError, KeyError, ValueError):  # an old model may be of any kind
-        return None
+    return columns[key].astype(np.int64), predictions
 
 
 class ChangedValue(NamedTuple):
@@ -431,7 +330,8 @@ class Comparison:
         not_compared: Why the other run cannot be compared; empty if it can.
         scores: Scores by row set, then by metric key; only those of the test rows are
             compared with the base.
-        shared_rows: Number of test rows on which the scores are compared.
+        shared_rows: On how many test rows the scores are compared, in words; empty if
+            they are not.
         params: Parameters and keys of the schema that differ.
         packages: Versions in requirements.txt that differ.
         code: Paths of code that differs.
@@ -467,8 +367,7 @@ class Comparison:
         base_split = locked_hashes(base.lock, "outs").get("data/split")
         self.test_rows_differ = bool(split and base_split) and split != base_split
         paired = paired_scores(run, self.base) if self.base else {}
-        counts = [score.rows for score in paired.values()]
-        self.shared_rows = max(counts, default=0)
+        self.shared_rows = next((score.rows for score in paired.values()), "")
         base_scores = self._base_scores(paired)
         self.scores = {}
         for row_set in self.evaluation.row_sets():

@@ -163,32 +163,16 @@ class Run:
         md5 = locked_hashes(self.lock, "outs").get(path.as_posix())
         if md5 is None:
             return None
-        file = _cached_file(cache_dir(), md5)
+        file = cache_dir() / "files/md5" / md5[:2] / md5[2:]
         if not file.is_file():
             return None
         content = file.read_bytes()
-        if md5_hash(content) != md5.removesuffix(".dir"):
+        if md5_hash(content) != md5:
             raise UserError(
                 f"{file}: this copy of {path} in DVC's cache has changed since it was"
                 " stored. Remove it, and run `dvc pull` or `dvc repro`",
             )
         return content
-
-    def cached_files(self, folder: Path) -> dict[str, Path]:
-        """Return the files in DVC's cache of an output that is a folder.
-
-        Returns:
-            The files by their path in the folder; empty if one is not there.
-        """
-        listing = self.cached_output(folder)
-        if listing is None:
-            return {}
-        cache = cache_dir()
-        files = {
-            file["relpath"]: _cached_file(cache, file["md5"])
-            for file in json.loads(listing)
-        }
-        return files if all(file.is_file() for file in files.values()) else {}
 
     def require_evaluation(self) -> Evaluation:
         """Return the scores of the run.
@@ -335,10 +319,6 @@ def read_model(path: Path) -> bytes:
         )
     print(f"{path} does not exist, so the version of {LOCK} is used", file=sys.stderr)
     return content
-
-
-def _cached_file(cache: Path, md5: str) -> Path:
-    return cache / "files" / "md5" / md5[:2] / md5[2:]
 
 
 def cache_dir() -> Path:

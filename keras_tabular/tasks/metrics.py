@@ -36,7 +36,7 @@ class Metric(NamedTuple):
 # All metrics, in the order in which they are shown.
 METRICS = {
     "accuracy": Metric("Accuracy"),
-    "balanced_accuracy": Metric("Balanced accuracy", is_share=True),
+    "balanced_accuracy": Metric("Balanced accuracy"),
     "roc_auc": Metric("ROC AUC", is_share=True),
     "average_precision": Metric("Average precision", is_share=True),
     "precision": Metric("Precision", is_share=True),

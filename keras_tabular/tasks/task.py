@@ -72,7 +72,7 @@ class Task:
     rare_metrics: ClassVar[tuple[str, ...]] = ()
     leak_metric: ClassVar[str | None] = None
     baselines: ClassVar[Mapping[str, str]] = {
-        "dummy": "best constant",  # a different one for each metric
+        "dummy": "constant",  # a different one for each metric
         "linear": "logistic regression",
         "gradient_boosting": "gradient boosting",
     }

@@ -394,6 +394,17 @@ def test_the_mean_prediction_of_a_regression_is_compared_with_the_test_rows() ->
     assert result.measure_calibration(rows, "mean_absolute_error") == {}
 
 
+def test_a_few_rows_with_most_of_the_squared_error_are_a_warning() -> None:
+    errors = np.random.default_rng(0).normal(size=1000)
+    for huge_errors, is_warned in ((0.0, False), (20.0, True)):
+        errors[:5] += huge_errors
+        rows = build_predictions(REGRESSION, errors, np.zeros(1000))
+        share = result.compute_largest_errors(rows)
+        evaluation = build_evaluation(largest_errors=share)
+        warnings = [*summary.evaluation_warnings(evaluation, REGRESSION)]
+        assert any("mean absolute error" in text for text in warnings) == is_warned
+
+
 # The summary of an evaluation has what is defined, and nothing else.
 def test_scores_are_summarised_with_those_of_the_baselines() -> None:
     row_sets = ("test", "cross_validation", "forward_chaining")
@@ -413,7 +424,7 @@ def test_scores_are_summarised_with_those_of_the_baselines() -> None:
         "Accuracy: 0.728 on 254 test rows (95% CI 0.670 to 0.779), 0.770"
         " cross-validated, 0.740 on later rows by models of earlier ones; logistic"
         " regression 0.732 and 0.774 cross-validated and 0.700 on later rows,"
-        " gradient boosting 0.750 and 0.760 cross-validated, best constant 0.650"
+        " gradient boosting 0.750 and 0.760 cross-validated, constant 0.650"
     )
 
 
@@ -450,7 +461,7 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
     assert [*summary_lines(evaluation, {}, MULTICLASS)] == [
         (
             "ROC AUC: – on 5 test rows; logistic regression –, gradient boosting –,"
-            " best constant –"
+            " constant –"
         ),
         (
             "Threshold 0.500: recall –, precision –, F1 – on the test rows; "

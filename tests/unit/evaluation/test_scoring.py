@@ -383,6 +383,15 @@ def test_no_constant_is_better_than_the_best_constant(task: str) -> None:
                 assert value >= best[key] - 1e-9, key
 
 
+def test_the_constant_of_a_split_by_time_is_that_of_the_training_rows() -> None:
+    """The classes of later rows have other shares, which nobody knew before."""
+    later = build_predictions(BINARY, [0, 1, 1, 1], np.full(4, 0.5))
+    learnt = build_predictions(BINARY, [0, 0, 0, 1], np.full(4, 0.5))
+    constants = find_best_constants(later, learnt)
+    assert constants["accuracy"].values["accuracy"] == 0.25
+    assert constants["loss"].predictions.y_pred[:, 0].tolist() == [0.25] * 4
+
+
 OF_BOTH_CLASSES = {"roc_auc", "average_precision", "balanced_accuracy"}
 
 
@@ -410,25 +419,24 @@ def test_few_rows_few_groups_and_perfect_scores_have_no_interval() -> None:
         (rows.select(slice(9)), set[str]()),
         (rows._replace(group=np.arange(100) // 12), {"accuracy", "loss"}),
         (rows._replace(group=np.zeros(100, int)), {"accuracy"}),
-        (rows._replace(y_pred=np.abs(rows.y - 0.1)[:, None]), {"accuracy"}),
+        (
+            rows._replace(y_pred=np.abs(rows.y - 0.1)[:, None]),
+            {"accuracy", "recall", "balanced_accuracy"},
+        ),
     ):
         assert score_and_resample(predictions).intervals().keys() == keys
 
 
-@pytest.mark.parametrize(("rows", "least"), [(30, 0.8), (300, 0.87)])
-def test_intervals_of_rmse_and_r2_hold_for_heavy_tails(rows: int, least: float) -> None:
+def test_the_interval_of_the_balanced_accuracy_holds_if_few_rows_are_found() -> None:
     rng = np.random.default_rng(0)
-    inside = {"rmse": 0, "r2": 0}
-    variance = (np.e - 1) * np.e  # of lognormal errors
-    truth = {"rmse": variance**0.5, "r2": 1 - variance / (variance + 9)}
+    y = (np.arange(200) < 12).astype(float)
+    inside = 0
     for _ in range(200):
-        mean = 3 * rng.normal(size=rows)
-        errors = rng.lognormal(size=rows) - np.e**0.5
-        predicted = build_predictions(REGRESSION, mean + errors, mean)
-        intervals = score_and_resample(predicted).intervals()
-        for key in inside:
-            inside[key] += intervals[key][0] <= truth[key] <= intervals[key][1]
-    assert min(inside.values()) >= least * 200
+        hits = rng.random(200) < np.where(y, 0.1, 0.98)
+        rows = build_predictions(BINARY, y, np.where(hits, y, 1 - y))
+        low, high = score_and_resample(rows).intervals()["balanced_accuracy"]
+        inside += low <= (0.1 + 0.98) / 2 <= high
+    assert inside >= 0.92 * 200
 
 
 def test_copies_of_a_row_in_a_group_count_as_one_row() -> None:

@@ -109,7 +109,10 @@ def test_a_model_fails_if_a_useful_gain_is_excluded(
     assert verdict.checks[0].status == status
     assert f"; {words} (" in verdict.checks[0].reason
     assert verdict.status == status
-    assert "Compared with the best constant" in verdict.reason
+    assert "Compared with the best constant for these test rows" in verdict.reason
+    by_time = evaluation.model_copy(update={"constant_is_learnt": True})
+    by_time_verdict = run_gate(by_time, ALL_BASELINES, task=task)
+    assert "the constant of the training rows" in by_time_verdict.reason
     assert verdict.reason.count("Compared with") == 1
 
 
@@ -382,7 +385,9 @@ def test_worse_than_base_compares_on_the_rows_of_both(
     reason: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    scores = {"loss": PairedScore(99, 0.5, difference(*ends))} if ends else {}
+    scores = (
+        {"loss": PairedScore("99 test rows", 0.5, difference(*ends))} if ends else {}
+    )
     monkeypatch.setattr(comparison, "paired_scores", lambda *_: scores)
     run = make_run("test", 0.9)
     gate = Gate(worse_than_base={"test.loss": 0.04})

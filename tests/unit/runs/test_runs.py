@@ -1,6 +1,7 @@
 """Runs of revisions are found, read and compared."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -386,24 +387,44 @@ def test_runs_of_a_table_that_has_grown_are_compared_on_the_rows_of_both(
     base = write("base", first, errors)
     run = write("run", second, 1.5 * errors)
     loss = paired_scores(run, base)["loss"]
-    assert 500 < loss.rows <= 2000  # of 3,000
+    assert re.fullmatch(r"9\d\d of 5,000 test rows", loss.rows)
     assert loss.difference.value == pytest.approx(1.25 * loss.base, rel=1e-3)
     assert loss.base == pytest.approx(1, abs=0.2)
 
 
-def test_all_rows_decide_if_they_are_the_same(folder: Path) -> None:
-    rng = np.random.default_rng(0)
+def test_a_difference_is_that_of_the_kept_rows_and_says_how_many_these_are(
+    folder: Path,
+) -> None:
     keys = np.arange(8000)
-    errors = rng.normal(size=8000)
+    errors = np.random.default_rng(0).normal(size=8000)
     base = write_run("base", keys, errors)
-    run = write_run("run", keys, 1.1 * errors)
-    loss = paired_scores(run, base)["loss"]
-    difference = run.require_evaluation().value("test", "loss") or 0.0
-    difference -= base.require_evaluation().value("test", "loss") or 0.0
-    assert loss.rows == 8000
-    assert loss.difference.value == pytest.approx(difference, rel=1e-4)
+    loss = paired_scores(write_run("run", keys, 1.1 * errors), base)["loss"]
+    assert loss.rows == "2,000 of 8,000 test rows"
     width = loss.difference.high - loss.difference.low
-    assert width == pytest.approx(2 * 1.96 * 0.21 * 2**0.5 / 8000**0.5, rel=0.15)
+    assert width == pytest.approx(2 * 1.96 * 0.21 * 2**0.5 / 2000**0.5, rel=0.15)
+
+
+def test_all_rows_of_a_rare_class_are_kept_and_count_as_in_the_table(
+    folder: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    schema = build_schema("binary")
+    (folder / "data/schema.yaml").write_text(schema.model_dump_json(exclude_none=True))
+    y = (np.arange(50_000) < 150).astype(float)
+    rows = build_predictions(schema.learning_task, y, rng.random(50_000))
+    keys = rng.permutation(50_000)
+    run = write_rows("run", rows, keys)
+    _, sample = read_test_rows(run, "row") or pytest.fail("no row was kept")
+    assert len(sample.y) == 2000
+    assert sample.y.sum() == 150
+    assert sample.mean(sample.y) == pytest.approx(150 / 50_000)
+    # A single positive row differs.
+    y_pred = rows.y_pred.copy()
+    y_pred[np.argmax(rows.predicted_classes)] = 0.0
+    base = write_rows("base", rows._replace(y_pred=y_pred), keys)
+    recall = paired_scores(run, base)["recall"].difference
+    assert recall.value == pytest.approx(1 / 150)
+    assert recall.low < 0 < recall.high
 
 
 def test_an_interval_contains_the_difference_between_trainings(folder: Path) -> None:
