@@ -178,6 +178,8 @@ class Evaluation(Section):
         reaches_rule: Whether the threshold reaches the recall or precision of its rule.
         predicted_positives: If a rule has chosen the threshold, the number of
             independent rows that are predicted as positive, by row set.
+        undeclared_groups: Mean number of rows with the same value, by column, if the
+            rows with the same value resemble each other.
         interval_coverage: Coverage of the prediction intervals, if the model has any.
         levels: Mean prediction by class, or of the target under the empty name.
         strongest_column: The column with the largest share of the attribution, and this
@@ -206,6 +208,7 @@ class Evaluation(Section):
     baseline_thresholds: dict[str, float] = Field(default_factory=dict)
     reaches_rule: bool = True
     predicted_positives: dict[str, float] = Field(default_factory=dict)
+    undeclared_groups: dict[str, float] = Field(default_factory=dict)
     interval_coverage: IntervalCoverage | None = None
     levels: dict[str, Level] = Field(default_factory=dict)
     strongest_column: tuple[str, float] | None = None

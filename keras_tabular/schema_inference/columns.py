@@ -389,18 +389,18 @@ def infer_identifier(column: InferredColumn, sample: Sample) -> None:
     texts = [*column.present]
     is_unique = len(texts) == len(sample.row_hashes) > sample.rows / 2
     may_have_name = column.kind in ("integer", "category")
-    has_name = not column.name or bool(IDENTIFIER.search(column.name))
-    is_identifier = may_have_name and has_name and 2 * len(texts) > sample.rows
+    has_name = is_identifier(column.name)
+    is_ignored = may_have_name and has_name and 2 * len(texts) > sample.rows
     if column.kind == "integer" and is_unique:
         numbers = column.count_values()
         n_integers = max(numbers) - min(numbers) + 1
         counts_up = len(texts) >= MIN_COUNTING_SHARE * n_integers
         are_years = min(numbers) >= FIRST_YEAR and max(numbers) <= LAST_YEAR
         if counts_up and not are_years:
-            is_identifier = True
+            is_ignored = True
         elif not (has_name or are_years) and sample.rows >= MIN_ROWS_FOR_UNIQUE:
             column.questions.append("Is it an identifier? Then move it to ignore.")
-    if is_identifier:
+    if is_ignored:
         if is_unique:
             column.description = "A different value in every row"
         column.ignore("Is it an identifier?")
@@ -408,6 +408,11 @@ def infer_identifier(column: InferredColumn, sample: Sample) -> None:
         # the order of codes has no meaning
         column.kind = "category"
         column.format = None
+
+
+def is_identifier(name: str) -> bool:
+    """Return whether a column has the name of an identifier, or none."""
+    return not name or bool(IDENTIFIER.search(name))
 
 
 def infer_text(column: InferredColumn) -> None:

@@ -13,9 +13,9 @@ import numpy as np
 from keras_tabular.core.errors import truncate
 from keras_tabular.core.typed_yaml import format_yaml
 from keras_tabular.schema_inference.columns import (
-    IDENTIFIER,
     MAX_CLASSES,
     InferredColumn,
+    is_identifier,
 )
 from keras_tabular.schema_inference.formats import (
     all_parse_as,
@@ -58,8 +58,8 @@ def ask_about(column: InferredColumn) -> list[str]:
         return questions
     values = column.count_values()
     questions += ask_numbers(column, values)
-    is_identifier = column.kind == "integer" and IDENTIFIER.search(column.name)
-    if is_identifier and not column.is_target and not questions:
+    are_codes = column.kind == "integer" and is_identifier(column.name)
+    if are_codes and not column.is_target and not questions:
         return ask_group(column, values)
     return questions
 
@@ -190,36 +190,41 @@ def ask_extremes(column: InferredColumn, values: np.ndarray) -> list[str]:
 
 
 def ask_group(column: InferredColumn, counts: Counter[Any]) -> list[str]:
-    """Ask whether the rows with the same value belong together, such as a customer's.
-
-    The question is about identifiers, and about columns with many values most of which
-    occur more than once, but none often.
+    """Ask whether the rows with the same value belong together, if they may.
 
     Args:
         column: The column.
         counts: How often each value occurs.
     """
     name = column.name
-    distinct = len(counts)
-    rows = counts.total()
-    if rows < 2 * distinct:
+    if not may_be_groups(name, np.array([*counts.values()])):
         return []
-    if distinct > MAX_CLASSES and (not name or IDENTIFIER.search(name)):
+    if is_identifier(name):
         column.split = f"group, since rows share {name}; see its comment"
-    elif has_small_groups(counts):
-        column.split = f"group if rows with the same {name} belong together"
     else:
-        return []
+        column.split = f"group if rows with the same {name} belong together"
     question = f"Do rows with the same {name} belong together?"
     return [f"{question} Then add group: {format_yaml(name)} above."]
 
 
-def has_small_groups(counts: Counter[Any]) -> bool:
-    """Return whether there are many values, most of them repeated, but none often."""
-    rows = counts.total()
-    return (
-        len(counts) >= MIN_GROUPS
-        and rows <= MAX_MEAN_GROUP_ROWS * len(counts)
-        and median(counts.values()) > 1
-        and max(counts.values()) <= MAX_GROUP_SHARE * rows
-    )
+def may_be_groups(name: str, sizes: np.ndarray, is_string: bool = True) -> bool:
+    """Return whether rows with the same value may belong together, as a customer's.
+
+    They may if the column has the name of an identifier, or if it has many texts most
+    of which occur more than once, but none often.
+
+    Args:
+        name: Name of the column.
+        sizes: Number of rows of each value, shape (values,).
+        is_string: Whether the values are texts.
+    """
+    distinct = len(sizes)
+    rows = sizes.sum()
+    if rows < 2 * distinct:
+        return False
+    if is_identifier(name):
+        return distinct > MAX_CLASSES
+    are_small = rows <= MAX_MEAN_GROUP_ROWS * distinct
+    are_small &= sizes.max(initial=0) <= MAX_GROUP_SHARE * rows
+    are_many = is_string and distinct >= MIN_GROUPS
+    return bool(are_many and are_small and np.median(sizes) > 1)

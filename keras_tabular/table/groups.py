@@ -1,4 +1,4 @@
-"""Rows that belong together: groups, equal rows, and hashes of rows."""
+"""Rows that belong together: groups, blocks of time, copies, and hashes of rows."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,31 +10,55 @@ import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.table.csv import connect
-from keras_tabular.table.parquet import part_paths, read_parts
+from keras_tabular.table.parquet import FOLD_KEY, part_paths, read_parts
 
 # If a larger share of the rows repeat others, the columns have so few values that rows
 # are equal by chance, and equal rows are not copies.
 MAX_SHARE_REPEATED = 0.5
+# With fewer blocks, intervals are wider; with shorter ones, a block resembles the next.
+TIME_BLOCKS = 10
+MIN_ROWS_FOR_TIME_BLOCKS = 300
 
 
 def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
-    """Number the groups of the rows of a table.
+    """Number the groups of the rows of a table, which depend on each other.
 
-    Rows with the same value in the declared group column are a group. Without that
-    column, rows that are equal in all columns that the model reads are a group.
+    A group is the rows with the same value in the declared group column. Without it, a
+    group is a block of time, see `number_blocks`. If the schema declares neither, a
+    group is the copies of a row that the split has kept together.
 
     Returns:
-        Number of the group of each row, from 0: int64, (rows,). None if the rows can be
-        treated as independent, see `number_groups`.
+        Number of the group of each row, from 0: int64, (rows,). None if every row is a
+        group of its own.
     """
-    columns = pq.read_schema(part_paths(folder)[0]).names
-    if schema.group and schema.group in columns:
-        hashes = equality_hashes(read_parts(folder, [schema.group]))
-        return number_groups(hashes, declared=True)
-    first_equal = equal_feature_rows(folder, schema)
-    if first_equal is None:
+    names = pq.read_schema(part_paths(folder)[0]).names
+    key = FOLD_KEY
+    if schema.group and schema.group in names:
+        key = schema.group
+    elif schema.time and schema.time in names:
+        times = pa.concat_tables(read_parts(folder, [schema.time]))
+        return number_blocks(times[0])
+    if key not in names:
         return None
-    return number_groups(first_equal, declared=False)
+    return number_groups(equality_hashes(read_parts(folder, [key])), declared=True)
+
+
+def number_blocks(times: pa.ChunkedArray) -> np.ndarray:
+    """Divide rows into consecutive blocks of time with about equal numbers of rows.
+
+    Rows of one time are in one block. Fewer than `MIN_ROWS_FOR_TIME_BLOCKS` rows are a
+    single block, which has no interval: blocks of fewer rows are too much alike.
+
+    Args:
+        times: Time of each row, of any type that can be sorted.
+
+    Returns:
+        Number of the block of each row, from 0: int64, (rows,).
+    """
+    n_rows = len(times)
+    n_blocks = TIME_BLOCKS if n_rows >= MIN_ROWS_FOR_TIME_BLOCKS else 1
+    ranks = pc.rank(times, tiebreaker="min").to_numpy().astype(np.int64)  # from 1
+    return (ranks - 1) * n_blocks // n_rows
 
 
 def number_groups(keys: np.ndarray, declared: bool) -> np.ndarray | None:
