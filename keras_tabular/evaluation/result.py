@@ -33,9 +33,8 @@ from keras_tabular.evaluation.uncertainty import (
     student_widths,
 )
 from keras_tabular.model.metadata import Intervals, ModelMetadata
-from keras_tabular.schema_inference.questions import may_be_groups
 from keras_tabular.table import arrays
-from keras_tabular.table.groups import equality_hashes, row_groups
+from keras_tabular.table.groups import equality_hashes, may_be_groups, row_groups
 from keras_tabular.table.out_of_fold import OutOfFold
 from keras_tabular.table.parquet import FILE, LINE, part_paths, read_parts, write_part
 from keras_tabular.tasks.metrics import (
@@ -477,20 +476,18 @@ def find_undeclared_groups(
     # In the order of their losses. Copies of a row have the same loss and are one row.
     _, rows = np.unique(test.row_losses, return_index=True)
     ranks = np.arange(len(rows))
-    sizes = {}
-    p_values = {}
+    tests = []
     for name in pq.read_schema(part_paths(folder)[0]).names:
         hashes = equality_hashes(read_parts(folder, [name]))[rows]
         _, codes, counts = np.unique(hashes, return_inverse=True, return_counts=True)
         is_string = name in schema.columns and schema.columns[name].is_string
         if name != schema.target and may_be_groups(name, counts, is_string):
-            sizes[name] = counts.mean()
             means = (np.bincount(codes, ranks) / counts)[codes]
             between = len(counts) - 1
             within = len(rows) - len(counts)
             ratio = means.var() / between / (ranks - means).var() * within
-            p_values[name] = fdtrc(between, within, ratio)
-    return {name: n for name, n in sizes.items() if p_values[name] * len(sizes) < ALPHA}
+            tests.append((name, counts.mean(), fdtrc(between, within, ratio)))
+    return {name: size for name, size, p in tests if p * len(tests) < ALPHA}
 
 
 def hash_rows(folder: Path, schema: Schema) -> tuple[np.ndarray, np.ndarray]:

@@ -13,16 +13,13 @@ from keras_tabular.schema_inference import formats
 from keras_tabular.schema_inference.formats import Reading, all_parse_as, parse_texts
 from keras_tabular.schema_inference.sample import MISSING, Sample
 from keras_tabular.schema_inference.words import word_pattern
+from keras_tabular.table.groups import IDENTIFIER, is_identifier
 
 DATE_NAME = re.compile(
     word_pattern("date") + "$|dat[aeou]m?$|^(dat|time)",
     re.IGNORECASE,
 )
 BIRTH_NAME = re.compile(word_pattern("birth") + "|dob$", re.IGNORECASE)
-IDENTIFIER = re.compile(
-    r"(?i:(^|[^a-z])(id|ids|nr|no|num|key|uuid|guid))$"
-    r"|[a-z](Id|ID|Nr|No|Key|UUID|Uuid)$",
-)
 # Names of columns of codes, which are no numbers if one of their texts is none.
 CODE_NAME = re.compile(rf"{IDENTIFIER.pattern}|(?i:{word_pattern('code')})")
 ZERO_IN_FRONT = re.compile(r"\s*-?0\d+")
@@ -408,11 +405,6 @@ def infer_identifier(column: InferredColumn, sample: Sample) -> None:
         # the order of codes has no meaning
         column.kind = "category"
         column.format = None
-
-
-def is_identifier(name: str) -> bool:
-    """Return whether a column has the name of an identifier, or none."""
-    return not name or bool(IDENTIFIER.search(name))
 
 
 def infer_text(column: InferredColumn) -> None:

@@ -12,16 +12,13 @@ import numpy as np
 
 from keras_tabular.core.errors import truncate
 from keras_tabular.core.typed_yaml import format_yaml
-from keras_tabular.schema_inference.columns import (
-    MAX_CLASSES,
-    InferredColumn,
-    is_identifier,
-)
+from keras_tabular.schema_inference.columns import InferredColumn
 from keras_tabular.schema_inference.formats import (
     all_parse_as,
     may_mean_missing_category,
 )
 from keras_tabular.schema_inference.sample import MISSING
+from keras_tabular.table.groups import is_identifier, may_be_groups
 
 DIGITS_FOR_LETTERS = str.maketrans("oOlI", "0011")
 SWAPPED_MARKS = str.maketrans(".,", ",.")  # the decimal marks of other countries
@@ -37,9 +34,6 @@ MAX_MEDIAN_RATIO = 25
 TAIL_QUANTILE = 0.99
 # Of the distances of an extreme value and of the tail from the median.
 MIN_EXTREME_RATIO = 10
-MIN_GROUPS = 51  # in a column without the name of an identifier
-MAX_MEAN_GROUP_ROWS = 50  # values with more rows are categories
-MAX_GROUP_SHARE = 0.05  # of the rows in one group
 # Among the first categories of a column, words that mean missing are sought.
 MAX_CATEGORIES_FOR_MISSING = 1_000
 
@@ -205,26 +199,3 @@ def ask_group(column: InferredColumn, counts: Counter[Any]) -> list[str]:
         column.split = f"group if rows with the same {name} belong together"
     question = f"Do rows with the same {name} belong together?"
     return [f"{question} Then add group: {format_yaml(name)} above."]
-
-
-def may_be_groups(name: str, sizes: np.ndarray, is_string: bool = True) -> bool:
-    """Return whether rows with the same value may belong together, as a customer's.
-
-    They may if the column has the name of an identifier, or if it has many texts most
-    of which occur more than once, but none often.
-
-    Args:
-        name: Name of the column.
-        sizes: Number of rows of each value, shape (values,).
-        is_string: Whether the values are texts.
-    """
-    distinct = len(sizes)
-    rows = sizes.sum()
-    if rows < 2 * distinct:
-        return False
-    if is_identifier(name):
-        return distinct > MAX_CLASSES
-    are_small = rows <= MAX_MEAN_GROUP_ROWS * distinct
-    are_small &= sizes.max(initial=0) <= MAX_GROUP_SHARE * rows
-    are_many = is_string and distinct >= MIN_GROUPS
-    return bool(are_many and are_small and np.median(sizes) > 1)

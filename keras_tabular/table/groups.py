@@ -1,5 +1,6 @@
 """Rows that belong together: groups, blocks of time, copies, and hashes of rows."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,17 +16,30 @@ from keras_tabular.table.parquet import FOLD_KEY, part_paths, read_parts
 # If a larger share of the rows repeat others, the columns have so few values that rows
 # are equal by chance, and equal rows are not copies.
 MAX_SHARE_REPEATED = 0.5
-# With fewer blocks, intervals are wider; with shorter ones, a block resembles the next.
+# With fewer blocks, intervals are wider; with more, a block resembles the next one.
 TIME_BLOCKS = 10
 MIN_ROWS_FOR_TIME_BLOCKS = 300
+IDENTIFIER = re.compile(
+    r"(?i:(^|[^a-z])(id|ids|nr|no|num|key|uuid|guid))$"
+    r"|[a-z](Id|ID|Nr|No|Key|UUID|Uuid)$",
+)
+MIN_IDENTIFIED_GROUPS = 21  # fewer values are categories
+MIN_GROUPS = 51  # in a column without the name of an identifier
+MAX_MEAN_GROUP_ROWS = 50  # values with more rows are categories
+MAX_GROUP_SHARE = 0.05  # of the rows in one group
 
 
 def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
     """Number the groups of the rows of a table, which depend on each other.
 
-    A group is the rows with the same value in the declared group column. Without it, a
-    group is a block of time, see `number_blocks`. If the schema declares neither, a
-    group is the copies of a row that the split has kept together.
+    A group is the rows with the same value in the declared group column.
+
+    Without it, a group is one of `TIME_BLOCKS` consecutive blocks of time with about
+    equal numbers of rows; rows of one time are in one block. Too few rows are a single
+    block, which has no interval: a short block resembles the next one.
+
+    If the schema declares neither, a group is the copies of a row that the split has
+    kept together.
 
     Returns:
         Number of the group of each row, from 0: int64, (rows,). None if every row is a
@@ -36,29 +50,41 @@ def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
     if schema.group and schema.group in names:
         key = schema.group
     elif schema.time and schema.time in names:
-        times = pa.concat_tables(read_parts(folder, [schema.time]))
-        return number_blocks(times[0])
+        times = pa.concat_tables(read_parts(folder, [schema.time]))[0]
+        n_blocks = TIME_BLOCKS if len(times) >= MIN_ROWS_FOR_TIME_BLOCKS else 1
+        ranks = pc.rank(times, tiebreaker="min").to_numpy().astype(np.int64)  # from 1
+        return (ranks - 1) * n_blocks // len(times)
     if key not in names:
         return None
     return number_groups(equality_hashes(read_parts(folder, [key])), declared=True)
 
 
-def number_blocks(times: pa.ChunkedArray) -> np.ndarray:
-    """Divide rows into consecutive blocks of time with about equal numbers of rows.
+def may_be_groups(name: str, sizes: np.ndarray, is_string: bool = True) -> bool:
+    """Return whether rows with the same value may belong together, as a customer's.
 
-    Rows of one time are in one block. Fewer than `MIN_ROWS_FOR_TIME_BLOCKS` rows are a
-    single block, which has no interval: blocks of fewer rows are too much alike.
+    They may if the column has the name of an identifier, or if it has many texts most
+    of which occur more than once, but none often.
 
     Args:
-        times: Time of each row, of any type that can be sorted.
-
-    Returns:
-        Number of the block of each row, from 0: int64, (rows,).
+        name: Name of the column.
+        sizes: Number of rows of each value, shape (values,).
+        is_string: Whether the values are texts.
     """
-    n_rows = len(times)
-    n_blocks = TIME_BLOCKS if n_rows >= MIN_ROWS_FOR_TIME_BLOCKS else 1
-    ranks = pc.rank(times, tiebreaker="min").to_numpy().astype(np.int64)  # from 1
-    return (ranks - 1) * n_blocks // n_rows
+    distinct = len(sizes)
+    rows = sizes.sum()
+    if rows < 2 * distinct:
+        return False
+    if is_identifier(name):
+        return distinct >= MIN_IDENTIFIED_GROUPS
+    are_small = rows <= MAX_MEAN_GROUP_ROWS * distinct
+    are_small &= sizes.max(initial=0) <= MAX_GROUP_SHARE * rows
+    are_many = is_string and distinct >= MIN_GROUPS
+    return bool(are_many and are_small and np.median(sizes) > 1)
+
+
+def is_identifier(name: str) -> bool:
+    """Return whether a column has the name of an identifier, or none."""
+    return not name or bool(IDENTIFIER.search(name))
 
 
 def number_groups(keys: np.ndarray, declared: bool) -> np.ndarray | None:
