@@ -158,8 +158,8 @@ def write_valid_rows(
 ) -> Counter[str]:
     """Check the rows of a file, and write those that are not dropped as a table.
 
-    The features, the target, the weight and, if the file has it, the group are checked
-    for their kind, missing values, ranges and values.
+    The features, the target, the weight and, if the file has them, the group and the
+    time are checked for their kind, missing values, ranges and values.
 
     Args:
         policies: The section `validate` of params.yaml.
@@ -176,7 +176,7 @@ def write_valid_rows(
     required = [*schema.features, schema.target]
     if schema.weight:
         required.append(schema.weight)
-    wanted = {*required, schema.group}
+    wanted = {*required, schema.group, schema.time}
     available = check_columns(file, schema, required)
     columns = {
         name: column

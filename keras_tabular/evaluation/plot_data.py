@@ -195,7 +195,8 @@ def calibration_plot(pooled: Predictions) -> tuple[list[float], ...]:
     highs = []
     for number in np.unique(bins):
         rows = pooled.select(bins == number)
-        low, high = share_interval(rows.y, rows.weight, rows.group)
+        interval = share_interval(rows.y, rows.weight, rows.group)
+        low, high = np.clip(interval, 0.0, 1.0)  # infinite for a single group
         means.append(rows.mean(rows.y_pred))
         actual.append(rows.mean(rows.y))
         lows.append(low)

@@ -187,6 +187,8 @@ class Evaluation(Section):
         reaches_rule: Whether the threshold reaches the recall or precision of its rule.
         predicted_positives: If a rule has chosen the threshold, the number of
             independent rows that are predicted as positive, by row set.
+        undeclared_groups: Mean number of rows with the same value, by column, if the
+            rows with the same value resemble each other.
         interval_coverage: Coverage of the prediction intervals, if the model has any.
         calibration: The measures of calibration by their names in words.
         largest_errors: Share of the squared error that the hundredth of the test rows
@@ -220,6 +222,7 @@ class Evaluation(Section):
     baseline_thresholds: dict[str, float] = Field(default_factory=dict)
     reaches_rule: bool = True
     predicted_positives: dict[str, float] = Field(default_factory=dict)
+    undeclared_groups: dict[str, float] = Field(default_factory=dict)
     interval_coverage: IntervalCoverage | None = None
     calibration: dict[str, Calibration] = Field(default_factory=dict)
     largest_errors: float = 0.0

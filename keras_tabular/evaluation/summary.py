@@ -63,6 +63,11 @@ def summary_lines(
 
 def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
     """Yield why the scores may be too optimistic, or of little use for new rows."""
+    for name, rows in evaluation.undeclared_groups.items():
+        yield (
+            f"{rows:.0f} rows for each `{name}`: without `group: {name}` intervals are"
+            " too narrow and the scores may be too good"
+        )
     if too_good := describe_suspicion(evaluation, task):
         yield too_good
     yield from format_duplicates(evaluation)

@@ -206,7 +206,8 @@ def deciding_rows(
       positive.
     - All other scores: all rows.
 
-    The rows of a group count as one row, except in the first case.
+    The rows of a group count as two rows at most, except in the first case: from five
+    groups on, the intervals hold.
 
     Args:
         keys: Metric keys of the scores.
@@ -217,10 +218,11 @@ def deciding_rows(
 
     def count(mask: np.ndarray) -> float:
         weights = weight * mask
+        rows = effective_sample_size(weights)
         if group is not None:
-            weights = np.bincount(group, weights)
+            rows = min(rows, 2 * effective_sample_size(np.bincount(group, weights)))
         # Rounded, so that 10 rows of equal weight are 10.0.
-        return round(effective_sample_size(weights), 6)
+        return round(rows, 6)
 
     all_rows = count(np.ones(len(predictions.y)))
     classes = range(len(task.classes))
@@ -263,7 +265,8 @@ def share_interval(
 
     With rows in groups, Wilson's formula gets the number n of independent rows for
     which the normal interval, p ± z sqrt(p (1 - p) / n), is as wide as Student's
-    interval over the groups: at least 1, and at most the effective number of rows.
+    interval over the groups: at least 1, and at most the effective number of rows. The
+    interval of a single group is infinite.
 
     Args:
         values: 1 for each row that belongs to the share, for example a correct one, and
@@ -278,6 +281,8 @@ def share_interval(
     z = NormalDist().inv_cdf(1 - alpha / 2)
     if group is not None:
         half_width = min(student_widths(values, weight, group, alpha))
+        if half_width == np.inf:
+            return -np.inf, np.inf
         variance = share * (1 - share)
         if variance and half_width > MAX_ROUNDING_OF_SHARE:
             rows = min(max(variance * (z / half_width) ** 2, 1), rows)
@@ -315,11 +320,11 @@ def cost_interval(rows: Predictions) -> Interval:
     costs = np.unique(np.array(rows.costs))
     row_costs = rows.row_costs()
     shares = []
-    for cost in costs:
+    for cost in costs[1:]:
         has_cost = (row_costs == cost).astype(np.float64)
         ends = share_interval(has_cost, rows.weight, rows.group)
         shares.append((rows.mean(has_cost), *ends))
-    _, low, high = combine_estimates(shares, costs - costs[0])
+    _, low, high = combine_estimates(shares, costs[1:] - costs[0])
     return costs[0] + low, costs[0] + high
 
 
@@ -488,7 +493,9 @@ def student_widths(
     """Compute how far Student's interval of a mean reaches below and above it.
 
     If the values are skewed, the end on the side of their long tail is moved outwards,
-    see `skewed_quantile`. A single row or group has infinite widths.
+    see `skewed_quantile`. A single row or group has infinite widths. Groups count by
+    their effective number, the Hill number of order 4: with Kish's, of order 2, the
+    interval is too narrow if few groups are much larger than the others.
 
     >>> below, above = student_widths(np.array([1.0, 2.0, 6.0]), np.ones(3))
     >>> round(below, 2), round(above, 2)
@@ -499,10 +506,12 @@ def student_widths(
     relative_weight = weight / weight.sum()
     mean = (relative_weight * values).sum()
     deviations = relative_weight * (values - mean)  # (rows,), then (groups,)
+    rows = effective_sample_size(weight)
     if group is not None:
         deviations = np.bincount(group, deviations)
         weight = np.bincount(group, weight)
-    rows = effective_sample_size(weight)
+        # The largest groups decide the spread more than they decide the mean.
+        rows = (weight.sum() ** 4 / np.power(weight, 4).sum()) ** (1 / 3)
     if rows < 2:
         return np.inf, np.inf
     degrees_of_freedom = rows - 1

@@ -13,16 +13,13 @@ from keras_tabular.schema_inference import formats
 from keras_tabular.schema_inference.formats import Reading, all_parse_as, parse_texts
 from keras_tabular.schema_inference.sample import MISSING, Sample
 from keras_tabular.schema_inference.words import word_pattern
+from keras_tabular.table.groups import IDENTIFIER, is_identifier
 
 DATE_NAME = re.compile(
     word_pattern("date") + "$|dat[aeou]m?$|^(dat|time)",
     re.IGNORECASE,
 )
 BIRTH_NAME = re.compile(word_pattern("birth") + "|dob$", re.IGNORECASE)
-IDENTIFIER = re.compile(
-    r"(?i:(^|[^a-z])(id|ids|nr|no|num|key|uuid|guid))$"
-    r"|[a-z](Id|ID|Nr|No|Key|UUID|Uuid)$",
-)
 # Names of columns of codes, which are no numbers if one of their texts is none.
 CODE_NAME = re.compile(rf"{IDENTIFIER.pattern}|(?i:{word_pattern('code')})")
 ZERO_IN_FRONT = re.compile(r"\s*-?0\d+")
@@ -389,18 +386,18 @@ def infer_identifier(column: InferredColumn, sample: Sample) -> None:
     texts = [*column.present]
     is_unique = len(texts) == len(sample.row_hashes) > sample.rows / 2
     may_have_name = column.kind in ("integer", "category")
-    has_name = not column.name or bool(IDENTIFIER.search(column.name))
-    is_identifier = may_have_name and has_name and 2 * len(texts) > sample.rows
+    has_name = is_identifier(column.name)
+    is_ignored = may_have_name and has_name and 2 * len(texts) > sample.rows
     if column.kind == "integer" and is_unique:
         numbers = column.count_values()
         n_integers = max(numbers) - min(numbers) + 1
         counts_up = len(texts) >= MIN_COUNTING_SHARE * n_integers
         are_years = min(numbers) >= FIRST_YEAR and max(numbers) <= LAST_YEAR
         if counts_up and not are_years:
-            is_identifier = True
+            is_ignored = True
         elif not (has_name or are_years) and sample.rows >= MIN_ROWS_FOR_UNIQUE:
             column.questions.append("Is it an identifier? Then move it to ignore.")
-    if is_identifier:
+    if is_ignored:
         if is_unique:
             column.description = "A different value in every row"
         column.ignore("Is it an identifier?")

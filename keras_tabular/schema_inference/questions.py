@@ -12,16 +12,13 @@ import numpy as np
 
 from keras_tabular.core.errors import truncate
 from keras_tabular.core.typed_yaml import format_yaml
-from keras_tabular.schema_inference.columns import (
-    IDENTIFIER,
-    MAX_CLASSES,
-    InferredColumn,
-)
+from keras_tabular.schema_inference.columns import InferredColumn
 from keras_tabular.schema_inference.formats import (
     all_parse_as,
     may_mean_missing_category,
 )
 from keras_tabular.schema_inference.sample import MISSING
+from keras_tabular.table.groups import is_identifier, may_be_groups
 
 DIGITS_FOR_LETTERS = str.maketrans("oOlI", "0011")
 SWAPPED_MARKS = str.maketrans(".,", ",.")  # the decimal marks of other countries
@@ -37,9 +34,6 @@ MAX_MEDIAN_RATIO = 25
 TAIL_QUANTILE = 0.99
 # Of the distances of an extreme value and of the tail from the median.
 MIN_EXTREME_RATIO = 10
-MIN_GROUPS = 51  # in a column without the name of an identifier
-MAX_MEAN_GROUP_ROWS = 50  # values with more rows are categories
-MAX_GROUP_SHARE = 0.05  # of the rows in one group
 # Among the first categories of a column, words that mean missing are sought.
 MAX_CATEGORIES_FOR_MISSING = 1_000
 
@@ -58,8 +52,8 @@ def ask_about(column: InferredColumn) -> list[str]:
         return questions
     values = column.count_values()
     questions += ask_numbers(column, values)
-    is_identifier = column.kind == "integer" and IDENTIFIER.search(column.name)
-    if is_identifier and not column.is_target and not questions:
+    are_codes = column.kind == "integer" and is_identifier(column.name)
+    if are_codes and not column.is_target and not questions:
         return ask_group(column, values)
     return questions
 
@@ -190,36 +184,18 @@ def ask_extremes(column: InferredColumn, values: np.ndarray) -> list[str]:
 
 
 def ask_group(column: InferredColumn, counts: Counter[Any]) -> list[str]:
-    """Ask whether the rows with the same value belong together, such as a customer's.
-
-    The question is about identifiers, and about columns with many values most of which
-    occur more than once, but none often.
+    """Ask whether the rows with the same value belong together, if they may.
 
     Args:
         column: The column.
         counts: How often each value occurs.
     """
     name = column.name
-    distinct = len(counts)
-    rows = counts.total()
-    if rows < 2 * distinct:
+    if not may_be_groups(name, np.array([*counts.values()])):
         return []
-    if distinct > MAX_CLASSES and (not name or IDENTIFIER.search(name)):
+    if is_identifier(name):
         column.split = f"group, since rows share {name}; see its comment"
-    elif has_small_groups(counts):
-        column.split = f"group if rows with the same {name} belong together"
     else:
-        return []
+        column.split = f"group if rows with the same {name} belong together"
     question = f"Do rows with the same {name} belong together?"
     return [f"{question} Then add group: {format_yaml(name)} above."]
-
-
-def has_small_groups(counts: Counter[Any]) -> bool:
-    """Return whether there are many values, most of them repeated, but none often."""
-    rows = counts.total()
-    return (
-        len(counts) >= MIN_GROUPS
-        and rows <= MAX_MEAN_GROUP_ROWS * len(counts)
-        and median(counts.values()) > 1
-        and max(counts.values()) <= MAX_GROUP_SHARE * rows
-    )

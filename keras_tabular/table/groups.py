@@ -1,5 +1,6 @@
-"""Rows that belong together: groups, equal rows, and hashes of rows."""
+"""Rows that belong together: groups, blocks of time, copies, and hashes of rows."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,31 +11,80 @@ import pyarrow.parquet as pq
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.table.csv import connect
-from keras_tabular.table.parquet import part_paths, read_parts
+from keras_tabular.table.parquet import FOLD_KEY, part_paths, read_parts
 
 # If a larger share of the rows repeat others, the columns have so few values that rows
 # are equal by chance, and equal rows are not copies.
 MAX_SHARE_REPEATED = 0.5
+# With fewer blocks, intervals are wider; with more, a block resembles the next one.
+TIME_BLOCKS = 10
+MIN_ROWS_FOR_TIME_BLOCKS = 300
+IDENTIFIER = re.compile(
+    r"(?i:(^|[^a-z])(id|ids|nr|no|num|key|uuid|guid))$"
+    r"|[a-z](Id|ID|Nr|No|Key|UUID|Uuid)$",
+)
+MIN_IDENTIFIED_GROUPS = 21  # fewer values are categories
+MIN_GROUPS = 51  # in a column without the name of an identifier
+MAX_MEAN_GROUP_ROWS = 50  # values with more rows are categories
+MAX_GROUP_SHARE = 0.05  # of the rows in one group
 
 
 def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
-    """Number the groups of the rows of a table.
+    """Number the groups of the rows of a table, which depend on each other.
 
-    Rows with the same value in the declared group column are a group. Without that
-    column, rows that are equal in all columns that the model reads are a group.
+    A group is the rows with the same value in the declared group column.
+
+    Without it, a group is one of `TIME_BLOCKS` consecutive blocks of time with about
+    equal numbers of rows; rows of one time are in one block. Too few rows are a single
+    block, which has no interval: a short block resembles the next one.
+
+    If the schema declares neither, a group is the copies of a row that the split has
+    kept together.
 
     Returns:
-        Number of the group of each row, from 0: int64, (rows,). None if the rows can be
-        treated as independent, see `number_groups`.
+        Number of the group of each row, from 0: int64, (rows,). None if every row is a
+        group of its own.
     """
-    columns = pq.read_schema(part_paths(folder)[0]).names
-    if schema.group and schema.group in columns:
-        hashes = equality_hashes(read_parts(folder, [schema.group]))
-        return number_groups(hashes, declared=True)
-    first_equal = equal_feature_rows(folder, schema)
-    if first_equal is None:
+    names = pq.read_schema(part_paths(folder)[0]).names
+    key = FOLD_KEY
+    if schema.group and schema.group in names:
+        key = schema.group
+    elif schema.time and schema.time in names:
+        times = pa.concat_tables(read_parts(folder, [schema.time]))[0]
+        n_blocks = TIME_BLOCKS if len(times) >= MIN_ROWS_FOR_TIME_BLOCKS else 1
+        ranks = pc.rank(times, tiebreaker="min").to_numpy().astype(np.int64)  # from 1
+        return (ranks - 1) * n_blocks // len(times)
+    if key not in names:
         return None
-    return number_groups(first_equal, declared=False)
+    return number_groups(equality_hashes(read_parts(folder, [key])), declared=True)
+
+
+def may_be_groups(name: str, sizes: np.ndarray, is_string: bool = True) -> bool:
+    """Return whether rows with the same value may belong together, as a customer's.
+
+    They may if the column has the name of an identifier, or if it has many texts most
+    of which occur more than once, but none often.
+
+    Args:
+        name: Name of the column.
+        sizes: Number of rows of each value, shape (values,).
+        is_string: Whether the values are texts.
+    """
+    distinct = len(sizes)
+    rows = sizes.sum()
+    if rows < 2 * distinct:
+        return False
+    if is_identifier(name):
+        return distinct >= MIN_IDENTIFIED_GROUPS
+    are_small = rows <= MAX_MEAN_GROUP_ROWS * distinct
+    are_small &= sizes.max(initial=0) <= MAX_GROUP_SHARE * rows
+    are_many = is_string and distinct >= MIN_GROUPS
+    return bool(are_many and are_small and np.median(sizes) > 1)
+
+
+def is_identifier(name: str) -> bool:
+    """Return whether a column has the name of an identifier, or none."""
+    return not name or bool(IDENTIFIER.search(name))
 
 
 def number_groups(keys: np.ndarray, declared: bool) -> np.ndarray | None:

@@ -492,6 +492,29 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
     ]
 
 
+@pytest.mark.parametrize("resemble", [False, True])
+def test_a_column_whose_rows_resemble_each_other_is_the_first_warning(
+    resemble: bool,
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    policy = rng.permutation(300) // 3
+    errors = rng.normal(size=300) + 2 * resemble * rng.normal(size=100)[policy]
+    write_part(tmp_path, 0, pa.table({"y": errors, "policy": policy.astype(str)}))
+    schema = build_schema("regression", policy="category", x="real")
+    test = build_predictions(schema.learning_task, errors, np.zeros(300))
+    columns = result.find_undeclared_groups(tmp_path, test, schema)
+    assert columns == ({"policy": 3} if resemble else {})
+    declared = schema.model_copy(update={"group": "policy"})
+    assert not result.find_undeclared_groups(tmp_path, test, declared)
+    evaluation = build_evaluation(
+        undeclared_groups=columns,
+        classes_not_found=["rare"],
+    )
+    warnings = summary.evaluation_warnings(evaluation, MULTICLASS)
+    assert next(warnings).startswith("3 rows for each `policy`: without") == resemble
+
+
 # Rows that are equal to rows of the training are counted, and the others are scored.
 SCHEMA = build_schema("binary", x="real")
 

@@ -417,8 +417,8 @@ def test_few_rows_few_groups_and_perfect_scores_have_no_interval() -> None:
     rows = draw_predictions("binary", 100)._replace(weight=np.ones(100))
     for predictions, keys in (
         (rows.select(slice(9)), set[str]()),
-        (rows._replace(group=np.arange(100) // 12), {"accuracy", "loss"}),
-        (rows._replace(group=np.zeros(100, int)), {"accuracy"}),
+        (rows._replace(group=np.arange(100) // 25), {"accuracy", "loss"}),
+        (rows._replace(group=np.zeros(100, int)), set[str]()),
         (
             rows._replace(y_pred=np.abs(rows.y - 0.1)[:, None]),
             {"accuracy", "recall", "balanced_accuracy"},
@@ -456,6 +456,19 @@ def test_copies_of_a_row_in_a_group_count_as_one_row() -> None:
         difference = mean_difference(copies - 1, weight, group, is_share=False)
         expected = mean_difference(values - 1, ones, None, is_share=False)
         assert difference == pytest.approx(expected)
+
+
+def test_intervals_hold_if_few_groups_have_most_rows() -> None:
+    rng = np.random.default_rng(4)
+    group = np.repeat(np.arange(100), 200 // np.arange(1, 101))
+    n_rows = len(group)
+    inside = 0
+    for _ in range(300):
+        errors = rng.normal(size=100)[group] + rng.normal(size=n_rows)
+        rows = build_predictions(REGRESSION, errors, np.zeros(n_rows), group=group)
+        low, high = score_and_resample(rows).intervals()["loss"]
+        inside += low <= 2 <= high
+    assert inside >= 0.88 * 300
 
 
 def test_many_rows_in_pairs_have_the_interval_of_the_pairs() -> None:

@@ -193,8 +193,28 @@ def test_duplicates_share_a_subset_and_a_fold_key_whatever_their_targets(
         subset[rows] = number
     np.testing.assert_array_equal(subset, subset[first_equal])
     np.testing.assert_array_equal(np.sort(np.concatenate(subset_rows)), np.arange(520))
-    group = row_groups(tmp_path, SCHEMA)
-    np.testing.assert_array_equal(np.unique(first_equal, return_inverse=True)[1], group)
+    assert row_groups(tmp_path, SCHEMA) is None  # without the keys of the split
+    (tmp_path / "split").mkdir()
+    assignment = assign_rows(tmp_path, SPLIT, SCHEMA, first_equal)
+    splits.write_subsets(tmp_path, assignment, 200, tmp_path / "split")
+    group = row_groups(tmp_path / "split/test", SCHEMA)
+    assert group is not None
+    test_rows = assignment.rows[splits.TEST]
+    assert len(set(group)) == len(set(first_equal[test_rows])) < len(test_rows)
+
+
+def test_groups_or_blocks_of_time_have_the_rows_that_depend_on_each_other(
+    tmp_path: Path,
+) -> None:
+    days = RNG.permutation(600) // 2
+    write_part(tmp_path, 0, pa.table({"x": days.astype(float), "town": ["a"] * 600}))
+    schema = SCHEMA.model_copy(update={"time": "x"})
+    blocks = row_groups(tmp_path, schema)
+    np.testing.assert_array_equal(blocks, days // 30)
+    in_town = schema.model_copy(update={"group": "town"})
+    np.testing.assert_array_equal(row_groups(tmp_path, in_town), 0)
+    write_part(tmp_path, 0, pa.table({"x": days[:299]}))
+    np.testing.assert_array_equal(row_groups(tmp_path, schema), 0)
 
 
 def test_a_table_without_equal_rows_needs_no_message(tmp_path: Path) -> None:
