@@ -66,7 +66,12 @@ def supervise(stage: str) -> None:
         signal.signal(signal.SIGINT, on_interrupt)  # Ctrl-C reaches both processes
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         return
-    signal.signal(signal.SIGTERM, lambda number, _: os.kill(child, number))
+
+    def forward(number: int, _: object) -> None:
+        with suppress(ProcessLookupError):  # it may have ended by the same signal
+            os.kill(child, number)
+
+    signal.signal(signal.SIGTERM, forward)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)  # the number of a signal is negative
     if code < 0:
