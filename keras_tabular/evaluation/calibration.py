@@ -1,4 +1,4 @@
-"""Thresholds and prediction intervals, chosen on predictions for unseen rows."""
+"""Thresholds, prediction intervals and calibration, on predictions for unseen rows."""
 
 from math import ceil
 from pathlib import Path
@@ -11,13 +11,15 @@ from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.errors import UserError
+from keras_tabular.evaluation.records import Calibration
 from keras_tabular.evaluation.scores import Predictions, Ranking, rank_rows
+from keras_tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL, student_widths
 from keras_tabular.model.metadata import Intervals, ModelMetadata
 from keras_tabular.network.record import TrainingRecord
 from keras_tabular.table.arrays import labels, row_weights
 from keras_tabular.table.out_of_fold import OutOfFold
 from keras_tabular.table.parquet import read_parts
-from keras_tabular.tasks.task import CostMatrix
+from keras_tabular.tasks.task import MIN_PROBABILITY, CostMatrix
 
 MIN_ROWS_PER_BIN = 50
 MAX_BINS = 10  # of rows with similar predictions, in each of which errors are measured
@@ -26,6 +28,9 @@ MIN_RELATIVE_ERROR = 0.1  # share of the mean error, so that no interval has zer
 MIN_REMAINING_ERROR = 0.5
 # Thresholds are equally good if their ratings differ by at most this rounding error.
 MAX_ROUNDING = 1e-12
+# Probability that a measure of calibration is wrong by chance. No trained model is
+# perfectly calibrated: with 0.05, there would be warnings of many good ones.
+CALIBRATION_ALPHA = 0.01
 
 
 def fit_intervals(
@@ -321,3 +326,77 @@ def total_costs(costs: CostMatrix, ranking: Ranking) -> np.ndarray:
     rejections = alarms[-1] - alarms
     of_positive = false_negative * misses + true_positive * hits
     return of_positive + true_negative * rejections + false_positive * alarms
+
+
+def measure_calibration(test: Predictions, loss: str) -> dict[str, Calibration]:
+    """Measure whether the predictions are right on average, by names in words.
+
+    Each class has an intercept and a slope, see `recalibrate`, and a regression has a
+    mean error. A regression with another loss than the squared one does not predict
+    means, and has no measure.
+    """
+    task = test.task
+    test = test.select(test.weight > 0)
+    row_values = {}
+    if not task.classes and loss == task.losses[0]:
+        row_values["mean of target minus prediction"] = test.y - test.first_output
+    for k, code in enumerate(task.output_classes):
+        rows = test._replace(y=test.y == code, y_pred=test.y_pred[:, [k]])
+        for name, values in recalibrate(rows).items():
+            row_values[f"calibration {name} of class {task.classes[code]}"] = values
+    alpha = CALIBRATION_ALPHA / task.n_outputs
+    measures = {}
+    for name, values in row_values.items():
+        value = test.mean(values)
+        below, above = student_widths(values, test.weight, test.group, alpha)
+        if 0 < above < np.inf:
+            measures[name] = Calibration(
+                value=value,
+                interval=(value - below, value + above),
+                ideal=float(name.startswith("calibration slope")),
+            )
+    return measures
+
+
+def recalibrate(rows: Predictions) -> dict[str, np.ndarray]:
+    """Fit a logistic regression of a class on the logits of its probability (Cox 1958).
+
+    The slope is below 1 if the probabilities are too extreme. The intercept is above 0
+    if they are too low. It is that of a row with an average logit, where its estimate
+    does not depend on the slope: a probability of 0.5 may be far from all rows.
+
+    Args:
+        rows: `y` is whether each row is of the class, `y_pred` the probability.
+
+    Returns:
+        The intercept and the slope, each one plus the influence of each row on it:
+        float64, shape (rows,). The variance of their mean is that of the sandwich
+        estimator. Both are undefined if there are too few rows of the class or of the
+        others, or if the probabilities separate them.
+    """
+    from scipy.special import logit
+    from sklearn.linear_model import LogisticRegression  # importing it takes a second
+
+    y = rows.y
+    weight = rows.weight
+    probability = np.clip(rows.first_output, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
+    logits = logit(probability)
+    positive = logits[y]
+    negative = logits[~y]
+    few_rows = min(len(positive), len(negative)) < MIN_ROWS_FOR_INTERVAL
+    if few_rows or positive.min() >= negative.max():
+        return {}
+    center = np.average(logits, weights=weight * probability * (1 - probability))
+    features = np.column_stack([np.ones_like(logits), logits - center])  # (rows, 2)
+    regression = LogisticRegression(
+        C=np.inf,  # no penalty
+        fit_intercept=False,
+        solver="newton-cholesky",
+    )
+    regression.fit(features, y, weight)
+    predicted = regression.predict_proba(features)[:, 1]
+    variance = weight * predicted * (1 - predicted)
+    information = (variance * features.T) @ features / weight.sum()
+    influence = np.linalg.solve(information, features.T * (y - predicted))  # (2, rows)
+    intercepts, slopes = regression.coef_.T + influence
+    return {"intercept": intercepts - center, "slope": slopes}

@@ -29,10 +29,13 @@ def find_best_constants(
     learnt = rows if learnt is None else learnt
     custom_metrics = {each.name: each.greater_is_better for each in rows.custom_metrics}
     metrics = metrics_by_key(custom_metrics)
+    # The candidates, and how the keys of the metrics end by which they are compared.
+    candidates = [(constant, "") for constant in constant_predictions(learnt)]
+    if "macro.f1" in rows.task.metrics:
+        guess = np.random.default_rng(0).permutation(learnt.y_pred)
+        candidates.append((learnt._replace(y_pred=guess), ".f1"))
     best: dict[str, tuple[float, ScoredPredictions]] = {}
-
-    def compare(candidate: Predictions, suffix: str = "") -> None:
-        """Compare a candidate by the metrics whose keys have the suffix."""
+    for candidate, suffix in candidates:
         y_pred = np.resize(candidate.y_pred, rows.y_pred.shape)
         applied = rows._replace(y_pred=y_pred, threshold=candidate.threshold)
         scored = score_and_resample(applied)
@@ -44,12 +47,6 @@ def find_best_constants(
                     gain = -gain
                 if key not in best or gain > best[key][0]:
                     best[key] = gain, scored
-
-    for constant in constant_predictions(learnt):
-        compare(constant)
-    if "macro.f1" in rows.task.metrics:
-        guess = np.random.default_rng(0).permutation(learnt.y_pred)
-        compare(learnt._replace(y_pred=guess), ".f1")
     return {key: best[key][1] for key in metrics if key in best}
 
 

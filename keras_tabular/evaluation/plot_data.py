@@ -59,10 +59,9 @@ def compute_plots(test: Predictions, importance: dict[str, np.ndarray]) -> Plots
     """
     names = sorted(importance, key=lambda name: -importance[name].mean())
     names = names[:MAX_COLUMNS]
-    means = [importance[name].mean() for name in names]
-    lows = [importance[name].min() for name in names]
-    highs = [importance[name].max() for name in names]
-    plots: Plots = {"importance": (names, means, lows, highs)}
+    rises = [importance[name] for name in names]
+    statistics = [[*map(each, rises)] for each in (np.mean, np.min, np.max)]
+    plots: Plots = {"importance": (names, *statistics)}
     if test.task.classes:
         pooled = pool_classes(test)
         plots["calibration"] = calibration_plot(pooled)
@@ -181,7 +180,7 @@ def pool_classes(test: Predictions) -> Predictions:
     return pooled.select(pooled.weight > 0)
 
 
-def calibration_plot(pooled: Predictions) -> tuple[list[float], ...]:
+def calibration_plot(pooled: Predictions) -> tuple[tuple[float, ...], ...]:
     """Compare the probabilities with the shares of positive rows, in bins of them.
 
     Args:
@@ -189,19 +188,14 @@ def calibration_plot(pooled: Predictions) -> tuple[list[float], ...]:
     """
     bins = (pooled.y_pred * CALIBRATION_BINS).astype(int)
     bins = np.minimum(bins, CALIBRATION_BINS - 1)  # the last one includes 1
-    means = []
-    actual = []
-    lows = []
-    highs = []
+    points = []
     for number in np.unique(bins):
         rows = pooled.select(bins == number)
         interval = share_interval(rows.y, rows.weight, rows.group)
         low, high = np.clip(interval, 0.0, 1.0)  # infinite for a single group
-        means.append(rows.mean(rows.y_pred))
-        actual.append(rows.mean(rows.y))
-        lows.append(low)
-        highs.append(high)
-    return means, actual, means, lows, highs
+        mean = rows.mean(rows.y_pred)
+        points.append((mean, rows.mean(rows.y), mean, low, high))
+    return tuple(zip(*points, strict=True))
 
 
 def ranking_plots(

@@ -145,12 +145,22 @@ class Calibration(Section):
 
     Attributes:
         interval: The ends of the 99% interval, for all classes together.
-        ideal: The value of a perfectly calibrated model.
+        ideal: The value of a perfectly calibrated model: 1 for a slope, and otherwise
+            0.
     """
 
     value: float
     interval: Interval
     ideal: float = 0.0
+
+    def direction(self, tolerance: float) -> str:
+        """Say in which direction predictions are surely wrong; else return ""."""
+        low, high = self.interval
+        if high < self.ideal - tolerance:
+            return "too extreme" if self.ideal else "too high"
+        if low > self.ideal + tolerance:
+            return "too near to each other" if self.ideal else "too low"
+        return ""
 
 
 class Duplicates(Section):

@@ -24,8 +24,10 @@ if TYPE_CHECKING:  # the gate needs nothing of what reads labelled rows
 # lower end of its interval are at least as high, or if the score is perfect.
 MIN_SUSPICIOUS_SCORE = 0.999
 MIN_SUSPICIOUS_LOWER_END = 0.98
+MIN_SUSPICIOUS_ROWS = 10
 # With many rows, any slope surely differs from 1 a little, and any intercept from 0.
 MAX_MISCALIBRATION = 0.1
+MAX_CALIBRATIONS = 20  # that a warning names
 MAX_MAJORITY = 0.9  # share of the most frequent class, above which the others are rare
 MIN_PREDICTED_POSITIVES = 30  # rows; with fewer ones, the precision is hardly known
 # The row sets whose scores follow those on the test rows, in words.
@@ -125,34 +127,32 @@ def range_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
         yield f"test rows are outside the range of the training rows in {columns}"
     tolerance = MAX_MISCALIBRATION if task.classes else 0.0
     wrong = []
-    for name, calibration in evaluation.calibration.items():
-        ideal = calibration.ideal
-        low, high = calibration.interval
-        if low > ideal + tolerance or high < ideal - tolerance:
-            value = format_number(calibration.value, ideal)
-            value += format_interval(calibration.interval, percent=99)
-            wrong.append(f"the {name} is {value} instead of {ideal:g}")
+    for name, measure in evaluation.calibration.items():
+        if direction := measure.direction(tolerance):
+            value = format_number(measure.value)
+            value += format_interval(measure.interval, percent=99)
+            wrong.append(f"{direction}: the {name} is {value}")
     if wrong:
-        yield f"wrong calibration: {format_list(wrong)}"
+        subject = "probabilities" if task.classes else "predictions"
+        yield f"the {subject} are {'; '.join(wrong[:MAX_CALIBRATIONS])}"
 
 
 def describe_suspicion(evaluation: Evaluation, task: Task) -> str:
     """Say that a score is too good, and which column explains most; else return ""."""
-    majority = evaluation.value("test", task.main_metric, "dummy") or 0.0
     key = task.leak_metric or task.main_metric
-    accuracy = evaluation.value("test", key) or 0.0
-    if task.classes and majority > MAX_MAJORITY and round(accuracy, 9) < 1:
+    majority = evaluation.value("test", key, "dummy") or 0.0
+    is_perfect = round(evaluation.value("test", key) or 0.0, 9) == 1
+    if majority > MAX_MAJORITY and not is_perfect:
         key = task.rare_metrics[0]
     score = evaluation.score("test", key)
-    constant = evaluation.score("test", key, "dummy")
-    if not score or not constant or not constant.difference:
+    constant = evaluation.value("test", key, "dummy")
+    if score is None or constant is None or score.rows < MIN_SUSPICIOUS_ROWS:
         return ""
-    lowest, _ = score.interval or (1.0, 1.0)  # a perfect ROC AUC has no interval
-    if (
-        constant.difference.value <= 0
-        or score.value < MIN_SUSPICIOUS_SCORE
-        or (lowest < MIN_SUSPICIOUS_LOWER_END and round(score.value, 9) < 1)
-    ):
+    # Few rows of a split by time and a perfect ROC AUC have no interval.
+    lowest, _ = score.interval or (1.0, 1.0)
+    if score.value <= constant or score.value < MIN_SUSPICIOUS_SCORE:
+        return ""
+    if lowest < MIN_SUSPICIOUS_LOWER_END and not is_perfect:
         return ""
     value = format_number(score.value) + format_interval(score.interval)
     text = (
@@ -229,10 +229,14 @@ def format_threshold(evaluation: Evaluation) -> str:
     texts = []
     places = {"test": "on the test rows", "cross_validation": "cross-validated"}
     for row_set, place in places.items():
-        recall = format_number(evaluation.value(row_set, "recall"))
-        precision = format_number(evaluation.value(row_set, "precision"))
-        f1 = format_number(evaluation.value(row_set, "f1"))
-        texts.append(f"recall {recall}, precision {precision}, F1 {f1} {place}")
+        scores = []
+        for key, label in (
+            ("recall", "recall"),
+            ("precision", "precision"),
+            ("f1", "F1"),
+        ):
+            scores.append(f"{label} {format_number(evaluation.value(row_set, key))}")
+        texts.append(f"{', '.join(scores)} {place}")
     return f"Threshold {format_number(evaluation.threshold)}: {'; '.join(texts)}"
 
 

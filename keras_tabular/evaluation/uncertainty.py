@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_tabular.evaluation.records import Difference, Interval
 from keras_tabular.evaluation.scores import Predictions, score, scores_by_weights
-from keras_tabular.tasks.metrics import COST, CUSTOM, metric
+from keras_tabular.tasks.metrics import COST, CUSTOM
 
 ALPHA = 0.05  # probability that an interval misses the true value
 MIN_ROWS_FOR_INTERVAL = 10
@@ -57,10 +57,8 @@ class ScoredPredictions(NamedTuple):
             keys: Metric keys; None for all scores.
         """
         intervals = {}
-        for key in self.values:
-            if keys is not None and key not in keys:
-                continue
-            if self.deciding_rows[key] < MIN_ROWS_FOR_INTERVAL:
+        for key in self.values if keys is None else keys:
+            if self.deciding_rows.get(key, 0) < MIN_ROWS_FOR_INTERVAL:
                 continue
             low, high = self._interval(key)
             is_finite = np.isfinite((low, high)).all()
@@ -77,12 +75,11 @@ class ScoredPredictions(NamedTuple):
         if key in MEANS_OF_RECALLS:
             return mean_recall(key, rows)[1:]
         if key not in self.row_values:
-            on_logit_scale = not key.startswith(CUSTOM) and metric(key).is_share
             return jackknife_interval(
                 self.replicates[key],
                 value,
                 self.deciding_rows[key],
-                on_logit_scale,
+                on_logit_scale=bool(rows.task.classes) and not key.startswith(CUSTOM),
             )
         row_values = self.row_values[key]
         if key == "accuracy":
@@ -106,10 +103,11 @@ class ScoredPredictions(NamedTuple):
         """
         rows = self.predictions
         differences = {}
-        for key in self.values.keys() & other.values.keys():
-            if keys is not None and key not in keys:
-                continue
-            n_rows = min(self.deciding_rows[key], other.deciding_rows[key])
+        for key in self.values if keys is None else keys:
+            n_rows = min(
+                self.deciding_rows.get(key, 0),
+                other.deciding_rows.get(key, 0),
+            )
             if n_rows < MIN_ROWS_FOR_INTERVAL:
                 continue
             if key in self.row_values:
@@ -226,22 +224,20 @@ def deciding_rows(
 
     all_rows = count(np.ones(len(predictions.y)))
     classes = range(len(task.classes))
-    rows_by_class = [count(predictions.y == k) for k in classes]
-    counts = {}
-    for key in keys:
-        if key in (task.main_metric, "loss", COST):
-            counts[key] = effective_sample_size(weight)
-        elif key.startswith("macro.") or key in task.rare_metrics:
-            counts[key] = min(rows_by_class)
-        elif key == "balanced_accuracy":
-            counts[key] = min((n for n in rows_by_class if n), default=0.0)
-        elif key in ("recall", "f1"):
-            counts[key] = rows_by_class[1]
-        elif key == "precision":
-            counts[key] = count(predictions.predicted_classes == 1)
-        else:
-            counts[key] = all_rows
-    return counts
+    rows_by_class = [count(predictions.y == k) for k in classes] or [all_rows]
+    smallest = min(rows_by_class)
+    positive = rows_by_class[-1]
+    counts = dict.fromkeys((*task.rare_metrics, "balanced_accuracy"), smallest)
+    counts |= dict.fromkeys(
+        (task.main_metric, "loss", COST), effective_sample_size(weight)
+    )
+    counts |= {"recall": positive, "f1": positive}
+    if task.has_threshold:
+        counts["precision"] = count(predictions.predicted_classes == 1)
+    return {
+        key: counts.get(key, smallest if key.startswith("macro.") else all_rows)
+        for key in keys
+    }
 
 
 def effective_sample_size(weight: np.ndarray) -> float:
@@ -259,7 +255,6 @@ def share_interval(
     values: np.ndarray,
     weight: np.ndarray,
     group: np.ndarray | None = None,
-    alpha: float = ALPHA,
 ) -> Interval:
     """Compute the interval of a share, such as the accuracy, by Wilson's formula.
 
@@ -274,13 +269,12 @@ def share_interval(
         weight: Weight of each row, shape (rows,).
         group: Number of the group of each row, shape (rows,); None if the rows are
             independent.
-        alpha: Probability that the interval misses the true share.
     """
     share = float(np.average(values, weights=weight))
     rows = effective_sample_size(weight)
-    z = NormalDist().inv_cdf(1 - alpha / 2)
+    z = NormalDist().inv_cdf(1 - ALPHA / 2)
     if group is not None:
-        half_width = min(student_widths(values, weight, group, alpha))
+        half_width = min(student_widths(values, weight, group))
         if half_width == np.inf:
             return -np.inf, np.inf
         variance = share * (1 - share)
@@ -344,7 +338,7 @@ def combine_estimates(
     >>> combine_estimates([(3, 0, 7), (2, -2, 5)], 1.0)
     (5.0, 0.0, 10.0)
     """
-    products = np.reshape(factors, (-1, 1)) * np.array(estimates)  # (estimates, 3)
+    products = np.reshape(factors, (-1, 1)) * np.reshape(estimates, (-1, 3))
     values, lows, highs = products.T
     value = float(values.sum())
     below = float(np.square(values - lows).sum()) ** 0.5
@@ -438,11 +432,12 @@ def squared_error_interval(key: str, value: float, rows: Predictions) -> Interva
         deviations = np.square(y - rows.mean(y))
         changes -= deviations / rows.mean(deviations)
     below, above = student_widths(changes, rows.weight, rows.group)
-    shrinkage = float(np.exp(-below))
-    growth = float(np.exp(above))
+    factors = np.exp([-below, above])
     if key == "r2":
-        return 1 - (1 - value) * growth, 1 - (1 - value) * shrinkage
-    return value * shrinkage**0.5, value * growth**0.5
+        high, low = 1 - (1 - value) * factors
+    else:
+        low, high = value * factors**0.5
+    return low, high
 
 
 def mean_difference(
@@ -574,6 +569,5 @@ def jackknife_interval(
     if not on_logit_scale or round(value, 9) in (0, 1):
         return value - half_width, value + half_width
     half_width /= value * (1 - value)
-    low = expit(logit(value) - half_width)
-    high = expit(logit(value) + half_width)
+    low, high = expit(logit(value) + half_width * np.array([-1, 1]))
     return low, high

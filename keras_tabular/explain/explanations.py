@@ -98,7 +98,9 @@ def explain(
             test_rows,
             schema,
             limit=metadata.drift_params.distance,
-            group_size=1 if schema.time else groups.mean_group_size(test.group),
+            group_size=groups.mean_group_size(
+                None if schema.time and not schema.group else test.group
+            ),
         )
         contents["columns"] = columns
         attribution = metadata.trained_on.attribution if metadata.trained_on else {}

@@ -159,8 +159,7 @@ def score_rows(rows: RowSet, mask: np.ndarray) -> dict[str, Any]:
     weight = rows.predictions.weight * mask
     if not weight.any():
         return {}
-    is_share = np.isin(rows.errors, (0, 1)).all()
-    compute_interval = share_interval if is_share else mean_interval
+    compute_interval = share_interval if rows.metric == "error" else mean_interval
     low, high = compute_interval(rows.errors, weight, rows.predictions.group)
     scored: dict[str, Any] = {
         "rows": int(np.count_nonzero(weight)),

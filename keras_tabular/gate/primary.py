@@ -51,17 +51,6 @@ class PrimaryScores(NamedTuple):
         costs = self.evaluation.costs or ()
         return self.key != COST or all(min(row) >= 0 for row in costs)
 
-    def describe_ranking(self) -> Iterator[str]:
-        """Yield that probabilities rank the rows better than chance, if they do."""
-        score = self.evaluation.score("test", self.task.second_metric)
-        if not self.task.classes or score is None or score.interval is None:
-            return
-        if score.interval[0] > 0.5:  # by chance
-            label = self.short_label(score.metric)
-            value = format_number(score.value) + format_interval(score.interval)
-            text = f"{label} {value}"
-            yield f"the order of the probabilities is better than chance: {text}"
-
     def format_headline(self, constant: RuleResult) -> str:
         """Say how good the score is, how sure that is, and how much the model gains.
 
@@ -190,16 +179,9 @@ class PrimaryScores(NamedTuple):
             title = "the best constant for these test rows"
             if self.evaluation.constant_is_learnt:
                 title = "the constant of the training rows"
-            costs = self.evaluation.constant_costs
-            if costs and self.key == COST:
-                cost = self.evaluation.value("test", COST, name) or 0.0
-                title += f" ({min(costs, key=lambda each: abs(costs[each] - cost))})"
         difference = self._difference(name)
         if difference is None:
             reason = f"There are too few test rows to compare the model with {title}"
-            if self.evaluation.score("test", self.key) is None:
-                label = metric_label(self.evaluation, self.task, self.key)
-                reason = f"The model is not compared with {title}: {label} is undefined"
             return RuleResult(rule=rule, status="undecided", reason=reason)
         base = self._baseline_size(name) if self.is_loss else 0.0
         relative = format_relative(difference, base)

@@ -39,10 +39,8 @@ def evaluate_gate(evaluation: Evaluation, gate: Gate, task: Task) -> Verdict:
     ]
 
     warnings = [*summary.evaluation_warnings(evaluation, task)]
-    if not is_better:
-        if not required:
-            warnings.append(constant.reason)
-        warnings += scores.describe_ranking()
+    if not is_better and not required:
+        warnings.append(constant.reason)
     warnings += filter(None, map(scores.describe_unfairness, names))
 
     # The comparison that explains the verdict, next to the limits.

@@ -154,15 +154,15 @@ def find_drift(
         name: column_drift(name, trained_on, counts, schema, limits, group_size)
         for name in schema.features
     }
-    by_attribution = sorted(
-        columns.items(),
-        key=lambda item: (not item[1].moved, -item[1].attribution),
+    names = sorted(
+        columns,
+        key=lambda name: (not columns[name].moved, -columns[name].attribution),
     )
-    columns = dict(by_attribution)
+    columns = {name: columns[name] for name in names}
     moved = [name for name, column in columns.items() if column.moved]
     dates = [name for name in moved if schema.columns[name].kind == "datetime"]
     share = sum(columns[name].attribution for name in moved if name not in dates)
-    is_far = [column.distance > limits.distance for column in columns.values()]
+    n_far = sum(column.distance > limits.distance for column in columns.values())
     verdict: Literal["pass", "warn", "fail"] = "pass"
     reason = f"no column differs by more than {limits.distance:g}"
     if moved:
@@ -172,9 +172,9 @@ def find_drift(
             f"{format_list(moved)} {have} {share:.1%} of the attribution, which is the"
             " effect of columns on predictions"
         )
-    elif any(is_far):
+    elif n_far:
         reason = (
-            f"{sum(is_far)} of {len(columns)} columns differ by more than"
+            f"{n_far} of {len(columns)} columns differ by more than"
             f" {limits.distance:g}, which may be chance"
         )
     if dates:

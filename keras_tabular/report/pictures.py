@@ -480,6 +480,4 @@ def drift_picture(name: str, column: ColumnDrift) -> Picture:
         layer("bar", share, new, opacity=0.6, height=BAR_HEIGHT),
         layer("tick", share, train, thickness=3, height=BAR_HEIGHT),
     ]
-    spec = named_chart([*train, *new], "bin", layers)
-    note = f"Distance {column.distance:.3f}; p-value {column.p_value:.3f}."
-    return Picture(name, spec, note)
+    return Picture(name, named_chart([*train, *new], "bin", layers))

@@ -147,16 +147,6 @@ def _compare_scores(
     )
 
 
-def format_shared_rows(shared: int, test_rows: int) -> str:
-    """Say on how many of the test rows two runs are compared.
-
-    >>> format_shared_rows(2000, 100_000)
-    '2,000 of 100,000 test rows'
-    """
-    share = f"{shared:,} of " if shared < test_rows else ""
-    return f"{share}{test_rows:,} test rows"
-
-
 def _measure_change(key: str, run: Run, base: Run) -> "PairedScore":
     """Compare a score of two runs, on the same rows if it is a score of the test rows.
 
@@ -217,14 +207,18 @@ def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
         return {}
     rows, base_rows = shared
     evaluations = run.require_evaluation(), base.require_evaluation()
-    shared_rows = format_shared_rows(len(rows.y), evaluations[0].rows("test"))
+    shared = len(rows.y)
+    test_rows = evaluations[0].rows("test")
+    words = f"{test_rows:,} test rows"
+    if shared < test_rows:
+        words = f"{shared:,} of {words}"
     scored = score_and_resample(rows)
     base_scored = score_and_resample(base_rows)
     scores = {}
     for key, difference in scored.differences(base_scored).items():
         deviations = [each.training_deviation.get(key, 0.0) for each in evaluations]
         difference = widen(difference, hypot(*deviations))
-        scores[key] = PairedScore(shared_rows, base_scored.values[key], difference)
+        scores[key] = PairedScore(words, base_scored.values[key], difference)
     return scores
 
 

@@ -204,9 +204,10 @@ def summarize(
         return None
     label = metric_label(present, task, key)
     sign = 1 if present.metric(key).greater_is_better else -1
-    n_test = sum(each.rows("test") for each in evaluations)
-    n_train = sum(each.rows("train") for each in evaluations)
-    n_validation = sum(each.rows("validation") for each in evaluations)
+    n_test, n_train, n_validation = (
+        sum(each.rows(row_set) for each in evaluations)
+        for row_set in ("test", "train", "validation")
+    )
     test_share = n_test / (n_train + n_validation)
     conclusion = format_conclusion(models, task, label, sign, repeated, test_share)
     return MeasureRepeats(label=label, models=models, conclusion=conclusion)

@@ -22,26 +22,21 @@ ROW_SETS = {
 
 
 class Metric(NamedTuple):
-    """How a metric is called, and what its scores are.
-
-    Attributes:
-        is_share: Whether it is from 0 to 1, and a class with few rows may decide it.
-    """
+    """How a metric is called, and what its scores are."""
 
     label: str
     greater_is_better: bool = True
-    is_share: bool = False
 
 
 # All metrics, in the order in which they are shown.
 METRICS = {
     "accuracy": Metric("Accuracy"),
     "balanced_accuracy": Metric("Balanced accuracy"),
-    "roc_auc": Metric("ROC AUC", is_share=True),
-    "average_precision": Metric("Average precision", is_share=True),
-    "precision": Metric("Precision", is_share=True),
-    "recall": Metric("Recall", is_share=True),
-    "f1": Metric("F1", is_share=True),
+    "roc_auc": Metric("ROC AUC"),
+    "average_precision": Metric("Average precision"),
+    "precision": Metric("Precision"),
+    "recall": Metric("Recall"),
+    "f1": Metric("F1"),
     "brier": Metric("Brier score", greater_is_better=False),
     "mae": Metric("Mean absolute error", greater_is_better=False),
     "rmse": Metric("Root mean squared error", greater_is_better=False),

@@ -19,7 +19,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Evaluate, ThresholdRule, Validate
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import plot_data, records, result, summary
-from keras_tabular.evaluation.calibration import choose_threshold
+from keras_tabular.evaluation.calibration import choose_threshold, measure_calibration
 from keras_tabular.evaluation.labelled_file import add_test_files, score_file
 from keras_tabular.evaluation.scores import score
 from keras_tabular.evaluation.summary import (
@@ -334,7 +334,7 @@ def measure_warnings(
 ) -> tuple[dict[str, records.Calibration], str]:
     """Measure the calibration of predictions; return also the warnings of it."""
     rows = build_predictions(task, y, y_pred, **fields)
-    measures = result.measure_calibration(rows, "mean_squared_error")
+    measures = measure_calibration(rows, "mean_squared_error")
     evaluation = build_evaluation(calibration=measures)
     return measures, "".join(summary.evaluation_warnings(evaluation, task))
 
@@ -343,8 +343,9 @@ def measure_warnings(
     ("factor", "shift", "warning"),
     [
         (1.0, 0.0, ""),
-        (2.5, 0.0, "the calibration slope of 1 is 0.4"),
-        (1.0, -1.0, "the calibration intercept of 1 is 0.935"),
+        (2.5, 0.0, "too extreme: the calibration slope of class 1 is 0.4"),
+        (0.4, 0.0, "too near to each other: the calibration slope of class 1 is 3.0"),
+        (1.0, -1.0, "too low: the calibration intercept of class 1 is 0.935"),
     ],
 )
 def test_probabilities_that_are_too_extreme_or_too_low_are_named(
@@ -358,7 +359,7 @@ def test_probabilities_that_are_too_extreme_or_too_low_are_named(
     measures, text = measure_warnings(BINARY, y, expit(factor * logits + shift))
     assert [measure.ideal for measure in measures.values()] == [0, 1]
     assert warning in text
-    assert bool(warning) == ("wrong calibration" in text)
+    assert bool(warning) == ("the probabilities are too" in text)
     # Many equal rows of a few groups are no more certain than one of each.
     copies, _ = measure_warnings(
         BINARY,
@@ -388,10 +389,10 @@ def test_the_mean_prediction_of_a_regression_is_compared_with_the_test_rows() ->
         )
         (measure,) = measures.values()
         assert measure.value == pytest.approx((1 - factor) * y.mean(), abs=1e-9)
-        assert ("wrong calibration" in text) == (factor < 1)
+        assert text.startswith("the predictions are too low: the mean") == (factor < 1)
     # It predicts medians.
     rows = build_predictions(REGRESSION, y, y)
-    assert result.measure_calibration(rows, "mean_absolute_error") == {}
+    assert measure_calibration(rows, "mean_absolute_error") == {}
 
 
 def test_a_few_rows_with_most_of_the_squared_error_are_a_warning() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from keras_tabular.config.sections import Gate
+from keras_tabular.evaluation.calibration import measure_calibration
 from keras_tabular.evaluation.records import (
     MODEL,
     Difference,
@@ -17,7 +18,7 @@ from keras_tabular.evaluation.records import (
     score_records,
     write_scores,
 )
-from keras_tabular.evaluation.result import compare_with_baselines, measure_calibration
+from keras_tabular.evaluation.result import compare_with_baselines
 from keras_tabular.evaluation.uncertainty import score_and_resample
 from keras_tabular.gate.rules import evaluate_gate
 from keras_tabular.gate.verdict import Verdict
@@ -121,21 +122,6 @@ def test_a_share_of_0_lets_a_small_gain_be_undecided() -> None:
     for min_gain, status in ((0.05, "fail"), (0.0, "undecided")):
         gate = Gate(beat_baselines=("dummy",), min_gain=min_gain)
         assert run_gate(small, gate).status == status
-
-
-def test_a_good_order_does_not_excuse_a_loss_that_is_worse_than_no_model() -> None:
-    evaluation = build_differences(dummy=WORSE)
-    areas = score_records(
-        "test",
-        MODEL,
-        {"roc_auc": 0.7},
-        254,
-        interval={"roc_auc": (0.6, 0.8)},
-    )
-    evaluation = evaluation.model_copy(update={"scores": (*evaluation.scores, *areas)})
-    verdict = run_gate(evaluation, Gate(beat_baselines=("dummy",)))
-    assert verdict.status == "fail"
-    assert "chance: ROC AUC 0.700" in verdict.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +248,6 @@ def test_too_few_test_rows_or_an_undefined_metric_are_undecided() -> None:
     verdict = run_gate(evaluation, ALL_BASELINES)
     assert verdict.status == "undecided"
     assert verdict.headline == "ROC AUC is undefined on the test rows"
-    assert "ROC AUC is undefined" in verdict.reason
 
 
 @pytest.mark.parametrize("row_set", ["test", "slices.older"])
@@ -279,17 +264,21 @@ def test_a_perfect_score_of_few_rows_does_not_keep_a_limit(row_set: str) -> None
 
 
 def test_a_score_that_is_too_good_is_in_the_first_line() -> None:
-    # A perfect score is named, whatever the number of rows and the constant.
-    for value, interval, constant, is_named in (
-        (0.9995, (0.985, 1.0), 0.6, True),
-        (0.9995, (0.96, 1.0), 0.6, False),
-        (1.0, (0.84, 1.0), 0.95, True),
+    """A perfect score is named, whatever the number of rows and the constant.
+
+    Few rows of a split by time have no interval.
+    """
+    for value, intervals, constant, is_named in (
+        (0.9995, {"accuracy": (0.985, 1.0)}, 0.6, True),
+        (0.9995, {"accuracy": (0.96, 1.0)}, 0.6, False),
+        (1.0, {"accuracy": (0.84, 1.0)}, 0.95, True),
+        (1.0, {}, 0.6, True),
     ):
         evaluation = build_evaluation(
+            rows=20,
             test={"accuracy": value},
-            intervals={"accuracy": interval},
+            intervals=intervals,
             baselines={"dummy": {"accuracy": constant}},
-            differences={"dummy": {"accuracy": difference(0.05, -0.1, 0.2)}},
             strongest_column=("repair_cost", 0.97),
         )
         verdict = run_gate(evaluation, Gate())
