@@ -219,7 +219,7 @@ def measure_limits(name: str, draws: int) -> Iterator[Measurement]:
         for _ in range(draws * SLICES):
             drawn = Rows(rng, KINDS[name], rows)
             is_right = (drawn.draw() < ndtri(0.8)).astype(float)
-            _, high = share_interval(is_right, np.ones(rows), drawn.group)
+            *_, high = share_interval(is_right, np.ones(rows), drawn.group)
             failed.append(high < 0.8)
         of_slices = np.reshape(failed, (draws, SLICES)).any(axis=1)
         where = f"{name}, {rows} rows"

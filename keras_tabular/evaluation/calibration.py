@@ -387,16 +387,15 @@ def recalibrate(rows: Predictions) -> dict[str, np.ndarray]:
     if few_rows or positive.min() >= negative.max():
         return {}
     center = np.average(logits, weights=weight * probability * (1 - probability))
-    features = np.column_stack([np.ones_like(logits), logits - center])  # (rows, 2)
+    features = np.vander(logits - center, 2)  # and ones, (rows, 2)
     regression = LogisticRegression(
         C=np.inf,  # no penalty
         fit_intercept=False,
         solver="newton-cholesky",
-    )
-    regression.fit(features, y, weight)
+    ).fit(features, y, weight)
     predicted = regression.predict_proba(features)[:, 1]
     variance = weight * predicted * (1 - predicted)
     information = (variance * features.T) @ features / weight.sum()
     influence = np.linalg.solve(information, features.T * (y - predicted))  # (2, rows)
-    intercepts, slopes = regression.coef_.T + influence
+    slopes, intercepts = regression.coef_.T + influence
     return {"intercept": intercepts - center, "slope": slopes}

@@ -109,7 +109,7 @@ def row_keys(
     It depends on the target, the features and the `ignored` columns, in any order.
     """
     names = sorted({schema.target, *schema.features, *ignored})
-    return as_keys(stable_row_hashes(folder, names, seed=0))
+    return hash_keys(folder, names)
 
 
 def line_keys(folder: Path, schema: Schema) -> np.ndarray:
@@ -117,13 +117,12 @@ def line_keys(folder: Path, schema: Schema) -> np.ndarray:
 
     In the same table, it is the same if another schema reads other cells differently.
     """
-    hashes = stable_row_hashes(folder, [FILE, LINE, schema.target], seed=0)
-    return as_keys(hashes)
+    return hash_keys(folder, [FILE, LINE, schema.target])
 
 
-def as_keys(hashes: np.ndarray) -> np.ndarray:
-    """Shorten hashes of rows to keys that a CSV file can hold: int64, (rows,)."""
-    return (hashes % MAX_KEY).astype(np.int64)
+def hash_keys(folder: Path, names: list[str]) -> np.ndarray:
+    """Hash some columns of each row to a key for a CSV file: int64, (rows,)."""
+    return (stable_row_hashes(folder, names, seed=0) % MAX_KEY).astype(np.int64)
 
 
 def kept_test_rows(test: Predictions, keys: Keys) -> dict[str, Any]:
@@ -167,15 +166,10 @@ def pool_classes(test: Predictions) -> Predictions:
         probability; both of shape (rows x outputs,).
     """
     classes = np.array(test.task.output_classes)
-    group = test.group
-    if group is not None:
-        group = np.repeat(group, len(classes))
-    pooled = Predictions(
-        test.task,
+    repeated = test.select(np.repeat(np.arange(len(test.y)), len(classes)))
+    pooled = repeated._replace(
         y=(test.y[:, None] == classes).ravel(),
         y_pred=test.y_pred.astype(np.float64).ravel(),
-        weight=np.repeat(test.weight, len(classes)),
-        group=group,
     )
     return pooled.select(pooled.weight > 0)
 
@@ -191,10 +185,10 @@ def calibration_plot(pooled: Predictions) -> tuple[tuple[float, ...], ...]:
     points = []
     for number in np.unique(bins):
         rows = pooled.select(bins == number)
-        interval = share_interval(rows.y, rows.weight, rows.group)
-        low, high = np.clip(interval, 0.0, 1.0)  # infinite for a single group
+        estimate = share_interval(rows.y, rows.weight, rows.group)
+        actual = np.clip(estimate, 0.0, 1.0)  # the ends are infinite for a single group
         mean = rows.mean(rows.y_pred)
-        points.append((mean, rows.mean(rows.y), mean, low, high))
+        points.append((mean, actual[0], mean, *actual[1:]))
     return tuple(zip(*points, strict=True))
 
 

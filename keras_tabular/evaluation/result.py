@@ -151,10 +151,10 @@ def predict_row_sets(
     the other folds.
     """
     metadata = model.metadata
-    predictions = {}
-    for name in ("train", "validation", "test"):
-        folder = data / "split" / name
-        predictions[name] = predict_table(model.predict, folder, schema, metadata)
+    predictions = {
+        name: predict_table(model.predict, data / "split" / name, schema, metadata)
+        for name in ("train", "validation", "test")
+    }
     for name, folds in oof.by_row_set.items():
         rows = predictions["train"].select(folds.rows)._replace(y_pred=folds.y_pred)
         rule = metadata.threshold_choice
@@ -180,19 +180,17 @@ def predict_table(
     Raises:
         UserError: A prediction is not finite.
     """
-    task = schema.learning_task
 
-    def predict_part(path: Path) -> Predictions:
+    def predict_part(path: Path) -> tuple[np.ndarray, ...]:
         part = pq.read_table(path)
-        return Predictions(
-            task,
-            y=arrays.labels(part, schema)[:, 0],
-            y_pred=predict(arrays.feature_arrays(part, schema)),
-            weight=arrays.row_weights(part, schema),
+        return (
+            arrays.labels(part, schema)[:, 0],
+            predict(arrays.feature_arrays(part, schema)),
+            arrays.row_weights(part, schema),
         )
 
-    parts = list(ordered_map(predict_part, part_paths(folder), max_concurrent=1))
-    y_pred = np.concatenate([part.y_pred for part in parts])
+    parts = ordered_map(predict_part, part_paths(folder), max_concurrent=1)
+    y, y_pred, weight = map(np.concatenate, zip(*parts, strict=True))
     is_invalid = ~np.isfinite(y_pred).all(axis=1)
     if is_invalid.any():
         expected, got = arrays.NO_PREDICTION
@@ -201,10 +199,10 @@ def predict_table(
             f" got {got}",
         )
     return Predictions(
-        task,
-        y=np.concatenate([part.y for part in parts]),
-        y_pred=y_pred,
-        weight=np.concatenate([part.weight for part in parts]),
+        schema.learning_task,
+        y,
+        y_pred,
+        weight,
         threshold=metadata.decision,
         group=row_groups(folder, schema),
         costs=metadata.costs,
@@ -229,11 +227,12 @@ def write_test_predictions(
     folder = data / "split" / "test"
     available = pq.read_schema(part_paths(folder)[0]).names
     new_names = {FILE: "file", LINE: "line", schema.target: "actual"}
-    names = [FILE, LINE]
-    for name in schema.ignore:
-        if name in available and name not in new_names.values():
-            names.append(name)
-    names.append(schema.target)
+    ignored = [
+        name
+        for name in schema.ignore
+        if name in available and name not in new_names.values()
+    ]
+    names = [FILE, LINE, *ignored, schema.target]
     rows = pa.concat_tables(read_parts(folder, names))
     ends = metadata.interval_ends(test.y_pred[:, 0])
     columns = {new_names.get(name, name): rows[name] for name in names}
@@ -274,9 +273,10 @@ def baseline_thresholds(
         The thresholds by row set and baseline: numbers for the test rows, and for each
         row set of `folds` one for each row, see `calibration.cross_fit`.
     """
-    thresholds = {}
-    for row_set in ("test", *folds):
-        thresholds[row_set] = dict.fromkeys(baselines, metadata.decision)
+    thresholds = {
+        row_set: dict.fromkeys(baselines, metadata.decision)
+        for row_set in ("test", *folds)
+    }
     rule = metadata.threshold_choice
     if rule is None:
         return thresholds
@@ -302,8 +302,7 @@ def choose_main_metrics(
     The latter are replaced by the main score if one has no interval on the test rows.
     """
     task = train.task
-    classes = range(len(task.classes))
-    class_rows = [(train.y == k).sum() for k in classes]
+    class_rows = [(train.y == k).sum() for k in range(len(task.classes))]
     of_task = task.main_metrics(class_rows)
     if not set(of_task) <= test.intervals(of_task).keys():
         of_task = (task.main_metric,)
@@ -341,22 +340,22 @@ def compare_with_baselines(
         The scores of the model, then those of each baseline with the differences from
         it on the same rows.
     """
-    n_rows = len(scored.predictions.y)
+    rows = scored.predictions
     intervals = scored.intervals()
-    scores = list(score_records(row_set, MODEL, scored.values, n_rows, intervals))
-    with_interval = {scored.predictions.task.main_metric, "loss", *main_metrics}
+    scores = [*score_records(row_set, MODEL, scored.values, len(rows.y), intervals)]
+    with_interval = {rows.task.main_metric, "loss", *main_metrics}
     comparisons = []
     if baselines:
-        for key, constant in find_best_constants(scored.predictions, learnt).items():
+        for key, constant in find_best_constants(rows, learnt).items():
             comparisons.append(("dummy", scored, constant, [key]))
     for name, baseline_predictions in baselines.items():
         y_pred = baseline_predictions[row_set]
-        rows = scored.predictions
         if len(y_pred) < len(rows.y):
             rows = rows.select(slice(len(y_pred)))
             scored = score_and_resample(rows)
-        rows = rows._replace(y_pred=y_pred, threshold=thresholds[name])
-        baseline = score_and_resample(rows)
+        baseline = score_and_resample(
+            rows._replace(y_pred=y_pred, threshold=thresholds[name]),
+        )
         comparisons.append((name, scored, baseline, [*baseline.values]))
     for name, model, baseline, keys in comparisons:
         scores += score_records(
@@ -461,10 +460,11 @@ def hash_rows(folder: Path, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
 
     Rows with equal values have equal hashes.
     """
-    features = equality_hashes(read_parts(folder, list(schema.features)))
-    target = pa.concat_tables(read_parts(folder, [schema.target]))[0]
-    rows = pa.table([features, target], ["features", "target"])
-    return features, equality_hashes([rows])
+    names = list(schema.features)
+    return (
+        equality_hashes(read_parts(folder, names)),
+        equality_hashes(read_parts(folder, [*names, schema.target])),
+    )
 
 
 def _in_other_folds(hashes: np.ndarray, fold: np.ndarray) -> np.ndarray:
@@ -502,12 +502,12 @@ def compute_coverage(
     low_ends, high_ends = ends.T
     is_inside = (low_ends <= test.y) & (test.y <= high_ends)
     ones = np.ones(len(is_inside))
-    low, high = share_interval(is_inside, ones, test.group)
+    share, low, high = share_interval(is_inside, ones, test.group)
     if high == np.inf:
         return None
     return IntervalCoverage(
         nominal=intervals.coverage,
-        coverage=is_inside.mean(),
+        coverage=share,
         low=low,
         high=high,
         mean_width=np.diff(ends).mean(),

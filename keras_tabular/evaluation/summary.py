@@ -34,7 +34,7 @@ MIN_PREDICTED_POSITIVES = 30  # rows; with fewer ones, the precision is hardly k
 MAX_SHARE_OF_LARGEST_ERRORS = 0.5  # of the squared error
 OTHER_PLACES = {
     "cross_validation": "cross-validated",
-    "forward_chaining": "on later rows by models of earlier ones",
+    "forward_chaining": "on later rows",
 }
 
 
@@ -200,7 +200,6 @@ def format_scores(
         values = [format_row_set_score(evaluation, row_set, key, name)]
         for place, words in places.items():
             if name != "dummy" and evaluation.score(place, key, name):
-                words = "on later rows" if place == "forward_chaining" else words
                 values.append(
                     f"{format_row_set_score(evaluation, place, key, name)} {words}"
                 )

@@ -83,10 +83,10 @@ class ScoredPredictions(NamedTuple):
             )
         row_values = self.row_values[key]
         if key == "accuracy":
-            return share_interval(row_values, rows.weight, rows.group)
+            return share_interval(row_values, rows.weight, rows.group)[1:]
         if key == COST:
             return cost_interval(rows)
-        return mean_interval(row_values, rows.weight, rows.group)
+        return mean_interval(row_values, rows.weight, rows.group)[1:]
 
     def differences(
         self,
@@ -146,22 +146,26 @@ def score_and_resample(predictions: Predictions) -> ScoredPredictions:
     if predictions.costs:
         row_values[COST] = predictions.row_costs()
 
-    if predictions.group is None:
-        group = np.arange(len(y))
-    else:
-        _, group = np.unique(predictions.group, return_inverse=True)
+    group = np.arange(len(y)) if predictions.group is None else predictions.group
+    _, group = np.unique(group, return_inverse=True)
     batches = []
     for remaining in remaining_rows(group, len(task.classes)):
         weights = remaining * weight  # (some blocks, rows)
         scores = scores_by_weights(predictions, weights)
         batches.append(scores | predictions.custom_scores(weights))
-    replicates = {}
-    for key in batches[0].keys() - row_values.keys():
-        replicates[key] = np.concatenate([scores[key] for scores in batches])
+    replicates = {
+        key: np.concatenate([scores[key] for scores in batches])
+        for key in batches[0].keys() - row_values.keys()
+    }
 
     values = score(predictions)
-    counts = deciding_rows(predictions, values)
-    return ScoredPredictions(predictions, values, row_values, replicates, counts)
+    return ScoredPredictions(
+        predictions,
+        values,
+        row_values,
+        replicates,
+        deciding_rows(predictions, values),
+    )
 
 
 def remaining_rows(group: np.ndarray, n_classes: int) -> Iterator[np.ndarray]:
@@ -223,17 +227,16 @@ def deciding_rows(
         return round(rows, 6)
 
     all_rows = count(np.ones(len(predictions.y)))
-    classes = range(len(task.classes))
-    rows_by_class = [count(predictions.y == k) for k in classes] or [all_rows]
+    rows_by_class = [count(predictions.y == k) for k in range(len(task.classes))]
+    rows_by_class = rows_by_class or [all_rows]
     smallest = min(rows_by_class)
     positive = rows_by_class[-1]
     counts = dict.fromkeys((*task.rare_metrics, "balanced_accuracy"), smallest)
     counts |= dict.fromkeys(
         (task.main_metric, "loss", COST), effective_sample_size(weight)
     )
-    counts |= {"recall": positive, "f1": positive}
-    if task.has_threshold:
-        counts["precision"] = count(predictions.predicted_classes == 1)
+    predicted_positive = count(predictions.predicted_classes == 1)
+    counts |= {"recall": positive, "f1": positive, "precision": predicted_positive}
     return {
         key: counts.get(key, smallest if key.startswith("macro.") else all_rows)
         for key in keys
@@ -255,8 +258,8 @@ def share_interval(
     values: np.ndarray,
     weight: np.ndarray,
     group: np.ndarray | None = None,
-) -> Interval:
-    """Compute the interval of a share, such as the accuracy, by Wilson's formula.
+) -> Estimate:
+    """Return a share, such as the accuracy, and its interval by Wilson's formula.
 
     With rows in groups, Wilson's formula gets the number n of independent rows for
     which the normal interval, p ± z sqrt(p (1 - p) / n), is as wide as Student's
@@ -269,6 +272,10 @@ def share_interval(
         weight: Weight of each row, shape (rows,).
         group: Number of the group of each row, shape (rows,); None if the rows are
             independent.
+
+    >>> share, low, high = share_interval(np.arange(10) < 5, np.ones(10))
+    >>> round(share, 3), round(low, 3), round(high, 3)
+    (0.5, 0.237, 0.763)
     """
     share = float(np.average(values, weights=weight))
     rows = effective_sample_size(weight)
@@ -276,33 +283,19 @@ def share_interval(
     if group is not None:
         half_width = min(student_widths(values, weight, group))
         if half_width == np.inf:
-            return -np.inf, np.inf
+            return share, -np.inf, np.inf
         variance = share * (1 - share)
         if variance and half_width > MAX_ROUNDING_OF_SHARE:
             rows = min(max(variance * (z / half_width) ** 2, 1), rows)
         else:  # all rows or all groups are alike, so that their spread says nothing
             rows = effective_sample_size(np.bincount(group, weight))
-    return wilson_interval(share, rows, z)
-
-
-def wilson_interval(share: float, rows: float, z: float) -> Interval:
-    """Compute Wilson's interval of a share.
-
-    Args:
-        rows: Number of independent rows.
-        z: Quantile of the normal distribution.
-
-    >>> low, high = wilson_interval(0.5, 10, 1.96)
-    >>> round(low, 3), round(high, 3)
-    (0.237, 0.763)
-    """
     center = share + z**2 / (2 * rows)
     variance = share * (1 - share) / rows + z**2 / (4 * rows * rows)
     spread = z * variance**0.5
     scale = 1 + z**2 / rows
     low = (center - spread) / scale
     high = (center + spread) / scale
-    return max(low, 0.0), min(high, 1.0)
+    return share, max(low, 0.0), min(high, 1.0)
 
 
 def cost_interval(rows: Predictions) -> Interval:
@@ -313,11 +306,9 @@ def cost_interval(rows: Predictions) -> Interval:
     """
     costs = np.unique(np.array(rows.costs))
     row_costs = rows.row_costs()
-    shares = []
-    for cost in costs[1:]:
-        has_cost = (row_costs == cost).astype(np.float64)
-        ends = share_interval(has_cost, rows.weight, rows.group)
-        shares.append((rows.mean(has_cost), *ends))
+    shares = [
+        share_interval(row_costs == cost, rows.weight, rows.group) for cost in costs[1:]
+    ]
     _, low, high = combine_estimates(shares, costs[1:] - costs[0])
     return costs[0] + low, costs[0] + high
 
@@ -367,8 +358,7 @@ def mean_recall(
     for code in classes:
         weight = rows.weight * (rows.y == code)
         if other is None:
-            recall = float(np.average(hits, weights=weight))
-            estimates.append((recall, *share_interval(hits, weight, group)))
+            estimates.append(share_interval(hits, weight, group))
         else:
             changes = hits - other.row_scores
             estimates.append(mean_difference(changes, weight, group, is_share=True))
@@ -379,29 +369,27 @@ def mean_interval(
     values: np.ndarray,
     weight: np.ndarray,
     group: np.ndarray | None = None,
-) -> Interval:
-    """Compute Student's interval of a mean; it ends at 0 if no value is negative.
+) -> Estimate:
+    """Return a mean and Student's interval, which ends at 0 if no value is negative.
 
-    It is infinite if the rows say nothing about the spread of the values: for a single
-    row, a single group, or equal values. The arguments are those of `share_interval`.
+    It has no upper end if the rows say nothing about the spread of the values: for a
+    single row, a single group, or equal values. The arguments are those of
+    `share_interval`.
 
-    >>> low, high = mean_interval(np.repeat([0.0, 1.0], 50), np.ones(100))
-    >>> round(low, 4), round(high, 4)
-    (0.4003, 0.5997)
-    >>> low, _ = mean_interval(np.array([0.0, 0.0, 9.0]), np.ones(3))
-    >>> low
+    >>> mean, low, high = mean_interval(np.repeat([0.0, 1.0], 50), np.ones(100))
+    >>> round(mean, 4), round(low, 4), round(high, 4)
+    (0.5, 0.4003, 0.5997)
+    >>> mean_interval(np.array([0.0, 0.0, 9.0]), np.ones(3))[1]
     0.0
-    >>> mean_interval(np.array([0.1, 0.1, 0.1]), np.ones(3))
-    (-inf, inf)
+    >>> mean_interval(np.array([0.1, 0.1, 0.1]), np.ones(3))[2]
+    inf
     """
-    mean = float(np.average(values, weights=weight))
-    below, above = student_widths(values, weight, group)
-    if below == np.inf or below <= MAX_RELATIVE_ROUNDING_OF_MEAN * abs(mean):
-        return -np.inf, np.inf
-    low = mean - below
+    mean, low, high = mean_difference(values, weight, group, is_share=False)
+    if high - mean <= MAX_RELATIVE_ROUNDING_OF_MEAN * abs(mean):
+        high = np.inf
     if values.min() >= 0:
         low = max(low, 0.0)
-    return low, mean + above
+    return mean, low, high
 
 
 def squared_error_interval(key: str, value: float, rows: Predictions) -> Interval:
@@ -414,9 +402,8 @@ def squared_error_interval(key: str, value: float, rows: Predictions) -> Interva
     >>> from keras_tabular.tasks.task import Regression
     >>> y_pred = np.array([[1.5], [2.5], [3.5], [3.5]])
     >>> rows = Predictions(Regression(), np.arange(1.0, 5.0), y_pred, np.ones(4))
-    >>> low, high = squared_error_interval("r2", 0.8, rows)
-    >>> round(low, 2), round(high, 2)
-    (0.13, 0.95)
+    >>> np.round(squared_error_interval("r2", 0.8, rows), 2)
+    array([0.13, 0.95])
     """
     y = rows.y
     y_pred = rows.first_output

@@ -11,8 +11,8 @@ from pyarrow.dataset import dataset
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Range, Slice
-from keras_tabular.evaluation.records import MODEL, SLICE, Score, score_records
-from keras_tabular.evaluation.result import Result
+from keras_tabular.evaluation.records import SLICE, Score
+from keras_tabular.evaluation.result import Result, compare_with_baselines
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.uncertainty import (
     mean_interval,
@@ -73,13 +73,7 @@ def declared_scores(
         rows = test.select(is_in_slice(table, schema, conditions))
         if rows.weight.any():
             scored = score_and_resample(rows)
-            scores += score_records(
-                SLICE + name,
-                MODEL,
-                scored.values,
-                len(rows.y),
-                scored.intervals(),
-            )
+            scores += compare_with_baselines(scored, {}, {}, (), SLICE + name)
     return scores
 
 
@@ -129,9 +123,10 @@ def slice_scores(
 def select_predicted(name: str, table: pa.Table, result: Result) -> RowSet:
     """Return the rows of a table that the model and gradient boosting predicted."""
     baseline_y_pred = result.baselines["gradient_boosting"][name]
-    n_rows = min(len(table), len(baseline_y_pred))
-    predictions = result.predictions[name].select(slice(n_rows))
-    n_rows = len(predictions.y)  # the model may have predicted fewer rows
+    predictions = result.predictions[name]
+    # The model and the baseline may have predicted fewer rows.
+    n_rows = min(len(table), len(baseline_y_pred), len(predictions.y))
+    predictions = predictions.select(slice(n_rows))
     baseline = predictions._replace(
         y_pred=baseline_y_pred,
         threshold=result.thresholds[name]["gradient_boosting"],
@@ -160,10 +155,10 @@ def score_rows(rows: RowSet, mask: np.ndarray) -> dict[str, Any]:
     if not weight.any():
         return {}
     compute_interval = share_interval if rows.metric == "error" else mean_interval
-    low, high = compute_interval(rows.errors, weight, rows.predictions.group)
+    value, low, high = compute_interval(rows.errors, weight, rows.predictions.group)
     scored: dict[str, Any] = {
         "rows": int(np.count_nonzero(weight)),
-        "value": np.average(rows.errors, weights=weight),
+        "value": value,
         "gradient_boosting": np.average(rows.baseline_errors, weights=weight),
     }
     if np.isfinite(high):

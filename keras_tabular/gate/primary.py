@@ -83,10 +83,8 @@ class PrimaryScores(NamedTuple):
             return self._result("dummy", "undecided")
         if difference.high < 0:
             return self._result("dummy", "pass")
-        useful_gain = (
-            min_gain if self.key == "r2" else min_gain * self._baseline_size("dummy")
-        )
-        if difference.low > -useful_gain:
+        base = 1 if self.key == "r2" else self._baseline_size("dummy")
+        if difference.low > -min_gain * base:
             words = f"; no gain above {100 * min_gain:.3g}%"
             return self._result("dummy", "fail", words)
         return self._result("dummy", "undecided", f"; {TOO_FEW_ROWS}")
@@ -115,12 +113,8 @@ class PrimaryScores(NamedTuple):
             words = "; this shows nothing"
             status = "undecided"
         elif margin and difference.high > 0:
-            words = "; within"
-            if status == "fail":
-                words = "; worse than"
-            elif difference.low >= -limit:
-                words = "; equivalent within"
-            words += f" the margin of {margin:.0%}"
+            words = "worse than" if status == "fail" else "within"
+            words = f"; {words} the margin of {margin:.0%}"
         return self._result(name, status, words)
 
     def describe_unfairness(self, name: str) -> str:
@@ -150,9 +144,8 @@ class PrimaryScores(NamedTuple):
     def short_label(self, key: str) -> str:
         """Return the label of a metric within a sentence."""
         label = self.evaluation.metric(key).label
-        if key.startswith(CUSTOM) or label[:2].isupper():  # such as ROC AUC, R² and F1
-            return label
-        return label.lower()
+        # Such as ROC AUC, R² and F1.
+        return label if label[:2].isupper() else label.lower()
 
     def _baseline_size(self, name: str) -> float:
         """Return the size of a baseline's score on the test rows; 0 if it has none."""
@@ -182,7 +175,7 @@ class PrimaryScores(NamedTuple):
         difference = self._difference(name)
         if difference is None:
             reason = f"There are too few test rows to compare the model with {title}"
-            return RuleResult(rule=rule, status="undecided", reason=reason)
+            return RuleResult(rule=rule, status=status, reason=reason)
         base = self._baseline_size(name) if self.is_loss else 0.0
         relative = format_relative(difference, base)
         details = "; ".join(self._details(name))

@@ -103,13 +103,12 @@ def _check_limit(rule: str, limit: float, score: Score) -> RuleResult:
     if score.interval is None and score.row_set not in WITHOUT_INTERVALS:
         status = "undecided"
     value = format_number(score.value, limit) + summary.format_interval(score.interval)
-    conjunction = "but" if status == "fail" else "and"
     ending = f"; {NOT_SETTLED}" if status == "undecided" else ""
     return RuleResult(
         rule=f"{rule} {score.key}",
         status=status,
         reason=(
-            f"{score.key} is {value} {conjunction} has to be {bound}"
+            f"{score.key} is {value}; it has to be {bound}"
             f" {format_number(limit, score.value)}{ending}"
         ),
     )

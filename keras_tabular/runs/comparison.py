@@ -207,11 +207,10 @@ def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
         return {}
     rows, base_rows = shared
     evaluations = run.require_evaluation(), base.require_evaluation()
-    shared = len(rows.y)
     test_rows = evaluations[0].rows("test")
     words = f"{test_rows:,} test rows"
-    if shared < test_rows:
-        words = f"{shared:,} of {words}"
+    if len(rows.y) < test_rows:
+        words = f"{len(rows.y):,} of {words}"
     scored = score_and_resample(rows)
     base_scored = score_and_resample(base_rows)
     scores = {}
@@ -231,29 +230,34 @@ def find_shared_rows(run: Run, base: Run) -> tuple[Predictions, Predictions] | N
     Returns:
         None if they are too few, or if the runs have other classes.
     """
+    rows = read_test_rows(run)
+    base_rows = read_test_rows(base)
+    if rows is None or base_rows is None:
+        return None
+    columns, predictions = rows
+    base_columns, base_predictions = base_rows
     source = str(run.schema.get("source"))
     table = locked_hashes(run.lock, "deps").get(source)
     is_same_table = table and table == locked_hashes(base.lock, "deps").get(source)
-    for key in ("line", "row") if is_same_table else ("row",):
-        rows = read_test_rows(run, key)
-        base_rows = read_test_rows(base, key)
-        if not rows or not base_rows:
-            continue
-        keys, predictions = rows
-        base_keys, base_predictions = base_rows
-        _, shared, base_shared = np.intersect1d(keys, base_keys, return_indices=True)
-        predictions = predictions.select(shared)
-        base_predictions = base_predictions.select(base_shared)
-        has_same_classes = predictions.task == base_predictions.task
-        if has_same_classes and len(shared) >= MIN_ROWS_FOR_INTERVAL:
-            # The larger weight is that of the run that has kept fewer of such rows.
-            weight = np.maximum(predictions.weight, base_predictions.weight)
-            return (
-                predictions._replace(weight=weight),
-                # The rows of a group are resampled together, as those of the run.
-                base_predictions._replace(weight=weight, group=predictions.group),
-            )
-    return None
+    has_lines = "line" in columns.keys() & base_columns.keys()
+    key = "line" if is_same_table and has_lines else "row"
+    _, shared, base_shared = np.intersect1d(
+        columns[key],
+        base_columns[key],
+        return_indices=True,
+    )
+    has_same_classes = predictions.task == base_predictions.task
+    if not has_same_classes or len(shared) < MIN_ROWS_FOR_INTERVAL:
+        return None
+    predictions = predictions.select(shared)
+    base_predictions = base_predictions.select(base_shared)
+    # The larger weight is that of the run that has kept fewer of such rows.
+    weight = np.maximum(predictions.weight, base_predictions.weight)
+    return (
+        predictions._replace(weight=weight),
+        # The rows of a group are resampled together, as those of the run.
+        base_predictions._replace(weight=weight, group=predictions.group),
+    )
 
 
 def widen(difference: Difference, deviation: float) -> Difference:
@@ -271,22 +275,17 @@ def widen(difference: Difference, deviation: float) -> Difference:
     return Difference(value=value, low=low, high=high)
 
 
-def read_test_rows(run: Run, key: str) -> tuple[np.ndarray, Predictions] | None:
+def read_test_rows(run: Run) -> tuple[dict[str, np.ndarray], Predictions] | None:
     """Read the test rows that a run has kept, see `kept_test_rows`.
 
-    Args:
-        key: Name of the keys, `row` or `line`.
-
     Returns:
-        The key of each row, shape (rows,), and the predictions; None if there are none,
-        or if they do not have these keys.
+        The columns of the file, each of shape (rows,), and the predictions; None if
+        there are no rows with keys.
     """
     rows = run.read_points("test_rows")
-    if not rows or key not in rows[0]:
+    if not rows or "row" not in rows[0]:
         return None
-    columns = {}
-    for name in rows[0]:
-        columns[name] = np.array([row[name] for row in rows])
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     outputs = [columns[name] for name in columns if name.startswith("output_")]
     group = columns["group"].astype(int) if "group" in columns else None
     evaluation = run.require_evaluation()
@@ -302,7 +301,7 @@ def read_test_rows(run: Run, key: str) -> tuple[np.ndarray, Predictions] | None:
         group=group,
         costs=evaluation.costs,
     )
-    return columns[key].astype(np.int64), predictions
+    return columns, predictions
 
 
 class ChangedValue(NamedTuple):

@@ -423,7 +423,7 @@ def test_scores_are_summarised_with_those_of_the_baselines() -> None:
     evaluation = records.Evaluation(main_metrics=("accuracy",), scores=tuple(scores))
     assert format_scores(evaluation, BINARY, "accuracy") == (
         "Accuracy: 0.728 on 254 test rows (95% CI 0.670 to 0.779), 0.770"
-        " cross-validated, 0.740 on later rows by models of earlier ones; logistic"
+        " cross-validated, 0.740 on later rows; logistic"
         " regression 0.732 and 0.774 cross-validated and 0.700 on later rows,"
         " gradient boosting 0.750 and 0.760 cross-validated, constant 0.650"
     )

@@ -148,13 +148,13 @@ def test_a_share_of_0_lets_a_small_gain_be_undecided() -> None:
             (BETTER, NOT_SIGNIFICANT, NOT_SIGNIFICANT),
             {"margin": 0.06},
             "pass",
-            "equivalent within the margin of 6%",
+            "; within the margin of 6%",
         ),
         (
             (BETTER, WORSE, BETTER),
             {"margin": 0.25},
             "pass",
-            "equivalent within the margin of 25%",
+            "; within the margin of 25%",
         ),
         (
             (BETTER, TOO_FEW, BETTER),

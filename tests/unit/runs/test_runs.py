@@ -414,7 +414,7 @@ def test_all_rows_of_a_rare_class_are_kept_and_count_as_in_the_table(
     rows = build_predictions(schema.learning_task, y, rng.random(50_000))
     keys = rng.permutation(50_000)
     run = write_rows("run", rows, keys)
-    _, sample = read_test_rows(run, "row") or pytest.fail("no row was kept")
+    _, sample = read_test_rows(run) or pytest.fail("no row was kept")
     assert len(sample.y) == 2000
     assert sample.y.sum() == 150
     assert sample.mean(sample.y) == pytest.approx(150 / 50_000)
@@ -454,7 +454,7 @@ def test_the_rows_of_a_run_with_costs_have_the_classes_of_the_lowest_expected_co
     )
     (folder / "data/schema.yaml").write_text(schema.model_dump_json(exclude_none=True))
     run = write_rows("run", rows, np.arange(40), costs=costs)
-    _, read_rows = read_test_rows(run, "row") or pytest.fail("no row was kept")
+    _, read_rows = read_test_rows(run) or pytest.fail("no row was kept")
     assert (read_rows.predicted_classes == rows.predicted_classes).all()
     assert (read_rows.predicted_classes != y_pred.argmax(axis=1)).any()
 
