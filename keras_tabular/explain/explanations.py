@@ -53,8 +53,7 @@ def explain(
 ) -> Evaluation:
     """Explain where errors are larger, what drives predictions, and how columns differ.
 
-    The result is the evaluation with what the explanations add to it, and with those
-    that failed.
+    The result is the evaluation with the explanations, and with those that failed.
 
     Args:
         data, metrics: Folder with `split`, and folder for the files and plots.
@@ -93,14 +92,13 @@ def explain(
             model.multiply_adds,
         )
     with log_failure("columns", failures):
+        group = test.group if schema.group or not schema.time else None  # no blocks
         columns = describe_columns(
             train,
             test_rows,
             schema,
             limit=metadata.drift_params.distance,
-            group_size=groups.mean_group_size(
-                None if schema.time and not schema.group else test.group
-            ),
+            group_size=groups.mean_group_size(group),
         )
         contents["columns"] = columns
         attribution = metadata.trained_on.attribution if metadata.trained_on else {}

@@ -340,16 +340,6 @@ def test_bins_with_the_largest_errors_come_first() -> None:
     assert "one" not in binned_columns(slices)  # its only bin has all rows
 
 
-def test_equal_errors_are_sorted_by_name_and_bins_of_few_rows_are_left_out() -> None:
-    table, predictions = make_rows(150, 0)
-    predictions = predictions._replace(y_pred=predictions.y[:, None])
-    bins = score_slices({"test": (table, predictions)})["bins"]
-    conditions = [each["where"] for each in bins]
-    assert conditions == sorted(conditions)
-    assert min(each["score"]["rows"] for each in bins) >= 30
-    assert ["age", "missing"] not in [first for first, *_ in conditions]
-
-
 def test_errors_of_a_regression_are_shown_with_those_of_boosting() -> None:
     rng = np.random.default_rng(0)
     table = make_features(rng, 2000)
