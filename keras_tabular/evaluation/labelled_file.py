@@ -16,10 +16,7 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import result
 from keras_tabular.evaluation.records import TEST_FILE, Evaluation, Score
 from keras_tabular.evaluation.scores import Baselines
-from keras_tabular.evaluation.uncertainty import (
-    MIN_ROWS_FOR_INTERVAL,
-    score_and_resample,
-)
+from keras_tabular.evaluation.uncertainty import score_and_resample
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import write_part
 from keras_tabular.table.rows import map_checked_rows, raise_failures
@@ -95,10 +92,8 @@ def score_file(
             f"{training_rows:,} of {rows:,} rows are training rows, so the scores are"
             " too optimistic, often most of all those of gradient boosting",
         )
-    if rows < MIN_ROWS_FOR_INTERVAL:
-        warnings.append(
-            f"intervals need {MIN_ROWS_FOR_INTERVAL} rows or more, got {rows}",
-        )
+    if not scored.intervals():
+        warnings.append(f"{rows} rows are too few for intervals")
     return LabelledFile(main_metrics, scores, rows, training_rows, warnings)
 
 

@@ -274,7 +274,7 @@ def test_few_rows_have_scores_without_intervals(tmp_path: Path, count: int) -> N
     model = build_model(build_predict(schema))
     split = tmp_path / "split"
     file = score_file(path, model, schema, Validate(), split, {})
-    assert file.warnings == [f"intervals need 10 rows or more, got {count}"]
+    assert file.warnings == [f"{count} rows are too few for intervals"]
     assert not any(each.interval or each.difference for each in file.scores)
     assert {"recall", "roc_auc"}.isdisjoint(each.metric for each in file.scores)
     scores = records.compare_scores(
