@@ -103,6 +103,16 @@ CLASS_KINDS = (*DEPENDENT, *ZEROS, "5 positives")
 VALUE_KINDS = (*DEPENDENT, *HEAVY_TAILS, *ZEROS)
 
 
+def tasks_of_kind(name: str) -> list[Binary | Regression]:
+    """Return the tasks whose tables may have a kind of rows."""
+    tasks: list[Binary | Regression] = []
+    if name in CLASS_KINDS:
+        tasks.append(BINARY)
+    if name in VALUE_KINDS:
+        tasks.append(REGRESSION)
+    return tasks
+
+
 class Rows:
     """Random rows of one table, whose values depend on each other as the kind says.
 

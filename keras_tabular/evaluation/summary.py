@@ -202,7 +202,7 @@ def format_scores(
             if name != "dummy" and evaluation.score(place, key, name):
                 words = "on later rows" if place == "forward_chaining" else words
                 values.append(
-                    f"{format_row_set_score(evaluation, place, key, name)} {words}"
+                    f"{format_row_set_score(evaluation, place, key, name)} {words}",
                 )
         baselines.append(f"{task.baselines[name]} {' and '.join(values)}")
     if key == COST and row_set == "test" and evaluation.constant_costs:

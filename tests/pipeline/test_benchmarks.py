@@ -34,7 +34,7 @@ def test_verdicts_are_rarely_wrong() -> None:
     [
         (intervals.measure_values, "clusters"),
         (intervals.measure_values, "AR 0.9"),
-        (verdicts.measure_class_noise, "Zipf"),
+        (verdicts.measure_noise, "Zipf"),
         (leaks.measure_copies, "independent"),
         (leaks.measure_innocent_columns, "clusters"),
         (drift.measure_drift, "independent"),
