@@ -20,7 +20,6 @@ import pyarrow as pa
 from scipy.special import expit, logit
 
 from benchmarks.rows import (
-    BINARY,
     CLUSTER_SIZE,
     DEPENDENT,
     KINDS,
@@ -41,7 +40,6 @@ FACTORS = {"too large": 2.5, "too small": 0.4}
 WRONG_ROWS = 300
 LEAK_ROWS = (20, 300)
 IDENTIFIED_ROWS = (300, 1000)
-TASKS = BINARY, REGRESSION
 MAX_WRONG = 0.05
 NOT_CLAIMED = "undeclared", "short time", "few others"
 
@@ -83,7 +81,7 @@ def measure_leaks(name: str, draws: int) -> Iterator[Measurement]:
     """Yield how often the headline of a perfect model names a leak."""
     family = KINDS[name].family
     few = max(draws // 4, 1)
-    for rows, task in product(LEAK_ROWS, TASKS):
+    for rows, task in product(LEAK_ROWS, tasks_of_kind(name)):
         rng = np.random.default_rng(rows)
         n_named = 0
         for _ in range(few):
@@ -102,7 +100,8 @@ def measure_identifiers(name: str, draws: int) -> Iterator[Measurement]:
     family = KINDS[name].family
     few = max(draws // 4, 1)
     wrong = 0
-    for rows, task in product(IDENTIFIED_ROWS, TASKS):
+    cases = [*product(IDENTIFIED_ROWS, tasks_of_kind(name))]
+    for rows, task in cases:
         rng = np.random.default_rng(rows)
         schema = build_schema(task.name)
         right = 0
@@ -121,7 +120,7 @@ def measure_identifiers(name: str, draws: int) -> Iterator[Measurement]:
             claim = f"identifier of groups, {rows} rows"
             where = f"{name}, {task.name}"
             yield Measurement(claim, family, where, right / few, None, True)
-    share = wrong / few / len(IDENTIFIED_ROWS) / len(TASKS)
+    share = wrong / few / len(cases)
     yield Measurement("identifier of unrelated rows", family, name, share, MAX_WRONG)
 
 
