@@ -108,7 +108,10 @@ def measure_identifiers(name: str, draws: int) -> Iterator[Measurement]:
         for _ in range(few):
             drawn = Rows(rng, KINDS[name], rows)
             (model,) = drawn.draw_models(task, (SHARE,))
-            columns = {f"id{n}": rng.permutation(rows) // n for n in (3, CLUSTER_SIZE)}
+            columns = {
+                f"of_{size}_id": rng.permutation(rows) // size
+                for size in (3, CLUSTER_SIZE)
+            }
             if drawn.cluster is not None:
                 columns["group_id"] = drawn.cluster
             with TemporaryDirectory() as folder:
