@@ -59,11 +59,10 @@ def measure_calibrated(name: str, draws: int) -> Iterator[Measurement]:
         models = []
         for _ in range(draws):
             models += Rows(rng, kind, rows).draw_models(task, (SHARE,))
-        where = f"{name}, {rows} rows"
+        where = f"{name}, {task.name}, {rows} rows"
         limit = None if kind.family in NOT_CLAIMED else MAX_WRONG
         share = float(np.mean([has_warning(model) for model in models]))
-        claim = f"calibrated ({task.name})"
-        yield Measurement(claim, kind.family, where, share, limit)
+        yield Measurement("calibrated", kind.family, where, share, limit)
         if task is REGRESSION or rows != WRONG_ROWS:
             continue
         for words, factor in FACTORS.items():
@@ -120,8 +119,8 @@ def measure_identifiers(name: str, draws: int) -> Iterator[Measurement]:
             right += "group_id" in named
             wrong += not named.keys() <= {"group_id"}
         if "group_id" in columns:
-            claim = f"identifier of groups, {rows} rows"
-            where = f"{name}, {task.name}"
+            claim = "identifier of groups"
+            where = f"{name}, {task.name}, {rows} rows"
             yield Measurement(claim, family, where, right / few, None, True)
     share = wrong / few / len(cases)
     yield Measurement("identifier of unrelated rows", family, name, share, MAX_WRONG)

@@ -136,8 +136,7 @@ def measure_misses(name: str, draws: int, rows: int = 1000) -> Iterator[Measurem
         }, y
 
     for column, share in count_reports(draw, draws // 4).items():
-        claim = f"missed: {column}"
-        yield Measurement(claim, KINDS[name].family, f"{rows} rows", share)
+        yield Measurement("missed copies", KINDS[name].family, column, share)
 
 
 def measure_false_alarms(name: str, draws: int) -> Iterator[Measurement]:
@@ -162,8 +161,8 @@ def measure_false_alarms(name: str, draws: int) -> Iterator[Measurement]:
         few = max(draws // 4, 1)
         shares = count_reports(draw, few) | count_reports(draw_trend, few)
         for column, share in shares.items():
-            claim = f"false alarm: {column}, {rows} rows"
-            yield Measurement(claim, kind.family, claim, share)
+            claim = f"false alarm: {column}"
+            yield Measurement(claim, kind.family, f"{rows} rows", share)
 
 
 SIMULATIONS: Simulations = {

@@ -143,7 +143,7 @@ def measure_verdicts(name: str, draws: int) -> Iterator[Measurement]:
             "worse than boosting: fail": worse["fail"],
         }
         for words, count in right.items():
-            claim = f"{words} ({task.name}, {rows} rows)"
+            claim = f"{words} ({rows} rows)"
             yield Measurement(claim, family, where, count / few, None, True)
 
 
@@ -191,7 +191,7 @@ def measure_noise(name: str, draws: int) -> Iterator[Measurement]:
         ((key, count),) = better.most_common(1)
         family = KINDS[name].family
         where = f"{name}, {task.name}, {rows} rows, {key}"
-        claim = f"noise is better than no model ({task.name})"
+        claim = "noise is better than no model"
         yield Measurement(claim, family, where, count / draws, MAX_WRONG.get(family))
 
 
