@@ -146,9 +146,9 @@ def measure_drift(name: str, draws: int) -> Iterator[Measurement]:
         for what, new_rows in product(("alarm", "missing"), NEW_ROWS):
             claim = {
                 "alarm": f"false alarm, {new_rows:,} new rows",
-                "missing": f"more values are missing, {new_rows:,} new rows: wrong",
+                "missing": "more values are missing: wrong",
             }[what]
-            where = f"{name}, {training_rows} training rows"
+            where = f"{name}, {training_rows} training rows, {new_rows} new ones"
             limit = 0.02 if kind.family in ("independent", "groups") else None
             share = counts[what, new_rows] / draws
             yield Measurement(claim, kind.family, where, share, limit)

@@ -30,6 +30,7 @@ from keras_tabular.evaluation.uncertainty import score_and_resample
 from keras_tabular.tasks.task import Binary, Regression
 
 SHARE = 0.35
+MANY_ROWS = 10_000  # with half as many draws
 CLASS_METRICS = {
     "accuracy": "accuracy",
     "loss": "log loss, Brier score",
@@ -67,7 +68,8 @@ def measure_scores(
         truth = true_scores(kind, rows, task, SHARE)
         inside = defaultdict[str, list[bool]](list)
         different = defaultdict[str, list[bool]](list)
-        for _ in range(draws):
+        count = draws if rows < MANY_ROWS else max(draws // 2, 1)
+        for _ in range(count):
             models = Rows(rng, kind, rows).draw_models(task, (SHARE, SHARE))
             first, second = map(score_and_resample, models)
             for scored in (first, second):
@@ -77,15 +79,20 @@ def measure_scores(
                 different[key].append(not difference.within_chance)
         for key, claim in metrics.items():
             where = f"{name}, {rows} rows, {key}"
-            if len(inside[key]) > draws:
+            if len(inside[key]) > count:
                 limit = MIN_COVERAGE.get(family)
                 if key == "balanced_accuracy" and name not in DEPENDENT[1:]:
                     limit = MIN_COVERAGE_OF_RECALLS
                 share = float(np.mean(inside[key]))
                 yield Measurement(
-                    f"coverage: {claim}", family, where, share, limit, True
+                    f"coverage: {claim}",
+                    family,
+                    where,
+                    share,
+                    limit,
+                    True,
                 )
-            if len(different[key]) > draws / 2:
+            if len(different[key]) > count / 2:
                 limit = MAX_DIFFERENT.get(family)
                 share = float(np.mean(different[key]))
                 yield Measurement(f"differ: {claim}", family, where, share, limit)

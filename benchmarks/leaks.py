@@ -22,9 +22,10 @@ from itertools import product
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.rows import BINARY, CLASS_KINDS, KINDS, REGRESSION, VALUE_KINDS, Rows
+from benchmarks.rows import BINARY, KINDS, Rows, tasks_of_kind
 from benchmarks.simulations import Measurement, Simulations, build_schema
 from keras_tabular.table import leaks
+from keras_tabular.tasks.task import Binary, Regression
 
 ROWS_PER_FILE = 500_000
 MIN_POSITIVE = 20
@@ -97,17 +98,15 @@ def measure_copies(name: str, draws: int) -> Iterator[Measurement]:
 
 def measure_innocent_columns(name: str, draws: int) -> Iterator[Measurement]:
     kind = KINDS[name]
-    kinds = {BINARY: CLASS_KINDS, REGRESSION: VALUE_KINDS}
-    tasks = [task for task, names in kinds.items() if name in names]
-    for rows, task in product(kind.sizes, tasks):
+    for rows, task in product(kind.sizes, tasks_of_kind(name)):
 
         def draw(
             rng: np.random.Generator,
             rows: int = rows,
-            is_binary: bool = task is BINARY,
+            task: Binary | Regression = task,
         ) -> tuple[dict[str, np.ndarray], np.ndarray]:
             drawn = Rows(rng, kind, rows)
-            (model,) = drawn.draw_models(BINARY if is_binary else REGRESSION, (0.3,))
+            (model,) = drawn.draw_models(task, (0.3,))
             columns = {
                 "number": drawn.draw(),
                 "identifier": rng.permutation(rows),
@@ -115,7 +114,7 @@ def measure_innocent_columns(name: str, draws: int) -> Iterator[Measurement]:
             }
             if drawn.cluster is not None:
                 columns["group"] = drawn.cluster
-            return columns, model.y > 0 if is_binary else model.y
+            return columns, model.y > 0 if task is BINARY else model.y
 
         few = max(draws // (10 if rows > 1000 else 1), 1)
         for column, share in count_reports(draw, few).items():
@@ -137,8 +136,7 @@ def measure_misses(name: str, draws: int, rows: int = 1000) -> Iterator[Measurem
         }, y
 
     for column, share in count_reports(draw, draws // 4).items():
-        claim = f"missed: {column}"
-        yield Measurement(claim, KINDS[name].family, f"{rows} rows", share)
+        yield Measurement("missed copies", KINDS[name].family, column, share)
 
 
 def measure_false_alarms(name: str, draws: int) -> Iterator[Measurement]:
@@ -163,8 +161,8 @@ def measure_false_alarms(name: str, draws: int) -> Iterator[Measurement]:
         few = max(draws // 4, 1)
         shares = count_reports(draw, few) | count_reports(draw_trend, few)
         for column, share in shares.items():
-            claim = f"false alarm: {column}, {rows} rows"
-            yield Measurement(claim, kind.family, claim, share)
+            claim = f"false alarm: {column}"
+            yield Measurement(claim, kind.family, f"{rows} rows", share)
 
 
 SIMULATIONS: Simulations = {

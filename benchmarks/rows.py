@@ -14,13 +14,13 @@ from scipy.signal import lfilter
 from scipy.special import ndtr, ndtri, stdtrit
 
 from keras_tabular.evaluation.scores import Predictions, score
+from keras_tabular.table.groups import time_blocks
 from keras_tabular.tasks.task import Binary, Regression
 
 SIZES = (40, 300, 1000, 10_000)
 LONG_SIZES = SIZES[1:]
 CLUSTER_SIZE = 10
 INTRACLASS_CORRELATION = 0.5
-TIME_BLOCKS = 10
 MANY_ROWS = 1_000_000
 BINARY = Binary((0, 1))
 REGRESSION = Regression()
@@ -103,9 +103,14 @@ CLASS_KINDS = (*DEPENDENT, *ZEROS, "5 positives")
 VALUE_KINDS = (*DEPENDENT, *HEAVY_TAILS, *ZEROS)
 
 
-def time_blocks(rows: int) -> np.ndarray:
-    """Number ten consecutive blocks of rows, shape (rows,)."""
-    return np.arange(rows) * TIME_BLOCKS // rows
+def tasks_of_kind(name: str) -> list[Binary | Regression]:
+    """Return the tasks whose tables may have a kind of rows."""
+    tasks: list[Binary | Regression] = []
+    if name in CLASS_KINDS:
+        tasks.append(BINARY)
+    if name in VALUE_KINDS:
+        tasks.append(REGRESSION)
+    return tasks
 
 
 class Rows:
@@ -129,7 +134,7 @@ class Rows:
             self.cluster = np.sort(rng.choice(count, rows, p=shares / shares.sum()))
         self.group = self.cluster if kind.is_declared else None
         if kind.autocorrelation:
-            self.group = time_blocks(rows)
+            self.group = time_blocks(np.arange(rows))
 
     def draw(self) -> np.ndarray:
         """Draw a standard normal value of each row: float64, shape (rows,)."""

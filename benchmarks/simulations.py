@@ -25,6 +25,7 @@ MODULES = (
     "intervals",
     "trainings",
     "verdicts",
+    "gate_warnings",
     "repeats",
     "thresholds",
     "leaks",

@@ -7,12 +7,13 @@ rest. These are the simulations:
 - `verdicts`: a model is compared with a linear model and with gradient boosting that is
   as good, better or worse, also with a margin of 5 %.
 - `noise`: a model that differs from a constant of training rows by noise only. The
-  metric is the one by which it is most often called better than no model.
+  metric is the one by which it is most often called better than no model, which in time
+  is the constant of the training rows.
 - `limits`: an accuracy that is just as high as the lowest allowed one, and ten such
   slices.
 - `experiments`: 30 models that are as good as gradient boosting, on the same test rows.
 - `last run`: a model that is as good as that of the last run, or has a squared error
-  that is a fifth higher. A third of the rows are test rows; the table grows by 30 %.
+  that is a fifth higher. The last run has 70 % of the test rows.
 """
 
 from collections import Counter
@@ -27,20 +28,20 @@ from scipy.special import ndtri
 
 from benchmarks.rows import (
     BINARY,
-    CLASS_KINDS,
     DEPENDENT,
     KINDS,
     REGRESSION,
-    VALUE_KINDS,
+    Kind,
     Rows,
+    tasks_of_kind,
 )
 from benchmarks.simulations import Measurement, Simulations, build_schema
 from keras_tabular.config.sections import Gate
 from keras_tabular.core.files import write_json, write_points
 from keras_tabular.evaluation import plot_data
-from keras_tabular.evaluation.records import Evaluation
+from keras_tabular.evaluation.records import MODEL, Evaluation, Score, score_records
 from keras_tabular.evaluation.result import compare_with_baselines
-from keras_tabular.evaluation.scores import Predictions
+from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.evaluation.uncertainty import (
     mean_difference,
     score_and_resample,
@@ -48,8 +49,9 @@ from keras_tabular.evaluation.uncertainty import (
 )
 from keras_tabular.gate.rules import evaluate_gate
 from keras_tabular.gate.verdict import Verdict
-from keras_tabular.runs.comparison import compare_with_base
+from keras_tabular.runs.comparison import check_base, paired_scores
 from keras_tabular.runs.run import WORKSPACE, Run
+from keras_tabular.table.groups import time_blocks
 from keras_tabular.tasks.task import Binary, Regression
 
 TRAINING_ROWS = 2  # for each test row, as with `split.test_size: 0.33`
@@ -67,8 +69,11 @@ CASES = {
 NO_GAIN = "no gain above 5%"  # than the constant, in the words of its check
 MAX_WRONG = {"independent": 0.07, "groups": 0.07, "time": 0.07}
 SIZES_OF_GATES = (300, 1000)
-LAST_RUN_ROWS = 300
-MANY_LAST_RUN_ROWS = 100_000
+LAST_RUN_ROWS = (300, 100_000)
+LAST_RUN_METRICS = ("loss", "mae", "rmse", "r2")
+NOT_WORSE = Gate.model_validate(
+    {"worse_than_base": {"test": dict.fromkeys(LAST_RUN_METRICS, 0.05)}},
+)
 
 
 def judge_models(
@@ -113,16 +118,12 @@ def count_verdicts(
     return counts
 
 
-def measure_verdicts(
-    name: str,
-    draws: int,
-    task: Binary | Regression,
-) -> Iterator[Measurement]:
+def measure_verdicts(name: str, draws: int) -> Iterator[Measurement]:
     """Yield how often verdicts on models of known quality are right or wrong."""
     family = KINDS[name].family
     limit = MAX_WRONG.get(family)
     few = max(draws // 4, 1)  # for what the gate finds, which has no limit
-    for rows in SIZES_OF_GATES:
+    for task, rows in product(tasks_of_kind(name), SIZES_OF_GATES):
         if rows not in KINDS[name].sizes:
             continue
         equal = count_verdicts(name, task, rows, "equal", draws)
@@ -142,55 +143,47 @@ def measure_verdicts(
             "worse than boosting: fail": worse["fail"],
         }
         for words, count in right.items():
-            claim = f"{words} ({task.name}, {rows} rows)"
+            claim = f"{words} ({rows} rows)"
             yield Measurement(claim, family, where, count / few, None, True)
 
 
-def measure_class_verdicts(name: str, draws: int) -> Iterator[Measurement]:
-    yield from measure_verdicts(name, draws, BINARY)
-
-
-def measure_value_verdicts(name: str, draws: int) -> Iterator[Measurement]:
-    yield from measure_verdicts(name, draws, REGRESSION)
-
-
-def draw_noise(
+def score_noise(
     rng: np.random.Generator,
     name: str,
     task: Binary | Regression,
     rows: int,
-) -> Predictions:
-    """Draw test rows, and predictions near the mean of the rows before them."""
+) -> list[Score]:
+    """Score predictions of random test rows near the mean of the rows before them."""
     count = TRAINING_ROWS * rows
     drawn = Rows(rng, KINDS[name], count + rows).draw_models(task, (0.0,))[0]
     train = drawn.y[:count]
     test = drawn.select(slice(count, None))
+    learnt = None
     noise = 0.03 * train.std() * rng.normal(size=rows)
     y_pred = train.mean() + noise
     if task is BINARY:
         y_pred = np.clip(y_pred, 0.001, 0.999)
     if KINDS[name].autocorrelation:
-        test = test._replace(group=Rows(rng, KINDS[name], rows).group)
-    return test._replace(y_pred=y_pred[:, None])
+        test = test._replace(group=time_blocks(np.arange(rows)))
+        learnt = drawn.select(slice(count))
+    scored = score_and_resample(test._replace(y_pred=y_pred[:, None]))
+    # The model is compared with constants if there is another baseline, of any rows.
+    same = {"linear": {"test": y_pred[:10, None]}}
+    thresholds = {"linear": test.threshold}
+    return compare_with_baselines(scored, same, thresholds, (), learnt=learnt)
 
 
-def measure_noise(
-    name: str,
-    draws: int,
-    task: Binary | Regression,
-) -> Iterator[Measurement]:
+def measure_noise(name: str, draws: int) -> Iterator[Measurement]:
     """Yield how often a model of noise is called better, by its worst metric."""
-    keys = [key for key in task.metrics if key not in ("precision", "recall")]
     dummy = Gate(beat_baselines=("dummy",))
-    for rows in KINDS[name].sizes:
+    for task, rows in product(tasks_of_kind(name), KINDS[name].sizes):
         if rows > max(SIZES_OF_GATES):
             continue
+        keys = sorted(set(task.metrics) - {"precision", "recall"})
         rng = np.random.default_rng(rows)
         better = Counter[str](none=0)
         for _ in range(draws):
-            noise = draw_noise(rng, name, task, rows)
-            scored = score_and_resample(noise)
-            scores = tuple(compare_with_baselines(scored, {}, {}, ()))
+            scores = tuple(score_noise(rng, name, task, rows))
             for key in keys:
                 evaluation = Evaluation(main_metrics=(key,), scores=scores)
                 verdict = evaluate_gate(evaluation, dummy, task)
@@ -198,16 +191,8 @@ def measure_noise(
         ((key, count),) = better.most_common(1)
         family = KINDS[name].family
         where = f"{name}, {task.name}, {rows} rows, {key}"
-        claim = f"noise is better than no model ({task.name})"
+        claim = "noise is better than no model"
         yield Measurement(claim, family, where, count / draws, MAX_WRONG.get(family))
-
-
-def measure_class_noise(name: str, draws: int) -> Iterator[Measurement]:
-    yield from measure_noise(name, draws, BINARY)
-
-
-def measure_value_noise(name: str, draws: int) -> Iterator[Measurement]:
-    yield from measure_noise(name, draws, REGRESSION)
 
 
 def measure_limits(name: str, draws: int) -> Iterator[Measurement]:
@@ -255,8 +240,8 @@ def measure_experiments(name: str, draws: int) -> Iterator[Measurement]:
 
 def write_run(name: str, test: Predictions, keys: np.ndarray) -> Run:
     """Write the scores and the kept rows of a run into a folder."""
-    scores = compare_with_baselines(score_and_resample(test), {}, {}, ("mae",))
-    evaluation = Evaluation(main_metrics=("mae",), scores=tuple(scores))
+    scores = tuple(score_records("test", MODEL, score(test), len(test.y)))
+    evaluation = Evaluation(main_metrics=("mae",), scores=scores)
     folder = Path(name)
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     write_json(folder / "scores.json", evaluation.model_dump(exclude_defaults=True))
@@ -265,50 +250,67 @@ def write_run(name: str, test: Predictions, keys: np.ndarray) -> Run:
     return Run(WORKSPACE, folder)
 
 
+def compare_runs(
+    rng: np.random.Generator,
+    kind: Kind,
+    rows: int,
+    share: float,
+) -> tuple[set[str], set[str]]:
+    """Compare a run with the last one, whose model knows a share of 0.35.
+
+    Returns:
+        The metrics by which it is worse for the gate, and those by which it differs.
+    """
+    models = Rows(rng, kind, rows).draw_models(REGRESSION, (share, 0.35))
+    keys = rng.integers(0, plot_data.MAX_KEY, rows)
+    old = slice(rows * 3 // 10, None)
+    run = write_run("run", models[0], keys)
+    base = write_run("base", models[1].select(old), keys[old])
+    checks = check_base(run, base, NOT_WORSE)
+    worse = {check.rule for check in checks if check.status == "fail"}
+    paired = paired_scores(run, base)
+    different = {
+        key for key in LAST_RUN_METRICS if not paired[key].difference.within_chance
+    }
+    paired_scores.cache_clear()  # it would keep all runs
+    return {rule.rpartition(".")[2] for rule in worse}, different
+
+
 def measure_last_run(name: str, draws: int) -> Iterator[Measurement]:
     """Yield how often a model is called worse than that of the last run."""
     kind = KINDS[name]
-    sizes = [LAST_RUN_ROWS]
-    if kind.quantile:
-        sizes.append(MANY_LAST_RUN_ROWS)
-    gate = Gate.model_validate({"worse_than_base": {"test": {"loss": 0.05}}})
     schema = build_schema("regression")
-    cases = {
-        "equal to the last run: worse": 0.35,
-        "a fifth worse than the last run": 0.22,
-    }
     with TemporaryDirectory() as scratch, chdir(scratch):
         Path("data").mkdir()
         Path("data/schema.yaml").write_text(schema.model_dump_json(exclude_none=True))
-        for rows, (claim, share) in product(sizes, cases.items()):
-            is_equal = share == 0.35
-            if rows == MANY_LAST_RUN_ROWS and not is_equal:
-                continue
+        for rows in LAST_RUN_ROWS if kind.quantile else LAST_RUN_ROWS[:1]:
             rng = np.random.default_rng(rows)
-            failed = 0
+            worse = Counter[str]()
+            different = Counter[str]()
+            n_worse = 0
             for _ in range(draws):
-                drawn = Rows(rng, kind, rows)
-                models = drawn.draw_models(REGRESSION, (share, 0.35))
-                keys = rng.integers(0, plot_data.MAX_KEY, rows)
-                old = slice(rows * 3 // 10, None)  # these rows are common to both runs
-                run = write_run("run", models[0], keys)
-                base = write_run("base", models[1].select(old), keys[old])
-                evaluation = run.require_evaluation()
-                verdict = evaluate_gate(evaluation, gate, schema.learning_task)
-                verdict = compare_with_base(verdict, run, base, gate)
-                failed += verdict.checks[-1].status == "fail"
-            where = f"{name}, {rows} rows"
-            limit = 0.07 if is_equal else None
-            yield Measurement(
-                claim, kind.family, where, failed / draws, limit, not is_equal
-            )
+                worse_by, different_by = compare_runs(rng, kind, rows, 0.35)
+                worse.update(worse_by)
+                different.update(different_by)
+                if rows == LAST_RUN_ROWS[0]:
+                    worse_by, _ = compare_runs(rng, kind, rows, 0.22)
+                    n_worse += "loss" in worse_by
+            for key in LAST_RUN_METRICS:
+                where = f"{name}, {rows} rows, {key}"
+                claim = "equal to the last run: worse"
+                yield Measurement(claim, kind.family, where, worse[key] / draws, 0.07)
+                claim = "equal to the last run: differs"
+                share = different[key] / draws
+                yield Measurement(claim, kind.family, where, share, 0.07)
+            if rows == LAST_RUN_ROWS[0]:
+                claim = "a fifth worse than the last run"
+                share = n_worse / draws
+                yield Measurement(claim, kind.family, where, share, None, True)
 
 
 SIMULATIONS: Simulations = {
-    measure_class_verdicts: CLASS_KINDS,
-    measure_value_verdicts: VALUE_KINDS,
-    measure_class_noise: CLASS_KINDS,
-    measure_value_noise: VALUE_KINDS,
+    measure_verdicts: tuple(KINDS),
+    measure_noise: tuple(KINDS),
     measure_limits: DEPENDENT,
     measure_experiments: ("independent", "clusters", "AR 0.9", "t"),
     measure_last_run: ("independent", "clusters", "AR 0.9", "t"),

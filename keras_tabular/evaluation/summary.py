@@ -201,7 +201,7 @@ def format_scores(
         for place, words in places.items():
             if name != "dummy" and evaluation.score(place, key, name):
                 values.append(
-                    f"{format_row_set_score(evaluation, place, key, name)} {words}"
+                    f"{format_row_set_score(evaluation, place, key, name)} {words}",
                 )
         baselines.append(f"{task.baselines[name]} {' and '.join(values)}")
     if key == COST and row_set == "test" and evaluation.constant_costs:

@@ -34,9 +34,7 @@ def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
 
     A group is the rows with the same value in the declared group column.
 
-    Without it, a group is one of `TIME_BLOCKS` consecutive blocks of time with about
-    equal numbers of rows; rows of one time are in one block. Too few rows are a single
-    block, which has no interval: a short block resembles the next one.
+    Without it, a group is one of the `time_blocks`.
 
     If the schema declares neither, a group is the copies of a row that the split has
     kept together.
@@ -51,12 +49,27 @@ def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
         key = schema.group
     elif schema.time and schema.time in names:
         times = pa.concat_tables(read_parts(folder, [schema.time]))[0]
-        n_blocks = TIME_BLOCKS if len(times) >= MIN_ROWS_FOR_TIME_BLOCKS else 1
         ranks = pc.rank(times, tiebreaker="min").to_numpy().astype(np.int64)  # from 1
-        return (ranks - 1) * n_blocks // len(times)
+        return time_blocks(ranks - 1)
     if key not in names:
         return None
     return number_groups(equality_hashes(read_parts(folder, [key])), declared=True)
+
+
+def time_blocks(ranks: np.ndarray) -> np.ndarray:
+    """Number consecutive blocks of time with about equal numbers of rows.
+
+    Rows of one time are in one block. Too few rows are a single block, which has no
+    interval: a short block resembles the next one.
+
+    Args:
+        ranks: Number of rows with an earlier time, by row; int64, shape (rows,).
+
+    Returns:
+        Number of the block of each row, from 0: int64, shape (rows,).
+    """
+    n_blocks = TIME_BLOCKS if len(ranks) >= MIN_ROWS_FOR_TIME_BLOCKS else 1
+    return ranks * n_blocks // len(ranks)
 
 
 def may_be_groups(name: str, sizes: np.ndarray, is_string: bool = True) -> bool:

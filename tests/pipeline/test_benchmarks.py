@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import drift, intervals, leaks, simulations, verdicts
+from benchmarks import drift, gate_warnings, intervals, leaks, simulations, verdicts
 from benchmarks.rows import BINARY
 from tests.commands import call_main
 from tests.helpers import PROJECT
@@ -34,7 +34,9 @@ def test_verdicts_are_rarely_wrong() -> None:
     [
         (intervals.measure_values, "clusters"),
         (intervals.measure_values, "AR 0.9"),
-        (verdicts.measure_class_noise, "Zipf"),
+        (verdicts.measure_noise, "Zipf"),
+        (gate_warnings.measure_calibrated, "AR 0.9"),
+        (gate_warnings.measure_leaks, "independent"),
         (leaks.measure_copies, "independent"),
         (leaks.measure_innocent_columns, "clusters"),
         (drift.measure_drift, "independent"),
