@@ -492,14 +492,17 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
     ]
 
 
+@pytest.mark.parametrize("decimals", [0, 9])  # many errors are equal with 0
 @pytest.mark.parametrize("resemble", [False, True])
 def test_a_column_whose_rows_resemble_each_other_is_the_first_warning(
     resemble: bool,
+    decimals: int,
     tmp_path: Path,
 ) -> None:
     rng = np.random.default_rng(0)
     policy = rng.permutation(300) // 3
     errors = rng.normal(size=300) + 2 * resemble * rng.normal(size=100)[policy]
+    errors = errors.round(decimals)
     write_part(tmp_path, 0, pa.table({"y": errors, "policy": policy.astype(str)}))
     schema = build_schema("regression", policy="category", x="real")
     test = build_predictions(schema.learning_task, errors, np.zeros(300))
