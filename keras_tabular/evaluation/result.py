@@ -426,7 +426,8 @@ def recalibrate(rows: Predictions) -> dict[str, np.ndarray]:
         The intercept and the slope, each one plus the influence of each row on it:
         float64, shape (rows,). The variance of their mean is that of the sandwich
         estimator. Both are undefined if there are too few rows of the class or of the
-        others, or if the probabilities separate them.
+        others, if the probabilities separate them, or if too few rows have other
+        probabilities than most.
     """
     from scipy.special import logit
     from sklearn.linear_model import LogisticRegression  # importing it takes a second
@@ -442,7 +443,11 @@ def recalibrate(rows: Predictions) -> dict[str, np.ndarray]:
     if positive.min() >= negative.max():
         return {}
     center = np.average(logits, weights=weight * probability * (1 - probability))
-    features = np.column_stack([np.ones_like(logits), logits - center])  # (rows, 2)
+    scale = logits.std()
+    deviations = (logits - center) / scale
+    if effective_sample_size(weight * deviations**2) < MIN_ROWS_FOR_INTERVAL:
+        return {}
+    features = np.column_stack([np.ones_like(logits), deviations])  # (rows, 2)
     regression = LogisticRegression(
         C=np.inf,  # no penalty
         fit_intercept=False,
@@ -454,7 +459,7 @@ def recalibrate(rows: Predictions) -> dict[str, np.ndarray]:
     information = (variance * features.T) @ features / weight.sum()
     influence = np.linalg.solve(information, features.T * (y - predicted))  # (2, rows)
     intercepts, slopes = regression.coef_.T + influence
-    return {"intercept": intercepts - center, "slope": slopes}
+    return {"intercept": intercepts - center, "slope": slopes / scale}
 
 
 def compute_largest_errors(test: Predictions) -> float:

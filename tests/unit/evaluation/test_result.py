@@ -376,6 +376,19 @@ def test_calibration_is_undefined_for_few_rows_and_separated_classes() -> None:
     for y in (probability > 0.5, np.arange(100) < 9):
         assert measure_warnings(BINARY, y.astype(float), probability) == ({}, "")
     assert measure_warnings(BINARY, np.arange(100) % 2, np.full(100, 0.5))[0] == {}
+    one_row = np.where(np.arange(100) == 0, 0.6, 0.5)
+    assert measure_warnings(BINARY, np.arange(100) % 2, one_row)[0] == {}
+
+
+def test_the_calibration_of_nearly_constant_probabilities_has_a_wide_interval(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    probability = 0.5 + 1e-12 * np.random.default_rng(0).random(100)
+    measures, text = measure_warnings(BINARY, np.arange(100) % 2, probability)
+    _, slope = measures.values()
+    assert slope.interval[0] < 0 < slope.interval[1]
+    assert not text
+    assert not recwarn.list
 
 
 def test_the_mean_prediction_of_a_regression_is_compared_with_the_test_rows() -> None:
