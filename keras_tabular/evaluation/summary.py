@@ -145,11 +145,12 @@ def describe_suspicion(evaluation: Evaluation, task: Task) -> str:
         key = task.rare_metrics[0]
     score = evaluation.score("test", key)
     constant = evaluation.score("test", key, "dummy")
-    if not score or not constant or not constant.difference:
+    if not score or not constant:
         return ""
-    lowest, _ = score.interval or (1.0, 1.0)  # a perfect ROC AUC has no interval
+    # A perfect ROC AUC has no interval, nor have too few rows or blocks of time.
+    lowest, _ = score.interval or (1.0, 1.0)
     if (
-        constant.difference.value <= 0
+        score.value <= constant.value
         or score.value < MIN_SUSPICIOUS_SCORE
         or (lowest < MIN_SUSPICIOUS_LOWER_END and round(score.value, 9) < 1)
     ):

@@ -284,12 +284,13 @@ def test_a_score_that_is_too_good_is_in_the_first_line() -> None:
         (0.9995, (0.985, 1.0), 0.6, True),
         (0.9995, (0.96, 1.0), 0.6, False),
         (1.0, (0.84, 1.0), 0.95, True),
+        (1.0, None, 0.95, True),
+        (1.0, (0.84, 1.0), 1.0, False),
     ):
         evaluation = build_evaluation(
             test={"accuracy": value},
-            intervals={"accuracy": interval},
+            intervals={"accuracy": interval} if interval else {},
             baselines={"dummy": {"accuracy": constant}},
-            differences={"dummy": {"accuracy": difference(0.05, -0.1, 0.2)}},
             strongest_column=("repair_cost", 0.97),
         )
         verdict = run_gate(evaluation, Gate())
