@@ -29,8 +29,9 @@ from benchmarks.rows import (
 )
 from benchmarks.simulations import Measurement, Simulations, build_schema
 from benchmarks.verdicts import BEAT_ALL, judge_models
+from keras_tabular.evaluation.calibration import measure_calibration
 from keras_tabular.evaluation.records import Evaluation
-from keras_tabular.evaluation.result import find_undeclared_groups, measure_calibration
+from keras_tabular.evaluation.result import find_undeclared_groups
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.evaluation.summary import range_warnings
 from keras_tabular.table.parquet import write_part

@@ -13,7 +13,11 @@ from keras_tabular.config.sections import ThresholdRule
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation.records import Calibration
 from keras_tabular.evaluation.scores import Predictions, Ranking, rank_rows
-from keras_tabular.evaluation.uncertainty import MIN_ROWS_FOR_INTERVAL, student_widths
+from keras_tabular.evaluation.uncertainty import (
+    MIN_ROWS_FOR_INTERVAL,
+    effective_sample_size,
+    student_widths,
+)
 from keras_tabular.model.metadata import Intervals, ModelMetadata
 from keras_tabular.network.record import TrainingRecord
 from keras_tabular.table.arrays import labels, row_weights
@@ -372,7 +376,8 @@ def recalibrate(rows: Predictions) -> dict[str, np.ndarray]:
         The intercept and the slope, each one plus the influence of each row on it:
         float64, shape (rows,). The variance of their mean is that of the sandwich
         estimator. Both are undefined if there are too few rows of the class or of the
-        others, or if the probabilities separate them.
+        others, if the probabilities separate them, or if too few rows have other
+        probabilities than most.
     """
     from scipy.special import logit
     from sklearn.linear_model import LogisticRegression  # importing it takes a second
@@ -387,7 +392,11 @@ def recalibrate(rows: Predictions) -> dict[str, np.ndarray]:
     if few_rows or positive.min() >= negative.max():
         return {}
     center = np.average(logits, weights=weight * probability * (1 - probability))
-    features = np.vander(logits - center, 2)  # and ones, (rows, 2)
+    scale = logits.std()
+    deviations = (logits - center) / scale
+    if effective_sample_size(weight * deviations**2) < MIN_ROWS_FOR_INTERVAL:
+        return {}
+    features = np.vander(deviations, 2)  # and ones, (rows, 2)
     regression = LogisticRegression(
         C=np.inf,  # no penalty
         fit_intercept=False,
@@ -398,4 +407,4 @@ def recalibrate(rows: Predictions) -> dict[str, np.ndarray]:
     information = (variance * features.T) @ features / weight.sum()
     influence = np.linalg.solve(information, features.T * (y - predicted))  # (2, rows)
     slopes, intercepts = regression.coef_.T + influence
-    return {"intercept": intercepts - center, "slope": slopes}
+    return {"intercept": intercepts - center, "slope": slopes / scale}

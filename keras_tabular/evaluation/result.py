@@ -442,8 +442,12 @@ def find_undeclared_groups(
 
     if schema.group or schema.time:
         return {}
-    # In the order of their losses. Copies of a row have the same loss and are one row.
-    _, rows = np.unique(test.row_losses, return_index=True)
+    rows = np.arange(len(test.y))
+    if test.group is not None:  # copies of a row, which are one row
+        _, rows = np.unique(test.group, return_index=True)
+    # In the order of their losses, and at random if these are equal.
+    rows = np.random.default_rng(0).permutation(rows)
+    rows = rows[np.argsort(test.row_losses[rows], kind="stable")]
     tests = []
     for name in pq.read_schema(part_paths(folder)[0]).names:
         hashes = equality_hashes(read_parts(folder, [name]))[rows]

@@ -367,6 +367,19 @@ def test_calibration_is_undefined_for_few_rows_and_separated_classes() -> None:
     for y in (probability > 0.5, np.arange(100) < 9):
         assert measure_warnings(BINARY, y.astype(float), probability) == ({}, "")
     assert measure_warnings(BINARY, np.arange(100) % 2, np.full(100, 0.5))[0] == {}
+    one_row = np.where(np.arange(100) == 0, 0.6, 0.5)
+    assert measure_warnings(BINARY, np.arange(100) % 2, one_row)[0] == {}
+
+
+def test_the_calibration_of_nearly_constant_probabilities_has_a_wide_interval(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    probability = 0.5 + 1e-12 * np.random.default_rng(0).random(100)
+    measures, text = measure_warnings(BINARY, np.arange(100) % 2, probability)
+    _, slope = measures.values()
+    assert slope.interval[0] < 0 < slope.interval[1]
+    assert not text
+    assert not recwarn.list
 
 
 def test_the_mean_prediction_of_a_regression_is_compared_with_the_test_rows() -> None:
@@ -483,14 +496,17 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
     ]
 
 
+@pytest.mark.parametrize("decimals", [0, 9])  # many errors are equal with 0
 @pytest.mark.parametrize("resemble", [False, True])
 def test_a_column_whose_rows_resemble_each_other_is_the_first_warning(
     resemble: bool,
+    decimals: int,
     tmp_path: Path,
 ) -> None:
     rng = np.random.default_rng(0)
     policy = rng.permutation(300) // 3
     errors = rng.normal(size=300) + 2 * resemble * rng.normal(size=100)[policy]
+    errors = errors.round(decimals)
     write_part(tmp_path, 0, pa.table({"y": errors, "policy": policy.astype(str)}))
     schema = build_schema("regression", policy="category", x="real")
     test = build_predictions(schema.learning_task, errors, np.zeros(300))
