@@ -63,7 +63,7 @@ def main(parser: ArgumentParser) -> None:
     else:
         run = Run(args.revision)
         label = run.label
-        if not run.lock:
+        if not run.read(LOCK):
             raise UserError(
                 f"{LOCK}: {label} has no such file in this folder. Run `dvc repro`, and"
                 " commit its results",
@@ -96,8 +96,6 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
             cannot be installed, a stage could leave an output as it is, or a stage
             failed.
     """
-    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
-        os.environ.pop(name, None)  # A hook has them, and the clone is another one.
     root = Path(git("rev-parse", "--show-toplevel").strip()).resolve()
     with TemporaryDirectory() as folder:
         clone = Path(folder).resolve() / "clone"
