@@ -11,6 +11,7 @@ from typing import Any
 from keras_tabular.config import sections
 from keras_tabular.config.schema import VALUE_TYPES, ByKind, Kind, Schema, load_schema
 from keras_tabular.config.sections import (
+    KEYS_OF_RULES,
     CostsByClass,
     Evaluate,
     Gate,
@@ -85,8 +86,10 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
     try:
         content = drop_sections_of_the_owner(read_yaml(path))
         params = parse_section(content, Params, path)
-        split = params.split.resolve_auto(schema)
-        params = params.model_copy(update={"split": split})
+        if params.split.by == "auto":
+            rules = [by for by, key in KEYS_OF_RULES.items() if getattr(schema, key)]
+            split = params.split.model_copy(update={"by": [*rules, "random"][0]})
+            params = params.model_copy(update={"split": split})
         mistakes = [f"{path}: {text}" for text in find_mistakes(params, schema)]
         if mistakes:
             raise UserError("\n".join(mistakes))
@@ -135,13 +138,9 @@ def find_mistakes(params: Params, schema: Schema) -> Iterator[str]:
 
 def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
     """Yield what the table lacks for the rule of the split."""
-    if split.role and split.role not in schema.roles:
-        yield (
-            f"split.by: {split.by} requires the key {split.role}: COLUMN in"
-            " data/schema.yaml."
-        )
-    if split.by == "file" and not schema.test_files:
-        yield "split.by: file requires the key test_files: [NAME] in data/schema.yaml."
+    key = KEYS_OF_RULES.get(split.by)
+    if key and not getattr(schema, key):
+        yield f"split.by: {split.by} requires the key {key} in data/schema.yaml."
     if split.stratify and split.by != "random":
         yield f"split.stratify: true requires split.by: random, got {split.by}."
 

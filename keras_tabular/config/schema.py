@@ -331,18 +331,12 @@ class Schema(Dialect):
             raise ValueError(
                 "columns: expected a column that the model reads, got none.",
             )
-        return self
-
-    @model_validator(mode="after")
-    def _inputs_have_different_names(self) -> Self:
-        columns: dict[str, str] = {}
-        for name in self.features:
-            other = columns.setdefault(input_name(name), name)
-            if other != name:
-                raise ValueError(
-                    f"columns: {other!r} and {name!r} would be the same input of the"
-                    " model. Rename one of them in the file.",
-                )
+        inputs = {input_name(name): name for name in self.features}
+        for name in self.features.keys() - inputs.values():
+            raise ValueError(
+                f"columns: {name!r} and {inputs[input_name(name)]!r} would be the same"
+                " input of the model. Rename one of them in the file.",
+            )
         return self
 
     @model_validator(mode="after")

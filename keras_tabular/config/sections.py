@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic.types import JsonValue, NonNegativeFloat, PositiveFloat
 
-from keras_tabular.config.schema import MAX_LENGTH, Schema
+from keras_tabular.config.schema import MAX_LENGTH
 from keras_tabular.core.typed_yaml import (
     Count,
     Section,
@@ -92,6 +92,13 @@ OptimizerArgument = Literal[
     "rho",
 ]
 SplitRule = Literal["auto", "random", "hash", "group", "time", "column", "file"]
+# The keys of the schema that rules of the split need; `auto` takes the first one.
+KEYS_OF_RULES = {
+    "file": "test_files",
+    "column": "split",
+    "time": "time",
+    "group": "group",
+}
 # What happens if a check of the table fails, see `Validate`.
 Policy = Literal["error", "warn"]
 RowPolicy = Literal["error", "drop", "warn"]
@@ -308,25 +315,6 @@ class Split(Section):
     seed: Seed
     stratify: bool = False
     duplicates: Literal["auto", "together", "drawn"] = "auto"
-
-    def resolve_auto(self, schema: Schema) -> Self:
-        """Return the split with the rule for the keys that the schema has."""
-        if self.by != "auto":
-            return self
-        keys = {
-            "file": schema.test_files,
-            "column": schema.split,
-            "time": schema.time,
-            "group": schema.group,
-        }
-        by = next((rule for rule, key in keys.items() if key), "random")
-        return self.model_copy(update={"by": by})
-
-    @property
-    def role(self) -> str | None:
-        """The key of the schema that names the column of the split, if any."""
-        roles = {"group": "group", "time": "time", "column": "split"}
-        return roles.get(self.by)
 
 
 class Range(Section):

@@ -66,7 +66,12 @@ def supervise(stage: str) -> None:
         signal.signal(signal.SIGINT, on_interrupt)  # Ctrl-C reaches both processes
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         return
-    signal.signal(signal.SIGTERM, lambda number, _: os.kill(child, number))
+
+    def forward(number: int, _: object) -> None:
+        with suppress(ProcessLookupError):  # it may have ended by the same signal
+            os.kill(child, number)
+
+    signal.signal(signal.SIGTERM, forward)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)  # the number of a signal is negative
     if code < 0:
@@ -152,7 +157,7 @@ def show_error(kind: type[BaseException], error: BaseException, trace: Any) -> N
         print(message, file=sys.stderr)
         return
     start = trace
-    while start and start.tb_frame.f_globals["__name__"] not in OWN_MODULES:
+    while start and start.tb_frame.f_globals.get("__name__") not in OWN_MODULES:
         start = start.tb_next
     sys.__excepthook__(kind, error.with_traceback(start or trace), None)
 

@@ -134,16 +134,14 @@ def calibrate(
     names = [schema.target]
     if schema.weight is not None:
         names.append(schema.weight)
-    table = pa.concat_tables(read_parts(train, names))
-    y = labels(table, schema)[:, 0]
-    unseen = oof.unseen.rows
+    table = pa.concat_tables(read_parts(train, names)).take(oof.unseen.rows)
     task = schema.learning_task
     evaluate = params.evaluate
     rows = Predictions(
         task,
-        y=y[unseen],
+        y=labels(table, schema)[:, 0],
         y_pred=oof.unseen.y_pred,
-        weight=row_weights(table, schema)[unseen],
+        weight=row_weights(table, schema),
         costs=evaluate.costs(task),
     )
     chosen = dict[str, Any]()
@@ -157,14 +155,12 @@ def calibrate(
         # In forward chaining, each prediction is already the mean of a whole ensemble.
         if record.trained_on and not oof.forward_chaining:
             disagreement = record.trained_on.disagreement or 0.0
-        intervals = fit_intervals(
+        chosen["intervals"] = fit_intervals(
             rows,
             oof.unseen.row_folds,
             evaluate.coverage,
             disagreement,
         )
-        target_range = {"target_range": (float(y.min()), float(y.max()))}
-        chosen["intervals"] = intervals.model_copy(update=target_range)
     return ModelMetadata(
         **dict(record),
         **chosen,

@@ -46,7 +46,8 @@ HEADERS = {
 }
 
 Plots = dict[str, tuple[Any, ...]]  # the columns of each file, as in its header
-Keys = dict[str, np.ndarray]  # see `row_keys`
+# The `row_keys` as `row`, and the `line_keys` as `line`.
+Keys = dict[str, np.ndarray]
 
 
 def compute_plots(test: Predictions, importance: dict[str, np.ndarray]) -> Plots:
@@ -85,7 +86,7 @@ def write_plots(
 
     Args:
         plots: The result of `compute_plots`; empty if that failed.
-        keys: The result of `row_keys` for the test rows.
+        keys: Keys of the test rows.
     """
     files = {"test_rows": kept_test_rows(test, keys)}
     for name, header in HEADERS.items():
@@ -102,21 +103,22 @@ def row_keys(
     folder: Path,
     schema: Schema,
     ignored: Iterable[str] = (),
-) -> Keys:
-    """Hash each row in two ways, to find it in another run: int64, shape (rows,).
+) -> np.ndarray:
+    """Return a hash of each row, by which it is found in another table: int64, (rows,).
 
-    `row` depends on the target, the features and the `ignored` columns, in any order.
-    `line` depends on the file, the line and the target: in the same table, it is the
-    same if another schema reads the other cells differently.
+    It depends on the target, the features and the `ignored` columns, in any order.
     """
-    names = {
-        "row": sorted({schema.target, *schema.features, *ignored}),
-        "line": [FILE, LINE, schema.target],
-    }
-    return {
-        key: as_keys(stable_row_hashes(folder, columns, seed=0))
-        for key, columns in names.items()
-    }
+    names = sorted({schema.target, *schema.features, *ignored})
+    return as_keys(stable_row_hashes(folder, names, seed=0))
+
+
+def line_keys(folder: Path, schema: Schema) -> np.ndarray:
+    """Return a hash of the place and the target of each row: int64, (rows,).
+
+    In the same table, it is the same if another schema reads other cells differently.
+    """
+    hashes = stable_row_hashes(folder, [FILE, LINE, schema.target], seed=0)
+    return as_keys(hashes)
 
 
 def as_keys(hashes: np.ndarray) -> np.ndarray:

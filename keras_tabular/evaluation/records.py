@@ -32,6 +32,18 @@ def format_number(value: float | None, *compared_with: float | None) -> str:
     """Format a number with three significant digits, or more to differ from others.
 
     A number below 1 is never shown as 1, and an undefined number is "–".
+
+    Examples:
+        >>> [format_number(value) for value in (0.13, -0.007874, 0.0, float("nan"))]
+        ['0.130', '-0.00787', '0.00', '–']
+        >>> format_number(0.7244, 0.7239), format_number(0.7244, 0.7323, None)
+        ('0.7244', '0.724')
+        >>> format_number(0.9996), format_number(1.0, 0.9996), format_number(1 - 1e-16)
+        ('0.9996', '1.000', '0.9999999999999999')
+        >>> format_number(12345.678, 12399.0), format_number(1.25e-12, 1.26e-12)
+        ('12,346', '1.25e-12')
+        >>> format_number(1e300), format_number(None, 0.5)
+        ('1.00e+300', '–')
     """
     if value is None or not math.isfinite(value):
         return UNDEFINED

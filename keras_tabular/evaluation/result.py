@@ -30,7 +30,7 @@ from keras_tabular.evaluation.uncertainty import (
     share_interval,
     student_widths,
 )
-from keras_tabular.model.metadata import Intervals, ModelMetadata
+from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table import arrays
 from keras_tabular.table.groups import equality_hashes, row_groups
 from keras_tabular.table.out_of_fold import OutOfFold
@@ -82,7 +82,6 @@ def evaluate(
         metrics: Metrics that the project adds to those of the task.
     """
     metadata = model.metadata
-    intervals = metadata.intervals
     oof = OutOfFold.read(data / "oof")
     fold = oof.cross_validation.fold
     predictions = predict_row_sets(model, data, oof, schema, metrics)
@@ -115,7 +114,7 @@ def evaluate(
         costs=metadata.costs,
         constant_costs=constant_costs(test),
         scores=tuple(scores),
-        interval_coverage=compute_coverage(test, intervals) if intervals else None,
+        interval_coverage=compute_coverage(test, metadata),
         levels=compare_levels(test, metadata.loss),
         strongest_column=max(
             attribution.items(),
@@ -230,9 +229,7 @@ def write_test_predictions(
             names.append(name)
     names.append(schema.target)
     rows = pa.concat_tables(read_parts(folder, names))
-    ends = None
-    if metadata.intervals:
-        ends = metadata.intervals.ends(test.y_pred[:, 0])
+    ends = metadata.interval_ends(test.y_pred[:, 0])
     columns = {new_names.get(name, name): rows[name] for name in names}
     columns |= test.task.prediction_columns(test.y_pred, test.threshold, ends)
     with atomic_write(data / "predictions") as partial:
@@ -473,12 +470,22 @@ def classes_not_found(test: Predictions) -> tuple[str, ...]:
     return tuple(str(name) for k, name in classes if k in test.y and k not in correct)
 
 
-def compute_coverage(test: Predictions, intervals: Intervals) -> IntervalCoverage:
+def compute_coverage(
+    test: Predictions,
+    metadata: ModelMetadata,
+) -> IntervalCoverage | None:
     """Compute the share of the test values that lie in their prediction intervals.
 
     All rows count alike: the intervals are for any row, whatever its weight.
+
+    Returns:
+        None if there are no intervals.
     """
-    ends = intervals.ends(test.y_pred[:, 0]).astype(np.float64)  # (rows, 2)
+    intervals = metadata.intervals
+    ends = metadata.interval_ends(test.y_pred[:, 0])
+    if intervals is None or ends is None:
+        return None
+    ends = ends.astype(np.float64)  # (rows, 2)
     low_ends, high_ends = ends.T
     is_inside = (low_ends <= test.y) & (test.y <= high_ends)
     ones = np.ones(len(is_inside))

@@ -337,9 +337,14 @@ def mean_interval(
     It is infinite if the rows say nothing about the spread of the values: for a single
     row, a single group, or equal values. The arguments are those of `share_interval`.
 
-    >>> low, high = mean_interval(np.array([1.0, 2.0, 3.0]), np.ones(3))
-    >>> round(low, 2), round(high, 2)
-    (0.0, 4.48)
+    >>> low, high = mean_interval(np.repeat([0.0, 1.0], 50), np.ones(100))
+    >>> round(low, 4), round(high, 4)
+    (0.4003, 0.5997)
+    >>> low, _ = mean_interval(np.array([0.0, 0.0, 9.0]), np.ones(3))
+    >>> low
+    0.0
+    >>> mean_interval(np.array([0.1, 0.1, 0.1]), np.ones(3))
+    (-inf, inf)
     """
     mean = float(np.average(values, weights=weight))
     below, above = student_widths(values, weight, group)

@@ -74,7 +74,23 @@ def share_outside(
     test: pa.ChunkedArray,
     column: Column,
 ) -> float:
-    """Compute the share of test values outside the range or categories of training."""
+    """Compute the share of test values outside the range or categories of training.
+
+    Examples:
+        >>> numbers = pa.chunked_array([[1.0, 2.0]])
+        >>> new_numbers = pa.chunked_array([[0.5, 1.5, 2.5, 1.5, None]])
+        >>> share_outside(numbers, new_numbers, Column(kind="real"))
+        0.5
+        >>> no_number = pa.chunked_array([pa.nulls(3, "double")])
+        >>> share_outside(numbers, no_number, Column(kind="real"))
+        0.0
+        >>> words = pa.chunked_array([["a", "b"]])
+        >>> new_words = pa.chunked_array([["a", "c", None, "d", "b"]])
+        >>> share_outside(words, new_words, Column(kind="category"))
+        0.5
+        >>> share_outside(words, new_words, Column(kind="text"))
+        0.0
+    """
     present = test.drop_null()
     if column.feature_type == "text" or not len(present):
         return 0.0
@@ -154,6 +170,13 @@ def outside_training(
 
     Returns:
         The share of the test rows by column.
+
+    Examples:
+        >>> outside = {"month": 1.0, "hour": 0.3, "noise": 1.0, "price": 0.05}
+        >>> columns = {name: {"outside": share} for name, share in outside.items()}
+        >>> attribution = {"hour": 0.2, "month": 0.5, "noise": 0.01, "price": 0.29}
+        >>> outside_training(columns, attribution)
+        {'month': 1.0, 'hour': 0.3}
     """
     shares = {}
     for name in sorted(attribution, key=lambda name: -attribution[name]):

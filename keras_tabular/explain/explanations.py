@@ -63,7 +63,6 @@ def explain(
     test_folder = data / "split/test"
     test = result.predictions["test"]
     metadata = model.metadata
-    multiply_adds = model.multiply_adds
     max_rows = min(MAX_INSPECTED_CELLS // len(schema.columns), MAX_INSPECTED_ROWS)
     train = read_first_rows(data / "split/train", max_rows)
     test_rows = read_first_rows(test_folder, max_rows)
@@ -83,7 +82,7 @@ def explain(
             next(read_parts(test_folder)),
             test.y,
             schema,
-            multiply_adds,
+            model.multiply_adds,
         )
     with log_failure("effects", failures):
         contents["effects"] = column_effects(
@@ -91,7 +90,7 @@ def explain(
             test_rows,
             schema,
             columns_by_importance(schema, increases),
-            multiply_adds,
+            model.multiply_adds,
         )
     with log_failure("columns", failures):
         columns = describe_columns(
@@ -113,7 +112,8 @@ def explain(
         contents["errors"] = slices.largest_errors(test_folder, test, schema)
     with log_failure("plots", failures):
         plots = plot_data.compute_plots(test, increases)
-    keys = plot_data.row_keys(test_folder, schema, metadata.ignore)
+    row_keys = plot_data.row_keys(test_folder, schema, metadata.ignore)
+    keys = {"row": row_keys, "line": plot_data.line_keys(test_folder, schema)}
     plot_data.write_plots(metrics / "plots", plots, test, keys)
     for name, content in contents.items():
         write_json(metrics / f"{name}.json", content)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from keras_tabular.config.schema import Schema
+from keras_tabular.config.schema import NUMBER_KINDS, Schema
 from keras_tabular.config.sections import Drift
 from keras_tabular.core.errors import format_list, quote
 from keras_tabular.core.typed_yaml import Section
@@ -261,26 +261,24 @@ def unknown_categories(
 
 def far_numbers(
     features: pa.Table,
-    trained_on: TrainingRows | None,
+    trained_on: TrainingRows,
     schema: Schema,
-) -> list[Failure]:
-    """Return a failure for each number that is far outside of the training range."""
-    failures: list[Failure] = []
-    if trained_on is None:
-        return failures
+) -> Iterator[Failure]:
+    """Yield a failure for each number that is far outside of the training range."""
     by_chance = FAR_BY_CHANCE * len(schema.features) / trained_on.rows
     for name, column in schema.features.items():
-        low, *inner_edges, high = trained_on.summaries[name].edges or (0, 0)
-        # Only a constant column has no inner edges.
-        if column.kind in ("real", "integer") and inner_edges:
+        edges = trained_on.summaries[name].edges
+        # A constant column has only two edges, and one without values has none.
+        if column.kind in NUMBER_KINDS and len(edges) > 2:
+            low = edges[0]
+            high = edges[-1]
             numbers = features[name].to_numpy()
             distance = np.maximum(low - numbers, numbers - high)
             is_far = distance > max(1, by_chance) * (high - low)
             expected = f"about {low:.15g} to {high:.15g}, as in training"
             for row in np.flatnonzero(is_far).tolist():
                 got = f"{numbers[row]:.15g}"
-                failures.append(Failure(row, name, "far", expected, got, "warn"))
-    return failures
+                yield Failure(row, name, "far", expected, got, "warn")
 
 
 def unknown_by_column(unknown: UnknownCategories) -> dict[str, dict[str, int]]:

@@ -22,14 +22,11 @@ class Intervals(Section):
         at: Predictions in ascending order.
         half: Half the width of the interval at each of them. It is interpolated between
             them, and constant beyond the first and the last one.
-        target_range: Lowest and highest value of the training rows, to which the ends
-            are clipped.
     """
 
     coverage: Share
     at: tuple[float, ...]
     half: tuple[float, ...]
-    target_range: tuple[float, float] = (-np.inf, np.inf)  # in files of version 0.6
 
     def ends(self, predicted: np.ndarray) -> np.ndarray:
         """Return the lower and the upper end for each row: float32, shape (rows, 2).
@@ -40,7 +37,7 @@ class Intervals(Section):
         values = predicted.astype(np.float64)
         half = np.interp(values, self.at, self.half)
         ends = np.column_stack([values - half, values + half])
-        return np.clip(ends, *self.target_range).astype(np.float32)
+        return ends.astype(np.float32)
 
 
 class ModelMetadata(TrainingRecord):
@@ -67,6 +64,21 @@ class ModelMetadata(TrainingRecord):
     table_schema: Schema | None = None
     validate_params: Validate = Validate()
     drift_params: Drift = Drift()
+
+    def interval_ends(self, predicted: np.ndarray) -> np.ndarray | None:
+        """Return the ends of each row's prediction interval, if there are intervals.
+
+        No end is outside of the values of the training rows.
+
+        Args:
+            predicted: Predictions of the model, shape (rows,).
+
+        Returns:
+            The lower and the upper ends, float32, shape (rows, 2).
+        """
+        if self.intervals is None or self.ensemble is None:
+            return None
+        return self.intervals.ends(predicted).clip(*self.ensemble.target_range)
 
     @property
     def decision(self) -> Threshold:

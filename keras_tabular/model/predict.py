@@ -41,7 +41,8 @@ class PredictedColumns(NamedTuple):
 
     Attributes:
         columns: Columns of the predictions by name, each with all rows.
-        failures: Rows for which the model returns NaN or infinity.
+        failures: Rows for which the model returns NaN or infinity, and warnings of
+            numbers that are far from the training rows.
     """
 
     columns: dict[str, pa.Array]
@@ -74,7 +75,7 @@ class Predictor:
         arrays = feature_arrays(features, self.schema)
         outputs = self.model.predict(arrays)  # (rows, outputs)
         metadata = self.model.metadata
-        ends = metadata.intervals.ends(outputs[:, 0]) if metadata.intervals else None
+        ends = metadata.interval_ends(outputs[:, 0])
         task = self.schema.learning_task
         columns = task.prediction_columns(outputs, metadata.decision, ends)
         if n_reasons:
@@ -86,6 +87,8 @@ class Predictor:
             Failure(row, "predicted", "finite", *NO_PREDICTION)
             for row in np.flatnonzero(~is_finite).tolist()
         ]
+        if trained_on := metadata.trained_on:
+            failures += far_numbers(features, trained_on, self.schema)
         return PredictedColumns(columns, failures)
 
     def output_schema(
@@ -277,23 +280,28 @@ def predict_file(
     """
     counts = PredictionCounts()
     schema = predictor.schema
-    metadata = predictor.model.metadata
+    categories = predictor.model.metadata.categories
     locate = row_locator([file], schema, display_name)
     locate_warned = row_locator([file], schema, display_name)
 
     def predict(batch: CheckedRows) -> tuple[CheckedRows, PredictedColumns]:
-        predicted = predictor.predict(batch.features, n_reasons)
-        far = far_numbers(batch.features, metadata.trained_on, schema)
-        return batch._replace(failures=batch.failures + far), predicted
+        return batch, predictor.predict(batch.features, n_reasons)
 
     raw_rows = read_rows(file, schema, names, allow_ragged=reject is not None)
     batches = map_checked_rows(predict, raw_rows, schema.features, predictor.checks)
     for batch, predicted in batches:
-        failures = all_failures(batch, predicted)
-        errors = [failure for failure in failures if failure.policy != "warn"]
         n_rows = len(batch.features)
         is_valid = np.ones(n_rows, bool)
-        is_valid[[failure.row for failure in errors]] = False
+        errors = []
+        # A row that fails a check may have no prediction for that reason.
+        for failures in (batch.failures, predicted.failures):
+            new_errors = [
+                failure
+                for failure in failures
+                if failure.policy != "warn" and is_valid[failure.row]
+            ]
+            is_valid[[failure.row for failure in new_errors]] = False
+            errors += new_errors
         if errors and reject is None:
             raise_failures(errors, counts.rows, locate, advice)
         texts = batch.texts
@@ -307,13 +315,7 @@ def predict_file(
         mask = pa.array(is_valid)
         table = pa.table(cells | predicted.columns).select(output_schema.names)
         write(table.filter(mask))
-        unknown = unknown_categories(batch.features.filter(mask), metadata.categories)
+        unknown = unknown_categories(batch.features.filter(mask), categories)
+        failures = batch.failures + predicted.failures
         counts.add(is_valid, failures, unknown, locate_warned)
     return counts
-
-
-def all_failures(batch: CheckedRows, predicted: PredictedColumns) -> list[Failure]:
-    """Return the failures of checks, then those of rows that only the model fails."""
-    failed = {failure.row for failure in batch.failures if failure.policy != "warn"}
-    of_model = [failure for failure in predicted.failures if failure.row not in failed]
-    return [*batch.failures, *of_model]

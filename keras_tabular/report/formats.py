@@ -16,6 +16,14 @@ def format_value(value: Any) -> str:
     """Format a number with five significant digits, or a value as in params.yaml.
 
     All digits of a number before the point are kept.
+
+    Examples:
+        >>> [format_value(value) for value in (None, True, "a word", 0.123456, -0.5)]
+        ['–', 'true', 'a word', '0.12346', '−0.5']
+        >>> [format_value(value) for value in (12345.67, 12.0, 2024, 12345678.25)]
+        ['12,346', '12', '2024', '12,345,678']
+        >>> format_value(1e300)
+        '1e+300'
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return format_parameter(value)
@@ -28,7 +36,11 @@ def format_value(value: Any) -> str:
 
 
 def format_parameter(value: Any) -> str:
-    """Format a parameter as in params.yaml."""
+    """Format a parameter as in params.yaml.
+
+    >>> [format_parameter(value) for value in (500000, True, [16, 8])]
+    ['500000', 'true', '[16, 8]']
+    """
     if value is None or isinstance(value, str):
         return value or UNDEFINED
     return json.dumps(value, ensure_ascii=False, default=str)
@@ -38,7 +50,11 @@ def format_score(
     score: Score | float | None,
     *compared_with: Score | float | None,
 ) -> str:
-    """Format a score by `format_number`, with a minus sign instead of a hyphen."""
+    """Format a score by `format_number`, with a minus sign instead of a hyphen.
+
+    >>> format_score(-0.0123), format_score(None, 0.5)
+    ('−0.0123', '–')
+    """
     values = [
         each.value if isinstance(each, Score) else each
         for each in (score, *compared_with)
@@ -87,7 +103,11 @@ def with_minus_signs(text: str) -> str:
 
 
 def format_changes(changes: list[ChangedValue]) -> str:
-    """List the first differences between two profiles of a table."""
+    """List the first differences between two profiles of a table.
+
+    >>> format_changes([ChangedValue("column.Year.max", 2024.0, 2023.0)])
+    'Year, max 2023 → 2024'
+    """
     texts = [
         f"{changed.name.removeprefix('column.').replace('.', ', ')} "
         f"{format_value(changed.base)} → {format_value(changed.value)}"

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from keras_tabular.config.sections import KEYS_OF_RULES
 from keras_tabular.core.errors import format_list
 from keras_tabular.gate.verdict import Verdict
 from keras_tabular.report import formats, pictures, vega
@@ -76,7 +77,11 @@ def escape_markdown(value: Any) -> str:
 
 
 def markdown_row(cells: Iterable[Any]) -> str:
-    """Format a row of a Markdown table."""
+    r"""Format a row of a Markdown table.
+
+    >>> markdown_row(["a|b", "<b>\nc", 3])
+    '| a\\|b | &lt;b> c | 3 |'
+    """
     texts = [escape_markdown(cell) for cell in cells]
     return f"| {' | '.join(texts)} |"
 
@@ -102,3 +107,4 @@ TEMPLATES = Environment(
 for module in (sys.modules[__name__], formats, pictures):
     TEMPLATES.filters |= dict(getmembers(module, isfunction))
 TEMPLATES.filters |= {"svg": vega.svg, "format_list": format_list}
+TEMPLATES.globals["keys_of_rules"] = KEYS_OF_RULES

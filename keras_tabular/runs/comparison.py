@@ -173,8 +173,6 @@ def _measure_change(key: str, run: Run, base: Run) -> "PairedScore":
             f"not among the scores of this run and of {base.label}",
         )
 
-    from keras_tabular.runs.comparison import PairedScore, paired_scores  # takes 0.5 s
-
     if not key.startswith("test."):
         change = value - base_value
         difference = Difference(value=change, low=change, high=change)
@@ -407,7 +405,7 @@ def predict_test_rows(run: Run, base: Run) -> TestRows | None:
             model_schema,
             model.metadata,
         )
-        keys = plot_data.row_keys(test, schema)["row"]
+        keys = plot_data.row_keys(test, schema)
         is_new = ~np.isin(keys, learnt_keys)
         return TestRows(keys[is_new], predictions.select(is_new))
     except (UserError, KeyError, ValueError):  # an old model may be of any kind

@@ -411,12 +411,11 @@ def add_names(sample: Sample, files: list[Path]) -> list[str]:
                 " the file, or add the header if it is missing.",
             )
     if nested := [field.name for field in types if pa.types.is_nested(field.type)]:
-        name = shlex.quote(str(file))
         print(
             f"warn: {file}: The model cannot read the nested columns"
             f" {format_list(nested)}. Export the fields of structs as columns: python"
             " -c 'import sys, pyarrow.parquet as p; p.write_table(p.read_table("
-            f'sys.argv[1]).flatten(), "table.parquet")\' {name}',
+            f'sys.argv[1]).flatten(), "table.parquet")\' {shlex.quote(str(file))}',
             file=sys.stderr,
         )
     return [name for name in sample.files if name in readable]

@@ -90,7 +90,9 @@ def propose_schema(
     for name, cell in first_cells.items():
         column = columns[name]
         column.questions.append(questions.ask_mistakes(column, cell))
-        failures.append(f"{name}: expected {column.kind}, got {cell}. See its comment.")
+        failures.append(
+            f"{name}: expected {column.kind}, got {cell}. See the comments.",
+        )
     checks = check_table(parts, schema, policy or Validate())[1]
     for name, column in columns.items():
         if column.mistakes:
@@ -259,14 +261,13 @@ def merge_questions(columns: Iterable[InferredColumn]) -> None:
     """
     groups = defaultdict(list)
     for column in columns:
-        declaration = format_yaml(column.declare())
         # The numbers of rows may differ.
         question = re.sub(r"\d+ (of|rows|times)", "", " ".join(column.questions))
-        groups[column.is_ignored, declaration, question].append(column)
-    for number, (key, (first, *copies)) in enumerate(groups.items()):
-        _, declaration, question = key
-        if question and copies:
-            first.declaration = f"&same{number} {declaration}"
+        key = column.is_ignored, question, format_yaml(column.declare())
+        groups[key].append(column)
+    for number, (first, *copies) in enumerate(groups.values()):
+        if first.questions and copies:
+            first.declaration = f"&same{number} {format_yaml(first.declare())}"
             names = format_list(column.name for column in copies)
             first.questions.append(f"The same for {names}.")
             for column in copies:
@@ -308,18 +309,13 @@ def write_yaml(
         if selected:
             lines.append(f"{section}:")
         for column in selected:
-            lines.append(describe_column(column))
+            name = format_yaml(column.name)
+            declaration = column.declaration or format_yaml(column.declare())
+            key = f"- {name}" if column.is_ignored else f"{name}: {declaration}"
+            comment = " ".join([f"{column.description}.", *column.questions])
+            printable = [letter if letter.isprintable() else " " for letter in comment]
+            lines.append(f"  {key} # {''.join(printable)}")
             if column.questions:
                 question_lines.append(len(lines))
     lines.append("")
     return "\n".join(lines), question_lines
-
-
-def describe_column(column: InferredColumn) -> str:
-    """Return the line of a column in the schema."""
-    name = format_yaml(column.name)
-    declaration = column.declaration or format_yaml(column.declare())
-    key = f"- {name}" if column.is_ignored else f"{name}: {declaration}"
-    comment = " ".join([f"{column.description}.", *column.questions])
-    printable = [letter if letter.isprintable() else " " for letter in comment]
-    return f"  {key} # {''.join(printable)}"

@@ -27,7 +27,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.core.files import md5_hash
-from keras_tabular.model.drift import far_numbers, unknown_categories
+from keras_tabular.model.drift import unknown_categories
 from keras_tabular.model.metadata import training_rows
 from keras_tabular.model.predict import PredictedColumns, PredictionCounts, Predictor
 from keras_tabular.serve import measures, page
@@ -318,8 +318,6 @@ class Service:
             self.schema,
             self.predictor.checks,
         )
-        trained_on = self.model.metadata.trained_on
-        failures += far_numbers(features, trained_on, self.schema)
         return PredictedRows(features, failures, self.predictor.predict(features))
 
     def _refuse_mistakes(
@@ -355,8 +353,9 @@ class Service:
         predicted: PredictedRows,
         trial: bool,
     ) -> dict[str, Any]:
-        features, failures, (columns, unpredicted) = predicted
-        raise_failures(unpredicted, 1, "row {}".format)
+        features, failures, (columns, of_model) = predicted
+        errors = [failure for failure in of_model if failure.policy != "warn"]
+        raise_failures(errors, 1, "row {}".format)
         rows = len(features)
         identifiers = {
             name: pa.array([row.get(name, "") for row in cells])
@@ -367,7 +366,7 @@ class Service:
         unknown = unknown_categories(features, self.model.metadata.categories)
         counts = PredictionCounts()
         is_valid = np.ones(rows, bool)
-        counts.add(is_valid, failures, unknown, lambda row: f"row {row + 1}")
+        counts.add(is_valid, failures + of_model, unknown, lambda row: f"row {row + 1}")
         if not trial:
             for (name, _), count in unknown.items():
                 measures.UNKNOWN.labels(name).inc(count)

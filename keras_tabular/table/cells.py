@@ -331,6 +331,11 @@ def as_texts(values: pa.Array, kind: Kind | None = None) -> pa.Array:
 
     Raises:
         pa.ArrowInvalid: A text is not valid UTF-8.
+
+    Examples:
+        >>> numbers = [123456789012.0, -0.0, 1e6, 1e300, 0.5, None, float("nan")]
+        >>> as_texts(pa.array(numbers)).to_pylist()
+        ['123456789012', '0', '1000000', '1e+300', '0.5', '', '']
     """
     if isinstance(values, pa.DictionaryArray):
         values = values.dictionary_decode()

@@ -112,8 +112,7 @@ def read_start(file: Path) -> bytes:
         raise UserError(describe_error(file, Dialect(), 1, error)) from None
     for pattern, description in OTHER_FORMATS.items():
         if re.match(pattern, start[:100], re.DOTALL):
-            name = shlex.quote(str(file))
-            raise UserError(f"{file} is {description.format(name)}")
+            raise UserError(f"{file} is {description.format(shlex.quote(str(file)))}")
     return start
 
 

@@ -19,7 +19,7 @@ MAX_SHEET_CELLS = 2**26  # in 2 GB of memory
 BLOCK_BYTES = 2**20
 OVERLAP_BYTES = 2**8
 # The column and the row of a cell with a value, in the XML of a sheet.
-CELL = re.compile(rb'[<:]c [^>]*?\br="([A-Z]+)(\d{1,9})"[^>]*(?<!/)>')
+CELL = re.compile(rb"""[<:]c\s[^>]*?\br=["']([A-Z]+)(\d{1,9})["'][^>]*(?<!/)>""")
 # Errors of a damaged file.
 DAMAGES = (OSError, BadZipFile, zlib.error, EOFError, RuntimeError)
 
@@ -88,20 +88,19 @@ def _open(file: Path) -> Iterator[Any]:
     from python_calamine import CalamineError, CalamineWorkbook
 
     try:
-        _check_size(file)
+        if is_zipfile(file):
+            _check_sheets(file)
         with file.open("rb") as content:
             yield CalamineWorkbook.from_filelike(content)
     except (CalamineError, *DAMAGES) as error:
         raise UserError(f"{file}: cannot be read as a spreadsheet: {error}") from None
 
 
-def _check_size(file: Path) -> None:
-    """Raise `UserError` if an Excel file has a sheet that is too large.
+def _check_sheets(file: Path) -> None:
+    """Raise `UserError` if a sheet of an Excel file is too large.
 
     The reader would allocate all cells up to the last row and the last column.
     """
-    if not is_zipfile(file):
-        return
     with ZipFile(file) as archive:
         for name in archive.namelist():
             with archive.open(name) as xml:

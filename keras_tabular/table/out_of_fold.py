@@ -36,7 +36,14 @@ class FoldPredictions(NamedTuple):
 
     @property
     def row_folds(self) -> np.ndarray:
-        """The fold of each of these rows, shape (n,); one fold becomes two halves."""
+        """The fold of each of these rows, shape (n,); one fold becomes two halves.
+
+        With ties in the time, all later rows may be in one block:
+
+        >>> fold = np.array([-1, -1, 1, 1, 1, 1])
+        >>> FoldPredictions(np.zeros((6, 1)), fold).row_folds.tolist()
+        [0, 1, 0, 1]
+        """
         fold = self.fold[self.rows]
         if len(np.unique(fold)) > 1:
             return fold

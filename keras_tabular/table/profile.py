@@ -74,6 +74,20 @@ class Bins(NamedTuple):
         Args:
             count: Number of bins; there may be fewer.
             categories: Number of the most frequent categories that get a bin each.
+
+        Examples:
+            >>> numbers = pa.chunked_array([[1.0, 2.0, 3.0, 4.0, None, None]])
+            >>> bins = Bins.from_values(numbers, Column(kind="real"), 2, 2)
+            >>> bins.names
+            ['below 3', '3 or more', 'missing']
+            >>> bins.codes(numbers).tolist()
+            [0, 0, 1, 1, 2, 2]
+            >>> words = pa.chunked_array([["b", "a", "b", "c", None]])
+            >>> bins = Bins.from_values(words, Column(kind="category"), 2, 2)
+            >>> bins.names
+            ['b', 'a', 'others', 'missing']
+            >>> bins.codes(words).tolist()
+            [0, 1, 0, 2, 3]
         """
         if column.feature_type == "category":
             frequent = most_frequent(values.drop_null())[:categories]
@@ -262,7 +276,19 @@ class ColumnSummary(Section, extra="ignore"):
         )
 
     def bins(self, column: Column) -> Bins:
-        """Return the bins of the column that was summarized."""
+        """Return the bins of the column that was summarized.
+
+        Examples:
+            >>> column = Column(kind="real")
+            >>> numbers = pa.chunked_array([[1.5, 2.0, 2.0, 7.0]])
+            >>> bins = ColumnSummary.from_values(numbers, column).bins(column)
+            >>> bins.names[:3]
+            ['below 1.5', '1.5 to below 2', '2 to below 7']
+            >>> bins.names[3:]
+            ['7', 'above 7', 'missing']
+            >>> bins.counts(pa.chunked_array([[0, 1.5, 7, 7.1, None, 9]])).tolist()
+            [1, 1, 0, 1, 2, 1]
+        """
         return Bins(column, np.array(self.edges), self.categories, outside=True)
 
 

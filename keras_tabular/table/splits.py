@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from keras_tabular.config.schema import Schema
-from keras_tabular.config.sections import Split
+from keras_tabular.config.sections import KEYS_OF_RULES, Split
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.table import parquet
@@ -50,17 +50,15 @@ def unused_declarations(split: Split, schema: Schema) -> Iterator[str]:
     consequences = {
         "group": "a group may have both training and test rows",
         "time": "later rows may train a model for earlier test rows",
-        "split": "the subsets that it names are mixed",
-        "test_files": "rows of these files may become training rows",
+        "column": "the subsets that it names are mixed",
+        "file": "rows of these files may become training rows",
     }
-    rules = {
-        "group": ("group", "column", "file"),
-        "time": ("time", "column", "file"),
-        "split": ("column",),
-        "test_files": ("file",),
-    }
-    for key, consequence in consequences.items():
-        if getattr(schema, key) and split.by not in rules[key]:
+    # The owner who names all test rows knows about groups and times.
+    knows_others = split.by in ("column", "file")
+    for rule, consequence in consequences.items():
+        key = KEYS_OF_RULES[rule]
+        is_used = split.by == rule or (knows_others and rule in ("group", "time"))
+        if getattr(schema, key) and not is_used:
             yield (
                 f"data/schema.yaml declares {key}, but split.by: {split.by} does not"
                 f" use it: {consequence}."
@@ -242,8 +240,8 @@ def rule_columns(split: Split, schema: Schema) -> list[str]:
     """Return the columns that a rule reads."""
     if split.by == "file":
         return [parquet.FILE_SUBSET]
-    if split.role:
-        return [schema.roles[split.role]]
+    if key := KEYS_OF_RULES.get(split.by):
+        return [schema.roles[key]]
     return [name for name in schema.columns if name not in schema.ignore]
 
 

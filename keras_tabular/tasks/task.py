@@ -112,8 +112,19 @@ class Task:
             rows: Number of rows of each class; empty for a regression.
 
         Examples:
-            >>> Binary((False, True)).main_metrics([95, 5])
-            ('roc_auc', 'average_precision')
+            A class is rare with less than a tenth of the rows, or less than half of an
+            equal share.
+
+            >>> two_classes = Binary((False, True))
+            >>> two_classes.main_metrics([90, 10]), two_classes.main_metrics([9, 91])
+            (('accuracy',), ('roc_auc', 'average_precision'))
+            >>> three_classes = Multiclass(("a", "b", "c"))
+            >>> [three_classes.main_metrics([50, 50 - n, n])[0] for n in (10, 9)]
+            ['accuracy', 'macro.roc_auc']
+            >>> [three_classes.main_metrics([*[10] * 20, n])[0] for n in (5, 4)]
+            ['accuracy', 'macro.roc_auc']
+            >>> Regression().main_metrics([])
+            ('mae',)
         """
         if not rows:
             return (self.main_metric,)

@@ -266,8 +266,8 @@ def test_predictions_are_those_of_the_command_to_the_last_bit(task: Task) -> Non
 def test_a_number_far_from_the_training_rows_is_a_warning(task: Task) -> None:
     far = {name: -1e9 for name in ("cast", "alcohol") if name in task.rows[0]}
     _, answer = task.server.send("/predict", [task.rows[0] | far])
-    places = [text.partition(":")[0] for text in answer.get("warnings", [])]
-    assert places == [f"row 1, column {name}" for name in far]
+    for name in far:
+        assert answer["warnings"][0].startswith(f"row 1, column {name}: expected ")
 
 
 def test_a_changed_schema_changes_no_prediction_of_a_trained_model(task: Task) -> None:

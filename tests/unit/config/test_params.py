@@ -28,7 +28,7 @@ SCHEMA = "data/schema.yaml"
 TEXTS = {name: (PROJECT / name).read_text() for name in (PARAMS, SCHEMA)}
 SCHEMA_KEYS = ("columns", "encoding", "ignore", "target")
 PLAIN = "train.networks.plain"
-OUTCOME = {"kind": "integer", "values": [0, 1]}
+SAME_INPUT = ("a/b", "a_b", "Outcome")
 
 
 def write_and_load(folder: Path, texts: dict[str, str], *names: str) -> Params:
@@ -98,7 +98,7 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ),
     (
         "columns",
-        {"a/b": {"kind": "real"}, "a_b": {"kind": "real"}, "Outcome": OUTCOME},
+        {name: {"kind": "integer", "values": [0, 1]} for name in SAME_INPUT},
         ": 'a/b' and 'a_b' would be the same input",
     ),
     (
@@ -132,28 +132,17 @@ def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
 
 
 def test_columns_have_one_role(tmp_path: Path) -> None:
+    texts = TEXTS | {SCHEMA: f"{TEXTS[SCHEMA]}\ngroup: Age\nweight: Age\n"}
     with pytest.raises(UserError, match=r"group, weight: expected different columns\."):
-        write_and_load(
-            tmp_path,
-            TEXTS | {SCHEMA: f"{TEXTS[SCHEMA]}\ngroup: Age\nweight: Age\n"},
-        )
+        write_and_load(tmp_path, texts)
 
 
-@pytest.mark.parametrize(
-    ("keys", "rule"),
-    [
-        ("", "random"),
-        ("group: Age", "group"),
-        ("time: Age\ngroup: BMI", "time"),
-    ],
-)
-def test_a_key_of_the_schema_chooses_the_split(
-    keys: str,
-    rule: str,
-    tmp_path: Path,
-) -> None:
-    texts = TEXTS | {SCHEMA: f"{TEXTS[SCHEMA]}\n{keys}\n"}
-    assert write_and_load(tmp_path, texts, "split").split.by == rule
+def test_a_key_of_the_schema_chooses_the_split(tmp_path: Path) -> None:
+    schema = TEXTS[SCHEMA]
+    for key, rule in (("", "random"), ("group: BMI", "group"), ("time: Age", "time")):
+        schema += f"\n{key}\n"
+        texts = TEXTS | {SCHEMA: schema}
+        assert write_and_load(tmp_path, texts, "split").split.by == rule
 
 
 def test_only_the_requested_sections_are_returned(tmp_path: Path) -> None:

@@ -138,12 +138,6 @@ def test_a_cross_fitted_threshold_is_chosen_on_the_other_folds() -> None:
     assert calibration.cross_fit(None, rows, fold).threshold == 0.5
 
 
-def test_rows_of_a_single_fold_are_two_halves() -> None:
-    """With ties in the time, all later rows may be in the second block."""
-    rows = FoldPredictions(np.zeros((6, 1)), np.array([-1, -1, 1, 1, 1, 1]))
-    assert rows.row_folds.tolist() == [0, 1, 0, 1]
-
-
 STAGE_ROWS = 900
 RULE = ThresholdRule(recall=0.9)
 PARAMS = Params.model_construct(
@@ -196,11 +190,7 @@ def test_only_predictions_of_forward_chaining_are_used_if_there_are_any(
     metadata = calibrate_rows(tmp_path / "regression", "regression", y, oof)
     rows = build_predictions(REGRESSION, y[later], y_pred)
     intervals = fit_intervals(rows, fold, PARAMS.evaluate.coverage)
-    assert metadata.intervals
-    assert metadata.intervals.half == intervals.half
-    ends = np.array([y.min(), y.max()], np.float32)
-    (low, _), (_, high) = metadata.intervals.ends(ends)
-    assert [low, high] == ends.tolist()  # no training row is outside
+    assert metadata.intervals == intervals
 
 
 # Intervals contain the requested share of new values, and are wide where errors are

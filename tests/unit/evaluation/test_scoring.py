@@ -266,13 +266,6 @@ def test_the_interval_of_a_share_is_that_of_scipy(hits: int) -> None:
     assert interval == pytest.approx((expected.low, expected.high))
 
 
-def test_the_interval_of_a_mean_ends_at_0_and_equal_values_have_none() -> None:
-    interval = mean_interval(np.repeat([0.0, 1.0], 50), np.ones(100))
-    assert interval == pytest.approx((0.4003, 0.5997), abs=1e-4)
-    assert mean_interval(np.array([0.0, 0.0, 9.0]), np.ones(3))[0] == 0.0
-    assert mean_interval(np.array([0.1] * 3), np.ones(3)) == (-np.inf, np.inf)
-
-
 def test_the_end_on_the_side_of_a_long_tail_solves_the_equation_of_hall() -> None:
     values = np.random.default_rng(0).lognormal(size=30)
     weight = np.ones(30)

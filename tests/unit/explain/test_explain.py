@@ -7,14 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from keras_tabular.config.schema import Column
 from keras_tabular.config.sections import Range
 from keras_tabular.evaluation.result import Result
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.explain.distributions import (
     describe_columns,
-    outside_training,
-    share_outside,
 )
 from keras_tabular.explain.effects import column_effects
 from keras_tabular.explain.explanations import (
@@ -29,7 +26,7 @@ from keras_tabular.model.predict import reason_columns
 from keras_tabular.network.attribution import Permutations, contributions
 from keras_tabular.network.record import Ensemble
 from keras_tabular.table.arrays import Inputs, feature_arrays
-from keras_tabular.table.profile import Bins, ColumnSummary
+from keras_tabular.table.profile import ColumnSummary
 from tests.helpers import (
     BINARY,
     MULTICLASS,
@@ -151,26 +148,6 @@ def test_histogram_of_mostly_one_value_has_the_whole_range() -> None:
     assert columns["a"]["train"] == [3001, *[1] * 10, 2]
     assert columns["y"]["names"] == ["0", "1"]
     assert columns["y"]["test"] == [3006, 7]
-
-
-def test_share_of_test_values_outside_training() -> None:
-    for kind, train, test, share in (
-        ("real", [1.0, 2.0, None], [0.5, 1.5, 2.5, None], 2 / 3),
-        ("category", ["a", "b"], ["a", "c", None, "d", "b"], 0.5),
-        ("text", ["some words"], ["others"], 0.0),
-        ("real", [1.0], [None], 0.0),
-    ):
-        train_values = pa.chunked_array([train])
-        test_values = pa.chunked_array([pa.array(test, train_values.type)])
-        column = Column.model_validate({"kind": kind, "nullable": True})
-        assert share_outside(train_values, test_values, column) == pytest.approx(share)
-
-
-def test_columns_without_attribution_or_share_outside_are_left_out() -> None:
-    outside = {"month": 1.0, "hour": 0.3, "noise": 1.0, "price": 0.05}
-    attribution = {"hour": 0.2, "month": 0.5, "noise": 0.01, "price": 0.29}
-    columns = {name: {"outside": share} for name, share in outside.items()}
-    assert [*outside_training(columns, attribution)] == ["month", "hour"]
 
 
 # Contributions of columns to predictions, for functions whose Shapley values are known.
@@ -427,14 +404,3 @@ def test_declared_slice_has_its_rows_without_missing_values(
         assert scores[name]["rows"] == len(frame.query(expected))
         low, high = scores[name]["interval"]
         assert low < scores[name]["value"] < high
-
-
-def test_names_of_bins() -> None:
-    values = pa.chunked_array([[1.0, 2.0, 3.0, 4.0, None, None]])
-    bins = Bins.from_values(values, Column(kind="real"), 2, 2)
-    assert bins.names == ["below 3", "3 or more", "missing"]
-    assert bins.codes(values).tolist() == [0, 0, 1, 1, 2, 2]
-    words = pa.chunked_array([["b", "a", "b", "c", None]])
-    bins = Bins.from_values(words, Column(kind="category"), 2, 2)
-    assert bins.names == ["b", "a", "others", "missing"]
-    assert bins.codes(words).tolist() == [0, 1, 0, 2, 3]

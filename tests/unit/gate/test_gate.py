@@ -12,7 +12,6 @@ from keras_tabular.config.sections import Gate
 from keras_tabular.evaluation.records import (
     MODEL,
     Difference,
-    Duplicates,
     Evaluation,
     read_scores,
     score_records,
@@ -24,7 +23,7 @@ from keras_tabular.gate.rules import evaluate_gate
 from keras_tabular.gate.verdict import Verdict
 from keras_tabular.runs import comparison
 from keras_tabular.runs.comparison import PairedScore, check_base, compare_with_base
-from keras_tabular.tasks.task import TASKS, Binary, Multiclass, Regression, TaskName
+from keras_tabular.tasks.task import TASKS, TaskName
 from tests.helpers import REGRESSION, build_evaluation, build_predictions, build_schema
 
 # Tests of the gate: the verdict, the reasons and the warnings that follow from the
@@ -204,29 +203,6 @@ def test_loss_decides_and_strongest_required_baseline_is_named(
     is_warned = losses[0] != BETTER
     assert len(verdict.warnings) == is_warned
     assert ("the best constant" in "".join(verdict.warnings)) == is_warned
-
-
-def test_headline_has_the_loss_its_interval_and_the_gain_next_to_the_warnings() -> None:
-    evaluation = build_differences(
-        interval=(0.7, 0.8),
-        linear=BETTER,
-        gradient_boosting=BETTER,
-    )
-    equal = {
-        "test": Duplicates(
-            equal=5,
-            equal_with_target=5,
-            without={},
-        ),
-    }
-    evaluation = evaluation.model_copy(update={"duplicates": equal})
-    verdict = run_gate(evaluation, ALL_BASELINES)
-    assert verdict.headline == (
-        "Log loss 0.750 on 254 test rows (95% CI 0.700 to 0.800), 5.9% to 18% better"
-        " than no model"
-    )
-    (warning,) = verdict.warnings
-    assert warning.startswith("5 of 254 test rows")
 
 
 @pytest.mark.parametrize(
@@ -451,15 +427,6 @@ def test_a_base_that_cannot_be_found_is_no_silent_pass(
     gate = Gate(worse_than_base={"test.loss": 0.1}, base=base)
     (check,) = check_base(make_run("test", 0.5), None, gate)
     assert check.status == status
-
-
-def test_class_is_rare_below_a_tenth_or_half_of_equal_share() -> None:
-    common: list[list[float]] = [[90, 10], [50, 40, 10], [*[10] * 20, 5], []]
-    rare: list[list[float]] = [[9, 91], [50, 41, 9], [*[10] * 20, 4]]
-    for rows in common + rare:
-        task = {0: Regression, 2: Binary}.get(len(rows), Multiclass)()
-        primary = task.rare_metrics if rows in rare else (task.main_metric,)
-        assert task.main_metrics(rows) == primary, rows
 
 
 def test_a_metric_that_should_be_high_can_decide() -> None:

@@ -26,11 +26,10 @@ from keras_tabular.model.metadata import Intervals, ModelMetadata, training_rows
 from keras_tabular.model.predict import Predictor, predict_file
 from keras_tabular.model.saved_model import load_saved_model
 from keras_tabular.network.backend import keras
-from keras_tabular.network.record import METADATA
+from keras_tabular.network.record import METADATA, Ensemble
 from keras_tabular.network.reproducible import ExactModel
 from keras_tabular.table import csv, source
 from keras_tabular.table.arrays import Inputs
-from keras_tabular.table.cells import as_texts
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.profile import ColumnSummary
 from keras_tabular.training.ensemble import write_model
@@ -142,12 +141,6 @@ def test_the_code_in_a_model_does_not_run(
 
 
 # The columns and formats of new rows; tests/pipeline/test_new_rows.py has more.
-def test_whole_numbers_in_a_column_of_floats_are_written_as_integers() -> None:
-    values = pa.array([123456789012.0, -0.0, 1e6, 1e300, 0.5, None, float("nan")])
-    texts = ["123456789012", "0", "1000000", "1e+300", "0.5", "", ""]
-    assert as_texts(values).to_pylist() == texts
-
-
 def test_a_wrong_header_is_an_error(tmp_path: Path) -> None:
     schema = build_schema("binary")
     for name, message in (
@@ -308,6 +301,18 @@ def test_the_threshold_itself_is_predicted_as_positive() -> None:
         assert list(columns) == ["predicted", f"probability_{positive}"]
 
 
+WITH_INTERVALS = ModelMetadata(
+    intervals=Intervals(coverage=0.9, at=(0.0,), half=(1.0,)),
+    ensemble=Ensemble(weights={}, folds={}, target_range=(0.0, 9.0)),
+)
+
+
+def test_an_interval_ends_where_the_values_of_the_training_rows_end() -> None:
+    ends = WITH_INTERVALS.interval_ends(np.array([0.5, 5.0, 8.5]))
+    assert ends is not None
+    assert ends.tolist() == [[0.0, 1.5], [4.0, 6.0], [7.5, 9.0]]
+
+
 @pytest.mark.parametrize(
     ("task", "ignore", "numbered", "names"),
     [
@@ -326,14 +331,8 @@ def test_identifiers_come_before_predictions_and_have_other_names(
 ) -> None:
     schema = build_schema(task, a="real")
     schema = schema.model_copy(update={"ignore": (ignore,)})
-    intervals = None
-    if task == "regression":
-        intervals = Intervals(
-            coverage=0.9,
-            at=(0.0,),
-            half=(1.0,),
-        )
-    predictor = make_predictor(schema, ModelMetadata(intervals=intervals))
+    metadata = WITH_INTERVALS if task == "regression" else ModelMetadata()
+    predictor = make_predictor(schema, metadata)
     if names is None:
         message = f"a column '{ignore}', but the output has one"
         with pytest.raises(UserError, match=message):

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from keras_tabular.report import formats, page, pictures
+from keras_tabular.report import page, pictures
 from keras_tabular.report.pictures import Picture, draw_roc
 from keras_tabular.report.vega import Spec, svg
-from keras_tabular.runs.comparison import ChangedValue
 from tests.pages import Page
 
 HOSTILE = '<b>&"'
@@ -42,10 +41,6 @@ def test_a_column_may_have_a_name_that_every_object_of_javascript_has() -> None:
         assert name in Page(str(svg(picture, "a"))).text
 
 
-def test_markdown_is_escaped() -> None:
-    assert page.markdown_row(["a|b", "<b>\nc", 3]) == "| a\\|b | &lt;b> c | 3 |"
-
-
 def test_pictures_have_unique_ids_that_repeat() -> None:
     spec = draw(draw_roc, "a", **{"false positive rate": 0, "true positive rate": 1})
     first, second = (svg(spec, prefix) for prefix in ("b", "c"))
@@ -54,29 +49,6 @@ def test_pictures_have_unique_ids_that_repeat() -> None:
     assert not ids[0] & ids[1]
     assert {*re.findall(r"url\(#(.*?)\)", first)} <= ids[0]
     assert svg(spec, "b") == first  # whatever was drawn in between
-
-
-def test_formats_of_numbers_scores_and_parameters() -> None:
-    texts: dict[Any, str] = {
-        **{
-            None: "–",
-            True: "true",
-            "a word": "a word",
-            0.123456: "0.12346",
-            -0.5: "−0.5",
-        },
-        **{12345.67: "12,346", 12.0: "12", 2024: "2024", 12345678.25: "12,345,678"},
-        **{1e300: "1e+300"},
-    }
-    assert {value: formats.format_value(value) for value in texts} == texts
-    assert [formats.format_score(-0.0123), formats.format_score(None, 0.5)] == [
-        "−0.0123",
-        "–",
-    ]
-    change = ChangedValue("column.Year.max", 2024.0, 2023.0)
-    assert formats.format_changes([change]) == "Year, max 2023 → 2024"
-    parameters = [formats.format_parameter(value) for value in (500000, True, [16, 8])]
-    assert parameters == ["500000", "true", "[16, 8]"]
 
 
 def test_years_on_an_axis_have_no_comma() -> None:

@@ -90,21 +90,6 @@ def test_csv_and_parquet_files_have_the_same_schema(
     assert of_parquet.model_copy(update={"source": "t.csv"}) == schema
 
 
-def test_the_default_output_is_the_schema_of_the_project(tmp_path: Path) -> None:
-    """Its comments name the rows that were read, and what each column contains."""
-    rows = ["x;id;y", *(f"{i % 7};{i};{'no' if i % 3 else 'yes'}" for i in range(60))]
-    (tmp_path / "t.csv").write_text("\n".join(rows))
-    (tmp_path / "data").mkdir()
-    file = tmp_path / "data/schema.yaml"
-    file.write_text("earlier: schema\n")
-    call_main(tmp_path, *COMMAND, "t.csv", "--target", "y")
-    schema = load_schema(file)
-    text = file.read_text()
-    assert schema.positive == "yes"
-    for comment in ("all 60 rows", "values from 0 to 6", "values: no, yes"):
-        assert comment in text
-
-
 def test_rows_of_every_file_in_a_folder_are_read(tmp_path: Path) -> None:
     files = tmp_path / "files"
     files.mkdir()

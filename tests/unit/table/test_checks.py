@@ -305,13 +305,6 @@ def test_a_code_of_the_class_is_a_leak_but_not_with_one_error_in_a_hundred(
     assert share_explained(np.where(wrong, -score, score), positive) < THRESHOLD
 
 
-def test_names_and_constants_explain_nothing() -> None:
-    positive = np.random.default_rng(4).random(500) < 0.5
-    names = [f"n{row}" for row in range(500)]
-    assert share_explained(names, positive, "category") == 0
-    assert share_explained(np.zeros(500), positive) == 0
-
-
 @pytest.mark.parametrize("positive", [8, 10, 200])
 @pytest.mark.parametrize("rows", [10_000, 200_000])
 def test_a_copy_of_a_rare_class_is_found_if_it_has_ten_rows(

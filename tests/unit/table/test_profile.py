@@ -159,22 +159,6 @@ def test_rows_that_moved_are_further_away_than_chance_explains(
     assert p_value < 1e-6
 
 
-def test_bins_count_values_outside_of_the_range_of_the_training_rows() -> None:
-    column = Column(kind="real")
-    values = pa.chunked_array([[1.5, 2.0, 2.0, 7.0]])
-    bins = ColumnSummary.from_values(values, column).bins(column)
-    assert bins.names == [
-        "below 1.5",
-        "1.5 to below 2",
-        "2 to below 7",
-        "7",
-        "above 7",
-        "missing",
-    ]
-    new = pa.chunked_array([[0.0, 1.5, 7.0, 7.1, None, 9.0]])
-    assert bins.counts(new).tolist() == [1, 1, 0, 1, 2, 1]
-
-
 @pytest.mark.parametrize("training_rows", [1000, 1_000_000])
 @pytest.mark.parametrize(
     ("shares", "new"),
