@@ -13,8 +13,10 @@ from argparse import ArgumentParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from dvc.cachemgr import CacheManager
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc_data.hashfile.state import StateNoop
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.typed_yaml import parse_yaml, read_yaml
@@ -230,8 +232,8 @@ def changed_files(project: Path) -> list[str]:
 def changed_states(project: Path = Path()) -> dict[str, str]:
     """Return the state of each table and output that does not have its hash, by path.
 
-    DVC trusts the hash of a file that it has downloaded, so an empty cache of hashes
-    lets it read each file.
+    DVC trusts the hash of a file that it has downloaded, so no cache of hashes lets it
+    read each file.
 
     Returns:
         `modified`, or `deleted` if the file is missing, or `new` if it has no hash.
@@ -240,14 +242,15 @@ def changed_states(project: Path = Path()) -> dict[str, str]:
         UserError: DVC cannot read dvc.yaml, dvc.lock or a .dvc file.
     """
     states = {}
-    with TemporaryDirectory() as empty:
-        try:
-            repo = Repo(str(project), config={"core": {"site_cache_dir": empty}})
-            for output in repo.index.outs:
-                path = os.path.relpath(output.fs_path, project)
-                for state in output.workspace_status().values():
-                    states[path] = state
-            repo.close()
-        except DvcException as error:
-            raise UserError(str(error)) from None
+    try:
+        repo = Repo(str(project))
+        repo.state = StateNoop()
+        repo.cache = CacheManager(repo)
+        for output in repo.index.outs:
+            path = os.path.relpath(output.fs_path, project)
+            for state in output.workspace_status().values():
+                states[path] = state
+        repo.close()
+    except DvcException as error:
+        raise UserError(str(error)) from None
     return states

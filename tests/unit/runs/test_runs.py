@@ -179,6 +179,7 @@ def test_a_commit_is_verified_in_its_clone_alone(
     monkeypatch.chdir(folder)
     monkeypatch.setenv("GIT_DIR", str(folder / ".git"))
     monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "hashes"))
     assert verify.rerun(Run("HEAD").sha) == []
     assert (folder / ".git/HEAD").read_text() == "ref: refs/heads/main\n"
     for change, message in {
@@ -193,6 +194,9 @@ def test_a_commit_is_verified_in_its_clone_alone(
         check_output(folder, "bash", "-ec", commit)
         with pytest.raises(UserError, match=message):
             verify.rerun(Run("HEAD").sha)
+    (table,) = folder.glob(".dvc/cache/files/md5/b0/*")
+    table.write_text("2\n")
+    assert verify.rerun(Run("first").sha) == ["b/a"]
 
 
 def test_packages_that_differ_from_the_lock_are_installed_again(
