@@ -19,6 +19,7 @@ HIDDEN_CODE = (
     ":/*.whl",
     ":/.github",
     ":(glob)*.py*",
+    ":(glob)*.so",
     ":(glob)*/__init__.*",
 )
 

@@ -13,8 +13,10 @@ from argparse import ArgumentParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from dvc.cachemgr import CacheManager
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc_data.hashfile.state import StateNoop
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.typed_yaml import parse_yaml, read_yaml
@@ -63,6 +65,11 @@ def main(parser: ArgumentParser) -> None:
     else:
         run = Run(args.revision)
         label = run.label
+        if not run.read(LOCK):
+            raise UserError(
+                f"{LOCK}: {label} has no such file in this folder. Run `dvc repro`, and"
+                " commit its results",
+            )
         print(f"Running all stages of {label} in a temporary folder", flush=True)
         changed = rerun(run.sha, args.output)
         success = (
@@ -87,33 +94,41 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
         model: A file to write the model to if no output differs; None to write none.
 
     Raises:
-        UserError: An input is missing, the packages cannot be installed, a stage could
-            leave an output as it is, or a stage failed.
+        UserError: An input is missing, a link leads out of the repository, the packages
+            cannot be installed, a stage could leave an output as it is, or a stage
+            failed.
     """
     root = Path(git("rev-parse", "--show-toplevel").strip()).resolve()
     with TemporaryDirectory() as folder:
         clone = Path(folder).resolve() / "clone"
         git("clone", "--quiet", "--no-checkout", str(root), str(clone))
         git("checkout", "--quiet", "--detach", commit, folder=clone)
+        for path in clone.rglob("*"):
+            if path.is_symlink() and not path.resolve().is_relative_to(clone):
+                link = path.relative_to(clone)
+                raise UserError(f"{link}: this link leads out of the repository")
         project = clone / Path.cwd().resolve().relative_to(root)
         local = Path(".dvc/config.local")  # credentials, and a safe site cache
         if local.is_file():
             shutil.copy(local, project / ".dvc")
         cache = ("cache.dir", f"{folder}/cache")
         run_module("dvc", "config", "--local", *cache, folder=project)
-        fetch_inputs(project)
+        present = Path(folder, "present")  # DVC writes only ASCII into its config.
+        present.symlink_to(cache_dir())
+        fetch_inputs(project, present)
         states = changed_states(project)
         outputs = list_outputs(project)
         inputs = states.keys() - outputs
         if modified := [path for path in inputs if states[path] == "modified"]:
             return modified
         # A result that no stage writes again is missing after the run.
-        remove = ("--literal-pathspecs", "rm", "-rq", "--ignore-unmatch", "--")
+        remove = ("--literal-pathspecs", "rm", "-rq", "--ignore-unmatch", "--", LOCK)
         git(*remove, *outputs, folder=project)
         git("reset", "--quiet", folder=project)
         python = locked_python(project, Path(folder) / "venv")
-        repro = ("dvc", "repro", "--force")
-        run_module(*repro, folder=project, python=python, quiet=False)
+        repro = ("dvc", "repro", "--force", "--all-pipelines")
+        # The modules of the present folder are not those of the clone.
+        run_module(*repro, folder=project, python=python, quiet=False, PYTHONPATH="")
         changed = changed_files(project)
         if model and not changed:
             model.parent.mkdir(parents=True, exist_ok=True)
@@ -124,11 +139,13 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
 def locked_python(project: Path, environment: Path) -> str:
     """Return a Python with the packages that requirements.txt of a project locks.
 
-    It is the present one if it has all of them in the same versions. Otherwise, the
-    packages are installed into a new environment.
+    It is the present one if it has all of them in the same versions, and the present
+    lock file has the same hashes. Otherwise, the packages are installed into a new
+    environment.
     """
     lock = (project / "requirements.txt").read_text(encoding="utf-8")
-    if not version_differences(lock):
+    present = Path("requirements.txt").read_text(encoding="utf-8")
+    if lock == present and not version_differences(lock):
         return sys.executable
     print("Installing the packages of the commit's requirements.txt", file=sys.stderr)
     run_module("venv", str(environment))
@@ -139,7 +156,7 @@ def locked_python(project: Path, environment: Path) -> str:
 
 
 def list_outputs(project: Path) -> list[str]:
-    """List the outputs of dvc.yaml, each of which a run has to write again.
+    """List the outputs of all stages, each of which a run has to write again.
 
     Raises:
         UserError: A stage could leave an output as it is, or dvc.lock has a stage that
@@ -157,7 +174,7 @@ def list_outputs(project: Path) -> list[str]:
     outputs = []
     for output in Repo(str(project)).index.outs:
         stage = output.stage
-        if stage.path_in_repo == "dvc.yaml":
+        if stage.cmd:  # not a .dvc file
             path = os.path.relpath(output.fs_path, project)
             if stage.frozen or output.persist or not output.is_in_repo:
                 raise UserError(
@@ -168,8 +185,8 @@ def list_outputs(project: Path) -> list[str]:
     return outputs
 
 
-def fetch_inputs(project: Path) -> None:
-    """Copy the inputs of a clone that DVC tracks from the present cache or a remote.
+def fetch_inputs(project: Path, cache: Path) -> None:
+    """Copy the inputs of a clone that DVC tracks from a cache or a remote.
 
     Raises:
         UserError: An input is missing, or a list of files leads out of its folder.
@@ -178,7 +195,7 @@ def fetch_inputs(project: Path) -> None:
     if not files:
         return
     # A cache has the folders of a remote.
-    add = ("dvc", "remote", "add", "--local", "_cache", str(cache_dir()))
+    add = ("dvc", "remote", "add", "--local", "_cache", str(cache))
     run_module(*add, folder=project)
     pull = ("dvc", "pull")
     try:
@@ -215,8 +232,8 @@ def changed_files(project: Path) -> list[str]:
 def changed_states(project: Path = Path()) -> dict[str, str]:
     """Return the state of each table and output that does not have its hash, by path.
 
-    DVC trusts the hash of a file that it has downloaded, so an empty cache of hashes
-    lets it read each file.
+    DVC trusts the hash of a file that it has downloaded, so no cache of hashes lets it
+    read each file.
 
     Returns:
         `modified`, or `deleted` if the file is missing, or `new` if it has no hash.
@@ -225,14 +242,15 @@ def changed_states(project: Path = Path()) -> dict[str, str]:
         UserError: DVC cannot read dvc.yaml, dvc.lock or a .dvc file.
     """
     states = {}
-    with TemporaryDirectory() as empty:
-        try:
-            repo = Repo(str(project), config={"core": {"site_cache_dir": empty}})
-            for output in repo.index.outs:
-                path = os.path.relpath(output.fs_path, project)
-                for state in output.workspace_status().values():
-                    states[path] = state
-            repo.close()
-        except DvcException as error:
-            raise UserError(str(error)) from None
+    try:
+        repo = Repo(str(project))
+        repo.state = StateNoop()
+        repo.cache = CacheManager(repo)
+        for output in repo.index.outs:
+            path = os.path.relpath(output.fs_path, project)
+            for state in output.workspace_status().values():
+                states[path] = state
+        repo.close()
+    except DvcException as error:
+        raise UserError(str(error)) from None
     return states

@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 # A package in a lock file: its name, its version and perhaps a marker, and a line for
-# each hash.
-LOCKED_PACKAGE = re.compile(r"^([\w.-]+)==.*\n(?: +--hash=.*\n)+", re.MULTILINE)
+# each hash, if there is one.
+LOCKED_PACKAGE = re.compile(r"^([\w.-]+)==.*\n(?: +--hash=.*\n)*", re.MULTILINE)
 
 
 def main() -> None:

@@ -339,9 +339,13 @@ def find_commit(name: str) -> str | None:
 def git(*arguments: str, folder: Path | None = None) -> str:
     """Return what a git command prints.
 
+    The repository is that of the folder, also in a hook, for which git sets variables.
+
     Raises:
         UserError: git is missing, or the command failed. The message has git's words.
     """
+    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
+        os.environ.pop(name, None)
     command = ["git", *arguments]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, check=False)

@@ -378,7 +378,7 @@ def test_a_list_of_files_leads_nowhere_out_of_its_folder(
     release = run_job(new_clone(folder), folder / "services", "release", "verify")
     assert release.failed_step
     pulled = run_command(new_clone(folder), "make", "pull", **MAKE_VARIABLES)
-    assert f"'{path}' leads out of the folder of its list" in pulled.stderr
+    assert f"'{path}' leads out of its folder" in pulled.stderr
     assert [*folder.rglob("false.py")] == [folder / "storage/false.py"]
 
 

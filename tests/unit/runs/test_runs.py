@@ -163,16 +163,60 @@ def test_only_outputs_that_a_stage_writes_again_are_verified(
         verify.list_outputs(tmp_path)
 
 
+@pytest.mark.slow
+def test_a_commit_is_verified_in_its_clone_alone(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The path has a letter that DVC cannot write. A hook sets GIT_DIR."""
+    folder = tmp_path / "ü"
+    folder.mkdir()
+    make = """
+        git init -q -b main; dvc init -q; mkdir b; touch requirements.txt; echo 1 > b/a
+        echo 'stages: {s: {cmd: echo 1 > o, outs: [o: {cache: false}]}}' > dvc.yaml
+        dvc add -q b/a; dvc repro -q; git add .; git commit -qm 1; git tag first
+        touch c.py; echo c.py > .git/info/exclude"""
+    check_output(folder, "bash", "-ec", make)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("GIT_DIR", str(folder / ".git"))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "hashes"))
+    assert verify.rerun(Run("HEAD").sha) == []
+    assert (folder / ".git/HEAD").read_text() == "ref: refs/heads/main\n"
+    for change, message in {
+        "ln -s .. up": "up: this link leads out of the repository",
+        "ln -s /x .dvc/config.local; git add -f .dvc/*l": "config.local: this link",
+        "sed -i 's/path: /&..\\//' b/a.dvc": r"'\.\./a' leads out of its folder",
+        "echo 'stages: {b: {cmd: exit 1}}' > b/dvc.yaml": "reproduce 'b/dvc.yaml:b'",
+        "echo 'stages: {s: {cmd: python -m c}}' > dvc.yaml": "python -m c",
+        "echo /dvc.yaml > .dvcignore; cp dvc.yaml b": "dvc.lock: No such file",
+    }.items():
+        commit = f"git reset -q --hard first; {change}; git add .; git commit -qm 2"
+        check_output(folder, "bash", "-ec", commit)
+        with pytest.raises(UserError, match=message):
+            verify.rerun(Run("HEAD").sha)
+    (table,) = folder.glob(".dvc/cache/files/md5/b0/*")
+    table.write_text("2\n")
+    assert verify.rerun(Run("first").sha) == ["b/a"]
+
+
 def test_packages_that_differ_from_the_lock_are_installed_again(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A wheel of the library may have another content, but the same version."""
     monkeypatch.setattr(verify, "run_module", lambda *_, **__: "")
     monkeypatch.chdir(tmp_path)
-    for version, python in ((np.__version__, sys.executable), ("1", "new/bin/python")):
-        lock = f"numpy=={version} \\\n    --hash=sha256:0\n"
-        (tmp_path / "requirements.txt").write_text(lock)
-        assert verify.locked_python(tmp_path, Path("new")) == python
+    (tmp_path / "clone").mkdir()
+    present = f"numpy=={np.__version__}\n"
+    for lock, clone_lock, python in (
+        (present, present, sys.executable),
+        (present, f"{present}    --hash=sha256:0\n", "new/bin/python"),
+        ("numpy==1\n", "numpy==1\n", "new/bin/python"),
+    ):
+        Path("requirements.txt").write_text(lock)
+        Path("clone/requirements.txt").write_text(clone_lock)
+        assert verify.locked_python(Path("clone"), Path("new")) == python
 
 
 def test_last_run_is_one_before_the_run(project: Path) -> None:
