@@ -14,6 +14,8 @@ from keras_tabular.tasks.metrics import COST, CUSTOM
 ALPHA = 0.05  # probability that an interval misses the true value
 MIN_ROWS_FOR_INTERVAL = 10
 MEANS_OF_RECALLS = ("recall", "balanced_accuracy", "macro.recall")
+# Their differences are multiples of that of the loss of a regression.
+FUNCTIONS_OF_LOSS = ("rmse", "r2")
 # Blocks of rows that the jackknife leaves out, one after the other.
 MIN_BLOCKS = 20
 MAX_BLOCKS = 100
@@ -120,6 +122,8 @@ class ScoredPredictions(NamedTuple):
                 )
             elif key in MEANS_OF_RECALLS:
                 value, low, high = mean_recall(key, rows, other.predictions)
+            elif key in FUNCTIONS_OF_LOSS:
+                value, low, high = self._scaled_difference(key, other)
             else:
                 value = self.values[key] - other.values[key]
                 replicates = self.replicates[key] - other.replicates[key]
@@ -127,6 +131,20 @@ class ScoredPredictions(NamedTuple):
             if np.isfinite((value, low, high)).all():
                 differences[key] = Difference(value=value, low=low, high=high)
         return differences
+
+    def _scaled_difference(self, key: str, other: "ScoredPredictions") -> Estimate:
+        """Return a difference that is a multiple of that of the mean squared error.
+
+        Two root mean squared errors differ by the difference of their squares, divided
+        by their sum, and two R² by that of the errors, divided by the variance.
+        """
+        rows = self.predictions
+        changes = self.row_values["loss"] - other.row_values["loss"]
+        of_loss = mean_difference(changes, rows.weight, rows.group, is_share=False)
+        value = self.values[key] - other.values[key]
+        factor = value / of_loss[0] if of_loss[0] else 0.0
+        low, high = sorted(factor * end for end in of_loss[1:])
+        return value, low, high
 
 
 def score_and_resample(predictions: Predictions) -> ScoredPredictions:

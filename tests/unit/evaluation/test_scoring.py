@@ -318,6 +318,17 @@ def test_the_interval_of_roc_auc_agrees_with_the_formula_of_hanley_and_mcneil(
     assert standard_error(interval) == pytest.approx(error, rel=0.15)
 
 
+def test_rmse_and_r2_differ_if_the_mean_squared_error_does() -> None:
+    rows = draw_predictions("regression")
+    first = score_and_resample(rows)
+    second = score_and_resample(rows._replace(y_pred=rows.y_pred + 0.1))
+    differences = first.differences(second)
+    total = first.values["rmse"] + second.values["rmse"]
+    loss = differences["loss"]
+    assert differences["rmse"].high * total == pytest.approx(loss.high)
+    assert differences["r2"].within_chance == loss.within_chance
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_no_constant_is_better_than_the_best_constant(task: str) -> None:
     """The constant for a metric is the best one by it, with any threshold."""
