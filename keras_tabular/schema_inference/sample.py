@@ -19,9 +19,9 @@ from keras_tabular.core.errors import UserError, format_list, quote, truncate
 from keras_tabular.schema_inference import formats
 from keras_tabular.schema_inference.words import word_pattern
 from keras_tabular.table import csv, excel
-from keras_tabular.table.dialect import fit_dialect
+from keras_tabular.table.dialect import fit_dialect, has_header, is_csv
 from keras_tabular.table.rows import text_columns
-from keras_tabular.table.source import column_types, is_csv, read_rows, readable_names
+from keras_tabular.table.source import column_types, read_rows, readable_names
 
 MIN_ROWS = 3  # below a header, so that lines above it can be titles
 MIN_NUMBER_SHARE = 0.9  # of the cells of a column of numbers
@@ -170,28 +170,25 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
     lines_by_number = defaultdict(list)
     max_lines = LINES_FOR_FORM + limit // len(files)
     for file in files:
-        if is_csv(file) or excel.is_excel(file):
+        if has_header(file):
             fitted = fit_dialect(file, dialect)
             records = islice(csv.read_records(file, fitted), max_lines)
             tail = csv.read_last_lines(file, fitted)
             for line in find_extra_lines(records, tail):
                 lines_by_number[line.number].append(line)
+    in_all_files = []
     skipped = []
     doubtful = []
-    in_all_files = []
     for number, lines in lines_by_number.items():
-        is_in_all_files = len(lines) == len(files)
-        if is_in_all_files:
+        doubtful.append(lines[0])
+        if len(lines) == len(files):
             in_all_files.append(number)
-        if is_in_all_files and all(line.is_certain for line in lines):
-            skipped.append(lines[0])
-        else:
-            doubtful.append(lines[0])
+            if all(line.is_certain for line in lines):
+                skipped.append(doubtful.pop())
     if lines_by_number:
-        skip_lines = tuple(line.number for line in skipped)
-        dialect = dialect.model_copy(update={"skip_lines": skip_lines})
         sample.questions["skip_lines"] = ask_about_lines(skipped, doubtful)
-    sample.dialect = dialect
+    skip_lines = tuple(line.number for line in skipped)
+    sample.dialect = dialect.model_copy(update={"skip_lines": skip_lines})
     return dialect.model_copy(update={"skip_lines": tuple(in_all_files)})
 
 
@@ -384,9 +381,7 @@ def add_names(sample: Sample, files: list[Path]) -> list[str]:
     readable = set()
     unreadable = set()
     for file in files:
-        dialect = sample.reading
-        if is_csv(file):
-            dialect = fit_dialect(file, dialect)
+        dialect = fit_dialect(file, sample.reading)
         types = column_types(file, dialect)
         names = {*readable_names(types)}
         readable |= names
@@ -402,7 +397,7 @@ def add_names(sample: Sample, files: list[Path]) -> list[str]:
         repeated = sorted(name for name, count in counts.items() if count > 1)
         if repeated:
             place = str(file)
-            if is_csv(file) or excel.is_excel(file):
+            if has_header(file):
                 line, _ = csv.read_header(file, dialect)
                 place = csv.describe_place(file, line)
             raise UserError(

@@ -121,7 +121,11 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
             invalid = pc.or_(pc.match_substring(cells, "\0"), too_long)
             values = pc.if_else(invalid, None, cells).cast(ARROW_TYPES[column.kind])
         case "datetime":
-            values = _parse_datetimes(cells, column)
+            values = pa.nulls(len(cells), ARROW_TYPES["datetime"])
+            for form in column.formats:  # the first one that fits counts
+                remaining = pc.if_else(pc.is_valid(values), None, cells)
+                dates = _parse_one_format(remaining, form, column)
+                values = pc.coalesce(values, dates)
         case "real" | "integer" | "boolean":
             if column.number_format:
                 cells = _plain_numbers(cells, column.number_format)
@@ -212,17 +216,11 @@ def _plain_numbers(texts: pa.Array, form: str) -> pa.Array:
     )
 
 
-def _parse_datetimes(texts: pa.Array, column: Column) -> pa.Array:
-    """Parse dates and times of the years 1 to 9999 by the first format that fits."""
-    timestamps = pa.nulls(len(texts), ARROW_TYPES["datetime"])
-    for form in column.formats:
-        remaining = pc.if_else(pc.is_valid(timestamps), None, texts)
-        timestamps = pc.coalesce(timestamps, _parse_one_format(remaining, form, column))
-    return timestamps
-
-
 def _parse_one_format(texts: pa.Array, form: str, column: Column) -> pa.Array:
-    """Parse the texts in one format; a time without offset is in the column's zone."""
+    """Parse dates and times of the years 1 to 9999 in one format.
+
+    A time without offset is in the column's zone.
+    """
     import pandas as pd  # takes half a second
 
     if form in EPOCHS:

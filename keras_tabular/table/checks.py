@@ -149,11 +149,10 @@ def declared_checks(schema: Schema, policies: Validate) -> Checks:
     for column in schema.columns:
         for name, text in _expected_of_column(column, schema, policies).items():
             expected[column, name] = text
-    checks = {}
-    for (column, name), text in expected.items():
-        policy = getattr(policies, name)
-        checks[column, name] = Check(text, policy, advice.get(name, ""))
-    return checks
+    return {
+        (column, name): Check(text, getattr(policies, name), advice.get(name, ""))
+        for (column, name), text in expected.items()
+    }
 
 
 def _expected_of_column(
@@ -361,10 +360,11 @@ def _check_classes(
     class_rows = Counter[Any]()
     for result in results:
         class_rows.update(result.class_rows)
-    rare = {}
-    for value in schema.classes:
-        if class_rows[value] < policies.min_class_rows:
-            rare[value] = class_rows[value]
+    rare = {
+        value: class_rows[value]
+        for value in schema.classes
+        if class_rows[value] < policies.min_class_rows
+    }
     if rare:
         check = checks[schema.target, "rare_class"]
         check.column_rows = max(sum(rare.values()), 1)

@@ -109,13 +109,12 @@ def _check_sheets(file: Path) -> None:
 
 def _check_sheet(where: str, xml: IO[bytes]) -> None:
     columns = {b"A"}
-    n_rows = height = 0
+    height = 0
     end = b""  # of the block before, perhaps with a part of a cell
     while block := xml.read(BLOCK_BYTES):
         cells = CELL.findall(end + block)
         end = block[-OVERLAP_BYTES:]
-        n_rows += block.count(b"</row>")  # they may have no references
-        height = max(height, n_rows, *(int(row) for _, row in cells))
+        height = max([height, *(int(row) for _, row in cells)])
         columns.update(column for column, _ in cells)
         last = max(columns, key=lambda letters: (len(letters), letters))
         width = reduce(lambda number, letter: 26 * number + letter - 64, last, 0)
