@@ -225,10 +225,11 @@ def find_extra_lines(
     width = median(counts[len(counts) // 2 :])
     wide = [number for number, count in enumerate(counts) if count > width / 2]
     n_titles = min(wide, default=0)
-    lines = []
-    for number, cells in head[:n_titles]:
-        if any(cells):
-            lines.append(ExtraLine(number, cells, "a title"))
+    lines = [
+        ExtraLine(number, cells, "a title")
+        for number, cells in head[:n_titles]
+        if any(cells)
+    ]
     _, header = head[n_titles]
     rows = head[n_titles + 1 :]
     names = _texts(header)
@@ -335,12 +336,11 @@ def _form_at_end(
     if labels:
         is_doubtful = any(DOUBTFUL_TOTAL.fullmatch(text) for text in texts)
         return "a total", not (has_text or is_doubtful)
-    if has_text or not text_columns:
-        return "", False
-    for row in rows:
-        if not all(_cell(row, column) for column in text_columns):
-            return "", False
-    return "a total", False
+    others_have_texts = all(
+        _cell(row, column) for row in rows for column in text_columns
+    )
+    is_total = text_columns and others_have_texts and not has_text
+    return "a total" if is_total else "", False
 
 
 def _find_odd_lines(

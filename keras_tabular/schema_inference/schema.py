@@ -317,5 +317,4 @@ def write_yaml(
             lines.append(f"  {key} # {''.join(printable)}")
             if column.questions:
                 question_lines.append(len(lines))
-    lines.append("")
-    return "\n".join(lines), question_lines
+    return "\n".join([*lines, ""]), question_lines

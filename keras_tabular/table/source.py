@@ -163,13 +163,12 @@ def _describe_problems(
                 " Is the header missing, or does skip_lines of the schema not fit this"
                 " file?",
             ]
-    texts = [
+    texts = "; ".join(
         f"{problem}: {format_list(names)}"
         for problem, names in problems.items()
         if names
-    ]
-    problem = "; ".join(texts)
-    return f"{where} not as declared in the schema. {problem}.{''.join(hints)}"
+    )
+    return f"{where} not as declared in the schema. {texts}.{''.join(hints)}"
 
 
 def _warn_about_skipped_lines(file: Path, dialect: Dialect) -> None:
