@@ -24,8 +24,6 @@ OTHERS = "others"
 SECONDS_PER_DAY = 86_400
 # Significant digits of edges: the first number of digits that separates the values.
 ROUNDED_DIGITS = (4, 6)
-# Larger floats have no digits after the point.
-MAX_EXACT_INTEGER = 1e15
 # Bins and background values of the summary of a column.
 NUMBER_BINS = 10
 CATEGORY_BINS = 20
@@ -215,10 +213,7 @@ def format_edge(value: float, column: Column) -> str:
     """Format a number with its digits, or a datetime to the day or the second."""
     if column.kind == "datetime":
         return _iso_datetime(value // 1)
-    if value.is_integer() and abs(value) < MAX_EXACT_INTEGER:
-        return str(int(value))
-    short = f"{value:g}"
-    return short if float(short) == value else str(value)
+    return str(value + 0).removesuffix(".0")  # 0 instead of -0
 
 
 class ColumnSummary(Section, extra="ignore"):
