@@ -118,7 +118,15 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         UserError: A file cannot be read, a header names a column twice, a column can be
             read in some of the files only, or there is no row.
     """
-    dialect = infer_dialect(files)
+    # The dialect is that of most files. If cp1252 is declared, files in UTF-8 are
+    # recognised, and a file may be in ASCII at first.
+    dialects = [fit_dialect(file, Dialect()) for file in files if is_csv(file)]
+    delimiters = Counter(dialect.delimiter for dialect in dialects)
+    dialect = max(
+        dialects,
+        key=lambda d: (delimiters[d.delimiter], d.encoding == "cp1252"),
+        default=Dialect(),
+    )
     sample = Sample(dialect, dialect.delimiter if is_csv(files[0]) else "")
     sample.reading = ask_about_dialect(sample, files, limit)
     names = add_names(sample, files)
@@ -137,21 +145,6 @@ def read_sample(files: list[Path], limit: int) -> Sample:
                 )
                 break
     return sample
-
-
-def infer_dialect(files: list[Path]) -> Dialect:
-    """Return the dialect of most files of a table.
-
-    If cp1252 is declared, files in UTF-8 are recognised, and a file may be in ASCII at
-    first.
-    """
-    dialects = [fit_dialect(file, Dialect()) for file in files if is_csv(file)]
-    delimiters = Counter(dialect.delimiter for dialect in dialects)
-    return max(
-        dialects,
-        key=lambda d: (delimiters[d.delimiter], d.encoding == "cp1252"),
-        default=Dialect(),
-    )
 
 
 def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
@@ -336,10 +329,8 @@ def _form_at_end(
     if labels:
         is_doubtful = any(DOUBTFUL_TOTAL.fullmatch(text) for text in texts)
         return "a total", not (has_text or is_doubtful)
-    others_have_texts = all(
-        _cell(row, column) for row in rows for column in text_columns
-    )
-    is_total = text_columns and others_have_texts and not has_text
+    have_texts = all(_cell(row, column) for row in rows for column in text_columns)
+    is_total = text_columns and have_texts and not has_text
     return "a total" if is_total else "", False
 
 
