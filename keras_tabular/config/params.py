@@ -105,8 +105,13 @@ def drop_sections_of_the_owner(content: dict[str, Any]) -> dict[str, Any]:
 def find_mistakes(params: Params, schema: Schema) -> Iterator[str]:
     """Yield where the sections of a file do not fit each other or the table."""
     task = schema.learning_task
-    yield from split_mistakes(params.split, schema)
-    yield from train_mistakes(params.train, params.split, task)
+    split = params.split
+    key = KEYS_OF_RULES.get(split.by)
+    if key and not getattr(schema, key):
+        yield f"split.by: {split.by} requires the key {key} in data/schema.yaml."
+    if split.stratify and split.by != "random":
+        yield f"split.stratify: true requires split.by: random, got {split.by}."
+    yield from train_mistakes(params.train, split, task)
     if not {*params.train.ignore} < {*schema.features}:
         yield (
             "train.ignore: expected some of the columns"
@@ -117,15 +122,6 @@ def find_mistakes(params: Params, schema: Schema) -> Iterator[str]:
     yield from metric_mistakes(params.evaluate, task)
     yield from threshold_mistakes(params.evaluate, params.train, task)
     yield from row_set_mistakes(params.evaluate, schema)
-
-
-def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
-    """Yield what the table lacks for the rule of the split."""
-    key = KEYS_OF_RULES.get(split.by)
-    if key and not getattr(schema, key):
-        yield f"split.by: {split.by} requires the key {key} in data/schema.yaml."
-    if split.stratify and split.by != "random":
-        yield f"split.stratify: true requires split.by: random, got {split.by}."
 
 
 def train_mistakes(train: Train, split: Split, task: Task) -> Iterator[str]:

@@ -287,8 +287,8 @@ def as_float64(values: Values, column: Column) -> Values:
 def possible_kinds(arrow_type: pa.DataType) -> tuple[Kind, ...]:
     """Return the kinds that a column of an Arrow type can have; none for a list."""
     arrow_type = _value_type(arrow_type)
-    is_text = arrow_type in TEXT_TYPES
-    if is_text or types.is_null(arrow_type) or _is_number(arrow_type):
+    is_null = types.is_null(arrow_type)
+    if is_null or arrow_type in TEXT_TYPES or _is_number(arrow_type):
         return KINDS
     if types.is_boolean(arrow_type) or types.is_duration(arrow_type):
         return ("real", "integer", "boolean", "category", "text")
@@ -316,15 +316,15 @@ def _is_number(arrow_type: pa.DataType) -> bool:
     )
 
 
-def as_texts(values: pa.Array, kind: Kind | None = None) -> pa.Array:
+def as_texts(values: pa.Array, kind: Kind | None) -> pa.Array:
     """Return typed values as a CSV would write them; missing values and NaN are empty.
 
     A timestamp with a time zone is written in UTC.
 
     Args:
-        kind: Kind of the column, if it is known. A number is written with all its
-            digits, or in a column of text with the few digits that identify it among
-            the numbers of its own type. So the float32 nearest to 0.1 is
+        kind: Kind of the column; None if it is not known. A number is written with all
+            its digits, or in a column of text with the few digits that identify it
+            among the numbers of its own type. So the float32 nearest to 0.1 is
             "0.10000000149011612" in a column of numbers, but "0.1" in one of text.
 
     Raises:
@@ -332,7 +332,7 @@ def as_texts(values: pa.Array, kind: Kind | None = None) -> pa.Array:
 
     Examples:
         >>> numbers = [123456789012.0, -0.0, 1e6, 1e300, 0.5, None, float("nan")]
-        >>> as_texts(pa.array(numbers)).to_pylist()
+        >>> as_texts(pa.array(numbers), None).to_pylist()
         ['123456789012', '0', '1000000', '1e+300', '0.5', '', '']
     """
     if isinstance(values, pa.DictionaryArray):

@@ -442,8 +442,10 @@ def describe_failures(
     for (column, name), check in checks.items():
         if not check.failed_rows:
             continue
-        message = f"{column}: {check.failed_rows} of {n_rows} rows fail {name}"
-        message += f": expected {check.expected}"
+        message = (
+            f"{column}: {check.failed_rows} of {n_rows} rows fail {name}: expected"
+            f" {check.expected}"
+        )
         if check.examples:
             message += f", got {format_list(map(str, check.examples))}"
         if len(check.rows):

@@ -311,8 +311,10 @@ def rejected_rows(
     rows = sorted(reasons)
     rejected = texts.take(pa.array(rows, "int64"))
     columns = [pc.fill_null(column.cast("string"), "") for column in rejected.columns]
-    columns.append([places[row] for row in rows])
-    columns.append(["; ".join(reasons[row]) for row in rows])
+    columns += [
+        [places[row] for row in rows],
+        ["; ".join(reasons[row]) for row in rows],
+    ]
     return pa.table(columns, schema=rejected_schema(texts.column_names))
 
 
@@ -331,8 +333,9 @@ def dropped_failures(part: pa.Table, first_row: int, checks: Checks) -> list[Fai
         if name != "duplicate_rows" and column in part.column_names:
             failures += cell_failures(column, name, check, rows, part[column])
         else:
-            for row in rows.tolist():
-                failures.append(Failure(row, column, name, check.expected, ""))
+            failures += [
+                Failure(row, column, name, check.expected, "") for row in rows.tolist()
+            ]
     return failures
 
 
