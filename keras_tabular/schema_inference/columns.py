@@ -441,8 +441,8 @@ def describe_free_text(counts: Counter[str]) -> str:
         labels = {label.strip() for label in mark.join(counts).split(mark)}
         n_lists = sum(mark in text for text in counts)
         if 2 * n_lists > len(counts) > 3 * len(labels):
-            words = f"{len(labels)} labels between {mark}, which are read as words"
-            return f", lists of {words}"
+            listed = f"{len(labels)} labels between {mark}, which are read as words"
+            return f", lists of {listed}"
     words = " ".join(counts).split()
     mean_words = len(words) / len(counts)
     are_varied = counts.total() < MAX_ROWS_PER_TEXT * len(counts)

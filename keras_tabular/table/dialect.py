@@ -111,7 +111,7 @@ def fit_dialect(file: Path, dialect: DialectT) -> DialectT:
         # The first one of equal candidates is taken, and that is the declared one.
         delimiter, encoding = max(
             product([dialect.delimiter, delimiter], encodings),
-            key=lambda candidate: _count_names(start, *candidate, declared),
+            key=lambda candidate: _count_names(start, declared, *candidate),
         )
     return dialect.model_copy(update={"delimiter": delimiter, "encoding": encoding})
 
@@ -177,9 +177,9 @@ def infer_delimiter(text: str) -> str:
 
 def _count_names(
     start: bytes,
+    names: Set[str],
     delimiter: str,
     encoding: str,
-    names: Set[str],
 ) -> int:
     """Return how many of the names occur in one of the first lines, at most."""
     text = start[:BYTES_FOR_HEADER].decode(encoding, "replace")
