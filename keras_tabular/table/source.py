@@ -235,7 +235,8 @@ def _read_parquet(file: Path, names: list[str]) -> Iterator[csv.RawRows]:
     first = 0
     with parquet_errors(file), pq.ParquetFile(file) as parquet:
         for batch in parquet.iter_batches(csv.ROWS_PER_BATCH, columns=names):
-            columns = {name: pa.repeat("", len(batch)) for name in names}
+            empty = pa.repeat("", len(batch))
+            columns = dict.fromkeys(names, empty)
             columns |= zip(batch.schema.names, batch.columns, strict=True)
             yield csv.RawRows(file, first, pa.table(columns))
             first += len(batch)
