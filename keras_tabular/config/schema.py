@@ -200,7 +200,7 @@ def _check_format(column: Column) -> None:
             f"{', '.join(EPOCHS)}, {ISO} or formats such as %d.%m.%Y or [%d.%m.%Y,"
             " %Y-%m]"
         )
-        are_dates = all(text == ISO or _is_date_format(text) for text in column.formats)
+        are_dates = all(_is_date_format(text) for text in column.formats)
         is_valid = column.format in EPOCHS or are_dates
     else:
         expected = "1234.5 as the column writes it, such as 1.234,5 or $1,234.5"
@@ -211,13 +211,17 @@ def _check_format(column: Column) -> None:
 
 
 def _is_date_format(text: str) -> bool:
+    if text == ISO:
+        return True
     if not DATE_FORMAT.fullmatch(text):
         return False
     directives = re.findall("%[^%]", text)
     different = {*directives}
-    has_part_twice = len(different) < len(directives)
-    is_time = different & HOURS and different <= TIMES
-    return bool(different & YEARS or is_time) and not has_part_twice
+    if len(different) < len(directives):
+        return False  # the cell would contain the same part twice
+    has_year = not different.isdisjoint(YEARS)
+    is_time = not different.isdisjoint(HOURS) and different <= TIMES
+    return has_year or is_time
 
 
 def part_name(name: str, part: str) -> str:

@@ -151,9 +151,16 @@ def stands_apart(value: int, other_values: list[float]) -> bool:
     if len(other_values) < MIN_OTHER_VALUES:
         return False
     smallest = other_values[0]
+    largest = other_values[-1]
     n_near = max(len(other_values) // 4, MIN_OTHER_VALUES)
-    near = other_values[:n_near] if value < smallest else other_values[-n_near:]
-    distance = max(smallest - value, value - other_values[-1])
+    if value < smallest:
+        near = other_values[:n_near]
+        distance = smallest - value
+    elif value > largest:
+        near = other_values[-n_near:]
+        distance = value - largest
+    else:
+        return False
     widest_gap = max(high - low for low, high in pairwise(near))
     return distance > MIN_GAPS * widest_gap or value < 0 <= smallest
 

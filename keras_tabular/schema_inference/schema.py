@@ -317,4 +317,5 @@ def write_yaml(
             lines.append(f"  {key} # {''.join(printable)}")
             if column.questions:
                 question_lines.append(len(lines))
-    return "\n".join([*lines, ""]), question_lines
+    lines.append("")
+    return "\n".join(lines), question_lines

@@ -117,9 +117,9 @@ def check_table(
     results = list(ordered_map(check_part, parts))
     n_rows = 0
     for result in results:
-        for name, check_name, rows, examples in result.failures:
-            check = check_of_cell(checks, name, check_name)
-            check.add_rows(n_rows + rows, examples)
+        for failure, examples in result.failures:
+            check = check_of_cell(checks, failure.column, failure.check)
+            check.add_rows(n_rows + failure.rows, examples)
         n_rows += result.rows
     duplicates = _repeated_rows(_read_part(part, schema.columns) for part in parts)
     checks["table", "duplicate_rows"].add_rows(duplicates)
@@ -200,21 +200,27 @@ def check_of_cell(checks: Checks, column: str, name: str) -> Check:
     return checks.get((column, name)) or checks[column, f"{name}_target"]
 
 
-def failed_cells(
-    part: pa.Table,
-    columns: Columns,
-) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Find the cells of a part that fail `missing`, `range` or `values`.
+class FailedCells(NamedTuple):
+    """Cells of a part that fail a check.
 
-    Yields:
-        The names of the column and of the check, and the numbers of the rows in the
-        part: int64, ascending, at least one.
+    Attributes:
+        column: Name of the column.
+        check: Name of the check.
+        rows: Numbers of the rows in the part: int64, ascending, at least one.
     """
+
+    column: str
+    check: str
+    rows: np.ndarray
+
+
+def failed_cells(part: pa.Table, columns: Columns) -> Iterator[FailedCells]:
+    """Find the cells of a part that fail `missing`, `range` or `values`."""
     for name, column in columns.items():
         for check_name, mask in _failure_masks(part[name], column).items():
             if pc.any(mask).as_py():
                 rows = np.flatnonzero(pc.fill_null(mask, False))
-                yield name, check_name, rows
+                yield FailedCells(name, check_name, rows)
 
 
 def _failure_masks(
@@ -243,7 +249,7 @@ class _PartResult(NamedTuple):
 
     Attributes:
         rows: Number of rows.
-        failures: Result of `failed_cells`, and the values in the first of the cells.
+        failures: Cells that fail a check, and the values in the first of them.
         sample: Some of the rows, to look for leaks.
         extremes: The smallest and the largest value of each column, and None if one is
             missing.
@@ -251,7 +257,7 @@ class _PartResult(NamedTuple):
     """
 
     rows: int
-    failures: list[tuple[str, str, np.ndarray, list[Any]]]
+    failures: list[tuple[FailedCells, list[Any]]]
     sample: pa.Table
     extremes: dict[str, set[Any]]
     class_rows: dict[Any, int]
@@ -265,12 +271,12 @@ def _check_part(
     """Collect what the checks need from one of the parts of a table."""
     table = _read_part(part, schema.columns)
     failures = []
-    for name, check_name, rows in failed_cells(table, schema.columns):
+    for failure in failed_cells(table, schema.columns):
         examples = []
-        if check_name != "missing":
-            first_rows = pa.array(rows[:MAX_EXAMPLES])
-            examples = table[name].take(first_rows).to_pylist()
-        failures.append((name, check_name, rows, examples))
+        if failure.check != "missing":
+            first_rows = pa.array(failure.rows[:MAX_EXAMPLES])
+            examples = table[failure.column].take(first_rows).to_pylist()
+        failures.append((failure, examples))
     class_rows = {}
     if schema.classes:
         class_rows = dict(most_frequent(table[schema.target].drop_null()))

@@ -61,12 +61,16 @@ class RawRows(NamedTuple):
         ragged: Rows of a CSV that have more or fewer cells than the header, by their
             number in `cells`: how many cells are expected and how many there are.
             Missing cells are empty in `cells`.
+        percentages: Numbers of a sheet in columns of percentages, by column and number
+            in `cells`. A sheet may store 12.5% as 0.125: then `cells` has 0.125, and
+            here is 12.5%. Nobody knows which one is right.
     """
 
     file: Path
     first_row: int
     cells: pa.Table
     ragged: Mapping[int, tuple[str, str]] = {}
+    percentages: Mapping[str, dict[int, str]] = {}
 
 
 def read_csv(
@@ -106,20 +110,19 @@ def read_csv(
             if len(cells) != len(header)
         }
         if ragged and not allow_ragged:
-            mistakes = [
-                f"{describe_place(file, batch[row][0])}: expected {expected}, got {got}"
-                for row, (expected, got) in ragged.items()
-            ]
+            mistakes = []
+            for number, (expected, got) in ragged.items():
+                place = describe_place(file, batch[number][0])
+                mistakes.append(f"{place}: expected {expected}, got {got}")
             advice = "If a line is no row, list it in skip_lines of data/schema.yaml."
             raise UserError(f"{join_mistakes(mistakes)}\n{advice}")
         columns = {}
         for name in names:
             n = header.index(name) if name in header else len(header)
             columns[name] = [cells[n] if n < len(cells) else "" for cells in rows]
-        if isinstance(dialect, Schema):
-            _doubt_percentages(columns, dialect)
+        percentages = _find_percentages(dialect, columns)
         set_decimal_points(columns, dialect)
-        yield RawRows(file, first_row, pa.table(columns), ragged)
+        yield RawRows(file, first_row, pa.table(columns), ragged, percentages)
         first_row += len(batch)
 
 
@@ -132,19 +135,22 @@ def _describe_ragged(row: list[str], header: list[str]) -> tuple[str, str]:
     return f"{len(header)} cells", got
 
 
-def _doubt_percentages(columns: dict[str, list[str]], schema: Schema) -> None:
-    """Make texts that are no numbers of the numbers in columns of percentages.
-
-    A sheet may store 12.5% as 0.125, and nobody knows which one is right.
-    """
-    for name in columns.keys() & schema.columns.keys() - {*schema.ignore}:
-        if "%" in (schema.columns[name].number_format or ""):
-            columns[name] = [
-                Number(f"{cell} (or {100 * float(cell):g}%? Write a text)")
+def _find_percentages(
+    dialect: Dialect,
+    columns: dict[str, list[str]],
+) -> dict[str, dict[int, str]]:
+    """Return `RawRows.percentages` for the cells of a file by column."""
+    if not isinstance(dialect, Schema):
+        return {}
+    percentages = {}
+    for name in columns.keys() & dialect.columns.keys():
+        if "%" in (dialect.columns[name].number_format or ""):
+            percentages[name] = {
+                row: f"{100 * float(cell):g}%"
+                for row, cell in enumerate(columns[name])
                 if isinstance(cell, Number)
-                else cell
-                for cell in columns[name]
-            ]
+            }
+    return percentages
 
 
 def set_decimal_points(columns: dict[str, list[str]], dialect: Dialect) -> None:

@@ -95,7 +95,7 @@ def regroup_rows(
                 break
             waiting.append(table)
             n_rows += len(table)
-        if not n_rows:
+        if size and not n_rows:
             return
         rows = pa.concat_tables(waiting)
         # The pages of a Parquet file depend on the chunks.

@@ -149,8 +149,16 @@ def parse_rows(
             column = column.model_copy(update={"format": None})
         cells = texts[name].combine_chunks()
         values[name], is_invalid = parse(cells, column)
+        expected = describe_expected(column)
+        if percentages := raw.percentages.get(name):
+            is_stored = pa.array([row in percentages for row in range(len(cells))])
+            values[name] = pc.if_else(is_stored, None, values[name])
+            is_invalid = pc.and_not(is_invalid, is_stored)
+            for row, percentage in percentages.items():
+                got = quote(f"{cells[row]} (or {percentage}? Write a text)")
+                failures.append(Failure(row, name, "kind", expected, got))
         if is_invalid.true_count:
-            check = Check(describe_expected(column), "error")
+            check = Check(expected, "error")
             rows = pc.indices_nonzero(is_invalid).to_numpy()
             failures += cell_failures(name, "kind", check, rows, cells)
     return pa.table(values), failures

@@ -163,12 +163,13 @@ def _describe_problems(
                 " Is the header missing, or does skip_lines of the schema not fit this"
                 " file?",
             ]
-    texts = "; ".join(
+    texts = [
         f"{problem}: {format_list(names)}"
         for problem, names in problems.items()
         if names
-    )
-    return f"{where} not as declared in the schema. {texts}.{''.join(hints)}"
+    ]
+    problem = "; ".join(texts)
+    return f"{where} not as declared in the schema. {problem}.{''.join(hints)}"
 
 
 def _warn_about_skipped_lines(file: Path, dialect: Dialect) -> None:
