@@ -130,7 +130,7 @@ def scale_columns(
     """Build the layers of the robust scaling of columns, shape (rows, width)."""
     offset = -median * scale
     rescale = layers.Rescaling(scale.tolist(), offset.tolist())
-    return smooth_clip_layers(rescale(x))
+    return smooth_clip(rescale(x), ops)
 
 
 def scale_around_lookups(
@@ -181,25 +181,24 @@ def divide_or_zero(dividend: Any, divisor: np.ndarray) -> np.ndarray:
     return np.divide(dividend, divisor, out=zeros, where=divisor > 0)
 
 
-def smooth_clip(x: np.ndarray) -> np.ndarray:
+def smooth_clip(x: Any, functions: Any = np) -> Any:
     """Compute x / sqrt(1 + (x/3)²), with one square root and no division by it.
+
+    XLA might replace such a division.
+
+    Args:
+        x: Values of any shape.
+        functions: The module of `clip`, `sqrt` and others: NumPy, or `keras.ops` to
+            build layers.
 
     Example:
         >>> smooth_clip(np.array([0.0, 4.0, 1e9])).round(1).tolist()
         [0.0, 2.4, 3.0]
     """
-    x = np.clip(x, -MAX_SCALED, MAX_SCALED)
-    square = np.square(x)
-    denominator = 1 + np.square(x / 3)
-    return np.sign(x) * np.sqrt(square / denominator)
-
-
-def smooth_clip_layers(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Build the layers of `smooth_clip`; XLA might replace a division by a root."""
-    x = ops.clip(x, -MAX_SCALED, MAX_SCALED)
-    square = ops.square(x)
-    denominator = 1 + ops.square(x / 3)
-    return ops.sign(x) * ops.sqrt(square / denominator)
+    x = functions.clip(x, -MAX_SCALED, MAX_SCALED)
+    square = functions.square(x)
+    denominator = 1 + functions.square(x / 3)
+    return functions.sign(x) * functions.sqrt(square / denominator)
 
 
 def quantile_bins(

@@ -183,6 +183,8 @@ class LookupDense(reproducible.ReproducibleDense):
         batch_size: Number of rows of a training step.
     """
 
+    compiles_activation = False  # XLA compiles the whole step
+
     def __init__(self, layer: keras.layers.Layer, batch_size: int) -> None:
         super().__init__(layer)
         self._batch_size = batch_size
@@ -195,14 +197,6 @@ class LookupDense(reproducible.ReproducibleDense):
         if type(penalty) is keras.regularizers.L2:
             layer.kernel.regularizer = l2_on_grid
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Compute the layer, whose activation XLA compiles with the whole step."""
-        x = self.multiply(inputs)
-        activation = self.layer.activation
-        if activation is keras.activations.softmax:
-            return reproducible.softmax(x)
-        return activation(x)
-
     def multiply(self, x: tf.Tensor) -> tf.Tensor:
         """Compute the product with the kernel, by lookups if possible; add the bias."""
         kernel = keras.ops.convert_to_tensor(self.layer.kernel)
@@ -210,7 +204,8 @@ class LookupDense(reproducible.ReproducibleDense):
         if self.layer.bias is not None:
             row_shape = self.compute_output_shape(x.shape)[1:]
             bias = tf.broadcast_to(self.layer.bias, row_shape)
-        if self.equation == BIN_EQUATION and hasattr(x, "_places"):
+        has_bins = self.equation == BIN_EQUATION and hasattr(x, "_places")
+        if has_bins and bias is not None:
             return bin_product(x._places, kernel, self._batch_size, bias)
         one_hot = getattr(x, "_one_hot", None)
         if one_hot is not None:
@@ -285,7 +280,6 @@ class HashDropout(keras.layers.Layer):
     def __init__(self, layer: keras.layers.Dropout) -> None:
         super().__init__(name=layer.name)
         self.layer = layer
-        self.supports_masking = True
 
     def call(
         self,
@@ -380,9 +374,9 @@ def bin_product(
     places: BinPlaces,
     kernel: tf.Tensor,
     batch_size: int,
-    bias: tf.Tensor | None,
+    bias: tf.Tensor,
 ) -> tf.Tensor:
-    """Compute the product of bins with a kernel.
+    """Compute the product of bins with a kernel, and add a bias.
 
     Args:
         places: The bins of `batch_size` rows or fewer.
@@ -404,10 +398,7 @@ def bin_product(
     fraction = fraction[:, :, None]  # (batch, numbers, 1)
 
     @tf.custom_gradient
-    def multiply(
-        kernel: tf.Tensor,
-        bias: tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, Any]:
+    def multiply(kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
         rounded_kernel = reproducible.round_to_bits(kernel, bits)
         bins = tf.pad(rounded_kernel, [[0, 0], [0, 1], [0, 0]])
         sums_before = tf.cumsum(bins, axis=1, exclusive=True)
@@ -415,21 +406,22 @@ def bin_product(
         sum_rows = tf.reshape(sums_before, [-1, n_units])
         whole = tf.gather(sum_rows, next_row)  # (batch, numbers, units)
         next_bin = tf.gather(bin_rows, next_row)  # (batch, numbers, units)
-        product = tf.cast(whole + fraction * next_bin, tf.float32)
-        if bias is not None:
-            product += bias
+        product = whole + fraction * next_bin
+        product = tf.cast(product, tf.float32)
 
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             upstream = reproducible.round_to_bits(upstream, bits)
             of_bins = bin_gradient(upstream, next_row, fraction, shape)
-            gradients = [of_bins[:, :-1]]  # without the bin of zeros
-            if bias is not None:
-                gradients.append(tf.reduce_sum(upstream, axis=0))
-            return [tf.cast(values, tf.float32) for values in gradients]
+            of_kernel = of_bins[:, :-1]  # without the bin of zeros
+            of_bias = tf.reduce_sum(upstream, axis=0)
+            return [
+                tf.cast(of_kernel, tf.float32),
+                tf.cast(of_bias, tf.float32),
+            ]
 
-        return product, gradient
+        return product + bias, gradient
 
-    return multiply(kernel) if bias is None else multiply(kernel, bias)
+    return multiply(kernel, bias)
 
 
 def bin_gradient(

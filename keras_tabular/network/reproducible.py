@@ -80,6 +80,8 @@ def make_reproducible(model: keras.Model) -> keras.Model:
 class ReproducibleDense(keras.layers.Layer):
     """A `Dense` or `EinsumDense` layer, with its weights and with exact products."""
 
+    compiles_activation = True
+
     def __init__(self, layer: keras.layers.Layer) -> None:
         super().__init__(name=layer.name)
         self.layer = layer
@@ -90,11 +92,12 @@ class ReproducibleDense(keras.layers.Layer):
         return self.layer.compute_output_shape(input_shape)
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        """Compute the layer, with an activation that is compiled by XLA."""
+        """Compute the layer, with an activation that XLA compiles."""
         activation = self.layer.activation
         if activation is keras.activations.softmax:
             activation = softmax
-        if activation not in ACTIVATIONS_WITHOUT_APPROXIMATION:
+        is_approximated = activation not in ACTIVATIONS_WITHOUT_APPROXIMATION
+        if self.compiles_activation and is_approximated:
             activation = compile_activation(activation)
         return activation(self.multiply(inputs))
 
@@ -122,7 +125,7 @@ class Substitute(keras.Operation):
 class OrderedMean(keras.layers.GlobalAveragePooling1D):
     """A `GlobalAveragePooling1D` over members that adds them up in their order."""
 
-    def call(self, inputs: keras.KerasTensor, mask: None = None) -> keras.KerasTensor:
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Compute the mean of the members, from (rows, members, outputs)."""
         n_members = inputs.shape[1]
         return tf.add_n(tf.unstack(inputs, axis=1)) / n_members
@@ -379,7 +382,7 @@ class MeanLoss(keras.losses.Loss):
         self,
         y_true: tf.Tensor,
         y_pred: tf.Tensor,
-        sample_weight: tf.Tensor | None = None,
+        sample_weight: tf.Tensor,
     ) -> tf.Tensor:
         """Compute the mean, weighted by `sample_weight`, shape (rows,)."""
         losses = super().__call__(y_true, y_pred, sample_weight)  # (rows,)
@@ -458,7 +461,16 @@ class ExactModel:
         It is one graph for batches of any size, since graphs for one size each differ
         in the last bits.
         """
-        with_members = self._build_with_members()
+        layers = self.network.layers
+        # The inputs of a mean are the outputs of the members of an architecture.
+        means = [layer for layer in layers if isinstance(layer, OrderedMean)]
+        means.sort(key=lambda mean: mean.name.removesuffix("-mean"))
+        outputs = [mean.input for mean in means]
+        for layer in layers:
+            if layer.name == "output-value":  # to the units of the target
+                outputs = [layer(tensor) for tensor in outputs]
+        outputs.insert(0, self.network.output)
+        with_members = keras.Model(self.network.input, outputs)
 
         def predict_all(columns: dict[str, tf.Tensor]) -> tf.Tensor:
             matrices = []
@@ -474,20 +486,6 @@ class ExactModel:
         function = tf.function(predict_all, autograph=False)
         # A concrete function halves the time for a single row.
         return function.get_concrete_function(specs)
-
-    def _build_with_members(self) -> keras.Model:
-        """Build a model with the outputs of the network, then those of its members.
-
-        The inputs of each mean are the outputs of the members of an architecture.
-        """
-        layers = self.network.layers
-        means = [layer for layer in layers if isinstance(layer, OrderedMean)]
-        means.sort(key=lambda mean: mean.name.removesuffix("-mean"))
-        members = [mean.input for mean in means]
-        for layer in layers:
-            if layer.name == "output-value":  # to the units of the target
-                members = [layer(tensor) for tensor in members]
-        return keras.Model(self.network.input, [self.network.output, *members])
 
 
 def count_multiply_adds(network: keras.Model) -> float:
