@@ -214,7 +214,14 @@ class TableDataset:
         labels: Labels,
         folds: Folds | None = None,
     ) -> None:
-        self._places = _places_of_parts(folder)
+        # The path and the row numbers of each part that has rows.
+        self._places = []
+        start = 0
+        sizes = count_rows(folder)
+        for path, size in zip(part_paths(folder), sizes, strict=True):
+            if size:
+                self._places.append((path, slice(start, start + size)))
+            start += size
         self._schema = preprocessor.schema
         layers = preprocessor.layers
         self._preprocess = layers
@@ -250,18 +257,6 @@ class TableDataset:
             tf.constant(self.weight[rows], tf.float32),
             np.arange(len(part), dtype=np.int32),
         )
-
-
-def _places_of_parts(folder: Path) -> list[tuple[Path, slice]]:
-    """Return the path and the row numbers of each part that has rows."""
-    places = []
-    start = 0
-    sizes = count_rows(folder)
-    for path, size in zip(part_paths(folder), sizes, strict=True):
-        if size:
-            places.append((path, slice(start, start + size)))
-        start += size
-    return places
 
 
 def select_rows(parts: Dataset, indices: list[np.ndarray]) -> Dataset:

@@ -162,7 +162,8 @@ def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> EnsembleCandidat
         if len(rows):
             loss = setup.mean_loss(rows, predictions[name])
         else:
-            loss = mean_validation_loss(same)
+            last_logs = [snapshot.history[-1] for snapshot in same]
+            loss = float(np.mean([logs.get("val_loss", 0.0) for logs in last_logs]))
         losses.setdefault(same[0].architecture, {})[name] = loss
     return EnsembleCandidates(rows, predictions, losses)
 
@@ -185,12 +186,6 @@ def join_folds(
     outputs = np.concatenate(means).astype(np.float32)
     order = np.argsort(rows)
     return rows[order], outputs[order]
-
-
-def mean_validation_loss(snapshots: list[Snapshot]) -> float:
-    """Return the mean loss of the validation rows, or 0 if there are none."""
-    last = [snapshot.history[-1] for snapshot in snapshots]
-    return float(np.mean([logs.get("val_loss", 0.0) for logs in last]))
 
 
 def ensemble_loss(setup: Setup, candidates: EnsembleCandidates) -> float:
