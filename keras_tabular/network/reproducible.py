@@ -125,7 +125,7 @@ class Substitute(keras.Operation):
 class OrderedMean(keras.layers.GlobalAveragePooling1D):
     """A `GlobalAveragePooling1D` over members that adds them up in their order."""
 
-    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+    def call(self, inputs: keras.KerasTensor, mask: None = None) -> keras.KerasTensor:
         """Compute the mean of the members, from (rows, members, outputs)."""
         n_members = inputs.shape[1]
         return tf.add_n(tf.unstack(inputs, axis=1)) / n_members
