@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ResolvedNetwork
-from keras_tabular.network.backend import keras
+from keras_tabular.network.backend import KerasTensor, keras
 
 layers = keras.layers
 ops = keras.ops
@@ -123,10 +123,10 @@ def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Mod
 
 
 def scale_columns(
-    x: keras.KerasTensor,
+    x: KerasTensor,
     median: np.ndarray,
     scale: np.ndarray,
-) -> keras.KerasTensor:
+) -> KerasTensor:
     """Build the layers of the robust scaling of columns, shape (rows, width)."""
     offset = -median * scale
     rescale = layers.Rescaling(scale.tolist(), offset.tolist())
@@ -134,11 +134,11 @@ def scale_columns(
 
 
 def scale_around_lookups(
-    inputs: keras.KerasTensor,
+    inputs: KerasTensor,
     median: np.ndarray,
     scale: np.ndarray,
     one_hot: slice,
-) -> keras.KerasTensor:
+) -> KerasTensor:
     """Build the robust scaling of columns, shape (rows, width), for lookups.
 
     A one-hot column is only multiplied by the scaled value of 1. So a training step,
@@ -229,9 +229,9 @@ def quantile_bins(
 
 
 def embed_numbers(
-    inputs: list[keras.KerasTensor],
+    inputs: list[KerasTensor],
     network: ResolvedNetwork,
-) -> keras.KerasTensor:
+) -> KerasTensor:
     """Embed each number by its value and its bins, and append the other columns.
 
     Without `network.embedding`, or without a number, this returns the columns as they
@@ -266,7 +266,7 @@ def embed_numbers(
     return layers.Concatenate()([flat, *other_columns])
 
 
-def learn_scale(x: keras.KerasTensor, network: ResolvedNetwork) -> keras.KerasTensor:
+def learn_scale(x: KerasTensor, network: ResolvedNetwork) -> KerasTensor:
     """Multiply each column by a learnt factor, if `network.learnt_scale` is true.
 
     Other modules find this layer by its equation or its name, and treat a layer that a

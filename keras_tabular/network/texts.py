@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
-from keras_tabular.network.backend import keras
+from keras_tabular.network.backend import KerasTensor, keras
 
 ops = keras.ops
 Item = TypeVar("Item")
@@ -217,7 +217,7 @@ class TextEncoder(NamedTuple):
                 predictions[rows, output] = chosen
         return predictions
 
-    def build_layers(self, text: keras.KerasTensor) -> keras.KerasTensor:
+    def build_layers(self, text: KerasTensor) -> KerasTensor:
         """Build the layers that predict new texts, (rows, 1): float32, (rows, outputs).
 
         A token adds its weight times its inverse frequency to each output. The sum is

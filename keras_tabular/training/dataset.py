@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ResolvedTrain
 from keras_tabular.network import texts
-from keras_tabular.network.backend import keras, tf
+from keras_tabular.network.backend import Tensor, keras, tf
 from keras_tabular.network.layers import build_preprocessing
 from keras_tabular.network.statistics import Statistics, adapt
 from keras_tabular.table import arrays
@@ -35,9 +35,9 @@ class Rows(NamedTuple):
         indices: The rows to use, int32, shape (n,).
     """
 
-    x: tf.Tensor
-    y: tf.Tensor
-    weight: tf.Tensor
+    x: Tensor
+    y: Tensor
+    weight: Tensor
     indices: np.ndarray
 
 

@@ -20,7 +20,7 @@ from keras_tabular.config.schema import Schema, input_name
 from keras_tabular.core import VERSION
 from keras_tabular.core.files import atomic_write, write_json, write_points
 from keras_tabular.network.attribution import Permutations, contributions
-from keras_tabular.network.backend import keras, tf
+from keras_tabular.network.backend import KerasTensor, keras, tf
 from keras_tabular.network.record import (
     Ensemble,
     TrainingRecord,
@@ -313,8 +313,8 @@ def build_model(
 def build_one_by_one(
     architecture: Architecture,
     members: list[Snapshot],
-    columns: keras.KerasTensor,
-) -> keras.KerasTensor:
+    columns: KerasTensor,
+) -> KerasTensor:
     """Build members that cannot be stacked, to outputs of shape (rows, members, n)."""
     outputs = []
     for number, member in enumerate(members, start=1):
