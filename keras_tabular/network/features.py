@@ -76,9 +76,7 @@ def enclosing_slice(places: list[Place]) -> slice:
     """
     if not places:
         return slice(0)
-    start, _ = places[0]
-    _, stop = places[-1]
-    return slice(start, stop)
+    return slice(places[0][0], places[-1][1])
 
 
 def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Model:
