@@ -74,19 +74,12 @@ def origin(make_once: MakeOnce) -> Path:
     """A repository with one commit: the files of the project as they are now."""
 
     def make(folder: Path) -> None:
-        listed = check_output(
-            PROJECT,
-            "git",
-            "ls-files",
-            "-co",
-            "--exclude-standard",
-            "-z",
-        )
+        listed = check_output(PROJECT, "git ls-files -co --exclude-standard -z")
         for name in filter(None, listed.split("\0")):
             if (PROJECT / name).exists():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(PROJECT / name, folder / name, follow_symlinks=False)
-        check_output(folder, "git", "init", "-q", "-b", "main")
+        check_output(folder, "git init -q -b main")
         commit_all(folder, "The project")
 
     return make_once("origin", make)
@@ -164,7 +157,7 @@ def one_worker_run(make_once: MakeOnce, many_files: Path) -> Path:
 
     def make(folder: Path) -> None:
         clone(many_files, folder)
-        check_output(folder, "dvc", "repro", "evaluate", TABULAR_WORKERS="1")
+        check_output(folder, "dvc repro evaluate", TABULAR_WORKERS="1")
 
     return make_once("one_worker_run", make)
 
@@ -180,7 +173,7 @@ def experiment(make_once: MakeOnce, short_run: Path) -> Path:
             train={"networks": {"plain": {"units": [4], "epochs": 2}}},
         )
         reproduce(folder, "train")
-        check_output(folder, "dvc", "exp", "save", "--name", "small")
+        check_output(folder, "dvc exp save --name small")
 
     return make_once("experiment", make)
 

@@ -63,10 +63,6 @@ def test_the_first_commands_of_the_readme_install_the_packages_once(
         new_project,
     )
     sizes = check_output(
-        tmp_path,
-        "du",
-        "-sm",
-        "clone",
-        "wine",
+        tmp_path, "du -sm clone wine"
     ).split()  # a hard link counts once
     assert int(sizes[2]) <= 60

@@ -106,16 +106,8 @@ def test_base_is_revision_experiment_or_last_other_results(
     check_output(folder, *report, "--output", "two.html")
     assert (folder / "one.html").read_bytes() == (folder / "two.html").read_bytes()
 
-    before = check_output(
-        folder,
-        "git",
-        "rev-list",
-        "-1",
-        "HEAD",
-        "--",
-        "metrics/metrics.json",
-    )[:7]
-    check_output(folder, "git", "commit", "-qam", "Smaller")
+    before = check_output(folder, "git rev-list -1 HEAD -- metrics/metrics.json")[:7]
+    check_output(folder, "git commit -qam Smaller")
     output = call_command(folder, "report")
     assert output == f"report.html: workspace compared with {before}\n"
     assert (
