@@ -115,15 +115,9 @@ def short_run(make_once: MakeOnce, origin: Path) -> Path:
         clone(origin, folder)
         change_settings(folder, train=SHORT_TRAINING)
         reproduce(folder)
-        modules = ("keras_tabular", "stages", "custom.py", "network.py")
-        check_output(
-            folder,
-            "python",
-            "-m",
-            "compileall",
-            "-q",
-            *modules,
-        )  # once for all copies
+        # Once for all copies.
+        modules = "keras_tabular stages custom.py network.py"
+        check_output(folder, f"python -m compileall -q {modules}")
         commit_all(folder, "A short training")
 
     return make_once("short_run", make)

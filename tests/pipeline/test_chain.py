@@ -65,7 +65,7 @@ def register(project: Path, version: str) -> None:
     """Commit and push the results, and deploy them as a version."""
     commit_all(project, version)
     check_output(project, "dvc push")
-    check_output(project, "gto", "register", "model", "--version", version)
+    check_output(project, f"gto register model --version {version}")
     assign(project, version)
 
 
@@ -84,10 +84,10 @@ def new_clone(folder: Path, revision: str = "main") -> Path:
     """Clone a project as actions/checkout does, which replaces annotated tags."""
     number = len([*folder.glob("clone*")])
     checkout = projects.clone(folder / "project", folder / f"clone{number}")
-    check_output(checkout, "git", "checkout", "-q", revision)
+    check_output(checkout, f"git checkout -q {revision}")
     tags = check_output(checkout, "git tag --points-at HEAD model#*")
     for tag in tags.split():
-        check_output(checkout, "git", "tag", "--force", tag, f"{tag}^{{commit}}")
+        check_output(checkout, f"git tag --force {tag} {tag}^{{commit}}")
     return checkout
 
 
@@ -128,10 +128,10 @@ def test_a_commit_is_verified_from_its_inputs_alone(
     workspace: Path,
     tmp_path: Path,
 ) -> None:
-    table = workspace / "data/raw/diabetes.csv"
+    table = workspace / TABLE
     cache = workspace / ".dvc/cache"
-    check_output(workspace, "git", "rm", "-q", "--cached", str(table))
-    check_output(workspace, "dvc", "add", "--quiet", str(table))
+    check_output(workspace, f"git rm -q --cached {TABLE}")
+    check_output(workspace, f"dvc add --quiet {TABLE}")
     commit_all(workspace, "Track the table with DVC")
     check_output(workspace, "git tag model@v1.0.0")
     model = workspace / MODEL
@@ -398,7 +398,7 @@ def test_make_repro_says_how_to_mend_a_lock_file_or_the_data_alone(
         failed = run_command(project, "make repro", **MAKE_VARIABLES)
         advice = re.findall("Run: git restore (.+)", failed.stdout)
         assert advice == ([] if name == "network.py" else [name])
-        check_output(project, "git", "restore", name)
+        check_output(project, f"git restore {name}")
 
 
 def test_make_pull_names_a_table_that_the_remote_lacks(folder: Path) -> None:
@@ -418,7 +418,7 @@ def test_two_retrained_branches_are_merged_as_the_page_says(folder: Path) -> Non
     project = folder / "project"
     epochs = {"networks": {"plain": {"epochs": 1}}}
     for branch, change in (("other-branch", {"folds": 3}), ("main", epochs)):
-        check_output(project, "git", "switch", "-q", "-C", branch, "main")
+        check_output(project, f"git switch -q -C {branch} main")
         change_settings(project, train=change)
         reproduce(project, "train")
         commit_all(project, "Retrained")

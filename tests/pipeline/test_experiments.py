@@ -51,8 +51,8 @@ def test_a_killed_run_continues_with_the_same_result(
     (folder / "2/data/split/train").mkdir(parents=True)
     (folder / "2/params.yaml").write_text("not")
 
-    repeat = ("python", "-m", "keras_tabular", "repeat", "--number", "5")
-    output = check_output(project, *repeat, TABULAR_WORKERS="1")
+    repeat = "python -m keras_tabular repeat --number 5"
+    output = check_output(project, repeat, TABULAR_WORKERS="1")
     repeats = projects.read_json(project / "metrics/repeats.json")
     loss, accuracy = repeats["measures"]
     assert output.splitlines()[-2:] == [loss["conclusion"], accuracy["conclusion"]]

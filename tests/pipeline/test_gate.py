@@ -127,14 +127,8 @@ def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
 
     last = check_output(folder, "git log -1 --format=%H -- metrics/metrics.json")
     assert re.search(rf"test.loss is .* in {last[:7]} on 254 test rows", call_gate())
-    small = ("git", "for-each-ref", "--format=%(objectname)", "refs/exps/*/*/small")
-    check_output(
-        folder,
-        "git",
-        "tag",
-        "model#prod#1",
-        check_output(folder, *small).strip(),
-    )
+    small = "git for-each-ref --format=%(objectname) refs/exps/*/*/small"
+    check_output(folder, f"git tag model#prod#1 {check_output(folder, small)}")
     change_settings(folder, gate={"base": "model#prod"})
     assert same.replace("small", "model#prod") in call_gate()
     # The base has kept no test rows, so its model predicts those of the workspace.

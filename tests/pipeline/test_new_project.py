@@ -124,8 +124,8 @@ def sub_folder(
 def test_a_project_in_a_repository_adds_nothing_else_to_a_commit(
     sub_folder: Path,
 ) -> None:
-    show = ("git", "show", "--name-only", "--format=", "HEAD")
-    names = check_output(sub_folder, *show).splitlines()
+    show = "git show --name-only --format= HEAD"
+    names = check_output(sub_folder, show).splitlines()
     assert all(name.startswith("models/my wine/") for name in names)
     assert "models/my wine/data/raw/wine.csv" in names
 
