@@ -101,7 +101,11 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
     rows, predictions, by_architecture = find_candidates(setup, snapshots)
     fold = np.concatenate(setup.folds)[rows]
     if not len(rows):
-        best = [last_best(by_name) for by_name in by_architecture.values()]
+        # Of equal ones the last.
+        best = [
+            min(reversed(by_name), key=lambda name: round_for_comparison(by_name[name]))
+            for by_name in by_architecture.values()
+        ]
         weights = dict.fromkeys(best, 1 / len(best))
         return WeightedEnsemble(
             weights,
@@ -120,11 +124,6 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
         losses |= by_name
     out_of_fold = FoldPredictions(weigh(predictions, weights), fold)
     return WeightedEnsemble(weights, losses, out_of_fold)
-
-
-def last_best(losses: dict[str, float]) -> str:
-    """Return the name with the lowest loss, of equal ones the last."""
-    return min(reversed(losses), key=lambda name: round_for_comparison(losses[name]))
 
 
 def group_by(snapshots: list[Snapshot], attribute: str) -> Groups:

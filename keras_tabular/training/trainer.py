@@ -190,7 +190,11 @@ class Trainer:
                 orders = [rng.permutation(rows.indices) for _ in range(passes)]
                 whole = [order[: steps_per_pass * size] for order in orders]
                 order = np.concatenate(whole).reshape(-1, size)[:steps]
-                yield from _split_into_calls(rows, order)
+                shape = (STEPS_PER_CALL, size)
+                for start in range(0, len(order), STEPS_PER_CALL):
+                    in_call = order[start : start + STEPS_PER_CALL]
+                    # The last call repeats some indices, which it does not use.
+                    yield Batches(rows, np.resize(in_call, shape), in_call.size)
                 steps -= len(order)
                 if not steps:
                     break
@@ -257,14 +261,6 @@ class Trainer:
         loss = mean_loss.result()
         mean_loss.reset_state()
         return loss
-
-
-def _split_into_calls(rows: Rows, order: np.ndarray) -> Iterator[Batches]:
-    """Yield batches, shape (steps, batch size), where the last call repeats some."""
-    shape = (STEPS_PER_CALL, order.shape[1])
-    for start in range(0, len(order), STEPS_PER_CALL):
-        in_call = order[start : start + STEPS_PER_CALL]
-        yield Batches(rows, np.resize(in_call, shape), in_call.size)
 
 
 def handles(model: keras.Model) -> list[Tensor]:
