@@ -58,7 +58,7 @@ def run_command(
     The output goes through files: a process that the command leaves in the background
     would keep a pipe open.
     """
-    words = command if len(command) > 1 else shlex.split(*command)
+    words = command if len(command) > 1 else shlex.split(command[0])
     variables = ENVIRONMENT | environment
     with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
         completed = run(

@@ -382,7 +382,7 @@ class MeanLoss(keras.losses.Loss):
         self,
         y_true: Tensor,
         y_pred: Tensor,
-        sample_weight: Tensor,
+        sample_weight: Tensor | None = None,
     ) -> Tensor:
         """Compute the mean, weighted by `sample_weight`, shape (rows,)."""
         losses = super().__call__(y_true, y_pred, sample_weight)  # (rows,)
